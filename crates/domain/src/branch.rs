@@ -1,0 +1,305 @@
+//! What a branch of a history is made of, and how Temporal stores that.
+//!
+//! A branch has nodes of its own from its begin node on; what comes before belongs to its
+//! ancestors. Temporal keeps this as a protobuf message in `history_tree.data` and hands it to
+//! callers as a branch token (`persistence/v1/history_tree.proto`).
+
+use prost::Message;
+
+use crate::{BranchId, BranchKey, DataBlob, Encoding, InvalidValue, ShardId, Timestamp, TreeId};
+
+/// The id of the first node of every history.
+pub const FIRST_NODE_ID: i64 = 1;
+
+/// A part of a branch: nodes from `begin_node_id`, inclusive, to `end_node_id`, exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BranchRange {
+    /// The branch that the nodes are on.
+    pub branch_id: BranchId,
+    /// The first node.
+    pub begin_node_id: i64,
+    /// The first node that is not in the range.
+    pub end_node_id: i64,
+}
+
+/// A branch of a history tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryBranch {
+    /// The tree.
+    pub tree_id: TreeId,
+    /// The branch.
+    pub branch_id: BranchId,
+    /// Where its earlier nodes are, in the order of their nodes.
+    pub ancestors: Vec<BranchRange>,
+}
+
+/// A branch with what is recorded about its making.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryTreeInfo {
+    /// The branch.
+    pub branch: HistoryBranch,
+    /// When it was made.
+    pub fork_time: Timestamp,
+    /// For whom, for the eyes of operators.
+    pub info: String,
+}
+
+impl HistoryBranch {
+    /// A branch without ancestors.
+    pub const fn root(tree_id: TreeId, branch_id: BranchId) -> Self {
+        Self { tree_id, branch_id, ancestors: Vec::new() }
+    }
+
+    /// The key of the branch's own rows.
+    pub const fn key(&self, shard_id: ShardId) -> BranchKey {
+        BranchKey { shard_id, tree_id: self.tree_id, branch_id: self.branch_id }
+    }
+
+    /// The first node that is the branch's own.
+    pub fn begin_node_id(&self) -> i64 {
+        self.ancestors.last().map_or(FIRST_NODE_ID, |range| range.end_node_id)
+    }
+
+    /// All parts of the branch in the order of their nodes, its own up to `end_node_id`.
+    pub fn ranges(&self, end_node_id: i64) -> Vec<BranchRange> {
+        let own = BranchRange {
+            branch_id: self.branch_id,
+            begin_node_id: self.begin_node_id(),
+            end_node_id,
+        };
+        self.ancestors.iter().copied().chain([own]).collect()
+    }
+
+    /// The branch that `branch_id` is if it is forked off this one before `fork_node_id`: it has
+    /// this branch's nodes up to there.
+    ///
+    /// # Errors
+    /// A branch cannot be forked before its first node.
+    pub fn fork(&self, fork_node_id: i64, branch_id: BranchId) -> Result<Self, InvalidValue> {
+        if fork_node_id <= FIRST_NODE_ID {
+            return Err(InvalidValue::new(
+                "fork_node_id",
+                format!("is {fork_node_id}; it must be larger than {FIRST_NODE_ID}"),
+            ));
+        }
+        let ancestors = self
+            .ranges(fork_node_id)
+            .into_iter()
+            .take_while(|range| range.begin_node_id < fork_node_id)
+            .map(|range| BranchRange { end_node_id: range.end_node_id.min(fork_node_id), ..range })
+            .collect();
+        Ok(Self { tree_id: self.tree_id, branch_id, ancestors })
+    }
+
+    /// The branch as Temporal's branch token.
+    pub fn to_token(&self) -> Vec<u8> {
+        proto::HistoryBranch::from(self).encode_to_vec()
+    }
+
+    /// Reads a branch token.
+    ///
+    /// # Errors
+    /// The bytes are not one.
+    pub fn from_token(token: &[u8]) -> Result<Self, InvalidValue> {
+        let message = proto::HistoryBranch::decode(token)
+            .map_err(|error| InvalidValue::new("branch_token", error.to_string()))?;
+        Self::try_from(message)
+    }
+}
+
+impl HistoryTreeInfo {
+    /// The blob that is stored in `history_tree.data`.
+    pub fn to_blob(&self) -> DataBlob {
+        let micros = self.fork_time.unix_micros();
+        let nanos = micros.rem_euclid(1_000_000) * 1_000;
+        let message = proto::HistoryTreeInfo {
+            branch_info: Some((&self.branch).into()),
+            fork_time: Some(proto::Timestamp {
+                seconds: micros.div_euclid(1_000_000),
+                nanos: i32::try_from(nanos).expect("less than a second"),
+            }),
+            info: self.info.clone(),
+            branch_token: self.branch.to_token(),
+        };
+        let proto3 = Encoding::new("Proto3").expect("shorter than the column");
+        DataBlob::new(message.encode_to_vec(), proto3)
+    }
+
+    /// Reads what is stored in `history_tree.data`.
+    ///
+    /// # Errors
+    /// The encoding is not `Proto3`, or the bytes are not such a message.
+    pub fn from_blob(blob: &DataBlob) -> Result<Self, InvalidValue> {
+        let invalid = |reason: String| InvalidValue::new("history_tree.data", reason);
+        if blob.encoding.as_str() != "Proto3" {
+            return Err(invalid(format!("is encoded as `{}`, not Proto3", blob.encoding)));
+        }
+        let message = proto::HistoryTreeInfo::decode(&*blob.data)
+            .map_err(|error| invalid(error.to_string()))?;
+        let branch = match message.branch_info {
+            Some(branch) => branch.try_into()?,
+            None if message.branch_token.is_empty() => {
+                return Err(invalid("has no branch".into()));
+            }
+            None => HistoryBranch::from_token(&message.branch_token)?,
+        };
+        let fork_time = match message.fork_time {
+            Some(time) => Timestamp::from_unix_nanos(
+                i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos),
+            )?,
+            None => Timestamp::UNIX_EPOCH,
+        };
+        Ok(Self { branch, fork_time, info: message.info })
+    }
+}
+
+impl TryFrom<proto::HistoryBranch> for HistoryBranch {
+    type Error = InvalidValue;
+
+    fn try_from(message: proto::HistoryBranch) -> Result<Self, InvalidValue> {
+        let ancestor = |range: proto::HistoryBranchRange| {
+            Ok(BranchRange {
+                branch_id: range.branch_id.parse()?,
+                begin_node_id: range.begin_node_id,
+                end_node_id: range.end_node_id,
+            })
+        };
+        let mut ancestors = message
+            .ancestors
+            .into_iter()
+            .map(ancestor)
+            .collect::<Result<Vec<_>, InvalidValue>>()?;
+        ancestors.sort_by_key(|range| range.begin_node_id);
+        Ok(Self {
+            tree_id: message.tree_id.parse()?,
+            branch_id: message.branch_id.parse()?,
+            ancestors,
+        })
+    }
+}
+
+/// Temporal's messages (`persistence/v1/history_tree.proto`).
+mod proto {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct HistoryTreeInfo {
+        #[prost(message, optional, tag = "1")]
+        pub branch_info: Option<HistoryBranch>,
+        #[prost(message, optional, tag = "2")]
+        pub fork_time: Option<Timestamp>,
+        #[prost(string, tag = "3")]
+        pub info: String,
+        /// The branch once more, as callers know it.
+        #[prost(bytes = "vec", tag = "4")]
+        pub branch_token: Vec<u8>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct HistoryBranch {
+        #[prost(string, tag = "1")]
+        pub tree_id: String,
+        #[prost(string, tag = "2")]
+        pub branch_id: String,
+        #[prost(message, repeated, tag = "3")]
+        pub ancestors: Vec<HistoryBranchRange>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct HistoryBranchRange {
+        #[prost(string, tag = "1")]
+        pub branch_id: String,
+        #[prost(int64, tag = "2")]
+        pub begin_node_id: i64,
+        #[prost(int64, tag = "3")]
+        pub end_node_id: i64,
+    }
+
+    #[derive(Clone, Copy, PartialEq, prost::Message)]
+    pub struct Timestamp {
+        #[prost(int64, tag = "1")]
+        pub seconds: i64,
+        #[prost(int32, tag = "2")]
+        pub nanos: i32,
+    }
+
+    impl From<&super::HistoryBranch> for HistoryBranch {
+        fn from(branch: &super::HistoryBranch) -> Self {
+            Self {
+                tree_id: branch.tree_id.to_string(),
+                branch_id: branch.branch_id.to_string(),
+                ancestors: branch
+                    .ancestors
+                    .iter()
+                    .map(|range| HistoryBranchRange {
+                        branch_id: range.branch_id.to_string(),
+                        begin_node_id: range.begin_node_id,
+                        end_node_id: range.end_node_id,
+                    })
+                    .collect(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const fn branch_id(number: u128) -> BranchId {
+        BranchId(Uuid::from_u128(number))
+    }
+
+    fn root() -> HistoryBranch {
+        HistoryBranch::root(TreeId(Uuid::from_u128(7)), branch_id(1))
+    }
+
+    const fn range(number: u128, begin_node_id: i64, end_node_id: i64) -> BranchRange {
+        BranchRange { branch_id: branch_id(number), begin_node_id, end_node_id }
+    }
+
+    /// The cases that Temporal's own store documents for forking (`sql/history_store.go`).
+    #[test]
+    fn a_fork_has_the_nodes_of_its_parent_up_to_the_fork() {
+        let second = root().fork(6, branch_id(2)).unwrap();
+        assert_eq!(second.ancestors, [range(1, 1, 6)]);
+        assert_eq!(second.begin_node_id(), 6);
+        // Before the second branch's own nodes: it is no ancestor.
+        let third = second.fork(6, branch_id(3)).unwrap();
+        assert_eq!(third.ancestors, [range(1, 1, 6)]);
+        let early = second.fork(3, branch_id(3)).unwrap();
+        assert_eq!(early.ancestors, [range(1, 1, 3)]);
+        // After some of them: it is one.
+        let third = second.fork(8, branch_id(3)).unwrap();
+        assert_eq!(third.ancestors, [range(1, 1, 6), range(2, 6, 8)]);
+        let fourth = third.fork(7, branch_id(4)).unwrap();
+        assert_eq!(fourth.ancestors, [range(1, 1, 6), range(2, 6, 7)]);
+    }
+
+    #[test]
+    fn a_branch_cannot_be_forked_before_its_first_node() {
+        for node in [i64::MIN, 0, 1] {
+            assert_eq!(root().fork(node, branch_id(2)).unwrap_err().field, "fork_node_id");
+        }
+    }
+
+    #[test]
+    fn a_branch_survives_its_token_and_its_blob() {
+        let branch = root().fork(6, branch_id(2)).unwrap().fork(8, branch_id(3)).unwrap();
+        assert_eq!(HistoryBranch::from_token(&branch.to_token()).unwrap(), branch);
+        let info = HistoryTreeInfo {
+            branch,
+            fork_time: "2026-11-23T02:18:41.818082Z".parse().unwrap(),
+            info: "namespace:workflow:run".into(),
+        };
+        assert_eq!(HistoryTreeInfo::from_blob(&info.to_blob()).unwrap(), info);
+    }
+
+    #[test]
+    fn what_is_not_a_branch_is_refused() {
+        assert_eq!(HistoryBranch::from_token(b"\xff").unwrap_err().field, "branch_token");
+        let blob = |encoding| DataBlob::new(*b"{}", Encoding::new(encoding).unwrap());
+        assert!(HistoryTreeInfo::from_blob(&blob("Json")).is_err());
+        assert!(HistoryTreeInfo::from_blob(&blob("Proto3")).is_err());
+    }
+}

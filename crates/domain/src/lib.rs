@@ -1,0 +1,55 @@
+//! Pure domain types of Temporal persistence on Amazon Aurora DSQL.
+//!
+//! This crate owns what the rows of Temporal's execution tables *mean*: archetypes, ids, times,
+//! states, versions and DSQL's size limits. It knows no database, no clock and no runtime, so
+//! every rule in it can be tested as a function. Sources of rules are cited as *contract §n*
+//! (Temporal's persistence contract), *facts §n* (what Aurora DSQL does) and *req n.m* (the
+//! requirements).
+#![warn(missing_docs, clippy::unwrap_used)]
+
+mod archetype;
+mod blob;
+mod branch;
+mod engine;
+mod error;
+mod history;
+mod ids;
+pub mod limits;
+mod maps;
+mod rows;
+mod schema_version;
+mod shards;
+mod state;
+mod state_rules;
+mod table;
+mod tasks;
+mod text;
+mod timestamp;
+
+pub use archetype::ArchetypeId;
+pub use blob::DataBlob;
+pub use branch::{BranchRange, FIRST_NODE_ID, HistoryBranch, HistoryTreeInfo};
+pub use engine::Engine;
+pub use error::InvalidValue;
+pub use history::{
+    BranchKey, HistoryNode, HistoryTreeRow, NodeMetadata, NodeOrder, NodePage, NodePosition,
+};
+pub use ids::{BranchId, NamespaceId, RunId, ShardId, TreeId};
+pub use maps::{ChasmNode, IdEntry, MapEntries, MapKeys, MapTable, TimerEntry};
+pub use rows::{
+    CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionVersion, ExecutionsFilter,
+    ExecutionsRow,
+};
+pub use schema_version::{SchemaVersion, VERSION};
+pub use shards::ShardsRow;
+pub use state::{ExecutionState, ExecutionStatus, Unrecognized};
+pub use state_rules::{check_create_state, check_update_state};
+pub use table::Table;
+pub use tasks::{
+    ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue, ScheduledRange,
+    ScheduledTask, Tasks,
+};
+pub use text::{
+    BusinessId, ChasmPath, ClusterName, Encoding, RequestId, SignalId, TimerId, WorkflowId,
+};
+pub use timestamp::Timestamp;

@@ -1,0 +1,193 @@
+//! DSQL's size limits (facts §2, §4), and the check that a row keeps them.
+//!
+//! The adapters check a row before they send it, so that a value that cannot be stored is refused
+//! in the same way by every adapter, without a round trip, and by the name of its column.
+
+use crate::{CurrentExecutionsRow, ExecutionsRow, Table};
+
+/// Rows that one transaction may modify: 3,000 pass, the next is refused at the statement.
+pub const MAX_TRANSACTION_ROWS: u64 = 3_000;
+/// Bytes that one transaction may write, checked at COMMIT.
+pub const MAX_TRANSACTION_BYTES: usize = 10 * 1024 * 1024;
+/// Seconds that a transaction may last, checked at COMMIT.
+pub const MAX_TRANSACTION_SECONDS: u64 = 300;
+/// Bytes of one value.
+pub const MAX_VALUE_BYTES: usize = 1_048_576;
+/// Bytes of one row.
+pub const MAX_ROW_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of one key, as observed; 1 KiB is documented. The database is the judge of keys in
+/// between, so this bound refuses only what certainly does not fit.
+pub const MAX_KEY_BYTES: usize = 1_981;
+
+/// Which limit was exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitKind {
+    /// [`MAX_TRANSACTION_ROWS`].
+    TransactionRows,
+    /// [`MAX_TRANSACTION_BYTES`].
+    TransactionBytes,
+    /// [`MAX_TRANSACTION_SECONDS`].
+    TransactionAge,
+    /// [`MAX_VALUE_BYTES`].
+    ValueBytes,
+    /// [`MAX_ROW_BYTES`].
+    RowBytes,
+    /// [`MAX_KEY_BYTES`], or 1 KiB: facts §4 has both.
+    KeyBytes,
+    /// Another limit of the server; its message says which.
+    Other,
+}
+
+impl std::fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TransactionRows => "a transaction modifies at most 3,000 rows",
+            Self::TransactionBytes => "a transaction writes less than 10 MiB",
+            Self::TransactionAge => "a transaction lasts at most 300 s",
+            Self::ValueBytes => "a value has at most 1,048,576 bytes",
+            Self::RowBytes => "a row has at most 2 MiB",
+            Self::KeyBytes => "a key has at most about 1 KiB",
+            Self::Other => "a limit of the server",
+        })
+    }
+}
+
+/// A row that exceeds one of DSQL's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{table}.{column} has {bytes} bytes: {kind}")]
+pub struct OversizedRow {
+    /// The limit.
+    pub kind: LimitKind,
+    /// The table that the row is for.
+    pub table: Table,
+    /// The value's column, `key` or `row`.
+    pub column: &'static str,
+    /// The size that was refused.
+    pub bytes: usize,
+}
+
+/// Fixed-width bytes of a row that are not worth counting one by one: the row limit is a
+/// hundred thousand times larger.
+const FIXED_BYTES: usize = 128;
+
+/// Sizes of one row, as DSQL counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowSize {
+    /// Bytes of the primary key.
+    pub key: usize,
+    /// Bytes of the whole row, key included.
+    pub row: usize,
+}
+
+impl ExecutionsRow {
+    /// The sizes of this row.
+    pub fn size(&self) -> RowSize {
+        let key = 4 + 16 + self.workflow_id.len() + 16;
+        RowSize { key, row: key + self.data.data.len() + self.state.data.len() + FIXED_BYTES }
+    }
+
+    /// Checks the row against DSQL's limits.
+    ///
+    /// # Errors
+    /// The first limit that the row exceeds.
+    pub fn check_limits(&self) -> Result<(), OversizedRow> {
+        check(
+            Table::Executions,
+            self.size(),
+            &[("data", self.data.data.len()), ("state", self.state.data.len())],
+        )
+    }
+}
+
+impl CurrentExecutionsRow {
+    /// The sizes of this row in `current_chasm_executions`, whose key is the longer one.
+    pub fn size(&self) -> RowSize {
+        let key = 4 + 16 + self.workflow_id.len() + 8;
+        let data = self.data.as_ref().map_or(0, Vec::len);
+        RowSize { key, row: key + self.create_request_id.len() + data + FIXED_BYTES }
+    }
+
+    /// Checks the row against DSQL's limits, for the table that it is for.
+    ///
+    /// # Errors
+    /// The first limit that the row exceeds.
+    pub fn check_limits(&self, table: Table) -> Result<(), OversizedRow> {
+        check(table, self.size(), &[("data", self.data.as_ref().map_or(0, Vec::len))])
+    }
+}
+
+/// Checks one row of any table: its key and its values, by the names of their columns.
+///
+/// # Errors
+/// The first limit that the row exceeds.
+pub fn check_row(
+    table: Table,
+    key_bytes: usize,
+    values: &[(&'static str, usize)],
+) -> Result<(), OversizedRow> {
+    let row = key_bytes + values.iter().map(|(_, bytes)| bytes).sum::<usize>() + FIXED_BYTES;
+    check(table, RowSize { key: key_bytes, row }, values)
+}
+
+fn check(
+    table: Table,
+    size: RowSize,
+    values: &[(&'static str, usize)],
+) -> Result<(), OversizedRow> {
+    let values = values
+        .iter()
+        .map(|(column, bytes)| (LimitKind::ValueBytes, *column, *bytes, MAX_VALUE_BYTES));
+    let whole = [
+        (LimitKind::KeyBytes, "key", size.key, MAX_KEY_BYTES),
+        (LimitKind::RowBytes, "row", size.row, MAX_ROW_BYTES),
+    ];
+    match values.chain(whole).find(|(_, _, bytes, most)| bytes > most) {
+        None => Ok(()),
+        Some((kind, column, bytes, _)) => Err(OversizedRow { kind, table, column, bytes }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{BusinessId, DataBlob, Encoding, NamespaceId, RunId, ShardId};
+
+    fn row(workflow_id: &str, data: usize, state: usize) -> ExecutionsRow {
+        let proto3 = Encoding::new("Proto3").unwrap();
+        ExecutionsRow {
+            shard_id: ShardId(1),
+            namespace_id: NamespaceId(Uuid::nil()),
+            workflow_id: BusinessId::new(workflow_id).unwrap(),
+            run_id: RunId(Uuid::nil()),
+            next_event_id: 1,
+            last_write_version: 0,
+            data: DataBlob::new(vec![0; data], proto3.clone()),
+            state: DataBlob::new(vec![0; state], proto3),
+            db_record_version: 1,
+        }
+    }
+
+    #[test]
+    fn a_value_of_one_mebibyte_passes_and_one_byte_more_is_refused() {
+        assert_eq!(row("w", MAX_VALUE_BYTES, 0).check_limits(), Ok(()));
+        let error = row("w", 0, MAX_VALUE_BYTES + 1).check_limits().unwrap_err();
+        assert_eq!(error.kind, LimitKind::ValueBytes);
+        assert_eq!(
+            error.to_string(),
+            "executions.state has 1048577 bytes: a value has at most 1,048,576 bytes"
+        );
+    }
+
+    #[test]
+    fn two_values_that_fit_alone_may_be_too_large_for_one_row() {
+        let error = row("w", MAX_VALUE_BYTES, MAX_VALUE_BYTES).check_limits().unwrap_err();
+        assert_eq!((error.kind, error.column), (LimitKind::RowBytes, "row"));
+    }
+
+    #[test]
+    fn the_longest_id_of_four_byte_characters_still_fits_a_key() {
+        assert_eq!(row(&"🦀".repeat(255), 0, 0).check_limits(), Ok(()));
+    }
+}

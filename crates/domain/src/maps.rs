@@ -1,0 +1,290 @@
+//! What one run keeps beside its `executions` row: seven maps (contract §1.2, §1.3).
+//!
+//! They share their key prefix and their operations and differ in the last key column and in what
+//! they store, so they are one type with seven variants instead of seven copies of everything.
+
+use std::{collections::BTreeSet, fmt};
+
+use crate::{ChasmPath, DataBlob, Encoding, SignalId, Table, TimerId};
+
+/// One of the maps of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MapTable {
+    /// `activity_info_maps`, by schedule id.
+    Activities,
+    /// `timer_info_maps`, by timer id.
+    Timers,
+    /// `child_execution_info_maps`, by initiated id.
+    ChildExecutions,
+    /// `request_cancel_info_maps`, by initiated id.
+    RequestCancels,
+    /// `signal_info_maps`, by initiated id.
+    Signals,
+    /// `signals_requested_sets`, a set of signal ids.
+    SignalsRequested,
+    /// `chasm_node_maps`, by path.
+    ChasmNodes,
+}
+
+impl MapTable {
+    /// All of them. A test compares the list with the schema, so that none is forgotten when an
+    /// execution is deleted (contract §4.2, `TestSQLiteMutableStateTableConformance`).
+    pub const ALL: [Self; 7] = [
+        Self::Activities,
+        Self::Timers,
+        Self::ChildExecutions,
+        Self::RequestCancels,
+        Self::Signals,
+        Self::SignalsRequested,
+        Self::ChasmNodes,
+    ];
+
+    /// The table.
+    pub const fn table(self) -> Table {
+        match self {
+            Self::Activities => Table::ActivityInfoMaps,
+            Self::Timers => Table::TimerInfoMaps,
+            Self::ChildExecutions => Table::ChildExecutionInfoMaps,
+            Self::RequestCancels => Table::RequestCancelInfoMaps,
+            Self::Signals => Table::SignalInfoMaps,
+            Self::SignalsRequested => Table::SignalsRequestedSets,
+            Self::ChasmNodes => Table::ChasmNodeMaps,
+        }
+    }
+}
+
+/// An entry of a map with a numeric key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdEntry {
+    /// The schedule id or initiated id.
+    pub id: i64,
+    /// The serialized value.
+    pub data: DataBlob,
+}
+
+/// An entry of `timer_info_maps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimerEntry {
+    /// The timer.
+    pub timer_id: TimerId,
+    /// The serialized value.
+    pub data: DataBlob,
+}
+
+/// An entry of `chasm_node_maps`: one node of an execution's component tree.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChasmNode {
+    /// Where the node is; empty for the root.
+    pub path: ChasmPath,
+    /// The serialized metadata.
+    pub metadata: DataBlob,
+    /// The serialized value. `None` is NULL and is told apart from an empty value.
+    pub data: Option<Vec<u8>>,
+    /// The encoding of `data`; empty where there is none.
+    pub data_encoding: Encoding,
+}
+
+impl fmt::Debug for ChasmNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChasmNode")
+            .field("path", &self.path)
+            .field("metadata", &self.metadata)
+            .field("data_bytes", &self.data.as_ref().map(Vec::len))
+            .field("data_encoding", &self.data_encoding)
+            .finish()
+    }
+}
+
+/// Entries of one map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MapEntries {
+    /// Of `activity_info_maps`.
+    Activities(Vec<IdEntry>),
+    /// Of `timer_info_maps`.
+    Timers(Vec<TimerEntry>),
+    /// Of `child_execution_info_maps`.
+    ChildExecutions(Vec<IdEntry>),
+    /// Of `request_cancel_info_maps`.
+    RequestCancels(Vec<IdEntry>),
+    /// Of `signal_info_maps`.
+    Signals(Vec<IdEntry>),
+    /// Of `signals_requested_sets`.
+    SignalsRequested(Vec<SignalId>),
+    /// Of `chasm_node_maps`.
+    ChasmNodes(Vec<ChasmNode>),
+}
+
+/// Keys of entries of one map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MapKeys {
+    /// Of `activity_info_maps`.
+    Activities(Vec<i64>),
+    /// Of `timer_info_maps`.
+    Timers(Vec<TimerId>),
+    /// Of `child_execution_info_maps`.
+    ChildExecutions(Vec<i64>),
+    /// Of `request_cancel_info_maps`.
+    RequestCancels(Vec<i64>),
+    /// Of `signal_info_maps`.
+    Signals(Vec<i64>),
+    /// Of `signals_requested_sets`.
+    SignalsRequested(Vec<SignalId>),
+    /// Of `chasm_node_maps`.
+    ChasmNodes(Vec<ChasmPath>),
+}
+
+macro_rules! of_one_map {
+    ($($what:ident),*) => {$(
+        impl $what {
+            /// The map.
+            pub const fn map(&self) -> MapTable {
+                match self {
+                    Self::Activities(_) => MapTable::Activities,
+                    Self::Timers(_) => MapTable::Timers,
+                    Self::ChildExecutions(_) => MapTable::ChildExecutions,
+                    Self::RequestCancels(_) => MapTable::RequestCancels,
+                    Self::Signals(_) => MapTable::Signals,
+                    Self::SignalsRequested(_) => MapTable::SignalsRequested,
+                    Self::ChasmNodes(_) => MapTable::ChasmNodes,
+                }
+            }
+
+            /// None, of `map`.
+            pub const fn none(map: MapTable) -> Self {
+                match map {
+                    MapTable::Activities => Self::Activities(Vec::new()),
+                    MapTable::Timers => Self::Timers(Vec::new()),
+                    MapTable::ChildExecutions => Self::ChildExecutions(Vec::new()),
+                    MapTable::RequestCancels => Self::RequestCancels(Vec::new()),
+                    MapTable::Signals => Self::Signals(Vec::new()),
+                    MapTable::SignalsRequested => Self::SignalsRequested(Vec::new()),
+                    MapTable::ChasmNodes => Self::ChasmNodes(Vec::new()),
+                }
+            }
+
+            /// How many there are.
+            pub const fn len(&self) -> usize {
+                match self {
+                    Self::Activities(of)
+                    | Self::ChildExecutions(of)
+                    | Self::RequestCancels(of)
+                    | Self::Signals(of) => of.len(),
+                    Self::Timers(of) => of.len(),
+                    Self::SignalsRequested(of) => of.len(),
+                    Self::ChasmNodes(of) => of.len(),
+                }
+            }
+
+            /// Whether there are none.
+            pub const fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+        }
+    )*};
+}
+
+of_one_map!(MapEntries, MapKeys);
+
+impl MapEntries {
+    /// The keys of the entries.
+    pub fn keys(&self) -> MapKeys {
+        let ids = |entries: &Vec<IdEntry>| entries.iter().map(|entry| entry.id).collect();
+        match self {
+            Self::Activities(of) => MapKeys::Activities(ids(of)),
+            Self::Timers(of) => {
+                MapKeys::Timers(of.iter().map(|entry| entry.timer_id.clone()).collect())
+            }
+            Self::ChildExecutions(of) => MapKeys::ChildExecutions(ids(of)),
+            Self::RequestCancels(of) => MapKeys::RequestCancels(ids(of)),
+            Self::Signals(of) => MapKeys::Signals(ids(of)),
+            Self::SignalsRequested(of) => MapKeys::SignalsRequested(of.clone()),
+            Self::ChasmNodes(of) => {
+                MapKeys::ChasmNodes(of.iter().map(|node| node.path.clone()).collect())
+            }
+        }
+    }
+
+    /// Removes the entries with these keys.
+    ///
+    /// # Panics
+    /// The keys are of another map.
+    pub fn remove(&mut self, keys: &MapKeys) {
+        fn remove<T, K: Ord>(entries: &mut Vec<T>, keys: &[K], key: impl Fn(&T) -> &K) {
+            let keys: BTreeSet<_> = keys.iter().collect();
+            entries.retain(|entry| !keys.contains(key(entry)));
+        }
+        match (self, keys) {
+            (Self::Activities(of), MapKeys::Activities(keys))
+            | (Self::ChildExecutions(of), MapKeys::ChildExecutions(keys))
+            | (Self::RequestCancels(of), MapKeys::RequestCancels(keys))
+            | (Self::Signals(of), MapKeys::Signals(keys)) => remove(of, keys, |entry| &entry.id),
+            (Self::Timers(of), MapKeys::Timers(keys)) => {
+                remove(of, keys, |entry| &entry.timer_id);
+            }
+            (Self::SignalsRequested(of), MapKeys::SignalsRequested(keys)) => {
+                remove(of, keys, |signal_id| signal_id);
+            }
+            (Self::ChasmNodes(of), MapKeys::ChasmNodes(keys)) => {
+                remove(of, keys, |node| &node.path);
+            }
+            (of, keys) => panic!("entries of {:?}, keys of {:?}", of.map(), keys.map()),
+        }
+    }
+
+    /// Sorts by key and keeps the last entry of each key.
+    ///
+    /// PostgreSQL refuses a statement that writes one row twice (`21000`, contract §1.3); Temporal
+    /// builds these from Go maps, whose keys are unique, so the last one is what a map would hold.
+    pub fn last_of_each_key(&mut self) {
+        fn keep_last<T, K: Ord>(entries: &mut Vec<T>, key: impl Fn(&T) -> K) {
+            entries.sort_by_key(&key);
+            entries.reverse();
+            entries.dedup_by_key(|entry| key(entry));
+            entries.reverse();
+        }
+        match self {
+            Self::Activities(of)
+            | Self::ChildExecutions(of)
+            | Self::RequestCancels(of)
+            | Self::Signals(of) => keep_last(of, |entry| entry.id),
+            Self::Timers(of) => keep_last(of, |entry| entry.timer_id.clone()),
+            Self::SignalsRequested(of) => keep_last(of, Clone::clone),
+            Self::ChasmNodes(of) => keep_last(of, |node| node.path.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: i64, byte: u8) -> IdEntry {
+        IdEntry { id, data: DataBlob::new([byte], Encoding::new("Proto3").unwrap()) }
+    }
+
+    #[test]
+    fn of_entries_with_one_key_the_last_is_kept() {
+        let mut entries =
+            MapEntries::Activities(vec![entry(7, 1), entry(5, 2), entry(7, 3), entry(5, 4)]);
+        entries.last_of_each_key();
+        assert_eq!(entries, MapEntries::Activities(vec![entry(5, 4), entry(7, 3)]));
+        assert_eq!(entries.keys(), MapKeys::Activities(vec![5, 7]));
+    }
+
+    #[test]
+    fn entries_are_removed_by_their_keys() {
+        let mut entries = MapEntries::Signals(vec![entry(7, 1), entry(5, 2), entry(3, 3)]);
+        entries.remove(&MapKeys::Signals(vec![3, 7, 9]));
+        assert_eq!(entries, MapEntries::Signals(vec![entry(5, 2)]));
+    }
+
+    #[test]
+    fn entries_and_keys_know_their_map() {
+        for map in MapTable::ALL {
+            assert_eq!(MapEntries::none(map).map(), map);
+            assert_eq!(MapKeys::none(map).map(), map);
+            assert!(MapEntries::none(map).is_empty());
+            assert_eq!(MapEntries::none(map).keys().map(), map);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The tables of the execution family, by their names in the schema.
+
+use std::fmt;
+
+/// A table that this product reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// `executions`: the mutable state of every run, of every archetype.
+    Executions,
+    /// `current_executions`: which run of a workflow id is current.
+    CurrentExecutions,
+    /// `current_chasm_executions`: the same for every other archetype, since schema 1.1.
+    CurrentChasmExecutions,
+    /// `activity_info_maps`: pending activities of a run.
+    ActivityInfoMaps,
+    /// `timer_info_maps`: timers of a run.
+    TimerInfoMaps,
+    /// `child_execution_info_maps`: child executions of a run.
+    ChildExecutionInfoMaps,
+    /// `request_cancel_info_maps`: cancellations that a run requested.
+    RequestCancelInfoMaps,
+    /// `signal_info_maps`: signals that a run sent.
+    SignalInfoMaps,
+    /// `signals_requested_sets`: signals that a run has received.
+    SignalsRequestedSets,
+    /// `chasm_node_maps`: the component tree of an execution.
+    ChasmNodeMaps,
+    /// `buffered_events`: events that wait for a workflow task to end.
+    BufferedEvents,
+    /// `history_immediate_tasks`: immediate tasks of every other category.
+    HistoryImmediateTasks,
+    /// `history_scheduled_tasks`: scheduled tasks of every other category.
+    HistoryScheduledTasks,
+    /// `transfer_tasks`: immediate tasks of the transfer category.
+    TransferTasks,
+    /// `timer_tasks`: scheduled tasks of the timer category.
+    TimerTasks,
+    /// `replication_tasks`: tasks for other clusters.
+    ReplicationTasks,
+    /// `replication_tasks_dlq`: tasks of other clusters that failed here.
+    ReplicationTasksDlq,
+    /// `visibility_tasks`: immediate tasks of the visibility category.
+    VisibilityTasks,
+    /// `history_node`: batches of history events.
+    HistoryNode,
+    /// `history_tree`: branches of histories.
+    HistoryTree,
+    /// `shards`: who owns which executions.
+    Shards,
+    /// `schema_version`: which version of the schema a logical database has.
+    SchemaVersion,
+}
+
+impl Table {
+    /// The name in the schema.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Executions => "executions",
+            Self::CurrentExecutions => "current_executions",
+            Self::CurrentChasmExecutions => "current_chasm_executions",
+            Self::ActivityInfoMaps => "activity_info_maps",
+            Self::TimerInfoMaps => "timer_info_maps",
+            Self::ChildExecutionInfoMaps => "child_execution_info_maps",
+            Self::RequestCancelInfoMaps => "request_cancel_info_maps",
+            Self::SignalInfoMaps => "signal_info_maps",
+            Self::SignalsRequestedSets => "signals_requested_sets",
+            Self::ChasmNodeMaps => "chasm_node_maps",
+            Self::BufferedEvents => "buffered_events",
+            Self::HistoryImmediateTasks => "history_immediate_tasks",
+            Self::HistoryScheduledTasks => "history_scheduled_tasks",
+            Self::TransferTasks => "transfer_tasks",
+            Self::TimerTasks => "timer_tasks",
+            Self::ReplicationTasks => "replication_tasks",
+            Self::ReplicationTasksDlq => "replication_tasks_dlq",
+            Self::VisibilityTasks => "visibility_tasks",
+            Self::HistoryNode => "history_node",
+            Self::HistoryTree => "history_tree",
+            Self::Shards => "shards",
+            Self::SchemaVersion => "schema_version",
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

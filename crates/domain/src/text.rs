@@ -1,0 +1,170 @@
+//! Strings with the width of their column.
+//!
+//! DSQL and PostgreSQL refuse a string that is longer than its `VARCHAR(n)` (SQLSTATE `22001`)
+//! and one with a NUL character (`22021`), but only after a round trip and without naming the
+//! field. These types refuse both before anything is sent.
+
+use std::{fmt, ops::Deref, str::FromStr, sync::Arc};
+
+use crate::InvalidValue;
+
+fn checked(field: &'static str, max: usize, text: &str) -> Result<Arc<str>, InvalidValue> {
+    if text.contains('\0') {
+        return Err(InvalidValue::new(field, "contains a NUL character, which text cannot hold"));
+    }
+    let characters = text.chars().count();
+    if characters > max {
+        return Err(InvalidValue::new(
+            field,
+            format!("is {characters} characters long; at most {max} are allowed"),
+        ));
+    }
+    Ok(text.into())
+}
+
+macro_rules! column_text {
+    ($(#[$doc:meta])* $name:ident, $field:literal, $max:literal) => {
+        $(#[$doc])*
+        ///
+        /// Cloning shares the text.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The most characters (Unicode scalar values) that the column takes.
+            pub const MAX_CHARS: usize = $max;
+
+            /// Checks the text.
+            ///
+            /// # Errors
+            /// More than [`MAX_CHARS`](Self::MAX_CHARS) characters, or a NUL character.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidValue> {
+                checked($field, $max, text.as_ref()).map(Self)
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), &*self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidValue;
+
+            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidValue;
+
+            fn try_from(text: String) -> Result<Self, InvalidValue> {
+                Self::new(text)
+            }
+        }
+    };
+}
+
+column_text! {
+    /// The user-meaningful id of an execution: at most 255 characters, unique among the open
+    /// executions of one archetype in a namespace.
+    ///
+    /// `current_executions` calls it `workflow_id`, `current_chasm_executions` calls it
+    /// `business_id` (req 2.5); it is the same value, so [`WorkflowId`] is the same type.
+    BusinessId, "workflow_id", 255
+}
+
+/// [`BusinessId`] under the name it has for workflows.
+pub type WorkflowId = BusinessId;
+
+column_text! {
+    /// The id of the request that created an execution: at most 255 characters.
+    RequestId, "create_request_id", 255
+}
+
+column_text! {
+    /// The id of a timer in its execution: at most 255 characters.
+    TimerId, "timer_id", 255
+}
+
+column_text! {
+    /// The id of a signal request: at most 255 characters.
+    SignalId, "signal_id", 255
+}
+
+column_text! {
+    /// The path of a node in an execution's component tree: at most 255 characters, empty for the
+    /// root. (PostgreSQL's schema takes longer ones; the column on DSQL does not, contract §1.2.)
+    ChasmPath, "chasm_path", 255
+}
+
+column_text! {
+    /// The name of a cluster: at most 255 characters.
+    ClusterName, "source_cluster_name", 255
+}
+
+column_text! {
+    /// How a blob is encoded, by the name of Temporal's enum value (`Proto3`, `Json`): at most 16
+    /// characters. Empty where the blob is absent.
+    Encoding, "data_encoding", 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_id_is_255_characters_whatever_their_bytes() {
+        for character in ["a", "é", "転", "🦀"] {
+            assert!(BusinessId::new(character.repeat(255)).is_ok(), "{character}");
+            let error = BusinessId::new(character.repeat(256)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "workflow_id: is 256 characters long; at most 255 are allowed"
+            );
+        }
+    }
+
+    #[test]
+    fn a_nul_character_is_refused_before_the_database_sees_it() {
+        let error = RequestId::new("a\0b").unwrap_err();
+        assert_eq!(error.field, "create_request_id");
+        assert!(error.reason.contains("NUL"), "{error}");
+    }
+
+    #[test]
+    fn an_encoding_is_at_most_16_characters() {
+        assert!(Encoding::new("Proto3").is_ok());
+        assert!(Encoding::new("").is_ok());
+        assert_eq!(Encoding::new("x".repeat(17)).unwrap_err().field, "data_encoding");
+    }
+
+    #[test]
+    fn a_workflow_id_and_a_business_id_are_the_same_value() {
+        let workflow: WorkflowId = "order-é-転".parse().unwrap();
+        let business: BusinessId = workflow.clone();
+        assert_eq!(workflow, business);
+        assert_eq!(business.as_str(), "order-é-転");
+    }
+}
