@@ -1,0 +1,34 @@
+//! The ports of Temporal persistence on Amazon Aurora DSQL.
+//!
+//! A service talks to [`Store`]; an adapter implements it. The rows of a table family are a trait
+//! with one method per operation ([`HistoryExecution`], [`ExecutionMaps`], …); a [`Session`] has them all and is either
+//! autocommit ([`Store::session`]) or a [`Transaction`]. Which table a current execution lives in
+//! is decided in one place, the [`CurrentExecutionsRouter`].
+//!
+//! DSQL is optimistic: nothing blocks and the loser of a conflict learns it at COMMIT (facts §1),
+//! so the body of a transaction may run several times. [`StoreExt::run`] is the only way to run
+//! one: it begins, runs the body, commits, and starts again on a definite conflict.
+#![warn(missing_docs, clippy::unwrap_used)]
+
+mod clock;
+mod error;
+mod router;
+mod rows;
+mod schema;
+mod store;
+pub mod stores;
+mod transaction;
+
+pub use clock::{Clock, SystemClock};
+pub use error::{Cause, ConditionFailed, Outcome, StoreError};
+pub use router::{ByArchetype, CurrentExecutionsRoute, CurrentExecutionsRouter};
+pub use rows::{
+    BufferedWrite, CurrentWrite, ExecutionMaps, ExecutionWrite, HistoryExecution, HistoryNodes,
+    HistoryTasks, Locked, Locks, MapWrite, MutableState, MutableStateRows, Removal, RunWrite,
+    Shards, Written,
+};
+pub use schema::{IncompatibleSchema, verify_compatible_version};
+pub use store::{Attempt, Session, Store, Transaction};
+pub use transaction::{
+    Body, BoxFuture, Observer, RetryPolicy, Runner, RunnerBuilder, SilentObserver, StoreExt,
+};

@@ -1,0 +1,161 @@
+//! The one place where an archetype becomes a table.
+
+use temporal_dsql_domain::{
+    ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, InvalidValue, Table,
+};
+
+/// Where the current execution of a row or filter lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CurrentExecutionsRoute {
+    /// `current_executions`, whose rows are all workflows.
+    CurrentExecutions,
+    /// `current_chasm_executions`, whose key has the archetype in it.
+    CurrentChasmExecutions {
+        /// The value of `archetype_id`.
+        archetype_id: ArchetypeId,
+    },
+}
+
+impl CurrentExecutionsRoute {
+    /// The table.
+    pub const fn table(self) -> Table {
+        match self {
+            Self::CurrentExecutions => Table::CurrentExecutions,
+            Self::CurrentChasmExecutions { .. } => Table::CurrentChasmExecutions,
+        }
+    }
+
+    /// The archetype that a row read from there has (req 5.3).
+    pub const fn archetype_id(self) -> ArchetypeId {
+        match self {
+            Self::CurrentExecutions => ArchetypeId::WORKFLOW,
+            Self::CurrentChasmExecutions { archetype_id } => archetype_id,
+        }
+    }
+}
+
+/// Sends a current-execution operation to its table by archetype (req 2.1, 2.2).
+///
+/// Adapters ask the router and never compare archetype ids themselves.
+pub trait CurrentExecutionsRouter: Send + Sync {
+    /// The route of a row that is to be written.
+    ///
+    /// # Errors
+    /// The row's archetype is unspecified: its table cannot be known, and a guess would put an
+    /// execution where its archetype never looks for it.
+    fn route_row(&self, row: &CurrentExecutionsRow)
+    -> Result<CurrentExecutionsRoute, InvalidValue>;
+
+    /// The route of a filter; an unspecified archetype means workflow (req 5.1).
+    fn route_filter(&self, filter: &CurrentExecutionsFilter) -> CurrentExecutionsRoute;
+}
+
+/// Temporal's rule, the same as in its PostgreSQL plugin (req 5.2, contract §2.2): workflows have
+/// a table of their own, every other archetype, known or not, shares the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByArchetype;
+
+impl ByArchetype {
+    const fn route(archetype_id: ArchetypeId) -> CurrentExecutionsRoute {
+        if archetype_id.0 == ArchetypeId::WORKFLOW.0 {
+            CurrentExecutionsRoute::CurrentExecutions
+        } else {
+            CurrentExecutionsRoute::CurrentChasmExecutions { archetype_id }
+        }
+    }
+}
+
+impl CurrentExecutionsRouter for ByArchetype {
+    fn route_row(
+        &self,
+        row: &CurrentExecutionsRow,
+    ) -> Result<CurrentExecutionsRoute, InvalidValue> {
+        if row.archetype_id == ArchetypeId::UNSPECIFIED {
+            return Err(InvalidValue::new(
+                "archetype_id",
+                format!(
+                    "is unspecified for the current execution of `{}`; set the archetype that \
+                     the execution belongs to",
+                    row.workflow_id
+                ),
+            ));
+        }
+        Ok(Self::route(row.archetype_id))
+    }
+
+    fn route_filter(&self, filter: &CurrentExecutionsFilter) -> CurrentExecutionsRoute {
+        match filter.archetype_id {
+            ArchetypeId::UNSPECIFIED => CurrentExecutionsRoute::CurrentExecutions,
+            archetype_id => Self::route(archetype_id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql_domain::{
+        Encoding, ExecutionState, ExecutionStatus, NamespaceId, RequestId, RunId, ShardId,
+        WorkflowId,
+    };
+
+    use super::*;
+
+    fn row(archetype_id: ArchetypeId) -> CurrentExecutionsRow {
+        let nil = "00000000-0000-0000-0000-000000000000";
+        CurrentExecutionsRow {
+            shard_id: ShardId(1),
+            namespace_id: nil.parse::<NamespaceId>().unwrap(),
+            workflow_id: WorkflowId::new("order-1").unwrap(),
+            archetype_id,
+            run_id: nil.parse::<RunId>().unwrap(),
+            create_request_id: RequestId::new("request").unwrap(),
+            start_time: None,
+            last_write_version: 0,
+            state: ExecutionState::Running,
+            status: ExecutionStatus::Running,
+            data: None,
+            data_encoding: Encoding::new("").unwrap(),
+        }
+    }
+
+    #[test]
+    fn workflows_go_to_current_executions() {
+        let route = ByArchetype.route_row(&row(ArchetypeId::WORKFLOW)).unwrap();
+        assert_eq!(route, CurrentExecutionsRoute::CurrentExecutions);
+        assert_eq!(route.table(), Table::CurrentExecutions);
+        assert_eq!(route.archetype_id(), ArchetypeId::WORKFLOW);
+    }
+
+    #[test]
+    fn every_other_archetype_goes_to_current_chasm_executions_known_or_not() {
+        let others = [
+            ArchetypeId::SCHEDULER,
+            ArchetypeId::ACTIVITY,
+            ArchetypeId::NEXUS_OPERATION,
+            ArchetypeId(1),
+            ArchetypeId(ArchetypeId::WORKFLOW.0 - 1),
+            ArchetypeId(ArchetypeId::WORKFLOW.0 + 1),
+            ArchetypeId(u32::MAX),
+        ];
+        for archetype_id in others {
+            let row = row(archetype_id);
+            let route = CurrentExecutionsRoute::CurrentChasmExecutions { archetype_id };
+            assert_eq!(ByArchetype.route_row(&row).unwrap(), route);
+            assert_eq!(ByArchetype.route_filter(&row.filter()), route);
+            assert_eq!(route.table(), Table::CurrentChasmExecutions);
+            assert_eq!(route.archetype_id(), archetype_id);
+        }
+    }
+
+    #[test]
+    fn an_unspecified_archetype_means_workflow_in_a_filter_and_is_an_error_in_a_row() {
+        let row = row(ArchetypeId::UNSPECIFIED);
+        assert_eq!(
+            ByArchetype.route_filter(&row.filter()),
+            CurrentExecutionsRoute::CurrentExecutions
+        );
+        let error = ByArchetype.route_row(&row).unwrap_err();
+        assert_eq!(error.field, "archetype_id");
+        assert!(error.reason.contains("`order-1`"), "{error}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The row port of the seven maps of a run, and of its buffered events (contract §1.2–§1.4).
+
+use async_trait::async_trait;
+use temporal_dsql_domain::{DataBlob, ExecutionsFilter, MapEntries, MapKeys, MapTable};
+
+use crate::StoreError;
+
+/// Operations on what a run keeps beside its `executions` row.
+#[async_trait]
+pub trait ExecutionMaps: Send {
+    /// Inserts entries, overwriting those whose keys exist; a set keeps what it has.
+    ///
+    /// Of several entries with one key the last one counts. All are written, or none. The number
+    /// of rows is that of the entries; for a set, of those that were not in it.
+    async fn replace_into_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        entries: &MapEntries,
+    ) -> Result<u64, StoreError>;
+
+    /// Reads all entries of a map, in the order of their keys.
+    async fn select_all_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        map: MapTable,
+    ) -> Result<MapEntries, StoreError>;
+
+    /// Deletes the entries with these keys; those that are absent do not count.
+    async fn delete_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        keys: &MapKeys,
+    ) -> Result<u64, StoreError>;
+
+    /// Deletes all entries of a map, or the first `limit` of them.
+    async fn delete_all_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        map: MapTable,
+        limit: Option<u32>,
+    ) -> Result<u64, StoreError>;
+
+    /// Appends events to the buffer of a run. They are read in the order of insertion, across
+    /// calls and transactions.
+    ///
+    /// The caller holds the lock of the `executions` row: two transactions that append to one run
+    /// at the same time would choose the same place.
+    async fn insert_into_buffered_events(
+        &mut self,
+        run: &ExecutionsFilter,
+        events: &[DataBlob],
+    ) -> Result<u64, StoreError>;
+
+    /// Reads the buffer of a run in the order of insertion.
+    async fn select_from_buffered_events(
+        &mut self,
+        run: &ExecutionsFilter,
+    ) -> Result<Vec<DataBlob>, StoreError>;
+
+    /// Empties the buffer of a run, or deletes the first `limit` events of it.
+    async fn delete_from_buffered_events(
+        &mut self,
+        run: &ExecutionsFilter,
+        limit: Option<u32>,
+    ) -> Result<u64, StoreError>;
+}

@@ -1,0 +1,26 @@
+//! The row ports: what can be done to the rows of each table family, one trait per family.
+//!
+//! Every method is one statement, unless it says otherwise. Writes return the number of rows they
+//! affected; absence is `None` or an empty list; a duplicate is `StoreError::AlreadyExists`.
+//! Errors beyond that are those of the connection, and [`StoreError::Limit`] for what exceeds a
+//! limit of DSQL. After an error inside a transaction, the transaction can only be rolled back.
+//!
+//! [`StoreError::Limit`]: crate::StoreError::Limit
+
+mod execution_maps;
+mod history_execution;
+mod history_nodes;
+mod history_tasks;
+mod mutable_state;
+mod shards;
+
+pub use execution_maps::ExecutionMaps;
+pub use history_execution::HistoryExecution;
+pub use history_nodes::HistoryNodes;
+pub use history_tasks::HistoryTasks;
+pub(crate) use mutable_state::insert_tasks;
+pub use mutable_state::{
+    BufferedWrite, CurrentWrite, ExecutionWrite, Locked, Locks, MapWrite, MutableState,
+    MutableStateRows, Removal, RunWrite, Written,
+};
+pub use shards::Shards;

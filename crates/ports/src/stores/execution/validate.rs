@@ -1,0 +1,190 @@
+//! What a request must look like before it is worth sending: Temporal's
+//! `operation_mode_validator.go` (contract §3.4), and that its parts belong together.
+
+use temporal_dsql_domain::{
+    CurrentExecutionsRow, ExecutionState, ExecutionsRow, InvalidValue, check_create_state,
+    check_update_state,
+};
+
+use super::{
+    ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected, Mutation,
+    SetExecution, Snapshot, UpdateExecution, UpdateMode,
+};
+use crate::stores::Owner;
+use ExecutionState::{Completed, Created, Running, Zombie};
+
+type Checked = Result<(), InvalidValue>;
+
+pub(super) fn create(request: &CreateExecution) -> Checked {
+    let CreateExecution { owner, mode, snapshot } = request;
+    new_snapshot(*owner, snapshot)?;
+    let state = snapshot.current.state;
+    match mode {
+        CreateMode::BrandNew | CreateMode::UpdateCurrent { .. } => {
+            not_in("a run that becomes the current one", state, &[Zombie])
+        }
+        CreateMode::BypassCurrent => {
+            not_in("a run that is not the current one", state, &[Created, Running])
+        }
+    }
+}
+
+pub(super) fn update(request: &UpdateExecution) -> Checked {
+    let UpdateExecution { owner, mode, mutation, new } = request;
+    self::mutation(*owner, mutation)?;
+    let state = mutation.current.state;
+    let new_state = match new {
+        Some(new) => {
+            new_snapshot(*owner, new)?;
+            same_id("the new run", &mutation.current, &new.current)?;
+            Some(new.current.state)
+        }
+        None => None,
+    };
+    match (mode, new_state) {
+        (UpdateMode::UpdateCurrent, None) => not_in("the current run", state, &[Zombie]),
+        (UpdateMode::UpdateCurrent, Some(new)) => {
+            not_in("a run that a new one follows", state, &[Created, Running])?;
+            not_in("a new run that becomes the current one", new, &[Zombie])
+        }
+        (UpdateMode::BypassCurrent, new) => {
+            let open = &[Created, Running];
+            not_in("a run that is not the current one", state, open)?;
+            new.map_or(Ok(()), |new| not_in("a new run that is not the current one", new, open))
+        }
+        (UpdateMode::IgnoreCurrent, None) => Ok(()),
+        (UpdateMode::IgnoreCurrent, Some(_)) => Err(InvalidValue::new(
+            "mode",
+            "IgnoreCurrent cannot create a new run: nobody would be told which one is current",
+        )),
+    }
+}
+
+pub(super) fn conflict_resolve(request: &ConflictResolve) -> Checked {
+    let ConflictResolve { owner, mode, reset, expected, new, current } = request;
+    stored_snapshot(*owner, reset)?;
+    next_version(&reset.execution, *expected)?;
+    if let Some(new) = new {
+        new_snapshot(*owner, new)?;
+        same_id("the new run", &reset.current, &new.current)?;
+    }
+    if let Some(current) = current {
+        mutation(*owner, current)?;
+        same_id("the current run", &reset.current, &current.current)?;
+    }
+    let reset_state = reset.current.state;
+    let new_state = new.as_ref().map(|new| new.current.state);
+    match mode {
+        ConflictResolveMode::UpdateCurrent => {
+            if let Some(current) = current {
+                let open = &[Created, Running];
+                not_in("the current run that is suppressed", current.current.state, open)?;
+            }
+            match new_state {
+                None => {
+                    not_in("the reset run that becomes the current one", reset_state, &[Zombie])
+                }
+                Some(new) => {
+                    let open = &[Created, Running, Zombie];
+                    not_in("the reset run that a new one follows", reset_state, open)?;
+                    not_in("a new run that becomes the current one", new, &[Zombie])
+                }
+            }
+        }
+        ConflictResolveMode::BypassCurrent => {
+            if current.is_some() {
+                return Err(InvalidValue::new(
+                    "current",
+                    "BypassCurrent does not change the current run",
+                ));
+            }
+            match new_state {
+                None => not_in(
+                    "a reset run that is not the current one",
+                    reset_state,
+                    &[Created, Running],
+                ),
+                Some(new) => {
+                    let open = &[Created, Running, Zombie];
+                    not_in("the reset run that a new one follows", reset_state, open)?;
+                    let only_zombie = &[Created, Running, Completed];
+                    not_in("a new run that is not the current one", new, only_zombie)
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn set(request: &SetExecution) -> Checked {
+    stored_snapshot(request.owner, &request.snapshot)?;
+    next_version(&request.snapshot.execution, request.expected)
+}
+
+fn new_snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
+    same_run(owner, &snapshot.execution, &snapshot.current)?;
+    check_create_state(snapshot.current.state, snapshot.current.status)
+}
+
+fn stored_snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
+    same_run(owner, &snapshot.execution, &snapshot.current)?;
+    check_update_state(snapshot.current.state, snapshot.current.status)
+}
+
+fn mutation(owner: Owner, mutation: &Mutation) -> Checked {
+    same_run(owner, &mutation.execution, &mutation.current)?;
+    check_update_state(mutation.current.state, mutation.current.status)?;
+    next_version(&mutation.execution, mutation.expected)
+}
+
+/// A record version is the one before it plus one: that is what makes it proof of a write.
+fn next_version(row: &ExecutionsRow, expected: Expected) -> Checked {
+    match expected {
+        Expected::RecordVersion(version)
+            if version.checked_add(1) != Some(row.db_record_version) =>
+        {
+            Err(InvalidValue::new(
+                "db_record_version",
+                format!("is {}, but follows {version}", row.db_record_version),
+            ))
+        }
+        Expected::RecordVersion(_) | Expected::NextEventId(_) => Ok(()),
+    }
+}
+
+/// The rows of one run say the same shard, namespace, id and run.
+fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutionsRow) -> Checked {
+    if execution.shard_id != owner.shard_id {
+        return Err(InvalidValue::new(
+            "shard_id",
+            format!("is {}, but the owner's is {}", execution.shard_id, owner.shard_id),
+        ));
+    }
+    if current.executions_filter() == execution.filter() {
+        return Ok(());
+    }
+    Err(InvalidValue::new(
+        "run_id",
+        format!(
+            "the execution is {:?}, but the current execution that goes with it is {:?}",
+            execution.filter(),
+            current.executions_filter()
+        ),
+    ))
+}
+
+fn same_id(what: &str, one: &CurrentExecutionsRow, other: &CurrentExecutionsRow) -> Checked {
+    if one.filter() == other.filter() {
+        return Ok(());
+    }
+    Err(InvalidValue::new(
+        "workflow_id",
+        format!("{what} is of {:?}, not of {:?}", other.filter(), one.filter()),
+    ))
+}
+
+fn not_in(what: &str, state: ExecutionState, forbidden: &[ExecutionState]) -> Checked {
+    if forbidden.contains(&state) {
+        return Err(InvalidValue::new("state", format!("{what} cannot be {state}")));
+    }
+    Ok(())
+}

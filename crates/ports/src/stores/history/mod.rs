@@ -1,0 +1,253 @@
+//! Histories: appended to, read both ways, forked, trimmed and deleted.
+//!
+//! A history is a tree of branches; a branch has nodes of its own and, before them, nodes of its
+//! ancestors. Nodes are never changed: a batch that takes the place of another is written at the
+//! same node with a larger transaction and shadows it.
+
+mod read;
+mod trim;
+
+use std::collections::BTreeMap;
+
+use temporal_dsql_domain::{
+    BranchId, BranchKey, BranchRange, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow,
+    InvalidValue, ShardId, Table, TreeId,
+};
+
+use super::{CHUNK, delete_in_chunks};
+use crate::{Cause, Outcome, Store, StoreError, StoreExt};
+
+pub use read::{HistoryPage, PageToken, ReadHistory};
+
+/// Does what changes nothing if it is done again, and does it again if its answer was lost. (A
+/// function of an async closure would make futures that cannot be spawned.)
+macro_rules! idempotent {
+    ($act:expr) => {{
+        const REPEATS: u32 = 3;
+        let mut number = 1;
+        loop {
+            match $act.await {
+                Err(error) if error.outcome() == Outcome::Unknown && number < REPEATS => {
+                    number += 1;
+                }
+                result => break result,
+            }
+        }
+    }};
+}
+
+/// A batch of events that is appended to a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendNodes {
+    /// The history shard.
+    pub shard_id: ShardId,
+    /// The branch.
+    pub branch: HistoryBranch,
+    /// What is recorded about the branch, if this makes it.
+    pub new_branch: Option<HistoryTreeInfo>,
+    /// The batch.
+    pub node: HistoryNode,
+}
+
+/// The history methods of Temporal's `ExecutionStore` and of the manager above it, over any store.
+#[derive(Clone, Debug)]
+pub struct HistoryStore<S> {
+    store: S,
+}
+
+impl<S: Store> HistoryStore<S> {
+    /// The histories of `store`.
+    pub const fn new(store: S) -> Self {
+        Self { store }
+    }
+
+    /// Appends a batch of events. Appending it again changes nothing, so a lost answer is simply
+    /// asked for again.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidArgument`] if the node belongs to an ancestor; [`StoreError::Limit`] if
+    /// the events are larger than a value may be; and those of the store.
+    pub async fn append(&self, nodes: &AppendNodes) -> Result<(), StoreError> {
+        let AppendNodes { branch, node, .. } = nodes;
+        let begin = branch.begin_node_id();
+        if node.node_id < begin {
+            return Err(InvalidValue::new(
+                "node_id",
+                format!(
+                    "is {}, which belongs to an ancestor: branch {} begins at {begin}",
+                    node.node_id, branch.branch_id
+                ),
+            )
+            .into());
+        }
+        let key = branch.key(nodes.shard_id);
+        let Some(info) = &nodes.new_branch else {
+            let node = std::slice::from_ref(node);
+            let mut session = self.store.session();
+            return idempotent!(session.insert_into_history_node(&key, node)).map(drop);
+        };
+        let both = (HistoryTreeRow { branch: key, data: info.to_blob() }, node.clone());
+        let appended =
+            idempotent!(self.store.run("AppendHistoryNodes", &both, |transaction, (row, node)| {
+                Box::pin(async move {
+                    let node = std::slice::from_ref(node);
+                    transaction.insert_into_history_node(&row.branch, node).await?;
+                    transaction.insert_into_history_tree(row).await
+                })
+            }));
+        appended.map(drop)
+    }
+
+    /// Forks a new branch off `branch`: it has the nodes before `fork_node_id`, which must be a
+    /// node of `branch` and not its first.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidArgument`] for the first node, and those of the store.
+    pub async fn fork(
+        &self,
+        shard_id: ShardId,
+        branch: &HistoryBranch,
+        fork_node_id: i64,
+        new: NewBranch,
+    ) -> Result<HistoryBranch, StoreError> {
+        let forked = branch.fork(fork_node_id, new.branch_id)?;
+        let info =
+            HistoryTreeInfo { branch: forked.clone(), fork_time: new.fork_time, info: new.info };
+        let row = HistoryTreeRow { branch: forked.key(shard_id), data: info.to_blob() };
+        let mut session = self.store.session();
+        idempotent!(session.insert_into_history_tree(&row))?;
+        Ok(forked)
+    }
+
+    /// Reads all branches of a tree.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if a branch cannot be read, and those of the store.
+    pub async fn tree(
+        &self,
+        shard_id: ShardId,
+        tree_id: TreeId,
+    ) -> Result<Vec<HistoryTreeInfo>, StoreError> {
+        let rows = self.store.session().select_from_history_tree(shard_id, tree_id).await?;
+        rows.iter().map(decode).collect()
+    }
+
+    /// Reads a page of all branches of all shards, in the order of their keys, after `after`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn all_branches(
+        &self,
+        after: Option<BranchKey>,
+        limit: u32,
+    ) -> Result<Vec<HistoryTreeRow>, StoreError> {
+        self.store.session().paginate_branches_from_history_tree(after, limit).await
+    }
+
+    /// Deletes a branch, with those of its nodes, and of its ancestors', that no other branch has.
+    ///
+    /// The nodes are deleted in chunks that fit a transaction, and the branch last, so that
+    /// deleting again finishes what ended early.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if a branch of the tree cannot be read: what it needs is not known,
+    /// so nothing is deleted; and those of the store.
+    pub async fn delete(
+        &self,
+        shard_id: ShardId,
+        branch: &HistoryBranch,
+    ) -> Result<(), StoreError> {
+        let tree = self.tree(shard_id, branch.tree_id).await?;
+        let others = tree.iter().map(|info| &info.branch);
+        let others = others.filter(|other| other.branch_id != branch.branch_id);
+        let mut session = self.store.session();
+        for range in unshared(branch, others) {
+            let key = BranchKey { branch_id: range.branch_id, ..branch.key(shard_id) };
+            let from = range.begin_node_id;
+            delete_in_chunks!(session.range_delete_from_history_node(&key, from, CHUNK));
+        }
+        session.delete_from_history_tree(&branch.key(shard_id)).await.map(drop)
+    }
+}
+
+/// A branch that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBranch {
+    /// Its id, which nobody else has.
+    pub branch_id: BranchId,
+    /// The time of its making.
+    pub fork_time: temporal_dsql_domain::Timestamp,
+    /// For whom it is made, for the eyes of operators.
+    pub info: String,
+}
+
+fn decode(row: &HistoryTreeRow) -> Result<HistoryTreeInfo, StoreError> {
+    HistoryTreeInfo::from_blob(&row.data).map_err(|error| StoreError::Corrupt {
+        table: Table::HistoryTree,
+        column: "data",
+        source: Some(Cause::new(error)),
+    })
+}
+
+/// The parts of `branch` that none of `others` has, from its end backwards. Each is deleted from
+/// its begin on.
+fn unshared<'a>(
+    branch: &HistoryBranch,
+    others: impl Iterator<Item = &'a HistoryBranch>,
+) -> Vec<BranchRange> {
+    const ALL: i64 = i64::MAX;
+    // Up to where the nodes of each branch are needed.
+    let mut needed: BTreeMap<BranchId, i64> = BTreeMap::new();
+    for range in others.flat_map(|other| other.ranges(ALL)) {
+        let end = needed.entry(range.branch_id).or_insert(range.end_node_id);
+        *end = (*end).max(range.end_node_id);
+    }
+    let mut unshared = Vec::new();
+    for range in branch.ranges(ALL).into_iter().rev() {
+        match needed.get(&range.branch_id) {
+            None => unshared.push(range),
+            // What comes before is needed as well.
+            Some(&ALL) => break,
+            Some(&end) => {
+                unshared.push(BranchRange { begin_node_id: end, ..range });
+                break;
+            }
+        }
+    }
+    unshared
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql_domain::TreeId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const fn id(number: u128) -> BranchId {
+        BranchId(Uuid::from_u128(number))
+    }
+
+    fn ranges(branch: &HistoryBranch, others: &[HistoryBranch]) -> Vec<(BranchId, i64)> {
+        let unshared = unshared(branch, others.iter());
+        unshared.iter().map(|range| (range.branch_id, range.begin_node_id)).collect()
+    }
+
+    #[test]
+    fn what_other_branches_have_is_kept() {
+        let root = HistoryBranch::root(TreeId(Uuid::nil()), id(1));
+        let second = root.fork(6, id(2)).unwrap();
+        let third = second.fork(8, id(3)).unwrap();
+        // Nobody else: all of it.
+        assert_eq!(ranges(&root, &[]), [(id(1), 1)]);
+        assert_eq!(ranges(&third, &[]), [(id(3), 8), (id(2), 6), (id(1), 1)]);
+        // The root is needed up to the fork.
+        assert_eq!(ranges(&root, std::slice::from_ref(&second)), [(id(1), 6)]);
+        // The second is needed up to the third's fork, and with it all before.
+        assert_eq!(ranges(&second, &[root.clone(), third.clone()]), [(id(2), 8)]);
+        // The third's own nodes are its alone; the second's are needed by the second itself.
+        assert_eq!(ranges(&third, &[root.clone(), second]), [(id(3), 8)]);
+        // Without the second, its nodes were the third's; the root's are still the root's.
+        assert_eq!(ranges(&third, &[root]), [(id(3), 8), (id(2), 6)]);
+    }
+}

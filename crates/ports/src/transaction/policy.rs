@@ -1,0 +1,75 @@
+//! How long to wait between attempts, and when to stop.
+
+use std::time::Duration;
+
+/// Exponential backoff with full jitter under a deadline.
+///
+/// Before attempt *n + 1* the runner waits a random time between zero and
+/// `min(cap, base · 2ⁿ⁻¹)`. Full jitter spreads writers that collided, so that they do not collide
+/// again; the deadline, not a number of attempts, bounds the wait (contract §3.8 rule 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The longest first wait.
+    pub base: Duration,
+    /// The longest wait of any attempt.
+    pub cap: Duration,
+    /// No wait is begun that would end later than this after the first attempt began. Zero means
+    /// one attempt.
+    pub deadline: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// A first wait of the order of one DSQL commit (16–35 ms, facts §5), and ten seconds in all.
+    fn default() -> Self {
+        Self {
+            base: Duration::from_millis(20),
+            cap: Duration::from_secs(1),
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// One attempt only.
+    pub const NEVER: Self =
+        Self { base: Duration::ZERO, cap: Duration::ZERO, deadline: Duration::ZERO };
+
+    /// The longest wait after failed attempt number `attempt`.
+    pub fn ceiling(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(31);
+        self.base.saturating_mul(1 << doublings).min(self.cap)
+    }
+
+    /// The wait after failed attempt number `attempt`.
+    pub(super) fn backoff(&self, attempt: u32, random: &mut fastrand::Rng) -> Duration {
+        self.ceiling(attempt).mul_f64(random.f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ceiling_doubles_up_to_the_cap() {
+        let policy = RetryPolicy {
+            base: Duration::from_millis(10),
+            cap: Duration::from_millis(100),
+            deadline: Duration::from_secs(1),
+        };
+        let ceilings: Vec<_> = (1..=6).map(|n| policy.ceiling(n).as_millis()).collect();
+        assert_eq!(ceilings, [10, 20, 40, 80, 100, 100]);
+        assert_eq!(policy.ceiling(u32::MAX), policy.cap);
+    }
+
+    #[test]
+    fn a_wait_is_anywhere_between_zero_and_the_ceiling() {
+        let policy = RetryPolicy::default();
+        let mut random = fastrand::Rng::with_seed(7);
+        let waits: Vec<_> = (0..1_000).map(|_| policy.backoff(3, &mut random)).collect();
+        let ceiling = policy.ceiling(3);
+        assert!(waits.iter().all(|wait| *wait <= ceiling));
+        assert!(waits.iter().any(|wait| *wait < ceiling / 10));
+        assert!(waits.iter().any(|wait| *wait > ceiling * 9 / 10));
+    }
+}

@@ -1,0 +1,357 @@
+//! The loop around a transaction.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    Attempt, Clock, Observer, Outcome, RetryPolicy, SilentObserver, Store, StoreError, SystemClock,
+    Transaction,
+};
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The body of a transaction: a function, not a closure, of the transaction and the request.
+///
+/// It may run several times, so it can take nothing but its request, which it cannot change. It
+/// must pass on every error of the transaction: after one, the transaction can only be rolled
+/// back.
+pub type Body<Req, T> =
+    for<'t> fn(&'t mut dyn Transaction, &'t Req) -> BoxFuture<'t, Result<T, StoreError>>;
+
+/// Runs operations until they succeed, fail for good, or run out of time.
+///
+/// An attempt is repeated if and only if it is certain that it applied nothing and a later one
+/// may succeed: a lost conflict, or a connection that broke before COMMIT was sent (contract
+/// §3.8). A failed condition, an exceeded limit and a commit whose answer was lost end the loop.
+pub struct Runner {
+    policy: RetryPolicy,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// Makes a [`Runner`].
+pub struct RunnerBuilder {
+    policy: RetryPolicy,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    seed: Option<u64>,
+}
+
+impl RunnerBuilder {
+    /// Sets how to wait and when to stop. Default: [`RetryPolicy::default`].
+    #[must_use]
+    pub fn policy(mut self, policy: RetryPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets the clock. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets who is told. Default: [`SilentObserver`].
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Makes the waits repeatable. Default: a new seed for every runner.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The runner.
+    pub fn build(self) -> Runner {
+        let random = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        Runner {
+            policy: self.policy,
+            clock: self.clock,
+            observer: self.observer,
+            random: Mutex::new(random),
+        }
+    }
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl Runner {
+    /// Starts from the defaults.
+    pub fn builder() -> RunnerBuilder {
+        RunnerBuilder {
+            policy: RetryPolicy::default(),
+            clock: Arc::new(SystemClock),
+            observer: Arc::new(SilentObserver),
+            seed: None,
+        }
+    }
+
+    /// Runs `attempt`, which is told its number, until it ends. For single statements, which
+    /// are transactions of their own and lose conflicts like any other (facts §1.2).
+    ///
+    /// # Errors
+    /// The first error that must not be repeated, or the last one before the deadline.
+    pub async fn retry<T, F>(
+        &self,
+        op: &'static str,
+        mut attempt: impl FnMut(Attempt) -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let start = self.clock.now();
+        let mut number = 0;
+        loop {
+            number += 1;
+            let result = attempt(Attempt { op, number }).await;
+            let elapsed = self.clock.now().saturating_sub(start);
+            let error = match result {
+                Ok(value) => {
+                    self.observer.on_end(op, number, elapsed, None);
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let backoff = self.backoff(number);
+            if !may_repeat(&error) || elapsed + backoff >= self.policy.deadline {
+                let error = with_attempts(error, op, number);
+                self.observer.on_end(op, number, elapsed, Some(&error));
+                return Err(error);
+            }
+            self.observer.on_retry(op, number, &error, backoff);
+            self.clock.sleep(backoff).await;
+        }
+    }
+
+    async fn run<S, Req, T>(
+        &self,
+        store: &S,
+        op: &'static str,
+        request: &Req,
+        body: Body<Req, T>,
+    ) -> Result<T, StoreError>
+    where
+        S: Store + ?Sized,
+        Req: Sync + ?Sized,
+        T: Send,
+    {
+        self.retry(op, |attempt| run_once(store, attempt, request, body)).await
+    }
+
+    fn backoff(&self, attempt: u32) -> std::time::Duration {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        self.policy.backoff(attempt, &mut random)
+    }
+}
+
+async fn run_once<S, Req, T>(
+    store: &S,
+    attempt: Attempt,
+    request: &Req,
+    body: Body<Req, T>,
+) -> Result<T, StoreError>
+where
+    S: Store + ?Sized,
+    Req: Sync + ?Sized,
+{
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    let mut transaction = store.begin(attempt).await?;
+    match body(&mut *transaction, request).await {
+        Ok(value) => {
+            transaction.commit().await?;
+            Ok(value)
+        }
+        Err(error) => {
+            // The body's error says what happened; a failed rollback adds nothing, because the
+            // server rolls back a transaction whose connection it loses.
+            let _ = transaction.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+fn may_repeat(error: &StoreError) -> bool {
+    error.is_transient() && error.outcome() == Outcome::NotApplied
+}
+
+fn with_attempts(error: StoreError, op: &'static str, attempts: u32) -> StoreError {
+    match error {
+        StoreError::Contended { source, .. } => StoreError::Contended { op, attempts, source },
+        other => other,
+    }
+}
+
+/// Running transactions on any store.
+pub trait StoreExt: Store {
+    /// Runs `body` as one transaction and commits it.
+    ///
+    /// ```
+    /// use temporal_dsql_domain::{CurrentExecutionsRow};
+    /// use temporal_dsql_ports::{ConditionFailed, Store, StoreError, StoreExt};
+    ///
+    /// /// Makes `row` the current execution of its id, if the id has none.
+    /// async fn create(store: &dyn Store, row: &CurrentExecutionsRow) -> Result<(), StoreError> {
+    ///     store
+    ///         .run("Create", row, |transaction, row| {
+    ///             Box::pin(async move {
+    ///                 match transaction.lock_current_executions(&row.filter()).await? {
+    ///                     Some(current) => Err(StoreError::Condition(
+    ///                         ConditionFailed::CurrentExecution { observed: Some(Box::new(current)) },
+    ///                     )),
+    ///                     None => transaction
+    ///                         .insert_into_current_executions(row)
+    ///                         .await
+    ///                         .map(drop)
+    ///                         .map_err(|error| error.duplicate_is_conflict("Create")),
+    ///                 }
+    ///             })
+    ///         })
+    ///         .await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The body's error, unless it may be repeated; [`StoreError::Contended`] at the deadline;
+    /// [`StoreError::Unavailable`] with [`Outcome::Unknown`] if the answer to COMMIT was lost.
+    fn run<'a, Req, T>(
+        &'a self,
+        op: &'static str,
+        request: &'a Req,
+        body: Body<Req, T>,
+    ) -> BoxFuture<'a, Result<T, StoreError>>
+    where
+        Req: Sync + ?Sized,
+        T: Send + 'a,
+    {
+        Box::pin(self.runner().run(self, op, request, body))
+    }
+}
+
+impl<S: Store + ?Sized> StoreExt for S {}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, time::Duration};
+
+    use temporal_dsql_domain::{Table, limits::LimitKind};
+
+    use super::*;
+    use crate::ConditionFailed;
+
+    fn conflict() -> StoreError {
+        StoreError::Contended { op: "Statement", attempts: 1, source: None }
+    }
+
+    fn unavailable(outcome: Outcome) -> StoreError {
+        StoreError::Unavailable { op: "Statement", outcome, source: None }
+    }
+
+    /// Runs `script` through a runner; tells the result and how many attempts were made.
+    async fn play(script: Vec<Result<(), StoreError>>) -> (Result<(), StoreError>, u32) {
+        let runner = Runner::builder().seed(1).build();
+        let mut script = VecDeque::from(script);
+        let mut attempts = 0;
+        let result = runner
+            .retry("Play", |attempt| {
+                attempts += 1;
+                assert_eq!(attempt, Attempt { op: "Play", number: attempts });
+                std::future::ready(script.pop_front().unwrap_or_else(|| Err(conflict())))
+            })
+            .await;
+        (result, attempts)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_definite_conflict_is_repeated_until_it_succeeds() {
+        let (result, attempts) = play(vec![Err(conflict()), Err(conflict()), Ok(())]).await;
+        assert!(result.is_ok());
+        assert_eq!(attempts, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_before_commit_is_repeated() {
+        let (result, attempts) = play(vec![Err(unavailable(Outcome::NotApplied)), Ok(())]).await;
+        assert!(result.is_ok());
+        assert_eq!(attempts, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_else_is_repeated() {
+        let definite = [
+            unavailable(Outcome::Unknown),
+            ConditionFailed::CurrentExecution { observed: None }.into(),
+            StoreError::AlreadyExists { table: Table::Executions, source: None },
+            StoreError::Limit { kind: LimitKind::TransactionRows, source: None },
+            StoreError::InvalidArgument { field: "x", reason: String::new(), source: None },
+            StoreError::Unauthorized { op: "Op", source: None },
+            StoreError::Unsupported { op: "Op", source: None },
+            StoreError::Corrupt { table: Table::Executions, column: "data", source: None },
+        ];
+        for error in definite {
+            let (result, attempts) = play(vec![Err(error.clone()), Ok(())]).await;
+            assert_eq!(result.unwrap_err().to_string(), error.to_string());
+            assert_eq!(attempts, 1, "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_deadline_the_last_conflict_is_returned_with_the_number_of_attempts() {
+        let start = tokio::time::Instant::now();
+        let (result, attempts) = play(Vec::new()).await;
+        let Err(StoreError::Contended { op, attempts: reported, .. }) = result else {
+            panic!("expected contention, got {result:?}");
+        };
+        assert_eq!((op, reported), ("Play", attempts));
+        assert!(attempts > 10, "{attempts}");
+        let deadline = RetryPolicy::default().deadline;
+        assert!(start.elapsed() <= deadline, "{:?}", start.elapsed());
+        assert!(start.elapsed() > deadline / 2, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_without_a_deadline_tries_once() {
+        let runner = Runner::builder().policy(RetryPolicy::NEVER).build();
+        let result: Result<(), _> =
+            runner.retry("Once", |_| std::future::ready(Err(conflict()))).await;
+        assert!(matches!(result, Err(StoreError::Contended { attempts: 1, .. })));
+    }
+
+    #[derive(Default)]
+    struct Log(Mutex<Vec<String>>);
+
+    impl Observer for Log {
+        fn on_retry(&self, op: &'static str, attempt: u32, _: &StoreError, _: Duration) {
+            self.0.lock().unwrap().push(format!("{op} retry after {attempt}"));
+        }
+
+        fn on_end(&self, op: &'static str, attempts: u32, _: Duration, error: Option<&StoreError>) {
+            let end = if error.is_some() { "failed" } else { "ended" };
+            self.0.lock().unwrap().push(format!("{op} {end} after {attempts}"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_observer_hears_of_every_retry_and_of_the_end() {
+        let log = Arc::new(Log::default());
+        let runner = Runner::builder().observer(log.clone()).seed(1).build();
+        let mut failures = vec![conflict(), conflict()];
+        let attempt = |_| std::future::ready(failures.pop().map_or(Ok(()), Err));
+        runner.retry("Update", attempt).await.unwrap();
+        let heard = log.0.lock().unwrap().clone();
+        assert_eq!(heard, ["Update retry after 1", "Update retry after 2", "Update ended after 3"]);
+    }
+}
