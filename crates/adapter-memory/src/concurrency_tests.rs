@@ -1,0 +1,90 @@
+//! Many writers at once, through the runner: no increment is lost, and none is made twice.
+
+use std::{sync::Arc, time::Duration};
+
+use temporal_dsql_ports::{Outcome, RetryPolicy, Runner, Store, StoreError, StoreExt};
+
+use crate::{
+    FaultPlan, FaultRates, MemoryStore,
+    testing::{Log, execution},
+};
+
+const WRITERS: u64 = 8;
+const INCREMENTS: u64 = 100;
+
+/// Adds 1 to the counter, without a lock; the other writers get their turn in between.
+async fn increment(store: &MemoryStore) -> Result<(), StoreError> {
+    let filter = execution("counter", 1).filter();
+    store
+        .run("Increment", &filter, |transaction, filter| {
+            Box::pin(async move {
+                let mut row = transaction.select_from_executions(filter).await?.unwrap();
+                tokio::task::yield_now().await;
+                row.next_event_id += 1;
+                transaction.update_executions(&row).await.map(drop)
+            })
+        })
+        .await
+}
+
+/// Lets all writers increment the counter and tells by how much it has grown, how many
+/// increments were reported to have succeeded, and how often one was tried.
+async fn count(plan: FaultPlan) -> (MemoryStore, [u64; 3]) {
+    let log = Arc::new(Log::default());
+    let policy = RetryPolicy {
+        base: Duration::from_micros(50),
+        cap: Duration::from_millis(2),
+        deadline: Duration::from_secs(60),
+    };
+    let runner = Runner::builder().policy(policy).observer(log.clone()).seed(1);
+    let store = MemoryStore::builder().runner(runner.build()).build();
+    let counter = execution("counter", 1);
+    store.session().insert_into_executions(&counter).await.unwrap();
+    store.inject(plan);
+    log.take();
+
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut succeeded = 0;
+                for _ in 0..INCREMENTS {
+                    match increment(&store).await {
+                        Ok(()) => succeeded += 1,
+                        Err(error) => assert_eq!(error.outcome(), Outcome::Unknown, "{error}"),
+                    }
+                }
+                succeeded
+            })
+        })
+        .collect();
+    let mut succeeded = 0;
+    for writer in writers {
+        succeeded += writer.await.unwrap();
+    }
+    let attempts = log.take().iter().map(|(_, attempts)| u64::from(*attempts)).sum();
+    let row = store.session().select_from_executions(&counter.filter()).await;
+    let grown = row.unwrap().unwrap().next_event_id - counter.next_event_id;
+    (store, [grown.try_into().unwrap(), succeeded, attempts])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_increments_of_one_row_are_all_kept() {
+    let (store, [grown, succeeded, attempts]) = count(FaultPlan::none()).await;
+    assert_eq!((grown, succeeded), (WRITERS * INCREMENTS, WRITERS * INCREMENTS));
+    assert!(attempts > succeeded, "no writer ever met another");
+    assert_eq!(store.engine().remembered_rows(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn under_random_faults_the_increments_kept_are_those_reported_and_those_applied_unseen() {
+    let seed = 20_261_123;
+    let rates =
+        FaultRates { conflict: 0.05, unavailable: 0.05, lost_before: 0.05, lost_after: 0.05 };
+    let (store, [grown, succeeded, _]) = count(FaultPlan::seeded(seed, rates)).await;
+    let report = store.fault_report();
+    assert_eq!(grown, succeeded + report.lost_after, "seed {seed}, {report:?}");
+    assert!(report.lost_before > 0 && report.lost_after > 0, "{report:?}");
+    assert_eq!(succeeded + report.lost_before + report.lost_after, WRITERS * INCREMENTS);
+    assert_eq!(store.engine().remembered_rows(), 0);
+}

@@ -1,0 +1,105 @@
+//! Snapshot isolation with conflicts decided at COMMIT, as DSQL does it (facts §1).
+//!
+//! The engine knows a key that is ordered and a value that can be cloned, nothing of tables,
+//! limits or Temporal. All rows are in one persistent ordered map, so a snapshot is one more
+//! reference to its root, however many rows there are.
+//!
+//! - A transaction sees the snapshot of its begin and its own writes, and nothing else, ever.
+//! - No statement waits. Whether a transaction may commit is decided when it commits: every row
+//!   that it touched has a [`Class`], and a commit since its begin that touched the same row with
+//!   a conflicting class refuses it. The first to commit wins.
+//! - Plain reads are not tracked: write skew commits, and so do phantoms (facts §1.3).
+//!
+//! A commit costs as much as the rows that it touched. What it touched is remembered only while a
+//! transaction is open that could still conflict with it.
+//!
+//! ```
+//! use temporal_dsql_memory::engine::Engine;
+//!
+//! let engine = Engine::new();
+//! let mut deposit = engine.begin();
+//! deposit.insert("balance", 100).unwrap();
+//! deposit.commit().unwrap();
+//!
+//! let (mut one, mut other) = (engine.begin(), engine.begin());
+//! assert!(one.update(&"balance", 50));
+//! assert!(other.update(&"balance", 70));
+//! assert!(other.commit().is_ok());
+//! assert!(one.commit().is_err());
+//! assert_eq!(engine.begin().get(&"balance"), Some(&70));
+//! ```
+
+mod class;
+#[cfg(test)]
+mod isolation_tests;
+#[cfg(test)]
+mod model_tests;
+mod state;
+mod transaction;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use class::{Class, Conflict};
+pub use transaction::{Duplicate, Lock, Transaction};
+
+use state::State;
+
+/// Rows of type `V` by keys of type `K`, and the transactions on them. Clones share the rows.
+pub struct Engine<K, V> {
+    state: Arc<Mutex<State<K, V>>>,
+}
+
+impl<K, V> Engine<K, V> {
+    /// No rows.
+    pub fn new() -> Self {
+        Self { state: Arc::new(Mutex::new(State::new())) }
+    }
+
+    /// How many rows are committed.
+    pub fn len(&self) -> usize {
+        self.state().len()
+    }
+
+    /// Whether no row is committed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many transactions are open.
+    pub fn open_transactions(&self) -> usize {
+        self.state().open_transactions()
+    }
+
+    /// How many rows are remembered because an open transaction may conflict with a commit that
+    /// touched them. Zero when no transaction is open.
+    pub fn remembered_rows(&self) -> usize {
+        self.state().remembered_rows()
+    }
+
+    /// A panic of another holder does not matter: a commit remembers its footprint first, which
+    /// alone can only refuse too much, and then changes the rows in one assignment.
+    fn state(&self) -> MutexGuard<'_, State<K, V>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Engine<K, V> {
+    /// Opens a transaction on a snapshot of this moment. Takes the same time whatever the number
+    /// of rows.
+    pub fn begin(&self) -> Transaction<K, V> {
+        let (base, rows) = self.state().begin();
+        Transaction::new(self.clone(), base, rows)
+    }
+}
+
+impl<K, V> Clone for Engine<K, V> {
+    fn clone(&self) -> Self {
+        Self { state: Arc::clone(&self.state) }
+    }
+}
+
+impl<K, V> Default for Engine<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

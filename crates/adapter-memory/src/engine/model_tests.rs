@@ -1,0 +1,251 @@
+//! Random interleavings, on the engine and on a reference that is too simple to be wrong: a list
+//! of all committed states, and a comparison of everything with everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+/// How many transactions are open at most.
+const SLOTS: usize = 4;
+/// Keys up to here; every second one has a row at the start. Enough for a map of several levels.
+const KEYS: u16 = 400;
+
+/// What a slot does next. It begins if it has no open transaction, and does the rest if it has.
+#[derive(Clone, Debug)]
+enum Step {
+    Begin,
+    Get(u16),
+    Range(u16, u16),
+    Insert(u16, i32),
+    Update(u16, i32),
+    Delete(u16),
+    ForUpdate(u16),
+    ForKeyShare(u16),
+    Commit,
+    Drop,
+}
+
+/// What a step showed to its caller.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Nothing,
+    Row(Option<i32>),
+    Rows(Vec<(u16, i32)>),
+    Done(bool),
+}
+
+type State = BTreeMap<u16, i32>;
+type Footprint = BTreeMap<u16, BTreeSet<Class>>;
+
+#[derive(Default)]
+struct Reference {
+    /// All committed states, oldest first.
+    states: Vec<State>,
+    /// What each commit after the first state touched.
+    footprints: Vec<Footprint>,
+    open: [Option<ReferenceTransaction>; SLOTS],
+}
+
+struct ReferenceTransaction {
+    base: usize,
+    state: State,
+    written: BTreeSet<u16>,
+    footprint: Footprint,
+}
+
+/// The matrix of facts §1.3: the pairs of classes that cannot both commit.
+const CONFLICTS: [(Class, Class); 6] = [
+    (Class::Key, Class::Key),
+    (Class::Key, Class::NonKey),
+    (Class::Key, Class::KeyShare),
+    (Class::NonKey, Class::Key),
+    (Class::NonKey, Class::NonKey),
+    (Class::KeyShare, Class::Key),
+];
+
+impl Reference {
+    fn newest(&self) -> &State {
+        self.states.last().unwrap()
+    }
+
+    fn step(&mut self, slot: usize, step: &Step) -> Seen {
+        let Some(mut transaction) = self.open[slot].take() else {
+            self.open[slot] = matches!(step, Step::Begin).then(|| ReferenceTransaction {
+                base: self.footprints.len(),
+                state: self.newest().clone(),
+                written: BTreeSet::new(),
+                footprint: Footprint::new(),
+            });
+            return Seen::Nothing;
+        };
+        let seen = match step {
+            Step::Commit => return Seen::Done(self.commit(transaction)),
+            Step::Drop => return Seen::Nothing,
+            Step::Begin => Seen::Nothing,
+            statement => transaction.execute(statement),
+        };
+        self.open[slot] = Some(transaction);
+        seen
+    }
+
+    fn commit(&mut self, transaction: ReferenceTransaction) -> bool {
+        let conflict = |theirs: &Footprint| {
+            CONFLICTS.iter().any(|(own, other)| {
+                transaction.footprint.iter().any(|(key, classes)| {
+                    classes.contains(own)
+                        && theirs.get(key).is_some_and(|classes| classes.contains(other))
+                })
+            })
+        };
+        if self.footprints[transaction.base..].iter().any(conflict) {
+            return false;
+        }
+        if transaction.footprint.is_empty() {
+            return true;
+        }
+        let mut state = self.newest().clone();
+        for key in transaction.written {
+            match transaction.state.get(&key) {
+                Some(value) => state.insert(key, *value),
+                None => state.remove(&key),
+            };
+        }
+        self.states.push(state);
+        self.footprints.push(transaction.footprint);
+        true
+    }
+
+    fn rows_to_remember(&self) -> usize {
+        let bases = self.open.iter().flatten().map(|transaction| transaction.base);
+        let oldest = bases.min().unwrap_or(self.footprints.len());
+        let keys: BTreeSet<_> =
+            self.footprints[oldest..].iter().flat_map(Footprint::keys).collect();
+        keys.len()
+    }
+}
+
+impl ReferenceTransaction {
+    fn execute(&mut self, statement: &Step) -> Seen {
+        let (key, class, seen) = match *statement {
+            Step::Get(key) => return Seen::Row(self.state.get(&key).copied()),
+            Step::Range(from, to) => {
+                let rows = self.state.range(from.min(to)..to);
+                return Seen::Rows(rows.map(|(key, value)| (*key, *value)).collect());
+            }
+            Step::Insert(key, _) if self.state.contains_key(&key) => return Seen::Done(false),
+            Step::Insert(key, value) => {
+                self.state.insert(key, value);
+                (key, Class::Key, Seen::Done(true))
+            }
+            Step::Update(key, _) | Step::Delete(key) if !self.state.contains_key(&key) => {
+                return Seen::Done(false);
+            }
+            Step::Update(key, value) => {
+                self.state.insert(key, value);
+                (key, Class::NonKey, Seen::Done(true))
+            }
+            Step::Delete(key) => {
+                self.state.remove(&key);
+                (key, Class::Key, Seen::Done(true))
+            }
+            Step::ForUpdate(key) | Step::ForKeyShare(key) if !self.state.contains_key(&key) => {
+                return Seen::Row(None);
+            }
+            Step::ForUpdate(key) => (key, Class::Key, Seen::Row(Some(self.state[&key]))),
+            Step::ForKeyShare(key) => (key, Class::KeyShare, Seen::Row(Some(self.state[&key]))),
+            Step::Begin | Step::Commit | Step::Drop => unreachable!("not a statement"),
+        };
+        if let Seen::Done(true) = seen {
+            self.written.insert(key);
+        }
+        self.footprint.entry(key).or_default().insert(class);
+        seen
+    }
+}
+
+#[derive(Default)]
+struct Subject {
+    engine: Engine<u16, i32>,
+    open: [Option<Transaction<u16, i32>>; SLOTS],
+}
+
+impl Subject {
+    fn step(&mut self, slot: usize, step: &Step) -> Seen {
+        let Some(mut transaction) = self.open[slot].take() else {
+            self.open[slot] = matches!(step, Step::Begin).then(|| self.engine.begin());
+            return Seen::Nothing;
+        };
+        let seen = match *step {
+            Step::Begin => Seen::Nothing,
+            Step::Commit => return Seen::Done(transaction.commit().is_ok()),
+            Step::Drop => return Seen::Nothing,
+            Step::Get(key) => Seen::Row(transaction.get(&key).copied()),
+            Step::Range(from, to) => Seen::Rows(
+                transaction.range(from.min(to)..to).map(|(key, value)| (*key, *value)).collect(),
+            ),
+            Step::Insert(key, value) => Seen::Done(transaction.insert(key, value).is_ok()),
+            Step::Update(key, value) => Seen::Done(transaction.update(&key, value)),
+            Step::Delete(key) => Seen::Done(transaction.delete(&key)),
+            Step::ForUpdate(key) => Seen::Row(transaction.lock(&key, Lock::ForUpdate).copied()),
+            Step::ForKeyShare(key) => Seen::Row(transaction.lock(&key, Lock::ForKeyShare).copied()),
+        };
+        self.open[slot] = Some(transaction);
+        seen
+    }
+
+    fn rows(&self) -> State {
+        let snapshot = self.engine.begin();
+        snapshot.range(..).map(|(key, value)| (*key, *value)).collect()
+    }
+}
+
+/// Mostly a few keys that everyone wants, sometimes any key.
+fn key() -> impl Strategy<Value = u16> {
+    prop_oneof![6 => 0..6_u16, 1 => 0..KEYS]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Begin),
+        4 => Just(Step::Commit),
+        1 => Just(Step::Drop),
+        1 => key().prop_map(Step::Get),
+        1 => (key(), key()).prop_map(|(from, to)| Step::Range(from, to)),
+        3 => (key(), any::<i32>()).prop_map(|(key, value)| Step::Insert(key, value)),
+        6 => (key(), any::<i32>()).prop_map(|(key, value)| Step::Update(key, value)),
+        2 => key().prop_map(Step::Delete),
+        2 => key().prop_map(Step::ForUpdate),
+        6 => key().prop_map(Step::ForKeyShare),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_interleaving_of_transactions_ends_as_in_the_reference(
+        steps in vec((0..SLOTS, step()), 0..150)
+    ) {
+        let start: State = (0..KEYS).step_by(2).map(|key| (key, 0)).collect();
+        let mut subject = Subject::default();
+        let mut setup = subject.engine.begin();
+        for (key, value) in &start {
+            setup.insert(*key, *value).unwrap();
+        }
+        setup.commit().unwrap();
+        let mut reference = Reference { states: vec![start], ..Reference::default() };
+
+        for (slot, step) in &steps {
+            let expected = reference.step(*slot, step);
+            prop_assert_eq!(subject.step(*slot, step), expected, "{:?} in {}", step, slot);
+            prop_assert_eq!(subject.engine.remembered_rows(), reference.rows_to_remember());
+            if let Step::Commit = step {
+                prop_assert_eq!(&subject.rows(), reference.newest());
+            }
+        }
+        subject.open = Default::default();
+        prop_assert_eq!(&subject.rows(), reference.newest());
+        prop_assert_eq!(subject.engine.open_transactions(), 0);
+        prop_assert_eq!(subject.engine.remembered_rows(), 0);
+    }
+}

@@ -1,0 +1,124 @@
+//! One transaction: a private copy of the snapshot and the list of what it touched.
+
+use std::{collections::BTreeMap, mem, ops::RangeBounds};
+
+use imbl::OrdMap;
+
+use super::{Class, Conflict, Engine};
+
+/// A row with the same key is already there, in the snapshot or by this transaction's own hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a row with this key already exists")]
+pub struct Duplicate;
+
+/// The locking clauses that DSQL has (facts §1.4). A lock never waits; it is a touch that is
+/// checked at commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// `FOR UPDATE`: nobody else touches the row.
+    ForUpdate,
+    /// `FOR KEY SHARE`: nobody else inserts, deletes or locks the row for update.
+    ForKeyShare,
+}
+
+impl Lock {
+    const fn class(self) -> Class {
+        match self {
+            Self::ForUpdate => Class::Key,
+            Self::ForKeyShare => Class::KeyShare,
+        }
+    }
+}
+
+/// A transaction on an [`Engine`]. Dropping it rolls it back.
+///
+/// A statement that finds no row touches nothing, because a row that is not there has no
+/// footprint (facts §1.3).
+pub struct Transaction<K: Ord + Clone, V: Clone> {
+    engine: Engine<K, V>,
+    /// The version of the snapshot.
+    base: u64,
+    /// The snapshot with this transaction's writes.
+    rows: OrdMap<K, V>,
+    footprint: BTreeMap<K, Class>,
+    closed: bool,
+}
+
+impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
+    pub(super) const fn new(engine: Engine<K, V>, base: u64, rows: OrdMap<K, V>) -> Self {
+        Self { engine, base, rows, footprint: BTreeMap::new(), closed: false }
+    }
+
+    /// Reads one row.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.rows.get(key)
+    }
+
+    /// Reads the rows of a range in the order of their keys.
+    pub fn range(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        self.rows.range::<_, K>(range)
+    }
+
+    /// Inserts one row.
+    ///
+    /// # Errors
+    /// [`Duplicate`] if this transaction can see a row with the key. If it cannot, because the
+    /// row was committed since its begin, the insert succeeds and the commit will not.
+    pub fn insert(&mut self, key: K, value: V) -> Result<(), Duplicate> {
+        if self.rows.contains_key(&key) {
+            return Err(Duplicate);
+        }
+        self.touch(&key, Class::Key);
+        self.rows.insert(key, value);
+        Ok(())
+    }
+
+    /// Overwrites one row; `false` if there is none.
+    pub fn update(&mut self, key: &K, value: V) -> bool {
+        let Some(row) = self.rows.get_mut(key) else {
+            return false;
+        };
+        *row = value;
+        self.touch(key, Class::NonKey);
+        true
+    }
+
+    /// Deletes one row; `false` if there is none.
+    pub fn delete(&mut self, key: &K) -> bool {
+        let found = self.rows.remove(key).is_some();
+        if found {
+            self.touch(key, Class::Key);
+        }
+        found
+    }
+
+    /// Reads one row and locks it, if there is one.
+    pub fn lock(&mut self, key: &K, lock: Lock) -> Option<&V> {
+        if self.rows.contains_key(key) {
+            self.touch(key, lock.class());
+        }
+        self.rows.get(key)
+    }
+
+    /// Makes the writes visible to every transaction that begins from now on.
+    ///
+    /// # Errors
+    /// [`Conflict`] if another transaction was faster; nothing is applied.
+    pub fn commit(mut self) -> Result<(), Conflict<K>> {
+        self.closed = true;
+        let footprint = mem::take(&mut self.footprint);
+        self.engine.state().commit(self.base, &self.rows, footprint)
+    }
+
+    fn touch(&mut self, key: &K, class: Class) {
+        self.footprint.entry(key.clone()).and_modify(|own| *own = class.max(*own)).or_insert(class);
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Drop for Transaction<K, V> {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.engine.state().close(self.base);
+        }
+    }
+}

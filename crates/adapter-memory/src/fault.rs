@@ -1,0 +1,241 @@
+//! Failures of commits, on demand: what a network and other writers do to a real cluster.
+
+use std::collections::VecDeque;
+
+/// What happens to a commit instead of what would have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Another transaction wins a conflict. Nothing is applied, and the caller knows it:
+    /// [`StoreError::Contended`](temporal_dsql_ports::StoreError::Contended).
+    Conflict,
+    /// The connection breaks before COMMIT is sent. Nothing is applied, and the caller knows it:
+    /// [`StoreError::Unavailable`](temporal_dsql_ports::StoreError::Unavailable) with
+    /// [`Outcome::NotApplied`](temporal_dsql_ports::Outcome::NotApplied).
+    Unavailable,
+    /// The connection breaks after COMMIT is sent and before it arrives. Nothing is applied, but
+    /// the caller cannot know it: `Unavailable` with
+    /// [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown).
+    LostBefore,
+    /// The connection breaks after COMMIT is carried out and before its answer arrives. The work
+    /// is applied, but the caller cannot know it: `Unavailable` with
+    /// [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown).
+    ///
+    /// If the commit is refused on its own account, it is the refusal that is lost, and nothing
+    /// is applied.
+    LostAfter,
+}
+
+/// How often each fault happens, as a share of all commits: each rate is at least 0, and
+/// together they are at most 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FaultRates {
+    /// [`Fault::Conflict`].
+    pub conflict: f64,
+    /// [`Fault::Unavailable`].
+    pub unavailable: f64,
+    /// [`Fault::LostBefore`].
+    pub lost_before: f64,
+    /// [`Fault::LostAfter`].
+    pub lost_after: f64,
+}
+
+/// Decides the fate of the next commits.
+///
+/// The plan is asked once for every commit of a transaction, also if the transaction only read,
+/// and once for every autocommit insert, update or delete, also if it finds no row. It is not
+/// asked for autocommit reads and locks, nor for a transaction that a failed statement has ended.
+/// Each attempt of a retried operation is a commit of its own.
+#[derive(Clone, Debug)]
+pub struct FaultPlan(Plan);
+
+#[derive(Clone, Debug)]
+enum Plan {
+    Script(VecDeque<Option<Fault>>),
+    Random { random: fastrand::Rng, rates: FaultRates },
+}
+
+impl FaultPlan {
+    /// No faults.
+    pub const fn none() -> Self {
+        Self(Plan::Script(VecDeque::new()))
+    }
+
+    /// One decision for each of the next commits, in order, and no faults after that. `None`
+    /// lets a commit pass.
+    ///
+    /// ```
+    /// use temporal_dsql_memory::{Fault, FaultPlan};
+    ///
+    /// let both = FaultPlan::script([Fault::Conflict, Fault::LostAfter]);
+    /// let the_second = FaultPlan::script([None, Some(Fault::LostAfter)]);
+    /// ```
+    pub fn script(decisions: impl IntoIterator<Item = impl Into<Option<Fault>>>) -> Self {
+        Self(Plan::Script(decisions.into_iter().map(Into::into).collect()))
+    }
+
+    /// Random faults at `rates`, without end. The same seed decides the same commits alike.
+    ///
+    /// # Panics
+    /// If `rates` are not as [`FaultRates`] asks.
+    pub fn seeded(seed: u64, rates: FaultRates) -> Self {
+        let each = rates.each().map(|(rate, _)| rate);
+        assert!(
+            each.iter().all(|rate| *rate >= 0.0) && each.iter().sum::<f64>() <= 1.0,
+            "fault rates must be at least 0 each and at most 1 together: {rates:?}"
+        );
+        Self(Plan::Random { random: fastrand::Rng::with_seed(seed), rates })
+    }
+
+    fn decide(&mut self) -> Option<Fault> {
+        match &mut self.0 {
+            Plan::Script(decisions) => decisions.pop_front().flatten(),
+            Plan::Random { random, rates } => {
+                let mut draw = random.f64();
+                rates.each().into_iter().find_map(|(rate, fault)| {
+                    draw -= rate;
+                    (draw < 0.0).then_some(fault)
+                })
+            }
+        }
+    }
+
+    fn remaining(&self) -> Option<usize> {
+        match &self.0 {
+            Plan::Script(decisions) => Some(decisions.len()),
+            Plan::Random { .. } => None,
+        }
+    }
+}
+
+impl Default for FaultPlan {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl FaultRates {
+    const fn each(&self) -> [(f64, Fault); 4] {
+        [
+            (self.conflict, Fault::Conflict),
+            (self.unavailable, Fault::Unavailable),
+            (self.lost_before, Fault::LostBefore),
+            (self.lost_after, Fault::LostAfter),
+        ]
+    }
+}
+
+/// What the faults have done since the store was made, whichever plan they came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultReport {
+    /// Commits that an injected conflict refused.
+    pub conflicts: u64,
+    /// Commits that were never sent.
+    pub unavailable: u64,
+    /// Commits that were not applied and whose answer was lost.
+    pub lost_before: u64,
+    /// Commits that were applied and whose answer was lost.
+    pub lost_after: u64,
+    /// How many decisions of the present script are left; `None` if the plan is endless.
+    pub remaining: Option<usize>,
+}
+
+impl FaultReport {
+    /// All faults that were injected.
+    pub const fn injected(&self) -> u64 {
+        self.conflicts + self.unavailable + self.lost_before + self.lost_after
+    }
+}
+
+/// The present plan, and the count of what was done.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    plan: FaultPlan,
+    done: FaultReport,
+}
+
+impl Faults {
+    pub(crate) fn new(plan: FaultPlan) -> Self {
+        Self { plan, done: FaultReport::default() }
+    }
+
+    pub(crate) fn replace(&mut self, plan: FaultPlan) {
+        self.plan = plan;
+    }
+
+    pub(crate) fn decide(&mut self) -> Option<Fault> {
+        self.plan.decide()
+    }
+
+    /// Counts a fault by what came of it.
+    pub(crate) const fn count(&mut self, fault: Fault) {
+        let count = match fault {
+            Fault::Conflict => &mut self.done.conflicts,
+            Fault::Unavailable => &mut self.done.unavailable,
+            Fault::LostBefore => &mut self.done.lost_before,
+            Fault::LostAfter => &mut self.done.lost_after,
+        };
+        *count += 1;
+    }
+
+    pub(crate) fn report(&self) -> FaultReport {
+        FaultReport { remaining: self.plan.remaining(), ..self.done }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decisions(mut plan: FaultPlan, count: usize) -> Vec<Option<Fault>> {
+        (0..count).map(|_| plan.decide()).collect()
+    }
+
+    const RATES: FaultRates =
+        FaultRates { conflict: 0.4, unavailable: 0.3, lost_before: 0.2, lost_after: 0.1 };
+
+    #[test]
+    fn a_script_decides_in_order_and_then_lets_everything_pass() {
+        let script = [None, Some(Fault::Conflict), None, Some(Fault::LostAfter)];
+        let mut plan = FaultPlan::script(script);
+        assert_eq!(plan.remaining(), Some(4));
+        for decision in script {
+            assert_eq!(plan.decide(), decision);
+        }
+        assert_eq!(plan.remaining(), Some(0));
+        assert_eq!(plan.decide(), None);
+    }
+
+    #[test]
+    fn the_same_seed_decides_alike_and_another_one_does_not() {
+        let seeded = |seed| decisions(FaultPlan::seeded(seed, RATES), 100);
+        assert_eq!(seeded(1), seeded(1));
+        assert_ne!(seeded(1), seeded(2));
+    }
+
+    #[test]
+    fn each_fault_comes_as_often_as_its_rate_says() {
+        let count = 10_000;
+        let plan = FaultPlan::seeded(7, RATES);
+        assert_eq!(plan.remaining(), None);
+        let decisions = decisions(plan, count);
+        for (rate, fault) in RATES.each() {
+            let found = decisions.iter().filter(|decision| **decision == Some(fault)).count();
+            let share = found as f64 / count as f64;
+            assert!((share - rate).abs() < 0.02, "{fault:?}: {share} instead of {rate}");
+        }
+        let none = self::decisions(FaultPlan::seeded(7, FaultRates::default()), count);
+        assert!(none.iter().all(Option::is_none));
+    }
+
+    #[test]
+    #[should_panic(expected = "at most 1 together")]
+    fn rates_of_more_than_all_commits_are_refused() {
+        FaultPlan::seeded(1, FaultRates { conflict: 0.6, lost_after: 0.6, ..RATES });
+    }
+
+    #[test]
+    #[should_panic(expected = "at least 0 each")]
+    fn a_rate_that_is_not_a_number_is_refused() {
+        FaultPlan::seeded(1, FaultRates { conflict: f64::NAN, ..RATES });
+    }
+}

@@ -1,0 +1,58 @@
+//! Temporal persistence in memory: an executable model of Amazon Aurora DSQL.
+//!
+//! [`MemoryStore`] is a [`Store`](temporal_dsql_ports::Store) like the one on a real cluster, and
+//! it behaves like one where it matters: a transaction works on a snapshot, no statement ever
+//! waits, the loser of a conflict learns it at COMMIT, and the same limits hold with the same
+//! errors. A service tests against it offline and meets the conflicts that it will meet in
+//! production; a [`FaultPlan`] adds the failures that a network adds.
+//!
+//! Three layers, each unaware of the one above: the [`engine`] decides isolation and conflicts for
+//! any ordered key; `work` gives one transaction typed statements under DSQL's limits; `rows` has
+//! one module per row port that says what Temporal's statements do. A new table family is a new
+//! module there.
+//!
+//! ```
+//! use temporal_dsql_memory::{Fault, FaultPlan, MemoryStore};
+//! use temporal_dsql_ports::{Outcome, Store, StoreError};
+//! # use temporal_dsql_domain::{DataBlob, Encoding, ExecutionsRow, WorkflowId, ShardId};
+//! # use uuid::Uuid;
+//! # async fn example(row: ExecutionsRow) -> Result<(), StoreError> {
+//! let store = MemoryStore::new();
+//! store.inject(FaultPlan::script([Fault::LostAfter]));
+//!
+//! let error = store.session().insert_into_executions(&row).await.unwrap_err();
+//! assert_eq!(error.outcome(), Outcome::Unknown);
+//! // The answer was lost, the row was not.
+//! assert_eq!(store.session().select_from_executions(&row.filter()).await?, Some(row));
+//! # Ok(())
+//! # }
+//! # let proto3 = Encoding::new("Proto3").unwrap();
+//! # let row = ExecutionsRow {
+//! #     shard_id: ShardId(1),
+//! #     namespace_id: temporal_dsql_domain::NamespaceId(Uuid::nil()),
+//! #     workflow_id: WorkflowId::new("order-1").unwrap(),
+//! #     run_id: temporal_dsql_domain::RunId(Uuid::nil()),
+//! #     next_event_id: 1,
+//! #     last_write_version: 0,
+//! #     data: DataBlob::new([], proto3.clone()),
+//! #     state: DataBlob::new([], proto3),
+//! #     db_record_version: 1,
+//! # };
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example(row)).unwrap();
+//! ```
+#![warn(missing_docs, clippy::unwrap_used)]
+
+#[cfg(test)]
+mod concurrency_tests;
+mod connection;
+pub mod engine;
+mod fault;
+mod key;
+mod rows;
+mod store;
+#[cfg(test)]
+mod testing;
+mod work;
+
+pub use fault::{Fault, FaultPlan, FaultRates, FaultReport};
+pub use store::{MemoryStore, MemoryStoreBuilder};

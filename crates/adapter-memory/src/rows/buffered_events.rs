@@ -1,0 +1,219 @@
+//! The buffered events of a run, and the ids that keep them in order (contract §1.4).
+//!
+//! An id is a place in the buffer of its run, above 48 random bits. The place makes the order of
+//! one buffer, with no clock and no sequence that others share; the random bits make the id
+//! unique among all runs, which the table's index on the id alone demands.
+
+use temporal_dsql_domain::{
+    DataBlob, ExecutionsFilter, Table,
+    limits::{self, LimitKind, OversizedRow},
+};
+use temporal_dsql_ports::{Cause, StoreError};
+
+use super::history_execution::run_key;
+use crate::{
+    key::{Column, Key, KeyOf, NewRow, StoredRow, UniqueIndex},
+    work::Work,
+};
+
+const BY_ID: UniqueIndex =
+    UniqueIndex { table: Table::BufferedEvents, name: "idx_buffered_events_id" };
+
+/// The random bits of an id.
+const RANDOM_BITS: u32 = 48;
+/// The last place that leaves the id positive.
+const LAST_PLACE: i64 = i64::MAX >> RANDOM_BITS;
+
+/// An event with its id.
+#[derive(Clone)]
+struct BufferedEvent {
+    id: i64,
+    event: DataBlob,
+}
+
+impl StoredRow for BufferedEvent {
+    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
+        [("data", self.event.data.len())]
+    }
+}
+
+fn key(run: &ExecutionsFilter, id: i64) -> Key {
+    run_key(Table::BufferedEvents, run).with([Column::BigInt(id)])
+}
+
+fn entry(id: i64) -> Key {
+    Key::of_entry(BY_ID, [Column::BigInt(id)])
+}
+
+/// Checks that events can be stored.
+pub(super) fn check(run: &ExecutionsFilter, events: &[DataBlob]) -> Result<(), OversizedRow> {
+    let key = key(run, 0).bytes();
+    events.iter().try_for_each(|event| {
+        limits::check_row(Table::BufferedEvents, key, &[("data", event.data.len())])
+    })
+}
+
+/// Appends events behind those that are there.
+pub(super) fn append(
+    work: &mut Work,
+    run: &ExecutionsFilter,
+    events: &[DataBlob],
+) -> Result<u64, StoreError> {
+    append_with(work, run, events, || fastrand::i64(0..1 << RANDOM_BITS))
+}
+
+fn append_with(
+    work: &mut Work,
+    run: &ExecutionsFilter,
+    events: &[DataBlob],
+    mut random: impl FnMut() -> i64,
+) -> Result<u64, StoreError> {
+    let buffer = run_key(Table::BufferedEvents, run).all();
+    let newest = work.range(buffer).next_back().map(|event: &BufferedEvent| event.id);
+    let first = newest.map_or(0, |id| id >> RANDOM_BITS) + 1;
+    let mut rows = Vec::with_capacity(events.len());
+    for (place, event) in (first..).zip(events) {
+        if place > LAST_PLACE {
+            return Err(full());
+        }
+        let id = place << RANDOM_BITS | random();
+        let event = BufferedEvent { id, event: event.clone() };
+        rows.push(NewRow::new(&KeyOf::from(key(run, id)), event)?);
+        work.insert_entry(&entry(id))?;
+    }
+    work.insert_all(&rows)
+}
+
+fn full() -> StoreError {
+    let source = Some(Cause::new(format!("a run buffers at most {LAST_PLACE} events")));
+    StoreError::Limit { kind: LimitKind::Other, source }
+}
+
+pub(super) fn select(work: &Work, run: &ExecutionsFilter) -> Vec<DataBlob> {
+    let buffer = run_key(Table::BufferedEvents, run).all();
+    work.range(buffer).map(|event: &BufferedEvent| event.event.clone()).collect()
+}
+
+pub(super) fn delete(
+    work: &mut Work,
+    run: &ExecutionsFilter,
+    limit: Option<u32>,
+) -> Result<u64, StoreError> {
+    let buffer = run_key(Table::BufferedEvents, run).all();
+    let ids = work.range(buffer.clone()).map(|event: &BufferedEvent| event.id);
+    let limit_of_ids = limit.map_or(usize::MAX, |limit| limit as usize);
+    let ids: Vec<_> = ids.take(limit_of_ids).collect();
+    for id in ids {
+        work.delete_entry(&entry(id));
+    }
+    work.delete_range(buffer, limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql_ports::Store;
+
+    use super::*;
+    use crate::{
+        MemoryStore,
+        testing::{begin, blob, execution},
+    };
+
+    fn run(number: u128) -> ExecutionsFilter {
+        execution("w", number).filter()
+    }
+
+    /// Appends an event as a transaction of its own, with these random bits.
+    fn commit_with(
+        store: &MemoryStore,
+        run: &ExecutionsFilter,
+        random: i64,
+    ) -> Result<u64, StoreError> {
+        let mut work = store.open();
+        let appended = append_with(&mut work, run, &[blob(7)], || random)?;
+        store.commit("Append", work)?;
+        Ok(appended)
+    }
+
+    fn ids(store: &MemoryStore, run: &ExecutionsFilter) -> Vec<i64> {
+        let buffer = run_key(Table::BufferedEvents, run).all();
+        store.open().range(buffer).map(|event: &BufferedEvent| event.id).collect()
+    }
+
+    #[tokio::test]
+    async fn an_id_is_the_place_in_the_buffer_above_random_bits() {
+        let store = MemoryStore::new();
+        for random in [(1 << RANDOM_BITS) - 1, 0, 5] {
+            commit_with(&store, &run(1), random).unwrap();
+        }
+        commit_with(&store, &run(2), 9).unwrap();
+        assert_eq!(ids(&store, &run(1)), [0x1_ffff_ffff_ffff, 0x2_0000_0000_0000, 3 << 48 | 5]);
+        assert_eq!(ids(&store, &run(2)), [1 << 48 | 9]);
+    }
+
+    #[tokio::test]
+    async fn an_emptied_buffer_begins_again_and_its_ids_are_free_again() {
+        let store = MemoryStore::new();
+        commit_with(&store, &run(1), 7).unwrap();
+        let mut session = store.session();
+        assert_eq!(session.delete_from_buffered_events(&run(1), None).await.unwrap(), 1);
+        assert!(store.engine().is_empty());
+        commit_with(&store, &run(1), 7).unwrap();
+        assert_eq!(ids(&store, &run(1)), [1 << 48 | 7]);
+    }
+
+    #[tokio::test]
+    async fn an_id_that_another_run_has_is_a_duplicate() {
+        let store = MemoryStore::new();
+        commit_with(&store, &run(1), 7).unwrap();
+        let error = commit_with(&store, &run(2), 7).unwrap_err();
+        assert!(
+            matches!(error, StoreError::AlreadyExists { table: Table::BufferedEvents, .. }),
+            "{error:?}"
+        );
+        assert_eq!(store.count(Table::BufferedEvents), 1);
+    }
+
+    #[tokio::test]
+    async fn one_id_chosen_for_two_runs_at_the_same_time_is_a_conflict() {
+        let store = MemoryStore::new();
+        let (mut one, mut other) = (store.open(), store.open());
+        append_with(&mut one, &run(1), &[blob(1)], || 7).unwrap();
+        append_with(&mut other, &run(2), &[blob(2)], || 7).unwrap();
+        store.commit("One", one).unwrap();
+        let Err(StoreError::Contended { source: Some(source), .. }) = store.commit("Other", other)
+        else {
+            panic!("expected a conflict");
+        };
+        assert!(source.to_string().contains("idx_buffered_events_id(281474976710663)"), "{source}");
+    }
+
+    #[tokio::test]
+    async fn a_buffer_without_a_place_left_refuses_more_and_keeps_what_it_has() {
+        let store = MemoryStore::new();
+        let last = BufferedEvent { id: LAST_PLACE << RANDOM_BITS, event: blob(1) };
+        let mut work = store.open();
+        let row = NewRow::new(&KeyOf::from(key(&run(1), last.id)), last).unwrap();
+        work.insert(&row).unwrap();
+        store.commit("Fill", work).unwrap();
+
+        let mut transaction = begin(&store).await;
+        let error = transaction.insert_into_buffered_events(&run(1), &[blob(2)]).await.unwrap_err();
+        let StoreError::Limit { kind: LimitKind::Other, source: Some(source) } = error else {
+            panic!("expected a limit, got {error:?}");
+        };
+        assert_eq!(source.to_string(), "a run buffers at most 32767 events");
+        assert!(transaction.commit().await.is_err());
+        assert_eq!(store.count(Table::BufferedEvents), 1);
+    }
+
+    #[tokio::test]
+    async fn an_entry_of_the_index_is_no_modified_row() {
+        let store = MemoryStore::new();
+        let events = vec![blob(1); limits::MAX_TRANSACTION_ROWS as usize];
+        let mut session = store.session();
+        assert_eq!(session.insert_into_buffered_events(&run(1), &events).await.unwrap(), 3_000);
+        assert_eq!(session.delete_from_buffered_events(&run(1), None).await.unwrap(), 3_000);
+        assert!(store.engine().is_empty());
+    }
+}

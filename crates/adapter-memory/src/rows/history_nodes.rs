@@ -1,0 +1,190 @@
+//! `history_node` and `history_tree`: batches of events, and the branches that they are on
+//! (contract §1.6).
+
+use std::{collections::BTreeMap, ops::Range};
+
+use async_trait::async_trait;
+use temporal_dsql_domain::{
+    BranchKey, HistoryNode, HistoryTreeRow, NodeMetadata, NodeOrder, NodePage, NodePosition,
+    ShardId, Table, TreeId,
+};
+use temporal_dsql_ports::{HistoryNodes, StoreError};
+
+use crate::{
+    connection::{Connection, Execute},
+    key::{Column, Key, KeyOf, NewRow, PrimaryKey, StoredRow},
+    work::Work,
+};
+
+impl StoredRow for HistoryNode {
+    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
+        [("data", self.data.data.len())]
+    }
+}
+
+impl StoredRow for HistoryTreeRow {
+    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
+        [("data", self.data.data.len())]
+    }
+}
+
+impl PrimaryKey for BranchKey {
+    type Row = HistoryTreeRow;
+
+    fn to_key(&self) -> Key {
+        branch_key(Table::HistoryTree, self)
+    }
+}
+
+/// The key of a branch in `history_tree`, and what begins the keys of its nodes.
+fn branch_key(table: Table, branch: &BranchKey) -> Key {
+    tree_key(table, branch.shard_id, branch.tree_id).with([Column::Uuid(branch.branch_id.0)])
+}
+
+fn tree_key(table: Table, shard_id: ShardId, tree_id: TreeId) -> Key {
+    Key::new(table, [Column::Integer(shard_id.0), Column::Uuid(tree_id.0)])
+}
+
+/// The key of a node on its branch. The order of its transactions is the other way round: the
+/// complement of a number is as far from the other end.
+fn node_key(branch: &Key, position: NodePosition) -> Key {
+    branch.with([Column::BigInt(position.node_id), Column::BigInt(!position.txn_id)])
+}
+
+/// Nodes that are to be written, if they can be stored. Of several at one position the last one
+/// counts.
+fn ready(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Vec<NewRow>, StoreError> {
+    let branch = branch_key(Table::HistoryNode, branch);
+    let key = |node: &HistoryNode| node_key(&branch, node.metadata().position());
+    let last: BTreeMap<_, _> = nodes.iter().map(|node| (key(node), node)).collect();
+    let ready = |(key, node): (Key, &HistoryNode)| NewRow::new(&KeyOf::from(key), node.clone());
+    Ok(last.into_iter().map(ready).collect::<Result<_, _>>()?)
+}
+
+/// The keys of a page, and the rest of its range behind them.
+fn page_keys(branch: &BranchKey, page: &NodePage) -> Range<Key> {
+    let branch = branch_key(Table::HistoryNode, branch);
+    let node = |id| branch.with([Column::BigInt(id)]);
+    let mut keys = node(page.min_node_id)..node(page.max_node_id);
+    if let Some(after) = page.after {
+        let after = node_key(&branch, after);
+        match page.order {
+            NodeOrder::Forward => keys.start = keys.start.max(after.end()),
+            NodeOrder::Reverse => keys.end = keys.end.min(after),
+        }
+    }
+    keys
+}
+
+/// Reads a page, of each node only what `read` takes.
+fn select_page<T>(
+    work: &Work,
+    keys: Range<Key>,
+    page: &NodePage,
+    read: impl Fn(&HistoryNode) -> T,
+) -> Vec<T> {
+    let nodes = work.range(keys);
+    let limit = page.limit as usize;
+    match page.order {
+        NodeOrder::Forward => nodes.take(limit).map(read).collect(),
+        NodeOrder::Reverse => nodes.rev().take(limit).map(read).collect(),
+    }
+}
+
+#[async_trait]
+impl<E: Execute, W: Send> HistoryNodes for Connection<E, W> {
+    async fn insert_into_history_node(
+        &mut self,
+        branch: &BranchKey,
+        nodes: &[HistoryNode],
+    ) -> Result<u64, StoreError> {
+        let nodes = ready(branch, nodes)?;
+        self.link.execute("InsertIntoHistoryNode", |work| work.replace_all(&nodes)).await
+    }
+
+    async fn delete_from_history_node(
+        &mut self,
+        branch: &BranchKey,
+        position: NodePosition,
+    ) -> Result<u64, StoreError> {
+        let key = node_key(&branch_key(Table::HistoryNode, branch), position);
+        self.link.execute("DeleteFromHistoryNode", |work| work.delete_key(&key)).await
+    }
+
+    async fn range_select_from_history_node(
+        &mut self,
+        branch: &BranchKey,
+        page: &NodePage,
+    ) -> Result<Vec<HistoryNode>, StoreError> {
+        let keys = page_keys(branch, page);
+        self.link
+            .execute("RangeSelectFromHistoryNode", |work| {
+                Ok(select_page(work, keys.clone(), page, HistoryNode::clone))
+            })
+            .await
+    }
+
+    async fn range_select_metadata_from_history_node(
+        &mut self,
+        branch: &BranchKey,
+        page: &NodePage,
+    ) -> Result<Vec<NodeMetadata>, StoreError> {
+        let keys = page_keys(branch, page);
+        self.link
+            .execute("RangeSelectFromHistoryNode", |work| {
+                Ok(select_page(work, keys.clone(), page, HistoryNode::metadata))
+            })
+            .await
+    }
+
+    async fn range_delete_from_history_node(
+        &mut self,
+        branch: &BranchKey,
+        min_node_id: i64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let branch = branch_key(Table::HistoryNode, branch);
+        let keys = branch.with([Column::BigInt(min_node_id)])..branch.end();
+        self.link
+            .execute("RangeDeleteFromHistoryNode", |work| {
+                work.delete_range(keys.clone(), Some(limit))
+            })
+            .await
+    }
+
+    async fn insert_into_history_tree(&mut self, row: &HistoryTreeRow) -> Result<u64, StoreError> {
+        let row = [NewRow::new(&row.branch, row.clone())?];
+        self.link.execute("InsertIntoHistoryTree", |work| work.replace_all(&row)).await
+    }
+
+    async fn select_from_history_tree(
+        &mut self,
+        shard_id: ShardId,
+        tree_id: TreeId,
+    ) -> Result<Vec<HistoryTreeRow>, StoreError> {
+        let tree = tree_key(Table::HistoryTree, shard_id, tree_id);
+        self.link
+            .execute("SelectFromHistoryTree", |work| Ok(work.range(tree.all()).cloned().collect()))
+            .await
+    }
+
+    async fn delete_from_history_tree(&mut self, branch: &BranchKey) -> Result<u64, StoreError> {
+        self.link.execute("DeleteFromHistoryTree", |work| work.delete(branch)).await
+    }
+
+    async fn paginate_branches_from_history_tree(
+        &mut self,
+        after: Option<BranchKey>,
+        limit: u32,
+    ) -> Result<Vec<HistoryTreeRow>, StoreError> {
+        let mut keys = Key::new(Table::HistoryTree, []).all();
+        if let Some(after) = after {
+            keys.start = after.to_key().end();
+        }
+        self.link
+            .execute("PaginateBranchesFromHistoryTree", |work| {
+                Ok(work.range(keys.clone()).take(limit as usize).cloned().collect())
+            })
+            .await
+    }
+}

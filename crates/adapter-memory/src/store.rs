@@ -1,0 +1,416 @@
+//! The store: what is shared by all connections, and how it is made.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use temporal_dsql_domain::{SchemaVersion, Table, VERSION};
+use temporal_dsql_ports::{
+    Attempt, ByArchetype, Cause, Clock, CurrentExecutionsRouter, Outcome, Runner, Session, Store,
+    StoreError, SystemClock, Transaction,
+};
+
+use crate::{
+    Fault, FaultPlan, FaultReport,
+    connection::{Autocommit, Connection, InOneStatement, InStatements, InTransaction},
+    engine::Engine,
+    fault::Faults,
+    key::{Key, Row},
+    work::Work,
+};
+
+/// Temporal's executions in memory, with the isolation, conflicts and limits of Aurora DSQL.
+///
+/// Clones share the rows. Everything is gone with the last clone.
+///
+/// Waiting between attempts is up to the [`Runner`]'s clock; nothing else needs a runtime.
+#[derive(Clone)]
+pub struct MemoryStore(Arc<Shared>);
+
+struct Shared {
+    engine: Engine<Key, Row>,
+    runner: Runner,
+    clock: Arc<dyn Clock>,
+    router: Arc<dyn CurrentExecutionsRouter>,
+    faults: Mutex<Faults>,
+    versions: BTreeMap<String, SchemaVersion>,
+    writes_in_one_statement: bool,
+    unique_range_id_index: bool,
+}
+
+/// Makes a [`MemoryStore`].
+pub struct MemoryStoreBuilder {
+    runner: Runner,
+    clock: Arc<dyn Clock>,
+    router: Arc<dyn CurrentExecutionsRouter>,
+    plan: FaultPlan,
+    versions: BTreeMap<String, SchemaVersion>,
+    writes_in_one_statement: bool,
+    unique_range_id_index: bool,
+}
+
+impl MemoryStoreBuilder {
+    /// Sets the runner. Default: [`Runner::default`].
+    #[must_use]
+    pub fn runner(mut self, runner: Runner) -> Self {
+        self.runner = runner;
+        self
+    }
+
+    /// Sets the clock that tells the age of a transaction. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the router. Default: [`ByArchetype`].
+    #[must_use]
+    pub fn router(mut self, router: Arc<dyn CurrentExecutionsRouter>) -> Self {
+        self.router = router;
+        self
+    }
+
+    /// Sets the first fault plan. Default: [`FaultPlan::none`].
+    #[must_use]
+    pub fn faults(mut self, plan: FaultPlan) -> Self {
+        self.plan = plan;
+        self
+    }
+
+    /// Sets the schema versions that the store records, by logical database name. Default:
+    /// [`VERSION`] for `postgres`.
+    #[must_use]
+    pub fn schema_versions<N: Into<String>>(
+        mut self,
+        versions: impl IntoIterator<Item = (N, SchemaVersion)>,
+    ) -> Self {
+        self.versions =
+            versions.into_iter().map(|(name, version)| (name.into(), version)).collect();
+        self
+    }
+
+    /// Sets whether a whole execution is written by one statement, as on a server that takes
+    /// statements that write in WITH, or by several
+    /// ([`Store::writes_in_one_statement`]). Default: by one.
+    #[must_use]
+    pub fn writes_in_one_statement(mut self, one: bool) -> Self {
+        self.writes_in_one_statement = one;
+        self
+    }
+
+    /// Sets whether `shards` has a unique index on `(shard_id, range_id)`. With it a change of
+    /// the range id is an update of a key, with which `FOR KEY SHARE` conflicts (facts §1.3), and
+    /// that is the lock of [`Shards::read_lock_shards`](temporal_dsql_ports::Shards): writes of
+    /// one owner do not conflict with each other. Without it the lock is `FOR UPDATE`. Default:
+    /// without.
+    #[must_use]
+    pub fn unique_range_id_index(mut self, exists: bool) -> Self {
+        self.unique_range_id_index = exists;
+        self
+    }
+
+    /// An empty store.
+    pub fn build(self) -> MemoryStore {
+        MemoryStore(Arc::new(Shared {
+            engine: Engine::new(),
+            runner: self.runner,
+            clock: self.clock,
+            router: self.router,
+            faults: Mutex::new(Faults::new(self.plan)),
+            versions: self.versions,
+            writes_in_one_statement: self.writes_in_one_statement,
+            unique_range_id_index: self.unique_range_id_index,
+        }))
+    }
+}
+
+impl MemoryStore {
+    /// An empty store with the defaults of [`builder`](Self::builder).
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Starts from the defaults.
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder {
+            runner: Runner::default(),
+            clock: Arc::new(SystemClock),
+            router: Arc::new(ByArchetype),
+            plan: FaultPlan::none(),
+            versions: BTreeMap::from([("postgres".to_owned(), VERSION)]),
+            writes_in_one_statement: true,
+            unique_range_id_index: false,
+        }
+    }
+
+    /// Replaces the fault plan, from the next commit on.
+    pub fn inject(&self, plan: FaultPlan) {
+        self.faults().replace(plan);
+    }
+
+    /// What the faults have done so far, and what is left of the present plan.
+    pub fn fault_report(&self) -> FaultReport {
+        self.faults().report()
+    }
+
+    /// How many rows `table` has, for tests that look around the ports.
+    pub fn count(&self, table: Table) -> usize {
+        self.0.engine.begin().range(Key::new(table, []).all()).count()
+    }
+
+    pub(crate) fn router(&self) -> &dyn CurrentExecutionsRouter {
+        &*self.0.router
+    }
+
+    pub(crate) fn unique_range_id_index(&self) -> bool {
+        self.0.unique_range_id_index
+    }
+
+    /// Begins to work on a snapshot of this moment.
+    pub(crate) fn open(&self) -> Work {
+        Work::new(self.0.engine.begin(), self.0.clock.now())
+    }
+
+    /// Commits a statement that is a transaction of its own. One that writes nothing ends
+    /// without a trace: outside a transaction a lock is a read.
+    pub(crate) fn commit_statement(&self, op: &'static str, work: Work) -> Result<(), StoreError> {
+        if work.is_write() { self.commit(op, work) } else { Ok(()) }
+    }
+
+    /// Commits, unless the fault plan has something else in mind.
+    pub(crate) fn commit(&self, op: &'static str, work: Work) -> Result<(), StoreError> {
+        let decision = self.faults().decide();
+        let Some(fault) = decision else {
+            return self.apply(op, work);
+        };
+        let done = match fault {
+            Fault::LostAfter if self.apply(op, work).is_err() => Fault::LostBefore,
+            fault => fault,
+        };
+        self.faults().count(done);
+        Err(injected(op, fault))
+    }
+
+    fn apply(&self, op: &'static str, work: Work) -> Result<(), StoreError> {
+        work.commit(op, self.0.clock.now())
+    }
+
+    /// A panic of another holder does not matter: every change of the faults is one assignment.
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.0.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &Engine<Key, Row> {
+        &self.0.engine
+    }
+}
+
+fn injected(op: &'static str, fault: Fault) -> StoreError {
+    let source = Some(Cause::new(format!("injected fault: {fault:?}")));
+    let unavailable = |outcome| StoreError::Unavailable { op, outcome, source: source.clone() };
+    match fault {
+        Fault::Conflict => StoreError::Contended { op, attempts: 1, source },
+        Fault::Unavailable => unavailable(Outcome::NotApplied),
+        Fault::LostBefore | Fault::LostAfter => unavailable(Outcome::Unknown),
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("rows", &self.0.engine.len())
+            .field("open_transactions", &self.0.engine.open_transactions())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn session(&self) -> Box<dyn Session + '_> {
+        let link = Autocommit(self);
+        if self.0.writes_in_one_statement {
+            Box::new(Connection::<_, InOneStatement>::new(link))
+        } else {
+            Box::new(Connection::<_, InStatements>::new(link))
+        }
+    }
+
+    async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
+        let link = InTransaction::new(self.clone(), attempt.op);
+        Ok(if self.0.writes_in_one_statement {
+            Box::new(Connection::<_, InOneStatement>::new(link))
+        } else {
+            Box::new(Connection::<_, InStatements>::new(link))
+        })
+    }
+
+    fn runner(&self) -> &Runner {
+        &self.0.runner
+    }
+
+    fn writes_in_one_statement(&self) -> bool {
+        self.0.writes_in_one_statement
+    }
+
+    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+        Ok(self.0.versions.get(database).copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql_ports::{RetryPolicy, StoreExt, verify_compatible_version};
+
+    use super::*;
+    use crate::testing::{Log, begin, execution};
+
+    #[tokio::test]
+    async fn the_recorded_schema_versions_are_those_that_were_set() {
+        let store = MemoryStore::new();
+        assert_eq!(verify_compatible_version(&store, "postgres").await.unwrap(), VERSION);
+        assert_eq!(store.schema_version("temporal").await.unwrap(), None);
+
+        let old = SchemaVersion::new(1, 0);
+        let store = MemoryStore::builder().schema_versions([("temporal", old)]).build();
+        assert_eq!(store.schema_version("temporal").await.unwrap(), Some(old));
+        assert_eq!(store.schema_version("postgres").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn clones_share_the_rows() {
+        let store = MemoryStore::new();
+        let row = execution("w", 1);
+        store.clone().session().insert_into_executions(&row).await.unwrap();
+        let read = store.session().select_from_executions(&row.filter()).await;
+        assert_eq!(read.unwrap(), Some(row));
+        assert_eq!(format!("{store:?}"), "MemoryStore { rows: 1, open_transactions: 0, .. }");
+    }
+
+    /// What a fault looks like to the caller of a commit, and whether the work is there after it.
+    const FAULTS: [(Fault, Option<Outcome>, bool); 4] = [
+        (Fault::Conflict, None, false),
+        (Fault::Unavailable, Some(Outcome::NotApplied), false),
+        (Fault::LostBefore, Some(Outcome::Unknown), false),
+        (Fault::LostAfter, Some(Outcome::Unknown), true),
+    ];
+
+    fn assert_is_fault(error: &StoreError, op: &str, unavailable: Option<Outcome>) {
+        let (error_op, source) = match (error, unavailable) {
+            (StoreError::Contended { op, attempts: 1, source }, None) => (op, source),
+            (StoreError::Unavailable { op, outcome, source }, Some(expected)) => {
+                assert_eq!(*outcome, expected);
+                (op, source)
+            }
+            _ => panic!("unexpected {error:?}"),
+        };
+        assert_eq!(*error_op, op);
+        let source = source.as_ref().unwrap().to_string();
+        assert!(source.starts_with("injected fault"), "{source}");
+    }
+
+    #[tokio::test]
+    async fn every_fault_meets_the_commit_of_a_transaction_as_it_says() {
+        for (fault, unavailable, applied) in FAULTS {
+            let store = MemoryStore::builder().faults(FaultPlan::script([fault])).build();
+            let row = execution("w", 1);
+            let mut transaction = begin(&store).await;
+            transaction.insert_into_executions(&row).await.unwrap();
+            let error = transaction.commit().await.unwrap_err();
+            assert_is_fault(&error, "Test", unavailable);
+            assert_eq!(store.engine().len(), usize::from(applied), "{fault:?}");
+            assert_eq!(store.engine().open_transactions(), 0, "{fault:?}");
+            assert_eq!(store.fault_report().injected(), 1);
+            assert_eq!(store.fault_report().remaining, Some(0));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_fault_meets_an_autocommit_write_as_it_says() {
+        let once = Runner::builder().policy(RetryPolicy::NEVER).build();
+        let store = MemoryStore::builder().runner(once).build();
+        for (fault, unavailable, applied) in FAULTS {
+            let row = execution(&format!("{fault:?}"), 1);
+            store.inject(FaultPlan::script([fault]));
+            let error = store.session().insert_into_executions(&row).await.unwrap_err();
+            assert_is_fault(&error, "InsertIntoExecutions", unavailable);
+            let read = store.session().select_from_executions(&row.filter()).await;
+            assert_eq!(read.unwrap().is_some(), applied, "{fault:?}");
+        }
+        let report = FaultReport {
+            conflicts: 1,
+            unavailable: 1,
+            lost_before: 1,
+            lost_after: 1,
+            remaining: Some(0),
+        };
+        assert_eq!(store.fault_report(), report);
+    }
+
+    #[tokio::test]
+    async fn the_plan_is_asked_for_every_write_and_every_commit_and_for_nothing_else() {
+        let store = MemoryStore::new();
+        let row = execution("w", 1);
+        let remaining = || store.fault_report().remaining.unwrap();
+        store.inject(FaultPlan::script([None::<Fault>; 10]));
+
+        store.session().insert_into_executions(&row).await.unwrap();
+        assert_eq!(remaining(), 9);
+        store.session().update_executions(&execution("absent", 1)).await.unwrap();
+        assert_eq!(remaining(), 8, "a write that finds nothing is a write");
+        store.session().select_from_executions(&row.filter()).await.unwrap();
+        store.session().write_lock_executions(&row.filter()).await.unwrap();
+        assert_eq!(remaining(), 8, "autocommit reads and locks are no writes");
+        begin(&store).await.commit().await.unwrap();
+        assert_eq!(remaining(), 7, "a transaction that only reads has a commit");
+        begin(&store).await.rollback().await.unwrap();
+        drop(begin(&store).await);
+        let mut failed = begin(&store).await;
+        failed.insert_into_executions(&row).await.unwrap_err();
+        failed.commit().await.unwrap_err();
+        assert_eq!(remaining(), 7, "no commit was sent");
+        assert_eq!(store.fault_report().injected(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_of_a_commit_that_was_refused_counts_as_not_applied() {
+        let store = MemoryStore::new();
+        let row = execution("w", 1);
+        let mut transaction = begin(&store).await;
+        transaction.insert_into_executions(&row).await.unwrap();
+        store.session().insert_into_executions(&row).await.unwrap();
+        store.inject(FaultPlan::script([Fault::LostAfter]));
+        let error = transaction.commit().await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        let report = store.fault_report();
+        assert_eq!((report.lost_before, report.lost_after), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_body_runs_again_after_a_definite_failure_and_not_after_a_lost_answer() {
+        let log = Arc::new(Log::default());
+        let runner = Runner::builder().observer(log.clone()).seed(1);
+        let store = MemoryStore::builder().runner(runner.build()).build();
+        let script = [Fault::Conflict, Fault::Unavailable, Fault::LostAfter];
+        store.inject(FaultPlan::script(script));
+        let row = execution("w", 1);
+        let result = store
+            .run("Create", &row, |transaction, row| {
+                Box::pin(transaction.insert_into_executions(row))
+            })
+            .await;
+        assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown);
+        assert_eq!(log.take(), [("Create", 3)]);
+        assert_eq!(store.engine().len(), 1);
+    }
+}

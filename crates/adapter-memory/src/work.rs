@@ -1,0 +1,383 @@
+//! The statements of one transaction, with DSQL's limits on them (facts §2).
+//!
+//! Statements are written against [`Work`], so that no statement can forget a limit.
+
+use std::{ops::Range, time::Duration};
+
+use temporal_dsql_domain::limits::{
+    LimitKind, MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ROWS, MAX_TRANSACTION_SECONDS,
+};
+use temporal_dsql_ports::{Cause, StoreError};
+
+use crate::{
+    engine::{Duplicate, Lock, Transaction},
+    key::{Key, NewRow, PrimaryKey, Row, StoredRow},
+};
+
+/// A transaction and what it has used up.
+///
+/// The facts do not say how a row counts that is written twice. Here it counts twice, the strict
+/// reading, so that work which passes need not rely on the other one.
+pub(crate) struct Work {
+    transaction: Transaction<Key, Row>,
+    begun: Duration,
+    modified_rows: u64,
+    written_bytes: usize,
+    is_write: bool,
+}
+
+impl Work {
+    /// Work on `transaction`, which was begun when the clock showed `begun`.
+    pub(crate) const fn new(transaction: Transaction<Key, Row>, begun: Duration) -> Self {
+        Self { transaction, begun, modified_rows: 0, written_bytes: 0, is_write: false }
+    }
+
+    /// Whether a statement was an insert, update or delete, whatever it found.
+    pub(crate) const fn is_write(&self) -> bool {
+        self.is_write
+    }
+
+    /// Reads one row.
+    pub(crate) fn select<P: PrimaryKey>(&self, key: &P) -> Option<&P::Row> {
+        self.transaction.get(&key.to_key()).map(Row::get)
+    }
+
+    /// Reads rows in the order of their keys.
+    pub(crate) fn range<R: StoredRow>(
+        &self,
+        keys: Range<Key>,
+    ) -> impl DoubleEndedIterator<Item = &R> {
+        self.entries(keys).map(|(_, row)| row.get())
+    }
+
+    /// Inserts one row; the number of rows inserted, which is 1.
+    pub(crate) fn insert(&mut self, row: &NewRow) -> Result<u64, StoreError> {
+        self.is_write = true;
+        self.insert_key(&row.key, &row.row)?;
+        self.modified(row.bytes)
+    }
+
+    /// Inserts rows; the number of rows inserted.
+    pub(crate) fn insert_all(&mut self, rows: &[NewRow]) -> Result<u64, StoreError> {
+        self.each(rows, Self::insert)
+    }
+
+    /// Inserts those of the rows whose keys are free; the number of rows inserted.
+    pub(crate) fn insert_absent(&mut self, rows: &[NewRow]) -> Result<u64, StoreError> {
+        self.each(rows, |work, row| match work.transaction.get(&row.key) {
+            Some(_) => Ok(0),
+            None => work.insert(row),
+        })
+    }
+
+    /// Overwrites all but the key of one row; the number of rows overwritten.
+    pub(crate) fn update(&mut self, row: &NewRow) -> Result<u64, StoreError> {
+        self.is_write = true;
+        if self.transaction.update(&row.key, row.row.clone()) {
+            self.modified(row.bytes)
+        } else {
+            Ok(0)
+        }
+    }
+
+    /// Overwrites one row if `condition` holds for it; the number of rows overwritten.
+    pub(crate) fn update_if<P: PrimaryKey>(
+        &mut self,
+        key: &P,
+        row: &NewRow,
+        condition: impl FnOnce(&P::Row) -> bool,
+    ) -> Result<u64, StoreError> {
+        self.is_write = true;
+        if self.select(key).is_some_and(condition) { self.update(row) } else { Ok(0) }
+    }
+
+    /// Overwrites one row, columns of a unique index among them, which conflicts like a delete
+    /// and an insert (facts §1.3); the number of rows overwritten.
+    pub(crate) fn update_key(&mut self, row: &NewRow) -> Result<u64, StoreError> {
+        self.transaction.lock(&row.key, Lock::ForUpdate);
+        self.update(row)
+    }
+
+    /// Inserts rows and overwrites those whose keys exist; the number of rows.
+    pub(crate) fn replace_all(&mut self, rows: &[NewRow]) -> Result<u64, StoreError> {
+        self.each(rows, |work, row| match work.transaction.get(&row.key) {
+            Some(_) => work.update(row),
+            None => work.insert(row),
+        })
+    }
+
+    /// Deletes one row; the number of rows deleted. Their bytes do not count.
+    pub(crate) fn delete<P: PrimaryKey>(&mut self, key: &P) -> Result<u64, StoreError> {
+        self.delete_key(&key.to_key())
+    }
+
+    /// Deletes one row by its bare key; the number of rows deleted.
+    pub(crate) fn delete_key(&mut self, key: &Key) -> Result<u64, StoreError> {
+        self.is_write = true;
+        if self.transaction.delete(key) { self.modified(0) } else { Ok(0) }
+    }
+
+    /// Deletes one row if `condition` holds for it; the number of rows deleted.
+    pub(crate) fn delete_if<P: PrimaryKey>(
+        &mut self,
+        key: &P,
+        condition: impl FnOnce(&P::Row) -> bool,
+    ) -> Result<u64, StoreError> {
+        self.is_write = true;
+        if self.select(key).is_some_and(condition) { self.delete(key) } else { Ok(0) }
+    }
+
+    /// Deletes rows; the number of rows deleted.
+    pub(crate) fn delete_all(&mut self, keys: &[Key]) -> Result<u64, StoreError> {
+        self.each(keys, Self::delete_key)
+    }
+
+    /// Deletes the rows of a range, or the first `limit` of them; the number of rows deleted.
+    pub(crate) fn delete_range(
+        &mut self,
+        keys: Range<Key>,
+        limit: Option<u32>,
+    ) -> Result<u64, StoreError> {
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let keys: Vec<_> = self.entries(keys).take(limit).map(|(key, _)| key.clone()).collect();
+        self.delete_all(&keys)
+    }
+
+    /// Deletes the rows of a range that are not among `kept`, which are in the order of their
+    /// keys; the number of rows deleted.
+    pub(crate) fn delete_others(
+        &mut self,
+        keys: Range<Key>,
+        kept: &[NewRow],
+    ) -> Result<u64, StoreError> {
+        let is_kept = |key: &Key| kept.binary_search_by(|row| row.key.cmp(key)).is_ok();
+        let keys = self.entries(keys).map(|(key, _)| key);
+        let keys: Vec<_> = keys.filter(|key| !is_kept(key)).cloned().collect();
+        self.delete_all(&keys)
+    }
+
+    /// Adds an entry to a unique index. Its bytes count, but it is no modified row (facts §2).
+    pub(crate) fn insert_entry(&mut self, entry: &Key) -> Result<(), StoreError> {
+        self.insert_key(entry, &Row::new(()))?;
+        self.written_bytes += entry.bytes();
+        Ok(())
+    }
+
+    /// Removes an entry of a unique index.
+    pub(crate) fn delete_entry(&mut self, entry: &Key) {
+        self.transaction.delete(entry);
+    }
+
+    /// Locks and reads one row. A lock counts towards the bytes, by its key, and not towards the
+    /// rows (facts §1.4).
+    pub(crate) fn lock<P: PrimaryKey>(&mut self, key: &P, lock: Lock) -> Option<&P::Row> {
+        let key = key.to_key();
+        let row = self.transaction.lock(&key, lock)?;
+        self.written_bytes += key.bytes();
+        Some(row.get())
+    }
+
+    /// Applies the work, at the time `now` of the clock that it was begun by.
+    pub(crate) fn commit(self, op: &'static str, now: Duration) -> Result<(), StoreError> {
+        let age = now.saturating_sub(self.begun);
+        if age > Duration::from_secs(MAX_TRANSACTION_SECONDS) {
+            return Err(limit(LimitKind::TransactionAge, format!("this one has lasted {age:?}")));
+        }
+        if self.written_bytes >= MAX_TRANSACTION_BYTES {
+            return Err(limit(
+                LimitKind::TransactionBytes,
+                format!("this one writes {} bytes", self.written_bytes),
+            ));
+        }
+        self.transaction.commit().map_err(|conflict| StoreError::Contended {
+            op,
+            attempts: 1,
+            source: Some(Cause::new(conflict)),
+        })
+    }
+
+    /// One statement that writes, made of one step for each of `items`.
+    fn each<I>(
+        &mut self,
+        items: &[I],
+        mut step: impl FnMut(&mut Self, &I) -> Result<u64, StoreError>,
+    ) -> Result<u64, StoreError> {
+        self.is_write = true;
+        items.iter().try_fold(0, |rows, item| Ok(rows + step(self, item)?))
+    }
+
+    /// The keys and rows of a range; none if it ends before it starts.
+    fn entries(&self, keys: Range<Key>) -> impl DoubleEndedIterator<Item = (&Key, &Row)> {
+        let keys = (!keys.is_empty()).then_some(keys);
+        keys.into_iter().flat_map(|keys| self.transaction.range(keys))
+    }
+
+    fn insert_key(&mut self, key: &Key, row: &Row) -> Result<(), StoreError> {
+        self.transaction
+            .insert(key.clone(), row.clone())
+            .map_err(|Duplicate| StoreError::AlreadyExists { table: key.table(), source: None })
+    }
+
+    fn modified(&mut self, bytes: usize) -> Result<u64, StoreError> {
+        if self.modified_rows == MAX_TRANSACTION_ROWS {
+            return Err(limit(
+                LimitKind::TransactionRows,
+                format!("this one has modified {MAX_TRANSACTION_ROWS} before this statement"),
+            ));
+        }
+        self.modified_rows += 1;
+        self.written_bytes += bytes;
+        Ok(1)
+    }
+}
+
+fn limit(kind: LimitKind, observed: String) -> StoreError {
+    StoreError::Limit { kind, source: Some(Cause::new(observed)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use temporal_dsql_domain::{ArchetypeId, ExecutionsRow};
+    use temporal_dsql_ports::Store;
+
+    use super::*;
+    use crate::{
+        MemoryStore,
+        testing::{HandClock, begin, current, execution},
+    };
+
+    const ROWS: u128 = MAX_TRANSACTION_ROWS as u128;
+
+    fn exceeded(result: Result<impl Sized, StoreError>) -> LimitKind {
+        match result.map(drop) {
+            Err(StoreError::Limit { kind, .. }) => kind,
+            other => panic!("expected a limit, got {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn three_thousand_rows_are_modified_and_the_next_is_refused_at_its_statement() {
+        let store = MemoryStore::new();
+        let mut exact = begin(&store).await;
+        for run in 0..ROWS {
+            exact.insert_into_executions(&execution("w", run)).await.unwrap();
+        }
+        exact.commit().await.unwrap();
+        assert_eq!(store.engine().len(), 3_000);
+
+        let mut over = begin(&store).await;
+        for run in 0..ROWS {
+            over.delete_from_executions(&execution("w", run).filter()).await.unwrap();
+        }
+        let next = current("w", ArchetypeId::WORKFLOW, 1);
+        let result = over.insert_into_current_executions(&next).await;
+        assert_eq!(exceeded(result), LimitKind::TransactionRows);
+        assert_eq!(exceeded(over.commit().await), LimitKind::TransactionRows);
+        assert_eq!(store.engine().len(), 3_000);
+    }
+
+    #[tokio::test]
+    async fn locks_reads_and_absent_rows_are_not_modified_rows() {
+        let store = MemoryStore::new();
+        let (row, absent) = (execution("w", 1), execution("absent", 1));
+        store.session().insert_into_executions(&row).await.unwrap();
+        let mut transaction = begin(&store).await;
+        for _ in 0..=ROWS {
+            transaction.write_lock_executions(&row.filter()).await.unwrap().unwrap();
+            transaction.select_from_executions(&row.filter()).await.unwrap().unwrap();
+            assert_eq!(transaction.update_executions(&absent).await.unwrap(), 0);
+            assert_eq!(transaction.delete_from_executions(&absent.filter()).await.unwrap(), 0);
+        }
+        transaction.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_modified_again_counts_again() {
+        let store = MemoryStore::new();
+        let row = execution("w", 1);
+        let mut transaction = begin(&store).await;
+        transaction.insert_into_executions(&row).await.unwrap();
+        for _ in 1..ROWS {
+            transaction.update_executions(&row).await.unwrap();
+        }
+        let result = transaction.update_executions(&row).await;
+        assert_eq!(exceeded(result), LimitKind::TransactionRows);
+    }
+
+    /// Rows that together count `bytes`.
+    fn rows_of(bytes: usize) -> Vec<ExecutionsRow> {
+        let mut rows = Vec::new();
+        let mut left = bytes;
+        while left > 0 {
+            let mut row = execution("w", rows.len() as u128);
+            row.data.data.clear();
+            let room = left - row.size().row;
+            row.data.data = vec![0; room.min(1_000_000)];
+            left -= row.size().row;
+            rows.push(row);
+        }
+        rows
+    }
+
+    /// A transaction that has written `bytes`.
+    async fn having_written(
+        store: &MemoryStore,
+        bytes: usize,
+    ) -> Box<dyn temporal_dsql_ports::Transaction> {
+        let mut transaction = begin(store).await;
+        for row in rows_of(bytes) {
+            transaction.insert_into_executions(&row).await.unwrap();
+        }
+        transaction
+    }
+
+    #[tokio::test]
+    async fn a_transaction_writes_less_than_ten_mebibytes_and_learns_it_at_commit() {
+        let store = MemoryStore::new();
+        let most = MAX_TRANSACTION_BYTES - 1;
+        let over = having_written(&store, most + 1).await;
+        assert_eq!(exceeded(over.commit().await), LimitKind::TransactionBytes);
+        assert!(store.engine().is_empty());
+        having_written(&store, most).await.commit().await.unwrap();
+        assert!(!store.engine().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_keys_of_locked_rows_count_as_written_and_deleted_rows_do_not() {
+        let store = MemoryStore::new();
+        let old = execution("old", 1);
+        store.session().insert_into_executions(&old).await.unwrap();
+
+        let key = old.size().key;
+        let mut lock = having_written(&store, MAX_TRANSACTION_BYTES - key).await;
+        lock.write_lock_executions(&old.filter()).await.unwrap().unwrap();
+        assert_eq!(exceeded(lock.commit().await), LimitKind::TransactionBytes);
+        let mut lock = having_written(&store, MAX_TRANSACTION_BYTES - key - 1).await;
+        lock.write_lock_executions(&old.filter()).await.unwrap().unwrap();
+        lock.commit().await.unwrap();
+
+        let store = MemoryStore::new();
+        store.session().insert_into_executions(&old).await.unwrap();
+        let mut delete = having_written(&store, MAX_TRANSACTION_BYTES - 1).await;
+        assert_eq!(delete.delete_from_executions(&old.filter()).await.unwrap(), 1);
+        delete.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_transaction_lasts_three_hundred_seconds_even_if_it_only_reads() {
+        let clock = Arc::new(HandClock::default());
+        let store = MemoryStore::builder().clock(clock.clone()).build();
+        let (exact, over) = (begin(&store).await, begin(&store).await);
+        let mut writer = begin(&store).await;
+        clock.advance(Duration::from_secs(MAX_TRANSACTION_SECONDS));
+        exact.commit().await.unwrap();
+        clock.advance(Duration::from_millis(1));
+        writer.insert_into_executions(&execution("w", 1)).await.unwrap();
+        assert_eq!(exceeded(over.commit().await), LimitKind::TransactionAge);
+        assert_eq!(exceeded(writer.commit().await), LimitKind::TransactionAge);
+        assert!(store.engine().is_empty());
+        assert_eq!(store.engine().open_transactions(), 0);
+    }
+}
