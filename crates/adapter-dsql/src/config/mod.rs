@@ -1,0 +1,407 @@
+//! How to reach a database, and how hard to press it.
+//!
+//! [`Config`] is plain data. [`Config::from_env`] reads it from the variables that the Go tool and
+//! the Go fork's server use (contract §5.1, §6.3); [`Config::resolve`] decides what was left open
+//! and refuses what cannot work, before anything is sent.
+
+mod endpoint;
+mod env;
+mod forms;
+
+use std::{path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use temporal_dsql_domain::Engine;
+use temporal_dsql_ports::RetryPolicy;
+
+pub use endpoint::region_of_host;
+pub use forms::{ShardFence, StatementForm};
+
+/// How to reach a database. `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Host name or address: `<cluster>.dsql.<region>.on.aws` for DSQL.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The database role; `admin` is DSQL's built-in one.
+    pub user: String,
+    /// The database. DSQL has exactly one, `postgres` (facts §4).
+    pub database: String,
+    /// The engine, if it is not to be inferred.
+    pub engine: Option<Engine>,
+    /// The AWS region that tokens are signed for, if the host name does not say it.
+    pub region: Option<String>,
+    /// A static password, for PostgreSQL only.
+    pub password: Option<SecretString>,
+    /// Transport security.
+    pub tls: Tls,
+    /// The name that the server shows for the connection.
+    pub application_name: String,
+    /// How long an IAM token is valid. DSQL checks it at connect only (facts §5).
+    pub token_lifetime: Duration,
+    /// How long opening one connection may take.
+    pub connect_timeout: Duration,
+    /// How long one statement may take. DSQL refuses `statement_timeout` (facts §6), so this
+    /// client gives up and closes the connection.
+    pub statement_timeout: Duration,
+    /// The connection pool.
+    pub pool: PoolConfig,
+    /// How long conflicts are retried.
+    pub retry: RetryPolicy,
+    /// How whole executions are written and deleted: combined is one statement.
+    pub write_form: StatementForm,
+    /// How the locks of a write are taken: combined is one statement.
+    pub lock_form: StatementForm,
+    /// How the writes of a shard's owner are guarded.
+    pub shard_fence: ShardFence,
+}
+
+/// Transport security.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// What is demanded of the server; by default what the engine needs: full verification on
+    /// DSQL, TLS if offered on PostgreSQL.
+    pub mode: Option<TlsMode>,
+    /// A PEM file with the certificate authority to trust in addition to the public ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What is demanded of the server's transport security, by the names of libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Plain text. Not possible on DSQL.
+    Disable,
+    /// TLS if the server offers it, unverified. Not possible on DSQL.
+    Prefer,
+    /// TLS, but anyone's certificate.
+    Require,
+    /// TLS with a trusted certificate for this very host name.
+    VerifyFull,
+}
+
+/// How many connections there are and how long they live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The most connections at a time.
+    pub max_connections: u32,
+    /// Connections that are kept open and replaced before they retire, so that no caller waits
+    /// for one. The pool never shrinks below what is in use: refilling is rate-limited.
+    pub min_connections: u32,
+    /// How long a caller waits for a connection.
+    pub acquire_timeout: Duration,
+    /// The mean age at which a connection is retired. DSQL closes it at 60 minutes (facts §5).
+    pub lifetime: Duration,
+    /// Retirement is spread over `lifetime ± lifetime_jitter / 2`.
+    pub lifetime_jitter: Duration,
+    /// A connection is not handed out in the last moments before its retirement.
+    pub guard_window: Duration,
+    /// A connection that was idle for longer is checked with one round trip before use.
+    pub idle_check: Duration,
+    /// New connections a second. A cluster admits 100 a second, from all clients (facts §5).
+    pub connection_rate: u32,
+    /// New connections at once. A cluster admits a burst of 1,000, from all clients.
+    pub connection_burst: u32,
+}
+
+/// DSQL closes a connection at this age (facts §5).
+const SESSION_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+impl Default for PoolConfig {
+    /// The Go fork's numbers, where it has them (contract §6.3).
+    fn default() -> Self {
+        Self {
+            max_connections: 50,
+            min_connections: 5,
+            acquire_timeout: Duration::from_secs(30),
+            lifetime: Duration::from_secs(11 * 60),
+            lifetime_jitter: Duration::from_secs(2 * 60),
+            guard_window: Duration::from_secs(45),
+            idle_check: Duration::from_secs(60),
+            connection_rate: 10,
+            connection_burst: 100,
+        }
+    }
+}
+
+impl Config {
+    /// A configuration for `host` with the defaults of a DSQL cluster.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            port: 5432,
+            user: "admin".into(),
+            database: "postgres".into(),
+            engine: None,
+            region: None,
+            password: None,
+            tls: Tls::default(),
+            application_name: "temporal-dsql".into(),
+            token_lifetime: Duration::from_secs(900),
+            connect_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(60),
+            pool: PoolConfig::default(),
+            retry: RetryPolicy::default(),
+            write_form: StatementForm::default(),
+            lock_form: StatementForm::default(),
+            shard_fence: ShardFence::default(),
+        }
+    }
+
+    /// Reads the configuration from the environment.
+    ///
+    /// | Variable | Field |
+    /// |---|---|
+    /// | `CLUSTER_ENDPOINT`, or `SQL_HOST` | [`host`](Self::host), required |
+    /// | `SQL_PORT` | [`port`](Self::port) |
+    /// | `SQL_USER` | [`user`](Self::user) |
+    /// | `SQL_DATABASE` | [`database`](Self::database) |
+    /// | `SQL_PASSWORD` | [`password`](Self::password) |
+    /// | `DSQL_ENGINE` | [`engine`](Self::engine): `auto`, `dsql` or `postgres` |
+    /// | `REGION`, or `AWS_REGION` | [`region`](Self::region) |
+    /// | `SQL_TLS_MODE` | [`Tls::mode`]: `disable`, `prefer`, `require` or `verify-full` |
+    /// | `SQL_TLS_CA_FILE` | [`Tls::ca_file`] |
+    /// | `DSQL_TOKEN_DURATION` | [`token_lifetime`](Self::token_lifetime) |
+    /// | `DSQL_MAX_CONNECTIONS` | [`PoolConfig::max_connections`] |
+    /// | `DSQL_RESERVOIR_TARGET_READY` | [`PoolConfig::min_connections`] |
+    /// | `DSQL_RESERVOIR_BASE_LIFETIME` | [`PoolConfig::lifetime`] |
+    /// | `DSQL_RESERVOIR_LIFETIME_JITTER` | [`PoolConfig::lifetime_jitter`] |
+    /// | `DSQL_RESERVOIR_GUARD_WINDOW` | [`PoolConfig::guard_window`] |
+    /// | `DSQL_CONNECTION_RATE_LIMIT` | [`PoolConfig::connection_rate`] |
+    /// | `DSQL_CONNECTION_BURST_LIMIT` | [`PoolConfig::connection_burst`] |
+    /// | `DSQL_WRITE_FORM` | [`write_form`](Self::write_form): `auto`, `separate` or `combined` |
+    /// | `DSQL_LOCK_FORM` | [`lock_form`](Self::lock_form): the same |
+    /// | `DSQL_SHARD_FENCE` | [`shard_fence`](Self::shard_fence): `for-update` or `key-share-if-indexed` |
+    ///
+    /// Durations are written as `11m` or `45s`. A value that cannot be read is an error, never a
+    /// silent default. The fork's shared (DynamoDB) limiter and leases are not offered; a
+    /// variable that turns one on is an error too, because ignoring it would press the cluster
+    /// harder than the operator meant.
+    ///
+    /// # Errors
+    /// A variable is missing, cannot be read, or asks for what is not offered.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the configuration as [`from_env`](Self::from_env) does, from `lookup` instead of the
+    /// process environment.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        env::read(&lookup)
+    }
+
+    /// Decides what was left open: the engine, how to authenticate, and the transport.
+    ///
+    /// The engine is, in this order: the one that is set; DSQL if the host name is a cluster's;
+    /// PostgreSQL if there is a password; DSQL if there is a region to sign for; PostgreSQL.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself or lacks what its engine needs.
+    pub fn resolve(&self) -> Result<Target, ConfigError> {
+        self.check_pool()?;
+        let host_region = region_of_host(&self.host);
+        let engine = self.engine.unwrap_or(match (&host_region, &self.password, &self.region) {
+            (Some(_), _, _) => Engine::Dsql,
+            (None, Some(_), _) => Engine::Postgres,
+            (None, None, Some(_)) => Engine::Dsql,
+            (None, None, None) => Engine::Postgres,
+        });
+        match engine {
+            Engine::Postgres => Ok(Target {
+                engine,
+                auth: self.password.clone().map_or(Auth::Trust, Auth::Password),
+                tls: self.tls.mode.unwrap_or(match self.tls.ca_file {
+                    Some(_) => TlsMode::VerifyFull,
+                    None => TlsMode::Prefer,
+                }),
+            }),
+            Engine::Dsql => {
+                if self.password.is_some() {
+                    return Err(ConfigError::PasswordOnDsql { host: self.host.clone() });
+                }
+                let tls = self.tls.mode.unwrap_or(TlsMode::VerifyFull);
+                if matches!(tls, TlsMode::Disable | TlsMode::Prefer) {
+                    return Err(ConfigError::PlainTextOnDsql);
+                }
+                let region = self.region.clone().or(host_region);
+                let region =
+                    region.ok_or_else(|| ConfigError::MissingRegion { host: self.host.clone() })?;
+                Ok(Target { engine, auth: Auth::Iam { region }, tls })
+            }
+        }
+    }
+
+    fn check_pool(&self) -> Result<(), ConfigError> {
+        let pool = &self.pool;
+        let wrong = |field, reason: String| Err(ConfigError::InvalidPool { field, reason });
+        if pool.max_connections == 0 || pool.min_connections > pool.max_connections {
+            return wrong(
+                "max_connections",
+                format!(
+                    "is {}; it must be at least 1 and at least min_connections ({})",
+                    pool.max_connections, pool.min_connections
+                ),
+            );
+        }
+        if pool.connection_rate == 0 || pool.connection_burst == 0 {
+            return wrong("connection_rate", "and connection_burst must be at least 1".into());
+        }
+        let latest = pool.lifetime + pool.lifetime_jitter / 2;
+        if latest >= SESSION_LIMIT {
+            return wrong(
+                "lifetime",
+                format!("plus half its jitter is {latest:?}; the database closes at 60 minutes"),
+            );
+        }
+        if pool.lifetime_jitter / 2 + pool.guard_window >= pool.lifetime {
+            return wrong(
+                "lifetime",
+                "must be longer than half its jitter and the guard window together".into(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What a [`Config`] comes down to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The engine.
+    pub engine: Engine,
+    /// How to authenticate.
+    pub auth: Auth,
+    /// The transport.
+    pub tls: TlsMode,
+}
+
+/// How to authenticate. `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// With a token that is signed with AWS credentials for this region.
+    Iam {
+        /// The region.
+        region: String,
+    },
+    /// With a static password.
+    Password(SecretString),
+    /// With nothing: the server trusts the address.
+    Trust,
+}
+
+/// A configuration that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No host.
+    #[error("missing endpoint; set CLUSTER_ENDPOINT (or SQL_HOST) to the host of the cluster")]
+    MissingHost,
+    /// No region to sign for.
+    #[error(
+        "the AWS region of `{host}` is not in its name; set REGION or AWS_REGION, or choose the \
+         postgres engine"
+    )]
+    MissingRegion {
+        /// The host.
+        host: String,
+    },
+    /// DSQL takes no passwords.
+    #[error(
+        "a password was given for `{host}`, but Aurora DSQL takes IAM tokens only; unset \
+         SQL_PASSWORD, or choose the postgres engine"
+    )]
+    PasswordOnDsql {
+        /// The host.
+        host: String,
+    },
+    /// DSQL takes no plain text.
+    #[error("Aurora DSQL takes TLS connections only; use tls mode verify-full or require")]
+    PlainTextOnDsql,
+    /// No credentials to sign with.
+    #[error("Aurora DSQL needs IAM tokens, and no AWS credentials provider was given to sign them")]
+    MissingCredentials,
+    /// A variable that cannot be read.
+    #[error("environment variable {name}: {reason}")]
+    InvalidVariable {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong and what would be right. Never the value of a secret.
+        reason: String,
+    },
+    /// Pool settings that contradict each other.
+    #[error("pool setting {field} {reason}")]
+    InvalidPool {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: &str = "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws";
+
+    #[test]
+    fn a_cluster_host_means_dsql_with_tokens_for_its_region_and_full_verification() {
+        let target = Config::new(CLUSTER).resolve().unwrap();
+        assert_eq!(target.engine, Engine::Dsql);
+        assert_eq!(target.tls, TlsMode::VerifyFull);
+        assert!(matches!(target.auth, Auth::Iam { region } if region == "eu-central-1"));
+    }
+
+    #[test]
+    fn a_password_means_postgres_and_is_refused_on_dsql() {
+        let mut config = Config::new("127.0.0.1");
+        config.password = Some("hunter2".into());
+        config.region = Some("eu-central-1".into());
+        let target = config.resolve().unwrap();
+        assert_eq!(target.engine, Engine::Postgres);
+        assert!(matches!(target.auth, Auth::Password(_)));
+        config.host = CLUSTER.into();
+        let error = config.resolve().unwrap_err();
+        assert_eq!(error, ConfigError::PasswordOnDsql { host: CLUSTER.into() });
+    }
+
+    #[test]
+    fn a_region_without_a_password_means_dsql_wherever_it_runs() {
+        let mut config = Config::new("localhost");
+        config.region = Some("us-east-1".into());
+        assert_eq!(config.resolve().unwrap().engine, Engine::Dsql);
+        config.engine = Some(Engine::Postgres);
+        assert_eq!(config.resolve().unwrap().engine, Engine::Postgres);
+    }
+
+    #[test]
+    fn dsql_without_a_region_or_without_tls_is_refused() {
+        let mut config = Config::new("localhost");
+        config.engine = Some(Engine::Dsql);
+        assert!(matches!(config.resolve(), Err(ConfigError::MissingRegion { .. })));
+        config.region = Some("us-east-1".into());
+        for mode in [TlsMode::Disable, TlsMode::Prefer] {
+            config.tls.mode = Some(mode);
+            assert_eq!(config.resolve().unwrap_err(), ConfigError::PlainTextOnDsql);
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_password() {
+        let mut config = Config::new("127.0.0.1");
+        config.password = Some("hunter2".into());
+        let shown = format!("{config:?} {:?}", config.resolve().unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_pool_that_would_meet_the_sixty_minute_cut_is_refused() {
+        let mut config = Config::new(CLUSTER);
+        config.pool.lifetime = Duration::from_secs(59 * 60 + 30);
+        let error = config.resolve().unwrap_err();
+        assert!(error.to_string().contains("60 minutes"), "{error}");
+        config.pool.lifetime = Duration::from_secs(60);
+        assert!(config.resolve().is_err(), "the guard window would swallow the whole life");
+    }
+}

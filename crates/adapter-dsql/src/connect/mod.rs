@@ -1,0 +1,344 @@
+//! Opening one connection: transport, token, and an error that says what to do.
+
+mod cache;
+mod token;
+
+use std::sync::Arc;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use secrecy::ExposeSecret;
+use sqlx::{
+    ConnectOptions, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
+use temporal_dsql_domain::Engine;
+use temporal_dsql_ports::{Cause, Outcome, StoreError};
+
+pub use cache::CachedTokenSource;
+pub use token::{Action, IamTokenSource, Token, TokenError, TokenSource};
+
+use crate::{
+    config::{Auth, Config, ConfigError, Target, TlsMode},
+    rows,
+    sqlstate::{Class, Phase, classify},
+};
+
+/// Opens connections to one database.
+///
+/// The store's pool opens its connections with one; a tool that needs a plain connection takes
+/// one too.
+#[derive(Clone)]
+pub struct Connector {
+    engine: Engine,
+    options: PgConnectOptions,
+    secret: Secret,
+    place: Arc<Place>,
+    timeout: std::time::Duration,
+}
+
+#[derive(Clone)]
+enum Secret {
+    None,
+    Password(secrecy::SecretString),
+    Token(Arc<dyn TokenSource>),
+}
+
+/// What error messages call the other side.
+#[derive(Debug)]
+struct Place {
+    host: String,
+    port: u16,
+    user: String,
+    database: String,
+}
+
+/// Why no connection could be opened. No message carries a secret.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answers.
+    #[error(
+        "cannot reach {host}:{port}; check the endpoint, the port and the network between here \
+         and there"
+    )]
+    Unreachable {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the network said.
+        #[source]
+        source: Cause,
+    },
+    /// The certificate or the TLS handshake is not as demanded.
+    #[error(
+        "{host}:{port} did not pass TLS verification; check the host name, and the CA file if the \
+         certificate is a private one"
+    )]
+    Tls {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
+    },
+    /// The server refused the user.
+    #[error(
+        "{host}:{port} refused user `{user}` on database `{database}`; check the user, its \
+         password or IAM permission, and the clock of this machine"
+    )]
+    Refused {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The user.
+        user: String,
+        /// The database.
+        database: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// The server has no such database.
+    #[error("{host}:{port} has no database `{database}`; DSQL has exactly one, `postgres`")]
+    NoDatabase {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The database.
+        database: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// The server admits no more connections for the moment.
+    #[error("{host}:{port} admits no more connections for the moment")]
+    Busy {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// There is no token to connect with.
+    #[error("cannot make an IAM token for `{user}`")]
+    Token {
+        /// The user.
+        user: String,
+        /// Why not.
+        #[source]
+        source: TokenError,
+    },
+    /// The server answered with another error.
+    #[error("{host}:{port} refused the connection")]
+    Server {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+}
+
+impl ConnectError {
+    /// Whether waiting a little may help: the server answered that it is busy.
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+}
+
+impl From<ConnectError> for StoreError {
+    fn from(error: ConnectError) -> Self {
+        const OP: &str = "Connect";
+        let cause = Some(Cause::new(error.clone()));
+        match error {
+            ConnectError::Unreachable { .. }
+            | ConnectError::Busy { .. }
+            | ConnectError::Token { .. }
+            | ConnectError::Server { .. } => {
+                Self::Unavailable { op: OP, outcome: Outcome::NotApplied, source: cause }
+            }
+            ConnectError::Tls { .. } | ConnectError::Refused { .. } => {
+                Self::Unauthorized { op: OP, source: cause }
+            }
+            ConnectError::NoDatabase { database, .. } => Self::InvalidArgument {
+                field: "database",
+                reason: format!("`{database}` does not exist on the server"),
+                source: cause,
+            },
+        }
+    }
+}
+
+impl Connector {
+    /// A connector for `config`. `credentials` sign the tokens of DSQL; without them only
+    /// PostgreSQL can be reached.
+    ///
+    /// # Errors
+    /// The configuration cannot work.
+    pub fn new(
+        config: &Config,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> Result<Self, ConfigError> {
+        let Target { engine, auth, tls } = config.resolve()?;
+        let secret = match auth {
+            Auth::Trust => Secret::None,
+            Auth::Password(password) => Secret::Password(password),
+            Auth::Iam { region } => {
+                let credentials = credentials.ok_or(ConfigError::MissingCredentials)?;
+                let source = IamTokenSource::new(
+                    &config.host,
+                    region,
+                    &config.user,
+                    config.token_lifetime,
+                    credentials,
+                );
+                Secret::Token(Arc::new(CachedTokenSource::new(source)))
+            }
+        };
+        Ok(Self::with_secret(config, engine, tls, secret))
+    }
+
+    /// A connector to DSQL that takes its tokens from `tokens`.
+    ///
+    /// # Errors
+    /// The configuration cannot work, or is not for DSQL.
+    pub fn with_tokens(config: &Config, tokens: Arc<dyn TokenSource>) -> Result<Self, ConfigError> {
+        let Target { engine, auth, tls } = config.resolve()?;
+        match auth {
+            Auth::Iam { .. } => Ok(Self::with_secret(config, engine, tls, Secret::Token(tokens))),
+            Auth::Password(_) | Auth::Trust => {
+                Err(ConfigError::MissingRegion { host: config.host.clone() })
+            }
+        }
+    }
+
+    fn with_secret(config: &Config, engine: Engine, tls: TlsMode, secret: Secret) -> Self {
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .host(&config.host)
+            .port(config.port)
+            .username(&config.user)
+            .database(&config.database)
+            .application_name(&config.application_name)
+            .ssl_mode(match tls {
+                TlsMode::Disable => PgSslMode::Disable,
+                TlsMode::Prefer => PgSslMode::Prefer,
+                TlsMode::Require => PgSslMode::Require,
+                TlsMode::VerifyFull => PgSslMode::VerifyFull,
+            })
+            // Room for all that a store sends, so that nothing is prepared twice on a connection.
+            .statement_cache_capacity(rows::statements().count())
+            // This crate logs operations itself, by name and without their text.
+            .disable_statement_logging();
+        if let Some(file) = &config.tls.ca_file {
+            options = options.ssl_root_cert(file);
+        }
+        Self {
+            engine,
+            options,
+            secret,
+            place: Arc::new(Place {
+                host: config.host.clone(),
+                port: config.port,
+                user: config.user.clone(),
+                database: config.database.clone(),
+            }),
+            timeout: config.connect_timeout,
+        }
+    }
+
+    /// The engine that the configuration names or implies.
+    pub const fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(&self) -> Result<PgConnection, ConnectError> {
+        match self.try_connect().await {
+            Ok(connection) => {
+                tracing::debug!(host = self.place.host, user = self.place.user, "connected");
+                Ok(connection)
+            }
+            Err(Refusal::Token(source)) => {
+                Err(ConnectError::Token { user: self.place.user.clone(), source })
+            }
+            Err(Refusal::Driver(error)) => Err(self.place.explain(error)),
+        }
+    }
+
+    /// Opens a connection, for callers that have words of their own for the driver's errors.
+    ///
+    /// # Errors
+    /// There is no token, or the driver could not connect; a connection that takes longer than
+    /// the timeout is an I/O error of kind `TimedOut`.
+    pub async fn try_connect(&self) -> Result<PgConnection, Refusal> {
+        let options = match &self.secret {
+            Secret::None => self.options.clone(),
+            Secret::Password(password) => self.options.clone().password(password.expose_secret()),
+            Secret::Token(source) => {
+                let token = source.token().await.map_err(Refusal::Token)?;
+                self.options.clone().password(token.secret.expose_secret())
+            }
+        };
+        match tokio::time::timeout(self.timeout, options.connect()).await {
+            Ok(connected) => connected.map_err(Refusal::Driver),
+            Err(elapsed) => Err(Refusal::Driver(sqlx::Error::Io(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                elapsed,
+            )))),
+        }
+    }
+}
+
+/// Why [`Connector::try_connect`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no token to connect with.
+    #[error(transparent)]
+    Token(TokenError),
+    /// The driver could not connect.
+    #[error(transparent)]
+    Driver(sqlx::Error),
+}
+
+impl Place {
+    fn explain(&self, error: sqlx::Error) -> ConnectError {
+        let (host, port) = (self.host.clone(), self.port);
+        let class = error.as_database_error().map(|refusal| {
+            classify(refusal.code().as_deref().unwrap_or(""), refusal.message(), Phase::Opening)
+        });
+        let is_tls = match &error {
+            sqlx::Error::Tls(_) => true,
+            // rustls reports a certificate that it does not trust through std::io.
+            sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+            _ => false,
+        };
+        let source = Cause::new(error);
+        match class {
+            Some(Class::Unauthorized) => ConnectError::Refused {
+                host,
+                port,
+                user: self.user.clone(),
+                database: self.database.clone(),
+                source,
+            },
+            Some(Class::NoDatabase) => {
+                ConnectError::NoDatabase { host, port, database: self.database.clone(), source }
+            }
+            Some(Class::Busy) => ConnectError::Busy { host, port, source },
+            Some(_) => ConnectError::Server { host, port, source },
+            None if is_tls => ConnectError::Tls { host, port, source },
+            None => ConnectError::Unreachable { host, port, source },
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! From the driver's errors to the port's. There is no `From<sqlx::Error>`: what an error means
+//! depends on the phase it arrived in.
+
+use sqlx::error::DatabaseError;
+use temporal_dsql_domain::{Table, limits::LimitKind};
+use temporal_dsql_ports::{Cause, StoreError};
+
+use crate::sqlstate::{self, Class, Phase, classify};
+
+/// What was being done when an error arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context {
+    /// The operation.
+    pub op: &'static str,
+    /// The table that the operation writes or reads; `None` for BEGIN and COMMIT.
+    pub table: Option<Table>,
+    /// The phase.
+    pub phase: Phase,
+}
+
+impl Context {
+    /// The port's error for a driver's error.
+    pub(crate) fn error(self, error: sqlx::Error) -> StoreError {
+        // A statement may write several tables; the error says which one it is about.
+        let table = error.as_database_error().and_then(table_of).or(self.table);
+        let class = error.as_database_error().map_or(
+            Class::Unavailable(self.phase.outcome_without_answer()),
+            |refusal| {
+                classify(refusal.code().as_deref().unwrap_or(""), refusal.message(), self.phase)
+            },
+        );
+        Self { table, ..self }.classified(class, Cause::new(error))
+    }
+
+    /// The port's error when no answer came in time.
+    pub(crate) fn timeout(self, elapsed: tokio::time::error::Elapsed) -> StoreError {
+        StoreError::Unavailable {
+            op: self.op,
+            outcome: self.phase.outcome_without_answer(),
+            source: Some(Cause::new(elapsed)),
+        }
+    }
+
+    fn classified(self, class: Class, cause: Cause) -> StoreError {
+        let op = self.op;
+        match (class, self.table) {
+            (Class::Conflict(_), _) => {
+                StoreError::Contended { op, attempts: 1, source: Some(cause) }
+            }
+            (Class::Duplicate, Some(table)) => {
+                StoreError::AlreadyExists { table, source: Some(cause) }
+            }
+            (Class::Overflow, _) => BufferFull(cause).into(),
+            (Class::Limit(kind), _) => StoreError::Limit { kind, source: Some(cause) },
+            (Class::InvalidArgument | Class::NoDatabase, _) | (Class::Duplicate, None) => {
+                StoreError::InvalidArgument {
+                    field: self.table.map_or("request", Table::name),
+                    reason: "has a value that the database refuses".into(),
+                    source: Some(cause),
+                }
+            }
+            (Class::Unauthorized, _) => StoreError::Unauthorized { op, source: Some(cause) },
+            (Class::Unsupported, _) => StoreError::Unsupported { op, source: Some(cause) },
+            (Class::Busy, _) => StoreError::Unavailable {
+                op,
+                outcome: temporal_dsql_ports::Outcome::NotApplied,
+                source: Some(cause),
+            },
+            (Class::Unavailable(outcome), _) => {
+                StoreError::Unavailable { op, outcome, source: Some(cause) }
+            }
+        }
+    }
+}
+
+/// The buffer of a run has used up its places (`rows::buffered_events`).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "buffered_events: the run has used all 32,767 places of its buffer; they start again when a \
+     workflow task ends and the buffer is emptied"
+)]
+pub(crate) struct BufferFull(#[source] pub(crate) Cause);
+
+impl From<BufferFull> for StoreError {
+    fn from(error: BufferFull) -> Self {
+        Self::Limit { kind: LimitKind::Other, source: Some(Cause::new(error)) }
+    }
+}
+
+/// The tables that statements insert into: those that an error can name.
+const WRITTEN: [Table; 21] = [
+    Table::Executions,
+    Table::CurrentExecutions,
+    Table::CurrentChasmExecutions,
+    Table::ActivityInfoMaps,
+    Table::TimerInfoMaps,
+    Table::ChildExecutionInfoMaps,
+    Table::RequestCancelInfoMaps,
+    Table::SignalInfoMaps,
+    Table::SignalsRequestedSets,
+    Table::ChasmNodeMaps,
+    Table::BufferedEvents,
+    Table::HistoryImmediateTasks,
+    Table::HistoryScheduledTasks,
+    Table::TransferTasks,
+    Table::TimerTasks,
+    Table::ReplicationTasks,
+    Table::ReplicationTasksDlq,
+    Table::VisibilityTasks,
+    Table::HistoryNode,
+    Table::HistoryTree,
+    Table::Shards,
+];
+
+/// The table that an error is about, if it says so: in its own field, as PostgreSQL does, or by the
+/// name of the constraint, which is in the message as well. What DSQL fills in is not recorded.
+fn table_of(refusal: &dyn DatabaseError) -> Option<Table> {
+    refusal
+        .table()
+        .and_then(|name| WRITTEN.into_iter().find(|table| table.name() == name))
+        .or_else(|| refusal.constraint().and_then(table_of_constraint))
+        .or_else(|| quoted(refusal.message()).and_then(table_of_constraint))
+}
+
+/// The table of a primary key, by the name that the server gives it, or of the one other unique
+/// index in this family.
+fn table_of_constraint(name: &str) -> Option<Table> {
+    if name == "idx_buffered_events_id" {
+        return Some(Table::BufferedEvents);
+    }
+    let table_name = name.strip_suffix("_pkey")?;
+    WRITTEN.into_iter().find(|table| table.name() == table_name)
+}
+
+/// What a message has between its first quotation marks.
+fn quoted(message: &str) -> Option<&str> {
+    message.split('"').nth(1)
+}
+
+/// Whether an error is a refusal of a statement's text, by the SQLSTATE of the server.
+pub(crate) fn refuses_text(error: &StoreError) -> bool {
+    let cause = std::error::Error::source(error).and_then(<dyn std::error::Error>::downcast_ref);
+    cause
+        .and_then(|cause: &Cause| cause.get().downcast_ref::<sqlx::Error>())
+        .and_then(sqlx::Error::as_database_error)
+        .and_then(DatabaseError::code)
+        .is_some_and(|code| sqlstate::refuses_text(&code))
+}
+
+/// Whether an error means that the connection must not be used again.
+///
+/// After an error that the server reported, the connection goes on; after anything else, what is
+/// still on the wire is unknown.
+pub(crate) fn breaks_connection(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        Some(refusal) => {
+            let class = refusal.code();
+            matches!(class.as_deref().and_then(|code| code.get(..2)), Some("57" | "08"))
+        }
+        None => !matches!(error, sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. }),
+    }
+}
+
+/// Whether an error means that the session's prepared statements are stale: the catalog changed
+/// under them (facts §1.5).
+pub(crate) fn is_catalog_conflict(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|refusal| {
+        let code = refusal.code();
+        classify(code.as_deref().unwrap_or(""), refusal.message(), Phase::Statement)
+            == Class::Conflict(crate::sqlstate::Conflict::Catalog)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraint_names_its_table() {
+        let message = "duplicate key value violates unique constraint \"timer_tasks_pkey\"";
+        assert_eq!(quoted(message).and_then(table_of_constraint), Some(Table::TimerTasks));
+        assert_eq!(table_of_constraint("idx_buffered_events_id"), Some(Table::BufferedEvents));
+        for other in ["timer_tasks", "other_pkey", ""] {
+            assert_eq!(table_of_constraint(other), None);
+        }
+        assert_eq!(quoted("server unavailable"), None);
+    }
+}

@@ -1,0 +1,169 @@
+//! The two ways a statement reaches the database: by itself, or inside a transaction.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use temporal_dsql_ports::{
+    Attempt, Cause, CurrentExecutionsRouter, Outcome, Runner, StoreError, Transaction,
+};
+
+use crate::{
+    pool::{Loan, Pool},
+    rows::Rows,
+    sqlstate::Phase,
+    statement::{Answer, Statement, run_simple},
+};
+
+/// What every session of one store shares.
+pub(crate) struct Shared {
+    pub(crate) pool: Pool,
+    pub(crate) runner: Runner,
+    pub(crate) router: Arc<dyn CurrentExecutionsRouter>,
+    pub(crate) statement_timeout: Duration,
+}
+
+/// Something that statements can be sent over.
+pub(crate) trait Link: Send {
+    /// Whether a lock that is taken lasts longer than its statement.
+    const HOLDS_LOCKS: bool;
+
+    /// Runs one statement: one round trip, once the connection knows its text.
+    fn send(
+        &mut self,
+        statement: Statement,
+    ) -> impl Future<Output = Result<Answer, StoreError>> + Send;
+
+    /// The router of the store.
+    fn router(&self) -> &dyn CurrentExecutionsRouter;
+}
+
+/// Every statement is a transaction of its own, on any connection.
+pub(crate) struct Autocommit<'a>(pub(crate) &'a Shared);
+
+impl Link for Autocommit<'_> {
+    const HOLDS_LOCKS: bool = false;
+
+    async fn send(&mut self, statement: Statement) -> Result<Answer, StoreError> {
+        let shared = self.0;
+        // A statement that writes commits with the same message that carries it.
+        let phase = if statement.meta.writes { Phase::Commit } else { Phase::Statement };
+        shared
+            .runner
+            .retry(statement.meta.op, |attempt| {
+                let statement = statement.clone();
+                async move {
+                    let mut loan = shared.pool.get().await?;
+                    statement.run(&mut loan, attempt.number, phase, shared.statement_timeout).await
+                }
+            })
+            .await
+    }
+
+    fn router(&self) -> &dyn CurrentExecutionsRouter {
+        &*self.0.router
+    }
+}
+
+/// A transaction on one connection.
+pub(crate) struct Open {
+    shared: Arc<Shared>,
+    attempt: Attempt,
+    /// `None` once the transaction is over.
+    loan: Option<Loan>,
+    /// The error of the statement that failed: from then on nothing but a rollback is possible,
+    /// and the server would answer COMMIT with success and the tag ROLLBACK (facts §1.1), which
+    /// the driver does not tell apart.
+    failed: Option<StoreError>,
+}
+
+impl Open {
+    pub(crate) async fn begin(shared: Arc<Shared>, attempt: Attempt) -> Result<Self, StoreError> {
+        // The isolation is DSQL's only one (facts §1.1); stock PostgreSQL must be told.
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+        let mut loan = shared.pool.get().await?;
+        run_simple(&mut loan, BEGIN, attempt, Phase::Opening, shared.statement_timeout).await?;
+        Ok(Self { shared, attempt, loan: Some(loan), failed: None })
+    }
+
+    /// Ends the transaction with `sql`.
+    async fn end(&mut self, sql: &'static str, phase: Phase) -> Result<(), StoreError> {
+        match self.loan.take() {
+            None => Ok(()),
+            Some(mut loan) => {
+                let timeout = self.shared.statement_timeout;
+                run_simple(&mut loan, sql, self.attempt, phase, timeout).await
+            }
+        }
+    }
+}
+
+impl Link for Open {
+    const HOLDS_LOCKS: bool = true;
+
+    async fn send(&mut self, statement: Statement) -> Result<Answer, StoreError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let timeout = self.shared.statement_timeout;
+        let Some(loan) = &mut self.loan else {
+            return Err(StoreError::Unavailable {
+                op: self.attempt.op,
+                outcome: Outcome::NotApplied,
+                source: Some(Cause::new("the transaction is over")),
+            });
+        };
+        let answer = statement.run(loan, self.attempt.number, Phase::Statement, timeout).await;
+        if let Err(error) = &answer {
+            self.failed = Some(error.clone());
+        }
+        answer
+    }
+
+    fn router(&self) -> &dyn CurrentExecutionsRouter {
+        &*self.shared.router
+    }
+}
+
+impl Drop for Open {
+    /// Rolls back what was neither committed nor rolled back.
+    fn drop(&mut self) {
+        let Some(mut loan) = self.loan.take() else {
+            return;
+        };
+        if loan.broken {
+            return;
+        }
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
+                runtime.spawn(async move {
+                    let rolled_back =
+                        run_simple(&mut loan, "ROLLBACK", attempt, Phase::Statement, timeout).await;
+                    loan.broken |= rolled_back.is_err();
+                });
+            }
+            // Without a runtime nothing can be sent. Closing the connection ends the transaction.
+            Err(_) => loan.broken = true,
+        }
+    }
+}
+
+#[async_trait]
+impl Transaction for Rows<Open> {
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        let open = &mut self.link;
+        match open.failed.take() {
+            Some(error) => {
+                // The error says all there is to say; a server that cannot be told to roll back
+                // has lost the connection and rolls back by itself.
+                let _ = open.end("ROLLBACK", Phase::Statement).await;
+                Err(error)
+            }
+            None => open.end("COMMIT", Phase::Commit).await,
+        }
+    }
+
+    async fn rollback(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.link.end("ROLLBACK", Phase::Statement).await
+    }
+}

@@ -1,0 +1,149 @@
+//! `buffered_events`: events of a run that wait for its workflow task to end.
+//!
+//! # Ids
+//! The table is read in the order of `id`, which is unique in the table and not only in the run
+//! (contract §1.4, §3.7 no. 7). An id is a place and a random number:
+//!
+//! ```text
+//! 0 | 15 bits: the place in the run's buffer | 48 bits: random
+//! ```
+//!
+//! The place continues the largest id of the run, which the same statement reads: no clock, no
+//! sequence that all runs share, no name of a host. The caller holds the lock of the `executions`
+//! row, so nobody else continues the same buffer. The random bits keep the ids of different runs
+//! apart. Two runs that draw the same 48 bits for the same place collide, and the later one is
+//! refused with [`StoreError::AlreadyExists`] for this table; nothing was written, and repeating
+//! the whole transaction draws again. With ten thousand events in wait that is one insert in
+//! 28 thousand million.
+//!
+//! An id that the Go fork wrote is a time in its upper bits. It counts as a place like any other,
+//! so what is appended comes after it.
+//!
+//! The place after 32,767 does not exist, and the arithmetic overflows instead of going round:
+//! [`StoreError::Limit`]. A buffer starts again at place 1 when it is emptied, which the end of
+//! every workflow task does.
+
+use sqlx::postgres::PgRow;
+use temporal_dsql_domain::{DataBlob, ExecutionsFilter, Table};
+use temporal_dsql_ports::{Cause, StoreError};
+
+use super::{
+    decode::Columns,
+    executions::by_key,
+    payload::{Payload, column},
+};
+use crate::{
+    error::BufferFull,
+    statement::{Meta, Statement},
+};
+
+const RANDOM_BITS: u32 = 48;
+const MAX_PLACES: usize = (1 << 15) - 1;
+
+const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
+    Meta { op, table: Table::BufferedEvents, writes, sql }
+}
+
+static INSERT: Meta = meta(
+    "InsertIntoBufferedEvents",
+    true,
+    append_events!("coalesce(max(id), 0)", ["$5", "$6", "$7"]),
+);
+
+static SELECT: Meta = meta(
+    "SelectFromBufferedEvents",
+    false,
+    concat!("SELECT data, data_encoding FROM buffered_events WHERE ", of_run!(), " ORDER BY id"),
+);
+
+static DELETE: Meta = meta("DeleteFromBufferedEvents", true, delete_entries!("buffered_events"));
+
+static DELETE_SOME: Meta = meta(
+    "DeleteFromBufferedEvents",
+    true,
+    delete_entries!(
+        "buffered_events",
+        among_first!("$5" of "buffered_events" by "id" where of_run!())
+    ),
+);
+
+/// The statements of this module.
+pub(super) const STATEMENTS: [&Meta; 4] = [&INSERT, &SELECT, &DELETE, &DELETE_SOME];
+
+/// Adds events to what a statement carries.
+pub(super) fn check(
+    payload: &mut Payload,
+    run: &ExecutionsFilter,
+    events: &[DataBlob],
+) -> Result<(), StoreError> {
+    let key = 4 + 16 + run.workflow_id.len() + 16 + 8;
+    events.iter().try_for_each(|event| payload.blob(Table::BufferedEvents, key, event))
+}
+
+/// Binds events as [`append_events`] takes them.
+pub(super) fn bind(statement: Statement, events: &[DataBlob]) -> Result<Statement, StoreError> {
+    Ok(statement
+        .bind(places(events.len(), || fastrand::u64(..))?)
+        .bind(column(events, |event| event.data.clone()))
+        .bind(column(events, |event| event.encoding.to_string())))
+}
+
+/// The ids of `count` events, relative to the place of the last one: ascending, with random
+/// numbers below the place.
+fn places(count: usize, mut random: impl FnMut() -> u64) -> Result<Vec<i64>, StoreError> {
+    if count > MAX_PLACES {
+        return Err(StoreError::from(BufferFull(Cause::new(format!("{count} events at once")))));
+    }
+    let below = (1_u64 << RANDOM_BITS) - 1;
+    Ok((1..=count as u64).map(|place| (place << RANDOM_BITS | random() & below) as i64).collect())
+}
+
+/// The statement that appends events.
+pub(super) fn insert(run: &ExecutionsFilter, events: &[DataBlob]) -> Result<Statement, StoreError> {
+    check(&mut Payload::default(), run, events)?;
+    bind(by_key(&INSERT, run), events)
+}
+
+/// The statement that reads a buffer; [`decode`] reads its answer.
+pub(super) fn select(run: &ExecutionsFilter) -> Statement {
+    by_key(&SELECT, run)
+}
+
+/// The statement that empties a buffer, or deletes the first `limit` events of it.
+pub(super) fn delete(run: &ExecutionsFilter, limit: Option<u32>) -> Statement {
+    match limit {
+        None => by_key(&DELETE, run),
+        Some(limit) => by_key(&DELETE_SOME, run).bind(i64::from(limit)),
+    }
+}
+
+/// Reads a row of the answer of [`select`].
+pub(super) fn decode(row: &PgRow) -> Result<DataBlob, StoreError> {
+    Columns::new(Table::BufferedEvents, row).blob("data", "data_encoding")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_ascend_whatever_the_random_numbers_are() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let ids = places(MAX_PLACES, || random.u64(..)).unwrap();
+        assert!(ids[0] > 0, "positive, up to the last");
+        assert!(ids.is_sorted_by(|one, next| one < next));
+        assert_eq!(ids.iter().map(|id| id >> RANDOM_BITS).max(), Some(32_767));
+        let extremes = [u64::MAX, 0];
+        let mut extremes = extremes.iter().copied();
+        let [first, second] = places(2, || extremes.next().unwrap()).unwrap()[..] else {
+            panic!("two places");
+        };
+        assert!(first < second);
+    }
+
+    #[test]
+    fn more_events_than_places_are_refused_before_anything_is_sent() {
+        let error = places(MAX_PLACES + 1, || 0).unwrap_err();
+        assert!(matches!(error, StoreError::Limit { .. }), "{error:?}");
+    }
+}

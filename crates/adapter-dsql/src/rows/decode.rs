@@ -1,0 +1,90 @@
+//! Reading columns. A value that cannot be read is an error by the name of its column.
+
+use sqlx::{Decode, Postgres, Row, Type, postgres::PgRow, types::time::PrimitiveDateTime};
+use temporal_dsql_domain::{DataBlob, Encoding, InvalidValue, Table, Timestamp};
+use temporal_dsql_ports::{Cause, StoreError};
+
+/// A row of `table`.
+pub(super) struct Columns<'r> {
+    table: Table,
+    row: &'r PgRow,
+    /// What columns are called in the answer, and in the table.
+    aliases: [(&'static str, &'static str); 3],
+}
+
+impl<'r> Columns<'r> {
+    pub(super) const fn new(table: Table, row: &'r PgRow) -> Self {
+        Self { table, row, aliases: [("", ""); 3] }
+    }
+
+    /// Columns that have another name in the answer than in the table: pairs of both. Errors call
+    /// them by the latter.
+    pub(super) const fn called(self, aliases: [(&'static str, &'static str); 3]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    /// The value of `column`.
+    pub(super) fn get<T>(&self, column: &'static str) -> Result<T, StoreError>
+    where
+        T: Decode<'r, Postgres> + Type<Postgres>,
+    {
+        self.row.try_get(column).map_err(|error| self.corrupt(column, error))
+    }
+
+    /// The value of `column`, checked by its domain type.
+    pub(super) fn text<T>(&self, column: &'static str) -> Result<T, StoreError>
+    where
+        T: TryFrom<String, Error = InvalidValue>,
+    {
+        let text: String = self.get(column)?;
+        T::try_from(text).map_err(|error| self.corrupt(column, error))
+    }
+
+    /// The encoding in `column`; NULL, which the maps of a run allow, is none.
+    pub(super) fn encoding(&self, column: &'static str) -> Result<Encoding, StoreError> {
+        let text: Option<String> = self.get(column)?;
+        Encoding::try_from(text.unwrap_or_default()).map_err(|error| self.corrupt(column, error))
+    }
+
+    /// The blob in `column`, whose encoding is in `encoding`.
+    pub(super) fn blob(
+        &self,
+        column: &'static str,
+        encoding: &'static str,
+    ) -> Result<DataBlob, StoreError> {
+        Ok(DataBlob::new(self.get::<Vec<u8>>(column)?, self.encoding(encoding)?))
+    }
+
+    /// The time in `column`, which has no zone and is UTC.
+    pub(super) fn time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+        self.get::<Option<PrimitiveDateTime>>(column)?
+            .map(|time| Timestamp::try_from(time.assume_utc()))
+            .transpose()
+            .map_err(|error| self.corrupt(column, error))
+    }
+
+    /// The time in `column`, which is a key and so never NULL.
+    pub(super) fn key_time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
+        Timestamp::try_from(self.get::<PrimitiveDateTime>(column)?.assume_utc())
+            .map_err(|error| self.corrupt(column, error))
+    }
+
+    pub(super) fn corrupt(
+        &self,
+        column: &'static str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        let column = self
+            .aliases
+            .iter()
+            .find(|(alias, _)| *alias == column)
+            .map_or(column, |(_, stored)| *stored);
+        StoreError::Corrupt { table: self.table, column, source: Some(Cause::new(error)) }
+    }
+}
+
+/// A time as it is bound: without a zone, in UTC.
+pub(super) fn timestamp(time: Timestamp) -> PrimitiveDateTime {
+    let time = time.to_offset_date_time();
+    PrimitiveDateTime::new(time.date(), time.time())
+}

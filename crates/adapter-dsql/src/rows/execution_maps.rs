@@ -1,0 +1,67 @@
+//! [`ExecutionMaps`] over any link: which method is which statement.
+
+use async_trait::async_trait;
+use temporal_dsql_domain::{DataBlob, ExecutionsFilter, MapEntries, MapKeys, MapTable};
+use temporal_dsql_ports::{ExecutionMaps, StoreError};
+
+use super::{Rows, buffered_events, maps};
+use crate::link::Link;
+
+#[async_trait]
+impl<L: Link> ExecutionMaps for Rows<L> {
+    async fn replace_into_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        entries: &MapEntries,
+    ) -> Result<u64, StoreError> {
+        self.affected(maps::replace(run, entries)?).await
+    }
+
+    async fn select_all_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        map: MapTable,
+    ) -> Result<MapEntries, StoreError> {
+        maps::decode(map, &self.link.send(maps::select(run, map)).await?.rows)
+    }
+
+    async fn delete_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        keys: &MapKeys,
+    ) -> Result<u64, StoreError> {
+        self.affected(maps::delete(run, keys)).await
+    }
+
+    async fn delete_all_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        map: MapTable,
+        limit: Option<u32>,
+    ) -> Result<u64, StoreError> {
+        self.affected(maps::delete_all(run, map, limit)).await
+    }
+
+    async fn insert_into_buffered_events(
+        &mut self,
+        run: &ExecutionsFilter,
+        events: &[DataBlob],
+    ) -> Result<u64, StoreError> {
+        self.affected(buffered_events::insert(run, events)?).await
+    }
+
+    async fn select_from_buffered_events(
+        &mut self,
+        run: &ExecutionsFilter,
+    ) -> Result<Vec<DataBlob>, StoreError> {
+        self.list(buffered_events::select(run), buffered_events::decode).await
+    }
+
+    async fn delete_from_buffered_events(
+        &mut self,
+        run: &ExecutionsFilter,
+        limit: Option<u32>,
+    ) -> Result<u64, StoreError> {
+        self.affected(buffered_events::delete(run, limit)).await
+    }
+}

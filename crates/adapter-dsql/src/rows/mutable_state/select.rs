@@ -1,0 +1,119 @@
+//! Reading everything that is stored for a run, in one statement and so as of one moment.
+//!
+//! The tables differ in their columns, so the answer has the columns of all of them, and `part`
+//! tells which table a row is of. The order is made here: a server would sort the blobs along.
+
+use sqlx::postgres::PgRow;
+use temporal_dsql_domain::{
+    DataBlob, ExecutionsFilter, ExecutionsRow, MapEntries, MapTable, Table,
+};
+use temporal_dsql_ports::{MutableStateRows, StoreError};
+
+use super::super::{Columns, executions::by_key, maps};
+use crate::statement::{Meta, Statement};
+
+/// Entries with one blob, or of a set, under the number `$part`.
+#[rustfmt::skip]
+macro_rules! part {
+    ($part:literal, $table:literal, $id:literal, $name:literal, $data:literal) => {
+        concat!(
+            " UNION ALL SELECT ", $part, ", ", $id, ", ", $name, ", ", $data, ", NULL, NULL, \
+             NULL, NULL FROM ", $table, " WHERE ", of_run!()
+        )
+    };
+}
+
+#[rustfmt::skip]
+pub(super) static META: &Meta = &Meta {
+    op: "SelectMutableState",
+    table: Table::Executions,
+    writes: false,
+    sql: concat!(
+        "SELECT -1 AS part, next_event_id AS id, NULL::text AS name, data, data_encoding, \
+         state AS other, state_encoding AS other_encoding, last_write_version, \
+         db_record_version FROM executions WHERE ", of_run!(),
+        part!("0", "activity_info_maps", "schedule_id", "NULL", "data, data_encoding"),
+        part!("1", "timer_info_maps", "NULL", "timer_id", "data, data_encoding"),
+        part!("2", "child_execution_info_maps", "initiated_id", "NULL", "data, data_encoding"),
+        part!("3", "request_cancel_info_maps", "initiated_id", "NULL", "data, data_encoding"),
+        part!("4", "signal_info_maps", "initiated_id", "NULL", "data, data_encoding"),
+        part!("5", "signals_requested_sets", "NULL", "signal_id", "NULL, NULL"),
+        " UNION ALL SELECT 6, NULL, chasm_path, data, data_encoding, metadata, \
+         metadata_encoding, NULL, NULL FROM chasm_node_maps WHERE ", of_run!(),
+        part!("7", "buffered_events", "id", "NULL", "data, data_encoding")
+    ),
+};
+
+/// Where the events are: behind the maps, which are numbered as in [`MapTable::ALL`].
+const BUFFERED: i32 = MapTable::ALL.len() as i32;
+
+/// The statement; [`decode`] reads its answer.
+pub(super) fn statement(run: &ExecutionsFilter) -> Statement {
+    by_key(META, run)
+}
+
+/// Reads the answer; `None` if the run is not there, whatever may be left of it.
+pub(super) fn decode(
+    run: &ExecutionsFilter,
+    rows: &[PgRow],
+) -> Result<Option<MutableStateRows>, StoreError> {
+    let mut execution = None;
+    let mut entries = MapTable::ALL.map(MapEntries::none);
+    let mut events = Vec::new();
+    for row in rows {
+        let part: i32 = Columns::new(META.table, row).get("part")?;
+        if part == BUFFERED {
+            events.push(decode_event(row)?);
+        } else if let Some(of) = usize::try_from(part).ok().and_then(|part| entries.get_mut(part)) {
+            push(of, row)?;
+        } else {
+            execution = Some(decode_execution(run, row)?);
+        }
+    }
+    entries.iter_mut().for_each(maps::sort);
+    events.sort_by_key(|(id, _)| *id);
+    Ok(execution.map(|execution| MutableStateRows {
+        execution,
+        maps: entries.into(),
+        buffered: events.into_iter().map(|(_, event)| event).collect(),
+    }))
+}
+
+fn decode_execution(run: &ExecutionsFilter, row: &PgRow) -> Result<ExecutionsRow, StoreError> {
+    let columns = Columns::new(Table::Executions, row).called([
+        ("id", "next_event_id"),
+        ("other", "state"),
+        ("other_encoding", "state_encoding"),
+    ]);
+    Ok(ExecutionsRow {
+        shard_id: run.shard_id,
+        namespace_id: run.namespace_id,
+        workflow_id: run.workflow_id.clone(),
+        run_id: run.run_id,
+        next_event_id: columns.get("id")?,
+        last_write_version: columns.get("last_write_version")?,
+        data: columns.blob("data", "data_encoding")?,
+        state: columns.blob("other", "other_encoding")?,
+        db_record_version: columns.get("db_record_version")?,
+    })
+}
+
+fn decode_event(row: &PgRow) -> Result<(i64, DataBlob), StoreError> {
+    let columns = Columns::new(Table::BufferedEvents, row);
+    Ok((columns.get("id")?, columns.blob("data", "data_encoding")?))
+}
+
+fn push(entries: &mut MapEntries, row: &PgRow) -> Result<(), StoreError> {
+    let names = maps::Names {
+        key: match entries.map() {
+            MapTable::Timers | MapTable::SignalsRequested | MapTable::ChasmNodes => "name",
+            MapTable::Activities
+            | MapTable::ChildExecutions
+            | MapTable::RequestCancels
+            | MapTable::Signals => "id",
+        },
+        metadata: "other",
+        metadata_encoding: "other_encoding",
+    };
+    maps::push(entries, row, &names)
+}

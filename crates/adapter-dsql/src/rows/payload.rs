@@ -1,0 +1,63 @@
+//! What a statement with many rows carries, checked before it is sent.
+
+use temporal_dsql_domain::{
+    DataBlob, Table,
+    limits::{LimitKind, MAX_TRANSACTION_BYTES, check_row},
+};
+use temporal_dsql_ports::{Cause, StoreError};
+
+/// Adds up the rows of one statement and refuses what DSQL would.
+///
+/// Beside the limits of each row there is one of the statement: a message of more than 10 MiB is
+/// not answered with an error, the connection is closed (facts §2). A write would then look as if
+/// its answer had been lost.
+#[derive(Default)]
+pub(super) struct Payload {
+    bytes: usize,
+}
+
+impl Payload {
+    /// Adds a row: its key, and its values by the names of their columns.
+    pub(super) fn row(
+        &mut self,
+        table: Table,
+        key_bytes: usize,
+        values: &[(&'static str, usize)],
+    ) -> Result<(), StoreError> {
+        check_row(table, key_bytes, values)?;
+        self.add(key_bytes + values.iter().map(|(_, bytes)| bytes).sum::<usize>())
+    }
+
+    /// Adds a row with one blob.
+    pub(super) fn blob(
+        &mut self,
+        table: Table,
+        key_bytes: usize,
+        blob: &DataBlob,
+    ) -> Result<(), StoreError> {
+        self.row(table, key_bytes, &[("data", blob.data.len())])
+    }
+
+    /// Adds bytes of a row that was checked elsewhere.
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), StoreError> {
+        self.bytes += bytes;
+        if self.bytes < MAX_TRANSACTION_BYTES {
+            return Ok(());
+        }
+        Err(StoreError::Limit {
+            kind: LimitKind::TransactionBytes,
+            source: Some(Cause::new(format!(
+                "the rows of one statement have {} bytes or more",
+                self.bytes
+            ))),
+        })
+    }
+}
+
+/// One column of many rows, as the array that it is bound as.
+pub(super) fn column<'a, R: 'a, T>(
+    rows: impl IntoIterator<Item = &'a R>,
+    value: impl FnMut(&'a R) -> T,
+) -> Vec<T> {
+    rows.into_iter().map(value).collect()
+}

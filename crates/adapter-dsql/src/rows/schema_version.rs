@@ -1,0 +1,57 @@
+//! The recorded schema version (contract §5.6).
+
+use sqlx::{Row, postgres::PgRow};
+use temporal_dsql_domain::{SchemaVersion, ShardId, Table};
+use temporal_dsql_ports::{Cause, StoreError};
+
+use super::Rows;
+use crate::{
+    link::Link,
+    statement::{Meta, Statement},
+};
+
+static SELECT: Meta = Meta {
+    op: "ReadSchemaVersion",
+    table: Table::SchemaVersion,
+    writes: false,
+    sql: "SELECT curr_version FROM schema_version WHERE version_partition = 0 AND db_name = $1",
+};
+
+/// The statements of this module.
+pub(super) const STATEMENTS: [&Meta; 1] = [&SELECT];
+
+impl<L: Link> Rows<L> {
+    /// The version that is recorded under `database`; `None` without a row or a table for it.
+    pub(crate) async fn schema_version(
+        &mut self,
+        database: &str,
+    ) -> Result<Option<SchemaVersion>, StoreError> {
+        let statement = Statement::new(&SELECT, ShardId(0)).bind(database.to_owned());
+        match self.optional(statement, decode).await {
+            Err(StoreError::Unsupported { source: Some(cause), .. }) if is_no_table(&cause) => {
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+}
+
+fn decode(row: &PgRow) -> Result<SchemaVersion, StoreError> {
+    let corrupt = |error: Cause| StoreError::Corrupt {
+        table: Table::SchemaVersion,
+        column: "curr_version",
+        source: Some(error),
+    };
+    let text: String = row.try_get("curr_version").map_err(|error| corrupt(Cause::new(error)))?;
+    text.parse().map_err(|error: temporal_dsql_domain::InvalidValue| corrupt(Cause::new(error)))
+}
+
+/// SQLSTATE 42P01, undefined table.
+fn is_no_table(cause: &Cause) -> bool {
+    cause
+        .get()
+        .downcast_ref::<sqlx::Error>()
+        .and_then(sqlx::Error::as_database_error)
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == "42P01")
+}

@@ -1,0 +1,274 @@
+//! What an error of the server means.
+//!
+//! One pure function, [`classify`], from SQLSTATE, message and phase to a class. The message is
+//! looked at only where DSQL uses one SQLSTATE for several things: the OCC code of `40001`, the
+//! limits behind `54000`, and the refusals at the door (facts §1.2, §2, §5).
+
+use temporal_dsql_domain::limits::LimitKind;
+use temporal_dsql_ports::Outcome;
+
+/// Where in the life of a transaction an error arrived. It decides what a missing answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Opening a connection, or BEGIN.
+    Opening,
+    /// A statement before COMMIT, or a statement that only reads.
+    Statement,
+    /// COMMIT, or an autocommit statement that writes: from here on the work may be applied.
+    Commit,
+}
+
+impl Phase {
+    /// What is certain when the answer is missing.
+    pub(crate) const fn outcome_without_answer(self) -> Outcome {
+        match self {
+            Self::Opening | Self::Statement => Outcome::NotApplied,
+            Self::Commit => Outcome::Unknown,
+        }
+    }
+}
+
+/// Why a transaction lost, by DSQL's own codes (facts §1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    /// `OC000`: another transaction changed the same row.
+    Data,
+    /// `OC001`: the catalog changed, and this session had not heard of it.
+    Catalog,
+    /// A conflict without a code, as PostgreSQL reports it.
+    Unlabelled,
+}
+
+/// What an error of the server means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The transaction lost a conflict; nothing was applied.
+    Conflict(Conflict),
+    /// The key exists.
+    Duplicate,
+    /// A limit of DSQL.
+    Limit(LimitKind),
+    /// Arithmetic went beyond the largest number. One statement computes: it counts the places of
+    /// a run's buffered events.
+    Overflow,
+    /// A value that the column or a constraint refuses.
+    InvalidArgument,
+    /// Credentials or rights.
+    Unauthorized,
+    /// A statement, table or column that the server does not have.
+    Unsupported,
+    /// The database of the connection does not exist.
+    NoDatabase,
+    /// The cluster admits no more connections for the moment (`53300`, `53400`, waking up).
+    Busy,
+    /// The server failed or went away.
+    Unavailable(Outcome),
+}
+
+/// Classifies an error that the server reported.
+///
+/// A SQLSTATE is a refusal, and a refused transaction is not applied. The exceptions are errors of
+/// the server itself, which can hit a session after its commit took effect: internal errors
+/// (`XX000` at COMMIT is documented as unknown, facts §1.5), connection exceptions, shutdowns,
+/// and codes that this function does not know.
+pub(crate) fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
+    let without_answer = Class::Unavailable(phase.outcome_without_answer());
+    match sqlstate {
+        "40001" | "OC000" | "OC001" => Class::Conflict(conflict(sqlstate, message)),
+        "40P01" => Class::Conflict(Conflict::Unlabelled),
+        "40003" => without_answer,
+        "22003" => Class::Overflow,
+        "23505" => Class::Duplicate,
+        "25P02" => Class::Unavailable(Outcome::NotApplied),
+        "42501" => Class::Unauthorized,
+        "3D000" => Class::NoDatabase,
+        "53200" if message.contains("temp space") => Class::Limit(LimitKind::Other),
+        "53300" | "53400" => Class::Busy,
+        "54000" => Class::Limit(limit(message)),
+        "08006" if message.contains("access denied") => Class::Unauthorized,
+        _ if message.contains("waking up cluster") => Class::Busy,
+        _ => match sqlstate.get(..2) {
+            Some("0A" | "25" | "26" | "34" | "3F" | "42") => Class::Unsupported,
+            Some("22" | "23" | "44") => Class::InvalidArgument,
+            Some("28") => Class::Unauthorized,
+            Some("40" | "53") => Class::Unavailable(Outcome::NotApplied),
+            Some("54") => Class::Limit(LimitKind::Other),
+            Some("08" | "57" | "58" | "XX") => without_answer,
+            _ if phase == Phase::Commit => without_answer,
+            _ => Class::Unsupported,
+        },
+    }
+}
+
+/// Whether a server that answers with this refuses the text of the statement, whatever its arguments
+/// are: it lacks a feature (`0A`) or a thing that the text names (`42`), or the text is too much for
+/// it (`54`). A missing right (`42501`) is about the user, not about the text.
+pub(crate) fn refuses_text(sqlstate: &str) -> bool {
+    sqlstate != "42501" && matches!(sqlstate.get(..2), Some("0A" | "42" | "54"))
+}
+
+fn conflict(sqlstate: &str, message: &str) -> Conflict {
+    if sqlstate == "OC000" || message.contains("(OC000)") {
+        Conflict::Data
+    } else if sqlstate == "OC001" || message.contains("(OC001)") {
+        Conflict::Catalog
+    } else {
+        Conflict::Unlabelled
+    }
+}
+
+/// Tells DSQL's limits apart, which share `54000` (facts §2, §4).
+fn limit(message: &str) -> LimitKind {
+    const KINDS: [(&str, LimitKind); 8] = [
+        ("transaction row limit", LimitKind::TransactionRows),
+        ("transaction size limit", LimitKind::TransactionBytes),
+        ("transaction age limit", LimitKind::TransactionAge),
+        ("maximum row size", LimitKind::RowBytes),
+        ("maximum column size", LimitKind::ValueBytes),
+        ("datatype limit greater than", LimitKind::ValueBytes),
+        ("key size too large", LimitKind::KeyBytes),
+        ("key size greater than", LimitKind::KeyBytes),
+    ];
+    let message = message.to_lowercase();
+    KINDS
+        .iter()
+        .find(|(text, _)| message.contains(text))
+        .map_or(LimitKind::Other, |(_, kind)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use Class::*;
+    use Outcome::{NotApplied, Unknown};
+
+    use super::*;
+
+    const ALL: [Phase; 3] = [Phase::Opening, Phase::Statement, Phase::Commit];
+
+    #[test]
+    fn what_means_the_same_in_every_phase() {
+        let table = [
+            // facts §1.2
+            (
+                "40001",
+                "change conflicts with another transaction (OC000)",
+                Conflict(super::Conflict::Data),
+            ),
+            (
+                "40001",
+                "mutation conflicts with another transaction, retry as needed (OC000)",
+                Conflict(super::Conflict::Data),
+            ),
+            (
+                "40001",
+                "schema has been updated by another transaction (OC001)",
+                Conflict(super::Conflict::Catalog),
+            ),
+            ("OC001", "", Conflict(super::Conflict::Catalog)),
+            (
+                "40001",
+                "could not serialize access due to concurrent update",
+                Conflict(super::Conflict::Unlabelled),
+            ),
+            ("40P01", "deadlock detected", Conflict(super::Conflict::Unlabelled)),
+            // facts §2
+            ("54000", "transaction row limit exceeded", Limit(LimitKind::TransactionRows)),
+            ("54000", "transaction size limit 10mb exceeded", Limit(LimitKind::TransactionBytes)),
+            ("54000", "transaction age limit of 300s exceeded", Limit(LimitKind::TransactionAge)),
+            (
+                "54000",
+                "query requires more than allowed temp space of 131072 KB to execute",
+                Limit(LimitKind::Other),
+            ),
+            (
+                "53200",
+                "query requires too much temp space, out of memory.",
+                Limit(LimitKind::Other),
+            ),
+            ("54001", "stack depth limit exceeded", Limit(LimitKind::Other)),
+            // facts §4
+            (
+                "54000",
+                "datatype limit greater than 1048576 bytes not supported for bytea",
+                Limit(LimitKind::ValueBytes),
+            ),
+            ("54000", "maximum column size exceeded", Limit(LimitKind::ValueBytes)),
+            ("54000", "maximum row size exceeded", Limit(LimitKind::RowBytes)),
+            ("54000", "key size too large", Limit(LimitKind::KeyBytes)),
+            (
+                "54011",
+                "more than 8 column keys in an index are not supported",
+                Limit(LimitKind::Other),
+            ),
+            // facts §5
+            ("08006", "unable to accept connection, access denied", Unauthorized),
+            ("53300", "Unable to accept connection, too many open connections.", Busy),
+            ("53400", "Unable to accept connection, rate exceeded.", Busy),
+            ("08006", "unable to accept connection, waking up cluster, please retry later", Busy),
+            ("28P01", "password authentication failed for user \"temporal\"", Unauthorized),
+            ("28000", "no pg_hba.conf entry for host", Unauthorized),
+            ("3D000", "database \"nowhere\" does not exist", NoDatabase),
+            ("42501", "permission denied for table executions", Unauthorized),
+            ("42P01", "relation \"current_chasm_executions\" does not exist", Unsupported),
+            ("0A000", "unsupported statement: Truncate", Unsupported),
+            ("23505", "duplicate key value violates unique constraint", Duplicate),
+            ("23502", "null value in column \"data\"", InvalidArgument),
+            ("22003", "bigint out of range", Overflow),
+            ("22001", "value too long for type character varying(255)", InvalidArgument),
+            ("22021", "invalid byte sequence for encoding \"UTF8\": 0x00", InvalidArgument),
+            ("25P02", "current transaction is aborted", Unavailable(NotApplied)),
+            ("53100", "could not extend file: No space left on device", Unavailable(NotApplied)),
+        ];
+        for (sqlstate, message, class) in table {
+            for phase in ALL {
+                assert_eq!(classify(sqlstate, message, phase), class, "{sqlstate} {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_about_the_text_refuses_it() {
+        // A feature, the syntax, a table or column of another schema version, a planner's
+        // disagreement with itself (facts §3.1), limits on what one statement may be.
+        for sqlstate in ["0A000", "42601", "42P01", "42703", "42804", "54000", "54001"] {
+            assert!(refuses_text(sqlstate), "{sqlstate}");
+        }
+        // A right, a conflict, an aborted transaction, a full server, the server itself, codes
+        // that nobody knows.
+        for sqlstate in [
+            "42501", "40001", "25P02", "53300", "53200", "57P01", "08006", "XX000", "ZZ999", "4",
+            "é",
+        ] {
+            assert!(!refuses_text(sqlstate), "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_server_itself_leaves_a_commit_unknown_and_nothing_else() {
+        for (sqlstate, message) in [
+            ("XX000", "server unavailable"),
+            ("57P01", "terminating connection due to administrator command"),
+            ("57014", "canceling statement due to user request"),
+            ("58030", "input/output error"),
+            ("08003", "connection does not exist"),
+            ("08P01", "invalid message length"),
+            ("40003", "statement completion unknown"),
+        ] {
+            for (phase, outcome) in [
+                (Phase::Opening, NotApplied),
+                (Phase::Statement, NotApplied),
+                (Phase::Commit, Unknown),
+            ] {
+                assert_eq!(classify(sqlstate, message, phase), Unavailable(outcome), "{sqlstate}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_nobody_knows_leaves_a_commit_unknown_and_is_not_retried_elsewhere() {
+        for sqlstate in ["ZZ999", "P0001", "", "é", "5"] {
+            assert_eq!(classify(sqlstate, "", Phase::Commit), Unavailable(Unknown), "{sqlstate}");
+            assert_eq!(classify(sqlstate, "", Phase::Statement), Unsupported, "{sqlstate}");
+        }
+    }
+}

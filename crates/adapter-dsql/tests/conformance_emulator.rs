@@ -1,0 +1,12 @@
+//! The conformance suite on a stand-in for DSQL that takes whole executions in one statement.
+
+mod support;
+
+use std::process::ExitCode;
+
+use support::emulator::{Variant, run};
+use temporal_dsql_store::ShardFence;
+
+fn main() -> ExitCode {
+    run(Variant { takes_combined: true, shard_fence: ShardFence::ForUpdate })
+}

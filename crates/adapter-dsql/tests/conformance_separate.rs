@@ -1,0 +1,16 @@
+//! The conformance suite on stock PostgreSQL, in statements that every server takes.
+
+mod support;
+
+use std::process::ExitCode;
+
+use support::harness::{Variant, run};
+use temporal_dsql_store::{ShardFence, StatementForm};
+
+fn main() -> ExitCode {
+    run(Variant {
+        write_form: StatementForm::Separate,
+        lock_form: StatementForm::Separate,
+        shard_fence: ShardFence::ForUpdate,
+    })
+}

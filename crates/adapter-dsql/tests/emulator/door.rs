@@ -1,0 +1,154 @@
+//! TLS and IAM: who gets in, and what those hear who do not (facts §5).
+
+use std::time::Duration;
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use dsql_emulator::Refusal;
+use temporal_dsql_domain::Engine;
+use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
+use temporal_dsql_store::{Config, ConnectError, Connector, OpenError, StatementForm, connect};
+use temporal_dsql_testkit::ScratchCluster;
+
+use crate::support::{
+    cluster::{cluster, config, credentials, open},
+    execution,
+};
+
+async fn refusal(config: &Config, credentials: SharedCredentialsProvider) -> ConnectError {
+    let connector = Connector::new(config, Some(credentials)).unwrap();
+    connector.connect().await.map(drop).unwrap_err()
+}
+
+fn report(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn others(cluster: &ScratchCluster) -> SharedCredentialsProvider {
+    let id = cluster.credentials().access_key_id.clone();
+    SharedCredentialsProvider::new(Credentials::from_keys(id, "hunter2", None))
+}
+
+#[tokio::test]
+async fn host_port_ca_and_credentials_are_enough() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let store = open(&cluster, RetryPolicy::default()).await;
+    assert_eq!(store.engine(), Engine::Dsql);
+    let row = execution();
+    assert_eq!(store.session().insert_into_executions(&row).await.unwrap(), 1);
+    assert_eq!(store.session().select_from_executions(&row.filter()).await.unwrap(), Some(row));
+    let version = store.schema_version("postgres").await.unwrap();
+    assert_eq!(version.unwrap().to_string(), "1.1");
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let mut config = config(&cluster);
+    config.tls.ca_file = None;
+    let error = refusal(&config, credentials(&cluster)).await;
+    assert!(matches!(error, ConnectError::Tls { .. }), "{}", report(&error));
+}
+
+#[tokio::test]
+async fn a_token_of_the_wrong_key_or_region_is_refused_and_not_shown() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let mut elsewhere = config(&cluster);
+    elsewhere.region = Some("eu-west-1".into());
+    for (config, credentials) in
+        [(config(&cluster), others(&cluster)), (elsewhere, credentials(&cluster))]
+    {
+        let error = refusal(&config, credentials.clone()).await;
+        assert!(matches!(error, ConnectError::Refused { .. }), "{}", report(&error));
+        let text = format!("{} {error:?}", report(&error));
+        assert!(text.contains("access denied"), "{text}");
+        assert!(!text.contains("X-Amz") && !text.contains("hunter2"), "{text}");
+        let opened = connect(&config, Some(credentials)).await.map(drop).unwrap_err();
+        assert!(
+            matches!(opened, OpenError::Connect(StoreError::Unauthorized { .. })),
+            "{opened:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_unauthorized_by_the_name_of_the_table() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let role = format!("app_{:x}", fastrand::u64(..));
+    cluster.query(&format!("CREATE ROLE {role} WITH LOGIN")).await.unwrap();
+    cluster.query(&format!("AWS IAM GRANT {role} TO '{}'", cluster.arn())).await.unwrap();
+    let mut config = config(&cluster);
+    config.user = role.clone();
+    let error = connect(&config, Some(credentials(&cluster))).await.map(drop).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::Unclear { source: StoreError::Unauthorized { .. }, .. }),
+        "a missing right says nothing about the server: {error:?}"
+    );
+    assert!(report(&error).contains("executions"), "{}", report(&error));
+    config.write_form = StatementForm::Separate;
+    config.lock_form = StatementForm::Separate;
+    let store = connect(&config, Some(credentials(&cluster))).await.unwrap();
+    let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unauthorized { .. }), "{error:?}");
+    assert!(report(&error).contains("executions"), "{}", report(&error));
+    store.close();
+    drop(store);
+    cluster.query(&format!("AWS IAM REVOKE {role} FROM '{}'", cluster.arn())).await.unwrap();
+    cluster.query(&format!("DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_full_in_a_hurry_or_waking_up_is_asked_again() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    for busy in [Refusal::TooManyConnections, Refusal::RateExceeded, Refusal::WakingUp] {
+        cluster.faults().refuse_connections(busy, 1);
+        let error = refusal(&config(&cluster), credentials(&cluster)).await;
+        assert!(error.is_busy(), "{busy:?}: {}", report(&error));
+        cluster.faults().refuse_connections(busy, 2);
+        let store = open(&cluster, RetryPolicy::default()).await;
+        assert_eq!(cluster.faults().pending(), 0);
+        store.session().select_from_executions(&execution().filter()).await.unwrap();
+    }
+    cluster.faults().refuse_connections(Refusal::TooManyConnections, u32::MAX);
+    let mut impatient = config(&cluster);
+    impatient.pool.acquire_timeout = Duration::from_millis(300);
+    let opened = connect(&impatient, Some(credentials(&cluster))).await.map(drop).unwrap_err();
+    let OpenError::Connect(error) = opened else { panic!("{opened:?}") };
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    assert!(error.is_transient(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_new_token_is_made_when_the_old_one_has_expired() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let mut short = config(&cluster);
+    short.token_lifetime = Duration::from_secs(3);
+    let store = connect(&short, Some(credentials(&cluster))).await.unwrap();
+    let filter = execution().filter();
+    store.session().select_from_executions(&filter).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    // The next call needs a connection, and the connection a token.
+    cluster.faults().drop_connections();
+    store.session().select_from_executions(&filter).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_that_the_cluster_closes_for_its_age_is_replaced_unseen() {
+    let mut limits = dsql_emulator::Limits::default();
+    limits.session_age = Duration::from_millis(300);
+    // Only the store's sessions are to be that short: the schema is set up first.
+    let Some(cluster) = cluster(|builder| builder.limits(limits)).await else { return };
+    let store = open(&cluster, RetryPolicy::default()).await;
+    let row = execution();
+    store.session().insert_into_executions(&row).await.unwrap();
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let read = store.session().select_from_executions(&row.filter()).await.unwrap();
+        assert_eq!(read.as_ref(), Some(&row));
+    }
+}

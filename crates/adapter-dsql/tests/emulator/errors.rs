@@ -1,0 +1,167 @@
+//! Each class of failure (facts §1.5, §2) reaches the caller as the right [`StoreError`].
+
+use std::time::Duration;
+
+use dsql_emulator::{CommitFault, Limits, StatementFault};
+use temporal_dsql_domain::{ExecutionsRow, limits::LimitKind};
+use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction};
+use temporal_dsql_store::DsqlStore;
+use temporal_dsql_testkit::ScratchCluster;
+
+use crate::support::{
+    cluster::{cluster, open},
+    execution,
+};
+
+async fn begin(store: &DsqlStore) -> Box<dyn Transaction> {
+    #[expect(clippy::disallowed_methods, reason = "a test that interleaves by hand")]
+    store.begin(Attempt { op: "Test", number: 1 }).await.unwrap()
+}
+
+async fn count(cluster: &ScratchCluster) -> String {
+    cluster.query("SELECT count(*) FROM executions").await.unwrap()[0][0].clone().unwrap()
+}
+
+#[tokio::test]
+async fn oc000_and_oc001_at_commit_are_contention_and_nothing_is_applied() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let store = open(&cluster, RetryPolicy::NEVER).await;
+    for fault in [CommitFault::Conflict, CommitFault::CatalogConflict] {
+        cluster.faults().at_commit(fault, 1);
+        let mut transaction = begin(&store).await;
+        transaction.insert_into_executions(&execution()).await.unwrap();
+        let error = transaction.commit().await.unwrap_err();
+        assert!(matches!(error, StoreError::Contended { .. }), "{fault:?}: {error:?}");
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+        assert_eq!(count(&cluster).await, "0");
+    }
+}
+
+#[tokio::test]
+async fn oc001_at_a_statement_even_a_read_is_contention_and_is_retried() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let row = execution();
+    let strict = open(&cluster, RetryPolicy::NEVER).await;
+    cluster.faults().at_statement(Some("FROM executions"), StatementFault::CatalogConflict, 1);
+    let error = strict.session().select_from_executions(&row.filter()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
+    let patient = open(&cluster, RetryPolicy::default()).await;
+    cluster.faults().at_statement(Some("FROM executions"), StatementFault::CatalogConflict, 2);
+    assert_eq!(patient.session().select_from_executions(&row.filter()).await.unwrap(), None);
+    assert_eq!(cluster.faults().pending(), 0);
+}
+
+#[tokio::test]
+async fn a_real_change_of_the_catalog_is_survived_by_open_stores() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let store = open(&cluster, RetryPolicy::default()).await;
+    for number in 0..5 {
+        store.session().insert_into_executions(&execution()).await.unwrap();
+        cluster.query(&format!("CREATE TABLE other_{number} (id INT PRIMARY KEY)")).await.unwrap();
+    }
+    assert_eq!(count(&cluster).await, "5");
+}
+
+#[tokio::test]
+async fn a_server_that_fails_inside_is_unavailable_and_the_phase_tells_the_outcome() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let store = open(&cluster, RetryPolicy::NEVER).await;
+    for fault in [StatementFault::Unavailable, StatementFault::Close] {
+        let mut transaction = begin(&store).await;
+        cluster.faults().at_statement(Some("executions"), fault, 1);
+        let error = transaction.insert_into_executions(&execution()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{fault:?}: {error:?}");
+        assert_eq!(error.outcome(), Outcome::NotApplied, "{fault:?}");
+    }
+    let mut applied_so_far = 0;
+    for applied in [false, true] {
+        for fault in [CommitFault::Unavailable { applied }, CommitFault::LostAnswer { applied }] {
+            cluster.faults().at_commit(fault, 1);
+            let mut transaction = begin(&store).await;
+            transaction.insert_into_executions(&execution()).await.unwrap();
+            let error = transaction.commit().await.unwrap_err();
+            assert!(matches!(error, StoreError::Unavailable { .. }), "{fault:?}: {error:?}");
+            assert_eq!(error.outcome(), Outcome::Unknown, "{fault:?}");
+            applied_so_far += u32::from(applied);
+            assert_eq!(count(&cluster).await, applied_so_far.to_string(), "{fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_too_old_is_a_limit_and_not_applied() {
+    let limits = {
+        let mut limits = Limits::default();
+        limits.transaction_age = Duration::from_secs(1);
+        limits
+    };
+    let Some(cluster) = cluster(|builder| builder.limits(limits)).await else { return };
+    let store = open(&cluster, RetryPolicy::default()).await;
+    let mut transaction = begin(&store).await;
+    transaction.insert_into_executions(&execution()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let error = transaction.commit().await.unwrap_err();
+    let StoreError::Limit { kind: LimitKind::TransactionAge, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    assert_eq!(count(&cluster).await, "0");
+}
+
+#[tokio::test]
+async fn rows_and_bytes_beyond_the_limit_of_a_transaction_are_limits_and_not_applied() {
+    let limits = {
+        let mut limits = Limits::default();
+        limits.transaction_rows = 3;
+        limits.transaction_bytes = 10_000;
+        limits
+    };
+    // The limits hold for rows only: setting up the schema writes none but a few.
+    let Some(cluster) = cluster(|builder| builder.limits(limits)).await else { return };
+    let store = open(&cluster, RetryPolicy::default()).await;
+    let mut transaction = begin(&store).await;
+    for _ in 0..3 {
+        transaction.insert_into_executions(&execution()).await.unwrap();
+    }
+    let error = transaction.insert_into_executions(&execution()).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Limit { kind: LimitKind::TransactionRows, .. }),
+        "{error:?}"
+    );
+    let mut big = execution();
+    big.data.data = vec![7; 20_000];
+    let mut transaction = begin(&store).await;
+    transaction.insert_into_executions(&big).await.unwrap();
+    let error = transaction.commit().await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Limit { kind: LimitKind::TransactionBytes, .. }),
+        "{error:?}"
+    );
+    // Autocommit is a transaction too.
+    let error = store.session().insert_into_executions(&big).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Limit { kind: LimitKind::TransactionBytes, .. }),
+        "{error:?}"
+    );
+    assert_eq!(count(&cluster).await, "0");
+}
+
+#[tokio::test]
+async fn a_duplicate_a_failed_transaction_and_a_missing_table_are_told_apart() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let store = open(&cluster, RetryPolicy::default()).await;
+    let row = execution();
+    store.session().insert_into_executions(&row).await.unwrap();
+    let mut transaction = begin(&store).await;
+    let error = transaction.insert_into_executions(&row).await.unwrap_err();
+    assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error:?}");
+    // The transaction is lost: nothing it is asked for later can look like a success.
+    let other: ExecutionsRow = execution();
+    transaction.insert_into_executions(&other).await.unwrap_err();
+    let error = transaction.commit().await.unwrap_err();
+    assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error:?}");
+    assert_eq!(count(&cluster).await, "1");
+    cluster.query("DROP TABLE executions").await.unwrap();
+    let error = store.session().insert_into_executions(&row).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
+}

@@ -1,0 +1,277 @@
+//! Opening a store: what is refused, how it is said, and what is logged and counted.
+
+mod support;
+
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use support::{config, execution};
+use temporal_dsql_domain::ArchetypeId;
+use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
+use temporal_dsql_store::{Config, ConnectError, Connector, OpenError, StatementForm, connect};
+use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
+use tracing::{Event, Subscriber, field::Field, span};
+use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt, registry::LookupSpan};
+
+/// An error with its causes, as an operator would see it.
+fn report(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        write!(text, ": {cause}").unwrap();
+        source = cause.source();
+    }
+    text
+}
+
+async fn refusal(config: &Config) -> ConnectError {
+    Connector::new(config, None).unwrap().connect().await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_by_the_name_of_the_user_and_never_shown() {
+    let Some(database) = ScratchDatabase::create().await else {
+        return;
+    };
+    let role = format!("role_{}", database.name());
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'right'")).await.unwrap();
+    let mut config = config(&database, database.addr().unwrap());
+    config.user = role.clone();
+    config.password = Some("hunter2".into());
+    let error = refusal(&config).await;
+    // A server that trusts the address lets anybody in; the project's own asks for passwords.
+    assert!(matches!(&error, ConnectError::Refused { user, .. } if *user == role), "{error:?}");
+    let shown = format!("{} {error:?} {config:?}", report(&error));
+    assert!(shown.contains("check the user"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let opened = connect(&config, None).await.map(drop).unwrap_err();
+    assert!(matches!(opened, OpenError::Connect(StoreError::Unauthorized { .. })), "{opened:?}");
+    config.password = Some("right".into());
+    connect(&config, None).await.unwrap();
+    database.execute(&format!("DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_nobody_answers_at_is_named_with_its_port() {
+    let mut config = Config::new("127.0.0.1");
+    config.engine = Some(temporal_dsql_domain::Engine::Postgres);
+    // Bound and dropped: nobody listens there now.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    config.port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let error = refusal(&config).await;
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+    assert!(report(&error).contains(&format!("127.0.0.1:{}", config.port)), "{error}");
+    let opened = connect(&config, None).await.map(drop).unwrap_err();
+    let OpenError::Connect(error) = opened else { panic!("{opened:?}") };
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_stays_silent_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = Config::new("127.0.0.1");
+    config.engine = Some(temporal_dsql_domain::Engine::Postgres);
+    config.port = listener.local_addr().unwrap().port();
+    config.connect_timeout = Duration::from_millis(200);
+    let start = Instant::now();
+    let error = refusal(&config).await;
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_named() {
+    let Some(database) = ScratchDatabase::create().await else {
+        return;
+    };
+    let mut config = config(&database, database.addr().unwrap());
+    config.database = "nowhere".into();
+    let error = refusal(&config).await;
+    assert!(
+        matches!(&error, ConnectError::NoDatabase { database, .. } if database == "nowhere"),
+        "{error:?}"
+    );
+    let opened = connect(&config, None).await.map(drop).unwrap_err();
+    assert!(report(&opened).contains("`nowhere`"), "{}", report(&opened));
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
+    let Some(database) = ScratchDatabase::create().await else {
+        return;
+    };
+    let mut config = config(&database, database.addr().unwrap());
+    config.tls.mode = Some(temporal_dsql_store::TlsMode::VerifyFull);
+    let error = refusal(&config).await;
+    assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported() {
+    let Some(database) = ScratchDatabase::create().await else {
+        return;
+    };
+    let addr = database.addr().unwrap();
+    let store = support::open(&database, addr, RetryPolicy::default()).await;
+    let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
+    assert!(report(&error).contains("schema"), "{}", report(&error));
+    assert_eq!(store.schema_version("postgres").await.unwrap(), None);
+
+    support::set_up(&database).await;
+    let role = format!("role_{}", database.name());
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'right'")).await.unwrap();
+    let mut config = config(&database, addr);
+    config.user = role.clone();
+    config.password = Some("right".into());
+    let error = connect(&config, None).await.map(drop).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::Unclear { source: StoreError::Unauthorized { .. }, .. }),
+        "a missing right says nothing about the server: {error:?}"
+    );
+    assert!(report(&error).contains("permission denied"), "{}", report(&error));
+    config.write_form = StatementForm::Separate;
+    config.lock_form = StatementForm::Separate;
+    let limited = connect(&config, None).await.unwrap();
+    let error = limited.session().insert_into_executions(&execution()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unauthorized { .. }), "{error:?}");
+    assert!(report(&error).contains("executions"), "{}", report(&error));
+    let error = limited.schema_version("postgres").await.unwrap_err();
+    assert!(matches!(error, StoreError::Unauthorized { .. }), "not read as no version: {error:?}");
+    limited.close();
+    drop((limited, store));
+    database.execute(&format!("DROP OWNED BY {role}")).await.unwrap();
+    database.execute(&format!("DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_is_asked_again_until_it_has_room() {
+    let Some(database) = ScratchDatabase::create().await else {
+        return;
+    };
+    let role = format!("role_{}", database.name());
+    let create = format!("CREATE ROLE {role} LOGIN PASSWORD 'right' CONNECTION LIMIT 1");
+    database.execute(&create).await.unwrap();
+    let mut config = config(&database, database.addr().unwrap());
+    config.user = role.clone();
+    config.password = Some("right".into());
+    let first = Connector::new(&config, None).unwrap().connect().await.unwrap();
+    let error = refusal(&config).await;
+    assert!(error.is_busy(), "{error:?}");
+    let opening = tokio::spawn(async move { connect(&config, None).await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!opening.is_finished(), "it waits instead of failing");
+    sqlx::Connection::close(first).await.unwrap();
+    opening.await.unwrap().unwrap();
+    // The store is gone; its connection may take a moment to be.
+    while database.execute(&format!("DROP ROLE {role}")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_broke_are_replaced_one_by_one() {
+    let Some(database) = ScratchDatabase::create().await else {
+        return;
+    };
+    support::set_up(&database).await;
+    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+    let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
+    for _ in 0..3 {
+        store.session().select_from_executions(&execution().filter()).await.unwrap();
+        proxy.cut();
+    }
+    store.session().select_from_executions(&execution().filter()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_is_retired_at_its_age_and_the_reserve_is_refilled() {
+    let Some(database) = ScratchDatabase::create().await else {
+        return;
+    };
+    let mut config = config(&database, database.addr().unwrap());
+    config.application_name = "retiring".into();
+    config.pool.min_connections = 3;
+    config.pool.lifetime = Duration::from_millis(2_500);
+    config.pool.lifetime_jitter = Duration::from_millis(500);
+    config.pool.guard_window = Duration::from_millis(100);
+    let store = connect(&config, None).await.unwrap();
+    let sessions = async || {
+        let query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'retiring'";
+        let mut pids: Vec<_> =
+            database.query(query).await.unwrap().into_iter().map(|row| row[0].clone()).collect();
+        pids.sort();
+        pids
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while sessions().await.len() < 3 {
+        assert!(Instant::now() < deadline, "the reserve was never filled");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let first = sessions().await;
+    while sessions().await.iter().any(|pid| first.contains(pid)) {
+        assert!(Instant::now() < deadline, "a connection outlived its age");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(store);
+    while !sessions().await.is_empty() {
+        assert!(Instant::now() < deadline, "a closed store left connections behind");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Collects every span and event as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl tracing::field::Visit for &Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        write!(self.0.lock().unwrap(), " {field}={value:?}").unwrap();
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
+        write!(self.0.lock().unwrap(), "\n{}:", attributes.metadata().name()).unwrap();
+        attributes.record(&mut &*self);
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        write!(self.0.lock().unwrap(), "\nevent:").unwrap();
+        event.record(&mut &*self);
+    }
+}
+
+/// Requirements 3.1 and 3.2: what the Go plugin's `newDB` takes a logger for.
+#[tokio::test]
+async fn a_connection_made_by_connect_logs_its_operations_through_the_subscriber_in_place() {
+    let Some(database) = ScratchDatabase::create().await else {
+        return;
+    };
+    support::set_up(&database).await;
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
+    let store = connect(&config(&database, database.addr().unwrap()), None).await.unwrap();
+    let mut row = support::current(ArchetypeId::SCHEDULER);
+    row.data = Some(b"a payload nobody may see".to_vec());
+    store.session().insert_into_current_executions(&row).await.unwrap();
+    let error = store.session().insert_into_current_executions(&row).await.unwrap_err();
+    assert!(matches!(error, StoreError::AlreadyExists { .. }));
+    let log = log.0.lock().unwrap().clone();
+    for part in [
+        "message=opened",
+        "db.operation.name=\"InsertIntoCurrentExecutions\"",
+        "db.collection.name=\"current_chasm_executions\"",
+        "shard=7",
+        "attempt=1",
+        "message=done rows=1",
+        "message=failed",
+    ] {
+        assert!(log.contains(part), "`{part}` is not in the log:{log}");
+    }
+    assert!(!log.contains("payload"), "a blob is in the log:{log}");
+}

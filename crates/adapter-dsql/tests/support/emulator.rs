@@ -1,0 +1,183 @@
+//! The conformance suite on a stand-in for DSQL, over TLS and with IAM tokens.
+//!
+//! A trial takes a cluster that an earlier one has given back and empties it: setting up the
+//! schema would take longer than most trials.
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place, run_those};
+use temporal_dsql_domain::Table;
+use temporal_dsql_ports::{RetryPolicy, Store};
+use temporal_dsql_store::{DsqlStore, ShardFence, ShardGuard, connect};
+use temporal_dsql_testkit::{Admin, ScratchCluster, gate};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+use super::cluster::{cluster, config, credentials};
+
+/// A cluster, and the store on it that finds out by itself what the cluster takes.
+#[derive(Clone, Copy)]
+pub struct Variant {
+    /// Whether it takes INSERT, UPDATE and DELETE in WITH, and locks in sub-selects: the one is not
+    /// recorded, the other is new (facts §1.4).
+    pub takes_combined: bool,
+    pub shard_fence: ShardFence,
+}
+
+/// What the places of one run share.
+struct Shared {
+    variant: Variant,
+    /// Clusters that nobody uses, as their last trial left them.
+    free: Mutex<Vec<ScratchCluster>>,
+    /// See [`written`]; asked once.
+    written: OnceCell<String>,
+}
+
+impl Shared {
+    async fn cluster(&self) -> ScratchCluster {
+        let used = self.free.lock().unwrap().pop();
+        if let Some(cluster) = used {
+            clean(&cluster, self.written.get_or_init(|| written(&cluster)).await).await;
+            return cluster;
+        }
+        let takes = self.variant.takes_combined;
+        let cluster = cluster(|builder| {
+            builder.accept_data_modifying_with(takes).accept_locking_subqueries(takes)
+        });
+        let cluster = cluster.await.unwrap();
+        if self.variant.shard_fence == ShardFence::KeyShareIfIndexed {
+            let index = "CREATE UNIQUE INDEX ASYNC shards_fence ON shards (shard_id, range_id)";
+            let job = cluster.query(index).await.unwrap()[0][0].clone().unwrap();
+            cluster.query(&format!("CALL sys.wait_for_job('{job}')")).await.unwrap();
+        }
+        cluster
+    }
+
+    async fn open(&self, cluster: &ScratchCluster, retry: RetryPolicy) -> DsqlStore {
+        let mut config = config(cluster);
+        config.retry = retry;
+        config.shard_fence = self.variant.shard_fence;
+        let store = connect(&config, Some(credentials(cluster))).await.unwrap();
+        let forms = store.forms();
+        assert_eq!(forms.writes_in_one, self.variant.takes_combined);
+        assert_eq!(forms.locks_in_one, self.variant.takes_combined);
+        let guard = match self.variant.shard_fence {
+            ShardFence::ForUpdate => ShardGuard::ForUpdate,
+            ShardFence::KeyShareIfIndexed => ShardGuard::ForKeyShare,
+        };
+        assert_eq!(forms.shard_guard, guard);
+        store
+    }
+}
+
+/// Ends what the last trial left running, and empties every table that it wrote to, of which
+/// `written` asks.
+async fn clean(cluster: &ScratchCluster, written: &str) {
+    cluster.faults().clear();
+    cluster.faults().drop_connections();
+    let mut admin = cluster.admin();
+    let written = admin.query(written).await.unwrap();
+    let delete: Vec<_> =
+        written.iter().map(|row| format!("DELETE FROM {}", row[0].as_ref().unwrap())).collect();
+    if !delete.is_empty() {
+        admin.query(&delete.join("; ")).await.unwrap();
+    }
+}
+
+/// The query that tells which of the store's tables have rows.
+async fn written(cluster: &ScratchCluster) -> String {
+    let query = "SELECT string_agg(format('SELECT %L WHERE EXISTS (SELECT FROM %I)', tablename, \
+                 tablename), ' UNION ALL ') FROM pg_tables WHERE schemaname = 'public' \
+                 AND tablename NOT IN \
+                 ('schema_version', 'schema_update_history', 'namespace_metadata')";
+    cluster.query(query).await.unwrap()[0][0].clone().unwrap()
+}
+
+struct Emulators(Arc<Shared>);
+
+#[async_trait]
+impl Harness for Emulators {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { optimistic_locks: true, transaction_limits: true }
+    }
+
+    async fn fresh(&self, policy: RetryPolicy) -> Box<dyn Place> {
+        let shared = Arc::clone(&self.0);
+        let cluster = shared.cluster().await;
+        let store = Arc::new(shared.open(&cluster, policy).await);
+        let admin = AsyncMutex::new(cluster.admin());
+        Box::new(Cluster { store, cluster: Some(cluster), admin, shared })
+    }
+}
+
+struct Cluster {
+    store: Arc<DsqlStore>,
+    /// `None` only while the place is dropped.
+    cluster: Option<ScratchCluster>,
+    admin: AsyncMutex<Admin>,
+    shared: Arc<Shared>,
+}
+
+impl Cluster {
+    fn cluster(&self) -> &ScratchCluster {
+        self.cluster.as_ref().expect("a cluster until the drop")
+    }
+}
+
+#[async_trait]
+impl Place for Cluster {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as _
+    }
+
+    async fn reopen(&self) -> Arc<dyn Store> {
+        self.store.close();
+        Arc::new(self.shared.open(self.cluster(), RetryPolicy::default()).await)
+    }
+
+    async fn count(&self, table: Table) -> u64 {
+        let count = format!("SELECT count(*) FROM {table}");
+        let rows = self.admin.lock().await.query(&count).await.unwrap();
+        rows[0][0].as_ref().unwrap().parse().unwrap()
+    }
+
+    fn fail_next_commits(&self, faults: &[CommitFault]) {
+        use dsql_emulator::CommitFault::{Conflict, LostAnswer};
+        let faults = faults.iter().map(|fault| {
+            Some(match fault {
+                CommitFault::Conflict => Conflict,
+                CommitFault::LostBefore => LostAnswer { applied: false },
+                CommitFault::LostAfter => LostAnswer { applied: true },
+            })
+        });
+        self.cluster().faults().script(faults);
+    }
+
+    fn faults_left(&self) -> usize {
+        self.cluster().faults().pending()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.shared.free.lock().unwrap().extend(self.cluster.take());
+    }
+}
+
+/// Plays the scenarios on clusters of one variant: all of them where statements are combined, and
+/// otherwise those that are sent in other statements then.
+pub fn run(variant: Variant) -> ExitCode {
+    if gate::server_url().is_none() {
+        return ExitCode::SUCCESS;
+    }
+    let shared = Arc::new(Shared { variant, free: Mutex::default(), written: OnceCell::new() });
+    let code = run_those(Emulators(Arc::clone(&shared)), |scenario| {
+        variant.takes_combined || scenario.is_of_whole_executions()
+    });
+    // While nothing else runs: the databases are dropped here.
+    shared.free.lock().unwrap().clear();
+    code
+}

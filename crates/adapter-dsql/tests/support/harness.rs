@@ -1,0 +1,180 @@
+//! The conformance suite on stock PostgreSQL, in each way that a store can be set up.
+//!
+//! A trial takes a database that an earlier one has given back and empties it: copying a template
+//! would take longer than most trials.
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place, run_those};
+use temporal_dsql_domain::Table;
+use temporal_dsql_ports::{RetryPolicy, Store};
+use temporal_dsql_store::{Config, DsqlStore, ShardFence, StatementForm, connect};
+use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
+
+/// One way to set up a store.
+#[derive(Clone, Copy)]
+pub struct Variant {
+    pub write_form: StatementForm,
+    pub lock_form: StatementForm,
+    pub shard_fence: ShardFence,
+}
+
+impl Variant {
+    fn apply(self, config: &mut Config) {
+        config.write_form = self.write_form;
+        config.lock_form = self.lock_form;
+        config.shard_fence = self.shard_fence;
+    }
+}
+
+/// What the places of one run share.
+struct Shared {
+    variant: Variant,
+    template: ScratchDatabase,
+    /// Databases that nobody uses, as their last trial left them.
+    free: Mutex<Vec<ScratchDatabase>>,
+    /// What empties one.
+    clean: String,
+}
+
+impl Shared {
+    async fn database(&self) -> ScratchDatabase {
+        let used = self.free.lock().unwrap().pop();
+        match used {
+            None => ScratchDatabase::create_from_template(&self.template).await.unwrap(),
+            Some(database) => {
+                database.execute(&self.clean).await.unwrap();
+                database
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        database: &ScratchDatabase,
+        proxy: &FaultProxy,
+        retry: RetryPolicy,
+    ) -> DsqlStore {
+        let mut config = super::config(database, proxy.addr());
+        config.retry = retry;
+        self.variant.apply(&mut config);
+        connect(&config, None).await.unwrap()
+    }
+}
+
+struct Postgres(Arc<Shared>);
+
+#[async_trait]
+impl Harness for Postgres {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { optimistic_locks: false, transaction_limits: false }
+    }
+
+    async fn fresh(&self, policy: RetryPolicy) -> Box<dyn Place> {
+        let shared = Arc::clone(&self.0);
+        let database = shared.database().await;
+        let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+        let store = Arc::new(shared.open(&database, &proxy, policy).await);
+        Box::new(Scratch { store, proxy, database: Some(database), shared })
+    }
+}
+
+struct Scratch {
+    store: Arc<DsqlStore>,
+    proxy: FaultProxy,
+    /// `None` only while the place is dropped.
+    database: Option<ScratchDatabase>,
+    shared: Arc<Shared>,
+}
+
+impl Scratch {
+    fn database(&self) -> &ScratchDatabase {
+        self.database.as_ref().expect("a database until the drop")
+    }
+}
+
+#[async_trait]
+impl Place for Scratch {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as _
+    }
+
+    async fn reopen(&self) -> Arc<dyn Store> {
+        self.store.close();
+        Arc::new(self.shared.open(self.database(), &self.proxy, RetryPolicy::default()).await)
+    }
+
+    async fn count(&self, table: Table) -> u64 {
+        let rows = self.database().query(&format!("SELECT count(*) FROM {table}")).await.unwrap();
+        rows[0][0].as_ref().unwrap().parse().unwrap()
+    }
+
+    fn fail_next_commits(&self, faults: &[CommitFault]) {
+        for fault in faults {
+            let fault = match fault {
+                CommitFault::Conflict => Fault::Conflict(OccCode::Oc000),
+                CommitFault::LostBefore => Fault::LoseBefore,
+                CommitFault::LostAfter => Fault::LoseAfter,
+            };
+            self.proxy.inject(When::Commit, fault);
+        }
+    }
+
+    fn faults_left(&self) -> usize {
+        self.proxy.pending_faults()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.proxy.cut();
+        self.shared.free.lock().unwrap().extend(self.database.take());
+    }
+}
+
+/// Ends what the last trial left running, and empties every table that the store writes.
+async fn clean(template: &ScratchDatabase) -> String {
+    let tables = template
+        .query(
+            "SELECT string_agg(format('DELETE FROM %I', tablename), '; ') FROM pg_tables \
+             WHERE schemaname = 'public' AND tablename NOT IN \
+             ('schema_version', 'schema_update_history', 'namespace_metadata')",
+        )
+        .await
+        .unwrap();
+    let delete = tables[0][0].clone().unwrap();
+    // The function that ends a session can wait for its end, in steps of 100 ms.
+    format!(
+        "DO $$ BEGIN LOOP \
+         PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid(); \
+         EXIT WHEN NOT FOUND; \
+         PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); \
+         END LOOP; END $$; {delete}"
+    )
+}
+
+/// Plays the scenarios on stores of one variant: all of them where writes are combined, and
+/// otherwise those that are sent in other statements, or guarded by another lock, then.
+pub fn run(variant: Variant) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let shared = runtime.block_on(async {
+        let template = ScratchDatabase::create().await?;
+        super::set_up(&template).await;
+        if variant.shard_fence == ShardFence::KeyShareIfIndexed {
+            template.execute(super::FENCE_INDEX).await.unwrap();
+        }
+        let clean = clean(&template).await;
+        Some(Shared { variant, template, free: Mutex::default(), clean })
+    });
+    match shared {
+        Some(shared) => run_those(Postgres(Arc::new(shared)), |scenario| {
+            variant.write_form == StatementForm::Combined || scenario.is_of_whole_executions()
+        }),
+        None => ExitCode::SUCCESS,
+    }
+}

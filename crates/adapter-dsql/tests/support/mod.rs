@@ -1,0 +1,98 @@
+//! What the tests against a real server share.
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
+
+pub mod cluster;
+pub mod emulator;
+pub mod harness;
+
+use std::{net::SocketAddr, time::Duration};
+
+use sqlx::postgres::PgConnectOptions;
+use temporal_dsql_domain::{
+    ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, Engine, ExecutionState, ExecutionStatus,
+    ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, Timestamp, WorkflowId,
+};
+use temporal_dsql_migrate::{
+    DEFAULT_DATABASE, Migrator, Patience, PostgresDatabase, Schema, Setup, Silent,
+};
+use temporal_dsql_ports::RetryPolicy;
+use temporal_dsql_store::{Config, DsqlStore, connect};
+use temporal_dsql_testkit::ScratchDatabase;
+use uuid::Uuid;
+
+/// Makes the index that lets `FOR KEY SHARE` guard a shard.
+pub const FENCE_INDEX: &str = "CREATE UNIQUE INDEX shards_fence ON shards (shard_id, range_id)";
+
+/// Sets up the newest schema, as the tool does.
+pub async fn set_up(database: &ScratchDatabase) {
+    set_up_at(&database.url(), Patience::default()).await;
+}
+
+/// The same at `url`.
+async fn set_up_at(url: &str, patience: Patience) {
+    let schema = Schema::embedded().unwrap();
+    let options: PgConnectOptions = url.parse().unwrap();
+    let mut database =
+        PostgresDatabase::connect(Box::new(options), None, &patience.retry).await.unwrap();
+    let mut migrator = Migrator::new(&schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
+    let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+    migrator.apply(&plan).await.unwrap();
+}
+
+/// A configuration for `database`, reached over `addr`.
+pub fn config(database: &ScratchDatabase, addr: SocketAddr) -> Config {
+    let mut config = Config::new(addr.ip().to_string());
+    config.port = addr.port();
+    config.user = database.user().into();
+    config.database = database.name().into();
+    config.engine = Some(Engine::Postgres);
+    config.tls.mode = Some(temporal_dsql_store::TlsMode::Disable);
+    config.connect_timeout = Duration::from_secs(5);
+    config.pool.max_connections = 20;
+    config.pool.min_connections = 0;
+    config.pool.connection_rate = 1_000;
+    config.pool.connection_burst = 1_000;
+    config
+}
+
+/// A store on `database`, reached over `addr`.
+pub async fn open(database: &ScratchDatabase, addr: SocketAddr, retry: RetryPolicy) -> DsqlStore {
+    let mut config = config(database, addr);
+    config.retry = retry;
+    connect(&config, None).await.unwrap()
+}
+
+/// A current execution in shard 7, with an id of its own.
+pub fn current(archetype_id: ArchetypeId) -> CurrentExecutionsRow {
+    CurrentExecutionsRow {
+        shard_id: ShardId(7),
+        namespace_id: NamespaceId(Uuid::from_u128(1)),
+        workflow_id: WorkflowId::new(format!("id-{}", fastrand::u64(..))).unwrap(),
+        archetype_id,
+        run_id: RunId(Uuid::from_u128(fastrand::u128(..))),
+        create_request_id: RequestId::new("request").unwrap(),
+        start_time: Some(Timestamp::UNIX_EPOCH),
+        last_write_version: 1,
+        state: ExecutionState::Running,
+        status: ExecutionStatus::Running,
+        data: Some(vec![1, 2, 3]),
+        data_encoding: Encoding::new("Proto3").unwrap(),
+    }
+}
+
+/// An execution in shard 7, with an id of its own.
+pub fn execution() -> ExecutionsRow {
+    let current = current(ArchetypeId::WORKFLOW);
+    let blob = DataBlob::new(vec![1, 2, 3], current.data_encoding);
+    ExecutionsRow {
+        shard_id: current.shard_id,
+        namespace_id: current.namespace_id,
+        workflow_id: current.workflow_id,
+        run_id: current.run_id,
+        next_event_id: 3,
+        last_write_version: 1,
+        data: blob.clone(),
+        state: blob,
+        db_record_version: 1,
+    }
+}

@@ -1,0 +1,278 @@
+//! What goes over the wire: how many round trips, and what a lost or refused answer means.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{current, execution, open};
+use temporal_dsql_domain::{ArchetypeId, Tasks};
+use temporal_dsql_ports::{
+    Attempt, BufferedWrite, ExecutionWrite, Outcome, RetryPolicy, RunWrite, Store, StoreError,
+    StoreExt,
+};
+use temporal_dsql_store::{DsqlStore, StatementForm};
+use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
+
+/// A database with the schema behind a proxy, and a store with one connection.
+async fn wired() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
+    let database = ScratchDatabase::create().await?;
+    support::set_up(&database).await;
+    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+    let store = open(&database, proxy.addr(), RetryPolicy::default()).await;
+    Some((store, proxy, database))
+}
+
+/// Counts the round trips of each operation once the connection knows its statements.
+#[tokio::test]
+async fn every_autocommit_operation_takes_one_round_trip() {
+    let Some((store, proxy, _database)) = wired().await else {
+        return;
+    };
+    for archetype in [ArchetypeId::WORKFLOW, ArchetypeId::SCHEDULER] {
+        for warm in [false, true] {
+            let (row, run) = (current(archetype), execution());
+            let (id, key) = (row.filter(), run.filter());
+            let mut session = store.session();
+            macro_rules! count {
+                ($operation:ident($($argument:expr),*)) => {{
+                    let before = proxy.round_trips();
+                    session.$operation($($argument),*).await.unwrap();
+                    let trips = proxy.round_trips() - before;
+                    if warm {
+                        assert_eq!(trips, 1, "{} of {archetype}", stringify!($operation));
+                    }
+                }};
+            }
+            count!(insert_into_executions(&run));
+            count!(update_executions(&run));
+            count!(select_from_executions(&key));
+            count!(read_lock_executions(&key));
+            count!(write_lock_executions(&key));
+            count!(delete_from_executions(&key));
+            count!(insert_into_current_executions(&row));
+            count!(update_current_executions(&row));
+            count!(select_from_current_executions(&id));
+            count!(lock_current_executions(&id));
+            count!(lock_current_executions_join_executions(&id));
+            count!(delete_from_current_executions(&id, row.run_id));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_takes_its_statements_and_two_round_trips() {
+    let Some((store, proxy, _database)) = wired().await else {
+        return;
+    };
+    let row = current(ArchetypeId::WORKFLOW);
+    store.session().insert_into_current_executions(&row).await.unwrap();
+    let update = || {
+        store.run("Update", &row, |transaction, row| {
+            Box::pin(async move {
+                transaction.lock_current_executions(&row.filter()).await?;
+                transaction.update_current_executions(row).await
+            })
+        })
+    };
+    update().await.unwrap();
+    let before = proxy.round_trips();
+    update().await.unwrap();
+    assert_eq!(proxy.round_trips() - before, 4, "BEGIN, lock, update, COMMIT");
+}
+
+#[tokio::test]
+async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
+    let Some((store, proxy, database)) = wired().await else {
+        return;
+    };
+    for (fault, applied) in [(Fault::LoseBefore, "0"), (Fault::LoseAfter, "1")] {
+        let row = execution();
+        // The connection must know the statement, or its preparation would meet the fault.
+        store.session().insert_into_executions(&execution()).await.unwrap();
+        database.execute("DELETE FROM executions").await.unwrap();
+        proxy.inject(When::Unit(1), fault);
+        let error = store.session().insert_into_executions(&row).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+        let count = database.query("SELECT count(*) FROM executions").await.unwrap();
+        assert_eq!(count[0][0].as_deref(), Some(applied));
+    }
+}
+
+#[tokio::test]
+async fn an_autocommit_read_whose_answer_is_lost_is_sent_again() {
+    let Some((store, proxy, _database)) = wired().await else {
+        return;
+    };
+    let row = execution();
+    store.session().insert_into_executions(&row).await.unwrap();
+    for fault in [Fault::LoseBefore, Fault::LoseAfter] {
+        proxy.inject(When::Unit(1), fault);
+        let read = store.session().select_from_executions(&row.filter()).await.unwrap();
+        assert_eq!(read.as_ref(), Some(&row));
+        assert_eq!(proxy.pending_faults(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_before_commit_is_definite_and_the_transaction_is_repeated() {
+    let Some((store, proxy, _database)) = wired().await else {
+        return;
+    };
+    let row = current(ArchetypeId::WORKFLOW);
+    proxy.inject(When::Matching("INSERT INTO current_executions".into()), Fault::LoseAfter);
+    let inserted = store
+        .run("Insert", &row, |transaction, row| {
+            Box::pin(async move { transaction.insert_into_current_executions(row).await })
+        })
+        .await
+        .unwrap();
+    assert_eq!((inserted, proxy.pending_faults()), (1, 0));
+    let read = store.session().select_from_current_executions(&row.filter()).await.unwrap();
+    assert_eq!(read, Some(row));
+}
+
+#[tokio::test]
+async fn every_kind_of_conflict_is_retried_in_autocommit_too() {
+    let Some((store, proxy, _database)) = wired().await else {
+        return;
+    };
+    store.session().insert_into_executions(&execution()).await.unwrap();
+    for code in [OccCode::Oc000, OccCode::Oc001] {
+        let row = execution();
+        proxy.inject(When::Unit(1), Fault::Conflict(code));
+        assert_eq!(store.session().insert_into_executions(&row).await.unwrap(), 1);
+        assert_eq!(proxy.pending_faults(), 0, "{code:?} was met");
+    }
+}
+
+#[tokio::test]
+async fn after_a_catalog_conflict_statements_are_prepared_again() {
+    let Some((store, proxy, _database)) = wired().await else {
+        return;
+    };
+    let prepared = |proxy: &FaultProxy| {
+        let select = "SELECT shard_id, namespace_id, workflow_id, run_id, next_event_id";
+        proxy.statements().iter().filter(|text| text.starts_with(select)).count()
+    };
+    let key = execution().filter();
+    store.session().select_from_executions(&key).await.unwrap();
+    store.session().select_from_executions(&key).await.unwrap();
+    assert_eq!(prepared(&proxy), 1);
+    proxy.inject(When::Unit(1), Fault::Conflict(OccCode::Oc001));
+    store.session().select_from_executions(&key).await.unwrap();
+    assert_eq!(prepared(&proxy), 2);
+}
+
+#[tokio::test]
+async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
+    let Some((store, proxy, _database)) = wired().await else {
+        return;
+    };
+    let unavailable = || Fault::error("XX000", "server unavailable");
+    let row = current(ArchetypeId::WORKFLOW);
+    let insert = || {
+        store.run("Insert", &row, |transaction, row| {
+            Box::pin(async move { transaction.insert_into_current_executions(row).await })
+        })
+    };
+    proxy.inject(When::Commit, unavailable());
+    let error = insert().await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+    proxy.inject(When::Matching("INSERT INTO current_executions".into()), unavailable());
+    assert_eq!(insert().await.unwrap(), 1, "repeated after a definite failure");
+    assert_eq!(proxy.pending_faults(), 0);
+}
+
+/// A body that swallows the error of a statement gets it again at COMMIT, in both forms.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the body is played by hand")]
+async fn a_write_that_failed_poisons_its_transaction() {
+    let Some((_, proxy, database)) = wired().await else {
+        return;
+    };
+    for form in [StatementForm::Combined, StatementForm::Separate] {
+        let mut config = support::config(&database, proxy.addr());
+        config.write_form = form;
+        let store = temporal_dsql_store::connect(&config, None).await.unwrap();
+        let row = execution();
+        store.session().insert_into_executions(&row).await.unwrap();
+        let write = ExecutionWrite {
+            run: RunWrite::Insert(row.clone()),
+            current: None,
+            maps: Vec::new(),
+            buffered: BufferedWrite { clear: false, append: vec![row.data.clone()] },
+            tasks: Tasks::default(),
+        };
+        let mut transaction = store.begin(Attempt { op: "Swallow", number: 1 }).await.unwrap();
+        transaction.insert_into_executions(&execution()).await.unwrap();
+        let is_duplicate = |error: &StoreError| matches!(error, StoreError::AlreadyExists { .. });
+        assert!(is_duplicate(&transaction.write_execution(&write).await.unwrap_err()));
+        let later = transaction.delete_mutable_state(&row.filter()).await.unwrap_err();
+        assert!(is_duplicate(&later), "{later:?}");
+        let end = transaction.commit().await.unwrap_err();
+        assert!(is_duplicate(&end), "{end:?}");
+        let left = database
+            .query(
+                "SELECT (SELECT count(*) FROM executions), (SELECT count(*) FROM buffered_events)",
+            )
+            .await
+            .unwrap();
+        assert_eq!(left[0], [Some("1".into()), Some("0".into())], "{form:?}");
+        database.execute("DELETE FROM executions").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_the_server_is_reported_and_not_retried() {
+    let Some((store, proxy, _database)) = wired().await else {
+        return;
+    };
+    store.session().insert_into_executions(&execution()).await.unwrap();
+    proxy.inject(When::Unit(1), Fault::error("54000", "transaction row limit exceeded"));
+    let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Limit { .. }), "{error:?}");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("transaction row limit exceeded"), "{source}");
+}
+
+#[tokio::test]
+async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_closed() {
+    let Some((_, proxy, database)) = wired().await else {
+        return;
+    };
+    let mut config = support::config(&database, proxy.addr());
+    config.statement_timeout = Duration::from_millis(200);
+    config.retry = RetryPolicy::NEVER;
+    let store = temporal_dsql_store::connect(&config, None).await.unwrap();
+    store.session().insert_into_executions(&execution()).await.unwrap();
+    proxy.inject(When::Unit(1), Fault::Delay(Duration::from_secs(3)));
+    let start = Instant::now();
+    let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+    // Not on the connection that still waits for its answer.
+    store.session().insert_into_executions(&execution()).await.unwrap();
+}
+
+/// Temporal's `TestSQLiteTransactionContextCancellation`: a caller that goes away in the middle
+/// takes its transaction with it, and the pool works on.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the transaction is left half-way on purpose")]
+async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
+    let Some((store, proxy, database)) = wired().await else {
+        return;
+    };
+    let row = current(ArchetypeId::WORKFLOW);
+    for _ in 0..30 {
+        let mut transaction = store.begin(Attempt { op: "Cancelled", number: 1 }).await.unwrap();
+        transaction.insert_into_current_executions(&row).await.unwrap();
+        proxy.inject(When::Unit(1), Fault::Delay(Duration::from_millis(50)));
+        let id = row.filter();
+        let lock = transaction.lock_current_executions(&id);
+        assert!(tokio::time::timeout(Duration::from_millis(5), lock).await.is_err());
+        drop(transaction);
+    }
+    let count = database.query("SELECT count(*) FROM current_executions").await.unwrap();
+    assert_eq!(count[0][0].as_deref(), Some("0"));
+    assert_eq!(store.session().insert_into_current_executions(&row).await.unwrap(), 1);
+}
