@@ -1,0 +1,19 @@
+//! The contract of a Temporal store on Aurora DSQL, as one suite of scenarios.
+//!
+//! A scenario is written once, over the ports, and runs against every adapter: an adapter's
+//! `tests/conformance.rs` implements [`Harness`] and calls [`run`]. Each scenario that re-expresses
+//! a test of Temporal's own suites names it, and `docs/testing.md` has the map.
+
+mod entries;
+mod harness;
+mod interposed;
+mod queue;
+pub mod real_data;
+mod scenario;
+mod scenarios;
+mod world;
+
+pub use harness::{Capabilities, CommitFault, Harness, Place};
+pub use queue::Queue;
+pub use scenario::{Case, Cases, Scenario, run, run_those, scenarios};
+pub use world::World;

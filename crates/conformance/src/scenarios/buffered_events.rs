@@ -1,0 +1,195 @@
+//! Row operations on `buffered_events`: Temporal's `history_execution_buffer.go`, and the order
+//! that it does not show (contract §4.6 no. 6).
+
+use temporal_dsql_domain::{DataBlob, ExecutionsFilter, Table, limits};
+use temporal_dsql_ports::{StoreError, StoreExt};
+
+use crate::{World, scenario::scenario_table};
+
+scenario_table! { "buffered_events":
+    inserting_one_event_affects_one_row = "history_execution_buffer.go/TestInsert_Single";
+    inserting_two_events_affects_two_rows = "history_execution_buffer.go/TestInsert_Multiple";
+    events_come_back_in_the_order_of_insertion = "history_execution_buffer.go/TestInsertSelect";
+    deleting_from_an_empty_buffer_affects_none = "history_execution_buffer.go/TestDeleteSelect";
+    an_emptied_buffer_is_empty = "history_execution_buffer.go/TestInsertDelete";
+    the_order_holds_across_three_transactions_and_two_restarts = "contract §4.6/6";
+    the_order_goes_on_after_the_first_events_are_deleted;
+    an_emptied_buffer_is_filled_again_in_order;
+    equal_events_are_all_kept;
+    inserting_no_event_affects_none;
+    each_run_has_a_buffer_of_its_own;
+    a_buffer_is_emptied_in_chunks_from_its_beginning;
+    a_transaction_reads_the_events_that_it_has_appended;
+    three_runs_buffer_at_the_same_time;
+    an_event_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
+}
+
+async fn insert(world: &World, run: &ExecutionsFilter, events: &[DataBlob]) -> u64 {
+    world.store.session().insert_into_buffered_events(run, events).await.unwrap()
+}
+
+async fn select(world: &World, run: &ExecutionsFilter) -> Vec<DataBlob> {
+    world.store.session().select_from_buffered_events(run).await.unwrap()
+}
+
+async fn delete(world: &World, run: &ExecutionsFilter, limit: Option<u32>) -> u64 {
+    world.store.session().delete_from_buffered_events(run, limit).await.unwrap()
+}
+
+async fn inserting_one_event_affects_one_row(world: &World) {
+    assert_eq!(insert(world, &world.run(), &world.events(1)).await, 1);
+    assert_eq!(world.place.count(Table::BufferedEvents).await, 1);
+}
+
+async fn inserting_two_events_affects_two_rows(world: &World) {
+    assert_eq!(insert(world, &world.run(), &world.events(2)).await, 2);
+    assert_eq!(world.place.count(Table::BufferedEvents).await, 2);
+}
+
+async fn events_come_back_in_the_order_of_insertion(world: &World) {
+    let (run, events) = (world.run(), world.events(20));
+    assert_eq!(insert(world, &run, &events).await, 20);
+    assert_eq!(select(world, &run).await, events);
+}
+
+async fn deleting_from_an_empty_buffer_affects_none(world: &World) {
+    let run = world.run();
+    assert_eq!(delete(world, &run, None).await, 0);
+    assert_eq!(select(world, &run).await, []);
+}
+
+async fn an_emptied_buffer_is_empty(world: &World) {
+    let run = world.run();
+    insert(world, &run, &world.events(20)).await;
+    assert_eq!(delete(world, &run, None).await, 20);
+    assert_eq!(select(world, &run).await, []);
+    assert_eq!(world.place.count(Table::BufferedEvents).await, 0);
+}
+
+/// Each transaction is one of another store, as of another host. No clock takes part, so none can
+/// be wrong.
+async fn the_order_holds_across_three_transactions_and_two_restarts(world: &World) {
+    let execution = world.execution();
+    let run = execution.filter();
+    world.insert_execution(&execution).await;
+    let events = world.events(9);
+    let mut parts = events.chunks(3);
+
+    let mut transaction = world.begin("First").await;
+    transaction.write_lock_executions(&run).await.unwrap().unwrap();
+    transaction.insert_into_buffered_events(&run, parts.next().unwrap()).await.unwrap();
+    transaction.commit().await.unwrap();
+    for part in parts {
+        let store = world.place.reopen().await;
+        store
+            .run("Append", &(run.clone(), part.to_vec()), |transaction, (run, part)| {
+                Box::pin(async move {
+                    transaction.write_lock_executions(run).await?.unwrap();
+                    transaction.insert_into_buffered_events(run, part).await
+                })
+            })
+            .await
+            .unwrap();
+    }
+    let store = world.place.reopen().await;
+    assert_eq!(store.session().select_from_buffered_events(&run).await.unwrap(), events);
+}
+
+async fn the_order_goes_on_after_the_first_events_are_deleted(world: &World) {
+    let (run, events) = (world.run(), world.events(8));
+    insert(world, &run, &events[..4]).await;
+    assert_eq!(delete(world, &run, Some(2)).await, 2);
+    insert(world, &run, &events[4..]).await;
+    assert_eq!(select(world, &run).await, events[2..]);
+}
+
+async fn an_emptied_buffer_is_filled_again_in_order(world: &World) {
+    let run = world.run();
+    for _ in 0..3 {
+        let events = world.events(6);
+        insert(world, &run, &events[..1]).await;
+        insert(world, &run, &events[1..]).await;
+        assert_eq!(select(world, &run).await, events);
+        assert_eq!(delete(world, &run, None).await, 6);
+    }
+}
+
+async fn equal_events_are_all_kept(world: &World) {
+    let (run, event) = (world.run(), world.data());
+    assert_eq!(insert(world, &run, &[event.clone(), event.clone()]).await, 2);
+    assert_eq!(insert(world, &run, std::slice::from_ref(&event)).await, 1);
+    assert_eq!(select(world, &run).await, [event.clone(), event.clone(), event]);
+}
+
+async fn inserting_no_event_affects_none(world: &World) {
+    let run = world.run();
+    assert_eq!(insert(world, &run, &[]).await, 0);
+    assert_eq!(select(world, &run).await, []);
+}
+
+async fn each_run_has_a_buffer_of_its_own(world: &World) {
+    let run = world.run();
+    let other = ExecutionsFilter { run_id: world.run_id(), ..run.clone() };
+    let (events, others) = (world.events(3), world.events(3));
+    for (event, of_other) in events.iter().zip(&others) {
+        insert(world, &run, std::slice::from_ref(event)).await;
+        insert(world, &other, std::slice::from_ref(of_other)).await;
+    }
+    assert_eq!(select(world, &run).await, events);
+    assert_eq!(delete(world, &run, None).await, 3);
+    assert_eq!(select(world, &other).await, others);
+}
+
+async fn a_buffer_is_emptied_in_chunks_from_its_beginning(world: &World) {
+    let (run, events) = (world.run(), world.events(10));
+    insert(world, &run, &events).await;
+    let mut left = &events[..];
+    for deleted in [4, 4, 2, 0] {
+        assert_eq!(delete(world, &run, Some(4)).await, deleted as u64);
+        left = &left[deleted..];
+        assert_eq!(select(world, &run).await, left);
+    }
+}
+
+async fn a_transaction_reads_the_events_that_it_has_appended(world: &World) {
+    let (run, events) = (world.run(), world.events(7));
+    insert(world, &run, &events[..2]).await;
+    let mut transaction = world.begin("Append").await;
+    transaction.insert_into_buffered_events(&run, &events[2..4]).await.unwrap();
+    transaction.insert_into_buffered_events(&run, &events[4..]).await.unwrap();
+    assert_eq!(transaction.select_from_buffered_events(&run).await.unwrap(), events);
+    assert_eq!(transaction.delete_from_buffered_events(&run, Some(1)).await.unwrap(), 1);
+    assert_eq!(select(world, &run).await, events[..2], "nobody else sees it yet");
+    transaction.commit().await.unwrap();
+    assert_eq!(select(world, &run).await, events[1..]);
+}
+
+/// What makes an id unique must not make runs wait for each other or conflict.
+async fn three_runs_buffer_at_the_same_time(world: &World) {
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let (run, events) = (world.run(), world.events(20));
+        let mut transaction = world.begin("Append").await;
+        transaction.insert_into_buffered_events(&run, &events).await.unwrap();
+        open.push((run, events, transaction));
+    }
+    for (run, events, transaction) in open {
+        transaction.commit().await.unwrap();
+        assert_eq!(select(world, &run).await, events);
+    }
+}
+
+async fn an_event_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(world: &World) {
+    let (run, mut event) = (world.run(), world.data());
+    event.data = vec![7; limits::MAX_VALUE_BYTES];
+    assert_eq!(insert(world, &run, std::slice::from_ref(&event)).await, 1);
+    let mut larger = event.clone();
+    larger.data.push(7);
+    let both = [world.data(), larger];
+    let error = world.store.session().insert_into_buffered_events(&run, &both).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Limit { kind: limits::LimitKind::ValueBytes, .. }),
+        "{error:?}"
+    );
+    assert_eq!(select(world, &run).await, [event]);
+}

@@ -1,0 +1,136 @@
+//! Many callers at once: one winner per id, and no update lost.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures_util::future::join_all;
+use temporal_dsql_domain::CurrentExecutionsRow;
+use temporal_dsql_ports::{ConditionFailed, Store, StoreError, StoreExt};
+
+use crate::{World, scenario::scenario_table};
+
+scenario_table! { "contention":
+    of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner per archetype;
+    sixteen_creators_without_a_transaction_have_one_winner per archetype;
+    no_increment_of_many_writers_is_lost per archetype;
+    exactly_one_of_many_deleters_deletes per archetype;
+}
+
+/// Makes `row` the current execution of its id, if the id has none.
+async fn create(store: &dyn Store, row: &CurrentExecutionsRow) -> Result<(), StoreError> {
+    store
+        .run("Create", row, |transaction, row| {
+            Box::pin(async move {
+                match transaction.lock_current_executions(&row.filter()).await? {
+                    Some(current) => {
+                        let observed = Some(Box::new(current));
+                        Err(ConditionFailed::CurrentExecution { observed }.into())
+                    }
+                    None => transaction
+                        .insert_into_current_executions(row)
+                        .await
+                        .map(drop)
+                        .map_err(|error| error.duplicate_is_conflict("Create")),
+                }
+            })
+        })
+        .await
+}
+
+async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(world: &World) {
+    for _ in 0..4 {
+        let id = world.current();
+        let rows: Vec<_> = (0..16).map(|_| world.changed(&id)).collect();
+        let attempts = rows.iter().map(|row| {
+            let (store, row) = (Arc::clone(&world.store), row.clone());
+            async move { tokio::spawn(async move { create(&*store, &row).await }).await.unwrap() }
+        });
+        let results = join_all(attempts).await;
+        let winners: Vec<_> =
+            rows.iter().zip(&results).filter(|(_, result)| result.is_ok()).collect();
+        assert_eq!(winners.len(), 1, "{results:?}");
+        let winner = winners[0].0;
+        let observed =
+            ConditionFailed::CurrentExecution { observed: Some(Box::new(winner.clone())) };
+        for result in results.iter().filter_map(|result| result.as_ref().err()) {
+            assert!(
+                matches!(result, StoreError::Condition(seen) if *seen == observed),
+                "a loser must learn the winner, got {result:?}"
+            );
+        }
+        assert_eq!(world.read(&id.filter()).await.as_ref(), Some(winner));
+    }
+}
+
+async fn sixteen_creators_without_a_transaction_have_one_winner(world: &World) {
+    let id = world.current();
+    let rows: Vec<_> = (0..16).map(|_| world.changed(&id)).collect();
+    let attempts = rows.iter().map(|row| {
+        let (store, row) = (Arc::clone(&world.store), row.clone());
+        async move {
+            tokio::spawn(async move { store.session().insert_into_current_executions(&row).await })
+                .await
+                .unwrap()
+        }
+    });
+    let results = join_all(attempts).await;
+    let mut winner = None;
+    for (row, result) in rows.into_iter().zip(results) {
+        match result {
+            Ok(1) if winner.is_none() => winner = Some(row),
+            Err(StoreError::AlreadyExists { .. }) => {}
+            other => panic!("a second winner or another failure: {other:?}"),
+        }
+    }
+    assert!(winner.is_some());
+    assert_eq!(world.read(&id.filter()).await, winner);
+}
+
+async fn no_increment_of_many_writers_is_lost(world: &World) {
+    const WRITERS: i64 = 8;
+    const ROUNDS: i64 = 10;
+    let mut row = world.current();
+    row.last_write_version = 0;
+    world.insert(&row).await;
+    let writers = (0..WRITERS).map(|_| {
+        let (store, row) = (Arc::clone(&world.store), row.clone());
+        tokio::spawn(async move {
+            let mut seen = Vec::new();
+            for _ in 0..ROUNDS {
+                let increment = store.run("Increment", &row, |transaction, row| {
+                    Box::pin(async move {
+                        let locked = transaction.lock_current_executions(&row.filter()).await?;
+                        let mut row = locked.unwrap();
+                        row.last_write_version += 1;
+                        assert_eq!(transaction.update_current_executions(&row).await?, 1);
+                        Ok(row.last_write_version)
+                    })
+                });
+                seen.push(increment.await.unwrap());
+            }
+            seen
+        })
+    });
+    let seen: Vec<_> =
+        join_all(writers).await.into_iter().flat_map(|writer| writer.unwrap()).collect();
+    // Every value from 1 to the last was given out exactly once.
+    let distinct: BTreeSet<_> = seen.iter().copied().collect();
+    assert_eq!(distinct, (1..=WRITERS * ROUNDS).collect());
+    assert_eq!(seen.len(), distinct.len());
+    let last = world.read(&row.filter()).await.unwrap().last_write_version;
+    assert_eq!(last, WRITERS * ROUNDS);
+}
+
+async fn exactly_one_of_many_deleters_deletes(world: &World) {
+    let row = world.current();
+    world.insert(&row).await;
+    let deleters = (0..16).map(|_| {
+        let (store, row) = (Arc::clone(&world.store), row.clone());
+        tokio::spawn(async move {
+            store.session().delete_from_current_executions(&row.filter(), row.run_id).await
+        })
+    });
+    let deleted: u64 =
+        join_all(deleters).await.into_iter().map(|deleter| deleter.unwrap().unwrap()).sum();
+    assert_eq!(deleted, 1);
+    assert_eq!(world.read(&row.filter()).await, None);
+}

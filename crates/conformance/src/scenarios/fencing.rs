@@ -1,0 +1,243 @@
+//! No write by a deposed owner, whichever the act and however the two race.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use futures_util::future::join_all;
+use temporal_dsql_domain::{
+    ExecutionState::{Created, Running},
+    MapTable, ShardsRow, Table,
+};
+use temporal_dsql_ports::{
+    ConditionFailed, StoreError,
+    stores::{CreateExecution, CreateMode, Owner, ShardStore},
+};
+
+use crate::{
+    World,
+    interposed::interposed,
+    scenario::scenario_table,
+    world::{
+        acts::Act,
+        assert_conflict,
+        owned::{AnyStore, Owned, assert_refused},
+    },
+};
+
+scenario_table! { "fencing":
+    a_deposed_owner_writes_nothing_by_any_act;
+    an_owner_that_is_deposed_while_it_acts_writes_nothing = "contract §4.6/1";
+    an_act_that_commits_before_the_takeover_is_kept = "contract §4.6/1";
+    a_takeover_from_before_an_act_begins_again if optimistic_locks = "contract §4.6/1";
+    in_a_shard_that_is_absent_nothing_is_written;
+    whoever_claims_the_shard_back_writes_again;
+    a_shard_that_changes_hands_does_not_concern_the_others;
+    an_owner_that_saves_its_progress_stays_the_owner;
+    of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes;
+    a_deposed_owner_may_read_and_append_what_nobody_points_at;
+}
+
+/// The condition that the shard has another owner.
+fn lost(owner: Owner, observed: Option<i64>) -> ConditionFailed {
+    ConditionFailed::ShardOwnershipLost {
+        shard_id: owner.shard_id,
+        expected: owner.range_id,
+        observed,
+    }
+}
+
+/// How many rows there are in every table that an owner guards.
+async fn guarded_rows(shard: &Owned<'_>) -> u64 {
+    shard.execution_count().await + shard.task_count().await
+}
+
+/// Asserts that an act of a deposed owner is refused and writes nothing.
+async fn assert_fenced(shard: &Owned<'_>, store: AnyStore, act: &Act, observed: Option<i64>) {
+    let before = guarded_rows(shard).await;
+    let run = match act.written() {
+        Some(row) => shard.stored(row).await,
+        None => None,
+    };
+    assert_refused(act.done_by(store).await, &lost(shard.owner, observed));
+    assert_eq!(guarded_rows(shard).await, before, "{act:?}");
+    if let Some(row) = act.written() {
+        assert_eq!(shard.stored(row).await, run, "{act:?}");
+    }
+}
+
+async fn a_deposed_owner_writes_nothing_by_any_act(world: &World) {
+    let shard = world.owned().await;
+    let acts = shard.acts().await;
+    let next = shard.is_deposed().await;
+    for act in acts {
+        assert_fenced(&shard, Arc::clone(&world.store), &act, Some(next.range_id)).await;
+    }
+    let refused = shard.shards.assert_ownership(shard.owner).await;
+    assert_refused(refused, &lost(shard.owner, Some(next.range_id)));
+    shard.shards.assert_ownership(next).await.unwrap();
+}
+
+/// A store on which another owner claims the shard right after the first transaction has begun,
+/// and has looked: its snapshot is older than the takeover.
+fn taken_over_after_the_first_look(shard: &Owned<'_>) -> AnyStore {
+    let (shards, next, owner) = (shard.shards.clone(), shard.takeover(), shard.owner);
+    let begun = Arc::new(AtomicU32::new(0));
+    interposed(
+        &shard.world.store,
+        Box::new(move |transaction| {
+            let (shards, next, begun) = (shards.clone(), next.clone(), Arc::clone(&begun));
+            Box::pin(async move {
+                if begun.fetch_add(1, Ordering::SeqCst) == 0 {
+                    let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
+                    assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id));
+                    shards.update(&next, owner.range_id).await.unwrap();
+                }
+            })
+        }),
+    )
+}
+
+async fn an_owner_that_is_deposed_while_it_acts_writes_nothing(world: &World) {
+    for kind in 0..5 {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let store = taken_over_after_the_first_look(&shard);
+        assert_fenced(&shard, store, &act, Some(shard.takeover().range_id)).await;
+    }
+}
+
+async fn an_act_that_commits_before_the_takeover_is_kept(world: &World) {
+    for kind in 0..5 {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = shard.task_count().await;
+        act.done_by(Arc::clone(&world.store)).await.unwrap();
+        shard.is_deposed().await;
+        shard.assert_done(&act, before).await;
+    }
+}
+
+async fn a_takeover_from_before_an_act_begins_again(world: &World) {
+    for kind in 0..5 {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = shard.task_count().await;
+        let mut takeover = world.begin("TakeOver").await;
+        takeover.select_from_shards(shard.owner.shard_id).await.unwrap();
+        act.done_by(Arc::clone(&world.store)).await.unwrap();
+        let next = shard.takeover();
+        let updated = takeover.update_shards(&next, Some(shard.owner.range_id)).await;
+        assert_eq!(updated.unwrap(), 1);
+        assert_conflict(takeover.commit().await);
+        // Beginning again, it sees the act, and deposes the owner.
+        shard.shards.update(&next, shard.owner.range_id).await.unwrap();
+        shard.assert_done(&act, before).await;
+        assert_refused(
+            act.done_by(Arc::clone(&world.store)).await,
+            &lost(shard.owner, Some(next.range_id)),
+        );
+    }
+}
+
+async fn in_a_shard_that_is_absent_nothing_is_written(world: &World) {
+    let mut shard = world.owned().await;
+    let shard_id = world.shard_id();
+    shard.owner = Owner { shard_id, range_id: 1 };
+    let new = shard.new_run(Created);
+    let refused = shard.create(CreateMode::BrandNew, &new).await;
+    assert_refused(refused, &lost(shard.owner, None));
+    let tasks = world.tasks_of_every_queue(1);
+    assert_refused(shard.tasks.add(shard.owner, &tasks).await, &lost(shard.owner, None));
+    assert_refused(shard.shards.assert_ownership(shard.owner).await, &lost(shard.owner, None));
+    assert_eq!(guarded_rows(&shard).await, 0);
+}
+
+async fn whoever_claims_the_shard_back_writes_again(world: &World) {
+    let mut shard = world.owned().await;
+    let other = shard.is_deposed().await;
+    let back = ShardsRow { range_id: other.range_id + 1, ..shard.takeover() };
+    shard.shards.update(&back, other.range_id).await.unwrap();
+    let old = shard.owner;
+    shard.owner.range_id = back.range_id;
+    shard.created(Running).await;
+    for deposed in [old, other] {
+        let snapshot = shard.new_run(Created);
+        let mode = CreateMode::BrandNew;
+        let request = CreateExecution { owner: deposed, mode, snapshot };
+        let refused = shard.executions.create(&request).await;
+        assert_refused(refused, &lost(deposed, Some(back.range_id)));
+    }
+}
+
+async fn a_shard_that_changes_hands_does_not_concern_the_others(world: &World) {
+    let (one, other) = (world.owned().await, world.owned().await);
+    let act = one.acts().await[1].clone();
+    let before = one.task_count().await;
+    other.is_deposed().await;
+    let store = taken_over_after_the_first_look(&world.owned().await);
+    // The takeover in the gap is one of a third shard.
+    let third = act.done_by(store).await;
+    third.unwrap();
+    one.assert_done(&act, before).await;
+}
+
+async fn an_owner_that_saves_its_progress_stays_the_owner(world: &World) {
+    let shard = world.owned().await;
+    let [create, ..] = shard.acts().await;
+    let before = shard.task_count().await;
+    let progress = ShardsRow { data: world.data(), ..shard.shard.clone() };
+    shard.shards.update(&progress, shard.owner.range_id).await.unwrap();
+    create.done_by(Arc::clone(&world.store)).await.unwrap();
+    shard.assert_done(&create, before).await;
+    assert_eq!(shard.shards.get(shard.owner.shard_id).await.unwrap(), Some(progress));
+}
+
+async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(world: &World) {
+    let shard = world.owned().await;
+    let old = shard.owner.range_id;
+    // Each claims a range id of its own, so that it can be told apart afterwards.
+    let claims = (1..=8).map(|ahead| {
+        let claim = ShardsRow { range_id: old + ahead, data: world.data(), ..shard.shard.clone() };
+        let shards: ShardStore<AnyStore> = shard.shards.clone();
+        tokio::spawn(async move {
+            let result = shards.update(&claim, old).await;
+            (claim, result)
+        })
+    });
+    let claims: Vec<_> = join_all(claims).await.into_iter().map(|claim| claim.unwrap()).collect();
+    let winners: Vec<_> = claims.iter().filter(|(_, result)| result.is_ok()).collect();
+    assert_eq!(winners.len(), 1, "{claims:?}");
+    let winner = winners[0].0.clone();
+    assert_eq!(shard.shards.get(winner.shard_id).await.unwrap().as_ref(), Some(&winner));
+    for (claim, result) in claims {
+        let owner = Owner { shard_id: claim.shard_id, range_id: claim.range_id };
+        let request =
+            CreateExecution { owner, mode: CreateMode::BrandNew, snapshot: shard.new_run(Created) };
+        let created = shard.executions.create(&request).await;
+        if claim == winner {
+            created.unwrap();
+        } else {
+            let expected = Owner { range_id: old, ..owner };
+            assert_refused(result, &lost(expected, Some(winner.range_id)));
+            assert_refused(created, &lost(owner, Some(winner.range_id)));
+        }
+    }
+}
+
+async fn a_deposed_owner_may_read_and_append_what_nobody_points_at(world: &World) {
+    let shard = world.owned().await;
+    let run = shard.created(Running).await;
+    shard.is_deposed().await;
+    shard.assert_stored(&run).await;
+    let mutation = shard.mutation(&run, Running);
+    let nodes = world.place.count(Table::HistoryNode).await;
+    let mode = temporal_dsql_ports::stores::UpdateMode::UpdateCurrent;
+    let refused = shard.update(mode, &mutation, None).await;
+    assert!(matches!(refused, Err(StoreError::Condition(_))), "{refused:?}");
+    // The batch is appended first (contract §3.2); the mutable state does not know it.
+    assert_eq!(world.place.count(Table::HistoryNode).await, nodes + 1);
+    shard.assert_stored(&run).await;
+    assert_eq!(run.maps.len(), MapTable::ALL.len());
+}

@@ -1,0 +1,438 @@
+//! Histories through the atomic store: appended, read both ways, forked, trimmed and deleted.
+
+use futures_util::future::join_all;
+use temporal_dsql_domain::{
+    BranchId, HistoryBranch, HistoryNode, HistoryTreeInfo, NodePosition, Table, Timestamp,
+};
+use temporal_dsql_ports::{
+    StoreError,
+    stores::{AppendNodes, NewBranch, ReadHistory},
+};
+
+use crate::{World, scenario::scenario_table, world::owned::Owned};
+
+scenario_table! { "history_store":
+    the_first_batch_is_appended_and_read = "history_store.go/TestAppendSelect_First";
+    batches_are_read_one_after_the_other = "history_store.go/TestAppendSelect_NonShadowing";
+    a_larger_transaction_shadows_a_batch = "history_store.go/TestAppendSelect_Shadowing";
+    a_fork_has_its_ancestors_batches_before_its_own
+        = "history_store.go/TestAppendForkSelect_NoShadowing";
+    a_fork_does_not_have_what_its_ancestors_shadowed
+        = "history_store.go/TestAppendForkSelect_Shadowing_NonLastBranch";
+    a_fork_shadows_its_own_batches
+        = "history_store.go/TestAppendForkSelect_Shadowing_LastBranch";
+    trimming_deletes_what_is_not_on_the_chain = "history_store.go/TestAppendSelectTrim";
+    trimming_a_fork_deletes_what_its_ancestors_shadowed
+        = "history_store.go/TestAppendForkSelectTrim_NonLastBranch";
+    trimming_a_fork_deletes_what_it_shadowed_itself
+        = "history_store.go/TestAppendForkSelectTrim_LastBranch";
+    pages_of_any_size_have_all_batches_in_either_direction = "history_store.go/TestAppendBatches";
+    a_base_that_is_deleted_first_leaves_what_its_fork_needs
+        = "history_store.go/TestForkDeleteBranch_DeleteBaseBranchFirst";
+    a_fork_that_is_deleted_first_leaves_the_base_whole
+        = "history_store.go/TestForkDeleteBranch_DeleteForkedBranchFirst";
+    reverse_pages_follow_the_chain_through_several_transactions_of_a_node = "contract §4.6/10";
+    pages_go_on_while_shadowed_batches_are_trimmed = "contract §4.6/9";
+    a_branch_of_five_thousand_batches_is_deleted = "contract §4.6/7";
+    appending_a_batch_again_changes_nothing;
+    a_batch_of_an_ancestor_is_not_appended;
+    a_branch_is_not_forked_before_its_first_batch;
+    branches_that_are_forked_and_appended_to_at_once_do_not_mix
+        = "history_v2_persistence.go/TestConcurrentlyForkAndAppendBranches";
+    all_branches_of_all_trees_are_scanned = "history_v2_persistence.go/TestScanAllTrees";
+}
+
+/// The root branch of a new tree, without a row yet.
+fn root(world: &World) -> HistoryBranch {
+    let key = world.branch();
+    HistoryBranch::root(key.tree_id, key.branch_id)
+}
+
+/// A batch at `node_id` by transaction `txn_id`, on top of `prev_txn_id`.
+fn batch(world: &World, node_id: i64, txn_id: i64, prev_txn_id: i64) -> HistoryNode {
+    HistoryNode { prev_txn_id, ..world.node(node_id, txn_id) }
+}
+
+/// What is recorded about a branch.
+fn info(branch: &HistoryBranch) -> HistoryTreeInfo {
+    let fork_time = Timestamp::UNIX_EPOCH;
+    HistoryTreeInfo { branch: branch.clone(), fork_time, info: "scenario".into() }
+}
+
+async fn append(
+    shard: &Owned<'_>,
+    branch: &HistoryBranch,
+    node: &HistoryNode,
+) -> Result<(), StoreError> {
+    let is_first = node.node_id == 1 && branch.ancestors.is_empty();
+    let nodes = AppendNodes {
+        shard_id: shard.owner.shard_id,
+        branch: branch.clone(),
+        new_branch: is_first.then(|| info(branch)),
+        node: node.clone(),
+    };
+    shard.histories.append(&nodes).await
+}
+
+/// A root branch with these batches, given as node, transaction and the transaction before.
+async fn stored(shard: &Owned<'_>, nodes: &[(i64, i64, i64)]) -> (HistoryBranch, Vec<HistoryNode>) {
+    let branch = root(shard.world);
+    let nodes = appended(shard, &branch, nodes).await;
+    (branch, nodes)
+}
+
+/// Appends batches to `branch`.
+async fn appended(
+    shard: &Owned<'_>,
+    branch: &HistoryBranch,
+    nodes: &[(i64, i64, i64)],
+) -> Vec<HistoryNode> {
+    let mut all = Vec::new();
+    for (node_id, txn_id, prev_txn_id) in nodes {
+        let node = batch(shard.world, *node_id, *txn_id, *prev_txn_id);
+        append(shard, branch, &node).await.unwrap();
+        all.push(node);
+    }
+    all
+}
+
+async fn fork(shard: &Owned<'_>, branch: &HistoryBranch, node_id: i64) -> HistoryBranch {
+    let branch_id: BranchId = shard.world.branch().branch_id;
+    let new = NewBranch { branch_id, fork_time: Timestamp::UNIX_EPOCH, info: "fork".into() };
+    shard.histories.fork(shard.owner.shard_id, branch, node_id, new).await.unwrap()
+}
+
+fn whole(shard: &Owned<'_>, branch: &HistoryBranch, limit: u32) -> ReadHistory {
+    ReadHistory {
+        shard_id: shard.owner.shard_id,
+        branch: branch.clone(),
+        min_node_id: 1,
+        max_node_id: i64::MAX,
+        limit,
+    }
+}
+
+/// All pages of a branch, oldest first.
+async fn forwards(shard: &Owned<'_>, branch: &HistoryBranch, limit: u32) -> Vec<HistoryNode> {
+    let request = whole(shard, branch, limit);
+    let (mut all, mut token) = (Vec::new(), None);
+    loop {
+        let page = shard.histories.read(&request, token).await.unwrap();
+        assert!(page.nodes.len() <= limit as usize);
+        all.extend(page.nodes);
+        match page.next {
+            Some(next) => token = Some(next),
+            None => return all,
+        }
+    }
+}
+
+/// All pages of a branch, newest first.
+async fn backwards(
+    shard: &Owned<'_>,
+    branch: &HistoryBranch,
+    limit: u32,
+    last_txn_id: i64,
+) -> Vec<HistoryNode> {
+    let request = whole(shard, branch, limit);
+    let (mut all, mut token) = (Vec::new(), None);
+    loop {
+        let page = shard.histories.read_reverse(&request, last_txn_id, token).await.unwrap();
+        all.extend(page.nodes);
+        match page.next {
+            Some(next) => token = Some(next),
+            None => return all,
+        }
+    }
+}
+
+/// Asserts that a branch has these batches, whichever way it is read.
+async fn assert_history(shard: &Owned<'_>, branch: &HistoryBranch, expected: &[&HistoryNode]) {
+    let expected: Vec<_> = expected.iter().map(|node| (*node).clone()).collect();
+    let last = expected.last().map_or(0, |node| node.txn_id);
+    for limit in [1, 2, 100] {
+        assert_eq!(forwards(shard, branch, limit).await, expected);
+        let mut reversed = backwards(shard, branch, limit, last).await;
+        reversed.reverse();
+        assert_eq!(reversed, expected);
+    }
+}
+
+async fn trim(shard: &Owned<'_>, branch: &HistoryBranch, last: &HistoryNode) -> u64 {
+    let last = NodePosition { node_id: last.node_id, txn_id: last.txn_id };
+    shard.histories.trim(shard.owner.shard_id, branch, last).await.unwrap()
+}
+
+async fn the_first_batch_is_appended_and_read(world: &World) {
+    let shard = world.owned().await;
+    let (branch, nodes) = stored(&shard, &[(1, 10, 0)]).await;
+    assert_history(&shard, &branch, &[&nodes[0]]).await;
+    let tree = shard.histories.tree(shard.owner.shard_id, branch.tree_id).await.unwrap();
+    assert_eq!(tree, [info(&branch)]);
+}
+
+async fn batches_are_read_one_after_the_other(world: &World) {
+    let shard = world.owned().await;
+    let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
+    assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &nodes[2]]).await;
+}
+
+async fn a_larger_transaction_shadows_a_batch(world: &World) {
+    let shard = world.owned().await;
+    // 11 lost to 12, and 13 was written on top of 11.
+    let nodes = [(1, 10, 0), (4, 11, 10), (6, 13, 11), (4, 14, 10), (6, 15, 14)];
+    let (branch, nodes) = stored(&shard, &nodes).await;
+    assert_history(&shard, &branch, &[&nodes[0], &nodes[3], &nodes[4]]).await;
+}
+
+async fn a_fork_has_its_ancestors_batches_before_its_own(world: &World) {
+    let shard = world.owned().await;
+    let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
+    let branch = fork(&shard, &base, 6).await;
+    let own = appended(&shard, &branch, &[(6, 13, 11), (9, 14, 13)]).await;
+    assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &own[0], &own[1]]).await;
+    assert_history(&shard, &base, &[&nodes[0], &nodes[1], &nodes[2]]).await;
+    // A fork of the fork has the nodes of both.
+    let second = fork(&shard, &branch, 9).await;
+    let last = appended(&shard, &second, &[(9, 15, 13)]).await;
+    assert_history(&shard, &second, &[&nodes[0], &nodes[1], &own[0], &last[0]]).await;
+    let mut tree = shard.histories.tree(shard.owner.shard_id, base.tree_id).await.unwrap();
+    tree.sort_by_key(|info| info.branch.ancestors.len());
+    let branches: Vec<_> = tree.into_iter().map(|info| info.branch).collect();
+    assert_eq!(branches, [base, branch, second]);
+}
+
+async fn a_fork_does_not_have_what_its_ancestors_shadowed(world: &World) {
+    let shard = world.owned().await;
+    let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (4, 12, 10)]).await;
+    let branch = fork(&shard, &base, 6).await;
+    let own = appended(&shard, &branch, &[(6, 13, 12)]).await;
+    assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &own[0]]).await;
+}
+
+async fn a_fork_shadows_its_own_batches(world: &World) {
+    let shard = world.owned().await;
+    let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
+    let branch = fork(&shard, &base, 4).await;
+    let own = appended(&shard, &branch, &[(4, 12, 10), (4, 13, 10), (6, 14, 13)]).await;
+    assert_history(&shard, &branch, &[&nodes[0], &own[1], &own[2]]).await;
+    assert_history(&shard, &base, &[&nodes[0], &nodes[1]]).await;
+}
+
+async fn trimming_deletes_what_is_not_on_the_chain(world: &World) {
+    let shard = world.owned().await;
+    let nodes = [(1, 10, 0), (4, 11, 10), (4, 12, 10), (6, 13, 11), (6, 14, 12)];
+    let (branch, nodes) = stored(&shard, &nodes).await;
+    assert_eq!(trim(&shard, &branch, &nodes[4]).await, 2);
+    assert_eq!(world.place.count(Table::HistoryNode).await, 3);
+    assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &nodes[4]]).await;
+    assert_eq!(trim(&shard, &branch, &nodes[4]).await, 0);
+    // A chain that is not complete says nothing about the others.
+    let absent = batch(world, 9, 99, 98);
+    append(&shard, &branch, &absent).await.unwrap();
+    assert_eq!(trim(&shard, &branch, &absent).await, 0);
+    assert_eq!(world.place.count(Table::HistoryNode).await, 4);
+}
+
+async fn trimming_a_fork_deletes_what_its_ancestors_shadowed(world: &World) {
+    let shard = world.owned().await;
+    let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (4, 12, 10)]).await;
+    let branch = fork(&shard, &base, 6).await;
+    let own = appended(&shard, &branch, &[(6, 13, 12)]).await;
+    assert_eq!(trim(&shard, &branch, &own[0]).await, 1);
+    assert_eq!(world.place.count(Table::HistoryNode).await, 3);
+    assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &own[0]]).await;
+    assert_history(&shard, &base, &[&nodes[0], &nodes[2]]).await;
+}
+
+async fn trimming_a_fork_deletes_what_it_shadowed_itself(world: &World) {
+    let shard = world.owned().await;
+    let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
+    let branch = fork(&shard, &base, 4).await;
+    let own = appended(&shard, &branch, &[(4, 12, 10), (4, 13, 10)]).await;
+    assert_eq!(trim(&shard, &branch, &own[1]).await, 1);
+    assert_history(&shard, &branch, &[&nodes[0], &own[1]]).await;
+    assert_history(&shard, &base, &[&nodes[0], &nodes[1]]).await;
+}
+
+async fn pages_of_any_size_have_all_batches_in_either_direction(world: &World) {
+    let shard = world.owned().await;
+    let batches: Vec<_> = (0..40).map(|n| (1 + 3 * n, 1 + n, n)).collect();
+    let (branch, nodes) = stored(&shard, &batches).await;
+    for limit in [1, 7, 39, 40, 41] {
+        assert_eq!(forwards(&shard, &branch, limit).await, nodes);
+        let mut reversed = backwards(&shard, &branch, limit, 40).await;
+        reversed.reverse();
+        assert_eq!(reversed, nodes);
+    }
+    // A part of it: from one node, inclusive, to another, exclusive.
+    let request = ReadHistory { min_node_id: 4, max_node_id: 13, ..whole(&shard, &branch, 100) };
+    let part = shard.histories.read(&request, None).await.unwrap();
+    assert_eq!((part.nodes, part.next), (nodes[1..4].to_vec(), None));
+}
+
+/// A base and a fork of it, with a batch each beyond what they share.
+async fn forked(shard: &Owned<'_>) -> (HistoryBranch, HistoryBranch, Vec<HistoryNode>) {
+    let (base, mut nodes) = stored(shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
+    let branch = fork(shard, &base, 6).await;
+    nodes.extend(appended(shard, &branch, &[(6, 13, 11)]).await);
+    (base, branch, nodes)
+}
+
+async fn a_base_that_is_deleted_first_leaves_what_its_fork_needs(world: &World) {
+    let shard = world.owned().await;
+    let (base, branch, nodes) = forked(&shard).await;
+    let shard_id = shard.owner.shard_id;
+    shard.histories.delete(shard_id, &base).await.unwrap();
+    assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &nodes[3]]).await;
+    assert_eq!(world.place.count(Table::HistoryNode).await, 3);
+    shard.histories.delete(shard_id, &branch).await.unwrap();
+    assert_history(&shard, &branch, &[]).await;
+    assert_eq!(world.place.count(Table::HistoryNode).await, 0);
+    assert_eq!(world.place.count(Table::HistoryTree).await, 0);
+}
+
+async fn a_fork_that_is_deleted_first_leaves_the_base_whole(world: &World) {
+    let shard = world.owned().await;
+    let (base, branch, nodes) = forked(&shard).await;
+    let shard_id = shard.owner.shard_id;
+    shard.histories.delete(shard_id, &branch).await.unwrap();
+    assert_history(&shard, &base, &[&nodes[0], &nodes[1], &nodes[2]]).await;
+    assert_eq!(world.place.count(Table::HistoryNode).await, 3);
+    shard.histories.delete(shard_id, &base).await.unwrap();
+    shard.histories.delete(shard_id, &base).await.unwrap();
+    assert_eq!(world.place.count(Table::HistoryNode).await, 0);
+    assert_eq!(world.place.count(Table::HistoryTree).await, 0);
+}
+
+async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(world: &World) {
+    let shard = world.owned().await;
+    let branch = root(world);
+    // At each node, three writers failed before one got through, and one came after it.
+    let (mut chain, mut prev) = (Vec::new(), 0);
+    for n in 0..8 {
+        let node_id = 1 + 2 * n;
+        let valid = 100 * (n + 1) + 50;
+        for failed in [1, 2, 3] {
+            append(&shard, &branch, &batch(world, node_id, valid - failed, prev)).await.unwrap();
+        }
+        let node = batch(world, node_id, valid, prev);
+        append(&shard, &branch, &node).await.unwrap();
+        chain.push(node);
+        prev = valid;
+    }
+    for limit in [1, 2, 3, 4, 5, 100] {
+        let mut reversed = backwards(&shard, &branch, limit, prev).await;
+        reversed.reverse();
+        assert_eq!(reversed, chain, "pages of {limit}");
+        assert_eq!(forwards(&shard, &branch, limit).await, chain, "pages of {limit}");
+    }
+}
+
+async fn pages_go_on_while_shadowed_batches_are_trimmed(world: &World) {
+    let shard = world.owned().await;
+    let batches = [(1, 10, 0), (3, 11, 10), (3, 12, 10), (5, 13, 11), (5, 14, 12), (7, 15, 14)];
+    let (branch, nodes) = stored(&shard, &batches).await;
+    let request = whole(&shard, &branch, 2);
+    let first = shard.histories.read(&request, None).await.unwrap();
+    assert_eq!(trim(&shard, &branch, &nodes[5]).await, 2);
+    let mut all = first.nodes;
+    let mut token = first.next;
+    while token.is_some() {
+        let page = shard.histories.read(&request, token).await.unwrap();
+        all.extend(page.nodes);
+        token = page.next;
+    }
+    assert_eq!(all, [0, 2, 4, 5].map(|index: usize| nodes[index].clone()));
+}
+
+async fn a_branch_of_five_thousand_batches_is_deleted(world: &World) {
+    let shard = world.owned().await;
+    let (branch, _) = stored(&shard, &[(1, 1, 0)]).await;
+    let key = branch.key(shard.owner.shard_id);
+    let many: Vec<_> = (2..=5_000).map(|id| batch(world, id, id, id - 1)).collect();
+    for part in many.chunks(2_500) {
+        world.store.session().insert_into_history_node(&key, part).await.unwrap();
+    }
+    assert_eq!(world.place.count(Table::HistoryNode).await, 5_000);
+    shard.histories.delete(shard.owner.shard_id, &branch).await.unwrap();
+    assert_eq!(world.place.count(Table::HistoryNode).await, 0);
+    assert_eq!(world.place.count(Table::HistoryTree).await, 0);
+}
+
+async fn appending_a_batch_again_changes_nothing(world: &World) {
+    let shard = world.owned().await;
+    let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
+    for node in &nodes {
+        append(&shard, &branch, node).await.unwrap();
+    }
+    assert_history(&shard, &branch, &[&nodes[0], &nodes[1]]).await;
+    assert_eq!(world.place.count(Table::HistoryNode).await, 2);
+    assert_eq!(world.place.count(Table::HistoryTree).await, 1);
+}
+
+async fn a_batch_of_an_ancestor_is_not_appended(world: &World) {
+    let shard = world.owned().await;
+    let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
+    let branch = fork(&shard, &base, 6).await;
+    let error = append(&shard, &branch, &batch(world, 4, 13, 10)).await.unwrap_err();
+    let StoreError::InvalidArgument { field, reason, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(field, "node_id");
+    assert!(reason.contains("ancestor"), "{reason}");
+    assert_history(&shard, &base, &[&nodes[0], &nodes[1], &nodes[2]]).await;
+}
+
+async fn a_branch_is_not_forked_before_its_first_batch(world: &World) {
+    let shard = world.owned().await;
+    let (base, _) = stored(&shard, &[(1, 10, 0)]).await;
+    let branch_id = world.branch().branch_id;
+    let new = NewBranch { branch_id, fork_time: Timestamp::UNIX_EPOCH, info: "fork".into() };
+    let error = shard.histories.fork(shard.owner.shard_id, &base, 1, new).await.unwrap_err();
+    assert!(matches!(error, StoreError::InvalidArgument { field: "fork_node_id", .. }));
+    assert_eq!(world.place.count(Table::HistoryTree).await, 1);
+}
+
+async fn branches_that_are_forked_and_appended_to_at_once_do_not_mix(world: &World) {
+    let shard = world.owned().await;
+    let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
+    let forks = (0..8).map(|number| {
+        let (shard, base) = (&shard, &base);
+        async move {
+            let branch = fork(shard, base, 4).await;
+            let txn = 100 * (number + 1);
+            let own = [(4, txn, 10), (6, txn + 1, txn), (9, txn + 2, txn + 1)];
+            let own = appended(shard, &branch, &own).await;
+            (branch, own)
+        }
+    });
+    for (branch, own) in join_all(forks).await {
+        assert_history(&shard, &branch, &[&nodes[0], &own[0], &own[1], &own[2]]).await;
+    }
+    assert_history(&shard, &base, &[&nodes[0], &nodes[1]]).await;
+    let tree = shard.histories.tree(shard.owner.shard_id, base.tree_id).await.unwrap();
+    assert_eq!(tree.len(), 9);
+}
+
+async fn all_branches_of_all_trees_are_scanned(world: &World) {
+    let shard = world.owned().await;
+    // The first page of an empty table, from nowhere (contract §3.7 no. 8).
+    assert_eq!(shard.histories.all_branches(None, 100).await.unwrap(), []);
+    let mut keys = Vec::new();
+    for _ in 0..101 {
+        let (branch, _) = stored(&shard, &[(1, 10, 0)]).await;
+        keys.push(branch.key(shard.owner.shard_id));
+    }
+    keys.sort();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = shard.histories.all_branches(after, 10).await.unwrap();
+        found.extend(page.iter().map(|row| row.branch));
+        match page.last() {
+            Some(row) => after = Some(row.branch),
+            None => break,
+        }
+    }
+    assert_eq!(found, keys);
+}

@@ -1,0 +1,121 @@
+//! A history of many clients, checked afterwards.
+//!
+//! Creators, updaters, deleters and new owners of one shard interleave at random, some commits
+//! lose conflicts or their answers, and now and then the service dies in the middle of everything.
+//! Every act adds a task with an id of its own, so that afterwards the queue tells which acts were
+//! applied, also to runs that are gone; every task and every entry names the range id it was
+//! written under.
+//!
+//! The clients are one task whose steps the scenario's random numbers interleave. On an adapter
+//! without I/O only the waits between attempts are not theirs to decide.
+
+mod check;
+mod clients;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::{Either, join_all, select};
+use temporal_dsql_ports::RetryPolicy;
+use tokio::sync::Notify;
+
+use crate::{World, interposed::interposed, scenario::scenario_table, world::owned::AnyStore};
+use clients::{Client, Service};
+
+scenario_table! { "interleavings":
+    many_clients_without_faults_keep_every_promise;
+    many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise;
+}
+
+/// What a round is like.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// How many lives the service has.
+    lives: u32,
+    /// How many acts each client does, unless the service dies before.
+    acts: u32,
+    /// Whether commits fail and the service dies.
+    has_faults: bool,
+}
+
+const CLIENTS: usize = 6;
+
+async fn many_clients_without_faults_keep_every_promise(world: &World) {
+    let done = play(world, Plan { lives: 1, acts: 60, has_faults: false }).await;
+    assert!(done > 5, "a history of {done} acts proves nothing");
+}
+
+async fn many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise(world: &World) {
+    let mut done = 0;
+    for _ in 0..4 {
+        done += play(world, Plan { lives: 4, acts: 20, has_faults: true }).await;
+    }
+    assert!(done > 10, "histories of {done} acts prove nothing");
+}
+
+/// Plays a history and checks it; tells how many acts were done.
+async fn play(world: &World, plan: Plan) -> usize {
+    // The shortest waits, so that the random numbers decide as much as they can.
+    let policy = RetryPolicy {
+        base: Duration::ZERO,
+        cap: Duration::ZERO,
+        deadline: Duration::from_secs(60),
+    };
+    let world = world.with_policy(policy).await;
+    let service = Service::new(&world).await;
+    let mut store = Arc::clone(&world.store);
+    for life in 1..=plan.lives {
+        live(&world, &service, &store, plan, life).await;
+        if life < plan.lives {
+            store = world.place.reopen().await;
+        }
+    }
+    // The last owner comes after everything that may still be under way.
+    let checker = Client::new(&service, &store, 0);
+    while !checker.take_over().await {}
+    check::check(&service, &store).await
+}
+
+/// One life of the service: until all clients are done, or until it dies.
+async fn live(world: &World, service: &Service<'_>, store: &AnyStore, plan: Plan, life: u32) {
+    let gap = service.gap();
+    let interleaved = interposed(
+        store,
+        Box::new(move |_| {
+            let steps = gap.steps();
+            Box::pin(async move {
+                for _ in 0..steps {
+                    tokio::task::yield_now().await;
+                }
+            })
+        }),
+    );
+    let death = Notify::new();
+    let dies_after = if plan.has_faults && life < plan.lives {
+        let all = plan.acts * CLIENTS as u32;
+        world.random(|random| random.u32(all / 4..all))
+    } else {
+        u32::MAX
+    };
+    let clients = (0..CLIENTS).map(|number| {
+        let client = Client::new(service, &interleaved, number);
+        let death = &death;
+        async move {
+            for _ in 0..plan.acts {
+                if plan.has_faults {
+                    client.maybe_fail();
+                }
+                client.act().await;
+                if service.count_act() == dies_after {
+                    death.notify_one();
+                }
+            }
+        }
+    });
+    let death = std::pin::pin!(death.notified());
+    let clients = std::pin::pin!(join_all(clients));
+    if let Either::Right(_) = select(clients, death).await {
+        // Whatever was under way is dropped where it was.
+        service.forget_range_ids();
+    }
+    service.next_life();
+}

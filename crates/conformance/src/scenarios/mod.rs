@@ -1,0 +1,75 @@
+//! The scenarios, one module per area.
+
+mod buffered_events;
+mod chasm_nodes;
+mod contention;
+mod creating;
+mod current_executions;
+mod deleting;
+mod executions;
+mod fencing;
+mod history_nodes;
+mod history_store;
+mod history_trees;
+mod interleavings;
+mod isolation;
+mod joins;
+mod limits;
+mod locks;
+mod maps;
+mod model;
+mod modes;
+mod mutable_state;
+mod recorded;
+mod resolving;
+mod retries;
+mod routing;
+mod shard_store;
+mod shards;
+mod sizes;
+mod task_ranges;
+mod task_store;
+mod tasks;
+mod unknown_commits;
+mod updating;
+mod values;
+mod version;
+
+use crate::Scenario;
+
+pub(crate) const ALL: &[&[Scenario]] = &[
+    executions::SCENARIOS,
+    current_executions::SCENARIOS,
+    routing::SCENARIOS,
+    values::SCENARIOS,
+    maps::SCENARIOS,
+    chasm_nodes::SCENARIOS,
+    buffered_events::SCENARIOS,
+    history_nodes::SCENARIOS,
+    history_trees::SCENARIOS,
+    shards::SCENARIOS,
+    tasks::SCENARIOS,
+    task_ranges::SCENARIOS,
+    mutable_state::SCENARIOS,
+    locks::SCENARIOS,
+    creating::SCENARIOS,
+    updating::SCENARIOS,
+    resolving::SCENARIOS,
+    deleting::SCENARIOS,
+    task_store::SCENARIOS,
+    shard_store::SCENARIOS,
+    history_store::SCENARIOS,
+    sizes::SCENARIOS,
+    interleavings::SCENARIOS,
+    modes::SCENARIOS,
+    fencing::SCENARIOS,
+    unknown_commits::SCENARIOS,
+    joins::SCENARIOS,
+    isolation::SCENARIOS,
+    retries::SCENARIOS,
+    contention::SCENARIOS,
+    limits::SCENARIOS,
+    model::SCENARIOS,
+    recorded::SCENARIOS,
+    version::SCENARIOS,
+];

@@ -1,0 +1,267 @@
+//! Random sequences of operations against a reference that is as simple as can be: maps.
+
+use std::collections::BTreeMap;
+
+use proptest::{
+    prelude::*,
+    sample::select,
+    test_runner::{Config, RngSeed, TestRunner},
+};
+use temporal_dsql_domain::{
+    ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow,
+    NamespaceId, RunId,
+};
+use temporal_dsql_ports::{Session, StoreError};
+use uuid::Uuid;
+
+use crate::{World, scenario::scenario_table};
+
+scenario_table! { "model":
+    random_operations_agree_with_the_reference;
+}
+
+const ARCHETYPES: [ArchetypeId; 3] =
+    [ArchetypeId::WORKFLOW, ArchetypeId::ACTIVITY, ArchetypeId(u32::MAX)];
+
+/// One operation on one of a few ids, archetypes and runs, so that they meet.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    operation: Operation,
+    id: usize,
+    archetype: ArchetypeId,
+    run: u8,
+    /// Distinguishes one version of a row from the next.
+    version: i64,
+    /// Whether the step is a committed transaction of its own or an autocommit call.
+    in_transaction: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    InsertExecution,
+    UpdateExecution,
+    SelectExecution,
+    DeleteExecution,
+    LockExecution,
+    InsertCurrent,
+    UpdateCurrent,
+    SelectCurrent,
+    DeleteCurrent,
+    LockCurrent,
+    LockJoin,
+}
+
+const OPERATIONS: [Operation; 11] = [
+    Operation::InsertExecution,
+    Operation::UpdateExecution,
+    Operation::SelectExecution,
+    Operation::DeleteExecution,
+    Operation::LockExecution,
+    Operation::InsertCurrent,
+    Operation::UpdateCurrent,
+    Operation::SelectCurrent,
+    Operation::DeleteCurrent,
+    Operation::LockCurrent,
+    Operation::LockJoin,
+];
+
+/// What an operation answered, in a form that the reference can compare with.
+#[derive(Clone, Debug, PartialEq)]
+enum Answer {
+    Rows(u64),
+    AlreadyExists,
+    Execution(Option<Box<ExecutionsRow>>),
+    Version(Option<(i64, i64)>),
+    Current(Option<Box<CurrentExecutionsRow>>),
+    Joined(Vec<CurrentExecutionsRow>),
+}
+
+#[derive(Default)]
+struct Reference {
+    executions: BTreeMap<ExecutionsFilter, ExecutionsRow>,
+    current: BTreeMap<CurrentExecutionsFilter, CurrentExecutionsRow>,
+}
+
+fn write<K: Ord, R: PartialEq>(
+    rows: &mut BTreeMap<K, R>,
+    key: K,
+    row: R,
+    must_exist: bool,
+) -> Answer {
+    match (rows.contains_key(&key), must_exist) {
+        (true, false) => Answer::AlreadyExists,
+        (false, true) => Answer::Rows(0),
+        (true, true) | (false, false) => {
+            rows.insert(key, row);
+            Answer::Rows(1)
+        }
+    }
+}
+
+impl Reference {
+    fn step(
+        &mut self,
+        operation: Operation,
+        current: &CurrentExecutionsRow,
+        execution: &ExecutionsRow,
+    ) -> Answer {
+        let (key, id) = (execution.filter(), current.filter());
+        match operation {
+            Operation::InsertExecution => {
+                write(&mut self.executions, key, execution.clone(), false)
+            }
+            Operation::UpdateExecution => write(&mut self.executions, key, execution.clone(), true),
+            Operation::SelectExecution => {
+                Answer::Execution(self.executions.get(&key).cloned().map(Box::new))
+            }
+            Operation::DeleteExecution => {
+                Answer::Rows(self.executions.remove(&key).map_or(0, |_| 1))
+            }
+            Operation::LockExecution => Answer::Version(
+                self.executions.get(&key).map(|row| (row.db_record_version, row.next_event_id)),
+            ),
+            Operation::InsertCurrent => write(&mut self.current, id, current.clone(), false),
+            Operation::UpdateCurrent => write(&mut self.current, id, current.clone(), true),
+            Operation::SelectCurrent | Operation::LockCurrent => {
+                Answer::Current(self.current.get(&id).cloned().map(Box::new))
+            }
+            Operation::DeleteCurrent => {
+                let same_run =
+                    self.current.get(&id).is_some_and(|row| row.run_id == current.run_id);
+                if same_run {
+                    self.current.remove(&id);
+                }
+                Answer::Rows(u64::from(same_run))
+            }
+            Operation::LockJoin => {
+                let joined = self.current.get(&id).and_then(|row| {
+                    let execution = self.executions.get(&row.executions_filter())?;
+                    let last_write_version = execution.last_write_version;
+                    Some(CurrentExecutionsRow { last_write_version, ..row.clone() })
+                });
+                Answer::Joined(joined.into_iter().collect())
+            }
+        }
+    }
+}
+
+async fn perform(
+    session: &mut (impl Session + ?Sized),
+    operation: Operation,
+    current: &CurrentExecutionsRow,
+    execution: &ExecutionsRow,
+) -> Result<Answer, StoreError> {
+    let (key, id) = (execution.filter(), current.filter());
+    Ok(match operation {
+        Operation::InsertExecution => {
+            Answer::Rows(session.insert_into_executions(execution).await?)
+        }
+        Operation::UpdateExecution => Answer::Rows(session.update_executions(execution).await?),
+        Operation::SelectExecution => {
+            Answer::Execution(session.select_from_executions(&key).await?.map(Box::new))
+        }
+        Operation::DeleteExecution => Answer::Rows(session.delete_from_executions(&key).await?),
+        Operation::LockExecution => Answer::Version(
+            session
+                .write_lock_executions(&key)
+                .await?
+                .map(|version| (version.db_record_version, version.next_event_id)),
+        ),
+        Operation::InsertCurrent => {
+            Answer::Rows(session.insert_into_current_executions(current).await?)
+        }
+        Operation::UpdateCurrent => Answer::Rows(session.update_current_executions(current).await?),
+        Operation::SelectCurrent => {
+            Answer::Current(session.select_from_current_executions(&id).await?.map(Box::new))
+        }
+        Operation::DeleteCurrent => {
+            Answer::Rows(session.delete_from_current_executions(&id, current.run_id).await?)
+        }
+        Operation::LockCurrent => {
+            Answer::Current(session.lock_current_executions(&id).await?.map(Box::new))
+        }
+        Operation::LockJoin => {
+            Answer::Joined(session.lock_current_executions_join_executions(&id).await?)
+        }
+    })
+}
+
+/// Plays the step on the store: autocommit, or as a transaction that is committed if it did not
+/// fail.
+async fn play(
+    world: &World,
+    step: Step,
+    current: &CurrentExecutionsRow,
+    execution: &ExecutionsRow,
+) -> Answer {
+    let result = if step.in_transaction {
+        let mut transaction = world.begin("Step").await;
+        match perform(&mut *transaction, step.operation, current, execution).await {
+            Ok(answer) => transaction.commit().await.map(|()| answer),
+            Err(error) => transaction.rollback().await.and(Err(error)),
+        }
+    } else {
+        perform(&mut *world.store.session(), step.operation, current, execution).await
+    };
+    match result {
+        Ok(answer) => answer,
+        Err(StoreError::AlreadyExists { .. }) => Answer::AlreadyExists,
+        Err(other) => panic!("{step:?}: {other:?}"),
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = (
+        select(&OPERATIONS[..]),
+        0..2_usize,
+        select(&ARCHETYPES[..]),
+        0..2_u8,
+        0..9_i64,
+        any::<bool>(),
+    )
+        .prop_map(|(operation, id, archetype, run, version, in_transaction)| Step {
+            operation,
+            id,
+            archetype,
+            run,
+            version,
+            in_transaction,
+        });
+    prop::collection::vec(step, 1..40)
+}
+
+async fn random_operations_agree_with_the_reference(world: &World) {
+    let seed = world.random(|random| random.u64(..));
+    let config = Config {
+        cases: 64,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let ids = [world.current(), world.current()];
+    let runtime = tokio::runtime::Handle::current();
+    let mut runner = TestRunner::new(config);
+    let result = tokio::task::block_in_place(|| {
+        runner.run(&steps(), |steps| {
+            // A namespace of its own keeps one case apart from the next.
+            let namespace_id = NamespaceId(Uuid::from_u128(world.random(|random| random.u128(..))));
+            let mut reference = Reference::default();
+            for step in steps {
+                let current = CurrentExecutionsRow {
+                    namespace_id,
+                    archetype_id: step.archetype,
+                    run_id: RunId(Uuid::from_u128(u128::from(step.run))),
+                    last_write_version: step.version,
+                    ..ids[step.id].clone()
+                };
+                let mut execution = world.execution_of(&current);
+                execution.last_write_version = -step.version;
+                let expected = reference.step(step.operation, &current, &execution);
+                let answer = runtime.block_on(play(world, step, &current, &execution));
+                prop_assert_eq!(answer, expected, "{:?}", step);
+            }
+            Ok(())
+        })
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}

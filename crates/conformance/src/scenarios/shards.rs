@@ -1,0 +1,264 @@
+//! Row operations on `shards`: Temporal's `history_shard.go`, the compare-and-set that it lacks,
+//! and the lock that keeps a deposed owner out (contract §4.6 no. 1).
+
+use temporal_dsql_domain::{ExecutionsRow, ShardId, ShardsRow, Table, limits};
+use temporal_dsql_ports::StoreError;
+
+use crate::{
+    World,
+    scenario::scenario_table,
+    world::{assert_conflict, settle},
+};
+
+scenario_table! { "shards":
+    inserting_a_shard_affects_one_row = "history_shard.go/TestInsert_Success";
+    inserting_a_shard_twice_is_refused_and_changes_nothing
+        = "history_shard.go/TestInsert_Fail_Duplicate";
+    a_shard_comes_back = "history_shard.go/TestInsertSelect";
+    updating_a_shard_affects_one_row = "history_shard.go/TestInsertUpdate_Success";
+    updating_an_absent_shard_affects_none = "history_shard.go/TestUpdate_Fail";
+    an_updated_shard_comes_back = "history_shard.go/TestInsertUpdateSelect";
+    a_read_lock_returns_the_range_id = "history_shard.go/TestInsertReadLock";
+    a_write_lock_returns_the_range_id = "history_shard.go/TestInsertWriteLock";
+    an_update_with_a_condition_happens_only_if_it_holds;
+    of_two_conditional_updates_from_one_range_id_one_is_made;
+    an_absent_shard_is_neither_read_nor_locked;
+    outside_a_transaction_a_lock_is_a_read;
+    the_largest_and_smallest_numbers_come_back;
+    a_shard_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
+    an_owner_that_was_deposed_since_its_snapshot_writes_nothing;
+    an_owner_that_was_deposed_before_its_snapshot_finds_another_range_id;
+    a_takeover_loses_against_an_owner_that_commits_first if optimistic_locks;
+    an_owner_loses_against_a_takeover_that_commits_first if optimistic_locks;
+    a_plain_read_of_the_shard_keeps_nobody_out;
+}
+
+async fn insert(world: &World, row: &ShardsRow) {
+    assert_eq!(world.store.session().insert_into_shards(row).await.unwrap(), 1);
+}
+
+async fn select(world: &World, shard_id: ShardId) -> Option<ShardsRow> {
+    world.store.session().select_from_shards(shard_id).await.unwrap()
+}
+
+async fn update(world: &World, row: &ShardsRow, expected: Option<i64>) -> u64 {
+    world.store.session().update_shards(row, expected).await.unwrap()
+}
+
+/// The same shard with everything else different.
+fn changed(world: &World, row: &ShardsRow) -> ShardsRow {
+    ShardsRow { shard_id: row.shard_id, ..world.shard() }
+}
+
+/// The shard after another owner took it.
+fn taken_over(world: &World, row: &ShardsRow) -> ShardsRow {
+    ShardsRow { range_id: row.range_id + 1, ..changed(world, row) }
+}
+
+async fn inserting_a_shard_affects_one_row(world: &World) {
+    insert(world, &world.shard()).await;
+    assert_eq!(world.place.count(Table::Shards).await, 1);
+}
+
+async fn inserting_a_shard_twice_is_refused_and_changes_nothing(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    let again = changed(world, &row);
+    let error = world.store.session().insert_into_shards(&again).await.unwrap_err();
+    assert!(matches!(error, StoreError::AlreadyExists { table: Table::Shards, .. }), "{error:?}");
+    assert_eq!(select(world, row.shard_id).await, Some(row));
+}
+
+async fn a_shard_comes_back(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    assert_eq!(select(world, row.shard_id).await, Some(row));
+}
+
+async fn updating_a_shard_affects_one_row(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    assert_eq!(update(world, &changed(world, &row), None).await, 1);
+}
+
+async fn updating_an_absent_shard_affects_none(world: &World) {
+    let row = world.shard();
+    assert_eq!(update(world, &row, None).await, 0);
+    assert_eq!(update(world, &row, Some(row.range_id)).await, 0);
+    assert_eq!(select(world, row.shard_id).await, None);
+}
+
+async fn an_updated_shard_comes_back(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    let changed = changed(world, &row);
+    update(world, &changed, None).await;
+    assert_eq!(select(world, row.shard_id).await, Some(changed));
+}
+
+async fn a_read_lock_returns_the_range_id(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    let mut transaction = world.begin("ReadLock").await;
+    let range_id = transaction.read_lock_shards(row.shard_id).await.unwrap();
+    assert_eq!(range_id, Some(row.range_id));
+    transaction.commit().await.unwrap();
+}
+
+async fn a_write_lock_returns_the_range_id(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    let mut transaction = world.begin("WriteLock").await;
+    let range_id = transaction.write_lock_shards(row.shard_id).await.unwrap();
+    assert_eq!(range_id, Some(row.range_id));
+    transaction.commit().await.unwrap();
+}
+
+async fn an_update_with_a_condition_happens_only_if_it_holds(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    let next = taken_over(world, &row);
+    for wrong in [row.range_id - 1, next.range_id, 0] {
+        assert_eq!(update(world, &next, Some(wrong)).await, 0);
+        assert_eq!(select(world, row.shard_id).await.as_ref(), Some(&row));
+    }
+    assert_eq!(update(world, &next, Some(row.range_id)).await, 1);
+    assert_eq!(select(world, row.shard_id).await.as_ref(), Some(&next));
+    // The owner writes without a change of the range id.
+    let renewed = ShardsRow { range_id: next.range_id, ..changed(world, &next) };
+    assert_eq!(update(world, &renewed, Some(next.range_id)).await, 1);
+    assert_eq!(select(world, row.shard_id).await, Some(renewed));
+}
+
+async fn of_two_conditional_updates_from_one_range_id_one_is_made(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    let mut late = world.begin("Late").await;
+    late.select_from_shards(row.shard_id).await.unwrap();
+    let winner = taken_over(world, &row);
+    assert_eq!(update(world, &winner, Some(row.range_id)).await, 1);
+    let loser = taken_over(world, &row);
+    let updated = late.update_shards(&loser, Some(row.range_id)).await;
+    assert_conflict(settle(late, updated).await);
+    assert_eq!(update(world, &loser, Some(row.range_id)).await, 0);
+    assert_eq!(select(world, row.shard_id).await, Some(winner));
+}
+
+async fn an_absent_shard_is_neither_read_nor_locked(world: &World) {
+    let shard_id = world.shard_id();
+    let mut transaction = world.begin("Lock").await;
+    assert_eq!(transaction.select_from_shards(shard_id).await.unwrap(), None);
+    assert_eq!(transaction.read_lock_shards(shard_id).await.unwrap(), None);
+    assert_eq!(transaction.write_lock_shards(shard_id).await.unwrap(), None);
+    transaction.commit().await.unwrap();
+}
+
+async fn outside_a_transaction_a_lock_is_a_read(world: &World) {
+    let row = world.shard();
+    insert(world, &row).await;
+    let mut session = world.store.session();
+    let range_id = Some(row.range_id);
+    assert_eq!(session.read_lock_shards(row.shard_id).await.unwrap(), range_id);
+    assert_eq!(session.write_lock_shards(row.shard_id).await.unwrap(), range_id);
+    assert_eq!(update(world, &taken_over(world, &row), range_id).await, 1);
+}
+
+async fn the_largest_and_smallest_numbers_come_back(world: &World) {
+    for (shard_id, range_id) in [(i32::MIN, i64::MIN), (-1, -1), (0, 0), (i32::MAX, i64::MAX)] {
+        let row = ShardsRow { shard_id: ShardId(shard_id), range_id, ..world.shard() };
+        insert(world, &row).await;
+        assert_eq!(select(world, row.shard_id).await.as_ref(), Some(&row));
+        let changed = ShardsRow { range_id, ..changed(world, &row) };
+        assert_eq!(update(world, &changed, Some(range_id)).await, 1);
+    }
+}
+
+async fn a_shard_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(world: &World) {
+    let mut row = world.shard();
+    row.data.data = vec![7; limits::MAX_VALUE_BYTES];
+    insert(world, &row).await;
+    let mut larger = taken_over(world, &row);
+    larger.data.data = vec![7; limits::MAX_VALUE_BYTES + 1];
+    let error = world.store.session().update_shards(&larger, None).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Limit { kind: limits::LimitKind::ValueBytes, .. }),
+        "{error:?}"
+    );
+    assert_eq!(select(world, row.shard_id).await, Some(row));
+}
+
+/// A shard and an execution in it, both stored.
+async fn owned(world: &World) -> (ShardsRow, ExecutionsRow) {
+    let (shard, mut execution) = (world.shard(), world.execution());
+    execution.shard_id = shard.shard_id;
+    insert(world, &shard).await;
+    world.insert_execution(&execution).await;
+    (shard, execution)
+}
+
+async fn an_owner_that_was_deposed_since_its_snapshot_writes_nothing(world: &World) {
+    let (shard, execution) = owned(world).await;
+    let mut owner = world.begin("Owner").await;
+    owner.select_from_executions(&execution.filter()).await.unwrap();
+    assert_eq!(update(world, &taken_over(world, &shard), Some(shard.range_id)).await, 1);
+    let written = async {
+        let range_id = owner.read_lock_shards(shard.shard_id).await?;
+        assert_eq!(range_id, Some(shard.range_id), "the snapshot is older than the takeover");
+        owner.update_executions(&world.changed_execution(&execution)).await
+    };
+    let written = written.await;
+    assert_conflict(settle(owner, written).await);
+    assert_eq!(world.read_execution(&execution.filter()).await, Some(execution));
+}
+
+async fn an_owner_that_was_deposed_before_its_snapshot_finds_another_range_id(world: &World) {
+    let (shard, _) = owned(world).await;
+    let next = taken_over(world, &shard);
+    update(world, &next, Some(shard.range_id)).await;
+    let mut owner = world.begin("Owner").await;
+    let range_id = owner.read_lock_shards(shard.shard_id).await.unwrap();
+    assert_eq!(range_id, Some(next.range_id));
+    owner.rollback().await.unwrap();
+}
+
+async fn a_takeover_loses_against_an_owner_that_commits_first(world: &World) {
+    let (shard, execution) = owned(world).await;
+    let changed = world.changed_execution(&execution);
+    let mut owner = world.begin("Owner").await;
+    let mut takeover = world.begin("TakeOver").await;
+    owner.read_lock_shards(shard.shard_id).await.unwrap();
+    let next = taken_over(world, &shard);
+    assert_eq!(takeover.update_shards(&next, Some(shard.range_id)).await.unwrap(), 1);
+    assert_eq!(owner.update_executions(&changed).await.unwrap(), 1);
+    owner.commit().await.unwrap();
+    assert_conflict(takeover.commit().await);
+    assert_eq!(select(world, shard.shard_id).await, Some(shard));
+    assert_eq!(world.read_execution(&execution.filter()).await, Some(changed));
+}
+
+async fn an_owner_loses_against_a_takeover_that_commits_first(world: &World) {
+    let (shard, execution) = owned(world).await;
+    let mut owner = world.begin("Owner").await;
+    let mut takeover = world.begin("TakeOver").await;
+    owner.read_lock_shards(shard.shard_id).await.unwrap();
+    owner.update_executions(&world.changed_execution(&execution)).await.unwrap();
+    let next = taken_over(world, &shard);
+    assert_eq!(takeover.update_shards(&next, Some(shard.range_id)).await.unwrap(), 1);
+    takeover.commit().await.unwrap();
+    assert_conflict(owner.commit().await);
+    assert_eq!(select(world, shard.shard_id).await, Some(next));
+    assert_eq!(world.read_execution(&execution.filter()).await, Some(execution));
+}
+
+/// Why there is a lock: with a read in its place both commit (facts §1.3, write skew).
+async fn a_plain_read_of_the_shard_keeps_nobody_out(world: &World) {
+    let (shard, execution) = owned(world).await;
+    let changed = world.changed_execution(&execution);
+    let mut owner = world.begin("Owner").await;
+    let read = owner.select_from_shards(shard.shard_id).await.unwrap().unwrap();
+    assert_eq!(read.range_id, shard.range_id);
+    update(world, &taken_over(world, &shard), Some(shard.range_id)).await;
+    assert_eq!(owner.update_executions(&changed).await.unwrap(), 1);
+    owner.commit().await.unwrap();
+    assert_eq!(world.read_execution(&execution.filter()).await, Some(changed));
+}

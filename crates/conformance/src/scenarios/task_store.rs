@@ -1,0 +1,275 @@
+//! The task queues of a shard through the atomic store: added by the owner, paged, completed.
+
+use temporal_dsql_domain::{
+    ClusterName, ImmediateQueue, ImmediateTask, ScheduledKey, ScheduledRange, ScheduledTask, Tasks,
+    Timestamp,
+};
+use temporal_dsql_ports::StoreError;
+
+use crate::{
+    Queue, World,
+    scenario::scenario_table,
+    world::owned::{Owned, assert_refused},
+};
+
+scenario_table! { "task_store":
+    an_added_task_is_read_and_completed per queue
+        = "execution_mutable_state_task.go/TestAddGetCompleteImmediateTask_Single",
+          "execution_mutable_state_task.go/TestAddGetCompleteScheduledTask_Single",
+          "execution_mutable_state_task.go/TestAddGetCompleteTransferTask_Single",
+          "execution_mutable_state_task.go/TestAddGetCompleteTimerTask_Single",
+          "execution_mutable_state_task.go/TestAddGetCompleteReplicationTask_Single",
+          "execution_mutable_state_task.go/TestAddGetCompleteVisibilityTask_Single";
+    added_tasks_are_paged_in_order_and_completed_by_range per queue
+        = "execution_mutable_state_task.go/TestAddGetRangeCompleteImmediateTasks_Multiple",
+          "execution_mutable_state_task.go/TestAddGetRangeCompleteScheduledTasks_Multiple",
+          "execution_mutable_state_task.go/TestAddGetTransferTasks_Multiple",
+          "execution_mutable_state_task.go/TestAddGetTimerTasks_Multiple",
+          "execution_mutable_state_task.go/TestAddGetReplicationTasks_Multiple",
+          "execution_mutable_state_task.go/TestAddGetVisibilityTasks_Multiple";
+    tasks_of_one_time_are_read_in_the_order_of_their_ids
+        = "execution_mutable_state_task.go/TestGetTimerTasksOrdered",
+          "execution_mutable_state_task.go/TestGetScheduledTasksOrdered";
+    the_replication_dlq_is_empty_until_a_task_is_put_into_it
+        = "execution_mutable_state_task.go/TestIsReplicationDLQEmpty";
+    a_task_is_put_into_the_replication_dlq_once;
+    tasks_of_all_queues_are_added_together_or_not_at_all;
+    adding_nothing_asks_for_no_ownership;
+    pages_go_on_while_tasks_are_completed_behind_and_before_them per queue
+        = "contract §4.6/9";
+    a_range_of_ten_thousand_tasks_is_completed per queue = "contract §4.6/7";
+}
+
+const FIRST: ScheduledKey = ScheduledKey { visibility_timestamp: Timestamp::MIN, task_id: 0 };
+
+/// As many tasks as one queue is to have, as the store takes them.
+fn for_queue(queue: &Queue, tasks: &[ScheduledTask]) -> Tasks {
+    match queue {
+        Queue::Immediate(queue) => {
+            let tasks = tasks
+                .iter()
+                .map(|task| ImmediateTask { task_id: task.key.task_id, data: task.data.clone() });
+            Tasks { immediate: vec![(queue.clone(), tasks.collect())], ..Tasks::default() }
+        }
+        Queue::Scheduled(queue) => {
+            Tasks { scheduled: vec![(*queue, tasks.to_vec())], ..Tasks::default() }
+        }
+    }
+}
+
+/// A page, with the key that the next one begins at.
+async fn page(
+    shard: &Owned<'_>,
+    queue: &Queue,
+    from: ScheduledKey,
+    limit: u32,
+) -> (Vec<ScheduledTask>, Option<ScheduledKey>) {
+    let shard_id = shard.owner.shard_id;
+    match queue {
+        Queue::Immediate(of) => {
+            let range = from.task_id..i64::MAX;
+            let page = shard.tasks.immediate_page(shard_id, of, range, limit).await.unwrap();
+            let key = |task_id| queue.key(Timestamp::UNIX_EPOCH, task_id);
+            let tasks = page
+                .tasks
+                .into_iter()
+                .map(|task| ScheduledTask { key: key(task.task_id), data: task.data });
+            (tasks.collect(), page.next.map(key))
+        }
+        Queue::Scheduled(queue) => {
+            let range = ScheduledRange { from, until: Timestamp::MAX };
+            let page = shard.tasks.scheduled_page(shard_id, *queue, range, limit).await.unwrap();
+            (page.tasks, page.next)
+        }
+    }
+}
+
+/// All pages, each of a random size.
+async fn pages(shard: &Owned<'_>, queue: &Queue) -> Vec<ScheduledTask> {
+    let (mut all, mut from) = (Vec::new(), FIRST);
+    loop {
+        let limit = shard.world.random(|random| random.u32(1..8));
+        let (tasks, next) = page(shard, queue, from, limit).await;
+        assert!(tasks.len() <= limit as usize);
+        all.extend(tasks);
+        match next {
+            Some(next) => from = next,
+            None => return all,
+        }
+    }
+}
+
+/// Completes one task.
+async fn complete(shard: &Owned<'_>, queue: &Queue, key: ScheduledKey) {
+    let shard_id = shard.owner.shard_id;
+    match queue {
+        Queue::Immediate(queue) => {
+            shard.tasks.complete_immediate(shard_id, queue, key.task_id).await.unwrap();
+        }
+        Queue::Scheduled(queue) => {
+            shard.tasks.complete_scheduled(shard_id, *queue, key).await.unwrap();
+        }
+    }
+}
+
+/// Completes all tasks; tells how many.
+async fn complete_all(shard: &Owned<'_>, queue: &Queue) -> u64 {
+    let shard_id = shard.owner.shard_id;
+    match queue {
+        Queue::Immediate(queue) => {
+            let range = i64::MIN..i64::MAX;
+            shard.tasks.complete_immediate_range(shard_id, queue, range).await.unwrap()
+        }
+        Queue::Scheduled(queue) => {
+            let range = ScheduledRange { from: FIRST, until: Timestamp::MAX };
+            shard.tasks.complete_scheduled_range(shard_id, *queue, range).await.unwrap()
+        }
+    }
+}
+
+async fn an_added_task_is_read_and_completed(world: &World) {
+    let (shard, queue) = (world.owned().await, world.queue());
+    let tasks = world.tasks(queue, 1);
+    shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
+    assert_eq!(pages(&shard, queue).await, tasks);
+    complete(&shard, queue, tasks[0].key).await;
+    assert_eq!(pages(&shard, queue).await, []);
+    complete(&shard, queue, tasks[0].key).await;
+}
+
+async fn added_tasks_are_paged_in_order_and_completed_by_range(world: &World) {
+    let (shard, queue) = (world.owned().await, world.queue());
+    let tasks = world.tasks(queue, 30);
+    let mut shuffled = tasks.clone();
+    world.random(|random| random.shuffle(&mut shuffled));
+    for part in shuffled.chunks(7) {
+        shard.tasks.add(shard.owner, &for_queue(queue, part)).await.unwrap();
+    }
+    assert_eq!(pages(&shard, queue).await, tasks);
+    assert_eq!(complete_all(&shard, queue).await, 30);
+    assert_eq!(pages(&shard, queue).await, []);
+    assert_eq!(complete_all(&shard, queue).await, 0);
+}
+
+async fn tasks_of_one_time_are_read_in_the_order_of_their_ids(world: &World) {
+    for queue in Queue::all().iter().filter(|queue| matches!(queue, Queue::Scheduled(_))) {
+        let shard = world.owned().await;
+        let time = Timestamp::from_unix_micros(1_600_000_000_000_000).unwrap();
+        let tasks: Vec<_> = (1..=9)
+            .map(|task_id| ScheduledTask {
+                key: ScheduledKey { visibility_timestamp: time, task_id },
+                data: world.data(),
+            })
+            .collect();
+        let reversed: Vec<_> = tasks.iter().rev().cloned().collect();
+        shard.tasks.add(shard.owner, &for_queue(queue, &reversed)).await.unwrap();
+        assert_eq!(pages(&shard, queue).await, tasks);
+    }
+}
+
+fn dlq_task(world: &World, task_id: i64) -> ImmediateTask {
+    ImmediateTask { task_id, data: world.data() }
+}
+
+async fn the_replication_dlq_is_empty_until_a_task_is_put_into_it(world: &World) {
+    let shard = world.owned().await;
+    let shard_id = shard.owner.shard_id;
+    let [one, other] = ["cluster-b", "cluster-c"].map(|name| ClusterName::new(name).unwrap());
+    let is_empty = async |source: &ClusterName, first| {
+        shard.tasks.is_replication_dlq_empty(shard_id, source, first).await.unwrap()
+    };
+    assert!(is_empty(&one, 0).await);
+    shard.tasks.put_to_replication_dlq(shard_id, &one, &dlq_task(world, 7)).await.unwrap();
+    assert!(!is_empty(&one, 0).await);
+    assert!(!is_empty(&one, 7).await);
+    assert!(is_empty(&one, 8).await);
+    assert!(is_empty(&other, 0).await, "each source has its own");
+    let queue = ImmediateQueue::ReplicationDlq(one.clone());
+    shard.tasks.complete_immediate(shard_id, &queue, 7).await.unwrap();
+    assert!(is_empty(&one, 0).await);
+}
+
+async fn a_task_is_put_into_the_replication_dlq_once(world: &World) {
+    let shard = world.owned().await;
+    let source = ClusterName::new("cluster-b").unwrap();
+    let task = dlq_task(world, 7);
+    for _ in 0..2 {
+        let shard_id = shard.owner.shard_id;
+        shard.tasks.put_to_replication_dlq(shard_id, &source, &task).await.unwrap();
+    }
+    let queue = Queue::Immediate(ImmediateQueue::ReplicationDlq(source));
+    let (tasks, _) = page(&shard, &queue, FIRST, 10).await;
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(tasks[0].data, task.data);
+}
+
+async fn tasks_of_all_queues_are_added_together_or_not_at_all(world: &World) {
+    let shard = world.owned().await;
+    let tasks = world.tasks_of_every_queue(3);
+    shard.tasks.add(shard.owner, &tasks).await.unwrap();
+    assert_eq!(shard.task_count().await, tasks.len() as u64);
+    // One task of the last queue exists: none of the first is added.
+    let mut more = world.tasks_of_every_queue(3);
+    more.scheduled[1].1[2].key = tasks.scheduled[1].1[0].key;
+    let error = shard.tasks.add(shard.owner, &more).await.unwrap_err();
+    assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error:?}");
+    assert_eq!(shard.task_count().await, tasks.len() as u64);
+}
+
+async fn adding_nothing_asks_for_no_ownership(world: &World) {
+    let shard = world.owned().await;
+    let next = shard.is_deposed().await;
+    shard.tasks.add(shard.owner, &Tasks::default()).await.unwrap();
+    let some = world.tasks_of_every_queue(1);
+    let lost = temporal_dsql_ports::ConditionFailed::ShardOwnershipLost {
+        shard_id: shard.owner.shard_id,
+        expected: shard.owner.range_id,
+        observed: Some(next.range_id),
+    };
+    assert_refused(shard.tasks.add(shard.owner, &some).await, &lost);
+}
+
+async fn pages_go_on_while_tasks_are_completed_behind_and_before_them(world: &World) {
+    let (shard, queue) = (world.owned().await, world.queue());
+    let tasks = world.tasks(queue, 24);
+    shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
+    let (mut seen, mut from) = (Vec::new(), Some(FIRST));
+    while let Some(at) = from {
+        let (found, next) = page(&shard, queue, at, 4).await;
+        seen.extend(found.iter().cloned());
+        // The whole page is completed, and one task that the next page would have had.
+        for task in &found {
+            complete(&shard, queue, task.key).await;
+        }
+        if let Some(ahead) = tasks.get(seen.len()) {
+            complete(&shard, queue, ahead.key).await;
+            seen.push(ahead.clone());
+        }
+        from = next;
+    }
+    assert_eq!(seen, tasks, "none is lost and none is read twice");
+    assert_eq!(pages(&shard, queue).await, []);
+}
+
+async fn a_range_of_ten_thousand_tasks_is_completed(world: &World) {
+    let (shard, queue) = (world.owned().await, world.queue());
+    let tasks = world.tasks(queue, 10_000);
+    for part in tasks.chunks(2_500) {
+        shard.tasks.add(shard.owner, &for_queue(queue, part)).await.unwrap();
+    }
+    let last = tasks.last().unwrap().key;
+    // All but the last, in chunks that fit a transaction (facts §2).
+    let shard_id = shard.owner.shard_id;
+    let completed = match queue {
+        Queue::Immediate(queue) => {
+            let range = i64::MIN..last.task_id;
+            shard.tasks.complete_immediate_range(shard_id, queue, range).await.unwrap()
+        }
+        Queue::Scheduled(queue) => {
+            let range = ScheduledRange { from: FIRST, until: last.visibility_timestamp };
+            shard.tasks.complete_scheduled_range(shard_id, *queue, range).await.unwrap()
+        }
+    };
+    assert_eq!(completed, 9_999);
+    assert_eq!(pages(&shard, queue).await, tasks[9_999..]);
+}

@@ -1,0 +1,26 @@
+//! The schema version that a store reports (req 1.5) and the check at start-up.
+
+use temporal_dsql_domain::VERSION;
+use temporal_dsql_ports::{IncompatibleSchema, verify_compatible_version};
+
+use crate::{World, scenario::scenario_table};
+
+scenario_table! { "version":
+    the_store_reports_the_version_of_this_release;
+    an_unknown_logical_name_has_no_version;
+}
+
+async fn the_store_reports_the_version_of_this_release(world: &World) {
+    assert_eq!(world.store.schema_version("postgres").await.unwrap(), Some(VERSION));
+    assert_eq!(verify_compatible_version(&*world.store, "postgres").await.unwrap(), VERSION);
+}
+
+async fn an_unknown_logical_name_has_no_version(world: &World) {
+    assert_eq!(world.store.schema_version("nowhere").await.unwrap(), None);
+    let error = verify_compatible_version(&*world.store, "nowhere").await.unwrap_err();
+    assert!(
+        matches!(&error, IncompatibleSchema::Missing { database } if database == "nowhere"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("setup-schema"), "{error}");
+}

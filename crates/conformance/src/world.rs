@@ -1,0 +1,246 @@
+//! What a scenario has at hand: a store, random rows, and shorthands for what it does often.
+
+pub(crate) mod acts;
+pub(crate) mod owned;
+mod rows;
+
+use std::sync::{Arc, Mutex, atomic::AtomicI32};
+
+use temporal_dsql_domain::{
+    ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState,
+    ExecutionStatus, ExecutionsFilter, ExecutionsRow, MapTable, NamespaceId, RequestId, RunId,
+    Timestamp, WorkflowId,
+};
+use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction};
+use uuid::Uuid;
+
+use crate::{Case, Harness, Place, Queue};
+
+/// The surroundings of one scenario.
+pub struct World {
+    /// The adapter.
+    pub harness: Arc<dyn Harness>,
+    /// An empty database.
+    pub place: Arc<dyn Place>,
+    /// The store on it.
+    pub store: Arc<dyn Store>,
+    /// The archetype that the scenario is played for; workflow, unless it is played for each.
+    pub archetype: ArchetypeId,
+    case: Case,
+    random: Mutex<fastrand::Rng>,
+    next_shard: AtomicI32,
+}
+
+/// States and statuses that go together, as Temporal's suites use them.
+const PAIRS: [(ExecutionState, ExecutionStatus); 9] = [
+    (ExecutionState::Created, ExecutionStatus::Running),
+    (ExecutionState::Running, ExecutionStatus::Running),
+    (ExecutionState::Zombie, ExecutionStatus::Running),
+    (ExecutionState::Completed, ExecutionStatus::Completed),
+    (ExecutionState::Completed, ExecutionStatus::Failed),
+    (ExecutionState::Completed, ExecutionStatus::Canceled),
+    (ExecutionState::Completed, ExecutionStatus::Terminated),
+    (ExecutionState::Completed, ExecutionStatus::ContinuedAsNew),
+    (ExecutionState::Completed, ExecutionStatus::TimedOut),
+];
+
+impl World {
+    pub(crate) async fn new(harness: Arc<dyn Harness>, case: Case, seed: u64) -> Self {
+        let archetype = match case {
+            Case::Archetype(archetype) => archetype,
+            _ => ArchetypeId::WORKFLOW,
+        };
+        let place: Arc<dyn Place> = Arc::from(harness.fresh(RetryPolicy::default()).await);
+        Self {
+            store: place.store(),
+            harness,
+            place,
+            archetype,
+            case,
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            next_shard: AtomicI32::new(1),
+        }
+    }
+
+    /// The same scenario in a database of its own, whose store retries as `policy` says.
+    pub async fn with_policy(&self, policy: RetryPolicy) -> Self {
+        let place: Arc<dyn Place> = Arc::from(self.harness.fresh(policy).await);
+        Self {
+            store: place.store(),
+            harness: Arc::clone(&self.harness),
+            place,
+            archetype: self.archetype,
+            case: self.case.clone(),
+            random: Mutex::new(self.random(|random| random.fork())),
+            next_shard: AtomicI32::new(1),
+        }
+    }
+
+    /// The map that the scenario is played for.
+    pub fn map(&self) -> MapTable {
+        match self.case {
+            Case::Map(map) => map,
+            _ => panic!("the scenario is not played for each map"),
+        }
+    }
+
+    /// The task queue that the scenario is played for.
+    pub fn queue(&self) -> &Queue {
+        match &self.case {
+            Case::Queue(queue) => queue,
+            _ => panic!("the scenario is not played for each queue"),
+        }
+    }
+
+    /// Draws from the scenario's random numbers.
+    pub fn random<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut self.random.lock().unwrap())
+    }
+
+    fn uuid(&self) -> Uuid {
+        Uuid::from_u128(self.random(|random| random.u128(..)))
+    }
+
+    fn blob(&self) -> Vec<u8> {
+        self.random(|random| {
+            let length = random.usize(1..200);
+            std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+        })
+    }
+
+    fn word(&self, prefix: &str) -> String {
+        format!("{prefix}-{}", self.random(|random| random.u64(..)))
+    }
+
+    /// A run id that nobody has.
+    pub fn run_id(&self) -> RunId {
+        RunId(self.uuid())
+    }
+
+    /// A current execution of this scenario's archetype, with an id that nobody has.
+    pub fn current(&self) -> CurrentExecutionsRow {
+        let row = CurrentExecutionsRow {
+            shard_id: self.shard_id(),
+            namespace_id: NamespaceId(self.uuid()),
+            workflow_id: WorkflowId::new(self.word("id")).unwrap(),
+            archetype_id: self.archetype,
+            run_id: self.run_id(),
+            create_request_id: RequestId::new("").unwrap(),
+            start_time: None,
+            last_write_version: 0,
+            state: ExecutionState::Created,
+            status: ExecutionStatus::Running,
+            data: None,
+            data_encoding: Encoding::new("").unwrap(),
+        };
+        self.changed(&row)
+    }
+
+    /// The same id with everything else different.
+    pub fn changed(&self, row: &CurrentExecutionsRow) -> CurrentExecutionsRow {
+        let (state, status) = self.random(|random| PAIRS[random.usize(..PAIRS.len())]);
+        // From 1970 to 2096.
+        let micros = self.random(|random| random.i64(0..4_000_000_000_000_000));
+        CurrentExecutionsRow {
+            run_id: self.run_id(),
+            create_request_id: RequestId::new(self.word("request")).unwrap(),
+            start_time: Some(Timestamp::from_unix_micros(micros).unwrap()),
+            last_write_version: self.random(|random| random.i64(0..i64::MAX)),
+            state,
+            status,
+            data: Some(self.blob()),
+            data_encoding: Encoding::new("Proto3").unwrap(),
+            ..row.clone()
+        }
+    }
+
+    /// The `executions` row of a current execution's run.
+    pub fn execution_of(&self, current: &CurrentExecutionsRow) -> ExecutionsRow {
+        let proto3 = Encoding::new("Proto3").unwrap();
+        ExecutionsRow {
+            shard_id: current.shard_id,
+            namespace_id: current.namespace_id,
+            workflow_id: current.workflow_id.clone(),
+            run_id: current.run_id,
+            next_event_id: self.random(|random| random.i64(1..i64::MAX)),
+            last_write_version: self.random(|random| random.i64(0..i64::MAX)),
+            data: DataBlob::new(self.blob(), proto3.clone()),
+            state: DataBlob::new(self.blob(), proto3),
+            db_record_version: self.random(|random| random.i64(1..i64::MAX)),
+        }
+    }
+
+    /// An execution with an id that nobody has.
+    pub fn execution(&self) -> ExecutionsRow {
+        self.execution_of(&self.current())
+    }
+
+    /// The same execution with everything but the key different.
+    pub fn changed_execution(&self, row: &ExecutionsRow) -> ExecutionsRow {
+        let other = self.execution();
+        ExecutionsRow {
+            shard_id: row.shard_id,
+            namespace_id: row.namespace_id,
+            workflow_id: row.workflow_id.clone(),
+            run_id: row.run_id,
+            ..other
+        }
+    }
+
+    /// Inserts a current execution, outside any transaction.
+    pub async fn insert(&self, row: &CurrentExecutionsRow) {
+        let rows = self.store.session().insert_into_current_executions(row).await.unwrap();
+        assert_eq!(rows, 1);
+    }
+
+    /// Inserts an execution, outside any transaction.
+    pub async fn insert_execution(&self, row: &ExecutionsRow) {
+        let rows = self.store.session().insert_into_executions(row).await.unwrap();
+        assert_eq!(rows, 1);
+    }
+
+    /// Reads a current execution, outside any transaction.
+    pub async fn read(&self, filter: &CurrentExecutionsFilter) -> Option<CurrentExecutionsRow> {
+        self.store.session().select_from_current_executions(filter).await.unwrap()
+    }
+
+    /// Reads an execution, outside any transaction.
+    pub async fn read_execution(&self, filter: &ExecutionsFilter) -> Option<ExecutionsRow> {
+        self.store.session().select_from_executions(filter).await.unwrap()
+    }
+
+    /// Begins a transaction that the scenario interleaves with others by hand.
+    #[expect(clippy::disallowed_methods, reason = "interleaving needs the steps one by one")]
+    pub async fn begin(&self, op: &'static str) -> Box<dyn Transaction> {
+        self.store.begin(Attempt { op, number: 1 }).await.unwrap()
+    }
+}
+
+/// Whether a write and the commit that follows it won or lost a conflict, wherever it shows:
+/// DSQL reports it at COMMIT, PostgreSQL at the statement (facts §1.2).
+pub(crate) async fn settle(
+    transaction: Box<dyn Transaction>,
+    write: Result<u64, StoreError>,
+) -> Result<(), StoreError> {
+    match write {
+        Ok(rows) => {
+            assert_eq!(rows, 1, "a statement reports its normal row count until COMMIT");
+            transaction.commit().await
+        }
+        Err(error) => {
+            transaction.rollback().await.unwrap();
+            Err(error)
+        }
+    }
+}
+
+/// Asserts that a transaction lost a conflict and wrote nothing.
+#[track_caller]
+pub(crate) fn assert_conflict(result: Result<(), StoreError>) {
+    match result {
+        Err(error @ StoreError::Contended { .. }) => {
+            assert_eq!(error.outcome(), Outcome::NotApplied);
+        }
+        other => panic!("expected a conflict, got {other:?}"),
+    }
+}
