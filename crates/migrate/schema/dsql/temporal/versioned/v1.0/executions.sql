@@ -1,0 +1,64 @@
+-- ---------------------------------------------------------------------------------------------
+-- Executions: the mutable state of every run, and which run of an id is current.
+-- Ids are UUID in the whole family, where upstream has BYTEA: DSQL takes no BYTEA in a key.
+-- ---------------------------------------------------------------------------------------------
+
+-- One row per history shard. range_id is the fence: it grows when a shard changes its owner.
+CREATE TABLE shards (
+  shard_id INTEGER NOT NULL,
+  range_id BIGINT NOT NULL,
+  data BYTEA NOT NULL,
+  data_encoding VARCHAR(16) NOT NULL,
+  PRIMARY KEY (shard_id)
+);
+
+-- One row per run, of every archetype: the execution info in data, the execution state in state.
+-- db_record_version guards the updates.
+CREATE TABLE executions (
+  shard_id INTEGER NOT NULL,
+  namespace_id UUID NOT NULL,
+  workflow_id VARCHAR(255) NOT NULL,
+  run_id UUID NOT NULL,
+  next_event_id BIGINT NOT NULL,
+  last_write_version BIGINT NOT NULL,
+  data BYTEA NOT NULL,
+  data_encoding VARCHAR(16) NOT NULL,
+  state BYTEA NOT NULL,
+  state_encoding VARCHAR(16) NOT NULL,
+  db_record_version BIGINT NOT NULL DEFAULT 0,
+  PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id)
+);
+
+-- One row per workflow id: its latest run. data repeats the execution state of that run. Only
+-- workflows are here. The other archetypes have current_chasm_executions, since version 1.1.
+CREATE TABLE current_executions (
+  shard_id INTEGER NOT NULL,
+  namespace_id UUID NOT NULL,
+  workflow_id VARCHAR(255) NOT NULL,
+  run_id UUID NOT NULL,
+  create_request_id VARCHAR(255) NOT NULL,
+  state INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  start_version BIGINT NOT NULL DEFAULT 0,
+  start_time TIMESTAMP,
+  last_write_version BIGINT NOT NULL,
+  data BYTEA,
+  data_encoding VARCHAR(16) NOT NULL DEFAULT '',
+  PRIMARY KEY (shard_id, namespace_id, workflow_id)
+);
+
+-- Events that arrived while a workflow task was running, in the order of id.
+-- Not as upstream: id is a plain BIGINT that the writer supplies, because DSQL has no serial
+-- types, and its uniqueness is an index built in the background.
+CREATE TABLE buffered_events (
+  shard_id INTEGER NOT NULL,
+  namespace_id UUID NOT NULL,
+  workflow_id VARCHAR(255) NOT NULL,
+  run_id UUID NOT NULL,
+  id BIGINT NOT NULL,
+  data BYTEA NOT NULL,
+  data_encoding VARCHAR(16) NOT NULL,
+  PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, id)
+);
+
+CREATE UNIQUE INDEX ASYNC idx_buffered_events_id ON buffered_events (id);

@@ -1,0 +1,320 @@
+//! The commands on a schema: each looks at the database, makes a plan, and can run it.
+
+use temporal_dsql_domain::{Engine, SchemaVersion};
+
+use crate::{
+    Difference, MigrateError, Observer, Patience, Schema, SchemaDatabase,
+    apply::{Applier, Report},
+    objects::{Catalog, Table},
+    plan::{Action, Plan, Probe, State, Step, probe, probe_table},
+    schema::{Change, Statement},
+    session::Session,
+    version_tables::{self, VersionRow},
+};
+
+/// A schema, the database that it is for, and the logical name of that database.
+///
+/// Making a plan only reads; [`apply`](Self::apply) runs it. Both may be repeated at any time, and
+/// run at the same time by any number of processes.
+pub struct Migrator<'a> {
+    pub(crate) session: Session<'a>,
+    pub(crate) schema: &'a Schema,
+    pub(crate) database: String,
+}
+
+/// A database as it is found.
+pub(crate) struct Situation {
+    pub(crate) catalog: Catalog,
+    pub(crate) rows: Vec<VersionRow>,
+    /// The version recorded under the logical name, as text and as a version.
+    pub(crate) recorded: Option<(String, SchemaVersion)>,
+}
+
+impl<'a> Migrator<'a> {
+    /// A migrator for `schema` on `database`, which is recorded under the logical name `name`.
+    pub fn new(
+        schema: &'a Schema,
+        database: &'a mut dyn SchemaDatabase,
+        name: impl Into<String>,
+        patience: Patience,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self { session: Session::new(database, patience, observer), schema, database: name.into() }
+    }
+
+    /// Runs `plan`. A run that ends early, for whatever reason, is continued by running the
+    /// command again.
+    ///
+    /// # Errors
+    /// What stopped it. What was done until then stays done.
+    pub async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
+        Applier::new(&mut self.session).apply(plan).await
+    }
+
+    /// Reads the versions and the catalog, so that they belong together.
+    pub(crate) async fn situation(&mut self) -> Result<Situation, MigrateError> {
+        self.check_name()?;
+        let mut rows = self.session.version_rows().await?;
+        loop {
+            let catalog = self.session.catalog().await?;
+            let again = self.session.version_rows().await?;
+            if rows == again {
+                let recorded = self.recorded(&rows)?;
+                return Ok(Situation { catalog, rows, recorded });
+            }
+            rows = again;
+        }
+    }
+
+    /// That the name fits its column, which the server would find out last.
+    fn check_name(&self) -> Result<(), MigrateError> {
+        let reason = match self.database.chars().count() {
+            0 => "is empty",
+            256.. => "is longer than 255 characters",
+            _ if self.database.contains('\0') => "contains a NUL character",
+            _ => return Ok(()),
+        };
+        Err(MigrateError::InvalidName { reason })
+    }
+
+    fn recorded(
+        &self,
+        rows: &[VersionRow],
+    ) -> Result<Option<(String, SchemaVersion)>, MigrateError> {
+        let Some(row) = rows.iter().find(|row| row.database == self.database) else {
+            return Ok(None);
+        };
+        let text = row.version.clone().unwrap_or_default();
+        match text.parse() {
+            Ok(version) => Ok(Some((text, version))),
+            Err(_) => {
+                Err(MigrateError::UnreadableVersion { database: self.database.clone(), text })
+            }
+        }
+    }
+
+    /// The error that no version is recorded; `rows` are those of other names.
+    pub(crate) fn not_set_up(&self, rows: &[VersionRow]) -> MigrateError {
+        MigrateError::NotSetUp {
+            database: self.database.clone(),
+            others: rows.iter().map(|row| row.database.clone()).collect(),
+        }
+    }
+
+    /// The version `requested`, which must be one of the schema's.
+    pub(crate) fn known(&self, requested: SchemaVersion) -> Result<SchemaVersion, MigrateError> {
+        if self.schema.release(requested).is_some() {
+            return Ok(requested);
+        }
+        Err(MigrateError::UnknownVersion {
+            requested,
+            known: self.schema.releases().iter().map(|r| r.version).collect(),
+        })
+    }
+
+    /// That `current`, the recorded version, is not newer than the schema.
+    pub(crate) fn not_newer_than_tool(&self, current: SchemaVersion) -> Result<(), MigrateError> {
+        let newest = self.schema.newest();
+        if current > newest {
+            return Err(MigrateError::NewerThanTool { current, newest });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn empty_plan(
+        &self,
+        from: Option<SchemaVersion>,
+        to: Option<SchemaVersion>,
+    ) -> Plan {
+        Plan {
+            engine: self.session.engine(),
+            database: self.database.clone(),
+            from,
+            to,
+            notes: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// The steps that create the version tables.
+    pub(crate) fn version_table_steps(&self, catalog: &Catalog) -> Result<Vec<Step>, MigrateError> {
+        version_tables::statements()
+            .map(|statement| {
+                let forms = match &statement.change {
+                    Change::CreateTable { table, .. } => vec![table.clone()],
+                    _ => Vec::new(),
+                };
+                step(statement, forms, Vec::new(), catalog)
+            })
+            .collect()
+    }
+
+    /// The steps of the releases after `from`, up to `to`, on the way to `target`.
+    pub(crate) async fn release_steps(
+        &mut self,
+        from: SchemaVersion,
+        to: SchemaVersion,
+        target: SchemaVersion,
+        catalog: &Catalog,
+    ) -> Result<Vec<Step>, MigrateError> {
+        let schema = self.schema;
+        let mut steps = Vec::new();
+        let start = schema.end_of(from);
+        for (offset, statement) in schema.statements_between(from, to).iter().enumerate() {
+            self.check_engine(statement)?;
+            let position = start + offset;
+            let (forms, key) = match &statement.change {
+                Change::CreateTable { name, .. } | Change::AddColumn { table: name, .. } => {
+                    (schema.forms_of(name, position, target), Vec::new())
+                }
+                Change::Seed(seed) => (Vec::new(), schema.key_at(position, &seed.table)),
+                _ => (Vec::new(), Vec::new()),
+            };
+            let mut step = step(statement.clone(), forms, key.clone(), catalog)?;
+            if let Change::Seed(seed) = &statement.change
+                && catalog.tables.contains_key(&seed.table)
+                && self.session.has_seed(seed, &key).await?
+            {
+                step.state = State::InEffect;
+            }
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    /// Compares a database with its recorded version, on the way to `target`. Gives the steps that
+    /// repair what can be repaired without touching data: missing and unfinished indexes.
+    ///
+    /// A missing table is not created again: its rows would be missing still, and nobody would
+    /// notice.
+    pub(crate) fn repairs(
+        &self,
+        recorded: SchemaVersion,
+        target: SchemaVersion,
+        catalog: &Catalog,
+    ) -> Result<Vec<Step>, MigrateError> {
+        let objects = self.schema.objects_at(recorded);
+        let pending = self.schema.statements_between(recorded, target);
+        let is_dropped = |name: &String| {
+            pending.iter().any(|statement| match &statement.change {
+                Change::DropTable { name: dropped } | Change::DropIndex { name: dropped } => {
+                    dropped == name
+                }
+                _ => false,
+            })
+        };
+        let mut differences = Vec::new();
+        for name in objects.tables.keys() {
+            let forms = self.schema.forms_from(name, recorded, target);
+            match probe_table(name, &forms, catalog) {
+                Probe::Differs(found) => differences.extend(found),
+                Probe::Pending if !is_dropped(name) => {
+                    differences.push(Difference::MissingTable { table: name.clone() });
+                }
+                _ => {}
+            }
+        }
+        let mut steps = Vec::new();
+        for statement in self.schema.statements_between(SchemaVersion::NONE, recorded) {
+            let Change::CreateIndex { name, index, .. } = &statement.change else {
+                continue;
+            };
+            // An earlier index of this name may have been dropped since.
+            if objects.indexes.get(name) != Some(index) {
+                continue;
+            }
+            match probe(&statement.change, &[], catalog) {
+                Probe::InEffect => {}
+                Probe::Differs(found) => differences.extend(found),
+                _ if is_dropped(name) || is_dropped(&index.table) => {}
+                found => {
+                    self.check_engine(statement)?;
+                    steps.push(Step {
+                        state: found.state(),
+                        action: Action::Run {
+                            statement: statement.clone(),
+                            forms: Vec::new(),
+                            key: Vec::new(),
+                        },
+                    });
+                }
+            }
+        }
+        if differences.is_empty() {
+            return Ok(steps);
+        }
+        Err(MigrateError::Broken { version: recorded, differences })
+    }
+
+    /// The tables and indexes of versions after `version` that are in `catalog`.
+    pub(crate) fn leftovers(&self, version: SchemaVersion, catalog: &Catalog) -> Vec<Difference> {
+        let mut leftovers = Vec::new();
+        let objects = self.schema.objects_at(version);
+        for release in self.schema.releases_between(version, self.schema.newest()) {
+            let later = self.schema.objects_at(release.version);
+            let tables = later
+                .tables
+                .keys()
+                .filter(|name| !objects.tables.contains_key(*name))
+                .filter(|name| catalog.tables.contains_key(*name))
+                .map(|name| (name, "table"));
+            let indexes = later
+                .indexes
+                .keys()
+                .filter(|name| !objects.indexes.contains_key(*name))
+                .filter(|name| catalog.indexes.contains_key(*name))
+                .map(|name| (name, "index"));
+            for (name, object) in tables.chain(indexes) {
+                let leftover = Difference::Leftover {
+                    name: name.clone(),
+                    object,
+                    version: release.version.to_string(),
+                };
+                let is_known = leftovers.iter().any(
+                    |other| matches!(other, Difference::Leftover { name: known, .. } if known == name),
+                );
+                if !is_known {
+                    leftovers.push(leftover);
+                }
+            }
+        }
+        leftovers
+    }
+
+    /// That no newer object is there that `version` would be mistaken with.
+    pub(crate) fn no_leftovers(
+        &self,
+        version: SchemaVersion,
+        catalog: &Catalog,
+    ) -> Result<(), MigrateError> {
+        let leftovers = self.leftovers(version, catalog);
+        if leftovers.is_empty() {
+            return Ok(());
+        }
+        Err(MigrateError::Leftovers { version, leftovers })
+    }
+
+    fn check_engine(&self, statement: &Statement) -> Result<(), MigrateError> {
+        match &statement.change {
+            Change::CreateIndex { name, asynchronous: false, .. }
+                if self.session.engine() == Engine::Dsql =>
+            {
+                Err(MigrateError::SynchronousIndex { index: name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The step that brings `statement` into effect.
+fn step(
+    statement: Statement,
+    forms: Vec<Table>,
+    key: Vec<String>,
+    catalog: &Catalog,
+) -> Result<Step, MigrateError> {
+    match probe(&statement.change, &forms, catalog) {
+        Probe::Differs(differences) => Err(MigrateError::Differs(differences)),
+        found => Ok(Step { state: found.state(), action: Action::Run { statement, forms, key } }),
+    }
+}

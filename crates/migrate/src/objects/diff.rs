@@ -1,0 +1,259 @@
+//! How an object of a database differs from its definition, as data and as a sentence.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Catalog, Index, Table};
+
+/// One way in which a database is not what its schema version says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Difference {
+    /// A table is not there.
+    MissingTable {
+        /// The table.
+        table: String,
+    },
+    /// Something else has the name of a table or an index.
+    NameTaken {
+        /// The name.
+        name: String,
+        /// What should have it.
+        expected: &'static str,
+        /// What has it.
+        actual: String,
+    },
+    /// A column is not there.
+    MissingColumn {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// A column is there that the definition does not have.
+    UnexpectedColumn {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// A column has another type, nullability or default.
+    Column {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// `type`, `nullability` or `default`.
+        property: &'static str,
+        /// What the definition says.
+        expected: String,
+        /// What the database has.
+        actual: String,
+    },
+    /// The primary key is on other columns, or on the same in another order.
+    PrimaryKey {
+        /// The table.
+        table: String,
+        /// What the definition says.
+        expected: Vec<String>,
+        /// What the database has.
+        actual: Vec<String>,
+    },
+    /// A constraint is there that the definition does not have.
+    UnexpectedConstraint {
+        /// The table.
+        table: String,
+        /// The constraint, in the catalog's words.
+        constraint: String,
+    },
+    /// An index is not there.
+    MissingIndex {
+        /// The index.
+        index: String,
+    },
+    /// An index is there, but no query may use it: it is being built, or its build has failed.
+    InvalidIndex {
+        /// The index.
+        index: String,
+        /// Whether a job is building it now.
+        building: bool,
+    },
+    /// An index is on something else, or of another kind.
+    Index {
+        /// The index.
+        index: String,
+        /// `table`, `columns`, `uniqueness` or `kind`.
+        property: &'static str,
+        /// What the definition says.
+        expected: String,
+        /// What the database has.
+        actual: String,
+    },
+    /// A row that the schema starts with is not there.
+    MissingSeed {
+        /// The table.
+        table: String,
+    },
+    /// A table or an index of another version is there.
+    Leftover {
+        /// Its name.
+        name: String,
+        /// `table` or `index`.
+        object: &'static str,
+        /// The version that has it.
+        version: String,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingTable { table } => write!(f, "table {table} is missing"),
+            Self::NameTaken { name, expected, actual } => {
+                write!(f, "{name} should be a {expected} and is a {actual}")
+            }
+            Self::MissingColumn { table, column } => {
+                write!(f, "column {table}.{column} is missing")
+            }
+            Self::UnexpectedColumn { table, column } => {
+                write!(f, "column {table}.{column} is not in the definition")
+            }
+            Self::Column { table, column, property, expected, actual } => write!(
+                f,
+                "column {table}.{column}: {property} should be {expected} and is {actual}"
+            ),
+            Self::PrimaryKey { table, expected, actual } => write!(
+                f,
+                "table {table}: primary key should be ({}) and is ({})",
+                expected.join(", "),
+                actual.join(", ")
+            ),
+            Self::UnexpectedConstraint { table, constraint } => {
+                write!(f, "table {table}: constraint {constraint} is not in the definition")
+            }
+            Self::MissingIndex { index } => write!(f, "index {index} is missing"),
+            Self::InvalidIndex { index, building } => {
+                let why = if *building {
+                    "is still being built"
+                } else {
+                    "is invalid, its build has failed or was cut short"
+                };
+                write!(f, "index {index} {why}")
+            }
+            Self::Index { index, property, expected, actual } => {
+                write!(f, "index {index}: {property} should be {expected} and is {actual}")
+            }
+            Self::MissingSeed { table } => {
+                write!(f, "table {table}: the row that the schema starts with is missing")
+            }
+            Self::Leftover { name, object, version } => {
+                write!(f, "{object} {name} belongs to version {version}")
+            }
+        }
+    }
+}
+
+/// How the table `name` of `catalog` differs from `expected`: nothing if it is equal.
+///
+/// The order of columns is not compared. Every statement names its columns, and an operator could
+/// not change the order without making the table anew.
+pub fn compare_table(name: &str, expected: &Table, catalog: &Catalog) -> Vec<Difference> {
+    let table = || name.to_owned();
+    let Some(actual) = catalog.tables.get(name) else {
+        return vec![missing(catalog, name, "table", Difference::MissingTable { table: table() })];
+    };
+    let mut differences = Vec::new();
+    for column in &expected.columns {
+        let Some(found) = actual.column(&column.name) else {
+            differences
+                .push(Difference::MissingColumn { table: table(), column: column.name.clone() });
+            continue;
+        };
+        let nullable = |nullable| if nullable { "NULL" } else { "NOT NULL" }.to_owned();
+        let default = |default: &Option<String>| default.as_deref().unwrap_or("none").to_owned();
+        for (property, expected, actual) in [
+            ("type", column.data_type.clone(), found.data_type.clone()),
+            ("nullability", nullable(column.nullable), nullable(found.nullable)),
+            ("default", default(&column.default), default(&found.default)),
+        ] {
+            if expected != actual {
+                differences.push(Difference::Column {
+                    table: table(),
+                    column: column.name.clone(),
+                    property,
+                    expected,
+                    actual,
+                });
+            }
+        }
+    }
+    let unexpected = actual.columns.iter().filter(|column| expected.column(&column.name).is_none());
+    differences.extend(unexpected.map(|column| Difference::UnexpectedColumn {
+        table: table(),
+        column: column.name.clone(),
+    }));
+    if expected.primary_key != actual.primary_key {
+        differences.push(Difference::PrimaryKey {
+            table: table(),
+            expected: expected.primary_key.clone(),
+            actual: actual.primary_key.clone(),
+        });
+    }
+    let constraints =
+        actual.constraints.iter().filter(|constraint| !expected.constraints.contains(constraint));
+    differences.extend(constraints.map(|constraint| Difference::UnexpectedConstraint {
+        table: table(),
+        constraint: constraint.clone(),
+    }));
+    differences
+}
+
+/// How the index `name` of `catalog` differs from `expected`: nothing if it is equal. Whether it
+/// is valid is another question.
+pub fn compare_index(name: &str, expected: &Index, catalog: &Catalog) -> Vec<Difference> {
+    let Some(actual) = catalog.indexes.get(name) else {
+        return vec![missing(
+            catalog,
+            name,
+            "index",
+            Difference::MissingIndex { index: name.to_owned() },
+        )];
+    };
+    let actual = &actual.index;
+    let unique = |unique| if unique { "unique" } else { "not unique" }.to_owned();
+    let kind = |extras: &[String]| match extras {
+        [] => "plain".to_owned(),
+        extras => extras.join(" "),
+    };
+    [
+        ("table", expected.table.clone(), actual.table.clone()),
+        ("columns", expected.columns.join(", "), actual.columns.join(", ")),
+        ("uniqueness", unique(expected.unique), unique(actual.unique)),
+        ("kind", kind(&expected.extras), kind(&actual.extras)),
+    ]
+    .into_iter()
+    .filter(|(_, expected, actual)| expected != actual)
+    .map(|(property, expected, actual)| Difference::Index {
+        index: name.to_owned(),
+        property,
+        expected,
+        actual,
+    })
+    .collect()
+}
+
+/// `missing`, or that something else has the name.
+fn missing(
+    catalog: &Catalog,
+    name: &str,
+    expected: &'static str,
+    missing: Difference,
+) -> Difference {
+    match catalog.kind_of(name) {
+        None => missing,
+        Some(actual) => {
+            Difference::NameTaken { name: name.to_owned(), expected, actual: actual.to_owned() }
+        }
+    }
+}

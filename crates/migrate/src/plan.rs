@@ -1,0 +1,286 @@
+//! The steps of a command, in order, with the boundary of each transaction.
+//!
+//! A plan is data: it is made by reading only, it can be shown instead of run (`--dry-run`), and
+//! running it asks the catalog again before each step, so that it does not matter how old it is.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use temporal_dsql_domain::{Engine, SchemaVersion};
+
+use crate::{
+    objects::{Catalog, Difference, Table, compare_index, compare_table},
+    schema::{Change, Statement},
+    version_tables::VersionChange,
+};
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Runs a statement of the schema, unless it is in effect.
+    Run {
+        /// The statement.
+        statement: Statement,
+        /// For a table: every form that the schema gives it from this statement on. An earlier
+        /// run may have left any of them.
+        forms: Vec<Table>,
+        /// For first rows: the columns by which they are found.
+        key: Vec<String>,
+    },
+    /// Drops a table, if it is there.
+    DropTable {
+        /// The statement.
+        statement: Statement,
+        /// The table.
+        table: String,
+        /// Whether its rows may be lost. If not, a table with rows stops the command.
+        with_rows: bool,
+        /// For a rollback: the version that it leads to. A newer one that is recorded by now, by
+        /// an update that somebody has started since, stops the command.
+        to: Option<SchemaVersion>,
+    },
+    /// Writes the version row and the history row, unless the version is recorded.
+    Record(VersionChange),
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing to do.
+    InEffect,
+    /// To be done.
+    Pending,
+    /// An index that is there but not valid: it is waited for while a job builds it, and else
+    /// dropped and built anew.
+    Unfinished,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it does.
+    pub action: Action,
+    /// How far it was when the plan was made.
+    pub state: State,
+}
+
+/// The steps of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The kind of server that it is for.
+    pub engine: Engine,
+    /// The logical name of the database.
+    pub database: String,
+    /// The version that is recorded, if one is.
+    pub from: Option<SchemaVersion>,
+    /// The version that will be recorded; `None` if there will be none.
+    pub to: Option<SchemaVersion>,
+    /// What there is to know before it runs.
+    pub notes: Vec<String>,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The steps that are not in effect.
+    pub fn pending(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.state != State::InEffect)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_done(&self) -> bool {
+        self.pending().next().is_none()
+    }
+}
+
+impl Step {
+    /// What the step does, in a few words.
+    pub fn summary(&self) -> String {
+        match &self.action {
+            Action::Run { statement, .. } if self.state == State::Unfinished => {
+                format!("finish or rebuild: {}", statement.summary())
+            }
+            Action::Run { statement, .. } | Action::DropTable { statement, .. } => {
+                statement.summary()
+            }
+            Action::Record(change) => {
+                format!("record version {} for `{}`", change.to, change.database)
+            }
+        }
+    }
+
+    /// The transactions of the step on `engine`, each with its statements. A transaction of one
+    /// statement has no BEGIN and COMMIT.
+    pub fn transactions(&self, engine: Engine) -> Vec<Vec<String>> {
+        match &self.action {
+            Action::Run { statement, .. } => {
+                let mut transactions = vec![vec![statement.text(engine)]];
+                if let (State::Unfinished, Change::CreateIndex { name, .. }) =
+                    (self.state, &statement.change)
+                {
+                    transactions.insert(0, vec![Statement::drop_index(name).text(engine)]);
+                }
+                transactions
+            }
+            Action::DropTable { statement, .. } => vec![vec![statement.text(engine)]],
+            Action::Record(change) => {
+                let [version, history] = change.statements();
+                vec![vec![
+                    "BEGIN".to_owned(),
+                    version.rendered(),
+                    history.rendered(),
+                    "COMMIT".to_owned(),
+                ]]
+            }
+        }
+    }
+
+    fn builds_index(&self) -> bool {
+        let Action::Run { statement, .. } = &self.action else {
+            return false;
+        };
+        matches!(statement.change, Change::CreateIndex { .. })
+    }
+}
+
+/// The pending steps as SQL: a comment for each step, then its transactions.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for note in &self.notes {
+            writeln!(f, "-- note: {note}")?;
+        }
+        for (position, step) in self.pending().enumerate() {
+            writeln!(f, "-- {}. {}", position + 1, step.summary())?;
+            if step.state == State::Unfinished {
+                writeln!(f, "-- (only if no job is building it)")?;
+            }
+            for transaction in step.transactions(self.engine) {
+                let boundary = match transaction.len() {
+                    1 => "one statement, committed by itself",
+                    _ => "one transaction",
+                };
+                writeln!(f, "-- {boundary}")?;
+                for statement in transaction {
+                    writeln!(f, "{statement};")?;
+                }
+            }
+            if self.engine == Engine::Dsql && step.builds_index() {
+                writeln!(f, "-- then wait until the index is valid")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every step with its transactions, as they are shown.
+impl Serialize for Plan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct ShownStep {
+            step: String,
+            state: State,
+            transactions: Vec<Vec<String>>,
+        }
+        #[derive(Serialize)]
+        struct Shown<'p> {
+            engine: String,
+            database: &'p str,
+            from: Option<String>,
+            to: Option<String>,
+            notes: &'p [String],
+            steps: Vec<ShownStep>,
+        }
+        let step = |step: &Step| ShownStep {
+            step: step.summary(),
+            state: step.state,
+            transactions: step.transactions(self.engine),
+        };
+        let shown = Shown {
+            engine: self.engine.to_string(),
+            database: &self.database,
+            from: self.from.map(|version| version.to_string()),
+            to: self.to.map(|version| version.to_string()),
+            notes: &self.notes,
+            steps: self.steps.iter().map(step).collect(),
+        };
+        shown.serialize(serializer)
+    }
+}
+
+/// Serializes anything that can be shown as what it shows.
+pub(crate) fn as_text<T: fmt::Display, S: Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// What a catalog says about a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// In effect, and equal to the definition.
+    InEffect,
+    /// Not in effect.
+    Pending,
+    /// An index that equals its definition and is not valid; its object id.
+    Unfinished(u32),
+    /// Something is there that is not what the definition says.
+    Differs(Vec<Difference>),
+}
+
+impl Probe {
+    pub(crate) const fn state(&self) -> State {
+        match self {
+            Self::InEffect => State::InEffect,
+            Self::Pending | Self::Differs(_) => State::Pending,
+            Self::Unfinished(_) => State::Unfinished,
+        }
+    }
+}
+
+/// Asks `catalog` whether `change` is in effect; `forms` as in [`Action::Run`]. Whether first
+/// rows are there, a catalog cannot tell: for them the answer is [`Probe::Pending`].
+pub(crate) fn probe(change: &Change, forms: &[Table], catalog: &Catalog) -> Probe {
+    match change {
+        Change::CreateTable { name, .. } => probe_table(name, forms, catalog),
+        Change::AddColumn { table, column } => {
+            let found = catalog.tables.get(table).and_then(|table| table.column(&column.name));
+            match found {
+                None => Probe::Pending,
+                Some(_) => probe_table(table, forms, catalog),
+            }
+        }
+        Change::CreateIndex { name, index, .. } => match catalog.kind_of(name) {
+            None => Probe::Pending,
+            Some(_) => match compare_index(name, index, catalog) {
+                differences if !differences.is_empty() => Probe::Differs(differences),
+                _ => match &catalog.indexes[name] {
+                    found if found.valid => Probe::InEffect,
+                    found => Probe::Unfinished(found.oid),
+                },
+            },
+        },
+        Change::DropTable { name } if catalog.tables.contains_key(name) => Probe::Pending,
+        Change::DropIndex { name } if catalog.indexes.contains_key(name) => Probe::Pending,
+        Change::DropTable { .. } | Change::DropIndex { .. } => Probe::InEffect,
+        Change::Seed(_) => Probe::Pending,
+    }
+}
+
+/// In effect if the table has any of `forms`. If it has none, it is compared with the last, which
+/// is what it should become.
+pub(crate) fn probe_table(name: &str, forms: &[Table], catalog: &Catalog) -> Probe {
+    if catalog.kind_of(name).is_none() {
+        return Probe::Pending;
+    }
+    let mut differences = Vec::new();
+    for form in forms {
+        differences = compare_table(name, form, catalog);
+        if differences.is_empty() {
+            return Probe::InEffect;
+        }
+    }
+    Probe::Differs(differences)
+}

@@ -1,0 +1,422 @@
+//! The port to a database, over the Postgres wire: Aurora DSQL and stock PostgreSQL.
+//!
+//! This is the only module that names a driver. Each method sends one statement, by itself, and
+//! says in our terms how it ended. A connection that broke is given up; the next call opens
+//! another. The one explicit transaction is that of the version row.
+
+mod catalog;
+mod error;
+mod scan;
+
+use std::{future::Future, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row as _, postgres::PgConnectOptions};
+use temporal_dsql_domain::Engine;
+use temporal_dsql_ports::RetryPolicy;
+use tokio::time::Instant;
+
+pub use error::{ConnectError, Target};
+use error::{Failure, classify};
+
+use crate::{
+    BoxError, DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
+    objects::{Catalog, Seed},
+    schema::{Change, quoted},
+    version_tables::{VersionChange, VersionRow},
+};
+
+/// How long a connection may take to open. A cluster in another region takes less than a second.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a statement may take. On DSQL a transaction cannot commit after 300 s (facts §2); ten
+/// more for its answer to arrive.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(310);
+
+/// Opens connections: with a password, or with a token that is made for each.
+#[async_trait]
+pub trait Connect: Send + Sync {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// No credentials, or no connection.
+    async fn connect(&self) -> Result<PgConnection, ConnectError>;
+
+    /// What the connections lead to, for messages.
+    fn target(&self) -> Target;
+}
+
+#[async_trait]
+impl Connect for PgConnectOptions {
+    async fn connect(&self) -> Result<PgConnection, ConnectError> {
+        ConnectOptions::connect(self).await.map_err(ConnectError::Driver)
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            host: self.get_host().to_owned(),
+            port: self.get_port(),
+            user: self.get_username().to_owned(),
+            database: self.get_database().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// A database on DSQL or PostgreSQL.
+pub struct PostgresDatabase {
+    connector: Box<dyn Connect>,
+    target: Target,
+    engine: Engine,
+    /// The schema that the first connection created objects in. Every connection is pinned to it,
+    /// so that no name ever falls through to another schema of the search path, where another
+    /// deployment may live.
+    schema: String,
+    connection: Option<PgConnection>,
+}
+
+impl PostgresDatabase {
+    /// Connects, and finds out the engine unless it is given. A server that is busy or waking up
+    /// is tried again under `retry`.
+    ///
+    /// # Errors
+    /// No connection, or the role has no schema to work in.
+    pub async fn connect(
+        connector: Box<dyn Connect>,
+        engine: Option<Engine>,
+        retry: &RetryPolicy,
+    ) -> Result<Self, DatabaseError> {
+        let target = connector.target();
+        let start = Instant::now();
+        let mut attempt = 0;
+        loop {
+            let error = match Self::open_first(&*connector, &target).await {
+                Ok((connection, found)) => {
+                    return Ok(Self {
+                        connector,
+                        target,
+                        engine: engine.unwrap_or(found.engine),
+                        schema: found.schema,
+                        connection: Some(connection),
+                    });
+                }
+                Err(error) => error,
+            };
+            attempt += 1;
+            let wait = retry.ceiling(attempt).mul_f64(fastrand::f64());
+            if !error.is_transient() || start.elapsed() + wait >= retry.deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// The schema that it works in.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    async fn open(connector: &dyn Connect, target: &Target) -> Result<PgConnection, DatabaseError> {
+        tokio::time::timeout(CONNECT_LIMIT, connector.connect())
+            .await
+            .map_err(|_| target.unreachable("no answer in time".into()))?
+            .map_err(|error| error.classify(target))
+    }
+
+    async fn open_first(
+        connector: &dyn Connect,
+        target: &Target,
+    ) -> Result<(PgConnection, Found), DatabaseError> {
+        let mut connection = Self::open(connector, target).await?;
+        let found = within(Some(STATEMENT_LIMIT), find_out(&mut connection)).await;
+        let found = found
+            .map_err(|failure| classify(failure, target))?
+            .ok_or_else(|| DatabaseError::NoSchema { user: target.user.clone() })?;
+        Self::pin(&mut connection, &found.schema, target).await?;
+        Ok((connection, found))
+    }
+
+    /// Makes every unqualified name mean an object of `schema`. `search_path` is one of the few
+    /// settings that DSQL lets a session change (facts §6).
+    async fn pin(
+        connection: &mut PgConnection,
+        schema: &str,
+        target: &Target,
+    ) -> Result<(), DatabaseError> {
+        let text = format!("SET search_path TO {}", quoted(schema));
+        let set = sqlx::raw_sql(AssertSqlSafe(text)).execute(connection);
+        let set = within(Some(STATEMENT_LIMIT), set).await;
+        set.map(drop).map_err(|failure| classify(failure, target))
+    }
+
+    /// The connection, out of its place: whoever takes it puts it [back](Self::settle) when the
+    /// server is done with it. A call that is dropped half-way leaves no connection behind in a
+    /// state that nobody knows.
+    async fn take(&mut self) -> Result<PgConnection, DatabaseError> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        let mut connection = Self::open(&*self.connector, &self.target).await?;
+        Self::pin(&mut connection, &self.schema, &self.target).await?;
+        Ok(connection)
+    }
+
+    fn settle<T>(
+        &mut self,
+        connection: PgConnection,
+        result: Result<T, Failure>,
+    ) -> Result<T, DatabaseError> {
+        match result {
+            Ok(value) => {
+                self.connection = Some(connection);
+                Ok(value)
+            }
+            Err(failure) => {
+                if failure.keeps_connection() {
+                    self.connection = Some(connection);
+                }
+                Err(classify(failure, &self.target))
+            }
+        }
+    }
+
+    /// The time limit of `statement`: none for an index that PostgreSQL builds while we wait.
+    fn limit(&self, statement: &Statement) -> Option<Duration> {
+        let builds_index = matches!(statement.change, Change::CreateIndex { .. });
+        (self.engine == Engine::Dsql || !builds_index).then_some(STATEMENT_LIMIT)
+    }
+}
+
+/// What a new connection tells about its server.
+struct Found {
+    engine: Engine,
+    schema: String,
+}
+
+/// Asks for the engine and the schema; there may be no schema.
+async fn find_out(connection: &mut PgConnection) -> Result<Option<Found>, sqlx::Error> {
+    // Only DSQL has the relation sys.jobs (facts §3.4).
+    let row = sqlx::query(
+        "SELECT current_schema()::text, EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'sys' AND c.relname = 'jobs')",
+    )
+    .fetch_one(connection)
+    .await?;
+    let Some(schema) = row.try_get::<Option<String>, _>(0)? else {
+        return Ok(None);
+    };
+    let engine = if row.try_get(1)? { Engine::Dsql } else { Engine::Postgres };
+    Ok(Some(Found { engine, schema }))
+}
+
+/// `work`, but no longer than `limit`.
+async fn within<T>(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T, sqlx::Error>> + Send,
+) -> Result<T, Failure> {
+    match limit {
+        None => work.await.map_err(Failure::Driver),
+        Some(limit) => tokio::time::timeout(limit, work)
+            .await
+            .map_err(|_| Failure::TimedOut(limit))?
+            .map_err(Failure::Driver),
+    }
+}
+
+#[async_trait]
+impl SchemaDatabase for PostgresDatabase {
+    fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    async fn catalog(&mut self) -> Result<Catalog, DatabaseError> {
+        let mut connection = self.take().await?;
+        let query = sqlx::query(catalog::QUERY).bind(self.schema.clone());
+        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+        let rows = self.settle(connection, rows)?;
+        catalog::read(&self.schema, &rows).map_err(|error| DatabaseError::Driver(error.into()))
+    }
+
+    async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError> {
+        let text = statement.text(self.engine);
+        let limit = self.limit(statement);
+        let mut connection = self.take().await?;
+        // The simple protocol: the columns of an answer need not be known beforehand, and DDL
+        // seldom says that it has any.
+        let query = sqlx::raw_sql(AssertSqlSafe(text));
+        let answer = within(limit, query.fetch_optional(&mut connection)).await;
+        let answer = self.settle(connection, answer)?;
+        // The server has done it by now; an id that cannot be read is found again in sys.jobs.
+        let job = answer.and_then(|row| row.try_get_unchecked::<String, _>(0).ok());
+        Ok(job.filter(|_| self.engine == Engine::Dsql))
+    }
+
+    async fn index_jobs(&mut self, index: &str, oid: u32) -> Result<Vec<Job>, DatabaseError> {
+        if self.engine == Engine::Postgres {
+            return Ok(Vec::new());
+        }
+        // The job names its object by id, and by its name with the schema before it.
+        let query = sqlx::query(
+            "SELECT job_id::text, status::text, coalesce(details::text, '') FROM sys.jobs \
+             WHERE job_type = 'INDEX_BUILD' \
+             AND (object_id::text = $1 OR object_name::text = $2 OR object_name::text = $3) \
+             ORDER BY start_time DESC",
+        )
+        .bind(oid.to_string())
+        .bind(format!("{}.{index}", self.schema))
+        .bind(index.to_owned());
+        let mut connection = self.take().await?;
+        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+        let rows = self.settle(connection, rows)?;
+        rows.iter()
+            .map(|row| {
+                let status: String = row.try_get(1)?;
+                Ok(Job {
+                    id: row.try_get(0)?,
+                    status: job_status(&status)?,
+                    details: row.try_get(2)?,
+                })
+            })
+            .collect::<Result<_, BoxError>>()
+            .map_err(DatabaseError::Driver)
+    }
+
+    async fn version_rows(&mut self) -> Result<Vec<VersionRow>, DatabaseError> {
+        let query = sqlx::query(
+            "SELECT db_name, curr_version, min_compatible_version FROM schema_version \
+             WHERE version_partition = 0 ORDER BY db_name",
+        );
+        let mut connection = self.take().await?;
+        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+        let rows = match self.settle(connection, rows) {
+            // No such table: nothing is recorded. Any other failure is one.
+            Err(DatabaseError::Refused(server)) if server.sqlstate == "42P01" => {
+                return Ok(Vec::new());
+            }
+            other => other?,
+        };
+        rows.iter()
+            .map(|row| {
+                Ok(VersionRow {
+                    database: row.try_get(0)?,
+                    version: row.try_get(1)?,
+                    min_compatible: row.try_get(2)?,
+                })
+            })
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(|error| DatabaseError::Driver(error.into()))
+    }
+
+    async fn record_version(&mut self, change: &VersionChange) -> Result<bool, DatabaseError> {
+        let mut connection = self.take().await?;
+        let result = within(Some(STATEMENT_LIMIT), record(&mut connection, change)).await;
+        let result = match result {
+            // The session stays, because the retry of a conflict needs it (facts §1.5); so the
+            // transaction must be over. If it cannot be ended, the connection is broken, and the
+            // server ends it.
+            Err(failure) if failure.keeps_connection() => {
+                let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut connection);
+                match within(Some(STATEMENT_LIMIT), rollback).await {
+                    Ok(_) => Err(failure),
+                    Err(broken) => Err(broken),
+                }
+            }
+            other => other,
+        };
+        self.settle(connection, result)
+    }
+
+    async fn has_rows(&mut self, table: &str) -> Result<bool, DatabaseError> {
+        let text = format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(table));
+        self.ask(text).await
+    }
+
+    async fn has_seed(&mut self, seed: &Seed, key: &[String]) -> Result<bool, DatabaseError> {
+        self.ask(scan::has_seed(seed, key)).await
+    }
+
+    async fn page(
+        &mut self,
+        scan: &Scan,
+        after: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let mut page = Vec::new();
+        for seek in scan::seeks(scan, after) {
+            let left = limit - page.len();
+            if left == 0 {
+                break;
+            }
+            let mut query = sqlx::query(AssertSqlSafe(format!("{} LIMIT {left}", seek.text)));
+            for parameter in seek.parameters {
+                query = query.bind(parameter);
+            }
+            let mut connection = self.take().await?;
+            let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+            for row in self.settle(connection, rows)? {
+                let values = (0..row.len()).map(|position| row.try_get(position));
+                let values: Result<Row, sqlx::Error> = values.collect();
+                page.push(values.map_err(|error| DatabaseError::Driver(error.into()))?);
+            }
+        }
+        Ok(page)
+    }
+}
+
+impl PostgresDatabase {
+    /// Asks a yes-or-no question. Its text is made of quoted names and of literals of the schema.
+    async fn ask(&mut self, text: String) -> Result<bool, DatabaseError> {
+        let mut connection = self.take().await?;
+        let query = sqlx::query_scalar(AssertSqlSafe(text));
+        let answer = within(Some(STATEMENT_LIMIT), query.fetch_one(&mut connection)).await;
+        self.settle(connection, answer)
+    }
+}
+
+/// The version row and the history row, in one transaction, if the version is still the old one.
+async fn record(
+    connection: &mut PgConnection,
+    change: &VersionChange,
+) -> Result<bool, sqlx::Error> {
+    // The only level of DSQL (facts §1.1); on PostgreSQL the default would do, too.
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ").execute(&mut *connection).await?;
+    for (position, statement) in change.statements().into_iter().enumerate() {
+        let mut query = sqlx::query(statement.text);
+        for parameter in statement.parameters {
+            query = query.bind(parameter);
+        }
+        let done = query.execute(&mut *connection).await?;
+        if position == 0 && done.rows_affected() == 0 {
+            sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+            return Ok(false);
+        }
+    }
+    sqlx::raw_sql("COMMIT").execute(connection).await?;
+    Ok(true)
+}
+
+fn job_status(text: &str) -> Result<JobStatus, BoxError> {
+    match text {
+        "submitted" => Ok(JobStatus::Submitted),
+        "processing" => Ok(JobStatus::Processing),
+        "completed" => Ok(JobStatus::Completed),
+        "failed" => Ok(JobStatus::Failed),
+        other => Err(format!("sys.jobs has the status `{other}`, which is not known").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn t9_a_server_that_does_not_answer_is_given_up_and_its_statement_may_be_in_effect() {
+        let target = PgConnectOptions::new_without_pgpass().host("db.example").target();
+        let silence = std::future::pending::<Result<(), sqlx::Error>>();
+        let failure = within(Some(STATEMENT_LIMIT), silence).await.unwrap_err();
+        assert!(!failure.keeps_connection());
+        let error = classify(failure, &target);
+        assert!(matches!(error, DatabaseError::Lost { .. }), "{error}");
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "no answer within 310 s");
+    }
+}

@@ -1,0 +1,253 @@
+//! One statement of a schema, and what it changes.
+//!
+//! A step of a migration can be resumed only if the catalog can tell whether it is in effect. So
+//! a schema may contain just the kinds of statement that leave such a trace ([`Change`]).
+
+use std::fmt;
+
+use temporal_dsql_domain::{Engine, SchemaVersion};
+
+use super::{parse, split::without_async};
+use crate::objects::{Column, Index, Objects, Seed, Table};
+
+/// Where a statement stands in the schema files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The version that it is part of.
+    pub version: SchemaVersion,
+    /// The name of the file.
+    pub file: String,
+    /// Its number in the file, from 1.
+    pub number: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {}, {}, statement {}", self.version, self.file, self.number)
+    }
+}
+
+/// What a statement changes: the part of the object model that tells whether it is in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `CREATE TABLE`.
+    CreateTable {
+        /// Its name.
+        name: String,
+        /// What it is.
+        table: Table,
+    },
+    /// `ALTER TABLE … ADD COLUMN`.
+    AddColumn {
+        /// The table.
+        table: String,
+        /// The column.
+        column: Column,
+    },
+    /// `DROP TABLE`.
+    DropTable {
+        /// The table.
+        name: String,
+    },
+    /// `CREATE [UNIQUE] INDEX [ASYNC]`.
+    CreateIndex {
+        /// Its name.
+        name: String,
+        /// What it is.
+        index: Index,
+        /// Whether it says ASYNC, as DSQL demands (facts §3.3).
+        asynchronous: bool,
+    },
+    /// `DROP INDEX`.
+    DropIndex {
+        /// The index.
+        name: String,
+    },
+    /// `INSERT … ON CONFLICT DO NOTHING`.
+    Seed(Seed),
+}
+
+/// A statement that is one transaction of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// What it changes.
+    pub change: Change,
+    /// Where it stands in the schema files; `None` for a statement that the tool makes.
+    pub origin: Option<Origin>,
+    text: String,
+}
+
+impl Statement {
+    /// Reads one statement of a schema file.
+    ///
+    /// # Errors
+    /// Why the statement cannot be part of a schema.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let change = parse::change(text)?;
+        Ok(Self { change, origin: None, text: text.to_owned() })
+    }
+
+    pub(super) fn at(self, origin: Origin) -> Self {
+        Self { origin: Some(origin), ..self }
+    }
+
+    /// `DROP TABLE`, without CASCADE: what depends on the table is not ours to drop.
+    pub(crate) fn drop_table(name: &str) -> Self {
+        Self {
+            text: format!("DROP TABLE {}", quoted(name)),
+            origin: None,
+            change: Change::DropTable { name: name.to_owned() },
+        }
+    }
+
+    /// `DROP INDEX`.
+    pub(crate) fn drop_index(name: &str) -> Self {
+        Self {
+            text: format!("DROP INDEX {}", quoted(name)),
+            origin: None,
+            change: Change::DropIndex { name: name.to_owned() },
+        }
+    }
+
+    /// The text to run on `engine`: as it is written, but on PostgreSQL without ASYNC.
+    pub fn text(&self, engine: Engine) -> String {
+        match (engine, &self.change) {
+            (Engine::Postgres, Change::CreateIndex { asynchronous: true, .. }) => {
+                without_async(&self.text).unwrap_or_else(|_| self.text.clone())
+            }
+            _ => self.text.clone(),
+        }
+    }
+
+    /// What the statement does, in a few words.
+    pub fn summary(&self) -> String {
+        match &self.change {
+            Change::CreateTable { name, .. } => format!("create table {name}"),
+            Change::AddColumn { table, column } => format!("add column {table}.{}", column.name),
+            Change::DropTable { name } => format!("drop table {name}"),
+            Change::CreateIndex { name, .. } => format!("create index {name}"),
+            Change::DropIndex { name } => format!("drop index {name}"),
+            Change::Seed(seed) => format!("insert the first row of {}", seed.table),
+        }
+    }
+}
+
+impl Objects {
+    /// Applies `change`, as the database will.
+    ///
+    /// # Errors
+    /// Why it does not fit what is there.
+    pub(crate) fn apply(&mut self, change: &Change) -> Result<(), String> {
+        let known = |objects: &Self, name: &String| {
+            objects.tables.contains_key(name) || objects.indexes.contains_key(name)
+        };
+        match change {
+            Change::CreateTable { name, .. } | Change::CreateIndex { name, .. }
+                if known(self, name) =>
+            {
+                return Err(format!("the name {name} is taken by an earlier statement"));
+            }
+            Change::CreateTable { name, table } => {
+                self.tables.insert(name.clone(), table.clone());
+            }
+            Change::AddColumn { table, column } => {
+                let columns = &mut self.table_mut(table)?.columns;
+                if columns.iter().any(|other| other.name == column.name) {
+                    return Err(format!("table {table} has a column {} already", column.name));
+                }
+                columns.push(column.clone());
+            }
+            Change::DropTable { name } => {
+                self.table_mut(name)?;
+                self.tables.remove(name);
+                self.indexes.retain(|_, index| index.table != *name);
+                self.seeds.retain(|seed| seed.table != *name);
+            }
+            Change::CreateIndex { name, index, .. } => {
+                let table = self.table_mut(&index.table)?;
+                columns_exist(&index.table, table, &index.columns)?;
+                self.indexes.insert(name.clone(), index.clone());
+            }
+            Change::DropIndex { name } => {
+                if self.indexes.remove(name).is_none() {
+                    return Err(format!("there is no index {name} before this statement"));
+                }
+            }
+            Change::Seed(seed) => {
+                let table = self.table_mut(&seed.table)?;
+                columns_exist(&seed.table, table, &seed.columns)?;
+                if table.primary_key.is_empty()
+                    || !table.primary_key.iter().all(|key| seed.columns.contains(key))
+                {
+                    return Err(format!(
+                        "the row must give the primary key of {}, by which it is found again",
+                        seed.table
+                    ));
+                }
+                self.seeds.push(seed.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn table_mut(&mut self, name: &str) -> Result<&mut Table, String> {
+        self.tables
+            .get_mut(name)
+            .ok_or_else(|| format!("there is no table {name} before this statement"))
+    }
+}
+
+fn columns_exist(name: &str, table: &Table, columns: &[String]) -> Result<(), String> {
+    match columns.iter().find(|column| table.column(column).is_none()) {
+        Some(column) => Err(format!("table {name} has no column {column}")),
+        None => Ok(()),
+    }
+}
+
+/// `name` as an identifier that needs no folding.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(text: &str) -> Change {
+        Statement::parse(text).expect(text).change
+    }
+
+    #[test]
+    fn statements_must_fit_those_before_them() {
+        let mut objects = Objects::default();
+        let mut run = |text: &str| objects.apply(&change(text));
+        run("CREATE TABLE t (a INT PRIMARY KEY, b INT)").unwrap();
+        run("CREATE INDEX ASYNC i ON t (b)").unwrap();
+        run("ALTER TABLE t ADD COLUMN c INT").unwrap();
+        for (text, reason) in [
+            ("CREATE TABLE t (a INT)", "the name t is taken"),
+            ("CREATE TABLE i (a INT)", "the name i is taken"),
+            ("CREATE INDEX ASYNC t ON t (a)", "the name t is taken"),
+            ("CREATE INDEX ASYNC j ON u (a)", "no table u"),
+            ("CREATE INDEX ASYNC j ON t (z)", "no column z"),
+            ("ALTER TABLE t ADD COLUMN c INT", "has a column c already"),
+            ("ALTER TABLE u ADD COLUMN c INT", "no table u"),
+            ("DROP TABLE u", "no table u"),
+            ("DROP INDEX j", "no index j"),
+            ("INSERT INTO t (b) VALUES (1) ON CONFLICT DO NOTHING", "primary key of t"),
+            ("INSERT INTO t (a, z) VALUES (1, 1) ON CONFLICT DO NOTHING", "no column z"),
+        ] {
+            let error = run(text).expect_err(text);
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        run("DROP TABLE t").unwrap();
+        assert_eq!(objects, Objects::default());
+    }
+
+    #[test]
+    fn a_dropped_name_is_quoted_so_that_it_means_what_the_catalog_has() {
+        let statement = Statement::drop_table("Odd\"name");
+        assert_eq!(statement.text(Engine::Dsql), "DROP TABLE \"Odd\"\"name\"");
+        assert_eq!(Statement::parse(&statement.text).unwrap(), statement);
+    }
+}

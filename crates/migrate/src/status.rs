@@ -1,0 +1,108 @@
+//! Where a database stands.
+
+use std::fmt;
+
+use serde::Serialize;
+use temporal_dsql_domain::{Engine, SchemaVersion};
+
+use crate::{MigrateError, Migrator, Setup, VersionRow, plan::as_text};
+
+/// Where a database stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The kind of server.
+    #[serde(serialize_with = "as_text")]
+    pub engine: Engine,
+    /// The schema that the connection works in.
+    pub schema: String,
+    /// The logical name of the database.
+    pub database: String,
+    /// The version recorded under it.
+    #[serde(serialize_with = "optional")]
+    pub current: Option<SchemaVersion>,
+    /// The newest version that the tool knows.
+    #[serde(serialize_with = "as_text")]
+    pub expected: SchemaVersion,
+    /// Everything that is recorded, under any name.
+    pub recorded: Vec<VersionRow>,
+    /// What is to be done to get from one to the other.
+    pub pending: Vec<String>,
+    /// Why that cannot be done.
+    pub problem: Option<String>,
+}
+
+impl Status {
+    /// Whether the database is at the expected version and has nothing pending.
+    pub fn is_current(&self) -> bool {
+        self.current == Some(self.expected) && self.pending.is_empty() && self.problem.is_none()
+    }
+}
+
+fn optional<S: serde::Serializer>(
+    version: &Option<SchemaVersion>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match version {
+        Some(version) => serializer.collect_str(version),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "engine    {}", self.engine)?;
+        writeln!(f, "schema    {}", self.schema)?;
+        writeln!(f, "database  {}", self.database)?;
+        match self.current {
+            Some(current) => writeln!(f, "current   {current}")?,
+            None => writeln!(f, "current   not set up")?,
+        }
+        writeln!(f, "expected  {}", self.expected)?;
+        for row in self.recorded.iter().filter(|row| row.database != self.database) {
+            let version = row.version.as_deref().unwrap_or("none");
+            writeln!(f, "also      {} at {version}", row.database)?;
+        }
+        for step in &self.pending {
+            writeln!(f, "pending   {step}")?;
+        }
+        if let Some(problem) = &self.problem {
+            writeln!(f, "problem   {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Migrator<'_> {
+    /// Tells where the database stands. Changes nothing.
+    ///
+    /// # Errors
+    /// The database cannot be read. What would stop an update is part of the answer.
+    pub async fn status(&mut self) -> Result<Status, MigrateError> {
+        let rows = self.session.version_rows().await?;
+        let schema = self.session.catalog().await?.schema;
+        let plan = if rows.iter().any(|row| row.database == self.database) {
+            self.plan_update(None).await
+        } else {
+            self.plan_setup(&Setup::default()).await
+        };
+        let (pending, problem) = match plan {
+            Ok(plan) => (plan.pending().map(|step| step.summary()).collect(), None),
+            Err(error @ MigrateError::Database { .. }) => return Err(error),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let current = rows
+            .iter()
+            .find(|row| row.database == self.database)
+            .and_then(|row| row.version.as_deref()?.parse().ok());
+        Ok(Status {
+            engine: self.session.engine(),
+            schema,
+            database: self.database.clone(),
+            current,
+            expected: self.schema.newest(),
+            recorded: rows,
+            pending,
+            problem,
+        })
+    }
+}

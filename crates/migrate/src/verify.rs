@@ -1,0 +1,178 @@
+//! Comparing a database with the version that it is recorded at.
+
+use std::fmt;
+
+use serde::Serialize;
+use temporal_dsql_domain::{Engine, SchemaVersion};
+
+use crate::{
+    Difference, MigrateError, Migrator,
+    objects::{Catalog, Objects, compare_index, compare_table},
+    plan::as_text,
+    version_tables,
+};
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// The kind of server.
+    #[serde(serialize_with = "as_text")]
+    pub engine: Engine,
+    /// The schema that was compared.
+    pub schema: String,
+    /// The logical name of the database.
+    pub database: String,
+    /// The version that it was compared with.
+    #[serde(serialize_with = "as_text")]
+    pub version: SchemaVersion,
+    /// How it differs from that version: nothing if all is well.
+    pub differences: Vec<Difference>,
+    /// What is there that the schema does not know. No difference: it is somebody else's.
+    pub foreign: Vec<Foreign>,
+}
+
+/// Something in the database that the schema does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Foreign {
+    /// Its name.
+    pub name: String,
+    /// `table`, `index`, `view`, `sequence`, …
+    pub kind: String,
+}
+
+impl Verification {
+    /// Whether the database is what its version says.
+    pub fn is_clean(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { schema, database, version, .. } = self;
+        if self.is_clean() {
+            writeln!(f, "`{database}` in schema {schema} is exactly version {version}.")?;
+        } else {
+            let count = self.differences.len();
+            let plural = if count == 1 { "" } else { "s" };
+            writeln!(
+                f,
+                "`{database}` in schema {schema} is not version {version}: {count} difference{plural}"
+            )?;
+            for difference in &self.differences {
+                writeln!(f, "  - {difference}")?;
+            }
+        }
+        if !self.foreign.is_empty() {
+            writeln!(f, "Not part of the schema, left alone:")?;
+            for Foreign { name, kind } in &self.foreign {
+                writeln!(f, "  {kind} {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Migrator<'_> {
+    /// Compares the database with `version`, or with the version that is recorded. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// No version is given and none is recorded, or it is newer than the schema knows, or the
+    /// database cannot be read.
+    pub async fn verify(
+        &mut self,
+        version: Option<SchemaVersion>,
+    ) -> Result<Verification, MigrateError> {
+        let (catalog, version, is_recorded) = match version {
+            Some(version) => (self.session.catalog().await?, self.known(version)?, false),
+            None => {
+                let situation = self.situation().await?;
+                match situation.recorded {
+                    Some((_, version)) => (situation.catalog, version, true),
+                    None => return Err(self.not_set_up(&situation.rows)),
+                }
+            }
+        };
+        self.not_newer_than_tool(version)?;
+        let mut objects = self.schema.objects_at(version);
+        if is_recorded {
+            objects.tables.extend(version_tables::tables());
+        }
+        let mut differences = Vec::new();
+        for (name, table) in &objects.tables {
+            differences.extend(compare_table(name, table, &catalog));
+        }
+        self.verify_indexes(&objects, &catalog, &mut differences).await?;
+        for seed in &objects.seeds {
+            let Some(table) = objects.tables.get(&seed.table) else {
+                continue;
+            };
+            if catalog.tables.contains_key(&seed.table)
+                && !self.session.has_seed(seed, &table.primary_key).await?
+            {
+                differences.push(Difference::MissingSeed { table: seed.table.clone() });
+            }
+        }
+        differences.extend(self.leftovers(version, &catalog));
+        Ok(Verification {
+            engine: self.session.engine(),
+            schema: catalog.schema.clone(),
+            database: self.database.clone(),
+            version,
+            differences,
+            foreign: self.foreign(&objects, &catalog),
+        })
+    }
+
+    async fn verify_indexes(
+        &mut self,
+        objects: &Objects,
+        catalog: &Catalog,
+        differences: &mut Vec<Difference>,
+    ) -> Result<(), MigrateError> {
+        for (name, index) in &objects.indexes {
+            let found = compare_index(name, index, catalog);
+            if !found.is_empty() {
+                differences.extend(found);
+                continue;
+            }
+            let found = &catalog.indexes[name];
+            if !found.valid {
+                let jobs = self.session.index_jobs(name, found.oid).await?;
+                differences.push(Difference::InvalidIndex {
+                    index: name.clone(),
+                    building: jobs.iter().any(|job| job.status.is_running()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign(&self, objects: &Objects, catalog: &Catalog) -> Vec<Foreign> {
+        // Of another version: a leftover, not foreign.
+        let newest = self.schema.objects_at(self.schema.newest());
+        let version_tables: Vec<_> = version_tables::tables().map(|(name, _)| name).collect();
+        let is_ours = |table: &String| {
+            objects.tables.contains_key(table)
+                || newest.tables.contains_key(table)
+                || version_tables.contains(table)
+        };
+        let foreign =
+            |name: &String, kind: &str| Foreign { name: name.clone(), kind: kind.to_owned() };
+        let tables =
+            catalog.tables.keys().filter(|name| !is_ours(name)).map(|name| foreign(name, "table"));
+        // The indexes of a foreign table go without saying.
+        let indexes = catalog
+            .indexes
+            .iter()
+            .filter(|(name, found)| {
+                is_ours(&found.index.table)
+                    && !objects.indexes.contains_key(*name)
+                    && !newest.indexes.contains_key(*name)
+            })
+            .map(|(name, _)| foreign(name, "index"));
+        let others = catalog.others.iter().map(|(name, kind)| foreign(name, kind));
+        tables.chain(indexes).chain(others).collect()
+    }
+}

@@ -1,0 +1,219 @@
+//! Temporal's two version tables: `schema_version` says at which version a database is,
+//! `schema_update_history` how it got there.
+//!
+//! They have exactly the columns and contents that Temporal's tool and server read and write
+//! (contract §5.6), so that either tool can continue where the other stopped. The version row is
+//! kept under the logical name of the database, because the server looks it up under its own
+//! configured name. Both rows of a change are written in one transaction, guarded by the version
+//! that the change starts from: of concurrent runs one writes, and the others see that it did.
+
+use serde::Serialize;
+use temporal_dsql_domain::SchemaVersion;
+
+use crate::{
+    objects::Table,
+    schema::{Change, Statement},
+};
+
+/// The table of the version rows.
+pub const VERSION_TABLE: &str = "schema_version";
+/// The table of the history rows.
+pub const HISTORY_TABLE: &str = "schema_update_history";
+
+/// The logical database name that the Go tool for DSQL writes.
+pub const DEFAULT_DATABASE: &str = "postgres";
+
+/// The description of the history row of a setup, as Temporal's tool writes it.
+pub(crate) const INITIAL_DESCRIPTION: &str = "initial version";
+/// The old version in the history row of a setup, as Temporal's tool writes it.
+const INITIAL_OLD_VERSION: &str = "0";
+
+const CREATE_TABLES: [&str; 2] = [
+    "CREATE TABLE schema_version (
+  version_partition INTEGER NOT NULL,
+  db_name VARCHAR(255) NOT NULL,
+  creation_time TIMESTAMP,
+  curr_version VARCHAR(64),
+  min_compatible_version VARCHAR(64),
+  PRIMARY KEY (version_partition, db_name)
+)",
+    "CREATE TABLE schema_update_history (
+  version_partition INTEGER NOT NULL,
+  year INTEGER NOT NULL,
+  month INTEGER NOT NULL,
+  update_time TIMESTAMP NOT NULL,
+  description VARCHAR(255),
+  manifest_md5 VARCHAR(64),
+  new_version VARCHAR(64),
+  old_version VARCHAR(64),
+  PRIMARY KEY (version_partition, year, month, update_time)
+)",
+];
+
+/// The statements that create the version tables.
+pub(crate) fn statements() -> impl Iterator<Item = Statement> {
+    CREATE_TABLES
+        .iter()
+        .map(|text| Statement::parse(text).expect("both texts are parsed in a test"))
+}
+
+/// The version tables by name.
+pub(crate) fn tables() -> impl Iterator<Item = (String, Table)> {
+    statements().filter_map(|statement| match statement.change {
+        Change::CreateTable { name, table } => Some((name, table)),
+        _ => None,
+    })
+}
+
+/// A row of `schema_version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VersionRow {
+    /// The logical name of the database.
+    pub database: String,
+    /// Its version, as it is recorded. The column may be NULL; no tool writes that.
+    pub version: Option<String>,
+    /// The oldest version that code may expect and still run.
+    pub min_compatible: Option<String>,
+}
+
+/// A change of the recorded version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionChange {
+    /// The logical name of the database.
+    pub database: String,
+    /// The version it starts from, as it is recorded; `None` if none is.
+    pub from: Option<String>,
+    /// The version it leads to.
+    pub to: SchemaVersion,
+    /// The oldest version that code may expect and still run on the new one.
+    pub min_compatible: SchemaVersion,
+    /// The MD5 of the manifest; empty where there is none.
+    pub manifest_md5: String,
+    /// What the history says about it.
+    pub description: String,
+}
+
+/// A statement with its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dml {
+    /// The text, with `$1`, `$2`, … for the parameters.
+    pub text: &'static str,
+    /// The parameters.
+    pub parameters: Vec<String>,
+}
+
+impl VersionChange {
+    /// The two statements of the change's transaction: the guarded write of the version row, whose
+    /// row count tells whether the change applies, and the history row.
+    pub fn statements(&self) -> [Dml; 2] {
+        let (to, min_compatible) = (self.to.to_string(), self.min_compatible.to_string());
+        let version = match &self.from {
+            None => Dml {
+                text: "INSERT INTO schema_version \
+                       (version_partition, db_name, creation_time, curr_version, \
+                       min_compatible_version) \
+                       VALUES (0, $1, now() AT TIME ZONE 'UTC', $2, $3) \
+                       ON CONFLICT (version_partition, db_name) DO NOTHING",
+                parameters: vec![self.database.clone(), to.clone(), min_compatible],
+            },
+            Some(from) => Dml {
+                text: "UPDATE schema_version SET creation_time = now() AT TIME ZONE 'UTC', \
+                       curr_version = $2, min_compatible_version = $3 \
+                       WHERE version_partition = 0 AND db_name = $1 AND curr_version = $4",
+                parameters: vec![self.database.clone(), to.clone(), min_compatible, from.clone()],
+            },
+        };
+        let old = self.from.as_deref().unwrap_or(INITIAL_OLD_VERSION);
+        let history = Dml {
+            text: "INSERT INTO schema_update_history \
+                   (version_partition, year, month, update_time, old_version, new_version, \
+                   manifest_md5, description) \
+                   VALUES (0, extract(year FROM now() AT TIME ZONE 'UTC')::integer, \
+                   extract(month FROM now() AT TIME ZONE 'UTC')::integer, \
+                   now() AT TIME ZONE 'UTC', $1, $2, $3, $4)",
+            parameters: vec![
+                old.to_owned(),
+                to,
+                self.manifest_md5.clone(),
+                self.description.clone(),
+            ],
+        };
+        [version, history]
+    }
+}
+
+impl Dml {
+    /// The statement with its parameters in place, to be read.
+    pub fn rendered(&self) -> String {
+        let mut pieces = self.text.split('$');
+        let mut rendered = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let digits = piece.len() - piece.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (number, rest) = piece.split_at(digits);
+            let value = number
+                .parse::<usize>()
+                .ok()
+                .and_then(|number| self.parameters.get(number.checked_sub(1)?));
+            match value {
+                Some(value) => rendered += &format!("'{}'{rest}", value.replace('\'', "''")),
+                None => rendered += &format!("${piece}"),
+            }
+        }
+        rendered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_have_the_columns_that_temporal_reads_and_writes() {
+        // contract §5.6, word for word.
+        let temporal = [
+            "CREATE TABLE IF NOT EXISTS schema_version(version_partition INT not null, \
+             db_name VARCHAR(255) not null, creation_time TIMESTAMP, curr_version VARCHAR(64), \
+             min_compatible_version VARCHAR(64), PRIMARY KEY (version_partition, db_name))",
+            "CREATE TABLE IF NOT EXISTS schema_update_history(version_partition INT not null, \
+             year int not null, month int not null, update_time TIMESTAMP not null, \
+             description VARCHAR(255), manifest_md5 VARCHAR(64), new_version VARCHAR(64), \
+             old_version VARCHAR(64), PRIMARY KEY (version_partition, year, month, update_time))",
+        ];
+        let theirs = temporal.map(|text| Statement::parse(text).unwrap().change);
+        let ours: Vec<_> = statements().map(|statement| statement.change).collect();
+        assert_eq!(ours, theirs);
+        assert!(tables().map(|(name, _)| name).eq([VERSION_TABLE, HISTORY_TABLE]));
+    }
+
+    fn change(from: Option<&str>) -> VersionChange {
+        VersionChange {
+            database: "it's $2".to_owned(),
+            from: from.map(str::to_owned),
+            to: SchemaVersion::new(1, 1),
+            min_compatible: SchemaVersion::new(1, 0),
+            manifest_md5: String::new(),
+            description: INITIAL_DESCRIPTION.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_rendered_statement_has_its_parameters_in_place_whatever_they_contain() {
+        let [version, history] = change(Some("1.0")).statements();
+        assert!(
+            version.rendered().ends_with(
+                "curr_version = '1.1', min_compatible_version = '1.0' \
+                 WHERE version_partition = 0 AND db_name = 'it''s $2' AND curr_version = '1.0'"
+            ),
+            "{}",
+            version.rendered()
+        );
+        assert!(history.rendered().ends_with("'1.0', '1.1', '', 'initial version')"));
+    }
+
+    #[test]
+    fn the_history_of_a_setup_starts_at_0_as_temporals_tool_writes_it() {
+        let [version, history] = change(None).statements();
+        assert!(version.text.starts_with("INSERT INTO schema_version"));
+        assert_eq!(history.parameters, ["0", "1.1", "", "initial version"]);
+    }
+}

@@ -1,0 +1,80 @@
+//! Indexes that a job builds: waited for, found again, and failed.
+
+use std::time::Duration;
+
+use dsql_emulator::JobDelays;
+use temporal_dsql_migrate::MigrateError;
+use temporal_dsql_testkit::ScratchCluster;
+
+use crate::{Command, JOBS, V1_0, V1_1, assert_at, at, chain, connect, history};
+
+#[tokio::test]
+async fn a_setup_ends_when_every_index_is_valid() {
+    let delays = JobDelays { work: Duration::from_millis(150), ..JOBS };
+    let Some(cluster) = ScratchCluster::create(|builder| builder.job_delays(delays)).await else {
+        return;
+    };
+    Command::Setup(V1_1).run(&mut connect(&cluster).await).await.unwrap();
+    let invalid = "SELECT indexrelid FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(cluster.query(invalid).await.unwrap().len(), 0);
+    let jobs = "SELECT status, count(*) FROM sys.jobs GROUP BY status";
+    assert_eq!(
+        cluster.query(jobs).await.unwrap(),
+        [["completed", "7"].map(|t| Some(t.to_owned()))]
+    );
+}
+
+#[tokio::test]
+async fn a_build_that_somebody_left_behind_is_waited_for_and_not_begun_again() {
+    let delays = JobDelays { work: Duration::from_secs(1), ..JOBS };
+    let Some(cluster) = ScratchCluster::create(|builder| builder.job_delays(delays)).await else {
+        return;
+    };
+    let mut database = connect(&cluster).await;
+    let abandoned = tokio::time::timeout(Duration::from_millis(700), async {
+        Command::Setup(V1_0).run(&mut database).await.map(|_| ())
+    });
+    // It ends while it waits for its first index, or before.
+    abandoned.await.unwrap_err();
+    Command::Setup(V1_0).run(&mut connect(&cluster).await).await.unwrap();
+    assert_at(&cluster, "1.0", &["0 > 1.0"]).await;
+    let jobs = cluster.query("SELECT object_name FROM sys.jobs").await.unwrap();
+    assert_eq!(jobs.len(), 7, "{jobs:?}");
+}
+
+#[tokio::test]
+async fn a_unique_index_over_duplicates_is_reported_and_built_anew_when_they_are_gone() {
+    let Some(cluster) = at(V1_0).await else { return };
+    cluster.query("DROP INDEX idx_namespaces_name").await.unwrap();
+    let duplicates = "INSERT INTO namespaces SELECT 54321, gen_random_uuid(), 'twice', 0, '', '', \
+                      false FROM generate_series(1, 2)";
+    cluster.query(duplicates).await.unwrap();
+    let mut database = connect(&cluster).await;
+    let error = Command::Update.run(&mut database).await.unwrap_err();
+    let text = chain(&error);
+    assert!(matches!(error, MigrateError::IndexBuild { .. }), "{text}");
+    assert!(text.contains("idx_namespaces_name"), "{text}");
+    assert_eq!(history(&cluster).await, ["0 > 1.0"]);
+    cluster.query("DELETE FROM namespaces").await.unwrap();
+    Command::Update.run(&mut database).await.unwrap();
+    assert_at(&cluster, "1.1", &["0 > 1.0", "1.0 > 1.1"]).await;
+}
+
+#[tokio::test]
+async fn an_index_whose_job_has_failed_is_dropped_and_built_again_by_a_setup() {
+    let Some(cluster) = at(V1_1).await else { return };
+    cluster.query("DROP INDEX cm_idx_lasthb").await.unwrap();
+    cluster.query("DELETE FROM schema_version").await.unwrap();
+    cluster.query("DELETE FROM schema_update_history").await.unwrap();
+    // A build over duplicates leaves an index that is invalid for good.
+    cluster.query("DROP INDEX idx_namespaces_name").await.unwrap();
+    let duplicates = "INSERT INTO namespaces SELECT 54321, gen_random_uuid(), 'twice', 0, '', '', \
+                      false FROM generate_series(1, 2)";
+    cluster.query(duplicates).await.unwrap();
+    let build = "CREATE UNIQUE INDEX ASYNC idx_namespaces_name ON namespaces (name)";
+    cluster.query(build).await.unwrap();
+    tokio::time::sleep(4 * (JOBS.start + JOBS.work)).await;
+    cluster.query("DELETE FROM namespaces").await.unwrap();
+    Command::Setup(V1_1).run(&mut connect(&cluster).await).await.unwrap();
+    assert_at(&cluster, "1.1", &["0 > 1.1"]).await;
+}

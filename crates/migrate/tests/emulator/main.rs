@@ -1,0 +1,162 @@
+//! The same against a stand-in for DSQL, over TLS and with a token: one statement that changes the
+//! catalog per transaction, indexes that are built by jobs, and conflicts at COMMIT.
+
+#[path = "../support/errors.rs"]
+mod errors;
+mod faults;
+mod jobs;
+#[path = "../support/spec.rs"]
+mod spec;
+mod together;
+
+use std::{sync::LazyLock, time::Duration};
+
+use dsql_emulator::{DsqlEmulatorBuilder, JobDelays};
+use errors::chain;
+use sqlx::postgres::PgConnectOptions;
+use temporal_dsql_domain::{Engine, SchemaVersion};
+use temporal_dsql_migrate::{
+    DEFAULT_DATABASE, MigrateError, Migrator, Patience, Plan, PostgresDatabase, Report, Rollback,
+    Schema, SchemaDatabase, Setup, Silent,
+};
+use temporal_dsql_testkit::ScratchCluster;
+
+use crate::spec::assert_is;
+
+const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
+const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
+/// Long enough for the migrator to see an index that is not ready.
+const JOBS: JobDelays = JobDelays {
+    start: Duration::from_millis(5),
+    work: Duration::from_millis(20),
+    kept: Duration::from_secs(30 * 60),
+};
+
+/// The schema of the tool, read once.
+fn embedded() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
+    &SCHEMA
+}
+
+fn quick(builder: DsqlEmulatorBuilder) -> DsqlEmulatorBuilder {
+    builder.job_delays(JOBS)
+}
+
+/// As short as the jobs here are.
+fn patience() -> Patience {
+    let mut patience = Patience { poll: Duration::from_millis(10), ..Patience::default() };
+    patience.retry.base = Duration::from_millis(5);
+    patience.retry.cap = Duration::from_millis(100);
+    patience
+}
+
+/// A connection as `admin`.
+async fn connect(cluster: &ScratchCluster) -> PostgresDatabase {
+    let options: PgConnectOptions = cluster.url().parse().unwrap();
+    PostgresDatabase::connect(Box::new(options), None, &patience().retry).await.unwrap()
+}
+
+fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
+    Migrator::new(embedded(), database, DEFAULT_DATABASE, patience(), &Silent)
+}
+
+/// A command, as a test gives it.
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    Setup(SchemaVersion),
+    Update,
+    Rollback,
+}
+
+impl Command {
+    async fn plan(self, migrator: &mut Migrator<'_>) -> Result<Plan, MigrateError> {
+        match self {
+            Self::Setup(version) => {
+                let version = Some(version);
+                migrator.plan_setup(&Setup { version, ..Setup::default() }).await
+            }
+            Self::Update => migrator.plan_update(None).await,
+            Self::Rollback => {
+                migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
+            }
+        }
+    }
+
+    async fn run(self, database: &mut PostgresDatabase) -> Result<Report, MigrateError> {
+        let mut migrator = migrator(database);
+        let plan = self.plan(&mut migrator).await?;
+        migrator.apply(&plan).await
+    }
+}
+
+/// A cluster at `version`, or `None` if there is no server to make one on.
+async fn at(version: SchemaVersion) -> Option<ScratchCluster> {
+    let cluster = ScratchCluster::create(quick).await?;
+    Command::Setup(version).run(&mut connect(&cluster).await).await.unwrap();
+    Some(cluster)
+}
+
+/// The old and new versions of the history, in order.
+async fn history(cluster: &ScratchCluster) -> Vec<String> {
+    let sql = "SELECT old_version || ' > ' || new_version FROM schema_update_history \
+               ORDER BY update_time";
+    let rows = cluster.query(sql).await.unwrap();
+    rows.into_iter().map(|row| row[0].clone().unwrap()).collect()
+}
+
+/// The catalog is that of the specification, and the history is `expected`.
+async fn assert_at(cluster: &ScratchCluster, version: &str, expected: &[&str]) {
+    let mut database = connect(cluster).await;
+    assert_is(&database.catalog().await.unwrap(), version);
+    let found = migrator(&mut database).verify(None).await.unwrap();
+    assert!(found.is_clean(), "{found}");
+    assert_eq!(history(cluster).await, expected);
+}
+
+#[tokio::test]
+async fn setup_update_and_rollback_make_the_catalogs_of_the_specification() {
+    for (version, text) in [(V1_0, "1.0"), (V1_1, "1.1")] {
+        let Some(cluster) = at(version).await else { return };
+        assert_eq!(connect(&cluster).await.engine(), Engine::Dsql);
+        assert_at(&cluster, text, &[&format!("0 > {text}")]).await;
+    }
+    let Some(cluster) = at(V1_0).await else { return };
+    let mut database = connect(&cluster).await;
+    Command::Update.run(&mut database).await.unwrap();
+    assert_at(&cluster, "1.1", &["0 > 1.0", "1.0 > 1.1"]).await;
+    Command::Rollback.run(&mut database).await.unwrap();
+    assert_at(&cluster, "1.0", &["0 > 1.0", "1.0 > 1.1", "1.1 > 1.0"]).await;
+}
+
+#[tokio::test]
+async fn running_a_command_again_changes_nothing() {
+    let Some(cluster) = at(V1_1).await else { return };
+    let rows = "SELECT * FROM schema_version, schema_update_history";
+    let before = cluster.query(rows).await.unwrap();
+    let mut database = connect(&cluster).await;
+    for command in [Command::Setup(V1_1), Command::Update] {
+        assert_eq!(command.run(&mut database).await.unwrap().done, 0, "{command:?}");
+        assert_eq!(cluster.query(rows).await.unwrap(), before, "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_closed_for_its_age_is_replaced_on_the_way() {
+    let age = Duration::from_millis(400);
+    let Some(cluster) = ScratchCluster::create(|builder| {
+        let mut limits = dsql_emulator::Limits::default();
+        limits.session_age = age;
+        quick(builder).limits(limits)
+    })
+    .await
+    else {
+        return;
+    };
+    let mut database = connect(&cluster).await;
+    let begun = std::time::Instant::now();
+    Command::Setup(V1_1).run(&mut database).await.unwrap();
+    assert!(begun.elapsed() > age, "no session was too old");
+    let catalog = connect(&cluster).await.catalog().await.unwrap();
+    assert_is(&catalog, "1.1");
+    assert_eq!(history(&cluster).await, ["0 > 1.1"]);
+}

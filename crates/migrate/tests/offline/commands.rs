@@ -1,0 +1,501 @@
+//! What each command does, refuses and leaves alone.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use temporal_dsql_domain::SchemaVersion;
+use temporal_dsql_migrate::{
+    Column, DatabaseError, Difference, HISTORY_TABLE, MigrateError, Migrator, Patience, Progress,
+    Report, Schema, Setup, Silent, State, Table, VERSION_TABLE,
+};
+
+use crate::{
+    Command, V1_0, V1_1, chain, cluster_at, embedded,
+    fake::{Behaviour, Cluster, add_row, version_row},
+    history, migrator, pairs,
+    spec::assert_is,
+};
+
+const CHASM: &str = "current_chasm_executions";
+
+fn empty() -> Cluster {
+    Cluster::new(Behaviour::default())
+}
+
+async fn fails(command: Command, cluster: &Cluster) -> MigrateError {
+    let before = cluster.contents();
+    let error = command.run(cluster.session()).await.unwrap_err();
+    assert_eq!(cluster.contents(), before, "nothing was changed");
+    error
+}
+
+/// Runs `command`, which has nothing to do.
+async fn does_nothing(command: Command, cluster: &Cluster) {
+    let before = cluster.contents();
+    let report = command.run(cluster.session()).await.unwrap();
+    assert_eq!(report.done, 0, "{command:?}");
+    assert_eq!(cluster.contents(), before, "{command:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setup_makes_exactly_the_version_that_is_asked_for() {
+    for (version, text) in [(V1_0, "1.0"), (V1_1, "1.1")] {
+        let cluster = cluster_at(version).await;
+        let contents = cluster.contents();
+        assert_is(&contents.catalog, text);
+        assert_eq!(contents.versions[0].0, version_row("postgres", text).0);
+        let [row] = contents.history.as_slice() else {
+            panic!("{:?}", contents.history);
+        };
+        assert_eq!((&*row.old, &*row.new, &*row.manifest_md5), ("0", text, ""));
+        assert_eq!(row.description, "initial version");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setup_of_0_0_makes_the_version_tables_only_and_an_update_does_the_rest() {
+    let cluster = cluster_at(SchemaVersion::NONE).await;
+    let tables: Vec<_> = cluster.contents().catalog.tables.into_keys().collect();
+    assert_eq!(tables, [HISTORY_TABLE, VERSION_TABLE]);
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+    let contents = cluster.contents();
+    for (row, release) in contents.history[1..].iter().zip(embedded().releases()) {
+        assert_eq!(row.manifest_md5, release.manifest_md5);
+        assert_eq!(row.description, release.description);
+    }
+    assert_eq!(contents.versions[0].0, version_row("postgres", "1.1").0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t3_running_a_command_again_changes_nothing_not_even_a_time() {
+    let cluster = cluster_at(V1_0).await;
+    does_nothing(Command::Setup(V1_0), &cluster).await;
+    does_nothing(Command::Update(V1_0), &cluster).await;
+    does_nothing(Command::Rollback(V1_0), &cluster).await;
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    does_nothing(Command::Update(V1_1), &cluster).await;
+    does_nothing(Command::Setup(V1_1), &cluster).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t4_the_first_row_is_written_once_and_left_alone_when_the_server_has_counted_on() {
+    let cluster = cluster_at(SchemaVersion::NONE).await;
+    Command::Update(V1_0).run(cluster.session()).await.unwrap();
+    // The half of a setup: everything is there, the version is not.
+    cluster.change(|contents| {
+        contents.versions[0] = version_row("postgres", "0.0");
+        contents.rows.get_mut("namespace_metadata").unwrap()[0][1] = Some("7".to_owned());
+    });
+    Command::Update(V1_0).run(cluster.session()).await.unwrap();
+    let rows = &cluster.contents().rows["namespace_metadata"];
+    assert_eq!(*rows, [[Some("54321".to_owned()), Some("7".to_owned())]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t7_conflicts_around_ddl_are_retried_on_the_same_session_and_told() {
+    // Every statement here changes the catalog, which every other session learns by OC001.
+    let cluster = empty();
+    let told = Mutex::new(0);
+    let observer = |progress: Progress<'_>| {
+        if let Progress::Retrying { error: DatabaseError::Conflict(_), .. } = progress {
+            *told.lock().unwrap() += 1;
+        }
+    };
+    let mut session = cluster.session();
+    let mut migrator =
+        Migrator::new(embedded(), &mut session, "postgres", Patience::default(), &observer);
+    let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+    // Others change the catalog while this one runs.
+    let mut meddler = cluster.session();
+    let mut meddling = crate::migrator(embedded(), &mut meddler);
+    let other = meddling.plan_setup(&Setup::default()).await.unwrap();
+    let (one, two) = tokio::join!(migrator.apply(&plan), meddling.apply(&other));
+    one.unwrap();
+    two.unwrap();
+    assert!(*told.lock().unwrap() > 0);
+    assert_is(&cluster.contents().catalog, "1.1");
+    assert_eq!(history(&cluster).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t7_a_conflict_on_every_call_makes_no_difference() {
+    let cluster = Cluster::new(Behaviour { conflicts: 3, ..Behaviour::default() });
+    Command::Setup(V1_0).run(cluster.session()).await.unwrap();
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+    Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.0");
+    assert_eq!(history(&cluster), pairs(&[("0", "1.0"), ("1.0", "1.1"), ("1.1", "1.0")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t8_what_exists_but_differs_stops_everything_with_a_diff() {
+    let cluster = empty();
+    cluster.change(|contents| {
+        let table = Table {
+            columns: vec![Column {
+                name: "shard_id".into(),
+                data_type: "bigint".into(),
+                nullable: true,
+                default: None,
+            }],
+            ..Table::default()
+        };
+        contents.catalog.tables.insert("shards".into(), table);
+    });
+    let error = fails(Command::Setup(V1_1), &cluster).await;
+    let text = error.to_string();
+    for part in [
+        "column shards.shard_id: type should be integer and is bigint",
+        "column shards.shard_id: nullability should be NOT NULL and is NULL",
+        "column shards.range_id is missing",
+        "table shards: primary key should be (shard_id) and is ()",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    // The same for an update, in the tables that are there and in those to come.
+    for table in ["executions", CHASM] {
+        let cluster = cluster_at(V1_0).await;
+        cluster.change(|contents| {
+            contents.catalog.tables.insert(table.into(), Table::default());
+        });
+        let error = fails(Command::Update(V1_1), &cluster).await;
+        assert!(error.to_string().contains(&format!("column {table}.shard_id is missing")));
+    }
+    // And for an index that is on something else.
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| {
+        let index = contents.catalog.indexes.get_mut("cm_idx_rolehost").unwrap();
+        index.index.columns = vec!["role".into()];
+        index.index.unique = true;
+    });
+    let text = fails(Command::Update(V1_1), &cluster).await.to_string();
+    assert!(text.contains("columns should be role, host_id and is role"), "{text}");
+    assert!(text.contains("uniqueness should be not unique and is unique"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_that_has_the_name_of_a_table_stops_the_setup() {
+    let cluster = empty();
+    cluster.change(|contents| {
+        contents.catalog.others.insert("executions".into(), "view");
+    });
+    let error = fails(Command::Setup(V1_1), &cluster).await;
+    assert!(error.to_string().contains("executions should be a table and is a view"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_missing_below_its_recorded_version_is_reported_and_not_made_again() {
+    for command in [Command::Setup(V1_0), Command::Update(V1_0), Command::Update(V1_1)] {
+        let cluster = cluster_at(V1_0).await;
+        cluster.change(|contents| {
+            contents.catalog.tables.remove("executions");
+        });
+        let error = fails(command, &cluster).await;
+        assert!(matches!(&error, MigrateError::Broken { version, .. } if *version == V1_0));
+        assert!(error.to_string().contains("table executions is missing"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_missing_below_its_recorded_version_is_built() {
+    for command in [Command::Setup(V1_0), Command::Update(V1_0)] {
+        let cluster = cluster_at(V1_0).await;
+        cluster.change(|contents| {
+            contents.catalog.indexes.remove("cm_idx_lasthb");
+        });
+        assert_eq!(command.run(cluster.session()).await.unwrap().done, 1);
+        assert_is(&cluster.contents().catalog, "1.0");
+        assert_eq!(history(&cluster).len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_command_refuses_the_wrong_direction_and_says_which_command_is_right() {
+    let unknown = SchemaVersion::new(10, 3);
+    for (at, command, part) in [
+        (V1_0, Command::Setup(V1_1), "run `update-schema` to bring it to 1.1"),
+        (V1_1, Command::Setup(V1_0), "run `rollback-schema --to 1.0`"),
+        (V1_1, Command::Update(V1_0), "run `rollback-schema --to 1.0`"),
+        (V1_0, Command::Rollback(V1_1), "run `update-schema`"),
+        (V1_0, Command::Update(unknown), "10.3 is specified but not found; there are: 1.0, 1.1"),
+        (V1_0, Command::Setup(unknown), "10.3 is specified but not found"),
+        (V1_0, Command::Rollback(unknown), "10.3 is specified but not found"),
+    ] {
+        let error = fails(command, &cluster_at(at).await).await;
+        assert!(error.to_string().contains(part), "{command:?} at {at}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_without_a_version_is_set_up_first() {
+    for command in [Command::Update(V1_1), Command::Rollback(V1_0)] {
+        let error = fails(command, &empty()).await;
+        assert!(error.to_string().contains("run `setup-schema` first"), "{error}");
+    }
+    // T2: one that is recorded under another name is told by that name.
+    let cluster = cluster_at(V1_0).await;
+    let mut session = cluster.session();
+    let mut other =
+        Migrator::new(embedded(), &mut session, "temporal", Patience::default(), &Silent);
+    let error = other.plan_update(None).await.unwrap_err();
+    assert!(error.to_string().contains("for database `temporal` (there is one for `postgres`)"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_newer_than_the_tool_is_left_alone() {
+    for command in [
+        Command::Setup(V1_1),
+        Command::Update(V1_1),
+        Command::Update(V1_0),
+        Command::Rollback(V1_0),
+    ] {
+        let cluster = cluster_at(V1_1).await;
+        cluster.change(|contents| contents.versions[0] = version_row("postgres", "1.2"));
+        let error = fails(command, &cluster).await;
+        let expected = "the database is at 1.2, newer than this tool (1.1)";
+        assert!(error.to_string().contains(expected), "{command:?}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_cannot_be_read_is_named() {
+    for text in [Some("one"), None] {
+        let cluster = cluster_at(V1_0).await;
+        cluster.change(|contents| contents.versions[0].0.version = text.map(str::to_owned));
+        let error = fails(Command::Update(V1_1), &cluster).await;
+        let expected = format!("is `{}`, which is not a version", text.unwrap_or_default());
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logical_name_that_does_not_fit_its_column_is_refused_before_anything_runs() {
+    let cluster = empty();
+    for (name, reason) in
+        [("", "is empty"), (&*"x".repeat(256), "255 characters"), ("a\0b", "a NUL character")]
+    {
+        let mut session = cluster.session();
+        let mut other = Migrator::new(embedded(), &mut session, name, Patience::default(), &Silent);
+        let error = other.plan_setup(&Setup::default()).await.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    assert!(cluster.take_calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_history_table_is_made_again_by_the_next_change_of_version() {
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| {
+        contents.catalog.tables.remove(HISTORY_TABLE);
+    });
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setup_refuses_objects_of_a_newer_version() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| contents.versions.clear());
+    let error = fails(Command::Setup(V1_0), &cluster).await;
+    let text = error.to_string();
+    assert!(text.contains("table current_chasm_executions belongs to version 1.1"), "{text}");
+    // The version that they are of, it completes.
+    Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn t2_the_same_tables_can_be_recorded_under_several_names() {
+    let cluster = cluster_at(V1_1).await;
+    let mut session = cluster.session();
+    let mut other =
+        Migrator::new(embedded(), &mut session, "temporal", Patience::default(), &Silent);
+    let plan = other.plan_setup(&Setup::default()).await.unwrap();
+    assert_eq!(other.apply(&plan).await.unwrap().done, 1);
+    let names: Vec<_> =
+        cluster.contents().versions.into_iter().map(|(row, _)| row.database).collect();
+    assert_eq!(names, ["postgres", "temporal"]);
+    // Then neither name can be rolled back behind the other's back.
+    let error = fails(Command::Rollback(V1_0), &cluster).await;
+    assert!(error.to_string().contains("also recorded for database `temporal`, at 1.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setup_without_versioning_makes_no_version_tables() {
+    let cluster = empty();
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let setup = Setup { versioning: false, ..Setup::default() };
+    let plan = migrator.plan_setup(&setup).await.unwrap();
+    migrator.apply(&plan).await.unwrap();
+    let again = migrator.plan_setup(&setup).await.unwrap();
+    assert!(again.is_done(), "{again}");
+    let mut contents = cluster.contents();
+    assert!(contents.versions.is_empty() && contents.history.is_empty());
+    assert!(!contents.catalog.tables.contains_key(VERSION_TABLE));
+    contents.catalog.tables.insert(VERSION_TABLE.into(), Table::default());
+    contents.catalog.tables.insert(HISTORY_TABLE.into(), Table::default());
+    assert_is(&contents.catalog, "1.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_file_is_set_up_as_the_version_that_it_is_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.sql");
+    std::fs::write(&file, temporal_dsql_migrate::SCHEMA_SQL).unwrap();
+    let schema = Schema::from_file(&file, V1_1).unwrap();
+    let cluster = empty();
+    let mut session = cluster.session();
+    Command::Setup(V1_1).run_with(&schema, &mut session).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+    let (row, _) = &cluster.contents().versions[0];
+    assert_eq!(row.min_compatible.as_deref(), Some("1.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_lowers_the_version_first_and_touches_no_other_table() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| add_row(contents, "current_executions", &["1"]));
+    Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
+    let calls = cluster.take_calls();
+    let acts: Vec<_> = calls
+        .iter()
+        .filter(|call| call.starts_with("record") || call.starts_with("drop"))
+        .collect();
+    assert_eq!(acts, ["record 1.0", "drop table current_chasm_executions"]);
+    let contents = cluster.contents();
+    assert_is(&contents.catalog, "1.0");
+    assert_eq!(contents.rows["current_executions"].len(), 1);
+    assert_eq!(contents.history[1].description, "rolled back from 1.1");
+    assert_eq!(history(&cluster), pairs(&[("0", "1.1"), ("1.1", "1.0")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_refuses_a_table_with_rows_unless_they_may_be_lost() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| add_row(contents, CHASM, &["1"]));
+    let error = fails(Command::Rollback(V1_0), &cluster).await;
+    assert!(error.to_string().contains("table current_chasm_executions has rows"), "{error}");
+    Command::RollbackWithRows(V1_0).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_appear_during_a_rollback_are_found_right_before_the_drop() {
+    let cluster = cluster_at(V1_1).await;
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
+    cluster.change(|contents| add_row(contents, CHASM, &["1"]));
+    let error = migrator.apply(&plan).await.unwrap_err();
+    assert!(matches!(error, MigrateError::TableHasRows { lowered: true, .. }), "{error}");
+    assert!(cluster.contents().catalog.tables.contains_key(CHASM));
+    // Updating takes it back.
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+    assert_eq!(cluster.contents().rows[CHASM].len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_an_update_has_overtaken_drops_nothing() {
+    let cluster = cluster_at(V1_1).await;
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let mut plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
+    // It has lowered the version when somebody updates again, and only then goes on.
+    let drops = plan.steps.split_off(plan.steps.len() - 1);
+    migrator.apply(&plan).await.unwrap();
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    plan.steps = drops;
+    let error = migrator.apply(&plan).await.unwrap_err();
+    assert!(matches!(error, MigrateError::VersionChanged { .. }), "{error}");
+    assert_is(&cluster.contents().catalog, "1.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_stops_at_a_table_that_is_not_the_schemas() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| {
+        contents.catalog.tables.get_mut(CHASM).unwrap().columns.pop();
+    });
+    let error = fails(Command::Rollback(V1_0), &cluster).await;
+    assert!(matches!(error, MigrateError::Differs(_)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t12_an_overwrite_drops_only_what_the_schema_knows_and_names_it_beforehand() {
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| {
+        contents.catalog.tables.insert("invoices".into(), Table::default());
+        contents.catalog.others.insert("report".into(), "view");
+        contents.versions.push(version_row("temporal", "1.0"));
+    });
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let plan = migrator.plan_overwrite().await.unwrap();
+    let named: BTreeSet<_> = plan.steps.iter().map(|step| step.summary()).collect();
+    assert_eq!(named.len(), 38, "36 tables of 1.0 and 2 of versions");
+    assert_eq!(plan.steps[0].summary(), "drop table schema_version");
+    assert!(plan.notes[0].contains("`temporal` (1.0)"), "{:?}", plan.notes);
+    migrator.apply(&plan).await.unwrap();
+    let contents = cluster.contents();
+    assert!(contents.catalog.tables.into_keys().eq(["invoices"]));
+    assert_eq!(contents.catalog.others["report"], "view");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_statements_of_an_update_do_not_depend_on_the_number_of_rows() {
+    let mut calls = Vec::new();
+    for rows in [0, 10_000] {
+        let cluster = cluster_at(V1_0).await;
+        cluster.change(|contents| {
+            for row in 0..rows {
+                add_row(contents, "current_executions", &[&row.to_string()]);
+            }
+        });
+        Command::Update(V1_1).run(cluster.session()).await.unwrap();
+        calls.push(cluster.take_calls());
+    }
+    assert_eq!(calls[0], calls[1]);
+    assert!(calls[0].iter().any(|call| call.starts_with("create table")), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_are_in_effect_are_told_apart_from_those_to_do() {
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| contents.versions.clear());
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let plan = migrator.plan_setup(&Setup { version: Some(V1_1), versioning: true }).await.unwrap();
+    let pending: Vec<_> = plan.pending().map(|step| step.summary()).collect();
+    assert_eq!(
+        pending,
+        ["create table current_chasm_executions", "record version 1.1 for `postgres`"]
+    );
+    assert_eq!(plan.steps[0].state, State::InEffect);
+    let report = migrator.apply(&plan).await.unwrap();
+    assert_eq!(report, Report { done: 2, in_effect: plan.steps.len() - 2 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_does_not_pass_ends_the_run_with_the_statement_and_what_to_do() {
+    let cluster = empty();
+    // A name that a plan found free is taken by a view before the plan runs.
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+    cluster.change(|contents| {
+        contents.catalog.others.insert("tasks".into(), "view");
+    });
+    let error = migrator.apply(&plan).await.unwrap_err();
+    let MigrateError::Differs(differences) = &error else {
+        panic!("{}", chain(&error));
+    };
+    assert!(matches!(&differences[0], Difference::NameTaken { name, .. } if name == "tasks"));
+    // What was done until then is kept, and the next run goes on from there.
+    cluster.change(|contents| {
+        contents.catalog.others.clear();
+    });
+    Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+}

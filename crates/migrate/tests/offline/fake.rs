@@ -1,0 +1,538 @@
+//! A cluster in memory that behaves towards a migration as DSQL does (facts §1.5, §2, §3).
+//!
+//! It has a catalog, background jobs that take a number of calls, and conflicts on the first
+//! statement of a session after any change of the catalog. A test can kill a run before or after
+//! any of its calls, break its connection there, and let other runs in between.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use temporal_dsql_migrate::{
+    Catalog, CatalogIndex, Change, Column, DatabaseError, Engine, HISTORY_TABLE, Index, Job,
+    JobStatus, Row, Scan, SchemaDatabase, Seed, ServerError, Statement, VERSION_TABLE,
+    VersionChange, VersionRow,
+};
+use tokio::sync::Notify;
+
+/// A history row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    pub old: String,
+    pub new: String,
+    pub manifest_md5: String,
+    pub description: String,
+    pub time: u64,
+}
+
+/// What is in a database, with all its times: equal if nothing has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    pub catalog: Catalog,
+    pub rows: BTreeMap<String, Vec<Row>>,
+    /// The version rows with the time they were written.
+    pub versions: Vec<(VersionRow, u64)>,
+    pub history: Vec<History>,
+}
+
+/// A version row that was written at the beginning of time.
+pub fn version_row(database: &str, version: &str) -> (VersionRow, u64) {
+    let row = VersionRow {
+        database: database.to_owned(),
+        version: Some(version.to_owned()),
+        min_compatible: Some("1.0".to_owned()),
+    };
+    (row, 0)
+}
+
+/// Adds a row to `table`.
+pub fn add_row(contents: &mut Contents, table: &str, row: &[&str]) {
+    let row: Row = row.iter().map(|value| Some((*value).to_owned())).collect();
+    contents.rows.entry(table.to_owned()).or_default().push(row);
+}
+
+#[derive(Debug)]
+struct Build {
+    job: Job,
+    index: String,
+    oid: u32,
+    /// Calls until it ends.
+    calls: u32,
+    /// Calls until it shows.
+    hidden: u32,
+}
+
+/// How the cluster behaves.
+#[derive(Clone, Debug)]
+pub struct Behaviour {
+    pub engine: Engine,
+    /// Whether a session's first call after a change of the catalog fails with OC001.
+    pub stale_catalogs: bool,
+    /// How often each thing that a session calls for fails with OC001 before it comes through.
+    pub conflicts: u32,
+    /// Unique indexes whose columns have duplicates.
+    pub duplicates: Vec<String>,
+    /// Calls that a job takes.
+    pub job_calls: u32,
+    /// Calls until a new job shows.
+    pub hidden_jobs: u32,
+    /// Whether finished jobs are forgotten at once.
+    pub forgets_jobs: bool,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            engine: Engine::Dsql,
+            stale_catalogs: true,
+            conflicts: 0,
+            duplicates: Vec::new(),
+            job_calls: 3,
+            hidden_jobs: 0,
+            forgets_jobs: false,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    contents: Contents,
+    behaviour: Behaviour,
+    builds: Vec<Build>,
+    /// Grows with every change of the catalog.
+    catalog_version: u64,
+    next_oid: u32,
+    time: u64,
+    /// The calls that came through, by their names, over all sessions.
+    calls: Vec<String>,
+}
+
+/// The cluster; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Cluster(Arc<Mutex<State>>);
+
+impl Cluster {
+    pub fn new(behaviour: Behaviour) -> Self {
+        let mut contents = Contents::default();
+        contents.catalog.schema = "public".to_owned();
+        Self(Arc::new(Mutex::new(State {
+            contents,
+            behaviour,
+            builds: Vec::new(),
+            catalog_version: 0,
+            next_oid: 16_384,
+            time: 0,
+            calls: Vec::new(),
+        })))
+    }
+
+    pub fn session(&self) -> Session {
+        Session {
+            cluster: self.clone(),
+            seen: self.lock().catalog_version,
+            calls: 0,
+            conflicts: BTreeMap::new(),
+            fault: None,
+            reached: Arc::default(),
+            random: None,
+        }
+    }
+
+    pub fn contents(&self) -> Contents {
+        self.lock().contents.clone()
+    }
+
+    /// Changes the contents behind everybody's back.
+    pub fn change(&self, change: impl FnOnce(&mut Contents)) {
+        change(&mut self.lock().contents);
+    }
+
+    pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
+        change(&mut self.lock().behaviour);
+    }
+
+    /// The names of the calls that were made, and forgets them.
+    pub fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().calls)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+/// What happens to one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The run dies before the call reaches the cluster.
+    KillBefore,
+    /// The run dies when the cluster has done it, before it learns so.
+    KillAfter,
+    /// The connection breaks, and the call has not reached the cluster.
+    LoseBefore,
+    /// The connection breaks, and the cluster has done it.
+    LoseAfter,
+}
+
+/// Whether a fault has happened.
+#[derive(Debug, Default)]
+pub struct Reached {
+    happened: AtomicBool,
+    killed: Notify,
+}
+
+impl Reached {
+    pub fn happened(&self) -> bool {
+        self.happened.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the run is dead.
+    pub async fn killed(&self) {
+        self.killed.notified().await;
+    }
+}
+
+/// A connection.
+pub struct Session {
+    cluster: Cluster,
+    /// The version of the catalog that the session has cached.
+    seen: u64,
+    calls: u32,
+    /// Conflicts by what was called for, since it came through.
+    conflicts: BTreeMap<String, u32>,
+    fault: Option<(u32, Fault)>,
+    reached: Arc<Reached>,
+    random: Option<fastrand::Rng>,
+}
+
+impl Session {
+    /// Makes `fault` happen to call number `call`, from 1. A killed run goes no further.
+    pub fn with_fault(mut self, call: u32, fault: Fault) -> (Self, Arc<Reached>) {
+        self.fault = Some((call, fault));
+        let reached = self.reached.clone();
+        (self, reached)
+    }
+
+    /// Lets other runs in between, in an order that `seed` decides.
+    pub fn interleaved(mut self, seed: u64) -> Self {
+        self.random = Some(fastrand::Rng::with_seed(seed));
+        self
+    }
+
+    async fn call<T>(
+        &mut self,
+        name: String,
+        work: impl FnOnce(&mut State) -> Result<T, DatabaseError> + Send,
+    ) -> Result<T, DatabaseError> {
+        if let Some(random) = &mut self.random {
+            for _ in 0..random.u32(0..4) {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.calls += 1;
+        let fault = self.fault.filter(|(call, _)| *call == self.calls).map(|(_, fault)| fault);
+        self.reached.happened.fetch_or(fault.is_some(), Ordering::SeqCst);
+        match fault {
+            Some(Fault::KillBefore) => self.die().await,
+            Some(Fault::LoseBefore) => return Err(lost()),
+            _ => {}
+        }
+        let result = self.work(name, work);
+        match fault {
+            Some(Fault::KillAfter) => self.die().await,
+            Some(Fault::LoseAfter) => return Err(lost()),
+            _ => {}
+        }
+        result
+    }
+
+    fn work<T>(
+        &mut self,
+        name: String,
+        work: impl FnOnce(&mut State) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let mut state = self.cluster.lock();
+        let is_stale = state.behaviour.stale_catalogs && self.seen != state.catalog_version;
+        let conflicts = self.conflicts.entry(name.clone()).or_default();
+        if is_stale || *conflicts < state.behaviour.conflicts {
+            self.seen = state.catalog_version;
+            *conflicts += 1;
+            let message = "schema has been updated by another transaction (OC001)";
+            return Err(DatabaseError::Conflict(server("40001", message)));
+        }
+        *conflicts = 0;
+        state.calls.push(name);
+        let result = work(&mut state);
+        // A session knows of its own changes.
+        self.seen = state.catalog_version;
+        state.advance_jobs();
+        result
+    }
+
+    async fn die(&self) {
+        self.reached.killed.notify_one();
+        std::future::pending::<()>().await;
+    }
+}
+
+fn server(sqlstate: &str, message: &str) -> Box<ServerError> {
+    Box::new(ServerError {
+        sqlstate: sqlstate.to_owned(),
+        message: message.to_owned(),
+        ..ServerError::default()
+    })
+}
+
+fn refused(sqlstate: &str, message: &str) -> DatabaseError {
+    DatabaseError::Refused(server(sqlstate, message))
+}
+
+fn lost() -> DatabaseError {
+    DatabaseError::Lost {
+        host: "cluster".to_owned(),
+        port: 5432,
+        source: "connection reset".into(),
+    }
+}
+
+impl State {
+    fn now(&mut self) -> u64 {
+        self.time += 1;
+        self.time
+    }
+
+    fn advance_jobs(&mut self) {
+        let Self { contents, behaviour, builds, catalog_version, .. } = self;
+        for build in builds.iter_mut() {
+            build.hidden = build.hidden.saturating_sub(1);
+            if !build.job.status.is_running() {
+                continue;
+            }
+            build.calls -= 1;
+            build.job.status = JobStatus::Processing;
+            if build.calls > 0 {
+                continue;
+            }
+            *catalog_version += 1;
+            if behaviour.duplicates.contains(&build.index) {
+                build.job.status = JobStatus::Failed;
+                build.job.details =
+                    "Found duplicate key while validating index for UCVs".to_owned();
+            } else {
+                build.job.status = JobStatus::Completed;
+                if let Some(index) = contents.catalog.indexes.get_mut(&build.index) {
+                    index.valid = true;
+                }
+            }
+        }
+        if behaviour.forgets_jobs {
+            builds.retain(|build| build.job.status.is_running());
+        }
+    }
+
+    fn execute(&mut self, change: &Change) -> Result<Option<String>, DatabaseError> {
+        if !matches!(change, Change::Seed(_)) {
+            self.catalog_version += 1;
+        }
+        let catalog = &mut self.contents.catalog;
+        match change {
+            Change::CreateTable { name, .. } | Change::CreateIndex { name, .. }
+                if catalog.kind_of(name).is_some() =>
+            {
+                self.catalog_version -= 1;
+                return Err(refused("42P07", &format!("relation \"{name}\" already exists")));
+            }
+            Change::CreateTable { name, table } => {
+                catalog.tables.insert(name.clone(), table.clone());
+            }
+            Change::AddColumn { table, column } => {
+                table_of(catalog, table)?.columns.push(column.clone());
+            }
+            Change::DropTable { name } => {
+                table_of(catalog, name)?;
+                catalog.tables.remove(name);
+                catalog.indexes.retain(|_, found| found.index.table != *name);
+                self.contents.rows.remove(name);
+                match name.as_str() {
+                    VERSION_TABLE => self.contents.versions.clear(),
+                    HISTORY_TABLE => self.contents.history.clear(),
+                    _ => {}
+                }
+            }
+            Change::CreateIndex { name, index, asynchronous } => {
+                table_of(catalog, &index.table)?;
+                return self.create_index(name, index, *asynchronous);
+            }
+            Change::DropIndex { name } => {
+                if catalog.indexes.remove(name).is_none() {
+                    return Err(refused("42704", &format!("index \"{name}\" does not exist")));
+                }
+                self.builds.retain(|build| build.index != *name);
+            }
+            Change::Seed(seed) => {
+                table_of(catalog, &seed.table)?;
+                let rows = self.contents.rows.entry(seed.table.clone()).or_default();
+                for row in &seed.rows {
+                    let row: Row = row.iter().cloned().map(Some).collect();
+                    if !rows.iter().any(|other| other[0] == row[0]) {
+                        rows.push(row);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn create_index(
+        &mut self,
+        name: &str,
+        index: &Index,
+        asynchronous: bool,
+    ) -> Result<Option<String>, DatabaseError> {
+        let is_dsql = self.behaviour.engine == Engine::Dsql;
+        if is_dsql && !asynchronous {
+            return Err(refused("0A000", "unsupported mode. please use CREATE INDEX ASYNC."));
+        }
+        if !is_dsql && self.behaviour.duplicates.iter().any(|other| other == name) {
+            return Err(refused("23505", &format!("could not create unique index \"{name}\"")));
+        }
+        self.next_oid += 1;
+        let oid = self.next_oid;
+        let found = CatalogIndex { index: index.clone(), oid, valid: !is_dsql };
+        self.contents.catalog.indexes.insert(name.to_owned(), found);
+        if !is_dsql {
+            return Ok(None);
+        }
+        let id = format!("job-{oid}");
+        self.builds.push(Build {
+            job: Job { id: id.clone(), status: JobStatus::Submitted, details: String::new() },
+            index: name.to_owned(),
+            oid,
+            calls: self.behaviour.job_calls,
+            hidden: self.behaviour.hidden_jobs,
+        });
+        Ok(Some(id))
+    }
+
+    fn record(&mut self, change: &VersionChange) -> Result<bool, DatabaseError> {
+        table_of(&mut self.contents.catalog, VERSION_TABLE)?;
+        let now = self.now();
+        let written = VersionRow {
+            database: change.database.clone(),
+            version: Some(change.to.to_string()),
+            min_compatible: Some(change.min_compatible.to_string()),
+        };
+        let versions = &mut self.contents.versions;
+        let row = versions.iter_mut().find(|(row, _)| row.database == change.database);
+        match (row, &change.from) {
+            (None, None) => versions.push((written, now)),
+            (Some(row), Some(from)) if row.0.version.as_ref() == Some(from) => {
+                *row = (written, now);
+            }
+            _ => return Ok(false),
+        }
+        self.contents.history.push(History {
+            old: change.from.clone().unwrap_or_else(|| "0".to_owned()),
+            new: change.to.to_string(),
+            manifest_md5: change.manifest_md5.clone(),
+            description: change.description.clone(),
+            time: now,
+        });
+        Ok(true)
+    }
+}
+
+fn table_of<'c>(
+    catalog: &'c mut Catalog,
+    name: &str,
+) -> Result<&'c mut temporal_dsql_migrate::Table, DatabaseError> {
+    catalog
+        .tables
+        .get_mut(name)
+        .ok_or_else(|| refused("42P01", &format!("relation \"{name}\" does not exist")))
+}
+
+#[async_trait]
+impl SchemaDatabase for Session {
+    fn engine(&self) -> Engine {
+        self.cluster.lock().behaviour.engine
+    }
+
+    async fn catalog(&mut self) -> Result<Catalog, DatabaseError> {
+        self.call("catalog".into(), |state| Ok(state.contents.catalog.clone())).await
+    }
+
+    async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError> {
+        let name = statement.summary();
+        self.call(name, |state| state.execute(&statement.change)).await
+    }
+
+    async fn index_jobs(&mut self, index: &str, oid: u32) -> Result<Vec<Job>, DatabaseError> {
+        self.call(format!("jobs of {index}"), |state| {
+            let jobs = state
+                .builds
+                .iter()
+                .rev()
+                .filter(|build| build.oid == oid && build.index == index && build.hidden == 0);
+            Ok(jobs.map(|build| build.job.clone()).collect())
+        })
+        .await
+    }
+
+    async fn version_rows(&mut self) -> Result<Vec<VersionRow>, DatabaseError> {
+        self.call("version rows".into(), |state| {
+            Ok(state.contents.versions.iter().map(|(row, _)| row.clone()).collect())
+        })
+        .await
+    }
+
+    async fn record_version(&mut self, change: &VersionChange) -> Result<bool, DatabaseError> {
+        self.call(format!("record {}", change.to), |state| state.record(change)).await
+    }
+
+    async fn has_rows(&mut self, table: &str) -> Result<bool, DatabaseError> {
+        self.call(format!("rows of {table}"), |state| {
+            table_of(&mut state.contents.catalog, table)?;
+            Ok(state.contents.rows.get(table).is_some_and(|rows| !rows.is_empty()))
+        })
+        .await
+    }
+
+    async fn has_seed(&mut self, seed: &Seed, _: &[String]) -> Result<bool, DatabaseError> {
+        self.call(format!("first row of {}", seed.table), |state| {
+            let rows = state.contents.rows.get(&seed.table);
+            let has = |row: &Vec<String>| {
+                rows.is_some_and(|rows| rows.iter().any(|other| other[0].as_ref() == row.first()))
+            };
+            Ok(seed.rows.iter().all(has))
+        })
+        .await
+    }
+
+    async fn page(
+        &mut self,
+        scan: &Scan,
+        after: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        self.call(format!("page of {}", scan.table), |state| {
+            let mut rows = state.contents.rows.get(&scan.table).cloned().unwrap_or_default();
+            let key = |row: &Row| -> Vec<String> {
+                let position = |column: &Column| {
+                    scan.columns.iter().position(|name| *name == column.name).unwrap()
+                };
+                scan.key.iter().map(|column| row[position(column)].clone().unwrap()).collect()
+            };
+            rows.sort_by_key(key);
+            rows.retain(|row| after.is_none_or(|after| key(row).as_slice() > after));
+            rows.truncate(limit);
+            Ok(rows)
+        })
+        .await
+    }
+}

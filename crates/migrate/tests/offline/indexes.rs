@@ -1,0 +1,187 @@
+//! Indexes that are built in the background: waited for, found again, repaired, reported.
+
+use std::sync::Mutex;
+
+use temporal_dsql_migrate::{
+    Engine, JobStatus, MigrateError, Migrator, Patience, Progress, Schema, Setup, Silent,
+};
+
+use crate::{
+    Command, V1_0, V1_1, chain, cluster_at, embedded,
+    fake::{Behaviour, Cluster, Fault},
+    migrator,
+    spec::assert_is,
+};
+
+const INDEX: &str = "idx_namespaces_name";
+
+fn invalidate(cluster: &Cluster) {
+    cluster.change(|contents| {
+        contents.catalog.indexes.get_mut(INDEX).unwrap().valid = false;
+    });
+}
+
+/// The calls that were made about the index.
+fn calls_about_index(cluster: &Cluster) -> Vec<String> {
+    let calls = cluster.take_calls();
+    calls.into_iter().filter(|call| call.contains(INDEX)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_a_version_is_recorded_only_when_every_index_is_valid() {
+    let cluster = Cluster::new(Behaviour::default());
+    let seen = Mutex::new(Vec::new());
+    let observer = |progress: Progress<'_>| {
+        if let Progress::Waiting { index, status, .. } = progress {
+            seen.lock().unwrap().push((index.to_owned(), status));
+        }
+    };
+    let mut session = cluster.session();
+    let mut migrator =
+        Migrator::new(embedded(), &mut session, "postgres", Patience::default(), &observer);
+    let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+    migrator.apply(&plan).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+    let seen = seen.into_inner().unwrap();
+    let indexes: std::collections::BTreeSet<_> = seen.iter().map(|(index, _)| index).collect();
+    assert_eq!(indexes.len(), 7);
+    assert!(seen.iter().any(|(_, status)| *status == Some(JobStatus::Processing)), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_an_invalid_leftover_that_nobody_builds_is_dropped_and_built_anew() {
+    for forgets_jobs in [true, false] {
+        let cluster = cluster_at(V1_0).await;
+        cluster.behave(|behaviour| behaviour.forgets_jobs = forgets_jobs);
+        invalidate(&cluster);
+        cluster.take_calls();
+        Command::Update(V1_1).run(cluster.session()).await.unwrap();
+        assert_is(&cluster.contents().catalog, "1.1");
+        let acts: Vec<_> = calls_about_index(&cluster)
+            .into_iter()
+            .filter(|call| !call.starts_with("jobs"))
+            .collect();
+        assert_eq!(acts, [format!("drop index {INDEX}"), format!("create index {INDEX}")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
+    let slow = || Cluster::new(Behaviour { job_calls: 20, ..Behaviour::default() });
+    // The first run dies when it has started the build.
+    let mut cluster = slow();
+    for call in 1.. {
+        let (session, reached) = cluster.session().with_fault(call, Fault::KillAfter);
+        tokio::select! {
+            biased;
+            () = reached.killed() => {}
+            result = Command::Setup(V1_1).run(session) => panic!("it ended: {result:?}"),
+        }
+        if cluster.contents().catalog.indexes.contains_key(INDEX) {
+            break;
+        }
+        cluster = slow();
+    }
+    assert!(!cluster.contents().catalog.indexes[INDEX].valid);
+    cluster.take_calls();
+    Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+    let calls = calls_about_index(&cluster);
+    assert!(!calls.is_empty());
+    assert!(calls.iter().all(|call| call.starts_with("jobs of")), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_shows_a_moment_later_than_its_index_is_not_taken_for_missing() {
+    let cluster = Cluster::new(Behaviour { hidden_jobs: 2, ..Behaviour::default() });
+    Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+    let calls = cluster.take_calls();
+    assert!(!calls.iter().any(|call| call.starts_with("drop index")), "{calls:?}");
+    assert_is(&cluster.contents().catalog, "1.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_a_failed_build_is_reported_with_its_details_and_the_repair() {
+    let cluster = Cluster::new(Behaviour::default());
+    cluster.behave(|behaviour| behaviour.duplicates.push(INDEX.to_owned()));
+    let error = Command::Setup(V1_1).run(cluster.session()).await.unwrap_err();
+    let text = error.to_string();
+    for part in [
+        "index idx_namespaces_name could not be built",
+        "Found duplicate key while validating index for UCVs",
+        "remove the duplicates in namespaces (name)",
+        "run the command again",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(cluster.contents().versions.is_empty(), "no version is recorded");
+    // The operator removes the duplicates and runs it again.
+    cluster.behave(|behaviour| behaviour.duplicates.clear());
+    Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, "1.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn postgresql_reports_duplicates_at_once_and_in_the_same_way() {
+    let cluster = Cluster::new(Behaviour {
+        engine: Engine::Postgres,
+        duplicates: vec![INDEX.to_owned()],
+        ..Behaviour::default()
+    });
+    let start = tokio::time::Instant::now();
+    let error = Command::Setup(V1_1).run(cluster.session()).await.unwrap_err();
+    assert!(matches!(&error, MigrateError::IndexBuild { index, .. } if index == INDEX), "{error}");
+    assert!(start.elapsed() < Patience::default().retry.deadline);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_takes_too_long_is_left_to_go_on_and_is_waited_for_again() {
+    let cluster = cluster_at(V1_0).await;
+    let mut session = cluster.session();
+    let patience = Patience { index_build: std::time::Duration::ZERO, ..Patience::default() };
+    cluster.change(|contents| {
+        contents.catalog.indexes.remove(INDEX);
+    });
+    let mut hasty = Migrator::new(embedded(), &mut session, "postgres", patience, &Silent);
+    let plan = hasty.plan_update(None).await.unwrap();
+    let error = hasty.apply(&plan).await.unwrap_err();
+    assert!(matches!(error, MigrateError::StillBuilding { .. }), "{error}");
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    let calls = cluster.take_calls();
+    assert!(!calls.iter().any(|call| call.starts_with("drop index")), "{calls:?}");
+    assert_is(&cluster.contents().catalog, "1.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_no_rebuild_makes_valid_is_given_up() {
+    let cluster = cluster_at(V1_0).await;
+    invalidate(&cluster);
+    // Its jobs fail, and are gone before anyone can look.
+    cluster.behave(|behaviour| {
+        behaviour.duplicates.push(INDEX.to_owned());
+        behaviour.forgets_jobs = true;
+    });
+    let error = Command::Update(V1_1).run(cluster.session()).await.unwrap_err();
+    assert!(chain(&error).contains("still invalid"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schema_file_that_builds_an_index_synchronously_is_refused_for_dsql_before_anything_runs()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.sql");
+    let text = "CREATE TABLE t (a INT PRIMARY KEY); CREATE INDEX i ON t (a);";
+    std::fs::write(&file, text).unwrap();
+    let schema = Schema::from_file(&file, V1_0).unwrap();
+    for (engine, is_refused) in [(Engine::Dsql, true), (Engine::Postgres, false)] {
+        let cluster = Cluster::new(Behaviour { engine, ..Behaviour::default() });
+        let mut session = cluster.session();
+        let plan = migrator(&schema, &mut session).plan_setup(&Setup::default()).await;
+        match plan {
+            Err(MigrateError::SynchronousIndex { index }) => {
+                assert_eq!((&*index, is_refused), ("i", true))
+            }
+            other => assert!(other.is_ok() && !is_refused),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a migration does, shown on a cluster in memory.
+
+mod commands;
+mod concurrent;
+#[path = "../support/errors.rs"]
+mod errors;
+mod evolving;
+mod fake;
+mod indexes;
+mod kills;
+mod reports;
+mod schema_files;
+#[path = "../support/spec.rs"]
+mod spec;
+
+use std::sync::LazyLock;
+
+use errors::chain;
+use fake::{Behaviour, Cluster, Session};
+use temporal_dsql_domain::SchemaVersion;
+use temporal_dsql_migrate::{
+    DEFAULT_DATABASE, MigrateError, Migrator, Patience, Plan, Report, Rollback, Schema, Setup,
+    Silent,
+};
+
+const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
+const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
+
+/// The schema of the tool, read once.
+fn embedded() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
+    &SCHEMA
+}
+
+/// A command, as a test gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Command {
+    Setup(SchemaVersion),
+    Update(SchemaVersion),
+    Rollback(SchemaVersion),
+    RollbackWithRows(SchemaVersion),
+    /// Drops everything and sets up.
+    Overwrite(SchemaVersion),
+}
+
+impl Command {
+    async fn plan(self, migrator: &mut Migrator<'_>) -> Result<Plan, MigrateError> {
+        match self {
+            Self::Setup(version) | Self::Overwrite(version) => {
+                let version = Some(version);
+                migrator.plan_setup(&Setup { version, ..Setup::default() }).await
+            }
+            Self::Update(version) => migrator.plan_update(Some(version)).await,
+            Self::Rollback(to) => migrator.plan_rollback(&Rollback { to, with_rows: false }).await,
+            Self::RollbackWithRows(to) => {
+                migrator.plan_rollback(&Rollback { to, with_rows: true }).await
+            }
+        }
+    }
+
+    /// Runs the command with the embedded schema, as the tool does.
+    async fn run(self, mut session: Session) -> Result<Report, MigrateError> {
+        self.run_with(embedded(), &mut session).await
+    }
+
+    async fn run_with(
+        self,
+        schema: &Schema,
+        session: &mut Session,
+    ) -> Result<Report, MigrateError> {
+        let mut migrator = migrator(schema, session);
+        if let Self::Overwrite(_) = self {
+            let plan = migrator.plan_overwrite().await?;
+            migrator.apply(&plan).await?;
+        }
+        let plan = self.plan(&mut migrator).await?;
+        migrator.apply(&plan).await
+    }
+}
+
+fn migrator<'a>(schema: &'a Schema, session: &'a mut Session) -> Migrator<'a> {
+    Migrator::new(schema, session, DEFAULT_DATABASE, Patience::default(), &Silent)
+}
+
+/// A cluster at `version`.
+async fn cluster_at(version: SchemaVersion) -> Cluster {
+    let cluster = Cluster::new(Behaviour::default());
+    Command::Setup(version).run(cluster.session()).await.unwrap();
+    cluster.take_calls();
+    cluster
+}
+
+/// The old and new versions of the history, in order.
+fn history(cluster: &Cluster) -> Vec<(String, String)> {
+    cluster.contents().history.into_iter().map(|row| (row.old, row.new)).collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(old, new)| ((*old).to_owned(), (*new).to_owned())).collect()
+}

@@ -1,0 +1,212 @@
+//! The schema files: what the tool brings along, and what it reads from directories.
+
+use std::{fs, path::Path};
+
+use temporal_dsql_domain::{SchemaVersion, VERSION};
+use temporal_dsql_migrate::{Change, Engine, SCHEMA_SQL, Schema};
+
+use crate::{V1_0, V1_1, embedded, spec::spec};
+
+fn version(text: &str) -> SchemaVersion {
+    text.parse().unwrap()
+}
+
+#[test]
+fn both_versions_are_what_the_specification_says() {
+    for (version, text) in [(V1_0, "1.0"), (V1_1, "1.1")] {
+        let objects = embedded().objects_at(version);
+        let (tables, indexes) = spec(text);
+        assert_eq!(objects.tables, tables);
+        assert_eq!(objects.indexes, indexes);
+        assert_eq!(objects.seeds.len(), 1);
+    }
+}
+
+#[test]
+fn the_newest_version_is_the_one_of_this_release() {
+    assert_eq!(embedded().newest(), VERSION);
+    let compatible: Vec<_> = embedded()
+        .releases()
+        .iter()
+        .map(|release| (release.version, release.min_compatible))
+        .collect();
+    assert_eq!(compatible, [(V1_0, V1_0), (V1_1, V1_0)]);
+}
+
+#[test]
+fn the_whole_schema_is_its_versions_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.sql");
+    fs::write(&file, SCHEMA_SQL).unwrap();
+    let whole = Schema::from_file(&file, V1_1).unwrap();
+    let texts = |schema: &Schema| -> Vec<String> {
+        let statements = schema.statements_between(SchemaVersion::NONE, V1_1);
+        statements.iter().map(|statement| statement.text(Engine::Dsql)).collect()
+    };
+    assert_eq!(texts(&whole), texts(embedded()));
+    // And its comments are theirs, under a header that tells where they come from.
+    assert!(SCHEMA_SQL.contains("PostgreSQL schema of Temporal, version 1.19"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/dsql/temporal/versioned");
+    for directory in ["v1.0", "v1.1"] {
+        for entry in fs::read_dir(root.join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "sql") {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(SCHEMA_SQL.contains(&text), "{}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_table_has_a_check_and_every_index_is_asynchronous() {
+    assert!(!SCHEMA_SQL.lines().any(|line| !line.starts_with("--") && line.contains("CHECK")));
+    for statement in embedded().statements_between(SchemaVersion::NONE, V1_1) {
+        if let Change::CreateIndex { asynchronous, name, .. } = &statement.change {
+            assert!(asynchronous, "{name}");
+            assert!(!statement.text(Engine::Postgres).contains("ASYNC"), "{name}");
+            assert!(statement.text(Engine::Dsql).contains("INDEX ASYNC"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_linter_of_aws_accepts_every_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
+    let mut folders = vec![root];
+    let mut linted = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "sql") {
+                let text = fs::read_to_string(&path).unwrap();
+                let diagnostics = dsql_lint::lint_sql(&text);
+                assert!(diagnostics.is_empty(), "{}: {diagnostics:?}", path.display());
+                linted += 1;
+            }
+        }
+    }
+    assert_eq!(linted, 11);
+    // It would say so if one were wrong.
+    assert!(!dsql_lint::lint_sql("CREATE INDEX i ON t (a);").is_empty());
+}
+
+/// A directory of versions, each with one table.
+struct Versions(tempfile::TempDir);
+
+impl Versions {
+    fn new(names: &[&str]) -> Self {
+        let versions = Self(tempfile::tempdir().unwrap());
+        for name in names {
+            let table = name.replace('.', "_");
+            let manifest = format!(
+                r#"{{"CurrVersion": "{}", "MinCompatibleVersion": "0.1",
+                     "SchemaUpdateCqlFiles": ["a.sql"]}}"#,
+                name.trim_start_matches('v')
+            );
+            versions.write(&format!("{name}/manifest.json"), &manifest);
+            versions.write(&format!("{name}/a.sql"), &format!("CREATE TABLE {table} (id INT);"));
+        }
+        versions
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self) -> Result<Schema, String> {
+        Schema::from_directory(self.0.path()).map_err(|error| crate::chain(&error))
+    }
+}
+
+/// The directories of Temporal's own tests (contract §4.5).
+const NAMES: [&str; 8] = ["v0.5", "v1.5", "v2.5", "v2.5.1", "v2.5.2", "v2.7.17", "v3.5", "v10.2"];
+
+#[test]
+fn version_directories_are_found_sorted_by_their_numbers_and_noise_is_ignored_with_a_warning() {
+    let versions = Versions::new(&NAMES);
+    for noise in ["abc", "2.0", "3.0", "v1.x", "v1.2.3.4", "version"] {
+        versions.write(&format!("{noise}/manifest.json"), "not read");
+    }
+    versions.write("v4.0", "a file");
+    let schema = versions.read().unwrap();
+    let found: Vec<_> = schema.releases().iter().map(|r| format!("v{}", r.version)).collect();
+    assert_eq!(found, NAMES);
+    assert_eq!(schema.warnings().len(), 7, "{:?}", schema.warnings());
+    let between = |from: &str, to: &str| -> Vec<String> {
+        let releases = schema.releases_between(version(from), version(to));
+        releases.map(|release| format!("v{}", release.version)).collect()
+    };
+    assert_eq!(between("0.5", "1.5"), ["v1.5"]);
+    assert_eq!(between("0.4", "10.2"), NAMES);
+    assert_eq!(between("0.5", "3.5"), NAMES[1..7]);
+    assert_eq!(between("2.5.2", "10.2"), NAMES[5..]);
+    assert!(between("10.2", "10.2").is_empty());
+    assert!(between("1.7", "1.7").is_empty());
+}
+
+#[test]
+fn a_directory_without_versions_is_an_error() {
+    let versions = Versions::new(&[]);
+    assert!(versions.read().unwrap_err().contains("contains no subdirectories of versions"));
+    let error = Schema::from_directory(&versions.0.path().join("none")).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read"), "{error}");
+}
+
+#[test]
+fn two_directories_of_one_version_are_an_error() {
+    let versions = Versions::new(&["v1.1", "v1.1.0"]);
+    let error = versions.read().unwrap_err();
+    assert!(error.contains("v1.1 and v1.1.0 are both version 1.1"), "{error}");
+}
+
+#[test]
+fn every_file_of_every_version_is_checked_before_anything_runs() {
+    for (path, text, expected) in [
+        ("v3.5/manifest.json", "{", "v3.5/manifest.json is not valid"),
+        (
+            "v3.5/manifest.json",
+            r#"{"CurrVersion": "3.6", "MinCompatibleVersion": "0.1", "SchemaUpdateCqlFiles": ["a.sql"]}"#,
+            "v3.5/manifest.json has CurrVersion 3.6, but its directory is v3.5",
+        ),
+        (
+            "v3.5/manifest.json",
+            r#"{"CurrVersion": "3.5", "MinCompatibleVersion": "0.1", "SchemaUpdateCqlFiles": ["b.sql"]}"#,
+            "v3.5/manifest.json lists b.sql, which is not in the directory",
+        ),
+        ("v3.5/a.sql", "CREATE TABLE a (id INT", "version 3.5, a.sql: unmatched `(` at line 1"),
+        (
+            "v3.5/a.sql",
+            "CREATE TABLE a (id INT); UPDATE a SET id = 1;",
+            "version 3.5, a.sql, statement 2 (`UPDATE a SET id = 1`) cannot run as a step that is \
+             resumable: its kind is none of",
+        ),
+        (
+            "v3.5/a.sql",
+            "CREATE TABLE v0_5 (id INT);",
+            "version 3.5, a.sql, statement 1 (`CREATE TABLE v0_5 (id INT)`) cannot run as a step \
+             that is resumable: the name v0_5 is taken",
+        ),
+    ] {
+        let versions = Versions::new(&NAMES);
+        versions.write(path, text);
+        let error = versions.read().unwrap_err();
+        assert!(error.contains(expected), "{path}: {error}");
+    }
+    let versions = Versions::new(&["v1.0"]);
+    fs::remove_file(versions.0.path().join("v1.0/manifest.json")).unwrap();
+    assert!(versions.read().unwrap_err().contains("cannot read"));
+}
+
+#[test]
+fn a_file_that_no_manifest_lists_is_ignored_with_a_warning() {
+    let versions = Versions::new(&["v1.0"]);
+    versions.write("v1.0/forgotten.sql", "CREATE TABLE forgotten (id INT);");
+    let schema = versions.read().unwrap();
+    assert_eq!(schema.warnings(), ["v1.0/forgotten.sql is not in the manifest: ignored"]);
+    assert_eq!(schema.statements_between(SchemaVersion::NONE, V1_0).len(), 1);
+}

@@ -1,0 +1,112 @@
+//! The same, on a real PostgreSQL: what the catalog says, what the server refuses, what happens on
+//! the wire.
+
+mod commands;
+mod doors;
+#[path = "../support/errors.rs"]
+mod errors;
+mod schemas;
+#[path = "../support/spec.rs"]
+mod spec;
+mod wire;
+
+use std::{net::SocketAddr, sync::LazyLock};
+
+use errors::chain;
+use sqlx::postgres::PgConnectOptions;
+use temporal_dsql_domain::SchemaVersion;
+use temporal_dsql_migrate::{
+    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Patience, Plan, PostgresDatabase,
+    Report, Rollback, Schema, Setup, Silent,
+};
+use temporal_dsql_testkit::ScratchDatabase;
+
+const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
+const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
+
+/// The schema of the tool, read once.
+fn embedded() -> &'static Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
+    &SCHEMA
+}
+
+fn options(url: &str) -> PgConnectOptions {
+    url.parse().unwrap()
+}
+
+/// A connection as the role that made the database.
+async fn connect(scratch: &ScratchDatabase) -> PostgresDatabase {
+    open(options(&scratch.url())).await.unwrap()
+}
+
+/// The same by way of a proxy.
+async fn connect_via(scratch: &ScratchDatabase, proxy: SocketAddr) -> PostgresDatabase {
+    open(options(&scratch.url_via(proxy))).await.unwrap()
+}
+
+async fn open(options: PgConnectOptions) -> Result<PostgresDatabase, DatabaseError> {
+    PostgresDatabase::connect(Box::new(options), None, &Patience::default().retry).await
+}
+
+fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
+    Migrator::new(embedded(), database, DEFAULT_DATABASE, Patience::default(), &Silent)
+}
+
+/// A command, as a test gives it.
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    Setup(SchemaVersion),
+    Update,
+    Rollback,
+    /// Drops everything and sets up.
+    Overwrite,
+}
+
+impl Command {
+    async fn plan(self, migrator: &mut Migrator<'_>) -> Result<Plan, MigrateError> {
+        match self {
+            Self::Setup(version) => {
+                let version = Some(version);
+                migrator.plan_setup(&Setup { version, ..Setup::default() }).await
+            }
+            Self::Overwrite => migrator.plan_setup(&Setup::default()).await,
+            Self::Update => migrator.plan_update(None).await,
+            Self::Rollback => {
+                migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
+            }
+        }
+    }
+
+    async fn run(self, database: &mut PostgresDatabase) -> Result<Report, MigrateError> {
+        let mut migrator = migrator(database);
+        if let Self::Overwrite = self {
+            let plan = migrator.plan_overwrite().await?;
+            migrator.apply(&plan).await?;
+        }
+        let plan = self.plan(&mut migrator).await?;
+        migrator.apply(&plan).await
+    }
+}
+
+/// A database at `version`, or `None` if there is no server to make one on.
+async fn at(version: SchemaVersion) -> Option<ScratchDatabase> {
+    let scratch = ScratchDatabase::create().await?;
+    Command::Setup(version).run(&mut connect(&scratch).await).await.unwrap();
+    Some(scratch)
+}
+
+/// Every row of the version tables, times included.
+async fn versions(scratch: &ScratchDatabase) -> Vec<Vec<Option<String>>> {
+    let mut rows = scratch.query("SELECT * FROM schema_version ORDER BY db_name").await.unwrap();
+    let history = "SELECT * FROM schema_update_history ORDER BY update_time";
+    rows.extend(scratch.query(history).await.unwrap());
+    rows
+}
+
+/// The old and new versions of the history, in order.
+async fn history(scratch: &ScratchDatabase) -> Vec<String> {
+    let query = "SELECT old_version || ' > ' || new_version FROM schema_update_history \
+                 ORDER BY update_time";
+    let rows = scratch.query(query).await.unwrap();
+    rows.into_iter().map(|row| row[0].clone().unwrap()).collect()
+}

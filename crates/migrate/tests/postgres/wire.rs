@@ -1,0 +1,244 @@
+//! What is sent, and what happens when the connection breaks at any point of it.
+
+use temporal_dsql_migrate::{MigrateError, Observer, Progress, SchemaDatabase};
+use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
+
+use crate::{Command, V1_0, V1_1, at, chain, connect, connect_via, history, spec::assert_is};
+
+/// Makes `fault` happen to each round trip of `command` in turn. The run completes by itself.
+async fn at_every_round_trip(
+    command: Command,
+    fault: impl Fn() -> Fault,
+    make: impl AsyncFn() -> Option<ScratchDatabase>,
+    check: impl AsyncFn(&ScratchDatabase),
+) {
+    let Some(template) = make().await else {
+        return;
+    };
+    for unit in 1.. {
+        let scratch = ScratchDatabase::create_from_template(&template).await.unwrap();
+        let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+        let mut database = connect_via(&scratch, proxy.addr()).await;
+        proxy.inject(When::Unit(unit), fault());
+        if let Err(error) = command.run(&mut database).await {
+            panic!("{command:?}, {:?} at round trip {unit}: {}", fault(), chain(&error));
+        }
+        check(&scratch).await;
+        if proxy.pending_faults() > 0 {
+            assert!(unit > 10, "{unit} round trips only");
+            return;
+        }
+    }
+}
+
+async fn updated(scratch: &ScratchDatabase) {
+    assert_is(&connect(scratch).await.catalog().await.unwrap(), "1.1");
+    assert_eq!(history(scratch).await, ["0 > 1.0", "1.0 > 1.1"]);
+}
+
+async fn rolled_back(scratch: &ScratchDatabase) {
+    assert_is(&connect(scratch).await.catalog().await.unwrap(), "1.0");
+    assert_eq!(history(scratch).await, ["0 > 1.1", "1.1 > 1.0"]);
+}
+
+#[tokio::test]
+async fn t5_an_update_whose_connection_breaks_anywhere_completes_with_one_history_row() {
+    for fault in [|| Fault::LoseBefore, || Fault::LoseAfter] {
+        at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
+    }
+}
+
+#[tokio::test]
+async fn t5_a_rollback_whose_connection_breaks_anywhere_completes_with_one_history_row() {
+    for fault in [|| Fault::LoseBefore, || Fault::LoseAfter] {
+        at_every_round_trip(Command::Rollback, fault, async || at(V1_1).await, rolled_back).await;
+    }
+}
+
+#[tokio::test]
+async fn t7_a_conflict_at_any_round_trip_of_an_update_is_retried() {
+    let fault = || Fault::Conflict(OccCode::Oc001);
+    at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
+}
+
+#[tokio::test]
+async fn a_server_that_fails_inside_at_any_round_trip_does_no_harm() {
+    let fault = || Fault::error("XX000", "server unavailable");
+    at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_commit_is_resolved_by_the_version_row() {
+    for fault in [Fault::LoseBefore, Fault::LoseAfter] {
+        let Some(scratch) = at(V1_0).await else {
+            return;
+        };
+        let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+        let mut database = connect_via(&scratch, proxy.addr()).await;
+        proxy.inject(When::Commit, fault);
+        Command::Update.run(&mut database).await.unwrap();
+        assert_eq!(proxy.pending_faults(), 0);
+        updated(&scratch).await;
+    }
+}
+
+#[tokio::test]
+async fn a_setup_survives_cuts_and_conflicts_on_its_way() {
+    let Some(scratch) = ScratchDatabase::create().await else {
+        return;
+    };
+    let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+    let mut database = connect_via(&scratch, proxy.addr()).await;
+    for unit in (5..150).step_by(11) {
+        let fault = match unit % 3 {
+            0 => Fault::LoseAfter,
+            1 => Fault::Conflict(OccCode::Oc001),
+            _ => Fault::LoseBefore,
+        };
+        proxy.inject(When::Unit(unit), fault);
+    }
+    Command::Setup(V1_1).run(&mut database).await.unwrap();
+    assert_is(&connect(&scratch).await.catalog().await.unwrap(), "1.1");
+    assert_eq!(history(&scratch).await, ["0 > 1.1"]);
+}
+
+#[tokio::test]
+async fn a_host_that_goes_away_and_comes_back_is_waited_for() {
+    let Some(scratch) = at(V1_0).await else {
+        return;
+    };
+    let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+    let mut database = connect_via(&scratch, proxy.addr()).await;
+    let mut migrator = crate::migrator(&mut database);
+    let plan = Command::Update.plan(&mut migrator).await.unwrap();
+    proxy.refuse(true);
+    proxy.cut();
+    let back = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        proxy.refuse(false);
+    };
+    let (report, ()) = tokio::join!(migrator.apply(&plan), back);
+    assert_eq!(report.unwrap().done, 2);
+    updated(&scratch).await;
+}
+
+#[tokio::test]
+async fn only_what_dsql_takes_is_sent() {
+    let Some(scratch) = ScratchDatabase::create().await else {
+        return;
+    };
+    let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+    let mut database = connect_via(&scratch, proxy.addr()).await;
+    for command in [Command::Setup(V1_0), Command::Update, Command::Rollback, Command::Overwrite] {
+        command.run(&mut database).await.unwrap();
+    }
+    let statements = proxy.statements();
+    let mut in_transaction = false;
+    for statement in &statements {
+        let upper = statement.to_uppercase();
+        let first = upper.split_whitespace().next().unwrap_or_default();
+        assert!(!statement.trim_end_matches(';').contains(';'), "several: {statement}");
+        for forbidden in ["SAVEPOINT", "ADVISORY", "LOCK TABLE", "WAIT_FOR_JOB", "TRUNCATE"] {
+            assert!(!upper.contains(forbidden), "{statement}");
+        }
+        match first {
+            "BEGIN" => in_transaction = true,
+            "COMMIT" | "ROLLBACK" => in_transaction = false,
+            "CREATE" | "DROP" | "ALTER" => assert!(!in_transaction, "{statement}"),
+            "SET" => assert!(upper.starts_with("SET SEARCH_PATH TO"), "{statement}"),
+            "SELECT" | "INSERT" | "UPDATE" => {}
+            other => panic!("{other}: {statement}"),
+        }
+    }
+    let begins = statements.iter().filter(|text| text.starts_with("BEGIN")).count();
+    assert_eq!(begins, 4, "one transaction for each version that is recorded");
+}
+
+#[tokio::test]
+async fn the_round_trips_of_an_update_do_not_depend_on_the_number_of_rows() {
+    let mut round_trips = Vec::new();
+    for rows in [0, 10_000] {
+        let Some(scratch) = at(V1_0).await else {
+            return;
+        };
+        for table in ["current_executions", "executions"] {
+            let columns = match table {
+                "executions" => {
+                    "n, gen_random_uuid(), 'w', gen_random_uuid(), 1, 1, '', '', '', ''"
+                }
+                _ => "n, gen_random_uuid(), 'w', gen_random_uuid(), 'r', 1, 1, 0, now(), 0, '', ''",
+            };
+            let insert = format!(
+                "INSERT INTO {table} SELECT {columns} FROM generate_series(1, {rows}) AS n"
+            );
+            scratch.execute(&insert).await.unwrap();
+        }
+        let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+        let mut database = connect_via(&scratch, proxy.addr()).await;
+        Command::Update.run(&mut database).await.unwrap();
+        round_trips.push((proxy.round_trips(), proxy.statements()));
+    }
+    assert_eq!(round_trips[0], round_trips[1]);
+}
+
+#[tokio::test]
+async fn a_dry_run_sends_nothing_but_questions() {
+    let Some(scratch) = at(V1_0).await else {
+        return;
+    };
+    let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+    let mut database = connect_via(&scratch, proxy.addr()).await;
+    let mut migrator = crate::migrator(&mut database);
+    for command in [Command::Setup(V1_0), Command::Update, Command::Rollback] {
+        command.plan(&mut migrator).await.unwrap();
+    }
+    migrator.plan_overwrite().await.unwrap();
+    migrator.status().await.unwrap();
+    migrator.verify(None).await.unwrap();
+    for statement in proxy.statements() {
+        assert!(
+            statement.starts_with("SELECT") || statement.starts_with("SET search_path"),
+            "{statement}"
+        );
+    }
+}
+
+/// Conflicts without end.
+struct Conflicts<'p>(&'p FaultProxy);
+
+impl Observer for Conflicts<'_> {
+    fn on(&self, progress: Progress<'_>) {
+        if let Progress::Retrying { .. } = progress {
+            self.0.inject(When::Unit(1), Fault::Conflict(OccCode::Oc000));
+        }
+    }
+}
+
+#[tokio::test]
+async fn conflicts_without_end_end_at_the_deadline_with_the_last_one() {
+    let Some(scratch) = at(V1_0).await else {
+        return;
+    };
+    let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+    let mut database = connect_via(&scratch, proxy.addr()).await;
+    let mut patience = temporal_dsql_migrate::Patience::default();
+    patience.retry.base = std::time::Duration::from_millis(5);
+    patience.retry.deadline = std::time::Duration::from_millis(200);
+    let observer = Conflicts(&proxy);
+    proxy.inject(When::Unit(1), Fault::Conflict(OccCode::Oc000));
+    let mut migrator = temporal_dsql_migrate::Migrator::new(
+        crate::embedded(),
+        &mut database,
+        "postgres",
+        patience,
+        &observer,
+    );
+    let error = migrator.plan_update(None).await.unwrap_err();
+    let MigrateError::OutOfTime { attempts, .. } = &error else {
+        panic!("{}", chain(&error));
+    };
+    assert!(*attempts > 2, "{attempts}");
+    let text = chain(&error);
+    assert!(text.contains("reading the schema version did not succeed within"), "{text}");
+    assert!(text.contains("(OC000)"), "{text}");
+}

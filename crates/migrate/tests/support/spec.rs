@@ -1,0 +1,93 @@
+//! The catalogs that both schema versions must produce, as the specification has them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use temporal_dsql_migrate::{
+    Catalog, Column, HISTORY_TABLE, Index, Table, VERSION_TABLE, normalise,
+};
+
+#[derive(Deserialize)]
+struct Spec {
+    version: String,
+    tables: BTreeMap<String, SpecTable>,
+}
+
+#[derive(Deserialize)]
+struct SpecTable {
+    columns: Vec<SpecColumn>,
+    primary_key: Vec<String>,
+    indexes: Vec<SpecIndex>,
+}
+
+#[derive(Deserialize)]
+struct SpecColumn {
+    name: String,
+    r#type: String,
+    nullable: bool,
+    default: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SpecIndex {
+    name: String,
+    unique: bool,
+    columns: Vec<String>,
+}
+
+/// Tables and secondary indexes by name.
+pub type Specified = (BTreeMap<String, Table>, BTreeMap<String, Index>);
+
+/// What version `version` must be.
+pub fn spec(version: &str) -> Specified {
+    let text = match version {
+        "1.0" => include_str!("../fixtures/schema-v1.0.json"),
+        "1.1" => include_str!("../fixtures/schema-v1.1.json"),
+        other => panic!("there is no specification of {other}"),
+    };
+    let spec: Spec = serde_json::from_str(text).unwrap();
+    assert_eq!(spec.version, version);
+    let mut tables = BTreeMap::new();
+    let mut indexes = BTreeMap::new();
+    for (name, table) in spec.tables {
+        for SpecIndex { name: index, unique, columns } in table.indexes {
+            let index_of = Index { table: name.clone(), columns, unique, extras: Vec::new() };
+            indexes.insert(index, index_of);
+        }
+        let columns = table.columns.into_iter().map(|column| Column {
+            default: column.default.and_then(|text| normalise::default(&text, &column.r#type)),
+            name: column.name,
+            data_type: column.r#type,
+            nullable: column.nullable,
+        });
+        let table = Table {
+            columns: columns.collect(),
+            primary_key: table.primary_key,
+            constraints: Vec::new(),
+        };
+        tables.insert(name, table);
+    }
+    (tables, indexes)
+}
+
+/// That `catalog` is exactly version `version`: its tables, with their columns in order, its
+/// indexes, all of them valid, and the version tables.
+#[track_caller]
+pub fn assert_is(catalog: &Catalog, version: &str) {
+    let (tables, indexes) = spec(version);
+    let mut actual = catalog.tables.clone();
+    for table in [VERSION_TABLE, HISTORY_TABLE] {
+        assert!(actual.remove(table).is_some(), "{table} is missing");
+    }
+    assert_eq!(actual, tables);
+    let actual: BTreeMap<_, _> = catalog
+        .indexes
+        .iter()
+        .map(|(name, found)| {
+            assert!(found.valid, "{name} is not valid");
+            (name.clone(), found.index.clone())
+        })
+        .collect();
+    assert_eq!(actual, indexes);
+    assert!(catalog.others.is_empty());
+}
