@@ -1,0 +1,358 @@
+//! Flags, aliases and variables: those of the Go tool (contract §5.1), and what goes beyond it.
+
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use temporal_dsql::SchemaVersion;
+use temporal_dsql::migrate::{DEFAULT_DATABASE, SCHEMA_NAME};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done or nothing to do, 1 failed, 2 used wrongly, 3 the database differs from the \
+schema.
+
+Aurora DSQL is reached with IAM tokens, signed with the credentials that the AWS tools would use. \
+A password for PostgreSQL is taken from SQL_PASSWORD only, so that it is in no process list.
+
+Every command may be interrupted and run again, and any number of runs may go on at once.";
+
+/// Sets up, upgrades, verifies and rolls back the schema of Temporal on Amazon Aurora DSQL.
+#[derive(Debug, Parser)]
+#[command(name = "temporal-dsql-tool", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    /// How the result is printed
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+
+    /// No progress on standard error; errors and exit codes stay
+    #[arg(
+        long, short, global = true,
+        num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_name = "BOOL"
+    )]
+    pub(crate) quiet: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the database is and how to get in.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// Host of the cluster [env: CLUSTER_ENDPOINT, SQL_HOST]
+    #[arg(long, alias = "ep", global = true, value_name = "HOST")]
+    pub(crate) endpoint: Option<String>,
+
+    /// TCP port [env: SQL_PORT] [default: 5432]
+    #[arg(long, short, global = true)]
+    pub(crate) port: Option<u16>,
+
+    /// Database role [env: SQL_USER] [default: admin]
+    #[arg(long, short, global = true)]
+    pub(crate) user: Option<String>,
+
+    /// Database to connect to; DSQL has exactly one [env: SQL_DATABASE] [default: postgres]
+    #[arg(long, alias = "db", global = true)]
+    pub(crate) database: Option<String>,
+
+    /// AWS region of the cluster; by default what its host name says [env: REGION, AWS_REGION]
+    #[arg(long, global = true)]
+    pub(crate) region: Option<String>,
+
+    /// Kind of server; auto goes by the host name, a password or a region [env: DSQL_ENGINE]
+    /// [default: auto]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) engine: Option<EngineChoice>,
+
+    /// PEM file of the certificate authority to trust [env: SQL_TLS_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_ca_file: Option<PathBuf>,
+
+    /// TLS to a PostgreSQL server; DSQL is always verified in full [env: SQL_TLS_MODE]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) tls_mode: Option<TlsChoice>,
+
+    /// Name that the server looks its schema version up under: its configured database name
+    #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_DATABASE)]
+    pub(crate) logical_database: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// One JSON object, for machines
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineChoice {
+    Auto,
+    Dsql,
+    Postgres,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsChoice {
+    Disable,
+    Prefer,
+    Require,
+    VerifyFull,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Set up an empty database at one version
+    #[command(alias = "setup")]
+    SetupSchema(SetupSchema),
+    /// Bring a database to a newer version
+    #[command(alias = "update")]
+    UpdateSchema(UpdateSchema),
+    /// Show where a database stands
+    Status,
+    /// Compare a database with its recorded version; exit code 3 if they differ
+    Verify(Verify),
+    /// Go back to an older version
+    #[command(alias = "rollback")]
+    RollbackSchema(RollbackSchema),
+    /// Not applicable: a DSQL cluster has exactly one database
+    #[command(alias = "create", hide = true)]
+    CreateDatabase,
+    /// Not applicable: a DSQL cluster has exactly one database
+    #[command(alias = "drop", hide = true)]
+    DropDatabase,
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+impl Command {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::SetupSchema(_) => "setup-schema",
+            Self::UpdateSchema(_) => "update-schema",
+            Self::Status => "status",
+            Self::Verify(_) => "verify",
+            Self::RollbackSchema(_) => "rollback-schema",
+            Self::CreateDatabase => "create-database",
+            Self::DropDatabase => "drop-database",
+            Self::Completions(_) => "completions",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SetupSchema {
+    /// Version to set up [default: the newest]
+    #[arg(long, short, conflicts_with = "disable_versioning")]
+    pub(crate) version: Option<SchemaVersion>,
+
+    #[command(flatten)]
+    pub(crate) schema: SchemaName,
+
+    /// File of SQL statements to run instead of an embedded schema; needs --version
+    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "schema_name")]
+    pub(crate) schema_file: Option<PathBuf>,
+
+    /// Set up without version tables
+    #[arg(
+        long, short,
+        num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_name = "BOOL"
+    )]
+    pub(crate) disable_versioning: bool,
+
+    /// Drop every table of this schema first, with its rows; asks, unless --yes is given
+    #[arg(
+        long, short,
+        num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_name = "BOOL"
+    )]
+    pub(crate) overwrite: bool,
+
+    #[command(flatten)]
+    pub(crate) care: Care,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UpdateSchema {
+    /// Version to update to [default: the newest]
+    #[arg(long, short, alias = "target-version")]
+    pub(crate) version: Option<SchemaVersion>,
+
+    #[command(flatten)]
+    pub(crate) schema: SchemaName,
+
+    /// Directory of versioned schemas to use instead of the embedded ones
+    #[arg(long, short = 'd', value_name = "DIR", conflicts_with = "schema_name")]
+    pub(crate) schema_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) proof: Proof,
+
+    /// Print each statement and its transaction boundary; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// Version to compare with [default: the recorded one]
+    #[arg(long, short)]
+    pub(crate) version: Option<SchemaVersion>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RollbackSchema {
+    /// Version to go back to
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: SchemaVersion,
+
+    /// Drop the tables of the newer versions even if they have rows; asks, unless --yes is given
+    #[arg(long)]
+    pub(crate) drop_rows: bool,
+
+    #[command(flatten)]
+    pub(crate) proof: Proof,
+
+    #[command(flatten)]
+    pub(crate) care: Care,
+}
+
+/// The embedded schema.
+#[derive(Args, Debug)]
+pub(crate) struct SchemaName {
+    /// Embedded schema
+    #[arg(long, short = 's', value_name = "NAME", value_parser = [SCHEMA_NAME])]
+    pub(crate) schema_name: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Proof {
+    /// Read all of current_executions before and after, and prove that not a byte of it changed;
+    /// needs quiet writers
+    #[arg(long)]
+    pub(crate) prove: bool,
+}
+
+/// Asking before something is lost, and looking before anything is done.
+#[derive(Args, Debug)]
+pub(crate) struct Care {
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+
+    /// Print each statement and its transaction boundary; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// Shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Turns `-endpoint` into `--endpoint`: Go's flag package takes one dash or two.
+pub(crate) fn accept_single_dashes(
+    command: &clap::Command,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Vec<OsString> {
+    let long_names = long_names(command);
+    arguments
+        .into_iter()
+        .map(|argument| {
+            let is_long =
+                argument.to_str().and_then(|text| text.strip_prefix('-')).is_some_and(|rest| {
+                    let name = rest.split_once('=').map_or(rest, |(name, _)| name);
+                    name.len() > 1 && long_names.contains(name)
+                });
+            if is_long {
+                let mut doubled = OsString::from("-");
+                doubled.push(argument);
+                doubled
+            } else {
+                argument
+            }
+        })
+        .collect()
+}
+
+fn long_names(command: &clap::Command) -> BTreeSet<String> {
+    let own = command.get_arguments().flat_map(|argument| {
+        let aliases = argument.get_all_aliases().unwrap_or_default();
+        argument.get_long().into_iter().chain(aliases).map(str::to_owned).collect::<Vec<_>>()
+    });
+    own.chain(command.get_subcommands().flat_map(long_names)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        let arguments = line.split_whitespace().map(OsString::from);
+        let arguments = accept_single_dashes(&Cli::command(), arguments);
+        Cli::try_parse_from(arguments)
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_and_alias_of_the_go_tool_is_taken() {
+        // contract §5.1
+        for line in [
+            "t --endpoint h --port 6432 --user u --database d --region r --quiet setup-schema",
+            "t --ep h -p 6432 -u u --db d -q setup",
+            "t -endpoint h -port 6432 -user u -db=d -quiet=false setup -version 1.0",
+            "t setup-schema --schema-name dsql/temporal --version 1.1 --overwrite",
+            "t setup -s dsql/temporal -v v1.1 -o",
+            "t setup -f schema.sql -v 1.0",
+            "t setup --schema-file schema.sql --disable-versioning",
+            "t setup -d",
+            "t update-schema --schema-name dsql/temporal --version 1.1",
+            "t update -s dsql/temporal --target-version 1.1",
+            "t update -d some/dir -v 1.1",
+            "t update --schema-dir some/dir --overwrite-not-a-flag",
+        ] {
+            let parsed = parse(line);
+            assert_eq!(parsed.is_ok(), !line.contains("not-a-flag"), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn flags_may_come_before_or_after_the_command() {
+        let before = parse("t --endpoint h status").unwrap();
+        let after = parse("t status --endpoint h").unwrap();
+        assert_eq!(before.connection.endpoint, after.connection.endpoint);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_by_name() {
+        // contract §5.2
+        for (line, named) in [
+            ("t setup --version 1.1 --disable-versioning", "--disable-versioning"),
+            ("t setup --schema-file f --schema-name dsql/temporal", "--schema-name"),
+            ("t update --schema-dir d --schema-name dsql/temporal", "--schema-name"),
+            ("t setup --schema-name mysql/v8/temporal", "dsql/temporal"),
+            ("t setup --version 1.2a", "1.2a"),
+            ("t update --version latest", "latest"),
+            ("t rollback-schema", "--to"),
+            ("t --port 99999 status", "99999"),
+            ("t --engine mysql status", "mysql"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What each command does: a plan, and its application.
+
+use std::collections::BTreeSet;
+
+use clap::CommandFactory;
+use temporal_dsql::Table;
+use temporal_dsql::migrate::{
+    Action, Digest, MigrateError, Migrator, Patience, Plan, PostgresDatabase, Rollback, Schema,
+    SchemaError, Setup,
+};
+
+use crate::{
+    cli::{Cli, Command, Output, Proof, RollbackSchema, SetupSchema, UpdateSchema, Verify},
+    exit::Failure,
+    progress::Teller,
+    prompt::confirm,
+    report::{Outcome, Success},
+    target,
+};
+
+/// Runs the command.
+pub(crate) async fn run(cli: &Cli) -> Result<Success, Failure> {
+    match &cli.command {
+        Command::SetupSchema(setup) => setup_schema(cli, setup).await,
+        Command::UpdateSchema(update) => update_schema(cli, update).await,
+        Command::Status => status(cli).await,
+        Command::Verify(verify) => self::verify(cli, verify).await,
+        Command::RollbackSchema(rollback) => rollback_schema(cli, rollback).await,
+        Command::CreateDatabase | Command::DropDatabase => Err(Failure::usage(format!(
+            "{} does not apply: an Aurora DSQL cluster has exactly one database, `postgres`; \
+             `setup-schema` sets it up, and `setup-schema --overwrite` starts over",
+            cli.command.name()
+        ))),
+        Command::Completions(completions) => {
+            let mut script = Vec::new();
+            let mut command = Cli::command();
+            clap_complete::generate(
+                completions.shell,
+                &mut command,
+                "temporal-dsql-tool",
+                &mut script,
+            );
+            Ok(Success::Completions(String::from_utf8_lossy(&script).into_owned()))
+        }
+    }
+}
+
+/// A schema and a database, and who is told about progress.
+struct Work<'c> {
+    cli: &'c Cli,
+    schema: Schema,
+    database: PostgresDatabase,
+    teller: Teller,
+}
+
+impl<'c> Work<'c> {
+    /// Reads the schema first, so that a wrong file is found before anything is sent.
+    async fn begin(cli: &'c Cli, schema: Result<Schema, SchemaError>) -> Result<Work<'c>, Failure> {
+        let schema = schema.map_err(MigrateError::from)?;
+        let database = target::open(&cli.connection, &Patience::default()).await?;
+        let teller = Teller::new(cli.quiet || cli.output == Output::Json);
+        for warning in schema.warnings() {
+            teller.line(&format!("warning: {warning}"));
+        }
+        Ok(Self { cli, schema, database, teller })
+    }
+
+    fn migrator(&mut self) -> Migrator<'_> {
+        Migrator::new(
+            &self.schema,
+            &mut self.database,
+            self.cli.connection.logical_database.as_str(),
+            Patience::default(),
+            &self.teller,
+        )
+    }
+
+    /// The digest of the table that no migration may touch, if it was asked for.
+    async fn digest(&mut self, proof: &Proof) -> Result<Option<Digest>, Failure> {
+        if !proof.prove {
+            return Ok(None);
+        }
+        let table = Table::CurrentExecutions.name();
+        self.teller.line(&format!("reading all of {table}"));
+        Ok(Some(self.migrator().digest(table, &BTreeSet::new()).await?))
+    }
+
+    /// Applies the plan between two digests.
+    async fn apply(&mut self, plan: Plan, proof: &Proof) -> Result<Success, Failure> {
+        for note in &plan.notes {
+            self.teller.line(&format!("note: {note}"));
+        }
+        let before = self.digest(proof).await?;
+        let report = self.migrator().apply(&plan).await?;
+        let after = self.digest(proof).await?;
+        if before != after {
+            return Err(anyhow::anyhow!(
+                "current_executions changed while the schema was migrated: {} before, {} after. \
+                 No statement of this run touches it; if servers were writing meanwhile, repeat \
+                 the proof without them",
+                before.map_or_else(String::new, |digest| digest.to_string()),
+                after.map_or_else(String::new, |digest| digest.to_string()),
+            )
+            .into());
+        }
+        Ok(Success::Applied { outcome: Outcome::of(&report), plan, report, proof: after })
+    }
+}
+
+const NO_PROOF: Proof = Proof { prove: false };
+
+async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failure> {
+    let schema = match (&options.schema_file, options.version) {
+        (None, _) => Schema::embedded(),
+        (Some(file), Some(version)) => Schema::from_file(file, version),
+        // A file without a version is set up without recording one.
+        (Some(file), None) if options.disable_versioning => {
+            Schema::from_file(file, temporal_dsql::VERSION)
+        }
+        (Some(_), None) => {
+            return Err(Failure::usage(
+                "--schema-file needs --version, the version that the file is, or \
+                 --disable-versioning",
+            ));
+        }
+    };
+    let mut work = Work::begin(cli, schema).await?;
+    let setup = Setup { version: options.version, versioning: !options.disable_versioning };
+    if options.overwrite {
+        let drop = work.migrator().plan_overwrite().await?;
+        if options.care.dry_run {
+            return Ok(Success::DryRun(vec![drop]));
+        }
+        let tables = dropped_tables(&drop);
+        if !tables.is_empty() {
+            let what = format!(
+                "--overwrite drops these {} tables and all their rows:\n  {}",
+                tables.len(),
+                tables.join("\n  ")
+            );
+            confirm(&what, options.care.yes)?;
+            work.apply(drop, &NO_PROOF).await?;
+        }
+    }
+    let plan = work.migrator().plan_setup(&setup).await?;
+    if options.care.dry_run {
+        return Ok(Success::DryRun(vec![plan]));
+    }
+    work.apply(plan, &NO_PROOF).await
+}
+
+async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Failure> {
+    let schema = match &options.schema_dir {
+        None => Schema::embedded(),
+        Some(directory) => Schema::from_directory(directory),
+    };
+    let mut work = Work::begin(cli, schema).await?;
+    let plan = work.migrator().plan_update(options.version).await?;
+    if options.dry_run {
+        return Ok(Success::DryRun(vec![plan]));
+    }
+    work.apply(plan, &options.proof).await
+}
+
+async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success, Failure> {
+    let mut work = Work::begin(cli, Schema::embedded()).await?;
+    let rollback = Rollback { to: options.to, with_rows: options.drop_rows };
+    let plan = work.migrator().plan_rollback(&rollback).await?;
+    if options.care.dry_run {
+        return Ok(Success::DryRun(vec![plan]));
+    }
+    let tables = dropped_tables(&plan);
+    if options.drop_rows && !tables.is_empty() {
+        let what = format!("--drop-rows drops with all their rows:\n  {}", tables.join("\n  "));
+        confirm(&what, options.care.yes)?;
+    }
+    work.apply(plan, &options.proof).await
+}
+
+fn dropped_tables(plan: &Plan) -> Vec<&str> {
+    plan.pending()
+        .filter_map(|step| match &step.action {
+            Action::DropTable { table, .. } => Some(table.as_str()),
+            Action::Run { .. } | Action::Record(_) => None,
+        })
+        .collect()
+}
+
+async fn status(cli: &Cli) -> Result<Success, Failure> {
+    let mut work = Work::begin(cli, Schema::embedded()).await?;
+    Ok(Success::Status(work.migrator().status().await?))
+}
+
+async fn verify(cli: &Cli, options: &Verify) -> Result<Success, Failure> {
+    let mut work = Work::begin(cli, Schema::embedded()).await?;
+    Ok(Success::Verified(work.migrator().verify(options.version).await?))
+}

@@ -1,0 +1,69 @@
+//! `temporal-dsql-tool`, as a library: `main` and the workspace's own commands run the same code.
+//!
+//! The tool is thin. It reads flags and variables (`cli`), opens a connection (`target`), asks
+//! `temporal-dsql-migrate` for a plan and applies it (`commands`), tells how it goes (`progress`)
+//! and says how it ended (`report`), with an exit code that scripts can rely on (`exit`).
+
+mod cli;
+mod commands;
+mod exit;
+mod progress;
+mod prompt;
+mod report;
+mod target;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::{cli::Cli, exit::Exit};
+
+/// Runs the tool with `arguments`, the first of which is the program's name.
+///
+/// Results go to standard output, progress and errors to standard error.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = Cli::command();
+    let arguments = cli::accept_single_dashes(&command, arguments);
+    let parsed =
+        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        // Help and versions are "errors" that clap prints to standard output with code 0.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(interruptible(commands::run(&cli))),
+        Err(error) => Err(anyhow::Error::from(error).into()),
+    };
+    report::finish(&cli, outcome).into()
+}
+
+/// Ends a run at Ctrl-C. Every step is a statement by itself, so the next run continues there.
+async fn interruptible(
+    run: impl Future<Output = Result<report::Success, exit::Failure>>,
+) -> Result<report::Success, exit::Failure> {
+    tokio::select! {
+        outcome = run => outcome,
+        _ = tokio::signal::ctrl_c() => Err(exit::Failure::new(
+            Exit::Failed,
+            anyhow::anyhow!("interrupted; run the same command again to continue"),
+        )),
+    }
+}
+
+/// Diagnostics are off unless `RUST_LOG` turns them on.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+    // Fails only if a subscriber is in place, which is then the one to use.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .try_init();
+}

@@ -1,0 +1,206 @@
+//! Bad input: one clear message that names the thing, the right exit code, nothing half-done.
+
+mod support;
+
+use std::path::Path;
+
+use support::Tool;
+use temporal_dsql_testkit::ScratchDatabase;
+
+#[track_caller]
+fn fails(tool: &Tool, arguments: &[&str], code: i32, named: &[&str]) {
+    let run = tool.run(arguments);
+    assert_eq!(run.code, code, "{arguments:?}: {}{}", run.out, run.err);
+    for name in named {
+        assert!(run.err.contains(name), "{arguments:?}: `{name}` is not in: {}", run.err);
+    }
+    assert_eq!(run.out, "", "{arguments:?}: a failure has no result");
+}
+
+async fn tables(database: &ScratchDatabase) -> String {
+    let count = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    database.query(count).await.unwrap()[0][0].clone().unwrap()
+}
+
+#[test]
+fn a_missing_endpoint_names_the_variable_to_set() {
+    fails(&Tool::nowhere(), &["status"], 2, &["CLUSTER_ENDPOINT"]);
+    let (code, json) = Tool::nowhere().json(&["status"]);
+    assert_eq!(code, 2);
+    assert!(json["error"].as_str().unwrap().contains("CLUSTER_ENDPOINT"), "{json}");
+}
+
+#[test]
+fn creating_and_dropping_databases_is_said_not_to_apply() {
+    for command in ["create-database", "create", "drop-database", "drop"] {
+        fails(&Tool::nowhere(), &[command], 2, &["exactly one database", "setup-schema"]);
+    }
+}
+
+#[test]
+fn a_dsql_endpoint_with_a_password_or_plain_text_is_refused_before_anything_is_sent() {
+    let mut tool = Tool::nowhere();
+    tool.set("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
+    tool.set("SQL_PASSWORD", "hunter2");
+    let run = tool.run(&["status"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("SQL_PASSWORD") && !run.err.contains("hunter2"), "{}", run.err);
+    tool.set("SQL_PASSWORD", "");
+    fails(&tool, &["status", "--tls-mode", "disable"], 2, &["TLS"]);
+}
+
+#[test]
+fn missing_credentials_are_named() {
+    let mut tool = Tool::nowhere();
+    tool.set("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
+    tool.set("AWS_EC2_METADATA_DISABLED", "true");
+    tool.set("HOME", "/nonexistent");
+    fails(&tool, &["status"], 1, &["credentials"]);
+}
+
+#[test]
+fn an_unreachable_host_is_named_with_its_port() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let mut tool = Tool::nowhere();
+    tool.set("SQL_HOST", "127.0.0.1").set("SQL_PORT", &port);
+    fails(&tool, &["update-schema"], 1, &[&format!("127.0.0.1:{port}")]);
+}
+
+#[tokio::test]
+async fn a_wrong_password_names_the_user_and_is_never_shown() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let role = format!("role_{}", database.name());
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'right'")).await.unwrap();
+    let mut tool = Tool::new(&database);
+    tool.set("SQL_USER", &role).set("SQL_PASSWORD", "hunter2").set("RUST_LOG", "trace");
+    let run = tool.run(&["setup-schema"]);
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.err.contains(&role) && !run.err.contains("hunter2"), "{}", run.err);
+    database.execute(&format!("DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_which_right_is_missing() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let role = format!("role_{}", database.name());
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'right'")).await.unwrap();
+    database.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.unwrap();
+    let mut tool = Tool::new(&database);
+    tool.set("SQL_USER", &role).set("SQL_PASSWORD", "right");
+    fails(&tool, &["setup-schema"], 1, &["public"]);
+    assert_eq!(tables(&database).await, "0");
+    database.execute(&format!("DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_named() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    fails(&Tool::new(&database), &["status", "--db", "nowhere"], 1, &["nowhere"]);
+}
+
+#[tokio::test]
+async fn versions_that_cannot_be_reached_are_refused_with_what_to_do() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    fails(&tool, &["update-schema"], 1, &["setup-schema"]);
+    fails(&tool, &["setup-schema", "--version", "9.9"], 2, &["9.9", "1.0", "1.1"]);
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    fails(&tool, &["setup-schema", "--version", "1.1"], 1, &["update-schema"]);
+    fails(&tool, &["update-schema", "--version", "1.7"], 2, &["1.7", "1.1"]);
+    tool.ok(&["update-schema"]);
+    fails(&tool, &["update-schema", "--version", "1.0"], 1, &["rollback-schema"]);
+    fails(&tool, &["setup-schema", "--version", "1.0"], 1, &["rollback-schema"]);
+}
+
+#[tokio::test]
+async fn a_version_row_that_is_newer_than_the_tool_stops_every_command_that_writes() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema"]);
+    database.execute("UPDATE schema_version SET curr_version = '2.3'").await.unwrap();
+    for arguments in
+        [&["update-schema"][..], &["setup-schema"], &["rollback-schema", "--to", "1.0"]]
+    {
+        fails(&tool, arguments, 1, &["2.3", "1.1"]);
+    }
+    database.execute("UPDATE schema_version SET curr_version = 'new'").await.unwrap();
+    fails(&tool, &["update-schema"], 1, &["`new`", "schema_version"]);
+}
+
+#[tokio::test]
+async fn a_table_that_exists_but_differs_stops_everything_with_a_diff() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    database
+        .execute("CREATE TABLE shards (shard_id BIGINT NOT NULL, PRIMARY KEY (shard_id))")
+        .await
+        .unwrap();
+    fails(&tool, &["setup-schema"], 3, &["shards", "shard_id", "bigint", "range_id"]);
+    assert_eq!(tables(&database).await, "1", "nothing ran");
+    database.execute("DROP TABLE shards").await.unwrap();
+
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    database
+        .execute("CREATE TABLE current_chasm_executions (shard_id INT PRIMARY KEY)")
+        .await
+        .unwrap();
+    fails(&tool, &["update-schema"], 3, &["current_chasm_executions", "archetype_id"]);
+    assert!(tool.ok(&["status"]).out.contains("current   1.0"));
+}
+
+#[tokio::test]
+async fn a_half_applied_upgrade_is_completed() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema"]);
+    database.execute("UPDATE schema_version SET curr_version = '1.0'").await.unwrap();
+    let run = tool.ok(&["update-schema"]);
+    assert!(run.err.contains("current_chasm_executions: in effect"), "{}", run.err);
+    tool.ok(&["verify"]);
+}
+
+fn version_directory(root: &Path, name: &str, manifest: &str, sql: &str) {
+    let at = root.join(name);
+    std::fs::create_dir_all(&at).unwrap();
+    std::fs::write(at.join("manifest.json"), manifest).unwrap();
+    std::fs::write(at.join("file.sql"), sql).unwrap();
+}
+
+fn manifest(version: &str) -> String {
+    format!(
+        r#"{{"CurrVersion": "{version}", "MinCompatibleVersion": "1.0", "Description": "d",
+            "SchemaUpdateCqlFiles": ["file.sql"]}}"#
+    )
+}
+
+#[tokio::test]
+async fn schema_files_that_are_wrong_are_refused_by_name_before_anything_runs() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "0.0"]);
+    let table = "CREATE TABLE a (id BIGINT NOT NULL, PRIMARY KEY (id));";
+    let cases: [(&str, String, &str, &[&str]); 7] = [
+        ("v1.0", "{ not json".into(), table, &["v1.0", "manifest.json"]),
+        ("v1.0", manifest("1.1"), table, &["v1.0", "1.1"]),
+        ("v1.0", manifest("x"), table, &["v1.0", "x"]),
+        ("v1.0", manifest("1.0").replace("file.sql", "none.sql"), table, &["none.sql"]),
+        ("v1.0", manifest("1.0").replace(r#"["file.sql"]"#, "[]"), table, &["v1.0"]),
+        ("v1.0", manifest("1.0"), "CREATE TABLE a (id BIGINT", &["file.sql"]),
+        ("v1.0", manifest("1.0"), "TRUNCATE shards;", &["file.sql", "TRUNCATE"]),
+    ];
+    for (name, manifest, sql, named) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        version_directory(directory.path(), name, &manifest, sql);
+        let path = directory.path().to_str().unwrap();
+        let run = tool.run(&["update-schema", "--schema-dir", path]);
+        assert_eq!(run.code, 1, "{manifest} {sql}: {}{}", run.out, run.err);
+        for name in named {
+            assert!(run.err.contains(name), "`{name}` is not in: {}", run.err);
+        }
+        assert_eq!(tables(&database).await, "2", "{manifest} {sql}");
+    }
+    fails(&tool, &["update-schema", "--schema-dir", "no/such/dir"], 1, &["no/such/dir"]);
+    fails(&tool, &["setup-schema", "--schema-file", "f.sql"], 2, &["--version"]);
+}

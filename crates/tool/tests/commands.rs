@@ -1,0 +1,305 @@
+//! The commands, from an empty database to an upgraded one and back.
+
+mod support;
+
+use support::Tool;
+use temporal_dsql_testkit::ScratchDatabase;
+
+/// Both version tables, with their timestamps.
+async fn version_tables(database: &ScratchDatabase) -> Vec<Vec<Option<String>>> {
+    let mut rows = database.query("SELECT * FROM schema_version").await.unwrap();
+    let history = "SELECT * FROM schema_update_history ORDER BY update_time";
+    rows.extend(database.query(history).await.unwrap());
+    rows
+}
+
+async fn column(database: &ScratchDatabase, query: &str) -> Vec<String> {
+    let rows = database.query(query).await.unwrap();
+    rows.into_iter().map(|row| row[0].clone().unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn setup_sets_up_exactly_the_version_asked_for_and_the_newest_by_default() {
+    for (arguments, version, tables) in
+        [(&["setup-schema", "--version", "1.0"][..], "1.0", 36), (&["setup"], "1.1", 37)]
+    {
+        let Some(database) = ScratchDatabase::create().await else { return };
+        let tool = Tool::new(&database);
+        let run = tool.ok(arguments);
+        assert!(run.out.contains(&format!("`postgres` is at version {version}")), "{}", run.out);
+        assert_eq!(tool.ok(&["verify"]).code, 0);
+        let recorded = column(&database, "SELECT curr_version FROM schema_version").await;
+        assert_eq!(recorded, [version]);
+        let known = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' \
+                     AND tablename NOT LIKE 'schema\\_%'";
+        assert_eq!(column(&database, known).await, [tables.to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn running_a_command_again_changes_nothing_not_even_a_timestamp() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "-v", "1.0"]);
+    let before = version_tables(&database).await;
+    let again = tool.ok(&["setup-schema", "-v", "1.0"]);
+    assert!(again.out.starts_with("nothing to do"), "{}", again.out);
+    assert_eq!(version_tables(&database).await, before);
+
+    tool.ok(&["update-schema"]);
+    let before = version_tables(&database).await;
+    for arguments in [&["update-schema"][..], &["update", "--target-version", "v1.1"], &["setup"]] {
+        let again = tool.ok(arguments);
+        assert!(again.out.starts_with("nothing to do"), "{arguments:?}: {}", again.out);
+    }
+    assert_eq!(version_tables(&database).await, before);
+}
+
+#[tokio::test]
+async fn the_version_row_carries_the_manifests_compatible_version_however_it_was_reached() {
+    let compatible = "SELECT min_compatible_version FROM schema_version";
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.1"]);
+    assert_eq!(column(&database, compatible).await, ["1.0"], "the Go tool writes 1.1 here");
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    tool.ok(&["update-schema", "--version", "1.1"]);
+    assert_eq!(column(&database, compatible).await, ["1.0"]);
+    tool.ok(&["rollback-schema", "--to", "1.0"]);
+    assert_eq!(column(&database, compatible).await, ["1.0"]);
+}
+
+#[tokio::test]
+async fn the_history_has_temporals_columns_and_one_row_for_each_change() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    tool.ok(&["update-schema"]);
+    tool.ok(&["rollback-schema", "--to", "1.0"]);
+    let rows = database
+        .query(
+            "SELECT old_version, new_version, description, length(manifest_md5) \
+             FROM schema_update_history ORDER BY update_time",
+        )
+        .await
+        .unwrap();
+    let rows: Vec<Vec<&str>> =
+        rows.iter().map(|row| row.iter().map(|cell| cell.as_deref().unwrap()).collect()).collect();
+    assert_eq!(rows[0], ["0", "1.0", "initial version", "0"]);
+    assert_eq!(rows[1][..2], ["1.0", "1.1"]);
+    assert_eq!(rows[1][3], "32");
+    assert_eq!(rows[2][..2], ["1.1", "1.0"]);
+    assert_eq!(rows.len(), 3);
+}
+
+#[tokio::test]
+async fn a_dry_run_prints_statements_and_boundaries_and_touches_nothing() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    let setup = tool.ok(&["setup-schema", "--version", "1.0", "--dry-run"]);
+    assert!(setup.out.contains("CREATE TABLE executions ("), "{}", setup.out);
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(column(&database, tables).await, ["0"]);
+
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    let before = version_tables(&database).await;
+    let update = tool.ok(&["update-schema", "--dry-run"]);
+    let transactions: Vec<_> = update
+        .out
+        .lines()
+        .filter(|line| line.starts_with("-- one ") || *line == "BEGIN;" || *line == "COMMIT;")
+        .collect();
+    let expected =
+        ["-- one statement, committed by itself", "-- one transaction", "BEGIN;", "COMMIT;"];
+    assert_eq!(transactions, expected, "{}", update.out);
+    assert!(update.out.contains("CREATE TABLE current_chasm_executions ("), "{}", update.out);
+    assert_eq!(version_tables(&database).await, before);
+    assert_eq!(column(&database, tables).await, ["38"]);
+}
+
+#[tokio::test]
+async fn status_shows_what_is_recorded_what_is_expected_and_what_is_pending() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    let (code, status) = tool.json(&["status"]);
+    assert_eq!((code, &status["status"]["current"]), (0, &serde_json::Value::Null));
+    assert_eq!(status["status"]["expected"], "1.1");
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    let (_, status) = tool.json(&["status"]);
+    assert_eq!(status["status"]["current"], "1.0");
+    assert_eq!(status["status"]["pending"].as_array().unwrap().len(), 2);
+    tool.ok(&["update-schema"]);
+    let (_, status) = tool.json(&["status"]);
+    assert_eq!(status["status"]["current"], "1.1");
+    assert_eq!(status["status"]["pending"].as_array().unwrap().len(), 0);
+    let text = tool.ok(&["status"]).out;
+    assert!(text.contains("current   1.1") && text.contains("expected  1.1"), "{text}");
+}
+
+#[tokio::test]
+async fn verify_exits_with_three_and_a_readable_diff_on_any_difference() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema"]);
+    for statement in [
+        "ALTER TABLE executions ALTER COLUMN data DROP NOT NULL",
+        "ALTER TABLE shards ADD COLUMN extra TEXT",
+        "DROP INDEX cm_idx_rolehost",
+        "DROP TABLE queue",
+        "UPDATE pg_index SET indisvalid = false \
+         WHERE indexrelid = 'idx_namespaces_name'::regclass",
+    ] {
+        database.execute(statement).await.unwrap();
+    }
+    let run = tool.run(&["verify"]);
+    assert_eq!(run.code, 3, "{}{}", run.out, run.err);
+    for named in ["executions", "data", "shards", "extra", "cm_idx_rolehost", "queue"] {
+        assert!(run.out.contains(named), "`{named}` is not in {}", run.out);
+    }
+    assert!(run.out.contains("idx_namespaces_name") && run.out.contains("valid"), "{}", run.out);
+    let (code, json) = tool.json(&["verify"]);
+    assert_eq!(code, 3);
+    assert_eq!(json["verification"]["differences"].as_array().unwrap().len(), 5, "{json}");
+}
+
+#[tokio::test]
+async fn verify_finds_leftovers_of_another_version_and_leaves_foreign_tables_alone() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema"]);
+    database.execute("CREATE TABLE somebody_elses (id INT)").await.unwrap();
+    database.execute("CREATE VIEW a_view AS SELECT * FROM executions").await.unwrap();
+    let run = tool.ok(&["verify"]);
+    assert!(run.out.contains("somebody_elses") && run.out.contains("a_view"), "{}", run.out);
+    let against = tool.run(&["verify", "--version", "1.0"]);
+    assert_eq!(against.code, 3);
+    assert!(against.out.contains("current_chasm_executions"), "{}", against.out);
+}
+
+#[tokio::test]
+async fn overwrite_names_what_it_drops_asks_and_spares_foreign_tables() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    database.execute("CREATE TABLE somebody_elses (id INT)").await.unwrap();
+    database.execute("INSERT INTO shards VALUES (1, 1, 'x', 'Proto3')").await.unwrap();
+    let refused = tool.run(&["setup-schema", "--overwrite"]);
+    assert_eq!(refused.code, 2, "nobody can be asked: {}", refused.err);
+    for named in ["executions", "shards", "schema_version", "--yes"] {
+        assert!(refused.err.contains(named), "`{named}` is not in {}", refused.err);
+    }
+    assert!(!refused.err.contains("somebody_elses"), "{}", refused.err);
+    assert_eq!(column(&database, "SELECT count(*) FROM shards").await, ["1"]);
+
+    tool.ok(&["setup", "--overwrite", "--yes"]);
+    assert_eq!(column(&database, "SELECT count(*) FROM shards").await, ["0"]);
+    assert_eq!(column(&database, "SELECT count(*) FROM somebody_elses").await, ["0"]);
+    assert!(tool.ok(&["status"]).out.contains("current   1.1"));
+}
+
+#[tokio::test]
+async fn rollback_refuses_while_rows_would_be_lost_unless_it_is_told_to_drop_them() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema"]);
+    let row = "INSERT INTO current_chasm_executions VALUES (1, gen_random_uuid(), 'id', 7, \
+               gen_random_uuid(), 'request', 1, 1, 0, NULL, 0, NULL, '')";
+    database.execute(row).await.unwrap();
+    let refused = tool.run(&["rollback-schema", "--to", "1.0"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("current_chasm_executions"), "{}", refused.err);
+    assert!(tool.ok(&["status"]).out.contains("current   1.1"), "the version is as it was");
+    assert_eq!(tool.run(&["rollback-schema", "--to", "1.0", "--drop-rows"]).code, 2);
+    let proven = ["rollback-schema", "--to", "1.0", "--drop-rows", "--yes", "--prove"];
+    let run = tool.ok(&proven);
+    assert!(run.out.contains("current_executions is as before"), "{}", run.out);
+    assert_eq!(tool.ok(&["verify"]).code, 0);
+    tool.ok(&["update-schema"]);
+    assert_eq!(column(&database, "SELECT count(*) FROM current_chasm_executions").await, ["0"]);
+}
+
+#[tokio::test]
+async fn the_proof_covers_every_row_of_current_executions() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    database
+        .execute(
+            "INSERT INTO current_executions SELECT n % 8, gen_random_uuid(), 'id-' || n, \
+             gen_random_uuid(), 'request', 2, 1, 0, now() AT TIME ZONE 'UTC', n, 'x', 'Proto3' \
+             FROM generate_series(1, 3000) AS n",
+        )
+        .await
+        .unwrap();
+    let checksum = "SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) \
+                    FROM current_executions AS t";
+    let before = column(&database, checksum).await;
+    let (code, json) = tool.json(&["update-schema", "--prove"]);
+    assert_eq!(code, 0, "{json}");
+    assert!(json["proof"].as_str().unwrap().starts_with("3000 rows, "), "{json}");
+    assert_eq!(column(&database, checksum).await, before);
+}
+
+#[tokio::test]
+async fn the_logical_name_decides_which_version_row_is_meant() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.0", "--logical-database", "temporal"]);
+    let names = "SELECT db_name FROM schema_version";
+    assert_eq!(column(&database, names).await, ["temporal"]);
+    let other = tool.run(&["update-schema"]);
+    assert_eq!(other.code, 1);
+    assert!(other.err.contains("`postgres`") && other.err.contains("temporal"), "{}", other.err);
+    tool.ok(&["update-schema", "--logical-database", "temporal"]);
+}
+
+#[tokio::test]
+async fn a_schema_directory_of_the_operators_own_is_applied_version_by_version() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    for (version, compatible, table) in
+        [("0.5", "0.1", "a"), ("1.5", "0.5", "b"), ("10.2", "1.5", "c")]
+    {
+        let at = directory.path().join(format!("v{version}"));
+        std::fs::create_dir(&at).unwrap();
+        let manifest = format!(
+            r#"{{"CurrVersion": "{version}", "MinCompatibleVersion": "{compatible}",
+                "Description": "adds {table}", "SchemaUpdateCqlFiles": ["{table}.sql"]}}"#
+        );
+        std::fs::write(at.join("manifest.json"), manifest).unwrap();
+        let sql = format!("CREATE TABLE {table} (id BIGINT NOT NULL, PRIMARY KEY (id));");
+        std::fs::write(at.join(format!("{table}.sql")), sql).unwrap();
+    }
+    std::fs::create_dir(directory.path().join("abc")).unwrap();
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "0.0"]);
+    let path = directory.path().to_str().unwrap();
+    tool.ok(&["update-schema", "--schema-dir", path, "--version", "1.5"]);
+    assert!(database.query("SELECT * FROM c").await.is_err());
+    let (_, json) = tool.json(&["update-schema", "--schema-dir", path]);
+    assert_eq!(json["plan"]["to"], "10.2");
+    assert!(database.query("SELECT * FROM c").await.is_ok());
+    let versions = "SELECT new_version FROM schema_update_history ORDER BY update_time";
+    assert_eq!(column(&database, versions).await, ["0.0", "0.5", "1.5", "10.2"]);
+}
+
+#[tokio::test]
+async fn quiet_is_silent_on_success_and_still_tells_errors_and_codes() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    let run = tool.ok(&["--quiet", "setup-schema"]);
+    assert_eq!(run.err, "");
+    let failed = tool.run(&["-q", "setup-schema", "--version", "1.0"]);
+    assert_eq!(failed.code, 1, "the Go tool's usage text promises 0, and it exits 1");
+    assert!(failed.err.starts_with("error: "), "{}", failed.err);
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let run = Tool::nowhere().ok(&["completions", shell]);
+        assert!(run.out.contains("rollback-schema"), "{shell}");
+    }
+}

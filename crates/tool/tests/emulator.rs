@@ -1,0 +1,204 @@
+//! The tool as a process against a stand-in for a DSQL cluster: host, port, CA file and
+//! credentials are all it is given.
+
+mod support;
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use dsql_emulator::{CommitFault, JobDelays, Refusal};
+use support::{Run, Tool};
+use temporal_dsql_testkit::ScratchCluster;
+
+/// Clusters that are worked on at once.
+const WORKERS: usize = 4;
+
+fn blocking<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// A cluster without a schema, or `None` if there is no server to make one on.
+fn empty() -> Option<ScratchCluster> {
+    let moment = Duration::from_millis(10);
+    let delays = JobDelays { start: moment, work: moment, ..JobDelays::default() };
+    blocking(ScratchCluster::create(|builder| builder.job_delays(delays)))
+}
+
+/// Pointed at `cluster` as an operator would do it.
+fn tool(cluster: &ScratchCluster) -> Tool {
+    let mut tool = Tool::nowhere();
+    tool.set("CLUSTER_ENDPOINT", cluster.host());
+    tool.set("SQL_PORT", &cluster.port().to_string());
+    tool.set("AWS_REGION", cluster.region());
+    tool.set("AWS_ACCESS_KEY_ID", &cluster.credentials().access_key_id);
+    tool.set("AWS_SECRET_ACCESS_KEY", &cluster.credentials().secret_access_key);
+    tool.set("SQL_TLS_CA_FILE", &cluster.ca_file().to_string_lossy());
+    tool
+}
+
+#[test]
+fn every_command_works_over_tls_with_an_iam_token() {
+    let Some(cluster) = empty() else { return };
+    let tool = tool(&cluster);
+    let run = tool.ok(&["setup-schema", "--version", "1.0"]);
+    assert!(run.out.contains("is at version 1.0"), "{}", run.out);
+    let (_, status) = tool.json(&["status"]);
+    assert_eq!(status["status"]["current"], "1.0");
+    let dry = tool.ok(&["update-schema", "--dry-run"]);
+    assert!(dry.out.contains("CREATE TABLE current_chasm_executions ("), "{}", dry.out);
+    tool.ok(&["update-schema"]);
+    tool.ok(&["verify"]);
+    assert!(tool.ok(&["update-schema"]).out.starts_with("nothing to do"));
+    tool.ok(&["rollback-schema", "--to", "1.0"]);
+    tool.ok(&["verify"]);
+    tool.ok(&["setup-schema", "--overwrite", "--yes"]);
+    let (_, status) = tool.json(&["status"]);
+    assert_eq!(status["status"]["current"], "1.1");
+    tool.ok(&["verify"]);
+}
+
+#[test]
+fn a_build_that_takes_its_time_is_reported_line_by_line() {
+    let delays = JobDelays {
+        start: Duration::from_millis(100),
+        work: Duration::from_millis(300),
+        ..JobDelays::default()
+    };
+    let Some(cluster) = blocking(ScratchCluster::create(|builder| builder.job_delays(delays)))
+    else {
+        return;
+    };
+    let run = tool(&cluster).ok(&["setup-schema"]);
+    assert!(run.err.contains("idx_namespaces_name"), "{}", run.err);
+    tool(&cluster).ok(&["verify"]);
+}
+
+#[test]
+fn who_is_not_let_in_is_told_why_and_no_secret_is_shown() {
+    let Some(cluster) = empty() else { return };
+    let fails = |tool: &Tool, named: &[&str]| {
+        let run = tool.run(&["setup-schema"]);
+        assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+        for name in named {
+            assert!(run.err.contains(name), "`{name}` is not in: {}", run.err);
+        }
+        assert!(!run.err.contains('\u{1b}'), "colours outside of a terminal: {}", run.err);
+        for secret in ["hunter2", "X-Amz-Signature", "wJalr"] {
+            assert!(!run.err.contains(secret), "{}", run.err);
+        }
+    };
+    let mut wrong = tool(&cluster);
+    wrong.set("AWS_SECRET_ACCESS_KEY", "hunter2").set("RUST_LOG", "trace");
+    fails(&wrong, &["does not let `admin` in", "access denied", "signature"]);
+    let mut elsewhere = tool(&cluster);
+    elsewhere.set("AWS_REGION", "eu-west-1");
+    fails(&elsewhere, &["access denied"]);
+    let mut distrustful = tool(&cluster);
+    distrustful.set("SQL_TLS_CA_FILE", "");
+    fails(&distrustful, &["cannot make a TLS connection", "CA file", "UnknownIssuer"]);
+    let mut stranger = tool(&cluster);
+    stranger.set("SQL_USER", "nobody");
+    fails(&stranger, &["nobody"]);
+    // And nothing was begun.
+    let (_, status) = tool(&cluster).json(&["status"]);
+    assert_eq!(status["status"]["current"], serde_json::Value::Null);
+}
+
+/// How many commits `command` makes.
+fn commits(cluster: &ScratchCluster, command: &[&str]) -> usize {
+    const MANY: usize = 10_000;
+    cluster.faults().script(std::iter::repeat_n(None, MANY));
+    tool(cluster).ok(command);
+    let left = cluster.faults().undecided();
+    cluster.faults().clear();
+    MANY - left
+}
+
+/// Kills `command` at its commit number `commit`, when the cluster has applied it or before.
+fn kill(cluster: &ScratchCluster, command: &[&str], commit: usize, applied: bool) {
+    let faults = cluster.faults();
+    let before = faults.report().commits;
+    let lost = Some(CommitFault::LostAnswer { applied });
+    faults.script(std::iter::repeat_n(None, commit).chain([lost]));
+    let mut child = tool(cluster).spawn(command);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while faults.report().commits == before {
+        assert!(Instant::now() < deadline, "{command:?} never came to commit {commit}");
+        thread::sleep(Duration::from_micros(200));
+    }
+    // It waits before it connects again, and does not get in.
+    faults.refuse_connections(Refusal::Closed, u32::MAX);
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    assert!(!status.success(), "the tool survived commit {commit}");
+    faults.clear();
+}
+
+/// Kills `command` at each of the commits, before and after it is applied, and runs it again.
+fn kill_everywhere(preparation: &[&[&str]], command: &[&str], every: usize, at_least: usize) {
+    let prepared = || {
+        let cluster = empty()?;
+        for command in preparation {
+            tool(&cluster).ok(command);
+        }
+        Some(cluster)
+    };
+    let Some(cluster) = prepared() else { return };
+    let commits = commits(&cluster, command);
+    assert!(commits >= at_least, "{command:?} has only {commits} commits");
+    let cases: Vec<_> =
+        (0..commits).step_by(every).flat_map(|commit| [(commit, false), (commit, true)]).collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                loop {
+                    let case = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((commit, applied)) = cases.get(case).copied() else { return };
+                    let cluster = prepared().unwrap();
+                    kill(&cluster, command, commit, applied);
+                    let tool = tool(&cluster);
+                    let place = format!("commit {commit}, applied: {applied}");
+                    let again = tool.run(command);
+                    assert_eq!(again.code, 0, "{place}: {}{}", again.out, again.err);
+                    let verified = tool.run(&["verify"]);
+                    assert_eq!(verified.code, 0, "{place}: {}{}", verified.out, verified.err);
+                    let third = tool.ok(command);
+                    assert!(third.out.starts_with("nothing to do"), "{place}: {}", third.out);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn setup_is_completed_by_the_next_run_wherever_it_was_killed() {
+    // Every commit is killed on PostgreSQL (tests/kills.rs); here the ones that have jobs count.
+    kill_everywhere(&[], &["setup-schema"], 6, 45);
+}
+
+#[test]
+fn update_is_completed_by_the_next_run_wherever_it_was_killed() {
+    kill_everywhere(&[&["setup-schema", "--version", "1.0"]], &["update-schema"], 1, 2);
+}
+
+#[test]
+fn rollback_is_completed_by_the_next_run_wherever_it_was_killed() {
+    kill_everywhere(&[&["setup-schema"]], &["rollback-schema", "--to", "1.0"], 1, 2);
+}
+
+#[test]
+fn ten_upgrades_at_once_all_succeed() {
+    let Some(cluster) = empty() else { return };
+    tool(&cluster).ok(&["setup-schema", "--version", "1.0"]);
+    let children: Vec<_> = (0..10).map(|_| tool(&cluster).spawn(&["update-schema"])).collect();
+    for child in children {
+        let run = Run::from(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    }
+    tool(&cluster).ok(&["verify"]);
+    assert!(tool(&cluster).ok(&["update-schema"]).out.starts_with("nothing to do"));
+}
