@@ -1,0 +1,184 @@
+//! The PostgreSQL behind an emulator, and the emulator's database in it.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::{
+    StartError,
+    catalog::INSTALL,
+    config::Backend,
+    postgres::{Options, Server},
+    sql::{identifier, literal},
+    upstream::{Connection, Target},
+};
+
+/// The server that the emulators of this process share, while one of them uses it.
+static SHARED: Mutex<Weak<Template>> = Mutex::new(Weak::new());
+/// A database that is ready for an emulator, to be copied.
+const TEMPLATE: &str = "dsql_emulator_template";
+/// How many connections the server takes: one for each client, and a few for each emulator.
+const MAX_CONNECTIONS: u16 = 500;
+
+/// A server that was started here, with a database to copy.
+struct Template {
+    server: Server,
+}
+
+/// A database of one emulator, dropped with this value.
+pub(crate) struct Database {
+    pub(crate) target: Target,
+    /// Where databases are made.
+    maintenance: Target,
+    /// `None` for a server that somebody else runs.
+    template: Option<Arc<Template>>,
+}
+
+impl Database {
+    /// Makes a database on the server of `backend`, which is started if it is to be.
+    pub(crate) async fn open(backend: &Backend) -> Result<Self, StartError> {
+        let name = format!("dsql_emulator_{}_{:012x}", std::process::id(), fastrand::u64(..) >> 16);
+        let (maintenance, template) = match backend {
+            Backend::Url(url) => {
+                let target = url.parse().map_err(|reason| StartError::PostgresUrl { reason })?;
+                (target, None)
+            }
+            Backend::Own => {
+                let template = Arc::new(start().await?);
+                (template.maintenance(), Some(template))
+            }
+            Backend::Shared => {
+                let template = shared().await?;
+                (template.maintenance(), Some(template))
+            }
+        };
+        let target = maintenance.with_database(&name);
+        let database = Self { target, maintenance, template };
+        database.make(&name).await?;
+        Ok(database)
+    }
+
+    async fn make(&self, name: &str) -> Result<(), StartError> {
+        let mut connection = Connection::open(&self.maintenance, &[]).await?;
+        let name = identifier(name);
+        if self.template.is_some() {
+            let sql = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}");
+            connection.query(&sql).await?;
+            return Ok(());
+        }
+        check(&mut connection).await?;
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'");
+        connection.query(&sql).await?;
+        make_admin(&mut connection).await?;
+        install(&self.target).await
+    }
+
+    /// A folder that goes with the server, whatever happens to this process.
+    pub(crate) fn folder(&self) -> Option<std::path::PathBuf> {
+        let template = self.template.as_ref()?;
+        template.server.data_dir().parent().map(std::path::Path::to_owned)
+    }
+
+    /// Drops the database, unless its server goes with it.
+    pub(crate) async fn close(self) {
+        if self.template.as_ref().is_some_and(|template| Arc::strong_count(template) == 1) {
+            return;
+        }
+        let dropped = async {
+            let mut connection = Connection::open(&self.maintenance, &[]).await?;
+            let name = identifier(&self.target.database);
+            connection.query(&format!("DROP DATABASE {name} WITH (FORCE)")).await
+        };
+        if let Err(error) = dropped.await {
+            tracing::warn!(%error, database = self.target.database, "a database is left behind");
+        }
+    }
+}
+
+impl Template {
+    fn maintenance(&self) -> Target {
+        Target {
+            host: self.server.addr().ip().to_string(),
+            port: self.server.port(),
+            user: "postgres".into(),
+            password: None,
+            database: "postgres".into(),
+        }
+    }
+}
+
+/// The shared server; the first who asks starts it, and the others wait.
+async fn shared() -> Result<Arc<Template>, StartError> {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = TURN.lock().await;
+    let known = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(template) = known().upgrade() {
+        return Ok(template);
+    }
+    let template = Arc::new(start().await?);
+    *known() = Arc::downgrade(&template);
+    Ok(template)
+}
+
+async fn start() -> Result<Template, StartError> {
+    let options = Options {
+        max_connections: MAX_CONNECTIONS,
+        // An emulator starts where it is called; installing software is not its business.
+        install: false,
+        ..Options::default()
+    };
+    let server = tokio::task::spawn_blocking(move || Server::start(&options)).await;
+    let template = Template { server: server.map_err(|_| StartError::Panicked)?? };
+    let mut connection = Connection::open(&template.maintenance(), &[]).await?;
+    connection.query(&format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0")).await?;
+    make_admin(&mut connection).await?;
+    install(&template.maintenance().with_database(TEMPLATE)).await?;
+    Ok(template)
+}
+
+/// Whether a server that is there can be used.
+async fn check(connection: &mut Connection) -> Result<(), StartError> {
+    let rows = connection
+        .query(
+            "SELECT current_setting('server_version_num')::int / 10000, \
+             (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)",
+        )
+        .await?;
+    let Some([Some(version), Some(is_superuser)]) = rows.first().map(Vec::as_slice) else {
+        return Err(StartError::PostgresUrl { reason: "the server does not answer".into() });
+    };
+    if version.parse::<u32>().unwrap_or(0) < 15 {
+        return Err(StartError::PostgresUrl {
+            reason: format!("it leads to PostgreSQL {version}; the emulator needs 15 or later"),
+        });
+    }
+    if is_superuser != "t" {
+        return Err(StartError::PostgresUrl { reason: "its user is not a superuser".into() });
+    }
+    Ok(())
+}
+
+/// The role `admin`, which all emulators on a server share: no superuser, but it may make roles.
+async fn make_admin(connection: &mut Connection) -> Result<(), StartError> {
+    let sql = format!(
+        "DO $$ BEGIN CREATE ROLE admin LOGIN CREATEROLE PASSWORD {}; \
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+        // Nobody logs in with it: clients come through the emulator.
+        literal(&format!("{:032x}", fastrand::u128(..)))
+    );
+    connection.query(&sql).await?;
+    Ok(())
+}
+
+async fn install(target: &Target) -> Result<(), StartError> {
+    let mut connection = Connection::open(target, &[]).await?;
+    connection.query(INSTALL).await?;
+    connection.query("GRANT ALL ON SCHEMA public TO admin").await?;
+    Ok(())
+}
+
+/// What cannot be copied with a database: rights on it.
+pub(crate) async fn grant(target: &Target) -> Result<(), StartError> {
+    let mut connection = Connection::open(target, &[]).await?;
+    let name = identifier(&target.database);
+    connection.query(&format!("GRANT CREATE ON DATABASE {name} TO admin")).await?;
+    Ok(())
+}

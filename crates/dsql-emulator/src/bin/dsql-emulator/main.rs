@@ -1,0 +1,139 @@
+//! `dsql-emulator`: a stand-in for a DSQL cluster, until a signal ends it.
+
+mod cli;
+mod greeting;
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    net::{Shutdown, TcpStream},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser;
+use dsql_emulator::{DsqlEmulator, StartError};
+use tokio::signal::unix::{SignalKind, signal};
+
+use cli::{Cli, Command, Control, Token};
+
+/// How a run failed.
+struct Failure {
+    exit: u8,
+    reason: String,
+}
+
+impl Failure {
+    fn start(error: &StartError) -> Self {
+        let exit = match error {
+            StartError::Config(_) | StartError::PostgresUrl { .. } => 2,
+            _ => 1,
+        };
+        Self { exit, reason: reason(error) }
+    }
+
+    fn usage(reason: String) -> Self {
+        Self { exit: 2, reason }
+    }
+
+    fn system(error: io::Error) -> Self {
+        Self { exit: 1, reason: error.to_string() }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+        )
+        .with_writer(io::stderr)
+        .init();
+    let done = match &cli.command {
+        Some(Command::Token(token)) => print_token(&cli, token),
+        Some(Command::Control(control)) => send(control),
+        None => run(&cli),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { exit, reason }) => {
+            // Whoever closed standard error does not want to know.
+            let _ = writeln!(io::stderr(), "error: {reason}");
+            ExitCode::from(exit)
+        }
+    }
+}
+
+fn print_token(cli: &Cli, token: &Token) -> Result<(), Failure> {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    let lifetime = token.expires_in;
+    if !(Duration::from_secs(1)..=WEEK).contains(&lifetime) {
+        return Err(Failure::usage("--expires-in: a token is valid for 1s to 7days".into()));
+    }
+    let identity = &cli.identity;
+    let host = identity.hosts.first().map_or("localhost", String::as_str);
+    let credentials = identity.credentials().map_err(Failure::usage)?;
+    let token = credentials.token(host, &identity.region, &token.user, lifetime);
+    writeln!(io::stdout(), "{token}").map_err(Failure::system)
+}
+
+/// Says one line to the control port of a running emulator, and prints the answer.
+fn send(control: &Control) -> Result<(), Failure> {
+    let line = control.command.join(" ");
+    let talk = || -> io::Result<String> {
+        let mut socket = TcpStream::connect(control.at)?;
+        socket.write_all(format!("{line}\n").as_bytes())?;
+        socket.shutdown(Shutdown::Write)?;
+        io::read_to_string(socket)
+    };
+    let answer = talk().map_err(|error| Failure {
+        exit: 1,
+        reason: format!("no emulator answers on {}: {error}", control.at),
+    })?;
+    match answer.trim_end().strip_prefix("error ") {
+        Some(reason) => Err(Failure::usage(reason.to_owned())),
+        None => write!(io::stdout(), "{answer}").map_err(Failure::system),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(cli: &Cli) -> Result<(), Failure> {
+    let builder = cli.builder().map_err(Failure::usage)?;
+    let mut signals = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        signals.push(signal(kind).map_err(Failure::system)?);
+    }
+    let [interrupt, terminate, hangup] = &mut signals[..] else { unreachable!("three signals") };
+    let signalled = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    };
+    tokio::pin!(signalled);
+    let emulator: DsqlEmulator = tokio::select! {
+        started = builder.start() => started.map_err(|error| Failure::start(&error))?,
+        () = &mut signalled => return Ok(()),
+    };
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(greeting::text(&emulator).as_bytes()).and_then(|()| stdout.flush());
+    signalled.await;
+    // Its database and its server go with it.
+    drop(emulator);
+    Ok(())
+}
+
+/// An error and its causes in one line, each cause that is not told already.
+fn reason(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,178 @@
+-- What DSQL checks of objects once they are resolved, and the triggers of new tables.
+--
+-- Types are compared where PostgreSQL has resolved them, behind aliases and domains, and their
+-- names are PostgreSQL's display names, as they are in DSQL's messages (facts §3.1, §4).
+
+CREATE FUNCTION dsql_emulator.refuse(code text, message text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
+END $$;
+
+CREATE FUNCTION dsql_emulator.base_type(type oid) RETURNS oid LANGUAGE sql STABLE AS $$
+  WITH RECURSIVE chain AS (
+    SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = type
+    UNION ALL
+    SELECT t.oid, t.typbasetype FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typbasetype)
+  SELECT oid FROM chain WHERE typbasetype = 0 $$;
+
+-- facts §4: storable types, and those of keys.
+CREATE FUNCTION dsql_emulator.is_key_type(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT dsql_emulator.base_type(type) IN ('smallint'::regtype, 'integer'::regtype,
+    'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype,
+    'bpchar'::regtype, 'varchar'::regtype, 'text'::regtype, 'date'::regtype, 'time'::regtype,
+    'timestamp'::regtype, 'timestamptz'::regtype, 'boolean'::regtype, 'uuid'::regtype) $$;
+CREATE FUNCTION dsql_emulator.is_storable(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT dsql_emulator.is_key_type(type) OR dsql_emulator.base_type(type) IN ('timetz'::regtype,
+    'interval'::regtype, 'bytea'::regtype, 'json'::regtype, 'jsonb'::regtype) $$;
+
+CREATE FUNCTION dsql_emulator.check_table(rel oid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  a record;
+BEGIN
+  FOR a IN
+    SELECT c.attnum, c.atttypid, c.atttypmod, c.attidentity,
+           dsql_emulator.base_type(c.atttypid) AS base
+      FROM pg_catalog.pg_attribute c
+     WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped ORDER BY c.attnum
+  LOOP
+    IF a.attidentity <> '' AND a.atttypid <> 'bigint'::regtype THEN
+      PERFORM dsql_emulator.refuse('0A000', format(
+        'datatype %s not supported, identity column type must be bigint', format_type(a.atttypid, NULL)));
+    END IF;
+    IF NOT COALESCE(dsql_emulator.is_storable(a.atttypid), false) THEN
+      PERFORM dsql_emulator.refuse('0A000',
+        format('datatype %s not supported', format_type(COALESCE(a.base, a.atttypid), NULL)));
+    END IF;
+    IF a.base = 'varchar'::regtype AND a.atttypmod > 65535 + 4 THEN
+      PERFORM dsql_emulator.refuse('54000', 'Datatype limit greater than 65535 bytes not supported for varchar');
+    END IF;
+    IF a.base = 'bpchar'::regtype AND a.atttypmod > 4096 + 4 THEN
+      PERFORM dsql_emulator.refuse('54000', 'Datatype limit greater than 4096 bytes not supported for char');
+    END IF;
+    -- A bare numeric is a numeric(18,6). The column is new, so it holds nothing yet.
+    IF a.atttypid = 'numeric'::regtype AND a.atttypmod = -1 THEN
+      UPDATE pg_catalog.pg_attribute SET atttypmod = ((18 << 16) | 6) + 4
+       WHERE attrelid = rel AND attnum = a.attnum;
+    END IF;
+  END LOOP;
+  IF (SELECT count(*) FROM pg_catalog.pg_attribute c
+       WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped) > 255 THEN
+    PERFORM dsql_emulator.refuse('54011', 'tables can have at most 255 columns');
+  END IF;
+END $$;
+
+CREATE FUNCTION dsql_emulator.check_index(an_index oid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  i record;
+  a record;
+  declared int := 0;
+BEGIN
+  SELECT * INTO STRICT i FROM pg_catalog.pg_index WHERE indexrelid = an_index;
+  IF i.indnkeyatts > 8 THEN
+    PERFORM dsql_emulator.refuse('54011', 'more than 8 column keys in an index are not supported');
+  END IF;
+  FOR a IN
+    SELECT c.atttypid, dsql_emulator.base_type(c.atttypid) AS base,
+           COALESCE(t.atttypmod, c.atttypmod) AS typmod
+      FROM pg_catalog.pg_attribute c
+      LEFT JOIN pg_catalog.pg_attribute t
+        ON t.attrelid = i.indrelid AND t.attnum = i.indkey[c.attnum - 1] AND t.attnum > 0
+     WHERE c.attrelid = an_index AND c.attnum <= i.indnkeyatts ORDER BY c.attnum
+  LOOP
+    IF NOT COALESCE(dsql_emulator.is_key_type(a.atttypid), false) THEN
+      PERFORM dsql_emulator.refuse('0A000', format('datatype %s is not supported in a key',
+        format_type(COALESCE(a.base, a.atttypid), NULL)));
+    END IF;
+    IF a.base IN ('varchar'::regtype, 'bpchar'::regtype) AND a.typmod > 4 THEN
+      declared := declared + a.typmod - 4;
+    END IF;
+  END LOOP;
+  IF declared > 2000 THEN
+    PERFORM dsql_emulator.refuse('54000', 'key size greater than 2000 bytes not supported');
+  END IF;
+  IF (SELECT count(*) FROM pg_catalog.pg_index o WHERE o.indrelid = i.indrelid) > 24 THEN
+    PERFORM dsql_emulator.refuse('54000', 'more than 24 indexes per table are not allowed');
+  END IF;
+END $$;
+
+-- facts §4: objects of a cluster. Only the message for schemas is known; the others are like it.
+CREATE FUNCTION dsql_emulator.check_counts() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  kind record;
+BEGIN
+  FOR kind IN
+    SELECT o.what, o.most, count(*) AS found FROM (
+      SELECT CASE c.relkind WHEN 'r' THEN 'tables' WHEN 'v' THEN 'views' WHEN 'S' THEN 'sequences' END AS what,
+             CASE c.relkind WHEN 'r' THEN 1000 ELSE 5000 END AS most
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       WHERE c.relkind IN ('r', 'v', 'S') AND n.nspname NOT LIKE 'pg\_%'
+         AND n.nspname NOT IN ('information_schema', 'sys', 'dsql_emulator')
+      UNION ALL
+      SELECT 'schemas', 10 FROM pg_catalog.pg_namespace n
+       WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'sys', 'dsql_emulator')
+      ) o GROUP BY o.what, o.most HAVING count(*) > o.most
+  LOOP
+    PERFORM dsql_emulator.refuse('54000', format('more than %s %s not allowed', kind.most, kind.what));
+  END LOOP;
+END $$;
+
+-- The emulator's own statements come from the owner of these functions, clients' never do.
+CREATE FUNCTION dsql_emulator.after_ddl() RETURNS event_trigger
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+  c record;
+  touched oid[] := '{}';
+BEGIN
+  IF session_user = current_user THEN
+    RETURN;
+  END IF;
+  FOR c IN SELECT DISTINCT object_type, objid, schema_name, object_identity, command_tag
+             FROM pg_event_trigger_ddl_commands()
+            WHERE object_type IN ('table', 'index', 'schema', 'view', 'sequence')
+            ORDER BY object_type DESC
+  LOOP
+    IF c.object_type = 'table' THEN
+      PERFORM dsql_emulator.check_table(c.objid);
+      touched := touched || c.objid;
+    ELSIF c.object_type = 'index' AND c.command_tag = 'CREATE INDEX' THEN
+      PERFORM dsql_emulator.check_index(c.objid);
+      touched := touched || (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = c.objid);
+      RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = json_build_object(
+        'o', 'index', 't', c.objid::bigint, 'name', c.object_identity);
+    END IF;
+  END LOOP;
+  PERFORM dsql_emulator.check_counts();
+  PERFORM dsql_emulator.instrument(t.rel) FROM (SELECT DISTINCT unnest(touched) AS rel) t;
+END $$;
+CREATE EVENT TRIGGER dsql_emulator_after_ddl ON ddl_command_end
+  WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX', 'CREATE SCHEMA', 'CREATE VIEW',
+               'CREATE SEQUENCE')
+  EXECUTE FUNCTION dsql_emulator.after_ddl();
+
+-- A key that goes changes what its table reports. A table or index that goes leaves a job behind
+-- (facts §3.4); the emulator makes it.
+CREATE FUNCTION dsql_emulator.after_drop() RETURNS event_trigger
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+  dropped oid[] := ARRAY(SELECT objid FROM pg_event_trigger_dropped_objects());
+  tables oid[] := ARRAY(SELECT objid FROM pg_event_trigger_dropped_objects() WHERE object_type = 'table');
+  one record;
+BEGIN
+  IF session_user = current_user THEN
+    RETURN;
+  END IF;
+  FOR one IN SELECT objid FROM pg_event_trigger_dropped_objects()
+              WHERE original AND object_type IN ('table', 'index')
+  LOOP
+    RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = json_build_object('o', 'drop', 't', one.objid::bigint);
+  END LOOP;
+  FOR one IN SELECT unnest(tables) AS rel LOOP
+    EXECUTE format('DROP FUNCTION IF EXISTS dsql_emulator.%I(), dsql_emulator.%I(), dsql_emulator.%I()',
+      one.rel || '_insert', one.rel || '_update', one.rel || '_delete');
+  END LOOP;
+  DELETE FROM dsql_emulator.instrumented WHERE rel = ANY (tables);
+  PERFORM dsql_emulator.instrument(i.rel) FROM dsql_emulator.instrumented i WHERE i.parts && dropped;
+END $$;
+CREATE EVENT TRIGGER dsql_emulator_after_drop ON sql_drop
+  WHEN TAG IN ('DROP TABLE', 'DROP INDEX', 'DROP SCHEMA', 'ALTER TABLE', 'DROP OWNED')
+  EXECUTE FUNCTION dsql_emulator.after_drop();

@@ -1,0 +1,102 @@
+-- What a client sees of the cluster: its version, its one database, the schema sys.
+--
+-- Functions of PostgreSQL that would tell the truth are renamed, and others take their place.
+-- This is a database of the emulator's own; nothing else uses it.
+
+CREATE SCHEMA dsql_emulator;
+
+ALTER FUNCTION pg_catalog.version() RENAME TO version_of_host;
+CREATE FUNCTION pg_catalog.version() RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'PostgreSQL 16'::text $$;
+
+ALTER FUNCTION pg_catalog.current_database() RENAME TO current_database_of_host;
+CREATE FUNCTION pg_catalog.current_database() RETURNS name
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'postgres'::name $$;
+
+ALTER FUNCTION pg_catalog.current_setting(text) RENAME TO current_setting_of_host;
+ALTER FUNCTION pg_catalog.current_setting(text, boolean) RENAME TO current_setting_of_host;
+CREATE FUNCTION pg_catalog.current_setting(text) RETURNS text
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+    SELECT CASE pg_catalog.lower($1)
+      WHEN 'server_version' THEN '16.15'
+      WHEN 'server_version_num' THEN '160015'
+      ELSE pg_catalog.current_setting_of_host($1) END $$;
+CREATE FUNCTION pg_catalog.current_setting(text, boolean) RETURNS text
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+    SELECT CASE pg_catalog.lower($1)
+      WHEN 'server_version' THEN '16.15'
+      WHEN 'server_version_num' THEN '160015'
+      ELSE pg_catalog.current_setting_of_host($1, $2) END $$;
+
+-- The views of information_schema call the function by its new name now.
+DO $$
+DECLARE
+  a_view record;
+BEGIN
+  FOR a_view IN
+    SELECT schemaname, viewname, definition FROM pg_catalog.pg_views
+     WHERE schemaname = 'information_schema' AND definition LIKE '%current_database_of_host%'
+  LOOP
+    EXECUTE format('CREATE OR REPLACE VIEW %I.%I AS %s', a_view.schemaname, a_view.viewname,
+      replace(a_view.definition, 'current_database_of_host', 'current_database'));
+  END LOOP;
+END $$;
+
+-- DSQL has no text search configuration for any language (facts §3.1).
+DO $$
+DECLARE
+  a_name name;
+BEGIN
+  FOR a_name IN SELECT cfgname FROM pg_catalog.pg_ts_config LOOP
+    EXECUTE format('DROP TEXT SEARCH CONFIGURATION IF EXISTS pg_catalog.%I', a_name);
+  END LOOP;
+EXCEPTION WHEN dependent_objects_still_exist THEN
+  NULL; -- What PostgreSQL itself needs stays.
+END $$;
+
+CREATE SCHEMA sys;
+GRANT USAGE ON SCHEMA sys TO PUBLIC;
+
+-- Asynchronous jobs (facts §3.4).
+CREATE TABLE dsql_emulator.job (
+  job_id text PRIMARY KEY,
+  status text NOT NULL DEFAULT 'submitted',
+  details text,
+  job_type text NOT NULL,
+  class_id oid NOT NULL DEFAULT 1259,
+  object_id oid,
+  object_name text,
+  start_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+  update_time timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- How long the row of a finished job is shown.
+CREATE TABLE dsql_emulator.setting (kept_for interval NOT NULL);
+INSERT INTO dsql_emulator.setting VALUES ('30 minutes');
+
+CREATE VIEW sys.jobs AS
+  SELECT job_id, status, details, job_type, class_id, object_id, object_name, start_time,
+         update_time
+    FROM dsql_emulator.job
+   WHERE status IN ('submitted', 'processing')
+      OR update_time > clock_timestamp() - (SELECT kept_for FROM dsql_emulator.setting);
+GRANT SELECT ON sys.jobs TO PUBLIC;
+
+-- For its signature. The emulator waits by itself and never runs this.
+CREATE PROCEDURE sys.wait_for_job(job_id text, INOUT succeeded boolean DEFAULT NULL)
+  LANGUAGE plpgsql AS $$ BEGIN RAISE 'the emulator has not seen this CALL'; END $$;
+
+-- Which IAM identities may be which role (facts §5).
+CREATE TABLE dsql_emulator.iam_mapping (
+  role oid NOT NULL,
+  arn text NOT NULL,
+  grantor oid NOT NULL,
+  PRIMARY KEY (role, arn)
+);
+CREATE VIEW sys.iam_pg_role_mappings AS
+  SELECT m.role AS iam_oid, m.arn, m.role AS pg_role_oid, r.rolname AS pg_role_name,
+         m.grantor AS grantor_pg_role_oid, g.rolname AS grantor_pg_role_name
+    FROM dsql_emulator.iam_mapping m
+    JOIN pg_catalog.pg_roles r ON r.oid = m.role
+    LEFT JOIN pg_catalog.pg_roles g ON g.oid = m.grantor;
+GRANT SELECT ON sys.iam_pg_role_mappings TO PUBLIC;

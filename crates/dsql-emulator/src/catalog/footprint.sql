@@ -1,0 +1,272 @@
+-- Which rows a statement touches: triggers on every table, that tell it to the emulator.
+--
+-- A footprint is what DSQL compares at commit (facts §1.3). It is made of entries: an index, and
+-- the key of a row in it, for the primary key and every other unique index that is neither
+-- partial nor on expressions. A table without a primary key has its rows' content instead of a
+-- key. The triggers are internal ones, as those of foreign keys are, so no client meets them; they
+-- report by a notice that the emulator takes out of the answer.
+
+-- What makes equal keys of one text: numbers without trailing zeros, no negative zero.
+CREATE FUNCTION dsql_emulator.canonical(type oid, expression text) RETURNS text
+  LANGUAGE sql STABLE AS $$
+    SELECT CASE COALESCE(NULLIF(t.typbasetype, 0), t.oid)
+      WHEN 'numeric'::regtype THEN format('pg_catalog.trim_scale(%s)', expression)
+      WHEN 'real'::regtype THEN format('(%s + 0)', expression)
+      WHEN 'double precision'::regtype THEN format('(%s + 0)', expression)
+      ELSE expression END
+      FROM pg_catalog.pg_type t WHERE t.oid = type $$;
+
+-- An expression for the key with these columns of `alias`; null if one of them is.
+CREATE FUNCTION dsql_emulator.key_expression(rel oid, columns int2[], alias text) RETURNS text
+  LANGUAGE sql STABLE AS $$
+    SELECT format('CASE WHEN pg_catalog.num_nulls(%s) = 0 THEN pg_catalog.json_build_array(%s)::text END',
+        string_agg(format('%s.%I', alias, a.attname), ', ' ORDER BY c.position),
+        string_agg(dsql_emulator.canonical(a.atttypid, format('%s.%I', alias, a.attname)), ', '
+          ORDER BY c.position))
+      FROM unnest(columns) WITH ORDINALITY AS c(number, position)
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = rel AND a.attnum = c.number $$;
+
+-- The unique indexes whose columns are key columns, the primary key first.
+CREATE FUNCTION dsql_emulator.keys(rel oid)
+  RETURNS TABLE (index oid, columns int2[], is_primary boolean)
+  LANGUAGE sql STABLE AS $$
+    SELECT i.indexrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indisprimary
+      FROM pg_catalog.pg_index i
+     WHERE i.indrelid = rel AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+     ORDER BY i.indisprimary DESC, i.indexrelid $$;
+
+-- An expression for all the entries of a row of `alias`: [[index, key], …].
+CREATE FUNCTION dsql_emulator.entries_expression(rel oid, alias text) RETURNS text
+  LANGUAGE sql STABLE AS $$
+    SELECT format('pg_catalog.json_build_array(%s)::text', string_agg(entry, ', '))
+      FROM (
+        SELECT format('pg_catalog.json_build_array(%s, %s)', k.index,
+                 dsql_emulator.key_expression(rel, k.columns, alias)) AS entry
+          FROM dsql_emulator.keys(rel) k
+        UNION ALL
+        SELECT format('pg_catalog.json_build_array(%s, (%s.*)::text)', rel, alias)
+         WHERE NOT EXISTS (SELECT 1 FROM dsql_emulator.keys(rel) k WHERE k.is_primary)
+      ) entries $$;
+
+-- Bytes of the key of an index, as DSQL is seen to count them: its columns and those of the
+-- primary key, and eight for each column after the first (facts §4).
+CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETURNS text
+  LANGUAGE sql STABLE AS $$
+    WITH i AS (SELECT * FROM pg_catalog.pg_index WHERE indexrelid = an_index),
+    p AS (SELECT p.* FROM pg_catalog.pg_index p JOIN i ON p.indrelid = i.indrelid
+           WHERE p.indisprimary AND NOT i.indisprimary),
+    part AS (
+      SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false) AS expression,
+             ia.atttypid AS type, i.indkey[n - 1] AS number, i.indrelid AS rel
+        FROM i CROSS JOIN LATERAL generate_series(1, i.indnkeyatts::int) AS n
+        JOIN pg_catalog.pg_attribute ia ON ia.attrelid = i.indexrelid AND ia.attnum = n
+      UNION ALL
+      SELECT NULL, a.atttypid, a.attnum, p.indrelid
+        FROM p CROSS JOIN LATERAL generate_series(1, p.indnkeyatts::int) AS n
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = p.indrelid AND a.attnum = p.indkey[n - 1]
+       WHERE NOT EXISTS (SELECT 1 FROM i CROSS JOIN LATERAL unnest(i.indkey) AS own(number)
+                          WHERE own.number = a.attnum)),
+    sized AS (
+      SELECT CASE WHEN a.attname IS NULL THEN part.expression
+                  ELSE format('%s.%I', alias, a.attname) END AS expression,
+             t.typlen, t.typcategory
+        FROM part
+        JOIN pg_catalog.pg_type t ON t.oid = part.type
+        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = part.rel AND a.attnum = part.number
+         AND part.number > 0)
+    SELECT string_agg(
+        CASE WHEN typlen > 0 THEN typlen::text
+             WHEN typcategory = 'S' THEN format('COALESCE(pg_catalog.octet_length(%s), 0)', expression)
+             ELSE format('COALESCE(pg_catalog.pg_column_size(%s), 0)', expression) END, ' + ')
+      || ' + ' || (8 * (count(*) - 1))::text
+      FROM sized $$;
+
+-- Makes the triggers of a table, or makes them fit again after its keys changed.
+CREATE FUNCTION dsql_emulator.instrument(rel oid) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+  -- What the emulator adds to a row and to an index entry, from two measurements (facts §2).
+  row_overhead constant int := 123;
+  entry_overhead constant int := 314;
+  has_primary boolean;
+  primary_key text;
+  -- For the aliases n (new rows) and o (old rows):
+  new_keys text := '';
+  old_keys text := '';
+  some_new text := '';
+  some_old text := '';
+  some_keys text := '';
+  parents text := '';
+  changed_parents text := '';
+  images_new text := 'NULL';
+  images_old text := 'NULL';
+  entry_sizes text := '';
+  key_checks text := '';
+  value_checks text := '';
+  stored_sizes text;
+  table_name text := rel::regclass::text;
+  item record;
+  number int := 0;
+  is_new boolean;
+BEGIN
+  SELECT format('%I.%I', n.nspname, c.relname) INTO STRICT table_name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.oid = rel;
+  SELECT EXISTS (SELECT 1 FROM dsql_emulator.keys(rel) k WHERE k.is_primary) INTO has_primary;
+
+  FOR item IN SELECT * FROM dsql_emulator.keys(rel) LOOP
+    number := number + 1;
+    new_keys := new_keys || format(', json_build_array(%s, json_agg(%s))', item.index,
+      dsql_emulator.key_expression(rel, item.columns, 'n'));
+    old_keys := old_keys || format(', json_build_array(%s, json_agg(%s))', item.index,
+      dsql_emulator.key_expression(rel, item.columns, 'o'));
+    some_new := some_new || format(', %s AS k%s',
+      dsql_emulator.key_expression(rel, item.columns, 'n'), number);
+    some_old := some_old || format(', %s AS k%s',
+      dsql_emulator.key_expression(rel, item.columns, 'o'), number);
+    some_keys := some_keys || format(', json_build_array(%s, json_agg(c.k%s))', item.index, number);
+    IF item.is_primary THEN
+      primary_key := dsql_emulator.key_expression(rel, item.columns, 'n');
+    END IF;
+  END LOOP;
+  IF NOT has_primary THEN
+    images_new := 'json_agg((n.*)::text)';
+    images_old := 'json_agg((o.*)::text)';
+  END IF;
+
+  -- Foreign keys: an entry in the unique index of the other table, in the order of its columns.
+  FOR item IN
+    SELECT f.conindid AS index, array_agg(own.number ORDER BY k.position) AS columns
+      FROM pg_catalog.pg_constraint f
+      JOIN pg_catalog.pg_index i ON i.indexrelid = f.conindid
+     CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)
+     CROSS JOIN LATERAL unnest(f.conkey, f.confkey) AS own(number, theirs)
+     WHERE f.conrelid = rel AND f.contype = 'f' AND own.theirs = k.number
+       AND k.position <= i.indnkeyatts
+     GROUP BY f.oid, f.conindid
+  LOOP
+    parents := parents || format(', json_build_array(%s, json_agg(DISTINCT %s))', item.index,
+      dsql_emulator.key_expression(rel, item.columns, 'n'));
+    changed_parents := changed_parents || format(
+      ', json_build_array(%s, (SELECT json_agg(d.k) FROM (SELECT %s AS k FROM new_rows n EXCEPT SELECT %s FROM old_rows o) d))',
+      item.index, dsql_emulator.key_expression(rel, item.columns, 'n'),
+      dsql_emulator.key_expression(rel, item.columns, 'o'));
+  END LOOP;
+
+  -- Sizes (facts §4). A column's size in the row is that before compression; only if that is
+  -- suspicious, the stored row is looked at. bytea is not compressed.
+  SELECT string_agg(format('COALESCE(pg_catalog.pg_column_size(t.%I), 0)', a.attname), ' + '
+           ORDER BY a.attnum),
+         string_agg(CASE WHEN b.oid = 'bytea'::regtype THEN format(
+$$      IF EXISTS (SELECT 1 FROM new_rows t WHERE pg_catalog.octet_length(t.%1$I) > 1048576) THEN
+        RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'datatype limit greater than 1048576 bytes not supported for bytea';
+      END IF;
+$$, a.attname) WHEN b.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'json'::regtype, 'jsonb'::regtype) THEN format(
+$$      IF EXISTS (SELECT 1 FROM new_rows t WHERE pg_catalog.octet_length(t.%1$I::text) > 1048576)
+         AND EXISTS (SELECT 1 FROM %2$s t WHERE pg_catalog.pg_column_size(t.%1$I) > 1048576) THEN
+        RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'datatype limit greater than 1048576 bytes not supported for %3$s';
+      END IF;
+$$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHEN 'bpchar'::regtype THEN 'char' ELSE b.typname END)
+           END, '' ORDER BY a.attnum)
+    INTO stored_sizes, value_checks
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    JOIN pg_catalog.pg_type b ON b.oid = COALESCE(NULLIF(t.typbasetype, 0), t.oid)
+   WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped;
+
+  FOR item IN
+    SELECT i.indexrelid, i.indisprimary, dsql_emulator.key_size_expression(i.indexrelid, 'n') AS size
+      FROM pg_catalog.pg_index i WHERE i.indrelid = rel
+  LOOP
+    key_checks := key_checks || format(', %s', item.size);
+    IF NOT item.indisprimary THEN
+      entry_sizes := entry_sizes || format(' + %s + %s', item.size, entry_overhead);
+    END IF;
+  END LOOP;
+
+  FOREACH is_new IN ARRAY ARRAY[true, false] LOOP
+    -- Insert if new, else update: they check and count alike, and report differently.
+    EXECUTE format($function$
+CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
+  LANGUAGE plpgsql SECURITY DEFINER AS $trigger$
+#variable_conflict use_column
+DECLARE
+  dsql_count bigint;
+  dsql_widest bigint;
+  dsql_longest bigint;
+  dsql_report text;
+BEGIN
+  SELECT count(*), max(pg_catalog.pg_column_size(n.*)), max(%2$s), json_build_object(
+      't', %3$s, 'o', %4$L, 'n', count(*),
+      'b', sum(pg_catalog.pg_column_size(n.*) + %5$s),
+      %6$s)::text
+    INTO dsql_count, dsql_widest, dsql_longest, dsql_report
+    FROM new_rows n;
+  IF dsql_count > 0 THEN
+    IF dsql_longest > 1981 THEN
+      RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'key size too large';
+    END IF;
+    IF dsql_widest > 1048576 THEN
+%7$s      IF dsql_widest > 2097152
+         AND EXISTS (SELECT 1 FROM %8$s t WHERE %9$s > 2097152) THEN
+        RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'maximum row size exceeded';
+      END IF;
+    END IF;
+    RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
+  END IF;
+  RETURN NULL;
+END $trigger$ $function$,
+      rel || CASE WHEN is_new THEN '_insert' ELSE '_update' END,
+      CASE WHEN key_checks = '' THEN '0' ELSE format('GREATEST(0%s)', key_checks) END,
+      rel,
+      CASE WHEN is_new THEN 'i' ELSE 'u' END,
+      row_overhead || CASE WHEN is_new THEN entry_sizes ELSE '' END,
+      CASE WHEN is_new THEN
+        format($$'k', json_build_array(%s), 's', json_build_array(%s), 'a', %s$$,
+          substr(new_keys, 3), substr(parents, 3), images_new)
+      ELSE
+        format($$'k', %s, 'w', %s, 's', json_build_array(%s), 'a', %s, 'r', %s$$,
+          CASE WHEN number = 0 THEN 'NULL' ELSE format(
+            '(SELECT json_build_array(%s) FROM ((SELECT %s FROM old_rows o EXCEPT ALL SELECT %s FROM new_rows n) UNION ALL (SELECT %s FROM new_rows n EXCEPT ALL SELECT %s FROM old_rows o)) c)',
+            substr(some_keys, 3), substr(some_old, 3), substr(some_new, 3), substr(some_new, 3),
+            substr(some_old, 3)) END,
+          CASE WHEN has_primary THEN format('json_agg(%s)', primary_key) ELSE 'NULL' END,
+          substr(changed_parents, 3), images_new,
+          CASE WHEN has_primary THEN 'NULL' ELSE format('(SELECT %s FROM old_rows o)', images_old) END)
+      END,
+      COALESCE(value_checks, ''), table_name, COALESCE(stored_sizes, '0'));
+  END LOOP;
+
+  EXECUTE format($function$
+CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
+  LANGUAGE plpgsql SECURITY DEFINER AS $trigger$
+DECLARE
+  dsql_count bigint;
+  dsql_report text;
+BEGIN
+  SELECT count(*), json_build_object('t', %2$s, 'o', 'd', 'n', count(*),
+      'k', json_build_array(%3$s), 'r', %4$s)::text
+    INTO dsql_count, dsql_report FROM old_rows o;
+  IF dsql_count > 0 THEN
+    RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
+  END IF;
+  RETURN NULL;
+END $trigger$ $function$,
+    rel || '_delete', rel, substr(old_keys, 3), images_old);
+
+  IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
+                  WHERE t.tgrelid = rel AND t.tgname LIKE 'dsql\_emulator\_%') THEN
+    EXECUTE format('CREATE TRIGGER dsql_emulator_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dsql_emulator.%I()', table_name, rel || '_insert');
+    EXECUTE format('CREATE TRIGGER dsql_emulator_update AFTER UPDATE ON %s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dsql_emulator.%I()', table_name, rel || '_update');
+    EXECUTE format('CREATE TRIGGER dsql_emulator_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION dsql_emulator.%I()', table_name, rel || '_delete');
+    UPDATE pg_catalog.pg_trigger SET tgisinternal = true
+     WHERE tgrelid = rel AND tgname LIKE 'dsql\_emulator\_%';
+  END IF;
+
+  DELETE FROM dsql_emulator.instrumented i WHERE i.rel = instrument.rel;
+  INSERT INTO dsql_emulator.instrumented
+    SELECT rel, ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = rel
+      UNION ALL SELECT oid FROM pg_catalog.pg_constraint WHERE conrelid = rel);
+END $body$;
+
+-- What the triggers of a table were made for.
+CREATE TABLE dsql_emulator.instrumented (rel oid PRIMARY KEY, parts oid[] NOT NULL);

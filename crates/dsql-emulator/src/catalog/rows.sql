@@ -1,0 +1,212 @@
+-- Taking a transaction's changes out of the database, putting them back, and a place to go on
+-- for a transaction that has lost already.
+
+-- Columns that can be written: those that are not generated.
+CREATE FUNCTION dsql_emulator.writable(rel oid, prefix text) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT string_agg(prefix || quote_ident(a.attname), ', ' ORDER BY a.attnum)
+    FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' $$;
+
+-- A FROM item `k` with the columns of the primary key, from keys in $1 as text[]; and the
+-- condition that joins it to `t`.
+CREATE FUNCTION dsql_emulator.key_source(rel oid, OUT source text, OUT condition text)
+  LANGUAGE sql STABLE AS $$
+    SELECT format('(SELECT %s FROM unnest($1) AS j(key)) AS k',
+             string_agg(format('(j.key::json ->> %s)::%s AS c%s', n - 1,
+               format_type(a.atttypid, a.atttypmod), n), ', ')),
+           string_agg(format('t.%I = k.c%s', a.attname, n), ' AND ')
+      FROM pg_catalog.pg_index i
+     CROSS JOIN LATERAL generate_series(1, i.indnkeyatts::int) AS n
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n - 1]
+     WHERE i.indrelid = rel AND i.indisprimary $$;
+
+CREATE FUNCTION dsql_emulator.table_name(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT format('%I.%I', n.nspname, c.relname)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.oid = rel $$;
+
+-- The rows with these primary keys, as this transaction sees them: {"table": ["key", …], …}.
+CREATE FUNCTION dsql_emulator.read_rows(keys json) RETURNS TABLE (rel oid, image text)
+  LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+  t record;
+  k record;
+BEGIN
+  FOR t IN SELECT key::oid AS rel, ARRAY(SELECT json_array_elements_text(value)) AS keys
+             FROM json_each(keys)
+  LOOP
+    SELECT * INTO k FROM dsql_emulator.key_source(t.rel);
+    RETURN QUERY EXECUTE format('SELECT %s::oid, (t.*)::text FROM %s JOIN %s t ON %s',
+      t.rel, k.source, dsql_emulator.table_name(t.rel), k.condition) USING t.keys;
+  END LOOP;
+END $$;
+
+-- Makes rows what a transaction had made of them. For each table: the keys that it touched, the
+-- rows that it left there, and, without a primary key, the rows that it took and gave in turn.
+-- The target is the table itself, or its shadow.
+CREATE FUNCTION dsql_emulator.write_rows(changes json, to_shadow boolean) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+  t record;
+  k record;
+  step record;
+  target text;
+  columns text;
+  insertion text;
+  found bigint;
+BEGIN
+  FOR t IN SELECT key::oid AS rel, value FROM json_each(changes) LOOP
+    target := CASE WHEN to_shadow
+      THEN format('pg_temp.%I', (SELECT relname FROM pg_catalog.pg_class WHERE oid = t.rel))
+      ELSE dsql_emulator.table_name(t.rel) END;
+    insertion := format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM (SELECT (i.image::%s).* FROM unnest($1) AS i(image)) r',
+      target, dsql_emulator.writable(t.rel, ''), dsql_emulator.writable(t.rel, 'r.'),
+      dsql_emulator.table_name(t.rel));
+    IF json_array_length(t.value -> 'keys') > 0 THEN
+      SELECT * INTO k FROM dsql_emulator.key_source(t.rel);
+      EXECUTE format('DELETE FROM %s t USING %s WHERE %s', target, k.source, k.condition)
+        USING ARRAY(SELECT json_array_elements_text(t.value -> 'keys'));
+      EXECUTE insertion USING ARRAY(SELECT json_array_elements_text(t.value -> 'rows'));
+    END IF;
+    FOR step IN SELECT value ->> 0 AS taken, value ->> 1 AS given
+                  FROM json_array_elements(t.value -> 'steps')
+    LOOP
+      IF step.taken IS NOT NULL THEN
+        EXECUTE format('DELETE FROM %s WHERE ctid = (SELECT ctid FROM %s t WHERE (t.*)::text = $1 LIMIT 1)',
+          target, target) USING step.taken;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        IF found = 0 THEN
+          RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a row is gone';
+        END IF;
+      END IF;
+      IF step.given IS NOT NULL THEN
+        EXECUTE insertion USING ARRAY[step.given];
+      END IF;
+    END LOOP;
+  END LOOP;
+END $$;
+
+-- Copies of tables, and of those that their foreign keys lead to and come from, in the
+-- transaction's snapshot: temporary, so they hide the tables, and gone with the transaction.
+CREATE FUNCTION dsql_emulator.make_shadows(tables oid[]) RETURNS TABLE (schema_name name, table_name name)
+  LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+#variable_conflict use_column
+DECLARE
+  t record;
+  c record;
+BEGIN
+  CREATE TEMP TABLE IF NOT EXISTS dsql_emulator_shadow (rel oid, is_new boolean) ON COMMIT DROP;
+  UPDATE pg_temp.dsql_emulator_shadow SET is_new = false;
+  INSERT INTO pg_temp.dsql_emulator_shadow
+    WITH RECURSIVE reached AS (
+      SELECT c.oid FROM pg_catalog.pg_class c
+        JOIN dsql_emulator.instrumented i ON i.rel = c.oid WHERE c.oid = ANY (tables)
+      UNION
+      SELECT CASE WHEN f.conrelid = r.oid THEN f.confrelid ELSE f.conrelid END
+        FROM reached r JOIN pg_catalog.pg_constraint f
+          ON f.contype = 'f' AND r.oid IN (f.conrelid, f.confrelid))
+    SELECT r.oid, true FROM reached r
+     WHERE r.oid NOT IN (SELECT s.rel FROM pg_temp.dsql_emulator_shadow s);
+  FOR t IN SELECT s.rel, p.relname, dsql_emulator.table_name(s.rel) AS name
+             FROM pg_temp.dsql_emulator_shadow s JOIN pg_catalog.pg_class p ON p.oid = s.rel
+            WHERE s.is_new
+  LOOP
+    EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP',
+      t.relname, t.name);
+    EXECUTE format('INSERT INTO pg_temp.%I (%s) SELECT %s FROM %s', t.relname,
+      dsql_emulator.writable(t.rel, ''), dsql_emulator.writable(t.rel, ''), t.name);
+    -- An identity column takes its numbers from the table's own sequence.
+    FOR c IN SELECT a.attname, pg_get_serial_sequence(t.name, a.attname) AS sequence
+               FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.rel AND a.attidentity <> ''
+    LOOP
+      EXECUTE format('ALTER TABLE pg_temp.%I ALTER COLUMN %I SET DEFAULT nextval(%L::regclass)',
+        t.relname, c.attname, c.sequence);
+    END LOOP;
+    FOR c IN SELECT x.relname, i.indexrelid, i.indisprimary,
+                    (SELECT o.conname FROM pg_catalog.pg_constraint o
+                      WHERE o.conindid = i.indexrelid AND o.contype IN ('p', 'u')) AS conname,
+                    pg_get_indexdef(i.indexrelid) AS definition
+               FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+              WHERE i.indrelid = t.rel AND i.indisunique AND i.indisvalid
+    LOOP
+      EXECUTE replace(c.definition, format(' ON %s ', t.name), format(' ON pg_temp.%I ', t.relname));
+      IF c.conname IS NOT NULL THEN
+        EXECUTE format('ALTER TABLE pg_temp.%I ADD CONSTRAINT %I %s USING INDEX %I', t.relname,
+          c.conname, CASE WHEN c.indisprimary THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, c.relname);
+      END IF;
+    END LOOP;
+    EXECUTE format('GRANT ALL ON pg_temp.%I TO PUBLIC', t.relname);
+  END LOOP;
+  -- Foreign keys last, when every table has its unique indexes. They are not checked for what is
+  -- there: the snapshot has kept them.
+  FOR c IN SELECT f.conname, own.relname AS own, pg_get_constraintdef(f.oid) AS definition,
+                  dsql_emulator.table_name(f.confrelid) AS name, other.relname AS other
+             FROM pg_catalog.pg_constraint f
+             JOIN pg_catalog.pg_class own ON own.oid = f.conrelid
+             JOIN pg_catalog.pg_class other ON other.oid = f.confrelid
+             JOIN pg_temp.dsql_emulator_shadow s ON s.rel = f.conrelid AND s.is_new
+            WHERE f.contype = 'f'
+  LOOP
+    EXECUTE format('ALTER TABLE pg_temp.%I ADD CONSTRAINT %I %s%s', c.own, c.conname,
+      replace(c.definition, format('REFERENCES %s(', c.name), format('REFERENCES pg_temp.%I(', c.other)),
+      CASE WHEN c.definition LIKE '% NOT VALID' THEN '' ELSE ' NOT VALID' END);
+  END LOOP;
+  RETURN QUERY
+    SELECT n.nspname, c.relname FROM pg_temp.dsql_emulator_shadow s
+      JOIN pg_catalog.pg_class c ON c.oid = s.rel
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE s.is_new;
+END $$;
+
+-- The tables that this transaction has a lock on: those that its statements name, by whatever
+-- name or view.
+CREATE FUNCTION dsql_emulator.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
+  SELECT array_agg(DISTINCT l.relation)
+    FROM pg_catalog.pg_locks l JOIN dsql_emulator.instrumented i ON i.rel = l.relation
+   WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' $$;
+
+-- The entries of all rows that this transaction has locked and not written: a row locker leaves
+-- its transaction id in xmax. (Not if several lockers share the row; that takes locks of foreign
+-- keys on it.)
+CREATE FUNCTION dsql_emulator.locked_rows() RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+  t oid;
+  own xid[] := ARRAY(SELECT l.transactionid FROM pg_catalog.pg_locks l
+                      WHERE l.pid = pg_backend_pid() AND l.locktype = 'transactionid');
+BEGIN
+  FOR t IN SELECT l.relation FROM pg_catalog.pg_locks l
+             JOIN dsql_emulator.instrumented i ON i.rel = l.relation
+            WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
+  LOOP
+    RETURN QUERY EXECUTE format('SELECT %s FROM %s t WHERE t.xmax = ANY ($1)',
+      dsql_emulator.entries_expression(t, 't'), dsql_emulator.table_name(t)) USING own;
+  END LOOP;
+END $$;
+
+-- Foreign keys that a transaction checks at its end, of rows that were put back without checks.
+CREATE FUNCTION dsql_emulator.check_deferred(tables oid[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+  f record;
+  missing boolean;
+BEGIN
+  FOR f IN
+    SELECT c.conname, own.relname AS own_name, dsql_emulator.table_name(c.conrelid) AS own,
+           dsql_emulator.table_name(c.confrelid) AS other,
+           string_agg(format('o.%I = t.%I', theirs.attname, mine.attname), ' AND ') AS matches,
+           string_agg(format('t.%I IS NOT NULL', mine.attname), ' AND ') AS set
+      FROM pg_catalog.pg_constraint c
+      JOIN pg_catalog.pg_class own ON own.oid = c.conrelid
+     CROSS JOIN LATERAL unnest(c.conkey, c.confkey) AS pair(mine, theirs)
+      JOIN pg_catalog.pg_attribute mine ON mine.attrelid = c.conrelid AND mine.attnum = pair.mine
+      JOIN pg_catalog.pg_attribute theirs ON theirs.attrelid = c.confrelid AND theirs.attnum = pair.theirs
+     WHERE c.contype = 'f' AND c.condeferrable AND c.convalidated
+       AND (c.conrelid = ANY (tables) OR c.confrelid = ANY (tables))
+     GROUP BY c.oid, c.conname, own.relname, c.conrelid, c.confrelid
+  LOOP
+    EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s t WHERE %s AND NOT EXISTS (SELECT 1 FROM %s o WHERE %s))',
+      f.own, f.set, f.other, f.matches) INTO missing;
+    IF missing THEN
+      RAISE EXCEPTION USING ERRCODE = '23503', MESSAGE = format(
+        'insert or update on table "%s" violates foreign key constraint "%s"', f.own_name, f.conname);
+    END IF;
+  END LOOP;
+END $$;

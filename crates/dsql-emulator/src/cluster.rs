@@ -1,0 +1,154 @@
+//! What all connections of one emulator share.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::{
+    Faults,
+    catalog::Versions,
+    config::Config,
+    door::{admission::Admission, tls::Tls},
+    engine::{
+        ledger::Ledger,
+        monitor::{self, Holder, Monitor},
+        watch::{CancelledBy, Watch},
+        worker::Worker,
+    },
+    jobs::{self, Jobs},
+    upstream::{Connection, Rows, Target, UpstreamError},
+};
+
+/// See the module.
+pub(crate) struct Cluster {
+    pub(crate) config: Config,
+    /// The emulator's database, as its superuser.
+    pub(crate) target: Target,
+    pub(crate) tls: Tls,
+    pub(crate) faults: Faults,
+    pub(crate) admission: Admission,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) jobs: Arc<Jobs>,
+    /// Names of PostgreSQL's functions and keywords.
+    pub(crate) builtins: HashSet<String>,
+    /// PostgreSQL's major version.
+    pub(crate) server_version: u32,
+    control: AsyncMutex<Connection>,
+    seats: Mutex<HashMap<i32, Seat>>,
+    next_seat: AtomicI32,
+    next_session: AtomicU64,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// What a client needs to cancel its statement.
+#[derive(Clone, Debug)]
+struct Seat {
+    secret: i32,
+    watch: Arc<Watch>,
+}
+
+impl Cluster {
+    pub(crate) async fn open(
+        config: Config,
+        target: Target,
+        tls: Tls,
+        faults: Faults,
+    ) -> Result<Arc<Self>, UpstreamError> {
+        let mut control = Connection::open(&target, &[]).await?;
+        let names = control
+            .query(
+                "SELECT proname::text FROM pg_catalog.pg_proc \
+                 WHERE pronamespace = 'pg_catalog'::pg_catalog.regnamespace \
+                 UNION SELECT word FROM pg_catalog.pg_get_keywords()",
+            )
+            .await?;
+        let builtins = names.into_iter().filter_map(|mut row| row.pop().flatten()).collect();
+        let version = control
+            .query("SELECT pg_catalog.current_setting_of_host('server_version_num')::int / 10000")
+            .await?;
+        let server_version = single(version).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let watching = Connection::open(&target, &[]).await?;
+        let monitor = Arc::new(Monitor::default());
+        tokio::spawn(monitor.clone().run(watching));
+        let mut random = fastrand::Rng::with_seed(config.seed);
+        let versions = Arc::new(Versions::new(config.catalog_conflicts, random.u64(..)));
+        let jobs = Jobs::new(config.jobs, target.clone(), monitor.clone(), versions.clone());
+        Ok(Arc::new(Self {
+            admission: Admission::new(&config.limits),
+            ledger: Arc::default(),
+            monitor,
+            versions,
+            jobs: Arc::new(jobs),
+            builtins,
+            server_version,
+            control: AsyncMutex::new(control),
+            seats: Mutex::default(),
+            next_seat: AtomicI32::new(1),
+            next_session: AtomicU64::new(1),
+            random: Mutex::new(random),
+            config,
+            target,
+            tls,
+            faults,
+        }))
+    }
+
+    /// Runs `sql` as the superuser, on a connection of the emulator's own.
+    pub(crate) async fn query(&self, sql: &str) -> Result<Rows, UpstreamError> {
+        self.control.lock().await.query(sql).await
+    }
+
+    /// The number of a new session.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The id of a new job.
+    pub(crate) fn new_job_id(&self) -> String {
+        jobs::new_id(lock(&self.random).u128(..))
+    }
+
+    /// Gives a session a place where it can be cancelled and detached: process and secret.
+    pub(crate) fn seat(&self, watch: &Arc<Watch>, worker: &Arc<AsyncMutex<Worker>>) -> (i32, i32) {
+        let process = self.next_seat.fetch_add(1, Ordering::Relaxed);
+        // Not of the seeded sequence: the order of connections is not repeatable.
+        let secret = fastrand::i32(..);
+        lock(&self.seats).insert(process, Seat { secret, watch: watch.clone() });
+        let worker: Arc<dyn Holder> = worker.clone();
+        self.monitor.add(watch, Some(Arc::downgrade(&worker)));
+        (process, secret)
+    }
+
+    /// A session is over.
+    pub(crate) fn leave(&self, process: i32) {
+        lock(&self.seats).remove(&process);
+    }
+
+    /// A client asks for the end of its statement.
+    pub(crate) async fn cancel(&self, process: i32, secret: i32) {
+        let seat = lock(&self.seats).get(&process).cloned();
+        let Some(seat) = seat.filter(|seat| seat.secret == secret) else { return };
+        let end = async |process| {
+            let mut control = self.control.lock().await;
+            monitor::cancel(&mut control, process).await;
+        };
+        seat.watch.cancel(None, CancelledBy::Client, end).await;
+    }
+}
+
+/// The one value of an answer.
+pub(crate) fn single(rows: Rows) -> Option<String> {
+    rows.into_iter().next()?.into_iter().next()?
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

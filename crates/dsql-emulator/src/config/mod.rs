@@ -1,0 +1,272 @@
+//! What an emulator is like, apart from what it does on demand ([`crate::Faults`]).
+
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+
+/// DSQL's limits that are an emulator's to change (facts §2, §5). Those of values, rows, keys and
+/// objects are fixed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Rows that a transaction may insert, update and delete: 3,000.
+    pub transaction_rows: u64,
+    /// Bytes that a transaction may write, checked at COMMIT: 10 MiB.
+    pub transaction_bytes: u64,
+    /// How old a transaction may be, checked at COMMIT: 300 s.
+    pub transaction_age: Duration,
+    /// Open connections: 10,000. PostgreSQL has its own limit, `max_connections`.
+    pub connections: usize,
+    /// New connections in a second, on average: 100.
+    pub connection_rate: f64,
+    /// New connections at once: 1,000.
+    pub connection_burst: f64,
+    /// How long a connection stays open: 60 minutes. One that is in a transaction then may finish
+    /// it, within the age of a transaction.
+    pub session_age: Duration,
+    /// Bytes of a message from a client: 10 MiB. More closes the connection.
+    pub message_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: usize = 1024 * 1024;
+        Self {
+            transaction_rows: 3_000,
+            transaction_bytes: 10 * MIB as u64,
+            transaction_age: Duration::from_secs(300),
+            connections: 10_000,
+            connection_rate: 100.0,
+            connection_burst: 1_000.0,
+            session_age: Duration::from_secs(60 * 60),
+            message_bytes: 10 * MIB,
+        }
+    }
+}
+
+/// When a session learns that another one has changed the catalog, by `40001` and `(OC001)`
+/// (facts §1.5). On a cluster this happens some time later, or not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum CatalogConflicts {
+    /// Never.
+    Off,
+    /// At its next statement or COMMIT, once for all changes that it had missed.
+    #[default]
+    Always,
+    /// The same, with this probability.
+    WithProbability(f64),
+}
+
+/// Statements of which no source records what DSQL says, so that clients can be tried both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unrecorded {
+    /// INSERT, UPDATE or DELETE inside of a WITH clause.
+    pub(crate) data_modifying_with: bool,
+    /// A locking clause in a subquery or a WITH clause. "Any query shape" is permitted since
+    /// 2026-08-24 (facts §1.4 [D]); clusters of before refused it.
+    pub(crate) locking_subqueries: bool,
+}
+
+impl Default for Unrecorded {
+    fn default() -> Self {
+        Self { data_modifying_with: true, locking_subqueries: true }
+    }
+}
+
+/// How long asynchronous jobs take (facts §3.4). On a cluster it is 5 to 30 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobDelays {
+    /// From `submitted` to `processing`.
+    pub start: Duration,
+    /// From `processing` to the end.
+    pub work: Duration,
+    /// How long the row of a finished job is shown in `sys.jobs`: 30 minutes.
+    pub kept: Duration,
+}
+
+impl Default for JobDelays {
+    fn default() -> Self {
+        Self {
+            start: Duration::from_millis(50),
+            work: Duration::from_millis(250),
+            kept: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// AWS credentials, such as tests have: not a secret, and still not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The access key id.
+    pub access_key_id: String,
+    /// The secret access key.
+    pub secret_access_key: String,
+    /// The session token of temporary credentials.
+    pub session_token: Option<String>,
+}
+
+impl Credentials {
+    /// Credentials that do not expire.
+    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
+        Self {
+            access_key_id: access_key_id.into(),
+            secret_access_key: secret_access_key.into(),
+            session_token: None,
+        }
+    }
+}
+
+impl Default for Credentials {
+    /// The credentials of AWS's own examples, which no scanner for secrets takes for a leak.
+    fn default() -> Self {
+        Self::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which PostgreSQL is behind the emulator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// One that all emulators of this process share, each with a database of its own. It is
+    /// started by the first and stopped by the last.
+    #[default]
+    Shared,
+    /// One that is started for this emulator.
+    Own,
+    /// One that is there, by the URL of a superuser. The emulator makes a database, and drops it.
+    Url(String),
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) control_port: u16,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) region: String,
+    pub(crate) credentials: Credentials,
+    /// Who the credentials are, as `AWS IAM GRANT` names them.
+    pub(crate) arn: String,
+    /// Where the certificate authority is written; by default in a folder that goes.
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) backend: Backend,
+    pub(crate) limits: Limits,
+    pub(crate) jobs: JobDelays,
+    pub(crate) catalog_conflicts: CatalogConflicts,
+    pub(crate) unrecorded: Unrecorded,
+    pub(crate) latency: crate::Latency,
+    pub(crate) seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            control_port: 0,
+            hosts: vec!["localhost".into()],
+            region: "us-east-1".into(),
+            credentials: Credentials::default(),
+            arn: "arn:aws:iam::123456789012:role/dsql-emulator".into(),
+            ca_file: None,
+            backend: Backend::default(),
+            limits: Limits::default(),
+            jobs: JobDelays::default(),
+            catalog_conflicts: CatalogConflicts::default(),
+            unrecorded: Unrecorded::default(),
+            latency: crate::Latency::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {reason}")]
+pub struct ConfigError {
+    /// Which setting.
+    pub setting: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Config {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |setting, reason: &str| Err(ConfigError { setting, reason: reason.to_owned() });
+        if self.hosts.is_empty() {
+            return wrong("host", "at least one name is needed, for the certificate and for SNI");
+        }
+        for host in &self.hosts {
+            let permitted = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+            if host.is_empty() || !host.chars().all(permitted) || host.parse::<IpAddr>().is_ok() {
+                return Err(ConfigError {
+                    setting: "host",
+                    reason: format!(
+                        "`{host}` is not a host name; DSQL is reached by name, because it asks \
+                         for SNI"
+                    ),
+                });
+            }
+        }
+        if self.region.is_empty() || !self.region.is_ascii() || self.region.contains([' ', '/']) {
+            return wrong("region", "it is empty or not the name of a region");
+        }
+        let credentials = &self.credentials;
+        if credentials.access_key_id.is_empty() || credentials.secret_access_key.is_empty() {
+            return wrong("credentials", "access key id and secret access key must not be empty");
+        }
+        if let CatalogConflicts::WithProbability(p) = self.catalog_conflicts
+            && !(0.0..=1.0).contains(&p)
+        {
+            return wrong("catalog conflicts", "the probability is not between 0 and 1");
+        }
+        let limits = &self.limits;
+        if !(limits.connection_rate > 0.0 && limits.connection_burst >= 1.0) {
+            return wrong("limits", "connection rate must be above 0, and burst at least 1");
+        }
+        if limits.connections == 0 || limits.message_bytes < 1_024 {
+            return wrong("limits", "no connection and no message would be possible");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_works() {
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        let wrong = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.check().unwrap_err().setting
+        };
+        assert_eq!(wrong(|c| c.hosts.clear()), "host");
+        assert_eq!(wrong(|c| c.hosts.push("127.0.0.1".into())), "host");
+        assert_eq!(wrong(|c| c.hosts.push("a b".into())), "host");
+        assert_eq!(wrong(|c| c.region = String::new()), "region");
+        assert_eq!(wrong(|c| c.credentials.access_key_id.clear()), "credentials");
+        let p = |c: &mut Config| c.catalog_conflicts = CatalogConflicts::WithProbability(f64::NAN);
+        assert_eq!(wrong(p), "catalog conflicts");
+        assert_eq!(wrong(|c| c.limits.connection_rate = 0.0), "limits");
+        assert_eq!(wrong(|c| c.limits.connections = 0), "limits");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let shown = format!("{:?}", Config::default());
+        assert!(!shown.contains("wJalr"), "{shown}");
+    }
+}

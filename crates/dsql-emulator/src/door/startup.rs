@@ -1,0 +1,309 @@
+//! From an open socket to a client who may come in.
+
+use std::io;
+
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::{
+    access_denied,
+    admission::Admitted,
+    token::{self, Expected},
+};
+use crate::{
+    cluster::{Cluster, single},
+    rules::{Settings, startup_option},
+    sql::literal,
+    wire::{self, DbError, FirstMessage, Message, Startup, WireStream, tag},
+};
+
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A client's connection.
+pub(crate) type Client = WireStream<TlsStream<TcpStream>>;
+
+/// A client who may come in.
+pub(crate) struct Visitor {
+    pub(crate) client: Client,
+    pub(crate) user: String,
+    /// Settings that PostgreSQL knows.
+    pub(crate) settings: Vec<(String, String)>,
+    /// The role to take at once.
+    pub(crate) role: Option<String>,
+    pub(crate) own_settings: Settings,
+    pub(crate) admitted: Admitted,
+}
+
+/// Receives a connection. `None` if it was not a client, or one that was refused and told so.
+pub(crate) async fn receive(socket: TcpStream, cluster: &Cluster) -> io::Result<Option<Visitor>> {
+    socket.set_nodelay(true)?;
+    let mut first_byte = [0];
+    if socket.peek(&mut first_byte).await? == 0 {
+        return Ok(None);
+    }
+    let socket = if first_byte[0] == TLS_HANDSHAKE {
+        socket
+    } else {
+        let Some(socket) = plain(WireStream::new(socket), cluster).await? else {
+            return Ok(None);
+        };
+        socket
+    };
+    let stream = cluster.tls.acceptor.accept(socket).await?;
+    let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
+    let mut client = WireStream::new(stream).with_max_message(cluster.config.limits.message_bytes);
+    let startup = match client.first_message().await? {
+        Some(FirstMessage::Startup(startup)) => startup,
+        Some(FirstMessage::Cancel { process, secret }) => {
+            cluster.cancel(process, secret).await;
+            return Ok(None);
+        }
+        _ => return Ok(None),
+    };
+    match enter(&mut client, name, &startup, cluster).await? {
+        Ok(entered) => {
+            let Entered { user, settings, role, own_settings, admitted } = entered;
+            Ok(Some(Visitor { client, user, settings, role, own_settings, admitted }))
+        }
+        Err(Some(refusal)) => {
+            client.queue(&refusal.message());
+            client.flush().await?;
+            client.shutdown().await?;
+            Ok(None)
+        }
+        Err(None) => Ok(None),
+    }
+}
+
+/// What is said before TLS begins.
+async fn plain(
+    mut wire: WireStream<TcpStream>,
+    cluster: &Cluster,
+) -> io::Result<Option<TcpStream>> {
+    loop {
+        match wire.first_message().await? {
+            Some(FirstMessage::Tls) => {
+                wire.send_byte(b'S').await?;
+                return wire.into_inner().map(Some);
+            }
+            Some(FirstMessage::Gssapi) => wire.send_byte(b'N').await?,
+            Some(FirstMessage::Cancel { process, secret }) => {
+                cluster.cancel(process, secret).await;
+                return Ok(None);
+            }
+            Some(FirstMessage::Startup(_)) => {
+                // That TLS is mandatory is known, the words are not [I].
+                let refusal =
+                    DbError::fatal("08006", "unable to accept connection, TLS is required")
+                        .with_hint("Connect with sslmode=verify-full");
+                wire.queue(&refusal.message());
+                wire.flush().await?;
+                return Ok(None);
+            }
+            None => return Ok(None),
+        }
+    }
+}
+
+/// What is known of a client before it has its connection.
+struct Entered {
+    user: String,
+    settings: Vec<(String, String)>,
+    role: Option<String>,
+    own_settings: Settings,
+    admitted: Admitted,
+}
+
+/// Checks a client. The error is what it is told; nothing if the connection just closes.
+async fn enter(
+    client: &mut Client,
+    name: Option<String>,
+    startup: &Startup,
+    cluster: &Cluster,
+) -> io::Result<Result<Entered, Option<DbError>>> {
+    if let Some(refusal) = cluster.faults.next_connection() {
+        return Ok(Err(refusal.error()));
+    }
+    let Some(name) = name else {
+        let refusal = DbError::fatal("08006", "unable to accept connection, sni was not received");
+        return Ok(Err(Some(refusal)));
+    };
+    let admitted = match cluster.admission.admit(std::time::Instant::now()) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(Err(refusal.error())),
+    };
+    if startup.minor > 0 {
+        client.queue(&wire::negotiate_version(&[]));
+    }
+    client.queue(&wire::authentication_cleartext());
+    client.flush().await?;
+    let Some(password) = client.message().await?.filter(|m| m.tag() == tag::PASSWORD) else {
+        return Ok(Err(None));
+    };
+    let checked = check(&password, &name, startup, cluster).await;
+    Ok(checked.map_err(Some).map(|(user, settings, role, own_settings)| Entered {
+        user,
+        settings,
+        role,
+        own_settings,
+        admitted,
+    }))
+}
+
+type Checked = (String, Vec<(String, String)>, Option<String>, Settings);
+
+async fn check(
+    password: &Message,
+    name: &str,
+    startup: &Startup,
+    cluster: &Cluster,
+) -> Result<Checked, DbError> {
+    let config = &cluster.config;
+    if !config.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)) {
+        return Err(access_denied(format!("There is no cluster `{name}` here")));
+    }
+    let user = startup.get("user").unwrap_or_default().to_owned();
+    let token = String::from_utf8_lossy(password.payload());
+    let expected = Expected {
+        credentials: &config.credentials,
+        host: name,
+        region: &config.region,
+        user: &user,
+        now: cluster.faults.now(),
+    };
+    token::verify(token.trim_end_matches('\0'), &expected).map_err(access_denied)?;
+    check_role(&user, cluster).await?;
+    let database = startup.get("database").unwrap_or(&user);
+    if database != "postgres" {
+        let message = format!("database \"{database}\" does not exist");
+        return Err(DbError::fatal("3D000", message));
+    }
+    let mut settings = Vec::new();
+    let (mut role, mut own_settings) = (None, Settings::default());
+    for (name, value) in parameters(startup)? {
+        startup_option(&name)?;
+        match name.as_str() {
+            "role" => role = Some(value),
+            "disable_sync_create_index" => {
+                own_settings.sync_index = matches!(value.as_str(), "off" | "false" | "0" | "no");
+            }
+            _ => settings.push((name, value)),
+        }
+    }
+    Ok((user, settings, role, own_settings))
+}
+
+/// A role other than `admin` must exist and be mapped to the client's identity.
+async fn check_role(user: &str, cluster: &Cluster) -> Result<(), DbError> {
+    if user == "admin" {
+        return Ok(());
+    }
+    let arn = &cluster.config.arn;
+    let question = format!(
+        "SELECT EXISTS (SELECT 1 FROM dsql_emulator.iam_mapping m \
+         JOIN pg_catalog.pg_roles r ON r.oid = m.role \
+         WHERE r.rolname = {} AND r.rolcanlogin AND m.arn = {})",
+        literal(user),
+        literal(arn)
+    );
+    let answer = cluster.query(&question).await;
+    match answer.map(single) {
+        Ok(Some(found)) if found == "t" => Ok(()),
+        Ok(_) => Err(access_denied(format!(
+            "User {arn} is not authorized to perform: dsql:DbConnect as role {user}; \
+             map it with AWS IAM GRANT"
+        ))),
+        Err(error) => {
+            tracing::error!(%error, "a role could not be looked up");
+            Err(DbError::fatal("XX000", "server unavailable"))
+        }
+    }
+}
+
+/// The settings of a startup message, those of its `options` included.
+fn parameters(startup: &Startup) -> Result<Vec<(String, String)>, DbError> {
+    let mut parameters = Vec::new();
+    for (name, value) in &startup.parameters {
+        match name.as_str() {
+            "user" | "database" => {}
+            "options" => parameters.extend(options(value)?),
+            // Extensions of the protocol.
+            name if name.starts_with("_pq_.") => {}
+            name => parameters.push((name.to_ascii_lowercase(), value.clone())),
+        }
+    }
+    Ok(parameters)
+}
+
+/// `-c name=value` and `--name=value`, with backslashes before spaces.
+fn options(text: &str) -> Result<Vec<(String, String)>, DbError> {
+    let mut words = vec![String::new()];
+    let mut escaped = false;
+    for c in text.chars() {
+        let word = words.last_mut().expect("a word");
+        match c {
+            '\\' if !escaped => {
+                escaped = true;
+                continue;
+            }
+            c if c.is_whitespace() && !escaped => words.push(String::new()),
+            c => word.push(c),
+        }
+        escaped = false;
+    }
+    let mut settings = Vec::new();
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("-c") {
+            Some("") => words.next(),
+            Some(setting) => Some(setting.to_owned()),
+            None => word.strip_prefix("--").map(str::to_owned),
+        };
+        let pair = setting.as_deref().and_then(|setting| setting.split_once('='));
+        let (name, value) = pair.ok_or_else(|| {
+            DbError::fatal("42601", format!("invalid command-line argument for server: {word}"))
+        })?;
+        settings.push((name.replace('-', "_").to_ascii_lowercase(), value.to_owned()));
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_settings_in_both_spellings() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            options("-c search_path=a,\\ b  --TimeZone=UTC -cextra-float-digits=2").unwrap(),
+            [pair("search_path", "a, b"), pair("timezone", "UTC"), pair("extra_float_digits", "2")]
+        );
+        assert_eq!(options("").unwrap(), []);
+        for wrong in ["-c", "-c x", "-d 5", "word"] {
+            assert_eq!(options(wrong).unwrap_err().severity, "FATAL", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_not_allowed_is_named() {
+        let startup = Startup {
+            minor: 0,
+            parameters: vec![
+                ("user".into(), "admin".into()),
+                ("options".into(), "-c statement_timeout=5".into()),
+            ],
+        };
+        let [(name, _)] = &parameters(&startup).unwrap()[..] else { panic!("one setting") };
+        let refusal = startup_option(name).unwrap_err();
+        assert_eq!(refusal.severity, "FATAL");
+        assert_eq!(
+            refusal.message,
+            "setting configuration parameter \"statement_timeout\" not supported"
+        );
+        for allowed in ["DateStyle", "client_encoding", "TimeZone", "application_name"] {
+            assert_eq!(startup_option(allowed), Ok(()));
+        }
+    }
+}

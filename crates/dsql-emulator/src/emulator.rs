@@ -1,0 +1,509 @@
+//! A running emulator, and how to get one.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, runtime::Builder as Runtime, sync::oneshot};
+
+use crate::{
+    CatalogConflicts, ConfigError, Credentials, Faults, JobDelays, Latency, Limits,
+    backend::{self, Database},
+    cluster::Cluster,
+    config::{Backend, Config},
+    door::{
+        tls::{Tls, TlsError},
+        token,
+    },
+    faults::control,
+    postgres::ServerError,
+    session::serve,
+    sql::literal,
+    upstream::UpstreamError,
+};
+
+/// Why an emulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// PostgreSQL could not be started.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The URL of a PostgreSQL cannot be used.
+    #[error("the URL of PostgreSQL cannot be used: {reason}")]
+    PostgresUrl {
+        /// Why not.
+        reason: String,
+    },
+    /// PostgreSQL cannot be talked to.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// There is no certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The port is taken, or may not be used.
+    #[error("cannot listen on {address}: {source}{}", port_advice(.source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A file or thread could not be made.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A part of the emulator panicked while it started.
+    #[error("the emulator panicked while it started")]
+    Panicked,
+}
+
+fn port_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program uses the port, choose another one or 0",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are reserved, choose another one",
+        _ => "",
+    }
+}
+
+/// A stand-in for a DSQL cluster, until it is dropped.
+///
+/// It runs on a thread of its own, so a test may block, and be the client of its own emulator on
+/// a runtime with one thread. Dropping it closes all connections and leaves nothing behind.
+#[derive(Debug)]
+pub struct DsqlEmulator {
+    config: Config,
+    address: SocketAddr,
+    control_address: SocketAddr,
+    ca_pem: String,
+    ca_file: PathBuf,
+    faults: Faults,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// What an emulator is to be like. See [`DsqlEmulator::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct DsqlEmulatorBuilder(Config);
+
+impl DsqlEmulator {
+    /// Starts an emulator with a database of its own, on a free port of the loopback address.
+    ///
+    /// The emulators of a process share one PostgreSQL, which the first starts and the last stops.
+    ///
+    /// # Errors
+    /// See [`StartError`]; as a rule, PostgreSQL is not installed.
+    pub async fn start() -> Result<Self, StartError> {
+        Self::builder().start().await
+    }
+
+    /// An emulator that is not like any other.
+    pub fn builder() -> DsqlEmulatorBuilder {
+        DsqlEmulatorBuilder::default()
+    }
+
+    /// The host name to connect to: the first that it was given, `localhost` as a rule. The
+    /// address will not do, because DSQL asks for SNI.
+    pub fn host(&self) -> &str {
+        &self.config.hosts[0]
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Address and port.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where faults can be asked for from outside of this process: see `docs/emulator.md`.
+    pub fn control_addr(&self) -> SocketAddr {
+        self.control_address
+    }
+
+    /// The region that tokens have to be signed for.
+    pub fn region(&self) -> &str {
+        &self.config.region
+    }
+
+    /// The credentials that tokens have to be signed with.
+    pub fn credentials(&self) -> &Credentials {
+        &self.config.credentials
+    }
+
+    /// The IAM identity of the credentials, as `AWS IAM GRANT` wants it.
+    pub fn arn(&self) -> &str {
+        &self.config.arn
+    }
+
+    /// The certificate authority that clients have to trust, as PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The same as a file, which goes with the emulator.
+    pub fn ca_file(&self) -> &Path {
+        &self.ca_file
+    }
+
+    /// A token for `user`, valid for 15 minutes from now. `admin` is the one role that is there;
+    /// others are made as on a cluster.
+    pub fn token(&self, user: &str) -> String {
+        self.credentials().token(self.host(), self.region(), user, token::DEFAULT_LIFETIME)
+    }
+
+    /// A URL for `admin`, with a token that is valid for 15 minutes from now.
+    pub fn url(&self) -> String {
+        self.url_for("admin")
+    }
+
+    /// The same for another role.
+    pub fn url_for(&self, user: &str) -> String {
+        let encode = |text: &str| -> String {
+            url::form_urlencoded::byte_serialize(text.as_bytes())
+                .collect::<String>()
+                .replace('+', "%20")
+        };
+        format!(
+            "postgres://{}:{}@{}:{}/postgres?sslmode=verify-full&sslrootcert={}",
+            encode(user),
+            encode(&self.token(user)),
+            self.host(),
+            self.port(),
+            encode(&self.ca_file.to_string_lossy())
+        )
+    }
+
+    /// Makes things go wrong.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+}
+
+impl Drop for DsqlEmulator {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It may be the emulator's own thread that panicked; there is nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl DsqlEmulatorBuilder {
+    /// The address to listen on; 127.0.0.1 unless this says otherwise.
+    pub fn listen(mut self, address: IpAddr) -> Self {
+        self.0.listen = address;
+        self
+    }
+
+    /// The port; 0, the default, is any that is free.
+    pub fn port(mut self, port: u16) -> Self {
+        self.0.port = port;
+        self
+    }
+
+    /// The port of the control connection, likewise. It always listens on 127.0.0.1.
+    pub fn control_port(mut self, port: u16) -> Self {
+        self.0.control_port = port;
+        self
+    }
+
+    /// The host names by which clients may come, instead of `localhost`: they are in the
+    /// certificate, and compared with SNI and with the host of a token. They have to lead to the
+    /// address that it listens on.
+    pub fn hosts<T: Into<String>>(mut self, hosts: impl IntoIterator<Item = T>) -> Self {
+        self.0.hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The region; `us-east-1` unless this says otherwise.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.0.region = region.into();
+        self
+    }
+
+    /// The credentials that tokens have to be signed with.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.0.credentials = credentials;
+        self
+    }
+
+    /// The IAM identity of the credentials, as `AWS IAM GRANT` names it.
+    pub fn arn(mut self, arn: impl Into<String>) -> Self {
+        self.0.arn = arn.into();
+        self
+    }
+
+    /// Where to write the certificate authority, instead of a file with a name of its own. The
+    /// file goes with the emulator, unless the process is killed.
+    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.0.ca_file = Some(file.into());
+        self
+    }
+
+    /// Starts a PostgreSQL for this emulator alone: its roles are its own then.
+    pub fn own_postgres(mut self) -> Self {
+        self.0.backend = Backend::Own;
+        self
+    }
+
+    /// Uses a PostgreSQL that is there, version 15 or later, by the URL of a superuser. The
+    /// emulator makes a database in it and drops it in the end; the role `admin` stays.
+    pub fn postgres_url(mut self, url: impl Into<String>) -> Self {
+        self.0.backend = Backend::Url(url.into());
+        self
+    }
+
+    /// DSQL's limits, as far as they can be changed.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.0.limits = limits;
+        self
+    }
+
+    /// How long asynchronous jobs take.
+    pub fn job_delays(mut self, delays: JobDelays) -> Self {
+        self.0.jobs = delays;
+        self
+    }
+
+    /// When sessions learn that others have changed the catalog.
+    pub fn catalog_conflicts(mut self, conflicts: CatalogConflicts) -> Self {
+        self.0.catalog_conflicts = conflicts;
+        self
+    }
+
+    /// Whether INSERT, UPDATE and DELETE are permitted inside of a WITH clause, which no source
+    /// records of DSQL. They are unless this says otherwise; refused, it is with `0A000`.
+    pub fn accept_data_modifying_with(mut self, accept: bool) -> Self {
+        self.0.unrecorded.data_modifying_with = accept;
+        self
+    }
+
+    /// Whether locking clauses are permitted in subqueries and WITH clauses, as the release note
+    /// of 2026-08-24 has it. They are unless this says otherwise; refused, it is with `0A000`.
+    pub fn accept_locking_subqueries(mut self, accept: bool) -> Self {
+        self.0.unrecorded.locking_subqueries = accept;
+        self
+    }
+
+    /// Time that passes at every round trip and commit.
+    pub fn latency(mut self, latency: Latency) -> Self {
+        self.0.latency = latency;
+        self
+    }
+
+    /// Decides what is left to chance: the ids of jobs, and catalog conflicts with a probability.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.0.seed = seed;
+        self
+    }
+
+    /// Starts the emulator.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(self) -> Result<DsqlEmulator, StartError> {
+        let config = self.0;
+        config.check()?;
+        let faults = Faults::default();
+        faults.set_latency(config.latency);
+        let (started, start) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("dsql-emulator".into())
+            .spawn({
+                let (config, faults) = (config.clone(), faults.clone());
+                move || run(config, faults, started, stopped)
+            })
+            .map_err(|source| StartError::Io { what: "starting a thread".into(), source })?;
+        let mut emulator = DsqlEmulator {
+            config,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            control_address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            ca_pem: String::new(),
+            ca_file: PathBuf::new(),
+            faults,
+            stop: Some(stop),
+            thread: Some(thread),
+        };
+        let place = start.await.map_err(|_| StartError::Panicked)??;
+        emulator.address = place.address;
+        emulator.control_address = place.control_address;
+        emulator.ca_pem = place.ca_pem;
+        emulator.ca_file = place.ca_file;
+        Ok(emulator)
+    }
+}
+
+/// Where a started emulator is.
+struct Place {
+    address: SocketAddr,
+    control_address: SocketAddr,
+    ca_pem: String,
+    ca_file: PathBuf,
+}
+
+/// The emulator's thread, until it is told to stop.
+fn run(
+    config: Config,
+    faults: Faults,
+    started: oneshot::Sender<Result<Place, StartError>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = Runtime::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("dsql-emulator")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            let _ = started.send(Err(StartError::Io { what: "starting threads".into(), source }));
+            return;
+        }
+    };
+    let open = runtime.block_on(async {
+        match open(config, faults).await {
+            Ok((open, place)) => {
+                if started.send(Ok(place)).is_ok() {
+                    // An error is the drop of the other end, which means the same.
+                    let _ = stopped.await;
+                }
+                Some(open)
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+                None
+            }
+        }
+    });
+    // Sessions and jobs end with the runtime, before what they work on does.
+    drop(runtime);
+    if let Some(open) = open {
+        open.close();
+    }
+}
+
+/// What runs while an emulator is open.
+struct Open {
+    database: Database,
+    ca_file: PathBuf,
+    /// Where the file is if the server has no folder.
+    _folder: Option<tempfile::TempDir>,
+}
+
+async fn open(config: Config, faults: Faults) -> Result<(Open, Place), StartError> {
+    // First what fails soon.
+    let tls = Tls::new(&config.hosts)?;
+    let listener = listen((config.listen, config.port).into()).await?;
+    let control = listen(([127, 0, 0, 1], config.control_port).into()).await?;
+    let addresses = listener.local_addr().and_then(|a| Ok((a, control.local_addr()?)));
+    let (address, control_address) =
+        addresses.map_err(|source| StartError::Io { what: "asking for a port".into(), source })?;
+
+    let database = Database::open(&config.backend).await?;
+    match serve_on(listener, control, &database, config, tls, faults.clone()).await {
+        Ok((ca_pem, folder, ca_file)) => {
+            let place = Place { address, control_address, ca_pem, ca_file: ca_file.clone() };
+            Ok((Open { database, ca_file, _folder: folder }, place))
+        }
+        Err(error) => {
+            database.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// The certificate authority, a folder for it if it needs one, and its file.
+type Serving = (String, Option<tempfile::TempDir>, PathBuf);
+
+async fn serve_on(
+    listener: TcpListener,
+    control: TcpListener,
+    database: &Database,
+    config: Config,
+    tls: Tls,
+    faults: Faults,
+) -> Result<Serving, StartError> {
+    backend::grant(&database.target).await?;
+    let ca_pem = tls.ca_pem.clone();
+    let (folder, ca_file) = write_ca(config.ca_file.as_deref(), database, &ca_pem)?;
+    let kept = config.jobs.kept;
+    let cluster = Cluster::open(config, database.target.clone(), tls, faults.clone()).await?;
+    let kept = literal(&format!("{} milliseconds", kept.as_millis()));
+    cluster.query(&format!("UPDATE dsql_emulator.setting SET kept_for = {kept}")).await?;
+    tokio::spawn(accept(listener, cluster));
+    tokio::spawn(control::serve(control, faults));
+    Ok((ca_pem, folder, ca_file))
+}
+
+/// Where nothing else is asked for, the CA file lives in the folder of the server, so that it goes
+/// with it whatever happens.
+fn write_ca(
+    asked: Option<&Path>,
+    database: &Database,
+    ca_pem: &str,
+) -> Result<(Option<tempfile::TempDir>, PathBuf), StartError> {
+    let name = format!("{}.pem", database.target.database);
+    let failed = |what: String| |source| StartError::Io { what, source };
+    let (folder, file) = match (asked, database.folder()) {
+        (Some(file), _) => (None, std::path::absolute(file)),
+        (None, Some(folder)) => (None, Ok(folder.join(name))),
+        (None, None) => {
+            let folder = tempfile::Builder::new()
+                .prefix("dsql-emulator-")
+                .tempdir()
+                .map_err(failed("making a folder for the CA file".into()))?;
+            let file = folder.path().join(name);
+            (Some(folder), Ok(file))
+        }
+    };
+    let file = file.map_err(failed("finding the CA file".into()))?;
+    std::fs::write(&file, ca_pem)
+        .map_err(failed(format!("writing the CA file `{}`", file.display())))?;
+    Ok((folder, file))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+async fn accept(listener: TcpListener, cluster: Arc<Cluster>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => drop(tokio::spawn(serve(socket, cluster.clone()))),
+            Err(error) => {
+                // Too many open files, for instance: it may pass.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+impl Open {
+    fn close(self) {
+        let _ = std::fs::remove_file(&self.ca_file);
+        match Runtime::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.database.close()),
+            Err(error) => tracing::warn!(%error, "a database may be left behind"),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Running a statement in a transaction, whatever has become of the transaction meanwhile.
+
+use super::{
+    observed::{Failure, Urgency},
+    statement::{Answer, Execution},
+    transaction::{Ddl, Place},
+    worker::Worker,
+};
+use crate::{
+    faults::{catalog_conflict, conflict},
+    rules::{Class, Locking, Run},
+    sql::{Edit, Statement},
+    wire::DbError,
+};
+
+/// What came of running a statement once.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    Done(Box<Answer>),
+    /// Another transaction has won, or may have. An autocommit statement can begin anew; if it
+    /// does not, this is its error.
+    Lost(DbError),
+}
+
+/// What an attempt takes from the cluster.
+#[derive(Clone, Copy)]
+pub(crate) struct Means<'a> {
+    /// Rows that a transaction may write.
+    pub(crate) most_rows: u64,
+    pub(crate) new_job_id: NewId<'a>,
+}
+
+/// Makes the id of a job.
+pub(crate) type NewId<'a> = &'a (dyn Fn() -> String + Send + Sync);
+
+fn done(answer: Answer) -> Attempt {
+    Attempt::Done(Box::new(answer))
+}
+
+/// Runs a statement in the worker's transaction. With `may_restart` nothing has run before it, so
+/// a conflict need not be hidden.
+///
+/// After [`Failure::Refused`] the transaction has failed and is to be rolled back. After
+/// [`Failure::Interrupted`] it is detached, and the statement is to be run again.
+pub(crate) async fn attempt(
+    worker: &mut Worker,
+    means: Means<'_>,
+    run: &Run,
+    execution: &Execution,
+    may_restart: bool,
+    urgency: Urgency,
+) -> Result<Attempt, Failure> {
+    if !attach(worker, means.new_job_id, urgency).await? {
+        return in_shadow(worker, means, execution, urgency).await.map(done);
+    }
+    if run.class == Class::Ddl {
+        return run_ddl(worker, means, run, execution, urgency).await;
+    }
+    // Without earlier changes the start of the transaction is as good.
+    let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.holds_changes());
+    let mut answer = match worker.run(execution, save, urgency).await {
+        Err(Failure::Interrupted) => return Err(make_way(worker, save).await),
+        other => other?,
+    };
+    if let Some(error) = answer.error.take() {
+        if run.class == Class::Read || !is_conflict(&error, worker) {
+            return Err(Failure::Refused(error));
+        }
+        if may_restart {
+            return Ok(Attempt::Lost(error));
+        }
+        // It has lost, if the snapshot has no objection.
+        if save {
+            worker.undo_statement().await?;
+        }
+        worker.detach().await?;
+        return match in_shadow(worker, means, execution, urgency).await {
+            Err(Failure::Refused(own)) if own.code == error.code => Err(Failure::Refused(error)),
+            other => other.map(done),
+        };
+    }
+    if let Some(Locking::Rows { strength, .. }) = &run.locking {
+        let sql = "SELECT * FROM dsql_emulator.locked_rows()";
+        let rows = worker.as_superuser(sql, urgency).await.map_err(|failure| match failure {
+            // The statement is done and cannot be undone by itself any more.
+            Failure::Interrupted => Failure::Refused(conflict()),
+            other => other,
+        })?;
+        for row in rows {
+            if let [Some(entries)] = &row[..] {
+                answer.effect.lock(entries, (*strength).into());
+            }
+        }
+    }
+    note(worker, means, run, execution, &mut answer)?;
+    Ok(done(answer))
+}
+
+/// Puts back what was detached. `false` if the transaction goes on in copies.
+pub(crate) async fn attach(
+    worker: &mut Worker,
+    new_job_id: NewId<'_>,
+    urgency: Urgency,
+) -> Result<bool, Failure> {
+    let Some(transaction) = &worker.transaction else { return Ok(true) };
+    match &transaction.place {
+        Place::Attached => return Ok(true),
+        Place::Shadowed(_) => return Ok(false),
+        // Its copies have made way for a change of the catalog.
+        Place::Gone => return Err(Failure::Refused(catalog_conflict())),
+        Place::Detached(_) => {}
+    }
+    let ddl = transaction.ddl.clone();
+    let attached = match &ddl {
+        None => worker.attach_rows(urgency).await,
+        Some(ddl) => match worker.run_ddl(ddl, new_job_id, urgency).await {
+            Ok(Answer { error: Some(error), .. }) => Err(Failure::Refused(error)),
+            Ok(_) => {
+                if let Some(transaction) = &mut worker.transaction {
+                    transaction.place = Place::Attached;
+                }
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        },
+    };
+    match attached {
+        Ok(()) => Ok(true),
+        Err(Failure::Interrupted) => {
+            worker.undo_attach().await?;
+            Err(Failure::Interrupted)
+        }
+        Err(Failure::Refused(error)) if ddl.is_none() && is_row_conflict(&error) => {
+            worker.undo_attach().await?;
+            match worker.shadow(urgency).await {
+                Err(Failure::Interrupted) => {
+                    worker.undo_attach().await?;
+                    Err(Failure::Interrupted)
+                }
+                other => other.map(|()| false),
+            }
+        }
+        // The rows do not fit any more: the tables have changed.
+        Err(Failure::Refused(error)) => {
+            tracing::debug!(%error, "changes do not fit the catalog any more");
+            Err(Failure::Refused(catalog_conflict()))
+        }
+        Err(broken) => Err(broken),
+    }
+}
+
+/// PostgreSQL's words for a conflict; and for a key that another transaction may have committed
+/// behind the snapshot.
+fn is_row_conflict(error: &DbError) -> bool {
+    matches!(error.code.as_str(), "40001" | "40P01" | "23505" | "23503")
+}
+
+fn is_conflict(error: &DbError, worker: &Worker) -> bool {
+    let moved = || worker.transaction.as_ref().is_some_and(|t| t.begun.is_overtaken());
+    match error.code.as_str() {
+        "40001" | "40P01" => true,
+        "23505" | "23503" => moved(),
+        _ => false,
+    }
+}
+
+/// Detaches after the statement was cancelled; what to report then.
+async fn make_way(worker: &mut Worker, saved: bool) -> Failure {
+    let made_way = async {
+        if saved {
+            worker.undo_statement().await?;
+        }
+        worker.detach().await
+    };
+    match made_way.await {
+        Ok(()) => Failure::Interrupted,
+        Err(failure) => failure,
+    }
+}
+
+async fn run_ddl(
+    worker: &mut Worker,
+    means: Means<'_>,
+    run: &Run,
+    execution: &Execution,
+    urgency: Urgency,
+) -> Result<Attempt, Failure> {
+    let job = run.job.clone().map(|job| (job, (means.new_job_id)()));
+    let ddl = Ddl { execution: execution.clone(), job };
+    let checked = async {
+        for check in &run.checks {
+            if let Some(refusal) = worker.check(check).await? {
+                return Err(Failure::Refused(refusal));
+            }
+        }
+        worker.run_ddl(&ddl, means.new_job_id, urgency).await
+    };
+    let mut answer = match checked.await {
+        // There are no rows beside DDL, so there is nothing to keep.
+        Err(Failure::Interrupted) => return Err(make_way(worker, false).await),
+        other => other?,
+    };
+    if let Some(error) = answer.error.take() {
+        return Err(Failure::Refused(error));
+    }
+    if let Some(transaction) = &mut worker.transaction {
+        transaction.ddl = Some(ddl);
+        transaction.has_run = true;
+    }
+    Ok(done(answer))
+}
+
+/// Enters what a statement has done, unless it is too much.
+fn note(
+    worker: &mut Worker,
+    means: Means<'_>,
+    run: &Run,
+    execution: &Execution,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
+    let Some(transaction) = &mut worker.transaction else { return Ok(()) };
+    let effect = std::mem::take(&mut answer.effect);
+    let rows = effect.footprint.rows;
+    check_rows(transaction.effect.footprint.rows + rows, means)?;
+    transaction.effect.merge(effect);
+    transaction.has_run = true;
+    transaction.has_dml |= rows > 0;
+    if run.class == Class::Setting {
+        let text = execution.text.as_deref().unwrap_or(&execution.statement.text);
+        transaction.settings.push(text.into());
+    }
+    Ok(())
+}
+
+/// facts §2: refused at the statement.
+fn check_rows(rows: u64, means: Means<'_>) -> Result<(), Failure> {
+    if rows > means.most_rows {
+        return Err(Failure::Refused(DbError::new("54000", "transaction row limit exceeded")));
+    }
+    Ok(())
+}
+
+/// Runs a statement in the copies of a transaction that has lost.
+async fn in_shadow(
+    worker: &mut Worker,
+    means: Means<'_>,
+    execution: &Execution,
+    urgency: Urgency,
+) -> Result<Answer, Failure> {
+    // What cannot be hidden is said at once.
+    let given_up = |failure: Failure| match failure {
+        Failure::Interrupted => Failure::Refused(conflict()),
+        Failure::Refused(error) => {
+            tracing::debug!(%error, "a lost transaction cannot go on in copies");
+            Failure::Refused(conflict())
+        }
+        broken => broken,
+    };
+    if execution.copy_data.is_some() {
+        return Err(Failure::Refused(conflict()));
+    }
+    worker.lock_tables_of(execution, urgency).await.map_err(|failure| match failure {
+        Failure::Interrupted => Failure::Refused(conflict()),
+        other => other,
+    })?;
+    worker.shadow(urgency).await.map_err(given_up)?;
+    let shadows = match worker.transaction.as_ref().map(|transaction| &transaction.place) {
+        Some(Place::Shadowed(shadows)) => shadows.clone(),
+        _ => return Err(Failure::Refused(conflict())),
+    };
+    let text = unqualified(&execution.statement, &shadows);
+    let execution = Execution { text: Some(text.into()), keys: [].into(), ..execution.clone() };
+    let mut answer = match worker.run(&execution, true, urgency).await {
+        Err(failure) => return Err(given_up(failure)),
+        Ok(answer) => answer,
+    };
+    if let Some(error) = answer.error.take() {
+        return Err(Failure::Refused(error));
+    }
+    let written = answer.written_rows();
+    if let Some(transaction) = &mut worker.transaction {
+        let footprint = &mut transaction.effect.footprint;
+        footprint.rows += written;
+        check_rows(footprint.rows, means)?;
+        transaction.has_run = true;
+        transaction.has_dml |= written > 0;
+    }
+    answer.effect = super::report::Effect::default();
+    Ok(answer)
+}
+
+/// The text of a statement in which the names of tables with copies lead to the copies.
+fn unqualified(statement: &Statement, shadows: &[(String, String)]) -> String {
+    let mut edit = Edit::default();
+    for parts in statement.tokens.windows(3) {
+        let [schema, dot, table] = parts else { continue };
+        let (Some(schema_name), Some(table_name)) = (schema.word(), table.word()) else { continue };
+        let copied = || shadows.iter().any(|(s, t)| s == schema_name && t == table_name);
+        if dot.is_mark('.') && copied() {
+            edit.replace(schema, schema, "pg_temp");
+        }
+    }
+    edit.apply(statement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::split;
+
+    #[test]
+    fn names_with_a_schema_lead_to_the_copies() {
+        let shadows = [("public".to_owned(), "t".to_owned())];
+        let text = |sql: &str| unqualified(&split(sql).remove(0), &shadows);
+        assert_eq!(
+            text("SELECT public.t.a FROM Public.T JOIN public.u ON true WHERE b = 'public.t'"),
+            "SELECT pg_temp.t.a FROM pg_temp.T JOIN public.u ON true WHERE b = 'public.t'"
+        );
+        assert_eq!(text("SELECT * FROM t"), "SELECT * FROM t");
+    }
+}

@@ -1,0 +1,341 @@
+//! Sees who waits for whom, and makes way.
+//!
+//! Only statements that PostgreSQL has not answered for a few milliseconds are looked at. Behind
+//! each there is a chain of processes, each waiting for the next. If the last one is idle in its
+//! transaction, that transaction is detached. If it is running, its statement will soon be
+//! answered; one that takes long is cancelled and runs again. In a ring, the youngest statement is
+//! cancelled. Since a statement that runs again keeps its age, each is the oldest one day.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::watch::{CancelledBy, Flight, Watch};
+use crate::upstream::Connection;
+
+/// A statement that is answered sooner waits for nobody.
+pub(crate) const GRACE: Duration = Duration::from_millis(3);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(2);
+/// Between two looks while nothing happens.
+const LONG_PAUSE: Duration = Duration::from_millis(50);
+/// How long a running statement may be in the way, for the first time.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// The same if a commit waits, and everybody for the commit.
+const COMMIT_PATIENCE: Duration = Duration::from_millis(25);
+
+/// Who may be idle in a transaction that others wait for.
+pub(crate) trait Holder: std::fmt::Debug + Send + Sync {
+    /// Detaches the transaction, some time soon, unless it is busy: then the monitor looks again.
+    fn make_way(self: Arc<Self>);
+}
+
+/// Watches the workers of one emulator.
+#[derive(Debug, Default)]
+pub(crate) struct Monitor {
+    workers: Mutex<HashMap<i32, Watched>>,
+    slow: Mutex<HashSet<i32>>,
+    woken: Notify,
+}
+
+#[derive(Clone, Debug)]
+struct Watched {
+    watch: Arc<Watch>,
+    /// None for connections of the emulator's own, which hold no transaction open.
+    holder: Option<Weak<dyn Holder>>,
+    /// How often its statement was cancelled; patience grows with it.
+    cancelled: u32,
+}
+
+/// What is to be done about a process that is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Detach(i32),
+    Cancel(i32, Flight),
+}
+
+impl Monitor {
+    pub(crate) fn add(&self, watch: &Arc<Watch>, holder: Option<Weak<dyn Holder>>) {
+        let watched = Watched { watch: watch.clone(), holder, cancelled: 0 };
+        lock(&self.workers).insert(watch.process, watched);
+    }
+
+    pub(crate) fn remove(&self, process: i32) {
+        lock(&self.workers).remove(&process);
+        lock(&self.slow).remove(&process);
+    }
+
+    /// A statement of this process has not been answered within [`GRACE`].
+    pub(crate) fn is_slow(&self, process: i32) {
+        lock(&self.slow).insert(process);
+        self.woken.notify_one();
+    }
+
+    /// It has been answered.
+    pub(crate) fn is_done(&self, process: i32) {
+        lock(&self.slow).remove(&process);
+    }
+
+    /// Looks, for ever. `control` is a connection for this alone.
+    pub(crate) async fn run(self: Arc<Self>, mut control: Connection) {
+        let mut quiet = 0_u32;
+        loop {
+            let slow: Vec<i32> = lock(&self.slow).iter().copied().collect();
+            if slow.is_empty() {
+                self.woken.notified().await;
+                quiet = 0;
+                continue;
+            }
+            let blocked = match blocked(&mut control, &slow).await {
+                Ok(blocked) => blocked,
+                Err(error) => {
+                    tracing::error!(%error, "the monitor lost PostgreSQL");
+                    return;
+                }
+            };
+            let actions = self.decide(&blocked, Instant::now());
+            quiet = if actions.is_empty() { quiet + 1 } else { 0 };
+            for action in actions {
+                self.act(action, &mut control).await;
+            }
+            // A statement that is merely long is not looked at so often.
+            let pause = if blocked.is_empty() { PAUSE * quiet.min(25) } else { PAUSE };
+            tokio::select! {
+                () = tokio::time::sleep(pause.min(LONG_PAUSE)) => {}
+                () = self.woken.notified() => quiet = 0,
+            }
+        }
+    }
+
+    fn decide(&self, blocked: &HashMap<i32, Vec<i32>>, now: Instant) -> Vec<Action> {
+        let workers = lock(&self.workers);
+        let seen = |process: i32| {
+            let watched = workers.get(&process)?;
+            Some((watched.watch.flight(), watched.cancelled))
+        };
+        decide(blocked, seen, now)
+    }
+
+    async fn act(&self, action: Action, control: &mut Connection) {
+        match action {
+            Action::Detach(process) => {
+                let holder = lock(&self.workers).get(&process).and_then(|w| w.holder.clone());
+                if let Some(holder) = holder.and_then(|holder| holder.upgrade()) {
+                    holder.make_way();
+                }
+            }
+            Action::Cancel(process, flight) => {
+                let watch = {
+                    let mut workers = lock(&self.workers);
+                    let Some(watched) = workers.get_mut(&process) else { return };
+                    watched.cancelled += 1;
+                    watched.watch.clone()
+                };
+                let by = CancelledBy::Monitor;
+                watch.cancel(Some(flight), by, |process| cancel(control, process)).await;
+            }
+        }
+    }
+
+    /// A statement has succeeded: its worker's patience starts anew.
+    pub(crate) fn has_succeeded(&self, process: i32) {
+        if let Some(watched) = lock(&self.workers).get_mut(&process) {
+            watched.cancelled = 0;
+        }
+    }
+}
+
+/// Asks PostgreSQL to end the statement of a process.
+pub(crate) async fn cancel(control: &mut Connection, process: i32) {
+    let sql = format!("SELECT pg_catalog.pg_cancel_backend({process})");
+    if let Err(error) = control.query(&sql).await {
+        tracing::warn!(%error, process, "a statement could not be cancelled");
+    }
+}
+
+/// Who waits for whom, among `processes`.
+async fn blocked(
+    control: &mut Connection,
+    processes: &[i32],
+) -> Result<HashMap<i32, Vec<i32>>, crate::upstream::UpstreamError> {
+    let list: Vec<String> = processes.iter().map(i32::to_string).collect();
+    let sql = format!(
+        "SELECT p, pg_catalog.array_to_string(pg_catalog.pg_blocking_pids(p), ' ') \
+         FROM pg_catalog.unnest(ARRAY[{}]) AS p",
+        list.join(", ")
+    );
+    let rows = control.query(&sql).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let [Some(process), Some(blockers)] = &row[..] else { return None };
+            let blockers: Vec<i32> =
+                blockers.split(' ').filter_map(|blocker| blocker.parse().ok()).collect();
+            (!blockers.is_empty()).then_some((process.parse().ok()?, blockers))
+        })
+        .collect())
+}
+
+/// What to do so that nobody in `blocked` has to wait. `seen` knows the workers: the statement
+/// that each is running, and how often it was cancelled.
+fn decide(
+    blocked: &HashMap<i32, Vec<i32>>,
+    seen: impl Fn(i32) -> Option<(Option<Flight>, u32)>,
+    now: Instant,
+) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let mut waiters: Vec<i32> = blocked.keys().copied().collect();
+    waiters.sort_unstable();
+    for waiter in waiters {
+        let urgent = flight(&seen, waiter).is_some_and(|flight| flight.urgent);
+        let mut path = vec![waiter];
+        let mut visited = HashSet::new();
+        walk(blocked, &seen, &mut path, &mut visited, urgent, now, &mut actions);
+    }
+    let mut once = Vec::new();
+    for action in actions {
+        if !once.contains(&action) {
+            once.push(action);
+        }
+    }
+    once
+}
+
+fn flight(seen: &impl Fn(i32) -> Option<(Option<Flight>, u32)>, process: i32) -> Option<Flight> {
+    seen(process).and_then(|(flight, _)| flight)
+}
+
+fn walk(
+    blocked: &HashMap<i32, Vec<i32>>,
+    seen: &impl Fn(i32) -> Option<(Option<Flight>, u32)>,
+    path: &mut Vec<i32>,
+    visited: &mut HashSet<i32>,
+    urgent: bool,
+    now: Instant,
+    actions: &mut Vec<Action>,
+) {
+    let last = *path.last().expect("a path has a start");
+    for blocker in blocked.get(&last).into_iter().flatten().copied() {
+        if let Some(start) = path.iter().position(|process| *process == blocker) {
+            actions.extend(break_ring(seen, &path[start..]));
+        } else if blocked.contains_key(&blocker) {
+            if visited.insert(blocker) {
+                path.push(blocker);
+                walk(blocked, seen, path, visited, urgent, now, actions);
+                path.pop();
+            }
+        } else {
+            match seen(blocker) {
+                Some((None, _)) => actions.push(Action::Detach(blocker)),
+                Some((Some(flight), cancelled)) if !flight.urgent => {
+                    let patience = if urgent { COMMIT_PATIENCE } else { PATIENCE };
+                    if now.duration_since(flight.sent) > patience * 2_u32.pow(cancelled.min(6)) {
+                        actions.push(Action::Cancel(blocker, flight));
+                    }
+                }
+                // A commit is over in a moment; others are none of ours.
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The youngest statement of a ring makes way; never one that a commit waits for.
+fn break_ring(
+    seen: &impl Fn(i32) -> Option<(Option<Flight>, u32)>,
+    ring: &[i32],
+) -> Option<Action> {
+    ring.iter()
+        .filter_map(|process| flight(seen, *process).map(|flight| (*process, flight)))
+        .filter(|(_, flight)| !flight.urgent)
+        .max_by_key(|(process, flight)| (flight.since, *process))
+        .map(|(process, flight)| Action::Cancel(process, flight))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker whose statement was asked for `age` milliseconds ago.
+    fn running(now: Instant, age: u64, urgent: bool) -> Flight {
+        let watch = Watch::new(0);
+        watch.take_off(now - Duration::from_millis(age), urgent);
+        let mut flight = watch.flight().unwrap();
+        flight.sent = flight.since;
+        flight
+    }
+
+    fn actions(
+        blocked: &[(i32, &[i32])],
+        flights: &[(i32, Option<Flight>)],
+        now: Instant,
+    ) -> Vec<Action> {
+        let blocked = blocked.iter().map(|(waiter, by)| (*waiter, by.to_vec())).collect();
+        let seen = |process| {
+            flights.iter().find(|(known, _)| *known == process).map(|(_, flight)| (*flight, 0))
+        };
+        decide(&blocked, seen, now)
+    }
+
+    #[test]
+    fn an_idle_transaction_at_the_end_of_the_chain_is_detached_and_nobody_else() {
+        let now = Instant::now() + Duration::from_secs(10);
+        let flights =
+            [(1, Some(running(now, 5, false))), (2, Some(running(now, 4, false))), (3, None)];
+        let found = actions(&[(1, &[2]), (2, &[3])], &flights, now);
+        assert_eq!(found, [Action::Detach(3)]);
+    }
+
+    #[test]
+    fn a_running_statement_is_waited_for_but_not_for_ever() {
+        let now = Instant::now() + Duration::from_secs(10);
+        let young = [(1, Some(running(now, 5, false))), (2, Some(running(now, 100, false)))];
+        assert_eq!(actions(&[(1, &[2])], &young, now), []);
+        let old = running(now, 300, false);
+        let flights = [(1, Some(running(now, 5, false))), (2, Some(old))];
+        assert_eq!(actions(&[(1, &[2])], &flights, now), [Action::Cancel(2, old)]);
+    }
+
+    #[test]
+    fn a_commit_has_little_patience_and_is_never_cancelled() {
+        let now = Instant::now() + Duration::from_secs(10);
+        let other = running(now, 100, false);
+        let flights = [(1, Some(running(now, 5, true))), (2, Some(other))];
+        assert_eq!(actions(&[(1, &[2])], &flights, now), [Action::Cancel(2, other)]);
+        let flights = [(1, Some(running(now, 5, false))), (2, Some(running(now, 900, true)))];
+        assert_eq!(actions(&[(1, &[2])], &flights, now), []);
+    }
+
+    #[test]
+    fn in_a_ring_the_youngest_statement_makes_way() {
+        let now = Instant::now() + Duration::from_secs(10);
+        let young = running(now, 5, false);
+        let flights = [
+            (1, Some(running(now, 9, false))),
+            (2, Some(young)),
+            (3, Some(running(now, 7, false))),
+        ];
+        let found = actions(&[(1, &[2]), (2, &[3]), (3, &[1])], &flights, now);
+        assert_eq!(found, [Action::Cancel(2, young)]);
+        // Unless a commit waits for it.
+        let committing = running(now, 1, true);
+        let other = running(now, 9, false);
+        let flights = [(1, Some(other)), (2, Some(committing))];
+        let found = actions(&[(1, &[2]), (2, &[1])], &flights, now);
+        assert_eq!(found, [Action::Cancel(1, other)]);
+    }
+
+    #[test]
+    fn processes_of_others_are_left_alone() {
+        let now = Instant::now() + Duration::from_secs(10);
+        assert_eq!(actions(&[(1, &[99])], &[(1, Some(running(now, 5, false)))], now), []);
+    }
+}

@@ -1,0 +1,239 @@
+//! What the triggers in the database tell, in notices that no client sees.
+
+use serde::Deserialize;
+
+use super::{
+    changes::Changes,
+    footprint::{Class, Footprint},
+};
+use crate::wire::{DbError, Message, tag};
+
+/// The message of such a notice; its detail is the report.
+const MARK: &str = "dsql_emulator";
+
+/// What one statement did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Effect {
+    pub(crate) footprint: Footprint,
+    pub(crate) changes: Changes,
+    /// Indexes that were made: oid, and name with its schema.
+    pub(crate) indexes: Vec<(u32, String)>,
+    /// Tables and indexes that were dropped.
+    pub(crate) dropped: Vec<u32>,
+}
+
+/// Keys of rows in an index. A key with a null in it is none.
+type Keys = (u32, Option<Vec<Option<String>>>);
+
+#[derive(Debug, Deserialize)]
+struct Report {
+    /// `i`nsert, `u`pdate, `d`elete, `index`, `drop`.
+    o: String,
+    /// The table, or what was made or dropped.
+    t: u32,
+    /// How many rows.
+    #[serde(default)]
+    n: u64,
+    /// How many bytes.
+    #[serde(default)]
+    b: u64,
+    /// Keys that came or went; those of the primary key first, if there is one.
+    #[serde(default)]
+    k: Option<Vec<Keys>>,
+    /// Primary keys of updated rows.
+    #[serde(default)]
+    w: Option<Vec<Option<String>>>,
+    /// Keys that foreign keys refer to.
+    #[serde(default)]
+    s: Option<Vec<Keys>>,
+    /// Without a primary key: the rows that were given.
+    #[serde(default)]
+    a: Option<Vec<String>>,
+    /// Without a primary key: the rows that were taken.
+    #[serde(default)]
+    r: Option<Vec<String>>,
+    #[serde(default)]
+    name: String,
+}
+
+impl Effect {
+    /// Takes in `message` if it is a report.
+    pub(crate) fn take(&mut self, message: &Message) -> bool {
+        if message.tag() != tag::NOTICE {
+            return false;
+        }
+        let notice = DbError::read(message);
+        if notice.message != MARK {
+            return false;
+        }
+        match serde_json::from_str(notice.detail.as_deref().unwrap_or_default()) {
+            Ok(report) => self.add(report),
+            // The triggers are ours.
+            Err(error) => tracing::error!(%error, "a report of a trigger cannot be read"),
+        }
+        true
+    }
+
+    fn add(&mut self, report: Report) {
+        match report.o.as_str() {
+            "index" => return self.indexes.push((report.t, report.name)),
+            "drop" => return self.dropped.push(report.t),
+            _ => {}
+        }
+        let table = report.t;
+        let footprint = &mut self.footprint;
+        footprint.wrote(table, report.n, report.b);
+        let moved = report.k.unwrap_or_default();
+        for (index, keys) in &moved {
+            for key in keys.iter().flatten().flatten() {
+                footprint.add(*index, key.as_str(), Class::Key);
+            }
+        }
+        for (index, keys) in report.s.into_iter().flatten() {
+            for key in keys.into_iter().flatten().flatten() {
+                footprint.add(index, key, Class::Share);
+            }
+        }
+        let (given, taken) = (report.a, report.r);
+        if given.is_none() && taken.is_none() {
+            // There is a primary key, and it comes first.
+            let Some((primary, keys)) = moved.into_iter().next() else { return };
+            self.changes.touch(table, keys.into_iter().flatten().flatten());
+            for key in report.w.into_iter().flatten().flatten() {
+                footprint.add(primary, key.as_str(), Class::NonKey);
+                self.changes.touch(table, [key]);
+            }
+            return;
+        }
+        let deletes = report.o == "d";
+        for image in taken.iter().flatten() {
+            let class = if deletes { Class::Key } else { Class::NonKey };
+            footprint.add(table, image.as_str(), class);
+        }
+        self.changes.replace(table, taken.unwrap_or_default(), given.unwrap_or_default());
+    }
+
+    /// A statement that only locked rows did this: `entries` is `[[index, key], …]`.
+    pub(crate) fn lock(&mut self, entries: &str, class: Class) {
+        let entries: Vec<(u32, Option<String>)> = match serde_json::from_str(entries) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(%error, entries, "the keys of a locked row cannot be read");
+                return;
+            }
+        };
+        for (relation, key) in entries {
+            if let Some(key) = key {
+                self.footprint.lock(relation, key, class);
+            }
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.footprint.merge(other.footprint);
+        self.changes.merge(other.changes);
+        self.indexes.extend(other.indexes);
+        self.dropped.extend(other.dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    fn effect(reports: &[&str]) -> Effect {
+        let mut effect = Effect::default();
+        for report in reports {
+            let notice = wire::notice(&DbError::warning("00000", MARK).with_detail(*report));
+            assert!(effect.take(&notice), "{report}");
+        }
+        effect
+    }
+
+    fn entries(effect: &Effect) -> Vec<(u32, String, Vec<Class>)> {
+        let mut entries: Vec<_> = effect
+            .footprint
+            .entries()
+            .map(|(entry, classes)| {
+                (entry.relation, entry.key.to_string(), classes.iter().collect())
+            })
+            .collect();
+        entries.sort_by_key(|(relation, key, _)| (*relation, key.clone()));
+        entries
+    }
+
+    #[test]
+    fn an_insert_touches_its_keys_and_those_it_refers_to() {
+        let effect = effect(&[
+            r#"{"t":9,"o":"i","n":2,"b":50,"k":[[1,["[1]","[2]"]],[2,["[\"x\"]",null]]],"s":[[5,["[7]",null]]],"a":null}"#,
+        ]);
+        assert_eq!(
+            entries(&effect),
+            [
+                (1, "[1]".into(), vec![Class::Key]),
+                (1, "[2]".into(), vec![Class::Key]),
+                (2, "[\"x\"]".into(), vec![Class::Key]),
+                (5, "[7]".into(), vec![Class::Share]),
+            ]
+        );
+        assert_eq!((effect.footprint.rows, effect.footprint.bytes), (2, 50));
+        assert_eq!(effect.changes.keys_as_json(), r#"{"9":["[1]","[2]"]}"#);
+    }
+
+    #[test]
+    fn an_update_touches_rows_and_the_keys_that_it_changes() {
+        let plain = effect(&[
+            r#"{"t":9,"o":"u","n":1,"b":50,"k":[[1,null]],"w":["[1]"],"s":[[5,null]],"a":null,"r":null}"#,
+        ]);
+        assert_eq!(entries(&plain), [(1, "[1]".into(), vec![Class::NonKey])]);
+        let moved = effect(&[
+            r#"{"t":9,"o":"u","n":1,"b":50,"k":[[1,["[1]","[2]"]]],"w":["[2]"],"s":[],"a":null,"r":null}"#,
+        ]);
+        assert_eq!(
+            entries(&moved),
+            [
+                (1, "[1]".into(), vec![Class::Key]),
+                (1, "[2]".into(), vec![Class::Key, Class::NonKey]),
+            ]
+        );
+        assert_eq!(moved.changes.keys_as_json(), r#"{"9":["[1]","[2]"]}"#);
+    }
+
+    #[test]
+    fn without_a_primary_key_the_content_is_the_key() {
+        let effect = effect(&[
+            r#"{"t":9,"o":"i","n":1,"b":5,"k":[],"s":[],"a":["(1)"]}"#,
+            r#"{"t":9,"o":"u","n":1,"b":5,"k":null,"w":null,"s":[],"a":["(2)"],"r":["(1)"]}"#,
+            r#"{"t":9,"o":"d","n":1,"k":[],"r":["(3)"]}"#,
+        ]);
+        assert_eq!(
+            entries(&effect),
+            [(9, "(1)".into(), vec![Class::NonKey]), (9, "(3)".into(), vec![Class::Key]),]
+        );
+        assert_eq!(effect.footprint.rows, 3);
+    }
+
+    #[test]
+    fn notices_of_others_are_left_alone() {
+        let notice = wire::notice(&DbError::warning("00000", "table \"x\" does not exist"));
+        assert!(!Effect::default().take(&notice));
+        assert!(!Effect::default().take(&wire::sync()));
+    }
+
+    #[test]
+    fn objects_that_come_and_go_are_known() {
+        let effect =
+            effect(&[r#"{"o":"index","t":12,"name":"public.i"}"#, r#"{"o":"drop","t":13}"#]);
+        assert_eq!(effect.indexes, [(12, "public.i".into())]);
+        assert_eq!(effect.dropped, [13]);
+        assert!(effect.footprint.is_empty());
+    }
+
+    #[test]
+    fn locked_rows_have_their_entries() {
+        let mut effect = Effect::default();
+        effect.lock(r#"[[1,"[1]"],[2,null]]"#, Class::Share);
+        assert_eq!(entries(&effect), [(1, "[1]".into(), vec![Class::Share])]);
+    }
+}

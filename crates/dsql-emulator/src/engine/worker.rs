@@ -1,0 +1,395 @@
+//! The connection that does one client's work.
+//!
+//! The client's statements run as the client's role; what the emulator does in between runs as
+//! the superuser that the connection belongs to.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{
+    ledger::Ledger,
+    monitor::{Holder, Monitor},
+    observed::{Failure, Observed, Urgency},
+    statement::{Answer, Execution},
+    transaction::{Place, Transaction},
+    watch::Watch,
+};
+use crate::{
+    rules::Access,
+    sql::{identifier, literal},
+    upstream::{Connection, Exchange, Rows, Target, UpstreamError},
+    wire::{self, DbError, Message, tag},
+};
+
+/// The name of the prepared statement that puts a savepoint before a client's statement.
+///
+/// Savepoints are never released. Whoever waits for a row of a released one waits for the whole
+/// transaction, and would not notice that it has gone back to its start.
+const SAVE: &str = "dsql_emulator_save";
+const BACK_TO_START: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_start";
+const BACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    connection: Observed,
+    ledger: Arc<Ledger>,
+    /// The client's role, quoted.
+    user: String,
+    /// The role that it has set, as a literal; `none` if none.
+    role: String,
+    /// The same at the beginning of the transaction.
+    role_before: String,
+    pub(crate) transaction: Option<Transaction>,
+    /// Prepared statements that are of no use any more.
+    unused: Vec<Arc<str>>,
+}
+
+impl Worker {
+    /// Opens a connection for `user` with `settings`.
+    pub(crate) async fn open(
+        target: &Target,
+        user: &str,
+        settings: &[(&str, &str)],
+        monitor: Arc<Monitor>,
+        ledger: Arc<Ledger>,
+    ) -> Result<Self, UpstreamError> {
+        let mut connection = Connection::open(target, settings).await?;
+        let user = identifier(user);
+        connection.query(&format!("SET SESSION AUTHORIZATION {user}")).await?;
+        connection
+            .exchange(&Exchange::new(vec![
+                wire::parse(SAVE, "SAVEPOINT dsql_emulator_statement", &[]),
+                wire::sync(),
+            ]))
+            .await?;
+        Ok(Self {
+            connection: Observed::new(connection, monitor),
+            ledger,
+            user,
+            role: "none".into(),
+            role_before: "none".into(),
+            transaction: None,
+            unused: Vec::new(),
+        })
+    }
+
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        self.connection.watch()
+    }
+
+    pub(crate) fn parameters(&self) -> &[(String, String)] {
+        self.connection.parameters()
+    }
+
+    /// A prepared statement that PostgreSQL may forget.
+    pub(crate) fn forget(&mut self, prepared: Arc<str>) {
+        self.unused.push(prepared);
+    }
+
+    /// Runs `sql`, one statement or more, as the superuser.
+    pub(crate) async fn as_superuser(
+        &mut self,
+        sql: &str,
+        urgency: Urgency,
+    ) -> Result<Rows, Failure> {
+        let sql = format!("SET SESSION AUTHORIZATION DEFAULT; {sql}; {}", self.as_client());
+        self.connection.query(&sql, urgency).await
+    }
+
+    /// Back from the superuser to the client's role.
+    fn as_client(&self) -> String {
+        let set_role = match self.role.as_str() {
+            "none" => String::new(),
+            role => format!("; SET ROLE {}", literal(role)),
+        };
+        format!("SET SESSION AUTHORIZATION {}{set_role}", self.user)
+    }
+
+    /// Runs `sql` as the client, and gives the rows.
+    pub(crate) async fn as_client_query(&mut self, sql: &str) -> Result<Rows, Failure> {
+        self.connection.query(sql, Urgency::now()).await
+    }
+
+    /// The client has set a role, or may have.
+    pub(crate) async fn note_role(&mut self) -> Result<(), Failure> {
+        let rows = self.as_client_query("SHOW role").await?;
+        if let Some([Some(role)]) = rows.first().map(Vec::as_slice) {
+            self.role.clone_from(role);
+        }
+        Ok(())
+    }
+
+    /// Prepares a statement under `name`; its parameter types and columns.
+    pub(crate) async fn prepare(
+        &mut self,
+        name: &str,
+        sql: &str,
+        types: &[u32],
+        urgency: Urgency,
+    ) -> Result<Vec<Message>, Failure> {
+        let mut messages: Vec<Message> =
+            self.unused.drain(..).map(|name| wire::close_statement(&name)).collect();
+        messages.push(wire::parse(name, sql, types));
+        messages.push(wire::describe_statement(name));
+        messages.push(wire::sync());
+        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        match answer.iter().find(|message| message.tag() == tag::ERROR) {
+            Some(error) => Err(Failure::Refused(DbError::read(error))),
+            None => Ok(answer),
+        }
+    }
+
+    /// Runs a statement without a transaction around it.
+    pub(crate) async fn run_alone(
+        &mut self,
+        execution: &Execution,
+        urgency: Urgency,
+    ) -> Result<Answer, Failure> {
+        let mut messages = execution.messages();
+        messages.push(wire::sync());
+        let answer = self.connection.exchange(&execution.exchange(messages), urgency).await?;
+        Ok(Answer::read(answer, &execution.keys))
+    }
+
+    /// Runs a statement in the transaction, with a savepoint before it if `save`. After an error
+    /// PostgreSQL's transaction has failed.
+    pub(crate) async fn run(
+        &mut self,
+        execution: &Execution,
+        save: bool,
+        urgency: Urgency,
+    ) -> Result<Answer, Failure> {
+        let mut messages = if save { savepoint() } else { Vec::new() };
+        messages.extend(execution.messages());
+        messages.push(wire::sync());
+        let answer = self.connection.exchange(&execution.exchange(messages), urgency).await?;
+        self.connection.has_succeeded();
+        Ok(Answer::read(answer, &execution.keys))
+    }
+
+    /// Begins a COPY FROM STDIN and breaks it off: what the client is to be told of its format.
+    pub(crate) async fn probe_copy(
+        &mut self,
+        execution: &Execution,
+        urgency: Urgency,
+    ) -> Result<Option<Message>, Failure> {
+        let saved = self.transaction.is_some();
+        let mut messages = if saved { savepoint() } else { Vec::new() };
+        messages.extend(execution.messages());
+        messages.push(wire::sync());
+        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        if saved {
+            self.undo_statement().await?;
+        }
+        let invitation = answer.iter().find(|message| message.tag() == tag::COPY_IN);
+        match answer.iter().find(|message| message.tag() == tag::ERROR) {
+            Some(error) if invitation.is_none() => Err(Failure::Refused(DbError::read(error))),
+            _ => Ok(invitation.cloned()),
+        }
+    }
+
+    /// Begins a transaction: its snapshot, and the savepoint behind it.
+    pub(crate) async fn begin(&mut self, access: Access) -> Result<(), Failure> {
+        let ledger = self.ledger.clone();
+        let _turn = ledger.begin_turn().await;
+        let access = match access {
+            Access::Default => "",
+            Access::ReadOnly => " READ ONLY",
+            Access::ReadWrite => " READ WRITE",
+        };
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; SELECT 1; \
+             SAVEPOINT dsql_emulator_start"
+        );
+        self.connection.query(&sql, Urgency::now()).await?;
+        self.transaction = Some(Transaction::new(ledger.begin()));
+        self.role_before.clone_from(&self.role);
+        Ok(())
+    }
+
+    /// Commits what is attached.
+    pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
+        let committed = self.connection.query("COMMIT", Urgency::commit()).await;
+        self.transaction = None;
+        if committed.is_err() {
+            self.role.clone_from(&self.role_before);
+        }
+        committed.map(drop)
+    }
+
+    /// Ends the transaction, if there is one, without a trace.
+    pub(crate) async fn rollback(&mut self) -> Result<(), Failure> {
+        if self.transaction.take().is_none() {
+            return Ok(());
+        }
+        self.role.clone_from(&self.role_before);
+        loop {
+            match self.connection.query("ROLLBACK", Urgency::now()).await {
+                Err(Failure::Interrupted) => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// Goes back to before a statement that failed.
+    pub(crate) async fn undo_statement(&mut self) -> Result<(), Failure> {
+        self.connection.query(BACK_TO_STATEMENT, Urgency::now()).await.map(drop)
+    }
+
+    /// Detaches the transaction because another session waits for it.
+    async fn make_way(&mut self) {
+        if self.connection.is_broken() {
+            return;
+        }
+        let result = match self.transaction.as_ref().map(|transaction| &transaction.place) {
+            Some(Place::Attached) => self.detach().await,
+            Some(Place::Shadowed(_)) => self.let_go().await,
+            Some(Place::Detached(_) | Place::Gone) | None => Ok(()),
+        };
+        if let Err(failure) = result {
+            // The next statement of the session meets the same failure and reports it.
+            tracing::warn!(?failure, "a transaction could not be detached");
+        }
+    }
+
+    /// Takes the changes of the transaction out of the database. PostgreSQL's transaction must not
+    /// have failed.
+    pub(crate) async fn detach(&mut self) -> Result<(), Failure> {
+        let Some(transaction) = &self.transaction else { return Ok(()) };
+        let keys = transaction.effect.changes.keys_as_json();
+        let redo = transaction.settings.clone();
+        let found = if keys == "{}" {
+            self.connection.query(BACK_TO_START, Urgency::now()).await?;
+            Vec::new()
+        } else {
+            // Going back restores the role and the settings, too.
+            let sql = format!(
+                "SET SESSION AUTHORIZATION DEFAULT; \
+                 SET LOCAL extra_float_digits = 1; SET LOCAL datestyle = 'ISO'; \
+                 SET LOCAL intervalstyle = 'iso_8601'; \
+                 SELECT rel, image FROM dsql_emulator.read_rows({}); {BACK_TO_START}",
+                literal(&keys)
+            );
+            self.connection.query(&sql, Urgency::now()).await?
+        };
+        for setting in redo {
+            self.connection.query(&setting, Urgency::now()).await?;
+        }
+        let found: Vec<(u32, String)> = found
+            .into_iter()
+            .filter_map(|row| match &row[..] {
+                [Some(rel), Some(image)] => Some((rel.parse().ok()?, image.clone())),
+                _ => None,
+            })
+            .collect();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.place = Place::Detached(transaction.effect.changes.with_rows(&found));
+        }
+        Ok(())
+    }
+
+    /// Gives up the copies of a transaction that has lost.
+    async fn let_go(&mut self) -> Result<(), Failure> {
+        self.connection.query(BACK_TO_START, Urgency::now()).await?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.place = Place::Gone;
+        }
+        Ok(())
+    }
+
+    /// Puts rows back that were taken out. After an error PostgreSQL's transaction has failed.
+    pub(crate) async fn attach_rows(&mut self, urgency: Urgency) -> Result<(), Failure> {
+        let Some(Transaction { place: Place::Detached(work), .. }) = &self.transaction else {
+            return Ok(());
+        };
+        if work != "{}" {
+            let sql = write_rows(work, false);
+            self.as_superuser(&sql, urgency).await?;
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.place = Place::Attached;
+        }
+        Ok(())
+    }
+
+    /// Goes back to the start of the transaction, whose changes are detached, after an attempt to
+    /// put them back has failed.
+    pub(crate) async fn undo_attach(&mut self) -> Result<(), Failure> {
+        self.connection.query(BACK_TO_START, Urgency::now()).await?;
+        let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
+        for setting in redo {
+            self.connection.query(&setting, Urgency::now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Has PostgreSQL read a statement, which locks the tables that it names, under whatever name.
+    pub(crate) async fn lock_tables_of(
+        &mut self,
+        execution: &Execution,
+        urgency: Urgency,
+    ) -> Result<(), Failure> {
+        let text = execution.text.as_deref().unwrap_or(&execution.statement.text);
+        let messages = vec![wire::parse("", text, &execution.types), wire::sync()];
+        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        if let Some(error) = answer.iter().find(|message| message.tag() == tag::ERROR) {
+            return Err(Failure::Refused(DbError::read(error)));
+        }
+        Ok(())
+    }
+
+    /// Mends a transaction that holds nothing and has failed by a cancellation.
+    pub(crate) async fn undo_attach_if_open(&mut self) -> Result<(), Failure> {
+        if self.transaction.is_some() { self.undo_attach().await } else { Ok(()) }
+    }
+
+    /// Gives a detached transaction copies to go on in: of the tables that it has locked, and of
+    /// those that it has changed. For one that has copies already, more of them.
+    pub(crate) async fn shadow(&mut self, urgency: Urgency) -> Result<(), Failure> {
+        let Some(transaction) = &self.transaction else { return Ok(()) };
+        let changed: Vec<String> =
+            transaction.effect.changes.tables().map(|oid| oid.to_string()).collect();
+        let (writing, mut shadows) = match &transaction.place {
+            Place::Detached(work) => (write_rows(work, true), Vec::new()),
+            Place::Shadowed(shadows) => ("SELECT 1".into(), shadows.clone()),
+            Place::Attached | Place::Gone => return Ok(()),
+        };
+        let sql = format!(
+            "SELECT schema_name, table_name FROM dsql_emulator.make_shadows(\
+             dsql_emulator.locked_tables() || '{{{}}}'::oid[]); {writing}",
+            changed.join(",")
+        );
+        let rows = self.as_superuser(&sql, urgency).await?;
+        shadows.extend(rows.into_iter().filter_map(|row| match &row[..] {
+            [Some(schema), Some(table)] => Some((schema.clone(), table.clone())),
+            _ => None,
+        }));
+        if let Some(transaction) = &mut self.transaction {
+            transaction.place = Place::Shadowed(shadows);
+        }
+        Ok(())
+    }
+}
+
+impl Holder for AsyncMutex<Worker> {
+    fn make_way(self: Arc<Self>) {
+        if let Ok(mut worker) = self.try_lock_owned() {
+            tokio::spawn(async move { worker.make_way().await });
+        }
+    }
+}
+
+fn savepoint() -> Vec<Message> {
+    vec![wire::bind("", SAVE, &wire::BindParts::default()), wire::execute("", 0)]
+}
+
+/// Rows go where they belong without triggers and foreign keys: what those did is among the rows.
+fn write_rows(work: &str, to_shadow: bool) -> String {
+    format!(
+        "SET LOCAL session_replication_role = replica; SELECT dsql_emulator.write_rows({}, \
+         {to_shadow}); SET LOCAL session_replication_role = origin",
+        literal(work)
+    )
+}

@@ -1,0 +1,382 @@
+//! Failures on demand: what a network, other clients and the service itself do to a client.
+//!
+//! A script says what happens to the next commits, statements and connections, and random faults
+//! come from a seed, so a failing run can be repeated.
+
+pub(crate) mod control;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use crate::wire::DbError;
+
+/// What happens to a commit.
+///
+/// A commit is the COMMIT of a transaction that has run a statement and has not failed, and the
+/// end of an autocommit statement that writes or changes the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommitFault {
+    /// Another transaction wins: `40001` with `(OC000)`. Nothing is applied.
+    Conflict,
+    /// The catalog has changed: `40001` with `(OC001)`. Nothing is applied.
+    CatalogConflict,
+    /// `XX000`, after which a client cannot know the outcome. The connection survives.
+    Unavailable {
+        /// Whether the transaction takes effect.
+        applied: bool,
+    },
+    /// The connection closes instead of an answer.
+    LostAnswer {
+        /// Whether the transaction takes effect.
+        applied: bool,
+    },
+}
+
+/// What happens to a statement before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StatementFault {
+    /// `XX000`; the transaction, if there is one, has failed.
+    Unavailable,
+    /// `40001` with `(OC001)`, likewise.
+    CatalogConflict,
+    /// The connection closes.
+    Close,
+}
+
+/// What happens to a new connection (facts §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// `08006`, access denied.
+    AccessDenied,
+    /// `53300`, too many open connections.
+    TooManyConnections,
+    /// `53400`, too many new connections.
+    RateExceeded,
+    /// `08006`, the cluster is waking up.
+    WakingUp,
+    /// It is closed without a word.
+    Closed,
+}
+
+/// Time that passes on top of what the emulator itself takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Before each answer that a client waits for.
+    pub round_trip: Duration,
+    /// Before each commit, on top of the former.
+    pub commit: Duration,
+}
+
+/// How often each fault happens at random, as a share of all commits. Together they are at most 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CommitRates {
+    /// [`CommitFault::Conflict`].
+    pub conflict: f64,
+    /// [`CommitFault::CatalogConflict`].
+    pub catalog_conflict: f64,
+    /// [`CommitFault::Unavailable`], applied or not by the toss of a coin.
+    pub unavailable: f64,
+    /// [`CommitFault::LostAnswer`], likewise.
+    pub lost_answer: f64,
+}
+
+/// Faults that have happened since the emulator was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultReport {
+    /// At commits.
+    pub commits: u64,
+    /// At statements.
+    pub statements: u64,
+    /// At new connections.
+    pub connections: u64,
+}
+
+/// Makes things go wrong. A cheap handle; every copy is the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    signal: watch::Sender<Signal>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { state: Mutex::default(), signal: watch::Sender::new(Signal::default()) }
+    }
+}
+
+/// What open connections have to hear of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signal {
+    /// How often all connections were dropped.
+    pub(crate) drops: u64,
+    /// How far the clock is ahead.
+    pub(crate) clock: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    commits: VecDeque<Option<CommitFault>>,
+    statements: Vec<(Option<String>, StatementFault, u32)>,
+    refusal: Option<(Refusal, u32)>,
+    random: Option<(fastrand::Rng, CommitRates)>,
+    latency: Latency,
+    happened: FaultReport,
+}
+
+impl Faults {
+    /// Makes `fault` happen to the next `times` commits that have no fault yet.
+    pub fn at_commit(&self, fault: CommitFault, times: usize) {
+        self.script(std::iter::repeat_n(Some(fault), times));
+    }
+
+    /// One decision for each of the next commits, after those that were made already. `None` lets
+    /// a commit pass.
+    pub fn script(&self, decisions: impl IntoIterator<Item = Option<CommitFault>>) {
+        self.state().commits.extend(decisions);
+    }
+
+    /// Random faults at commits that the script does not decide. The same seed decides the same
+    /// sequence of commits alike.
+    ///
+    /// # Panics
+    /// A rate is below 0 or not a number, or together they are above 1.
+    pub fn at_random(&self, seed: u64, rates: CommitRates) {
+        let each = [rates.conflict, rates.catalog_conflict, rates.unavailable, rates.lost_answer];
+        assert!(
+            each.iter().all(|rate| *rate >= 0.0) && each.iter().sum::<f64>() <= 1.0,
+            "rates must be at least 0 each and at most 1 together: {rates:?}"
+        );
+        self.state().random = Some((fastrand::Rng::with_seed(seed), rates));
+    }
+
+    /// Makes `fault` happen to the next `times` statements; with `containing`, to those whose text
+    /// contains it.
+    pub fn at_statement(&self, containing: Option<&str>, fault: StatementFault, times: u32) {
+        let containing = containing.map(str::to_owned);
+        self.state().statements.push((containing, fault, times));
+    }
+
+    /// Refuses the next `times` connections; [`u32::MAX`] is for ever.
+    pub fn refuse_connections(&self, refusal: Refusal, times: u32) {
+        self.state().refusal = Some((refusal, times)).filter(|_| times > 0);
+    }
+
+    /// Closes all connections, whatever they are doing.
+    pub fn drop_connections(&self) {
+        self.0.signal.send_modify(|signal| signal.drops += 1);
+    }
+
+    /// Sets the latency.
+    pub fn set_latency(&self, latency: Latency) {
+        self.state().latency = latency;
+    }
+
+    /// Moves the emulator's clock ahead of the world's, so that tokens are older than they look
+    /// and sessions too. It adds to earlier shifts.
+    pub fn shift_clock(&self, by: Duration) {
+        self.0.signal.send_modify(|signal| signal.clock += by);
+    }
+
+    /// Forgets all faults that have not happened, latency and clock shift included.
+    pub fn clear(&self) {
+        let mut state = self.state();
+        *state = State { happened: state.happened, ..State::default() };
+        self.0.signal.send_modify(|signal| signal.clock = Duration::ZERO);
+    }
+
+    /// How many scripted faults have not happened yet. A test that expects its faults checks for 0.
+    pub fn pending(&self) -> usize {
+        let state = self.state();
+        let statements: u32 = state.statements.iter().map(|(_, _, times)| times).sum();
+        state.commits.iter().flatten().count()
+            + statements as usize
+            + state.refusal.map_or(0, |(_, times)| times as usize)
+    }
+
+    /// How many commits the script still decides, those that it lets pass included.
+    pub fn undecided(&self) -> usize {
+        self.state().commits.len()
+    }
+
+    /// What has happened.
+    pub fn report(&self) -> FaultReport {
+        self.state().happened
+    }
+
+    pub(crate) fn next_commit(&self) -> Option<CommitFault> {
+        let mut state = self.state();
+        let fault = match state.commits.pop_front() {
+            Some(decision) => decision,
+            None => state.random.as_mut().and_then(|(random, rates)| draw(random, rates)),
+        };
+        state.happened.commits += u64::from(fault.is_some());
+        fault
+    }
+
+    pub(crate) fn next_statement(&self, text: &str) -> Option<StatementFault> {
+        let mut state = self.state();
+        let due = state.statements.iter().position(|(containing, ..)| {
+            containing.as_deref().is_none_or(|part| text.contains(part))
+        })?;
+        let (_, fault, times) = &mut state.statements[due];
+        let fault = *fault;
+        *times -= 1;
+        if *times == 0 {
+            state.statements.remove(due);
+        }
+        state.happened.statements += 1;
+        Some(fault)
+    }
+
+    pub(crate) fn next_connection(&self) -> Option<Refusal> {
+        let mut state = self.state();
+        let (refusal, times) = state.refusal?;
+        state.refusal = match times {
+            u32::MAX => Some((refusal, times)),
+            1 => None,
+            more => Some((refusal, more - 1)),
+        };
+        state.happened.connections += 1;
+        Some(refusal)
+    }
+
+    pub(crate) fn latency(&self) -> Latency {
+        self.state().latency
+    }
+
+    /// The time on the emulator's clock.
+    pub(crate) fn now(&self) -> SystemTime {
+        SystemTime::now() + self.0.signal.borrow().clock
+    }
+
+    /// Tells of dropped connections and a shifted clock.
+    pub(crate) fn signal(&self) -> watch::Receiver<Signal> {
+        self.0.signal.subscribe()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn draw(random: &mut fastrand::Rng, rates: &CommitRates) -> Option<CommitFault> {
+    // Drawn in any case, so that one decision costs the same of the sequence as another.
+    let (mut at, applied) = (random.f64(), random.bool());
+    [
+        (rates.conflict, CommitFault::Conflict),
+        (rates.catalog_conflict, CommitFault::CatalogConflict),
+        (rates.unavailable, CommitFault::Unavailable { applied }),
+        (rates.lost_answer, CommitFault::LostAnswer { applied }),
+    ]
+    .into_iter()
+    .find_map(|(rate, fault)| {
+        at -= rate;
+        (at < 0.0).then_some(fault)
+    })
+}
+
+/// facts §1.2
+pub(crate) fn conflict() -> DbError {
+    DbError::new("40001", "change conflicts with another transaction (OC000)")
+}
+
+/// facts §1.2
+pub(crate) fn catalog_conflict() -> DbError {
+    DbError::new("40001", "schema has been updated by another transaction (OC001)")
+}
+
+/// facts §1.5
+pub(crate) fn unavailable() -> DbError {
+    DbError::new("XX000", "server unavailable")
+}
+
+impl Refusal {
+    /// In DSQL's words; `None` closes the connection.
+    pub(crate) fn error(self) -> Option<DbError> {
+        Some(match self {
+            Self::AccessDenied => crate::door::access_denied("The request was denied on demand"),
+            Self::TooManyConnections => {
+                DbError::fatal("53300", "Unable to accept connection, too many open connections.")
+            }
+            Self::RateExceeded => {
+                DbError::fatal("53400", "Unable to accept connection, rate exceeded.")
+            }
+            Self::WakingUp => DbError::fatal(
+                "08006",
+                "unable to accept connection, waking up cluster, please retry later",
+            ),
+            Self::Closed => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_decides_commit_by_commit_and_then_lets_them_pass() {
+        let faults = Faults::default();
+        faults.script([None, Some(CommitFault::Conflict)]);
+        faults.at_commit(CommitFault::LostAnswer { applied: true }, 2);
+        assert_eq!(faults.pending(), 3);
+        let happened: Vec<_> = (0..5).map(|_| faults.next_commit()).collect();
+        let lost = Some(CommitFault::LostAnswer { applied: true });
+        assert_eq!(happened, [None, Some(CommitFault::Conflict), lost, lost, None]);
+        assert_eq!(faults.pending(), 0);
+        assert_eq!(faults.report().commits, 3);
+    }
+
+    #[test]
+    fn the_same_seed_decides_alike_and_about_as_often_as_asked() {
+        let rates = CommitRates { conflict: 0.3, lost_answer: 0.2, ..CommitRates::default() };
+        let run = |seed| {
+            let faults = Faults::default();
+            faults.at_random(seed, rates);
+            (0..2_000).map(|_| faults.next_commit()).collect::<Vec<_>>()
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+        let conflicts = run(1).iter().filter(|f| **f == Some(CommitFault::Conflict)).count();
+        assert!((500..700).contains(&conflicts), "{conflicts}");
+    }
+
+    #[test]
+    #[should_panic(expected = "at most 1 together")]
+    fn rates_of_more_than_all_commits_are_refused() {
+        let rates = CommitRates { conflict: 0.7, unavailable: 0.7, ..CommitRates::default() };
+        Faults::default().at_random(1, rates);
+    }
+
+    #[test]
+    fn a_statement_is_hit_by_its_text_and_so_many_times() {
+        let faults = Faults::default();
+        faults.at_statement(Some("t1"), StatementFault::Unavailable, 2);
+        assert_eq!(faults.next_statement("SELECT 1"), None);
+        assert_eq!(faults.next_statement("SELECT t1"), Some(StatementFault::Unavailable));
+        assert_eq!(faults.next_statement("SELECT t1"), Some(StatementFault::Unavailable));
+        assert_eq!(faults.next_statement("SELECT t1"), None);
+        faults.at_statement(None, StatementFault::Close, 1);
+        assert_eq!(faults.next_statement("SELECT 1"), Some(StatementFault::Close));
+    }
+
+    #[test]
+    fn connections_are_refused_so_many_times_or_for_ever() {
+        let faults = Faults::default();
+        faults.refuse_connections(Refusal::WakingUp, 1);
+        assert_eq!(faults.next_connection(), Some(Refusal::WakingUp));
+        assert_eq!(faults.next_connection(), None);
+        faults.refuse_connections(Refusal::Closed, u32::MAX);
+        assert_eq!(faults.next_connection(), faults.next_connection());
+        faults.clear();
+        assert_eq!(faults.next_connection(), None);
+    }
+}

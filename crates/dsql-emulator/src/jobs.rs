@@ -1,0 +1,181 @@
+//! Asynchronous jobs: indexes that become valid, constraints that are validated (facts §3.4).
+//!
+//! The work itself is done at once or at the end; in between there is only time.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    JobDelays,
+    catalog::Versions,
+    engine::{
+        monitor::Monitor,
+        observed::{Failure, Observed, Urgency},
+        transaction::{Job, Work},
+    },
+    sql::{identifier, literal},
+    upstream::{Connection, Target},
+};
+
+/// What a failed build of a unique index says [D].
+const DUPLICATES: &str = "Found duplicate key while validating index for UCVs";
+/// The alphabet of base 32 (RFC 4648), in lower case.
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The jobs of a cluster.
+pub(crate) struct Jobs {
+    delays: JobDelays,
+    target: Target,
+    monitor: Arc<Monitor>,
+    versions: Arc<Versions>,
+    /// Those that clients may wait for: whether they have succeeded, once they have ended.
+    known: Mutex<HashMap<String, watch::Receiver<Option<bool>>>>,
+}
+
+impl Jobs {
+    pub(crate) fn new(
+        delays: JobDelays,
+        target: Target,
+        monitor: Arc<Monitor>,
+        versions: Arc<Versions>,
+    ) -> Self {
+        Self { delays, target, monitor, versions, known: Mutex::default() }
+    }
+
+    /// Starts a job.
+    pub(crate) fn start(self: &Arc<Self>, job: Job) {
+        let (ended, end) = watch::channel(None);
+        self.known().insert(job.id.clone(), end);
+        let jobs = self.clone();
+        tokio::spawn(async move {
+            let result = jobs.run(&job).await;
+            if let Err(failure) = &result {
+                tracing::error!(job = job.id, ?failure, "an asynchronous job broke off");
+            }
+            let _ = ended.send(Some(matches!(result, Ok(true))));
+        });
+    }
+
+    /// Waits for a job; `None` if there is no such job.
+    pub(crate) async fn wait(&self, id: &str) -> Option<bool> {
+        let mut end = self.known().get(id).cloned()?;
+        let succeeded = end.wait_for(Option::is_some).await.ok()?;
+        *succeeded
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<Option<bool>>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(&self, job: &Job) -> Result<bool, Failure> {
+        let delays = self.delays;
+        let id = literal(&job.id);
+        tokio::time::sleep(delays.start).await;
+        let connection = Connection::open(&self.target, &[]).await?;
+        let mut connection = Observed::new(connection, self.monitor.clone());
+        self.monitor.add(connection.watch(), None);
+        let processing = format!(
+            "UPDATE dsql_emulator.job SET status = 'processing', update_time = clock_timestamp() \
+             WHERE job_id = {id}"
+        );
+        connection.query(&processing, Urgency::now()).await?;
+        tokio::time::sleep(delays.work).await;
+
+        let failed = match &job.work {
+            Work::Index { duplicates: true, .. } => Some(DUPLICATES.to_owned()),
+            Work::Index { oid, .. } => {
+                let sql = format!(
+                    "UPDATE pg_catalog.pg_index SET indisvalid = true WHERE indexrelid = {oid}"
+                );
+                connection.query(&sql, Urgency::now()).await?;
+                None
+            }
+            Work::Validate { table, constraint } => {
+                let sql =
+                    format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", identifier(constraint));
+                validate(&mut connection, &sql).await?
+            }
+            Work::Drop => None,
+        };
+        let (status, details) = match &failed {
+            None => ("completed", "NULL".to_owned()),
+            Some(details) => ("failed", literal(details)),
+        };
+        let end = format!(
+            "UPDATE dsql_emulator.job SET status = '{status}', details = {details}, \
+             update_time = clock_timestamp() WHERE job_id = {id}"
+        );
+        connection.query(&end, Urgency::now()).await?;
+        if job.work != Work::Drop {
+            // Its completion is a change of the catalog that nobody made.
+            self.versions.change(None);
+        }
+        Ok(failed.is_none())
+    }
+}
+
+/// Validates; what is wrong, in DSQL's words, if something is.
+async fn validate(connection: &mut Observed, sql: &str) -> Result<Option<String>, Failure> {
+    loop {
+        match connection.query(sql, Urgency::now()).await {
+            Ok(_) => return Ok(None),
+            Err(Failure::Interrupted) => {}
+            Err(Failure::Refused(error)) => {
+                let message = error.message;
+                // PostgreSQL names the relation, DSQL does not.
+                let shorter = match (message.find(" of relation "), message.find(" is violated")) {
+                    (Some(from), Some(to)) if from < to => {
+                        format!("{}{}", &message[..from], &message[to..])
+                    }
+                    _ => message,
+                };
+                return Ok(Some(shorter));
+            }
+            Err(broken) => return Err(broken),
+        }
+    }
+}
+
+/// A new id: 16 bytes in base 32, 26 characters.
+pub(crate) fn new_id(random: u128) -> String {
+    // The last character has only three of its five bits from the number.
+    (0..26)
+        .map(|position| {
+            let shift = 123_i32 - 5 * position;
+            let bits = if shift >= 0 { random >> shift } else { random << -shift };
+            char::from(ALPHABET[(bits & 31) as usize])
+        })
+        .collect()
+}
+
+/// Whether a text can be the id of a job.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == 26 && text.bytes().all(|byte| ALPHABET.contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_sixteen_bytes_in_base_32() {
+        assert_eq!(new_id(0), "a".repeat(26));
+        assert_eq!(new_id(u128::MAX), format!("{}4", "7".repeat(25)));
+        // As any implementation of RFC 4648 encodes the bytes 00 01 … 0f.
+        let bytes: [u8; 16] = std::array::from_fn(|byte| byte as u8);
+        assert_eq!(new_id(u128::from_be_bytes(bytes)), "aaaqeayeaudaocajbifqydiob4");
+    }
+
+    #[test]
+    fn other_texts_are_no_ids() {
+        assert!(is_id(&new_id(42)));
+        for text in ["", "no-such-job", "AAAQEAYEAUDAOCAJBIFQYDIOB4", "aaaqeayeaudaocajbifqydiob40"]
+        {
+            assert!(!is_id(text), "{text}");
+        }
+    }
+}

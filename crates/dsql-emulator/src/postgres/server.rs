@@ -1,0 +1,304 @@
+//! Starting and stopping one server.
+
+use std::{
+    env, fs,
+    io::{self, Read},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ServerError, account, binaries};
+
+const SUPERVISOR: &str = include_str!("supervisor.sh");
+/// How long a server may take to accept connections, `initdb` included.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a detached server may take to be gone.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Another process may take the free port before the server does.
+const PORT_ATTEMPTS: u32 = 5;
+const POLL: Duration = Duration::from_millis(10);
+
+/// What a server is to be like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many connections it takes at once.
+    pub max_connections: u16,
+    /// More settings, as in `postgresql.conf`; they win over those that this module makes.
+    pub settings: Vec<(String, String)>,
+    /// Install PostgreSQL if it is missing, where that is possible (root on Debian).
+    pub install: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_connections: 300, settings: Vec::new(), install: true }
+    }
+}
+
+/// A PostgreSQL server on a loopback port, with its data in a directory for temporary files.
+///
+/// As close to DSQL as settings go: UTF-8, the C locale, UTC (facts §4). Nothing is kept, so
+/// nothing is synced. The superuser `postgres` needs no password; any other role does (SCRAM).
+///
+/// It stops, and its directory goes, when this value is dropped and also when the process ends in
+/// any other way, SIGKILL included.
+#[derive(Debug)]
+pub struct Server {
+    supervisor: Child,
+    /// Taken when the server is to stop.
+    lifeline: Option<ChildStdin>,
+    place: Detached,
+    programs: PathBuf,
+}
+
+impl Server {
+    /// Starts a server and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// PostgreSQL is not there and cannot be installed, or it does not come up: the error carries
+    /// the end of its log.
+    pub fn start(options: &Options) -> Result<Self, ServerError> {
+        let binaries = binaries::folder(options.install)?;
+        let mut attempt = 1;
+        loop {
+            match Self::start_once(options, &binaries) {
+                Err(ServerError::Start { log, .. })
+                    if attempt < PORT_ATTEMPTS && log.contains("Address already in use") =>
+                {
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn start_once(options: &Options, binaries: &Path) -> Result<Self, ServerError> {
+        let port = free_port().map_err(ServerError::io("finding a free port"))?;
+        let name = format!("dsql-emulator-pg-{:016x}", fastrand::u64(..));
+        let directory = env::temp_dir().join(name);
+
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", SUPERVISOR, "supervisor"])
+            .args([&directory, binaries])
+            .args(server_arguments(options, port))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // The account may not see where this process works, and PG… variables are not for it.
+            .current_dir("/")
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            // Out of the reach of the terminal's Ctrl-C.
+            .process_group(0);
+        if let Some(account) = account::account()? {
+            command.uid(account.uid).gid(account.gid);
+        }
+        let mut supervisor = command.spawn().map_err(ServerError::io("starting /bin/sh"))?;
+        let lifeline = supervisor.stdin.take();
+        let place = Detached { directory, port };
+        let mut server = Self { supervisor, lifeline, place, programs: binaries.to_owned() };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), ServerError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !self.place.is_running() {
+            let ended =
+                self.supervisor.try_wait().map_err(ServerError::io("waiting for /bin/sh"))?;
+            let (what, log) = if ended.is_some() {
+                let mut said = String::new();
+                if let Some(mut stderr) = self.supervisor.stderr.take() {
+                    let _ = stderr.read_to_string(&mut said);
+                }
+                ("did not start", said)
+            } else if Instant::now() > deadline {
+                let log = fs::read_to_string(self.place.log_file()).unwrap_or_default();
+                ("did not accept connections in time", tail(&log, 20))
+            } else {
+                thread::sleep(POLL);
+                continue;
+            };
+            return Err(ServerError::Start { directory: self.place.directory.clone(), what, log });
+        }
+        Ok(())
+    }
+
+    /// `postgres://postgres@127.0.0.1:PORT/postgres`
+    pub fn url(&self) -> String {
+        self.place.url()
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.place.port
+    }
+
+    /// Address and port.
+    pub fn addr(&self) -> SocketAddr {
+        self.place.addr()
+    }
+
+    /// PostgreSQL's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.place.data_dir()
+    }
+
+    /// The folder of its programs. What comes with PostgreSQL besides is often there too.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// What another process has to know to find and stop the server, once it is detached.
+    pub fn place(&self) -> &Detached {
+        &self.place
+    }
+
+    /// Lets the server run on after this process, until [`Detached::stop`].
+    ///
+    /// # Errors
+    /// The file that keeps it alive cannot be written.
+    pub fn detach(self) -> Result<Detached, ServerError> {
+        fs::write(self.place.keep_file(), "").map_err(ServerError::io("detaching the server"))?;
+        let place = self.place.clone();
+        drop(self);
+        Ok(place)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        if !self.place.keep_file().exists() {
+            let _ = self.supervisor.wait();
+        }
+    }
+}
+
+/// A server that runs on its own; enough to find and stop it from another process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detached {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+}
+
+impl Detached {
+    /// `postgres://postgres@127.0.0.1:PORT/postgres`
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@{}/postgres", self.addr())
+    }
+
+    /// Address and port.
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// PostgreSQL's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// What the server logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Whether the server accepts connections.
+    pub fn is_running(&self) -> bool {
+        // Another process may listen on the port; only this server writes this file.
+        let ready = fs::read_to_string(self.data_dir().join("postmaster.pid"))
+            .is_ok_and(|text| text.lines().nth(7).is_some_and(|status| status.trim() == "ready"));
+        ready && TcpStream::connect(self.addr()).is_ok()
+    }
+
+    /// Stops the server, removes its directory and waits until both are gone. A directory whose
+    /// server is gone already, after a restart of the machine, is removed too.
+    ///
+    /// # Errors
+    /// It does not stop in time, or the directory cannot be removed.
+    pub fn stop(&self) -> Result<(), ServerError> {
+        let was_running = self.is_running();
+        ignore_absent(fs::remove_file(self.keep_file()))
+            .map_err(ServerError::io("telling the server to stop"))?;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while was_running && self.directory.exists() {
+            if Instant::now() > deadline {
+                return Err(ServerError::Stop(self.directory.clone(), STOP_TIMEOUT));
+            }
+            thread::sleep(POLL);
+        }
+        ignore_absent(fs::remove_dir_all(&self.directory))
+            .map_err(ServerError::io("removing the server's directory"))
+    }
+
+    fn keep_file(&self) -> PathBuf {
+        self.directory.join("keep")
+    }
+}
+
+fn server_arguments(options: &Options, port: u16) -> Vec<String> {
+    let ours = [
+        ("port", port.to_string()),
+        ("listen_addresses", "127.0.0.1".into()),
+        ("unix_socket_directories", String::new()),
+        ("max_connections", options.max_connections.to_string()),
+        ("shared_buffers", "64MB".into()),
+        ("fsync", "off".into()),
+        ("synchronous_commit", "off".into()),
+        ("full_page_writes", "off".into()),
+        ("timezone", "UTC".into()),
+        ("log_timezone", "UTC".into()),
+    ];
+    let ours = ours.into_iter().map(|(name, value)| format!("{name}={value}"));
+    let theirs = options.settings.iter().map(|(name, value)| format!("{name}={value}"));
+    // PostgreSQL takes the last of several values.
+    ours.chain(theirs).flat_map(|setting| ["-c".to_owned(), setting]).collect()
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn ignore_absent(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let skipped = text.lines().count().saturating_sub(lines);
+    text.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_of_the_caller_comes_after_ours_and_wins() {
+        let options =
+            Options { settings: vec![("fsync".into(), "on".into())], ..Options::default() };
+        let arguments = server_arguments(&options, 5_433);
+        let ours = arguments.iter().position(|argument| argument == "fsync=off");
+        let theirs = arguments.iter().position(|argument| argument == "fsync=on");
+        assert!(ours < theirs, "{arguments:?}");
+        assert!(arguments.contains(&"port=5433".to_owned()), "{arguments:?}");
+    }
+
+    #[test]
+    fn the_tail_of_a_log_is_its_last_lines() {
+        assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(tail("a", 2), "a");
+        assert_eq!(tail("", 2), "");
+    }
+}

@@ -1,0 +1,64 @@
+# Runs one PostgreSQL server until standard input ends, then stops it and removes its directory.
+#
+#   sh supervisor.sh DIRECTORY BINARIES [server argument …]
+#
+# A process cannot clean up after its own SIGKILL, but the kernel closes its end of a pipe. So
+# whoever holds the other end of standard input holds the server; nothing is ever written to it.
+# While the file DIRECTORY/keep exists, the server outlives its holder.
+set -u
+directory=$1
+binaries=$2
+shift 2
+log=$directory/log
+server=
+watcher=
+
+# What ends the holder must not end the cleaning up.
+trap '' HUP INT PIPE
+trap 'exit 1' TERM
+trap finish EXIT
+
+# Immediate shutdown: nothing here is worth a checkpoint. A server that has only just been forked
+# ignores the signal, so it is sent until there is nobody to send it to.
+stop() {
+	while kill -QUIT "$server"; do sleep 0.1; done 2>/dev/null
+}
+
+finish() {
+	trap '' TERM
+	[ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+	[ -z "$server" ] || {
+		stop &
+		wait "$server"
+	}
+	rm -rf "$directory"
+}
+
+# To whoever waits for the start.
+fail() {
+	tail -n 20 "$log" >&2
+	exit 1
+}
+
+umask 077
+mkdir "$directory" || exit 1
+# DSQL compares text byte by byte (facts §4), as the C locale does.
+"$binaries/initdb" -D "$directory/data" -U postgres -A trust -E UTF8 --no-locale --no-sync \
+	>"$log" 2>&1 </dev/null || fail
+printf 'host all %s 127.0.0.1/32 %s\n' postgres trust all scram-sha-256 \
+	>"$directory/data/pg_hba.conf"
+
+"$binaries/postgres" -D "$directory/data" "$@" >>"$log" 2>&1 </dev/null &
+server=$!
+
+exec 3<&0
+{
+	read -r _ <&3
+	while [ -e "$directory/keep" ]; do sleep 0.2; done
+	stop
+} >/dev/null 2>&1 &
+watcher=$!
+
+wait "$server"
+server=
+fail

@@ -1,0 +1,206 @@
+//! ALTER TABLE (facts §3.2): what each action may be.
+//!
+//! Refusals are `unsupported ALTER TABLE … statement` around PostgreSQL's own name of the action.
+
+use super::{Check, Class, Context, NewJob, Plan, create_table, sequence};
+use crate::sql::{Cursor, Edit, Statement, Token, identifier};
+
+/// Actions that are refused by their first words, and PostgreSQL's names of them. Recorded: row
+/// security, validation. That the others are refused is [R LINT] or [I], and so are their names.
+const REFUSED: &[(&str, &str)] = &[
+    ("VALIDATE CONSTRAINT", "VALIDATE CONSTRAINT"),
+    ("ENABLE ROW LEVEL SECURITY", "ENABLE ROW SECURITY"),
+    ("DISABLE ROW LEVEL SECURITY", "DISABLE ROW SECURITY"),
+    ("FORCE ROW LEVEL SECURITY", "FORCE ROW SECURITY"),
+    ("NO FORCE ROW LEVEL SECURITY", "NO FORCE ROW SECURITY"),
+    ("ENABLE ALWAYS RULE", "ENABLE ALWAYS RULE"),
+    ("ENABLE REPLICA RULE", "ENABLE REPLICA RULE"),
+    ("ENABLE RULE", "ENABLE RULE"),
+    ("DISABLE RULE", "DISABLE RULE"),
+    ("REPLICA IDENTITY", "REPLICA IDENTITY"),
+    ("CLUSTER ON", "CLUSTER ON"),
+    ("SET WITHOUT CLUSTER", "SET WITHOUT CLUSTER"),
+    ("SET WITHOUT OIDS", "SET WITHOUT OIDS"),
+    ("SET LOGGED", "SET LOGGED"),
+    ("SET UNLOGGED", "SET UNLOGGED"),
+    ("SET TABLESPACE", "SET TABLESPACE"),
+    ("SET ACCESS METHOD", "SET ACCESS METHOD"),
+    ("INHERIT", "INHERIT"),
+    ("NO INHERIT", "NO INHERIT"),
+    ("NOT OF", "NOT OF"),
+    ("OF", "OF"),
+    ("OPTIONS", "OPTIONS"),
+    ("ATTACH PARTITION", "ATTACH PARTITION"),
+    ("DETACH PARTITION", "DETACH PARTITION"),
+    ("ALTER CONSTRAINT", "ALTER CONSTRAINT"),
+];
+
+/// Changes of a column that are refused, likewise. Recorded: the first three.
+const REFUSED_OF_COLUMN: &[(&str, &str)] = &[
+    ("SET NOT NULL", "SET NOT NULL"),
+    ("SET DATA TYPE", "SET DATA TYPE"),
+    ("TYPE", "SET DATA TYPE"),
+    ("SET STATISTICS", "SET STATISTICS"),
+    ("SET COMPRESSION", "SET COMPRESSION"),
+    ("OPTIONS", "OPTIONS"),
+];
+
+/// `cursor` is behind ALTER TABLE.
+pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
+    let mut edit = Edit::default();
+    let asynchronous = cursor.peek().filter(|_| cursor.eat("ASYNC"));
+    if let Some(word) = asynchronous {
+        edit.replace(word, word, "");
+    }
+    cursor.eat("IF EXISTS");
+    cursor.eat("ONLY");
+    let Some(table) = cursor.name() else {
+        return Plan::run(Class::Ddl);
+    };
+    let table = table.into_iter().map(identifier).collect::<Vec<_>>().join(".");
+    cursor.eat_mark('*');
+
+    if asynchronous.is_some() {
+        return plan_async(cursor, table);
+    }
+    let mut checks = Vec::new();
+    for action in cursor.items() {
+        match check_action(action, &table, context, &mut edit) {
+            Ok(check) => checks.extend(check),
+            Err(refusal) => return refusal,
+        }
+    }
+    let text = (!edit.is_empty()).then(|| edit.apply(statement));
+    Plan::ddl(text, None, checks)
+}
+
+/// facts §3.2: `ALTER TABLE ASYNC t VALIDATE CONSTRAINT c`, and nothing else.
+fn plan_async(mut cursor: Cursor<'_>, table: String) -> Plan {
+    let validates = cursor.eat("VALIDATE CONSTRAINT");
+    match cursor.next().and_then(Token::word) {
+        Some(constraint) if validates && cursor.is_at_end() => {
+            let job = NewJob::Validate { table, constraint: constraint.to_owned() };
+            Plan::ddl(None, Some(job), Vec::new())
+        }
+        // [I]
+        _ => Plan::unsupported("ASYNC not supported for this ALTER TABLE statement"),
+    }
+}
+
+fn unsupported(action: &str) -> Plan {
+    Plan::unsupported(format!("unsupported ALTER TABLE {action} statement"))
+}
+
+fn check_action(
+    action: &[Token],
+    table: &str,
+    context: &Context<'_>,
+    edit: &mut Edit,
+) -> Result<Option<Check>, Plan> {
+    let mut cursor = Cursor::new(action);
+    if let Some((_, name)) = REFUSED.iter().find(|(words, _)| cursor.sees(words)) {
+        return Err(unsupported(name));
+    }
+    if cursor.eat("ADD") {
+        return check_add(cursor, context, edit).map_or(Ok(None), Err);
+    }
+    if cursor.eat("DROP") {
+        return Ok(check_drop(cursor, table));
+    }
+    if cursor.eat("ALTER") {
+        cursor.eat("COLUMN");
+        cursor.next();
+        return check_alter_column(cursor, context, edit).map_or(Ok(None), Err);
+    }
+    if cursor.eat("SET") || cursor.eat("RESET") {
+        if cursor.peek().is_some_and(|token| token.is_mark('(')) {
+            let word = action[0].word().unwrap_or_default().to_uppercase();
+            return Err(unsupported(&word));
+        }
+    } else if cursor.eat("ENABLE TRIGGER") || cursor.eat("DISABLE TRIGGER") {
+        // Accepted, and there are no triggers but the emulator's own, which are internal.
+        if let Some(all) = cursor.peek().filter(|token| token.is("ALL")) {
+            edit.replace(all, all, "USER");
+        }
+    }
+    Ok(None)
+}
+
+/// ADD COLUMN without constraints; ADD CONSTRAINT only CHECK and FOREIGN KEY that are NOT VALID,
+/// and UNIQUE over an index that is there.
+fn check_add(mut cursor: Cursor<'_>, context: &Context<'_>, edit: &mut Edit) -> Option<Plan> {
+    const CONSTRAINTS: [&str; 5] = ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"];
+    let mut constraint = cursor;
+    if constraint.eat("CONSTRAINT") {
+        constraint.next();
+    }
+    if CONSTRAINTS.iter().any(|word| constraint.sees(word)) {
+        let permitted = constraint.sees("UNIQUE USING INDEX")
+            || ((constraint.sees("CHECK") || constraint.sees("FOREIGN"))
+                && constraint.finds("NOT VALID"));
+        return (!permitted).then(|| unsupported("ADD CONSTRAINT"));
+    }
+    cursor.eat("COLUMN");
+    cursor.eat("IF NOT EXISTS");
+    const OF_COLUMN: [&str; 8] = [
+        "CONSTRAINT",
+        "NOT NULL",
+        "DEFAULT",
+        "CHECK",
+        "UNIQUE",
+        "PRIMARY",
+        "REFERENCES",
+        "GENERATED",
+    ];
+    let mut definition = cursor;
+    definition.next();
+    // Before the type (facts §10.3).
+    if OF_COLUMN.iter().any(|words| definition.finds(words)) {
+        return Some(Plan::unsupported("ALTER TABLE ADD COLUMN with constraint not supported"));
+    }
+    create_table::check_column(cursor.rest(), context, edit)
+}
+
+/// The primary key stays, with all its columns; what it is, the catalog knows.
+fn check_drop(mut cursor: Cursor<'_>, table: &str) -> Option<Check> {
+    let table = table.to_owned();
+    if cursor.eat("CONSTRAINT") {
+        cursor.eat("IF EXISTS");
+        let constraint = cursor.next()?.word()?.to_owned();
+        return Some(Check::NotPrimaryKey { table, constraint });
+    }
+    cursor.eat("COLUMN");
+    cursor.eat("IF EXISTS");
+    let column = cursor.next()?.word()?.to_owned();
+    Some(Check::NotInPrimaryKey { table, column })
+}
+
+fn check_alter_column(
+    mut cursor: Cursor<'_>,
+    context: &Context<'_>,
+    edit: &mut Edit,
+) -> Option<Plan> {
+    if let Some((_, name)) = REFUSED_OF_COLUMN.iter().find(|(words, _)| cursor.sees(words)) {
+        return Some(unsupported(&format!("ALTER COLUMN ... {name}")));
+    }
+    if let Some(mut identity) = cursor.find("AS IDENTITY") {
+        identity.eat("AS IDENTITY");
+        return sequence::check_identity(identity);
+    }
+    if cursor.eat("SET STORAGE") {
+        // PostgreSQL has the word since version 16; for text it means this.
+        if let Some(word) = cursor.peek().filter(|token| token.is("DEFAULT"))
+            && context.server_version < 16
+        {
+            edit.replace(word, word, "EXTENDED");
+        }
+        return None;
+    }
+    for word in ["SET", "RESET"] {
+        let mut options = cursor;
+        if options.eat(word) && options.peek().is_some_and(|token| token.is_mark('(')) {
+            return Some(unsupported(&format!("ALTER COLUMN ... {word}")));
+        }
+    }
+    sequence::check_changed_cache(cursor)
+}

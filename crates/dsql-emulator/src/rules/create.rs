@@ -1,0 +1,79 @@
+//! CREATE, for what is not refused by its first words.
+
+use super::{Class, Context, Plan, create_table, index, sequence};
+use crate::sql::{Cursor, Kind, Statement};
+
+pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
+    let mut cursor = Cursor::new(&statement.tokens);
+    cursor.eat("CREATE");
+    cursor.eat("OR REPLACE");
+    if cursor.sees("UNIQUE") || cursor.sees("INDEX") {
+        return index::plan_create(statement, context);
+    }
+    let temporary = {
+        let _ = cursor.eat("GLOBAL") || cursor.eat("LOCAL");
+        cursor.eat("TEMPORARY") || cursor.eat("TEMP")
+    };
+    let unlogged = cursor.eat("UNLOGGED");
+    if cursor.eat("TABLE") {
+        // facts §3.1 [R]
+        if temporary {
+            return Plan::unsupported("TEMPORARY or TEMP table not supported for CREATE TABLE");
+        }
+        if unlogged {
+            return Plan::unsupported("UNLOGGED table not supported for CREATE TABLE");
+        }
+        return create_table::plan(statement, cursor, context);
+    }
+    if temporary {
+        // Refused (facts §3.1 ◊); words [I], after those of tables.
+        let object = cursor.find("VIEW").map_or("sequence", |_| "view");
+        let statement = object.to_uppercase();
+        return Plan::unsupported(format!(
+            "TEMPORARY or TEMP {object} not supported for CREATE {statement}"
+        ));
+    }
+    if cursor.eat("SEQUENCE") {
+        return sequence::plan_create(cursor);
+    }
+    if cursor.eat("TYPE") {
+        return plan_type(cursor);
+    }
+    if cursor.sees("FUNCTION") {
+        return plan_function(cursor);
+    }
+    Plan::run(Class::Ddl)
+}
+
+/// facts §3.1: no kind of type but domains.
+fn plan_type(mut cursor: Cursor<'_>) -> Plan {
+    cursor.name();
+    if cursor.eat("AS ENUM") {
+        return Plan::unsupported("CREATE TYPE not supported");
+    }
+    if cursor.eat("AS RANGE") {
+        return Plan::unsupported("unsupported statement: CreateRange");
+    }
+    if cursor.eat("AS") {
+        return Plan::unsupported("unsupported statement: CompositeType");
+    }
+    // [I]: a base type, or the shell of one.
+    Plan::unsupported("unsupported statement: Define")
+}
+
+/// facts §3.1: functions in SQL only.
+fn plan_function(cursor: Cursor<'_>) -> Plan {
+    let language = cursor.find("LANGUAGE").and_then(|mut found| {
+        found.eat("LANGUAGE");
+        match &found.next()?.kind {
+            Kind::Word { text, .. } | Kind::Text(text) => Some(text.to_lowercase()),
+            _ => None,
+        }
+    });
+    match language {
+        Some(language) if language != "sql" => {
+            Plan::unsupported(format!("CREATE FUNCTION with language {language} not supported"))
+        }
+        _ => Plan::run(Class::Ddl),
+    }
+}

@@ -1,0 +1,99 @@
+//! CREATE TABLE (facts §3.1). The types of columns are checked where they are resolved, in the
+//! database.
+
+use super::{Context, Plan, sequence};
+use crate::sql::{Cursor, Edit, Statement, Token};
+
+/// PostgreSQL has `STORAGE` in a column definition since this version; DSQL has it.
+const STORAGE_SINCE: u32 = 16;
+
+/// `cursor` is behind the words CREATE TABLE.
+pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
+    cursor.eat("IF NOT EXISTS");
+    cursor.name();
+    if cursor.sees("PARTITION OF") {
+        return clause("PARTITION OF");
+    }
+    if cursor.sees("OF") {
+        return clause("OF");
+    }
+    let elements = cursor.parenthesised();
+    // `CREATE TABLE t (a) AS SELECT …`, with options in between or without.
+    if cursor.finds("AS") {
+        return Plan::unsupported("unsupported statement: CreateTableAs");
+    }
+    for option in ["INHERITS", "PARTITION BY", "USING", "WITH", "ON COMMIT", "TABLESPACE"] {
+        if cursor.finds(option) {
+            return clause(option);
+        }
+    }
+    let mut edit = Edit::default();
+    for element in Cursor::new(elements.unwrap_or_default()).items() {
+        if let Some(refusal) = check_element(element, context, &mut edit) {
+            return refusal;
+        }
+    }
+    let text = (!edit.is_empty()).then(|| edit.apply(statement));
+    Plan::ddl(text, None, Vec::new())
+}
+
+/// facts §3.1 ◊ for `PARTITION BY`; the others are refused [R LINT], in words after it [I].
+fn clause(name: &str) -> Plan {
+    Plan::unsupported(format!("{name} clause not supported for CREATE TABLE"))
+}
+
+fn check_element(element: &[Token], context: &Context<'_>, edit: &mut Edit) -> Option<Plan> {
+    let mut cursor = Cursor::new(element);
+    if cursor.eat("CONSTRAINT") {
+        cursor.next();
+    }
+    if cursor.sees("EXCLUDE") {
+        // [I]
+        return Some(Plan::unsupported("EXCLUDE constraint not supported for CREATE TABLE"));
+    }
+    if ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "LIKE"].iter().any(|word| cursor.sees(word)) {
+        return None;
+    }
+    check_column(element, context, edit)
+}
+
+/// Checks a column definition: name, type, constraints.
+pub(super) fn check_column(
+    column: &[Token],
+    context: &Context<'_>,
+    edit: &mut Edit,
+) -> Option<Plan> {
+    let mut cursor = Cursor::new(column);
+    cursor.next();
+    if let Some(refusal) = check_type_name(cursor) {
+        return Some(refusal);
+    }
+    if cursor.finds("COLLATE") {
+        return Some(Plan::unsupported("COLLATE clause not supported"));
+    }
+    if let Some(mut found) = cursor.find("STORAGE")
+        && context.server_version < STORAGE_SINCE
+    {
+        let first = found.next().expect("the word that was found");
+        let last = found.next().unwrap_or(first);
+        edit.replace(first, last, "");
+    }
+    let identity = cursor.find("AS IDENTITY").map(|mut found| {
+        found.eat("AS IDENTITY");
+        found
+    });
+    identity.and_then(sequence::check_identity)
+}
+
+/// facts §3.1 [R]: the serial types do not exist.
+fn check_type_name(mut cursor: Cursor<'_>) -> Option<Plan> {
+    const SERIAL: [&str; 6] =
+        ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];
+    let name = cursor.name()?;
+    match name[..] {
+        [name] if SERIAL.contains(&name) => {
+            Some(Plan::refuse("42704", format!("type \"{name}\" does not exist")))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,92 @@
+//! CREATE INDEX: asynchronous, and plain in its details (facts §3.3).
+
+use super::{Check, Context, NewJob, Plan};
+use crate::sql::{Cursor, Edit, Statement, Token};
+
+pub(super) fn plan_create(statement: &Statement, context: &Context<'_>) -> Plan {
+    let mut cursor = Cursor::new(&statement.tokens);
+    cursor.eat("CREATE");
+    let unique = cursor.peek().filter(|_| cursor.eat("UNIQUE"));
+    cursor.eat("INDEX");
+    if cursor.eat("CONCURRENTLY") {
+        return Plan::unsupported("CONCURRENTLY not supported for CREATE INDEX");
+    }
+    let Some(asynchronous) = cursor.peek().filter(|_| cursor.eat("ASYNC")) else {
+        return plan_sync(cursor, context);
+    };
+    if let Err(refusal) = details(cursor) {
+        return refusal;
+    }
+    let without = |words: &[&Token]| {
+        let mut edit = Edit::default();
+        words.iter().for_each(|word| edit.replace(word, word, ""));
+        edit.apply(statement)
+    };
+    let not_unique = unique.map(|unique| without(&[unique, asynchronous]));
+    let job = NewJob::Index { not_unique };
+    Plan::ddl(Some(without(&[asynchronous])), Some(job), Vec::new())
+}
+
+/// Permitted only on an empty table, in a session that asks for it [D].
+fn plan_sync(cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
+    let refusal = || Plan::unsupported("unsupported mode. please use CREATE INDEX ASYNC.");
+    if !context.sync_index {
+        return refusal();
+    }
+    match details(cursor) {
+        Err(refusal) => refusal,
+        Ok(None) => refusal(),
+        Ok(Some(table)) => Plan::ddl(None, None, vec![Check::Empty { table }]),
+    }
+}
+
+/// Checks what follows `CREATE INDEX ASYNC`; the table. What PostgreSQL does not understand
+/// either is left to it.
+fn details(mut cursor: Cursor<'_>) -> Result<Option<String>, Plan> {
+    let unsupported = |message: &str| Err(Plan::unsupported(message));
+    cursor.eat("IF NOT EXISTS");
+    if !cursor.sees("ON") && cursor.name().is_none_or(|name| name.len() > 1) {
+        // A schema before the name: a syntax error of PostgreSQL's, as of DSQL's.
+        return Ok(None);
+    }
+    if !cursor.eat("ON") {
+        return Ok(None);
+    }
+    cursor.eat("ONLY");
+    let Some(table) = cursor.name() else { return Ok(None) };
+    if cursor.eat("USING") {
+        return unsupported("USING not supported for CREATE INDEX");
+    }
+    for key in Cursor::new(cursor.parenthesised().unwrap_or_default()).items() {
+        check_key(key)?;
+    }
+    // [I]: of the options that change the storage, none is in the documentation.
+    for option in ["WITH", "TABLESPACE"] {
+        if cursor.finds(option) {
+            return unsupported(&format!("{option} not supported for CREATE INDEX"));
+        }
+    }
+    let name: Vec<String> = table.iter().map(|part| crate::sql::identifier(part)).collect();
+    Ok(Some(name.join(".")))
+}
+
+fn check_key(key: &[Token]) -> Result<(), Plan> {
+    let mut cursor = Cursor::new(key);
+    if cursor.parenthesised().is_none() {
+        cursor.name();
+        cursor.parenthesised();
+    }
+    if cursor.eat("COLLATE") {
+        // Another collation than C is refused, as in expressions; words [I].
+        super::query::check_collation(&mut cursor)?;
+    }
+    if let Some(token) = cursor.peek()
+        && !["ASC", "DESC", "NULLS"].iter().any(|word| token.is(word))
+    {
+        return Err(Plan::unsupported("opclass not supported for index keys"));
+    }
+    if cursor.finds("ASC") || cursor.finds("DESC") {
+        return Err(Plan::unsupported("specifying sort order not supported for index keys"));
+    }
+    Ok(())
+}

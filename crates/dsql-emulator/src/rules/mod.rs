@@ -1,0 +1,296 @@
+//! What DSQL refuses and what it does in its own way: one plan for each statement.
+//!
+//! The rules are those of the facts sheet, each beside its section. Where the sheet marks a fact
+//! as inferred, so does the rule (`[I]`); a message of such a rule follows the pattern of recorded
+//! ones, which DSQL takes from PostgreSQL's names of statements and of ALTER TABLE actions.
+//! Rules that need types or the catalog are in `catalog/`, where PostgreSQL has resolved them.
+
+mod alter_table;
+mod create;
+mod create_table;
+mod drop_alter;
+mod index;
+mod query;
+mod refused;
+mod sequence;
+mod setting;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+pub(crate) use query::{LockStrength, LockedTable, Locking};
+pub(crate) use setting::{Settings, startup_option};
+pub(crate) use transaction::{Access, Control};
+
+use crate::{
+    config::Unrecorded,
+    sql::{Cursor, Statement, split},
+    wire::{Column, DbError},
+};
+
+/// What is to be done with a statement.
+#[derive(Clone, Debug)]
+pub(crate) enum Plan {
+    /// A transaction begins or ends.
+    Control(Control),
+    /// The statement is refused.
+    Refuse(DbError),
+    /// The emulator answers by itself: one row of one text column.
+    Show { column: &'static str, value: &'static str },
+    /// Every prepared statement is forgotten.
+    DeallocateAll,
+    /// A setting that only the emulator knows.
+    EmulatorSetting { sync_index: Option<bool> },
+    /// The job that this expression names is waited for.
+    WaitForJob { argument: String },
+    /// A role is mapped to an IAM identity, or no longer.
+    IamMapping { grant: bool, role: String, arn: String },
+    /// PostgreSQL does it.
+    Run(Run),
+}
+
+/// What PostgreSQL is to do, and what the emulator has to know about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// What is sent, where it is not the statement itself.
+    pub(crate) text: Option<String>,
+    pub(crate) class: Class,
+    /// Whether it says INSERT, UPDATE or DELETE.
+    pub(crate) changes_rows: bool,
+    /// Rows that are locked without being written.
+    pub(crate) locking: Option<Locking>,
+    /// The asynchronous job that it starts.
+    pub(crate) job: Option<NewJob>,
+    /// What the catalog must not say beforehand.
+    pub(crate) checks: Vec<Check>,
+}
+
+/// What kind of thing a statement does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Reads, and cannot write.
+    Read,
+    /// Writes rows, or may.
+    Write,
+    /// Changes the catalog.
+    Ddl,
+    /// Changes the session; part of its state, undone with its transaction.
+    Setting,
+    /// Anything else.
+    Utility,
+    /// COPY FROM STDIN.
+    CopyIn,
+    /// COPY TO STDOUT.
+    CopyOut,
+}
+
+/// An asynchronous job (facts §3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NewJob {
+    /// `CREATE INDEX ASYNC`. For a unique one: the same without UNIQUE, for a table with
+    /// duplicates.
+    Index { not_unique: Option<String> },
+    /// `ALTER TABLE ASYNC … VALIDATE CONSTRAINT`.
+    Validate { table: String, constraint: String },
+}
+
+/// A question to the catalog, before a statement runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// The column must not be part of the primary key.
+    NotInPrimaryKey { table: String, column: String },
+    /// The constraint must not be the primary key.
+    NotPrimaryKey { table: String, constraint: String },
+    /// The table must be empty.
+    Empty { table: String },
+}
+
+/// What a plan depends on besides the statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Context<'a> {
+    /// Functions and keywords of PostgreSQL. Any other function may write.
+    pub(crate) builtins: &'a HashSet<String>,
+    /// PostgreSQL's major version.
+    pub(crate) server_version: u32,
+    /// Whether the session permits CREATE INDEX without ASYNC on an empty table (facts §3.3).
+    pub(crate) sync_index: bool,
+    /// What is accepted without a record of it.
+    pub(crate) unrecorded: Unrecorded,
+}
+
+impl Run {
+    /// Whether it writes rows by what it says (facts §2: not beside DDL).
+    pub(crate) fn writes_rows(&self) -> bool {
+        self.changes_rows || self.class == Class::CopyIn
+    }
+}
+
+impl Plan {
+    fn refuse(code: &str, message: impl Into<String>) -> Self {
+        Self::Refuse(DbError::new(code, message))
+    }
+
+    /// Refuses with the SQLSTATE that most refusals have, feature_not_supported.
+    fn unsupported(message: impl Into<String>) -> Self {
+        Self::refuse("0A000", message)
+    }
+
+    fn run(class: Class) -> Self {
+        Self::Run(Run {
+            text: None,
+            class,
+            changes_rows: false,
+            locking: None,
+            job: None,
+            checks: Vec::new(),
+        })
+    }
+
+    /// A DDL statement that PostgreSQL gets in other words, if `text` has any.
+    fn ddl(text: Option<String>, job: Option<NewJob>, checks: Vec<Check>) -> Self {
+        let class = Class::Ddl;
+        Self::Run(Run { text, class, changes_rows: false, locking: None, job, checks })
+    }
+
+    /// The columns of an answer that the emulator makes itself.
+    pub(crate) fn own_columns(&self) -> Option<Vec<Column>> {
+        match self {
+            Self::Show { column, .. } => Some(vec![Column::text(column)]),
+            Self::Run(Run { job: Some(_), .. }) => Some(vec![Column::text("job_id")]),
+            Self::WaitForJob { .. } => Some(vec![Column::boolean("succeeded")]),
+            _ => None,
+        }
+    }
+}
+
+/// Plans a statement.
+pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
+    let cursor = Cursor::new(&statement.tokens);
+    if let Some(plan) = refused::find(cursor) {
+        return plan;
+    }
+    let Some(head) = statement.tokens.first() else {
+        return Plan::run(Class::Utility);
+    };
+    match head.word().unwrap_or("(") {
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
+            transaction::plan(cursor)
+        }
+        "prepare" => transaction::plan_prepare(cursor),
+        "set" | "reset" | "show" => setting::plan(cursor),
+        "create" => create::plan(statement, context),
+        "alter" => drop_alter::plan_alter(statement, context),
+        "drop" => drop_alter::plan_drop(cursor),
+        "grant" | "revoke" => plan_grant(cursor),
+        "aws" => plan_iam(cursor),
+        "comment" => Plan::run(Class::Ddl),
+        "deallocate" => plan_deallocate(cursor),
+        "call" => plan_call(statement),
+        "copy" => plan_copy(cursor),
+        "explain" => plan_explain(statement, context),
+        "select" | "with" | "values" | "table" | "(" | "insert" | "update" | "delete" => {
+            query::plan(statement, context)
+        }
+        _ => Plan::run(Class::Utility),
+    }
+}
+
+/// facts §2: GRANT and REVOKE count as DDL; §3.1 ◊ DE: not on what belongs to the system.
+fn plan_grant(cursor: Cursor<'_>) -> Plan {
+    const SYSTEM: [&str; 4] = ["public", "pg_catalog", "information_schema", "sys"];
+    let on_schema = cursor.find("ON SCHEMA").is_some_and(|mut found| {
+        found.eat("ON SCHEMA");
+        let names = found.rest().iter().take_while(|token| !token.is("TO") && !token.is("FROM"));
+        names.filter_map(|token| token.word()).any(|name| SYSTEM.contains(&name))
+    });
+    if on_schema {
+        return Plan::unsupported("feature not supported on system entity");
+    }
+    Plan::run(Class::Ddl)
+}
+
+/// `AWS IAM GRANT role TO 'arn'`, `AWS IAM REVOKE role FROM 'arn'` (facts §5).
+fn plan_iam(mut cursor: Cursor<'_>) -> Plan {
+    let syntax_error = || Plan::refuse("42601", "syntax error at or near \"AWS\"");
+    let grant = if cursor.eat("AWS IAM GRANT") {
+        true
+    } else if cursor.eat("AWS IAM REVOKE") {
+        false
+    } else {
+        return syntax_error();
+    };
+    let role = cursor.next().and_then(|token| token.word());
+    let direction = cursor.eat(if grant { "TO" } else { "FROM" });
+    let arn = match cursor.next().map(|token| &token.kind) {
+        Some(crate::sql::Kind::Text(arn)) => Some(arn.clone()),
+        _ => None,
+    };
+    match (role, direction, arn, cursor.is_at_end()) {
+        (Some(role), true, Some(arn), true) => {
+            Plan::IamMapping { grant, role: role.to_owned(), arn }
+        }
+        _ => syntax_error(),
+    }
+}
+
+/// facts §1.1: only `DEALLOCATE ALL`.
+fn plan_deallocate(mut cursor: Cursor<'_>) -> Plan {
+    cursor.eat("DEALLOCATE");
+    cursor.eat("PREPARE");
+    if cursor.eat("ALL") && cursor.is_at_end() {
+        Plan::DeallocateAll
+    } else {
+        Plan::unsupported("unsupported statement: Deallocate")
+    }
+}
+
+/// facts §3.4: `CALL sys.wait_for_job(…)`. Anything odd about it is PostgreSQL's to say.
+fn plan_call(statement: &Statement) -> Plan {
+    let mut cursor = Cursor::new(&statement.tokens);
+    cursor.eat("CALL");
+    let is_wait = cursor.name().is_some_and(|name| name == ["sys", "wait_for_job"]);
+    let arguments = cursor.parenthesised().unwrap_or_default();
+    let plain = is_wait
+        && cursor.is_at_end()
+        && Cursor::new(arguments).items().len() == 1
+        && !arguments.iter().any(|token| token.is("SELECT"));
+    match (arguments.first(), arguments.last()) {
+        (Some(first), Some(last)) if plain => {
+            Plan::WaitForJob { argument: statement.text[first.start..last.end].to_owned() }
+        }
+        _ => Plan::run(Class::Write),
+    }
+}
+
+/// facts §6: to and from the client. Files are PostgreSQL's to refuse: `admin` is no superuser.
+fn plan_copy(cursor: Cursor<'_>) -> Plan {
+    if cursor.finds("FROM STDIN") {
+        Plan::run(Class::CopyIn)
+    } else if cursor.finds("TO STDOUT") {
+        Plan::run(Class::CopyOut)
+    } else {
+        Plan::run(Class::Utility)
+    }
+}
+
+/// An EXPLAIN is refused as its statement is; with ANALYZE it does what its statement does.
+fn plan_explain(statement: &Statement, context: &Context<'_>) -> Plan {
+    let mut cursor = Cursor::new(&statement.tokens);
+    cursor.eat("EXPLAIN");
+    let options = cursor.parenthesised().unwrap_or_default();
+    let mut analyses = options.iter().any(|token| token.is("ANALYZE") || token.is("ANALYSE"));
+    analyses |= cursor.eat("ANALYZE") || cursor.eat("ANALYSE");
+    cursor.eat("VERBOSE");
+    let Some(first) = cursor.peek() else {
+        return Plan::run(Class::Utility);
+    };
+    let inner = split(&statement.text[first.start..]).remove(0);
+    match plan(&inner, context) {
+        Plan::Refuse(error) => Plan::Refuse(error),
+        Plan::Run(run) if analyses => Plan::Run(Run { text: None, locking: None, ..run }),
+        _ => Plan::run(Class::Read),
+    }
+}

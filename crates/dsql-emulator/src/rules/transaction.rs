@@ -1,0 +1,114 @@
+//! Transactions: what may begin, and how they end (facts §1.1).
+
+use super::Plan;
+use crate::sql::Cursor;
+
+/// A transaction begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// BEGIN, or with `start` START TRANSACTION: they differ in the tag of their answer.
+    Begin {
+        access: Access,
+        start: bool,
+    },
+    Commit,
+    Rollback,
+}
+
+/// What a transaction may do; `Default` is what the session says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Access {
+    #[default]
+    Default,
+    ReadOnly,
+    ReadWrite,
+}
+
+pub(super) fn plan(mut cursor: Cursor<'_>) -> Plan {
+    if cursor.eat("SAVEPOINT") {
+        return unsupported("SAVEPOINT");
+    }
+    if cursor.eat("RELEASE") {
+        return unsupported("RELEASE");
+    }
+    let start = cursor.eat("START TRANSACTION");
+    if start || cursor.eat("BEGIN") {
+        return plan_begin(cursor, start);
+    }
+    let commits = cursor.eat("COMMIT") || cursor.eat("END");
+    cursor.next_if_not(commits);
+    if cursor.eat("PREPARED") {
+        return unsupported(if commits { "COMMIT PREPARED" } else { "ROLLBACK PREPARED" });
+    }
+    let _ = cursor.eat("WORK") || cursor.eat("TRANSACTION");
+    if !commits && cursor.sees("TO") {
+        return unsupported("ROLLBACK TO");
+    }
+    let chains = cursor.eat("AND CHAIN");
+    let _ = cursor.eat("AND NO CHAIN");
+    if chains {
+        // [I]: no source has it.
+        return unsupported("AND CHAIN");
+    }
+    match cursor.peek() {
+        Some(token) => syntax_error(token.word().unwrap_or("?")),
+        None => Plan::Control(if commits { Control::Commit } else { Control::Rollback }),
+    }
+}
+
+/// `PREPARE TRANSACTION` and `PREPARE`: rejected (facts §1.1), words [I].
+pub(super) fn plan_prepare(cursor: Cursor<'_>) -> Plan {
+    if cursor.sees("PREPARE TRANSACTION") {
+        unsupported("PREPARE TRANSACTION")
+    } else {
+        Plan::unsupported("unsupported statement: Prepare")
+    }
+}
+
+fn plan_begin(mut cursor: Cursor<'_>, start: bool) -> Plan {
+    let _ = cursor.eat("WORK") || cursor.eat("TRANSACTION");
+    match modes(cursor) {
+        Ok(access) => Plan::Control(Control::Begin { access, start }),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Reads transaction modes: only repeatable read, read only or read write.
+pub(super) fn modes(mut cursor: Cursor<'_>) -> Result<Access, Plan> {
+    let mut access = Access::Default;
+    while let Some(token) = cursor.peek() {
+        if cursor.eat_mark(',') {
+            continue;
+        }
+        if cursor.eat("ISOLATION LEVEL") {
+            level(&mut cursor)?;
+        } else if cursor.eat("READ ONLY") {
+            access = Access::ReadOnly;
+        } else if cursor.eat("READ WRITE") {
+            access = Access::ReadWrite;
+        } else {
+            return Err(syntax_error(token.word().unwrap_or("?")));
+        }
+    }
+    Ok(access)
+}
+
+/// An isolation level: repeatable read, the only one.
+pub(super) fn level(cursor: &mut Cursor<'_>) -> Result<(), Plan> {
+    const OTHERS: [&str; 3] = ["SERIALIZABLE", "READ COMMITTED", "READ UNCOMMITTED"];
+    if cursor.eat("REPEATABLE READ") {
+        return Ok(());
+    }
+    Err(match OTHERS.into_iter().find(|other| cursor.sees(other)) {
+        Some(other) => Plan::unsupported(format!("Unsupported isolation level: {other}")),
+        None => syntax_error(cursor.peek().and_then(|token| token.word()).unwrap_or("?")),
+    })
+}
+
+fn unsupported(statement: &str) -> Plan {
+    Plan::unsupported(format!("unsupported transaction statement: {statement}"))
+}
+
+pub(super) fn syntax_error(near: &str) -> Plan {
+    Plan::refuse("42601", format!("syntax error at or near \"{}\"", near.to_uppercase()))
+}

@@ -1,0 +1,176 @@
+//! COMMIT: where conflicts show, limits are checked, and answers get lost.
+
+use super::{Block, Outcome, Session, Trouble};
+use crate::{
+    cluster::Cluster,
+    engine::{
+        attempt::attach,
+        observed::{Failure, Urgency},
+        transaction::Place,
+        worker::Worker,
+    },
+    faults::{CommitFault, catalog_conflict, conflict, unavailable},
+    wire::DbError,
+};
+
+impl Session {
+    /// Commits the transaction, which is over then in any case.
+    pub(super) async fn commit(&mut self) -> Outcome<()> {
+        let fault = self.fault().await;
+        let committed = match fault {
+            None => self.try_commit().await,
+            Some(CommitFault::Conflict) => Err(conflict().into()),
+            Some(CommitFault::CatalogConflict) => Err(catalog_conflict().into()),
+            Some(CommitFault::Unavailable { applied: false }) => Err(unavailable().into()),
+            Some(CommitFault::LostAnswer { applied: false }) => Err(Trouble::Close),
+            Some(CommitFault::Unavailable { applied: true }) => {
+                self.try_commit().await.and(Err(unavailable().into()))
+            }
+            Some(CommitFault::LostAnswer { applied: true }) => {
+                // If the commit is refused, it is the refusal that is lost.
+                let _ = self.try_commit().await;
+                Err(Trouble::Close)
+            }
+        };
+        self.block = Block::None;
+        self.failed = false;
+        self.portals.clear();
+        if committed.is_err() {
+            self.worker.lock().await.rollback().await?;
+        }
+        committed
+    }
+
+    /// The fault of this commit. Only what has run, and in an implicit transaction only what has
+    /// left traces, counts as one.
+    async fn fault(&mut self) -> Option<CommitFault> {
+        let explicit = self.block == Block::Explicit;
+        let counts = {
+            let worker = self.worker.lock().await;
+            worker.transaction.as_ref().is_some_and(|transaction| {
+                transaction.has_run && (explicit || transaction.leaves_traces())
+            })
+        };
+        if !counts {
+            return None;
+        }
+        let latency = self.cluster.faults.latency().commit;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        self.cluster.faults.next_commit()
+    }
+
+    async fn try_commit(&mut self) -> Outcome<()> {
+        let cluster = self.cluster.clone();
+        let worker = self.worker.clone();
+        let quiet = {
+            let worker = worker.lock().await;
+            worker
+                .transaction
+                .as_ref()
+                .is_none_or(|transaction| !transaction.leaves_traces() && !transaction.has_lost())
+        };
+        if self.transaction_has_run().await
+            && cluster.versions.is_conflict(self.number, &mut self.seen)
+        {
+            return Err(catalog_conflict().into());
+        }
+        if quiet {
+            // Nobody can be in conflict with what was only read.
+            self.check_limits().await?;
+            let mut worker = worker.lock().await;
+            return worker.commit().await.map_err(Trouble::from);
+        }
+        // First the turn and then the worker: whoever waits for the turn can be detached.
+        let turn = cluster.ledger.commit_turn().await;
+        self.check_limits().await?;
+        let mut worker = worker.lock().await;
+        let Some(transaction) = &worker.transaction else { return Ok(()) };
+        if transaction.has_lost() {
+            return Err(conflict().into());
+        }
+        let footprint = &transaction.effect.footprint;
+        if let Some(entry) = cluster.ledger.conflict(&transaction.begun, footprint) {
+            tracing::debug!(relation = entry.relation, key = %entry.key, "a commit lost");
+            return Err(conflict().into());
+        }
+        put_back(&mut worker, &cluster).await?;
+        let (footprint, jobs, changes_catalog) = match &mut worker.transaction {
+            Some(transaction) => (
+                std::mem::take(&mut transaction.effect.footprint),
+                std::mem::take(&mut transaction.jobs),
+                transaction.changes_catalog(),
+            ),
+            None => return Ok(()),
+        };
+        worker.commit().await?;
+        cluster.ledger.enter(&footprint, &turn);
+        if changes_catalog {
+            cluster.versions.change(Some(self.number));
+        }
+        drop((worker, turn));
+        jobs.into_iter().for_each(|job| cluster.jobs.start(job));
+        Ok(())
+    }
+
+    async fn transaction_has_run(&self) -> bool {
+        let worker = self.worker.lock().await;
+        worker.transaction.as_ref().is_some_and(|transaction| transaction.has_run)
+    }
+
+    /// facts §2: age and size, at COMMIT.
+    async fn check_limits(&self) -> Outcome<()> {
+        const MIB: u64 = 1024 * 1024;
+        let limits = &self.cluster.config.limits;
+        let worker = self.worker.lock().await;
+        let Some(transaction) = &worker.transaction else { return Ok(()) };
+        let (age, most) = (transaction.since.elapsed(), limits.transaction_age);
+        if age > most {
+            let most = most.as_secs();
+            return Err(DbError::new(
+                "54000",
+                format!("transaction age limit of {most}s exceeded"),
+            )
+            .with_detail(format!("Current transaction age {}s exceeds {most}s", age.as_secs()))
+            .into());
+        }
+        let (bytes, most) = (transaction.effect.footprint.bytes, limits.transaction_bytes);
+        if bytes >= most {
+            let (bytes, most) = (bytes.div_ceil(MIB), most.div_ceil(MIB));
+            return Err(DbError::new("54000", format!("transaction size limit {most}mb exceeded"))
+                .with_detail(format!("Current transaction size {bytes}mb > {most}mb"))
+                .into());
+        }
+        Ok(())
+    }
+}
+
+/// Puts back what is detached, and does what was left for the commit. Others make way.
+async fn put_back(worker: &mut Worker, cluster: &Cluster) -> Outcome<()> {
+    let was_detached = worker
+        .transaction
+        .as_ref()
+        .is_some_and(|transaction| matches!(transaction.place, Place::Detached(_)));
+    loop {
+        match attach(worker, &|| cluster.new_job_id(), Urgency::commit()).await {
+            Ok(true) => break,
+            // What the ledger does not know of: a table that is not instrumented.
+            Ok(false) => return Err(conflict().into()),
+            Err(Failure::Interrupted) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    let Some(transaction) = &worker.transaction else { return Ok(()) };
+    let tables: Vec<String> =
+        transaction.effect.changes.tables().map(|oid| oid.to_string()).collect();
+    let mut work = transaction.at_commit.clone();
+    if was_detached && !tables.is_empty() {
+        let tables = tables.join(",");
+        work.push(format!("SELECT dsql_emulator.check_deferred('{{{tables}}}')"));
+    }
+    if !work.is_empty() {
+        worker.as_superuser(&work.join("; "), Urgency::commit()).await?;
+    }
+    Ok(())
+}

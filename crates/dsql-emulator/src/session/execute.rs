@@ -1,0 +1,426 @@
+//! Carrying out one plan.
+
+use std::sync::Arc;
+
+use super::{
+    Block, LockingText, Outcome, Session, Trouble, aborted, extended::runs_alone, text_of,
+};
+use crate::{
+    cluster::single,
+    engine::{
+        attempt::{Attempt, Means, attempt},
+        observed::{BEFORE_RETRY, Failure, Urgency},
+        statement::{Answer, Execution},
+        worker::Worker,
+    },
+    faults::{StatementFault, catalog_conflict, conflict, unavailable},
+    jobs,
+    rules::{Access, Class, Control, LockedTable, Locking, Plan, Run},
+    sql::literal,
+    wire::{self, Column, DbError, Message},
+};
+
+/// How often an autocommit statement begins anew because a key may have been committed behind its
+/// snapshot.
+const RESTARTS: u32 = 10;
+/// Remembered texts of locking queries.
+const MAX_LOCKING_TEXTS: usize = 256;
+
+/// The answer to a statement.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    /// Columns, rows, notices, settings.
+    pub(super) messages: Vec<Message>,
+    pub(super) tag: Option<String>,
+}
+
+impl Reply {
+    fn tag(tag: impl Into<String>) -> Self {
+        Self { messages: Vec::new(), tag: Some(tag.into()) }
+    }
+
+    fn row(column: Column, value: &str, tag: &str) -> Self {
+        let columns = wire::row_description(&[column]);
+        let row = wire::data_row(&[Some(value.as_bytes())]);
+        Self { messages: vec![columns, row], tag: Some(tag.into()) }
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { messages: answer.messages, tag: answer.tag }
+    }
+}
+
+impl Session {
+    /// Carries out a plan. `ends` says that an implicit transaction ends with it.
+    pub(super) async fn execute(
+        &mut self,
+        plan: &Plan,
+        execution: Execution,
+        ends: bool,
+    ) -> Outcome<Reply> {
+        if let Plan::Control(control) = plan {
+            return self.control(*control).await;
+        }
+        if self.failed {
+            return Err(aborted().into());
+        }
+        let reply = match plan {
+            Plan::Control(_) => unreachable!("handled before"),
+            Plan::Refuse(refusal) => return Err(refusal.clone().into()),
+            Plan::Show { column, value } => Reply::row(Column::text(column), value, "SHOW"),
+            Plan::DeallocateAll => {
+                let statements: Vec<_> = self.statements.drain().map(|(_, s)| s).collect();
+                for prepared in &statements {
+                    self.forget(prepared).await;
+                }
+                Reply::tag("DEALLOCATE ALL")
+            }
+            Plan::EmulatorSetting { sync_index } => {
+                self.settings.sync_index = sync_index.unwrap_or(false);
+                Reply::tag("SET")
+            }
+            Plan::WaitForJob { argument } => self.wait_for_job(argument, execution).await?,
+            Plan::IamMapping { grant, role, arn } => {
+                self.before_statement(&execution).await?;
+                self.map_role(*grant, role, arn).await?
+            }
+            Plan::Run(run) => {
+                self.before_statement(&execution).await?;
+                return self.run_statement(run, execution, ends).await;
+            }
+        };
+        self.end_implicit(ends).await?;
+        Ok(reply)
+    }
+
+    async fn control(&mut self, control: Control) -> Outcome<Reply> {
+        let warning = |code, message| {
+            let warning = wire::notice(&DbError::warning(code, message));
+            vec![warning]
+        };
+        match control {
+            Control::Begin { access, start } => {
+                if self.failed {
+                    return Err(aborted().into());
+                }
+                let mut reply = Reply::tag(if start { "START TRANSACTION" } else { "BEGIN" });
+                match self.block {
+                    Block::None => self.worker.lock().await.begin(access).await?,
+                    Block::Implicit => {}
+                    Block::Explicit => {
+                        let message = "there is already a transaction in progress";
+                        reply.messages = warning("25001", message);
+                    }
+                }
+                self.block = Block::Explicit;
+                Ok(reply)
+            }
+            Control::Commit | Control::Rollback if self.block == Block::None => Ok(Reply {
+                messages: warning("25P01", "there is no transaction in progress"),
+                ..Reply::tag(if control == Control::Commit { "COMMIT" } else { "ROLLBACK" })
+            }),
+            Control::Commit if !self.failed => {
+                self.commit().await?;
+                Ok(Reply::tag("COMMIT"))
+            }
+            // facts §1.1: COMMIT of a failed transaction succeeds, and says ROLLBACK.
+            Control::Commit | Control::Rollback => {
+                self.worker.lock().await.rollback().await?;
+                self.block = Block::None;
+                self.failed = false;
+                Ok(Reply::tag("ROLLBACK"))
+            }
+        }
+    }
+
+    /// What may happen to any statement before it runs.
+    async fn before_statement(&mut self, execution: &Execution) -> Outcome<()> {
+        match self.cluster.faults.next_statement(&execution.statement.text) {
+            None => {}
+            Some(StatementFault::Unavailable) => return Err(unavailable().into()),
+            Some(StatementFault::CatalogConflict) => return Err(catalog_conflict().into()),
+            Some(StatementFault::Close) => return Err(Trouble::Close),
+        }
+        if self.cluster.versions.is_conflict(self.number, &mut self.seen) {
+            return Err(catalog_conflict().into());
+        }
+        Ok(())
+    }
+
+    async fn run_statement(
+        &mut self,
+        run: &Run,
+        mut execution: Execution,
+        ends: bool,
+    ) -> Outcome<Reply> {
+        if execution.text.is_none() && execution.prepared.is_none() {
+            execution.text = run.text.as_deref().map(Arc::from);
+        }
+        if self.block == Block::None && ends && runs_alone(run.class) {
+            let answer = self.run_alone(run, &execution).await?;
+            return Ok(answer.into());
+        }
+        if run.class == Class::CopyIn {
+            self.receive_copy(&mut execution).await?;
+        }
+        let single = self.block == Block::None && ends;
+        let mut restarts = 0;
+        loop {
+            self.begin_implicit().await?;
+            self.check_mixing(run).await?;
+            match self.run_in_transaction(run, execution.clone(), single).await? {
+                Attempt::Done(answer) => {
+                    self.end_implicit(ends).await?;
+                    return Ok((*answer).into());
+                }
+                Attempt::Lost(error) => {
+                    self.worker.lock().await.rollback().await?;
+                    self.block = Block::None;
+                    restarts += 1;
+                    // A conflict is one, an existing key is only perhaps one.
+                    if error.code.starts_with("40") || restarts > RESTARTS {
+                        return Err(conflict().into());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run_alone(&mut self, run: &Run, execution: &Execution) -> Outcome<Answer> {
+        let urgency = Urgency::now();
+        let mut worker = self.worker.lock().await;
+        let mut answer = loop {
+            match worker.run_alone(execution, urgency).await {
+                Err(Failure::Interrupted) => {}
+                other => break other?,
+            }
+        };
+        if let Some(error) = answer.error.take() {
+            return Err(error.into());
+        }
+        if run.class == Class::Setting {
+            worker.note_role().await?;
+            self.epoch += 1;
+        }
+        Ok(answer)
+    }
+
+    async fn run_in_transaction(
+        &mut self,
+        run: &Run,
+        mut execution: Execution,
+        single: bool,
+    ) -> Outcome<Attempt> {
+        let urgency = Urgency::now();
+        let cluster = self.cluster.clone();
+        let new_job_id = || cluster.new_job_id();
+        let most_rows = cluster.config.limits.transaction_rows;
+        let means = Means { most_rows, new_job_id: &new_job_id };
+        loop {
+            let worker = self.worker.clone();
+            let mut worker = worker.lock().await;
+            if let Some(Locking::Keys { before, after, tables }) = &run.locking {
+                self.add_keys(&mut worker, &mut execution, before, after, tables).await?;
+            }
+            let tried = attempt(&mut worker, means, run, &execution, single, urgency).await;
+            match tried {
+                Err(Failure::Interrupted) => {
+                    drop(worker);
+                    tokio::time::sleep(BEFORE_RETRY).await;
+                }
+                Ok(attempt) => {
+                    if run.class == Class::Setting {
+                        worker.note_role().await?;
+                        self.epoch += 1;
+                    }
+                    return Ok(attempt);
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Gives a locking query more columns: the keys of the rows that it locks.
+    async fn add_keys(
+        &mut self,
+        worker: &mut Worker,
+        execution: &mut Execution,
+        before: &str,
+        after: &str,
+        tables: &[LockedTable],
+    ) -> Outcome<()> {
+        let (catalog, epoch) = (self.cluster.versions.current(), self.epoch);
+        let known = self.locking.get(&execution.statement.text);
+        let known = known.filter(|known| known.catalog == catalog && known.epoch == epoch);
+        let text = match known {
+            Some(known) => known.text.clone(),
+            None => {
+                let keys = key_expressions(worker, tables).await?;
+                let text = keys.map(|keys| {
+                    let strengths: Vec<_> = tables.iter().map(|table| table.strength).collect();
+                    let text = if keys.is_empty() {
+                        format!("{}{after}", before.trim_end_matches([',', ' ']))
+                    } else {
+                        format!("{before}{} {after}", keys.join(", "))
+                    };
+                    (Arc::from(text), Arc::from(strengths))
+                });
+                if self.locking.len() >= MAX_LOCKING_TEXTS {
+                    self.locking.clear();
+                }
+                let known = LockingText { catalog, epoch, text: text.clone() };
+                self.locking.insert(execution.statement.text.clone(), known);
+                text
+            }
+        };
+        if let Some((text, keys)) = text {
+            execution.text = Some(text);
+            execution.keys = keys;
+        }
+        Ok(())
+    }
+
+    /// facts §2: one DDL statement in a transaction, and no rows written beside it.
+    async fn check_mixing(&mut self, run: &Run) -> Outcome<()> {
+        let worker = self.worker.lock().await;
+        let Some(transaction) = &worker.transaction else { return Ok(()) };
+        if run.class == Class::Ddl && transaction.changes_catalog() {
+            return Err(multiple_ddl().into());
+        }
+        let mixes = (run.class == Class::Ddl && transaction.has_dml)
+            || (run.writes_rows() && transaction.changes_catalog());
+        if mixes {
+            let message = "ddl and dml are not supported in the same transaction";
+            return Err(DbError::new("0A000", message).into());
+        }
+        drop(worker);
+        if run.writes_rows() {
+            self.note_dml().await;
+        }
+        Ok(())
+    }
+
+    async fn note_dml(&self) {
+        if let Some(transaction) = &mut self.worker.lock().await.transaction {
+            transaction.has_dml = true;
+        }
+    }
+
+    async fn begin_implicit(&mut self) -> Outcome<()> {
+        if self.block == Block::None {
+            self.worker.lock().await.begin(Access::Default).await?;
+            self.block = Block::Implicit;
+        }
+        Ok(())
+    }
+
+    async fn end_implicit(&mut self, ends: bool) -> Outcome<()> {
+        if ends && self.block == Block::Implicit { self.commit().await } else { Ok(()) }
+    }
+
+    /// facts §5: maps a role to an IAM identity. It counts as DDL (facts §2).
+    async fn map_role(&mut self, grant: bool, role: &str, arn: &str) -> Outcome<Reply> {
+        self.begin_implicit().await?;
+        let mut worker = self.worker.lock().await;
+        let known =
+            format!("SELECT oid FROM pg_catalog.pg_roles WHERE rolname = {}", literal(role));
+        let Some(oid) = single(worker.as_client_query(&known).await?) else {
+            let message = format!("role \"{role}\" does not exist");
+            return Err(DbError::new("42704", message).into());
+        };
+        let Some(transaction) = &mut worker.transaction else { return Err(Trouble::Close) };
+        if transaction.changes_catalog() {
+            return Err(multiple_ddl().into());
+        }
+        if transaction.has_dml {
+            let message = "ddl and dml are not supported in the same transaction";
+            return Err(DbError::new("0A000", message).into());
+        }
+        let arn = literal(arn);
+        transaction.has_run = true;
+        transaction.at_commit.push(if grant {
+            format!(
+                "INSERT INTO dsql_emulator.iam_mapping VALUES ({oid}, {arn}, \
+                 (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = 'admin')) \
+                 ON CONFLICT DO NOTHING"
+            )
+        } else {
+            format!("DELETE FROM dsql_emulator.iam_mapping WHERE role = {oid} AND arn = {arn}")
+        });
+        // The tag is [I].
+        Ok(Reply::tag(if grant { "GRANT" } else { "REVOKE" }))
+    }
+
+    /// facts §3.4
+    async fn wait_for_job(&mut self, argument: &str, execution: Execution) -> Outcome<Reply> {
+        self.before_statement(&execution).await?;
+        let text = format!("SELECT ({argument})::pg_catalog.text");
+        let question = Execution {
+            text: Some(text.into()),
+            prepared: None,
+            describe: false,
+            bind: wire::BindParts { result_formats: Vec::new(), ..execution.bind.clone() },
+            ..execution
+        };
+        let mut answer = {
+            let mut worker = self.worker.lock().await;
+            worker.run_alone(&question, Urgency::now()).await?
+        };
+        if let Some(error) = answer.error.take() {
+            return Err(error.into());
+        }
+        let id = answer.messages.first().map(wire::data_values).unwrap_or_default();
+        let id = id.first().and_then(Option::as_ref).map(text_of).unwrap_or_default();
+        if !jobs::is_id(&id) {
+            return Err(DbError::new("22P02", "Unable to convert text to UUID").into());
+        }
+        let succeeded = match self.cluster.jobs.wait(&id).await {
+            Some(succeeded) => succeeded,
+            // [I]
+            None => return Err(DbError::new("22023", format!("job {id} not found")).into()),
+        };
+        let value = if succeeded { "t" } else { "f" };
+        Ok(Reply::row(Column::boolean("succeeded"), value, "CALL"))
+    }
+}
+
+fn multiple_ddl() -> DbError {
+    DbError::new("0A000", "multiple ddl statements not supported in a transaction")
+}
+
+/// An expression for the keys of each table; `None` if one of them is not a plain table.
+async fn key_expressions(
+    worker: &mut Worker,
+    tables: &[LockedTable],
+) -> Outcome<Option<Vec<String>>> {
+    if tables.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    // The names mean what they mean to the client.
+    let oids: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            format!("pg_catalog.to_regclass({})::pg_catalog.oid", literal(&table.relation))
+        })
+        .collect();
+    let found = worker.as_client_query(&format!("SELECT {}", oids.join(", "))).await?;
+    let oids: Option<Vec<String>> =
+        found.into_iter().next().unwrap_or_default().into_iter().collect();
+    let Some(oids) = oids else { return Ok(None) };
+    let expressions: Vec<String> = oids
+        .iter()
+        .zip(tables)
+        .map(|(oid, table)| {
+            format!(
+                "(SELECT dsql_emulator.entries_expression({oid}, {}) \
+                 FROM dsql_emulator.instrumented WHERE rel = {oid})",
+                literal(&table.alias)
+            )
+        })
+        .collect();
+    let sql = format!("SELECT {}", expressions.join(", "));
+    let found = worker.as_superuser(&sql, Urgency::now()).await?;
+    Ok(found.into_iter().next().unwrap_or_default().into_iter().collect())
+}

@@ -1,0 +1,269 @@
+//! The extended protocol: Parse, Bind, Describe, Execute, Close, Sync.
+//!
+//! Portals live here and not in PostgreSQL: a portal of PostgreSQL ends when its transaction makes
+//! way for another session.
+
+use std::sync::Arc;
+
+use super::{
+    Block, Outcome, Portal, Prepared, Rows, Session, Trouble, aborted, protocol_violation,
+};
+use crate::{
+    engine::{
+        observed::{BEFORE_RETRY, Failure, Urgency},
+        statement::Execution,
+    },
+    rules::{self, Class, Locking, Plan},
+    sql::{Statement, split},
+    wire::{self, DbError, Message, tag},
+};
+
+impl Session {
+    pub(super) async fn parse(&mut self, message: &Message) -> Outcome<()> {
+        let (name, sql, types) = wire::read_parse(message).ok_or_else(protocol_violation)?;
+        let mut statements = split(&sql);
+        if statements.len() > 1 {
+            return Err(DbError::new(
+                "42601",
+                "cannot insert multiple commands into a prepared statement",
+            )
+            .into());
+        }
+        if !name.is_empty() && self.statements.contains_key(&name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(DbError::new("42P05", message).into());
+        }
+        let statement = statements.pop().unwrap_or(Statement {
+            text: String::new(),
+            tokens: Vec::new(),
+            offset: 0,
+        });
+        let plan = rules::plan(&statement, &self.context());
+        if self.failed && !matches!(plan, Plan::Control(_)) {
+            return Err(aborted().into());
+        }
+        if let Plan::Refuse(refusal) = plan {
+            return Err(refusal.into());
+        }
+        let prepared = self.prepare(statement, plan, types).await?;
+        if let Some(former) = self.statements.insert(name, Arc::new(prepared)) {
+            self.forget(&former).await;
+        }
+        self.client.queue(&wire::parse_complete());
+        Ok(())
+    }
+
+    /// Has PostgreSQL prepare a statement that is its to run.
+    async fn prepare(
+        &mut self,
+        statement: Statement,
+        plan: Plan,
+        types: Vec<u32>,
+    ) -> Outcome<Prepared> {
+        let own_columns = plan.own_columns().map(|columns| wire::row_description(&columns));
+        let text = match &plan {
+            Plan::Run(run) if run.job.is_none() => match (&run.text, &run.locking) {
+                (None, Some(Locking::Rows { text, .. })) => Some(text.clone()),
+                (text, _) => Some(text.clone().unwrap_or_else(|| statement.text.clone())),
+            },
+            Plan::WaitForJob { .. } => Some(statement.text.clone()),
+            _ => None,
+        };
+        let statement = Arc::new(statement);
+        let Some(text) = text else {
+            let types = types.into();
+            return Ok(Prepared { statement, plan, types, columns: own_columns, upstream: None });
+        };
+        let name = self.new_name();
+        let urgency = Urgency::now();
+        let answer = loop {
+            let mut worker = self.worker.lock().await;
+            match worker.prepare(&name, &text, &types, urgency).await {
+                Err(Failure::Interrupted) => {
+                    // An error, if only of the emulator's making, so PostgreSQL's transaction has
+                    // failed. If it holds nothing, that is easily mended.
+                    let idle = worker.transaction.as_ref().is_none_or(|t| !t.holds_changes());
+                    if !idle {
+                        return Err(crate::faults::conflict().into());
+                    }
+                    worker.undo_attach_if_open().await?;
+                    drop(worker);
+                    tokio::time::sleep(BEFORE_RETRY).await;
+                }
+                other => break other?,
+            }
+        };
+        let find = |kind| answer.iter().find(|message| message.tag() == kind);
+        let types = find(tag::PARAMETER_DESCRIPTION).map_or(types, parameter_types);
+        Ok(Prepared {
+            statement,
+            plan,
+            types: types.into(),
+            columns: own_columns.or_else(|| find(tag::ROW_DESCRIPTION).cloned()),
+            upstream: Some(name),
+        })
+    }
+
+    pub(super) fn bind(&mut self, message: &Message) -> Outcome<()> {
+        let (portal, name, bind) = wire::read_bind(message).ok_or_else(protocol_violation)?;
+        let prepared = self.prepared(&name)?;
+        if self.failed && !matches!(prepared.plan, Plan::Control(_)) {
+            return Err(aborted().into());
+        }
+        if bind.parameters.len() != prepared.types.len() && prepared.upstream.is_some() {
+            let message = format!(
+                "bind message supplies {} parameters, but prepared statement \"{name}\" requires {}",
+                bind.parameters.len(),
+                prepared.types.len()
+            );
+            return Err(DbError::new("08P01", message).into());
+        }
+        if !portal.is_empty() && self.portals.contains_key(&portal) {
+            let message = format!("cursor \"{portal}\" already exists");
+            return Err(DbError::new("42P03", message).into());
+        }
+        self.portals.insert(portal, Portal { prepared, bind, answer: None });
+        self.client.queue(&wire::bind_complete());
+        Ok(())
+    }
+
+    pub(super) fn describe(&mut self, message: &Message) -> Outcome<()> {
+        let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
+        let (prepared, formats) = match kind {
+            b'S' => (self.prepared(&name)?, None),
+            _ => {
+                let portal = self.portal(&name)?;
+                (portal.prepared.clone(), Some(portal.bind.result_formats.clone()))
+            }
+        };
+        if self.failed && !matches!(prepared.plan, Plan::Control(_)) {
+            return Err(aborted().into());
+        }
+        if kind == b'S' {
+            self.client.queue(&wire::parameter_description(&prepared.types));
+        }
+        match (&prepared.columns, formats) {
+            (None, _) => self.client.queue(&wire::no_data()),
+            (Some(columns), None) => self.client.queue(columns),
+            (Some(columns), Some(formats)) => {
+                self.client.queue(&wire::with_column_formats(columns, &formats));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn execute_portal(&mut self, message: &Message) -> Outcome<()> {
+        let (name, most) = wire::read_execute(message).ok_or_else(protocol_violation)?;
+        let failed = self.failed;
+        let portal = self.portal(&name)?;
+        let prepared = portal.prepared.clone();
+        if failed && !matches!(prepared.plan, Plan::Control(_)) {
+            return Err(aborted().into());
+        }
+        let mut answer = match portal.answer.take() {
+            Some(answer) => answer,
+            None => {
+                let execution = execution(&prepared, portal);
+                let ends = self.client.next_tag() == Some(tag::SYNC);
+                let reply = self.execute(&prepared.plan, execution, ends).await?;
+                let mut rows = Rows { tag: reply.tag, ..Rows::default() };
+                for message in reply.messages {
+                    match message.tag() {
+                        tag::DATA_ROW => rows.rows.push_back(message),
+                        // The client has asked for it already, or does not want it.
+                        tag::ROW_DESCRIPTION => {}
+                        _ => self.client.queue(&message),
+                    }
+                }
+                rows
+            }
+        };
+        let count = if most == 0 { usize::MAX } else { most };
+        for row in answer.rows.drain(..count.min(answer.rows.len())) {
+            self.client.queue(&row);
+        }
+        let suspended = most > 0 && !answer.rows.is_empty();
+        match (&answer.tag, suspended) {
+            (_, true) => self.client.queue(&wire::portal_suspended()),
+            (Some(tag), false) => self.client.queue(&wire::command_complete(tag)),
+            (None, false) => self.client.queue(&wire::empty_query()),
+        }
+        // A transaction that has ended has taken its portals along.
+        if let Some(portal) = self.portals.get_mut(&name) {
+            portal.answer = Some(answer);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close(&mut self, message: &Message) -> Outcome<()> {
+        let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
+        if kind == b'S' {
+            if let Some(prepared) = self.statements.remove(&name) {
+                self.forget(&prepared).await;
+            }
+        } else {
+            self.portals.remove(&name);
+        }
+        self.client.queue(&wire::close_complete());
+        Ok(())
+    }
+
+    pub(super) async fn sync(&mut self) -> Outcome<()> {
+        if self.block == Block::Implicit {
+            self.commit().await?;
+        }
+        if self.block == Block::None {
+            self.portals.clear();
+        }
+        self.ready().await
+    }
+
+    /// Lets PostgreSQL forget a statement, some time.
+    pub(super) async fn forget(&self, prepared: &Arc<Prepared>) {
+        // A portal may still run it.
+        if let (Some(name), 1) = (&prepared.upstream, Arc::strong_count(prepared)) {
+            self.worker.lock().await.forget(name.clone());
+        }
+    }
+
+    fn prepared(&self, name: &str) -> Outcome<Arc<Prepared>> {
+        self.statements.get(name).cloned().ok_or_else(|| {
+            let message = match name {
+                "" => "unnamed prepared statement does not exist".to_owned(),
+                name => format!("prepared statement \"{name}\" does not exist"),
+            };
+            Trouble::Error(DbError::new("26000", message))
+        })
+    }
+
+    fn portal(&mut self, name: &str) -> Outcome<&mut Portal> {
+        self.portals.get_mut(name).ok_or_else(|| {
+            Trouble::Error(DbError::new("34000", format!("portal \"{name}\" does not exist")))
+        })
+    }
+}
+
+fn execution(prepared: &Prepared, portal: &Portal) -> Execution {
+    Execution {
+        types: prepared.types.clone(),
+        prepared: prepared.upstream.clone(),
+        bind: portal.bind.clone(),
+        describe: false,
+        ..Execution::simple(prepared.statement.clone())
+    }
+}
+
+fn parameter_types(description: &Message) -> Vec<u32> {
+    let payload = description.payload();
+    payload
+        .get(2..)
+        .unwrap_or_default()
+        .chunks_exact(4)
+        .map(|oid| u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]))
+        .collect()
+}
+
+/// Whether an answer of this kind of statement can be computed without a transaction around it.
+pub(super) const fn runs_alone(class: Class) -> bool {
+    matches!(class, Class::Read | Class::Setting | Class::Utility | Class::CopyOut)
+}

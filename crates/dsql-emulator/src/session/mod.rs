@@ -1,0 +1,427 @@
+//! One client: its messages in, its answers out.
+
+mod commit;
+mod copy;
+mod execute;
+mod extended;
+mod simple;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{net::TcpStream, sync::Mutex as AsyncMutex};
+
+use crate::{
+    cluster::Cluster,
+    door::{
+        admission::Admitted,
+        startup::{Client, Visitor, receive},
+    },
+    engine::{observed::Failure, watch::Watch, worker::Worker},
+    faults::Signal,
+    rules::{Context, LockStrength, Plan, Settings},
+    sql::{Statement, literal},
+    wire::{self, BindParts, DbError, Message, Status, tag},
+};
+
+/// Why a message could not be answered as it should.
+#[derive(Debug)]
+enum Trouble {
+    /// The client is told.
+    Error(DbError),
+    /// The connection closes.
+    Close,
+}
+
+type Outcome<T> = Result<T, Trouble>;
+
+impl From<io::Error> for Trouble {
+    fn from(_: io::Error) -> Self {
+        Self::Close
+    }
+}
+
+impl From<DbError> for Trouble {
+    fn from(error: DbError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(error) => Self::Error(error),
+            // Whoever runs a statement runs it again; what is not a statement has nothing to wait
+            // for.
+            Failure::Interrupted => {
+                Self::Error(DbError::new("57014", "canceling statement due to user request"))
+            }
+            Failure::Broken(error) => {
+                tracing::warn!(%error, "a session lost PostgreSQL");
+                Self::Close
+            }
+        }
+    }
+}
+
+/// What kind of transaction the session is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    None,
+    /// Of one message, or of a batch up to its Sync.
+    Implicit,
+    /// Between BEGIN and COMMIT.
+    Explicit,
+}
+
+/// A statement that a client has prepared.
+#[derive(Debug)]
+struct Prepared {
+    statement: Arc<Statement>,
+    plan: Plan,
+    types: Arc<[u32]>,
+    /// Its columns, if it has any.
+    columns: Option<Message>,
+    /// Its name in PostgreSQL, if it is there.
+    upstream: Option<Arc<str>>,
+}
+
+/// A statement with its parameters, and its answer as far as it was not fetched yet.
+#[derive(Debug)]
+struct Portal {
+    prepared: Arc<Prepared>,
+    bind: BindParts,
+    answer: Option<Rows>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    rows: VecDeque<Message>,
+    tag: Option<String>,
+}
+
+/// The text of a query with the keys of the rows that it locks.
+#[derive(Clone, Debug)]
+struct LockingText {
+    /// When it was made: it depends on the catalog and on the search path.
+    catalog: usize,
+    epoch: u64,
+    /// `None` if the tables are not plain ones.
+    text: Option<(Arc<str>, Arc<[LockStrength]>)>,
+}
+
+struct Session {
+    cluster: Arc<Cluster>,
+    client: Client,
+    worker: Arc<AsyncMutex<Worker>>,
+    number: u64,
+    /// How many changes of the catalog it has heard of.
+    seen: usize,
+    block: Block,
+    failed: bool,
+    settings: Settings,
+    statements: HashMap<String, Arc<Prepared>>,
+    portals: HashMap<String, Portal>,
+    locking: HashMap<String, LockingText>,
+    /// Grows with every change of a setting.
+    epoch: u64,
+    next_name: u64,
+    opened: Instant,
+    signal: tokio::sync::watch::Receiver<Signal>,
+    signal_at_start: Signal,
+    _admitted: Admitted,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
+    match receive(socket, &cluster).await {
+        Ok(Some(visitor)) => {
+            if let Err(error) = open(visitor, cluster).await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "a connection did not become a session"),
+    }
+}
+
+async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
+    let Visitor { mut client, user, settings, role, own_settings, admitted } = visitor;
+    let mut all: Vec<(&str, &str)> = vec![
+        ("default_transaction_isolation", "repeatable read"),
+        // Rings of waiting sessions are the monitor's business.
+        ("deadlock_timeout", "10min"),
+        // facts §2: 128 MiB for a query.
+        ("temp_file_limit", "131072"),
+        ("client_min_messages", "notice"),
+    ];
+    all.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let opened =
+        Worker::open(&cluster.target, &user, &all, cluster.monitor.clone(), cluster.ledger.clone())
+            .await;
+    let mut worker = match opened {
+        Ok(worker) => worker,
+        Err(error) => {
+            let refusal = match error.refusal() {
+                Some(own) => DbError { severity: "FATAL".into(), ..own.clone() },
+                None => {
+                    tracing::error!(%error, "PostgreSQL cannot be reached");
+                    DbError::fatal("XX000", "server unavailable")
+                }
+            };
+            client.queue(&refusal.message());
+            return client.flush().await;
+        }
+    };
+    if let Some(role) = role {
+        let set = format!("SET ROLE {}", literal(&role));
+        let done = match worker.as_client_query(&set).await {
+            Ok(_) => worker.note_role().await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(Failure::Refused(error)) = done {
+            let refusal = DbError { severity: "FATAL".into(), ..error };
+            client.queue(&refusal.message());
+            return client.flush().await;
+        }
+    }
+
+    client.queue(&wire::authentication_ok());
+    for (name, value) in worker.parameters() {
+        let value = match name.as_str() {
+            "server_version" => crate::SERVER_VERSION,
+            "is_superuser" => "off",
+            "session_authorization" => &user,
+            _ => value,
+        };
+        client.queue(&wire::parameter_status(name, value));
+    }
+    let watch = worker.watch().clone();
+    let worker = Arc::new(AsyncMutex::new(worker));
+    let (process, secret) = cluster.seat(&watch, &worker);
+    client.queue(&wire::key_data(process, secret));
+    client.queue(&wire::ready_for_query(Status::Idle));
+
+    let signal = cluster.faults.signal();
+    let signal_at_start = *signal.borrow();
+    let mut session = Session {
+        number: cluster.next_session(),
+        seen: cluster.versions.current(),
+        cluster: cluster.clone(),
+        client,
+        worker,
+        block: Block::None,
+        failed: false,
+        settings: own_settings,
+        statements: HashMap::new(),
+        portals: HashMap::new(),
+        locking: HashMap::new(),
+        epoch: 0,
+        next_name: 0,
+        opened: Instant::now(),
+        signal: signal.clone(),
+        signal_at_start,
+        _admitted: admitted,
+    };
+    let _departure = Departure { cluster, watch, process };
+    let mut drops = signal;
+    tokio::select! {
+        _ = session.run() => {}
+        _ = drops.wait_for(|signal| signal.drops != signal_at_start.drops) => {}
+    }
+    Ok(())
+}
+
+/// Cleans up behind a session, however it ends.
+struct Departure {
+    cluster: Arc<Cluster>,
+    watch: Arc<Watch>,
+    process: i32,
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.cluster.leave(self.process);
+        // PostgreSQL notices a closed connection only when it has something to say. Until then a
+        // statement under way would hold its locks, and nobody would be there to make way.
+        // When the emulator ends, all of PostgreSQL's sessions end.
+        if self.watch.flight().is_some()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (cluster, process) = (self.cluster.clone(), self.watch.process);
+            runtime.spawn(async move {
+                let sql = format!("SELECT pg_catalog.pg_terminate_backend({process})");
+                let _ = cluster.query(&sql).await;
+            });
+        }
+    }
+}
+
+impl Session {
+    async fn run(&mut self) -> Outcome<()> {
+        self.client.flush().await?;
+        let mut skips = false;
+        loop {
+            let Some(message) = self.next_message().await? else { return Ok(()) };
+            let kind = message.tag();
+            if skips && kind != tag::SYNC && kind != tag::TERMINATE {
+                continue;
+            }
+            let answered = match kind {
+                tag::QUERY => self.simple_query(&message).await,
+                tag::PARSE => self.parse(&message).await,
+                tag::BIND => self.bind(&message),
+                tag::DESCRIBE => self.describe(&message),
+                tag::EXECUTE => self.execute_portal(&message).await,
+                tag::CLOSE => self.close(&message).await,
+                tag::FLUSH => self.client.flush().await.map_err(Trouble::from),
+                tag::SYNC => {
+                    skips = false;
+                    self.sync().await
+                }
+                tag::TERMINATE => return Ok(()),
+                // What is left of a COPY that has failed.
+                tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
+                tag::FUNCTION_CALL => {
+                    self.tell(&DbError::new("0A000", "function calls are not supported"));
+                    self.ready().await
+                }
+                other => {
+                    let message = format!("invalid frontend message type {other}");
+                    self.tell(&DbError::fatal("08P01", message));
+                    self.client.flush().await?;
+                    return Err(Trouble::Close);
+                }
+            };
+            match answered {
+                Ok(()) => {}
+                Err(Trouble::Close) => return Err(Trouble::Close),
+                Err(Trouble::Error(error)) => {
+                    self.fail().await?;
+                    self.tell(&error);
+                    // The rest of the batch is ignored.
+                    skips = kind != tag::SYNC;
+                    if !skips {
+                        self.ready().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next message; `None` when the session is over, by the client's wish or by age.
+    async fn next_message(&mut self) -> Outcome<Option<Message>> {
+        loop {
+            let limits = &self.cluster.config.limits;
+            let shift = self.signal.borrow_and_update().clock;
+            let mut most = limits.session_age;
+            if self.block != Block::None {
+                // A transaction that has begun may be finished (facts §5).
+                most += limits.transaction_age;
+            }
+            let aged = shift.saturating_sub(self.signal_at_start.clock);
+            let left = most.saturating_sub(self.opened.elapsed() + aged);
+            if left == Duration::ZERO {
+                return Ok(None);
+            }
+            let mut signal = self.signal.clone();
+            tokio::select! {
+                message = self.client.message() => {
+                    // A message that is too long closes the connection without a word (facts §2).
+                    return Ok(message?);
+                }
+                () = tokio::time::sleep(left) => return Ok(None),
+                // The clock may have been shifted.
+                _ = signal.changed() => {}
+            }
+        }
+    }
+
+    /// Tells the client of an error.
+    fn tell(&mut self, error: &DbError) {
+        self.client.queue(&in_dsql_words(error.clone()).message());
+    }
+
+    /// The end of an answer.
+    async fn ready(&mut self) -> Outcome<()> {
+        let latency = self.cluster.faults.latency().round_trip;
+        if latency > Duration::ZERO {
+            tokio::time::sleep(latency).await;
+        }
+        let status = match self.block {
+            Block::Explicit if self.failed => Status::Failed,
+            Block::Explicit => Status::InTransaction,
+            Block::None | Block::Implicit => Status::Idle,
+        };
+        self.client.queue(&wire::ready_for_query(status));
+        self.client.flush().await?;
+        Ok(())
+    }
+
+    /// A statement has failed, and with it the transaction.
+    async fn fail(&mut self) -> Outcome<()> {
+        self.worker.lock().await.rollback().await?;
+        match self.block {
+            Block::Explicit => self.failed = true,
+            Block::Implicit | Block::None => self.block = Block::None,
+        }
+        Ok(())
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            builtins: &self.cluster.builtins,
+            server_version: self.cluster.server_version,
+            sync_index: self.settings.sync_index,
+            unrecorded: self.cluster.config.unrecorded,
+        }
+    }
+
+    /// A name for a statement in PostgreSQL.
+    fn new_name(&mut self) -> Arc<str> {
+        self.next_name += 1;
+        format!("client_{}", self.next_name).into()
+    }
+}
+
+/// facts §1.1: before anything else that could be said about a statement.
+fn aborted() -> DbError {
+    DbError::new(
+        "25P02",
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+fn protocol_violation() -> Trouble {
+    Trouble::Error(DbError::new("08P01", "invalid message format"))
+}
+
+/// Errors of PostgreSQL that DSQL has other words for, and no trace of the emulator.
+fn in_dsql_words(mut error: DbError) -> DbError {
+    if error.other(b'W').is_some_and(|context| context.contains("dsql_emulator")) {
+        // Raised by the emulator's own functions: where is nobody's business.
+        error.others.retain(|(field, _)| !b"WFLR".contains(field));
+    }
+    match (error.code.as_str(), error.message.as_str()) {
+        // facts §2: the memory of a query.
+        ("53400", message) if message.contains("temp_file_limit") => DbError::new(
+            "54000",
+            "query requires more than allowed temp space of 131072 KB to execute",
+        ),
+        // facts §4: a key that not even PostgreSQL takes.
+        ("54000", message) if message.starts_with("index row") => {
+            DbError::new("54000", "key size too large")
+        }
+        _ => error,
+    }
+}
+
+/// Bytes as the text of a message.
+fn text_of(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,66 @@
+//! The simple protocol: a text with any number of statements.
+
+use std::sync::Arc;
+
+use super::{Block, Outcome, Session, Trouble, aborted, protocol_violation};
+use crate::{
+    engine::statement::Execution,
+    rules::{self, Plan},
+    sql::{Statement, split},
+    wire::{self, Message},
+};
+
+impl Session {
+    pub(super) async fn simple_query(&mut self, message: &Message) -> Outcome<()> {
+        let Some(text) = message.payload().strip_suffix(b"\0") else {
+            return Err(protocol_violation());
+        };
+        // The unnamed portal and statement end with it.
+        self.portals.remove("");
+        if let Some(prepared) = self.statements.remove("") {
+            self.forget(&prepared).await;
+        }
+        let text = String::from_utf8_lossy(text).into_owned();
+        let statements = split(&text);
+        if statements.is_empty() {
+            self.client.queue(&wire::empty_query());
+        }
+        let count = statements.len();
+        for (position, statement) in statements.into_iter().enumerate() {
+            let offset = statement.offset;
+            match self.simple_statement(statement, position + 1 == count).await {
+                Ok(()) => {}
+                Err(Trouble::Close) => return Err(Trouble::Close),
+                Err(Trouble::Error(mut error)) => {
+                    error.position = error.position.map(|position| position + offset);
+                    self.fail().await?;
+                    self.tell(&error);
+                    break;
+                }
+            }
+        }
+        self.ready().await
+    }
+
+    async fn simple_statement(&mut self, statement: Statement, last: bool) -> Outcome<()> {
+        let plan = rules::plan(&statement, &self.context());
+        if self.failed && !matches!(plan, Plan::Control(_)) {
+            return Err(aborted().into());
+        }
+        let execution = Execution::simple(Arc::new(statement));
+        let reply = self.execute(&plan, execution, last).await?;
+        for message in &reply.messages {
+            self.client.queue(message);
+        }
+        match &reply.tag {
+            Some(tag) => self.client.queue(&wire::command_complete(tag)),
+            None => self.client.queue(&wire::empty_query()),
+        }
+        // An answer that is long is sent while the next one is made.
+        if self.client.queued() > 64 * 1024 {
+            self.client.flush().await?;
+        }
+        debug_assert!(!last || self.block != Block::Implicit, "the last statement ends it");
+        Ok(())
+    }
+}

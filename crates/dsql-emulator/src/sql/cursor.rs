@@ -1,0 +1,193 @@
+//! Walking over the tokens of a statement.
+
+use super::{Kind, Token};
+
+/// A place between two tokens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'a> {
+    tokens: &'a [Token],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(tokens: &'a [Token]) -> Self {
+        Self { tokens, at: 0 }
+    }
+
+    /// The number of the next token.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn peek(&self) -> Option<&'a Token> {
+        self.tokens.get(self.at)
+    }
+
+    pub(crate) fn next(&mut self) -> Option<&'a Token> {
+        let token = self.peek()?;
+        self.at += 1;
+        Some(token)
+    }
+
+    /// Passes one token unless `passed` says that it has been.
+    pub(crate) fn next_if_not(&mut self, passed: bool) {
+        if !passed {
+            self.next();
+        }
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    /// Whether the next tokens are these keywords.
+    pub(crate) fn sees(&self, words: &str) -> bool {
+        self.clone().eat(words)
+    }
+
+    /// Passes these keywords, if they come next.
+    pub(crate) fn eat(&mut self, words: &str) -> bool {
+        let mut ahead = *self;
+        for word in words.split(' ') {
+            if !ahead.next().is_some_and(|token| token.is(word)) {
+                return false;
+            }
+        }
+        *self = ahead;
+        true
+    }
+
+    pub(crate) fn eat_mark(&mut self, mark: char) -> bool {
+        let found = self.peek().is_some_and(|token| token.is_mark(mark));
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Passes a name such as `a.b`; its parts.
+    pub(crate) fn name(&mut self) -> Option<Vec<&'a str>> {
+        let mut parts = vec![self.next()?.word()?];
+        while self.eat_mark('.') {
+            parts.push(self.next()?.word()?);
+        }
+        Some(parts)
+    }
+
+    /// Passes what is in parentheses, if they come next; the tokens between them.
+    pub(crate) fn parenthesised(&mut self) -> Option<&'a [Token]> {
+        if !self.eat_mark('(') {
+            return None;
+        }
+        let start = self.at;
+        let mut depth = 1;
+        while let Some(token) = self.next() {
+            match token.kind {
+                Kind::Mark('(') => depth += 1,
+                Kind::Mark(')') => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return Some(&self.tokens[start..self.at - 1]);
+            }
+        }
+        Some(&self.tokens[start..])
+    }
+
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'a [Token] {
+        &self.tokens[self.at.min(self.tokens.len())..]
+    }
+
+    /// What is left, cut at the commas outside of parentheses.
+    pub(crate) fn items(&self) -> Vec<&'a [Token]> {
+        let mut items = Vec::new();
+        let mut ahead = *self;
+        let mut start = ahead.at;
+        while let Some(token) = ahead.peek() {
+            if token.is_mark('(') {
+                ahead.parenthesised();
+            } else {
+                if token.is_mark(',') {
+                    items.push(&self.tokens[start..ahead.at]);
+                    start = ahead.at + 1;
+                }
+                ahead.at += 1;
+            }
+        }
+        if start < self.tokens.len() {
+            items.push(&self.tokens[start..]);
+        }
+        items
+    }
+
+    /// Whether these keywords follow each other anywhere ahead, outside of parentheses.
+    pub(crate) fn finds(&self, words: &str) -> bool {
+        self.find(words).is_some()
+    }
+
+    /// A cursor before the next place where these keywords follow each other, outside of
+    /// parentheses.
+    pub(crate) fn find(&self, words: &str) -> Option<Self> {
+        let mut ahead = *self;
+        while !ahead.is_at_end() {
+            if ahead.sees(words) {
+                return Some(ahead);
+            }
+            if ahead.parenthesised().is_none() {
+                ahead.at += 1;
+            }
+        }
+        None
+    }
+}
+
+/// `name` as an identifier in SQL.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `text` as a literal in SQL, whatever `standard_conforming_strings` is.
+pub(crate) fn literal(text: &str) -> String {
+    if text.contains('\\') {
+        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    } else {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::split;
+
+    #[test]
+    fn keywords_are_eaten_together_or_not_at_all() {
+        let statement = split("CREATE UNIQUE INDEX i").remove(0);
+        let mut cursor = Cursor::new(&statement.tokens);
+        assert!(!cursor.eat("CREATE INDEX"));
+        assert!(cursor.eat("CREATE UNIQUE INDEX"));
+        assert_eq!(cursor.name(), Some(vec!["i"]));
+        assert!(cursor.is_at_end());
+    }
+
+    #[test]
+    fn items_are_cut_at_the_outer_commas() {
+        let statement = split("a int, b numeric(1, 2), c text").remove(0);
+        let lengths: Vec<usize> =
+            Cursor::new(&statement.tokens).items().iter().map(|item| item.len()).collect();
+        assert_eq!(lengths, [2, 7, 2]);
+    }
+
+    #[test]
+    fn words_are_found_outside_of_parentheses_only() {
+        let statement = split("x (CACHE 1) y CACHE 2").remove(0);
+        let found = Cursor::new(&statement.tokens).find("CACHE").unwrap();
+        assert_eq!(found.at(), 6);
+    }
+
+    #[test]
+    fn literals_and_identifiers_survive_any_text() {
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
+    }
+}

@@ -1,0 +1,248 @@
+//! Tokens with their places, and statements.
+
+use sqlparser::{
+    dialect::PostgreSqlDialect,
+    tokenizer::{Location, Token as RawToken, Tokenizer},
+};
+
+/// A token and where it is in the text, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+/// What a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A keyword or an identifier: folded to lower case unless it was quoted.
+    Word {
+        text: String,
+        quoted: bool,
+    },
+    Number(String),
+    /// A string in any kind of quotes, as far as its content is plain.
+    Text(String),
+    /// `$1`
+    Parameter,
+    /// A mark that structures the statement: `( ) [ ] , ; . * =`
+    Mark(char),
+    /// Any other operator.
+    Operator(String),
+}
+
+impl Token {
+    /// Whether this is the keyword `word`, which is in upper case.
+    pub(crate) fn is(&self, word: &str) -> bool {
+        matches!(&self.kind, Kind::Word { text, quoted: false } if text.eq_ignore_ascii_case(word))
+    }
+
+    pub(crate) fn is_mark(&self, mark: char) -> bool {
+        self.kind == Kind::Mark(mark)
+    }
+
+    /// A word, as an identifier.
+    pub(crate) fn word(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Word { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// One statement of a text, without its semicolon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Statement {
+    /// As it was written, from its first token to its last.
+    pub(crate) text: String,
+    /// Its tokens, by their places in `text`. None if the text has no tokens that make sense.
+    pub(crate) tokens: Vec<Token>,
+    /// How many characters of the whole text come before.
+    pub(crate) offset: usize,
+}
+
+/// The statements of `text`. A text that cannot be read is one statement without tokens, for
+/// PostgreSQL to complain about.
+pub(crate) fn split(text: &str) -> Vec<Statement> {
+    let Some(tokens) = tokens(text) else {
+        return vec![Statement { text: text.to_owned(), tokens: Vec::new(), offset: 0 }];
+    };
+    let mut statements = Vec::new();
+    let mut current: Vec<Token> = Vec::new();
+    let mut body = FunctionBody::default();
+    for token in tokens {
+        if token.is_mark(';') && !body.is_open() {
+            statements.extend(statement(text, std::mem::take(&mut current)));
+            body = FunctionBody::default();
+        } else {
+            body.see(&token, current.is_empty());
+            current.push(token);
+        }
+    }
+    statements.extend(statement(text, current));
+    statements
+}
+
+/// Knows whether a semicolon is inside `BEGIN ATOMIC … END`, the body of a SQL function.
+#[derive(Debug, Default)]
+struct FunctionBody {
+    creates: bool,
+    after_begin: bool,
+    depth: u32,
+}
+
+impl FunctionBody {
+    fn is_open(&self) -> bool {
+        self.depth > 0
+    }
+
+    fn see(&mut self, token: &Token, first: bool) {
+        if first {
+            self.creates = token.is("CREATE");
+        }
+        if !self.creates {
+            return;
+        }
+        if self.depth == 0 {
+            self.depth = u32::from(self.after_begin && token.is("ATOMIC"));
+        } else if token.is("CASE") {
+            self.depth += 1;
+        } else if token.is("END") {
+            self.depth -= 1;
+        }
+        self.after_begin = token.is("BEGIN");
+    }
+}
+
+fn statement(text: &str, mut tokens: Vec<Token>) -> Option<Statement> {
+    let (start, end) = (tokens.first()?.start, tokens.last()?.end);
+    for token in &mut tokens {
+        token.start -= start;
+        token.end -= start;
+    }
+    let offset = text[..start].chars().count();
+    Some(Statement { text: text[start..end].to_owned(), tokens, offset })
+}
+
+fn tokens(text: &str) -> Option<Vec<Token>> {
+    let raw = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
+    let mut place = Place::new(text);
+    let mut tokens = Vec::with_capacity(raw.len());
+    for token in raw {
+        if matches!(token.token, RawToken::Whitespace(_) | RawToken::EOF) {
+            continue;
+        }
+        let (start, end) = (place.advance(token.span.start), place.advance(token.span.end));
+        tokens.push(Token { kind: kind(token.token), start, end });
+    }
+    Some(tokens)
+}
+
+/// Turns line and column, which the lexer counts in characters, into an offset in bytes.
+struct Place<'a> {
+    rest: std::str::Chars<'a>,
+    whole: usize,
+    line: u64,
+    column: u64,
+}
+
+impl<'a> Place<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { rest: text.chars(), whole: text.len(), line: 1, column: 1 }
+    }
+
+    /// Goes forward to `location`.
+    fn advance(&mut self, location: Location) -> usize {
+        while (self.line, self.column) < (location.line, location.column) {
+            match self.rest.next() {
+                Some('\n') => (self.line, self.column) = (self.line + 1, 1),
+                Some(_) => self.column += 1,
+                None => break,
+            }
+        }
+        self.whole - self.rest.as_str().len()
+    }
+}
+
+fn kind(token: RawToken) -> Kind {
+    match token {
+        RawToken::Word(word) if word.quote_style.is_some() => {
+            Kind::Word { text: word.value, quoted: true }
+        }
+        RawToken::Word(word) => Kind::Word { text: word.value.to_lowercase(), quoted: false },
+        RawToken::Number(number, _) => Kind::Number(number),
+        RawToken::SingleQuotedString(text)
+        | RawToken::EscapedStringLiteral(text)
+        | RawToken::NationalStringLiteral(text)
+        | RawToken::UnicodeStringLiteral(text) => Kind::Text(text),
+        RawToken::DollarQuotedString(text) => Kind::Text(text.value),
+        RawToken::Placeholder(_) => Kind::Parameter,
+        RawToken::LParen => Kind::Mark('('),
+        RawToken::RParen => Kind::Mark(')'),
+        RawToken::LBracket => Kind::Mark('['),
+        RawToken::RBracket => Kind::Mark(']'),
+        RawToken::Comma => Kind::Mark(','),
+        RawToken::SemiColon => Kind::Mark(';'),
+        RawToken::Period => Kind::Mark('.'),
+        RawToken::Mul => Kind::Mark('*'),
+        RawToken::Eq => Kind::Mark('='),
+        other => Kind::Operator(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(sql: &str) -> Vec<String> {
+        split(sql).into_iter().map(|statement| statement.text).collect()
+    }
+
+    #[test]
+    fn statements_end_at_semicolons_outside_of_strings_and_comments() {
+        assert_eq!(
+            texts("SELECT 1; SELECT ';' -- ;\n; /* ; */ SELECT $$;$$"),
+            ["SELECT 1", "SELECT ';'", "SELECT $$;$$"]
+        );
+        assert!(texts(" ; ;; -- nothing").is_empty());
+    }
+
+    #[test]
+    fn the_body_of_a_sql_function_is_one_statement() {
+        let function = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 \
+                        END; SELECT 2; END";
+        assert_eq!(texts(&format!("{function}; SELECT 3")), [function, "SELECT 3"]);
+        assert_eq!(texts("BEGIN; COMMIT"), ["BEGIN", "COMMIT"]);
+    }
+
+    #[test]
+    fn tokens_are_where_they_say_in_any_script() {
+        let sql = "SELECT 'žluť 🐎',\n  \"Größe\", x FROM tab";
+        let [statement] = &split(sql)[..] else { panic!("one statement") };
+        let texts: Vec<&str> =
+            statement.tokens.iter().map(|token| &statement.text[token.start..token.end]).collect();
+        assert_eq!(texts, ["SELECT", "'žluť 🐎'", ",", "\"Größe\"", ",", "x", "FROM", "tab"]);
+    }
+
+    #[test]
+    fn a_statement_knows_how_many_characters_come_before() {
+        let statements = split("SELECT 'ž'; \n SELECT 2");
+        assert_eq!(statements[1].offset, 14);
+    }
+
+    #[test]
+    fn unquoted_words_are_folded_and_quoted_ones_are_not() {
+        let [statement] = &split("Select \"Id\"")[..] else { panic!("one statement") };
+        assert!(statement.tokens[0].is("SELECT"));
+        assert_eq!(statement.tokens[1].word(), Some("Id"));
+        assert!(!statement.tokens[1].is("ID"));
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_read_is_left_to_postgresql() {
+        let statements = split("SELECT 'open");
+        assert_eq!(statements.len(), 1);
+        assert!(statements[0].tokens.is_empty());
+    }
+}

@@ -1,0 +1,210 @@
+//! One connection to PostgreSQL.
+
+use std::io;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::{Target, UpstreamError, scram::Scram};
+use crate::wire::{self, DbError, Fields, Message, WireStream, tag};
+
+/// A connection that is between two statements, or whose answer is being read.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    wire: WireStream<TcpStream>,
+    address: String,
+    process: i32,
+    parameters: Vec<(String, String)>,
+    /// An answer was asked for and not read to its end: the connection is of no more use.
+    unfinished: bool,
+}
+
+/// What is sent in one go; the answer ends with one ReadyForQuery.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Exchange {
+    /// The messages. The last is a Query or a Sync.
+    pub(crate) messages: Vec<Message>,
+    /// What a COPY FROM STDIN among them reads. Without it such a COPY fails.
+    pub(crate) copy_data: Option<Vec<Bytes>>,
+}
+
+impl Exchange {
+    pub(crate) fn new(messages: Vec<Message>) -> Self {
+        Self { messages, copy_data: None }
+    }
+
+    pub(crate) fn query(sql: &str) -> Self {
+        Self::new(vec![wire::query(sql)])
+    }
+}
+
+/// Rows in text format.
+pub(crate) type Rows = Vec<Vec<Option<String>>>;
+
+impl Connection {
+    /// Opens a session with `settings` for its lifetime.
+    pub(crate) async fn open(
+        target: &Target,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, UpstreamError> {
+        let address = target.address();
+        let failed = |source| UpstreamError::Io { address: address.clone(), source };
+        let stream = TcpStream::connect((target.host.as_str(), target.port)).await;
+        let stream = stream.map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let mut parameters =
+            vec![("user", target.user.as_str()), ("database", target.database.as_str())];
+        parameters.extend_from_slice(settings);
+        let mut connection = Self {
+            wire: WireStream::new(stream),
+            address: address.clone(),
+            process: 0,
+            parameters: Vec::new(),
+            unfinished: false,
+        };
+        connection.wire.queue_raw(&wire::startup(&parameters).frame());
+        connection.wire.flush().await.map_err(failed)?;
+        connection.log_in(target).await?;
+        Ok(connection)
+    }
+
+    async fn log_in(&mut self, target: &Target) -> Result<(), UpstreamError> {
+        let password = target.password.as_deref().unwrap_or_default();
+        let mut scram: Option<Scram> = None;
+        loop {
+            let message = self.next().await?;
+            match message.tag() {
+                tag::AUTHENTICATION => {
+                    let mut fields = Fields::new(message.payload_bytes());
+                    let kind = fields.i32().unwrap_or(-1);
+                    let said = fields.rest();
+                    let said = String::from_utf8_lossy(&said);
+                    let answer = match kind {
+                        0 => continue,
+                        3 => format!("{password}\0").into_bytes(),
+                        10 if said.split('\0').any(|name| name == "SCRAM-SHA-256") => {
+                            let nonce = format!("{:032x}", fastrand::u128(..));
+                            let first = scram.insert(Scram::new(password, nonce)).first();
+                            let length = i32::try_from(first.len()).unwrap_or(0).to_be_bytes();
+                            [b"SCRAM-SHA-256\0", &length[..], first.as_bytes()].concat()
+                        }
+                        11 => {
+                            let proof = scram.as_mut().and_then(|scram| scram.prove(&said));
+                            proof.ok_or(UpstreamError::Protocol("a SCRAM challenge"))?.into_bytes()
+                        }
+                        12 if scram.as_ref().is_some_and(|scram| scram.verify(&said)) => continue,
+                        12 => return Err(UpstreamError::Protocol("a SCRAM signature")),
+                        5 => return Err(UpstreamError::Authentication("md5".into())),
+                        other => {
+                            return Err(UpstreamError::Authentication(format!("method {other}")));
+                        }
+                    };
+                    self.wire.queue(&Message::new(tag::PASSWORD, &answer));
+                    self.flush().await?;
+                }
+                tag::PARAMETER_STATUS => self.parameters.extend(parameter(&message)),
+                tag::KEY_DATA => {
+                    let mut fields = Fields::new(message.payload_bytes());
+                    self.process = fields.i32().unwrap_or(0);
+                }
+                tag::READY_FOR_QUERY => return Ok(()),
+                tag::ERROR => return Err(UpstreamError::Refused(DbError::read(&message))),
+                _ => {}
+            }
+        }
+    }
+
+    /// The process that serves this connection.
+    pub(crate) fn process(&self) -> i32 {
+        self.process
+    }
+
+    /// The settings that the server reported at the start.
+    pub(crate) fn parameters(&self) -> &[(String, String)] {
+        &self.parameters
+    }
+
+    /// Sends and reads the whole answer, its ReadyForQuery included. Errors of statements are
+    /// part of the answer.
+    pub(crate) async fn exchange(
+        &mut self,
+        sent: &Exchange,
+    ) -> Result<Vec<Message>, UpstreamError> {
+        if self.unfinished {
+            return Err(UpstreamError::Protocol("the answer to an earlier statement"));
+        }
+        self.unfinished = true;
+        for message in &sent.messages {
+            self.wire.queue(message);
+        }
+        self.flush().await?;
+        let mut answer = Vec::new();
+        loop {
+            let message = self.next().await?;
+            let kind = message.tag();
+            answer.push(message);
+            if kind == tag::COPY_IN {
+                self.send_copy_data(sent.copy_data.as_deref()).await?;
+            } else if kind == tag::READY_FOR_QUERY {
+                self.unfinished = false;
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn send_copy_data(&mut self, data: Option<&[Bytes]>) -> Result<(), UpstreamError> {
+        match data {
+            None => self.wire.queue(&Message::new(tag::COPY_FAIL, b"no data\0")),
+            Some(data) => {
+                for part in data {
+                    self.wire.queue(&Message::new(tag::COPY_DATA, part));
+                }
+                self.wire.queue(&Message::new(tag::COPY_DONE, &[]));
+            }
+        }
+        // A COPY takes no notice of the Sync that was sent behind it.
+        self.wire.queue(&wire::sync());
+        self.flush().await
+    }
+
+    /// Runs `sql`, which may be several statements; the rows of all of them.
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Rows, UpstreamError> {
+        let answer = self.exchange(&Exchange::query(sql)).await?;
+        rows(&answer).map_err(UpstreamError::Refused)
+    }
+
+    async fn next(&mut self) -> Result<Message, UpstreamError> {
+        let end = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        match self.wire.message().await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(self.broken(end())),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), UpstreamError> {
+        self.wire.flush().await.map_err(|error| self.broken(error))
+    }
+
+    fn broken(&self, source: io::Error) -> UpstreamError {
+        UpstreamError::Io { address: self.address.clone(), source }
+    }
+}
+
+/// The rows of an answer in text format, or its first error.
+pub(crate) fn rows(answer: &[Message]) -> Result<Rows, DbError> {
+    if let Some(error) = answer.iter().find(|message| message.tag() == tag::ERROR) {
+        return Err(DbError::read(error));
+    }
+    let text = |value: Option<Bytes>| value.map(|v| String::from_utf8_lossy(&v).into_owned());
+    Ok(answer
+        .iter()
+        .filter(|message| message.tag() == tag::DATA_ROW)
+        .map(|row| wire::data_values(row).into_iter().map(text).collect())
+        .collect())
+}
+
+fn parameter(message: &Message) -> Option<(String, String)> {
+    let mut fields = Fields::new(message.payload_bytes());
+    Some((fields.text()?, fields.text()?))
+}

@@ -1,0 +1,88 @@
+//! Which PostgreSQL, and as whom.
+
+use std::{fmt, str::FromStr};
+
+use url::Url;
+
+/// A server and a superuser of it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    pub(crate) password: Option<String>,
+    pub(crate) database: String,
+}
+
+impl Target {
+    /// The same server, another database.
+    pub(crate) fn with_database(&self, database: &str) -> Self {
+        Self { database: database.to_owned(), ..self.clone() }
+    }
+
+    /// For error messages.
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            return Err(format!("its scheme is `{}`, not `postgres`", url.scheme()));
+        }
+        let decoded = |text: &str| -> String {
+            url::form_urlencoded::parse(format!("v={}", text.replace('+', "%2B")).as_bytes())
+                .map(|(_, value)| value.into_owned())
+                .collect()
+        };
+        let or = |text: String, default: &str| {
+            if text.is_empty() { default.to_owned() } else { text }
+        };
+        Ok(Self {
+            host: or(url.host_str().unwrap_or_default().to_owned(), "localhost"),
+            port: url.port().unwrap_or(5432),
+            user: or(decoded(url.username()), "postgres"),
+            password: url.password().map(decoded),
+            database: or(decoded(url.path().trim_start_matches('/')), "postgres"),
+        })
+    }
+}
+
+impl fmt::Debug for Target {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "postgres://{}@{}:{}/{}", self.user, self.host, self.port, self.database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_server_user_password_and_database() {
+        let target: Target = "postgresql://me:a%20b+c@db:5433/app".parse().unwrap();
+        assert_eq!(target.host, "db");
+        assert_eq!(target.port, 5433);
+        assert_eq!(target.user, "me");
+        assert_eq!(target.password.as_deref(), Some("a b+c"));
+        assert_eq!(target.database, "app");
+        assert!(!format!("{target:?}").contains("a b"), "{target:?}");
+    }
+
+    #[test]
+    fn what_a_url_leaves_out_has_postgresqls_defaults() {
+        let target: Target = "postgres://localhost".parse().unwrap();
+        assert_eq!(format!("{target:?}"), "postgres://postgres@localhost:5432/postgres");
+    }
+
+    #[test]
+    fn a_url_of_something_else_is_refused() {
+        assert!("mysql://localhost".parse::<Target>().unwrap_err().contains("mysql"));
+        assert!("localhost".parse::<Target>().is_err());
+    }
+}

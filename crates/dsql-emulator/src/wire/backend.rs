@@ -1,0 +1,224 @@
+//! What a server sends: written towards the emulator's clients, taken apart where PostgreSQL
+//! said more than the client is to see.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{
+    DbError, Fields, Message, Status, frontend::text_message, put_count, put_text, put_value, tag,
+};
+
+/// A column of an answer that the emulator makes itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// The oid of its type.
+    pub type_oid: u32,
+    /// The size of its type; -1 if that varies.
+    pub type_size: i16,
+}
+
+impl Column {
+    /// A column of type `text`.
+    pub const fn text(name: &'static str) -> Self {
+        Self { name, type_oid: 25, type_size: -1 }
+    }
+
+    /// A column of type `boolean`.
+    pub const fn boolean(name: &'static str) -> Self {
+        Self { name, type_oid: 16, type_size: 1 }
+    }
+}
+
+/// Asks for a password in clear text, which is what DSQL's token travels as.
+pub fn authentication_cleartext() -> Message {
+    Message::new(tag::AUTHENTICATION, &3_i32.to_be_bytes())
+}
+
+/// The client is who it says.
+pub fn authentication_ok() -> Message {
+    Message::new(tag::AUTHENTICATION, &0_i32.to_be_bytes())
+}
+
+/// The newest minor version that the server speaks, and the options it does not know.
+pub fn negotiate_version(unknown: &[&str]) -> Message {
+    let mut payload = BytesMut::new();
+    payload.put_i32(0);
+    payload.put_i32(i32::try_from(unknown.len()).unwrap_or(0));
+    unknown.iter().for_each(|name| put_text(&mut payload, name));
+    Message::new(tag::NEGOTIATE_VERSION, &payload)
+}
+
+/// A setting that clients follow.
+pub fn parameter_status(name: &str, value: &str) -> Message {
+    text_message(tag::PARAMETER_STATUS, &[name, value])
+}
+
+/// What a client needs to cancel a statement.
+pub fn key_data(process: i32, secret: i32) -> Message {
+    Message::new(tag::KEY_DATA, &[process.to_be_bytes(), secret.to_be_bytes()].concat())
+}
+
+/// The server waits for the next statement.
+pub fn ready_for_query(status: Status) -> Message {
+    Message::new(tag::READY_FOR_QUERY, &[status.byte()])
+}
+
+/// A statement is done.
+pub fn command_complete(tag: &str) -> Message {
+    text_message(self::tag::COMMAND_COMPLETE, &[tag])
+}
+
+/// The tag of a CommandComplete.
+pub fn command_tag(message: &Message) -> String {
+    Fields::new(message.payload_bytes()).text().unwrap_or_default()
+}
+
+/// A notice.
+pub fn notice(notice: &DbError) -> Message {
+    notice.encode(tag::NOTICE)
+}
+
+macro_rules! bare {
+    ($($(#[$doc:meta])* $name:ident $tag:ident)*) => {
+        $($(#[$doc])* pub fn $name() -> Message { Message::new(tag::$tag, &[]) })*
+    };
+}
+bare! {
+    /// A statement is prepared.
+    parse_complete PARSE_COMPLETE
+    /// A portal is made.
+    bind_complete BIND_COMPLETE
+    /// A statement or portal is gone.
+    close_complete CLOSE_COMPLETE
+    /// The statement was empty.
+    empty_query EMPTY_QUERY
+    /// There are no columns.
+    no_data NO_DATA
+    /// The portal has more rows.
+    portal_suspended PORTAL_SUSPENDED
+}
+
+/// The types of a statement's parameters.
+pub fn parameter_description(types: &[u32]) -> Message {
+    let mut payload = BytesMut::new();
+    put_count(&mut payload, types.len());
+    types.iter().for_each(|oid| payload.put_u32(*oid));
+    Message::new(tag::PARAMETER_DESCRIPTION, &payload)
+}
+
+/// The columns of an answer, all in text format.
+pub fn row_description(columns: &[Column]) -> Message {
+    let mut payload = BytesMut::new();
+    put_count(&mut payload, columns.len());
+    for column in columns {
+        put_text(&mut payload, column.name);
+        payload.put_u32(0);
+        payload.put_i16(0);
+        payload.put_u32(column.type_oid);
+        payload.put_i16(column.type_size);
+        payload.put_i32(-1);
+        payload.put_i16(0);
+    }
+    Message::new(tag::ROW_DESCRIPTION, &payload)
+}
+
+/// A row.
+pub fn data_row(values: &[Option<&[u8]>]) -> Message {
+    let mut payload = BytesMut::new();
+    put_count(&mut payload, values.len());
+    values.iter().for_each(|value| put_value(&mut payload, *value));
+    Message::new(tag::DATA_ROW, &payload)
+}
+
+/// The values of a row.
+pub fn data_values(row: &Message) -> Vec<Option<Bytes>> {
+    let mut fields = Fields::new(row.payload_bytes());
+    let count = fields.count().unwrap_or(0);
+    (0..count).map_while(|_| fields.value()).collect()
+}
+
+/// The description of the first columns, without the last `hidden`.
+pub fn without_last_columns(description: &Message, hidden: usize) -> Message {
+    let columns = columns(description);
+    let shown = columns.len().saturating_sub(hidden);
+    encode_columns(columns.into_iter().take(shown))
+}
+
+/// A row without its last `hidden` values, and those values.
+pub fn without_last_values(row: &Message, hidden: usize) -> (Message, Vec<Option<Bytes>>) {
+    let mut values = data_values(row);
+    let last = values.split_off(values.len().saturating_sub(hidden));
+    let shown: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
+    (data_row(&shown), last)
+}
+
+/// The description with the formats that a Bind asks for.
+pub fn with_column_formats(description: &Message, formats: &[i16]) -> Message {
+    let format = |position: usize| match formats {
+        [] => 0,
+        [all] => *all,
+        each => each.get(position).copied().unwrap_or(0),
+    };
+    let columns = columns(description).into_iter().enumerate().map(|(position, mut column)| {
+        let end = column.len() - 2;
+        column[end..].copy_from_slice(&format(position).to_be_bytes());
+        column
+    });
+    encode_columns(columns)
+}
+
+/// The columns of a description, each as its bytes.
+fn columns(description: &Message) -> Vec<BytesMut> {
+    /// What follows a column's name: table, number, type, size, modifier, format.
+    const AFTER_NAME: usize = 4 + 2 + 4 + 2 + 4 + 2;
+    let mut fields = Fields::new(description.payload_bytes());
+    let count = fields.count().unwrap_or(0);
+    (0..count)
+        .map_while(|_| {
+            let mut column = BytesMut::new();
+            put_text(&mut column, &fields.text()?);
+            column.put_slice(&fields.take(AFTER_NAME)?);
+            Some(column)
+        })
+        .collect()
+}
+
+fn encode_columns(columns: impl Iterator<Item = BytesMut>) -> Message {
+    let columns: Vec<BytesMut> = columns.collect();
+    let mut payload = BytesMut::new();
+    put_count(&mut payload, columns.len());
+    columns.iter().for_each(|column| payload.put_slice(column));
+    Message::new(tag::ROW_DESCRIPTION, &payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_and_values_at_the_end_can_be_hidden() {
+        let two = row_description(&[Column::text("a"), Column::boolean("b")]);
+        let one = row_description(&[Column::text("a")]);
+        assert_eq!(without_last_columns(&two, 1), one);
+        assert_eq!(without_last_columns(&two, 0), two);
+        let row = data_row(&[Some(b"1"), None, Some(b"key")]);
+        let (shown, hidden) = without_last_values(&row, 1);
+        assert_eq!(shown, data_row(&[Some(b"1"), None]));
+        assert_eq!(hidden, [Some(Bytes::from_static(b"key"))]);
+    }
+
+    #[test]
+    fn a_portals_columns_have_the_formats_that_were_asked_for() {
+        let two = row_description(&[Column::text("a"), Column::text("b")]);
+        assert_eq!(with_column_formats(&two, &[]), two);
+        let last = |message: Message| message.payload()[message.payload().len() - 1];
+        assert_eq!(last(with_column_formats(&two, &[1])), 1);
+        assert_eq!(last(with_column_formats(&two, &[1, 0])), 0);
+    }
+
+    #[test]
+    fn a_command_tag_is_read_back() {
+        assert_eq!(command_tag(&command_complete("INSERT 0 3")), "INSERT 0 3");
+    }
+}

@@ -1,0 +1,262 @@
+//! What a client sends: written towards PostgreSQL, read from the emulator's clients.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Fields, LENGTH, Message, put_count, put_text, put_value, tag};
+
+/// The version of the protocol, 3.0.
+const VERSION: i32 = 196_608;
+
+/// The first message of a client, which has no tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstMessage {
+    /// A session begins.
+    Startup(Startup),
+    /// A question whether the server does TLS.
+    Tls,
+    /// A question whether the server does GSSAPI encryption.
+    Gssapi,
+    /// The statement of another session is to be cancelled.
+    Cancel {
+        /// The session's process id.
+        process: i32,
+        /// Its secret.
+        secret: i32,
+    },
+}
+
+/// How a session begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Startup {
+    /// The minor version of the protocol that the client would like.
+    pub minor: i32,
+    /// Its parameters, in order.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl Startup {
+    /// A parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl FirstMessage {
+    /// Reads what follows the length.
+    pub(super) fn read(payload: Bytes) -> Option<Self> {
+        let mut fields = Fields::new(payload);
+        Some(match fields.i32()? {
+            80_877_102 => Self::Cancel { process: fields.i32()?, secret: fields.i32()? },
+            80_877_103 => Self::Tls,
+            80_877_104 => Self::Gssapi,
+            version if version >> 16 == 3 => {
+                let mut parameters = Vec::new();
+                while let Some(name) = fields.text().filter(|name| !name.is_empty()) {
+                    parameters.push((name, fields.text()?));
+                }
+                Self::Startup(Startup { minor: version & 0xffff, parameters })
+            }
+            _ => return None,
+        })
+    }
+
+    /// As bytes, with the length.
+    pub fn frame(&self) -> Bytes {
+        let mut payload = BytesMut::new();
+        match self {
+            Self::Startup(startup) => {
+                payload.put_i32(VERSION + startup.minor);
+                for (name, value) in &startup.parameters {
+                    put_text(&mut payload, name);
+                    put_text(&mut payload, value);
+                }
+                payload.put_u8(0);
+            }
+            Self::Tls => payload.put_i32(80_877_103),
+            Self::Gssapi => payload.put_i32(80_877_104),
+            Self::Cancel { process, secret } => {
+                payload.put_i32(80_877_102);
+                payload.put_i32(*process);
+                payload.put_i32(*secret);
+            }
+        }
+        let mut bytes = BytesMut::with_capacity(LENGTH + payload.len());
+        bytes.put_i32(i32::try_from(LENGTH + payload.len()).expect("a short message"));
+        bytes.put_slice(&payload);
+        bytes.freeze()
+    }
+}
+
+/// The start of a session with `parameters`.
+pub fn startup(parameters: &[(&str, &str)]) -> FirstMessage {
+    let parameters =
+        parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    FirstMessage::Startup(Startup { minor: 0, parameters })
+}
+
+/// A simple query.
+pub fn query(sql: &str) -> Message {
+    text_message(tag::QUERY, &[sql])
+}
+
+/// Prepares a statement; parameter types of 0 are to be inferred.
+pub fn parse(name: &str, sql: &str, types: &[u32]) -> Message {
+    let mut payload = BytesMut::new();
+    put_text(&mut payload, name);
+    put_text(&mut payload, sql);
+    put_count(&mut payload, types.len());
+    for oid in types {
+        payload.put_u32(*oid);
+    }
+    Message::new(tag::PARSE, &payload)
+}
+
+/// Name, text and parameter types of a Parse.
+pub fn read_parse(message: &Message) -> Option<(String, String, Vec<u32>)> {
+    let mut fields = Fields::new(message.payload_bytes());
+    let (name, sql) = (fields.text()?, fields.text()?);
+    let types = (0..fields.count()?).map(|_| fields.u32()).collect::<Option<_>>()?;
+    Some((name, sql, types))
+}
+
+/// What a Bind says after the two names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BindParts {
+    /// Format codes of the parameters: none, one for all, or one for each.
+    pub parameter_formats: Vec<i16>,
+    /// The parameters.
+    pub parameters: Vec<Option<Bytes>>,
+    /// Format codes of the columns, likewise.
+    pub result_formats: Vec<i16>,
+}
+
+/// Makes a portal of a prepared statement.
+pub fn bind(portal: &str, statement: &str, parts: &BindParts) -> Message {
+    let mut payload = BytesMut::new();
+    put_text(&mut payload, portal);
+    put_text(&mut payload, statement);
+    put_count(&mut payload, parts.parameter_formats.len());
+    parts.parameter_formats.iter().for_each(|format| payload.put_i16(*format));
+    put_count(&mut payload, parts.parameters.len());
+    for parameter in &parts.parameters {
+        put_value(&mut payload, parameter.as_deref());
+    }
+    put_count(&mut payload, parts.result_formats.len());
+    parts.result_formats.iter().for_each(|format| payload.put_i16(*format));
+    Message::new(tag::BIND, &payload)
+}
+
+/// Portal, statement and the rest of a Bind.
+pub fn read_bind(message: &Message) -> Option<(String, String, BindParts)> {
+    let mut fields = Fields::new(message.payload_bytes());
+    let (portal, statement) = (fields.text()?, fields.text()?);
+    let parts = BindParts {
+        parameter_formats: formats(&mut fields)?,
+        parameters: (0..fields.count()?).map(|_| fields.value()).collect::<Option<_>>()?,
+        result_formats: formats(&mut fields)?,
+    };
+    Some((portal, statement, parts))
+}
+
+fn formats(fields: &mut Fields) -> Option<Vec<i16>> {
+    (0..fields.count()?).map(|_| fields.i16()).collect()
+}
+
+/// Runs a portal for at most `rows` rows; 0 for all.
+pub fn execute(portal: &str, rows: i32) -> Message {
+    let mut payload = BytesMut::new();
+    put_text(&mut payload, portal);
+    payload.put_i32(rows);
+    Message::new(tag::EXECUTE, &payload)
+}
+
+/// Portal and row limit of an Execute.
+pub fn read_execute(message: &Message) -> Option<(String, usize)> {
+    let mut fields = Fields::new(message.payload_bytes());
+    Some((fields.text()?, usize::try_from(fields.i32()?).unwrap_or(0)))
+}
+
+/// Asks for the columns of a portal.
+pub fn describe_portal(portal: &str) -> Message {
+    target(tag::DESCRIBE, b'P', portal)
+}
+
+/// Asks for the parameters and columns of a prepared statement.
+pub fn describe_statement(statement: &str) -> Message {
+    target(tag::DESCRIBE, b'S', statement)
+}
+
+/// Forgets a prepared statement.
+pub fn close_statement(statement: &str) -> Message {
+    target(tag::CLOSE, b'S', statement)
+}
+
+/// What a Describe or Close is about: `P` or `S`, and the name.
+pub fn read_target(message: &Message) -> Option<(u8, String)> {
+    let mut fields = Fields::new(message.payload_bytes());
+    Some((fields.byte()?, fields.text()?))
+}
+
+/// The end of a batch.
+pub fn sync() -> Message {
+    Message::new(tag::SYNC, &[])
+}
+
+fn target(tag: u8, kind: u8, name: &str) -> Message {
+    let mut payload = BytesMut::new();
+    payload.put_u8(kind);
+    put_text(&mut payload, name);
+    Message::new(tag, &payload)
+}
+
+pub(super) fn text_message(tag: u8, texts: &[&str]) -> Message {
+    let mut payload = BytesMut::new();
+    for text in texts {
+        put_text(&mut payload, text);
+    }
+    Message::new(tag, &payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_back_as_they_were_written() {
+        let parsed = read_parse(&parse("s", "SELECT $1", &[23, 0])).unwrap();
+        assert_eq!(parsed, ("s".into(), "SELECT $1".into(), vec![23, 0]));
+        let parts = BindParts {
+            parameter_formats: vec![1],
+            parameters: vec![None, Some(Bytes::from_static(b"x"))],
+            result_formats: vec![0, 1],
+        };
+        let bound = read_bind(&bind("p", "s", &parts)).unwrap();
+        assert_eq!(bound, ("p".into(), "s".into(), parts));
+        assert_eq!(read_execute(&execute("p", 5)), Some(("p".into(), 5)));
+        assert_eq!(read_target(&describe_statement("s")), Some((b'S', "s".into())));
+    }
+
+    #[test]
+    fn a_truncated_message_is_none_and_no_panic() {
+        let whole = bind("p", "s", &BindParts::default());
+        for end in 0..whole.payload().len() {
+            let part = Message::new(tag::BIND, &whole.payload()[..end]);
+            assert_eq!(read_bind(&part), None);
+        }
+        assert_eq!(read_parse(&Message::new(tag::PARSE, b"s")), None);
+        assert_eq!(read_execute(&Message::new(tag::EXECUTE, b"p\0\0")), None);
+    }
+
+    #[test]
+    fn the_first_message_is_told_apart_by_its_code() {
+        for first in [
+            startup(&[("user", "admin")]),
+            FirstMessage::Tls,
+            FirstMessage::Gssapi,
+            FirstMessage::Cancel { process: 7, secret: -1 },
+        ] {
+            assert_eq!(FirstMessage::read(first.frame().slice(LENGTH..)), Some(first));
+        }
+        assert_eq!(FirstMessage::read(Bytes::from_static(&[0, 2, 0, 0])), None);
+    }
+}

@@ -1,0 +1,237 @@
+//! Messages over a byte stream.
+
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{FirstMessage, LENGTH, Message};
+
+/// PostgreSQL's own bound for a first message.
+const MAX_FIRST_MESSAGE: usize = 10_000;
+/// PostgreSQL's own bound for a message.
+const MAX_MESSAGE: usize = 1 << 30;
+
+/// One side of a connection: reads whole messages, gathers what is to be written.
+///
+/// Dropping a read that is under way loses nothing.
+#[derive(Debug)]
+pub struct WireStream<S> {
+    stream: S,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    max_message: usize,
+}
+
+impl<S> WireStream<S> {
+    /// Messages over `stream`.
+    pub fn new(stream: S) -> Self {
+        Self {
+            stream,
+            incoming: BytesMut::with_capacity(8 * 1024),
+            outgoing: BytesMut::with_capacity(8 * 1024),
+            max_message: MAX_MESSAGE,
+        }
+    }
+
+    /// Refuses messages whose length field says more than `bytes`.
+    #[must_use]
+    pub fn with_max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Puts a message where [`flush`](Self::flush) finds it.
+    pub fn queue(&mut self, message: &Message) {
+        self.outgoing.extend_from_slice(message.frame());
+    }
+
+    /// The same for bytes that are no tagged message: a first message.
+    pub fn queue_raw(&mut self, bytes: &[u8]) {
+        self.outgoing.extend_from_slice(bytes);
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Forgets what was queued and not written.
+    pub fn discard_queued(&mut self) {
+        self.outgoing.clear();
+    }
+
+    /// The tag of the next message, if any of it has arrived.
+    pub fn next_tag(&self) -> Option<u8> {
+        self.incoming.first().copied()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
+    /// Writes what was queued.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        while self.outgoing.has_remaining() {
+            self.stream.write_buf(&mut self.outgoing).await?;
+        }
+        self.stream.flush().await
+    }
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
+    /// The next message; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// The stream's, its end in the middle of a message, or a length that no message has.
+    pub async fn message(&mut self) -> io::Result<Option<Message>> {
+        if !self.fill(1 + LENGTH).await? {
+            return Ok(None);
+        }
+        let length = length(&self.incoming[1..], self.max_message)?;
+        self.take(1 + length).await.map(|bytes| Some(Message::from_frame(bytes)))
+    }
+
+    /// The first message of a client, which has no tag; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// As [`message`](Self::message).
+    pub async fn first_message(&mut self) -> io::Result<Option<FirstMessage>> {
+        if !self.fill(LENGTH).await? {
+            return Ok(None);
+        }
+        let length = length(&self.incoming, MAX_FIRST_MESSAGE)?;
+        let bytes = self.take(length).await?;
+        FirstMessage::read(bytes.slice(LENGTH..)).map(Some).ok_or_else(not_the_protocol)
+    }
+
+    /// Sends one byte at once: the answer to a question about encryption.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn send_byte(&mut self, byte: u8) -> io::Result<()> {
+        self.stream.write_all(&[byte]).await?;
+        self.stream.flush().await
+    }
+
+    /// Reads one byte: the answer to a question about encryption.
+    ///
+    /// # Errors
+    /// The stream's, or its end.
+    pub async fn read_byte(&mut self) -> io::Result<u8> {
+        self.take(1).await.map(|bytes| bytes[0])
+    }
+
+    /// The stream, once nothing is left in the buffers.
+    ///
+    /// # Errors
+    /// More has arrived than was read: bytes before the encryption began.
+    pub fn into_inner(self) -> io::Result<S> {
+        if self.incoming.is_empty() { Ok(self.stream) } else { Err(not_the_protocol()) }
+    }
+
+    async fn take(&mut self, bytes: usize) -> io::Result<Bytes> {
+        if self.fill(bytes).await? {
+            Ok(self.incoming.split_to(bytes).freeze())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    /// Reads until `bytes` have arrived; `false` if the stream ends cleanly before any.
+    async fn fill(&mut self, bytes: usize) -> io::Result<bool> {
+        while self.incoming.len() < bytes {
+            self.incoming.reserve(bytes - self.incoming.len());
+            if self.stream.read_buf(&mut self.incoming).await? == 0 {
+                return if self.incoming.is_empty() {
+                    Ok(false)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn not_the_protocol() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "this is not PostgreSQL's protocol")
+}
+
+/// The length at the start of `bytes`; it counts itself.
+fn length(bytes: &[u8], most: usize) -> io::Result<usize> {
+    let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
+    if (LENGTH..=most).contains(&length) {
+        Ok(length)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a message of {length} bytes is not allowed here"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    #[tokio::test]
+    async fn messages_are_read_whole_however_the_bytes_arrive() {
+        let (sender, receiver) = tokio::io::duplex(3);
+        let mut sender = WireStream::new(sender);
+        let mut receiver = WireStream::new(receiver);
+        let sent = [wire::query("SELECT 1"), wire::query(&"x".repeat(100_000))];
+        for message in &sent {
+            sender.queue(message);
+        }
+        let writing = tokio::spawn(async move { sender.flush().await });
+        for message in &sent {
+            assert_eq!(receiver.message().await.unwrap().as_ref(), Some(message));
+        }
+        writing.await.unwrap().unwrap();
+        assert!(receiver.message().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_length_that_is_not_allowed_is_refused_before_the_payload_arrives() {
+        for (bytes, most) in [
+            (&b"Q\0\0\0\x03"[..], MAX_MESSAGE),
+            (b"Q\xff\xff\xff\xff", MAX_MESSAGE),
+            (b"Q\0\0\x08\0", 1_000),
+        ] {
+            let (mut sender, receiver) = tokio::io::duplex(64);
+            sender.write_all(bytes).await.unwrap();
+            let mut reader = WireStream::new(receiver).with_max_message(most);
+            let error = reader.message().await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_in_the_middle_of_a_message_is_an_error() {
+        let (mut sender, receiver) = tokio::io::duplex(64);
+        sender.write_all(b"Q\0\0\0\x09SE").await.unwrap();
+        drop(sender);
+        let error = WireStream::new(receiver).message().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn the_next_tag_is_seen_without_taking_the_message() {
+        let (mut sender, receiver) = tokio::io::duplex(64);
+        let mut reader = WireStream::new(receiver);
+        assert_eq!(reader.next_tag(), None);
+        let two = [wire::sync().frame(), wire::query("x").frame()].concat();
+        sender.write_all(&two).await.unwrap();
+        reader.message().await.unwrap().unwrap();
+        assert_eq!(reader.next_tag(), Some(wire::tag::QUERY));
+    }
+}

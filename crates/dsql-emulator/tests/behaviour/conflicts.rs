@@ -1,0 +1,232 @@
+//! Who wins and who loses, and that nobody waits (facts §1.2, §1.3).
+
+use std::time::Duration;
+
+use dsql_emulator::DsqlEmulator;
+use tokio::time::timeout;
+
+use crate::support::{CONFLICT, Client, Observation, pair, start_default};
+
+/// A statement that answers within this time has waited for nobody: no transaction here ends
+/// before both have had their answers.
+const NO_WAIT: Duration = Duration::from_secs(10);
+
+const SCHEMA: [&str; 3] = [
+    "CREATE TABLE p (id int PRIMARY KEY, k int UNIQUE, v int DEFAULT 0)",
+    "CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p)",
+    "CREATE TABLE cascading (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE, v int)",
+];
+
+/// How a row is touched, as the columns of the matrix have it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Touch {
+    Key,
+    NonKey,
+    Share,
+}
+
+impl Touch {
+    fn conflicts_with(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Key, _) | (_, Self::Key) => true,
+            (Self::NonKey, Self::NonKey) => true,
+            (Self::NonKey | Self::Share, Self::Share) | (Self::Share, Self::NonKey) => false,
+        }
+    }
+}
+
+/// Two sessions, each in a transaction of its own.
+struct Race {
+    one: Client,
+    other: Client,
+}
+
+impl Race {
+    async fn start(emulator: &DsqlEmulator) -> Self {
+        let (mut one, mut other) =
+            (Client::connect(emulator).await, Client::connect(emulator).await);
+        one.ok("BEGIN").await;
+        other.ok("BEGIN").await;
+        Self { one, other }
+    }
+
+    /// Runs a statement in each; both answers.
+    async fn run(&mut self, one: &str, other: &str) -> (Observation, Observation) {
+        let one = timeout(NO_WAIT, self.one.run(one)).await.expect("no waiting");
+        let other = timeout(NO_WAIT, self.other.run(other)).await.expect("no waiting");
+        (one, other)
+    }
+
+    /// Commits in this order; what the second says.
+    async fn commit(&mut self) -> Observation {
+        assert_eq!(self.one.ok("COMMIT").await, "COMMIT", "the earliest committer wins");
+        self.other.run("COMMIT").await
+    }
+}
+
+async fn emulator() -> Option<(DsqlEmulator, Client)> {
+    let emulator = start_default().await?;
+    let mut client = Client::connect(&emulator).await;
+    for sql in SCHEMA {
+        client.ok(sql).await;
+    }
+    Some((emulator, client))
+}
+
+#[track_caller]
+fn lost(observation: &Observation) {
+    assert_eq!(observation.refused(), CONFLICT);
+}
+
+#[tokio::test]
+async fn every_cell_of_the_matrix_is_decided_at_commit_and_statements_report_as_if_alone() {
+    // A statement on row 1, its class, and its tag when nobody else is there.
+    const TOUCHES: [(&str, Touch, &str); 6] = [
+        ("DELETE FROM p WHERE id = 1", Touch::Key, "DELETE 1"),
+        ("UPDATE p SET k = k + 100 WHERE id = 1", Touch::Key, "UPDATE 1"),
+        ("SELECT id FROM p WHERE id = 1 FOR UPDATE", Touch::Key, "SELECT 1"),
+        ("UPDATE p SET v = v + 1 WHERE id = 1", Touch::NonKey, "UPDATE 1"),
+        ("SELECT id FROM p WHERE id = 1 FOR KEY SHARE", Touch::Share, "SELECT 1"),
+        ("INSERT INTO c VALUES (7, 1)", Touch::Share, "INSERT 0 1"),
+    ];
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    for (one, one_touch, one_tag) in TOUCHES {
+        for (other, other_touch, other_tag) in TOUCHES {
+            let both = format!("{one} | {other}");
+            admin.ok("DELETE FROM c").await;
+            admin.ok("DELETE FROM p").await;
+            admin.ok("INSERT INTO p VALUES (1, 1)").await;
+            let mut race = Race::start(&emulator).await;
+            let other_sql = other.replace("(7,", "(8,");
+            let (first, second) = race.run(one, &other_sql).await;
+            assert_eq!((first.ok(), second.ok()), (one_tag, other_tag), "{both}");
+            let end = race.commit().await;
+            if one_touch.conflicts_with(other_touch) {
+                assert_eq!(end.refused(), CONFLICT, "{both}");
+            } else {
+                assert_eq!(end.ok(), "COMMIT", "{both}");
+            }
+            // The loser's connection is as good as new.
+            assert_eq!(race.other.value("SELECT 1").await, "1");
+        }
+    }
+}
+
+#[tokio::test]
+async fn inserts_of_the_same_key_conflict_and_an_old_key_is_a_duplicate() {
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    let pairs = [
+        ("INSERT INTO p VALUES ($id, $id)", "INSERT INTO p VALUES ($id, -$id)"),
+        ("INSERT INTO p VALUES ($id, $id)", "INSERT INTO p VALUES (-$id, $id)"),
+        (
+            "INSERT INTO p VALUES ($id, $id)",
+            "INSERT INTO p VALUES ($id, $id) ON CONFLICT DO NOTHING",
+        ),
+        (
+            "INSERT INTO p VALUES ($id, $id)",
+            "INSERT INTO p VALUES ($id, $id) ON CONFLICT (id) DO UPDATE SET v = 9",
+        ),
+    ];
+    for (id, (one, other)) in (1..).zip(pairs) {
+        let with_id = |sql: &str| sql.replace("$id", &i32::to_string(&id));
+        let mut race = Race::start(&emulator).await;
+        let (first, second) = race.run(&with_id(one), &with_id(other)).await;
+        assert_eq!((first.ok(), second.ok()), ("INSERT 0 1", "INSERT 0 1"), "{other}");
+        lost(&race.commit().await);
+    }
+    assert_eq!(admin.refused("INSERT INTO p VALUES (1, 55)").await.0, "23505");
+    assert_eq!(admin.ok("INSERT INTO p VALUES (1) ON CONFLICT DO NOTHING").await, "INSERT 0 0");
+}
+
+#[tokio::test]
+async fn what_is_only_read_conflicts_with_nothing() {
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
+    // Write skew, unless the rows read are locked.
+    for (lock, conflict) in [("", false), (" FOR UPDATE", true)] {
+        let mut race = Race::start(&emulator).await;
+        let reads = format!("SELECT id FROM p WHERE id IN (1, 2) ORDER BY id{lock}");
+        race.run(&reads, &reads).await;
+        race.run("UPDATE p SET v = 1 WHERE id = 1", "UPDATE p SET v = 1 WHERE id = 2").await;
+        let end = race.commit().await;
+        assert_eq!(end.error.is_some(), conflict, "{lock}: {end:?}");
+    }
+    // Phantoms, whether the range is locked or not.
+    for (round, lock) in ["", " FOR UPDATE"].into_iter().enumerate() {
+        let mut race = Race::start(&emulator).await;
+        let reads = format!("SELECT id FROM p WHERE id >= 100{lock}");
+        race.run(&reads, "SELECT 1").await;
+        let id = 200 + round;
+        race.run(
+            &format!("INSERT INTO p VALUES ({}, {})", id + 50, id + 50),
+            &format!("INSERT INTO p VALUES ({id}, {id})"),
+        )
+        .await;
+        assert_eq!(race.commit().await.ok(), "COMMIT");
+        admin.ok("DELETE FROM p WHERE id >= 100").await;
+    }
+}
+
+#[tokio::test]
+async fn a_statement_alone_never_waits_and_the_open_transaction_loses_to_it() {
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok("INSERT INTO p VALUES (1, 1)").await;
+    let mut open = Client::connect(&emulator).await;
+    open.ok("BEGIN").await;
+    assert_eq!(open.ok("UPDATE p SET v = 10 WHERE id = 1").await, "UPDATE 1");
+    let alone = timeout(NO_WAIT, admin.ok("UPDATE p SET v = 20 WHERE id = 1")).await;
+    assert_eq!(alone.expect("no waiting"), "UPDATE 1");
+    // It does not know yet, and sees its own rows.
+    assert_eq!(open.value("SELECT v FROM p WHERE id = 1").await, "10");
+    assert_eq!(open.ok("UPDATE p SET v = v + 1 WHERE id = 1").await, "UPDATE 1");
+    assert_eq!(open.value("SELECT v FROM p WHERE id = 1").await, "11");
+    assert_eq!(pair(&open.refused("COMMIT").await), CONFLICT);
+    assert_eq!(open.value("SELECT v FROM p WHERE id = 1").await, "20");
+}
+
+#[tokio::test]
+async fn a_loser_that_meets_the_winners_rows_goes_on_in_its_snapshot() {
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok("INSERT INTO p VALUES (1, 1), (2, 2), (3, 3)").await;
+    let mut race = Race::start(&emulator).await;
+    race.run("UPDATE p SET v = 5", "SELECT 1").await;
+    race.one.ok("COMMIT").await;
+    // The rows have changed behind its snapshot, so it has lost before it writes.
+    assert_eq!(race.other.ok("UPDATE p SET v = v + 1").await, "UPDATE 3");
+    assert_eq!(race.other.value("SELECT sum(v) FROM p").await, "3");
+    assert_eq!(race.other.ok("INSERT INTO p VALUES (4, 4)").await, "INSERT 0 1");
+    assert_eq!(race.other.ok("DELETE FROM p WHERE v = 1").await, "DELETE 3");
+    assert_eq!(race.other.value("SELECT count(*) FROM p").await, "1");
+    lost(&race.other.run("COMMIT").await);
+    assert_eq!(admin.value("SELECT count(*) || ' ' || sum(v) FROM p").await, "3 15");
+}
+
+#[tokio::test]
+async fn deleting_a_parent_conflicts_with_its_new_and_its_cascading_children() {
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok("INSERT INTO p VALUES (1, 1), (2, 2), (3, 3)").await;
+    admin.ok("INSERT INTO cascading VALUES (2, 2, 0)").await;
+    for (one, other) in [
+        ("DELETE FROM p WHERE id = 1", "INSERT INTO c VALUES (1, 1)"),
+        ("UPDATE cascading SET v = 1 WHERE id = 2", "DELETE FROM p WHERE id = 2"),
+        ("INSERT INTO c VALUES (3, 3)", "DELETE FROM p WHERE id = 3"),
+    ] {
+        let mut race = Race::start(&emulator).await;
+        let (first, second) = race.run(one, other).await;
+        assert!(first.error.is_none() && second.error.is_none(), "{one} | {other}: {second:?}");
+        lost(&race.commit().await);
+    }
+    assert_eq!(admin.refused("INSERT INTO c VALUES (1, 1)").await.0, "23503");
+    assert_eq!(admin.refused("DELETE FROM p WHERE id = 3").await.0, "23503");
+}
+
+#[tokio::test]
+async fn transactions_on_other_rows_commit_whatever_the_order_of_their_statements() {
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
+    let mut race = Race::start(&emulator).await;
+    race.run("UPDATE p SET v = 1 WHERE id = 1", "UPDATE p SET v = 2 WHERE id = 2").await;
+    race.run("INSERT INTO p VALUES (3, 3)", "INSERT INTO p VALUES (4, 4)").await;
+    assert_eq!(race.commit().await.ok(), "COMMIT");
+    assert_eq!(admin.value("SELECT string_agg(v::text, ' ' ORDER BY id) FROM p").await, "1 2 0 0");
+}

@@ -1,0 +1,272 @@
+//! The way in (facts §5, §6): TLS, SNI, tokens, startup parameters, limits.
+
+use std::time::Duration;
+
+use dsql_emulator::{
+    Credentials, DsqlEmulator, Limits,
+    wire::{self, DbError, WireStream, tag},
+};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::support::{
+    Client, Entry,
+    client::{Refused, tls},
+    start, start_default,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Who is not let in, and why.
+async fn refusal(emulator: &DsqlEmulator, entry: &Entry) -> DbError {
+    match Client::enter(emulator, entry).await {
+        Ok(_) => panic!("let in: {entry:?}"),
+        Err(refused) => refused.error(),
+    }
+}
+
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
+}
+
+#[tokio::test]
+async fn nobody_comes_in_without_tls_or_without_sni_and_tls_may_begin_at_once() {
+    let Some(emulator) = start_default().await else { return };
+    let mut plain = WireStream::new(TcpStream::connect(emulator.addr()).await.unwrap());
+    plain.queue_raw(&wire::startup(&[("user", "admin"), ("database", "postgres")]).frame());
+    plain.flush().await.unwrap();
+    let answer = plain.message().await.unwrap().unwrap();
+    assert_eq!(answer.tag(), tag::ERROR);
+    let error = DbError::read(&answer);
+    assert_eq!((&*error.severity, &*error.code), ("FATAL", "08006"), "{error:?}");
+    assert!(plain.message().await.unwrap().is_none(), "closed");
+
+    let anonymous = Entry { sni: false, ..Entry::of(&emulator) };
+    let error = refusal(&emulator, &anonymous).await;
+    assert_eq!(error.message, "unable to accept connection, sni was not received");
+
+    let direct = Entry { direct: true, ..Entry::of(&emulator) };
+    let mut client = Client::enter(&emulator, &direct).await.unwrap();
+    assert_eq!(client.value("SELECT current_user").await, "admin");
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_emulator_is_not_trusted() {
+    let Some(emulator) = start_default().await else { return };
+    let Some(other) = start_default().await else { return };
+    assert_ne!(emulator.ca_pem(), other.ca_pem());
+    assert_eq!(std::fs::read_to_string(emulator.ca_file()).unwrap(), emulator.ca_pem());
+    let url = other.url().replace(
+        &other.ca_file().file_name().unwrap().to_string_lossy().into_owned(),
+        &emulator.ca_file().file_name().unwrap().to_string_lossy(),
+    );
+    let error = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_token_is_said_in_the_hint() {
+    let Some(emulator) = start_default().await else { return };
+    let (host, region) = (emulator.host(), emulator.region());
+    let quarter = Duration::from_secs(900);
+    let own = emulator.credentials();
+    let token = |credentials: &Credentials, host: &str, region: &str, user: &str| {
+        credentials.token(host, region, user, quarter)
+    };
+    let right = token(own, host, region, "admin");
+    let with_session = Credentials { session_token: Some("session".into()), ..own.clone() };
+    let stranger = Credentials::new("AKIDSTRANGER", "secret");
+    let forger = Credentials::new(own.access_key_id.clone(), "secret");
+    let wrong = [
+        (
+            token(own, host, region, "somebody"),
+            "Wrong user to action mapping. user: admin, action: DbConnect",
+        ),
+        (token(own, "other.example", region, "admin"), "host other.example"),
+        (token(own, host, "eu-north-1", "admin"), "'us-east-1', not 'eu-north-1'"),
+        (
+            token(&stranger, host, region, "admin"),
+            "The security token included in the request is invalid.",
+        ),
+        (
+            token(&with_session, host, region, "admin"),
+            "The security token included in the request is invalid.",
+        ),
+        (
+            token(&forger, host, region, "admin"),
+            "The request signature we calculated does not match",
+        ),
+        (right.replace("X-Amz-Expires=900", "X-Amz-Expires=9000"), "does not match"),
+        (right.replace("%2Fdsql%2F", "%2Frds-db%2F"), "correct service: 'dsql'"),
+        (right.replace("X-Amz-Signature", "X-Amz-Sig"), "not a presigned request"),
+        ("password".into(), "not a presigned request"),
+        (String::new(), "not a presigned request"),
+        (
+            own.token(host, region, "admin", Duration::from_secs(700_000)),
+            "X-Amz-Expires must be between",
+        ),
+    ];
+    for (password, hint) in wrong {
+        let error = refusal(&emulator, &Entry { password, ..Entry::of(&emulator) }).await;
+        assert_eq!((&*error.severity, &*error.code), ("FATAL", "08006"));
+        assert_eq!(error.message, "unable to accept connection, access denied");
+        assert!(error.hint.as_ref().is_some_and(|said| said.contains(hint)), "{hint}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_opens_nothing_and_an_open_session_outlives_its_token() {
+    let Some(emulator) = start_default().await else { return };
+    let entry = Entry::of(&emulator);
+    let mut client = Client::enter(&emulator, &entry).await.unwrap();
+    emulator.faults().shift_clock(Duration::from_secs(20 * 60));
+    let error = refusal(&emulator, &entry).await;
+    assert!(error.hint.as_ref().is_some_and(|h| h.starts_with("Signature expired: ")), "{error:?}");
+    assert_eq!(client.value("SELECT 1").await, "1");
+    // An hour after its begin it is over.
+    emulator.faults().shift_clock(Duration::from_secs(40 * 60));
+    let end = timeout(SOON, client.next()).await.expect("an end");
+    assert!(end.is_err(), "{end:?}");
+    emulator.faults().clear();
+    Client::connect(&emulator).await;
+}
+
+#[tokio::test]
+async fn a_role_comes_in_when_it_exists_and_is_mapped_to_the_identity() {
+    let Some(emulator) = start(DsqlEmulator::builder().own_postgres()).await else { return };
+    let app = Entry::of(&emulator).user(&emulator, "app");
+    let denied = refusal(&emulator, &app).await;
+    assert!(denied.hint.is_some_and(|hint| hint.contains("is not authorized")));
+    let mut admin = Client::connect(&emulator).await;
+    admin.ok("CREATE ROLE app WITH LOGIN").await;
+    assert_eq!(refusal(&emulator, &app).await.code, "08006");
+    admin.ok(&format!("AWS IAM GRANT app TO '{}'", emulator.arn())).await;
+    let mut client = Client::enter(&emulator, &app).await.unwrap();
+    assert_eq!(client.value("SELECT current_user || ' ' || session_user").await, "app app");
+    let (code, _) = client.refused("CREATE TABLE public.t (id int PRIMARY KEY)").await;
+    assert_eq!(code, "42501");
+    // A token for admin is none for a role.
+    let wrong = Entry { password: emulator.token("admin"), ..app.clone() };
+    let hint = refusal(&emulator, &wrong).await.hint.unwrap();
+    assert_eq!(hint, "Wrong user to action mapping. user: app, action: DbConnectAdmin");
+    admin.ok(&format!("AWS IAM REVOKE app FROM '{}'", emulator.arn())).await;
+    assert_eq!(refusal(&emulator, &app).await.code, "08006");
+}
+
+#[tokio::test]
+async fn startup_parameters_follow_the_list_and_there_is_one_database() {
+    let Some(emulator) = start_default().await else { return };
+    let entry = Entry::of(&emulator)
+        .set("application_name", "me")
+        .set("DateStyle", "ISO, DMY")
+        .set("options", "-c search_path=a,b -c enable_seqscan=off");
+    let mut client = Client::enter(&emulator, &entry).await.unwrap();
+    assert_eq!(client.value("SHOW search_path").await, "a,b");
+    assert_eq!(client.value("SHOW application_name").await, "me");
+    assert!(client.parameters.contains(&("server_version".into(), "16.15".into())));
+    for (name, value) in [
+        ("statement_timeout", "5"),
+        ("default_transaction_read_only", "on"),
+        ("options", "-c lock_timeout=5"),
+    ] {
+        let error = refusal(&emulator, &Entry::of(&emulator).set(name, value)).await;
+        let named = if name == "options" { "lock_timeout" } else { name };
+        assert_eq!((&*error.severity, &*error.code), ("FATAL", "0A000"));
+        let message = format!("setting configuration parameter \"{named}\" not supported");
+        assert_eq!(error.message, message);
+    }
+    let elsewhere = Entry { database: "other".into(), ..Entry::of(&emulator) };
+    assert_eq!(refusal(&emulator, &elsewhere).await.code, "3D000");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_refused_until_one_closes() {
+    let builder = DsqlEmulator::builder().limits(limits(|limits| limits.connections = 2));
+    let Some(emulator) = start(builder).await else { return };
+    let entry = Entry::of(&emulator);
+    let first = Client::enter(&emulator, &entry).await.unwrap();
+    let _second = Client::enter(&emulator, &entry).await.unwrap();
+    let error = refusal(&emulator, &entry).await;
+    assert_eq!(
+        (&*error.code, &*error.message),
+        ("53300", "Unable to accept connection, too many open connections.")
+    );
+    drop(first);
+    let again = async {
+        while Client::enter(&emulator, &entry).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, again).await.expect("a free place");
+}
+
+#[tokio::test]
+async fn connections_that_come_too_fast_are_refused() {
+    let slow = limits(|limits| (limits.connection_rate, limits.connection_burst) = (0.001, 2.0));
+    let Some(emulator) = start(DsqlEmulator::builder().limits(slow)).await else { return };
+    Client::connect(&emulator).await;
+    Client::connect(&emulator).await;
+    let error = refusal(&emulator, &Entry::of(&emulator)).await;
+    assert_eq!(
+        (&*error.code, &*error.message),
+        ("53400", "Unable to accept connection, rate exceeded.")
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_is_too_old_is_closed_but_may_finish_its_transaction() {
+    let short = limits(|limits| limits.session_age = Duration::from_millis(300));
+    let Some(emulator) = start(DsqlEmulator::builder().limits(short)).await else { return };
+    let mut idle = Client::connect(&emulator).await;
+    let mut busy = Client::connect(&emulator).await;
+    busy.ok("BEGIN").await;
+    assert!(timeout(SOON, idle.next()).await.expect("an end").is_err());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(busy.value("SELECT 1").await, "1");
+    assert_eq!(busy.ok("COMMIT").await, "COMMIT");
+    assert!(timeout(SOON, busy.next()).await.expect("an end").is_err());
+}
+
+#[tokio::test]
+async fn a_client_can_cancel_its_statement_and_nobody_elses() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let (process, secret) = client.key;
+    let asks = |secret| {
+        let emulator = &emulator;
+        async move {
+            let mut wire = WireStream::new(tls(emulator, &Entry::of(emulator)).await.unwrap());
+            wire.queue_raw(&wire::FirstMessage::Cancel { process, secret }.frame());
+            wire.flush().await.unwrap();
+            assert!(wire.message().await.unwrap_or(None).is_none(), "there is no answer");
+        }
+    };
+    let sleeps = client.run("SELECT pg_sleep(60)");
+    tokio::pin!(sleeps);
+    let soon = Duration::from_millis(200);
+    assert!(timeout(soon, &mut sleeps).await.is_err());
+    asks(secret ^ 1).await;
+    assert!(timeout(soon, &mut sleeps).await.is_err());
+    asks(secret).await;
+    let observation = timeout(SOON, sleeps).await.expect("an end");
+    assert_eq!(observation.refused().0, "57014");
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_closes_the_connection_without_a_word() {
+    let small = limits(|limits| limits.message_bytes = 10_000);
+    let Some(emulator) = start(DsqlEmulator::builder().limits(small)).await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let text = format!("SELECT length('{}')", "x".repeat(9_000));
+    assert_eq!(client.value(&text).await, "9000");
+    let text = text.replace('x', "xx");
+    assert!(client.try_query(&text).await.is_err());
+    match Client::enter(&emulator, &Entry { password: "x".repeat(20_000), ..Entry::of(&emulator) })
+        .await
+    {
+        Err(Refused::Closed(_)) => {}
+        Err(Refused::Told(error)) => panic!("{error:?}"),
+        Ok(_) => panic!("let in"),
+    }
+}

@@ -1,0 +1,211 @@
+//! Failures on demand, by the API and by the control connection.
+
+use std::time::{Duration, Instant};
+
+use dsql_emulator::{CommitFault, CommitRates, DsqlEmulator, Latency, Refusal, StatementFault};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+};
+
+use crate::support::{
+    CATALOG_CONFLICT, CONFLICT, Client, Entry, client::Refused, pair, start_default,
+};
+
+const UNAVAILABLE: (&str, &str) = ("XX000", "server unavailable");
+
+async fn client(emulator: &DsqlEmulator) -> Client {
+    let mut client = Client::connect(emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
+    client
+}
+
+/// Ids that are there.
+async fn ids(emulator: &DsqlEmulator) -> String {
+    let mut client = Client::connect(emulator).await;
+    client.value("SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') FROM t").await
+}
+
+#[tokio::test]
+async fn a_commit_fails_as_asked_and_is_applied_as_asked() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = client(&emulator).await;
+    // Reads and failed transactions are no commits.
+    emulator.faults().at_commit(CommitFault::Conflict, 1);
+    client.ok("SELECT 1").await;
+    assert_eq!(emulator.faults().pending(), 1);
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    assert_eq!(pair(&client.refused("COMMIT").await), CONFLICT);
+    // A statement by itself has a commit, too.
+    for (fault, error, applied) in [
+        (CommitFault::Conflict, CONFLICT, false),
+        (CommitFault::CatalogConflict, CATALOG_CONFLICT, false),
+        (CommitFault::Unavailable { applied: false }, UNAVAILABLE, false),
+        (CommitFault::Unavailable { applied: true }, UNAVAILABLE, true),
+    ] {
+        emulator.faults().at_commit(fault, 1);
+        assert_eq!(pair(&client.refused("INSERT INTO t VALUES (2)").await), error);
+        assert_eq!(ids(&emulator).await, if applied { "2" } else { "" }, "{fault:?}");
+    }
+    assert_eq!((emulator.faults().pending(), emulator.faults().report().commits), (0, 5));
+}
+
+#[tokio::test]
+async fn a_lost_answer_closes_the_connection_before_or_after_the_commit() {
+    let Some(emulator) = start_default().await else { return };
+    client(&emulator).await;
+    for (id, applied) in [(1, true), (2, false)] {
+        let mut client = Client::connect(&emulator).await;
+        emulator.faults().at_commit(CommitFault::LostAnswer { applied }, 1);
+        client.ok("BEGIN").await;
+        client.ok(&format!("INSERT INTO t VALUES ({id})")).await;
+        assert!(client.try_query("COMMIT").await.is_err(), "no answer");
+        assert_eq!(ids(&emulator).await, "1");
+    }
+}
+
+#[tokio::test]
+async fn statements_and_connections_fail_as_asked() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = client(&emulator).await;
+    let faults = emulator.faults();
+    faults.at_statement(Some("INTO t"), StatementFault::Unavailable, 1);
+    faults.at_statement(None, StatementFault::CatalogConflict, 1);
+    client.ok("BEGIN").await;
+    assert_eq!(pair(&client.refused("INSERT INTO t VALUES (1)").await), UNAVAILABLE);
+    assert_eq!(client.ok("COMMIT").await, "ROLLBACK");
+    assert_eq!(pair(&client.refused("SELECT 1").await), CATALOG_CONFLICT);
+    faults.at_statement(None, StatementFault::Close, 1);
+    assert!(client.try_query("SELECT 1").await.is_err());
+
+    for (refusal, code) in [
+        (Refusal::AccessDenied, "08006"),
+        (Refusal::WakingUp, "08006"),
+        (Refusal::TooManyConnections, "53300"),
+        (Refusal::RateExceeded, "53400"),
+    ] {
+        faults.refuse_connections(refusal, 1);
+        match Client::enter(&emulator, &Entry::of(&emulator)).await {
+            Err(refused) => assert_eq!(refused.error().code, code, "{refusal:?}"),
+            Ok(_) => panic!("let in in spite of {refusal:?}"),
+        }
+    }
+    faults.refuse_connections(Refusal::Closed, 1);
+    let closed = Client::enter(&emulator, &Entry::of(&emulator)).await;
+    assert!(matches!(closed, Err(Refused::Closed(_))));
+
+    let mut client = Client::connect(&emulator).await;
+    faults.drop_connections();
+    assert!(client.next().await.is_err());
+    assert_eq!(ids(&emulator).await, "");
+    assert_eq!((faults.report().statements, faults.report().connections), (3, 5));
+}
+
+#[tokio::test]
+async fn time_passes_at_round_trips_and_commits() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = client(&emulator).await;
+    let (trip, commit) = (Duration::from_millis(30), Duration::from_millis(60));
+    emulator.faults().set_latency(Latency { round_trip: trip, commit });
+    let start = Instant::now();
+    client.ok("SELECT 1").await;
+    assert!(start.elapsed() >= trip);
+    let start = Instant::now();
+    client.ok("INSERT INTO t VALUES (1)").await;
+    assert!(start.elapsed() >= trip + commit);
+}
+
+/// What each of 60 inserts said, under random faults.
+async fn outcomes(seed: u64) -> Option<Vec<String>> {
+    let emulator = start_default().await?;
+    let mut client = client(&emulator).await;
+    let rates = CommitRates {
+        conflict: 0.2,
+        catalog_conflict: 0.1,
+        unavailable: 0.2,
+        ..CommitRates::default()
+    };
+    emulator.faults().at_random(seed, rates);
+    let mut outcomes = Vec::new();
+    for id in 0..60 {
+        let end = client.run(&format!("INSERT INTO t VALUES ({id})")).await;
+        outcomes.push(end.error.map_or_else(String::new, |error| error.message));
+    }
+    emulator.faults().clear();
+    outcomes.push(ids(&emulator).await);
+    Some(outcomes)
+}
+
+#[tokio::test]
+async fn random_faults_come_from_their_seed() {
+    let Some(first) = outcomes(11).await else { return };
+    let (Some(again), Some(other)) = (outcomes(11).await, outcomes(12).await) else { return };
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+}
+
+/// A control connection: one answer for each line.
+struct Control(BufReader<TcpStream>);
+
+impl Control {
+    async fn open(emulator: &DsqlEmulator) -> Self {
+        Self(BufReader::new(TcpStream::connect(emulator.control_addr()).await.unwrap()))
+    }
+
+    async fn say(&mut self, line: &str) -> String {
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        self.0.read_line(&mut answer).await.unwrap();
+        answer.trim_end().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn the_control_connection_does_what_the_api_does() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = client(&emulator).await;
+    let mut control = Control::open(&emulator).await;
+    for (line, error) in [
+        ("commit conflict", CONFLICT),
+        ("commit catalog-conflict", CATALOG_CONFLICT),
+        ("commit unavailable-lost", UNAVAILABLE),
+        ("statement unavailable 1 INTO t", UNAVAILABLE),
+        ("statement catalog-conflict", CATALOG_CONFLICT),
+    ] {
+        assert_eq!(control.say(line).await, "ok", "{line}");
+        assert_eq!(pair(&client.refused("INSERT INTO t VALUES (1)").await), error, "{line}");
+    }
+    assert_eq!(ids(&emulator).await, "");
+    assert_eq!(control.say("commit unavailable-applied").await, "ok");
+    client.refused("INSERT INTO t VALUES (1)").await;
+    assert_eq!(control.say("status").await, "ok pending=0 commits=4 statements=2 connections=0");
+
+    for (line, applied) in [("commit answer-lost", "1"), ("commit answer-lost-applied", "1 2")] {
+        let mut client = Client::connect(&emulator).await;
+        assert_eq!(control.say(line).await, "ok");
+        assert!(client.try_query("INSERT INTO t VALUES (2)").await.is_err(), "{line}");
+        assert_eq!(ids(&emulator).await, applied);
+    }
+    assert_eq!(control.say("refuse rate").await, "ok");
+    match Client::enter(&emulator, &Entry::of(&emulator)).await {
+        Err(refused) => assert_eq!(refused.error().code, "53400"),
+        Ok(_) => panic!("let in"),
+    }
+    assert_eq!(control.say("latency 30 0").await, "ok");
+    let start = Instant::now();
+    client.ok("SELECT 1").await;
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    assert_eq!(control.say("clear").await, "ok");
+
+    let entry = Entry::of(&emulator);
+    assert_eq!(control.say("clock 1200").await, "ok");
+    match Client::enter(&emulator, &entry).await {
+        Err(refused) => assert!(refused.error().hint.unwrap().contains("Signature expired")),
+        Ok(_) => panic!("let in"),
+    }
+    assert_eq!(control.say("drop").await, "ok");
+    assert!(client.next().await.is_err());
+    let wrong = control.say("commit nonsense").await;
+    assert_eq!(wrong, "error `nonsense` is no fault of a commit; try `help`");
+}

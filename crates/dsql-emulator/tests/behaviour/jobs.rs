@@ -1,0 +1,135 @@
+//! Asynchronous jobs (facts §3.2, §3.3, §3.4).
+
+use std::time::Duration;
+
+use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
+
+use crate::support::{CATALOG_CONFLICT, Client, pair, start};
+
+async fn emulator(work: Duration) -> Option<(DsqlEmulator, Client)> {
+    let delays = JobDelays { start: Duration::ZERO, work, ..JobDelays::default() };
+    let builder =
+        DsqlEmulator::builder().job_delays(delays).catalog_conflicts(CatalogConflicts::Off).seed(7);
+    let emulator = start(builder).await?;
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    Some((emulator, client))
+}
+
+async fn job(client: &mut Client, sql: &str) -> String {
+    let answer = client.run(sql).await;
+    assert_eq!(answer.columns, ["job_id"], "{answer:?}");
+    let id = answer.value().to_owned();
+    let base32 = |byte: u8| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte);
+    assert!(id.len() == 26 && id.bytes().all(base32), "{id}");
+    id
+}
+
+async fn wait(client: &mut Client, id: &str) -> String {
+    let answer = client.run(&format!("CALL sys.wait_for_job('{id}')")).await;
+    assert_eq!(answer.columns, ["succeeded"], "{answer:?}");
+    answer.value().to_owned()
+}
+
+/// The row of a job, and the validity of its index.
+async fn state(client: &mut Client, id: &str) -> String {
+    client
+        .value(&format!(
+            "SELECT concat_ws(' ', status, job_type, object_name, details) FROM sys.jobs \
+             WHERE job_id = '{id}'"
+        ))
+        .await
+}
+
+async fn is_valid(client: &mut Client, index: &str) -> String {
+    client
+        .value(&format!("SELECT indisvalid FROM pg_index WHERE indexrelid = '{index}'::regclass"))
+        .await
+}
+
+#[tokio::test]
+async fn an_index_is_invalid_until_its_job_has_ended() {
+    let Some((_emulator, mut client)) = emulator(Duration::from_millis(500)).await else { return };
+    let id = job(&mut client, "CREATE UNIQUE INDEX ASYNC v ON t (v)").await;
+    assert_eq!(is_valid(&mut client, "v").await, "f");
+    let early = client.refused("ALTER TABLE t ADD CONSTRAINT v UNIQUE USING INDEX v").await;
+    assert_eq!(pair(&early), ("55000", "index \"v\" is not valid"));
+    assert_eq!(wait(&mut client, &id).await, "t");
+    assert_eq!(is_valid(&mut client, "v").await, "t");
+    assert_eq!(state(&mut client, &id).await, "completed INDEX_BUILD public.v");
+    client.ok("ALTER TABLE t ADD CONSTRAINT v UNIQUE USING INDEX v").await;
+    // A job that has ended is waited for at once, again and again.
+    assert_eq!(wait(&mut client, &id).await, "t");
+}
+
+#[tokio::test]
+async fn a_unique_build_over_duplicates_fails_and_its_index_stays_invalid() {
+    let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
+    client.ok("INSERT INTO t VALUES (1, 1), (2, 1), (3, 3)").await;
+    let id = job(&mut client, "CREATE UNIQUE INDEX ASYNC v ON t (v)").await;
+    assert_eq!(wait(&mut client, &id).await, "f");
+    let state = state(&mut client, &id).await;
+    assert_eq!(
+        state,
+        "failed INDEX_BUILD public.v Found duplicate key while validating index for UCVs"
+    );
+    assert_eq!(is_valid(&mut client, "v").await, "f");
+    // Until it is dropped and built anew over other rows.
+    client.ok("DROP INDEX v").await;
+    client.ok("DELETE FROM t WHERE id = 2").await;
+    let id = job(&mut client, "CREATE UNIQUE INDEX ASYNC v ON t (v)").await;
+    assert_eq!(wait(&mut client, &id).await, "t");
+    assert_eq!(client.refused("INSERT INTO t VALUES (4, 3)").await.0, "23505");
+}
+
+#[tokio::test]
+async fn a_constraint_is_validated_or_the_job_says_why_not() {
+    let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
+    client.ok("INSERT INTO t VALUES (1, -1)").await;
+    client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
+    let validate = "ALTER TABLE ASYNC t VALIDATE CONSTRAINT positive";
+    let is_validated = "SELECT convalidated FROM pg_constraint WHERE conname = 'positive'";
+    let id = job(&mut client, validate).await;
+    assert_eq!(wait(&mut client, &id).await, "f");
+    let state = state(&mut client, &id).await;
+    assert!(state.starts_with("failed VALIDATE_CONSTRAINT"), "{state}");
+    assert!(state.ends_with("check constraint \"positive\" is violated by some row"), "{state}");
+    assert_eq!(client.value(is_validated).await, "f");
+    client.ok("UPDATE t SET v = 1").await;
+    let id = job(&mut client, validate).await;
+    assert_eq!(wait(&mut client, &id).await, "t");
+    assert_eq!(client.value(is_validated).await, "t");
+}
+
+#[tokio::test]
+async fn a_job_begins_with_the_commit_of_its_transaction_or_never() {
+    let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
+    client.ok("BEGIN").await;
+    let id = job(&mut client, "CREATE INDEX ASYNC v ON t (v)").await;
+    client.ok("ROLLBACK").await;
+    let known = format!("SELECT count(*) FROM sys.jobs WHERE job_id = '{id}'");
+    assert_eq!(client.value(&known).await, "0");
+    client.ok("BEGIN").await;
+    let id = job(&mut client, "CREATE INDEX ASYNC v ON t (v)").await;
+    client.ok("COMMIT").await;
+    assert_eq!(wait(&mut client, &id).await, "t");
+}
+
+#[tokio::test]
+async fn the_end_of_a_job_is_a_catalog_change_that_nobody_made() {
+    let delays = JobDelays { start: Duration::ZERO, work: Duration::ZERO, ..JobDelays::default() };
+    let Some(emulator) = start(DsqlEmulator::builder().job_delays(delays)).await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    let id = job(&mut client, "CREATE INDEX ASYNC ON t (v)").await;
+    // The job may have ended before the call begins, which hears of it then.
+    let mut waits = client.run(&format!("CALL sys.wait_for_job('{id}')")).await;
+    if waits.error.is_none() {
+        assert_eq!(pair(&client.refused("SELECT 1").await), CATALOG_CONFLICT);
+    } else {
+        assert_eq!(waits.refused(), CATALOG_CONFLICT);
+        waits = client.run(&format!("CALL sys.wait_for_job('{id}')")).await;
+    }
+    assert_eq!(waits.value(), "t");
+    assert_eq!(client.value("SELECT 1").await, "1");
+}

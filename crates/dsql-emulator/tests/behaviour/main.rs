@@ -1,0 +1,13 @@
+//! The emulator from outside: over sockets, TLS and tokens, on one PostgreSQL for all tests.
+
+mod support;
+
+mod catalog;
+mod conflicts;
+mod door;
+mod faults;
+mod jobs;
+mod probes;
+mod protocol;
+mod stress;
+mod transactions;

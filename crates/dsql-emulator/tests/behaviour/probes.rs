@@ -1,0 +1,245 @@
+//! Every recorded probe, against the emulator, over TLS and with a token.
+//!
+//! The probes are what a real cluster answered (`probes/README.md`). Each file gets a fresh
+//! emulator with the relations of `probes/setup.sql`. What is compared: outcome, SQLSTATE and
+//! message, or tag, columns and rows; for races, their rule.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
+use serde::Deserialize;
+
+use crate::support::{Client, Observation, start};
+
+/// Probes that the emulator answers otherwise on purpose, with the reason. The table in
+/// `docs/emulator.md` has them too.
+const ACCEPTED: &[(&str, &str)] = &[];
+
+/// The document that tells of them: `docs/emulator.md`.
+const DOCUMENT: &str = include_str!("../../README.md");
+
+#[derive(Debug, Deserialize)]
+struct File {
+    cases: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Case {
+    name: String,
+    #[serde(default)]
+    steps: Vec<String>,
+    #[serde(default)]
+    observations: Vec<Recorded>,
+    #[serde(default)]
+    ignore_rows: bool,
+    #[serde(default)]
+    session_steps: Vec<Vec<String>>,
+    #[serde(default)]
+    session_results: Vec<Vec<Recorded>>,
+    /// Which session loses is a race.
+    #[serde(default)]
+    conflict_race: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+struct Recorded {
+    outcome: String,
+    #[serde(default)]
+    command_tag: Option<String>,
+    #[serde(default)]
+    columns: Vec<String>,
+    #[serde(default)]
+    rows: Vec<Vec<String>>,
+    #[serde(default)]
+    sqlstate: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+impl Recorded {
+    /// What the recorder would have written down.
+    fn of(observation: &Observation, ignore_rows: bool) -> Self {
+        if let Some(error) = &observation.error {
+            return Self {
+                outcome: "error".into(),
+                sqlstate: Some(error.code.clone()),
+                message: Some(error.message.clone()),
+                ..Self::default()
+            };
+        }
+        let rows = observation.rows.iter().map(|row| {
+            let values = row.iter().zip(&observation.types);
+            values.map(|(value, oid)| go(value.as_deref(), *oid)).collect()
+        });
+        Self {
+            outcome: "ok".into(),
+            command_tag: observation.tag.clone(),
+            columns: observation.columns.clone(),
+            rows: if ignore_rows { Vec::new() } else { rows.collect() },
+            ..Self::default()
+        }
+    }
+
+    fn without_rows_if(mut self, ignore_rows: bool) -> Self {
+        if ignore_rows {
+            self.rows.clear();
+        }
+        self
+    }
+}
+
+/// A value as the recorder, a program in Go, prints it.
+fn go(value: Option<&str>, oid: u32) -> String {
+    const UUID: u32 = 2950;
+    const TEXT_ARRAY: u32 = 1009;
+    const INET: u32 = 869;
+    let Some(text) = value else { return "NULL".into() };
+    match oid {
+        UUID => {
+            let digits: Vec<char> = text.chars().filter(|c| *c != '-').collect();
+            let bytes = digits.chunks(2).map(|pair| {
+                let pair: String = pair.iter().collect();
+                u8::from_str_radix(&pair, 16).expect("a byte").to_string()
+            });
+            format!("[{}]", bytes.collect::<Vec<_>>().join(" "))
+        }
+        TEXT_ARRAY => {
+            let inner = text.trim_start_matches('{').trim_end_matches('}');
+            format!("[{}]", inner.replace(',', " "))
+        }
+        INET if !text.contains('/') => format!("{text}/32"),
+        _ => text.to_owned(),
+    }
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probes"))
+}
+
+/// The probes, file by file.
+fn files() -> BTreeMap<String, File> {
+    fs::read_dir(folder())
+        .expect("the folder of the probes")
+        .filter_map(|entry| {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem()?.to_str()?.to_owned();
+            let is_json = path.extension().is_some_and(|extension| extension == "json");
+            let text = is_json.then(|| fs::read_to_string(&path).expect("a file"))?;
+            Some((name, serde_json::from_str(&text).expect("probes")))
+        })
+        .collect()
+}
+
+async fn emulator() -> Option<DsqlEmulator> {
+    // Without what depends on time: the recorder had retried such conflicts away.
+    let builder = DsqlEmulator::builder()
+        .catalog_conflicts(CatalogConflicts::Off)
+        .job_delays(JobDelays { start: Duration::ZERO, ..JobDelays::default() });
+    let emulator = start(builder).await?;
+    let mut client = Client::connect(&emulator).await;
+    let setup = fs::read_to_string(folder().join("setup.sql")).expect("setup.sql");
+    for statement in setup.split(";\n").map(str::trim).filter(|text| !text.is_empty()) {
+        client.ok(statement).await;
+    }
+    Some(emulator)
+}
+
+/// Differences of one case; empty if it passes.
+async fn differences(emulator: &DsqlEmulator, client: &mut Client, case: &Case) -> Vec<String> {
+    if case.session_steps.is_empty() {
+        let mut differences = Vec::new();
+        for (step, recorded) in case.steps.iter().zip(&case.observations) {
+            let observation = client.run(step).await;
+            let found = Recorded::of(&observation, case.ignore_rows);
+            let recorded = recorded.clone().without_rows_if(case.ignore_rows);
+            if found != recorded {
+                differences.push(format!("{step}\n  recorded {recorded:?}\n  found    {found:?}"));
+            }
+        }
+        // A case may leave its transaction open.
+        client.query("ROLLBACK").await;
+        return differences;
+    }
+    let mut clients = Vec::new();
+    for _ in &case.session_steps {
+        clients.push(Client::connect(emulator).await);
+    }
+    let mut found: Vec<Vec<Recorded>> = vec![Vec::new(); clients.len()];
+    let steps = case.session_steps.iter().map(Vec::len).max().unwrap_or(0);
+    for step in 0..steps {
+        for (session, client) in clients.iter_mut().enumerate() {
+            if let Some(sql) = case.session_steps[session].get(step) {
+                let observation = client.run(sql).await;
+                found[session].push(Recorded::of(&observation, case.ignore_rows));
+            }
+        }
+    }
+    let recorded: Vec<Vec<Recorded>> = case
+        .session_results
+        .iter()
+        .map(|session| {
+            session.iter().map(|r| r.clone().without_rows_if(case.ignore_rows)).collect()
+        })
+        .collect();
+    if found == recorded || (case.conflict_race && is_the_same_race(&recorded, &found, &case.name))
+    {
+        return Vec::new();
+    }
+    vec![format!("sessions\n  recorded {recorded:?}\n  found    {found:?}")]
+}
+
+/// Whether one session loses, at the step and with the error that one was recorded to lose with,
+/// and everything else is as recorded.
+fn is_the_same_race(recorded: &[Vec<Recorded>], found: &[Vec<Recorded>], name: &str) -> bool {
+    let losses = |sessions: &[Vec<Recorded>]| -> Vec<(usize, Recorded)> {
+        sessions
+            .iter()
+            .flat_map(|session| session.iter().cloned().enumerate())
+            .filter(|(_, step)| step.outcome == "error")
+            .collect()
+    };
+    let (expected, lost) = (losses(recorded), losses(found));
+    let both_may_lose = name == "occ_multirow_predicate";
+    let as_many = lost.len() == 1 || (both_may_lose && lost.len() == 2);
+    let alike = as_many && lost.iter().all(|loss| expected.contains(loss));
+    let others_alike = recorded.iter().zip(found).all(|(recorded, found)| {
+        recorded.iter().zip(found).enumerate().all(|(step, (recorded, found))| {
+            recorded == found || expected.iter().any(|(at, _)| *at == step)
+        })
+    });
+    alike && others_alike
+}
+
+#[tokio::test]
+async fn every_recorded_probe_is_answered_as_the_cluster_answered_it() {
+    let mut failures = Vec::new();
+    let mut table = String::new();
+    for (file, probes) in files() {
+        let (mut passed, mut accepted_here) = (0, 0);
+        let Some(emulator) = emulator().await else { return };
+        let mut client = Client::connect(&emulator).await;
+        for case in &probes.cases {
+            let differences = differences(&emulator, &mut client, case).await;
+            let accepted = ACCEPTED.iter().any(|(name, _)| *name == case.name);
+            match (differences.is_empty(), accepted) {
+                (true, false) => passed += 1,
+                (false, true) => accepted_here += 1,
+                (true, true) => {
+                    failures
+                        .push(format!("{file}/{} passes and is listed as a difference", case.name));
+                }
+                (false, false) => {
+                    failures.push(format!("{file}/{}: {}", case.name, differences.join("\n")));
+                }
+            }
+        }
+        table.push_str(&format!("| `{file}.json` | {passed} | {accepted_here} |\n"));
+    }
+    println!("{table}");
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    for (name, reason) in ACCEPTED {
+        let entry = format!("| `{name}` | {reason} |");
+        assert!(DOCUMENT.contains(&entry), "the document does not explain `{name}`");
+    }
+    assert!(DOCUMENT.contains(&table), "the table of the document should be:\n{table}");
+}

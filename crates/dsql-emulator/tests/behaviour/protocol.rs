@@ -1,0 +1,135 @@
+//! The wire: simple and extended protocol, batches, portals, COPY, and a driver (facts §6).
+
+#![expect(clippy::disallowed_methods, reason = "as clients do that know nothing of DSQL")]
+
+use dsql_emulator::wire::{self, BindParts, Message, tag};
+use sqlx::{Connection, Row};
+
+use crate::support::{Client, client::observations, start_default};
+
+fn tags(answer: &[Message]) -> String {
+    answer.iter().map(|message| char::from(message.tag())).collect()
+}
+
+#[tokio::test]
+async fn parameters_and_columns_are_described_and_rows_come_in_parts() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let sql = "SELECT n, $1::text AS t FROM generate_series(1, 5) AS n";
+    let bind = BindParts { parameters: vec![Some(b"x".to_vec().into())], ..BindParts::default() };
+    let answer = client
+        .exchange(&[
+            wire::parse("s", sql, &[]),
+            wire::describe_statement("s"),
+            wire::bind("p", "s", &bind),
+            wire::execute("p", 2),
+            wire::execute("p", 2),
+            wire::execute("p", 2),
+            wire::close_statement("s"),
+            wire::sync(),
+        ])
+        .await
+        .unwrap();
+    // ParseComplete, ParameterDescription, RowDescription, BindComplete, rows in parts.
+    assert_eq!(tags(&answer), "1tT2DDsDDsDC3Z");
+    let gone = client.exchange(&[wire::bind("", "s", &bind), wire::sync()]).await.unwrap();
+    assert_eq!(observations(&gone)[0].refused().0, "26000");
+}
+
+#[tokio::test]
+async fn an_error_ends_its_batch_and_its_batch_only() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let run = |sql: &str| {
+        [wire::parse("", sql, &[]), wire::bind("", "", &BindParts::default()), wire::execute("", 0)]
+    };
+    let batch: Vec<Message> = run("INSERT INTO t VALUES (1)")
+        .into_iter()
+        .chain(run("SELECT 1 / 0"))
+        .chain(run("INSERT INTO t VALUES (2)"))
+        .chain([wire::sync()])
+        .collect();
+    let answer = client.exchange(&batch).await.unwrap();
+    let found = observations(&answer);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[1].refused().0, "22012");
+    // Up to its Sync a batch is one transaction.
+    assert_eq!(client.value("SELECT count(*) FROM t").await, "0");
+    let batch: Vec<Message> = run("INSERT INTO t VALUES (1)")
+        .into_iter()
+        .chain(run("INSERT INTO t VALUES (2)"))
+        .chain([wire::sync()])
+        .collect();
+    assert_eq!(tags(&client.exchange(&batch).await.unwrap()), "12C12CZ");
+    assert_eq!(client.value("SELECT count(*) FROM t").await, "2");
+}
+
+#[tokio::test]
+async fn texts_that_are_no_single_statement_are_refused_or_empty() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    assert_eq!(client.extended("SELECT 1; SELECT 2", &[]).await.refused().0, "42601");
+    let empty = client.exchange(&[wire::query(" ; ")]).await.unwrap();
+    assert_eq!(empty.iter().map(Message::tag).collect::<Vec<_>>(), [tag::EMPTY_QUERY, b'Z']);
+    assert_eq!(client.run("SELEC 1").await.refused().0, "42601");
+    let both = client.query("SELECT 1; SELECT nothing").await;
+    assert_eq!(both[1].refused().0, "42703");
+}
+
+#[tokio::test]
+async fn copy_goes_to_and_from_the_client_only() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    client.send(&[wire::query("COPY t FROM STDIN")]).await.unwrap();
+    assert_eq!(client.next().await.unwrap().tag(), tag::COPY_IN);
+    let rows: String = (1..=3_000).map(|id| format!("{id}\tx\n")).collect();
+    let data = |rows: &str| {
+        [Message::new(tag::COPY_DATA, rows.as_bytes()), Message::new(tag::COPY_DONE, &[])]
+    };
+    let done = client.exchange(&data(&rows)).await.unwrap();
+    assert_eq!(observations(&done)[0].ok(), "COPY 3000");
+
+    // The limit of rows holds for it, too.
+    client.send(&[wire::query("COPY t FROM STDIN")]).await.unwrap();
+    client.next().await.unwrap();
+    let rows: String = (3_001..=6_001).map(|id| format!("{id}\tx\n")).collect();
+    let refused = client.exchange(&data(&rows)).await.unwrap();
+    assert_eq!(observations(&refused)[0].refused(), ("54000", "transaction row limit exceeded"));
+
+    let answer = client.exchange(&[wire::query("COPY t TO STDOUT")]).await.unwrap();
+    assert_eq!(answer.iter().filter(|m| m.tag() == tag::COPY_DATA).count(), 3_000);
+    for sql in ["COPY t FROM '/etc/passwd'", "COPY t TO '/var/lib/x'", "COPY t TO PROGRAM 'true'"] {
+        assert_eq!(client.refused(sql).await.0, "42501", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn sqlx_connects_by_the_url_and_works_in_transactions() {
+    let Some(emulator) = start_default().await else { return };
+    let mut connection = sqlx::PgConnection::connect(&emulator.url()).await.unwrap();
+    sqlx::query("CREATE TABLE t (id uuid PRIMARY KEY, v bytea, at timestamptz DEFAULT now())")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    for round in 0..3_u8 {
+        let mut transaction = connection.begin().await.unwrap();
+        let done = sqlx::query("INSERT INTO t VALUES (gen_random_uuid(), $1)")
+            .bind(vec![round; 10])
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        assert_eq!(done.rows_affected(), 1);
+        if round == 1 { transaction.rollback().await } else { transaction.commit().await }.unwrap();
+    }
+    let row = sqlx::query("SELECT count(*), (SELECT v FROM t ORDER BY v DESC LIMIT 1) FROM t")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!((row.get::<i64, _>(0), row.get::<Vec<u8>, _>(1)), (2, vec![2; 10]));
+    // A transaction in a transaction is a savepoint, which DSQL does not have.
+    let mut outer = connection.begin().await.unwrap();
+    let error = outer.begin().await.unwrap_err();
+    assert!(error.to_string().contains("unsupported transaction statement: SAVEPOINT"), "{error}");
+}

@@ -1,0 +1,391 @@
+//! Starting and stopping: how long it takes, what can be wrong, and that nothing is left behind,
+//! however an emulator ends.
+
+#[path = "behaviour/support/gate.rs"]
+mod gate;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use dsql_emulator::{
+    DsqlEmulator, StartError,
+    postgres::{Options, Server},
+};
+use sqlx::{Connection, PgConnection};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_dsql-emulator");
+
+/// One test at a time: they count the threads of this process.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    (!gate::offline()).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// The folder of an emulator's server, which its CA file is in.
+fn folder(ca_file: &Path) -> PathBuf {
+    ca_file.parent().expect("a folder").to_owned()
+}
+
+/// Command lines of processes that have to do with `folder`.
+fn processes(folder: &Path) -> Vec<String> {
+    let folder = folder.to_string_lossy();
+    fs::read_dir("/proc")
+        .expect("a Linux")
+        .filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(&*folder))
+        .collect()
+}
+
+/// Threads of emulators in this process.
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task")
+        .expect("a Linux")
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("comm")).ok())
+        .filter(|name| name.starts_with("dsql-emulator"))
+        .count()
+}
+
+#[track_caller]
+fn nothing_is_left(folder: &Path) {
+    assert!(!folder.exists(), "{} is left", folder.display());
+    assert_eq!(processes(folder), [""; 0]);
+}
+
+async fn answers(url: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(one, 1);
+}
+
+#[test]
+fn after_a_drop_nothing_is_left_and_a_shared_server_lives_as_long_as_anybody_needs_it() {
+    let Some(_turn) = alone() else { return };
+    block_on(async {
+        let one = DsqlEmulator::start().await.unwrap();
+        let other = DsqlEmulator::start().await.unwrap();
+        let (folder, file) = (folder(one.ca_file()), one.ca_file().to_owned());
+        assert_eq!(folder, self::folder(other.ca_file()));
+        assert!(!processes(&folder).is_empty() && threads() > 0);
+        // A session that is open is no reason to stay.
+        let _session = PgConnection::connect(&one.url()).await.unwrap();
+        drop(one);
+        assert!(!file.exists());
+        answers(&other.url()).await;
+        drop(other);
+        nothing_is_left(&folder);
+    });
+    assert_eq!(threads(), 0);
+}
+
+#[test]
+fn after_a_panic_of_its_test_nothing_is_left() {
+    let Some(_turn) = alone() else { return };
+    let (tell, told) = std::sync::mpsc::channel();
+    let test = thread::spawn(move || {
+        block_on(async {
+            let emulator = DsqlEmulator::start().await.unwrap();
+            let mut session = PgConnection::connect(&emulator.url()).await.unwrap();
+            tell.send(folder(emulator.ca_file())).unwrap();
+            sqlx::raw_sql("BEGIN; SELECT no_such_column").execute(&mut session).await.unwrap();
+        });
+    });
+    assert!(test.join().is_err());
+    nothing_is_left(&told.recv().unwrap());
+    assert_eq!(threads(), 0);
+}
+
+/// How long the faster of two starts takes. None is stopped in between.
+fn best_of_two<T>(start: impl Fn() -> T) -> Duration {
+    let mut started = Vec::new();
+    let times = (0..2).map(|_| {
+        let begin = Instant::now();
+        started.push(start());
+        begin.elapsed()
+    });
+    times.min().expect("two starts")
+}
+
+#[test]
+fn a_start_takes_less_than_three_seconds_beyond_that_of_postgresql() {
+    let Some(_turn) = alone() else { return };
+    let server = best_of_two(|| Server::start(&Options::default()).unwrap());
+    let own = best_of_two(|| block_on(DsqlEmulator::builder().own_postgres().start()).unwrap());
+    let _first = block_on(DsqlEmulator::start()).unwrap();
+    let next = best_of_two(|| block_on(DsqlEmulator::start()).unwrap());
+    println!(
+        "best of two: PostgreSQL {server:?}, an emulator with its own {own:?}, \
+         one more on a shared server {next:?}"
+    );
+    assert!(own < server + Duration::from_secs(3), "{own:?}, {server:?}");
+}
+
+#[test]
+fn a_database_on_somebody_elses_server_is_dropped_and_the_url_has_to_be_right() {
+    let Some(_turn) = alone() else { return };
+    let server = Server::start(&Options::default()).unwrap();
+    block_on(async {
+        let with = |url: String| DsqlEmulator::builder().postgres_url(url).start();
+        let emulator = with(server.url()).await.unwrap();
+        let folder = folder(emulator.ca_file());
+        answers(&emulator.url()).await;
+        let mut admin = PgConnection::connect(&server.url()).await.unwrap();
+        let databases = "SELECT count(*) FROM pg_database WHERE datname LIKE 'dsql\\_emulator\\_%'";
+        let count: i64 = sqlx::query_scalar(databases).fetch_one(&mut admin).await.unwrap();
+        assert_eq!(count, 1);
+        drop(emulator);
+        let count: i64 = sqlx::query_scalar(databases).fetch_one(&mut admin).await.unwrap();
+        assert_eq!(count, 0);
+        nothing_is_left(&folder);
+
+        sqlx::raw_sql("CREATE ROLE small LOGIN PASSWORD 'secret-of-small'")
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        let url = |user: &str| server.url().replace("postgres@", user);
+        for (url, part) in [
+            (url("small:secret-of-small@"), "its user is not a superuser"),
+            (url("small:wrong-secret@"), "password authentication failed"),
+            ("mysql://localhost".into(), "its scheme is `mysql`"),
+        ] {
+            let error = with(url).await.unwrap_err().to_string();
+            assert!(error.contains(part) && !error.contains("secret"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let Some(_turn) = alone() else { return };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for builder in [DsqlEmulator::builder().port(port), DsqlEmulator::builder().control_port(port)]
+    {
+        let error = block_on(builder.start()).unwrap_err();
+        assert!(matches!(error, StartError::Listen { .. }));
+        let advice = "another program uses the port, choose another one or 0";
+        let text = error.to_string();
+        assert!(text.contains(&port.to_string()) && text.contains(advice), "{text}");
+    }
+    let failed = output(&["--port", &port.to_string()], &[]);
+    assert_eq!(
+        complaint(&failed, 1),
+        format!(
+            "error: cannot listen on 127.0.0.1:{port}: Address already in use (os error 98); another program uses the port, choose another one or 0"
+        )
+    );
+}
+
+/// Runs the program to its end, with these variables and none of AWS's.
+fn output(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command(arguments, variables).output().unwrap()
+}
+
+fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).envs(variables.iter().copied());
+    command
+}
+
+/// The one line of a run that failed.
+#[track_caller]
+fn complaint(output: &Output, code: i32) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+    said
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line_and_the_exit_code_tells_whose_fault_it_is() {
+    let Some(_turn) = alone() else { return };
+    let secret = ("AWS_SECRET_ACCESS_KEY", "s3cr3t");
+    for (arguments, variables, code, part) in [
+        (&["--host", "127.0.0.1"][..], &[][..], 2, "`127.0.0.1` is not a host name"),
+        (&["--catalog-conflicts", "1.5"], &[], 2, "the probability is not between 0 and 1"),
+        (&["--connections", "0"], &[], 2, "no connection"),
+        (&["--postgres-url", "mysql://u:s3cr3t@h"], &[], 2, "`mysql`, not `postgres`"),
+        (&[], &[secret], 2, "--access-key-id or AWS_ACCESS_KEY_ID is missing"),
+        (&["token", "--expires-in", "8days"], &[], 2, "a token is valid for 1s to 7days"),
+        (&[], &[("PG_BIN", "/no/such/folder")], 1, "PG_BIN names `/no/such/folder`"),
+        (&["--postgres-url", "postgres://u:s3cr3t@127.0.0.1:1"], &[], 1, "127.0.0.1:1 failed"),
+        (&["--ca-file", "/no/such/folder/ca.pem"], &[], 1, "`/no/such/folder/ca.pem`"),
+    ] {
+        let said = complaint(&output(arguments, variables), code);
+        assert!(said.contains(part) && !said.contains("s3cr3t"), "{said}");
+    }
+}
+
+/// The program while it runs. Killed if a test fails.
+struct Running {
+    child: Child,
+    greeting: String,
+}
+
+impl Running {
+    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = command(arguments, variables)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut greeting = String::new();
+        while !greeting.contains("# psql:") {
+            let Some(line) = lines.next() else {
+                let mut said = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                panic!("it did not start: {said}");
+            };
+            greeting.push_str(&line.unwrap());
+            greeting.push('\n');
+        }
+        Self { child, greeting }
+    }
+
+    /// The value that a client is told to export.
+    fn exported(&self, name: &str) -> String {
+        let prefix = format!("export {name}=");
+        let value = self.greeting.lines().find_map(|line| line.strip_prefix(&prefix));
+        value.unwrap_or_else(|| panic!("no {name} in {}", self.greeting)).to_owned()
+    }
+
+    /// A URL made of what is exported, and of a token that the program prints.
+    fn url(&self, variables: &[(&str, &str)]) -> String {
+        let host = self.exported("CLUSTER_ENDPOINT");
+        let token = output(&["token", "--host", &host], variables);
+        assert!(token.status.success());
+        let token = String::from_utf8(token.stdout).unwrap();
+        let token: String =
+            url::form_urlencoded::byte_serialize(token.trim_end().as_bytes()).collect();
+        format!(
+            "postgres://{}:{token}@{host}:{}/postgres?sslmode=verify-full&sslrootcert={}",
+            self.exported("SQL_USER"),
+            self.exported("SQL_PORT"),
+            self.exported("SQL_TLS_CA_FILE")
+        )
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_program_stops_at_a_signal_and_leaves_nothing_behind() {
+    let Some(_turn) = alone() else { return };
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut running = Running::start(&[], &[]);
+        let folder = folder(Path::new(&running.exported("SQL_TLS_CA_FILE")));
+        block_on(async {
+            answers(&running.url(&[])).await;
+            // An open session is no reason to stay.
+            let _session = PgConnection::connect(&running.url(&[])).await.unwrap();
+            running.signal(signal);
+            assert_eq!(running.child.wait().unwrap().code(), Some(0), "{signal}");
+        });
+        nothing_is_left(&folder);
+    }
+}
+
+#[test]
+fn the_program_leaves_nothing_behind_when_it_is_killed() {
+    let Some(_turn) = alone() else { return };
+    let mut running = Running::start(&[], &[]);
+    let folder = folder(Path::new(&running.exported("SQL_TLS_CA_FILE")));
+    assert!(!processes(&folder).is_empty());
+    running.signal("KILL");
+    running.child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while folder.exists() || !processes(&folder).is_empty() {
+        assert!(Instant::now() < deadline, "left: {} {:?}", folder.display(), processes(&folder));
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_program_keeps_the_secrets_that_it_was_given() {
+    let Some(_turn) = alone() else { return };
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "AKIDOFMINE"),
+        ("AWS_SECRET_ACCESS_KEY", "s3cr3t-k3y"),
+        ("AWS_SESSION_TOKEN", "s3cr3t-s3ssion"),
+        ("RUST_LOG", "trace"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let ca_file = directory.path().join("ca.pem");
+    let arguments = [
+        "--region=eu-north-1",
+        "--host=my.dsql.test,localhost",
+        "--ca-file",
+        ca_file.to_str().unwrap(),
+    ];
+    let mut running = Running::start(&arguments, &variables);
+    assert!(running.greeting.contains("AKIDOFMINE"), "{}", running.greeting);
+    assert!(!running.greeting.contains("s3cr3t"), "{}", running.greeting);
+    assert_eq!(running.exported("AWS_REGION"), "eu-north-1");
+    assert_eq!(running.exported("CLUSTER_ENDPOINT"), "my.dsql.test");
+    let token_variables = [&variables[..3], &[("AWS_REGION", "eu-north-1")]].concat();
+    block_on(async {
+        let url = running.url(&token_variables);
+        // The first name leads nowhere here; the second is another one of the same cluster.
+        let error = PgConnection::connect(&url.replace("my.dsql.test", "localhost")).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("access denied"), "the token is for another host: {error}");
+        running.greeting = running.greeting.replace("my.dsql.test", "localhost");
+        answers(&running.url(&token_variables)).await;
+    });
+    running.signal("TERM");
+    running.child.wait().unwrap();
+    let mut said = String::new();
+    running.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!said.contains("s3cr3t"), "{said}");
+    assert!(!ca_file.exists());
+}
+
+#[test]
+fn the_commands_of_the_document_do_what_it_says() {
+    let Some(_turn) = alone() else { return };
+    let document = include_str!("../README.md");
+    let script = document.split("```bash\n").nth(1).and_then(|rest| rest.split("```").next());
+    let directory = tempfile::tempdir().unwrap();
+    let programs = Path::new(PROGRAM).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let played = Command::new("/bin/sh")
+        .args(["-ec", &format!("{}\nwait $!", script.expect("a script"))])
+        .current_dir(directory.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&played.stdout);
+    assert!(played.status.success(), "{said}{}", String::from_utf8_lossy(&played.stderr));
+    assert!(said.contains("PostgreSQL 16"), "{said}");
+    assert!(said.contains("ok pending=2 commits=0"), "{said}");
+    let environment = fs::read_to_string(directory.path().join("emulator.env")).unwrap();
+    let ca_file = environment.split("SQL_TLS_CA_FILE=").nth(1).unwrap().lines().next().unwrap();
+    nothing_is_left(&folder(Path::new(ca_file)));
+}
