@@ -1,0 +1,211 @@
+//! One database per test.
+//!
+//! Tests that share a database see each other's rows and cannot run at once. A database of its
+//! own costs a test some tens of milliseconds, and dropping it is the whole cleaning up.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    net::{SocketAddr, ToSocketAddrs},
+    thread,
+};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, ValueRef,
+    postgres::{PgConnectOptions, PgRow},
+};
+use url::Url;
+
+use crate::gate;
+
+/// An empty database with a name of its own, dropped with this value, a panic included.
+///
+/// Sessions that are still open in it are ended by the drop.
+pub struct ScratchDatabase {
+    server: Url,
+    url: Url,
+    name: String,
+}
+
+impl ScratchDatabase {
+    /// An empty database on the server of `TEST_POSTGRES_URL`, or `None` if the test is to be
+    /// skipped for want of one (see [`gate`]).
+    ///
+    /// ```
+    /// # async fn test() {
+    /// use temporal_dsql_testkit::ScratchDatabase;
+    ///
+    /// let Some(database) = ScratchDatabase::create().await else { return };
+    /// database.execute("CREATE TABLE t (id int)").await.unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// There is no server and this is CI, or the server refuses to make a database.
+    pub async fn create() -> Option<Self> {
+        let server = gate::server_url()?;
+        match Self::create_on(&server).await {
+            Ok(database) => Some(database),
+            Err(error) => panic!("no scratch database on the server of TEST_POSTGRES_URL: {error}"),
+        }
+    }
+
+    /// An empty database on the server at `url`, whose role must be allowed to make databases.
+    ///
+    /// # Errors
+    /// The URL is malformed, or the server refuses.
+    pub async fn create_on(url: &str) -> Result<Self, sqlx::Error> {
+        let server = Url::parse(url).map_err(sqlx::Error::config)?;
+        // As DSQL has it (facts §4), whatever the server's own default is.
+        Self::create_as(server, "template0 LOCALE 'C' ENCODING 'UTF8'").await
+    }
+
+    /// A copy of `other`, with its tables and rows. Nobody may be connected to `other`.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn create_from_template(other: &Self) -> Result<Self, sqlx::Error> {
+        Self::create_as(other.server.clone(), &format!(r#""{}""#, other.name)).await
+    }
+
+    async fn create_as(server: Url, template: &str) -> Result<Self, sqlx::Error> {
+        // The process id tells a person whose database was left behind.
+        let name = format!("scratch_{}_{:016x}", std::process::id(), fastrand::u64(..));
+        run(&server, &format!(r#"CREATE DATABASE "{name}" TEMPLATE {template}"#)).await?;
+        let mut url = server.clone();
+        url.set_path(&name);
+        Ok(Self { server, url, name })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL, with the credentials that made it.
+    pub fn url(&self) -> String {
+        self.url.to_string()
+    }
+
+    /// The URL of this database by another way, such as a [`FaultProxy`](crate::FaultProxy).
+    ///
+    /// # Panics
+    /// Never for a URL that a database was made with.
+    pub fn url_via(&self, addr: SocketAddr) -> String {
+        let mut url = self.url.clone();
+        url.set_ip_host(addr.ip()).expect("a URL with a host");
+        url.set_port(Some(addr.port())).expect("a URL with a host");
+        url.to_string()
+    }
+
+    /// The server's host name or address.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or("localhost")
+    }
+
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.url.port().unwrap_or(5432)
+    }
+
+    /// The role that made the database and may do anything in it.
+    pub fn user(&self) -> &str {
+        match self.url.username() {
+            "" => "postgres",
+            user => user,
+        }
+    }
+
+    /// The server's address.
+    ///
+    /// # Errors
+    /// The host name has none.
+    pub fn addr(&self) -> io::Result<SocketAddr> {
+        (self.host(), self.port())
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
+    }
+
+    /// Runs `sql`, which may be several statements, on a connection of its own.
+    ///
+    /// # Errors
+    /// The first statement that fails.
+    pub async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
+        run(&self.url, sql).await
+    }
+
+    /// Runs a query on a connection of its own; rows of columns, as PostgreSQL prints them.
+    ///
+    /// # Errors
+    /// The query fails.
+    pub async fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+        query(self.url.as_str(), sql).await
+    }
+}
+
+impl fmt::Debug for ScratchDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URLs may hold a password.
+        write!(f, "ScratchDatabase({})", self.name)
+    }
+}
+
+impl Drop for ScratchDatabase {
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        // A test's runtime may be gone, or be the one that runs this.
+        let dropped = thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(run(&server, &format!(r#"DROP DATABASE "{name}" WITH (FORCE)"#)))
+                .map_err(io::Error::other)
+        })
+        .join();
+        if let Ok(Err(error)) = dropped {
+            let _ = writeln!(io::stderr(), "database {} is left: {error}", self.name);
+        }
+    }
+}
+
+/// Runs `sql` at `url`; rows of columns, as PostgreSQL prints them.
+pub(crate) async fn query(url: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+    let mut connection = connect(url).await?;
+    let rows = query_on(&mut connection, sql).await?;
+    connection.close().await?;
+    Ok(rows)
+}
+
+/// The same on an open connection.
+pub(crate) async fn query_on(
+    connection: &mut PgConnection,
+    sql: &str,
+) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+    // The simple protocol answers in text.
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    rows.iter().map(texts).collect()
+}
+
+pub(crate) async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
+    url.parse::<PgConnectOptions>()?.connect().await
+}
+
+async fn run(url: &Url, sql: &str) -> Result<(), sqlx::Error> {
+    let mut connection = connect(url.as_str()).await?;
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+    connection.close().await
+}
+
+fn texts(row: &PgRow) -> Result<Vec<Option<String>>, sqlx::Error> {
+    (0..row.len())
+        .map(|column| {
+            let value = row.try_get_raw(column)?;
+            if value.is_null() {
+                return Ok(None);
+            }
+            let text = value.as_str().map_err(sqlx::Error::Decode)?;
+            Ok(Some(text.to_owned()))
+        })
+        .collect()
+}

@@ -1,0 +1,19 @@
+//! What the tests of this workspace share. A dev-dependency, never part of a product.
+//!
+//! - [`postgres::Server`]: a PostgreSQL server that is gone when its process is, however it ends.
+//! - [`ScratchDatabase`]: one empty database per test, behind the gate that skips on a desk
+//!   without a database and fails in CI ([`gate`]).
+//! - [`ScratchCluster`]: the same for a stand-in of a DSQL cluster.
+//! - [`FaultProxy`]: a proxy on the wire between a client and a server, that counts round trips
+//!   and makes what no server does on demand: a conflict, a lost answer, a cut at an exact point.
+#![warn(missing_docs)]
+
+mod cluster;
+mod database;
+pub mod gate;
+mod proxy;
+
+pub use cluster::{Admin, ScratchCluster};
+pub use database::ScratchDatabase;
+pub use dsql_emulator::postgres;
+pub use proxy::{Fault, FaultProxy, OccCode, Then, When};

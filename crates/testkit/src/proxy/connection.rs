@@ -1,0 +1,338 @@
+//! One connection through the proxy.
+//!
+//! Units are worked off one at a time: the next one is forwarded when the server has answered the
+//! last one with ReadyForQuery. What the client sends in the meantime waits here. So there is
+//! never a doubt which unit an answer belongs to, and a fault has one place to happen.
+
+use std::{collections::VecDeque, io, ops::ControlFlow, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    task::JoinHandle,
+};
+
+use super::{
+    Shared,
+    fault::{Fault, Hook, Then},
+    unit::{Chunk, Collector, Unit},
+    wire::{FirstMessage, Message, Reader, status, tag},
+};
+
+/// Whether the connection goes on.
+type Flow = ControlFlow<()>;
+
+const GO_ON: io::Result<Flow> = Ok(ControlFlow::Continue(()));
+const CLOSE: io::Result<Flow> = Ok(ControlFlow::Break(()));
+
+/// What becomes of the answer that is under way.
+enum Awaiting {
+    /// The client gets it as it comes.
+    Relay,
+    /// The client gets this, and the status of the answer; the rest of it is dropped.
+    Replace(Message),
+    /// The client gets it when it is complete and the hook agrees.
+    Hold(BytesMut, Hook),
+    /// Nobody gets it, and the connection is closed.
+    Lose,
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    client: Reader<OwnedReadHalf>,
+    server: Reader<OwnedReadHalf>,
+    to_client: Writer,
+    to_server: Writer,
+    collector: Collector,
+    queue: VecDeque<Chunk>,
+    awaiting: Option<Awaiting>,
+    /// The transaction status that the server reported last.
+    status: u8,
+}
+
+/// Serves one client until either side closes or a fault does.
+pub(super) async fn serve(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    let server = TcpStream::connect(shared.upstream).await?;
+    for stream in [&client, &server] {
+        stream.set_nodelay(true)?;
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut connection = Connection {
+        to_client: Writer::spawn(to_client, shared.clone()),
+        to_server: Writer::spawn(to_server, shared.clone()),
+        shared,
+        client: Reader::new(from_client),
+        server: Reader::new(from_server),
+        collector: Collector::default(),
+        queue: VecDeque::new(),
+        awaiting: None,
+        status: status::IDLE,
+    };
+    let result = connection.run().await;
+    // What was said before the end still arrives.
+    connection.to_client.finish().await;
+    connection.to_server.finish().await;
+    result
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<()> {
+        if self.begin().await?.is_break() {
+            return Ok(());
+        }
+        let mut client_is_open = true;
+        loop {
+            if self.dispatch().await?.is_break() {
+                return Ok(());
+            }
+            if !client_is_open && self.queue.is_empty() {
+                // The server works off what it has, as it would for a client without a proxy.
+                self.to_server.close();
+            }
+            tokio::select! {
+                message = self.client.message(), if client_is_open => match message {
+                    Ok(Some(message)) => self.on_client(message),
+                    // A client that dies in the middle of a message has gone all the same; a
+                    // server would work off what arrived before.
+                    Ok(None) | Err(_) => client_is_open = false,
+                },
+                message = self.server.message() => match message? {
+                    Some(message) => if self.on_server(message).await?.is_break() {
+                        return Ok(());
+                    },
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Passes on what comes before the session: questions about encryption, and its startup.
+    async fn begin(&mut self) -> io::Result<Flow> {
+        loop {
+            match self.client.first_message().await? {
+                None => return CLOSE,
+                Some(FirstMessage::Encryption(bytes)) => {
+                    self.to_server.send(bytes);
+                    let answer = self.server.byte().await?;
+                    if answer != b'N' {
+                        return Err(io::Error::new(
+                            io::ErrorKind::Unsupported,
+                            "the server wants to encrypt, and the proxy could not read that",
+                        ));
+                    }
+                    self.to_client.send(Bytes::from_static(b"N"));
+                }
+                Some(FirstMessage::Cancel(bytes)) => {
+                    self.to_server.send(bytes);
+                    // The server says nothing and closes when it has taken note.
+                    let _ = self.server.byte().await;
+                    return CLOSE;
+                }
+                Some(FirstMessage::Startup(bytes)) => {
+                    let fault = self.shared.script().next_session();
+                    if self.before_session(fault).await?.is_break() {
+                        return CLOSE;
+                    }
+                    self.to_server.send(bytes);
+                    // Until the first ReadyForQuery.
+                    self.awaiting = Some(Awaiting::Relay);
+                    return GO_ON;
+                }
+            }
+        }
+    }
+
+    async fn before_session(&mut self, fault: Option<Fault>) -> io::Result<Flow> {
+        let Some(fault) = fault else { return GO_ON };
+        if let Some((sqlstate, message)) = fault.as_error() {
+            let error = Message::error("FATAL", sqlstate, message);
+            self.to_client.send(error.bytes());
+            return CLOSE;
+        }
+        match fault {
+            Fault::Delay(time) => tokio::time::sleep(time).await,
+            Fault::Before(hook) | Fault::After(hook) => {
+                if self.shared.call(hook).await == Then::Close {
+                    return CLOSE;
+                }
+            }
+            _ => return CLOSE,
+        }
+        GO_ON
+    }
+
+    fn on_client(&mut self, message: Message) {
+        match self.collector.push(message) {
+            Some(Chunk::Immediate(bytes)) => self.to_server.send(bytes),
+            Some(chunk) => self.queue.push_back(chunk),
+            None => {}
+        }
+    }
+
+    /// Forwards what waits, up to the first unit that has to be answered.
+    async fn dispatch(&mut self) -> io::Result<Flow> {
+        while self.awaiting.is_none() {
+            match self.queue.pop_front() {
+                None => break,
+                Some(Chunk::Immediate(bytes) | Chunk::Passive(bytes)) => self.to_server.send(bytes),
+                Some(Chunk::Unit(unit)) => {
+                    let fault = self.shared.on_unit(&unit);
+                    if self.forward(unit, fault).await?.is_break() {
+                        return CLOSE;
+                    }
+                }
+            }
+        }
+        GO_ON
+    }
+
+    async fn forward(&mut self, unit: Unit, fault: Option<Fault>) -> io::Result<Flow> {
+        let error = fault.as_ref().and_then(Fault::as_error);
+        if let Some((sqlstate, message)) = error {
+            self.refuse(&unit, Message::error("ERROR", sqlstate, message));
+            return GO_ON;
+        }
+        let awaiting = match fault {
+            Some(Fault::LoseBefore) => return CLOSE,
+            Some(Fault::LoseAfter) => Awaiting::Lose,
+            Some(Fault::After(hook)) => Awaiting::Hold(BytesMut::new(), hook),
+            Some(Fault::Before(hook)) => match self.shared.call(hook).await {
+                Then::Continue => Awaiting::Relay,
+                Then::Close => return CLOSE,
+            },
+            Some(Fault::Delay(time)) => {
+                tokio::time::sleep(time).await;
+                Awaiting::Relay
+            }
+            _ => Awaiting::Relay,
+        };
+        self.to_server.send(unit.bytes);
+        self.awaiting = Some(awaiting);
+        GO_ON
+    }
+
+    /// Answers `unit` with `error` in the server's place, and brings the server into the state
+    /// that the error would have left it in.
+    fn refuse(&mut self, unit: &Unit, error: Message) {
+        let instead = match self.status {
+            status::IDLE => None,
+            _ if unit.ends_transaction() => Some("ROLLBACK"),
+            // Any failure aborts a transaction.
+            status::IN_TRANSACTION => Some("SELECT 1/0"),
+            _already_aborted => None,
+        };
+        match instead {
+            Some(sql) => {
+                self.to_server.send(Message::query(sql).bytes());
+                self.awaiting = Some(Awaiting::Replace(error));
+            }
+            None => {
+                self.to_client.send(error.bytes());
+                let ready = Message::ready_for_query(self.status);
+                self.to_client.send(ready.bytes());
+            }
+        }
+    }
+
+    async fn on_server(&mut self, message: Message) -> io::Result<Flow> {
+        let complete = message.tag() == tag::READY_FOR_QUERY;
+        if complete {
+            self.status = message.payload().first().copied().unwrap_or(status::IDLE);
+        }
+        match self.awaiting.take() {
+            None => self.to_client.send(message.bytes()),
+            Some(Awaiting::Relay) => {
+                self.to_client.send(message.bytes());
+                self.awaiting = (!complete).then_some(Awaiting::Relay);
+            }
+            Some(Awaiting::Replace(error)) if complete => {
+                self.to_client.send(error.bytes());
+                self.to_client.send(message.bytes());
+            }
+            Some(Awaiting::Replace(error)) => {
+                // A rollback may also reset parameters, which the client must know.
+                if message.tag() == tag::PARAMETER_STATUS {
+                    self.to_client.send(message.bytes());
+                }
+                self.awaiting = Some(Awaiting::Replace(error));
+            }
+            Some(Awaiting::Hold(mut answer, hook)) => {
+                answer.extend_from_slice(&message.bytes());
+                if !complete {
+                    self.awaiting = Some(Awaiting::Hold(answer, hook));
+                } else if self.shared.call(hook).await == Then::Close {
+                    return CLOSE;
+                } else {
+                    self.to_client.send(answer.freeze());
+                }
+            }
+            Some(Awaiting::Lose) if complete => return CLOSE,
+            Some(Awaiting::Lose) => self.awaiting = Some(Awaiting::Lose),
+        }
+        GO_ON
+    }
+}
+
+/// The writing half of one side, in a task of its own: the proxy must go on reading from a server
+/// while it writes to it, or the two could wait for each other.
+struct Writer {
+    queue: Option<mpsc::UnboundedSender<Bytes>>,
+    task: JoinHandle<()>,
+}
+
+impl Writer {
+    fn spawn(stream: OwnedWriteHalf, shared: Arc<Shared>) -> Self {
+        let (queue, received) = mpsc::unbounded_channel();
+        Self { queue: Some(queue), task: tokio::spawn(write_all(stream, received, shared)) }
+    }
+
+    /// Sends in order. Bytes for a side that is gone are dropped; its reader sees the end.
+    fn send(&self, bytes: Bytes) {
+        if let Some(queue) = &self.queue {
+            let _ = queue.send(bytes);
+        }
+    }
+
+    /// Closes when everything is written.
+    fn close(&mut self) {
+        drop(self.queue.take());
+    }
+
+    /// Closes, and waits until everything is written.
+    async fn finish(&mut self) {
+        self.close();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn write_all(
+    mut stream: impl AsyncWrite + Unpin,
+    mut received: mpsc::UnboundedReceiver<Bytes>,
+    shared: Arc<Shared>,
+) {
+    let mut bytes = BytesMut::new();
+    while let Some(first) = received.recv().await {
+        bytes.extend_from_slice(&first);
+        while let Ok(more) = received.try_recv() {
+            bytes.extend_from_slice(&more);
+        }
+        if stream.write_all(&bytes).await.is_err() {
+            return;
+        }
+        shared.count_bytes(bytes.len());
+        bytes.clear();
+    }
+    let _ = stream.shutdown().await;
+}
