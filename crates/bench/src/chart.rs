@@ -1,0 +1,230 @@
+//! Charts: groups of bars with a whisker from the lowest to the highest sample, as SVG.
+
+use anyhow::{Result, anyhow};
+use plotters::{
+    coord::Shift,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
+
+use crate::stats::Spread;
+
+/// A chart of bars.
+#[derive(Default)]
+pub struct Chart {
+    /// What the height of a bar is.
+    pub axis: String,
+    /// The names under the groups.
+    pub groups: Vec<String>,
+    /// One bar of each in each group.
+    pub series: Vec<Series>,
+    /// A line across: the peer, the limit or the goal, by its name.
+    pub line: Option<(String, f64)>,
+}
+
+/// The bars of one colour.
+pub struct Series {
+    /// Its name in the legend.
+    pub name: String,
+    /// One for each group.
+    pub bars: Vec<Spread>,
+}
+
+impl Series {
+    /// A series.
+    pub fn new(name: impl Into<String>, bars: Vec<Spread>) -> Self {
+        Self { name: name.into(), bars }
+    }
+}
+
+const SIZE: (u32, u32) = (860, 420);
+/// Around the bars: left, right, top, bottom.
+const MARGINS: (i32, i32, i32, i32) = (64, 16, 80, 56);
+/// Sizes of text in pixels, of which the library takes about four fifths.
+const TITLE: i32 = 18;
+const LABEL: i32 = 14;
+/// Told apart by those who do not see all colours, too.
+const COLOURS: [RGBColor; 4] = [
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0x99, 0x99, 0x99),
+];
+const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+const LINE: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+impl Chart {
+    /// The chart as SVG, under `title`.
+    ///
+    /// # Errors
+    /// It has no bars, or not one of each series for each group.
+    pub fn svg(&self, title: &str) -> Result<String> {
+        if self.groups.is_empty()
+            || self.series.iter().any(|series| series.bars.len() != self.groups.len())
+        {
+            return Err(anyhow!("the chart `{title}` needs a bar of each series in each group"));
+        }
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+            self.draw(&area, title).map_err(|error| anyhow!("drawing `{title}`: {error}"))?;
+            area.present().map_err(|error| anyhow!("drawing `{title}`: {error}"))?;
+        }
+        Ok(svg)
+    }
+
+    fn draw(&self, area: &Area<'_>, title: &str) -> Result<(), Box<dyn std::error::Error>> {
+        let (left, right, top, bottom) = MARGINS;
+        let (width, height) = (SIZE.0 as i32 - left - right, SIZE.1 as i32 - top - bottom);
+        let scale = Scale::over(self.highest());
+        let y = |value: f64| top + height - (value / scale.end() * f64::from(height)) as i32;
+        area.fill(&WHITE)?;
+        text(area, title, TITLE, INK, (left, 18), HPos::Left)?;
+        self.draw_legend(area, left)?;
+        text(area, &self.axis, LABEL, INK, (left, 66), HPos::Left)?;
+        for tick in scale.ticks() {
+            let at = y(tick);
+            area.draw(&PathElement::new([(left, at), (left + width, at)], GRID))?;
+            text(area, &scale.label(tick), LABEL, INK, (left - 6, at), HPos::Right)?;
+        }
+        let group_width = f64::from(width) / self.groups.len() as f64;
+        let bar_width = group_width * 0.8 / self.series.len() as f64;
+        for (number, name) in self.groups.iter().enumerate() {
+            let from = f64::from(left) + group_width * number as f64;
+            for (place, series) in self.series.iter().enumerate() {
+                let bar = series.bars[number];
+                let x = from + group_width * 0.1 + bar_width * place as f64;
+                let (x, end) = (x as i32, (x + bar_width) as i32 - 1);
+                let colour = COLOURS[place % COLOURS.len()];
+                area.draw(&Rectangle::new([(x, y(bar.median)), (end, y(0.0))], colour.filled()))?;
+                let middle = i32::midpoint(x, end);
+                let whisker = [(middle, y(bar.low)), (middle, y(bar.high))];
+                area.draw(&PathElement::new(whisker, INK.stroke_width(1)))?;
+            }
+            let middle = (from + group_width / 2.0) as i32;
+            for (row, part) in name.split('\n').enumerate() {
+                let under = top + height + 14 + 15 * row as i32;
+                text(area, part, LABEL, INK, (middle, under), HPos::Center)?;
+            }
+        }
+        area.draw(&PathElement::new([(left, y(0.0)), (left + width, y(0.0))], INK))?;
+        if let Some((_, value)) = &self.line {
+            let line = [(left, y(*value)), (left + width, y(*value))];
+            area.draw(&PathElement::new(line, LINE.stroke_width(2)))?;
+        }
+        Ok(())
+    }
+
+    /// From the left: the names with their colours.
+    fn draw_legend(&self, area: &Area<'_>, mut x: i32) -> Result<(), Box<dyn std::error::Error>> {
+        const Y: i32 = 44;
+        let line = self.line.iter().map(|(name, _)| (name, LINE));
+        let series = self.series.iter().map(|series| &series.name).zip(COLOURS.into_iter().cycle());
+        for (name, colour) in series.chain(line) {
+            area.draw(&Rectangle::new([(x, Y - 5), (x + 10, Y + 5)], colour.filled()))?;
+            text(area, name, LABEL, INK, (x + 16, Y), HPos::Left)?;
+            // About as wide as letters of that size are.
+            x += 7 * name.chars().count() as i32 + 36;
+        }
+        Ok(())
+    }
+
+    fn highest(&self) -> f64 {
+        let bars = self.series.iter().flat_map(|series| &series.bars).map(|bar| bar.high);
+        bars.chain(self.line.iter().map(|(_, value)| *value)).fold(0.0, f64::max)
+    }
+}
+
+fn text(
+    area: &Area<'_>,
+    text: &str,
+    size: i32,
+    colour: RGBColor,
+    at: (i32, i32),
+    side: HPos,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let style = ("sans-serif", size).into_text_style(area).color(&colour);
+    let style = style.pos(Pos::new(side, VPos::Center));
+    Ok(area.draw(&Text::new(text.to_owned(), at, style))?)
+}
+
+/// A scale from zero in round steps.
+struct Scale {
+    step: f64,
+    steps: u32,
+}
+
+impl Scale {
+    /// The one that has room for `highest`.
+    fn over(highest: f64) -> Self {
+        let rough = if highest > 0.0 { highest / 5.0 } else { 1.0 };
+        let magnitude = 10_f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .map(|factor| factor * magnitude)
+            .into_iter()
+            .find(|step| *step >= rough * 0.999)
+            .unwrap_or(rough);
+        Self { step, steps: (highest / step * 0.999).ceil().max(1.0) as u32 }
+    }
+
+    fn end(&self) -> f64 {
+        self.step * f64::from(self.steps)
+    }
+
+    fn ticks(&self) -> impl Iterator<Item = f64> {
+        (0..=self.steps).map(|step| self.step * f64::from(step))
+    }
+
+    fn label(&self, tick: f64) -> String {
+        let decimals = (-self.step.log10().floor()).max(0.0) as usize;
+        format!("{tick:.decimals$}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_has_its_names_and_a_bar_for_each_figure() {
+        let bars = vec![Spread { median: 0.5, low: 0.4, high: 0.6 }; 2];
+        let chart = Chart {
+            axis: "ratio".into(),
+            groups: vec!["one".into(), "two\ncallers".into()],
+            series: vec![Series::new("store", bars.clone()), Series::new("peer", bars)],
+            line: Some(("limit".into(), 1.0)),
+        };
+        let svg = chart.svg("Title").unwrap();
+        for name in ["Title", "ratio", "one", "two", "callers", "store", "peer", "limit", "0.8"] {
+            assert!(svg.lines().any(|line| line.trim() == name), "{name} is not in {svg}");
+        }
+        // The background, the legend and the bars.
+        assert_eq!(svg.matches("<rect").count(), 1 + 3 + 4);
+        assert_eq!(svg, chart.svg("Title").unwrap(), "the same figures make the same chart");
+    }
+
+    #[test]
+    fn a_chart_without_all_its_bars_is_refused() {
+        let chart = Chart {
+            groups: vec!["one".into()],
+            series: vec![Series::new("store", vec![])],
+            ..Chart::default()
+        };
+        let error = chart.svg("Title").unwrap_err().to_string();
+        assert!(error.contains("`Title` needs a bar"), "{error}");
+    }
+
+    #[test]
+    fn a_scale_has_round_steps_and_room_for_the_highest_bar() {
+        for (highest, step, end) in [(1.0, 0.2, 1.0), (1.07, 0.5, 1.5), (48.0, 10.0, 50.0)] {
+            let scale = Scale::over(highest);
+            assert!((scale.step - step).abs() < 1e-9, "{highest}: {}", scale.step);
+            assert!((scale.end() - end).abs() < 1e-9, "{highest}: {}", scale.end());
+        }
+        assert_eq!(Scale::over(1.0).label(0.2), "0.2");
+        assert_eq!(Scale::over(48.0).label(20.0), "20");
+    }
+}

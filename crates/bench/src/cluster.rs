@@ -1,0 +1,104 @@
+//! The stand-in for a DSQL cluster that is measured on, reached as a cluster is: over TLS, with
+//! IAM tokens.
+
+use std::{iter, time::Duration};
+
+use anyhow::{Context as _, Result};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use dsql_emulator::{DsqlEmulatorBuilder, JobDelays, Latency};
+use temporal_dsql::{
+    dsql::{Config, DsqlStore, connect},
+    migrate::Setup,
+};
+use temporal_dsql_testkit::{ScratchCluster, postgres::Server};
+
+use crate::database::migrate;
+
+/// A round trip within a region, and a commit (facts §5).
+pub const LATENCY: Latency =
+    Latency { round_trip: Duration::from_millis(4), commit: Duration::from_millis(20) };
+
+/// A cluster with the newest schema.
+pub struct Cluster(ScratchCluster);
+
+impl Cluster {
+    /// A cluster on `server`.
+    ///
+    /// # Errors
+    /// The emulator does not start, or refuses the schema.
+    pub async fn create(
+        server: &Server,
+        configure: impl FnOnce(DsqlEmulatorBuilder) -> DsqlEmulatorBuilder,
+    ) -> Result<Self> {
+        let moment = Duration::from_millis(1);
+        let jobs = JobDelays { start: moment, work: moment, ..JobDelays::default() };
+        let configure = |builder: DsqlEmulatorBuilder| configure(builder.job_delays(jobs));
+        let emulator = ScratchCluster::create_on(&server.url(), configure).await;
+        let emulator = emulator.context("starting the emulator")?;
+        let cluster = Self(emulator);
+        let (config, setup) = (cluster.config(1), Setup::default());
+        let plan = async |migrator: &mut temporal_dsql::migrate::Migrator<'_>| {
+            migrator.plan_setup(&setup).await
+        };
+        migrate(&config, Some(cluster.credentials()), plan).await?;
+        Ok(cluster)
+    }
+
+    /// Makes round trips and commits take so much longer.
+    pub fn set_latency(&self, latency: Latency) {
+        self.0.faults().set_latency(latency);
+    }
+
+    /// Lets the next `commits` commits be counted: [`uncounted_commits`](Self::uncounted_commits)
+    /// goes down by one with each that takes the latency of a commit.
+    pub fn count_commits(&self, commits: usize) {
+        self.0.faults().script(iter::repeat_n(None, commits));
+    }
+
+    /// How many of the commits that can be counted have not been.
+    pub fn uncounted_commits(&self) -> usize {
+        self.0.faults().undecided()
+    }
+
+    /// Builds the index that lets FOR KEY SHARE guard a shard.
+    ///
+    /// # Errors
+    /// The cluster refuses.
+    pub async fn build_fence_index(&self) -> Result<()> {
+        let index = "CREATE UNIQUE INDEX ASYNC shards_fence ON shards (shard_id, range_id)";
+        let job = self.0.query(index).await?.into_iter().flatten().next().flatten();
+        let job = job.context("a job that builds the index")?;
+        self.0.query(&format!("CALL sys.wait_for_job('{job}')")).await?;
+        Ok(())
+    }
+
+    /// How a store of `connections` connections reaches it, at a rate that spares nobody.
+    pub fn config(&self, connections: u32) -> Config {
+        let mut config = Config::new(self.0.host());
+        config.port = self.0.port();
+        config.region = Some(self.0.region().into());
+        config.tls.ca_file = Some(self.0.ca_file().into());
+        config.pool.max_connections = connections;
+        config.pool.min_connections = 0;
+        config.pool.connection_rate = 10_000;
+        config.pool.connection_burst = 10_000;
+        config
+    }
+
+    /// A store on it.
+    ///
+    /// # Errors
+    /// The cluster does not let it in.
+    pub async fn open(&self, config: &Config) -> Result<DsqlStore> {
+        Ok(connect(config, Some(self.credentials())).await?)
+    }
+
+    fn credentials(&self) -> SharedCredentialsProvider {
+        let own = self.0.credentials();
+        SharedCredentialsProvider::new(Credentials::from_keys(
+            &own.access_key_id,
+            &own.secret_access_key,
+            own.session_token.clone(),
+        ))
+    }
+}

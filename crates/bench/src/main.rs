@@ -1,0 +1,112 @@
+//! `temporal-dsql-bench`: measures this workspace next to its peers and shows what it finds.
+//!
+//! `cargo xtask bench` builds and runs it. A benchmark is one module with one type, which is what
+//! it writes to its file of results; tables, charts and the sections of `docs/performance.md` are
+//! made from those files, so that a figure in the document is always one that was measured.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks to its terminal"
+)]
+
+mod benchmark;
+mod chart;
+mod cluster;
+mod contention;
+mod context;
+mod database;
+mod document;
+mod environment;
+mod fence;
+mod load;
+mod memory;
+mod migration;
+mod operations;
+mod point;
+mod start;
+mod stats;
+mod storm;
+mod table;
+mod typical;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+use benchmark::{ALL, Entry};
+use context::{Context, Scale};
+use document::Results;
+
+/// Measures this workspace next to its peers.
+#[derive(Parser)]
+struct Options {
+    /// The benchmarks; all if none is named
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Run each for a moment, to see that it works, and write nothing
+    #[arg(long, conflicts_with = "draw")]
+    smoke: bool,
+    /// Measure nothing; make tables and charts from the results that are there
+    #[arg(long)]
+    draw: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let scale = if options.smoke { Scale::Smoke } else { Scale::Full };
+    let context = Context::new(scale);
+    for entry in chosen(&options.names)? {
+        eprintln!("{}", entry.name);
+        if options.smoke {
+            // Figures of a moment say nothing; that they can be shown does.
+            Results::measure(entry, &context)?.section(entry)?;
+            continue;
+        }
+        if !options.draw {
+            Results::measure(entry, &context)?.write()?;
+        }
+        // From the file, so that what is shown is what the file holds.
+        let section = Results::read(entry)?.section(entry)?;
+        println!("{}", section.text());
+        section.write()?;
+    }
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Entry>> {
+    for name in names {
+        if ALL.iter().all(|entry| entry.name != name) {
+            let known: Vec<_> = ALL.iter().map(|entry| entry.name).collect();
+            bail!("no benchmark is called `{name}`; there are {}", known.join(", "));
+        }
+    }
+    let chosen = |entry: &&Entry| names.is_empty() || names.iter().any(|name| name == entry.name);
+    Ok(ALL.iter().filter(chosen).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_benchmarks_run_unless_some_are_named() {
+        let names = |asked: &[&str]| -> Vec<&str> {
+            let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&asked).unwrap().iter().map(|entry| entry.name).collect()
+        };
+        assert_eq!(names(&[]).len(), ALL.len());
+        assert_eq!(names(&["memory"]), ["memory"]);
+        let error = chosen(&["disk".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("no benchmark is called `disk`; there are "), "{error}");
+    }
+}

@@ -1,0 +1,419 @@
+//! Whole executions, one act after the other by one caller, next to what the wire allows.
+//!
+//! The limit of an act is its round trips and its commits at the latencies of a cluster; both are
+//! counted here. Round trips are counted between the store and a PostgreSQL, which the counting
+//! proxy understands because it is without TLS, in the form that the store chose on the cluster;
+//! commits on the cluster, which delays each of them. No act can be faster than its limit, so a
+//! count that is too high voids the measurement; one that is too low looks slow.
+//!
+//! What an act takes beyond the limit is the store's time and the emulator's. The same acts run
+//! without latencies, which shows both, and on a PostgreSQL, which does the same without the
+//! emulator.
+
+use std::{array, time::Instant};
+
+use anyhow::{Result, ensure};
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use temporal_dsql::{
+    VERSION,
+    dsql::{DsqlStore, StatementForm, connect},
+    stores::ExecutionStore,
+};
+use temporal_dsql_testkit::{FaultProxy, postgres::Server};
+
+use crate::{
+    benchmark::Benchmark,
+    chart::{Chart, Series},
+    cluster::{Cluster, LATENCY},
+    context::{Context, runtime},
+    database::Database,
+    load::histogram,
+    stats::Spread,
+    table::{Goal, Table, nanos, ratio},
+    typical::{Execution, create_shard},
+};
+
+struct Plan {
+    /// Executions before the ones that count: the connection learns its statements.
+    warm_up: u64,
+    executions: u64,
+    rounds: usize,
+}
+
+const FULL: Plan = Plan { warm_up: 10, executions: 100, rounds: 3 };
+const SMOKE: Plan = Plan { warm_up: 1, executions: 3, rounds: 1 };
+
+/// What is done to an execution, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Act {
+    Create,
+    Update,
+    Get,
+    Delete,
+}
+
+impl Act {
+    const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Get, Self::Delete];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Get => "get",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// Round trips of the Go fork, which sends one statement for each row of a map (contract §3).
+    const fn fork_round_trips(self) -> u64 {
+        match self {
+            Self::Create | Self::Update => 15,
+            Self::Get | Self::Delete => 11,
+        }
+    }
+}
+
+/// What a cluster takes, and so what the store sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Form {
+    /// INSERT, UPDATE and DELETE in WITH, and locks in sub-selects.
+    Combined,
+    /// Neither: one statement after the other.
+    Separate,
+}
+
+impl Form {
+    const ALL: [Self; 2] = [Self::Combined, Self::Separate];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Combined => "combined",
+            Self::Separate => "separate",
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Operations {
+    round_trip_ms: f64,
+    commit_ms: f64,
+    cells: Vec<Cell>,
+}
+
+/// One act in one form, a sample for each round.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cell {
+    form: Form,
+    act: Act,
+    round_trips: u64,
+    commits: u64,
+    p50_ms: Vec<f64>,
+    p99_ms: Vec<f64>,
+    /// The median if the cluster adds no latency.
+    without_latency_p50_ms: Vec<f64>,
+    /// The median on PostgreSQL.
+    postgres_p50_ms: Vec<f64>,
+}
+
+impl Benchmark for Operations {
+    const NAME: &'static str = "operations";
+
+    fn measure(context: &Context) -> Result<Self> {
+        let plan = context.scale.pick(FULL, SMOKE);
+        let server = context.server()?;
+        let runtime = runtime()?;
+        runtime.block_on(async {
+            let mut subjects = Vec::new();
+            for form in Form::ALL {
+                subjects.push(Subject::open(server, form, &plan).await?);
+            }
+            for round in 1..=plan.rounds {
+                for subject in &mut subjects {
+                    subject.measure_round(plan.executions).await?;
+                }
+                context.progress(&format!("round {round} of {}", plan.rounds));
+            }
+            let mut cells = Vec::new();
+            for subject in subjects {
+                subject.store.close();
+                subject.postgres_store.close();
+                cells.extend(subject.cells);
+            }
+            let round_trip_ms = LATENCY.round_trip.as_secs_f64() * 1e3;
+            let commit_ms = LATENCY.commit.as_secs_f64() * 1e3;
+            Ok(Self { round_trip_ms, commit_ms, cells })
+        })
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let header = [
+            "form",
+            "operation",
+            "round trips",
+            "Go fork's",
+            "commits",
+            "limit",
+            "p50 to the limit",
+            "p99 to the limit",
+            "p50 without latency",
+            "p50 on PostgreSQL",
+        ];
+        let rows = self.cells.iter().map(|cell| {
+            let median = |samples: &[f64]| nanos(Spread::of(samples).median * 1e6);
+            vec![
+                cell.form.name().to_owned(),
+                cell.act.name().to_owned(),
+                cell.round_trips.to_string(),
+                cell.act.fork_round_trips().to_string(),
+                cell.commits.to_string(),
+                nanos(self.limit_ms(cell) * 1e6),
+                ratio(self.to_limit(cell, &cell.p50_ms)),
+                ratio(self.to_limit(cell, &cell.p99_ms)),
+                median(&cell.without_latency_p50_ms),
+                median(&cell.postgres_p50_ms),
+            ]
+        });
+        let series = Form::ALL.into_iter().flat_map(|form| {
+            let of = move |samples: fn(&Cell) -> &[f64]| {
+                self.of(form).map(|cell| self.to_limit(cell, samples(cell))).collect()
+            };
+            [
+                Series::new(format!("{}, p50", form.name()), of(|cell| &cell.p50_ms)),
+                Series::new(format!("{}, p99", form.name()), of(|cell| &cell.p99_ms)),
+            ]
+        });
+        vec![Table {
+            name: "operations",
+            title: "Whole executions, one caller, on the emulator: time to the limit".into(),
+            header: header.map(str::to_owned).into(),
+            rows: rows.collect(),
+            chart: Chart {
+                axis: "time, to round trips and commits at their latencies".into(),
+                groups: Act::ALL.map(|act| act.name().to_owned()).into(),
+                series: series.collect(),
+                line: Some(("limit".into(), 1.0)),
+            },
+        }]
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        let goal = |form: Form, quantile, most, samples: fn(&Cell) -> &[f64]| {
+            let what = format!("{}, {quantile} to the limit", form.name());
+            let ratios = self.of(form);
+            let ratios = ratios.map(|cell| (cell.act.name(), self.to_limit(cell, samples(cell))));
+            Goal::at_most(&what, most, ratios)
+        };
+        let goals = Form::ALL.map(|form| {
+            [
+                goal(form, "p50", 1.05, |cell| &cell.p50_ms),
+                goal(form, "p99", 1.25, |cell| &cell.p99_ms),
+            ]
+        });
+        goals.into_iter().flatten().collect()
+    }
+}
+
+impl Operations {
+    fn of(&self, form: Form) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().filter(move |cell| cell.form == form)
+    }
+
+    fn limit_ms(&self, cell: &Cell) -> f64 {
+        cell.round_trips as f64 * self.round_trip_ms + cell.commits as f64 * self.commit_ms
+    }
+
+    fn to_limit(&self, cell: &Cell, samples: &[f64]) -> Spread {
+        Spread::of_ratio(samples, &vec![self.limit_ms(cell); samples.len()])
+    }
+}
+
+/// A cluster that takes one form, and a PostgreSQL to which the store sends the same.
+struct Subject {
+    cluster: Cluster,
+    store: DsqlStore,
+    /// Dropped after its store.
+    postgres_store: DsqlStore,
+    _database: Database,
+    /// Executions have ids of their own.
+    next_id: u64,
+    cells: Vec<Cell>,
+}
+
+impl Subject {
+    async fn open(server: &Server, form: Form, plan: &Plan) -> Result<Self> {
+        let combined = form == Form::Combined;
+        let cluster = Cluster::create(server, |builder| {
+            builder.accept_data_modifying_with(combined).accept_locking_subqueries(combined)
+        });
+        let cluster = cluster.await?;
+        let store = cluster.open(&cluster.config(1)).await?;
+        let forms = store.forms();
+        ensure!(
+            (forms.writes_in_one, forms.locks_in_one) == (combined, combined),
+            "the store chose {forms:?} on a cluster that takes {}",
+            form.name()
+        );
+        create_shard(&store).await?;
+
+        let database = Database::create(server, VERSION).await?;
+        let mut config = database.config(1);
+        config.write_form =
+            if combined { StatementForm::Combined } else { StatementForm::Separate };
+        config.lock_form = config.write_form;
+        let postgres_store = connect(&config, None).await?;
+        create_shard(&postgres_store).await?;
+        let proxy = FaultProxy::start(database.scratch().addr()?)?;
+        config.port = proxy.addr().port();
+        let counted_store = connect(&config, None).await?;
+
+        let mut subject = Self {
+            cluster,
+            store,
+            postgres_store,
+            _database: database,
+            next_id: 0,
+            cells: Vec::new(),
+        };
+        for _ in 0..plan.warm_up {
+            for store in [&subject.store, &subject.postgres_store, &counted_store] {
+                live(store, subject.next_id, || 0).await?;
+                subject.next_id += 1;
+            }
+        }
+        let round_trips = live(&counted_store, subject.next_id, || proxy.round_trips()).await?;
+        counted_store.close();
+        subject.next_id += 1;
+        // More than a life has.
+        const COUNTABLE: usize = 100;
+        subject.cluster.count_commits(COUNTABLE);
+        let counted = || (COUNTABLE - subject.cluster.uncounted_commits()) as u64;
+        let commits = live(&subject.store, subject.next_id, counted).await?;
+        subject.next_id += 1;
+        let counts = Act::ALL.into_iter().zip(round_trips.into_iter().zip(commits));
+        subject.cells = counts.map(|(act, counts)| Cell::new(form, act, counts)).collect();
+        Ok(subject)
+    }
+
+    async fn measure_round(&mut self, executions: u64) -> Result<()> {
+        self.cluster.set_latency(LATENCY);
+        let delayed = lives(&self.store, &mut self.next_id, executions).await?;
+        self.cluster.set_latency(Default::default());
+        let prompt = lives(&self.store, &mut self.next_id, executions).await?;
+        let postgres = lives(&self.postgres_store, &mut self.next_id, executions).await?;
+        for (cell, ((delayed, prompt), postgres)) in
+            self.cells.iter_mut().zip(delayed.into_iter().zip(prompt).zip(postgres))
+        {
+            let limit = LATENCY.round_trip * u32::try_from(cell.round_trips)?
+                + LATENCY.commit * u32::try_from(cell.commits)?;
+            // The histogram knows three digits.
+            ensure!(
+                delayed.max() > 0 && delayed.min() as f64 > limit.as_nanos() as f64 * 0.998,
+                "{} took {} ns once, less than its limit, {limit:?}: the count is wrong",
+                cell.act.name(),
+                delayed.min()
+            );
+            cell.p50_ms.push(millis(&delayed, 0.5));
+            cell.p99_ms.push(millis(&delayed, 0.99));
+            cell.without_latency_p50_ms.push(millis(&prompt, 0.5));
+            cell.postgres_p50_ms.push(millis(&postgres, 0.5));
+        }
+        Ok(())
+    }
+}
+
+impl Cell {
+    const fn new(form: Form, act: Act, (round_trips, commits): (u64, u64)) -> Self {
+        Self {
+            form,
+            act,
+            round_trips,
+            commits,
+            p50_ms: Vec::new(),
+            p99_ms: Vec::new(),
+            without_latency_p50_ms: Vec::new(),
+            postgres_p50_ms: Vec::new(),
+        }
+    }
+}
+
+fn millis(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    latencies.value_at_quantile(quantile) as f64 / 1e6
+}
+
+/// How long each act takes in the lives of new executions.
+async fn lives(
+    store: &DsqlStore,
+    next_id: &mut u64,
+    executions: u64,
+) -> Result<[Histogram<u64>; 4]> {
+    let mut latencies = array::from_fn(|_| histogram());
+    let start = Instant::now();
+    for _ in 0..executions {
+        let nanos = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        for (latencies, taken) in latencies.iter_mut().zip(live(store, *next_id, nanos).await?) {
+            latencies.record(taken)?;
+        }
+        *next_id += 1;
+    }
+    Ok(latencies)
+}
+
+/// Creates, updates, reads and deletes an execution; by how much `reading` grows with each.
+async fn live(store: &DsqlStore, id: u64, reading: impl Fn() -> u64) -> Result<[u64; 4]> {
+    let executions = ExecutionStore::new(store);
+    let mut execution = Execution::new(id);
+    let (create, update, run) = (execution.create(), execution.update(), execution.run());
+    let begun = reading();
+    executions.create(&create).await?;
+    let created = reading();
+    executions.update(&update).await?;
+    let updated = reading();
+    let read = executions.get(&run).await?;
+    let got = reading();
+    executions.delete(&run).await?;
+    let deleted = reading();
+    execution.check(read.as_ref())?;
+    ensure!(executions.get(&run).await?.is_none(), "execution {id} is there after its deletion");
+    Ok([created - begun, updated - created, got - updated, deleted - got])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(p50_ms: f64, p99_ms: f64) -> Operations {
+        let cells = Form::ALL.into_iter().flat_map(|form| {
+            Act::ALL.map(|act| Cell {
+                p50_ms: vec![p50_ms],
+                p99_ms: vec![p99_ms],
+                without_latency_p50_ms: vec![1.0],
+                postgres_p50_ms: vec![0.5],
+                ..Cell::new(form, act, (4, 1))
+            })
+        });
+        Operations { round_trip_ms: 4.0, commit_ms: 20.0, cells: cells.collect() }
+    }
+
+    #[test]
+    fn the_limit_is_what_round_trips_and_commits_take() {
+        let found = found(36.0, 45.0);
+        let cell = &found.cells[0];
+        assert_eq!(found.limit_ms(cell), 36.0);
+        assert_eq!(found.to_limit(cell, &cell.p50_ms).median, 1.0);
+        assert_eq!(found.to_limit(cell, &cell.p99_ms).median, 1.25);
+        assert_eq!(found.limit_ms(&Cell::new(Form::Combined, Act::Get, (1, 0))), 4.0);
+    }
+
+    #[test]
+    fn the_goals_are_five_hundredths_at_the_median_and_a_quarter_at_p99() {
+        let met =
+            |p50, p99| found(p50, p99).goals().iter().map(|goal| goal.met).collect::<Vec<_>>();
+        assert_eq!(met(37.8, 45.0), [true; 4]);
+        assert_eq!(met(38.0, 45.0), [false, true, false, true]);
+        assert_eq!(met(37.8, 45.2), [true, false, true, false]);
+    }
+}

@@ -1,0 +1,207 @@
+//! Cold start of the tool: how long a run takes from nothing to its end, how much memory it needs
+//! and how large the file is.
+//!
+//! The peer is `psql`, which every operator has: its `--version`, and one query. The limit is a
+//! program that does nothing.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+use temporal_dsql::VERSION;
+
+use crate::{
+    benchmark::Benchmark,
+    chart::{Chart, Series},
+    context::{Context, Scale},
+    database::{self, Database},
+    stats::Spread,
+    table::{Goal, Table, nanos, ratio},
+};
+
+/// What was found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// Of the tool, stripped if it was built as a release is.
+    file_bytes: u64,
+    /// The same of psql, without the libraries that it loads.
+    psql_file_bytes: u64,
+    version: Run,
+    psql_version: Run,
+    status: Run,
+    psql_query: Run,
+    nothing: Run,
+}
+
+/// What runs of one command needed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Run {
+    /// Nanoseconds, in each round.
+    nanos: Vec<f64>,
+    /// The most resident memory in KiB, of several runs; 0 if none was long enough to be seen.
+    resident_kib: u64,
+}
+
+impl Benchmark for Start {
+    const NAME: &'static str = "start";
+
+    fn measure(context: &Context) -> Result<Self> {
+        let (rounds, memory_rounds) = match context.scale {
+            Scale::Full => (61, 15),
+            Scale::Smoke => (1, 1),
+        };
+        let server = context.server()?;
+        let tool = tool()?;
+        let psql = database::program(server, "psql")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let database = runtime.block_on(Database::create(server, VERSION))?;
+        let mut status = command(&tool, &["status"]);
+        status.env("SQL_HOST", database.scratch().host());
+        status.env("SQL_PORT", database.scratch().port().to_string());
+        status.env("SQL_USER", database.scratch().user());
+        status.env("SQL_DATABASE", database.scratch().name());
+        let query = "SELECT * FROM schema_version";
+        let url = database.scratch().url();
+        let mut commands = [
+            command(&tool, &["--version"]),
+            command(&psql, &["--version"]),
+            status,
+            command(&psql, &["--no-psqlrc", &url, "--command", query]),
+            command(Path::new("true"), &[]),
+        ];
+        let mut runs = <[Run; 5]>::default();
+        for _ in 0..rounds {
+            for (command, run) in commands.iter_mut().zip(&mut runs) {
+                run.nanos.push(time(command)?);
+            }
+        }
+        for _ in 0..memory_rounds {
+            for (command, run) in commands.iter_mut().zip(&mut runs) {
+                run.resident_kib = run.resident_kib.max(resident_kib(command)?);
+            }
+        }
+        let [version, psql_version, status, psql_query, nothing] = runs;
+        let (file_bytes, psql_file_bytes) = (fs::metadata(tool)?.len(), fs::metadata(psql)?.len());
+        Ok(Self { file_bytes, psql_file_bytes, version, psql_version, status, psql_query, nothing })
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let rows = [
+            ("temporal-dsql-tool --version", &self.version, &self.psql_version, self.file_bytes),
+            ("temporal-dsql-tool status", &self.status, &self.psql_query, self.file_bytes),
+            ("psql --version", &self.psql_version, &self.psql_version, self.psql_file_bytes),
+            ("psql, one query", &self.psql_query, &self.psql_query, self.psql_file_bytes),
+            ("true", &self.nothing, &self.psql_version, 0),
+        ];
+        let to = |run: &Run, peer: &Run| Spread::of_ratio(&run.nanos, &peer.nanos);
+        let header = ["command", "time", "to psql", "resident memory", "file"];
+        let cells = rows.map(|(name, run, peer, file)| {
+            vec![
+                name.to_owned(),
+                nanos(Spread::of(&run.nanos).median),
+                ratio(to(run, peer)),
+                if run.resident_kib > 0 { mib(run.resident_kib * 1024) } else { String::new() },
+                if file > 0 { mib(file) } else { String::new() },
+            ]
+        });
+        let [version, status, ..] = rows;
+        let shown = [version, status];
+        vec![Table {
+            name: "start",
+            title: "Cold start of the tool, next to psql".into(),
+            header: header.map(str::to_owned).into(),
+            rows: cells.into(),
+            chart: Chart {
+                axis: "time, to psql's".into(),
+                groups: shown.map(|(name, ..)| name.to_owned()).into(),
+                series: vec![Series::new(
+                    "tool",
+                    shown.map(|(_, run, peer, _)| to(run, peer)).into(),
+                )],
+                line: Some(("psql".into(), 1.0)),
+            },
+        }]
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        Vec::new()
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1024.0 / 1024.0)
+}
+
+/// The tool, as it was built with this program.
+fn tool() -> Result<PathBuf> {
+    let tool = env::current_exe()?.with_file_name("temporal-dsql-tool");
+    ensure!(tool.is_file(), "{} is not there; `cargo xtask bench` builds it", tool.display());
+    Ok(tool)
+}
+
+fn command(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    // Nothing of this machine's environment decides a measurement, but for where programs are.
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(env::var_os("PATH").map(|path| ("PATH", path)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn time(command: &mut Command) -> Result<f64> {
+    let start = Instant::now();
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    let nanos = start.elapsed().as_nanos() as f64;
+    ensure!(status.success(), "{:?} ended with {status}", command.get_program());
+    Ok(nanos)
+}
+
+/// The most memory that a run had resident, as the kernel shows it while it lives. It only grows,
+/// so the last look counts, and that is some microseconds before the end. What the kernel tells
+/// afterwards would include this program, whose memory the new process had before its first
+/// instruction. 0 if it had ended before the first look.
+fn resident_kib(command: &mut Command) -> Result<u64> {
+    let mut child = command.spawn()?;
+    let file = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while let Some(kib) = high_water_kib(&fs::read_to_string(&file).unwrap_or_default()) {
+        most = most.max(kib);
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "{:?} ended with {status}", command.get_program());
+    Ok(most)
+}
+
+/// `VmHWM:  1234 kB`, which a process has until it ends.
+fn high_water_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_a_process_that_lives() {
+        assert_eq!(high_water_kib("Name:\tx\nVmHWM:\t    5120 kB\n"), Some(5_120));
+        assert_eq!(high_water_kib("Name:\tx\nState:\tZ (zombie)\n"), None);
+        let kib = resident_kib(&mut command(Path::new("sleep"), &["0.05"])).unwrap();
+        assert!((100..100_000).contains(&kib), "{kib}");
+    }
+
+    #[test]
+    fn a_command_that_fails_voids_the_measurement() {
+        let error = time(&mut command(Path::new("false"), &[])).unwrap_err().to_string();
+        assert!(error.contains("ended with exit status: 1"), "{error}");
+    }
+}

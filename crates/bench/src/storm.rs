@@ -1,0 +1,150 @@
+//! Many connections asked for at once, by a store and a cluster that both limit their rate.
+//!
+//! The bound is the limit's own: what is beyond the burst comes at the rate. The store is measured
+//! twice: told the cluster's limits, as an operator does, and told nothing, as when other clients
+//! use them up; then it learns them from refusals.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use dsql_emulator::Limits;
+use serde::{Deserialize, Serialize};
+use temporal_dsql::{Attempt, Store};
+use tokio::task::JoinSet;
+
+use crate::{
+    benchmark::Benchmark,
+    chart::{Chart, Series},
+    cluster::Cluster,
+    context::{Context, runtime},
+    stats::Spread,
+    table::{Goal, Table, number, ratio},
+};
+
+struct Plan {
+    wanted: u32,
+    /// New connections in a second, and at once.
+    rate: u32,
+    burst: u32,
+    rounds: usize,
+}
+
+/// The rate is a cluster's (facts §5). Its burst would take in all of them, and measure nothing.
+const FULL: Plan = Plan { wanted: 500, rate: 100, burst: 100, rounds: 5 };
+const SMOKE: Plan = Plan { wanted: 20, rate: 100, burst: 10, rounds: 1 };
+
+/// What was found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Storm {
+    wanted: u32,
+    rate: u32,
+    burst: u32,
+    /// Seconds until the last of them was open.
+    told: Vec<f64>,
+    /// The same, when the store knows no limit.
+    untold: Vec<f64>,
+}
+
+impl Benchmark for Storm {
+    const NAME: &'static str = "storm";
+
+    fn measure(context: &Context) -> Result<Self> {
+        let plan = context.scale.pick(FULL, SMOKE);
+        let server = context.server()?;
+        let runtime = runtime()?;
+        runtime.block_on(async {
+            let mut limits = Limits::default();
+            limits.connection_rate = plan.rate.into();
+            limits.connection_burst = plan.burst.into();
+            let cluster = Cluster::create(server, |builder| builder.limits(limits)).await?;
+            let (mut told, mut untold) = (Vec::new(), Vec::new());
+            for round in 1..=plan.rounds {
+                told.push(storm(&cluster, &plan, true).await?);
+                untold.push(storm(&cluster, &plan, false).await?);
+                context.progress(&format!("round {round} of {}", plan.rounds));
+            }
+            let Plan { wanted, rate, burst, .. } = plan;
+            Ok(Self { wanted, rate, burst, told, untold })
+        })
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let subjects = [("told the limits", &self.told), ("told nothing", &self.untold)];
+        let header = ["the store is", "connections", "failed", "seconds", "to the bound"];
+        let rows = subjects.map(|(name, seconds)| {
+            vec![
+                name.to_owned(),
+                self.wanted.to_string(),
+                // One that fails voids the measurement.
+                "0".to_owned(),
+                number(Spread::of(seconds).median),
+                ratio(self.to_bound(seconds)),
+            ]
+        });
+        vec![Table {
+            name: "storm",
+            title: format!(
+                "{} connections asked for at once, of a cluster that admits {} at once and {} a \
+                 second",
+                self.wanted, self.burst, self.rate
+            ),
+            header: header.map(str::to_owned).into(),
+            rows: rows.into(),
+            chart: Chart {
+                axis: "time until all are open, to the limit's own bound".into(),
+                groups: subjects.map(|(name, _)| name.to_owned()).into(),
+                series: vec![Series::new(
+                    "store",
+                    subjects.map(|(_, seconds)| self.to_bound(seconds)).into(),
+                )],
+                line: Some(("bound".into(), 1.0)),
+            },
+        }]
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        let told = self.to_bound(&self.told);
+        vec![Goal::at_most("None fails, and the time, to the bound", 1.10, [("told", told)])]
+    }
+}
+
+impl Storm {
+    /// Seconds to those that the limit leaves no way around. One connection is open before.
+    fn to_bound(&self, seconds: &[f64]) -> Spread {
+        let bound = f64::from(self.wanted - 1 - self.burst) / f64::from(self.rate);
+        Spread::of_ratio(seconds, &vec![bound; seconds.len()])
+    }
+}
+
+/// Seconds until a new store has all its connections open at the same time.
+async fn storm(cluster: &Cluster, plan: &Plan, told: bool) -> Result<f64> {
+    let mut config = cluster.config(plan.wanted);
+    if told {
+        config.pool.connection_rate = plan.rate;
+        config.pool.connection_burst = plan.burst;
+    }
+    let store = Arc::new(cluster.open(&config).await?);
+    // Until the burst can be had again, and whatever ended before has ended.
+    let refilled = f64::from(plan.burst) / f64::from(plan.rate);
+    tokio::time::sleep(Duration::from_secs_f64(refilled) + Duration::from_millis(100)).await;
+    let start = Instant::now();
+    let mut asked = JoinSet::new();
+    for _ in 0..plan.wanted {
+        let store = Arc::clone(&store);
+        #[expect(clippy::disallowed_methods, reason = "a transaction holds its connection")]
+        asked.spawn(async move { store.begin(Attempt { op: "Storm", number: 1 }).await });
+    }
+    let mut held = Vec::new();
+    while let Some(begun) = asked.join_next().await {
+        held.push(begun.context("a task died")?.context("a connection was not opened")?);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    for transaction in held {
+        transaction.rollback().await?;
+    }
+    store.close();
+    Ok(seconds)
+}

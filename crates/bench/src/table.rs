@@ -1,0 +1,177 @@
+//! Tables, in the form in which the document and the terminal show them, and goals.
+
+use std::fmt::Write;
+
+use crate::{chart::Chart, stats::Spread};
+
+/// A table and the chart of the same figures.
+pub struct Table {
+    /// The name of the chart's file, without its ending.
+    pub name: &'static str,
+    /// What it shows.
+    pub title: String,
+    /// The name of each column.
+    pub header: Vec<String>,
+    /// As many cells in each row.
+    pub rows: Vec<Vec<String>>,
+    /// The chart.
+    pub chart: Chart,
+}
+
+impl Table {
+    /// The table in Markdown, with its columns aligned so that it reads well as text too.
+    pub fn markdown(&self) -> String {
+        let lines = || std::iter::once(&self.header).chain(&self.rows);
+        let width = |column: usize| {
+            lines().map(|line| line[column].chars().count()).max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let mut text = String::new();
+        for (number, line) in lines().enumerate() {
+            assert_eq!(line.len(), widths.len(), "{}: a row has other columns", self.name);
+            for (cell, width) in line.iter().zip(&widths) {
+                let _ = write!(text, "| {cell:<width$} ");
+            }
+            text.push_str("|\n");
+            if number == 0 {
+                for width in &widths {
+                    let _ = write!(text, "|{}", "-".repeat(width + 2));
+                }
+                text.push_str("|\n");
+            }
+        }
+        text
+    }
+}
+
+/// Something that was aimed at.
+#[derive(Debug)]
+pub struct Goal {
+    /// What was aimed at, with its figure.
+    pub wanted: String,
+    /// What was reached, with its figure.
+    pub reached: String,
+    /// Whether it was reached.
+    pub met: bool,
+}
+
+impl Goal {
+    /// Each of `ratios`, which have names, is to be at least `least`.
+    pub fn at_least<'n>(
+        what: &str,
+        least: f64,
+        ratios: impl IntoIterator<Item = (&'n str, Spread)>,
+    ) -> Self {
+        let ratios: Vec<_> = ratios.into_iter().collect();
+        Self {
+            wanted: format!("{what}: at least {least:.2}"),
+            reached: listed(&ratios),
+            met: ratios.iter().all(|(_, ratio)| ratio.median >= least),
+        }
+    }
+
+    /// Each of `ratios`, which have names, is to be at most `most`.
+    pub fn at_most<'n>(
+        what: &str,
+        most: f64,
+        ratios: impl IntoIterator<Item = (&'n str, Spread)>,
+    ) -> Self {
+        let ratios: Vec<_> = ratios.into_iter().collect();
+        Self {
+            wanted: format!("{what}: at most {most:.2}"),
+            reached: listed(&ratios),
+            met: ratios.iter().all(|(_, ratio)| ratio.median <= most),
+        }
+    }
+
+    /// The goal as one item of a list.
+    pub fn line(&self) -> String {
+        let verdict = if self.met { "met" } else { "**missed**" };
+        format!("- {}; measured: {}; {verdict}", self.wanted, self.reached)
+    }
+}
+
+fn listed(ratios: &[(&str, Spread)]) -> String {
+    let each = ratios.iter().map(|(name, ratio)| format!("{name} {:.2}", ratio.median));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// A ratio in a cell: the median, and between which values it was.
+pub fn ratio(spread: Spread) -> String {
+    format!("{:.2} ({:.2}–{:.2})", spread.median, spread.low, spread.high)
+}
+
+/// A number in a cell, with as many digits as can be believed.
+pub fn number(value: f64) -> String {
+    match value {
+        value if value >= 100.0 => grouped(value),
+        value if value >= 10.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+/// Three digits that count, and groups of three: 12,300.
+fn grouped(value: f64) -> String {
+    let unit = 10_f64.powi(value.log10().floor() as i32 - 2);
+    let digits = format!("{:.0}", (value / unit).round() * unit);
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Nanoseconds in a cell, with a unit.
+pub fn nanos(nanos: f64) -> String {
+    let (value, unit) = match nanos {
+        nanos if nanos >= 1e9 => (nanos / 1e9, "s"),
+        nanos if nanos >= 1e6 => (nanos / 1e6, "ms"),
+        nanos if nanos >= 1e3 => (nanos / 1e3, "µs"),
+        nanos => (nanos, "ns"),
+    };
+    format!("{} {unit}", number(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned_markdown() {
+        let table = Table {
+            name: "t",
+            title: "T".into(),
+            header: vec!["a".into(), "long".into()],
+            rows: vec![vec!["µs µs".into(), "b".into()]],
+            chart: Chart::default(),
+        };
+        let expected = "| a     | long |\n|-------|------|\n| µs µs | b    |\n";
+        assert_eq!(table.markdown(), expected);
+    }
+
+    #[test]
+    fn a_goal_is_met_by_all_or_missed() {
+        let at = |median| Spread { median, low: 0.0, high: 9.0 };
+        let goal = Goal::at_least("of the peer", 0.8, [("insert", at(0.9)), ("select", at(0.79))]);
+        assert_eq!(
+            goal.line(),
+            "- of the peer: at least 0.80; measured: insert 0.90, select 0.79; **missed**"
+        );
+        assert!(Goal::at_least("", 0.8, [("", at(0.8))]).met);
+        assert!(Goal::at_most("", 1.05, [("", at(1.05))]).met);
+        assert!(!Goal::at_most("", 1.05, [("", at(1.06))]).met);
+    }
+
+    #[test]
+    fn numbers_have_three_digits_and_times_a_unit() {
+        let numbers = [0.123, 12.34, 123.4, 12_345.0, 1_234_567.0].map(number);
+        assert_eq!(numbers, ["0.12", "12.3", "123", "12,300", "1,230,000"]);
+        assert_eq!(
+            [12.0, 1_234.0, 5e7, 2e9].map(nanos),
+            ["12.0 ns", "1.23 µs", "50.0 ms", "2.00 s"]
+        );
+    }
+}

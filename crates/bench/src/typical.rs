@@ -1,0 +1,190 @@
+//! The typical execution: what is written when a workflow takes a step.
+//!
+//! One transfer and one timer task, two activities, four CHASM nodes: the case for which the round
+//! trips of each act are counted and promised.
+
+use anyhow::{Result, ensure};
+use temporal_dsql::{
+    BufferedWrite, ChasmNode, ChasmPath, CurrentExecutionsRow, DataBlob, ExecutionState,
+    ExecutionsFilter, ExecutionsRow, IdEntry, ImmediateQueue, ImmediateTask, MapEntries, MapKeys,
+    MapWrite, MutableStateRows, Removal, ScheduledKey, ScheduledQueue, ScheduledTask, ShardId,
+    ShardsRow, Store, Tasks, Timestamp,
+    stores::{
+        CreateExecution, CreateMode, Expected, Mutation, Owner, Snapshot, UpdateExecution,
+        UpdateMode,
+    },
+};
+
+use crate::point::rows;
+
+const ACTIVITIES: i64 = 2;
+const NODES: usize = 4;
+
+/// Ids of tasks are unique in a shard: an execution has so many.
+const TASK_IDS: i64 = 1_000_000;
+
+/// One execution, by how often it has been written.
+pub struct Execution {
+    id: u64,
+    version: i64,
+}
+
+impl Execution {
+    /// One that has not been created. No other in its shard has this `id`.
+    pub const fn new(id: u64) -> Self {
+        Self { id, version: 0 }
+    }
+
+    /// Its run.
+    pub fn run(&self) -> ExecutionsFilter {
+        self.row().filter()
+    }
+
+    /// What creates it, as the current execution of its id.
+    pub fn create(&mut self) -> CreateExecution {
+        self.version += 1;
+        CreateExecution {
+            owner: owner(),
+            mode: CreateMode::BrandNew,
+            snapshot: Snapshot {
+                execution: self.row(),
+                current: self.current(),
+                maps: entries().into(),
+                tasks: self.tasks(),
+                events: Vec::new(),
+            },
+        }
+    }
+
+    /// What updates it, and all of its maps.
+    pub fn update(&mut self) -> UpdateExecution {
+        let expected = Expected::RecordVersion(self.version);
+        self.version += 1;
+        let replace = |entries: MapEntries| MapWrite {
+            remove: Removal::Keys(MapKeys::none(entries.map())),
+            replace: entries,
+        };
+        UpdateExecution {
+            owner: owner(),
+            mode: UpdateMode::UpdateCurrent,
+            mutation: Mutation {
+                execution: self.row(),
+                expected,
+                current: self.current(),
+                maps: entries().map(replace).into(),
+                buffered: BufferedWrite::default(),
+                tasks: self.tasks(),
+                events: Vec::new(),
+            },
+            new: None,
+        }
+    }
+
+    /// Makes sure that `read` is what was last written.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn check(&self, read: Option<&MutableStateRows>) -> Result<()> {
+        let found = read.map(|rows| (rows.execution.db_record_version, rows.maps.as_slice()));
+        let entries: usize = found.iter().flat_map(|(_, maps)| *maps).map(MapEntries::len).sum();
+        let version = found.map(|(version, _)| version);
+        ensure!(
+            version == Some(self.version) && entries == ACTIVITIES as usize + NODES,
+            "execution {} was written {} times; read: version {version:?}, {entries} entries",
+            self.id,
+            self.version
+        );
+        Ok(())
+    }
+
+    fn current(&self) -> CurrentExecutionsRow {
+        CurrentExecutionsRow { state: ExecutionState::Running, ..rows::row(self.id) }
+    }
+
+    fn row(&self) -> ExecutionsRow {
+        let current = self.current();
+        ExecutionsRow {
+            shard_id: current.shard_id,
+            namespace_id: current.namespace_id,
+            workflow_id: current.workflow_id,
+            run_id: current.run_id,
+            next_event_id: 3,
+            last_write_version: current.last_write_version,
+            data: blob(),
+            state: blob(),
+            db_record_version: self.version,
+        }
+    }
+
+    /// New ones with each write.
+    fn tasks(&self) -> Tasks {
+        let task_id = self.id as i64 * TASK_IDS + self.version;
+        let transfer = ImmediateTask { task_id, data: blob() };
+        let key = ScheduledKey { visibility_timestamp: Timestamp::UNIX_EPOCH, task_id };
+        let timer = ScheduledTask { key, data: blob() };
+        Tasks {
+            immediate: vec![(ImmediateQueue::Transfer, vec![transfer])],
+            scheduled: vec![(ScheduledQueue::Timer, vec![timer])],
+        }
+    }
+}
+
+/// Makes the shard of all executions.
+///
+/// # Errors
+/// Those of the store.
+pub async fn create_shard(store: &impl Store) -> Result<()> {
+    let Owner { shard_id, range_id } = owner();
+    let shard = ShardsRow { shard_id, range_id, data: blob() };
+    store.session().insert_into_shards(&shard).await?;
+    Ok(())
+}
+
+fn owner() -> Owner {
+    let shard_id: ShardId = rows::row(0).shard_id;
+    Owner { shard_id, range_id: 1 }
+}
+
+fn entries() -> [MapEntries; 2] {
+    let node = |number| ChasmNode {
+        path: ChasmPath::new(format!("node-{number}")).expect("a short path"),
+        metadata: blob(),
+        data: Some(blob().data),
+        data_encoding: blob().encoding,
+    };
+    [
+        MapEntries::Activities((0..ACTIVITIES).map(|id| IdEntry { id, data: blob() }).collect()),
+        MapEntries::ChasmNodes((0..NODES).map(node).collect()),
+    ]
+}
+
+/// As large as the data of a current execution.
+fn blob() -> DataBlob {
+    let row = rows::row(0);
+    DataBlob::new(row.data.unwrap_or_default(), row.data_encoding)
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql::{memory::MemoryStore, stores::ExecutionStore};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_execution_is_created_updated_and_read_as_it_was_written() {
+        let store = MemoryStore::new();
+        create_shard(&store).await.unwrap();
+        let executions = ExecutionStore::new(&store);
+        let mut execution = Execution::new(7);
+        executions.create(&execution.create()).await.unwrap();
+        for _ in 0..2 {
+            executions.update(&execution.update()).await.unwrap();
+        }
+        let read = executions.get(&execution.run()).await.unwrap();
+        assert_eq!(read.as_ref().unwrap().execution.db_record_version, 3);
+        execution.check(read.as_ref()).unwrap();
+        let error = Execution::new(7).check(read.as_ref()).unwrap_err().to_string();
+        assert!(error.contains("was written 0 times; read: version Some(3)"), "{error}");
+        assert!(execution.check(None).is_err());
+    }
+}
