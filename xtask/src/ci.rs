@@ -1,0 +1,45 @@
+//! `cargo xtask ci`: what has to pass before a change is merged. `.ci/run` calls it.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::process;
+
+/// What runs before the README's commands, cheapest first.
+const CHECKS: &[&str] = &[
+    "cargo fmt --all --check",
+    "cargo xtask tidy",
+    "cargo clippy --workspace --all-targets -- -D warnings",
+];
+
+/// Commands that the README opens with, exactly as they stand there.
+const README_COMMANDS: &[&str] = &["cargo xtask demo", "cargo xtask test"];
+
+/// Runs all of it, up to the first failure.
+///
+/// # Errors
+/// The command that failed.
+pub fn run() -> Result<ExitCode> {
+    for line in CHECKS.iter().chain(README_COMMANDS) {
+        process::run(&mut process::command(line))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::workspace;
+
+    #[test]
+    fn the_commands_are_those_that_the_readme_opens_with() {
+        let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
+        let block = readme.split("```").nth(1).unwrap();
+        for command in README_COMMANDS {
+            assert!(block.lines().any(|line| line == *command), "{command}");
+        }
+    }
+}

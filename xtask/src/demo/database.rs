@@ -1,0 +1,160 @@
+//! The database of the demo: a server of its own, the schema on it, and stores.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use dsql_emulator::DsqlEmulator;
+use temporal_dsql::{
+    CurrentExecutionsRow, Engine, SchemaVersion, Table,
+    dsql::{Config, Connector, DsqlStore, connect},
+    migrate::{
+        DEFAULT_DATABASE, Digest, Migrator, Patience, Plan, PostgresDatabase, RowKey, Schema,
+        SchemaConnector, Setup, Silent,
+    },
+};
+use temporal_dsql_testkit::postgres::{Options, Server};
+
+/// What the demo runs on.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Kind {
+    /// A stand-in for a DSQL cluster, over TLS and with IAM tokens.
+    Emulator,
+    /// Stock PostgreSQL.
+    Postgres,
+}
+
+/// A database that is gone when the demo is.
+pub struct Database {
+    config: Config,
+    credentials: Option<SharedCredentialsProvider>,
+    schema: Schema,
+    // Before the server that it runs on, so that it is dropped first.
+    emulator: Option<DsqlEmulator>,
+    _server: Server,
+}
+
+/// The key of a row of `current_executions`, as the digest excludes it.
+pub fn key(row: &CurrentExecutionsRow) -> RowKey {
+    vec![row.shard_id.to_string(), row.namespace_id.to_string(), row.workflow_id.to_string()]
+}
+
+impl Database {
+    /// Starts the server.
+    ///
+    /// # Errors
+    /// There is no PostgreSQL, or it does not start.
+    pub async fn start(kind: Kind) -> Result<Self> {
+        let server = Server::start(&Options::default()).context("no database")?;
+        let (mut config, credentials, emulator) = match kind {
+            Kind::Emulator => {
+                let emulator = DsqlEmulator::builder().postgres_url(server.url()).start().await?;
+                let own = emulator.credentials();
+                let (key, secret) = (&own.access_key_id, &own.secret_access_key);
+                let credentials = Credentials::from_keys(key, secret, own.session_token.clone());
+                let mut config = Config::new(emulator.host());
+                config.port = emulator.port();
+                config.region = Some(emulator.region().to_owned());
+                config.tls.ca_file = Some(emulator.ca_file().to_owned());
+                (config, Some(SharedCredentialsProvider::new(credentials)), Some(emulator))
+            }
+            Kind::Postgres => {
+                let mut config = Config::new(server.addr().ip().to_string());
+                config.port = server.addr().port();
+                config.user = "postgres".into();
+                config.engine = Some(Engine::Postgres);
+                (config, None, None)
+            }
+        };
+        config.pool.connection_rate = 100;
+        let schema = Schema::embedded()?;
+        Ok(Self { config, credentials, schema, emulator, _server: server })
+    }
+
+    /// What it is, in one line.
+    pub fn description(&self) -> String {
+        let (host, port) = (&self.config.host, self.config.port);
+        match &self.emulator {
+            Some(emulator) => format!(
+                "A stand-in for a DSQL cluster on {host}:{port}, started for this demo: TLS, and \
+                 IAM tokens for region {}",
+                emulator.region()
+            ),
+            None => format!("PostgreSQL on {host}:{port}, started for this demo"),
+        }
+    }
+
+    /// A store on the database.
+    ///
+    /// # Errors
+    /// The database does not let it in.
+    pub async fn store(&self) -> Result<DsqlStore> {
+        Ok(connect(&self.config, self.credentials.clone()).await?)
+    }
+
+    /// Sets up `version`.
+    ///
+    /// # Errors
+    /// Those of the migration.
+    pub async fn set_up(&self, version: SchemaVersion) -> Result<String> {
+        self.migrate(async |migrator| {
+            let setup = Setup { version: Some(version), ..Setup::default() };
+            let plan = migrator.plan_setup(&setup).await?;
+            apply(migrator, &plan).await
+        })
+        .await
+    }
+
+    /// Upgrades to the newest version.
+    ///
+    /// # Errors
+    /// Those of the migration.
+    pub async fn update(&self) -> Result<String> {
+        self.migrate(async |migrator| {
+            let plan = migrator.plan_update(None).await?;
+            apply(migrator, &plan).await
+        })
+        .await
+    }
+
+    /// Compares the catalog with the recorded version.
+    ///
+    /// # Errors
+    /// It differs.
+    pub async fn verify(&self) -> Result<()> {
+        let verification = self.migrate(async |migrator| Ok(migrator.verify(None).await?)).await?;
+        ensure!(verification.is_clean(), "{verification}");
+        print!("{verification}");
+        Ok(())
+    }
+
+    /// The digest of `current_executions` without the rows in `excluded`.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub async fn digest(&self, excluded: &BTreeSet<RowKey>) -> Result<Digest> {
+        self.migrate(async |migrator| {
+            Ok(migrator.digest(Table::CurrentExecutions.name(), excluded).await?)
+        })
+        .await
+    }
+
+    async fn migrate<T>(&self, act: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<T>) -> Result<T> {
+        let patience = Patience::default();
+        let connector = SchemaConnector::new(
+            &self.config,
+            Connector::new(&self.config, self.credentials.clone())?,
+        );
+        let mut database =
+            PostgresDatabase::connect(Box::new(connector), None, &patience.retry).await?;
+        let mut migrator =
+            Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
+        act(&mut migrator).await
+    }
+}
+
+async fn apply(migrator: &mut Migrator<'_>, plan: &Plan) -> Result<String> {
+    let report = migrator.apply(plan).await?;
+    let version = plan.to.map_or_else(String::new, |version| version.to_string());
+    Ok(format!("version {version}: {} steps done", report.done))
+}

@@ -1,0 +1,52 @@
+//! The table that the demo ends with: archetype → table → rows → states.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use temporal_dsql::CurrentExecutionsRow;
+use temporal_dsql::{ByArchetype, CurrentExecutionsRouter};
+
+/// Counts `rows` by archetype and state.
+pub fn of(rows: &[&CurrentExecutionsRow]) -> String {
+    let mut archetypes: BTreeMap<(&str, String), BTreeMap<_, usize>> = BTreeMap::new();
+    for row in rows {
+        let table = ByArchetype.route_filter(&row.filter()).table();
+        *archetypes
+            .entry((table.name(), row.archetype_id.to_string()))
+            .or_default()
+            .entry((row.state, row.status))
+            .or_default() += 1;
+    }
+    let mut text = String::new();
+    let mut line = |archetype: &str, table: &str, rows: &str, states: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{archetype:<26}{table:<26}{rows:>4}  {states}");
+    };
+    line("ARCHETYPE", "TABLE", "ROWS", "STATES");
+    for ((table, archetype), states) in archetypes.iter().rev() {
+        let rows: usize = states.values().sum();
+        let states: Vec<_> = states
+            .iter()
+            .map(|((state, status), count)| format!("{count} {state}/{status}"))
+            .collect();
+        line(archetype, table, &rows.to_string(), &states.join(", "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql_conformance::real_data;
+
+    #[test]
+    fn every_archetype_is_a_line_with_its_table_and_its_rows() {
+        let workflows = real_data::current_executions();
+        let others = real_data::current_chasm_executions();
+        let rows: Vec<_> = workflows.iter().chain(&others).collect();
+        let text = super::of(&rows);
+        let lines: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+        assert_eq!(lines[1], ["workflow.workflow", "current_executions", "170"]);
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines.contains(&vec!["activity.activity", "current_chasm_executions", "60"]));
+    }
+}

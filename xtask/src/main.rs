@@ -1,0 +1,105 @@
+//! `cargo xtask`: what a person or CI does with this workspace, one module per command.
+//!
+//! Nothing but dispatch happens here. The commands are Rust, not shell, so that they run on every
+//! desk and can be tested.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks to its terminal"
+)]
+
+mod bench;
+mod ci;
+mod demo;
+mod migrate;
+mod pg;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tests and operations of this workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all tests, on a PostgreSQL server that is started for them.
+    Test(test::Options),
+    /// Measure this workspace next to its peers, and show it in docs/performance.md.
+    Bench(bench::Options),
+    /// Run everything that has to pass before a change is merged.
+    Ci,
+    /// Check what the compiler does not: arrows between crates, licences, sizes, wording.
+    Tidy,
+    /// Show the product on real input, on a database that is started for it.
+    Demo(demo::Options),
+    /// Operate on a deployment: the commands of temporal-dsql-tool.
+    Migrate(migrate::Options),
+    /// A PostgreSQL server for the desk, kept until it is stopped.
+    Pg {
+        #[command(subcommand)]
+        command: pg::Command,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Ci => ci::run(),
+        Command::Tidy => tidy::run(),
+        Command::Demo(options) => demo::run(&options),
+        Command::Migrate(options) => Ok(migrate::run(options)),
+        Command::Pg { command } => pg::run(&command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+
+    /// Documents show commands in backticks and in blocks; `<PLACEHOLDERS>` and `…` are not shown.
+    #[test]
+    fn every_command_that_the_documents_show_is_one() {
+        let root = workspace::root();
+        let documents = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let mut shown = 0;
+        let is_document = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "md");
+        for path in documents.filter(is_document).chain([root.join("README.md")]) {
+            let text = fs::read_to_string(&path).unwrap();
+            let pieces = text.split(['`', '\n']).map(str::trim);
+            for command in pieces.filter(|piece| piece.starts_with("cargo xtask ")) {
+                let words = ["cargo xtask"].into_iter().chain(command.split_whitespace().skip(2));
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{}: `{command}`: {error}", path.display());
+                }
+                shown += 1;
+            }
+        }
+        assert!(shown >= 10, "only {shown} commands were found");
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,161 @@
+//! Arrows between the crates point inwards: towards the domain, and never back.
+//!
+//! The tables here are the one place that says who may know whom.
+
+use std::collections::BTreeSet;
+
+use super::{Finding, packages::Package};
+
+/// What one crate may know of the others.
+struct Rule {
+    package: &'static str,
+    may_use: &'static [&'static str],
+    /// In its tests, besides.
+    may_use_in_tests: &'static [&'static str],
+}
+
+const BENCH: &str = "temporal-dsql-bench";
+const FACADE: &str = "temporal-dsql";
+const CONFORMANCE: &str = "temporal-dsql-conformance";
+const DOMAIN: &str = "temporal-dsql-domain";
+const EMULATOR: &str = "dsql-emulator";
+const MEMORY: &str = "temporal-dsql-memory";
+const MIGRATE: &str = "temporal-dsql-migrate";
+const PORTS: &str = "temporal-dsql-ports";
+const STORE: &str = "temporal-dsql-store";
+const TESTKIT: &str = "temporal-dsql-testkit";
+const TOOL: &str = "temporal-dsql-tool";
+const XTASK: &str = "xtask";
+
+const fn rule(
+    package: &'static str,
+    may_use: &'static [&'static str],
+    may_use_in_tests: &'static [&'static str],
+) -> Rule {
+    Rule { package, may_use, may_use_in_tests }
+}
+
+/// From the inside out. The conformance suite and the testkit are for tests: only xtask and the
+/// benchmarks, which no product contains, may be built from them.
+const RULES: &[Rule] = &[
+    rule(DOMAIN, &[], &[]),
+    rule(PORTS, &[DOMAIN], &[]),
+    rule(MEMORY, &[DOMAIN, PORTS], &[CONFORMANCE]),
+    rule(STORE, &[DOMAIN, PORTS], &[CONFORMANCE, EMULATOR, MIGRATE, TESTKIT]),
+    rule(MIGRATE, &[DOMAIN, PORTS], &[EMULATOR, TESTKIT]),
+    rule(TOOL, &[FACADE], &[EMULATOR, TESTKIT]),
+    rule(FACADE, &[DOMAIN, PORTS, MEMORY, STORE, MIGRATE], &[TESTKIT]),
+    rule(CONFORMANCE, &[DOMAIN, PORTS], &[]),
+    rule(TESTKIT, &[EMULATOR], &[]),
+    // Stands alone: others may use it for databases of their own.
+    rule(EMULATOR, &[], &[]),
+    rule(BENCH, &[FACADE, EMULATOR, TESTKIT], &[]),
+    rule(XTASK, &[FACADE, CONFORMANCE, EMULATOR, TESTKIT, TOOL], &[]),
+];
+
+/// The driver, and who may name it.
+const DRIVER: &str = "sqlx";
+const DRIVER_USERS: &[&str] = &[STORE, MIGRATE, TESTKIT, EMULATOR];
+
+pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
+    let ours: BTreeSet<&str> = packages.iter().map(|package| &*package.name).collect();
+    let mut findings = Vec::new();
+    for package in packages {
+        let mut find = |what: String| findings.push(Finding::new(&package.manifest, what));
+        let name = &package.name;
+        let used = package.uses.iter().chain(&package.uses_in_tests);
+        if used.into_iter().any(|used| used == DRIVER) && !DRIVER_USERS.contains(&&**name) {
+            find(format!("{name} may not use the driver, {DRIVER}"));
+        }
+        let Some(rule) = RULES.iter().find(|rule| rule.package == name) else {
+            find(format!("{name} has no rule in xtask/src/tidy/arrows.rs"));
+            continue;
+        };
+        for used in package.uses.iter().filter(|used| ours.contains(&***used)) {
+            if !rule.may_use.contains(&&**used) {
+                find(format!("{name} may not depend on {used}"));
+            }
+        }
+        let in_tests = package.uses_in_tests.iter();
+        for used in in_tests.filter(|used| ours.contains(&***used)) {
+            if !rule.may_use.contains(&&**used) && !rule.may_use_in_tests.contains(&&**used) {
+                find(format!("{name} may not depend on {used}, not even in tests"));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, uses: &[&str], uses_in_tests: &[&str]) -> Package {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Package {
+            name: name.into(),
+            manifest: format!("{name}/Cargo.toml"),
+            uses: set(uses),
+            uses_in_tests: set(uses_in_tests),
+        }
+    }
+
+    fn findings(packages: &[Package]) -> Vec<String> {
+        check(packages).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn arrows_that_point_inwards_are_fine() {
+        let packages = [
+            package(DOMAIN, &["uuid"], &["proptest"]),
+            package(PORTS, &[DOMAIN, "tokio"], &[]),
+            package(STORE, &[DOMAIN, PORTS, DRIVER], &[TESTKIT]),
+            package(TESTKIT, &[DRIVER], &[]),
+        ];
+        assert_eq!(findings(&packages), [""; 0]);
+    }
+
+    #[test]
+    fn an_arrow_that_points_outwards_is_found() {
+        let packages = [
+            package(DOMAIN, &[PORTS], &[]),
+            package(PORTS, &[DOMAIN], &[STORE]),
+            package(STORE, &[DOMAIN, PORTS, TESTKIT], &[]),
+            package(TESTKIT, &[], &[]),
+        ];
+        assert_eq!(
+            findings(&packages),
+            [
+                "temporal-dsql-domain/Cargo.toml: temporal-dsql-domain may not depend on \
+                 temporal-dsql-ports",
+                "temporal-dsql-ports/Cargo.toml: temporal-dsql-ports may not depend on \
+                 temporal-dsql-store, not even in tests",
+                "temporal-dsql-store/Cargo.toml: temporal-dsql-store may not depend on \
+                 temporal-dsql-testkit",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_few_may_name_the_driver() {
+        let found = findings(&[package(TOOL, &[], &[DRIVER])]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].ends_with("may not use the driver, sqlx"), "{found:?}");
+    }
+
+    #[test]
+    fn a_crate_without_a_rule_is_found() {
+        let found = findings(&[package("temporal-dsql-annex", &[], &[])]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("temporal-dsql-annex has no rule"), "{found:?}");
+    }
+
+    #[test]
+    fn only_xtask_and_the_benchmarks_are_built_from_what_is_for_tests() {
+        for rule in RULES.iter().filter(|rule| ![XTASK, BENCH].contains(&rule.package)) {
+            for tests_only in [CONFORMANCE, TESTKIT] {
+                assert!(!rule.may_use.contains(&tests_only), "{}", rule.package);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The text of the repository: how long a file is, how it begins, and what it must not say.
+
+use super::Finding;
+
+/// A longer file has more than one idea.
+const MAX_LINES: usize = 600;
+
+/// What is meant to be done before it is committed. Split, so that this file does not say it.
+const MARKERS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+/// Folders of one machine. Whoever needs a folder for temporary files asks the system for it.
+const MACHINE_PATHS: [&str; 5] = [
+    concat!("/ho", "me/"),
+    concat!("/ro", "ot/"),
+    concat!("/t", "mp/"),
+    concat!("/Us", "ers/"),
+    concat!("/wo", "rk/"),
+];
+/// The driver's promise that built SQL is safe: whoever says it builds SQL. Stores do not; the
+/// schema's files and the tests' statements are texts that are read.
+const BUILT_SQL: &str = concat!("Assert", "SqlSafe");
+const MAY_BUILD_SQL: [&str; 2] = ["crates/migrate/", "crates/testkit/"];
+/// Data and what a tool writes: not our words.
+const NOT_OURS: [&str; 3] = [".json", ".jsonl", ".lock"];
+
+pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut find = |what: String| findings.push(Finding::new(path, what));
+    if path.ends_with(".rs") {
+        let lines = text.lines().count();
+        if lines > MAX_LINES {
+            find(format!("has {lines} lines; {MAX_LINES} are allowed"));
+        }
+        if !text.starts_with("//!") {
+            find("does not begin with `//!` that says what the module owns".into());
+        }
+        let may_build_sql = MAY_BUILD_SQL.iter().any(|folder| path.starts_with(folder));
+        if text.contains(BUILT_SQL) && !may_build_sql {
+            find(format!("builds SQL: `{BUILT_SQL}`; a store's statements are constants"));
+        }
+    }
+    if !NOT_OURS.iter().any(|ending| path.ends_with(ending)) {
+        for (index, line) in text.lines().enumerate() {
+            for said in forbidden(line) {
+                find(format!("line {} says `{said}`", index + 1));
+            }
+        }
+    }
+    findings
+}
+
+fn forbidden(line: &str) -> impl Iterator<Item = &'static str> {
+    let words = || line.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let markers = MARKERS.into_iter().filter(move |marker| words().any(|word| word == *marker));
+    let paths = MACHINE_PATHS
+        .into_iter()
+        .filter(|path| line.match_indices(path).any(|(at, _)| begins_path(&line[..at])));
+    markers.chain(paths)
+}
+
+/// Whether a path that follows `before` begins there, and is not the middle of a longer one.
+fn begins_path(before: &str) -> bool {
+    !before.ends_with(|c: char| c.is_alphanumeric() || "./_-~}".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(path: &str, text: &str) -> Vec<String> {
+        let found = check(path, text);
+        found.into_iter().map(|finding| finding.what).collect()
+    }
+
+    #[test]
+    fn a_rust_file_begins_with_its_docs_and_has_at_most_600_lines() {
+        let lines = |n: usize| format!("//! Owns.\n{}", "\n".repeat(n - 1));
+        assert_eq!(findings("a.rs", &lines(600)), [""; 0]);
+        assert_eq!(findings("a.rs", &lines(601)), ["has 601 lines; 600 are allowed"]);
+        assert_eq!(findings("a.sql", &lines(601)), [""; 0]);
+        let bare = findings("a.rs", "fn main() {}\n");
+        assert!(bare[0].starts_with("does not begin with `//!`"), "{bare:?}");
+    }
+
+    #[test]
+    fn only_migrate_and_the_testkit_may_build_sql() {
+        let text = format!("//! Owns.\nuse sqlx::{BUILT_SQL};\n");
+        assert_eq!(findings("crates/migrate/src/a.rs", &text), [""; 0]);
+        let found = findings("crates/adapter-dsql/src/a.rs", &text);
+        assert!(found[0].starts_with("builds SQL"), "{found:?}");
+    }
+
+    #[test]
+    fn a_marker_is_found_as_a_word() {
+        for marker in MARKERS {
+            let text = format!("one\n-- {marker}: later\n");
+            assert_eq!(findings("a.sql", &text), [format!("line 2 says `{marker}`")]);
+            assert_eq!(findings("a.md", &format!("MY{marker}S")), [""; 0]);
+            assert_eq!(findings("rows.jsonl", &text), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_folder_of_one_machine_is_found() {
+        for path in MACHINE_PATHS {
+            let what = [format!("line 1 says `{path}`")];
+            assert_eq!(findings("a.md", &format!("see `{path}notes`")), what);
+            assert_eq!(findings("a.md", &format!("{path}notes")), what);
+            let part = format!("target{path}notes, https://example.org{path}notes");
+            assert_eq!(findings("a.md", &part), [""; 0], "{part}");
+        }
+    }
+}
