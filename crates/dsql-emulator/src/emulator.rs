@@ -303,7 +303,7 @@ impl DsqlEmulatorBuilder {
         self
     }
 
-    /// Time that passes at every round trip and commit.
+    /// The least time that every round trip and commit takes.
     pub fn latency(mut self, latency: Latency) -> Self {
         self.0.latency = latency;
         self

@@ -63,12 +63,15 @@ pub enum Refusal {
     Closed,
 }
 
-/// Time that passes on top of what the emulator itself takes.
+/// The least time that passes between a message and its answer.
+///
+/// What the emulator itself takes is part of it: 4 ms for a statement is what a client sees of a
+/// cluster (facts §5), whose own work is in them too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// Before each answer that a client waits for.
+    /// For each answer that a client waits for.
     pub round_trip: Duration,
-    /// Before each commit, on top of the former.
+    /// Before each commit takes effect, on top of the former.
     pub commit: Duration,
 }
 

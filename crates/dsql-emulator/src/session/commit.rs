@@ -54,10 +54,7 @@ impl Session {
         if !counts {
             return None;
         }
-        let latency = self.cluster.faults.latency().commit;
-        if !latency.is_zero() {
-            tokio::time::sleep(latency).await;
-        }
+        self.pass(self.cluster.faults.latency().commit).await;
         self.cluster.faults.next_commit()
     }
 

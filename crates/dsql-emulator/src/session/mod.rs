@@ -132,6 +132,8 @@ struct Session {
     epoch: u64,
     next_name: u64,
     opened: Instant,
+    /// When the client asked what it waits for; `None` while it waits for nothing.
+    asked: Option<Instant>,
     signal: tokio::sync::watch::Receiver<Signal>,
     signal_at_start: Signal,
     _admitted: Admitted,
@@ -224,6 +226,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         epoch: 0,
         next_name: 0,
         opened: Instant::now(),
+        asked: None,
         signal: signal.clone(),
         signal_at_start,
         _admitted: admitted,
@@ -268,6 +271,7 @@ impl Session {
         let mut skips = false;
         loop {
             let Some(message) = self.next_message().await? else { return Ok(()) };
+            self.asked.get_or_insert_with(Instant::now);
             let kind = message.tag();
             if skips && kind != tag::SYNC && kind != tag::TERMINATE {
                 continue;
@@ -349,10 +353,8 @@ impl Session {
 
     /// The end of an answer.
     async fn ready(&mut self) -> Outcome<()> {
-        let latency = self.cluster.faults.latency().round_trip;
-        if latency > Duration::ZERO {
-            tokio::time::sleep(latency).await;
-        }
+        self.pass(self.cluster.faults.latency().round_trip).await;
+        self.asked = None;
         let status = match self.block {
             Block::Explicit if self.failed => Status::Failed,
             Block::Explicit => Status::InTransaction,
@@ -361,6 +363,21 @@ impl Session {
         self.client.queue(&wire::ready_for_query(status));
         self.client.flush().await?;
         Ok(())
+    }
+
+    /// Waits until `latency` has passed since the client asked, and counts what follows from then.
+    ///
+    /// The runtime's own timer ticks in milliseconds, which is as much as a round trip may take.
+    async fn pass(&mut self, latency: Duration) {
+        if latency.is_zero() {
+            return;
+        }
+        let due = self.asked.unwrap_or_else(Instant::now) + latency;
+        let left = due.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            futures_timer::Delay::new(left).await;
+        }
+        self.asked = Some(due);
     }
 
     /// A statement has failed, and with it the transaction.

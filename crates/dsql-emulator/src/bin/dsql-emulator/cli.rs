@@ -178,10 +178,10 @@ struct Behaviour {
     /// How long sys.jobs shows it when it has ended
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30min")]
     job_kept: Duration,
-    /// Time that passes at each round trip
+    /// The least time that each round trip takes
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0ms")]
     latency: Duration,
-    /// Time that passes at each commit, on top of that
+    /// The least time that each commit takes, on top of that
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0ms")]
     commit_latency: Duration,
     /// Whether sessions learn of catalog changes by 40001 (OC001): always, off or a probability
