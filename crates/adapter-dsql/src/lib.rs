@@ -2,7 +2,7 @@
 //!
 //! [`connect`] opens a [`DsqlStore`], which implements the ports. Inside, a statement is constant
 //! text beside the code that binds it (`rows`), sent over a link that is either autocommit or a
-//! transaction (`link`), on a connection of a pool that knows DSQL's rules (`pool`), and what the
+//! transaction (`link`), in its turn (`turns`), on a connection of a pool that knows DSQL's rules (`pool`), and what the
 //! server answers is classified in one place (`sqlstate`).
 #![warn(missing_docs, clippy::unwrap_used)]
 
@@ -18,6 +18,7 @@ mod rows;
 mod sqlstate;
 mod statement;
 mod store;
+mod turns;
 
 pub use config::{
     Auth, Config, ConfigError, PoolConfig, ShardFence, StatementForm, Target, Tls, TlsMode,

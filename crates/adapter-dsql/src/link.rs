@@ -1,6 +1,6 @@
 //! The two ways a statement reaches the database: by itself, or inside a transaction.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, mem, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use temporal_dsql_ports::{
@@ -12,6 +12,7 @@ use crate::{
     rows::Rows,
     sqlstate::Phase,
     statement::{Answer, Statement, run_simple},
+    turns::{Place, RowKey, Turns},
 };
 
 /// What every session of one store shares.
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) runner: Runner,
     pub(crate) router: Arc<dyn CurrentExecutionsRouter>,
     pub(crate) statement_timeout: Duration,
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// Something that statements can be sent over.
@@ -64,12 +66,22 @@ impl Link for Autocommit<'_> {
     }
 }
 
+/// How far a transaction is.
+enum State {
+    /// It gets a connection for its first statement, so that one that waits for its turn keeps
+    /// nobody else from working.
+    New,
+    Begun(Loan),
+    Over,
+}
+
 /// A transaction on one connection.
 pub(crate) struct Open {
     shared: Arc<Shared>,
     attempt: Attempt,
-    /// `None` once the transaction is over.
-    loan: Option<Loan>,
+    state: State,
+    /// Its turn at the row that it locked first.
+    place: Option<Place>,
     /// The error of the statement that failed: from then on nothing but a rollback is possible,
     /// and the server would answer COMMIT with success and the tag ROLLBACK (facts §1.1), which
     /// the driver does not tell apart.
@@ -78,18 +90,57 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) async fn begin(shared: Arc<Shared>, attempt: Attempt) -> Result<Self, StoreError> {
+        let mut open = Self { shared, attempt, state: State::New, place: None, failed: None };
+        if !(attempt.takes_turns && open.shared.turns.are_taken()) {
+            open.state = open.get_ready().await?;
+        }
+        Ok(open)
+    }
+
+    /// Begins on a connection.
+    async fn get_ready(&self) -> Result<State, StoreError> {
         // The isolation is DSQL's only one (facts §1.1); stock PostgreSQL must be told.
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
-        let mut loan = shared.pool.get().await?;
-        run_simple(&mut loan, BEGIN, attempt, Phase::Opening, shared.statement_timeout).await?;
-        Ok(Self { shared, attempt, loan: Some(loan), failed: None })
+        let mut loan = self.shared.pool.get().await?;
+        let timeout = self.shared.statement_timeout;
+        run_simple(&mut loan, BEGIN, self.attempt, Phase::Opening, timeout).await?;
+        Ok(State::Begun(loan))
+    }
+
+    /// Begins if it has not yet, when it is the turn of one whose first lock is on `contended`.
+    async fn started(&mut self, contended: Option<RowKey>) -> Result<&mut Loan, StoreError> {
+        if matches!(self.state, State::New) {
+            let mut place = match contended {
+                Some(row) => Some(self.shared.turns.next(row).await),
+                None => None,
+            };
+            self.state = self.get_ready().await?;
+            if let Some(place) = &mut place {
+                place.turn().await;
+            }
+            self.place = place;
+        }
+        match &mut self.state {
+            State::Begun(loan) => Ok(loan),
+            State::New | State::Over => Err(StoreError::Unavailable {
+                op: self.attempt.op,
+                outcome: Outcome::NotApplied,
+                source: Some(Cause::new("the transaction is over")),
+            }),
+        }
+    }
+
+    async fn run(&mut self, statement: Statement) -> Result<Answer, StoreError> {
+        let (attempt, timeout) = (self.attempt.number, self.shared.statement_timeout);
+        let loan = self.started(statement.contended).await?;
+        statement.run(loan, attempt, Phase::Statement, timeout).await
     }
 
     /// Ends the transaction with `sql`.
     async fn end(&mut self, sql: &'static str, phase: Phase) -> Result<(), StoreError> {
-        match self.loan.take() {
-            None => Ok(()),
-            Some(mut loan) => {
+        match mem::replace(&mut self.state, State::Over) {
+            State::New | State::Over => Ok(()),
+            State::Begun(mut loan) => {
                 let timeout = self.shared.statement_timeout;
                 run_simple(&mut loan, sql, self.attempt, phase, timeout).await
             }
@@ -104,15 +155,7 @@ impl Link for Open {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let timeout = self.shared.statement_timeout;
-        let Some(loan) = &mut self.loan else {
-            return Err(StoreError::Unavailable {
-                op: self.attempt.op,
-                outcome: Outcome::NotApplied,
-                source: Some(Cause::new("the transaction is over")),
-            });
-        };
-        let answer = statement.run(loan, self.attempt.number, Phase::Statement, timeout).await;
+        let answer = self.run(statement).await;
         if let Err(error) = &answer {
             self.failed = Some(error.clone());
         }
@@ -127,9 +170,10 @@ impl Link for Open {
 impl Drop for Open {
     /// Rolls back what was neither committed nor rolled back.
     fn drop(&mut self) {
-        let Some(mut loan) = self.loan.take() else {
+        let State::Begun(mut loan) = mem::replace(&mut self.state, State::Over) else {
             return;
         };
+        let place = self.place.take();
         if loan.broken {
             return;
         }
@@ -140,6 +184,7 @@ impl Drop for Open {
                     let rolled_back =
                         run_simple(&mut loan, "ROLLBACK", attempt, Phase::Statement, timeout).await;
                     loan.broken |= rolled_back.is_err();
+                    drop(place);
                 });
             }
             // Without a runtime nothing can be sent. Closing the connection ends the transaction.

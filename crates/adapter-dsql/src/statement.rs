@@ -1,6 +1,6 @@
 //! A statement: constant text, typed arguments, and what is needed to say what went wrong.
 
-use std::time::Duration;
+use std::{hash::Hash, time::Duration};
 
 use futures_util::TryStreamExt;
 use sqlx::{
@@ -15,6 +15,7 @@ use crate::{
     error::{Context, breaks_connection, is_catalog_conflict},
     pool::Pooled,
     sqlstate::Phase,
+    turns::RowKey,
 };
 
 /// What is constant about a statement.
@@ -36,6 +37,8 @@ pub(crate) struct Statement {
     pub meta: &'static Meta,
     shard_id: ShardId,
     arguments: PgArguments,
+    /// The row that it locks, if others that lock it had better wait.
+    pub contended: Option<RowKey>,
 }
 
 /// What the server answered.
@@ -49,7 +52,7 @@ pub(crate) struct Answer {
 impl Statement {
     /// A statement without arguments yet; `shard_id` is for spans.
     pub(crate) fn new(meta: &'static Meta, shard_id: ShardId) -> Self {
-        Self { meta, shard_id, arguments: PgArguments::default() }
+        Self { meta, shard_id, arguments: PgArguments::default(), contended: None }
     }
 
     /// Adds the next argument.
@@ -60,6 +63,12 @@ impl Statement {
         self.arguments
             .add(value)
             .expect("the types that are bound here have encodings that cannot fail");
+        self
+    }
+
+    /// Says that the statement locks the row of `table` with this `key` against everyone.
+    pub(crate) fn locks(mut self, table: Table, key: impl Hash) -> Self {
+        self.contended = Some(RowKey::new(table, key));
         self
     }
 

@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     pool::Pool,
     rows::Rows,
+    turns::Turns,
 };
 
 /// Why a store could not be opened.
@@ -107,6 +108,7 @@ impl DsqlStore {
             runner: Runner::builder().policy(config.retry).observer(Arc::new(Metrics)).build(),
             router,
             statement_timeout: config.statement_timeout,
+            turns: Arc::new(Turns::new(config.turn_patience)),
         });
         drop(shared.pool.get().await.map_err(OpenError::Connect)?);
         let forms = Forms::choose(config, &shared).await?;

@@ -8,5 +8,5 @@ use support::emulator::{Variant, run};
 use temporal_dsql_store::ShardFence;
 
 fn main() -> ExitCode {
-    run(Variant { takes_combined: true, shard_fence: ShardFence::ForUpdate })
+    run(Variant { takes_combined: true, shard_fence: ShardFence::ForUpdate, takes_turns: false })
 }

@@ -9,5 +9,9 @@ use support::emulator::{Variant, run};
 use temporal_dsql_store::ShardFence;
 
 fn main() -> ExitCode {
-    run(Variant { takes_combined: false, shard_fence: ShardFence::KeyShareIfIndexed })
+    run(Variant {
+        takes_combined: false,
+        shard_fence: ShardFence::KeyShareIfIndexed,
+        takes_turns: true,
+    })
 }

@@ -192,7 +192,7 @@ async fn under_key_share_an_owners_writes_overlap_and_a_takeover_ends_those_that
     let store = connect(&config).await.unwrap();
     let row = shard();
     store.session().insert_into_shards(&row).await.unwrap();
-    let begin = async || store.begin(Attempt { op: "Guarded", number: 1 }).await.unwrap();
+    let begin = async || store.begin(Attempt::by_hand("Guarded")).await.unwrap();
     let (mut one, mut other, mut late) = (begin().await, begin().await, begin().await);
     assert_eq!(one.read_lock_shards(row.shard_id).await.unwrap(), Some(1));
     assert_eq!(other.read_lock_shards(row.shard_id).await.unwrap(), Some(1), "nobody waits");

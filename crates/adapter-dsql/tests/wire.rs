@@ -203,7 +203,7 @@ async fn a_write_that_failed_poisons_its_transaction() {
             buffered: BufferedWrite { clear: false, append: vec![row.data.clone()] },
             tasks: Tasks::default(),
         };
-        let mut transaction = store.begin(Attempt { op: "Swallow", number: 1 }).await.unwrap();
+        let mut transaction = store.begin(Attempt::by_hand("Swallow")).await.unwrap();
         transaction.insert_into_executions(&execution()).await.unwrap();
         let is_duplicate = |error: &StoreError| matches!(error, StoreError::AlreadyExists { .. });
         assert!(is_duplicate(&transaction.write_execution(&write).await.unwrap_err()));
@@ -264,7 +264,7 @@ async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
     };
     let row = current(ArchetypeId::WORKFLOW);
     for _ in 0..30 {
-        let mut transaction = store.begin(Attempt { op: "Cancelled", number: 1 }).await.unwrap();
+        let mut transaction = store.begin(Attempt::by_hand("Cancelled")).await.unwrap();
         transaction.insert_into_current_executions(&row).await.unwrap();
         proxy.inject(When::Unit(1), Fault::Delay(Duration::from_millis(50)));
         let id = row.filter();

@@ -351,7 +351,7 @@ fn row(number: u32) -> ExecutionsRow {
 }
 
 fn begin(store: &MemoryStore) -> Box<dyn Transaction> {
-    let attempt = Attempt { op: "Bench", number: 1 };
+    let attempt = Attempt::by_hand("Bench");
     #[expect(clippy::disallowed_methods, reason = "a bare begin is what is measured")]
     at_once(store.begin(attempt)).expect("memory is always there")
 }

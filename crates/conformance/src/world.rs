@@ -212,7 +212,7 @@ impl World {
     /// Begins a transaction that the scenario interleaves with others by hand.
     #[expect(clippy::disallowed_methods, reason = "interleaving needs the steps one by one")]
     pub async fn begin(&self, op: &'static str) -> Box<dyn Transaction> {
-        self.store.begin(Attempt { op, number: 1 }).await.unwrap()
+        self.store.begin(Attempt::by_hand(op)).await.unwrap()
     }
 }
 

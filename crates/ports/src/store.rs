@@ -43,6 +43,17 @@ pub struct Attempt {
     pub op: &'static str,
     /// 1 for the first attempt.
     pub number: u32,
+    /// Whether the transaction may wait for others of this process that want the same row, where it
+    /// would otherwise lose a conflict to them or they to it.
+    pub takes_turns: bool,
+}
+
+impl Attempt {
+    /// The only attempt of a transaction that somebody begins by hand, to interleave it with others
+    /// by hand: it waits for none of them.
+    pub const fn by_hand(op: &'static str) -> Self {
+        Self { op, number: 1, takes_turns: false }
+    }
 }
 
 /// A store of Temporal's executions.

@@ -60,6 +60,7 @@ pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, Co
     env.set(&["SQL_TLS_MODE"], &mut config.tls.mode, |text| tls_mode(text).map(Some))?;
     env.set(&["SQL_TLS_CA_FILE"], &mut config.tls.ca_file, |text| Ok(Some(text.into())))?;
     env.set(&["DSQL_TOKEN_DURATION"], &mut config.token_lifetime, token_lifetime)?;
+    env.set(&["DSQL_TURN_PATIENCE"], &mut config.turn_patience, duration)?;
     env.set(&["DSQL_WRITE_FORM"], &mut config.write_form, statement_form)?;
     env.set(&["DSQL_LOCK_FORM"], &mut config.lock_form, statement_form)?;
     env.set(&["DSQL_SHARD_FENCE"], &mut config.shard_fence, shard_fence)?;

@@ -49,6 +49,9 @@ pub struct Config {
     pub pool: PoolConfig,
     /// How long conflicts are retried.
     pub retry: RetryPolicy,
+    /// How long a transaction waits for another one of this process that has locked the row that it
+    /// locks first; then it goes on, and one of them may lose a conflict. Zero: it does not wait.
+    pub turn_patience: Duration,
     /// How whole executions are written and deleted: combined is one statement.
     pub write_form: StatementForm,
     /// How the locks of a write are taken: combined is one statement.
@@ -142,6 +145,7 @@ impl Config {
             statement_timeout: Duration::from_secs(60),
             pool: PoolConfig::default(),
             retry: RetryPolicy::default(),
+            turn_patience: Duration::from_secs(2),
             write_form: StatementForm::default(),
             lock_form: StatementForm::default(),
             shard_fence: ShardFence::default(),
@@ -169,6 +173,7 @@ impl Config {
     /// | `DSQL_RESERVOIR_GUARD_WINDOW` | [`PoolConfig::guard_window`] |
     /// | `DSQL_CONNECTION_RATE_LIMIT` | [`PoolConfig::connection_rate`] |
     /// | `DSQL_CONNECTION_BURST_LIMIT` | [`PoolConfig::connection_burst`] |
+    /// | `DSQL_TURN_PATIENCE` | [`turn_patience`](Self::turn_patience) |
     /// | `DSQL_WRITE_FORM` | [`write_form`](Self::write_form): `auto`, `separate` or `combined` |
     /// | `DSQL_LOCK_FORM` | [`lock_form`](Self::lock_form): the same |
     /// | `DSQL_SHARD_FENCE` | [`shard_fence`](Self::shard_fence): `for-update` or `key-share-if-indexed` |

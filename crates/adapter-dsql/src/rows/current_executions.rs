@@ -4,6 +4,8 @@
 //! has a pair of statements. The archetype is always the last argument, so that one function binds
 //! both.
 
+use std::hash::Hash;
+
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionState, ExecutionStatus,
@@ -196,7 +198,16 @@ pub(super) fn select(route: CurrentExecutionsRoute, filter: &CurrentExecutionsFi
 
 /// The statement that locks and reads a row.
 pub(super) fn lock(route: CurrentExecutionsRoute, filter: &CurrentExecutionsFilter) -> Statement {
-    bind_archetype(by_id(&LOCK, route, filter), route)
+    bind_archetype(by_id(&LOCK, route, filter), route).locks(route.table(), key(route, filter))
+}
+
+/// What tells the row of `filter` from the others of its table: the same for a workflow that is
+/// named and one that is assumed.
+pub(super) fn key(
+    route: CurrentExecutionsRoute,
+    filter: &CurrentExecutionsFilter,
+) -> impl Hash + use<'_> {
+    (filter.shard_id, filter.namespace_id, &filter.workflow_id, route)
 }
 
 /// The statement that reads a row together with the `executions` row of its run.

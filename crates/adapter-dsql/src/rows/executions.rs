@@ -144,6 +144,7 @@ pub(super) fn lock(filter: &ExecutionsFilter, lock: Lock, holds_locks: bool) -> 
         Lock::Write => &WRITE_LOCK,
     };
     by_key(if holds_locks { &operation.locking } else { &operation.reading }, filter)
+        .locks(Table::Executions, filter)
 }
 
 /// Reads the answer of [`lock`].

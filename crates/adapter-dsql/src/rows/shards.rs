@@ -120,11 +120,12 @@ fn update(row: &ShardsRow, expected: Option<i64>) -> Result<Statement, StoreErro
 
 /// The statement that takes the guard of a shard; [`decode_range_id`] reads its answer.
 pub(crate) fn guard(shard_id: ShardId, guard: ShardGuard) -> Statement {
-    let meta = match guard {
-        ShardGuard::ForUpdate => &READ_LOCK.for_update,
-        ShardGuard::ForKeyShare => &READ_LOCK.for_key_share,
-    };
-    by_key(meta, shard_id)
+    match guard {
+        ShardGuard::ForUpdate => {
+            by_key(&READ_LOCK.for_update, shard_id).locks(Table::Shards, shard_id)
+        }
+        ShardGuard::ForKeyShare => by_key(&READ_LOCK.for_key_share, shard_id),
+    }
 }
 
 /// The statement that looks for the index that makes `FOR KEY SHARE` a fence ([`crate::fence`]);
@@ -183,6 +184,6 @@ impl<L: Link> Shards for Rows<L> {
 
     async fn write_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
         let lock = if L::HOLDS_LOCKS { &WRITE_LOCK.for_update } else { &WRITE_LOCK.reading };
-        self.optional(by_key(lock, shard_id), decode_range_id).await
+        self.optional(by_key(lock, shard_id).locks(Table::Shards, shard_id), decode_range_id).await
     }
 }

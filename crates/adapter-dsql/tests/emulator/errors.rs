@@ -15,7 +15,7 @@ use crate::support::{
 
 async fn begin(store: &DsqlStore) -> Box<dyn Transaction> {
     #[expect(clippy::disallowed_methods, reason = "a test that interleaves by hand")]
-    store.begin(Attempt { op: "Test", number: 1 }).await.unwrap()
+    store.begin(Attempt::by_hand("Test")).await.unwrap()
 }
 
 async fn count(cluster: &ScratchCluster) -> String {

@@ -6,6 +6,7 @@
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -25,6 +26,9 @@ pub struct Variant {
     /// recorded, the other is new (facts §1.4).
     pub takes_combined: bool,
     pub shard_fence: ShardFence,
+    /// Whether the store's transactions wait for each other, or meet as those of different
+    /// processes do.
+    pub takes_turns: bool,
 }
 
 /// What the places of one run share.
@@ -60,6 +64,9 @@ impl Shared {
         let mut config = config(cluster);
         config.retry = retry;
         config.shard_fence = self.variant.shard_fence;
+        if !self.variant.takes_turns {
+            config.turn_patience = Duration::ZERO;
+        }
         let store = connect(&config, Some(credentials(cluster))).await.unwrap();
         let forms = store.forms();
         assert_eq!(forms.writes_in_one, self.variant.takes_combined);

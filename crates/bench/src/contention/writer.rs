@@ -87,7 +87,7 @@ impl<S: Store> Writer<S> {
             return Ok((attempts.into_inner(), given_up));
         }
         let mut number = 1;
-        while let Err(error) = attempt(Attempt { op: "Increment", number }).await {
+        while let Err(error) = attempt(Attempt { number, ..Attempt::by_hand("Increment") }).await {
             conflict(error)?;
             let wait = self.policy.wait(number, &mut random);
             number = if wait.is_some() { number + 1 } else { 1 };

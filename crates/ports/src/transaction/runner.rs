@@ -117,7 +117,7 @@ impl Runner {
         let mut number = 0;
         loop {
             number += 1;
-            let result = attempt(Attempt { op, number }).await;
+            let result = attempt(Attempt { op, number, takes_turns: true }).await;
             let elapsed = self.clock.now().saturating_sub(start);
             let error = match result {
                 Ok(value) => {
@@ -268,7 +268,7 @@ mod tests {
         let result = runner
             .retry("Play", |attempt| {
                 attempts += 1;
-                assert_eq!(attempt, Attempt { op: "Play", number: attempts });
+                assert_eq!((attempt.op, attempt.number), ("Play", attempts));
                 std::future::ready(script.pop_front().unwrap_or_else(|| Err(conflict())))
             })
             .await;

@@ -127,12 +127,21 @@ pub(super) fn statement(
         .bind(namespace_id.map_or(Uuid::nil(), |namespace_id| namespace_id.0))
         .bind(workflow_id.unwrap_or_default())
         .bind(run_ids);
-    Some(match (&locks.current, route) {
+    let statement = match (&locks.current, route) {
         (Some(current), Some(route)) => current::bind_archetype(
             statement.bind(current.namespace_id.0).bind(current.workflow_id.to_string()),
             route,
         ),
         _ => statement,
+    };
+    // The row that most others want: of the shard, if they are kept off it, or else of the id.
+    Some(match (guard, &locks.current, route, locks.runs.first()) {
+        (ShardGuard::ForUpdate, ..) => statement.locks(Table::Shards, shard_id),
+        (ShardGuard::ForKeyShare, Some(current), Some(route), _) => {
+            statement.locks(route.table(), current::key(route, current))
+        }
+        (ShardGuard::ForKeyShare, _, _, Some(run)) => statement.locks(Table::Executions, run),
+        (ShardGuard::ForKeyShare, ..) => statement,
     })
 }
 
