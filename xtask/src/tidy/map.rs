@@ -1,7 +1,8 @@
-//! The maps of the documents are true: the tests that they name exist, and what says that it
-//! re-expresses an upstream test is listed.
+//! The maps of the documents are true: the tests that they name exist, the upstream tests that are to
+//! be re-expressed are those that have a row, and what says that it re-expresses one has it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,8 @@ use super::Finding;
 
 /// The document with the map of upstream tests.
 const TESTING: &str = "docs/testing.md";
+/// The upstream tests that are in scope, and the cases beside them.
+const UPSTREAM: &str = include_str!("upstream_tests.txt");
 /// The document with the tests that show that faults are absent.
 const DECISIONS: &str = "docs/decisions.md";
 
@@ -22,7 +25,11 @@ pub(super) fn check(root: &Path) -> Vec<Finding> {
             .iter()
             .map(|test| (*test, format!("{}.rs::{}", scenario.area, scenario.name)))
     });
-    let mut findings = check_document(root, TESTING, |document| unlisted(document, upstream));
+    let mut findings = check_document(root, TESTING, |document| {
+        let mut findings = unlisted(document, upstream);
+        findings.extend(differences(document, UPSTREAM));
+        findings
+    });
     findings.extend(check_document(root, DECISIONS, |_| Vec::new()));
     findings
 }
@@ -64,6 +71,25 @@ fn unlisted<'a>(document: &str, upstream: impl Iterator<Item = (&'a str, String)
         .collect()
 }
 
+/// Upstream tests on the list that no row maps to a test, and rows of tests that are not on it. The
+/// rows are those whose two columns are a test each.
+fn differences(document: &str, list: &str) -> Vec<String> {
+    let listed: BTreeSet<_> =
+        list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let row = |line: &'_ str| -> Option<String> {
+        let row = line.strip_prefix("| `")?.strip_suffix("` |")?;
+        let (upstream, here) = row.split_once("` | `")?;
+        (here.contains(".rs::") && !upstream.contains(".rs::")).then(|| upstream.to_owned())
+    };
+    let mapped: BTreeSet<_> = document.lines().filter_map(row).collect();
+    let missing = listed.iter().filter(|test| !mapped.contains(**test));
+    let foreign = mapped.iter().filter(|test| !listed.contains(test.as_str()));
+    missing
+        .map(|test| format!("has no row for {test}"))
+        .chain(foreign.map(|test| format!("has a row for {test}, which is not in the list")))
+        .collect()
+}
+
 /// Tests in backticks, as `path.rs::name`, that do not exist.
 fn missing(document: &str, source: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let named = document.split('`').filter_map(|text| {
@@ -95,6 +121,26 @@ mod tests {
         let source = |_: &str| Some("async fn does_b(w: &World)".to_owned());
         let found = missing(DOCUMENT, source);
         assert_eq!(found, ["names conformance/x.rs::does_a, which does not exist"]);
+    }
+
+    #[test]
+    fn a_test_of_the_list_without_a_row_and_a_row_of_another_test_are_found() {
+        assert!(differences(DOCUMENT, "# All.\n\na.go/TestA\n").is_empty());
+        assert_eq!(
+            differences(DOCUMENT, "a.go/TestB\n"),
+            ["has no row for a.go/TestB", "has a row for a.go/TestA, which is not in the list"]
+        );
+    }
+
+    #[test]
+    fn the_list_names_no_test_twice_and_each_as_the_map_does() {
+        let listed = || UPSTREAM.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let distinct: BTreeSet<_> = listed().collect();
+        assert_eq!(distinct.len(), listed().count());
+        for test in distinct {
+            let is_test = test.split_once(".go/").is_some_and(|(_, name)| name.starts_with("Test"));
+            assert!(is_test || test.starts_with("contract §4.6/"), "{test}");
+        }
     }
 
     #[test]

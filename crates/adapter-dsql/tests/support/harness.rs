@@ -111,9 +111,10 @@ impl Place for Scratch {
 
     /// Neither the server's clock nor this process's can be set.
     fn set_clock(&self, _seconds: i64) {
-        const CLOCKS: [&str; 6] = [
+        const CLOCKS: [&str; 7] = [
             "now(",
-            "current_",
+            "current_time",
+            "current_date",
             "localtime",
             "clock_timestamp",
             "statement_timestamp",

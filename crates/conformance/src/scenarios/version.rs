@@ -8,7 +8,7 @@ use crate::{World, scenario::scenario_table};
 scenario_table! { "version":
     the_store_reports_the_version_of_this_release
         = "version_tests.go/TestVerifyCompatibleVersion";
-    an_unknown_logical_name_has_no_version;
+    an_unknown_logical_name_has_no_version = "version_tests.go/TestVerifyCompatibleVersion";
 }
 
 async fn the_store_reports_the_version_of_this_release(world: &World) {
