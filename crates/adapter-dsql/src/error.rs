@@ -147,6 +147,21 @@ pub(crate) fn refuses_text(error: &StoreError) -> bool {
         .is_some_and(|code| sqlstate::refuses_text(&code))
 }
 
+/// An error with its reasons, in one line.
+pub(crate) struct Reasons<'a>(pub(crate) &'a StoreError);
+
+impl std::fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = std::error::Error::source(self.0);
+        while let Some(reason) = source {
+            write!(f, ": {reason}")?;
+            source = reason.source();
+        }
+        Ok(())
+    }
+}
+
 /// Whether an error means that the connection must not be used again.
 ///
 /// After an error that the server reported, the connection goes on; after anything else, what is

@@ -330,3 +330,19 @@ async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() 
         assert_eq!(read.unwrap(), None);
     }
 }
+
+#[tokio::test]
+async fn a_time_that_nobody_can_say_is_corrupt_and_no_panic() {
+    let Some((store, _proxy, database)) = wired().await else {
+        return;
+    };
+    let row = current(ArchetypeId::WORKFLOW);
+    store.session().insert_into_current_executions(&row).await.unwrap();
+    for time in ["infinity", "-infinity", "12345-01-01"] {
+        let sql = format!("UPDATE current_executions SET start_time = '{time}'");
+        database.execute(&sql).await.unwrap();
+        let read = store.session().select_from_current_executions(&row.filter()).await;
+        let error = read.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { column: "start_time", .. }), "{error:?}");
+    }
+}
