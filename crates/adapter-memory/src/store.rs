@@ -19,7 +19,7 @@ use crate::{
     engine::Engine,
     fault::Faults,
     key::{Key, Row},
-    work::Work,
+    work::{MAX_AGE, Random, Work},
 };
 
 /// Temporal's executions in memory, with the isolation, conflicts and limits of Aurora DSQL.
@@ -36,6 +36,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     router: Arc<dyn CurrentExecutionsRouter>,
     faults: Mutex<Faults>,
+    random: Random,
     versions: BTreeMap<String, SchemaVersion>,
     writes_in_one_statement: bool,
     unique_range_id_index: bool,
@@ -47,6 +48,7 @@ pub struct MemoryStoreBuilder {
     clock: Arc<dyn Clock>,
     router: Arc<dyn CurrentExecutionsRouter>,
     plan: FaultPlan,
+    seed: Option<u64>,
     versions: BTreeMap<String, SchemaVersion>,
     writes_in_one_statement: bool,
     unique_range_id_index: bool,
@@ -78,6 +80,14 @@ impl MemoryStoreBuilder {
     #[must_use]
     pub fn faults(mut self, plan: FaultPlan) -> Self {
         self.plan = plan;
+        self
+    }
+
+    /// Makes what the store draws by itself repeatable: the random part of the ids of buffered
+    /// events. The runner has a seed of its own. Default: a new seed for every store.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -115,12 +125,14 @@ impl MemoryStoreBuilder {
 
     /// An empty store.
     pub fn build(self) -> MemoryStore {
+        let random = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         MemoryStore(Arc::new(Shared {
-            engine: Engine::new(),
+            engine: Engine::with_max_age(MAX_AGE),
             runner: self.runner,
             clock: self.clock,
             router: self.router,
             faults: Mutex::new(Faults::new(self.plan)),
+            random: Arc::new(Mutex::new(random)),
             versions: self.versions,
             writes_in_one_statement: self.writes_in_one_statement,
             unique_range_id_index: self.unique_range_id_index,
@@ -141,6 +153,7 @@ impl MemoryStore {
             clock: Arc::new(SystemClock),
             router: Arc::new(ByArchetype),
             plan: FaultPlan::none(),
+            seed: None,
             versions: BTreeMap::from([("postgres".to_owned(), VERSION)]),
             writes_in_one_statement: true,
             unique_range_id_index: false,
@@ -159,7 +172,7 @@ impl MemoryStore {
 
     /// How many rows `table` has, for tests that look around the ports.
     pub fn count(&self, table: Table) -> usize {
-        self.0.engine.begin().range(Key::new(table, []).all()).count()
+        self.0.engine.begin_at(self.0.clock.now()).range(Key::new(table, []).all()).count()
     }
 
     pub(crate) fn router(&self) -> &dyn CurrentExecutionsRouter {
@@ -172,7 +185,8 @@ impl MemoryStore {
 
     /// Begins to work on a snapshot of this moment.
     pub(crate) fn open(&self) -> Work {
-        Work::new(self.0.engine.begin(), self.0.clock.now())
+        let now = self.0.clock.now();
+        Work::new(self.0.engine.begin_at(now), now, Arc::clone(&self.0.random))
     }
 
     /// Commits a statement that is a transaction of its own. One that writes nothing ends

@@ -2,7 +2,11 @@
 //!
 //! Statements are written against [`Work`], so that no statement can forget a limit.
 
-use std::{ops::Range, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use temporal_dsql_domain::limits::{
     LimitKind, MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ROWS, MAX_TRANSACTION_SECONDS,
@@ -10,9 +14,15 @@ use temporal_dsql_domain::limits::{
 use temporal_dsql_ports::{Cause, StoreError};
 
 use crate::{
-    engine::{Duplicate, Lock, Transaction},
+    engine::{Duplicate, Lock, Refusal, Transaction},
     key::{Key, NewRow, PrimaryKey, Row, StoredRow},
 };
+
+/// The age up to which a transaction commits.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(MAX_TRANSACTION_SECONDS);
+
+/// The random numbers of a store, which its transactions share.
+pub(crate) type Random = Arc<Mutex<fastrand::Rng>>;
 
 /// A transaction and what it has used up.
 ///
@@ -21,6 +31,7 @@ use crate::{
 pub(crate) struct Work {
     transaction: Transaction<Key, Row>,
     begun: Duration,
+    random: Random,
     modified_rows: u64,
     written_bytes: usize,
     is_write: bool,
@@ -28,8 +39,18 @@ pub(crate) struct Work {
 
 impl Work {
     /// Work on `transaction`, which was begun when the clock showed `begun`.
-    pub(crate) const fn new(transaction: Transaction<Key, Row>, begun: Duration) -> Self {
-        Self { transaction, begun, modified_rows: 0, written_bytes: 0, is_write: false }
+    pub(crate) const fn new(
+        transaction: Transaction<Key, Row>,
+        begun: Duration,
+        random: Random,
+    ) -> Self {
+        Self { transaction, begun, random, modified_rows: 0, written_bytes: 0, is_write: false }
+    }
+
+    /// Draws so many random bits. A panic of another holder does not matter: any state will do.
+    pub(crate) fn random_bits(&self, bits: u32) -> i64 {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        random.i64(0..1 << bits)
     }
 
     /// Whether a statement was an insert, update or delete, whatever it found.
@@ -180,8 +201,9 @@ impl Work {
     /// Applies the work, at the time `now` of the clock that it was begun by.
     pub(crate) fn commit(self, op: &'static str, now: Duration) -> Result<(), StoreError> {
         let age = now.saturating_sub(self.begun);
-        if age > Duration::from_secs(MAX_TRANSACTION_SECONDS) {
-            return Err(limit(LimitKind::TransactionAge, format!("this one has lasted {age:?}")));
+        let too_old = || limit(LimitKind::TransactionAge, format!("this one has lasted {age:?}"));
+        if age > MAX_AGE {
+            return Err(too_old());
         }
         if self.written_bytes >= MAX_TRANSACTION_BYTES {
             return Err(limit(
@@ -189,10 +211,11 @@ impl Work {
                 format!("this one writes {} bytes", self.written_bytes),
             ));
         }
-        self.transaction.commit().map_err(|conflict| StoreError::Contended {
-            op,
-            attempts: 1,
-            source: Some(Cause::new(conflict)),
+        self.transaction.commit().map_err(|refusal| match refusal {
+            Refusal::Conflict(conflict) => {
+                StoreError::Contended { op, attempts: 1, source: Some(Cause::new(conflict)) }
+            }
+            Refusal::TooOld => too_old(),
         })
     }
 
@@ -379,5 +402,20 @@ mod tests {
         assert_eq!(exceeded(writer.commit().await), LimitKind::TransactionAge);
         assert!(store.engine().is_empty());
         assert_eq!(store.engine().open_transactions(), 0);
+    }
+    #[tokio::test]
+    async fn a_transaction_that_is_never_ended_is_remembered_for_as_long_as_it_could_commit() {
+        let clock = Arc::new(HandClock::default());
+        let store = MemoryStore::builder().clock(clock.clone()).build();
+        let leaked = begin(&store).await;
+        let row = execution("w", 1);
+        store.session().insert_into_executions(&row).await.unwrap();
+        clock.advance(Duration::from_secs(MAX_TRANSACTION_SECONDS));
+        store.session().update_executions(&row).await.unwrap();
+        assert_eq!((store.engine().open_transactions(), store.engine().remembered_rows()), (1, 1));
+        clock.advance(Duration::from_millis(1));
+        store.session().update_executions(&row).await.unwrap();
+        assert_eq!((store.engine().open_transactions(), store.engine().remembered_rows()), (0, 0));
+        assert_eq!(exceeded(leaked.commit().await), LimitKind::TransactionAge);
     }
 }

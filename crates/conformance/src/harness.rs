@@ -34,7 +34,9 @@ pub trait Harness: Send + Sync + 'static {
     fn capabilities(&self) -> Capabilities;
 
     /// An empty database with the newest schema, and a store on it that retries as `policy` says.
-    async fn fresh(&self, policy: RetryPolicy) -> Box<dyn Place>;
+    ///
+    /// What the store draws by itself it draws from `seed`, as far as it can be told to.
+    async fn fresh(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Place>;
 }
 
 /// An empty database with a store on it.
@@ -43,13 +45,22 @@ pub trait Place: Send + Sync {
     /// The store.
     fn store(&self) -> Arc<dyn Store>;
 
-    /// Another store on the same database, as after a restart of the service.
+    /// Another store on the same database, as after a restart of the service; it retries as the
+    /// first one did.
     async fn reopen(&self) -> Arc<dyn Store>;
+
+    /// Sets the clocks of the engine so many seconds ahead of the world's, or behind it. An engine
+    /// whose clocks cannot be set makes sure instead that nothing has asked one so far.
+    fn set_clock(&self, seconds: i64);
 
     /// How many rows `table` has, asked around the store.
     async fn count(&self, table: Table) -> u64;
 
-    /// Makes the next commits of explicit transactions fail, one fault each, in this order.
+    /// Makes the next commits fail, one fault each, in this order and after the faults that are still
+    /// to come.
+    ///
+    /// A commit is the COMMIT of a transaction, and the end of a statement outside of one that
+    /// inserts, updates or deletes, whatever it finds.
     fn fail_next_commits(&self, faults: &[CommitFault]);
 
     /// How many of those faults are still to come.

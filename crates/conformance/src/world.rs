@@ -50,28 +50,31 @@ impl World {
             Case::Archetype(archetype) => archetype,
             _ => ArchetypeId::WORKFLOW,
         };
-        let place: Arc<dyn Place> = Arc::from(harness.fresh(RetryPolicy::default()).await);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let place = harness.fresh(RetryPolicy::default(), random.u64(..)).await;
+        let place: Arc<dyn Place> = Arc::from(place);
         Self {
             store: place.store(),
             harness,
             place,
             archetype,
             case,
-            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            random: Mutex::new(random),
             next_shard: AtomicI32::new(1),
         }
     }
 
     /// The same scenario in a database of its own, whose store retries as `policy` says.
     pub async fn with_policy(&self, policy: RetryPolicy) -> Self {
-        let place: Arc<dyn Place> = Arc::from(self.harness.fresh(policy).await);
+        let mut random = self.random(fastrand::Rng::fork);
+        let place: Arc<dyn Place> = Arc::from(self.harness.fresh(policy, random.u64(..)).await);
         Self {
             store: place.store(),
             harness: Arc::clone(&self.harness),
             place,
             archetype: self.archetype,
             case: self.case.clone(),
-            random: Mutex::new(self.random(|random| random.fork())),
+            random: Mutex::new(random),
             next_shard: AtomicI32::new(1),
         }
     }

@@ -111,17 +111,18 @@ impl Harness for Emulators {
         Capabilities { optimistic_locks: true, transaction_limits: true }
     }
 
-    async fn fresh(&self, policy: RetryPolicy) -> Box<dyn Place> {
+    async fn fresh(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Place> {
         let shared = Arc::clone(&self.0);
         let cluster = shared.cluster().await;
         let store = Arc::new(shared.open(&cluster, policy).await);
         let admin = AsyncMutex::new(cluster.admin());
-        Box::new(Cluster { store, cluster: Some(cluster), admin, shared })
+        Box::new(Cluster { store, policy, cluster: Some(cluster), admin, shared })
     }
 }
 
 struct Cluster {
     store: Arc<DsqlStore>,
+    policy: RetryPolicy,
     /// `None` only while the place is dropped.
     cluster: Option<ScratchCluster>,
     admin: AsyncMutex<Admin>,
@@ -142,7 +143,16 @@ impl Place for Cluster {
 
     async fn reopen(&self) -> Arc<dyn Store> {
         self.store.close();
-        Arc::new(self.shared.open(self.cluster(), RetryPolicy::default()).await)
+        Arc::new(self.shared.open(self.cluster(), self.policy).await)
+    }
+
+    /// The cluster's clock only goes ahead: the world's is its zero at a minute.
+    fn set_clock(&self, seconds: i64) {
+        const ZERO: u64 = 60;
+        let faults = self.cluster().faults();
+        assert_eq!(faults.pending(), 0, "they would be forgotten");
+        faults.clear();
+        faults.shift_clock(Duration::from_secs(ZERO.saturating_add_signed(seconds)));
     }
 
     async fn count(&self, table: Table) -> u64 {

@@ -74,17 +74,18 @@ impl Harness for Postgres {
         Capabilities { optimistic_locks: false, transaction_limits: false }
     }
 
-    async fn fresh(&self, policy: RetryPolicy) -> Box<dyn Place> {
+    async fn fresh(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Place> {
         let shared = Arc::clone(&self.0);
         let database = shared.database().await;
         let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
         let store = Arc::new(shared.open(&database, &proxy, policy).await);
-        Box::new(Scratch { store, proxy, database: Some(database), shared })
+        Box::new(Scratch { store, policy, proxy, database: Some(database), shared })
     }
 }
 
 struct Scratch {
     store: Arc<DsqlStore>,
+    policy: RetryPolicy,
     proxy: FaultProxy,
     /// `None` only while the place is dropped.
     database: Option<ScratchDatabase>,
@@ -105,7 +106,23 @@ impl Place for Scratch {
 
     async fn reopen(&self) -> Arc<dyn Store> {
         self.store.close();
-        Arc::new(self.shared.open(self.database(), &self.proxy, RetryPolicy::default()).await)
+        Arc::new(self.shared.open(self.database(), &self.proxy, self.policy).await)
+    }
+
+    /// Neither the server's clock nor this process's can be set.
+    fn set_clock(&self, _seconds: i64) {
+        const CLOCKS: [&str; 6] = [
+            "now(",
+            "current_",
+            "localtime",
+            "clock_timestamp",
+            "statement_timestamp",
+            "timeofday",
+        ];
+        for sent in self.proxy.statements() {
+            let asked = CLOCKS.iter().find(|clock| sent.to_lowercase().contains(*clock));
+            assert_eq!(asked, None, "{sent}");
+        }
     }
 
     async fn count(&self, table: Table) -> u64 {
@@ -120,7 +137,7 @@ impl Place for Scratch {
                 CommitFault::LostBefore => Fault::LoseBefore,
                 CommitFault::LostAfter => Fault::LoseAfter,
             };
-            self.proxy.inject(When::Commit, fault);
+            self.proxy.inject(When::AnyCommit, fault);
         }
     }
 

@@ -1,4 +1,5 @@
-//! How a transaction touches a row, and which touches cannot both commit (facts §1.3).
+//! How a transaction touches a row, which touches cannot both commit (facts §1.3), and what else
+//! refuses a commit.
 
 use std::fmt;
 
@@ -52,4 +53,16 @@ pub struct Conflict<K> {
     pub own: Class,
     /// How a transaction that won touched it.
     pub other: Class,
+}
+
+/// Why a transaction could not commit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal<K> {
+    /// Another one was faster.
+    #[error(transparent)]
+    Conflict(#[from] Conflict<K>),
+    /// It is older than the engine lets a transaction become
+    /// ([`Engine::with_max_age`](super::Engine::with_max_age)).
+    #[error("the transaction is too old")]
+    TooOld,
 }

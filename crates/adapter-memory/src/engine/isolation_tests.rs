@@ -73,7 +73,7 @@ fn any_two_statements_on_one_row_conflict_exactly_as_the_matrix_says_whoever_com
                     Err(conflict) => {
                         assert!(conflict_on_dsql(first_class, second_class), "{case}");
                         let (own, other) = (second_class, first_class);
-                        assert_eq!(conflict, Conflict { key: "r", own, other }, "{case}");
+                        assert_eq!(conflict, Conflict { key: "r", own, other }.into(), "{case}");
                     }
                 }
             }
@@ -96,8 +96,8 @@ fn the_strongest_touch_of_a_row_counts_whatever_the_order() {
             }
             share.lock(&"r", Lock::ForKeyShare).unwrap();
             both.commit().unwrap();
-            let conflict = share.commit().unwrap_err();
-            assert_eq!(conflict.other, Class::Key, "{weak}, {strong_first}");
+            let conflict = Conflict { key: "r", own: Class::KeyShare, other: Class::Key };
+            assert_eq!(share.commit(), Err(conflict.into()), "{weak}, {strong_first}");
         }
     }
 }
@@ -160,7 +160,7 @@ fn of_two_inserts_of_one_key_the_second_to_commit_loses() {
     other.insert("a", 2).unwrap();
     other.commit().unwrap();
     let conflict = Conflict { key: "a", own: Class::Key, other: Class::Key };
-    assert_eq!(one.commit(), Err(conflict));
+    assert_eq!(one.commit(), Err(conflict.into()));
     assert_eq!(rows(&engine), [("a", 2)]);
 }
 
@@ -345,6 +345,44 @@ fn only_what_the_oldest_open_transaction_can_conflict_with_is_remembered() {
     assert_eq!(engine.remembered_rows(), 2, "b and c were touched after the middle began");
     drop(middle);
     assert_eq!(engine.remembered_rows(), 0);
+}
+
+#[test]
+fn a_transaction_that_is_too_old_is_given_up_on_and_refused() {
+    let (max_age, later) = (Duration::from_secs(300), Duration::from_millis(300_001));
+    let engine = Engine::with_max_age(max_age);
+    let mut leaked = engine.begin_at(Duration::ZERO);
+    leaked.insert("a", 1).unwrap();
+    let reader = engine.begin_at(Duration::ZERO);
+    let write = |key, now| {
+        let mut write = engine.begin_at(now);
+        write.insert(key, 1).unwrap();
+        write.commit().unwrap();
+    };
+    write("b", Duration::ZERO);
+    assert_eq!((engine.open_transactions(), engine.remembered_rows()), (2, 1));
+    let young = engine.begin_at(max_age);
+    write("c", later);
+    assert_eq!((engine.open_transactions(), engine.remembered_rows()), (1, 1));
+    // They have met nobody, and are refused all the same.
+    assert_eq!(leaked.commit(), Err(Refusal::TooOld));
+    assert_eq!(reader.commit(), Err(Refusal::TooOld));
+    assert_eq!(engine.open_transactions(), 1, "the ends of the old ones end nobody else");
+    young.commit().unwrap();
+    assert_eq!((engine.open_transactions(), engine.remembered_rows()), (0, 0));
+    assert_eq!(rows(&engine), [("b", 1), ("c", 1)]);
+}
+
+#[test]
+fn a_transaction_that_sees_the_newest_version_is_kept_whatever_its_age() {
+    let engine = Engine::with_max_age(Duration::from_secs(300));
+    let mut old = engine.begin_at(Duration::ZERO);
+    let mut young = engine.begin_at(Duration::from_secs(1_000));
+    old.insert("a", 1).unwrap();
+    young.insert("b", 1).unwrap();
+    old.commit().unwrap();
+    young.commit().unwrap();
+    assert_eq!(rows(&engine), [("a", 1), ("b", 1)]);
 }
 
 #[test]

@@ -10,8 +10,10 @@
 //!   a conflicting class refuses it. The first to commit wins.
 //! - Plain reads are not tracked: write skew commits, and so do phantoms (facts §1.3).
 //!
-//! A commit costs as much as the rows that it touched. What it touched is remembered only while a
-//! transaction is open that could still conflict with it.
+//! A begin costs the same whatever there is, and a commit as much as the rows that it touched.
+//! What it touched is remembered once per row, and only while a transaction is open that could
+//! still conflict with it. An engine with a maximum age gives up on older transactions, so that
+//! one that is never ended does not make it remember for ever.
 //!
 //! ```
 //! use temporal_dsql_memory::engine::Engine;
@@ -37,9 +39,12 @@ mod model_tests;
 mod state;
 mod transaction;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-pub use class::{Class, Conflict};
+pub use class::{Class, Conflict, Refusal};
 pub use transaction::{Duplicate, Lock, Transaction};
 
 use state::State;
@@ -50,9 +55,15 @@ pub struct Engine<K, V> {
 }
 
 impl<K, V> Engine<K, V> {
-    /// No rows.
+    /// No rows, and transactions of whatever age.
     pub fn new() -> Self {
-        Self { state: Arc::new(Mutex::new(State::new())) }
+        Self::with_max_age(Duration::MAX)
+    }
+
+    /// No rows, and a transaction that is older than `max_age` need not be able to commit. Ages are
+    /// told by the times that [`begin_at`](Self::begin_at) is given.
+    pub fn with_max_age(max_age: Duration) -> Self {
+        Self { state: Arc::new(Mutex::new(State::new(max_age))) }
     }
 
     /// How many rows are committed.
@@ -65,19 +76,21 @@ impl<K, V> Engine<K, V> {
         self.len() == 0
     }
 
-    /// How many transactions are open.
+    /// How many transactions are open, without those that the engine has given up on.
     pub fn open_transactions(&self) -> usize {
         self.state().open_transactions()
     }
 
     /// How many rows are remembered because an open transaction may conflict with a commit that
-    /// touched them. Zero when no transaction is open.
+    /// touched them; after commits of very many rows, some may wait to be forgotten. Zero when no
+    /// transaction is open.
     pub fn remembered_rows(&self) -> usize {
         self.state().remembered_rows()
     }
 
     /// A panic of another holder does not matter: a commit remembers its footprint first, which
-    /// alone can only refuse too much, and then changes the rows in one assignment.
+    /// alone can only refuse too much, and then changes the rows in one assignment. Whoever holds
+    /// the lock keeps all others waiting, so what takes long is dropped when it is free again.
     fn state(&self) -> MutexGuard<'_, State<K, V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,7 +100,12 @@ impl<K: Ord + Clone, V: Clone> Engine<K, V> {
     /// Opens a transaction on a snapshot of this moment. Takes the same time whatever the number
     /// of rows.
     pub fn begin(&self) -> Transaction<K, V> {
-        let (base, rows) = self.state().begin();
+        self.begin_at(Duration::ZERO)
+    }
+
+    /// The same, at the time `now` of a clock that the engine does not know.
+    pub fn begin_at(&self, now: Duration) -> Transaction<K, V> {
+        let (base, rows) = self.state().begin(now);
         Transaction::new(self.clone(), base, rows)
     }
 }

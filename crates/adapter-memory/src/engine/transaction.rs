@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, mem, ops::RangeBounds};
 
 use imbl::OrdMap;
 
-use super::{Class, Conflict, Engine};
+use super::{Class, Engine, Refusal};
 
 /// A row with the same key is already there, in the snapshot or by this transaction's own hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,11 +103,13 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
     /// Makes the writes visible to every transaction that begins from now on.
     ///
     /// # Errors
-    /// [`Conflict`] if another transaction was faster; nothing is applied.
-    pub fn commit(mut self) -> Result<(), Conflict<K>> {
+    /// [`Refusal`] if another transaction was faster or this one is too old; nothing is applied.
+    pub fn commit(mut self) -> Result<(), Refusal<K>> {
         self.closed = true;
         let footprint = mem::take(&mut self.footprint);
-        self.engine.state().commit(self.base, &self.rows, footprint)
+        let (verdict, garbage) = self.engine.state().commit(self.base, &self.rows, footprint);
+        drop(garbage);
+        verdict
     }
 
     fn touch(&mut self, key: &K, class: Class) {
@@ -118,7 +120,8 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
 impl<K: Ord + Clone, V: Clone> Drop for Transaction<K, V> {
     fn drop(&mut self) {
         if !self.closed {
-            self.engine.state().close(self.base);
+            let garbage = self.engine.state().close(self.base);
+            drop(garbage);
         }
     }
 }

@@ -59,14 +59,14 @@ pub(super) fn append(
     run: &ExecutionsFilter,
     events: &[DataBlob],
 ) -> Result<u64, StoreError> {
-    append_with(work, run, events, || fastrand::i64(0..1 << RANDOM_BITS))
+    append_with(work, run, events, |work| work.random_bits(RANDOM_BITS))
 }
 
 fn append_with(
     work: &mut Work,
     run: &ExecutionsFilter,
     events: &[DataBlob],
-    mut random: impl FnMut() -> i64,
+    random: impl Fn(&Work) -> i64,
 ) -> Result<u64, StoreError> {
     let buffer = run_key(Table::BufferedEvents, run).all();
     let newest = work.range(buffer).next_back().map(|event: &BufferedEvent| event.id);
@@ -76,7 +76,7 @@ fn append_with(
         if place > LAST_PLACE {
             return Err(full());
         }
-        let id = place << RANDOM_BITS | random();
+        let id = place << RANDOM_BITS | random(work);
         let event = BufferedEvent { id, event: event.clone() };
         rows.push(NewRow::new(&KeyOf::from(key(run, id)), event)?);
         work.insert_entry(&entry(id))?;
@@ -130,7 +130,7 @@ mod tests {
         random: i64,
     ) -> Result<u64, StoreError> {
         let mut work = store.open();
-        let appended = append_with(&mut work, run, &[blob(7)], || random)?;
+        let appended = append_with(&mut work, run, &[blob(7)], |_| random)?;
         store.commit("Append", work)?;
         Ok(appended)
     }
@@ -178,8 +178,8 @@ mod tests {
     async fn one_id_chosen_for_two_runs_at_the_same_time_is_a_conflict() {
         let store = MemoryStore::new();
         let (mut one, mut other) = (store.open(), store.open());
-        append_with(&mut one, &run(1), &[blob(1)], || 7).unwrap();
-        append_with(&mut other, &run(2), &[blob(2)], || 7).unwrap();
+        append_with(&mut one, &run(1), &[blob(1)], |_| 7).unwrap();
+        append_with(&mut other, &run(2), &[blob(2)], |_| 7).unwrap();
         store.commit("One", one).unwrap();
         let Err(StoreError::Contended { source: Some(source), .. }) = store.commit("Other", other)
         else {

@@ -111,13 +111,12 @@ pub(super) fn lock_current(work: &mut Work, key: &CurrentKey) -> Option<CurrentE
     work.lock(key, Lock::ForUpdate).map(|stored| key.read(stored))
 }
 
-/// The inner join: without the `executions` row it has no row, and locks none.
+/// One lock after the other, as on DSQL: a current execution without its run is locked, too, though
+/// the join has no row then.
 fn lock_join(work: &mut Work, key: &CurrentKey) -> Option<CurrentExecutionsRow> {
-    let current = key.read(work.select(key)?);
-    let filter = current.executions_filter();
-    let last_write_version = work.lock(&filter, Lock::ForUpdate)?.last_write_version;
-    work.lock(key, Lock::ForUpdate)?;
-    Some(CurrentExecutionsRow { last_write_version, ..current })
+    let current = lock_current(work, key)?;
+    let run = work.lock(&current.executions_filter(), Lock::ForUpdate)?;
+    Some(CurrentExecutionsRow { last_write_version: run.last_write_version, ..current })
 }
 
 #[async_trait]
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_lock_is_a_lock_against_writers_of_the_rows_that_it_returned() {
+    async fn every_lock_is_a_lock_against_writers_of_the_rows_that_it_found() {
         use Table::{CurrentExecutions, Executions};
         for (lock, updated, dangling, refused) in [
             ("read", Executions, false, true),
@@ -386,7 +385,7 @@ mod tests {
             ("current", CurrentExecutions, false, true),
             ("join", Executions, false, true),
             ("join", CurrentExecutions, false, true),
-            ("join", CurrentExecutions, true, false),
+            ("join", CurrentExecutions, true, true),
         ] {
             let case = format!("lock {lock}, update {updated}, dangling {dangling}");
             assert_eq!(lock_loses_against_update(lock, updated, dangling).await, refused, "{case}");

@@ -1,12 +1,15 @@
 //! Many callers at once: one winner per id, and no update lost.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures_util::future::join_all;
 use temporal_dsql_domain::CurrentExecutionsRow;
 use temporal_dsql_ports::{ConditionFailed, Store, StoreError, StoreExt};
 
-use crate::{World, scenario::scenario_table};
+use crate::{World, interposed::meeting, scenario::scenario_table};
 
 scenario_table! { "contention":
     of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner per archetype;
@@ -37,11 +40,15 @@ async fn create(store: &dyn Store, row: &CurrentExecutionsRow) -> Result<(), Sto
 }
 
 async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(world: &World) {
-    for _ in 0..4 {
+    for round in 0..4 {
         let id = world.current();
         let rows: Vec<_> = (0..16).map(|_| world.changed(&id)).collect();
+        // In every other round all have begun before one of them looks; in the others they come
+        // as they come.
+        let (met, begun) = meeting(&world.store, 16);
+        let store = if round % 2 == 0 { met } else { Arc::clone(&world.store) };
         let attempts = rows.iter().map(|row| {
-            let (store, row) = (Arc::clone(&world.store), row.clone());
+            let (store, row) = (Arc::clone(&store), row.clone());
             async move { tokio::spawn(async move { create(&*store, &row).await }).await.unwrap() }
         });
         let results = join_all(attempts).await;
@@ -58,6 +65,8 @@ async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(world:
             );
         }
         assert_eq!(world.read(&id.filter()).await.as_ref(), Some(winner));
+        let begun = begun.load(Ordering::SeqCst);
+        assert!(round % 2 != 0 || begun >= 16 + 15, "each loser begins again, not {begun} in all");
     }
 }
 
@@ -88,14 +97,17 @@ async fn sixteen_creators_without_a_transaction_have_one_winner(world: &World) {
 async fn no_increment_of_many_writers_is_lost(world: &World) {
     const WRITERS: i64 = 8;
     const ROUNDS: i64 = 10;
+    // The first increments all begin before one of them looks; the others come as they come.
+    let (met, begun) = meeting(&world.store, WRITERS as usize);
     let mut row = world.current();
     row.last_write_version = 0;
     world.insert(&row).await;
     let writers = (0..WRITERS).map(|_| {
-        let (store, row) = (Arc::clone(&world.store), row.clone());
+        let (met, store, row) = (Arc::clone(&met), Arc::clone(&world.store), row.clone());
         tokio::spawn(async move {
             let mut seen = Vec::new();
-            for _ in 0..ROUNDS {
+            for round in 0..ROUNDS {
+                let store = if round == 0 { &met } else { &store };
                 let increment = store.run("Increment", &row, |transaction, row| {
                     Box::pin(async move {
                         let locked = transaction.lock_current_executions(&row.filter()).await?;
@@ -118,6 +130,8 @@ async fn no_increment_of_many_writers_is_lost(world: &World) {
     assert_eq!(seen.len(), distinct.len());
     let last = world.read(&row.filter()).await.unwrap().last_write_version;
     assert_eq!(last, WRITERS * ROUNDS);
+    let begun = begun.load(Ordering::SeqCst) as i64;
+    assert!(begun >= 2 * WRITERS - 1, "all but one begin again, not {begun} in all");
 }
 
 async fn exactly_one_of_many_deleters_deletes(world: &World) {

@@ -1,16 +1,17 @@
 //! Creating executions: what each mode expects, what is stored, and what a refusal tells.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures_util::future::join_all;
 use temporal_dsql_domain::ExecutionState::{Completed, Created, Running, Zombie};
 use temporal_dsql_ports::{
     ConditionFailed, StoreError,
-    stores::{CreateExecution, CreateMode, Snapshot},
+    stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot},
 };
 
 use crate::{
     World,
+    interposed::meeting,
     scenario::scenario_table,
     world::owned::{Owned, assert_refused, current_is, rows},
 };
@@ -183,10 +184,14 @@ async fn bypassing_does_not_create_the_current_run_again(world: &World) {
 async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(world: &World) {
     let shard = world.owned().await;
     let id = shard.current(Created);
+    // All sixteen have begun before one of them looks, so that each would be the first.
+    let (store, begun) = meeting(&world.store, 16);
     let creators = (0..16).map(|_| {
-        let snapshot = shard.snapshot(&shard.next_run(&id, Created));
+        let mut snapshot = shard.snapshot(&shard.next_run(&id, Created));
+        // Appending history would be a transaction of its own.
+        snapshot.events.clear();
         let request = CreateExecution { owner: shard.owner, mode: CreateMode::BrandNew, snapshot };
-        let executions = shard.executions.clone();
+        let executions = ExecutionStore::new(Arc::clone(&store));
         tokio::spawn(async move {
             let result = executions.create(&request).await;
             (request.snapshot, result)
@@ -196,12 +201,14 @@ async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(world: &World
         join_all(creators).await.into_iter().map(|creator| creator.unwrap()).collect();
     let winners: Vec<_> = results.iter().filter(|(_, result)| result.is_ok()).collect();
     assert_eq!(winners.len(), 1, "{results:?}");
-    let winner = Arc::new(winners[0].0.clone());
+    let winner = winners[0].0.clone();
     for (loser, result) in results.into_iter().filter(|(_, result)| result.is_err()) {
         assert_refused(result, &current_is(Some(&winner.current)));
         assert_eq!(shard.stored(&loser.execution).await, None);
     }
-    shard.assert_stored(&winner).await;
+    let begun = begun.load(Ordering::SeqCst);
+    assert!(begun >= 16 + 15, "each loser begins again to see the winner, not {begun} in all");
+    assert_eq!(shard.stored(&winner.execution).await, Some(rows(&winner)));
     assert_eq!(shard.current_of(&id).await.as_ref(), Some(&winner.current));
     assert_eq!(shard.task_count().await, winner.tasks.len() as u64);
 }

@@ -1,9 +1,6 @@
 //! No write by a deposed owner, whichever the act and however the two race.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use temporal_dsql_domain::{
@@ -17,7 +14,7 @@ use temporal_dsql_ports::{
 
 use crate::{
     World,
-    interposed::interposed,
+    interposed::interposed_once,
     scenario::scenario_table,
     world::{
         acts::Act,
@@ -83,20 +80,16 @@ async fn a_deposed_owner_writes_nothing_by_any_act(world: &World) {
 /// and has looked: its snapshot is older than the takeover.
 fn taken_over_after_the_first_look(shard: &Owned<'_>) -> AnyStore {
     let (shards, next, owner) = (shard.shards.clone(), shard.takeover(), shard.owner);
-    let begun = Arc::new(AtomicU32::new(0));
-    interposed(
-        &shard.world.store,
-        Box::new(move |transaction| {
-            let (shards, next, begun) = (shards.clone(), next.clone(), Arc::clone(&begun));
-            Box::pin(async move {
-                if begun.fetch_add(1, Ordering::SeqCst) == 0 {
-                    let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
-                    assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id));
-                    shards.update(&next, owner.range_id).await.unwrap();
-                }
-            })
-        }),
-    )
+    interposed_once(&shard.world.store, 1, move |transaction| {
+        let (shards, next) = (shards.clone(), next.clone());
+        Box::pin(async move {
+            let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
+            assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id));
+            shards.update(&next, owner.range_id).await.unwrap();
+            let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
+            assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id), "its snapshot is older");
+        })
+    })
 }
 
 async fn an_owner_that_is_deposed_while_it_acts_writes_nothing(world: &World) {

@@ -4,8 +4,13 @@
 //! engine that blocks. The first statement of a transaction reads, because stock PostgreSQL takes
 //! the snapshot then and not at BEGIN.
 
+use std::sync::Arc;
+
+use temporal_dsql_ports::StoreExt;
+
 use crate::{
     World,
+    interposed::interposed_once,
     scenario::scenario_table,
     world::{assert_conflict, settle},
 };
@@ -28,6 +33,7 @@ scenario_table! { "isolation":
     two_open_creators_of_one_row_have_one_winner per archetype if optimistic_locks;
     two_locks_of_one_row_conflict_without_a_write per archetype if optimistic_locks;
     a_failed_statement_fails_the_commit_even_if_it_was_swallowed per archetype;
+    what_commits_in_the_gap_of_an_interposed_store_is_not_in_the_snapshot;
 }
 
 async fn a_transaction_sees_its_own_writes(world: &World) {
@@ -256,4 +262,25 @@ async fn a_failed_statement_fails_the_commit_even_if_it_was_swallowed(world: &Wo
     assert_eq!(next.to_string(), first.to_string());
     assert_eq!(commit.to_string(), first.to_string());
     assert_eq!(world.read(&other.filter()).await, None, "nothing of it was applied");
+}
+
+/// What all those rely on that let others come in between.
+async fn what_commits_in_the_gap_of_an_interposed_store_is_not_in_the_snapshot(world: &World) {
+    let row = world.current();
+    world.insert(&row).await;
+    let (others, changed) = (Arc::clone(&world.store), world.changed(&row));
+    let committed = changed.clone();
+    let store = interposed_once(&world.store, 1, move |_| {
+        let (others, changed) = (Arc::clone(&others), changed.clone());
+        Box::pin(async move {
+            let updated = others.session().update_current_executions(&changed).await;
+            assert_eq!(updated.unwrap(), 1);
+        })
+    });
+    let filter = row.filter();
+    let read = store.run("Look", &filter, |transaction, filter| {
+        transaction.select_from_current_executions(filter)
+    });
+    assert_eq!(read.await.unwrap(), Some(row));
+    assert_eq!(world.read(&filter).await, Some(committed));
 }

@@ -14,6 +14,7 @@ scenario_table! { "joins":
     outside_a_transaction_it_is_a_read per archetype;
     the_current_row_is_locked per archetype;
     the_execution_row_is_locked_too per archetype;
+    the_current_row_is_locked_though_its_run_is_absent per archetype;
 }
 
 async fn the_version_is_the_one_of_the_execution(world: &World) {
@@ -96,5 +97,19 @@ async fn the_execution_row_is_locked_too(world: &World) {
     let changed = world.changed_execution(&execution);
     world.store.session().update_executions(&changed).await.unwrap();
     let locked = late.lock_current_executions_join_executions(&row.filter()).await;
+    assert_conflict(settle(late, locked.map(|_| 1)).await);
+}
+
+/// Stricter than a lock over an inner join, which takes none where the join has no row: what
+/// follows from the absence of the run depends on the current row all the same.
+async fn the_current_row_is_locked_though_its_run_is_absent(world: &World) {
+    let row = world.current();
+    world.insert(&row).await;
+    let mut late = world.begin("LockJoin").await;
+    late.select_from_current_executions(&row.filter()).await.unwrap();
+    let changed = world.changed(&row);
+    world.store.session().update_current_executions(&changed).await.unwrap();
+    let locked = late.lock_current_executions_join_executions(&row.filter()).await;
+    assert!(locked.as_ref().is_ok_and(Vec::is_empty) || locked.is_err(), "{locked:?}");
     assert_conflict(settle(late, locked.map(|_| 1)).await);
 }

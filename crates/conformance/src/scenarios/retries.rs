@@ -1,7 +1,10 @@
 //! The runner on this adapter: what is repeated, what is not, and what is known afterwards.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use temporal_dsql_ports::{
     BoxFuture, ConditionFailed, Outcome, RetryPolicy, StoreError, StoreExt, Transaction,
 };
 
-use crate::{CommitFault, World, scenario::scenario_table};
+use crate::{CommitFault, World, interposed::interposed_once, scenario::scenario_table};
 
 scenario_table! { "retries":
     a_lost_conflict_runs_the_body_again_on_a_fresh_snapshot per archetype;
@@ -71,17 +74,19 @@ async fn a_lost_conflict_runs_the_body_again_on_a_fresh_snapshot(world: &World) 
     row.last_write_version = 10;
     world.insert(&row).await;
     let request = Request::new(row.clone());
-    world.place.fail_next_commits(&[CommitFault::Conflict]);
-    // What was committed before the second attempt is in its snapshot.
-    let version = world.store.run("Increment", &request, increment).await.unwrap();
-    assert_eq!((version, request.runs()), (11, 2));
-
-    let mut late = world.begin("Late").await;
-    late.select_from_current_executions(&row.filter()).await.unwrap();
-    let version = world.store.run("Increment", &request, increment).await.unwrap();
-    assert_eq!(version, 12);
-    late.rollback().await.unwrap();
-    assert_eq!(world.read(&row.filter()).await.unwrap().last_write_version, 12);
+    // Another writer commits when the first attempt has its snapshot, so that this one cannot.
+    let others = Arc::clone(&world.store);
+    let store = interposed_once(&world.store, 1, move |_| {
+        let (others, row) = (Arc::clone(&others), row.clone());
+        Box::pin(async move {
+            let row = CurrentExecutionsRow { last_write_version: 20, ..row };
+            assert_eq!(others.session().update_current_executions(&row).await.unwrap(), 1);
+        })
+    });
+    let version = store.run("Increment", &request, increment).await.unwrap();
+    assert_eq!((version, request.runs()), (21, 2), "the second attempt sees the other's write");
+    let read = world.read(&request.row.filter()).await.unwrap();
+    assert_eq!(read.last_write_version, 21);
 }
 
 async fn conflicts_are_repeated_until_the_commit_succeeds_and_write_once(world: &World) {
@@ -98,19 +103,16 @@ async fn conflicts_until_the_deadline_are_contention_and_write_nothing(world: &W
         cap: Duration::from_millis(2),
         deadline: Duration::from_millis(50),
     };
-    let place = world.harness.fresh(policy).await;
-    let store = place.store();
+    let impatient = world.with_policy(policy).await;
     let request = Request::new(world.current());
-    place.fail_next_commits(&[CommitFault::Conflict; 10_000]);
-    let error = store.run("Insert", &request, insert).await.unwrap_err();
+    impatient.place.fail_next_commits(&[CommitFault::Conflict; 10_000]);
+    let error = impatient.store.run("Insert", &request, insert).await.unwrap_err();
     let StoreError::Contended { op, attempts, .. } = &error else {
         panic!("expected contention, got {error:?}");
     };
     assert_eq!((*op, *attempts), ("Insert", request.runs()));
     assert_eq!(error.outcome(), Outcome::NotApplied);
-    let mut session = store.session();
-    let read = session.select_from_current_executions(&request.row.filter()).await.unwrap();
-    assert_eq!(read, None);
+    assert_eq!(impatient.read(&request.row.filter()).await, None);
 }
 
 async fn a_failed_condition_is_not_repeated(world: &World) {

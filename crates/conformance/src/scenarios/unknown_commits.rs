@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     CommitFault::{Conflict, LostAfter, LostBefore},
     World,
-    interposed::interposed,
+    interposed::{interposed, interposed_once},
     scenario::scenario_table,
     world::{
         acts::Act,
@@ -153,14 +153,7 @@ fn before_settling(
     world: &World,
     happens: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
 ) -> AnyStore {
-    let begun = AtomicU32::new(0);
-    interposed(
-        &world.store,
-        Box::new(move |_| match begun.fetch_add(1, Ordering::SeqCst) {
-            1 => happens(),
-            _ => Box::pin(async {}),
-        }),
-    )
+    interposed_once(&world.store, 2, move |_| happens())
 }
 
 async fn an_act_that_was_not_applied_before_a_takeover_never_is(world: &World) {
@@ -279,7 +272,13 @@ async fn a_deletion_whose_answer_is_lost_is_done_again(world: &World) {
         let run = shard.created(Running).await;
         world.place.fail_next_commits(&[fault]);
         shard.executions.delete(&run.execution.filter()).await.unwrap();
+        assert_eq!(world.place.faults_left(), 0);
         shard.assert_missing(&run.execution).await;
+        world.place.fail_next_commits(&[fault]);
+        let (id, run_id) = (run.current.filter(), run.current.run_id);
+        shard.executions.delete_current(&id, run_id).await.unwrap();
+        assert_eq!(world.place.faults_left(), 0);
+        assert_eq!(shard.current_of(&run.current).await, None);
     }
 }
 

@@ -182,7 +182,7 @@ impl Connection {
                 None => break,
                 Some(Chunk::Immediate(bytes) | Chunk::Passive(bytes)) => self.to_server.send(bytes),
                 Some(Chunk::Unit(unit)) => {
-                    let fault = self.shared.on_unit(&unit);
+                    let fault = self.shared.on_unit(&unit, self.status == status::IDLE);
                     if self.forward(unit, fault).await?.is_break() {
                         return CLOSE;
                     }

@@ -10,6 +10,9 @@ use super::unit::Unit;
 pub enum When {
     /// The next COMMIT.
     Commit,
+    /// The next COMMIT, or the next statement outside of a transaction that writes, which commits
+    /// by itself.
+    AnyCommit,
     /// The `n`-th unit from now, over all connections; 1 is the next one.
     Unit(u64),
     /// The next unit with a SQL text that contains this, also if it only prepares the statement
@@ -140,12 +143,14 @@ impl Script {
         self.pending.push((when, fault));
     }
 
-    /// Counts a unit and takes the oldest fault that waits for it.
-    pub(super) fn next_unit(&mut self, unit: &Unit) -> Option<Fault> {
+    /// Counts a unit, sent inside of a transaction or outside, and takes the oldest fault that waits
+    /// for it.
+    pub(super) fn next_unit(&mut self, unit: &Unit, is_outside: bool) -> Option<Fault> {
         self.units += 1;
         let number = self.units;
         self.take(|when| match when {
             When::Commit => unit.is_commit(),
+            When::AnyCommit => unit.is_commit() || (is_outside && unit.writes()),
             When::Unit(n) => *n == number,
             When::Matching(part) => unit.mentions(part),
             When::Executing(part) => unit.executes(part),
@@ -183,10 +188,14 @@ mod tests {
     };
 
     fn next(script: &mut Script, sql: &str) -> Option<String> {
+        next_in(script, sql, true)
+    }
+
+    fn next_in(script: &mut Script, sql: &str, is_outside: bool) -> Option<String> {
         let Some(Chunk::Unit(unit)) = Collector::default().push(Message::query(sql)) else {
             panic!("a query is a unit");
         };
-        script.next_unit(&unit).map(|fault| format!("{fault:?}"))
+        script.next_unit(&unit, is_outside).map(|fault| format!("{fault:?}"))
     }
 
     #[test]
@@ -211,6 +220,18 @@ mod tests {
         assert_eq!(next(&mut script, "SELECT * FROM t1").unwrap(), "LoseBefore");
         assert_eq!(next(&mut script, "COMMIT").unwrap(), "Conflict(Oc001)");
         assert_eq!(next(&mut script, "COMMIT"), None);
+    }
+
+    #[test]
+    fn a_write_is_a_commit_only_outside_of_a_transaction() {
+        let mut script = Script::default();
+        for _ in 0..2 {
+            script.inject(When::AnyCommit, Fault::LoseAfter);
+        }
+        assert_eq!(next_in(&mut script, "SELECT 1", true), None);
+        assert_eq!(next_in(&mut script, "DELETE FROM t", false), None);
+        assert_eq!(next_in(&mut script, "COMMIT", false).unwrap(), "LoseAfter");
+        assert_eq!(next_in(&mut script, "DELETE FROM t", true).unwrap(), "LoseAfter");
     }
 
     #[test]

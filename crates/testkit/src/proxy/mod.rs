@@ -214,13 +214,14 @@ impl Shared {
         lock(&self.script)
     }
 
-    /// Counts and remembers a unit; returns the fault that happens to it.
-    fn on_unit(&self, unit: &Unit) -> Option<Fault> {
+    /// Counts and remembers a unit, sent inside of a transaction or outside; returns the fault that
+    /// happens to it.
+    fn on_unit(&self, unit: &Unit, is_outside: bool) -> Option<Fault> {
         let mut statements = lock(&self.statements);
         statements.extend(unit.texts.iter().cloned());
         let surplus = statements.len().saturating_sub(MAX_STATEMENTS);
         statements.drain(..surplus);
-        self.script().next_unit(unit)
+        self.script().next_unit(unit, is_outside)
     }
 
     /// Runs a hook where it may block: it kills processes and waits for them.

@@ -38,6 +38,11 @@ impl Unit {
         self.executes && self.all_texts().any(|text| word(text, 0, &["COMMIT"]))
     }
 
+    /// Whether this unit runs a statement that inserts, updates or deletes, in WITH too.
+    pub(super) fn writes(&self) -> bool {
+        self.executes && self.all_texts().any(|text| writes(text))
+    }
+
     /// Whether this unit ends a transaction, one way or the other.
     pub(super) fn ends_transaction(&self) -> bool {
         let ends = |text: &String| {
@@ -57,6 +62,21 @@ fn word(text: &str, index: usize, words: &[&str]) -> bool {
         .filter(|word| !word.is_empty())
         .nth(index)
         .is_some_and(|word| words.iter().any(|known| known.eq_ignore_ascii_case(word)))
+}
+
+/// Whether `text` has a word that makes it a write. `FOR UPDATE` is a lock; a word in a literal is
+/// taken for one of the statement.
+fn writes(text: &str) -> bool {
+    let is =
+        |word: &str, known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(word));
+    let mut before = "";
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).any(
+        |word| {
+            let is_lock = is(before, &["FOR"]);
+            before = word;
+            is(word, &["INSERT", "DELETE"]) || (is(word, &["UPDATE"]) && !is_lock)
+        },
+    )
 }
 
 /// What to do with what a client has sent.
@@ -195,6 +215,20 @@ mod tests {
         }
         assert!(query("ROLLBACK").ends_transaction());
         assert!(!query("ROLLBACK TO s").ends_transaction());
+    }
+
+    #[test]
+    fn a_write_is_known_in_with_too_and_a_lock_is_none() {
+        for write in [
+            "INSERT INTO t VALUES (1)",
+            "update t SET n = 1",
+            "WITH gone AS (DELETE FROM t RETURNING n) SELECT count(*) FROM gone",
+        ] {
+            assert!(query(write).writes(), "{write}");
+        }
+        for other in ["SELECT n FROM t FOR UPDATE", "SELECT updated, inserts FROM t", "COMMIT"] {
+            assert!(!query(other).writes(), "{other}");
+        }
     }
 
     #[test]
