@@ -1,6 +1,6 @@
 //! Scenarios and how they are run.
 
-use std::{fmt, process::ExitCode, sync::Arc};
+use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use temporal_dsql_domain::{ArchetypeId, MapTable};
@@ -143,7 +143,9 @@ pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
 /// Plays every scenario that applies, as a test binary (`harness = false`). A scenario that does
 /// not apply to the engine is listed as ignored.
 ///
-/// The seed of random rows is printed; set `CONFORMANCE_SEED` to repeat a run.
+/// The seed is printed; `CONFORMANCE_SEED` sets it. It repeats every row and choice of a scenario, and
+/// what the stores draw that can be told to ([`Harness::fresh`]). It does not repeat which of
+/// several tasks, connections or servers is faster.
 pub fn run(harness: impl Harness) -> ExitCode {
     run_those(harness, |_| true)
 }
@@ -172,16 +174,21 @@ fn trials(harness: &Arc<dyn Harness>, scenario: &'static Scenario, seed: u64) ->
     let trial = |case: Case| {
         let name = format!("{}::{}{case}", scenario.area, scenario.name);
         let harness = Arc::clone(harness);
-        Trial::test(name, move || play(&harness, scenario, case, seed)).with_ignored_flag(ignored)
+        Trial::test(name, move || play(&harness, scenario, case, seed, PATIENCE))
+            .with_ignored_flag(ignored)
     };
     scenario.cases.list().into_iter().map(trial).collect()
 }
+
+/// How long a scenario is waited for. All take much less; one that does not end hangs.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn play(
     harness: &Arc<dyn Harness>,
     scenario: &'static Scenario,
     case: Case,
     seed: u64,
+    patience: Duration,
 ) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -191,12 +198,19 @@ fn play(
     let harness = Arc::clone(harness);
     // Spawned, so that a panic ends the scenario and the place is still cleaned up.
     let played = runtime.block_on(async move {
-        tokio::spawn(async move {
+        let mut playing = tokio::spawn(async move {
             let world = World::new(harness, case, seed).await;
             (scenario.play)(&world).await;
-        })
-        .await
+        });
+        let played = tokio::time::timeout(patience, &mut playing).await;
+        playing.abort();
+        played
     });
+    let Ok(played) = played else {
+        // Whatever it hangs in may hang for ever.
+        runtime.shutdown_background();
+        return Err(format!("the scenario has not ended after {patience:?}").into());
+    };
     played.map_err(|error| {
         let panic = error.into_panic();
         let text = panic
@@ -210,11 +224,40 @@ fn play(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, future::pending, sync::Arc, time::Duration};
+
+    use async_trait::async_trait;
+    use temporal_dsql_ports::RetryPolicy;
+
+    use super::{Case, play, scenarios};
+    use crate::{Capabilities, Harness, Place};
+
+    /// Never makes a place.
+    struct Hanging;
+
+    #[async_trait]
+    impl Harness for Hanging {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { optimistic_locks: true, transaction_limits: true }
+        }
+
+        async fn fresh(&self, _policy: RetryPolicy, _seed: u64) -> Box<dyn Place> {
+            pending().await
+        }
+    }
+
+    #[test]
+    fn a_scenario_that_does_not_end_fails() {
+        let harness: Arc<dyn Harness> = Arc::new(Hanging);
+        let scenario = scenarios().next().unwrap();
+        let played = play(&harness, scenario, Case::One, 1, Duration::from_millis(1));
+        let message = played.unwrap_err().message().unwrap().to_owned();
+        assert!(message.contains("has not ended"), "{message}");
+    }
 
     #[test]
     fn no_two_scenarios_have_the_same_name() {
-        let names: Vec<_> = super::scenarios().map(|s| (s.area, s.name)).collect();
+        let names: Vec<_> = scenarios().map(|s| (s.area, s.name)).collect();
         let distinct: BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());
     }
@@ -222,8 +265,8 @@ mod tests {
     #[test]
     fn every_area_of_rows_is_there_and_some_are_not_of_rows() {
         for area in super::Scenario::OF_ROWS {
-            assert!(super::scenarios().any(|scenario| scenario.area == area), "{area}");
+            assert!(scenarios().any(|scenario| scenario.area == area), "{area}");
         }
-        assert!(super::scenarios().any(super::Scenario::is_of_whole_executions));
+        assert!(scenarios().any(super::Scenario::is_of_whole_executions));
     }
 }

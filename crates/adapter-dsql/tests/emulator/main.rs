@@ -1,5 +1,7 @@
 //! The store against a stand-in for a DSQL cluster: what no stock PostgreSQL does.
 
+mod catalog;
+mod closed;
 mod contention;
 mod door;
 mod errors;

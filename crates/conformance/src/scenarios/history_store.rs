@@ -1,6 +1,6 @@
 //! Histories through the atomic store: appended, read both ways, forked, trimmed and deleted.
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 use temporal_dsql_domain::{
     BranchId, HistoryBranch, HistoryNode, HistoryTreeInfo, NodePosition, Table, Timestamp,
 };
@@ -39,6 +39,12 @@ scenario_table! { "history_store":
     a_branch_is_not_forked_before_its_first_batch;
     branches_that_are_forked_and_appended_to_at_once_do_not_mix
         = "history_v2_persistence.go/TestConcurrentlyForkAndAppendBranches";
+    branches_that_are_created_and_appended_to_at_once_do_not_mix
+        = "history_v2_persistence.go/TestConcurrentlyCreateAndAppendBranches";
+    pages_skip_what_is_shadowed_and_go_on_into_a_fork
+        = "history_v2_persistence.go/TestReadBranchByPagination";
+    a_thousand_branches_that_are_made_at_once_have_ids_of_their_own
+        = "history_v2_persistence.go/TestGenUUIDs";
     all_branches_of_all_trees_are_scanned = "history_v2_persistence.go/TestScanAllTrees";
 }
 
@@ -287,6 +293,7 @@ async fn a_base_that_is_deleted_first_leaves_what_its_fork_needs(world: &World) 
     assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &nodes[3]]).await;
     assert_eq!(world.place.count(Table::HistoryNode).await, 3);
     shard.histories.delete(shard_id, &branch).await.unwrap();
+    // A history without a batch, which Temporal's manager tells as one that is not found.
     assert_history(&shard, &branch, &[]).await;
     assert_eq!(world.place.count(Table::HistoryNode).await, 0);
     assert_eq!(world.place.count(Table::HistoryTree).await, 0);
@@ -413,6 +420,97 @@ async fn branches_that_are_forked_and_appended_to_at_once_do_not_mix(world: &Wor
     assert_history(&shard, &base, &[&nodes[0], &nodes[1]]).await;
     let tree = shard.histories.tree(shard.owner.shard_id, base.tree_id).await.unwrap();
     assert_eq!(tree.len(), 9);
+}
+
+async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(world: &World) {
+    let shard = world.owned().await;
+    let tree = world.branch();
+    let created = (0..8).map(|_| {
+        let shard = &shard;
+        async move {
+            let branch = HistoryBranch::root(tree.tree_id, world.branch().branch_id);
+            let nodes = [(1, 1, 0), (4, 2, 1), (5, 3, 2), (9, 4_000, 3)];
+            let nodes = appended(shard, &branch, &nodes).await;
+            assert_history(shard, &branch, &nodes.iter().collect::<Vec<_>>()).await;
+            (branch, nodes)
+        }
+    });
+    let created = join_all(created).await;
+    let branches = shard.histories.tree(shard.owner.shard_id, tree.tree_id).await.unwrap();
+    assert_eq!(branches.len(), 8);
+
+    let overwritten = created.iter().map(|(branch, nodes)| {
+        let shard = &shard;
+        async move {
+            // A smaller transaction changes nothing.
+            appended(shard, branch, &[(5, 0, 2)]).await;
+            assert_history(shard, branch, &nodes.iter().collect::<Vec<_>>()).await;
+            // Larger ones take the place of what was there, the last one that of all before.
+            let others = [(5, 3_000, 2), (5, 3_001, 2), (7, 3_002, 3_001), (9, 4_001, 3_002)];
+            let others = appended(shard, branch, &others).await;
+            let expected = [&nodes[0], &nodes[1], &others[1], &others[2], &others[3]];
+            assert_history(shard, branch, &expected).await;
+        }
+    });
+    join_all(overwritten).await;
+    for (branch, _) in &created {
+        shard.histories.delete(shard.owner.shard_id, branch).await.unwrap();
+    }
+    let left = shard.histories.tree(shard.owner.shard_id, tree.tree_id).await.unwrap();
+    assert_eq!(left, []);
+    assert_eq!(world.place.count(Table::HistoryNode).await, 0);
+}
+
+async fn pages_skip_what_is_shadowed_and_go_on_into_a_fork(world: &World) {
+    let shard = world.owned().await;
+    // Three batches at node 6 came too late: the one at node 5 has their events.
+    let batches =
+        [(1, 1, 0), (4, 2, 1), (5, 6, 2), (6, 3, 2), (6, 4, 2), (6, 5, 2), (9, 7, 6), (10, 8, 7)];
+    let (base, nodes) = stored(&shard, &batches).await;
+    // A part that begins in the middle of a batch begins with what is there; its events are its
+    // reader's to judge.
+    let middle = ReadHistory { min_node_id: 6, max_node_id: 10, ..whole(&shard, &base, 4) };
+    let page = shard.histories.read(&middle, None).await.unwrap();
+    assert_eq!(page.nodes, [nodes[5].clone(), nodes[6].clone()]);
+
+    let more = appended(&shard, &base, &[(11, 9, 8), (12, 10, 9), (13, 11, 10)]).await;
+    let branch = fork(&shard, &base, 13).await;
+    let own = [(13, 12, 10), (14, 13, 12), (15, 14, 13), (18, 15, 14)];
+    let own = appended(&shard, &branch, &own).await;
+    let expected: Vec<_> = [&nodes[..3], &nodes[6..], &more[..2], &own[..]].concat();
+    for limit in 1..=12 {
+        assert_eq!(forwards(&shard, &branch, limit).await, expected, "pages of {limit}");
+    }
+    // Pages need not be of one size.
+    let (mut found, mut token) = (Vec::new(), None);
+    for limit in [3, 3, 3, 3, 1, 2, 1, 1, 100] {
+        let page = shard.histories.read(&whole(&shard, &branch, limit), token).await.unwrap();
+        found.extend(page.nodes);
+        token = page.next;
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, token), (expected, None));
+    // In the middle of the last batch there is nothing, which is a page like any other.
+    let after = ReadHistory { min_node_id: 19, ..whole(&shard, &branch, 3) };
+    let page = shard.histories.read(&after, None).await.unwrap();
+    assert_eq!((page.nodes, page.next), (Vec::new(), None));
+    for branch in [&branch, &base] {
+        shard.histories.delete(shard.owner.shard_id, branch).await.unwrap();
+    }
+    let left = shard.histories.tree(shard.owner.shard_id, base.tree_id).await.unwrap();
+    assert_eq!(left, []);
+}
+
+/// Whoever makes a branch brings its id; two of one id would be one branch.
+async fn a_thousand_branches_that_are_made_at_once_have_ids_of_their_own(world: &World) {
+    let shard = world.owned().await;
+    let (base, _) = stored(&shard, &[(1, 1, 0)]).await;
+    let forks = (0..1_000).map(|_| fork(&shard, &base, 2));
+    let forks = stream::iter(forks).buffer_unordered(16).collect::<Vec<_>>().await;
+    assert_eq!(forks.len(), 1_000);
+    assert_eq!(world.place.count(Table::HistoryTree).await, 1_001);
 }
 
 async fn all_branches_of_all_trees_are_scanned(world: &World) {

@@ -6,11 +6,14 @@
 //! applied, also to runs that are gone; every task and every entry names the range id it was
 //! written under.
 //!
-//! The clients are one task whose steps the scenario's random numbers interleave. On an adapter
-//! without I/O only the waits between attempts are not theirs to decide.
+//! The clients are one task whose steps the scenario's random numbers interleave, so that on an
+//! adapter without I/O the seed repeats a history step by step.
 
 mod check;
+#[cfg(test)]
+mod check_tests;
 mod clients;
+mod notes;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,6 +22,7 @@ use temporal_dsql_ports::RetryPolicy;
 use tokio::sync::Notify;
 
 use crate::{World, interposed::interposed, scenario::scenario_table, world::owned::AnyStore};
+use check::Tally;
 use clients::{Client, Service};
 
 scenario_table! { "interleavings":
@@ -31,7 +35,7 @@ scenario_table! { "interleavings":
 struct Plan {
     /// How many lives the service has.
     lives: u32,
-    /// How many acts each client does, unless the service dies before.
+    /// How often each client has a turn to act, unless the service dies before.
     acts: u32,
     /// Whether commits fail and the service dies.
     has_faults: bool,
@@ -40,20 +44,31 @@ struct Plan {
 const CLIENTS: usize = 6;
 
 async fn many_clients_without_faults_keep_every_promise(world: &World) {
-    let done = play(world, Plan { lives: 1, acts: 60, has_faults: false }).await;
-    assert!(done > 5, "a history of {done} acts proves nothing");
+    let tally = play(world, Plan { lives: 1, acts: 200, has_faults: false }).await;
+    assert_proves_something(&tally);
+    assert_eq!(tally.unknown, 0, "{tally:?}");
 }
 
 async fn many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise(world: &World) {
-    let mut done = 0;
+    let mut tally = Tally::default();
     for _ in 0..4 {
-        done += play(world, Plan { lives: 4, acts: 20, has_faults: true }).await;
+        tally += play(world, Plan { lives: 4, acts: 120, has_faults: true }).await;
     }
-    assert!(done > 10, "histories of {done} acts prove nothing");
+    assert_proves_something(&tally);
+    assert!(tally.unknown >= 5, "{tally:?}");
 }
 
-/// Plays a history and checks it; tells how many acts were done.
-async fn play(world: &World, plan: Plan) -> usize {
+/// Asserts that every kind of act was done, and that acts have met.
+fn assert_proves_something(tally: &Tally) {
+    let Tally { created, reused, updated, added, deleted, taken_over, asked, begun, .. } = *tally;
+    assert!(tally.done() >= 50, "{tally:?}");
+    assert!(created >= 3 && reused >= 3 && updated >= 10 && added >= 3, "{tally:?}");
+    assert!(deleted >= 1 && taken_over >= 5, "{tally:?}");
+    assert!(begun > asked, "nobody had to begin again: {tally:?}");
+}
+
+/// Plays a history and checks it; tells what has happened in it.
+async fn play(world: &World, plan: Plan) -> Tally {
     // The shortest waits, so that the random numbers decide as much as they can.
     let policy = RetryPolicy {
         base: Duration::ZERO,
@@ -69,10 +84,17 @@ async fn play(world: &World, plan: Plan) -> usize {
             store = world.place.reopen().await;
         }
     }
-    // The last owner comes after everything that may still be under way.
+    // The last owner comes after everything that may still be under way. A fault that has not
+    // happened yet may meet it, and what a dead service has left under way.
     let checker = Client::new(&service, &store, 0);
-    while !checker.take_over().await {}
-    check::check(&service, &store).await
+    let mut claims = 1;
+    while !checker.take_over_and_look().await {
+        claims += 1;
+        assert!(claims <= 20, "nobody else is there, and the shard cannot be claimed");
+    }
+    let found = check::look(&service, &store).await;
+    let notes = service.notes();
+    check::check(&notes, &found)
 }
 
 /// One life of the service: until all clients are done, or until it dies.

@@ -481,7 +481,10 @@ async fn a_read_never_mixes_two_writes(world: &World) {
         }
     });
     let mut last = 0;
-    while last < WRITES {
+    // Until the writer is done, or has panicked; then once more.
+    let mut is_over = false;
+    while !is_over {
+        is_over = writer.is_finished();
         let marks = marks(&read(world, &run).await.unwrap());
         assert_eq!(marks, vec![marks[0]; 1 + 9 + 3]);
         assert!(marks[0] >= last, "a later read shows a later write");
@@ -490,6 +493,7 @@ async fn a_read_never_mixes_two_writes(world: &World) {
         tokio::task::yield_now().await;
     }
     writer.await.unwrap();
+    assert_eq!(last, WRITES);
 }
 
 async fn a_deleted_execution_leaves_nothing_of_its_run(world: &World) {

@@ -6,7 +6,8 @@ use temporal_dsql_ports::{IncompatibleSchema, verify_compatible_version};
 use crate::{World, scenario::scenario_table};
 
 scenario_table! { "version":
-    the_store_reports_the_version_of_this_release;
+    the_store_reports_the_version_of_this_release
+        = "version_tests.go/TestVerifyCompatibleVersion";
     an_unknown_logical_name_has_no_version;
 }
 

@@ -1,23 +1,37 @@
 //! What must hold afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use temporal_dsql_domain::{MapEntries, RunId};
-use temporal_dsql_ports::{
-    MutableStateRows,
-    stores::{ExecutionStore, TaskStore},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::AddAssign,
 };
 
-use super::clients::{Act, End, Kind, Notes, Service, range_id, task_ids};
+use temporal_dsql_domain::{CurrentExecutionsRow, MapEntries, RunId, ShardsRow};
+use temporal_dsql_ports::{
+    MutableStateRows,
+    stores::{ExecutionStore, ShardStore, TaskStore},
+};
+
+use super::{
+    clients::{Service, range_id, task_ids},
+    notes::{Act, Deletion, End, Kind, Notes, Takeover, Written},
+};
 use crate::world::owned::AnyStore;
 
-/// Checks the history that `service` has written down against what is stored, and tells how many
-/// acts were done.
-pub(super) async fn check(service: &Service<'_>, store: &AnyStore) -> usize {
-    let executions = ExecutionStore::new(AnyStore::clone(store));
-    let tasks = TaskStore::new(AnyStore::clone(store));
-    let present = task_ids(&tasks, service.owned.owner.shard_id).await;
+/// What is stored in the end.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) shard: ShardsRow,
+    /// The ids of the tasks that are there, each with the range id it was written under.
+    pub(super) present: BTreeMap<i64, i64>,
+    /// The current execution of each id.
+    pub(super) current: Vec<Option<CurrentExecutionsRow>>,
+    pub(super) stored: BTreeMap<RunId, MutableStateRows>,
+}
 
+/// Looks at everything that the notes of `service` are about.
+pub(super) async fn look(service: &Service<'_>, store: &AnyStore) -> Found {
+    let shard_id = service.owned.owner.shard_id;
+    let executions = ExecutionStore::new(AnyStore::clone(store));
     let mut current = Vec::new();
     for id in &service.ids {
         current.push(executions.get_current(&id.filter()).await.unwrap());
@@ -32,22 +46,81 @@ pub(super) async fn check(service: &Service<'_>, store: &AnyStore) -> usize {
             stored.insert(run_id, state);
         }
     }
+    let shard = ShardStore::new(AnyStore::clone(store)).get(shard_id).await.unwrap();
+    let present = task_ids(&TaskStore::new(AnyStore::clone(store)), shard_id).await;
+    Found { shard: shard.expect("the shard"), present, current, stored }
+}
 
-    let notes = service.notes();
-    what_was_acknowledged_is_there_and_what_was_refused_is_not(&notes, &present);
-    nothing_is_written_under_a_range_id_after_the_next_was_claimed(&notes, &present);
-    for (run_id, state) in &stored {
-        no_update_is_lost(&notes, &present, *run_id, state);
+/// How much of what has happened: what a history is worth.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) created: usize,
+    pub(super) reused: usize,
+    pub(super) updated: usize,
+    pub(super) added: usize,
+    pub(super) deleted: usize,
+    pub(super) taken_over: usize,
+    /// Acts whose end their clients never learned.
+    pub(super) unknown: usize,
+    /// Acts and claims.
+    pub(super) asked: usize,
+    /// The transactions that began for them, each attempt counted.
+    pub(super) begun: usize,
+}
+
+impl Tally {
+    /// The acts that were acknowledged.
+    pub(super) const fn done(&self) -> usize {
+        self.created + self.reused + self.updated + self.added
     }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.created += other.created;
+        self.reused += other.reused;
+        self.updated += other.updated;
+        self.added += other.added;
+        self.deleted += other.deleted;
+        self.taken_over += other.taken_over;
+        self.unknown += other.unknown;
+        self.asked += other.asked;
+        self.begun += other.begun;
+    }
+}
+
+/// Checks a history against what was found.
+pub(super) fn check(notes: &Notes, found: &Found) -> Tally {
+    let Found { shard, present, current, stored } = found;
+    what_was_acknowledged_is_there_and_what_was_refused_is_not(notes, present);
+    let takeovers = the_owners_follow_each_other(notes, shard);
+    nothing_is_written_under_a_range_id_after_the_next_was_claimed(&takeovers, present);
+    for (run_id, state) in stored {
+        no_update_is_lost(notes, present, *run_id, state);
+    }
+    no_run_is_lost_and_what_is_deleted_is_gone(notes, found);
     for (id, row) in current.iter().enumerate() {
-        let run_id = row.as_ref().map(|row| row.run_id);
-        the_current_executions_follow_each_other(&notes, &present, id, run_id);
-        if let Some(run_id) = run_id {
-            let is_deleted = notes.deleted.contains(&run_id);
-            assert!(stored.contains_key(&run_id) || is_deleted, "{run_id} is current and gone");
-        }
+        the_current_executions_follow_each_other(notes, present, id, row.as_ref());
     }
-    notes.acts.values().filter(|act| act.end == End::Done).count()
+    tally(notes, takeovers.len())
+}
+
+fn tally(notes: &Notes, taken_over: usize) -> Tally {
+    let asked = notes.acts.len() + notes.takeovers.len();
+    let mut tally = Tally { taken_over, begun: notes.begun, asked, ..Tally::default() };
+    for act in notes.acts.values() {
+        let count = match (act.end, act.kind) {
+            (End::Refused, _) => continue,
+            (End::Unknown, _) => &mut tally.unknown,
+            (End::Done, Kind::Create) => &mut tally.created,
+            (End::Done, Kind::Reuse { .. }) => &mut tally.reused,
+            (End::Done, Kind::Update { .. }) => &mut tally.updated,
+            (End::Done, Kind::AddTask) => &mut tally.added,
+        };
+        *count += 1;
+    }
+    tally.deleted = notes.deletions.values().filter(|deletion| deletion.of_run).count();
+    tally
 }
 
 fn what_was_acknowledged_is_there_and_what_was_refused_is_not(
@@ -62,26 +135,65 @@ fn what_was_acknowledged_is_there_and_what_was_refused_is_not(
             End::Unknown => {}
         }
     }
-    let known: BTreeSet<_> = notes.acts.keys().collect();
-    assert!(present.keys().all(|task_id| known.contains(task_id)));
+    for (task_id, range_id) in present {
+        let act = notes.acts.get(task_id);
+        assert_eq!(act.map(|act| act.range_id), Some(*range_id), "nobody has added {task_id} so");
+    }
+}
+
+/// The claims that were applied, the last one first: each has found the one before it, down to the
+/// first row of the shard. A claim whose answer was lost was applied if the next one has found it.
+fn the_owners_follow_each_other<'n>(notes: &'n Notes, shard: &'n ShardsRow) -> Vec<&'n Takeover> {
+    let mut applied = Vec::new();
+    let mut row = shard;
+    while Some(row) != notes.first.as_ref() {
+        let claim = notes.takeovers.iter().find(|takeover| takeover.claim == *row);
+        let claim = claim.unwrap_or_else(|| panic!("nobody has claimed the shard as {row:?}"));
+        assert_ne!(claim.end, End::Refused, "a claim failed and left a trace: {claim:?}");
+        row = claim.found.as_ref().expect("a claim that was applied has found a row");
+        assert_eq!(claim.claim.range_id, row.range_id + 1, "{claim:?}");
+        applied.push(claim);
+    }
+    let done = notes.takeovers.iter().filter(|takeover| takeover.end == End::Done);
+    for claim in done {
+        let is_applied = applied.iter().any(|applied| applied.claim == claim.claim);
+        assert!(is_applied, "a claim was acknowledged and is lost: {claim:?}");
+    }
+    applied
 }
 
 /// What a new owner found under older range ids is all there will ever be.
 fn nothing_is_written_under_a_range_id_after_the_next_was_claimed(
-    notes: &Notes,
+    applied: &[&Takeover],
     present: &BTreeMap<i64, i64>,
 ) {
-    let claimed: BTreeSet<_> = notes.takeovers.iter().map(|takeover| takeover.range_id).collect();
-    assert_eq!(claimed.len(), notes.takeovers.len(), "two owners with one range id");
-    for takeover in &notes.takeovers {
+    for takeover in applied {
+        let Some(tasks) = &takeover.tasks else { continue };
         let older: BTreeSet<_> = present
             .iter()
-            .filter(|(_, range_id)| **range_id < takeover.range_id)
+            .filter(|(_, range_id)| **range_id < takeover.claim.range_id)
             .map(|(task_id, _)| *task_id)
             .collect();
-        let late: Vec<_> = older.difference(&takeover.tasks).collect();
+        let late: Vec<_> = older.difference(tasks).collect();
         assert!(late.is_empty(), "written by deposed owners after {takeover:?}: {late:?}");
     }
+}
+
+/// The acts on a run that were applied.
+fn applied_to<'n>(
+    notes: &'n Notes,
+    present: &BTreeMap<i64, i64>,
+    run_id: RunId,
+) -> BTreeMap<i64, &'n Act> {
+    let acts = notes.acts.iter();
+    acts.filter(|(task_id, act)| act.run_id == run_id && present.contains_key(task_id))
+        .map(|(task_id, act)| (*task_id, act))
+        .collect()
+}
+
+/// The rows that the last one of these acts has written.
+fn last_written<'n>(acts: &BTreeMap<i64, &'n Act>) -> Option<&'n Written> {
+    acts.values().max_by_key(|act| act.version())?.written.as_deref()
 }
 
 /// The updates of a run that were applied lead from each record version to the next, and the run
@@ -92,22 +204,13 @@ fn no_update_is_lost(
     run_id: RunId,
     state: &MutableStateRows,
 ) {
-    let applied: BTreeMap<i64, &Act> = notes
-        .acts
-        .iter()
-        .filter(|(task_id, act)| act.run_id == run_id && present.contains_key(task_id))
-        .map(|(task_id, act)| (*task_id, act))
-        .collect();
-    let mut versions: Vec<_> = applied
-        .values()
-        .map(|act| match act.kind {
-            Kind::Update { from } => from + 1,
-            _ => 1,
-        })
-        .collect();
+    let applied = applied_to(notes, present, run_id);
+    let mut versions: Vec<_> = applied.values().filter_map(|act| act.version()).collect();
     versions.sort_unstable();
     let expected: Vec<_> = (1..=state.execution.db_record_version).collect();
     assert_eq!(versions, expected, "record versions of {run_id}: {applied:?}");
+    let last = last_written(&applied).map(|written| &written.execution);
+    assert_eq!(Some(&state.execution), last, "what was written last of {run_id} is lost");
 
     let MapEntries::Activities(entries) = &state.maps[0] else {
         panic!("the first map is the one of activities");
@@ -120,13 +223,32 @@ fn no_update_is_lost(
     assert_eq!(state.buffered.len() as i64, state.execution.db_record_version - 1);
 }
 
+/// A run that was created is there, unless somebody asked for its deletion; and if that was
+/// acknowledged, it is not.
+fn no_run_is_lost_and_what_is_deleted_is_gone(notes: &Notes, found: &Found) {
+    for (task_id, act) in &notes.acts {
+        if matches!(act.kind, Kind::Create | Kind::Reuse { .. })
+            && found.present.contains_key(task_id)
+            && !notes.deletions.contains_key(&act.run_id)
+        {
+            assert!(found.stored.contains_key(&act.run_id), "a run is lost: {act:?}");
+        }
+    }
+    for (run_id, Deletion { of_current, of_run }) in &notes.deletions {
+        let is_current = found.current.iter().flatten().any(|row| row.run_id == *run_id);
+        assert!(!(*of_current && is_current), "{run_id} was deleted and is current");
+        let is_stored = found.stored.contains_key(run_id);
+        assert!(!(*of_run && is_stored), "{run_id} was deleted and is stored");
+    }
+}
+
 /// At most one current execution at a time: each one begins where the id had none, or where it
-/// takes the place of the one before.
+/// takes the place of the one before. The last one is as it was written last.
 fn the_current_executions_follow_each_other(
     notes: &Notes,
     present: &BTreeMap<i64, i64>,
     id: usize,
-    current: Option<RunId>,
+    current: Option<&CurrentExecutionsRow>,
 ) {
     let applied: Vec<_> = notes
         .acts
@@ -149,14 +271,18 @@ fn the_current_executions_follow_each_other(
     // Whatever was begun was replaced, was deleted, or is the current one.
     let left: Vec<_> = begun
         .iter()
-        .filter(|run_id| !replaced.contains(run_id) && !notes.deleted.contains(run_id))
+        .filter(|run_id| !replaced.contains(run_id) && !notes.deletions.contains_key(run_id))
         .collect();
     assert!(left.len() <= 1, "several current executions of one id: {left:?}");
     if let Some(left) = left.first() {
-        assert_eq!(current, Some(**left), "the current execution was lost");
+        assert_eq!(current.map(|row| row.run_id), Some(**left), "the current execution was lost");
     }
-    if let Some(current) = current {
-        assert!(begun.contains(&current), "{current} is current, and nobody has created it");
-        assert!(!replaced.contains(&current), "{current} is current, and was replaced");
+    if let Some(row) = current {
+        let run_id = row.run_id;
+        assert!(begun.contains(&run_id), "{run_id} is current, and nobody has created it");
+        assert!(!replaced.contains(&run_id), "{run_id} is current, and was replaced");
+        let applied = applied_to(notes, present, run_id);
+        let last = last_written(&applied).map(|written| &written.current);
+        assert_eq!(Some(row), last, "the current execution is not what was written last");
     }
 }

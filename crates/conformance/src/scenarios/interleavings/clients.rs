@@ -1,7 +1,7 @@
-//! The clients: what they do, and what they write down about it.
+//! The clients: what they do.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -9,95 +9,44 @@ use temporal_dsql_domain::{
     CurrentExecutionsRow, DataBlob,
     ExecutionState::{Completed, Created, Running},
     ExecutionsRow, IdEntry, ImmediateQueue, ImmediateTask, MapEntries, MapKeys, MapTable, RunId,
-    ShardsRow, Tasks,
+    ShardId, ShardsRow, Tasks,
 };
 use temporal_dsql_ports::{
-    BufferedWrite, ConditionFailed, MapWrite, Outcome, Removal, StoreError,
+    BoxFuture, BufferedWrite, ConditionFailed, MapWrite, Outcome, Removal, StoreError, StoreExt,
+    Transaction,
     stores::{
         CreateExecution, CreateMode, ExecutionStore, Expected, Mutation, Owner, ShardStore,
         Snapshot, TaskStore, UpdateExecution, UpdateMode,
     },
 };
 
+use super::notes::{Act, Deletion, End, HOSTS, Kind, Notes, Takeover, Written};
 use crate::{
     CommitFault, World,
     world::owned::{AnyStore, Owned},
 };
 
-/// What an act was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Made the run the current one of an id that had none, at record version 1.
-    Create,
-    /// Took the place of a closed run.
-    Reuse { previous: RunId },
-    /// Brought the run from this record version to the next.
-    Update { from: i64 },
-    /// Added a task and nothing else.
-    AddTask,
-}
-
-/// What the client knows of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It was on its way when the service died, or its outcome is unknown.
-    Unknown,
-    /// It was acknowledged.
-    Done,
-    /// It failed, and surely left no trace.
-    Refused,
-}
-
-/// An act of a client, by the id of its task.
-#[derive(Clone, Debug)]
-pub(super) struct Act {
-    pub(super) kind: Kind,
-    pub(super) id: usize,
-    pub(super) run_id: RunId,
-    pub(super) range_id: i64,
-    pub(super) end: End,
-    /// Whether the client still waits for the end.
-    is_under_way: bool,
-}
-
-/// What a new owner found when its claim had committed.
-#[derive(Clone, Debug)]
-pub(super) struct Takeover {
-    pub(super) range_id: i64,
-    pub(super) tasks: BTreeSet<i64>,
-}
-
 /// What the clients of one shard share.
 pub(super) struct Service<'w> {
     pub(super) owned: Owned<'w>,
     pub(super) ids: Vec<CurrentExecutionsRow>,
-    notes: Mutex<Notes>,
+    notes: Arc<Mutex<Notes>>,
     gap: Arc<Gap>,
 }
 
-/// What was written down.
-#[derive(Default)]
-pub(super) struct Notes {
-    pub(super) acts: BTreeMap<i64, Act>,
-    pub(super) takeovers: Vec<Takeover>,
-    /// Current executions whose deletion was asked for.
-    pub(super) deleted: BTreeSet<RunId>,
-    /// The range id that each of the hosts believes in; clients share hosts.
-    hosts: [Option<i64>; HOSTS],
-    last_task_id: i64,
-    finished: u32,
-}
-
-const HOSTS: usize = 3;
 const IDS: usize = 3;
 
 /// How long a transaction waits for others between its snapshot and its first statement.
-pub(super) struct Gap(Mutex<fastrand::Rng>);
+pub(super) struct Gap {
+    random: Mutex<fastrand::Rng>,
+    notes: Arc<Mutex<Notes>>,
+}
 
 impl Gap {
     /// As a number of steps of others.
     pub(super) fn steps(&self) -> u32 {
-        let mut random = self.0.lock().unwrap();
+        self.notes.lock().unwrap().begun += 1;
+        let mut random = self.random.lock().unwrap();
         if random.bool() { 0 } else { random.u32(1..6) }
     }
 }
@@ -108,11 +57,13 @@ impl<'w> Service<'w> {
         // A small range id, so that it can be counted up.
         let row = ShardsRow { range_id: 1, ..owned.shard.clone() };
         owned.shards.update(&row, owned.owner.range_id).await.unwrap();
+        let notes = Arc::new(Mutex::new(Notes { first: Some(row), ..Notes::default() }));
+        let random = Mutex::new(world.random(fastrand::Rng::fork));
         Self {
             ids: (0..IDS).map(|_| owned.current(Created)).collect(),
             owned,
-            notes: Mutex::default(),
-            gap: Arc::new(Gap(Mutex::new(world.random(fastrand::Rng::fork)))),
+            gap: Arc::new(Gap { random, notes: Arc::clone(&notes) }),
+            notes,
         }
     }
 
@@ -184,60 +135,112 @@ impl<'s> Client<'s> {
         let range_id = self.service.notes().hosts[self.host];
         let Some(range_id) = range_id else {
             // Rarely, so that an owner has time to do something.
-            if self.random(16) == 0 {
+            if self.random(24) == 0 {
                 self.take_over().await;
             }
             return tokio::task::yield_now().await;
         };
         let owner = Owner { shard_id: self.service.owned.owner.shard_id, range_id };
-        match self.random(20) {
+        match self.random(40) {
             0 => drop(self.take_over().await),
-            1 | 2 => self.delete().await,
-            3 | 4 => self.add_task(owner).await,
+            1..=6 => self.delete().await,
+            7..=9 => self.add_task(owner).await,
             _ => self.create_or_update(owner).await,
         }
         // Others have their turn, also where nothing waits.
         tokio::task::yield_now().await;
     }
 
-    /// Claims the shard; tells whether that worked.
-    pub(super) async fn take_over(&self) -> bool {
-        let shard_id = self.service.owned.owner.shard_id;
-        let found = self.shards.get(shard_id).await.unwrap().expect("the shard");
-        // Temporal's row names its owner, so that no two claims are the same row.
-        let data = self.service.owned.world.data();
-        let next = ShardsRow { range_id: found.range_id + 1, data, ..found.clone() };
-        match self.shards.update(&next, found.range_id).await {
-            Ok(()) => {}
-            Err(StoreError::Condition(ConditionFailed::ShardOwnershipLost { .. })) => return false,
-            Err(error) if error.is_transient() => return false,
-            Err(error) => panic!("{error:?}"),
+    /// Claims the shard, by the store or by hand; tells whether that worked.
+    async fn take_over(&self) -> bool {
+        if self.random(2) == 0 {
+            return self.take_over_and_look().await;
         }
-        // Whatever a deposed owner has written is written by now.
-        let tasks = task_ids(&self.tasks, shard_id).await.into_keys().collect();
+        let (number, found) = self.begin_takeover().await;
+        let claim = {
+            let takeover = &mut self.service.notes().takeovers[number];
+            takeover.found = Some(found.clone());
+            takeover.claim.clone()
+        };
+        let result = self.shards.update(&claim, found.range_id).await;
+        let is_owner = self.end_takeover(number, &result);
+        if !is_owner {
+            // A claim whose answer was lost may have been applied, and overtaken by the next one
+            // before the store looked: then it is told the owner, too.
+            self.service.notes().takeovers[number].end = End::Unknown;
+        }
+        is_owner
+    }
+
+    /// Claims the shard by hand, and finds what deposed owners have written until then.
+    pub(super) async fn take_over_and_look(&self) -> bool {
+        let (number, found) = self.begin_takeover().await;
+        let claim = Claim {
+            store: Arc::clone(&self.store),
+            notes: Arc::clone(&self.service.notes),
+            number,
+            expected: found.range_id,
+        };
+        let result = self.store.run("TakeOver", &claim, claim_and_look).await;
+        self.end_takeover(number, &result)
+    }
+
+    /// Writes down that a claim begins; its number, and the shard as it is.
+    async fn begin_takeover(&self) -> (usize, ShardsRow) {
+        let owned = &self.service.owned;
+        let found = self.shards.get(owned.owner.shard_id).await.unwrap().expect("the shard");
+        // Temporal's row names its owner, so that no two claims are the same row.
+        let data = owned.world.data();
+        let claim = ShardsRow { range_id: found.range_id + 1, data, ..found.clone() };
         let mut notes = self.service.notes();
-        notes.takeovers.push(Takeover { range_id: next.range_id, tasks });
-        notes.hosts[self.host] = Some(next.range_id);
-        true
+        notes.takeovers.push(Takeover { claim, found: None, tasks: None, end: End::Unknown });
+        (notes.takeovers.len() - 1, found)
+    }
+
+    /// Writes down how a claim ended; tells whether that worked.
+    fn end_takeover(&self, number: usize, result: &Result<(), StoreError>) -> bool {
+        let end = match result {
+            Ok(()) => End::Done,
+            Err(error) if error.outcome() == Outcome::Unknown => End::Unknown,
+            Err(StoreError::Condition(ConditionFailed::ShardOwnershipLost { .. })) => End::Refused,
+            Err(error) if error.is_transient() => End::Refused,
+            Err(error) => panic!("{error:?}"),
+        };
+        let mut notes = self.service.notes();
+        notes.takeovers[number].end = end;
+        if end == End::Done {
+            notes.hosts[self.host] = Some(notes.takeovers[number].claim.range_id);
+        }
+        end == End::Done
     }
 
     async fn delete(&self) {
         let id = &self.service.ids[self.random(IDS)];
         let current = self.executions.get_current(&id.filter()).await.unwrap();
         let Some(current) = current.filter(|row| row.state == Completed) else { return };
+        let run_id = current.run_id;
         {
             // Nobody deletes a run whose creator still waits for the answer.
             let mut notes = self.service.notes();
-            let is_under_way = |act: &Act| act.run_id == current.run_id && act.is_under_way;
+            let is_under_way = |act: &Act| act.run_id == run_id && act.is_under_way;
             if notes.acts.values().any(is_under_way) {
                 return;
             }
-            notes.deleted.insert(current.run_id);
+            notes.deletions.entry(run_id).or_default();
         }
-        self.executions.delete_current(&current.filter(), current.run_id).await.unwrap();
-        match self.executions.delete(&current.executions_filter()).await {
-            Ok(()) => {}
-            Err(error) => assert!(error.is_transient(), "{error:?}"),
+        let deleted = |result: Result<(), StoreError>| match result {
+            Ok(()) => true,
+            Err(error) if error.is_transient() => false,
+            Err(error) => panic!("{error:?}"),
+        };
+        let note = |what: fn(&mut Deletion)| {
+            what(self.service.notes().deletions.get_mut(&run_id).expect("it was asked for"));
+        };
+        if deleted(self.executions.delete_current(&current.filter(), run_id).await) {
+            note(|deletion| deletion.of_current = true);
+            if deleted(self.executions.delete(&current.executions_filter()).await) {
+                note(|deletion| deletion.of_run = true);
+            }
         }
     }
 
@@ -284,6 +287,7 @@ impl<'s> Client<'s> {
         let execution =
             ExecutionsRow { db_record_version: 1, ..owned.world.execution_of(&current) };
         let maps = vec![MapEntries::Activities(vec![entry(task_id, owner)])];
+        self.writes(task_id, &current, &execution);
         let snapshot = Snapshot { execution, current, maps, tasks, events: Vec::new() };
         let result = self.executions.create(&CreateExecution { owner, mode, snapshot }).await;
         if let Err(StoreError::Condition(ConditionFailed::CurrentExecution {
@@ -309,15 +313,15 @@ impl<'s> Client<'s> {
         let owned = &self.service.owned;
         let from = run.db_record_version;
         let (task_id, tasks) = self.begin(Kind::Update { from }, number, row.run_id, owner);
-        let state = if self.random(4) == 0 { Completed } else { Running };
-        let current = owned.next_run(row, state);
+        let state = if self.random(3) == 0 { Completed } else { Running };
+        let current = CurrentExecutionsRow { run_id: row.run_id, ..owned.next_run(row, state) };
+        let execution =
+            ExecutionsRow { db_record_version: from + 1, ..owned.world.changed_execution(run) };
+        self.writes(task_id, &current, &execution);
         let mutation = Mutation {
-            execution: ExecutionsRow {
-                db_record_version: from + 1,
-                ..owned.world.changed_execution(run)
-            },
+            execution,
             expected: Expected::RecordVersion(from),
-            current: CurrentExecutionsRow { run_id: row.run_id, ..current },
+            current,
             maps: vec![MapWrite {
                 remove: Removal::Keys(MapKeys::none(MapTable::Activities)),
                 replace: MapEntries::Activities(vec![entry(task_id, owner)]),
@@ -338,11 +342,18 @@ impl<'s> Client<'s> {
         notes.last_task_id += 1;
         let task_id = notes.last_task_id;
         let range_id = owner.range_id;
-        let (end, is_under_way) = (End::Unknown, true);
-        notes.acts.insert(task_id, Act { kind, id, run_id, range_id, end, is_under_way });
+        let (written, end, is_under_way) = (None, End::Unknown, true);
+        notes.acts.insert(task_id, Act { kind, id, run_id, range_id, written, end, is_under_way });
         let task = ImmediateTask { task_id, data: entry(task_id, owner).data };
         let immediate = vec![(ImmediateQueue::Transfer, vec![task])];
         (task_id, Tasks { immediate, ..Tasks::default() })
+    }
+
+    /// Writes down the rows that an act is about to write.
+    fn writes(&self, task_id: i64, current: &CurrentExecutionsRow, execution: &ExecutionsRow) {
+        let written = Written { current: current.clone(), execution: execution.clone() };
+        let mut notes = self.service.notes();
+        notes.acts.get_mut(&task_id).expect("a beginning").written = Some(Box::new(written));
     }
 
     /// Writes down how an act ended.
@@ -367,6 +378,44 @@ impl<'s> Client<'s> {
     }
 }
 
+/// A claim of the shard, by hand.
+struct Claim {
+    store: AnyStore,
+    notes: Arc<Mutex<Notes>>,
+    /// Of the takeover in the notes.
+    number: usize,
+    expected: i64,
+}
+
+/// Locks the shard, looks what is in its queue, and claims it.
+///
+/// While the lock is held no owner commits a write: on some engines it waits, and on the others the
+/// claim conflicts with whoever does. So what is found is all that there is when the claim commits.
+/// A session of its own looks, because the transaction's snapshot may be older than the lock.
+fn claim_and_look<'t>(
+    transaction: &'t mut dyn Transaction,
+    claim: &'t Claim,
+) -> BoxFuture<'t, Result<(), StoreError>> {
+    Box::pin(async move {
+        let row = claim.notes.lock().unwrap().takeovers[claim.number].claim.clone();
+        let (shard_id, expected) = (row.shard_id, claim.expected);
+        let observed = transaction.write_lock_shards(shard_id).await?;
+        if observed != Some(expected) {
+            let lost = ConditionFailed::ShardOwnershipLost { shard_id, expected, observed };
+            return Err(lost.into());
+        }
+        let found = transaction.select_from_shards(shard_id).await?;
+        let tasks = task_ids(&TaskStore::new(Arc::clone(&claim.store)), shard_id).await;
+        {
+            let takeover = &mut claim.notes.lock().unwrap().takeovers[claim.number];
+            takeover.found = found;
+            takeover.tasks = Some(tasks.into_keys().collect());
+        }
+        assert_eq!(transaction.update_shards(&row, Some(expected)).await?, 1);
+        Ok(())
+    })
+}
+
 /// An entry that names the act and the range id it was written under.
 fn entry(task_id: i64, owner: Owner) -> IdEntry {
     let data = owner.range_id.to_be_bytes();
@@ -375,10 +424,7 @@ fn entry(task_id: i64, owner: Owner) -> IdEntry {
 }
 
 /// The tasks that are there, each with the range id it was written under.
-pub(super) async fn task_ids(
-    tasks: &TaskStore<AnyStore>,
-    shard_id: temporal_dsql_domain::ShardId,
-) -> BTreeMap<i64, i64> {
+pub(super) async fn task_ids(tasks: &TaskStore<AnyStore>, shard_id: ShardId) -> BTreeMap<i64, i64> {
     let queue = ImmediateQueue::Transfer;
     let range = i64::MIN..i64::MAX;
     let page = tasks.immediate_page(shard_id, &queue, range, 10_000).await.unwrap();

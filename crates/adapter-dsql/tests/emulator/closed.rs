@@ -1,0 +1,26 @@
+//! A store that was closed: Temporal's `TestClosedConnectionError`.
+
+use temporal_dsql_domain::{DataBlob, Encoding, ShardId, ShardsRow};
+use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, stores::ShardStore};
+
+use crate::support::cluster::{cluster, open};
+
+#[tokio::test]
+async fn a_closed_store_refuses_definitely_and_says_why() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let store = open(&cluster, RetryPolicy::NEVER).await;
+    let data = DataBlob::new(*b"data", Encoding::new("Proto3").unwrap());
+    let row = ShardsRow { shard_id: ShardId(1), range_id: 1, data };
+    ShardStore::new(&store).get_or_create(&row).await.unwrap();
+    store.close();
+    let refused = ShardStore::new(&store).get_or_create(&row).await.unwrap_err();
+    let attempt = Attempt::by_hand("Test");
+    #[expect(clippy::disallowed_methods, reason = "a test that begins by hand")]
+    let not_begun = store.begin(attempt).await.err().unwrap();
+    for error in [refused, not_begun] {
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+        let said = format!("{error:?}");
+        assert!(said.contains("closed"), "{said}");
+    }
+}

@@ -1,0 +1,346 @@
+//! The checker is no better than what it refuses: histories that are forged, each with one lie.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use temporal_dsql_domain::{
+    ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState, ExecutionStatus,
+    ExecutionsRow, IdEntry, MapEntries, MapTable, NamespaceId, RequestId, RunId, ShardId,
+    ShardsRow, WorkflowId,
+};
+use temporal_dsql_ports::MutableStateRows;
+use uuid::Uuid;
+
+use super::{
+    check::{Found, Tally, check},
+    notes::{Act, Deletion, End, Kind, Notes, Takeover, Written},
+};
+
+fn blob(byte: u8) -> DataBlob {
+    DataBlob::new([byte], Encoding::new("Proto3").unwrap())
+}
+
+/// What an act under this range id leaves.
+fn tag(range_id: i64) -> DataBlob {
+    DataBlob::new(range_id.to_be_bytes(), Encoding::new("Proto3").unwrap())
+}
+
+fn run(number: u128) -> RunId {
+    RunId(Uuid::from_u128(number))
+}
+
+fn shard(range_id: i64) -> ShardsRow {
+    ShardsRow { shard_id: ShardId(1), range_id, data: blob(range_id as u8) }
+}
+
+/// The rows that the act with this task writes.
+fn written(task_id: i64, run_id: RunId, version: i64) -> Written {
+    let byte = task_id as u8;
+    let current = CurrentExecutionsRow {
+        shard_id: ShardId(1),
+        namespace_id: NamespaceId(Uuid::nil()),
+        workflow_id: WorkflowId::new("w").unwrap(),
+        archetype_id: ArchetypeId::WORKFLOW,
+        run_id,
+        create_request_id: RequestId::new("").unwrap(),
+        start_time: None,
+        last_write_version: task_id,
+        state: ExecutionState::Running,
+        status: ExecutionStatus::Running,
+        data: Some(vec![byte]),
+        data_encoding: Encoding::new("Proto3").unwrap(),
+    };
+    let execution = ExecutionsRow {
+        shard_id: current.shard_id,
+        namespace_id: current.namespace_id,
+        workflow_id: current.workflow_id.clone(),
+        run_id,
+        next_event_id: task_id,
+        last_write_version: task_id,
+        data: blob(byte),
+        state: blob(byte),
+        db_record_version: version,
+    };
+    Written { current, execution }
+}
+
+/// A history that is true: run 1 is created and updated under range id 1, the shard is claimed, and
+/// run 2 takes the place of run 1 and is updated under range id 2.
+struct Forged {
+    notes: Notes,
+    found: Found,
+}
+
+impl Forged {
+    fn new() -> Self {
+        let mut forged = Self {
+            notes: Notes { first: Some(shard(1)), ..Notes::default() },
+            found: Found {
+                shard: shard(2),
+                present: BTreeMap::new(),
+                current: vec![None],
+                stored: BTreeMap::new(),
+            },
+        };
+        forged.act(1, Kind::Create, run(1), 1);
+        forged.act(2, Kind::Update { from: 1 }, run(1), 1);
+        forged.notes.takeovers.push(Takeover {
+            claim: shard(2),
+            found: Some(shard(1)),
+            tasks: Some(BTreeSet::from([1, 2])),
+            end: End::Done,
+        });
+        forged.act(3, Kind::Reuse { previous: run(1) }, run(2), 2);
+        forged.act(4, Kind::Update { from: 1 }, run(2), 2);
+        forged.notes.begun = 5;
+        forged
+    }
+
+    /// An act that was done and has left what it should.
+    fn act(&mut self, task_id: i64, kind: Kind, run_id: RunId, range_id: i64) {
+        let version = if let Kind::Update { from } = kind { from + 1 } else { 1 };
+        let written = written(task_id, run_id, version);
+        self.found.present.insert(task_id, range_id);
+        self.found.current[0] = Some(written.current.clone());
+        let state = self.found.stored.entry(run_id).or_insert_with(|| MutableStateRows {
+            execution: written.execution.clone(),
+            maps: MapTable::ALL.map(MapEntries::none).into(),
+            buffered: Vec::new(),
+        });
+        state.execution = written.execution.clone();
+        let MapEntries::Activities(entries) = &mut state.maps[0] else { unreachable!("the first") };
+        entries.push(IdEntry { id: task_id, data: tag(range_id) });
+        if matches!(kind, Kind::Update { .. }) {
+            state.buffered.push(tag(range_id));
+        }
+        let written = Some(Box::new(written));
+        let (id, end, is_under_way) = (0, End::Done, false);
+        let act = Act { kind, id, run_id, range_id, written, end, is_under_way };
+        self.notes.acts.insert(task_id, act);
+    }
+
+    fn end(&mut self, task_id: i64, end: End) {
+        self.notes.acts.get_mut(&task_id).unwrap().end = end;
+    }
+
+    /// What is left of the act with this task, taken back: as if it had not been applied.
+    fn undo(&mut self, task_id: i64) {
+        self.found.present.remove(&task_id);
+        let run_id = self.notes.acts[&task_id].run_id;
+        let state = self.found.stored.get_mut(&run_id).unwrap();
+        let MapEntries::Activities(entries) = &mut state.maps[0] else { unreachable!("the first") };
+        entries.retain(|entry| entry.id != task_id);
+    }
+
+    fn check(&self) -> Tally {
+        check(&self.notes, &self.found)
+    }
+}
+
+#[test]
+fn a_true_history_passes_and_is_counted() {
+    let tally = Forged::new().check();
+    assert_eq!((tally.created, tally.reused, tally.updated, tally.added), (1, 1, 2, 0));
+    assert_eq!((tally.deleted, tally.taken_over, tally.unknown), (0, 1, 0));
+    assert_eq!((tally.asked, tally.begun, tally.done()), (5, 5, 4));
+}
+
+#[test]
+fn an_act_whose_end_is_unknown_may_have_left_a_trace_or_none() {
+    let mut forged = Forged::new();
+    forged.end(4, End::Unknown);
+    assert_eq!(forged.check().unknown, 1);
+    forged.undo(4);
+    let before = written(3, run(2), 1);
+    forged.found.current[0] = Some(before.current);
+    let state = forged.found.stored.get_mut(&run(2)).unwrap();
+    state.execution = before.execution;
+    state.buffered.clear();
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "was acknowledged and is lost")]
+fn an_act_that_was_acknowledged_and_is_lost_is_found() {
+    let mut forged = Forged::new();
+    forged.found.present.remove(&2);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "failed and left a trace")]
+fn an_act_that_failed_and_left_a_trace_is_found() {
+    let mut forged = Forged::new();
+    forged.end(4, End::Refused);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "nobody has added 9")]
+fn a_task_of_nobody_is_found() {
+    let mut forged = Forged::new();
+    forged.found.present.insert(9, 1);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "record versions of")]
+fn two_updates_of_one_version_are_found() {
+    let mut forged = Forged::new();
+    forged.act(5, Kind::Update { from: 1 }, run(2), 2);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "is lost")]
+fn a_run_without_what_was_written_to_it_last_is_found() {
+    let mut forged = Forged::new();
+    let state = forged.found.stored.get_mut(&run(2)).unwrap();
+    state.execution = ExecutionsRow { data: blob(9), ..state.execution.clone() };
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "entries of")]
+fn a_run_without_an_entry_that_was_added_is_found() {
+    let mut forged = Forged::new();
+    forged.found.stored.get_mut(&run(2)).unwrap().maps[0] = MapEntries::none(MapTable::Activities);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "the current execution is not what was written last")]
+fn a_lost_update_of_a_current_execution_is_found() {
+    let mut forged = Forged::new();
+    forged.found.current[0] = Some(written(3, run(2), 1).current);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "two runs took the place of")]
+fn two_runs_in_the_place_of_one_are_found() {
+    let mut forged = Forged::new();
+    forged.act(5, Kind::Reuse { previous: run(1) }, run(3), 2);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "several current executions of one id")]
+fn two_current_executions_of_one_id_are_found() {
+    let mut forged = Forged::new();
+    forged.act(5, Kind::Create, run(3), 2);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "the current execution was lost")]
+fn a_current_execution_that_is_lost_is_found() {
+    let mut forged = Forged::new();
+    forged.found.current[0] = None;
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "is current, and was replaced")]
+fn a_current_execution_that_was_replaced_is_found() {
+    let mut forged = Forged::new();
+    forged.notes.deletions.insert(run(2), Deletion::default());
+    forged.found.current[0] = Some(written(2, run(1), 2).current);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "a run is lost")]
+fn a_run_that_is_gone_and_that_nobody_deleted_is_found() {
+    let mut forged = Forged::new();
+    forged.found.stored.remove(&run(1));
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "was deleted and is current")]
+fn a_deletion_that_left_the_current_execution_is_found() {
+    let mut forged = Forged::new();
+    forged.notes.deletions.insert(run(2), Deletion { of_current: true, of_run: false });
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "was deleted and is stored")]
+fn a_deletion_that_left_the_run_is_found() {
+    let mut forged = Forged::new();
+    forged.notes.deletions.insert(run(2), Deletion { of_current: true, of_run: true });
+    forged.found.current[0] = None;
+    forged.check();
+}
+
+#[test]
+fn a_deletion_that_was_only_asked_for_may_have_deleted_something_or_nothing() {
+    let mut forged = Forged::new();
+    forged.notes.deletions.insert(run(2), Deletion::default());
+    forged.check();
+    forged.found.current[0] = None;
+    forged.check();
+    forged.found.stored.remove(&run(2));
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "written by deposed owners")]
+fn a_write_by_a_deposed_owner_is_found() {
+    let mut forged = Forged::new();
+    forged.act(5, Kind::Update { from: 2 }, run(2), 1);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "a claim was acknowledged and is lost")]
+fn two_owners_with_one_range_id_are_found() {
+    let mut forged = Forged::new();
+    let other = ShardsRow { data: blob(9), ..shard(2) };
+    let claim = Takeover { claim: other, ..forged.notes.takeovers[0].clone() };
+    forged.notes.takeovers.push(claim);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "a claim failed and left a trace")]
+fn a_claim_that_failed_and_left_a_trace_is_found() {
+    let mut forged = Forged::new();
+    forged.notes.takeovers[0].end = End::Refused;
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "nobody has claimed the shard")]
+fn a_shard_that_nobody_has_claimed_so_is_found() {
+    let mut forged = Forged::new();
+    forged.found.shard.data = blob(9);
+    forged.check();
+}
+
+/// A history whose first claim lost its answer, and whose next one has found that it was applied.
+fn with_a_lost_claim() -> Forged {
+    let mut forged = Forged::new();
+    forged.notes.takeovers[0].end = End::Unknown;
+    forged.notes.takeovers.push(Takeover {
+        claim: shard(3),
+        found: Some(shard(2)),
+        tasks: Some(BTreeSet::from([1, 2, 3, 4, 5])),
+        end: End::Done,
+    });
+    forged.found.shard = shard(3);
+    forged
+}
+
+#[test]
+fn a_claim_whose_answer_was_lost_counts_if_the_next_one_has_found_it() {
+    assert_eq!(with_a_lost_claim().check().taken_over, 2);
+}
+
+#[test]
+#[should_panic(expected = "written by deposed owners")]
+fn a_late_write_after_a_claim_whose_answer_was_lost_is_found() {
+    let mut forged = with_a_lost_claim();
+    forged.act(5, Kind::Update { from: 2 }, run(2), 1);
+    forged.check();
+}
