@@ -14,6 +14,10 @@ pub struct Options {
     /// The benchmarks; all if none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Measure though files differ from the commit or the machine has other work; the results say
+    /// so.
+    #[arg(long)]
+    force: bool,
     /// Run each for a moment, unoptimised, to see that it works; nothing is written.
     #[arg(long, conflicts_with = "draw")]
     smoke: bool,
@@ -24,7 +28,7 @@ pub struct Options {
 
 impl Options {
     /// A moment of each.
-    pub const SMOKE: Self = Self { names: Vec::new(), smoke: true, draw: false };
+    pub const SMOKE: Self = Self { names: Vec::new(), force: false, smoke: true, draw: false };
 
     /// What has to be built before. As a release, each by itself: built together, the tool would
     /// have what only the benchmarks switch on.
@@ -44,7 +48,7 @@ impl Options {
     }
 
     fn arguments(&self) -> Vec<&str> {
-        let flags = [("--smoke", self.smoke), ("--draw", self.draw)];
+        let flags = [("--force", self.force), ("--smoke", self.smoke), ("--draw", self.draw)];
         let given = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
         given.chain(self.names.iter().map(String::as_str)).collect()
     }
@@ -70,7 +74,7 @@ mod tests {
 
     #[test]
     fn figures_are_of_a_release_and_a_smoke_test_is_quick_to_build() {
-        let full = Options { names: vec!["point".into()], smoke: false, draw: false };
+        let full = Options { names: vec!["point".into()], smoke: false, ..Options::SMOKE };
         assert_eq!(full.profile(), "release");
         assert!(full.builds().iter().all(|line| line.contains("--release")));
         assert_eq!(full.arguments(), ["point"]);

@@ -44,7 +44,9 @@ impl Context {
     fn classified(self, class: Class, cause: Cause) -> StoreError {
         let op = self.op;
         match (class, self.table) {
-            (Class::Conflict(_), _) => {
+            // A duplicate that shows at COMMIT is of a concurrent creator; what the loser of that
+            // race is told is not recorded (facts §13). Beginning again, it finds the row.
+            (Class::Conflict(_), _) | (Class::Duplicate, None) => {
                 StoreError::Contended { op, attempts: 1, source: Some(cause) }
             }
             (Class::Duplicate, Some(table)) => {
@@ -52,13 +54,11 @@ impl Context {
             }
             (Class::Overflow, _) => BufferFull(cause).into(),
             (Class::Limit(kind), _) => StoreError::Limit { kind, source: Some(cause) },
-            (Class::InvalidArgument | Class::NoDatabase, _) | (Class::Duplicate, None) => {
-                StoreError::InvalidArgument {
-                    field: self.table.map_or("request", Table::name),
-                    reason: "has a value that the database refuses".into(),
-                    source: Some(cause),
-                }
-            }
+            (Class::InvalidArgument | Class::NoDatabase, _) => StoreError::InvalidArgument {
+                field: self.table.map_or("request", Table::name),
+                reason: "has a value that the database refuses".into(),
+                source: Some(cause),
+            },
             (Class::Unauthorized, _) => StoreError::Unauthorized { op, source: Some(cause) },
             (Class::Unsupported, _) => StoreError::Unsupported { op, source: Some(cause) },
             (Class::Busy, _) => StoreError::Unavailable {
@@ -145,6 +145,21 @@ pub(crate) fn refuses_text(error: &StoreError) -> bool {
         .and_then(sqlx::Error::as_database_error)
         .and_then(DatabaseError::code)
         .is_some_and(|code| sqlstate::refuses_text(&code))
+}
+
+/// An error with its reasons, in one line.
+pub(crate) struct Reasons<'a>(pub(crate) &'a StoreError);
+
+impl std::fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = std::error::Error::source(self.0);
+        while let Some(reason) = source {
+            write!(f, ": {reason}")?;
+            source = reason.source();
+        }
+        Ok(())
+    }
 }
 
 /// Whether an error means that the connection must not be used again.

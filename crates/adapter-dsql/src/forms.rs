@@ -16,7 +16,7 @@ use temporal_dsql_ports::{StoreError, Transaction};
 
 use crate::{
     config::{Config, ShardFence, StatementForm},
-    error::refuses_text,
+    error::{Reasons, refuses_text},
     fence::ShardGuard,
     link::{Link, Open, Shared},
     rows::{Rows, mutable_state::probes, shards},
@@ -136,19 +136,4 @@ async fn ask(way: Way, probes: Vec<Statement>, shared: &Arc<Shared>) -> Result<V
     });
     let Way { what, instead } = way;
     asked.await.map_err(|source| OpenError::Unclear { what, instead, source })
-}
-
-/// An error with its reasons, in one line.
-struct Reasons<'a>(&'a StoreError);
-
-impl std::fmt::Display for Reasons<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = std::error::Error::source(self.0);
-        while let Some(reason) = source {
-            write!(f, ": {reason}")?;
-            source = reason.source();
-        }
-        Ok(())
-    }
 }

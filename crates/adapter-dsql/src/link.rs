@@ -82,9 +82,10 @@ pub(crate) struct Open {
     state: State,
     /// Its turn at the row that it locked first.
     place: Option<Place>,
-    /// The error of the statement that failed: from then on nothing but a rollback is possible,
-    /// and the server would answer COMMIT with success and the tag ROLLBACK (facts §1.1), which
-    /// the driver does not tell apart.
+    /// The error of the statement that failed, or that was given up before its answer: from then
+    /// on nothing but a rollback is possible. The server would answer COMMIT with success and the
+    /// tag ROLLBACK (facts §1.1), which the driver does not tell apart, or it would commit what
+    /// nobody has seen the answer of.
     failed: Option<StoreError>,
 }
 
@@ -122,11 +123,7 @@ impl Open {
         }
         match &mut self.state {
             State::Begun(loan) => Ok(loan),
-            State::New | State::Over => Err(StoreError::Unavailable {
-                op: self.attempt.op,
-                outcome: Outcome::NotApplied,
-                source: Some(Cause::new("the transaction is over")),
-            }),
+            State::New | State::Over => Err(unavailable(self.attempt, "the transaction is over")),
         }
     }
 
@@ -136,16 +133,44 @@ impl Open {
         statement.run(loan, attempt, Phase::Statement, timeout).await
     }
 
-    /// Ends the transaction with `sql`.
-    async fn end(&mut self, sql: &'static str, phase: Phase) -> Result<(), StoreError> {
+    async fn commit(&mut self) -> Result<(), StoreError> {
+        let State::Begun(mut loan) = mem::replace(&mut self.state, State::Over) else {
+            return Ok(());
+        };
+        let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
+        let committed = run_simple(&mut loan, "COMMIT", attempt, Phase::Commit, timeout).await;
+        committed.map_err(|error| error.duplicate_is_conflict(attempt.op))
+    }
+
+    async fn roll_back(&mut self) -> Result<(), StoreError> {
         match mem::replace(&mut self.state, State::Over) {
-            State::New | State::Over => Ok(()),
-            State::Begun(mut loan) => {
-                let timeout = self.shared.statement_timeout;
-                run_simple(&mut loan, sql, self.attempt, phase, timeout).await
+            State::Begun(loan) => {
+                roll_back(loan, self.attempt, self.shared.statement_timeout).await
             }
+            State::New | State::Over => Ok(()),
         }
     }
+}
+
+fn unavailable(attempt: Attempt, reason: &'static str) -> StoreError {
+    StoreError::Unavailable {
+        op: attempt.op,
+        outcome: Outcome::NotApplied,
+        source: Some(Cause::new(reason)),
+    }
+}
+
+/// Rolls back and gives the connection back, if it is still good.
+///
+/// One with an answer under way is not: what the driver reads next is that answer, and ROLLBACK
+/// would not be sent. It is closed, which ends the transaction, too.
+async fn roll_back(mut loan: Loan, attempt: Attempt, timeout: Duration) -> Result<(), StoreError> {
+    if loan.broken {
+        return Ok(());
+    }
+    let rolled_back = run_simple(&mut loan, "ROLLBACK", attempt, Phase::Statement, timeout).await;
+    loan.broken |= rolled_back.is_err();
+    rolled_back
 }
 
 impl Link for Open {
@@ -155,10 +180,10 @@ impl Link for Open {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        // In case that this future is dropped before the answer.
+        self.failed = Some(unavailable(self.attempt, "a statement was given up before its answer"));
         let answer = self.run(statement).await;
-        if let Err(error) = &answer {
-            self.failed = Some(error.clone());
-        }
+        self.failed = answer.as_ref().err().cloned();
         answer
     }
 
@@ -174,21 +199,20 @@ impl Drop for Open {
             return;
         };
         let place = self.place.take();
-        if loan.broken {
-            return;
-        }
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
-                runtime.spawn(async move {
-                    let rolled_back =
-                        run_simple(&mut loan, "ROLLBACK", attempt, Phase::Statement, timeout).await;
-                    loan.broken |= rolled_back.is_err();
-                    drop(place);
-                });
-            }
-            // Without a runtime nothing can be sent. Closing the connection ends the transaction.
-            Err(_) => loan.broken = true,
+        let is_broken = loan.broken;
+        // Until it is rolled back: closing the connection ends the transaction, too, if there is no
+        // runtime or it ends before.
+        loan.broken = true;
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !is_broken
+        {
+            let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
+            runtime.spawn(async move {
+                loan.broken = false;
+                // Nobody is there to be told.
+                let _ = roll_back(loan, attempt, timeout).await;
+                drop(place);
+            });
         }
     }
 }
@@ -201,14 +225,14 @@ impl Transaction for Rows<Open> {
             Some(error) => {
                 // The error says all there is to say; a server that cannot be told to roll back
                 // has lost the connection and rolls back by itself.
-                let _ = open.end("ROLLBACK", Phase::Statement).await;
+                let _ = open.roll_back().await;
                 Err(error)
             }
-            None => open.end("COMMIT", Phase::Commit).await,
+            None => open.commit().await,
         }
     }
 
     async fn rollback(mut self: Box<Self>) -> Result<(), StoreError> {
-        self.link.end("ROLLBACK", Phase::Statement).await
+        self.link.roll_back().await
     }
 }

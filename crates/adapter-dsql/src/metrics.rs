@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use temporal_dsql_ports::{Observer, StoreError};
+use temporal_dsql_ports::{Observer, Outcome, StoreError};
+
+use crate::error::Reasons;
 
 /// Feeds the `metrics` facade.
 pub(crate) struct Metrics;
@@ -28,8 +30,8 @@ impl Observer for Metrics {
         metrics::histogram!("dsql_tx_latency", "operation" => op).record(elapsed);
         let Some(error) = error else { return };
         count(op, error);
-        if error.is_transient() {
-            tracing::warn!(db.operation.name = op, attempts, ?elapsed, %error, "gave up");
+        if error.is_transient() && error.outcome() == Outcome::NotApplied {
+            tracing::warn!(db.operation.name = op, attempts, ?elapsed, error = %Reasons(error), "gave up");
             metrics::counter!("dsql_tx_exhausted_total", "operation" => op).increment(1);
         }
     }

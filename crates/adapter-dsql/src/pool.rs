@@ -12,7 +12,7 @@ use std::{
 
 use deadpool::{
     Runtime,
-    managed::{self, Metrics, PoolError, RecycleError, RecycleResult, TimeoutType},
+    managed::{self, Metrics, PoolError, RecycleError, RecycleResult, TimeoutType, Timeouts},
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use sqlx::{Connection, PgConnection};
@@ -63,15 +63,20 @@ impl Pool {
 
     /// Lends a connection.
     pub(crate) async fn get(&self) -> Result<Loan, StoreError> {
-        self.inner.get().await.map_err(|error| match error {
+        let at_once = Timeouts { wait: Some(Duration::ZERO), ..self.inner.timeouts() };
+        let mut lent = self.inner.timeout_get(&at_once).await;
+        if let Err(PoolError::Timeout(TimeoutType::Wait)) = lent {
+            let start = Instant::now();
+            lent = self.inner.get().await;
+            metrics::counter!("dsql_pool_wait_total").increment(1);
+            metrics::histogram!("dsql_pool_wait_duration").record(start.elapsed());
+        }
+        lent.map_err(|error| match error {
             PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(TimeoutType::Wait) => {
-                metrics::counter!("dsql_pool_wait_total").increment(1);
-                unavailable(format!(
-                    "no connection became free in time; all {} are in use",
-                    self.inner.status().max_size
-                ))
-            }
+            PoolError::Timeout(TimeoutType::Wait) => unavailable(format!(
+                "no connection became free in time; all {} are in use",
+                self.inner.status().max_size
+            )),
             other => unavailable(other.to_string()),
         })
     }
@@ -197,7 +202,7 @@ async fn keep(pool: managed::WeakPool<Manager>, config: PoolConfig) {
         let Some(pool) = pool.upgrade() else { return };
         let idle = pool.retain(|pooled, _| pooled.is_usable(config.guard_window)).removed.len();
         let retired = idle + pool.manager().retire_reserve();
-        metrics::counter!("dsql_db_closed_max_lifetime_total").increment(retired as u64);
+        metrics::gauge!("dsql_db_closed_max_lifetime_total").increment(retired as f64);
         refill(&pool, config).await;
         if tick.is_multiple_of(SAMPLE_EVERY) {
             sample(&pool);
@@ -231,6 +236,7 @@ fn sample(pool: &managed::Pool<Manager>) {
     let reserve = pool.manager().reserve().len();
     let gauge = |name: &'static str, value: usize| metrics::gauge!(name).set(value as f64);
     gauge("dsql_pool_max_open", status.max_size);
+    gauge("dsql_pool_keeper_current_size", status.size + reserve);
     gauge("dsql_pool_open", status.size + reserve);
     gauge("dsql_pool_in_use", status.size - status.available.min(status.size));
     gauge("dsql_pool_idle", status.available + reserve);

@@ -144,14 +144,19 @@ where
             Ok(answer)
         }
         Ok(Err(error)) => {
-            pooled.broken = breaks_connection(&error);
-            if is_catalog_conflict(&error) {
-                // The next attempt must prepare its statements against the new catalog.
-                use sqlx::Connection;
-                pooled.broken |= pooled.connection.clear_cached_statements().await.is_err();
-            }
+            let is_good = !breaks_connection(&error)
+                && (!is_catalog_conflict(&error) || forget_statements(pooled, timeout).await);
+            pooled.broken = !is_good;
             Err(context.error(error))
         }
         Err(elapsed) => Err(context.timeout(elapsed)),
     }
+}
+
+/// Makes the next attempt prepare its statements against the new catalog; tells whether the
+/// connection is still good.
+async fn forget_statements(pooled: &mut Pooled, timeout: Duration) -> bool {
+    use sqlx::Connection;
+    let forgotten = pooled.connection.clear_cached_statements();
+    matches!(tokio::time::timeout(timeout, forgotten).await, Ok(Ok(())))
 }

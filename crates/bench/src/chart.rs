@@ -1,4 +1,8 @@
-//! Charts: groups of bars with a whisker from the lowest to the highest sample, as SVG.
+//! Charts: groups of bars with a whisker from the lowest to the highest sample, and a mark where a
+//! goal is, as SVG.
+//!
+//! The scale is made for the bars, for what they are compared with and for their goals. A whisker
+//! that is much longer is cut and ends in an arrow; the table beside the chart has its figure.
 
 use anyhow::{Result, anyhow};
 use plotters::{
@@ -18,8 +22,8 @@ pub struct Chart {
     pub groups: Vec<String>,
     /// One bar of each in each group.
     pub series: Vec<Series>,
-    /// A line across: the peer, the limit or the goal, by its name.
-    pub line: Option<(String, f64)>,
+    /// Lines across: the peer or a limit, by its name.
+    pub lines: Vec<(String, f64)>,
 }
 
 /// The bars of one colour.
@@ -28,12 +32,24 @@ pub struct Series {
     pub name: String,
     /// One for each group.
     pub bars: Vec<Spread>,
+    /// What each bar was to reach, or not to pass, if anything.
+    goals: Vec<Option<f64>>,
 }
 
 impl Series {
-    /// A series.
+    /// A series whose bars have no goals.
     pub fn new(name: impl Into<String>, bars: Vec<Spread>) -> Self {
-        Self { name: name.into(), bars }
+        let goals = vec![None; bars.len()];
+        Self { name: name.into(), bars, goals }
+    }
+
+    /// With the goal of each bar that has one.
+    pub fn with_goals(self, goals: Vec<Option<f64>>) -> Self {
+        Self { goals, ..self }
+    }
+
+    fn goals(&self) -> impl Iterator<Item = f64> {
+        self.goals.iter().flatten().copied()
     }
 }
 
@@ -52,9 +68,12 @@ const COLOURS: [RGBColor; 4] = [
 ];
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-const LINE: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+const LINES: [RGBColor; 2] = [RGBColor(0xd5, 0x5e, 0x00), RGBColor(0xcc, 0x79, 0xa7)];
+/// Whiskers may go so much higher than everything else.
+const HEADROOM: f64 = 1.3;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 impl Chart {
     /// The chart as SVG, under `title`.
@@ -62,9 +81,9 @@ impl Chart {
     /// # Errors
     /// It has no bars, or not one of each series for each group.
     pub fn svg(&self, title: &str) -> Result<String> {
-        if self.groups.is_empty()
-            || self.series.iter().any(|series| series.bars.len() != self.groups.len())
-        {
+        let is_whole =
+            |series: &Series| [series.bars.len(), series.goals.len()] == [self.groups.len(); 2];
+        if self.groups.is_empty() || !self.series.iter().all(is_whole) {
             return Err(anyhow!("the chart `{title}` needs a bar of each series in each group"));
         }
         let mut svg = String::new();
@@ -76,7 +95,7 @@ impl Chart {
         Ok(svg)
     }
 
-    fn draw(&self, area: &Area<'_>, title: &str) -> Result<(), Box<dyn std::error::Error>> {
+    fn draw(&self, area: &Area<'_>, title: &str) -> Drawn {
         let (left, right, top, bottom) = MARGINS;
         let (width, height) = (SIZE.0 as i32 - left - right, SIZE.1 as i32 - top - bottom);
         let scale = Scale::over(self.highest());
@@ -95,14 +114,16 @@ impl Chart {
         for (number, name) in self.groups.iter().enumerate() {
             let from = f64::from(left) + group_width * number as f64;
             for (place, series) in self.series.iter().enumerate() {
-                let bar = series.bars[number];
                 let x = from + group_width * 0.1 + bar_width * place as f64;
                 let (x, end) = (x as i32, (x + bar_width) as i32 - 1);
-                let colour = COLOURS[place % COLOURS.len()];
-                area.draw(&Rectangle::new([(x, y(bar.median)), (end, y(0.0))], colour.filled()))?;
-                let middle = i32::midpoint(x, end);
-                let whisker = [(middle, y(bar.low)), (middle, y(bar.high))];
-                area.draw(&PathElement::new(whisker, INK.stroke_width(1)))?;
+                let bar = series.bars[number];
+                let corners = [(x, y(bar.median)), (end, y(0.0))];
+                area.draw(&Rectangle::new(corners, COLOURS[place % COLOURS.len()].filled()))?;
+                draw_whisker(area, i32::midpoint(x, end), [bar.low, bar.high].map(y), top)?;
+                if let Some(goal) = series.goals[number] {
+                    let mark = [(x - 2, y(goal)), (end + 2, y(goal))];
+                    area.draw(&PathElement::new(mark, BLACK.stroke_width(3)))?;
+                }
             }
             let middle = (from + group_width / 2.0) as i32;
             for (row, part) in name.split('\n').enumerate() {
@@ -111,20 +132,26 @@ impl Chart {
             }
         }
         area.draw(&PathElement::new([(left, y(0.0)), (left + width, y(0.0))], INK))?;
-        if let Some((_, value)) = &self.line {
+        for ((_, value), colour) in self.lines.iter().zip(LINES.into_iter().cycle()) {
             let line = [(left, y(*value)), (left + width, y(*value))];
-            area.draw(&PathElement::new(line, LINE.stroke_width(2)))?;
+            area.draw(&PathElement::new(line, colour.stroke_width(2)))?;
         }
         Ok(())
     }
 
     /// From the left: the names with their colours.
-    fn draw_legend(&self, area: &Area<'_>, mut x: i32) -> Result<(), Box<dyn std::error::Error>> {
+    fn draw_legend(&self, area: &Area<'_>, mut x: i32) -> Drawn {
         const Y: i32 = 44;
-        let line = self.line.iter().map(|(name, _)| (name, LINE));
-        let series = self.series.iter().map(|series| &series.name).zip(COLOURS.into_iter().cycle());
-        for (name, colour) in series.chain(line) {
-            area.draw(&Rectangle::new([(x, Y - 5), (x + 10, Y + 5)], colour.filled()))?;
+        let series =
+            self.series.iter().map(|series| &*series.name).zip(COLOURS.into_iter().cycle());
+        let series = series.map(|(name, colour)| (name, colour, 5));
+        let lines = self.lines.iter().map(|(name, _)| &**name).zip(LINES.into_iter().cycle());
+        let lines = lines.map(|(name, colour)| (name, colour, 1));
+        let has_goals = self.series.iter().any(|series| series.goals().next().is_some());
+        let goal = has_goals.then_some(("goal", BLACK, 1));
+        for (name, colour, half_height) in series.chain(lines).chain(goal) {
+            let sign = [(x, Y - half_height), (x + 10, Y + half_height)];
+            area.draw(&Rectangle::new(sign, colour.filled()))?;
             text(area, name, LABEL, INK, (x + 16, Y), HPos::Left)?;
             // About as wide as letters of that size are.
             x += 7 * name.chars().count() as i32 + 36;
@@ -132,10 +159,25 @@ impl Chart {
         Ok(())
     }
 
+    /// The highest of everything but whiskers, and of those, unless they are much higher.
     fn highest(&self) -> f64 {
-        let bars = self.series.iter().flat_map(|series| &series.bars).map(|bar| bar.high);
-        bars.chain(self.line.iter().map(|(_, value)| *value)).fold(0.0, f64::max)
+        let bars = || self.series.iter().flat_map(|series| &series.bars);
+        let goals = self.series.iter().flat_map(Series::goals);
+        let lines = self.lines.iter().map(|(_, value)| *value);
+        let shown = bars().map(|bar| bar.median).chain(goals).chain(lines).fold(0.0, f64::max);
+        bars().map(|bar| bar.high).fold(shown, f64::max).min(shown * HEADROOM)
     }
+}
+
+/// From the lowest to the highest sample; an arrow if that is above `top`.
+fn draw_whisker(area: &Area<'_>, x: i32, [low, high]: [i32; 2], top: i32) -> Drawn {
+    let is_cut = high < top;
+    let whisker = [(x, low.max(top)), (x, high.max(top))];
+    area.draw(&PathElement::new(whisker, INK.stroke_width(1)))?;
+    if is_cut {
+        area.draw(&Polygon::new([(x - 4, top), (x + 4, top), (x, top - 6)], INK.filled()))?;
+    }
+    Ok(())
 }
 
 fn text(
@@ -145,7 +187,7 @@ fn text(
     colour: RGBColor,
     at: (i32, i32),
     side: HPos,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Drawn {
     let style = ("sans-serif", size).into_text_style(area).color(&colour);
     let style = style.pos(Pos::new(side, VPos::Center));
     Ok(area.draw(&Text::new(text.to_owned(), at, style))?)
@@ -194,16 +236,33 @@ mod tests {
         let chart = Chart {
             axis: "ratio".into(),
             groups: vec!["one".into(), "two\ncallers".into()],
-            series: vec![Series::new("store", bars.clone()), Series::new("peer", bars)],
-            line: Some(("limit".into(), 1.0)),
+            series: vec![
+                Series::new("store", bars.clone()).with_goals(vec![None, Some(0.7)]),
+                Series::new("peer", bars),
+            ],
+            lines: vec![("limit".into(), 1.0)],
         };
         let svg = chart.svg("Title").unwrap();
-        for name in ["Title", "ratio", "one", "two", "callers", "store", "peer", "limit", "0.8"] {
+        let names = ["Title", "ratio", "one", "two", "callers", "store", "peer", "limit", "goal"];
+        for name in names.into_iter().chain(["0.8"]) {
             assert!(svg.lines().any(|line| line.trim() == name), "{name} is not in {svg}");
         }
         // The background, the legend and the bars.
-        assert_eq!(svg.matches("<rect").count(), 1 + 3 + 4);
+        assert_eq!(svg.matches("<rect").count(), 1 + 4 + 4);
         assert_eq!(svg, chart.svg("Title").unwrap(), "the same figures make the same chart");
+    }
+
+    #[test]
+    fn a_whisker_that_would_squash_the_bars_is_cut_and_ends_in_an_arrow() {
+        let chart = |high| Chart {
+            groups: vec!["one".into()],
+            series: vec![Series::new("store", vec![Spread { median: 0.9, low: 0.8, high }])],
+            lines: vec![("peer".into(), 1.0)],
+            ..Chart::default()
+        };
+        assert_eq!((chart(1.2).highest(), chart(4.0).highest()), (1.2, 1.3));
+        let arrows = |high| chart(high).svg("Title").unwrap().matches("<polygon").count();
+        assert_eq!((arrows(1.2), arrows(4.0)), (0, 1));
     }
 
     #[test]

@@ -45,10 +45,9 @@ impl Results {
     ///
     /// # Errors
     /// It failed.
-    pub fn measure(entry: &Entry, context: &Context) -> Result<Self> {
-        let environment = Environment::look(context)?;
+    pub fn measure(entry: &Entry, context: &Context, environment: &Environment) -> Result<Self> {
         let found = (entry.measure)(context)?;
-        Ok(Self { benchmark: entry.name.to_owned(), environment, found })
+        Ok(Self { benchmark: entry.name.to_owned(), environment: environment.clone(), found })
     }
 
     /// Reads what the last run has found.

@@ -1,17 +1,29 @@
 //! The machine and the versions that a figure was measured with.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{context, document::root};
 
-/// Where and when a benchmark ran.
-#[derive(Debug, Serialize, Deserialize)]
+/// What follows the commit's name if what was measured is in no commit.
+const CHANGED: char = '+';
+
+/// How long a run waits until the machine is quiet: the build before it is work as well.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Where and when a run was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Environment {
-    /// When it ended: year, month and day, UTC.
+    /// When it began: year, month and day, UTC.
     pub date: String,
     /// The commit, with `+` if files differed from it.
     pub commit: String,
@@ -24,24 +36,40 @@ pub struct Environment {
     /// Name and release of the kernel.
     pub kernel: String,
     /// Other work of the machine: how many processes wanted to run, on average over the last
-    /// minute, before the benchmark began.
+    /// minute, before the run began.
     pub load_before: f64,
     /// The versions of what was compared.
     pub versions: Vec<String>,
 }
 
 impl Environment {
-    /// Looks at the machine before a benchmark begins.
+    /// Waits for the machine to become quiet, and looks at it. A figure that cannot be traced to
+    /// sources, or that other work has spoiled, is worth nothing; with `force` it is measured all
+    /// the same, and says so.
     ///
     /// # Errors
-    /// Something that a figure is worth nothing without cannot be found out.
-    pub fn look(context: &context::Context) -> Result<Self> {
+    /// Files differ from the commit, the machine has other work, or something cannot be found out.
+    pub fn admit(context: &context::Context, force: bool) -> Result<Self> {
+        let begun = Instant::now();
+        while !force && load()? > most_load() && begun.elapsed() < PATIENCE {
+            context.progress(&format!("load {}: waiting until it is {}", load()?, most_load()));
+            thread::sleep(Duration::from_secs(10));
+        }
+        let found = Self::look(context)?;
+        if !force {
+            found.ensure_fit()?;
+        }
+        Ok(found)
+    }
+
+    /// Looks at the machine before a run begins.
+    fn look(context: &context::Context) -> Result<Self> {
+        let load_before = load()?;
         let cpuinfo = read("/proc/cpuinfo")?;
         let memory = read("/proc/meminfo")?;
         let kib: f64 = field(&memory, "MemTotal")
             .and_then(|value| value.split(' ').next()?.parse().ok())
             .context("/proc/meminfo has no MemTotal")?;
-        let load = read("/proc/loadavg")?;
         let postgres = context.server()?.programs().join("postgres");
         let mut versions = vec![
             first_line(Command::new(postgres).arg("--version"))?,
@@ -55,17 +83,41 @@ impl Environment {
             processors: processors(),
             memory_gib: (kib / 1024.0 / 1024.0 * 10.0).round() / 10.0,
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease")?.trim()),
-            load_before: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
+            load_before,
             versions,
         })
     }
 
+    fn ensure_fit(&self) -> Result<()> {
+        ensure!(
+            self.is_committed(),
+            "files differ from commit {}; commit them, or measure with --force",
+            self.commit.trim_end_matches(CHANGED)
+        );
+        ensure!(
+            self.load_before <= most_load(),
+            "the machine has other work: its load is {} and should be at most {}; measure when it \
+             is quiet, or with --force",
+            self.load_before,
+            most_load()
+        );
+        Ok(())
+    }
+
+    /// Whether what was measured is in a commit.
+    pub fn is_committed(&self) -> bool {
+        !self.commit.ends_with(CHANGED)
+    }
+
     /// The whole in one sentence.
     pub fn sentence(&self) -> String {
+        let commit = self.commit.trim_end_matches(CHANGED);
+        let changes =
+            if self.is_committed() { "" } else { " **and changes that are in no commit**" };
         format!(
-            "Measured on {} at commit {}: {}, {} threads, {} GiB, {}, load {} before; {}.",
+            "Measured on {} at commit {commit}{changes}: {}, {} threads, {} GiB, {}, load {} \
+             before; {}.",
             self.date,
-            self.commit,
             self.processor,
             self.processors,
             self.memory_gib,
@@ -79,6 +131,17 @@ impl Environment {
 /// How many threads work at once.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Half of the processors: less leaves at least one to each side of a measurement.
+fn most_load() -> f64 {
+    processors() as f64 / 2.0
+}
+
+/// How many processes wanted to run, on average over the last minute.
+fn load() -> Result<f64> {
+    let load = read("/proc/loadavg")?;
+    load.split(' ').next().and_then(|load| load.parse().ok()).context("/proc/loadavg has no load")
 }
 
 fn read(path: &str) -> Result<String> {
@@ -104,8 +167,9 @@ fn commit() -> Result<String> {
         Ok(String::from_utf8_lossy(&output.context("git")?.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=9", "HEAD"])?;
-    let changed = !git(&["status", "--porcelain", "--", "crates", "Cargo.lock"])?.is_empty();
-    Ok(if changed { format!("{commit}+") } else { commit })
+    // Results and what is written about them are no part of what is measured.
+    let changed = !git(&["status", "--porcelain", "--", ".", ":!docs"])?.is_empty();
+    Ok(if changed { format!("{commit}{CHANGED}") } else { commit })
 }
 
 #[derive(Deserialize)]
@@ -136,6 +200,40 @@ mod tests {
         let text = "model\t\t: 79\nmodel name\t: A Processor\nmodel name\t: Another\n";
         assert_eq!(field(text, "model name"), Some("A Processor"));
         assert_eq!(field(text, "name"), None);
+    }
+
+    fn found(commit: &str, load_before: f64) -> Environment {
+        Environment {
+            date: "2026-11-01".into(),
+            commit: commit.into(),
+            processor: "A Processor".into(),
+            processors: 2,
+            memory_gib: 4.0,
+            kernel: "Linux 6".into(),
+            load_before,
+            versions: vec!["peer 1".into()],
+        }
+    }
+
+    #[test]
+    fn what_is_in_no_commit_is_refused_and_shown() {
+        let (clean, changed) = (found("abc", 0.0), found("abc+", 0.0));
+        clean.ensure_fit().unwrap();
+        assert_eq!(
+            clean.sentence(),
+            "Measured on 2026-11-01 at commit abc: A Processor, 2 threads, 4 GiB, Linux 6, load 0 \
+             before; peer 1."
+        );
+        let error = changed.ensure_fit().unwrap_err().to_string();
+        assert_eq!(error, "files differ from commit abc; commit them, or measure with --force");
+        let said = changed.sentence();
+        assert!(said.contains("at commit abc **and changes that are in no commit**: "), "{said}");
+    }
+
+    #[test]
+    fn a_machine_with_other_work_is_refused() {
+        let error = found("abc", 1_000.0).ensure_fit().unwrap_err().to_string();
+        assert!(error.contains("its load is 1000 and should be at most"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ mod memory;
 mod migration;
 mod operations;
 mod point;
+mod processor;
+mod rounds;
 mod start;
 mod stats;
 mod storm;
@@ -37,6 +39,7 @@ use clap::Parser;
 use benchmark::{ALL, Entry};
 use context::{Context, Scale};
 use document::Results;
+use environment::Environment;
 
 /// Measures this workspace next to its peers.
 #[derive(Parser)]
@@ -44,6 +47,9 @@ struct Options {
     /// The benchmarks; all if none is named
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Measure though files differ from the commit or the machine has other work; the results say so
+    #[arg(long)]
+    force: bool,
     /// Run each for a moment, to see that it works, and write nothing
     #[arg(long, conflicts_with = "draw")]
     smoke: bool,
@@ -65,15 +71,23 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let scale = if options.smoke { Scale::Smoke } else { Scale::Full };
     let context = Context::new(scale);
-    for entry in chosen(&options.names)? {
+    let chosen = chosen(&options.names)?;
+    // Once, so that all results of a run are of one commit, and the load is not the run's own.
+    let environment = if options.draw {
+        None
+    } else {
+        Some(Environment::admit(&context, options.force || options.smoke)?)
+    };
+    for entry in chosen {
         eprintln!("{}", entry.name);
-        if options.smoke {
-            // Figures of a moment say nothing; that they can be shown does.
-            Results::measure(entry, &context)?.section(entry)?;
-            continue;
-        }
-        if !options.draw {
-            Results::measure(entry, &context)?.write()?;
+        let measured = environment.as_ref().map(|found| Results::measure(entry, &context, found));
+        if let Some(measured) = measured.transpose()? {
+            if options.smoke {
+                // Figures of a moment say nothing; that they can be shown does.
+                measured.section(entry)?;
+                continue;
+            }
+            measured.write()?;
         }
         // From the file, so that what is shown is what the file holds.
         let section = Results::read(entry)?.section(entry)?;

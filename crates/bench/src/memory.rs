@@ -26,6 +26,7 @@ use crate::{
     benchmark::Benchmark,
     chart::{Chart, Series},
     context::Context,
+    rounds,
     stats::Spread,
     table::{Goal, Table, nanos, ratio},
 };
@@ -58,18 +59,25 @@ struct Plan {
     sizes: &'static [u32],
     threads: &'static [u32],
     rounds: usize,
+    warm_up: Duration,
     window: Duration,
 }
 
 const FULL: Plan = Plan {
     sizes: &[1_000, 10_000, 100_000, 1_000_000],
     threads: &[1, 2, 4, 8],
-    rounds: 7,
-    window: Duration::from_millis(100),
+    rounds: 8,
+    warm_up: Duration::from_millis(20),
+    window: Duration::from_millis(80),
 };
 
-const SMOKE: Plan =
-    Plan { sizes: &[1_000, 4_000], threads: &[1, 2], rounds: 1, window: Duration::from_millis(10) };
+const SMOKE: Plan = Plan {
+    sizes: &[1_000, 4_000],
+    threads: &[1, 2],
+    rounds: 1,
+    warm_up: Duration::from_millis(2),
+    window: Duration::from_millis(10),
+};
 
 /// What was found.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,20 +119,12 @@ impl Benchmark for Memory {
                 let rows = cell.rows;
                 let subject = subjects.iter().find(|subject| subject.rows == rows);
                 let subject = subject.expect("one was made for each size");
-                let (operation, threads) = (cell.operation, cell.threads);
-                let time = |run: &(dyn Fn(u32) + Sync)| time(threads, plan.window, run);
-                cell.store.push(match operation {
-                    Operation::Begin => time(&|_| subject.begin()),
-                    Operation::Read => time(&|n| subject.read(n)),
-                    Operation::Write => time(&|n| subject.write(n)),
-                });
-                match operation {
-                    Operation::Begin if threads == 1 => {
-                        cell.map.push(time(&|_| subject.copy_map()));
+                for is_map in rounds::order([false, true], round) {
+                    if is_map {
+                        cell.measure_map(subject, &plan)
+                    } else {
+                        cell.measure(subject, &plan)
                     }
-                    Operation::Begin => {}
-                    Operation::Read => cell.map.push(time(&|n| subject.read_map(n))),
-                    Operation::Write => cell.map.push(time(&|n| subject.write_map(n))),
                 }
             }
         }
@@ -132,19 +132,44 @@ impl Benchmark for Memory {
     }
 
     fn tables(&self) -> Vec<Table> {
-        vec![self.growth_table(), self.peer_table()]
+        vec![self.begin_table(), self.growth_table(), self.peer_table()]
     }
 
     fn goals(&self) -> Vec<Goal> {
-        let sizes = self.sizes();
-        let growth: Vec<_> = sizes
-            .iter()
-            .skip(1)
-            .map(|rows| (format!("{rows} rows"), self.growth(Operation::Begin, *rows)))
-            .collect();
-        let growth = growth.iter().map(|(name, spread)| (name.as_str(), *spread));
-        // Two measurements of the same thing differ by as much.
-        vec![Goal::at_most("A begin, to one with the fewest rows", 1.25, growth)]
+        let goal = |threads| {
+            let sizes = self.sizes();
+            let growth = |rows: &u32| self.growth(Operation::Begin, *rows, threads);
+            let growth = sizes.iter().skip(1).map(|rows| (format!("{rows} rows"), growth(rows)));
+            let growth: Vec<_> = growth.collect();
+            let growth = growth.iter().map(|(name, spread)| (name.as_str(), *spread));
+            let what = format!("A begin, {}, to one with the fewest rows", counted(threads));
+            Goal::at_most(&what, MOST_GROWTH, growth)
+        };
+        self.threads().into_iter().map(goal).collect()
+    }
+}
+
+/// Two measurements of the same thing differ by as much.
+const MOST_GROWTH: f64 = 1.25;
+
+impl Cell {
+    fn measure(&mut self, subject: &Subject, plan: &Plan) {
+        let time = |run: &(dyn Fn(u32) + Sync)| time(self.threads, plan, run);
+        self.store.push(match self.operation {
+            Operation::Begin => time(&|_| subject.begin()),
+            Operation::Read => time(&|n| subject.read(n)),
+            Operation::Write => time(&|n| subject.write(n)),
+        });
+    }
+
+    fn measure_map(&mut self, subject: &Subject, plan: &Plan) {
+        let time = |run: &(dyn Fn(u32) + Sync)| time(self.threads, plan, run);
+        self.map.push(match self.operation {
+            Operation::Begin if self.threads > 1 => return,
+            Operation::Begin => time(&|_| subject.copy_map()),
+            Operation::Read => time(&|n| subject.read_map(n)),
+            Operation::Write => time(&|n| subject.write_map(n)),
+        });
     }
 }
 
@@ -164,42 +189,80 @@ impl Memory {
         distinct(self.cells.iter().map(|cell| cell.threads))
     }
 
-    /// One thread's time at `rows`, to that with the fewest rows.
-    fn growth(&self, operation: Operation, rows: u32) -> Spread {
+    /// The time at `rows`, to that with the fewest rows.
+    fn growth(&self, operation: Operation, rows: u32, threads: u32) -> Spread {
         let fewest = self.sizes()[0];
-        let (at, from) = (self.cell(operation, rows, 1), self.cell(operation, fewest, 1));
-        Spread::of_ratio(&at.store, &from.store)
+        let at = self.cell(operation, rows, threads);
+        Spread::of_ratio(&at.store, &self.cell(operation, fewest, threads).store)
+    }
+
+    fn begin_table(&self) -> Table {
+        let (sizes, threads) = (self.sizes(), self.threads());
+        let mut header = vec!["rows".to_owned()];
+        for threads in &threads {
+            header.extend([counted(*threads), "to the fewest rows".to_owned()]);
+        }
+        header.push("a copy to a begin, 1 thread".to_owned());
+        let rows = sizes.iter().map(|rows| {
+            let mut cells = vec![rows.to_string()];
+            for threads in &threads {
+                let begin = self.cell(Operation::Begin, *rows, *threads);
+                cells.push(nanos(Spread::of(&begin.store).median));
+                cells.push(ratio(self.growth(Operation::Begin, *rows, *threads)));
+            }
+            let alone = self.cell(Operation::Begin, *rows, 1);
+            cells.push(format!("{:.0}", Spread::of_ratio(&alone.map, &alone.store).median));
+            cells
+        });
+        let series = |threads: &u32| {
+            let bars = sizes.iter().map(|rows| self.growth(Operation::Begin, *rows, *threads));
+            let goals = sizes.iter().skip(1).map(|_| Some(MOST_GROWTH));
+            Series::new(counted(*threads), bars.collect())
+                .with_goals(std::iter::once(None).chain(goals).collect())
+        };
+        Table {
+            name: "memory-begin",
+            title: "Memory adapter: time of a begin as the rows grow".into(),
+            header,
+            rows: rows.collect(),
+            chart: Chart {
+                axis: "time of one begin, to that with the fewest rows".into(),
+                groups: sizes.iter().map(|rows| format!("{rows} rows")).collect(),
+                series: threads.iter().map(series).collect(),
+                lines: vec![("flat".into(), 1.0)],
+            },
+        }
     }
 
     fn growth_table(&self) -> Table {
+        const SHOWN: [Operation; 2] = [Operation::Read, Operation::Write];
         let sizes = self.sizes();
-        let header = ["rows", "begin", "to the fewest rows", "a copy to a begin"];
-        let more = ["read, to the fewest rows", "write and commit, to the fewest rows"];
+        let mut header = vec!["rows".to_owned()];
+        for operation in SHOWN {
+            header.extend([operation.name().to_owned(), "to the fewest rows".to_owned()]);
+        }
         let rows = sizes.iter().map(|rows| {
-            let begin = self.cell(Operation::Begin, *rows, 1);
-            vec![
-                rows.to_string(),
-                nanos(Spread::of(&begin.store).median),
-                ratio(self.growth(Operation::Begin, *rows)),
-                format!("{:.0}", Spread::of_ratio(&begin.map, &begin.store).median),
-                ratio(self.growth(Operation::Read, *rows)),
-                ratio(self.growth(Operation::Write, *rows)),
-            ]
+            let mut cells = vec![rows.to_string()];
+            for operation in SHOWN {
+                cells.push(nanos(Spread::of(&self.cell(operation, *rows, 1).store).median));
+                cells.push(ratio(self.growth(operation, *rows, 1)));
+            }
+            cells
         });
         let series = |operation| {
-            let bars = sizes.iter().map(|rows| self.growth(operation, *rows)).collect();
+            let bars = sizes.iter().map(|rows| self.growth(operation, *rows, 1)).collect();
             Series::new(Operation::name(operation), bars)
         };
         Table {
             name: "memory-growth",
-            title: "Memory adapter, one thread: time as the rows grow".into(),
-            header: header.into_iter().chain(more).map(str::to_owned).collect(),
+            title: "Memory adapter, one thread: time of a read and a write as the rows grow".into(),
+            header,
             rows: rows.collect(),
             chart: Chart {
                 axis: "time of one operation, to that with the fewest rows".into(),
                 groups: sizes.iter().map(|rows| format!("{rows} rows")).collect(),
-                series: Operation::ALL.map(series).into(),
-                line: Some(("flat".into(), 1.0)),
+                series: SHOWN.map(series).into(),
+                lines: vec![("flat".into(), 1.0)],
             },
         }
     }
@@ -242,7 +305,7 @@ impl Memory {
                     series(Operation::Write, 1),
                     series(Operation::Write, most),
                 ],
-                line: Some(("map".into(), 1.0)),
+                lines: vec![("map".into(), 1.0)],
             },
         }
     }
@@ -365,22 +428,27 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Nanoseconds of one `operation`, done by `threads` at once for as long as `window`, at least
-/// once by each. It is told a number: all over the rows, and never the same in two threads, so
-/// that no two of them write the same row.
-fn time(threads: u32, window: Duration, operation: &(dyn Fn(u32) + Sync)) -> f64 {
+/// Nanoseconds of one `operation`, done by `threads` at once for as long as the plan's window, at
+/// least once by each, after as much of it as a warm-up takes. It is told a number: all over the
+/// rows, and never the same in two threads, so that no two of them write the same row.
+fn time(threads: u32, plan: &Plan, operation: &(dyn Fn(u32) + Sync)) -> f64 {
     // Prime, and neither a size nor a divisor of one.
     const STRIDE: u32 = 7_919;
     let barrier = Barrier::new(threads as usize);
     let run = |thread: u32| {
-        barrier.wait();
-        let (start, mut count) = (Instant::now(), 0_u32);
-        while count == 0 || start.elapsed() < window {
-            let step = count.wrapping_mul(STRIDE) % (u32::MAX / threads);
-            operation(step * threads + thread);
-            count += 1;
-        }
-        (count, start.elapsed())
+        let mut number = 0_u32;
+        let mut go_on = |time: Duration| {
+            barrier.wait();
+            let (start, first) = (Instant::now(), number);
+            while number == first || start.elapsed() < time {
+                let step = number.wrapping_mul(STRIDE) % (u32::MAX / threads);
+                operation(step * threads + thread);
+                number += 1;
+            }
+            (number - first, start.elapsed())
+        };
+        go_on(plan.warm_up);
+        go_on(plan.window)
     };
     let done = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|n| scope.spawn(move || run(n))).collect();
@@ -405,12 +473,38 @@ mod tests {
     }
 
     #[test]
-    fn every_thread_works_at_least_once() {
+    fn every_thread_works_at_least_once_before_and_in_the_time_that_counts() {
+        let plan = Plan { warm_up: Duration::ZERO, window: Duration::ZERO, ..SMOKE };
         let seen = Mutex::new(Vec::new());
-        let nanos = time(4, Duration::ZERO, &|n| seen.lock().unwrap().push(n % 4));
+        let nanos = time(4, &plan, &|n| seen.lock().unwrap().push(n));
         let mut seen = seen.into_inner().unwrap();
+        let mut threads: Vec<_> = seen.iter().map(|n| n % 4).collect();
+        threads.sort_unstable();
+        assert_eq!(threads, [0, 0, 1, 1, 2, 2, 3, 3]);
         seen.sort_unstable();
-        assert_eq!(seen, [0, 1, 2, 3]);
+        seen.dedup();
+        assert_eq!(seen.len(), 8, "no number comes twice");
         assert!(nanos > 0.0);
+    }
+
+    #[test]
+    fn a_begin_is_shown_with_every_number_of_threads() {
+        let cells = Operation::ALL.into_iter().flat_map(|operation| {
+            [(1_000, 1, 100.0), (1_000, 2, 200.0), (4_000, 1, 100.0), (4_000, 2, 300.0)].map(
+                |(rows, threads, nanos)| {
+                    let (store, map) = (vec![nanos], vec![nanos * 50.0]);
+                    Cell { operation, rows, threads, store, map }
+                },
+            )
+        });
+        let found = Memory { cells: cells.collect() };
+        let table = found.begin_table();
+        assert_eq!(
+            table.rows[1],
+            ["4000", "100 ns", "1.00 (1.00–1.00)", "300 ns", "1.50 (1.50–1.50)", "50"]
+        );
+        assert_eq!(table.chart.series.len(), 2);
+        let met: Vec<_> = found.goals().iter().map(|goal| goal.met).collect();
+        assert_eq!(met, [true, false]);
     }
 }

@@ -99,7 +99,7 @@ impl Benchmark for Migration {
                     "update",
                     self.cells.iter().map(|cell| self.growth(cell)).collect(),
                 )],
-                line: Some(("flat".into(), 1.0)),
+                lines: vec![("flat".into(), 1.0)],
             },
         }]
     }

@@ -20,6 +20,7 @@ use crate::{
     chart::{Chart, Series},
     context::{Context, Scale},
     database::{self, Database},
+    rounds,
     stats::Spread,
     table::{Goal, Table, nanos, ratio},
 };
@@ -51,7 +52,7 @@ impl Benchmark for Start {
     const NAME: &'static str = "start";
 
     fn measure(context: &Context) -> Result<Self> {
-        let (rounds, memory_rounds) = match context.scale {
+        let (count, memory_rounds) = match context.scale {
             Scale::Full => (61, 15),
             Scale::Smoke => (1, 1),
         };
@@ -75,8 +76,8 @@ impl Benchmark for Start {
             command(Path::new("true"), &[]),
         ];
         let mut runs = <[Run; 5]>::default();
-        for _ in 0..rounds {
-            for (command, run) in commands.iter_mut().zip(&mut runs) {
+        for round in 0..count {
+            for (command, run) in rounds::order(commands.iter_mut().zip(&mut runs), round) {
                 run.nanos.push(time(command)?);
             }
         }
@@ -123,7 +124,7 @@ impl Benchmark for Start {
                     "tool",
                     shown.map(|(_, run, peer, _)| to(run, peer)).into(),
                 )],
-                line: Some(("psql".into(), 1.0)),
+                lines: vec![("psql".into(), 1.0)],
             },
         }]
     }

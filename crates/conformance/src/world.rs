@@ -4,7 +4,10 @@ pub(crate) mod acts;
 pub(crate) mod owned;
 mod rows;
 
-use std::sync::{Arc, Mutex, atomic::AtomicI32};
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicI32},
+    time::Duration,
+};
 
 use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState,
@@ -44,6 +47,14 @@ const PAIRS: [(ExecutionState, ExecutionStatus); 9] = [
     (ExecutionState::Completed, ExecutionStatus::TimedOut),
 ];
 
+/// The default, but for the deadline: sixteen writers of one row take their time on a machine that
+/// has other work.
+const PATIENT: RetryPolicy = RetryPolicy {
+    base: Duration::from_millis(20),
+    cap: Duration::from_secs(1),
+    deadline: Duration::from_secs(60),
+};
+
 impl World {
     pub(crate) async fn new(harness: Arc<dyn Harness>, case: Case, seed: u64) -> Self {
         let archetype = match case {
@@ -51,7 +62,7 @@ impl World {
             _ => ArchetypeId::WORKFLOW,
         };
         let mut random = fastrand::Rng::with_seed(seed);
-        let place = harness.fresh(RetryPolicy::default(), random.u64(..)).await;
+        let place = harness.fresh(PATIENT, random.u64(..)).await;
         let place: Arc<dyn Place> = Arc::from(place);
         Self {
             store: place.store(),

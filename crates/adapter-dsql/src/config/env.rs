@@ -1,10 +1,10 @@
 //! Reading a [`Config`] from environment variables.
 
-use std::{str::FromStr, time::Duration};
+use std::{env::VarError, str::FromStr, time::Duration};
 
 use temporal_dsql_domain::Engine;
 
-use super::{Config, ConfigError, ShardFence, StatementForm, TlsMode};
+use super::{Config, ConfigError, ShardFence, StatementForm, TlsMode, region_of_host};
 
 /// Switches of the Go fork that turn on what this store does not have (contract §6.3).
 const NOT_OFFERED: [(&str, &str); 2] = [
@@ -12,14 +12,22 @@ const NOT_OFFERED: [(&str, &str); 2] = [
     ("DSQL_DISTRIBUTED_CONN_LEASE_ENABLED", "the shared (DynamoDB) connection lease"),
 ];
 
-struct Reader<'a>(&'a dyn Fn(&str) -> Option<String>);
+/// Finds the value of a variable, or says why it cannot be read.
+type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
+
+struct Reader<'a>(Lookup<'a>);
 
 impl Reader<'_> {
     /// The first of `names` that is set to something, with its name.
-    fn text(&self, names: &[&'static str]) -> Option<(&'static str, String)> {
-        names
-            .iter()
-            .find_map(|name| self.0(name).filter(|value| !value.is_empty()).map(|v| (*name, v)))
+    fn text(&self, names: &[&'static str]) -> Result<Option<(&'static str, String)>, ConfigError> {
+        for &name in names {
+            let value =
+                self.0(name).map_err(|reason| ConfigError::InvalidVariable { name, reason })?;
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                return Ok(Some((name, value)));
+            }
+        }
+        Ok(None)
     }
 
     /// Reads one variable into `field` if it is set.
@@ -29,7 +37,7 @@ impl Reader<'_> {
         field: &mut T,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<(), ConfigError> {
-        if let Some((name, value)) = self.text(names) {
+        if let Some((name, value)) = self.text(names)? {
             *field =
                 parse(&value).map_err(|reason| ConfigError::InvalidVariable { name, reason })?;
         }
@@ -37,7 +45,16 @@ impl Reader<'_> {
     }
 }
 
-pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+/// A variable of this process.
+pub(super) fn of_process(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err("is not UTF-8".into()),
+    }
+}
+
+pub(super) fn read(lookup: Lookup<'_>) -> Result<Config, ConfigError> {
     let env = Reader(lookup);
     for (name, what) in NOT_OFFERED {
         let mut on = false;
@@ -48,7 +65,7 @@ pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, Co
             return Err(ConfigError::InvalidVariable { name, reason });
         }
     }
-    let (_, host) = env.text(&["CLUSTER_ENDPOINT", "SQL_HOST"]).ok_or(ConfigError::MissingHost)?;
+    let (_, host) = env.text(&["CLUSTER_ENDPOINT", "SQL_HOST"])?.ok_or(ConfigError::MissingHost)?;
     let mut config = Config::new(host);
     let owned = |text: &str| Ok(text.to_owned());
     env.set(&["SQL_PORT"], &mut config.port, number)?;
@@ -56,7 +73,13 @@ pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, Co
     env.set(&["SQL_DATABASE"], &mut config.database, owned)?;
     env.set(&["SQL_PASSWORD"], &mut config.password, |text| Ok(Some(text.into())))?;
     env.set(&["DSQL_ENGINE"], &mut config.engine, engine)?;
-    env.set(&["REGION", "AWS_REGION"], &mut config.region, |text| Ok(Some(text.to_owned())))?;
+    // AWS_REGION says where this process is; a cluster's name says where the cluster is.
+    let region: &[_] = if region_of_host(&config.host).is_some() {
+        &["REGION"]
+    } else {
+        &["REGION", "AWS_REGION"]
+    };
+    env.set(region, &mut config.region, |text| Ok(Some(text.to_owned())))?;
     env.set(&["SQL_TLS_MODE"], &mut config.tls.mode, |text| tls_mode(text).map(Some))?;
     env.set(&["SQL_TLS_CA_FILE"], &mut config.tls.ca_file, |text| Ok(Some(text.into())))?;
     env.set(&["DSQL_TOKEN_DURATION"], &mut config.token_lifetime, token_lifetime)?;
@@ -183,7 +206,7 @@ mod tests {
         let config = config(&[("CLUSTER_ENDPOINT", ""), ("SQL_HOST", "h"), ("SQL_PORT", "")]);
         let config = config.unwrap();
         assert_eq!((config.host.as_str(), config.port), ("h", 5432));
-        assert_eq!(super::read(&|_| None).unwrap_err(), ConfigError::MissingHost);
+        assert_eq!(super::read(&|_| Ok(None)).unwrap_err(), ConfigError::MissingHost);
     }
 
     #[test]
@@ -204,6 +227,28 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(name) && text.contains(reason), "{text}");
         }
+    }
+
+    #[test]
+    fn where_this_process_is_says_nothing_of_a_cluster_whose_name_has_a_region() {
+        let cluster = "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws";
+        let ambient = ("AWS_REGION", "us-east-1");
+        assert_eq!(config(&[("SQL_HOST", cluster), ambient]).unwrap().region, None);
+        let region = config(&[("SQL_HOST", "proxy"), ambient]).unwrap().region;
+        assert_eq!(region.as_deref(), Some("us-east-1"));
+        let meant = config(&[("SQL_HOST", cluster), ("REGION", "us-east-1")]).unwrap().region;
+        assert_eq!(meant.as_deref(), Some("us-east-1"));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf_8_is_not_taken_for_unset() {
+        let garbled = |name: &str| match name {
+            "SQL_HOST" => Ok(Some("h".into())),
+            "SQL_PASSWORD" => Err("is not UTF-8".into()),
+            _ => Ok(None),
+        };
+        let error = super::read(&garbled).unwrap_err().to_string();
+        assert!(error.contains("SQL_PASSWORD") && error.contains("UTF-8"), "{error}");
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Config {
     /// | `SQL_DATABASE` | [`database`](Self::database) |
     /// | `SQL_PASSWORD` | [`password`](Self::password) |
     /// | `DSQL_ENGINE` | [`engine`](Self::engine): `auto`, `dsql` or `postgres` |
-    /// | `REGION`, or `AWS_REGION` | [`region`](Self::region) |
+    /// | `REGION`, or `AWS_REGION` unless the host is a cluster's | [`region`](Self::region) |
     /// | `SQL_TLS_MODE` | [`Tls::mode`]: `disable`, `prefer`, `require` or `verify-full` |
     /// | `SQL_TLS_CA_FILE` | [`Tls::ca_file`] |
     /// | `DSQL_TOKEN_DURATION` | [`token_lifetime`](Self::token_lifetime) |
@@ -181,12 +181,13 @@ impl Config {
     /// Durations are written as `11m` or `45s`. A value that cannot be read is an error, never a
     /// silent default. The fork's shared (DynamoDB) limiter and leases are not offered; a
     /// variable that turns one on is an error too, because ignoring it would press the cluster
-    /// harder than the operator meant.
+    /// harder than the operator meant. Its other variables of contract §6.3 tune what is not here
+    /// either, and are ignored.
     ///
     /// # Errors
     /// A variable is missing, cannot be read, or asks for what is not offered.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_lookup(|name| std::env::var(name).ok())
+        env::read(&env::of_process)
     }
 
     /// Reads the configuration as [`from_env`](Self::from_env) does, from `lookup` instead of the
@@ -195,7 +196,7 @@ impl Config {
     /// # Errors
     /// As [`from_env`](Self::from_env).
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        env::read(&lookup)
+        env::read(&|name| Ok(lookup(name)))
     }
 
     /// Decides what was left open: the engine, how to authenticate, and the transport.
@@ -326,6 +327,12 @@ pub enum ConfigError {
     /// No credentials to sign with.
     #[error("Aurora DSQL needs IAM tokens, and no AWS credentials provider was given to sign them")]
     MissingCredentials,
+    /// A variable of libpq that the driver reads by itself and that nothing here can override.
+    #[error("environment variable {name} would change how the database is reached; unset it")]
+    ForeignVariable {
+        /// The variable.
+        name: &'static str,
+    },
     /// A variable that cannot be read.
     #[error("environment variable {name}: {reason}")]
     InvalidVariable {

@@ -34,6 +34,8 @@ struct State {
     token: Option<Token>,
     /// When the token should be replaced, or replacing it be tried again.
     refresh_at: Option<SystemTime>,
+    /// Why the last try failed, if it did.
+    failure: Option<TokenError>,
 }
 
 impl<S: TokenSource> CachedTokenSource<S> {
@@ -50,6 +52,10 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failure(&self) -> Option<TokenError> {
+        self.state().failure.clone()
     }
 
     /// The token there is, if it may still be used, and whether it should be replaced.
@@ -69,12 +75,15 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
                 let mut state = self.state();
                 state.refresh_at = Some(now + life.mul_f64(REFRESH_AT));
                 state.token = Some(token.clone());
+                state.failure = None;
                 Ok(token)
             }
             Err(error) => {
                 metrics::counter!("dsql_token_refresh_failures_total").increment(1);
                 let now = (self.now)();
-                self.state().refresh_at = Some(now + RETRY_AFTER);
+                let mut state = self.state();
+                state.refresh_at = Some(now + RETRY_AFTER);
+                state.failure = Some(error.clone());
                 Err(error)
             }
         }
@@ -104,7 +113,12 @@ where
                 let _refreshing = self.refresh.lock().await;
                 match self.cached() {
                     (Some(token), _) => Ok(token),
-                    (None, _) => self.replace().await,
+                    // Those who have waited for a try that failed do not all try again.
+                    (None, false) => match self.failure() {
+                        Some(error) => Err(error),
+                        None => self.replace().await,
+                    },
+                    (None, true) => self.replace().await,
                 }
             }
         }
@@ -228,5 +242,28 @@ mod tests {
             }
             assert_eq!(made.load(Ordering::SeqCst), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn callers_that_arrive_together_share_one_failure_and_the_next_try_is_seconds_later() {
+        let (cache, hand, _, broken) = cache();
+        broken.store(1, Ordering::SeqCst);
+        let cache = Arc::new(cache);
+        for (second, tries) in [(0, 1), (4, 1), (5, 2)] {
+            hand.set(second);
+            let callers: Vec<_> = (0..20)
+                .map(|_| {
+                    let cache = Arc::clone(&cache);
+                    tokio::spawn(async move { cache.token().await.unwrap_err() })
+                })
+                .collect();
+            for caller in callers {
+                caller.await.unwrap();
+            }
+            assert_eq!(broken.load(Ordering::SeqCst) - 1, tries, "at {second} s");
+        }
+        broken.store(0, Ordering::SeqCst);
+        hand.set(10);
+        assert_eq!(text(&*cache).await, "token 1");
     }
 }

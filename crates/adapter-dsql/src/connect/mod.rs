@@ -188,6 +188,7 @@ impl Connector {
         credentials: Option<SharedCredentialsProvider>,
     ) -> Result<Self, ConfigError> {
         let Target { engine, auth, tls } = config.resolve()?;
+        check_environment(|name| std::env::var_os(name).is_some())?;
         let secret = match auth {
             Auth::Trust => Secret::None,
             Auth::Password(password) => Secret::Password(password),
@@ -212,6 +213,7 @@ impl Connector {
     /// The configuration cannot work, or is not for DSQL.
     pub fn with_tokens(config: &Config, tokens: Arc<dyn TokenSource>) -> Result<Self, ConfigError> {
         let Target { engine, auth, tls } = config.resolve()?;
+        check_environment(|name| std::env::var_os(name).is_some())?;
         match auth {
             Auth::Iam { .. } => Ok(Self::with_secret(config, engine, tls, Secret::Token(tokens))),
             Auth::Password(_) | Auth::Trust => {
@@ -237,9 +239,12 @@ impl Connector {
             .statement_cache_capacity(rows::statements().count())
             // This crate logs operations itself, by name and without their text.
             .disable_statement_logging();
-        if let Some(file) = &config.tls.ca_file {
-            options = options.ssl_root_cert(file);
-        }
+        // Set in any case, because the driver takes what is not set from variables of libpq.
+        options = match &config.tls.ca_file {
+            Some(file) => options.ssl_root_cert(file),
+            None => options.ssl_root_cert_from_pem(Vec::new()),
+        };
+        options = options.password("");
         Self {
             engine,
             options,
@@ -300,6 +305,15 @@ impl Connector {
     }
 }
 
+/// What the driver reads from the environment and this crate cannot set back. A connection is what
+/// its [`Config`] says and nothing else; DSQL refuses most of what `PGOPTIONS` can say (facts §6).
+fn check_environment(is_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
+    match ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"].into_iter().find(|name| is_set(name)) {
+        Some(name) => Err(ConfigError::ForeignVariable { name }),
+        None => Ok(()),
+    }
+}
+
 /// Why [`Connector::try_connect`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -339,6 +353,20 @@ impl Place {
             Some(_) => ConnectError::Server { host, port, source },
             None if is_tls => ConnectError::Tls { host, port, source },
             None => ConnectError::Unreachable { host, port, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_would_read_behind_our_back_is_refused_by_its_name() {
+        assert_eq!(check_environment(|name| name == "PGPASSWORD"), Ok(()));
+        for name in ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"] {
+            let refused = check_environment(|set| set == name);
+            assert_eq!(refused, Err(ConfigError::ForeignVariable { name }));
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Reading columns. A value that cannot be read is an error by the name of its column.
 
-use sqlx::{Decode, Postgres, Row, Type, postgres::PgRow, types::time::PrimitiveDateTime};
+use sqlx::{
+    Decode, Postgres, Row, Type,
+    error::BoxDynError,
+    postgres::{PgRow, PgTypeInfo, PgValueRef},
+    types::time::PrimitiveDateTime,
+};
 use temporal_dsql_domain::{DataBlob, Encoding, InvalidValue, Table, Timestamp};
 use temporal_dsql_ports::{Cause, StoreError};
 
@@ -57,16 +62,12 @@ impl<'r> Columns<'r> {
 
     /// The time in `column`, which has no zone and is UTC.
     pub(super) fn time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
-        self.get::<Option<PrimitiveDateTime>>(column)?
-            .map(|time| Timestamp::try_from(time.assume_utc()))
-            .transpose()
-            .map_err(|error| self.corrupt(column, error))
+        Ok(self.get::<Option<Micros>>(column)?.map(|time| time.0))
     }
 
     /// The time in `column`, which is a key and so never NULL.
     pub(super) fn key_time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
-        Timestamp::try_from(self.get::<PrimitiveDateTime>(column)?.assume_utc())
-            .map_err(|error| self.corrupt(column, error))
+        Ok(self.get::<Micros>(column)?.0)
     }
 
     pub(super) fn corrupt(
@@ -80,6 +81,25 @@ impl<'r> Columns<'r> {
             .find(|(alias, _)| *alias == column)
             .map_or(column, |(_, stored)| *stored);
         StoreError::Corrupt { table: self.table, column, source: Some(Cause::new(error)) }
+    }
+}
+
+/// A time as it is read. The driver's own types panic at what PostgreSQL can store and they cannot
+/// say: `infinity`, or a year after 9999.
+struct Micros(Timestamp);
+
+impl Type<Postgres> for Micros {
+    fn type_info() -> PgTypeInfo {
+        <PrimitiveDateTime as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Micros {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        /// 2000-01-01, from which the wire counts, after the Unix epoch.
+        const WIRE_EPOCH: i64 = 946_684_800_000_000;
+        let since_2000 = <i64 as Decode<'r, Postgres>>::decode(value)?;
+        Ok(Self(Timestamp::from_unix_micros(since_2000.saturating_add(WIRE_EPOCH))?))
     }
 }
 

@@ -1,15 +1,18 @@
-//! How long to wait after a lost conflict: the store's way, and the two that it is compared with.
+//! What to do about conflicts: the store's way, a part of it, and the two that it is compared with.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A way to repeat a transaction that lost a conflict.
+/// A way to get through although others write to the same row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// The store's own runner with its defaults: full jitter under a deadline.
+    /// The store's own: transactions of one process take turns at the row that they lock first, and
+    /// one that loses a conflict all the same repeats with full jitter under a deadline.
     Store,
+    /// The store's runner with its defaults, without turns.
+    FullJitter,
     /// Always the same wait, as long as the store's longest first one.
     Fixed,
     /// What AWS's connector does unless it is told otherwise (facts §6): 3 attempts; 1 ms, doubled
@@ -18,13 +21,14 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Store, Self::Fixed, Self::Connector];
+    /// What the store is compared with.
+    pub const PEERS: [Self; 2] = [Self::Fixed, Self::Connector];
 
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Store => "full jitter (the store)",
+            Self::Store => "turns (the store)",
+            Self::FullJitter => "full jitter, no turns",
             Self::Fixed => "fixed 20 ms, no jitter",
             Self::Connector => "AWS's connector",
         }
@@ -33,10 +37,10 @@ impl Policy {
     /// The wait after failed attempt number `attempt`; `None` to give up.
     ///
     /// # Panics
-    /// The store waits by itself.
+    /// The store's runner waits by itself.
     pub fn wait(self, attempt: u32, random: &mut fastrand::Rng) -> Option<Duration> {
         match self {
-            Self::Store => unreachable!("the store has a runner"),
+            Self::Store | Self::FullJitter => unreachable!("the store has a runner"),
             Self::Fixed => Some(Duration::from_millis(20)),
             Self::Connector if attempt >= 3 => None,
             Self::Connector => {

@@ -31,58 +31,80 @@ pub struct Writer<S> {
     pub random: fastrand::Rng,
 }
 
+/// The time that counts.
+#[derive(Clone, Copy)]
+pub struct Span {
+    pub from: Instant,
+    pub until: Instant,
+}
+
+impl Span {
+    fn has(self, instant: Instant) -> bool {
+        self.from <= instant && instant < self.until
+    }
+}
+
 /// What a writer has done in the time that counts.
 pub struct Done {
     /// Increments that were committed.
     pub successes: u64,
-    /// Attempts that they took.
+    /// Attempts that were begun.
     pub attempts: u64,
     /// Times that the policy gave up and the caller got an error.
     pub given_up: u64,
     /// From the first attempt to the commit, in nanoseconds. A caller that got an error calls
-    /// again, and its wait goes on.
+    /// again, and its wait goes on. One that still waits at the end counts with its wait until
+    /// then: without it, those that wait longest would not be seen.
     pub latencies: Histogram<u64>,
-    /// Increments that were committed in all, before the time that counts too.
+    /// Increments that were committed in all, before and after the time that counts too.
     pub all: u64,
 }
 
 impl<S: Store> Writer<S> {
-    /// Writes until `until`; what ended before `from` does not count.
+    /// Writes until the end of `span`; what ended before it does not count.
     ///
     /// # Errors
     /// Anything but a lost conflict.
-    pub async fn write(mut self, from: Instant, until: Instant) -> Result<Done> {
+    pub async fn write(mut self, span: Span) -> Result<Done> {
         let latencies = histogram();
         let mut done = Done { successes: 0, attempts: 0, given_up: 0, latencies, all: 0 };
-        while Instant::now() < until {
+        while Instant::now() < span.until {
             let filter = row(self.random.u64(..self.keys)).filter();
             let start = Instant::now();
-            let (attempts, given_up) = self.increment(&filter).await?;
+            let (attempts, given_up) = self.increment(&filter, span).await?;
             let end = Instant::now();
             done.all += 1;
-            if end >= from && end < until {
-                done.successes += 1;
-                done.attempts += u64::from(attempts);
-                done.given_up += u64::from(given_up);
-                record(&mut done.latencies, end - start);
+            done.attempts += u64::from(attempts);
+            done.given_up += u64::from(given_up);
+            done.successes += u64::from(span.has(end));
+            if end >= span.from {
+                record(&mut done.latencies, end.min(span.until) - start);
             }
         }
         Ok(done)
     }
 
-    /// One increment: how many attempts it took, and how often the policy gave up before.
-    async fn increment(&mut self, filter: &CurrentExecutionsFilter) -> Result<(u32, u32)> {
+    /// One increment: how many attempts were begun in `span`, and how often the policy gave up in
+    /// it.
+    async fn increment(
+        &mut self,
+        filter: &CurrentExecutionsFilter,
+        span: Span,
+    ) -> Result<(u32, u32)> {
         let attempts = AtomicU32::new(0);
         let mut random = self.random.fork();
+        let counts = || u32::from(span.has(Instant::now()));
         let attempt = |attempt| {
-            attempts.fetch_add(1, Ordering::Relaxed);
+            attempts.fetch_add(counts(), Ordering::Relaxed);
             self.attempt(filter, attempt)
         };
         let mut given_up = 0;
-        if self.policy == Policy::Store {
-            while let Err(error) = self.store.runner().retry("Increment", attempt).await {
+        if matches!(self.policy, Policy::Store | Policy::FullJitter) {
+            let takes_turns = self.policy == Policy::Store;
+            let with_or_without = |own| attempt(Attempt { takes_turns, ..own });
+            while let Err(error) = self.store.runner().retry("Increment", with_or_without).await {
                 conflict(error)?;
-                given_up += 1;
+                given_up += counts();
             }
             return Ok((attempts.into_inner(), given_up));
         }
@@ -91,23 +113,24 @@ impl<S: Store> Writer<S> {
             conflict(error)?;
             let wait = self.policy.wait(number, &mut random);
             number = if wait.is_some() { number + 1 } else { 1 };
-            given_up += u32::from(wait.is_none());
+            given_up += if wait.is_none() { counts() } else { 0 };
             sleep(wait.unwrap_or_default()).await;
         }
         Ok((attempts.into_inner(), given_up))
     }
 
-    /// One transaction: four round trips and a commit, whose latency passes before it takes
-    /// effect.
+    /// One transaction: four round trips and a commit. A server does its work when a message
+    /// arrives, so the round trip passes afterwards; only the latency of the commit passes before
+    /// it takes effect.
     async fn attempt(
         &self,
         filter: &CurrentExecutionsFilter,
         attempt: Attempt,
     ) -> Result<(), StoreError> {
         let Latency { round_trip, commit } = self.latency;
-        pass(round_trip).await;
         #[expect(clippy::disallowed_methods, reason = "compares with other runners")]
         let mut transaction = self.store.begin(attempt).await?;
+        pass(round_trip).await;
         if let Err(error) = self.count_up(&mut *transaction, filter).await {
             // The error says what happened; a failed rollback adds nothing.
             let _ = transaction.rollback().await;
@@ -145,5 +168,44 @@ fn conflict(error: StoreError) -> Result<()> {
     match error {
         StoreError::Contended { .. } => Ok(()),
         other => bail!(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql::memory::MemoryStore;
+
+    use super::*;
+
+    /// What one writer does in three seconds.
+    async fn write(latency: Latency) -> Done {
+        let store = Arc::new(MemoryStore::new());
+        store.session().insert_into_current_executions(&row(0)).await.unwrap();
+        let random = fastrand::Rng::with_seed(7);
+        let writer = Writer { store, policy: Policy::FullJitter, latency, keys: 1, random };
+        let from = Instant::now();
+        writer.write(Span { from, until: from + Duration::from_secs(3) }).await.unwrap()
+    }
+
+    fn longest(done: &Done) -> f64 {
+        (done.latencies.max() as f64 / 1e9).round()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_increment_that_is_not_committed_at_the_end_counts_with_its_wait() {
+        let (round_trip, commit) = (Duration::from_secs(1), Duration::from_secs(2));
+        let done = write(Latency { round_trip, commit }).await;
+        // It takes six seconds.
+        assert_eq!((done.successes, done.attempts, done.all), (0, 1, 1));
+        assert_eq!((done.latencies.len(), longest(&done)), (1, 3.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn increments_count_if_they_are_committed_in_time() {
+        let round_trip = Duration::from_millis(250);
+        let done = write(Latency { round_trip, commit: Duration::ZERO }).await;
+        // Each takes a second; the last one ends with the time.
+        assert_eq!((done.successes, done.attempts, done.all), (2, 3, 3));
+        assert_eq!((done.latencies.len(), longest(&done)), (3, 1.0));
     }
 }

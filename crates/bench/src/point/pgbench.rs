@@ -1,6 +1,10 @@
 //! The same statements through pgbench, prepared.
+//!
+//! pgbench knows no warm-up, but it tells every second how far it is. What it has done until its
+//! first report is its warm-up: there its sessions learn their statements and the server's
+//! processes fill their caches, as those of the others do in theirs.
 
-use std::{fmt::Write, fs, path::PathBuf, process::Command};
+use std::{fmt::Write, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -9,7 +13,15 @@ use super::{
     Operation, Plan, rows,
     statements::{ARGUMENTS, Statements, with_names},
 };
-use crate::{database::Database, environment::processors};
+use crate::{database::Database, environment::processors, processor::Used};
+
+/// What a run of pgbench has done.
+pub struct Done {
+    /// Operations per second, after the warm-up.
+    pub rate: f64,
+    /// How long the processors worked in pgbench for each of them, warm-up included.
+    pub processor_per_call: Duration,
+}
 
 /// The program, and a folder for its scripts.
 pub struct Pgbench {
@@ -26,18 +38,18 @@ impl Pgbench {
         Ok(Self { program, folder: tempfile::tempdir()? })
     }
 
-    /// Lets `callers` do `operation`; operations per second.
+    /// Lets `callers` do `operation`.
     ///
     /// # Errors
     /// pgbench fails, or an operation does.
-    pub fn rate(
+    pub fn load(
         &self,
         database: &Database,
         statements: &Statements,
         operation: Operation,
         callers: usize,
         plan: &Plan,
-    ) -> Result<f64> {
+    ) -> Result<Done> {
         let script = self.folder.path().join("script.sql");
         fs::write(&script, script_of(statements, operation, plan.rows)?)?;
         let mut command = Command::new(&self.program);
@@ -48,12 +60,10 @@ impl Pgbench {
             .arg(format!("--jobs={}", processors().min(callers)))
             .arg("--file")
             .arg(&script);
-        let seconds = plan.window.measured.as_secs();
-        if seconds > 0 {
-            command.arg(format!("--time={seconds}"));
-        } else {
-            command.arg("--transactions=100");
-        }
+        match plan.pgbench_seconds {
+            0 => command.arg("--transactions=100"),
+            measured => command.args(["--progress=1", &format!("--time={}", 1 + measured)]),
+        };
         let row = rows::row(0);
         let data: String =
             row.data.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -74,13 +84,20 @@ impl Pgbench {
             command.arg(format!("--define={name}={value}"));
         }
         command.arg("--define=n=0").arg(database.scratch().url());
+        let before = Used::until_now()?.children;
         let output = command.output().with_context(|| self.program.display().to_string())?;
-        let (said, complained) =
+        let processor = Used::until_now()?.children - before;
+        let (said, reported) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if !output.status.success() {
-            bail!("pgbench failed: {}\n{complained}", output.status);
+            bail!("pgbench failed: {}\n{reported}", output.status);
         }
-        rate_in(&said)
+        let total = Total::in_what_it_said(&said)?;
+        let rate = match plan.pgbench_seconds {
+            0 => total.rate,
+            _ => total.rate_after(&Report::first_in(&reported)?),
+        };
+        Ok(Done { rate, processor_per_call: processor.div_f64(total.transactions) })
     }
 }
 
@@ -99,17 +116,61 @@ fn script_of(statements: &Statements, operation: Operation, rows: u32) -> Result
     Ok(script)
 }
 
-/// Finds `tps = 1234.5` in what pgbench says.
-fn rate_in(said: &str) -> Result<f64> {
-    // A failed transaction is not an error to pgbench, but it is to us.
-    if let Some(failed) = value_after(said, "number of failed transactions:")
-        && failed != "0"
-    {
-        bail!("{failed} transactions of pgbench failed");
+/// What pgbench tells at its end.
+#[derive(Debug, PartialEq)]
+struct Total {
+    transactions: f64,
+    /// Transactions per second, since all connections were open.
+    rate: f64,
+}
+
+impl Total {
+    fn in_what_it_said(said: &str) -> Result<Self> {
+        // A failed transaction is not an error to pgbench, but it is to us.
+        if let Some(failed) = value_after(said, "number of failed transactions:")
+            && failed != "0"
+        {
+            bail!("{failed} transactions of pgbench failed");
+        }
+        let number = |label| {
+            // Of a number of transactions that it was told, it tells `100/100`.
+            let value = value_after(said, label).and_then(|value| value.split('/').next());
+            let number = value.and_then(|value| value.parse().ok());
+            number.with_context(|| format!("pgbench says no `{label}`:\n{said}"))
+        };
+        Ok(Self {
+            transactions: number("number of transactions actually processed:")?,
+            rate: number("tps =")?,
+        })
     }
-    value_after(said, "tps =")
-        .and_then(|value| value.parse().ok())
-        .with_context(|| format!("pgbench says no `tps`:\n{said}"))
+
+    /// The rate of what came after `report`.
+    fn rate_after(&self, report: &Report) -> f64 {
+        let seconds = self.transactions / self.rate - report.seconds;
+        (self.transactions - report.rate * report.seconds) / seconds
+    }
+}
+
+/// What pgbench tells while it runs.
+#[derive(Debug, PartialEq)]
+struct Report {
+    /// Since all connections were open.
+    seconds: f64,
+    /// Transactions per second, since the report before.
+    rate: f64,
+}
+
+impl Report {
+    /// `progress: 1.0 s, 15849.1 tps, lat …`
+    fn first_in(reported: &str) -> Result<Self> {
+        let found = reported.lines().find_map(|line| {
+            let mut parts = line.strip_prefix("progress: ")?.split(", ");
+            let seconds = parts.next()?.strip_suffix(" s")?.parse().ok()?;
+            let rate = parts.next()?.strip_suffix(" tps")?.parse().ok()?;
+            Some(Self { seconds, rate })
+        });
+        found.with_context(|| format!("pgbench reports no progress:\n{reported}"))
+    }
 }
 
 fn value_after<'t>(text: &'t str, label: &str) -> Option<&'t str> {
@@ -121,20 +182,35 @@ fn value_after<'t>(text: &'t str, label: &str) -> Option<&'t str> {
 mod tests {
     use super::*;
 
-    const SAID: &str = "pgbench (15.14)\nnumber of failed transactions: 0 (0.000%)\n\
+    const SAID: &str = "pgbench (15.14)\n\
+                        number of transactions actually processed: 30000\n\
+                        number of failed transactions: 0 (0.000%)\n\
                         latency average = 0.063 ms\n\
-                        tps = 15849.123456 (without initial connection time)\n";
+                        tps = 15000.000000 (without initial connection time)\n";
+
+    const REPORTED: &str = "pgbench (15.14)\n\
+                            progress: 1.0 s, 14000.0 tps, lat 0.070 ms stddev 0.020, 0 failed\n\
+                            progress: 2.0 s, 16000.0 tps, lat 0.062 ms stddev 0.010, 0 failed\n";
 
     #[test]
-    fn the_rate_is_found_in_what_pgbench_says() {
-        assert!((rate_in(SAID).unwrap() - 15_849.123_456).abs() < 1e-9);
+    fn what_came_before_the_first_report_is_warm_up() {
+        let (total, report) =
+            (Total::in_what_it_said(SAID).unwrap(), Report::first_in(REPORTED).unwrap());
+        assert_eq!(total, Total { transactions: 30_000.0, rate: 15_000.0 });
+        assert_eq!(report, Report { seconds: 1.0, rate: 14_000.0 });
+        assert_eq!(total.rate_after(&report), 16_000.0);
+        let told = SAID.replace("30000", "100/100");
+        assert_eq!(Total::in_what_it_said(&told).unwrap().transactions, 100.0);
     }
 
     #[test]
     fn failed_transactions_and_silence_are_errors() {
         let failed = SAID.replace("transactions: 0 ", "transactions: 3 ");
-        let error = rate_in(&failed).unwrap_err();
+        let error = Total::in_what_it_said(&failed).unwrap_err();
         assert!(error.to_string().contains("3 transactions"), "{error}");
-        assert!(rate_in("").unwrap_err().to_string().contains("no `tps`"));
+        let error = Total::in_what_it_said("").unwrap_err().to_string();
+        assert!(error.contains("no `number of transactions"), "{error}");
+        let error = Report::first_in("pgbench (15.14)").unwrap_err().to_string();
+        assert!(error.contains("reports no progress"), "{error}");
     }
 }

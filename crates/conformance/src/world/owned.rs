@@ -87,8 +87,13 @@ impl Owned<'_> {
 
     /// A new run with something in every map and every queue, and the beginning of its history.
     pub(crate) fn snapshot(&self, current: &CurrentExecutionsRow) -> Snapshot {
+        // As Temporal writes them: what the current execution tells of its run is the run's.
+        let execution = ExecutionsRow {
+            last_write_version: current.last_write_version,
+            ..self.world.execution_of(current)
+        };
         Snapshot {
-            execution: self.world.execution_of(current),
+            execution,
             current: current.clone(),
             maps: MapTable::ALL.map(|map| self.world.entries(map, 3)).into(),
             tasks: self.world.tasks_of_every_queue(2),
@@ -105,7 +110,11 @@ impl Owned<'_> {
     pub(crate) fn reset(&self, of: &Snapshot, state: ExecutionState) -> Snapshot {
         let execution = self.following(&of.execution);
         let current = self.world.changed(&of.current);
-        let current = CurrentExecutionsRow { run_id: execution.run_id, ..current };
+        let current = CurrentExecutionsRow {
+            run_id: execution.run_id,
+            last_write_version: execution.last_write_version,
+            ..current
+        };
         let mut reset = self.snapshot(&self.in_state(&current, state));
         reset.execution = execution;
         reset.events = vec![self.events(of.events.last())];
@@ -116,7 +125,11 @@ impl Owned<'_> {
     pub(crate) fn mutation(&self, of: &Snapshot, state: ExecutionState) -> Mutation {
         let execution = self.following(&of.execution);
         let current = self.world.changed(&of.current);
-        let current = CurrentExecutionsRow { run_id: execution.run_id, ..current };
+        let current = CurrentExecutionsRow {
+            run_id: execution.run_id,
+            last_write_version: execution.last_write_version,
+            ..current
+        };
         let maps = of.maps.iter().map(|entries| {
             // One goes, one changes, one stays, one comes.
             let (removed, others) = split(entries.clone(), 1);

@@ -34,7 +34,7 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// When a statement was asked for, and whether a commit waits for it.
+/// When a statement was asked for, and whether it is never cancelled to make way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Urgency {
     pub(crate) since: Instant,
@@ -46,8 +46,15 @@ impl Urgency {
         Self { since: Instant::now(), urgent: false }
     }
 
-    /// A commit waits.
+    /// A commit waits, and everybody for the commit.
     pub(crate) fn commit() -> Self {
+        Self { since: Instant::now(), urgent: true }
+    }
+
+    /// The emulator's own work between the statements of clients, making way above all. It waits for
+    /// nobody, so it is soon over; were it cancelled, the transaction would have failed with its
+    /// locks in place, and could not make way any more.
+    pub(crate) fn own() -> Self {
         Self { since: Instant::now(), urgent: true }
     }
 }

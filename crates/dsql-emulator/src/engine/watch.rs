@@ -32,7 +32,7 @@ pub(crate) struct Flight {
     pub(crate) since: Instant,
     /// When it was sent, for the last time.
     pub(crate) sent: Instant,
-    /// A commit is waiting for it, and everybody for the commit.
+    /// It is never cancelled to make way.
     pub(crate) urgent: bool,
     number: u64,
 }

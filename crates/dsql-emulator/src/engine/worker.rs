@@ -109,7 +109,7 @@ impl Worker {
 
     /// Runs `sql` as the client, and gives the rows.
     pub(crate) async fn as_client_query(&mut self, sql: &str) -> Result<Rows, Failure> {
-        self.connection.query(sql, Urgency::now()).await
+        self.connection.query(sql, Urgency::own()).await
     }
 
     /// The client has set a role, or may have.
@@ -203,7 +203,7 @@ impl Worker {
             "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; SELECT 1; \
              SAVEPOINT dsql_emulator_start"
         );
-        self.connection.query(&sql, Urgency::now()).await?;
+        self.connection.query(&sql, Urgency::own()).await?;
         self.transaction = Some(Transaction::new(ledger.begin()));
         self.role_before.clone_from(&self.role);
         Ok(())
@@ -225,17 +225,12 @@ impl Worker {
             return Ok(());
         }
         self.role.clone_from(&self.role_before);
-        loop {
-            match self.connection.query("ROLLBACK", Urgency::now()).await {
-                Err(Failure::Interrupted) => {}
-                other => return other.map(drop),
-            }
-        }
+        self.connection.query("ROLLBACK", Urgency::own()).await.map(drop)
     }
 
     /// Goes back to before a statement that failed.
     pub(crate) async fn undo_statement(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_STATEMENT, Urgency::now()).await.map(drop)
+        self.connection.query(BACK_TO_STATEMENT, Urgency::own()).await.map(drop)
     }
 
     /// Detaches the transaction because another session waits for it.
@@ -249,8 +244,9 @@ impl Worker {
             Some(Place::Detached(_) | Place::Gone) | None => Ok(()),
         };
         if let Err(failure) = result {
-            // The next statement of the session meets the same failure and reports it.
-            tracing::warn!(?failure, "a transaction could not be detached");
+            tracing::warn!(?failure, "a transaction could not be detached, and is given up");
+            // Others wait for it. If its connection is gone, they do not any more.
+            let _ = self.let_go().await;
         }
     }
 
@@ -261,7 +257,7 @@ impl Worker {
         let keys = transaction.effect.changes.keys_as_json();
         let redo = transaction.settings.clone();
         let found = if keys == "{}" {
-            self.connection.query(BACK_TO_START, Urgency::now()).await?;
+            self.connection.query(BACK_TO_START, Urgency::own()).await?;
             Vec::new()
         } else {
             // Going back restores the role and the settings, too.
@@ -272,10 +268,10 @@ impl Worker {
                  SELECT rel, image FROM dsql_emulator.read_rows({}); {BACK_TO_START}",
                 literal(&keys)
             );
-            self.connection.query(&sql, Urgency::now()).await?
+            self.connection.query(&sql, Urgency::own()).await?
         };
         for setting in redo {
-            self.connection.query(&setting, Urgency::now()).await?;
+            self.connection.query(&setting, Urgency::own()).await?;
         }
         let found: Vec<(u32, String)> = found
             .into_iter()
@@ -290,9 +286,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives up the copies of a transaction that has lost.
+    /// Gives up what a transaction has done, or the copies in which one that has lost goes on.
     async fn let_go(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::now()).await?;
+        self.connection.query(BACK_TO_START, Urgency::own()).await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.place = Place::Gone;
         }
@@ -317,10 +313,10 @@ impl Worker {
     /// Goes back to the start of the transaction, whose changes are detached, after an attempt to
     /// put them back has failed.
     pub(crate) async fn undo_attach(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::now()).await?;
+        self.connection.query(BACK_TO_START, Urgency::own()).await?;
         let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
         for setting in redo {
-            self.connection.query(&setting, Urgency::now()).await?;
+            self.connection.query(&setting, Urgency::own()).await?;
         }
         Ok(())
     }

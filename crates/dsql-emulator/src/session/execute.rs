@@ -421,6 +421,6 @@ async fn key_expressions(
         })
         .collect();
     let sql = format!("SELECT {}", expressions.join(", "));
-    let found = worker.as_superuser(&sql, Urgency::now()).await?;
+    let found = worker.as_superuser(&sql, Urgency::own()).await?;
     Ok(found.into_iter().next().unwrap_or_default().into_iter().collect())
 }

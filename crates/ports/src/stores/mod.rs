@@ -33,7 +33,7 @@ pub use history::{AppendNodes, HistoryPage, HistoryStore, NewBranch, PageToken, 
 pub use shard::ShardStore;
 pub use tasks::{ImmediatePage, ScheduledPage, TaskStore};
 
-use temporal_dsql_domain::ShardId;
+use temporal_dsql_domain::{InvalidValue, ShardId};
 
 use crate::{ConditionFailed, StoreError};
 
@@ -63,6 +63,14 @@ impl Owner {
         }
         .into())
     }
+}
+
+/// A page has at least one row: after one of none, nobody could tell where the next one begins.
+fn check_limit(limit: u32) -> Result<(), InvalidValue> {
+    if limit == 0 {
+        return Err(InvalidValue::new("limit", "is 0; a page has at least one row"));
+    }
+    Ok(())
 }
 
 /// Repeats a limited delete, each time in a transaction of its own, until nothing is left; tells

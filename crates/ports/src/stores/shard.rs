@@ -61,13 +61,16 @@ impl<S: Store> ShardStore<S> {
             Ok(_) => session.select_from_shards(row.shard_id).await?.map(|row| row.range_id),
             Err(error) if error.outcome() == Outcome::Unknown => {
                 unknown::settle(&self.store, row.shard_id, &error).await?;
-                match session.select_from_shards(row.shard_id).await? {
+                let Ok(found) = session.select_from_shards(row.shard_id).await else {
+                    return Err(error);
+                };
+                match found {
                     Some(found) if found == *row => return Ok(()),
-                    // It may have been ours for a moment: a range id that stays proves nothing.
-                    Some(found) if found.range_id == row.range_id => return Err(error),
-                    // The update can no longer arrive, and it has not.
-                    Some(found) if found.range_id == previous_range_id => {
-                        return Err(unknown::not_applied(error));
+                    // It may have been ours for a moment: a range id that stays proves nothing. Nor
+                    // does the old one: a statement that is on its way has no snapshot yet, and
+                    // nothing that is done here keeps it from arriving.
+                    Some(found) if [row.range_id, previous_range_id].contains(&found.range_id) => {
+                        return Err(error);
                     }
                     found => found.map(|row| row.range_id),
                 }

@@ -5,7 +5,7 @@ use temporal_dsql_domain::{
     ScheduledRange, ScheduledTask, ShardId, Tasks,
 };
 
-use super::{CHUNK, Owner, delete_in_chunks, unknown};
+use super::{CHUNK, Owner, check_limit, delete_in_chunks, unknown};
 use crate::{Locks, Outcome, Store, StoreError, StoreExt, rows::insert_tasks};
 
 /// The task methods of Temporal's `ExecutionStore`, over any store.
@@ -48,7 +48,8 @@ impl<S: Store> TaskStore<S> {
     /// # Errors
     /// [`ConditionFailed::ShardOwnershipLost`](crate::ConditionFailed);
     /// [`StoreError::AlreadyExists`] if one of them exists; and those of the store. A lost answer
-    /// is resolved: the ids of tasks are the owner's alone, so a task that is there is this one.
+    /// is resolved: the ids of tasks are the owner's alone, so a task that is there is this one; one
+    /// that is absent was not added, unless a new owner may have completed it already.
     pub async fn add(&self, owner: Owner, tasks: &Tasks) -> Result<(), StoreError> {
         if tasks.is_empty() {
             return Ok(());
@@ -68,11 +69,13 @@ impl<S: Store> TaskStore<S> {
         match added {
             Ok(_) => Ok(()),
             Err(error) if error.outcome() == Outcome::Unknown => {
-                unknown::settle(&self.store, owner.shard_id, &error).await?;
-                if self.has_first(owner.shard_id, tasks).await? {
-                    Ok(())
-                } else {
-                    Err(unknown::not_applied(error))
+                let range_id = unknown::settle(&self.store, owner.shard_id, &error).await?;
+                match self.has_first(owner.shard_id, tasks).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) if range_id == Some(owner.range_id) => {
+                        Err(unknown::not_applied(error))
+                    }
+                    Ok(false) | Err(_) => Err(error),
                 }
             }
             Err(error) => Err(error),
@@ -105,7 +108,7 @@ impl<S: Store> TaskStore<S> {
     /// Reads a page of an immediate queue. The next page is the range from `next` on.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`StoreError::InvalidArgument`] for a page of nothing, and those of the store.
     pub async fn immediate_page(
         &self,
         shard_id: ShardId,
@@ -113,6 +116,7 @@ impl<S: Store> TaskStore<S> {
         range: ImmediateRange,
         limit: u32,
     ) -> Result<ImmediatePage, StoreError> {
+        check_limit(limit)?;
         let end = range.end;
         let mut session = self.store.session();
         let tasks =
@@ -128,7 +132,7 @@ impl<S: Store> TaskStore<S> {
     /// Reads a page of a scheduled queue. The next page is the range from `next` on.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`StoreError::InvalidArgument`] for a page of nothing, and those of the store.
     pub async fn scheduled_page(
         &self,
         shard_id: ShardId,
@@ -136,6 +140,7 @@ impl<S: Store> TaskStore<S> {
         range: ScheduledRange,
         limit: u32,
     ) -> Result<ScheduledPage, StoreError> {
+        check_limit(limit)?;
         let mut session = self.store.session();
         let tasks =
             session.range_select_from_scheduled_tasks(shard_id, queue, range, limit).await?;

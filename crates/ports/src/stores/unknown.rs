@@ -11,8 +11,15 @@ use temporal_dsql_domain::ShardId;
 
 use crate::{Outcome, Store, StoreError, StoreExt};
 
+/// How often an act is repeated that is proven not to have been applied, or that is the same
+/// however often it is done.
+pub(super) const REPEATS: u32 = 3;
+
 /// Makes sure that a lost commit of a guarded write in `shard_id` either has been applied or never
-/// will be.
+/// will be; tells the shard's range id.
+///
+/// The row is written as it is: that a transaction of locks alone takes part in conflicts is
+/// recorded of DSQL only where it wrote elsewhere, too, or may have (facts §1.3).
 ///
 /// # Errors
 /// `lost`, if that cannot be made sure.
@@ -20,15 +27,45 @@ pub(super) async fn settle<S>(
     store: &S,
     shard_id: ShardId,
     lost: &StoreError,
-) -> Result<(), StoreError>
+) -> Result<Option<i64>, StoreError>
 where
     S: Store + ?Sized,
 {
     let settled = store.run("SettleUnknownCommit", &shard_id, |transaction, shard_id| {
-        Box::pin(async move { transaction.write_lock_shards(*shard_id).await.map(drop) })
+        Box::pin(async move {
+            let range_id = transaction.write_lock_shards(*shard_id).await?;
+            if let Some(row) = transaction.select_from_shards(*shard_id).await? {
+                transaction.update_shards(&row, range_id).await?;
+            }
+            Ok(range_id)
+        })
     });
     settled.await.map_err(|_| lost.clone())
 }
+
+/// Does what changes nothing if it is done again, and does it again if its answer was lost. Once it
+/// was, an act that fails may have been applied all the same, and says so. (A function of an async
+/// closure would make futures that cannot be spawned.)
+macro_rules! idempotent {
+    ($act:expr) => {{
+        let mut lost: Option<$crate::StoreError> = None;
+        let mut number = 0;
+        loop {
+            number += 1;
+            match $act.await {
+                Ok(value) => break Ok(value),
+                Err(error)
+                    if error.outcome() == $crate::Outcome::Unknown
+                        && number < $crate::stores::unknown::REPEATS =>
+                {
+                    lost = Some(error);
+                }
+                Err(error) => break Err(lost.unwrap_or(error)),
+            }
+        }
+    }};
+}
+pub(super) use idempotent;
 
 /// A lost commit that is proven not to have been applied.
 pub(super) fn not_applied(lost: StoreError) -> StoreError {

@@ -1,6 +1,6 @@
 //! The bodies of the acts: lock, compare, write.
 
-use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionState, ExecutionsRow, RunId, Table};
+use temporal_dsql_domain::{ExecutionState, ExecutionsRow, RunId, Table};
 
 use super::{
     ConditionFailed, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected,
@@ -53,7 +53,7 @@ pub(super) fn create<'t>(tx: &'t mut dyn Transaction, request: &'t CreateExecuti
             }
         };
         if !is_as_expected {
-            return Err(current_is(locked.current));
+            return Err(not_current(tx, &locked).await);
         }
         let current = match mode {
             CreateMode::BrandNew => Some(CurrentWrite::Insert(snapshot.current.clone())),
@@ -85,12 +85,12 @@ pub(super) fn update<'t>(tx: &'t mut dyn Transaction, request: &'t UpdateExecuti
         owner.check(locked.range_id)?;
         let current = match mode {
             UpdateMode::UpdateCurrent => {
-                current_must_be(&locked, run_id)?;
+                current_must_be(tx, &locked, run_id).await?;
                 let row = new.as_ref().map_or(&mutation.current, |new| &new.current);
                 Some(CurrentWrite::Update(row.clone()))
             }
             UpdateMode::BypassCurrent => {
-                current_must_not_be(&locked, run_id)?;
+                current_must_not_be(tx, &locked, run_id).await?;
                 None
             }
             UpdateMode::IgnoreCurrent => None,
@@ -119,12 +119,12 @@ pub(super) fn conflict_resolve<'t>(
         let current_write = match mode {
             ConflictResolveMode::UpdateCurrent => {
                 let was = current.as_ref().map_or(&reset.execution, |mutation| &mutation.execution);
-                current_must_be(&locked, was.run_id)?;
+                current_must_be(tx, &locked, was.run_id).await?;
                 let row = new.as_ref().map_or(&reset.current, |new| &new.current);
                 Some(CurrentWrite::Update(row.clone()))
             }
             ConflictResolveMode::BypassCurrent => {
-                current_must_not_be(&locked, reset.execution.run_id)?;
+                current_must_not_be(tx, &locked, reset.execution.run_id).await?;
                 None
             }
         };
@@ -158,20 +158,42 @@ pub(super) fn set<'t>(tx: &'t mut dyn Transaction, request: &'t SetExecution) ->
     })
 }
 
-fn current_is(observed: Option<CurrentExecutionsRow>) -> StoreError {
+/// The condition that failed, with the current execution as Temporal tells it: its last write
+/// version is that of its run, which has moved on if the run was written without it (contract
+/// §3.2).
+async fn not_current(tx: &mut dyn Transaction, locked: &Locked) -> StoreError {
+    let mut observed = locked.current.clone();
+    if let Some(current) = &mut observed {
+        let version = match locked.run(current.run_id) {
+            Some(version) => Some(version.last_write_version),
+            None => match tx.select_from_executions(&current.executions_filter()).await {
+                Ok(run) => run.map(|run| run.last_write_version),
+                Err(error) => return error,
+            },
+        };
+        current.last_write_version = version.unwrap_or(current.last_write_version);
+    }
     ConditionFailed::CurrentExecution { observed: observed.map(Box::new) }.into()
 }
 
-fn current_must_be(locked: &Locked, run_id: RunId) -> Result<(), StoreError> {
+async fn current_must_be(
+    tx: &mut dyn Transaction,
+    locked: &Locked,
+    run_id: RunId,
+) -> Result<(), StoreError> {
     match &locked.current {
         Some(current) if current.run_id == run_id => Ok(()),
-        other => Err(current_is(other.clone())),
+        _ => Err(not_current(tx, locked).await),
     }
 }
 
-fn current_must_not_be(locked: &Locked, run_id: RunId) -> Result<(), StoreError> {
+async fn current_must_not_be(
+    tx: &mut dyn Transaction,
+    locked: &Locked,
+    run_id: RunId,
+) -> Result<(), StoreError> {
     match &locked.current {
-        Some(current) if current.run_id == run_id => Err(current_is(Some(current.clone()))),
+        Some(current) if current.run_id == run_id => Err(not_current(tx, locked).await),
         _ => Ok(()),
     }
 }

@@ -8,17 +8,16 @@ use temporal_dsql_domain::{
     CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow, MapTable, RunId,
 };
 
-use super::{AppendNodes, CHUNK, HistoryStore, Owner, delete_in_chunks, unknown};
+use super::{
+    AppendNodes, CHUNK, HistoryStore, Owner, delete_in_chunks,
+    unknown::{self, REPEATS, idempotent},
+};
 use crate::{ConditionFailed, MutableStateRows, Outcome, Store, StoreError, StoreExt};
 
 pub use requests::{
     ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected, Mutation,
     SetExecution, Snapshot, UpdateExecution, UpdateMode,
 };
-
-/// How often an act is repeated that is proven not to have been applied, or that is the same
-/// however often it is done.
-const REPEATS: u32 = 3;
 
 /// Temporal's `ExecutionStore`, over any store: what is asked happens entirely or not at all, and
 /// only if the asking owner still owns the shard.
@@ -53,7 +52,7 @@ impl<S: Store> ExecutionStore<S> {
                     // Run ids are unique: a run that is there is the one that this act created. One
                     // that is absent was not, because nobody deletes a run that nobody has
                     // been told of.
-                    if self.run(&request.snapshot.execution).await?.is_some() {
+                    if self.proof(&request.snapshot.execution, &lost).await?.is_some() {
                         return Ok(());
                     }
                 }
@@ -149,34 +148,30 @@ impl<S: Store> ExecutionStore<S> {
     /// # Errors
     /// Those of the store.
     pub async fn delete(&self, run: &ExecutionsFilter) -> Result<(), StoreError> {
-        for _ in 0..REPEATS {
-            let deleted = if self.store.writes_in_one_statement() {
-                self.store.session().delete_mutable_state(run).await
-            } else {
-                self.store
-                    .run("DeleteWorkflowExecution", run, |transaction, run| {
-                        Box::pin(async move { transaction.delete_mutable_state(run).await })
-                    })
-                    .await
-            };
-            match deleted {
-                Ok(_) => return Ok(()),
-                Err(StoreError::Limit { .. }) => return self.delete_in_steps(run).await,
-                // Deleting again deletes nothing that the lost act has not: run ids are unique.
-                Err(error) if error.outcome() == Outcome::Unknown => {}
-                Err(error) => return Err(error),
-            }
+        match self.delete_at_once(run).await {
+            Err(StoreError::Limit { .. }) => {}
+            result => return result,
         }
-        Err(not_applied("DeleteWorkflowExecution"))
-    }
-
-    async fn delete_in_steps(&self, run: &ExecutionsFilter) -> Result<(), StoreError> {
         let mut session = self.store.session();
         for map in MapTable::ALL {
             delete_in_chunks!(session.delete_all_from_map(run, map, Some(CHUNK)));
         }
         delete_in_chunks!(session.delete_from_buffered_events(run, Some(CHUNK)));
-        session.delete_from_executions(run).await.map(drop)
+        // With whatever was written meanwhile.
+        self.delete_at_once(run).await
+    }
+
+    /// Deletes a run in one transaction. Doing so again deletes nothing more: run ids are unique.
+    async fn delete_at_once(&self, run: &ExecutionsFilter) -> Result<(), StoreError> {
+        let deleted = if self.store.writes_in_one_statement() {
+            let mut session = self.store.session();
+            idempotent!(session.delete_mutable_state(run))
+        } else {
+            idempotent!(self.store.run("DeleteWorkflowExecution", run, |transaction, run| {
+                Box::pin(async move { transaction.delete_mutable_state(run).await })
+            }))
+        };
+        deleted.map(drop)
     }
 
     /// Deletes the current execution of an id if it is `run_id`; another one stays, and none is no
@@ -189,14 +184,9 @@ impl<S: Store> ExecutionStore<S> {
         id: &CurrentExecutionsFilter,
         run_id: RunId,
     ) -> Result<(), StoreError> {
-        for _ in 0..REPEATS {
-            match self.store.session().delete_from_current_executions(id, run_id).await {
-                // The run is named, so deleting again cannot hit another one.
-                Err(error) if error.outcome() == Outcome::Unknown => {}
-                result => return result.map(drop),
-            }
-        }
-        Err(not_applied("DeleteCurrentWorkflowExecution"))
+        let mut session = self.store.session();
+        // The run is named, so deleting again cannot hit another one.
+        idempotent!(session.delete_from_current_executions(id, run_id)).map(drop)
     }
 
     async fn append(&self, events: &[AppendNodes]) -> Result<(), StoreError> {
@@ -207,8 +197,14 @@ impl<S: Store> ExecutionStore<S> {
         Ok(())
     }
 
-    async fn run(&self, row: &ExecutionsRow) -> Result<Option<ExecutionsRow>, StoreError> {
-        self.store.session().select_from_executions(&row.filter()).await
+    /// The run of `row` as it is now. If it cannot be read, nothing is proven.
+    async fn proof(
+        &self,
+        row: &ExecutionsRow,
+        lost: &StoreError,
+    ) -> Result<Option<ExecutionsRow>, StoreError> {
+        let read = self.store.session().select_from_executions(&row.filter()).await;
+        read.map_err(|_| lost.clone())
     }
 
     /// Does an act on a run that exists, and resolves a lost answer by that run's row.
@@ -231,7 +227,7 @@ impl<S: Store> ExecutionStore<S> {
                         return Err(lost);
                     }
                     unknown::settle(&self.store, owner.shard_id, &lost).await?;
-                    match self.run(written).await? {
+                    match self.proof(written, &lost).await? {
                         Some(found) if found == *written => return Ok(()),
                         // Still as it was before: not applied, and it never will be.
                         Some(found) if expected.holds(&found.version()) => {}

@@ -10,7 +10,7 @@ use super::{
     ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected, Mutation,
     SetExecution, Snapshot, UpdateExecution, UpdateMode,
 };
-use crate::stores::Owner;
+use crate::{ByArchetype, CurrentExecutionsRouter, stores::Owner};
 use ExecutionState::{Completed, Created, Running, Zombie};
 
 type Checked = Result<(), InvalidValue>;
@@ -159,6 +159,9 @@ fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutions
             format!("is {}, but the owner's is {}", execution.shard_id, owner.shard_id),
         ));
     }
+    // Also where the mode does not write the row: it is looked for, and a filter would assume a
+    // workflow.
+    ByArchetype.route_row(current)?;
     if current.executions_filter() == execution.filter() {
         return Ok(());
     }

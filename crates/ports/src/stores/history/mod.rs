@@ -14,27 +14,10 @@ use temporal_dsql_domain::{
     InvalidValue, ShardId, Table, TreeId,
 };
 
-use super::{CHUNK, delete_in_chunks};
-use crate::{Cause, Outcome, Store, StoreError, StoreExt};
+use super::{CHUNK, delete_in_chunks, unknown::idempotent};
+use crate::{Cause, Store, StoreError, StoreExt};
 
 pub use read::{HistoryPage, PageToken, ReadHistory};
-
-/// Does what changes nothing if it is done again, and does it again if its answer was lost. (A
-/// function of an async closure would make futures that cannot be spawned.)
-macro_rules! idempotent {
-    ($act:expr) => {{
-        const REPEATS: u32 = 3;
-        let mut number = 1;
-        loop {
-            match $act.await {
-                Err(error) if error.outcome() == Outcome::Unknown && number < REPEATS => {
-                    number += 1;
-                }
-                result => break result,
-            }
-        }
-    }};
-}
 
 /// A batch of events that is appended to a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use temporal_dsql_domain::{
     Table,
 };
 
-use super::HistoryStore;
+use super::{super::check_limit, HistoryStore};
 use crate::{Cause, Store, StoreError};
 
 /// A part of a branch that is to be read.
@@ -53,7 +53,8 @@ impl<S: Store> HistoryStore<S> {
     /// Reads a page of valid batches, oldest first. A branch without any is an empty page.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if the batches contradict each other, and those of the store.
+    /// [`StoreError::InvalidArgument`] for a page of nothing; [`StoreError::Corrupt`] if the batches
+    /// contradict each other; and those of the store.
     pub async fn read(
         &self,
         request: &ReadHistory,
@@ -92,6 +93,7 @@ impl<S: Store> HistoryStore<S> {
         request: &ReadHistory,
         mut token: PageToken,
     ) -> Result<HistoryPage, StoreError> {
+        check_limit(request.limit)?;
         let ranges = ranges(request, order);
         let mut session = self.store.session();
         while let Some(range) = ranges.get(token.range) {

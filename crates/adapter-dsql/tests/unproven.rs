@@ -1,0 +1,136 @@
+//! A lost answer that nothing resolves: the act says that it does not know, whatever goes wrong
+//! next, because who is told that nothing was applied does it again.
+
+mod support;
+
+use support::{current, execution};
+use temporal_dsql_domain::{
+    ArchetypeId, DataBlob, Encoding, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardId,
+    ShardsRow, Tasks,
+};
+use temporal_dsql_ports::{
+    Outcome, RetryPolicy, Store, StoreError,
+    stores::{CreateExecution, CreateMode, ExecutionStore, Owner, ShardStore, Snapshot, TaskStore},
+};
+use temporal_dsql_store::DsqlStore;
+use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
+
+const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
+
+fn blob() -> DataBlob {
+    DataBlob::new([1], Encoding::new("Proto3").unwrap())
+}
+
+async fn wired() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
+    let database = ScratchDatabase::create().await?;
+    support::set_up(&database).await;
+    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+    let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
+    let shard = ShardsRow { shard_id: OWNER.shard_id, range_id: OWNER.range_id, data: blob() };
+    store.session().insert_into_shards(&shard).await.unwrap();
+    Some((store, proxy, database))
+}
+
+/// Refuses the next statement with this text for a reason that does not pass.
+fn refuse(proxy: &FaultProxy, text: &str) {
+    proxy.inject(When::Executing(text.into()), Fault::error("42501", "permission denied"));
+}
+
+fn assert_unknown(error: &StoreError) {
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+}
+
+fn request() -> CreateExecution {
+    let current = current(ArchetypeId::SCHEDULER);
+    let execution = ExecutionsRow {
+        workflow_id: current.workflow_id.clone(),
+        run_id: current.run_id,
+        ..execution()
+    };
+    let snapshot = Snapshot {
+        execution,
+        current,
+        maps: Vec::new(),
+        tasks: Tasks::default(),
+        events: Vec::new(),
+    };
+    CreateExecution { owner: OWNER, mode: CreateMode::BrandNew, snapshot }
+}
+
+#[tokio::test]
+async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
+    let Some((store, proxy, _database)) = wired().await else { return };
+    let request = request();
+    proxy.inject(When::Commit, Fault::LoseAfter);
+    refuse(&proxy, "state_encoding, db_record_version FROM executions");
+    let executions = ExecutionStore::new(&store);
+    assert_unknown(&executions.create(&request).await.unwrap_err());
+    assert!(executions.get(&request.snapshot.execution.filter()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn tasks_that_cannot_be_looked_for_may_have_been_added() {
+    let Some((store, proxy, _database)) = wired().await else { return };
+    let task = ImmediateTask { task_id: 1, data: blob() };
+    let tasks =
+        Tasks { immediate: vec![(ImmediateQueue::Transfer, vec![task])], scheduled: Vec::new() };
+    proxy.inject(When::Commit, Fault::LoseAfter);
+    refuse(&proxy, "FROM transfer_tasks");
+    assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
+    let Some((store, proxy, database)) = wired().await else { return };
+    let task = ImmediateTask { task_id: 1, data: blob() };
+    let tasks =
+        Tasks { immediate: vec![(ImmediateQueue::Transfer, vec![task])], scheduled: Vec::new() };
+    let shards = ShardStore::new(&store);
+    // The next owner has its own way to the database.
+    let other = support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
+    let runtime = tokio::runtime::Handle::current();
+    proxy.inject(
+        When::Commit,
+        Fault::after(move || {
+            let taken_over = std::thread::spawn(move || {
+                runtime.block_on(async {
+                    let shard = ShardsRow { shard_id: OWNER.shard_id, range_id: 2, data: blob() };
+                    ShardStore::new(&other).update(&shard, OWNER.range_id).await.unwrap();
+                    let queue = ImmediateQueue::Transfer;
+                    TaskStore::new(&other).complete_immediate(OWNER.shard_id, &queue, 1).await
+                })
+            });
+            taken_over.join().unwrap().unwrap();
+            temporal_dsql_testkit::Then::Close
+        }),
+    );
+    assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());
+    assert_eq!(shards.get(OWNER.shard_id).await.unwrap().unwrap().range_id, 2);
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_when_it_is_repeated_may_have_happened_before() {
+    let Some((store, proxy, _database)) = wired().await else { return };
+    let request = request();
+    let run = request.snapshot.execution.filter();
+    let executions = ExecutionStore::new(&store);
+    executions.create(&request).await.unwrap();
+    proxy.inject(When::Executing("DELETE FROM executions".into()), Fault::LoseAfter);
+    refuse(&proxy, "DELETE FROM executions");
+    assert_unknown(&executions.delete(&run).await.unwrap_err());
+    assert_eq!(executions.get(&run).await.unwrap(), None);
+}
+
+/// It may still be on its way: a statement that is a transaction of its own has no snapshot before
+/// it arrives.
+#[tokio::test]
+async fn a_claim_that_has_not_arrived_stays_unknown() {
+    let Some((store, proxy, _database)) = wired().await else { return };
+    let shards = ShardStore::new(&store);
+    let claimed = ShardsRow { shard_id: OWNER.shard_id, range_id: 2, data: blob() };
+    proxy.inject(When::Executing("UPDATE shards".into()), Fault::LoseBefore);
+    assert_unknown(&shards.update(&claimed, 1).await.unwrap_err());
+    proxy.inject(When::Executing("UPDATE shards".into()), Fault::LoseAfter);
+    shards.update(&claimed, 1).await.unwrap();
+    assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), Some(claimed));
+}

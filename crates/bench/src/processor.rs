@@ -1,0 +1,65 @@
+//! How much time of the processors this program has had, as the kernel tells.
+//!
+//! With many callers the processors are busy and are shared between server and client: what a
+//! client needs for itself is what the server lacks. It is the profile that explains the ratios.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result};
+
+const FILE: &str = "/proc/self/stat";
+
+/// The kernel counts for programs in hundredths of a second.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Time that the processors have spent for a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// By this program.
+    pub own: Duration,
+    /// By those that it has started and that have ended.
+    pub children: Duration,
+}
+
+impl Used {
+    /// Until now.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn until_now() -> Result<Self> {
+        let stat = fs::read_to_string(FILE).context(FILE)?;
+        parse(&stat).with_context(|| format!("{FILE} says `{stat}`"))
+    }
+}
+
+/// Of all fields, `utime`, `stime`, `cutime` and `cstime` are the twelfth and the next after the
+/// program's name, which may have spaces and parentheses in it.
+fn parse(stat: &str) -> Option<Used> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u32>().ok());
+    let mut two = || Some(TICK * (ticks.next()? + ticks.next()?));
+    Some(Used { own: two()?, children: two()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn the_fields_are_counted_after_the_name() {
+        let stat = "7 (a (b) c) S 1 7 7 0 -1 4 5 6 7 8 100 20 3 4 20 0 1 0 99";
+        let millis = Duration::from_millis;
+        assert_eq!(parse(stat), Some(Used { own: millis(1_200), children: millis(70) }));
+        assert_eq!(parse("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn work_is_counted() {
+        let (start, before) = (Instant::now(), Used::until_now().unwrap());
+        while Used::until_now().unwrap().own < before.own + 2 * TICK {
+            assert!(start.elapsed() < Duration::from_secs(30), "nothing has been counted");
+        }
+    }
+}
