@@ -4,12 +4,15 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::Duration,
 };
 
-use tokio::{net::TcpListener, runtime::Builder as Runtime, sync::oneshot};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Builder as Runtime,
+    sync::oneshot,
+};
 
 use crate::{
     CatalogConflicts, ConfigError, Credentials, Faults, JobDelays, Latency, Limits,
@@ -449,8 +452,8 @@ async fn serve_on(
     let cluster = Cluster::open(config, database.target.clone(), tls, faults.clone()).await?;
     let kept = literal(&format!("{} milliseconds", kept.as_millis()));
     cluster.query(&format!("UPDATE dsql_emulator.setting SET kept_for = {kept}")).await?;
-    tokio::spawn(accept(listener, cluster));
-    tokio::spawn(control::serve(control, faults));
+    tokio::spawn(accept(listener, move |socket| serve(socket, cluster.clone())));
+    tokio::spawn(accept(control, move |socket| control::serve(socket, faults.clone())));
     Ok((ca_pem, folder, ca_file))
 }
 
@@ -485,10 +488,14 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
 
-async fn accept(listener: TcpListener, cluster: Arc<Cluster>) {
+/// Has every connection served, for ever.
+async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => drop(tokio::spawn(serve(socket, cluster.clone()))),
+            Ok((socket, _)) => drop(tokio::spawn(serve(socket))),
             Err(error) => {
                 // Too many open files, for instance: it may pass.
                 tracing::warn!(%error, "a connection could not be accepted");

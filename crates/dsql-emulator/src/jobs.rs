@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::{
     JobDelays,
-    catalog::Versions,
+    catalog::{Origin, Versions},
     engine::{
         monitor::Monitor,
         observed::{Failure, Observed, Urgency},
@@ -46,13 +46,13 @@ impl Jobs {
         Self { delays, target, monitor, versions, known: Mutex::default() }
     }
 
-    /// Starts a job.
-    pub(crate) fn start(self: &Arc<Self>, job: Job) {
+    /// Starts a job, which began with the change of the catalog at `origin`.
+    pub(crate) fn start(self: &Arc<Self>, job: Job, origin: Origin) {
         let (ended, end) = watch::channel(None);
         self.known().insert(job.id.clone(), end);
         let jobs = self.clone();
         tokio::spawn(async move {
-            let result = jobs.run(&job).await;
+            let result = jobs.run(&job, origin).await;
             if let Err(failure) = &result {
                 tracing::error!(job = job.id, ?failure, "an asynchronous job broke off");
             }
@@ -71,7 +71,7 @@ impl Jobs {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, job: &Job) -> Result<bool, Failure> {
+    async fn run(&self, job: &Job, origin: Origin) -> Result<bool, Failure> {
         let delays = self.delays;
         let id = literal(&job.id);
         tokio::time::sleep(delays.start).await;
@@ -111,8 +111,8 @@ impl Jobs {
         );
         connection.query(&end, Urgency::now()).await?;
         if job.work != Work::Drop {
-            // Its completion is a change of the catalog that nobody made.
-            self.versions.change(None);
+            // Its completion is a change of the catalog, too (facts §3.4).
+            self.versions.end_job(origin);
         }
         Ok(failed.is_none())
     }

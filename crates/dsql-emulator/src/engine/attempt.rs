@@ -88,7 +88,7 @@ pub(crate) async fn attempt(
         })?;
         for row in rows {
             if let [Some(entries)] = &row[..] {
-                answer.effect.lock(entries, (*strength).into());
+                answer.effect.lock(entries.as_bytes(), (*strength).into());
             }
         }
     }

@@ -98,7 +98,6 @@ impl Answer {
                     let (row, entries) = wire::without_last_values(&message, hidden);
                     for (entries, strength) in entries.into_iter().zip(keys) {
                         let entries = entries.unwrap_or_default();
-                        let entries = String::from_utf8_lossy(&entries);
                         answer.effect.lock(&entries, Touch::from(*strength));
                     }
                     answer.messages.push(row);

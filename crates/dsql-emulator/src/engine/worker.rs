@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     rules::Access,
-    sql::{identifier, literal},
+    sql::{identifier, literal, text_of_bytea},
     upstream::{Connection, Exchange, Rows, Target, UpstreamError},
     wire::{self, DbError, Message, tag},
 };
@@ -264,11 +264,9 @@ impl Worker {
             self.connection.query(BACK_TO_START, Urgency::now()).await?;
             Vec::new()
         } else {
-            // Going back restores the role and the settings, too.
+            // Going back restores the role, too.
             let sql = format!(
                 "SET SESSION AUTHORIZATION DEFAULT; \
-                 SET LOCAL extra_float_digits = 1; SET LOCAL datestyle = 'ISO'; \
-                 SET LOCAL intervalstyle = 'iso_8601'; \
                  SELECT rel, image FROM dsql_emulator.read_rows({}); {BACK_TO_START}",
                 literal(&keys)
             );
@@ -280,7 +278,7 @@ impl Worker {
         let found: Vec<(u32, String)> = found
             .into_iter()
             .filter_map(|row| match &row[..] {
-                [Some(rel), Some(image)] => Some((rel.parse().ok()?, image.clone())),
+                [Some(rel), Some(image)] => Some((rel.parse().ok()?, text_of_bytea(image)?)),
                 _ => None,
             })
             .collect();

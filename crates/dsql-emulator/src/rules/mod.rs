@@ -284,7 +284,8 @@ fn plan_explain(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut analyses = options.iter().any(|token| token.is("ANALYZE") || token.is("ANALYSE"));
     analyses |= cursor.eat("ANALYZE") || cursor.eat("ANALYSE");
     cursor.eat("VERBOSE");
-    let Some(first) = cursor.peek() else {
+    // An EXPLAIN of an EXPLAIN is none, as PostgreSQL will say.
+    let Some(first) = cursor.peek().filter(|first| !first.is("EXPLAIN")) else {
         return Plan::run(Class::Utility);
     };
     let inner = split(&statement.text[first.start..]).remove(0);

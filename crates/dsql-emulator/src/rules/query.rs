@@ -66,7 +66,7 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
         return Plan::unsupported("unsupported statement: CreateTableAs");
     }
     if tokens.iter().any(|token| token.is("LATERAL"))
-        && let Some(refusal) = check_lateral(&statement.text)
+        && let Some(refusal) = check_lateral(statement)
     {
         return refusal;
     }
@@ -275,7 +275,7 @@ fn with_keys(statement: &Statement, clauses: &[Clause]) -> Option<Locking> {
     }
     let before = statement.text[..tokens[from].start].to_owned();
     let after = edit.apply(statement)[tokens[from].start..].to_owned();
-    let query = parse(&format!("{before}{after}"))?;
+    let query = parse(&format!("{before}{after}"), tokens)?;
     let tables = locked_tables(&query, clauses)?;
     let comma = if tokens[from - 1].is("SELECT") { "" } else { ", " };
     Some(Locking::Keys { before: format!("{before}{comma}"), after, tables })
@@ -296,7 +296,17 @@ fn outer_from(tokens: &[Token]) -> Option<usize> {
     None
 }
 
-fn parse(text: &str) -> Option<Box<Query>> {
+/// Operators and words from which on a query is not parsed: its expressions may be so deep that
+/// walking over them takes more stack than there is.
+const MAX_PARSED: usize = 1_000;
+
+fn parse(text: &str, tokens: &[Token]) -> Option<Box<Query>> {
+    let deepens = |token: &&Token| {
+        matches!(token.kind, Kind::Word { .. } | Kind::Operator(_) | Kind::Mark('=' | '*'))
+    };
+    if tokens.iter().filter(deepens).count() > MAX_PARSED {
+        return None;
+    }
     match Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()? {
         Ast::Query(query) => Some(query),
         _ => None,
@@ -357,8 +367,8 @@ fn folded(name: &sqlparser::ast::Ident) -> String {
 
 /// facts §3.1 [R]: a LEFT JOIN LATERAL whose subquery has a column of the other side in its
 /// target list fails, by a defect of the planner.
-fn check_lateral(text: &str) -> Option<Plan> {
-    let query = parse(text)?;
+fn check_lateral(statement: &Statement) -> Option<Plan> {
+    let query = parse(&statement.text, &statement.tokens)?;
     let SetExpr::Select(select) = &*query.body else {
         return None;
     };

@@ -39,9 +39,10 @@ impl Reply {
         Self { messages: Vec::new(), tag: Some(tag.into()) }
     }
 
-    fn row(column: Column, value: &str, tag: &str) -> Self {
+    /// One value; that of a text is the same in both formats.
+    fn row(column: Column, value: &[u8], tag: &str) -> Self {
         let columns = wire::row_description(&[column]);
-        let row = wire::data_row(&[Some(value.as_bytes())]);
+        let row = wire::data_row(&[Some(value)]);
         Self { messages: vec![columns, row], tag: Some(tag.into()) }
     }
 }
@@ -69,7 +70,9 @@ impl Session {
         let reply = match plan {
             Plan::Control(_) => unreachable!("handled before"),
             Plan::Refuse(refusal) => return Err(refusal.clone().into()),
-            Plan::Show { column, value } => Reply::row(Column::text(column), value, "SHOW"),
+            Plan::Show { column, value } => {
+                Reply::row(Column::text(column), value.as_bytes(), "SHOW")
+            }
             Plan::DeallocateAll => {
                 let statements: Vec<_> = self.statements.drain().map(|(_, s)| s).collect();
                 for prepared in &statements {
@@ -106,6 +109,7 @@ impl Session {
                     return Err(aborted().into());
                 }
                 let mut reply = Reply::tag(if start { "START TRANSACTION" } else { "BEGIN" });
+                self.sight();
                 match self.block {
                     Block::None => self.worker.lock().await.begin(access).await?,
                     Block::Implicit => {}
@@ -143,7 +147,8 @@ impl Session {
             Some(StatementFault::CatalogConflict) => return Err(catalog_conflict().into()),
             Some(StatementFault::Close) => return Err(Trouble::Close),
         }
-        if self.cluster.versions.is_conflict(self.number, &mut self.seen) {
+        let cluster = self.cluster.clone();
+        if cluster.versions.is_conflict(self.sight()) {
             return Err(catalog_conflict().into());
         }
         Ok(())
@@ -356,6 +361,7 @@ impl Session {
     /// facts §3.4
     async fn wait_for_job(&mut self, argument: &str, execution: Execution) -> Outcome<Reply> {
         self.before_statement(&execution).await?;
+        let binary = execution.bind.result_formats.first() == Some(&1);
         let text = format!("SELECT ({argument})::pg_catalog.text");
         let question = Execution {
             text: Some(text.into()),
@@ -381,7 +387,12 @@ impl Session {
             // [I]
             None => return Err(DbError::new("22023", format!("job {id} not found")).into()),
         };
-        let value = if succeeded { "t" } else { "f" };
+        let value: &[u8] = match (binary, succeeded) {
+            (true, true) => &[1],
+            (true, false) => &[0],
+            (false, true) => b"t",
+            (false, false) => b"f",
+        };
         Ok(Reply::row(Column::boolean("succeeded"), value, "CALL"))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Block, Outcome, Portal, Prepared, Rows, Session, Trouble, aborted, protocol_violation,
+    statement_text,
 };
 use crate::{
     engine::{
@@ -21,7 +22,7 @@ use crate::{
 impl Session {
     pub(super) async fn parse(&mut self, message: &Message) -> Outcome<()> {
         let (name, sql, types) = wire::read_parse(message).ok_or_else(protocol_violation)?;
-        let mut statements = split(&sql);
+        let mut statements = split(statement_text(&sql)?);
         if statements.len() > 1 {
             return Err(DbError::new(
                 "42601",
@@ -45,6 +46,8 @@ impl Session {
         if let Plan::Refuse(refusal) = plan {
             return Err(refusal.into());
         }
+        // PostgreSQL looks its names up.
+        self.sight();
         let prepared = self.prepare(statement, plan, types).await?;
         if let Some(former) = self.statements.insert(name, Arc::new(prepared)) {
             self.forget(&former).await;

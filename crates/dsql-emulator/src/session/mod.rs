@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::{net::TcpStream, sync::Mutex as AsyncMutex};
 
 use crate::{
+    catalog::Sight,
     cluster::Cluster,
     door::{
         admission::Admitted,
@@ -119,9 +120,8 @@ struct Session {
     cluster: Arc<Cluster>,
     client: Client,
     worker: Arc<AsyncMutex<Worker>>,
-    number: u64,
-    /// How many changes of the catalog it has heard of.
-    seen: usize,
+    /// What it knows of the catalog, from its first statement on.
+    sight: Option<Sight>,
     block: Block,
     failed: bool,
     settings: Settings,
@@ -161,6 +161,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         // facts §2: 128 MiB for a query.
         ("temp_file_limit", "131072"),
         ("client_min_messages", "notice"),
+        ("bytea_output", "hex"),
     ];
     all.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let opened =
@@ -212,8 +213,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
     let signal = cluster.faults.signal();
     let signal_at_start = *signal.borrow();
     let mut session = Session {
-        number: cluster.next_session(),
-        seen: cluster.versions.current(),
+        sight: None,
         cluster: cluster.clone(),
         client,
         worker,
@@ -308,8 +308,8 @@ impl Session {
                 Err(Trouble::Error(error)) => {
                     self.fail().await?;
                     self.tell(&error);
-                    // The rest of the batch is ignored.
-                    skips = kind != tag::SYNC;
+                    // The rest of a batch is ignored.
+                    skips = kind != tag::SYNC && kind != tag::QUERY;
                     if !skips {
                         self.ready().await?;
                     }
@@ -390,6 +390,11 @@ impl Session {
         Ok(())
     }
 
+    /// What the session knows of the catalog.
+    fn sight(&mut self) -> &mut Sight {
+        self.sight.get_or_insert_with(|| self.cluster.versions.first_sight())
+    }
+
     fn context(&self) -> Context<'_> {
         Context {
             builtins: &self.cluster.builtins,
@@ -416,6 +421,24 @@ fn aborted() -> DbError {
 
 fn protocol_violation() -> Trouble {
     Trouble::Error(DbError::new("08P01", "invalid message format"))
+}
+
+/// The text of statements, which are read as UTF-8 whatever `client_encoding` is.
+fn statement_text(bytes: &[u8]) -> Outcome<&str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let wrong = &bytes[error.valid_up_to()..];
+        // As many bytes as the first promises, which is what PostgreSQL shows.
+        let shown = match wrong[0] {
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            _ => 1,
+        };
+        let shown: Vec<String> =
+            wrong.iter().take(shown).map(|byte| format!("0x{byte:02x}")).collect();
+        let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
+        Trouble::Error(DbError::new("22021", message))
+    })
 }
 
 /// Errors of PostgreSQL that DSQL has other words for, and no trace of the emulator.

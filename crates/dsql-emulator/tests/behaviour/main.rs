@@ -6,6 +6,7 @@ mod catalog;
 mod conflicts;
 mod door;
 mod faults;
+mod images;
 mod jobs;
 mod probes;
 mod protocol;
