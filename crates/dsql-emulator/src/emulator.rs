@@ -255,7 +255,8 @@ impl DsqlEmulatorBuilder {
     }
 
     /// Where to write the certificate authority, instead of a file with a name of its own. The
-    /// file goes with the emulator, unless the process is killed.
+    /// file goes with the emulator, unless the process is killed. One that is there and was not
+    /// written by an emulator is left alone, and the emulator does not start.
     pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.0.ca_file = Some(file.into());
         self
@@ -408,6 +409,7 @@ fn run(
 struct Open {
     database: Database,
     ca_file: PathBuf,
+    ca_pem: String,
     /// Where the file is if the server has no folder.
     _folder: Option<tempfile::TempDir>,
 }
@@ -424,8 +426,13 @@ async fn open(config: Config, faults: Faults) -> Result<(Open, Place), StartErro
     let database = Database::open(&config.backend).await?;
     match serve_on(listener, control, &database, config, tls, faults.clone()).await {
         Ok((ca_pem, folder, ca_file)) => {
-            let place = Place { address, control_address, ca_pem, ca_file: ca_file.clone() };
-            Ok((Open { database, ca_file, _folder: folder }, place))
+            let open = Open {
+                database,
+                ca_file: ca_file.clone(),
+                ca_pem: ca_pem.clone(),
+                _folder: folder,
+            };
+            Ok((open, Place { address, control_address, ca_pem, ca_file }))
         }
         Err(error) => {
             database.close().await;
@@ -479,10 +486,29 @@ fn write_ca(
         }
     };
     let file = file.map_err(failed("finding the CA file".into()))?;
-    std::fs::write(&file, ca_pem)
-        .map_err(failed(format!("writing the CA file `{}`", file.display())))?;
+    let writing = format!("writing the CA file `{}`", file.display());
+    if asked.is_none() {
+        std::fs::write(&file, ca_pem).map_err(failed(writing))?;
+        return Ok((folder, file));
+    }
+    let is_somebodys = match std::fs::read(&file) {
+        Ok(content) => !content.starts_with(CA_MARK.as_bytes()),
+        Err(error) => error.kind() != io::ErrorKind::NotFound && file.exists(),
+    };
+    if is_somebodys {
+        let source = io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file is there that no emulator has written; choose another name",
+        );
+        return Err(failed(writing)(source));
+    }
+    std::fs::write(&file, format!("{CA_MARK}{ca_pem}")).map_err(failed(writing))?;
     Ok((folder, file))
 }
+
+/// How a CA file begins whose name was chosen by somebody; readers of PEM skip it.
+const CA_MARK: &str =
+    "# The certificate authority of a dsql-emulator, which may replace this file.\n";
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
@@ -507,7 +533,9 @@ where
 
 impl Open {
     fn close(self) {
-        let _ = std::fs::remove_file(&self.ca_file);
+        if std::fs::read_to_string(&self.ca_file).is_ok_and(|text| text.ends_with(&self.ca_pem)) {
+            let _ = std::fs::remove_file(&self.ca_file);
+        }
         match Runtime::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.database.close()),
             Err(error) => tracing::warn!(%error, "a database may be left behind"),

@@ -12,12 +12,13 @@ use tokio::sync::watch;
 use crate::{
     JobDelays,
     catalog::{Origin, Versions},
+    cluster::single,
     engine::{
         monitor::Monitor,
         observed::{Failure, Observed, Urgency},
         transaction::{Job, Work},
     },
-    sql::{identifier, literal},
+    sql::literal,
     upstream::{Connection, Target},
 };
 
@@ -94,11 +95,7 @@ impl Jobs {
                 connection.query(&sql, Urgency::now()).await?;
                 None
             }
-            Work::Validate { table, constraint } => {
-                let sql =
-                    format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", identifier(constraint));
-                validate(&mut connection, &sql).await?
-            }
+            Work::Validate { constraint } => validate(&mut connection, *constraint).await?,
             Work::Drop => None,
         };
         let (status, details) = match &failed {
@@ -119,9 +116,18 @@ impl Jobs {
 }
 
 /// Validates; what is wrong, in DSQL's words, if something is.
-async fn validate(connection: &mut Observed, sql: &str) -> Result<Option<String>, Failure> {
+async fn validate(connection: &mut Observed, constraint: u32) -> Result<Option<String>, Failure> {
+    // Table and constraint may have got other names since.
+    let statement = format!(
+        "SELECT pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I', \
+         dsql_emulator.table_name(conrelid), conname) \
+         FROM pg_catalog.pg_constraint WHERE oid = {constraint}"
+    );
+    let Some(sql) = single(connection.query(&statement, Urgency::now()).await?) else {
+        return Ok(Some("constraint does not exist".to_owned()));
+    };
     loop {
-        match connection.query(sql, Urgency::now()).await {
+        match connection.query(&sql, Urgency::now()).await {
             Ok(_) => return Ok(None),
             Err(Failure::Interrupted) => {}
             Err(Failure::Refused(error)) => {

@@ -135,6 +135,10 @@ BEGIN
       touched := touched || (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = c.objid);
       RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = json_build_object(
         'o', 'index', 't', c.objid::bigint, 'name', c.object_identity);
+    ELSIF c.command_tag = 'CREATE DOMAIN' AND NOT COALESCE(dsql_emulator.is_storable(c.objid), false) THEN
+      -- [I]: nothing could be stored in it.
+      PERFORM dsql_emulator.refuse('0A000', format('datatype %s not supported',
+        format_type(dsql_emulator.base_type(c.objid), NULL)));
     ELSIF c.classid = 'pg_catalog.pg_namespace'::regclass THEN
       touched := touched || ARRAY(SELECT i.rel FROM dsql_emulator.instrumented i
         JOIN pg_catalog.pg_class t ON t.oid = i.rel WHERE t.relnamespace = c.objid);

@@ -98,6 +98,15 @@ CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETU
       || ' + ' || (8 * (count(*) - 1))::text
       FROM sized $$;
 
+-- A statement that only seems to read, because a function of a view writes, is not in a transaction
+-- of the emulator's. It is run again in one.
+CREATE FUNCTION dsql_emulator.check_transaction() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting_of_host('dsql_emulator.transaction', true) IS DISTINCT FROM 'on' THEN
+    RAISE EXCEPTION USING ERRCODE = 'DE001', MESSAGE = 'a write outside of a transaction';
+  END IF;
+END $$;
+
 -- Makes the triggers of a table, or makes them fit again after its keys or names changed. What they
 -- tell is in UTF-8, whatever the client's encoding is.
 CREATE FUNCTION dsql_emulator.instrument(rel oid) RETURNS void
@@ -214,6 +223,7 @@ DECLARE
   dsql_longest bigint;
   dsql_report text;
 BEGIN
+  PERFORM dsql_emulator.check_transaction();
   SELECT count(*), max(pg_catalog.pg_column_size(n.*)), max(%2$s), json_build_object(
       't', %3$s, 'o', %4$L, 'n', count(*),
       'b', sum(pg_catalog.pg_column_size(n.*) + %5$s),
@@ -262,6 +272,7 @@ DECLARE
   dsql_count bigint;
   dsql_report text;
 BEGIN
+  PERFORM dsql_emulator.check_transaction();
   SELECT count(*), json_build_object('t', %2$s, 'o', 'd', 'n', count(*),
       'k', json_build_array(%3$s), 'r', %4$s)::text
     INTO dsql_count, dsql_report FROM old_rows o;

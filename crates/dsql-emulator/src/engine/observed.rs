@@ -34,21 +34,29 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// When a statement was asked for, and whether a commit waits for it.
+/// When a statement was asked for, and who may cancel it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Urgency {
     pub(crate) since: Instant,
+    /// Not the monitor: others wait for it.
     pub(crate) urgent: bool,
+    /// Not the client: it is none of its statements.
+    pub(crate) shielded: bool,
 }
 
 impl Urgency {
     pub(crate) fn now() -> Self {
-        Self { since: Instant::now(), urgent: false }
+        Self { since: Instant::now(), urgent: false, shielded: false }
     }
 
     /// A commit waits.
     pub(crate) fn commit() -> Self {
-        Self { since: Instant::now(), urgent: true }
+        Self { since: Instant::now(), urgent: true, shielded: false }
+    }
+
+    /// A transaction goes back, or makes way, and must not be left halfway.
+    pub(crate) fn shielded() -> Self {
+        Self { since: Instant::now(), urgent: true, shielded: true }
     }
 }
 
@@ -95,7 +103,7 @@ impl Observed {
         exchange: &Exchange,
         urgency: Urgency,
     ) -> Result<Vec<Message>, Failure> {
-        self.watch.take_off(urgency.since, urgency.urgent);
+        self.watch.take_off(urgency);
         let process = self.watch.process;
         let (answer, slow) = {
             let answer = self.connection.exchange(exchange);

@@ -30,6 +30,8 @@ pub(crate) struct Execution {
     pub(crate) copy_data: Option<Vec<Bytes>>,
     /// The last columns of the answer are the keys of rows that it locks, so strongly.
     pub(crate) keys: Arc<[LockStrength]>,
+    /// PostgreSQL locks rows, so strongly, and is to be asked which they are.
+    pub(crate) locks: Option<LockStrength>,
 }
 
 impl Execution {
@@ -44,6 +46,7 @@ impl Execution {
             describe: true,
             copy_data: None,
             keys: Arc::new([]),
+            locks: None,
         }
     }
 

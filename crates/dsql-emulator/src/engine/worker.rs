@@ -16,6 +16,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    cluster::single,
     rules::Access,
     sql::{identifier, literal, text_of_bytea},
     upstream::{Connection, Exchange, Rows, Target, UpstreamError},
@@ -199,12 +200,16 @@ impl Worker {
             Access::ReadOnly => " READ ONLY",
             Access::ReadWrite => " READ WRITE",
         };
+        // Its first query takes the snapshot.
         let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; SELECT 1; \
+            "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; \
+             SELECT pg_catalog.current_setting_of_host('transaction_read_only'), \
+             pg_catalog.set_config('dsql_emulator.transaction', 'on', true); \
              SAVEPOINT dsql_emulator_start"
         );
-        self.connection.query(&sql, Urgency::now()).await?;
-        self.transaction = Some(Transaction::new(ledger.begin()));
+        let read_only = single(self.connection.query(&sql, Urgency::now()).await?);
+        let read_only = read_only.as_deref() == Some("on");
+        self.transaction = Some(Transaction::new(ledger.begin(), read_only));
         self.role_before.clone_from(&self.role);
         Ok(())
     }
@@ -226,7 +231,7 @@ impl Worker {
         }
         self.role.clone_from(&self.role_before);
         loop {
-            match self.connection.query("ROLLBACK", Urgency::now()).await {
+            match self.connection.query("ROLLBACK", Urgency::shielded()).await {
                 Err(Failure::Interrupted) => {}
                 other => return other.map(drop),
             }
@@ -235,7 +240,7 @@ impl Worker {
 
     /// Goes back to before a statement that failed.
     pub(crate) async fn undo_statement(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_STATEMENT, Urgency::now()).await.map(drop)
+        self.connection.query(BACK_TO_STATEMENT, Urgency::shielded()).await.map(drop)
     }
 
     /// Detaches the transaction because another session waits for it.
@@ -261,7 +266,7 @@ impl Worker {
         let keys = transaction.effect.changes.keys_as_json();
         let redo = transaction.settings.clone();
         let found = if keys == "{}" {
-            self.connection.query(BACK_TO_START, Urgency::now()).await?;
+            self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
             Vec::new()
         } else {
             // Going back restores the role, too.
@@ -270,10 +275,10 @@ impl Worker {
                  SELECT rel, image FROM dsql_emulator.read_rows({}); {BACK_TO_START}",
                 literal(&keys)
             );
-            self.connection.query(&sql, Urgency::now()).await?
+            self.connection.query(&sql, Urgency::shielded()).await?
         };
         for setting in redo {
-            self.connection.query(&setting, Urgency::now()).await?;
+            self.connection.query(&setting, Urgency::shielded()).await?;
         }
         let found: Vec<(u32, String)> = found
             .into_iter()
@@ -290,7 +295,7 @@ impl Worker {
 
     /// Gives up the copies of a transaction that has lost.
     async fn let_go(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::now()).await?;
+        self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.place = Place::Gone;
         }
@@ -315,10 +320,10 @@ impl Worker {
     /// Goes back to the start of the transaction, whose changes are detached, after an attempt to
     /// put them back has failed.
     pub(crate) async fn undo_attach(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::now()).await?;
+        self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
         let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
         for setting in redo {
-            self.connection.query(&setting, Urgency::now()).await?;
+            self.connection.query(&setting, Urgency::shielded()).await?;
         }
         Ok(())
     }

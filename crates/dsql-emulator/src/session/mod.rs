@@ -4,6 +4,7 @@ mod commit;
 mod copy;
 mod execute;
 mod extended;
+mod locks;
 mod simple;
 
 use std::{
@@ -14,9 +15,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use locks::Known;
 use tokio::{net::TcpStream, sync::Mutex as AsyncMutex};
 
 use crate::{
+    Refusal,
     catalog::Sight,
     cluster::Cluster,
     door::{
@@ -25,7 +28,7 @@ use crate::{
     },
     engine::{observed::Failure, watch::Watch, worker::Worker},
     faults::Signal,
-    rules::{Context, LockStrength, Plan, Settings},
+    rules::{Context, Plan, Settings},
     sql::{Statement, literal},
     wire::{self, BindParts, DbError, Message, Status, tag},
 };
@@ -106,16 +109,6 @@ struct Rows {
     tag: Option<String>,
 }
 
-/// The text of a query with the keys of the rows that it locks.
-#[derive(Clone, Debug)]
-struct LockingText {
-    /// When it was made: it depends on the catalog and on the search path.
-    catalog: usize,
-    epoch: u64,
-    /// `None` if the tables are not plain ones.
-    text: Option<(Arc<str>, Arc<[LockStrength]>)>,
-}
-
 struct Session {
     cluster: Arc<Cluster>,
     client: Client,
@@ -127,7 +120,7 @@ struct Session {
     settings: Settings,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
-    locking: HashMap<String, LockingText>,
+    locking: HashMap<String, Known>,
     /// Grows with every change of a setting.
     epoch: u64,
     next_name: u64,
@@ -139,9 +132,16 @@ struct Session {
     _admitted: Admitted,
 }
 
+/// How long a client may take to come in: as long as PostgreSQL gives it.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
-    match receive(socket, &cluster).await {
+    let received = match tokio::time::timeout(HANDSHAKE, receive(socket, &cluster)).await {
+        Ok(received) => received,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    match received {
         Ok(Some(visitor)) => {
             if let Err(error) = open(visitor, cluster).await {
                 tracing::debug!(%error, "a connection ended");
@@ -162,6 +162,8 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         ("temp_file_limit", "131072"),
         ("client_min_messages", "notice"),
         ("bytea_output", "hex"),
+        // PostgreSQL does not know it, and keeps it. That it is on is inferred [I].
+        ("dsql.enable_batched_nestloop", "on"),
     ];
     all.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let opened =
@@ -171,6 +173,10 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         Ok(worker) => worker,
         Err(error) => {
             let refusal = match error.refusal() {
+                // PostgreSQL takes fewer connections than a cluster does.
+                Some(own) if own.code == "53300" => {
+                    Refusal::TooManyConnections.error().unwrap_or_else(|| own.clone())
+                }
                 Some(own) => DbError { severity: "FATAL".into(), ..own.clone() },
                 None => {
                     tracing::error!(%error, "PostgreSQL cannot be reached");

@@ -40,6 +40,7 @@ impl Session {
     }
 
     async fn simple_statement(&mut self, statement: Statement, last: bool) -> Outcome<()> {
+        let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
         if self.failed && !matches!(plan, Plan::Control(_)) {
             return Err(aborted().into());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
 
-use crate::support::{CATALOG_CONFLICT, Client, pair, start};
+use crate::support::{CATALOG_CONFLICT, Client, Entry, pair, start};
 
 async fn emulator(work: Duration) -> Option<(DsqlEmulator, Client)> {
     let delays = JobDelays { start: Duration::ZERO, work, ..JobDelays::default() };
@@ -99,6 +99,39 @@ async fn a_constraint_is_validated_or_the_job_says_why_not() {
     let id = job(&mut client, validate).await;
     assert_eq!(wait(&mut client, &id).await, "t");
     assert_eq!(client.value(is_validated).await, "t");
+}
+
+#[tokio::test]
+async fn only_its_owner_validates_only_what_can_be_validated_whatever_it_is_called_by_then() {
+    let Some((emulator, mut client)) = emulator(Duration::from_millis(300)).await else { return };
+    client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
+    for (constraint, code, message) in [
+        (
+            "t_pkey",
+            "42809",
+            "constraint \"t_pkey\" of relation \"t\" is not a foreign key or check constraint",
+        ),
+        ("nosuch", "42704", "constraint \"nosuch\" of relation \"t\" does not exist"),
+    ] {
+        let sql = format!("ALTER TABLE ASYNC t VALIDATE CONSTRAINT {constraint}");
+        assert_eq!(pair(&client.refused(&sql).await), (code, message));
+    }
+    client.ok("CREATE ROLE validator WITH LOGIN").await;
+    client.ok("AWS IAM GRANT validator TO 'arn:aws:iam::123456789012:role/dsql-emulator'").await;
+    let entry = Entry::of(&emulator).user(&emulator, "validator");
+    let mut stranger = Client::enter(&emulator, &entry).await.unwrap();
+    let validate = "ALTER TABLE ASYNC t VALIDATE CONSTRAINT positive";
+    let refused = stranger.refused(validate).await;
+    assert_eq!(pair(&refused), ("42501", "must be owner of table t"));
+    let grant = "AWS IAM GRANT admin TO 'arn:aws:iam::123456789012:role/other'";
+    let refused = stranger.refused(grant).await;
+    assert_eq!(pair(&refused), ("42501", "permission denied to grant role \"admin\""));
+
+    let id = job(&mut client, validate).await;
+    client.ok("ALTER TABLE t RENAME TO u").await;
+    client.ok("ALTER TABLE u RENAME CONSTRAINT positive TO above_zero").await;
+    assert_eq!(wait(&mut client, &id).await, "t");
+    assert_eq!(state(&mut client, &id).await, "completed VALIDATE_CONSTRAINT public.t");
 }
 
 #[tokio::test]

@@ -12,3 +12,4 @@ mod probes;
 mod protocol;
 mod stress;
 mod transactions;
+mod words;
