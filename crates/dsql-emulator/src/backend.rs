@@ -123,7 +123,8 @@ async fn start() -> Result<Template, StartError> {
         max_connections: MAX_CONNECTIONS,
         // An emulator starts where it is called; installing software is not its business.
         install: false,
-        ..Options::default()
+        // There is no such configuration (facts §3.1), and so the functions say that go by it.
+        settings: vec![("default_text_search_config".into(), "english".into())],
     };
     let server = tokio::task::spawn_blocking(move || Server::start(&options)).await;
     let template = Template { server: server.map_err(|_| StartError::Panicked)?? };
@@ -139,10 +140,13 @@ async fn check(connection: &mut Connection) -> Result<(), StartError> {
     let rows = connection
         .query(
             "SELECT current_setting('server_version_num')::int / 10000, \
-             (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)",
+             (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), \
+             EXISTS (SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = 'admin' AND rolsuper)",
         )
         .await?;
-    let Some([Some(version), Some(is_superuser)]) = rows.first().map(Vec::as_slice) else {
+    let Some([Some(version), Some(is_superuser), Some(admin_is_one)]) =
+        rows.first().map(Vec::as_slice)
+    else {
         return Err(StartError::PostgresUrl { reason: "the server does not answer".into() });
     };
     if version.parse::<u32>().unwrap_or(0) < 15 {
@@ -152,6 +156,10 @@ async fn check(connection: &mut Connection) -> Result<(), StartError> {
     }
     if is_superuser != "t" {
         return Err(StartError::PostgresUrl { reason: "its user is not a superuser".into() });
+    }
+    if admin_is_one == "t" {
+        let reason = "its role `admin` is a superuser, and DSQL's is none".into();
+        return Err(StartError::PostgresUrl { reason });
     }
     Ok(())
 }

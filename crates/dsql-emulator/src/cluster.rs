@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI32, AtomicU64, Ordering},
+        atomic::{AtomicI32, Ordering},
     },
 };
 
@@ -44,7 +44,6 @@ pub(crate) struct Cluster {
     control: AsyncMutex<Connection>,
     seats: Mutex<HashMap<i32, Seat>>,
     next_seat: AtomicI32,
-    next_session: AtomicU64,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -92,7 +91,6 @@ impl Cluster {
             control: AsyncMutex::new(control),
             seats: Mutex::default(),
             next_seat: AtomicI32::new(1),
-            next_session: AtomicU64::new(1),
             random: Mutex::new(random),
             config,
             target,
@@ -104,11 +102,6 @@ impl Cluster {
     /// Runs `sql` as the superuser, on a connection of the emulator's own.
     pub(crate) async fn query(&self, sql: &str) -> Result<Rows, UpstreamError> {
         self.control.lock().await.query(sql).await
-    }
-
-    /// The number of a new session.
-    pub(crate) fn next_session(&self) -> u64 {
-        self.next_session.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The id of a new job.

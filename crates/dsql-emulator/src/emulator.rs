@@ -4,12 +4,15 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::Duration,
 };
 
-use tokio::{net::TcpListener, runtime::Builder as Runtime, sync::oneshot};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Builder as Runtime,
+    sync::oneshot,
+};
 
 use crate::{
     CatalogConflicts, ConfigError, Credentials, Faults, JobDelays, Latency, Limits,
@@ -252,7 +255,8 @@ impl DsqlEmulatorBuilder {
     }
 
     /// Where to write the certificate authority, instead of a file with a name of its own. The
-    /// file goes with the emulator, unless the process is killed.
+    /// file goes with the emulator, unless the process is killed. One that is there and was not
+    /// written by an emulator is left alone, and the emulator does not start.
     pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.0.ca_file = Some(file.into());
         self
@@ -405,6 +409,7 @@ fn run(
 struct Open {
     database: Database,
     ca_file: PathBuf,
+    ca_pem: String,
     /// Where the file is if the server has no folder.
     _folder: Option<tempfile::TempDir>,
 }
@@ -421,8 +426,13 @@ async fn open(config: Config, faults: Faults) -> Result<(Open, Place), StartErro
     let database = Database::open(&config.backend).await?;
     match serve_on(listener, control, &database, config, tls, faults.clone()).await {
         Ok((ca_pem, folder, ca_file)) => {
-            let place = Place { address, control_address, ca_pem, ca_file: ca_file.clone() };
-            Ok((Open { database, ca_file, _folder: folder }, place))
+            let open = Open {
+                database,
+                ca_file: ca_file.clone(),
+                ca_pem: ca_pem.clone(),
+                _folder: folder,
+            };
+            Ok((open, Place { address, control_address, ca_pem, ca_file }))
         }
         Err(error) => {
             database.close().await;
@@ -449,8 +459,8 @@ async fn serve_on(
     let cluster = Cluster::open(config, database.target.clone(), tls, faults.clone()).await?;
     let kept = literal(&format!("{} milliseconds", kept.as_millis()));
     cluster.query(&format!("UPDATE dsql_emulator.setting SET kept_for = {kept}")).await?;
-    tokio::spawn(accept(listener, cluster));
-    tokio::spawn(control::serve(control, faults));
+    tokio::spawn(accept(listener, move |socket| serve(socket, cluster.clone())));
+    tokio::spawn(accept(control, move |socket| control::serve(socket, faults.clone())));
     Ok((ca_pem, folder, ca_file))
 }
 
@@ -476,19 +486,42 @@ fn write_ca(
         }
     };
     let file = file.map_err(failed("finding the CA file".into()))?;
-    std::fs::write(&file, ca_pem)
-        .map_err(failed(format!("writing the CA file `{}`", file.display())))?;
+    let writing = format!("writing the CA file `{}`", file.display());
+    if asked.is_none() {
+        std::fs::write(&file, ca_pem).map_err(failed(writing))?;
+        return Ok((folder, file));
+    }
+    let is_somebodys = match std::fs::read(&file) {
+        Ok(content) => !content.starts_with(CA_MARK.as_bytes()),
+        Err(error) => error.kind() != io::ErrorKind::NotFound && file.exists(),
+    };
+    if is_somebodys {
+        let source = io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file is there that no emulator has written; choose another name",
+        );
+        return Err(failed(writing)(source));
+    }
+    std::fs::write(&file, format!("{CA_MARK}{ca_pem}")).map_err(failed(writing))?;
     Ok((folder, file))
 }
+
+/// How a CA file begins whose name was chosen by somebody; readers of PEM skip it.
+const CA_MARK: &str =
+    "# The certificate authority of a dsql-emulator, which may replace this file.\n";
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
 
-async fn accept(listener: TcpListener, cluster: Arc<Cluster>) {
+/// Has every connection served, for ever.
+async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => drop(tokio::spawn(serve(socket, cluster.clone()))),
+            Ok((socket, _)) => drop(tokio::spawn(serve(socket))),
             Err(error) => {
                 // Too many open files, for instance: it may pass.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -500,7 +533,9 @@ async fn accept(listener: TcpListener, cluster: Arc<Cluster>) {
 
 impl Open {
     fn close(self) {
-        let _ = std::fs::remove_file(&self.ca_file);
+        if std::fs::read_to_string(&self.ca_file).is_ok_and(|text| text.ends_with(&self.ca_pem)) {
+            let _ = std::fs::remove_file(&self.ca_file);
+        }
         match Runtime::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.database.close()),
             Err(error) => tracing::warn!(%error, "a database may be left behind"),

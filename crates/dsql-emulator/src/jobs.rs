@@ -11,13 +11,14 @@ use tokio::sync::watch;
 
 use crate::{
     JobDelays,
-    catalog::Versions,
+    catalog::{Origin, Versions},
+    cluster::single,
     engine::{
         monitor::Monitor,
         observed::{Failure, Observed, Urgency},
         transaction::{Job, Work},
     },
-    sql::{identifier, literal},
+    sql::literal,
     upstream::{Connection, Target},
 };
 
@@ -46,13 +47,13 @@ impl Jobs {
         Self { delays, target, monitor, versions, known: Mutex::default() }
     }
 
-    /// Starts a job.
-    pub(crate) fn start(self: &Arc<Self>, job: Job) {
+    /// Starts a job, which began with the change of the catalog at `origin`.
+    pub(crate) fn start(self: &Arc<Self>, job: Job, origin: Origin) {
         let (ended, end) = watch::channel(None);
         self.known().insert(job.id.clone(), end);
         let jobs = self.clone();
         tokio::spawn(async move {
-            let result = jobs.run(&job).await;
+            let result = jobs.run(&job, origin).await;
             if let Err(failure) = &result {
                 tracing::error!(job = job.id, ?failure, "an asynchronous job broke off");
             }
@@ -71,7 +72,7 @@ impl Jobs {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, job: &Job) -> Result<bool, Failure> {
+    async fn run(&self, job: &Job, origin: Origin) -> Result<bool, Failure> {
         let delays = self.delays;
         let id = literal(&job.id);
         tokio::time::sleep(delays.start).await;
@@ -94,11 +95,7 @@ impl Jobs {
                 connection.query(&sql, Urgency::now()).await?;
                 None
             }
-            Work::Validate { table, constraint } => {
-                let sql =
-                    format!("ALTER TABLE {table} VALIDATE CONSTRAINT {}", identifier(constraint));
-                validate(&mut connection, &sql).await?
-            }
+            Work::Validate { constraint } => validate(&mut connection, *constraint).await?,
             Work::Drop => None,
         };
         let (status, details) = match &failed {
@@ -111,17 +108,26 @@ impl Jobs {
         );
         connection.query(&end, Urgency::now()).await?;
         if job.work != Work::Drop {
-            // Its completion is a change of the catalog that nobody made.
-            self.versions.change(None);
+            // Its completion is a change of the catalog, too (facts §3.4).
+            self.versions.end_job(origin);
         }
         Ok(failed.is_none())
     }
 }
 
 /// Validates; what is wrong, in DSQL's words, if something is.
-async fn validate(connection: &mut Observed, sql: &str) -> Result<Option<String>, Failure> {
+async fn validate(connection: &mut Observed, constraint: u32) -> Result<Option<String>, Failure> {
+    // Table and constraint may have got other names since.
+    let statement = format!(
+        "SELECT pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I', \
+         dsql_emulator.table_name(conrelid), conname) \
+         FROM pg_catalog.pg_constraint WHERE oid = {constraint}"
+    );
+    let Some(sql) = single(connection.query(&statement, Urgency::now()).await?) else {
+        return Ok(Some("constraint does not exist".to_owned()));
+    };
     loop {
-        match connection.query(sql, Urgency::now()).await {
+        match connection.query(&sql, Urgency::now()).await {
             Ok(_) => return Ok(None),
             Err(Failure::Interrupted) => {}
             Err(Failure::Refused(error)) => {

@@ -163,6 +163,30 @@ fn a_database_on_somebody_elses_server_is_dropped_and_the_url_has_to_be_right() 
             let error = with(url).await.unwrap_err().to_string();
             assert!(error.contains(part) && !error.contains("secret"), "{error}");
         }
+        sqlx::raw_sql("ALTER ROLE admin SUPERUSER").execute(&mut admin).await.unwrap();
+        let error = with(server.url()).await.unwrap_err().to_string();
+        assert!(error.contains("its role `admin` is a superuser"), "{error}");
+    });
+}
+
+#[test]
+fn a_server_that_takes_no_more_connections_says_so_in_dsqls_words() {
+    let Some(_turn) = alone() else { return };
+    let options = Options { max_connections: 12, ..Options::default() };
+    let server = Server::start(&options).unwrap();
+    block_on(async {
+        let emulator = DsqlEmulator::builder().postgres_url(server.url()).start().await.unwrap();
+        let mut open = Vec::new();
+        let refused = loop {
+            match PgConnection::connect(&emulator.url()).await {
+                Ok(connection) => open.push(connection),
+                Err(sqlx::Error::Database(error)) => break error,
+                Err(error) => panic!("{error}"),
+            }
+            assert!(open.len() < 12);
+        };
+        assert_eq!(refused.code().as_deref(), Some("53300"));
+        assert_eq!(refused.message(), "Unable to accept connection, too many open connections.");
     });
 }
 
@@ -338,6 +362,14 @@ fn the_program_keeps_the_secrets_that_it_was_given() {
     ];
     let directory = tempfile::tempdir().unwrap();
     let ca_file = directory.path().join("ca.pem");
+    // What is there is somebody's.
+    fs::write(&ca_file, "mine").unwrap();
+    let said = complaint(&output(&["--ca-file", ca_file.to_str().unwrap()], &[]), 1);
+    assert!(said.contains("a file is there that no emulator has written"), "{said}");
+    assert_eq!(fs::read_to_string(&ca_file).unwrap(), "mine");
+    // It may be that of an emulator that was killed.
+    let mark = "# The certificate authority of a dsql-emulator, which may replace this file.\n";
+    fs::write(&ca_file, format!("{mark}old")).unwrap();
     let arguments = [
         "--region=eu-north-1",
         "--host=my.dsql.test,localhost",

@@ -8,13 +8,6 @@ BEGIN
   RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
 END $$;
 
-CREATE FUNCTION dsql_emulator.base_type(type oid) RETURNS oid LANGUAGE sql STABLE AS $$
-  WITH RECURSIVE chain AS (
-    SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = type
-    UNION ALL
-    SELECT t.oid, t.typbasetype FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typbasetype)
-  SELECT oid FROM chain WHERE typbasetype = 0 $$;
-
 -- facts §4: storable types, and those of keys.
 CREATE FUNCTION dsql_emulator.is_key_type(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT dsql_emulator.base_type(type) IN ('smallint'::regtype, 'integer'::regtype,
@@ -118,7 +111,7 @@ END $$;
 
 -- The emulator's own statements come from the owner of these functions, clients' never do.
 CREATE FUNCTION dsql_emulator.after_ddl() RETURNS event_trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET client_encoding = 'UTF8' AS $$
 DECLARE
   c record;
   touched oid[] := '{}';
@@ -126,27 +119,35 @@ BEGIN
   IF session_user = current_user THEN
     RETURN;
   END IF;
-  FOR c IN SELECT DISTINCT object_type, objid, schema_name, object_identity, command_tag
-             FROM pg_event_trigger_ddl_commands()
-            WHERE object_type IN ('table', 'index', 'schema', 'view', 'sequence')
-            ORDER BY object_type DESC
+  -- By what the objects are: a renamed column is a `table column` of its table, and ALTER INDEX and
+  -- ALTER VIEW rename tables, too.
+  FOR c IN SELECT DISTINCT d.objid, d.object_identity, d.command_tag, d.classid, r.relkind
+             FROM pg_event_trigger_ddl_commands() d
+             LEFT JOIN pg_catalog.pg_class r
+               ON d.classid = 'pg_catalog.pg_class'::regclass AND r.oid = d.objid
+            ORDER BY r.relkind DESC
   LOOP
-    IF c.object_type = 'table' THEN
+    IF c.relkind = 'r' THEN
       PERFORM dsql_emulator.check_table(c.objid);
       touched := touched || c.objid;
-    ELSIF c.object_type = 'index' AND c.command_tag = 'CREATE INDEX' THEN
+    ELSIF c.relkind = 'i' AND c.command_tag = 'CREATE INDEX' THEN
       PERFORM dsql_emulator.check_index(c.objid);
       touched := touched || (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = c.objid);
       RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = json_build_object(
         'o', 'index', 't', c.objid::bigint, 'name', c.object_identity);
+    ELSIF c.command_tag = 'CREATE DOMAIN' AND NOT COALESCE(dsql_emulator.is_storable(c.objid), false) THEN
+      -- [I]: nothing could be stored in it.
+      PERFORM dsql_emulator.refuse('0A000', format('datatype %s not supported',
+        format_type(dsql_emulator.base_type(c.objid), NULL)));
+    ELSIF c.classid = 'pg_catalog.pg_namespace'::regclass THEN
+      touched := touched || ARRAY(SELECT i.rel FROM dsql_emulator.instrumented i
+        JOIN pg_catalog.pg_class t ON t.oid = i.rel WHERE t.relnamespace = c.objid);
     END IF;
   END LOOP;
   PERFORM dsql_emulator.check_counts();
   PERFORM dsql_emulator.instrument(t.rel) FROM (SELECT DISTINCT unnest(touched) AS rel) t;
 END $$;
 CREATE EVENT TRIGGER dsql_emulator_after_ddl ON ddl_command_end
-  WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX', 'CREATE SCHEMA', 'CREATE VIEW',
-               'CREATE SEQUENCE')
   EXECUTE FUNCTION dsql_emulator.after_ddl();
 
 -- A key that goes changes what its table reports. A table or index that goes leaves a job behind

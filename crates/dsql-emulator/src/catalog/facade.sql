@@ -13,6 +13,15 @@ ALTER FUNCTION pg_catalog.current_database() RENAME TO current_database_of_host;
 CREATE FUNCTION pg_catalog.current_database() RETURNS name
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'postgres'::name $$;
 
+-- What CURRENT_CATALOG is sent as: the word itself would tell the truth.
+CREATE FUNCTION pg_catalog.current_catalog() RETURNS name
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'postgres'::name $$;
+
+CREATE FUNCTION pg_catalog.dsql_emulator_unrecognized(text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION USING ERRCODE = '42704',
+    MESSAGE = format('unrecognized configuration parameter "%s"', $1);
+END $$;
 ALTER FUNCTION pg_catalog.current_setting(text) RENAME TO current_setting_of_host;
 ALTER FUNCTION pg_catalog.current_setting(text, boolean) RENAME TO current_setting_of_host;
 CREATE FUNCTION pg_catalog.current_setting(text) RETURNS text
@@ -20,13 +29,33 @@ CREATE FUNCTION pg_catalog.current_setting(text) RETURNS text
     SELECT CASE pg_catalog.lower($1)
       WHEN 'server_version' THEN '16.15'
       WHEN 'server_version_num' THEN '160015'
+      WHEN 'lc_collate' THEN pg_catalog.dsql_emulator_unrecognized($1)
+      WHEN 'lc_ctype' THEN pg_catalog.dsql_emulator_unrecognized($1)
       ELSE pg_catalog.current_setting_of_host($1) END $$;
 CREATE FUNCTION pg_catalog.current_setting(text, boolean) RETURNS text
   LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
     SELECT CASE pg_catalog.lower($1)
       WHEN 'server_version' THEN '16.15'
       WHEN 'server_version_num' THEN '160015'
+      WHEN 'lc_collate' THEN CASE WHEN NOT $2 THEN pg_catalog.dsql_emulator_unrecognized($1) END
+      WHEN 'lc_ctype' THEN CASE WHEN NOT $2 THEN pg_catalog.dsql_emulator_unrecognized($1) END
       ELSE pg_catalog.current_setting_of_host($1, $2) END $$;
+
+-- The view of settings says the same, and is no way around the rules for SET.
+CREATE OR REPLACE VIEW pg_catalog.pg_settings AS
+  SELECT s.name,
+         CASE s.name WHEN 'server_version' THEN '16.15' WHEN 'server_version_num' THEN '160015'
+           ELSE s.setting END AS setting,
+         s.unit, s.category, s.short_desc, s.extra_desc, s.context, s.vartype, s.source, s.min_val,
+         s.max_val, s.enumvals,
+         CASE s.name WHEN 'server_version' THEN '16.15' WHEN 'server_version_num' THEN '160015'
+           ELSE s.boot_val END AS boot_val,
+         CASE s.name WHEN 'server_version' THEN '16.15' WHEN 'server_version_num' THEN '160015'
+           ELSE s.reset_val END AS reset_val,
+         s.sourcefile, s.sourceline, s.pending_restart
+    FROM pg_catalog.pg_show_all_settings() s
+   WHERE s.name NOT IN ('lc_collate', 'lc_ctype');
+DROP RULE pg_settings_u ON pg_catalog.pg_settings;
 
 -- The views of information_schema call the function by its new name now.
 DO $$
@@ -42,16 +71,19 @@ BEGIN
   END LOOP;
 END $$;
 
--- DSQL has no text search configuration for any language (facts §3.1).
+-- DSQL has no text search configuration for any language (facts §3.1). What PostgreSQL itself needs,
+-- `simple`, stays.
 DO $$
 DECLARE
   a_name name;
 BEGIN
   FOR a_name IN SELECT cfgname FROM pg_catalog.pg_ts_config LOOP
-    EXECUTE format('DROP TEXT SEARCH CONFIGURATION IF EXISTS pg_catalog.%I', a_name);
+    BEGIN
+      EXECUTE format('DROP TEXT SEARCH CONFIGURATION pg_catalog.%I', a_name);
+    EXCEPTION WHEN dependent_objects_still_exist THEN
+      NULL;
+    END;
   END LOOP;
-EXCEPTION WHEN dependent_objects_still_exist THEN
-  NULL; -- What PostgreSQL itself needs stays.
 END $$;
 
 CREATE SCHEMA sys;

@@ -6,15 +6,31 @@
 -- key. The triggers are internal ones, as those of foreign keys are, so no client meets them; they
 -- report by a notice that the emulator takes out of the answer.
 
--- What makes equal keys of one text: numbers without trailing zeros, no negative zero.
+-- A value or row as one text, whatever the session's settings say about how values look. It is
+-- part of clients' statements too (see `entries_expression`), so they must be able to call it.
+CREATE FUNCTION pg_catalog.dsql_emulator_text(anyelement) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE
+  SET extra_float_digits = 1 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+  AS $$ SELECT $1::text $$;
+
+CREATE FUNCTION dsql_emulator.base_type(type oid) RETURNS oid LANGUAGE sql STABLE AS $$
+  WITH RECURSIVE chain AS (
+    SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = type
+    UNION ALL
+    SELECT t.oid, t.typbasetype FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typbasetype)
+  SELECT oid FROM chain WHERE typbasetype = 0 $$;
+
+-- What makes equal keys of one text: numbers without trailing zeros, no negative zero, no padding,
+-- and nothing that depends on a setting.
 CREATE FUNCTION dsql_emulator.canonical(type oid, expression text) RETURNS text
   LANGUAGE sql STABLE AS $$
-    SELECT CASE COALESCE(NULLIF(t.typbasetype, 0), t.oid)
+    SELECT CASE dsql_emulator.base_type(type)
       WHEN 'numeric'::regtype THEN format('pg_catalog.trim_scale(%s)', expression)
-      WHEN 'real'::regtype THEN format('(%s + 0)', expression)
-      WHEN 'double precision'::regtype THEN format('(%s + 0)', expression)
-      ELSE expression END
-      FROM pg_catalog.pg_type t WHERE t.oid = type $$;
+      WHEN 'real'::regtype THEN format('pg_catalog.dsql_emulator_text(%s::float8 + 0)', expression)
+      WHEN 'double precision'::regtype THEN format('pg_catalog.dsql_emulator_text(%s + 0)', expression)
+      WHEN 'timestamptz'::regtype THEN format('pg_catalog.dsql_emulator_text(%s::timestamptz)', expression)
+      WHEN 'bpchar'::regtype THEN format('%s::text', expression)
+      ELSE expression END $$;
 
 -- An expression for the key with these columns of `alias`; null if one of them is.
 CREATE FUNCTION dsql_emulator.key_expression(rel oid, columns int2[], alias text) RETURNS text
@@ -35,16 +51,17 @@ CREATE FUNCTION dsql_emulator.keys(rel oid)
      WHERE i.indrelid = rel AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
      ORDER BY i.indisprimary DESC, i.indexrelid $$;
 
--- An expression for all the entries of a row of `alias`: [[index, key], …].
+-- An expression for all the entries of a row of `alias`: [[index, key], …], as bytes, which are
+-- the same in every encoding that a client may have.
 CREATE FUNCTION dsql_emulator.entries_expression(rel oid, alias text) RETURNS text
   LANGUAGE sql STABLE AS $$
-    SELECT format('pg_catalog.json_build_array(%s)::text', string_agg(entry, ', '))
+    SELECT format('pg_catalog.convert_to(pg_catalog.json_build_array(%s)::text, ''UTF8'')', string_agg(entry, ', '))
       FROM (
         SELECT format('pg_catalog.json_build_array(%s, %s)', k.index,
                  dsql_emulator.key_expression(rel, k.columns, alias)) AS entry
           FROM dsql_emulator.keys(rel) k
         UNION ALL
-        SELECT format('pg_catalog.json_build_array(%s, (%s.*)::text)', rel, alias)
+        SELECT format('pg_catalog.json_build_array(%s, pg_catalog.dsql_emulator_text(%s.*))', rel, alias)
          WHERE NOT EXISTS (SELECT 1 FROM dsql_emulator.keys(rel) k WHERE k.is_primary)
       ) entries $$;
 
@@ -81,8 +98,19 @@ CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETU
       || ' + ' || (8 * (count(*) - 1))::text
       FROM sized $$;
 
--- Makes the triggers of a table, or makes them fit again after its keys changed.
-CREATE FUNCTION dsql_emulator.instrument(rel oid) RETURNS void LANGUAGE plpgsql AS $body$
+-- A statement that only seems to read, because a function of a view writes, is not in a transaction
+-- of the emulator's. It is run again in one.
+CREATE FUNCTION dsql_emulator.check_transaction() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting_of_host('dsql_emulator.transaction', true) IS DISTINCT FROM 'on' THEN
+    RAISE EXCEPTION USING ERRCODE = 'DE001', MESSAGE = 'a write outside of a transaction';
+  END IF;
+END $$;
+
+-- Makes the triggers of a table, or makes them fit again after its keys or names changed. What they
+-- tell is in UTF-8, whatever the client's encoding is.
+CREATE FUNCTION dsql_emulator.instrument(rel oid) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog AS $body$
 DECLARE
   -- What the emulator adds to a row and to an index entry, from two measurements (facts §2).
   row_overhead constant int := 123;
@@ -103,7 +131,7 @@ DECLARE
   key_checks text := '';
   value_checks text := '';
   stored_sizes text;
-  table_name text := rel::regclass::text;
+  table_name text;
   item record;
   number int := 0;
   is_new boolean;
@@ -129,8 +157,8 @@ BEGIN
     END IF;
   END LOOP;
   IF NOT has_primary THEN
-    images_new := 'json_agg((n.*)::text)';
-    images_old := 'json_agg((o.*)::text)';
+    images_new := 'json_agg(pg_catalog.dsql_emulator_text(n.*))';
+    images_old := 'json_agg(pg_catalog.dsql_emulator_text(o.*))';
   END IF;
 
   -- Foreign keys: an entry in the unique index of the other table, in the order of its columns.
@@ -170,7 +198,7 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
     INTO stored_sizes, value_checks
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-    JOIN pg_catalog.pg_type b ON b.oid = COALESCE(NULLIF(t.typbasetype, 0), t.oid)
+    JOIN pg_catalog.pg_type b ON b.oid = dsql_emulator.base_type(t.oid)
    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped;
 
   FOR item IN
@@ -187,7 +215,7 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
     -- Insert if new, else update: they check and count alike, and report differently.
     EXECUTE format($function$
 CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER AS $trigger$
+  LANGUAGE plpgsql SECURITY DEFINER SET client_encoding = 'UTF8' AS $trigger$
 #variable_conflict use_column
 DECLARE
   dsql_count bigint;
@@ -195,6 +223,7 @@ DECLARE
   dsql_longest bigint;
   dsql_report text;
 BEGIN
+  PERFORM dsql_emulator.check_transaction();
   SELECT count(*), max(pg_catalog.pg_column_size(n.*)), max(%2$s), json_build_object(
       't', %3$s, 'o', %4$L, 'n', count(*),
       'b', sum(pg_catalog.pg_column_size(n.*) + %5$s),
@@ -238,11 +267,12 @@ END $trigger$ $function$,
 
   EXECUTE format($function$
 CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER AS $trigger$
+  LANGUAGE plpgsql SECURITY DEFINER SET client_encoding = 'UTF8' AS $trigger$
 DECLARE
   dsql_count bigint;
   dsql_report text;
 BEGIN
+  PERFORM dsql_emulator.check_transaction();
   SELECT count(*), json_build_object('t', %2$s, 'o', 'd', 'n', count(*),
       'k', json_build_array(%3$s), 'r', %4$s)::text
     INTO dsql_count, dsql_report FROM old_rows o;

@@ -23,15 +23,42 @@ pub(crate) struct Versions {
 
 #[derive(Debug)]
 struct State {
-    /// Who made each change; `None` is the cluster itself.
-    changes: Vec<Option<u64>>,
+    changes: Vec<Origin>,
+    /// How many sessions there have been.
+    sessions: u64,
     random: fastrand::Rng,
+}
+
+/// What a session knows of the catalog. It has none before its first statement, so what happened
+/// before cannot be news to it [I].
+#[derive(Debug)]
+pub(crate) struct Sight {
+    session: u64,
+    seen: usize,
+}
+
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Who made it, and does not hear of it.
+    session: u64,
+    /// The last session that there was when it was made. The end of a job is a change that was
+    /// made when the job began: later sessions have read the catalog with it [I].
+    last: u64,
 }
 
 impl Versions {
     pub(crate) fn new(conflicts: CatalogConflicts, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        Self { state: Mutex::new(State { changes: Vec::new(), random }), conflicts }
+        let state = State { changes: Vec::new(), sessions: 0, random };
+        Self { state: Mutex::new(state), conflicts }
+    }
+
+    /// The catalog as it is now, in the eyes of a session with its first statement.
+    pub(crate) fn first_sight(&self) -> Sight {
+        let mut state = self.state();
+        state.sessions += 1;
+        Sight { session: state.sessions, seen: state.changes.len() }
     }
 
     /// How many changes there have been.
@@ -39,17 +66,27 @@ impl Versions {
         self.state().changes.len()
     }
 
-    /// Notes a change by a session, or by the cluster itself.
-    pub(crate) fn change(&self, by: Option<u64>) {
-        self.state().changes.push(by);
+    /// Notes a change by a session. What it returns is for the jobs that begin with it.
+    pub(crate) fn change(&self, by: &Sight) -> Origin {
+        let mut state = self.state();
+        let origin = Origin { session: by.session, last: state.sessions };
+        state.changes.push(origin);
+        origin
     }
 
-    /// Brings a session that has `seen` so many changes up to date. Whether it is to learn that
-    /// way that another one has changed the catalog.
-    pub(crate) fn is_conflict(&self, session: u64, seen: &mut usize) -> bool {
+    /// Notes the end of a job.
+    pub(crate) fn end_job(&self, origin: Origin) {
+        self.state().changes.push(origin);
+    }
+
+    /// Brings a session up to date. Whether it is to learn that way that another one has changed
+    /// the catalog.
+    pub(crate) fn is_conflict(&self, sight: &mut Sight) -> bool {
         let mut state = self.state();
-        let by_others = state.changes[*seen..].iter().any(|by| *by != Some(session));
-        *seen = state.changes.len();
+        let is_news =
+            |origin: &Origin| origin.session != sight.session && sight.session <= origin.last;
+        let by_others = state.changes[sight.seen..].iter().any(is_news);
+        sight.seen = state.changes.len();
         by_others
             && match self.conflicts {
                 CatalogConflicts::Off => false,
@@ -70,25 +107,39 @@ mod tests {
     #[test]
     fn a_session_learns_once_of_changes_by_others_and_never_of_its_own() {
         let versions = Versions::new(CatalogConflicts::Always, 0);
-        let mut seen = versions.current();
-        versions.change(Some(1));
-        assert!(!versions.is_conflict(1, &mut seen));
-        versions.change(Some(2));
-        versions.change(None);
-        assert!(versions.is_conflict(1, &mut seen));
-        assert!(!versions.is_conflict(1, &mut seen));
+        let (mut one, mut other) = (versions.first_sight(), versions.first_sight());
+        versions.change(&one);
+        assert!(!versions.is_conflict(&mut one));
+        versions.change(&other);
+        versions.change(&one);
+        assert!(versions.is_conflict(&mut one));
+        assert!(!versions.is_conflict(&mut one));
+        assert!(versions.is_conflict(&mut other));
+    }
+
+    #[test]
+    fn the_end_of_a_job_is_news_to_those_who_were_there_when_it_began() {
+        let versions = Versions::new(CatalogConflicts::Always, 0);
+        let (mut one, mut other) = (versions.first_sight(), versions.first_sight());
+        let origin = versions.change(&one);
+        assert!(versions.is_conflict(&mut other));
+        let mut later = versions.first_sight();
+        versions.end_job(origin);
+        assert!(!versions.is_conflict(&mut one));
+        assert!(versions.is_conflict(&mut other));
+        assert!(!versions.is_conflict(&mut later));
     }
 
     #[test]
     fn it_can_be_switched_off_or_left_to_chance() {
         let conflicts = |mode| {
             let versions = Versions::new(mode, 7);
-            let mut seen = 0;
-            let once = |versions: &Versions, seen: &mut usize| {
-                versions.change(None);
-                versions.is_conflict(1, seen)
+            let (one, mut other) = (versions.first_sight(), versions.first_sight());
+            let mut once = || {
+                versions.change(&one);
+                versions.is_conflict(&mut other)
             };
-            (0..1_000).filter(|_| once(&versions, &mut seen)).count()
+            (0..1_000).filter(|_| once()).count()
         };
         assert_eq!(conflicts(CatalogConflicts::Off), 0);
         let some = conflicts(CatalogConflicts::WithProbability(0.3));

@@ -25,8 +25,9 @@ CREATE FUNCTION dsql_emulator.table_name(rel oid) RETURNS text LANGUAGE sql STAB
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.oid = rel $$;
 
--- The rows with these primary keys, as this transaction sees them: {"table": ["key", …], …}.
-CREATE FUNCTION dsql_emulator.read_rows(keys json) RETURNS TABLE (rel oid, image text)
+-- The rows with these primary keys, as this transaction sees them: {"table": ["key", …], …}. They
+-- come as bytes, for the sake of sessions in another encoding than UTF-8.
+CREATE FUNCTION dsql_emulator.read_rows(keys json) RETURNS TABLE (rel oid, image bytea)
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   t record;
@@ -36,7 +37,7 @@ BEGIN
              FROM json_each(keys)
   LOOP
     SELECT * INTO k FROM dsql_emulator.key_source(t.rel);
-    RETURN QUERY EXECUTE format('SELECT %s::oid, (t.*)::text FROM %s JOIN %s t ON %s',
+    RETURN QUERY EXECUTE format('SELECT %s::oid, convert_to(dsql_emulator_text(t.*), ''UTF8'') FROM %s JOIN %s t ON %s',
       t.rel, k.source, dsql_emulator.table_name(t.rel), k.condition) USING t.keys;
   END LOOP;
 END $$;
@@ -72,7 +73,7 @@ BEGIN
                   FROM json_array_elements(t.value -> 'steps')
     LOOP
       IF step.taken IS NOT NULL THEN
-        EXECUTE format('DELETE FROM %s WHERE ctid = (SELECT ctid FROM %s t WHERE (t.*)::text = $1 LIMIT 1)',
+        EXECUTE format('DELETE FROM %s WHERE ctid = (SELECT ctid FROM %s t WHERE dsql_emulator_text(t.*) = $1 LIMIT 1)',
           target, target) USING step.taken;
         GET DIAGNOSTICS found = ROW_COUNT;
         IF found = 0 THEN
@@ -167,7 +168,7 @@ CREATE FUNCTION dsql_emulator.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
 -- The entries of all rows that this transaction has locked and not written: a row locker leaves
 -- its transaction id in xmax. (Not if several lockers share the row; that takes locks of foreign
 -- keys on it.)
-CREATE FUNCTION dsql_emulator.locked_rows() RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+CREATE FUNCTION dsql_emulator.locked_rows() RETURNS SETOF bytea LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   t oid;
   own xid[] := ARRAY(SELECT l.transactionid FROM pg_catalog.pg_locks l

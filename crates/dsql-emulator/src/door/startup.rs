@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, single},
-    rules::{Settings, startup_option},
+    rules::{Settings, boolean, startup_option},
     sql::literal,
     wire::{self, DbError, FirstMessage, Message, Startup, WireStream, tag},
 };
@@ -186,7 +186,7 @@ async fn check(
         match name.as_str() {
             "role" => role = Some(value),
             "disable_sync_create_index" => {
-                own_settings.sync_index = matches!(value.as_str(), "off" | "false" | "0" | "no");
+                own_settings.sync_index = boolean(&value) == Some(false);
             }
             _ => settings.push((name, value)),
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     faults::{catalog_conflict, conflict},
-    rules::{Class, Locking, Run},
+    rules::{Class, Run},
     sql::{Edit, Statement},
     wire::DbError,
 };
@@ -56,6 +56,7 @@ pub(crate) async fn attempt(
     if run.class == Class::Ddl {
         return run_ddl(worker, means, run, execution, urgency).await;
     }
+    worker.check_all(&run.checks).await?;
     // Without earlier changes the start of the transaction is as good.
     let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.holds_changes());
     let mut answer = match worker.run(execution, save, urgency).await {
@@ -79,13 +80,13 @@ pub(crate) async fn attempt(
             other => other.map(done),
         };
     }
-    if let Some(Locking::Rows { strength, .. }) = &run.locking {
+    if let Some(strength) = execution.locks {
         let sql = "SELECT * FROM dsql_emulator.locked_rows()";
         // The statement is done and could not be undone by itself.
-        let rows = worker.as_superuser(sql, Urgency::own()).await?;
+        let rows = worker.as_superuser(sql, Urgency::shielded()).await?;
         for row in rows {
             if let [Some(entries)] = &row[..] {
-                answer.effect.lock(entries, (*strength).into());
+                answer.effect.lock(entries.as_bytes(), strength.into());
             }
         }
     }
@@ -185,11 +186,7 @@ async fn run_ddl(
     let job = run.job.clone().map(|job| (job, (means.new_job_id)()));
     let ddl = Ddl { execution: execution.clone(), job };
     let checked = async {
-        for check in &run.checks {
-            if let Some(refusal) = worker.check(check).await? {
-                return Err(Failure::Refused(refusal));
-            }
-        }
+        worker.check_all(&run.checks).await?;
         worker.run_ddl(&ddl, means.new_job_id, urgency).await
     };
     let mut answer = match checked.await {
@@ -266,7 +263,8 @@ async fn in_shadow(
         _ => return Err(Failure::Refused(conflict())),
     };
     let text = unqualified(&execution.statement, &shadows);
-    let execution = Execution { text: Some(text.into()), keys: [].into(), ..execution.clone() };
+    let execution =
+        Execution { text: Some(text.into()), keys: [].into(), locks: None, ..execution.clone() };
     let mut answer = match worker.run(&execution, true, urgency).await {
         Err(failure) => return Err(given_up(failure)),
         Ok(answer) => answer,

@@ -7,14 +7,43 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    rules::{Check, NewJob},
-    sql::{identifier, literal},
+    cluster::single,
+    rules::{Check, NewJob, defect},
+    sql::literal,
     wire::{self, Column, DbError},
 };
 
+/// DSQL's words for a key of a type that cannot be ordered; PostgreSQL says so before the
+/// emulator's own check of types sees it (facts §3.1, §4).
+fn keyless_type(error: DbError, is_index: bool) -> DbError {
+    let name = error
+        .message
+        .strip_prefix("data type ")
+        .and_then(|rest| rest.split_once(" has no default operator class for access method"))
+        .map(|(name, _)| name);
+    match name {
+        // Of those, only json can be stored.
+        Some(name) if is_index || name == "json" => {
+            DbError::new("0A000", format!("datatype {name} is not supported in a key"))
+        }
+        Some(name) => DbError::new("0A000", format!("datatype {name} not supported")),
+        None => error,
+    }
+}
+
 impl Worker {
-    /// Asks the catalog what must not be so; the refusal if it is.
-    pub(crate) async fn check(&mut self, check: &Check) -> Result<Option<DbError>, Failure> {
+    /// Asks the catalog what must not be so before a statement runs.
+    pub(crate) async fn check_all(&mut self, checks: &[Check]) -> Result<(), Failure> {
+        for check in checks {
+            if let Some(refusal) = self.check(check).await? {
+                return Err(Failure::Refused(refusal));
+            }
+        }
+        Ok(())
+    }
+
+    /// The refusal, if it is so.
+    async fn check(&mut self, check: &Check) -> Result<Option<DbError>, Failure> {
         let table = |name: &str| format!("pg_catalog.to_regclass({})", literal(name));
         let (question, code, message) = match check {
             // facts §3.2
@@ -45,6 +74,39 @@ impl Worker {
                 "0A000",
                 "unsupported mode. please use CREATE INDEX ASYNC.".to_owned(),
             ),
+            // facts §3.1. An unknown type is PostgreSQL's to complain about.
+            Check::BigIdentity { column_type } => {
+                let question = format!(
+                    "SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.to_regtype({}) AS t \
+                     WHERE t <> 'pg_catalog.int8'::pg_catalog.regtype",
+                    literal(column_type)
+                );
+                let found = single(self.as_client_query(&question).await?);
+                return Ok(found.map(|name| {
+                    let rest = "not supported, identity column type must be bigint";
+                    DbError::new("0A000", format!("datatype {name} {rest}"))
+                }));
+            }
+            Check::NotOfOuterTable { columns, inner, outer, child } => {
+                let has = |tables: &[String]| {
+                    let tables: Vec<String> = tables.iter().map(|name| table(name)).collect();
+                    format!(
+                        "EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid IN ({}) \
+                         AND a.attname = c.name AND a.attnum > 0 AND NOT a.attisdropped)",
+                        if tables.is_empty() { "NULL".into() } else { tables.join(", ") }
+                    )
+                };
+                let names: Vec<String> = columns.iter().map(|name| literal(name)).collect();
+                let question = format!(
+                    "SELECT 1 FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) AS c(name) \
+                     WHERE {} AND NOT {}",
+                    names.join(", "),
+                    has(outer),
+                    has(inner)
+                );
+                let found = self.as_client_query(&question).await?;
+                return Ok((!found.is_empty()).then(|| defect(child)));
+            }
         };
         let found = self.as_client_query(&question).await?;
         Ok((!found.is_empty()).then(|| DbError::new(code, message)))
@@ -73,7 +135,9 @@ impl Worker {
                 answer
             }
         };
-        if answer.error.is_none() {
+        if let Some(error) = answer.error.take() {
+            answer.error = Some(keyless_type(error, ddl.job.is_some()));
+        } else {
             for oid in std::mem::take(&mut answer.effect.dropped) {
                 let row = ("DROP", oid, None);
                 self.add_job(Job { id: new_id(), work: Work::Drop }, row, urgency).await?;
@@ -133,38 +197,39 @@ impl Worker {
         urgency: Urgency,
     ) -> Result<Answer, Failure> {
         let question = format!(
-            "SELECT c.oid, r.oid, r.oid::pg_catalog.regclass::text \
-             FROM (SELECT {}::pg_catalog.regclass::oid AS oid) r \
-             LEFT JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.conname = {}",
-            literal(table),
-            literal(constraint)
+            "SELECT r.oid, r.relname, pg_catalog.pg_has_role(r.relowner, 'USAGE'), c.oid, c.contype \
+             FROM pg_catalog.pg_class r \
+             LEFT JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.conname = {} \
+             WHERE r.oid = {}::pg_catalog.regclass",
+            literal(constraint),
+            literal(table)
         );
         let found = self.as_client_query(&question).await?;
-        let Some([constraint_oid, Some(oid), Some(name)]) = found.first().map(Vec::as_slice) else {
+        let Some([Some(oid), Some(name), Some(is_owner), constraint_oid, kind]) =
+            found.first().map(Vec::as_slice)
+        else {
             return Err(Failure::Refused(DbError::new("42P01", "the table does not exist")));
         };
-        if constraint_oid.is_none() {
-            let message = format!(
-                "constraint \"{constraint}\" of relation \"{}\" does not exist",
-                name.trim_matches('"')
-            );
-            return Err(Failure::Refused(DbError::new("42704", message)));
+        let refuse = |code, message| Err(Failure::Refused(DbError::new(code, message)));
+        if is_owner != "t" {
+            return refuse("42501", format!("must be owner of table {name}"));
+        }
+        let of_relation = format!("constraint \"{constraint}\" of relation \"{name}\"");
+        let Some(constraint_oid) = constraint_oid else {
+            return refuse("42704", format!("{of_relation} does not exist"));
+        };
+        if !matches!(kind.as_deref(), Some("c" | "f")) {
+            let message = format!("{of_relation} is not a foreign key or check constraint");
+            return refuse("42809", message);
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.jobs.clear();
         }
-        // The job runs in a session of its own, with another search path.
-        let qualified = self
-            .as_superuser(&format!("SELECT dsql_emulator.table_name({oid})"), urgency)
-            .await?
-            .into_iter()
-            .find_map(|mut row| row.pop().flatten())
-            .unwrap_or_else(|| identifier(name));
-        let job = Job {
-            id: id.to_owned(),
-            work: Work::Validate { table: qualified, constraint: constraint.to_owned() },
-        };
-        let row = ("VALIDATE_CONSTRAINT", oid.parse().unwrap_or(0), Some(name.as_str()));
+        let named = format!("SELECT dsql_emulator.table_name({oid})");
+        let name = single(self.as_superuser(&named, urgency).await?);
+        let constraint = constraint_oid.parse().unwrap_or(0);
+        let job = Job { id: id.to_owned(), work: Work::Validate { constraint } };
+        let row = ("VALIDATE_CONSTRAINT", oid.parse().unwrap_or(0), name.as_deref());
         self.add_job(job, row, urgency).await?;
         Ok(Answer {
             messages: vec![

@@ -263,11 +263,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::observed::Urgency;
 
     /// A worker whose statement was asked for `age` milliseconds ago.
     fn running(now: Instant, age: u64, urgent: bool) -> Flight {
         let watch = Watch::new(0);
-        watch.take_off(now - Duration::from_millis(age), urgent);
+        let since = now - Duration::from_millis(age);
+        watch.take_off(Urgency { since, urgent, shielded: false });
         let mut flight = watch.flight().unwrap();
         flight.sent = flight.since;
         flight

@@ -34,28 +34,31 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// When a statement was asked for, and whether it is never cancelled to make way.
+/// When a statement was asked for, and who may cancel it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Urgency {
     pub(crate) since: Instant,
+    /// Not the monitor: others wait for it.
     pub(crate) urgent: bool,
+    /// Not the client: it is none of its statements.
+    pub(crate) shielded: bool,
 }
 
 impl Urgency {
     pub(crate) fn now() -> Self {
-        Self { since: Instant::now(), urgent: false }
+        Self { since: Instant::now(), urgent: false, shielded: false }
     }
 
     /// A commit waits, and everybody for the commit.
     pub(crate) fn commit() -> Self {
-        Self { since: Instant::now(), urgent: true }
+        Self { since: Instant::now(), urgent: true, shielded: false }
     }
 
-    /// The emulator's own work between the statements of clients, making way above all. It waits for
-    /// nobody, so it is soon over; were it cancelled, the transaction would have failed with its
-    /// locks in place, and could not make way any more.
-    pub(crate) fn own() -> Self {
-        Self { since: Instant::now(), urgent: true }
+    /// The emulator's own work between the statements of clients: a transaction goes back, or makes
+    /// way. It waits for nobody, so it is soon over; were it cancelled, the transaction would have
+    /// failed with its locks in place, and could not make way any more.
+    pub(crate) fn shielded() -> Self {
+        Self { since: Instant::now(), urgent: true, shielded: true }
     }
 }
 
@@ -102,7 +105,7 @@ impl Observed {
         exchange: &Exchange,
         urgency: Urgency,
     ) -> Result<Vec<Message>, Failure> {
-        self.watch.take_off(urgency.since, urgency.urgent);
+        self.watch.take_off(urgency);
         let process = self.watch.process;
         let (answer, slow) = {
             let answer = self.connection.exchange(exchange);

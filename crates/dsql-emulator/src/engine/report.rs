@@ -1,12 +1,17 @@
 //! What the triggers in the database tell, in notices that no client sees.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use super::{
     changes::Changes,
     footprint::{Class, Footprint},
 };
-use crate::wire::{DbError, Message, tag};
+use crate::{
+    sql::text_of_bytea,
+    wire::{DbError, Message, tag},
+};
 
 /// The message of such a notice; its detail is the report.
 const MARK: &str = "dsql_emulator";
@@ -113,12 +118,15 @@ impl Effect {
         self.changes.replace(table, taken.unwrap_or_default(), given.unwrap_or_default());
     }
 
-    /// A statement that only locked rows did this: `entries` is `[[index, key], …]`.
-    pub(crate) fn lock(&mut self, entries: &str, class: Class) {
-        let entries: Vec<(u32, Option<String>)> = match serde_json::from_str(entries) {
+    /// A statement that only locked rows did this: `entries` is `[[index, key], …]` as a value of
+    /// type `bytea`, in either format.
+    pub(crate) fn lock(&mut self, entries: &[u8], class: Class) {
+        let text = String::from_utf8_lossy(entries);
+        let text = text_of_bytea(&text).map_or(text, Cow::from);
+        let entries: Vec<(u32, Option<String>)> = match serde_json::from_str(&text) {
             Ok(entries) => entries,
             Err(error) => {
-                tracing::error!(%error, entries, "the keys of a locked row cannot be read");
+                tracing::error!(%error, %text, "the keys of a locked row cannot be read");
                 return;
             }
         };
@@ -232,8 +240,12 @@ mod tests {
 
     #[test]
     fn locked_rows_have_their_entries() {
-        let mut effect = Effect::default();
-        effect.lock(r#"[[1,"[1]"],[2,null]]"#, Class::Share);
-        assert_eq!(entries(&effect), [(1, "[1]".into(), vec![Class::Share])]);
+        for bytes in
+            [&br#"[[1,"[1]"],[2,null]]"#[..], br"\x5b5b312c225b315d225d2c5b322c6e756c6c5d5d"]
+        {
+            let mut effect = Effect::default();
+            effect.lock(bytes, Class::Share);
+            assert_eq!(entries(&effect), [(1, "[1]".into(), vec![Class::Share])]);
+        }
     }
 }

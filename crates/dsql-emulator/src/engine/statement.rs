@@ -30,6 +30,8 @@ pub(crate) struct Execution {
     pub(crate) copy_data: Option<Vec<Bytes>>,
     /// The last columns of the answer are the keys of rows that it locks, so strongly.
     pub(crate) keys: Arc<[LockStrength]>,
+    /// PostgreSQL locks rows, so strongly, and is to be asked which they are.
+    pub(crate) locks: Option<LockStrength>,
 }
 
 impl Execution {
@@ -44,6 +46,7 @@ impl Execution {
             describe: true,
             copy_data: None,
             keys: Arc::new([]),
+            locks: None,
         }
     }
 
@@ -98,7 +101,6 @@ impl Answer {
                     let (row, entries) = wire::without_last_values(&message, hidden);
                     for (entries, strength) in entries.into_iter().zip(keys) {
                         let entries = entries.unwrap_or_default();
-                        let entries = String::from_utf8_lossy(&entries);
                         answer.effect.lock(&entries, Touch::from(*strength));
                     }
                     answer.messages.push(row);

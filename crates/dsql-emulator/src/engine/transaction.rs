@@ -10,6 +10,7 @@ use crate::rules::NewJob;
 pub(crate) struct Transaction {
     pub(crate) begun: Begun,
     pub(crate) since: Instant,
+    pub(crate) read_only: bool,
     pub(crate) place: Place,
     pub(crate) effect: Effect,
     /// Statements that changed the session, to be run again when the transaction is detached.
@@ -45,8 +46,8 @@ pub(crate) struct Job {
 pub(crate) enum Work {
     /// The index with this oid becomes valid, unless its table has duplicates.
     Index { oid: u32, duplicates: bool },
-    /// A constraint is validated. The table's name is quoted.
-    Validate { table: String, constraint: String },
+    /// The constraint with this oid is validated.
+    Validate { constraint: u32 },
     /// What was dropped is cleaned up.
     Drop,
 }
@@ -66,10 +67,11 @@ pub(crate) enum Place {
 }
 
 impl Transaction {
-    pub(crate) fn new(begun: Begun) -> Self {
+    pub(crate) fn new(begun: Begun, read_only: bool) -> Self {
         Self {
             begun,
             since: Instant::now(),
+            read_only,
             place: Place::Attached,
             effect: Effect::default(),
             settings: Vec::new(),

@@ -8,6 +8,8 @@ use std::{
 
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::observed::Urgency;
+
 /// The public side of one worker.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -34,6 +36,8 @@ pub(crate) struct Flight {
     pub(crate) sent: Instant,
     /// It is never cancelled to make way.
     pub(crate) urgent: bool,
+    /// It is none of the client's.
+    shielded: bool,
     number: u64,
 }
 
@@ -52,12 +56,12 @@ impl Watch {
     }
 
     /// A statement is sent.
-    pub(crate) fn take_off(&self, since: Instant, urgent: bool) {
+    pub(crate) fn take_off(&self, Urgency { since, urgent, shielded }: Urgency) {
         let mut state = self.state();
         state.number += 1;
         state.cancelled_by = None;
         let number = state.number;
-        state.flight = Some(Flight { since, sent: Instant::now(), urgent, number });
+        state.flight = Some(Flight { since, sent: Instant::now(), urgent, shielded, number });
     }
 
     /// The answer is there. Who had it cancelled, if anybody.
@@ -72,7 +76,8 @@ impl Watch {
         self.state().flight
     }
 
-    /// Runs `cancel` if `flight` is still under way (any, if none is named), and notes by whom.
+    /// Runs `cancel` if `flight` is still under way, and notes by whom. If none is named, that is any
+    /// of the client's.
     pub(crate) async fn cancel<F: Future<Output = ()>>(
         &self,
         flight: Option<Flight>,
@@ -84,7 +89,7 @@ impl Watch {
             let mut state = self.state();
             let same = match (state.flight, flight) {
                 (Some(now), Some(then)) => now.number == then.number,
-                (now, None) => now.is_some(),
+                (now, None) => now.is_some_and(|now| !now.shielded),
                 (None, _) => false,
             };
             if !same {
@@ -114,15 +119,20 @@ mod tests {
             calls.fetch_add(1, Ordering::Relaxed);
         };
         watch.cancel(None, CancelledBy::Client, call).await;
-        watch.take_off(Instant::now(), false);
+        watch.take_off(Urgency::now());
         let first = watch.flight();
         assert_eq!(watch.land().await, None);
-        watch.take_off(Instant::now(), false);
+        watch.take_off(Urgency::now());
         watch.cancel(first, CancelledBy::Monitor, call).await;
         assert_eq!(calls.load(Ordering::Relaxed), 0);
         watch.cancel(watch.flight(), CancelledBy::Monitor, call).await;
         assert_eq!(calls.load(Ordering::Relaxed), 1);
         assert_eq!(watch.land().await, Some(CancelledBy::Monitor));
         assert_eq!(watch.flight(), None);
+        // What the emulator does in between is not the client's to cancel.
+        watch.take_off(Urgency::shielded());
+        watch.cancel(None, CancelledBy::Client, call).await;
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        assert_eq!(watch.land().await, None);
     }
 }

@@ -16,8 +16,9 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    cluster::single,
     rules::Access,
-    sql::{identifier, literal},
+    sql::{identifier, literal, text_of_bytea},
     upstream::{Connection, Exchange, Rows, Target, UpstreamError},
     wire::{self, DbError, Message, tag},
 };
@@ -109,7 +110,7 @@ impl Worker {
 
     /// Runs `sql` as the client, and gives the rows.
     pub(crate) async fn as_client_query(&mut self, sql: &str) -> Result<Rows, Failure> {
-        self.connection.query(sql, Urgency::own()).await
+        self.connection.query(sql, Urgency::shielded()).await
     }
 
     /// The client has set a role, or may have.
@@ -199,12 +200,16 @@ impl Worker {
             Access::ReadOnly => " READ ONLY",
             Access::ReadWrite => " READ WRITE",
         };
+        // Its first query takes the snapshot.
         let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; SELECT 1; \
+            "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; \
+             SELECT pg_catalog.current_setting_of_host('transaction_read_only'), \
+             pg_catalog.set_config('dsql_emulator.transaction', 'on', true); \
              SAVEPOINT dsql_emulator_start"
         );
-        self.connection.query(&sql, Urgency::own()).await?;
-        self.transaction = Some(Transaction::new(ledger.begin()));
+        let read_only = single(self.connection.query(&sql, Urgency::now()).await?);
+        let read_only = read_only.as_deref() == Some("on");
+        self.transaction = Some(Transaction::new(ledger.begin(), read_only));
         self.role_before.clone_from(&self.role);
         Ok(())
     }
@@ -225,12 +230,12 @@ impl Worker {
             return Ok(());
         }
         self.role.clone_from(&self.role_before);
-        self.connection.query("ROLLBACK", Urgency::own()).await.map(drop)
+        self.connection.query("ROLLBACK", Urgency::shielded()).await.map(drop)
     }
 
     /// Goes back to before a statement that failed.
     pub(crate) async fn undo_statement(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_STATEMENT, Urgency::own()).await.map(drop)
+        self.connection.query(BACK_TO_STATEMENT, Urgency::shielded()).await.map(drop)
     }
 
     /// Detaches the transaction because another session waits for it.
@@ -257,26 +262,24 @@ impl Worker {
         let keys = transaction.effect.changes.keys_as_json();
         let redo = transaction.settings.clone();
         let found = if keys == "{}" {
-            self.connection.query(BACK_TO_START, Urgency::own()).await?;
+            self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
             Vec::new()
         } else {
-            // Going back restores the role and the settings, too.
+            // Going back restores the role, too.
             let sql = format!(
                 "SET SESSION AUTHORIZATION DEFAULT; \
-                 SET LOCAL extra_float_digits = 1; SET LOCAL datestyle = 'ISO'; \
-                 SET LOCAL intervalstyle = 'iso_8601'; \
                  SELECT rel, image FROM dsql_emulator.read_rows({}); {BACK_TO_START}",
                 literal(&keys)
             );
-            self.connection.query(&sql, Urgency::own()).await?
+            self.connection.query(&sql, Urgency::shielded()).await?
         };
         for setting in redo {
-            self.connection.query(&setting, Urgency::own()).await?;
+            self.connection.query(&setting, Urgency::shielded()).await?;
         }
         let found: Vec<(u32, String)> = found
             .into_iter()
             .filter_map(|row| match &row[..] {
-                [Some(rel), Some(image)] => Some((rel.parse().ok()?, image.clone())),
+                [Some(rel), Some(image)] => Some((rel.parse().ok()?, text_of_bytea(image)?)),
                 _ => None,
             })
             .collect();
@@ -288,7 +291,7 @@ impl Worker {
 
     /// Gives up what a transaction has done, or the copies in which one that has lost goes on.
     async fn let_go(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::own()).await?;
+        self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.place = Place::Gone;
         }
@@ -313,10 +316,10 @@ impl Worker {
     /// Goes back to the start of the transaction, whose changes are detached, after an attempt to
     /// put them back has failed.
     pub(crate) async fn undo_attach(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::own()).await?;
+        self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
         let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
         for setting in redo {
-            self.connection.query(&setting, Urgency::own()).await?;
+            self.connection.query(&setting, Urgency::shielded()).await?;
         }
         Ok(())
     }

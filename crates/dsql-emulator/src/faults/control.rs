@@ -7,7 +7,7 @@ use std::{str::FromStr, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 use super::{CommitFault, CommitRates, Faults, Latency, Refusal, StatementFault};
@@ -25,15 +25,10 @@ clear
 status
 help";
 
-/// Answers connections, for ever.
-pub(crate) async fn serve(listener: TcpListener, faults: Faults) {
-    while let Ok((socket, _)) = listener.accept().await {
-        let faults = faults.clone();
-        tokio::spawn(async move {
-            if let Err(error) = talk(socket, &faults).await {
-                tracing::debug!(%error, "a control connection ended");
-            }
-        });
+/// Answers a connection to its end.
+pub(crate) async fn serve(socket: TcpStream, faults: Faults) {
+    if let Err(error) = talk(socket, &faults).await {
+        tracing::debug!(%error, "a control connection ended");
     }
 }
 
@@ -66,8 +61,7 @@ fn execute(line: &str, faults: &Faults) -> Result<String, String> {
                 "pass" => None,
                 other => return Err(format!("`{other}` is no fault of a commit; try `help`")),
             };
-            let times = times(words.next())?;
-            faults.script(std::iter::repeat_n(fault, times as usize));
+            faults.decide(fault, times(words.next())? as usize);
         }
         "statement" => {
             let fault = match word(&mut words, "a fault")? {
@@ -176,6 +170,7 @@ mod tests {
             "latency 5 10",
             "clock 60",
             "random 7 conflict=0.5 answer-lost=0.1",
+            "statement close 0",
             "drop",
         ] {
             assert_eq!(execute(line, &faults), Ok(String::new()), "{line}");

@@ -15,6 +15,11 @@ use tokio::sync::watch;
 
 use crate::wire::DbError;
 
+/// Longer than any test waits, and far from what a clock can hold.
+const MAX_LATENCY: Duration = Duration::from_secs(60 * 60);
+/// A thousand years, likewise.
+const MAX_SHIFT: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
+
 /// What happens to a commit.
 ///
 /// A commit is the COMMIT of a transaction that has run a statement and has not failed, and the
@@ -126,7 +131,8 @@ pub(crate) struct Signal {
 
 #[derive(Debug, Default)]
 struct State {
-    commits: VecDeque<Option<CommitFault>>,
+    /// Decisions, and for how many commits each holds: never for none.
+    commits: VecDeque<(Option<CommitFault>, usize)>,
     statements: Vec<(Option<String>, StatementFault, u32)>,
     refusal: Option<(Refusal, u32)>,
     random: Option<(fastrand::Rng, CommitRates)>,
@@ -137,13 +143,20 @@ struct State {
 impl Faults {
     /// Makes `fault` happen to the next `times` commits that have no fault yet.
     pub fn at_commit(&self, fault: CommitFault, times: usize) {
-        self.script(std::iter::repeat_n(Some(fault), times));
+        self.decide(Some(fault), times);
     }
 
     /// One decision for each of the next commits, after those that were made already. `None` lets
     /// a commit pass.
     pub fn script(&self, decisions: impl IntoIterator<Item = Option<CommitFault>>) {
-        self.state().commits.extend(decisions);
+        decisions.into_iter().for_each(|decision| self.decide(decision, 1));
+    }
+
+    /// The same decision for the next `times` commits.
+    fn decide(&self, decision: Option<CommitFault>, times: usize) {
+        if times > 0 {
+            self.state().commits.push_back((decision, times));
+        }
     }
 
     /// Random faults at commits that the script does not decide. The same seed decides the same
@@ -164,7 +177,9 @@ impl Faults {
     /// contains it.
     pub fn at_statement(&self, containing: Option<&str>, fault: StatementFault, times: u32) {
         let containing = containing.map(str::to_owned);
-        self.state().statements.push((containing, fault, times));
+        if times > 0 {
+            self.state().statements.push((containing, fault, times));
+        }
     }
 
     /// Refuses the next `times` connections; [`u32::MAX`] is for ever.
@@ -177,15 +192,20 @@ impl Faults {
         self.0.signal.send_modify(|signal| signal.drops += 1);
     }
 
-    /// Sets the latency.
+    /// Sets the latency: an hour each at most.
     pub fn set_latency(&self, latency: Latency) {
-        self.state().latency = latency;
+        let Latency { round_trip, commit } = latency;
+        self.state().latency =
+            Latency { round_trip: round_trip.min(MAX_LATENCY), commit: commit.min(MAX_LATENCY) };
     }
 
     /// Moves the emulator's clock ahead of the world's, so that tokens are older than they look
-    /// and sessions too. It adds to earlier shifts.
+    /// and sessions too. It adds to earlier shifts, up to a thousand years.
     pub fn shift_clock(&self, by: Duration) {
-        self.0.signal.send_modify(|signal| signal.clock += by);
+        let shift = |signal: &mut Signal| {
+            signal.clock = signal.clock.saturating_add(by).min(MAX_SHIFT);
+        };
+        self.0.signal.send_modify(shift);
     }
 
     /// Forgets all faults that have not happened, latency and clock shift included.
@@ -198,15 +218,19 @@ impl Faults {
     /// How many scripted faults have not happened yet. A test that expects its faults checks for 0.
     pub fn pending(&self) -> usize {
         let state = self.state();
-        let statements: u32 = state.statements.iter().map(|(_, _, times)| times).sum();
-        state.commits.iter().flatten().count()
-            + statements as usize
-            + state.refusal.map_or(0, |(_, times)| times as usize)
+        let commits = state.commits.iter().filter(|(fault, _)| fault.is_some());
+        let statements = state.statements.iter().map(|(_, _, times)| *times as usize);
+        let connections = state.refusal.map(|(_, times)| times as usize);
+        commits
+            .map(|(_, times)| *times)
+            .chain(statements)
+            .chain(connections)
+            .fold(0, usize::saturating_add)
     }
 
     /// How many commits the script still decides, those that it lets pass included.
     pub fn undecided(&self) -> usize {
-        self.state().commits.len()
+        self.state().commits.iter().map(|(_, times)| *times).fold(0, usize::saturating_add)
     }
 
     /// What has happened.
@@ -216,8 +240,15 @@ impl Faults {
 
     pub(crate) fn next_commit(&self) -> Option<CommitFault> {
         let mut state = self.state();
-        let fault = match state.commits.pop_front() {
-            Some(decision) => decision,
+        let fault = match state.commits.front_mut() {
+            Some((decision, times)) => {
+                let decision = *decision;
+                *times -= 1;
+                if *times == 0 {
+                    state.commits.pop_front();
+                }
+                decision
+            }
             None => state.random.as_mut().and_then(|(random, rates)| draw(random, rates)),
         };
         state.happened.commits += u64::from(fault.is_some());
@@ -369,6 +400,28 @@ mod tests {
         assert_eq!(faults.next_statement("SELECT t1"), None);
         faults.at_statement(None, StatementFault::Close, 1);
         assert_eq!(faults.next_statement("SELECT 1"), Some(StatementFault::Close));
+    }
+
+    #[test]
+    fn numbers_may_be_as_small_and_as_large_as_they_like() {
+        let faults = Faults::default();
+        faults.at_commit(CommitFault::Conflict, 0);
+        faults.at_statement(None, StatementFault::Close, 0);
+        faults.refuse_connections(Refusal::Closed, 0);
+        assert_eq!((faults.pending(), faults.undecided()), (0, 0));
+        assert_eq!(faults.next_statement("SELECT 1"), None);
+        assert_eq!(faults.next_commit(), None);
+        for _ in 0..2 {
+            faults.at_commit(CommitFault::Conflict, usize::MAX);
+            faults.at_statement(None, StatementFault::Close, u32::MAX);
+            faults.shift_clock(Duration::MAX);
+        }
+        assert_eq!((faults.pending(), faults.undecided()), (usize::MAX, usize::MAX));
+        assert_eq!(faults.next_commit(), Some(CommitFault::Conflict));
+        assert_eq!(faults.next_statement("SELECT 1"), Some(StatementFault::Close));
+        assert!(faults.now() > SystemTime::now() + MAX_SHIFT / 2);
+        faults.set_latency(Latency { round_trip: Duration::MAX, commit: Duration::MAX });
+        assert_eq!(faults.latency().commit, MAX_LATENCY);
     }
 
     #[test]

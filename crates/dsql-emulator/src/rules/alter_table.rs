@@ -65,7 +65,7 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
     }
     let mut checks = Vec::new();
     for action in cursor.items() {
-        match check_action(action, &table, context, &mut edit) {
+        match check_action(statement, action, &table, context, &mut edit) {
             Ok(check) => checks.extend(check),
             Err(refusal) => return refusal,
         }
@@ -92,6 +92,7 @@ fn unsupported(action: &str) -> Plan {
 }
 
 fn check_action(
+    statement: &Statement,
     action: &[Token],
     table: &str,
     context: &Context<'_>,
@@ -102,7 +103,7 @@ fn check_action(
         return Err(unsupported(name));
     }
     if cursor.eat("ADD") {
-        return check_add(cursor, context, edit).map_or(Ok(None), Err);
+        return check_add(statement, cursor, context, edit);
     }
     if cursor.eat("DROP") {
         return Ok(check_drop(cursor, table));
@@ -128,7 +129,12 @@ fn check_action(
 
 /// ADD COLUMN without constraints; ADD CONSTRAINT only CHECK and FOREIGN KEY that are NOT VALID,
 /// and UNIQUE over an index that is there.
-fn check_add(mut cursor: Cursor<'_>, context: &Context<'_>, edit: &mut Edit) -> Option<Plan> {
+fn check_add(
+    statement: &Statement,
+    mut cursor: Cursor<'_>,
+    context: &Context<'_>,
+    edit: &mut Edit,
+) -> Result<Option<Check>, Plan> {
     const CONSTRAINTS: [&str; 5] = ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"];
     let mut constraint = cursor;
     if constraint.eat("CONSTRAINT") {
@@ -138,7 +144,7 @@ fn check_add(mut cursor: Cursor<'_>, context: &Context<'_>, edit: &mut Edit) -> 
         let permitted = constraint.sees("UNIQUE USING INDEX")
             || ((constraint.sees("CHECK") || constraint.sees("FOREIGN"))
                 && constraint.finds("NOT VALID"));
-        return (!permitted).then(|| unsupported("ADD CONSTRAINT"));
+        return if permitted { Ok(None) } else { Err(unsupported("ADD CONSTRAINT")) };
     }
     cursor.eat("COLUMN");
     cursor.eat("IF NOT EXISTS");
@@ -156,9 +162,9 @@ fn check_add(mut cursor: Cursor<'_>, context: &Context<'_>, edit: &mut Edit) -> 
     definition.next();
     // Before the type (facts §10.3).
     if OF_COLUMN.iter().any(|words| definition.finds(words)) {
-        return Some(Plan::unsupported("ALTER TABLE ADD COLUMN with constraint not supported"));
+        return Err(Plan::unsupported("ALTER TABLE ADD COLUMN with constraint not supported"));
     }
-    create_table::check_column(cursor.rest(), context, edit)
+    create_table::check_column(statement, cursor.rest(), context, edit)
 }
 
 /// The primary key stays, with all its columns; what it is, the catalog knows.

@@ -1,7 +1,7 @@
 //! CREATE, for what is not refused by its first words.
 
 use super::{Class, Context, Plan, create_table, index, sequence};
-use crate::sql::{Cursor, Kind, Statement};
+use crate::sql::{Cursor, Edit, Kind, Statement, Token, identifier};
 
 pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
@@ -42,7 +42,35 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     if cursor.sees("FUNCTION") {
         return plan_function(cursor);
     }
+    if cursor.sees("STATISTICS") && context.server_version < NAMELESS_SINCE {
+        return Plan::ddl(name_statistics(statement, cursor), None, Vec::new());
+    }
     Plan::run(Class::Ddl)
+}
+
+/// Before this version of PostgreSQL, statistics need a name; DSQL's do not.
+const NAMELESS_SINCE: u32 = 16;
+
+/// The statement with a name for its statistics, after PostgreSQL's own pattern. `None` if it has
+/// one, or cannot be read.
+fn name_statistics(statement: &Statement, mut cursor: Cursor<'_>) -> Option<String> {
+    let word = cursor.next()?;
+    cursor.parenthesised();
+    if !cursor.eat("ON") {
+        return None;
+    }
+    let from = cursor.find("FROM")?;
+    let columns = &cursor.rest()[..from.at() - cursor.at()];
+    let column = |item: &[Token]| match item {
+        [column] => column.word().unwrap_or("expr").to_owned(),
+        _ => "expr".to_owned(),
+    };
+    let mut name = vec![from.rest().iter().skip(1).filter_map(Token::word).next_back()?.to_owned()];
+    name.extend(Cursor::new(columns).items().into_iter().map(column));
+    name.push("stat".to_owned());
+    let mut edit = Edit::default();
+    edit.replace(word, word, format!("STATISTICS {}", identifier(&name.join("_"))));
+    Some(edit.apply(statement))
 }
 
 /// facts §3.1: no kind of type but domains.

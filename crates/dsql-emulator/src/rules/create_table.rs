@@ -1,7 +1,7 @@
 //! CREATE TABLE (facts §3.1). The types of columns are checked where they are resolved, in the
 //! database.
 
-use super::{Context, Plan, sequence};
+use super::{Check, Context, Plan, sequence};
 use crate::sql::{Cursor, Edit, Statement, Token};
 
 /// PostgreSQL has `STORAGE` in a column definition since this version; DSQL has it.
@@ -28,13 +28,15 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
         }
     }
     let mut edit = Edit::default();
+    let mut checks = Vec::new();
     for element in Cursor::new(elements.unwrap_or_default()).items() {
-        if let Some(refusal) = check_element(element, context, &mut edit) {
-            return refusal;
+        match check_element(statement, element, context, &mut edit) {
+            Ok(check) => checks.extend(check),
+            Err(refusal) => return refusal,
         }
     }
     let text = (!edit.is_empty()).then(|| edit.apply(statement));
-    Plan::ddl(text, None, Vec::new())
+    Plan::ddl(text, None, checks)
 }
 
 /// facts §3.1 ◊ for `PARTITION BY`; the others are refused [R LINT], in words after it [I].
@@ -42,34 +44,40 @@ fn clause(name: &str) -> Plan {
     Plan::unsupported(format!("{name} clause not supported for CREATE TABLE"))
 }
 
-fn check_element(element: &[Token], context: &Context<'_>, edit: &mut Edit) -> Option<Plan> {
+fn check_element(
+    statement: &Statement,
+    element: &[Token],
+    context: &Context<'_>,
+    edit: &mut Edit,
+) -> Result<Option<Check>, Plan> {
     let mut cursor = Cursor::new(element);
     if cursor.eat("CONSTRAINT") {
         cursor.next();
     }
     if cursor.sees("EXCLUDE") {
         // [I]
-        return Some(Plan::unsupported("EXCLUDE constraint not supported for CREATE TABLE"));
+        return Err(Plan::unsupported("EXCLUDE constraint not supported for CREATE TABLE"));
     }
     if ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "LIKE"].iter().any(|word| cursor.sees(word)) {
-        return None;
+        return Ok(None);
     }
-    check_column(element, context, edit)
+    check_column(statement, element, context, edit)
 }
 
 /// Checks a column definition: name, type, constraints.
 pub(super) fn check_column(
+    statement: &Statement,
     column: &[Token],
     context: &Context<'_>,
     edit: &mut Edit,
-) -> Option<Plan> {
+) -> Result<Option<Check>, Plan> {
     let mut cursor = Cursor::new(column);
     cursor.next();
     if let Some(refusal) = check_type_name(cursor) {
-        return Some(refusal);
+        return Err(refusal);
     }
     if cursor.finds("COLLATE") {
-        return Some(Plan::unsupported("COLLATE clause not supported"));
+        return Err(Plan::unsupported("COLLATE clause not supported"));
     }
     if let Some(mut found) = cursor.find("STORAGE")
         && context.server_version < STORAGE_SINCE
@@ -78,11 +86,32 @@ pub(super) fn check_column(
         let last = found.next().unwrap_or(first);
         edit.replace(first, last, "");
     }
-    let identity = cursor.find("AS IDENTITY").map(|mut found| {
-        found.eat("AS IDENTITY");
-        found
-    });
-    identity.and_then(sequence::check_identity)
+    let Some(mut identity) = cursor.find("AS IDENTITY") else { return Ok(None) };
+    identity.eat("AS IDENTITY");
+    match sequence::check_identity(identity) {
+        Some(refusal) => Err(refusal),
+        None => {
+            Ok(type_text(statement, cursor).map(|column_type| Check::BigIdentity { column_type }))
+        }
+    }
+}
+
+/// The type of a column: what is written between its name and its constraints.
+fn type_text(statement: &Statement, cursor: Cursor<'_>) -> Option<String> {
+    const BEHIND: [&str; 9] = [
+        "GENERATED",
+        "CONSTRAINT",
+        "NOT",
+        "NULL",
+        "PRIMARY",
+        "UNIQUE",
+        "CHECK",
+        "REFERENCES",
+        "STORAGE",
+    ];
+    let is_type = |token: &&Token| !BEHIND.iter().any(|word| token.is(word));
+    let last = cursor.rest().iter().take_while(is_type).last()?;
+    Some(statement.text[cursor.peek()?.start..last.end].to_owned())
 }
 
 /// facts §3.1 [R]: the serial types do not exist.

@@ -8,8 +8,11 @@
 mod alter_table;
 mod create;
 mod create_table;
+mod database;
 mod drop_alter;
 mod index;
+mod lateral;
+mod locking;
 mod query;
 mod refused;
 mod sequence;
@@ -21,8 +24,10 @@ mod tests;
 
 use std::collections::HashSet;
 
-pub(crate) use query::{LockStrength, LockedTable, Locking};
-pub(crate) use setting::{Settings, startup_option};
+pub(crate) use database::in_own_database;
+pub(crate) use lateral::defect;
+pub(crate) use locking::{KeyColumns, LockStrength, LockedTable, Locking};
+pub(crate) use setting::{Settings, boolean, startup_option};
 pub(crate) use transaction::{Access, Control};
 
 use crate::{
@@ -42,8 +47,8 @@ pub(crate) enum Plan {
     Show { column: &'static str, value: &'static str },
     /// Every prepared statement is forgotten.
     DeallocateAll,
-    /// A setting that only the emulator knows.
-    EmulatorSetting { sync_index: Option<bool> },
+    /// A setting that only the emulator knows: whether CREATE INDEX needs no ASYNC.
+    EmulatorSetting { sync_index: bool, tag: &'static str },
     /// The job that this expression names is waited for.
     WaitForJob { argument: String },
     /// A role is mapped to an IAM identity, or no longer.
@@ -106,6 +111,11 @@ pub(crate) enum Check {
     NotPrimaryKey { table: String, constraint: String },
     /// The table must be empty.
     Empty { table: String },
+    /// An identity column must be of type bigint.
+    BigIdentity { column_type: String },
+    /// None of these columns of a LEFT JOIN LATERAL may be one of the outer tables and none of the
+    /// inner ones, the first of which is `child`.
+    NotOfOuterTable { columns: Vec<String>, inner: Vec<String>, outer: Vec<String>, child: String },
 }
 
 /// What a plan depends on besides the statement.
@@ -122,6 +132,12 @@ pub(crate) struct Context<'a> {
 }
 
 impl Run {
+    /// The statement as it is.
+    fn of(class: Class) -> Self {
+        let (text, locking, job) = (None, None, None);
+        Self { text, class, changes_rows: false, locking, job, checks: Vec::new() }
+    }
+
     /// Whether it writes rows by what it says (facts §2: not beside DDL).
     pub(crate) fn writes_rows(&self) -> bool {
         self.changes_rows || self.class == Class::CopyIn
@@ -133,26 +149,29 @@ impl Plan {
         Self::Refuse(DbError::new(code, message))
     }
 
+    /// A syntax error at the next token of a statement, in PostgreSQL's words.
+    fn syntax_error(statement: &Statement, cursor: &Cursor<'_>) -> Self {
+        let Some(token) = cursor.peek() else {
+            return Self::refuse("42601", "syntax error at end of input");
+        };
+        let (before, near) = statement.text[..token.end].split_at(token.start);
+        let mut error = DbError::new("42601", format!("syntax error at or near \"{near}\""));
+        error.position = Some(before.chars().count() + 1);
+        Self::Refuse(error)
+    }
+
     /// Refuses with the SQLSTATE that most refusals have, feature_not_supported.
     fn unsupported(message: impl Into<String>) -> Self {
         Self::refuse("0A000", message)
     }
 
     fn run(class: Class) -> Self {
-        Self::Run(Run {
-            text: None,
-            class,
-            changes_rows: false,
-            locking: None,
-            job: None,
-            checks: Vec::new(),
-        })
+        Self::Run(Run::of(class))
     }
 
     /// A DDL statement that PostgreSQL gets in other words, if `text` has any.
     fn ddl(text: Option<String>, job: Option<NewJob>, checks: Vec<Check>) -> Self {
-        let class = Class::Ddl;
-        Self::Run(Run { text, class, changes_rows: false, locking: None, job, checks })
+        Self::Run(Run { text, job, checks, ..Run::of(Class::Ddl) })
     }
 
     /// The columns of an answer that the emulator makes itself.
@@ -177,10 +196,10 @@ pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     };
     match head.word().unwrap_or("(") {
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
-            transaction::plan(cursor)
+            transaction::plan(statement)
         }
         "prepare" => transaction::plan_prepare(cursor),
-        "set" | "reset" | "show" => setting::plan(cursor),
+        "set" | "reset" | "show" => setting::plan(statement, context),
         "create" => create::plan(statement, context),
         "alter" => drop_alter::plan_alter(statement, context),
         "drop" => drop_alter::plan_drop(cursor),
@@ -189,7 +208,7 @@ pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
         "comment" => Plan::run(Class::Ddl),
         "deallocate" => plan_deallocate(cursor),
         "call" => plan_call(statement),
-        "copy" => plan_copy(cursor),
+        "copy" => plan_copy(statement, context),
         "explain" => plan_explain(statement, context),
         "select" | "with" | "values" | "table" | "(" | "insert" | "update" | "delete" => {
             query::plan(statement, context)
@@ -257,7 +276,17 @@ fn plan_call(statement: &Statement) -> Plan {
         && cursor.is_at_end()
         && Cursor::new(arguments).items().len() == 1
         && !arguments.iter().any(|token| token.is("SELECT"));
-    match (arguments.first(), arguments.last()) {
+    // By position, or by its name.
+    let value = match arguments {
+        [name, arrow, value @ ..]
+            if name.word() == Some("job_id")
+                && (arrow.is_operator("=>") || arrow.is_operator(":=")) =>
+        {
+            value
+        }
+        value => value,
+    };
+    match (value.first(), value.last()) {
         (Some(first), Some(last)) if plain => {
             Plan::WaitForJob { argument: statement.text[first.start..last.end].to_owned() }
         }
@@ -266,7 +295,20 @@ fn plan_call(statement: &Statement) -> Plan {
 }
 
 /// facts §6: to and from the client. Files are PostgreSQL's to refuse: `admin` is no superuser.
-fn plan_copy(cursor: Cursor<'_>) -> Plan {
+fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
+    let mut cursor = Cursor::new(&statement.tokens);
+    cursor.eat("COPY");
+    if let Some([first, .., last]) = cursor.parenthesised() {
+        // What the statement inside does is done, whoever reads its rows.
+        let inner = split(&statement.text[first.start..last.end]).into_iter().next();
+        match inner.map(|inner| plan(&inner, context)) {
+            Some(Plan::Refuse(error)) => return Plan::Refuse(error),
+            Some(Plan::Run(run)) if run.class == Class::Write || !run.checks.is_empty() => {
+                return Plan::Run(Run { locking: locking::locking_inside(statement), ..run });
+            }
+            _ => {}
+        }
+    }
     if cursor.finds("FROM STDIN") {
         Plan::run(Class::CopyIn)
     } else if cursor.finds("TO STDOUT") {
@@ -284,13 +326,17 @@ fn plan_explain(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut analyses = options.iter().any(|token| token.is("ANALYZE") || token.is("ANALYSE"));
     analyses |= cursor.eat("ANALYZE") || cursor.eat("ANALYSE");
     cursor.eat("VERBOSE");
-    let Some(first) = cursor.peek() else {
+    // An EXPLAIN of an EXPLAIN is none, as PostgreSQL will say.
+    let Some(first) = cursor.peek().filter(|first| !first.is("EXPLAIN")) else {
         return Plan::run(Class::Utility);
     };
     let inner = split(&statement.text[first.start..]).remove(0);
     match plan(&inner, context) {
         Plan::Refuse(error) => Plan::Refuse(error),
-        Plan::Run(run) if analyses => Plan::Run(Run { text: None, locking: None, ..run }),
+        Plan::Run(run) if analyses => {
+            Plan::Run(Run { text: None, locking: locking::locking_inside(statement), ..run })
+        }
+        Plan::Run(Run { checks, .. }) => Plan::Run(Run { checks, ..Run::of(Class::Read) }),
         _ => Plan::run(Class::Read),
     }
 }

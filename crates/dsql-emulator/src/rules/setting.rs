@@ -1,8 +1,8 @@
 //! SET, RESET and SHOW (facts §6).
 
-use super::{Class, Plan, transaction};
+use super::{Class, Context, Plan, transaction};
 use crate::{
-    sql::{Cursor, Kind},
+    sql::{Cursor, Kind, Statement},
     wire::DbError,
 };
 
@@ -56,65 +56,105 @@ pub(crate) fn startup_option(name: &str) -> Result<(), DbError> {
     Err(DbError { severity: "FATAL".into(), ..not_settable(name) })
 }
 
-pub(super) fn plan(mut cursor: Cursor<'_>) -> Plan {
+pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
+    let mut cursor = Cursor::new(&statement.tokens);
     if cursor.eat("SHOW") {
-        plan_show(cursor)
+        plan_show(cursor, context)
     } else if cursor.eat("RESET") {
         plan_reset(cursor)
     } else {
         cursor.next();
-        plan_set(cursor)
+        plan_set(statement, cursor)
     }
 }
 
-fn plan_set(mut cursor: Cursor<'_>) -> Plan {
+fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
+    const CHARACTERISTICS: &str = "SESSION CHARACTERISTICS AS TRANSACTION";
     if cursor.eat("CONSTRAINTS") {
         return Plan::run(Class::Setting);
     }
-    if cursor.eat("SESSION CHARACTERISTICS AS TRANSACTION") {
+    if !cursor.sees(CHARACTERISTICS) && !cursor.sees("SESSION AUTHORIZATION") {
+        let _ = cursor.eat("SESSION") || cursor.eat("LOCAL");
+    }
+    if cursor.sees("SESSION AUTHORIZATION") {
+        return Plan::Refuse(not_settable("session_authorization"));
+    }
+    if cursor.eat(CHARACTERISTICS) {
         // Accepted and effective (facts §1.1); PostgreSQL does it.
-        return match transaction::modes(cursor) {
+        return match transaction::modes(statement, cursor) {
+            Ok(_) if cursor.is_at_end() => Plan::syntax_error(statement, &cursor),
             Ok(_) => Plan::run(Class::Setting),
             Err(refusal) => refusal,
         };
     }
     if cursor.eat("TRANSACTION") {
-        // A level that does not exist is named first (facts §1.1).
-        return match cursor.find("ISOLATION LEVEL") {
-            Some(mut found) => {
-                found.eat("ISOLATION LEVEL");
-                match transaction::level(&mut found) {
-                    Ok(()) => Plan::Refuse(not_settable("TRANSACTION")),
-                    Err(refusal) => refusal,
-                }
-            }
-            None => Plan::Refuse(not_settable("TRANSACTION")),
-        };
+        return plan_set_transaction(statement, cursor);
     }
-    if cursor.sees("SESSION AUTHORIZATION") {
-        return Plan::Refuse(not_settable("session_authorization"));
-    }
-    let _ = cursor.eat("SESSION") || cursor.eat("LOCAL");
     let short =
         [("TIME ZONE", "timezone"), ("NAMES", "client_encoding"), ("SCHEMA", "search_path")];
     if short.iter().any(|(words, name)| cursor.sees(words) && is_settable(name)) {
         return Plan::run(Class::Setting);
     }
-    let Some(name) = cursor.name() else {
+    if cursor.sees("XML OPTION") {
+        return Plan::Refuse(not_settable("xmloption"));
+    }
+    let Some(name) = cursor.name().map(|name| name.join(".")) else {
         return Plan::run(Class::Setting);
     };
-    let name = name.join(".");
-    if name == SYNC_INDEX {
-        let _ = cursor.eat("TO") || cursor.eat_mark('=');
-        let value = cursor.next().map(|token| match &token.kind {
-            Kind::Word { text, .. } | Kind::Text(text) => text.clone(),
-            Kind::Number(number) => number.clone(),
-            _ => String::new(),
-        });
-        let off = matches!(value.as_deref(), Some("off" | "false" | "0" | "no"));
-        return Plan::EmulatorSetting { sync_index: Some(off) };
+    if is_settable(&name) {
+        return Plan::run(Class::Setting);
     }
-    if is_settable(&name) { Plan::run(Class::Setting) } else { Plan::Refuse(not_settable(&name)) }
+    // A statement that makes no sense is no setting that is refused.
+    if !cursor.sees("FROM CURRENT") {
+        let assigns = cursor.eat("TO") || cursor.eat_mark('=');
+        if !assigns || cursor.is_at_end() {
+            return Plan::syntax_error(statement, &cursor);
+        }
+    }
+    if name == SYNC_INDEX { plan_sync_index(cursor) } else { Plan::Refuse(not_settable(&name)) }
+}
+
+/// A level that does not exist is named first, and the rest is refused as a whole (facts §1.1).
+fn plan_set_transaction(statement: &Statement, cursor: Cursor<'_>) -> Plan {
+    let refusal = Plan::Refuse(not_settable("TRANSACTION"));
+    if cursor.sees("SNAPSHOT") || cursor.finds("DEFERRABLE") {
+        return refusal;
+    }
+    match transaction::modes(statement, cursor) {
+        Ok(_) if cursor.is_at_end() => Plan::syntax_error(statement, &cursor),
+        Ok(_) => refusal,
+        Err(other) => other,
+    }
+}
+
+fn plan_sync_index(mut cursor: Cursor<'_>) -> Plan {
+    let value = match cursor.next().map(|token| &token.kind) {
+        Some(Kind::Word { text, .. } | Kind::Text(text) | Kind::Number(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let set = |disabled: bool| Plan::EmulatorSetting { sync_index: !disabled, tag: "SET" };
+    if value.eq_ignore_ascii_case("default") {
+        return set(true);
+    }
+    boolean(&value).map_or_else(
+        || {
+            let message = format!("parameter \"{SYNC_INDEX}\" requires a Boolean value");
+            Plan::refuse("22023", message)
+        },
+        set,
+    )
+}
+
+/// A Boolean value as PostgreSQL reads it: a word that can be shortened.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    let text = text.to_ascii_lowercase();
+    // `o` is both.
+    let shortens = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
+    let is = |words: &[(&str, usize)]| words.iter().any(|(word, least)| shortens(word, *least));
+    if is(&[("true", 1), ("yes", 1), ("on", 2), ("1", 1)]) {
+        return Some(true);
+    }
+    is(&[("false", 1), ("no", 1), ("off", 2), ("0", 1)]).then_some(false)
 }
 
 fn plan_reset(mut cursor: Cursor<'_>) -> Plan {
@@ -125,14 +165,16 @@ fn plan_reset(mut cursor: Cursor<'_>) -> Plan {
         return Plan::Refuse(not_settable("session_authorization"));
     }
     match cursor.name().map(|name| name.join(".")) {
-        Some(name) if name == SYNC_INDEX => Plan::EmulatorSetting { sync_index: Some(false) },
+        Some(name) if name == SYNC_INDEX => {
+            Plan::EmulatorSetting { sync_index: false, tag: "RESET" }
+        }
         Some(name) if !is_settable(&name) => Plan::Refuse(not_settable(&name)),
         _ => Plan::run(Class::Setting),
     }
 }
 
-/// facts §4: the version, and what PostgreSQL 16 no longer has.
-fn plan_show(mut cursor: Cursor<'_>) -> Plan {
+/// facts §4: the version, and what PostgreSQL 16 no longer has; and the one that it never had.
+fn plan_show(mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     let name = match cursor.next().and_then(|token| token.word()) {
         Some(name) if cursor.is_at_end() => name,
         _ => "",
@@ -142,9 +184,37 @@ fn plan_show(mut cursor: Cursor<'_>) -> Plan {
         "server_version_num" => {
             Plan::Show { column: "server_version_num", value: crate::SERVER_VERSION_NUM }
         }
+        SYNC_INDEX => {
+            let value = if context.sync_index { "off" } else { "on" };
+            Plan::Show { column: SYNC_INDEX, value }
+        }
         "lc_collate" | "lc_ctype" => {
             Plan::refuse("42704", format!("unrecognized configuration parameter \"{name}\""))
         }
         _ => Plan::run(Class::Read),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boolean_is_read_as_postgresql_reads_it() {
+        for (text, value) in [
+            ("on", Some(true)),
+            ("TRUE", Some(true)),
+            ("y", Some(true)),
+            ("1", Some(true)),
+            ("of", Some(false)),
+            ("f", Some(false)),
+            ("0", Some(false)),
+            ("o", None),
+            ("", None),
+            ("2", None),
+            ("offline", None),
+        ] {
+            assert_eq!(boolean(text), value, "{text}");
+        }
     }
 }

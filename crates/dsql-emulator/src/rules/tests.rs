@@ -117,6 +117,28 @@ fn what_is_refused_is_refused_in_these_words() {
             "MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE",
             "unsupported statement type: MERGE",
         ),
+        (
+            "WITH s AS (SELECT 1 AS a) MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE",
+            "unsupported statement type: MERGE",
+        ),
+        ("EXPLAIN MERGE INTO t USING s ON true", "unsupported statement type: MERGE"),
+        ("COPY (SELECT 1 FROM t FOR SHARE) TO STDOUT", locking),
+        (
+            "SET LOCAL TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+            "Unsupported isolation level: SERIALIZABLE",
+        ),
+        (
+            "SET SESSION TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED",
+            "Unsupported isolation level: READ COMMITTED",
+        ),
+        (
+            "SET TRANSACTION SNAPSHOT 'x'",
+            "setting configuration parameter \"TRANSACTION\" not supported",
+        ),
+        (
+            "SET LOCAL SESSION AUTHORIZATION x",
+            "setting configuration parameter \"session_authorization\" not supported",
+        ),
         ("SELECT * FROM t TABLESAMPLE SYSTEM (10)", "TABLESAMPLE clause not supported"),
         (
             "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$",
@@ -341,6 +363,9 @@ fn a_query_reads_unless_it_could_write() {
         ("EXPLAIN ANALYZE VERBOSE SELECT 1", Class::Read),
         ("COPY t FROM STDIN", Class::CopyIn),
         ("COPY (SELECT 1) TO STDOUT", Class::CopyOut),
+        ("COPY (INSERT INTO t VALUES (1) RETURNING a) TO STDOUT", Class::Write),
+        ("COPY (SELECT mine(1)) TO STDOUT", Class::Write),
+        ("((", Class::Utility),
         ("SHOW transaction_isolation", Class::Read),
         ("CREATE TABLE t (a int)", Class::Ddl),
         ("SET timezone TO 'UTC'", Class::Setting),
@@ -374,9 +399,9 @@ fn a_sync_index_is_permitted_on_an_empty_table_if_the_session_says_so() {
     assert_eq!(run.checks, [Check::Empty { table: "\"s\".\"t\"".into() }]);
     let set = |sql: &str| plan(&split(sql).remove(0), &context);
     let off = set("SET disable_sync_create_index = off");
-    assert!(matches!(off, Plan::EmulatorSetting { sync_index: Some(true) }));
+    assert!(matches!(off, Plan::EmulatorSetting { sync_index: true, tag: "SET" }));
     let reset = set("RESET disable_sync_create_index");
-    assert!(matches!(reset, Plan::EmulatorSetting { sync_index: Some(false) }));
+    assert!(matches!(reset, Plan::EmulatorSetting { sync_index: false, tag: "RESET" }));
 }
 
 #[test]
@@ -405,9 +430,11 @@ fn the_keys_of_locked_rows_come_as_more_columns() {
                        JOIN s.u ON a.i = u.i WHERE u.y = $1 ORDER BY 1 LIMIT 1 \
                        FOR UPDATE OF a FOR KEY SHARE OF u SKIP LOCKED")
     .locking;
-    let Some(Locking::Keys { before, after, tables }) = locking else {
+    let Some(Locking { keys: Some(KeyColumns { before, after, tables }), text, .. }) = locking
+    else {
         panic!("{locking:?}");
     };
+    assert!(text.ends_with("FOR UPDATE OF a FOR KEY SHARE OF u "), "{text}");
     assert_eq!(before, "SELECT a.x IS DISTINCT FROM 1, extract(day FROM now()) , ");
     assert_eq!(
         after.trim_end(),
@@ -435,7 +462,7 @@ fn a_common_table_expression_and_a_function_have_no_rows_to_lock() {
     let locking = run("WITH c AS (SELECT 1 AS i) SELECT FROM t, c, generate_series(1, 2) g \
                        WHERE t.i = c.i FOR UPDATE")
     .locking;
-    let Some(Locking::Keys { before, tables, .. }) = locking else {
+    let Some(Locking { keys: Some(KeyColumns { before, tables, .. }), .. }) = locking else {
         panic!("{locking:?}");
     };
     assert!(before.ends_with("SELECT "), "{before}");
@@ -449,14 +476,74 @@ fn rows_locked_in_a_subquery_are_left_to_postgresql() {
         "SELECT * FROM (SELECT * FROM t) s FOR UPDATE NOWAIT",
         "WITH l AS (SELECT id FROM t FOR UPDATE) SELECT * FROM l",
         "INSERT INTO u SELECT * FROM t FOR UPDATE",
+        "SELECT i FROM (VALUES (1)) AS v(i) FOR UPDATE NOWAIT",
+        "SELECT g FROM generate_series(1, 2) AS g FOR UPDATE",
+        "SELECT 1 FOR UPDATE",
+        "EXPLAIN ANALYZE SELECT id FROM t FOR UPDATE NOWAIT",
+        "COPY (SELECT id FROM t FOR UPDATE SKIP LOCKED) TO STDOUT",
     ] {
         let locking = run(sql).locking;
-        let Some(Locking::Rows { text, strength }) = locking else {
+        let Some(Locking { text, strength, keys: None }) = locking else {
             panic!("{sql}: {locking:?}");
         };
         assert_eq!(strength, LockStrength::Update);
         assert!(!text.contains("SKIP") && !text.contains("NOWAIT"), "{text}");
         assert!(text.contains("FOR UPDATE"), "{text}");
+    }
+}
+
+#[test]
+fn only_what_belongs_to_a_locking_clause_goes_with_it() {
+    let locking = run("SELECT nowait, skip FROM t, u FOR UPDATE OF t NOWAIT").locking.unwrap();
+    assert_eq!(locking.text.trim_end(), "SELECT nowait, skip FROM t, u FOR UPDATE OF t");
+}
+
+#[test]
+fn a_syntax_error_is_said_in_postgresqls_words() {
+    for (sql, near, position) in [
+        ("BEGIN Foo", Some("Foo"), 7),
+        ("COMMIT 'é' x", Some("'é'"), 8),
+        ("BEGIN ISOLATION LEVEL Sloppy", Some("Sloppy"), 23),
+        ("SET LOCAL CHARACTERISTICS AS TRANSACTION READ ONLY", Some("AS"), 27),
+        ("SET Characteristics AS TRANSACTION READ ONLY", Some("AS"), 21),
+        ("SET statement_timeout 5", Some("5"), 23),
+        ("SET foo", None, 0),
+        ("SET foo TO", None, 0),
+        ("SET TRANSACTION", None, 0),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION", None, 0),
+    ] {
+        let Plan::Refuse(error) = plan_of(sql) else { panic!("{sql} is not refused") };
+        let message = match near {
+            Some(near) => format!("syntax error at or near \"{near}\""),
+            None => "syntax error at end of input".to_owned(),
+        };
+        assert_eq!((&*error.code, error.message), ("42601", message), "{sql}");
+        assert_eq!(error.position.unwrap_or(0), position, "{sql}");
+    }
+}
+
+#[test]
+fn a_main_word_is_no_name_of_a_query() {
+    run("WITH update AS (SELECT 1 AS i), merge AS (SELECT 2) SELECT i FROM update FOR UPDATE");
+    let into = refusal("WITH table_ AS (SELECT 1) SELECT 1 INTO t");
+    assert_eq!(into.1, "unsupported statement: CreateTableAs");
+}
+
+#[test]
+fn statistics_without_a_name_get_one_where_postgresql_asks_for_it() {
+    for (sql, sent) in [
+        (
+            "CREATE STATISTICS ON a, (lower(b)) FROM s.t",
+            Some("CREATE STATISTICS \"t_a_expr_stat\" ON a, (lower(b)) FROM s.t"),
+        ),
+        (
+            "CREATE STATISTICS (ndistinct, mcv) ON a, b FROM \"T\"",
+            Some("CREATE STATISTICS \"T_a_b_stat\" (ndistinct, mcv) ON a, b FROM \"T\""),
+        ),
+        ("CREATE STATISTICS x ON a, b FROM t", None),
+        ("CREATE STATISTICS IF NOT EXISTS x ON a, b FROM t", None),
+    ] {
+        assert_eq!(run(sql).text.as_deref(), sent, "{sql}");
     }
 }
 
@@ -484,9 +571,12 @@ fn transactions_begin_and_end_in_all_spellings() {
 
 #[test]
 fn jobs_are_waited_for_by_a_literal_or_a_parameter() {
-    for (sql, argument) in
-        [("CALL sys.wait_for_job('abc')", "'abc'"), ("CALL sys.wait_for_job($1)", "$1")]
-    {
+    for (sql, argument) in [
+        ("CALL sys.wait_for_job('abc')", "'abc'"),
+        ("CALL sys.wait_for_job($1)", "$1"),
+        ("CALL sys.wait_for_job(job_id => 'abc')", "'abc'"),
+        ("CALL sys.wait_for_job(Job_Id := $1)", "$1"),
+    ] {
         let plan = plan_of(sql);
         assert!(matches!(&plan, Plan::WaitForJob { argument: a } if a == argument), "{plan:?}");
     }

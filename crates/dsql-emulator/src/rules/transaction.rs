@@ -1,7 +1,7 @@
 //! Transactions: what may begin, and how they end (facts §1.1).
 
 use super::Plan;
-use crate::sql::Cursor;
+use crate::sql::{Cursor, Statement};
 
 /// A transaction begins or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-pub(super) fn plan(mut cursor: Cursor<'_>) -> Plan {
+pub(super) fn plan(statement: &Statement) -> Plan {
+    let mut cursor = Cursor::new(&statement.tokens);
     if cursor.eat("SAVEPOINT") {
         return unsupported("SAVEPOINT");
     }
@@ -33,7 +34,7 @@ pub(super) fn plan(mut cursor: Cursor<'_>) -> Plan {
     }
     let start = cursor.eat("START TRANSACTION");
     if start || cursor.eat("BEGIN") {
-        return plan_begin(cursor, start);
+        return plan_begin(statement, cursor, start);
     }
     let commits = cursor.eat("COMMIT") || cursor.eat("END");
     cursor.next_if_not(commits);
@@ -50,10 +51,10 @@ pub(super) fn plan(mut cursor: Cursor<'_>) -> Plan {
         // [I]: no source has it.
         return unsupported("AND CHAIN");
     }
-    match cursor.peek() {
-        Some(token) => syntax_error(token.word().unwrap_or("?")),
-        None => Plan::Control(if commits { Control::Commit } else { Control::Rollback }),
+    if !cursor.is_at_end() {
+        return Plan::syntax_error(statement, &cursor);
     }
+    Plan::Control(if commits { Control::Commit } else { Control::Rollback })
 }
 
 /// `PREPARE TRANSACTION` and `PREPARE`: rejected (facts §1.1), words [I].
@@ -65,50 +66,46 @@ pub(super) fn plan_prepare(cursor: Cursor<'_>) -> Plan {
     }
 }
 
-fn plan_begin(mut cursor: Cursor<'_>, start: bool) -> Plan {
+fn plan_begin(statement: &Statement, mut cursor: Cursor<'_>, start: bool) -> Plan {
     let _ = cursor.eat("WORK") || cursor.eat("TRANSACTION");
-    match modes(cursor) {
+    match modes(statement, cursor) {
         Ok(access) => Plan::Control(Control::Begin { access, start }),
         Err(refusal) => refusal,
     }
 }
 
 /// Reads transaction modes: only repeatable read, read only or read write.
-pub(super) fn modes(mut cursor: Cursor<'_>) -> Result<Access, Plan> {
+pub(super) fn modes(statement: &Statement, mut cursor: Cursor<'_>) -> Result<Access, Plan> {
     let mut access = Access::Default;
-    while let Some(token) = cursor.peek() {
+    while !cursor.is_at_end() {
         if cursor.eat_mark(',') {
             continue;
         }
         if cursor.eat("ISOLATION LEVEL") {
-            level(&mut cursor)?;
+            level(statement, &mut cursor)?;
         } else if cursor.eat("READ ONLY") {
             access = Access::ReadOnly;
         } else if cursor.eat("READ WRITE") {
             access = Access::ReadWrite;
         } else {
-            return Err(syntax_error(token.word().unwrap_or("?")));
+            return Err(Plan::syntax_error(statement, &cursor));
         }
     }
     Ok(access)
 }
 
 /// An isolation level: repeatable read, the only one.
-pub(super) fn level(cursor: &mut Cursor<'_>) -> Result<(), Plan> {
+fn level(statement: &Statement, cursor: &mut Cursor<'_>) -> Result<(), Plan> {
     const OTHERS: [&str; 3] = ["SERIALIZABLE", "READ COMMITTED", "READ UNCOMMITTED"];
     if cursor.eat("REPEATABLE READ") {
         return Ok(());
     }
     Err(match OTHERS.into_iter().find(|other| cursor.sees(other)) {
         Some(other) => Plan::unsupported(format!("Unsupported isolation level: {other}")),
-        None => syntax_error(cursor.peek().and_then(|token| token.word()).unwrap_or("?")),
+        None => Plan::syntax_error(statement, cursor),
     })
 }
 
 fn unsupported(statement: &str) -> Plan {
     Plan::unsupported(format!("unsupported transaction statement: {statement}"))
-}
-
-pub(super) fn syntax_error(near: &str) -> Plan {
-    Plan::refuse("42601", format!("syntax error at or near \"{}\"", near.to_uppercase()))
 }

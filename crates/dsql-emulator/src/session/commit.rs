@@ -68,9 +68,7 @@ impl Session {
                 .as_ref()
                 .is_none_or(|transaction| !transaction.leaves_traces() && !transaction.has_lost())
         };
-        if self.transaction_has_run().await
-            && cluster.versions.is_conflict(self.number, &mut self.seen)
-        {
+        if self.transaction_has_run().await && cluster.versions.is_conflict(self.sight()) {
             return Err(catalog_conflict().into());
         }
         if quiet {
@@ -103,11 +101,11 @@ impl Session {
         };
         worker.commit().await?;
         cluster.ledger.enter(&footprint, &turn);
-        if changes_catalog {
-            cluster.versions.change(Some(self.number));
-        }
+        let origin = changes_catalog.then(|| cluster.versions.change(self.sight()));
         drop((worker, turn));
-        jobs.into_iter().for_each(|job| cluster.jobs.start(job));
+        if let Some(origin) = origin {
+            jobs.into_iter().for_each(|job| cluster.jobs.start(job, origin));
+        }
         Ok(())
     }
 

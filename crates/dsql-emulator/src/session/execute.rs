@@ -1,30 +1,27 @@
 //! Carrying out one plan.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use super::{
-    Block, LockingText, Outcome, Session, Trouble, aborted, extended::runs_alone, text_of,
-};
+use super::{Block, Outcome, Session, Trouble, aborted, extended::runs_alone, text_of};
 use crate::{
     cluster::single,
     engine::{
         attempt::{Attempt, Means, attempt},
         observed::{BEFORE_RETRY, Failure, Urgency},
         statement::{Answer, Execution},
-        worker::Worker,
     },
     faults::{StatementFault, catalog_conflict, conflict, unavailable},
     jobs,
-    rules::{Access, Class, Control, LockedTable, Locking, Plan, Run},
-    sql::literal,
-    wire::{self, Column, DbError, Message},
+    rules::{Access, Class, Control, Plan, Run, Settings},
+    sql::{Cursor, Statement, literal},
+    wire::{self, Column, DbError, Message, tag},
 };
 
+/// What a trigger says of a write outside of a transaction (`catalog/footprint.sql`).
+const WRITES: &str = "DE001";
 /// How often an autocommit statement begins anew because a key may have been committed behind its
 /// snapshot.
 const RESTARTS: u32 = 10;
-/// Remembered texts of locking queries.
-const MAX_LOCKING_TEXTS: usize = 256;
 
 /// The answer to a statement.
 #[derive(Debug, Default)]
@@ -39,9 +36,10 @@ impl Reply {
         Self { messages: Vec::new(), tag: Some(tag.into()) }
     }
 
-    fn row(column: Column, value: &str, tag: &str) -> Self {
+    /// One value; that of a text is the same in both formats.
+    fn row(column: Column, value: &[u8], tag: &str) -> Self {
         let columns = wire::row_description(&[column]);
-        let row = wire::data_row(&[Some(value.as_bytes())]);
+        let row = wire::data_row(&[Some(value)]);
         Self { messages: vec![columns, row], tag: Some(tag.into()) }
     }
 }
@@ -69,7 +67,9 @@ impl Session {
         let reply = match plan {
             Plan::Control(_) => unreachable!("handled before"),
             Plan::Refuse(refusal) => return Err(refusal.clone().into()),
-            Plan::Show { column, value } => Reply::row(Column::text(column), value, "SHOW"),
+            Plan::Show { column, value } => {
+                Reply::row(Column::text(column), value.as_bytes(), "SHOW")
+            }
             Plan::DeallocateAll => {
                 let statements: Vec<_> = self.statements.drain().map(|(_, s)| s).collect();
                 for prepared in &statements {
@@ -77,9 +77,9 @@ impl Session {
                 }
                 Reply::tag("DEALLOCATE ALL")
             }
-            Plan::EmulatorSetting { sync_index } => {
-                self.settings.sync_index = sync_index.unwrap_or(false);
-                Reply::tag("SET")
+            Plan::EmulatorSetting { sync_index, tag } => {
+                self.settings.sync_index = *sync_index;
+                Reply::tag(*tag)
             }
             Plan::WaitForJob { argument } => self.wait_for_job(argument, execution).await?,
             Plan::IamMapping { grant, role, arn } => {
@@ -106,6 +106,7 @@ impl Session {
                     return Err(aborted().into());
                 }
                 let mut reply = Reply::tag(if start { "START TRANSACTION" } else { "BEGIN" });
+                self.sight();
                 match self.block {
                     Block::None => self.worker.lock().await.begin(access).await?,
                     Block::Implicit => {}
@@ -143,7 +144,8 @@ impl Session {
             Some(StatementFault::CatalogConflict) => return Err(catalog_conflict().into()),
             Some(StatementFault::Close) => return Err(Trouble::Close),
         }
-        if self.cluster.versions.is_conflict(self.number, &mut self.seen) {
+        let cluster = self.cluster.clone();
+        if cluster.versions.is_conflict(self.sight()) {
             return Err(catalog_conflict().into());
         }
         Ok(())
@@ -158,9 +160,15 @@ impl Session {
         if execution.text.is_none() && execution.prepared.is_none() {
             execution.text = run.text.as_deref().map(Arc::from);
         }
+        let mut run = Cow::Borrowed(run);
         if self.block == Block::None && ends && runs_alone(run.class) {
-            let answer = self.run_alone(run, &execution).await?;
-            return Ok(answer.into());
+            let answer = self.run_alone(&run, &execution).await?;
+            match &answer.error {
+                None => return Ok(answer.into()),
+                // A view, for instance, may call a function that writes.
+                Some(error) if error.code == WRITES => run.to_mut().class = Class::Write,
+                Some(error) => return Err(error.clone().into()),
+            }
         }
         if run.class == Class::CopyIn {
             self.receive_copy(&mut execution).await?;
@@ -169,8 +177,8 @@ impl Session {
         let mut restarts = 0;
         loop {
             self.begin_implicit().await?;
-            self.check_mixing(run).await?;
-            match self.run_in_transaction(run, execution.clone(), single).await? {
+            self.check_mixing(&run).await?;
+            match self.run_in_transaction(&run, execution.clone(), single).await? {
                 Attempt::Done(answer) => {
                     self.end_implicit(ends).await?;
                     return Ok((*answer).into());
@@ -190,21 +198,33 @@ impl Session {
 
     async fn run_alone(&mut self, run: &Run, execution: &Execution) -> Outcome<Answer> {
         let urgency = Urgency::now();
-        let mut worker = self.worker.lock().await;
+        let worker = self.worker.clone();
+        let mut worker = worker.lock().await;
+        worker.check_all(&run.checks).await?;
         let mut answer = loop {
             match worker.run_alone(execution, urgency).await {
                 Err(Failure::Interrupted) => {}
                 other => break other?,
             }
         };
-        if let Some(error) = answer.error.take() {
-            return Err(error.into());
+        if is_bare_analyze(&execution.statement) {
+            // They name every table of the host that is not the client's.
+            answer.messages.retain(|message| message.tag() != tag::NOTICE);
         }
-        if run.class == Class::Setting {
+        if run.class == Class::Setting && answer.error.is_none() {
             worker.note_role().await?;
-            self.epoch += 1;
+            drop(worker);
+            self.note_setting(execution);
         }
         Ok(answer)
+    }
+
+    /// The client has changed a setting, or all of them.
+    fn note_setting(&mut self, execution: &Execution) {
+        self.epoch += 1;
+        if Cursor::new(&execution.statement.tokens).sees("RESET ALL") {
+            self.settings = Settings::default();
+        }
     }
 
     async fn run_in_transaction(
@@ -221,10 +241,16 @@ impl Session {
         loop {
             let worker = self.worker.clone();
             let mut worker = worker.lock().await;
-            if let Some(Locking::Keys { before, after, tables }) = &run.locking {
-                self.add_keys(&mut worker, &mut execution, before, after, tables).await?;
-            }
-            let tried = attempt(&mut worker, means, run, &execution, single, urgency).await;
+            let ready = match &run.locking {
+                Some(locking) => {
+                    self.add_locks(&mut worker, &mut execution, locking, urgency).await
+                }
+                None => Ok(()),
+            };
+            let tried = match ready {
+                Ok(()) => attempt(&mut worker, means, run, &execution, single, urgency).await,
+                Err(failure) => Err(failure),
+            };
             match tried {
                 Err(Failure::Interrupted) => {
                     drop(worker);
@@ -233,53 +259,13 @@ impl Session {
                 Ok(attempt) => {
                     if run.class == Class::Setting {
                         worker.note_role().await?;
-                        self.epoch += 1;
+                        self.note_setting(&execution);
                     }
                     return Ok(attempt);
                 }
                 Err(failure) => return Err(failure.into()),
             }
         }
-    }
-
-    /// Gives a locking query more columns: the keys of the rows that it locks.
-    async fn add_keys(
-        &mut self,
-        worker: &mut Worker,
-        execution: &mut Execution,
-        before: &str,
-        after: &str,
-        tables: &[LockedTable],
-    ) -> Outcome<()> {
-        let (catalog, epoch) = (self.cluster.versions.current(), self.epoch);
-        let known = self.locking.get(&execution.statement.text);
-        let known = known.filter(|known| known.catalog == catalog && known.epoch == epoch);
-        let text = match known {
-            Some(known) => known.text.clone(),
-            None => {
-                let keys = key_expressions(worker, tables).await?;
-                let text = keys.map(|keys| {
-                    let strengths: Vec<_> = tables.iter().map(|table| table.strength).collect();
-                    let text = if keys.is_empty() {
-                        format!("{}{after}", before.trim_end_matches([',', ' ']))
-                    } else {
-                        format!("{before}{} {after}", keys.join(", "))
-                    };
-                    (Arc::from(text), Arc::from(strengths))
-                });
-                if self.locking.len() >= MAX_LOCKING_TEXTS {
-                    self.locking.clear();
-                }
-                let known = LockingText { catalog, epoch, text: text.clone() };
-                self.locking.insert(execution.statement.text.clone(), known);
-                text
-            }
-        };
-        if let Some((text, keys)) = text {
-            execution.text = Some(text);
-            execution.keys = keys;
-        }
-        Ok(())
     }
 
     /// facts §2: one DDL statement in a transaction, and no rows written beside it.
@@ -330,6 +316,12 @@ impl Session {
             let message = format!("role \"{role}\" does not exist");
             return Err(DbError::new("42704", message).into());
         };
+        // Words [I]: PostgreSQL's for a role that may not be granted.
+        let may = "SELECT pg_catalog.pg_has_role(current_user, 'admin', 'USAGE')";
+        if single(worker.as_client_query(may).await?).as_deref() != Some("t") {
+            let message = format!("permission denied to grant role \"{role}\"");
+            return Err(DbError::new("42501", message).into());
+        }
         let Some(transaction) = &mut worker.transaction else { return Err(Trouble::Close) };
         if transaction.changes_catalog() {
             return Err(multiple_ddl().into());
@@ -356,6 +348,7 @@ impl Session {
     /// facts §3.4
     async fn wait_for_job(&mut self, argument: &str, execution: Execution) -> Outcome<Reply> {
         self.before_statement(&execution).await?;
+        let binary = execution.bind.result_formats.first() == Some(&1);
         let text = format!("SELECT ({argument})::pg_catalog.text");
         let question = Execution {
             text: Some(text.into()),
@@ -381,46 +374,24 @@ impl Session {
             // [I]
             None => return Err(DbError::new("22023", format!("job {id} not found")).into()),
         };
-        let value = if succeeded { "t" } else { "f" };
+        let value: &[u8] = match (binary, succeeded) {
+            (true, true) => &[1],
+            (true, false) => &[0],
+            (false, true) => b"t",
+            (false, false) => b"f",
+        };
         Ok(Reply::row(Column::boolean("succeeded"), value, "CALL"))
     }
 }
 
-fn multiple_ddl() -> DbError {
-    DbError::new("0A000", "multiple ddl statements not supported in a transaction")
+/// ANALYZE of everything.
+fn is_bare_analyze(statement: &Statement) -> bool {
+    let mut cursor = Cursor::new(&statement.tokens);
+    let analyzes = cursor.eat("ANALYZE") || cursor.eat("ANALYSE");
+    let _ = cursor.parenthesised().is_some() || cursor.eat("VERBOSE");
+    analyzes && cursor.is_at_end()
 }
 
-/// An expression for the keys of each table; `None` if one of them is not a plain table.
-async fn key_expressions(
-    worker: &mut Worker,
-    tables: &[LockedTable],
-) -> Outcome<Option<Vec<String>>> {
-    if tables.is_empty() {
-        return Ok(Some(Vec::new()));
-    }
-    // The names mean what they mean to the client.
-    let oids: Vec<String> = tables
-        .iter()
-        .map(|table| {
-            format!("pg_catalog.to_regclass({})::pg_catalog.oid", literal(&table.relation))
-        })
-        .collect();
-    let found = worker.as_client_query(&format!("SELECT {}", oids.join(", "))).await?;
-    let oids: Option<Vec<String>> =
-        found.into_iter().next().unwrap_or_default().into_iter().collect();
-    let Some(oids) = oids else { return Ok(None) };
-    let expressions: Vec<String> = oids
-        .iter()
-        .zip(tables)
-        .map(|(oid, table)| {
-            format!(
-                "(SELECT dsql_emulator.entries_expression({oid}, {}) \
-                 FROM dsql_emulator.instrumented WHERE rel = {oid})",
-                literal(&table.alias)
-            )
-        })
-        .collect();
-    let sql = format!("SELECT {}", expressions.join(", "));
-    let found = worker.as_superuser(&sql, Urgency::own()).await?;
-    Ok(found.into_iter().next().unwrap_or_default().into_iter().collect())
+fn multiple_ddl() -> DbError {
+    DbError::new("0A000", "multiple ddl statements not supported in a transaction")
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use super::{
     Block, Outcome, Portal, Prepared, Rows, Session, Trouble, aborted, protocol_violation,
+    statement_text,
 };
 use crate::{
     engine::{
         observed::{BEFORE_RETRY, Failure, Urgency},
         statement::Execution,
     },
-    rules::{self, Class, Locking, Plan},
+    rules::{self, Class, Plan},
     sql::{Statement, split},
     wire::{self, DbError, Message, tag},
 };
@@ -21,7 +22,7 @@ use crate::{
 impl Session {
     pub(super) async fn parse(&mut self, message: &Message) -> Outcome<()> {
         let (name, sql, types) = wire::read_parse(message).ok_or_else(protocol_violation)?;
-        let mut statements = split(&sql);
+        let mut statements = split(statement_text(&sql)?);
         if statements.len() > 1 {
             return Err(DbError::new(
                 "42601",
@@ -38,6 +39,7 @@ impl Session {
             tokens: Vec::new(),
             offset: 0,
         });
+        let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
         if self.failed && !matches!(plan, Plan::Control(_)) {
             return Err(aborted().into());
@@ -45,6 +47,8 @@ impl Session {
         if let Plan::Refuse(refusal) = plan {
             return Err(refusal.into());
         }
+        // PostgreSQL looks its names up.
+        self.sight();
         let prepared = self.prepare(statement, plan, types).await?;
         if let Some(former) = self.statements.insert(name, Arc::new(prepared)) {
             self.forget(&former).await;
@@ -63,7 +67,7 @@ impl Session {
         let own_columns = plan.own_columns().map(|columns| wire::row_description(&columns));
         let text = match &plan {
             Plan::Run(run) if run.job.is_none() => match (&run.text, &run.locking) {
-                (None, Some(Locking::Rows { text, .. })) => Some(text.clone()),
+                (None, Some(locking)) => Some(locking.text.clone()),
                 (text, _) => Some(text.clone().unwrap_or_else(|| statement.text.clone())),
             },
             Plan::WaitForJob { .. } => Some(statement.text.clone()),
@@ -161,6 +165,11 @@ impl Session {
             return Err(aborted().into());
         }
         let mut answer = match portal.answer.take() {
+            // One that has no rows to give more of has done what it does.
+            Some(_) if prepared.columns.is_none() => {
+                let message = format!("portal \"{name}\" cannot be run");
+                return Err(DbError::new("55000", message).into());
+            }
             Some(answer) => answer,
             None => {
                 let execution = execution(&prepared, portal);
@@ -178,15 +187,18 @@ impl Session {
                 rows
             }
         };
-        let count = if most == 0 { usize::MAX } else { most };
-        for row in answer.rows.drain(..count.min(answer.rows.len())) {
+        let count = if most == 0 { usize::MAX } else { most }.min(answer.rows.len());
+        for row in answer.rows.drain(..count) {
             self.client.queue(&row);
         }
-        let suspended = most > 0 && !answer.rows.is_empty();
-        match (&answer.tag, suspended) {
-            (_, true) => self.client.queue(&wire::portal_suspended()),
-            (Some(tag), false) => self.client.queue(&wire::command_complete(tag)),
-            (None, false) => self.client.queue(&wire::empty_query()),
+        // Whoever has got as many rows as he asked for does not know yet whether there are more.
+        match &answer.tag {
+            _ if most > 0 && count == most => self.client.queue(&wire::portal_suspended()),
+            Some(tag) if prepared.columns.is_some() => {
+                self.client.queue(&wire::command_complete(&counting(tag, count)));
+            }
+            Some(tag) => self.client.queue(&wire::command_complete(tag)),
+            None => self.client.queue(&wire::empty_query()),
         }
         // A transaction that has ended has taken its portals along.
         if let Some(portal) = self.portals.get_mut(&name) {
@@ -250,6 +262,14 @@ fn execution(prepared: &Prepared, portal: &Portal) -> Execution {
         bind: portal.bind.clone(),
         describe: false,
         ..Execution::simple(prepared.statement.clone())
+    }
+}
+
+/// The tag of an answer that has given so many rows this time.
+fn counting(tag: &str, rows: usize) -> String {
+    match tag.rsplit_once(' ') {
+        Some((words, count)) if count.parse::<u64>().is_ok() => format!("{words} {rows}"),
+        _ => tag.to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@ mod commit;
 mod copy;
 mod execute;
 mod extended;
+mod locks;
 mod simple;
 
 use std::{
@@ -14,9 +15,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use locks::Known;
 use tokio::{net::TcpStream, sync::Mutex as AsyncMutex};
 
 use crate::{
+    Refusal,
+    catalog::Sight,
     cluster::Cluster,
     door::{
         admission::Admitted,
@@ -24,7 +28,7 @@ use crate::{
     },
     engine::{observed::Failure, watch::Watch, worker::Worker},
     faults::Signal,
-    rules::{Context, LockStrength, Plan, Settings},
+    rules::{Context, Plan, Settings},
     sql::{Statement, literal},
     wire::{self, BindParts, DbError, Message, Status, tag},
 };
@@ -105,29 +109,18 @@ struct Rows {
     tag: Option<String>,
 }
 
-/// The text of a query with the keys of the rows that it locks.
-#[derive(Clone, Debug)]
-struct LockingText {
-    /// When it was made: it depends on the catalog and on the search path.
-    catalog: usize,
-    epoch: u64,
-    /// `None` if the tables are not plain ones.
-    text: Option<(Arc<str>, Arc<[LockStrength]>)>,
-}
-
 struct Session {
     cluster: Arc<Cluster>,
     client: Client,
     worker: Arc<AsyncMutex<Worker>>,
-    number: u64,
-    /// How many changes of the catalog it has heard of.
-    seen: usize,
+    /// What it knows of the catalog, from its first statement on.
+    sight: Option<Sight>,
     block: Block,
     failed: bool,
     settings: Settings,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
-    locking: HashMap<String, LockingText>,
+    locking: HashMap<String, Known>,
     /// Grows with every change of a setting.
     epoch: u64,
     next_name: u64,
@@ -139,9 +132,16 @@ struct Session {
     _admitted: Admitted,
 }
 
+/// How long a client may take to come in: as long as PostgreSQL gives it.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
-    match receive(socket, &cluster).await {
+    let received = match tokio::time::timeout(HANDSHAKE, receive(socket, &cluster)).await {
+        Ok(received) => received,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    match received {
         Ok(Some(visitor)) => {
             if let Err(error) = open(visitor, cluster).await {
                 tracing::debug!(%error, "a connection ended");
@@ -161,6 +161,9 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         // facts §2: 128 MiB for a query.
         ("temp_file_limit", "131072"),
         ("client_min_messages", "notice"),
+        ("bytea_output", "hex"),
+        // PostgreSQL does not know it, and keeps it. That it is on is inferred [I].
+        ("dsql.enable_batched_nestloop", "on"),
     ];
     all.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let opened =
@@ -170,6 +173,10 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         Ok(worker) => worker,
         Err(error) => {
             let refusal = match error.refusal() {
+                // PostgreSQL takes fewer connections than a cluster does.
+                Some(own) if own.code == "53300" => {
+                    Refusal::TooManyConnections.error().unwrap_or_else(|| own.clone())
+                }
                 Some(own) => DbError { severity: "FATAL".into(), ..own.clone() },
                 None => {
                     tracing::error!(%error, "PostgreSQL cannot be reached");
@@ -212,8 +219,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
     let signal = cluster.faults.signal();
     let signal_at_start = *signal.borrow();
     let mut session = Session {
-        number: cluster.next_session(),
-        seen: cluster.versions.current(),
+        sight: None,
         cluster: cluster.clone(),
         client,
         worker,
@@ -308,8 +314,8 @@ impl Session {
                 Err(Trouble::Error(error)) => {
                     self.fail().await?;
                     self.tell(&error);
-                    // The rest of the batch is ignored.
-                    skips = kind != tag::SYNC;
+                    // The rest of a batch is ignored.
+                    skips = kind != tag::SYNC && kind != tag::QUERY;
                     if !skips {
                         self.ready().await?;
                     }
@@ -390,6 +396,11 @@ impl Session {
         Ok(())
     }
 
+    /// What the session knows of the catalog.
+    fn sight(&mut self) -> &mut Sight {
+        self.sight.get_or_insert_with(|| self.cluster.versions.first_sight())
+    }
+
     fn context(&self) -> Context<'_> {
         Context {
             builtins: &self.cluster.builtins,
@@ -416,6 +427,24 @@ fn aborted() -> DbError {
 
 fn protocol_violation() -> Trouble {
     Trouble::Error(DbError::new("08P01", "invalid message format"))
+}
+
+/// The text of statements, which are read as UTF-8 whatever `client_encoding` is.
+fn statement_text(bytes: &[u8]) -> Outcome<&str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let wrong = &bytes[error.valid_up_to()..];
+        // As many bytes as the first promises, which is what PostgreSQL shows.
+        let shown = match wrong[0] {
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            _ => 1,
+        };
+        let shown: Vec<String> =
+            wrong.iter().take(shown).map(|byte| format!("0x{byte:02x}")).collect();
+        let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
+        Trouble::Error(DbError::new("22021", message))
+    })
 }
 
 /// Errors of PostgreSQL that DSQL has other words for, and no trace of the emulator.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Block, Outcome, Session, Trouble, aborted, protocol_violation};
+use super::{Block, Outcome, Session, Trouble, aborted, protocol_violation, statement_text};
 use crate::{
     engine::statement::Execution,
     rules::{self, Plan},
@@ -12,16 +12,13 @@ use crate::{
 
 impl Session {
     pub(super) async fn simple_query(&mut self, message: &Message) -> Outcome<()> {
-        let Some(text) = message.payload().strip_suffix(b"\0") else {
-            return Err(protocol_violation());
-        };
+        let text = wire::read_query(message).ok_or_else(protocol_violation)?;
         // The unnamed portal and statement end with it.
         self.portals.remove("");
         if let Some(prepared) = self.statements.remove("") {
             self.forget(&prepared).await;
         }
-        let text = String::from_utf8_lossy(text).into_owned();
-        let statements = split(&text);
+        let statements = split(statement_text(&text)?);
         if statements.is_empty() {
             self.client.queue(&wire::empty_query());
         }
@@ -43,6 +40,7 @@ impl Session {
     }
 
     async fn simple_statement(&mut self, statement: Statement, last: bool) -> Outcome<()> {
+        let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
         if self.failed && !matches!(plan, Plan::Control(_)) {
             return Err(aborted().into());

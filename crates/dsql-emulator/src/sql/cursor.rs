@@ -145,13 +145,38 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// `text` as a literal in SQL, whatever `standard_conforming_strings` is.
+/// `text` as a literal in SQL, whatever `standard_conforming_strings` and `client_encoding` are: in
+/// ASCII.
 pub(crate) fn literal(text: &str) -> String {
-    if text.contains('\\') {
-        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-    } else {
-        format!("'{}'", text.replace('\'', "''"))
+    if text.is_ascii() && !text.contains('\\') {
+        return format!("'{}'", text.replace('\'', "''"));
     }
+    let mut literal = String::with_capacity(text.len() + 8);
+    literal.push_str("E'");
+    for c in text.chars() {
+        match c {
+            '\\' => literal.push_str("\\\\"),
+            '\'' => literal.push_str("''"),
+            c if c.is_ascii() => literal.push(c),
+            c => literal.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    literal.push('\'');
+    literal
+}
+
+/// The text in a value of type `bytea`, as PostgreSQL prints it: how texts come from a session
+/// whose client has another encoding than UTF-8. `None` if it is no such thing.
+pub(crate) fn text_of_bytea(printed: &str) -> Option<String> {
+    let digits = printed.strip_prefix("\\x")?.as_bytes();
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> = digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    String::from_utf8(bytes?).ok()
 }
 
 #[cfg(test)]
@@ -188,6 +213,16 @@ mod tests {
     fn literals_and_identifiers_survive_any_text() {
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+        assert_eq!(literal("é' 𝄞"), "E'\\U000000e9'' \\U0001d11e'");
         assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
+    }
+
+    #[test]
+    fn texts_are_read_from_bytes() {
+        assert_eq!(text_of_bytea("\\x61e282ac").as_deref(), Some("a€"));
+        assert_eq!(text_of_bytea("\\x").as_deref(), Some(""));
+        for wrong in ["", "61", "\\x6", "\\xzz", "\\xff", "\\xé1"] {
+            assert_eq!(text_of_bytea(wrong), None, "{wrong}");
+        }
     }
 }

@@ -42,6 +42,10 @@ impl Token {
         self.kind == Kind::Mark(mark)
     }
 
+    pub(crate) fn is_operator(&self, operator: &str) -> bool {
+        matches!(&self.kind, Kind::Operator(text) if text == operator)
+    }
+
     /// A word, as an identifier.
     pub(crate) fn word(&self) -> Option<&str> {
         match &self.kind {
@@ -68,9 +72,12 @@ pub(crate) fn split(text: &str) -> Vec<Statement> {
     let Some(tokens) = tokens(text) else {
         return vec![Statement { text: text.to_owned(), tokens: Vec::new(), offset: 0 }];
     };
-    let mut statements = Vec::new();
+    let mut statements: Vec<Statement> = Vec::new();
     let mut current: Vec<Token> = Vec::new();
     let mut body = FunctionBody::default();
+    // How far the text is counted: in bytes, in characters.
+    let mut counted = (0, 0);
+    let mut statement = |text, tokens| statement(text, tokens, &mut counted);
     for token in tokens {
         if token.is_mark(';') && !body.is_open() {
             statements.extend(statement(text, std::mem::take(&mut current)));
@@ -115,13 +122,18 @@ impl FunctionBody {
     }
 }
 
-fn statement(text: &str, mut tokens: Vec<Token>) -> Option<Statement> {
+fn statement(
+    text: &str,
+    mut tokens: Vec<Token>,
+    counted: &mut (usize, usize),
+) -> Option<Statement> {
     let (start, end) = (tokens.first()?.start, tokens.last()?.end);
     for token in &mut tokens {
         token.start -= start;
         token.end -= start;
     }
-    let offset = text[..start].chars().count();
+    let offset = counted.1 + text[counted.0..start].chars().count();
+    *counted = (start, offset);
     Some(Statement { text: text[start..end].to_owned(), tokens, offset })
 }
 

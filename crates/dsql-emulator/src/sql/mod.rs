@@ -10,6 +10,6 @@ mod cursor;
 mod edit;
 mod lex;
 
-pub(crate) use cursor::{Cursor, identifier, literal};
+pub(crate) use cursor::{Cursor, identifier, literal, text_of_bytea};
 pub(crate) use edit::Edit;
 pub(crate) use lex::{Kind, Statement, Token, split};

@@ -111,10 +111,16 @@ pub fn parse(name: &str, sql: &str, types: &[u32]) -> Message {
     Message::new(tag::PARSE, &payload)
 }
 
-/// Name, text and parameter types of a Parse.
-pub fn read_parse(message: &Message) -> Option<(String, String, Vec<u32>)> {
+/// The text of a simple query, in whatever encoding.
+pub fn read_query(message: &Message) -> Option<Bytes> {
     let mut fields = Fields::new(message.payload_bytes());
-    let (name, sql) = (fields.text()?, fields.text()?);
+    fields.text_bytes().filter(|_| fields.rest().is_empty())
+}
+
+/// Name, text and parameter types of a Parse. The text may be in any encoding.
+pub fn read_parse(message: &Message) -> Option<(String, Bytes, Vec<u32>)> {
+    let mut fields = Fields::new(message.payload_bytes());
+    let (name, sql) = (fields.text()?, fields.text_bytes()?);
     let types = (0..fields.count()?).map(|_| fields.u32()).collect::<Option<_>>()?;
     Some((name, sql, types))
 }
@@ -224,7 +230,8 @@ mod tests {
     #[test]
     fn messages_are_read_back_as_they_were_written() {
         let parsed = read_parse(&parse("s", "SELECT $1", &[23, 0])).unwrap();
-        assert_eq!(parsed, ("s".into(), "SELECT $1".into(), vec![23, 0]));
+        assert_eq!(parsed, ("s".into(), Bytes::from_static(b"SELECT $1"), vec![23, 0]));
+        assert_eq!(read_query(&query("SELECT 1")).unwrap(), "SELECT 1");
         let parts = BindParts {
             parameter_formats: vec![1],
             parameters: vec![None, Some(Bytes::from_static(b"x"))],
@@ -237,13 +244,17 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_message_is_none_and_no_panic() {
+    fn a_long_message_is_read_and_a_truncated_one_is_none() {
+        let many = BindParts { parameters: vec![None; 65_535], ..BindParts::default() };
+        assert_eq!(read_bind(&bind("", "", &many)).unwrap().2, many);
         let whole = bind("p", "s", &BindParts::default());
         for end in 0..whole.payload().len() {
             let part = Message::new(tag::BIND, &whole.payload()[..end]);
             assert_eq!(read_bind(&part), None);
         }
         assert_eq!(read_parse(&Message::new(tag::PARSE, b"s")), None);
+        assert_eq!(read_query(&Message::new(tag::QUERY, b"SELECT 1")), None);
+        assert_eq!(read_query(&Message::new(tag::QUERY, b"SELECT 1\0;\0")), None);
         assert_eq!(read_execute(&Message::new(tag::EXECUTE, b"p\0\0")), None);
     }
 

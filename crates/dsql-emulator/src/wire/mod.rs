@@ -19,7 +19,8 @@ pub use backend::{
 pub use error::DbError;
 pub use frontend::{
     BindParts, FirstMessage, Startup, bind, close_statement, describe_portal, describe_statement,
-    execute, parse, query, read_bind, read_execute, read_parse, read_target, startup, sync,
+    execute, parse, query, read_bind, read_execute, read_parse, read_query, read_target, startup,
+    sync,
 };
 pub use stream::WireStream;
 
@@ -158,9 +159,9 @@ impl Fields {
         self.take(4).map(|bytes| i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
-    /// A length or a count.
+    /// A count, up to 65,535.
     pub(crate) fn count(&mut self) -> Option<usize> {
-        self.i16().and_then(|count| usize::try_from(count).ok())
+        self.i16().map(|count| usize::from(count.cast_unsigned()))
     }
 
     pub(crate) fn u32(&mut self) -> Option<u32> {
@@ -169,10 +170,15 @@ impl Fields {
 
     /// Bytes up to a zero byte.
     pub(crate) fn text(&mut self) -> Option<String> {
+        self.text_bytes().map(|text| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The same as they are: not all clients write UTF-8.
+    pub(crate) fn text_bytes(&mut self) -> Option<Bytes> {
         let end = self.0.iter().position(|byte| *byte == 0)?;
         let text = self.0.split_to(end);
         let _zero = self.byte();
-        Some(String::from_utf8_lossy(&text).into_owned())
+        Some(text)
     }
 
     /// A length and as many bytes; `Some(None)` is NULL.
@@ -195,7 +201,7 @@ pub(crate) fn put_text(buffer: &mut BytesMut, text: &str) {
 
 /// A count on the wire. More than fit are the caller's mistake.
 pub(crate) fn put_count(buffer: &mut BytesMut, count: usize) {
-    buffer.put_i16(i16::try_from(count).expect("a count that fits"));
+    buffer.put_u16(u16::try_from(count).expect("a count that fits"));
 }
 
 pub(crate) fn put_value(buffer: &mut BytesMut, value: Option<&[u8]>) {

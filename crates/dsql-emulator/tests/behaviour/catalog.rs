@@ -17,6 +17,8 @@ async fn clients(emulator: &DsqlEmulator) -> (Client, Client) {
 async fn a_change_by_another_session_is_heard_of_once() {
     let Some(emulator) = start_default().await else { return };
     let (mut one, mut other) = clients(&emulator).await;
+    // What happened before its first statement is no news to a session.
+    one.ok("COMMENT ON TABLE t IS 'y'").await;
     assert_eq!(other.value("SELECT count(*) FROM t").await, "0");
     for change in [
         "CREATE TABLE u (id int PRIMARY KEY)",
@@ -86,4 +88,40 @@ async fn it_can_be_switched_off() {
     other.ok("INSERT INTO t VALUES (1)").await;
     one.ok("CREATE TABLE u (id int PRIMARY KEY)").await;
     assert_eq!(other.ok("COMMIT").await, "COMMIT");
+}
+
+#[tokio::test]
+async fn rows_are_written_as_before_after_columns_tables_and_schemas_were_renamed() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    for sql in [
+        "CREATE SCHEMA s",
+        "CREATE TABLE s.t (id int PRIMARY KEY, v text)",
+        "CREATE TABLE s.child (id int PRIMARY KEY, parent int REFERENCES s.t, v text)",
+    ] {
+        client.ok(sql).await;
+    }
+    // Its size before compression makes the emulator look at what is stored.
+    const LARGE: &str = "repeat('x', 1100000)";
+    for (rename, table, key, value) in [
+        ("ALTER TABLE s.t RENAME COLUMN id TO k", "s.t", "k", "v"),
+        ("ALTER TABLE s.t RENAME v TO w", "s.t", "k", "w"),
+        ("ALTER VIEW s.t RENAME w TO x", "s.t", "k", "x"),
+        ("ALTER TABLE s.t RENAME TO u", "s.u", "k", "x"),
+        ("ALTER INDEX s.u RENAME TO t", "s.t", "k", "x"),
+        ("ALTER SCHEMA s RENAME TO z", "z.t", "k", "x"),
+        ("ALTER TABLE z.t SET SCHEMA public", "t", "k", "x"),
+    ] {
+        client.ok(rename).await;
+        let insert = format!("INSERT INTO {table} ({key}, {value}) VALUES (1, {LARGE})");
+        assert_eq!(client.ok(&insert).await, "INSERT 0 1", "{rename}");
+        let update = format!("UPDATE {table} SET {key} = 2, {value} = {LARGE}");
+        assert_eq!(client.ok(&update).await, "UPDATE 1", "{rename}");
+        assert_eq!(client.ok(&format!("DELETE FROM {table}")).await, "DELETE 1", "{rename}");
+    }
+    client.ok("INSERT INTO t VALUES (1, 'x')").await;
+    assert_eq!(
+        client.ok(&format!("INSERT INTO z.child VALUES (1, 1, {LARGE})")).await,
+        "INSERT 0 1"
+    );
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
 
-use crate::support::{CATALOG_CONFLICT, Client, pair, start};
+use crate::support::{CATALOG_CONFLICT, Client, Entry, pair, start};
 
 async fn emulator(work: Duration) -> Option<(DsqlEmulator, Client)> {
     let delays = JobDelays { start: Duration::ZERO, work, ..JobDelays::default() };
@@ -102,6 +102,39 @@ async fn a_constraint_is_validated_or_the_job_says_why_not() {
 }
 
 #[tokio::test]
+async fn only_its_owner_validates_only_what_can_be_validated_whatever_it_is_called_by_then() {
+    let Some((emulator, mut client)) = emulator(Duration::from_millis(300)).await else { return };
+    client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
+    for (constraint, code, message) in [
+        (
+            "t_pkey",
+            "42809",
+            "constraint \"t_pkey\" of relation \"t\" is not a foreign key or check constraint",
+        ),
+        ("nosuch", "42704", "constraint \"nosuch\" of relation \"t\" does not exist"),
+    ] {
+        let sql = format!("ALTER TABLE ASYNC t VALIDATE CONSTRAINT {constraint}");
+        assert_eq!(pair(&client.refused(&sql).await), (code, message));
+    }
+    client.ok("CREATE ROLE validator WITH LOGIN").await;
+    client.ok("AWS IAM GRANT validator TO 'arn:aws:iam::123456789012:role/dsql-emulator'").await;
+    let entry = Entry::of(&emulator).user(&emulator, "validator");
+    let mut stranger = Client::enter(&emulator, &entry).await.unwrap();
+    let validate = "ALTER TABLE ASYNC t VALIDATE CONSTRAINT positive";
+    let refused = stranger.refused(validate).await;
+    assert_eq!(pair(&refused), ("42501", "must be owner of table t"));
+    let grant = "AWS IAM GRANT admin TO 'arn:aws:iam::123456789012:role/other'";
+    let refused = stranger.refused(grant).await;
+    assert_eq!(pair(&refused), ("42501", "permission denied to grant role \"admin\""));
+
+    let id = job(&mut client, validate).await;
+    client.ok("ALTER TABLE t RENAME TO u").await;
+    client.ok("ALTER TABLE u RENAME CONSTRAINT positive TO above_zero").await;
+    assert_eq!(wait(&mut client, &id).await, "t");
+    assert_eq!(state(&mut client, &id).await, "completed VALIDATE_CONSTRAINT public.t");
+}
+
+#[tokio::test]
 async fn a_job_begins_with_the_commit_of_its_transaction_or_never() {
     let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
     client.ok("BEGIN").await;
@@ -116,20 +149,23 @@ async fn a_job_begins_with_the_commit_of_its_transaction_or_never() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_job_is_a_catalog_change_that_nobody_made() {
-    let delays = JobDelays { start: Duration::ZERO, work: Duration::ZERO, ..JobDelays::default() };
+async fn the_end_of_a_job_is_news_to_other_sessions_that_were_there_when_it_began() {
+    let delays = JobDelays { start: Duration::ZERO, ..JobDelays::default() };
     let Some(emulator) = start(DsqlEmulator::builder().job_delays(delays)).await else { return };
     let mut client = Client::connect(&emulator).await;
+    let mut silent = Client::connect(&emulator).await;
+    let mut other = Client::connect(&emulator).await;
+    other.ok("SELECT 1").await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
     let id = job(&mut client, "CREATE INDEX ASYNC ON t (v)").await;
-    // The job may have ended before the call begins, which hears of it then.
-    let mut waits = client.run(&format!("CALL sys.wait_for_job('{id}')")).await;
-    if waits.error.is_none() {
-        assert_eq!(pair(&client.refused("SELECT 1").await), CATALOG_CONFLICT);
-    } else {
-        assert_eq!(waits.refused(), CATALOG_CONFLICT);
-        waits = client.run(&format!("CALL sys.wait_for_job('{id}')")).await;
-    }
-    assert_eq!(waits.value(), "t");
+    assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);
+    let mut later = Client::connect(&emulator).await;
+    assert_eq!(later.value("SELECT 1").await, "1");
+    // Its own session may go on at once, and so may those that had not read the catalog before.
+    assert_eq!(wait(&mut client, &id).await, "t");
     assert_eq!(client.value("SELECT 1").await, "1");
+    assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);
+    assert_eq!(other.value("SELECT 1").await, "1");
+    assert_eq!(later.value("SELECT 1").await, "1");
+    assert_eq!(silent.value("SELECT 1").await, "1");
 }

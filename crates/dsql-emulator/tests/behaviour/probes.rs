@@ -4,12 +4,12 @@
 //! emulator with the relations of `probes/setup.sql`. What is compared: outcome, SQLSTATE and
 //! message, or tag, columns and rows; for races, their rule.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
+use dsql_emulator::DsqlEmulator;
 use serde::Deserialize;
 
-use crate::support::{Client, Observation, start};
+use crate::support::{Client, Observation, start_default};
 
 /// Probes that the emulator answers otherwise on purpose, with the reason. The table in
 /// `docs/emulator.md` has them too.
@@ -131,11 +131,7 @@ fn files() -> BTreeMap<String, File> {
 }
 
 async fn emulator() -> Option<DsqlEmulator> {
-    // Without what depends on time: the recorder had retried such conflicts away.
-    let builder = DsqlEmulator::builder()
-        .catalog_conflicts(CatalogConflicts::Off)
-        .job_delays(JobDelays { start: Duration::ZERO, ..JobDelays::default() });
-    let emulator = start(builder).await?;
+    let emulator = start_default().await?;
     let mut client = Client::connect(&emulator).await;
     let setup = fs::read_to_string(folder().join("setup.sql")).expect("setup.sql");
     for statement in setup.split(";\n").map(str::trim).filter(|text| !text.is_empty()) {
@@ -210,15 +206,48 @@ fn is_the_same_race(recorded: &[Vec<Recorded>], found: &[Vec<Recorded>], name: &
     alike && others_alike
 }
 
+/// On which connection a case with one session is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum On {
+    /// One for all cases of a file, as they were recorded.
+    TheSame,
+    /// One of its own, while the jobs that earlier cases have begun come to their end.
+    ItsOwn,
+}
+
 #[tokio::test]
 async fn every_recorded_probe_is_answered_as_the_cluster_answered_it() {
     let mut failures = Vec::new();
+    let Some(table) = play_all(On::TheSame, &mut failures).await else { return };
+    println!("{table}");
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    for (name, reason) in ACCEPTED {
+        let entry = format!("| `{name}` | {reason} |");
+        assert!(DOCUMENT.contains(&entry), "the document does not explain `{name}`");
+    }
+    assert!(DOCUMENT.contains(&table), "the table of the document should be:\n{table}");
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_alike_on_a_connection_of_its_own() {
+    let mut failures = Vec::new();
+    if play_all(On::ItsOwn, &mut failures).await.is_none() {
+        return;
+    }
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Plays all files; the table for the document.
+async fn play_all(on: On, failures: &mut Vec<String>) -> Option<String> {
     let mut table = String::new();
     for (file, probes) in files() {
         let (mut passed, mut accepted_here) = (0, 0);
-        let Some(emulator) = emulator().await else { return };
+        let emulator = emulator().await?;
         let mut client = Client::connect(&emulator).await;
         for case in &probes.cases {
+            if on == On::ItsOwn {
+                client = Client::connect(&emulator).await;
+            }
             let differences = differences(&emulator, &mut client, case).await;
             let accepted = ACCEPTED.iter().any(|(name, _)| *name == case.name);
             match (differences.is_empty(), accepted) {
@@ -235,11 +264,5 @@ async fn every_recorded_probe_is_answered_as_the_cluster_answered_it() {
         }
         table.push_str(&format!("| `{file}.json` | {passed} | {accepted_here} |\n"));
     }
-    println!("{table}");
-    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
-    for (name, reason) in ACCEPTED {
-        let entry = format!("| `{name}` | {reason} |");
-        assert!(DOCUMENT.contains(&entry), "the document does not explain `{name}`");
-    }
-    assert!(DOCUMENT.contains(&table), "the table of the document should be:\n{table}");
+    Some(table)
 }

@@ -5,7 +5,7 @@
 use dsql_emulator::wire::{self, BindParts, Message, tag};
 use sqlx::{Connection, Row};
 
-use crate::support::{Client, client::observations, start_default};
+use crate::support::{Client, client::observations, pair, start_default};
 
 fn tags(answer: &[Message]) -> String {
     answer.iter().map(|message| char::from(message.tag())).collect()
@@ -132,4 +132,55 @@ async fn sqlx_connects_by_the_url_and_works_in_transactions() {
     let mut outer = connection.begin().await.unwrap();
     let error = outer.begin().await.unwrap_err();
     assert!(error.to_string().contains("unsupported transaction statement: SAVEPOINT"), "{error}");
+}
+
+#[tokio::test]
+async fn a_statement_has_as_many_parameters_as_the_protocol_can_count() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let count = 65_535;
+    let list: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+    let sql = format!("SELECT cardinality(ARRAY[{}]::text[])", list.join(","));
+    let answer = client.extended(&sql, &vec!["x"; count]).await;
+    assert_eq!(answer.value(), count.to_string());
+}
+
+#[tokio::test]
+async fn an_explain_of_an_explain_of_an_explain_is_a_syntax_error() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let nested = format!("{}SELECT 1", "EXPLAIN ".repeat(20_000));
+    let error = client.refused(&nested).await;
+    assert_eq!(pair(&error), ("42601", "syntax error at or near \"EXPLAIN\""));
+    // What is long without being wrong is PostgreSQL's to judge.
+    client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let long =
+        format!("SELECT id FROM t WHERE {} FOR UPDATE", "id = 1 OR ".repeat(100_000) + "true");
+    assert_eq!(client.ok(&long).await, "SELECT 0");
+}
+
+#[tokio::test]
+async fn the_answer_of_a_call_has_the_format_that_was_asked_for() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    let id = client.value("CREATE INDEX ASYNC ON t (v)").await;
+    for (formats, value) in [(vec![], &b"t"[..]), (vec![0], b"t"), (vec![1], b"\x01")] {
+        let bind = BindParts {
+            parameters: vec![Some(id.clone().into_bytes().into())],
+            result_formats: formats,
+            ..BindParts::default()
+        };
+        let answer = client
+            .exchange(&[
+                wire::parse("", "CALL sys.wait_for_job($1)", &[]),
+                wire::bind("", "", &bind),
+                wire::execute("", 0),
+                wire::sync(),
+            ])
+            .await
+            .unwrap();
+        let row = answer.iter().find(|message| message.tag() == tag::DATA_ROW).unwrap();
+        assert_eq!(wire::data_values(row)[0].as_deref(), Some(value));
+    }
 }
