@@ -1,5 +1,6 @@
 //! How many round trips an act on a whole execution takes, counted on the wire in every form, and
-//! that their number does not depend on how much is written.
+//! that their number does not depend on how much is written. `docs/performance.md` has the table of
+//! them.
 
 mod support;
 
@@ -187,8 +188,6 @@ async fn wired() -> Option<(ScratchDatabase, FaultProxy)> {
 async fn an_act_takes_as_many_round_trips_as_its_form_says_however_much_it_writes() {
     use StatementForm::{Combined, Separate};
     let Some((database, proxy)) = wired().await else { return };
-    println!("| writes | locks | create | update | get | delete |");
-    println!("| --- | --- | --- | --- | --- | --- |");
     for (write_form, lock_form, [create, update, get, delete]) in [
         (Combined, Combined, [4, 4, 1, 1]),
         (Combined, Separate, [5, 6, 1, 1]),
@@ -196,12 +195,25 @@ async fn an_act_takes_as_many_round_trips_as_its_form_says_however_much_it_write
         (Separate, Separate, [10, 11, 1, 11]),
     ] {
         let counted = counts(&database, &proxy, write_form, lock_form).await;
-        println!(
-            "| {write_form:?} | {lock_form:?} | {} | {} | {} | {} |",
-            counted.create, counted.update, counted.get, counted.delete
-        );
         assert_eq!(counted, Counts { create, update, get, delete });
+        assert_eq!(shown(write_form, lock_form), counted, "what docs/performance.md shows");
     }
+}
+
+/// What the table in `docs/performance.md` shows for these forms.
+fn shown(write_form: StatementForm, lock_form: StatementForm) -> Counts {
+    let document = include_str!("../../../docs/performance.md");
+    let forms = [write_form, lock_form].map(|form| format!("{form:?}").to_lowercase());
+    let mut found = document.lines().filter_map(|line| {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [writes, locks, counts @ ..] = cells.as_slice() else { return None };
+        let counts: Vec<u64> = counts.iter().map_while(|cell| cell.parse().ok()).collect();
+        let [create, update, get, delete] = *counts else { return None };
+        ([*writes, *locks] == forms).then_some(Counts { create, update, get, delete })
+    });
+    let counts = found.next().expect("the table has a row for these forms");
+    assert_eq!(found.next(), None, "a second row for {forms:?}");
+    counts
 }
 
 /// The act with the most parts: every map is replaced, and the buffer is cleared.
