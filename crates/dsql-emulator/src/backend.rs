@@ -125,7 +125,6 @@ async fn start() -> Result<Template, StartError> {
         install: false,
         // There is no such configuration (facts §3.1), and so the functions say that go by it.
         settings: vec![("default_text_search_config".into(), "english".into())],
-        ..Options::default()
     };
     let server = tokio::task::spawn_blocking(move || Server::start(&options)).await;
     let template = Template { server: server.map_err(|_| StartError::Panicked)?? };

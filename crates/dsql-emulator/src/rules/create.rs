@@ -65,7 +65,7 @@ fn name_statistics(statement: &Statement, mut cursor: Cursor<'_>) -> Option<Stri
         [column] => column.word().unwrap_or("expr").to_owned(),
         _ => "expr".to_owned(),
     };
-    let mut name = vec![from.rest().iter().skip(1).filter_map(Token::word).last()?.to_owned()];
+    let mut name = vec![from.rest().iter().skip(1).filter_map(Token::word).next_back()?.to_owned()];
     name.extend(Cursor::new(columns).items().into_iter().map(column));
     name.push("stat".to_owned());
     let mut edit = Edit::default();
