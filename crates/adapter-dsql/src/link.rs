@@ -111,15 +111,10 @@ impl Open {
     /// Begins if it has not yet, when it is the turn of one whose first lock is on `contended`.
     async fn started(&mut self, contended: Option<RowKey>) -> Result<&mut Loan, StoreError> {
         if matches!(self.state, State::New) {
-            let mut place = match contended {
-                Some(row) => Some(self.shared.turns.next(row).await),
-                None => None,
-            };
-            self.state = self.get_ready().await?;
-            if let Some(place) = &mut place {
-                place.turn().await;
+            if let Some(row) = contended {
+                self.place = Some(self.shared.turns.take(row).await);
             }
-            self.place = place;
+            self.state = self.get_ready().await?;
         }
         match &mut self.state {
             State::Begun(loan) => Ok(loan),

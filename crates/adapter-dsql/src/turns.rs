@@ -2,9 +2,10 @@
 //!
 //! Two transactions that lock the same row and overlap cannot both commit on DSQL, and the loser
 //! learns it at COMMIT, when all of its work is done (facts §1.2, §1.3). Those of *one* process can
-//! know better: the second waits, before its first lock, until the first is over. What it saves is
+//! know better: the second waits, before it begins, until the first is over. What it saves is
 //! attempts, which DSQL bills, and the long tail of those that lose again and again, for a turn is
-//! handed on in the order of asking.
+//! handed on in the order of asking. It waits before BEGIN and not only before its lock, because
+//! whether DSQL takes the snapshot at the one or the other is not recorded.
 //!
 //! A turn is a courtesy and nothing relies on it. Other processes do not know of it, and whoever
 //! has waited for as long as it has patience goes ahead without: a transaction that hangs delays the others but
@@ -21,7 +22,7 @@ use std::{
 use temporal_dsql_domain::Table;
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
-    time::{Instant, timeout_at},
+    time::timeout,
 };
 
 /// A row that transactions contend for. Two rows with one key wait for each other needlessly, and
@@ -44,22 +45,14 @@ pub(crate) struct Turns {
     queues: Mutex<HashMap<RowKey, Arc<Queue>>>,
 }
 
-/// The queue at one row.
-#[derive(Default)]
-struct Queue {
-    /// Held by the one that is next, which gets ready meanwhile.
-    next: Arc<AsyncMutex<()>>,
-    /// Held by the one that goes.
-    turn: Arc<AsyncMutex<()>>,
-}
+/// The queue at one row: the lock is the turn, and hands itself on in the order of asking.
+type Queue = AsyncMutex<()>;
 
 /// A place in the queue at a row. Dropping it is leaving.
 pub(crate) struct Place {
     turns: Arc<Turns>,
     key: RowKey,
-    until: Instant,
-    /// At most one of them is held for long, and none by a place that has waited too long.
-    next: Option<OwnedMutexGuard<()>>,
+    /// `None` for one that has waited too long, and goes without.
     turn: Option<OwnedMutexGuard<()>>,
     /// `None` only while it is dropped.
     queue: Option<Arc<Queue>>,
@@ -76,21 +69,12 @@ impl Turns {
         !self.patience.is_zero()
     }
 
-    /// Enters the queue at a row and waits until there is at most one transaction ahead: now is the
-    /// time to get ready. Then [`Place::turn`] waits for that one.
-    pub(crate) async fn next(self: &Arc<Self>, key: RowKey) -> Place {
+    /// Waits for the turn at a row, which is had until the place is dropped.
+    pub(crate) async fn take(self: &Arc<Self>, key: RowKey) -> Place {
         let queue = Arc::clone(self.queues().entry(key).or_default());
-        let until = Instant::now() + self.patience;
-        let next = Arc::clone(&queue.next);
-        let mut place = Place {
-            turns: Arc::clone(self),
-            key,
-            until,
-            next: None,
-            turn: None,
-            queue: Some(queue),
-        };
-        place.next = timeout_at(until, next.lock_owned()).await.ok();
+        let turn = Arc::clone(&queue).lock_owned();
+        let mut place = Place { turns: Arc::clone(self), key, turn: None, queue: Some(queue) };
+        place.turn = timeout(self.patience, turn).await.ok();
         place
     }
 
@@ -100,20 +84,10 @@ impl Turns {
     }
 }
 
-impl Place {
-    /// Waits for the turn, which is had until the place is dropped. Does not wait a second time.
-    pub(crate) async fn turn(&mut self) {
-        let Some(queue) = self.queue.as_ref().filter(|_| self.next.is_some()) else { return };
-        let turn = Arc::clone(&queue.turn);
-        self.turn = timeout_at(self.until, turn.lock_owned()).await.ok();
-        self.next = None;
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
         let mut queues = self.turns.queues();
-        (self.next, self.turn, self.queue) = (None, None, None);
+        (self.turn, self.queue) = (None, None);
         // Nobody enters while the map is locked, so nobody is in a queue that only the map holds.
         if queues.get(&self.key).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             queues.remove(&self.key);
@@ -123,6 +97,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(2);
@@ -131,22 +107,16 @@ mod tests {
         (Arc::new(Turns::new(PATIENCE)), RowKey::new(Table::Shards, 1))
     }
 
-    async fn take(turns: &Arc<Turns>, key: RowKey) -> Place {
-        let mut place = turns.next(key).await;
-        place.turn().await;
-        place
-    }
-
     #[tokio::test(start_paused = true)]
     async fn turns_at_a_row_are_taken_in_the_order_of_asking() {
         let (turns, key) = turns();
-        let first = take(&turns, key).await;
+        let first = turns.take(key).await;
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut waiting = tokio::task::JoinSet::new();
         for number in 0..10 {
             let (turns, order) = (turns.clone(), order.clone());
             waiting.spawn(async move {
-                let _turn = take(&turns, key).await;
+                let _turn = turns.take(key).await;
                 order.lock().unwrap().push(number);
                 tokio::time::sleep(Duration::from_millis(30)).await;
             });
@@ -162,41 +132,29 @@ mod tests {
     async fn rows_do_not_wait_for_each_other() {
         let (turns, key) = turns();
         let start = Instant::now();
-        let _one = take(&turns, key).await;
-        let _other = take(&turns, RowKey::new(Table::Shards, 2)).await;
+        let _one = turns.take(key).await;
+        let _other = turns.take(RowKey::new(Table::Shards, 2)).await;
         assert_eq!(start.elapsed(), Duration::ZERO);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_gets_ready_while_another_goes() {
-        let (turns, key) = turns();
-        let first = take(&turns, key).await;
-        let mut second = turns.next(key).await;
-        let third = tokio::time::timeout(PATIENCE / 2, turns.next(key)).await;
-        assert!(third.is_err(), "only one is next");
-        drop(first);
-        second.turn().await;
-        let _third = turns.next(key).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_waited_too_long_goes_ahead_without_a_turn() {
         let (turns, key) = turns();
-        let _stuck = take(&turns, key).await;
+        let _stuck = turns.take(key).await;
         let start = Instant::now();
-        let _second = take(&turns, key).await;
+        let _second = turns.take(key).await;
         assert_eq!(start.elapsed(), PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_leaves_the_queue_is_not_waited_for_and_nothing_is_kept() {
         let (turns, key) = turns();
-        let first = take(&turns, key).await;
-        let impatient = tokio::time::timeout(PATIENCE / 4, take(&turns, key)).await;
+        let first = turns.take(key).await;
+        let impatient = tokio::time::timeout(PATIENCE / 4, turns.take(key)).await;
         assert!(impatient.is_err());
         let start = Instant::now();
         drop(first);
-        drop(take(&turns, key).await);
+        drop(turns.take(key).await);
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert_eq!(turns.queues().len(), 0);
     }
