@@ -3,7 +3,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use futures_util::future::join_all;
-use temporal_dsql_domain::ExecutionState::{Completed, Created, Running, Zombie};
+use temporal_dsql_domain::{
+    CurrentExecutionsRow,
+    ExecutionState::{Completed, Created, Running, Zombie},
+    ExecutionsRow,
+};
 use temporal_dsql_ports::{
     ConditionFailed, StoreError,
     stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot},
@@ -28,6 +32,7 @@ scenario_table! { "creating":
     reuse_expects_the_previous_run_closed_at_its_version per archetype
         = "execution_mutable_state.go/TestCreate_Reuse_CurrentConflict";
     reuse_of_an_id_without_an_execution_is_refused per archetype;
+    a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current_row per archetype;
     a_zombie_is_created_beside_the_current_execution per archetype
         = "execution_mutable_state.go/TestCreate_Zombie";
     a_run_that_exists_is_not_created_again per archetype
@@ -126,6 +131,32 @@ async fn reuse_of_an_id_without_an_execution_is_refused(world: &World) {
     assert_not_created(&shard, after(&absent), &next, &current_is(None)).await;
 }
 
+/// They diverge when a closed run is updated without its current row (contract §1.1, §3.2).
+async fn a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current_row(
+    world: &World,
+) {
+    let shard = world.owned().await;
+    let first = shard.created(Completed).await;
+    let stale = after(&first);
+    let last_write_version = first.execution.last_write_version ^ 1;
+    let run = ExecutionsRow { last_write_version, ..first.execution.clone() };
+    assert_eq!(world.store.session().update_executions(&run).await.unwrap(), 1);
+    let observed = CurrentExecutionsRow { last_write_version, ..first.current.clone() };
+    let expected = current_is(Some(&observed));
+    let next = shard.snapshot(&shard.next_run(&first.current, Created));
+    let other = CreateMode::UpdateCurrent {
+        previous_run_id: world.run_id(),
+        previous_last_write_version: last_write_version,
+    };
+    for mode in [CreateMode::BrandNew, stale, other] {
+        assert_not_created(&shard, mode, &next, &expected).await;
+    }
+    let previous_run_id = first.execution.run_id;
+    let previous_last_write_version = last_write_version;
+    let mode = CreateMode::UpdateCurrent { previous_run_id, previous_last_write_version };
+    shard.create(mode, &next).await.unwrap();
+}
+
 async fn a_zombie_is_created_beside_the_current_execution(world: &World) {
     let shard = world.owned().await;
     let current = shard.created(Completed).await;
@@ -214,7 +245,7 @@ async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(world: &World
 }
 
 async fn archetypes_have_ids_of_their_own(world: &World) {
-    use temporal_dsql_domain::{ArchetypeId, CurrentExecutionsRow};
+    use temporal_dsql_domain::ArchetypeId;
 
     let shard = world.owned().await;
     let one = shard.created(Created).await;

@@ -35,7 +35,7 @@ scenario_table! { "interleavings":
 struct Plan {
     /// How many lives the service has.
     lives: u32,
-    /// How often each client has a turn to act, unless the service dies before.
+    /// How many acts all clients together do, unless the service dies before.
     acts: u32,
     /// Whether commits fail and the service dies.
     has_faults: bool,
@@ -44,7 +44,7 @@ struct Plan {
 const CLIENTS: usize = 6;
 
 async fn many_clients_without_faults_keep_every_promise(world: &World) {
-    let tally = play(world, Plan { lives: 1, acts: 200, has_faults: false }).await;
+    let tally = play(world, Plan { lives: 1, acts: 160, has_faults: false }).await;
     assert_proves_something(&tally);
     assert_eq!(tally.unknown, 0, "{tally:?}");
 }
@@ -52,18 +52,18 @@ async fn many_clients_without_faults_keep_every_promise(world: &World) {
 async fn many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise(world: &World) {
     let mut tally = Tally::default();
     for _ in 0..4 {
-        tally += play(world, Plan { lives: 4, acts: 120, has_faults: true }).await;
+        tally += play(world, Plan { lives: 4, acts: 50, has_faults: true }).await;
     }
     assert_proves_something(&tally);
-    assert!(tally.unknown >= 5, "{tally:?}");
+    assert!(tally.unknown >= 10, "{tally:?}");
 }
 
 /// Asserts that every kind of act was done, and that acts have met.
 fn assert_proves_something(tally: &Tally) {
     let Tally { created, reused, updated, added, deleted, taken_over, asked, begun, .. } = *tally;
-    assert!(tally.done() >= 50, "{tally:?}");
-    assert!(created >= 3 && reused >= 3 && updated >= 10 && added >= 3, "{tally:?}");
-    assert!(deleted >= 1 && taken_over >= 5, "{tally:?}");
+    assert!(tally.done() >= 60, "{tally:?}");
+    assert!(created >= 2 && reused >= 3 && updated >= 20 && added >= 2, "{tally:?}");
+    assert!(deleted >= 1 && taken_over >= 3, "{tally:?}");
     assert!(begun > asked, "nobody had to begin again: {tally:?}");
 }
 
@@ -113,8 +113,7 @@ async fn live(world: &World, service: &Service<'_>, store: &AnyStore, plan: Plan
     );
     let death = Notify::new();
     let dies_after = if plan.has_faults && life < plan.lives {
-        let all = plan.acts * CLIENTS as u32;
-        world.random(|random| random.u32(all / 4..all))
+        world.random(|random| random.u32(plan.acts / 4..plan.acts))
     } else {
         u32::MAX
     };
@@ -122,12 +121,12 @@ async fn live(world: &World, service: &Service<'_>, store: &AnyStore, plan: Plan
         let client = Client::new(service, &interleaved, number);
         let death = &death;
         async move {
-            for _ in 0..plan.acts {
+            while service.acts() < plan.acts {
                 if plan.has_faults {
                     client.maybe_fail();
                 }
                 client.act().await;
-                if service.count_act() == dies_after {
+                if service.acts() >= dies_after {
                     death.notify_one();
                 }
             }

@@ -20,6 +20,8 @@ use temporal_dsql_ports::{
     },
 };
 
+use tokio::sync::Notify;
+
 use super::notes::{Act, Deletion, End, HOSTS, Kind, Notes, Takeover, Written};
 use crate::{
     CommitFault, World,
@@ -32,6 +34,7 @@ pub(super) struct Service<'w> {
     pub(super) ids: Vec<CurrentExecutionsRow>,
     notes: Arc<Mutex<Notes>>,
     gap: Arc<Gap>,
+    finished: Notify,
 }
 
 const IDS: usize = 3;
@@ -64,6 +67,7 @@ impl<'w> Service<'w> {
             owned,
             gap: Arc::new(Gap { random, notes: Arc::clone(&notes) }),
             notes,
+            finished: Notify::new(),
         }
     }
 
@@ -75,11 +79,15 @@ impl<'w> Service<'w> {
         self.notes.lock().unwrap()
     }
 
-    /// Counts a finished act, and tells how many this life has had.
-    pub(super) fn count_act(&self) -> u32 {
-        let mut notes = self.notes();
-        notes.finished += 1;
-        notes.finished
+    /// Counts a finished act, and lets those know who wait for one.
+    pub(super) fn count_act(&self) {
+        self.notes().finished += 1;
+        self.finished.notify_waiters();
+    }
+
+    /// How many acts this life has had.
+    pub(super) fn acts(&self) -> u32 {
+        self.notes().finished
     }
 
     pub(super) fn next_life(&self) {
@@ -130,15 +138,17 @@ impl<'s> Client<'s> {
         }
     }
 
-    /// Does something, as the owner that the host believes to be.
+    /// Does something, as the owner that the host believes to be. A host that knows that it is none
+    /// waits for others to act, and claims the shard now and then.
     pub(super) async fn act(&self) {
-        let range_id = self.service.notes().hosts[self.host];
-        let Some(range_id) = range_id else {
+        let hosts = self.service.notes().hosts;
+        let Some(range_id) = hosts[self.host] else {
             // Rarely, so that an owner has time to do something.
-            if self.random(24) == 0 {
+            if hosts.iter().all(Option::is_none) || self.random(40) == 0 {
                 self.take_over().await;
+                return self.service.count_act();
             }
-            return tokio::task::yield_now().await;
+            return self.service.finished.notified().await;
         };
         let owner = Owner { shard_id: self.service.owned.owner.shard_id, range_id };
         match self.random(40) {
@@ -147,6 +157,7 @@ impl<'s> Client<'s> {
             7..=9 => self.add_task(owner).await,
             _ => self.create_or_update(owner).await,
         }
+        self.service.count_act();
         // Others have their turn, also where nothing waits.
         tokio::task::yield_now().await;
     }
@@ -215,9 +226,7 @@ impl<'s> Client<'s> {
     }
 
     async fn delete(&self) {
-        let id = &self.service.ids[self.random(IDS)];
-        let current = self.executions.get_current(&id.filter()).await.unwrap();
-        let Some(current) = current.filter(|row| row.state == Completed) else { return };
+        let Some(current) = self.closed().await else { return };
         let run_id = current.run_id;
         {
             // Nobody deletes a run whose creator still waits for the answer.
@@ -242,6 +251,19 @@ impl<'s> Client<'s> {
                 note(|deletion| deletion.of_run = true);
             }
         }
+    }
+
+    /// A current execution that is closed, if there is one.
+    async fn closed(&self) -> Option<CurrentExecutionsRow> {
+        let first = self.random(IDS);
+        for number in 0..IDS {
+            let id = &self.service.ids[(first + number) % IDS];
+            let current = self.executions.get_current(&id.filter()).await.unwrap();
+            if current.as_ref().is_some_and(|row| row.state == Completed) {
+                return current;
+            }
+        }
+        None
     }
 
     async fn add_task(&self, owner: Owner) {
