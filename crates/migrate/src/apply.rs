@@ -131,15 +131,24 @@ impl<'s, 'a> Applier<'s, 'a> {
                     let Change::CreateIndex { name, index, .. } = &statement.change else {
                         unreachable!("only an index can be there and not be valid");
                     };
-                    let is_abandoned = build.is_abandoned(self.session, name, index, oid).await?;
-                    // The time that a build takes is not that of a conflict.
-                    attempts = Attempts::new();
-                    if is_abandoned {
+                    if !build.is_abandoned(self.session, name, index, oid).await? {
+                        // The time that a build takes is not that of a conflict.
+                        attempts = Attempts::new();
+                        continue;
+                    }
+                    // The statement names the index, and by now that may be one that another run
+                    // has built.
+                    if self.probe(statement, forms, key).await? != Probe::Unfinished(oid) {
+                        continue;
+                    }
+                    if build.dropping(oid) {
                         self.session.observer.on(Progress::Repairing { index: name });
-                        let drop = Statement::drop_index(name);
-                        if let Act::Refused(error) = self.act(&drop, &mut attempts).await? {
-                            refused = Some((drop, error));
-                        }
+                    }
+                    let drop = Statement::drop_index(name);
+                    match self.act(&drop, &mut attempts).await? {
+                        Act::Done(_) => attempts = Attempts::new(),
+                        Act::Perhaps | Act::NotDone => {}
+                        Act::Refused(error) => refused = Some((drop, error)),
                     }
                 }
             }
