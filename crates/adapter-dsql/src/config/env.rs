@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use temporal_dsql_domain::Engine;
 
-use super::{Config, ConfigError, ShardFence, StatementForm, TlsMode};
+use super::{Config, ConfigError, ShardFence, StatementForm, TlsMode, region_of_host};
 
 /// Switches of the Go fork that turn on what this store does not have (contract §6.3).
 const NOT_OFFERED: [(&str, &str); 2] = [
@@ -56,7 +56,12 @@ pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, Co
     env.set(&["SQL_DATABASE"], &mut config.database, owned)?;
     env.set(&["SQL_PASSWORD"], &mut config.password, |text| Ok(Some(text.into())))?;
     env.set(&["DSQL_ENGINE"], &mut config.engine, engine)?;
-    env.set(&["REGION", "AWS_REGION"], &mut config.region, |text| Ok(Some(text.to_owned())))?;
+    let region = |text: &str| Ok(Some(text.to_owned()));
+    env.set(&["REGION"], &mut config.region, region)?;
+    // What the AWS tools work in by default says nothing about a cluster that names its region.
+    if config.region.is_none() && region_of_host(&config.host).is_none() {
+        env.set(&["AWS_REGION"], &mut config.region, region)?;
+    }
     env.set(&["SQL_TLS_MODE"], &mut config.tls.mode, |text| tls_mode(text).map(Some))?;
     env.set(&["SQL_TLS_CA_FILE"], &mut config.tls.ca_file, |text| Ok(Some(text.into())))?;
     env.set(&["DSQL_TOKEN_DURATION"], &mut config.token_lifetime, token_lifetime)?;
@@ -176,6 +181,16 @@ mod tests {
         assert_eq!(config.write_form, StatementForm::Separate);
         assert_eq!(config.lock_form, StatementForm::Combined);
         assert_eq!(config.shard_fence, ShardFence::KeyShareIfIndexed);
+    }
+
+    #[test]
+    fn the_region_in_a_clusters_name_is_overruled_on_purpose_only() {
+        let host = ("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
+        let ambient = ("AWS_REGION", "us-east-1");
+        let region = |variables: &[_]| config(variables).unwrap().region;
+        assert_eq!(region(&[host, ambient]), None);
+        assert_eq!(region(&[host, ambient, ("REGION", "eu-west-1")]).as_deref(), Some("eu-west-1"));
+        assert_eq!(region(&[("SQL_HOST", "alias"), ambient]).as_deref(), Some("us-east-1"));
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Config {
     /// | `SQL_DATABASE` | [`database`](Self::database) |
     /// | `SQL_PASSWORD` | [`password`](Self::password) |
     /// | `DSQL_ENGINE` | [`engine`](Self::engine): `auto`, `dsql` or `postgres` |
-    /// | `REGION`, or `AWS_REGION` | [`region`](Self::region) |
+    /// | `REGION`; `AWS_REGION` if the host name says none | [`region`](Self::region) |
     /// | `SQL_TLS_MODE` | [`Tls::mode`]: `disable`, `prefer`, `require` or `verify-full` |
     /// | `SQL_TLS_CA_FILE` | [`Tls::ca_file`] |
     /// | `DSQL_TOKEN_DURATION` | [`token_lifetime`](Self::token_lifetime) |
