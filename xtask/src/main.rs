@@ -88,13 +88,35 @@ mod tests {
             let pieces = text.split(['`', '\n']).map(str::trim);
             for command in pieces.filter(|piece| piece.starts_with("cargo xtask ")) {
                 let words = ["cargo xtask"].into_iter().chain(command.split_whitespace().skip(2));
-                if let Err(error) = Cli::try_parse_from(words) {
+                if let Err(error) = parse(words) {
                     panic!("{}: `{command}`: {error}", path.display());
                 }
                 shown += 1;
             }
         }
         assert!(shown >= 10, "only {shown} commands were found");
+    }
+
+    /// Parses a command line to its end: what `migrate` passes on is parsed by the tool.
+    fn parse<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<(), clap::Error> {
+        match Cli::try_parse_from(words)?.command {
+            // Without a command it prints its help, as the documents say of it.
+            Command::Migrate(options) if !options.is_empty() => options.check(),
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn what_the_tool_does_not_take_is_no_command_either() {
+        for (line, is_one) in [
+            ("cargo-xtask migrate status --output json", true),
+            ("cargo-xtask migrate update-schema -version 1.1", true),
+            ("cargo-xtask migrate upgrade", false),
+            ("cargo-xtask migrate status --no-such-flag", false),
+            ("cargo-xtask pg restart", false),
+        ] {
+            assert_eq!(parse(line.split(' ')).is_ok(), is_one, "{line}");
+        }
     }
 
     #[test]

@@ -11,8 +11,25 @@ pub struct Options {
     arguments: Vec<OsString>,
 }
 
+impl Options {
+    fn command_line(self) -> impl Iterator<Item = OsString> {
+        std::iter::once(OsString::from("temporal-dsql-tool")).chain(self.arguments)
+    }
+
+    /// Whether there is no command to pass on.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.arguments.is_empty()
+    }
+
+    /// That the tool takes these arguments.
+    #[cfg(test)]
+    pub fn check(self) -> Result<(), clap::Error> {
+        temporal_dsql_tool::check(self.command_line())
+    }
+}
+
 /// Runs the tool in this process; its exit code is the command's.
 pub fn run(options: Options) -> ExitCode {
-    let program = OsString::from("temporal-dsql-tool");
-    temporal_dsql_tool::run(std::iter::once(program).chain(options.arguments))
+    temporal_dsql_tool::run(options.command_line())
 }

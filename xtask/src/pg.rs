@@ -32,7 +32,10 @@ pub enum Command {
 /// # Errors
 /// The server does not start or stop, or the file that remembers it cannot be used.
 pub fn run(command: &Command) -> Result<ExitCode> {
-    let state = State::of_workspace()?;
+    run_with(command, &State::of_workspace()?)
+}
+
+fn run_with(command: &Command, state: &State) -> Result<ExitCode> {
     let server = state.load()?;
     let running = server.as_ref().filter(|server| server.is_running());
     match (command, running) {
@@ -113,7 +116,32 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use temporal_dsql_testkit::gate;
+
     use super::*;
+
+    #[test]
+    fn a_server_is_there_from_its_start_to_its_stop_and_either_may_be_repeated() {
+        if gate::server_url().is_none() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        // Not the state of the desk, where another server may be in use.
+        let state = State::at(folder.path());
+        let run = |command| run_with(&command, &state);
+        assert!(run(Command::Url).unwrap_err().to_string().contains("cargo xtask pg start"));
+        run(Command::Start).unwrap();
+        let server = state.load().unwrap().unwrap();
+        assert!(server.is_running());
+        run(Command::Start).unwrap();
+        assert_eq!(state.load().unwrap(), Some(server.clone()), "there is one");
+        run(Command::Url).unwrap();
+        run(Command::Status).unwrap();
+        run(Command::Stop).unwrap();
+        assert!(!server.is_running() && !server.directory.exists());
+        assert_eq!(state.load().unwrap(), None);
+        run(Command::Stop).unwrap();
+    }
 
     #[test]
     fn a_server_is_remembered_until_it_is_removed() {

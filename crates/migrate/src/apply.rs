@@ -10,17 +10,19 @@ use temporal_dsql_domain::SchemaVersion;
 use tokio::time::Instant;
 
 use crate::{
-    DatabaseError, MigrateError, Progress,
+    DatabaseError, Difference, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
     objects::{Catalog, Table},
     plan::{Action, Plan, Probe, Step, probe},
     schema::{Change, Statement},
     session::{Attempts, Session},
-    version_tables::VersionChange,
+    version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
 };
 
 /// What PostgreSQL answers to a unique index over duplicates. On DSQL its job fails instead.
 const UNIQUE_VIOLATION: &str = "23505";
+/// How often a run does again what another one has undone, before it gives up.
+const MAX_ROUNDS: u32 = 3;
 
 /// What became of a statement, as far as its answer tells.
 enum Act {
@@ -46,6 +48,7 @@ pub struct Report {
 /// Runs plans on a database.
 pub(crate) struct Applier<'s, 'a> {
     session: &'s mut Session<'a>,
+    schema: &'s Schema,
     /// The catalog as it was read last, if nothing was done since. What is seen after one step is
     /// what is asked before the next.
     catalog: Option<Catalog>,
@@ -54,8 +57,8 @@ pub(crate) struct Applier<'s, 'a> {
 }
 
 impl<'s, 'a> Applier<'s, 'a> {
-    pub(crate) fn new(session: &'s mut Session<'a>) -> Self {
-        Self { session, catalog: None, recorded: false }
+    pub(crate) fn new(session: &'s mut Session<'a>, schema: &'s Schema) -> Self {
+        Self { session, schema, catalog: None, recorded: false }
     }
 
     pub(crate) async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
@@ -65,7 +68,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             let number = position + 1;
             self.session.observer.on(Progress::Started { number, total, step });
             let start = Instant::now();
-            let done = self.apply_step(step).await?;
+            let done = self.apply_step(plan, position).await?;
             self.session.observer.on(Progress::Finished {
                 number,
                 total,
@@ -82,15 +85,18 @@ impl<'s, 'a> Applier<'s, 'a> {
         Ok(report)
     }
 
-    /// Brings `step` into effect; tells whether this run did it.
-    async fn apply_step(&mut self, step: &Step) -> Result<bool, MigrateError> {
-        match &step.action {
+    /// Brings a step into effect; tells whether this run did it.
+    async fn apply_step(&mut self, plan: &Plan, position: usize) -> Result<bool, MigrateError> {
+        match &plan.steps[position].action {
             Action::Run { statement, forms, key } => self.run(statement, forms, key).await,
             Action::DropTable { statement, table, with_rows, to } => {
                 self.drop_table(statement, table, *with_rows, *to).await
             }
             Action::Record(change) => {
-                let done = self.record(change).await?;
+                let before = &plan.steps[..position];
+                let last = before.iter().rposition(|step| matches!(step.action, Action::Record(_)));
+                let release = &before[last.map_or(0, |last| last + 1)..];
+                let done = self.record(change, release, plan.to).await?;
                 self.recorded = true;
                 Ok(done)
             }
@@ -131,15 +137,24 @@ impl<'s, 'a> Applier<'s, 'a> {
                     let Change::CreateIndex { name, index, .. } = &statement.change else {
                         unreachable!("only an index can be there and not be valid");
                     };
-                    let is_abandoned = build.is_abandoned(self.session, name, index, oid).await?;
-                    // The time that a build takes is not that of a conflict.
-                    attempts = Attempts::new();
-                    if is_abandoned {
+                    if !build.is_abandoned(self.session, name, index, oid).await? {
+                        // The time that a build takes is not that of a conflict.
+                        attempts = Attempts::new();
+                        continue;
+                    }
+                    // The statement names the index, and by now that may be one that another run
+                    // has built.
+                    if self.probe(statement, forms, key).await? != Probe::Unfinished(oid) {
+                        continue;
+                    }
+                    if build.dropping(oid) {
                         self.session.observer.on(Progress::Repairing { index: name });
-                        let drop = Statement::drop_index(name);
-                        if let Act::Refused(error) = self.act(&drop, &mut attempts).await? {
-                            refused = Some((drop, error));
-                        }
+                    }
+                    let drop = Statement::drop_index(name);
+                    match self.act(&drop, &mut attempts).await? {
+                        Act::Done(_) => attempts = Attempts::new(),
+                        Act::Perhaps | Act::NotDone => {}
+                        Act::Refused(error) => refused = Some((drop, error)),
                     }
                 }
             }
@@ -198,9 +213,20 @@ impl<'s, 'a> Applier<'s, 'a> {
     }
 
     /// Writes the version row and the history row; tells whether this run did.
-    async fn record(&mut self, change: &VersionChange) -> Result<bool, MigrateError> {
+    ///
+    /// Right before a version is recorded that is newer, everything of it is looked at again: an
+    /// overwrite or a rollback that runs at the same time drops what this run has made. Then the
+    /// steps of its release are done again. Between this look and the commit there is no lock that
+    /// would keep another run out, which is why an overwrite must be the only one.
+    async fn record(
+        &mut self,
+        change: &VersionChange,
+        release: &[Step],
+        target: Option<SchemaVersion>,
+    ) -> Result<bool, MigrateError> {
         let action = format!("recording version {}", change.to);
         let mut attempts = Attempts::new();
+        let mut rounds = 0;
         let mut sent = false;
         loop {
             let rows = self.session.version_rows().await?;
@@ -217,6 +243,22 @@ impl<'s, 'a> Applier<'s, 'a> {
                     actual: shown(now),
                 });
             }
+            let missing = match change.leads_up() {
+                true => self.missing(change.to, target.unwrap_or(change.to)).await?,
+                false => Vec::new(),
+            };
+            if !missing.is_empty() {
+                if rounds == MAX_ROUNDS {
+                    return Err(MigrateError::Undone { version: change.to, missing });
+                }
+                rounds += 1;
+                for step in release {
+                    if let Action::Run { statement, forms, key } = &step.action {
+                        self.run(statement, forms, key).await?;
+                    }
+                }
+                continue;
+            }
             match self.session.database.record_version(change).await {
                 Ok(true) => return Ok(true),
                 // Another run was faster; the next look shows where it led.
@@ -229,6 +271,40 @@ impl<'s, 'a> Applier<'s, 'a> {
                 Err(source) => return Err(MigrateError::Database { action, source }),
             }
         }
+    }
+
+    /// What of `version` is not there, or not valid. What the plan drops on the way to `target`
+    /// may be gone: then another run is ahead.
+    async fn missing(
+        &mut self,
+        version: SchemaVersion,
+        target: SchemaVersion,
+    ) -> Result<Vec<Difference>, MigrateError> {
+        let (objects, later) = (self.schema.objects_at(version), self.schema.objects_at(target));
+        self.catalog = None;
+        let catalog = self.catalog().await?;
+        let tables = objects.tables.keys().filter(|name| later.tables.contains_key(*name));
+        let mut missing: Vec<_> = [VERSION_TABLE, HISTORY_TABLE]
+            .into_iter()
+            .chain(tables.map(String::as_str))
+            .filter(|name| !catalog.tables.contains_key(*name))
+            .map(|name| Difference::MissingTable { table: name.to_owned() })
+            .collect();
+        let indexes = objects.indexes.keys().filter(|name| later.indexes.contains_key(*name));
+        missing.extend(indexes.filter_map(|name| match catalog.indexes.get(name) {
+            None => Some(Difference::MissingIndex { index: name.clone() }),
+            Some(found) if found.valid => None,
+            Some(_) => Some(Difference::InvalidIndex { index: name.clone(), building: false }),
+        }));
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        for seed in objects.seeds.iter().filter(|seed| later.seeds.contains(seed)) {
+            if !self.session.has_seed(seed, &objects.key_of(&seed.table)).await? {
+                missing.push(Difference::MissingSeed { table: seed.table.clone() });
+            }
+        }
+        Ok(missing)
     }
 
     /// Runs `statement` once, and waits a little if that may help. What became of it, the next
@@ -300,15 +376,15 @@ impl<'s, 'a> Applier<'s, 'a> {
 }
 
 /// Whether the recorded version `now` is where `change` leads, or further in its direction: then
-/// another run has done this change and the next.
+/// another run has done this change and the next. Any version is further than 0.0, which stands for
+/// the version tables alone.
 fn reached(now: Option<&str>, change: &VersionChange) -> bool {
-    let version = |text: &str| text.parse::<SchemaVersion>().ok();
-    let from = change.from.as_deref().and_then(version);
-    match now.and_then(version) {
-        Some(now) if from.is_none_or(|from| from < change.to) => {
-            now == change.to || (from.is_some() && now > change.to)
+    match now.and_then(|text| text.parse::<SchemaVersion>().ok()) {
+        Some(now) if now == change.to => true,
+        Some(now) => {
+            let may_go_on = change.from.is_some() || change.to == SchemaVersion::NONE;
+            change.leads_up() && may_go_on && now > change.to
         }
-        Some(now) => now == change.to,
         None => false,
     }
 }

@@ -7,7 +7,9 @@ use crate::{
     objects::{Catalog, compare_table},
     plan::{Action, Plan, State, Step},
     schema::{Change, Release, Statement},
-    version_tables::{HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange},
+    version_tables::{
+        HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow,
+    },
 };
 
 /// What to set up.
@@ -39,59 +41,47 @@ impl Migrator<'_> {
     /// one, or to continue a setup that ended early.
     ///
     /// A database that is at the version already is compared with it: nothing is changed, but for
-    /// indexes that are missing or invalid, which are built.
+    /// what can be made again without touching data. One that has any version is set up as far as
+    /// 0.0 goes: there is nothing to do, as for Temporal's tool.
     ///
     /// # Errors
     /// The database is at another version, has objects of a newer one, or has something that is
     /// not what the schema says. Nothing has run.
     pub async fn plan_setup(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
-        let version = match setup.version {
-            None => self.schema.newest(),
-            Some(SchemaVersion::NONE) => SchemaVersion::NONE,
-            Some(version) => self.known(version)?,
-        };
+        let version = self.requested(setup)?;
         if !setup.versioning {
             let catalog = self.session.catalog().await?;
             let mut plan = self.empty_plan(None, None);
-            plan.steps = self.steps_from_nothing(version, &catalog).await?;
+            plan.steps = self.setup_steps(setup, version, &catalog).await?;
             return Ok(plan);
         }
         let situation = self.situation().await?;
-        let current = situation.recorded.map(|(_, version)| version);
-        let mut plan = self.empty_plan(current, Some(version));
-        if let Some(current) = current {
-            self.not_newer_than_tool(current)?;
-            if current > version {
-                return Err(MigrateError::NeedsRollback { current, requested: version });
-            }
-            if current < version {
-                return Err(MigrateError::NeedsUpdate { current, requested: version });
-            }
-            plan.steps = self.repairs(version, version, &situation.catalog)?;
+        let Some((_, current)) = situation.recorded else {
+            self.not_ahead_of_others(version, &situation.rows)?;
+            let mut plan = self.empty_plan(None, Some(version));
+            plan.steps = self.setup_steps(setup, version, &situation.catalog).await?;
             return Ok(plan);
+        };
+        if version == SchemaVersion::NONE && current > version {
+            return Ok(self.empty_plan(Some(current), Some(current)));
         }
-        plan.steps = self.version_table_steps(&situation.catalog)?;
-        let steps = self.steps_from_nothing(version, &situation.catalog).await?;
-        plan.steps.extend(steps);
-        plan.steps.push(record(VersionChange {
-            database: self.database.clone(),
-            from: None,
-            to: version,
-            min_compatible: self
-                .schema
-                .release(version)
-                .map_or(SchemaVersion::NONE, |release| release.min_compatible),
-            manifest_md5: String::new(),
-            description: INITIAL_DESCRIPTION.to_owned(),
-        }));
+        self.not_newer_than_tool(current)?;
+        if current > version {
+            return Err(MigrateError::NeedsRollback { current, requested: version });
+        }
+        if current < version {
+            return Err(MigrateError::NeedsUpdate { current, requested: version });
+        }
+        let mut plan = self.empty_plan(Some(current), Some(version));
+        plan.steps = self.repairs(version, version, &situation.catalog).await?;
         Ok(plan)
     }
 
     /// Plans to bring a database from its recorded version to `target`, or to the newest, release
     /// by release: the statements of each, then its version.
     ///
-    /// What the recorded version should have is compared first, also if it is the target: indexes
-    /// that are missing or invalid are built, anything else is an error.
+    /// What the recorded version should have is compared first, also if it is the target: what can
+    /// be made again without touching data is, anything else is an error.
     ///
     /// # Errors
     /// No version is recorded, the target is older or unknown, or the database has something that
@@ -114,10 +104,17 @@ impl Migrator<'_> {
             return Err(MigrateError::NeedsRollback { current, requested: target });
         }
         let mut plan = self.empty_plan(Some(current), Some(target));
-        plan.steps = self.repairs(current, target, &situation.catalog)?;
+        plan.steps = self.repairs(current, target, &situation.catalog).await?;
         if target > current {
             self.no_leftovers(target, &situation.catalog)?;
-            plan.steps.extend(self.version_table_steps(&situation.catalog)?);
+        }
+        for (name, version) in self.others(&situation.rows) {
+            if version < target {
+                plan.notes.push(format!(
+                    "the tables are also recorded for `{name}`, at {version}; update it, too, with \
+                     its name as the logical database"
+                ));
+            }
         }
         let mut from = text;
         let mut previous = current;
@@ -158,15 +155,9 @@ impl Migrator<'_> {
         if target > current {
             return Err(MigrateError::NotARollback { current, requested: target });
         }
-        for row in &situation.rows {
-            let version = row.version.as_deref().unwrap_or_default().parse();
-            if let (true, Ok(version)) = (row.database != self.database, version)
-                && version > target
-            {
-                return Err(MigrateError::RecordedElsewhere {
-                    database: row.database.clone(),
-                    version,
-                });
+        for (name, version) in self.others(&situation.rows) {
+            if version > target {
+                return Err(MigrateError::RecordedElsewhere { database: name, version });
             }
         }
         let mut plan = self.empty_plan(Some(current), Some(target));
@@ -200,24 +191,37 @@ impl Migrator<'_> {
         Ok(plan)
     }
 
-    /// Plans to drop every table that this schema knows and the database has, rows and all, so
-    /// that a setup starts from nothing. Tables that the schema does not know stay.
+    /// Plans to start over: to drop every table that this schema knows and the database has, rows
+    /// and all, and to set up what is asked for in their place. Tables that the schema does not
+    /// know stay. The whole setup is planned before anything is dropped, so that one that cannot
+    /// be costs nothing.
     ///
     /// The version tables go first: a run that ends early must not leave a version recorded that
-    /// the database no longer has.
+    /// the database no longer has. It is to be run again as it was: a setup without the drops takes
+    /// the tables that are left for its own, with their rows.
     ///
     /// # Errors
-    /// Those of reading the database.
-    pub async fn plan_overwrite(&mut self) -> Result<Plan, MigrateError> {
-        let catalog = self.session.catalog().await?;
+    /// Those of a setup of a database without these tables; or a version is recorded that is newer
+    /// than the schema or cannot be read, under whatever name.
+    pub async fn plan_overwrite(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
+        let version = self.requested(setup)?;
+        if setup.versioning {
+            self.check_name()?;
+        }
         let rows = self.session.version_rows().await?;
-        let mut plan = self.empty_plan(None, None);
-        for row in rows.iter().filter(|row| row.database != self.database) {
-            plan.notes.push(format!(
-                "the version recorded for `{}` ({}) is dropped, too",
-                row.database,
-                row.version.as_deref().unwrap_or("none")
-            ));
+        let mut catalog = self.session.catalog().await?;
+        let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
+        for row in &rows {
+            let recorded = row.parsed()?;
+            self.not_newer_than_tool(recorded)?;
+            if row.database == self.database {
+                plan.from = Some(recorded);
+            } else {
+                let name = &row.database;
+                plan.notes.push(format!(
+                    "the version recorded for `{name}` ({recorded}) is dropped, too"
+                ));
+            }
         }
         let mut known = vec![VERSION_TABLE.to_owned(), HISTORY_TABLE.to_owned()];
         let newest = self.schema.newest();
@@ -229,9 +233,69 @@ impl Migrator<'_> {
                 known.push(name.clone());
             }
         }
-        known.retain(|name| catalog.tables.contains_key(name));
-        plan.steps = known.iter().map(|name| drop_table(name, true, None)).collect();
+        for name in known.iter().filter(|name| catalog.tables.contains_key(*name)) {
+            plan.steps.push(drop_table(name, true, None));
+        }
+        for name in &known {
+            catalog.forget_table(name);
+        }
+        plan.steps.extend(self.setup_steps(setup, version, &catalog).await?);
         Ok(plan)
+    }
+
+    /// The version that is asked for, which must be one of the schema's, or 0.0.
+    fn requested(&self, setup: &Setup) -> Result<SchemaVersion, MigrateError> {
+        match setup.version {
+            None => Ok(self.schema.newest()),
+            Some(SchemaVersion::NONE) => Ok(SchemaVersion::NONE),
+            Some(version) => self.known(version),
+        }
+    }
+
+    /// The steps of a setup of `version` on a database without a recorded one.
+    async fn setup_steps(
+        &mut self,
+        setup: &Setup,
+        version: SchemaVersion,
+        catalog: &Catalog,
+    ) -> Result<Vec<Step>, MigrateError> {
+        if !setup.versioning {
+            return self.steps_from_nothing(version, catalog).await;
+        }
+        let mut steps = self.version_table_steps(catalog)?;
+        steps.extend(self.steps_from_nothing(version, catalog).await?);
+        let release = self.schema.release(version);
+        steps.push(record(VersionChange {
+            database: self.database.clone(),
+            from: None,
+            to: version,
+            min_compatible: release.map_or(SchemaVersion::NONE, |release| release.min_compatible),
+            manifest_md5: String::new(),
+            description: INITIAL_DESCRIPTION.to_owned(),
+        }));
+        Ok(steps)
+    }
+
+    /// The versions that are recorded for the same tables under other names.
+    fn others(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
+        rows.iter()
+            .filter(|row| row.database != self.database)
+            .filter_map(|row| Some((row.database.clone(), row.parsed().ok()?)))
+            .collect()
+    }
+
+    /// That a setup does not take tables to `requested` that are recorded at an older version.
+    fn not_ahead_of_others(
+        &self,
+        requested: SchemaVersion,
+        rows: &[VersionRow],
+    ) -> Result<(), MigrateError> {
+        match self.others(rows).into_iter().find(|(_, version)| *version < requested) {
+            None => Ok(()),
+            Some((database, version)) => {
+                Err(MigrateError::OlderElsewhere { database, version, requested })
+            }
+        }
     }
 
     /// The steps of all releases up to `version`, for a database that has none of a later one.

@@ -38,8 +38,9 @@ pub trait SchemaDatabase: Send {
     /// effect.
     async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError>;
 
-    /// The jobs that build, or built, the index `index` with the object id `oid`, the latest
-    /// first. DSQL forgets a job 30 minutes after its end (facts §3.4); PostgreSQL has none.
+    /// The jobs that build, or built, the index with the object id `oid`, the latest first. Only
+    /// if there is none, those of the name `index`: an index that was dropped had that name, too.
+    /// DSQL forgets a job 30 minutes after its end (facts §3.4); PostgreSQL has none.
     ///
     /// # Errors
     /// Those of the connection and the server.

@@ -216,6 +216,35 @@ pub enum MigrateError {
         version: SchemaVersion,
     },
 
+    /// The same tables are recorded at an older version under another name.
+    #[error(
+        "the tables are also recorded for database `{database}`, at {version}, and a setup of \
+         {requested} would change them; run `update-schema` with its name as the logical database \
+         first, or delete its row in schema_version"
+    )]
+    OlderElsewhere {
+        /// The other logical name.
+        database: String,
+        /// The version recorded under it.
+        version: SchemaVersion,
+        /// The version that was asked for.
+        requested: SchemaVersion,
+    },
+
+    /// What this run had made or found was gone before its version could be recorded.
+    #[error(
+        "version {version} was not recorded, because what this run had brought about is gone \
+         again: {}; another run drops it; see that only one of them goes on, and run the command \
+         again",
+        sentences(missing)
+    )]
+    Undone {
+        /// The version.
+        version: SchemaVersion,
+        /// What is gone.
+        missing: Vec<Difference>,
+    },
+
     /// Another run changed the version to something else.
     #[error(
         "the version recorded for database `{database}` changed to {actual} while this ran, \
@@ -275,6 +304,18 @@ pub enum MigrateError {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+impl MigrateError {
+    /// How the database differs from what the command needs, if that is what stopped it.
+    pub fn differences(&self) -> &[Difference] {
+        match self {
+            Self::Differs(differences) | Self::Broken { differences, .. } => differences,
+            Self::Leftovers { leftovers: differences, .. } => differences,
+            Self::Undone { missing: differences, .. } => differences,
+            _ => &[],
+        }
+    }
 }
 
 fn sentences(differences: &[Difference]) -> String {

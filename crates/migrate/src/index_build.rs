@@ -17,7 +17,7 @@ use crate::{JobStatus, MigrateError, Progress, objects::Index, session::Session}
 /// Between the first two looks at a build.
 const FIRST_POLL: Duration = Duration::from_millis(50);
 /// How often a run drops the same index to build it anew, before it gives up.
-const MAX_REBUILDS: u32 = 3;
+const MAX_REBUILDS: usize = 3;
 
 /// What one run knows of the build of one index.
 #[derive(Debug, Default)]
@@ -26,9 +26,11 @@ pub(crate) struct IndexBuild {
     /// failed job of another run is a leftover.
     jobs: BTreeSet<String>,
     waiting_since: Option<Instant>,
-    /// Since when the index is invalid and no job is building it.
-    idle_since: Option<Instant>,
-    rebuilds: u32,
+    /// The index that is invalid and that no job is building, and since when.
+    idle: Option<(u32, Instant)>,
+    /// The invalid indexes, by their object ids, that this run has tried to drop. One that the
+    /// catalog still shows was not dropped: the attempt was lost to a conflict.
+    dropping: BTreeSet<u32>,
 }
 
 impl IndexBuild {
@@ -39,11 +41,18 @@ impl IndexBuild {
     /// This run has created the index, which `job` builds.
     pub(crate) fn started(&mut self, job: Option<String>) {
         self.jobs.extend(job);
-        self.idle_since = None;
+    }
+
+    /// This run is about to drop the invalid index `oid`; tells whether it is for the first time.
+    pub(crate) fn dropping(&mut self, oid: u32) -> bool {
+        self.dropping.insert(oid)
     }
 
     /// Looks at an invalid index once: waits a little while it is being built, and tells whether
     /// it is a leftover that nobody builds.
+    ///
+    /// Only its latest job counts. The catalog was read before the job: a job that has ended well
+    /// since then has made the index valid, and the next reading shows it.
     ///
     /// # Errors
     /// The build has failed, or takes too long.
@@ -54,31 +63,34 @@ impl IndexBuild {
         index: &Index,
         oid: u32,
     ) -> Result<bool, MigrateError> {
-        let jobs = session.index_jobs(name, oid).await?;
-        let running = jobs.iter().find(|job| job.status.is_running());
-        let failed = jobs.iter().find(|job| job.status == JobStatus::Failed);
-        if let Some(job) = running {
-            self.jobs.insert(job.id.clone());
-            self.idle_since = None;
-            self.wait(session, name, Some(job.status)).await?;
-            return Ok(false);
-        }
-        if let Some(job) = failed.filter(|job| self.jobs.contains(&job.id)) {
-            return Err(failure(name, index, job.details.clone()));
-        }
-        let idle = self.idle_since.get_or_insert_with(Instant::now).elapsed();
-        let is_over = failed.is_some() || session.engine() == Engine::Postgres;
-        if !is_over && idle < session.patience.orphan {
-            let status = jobs.first().map(|job| job.status);
+        let latest = session.index_jobs(name, oid).await?.into_iter().next();
+        let status = latest.as_ref().map(|job| job.status);
+        let is_over = match latest {
+            Some(job) if job.status.is_running() => {
+                self.jobs.insert(job.id);
+                self.idle = None;
+                self.wait(session, name, status).await?;
+                return Ok(false);
+            }
+            Some(job) if job.status == JobStatus::Failed && self.jobs.contains(&job.id) => {
+                return Err(failure(name, index, job.details));
+            }
+            Some(job) => job.status == JobStatus::Failed,
+            None => session.engine() == Engine::Postgres,
+        };
+        let since = match self.idle {
+            Some((idle, since)) if idle == oid => since,
+            _ => self.idle.insert((oid, Instant::now())).1,
+        };
+        if !is_over && since.elapsed() < session.patience.orphan {
             self.wait(session, name, status).await?;
             return Ok(false);
         }
-        self.rebuilds += 1;
-        if self.rebuilds > MAX_REBUILDS {
+        let rebuilt = self.dropping.iter().filter(|dropped| **dropped != oid).count();
+        if rebuilt >= MAX_REBUILDS {
             let details = "it was built anew several times and is still invalid".to_owned();
             return Err(failure(name, index, details));
         }
-        self.idle_since = None;
         Ok(true)
     }
 

@@ -15,7 +15,8 @@ use crate::{
 /// A schema, the database that it is for, and the logical name of that database.
 ///
 /// Making a plan only reads; [`apply`](Self::apply) runs it. Both may be repeated at any time, and
-/// run at the same time by any number of processes.
+/// run at the same time by any number of processes; but the plan of an
+/// [overwrite](Self::plan_overwrite) is for one alone, because it drops what others make.
 pub struct Migrator<'a> {
     pub(crate) session: Session<'a>,
     pub(crate) schema: &'a Schema,
@@ -48,7 +49,7 @@ impl<'a> Migrator<'a> {
     /// # Errors
     /// What stopped it. What was done until then stays done.
     pub async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
-        Applier::new(&mut self.session).apply(plan).await
+        Applier::new(&mut self.session, self.schema).apply(plan).await
     }
 
     /// Reads the versions and the catalog, so that they belong together.
@@ -67,7 +68,7 @@ impl<'a> Migrator<'a> {
     }
 
     /// That the name fits its column, which the server would find out last.
-    fn check_name(&self) -> Result<(), MigrateError> {
+    pub(crate) fn check_name(&self) -> Result<(), MigrateError> {
         let reason = match self.database.chars().count() {
             0 => "is empty",
             256.. => "is longer than 255 characters",
@@ -84,13 +85,7 @@ impl<'a> Migrator<'a> {
         let Some(row) = rows.iter().find(|row| row.database == self.database) else {
             return Ok(None);
         };
-        let text = row.version.clone().unwrap_or_default();
-        match text.parse() {
-            Ok(version) => Ok(Some((text, version))),
-            Err(_) => {
-                Err(MigrateError::UnreadableVersion { database: self.database.clone(), text })
-            }
-        }
+        Ok(Some((row.version.clone().unwrap_or_default(), row.parsed()?)))
     }
 
     /// The error that no version is recorded; `rows` are those of other names.
@@ -183,18 +178,20 @@ impl<'a> Migrator<'a> {
     }
 
     /// Compares a database with its recorded version, on the way to `target`. Gives the steps that
-    /// repair what can be repaired without touching data: missing and unfinished indexes.
+    /// repair what can be repaired without touching data: missing version tables, missing and
+    /// unfinished indexes, missing first rows.
     ///
-    /// A missing table is not created again: its rows would be missing still, and nobody would
-    /// notice.
-    pub(crate) fn repairs(
-        &self,
+    /// Any other missing table is not created again: its rows would be missing still, and nobody
+    /// would notice.
+    pub(crate) async fn repairs(
+        &mut self,
         recorded: SchemaVersion,
         target: SchemaVersion,
         catalog: &Catalog,
     ) -> Result<Vec<Step>, MigrateError> {
-        let objects = self.schema.objects_at(recorded);
-        let pending = self.schema.statements_between(recorded, target);
+        let schema = self.schema;
+        let objects = schema.objects_at(recorded);
+        let pending = schema.statements_between(recorded, target);
         let is_dropped = |name: &String| {
             pending.iter().any(|statement| match &statement.change {
                 Change::DropTable { name: dropped } | Change::DropIndex { name: dropped } => {
@@ -205,7 +202,7 @@ impl<'a> Migrator<'a> {
         };
         let mut differences = Vec::new();
         for name in objects.tables.keys() {
-            let forms = self.schema.forms_from(name, recorded, target);
+            let forms = schema.forms_from(name, recorded, target);
             match probe_table(name, &forms, catalog) {
                 Probe::Differs(found) => differences.extend(found),
                 Probe::Pending if !is_dropped(name) => {
@@ -214,8 +211,10 @@ impl<'a> Migrator<'a> {
                 _ => {}
             }
         }
-        let mut steps = Vec::new();
-        for statement in self.schema.statements_between(SchemaVersion::NONE, recorded) {
+        let mut steps = self.version_table_steps(catalog)?;
+        // They are only worth a word if they are missing or about to be written.
+        steps.retain(|step| target > recorded || step.state != State::InEffect);
+        for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
             let Change::CreateIndex { name, index, .. } = &statement.change else {
                 continue;
             };
@@ -240,10 +239,23 @@ impl<'a> Migrator<'a> {
                 }
             }
         }
-        if differences.is_empty() {
-            return Ok(steps);
+        if !differences.is_empty() {
+            return Err(MigrateError::Broken { version: recorded, differences });
         }
-        Err(MigrateError::Broken { version: recorded, differences })
+        for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
+            let Change::Seed(seed) = &statement.change else {
+                continue;
+            };
+            if !objects.seeds.contains(seed) || is_dropped(&seed.table) {
+                continue;
+            }
+            let key = objects.key_of(&seed.table);
+            if !self.session.has_seed(seed, &key).await? {
+                let action = Action::Run { statement: statement.clone(), forms: Vec::new(), key };
+                steps.push(Step { action, state: State::Pending });
+            }
+        }
+        Ok(steps)
     }
 
     /// The tables and indexes of versions after `version` that are in `catalog`.

@@ -17,7 +17,8 @@ pub struct Status {
     pub schema: String,
     /// The logical name of the database.
     pub database: String,
-    /// The version recorded under it.
+    /// The version recorded under it; `None` if there is none, or one that cannot be read, which
+    /// then is the problem.
     #[serde(serialize_with = "optional")]
     pub current: Option<SchemaVersion>,
     /// The newest version that the tool knows.
@@ -53,9 +54,14 @@ impl fmt::Display for Status {
         writeln!(f, "engine    {}", self.engine)?;
         writeln!(f, "schema    {}", self.schema)?;
         writeln!(f, "database  {}", self.database)?;
-        match self.current {
-            Some(current) => writeln!(f, "current   {current}")?,
-            None => writeln!(f, "current   not set up")?,
+        let row = self.recorded.iter().find(|row| row.database == self.database);
+        match (self.current, row) {
+            (Some(current), _) => writeln!(f, "current   {current}")?,
+            (None, Some(row)) => {
+                let text = row.version.as_deref().unwrap_or_default();
+                writeln!(f, "current   `{text}`, which is not a version")?;
+            }
+            (None, None) => writeln!(f, "current   not set up")?,
         }
         writeln!(f, "expected  {}", self.expected)?;
         for row in self.recorded.iter().filter(|row| row.database != self.database) {
@@ -76,8 +82,9 @@ impl Migrator<'_> {
     /// Tells where the database stands. Changes nothing.
     ///
     /// # Errors
-    /// The database cannot be read. What would stop an update is part of the answer.
+    /// The database cannot be read, or its logical name is impossible. What would stop an update is part of the answer.
     pub async fn status(&mut self) -> Result<Status, MigrateError> {
+        self.check_name()?;
         let rows = self.session.version_rows().await?;
         let schema = self.session.catalog().await?.schema;
         let plan = if rows.iter().any(|row| row.database == self.database) {
@@ -87,13 +94,13 @@ impl Migrator<'_> {
         };
         let (pending, problem) = match plan {
             Ok(plan) => (plan.pending().map(|step| step.summary()).collect(), None),
-            Err(error @ MigrateError::Database { .. }) => return Err(error),
+            Err(error @ (MigrateError::Database { .. } | MigrateError::OutOfTime { .. })) => {
+                return Err(error);
+            }
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        let current = rows
-            .iter()
-            .find(|row| row.database == self.database)
-            .and_then(|row| row.version.as_deref()?.parse().ok());
+        let current =
+            rows.iter().find(|row| row.database == self.database).and_then(|row| row.parsed().ok());
         Ok(Status {
             engine: self.session.engine(),
             schema,

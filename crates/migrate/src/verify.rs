@@ -142,7 +142,7 @@ impl Migrator<'_> {
                 let jobs = self.session.index_jobs(name, found.oid).await?;
                 differences.push(Difference::InvalidIndex {
                     index: name.clone(),
-                    building: jobs.iter().any(|job| job.status.is_running()),
+                    building: jobs.first().is_some_and(|job| job.status.is_running()),
                 });
             }
         }

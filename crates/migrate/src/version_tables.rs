@@ -11,6 +11,7 @@ use serde::Serialize;
 use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
+    MigrateError,
     objects::Table,
     schema::{Change, Statement},
 };
@@ -76,6 +77,17 @@ pub struct VersionRow {
     pub min_compatible: Option<String>,
 }
 
+impl VersionRow {
+    /// The version.
+    pub(crate) fn parsed(&self) -> Result<SchemaVersion, MigrateError> {
+        let text = self.version.as_deref().unwrap_or_default();
+        text.parse().map_err(|_| MigrateError::UnreadableVersion {
+            database: self.database.clone(),
+            text: text.to_owned(),
+        })
+    }
+}
+
 /// A change of the recorded version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionChange {
@@ -103,6 +115,12 @@ pub struct Dml {
 }
 
 impl VersionChange {
+    /// Whether it leads from an older version to a newer one, or from none.
+    pub(crate) fn leads_up(&self) -> bool {
+        let from = self.from.as_deref().and_then(|text| text.parse::<SchemaVersion>().ok());
+        from.is_none_or(|from| from < self.to)
+    }
+
     /// The two statements of the change's transaction: the guarded write of the version row, whose
     /// row count tells whether the change applies, and the history row.
     pub fn statements(&self) -> [Dml; 2] {

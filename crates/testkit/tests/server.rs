@@ -255,6 +255,39 @@ fn a_detached_server_runs_until_it_is_stopped() {
 }
 
 #[test]
+fn a_detached_server_is_stopped_even_if_its_supervisor_was_killed() {
+    let Some(server) = start() else { return };
+    let traces = Traces::of(&server);
+    let detached: Detached = server.detach().unwrap();
+    // The shell that supervises it, and the one that looks whether it is to be kept.
+    let shells = supervisors(&detached.directory);
+    assert!(shells.len() >= 2, "{shells:?}");
+    for shell in shells {
+        rustix::process::kill_process(shell, Signal::KILL).unwrap();
+    }
+    assert!(traces.are_there(), "{traces:?}");
+    detached.stop().unwrap();
+    assert!(traces.are_gone(), "{traces:?}");
+}
+
+/// The shells whose command line names `directory`.
+fn supervisors(directory: &Path) -> Vec<Pid> {
+    let name = directory.to_str().expect("a path of text");
+    fs::read_dir("/proc")
+        .expect("processes")
+        .filter_map(|entry| {
+            let process = entry.ok()?.path();
+            let line = fs::read(process.join("cmdline")).ok()?;
+            let mut words = line.split(|byte| *byte == 0);
+            let is_shell = words.next()? == b"/bin/sh";
+            let is_ours = is_shell && words.any(|word| word == name.as_bytes());
+            let pid = process.file_name()?.to_str()?.parse().ok().filter(|_| is_ours)?;
+            Pid::from_raw(pid)
+        })
+        .collect()
+}
+
+#[test]
 fn a_server_that_does_not_start_shows_its_log() {
     if gate::server_url().is_none() {
         return;

@@ -13,7 +13,8 @@ schema.
 Aurora DSQL is reached with IAM tokens, signed with the credentials that the AWS tools would use. \
 A password for PostgreSQL is taken from SQL_PASSWORD only, so that it is in no process list.
 
-Every command may be interrupted and run again, and any number of runs may go on at once.";
+Every command may be interrupted and run again, and any number of runs may go on at once. Only \
+setup-schema --overwrite must be the only one, because it drops what others make.";
 
 /// Sets up, upgrades, verifies and rolls back the schema of Temporal on Amazon Aurora DSQL.
 #[derive(Debug, Parser)]
@@ -59,7 +60,8 @@ pub(crate) struct Connection {
     #[arg(long, alias = "db", global = true)]
     pub(crate) database: Option<String>,
 
-    /// AWS region of the cluster; by default what its host name says [env: REGION, AWS_REGION]
+    /// AWS region of the cluster; by default what its host name says [env: REGION; AWS_REGION if
+    /// the host name says none]
     #[arg(long, global = true)]
     pub(crate) region: Option<String>,
 
@@ -72,7 +74,8 @@ pub(crate) struct Connection {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) tls_ca_file: Option<PathBuf>,
 
-    /// TLS to a PostgreSQL server; DSQL is always verified in full [env: SQL_TLS_MODE]
+    /// TLS to a PostgreSQL server; DSQL is always verified in full, and less is refused
+    /// [env: SQL_TLS_MODE]
     #[arg(long, global = true, value_enum)]
     pub(crate) tls_mode: Option<TlsChoice>,
 
@@ -283,6 +286,15 @@ pub(crate) fn accept_single_dashes(
         .collect()
 }
 
+/// Whether `arguments`, which are not understood as a whole, ask for JSON.
+pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
+    let is = |argument: &OsString, text: &str| {
+        argument.to_str().is_some_and(|argument| argument.trim_start_matches('-') == text)
+    };
+    arguments.iter().any(|argument| is(argument, "output=json"))
+        || arguments.windows(2).any(|pair| is(&pair[0], "output") && is(&pair[1], "json"))
+}
+
 fn long_names(command: &clap::Command) -> BTreeSet<String> {
     let own = command.get_arguments().flat_map(|argument| {
         let aliases = argument.get_all_aliases().unwrap_or_default();
@@ -327,6 +339,20 @@ mod tests {
         ] {
             let parsed = parse(line);
             assert_eq!(parsed.is_ok(), !line.contains("not-a-flag"), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn json_is_found_where_the_rest_is_not_understood() {
+        for (line, expected) in [
+            ("t --output json nonsense", true),
+            ("t nonsense --output=json", true),
+            ("t nonsense -output json", true),
+            ("t nonsense --output text", false),
+            ("t status json", false),
+        ] {
+            let arguments: Vec<_> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(wants_json(&arguments), expected, "{line}");
         }
     }
 

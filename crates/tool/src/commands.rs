@@ -6,14 +6,14 @@ use clap::CommandFactory;
 use temporal_dsql::Table;
 use temporal_dsql::migrate::{
     Action, Digest, MigrateError, Migrator, Patience, Plan, PostgresDatabase, Rollback, Schema,
-    SchemaError, Setup,
+    SchemaError, Setup, Step,
 };
 
 use crate::{
     cli::{Cli, Command, Output, Proof, RollbackSchema, SetupSchema, UpdateSchema, Verify},
     exit::Failure,
     progress::Teller,
-    prompt::confirm,
+    prompt,
     report::{Outcome, Success},
     target,
 };
@@ -85,11 +85,33 @@ impl<'c> Work<'c> {
         Ok(Some(self.migrator().digest(table, &BTreeSet::new()).await?))
     }
 
-    /// Applies the plan between two digests.
-    async fn apply(&mut self, plan: Plan, proof: &Proof) -> Result<Success, Failure> {
+    /// Tells what there is to know before the plan is run.
+    fn tell(&self, plan: &Plan) {
         for note in &plan.notes {
             self.teller.line(&format!("note: {note}"));
         }
+    }
+
+    /// Tells it, and asks if the plan drops tables with their rows; `yes` is the answer beforehand.
+    async fn confirm(&self, plan: &Plan, what: &str, yes: bool) -> Result<(), Failure> {
+        let tables: Vec<_> = plan.steps.iter().filter_map(table_lost_by).collect();
+        if yes || tables.is_empty() {
+            self.tell(plan);
+            return Ok(());
+        }
+        let mut question = format!(
+            "{what} drops these {} tables and all their rows:\n  {}",
+            tables.len(),
+            tables.join("\n  ")
+        );
+        for note in &plan.notes {
+            question.push_str(&format!("\nnote: {note}"));
+        }
+        prompt::confirm(&question).await
+    }
+
+    /// Applies the plan between two digests.
+    async fn apply(&mut self, plan: Plan, proof: &Proof) -> Result<Success, Failure> {
         let before = self.digest(proof).await?;
         let report = self.migrator().apply(&plan).await?;
         let after = self.digest(proof).await?;
@@ -126,26 +148,15 @@ async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failu
     };
     let mut work = Work::begin(cli, schema).await?;
     let setup = Setup { version: options.version, versioning: !options.disable_versioning };
-    if options.overwrite {
-        let drop = work.migrator().plan_overwrite().await?;
-        if options.care.dry_run {
-            return Ok(Success::DryRun(vec![drop]));
-        }
-        let tables = dropped_tables(&drop);
-        if !tables.is_empty() {
-            let what = format!(
-                "--overwrite drops these {} tables and all their rows:\n  {}",
-                tables.len(),
-                tables.join("\n  ")
-            );
-            confirm(&what, options.care.yes)?;
-            work.apply(drop, &NO_PROOF).await?;
-        }
-    }
-    let plan = work.migrator().plan_setup(&setup).await?;
+    // An overwrite is planned whole: nothing is dropped for a setup that cannot be.
+    let plan = match options.overwrite {
+        true => work.migrator().plan_overwrite(&setup).await?,
+        false => work.migrator().plan_setup(&setup).await?,
+    };
     if options.care.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
+    work.confirm(&plan, "--overwrite", options.care.yes).await?;
     work.apply(plan, &NO_PROOF).await
 }
 
@@ -159,6 +170,7 @@ async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Fai
     if options.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
+    work.tell(&plan);
     work.apply(plan, &options.proof).await
 }
 
@@ -169,21 +181,16 @@ async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success,
     if options.care.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    let tables = dropped_tables(&plan);
-    if options.drop_rows && !tables.is_empty() {
-        let what = format!("--drop-rows drops with all their rows:\n  {}", tables.join("\n  "));
-        confirm(&what, options.care.yes)?;
-    }
+    work.confirm(&plan, "--drop-rows", options.care.yes).await?;
     work.apply(plan, &options.proof).await
 }
 
-fn dropped_tables(plan: &Plan) -> Vec<&str> {
-    plan.pending()
-        .filter_map(|step| match &step.action {
-            Action::DropTable { table, .. } => Some(table.as_str()),
-            Action::Run { .. } | Action::Record(_) => None,
-        })
-        .collect()
+/// The table that a step drops, rows and all.
+fn table_lost_by(step: &Step) -> Option<&str> {
+    match &step.action {
+        Action::DropTable { table, with_rows: true, .. } => Some(table),
+        Action::DropTable { .. } | Action::Run { .. } | Action::Record(_) => None,
+    }
 }
 
 async fn status(cli: &Cli) -> Result<Success, Failure> {

@@ -60,7 +60,7 @@ impl From<MigrateError> for Failure {
             MigrateError::Differs(_)
             | MigrateError::Broken { .. }
             | MigrateError::Leftovers { .. } => Exit::Differences,
-            MigrateError::UnknownVersion { .. } => Exit::Usage,
+            MigrateError::UnknownVersion { .. } | MigrateError::InvalidName { .. } => Exit::Usage,
             _ => Exit::Failed,
         };
         Self::new(exit, error)

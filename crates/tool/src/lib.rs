@@ -22,12 +22,12 @@ use crate::{cli::Cli, exit::Exit};
 ///
 /// Results go to standard output, progress and errors to standard error.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = Cli::command();
-    let arguments = cli::accept_single_dashes(&command, arguments);
-    let parsed =
-        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match parse(arguments.clone()) {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && cli::wants_json(&arguments) => {
+            return report::misused(&error).into();
+        }
         // Help and versions are "errors" that clap prints to standard output with code 0.
         Err(error) => {
             let _ = error.print();
@@ -35,12 +35,30 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     log_to_stderr();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(interruptible(commands::run(&cli))),
+    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(interruptible(commands::run(&cli)));
+            // Not waiting for whoever was asked a question and pressed Ctrl-C instead.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(anyhow::Error::from(error).into()),
     };
     report::finish(&cli, outcome).into()
+}
+
+/// That [`run`] would take `arguments`, the first of which is the program's name. Nothing is run.
+///
+/// # Errors
+/// What is wrong with them, as `run` would print it.
+pub fn check(arguments: impl IntoIterator<Item = OsString>) -> Result<(), clap::Error> {
+    parse(arguments).map(drop)
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let command = Cli::command();
+    let arguments = cli::accept_single_dashes(&command, arguments);
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
 /// Ends a run at Ctrl-C. Every step is a statement by itself, so the next run continues there.
@@ -65,5 +83,6 @@ fn log_to_stderr() {
         .with_env_filter(filter)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .try_init();
 }

@@ -1,9 +1,16 @@
 //! Telling how it goes: a spinner for waits on a terminal, plain lines everywhere else.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use temporal_dsql::migrate::{JobStatus, Observer, Progress};
+
+/// Seconds of a wait between two lines about it.
+const BETWEEN_LINES: u64 = 10;
 
 /// Tells progress on standard error, or not at all.
 pub(crate) struct Teller {
@@ -12,8 +19,25 @@ pub(crate) struct Teller {
 
 enum Style {
     Silent,
-    Lines,
-    Terminal(ProgressBar),
+    Lines(Told),
+    /// The spinner turns from the first moment that there is something to wait for: not yet while
+    /// the operator is asked.
+    Terminal(OnceLock<ProgressBar>),
+}
+
+/// The wait that the last line was about.
+#[derive(Default)]
+struct Told(Mutex<Option<(String, u64)>>);
+
+impl Told {
+    /// Whether a wait for `index` is worth a line: a job is looked at many times in a second.
+    fn is_news(&self, index: &str, elapsed: Duration) -> bool {
+        let wait = (index.to_owned(), elapsed.as_secs() / BETWEEN_LINES);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = last.as_ref() != Some(&wait);
+        *last = Some(wait);
+        is_news
+    }
 }
 
 impl Teller {
@@ -21,15 +45,9 @@ impl Teller {
         let style = if quiet {
             Style::Silent
         } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(
-                ProgressStyle::with_template("{spinner} {msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            bar.enable_steady_tick(Duration::from_millis(120));
-            Style::Terminal(bar)
+            Style::Terminal(OnceLock::new())
         } else {
-            Style::Lines
+            Style::Lines(Told::default())
         };
         Self { style }
     }
@@ -38,22 +56,37 @@ impl Teller {
     pub(crate) fn line(&self, text: &str) {
         match &self.style {
             Style::Silent => {}
-            Style::Lines => eprint_line(text),
-            Style::Terminal(bar) => bar.suspend(|| eprint_line(text)),
+            Style::Lines(_) => write_line(text),
+            Style::Terminal(bar) => match bar.get() {
+                Some(bar) => bar.suspend(|| write_line(text)),
+                None => write_line(text),
+            },
         }
     }
 
     /// What is going on at the moment.
     fn moment(&self, text: String) {
         if let Style::Terminal(bar) = &self.style {
-            bar.set_message(text);
+            bar.get_or_init(spinner).set_message(text);
         }
     }
 }
 
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
 impl Drop for Teller {
     fn drop(&mut self) {
-        if let Style::Terminal(bar) = &self.style {
+        if let Style::Terminal(bar) = &self.style
+            && let Some(bar) = bar.get()
+        {
             bar.finish_and_clear();
         }
     }
@@ -81,9 +114,8 @@ impl Observer for Teller {
                 );
                 match &self.style {
                     Style::Terminal(_) => self.moment(text),
-                    // Every look at a job would be a line every second; every tenth will do.
-                    Style::Lines if elapsed.as_secs().is_multiple_of(10) => self.line(&text),
-                    Style::Lines | Style::Silent => {}
+                    Style::Lines(told) if told.is_news(index, elapsed) => self.line(&text),
+                    Style::Lines(_) | Style::Silent => {}
                 }
             }
             Progress::Repairing { index } => {
@@ -106,7 +138,23 @@ const fn word(status: JobStatus) -> &'static str {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "progress is what standard error is for")]
-fn eprint_line(text: &str) {
-    eprintln!("{text}");
+/// Nobody can be told that nobody listens, and the work goes on.
+fn write_line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_worth_a_line_at_its_beginning_and_every_ten_seconds() {
+        let told = Told::default();
+        let lines = |index, milliseconds: [u64; 4]| {
+            milliseconds.map(|ms| told.is_news(index, Duration::from_millis(ms)))
+        };
+        assert_eq!(lines("a", [0, 50, 900, 9_999]), [true, false, false, false]);
+        assert_eq!(lines("a", [10_000, 19_000, 20_000, 20_001]), [true, false, true, false]);
+        assert_eq!(lines("b", [0, 25, 31_000, 31_500]), [true, false, true, false]);
+    }
 }

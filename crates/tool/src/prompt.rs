@@ -8,24 +8,22 @@ use crate::exit::{Exit, Failure};
 ///
 /// # Errors
 /// The answer is not yes; or nobody can be asked, because standard input is not a terminal.
-pub(crate) fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
-    let mut terminal = std::io::stderr();
+pub(crate) async fn confirm(what: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
             "{what}\nnothing was changed; give --yes to go on without being asked"
         )));
     }
-    let answer = write!(terminal, "{what}\nGo on (y/N)? ")
+    let mut terminal = std::io::stderr();
+    write!(terminal, "{what}\nGo on (y/N)? ")
         .and_then(|()| terminal.flush())
-        .and_then(|()| {
-            let mut answer = String::new();
-            std::io::stdin().lock().read_line(&mut answer)?;
-            Ok(answer)
-        })
         .map_err(anyhow::Error::from)?;
+    // On a thread of its own, so that Ctrl-C is heard meanwhile.
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = answer.await.map_err(anyhow::Error::from)?.map_err(anyhow::Error::from)?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         Ok(())
     } else {

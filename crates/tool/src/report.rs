@@ -1,7 +1,11 @@
 //! Saying how a run ended: text for people, one JSON object for machines.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
-use temporal_dsql::migrate::{Digest, Plan, Report, Status, Verification};
+use temporal_dsql::migrate::{
+    Difference, Digest, MigrateError, Plan, Report, Status, Verification,
+};
 
 use crate::{
     cli::{Cli, Output},
@@ -40,9 +44,10 @@ impl Outcome {
 }
 
 /// What `--output json` prints.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Json<'a> {
-    command: &'static str,
+    /// Null if the arguments name none.
+    command: Option<&'static str>,
     exit_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
@@ -62,6 +67,9 @@ struct Json<'a> {
     /// The failure and its causes.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// Of a failure that is one of differences: which.
+    #[serde(skip_serializing_if = "<[Difference]>::is_empty")]
+    differences: &'a [Difference],
 }
 
 /// Prints how the run ended, and tells its exit code.
@@ -71,32 +79,38 @@ pub(crate) fn finish(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
         Ok(_) => Exit::Done,
         Err(failure) => failure.exit,
     };
-    match (cli.output, &outcome) {
+    let printed = match (cli.output, &outcome) {
         (_, Ok(Success::Completions(script))) => print(script),
-        (Output::Json, _) => {
-            let json = json(cli, exit, &outcome);
-            // Plain data without maps of odd keys always has a JSON form.
-            print(&serde_json::to_string_pretty(&json).unwrap_or_default());
-        }
+        (Output::Json, _) => print_json(&json(cli, exit, &outcome)),
         (Output::Text, Ok(success)) => print(text(success).trim_end()),
-        (Output::Text, Err(failure)) => print_error(&failure.error),
+        (Output::Text, Err(failure)) => {
+            print_error(&failure.error);
+            Ok(())
+        }
+    };
+    match printed {
+        // Who closes a pipe has read what they wanted to.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            print_error(&anyhow::Error::from(error).context("cannot print the result"));
+            if exit == Exit::Done { Exit::Failed } else { exit }
+        }
+        _ => exit,
     }
+}
+
+/// Prints for a machine that the arguments were wrong.
+pub(crate) fn misused(error: &clap::Error) -> Exit {
+    let exit = Exit::Usage;
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
+    // The exit code tells it even if nobody reads.
+    let _ = print_json(&Json { exit_code: exit as u8, error: Some(text), ..Json::default() });
     exit
 }
 
 fn json<'a>(cli: &Cli, exit: Exit, outcome: &'a Result<Success, Failure>) -> Json<'a> {
-    let mut json = Json {
-        command: cli.command.name(),
-        exit_code: exit as u8,
-        outcome: None,
-        report: None,
-        plan: None,
-        proof: None,
-        dry_run: None,
-        status: None,
-        verification: None,
-        error: None,
-    };
+    let command = Some(cli.command.name());
+    let mut json = Json { command, exit_code: exit as u8, ..Json::default() };
     match outcome {
         Ok(Success::Applied { outcome, plan, report, proof }) => {
             json.outcome = Some(*outcome);
@@ -108,7 +122,12 @@ fn json<'a>(cli: &Cli, exit: Exit, outcome: &'a Result<Success, Failure>) -> Jso
         Ok(Success::Status(status)) => json.status = Some(status),
         Ok(Success::Verified(verification)) => json.verification = Some(verification),
         Ok(Success::Completions(_)) => {}
-        Err(failure) => json.error = Some(format!("{:#}", failure.error)),
+        Err(failure) => {
+            json.error = Some(format!("{:#}", failure.error));
+            if let Some(error) = failure.error.downcast_ref::<MigrateError>() {
+                json.differences = error.differences();
+            }
+        }
     }
     json
 }
@@ -142,12 +161,18 @@ fn text(success: &Success) -> String {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "results are what standard output is for")]
-fn print(text: &str) {
-    println!("{text}");
+fn print_json(json: &Json<'_>) -> io::Result<()> {
+    // Plain data without maps of odd keys always has a JSON form.
+    print(&serde_json::to_string_pretty(json).unwrap_or_default())
 }
 
-#[expect(clippy::print_stderr, reason = "errors are what standard error is for")]
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// If that fails too, the exit code is left to tell.
 fn print_error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    let _ = writeln!(io::stderr(), "error: {error:#}");
 }

@@ -1,9 +1,11 @@
 //! From flags and variables to a connection.
 
+use std::net::Ipv6Addr;
+
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql::{
     Engine,
-    dsql::{Auth, Config, Connector},
+    dsql::{Auth, Config, Connector, TlsMode},
     migrate::{Patience, PostgresDatabase, SchemaConnector},
 };
 
@@ -19,14 +21,41 @@ pub(crate) async fn open(
 ) -> Result<PostgresDatabase, Failure> {
     let mut config = Config::from_lookup(|name| value(flags, name))?;
     config.application_name = "temporal-dsql-tool".into();
-    let credentials = match config.resolve()?.auth {
-        Auth::Iam { region } => Some(credentials(region).await),
-        Auth::Password(_) | Auth::Trust => None,
+    check_host(&config.host)?;
+    let mode = config.tls.mode.take();
+    let target = config.resolve()?;
+    if target.engine == Engine::Dsql && mode.is_some_and(|mode| mode != TlsMode::VerifyFull) {
+        return Err(Failure::usage(
+            "Aurora DSQL is reached over TLS that is verified in full; leave --tls-mode and \
+             SQL_TLS_MODE out, or set verify-full (--tls-ca-file adds a private authority)",
+        ));
+    }
+    config.tls.mode = mode;
+    let (engine, credentials) = match target.auth {
+        // Whoever takes tokens is DSQL, and need not be asked.
+        Auth::Iam { region } => (Some(Engine::Dsql), Some(credentials(region).await)),
+        Auth::Password(_) | Auth::Trust => (config.engine, None),
     };
     let connector = SchemaConnector::new(&config, Connector::new(&config, credentials)?);
-    PostgresDatabase::connect(Box::new(connector), config.engine, &patience.retry)
+    PostgresDatabase::connect(Box::new(connector), engine, &patience.retry)
         .await
         .map_err(|error| anyhow::Error::from(error).into())
+}
+
+/// That `host` is no URL and has no port with it: nobody would find a host of that name, and the
+/// region in it would not be seen.
+fn check_host(host: &str) -> Result<(), Failure> {
+    let what = if host.contains("://") {
+        "is a URL"
+    } else if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
+        "has a port, which --port and SQL_PORT are for"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!(
+        "endpoint `{host}` {what}; give the host name alone, such as \
+         <cluster>.dsql.<region>.on.aws"
+    )))
 }
 
 /// A setting by the name of its variable: the flag's value if the flag is given.

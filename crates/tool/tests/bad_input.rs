@@ -50,6 +50,44 @@ fn a_dsql_endpoint_with_a_password_or_plain_text_is_refused_before_anything_is_s
 }
 
 #[test]
+fn t9_on_dsql_a_certificate_that_is_not_verified_in_full_is_refused() {
+    let mut cluster = Tool::nowhere();
+    cluster.set("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
+    let mut alias = Tool::nowhere();
+    alias.set("CLUSTER_ENDPOINT", "db.example").set("DSQL_ENGINE", "dsql").set("REGION", "r");
+    for mut tool in [cluster, alias] {
+        for mode in ["disable", "prefer", "require"] {
+            let named = ["verified in full", "verify-full"];
+            fails(&tool, &["status", "--tls-mode", mode], 2, &named);
+            tool.set("SQL_TLS_MODE", mode);
+            fails(&tool, &["status"], 2, &named);
+            tool.set("SQL_TLS_MODE", "");
+        }
+        // It gets as far as the credentials, which this machine does not have.
+        tool.set("AWS_EC2_METADATA_DISABLED", "true").set("HOME", "/nonexistent");
+        fails(&tool, &["status", "--tls-mode", "verify-full"], 1, &["credentials"]);
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_more_than_a_host_name_is_refused() {
+    let host = "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws";
+    for (endpoint, named) in [
+        (format!("https://{host}"), "is a URL"),
+        (format!("postgres://{host}:5432/postgres"), "is a URL"),
+        (format!("{host}:5432"), "--port"),
+        ("localhost:5432".to_owned(), "--port"),
+    ] {
+        let named = [named, "host name alone", &endpoint];
+        fails(&Tool::nowhere(), &["status", "--endpoint", &endpoint], 2, &named);
+    }
+    // An address of the sixth version has colons of its own.
+    let mut tool = Tool::nowhere();
+    tool.set("SQL_PORT", "1");
+    fails(&tool, &["status", "--endpoint", "::1"], 1, &["cannot reach ::1:1"]);
+}
+
+#[test]
 fn missing_credentials_are_named() {
     let mut tool = Tool::nowhere();
     tool.set("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
@@ -120,13 +158,17 @@ async fn a_version_row_that_is_newer_than_the_tool_stops_every_command_that_writ
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema"]);
     database.execute("UPDATE schema_version SET curr_version = '2.3'").await.unwrap();
+    let overwrite = ["setup-schema", "--overwrite", "--yes"];
     for arguments in
-        [&["update-schema"][..], &["setup-schema"], &["rollback-schema", "--to", "1.0"]]
+        [&["update-schema"][..], &["setup-schema"], &["rollback-schema", "--to", "1.0"], &overwrite]
     {
         fails(&tool, arguments, 1, &["2.3", "1.1"]);
     }
     database.execute("UPDATE schema_version SET curr_version = 'new'").await.unwrap();
-    fails(&tool, &["update-schema"], 1, &["`new`", "schema_version"]);
+    for arguments in [&["update-schema"][..], &overwrite] {
+        fails(&tool, arguments, 1, &["`new`", "schema_version"]);
+    }
+    assert_eq!(tables(&database).await, "39", "nothing was dropped");
 }
 
 #[tokio::test]

@@ -193,7 +193,20 @@ async fn overwrite_names_what_it_drops_asks_and_spares_foreign_tables() {
     assert!(!refused.err.contains("somebody_elses"), "{}", refused.err);
     assert_eq!(column(&database, "SELECT count(*) FROM shards").await, ["1"]);
 
-    tool.ok(&["setup", "--overwrite", "--yes"]);
+    let dry = tool.ok(&["setup", "--overwrite", "--dry-run"]);
+    for shown in ["DROP TABLE \"shards\";", "CREATE TABLE shards (", "'1.1'"] {
+        assert!(dry.out.contains(shown), "`{shown}` is not in {}", dry.out);
+    }
+    assert_eq!(column(&database, "SELECT count(*) FROM shards").await, ["1"]);
+
+    let (code, json) = tool.json(&["setup", "--overwrite", "--yes"]);
+    assert_eq!(code, 0, "{json}");
+    let steps = json["plan"]["steps"].as_array().unwrap();
+    let named = |start: &str| {
+        steps.iter().filter(|step| step["step"].as_str().unwrap().starts_with(start)).count()
+    };
+    assert_eq!((named("drop table"), named("create table")), (38, 39), "{json}");
+    assert_eq!(json["report"]["done"], steps.len(), "{json}");
     assert_eq!(column(&database, "SELECT count(*) FROM shards").await, ["0"]);
     assert_eq!(column(&database, "SELECT count(*) FROM somebody_elses").await, ["0"]);
     assert!(tool.ok(&["status"]).out.contains("current   1.1"));
@@ -294,6 +307,96 @@ async fn quiet_is_silent_on_success_and_still_tells_errors_and_codes() {
     let failed = tool.run(&["-q", "setup-schema", "--version", "1.0"]);
     assert_eq!(failed.code, 1, "the Go tool's usage text promises 0, and it exits 1");
     assert!(failed.err.starts_with("error: "), "{}", failed.err);
+}
+
+#[tokio::test]
+async fn an_overwrite_that_is_asked_for_wrongly_costs_nothing() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    database.execute("INSERT INTO shards VALUES (1, 1, 'x', 'Proto3')").await.unwrap();
+    database.execute("CREATE VIEW current_chasm_executions AS SELECT 1 AS a").await.unwrap();
+    let overwrite = ["setup-schema", "--overwrite", "--yes"];
+    for (more, code, named) in [
+        (&["--version", "9.9"][..], 2, "not found"),
+        (&["--logical-database", ""], 2, "is empty"),
+        (&["--version", "1.1"], 3, "should be a table and is a view"),
+    ] {
+        let run = tool.run(&[&overwrite, more].concat());
+        assert_eq!(run.code, code, "{more:?}: {}{}", run.out, run.err);
+        assert!(run.err.contains(named), "{more:?}: {}", run.err);
+        assert_eq!(column(&database, "SELECT count(*) FROM shards").await, ["1"], "{more:?}");
+    }
+    assert!(tool.ok(&["status"]).out.contains("current   1.0"));
+}
+
+#[tokio::test]
+async fn a_setup_of_0_0_succeeds_on_a_database_that_has_a_version_as_the_go_tools_does() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    // What Temporal's scripts run at every start.
+    for round in 0..2 {
+        tool.ok(&["setup-schema", "-v", "0.0"]);
+        tool.ok(&["update-schema", "-s", "dsql/temporal"]);
+        let again = tool.ok(&["setup-schema", "-v", "0.0"]);
+        let expected = "nothing to do: `postgres` is at version 1.1";
+        assert!(again.out.starts_with(expected), "round {round}: {}", again.out);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_first_row_or_history_table_is_made_again_by_an_update() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema"]);
+    database.execute("DELETE FROM namespace_metadata").await.unwrap();
+    database.execute("DROP TABLE schema_update_history").await.unwrap();
+    assert_eq!(tool.run(&["verify"]).code, 3);
+    let status = tool.ok(&["status"]).out;
+    assert!(status.contains("pending   insert the first row of namespace_metadata"), "{status}");
+    let run = tool.ok(&["update-schema"]);
+    assert!(run.out.starts_with("done"), "{}", run.out);
+    tool.ok(&["verify"]);
+}
+
+#[tokio::test]
+async fn machines_get_one_object_whatever_is_wrong() {
+    let (code, json) = Tool::nowhere().json(&["update-schema", "--version", "latest"]);
+    assert_eq!((code, &json["exit_code"]), (2, &2.into()), "{json}");
+    assert!(json["error"].as_str().unwrap().contains("'latest'"), "{json}");
+    let (code, json) = Tool::nowhere().json(&["no-such-command"]);
+    assert_eq!((code, &json["command"]), (2, &serde_json::Value::Null), "{json}");
+
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    database.execute("CREATE TABLE current_chasm_executions (a INT)").await.unwrap();
+    let (code, json) = tool.json(&["update-schema"]);
+    assert_eq!((code, &json["command"]), (3, &"update-schema".into()), "{json}");
+    let differences = json["differences"].as_array().unwrap();
+    let missing = serde_json::json!({
+        "kind": "missing_column", "table": "current_chasm_executions", "column": "archetype_id"
+    });
+    assert!(differences.contains(&missing), "{json}");
+}
+
+#[tokio::test]
+async fn nobody_listening_is_no_failure() {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let mut command = Tool::nowhere().command(&["completions", "bash"]);
+    assert_eq!(command.stdout(closed()).status().unwrap().code(), Some(0));
+    let mut command = Tool::nowhere().command(&["status"]);
+    assert_eq!(command.stderr(closed()).status().unwrap().code(), Some(2));
+
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    let mut command = tool.command(&["setup-schema"]);
+    assert_eq!(command.stderr(closed()).stdout(closed()).status().unwrap().code(), Some(0));
+    tool.ok(&["verify"]);
 }
 
 #[test]

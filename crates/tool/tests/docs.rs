@@ -76,7 +76,7 @@ async fn every_command_of_the_documents_does_what_they_say() {
                             let help = Tool::nowhere().ok(&["--help"]).out;
                             assert!(help.contains(name), "{path}: the tool does not read {name}");
                         }
-                        // CI runs these themselves, and xtask's tests check every other one.
+                        // Of xtask's own commands, docs/testing.md says what runs them.
                         ["cargo", "xtask", ..] => {}
                         _ => panic!("{path}: nothing runs `{line}`"),
                     }
@@ -85,6 +85,132 @@ async fn every_command_of_the_documents_does_what_they_say() {
         }
     }
     assert!(played >= 15, "only {played} commands were found");
+}
+
+#[tokio::test]
+async fn the_commands_of_cargo_xtask_migrate_are_the_tools() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema"]);
+    let mut played = 0;
+    for (path, text) in documents() {
+        for command in text.split(['`', '\n']).map(str::trim) {
+            let arguments: Vec<&str> = command.split_whitespace().collect();
+            if let ["cargo", "xtask", "migrate", arguments @ ..] = &arguments[..]
+                && !arguments.is_empty()
+            {
+                let run = tool.run(arguments);
+                assert_eq!(run.code, 0, "{path}: {command}: {}{}", run.out, run.err);
+                played += 1;
+            }
+        }
+    }
+    assert!(played >= 1, "no command was found");
+}
+
+/// The section of the guide that is called `title`, without those below it.
+fn section<'g>(guide: &'g str, title: &str) -> &'g str {
+    guide
+        .split("\n## ")
+        .find_map(|section| section.strip_prefix(title)?.strip_prefix('\n'))
+        .unwrap_or_else(|| panic!("the guide has no section `{title}`"))
+}
+
+#[test]
+fn the_guide_has_the_steps_the_rollback_the_downtime_and_the_verification() {
+    let guide = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let upgrade = section(&guide, "Upgrading from 1.0 to 1.1");
+    let rollback = section(&guide, "Rolling back to 1.0");
+    for (steps, most, commands) in [
+        (upgrade, 5, ["status", "update-schema --version 1.1", "verify"]),
+        (rollback, 3, ["rollback-schema --to 1.0 --dry-run", "rollback-schema --to 1.0", "verify"]),
+    ] {
+        // Requirements 6.1, 6.2 and 6.5.
+        let number = |line: &str| line.split_once(". ").and_then(|(number, _)| number.parse().ok());
+        let numbers: Vec<u32> = steps.lines().filter_map(number).collect();
+        assert_eq!(numbers, (1..=most).collect::<Vec<_>>());
+        let mut at = 0;
+        for command in commands {
+            let command = format!("temporal-dsql-tool {command}\n");
+            let found = steps[at..].find(&command);
+            at += found.unwrap_or_else(|| panic!("`{command}` is not there, or not in its order"));
+        }
+        // Requirement 6.4.
+        assert!(steps.trim_start().contains("**Downtime: none"), "{steps}");
+        assert!(steps.contains("1. Take a [backup](#backups)"), "{steps}");
+    }
+    assert!(section(&guide, "Verifying").contains("temporal-dsql-tool verify"));
+    assert!(section(&guide, "Backups").contains("AWS Backup"));
+    for of in ["upgrade", "rollback"] {
+        assert!(guide.contains(&format!("| Downtime of the {of} | none")), "of the {of}");
+    }
+}
+
+/// The text of a source file with what varies as `…` and each string on one line.
+fn messages(path: &str) -> String {
+    let source = fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let mut pieces = source.split("\\\n");
+    let mut joined = pieces.next().unwrap_or_default().to_owned();
+    pieces.for_each(|piece| joined.push_str(piece.trim_start()));
+    let mut text = String::new();
+    for (position, piece) in joined.split('{').enumerate() {
+        match piece.split_once('}') {
+            // Not a block of code.
+            Some((name, rest)) if position > 0 && !name.contains(char::is_whitespace) => {
+                text.push('…');
+                text.push_str(rest);
+            }
+            _ => text.push_str(piece),
+        }
+    }
+    text
+}
+
+/// The messages that the guide explains, in its tables.
+fn explained() -> Vec<String> {
+    let guide = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let tables = section(&guide, "When something is wrong");
+    let cells = tables.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_message_that_the_guide_quotes_is_one() {
+    let sources: String = [
+        "crates/adapter-dsql/src/config/mod.rs",
+        "crates/migrate/src/database.rs",
+        "crates/migrate/src/error.rs",
+        "crates/migrate/src/schema/mod.rs",
+        "crates/tool/src/commands.rs",
+        "crates/tool/src/lib.rs",
+        "crates/tool/src/prompt.rs",
+        "crates/tool/src/target.rs",
+    ]
+    .map(messages)
+    .concat();
+    let quoted = explained();
+    assert!(quoted.len() >= 50, "{quoted:?}");
+    for message in quoted {
+        let is_said = sources.lines().any(|line| line.contains('"') && line.contains(&message));
+        assert!(is_said, "no message of the tool says `{message}`");
+    }
+}
+
+#[test]
+fn every_error_of_a_migration_is_explained_by_the_guide() {
+    let explained = explained();
+    let mut errors = 0;
+    for path in ["crates/migrate/src/error.rs", "crates/migrate/src/database.rs"] {
+        for attribute in messages(path).split("#[error(").skip(1) {
+            // What is not a text of its own is that of its cause.
+            let Some(text) = attribute.trim_start().strip_prefix('"') else { continue };
+            let text = text.split('"').next().unwrap_or_default();
+            let is_explained = explained.iter().any(|message| text.contains(message));
+            assert!(is_explained, "{path}: the guide does not explain `{text}`");
+            errors += 1;
+        }
+    }
+    assert!(errors >= 30, "only {errors} errors were found");
 }
 
 #[test]

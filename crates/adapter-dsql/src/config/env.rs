@@ -202,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn the_region_in_a_clusters_name_is_overruled_on_purpose_only() {
+        let host = ("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
+        let ambient = ("AWS_REGION", "us-east-1");
+        let region = |variables: &[_]| config(variables).unwrap().region;
+        assert_eq!(region(&[host, ambient]), None);
+        assert_eq!(region(&[host, ambient, ("REGION", "eu-west-1")]).as_deref(), Some("eu-west-1"));
+        assert_eq!(region(&[("SQL_HOST", "alias"), ambient]).as_deref(), Some("us-east-1"));
+    }
+
+    #[test]
     fn an_empty_variable_counts_as_unset() {
         let config = config(&[("CLUSTER_ENDPOINT", ""), ("SQL_HOST", "h"), ("SQL_PORT", "")]);
         let config = config.unwrap();
@@ -227,17 +237,6 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(name) && text.contains(reason), "{text}");
         }
-    }
-
-    #[test]
-    fn where_this_process_is_says_nothing_of_a_cluster_whose_name_has_a_region() {
-        let cluster = "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws";
-        let ambient = ("AWS_REGION", "us-east-1");
-        assert_eq!(config(&[("SQL_HOST", cluster), ambient]).unwrap().region, None);
-        let region = config(&[("SQL_HOST", "proxy"), ambient]).unwrap().region;
-        assert_eq!(region.as_deref(), Some("us-east-1"));
-        let meant = config(&[("SQL_HOST", cluster), ("REGION", "us-east-1")]).unwrap().region;
-        assert_eq!(meant.as_deref(), Some("us-east-1"));
     }
 
     #[test]

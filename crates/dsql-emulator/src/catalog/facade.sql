@@ -106,9 +106,12 @@ CREATE TABLE dsql_emulator.job (
 CREATE TABLE dsql_emulator.setting (kept_for interval NOT NULL);
 INSERT INTO dsql_emulator.setting VALUES ('30 minutes');
 
+-- An object that was dropped has no name any more.
 CREATE VIEW sys.jobs AS
-  SELECT job_id, status, details, job_type, class_id, object_id, object_name, start_time,
-         update_time
+  SELECT job_id, status, details, job_type, class_id, object_id,
+         CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = object_id)
+              THEN object_name END AS object_name,
+         start_time, update_time
     FROM dsql_emulator.job
    WHERE status IN ('submitted', 'processing')
       OR update_time > clock_timestamp() - (SELECT kept_for FROM dsql_emulator.setting);

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::{ServerError, account, binaries};
@@ -20,6 +21,8 @@ const SUPERVISOR: &str = include_str!("supervisor.sh");
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a detached server may take to be gone.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long its supervisor may take to see to that. It looks several times a second.
+const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(5);
 /// Another process may take the free port before the server does.
 const PORT_ATTEMPTS: u32 = 5;
 const POLL: Duration = Duration::from_millis(10);
@@ -221,7 +224,8 @@ impl Detached {
     }
 
     /// Stops the server, removes its directory and waits until both are gone. A directory whose
-    /// server is gone already, after a restart of the machine, is removed too.
+    /// server is gone already, after a restart of the machine, is removed too, and a server whose
+    /// supervisor is gone is stopped all the same.
     ///
     /// # Errors
     /// It does not stop in time, or the directory cannot be removed.
@@ -229,15 +233,30 @@ impl Detached {
         let was_running = self.is_running();
         ignore_absent(fs::remove_file(self.keep_file()))
             .map_err(ServerError::io("telling the server to stop"))?;
-        let deadline = Instant::now() + STOP_TIMEOUT;
+        let start = Instant::now();
         while was_running && self.directory.exists() {
-            if Instant::now() > deadline {
+            let waited = start.elapsed();
+            if waited > STOP_TIMEOUT {
                 return Err(ServerError::Stop(self.directory.clone(), STOP_TIMEOUT));
+            }
+            if waited > SUPERVISOR_TIMEOUT {
+                // Nobody does it. As long as the server answers, the number is its own.
+                match self.postmaster().filter(|_| self.is_running()) {
+                    Some(postmaster) => {
+                        let _ = kill_process(postmaster, Signal::QUIT);
+                    }
+                    None => break,
+                }
             }
             thread::sleep(POLL);
         }
         ignore_absent(fs::remove_dir_all(&self.directory))
             .map_err(ServerError::io("removing the server's directory"))
+    }
+
+    fn postmaster(&self) -> Option<Pid> {
+        let text = fs::read_to_string(self.data_dir().join("postmaster.pid")).ok()?;
+        Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
     }
 
     fn keep_file(&self) -> PathBuf {

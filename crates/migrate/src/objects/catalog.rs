@@ -41,4 +41,11 @@ impl Catalog {
             self.others.get(name).copied()
         }
     }
+
+    /// Leaves the table `name` out, with its indexes, as if it had been dropped.
+    pub(crate) fn forget_table(&mut self, name: &str) {
+        if self.tables.remove(name).is_some() {
+            self.indexes.retain(|_, found| found.index.table != name);
+        }
+    }
 }

@@ -80,3 +80,10 @@ pub struct Objects {
     /// The rows that it starts with.
     pub seeds: Vec<Seed>,
 }
+
+impl Objects {
+    /// The columns of the primary key of `table`; none if there is no such table.
+    pub(crate) fn key_of(&self, table: &str) -> Vec<String> {
+        self.tables.get(table).map(|table| table.primary_key.clone()).unwrap_or_default()
+    }
+}

@@ -20,7 +20,7 @@ pub use error::{ConnectError, Target};
 use error::{Failure, classify};
 
 use crate::{
-    BoxError, DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
+    DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
     objects::{Catalog, Seed},
     schema::{Change, quoted},
     version_tables::{VersionChange, VersionRow},
@@ -256,10 +256,11 @@ impl SchemaDatabase for PostgresDatabase {
         }
         // The job names its object by id, and by its name with the schema before it.
         let query = sqlx::query(
-            "SELECT job_id::text, status::text, coalesce(details::text, '') FROM sys.jobs \
+            "SELECT job_id::text, status::text, coalesce(details::text, ''), \
+             coalesce(object_id::text = $1, false) FROM sys.jobs \
              WHERE job_type = 'INDEX_BUILD' \
              AND (object_id::text = $1 OR object_name::text = $2 OR object_name::text = $3) \
-             ORDER BY start_time DESC",
+             ORDER BY 4 DESC, start_time DESC",
         )
         .bind(oid.to_string())
         .bind(format!("{}.{index}", self.schema))
@@ -267,17 +268,17 @@ impl SchemaDatabase for PostgresDatabase {
         let mut connection = self.take().await?;
         let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
         let rows = self.settle(connection, rows)?;
-        rows.iter()
-            .map(|row| {
-                let status: String = row.try_get(1)?;
-                Ok(Job {
-                    id: row.try_get(0)?,
-                    status: job_status(&status)?,
-                    details: row.try_get(2)?,
-                })
-            })
-            .collect::<Result<_, BoxError>>()
-            .map_err(DatabaseError::Driver)
+        let jobs = rows.iter().map(|row| {
+            let status: String = row.try_get(1)?;
+            let job =
+                Job { id: row.try_get(0)?, status: job_status(&status), details: row.try_get(2)? };
+            Ok((row.try_get(3)?, job))
+        });
+        let jobs: Vec<(bool, Job)> = jobs
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(|error| DatabaseError::Driver(error.into()))?;
+        let is_known = jobs.first().is_some_and(|(by_id, _)| *by_id);
+        Ok(jobs.into_iter().filter(|(by_id, _)| *by_id == is_known).map(|(_, job)| job).collect())
     }
 
     async fn version_rows(&mut self) -> Result<Vec<VersionRow>, DatabaseError> {
@@ -394,19 +395,36 @@ async fn record(
     Ok(true)
 }
 
-fn job_status(text: &str) -> Result<JobStatus, BoxError> {
+/// A status that no document names yet is not taken for an end: who waits for one is told in time
+/// that it does not come.
+fn job_status(text: &str) -> JobStatus {
     match text {
-        "submitted" => Ok(JobStatus::Submitted),
-        "processing" => Ok(JobStatus::Processing),
-        "completed" => Ok(JobStatus::Completed),
-        "failed" => Ok(JobStatus::Failed),
-        other => Err(format!("sys.jobs has the status `{other}`, which is not known").into()),
+        "submitted" => JobStatus::Submitted,
+        "completed" => JobStatus::Completed,
+        "failed" => JobStatus::Failed,
+        cancelled if cancelled.starts_with("cancel") => JobStatus::Failed,
+        _ => JobStatus::Processing,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_that_is_not_known_is_waited_for_and_a_cancelled_job_has_failed() {
+        for (text, status) in [
+            ("submitted", JobStatus::Submitted),
+            ("processing", JobStatus::Processing),
+            ("completed", JobStatus::Completed),
+            ("failed", JobStatus::Failed),
+            ("cancelled", JobStatus::Failed),
+            ("canceled", JobStatus::Failed),
+            ("paused", JobStatus::Processing),
+        ] {
+            assert_eq!(job_status(text), status, "{text}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn t9_a_server_that_does_not_answer_is_given_up_and_its_statement_may_be_in_effect() {

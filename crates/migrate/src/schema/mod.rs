@@ -327,11 +327,7 @@ impl Schema {
 
     /// The primary key of `table` after the statement `position`.
     pub(crate) fn key_at(&self, position: usize, table: &str) -> Vec<String> {
-        self.after[position]
-            .tables
-            .get(table)
-            .map(|table| table.primary_key.clone())
-            .unwrap_or_default()
+        self.after[position].key_of(table)
     }
 
     /// The position after the last statement of the releases up to `version`.

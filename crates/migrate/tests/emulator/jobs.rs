@@ -1,6 +1,6 @@
 //! Indexes that a job builds: waited for, found again, and failed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dsql_emulator::JobDelays;
 use temporal_dsql_migrate::MigrateError;
@@ -73,8 +73,44 @@ async fn an_index_whose_job_has_failed_is_dropped_and_built_again_by_a_setup() {
     cluster.query(duplicates).await.unwrap();
     let build = "CREATE UNIQUE INDEX ASYNC idx_namespaces_name ON namespaces (name)";
     cluster.query(build).await.unwrap();
-    tokio::time::sleep(4 * (JOBS.start + JOBS.work)).await;
+    // Not before its end: a build that is going on, a setup waits for and reports.
+    failed_build(&cluster).await;
     cluster.query("DELETE FROM namespaces").await.unwrap();
     Command::Setup(V1_1).run(&mut connect(&cluster).await).await.unwrap();
     assert_at(&cluster, "1.1", &["0 > 1.1"]).await;
+}
+
+#[tokio::test]
+async fn a_job_of_an_index_that_was_dropped_has_no_name_and_is_not_taken_for_another_ones() {
+    let Some(cluster) = at(V1_0).await else { return };
+    cluster.query("DROP INDEX idx_namespaces_name").await.unwrap();
+    let duplicates = "INSERT INTO namespaces SELECT 54321, gen_random_uuid(), 'twice', 0, '', '', \
+                      false FROM generate_series(1, 2)";
+    cluster.query(duplicates).await.unwrap();
+    let build = "CREATE UNIQUE INDEX ASYNC idx_namespaces_name ON namespaces (name)";
+    cluster.query(build).await.unwrap();
+    assert_eq!(failed_build(&cluster).await.as_deref(), Some("public.idx_namespaces_name"));
+    cluster.query("DROP INDEX idx_namespaces_name").await.unwrap();
+    assert_eq!(failed_build(&cluster).await, None);
+    cluster.query("DELETE FROM namespaces").await.unwrap();
+    let before = cluster.query("SELECT 1 FROM sys.jobs").await.unwrap().len();
+    Command::Update.run(&mut connect(&cluster).await).await.unwrap();
+    let jobs = "SELECT status, job_type FROM sys.jobs ORDER BY start_time DESC";
+    let jobs = cluster.query(jobs).await.unwrap();
+    assert_eq!(jobs.len() - before, 1, "one build and no drop: {jobs:?}");
+    assert_eq!(jobs[0], ["completed", "INDEX_BUILD"].map(|text| Some(text.to_owned())));
+}
+
+/// Waits until a build has failed; the name that its job has.
+async fn failed_build(cluster: &ScratchCluster) -> Option<String> {
+    let mut admin = cluster.admin();
+    let failed = "SELECT object_name FROM sys.jobs WHERE status = 'failed'";
+    let begun = Instant::now();
+    loop {
+        if let Some(mut row) = admin.query(failed).await.unwrap().pop() {
+            return row.pop().flatten();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no build has failed");
+        tokio::time::sleep(JOBS.work).await;
+    }
 }

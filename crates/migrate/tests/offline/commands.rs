@@ -1,6 +1,6 @@
 //! What each command does, refuses and leaves alone.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::sync::Mutex;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
@@ -21,7 +21,7 @@ fn empty() -> Cluster {
     Cluster::new(Behaviour::default())
 }
 
-async fn fails(command: Command, cluster: &Cluster) -> MigrateError {
+pub(crate) async fn fails(command: Command, cluster: &Cluster) -> MigrateError {
     let before = cluster.contents();
     let error = command.run(cluster.session()).await.unwrap_err();
     assert_eq!(cluster.contents(), before, "nothing was changed");
@@ -423,24 +423,60 @@ async fn a_rollback_stops_at_a_table_that_is_not_the_schemas() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t12_an_overwrite_drops_only_what_the_schema_knows_and_names_it_beforehand() {
-    let cluster = cluster_at(V1_0).await;
-    cluster.change(|contents| {
-        contents.catalog.tables.insert("invoices".into(), Table::default());
-        contents.catalog.others.insert("report".into(), "view");
-        contents.versions.push(version_row("temporal", "1.0"));
-    });
+async fn a_setup_of_0_0_has_nothing_to_do_on_a_database_that_has_a_version() {
+    // contract §5.3: scripts run it before each update.
+    let nothing = Command::Setup(SchemaVersion::NONE);
+    for version in [SchemaVersion::NONE, V1_0, V1_1] {
+        does_nothing(nothing, &cluster_at(version).await).await;
+    }
+    // One that another run has set up meanwhile is no failure either.
+    let cluster = empty();
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
-    let plan = migrator.plan_overwrite().await.unwrap();
-    let named: BTreeSet<_> = plan.steps.iter().map(|step| step.summary()).collect();
-    assert_eq!(named.len(), 38, "36 tables of 1.0 and 2 of versions");
-    assert_eq!(plan.steps[0].summary(), "drop table schema_version");
-    assert!(plan.notes[0].contains("`temporal` (1.0)"), "{:?}", plan.notes);
-    migrator.apply(&plan).await.unwrap();
-    let contents = cluster.contents();
-    assert!(contents.catalog.tables.into_keys().eq(["invoices"]));
-    assert_eq!(contents.catalog.others["report"], "view");
+    let plan = nothing.plan(&mut migrator).await.unwrap();
+    Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+    assert_eq!(migrator.apply(&plan).await.unwrap().done, 0);
+    assert_eq!(history(&cluster), pairs(&[("0", "1.1")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_at_the_recorded_version_and_holds_no_data_is_made_again() {
+    for command in [Command::Setup(V1_0), Command::Update(V1_0), Command::Update(V1_1)] {
+        let cluster = cluster_at(V1_0).await;
+        cluster.change(|contents| {
+            contents.rows.clear();
+            contents.catalog.tables.remove(HISTORY_TABLE);
+        });
+        command.run(cluster.session()).await.unwrap();
+        let version = if command == Command::Update(V1_1) { "1.1" } else { "1.0" };
+        assert_is(&cluster.contents().catalog, version);
+        assert_eq!(cluster.contents().rows["namespace_metadata"].len(), 1);
+        let mut session = cluster.session();
+        let found = migrator(embedded(), &mut session).verify(None).await.unwrap();
+        assert!(found.is_clean(), "{command:?}: {found}");
+        does_nothing(command, &cluster).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tables_that_another_name_has_at_an_older_version_are_not_set_up_at_a_newer_one() {
+    let cluster = cluster_at(V1_0).await;
+    let before = cluster.contents();
+    let mut session = cluster.session();
+    let mut other =
+        Migrator::new(embedded(), &mut session, "temporal", Patience::default(), &Silent);
+    let error = other.plan_setup(&Setup::default()).await.unwrap_err();
+    assert!(error.to_string().contains("recorded for database `postgres`, at 1.0"), "{error}");
+    assert_eq!(cluster.contents(), before);
+    // At the same version they are; and whoever then updates one name is told of the other.
+    let setup = Setup { version: Some(V1_0), ..Setup::default() };
+    let plan = other.plan_setup(&setup).await.unwrap();
+    other.apply(&plan).await.unwrap();
+    let plan = other.plan_update(None).await.unwrap();
+    assert!(plan.notes[0].contains("recorded for `postgres`, at 1.0"), "{:?}", plan.notes);
+    other.apply(&plan).await.unwrap();
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    assert!(other.plan_update(None).await.unwrap().notes.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use temporal_dsql_migrate::{
-    Engine, JobStatus, MigrateError, Migrator, Patience, Progress, Schema, Setup, Silent,
+    Engine, Job, JobStatus, MigrateError, Migrator, Patience, Progress, Schema, Setup, Silent,
 };
 
 use crate::{
@@ -98,6 +98,85 @@ async fn a_job_that_shows_a_moment_later_than_its_index_is_not_taken_for_missing
     let calls = cluster.take_calls();
     assert!(!calls.iter().any(|call| call.starts_with("drop index")), "{calls:?}");
     assert_is(&cluster.contents().catalog, "1.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_failed_before_does_not_condemn_the_index_that_was_built_since() {
+    // A job of two calls ends between the look at the index and the look at its jobs.
+    for job_calls in 1..6 {
+        let stale_job = Job {
+            id: "job-of-yesterday".to_owned(),
+            status: JobStatus::Failed,
+            details: "Found duplicate key".to_owned(),
+        };
+        let behaviour = Behaviour { job_calls, stale_job: Some(stale_job), ..Behaviour::default() };
+        let cluster = Cluster::new(behaviour);
+        Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+        let calls = cluster.take_calls();
+        assert!(!calls.iter().any(|call| call.starts_with("drop")), "{job_calls}: {calls:?}");
+        assert_is(&cluster.contents().catalog, "1.1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_drop_of_a_leftover_may_lose_more_conflicts_than_an_index_is_rebuilt() {
+    for forgets_jobs in [true, false] {
+        let cluster = leftover(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+        let drop = format!("drop index {INDEX}");
+        cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), 9)));
+        Command::Update(V1_1).run(cluster.session()).await.unwrap();
+        assert_is(&cluster.contents().catalog, "1.1");
+        let calls = calls_about_index(&cluster);
+        let acts: Vec<_> = calls.iter().filter(|call| !call.starts_with("jobs")).collect();
+        assert_eq!(acts, [&drop, &format!("create index {INDEX}")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
+    for forgets_jobs in [true, false] {
+        let cluster = leftover(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+        let drop = format!("drop index {INDEX}");
+        cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), u32::MAX)));
+        let repairs = Mutex::new(0);
+        let observer = |progress: Progress<'_>| {
+            if let Progress::Repairing { .. } = progress {
+                *repairs.lock().unwrap() += 1;
+            }
+        };
+        let start = tokio::time::Instant::now();
+        let mut session = cluster.session();
+        let patience = Patience::default();
+        let mut migrator = Migrator::new(embedded(), &mut session, "postgres", patience, &observer);
+        let plan = migrator.plan_update(None).await.unwrap();
+        let error = migrator.apply(&plan).await.unwrap_err();
+        let MigrateError::OutOfTime { action, attempts, .. } = &error else {
+            panic!("{}", chain(&error));
+        };
+        assert_eq!(*action, drop);
+        assert!(*attempts > 20, "{attempts}");
+        assert!(start.elapsed() < patience.retry.deadline + patience.orphan * 2);
+        assert_eq!(repairs.into_inner().unwrap(), 1, "it is told once");
+    }
+}
+
+/// A cluster at 1.0 whose unique index another run has left invalid, with a job that has failed.
+async fn leftover(behaviour: Behaviour) -> Cluster {
+    let cluster = Cluster::new(behaviour);
+    cluster.behave(|behaviour| behaviour.duplicates.push(INDEX.to_owned()));
+    Command::Setup(V1_0).run(cluster.session()).await.unwrap_err();
+    cluster.behave(|behaviour| behaviour.duplicates.clear());
+    // The rest of the setup, by hand.
+    let whole = cluster_at(V1_0).await.contents();
+    cluster.change(|contents| {
+        let oid = contents.catalog.indexes[INDEX].oid;
+        *contents = whole;
+        let left = contents.catalog.indexes.get_mut(INDEX).unwrap();
+        left.oid = oid;
+        left.valid = false;
+    });
+    cluster.take_calls();
+    cluster
 }
 
 #[tokio::test(start_paused = true)]

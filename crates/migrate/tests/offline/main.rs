@@ -8,6 +8,7 @@ mod evolving;
 mod fake;
 mod indexes;
 mod kills;
+mod overwriting;
 mod reports;
 mod schema_files;
 #[path = "../support/spec.rs"]
@@ -46,9 +47,13 @@ enum Command {
 impl Command {
     async fn plan(self, migrator: &mut Migrator<'_>) -> Result<Plan, MigrateError> {
         match self {
-            Self::Setup(version) | Self::Overwrite(version) => {
+            Self::Setup(version) => {
                 let version = Some(version);
                 migrator.plan_setup(&Setup { version, ..Setup::default() }).await
+            }
+            Self::Overwrite(version) => {
+                let version = Some(version);
+                migrator.plan_overwrite(&Setup { version, ..Setup::default() }).await
             }
             Self::Update(version) => migrator.plan_update(Some(version)).await,
             Self::Rollback(to) => migrator.plan_rollback(&Rollback { to, with_rows: false }).await,
@@ -69,10 +74,6 @@ impl Command {
         session: &mut Session,
     ) -> Result<Report, MigrateError> {
         let mut migrator = migrator(schema, session);
-        if let Self::Overwrite(_) = self {
-            let plan = migrator.plan_overwrite().await?;
-            migrator.apply(&plan).await?;
-        }
         let plan = self.plan(&mut migrator).await?;
         migrator.apply(&plan).await
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use temporal_dsql_migrate::{Plan, Table};
+use temporal_dsql_migrate::{MigrateError, Plan, Table};
 
 use crate::{
     V1_0, V1_1, cluster_at, embedded,
@@ -113,6 +113,22 @@ async fn status_tells_what_is_recorded_expected_and_pending() {
     });
     let status = migrator.status().await.unwrap();
     assert!(status.problem.unwrap().contains("table tasks is missing"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_cannot_be_had_is_a_failure_and_a_version_that_cannot_be_read_is_shown() {
+    let cluster = cluster_at(V1_0).await;
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    cluster.change(|contents| contents.versions[0].0.version = Some("new".to_owned()));
+    let status = migrator.status().await.unwrap();
+    assert!(status.to_string().contains("current   `new`, which is not a version"), "{status}");
+    assert!(status.problem.unwrap().contains("is `new`, which is not a version"));
+    cluster.change(|contents| contents.versions[0] = version_row("postgres", "1.0"));
+    let first_row = "first row of namespace_metadata".to_owned();
+    cluster.behave(|behaviour| behaviour.contended = Some((first_row, u32::MAX)));
+    let error = migrator.status().await.unwrap_err();
+    assert!(matches!(error, MigrateError::OutOfTime { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,7 +69,7 @@ impl Command {
                 let version = Some(version);
                 migrator.plan_setup(&Setup { version, ..Setup::default() }).await
             }
-            Self::Overwrite => migrator.plan_setup(&Setup::default()).await,
+            Self::Overwrite => migrator.plan_overwrite(&Setup::default()).await,
             Self::Update => migrator.plan_update(None).await,
             Self::Rollback => {
                 migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
@@ -79,10 +79,6 @@ impl Command {
 
     async fn run(self, database: &mut PostgresDatabase) -> Result<Report, MigrateError> {
         let mut migrator = migrator(database);
-        if let Self::Overwrite = self {
-            let plan = migrator.plan_overwrite().await?;
-            migrator.apply(&plan).await?;
-        }
         let plan = self.plan(&mut migrator).await?;
         migrator.apply(&plan).await
     }

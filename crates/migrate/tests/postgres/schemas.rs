@@ -62,7 +62,9 @@ async fn dsql_is_known_by_its_jobs_and_can_be_forced() {
                 ('a', 'failed', 'Found duplicate key', 'INDEX_BUILD', 1259, 7, NULL, now(), now()), \
                 ('b', 'processing', NULL, 'INDEX_BUILD', 1259, 8, 'public.i', now() + '1s', now()), \
                 ('c', 'completed', '', 'DROP', 1259, 7, 'public.i', now() + '2s', now()), \
-                ('d', 'submitted', '', 'INDEX_BUILD', 1259, 9, 'public.j', now(), now())";
+                ('d', 'submitted', '', 'INDEX_BUILD', 1259, 9, 'public.j', now(), now()), \
+                ('e', 'failed', '', 'INDEX_BUILD', 1259, 8, 'public.i', now(), now()), \
+                ('f', 'completed', '', 'INDEX_BUILD', 1259, NULL, 'j', now() + '3s', now())";
     scratch.execute(jobs).await.unwrap();
     let mut database = connect(&scratch).await;
     assert_eq!(database.engine(), Engine::Dsql);
@@ -71,10 +73,16 @@ async fn dsql_is_known_by_its_jobs_and_can_be_forced() {
         status,
         details: details.to_owned(),
     };
-    assert_eq!(
-        database.index_jobs("i", 7).await.unwrap(),
-        [job("b", JobStatus::Processing, ""), job("a", JobStatus::Failed, "Found duplicate key"),]
-    );
+    let (building, failed) = (job("b", JobStatus::Processing, ""), job("e", JobStatus::Failed, ""));
+    let of_seven = job("a", JobStatus::Failed, "Found duplicate key");
+    assert_eq!(database.index_jobs("i", 7).await.unwrap(), [of_seven], "not of another index i");
+    let of_eight = [building, failed];
+    assert_eq!(database.index_jobs("i", 8).await.unwrap(), of_eight, "the latest first");
+    // By its name, with its schema or without, only if no job has its id.
+    assert_eq!(database.index_jobs("i", 10).await.unwrap(), of_eight);
+    let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    assert_eq!(ids(database.index_jobs("j", 10).await.unwrap()), ["f", "d"]);
+    assert_eq!(ids(database.index_jobs("k", 10).await.unwrap()), [""; 0]);
     let retry = temporal_dsql_migrate::Patience::default().retry;
     let connector = Box::new(options(&scratch.url()));
     let forced =

@@ -189,10 +189,9 @@ async fn a_dry_run_sends_nothing_but_questions() {
     let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
     let mut database = connect_via(&scratch, proxy.addr()).await;
     let mut migrator = crate::migrator(&mut database);
-    for command in [Command::Setup(V1_0), Command::Update, Command::Rollback] {
+    for command in [Command::Setup(V1_0), Command::Update, Command::Rollback, Command::Overwrite] {
         command.plan(&mut migrator).await.unwrap();
     }
-    migrator.plan_overwrite().await.unwrap();
     migrator.status().await.unwrap();
     migrator.verify(None).await.unwrap();
     for statement in proxy.statements() {

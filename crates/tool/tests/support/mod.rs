@@ -52,7 +52,8 @@ impl Tool {
         self
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The tool, to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_temporal-dsql-tool"));
         command
             .args(arguments)

@@ -1,0 +1,160 @@
+//! Starting over, and what is dropped while somebody else sets up.
+
+use std::collections::BTreeSet;
+
+use temporal_dsql_domain::SchemaVersion;
+use temporal_dsql_migrate::{
+    HISTORY_TABLE, MigrateError, Migrator, Patience, Progress, Report, Schema, Setup, Silent,
+    Table, VERSION_TABLE,
+};
+
+use crate::{
+    Command, V1_0, V1_1, cluster_at,
+    commands::fails,
+    embedded,
+    fake::{Behaviour, Cluster, version_row},
+    history, migrator, pairs,
+    spec::assert_is,
+};
+
+const CHASM: &str = "current_chasm_executions";
+
+#[tokio::test(start_paused = true)]
+async fn t12_an_overwrite_drops_only_what_the_schema_knows_and_names_it_beforehand() {
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| {
+        contents.catalog.tables.insert("invoices".into(), Table::default());
+        contents.catalog.others.insert("report".into(), "view");
+        contents.versions.push(version_row("temporal", "1.0"));
+    });
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let nothing = Setup { version: Some(SchemaVersion::NONE), ..Setup::default() };
+    let plan = migrator.plan_overwrite(&nothing).await.unwrap();
+    let dropped: BTreeSet<_> = plan
+        .steps
+        .iter()
+        .map(|step| step.summary())
+        .filter(|summary| summary.starts_with("drop"))
+        .collect();
+    assert_eq!(dropped.len(), 38, "36 tables of 1.0 and 2 of versions");
+    assert_eq!(plan.steps[0].summary(), "drop table schema_version");
+    assert!(plan.notes[0].contains("`temporal` (1.0)"), "{:?}", plan.notes);
+    assert_eq!((plan.from, plan.to), (Some(V1_0), Some(SchemaVersion::NONE)));
+    migrator.apply(&plan).await.unwrap();
+    let contents = cluster.contents();
+    let tables: Vec<_> = contents.catalog.tables.into_keys().collect();
+    assert_eq!(tables, ["invoices", HISTORY_TABLE, VERSION_TABLE]);
+    assert_eq!(contents.catalog.others["report"], "view");
+    assert_eq!(history(&cluster), pairs(&[("0", "0.0")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
+    // What stops the setup.
+    let cluster = cluster_at(V1_1).await;
+    let error = fails(Command::Overwrite(SchemaVersion::new(9, 9)), &cluster).await;
+    assert!(matches!(error, MigrateError::UnknownVersion { .. }), "{error}");
+    for (version, part) in [("2.3", "newer than this tool (1.1)"), ("x", "not a version")] {
+        // Under whatever name: the tables are the same.
+        for name in ["postgres", "temporal"] {
+            let cluster = cluster_at(V1_1).await;
+            cluster.change(|contents| {
+                contents.versions.retain(|(row, _)| row.database != name);
+                contents.versions.push(version_row(name, version));
+            });
+            let error = fails(Command::Overwrite(V1_1), &cluster).await;
+            assert!(error.to_string().contains(part), "{name}: {error}");
+        }
+    }
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| {
+        contents.catalog.others.insert(CHASM.into(), "view");
+    });
+    let error = fails(Command::Overwrite(V1_1), &cluster).await;
+    assert!(matches!(error, MigrateError::Differs(_)), "{error}");
+    // An index of a table that stays has the name of one to be built.
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| {
+        let mut index = contents.catalog.indexes.remove("cm_idx_lasthb").unwrap();
+        index.index.table = "invoices".into();
+        contents.catalog.tables.insert("invoices".into(), Table::default());
+        contents.catalog.indexes.insert("cm_idx_lasthb".into(), index);
+    });
+    let error = fails(Command::Overwrite(V1_0), &cluster).await;
+    assert!(error.to_string().contains("index cm_idx_lasthb: table should be"), "{error}");
+
+    let cluster = cluster_at(V1_1).await;
+    let before = cluster.contents();
+    let mut session = cluster.session();
+    let mut nameless = Migrator::new(embedded(), &mut session, "", Patience::default(), &Silent);
+    let error = nameless.plan_overwrite(&Setup::default()).await.unwrap_err();
+    assert!(matches!(error, MigrateError::InvalidName { .. }), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.sql");
+    std::fs::write(&file, "CREATE TABLE shards (a INT PRIMARY KEY); CREATE INDEX i ON shards (a);")
+        .unwrap();
+    let schema = Schema::from_file(&file, V1_1).unwrap();
+    let mut session = cluster.session();
+    let error = Command::Overwrite(V1_1).run_with(&schema, &mut session).await.unwrap_err();
+    assert!(matches!(error, MigrateError::SynchronousIndex { .. }), "{error}");
+    assert_eq!(cluster.contents(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overwrite_sets_up_in_the_same_run_what_it_has_dropped() {
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| {
+        contents.rows.insert("executions".into(), vec![vec![Some("1".to_owned())]]);
+    });
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let plan = migrator.plan_overwrite(&Setup::default()).await.unwrap();
+    let report = migrator.apply(&plan).await.unwrap();
+    assert_eq!(report, Report { done: plan.steps.len(), in_effect: 0 });
+    assert_is(&cluster.contents().catalog, "1.1");
+    assert_eq!(history(&cluster), pairs(&[("0", "1.1")]));
+    assert!(!cluster.contents().rows.contains_key("executions"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_behind_the_back_of_a_setup_is_made_again_before_its_version_is_recorded() {
+    for table in ["executions", "namespace_metadata", "namespaces", VERSION_TABLE] {
+        let cluster = Cluster::new(Behaviour::default());
+        let observer = |progress: Progress<'_>| {
+            // As an overwrite of somebody else does it.
+            if let Progress::Started { step, .. } = progress
+                && step.summary().starts_with("record")
+            {
+                cluster.change(|contents| {
+                    contents.catalog.tables.remove(table);
+                    contents.catalog.indexes.retain(|_, found| found.index.table != table);
+                    contents.rows.remove(table);
+                });
+            }
+        };
+        let mut session = cluster.session();
+        let mut migrator =
+            Migrator::new(embedded(), &mut session, "postgres", Patience::default(), &observer);
+        let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+        migrator.apply(&plan).await.unwrap();
+        assert_is(&cluster.contents().catalog, "1.1");
+        assert_eq!(cluster.contents().rows["namespace_metadata"].len(), 1, "{table}");
+        assert_eq!(history(&cluster), pairs(&[("0", "1.1")]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_is_not_recorded_over_a_table_that_an_update_cannot_make_again() {
+    let cluster = cluster_at(V1_0).await;
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let plan = migrator.plan_update(None).await.unwrap();
+    cluster.change(|contents| {
+        contents.catalog.tables.remove("executions");
+    });
+    let error = migrator.apply(&plan).await.unwrap_err();
+    assert!(matches!(error, MigrateError::Undone { version: V1_1, .. }), "{error}");
+    assert!(error.to_string().contains("table executions is missing"), "{error}");
+    assert_eq!(history(&cluster), pairs(&[("0", "1.0")]));
+}

@@ -1,0 +1,143 @@
+//! The tool on a terminal: it asks before something is lost, hears the answer, and hears Ctrl-C.
+
+mod support;
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    process::{Child, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, open},
+    process::{Pid, Signal, kill_process},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+use support::Tool;
+use temporal_dsql_testkit::ScratchDatabase;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A run of the tool on a terminal of its own.
+struct OnTerminal {
+    child: Child,
+    keyboard: File,
+    screen: mpsc::Receiver<u8>,
+}
+
+impl OnTerminal {
+    fn start(tool: &Tool, arguments: &[&str]) -> Self {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let name = ptsname(&keyboard, Vec::new()).unwrap();
+        let terminal = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let child = tool
+            .command(arguments)
+            .env("TERM", "xterm")
+            .stdin(Stdio::from(terminal.try_clone().unwrap()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(terminal))
+            .spawn()
+            .unwrap();
+        let keyboard = File::from(keyboard);
+        let mut shown = keyboard.try_clone().unwrap();
+        let (sender, screen) = mpsc::channel();
+        thread::spawn(move || {
+            let mut byte = [0];
+            // Ends when the last one who has the terminal closes it.
+            while shown.read_exact(&mut byte).is_ok() && sender.send(byte[0]).is_ok() {}
+        });
+        Self { child, keyboard, screen }
+    }
+
+    /// What is shown up to and including `text`.
+    fn until(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut shown = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(byte) = self.screen.recv_timeout(left) else {
+                panic!("`{text}` was not shown: {}", String::from_utf8_lossy(&shown));
+            };
+            shown.push(byte);
+            if shown.ends_with(text.as_bytes()) {
+                return String::from_utf8(shown).unwrap();
+            }
+        }
+    }
+
+    /// The exit code.
+    fn end(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.child.kill().unwrap();
+        panic!("the tool does not end");
+    }
+}
+
+/// A database at 1.0 with one row that is to be lost, or not, and a version under another name.
+async fn with_a_row() -> Option<ScratchDatabase> {
+    let database = ScratchDatabase::create().await?;
+    let tool = Tool::new(&database);
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    tool.ok(&["setup-schema", "--version", "1.0", "--logical-database", "temporal"]);
+    database.execute("INSERT INTO shards VALUES (1, 1, 'x', 'Proto3')").await.unwrap();
+    Some(database)
+}
+
+async fn rows(database: &ScratchDatabase) -> String {
+    let count = "SELECT count(*) FROM shards";
+    database.query(count).await.unwrap()[0][0].clone().unwrap()
+}
+
+const OVERWRITE: [&str; 4] = ["setup-schema", "--overwrite", "--version", "1.0"];
+
+#[tokio::test]
+async fn all_that_would_be_lost_is_told_before_the_question_and_the_answer_counts() {
+    let Some(database) = with_a_row().await else { return };
+    let tool = Tool::new(&database);
+    for (answer, code, left) in [("n\n", 1, "1"), ("\n", 1, "1"), ("y\n", 0, "0")] {
+        let mut run = OnTerminal::start(&tool, &OVERWRITE);
+        let question = run.until("Go on (y/N)? ");
+        for named in ["these 38 tables", "  shards", "note: the version recorded for `temporal`"] {
+            assert!(question.contains(named), "`{named}` is not in {question}");
+        }
+        assert!(!question.contains('\u{1b}'), "nothing turns over the question: {question:?}");
+        run.keyboard.write_all(answer.as_bytes()).unwrap();
+        if code == 1 {
+            run.until("not confirmed; nothing was changed");
+        }
+        assert_eq!(run.end(), Some(code), "{answer:?}");
+        assert_eq!(rows(&database).await, left, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_is_an_answer_too() {
+    let Some(database) = with_a_row().await else { return };
+    let mut run = OnTerminal::start(&Tool::new(&database), &OVERWRITE);
+    run.until("Go on (y/N)? ");
+    kill_process(Pid::from_child(&run.child), Signal::INT).unwrap();
+    run.until("interrupted");
+    assert_eq!(run.end(), Some(1));
+    assert_eq!(rows(&database).await, "1");
+}
+
+#[tokio::test]
+async fn a_spinner_turns_while_steps_are_done_and_their_lines_stay() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let mut run = OnTerminal::start(&Tool::new(&database), &["setup-schema"]);
+    let shown = run.until("[48/48] record version 1.1");
+    assert!(shown.contains('\u{1b}'), "{shown:?}");
+    assert!(shown.contains("[14/48] create table shards ("), "{shown:?}");
+    assert_eq!(run.end(), Some(0));
+}
