@@ -155,8 +155,6 @@ fn replace(document: &str, name: &str, text: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, process::Command};
-
     use super::*;
     use crate::benchmark::ALL;
 
@@ -182,29 +180,6 @@ mod tests {
                 assert!(drawn == *svg, "`cargo xtask bench --draw` brings {name} up to date");
             }
         }
-    }
-
-    #[test]
-    fn all_results_are_of_one_commit_that_is_here_and_the_text_is_about_them() {
-        let results = ALL.iter().map(|entry| Results::read(entry).unwrap().environment);
-        let environments: Vec<_> = results.collect();
-        let commits: BTreeSet<_> = environments.iter().map(|found| &*found.commit).collect();
-        assert_eq!(commits.len(), 1, "one run measures everything: {commits:?}");
-        assert!(environments.iter().all(Environment::is_committed), "{commits:?}");
-        let git = |arguments: &[&str]| {
-            Command::new("git").args(arguments).current_dir(root()).output().unwrap()
-        };
-        // A copy of the sources without their history can tell nothing.
-        let is_shallow = git(&["rev-parse", "--is-shallow-repository"]).stdout;
-        if is_shallow == b"false\n" {
-            for commit in commits {
-                let name = format!("{commit}^{{commit}}");
-                let is_here = git(&["cat-file", "-e", &name]).status.success();
-                assert!(is_here, "{commit} is no commit of this repository");
-            }
-        }
-        let shown = fs::read_to_string(document()).unwrap();
-        assert!(!shown.contains("<!-- fill:"), "the text does not speak of the figures yet");
     }
 
     #[test]
