@@ -123,7 +123,11 @@ fn the_guide_has_the_steps_the_rollback_the_downtime_and_the_verification() {
     let rollback = section(&guide, "Rolling back to 1.0");
     for (steps, most, commands) in [
         (upgrade, 5, ["status", "update-schema --version 1.1", "verify"]),
-        (rollback, 3, ["rollback-schema --to 1.0 --dry-run", "rollback-schema --to 1.0", "verify"]),
+        (
+            rollback,
+            3,
+            ["rollback-schema --to 1.0 --dry-run", "rollback-schema --to 1.0 --prove", "verify"],
+        ),
     ] {
         // Requirements 6.1, 6.2 and 6.5.
         let number = |line: &str| line.split_once(". ").and_then(|(number, _)| number.parse().ok());
