@@ -43,7 +43,7 @@ struct Plan {
     rounds: usize,
 }
 
-/// Of 250 samples, p99 is the third slowest: one accident in a round is none of it.
+/// Of 120 samples, p99 is the second slowest: one accident in a round is none of it.
 const FULL: Plan = Plan { warm_up: 10, executions: 120, rounds: 2 };
 const SMOKE: Plan = Plan { warm_up: 1, executions: 3, rounds: 1 };
 
