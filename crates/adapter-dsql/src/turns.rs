@@ -8,9 +8,10 @@
 //! whether DSQL takes the snapshot at the one or the other is not recorded.
 //!
 //! A turn is a courtesy and nothing relies on it. Other processes do not know of it, and whoever
-//! has waited for as long as it has patience goes ahead without: a transaction that hangs delays the others but
-//! does not stop them, and what overlaps then is decided at COMMIT, as ever. Only the first lock of
-//! a transaction waits, so that nobody waits while holding a turn and no ring of waiters can form.
+//! has waited for as long as it has patience goes ahead without: a transaction that hangs delays the
+//! others but does not stop them, and what overlaps then is decided at COMMIT, as ever. Only the
+//! first lock of a transaction waits, so that nobody waits while holding a turn and no ring of
+//! waiters can form.
 
 use std::{
     collections::HashMap,
