@@ -31,7 +31,7 @@ mod storm;
 mod table;
 mod typical;
 
-use std::process::ExitCode;
+use std::{num::NonZero, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -59,6 +59,11 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    // Linux wakes a sleeper up to 50 µs late, to wake several at once. The latencies of the
+    // emulator are compared with a limit that they should not exceed. Threads inherit it.
+    if let Err(error) = rustix::thread::set_current_timer_slack(NonZero::new(1)) {
+        eprintln!("warning: latencies will be some 50 µs longer than they should be: {error}");
+    }
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

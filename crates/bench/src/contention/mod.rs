@@ -64,7 +64,7 @@ struct Plan {
 const FULL: Plan = Plan {
     writers: 64,
     keys: [8, 8_000],
-    rounds: 2,
+    rounds: 4,
     hot: Window { warm_up: Duration::from_secs(2), measured: Duration::from_secs(12) },
     many: Window { warm_up: Duration::from_millis(500), measured: Duration::from_millis(2_500) },
     model: Window { warm_up: Duration::from_secs(5), measured: Duration::from_secs(60) },

@@ -95,10 +95,13 @@ struct Plan {
 
 const FULL: Plan = Plan {
     callers: &[1, 8, 64],
-    // So that each goes first, second and third once.
-    rounds: 3,
+    // As many as there are orders.
+    rounds: 6,
     rows: 20_000,
-    window: Window { warm_up: Duration::from_millis(400), measured: Duration::from_millis(600) },
+    window: Window {
+        warm_up: Duration::from_millis(1_000),
+        measured: Duration::from_millis(1_000),
+    },
     pgbench_seconds: 1,
 };
 

@@ -98,14 +98,18 @@ CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETU
       || ' + ' || (8 * (count(*) - 1))::text
       FROM sized $$;
 
--- A statement that only seems to read, because a function of a view writes, is not in a transaction
--- of the emulator's. It is run again in one.
-CREATE FUNCTION dsql_emulator.check_transaction() RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  IF current_setting_of_host('dsql_emulator.transaction', true) IS DISTINCT FROM 'on' THEN
+-- What every trigger begins with. A statement that only seems to read, because a function of a view
+-- writes, is not in a transaction of the emulator's; it is run again in one. And a statement that
+-- writes to many tables leaves most of them as they are: nothing is to be told of those. `rows` are
+-- the rows that came or went.
+CREATE FUNCTION dsql_emulator.trigger_prologue(rows text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT format(
+$body$  IF pg_catalog.current_setting_of_host('dsql_emulator.transaction', true) IS DISTINCT FROM 'on' THEN
     RAISE EXCEPTION USING ERRCODE = 'DE001', MESSAGE = 'a write outside of a transaction';
   END IF;
-END $$;
+  IF NOT EXISTS (SELECT 1 FROM %s) THEN
+    RETURN NULL;
+  END IF;$body$, rows) $$;
 
 -- Makes the triggers of a table, or makes them fit again after its keys or names changed. What they
 -- tell is in UTF-8, whatever the client's encoding is.
@@ -218,30 +222,27 @@ CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET client_encoding = 'UTF8' AS $trigger$
 #variable_conflict use_column
 DECLARE
-  dsql_count bigint;
   dsql_widest bigint;
   dsql_longest bigint;
   dsql_report text;
 BEGIN
-  PERFORM dsql_emulator.check_transaction();
-  SELECT count(*), max(pg_catalog.pg_column_size(n.*)), max(%2$s), json_build_object(
+%10$s
+  SELECT max(pg_catalog.pg_column_size(n.*)), max(%2$s), json_build_object(
       't', %3$s, 'o', %4$L, 'n', count(*),
       'b', sum(pg_catalog.pg_column_size(n.*) + %5$s),
       %6$s)::text
-    INTO dsql_count, dsql_widest, dsql_longest, dsql_report
+    INTO dsql_widest, dsql_longest, dsql_report
     FROM new_rows n;
-  IF dsql_count > 0 THEN
-    IF dsql_longest > 1981 THEN
-      RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'key size too large';
-    END IF;
-    IF dsql_widest > 1048576 THEN
-%7$s      IF dsql_widest > 2097152
-         AND EXISTS (SELECT 1 FROM %8$s t WHERE %9$s > 2097152) THEN
-        RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'maximum row size exceeded';
-      END IF;
-    END IF;
-    RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
+  IF dsql_longest > 1981 THEN
+    RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'key size too large';
   END IF;
+  IF dsql_widest > 1048576 THEN
+%7$s    IF dsql_widest > 2097152
+       AND EXISTS (SELECT 1 FROM %8$s t WHERE %9$s > 2097152) THEN
+      RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'maximum row size exceeded';
+    END IF;
+  END IF;
+  RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
   RETURN NULL;
 END $trigger$ $function$,
       rel || CASE WHEN is_new THEN '_insert' ELSE '_update' END,
@@ -262,26 +263,25 @@ END $trigger$ $function$,
           substr(changed_parents, 3), images_new,
           CASE WHEN has_primary THEN 'NULL' ELSE format('(SELECT %s FROM old_rows o)', images_old) END)
       END,
-      COALESCE(value_checks, ''), table_name, COALESCE(stored_sizes, '0'));
+      COALESCE(value_checks, ''), table_name, COALESCE(stored_sizes, '0'),
+      dsql_emulator.trigger_prologue('new_rows'));
   END LOOP;
 
   EXECUTE format($function$
 CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET client_encoding = 'UTF8' AS $trigger$
 DECLARE
-  dsql_count bigint;
   dsql_report text;
 BEGIN
-  PERFORM dsql_emulator.check_transaction();
-  SELECT count(*), json_build_object('t', %2$s, 'o', 'd', 'n', count(*),
+%5$s
+  SELECT json_build_object('t', %2$s, 'o', 'd', 'n', count(*),
       'k', json_build_array(%3$s), 'r', %4$s)::text
-    INTO dsql_count, dsql_report FROM old_rows o;
-  IF dsql_count > 0 THEN
-    RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
-  END IF;
+    INTO dsql_report FROM old_rows o;
+  RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
   RETURN NULL;
 END $trigger$ $function$,
-    rel || '_delete', rel, substr(old_keys, 3), images_old);
+    rel || '_delete', rel, substr(old_keys, 3), images_old,
+    dsql_emulator.trigger_prologue('old_rows'));
 
   IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
                   WHERE t.tgrelid = rel AND t.tgname LIKE 'dsql\_emulator\_%') THEN
@@ -295,8 +295,9 @@ END $trigger$ $function$,
   DELETE FROM dsql_emulator.instrumented i WHERE i.rel = instrument.rel;
   INSERT INTO dsql_emulator.instrumented
     SELECT rel, ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = rel
-      UNION ALL SELECT oid FROM pg_catalog.pg_constraint WHERE conrelid = rel);
+      UNION ALL SELECT oid FROM pg_catalog.pg_constraint WHERE conrelid = rel),
+      dsql_emulator.entries_expression(rel, 't');
 END $body$;
 
--- What the triggers of a table were made for.
-CREATE TABLE dsql_emulator.instrumented (rel oid PRIMARY KEY, parts oid[] NOT NULL);
+-- What the triggers of a table were made for, and the entries of a row of alias `t`.
+CREATE TABLE dsql_emulator.instrumented (rel oid PRIMARY KEY, parts oid[] NOT NULL, entries text NOT NULL);

@@ -170,16 +170,16 @@ CREATE FUNCTION dsql_emulator.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
 -- keys on it.)
 CREATE FUNCTION dsql_emulator.locked_rows() RETURNS SETOF bytea LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
-  t oid;
+  item record;
   own xid[] := ARRAY(SELECT l.transactionid FROM pg_catalog.pg_locks l
                       WHERE l.pid = pg_backend_pid() AND l.locktype = 'transactionid');
 BEGIN
-  FOR t IN SELECT l.relation FROM pg_catalog.pg_locks l
-             JOIN dsql_emulator.instrumented i ON i.rel = l.relation
-            WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
+  FOR item IN SELECT i.entries, dsql_emulator.table_name(i.rel) AS table_name
+               FROM pg_catalog.pg_locks l JOIN dsql_emulator.instrumented i ON i.rel = l.relation
+              WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
   LOOP
     RETURN QUERY EXECUTE format('SELECT %s FROM %s t WHERE t.xmax = ANY ($1)',
-      dsql_emulator.entries_expression(t, 't'), dsql_emulator.table_name(t)) USING own;
+      item.entries, item.table_name) USING own;
   END LOOP;
 END $$;
 
