@@ -1,5 +1,4 @@
-//! The conformance suite on a stand-in for DSQL that refuses what nobody has recorded, and with the
-//! index that lets `FOR KEY SHARE` guard a shard.
+//! The conformance suite on a stand-in for DSQL that refuses what nobody has recorded.
 
 mod support;
 
@@ -9,9 +8,5 @@ use support::emulator::{Variant, run};
 use temporal_dsql_store::ShardFence;
 
 fn main() -> ExitCode {
-    run(Variant {
-        takes_combined: false,
-        shard_fence: ShardFence::KeyShareIfIndexed,
-        takes_turns: true,
-    })
+    run(Variant { takes_combined: false, shard_fence: ShardFence::ForUpdate, takes_turns: true })
 }

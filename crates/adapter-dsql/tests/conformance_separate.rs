@@ -1,4 +1,5 @@
-//! The conformance suite on stock PostgreSQL, in statements that every server takes.
+//! The conformance suite on stock PostgreSQL, in statements that every server takes, shards guarded
+//! by `FOR KEY SHARE`.
 
 mod support;
 
@@ -11,6 +12,6 @@ fn main() -> ExitCode {
     run(Variant {
         write_form: StatementForm::Separate,
         lock_form: StatementForm::Separate,
-        shard_fence: ShardFence::ForUpdate,
+        shard_fence: ShardFence::KeyShareIfIndexed,
     })
 }

@@ -4,8 +4,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::FENCE_INDEX;
-use temporal_dsql_domain::{DataBlob, Encoding, ShardId, ShardsRow};
+use support::{FENCE_INDEX, shard};
+use temporal_dsql_domain::ShardsRow;
 use temporal_dsql_ports::{Attempt, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{Config, DsqlStore, OpenError, ShardFence, ShardGuard, StatementForm};
 use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
@@ -15,13 +15,6 @@ use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
 const WRITE: &str = "WITH run AS (UPDATE";
 const DELETE: &str = "WITH activities AS (DELETE";
 const LOCK: &str = "FROM (SELECT 1) AS request";
-
-async fn set_up() -> Option<(ScratchDatabase, FaultProxy)> {
-    let database = ScratchDatabase::create().await?;
-    support::set_up(&database).await;
-    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
-    Some((database, proxy))
-}
 
 fn config(database: &ScratchDatabase, proxy: &FaultProxy) -> Config {
     let mut config = support::config(database, proxy.addr());
@@ -33,14 +26,9 @@ async fn connect(config: &Config) -> Result<DsqlStore, OpenError> {
     temporal_dsql_store::connect(config, None).await
 }
 
-fn shard() -> ShardsRow {
-    let data = DataBlob::new([1], Encoding::new("Proto3").unwrap());
-    ShardsRow { shard_id: ShardId(7), range_id: 1, data }
-}
-
 #[tokio::test]
 async fn a_server_that_takes_everything_is_sent_one_statement_for_each_act() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     let forms = connect(&config(&database, &proxy)).await.unwrap().forms();
     assert!(forms.writes_in_one && forms.locks_in_one, "{forms:?}");
     assert_eq!(forms.shard_guard, ShardGuard::ForUpdate, "the default");
@@ -48,7 +36,7 @@ async fn a_server_that_takes_everything_is_sent_one_statement_for_each_act() {
 
 #[tokio::test]
 async fn a_form_that_is_refused_is_not_used_and_the_others_are() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     for sqlstate in ["0A000", "42601", "54001"] {
         for (text, writes_in_one, locks_in_one) in
             [(WRITE, false, true), (DELETE, false, true), (LOCK, true, false)]
@@ -64,7 +52,7 @@ async fn a_form_that_is_refused_is_not_used_and_the_others_are() {
 
 #[tokio::test]
 async fn a_refused_form_that_is_demanded_is_an_error_that_names_the_setting() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     for (text, setting) in [(WRITE, "DSQL_WRITE_FORM=separate"), (LOCK, "DSQL_LOCK_FORM=separate")]
     {
         let mut config = config(&database, &proxy);
@@ -78,7 +66,7 @@ async fn a_refused_form_that_is_demanded_is_an_error_that_names_the_setting() {
 
 #[tokio::test]
 async fn what_is_no_refusal_of_the_text_is_an_error_and_no_guess() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     for text in [WRITE, DELETE, LOCK] {
         for sqlstate in ["42501", "25P02", "XX000", "53200", "ZZ999"] {
             proxy.inject(When::Matching(text.into()), Fault::error(sqlstate, "something else"));
@@ -93,7 +81,7 @@ async fn what_is_no_refusal_of_the_text_is_an_error_and_no_guess() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_during_a_probe_is_replaced_and_the_probe_repeated() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     let mut config = config(&database, &proxy);
     config.retry = RetryPolicy::default();
     for text in [WRITE, DELETE, LOCK] {
@@ -106,7 +94,7 @@ async fn a_connection_that_breaks_during_a_probe_is_replaced_and_the_probe_repea
 
 #[tokio::test]
 async fn separate_forms_are_not_probed() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     let mut config = config(&database, &proxy);
     (config.write_form, config.lock_form) = (StatementForm::Separate, StatementForm::Separate);
     let forms = connect(&config).await.unwrap().forms();
@@ -116,7 +104,7 @@ async fn separate_forms_are_not_probed() {
 
 #[tokio::test]
 async fn probes_are_rolled_back_and_write_nothing() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     database.execute(FENCE_INDEX).await.unwrap();
     let mut config = config(&database, &proxy);
     config.shard_fence = ShardFence::KeyShareIfIndexed;
@@ -148,7 +136,7 @@ async fn probes_are_rolled_back_and_write_nothing() {
 
 #[tokio::test]
 async fn key_share_guards_shards_only_where_the_index_makes_it_a_fence() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     let mut config = config(&database, &proxy);
     let not_enough = [
         "CREATE INDEX fence ON shards (shard_id, range_id)",
@@ -185,7 +173,7 @@ async fn key_share_guards_shards_only_where_the_index_makes_it_a_fence() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "transactions are interleaved by hand")]
 async fn under_key_share_an_owners_writes_overlap_and_a_takeover_ends_those_that_come_after() {
-    let Some((database, proxy)) = set_up().await else { return };
+    let Some((database, proxy)) = support::wired().await else { return };
     database.execute(FENCE_INDEX).await.unwrap();
     let mut config = config(&database, &proxy);
     config.shard_fence = ShardFence::KeyShareIfIndexed;

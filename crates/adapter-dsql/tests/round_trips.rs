@@ -4,23 +4,21 @@
 
 mod support;
 
-use support::current;
+use support::{OWNER, blob, current};
 use temporal_dsql_domain::{
-    ArchetypeId, ChasmNode, ChasmPath, CurrentExecutionsRow, DataBlob, Encoding, ExecutionsRow,
-    IdEntry, ImmediateQueue, ImmediateTask, MapEntries, MapKeys, ScheduledKey, ScheduledQueue,
-    ScheduledTask, ShardId, ShardsRow, Tasks, Timestamp,
+    ArchetypeId, ChasmNode, ChasmPath, CurrentExecutionsRow, ExecutionsRow, IdEntry,
+    ImmediateQueue, ImmediateTask, MapEntries, MapKeys, ScheduledKey, ScheduledQueue,
+    ScheduledTask, Tasks, Timestamp,
 };
 use temporal_dsql_ports::{
     BufferedWrite, MapWrite, Removal, RetryPolicy, Store,
     stores::{
-        CreateExecution, CreateMode, ExecutionStore, Expected, Mutation, Owner, SetExecution,
-        Snapshot, UpdateExecution, UpdateMode,
+        CreateExecution, CreateMode, ExecutionStore, Expected, Mutation, SetExecution, Snapshot,
+        UpdateExecution, UpdateMode,
     },
 };
 use temporal_dsql_store::{DsqlStore, StatementForm, connect};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
-
-const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
 
 /// How much an act writes.
 #[derive(Clone, Copy)]
@@ -42,10 +40,6 @@ struct Counts {
     update: u64,
     get: u64,
     delete: u64,
-}
-
-fn blob() -> DataBlob {
-    DataBlob::new([1, 2, 3], Encoding::new("Proto3").unwrap())
 }
 
 /// Entries of two maps.
@@ -174,20 +168,18 @@ async fn counts(
 }
 
 /// A database behind a proxy, and in it the owner's shard.
-async fn wired() -> Option<(ScratchDatabase, FaultProxy)> {
-    let database = ScratchDatabase::create().await?;
-    support::set_up(&database).await;
-    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+/// A database with a shard in it, and a proxy before it.
+async fn owned() -> Option<(ScratchDatabase, FaultProxy)> {
+    let (database, proxy) = support::wired().await?;
     let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
-    let shard = ShardsRow { shard_id: OWNER.shard_id, range_id: OWNER.range_id, data: blob() };
-    store.session().insert_into_shards(&shard).await.unwrap();
+    store.session().insert_into_shards(&support::shard()).await.unwrap();
     Some((database, proxy))
 }
 
 #[tokio::test]
 async fn an_act_takes_as_many_round_trips_as_its_form_says_however_much_it_writes() {
     use StatementForm::{Combined, Separate};
-    let Some((database, proxy)) = wired().await else { return };
+    let Some((database, proxy)) = owned().await else { return };
     for (write_form, lock_form, [create, update, get, delete]) in [
         (Combined, Combined, [4, 4, 1, 1]),
         (Combined, Separate, [5, 6, 1, 1]),
@@ -219,7 +211,7 @@ fn shown(write_form: StatementForm, lock_form: StatementForm) -> Counts {
 /// The act with the most parts: every map is replaced, and the buffer is cleared.
 #[tokio::test]
 async fn replacing_a_whole_execution_takes_four_round_trips_in_one_statement_too() {
-    let Some((database, proxy)) = wired().await else { return };
+    let Some((database, proxy)) = owned().await else { return };
     let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
     let executions = ExecutionStore::new(&store);
     for is_warm in [false, true] {

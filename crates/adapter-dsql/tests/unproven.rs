@@ -3,31 +3,21 @@
 
 mod support;
 
-use support::{current, execution};
+use support::{OWNER, blob, current, execution};
 use temporal_dsql_domain::{
-    ArchetypeId, DataBlob, Encoding, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardId,
-    ShardsRow, Tasks,
+    ArchetypeId, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
 };
 use temporal_dsql_ports::{
     Outcome, RetryPolicy, Store, StoreError,
-    stores::{CreateExecution, CreateMode, ExecutionStore, Owner, ShardStore, Snapshot, TaskStore},
+    stores::{CreateExecution, CreateMode, ExecutionStore, ShardStore, Snapshot, TaskStore},
 };
 use temporal_dsql_store::DsqlStore;
 use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
 
-const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
-
-fn blob() -> DataBlob {
-    DataBlob::new([1], Encoding::new("Proto3").unwrap())
-}
-
-async fn wired() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
-    let database = ScratchDatabase::create().await?;
-    support::set_up(&database).await;
-    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+async fn opened() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
+    let (database, proxy) = support::wired().await?;
     let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
-    let shard = ShardsRow { shard_id: OWNER.shard_id, range_id: OWNER.range_id, data: blob() };
-    store.session().insert_into_shards(&shard).await.unwrap();
+    store.session().insert_into_shards(&support::shard()).await.unwrap();
     Some((store, proxy, database))
 }
 
@@ -59,7 +49,7 @@ fn request() -> CreateExecution {
 
 #[tokio::test]
 async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
-    let Some((store, proxy, _database)) = wired().await else { return };
+    let Some((store, proxy, _database)) = opened().await else { return };
     let request = request();
     proxy.inject(When::Commit, Fault::LoseAfter);
     refuse(&proxy, "state_encoding, db_record_version FROM executions");
@@ -70,7 +60,7 @@ async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
 
 #[tokio::test]
 async fn tasks_that_cannot_be_looked_for_may_have_been_added() {
-    let Some((store, proxy, _database)) = wired().await else { return };
+    let Some((store, proxy, _database)) = opened().await else { return };
     let task = ImmediateTask { task_id: 1, data: blob() };
     let tasks =
         Tasks { immediate: vec![(ImmediateQueue::Transfer, vec![task])], scheduled: Vec::new() };
@@ -81,7 +71,7 @@ async fn tasks_that_cannot_be_looked_for_may_have_been_added() {
 
 #[tokio::test]
 async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
-    let Some((store, proxy, database)) = wired().await else { return };
+    let Some((store, proxy, database)) = opened().await else { return };
     let task = ImmediateTask { task_id: 1, data: blob() };
     let tasks =
         Tasks { immediate: vec![(ImmediateQueue::Transfer, vec![task])], scheduled: Vec::new() };
@@ -110,7 +100,7 @@ async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
 
 #[tokio::test]
 async fn a_deletion_that_is_refused_when_it_is_repeated_may_have_happened_before() {
-    let Some((store, proxy, _database)) = wired().await else { return };
+    let Some((store, proxy, _database)) = opened().await else { return };
     let request = request();
     let run = request.snapshot.execution.filter();
     let executions = ExecutionStore::new(&store);
@@ -125,7 +115,7 @@ async fn a_deletion_that_is_refused_when_it_is_repeated_may_have_happened_before
 /// it arrives.
 #[tokio::test]
 async fn a_claim_that_has_not_arrived_stays_unknown() {
-    let Some((store, proxy, _database)) = wired().await else { return };
+    let Some((store, proxy, _database)) = opened().await else { return };
     let shards = ShardStore::new(&store);
     let claimed = ShardsRow { shard_id: OWNER.shard_id, range_id: 2, data: blob() };
     proxy.inject(When::Executing("UPDATE shards".into()), Fault::LoseBefore);

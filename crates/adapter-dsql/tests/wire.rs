@@ -13,11 +13,9 @@ use temporal_dsql_ports::{
 use temporal_dsql_store::{DsqlStore, StatementForm};
 use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
 
-/// A database with the schema behind a proxy, and a store with one connection.
-async fn wired() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
-    let database = ScratchDatabase::create().await?;
-    support::set_up(&database).await;
-    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+/// A database with the schema behind a proxy, and a store on it.
+async fn opened() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
+    let (database, proxy) = support::wired().await?;
     let store = open(&database, proxy.addr(), RetryPolicy::default()).await;
     Some((store, proxy, database))
 }
@@ -25,7 +23,7 @@ async fn wired() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
 /// Counts the round trips of each operation once the connection knows its statements.
 #[tokio::test]
 async fn every_autocommit_operation_takes_one_round_trip() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     for archetype in [ArchetypeId::WORKFLOW, ArchetypeId::SCHEDULER] {
@@ -61,7 +59,7 @@ async fn every_autocommit_operation_takes_one_round_trip() {
 
 #[tokio::test]
 async fn a_transaction_takes_its_statements_and_two_round_trips() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     let row = current(ArchetypeId::WORKFLOW);
@@ -82,7 +80,7 @@ async fn a_transaction_takes_its_statements_and_two_round_trips() {
 
 #[tokio::test]
 async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
-    let Some((store, proxy, database)) = wired().await else {
+    let Some((store, proxy, database)) = opened().await else {
         return;
     };
     for (fault, applied) in [(Fault::LoseBefore, "0"), (Fault::LoseAfter, "1")] {
@@ -100,7 +98,7 @@ async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
 
 #[tokio::test]
 async fn an_autocommit_read_whose_answer_is_lost_is_sent_again() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     let row = execution();
@@ -115,7 +113,7 @@ async fn an_autocommit_read_whose_answer_is_lost_is_sent_again() {
 
 #[tokio::test]
 async fn a_connection_lost_before_commit_is_definite_and_the_transaction_is_repeated() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     let row = current(ArchetypeId::WORKFLOW);
@@ -133,7 +131,7 @@ async fn a_connection_lost_before_commit_is_definite_and_the_transaction_is_repe
 
 #[tokio::test]
 async fn every_kind_of_conflict_is_retried_in_autocommit_too() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     store.session().insert_into_executions(&execution()).await.unwrap();
@@ -147,7 +145,7 @@ async fn every_kind_of_conflict_is_retried_in_autocommit_too() {
 
 #[tokio::test]
 async fn after_a_catalog_conflict_statements_are_prepared_again() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     let prepared = |proxy: &FaultProxy| {
@@ -165,7 +163,7 @@ async fn after_a_catalog_conflict_statements_are_prepared_again() {
 
 #[tokio::test]
 async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     let unavailable = || Fault::error("XX000", "server unavailable");
@@ -187,7 +185,7 @@ async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the body is played by hand")]
 async fn a_write_that_failed_poisons_its_transaction() {
-    let Some((_, proxy, database)) = wired().await else {
+    let Some((_, proxy, database)) = opened().await else {
         return;
     };
     for form in [StatementForm::Combined, StatementForm::Separate] {
@@ -224,7 +222,7 @@ async fn a_write_that_failed_poisons_its_transaction() {
 
 #[tokio::test]
 async fn a_limit_of_the_server_is_reported_and_not_retried() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     store.session().insert_into_executions(&execution()).await.unwrap();
@@ -237,7 +235,7 @@ async fn a_limit_of_the_server_is_reported_and_not_retried() {
 
 #[tokio::test]
 async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_closed() {
-    let Some((_, proxy, database)) = wired().await else {
+    let Some((_, proxy, database)) = opened().await else {
         return;
     };
     let mut config = support::config(&database, proxy.addr());
@@ -260,7 +258,7 @@ async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_close
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the transaction is left half-way on purpose")]
 async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
-    let Some((store, proxy, database)) = wired().await else {
+    let Some((store, proxy, database)) = opened().await else {
         return;
     };
     let row = current(ArchetypeId::WORKFLOW);
@@ -283,7 +281,7 @@ async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the transaction is given up by hand")]
 async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transaction() {
-    let Some((_, proxy, database)) = wired().await else {
+    let Some((_, proxy, database)) = opened().await else {
         return;
     };
     let mut config = support::config(&database, proxy.addr());
@@ -312,7 +310,7 @@ async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transa
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the body of the transaction is written out")]
 async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() {
-    let Some((store, proxy, _database)) = wired().await else {
+    let Some((store, proxy, _database)) = opened().await else {
         return;
     };
     let (first, second) = (execution(), execution());
@@ -333,7 +331,7 @@ async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() 
 
 #[tokio::test]
 async fn a_time_that_nobody_can_say_is_corrupt_and_no_panic() {
-    let Some((store, _proxy, database)) = wired().await else {
+    let Some((store, _proxy, database)) = opened().await else {
         return;
     };
     let row = current(ArchetypeId::WORKFLOW);

@@ -1,6 +1,6 @@
 //! Scenarios and how they are run.
 
-use std::{fmt, process::ExitCode, sync::Arc, time::Duration};
+use std::{fmt, num::NonZero, process::ExitCode, sync::Arc, time::Duration};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use temporal_dsql_domain::{ArchetypeId, MapTable};
@@ -152,7 +152,10 @@ pub fn run(harness: impl Harness) -> ExitCode {
 
 /// Plays those scenarios of which `is_wanted` is true, like [`run`].
 pub fn run_those(harness: impl Harness, is_wanted: impl Fn(&Scenario) -> bool) -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Trials wait for servers, for locks and for time to pass more than they work.
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    arguments.test_threads.get_or_insert(2 * processors);
     let harness: Arc<dyn Harness> = Arc::new(harness);
     let seed = std::env::var("CONFORMANCE_SEED")
         .ok()

@@ -24,6 +24,9 @@ pub trait SchemaDatabase: Send {
     /// The kind of server.
     fn engine(&self) -> Engine;
 
+    /// The schema of all names: `public`, or that of a custom role (facts §5).
+    fn schema(&self) -> &str;
+
     /// Reads the whole catalog of the schema in one snapshot.
     ///
     /// # Errors

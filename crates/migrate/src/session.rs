@@ -102,6 +102,10 @@ impl<'a> Session<'a> {
         self.database.engine()
     }
 
+    pub(crate) fn schema(&self) -> &str {
+        self.database.schema()
+    }
+
     pub(crate) async fn catalog(&mut self) -> Result<Catalog, MigrateError> {
         retried!(self, "reading the catalog", self.database.catalog())
     }

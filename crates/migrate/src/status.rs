@@ -82,11 +82,11 @@ impl Migrator<'_> {
     /// Tells where the database stands. Changes nothing.
     ///
     /// # Errors
-    /// The database cannot be read, or its logical name is impossible. What would stop an update is part of the answer.
+    /// The database cannot be read, or its logical name is impossible. What would stop an update is
+    /// part of the answer.
     pub async fn status(&mut self) -> Result<Status, MigrateError> {
         self.check_name()?;
         let rows = self.session.version_rows().await?;
-        let schema = self.session.catalog().await?.schema;
         let plan = if rows.iter().any(|row| row.database == self.database) {
             self.plan_update(None).await
         } else {
@@ -103,7 +103,7 @@ impl Migrator<'_> {
             rows.iter().find(|row| row.database == self.database).and_then(|row| row.parsed().ok());
         Ok(Status {
             engine: self.session.engine(),
-            schema,
+            schema: self.session.schema().to_owned(),
             database: self.database.clone(),
             current,
             expected: self.schema.newest(),

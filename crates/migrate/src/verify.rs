@@ -117,7 +117,7 @@ impl Migrator<'_> {
         differences.extend(self.leftovers(version, &catalog));
         Ok(Verification {
             engine: self.session.engine(),
-            schema: catalog.schema.clone(),
+            schema: self.session.schema().to_owned(),
             database: self.database.clone(),
             version,
             differences,

@@ -10,18 +10,39 @@ use std::{net::SocketAddr, time::Duration};
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, Engine, ExecutionState, ExecutionStatus,
-    ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, Timestamp, WorkflowId,
+    ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, ShardsRow, Timestamp, WorkflowId,
 };
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, Migrator, Patience, PostgresDatabase, Schema, Setup, Silent,
 };
-use temporal_dsql_ports::RetryPolicy;
+use temporal_dsql_ports::{RetryPolicy, stores::Owner};
 use temporal_dsql_store::{Config, DsqlStore, connect};
-use temporal_dsql_testkit::ScratchDatabase;
+use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 use uuid::Uuid;
 
 /// Makes the index that lets `FOR KEY SHARE` guard a shard.
 pub const FENCE_INDEX: &str = "CREATE UNIQUE INDEX shards_fence ON shards (shard_id, range_id)";
+
+/// Who owns the shard of [`current`] and [`execution`].
+pub const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
+
+/// A database with the schema, and a proxy before it that counts and breaks.
+pub async fn wired() -> Option<(ScratchDatabase, FaultProxy)> {
+    let database = ScratchDatabase::create().await?;
+    set_up(&database).await;
+    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+    Some((database, proxy))
+}
+
+/// The shard of [`OWNER`].
+pub fn shard() -> ShardsRow {
+    ShardsRow { shard_id: OWNER.shard_id, range_id: OWNER.range_id, data: blob() }
+}
+
+/// Some data.
+pub fn blob() -> DataBlob {
+    DataBlob::new([1, 2, 3], Encoding::new("Proto3").unwrap())
+}
 
 /// Sets up the newest schema, as the tool does.
 pub async fn set_up(database: &ScratchDatabase) {
@@ -83,7 +104,7 @@ pub fn current(archetype_id: ArchetypeId) -> CurrentExecutionsRow {
 /// An execution in shard 7, with an id of its own.
 pub fn execution() -> ExecutionsRow {
     let current = current(ArchetypeId::WORKFLOW);
-    let blob = DataBlob::new(vec![1, 2, 3], current.data_encoding);
+    let blob = blob();
     ExecutionsRow {
         shard_id: current.shard_id,
         namespace_id: current.namespace_id,

@@ -7,8 +7,6 @@ use super::{Index, Table};
 /// Everything in the schema that the connection works in, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
-    /// The name of the schema: `public`, or that of a custom role (facts §5).
-    pub schema: String,
     /// The tables by name.
     pub tables: BTreeMap<String, Table>,
     /// The secondary indexes by name. Those of primary keys are part of their table.

@@ -55,8 +55,8 @@ pub(super) const QUERY: &str = "\
      ORDER BY 1, 2, 4, 3";
 
 /// The catalog that `rows`, the answer to [`QUERY`], describe.
-pub(super) fn read(schema: &str, rows: &[PgRow]) -> Result<Catalog, sqlx::Error> {
-    let mut catalog = Catalog { schema: schema.to_owned(), ..Catalog::default() };
+pub(super) fn read(rows: &[PgRow]) -> Result<Catalog, sqlx::Error> {
+    let mut catalog = Catalog::default();
     for row in rows {
         let relation: String = row.try_get("relation")?;
         let name: String = row.try_get("name")?;

@@ -228,12 +228,16 @@ impl SchemaDatabase for PostgresDatabase {
         self.engine
     }
 
+    fn schema(&self) -> &str {
+        &self.schema
+    }
+
     async fn catalog(&mut self) -> Result<Catalog, DatabaseError> {
         let mut connection = self.take().await?;
         let query = sqlx::query(catalog::QUERY).bind(self.schema.clone());
         let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
         let rows = self.settle(connection, rows)?;
-        catalog::read(&self.schema, &rows).map_err(|error| DatabaseError::Driver(error.into()))
+        catalog::read(&rows).map_err(|error| DatabaseError::Driver(error.into()))
     }
 
     async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError> {

@@ -124,10 +124,8 @@ pub struct Cluster(Arc<Mutex<State>>);
 
 impl Cluster {
     pub fn new(behaviour: Behaviour) -> Self {
-        let mut contents = Contents::default();
-        contents.catalog.schema = "public".to_owned();
         Self(Arc::new(Mutex::new(State {
-            contents,
+            contents: Contents::default(),
             behaviour,
             builds: Vec::new(),
             catalog_version: 0,
@@ -475,6 +473,10 @@ fn table_of<'c>(
 impl SchemaDatabase for Session {
     fn engine(&self) -> Engine {
         self.cluster.lock().behaviour.engine
+    }
+
+    fn schema(&self) -> &str {
+        "public"
     }
 
     async fn catalog(&mut self) -> Result<Catalog, DatabaseError> {

@@ -21,6 +21,6 @@ pub use history_tasks::HistoryTasks;
 pub(crate) use mutable_state::insert_tasks;
 pub use mutable_state::{
     BufferedWrite, CurrentWrite, ExecutionWrite, Locked, Locks, MapWrite, MutableState,
-    MutableStateRows, Removal, RunWrite, Written,
+    MutableStateRows, Removal, RunWrite, Written, delete_part_by_part, lock_row_by_row,
 };
 pub use shards::Shards;

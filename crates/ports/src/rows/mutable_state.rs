@@ -132,18 +132,7 @@ pub trait MutableState: HistoryExecution + ExecutionMaps + HistoryTasks + Shards
     ///
     /// Several statements, or one where the server takes locks in sub-selects (facts §1.4).
     async fn lock_for_write(&mut self, locks: &Locks) -> Result<Locked, StoreError> {
-        let range_id = self.read_lock_shards(locks.shard_id).await?;
-        let current = match &locks.current {
-            Some(filter) => self.lock_current_executions(filter).await?,
-            None => None,
-        };
-        let mut runs = Vec::with_capacity(locks.runs.len());
-        for run in &locks.runs {
-            if let Some(version) = self.write_lock_executions(run).await? {
-                runs.push((run.run_id, version));
-            }
-        }
-        Ok(Locked { range_id, current, runs })
+        lock_row_by_row(self, locks).await
     }
 
     /// Writes one run, its current execution, maps, buffer and tasks. Inside a transaction, with
@@ -204,12 +193,48 @@ pub trait MutableState: HistoryExecution + ExecutionMaps + HistoryTasks + Shards
     /// Several statements, the `executions` row last; or one where the server takes statements
     /// that write in WITH ([`Store::writes_in_one_statement`](crate::Store)).
     async fn delete_mutable_state(&mut self, run: &ExecutionsFilter) -> Result<u64, StoreError> {
-        for map in MapTable::ALL {
-            self.delete_all_from_map(run, map, None).await?;
-        }
-        self.delete_from_buffered_events(run, None).await?;
-        self.delete_from_executions(run).await
+        delete_part_by_part(self, run).await
     }
+}
+
+/// [`MutableState::lock_for_write`] with a statement for each row, the shard's first.
+///
+/// # Errors
+/// Those of the statements.
+pub async fn lock_row_by_row<S>(session: &mut S, locks: &Locks) -> Result<Locked, StoreError>
+where
+    S: HistoryExecution + Shards + ?Sized,
+{
+    let range_id = session.read_lock_shards(locks.shard_id).await?;
+    let current = match &locks.current {
+        Some(filter) => session.lock_current_executions(filter).await?,
+        None => None,
+    };
+    let mut runs = Vec::with_capacity(locks.runs.len());
+    for run in &locks.runs {
+        if let Some(version) = session.write_lock_executions(run).await? {
+            runs.push((run.run_id, version));
+        }
+    }
+    Ok(Locked { range_id, current, runs })
+}
+
+/// [`MutableState::delete_mutable_state`] with a statement for each table, `executions` last.
+///
+/// # Errors
+/// Those of the statements.
+pub async fn delete_part_by_part<S>(
+    session: &mut S,
+    run: &ExecutionsFilter,
+) -> Result<u64, StoreError>
+where
+    S: HistoryExecution + ExecutionMaps + ?Sized,
+{
+    for map in MapTable::ALL {
+        session.delete_all_from_map(run, map, None).await?;
+    }
+    session.delete_from_buffered_events(run, None).await?;
+    session.delete_from_executions(run).await
 }
 
 /// Inserts tasks into their queues, one statement for each queue; tells how many.

@@ -26,10 +26,10 @@ mod write;
 mod write_sql;
 
 use async_trait::async_trait;
-use temporal_dsql_domain::{ExecutionsFilter, MapTable};
+use temporal_dsql_domain::ExecutionsFilter;
 use temporal_dsql_ports::{
-    CurrentWrite, ExecutionMaps, ExecutionWrite, HistoryExecution, Locked, Locks, MutableState,
-    MutableStateRows, Shards, StoreError, Written,
+    CurrentWrite, ExecutionWrite, Locked, Locks, MutableState, MutableStateRows, StoreError,
+    Written, delete_part_by_part, lock_row_by_row,
 };
 
 use super::Rows;
@@ -51,18 +51,7 @@ impl<L: Link> MutableState for Rows<L> {
         {
             return lock::decode(locks, route, &self.link.send(lock).await?.rows);
         }
-        let range_id = self.read_lock_shards(locks.shard_id).await?;
-        let current = match &locks.current {
-            Some(filter) => self.lock_current_executions(filter).await?,
-            None => None,
-        };
-        let mut runs = Vec::with_capacity(locks.runs.len());
-        for run in &locks.runs {
-            if let Some(version) = self.write_lock_executions(run).await? {
-                runs.push((run.run_id, version));
-            }
-        }
-        Ok(Locked { range_id, current, runs })
+        lock_row_by_row(self, locks).await
     }
 
     async fn write_execution(&mut self, write: &ExecutionWrite) -> Result<Written, StoreError> {
@@ -95,11 +84,7 @@ impl<L: Link> MutableState for Rows<L> {
         if self.forms.writes_in_one {
             return delete::decode(&self.link.send(delete::statement(run)).await?.rows);
         }
-        for map in MapTable::ALL {
-            self.delete_all_from_map(run, map, None).await?;
-        }
-        self.delete_from_buffered_events(run, None).await?;
-        self.delete_from_executions(run).await
+        delete_part_by_part(self, run).await
     }
 }
 
