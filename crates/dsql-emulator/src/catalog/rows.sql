@@ -165,9 +165,17 @@ CREATE FUNCTION dsql_emulator.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
     FROM pg_catalog.pg_locks l JOIN dsql_emulator.instrumented i ON i.rel = l.relation
    WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' $$;
 
--- The entries of all rows that this transaction has locked and not written: a row locker leaves
--- its transaction id in xmax. (Not if several lockers share the row; that takes locks of foreign
--- keys on it.)
+-- Who is in the group of lockers with this id. It may be the id of a transaction instead, which
+-- xmax does not tell; then there is no such group, or one of other rows.
+CREATE FUNCTION dsql_emulator.lockers(id xid) RETURNS xid[] LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+  RETURN ARRAY(SELECT member.xid FROM pg_get_multixact_members(id) AS member);
+EXCEPTION WHEN OTHERS THEN
+  RETURN '{}';
+END $$;
+
+-- The entries of all rows that this transaction has locked and not written: a row's only locker
+-- leaves its transaction id in xmax; of several, as FOR KEY SHARE allows, it is that of their group.
 CREATE FUNCTION dsql_emulator.locked_rows() RETURNS SETOF bytea LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   item record;
@@ -178,7 +186,8 @@ BEGIN
                FROM pg_catalog.pg_locks l JOIN dsql_emulator.instrumented i ON i.rel = l.relation
               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
   LOOP
-    RETURN QUERY EXECUTE format('SELECT %s FROM %s t WHERE t.xmax = ANY ($1)',
+    RETURN QUERY EXECUTE format(
+      'SELECT %s FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND dsql_emulator.lockers(t.xmax) && $1',
       item.entries, item.table_name) USING own;
   END LOOP;
 END $$;

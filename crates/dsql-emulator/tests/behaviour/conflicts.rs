@@ -113,6 +113,25 @@ async fn every_cell_of_the_matrix_is_decided_at_commit_and_statements_report_as_
 }
 
 #[tokio::test]
+async fn a_row_that_several_lock_in_subqueries_is_locked_by_each_of_them() {
+    const LOCK: &str = "SELECT (SELECT id FROM p WHERE id = 1 FOR KEY SHARE)";
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok("INSERT INTO p VALUES (1, 1)").await;
+    let mut lockers = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(&emulator).await;
+        client.ok("BEGIN").await;
+        assert_eq!(client.value(LOCK).await, "1");
+        lockers.push(client);
+    }
+    assert_eq!(lockers.remove(0).ok("COMMIT").await, "COMMIT", "sharers share");
+    admin.ok("UPDATE p SET v = v + 1 WHERE id = 1").await;
+    assert_eq!(lockers.remove(0).ok("COMMIT").await, "COMMIT", "no column of the key");
+    admin.ok("UPDATE p SET k = k + 100 WHERE id = 1").await;
+    lost(&lockers.remove(0).run("COMMIT").await);
+}
+
+#[tokio::test]
 async fn inserts_of_the_same_key_conflict_and_an_old_key_is_a_duplicate() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     let pairs = [
