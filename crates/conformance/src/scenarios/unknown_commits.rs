@@ -31,6 +31,8 @@ scenario_table! { "unknown_commits":
     tasks_that_were_not_added_are_reported_as_not_added = "contract §4.6/4";
     a_commit_that_is_still_under_way_is_ended_before_anybody_looks if optimistic_locks;
     a_lost_answer_that_cannot_be_settled_stays_unknown;
+    a_settling_whose_answer_is_lost_is_done_again;
+    events_whose_every_answer_is_lost_leave_their_act_not_applied;
     losing_every_answer_ends_as_not_applied_and_writes_nothing;
     an_act_that_was_not_applied_before_a_takeover_never_is;
     an_act_that_was_applied_before_a_takeover_is_reported_as_done;
@@ -111,15 +113,50 @@ async fn a_lost_answer_that_cannot_be_settled_stays_unknown(world: &World) {
     for (fault, is_applied) in [(LostBefore, false), (LostAfter, true)] {
         for (shard, act) in provable(world).await {
             let before = shard.task_count().await;
-            // The second is the commit that would have settled the first.
-            world.place.fail_next_commits(&[fault, LostBefore]);
+            // Those after the first are the commits that would have settled it.
+            world.place.fail_next_commits(&[fault, LostBefore, LostBefore, LostBefore]);
             let error = act.done_by(Arc::clone(&world.store)).await.unwrap_err();
             assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+            assert_eq!(world.place.faults_left(), 0);
             if is_applied {
                 shard.assert_done(&act, before).await;
             } else {
                 assert_eq!(shard.task_count().await, before);
             }
+        }
+    }
+}
+
+async fn a_settling_whose_answer_is_lost_is_done_again(world: &World) {
+    for fault in [LostBefore, LostAfter] {
+        for settling in [LostBefore, LostAfter] {
+            for (shard, act) in provable(world).await {
+                let before = shard.task_count().await;
+                world.place.fail_next_commits(&[fault, settling]);
+                act.done_by(Arc::clone(&world.store)).await.unwrap();
+                assert_eq!(world.place.faults_left(), 0);
+                shard.assert_done(&act, before).await;
+            }
+        }
+    }
+}
+
+/// Their transaction has not begun.
+async fn events_whose_every_answer_is_lost_leave_their_act_not_applied(world: &World) {
+    for fault in [LostBefore, LostAfter] {
+        for (shard, mut act) in provable(world).await {
+            *act.events().unwrap() = vec![shard.events(None)];
+            let before = shard.task_count().await;
+            let row = act.written().unwrap();
+            let stored = shard.stored(row).await;
+            world.place.fail_next_commits(&[fault; 3]);
+            let error = act.done_by(Arc::clone(&world.store)).await.unwrap_err();
+            assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+            assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
+            assert_eq!(world.place.faults_left(), 0);
+            assert_eq!((shard.stored(row).await, shard.task_count().await), (stored, before));
+            act.done_by(Arc::clone(&world.store)).await.unwrap();
+            shard.assert_done(&act, before).await;
         }
     }
 }
@@ -143,6 +180,7 @@ async fn losing_every_answer_ends_as_not_applied_and_writes_nothing(world: &Worl
         let error = act.done_by(store).await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
         assert!(error.is_transient());
+        assert!(std::error::Error::source(&error).is_some(), "the cause is kept: {error:?}");
         assert_eq!(world.place.faults_left(), 0);
         assert_eq!((shard.stored(row).await, shard.task_count().await), (stored, before));
     }

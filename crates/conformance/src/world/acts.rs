@@ -8,8 +8,8 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{
     MutableStateRows, StoreError,
     stores::{
-        ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, ExecutionStore,
-        Expected, Owner, SetExecution, TaskStore, UpdateExecution, UpdateMode,
+        AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode,
+        ExecutionStore, Expected, Owner, SetExecution, TaskStore, UpdateExecution, UpdateMode,
     },
 };
 
@@ -46,6 +46,17 @@ impl Act {
             Self::Update(request, _) => Some(&request.mutation.execution),
             Self::ConflictResolve(request) => Some(&request.reset.execution),
             Self::Set(request) => Some(&request.snapshot.execution),
+            Self::AddTasks(..) => None,
+        }
+    }
+
+    /// The events that are appended with it; adding tasks has none.
+    pub(crate) fn events(&mut self) -> Option<&mut Vec<AppendNodes>> {
+        match self {
+            Self::Create(request) => Some(&mut request.snapshot.events),
+            Self::Update(request, _) => Some(&mut request.mutation.events),
+            Self::ConflictResolve(request) => Some(&mut request.reset.events),
+            Self::Set(request) => Some(&mut request.snapshot.events),
             Self::AddTasks(..) => None,
         }
     }

@@ -158,7 +158,7 @@ impl Owned<'_> {
     }
 
     /// The batch of events after `before`, or the first one of a new branch.
-    fn events(&self, before: Option<&AppendNodes>) -> AppendNodes {
+    pub(crate) fn events(&self, before: Option<&AppendNodes>) -> AppendNodes {
         if let Some(before) = before {
             let node_id = before.node.node_id + 3;
             let mut node = self.world.node(node_id, before.node.txn_id + 1);

@@ -15,34 +15,6 @@ use crate::{Outcome, Store, StoreError, StoreExt};
 /// however often it is done.
 pub(super) const REPEATS: u32 = 3;
 
-/// Makes sure that a lost commit of a guarded write in `shard_id` either has been applied or never
-/// will be; tells the shard's range id.
-///
-/// The row is written as it is: that a transaction of locks alone takes part in conflicts is
-/// recorded of DSQL only where it wrote elsewhere, too, or may have (facts §1.3).
-///
-/// # Errors
-/// `lost`, if that cannot be made sure.
-pub(super) async fn settle<S>(
-    store: &S,
-    shard_id: ShardId,
-    lost: &StoreError,
-) -> Result<Option<i64>, StoreError>
-where
-    S: Store + ?Sized,
-{
-    let settled = store.run("SettleUnknownCommit", &shard_id, |transaction, shard_id| {
-        Box::pin(async move {
-            let range_id = transaction.write_lock_shards(*shard_id).await?;
-            if let Some(row) = transaction.select_from_shards(*shard_id).await? {
-                transaction.update_shards(&row, range_id).await?;
-            }
-            Ok(range_id)
-        })
-    });
-    settled.await.map_err(|_| lost.clone())
-}
-
 /// Does what changes nothing if it is done again, and does it again if its answer was lost. Once it
 /// was, an act that fails may have been applied all the same, and says so. (A function of an async
 /// closure would make futures that cannot be spawned.)
@@ -67,7 +39,37 @@ macro_rules! idempotent {
 }
 pub(super) use idempotent;
 
-/// A lost commit that is proven not to have been applied.
+/// Makes sure that a lost commit of a guarded write in `shard_id` either has been applied or never
+/// will be; tells the shard's range id.
+///
+/// The row is written as it is: that a transaction of locks alone takes part in conflicts is
+/// recorded of DSQL only where it wrote elsewhere, too, or may have (facts §1.3). So doing it again
+/// changes nothing, and it is done again if its own answer is lost.
+///
+/// # Errors
+/// `lost`, if that cannot be made sure.
+pub(super) async fn settle<S>(
+    store: &S,
+    shard_id: ShardId,
+    lost: &StoreError,
+) -> Result<Option<i64>, StoreError>
+where
+    S: Store + ?Sized,
+{
+    let settled =
+        idempotent!(store.run("SettleUnknownCommit", &shard_id, |transaction, shard_id| {
+            Box::pin(async move {
+                let range_id = transaction.write_lock_shards(*shard_id).await?;
+                if let Some(row) = transaction.select_from_shards(*shard_id).await? {
+                    transaction.update_shards(&row, range_id).await?;
+                }
+                Ok(range_id)
+            })
+        }));
+    settled.map_err(|_: StoreError| lost.clone())
+}
+
+/// The error of a lost commit that is proven not to have been applied. It keeps its cause.
 pub(super) fn not_applied(lost: StoreError) -> StoreError {
     match lost {
         StoreError::Unavailable { op, source, .. } => {

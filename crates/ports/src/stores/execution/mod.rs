@@ -45,7 +45,9 @@ impl<S: Store> ExecutionStore<S> {
     pub async fn create(&self, request: &CreateExecution) -> Result<(), StoreError> {
         validate::create(request)?;
         self.append(&request.snapshot.events).await?;
-        for _ in 0..REPEATS {
+        let mut number = 0;
+        loop {
+            number += 1;
             match self.store.run("CreateWorkflowExecution", request, acts::create).await {
                 Err(lost) if lost.outcome() == Outcome::Unknown => {
                     unknown::settle(&self.store, request.owner.shard_id, &lost).await?;
@@ -55,11 +57,13 @@ impl<S: Store> ExecutionStore<S> {
                     if self.proof(&request.snapshot.execution, &lost).await?.is_some() {
                         return Ok(());
                     }
+                    if number == REPEATS {
+                        return Err(unknown::not_applied(lost));
+                    }
                 }
                 result => return result,
             }
         }
-        Err(not_applied("CreateWorkflowExecution"))
     }
 
     /// Updates an execution, and creates the next run if there is one.
@@ -76,7 +80,7 @@ impl<S: Store> ExecutionStore<S> {
             self.append(&new.events).await?;
         }
         let Mutation { execution, expected, .. } = &request.mutation;
-        self.proven("UpdateWorkflowExecution", request.owner, execution, *expected, || {
+        self.proven(request.owner, execution, *expected, || {
             self.store.run("UpdateWorkflowExecution", request, acts::update)
         })
         .await
@@ -96,7 +100,7 @@ impl<S: Store> ExecutionStore<S> {
             self.append(&new.events).await?;
         }
         const OP: &str = "ConflictResolveWorkflowExecution";
-        self.proven(OP, request.owner, &request.reset.execution, request.expected, || {
+        self.proven(request.owner, &request.reset.execution, request.expected, || {
             self.store.run(OP, request, acts::conflict_resolve)
         })
         .await
@@ -111,7 +115,7 @@ impl<S: Store> ExecutionStore<S> {
         validate::set(request)?;
         self.append(&request.snapshot.events).await?;
         const OP: &str = "SetWorkflowExecution";
-        self.proven(OP, request.owner, &request.snapshot.execution, request.expected, || {
+        self.proven(request.owner, &request.snapshot.execution, request.expected, || {
             self.store.run(OP, request, acts::set)
         })
         .await
@@ -189,10 +193,14 @@ impl<S: Store> ExecutionStore<S> {
         idempotent!(session.delete_from_current_executions(id, run_id)).map(drop)
     }
 
+    /// Appends the events of an act, before its transaction begins.
+    ///
+    /// If this fails the act is not applied, also where it is unknown whether a batch was stored: no
+    /// execution refers to that batch, and appending it again stores it once.
     async fn append(&self, events: &[AppendNodes]) -> Result<(), StoreError> {
         let history = HistoryStore::new(&self.store);
         for nodes in events {
-            history.append(nodes).await?;
+            history.append(nodes).await.map_err(unknown::not_applied)?;
         }
         Ok(())
     }
@@ -210,7 +218,6 @@ impl<S: Store> ExecutionStore<S> {
     /// Does an act on a run that exists, and resolves a lost answer by that run's row.
     async fn proven<F>(
         &self,
-        op: &'static str,
         owner: Owner,
         written: &ExecutionsRow,
         expected: Expected,
@@ -219,7 +226,9 @@ impl<S: Store> ExecutionStore<S> {
     where
         F: Future<Output = Result<(), StoreError>>,
     {
-        for _ in 0..REPEATS {
+        let mut number = 0;
+        loop {
+            number += 1;
             match act().await {
                 Err(lost) if lost.outcome() == Outcome::Unknown => {
                     // A version that stays as it was proves nothing.
@@ -230,7 +239,11 @@ impl<S: Store> ExecutionStore<S> {
                     match self.proof(written, &lost).await? {
                         Some(found) if found == *written => return Ok(()),
                         // Still as it was before: not applied, and it never will be.
-                        Some(found) if expected.holds(&found.version()) => {}
+                        Some(found) if expected.holds(&found.version()) => {
+                            if number == REPEATS {
+                                return Err(unknown::not_applied(lost));
+                            }
+                        }
                         // Somebody has written it since, on top of this act or instead of it.
                         _ => return Err(lost),
                     }
@@ -238,11 +251,5 @@ impl<S: Store> ExecutionStore<S> {
                 result => return result,
             }
         }
-        Err(not_applied(op))
     }
-}
-
-/// Several answers in a row were lost, each of an act that was proven not to be applied.
-const fn not_applied(op: &'static str) -> StoreError {
-    StoreError::Unavailable { op, outcome: Outcome::NotApplied, source: None }
 }
