@@ -108,6 +108,21 @@ impl Runner {
     pub async fn retry<T, F>(
         &self,
         op: &'static str,
+        attempt: impl FnMut(Attempt) -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+        T: Send,
+    {
+        let mut result = None;
+        let operation = async { result = Some(self.attempts(op, attempt).await) };
+        self.observer.instrument(op, Box::pin(operation)).await;
+        result.expect("an observer runs the operation to its end")
+    }
+
+    async fn attempts<T, F>(
+        &self,
+        op: &'static str,
         mut attempt: impl FnMut(Attempt) -> F + Send,
     ) -> Result<T, StoreError>
     where
@@ -334,6 +349,15 @@ mod tests {
     struct Log(Mutex<Vec<String>>);
 
     impl Observer for Log {
+        fn instrument<'a>(
+            &self,
+            op: &'static str,
+            operation: BoxFuture<'a, ()>,
+        ) -> BoxFuture<'a, ()> {
+            self.0.lock().unwrap().push(format!("{op} begins"));
+            operation
+        }
+
         fn on_retry(&self, op: &'static str, attempt: u32, _: &StoreError, _: Duration) {
             self.0.lock().unwrap().push(format!("{op} retry after {attempt}"));
         }
@@ -345,13 +369,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_observer_hears_of_every_retry_and_of_the_end() {
+    async fn the_observer_hears_of_the_beginning_every_retry_and_the_end() {
         let log = Arc::new(Log::default());
         let runner = Runner::builder().observer(log.clone()).seed(1).build();
         let mut failures = vec![conflict(), conflict()];
         let attempt = |_| std::future::ready(failures.pop().map_or(Ok(()), Err));
         runner.retry("Update", attempt).await.unwrap();
         let heard = log.0.lock().unwrap().clone();
-        assert_eq!(heard, ["Update retry after 1", "Update retry after 2", "Update ended after 3"]);
+        assert_eq!(
+            heard,
+            [
+                "Update begins",
+                "Update retry after 1",
+                "Update retry after 2",
+                "Update ended after 3"
+            ]
+        );
     }
 }
