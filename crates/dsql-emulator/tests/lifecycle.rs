@@ -5,12 +5,12 @@
 mod gate;
 
 use std::{
-    fs,
-    io::{BufRead, BufReader, Read},
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Seek},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -90,10 +90,46 @@ fn after_a_drop_nothing_is_left_and_a_shared_server_lives_as_long_as_anybody_nee
     assert_eq!(threads(), 0);
 }
 
+/// Makes PostgreSQL log more with one line than a pipe holds.
+async fn fail_at_length(url: &str) {
+    let mut session = PgConnection::connect(url).await.unwrap();
+    let sql = format!("SELECT no_such_column, '{}'", "x".repeat(200_000));
+    let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut session).await.unwrap_err();
+    assert!(error.to_string().contains("no_such_column"), "{error}");
+}
+
+#[test]
+fn an_emulator_whose_server_has_logged_long_lines_ends_with_its_handle() {
+    let Some(_turn) = alone() else { return };
+    let emulator = block_on(DsqlEmulator::builder().own_postgres().start()).unwrap();
+    let folder = folder(emulator.ca_file());
+    block_on(fail_at_length(&emulator.url()));
+    let log = fs::metadata(folder.join("log")).unwrap().len();
+    assert!(log > 200_000, "PostgreSQL has logged {log} bytes");
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        drop(emulator);
+        tell.send(())
+    });
+    told.recv_timeout(Duration::from_secs(60)).expect("the emulator does not end");
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn the_program_stops_although_its_server_has_logged_long_lines() {
+    let Some(_turn) = alone() else { return };
+    let mut running = Running::start(&[], &[]);
+    let folder = folder(Path::new(&running.exported("SQL_TLS_CA_FILE")));
+    block_on(fail_at_length(&running.url(&[])));
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+    nothing_is_left(&folder);
+}
+
 #[test]
 fn after_a_panic_of_its_test_nothing_is_left() {
     let Some(_turn) = alone() else { return };
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = mpsc::channel();
     let test = thread::spawn(move || {
         block_on(async {
             let emulator = DsqlEmulator::start().await.unwrap();
@@ -259,27 +295,29 @@ fn what_is_wrong_is_said_in_one_line_and_the_exit_code_tells_whose_fault_it_is()
 struct Running {
     child: Child,
     greeting: String,
+    /// Its standard error. A pipe that nobody reads would stop it.
+    said: File,
 }
 
 impl Running {
     fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut said = tempfile::tempfile().unwrap();
         let mut child = command(arguments, variables)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(said.try_clone().unwrap())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut greeting = String::new();
         while !greeting.contains("# psql:") {
             let Some(line) = lines.next() else {
-                let mut said = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                panic!("it did not start: {said}");
+                child.wait().unwrap();
+                panic!("it did not start: {}", text(&mut said));
             };
             greeting.push_str(&line.unwrap());
             greeting.push('\n');
         }
-        Self { child, greeting }
+        Self { child, greeting, said }
     }
 
     /// The value that a client is told to export.
@@ -305,11 +343,30 @@ impl Running {
         )
     }
 
+    /// Its exit code, once it has ended.
+    fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None => assert!(Instant::now() < deadline, "the program does not end"),
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(sent.unwrap().success());
     }
+}
+
+fn text(file: &mut File) -> String {
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
 }
 
 impl Drop for Running {
@@ -330,7 +387,7 @@ fn the_program_stops_at_a_signal_and_leaves_nothing_behind() {
             // An open session is no reason to stay.
             let _session = PgConnection::connect(&running.url(&[])).await.unwrap();
             running.signal(signal);
-            assert_eq!(running.child.wait().unwrap().code(), Some(0), "{signal}");
+            assert_eq!(running.exit_code(), Some(0), "{signal}");
         });
         nothing_is_left(&folder);
     }
@@ -343,7 +400,7 @@ fn the_program_leaves_nothing_behind_when_it_is_killed() {
     let folder = folder(Path::new(&running.exported("SQL_TLS_CA_FILE")));
     assert!(!processes(&folder).is_empty());
     running.signal("KILL");
-    running.child.wait().unwrap();
+    assert_eq!(running.exit_code(), None);
     let deadline = Instant::now() + Duration::from_secs(60);
     while folder.exists() || !processes(&folder).is_empty() {
         assert!(Instant::now() < deadline, "left: {} {:?}", folder.display(), processes(&folder));
@@ -392,9 +449,8 @@ fn the_program_keeps_the_secrets_that_it_was_given() {
         answers(&running.url(&token_variables)).await;
     });
     running.signal("TERM");
-    running.child.wait().unwrap();
-    let mut said = String::new();
-    running.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(running.exit_code(), Some(0));
+    let said = text(&mut running.said);
     assert!(!said.contains("s3cr3t"), "{said}");
     assert!(!ca_file.exists());
 }

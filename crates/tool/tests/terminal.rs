@@ -39,7 +39,7 @@ impl OnTerminal {
             .command(arguments)
             .env("TERM", "xterm")
             .stdin(Stdio::from(terminal.try_clone().unwrap()))
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::from(terminal))
             .spawn()
             .unwrap();

@@ -1,8 +1,9 @@
 //! Starting and stopping one server.
 
 use std::{
-    env, fs,
-    io::{self, Read},
+    env,
+    fs::{self, File},
+    io::{self, Read, Seek},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -54,6 +55,9 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Server {
     supervisor: Child,
+    /// What the supervisor says when PostgreSQL ends. A file, because a pipe that nobody reads
+    /// stops its writer.
+    said: File,
     /// Taken when the server is to stop.
     lifeline: Option<ChildStdin>,
     place: Detached,
@@ -86,6 +90,10 @@ impl Server {
         let name = format!("dsql-emulator-pg-{:016x}", fastrand::u64(..));
         let directory = env::temp_dir().join(name);
 
+        let (said, stderr) = tempfile::tempfile()
+            .and_then(|file| Ok((file.try_clone()?, file)))
+            .map_err(ServerError::io("making a file for the end of PostgreSQL's log"))?;
+
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", SUPERVISOR, "supervisor"])
@@ -93,7 +101,7 @@ impl Server {
             .args(server_arguments(options, port))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             // The account may not see where this process works, and PG… variables are not for it.
             .current_dir("/")
             .env_clear()
@@ -106,7 +114,8 @@ impl Server {
         let mut supervisor = command.spawn().map_err(ServerError::io("starting /bin/sh"))?;
         let lifeline = supervisor.stdin.take();
         let place = Detached { directory, port };
-        let mut server = Self { supervisor, lifeline, place, programs: binaries.to_owned() };
+        let programs = binaries.to_owned();
+        let mut server = Self { supervisor, said, lifeline, place, programs };
         server.wait_until_ready()?;
         Ok(server)
     }
@@ -117,11 +126,9 @@ impl Server {
             let ended =
                 self.supervisor.try_wait().map_err(ServerError::io("waiting for /bin/sh"))?;
             let (what, log) = if ended.is_some() {
-                let mut said = String::new();
-                if let Some(mut stderr) = self.supervisor.stderr.take() {
-                    let _ = stderr.read_to_string(&mut said);
-                }
-                ("did not start", said)
+                let mut said = Vec::new();
+                let _ = self.said.rewind().and_then(|()| self.said.read_to_end(&mut said));
+                ("did not start", String::from_utf8_lossy(&said).into_owned())
             } else if Instant::now() > deadline {
                 let log = fs::read_to_string(self.place.log_file()).unwrap_or_default();
                 ("did not accept connections in time", tail(&log, 20))
