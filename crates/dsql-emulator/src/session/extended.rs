@@ -135,10 +135,11 @@ impl Session {
         let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
         let (prepared, formats) = match kind {
             b'S' => (self.prepared(&name)?, None),
-            _ => {
+            b'P' => {
                 let portal = self.portal(&name)?;
                 (portal.prepared.clone(), Some(portal.bind.result_formats.clone()))
             }
+            other => return Err(invalid_subtype("DESCRIBE", other)),
         };
         if self.failed && !matches!(prepared.plan, Plan::Control(_)) {
             return Err(aborted().into());
@@ -209,12 +210,14 @@ impl Session {
 
     pub(super) async fn close(&mut self, message: &Message) -> Outcome<()> {
         let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
-        if kind == b'S' {
-            if let Some(prepared) = self.statements.remove(&name) {
-                self.forget(&prepared).await;
+        match kind {
+            b'S' => {
+                if let Some(prepared) = self.statements.remove(&name) {
+                    self.forget(&prepared).await;
+                }
             }
-        } else {
-            self.portals.remove(&name);
+            b'P' => drop(self.portals.remove(&name)),
+            other => return Err(invalid_subtype("CLOSE", other)),
         }
         self.client.queue(&wire::close_complete());
         Ok(())
@@ -253,6 +256,11 @@ impl Session {
             Trouble::Error(DbError::new("34000", format!("portal \"{name}\" does not exist")))
         })
     }
+}
+
+fn invalid_subtype(message: &str, subtype: u8) -> Trouble {
+    let text = format!("invalid {message} message subtype {subtype}");
+    Trouble::Error(DbError::new("08P01", text))
 }
 
 fn execution(prepared: &Prepared, portal: &Portal) -> Execution {

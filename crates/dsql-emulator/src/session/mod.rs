@@ -289,7 +289,7 @@ impl Session {
                 tag::DESCRIBE => self.describe(&message),
                 tag::EXECUTE => self.execute_portal(&message).await,
                 tag::CLOSE => self.close(&message).await,
-                tag::FLUSH => self.client.flush().await.map_err(Trouble::from),
+                tag::FLUSH => self.flush().await,
                 tag::SYNC => {
                     skips = false;
                     self.sync().await
@@ -298,8 +298,7 @@ impl Session {
                 // What is left of a COPY that has failed.
                 tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
                 tag::FUNCTION_CALL => {
-                    self.tell(&DbError::new("0A000", "function calls are not supported"));
-                    self.ready().await
+                    Err(DbError::new("0A000", "function calls are not supported").into())
                 }
                 other => {
                     let message = format!("invalid frontend message type {other}");
@@ -314,9 +313,11 @@ impl Session {
                 Err(Trouble::Error(error)) => {
                     self.fail().await?;
                     self.tell(&error);
-                    // The rest of a batch is ignored.
-                    skips = kind != tag::SYNC && kind != tag::QUERY;
-                    if !skips {
+                    // The rest of a batch is ignored, a Flush included.
+                    skips = !matches!(kind, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL);
+                    if skips {
+                        self.send_error().await?;
+                    } else {
                         self.ready().await?;
                     }
                 }
@@ -355,6 +356,24 @@ impl Session {
     /// Tells the client of an error.
     fn tell(&mut self, error: &DbError) {
         self.client.queue(&in_dsql_words(error.clone()).message());
+    }
+
+    /// Sends what is queued, because the client asks for it.
+    async fn flush(&mut self) -> Outcome<()> {
+        self.pass(self.cluster.faults.latency().round_trip).await;
+        self.asked = None;
+        self.client.flush().await?;
+        Ok(())
+    }
+
+    /// Sends the error that ends a batch. A client that sends Flush waits for it before its Sync.
+    async fn send_error(&mut self) -> Outcome<()> {
+        let asked = self.asked;
+        self.pass(self.cluster.faults.latency().round_trip).await;
+        // A Sync that is under way already is part of the same round trip.
+        self.asked = asked;
+        self.client.flush().await?;
+        Ok(())
     }
 
     /// The end of an answer.

@@ -2,10 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "as clients do that know nothing of DSQL")]
 
-use dsql_emulator::wire::{self, BindParts, Message, tag};
+use std::time::{Duration, Instant};
+
+use dsql_emulator::{
+    CommitFault, Latency,
+    wire::{self, BindParts, DbError, Message, tag},
+};
 use sqlx::{Connection, Row};
 
-use crate::support::{Client, client::observations, pair, start_default};
+use crate::support::{CONFLICT, Client, client::observations, pair, start_default};
 
 fn tags(answer: &[Message]) -> String {
     answer.iter().map(|message| char::from(message.tag())).collect()
@@ -63,6 +68,90 @@ async fn an_error_ends_its_batch_and_its_batch_only() {
         .collect();
     assert_eq!(tags(&client.exchange(&batch).await.unwrap()), "12C12CZ");
     assert_eq!(client.value("SELECT count(*) FROM t").await, "2");
+}
+
+/// The next message, or a failure of the test if none comes.
+async fn promptly(client: &mut Client, what: &str) -> Message {
+    let next = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
+    next.unwrap_or_else(|_| panic!("{what}: no message comes")).expect("a living connection")
+}
+
+#[tokio::test]
+async fn an_error_comes_with_flush_whichever_message_fails() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let none = BindParts::default;
+    let subtype = |tag| Message::new(tag, b"x\0");
+    let run = |sql: &str| vec![wire::parse("", sql, &[]), wire::bind("", "", &none())];
+    for (name, before, failing, code) in [
+        // PostgreSQL finds it, the emulator's rules do, the protocol does.
+        ("Parse", vec![], wire::parse("", "SELECT nothing", &[]), "42703"),
+        ("Parse", vec![], wire::parse("", "CREATE TEMP TABLE u (id int)", &[]), "0A000"),
+        ("Parse", vec![], wire::parse("", "SELECT 1; SELECT 2", &[]), "42601"),
+        ("Parse", vec![], Message::new(tag::PARSE, b"x"), "08P01"),
+        ("Bind", vec![], wire::bind("", "nosuch", &none()), "26000"),
+        (
+            "Bind",
+            vec![wire::parse("", "SELECT $1::int", &[])],
+            wire::bind("", "", &none()),
+            "08P01",
+        ),
+        ("Describe", vec![], wire::describe_statement("nosuch"), "26000"),
+        ("Describe", vec![], wire::describe_portal("nosuch"), "34000"),
+        ("Describe", vec![], subtype(tag::DESCRIBE), "08P01"),
+        ("Execute", vec![], wire::execute("nosuch", 0), "34000"),
+        ("Execute", run("SELECT 1 / 0"), wire::execute("", 0), "22012"),
+        ("Close", vec![], subtype(tag::CLOSE), "08P01"),
+    ] {
+        // What follows an error is left out, a Flush included, until Sync.
+        let describe = wire::describe_statement("");
+        let flush = || Message::new(tag::FLUSH, &[]);
+        let batch = [before, vec![failing, describe, flush(), flush()]].concat();
+        client.send(&batch).await.unwrap();
+        let error = loop {
+            let message = promptly(&mut client, name).await;
+            if message.tag() == tag::ERROR {
+                break DbError::read(&message);
+            }
+        };
+        assert_eq!(error.code, code, "{name}: {error}");
+        assert_eq!(tags(&client.exchange(&[wire::sync()]).await.unwrap()), "Z", "{name}");
+        assert_eq!(client.value("SELECT 1").await, "1", "{name}");
+    }
+    // Sync and a function call bring their error and the end of the answer.
+    emulator.faults().script([Some(CommitFault::Conflict)]);
+    let insert = [run("INSERT INTO t VALUES (1)"), vec![wire::execute("", 0)]].concat();
+    let flushed = [insert, vec![Message::new(tag::FLUSH, &[])]].concat();
+    client.send(&flushed).await.unwrap();
+    for expected in [tag::PARSE_COMPLETE, tag::BIND_COMPLETE, tag::COMMAND_COMPLETE] {
+        assert_eq!(promptly(&mut client, "Flush").await.tag(), expected);
+    }
+    let answer = client.exchange(&[wire::sync()]).await.unwrap();
+    assert_eq!((tags(&answer).as_str(), observations(&answer)[0].refused()), ("EZ", CONFLICT));
+    client.ok("BEGIN").await;
+    let answer = client.exchange(&[Message::new(tag::FUNCTION_CALL, &[0; 10])]).await.unwrap();
+    assert_eq!((tags(&answer).as_str(), observations(&answer)[0].refused().0), ("EZ", "0A000"));
+    assert_eq!(client.ok("COMMIT").await, "ROLLBACK");
+}
+
+#[tokio::test]
+async fn a_flush_is_a_round_trip_and_an_error_is_none_beside_its_sync() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let round_trip = Duration::from_millis(500);
+    emulator.faults().set_latency(Latency { round_trip, ..Latency::default() });
+    let begin = Instant::now();
+    let parse = |sql: &str| wire::parse("", sql, &[]);
+    client.send(&[parse("SELECT 1"), Message::new(tag::FLUSH, &[])]).await.unwrap();
+    assert_eq!(promptly(&mut client, "Flush").await.tag(), tag::PARSE_COMPLETE);
+    let flushed = begin.elapsed();
+    assert!(flushed >= round_trip, "{flushed:?}");
+    let begin = Instant::now();
+    let answer = client.exchange(&[parse("SELECT nothing"), wire::sync()]).await.unwrap();
+    assert_eq!(tags(&answer), "EZ");
+    let failed = begin.elapsed();
+    assert!((round_trip..2 * round_trip).contains(&failed), "{failed:?}");
 }
 
 #[tokio::test]
