@@ -2,12 +2,15 @@
 
 use std::ops::Deref;
 
-use dsql_emulator::{DsqlEmulator, DsqlEmulatorBuilder, StartError};
+use dsql_emulator::{CatalogConflicts, DsqlEmulator, DsqlEmulatorBuilder, StartError};
 use sqlx::PgConnection;
 
 use crate::{database, gate};
 
 /// A stand-in for a DSQL cluster with an empty database of its own, gone with this value.
+///
+/// Every session hears of every change of the catalog that another session makes, by `OC001`: the
+/// strict setting, under which a client that does not repeat a statement fails in every run.
 #[derive(Debug)]
 pub struct ScratchCluster(DsqlEmulator);
 
@@ -44,7 +47,8 @@ impl ScratchCluster {
         url: &str,
         configure: impl FnOnce(DsqlEmulatorBuilder) -> DsqlEmulatorBuilder,
     ) -> Result<Self, StartError> {
-        let builder = DsqlEmulator::builder().postgres_url(url);
+        let builder =
+            DsqlEmulator::builder().postgres_url(url).catalog_conflicts(CatalogConflicts::Always);
         Ok(Self(configure(builder).start().await?))
     }
 

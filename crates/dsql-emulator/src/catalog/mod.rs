@@ -1,6 +1,9 @@
 //! What the emulator puts into its database, and how often that database's catalog has changed.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use crate::CatalogConflicts;
 
@@ -23,10 +26,17 @@ pub(crate) struct Versions {
 
 #[derive(Debug)]
 struct State {
-    changes: Vec<Origin>,
+    changes: Vec<Change>,
     /// How many sessions there have been.
     sessions: u64,
     random: fastrand::Rng,
+}
+
+/// A change of the catalog.
+#[derive(Debug)]
+struct Change {
+    origin: Origin,
+    at: Instant,
 }
 
 /// What a session knows of the catalog. It has none before its first statement, so what happened
@@ -35,6 +45,8 @@ struct State {
 pub(crate) struct Sight {
     session: u64,
     seen: usize,
+    /// Whether the transaction has run a statement that may look at the catalog.
+    has_looked: bool,
 }
 
 /// Where a change comes from.
@@ -58,7 +70,7 @@ impl Versions {
     pub(crate) fn first_sight(&self) -> Sight {
         let mut state = self.state();
         state.sessions += 1;
-        Sight { session: state.sessions, seen: state.changes.len() }
+        Sight { session: state.sessions, seen: state.changes.len(), has_looked: false }
     }
 
     /// How many changes there have been.
@@ -70,29 +82,49 @@ impl Versions {
     pub(crate) fn change(&self, by: &Sight) -> Origin {
         let mut state = self.state();
         let origin = Origin { session: by.session, last: state.sessions };
-        state.changes.push(origin);
+        state.changes.push(Change { origin, at: Instant::now() });
         origin
     }
 
     /// Notes the end of a job.
     pub(crate) fn end_job(&self, origin: Origin) {
-        self.state().changes.push(origin);
+        self.state().changes.push(Change { origin, at: Instant::now() });
     }
 
-    /// Brings a session up to date. Whether it is to learn that way that another one has changed
-    /// the catalog.
+    /// A transaction begins, which has not looked at the catalog yet.
+    pub(crate) fn begin(sight: &mut Sight) {
+        sight.has_looked = false;
+    }
+
+    /// A statement looks at the catalog. Whether it fails because another session has changed it.
+    pub(crate) fn look(&self, sight: &mut Sight) -> bool {
+        sight.has_looked = true;
+        self.is_conflict(sight)
+    }
+
+    /// Brings a session up to date, if its transaction has looked at the catalog. Whether the
+    /// session is to learn that way that another one has changed it.
     pub(crate) fn is_conflict(&self, sight: &mut Sight) -> bool {
+        self.is_conflict_at(sight, Instant::now())
+    }
+
+    fn is_conflict_at(&self, sight: &mut Sight, now: Instant) -> bool {
+        if !sight.has_looked {
+            return false;
+        }
         let mut state = self.state();
-        let is_news =
-            |origin: &Origin| origin.session != sight.session && sight.session <= origin.last;
-        let by_others = state.changes[sight.seen..].iter().any(is_news);
+        let news = state.changes[sight.seen..].iter().rev().find(|change| {
+            let origin = change.origin;
+            origin.session != sight.session && sight.session <= origin.last
+        });
+        let latest = news.map(|change| change.at);
         sight.seen = state.changes.len();
-        by_others
-            && match self.conflicts {
-                CatalogConflicts::Off => false,
-                CatalogConflicts::Always => true,
-                CatalogConflicts::WithProbability(p) => state.random.f64() < p,
-            }
+        latest.is_some_and(|at| match self.conflicts {
+            CatalogConflicts::Off => false,
+            CatalogConflicts::Within(window) => now.saturating_duration_since(at) < window,
+            CatalogConflicts::Always => true,
+            CatalogConflicts::WithProbability(p) => state.random.f64() < p,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -102,6 +134,8 @@ impl Versions {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -109,12 +143,12 @@ mod tests {
         let versions = Versions::new(CatalogConflicts::Always, 0);
         let (mut one, mut other) = (versions.first_sight(), versions.first_sight());
         versions.change(&one);
-        assert!(!versions.is_conflict(&mut one));
+        assert!(!versions.look(&mut one));
         versions.change(&other);
         versions.change(&one);
-        assert!(versions.is_conflict(&mut one));
-        assert!(!versions.is_conflict(&mut one));
-        assert!(versions.is_conflict(&mut other));
+        assert!(versions.look(&mut one));
+        assert!(!versions.look(&mut one));
+        assert!(versions.look(&mut other));
     }
 
     #[test]
@@ -122,12 +156,40 @@ mod tests {
         let versions = Versions::new(CatalogConflicts::Always, 0);
         let (mut one, mut other) = (versions.first_sight(), versions.first_sight());
         let origin = versions.change(&one);
-        assert!(versions.is_conflict(&mut other));
+        assert!(versions.look(&mut other));
         let mut later = versions.first_sight();
         versions.end_job(origin);
-        assert!(!versions.is_conflict(&mut one));
-        assert!(versions.is_conflict(&mut other));
-        assert!(!versions.is_conflict(&mut later));
+        assert!(!versions.look(&mut one));
+        assert!(versions.look(&mut other));
+        assert!(!versions.look(&mut later));
+    }
+
+    #[test]
+    fn within_a_window_only_what_is_recent_is_news() {
+        let window = Duration::from_secs(60);
+        let versions = Versions::new(CatalogConflicts::Within(window), 0);
+        let (one, mut other) = (versions.first_sight(), versions.first_sight());
+        let before = Instant::now();
+        versions.change(&one);
+        let after = Instant::now();
+        other.has_looked = true;
+        assert!(!versions.is_conflict_at(&mut other, after + window));
+        // A session that comes too late does not learn of it later either.
+        assert!(!versions.is_conflict_at(&mut other, before));
+        versions.change(&one);
+        assert!(versions.is_conflict_at(&mut other, before + window / 2));
+        assert!(!versions.is_conflict_at(&mut other, before + window / 2));
+    }
+
+    #[test]
+    fn a_transaction_that_has_not_looked_at_the_catalog_learns_nothing() {
+        let versions = Versions::new(CatalogConflicts::Always, 0);
+        let (one, mut other) = (versions.first_sight(), versions.first_sight());
+        assert!(!versions.look(&mut other));
+        Versions::begin(&mut other);
+        versions.change(&one);
+        assert!(!versions.is_conflict(&mut other));
+        assert!(versions.look(&mut other));
     }
 
     #[test]
@@ -137,7 +199,7 @@ mod tests {
             let (one, mut other) = (versions.first_sight(), versions.first_sight());
             let mut once = || {
                 versions.change(&one);
-                versions.is_conflict(&mut other)
+                versions.look(&mut other)
             };
             (0..1_000).filter(|_| once()).count()
         };

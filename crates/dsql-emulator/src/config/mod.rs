@@ -42,17 +42,28 @@ impl Default for Limits {
     }
 }
 
-/// When a session learns that another one has changed the catalog, by `40001` and `(OC001)`
-/// (facts §1.5). On a cluster this happens some time later, or not at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// When a session learns that another one has changed the catalog (facts §1.5, §14).
+///
+/// It learns by `40001` and `(OC001)`, at its next statement or COMMIT, once for all changes that
+/// it had missed. SET, SHOW, RESET and a transaction of nothing else are spared. On a cluster it
+/// depends on time and chance whether a session learns at all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum CatalogConflicts {
-    /// Never.
+    /// No session learns.
     Off,
-    /// At its next statement or COMMIT, once for all changes that it had missed.
-    #[default]
+    /// A session learns if the newest change is younger than this. The default is half a second.
+    Within(Duration),
+    /// Every session learns, however long ago the change was: the strictest setting.
     Always,
-    /// The same, with this probability.
+    /// As with `Always`, but with this probability, from 0 to 1.
     WithProbability(f64),
+}
+
+impl Default for CatalogConflicts {
+    fn default() -> Self {
+        Self::Within(Duration::from_millis(500))
+    }
 }
 
 /// Statements of which no source records what DSQL says, so that clients can be tried both ways.

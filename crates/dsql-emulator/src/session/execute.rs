@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{Block, Outcome, Session, Trouble, aborted, extended::runs_alone, text_of};
 use crate::{
+    catalog::Versions,
     cluster::single,
     engine::{
         attempt::{Attempt, Means, attempt},
@@ -106,9 +107,13 @@ impl Session {
                     return Err(aborted().into());
                 }
                 let mut reply = Reply::tag(if start { "START TRANSACTION" } else { "BEGIN" });
-                self.sight();
-                match self.block {
-                    Block::None => self.worker.lock().await.begin(access).await?,
+                let block = self.block;
+                let sight = self.sight();
+                match block {
+                    Block::None => {
+                        Versions::begin(sight);
+                        self.worker.lock().await.begin(access).await?;
+                    }
                     Block::Implicit => {}
                     Block::Explicit => {
                         let message = "there is already a transaction in progress";
@@ -144,8 +149,13 @@ impl Session {
             Some(StatementFault::CatalogConflict) => return Err(catalog_conflict().into()),
             Some(StatementFault::Close) => return Err(Trouble::Close),
         }
+        let begins = self.block == Block::None;
         let cluster = self.cluster.clone();
-        if cluster.versions.is_conflict(self.sight()) {
+        let sight = self.sight();
+        if begins {
+            Versions::begin(sight);
+        }
+        if !is_about_settings(&execution.statement) && cluster.versions.look(sight) {
             return Err(catalog_conflict().into());
         }
         Ok(())
@@ -382,6 +392,12 @@ impl Session {
         };
         Ok(Reply::row(Column::boolean("succeeded"), value, "CALL"))
     }
+}
+
+/// SET, SHOW and RESET, which need nothing of the catalog and do not fail because of it [I].
+fn is_about_settings(statement: &Statement) -> bool {
+    let cursor = Cursor::new(&statement.tokens);
+    ["SET", "SHOW", "RESET"].iter().any(|word| cursor.sees(word))
 }
 
 /// ANALYZE of everything.

@@ -1,11 +1,15 @@
 //! Sessions that learn of catalog changes (facts §1.5).
 
+use std::time::{Duration, Instant};
+
 use dsql_emulator::{
     CatalogConflicts, DsqlEmulator,
     wire::{self, BindParts},
 };
 
-use crate::support::{CATALOG_CONFLICT, Client, client::observations, pair, start, start_default};
+use crate::support::{
+    CATALOG_CONFLICT, Client, client::observations, pair, start, start_default, strict,
+};
 
 async fn clients(emulator: &DsqlEmulator) -> (Client, Client) {
     let mut one = Client::connect(emulator).await;
@@ -15,7 +19,7 @@ async fn clients(emulator: &DsqlEmulator) -> (Client, Client) {
 
 #[tokio::test]
 async fn a_change_by_another_session_is_heard_of_once() {
-    let Some(emulator) = start_default().await else { return };
+    let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     // What happened before its first statement is no news to a session.
     one.ok("COMMENT ON TABLE t IS 'y'").await;
@@ -35,7 +39,7 @@ async fn a_change_by_another_session_is_heard_of_once() {
 
 #[tokio::test]
 async fn it_fails_a_transaction_at_its_next_statement_or_at_commit() {
-    let Some(emulator) = start_default().await else { return };
+    let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     other.ok("BEGIN").await;
     other.ok("INSERT INTO t VALUES (1)").await;
@@ -53,7 +57,7 @@ async fn it_fails_a_transaction_at_its_next_statement_or_at_commit() {
 
 #[tokio::test]
 async fn a_transaction_that_changed_rows_makes_way_for_ddl_on_its_table() {
-    let Some(emulator) = start_default().await else { return };
+    let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     other.ok("BEGIN").await;
     other.ok("INSERT INTO t VALUES (1)").await;
@@ -64,7 +68,7 @@ async fn a_transaction_that_changed_rows_makes_way_for_ddl_on_its_table() {
 
 #[tokio::test]
 async fn prepared_statements_survive_it() {
-    let Some(emulator) = start_default().await else { return };
+    let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     other
         .exchange(&[wire::parse("mine", "SELECT count(*) FROM t WHERE id = $1", &[]), wire::sync()])
@@ -88,6 +92,82 @@ async fn it_can_be_switched_off() {
     other.ok("INSERT INTO t VALUES (1)").await;
     one.ok("CREATE TABLE u (id int PRIMARY KEY)").await;
     assert_eq!(other.ok("COMMIT").await, "COMMIT");
+}
+
+/// Whether `other` hears of a change that `one` makes, once `wait` has passed.
+async fn hears_after(wait: Duration, one: &mut Client, other: &mut Client) -> bool {
+    other.ok("SELECT 1").await;
+    one.ok("COMMENT ON TABLE t IS 'x'").await;
+    tokio::time::sleep(wait).await;
+    let heard = other.run("SELECT count(*) FROM t").await.error;
+    if let Some(error) = &heard {
+        assert_eq!((error.code.as_str(), error.message.as_str()), CATALOG_CONFLICT);
+    }
+    heard.is_some()
+}
+
+#[tokio::test]
+async fn by_default_a_change_is_heard_of_for_half_a_second() {
+    let Some(emulator) = start_default().await else { return };
+    let (mut one, mut other) = clients(&emulator).await;
+    let soon = async |one: &mut Client, other: &mut Client| {
+        let begin = Instant::now();
+        let heard = hears_after(Duration::ZERO, one, other).await;
+        // A machine that was busy for too long proves nothing.
+        heard || begin.elapsed() > Duration::from_millis(450)
+    };
+    assert!(soon(&mut one, &mut other).await);
+    assert!(!hears_after(Duration::from_millis(500), &mut one, &mut other).await);
+    // What was not heard of in time is not heard of with the next change either: that is heard of.
+    assert!(soon(&mut one, &mut other).await);
+    // The same at COMMIT.
+    other.ok("BEGIN").await;
+    other.ok("INSERT INTO t VALUES (1)").await;
+    one.ok("CREATE TABLE u (id int PRIMARY KEY)").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(other.ok("COMMIT").await, "COMMIT");
+}
+
+#[tokio::test]
+async fn the_window_can_be_set() {
+    let window = CatalogConflicts::Within(Duration::from_secs(60));
+    let builder = DsqlEmulator::builder().catalog_conflicts(window);
+    let Some(emulator) = start(builder).await else { return };
+    let (mut one, mut other) = clients(&emulator).await;
+    assert!(hears_after(Duration::from_millis(600), &mut one, &mut other).await);
+}
+
+#[tokio::test]
+async fn set_show_and_reset_do_not_hear_of_it() {
+    let Some(emulator) = start(strict()).await else { return };
+    let (mut one, mut other) = clients(&emulator).await;
+    let quiet = [
+        "SET search_path = public",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+        "SHOW search_path",
+        "SHOW server_version",
+        "/* of a driver */ RESET search_path",
+        "RESET ALL",
+    ];
+    other.ok("SELECT 1").await;
+    one.ok("COMMENT ON TABLE t IS 'x'").await;
+    for sql in quiet {
+        other.ok(sql).await;
+        assert_eq!(other.extended(sql, &[]).await.error, None, "{sql}");
+    }
+    // Nor does a transaction of nothing else, implicit or not.
+    for sql in [&["BEGIN"][..], &quiet, &["COMMIT"]].concat() {
+        other.ok(sql).await;
+    }
+    let both = other.query("SET extra_float_digits = 1; SHOW extra_float_digits").await;
+    assert_eq!((both[0].ok(), both[1].value()), ("SET", "1"));
+    // The next other statement hears of it, and so does a COMMIT after one.
+    assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);
+    other.ok("BEGIN").await;
+    other.ok("SELECT 1").await;
+    one.ok("COMMENT ON TABLE t IS 'y'").await;
+    other.ok("SHOW search_path").await;
+    assert_eq!(pair(&other.refused("COMMIT").await), CATALOG_CONFLICT);
 }
 
 #[tokio::test]

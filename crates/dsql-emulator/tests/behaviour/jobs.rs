@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
 
-use crate::support::{CATALOG_CONFLICT, Client, Entry, pair, start};
+use crate::support::{CATALOG_CONFLICT, Client, Entry, pair, start, strict};
 
 async fn emulator(work: Duration) -> Option<(DsqlEmulator, Client)> {
     let delays = JobDelays { start: Duration::ZERO, work, ..JobDelays::default() };
@@ -151,7 +151,7 @@ async fn a_job_begins_with_the_commit_of_its_transaction_or_never() {
 #[tokio::test]
 async fn the_end_of_a_job_is_news_to_other_sessions_that_were_there_when_it_began() {
     let delays = JobDelays { start: Duration::ZERO, ..JobDelays::default() };
-    let Some(emulator) = start(DsqlEmulator::builder().job_delays(delays)).await else { return };
+    let Some(emulator) = start(strict().job_delays(delays)).await else { return };
     let mut client = Client::connect(&emulator).await;
     let mut silent = Client::connect(&emulator).await;
     let mut other = Client::connect(&emulator).await;

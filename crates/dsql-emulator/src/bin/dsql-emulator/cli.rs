@@ -184,8 +184,9 @@ struct Behaviour {
     /// The least time that each commit takes, on top of that
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0ms")]
     commit_latency: Duration,
-    /// Whether sessions learn of catalog changes by 40001 (OC001): always, off or a probability
-    #[arg(long, value_name = "WHEN", value_parser = conflicts, default_value = "always")]
+    /// When sessions learn of catalog changes by 40001 (OC001): off, always, within a time of the
+    /// change such as 500ms, or with a probability such as 0.1
+    #[arg(long, value_name = "WHEN", value_parser = conflicts, default_value = "500ms")]
     catalog_conflicts: CatalogConflicts,
     /// Refuse INSERT, UPDATE and DELETE inside of WITH, which nobody has recorded
     #[arg(long)]
@@ -271,9 +272,11 @@ fn conflicts(text: &str) -> Result<CatalogConflicts, String> {
     match text {
         "always" => Ok(CatalogConflicts::Always),
         "off" => Ok(CatalogConflicts::Off),
-        other => match other.parse() {
-            Ok(probability) => Ok(CatalogConflicts::WithProbability(probability)),
-            Err(_) => Err("it is neither `always` nor `off` nor a probability such as 0.1".into()),
+        other => match (other.parse(), duration(other)) {
+            (Ok(probability), _) => Ok(CatalogConflicts::WithProbability(probability)),
+            (_, Ok(window)) => Ok(CatalogConflicts::Within(window)),
+            _ => Err("write `off`, `always`, a time such as 500ms or a probability such as 0.1"
+                .to_owned()),
         },
     }
 }
@@ -305,6 +308,23 @@ mod tests {
     fn without_options_the_emulator_is_that_of_the_library_on_a_server_of_its_own() {
         let asked = parsed(&[]).builder().unwrap();
         assert_eq!(format!("{asked:?}"), format!("{:?}", DsqlEmulator::builder().own_postgres()));
+    }
+
+    #[test]
+    fn catalog_conflicts_are_off_always_a_window_or_a_probability() {
+        for (text, meant) in [
+            ("off", CatalogConflicts::Off),
+            ("always", CatalogConflicts::Always),
+            ("2s", CatalogConflicts::Within(Duration::from_secs(2))),
+            ("500ms", CatalogConflicts::default()),
+            ("0.25", CatalogConflicts::WithProbability(0.25)),
+            ("1", CatalogConflicts::WithProbability(1.0)),
+        ] {
+            assert_eq!(conflicts(text), Ok(meant), "{text}");
+        }
+        for wrong in ["never", "", "5 parsecs"] {
+            assert!(conflicts(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

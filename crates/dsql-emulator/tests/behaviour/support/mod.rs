@@ -2,7 +2,7 @@
 pub mod client;
 mod gate;
 
-use dsql_emulator::{DsqlEmulator, DsqlEmulatorBuilder};
+use dsql_emulator::{CatalogConflicts, DsqlEmulator, DsqlEmulatorBuilder};
 use tokio::sync::OnceCell;
 
 pub use client::{Client, Entry, Observation};
@@ -28,6 +28,11 @@ pub async fn start(builder: DsqlEmulatorBuilder) -> Option<DsqlEmulator> {
 /// An emulator as it comes, unless this run is to start none.
 pub async fn start_default() -> Option<DsqlEmulator> {
     start(DsqlEmulator::builder()).await
+}
+
+/// What every session hears of every catalog change from.
+pub fn strict() -> DsqlEmulatorBuilder {
+    DsqlEmulator::builder().catalog_conflicts(CatalogConflicts::Always)
 }
 
 /// The loser's error at COMMIT (facts §1.2).
