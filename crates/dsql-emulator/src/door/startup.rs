@@ -14,7 +14,7 @@ use crate::{
     cluster::{Cluster, single},
     rules::{Settings, boolean, startup_option},
     sql::literal,
-    wire::{self, DbError, FirstMessage, Message, Startup, WireStream, tag},
+    wire::{self, DbError, FirstMessage, Message, PROTOCOL_OPTION, Startup, WireStream, tag},
 };
 
 /// The first byte of a TLS handshake.
@@ -57,6 +57,7 @@ pub(crate) async fn receive(socket: TcpStream, cluster: &Cluster) -> io::Result<
         Some(FirstMessage::Startup(startup)) => startup,
         Some(FirstMessage::Cancel { process, secret }) => {
             cluster.cancel(process, secret).await;
+            client.finish().await?;
             return Ok(None);
         }
         _ => return Ok(None),
@@ -68,8 +69,7 @@ pub(crate) async fn receive(socket: TcpStream, cluster: &Cluster) -> io::Result<
         }
         Err(Some(refusal)) => {
             client.queue(&refusal.message());
-            client.flush().await?;
-            client.shutdown().await?;
+            client.finish().await?;
             Ok(None)
         }
         Err(None) => Ok(None),
@@ -133,8 +133,9 @@ async fn enter(
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(Err(refusal.error())),
     };
-    if startup.minor > 0 {
-        client.queue(&wire::negotiate_version(&[]));
+    let unknown = startup.protocol_options();
+    if startup.minor > 0 || !unknown.is_empty() {
+        client.queue(&wire::negotiate_version(&unknown));
     }
     client.queue(&wire::authentication_cleartext());
     client.flush().await?;
@@ -228,8 +229,7 @@ fn parameters(startup: &Startup) -> Result<Vec<(String, String)>, DbError> {
         match name.as_str() {
             "user" | "database" => {}
             "options" => parameters.extend(options(value)?),
-            // Extensions of the protocol.
-            name if name.starts_with("_pq_.") => {}
+            name if name.starts_with(PROTOCOL_OPTION) => {}
             name => parameters.push((name.to_ascii_lowercase(), value.clone())),
         }
     }

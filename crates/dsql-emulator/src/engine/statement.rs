@@ -82,7 +82,7 @@ impl Execution {
 /// What PostgreSQL answered to one statement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
-    /// Columns, rows, notices and settings, as the client is to see them.
+    /// Columns, rows and notices, as the client is to see them.
     pub(crate) messages: Vec<Message>,
     /// The tag at the end; `None` for an empty statement.
     pub(crate) tag: Option<String>,

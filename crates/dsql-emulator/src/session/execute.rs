@@ -27,7 +27,7 @@ const RESTARTS: u32 = 10;
 /// The answer to a statement.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
-    /// Columns, rows, notices, settings.
+    /// Columns, rows, notices.
     pub(super) messages: Vec<Message>,
     pub(super) tag: Option<String>,
 }

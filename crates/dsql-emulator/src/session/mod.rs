@@ -112,6 +112,9 @@ struct Rows {
 struct Session {
     cluster: Arc<Cluster>,
     client: Client,
+    user: String,
+    /// The settings that the client was told of, with their values.
+    reported: HashMap<String, String>,
     worker: Arc<AsyncMutex<Worker>>,
     /// What it knows of the catalog, from its first statement on.
     sight: Option<Sight>,
@@ -184,7 +187,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
                 }
             };
             client.queue(&refusal.message());
-            return client.flush().await;
+            return client.finish().await;
         }
     };
     if let Some(role) = role {
@@ -196,33 +199,23 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         if let Err(Failure::Refused(error)) = done {
             let refusal = DbError { severity: "FATAL".into(), ..error };
             client.queue(&refusal.message());
-            return client.flush().await;
+            return client.finish().await;
         }
     }
 
     client.queue(&wire::authentication_ok());
-    for (name, value) in worker.parameters() {
-        let value = match name.as_str() {
-            "server_version" => crate::SERVER_VERSION,
-            "is_superuser" => "off",
-            "session_authorization" => &user,
-            _ => value,
-        };
-        client.queue(&wire::parameter_status(name, value));
-    }
     let watch = worker.watch().clone();
     let worker = Arc::new(AsyncMutex::new(worker));
     let (process, secret) = cluster.seat(&watch, &worker);
-    client.queue(&wire::key_data(process, secret));
-    client.queue(&wire::ready_for_query(Status::Idle));
-
     let signal = cluster.faults.signal();
     let signal_at_start = *signal.borrow();
     let mut session = Session {
         sight: None,
         cluster: cluster.clone(),
         client,
+        user,
         worker,
+        reported: HashMap::new(),
         block: Block::None,
         failed: false,
         settings: own_settings,
@@ -238,12 +231,29 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         _admitted: admitted,
     };
     let _departure = Departure { cluster, watch, process };
+    session.report_settings().await;
+    session.client.queue(&wire::key_data(process, secret));
+    session.client.queue(&wire::ready_for_query(Status::Idle));
     let mut drops = signal;
-    tokio::select! {
-        _ = session.run() => {}
-        _ = drops.wait_for(|signal| signal.drops != signal_at_start.drops) => {}
+    let ended = tokio::select! {
+        ended = session.run() => ended,
+        _ = drops.wait_for(|signal| signal.drops != signal_at_start.drops) => return Ok(()),
+    };
+    match ended {
+        Ok(()) => session.client.finish().await,
+        // The connection breaks off.
+        Err(_) => Ok(()),
     }
-    Ok(())
+}
+
+/// The value of a setting that is not PostgreSQL's own towards a client.
+fn own_value<'a>(name: &str, user: &'a str) -> Option<&'a str> {
+    match name {
+        "server_version" => Some(crate::SERVER_VERSION),
+        "is_superuser" => Some("off"),
+        "session_authorization" => Some(user),
+        _ => None,
+    }
 }
 
 /// Cleans up behind a session, however it ends.
@@ -303,8 +313,7 @@ impl Session {
                 other => {
                     let message = format!("invalid frontend message type {other}");
                     self.tell(&DbError::fatal("08P01", message));
-                    self.client.flush().await?;
-                    return Err(Trouble::Close);
+                    return Ok(());
                 }
             };
             match answered {
@@ -385,9 +394,24 @@ impl Session {
             Block::Explicit => Status::InTransaction,
             Block::None | Block::Implicit => Status::Idle,
         };
+        self.report_settings().await;
         self.client.queue(&wire::ready_for_query(status));
         self.client.flush().await?;
         Ok(())
+    }
+
+    /// Tells the client of settings that have another value than it was told, also because a
+    /// transaction that set them was rolled back.
+    async fn report_settings(&mut self) {
+        let worker = self.worker.lock().await;
+        for (name, value) in worker.parameters() {
+            let value = own_value(name, &self.user).unwrap_or(value);
+            if self.reported.get(name).is_some_and(|told| told == value) {
+                continue;
+            }
+            self.client.queue(&wire::parameter_status(name, value));
+            self.reported.insert(name.clone(), value.to_owned());
+        }
     }
 
     /// Waits until `latency` has passed since the client asked, and counts what follows from then.

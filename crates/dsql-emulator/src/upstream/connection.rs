@@ -102,7 +102,7 @@ impl Connection {
                     self.wire.queue(&Message::new(tag::PASSWORD, &answer));
                     self.flush().await?;
                 }
-                tag::PARAMETER_STATUS => self.parameters.extend(parameter(&message)),
+                tag::PARAMETER_STATUS => self.note_parameter(&message),
                 tag::KEY_DATA => {
                     let mut fields = Fields::new(message.payload_bytes());
                     self.process = fields.i32().unwrap_or(0);
@@ -119,13 +119,22 @@ impl Connection {
         self.process
     }
 
-    /// The settings that the server reported at the start.
+    /// The settings that the server has reported, with their latest values.
     pub(crate) fn parameters(&self) -> &[(String, String)] {
         &self.parameters
     }
 
+    fn note_parameter(&mut self, message: &Message) {
+        let mut fields = Fields::new(message.payload_bytes());
+        let (Some(name), Some(value)) = (fields.text(), fields.text()) else { return };
+        match self.parameters.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, former)) => *former = value,
+            None => self.parameters.push((name, value)),
+        }
+    }
+
     /// Sends and reads the whole answer, its ReadyForQuery included. Errors of statements are
-    /// part of the answer.
+    /// part of the answer, reports of settings are not: see [`parameters`](Self::parameters).
     pub(crate) async fn exchange(
         &mut self,
         sent: &Exchange,
@@ -142,6 +151,10 @@ impl Connection {
         loop {
             let message = self.next().await?;
             let kind = message.tag();
+            if kind == tag::PARAMETER_STATUS {
+                self.note_parameter(&message);
+                continue;
+            }
             answer.push(message);
             if kind == tag::COPY_IN {
                 self.send_copy_data(sent.copy_data.as_deref()).await?;
@@ -202,9 +215,4 @@ pub(crate) fn rows(answer: &[Message]) -> Result<Rows, DbError> {
         .filter(|message| message.tag() == tag::DATA_ROW)
         .map(|row| wire::data_values(row).into_iter().map(text).collect())
         .collect())
-}
-
-fn parameter(message: &Message) -> Option<(String, String)> {
-    let mut fields = Fields::new(message.payload_bytes());
-    Some((fields.text()?, fields.text()?))
 }

@@ -4,7 +4,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    DbError, Fields, Message, Status, frontend::text_message, put_count, put_text, put_value, tag,
+    DbError, Fields, Message, Status, VERSION, frontend::text_message, put_count, put_text,
+    put_value, tag,
 };
 
 /// A column of an answer that the emulator makes itself.
@@ -40,11 +41,11 @@ pub fn authentication_ok() -> Message {
     Message::new(tag::AUTHENTICATION, &0_i32.to_be_bytes())
 }
 
-/// The newest minor version that the server speaks, and the options it does not know.
+/// The newest version that the server speaks, 3.0, and the options it does not know.
 pub fn negotiate_version(unknown: &[&str]) -> Message {
     let mut payload = BytesMut::new();
-    payload.put_i32(0);
-    payload.put_i32(i32::try_from(unknown.len()).unwrap_or(0));
+    payload.put_i32(VERSION);
+    payload.put_i32(i32::try_from(unknown.len()).expect("a few options"));
     unknown.iter().for_each(|name| put_text(&mut payload, name));
     Message::new(tag::NEGOTIATE_VERSION, &payload)
 }

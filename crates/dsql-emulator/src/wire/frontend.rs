@@ -5,7 +5,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{Fields, LENGTH, Message, put_count, put_text, put_value, tag};
 
 /// The version of the protocol, 3.0.
-const VERSION: i32 = 196_608;
+pub const VERSION: i32 = 196_608;
+/// How the names of a startup message's options of the protocol begin.
+pub const PROTOCOL_OPTION: &str = "_pq_.";
 
 /// The first message of a client, which has no tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,12 @@ pub struct Startup {
 }
 
 impl Startup {
+    /// The names of its options of the protocol, none of which the emulator knows.
+    pub fn protocol_options(&self) -> Vec<&str> {
+        let names = self.parameters.iter().map(|(name, _)| name.as_str());
+        names.filter(|name| name.starts_with(PROTOCOL_OPTION)).collect()
+    }
+
     /// A parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -1,6 +1,6 @@
 //! Messages over a byte stream.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -11,6 +11,8 @@ use super::{FirstMessage, LENGTH, Message};
 const MAX_FIRST_MESSAGE: usize = 10_000;
 /// PostgreSQL's own bound for a message.
 const MAX_MESSAGE: usize = 1 << 30;
+/// How long the end of a stream may take.
+const FINISH: Duration = Duration::from_secs(5);
 
 /// One side of a connection: reads whole messages, gathers what is to be written.
 ///
@@ -79,12 +81,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
         self.stream.flush().await
     }
 
-    /// Ends the stream.
+    /// Writes what was queued and ends the stream, TLS by a close_notify.
     ///
     /// # Errors
-    /// The stream's.
-    pub async fn shutdown(&mut self) -> io::Result<()> {
-        self.stream.shutdown().await
+    /// The stream's, or a peer that does not read for five seconds.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        let end = async {
+            self.flush().await?;
+            self.stream.shutdown().await
+        };
+        tokio::time::timeout(FINISH, end)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// The next message; `None` at the end of the stream.

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use dsql_emulator::{
     Credentials, DsqlEmulator, Limits,
-    wire::{self, DbError, WireStream, tag},
+    wire::{self, DbError, Message, WireStream, tag},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::support::{
     Client, Entry,
@@ -214,6 +218,67 @@ async fn connections_that_come_too_fast_are_refused() {
     );
 }
 
+/// There are no more messages, and the end of TLS is said: without it a client has to take the end
+/// for that of an attacker.
+async fn ends_with_close_notify<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut WireStream<S>) {
+    let end = timeout(SOON, wire.message()).await.expect("an end");
+    assert_eq!(end.expect("a close_notify"), None);
+}
+
+#[tokio::test]
+async fn a_session_that_its_client_ends_ends_with_close_notify() {
+    let Some(emulator) = start_default().await else { return };
+    for last in [Message::new(tag::TERMINATE, &[]), Message::new(b'?', &[])] {
+        let mut client = Client::connect(&emulator).await;
+        client.send(&[last.clone()]).await.unwrap();
+        if last.tag() != tag::TERMINATE {
+            let error = DbError::read(&client.next().await.unwrap());
+            assert_eq!((&*error.severity, &*error.code), ("FATAL", "08P01"));
+        }
+        ends_with_close_notify(&mut client.wire).await;
+    }
+}
+
+#[tokio::test]
+async fn a_newer_protocol_and_its_options_are_negotiated() {
+    let Some(emulator) = start_default().await else { return };
+    for (minor, options, answered) in [
+        (0, &[][..], false),
+        (2, &[], true),
+        (0, &["_pq_.one", "_pq_.other"], true),
+        (2, &["_pq_.one"], true),
+    ] {
+        let mut wire = WireStream::new(tls(&emulator, &Entry::of(&emulator)).await.unwrap());
+        let options = options.iter().copied();
+        let parameters = [("user", "admin"), ("database", "postgres")]
+            .into_iter()
+            .chain(options.clone().map(|name| (name, "on")))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let startup = wire::FirstMessage::Startup(wire::Startup { minor, parameters });
+        wire.queue_raw(&startup.frame());
+        wire.flush().await.unwrap();
+        let mut message = wire.message().await.unwrap().unwrap();
+        if answered {
+            assert_eq!(message.tag(), tag::NEGOTIATE_VERSION);
+            let count = i32::try_from(options.len()).unwrap();
+            let names = options.map(|name| format!("{name}\0")).collect::<String>();
+            let expected =
+                [&196_608_i32.to_be_bytes()[..], &count.to_be_bytes(), names.as_bytes()].concat();
+            assert_eq!(message.payload(), expected);
+            message = wire.message().await.unwrap().unwrap();
+        }
+        assert_eq!(message.tag(), tag::AUTHENTICATION, "{minor}");
+        let password = format!("{}\0", emulator.token("admin"));
+        wire.queue(&Message::new(tag::PASSWORD, password.as_bytes()));
+        wire.flush().await.unwrap();
+        while message.tag() != tag::READY_FOR_QUERY {
+            assert_ne!(message.tag(), tag::ERROR, "{minor}");
+            message = wire.message().await.unwrap().unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_session_that_is_too_old_is_closed_but_may_finish_its_transaction() {
     let short = limits(|limits| limits.session_age = Duration::from_millis(300));
@@ -221,11 +286,11 @@ async fn a_session_that_is_too_old_is_closed_but_may_finish_its_transaction() {
     let mut idle = Client::connect(&emulator).await;
     let mut busy = Client::connect(&emulator).await;
     busy.ok("BEGIN").await;
-    assert!(timeout(SOON, idle.next()).await.expect("an end").is_err());
+    ends_with_close_notify(&mut idle.wire).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(busy.value("SELECT 1").await, "1");
     assert_eq!(busy.ok("COMMIT").await, "COMMIT");
-    assert!(timeout(SOON, busy.next()).await.expect("an end").is_err());
+    ends_with_close_notify(&mut busy.wire).await;
 }
 
 #[tokio::test]
@@ -239,7 +304,7 @@ async fn a_client_can_cancel_its_statement_and_nobody_elses() {
             let mut wire = WireStream::new(tls(emulator, &Entry::of(emulator)).await.unwrap());
             wire.queue_raw(&wire::FirstMessage::Cancel { process, secret }.frame());
             wire.flush().await.unwrap();
-            assert!(wire.message().await.unwrap_or(None).is_none(), "there is no answer");
+            ends_with_close_notify(&mut wire).await;
         }
     };
     let sleeps = client.run("SELECT pg_sleep(60)");

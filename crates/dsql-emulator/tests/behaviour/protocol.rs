@@ -10,7 +10,7 @@ use dsql_emulator::{
 };
 use sqlx::{Connection, Row};
 
-use crate::support::{CONFLICT, Client, client::observations, pair, start_default};
+use crate::support::{CONFLICT, Client, Entry, client::observations, pair, start_default};
 
 fn tags(answer: &[Message]) -> String {
     answer.iter().map(|message| char::from(message.tag())).collect()
@@ -152,6 +152,63 @@ async fn a_flush_is_a_round_trip_and_an_error_is_none_beside_its_sync() {
     assert_eq!(tags(&answer), "EZ");
     let failed = begin.elapsed();
     assert!((round_trip..2 * round_trip).contains(&failed), "{failed:?}");
+}
+
+/// The settings that an answer reports.
+fn reported(answer: &[Message]) -> Vec<String> {
+    let reports = answer.iter().filter(|message| message.tag() == tag::PARAMETER_STATUS);
+    let text = |message: &Message| {
+        let text = String::from_utf8_lossy(message.payload());
+        text.trim_end_matches('\0').replace('\0', "=")
+    };
+    reports.map(text).collect()
+}
+
+#[tokio::test]
+async fn a_setting_is_reported_when_it_changes_and_when_a_rollback_reverts_it() {
+    let Some(emulator) = start_default().await else { return };
+    let entry = Entry::of(&emulator).set("TimeZone", "UTC");
+    let mut client = Client::enter(&emulator, &entry).await.unwrap();
+    let mut parameters = client.parameters.clone();
+    parameters.sort();
+    parameters.dedup_by(|one, other| one.0 == other.0);
+    assert_eq!(parameters.len(), client.parameters.len(), "{parameters:?}");
+    for (name, value) in [
+        ("TimeZone", "UTC"),
+        ("server_version", "16.15"),
+        ("is_superuser", "off"),
+        ("session_authorization", "admin"),
+    ] {
+        assert!(parameters.contains(&(name.into(), value.into())), "{name}: {parameters:?}");
+    }
+    for (sql, reports) in [
+        ("SET TimeZone TO 'Asia/Tokyo'", &["TimeZone=Asia/Tokyo"][..]),
+        ("SET TimeZone TO 'Asia/Tokyo'", &[]),
+        ("BEGIN", &[]),
+        ("SET TimeZone TO 'Europe/Oslo'", &["TimeZone=Europe/Oslo"]),
+        ("ROLLBACK", &["TimeZone=Asia/Tokyo"]),
+        ("BEGIN", &[]),
+        ("SET TimeZone TO 'Europe/Oslo'", &["TimeZone=Europe/Oslo"]),
+        // The error ends what the transaction has set, as in PostgreSQL.
+        ("SELECT 1 / 0", &["TimeZone=Asia/Tokyo"]),
+        ("COMMIT", &[]),
+        ("BEGIN", &[]),
+        ("SET LOCAL TimeZone TO 'Europe/Oslo'", &["TimeZone=Europe/Oslo"]),
+        ("COMMIT", &["TimeZone=Asia/Tokyo"]),
+        ("SET TimeZone TO 'Europe/Oslo'; SELECT 1 / 0", &[]),
+        ("RESET ALL", &["TimeZone=UTC"]),
+    ] {
+        let answer = client.exchange(&[wire::query(sql)]).await.unwrap();
+        assert_eq!(reported(&answer), reports, "{sql}");
+    }
+    // A commit that is refused reverts it, too.
+    client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
+    client.ok("BEGIN").await;
+    client.ok("SET TimeZone TO 'Europe/Oslo'").await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    emulator.faults().script([Some(CommitFault::Conflict)]);
+    let answer = client.exchange(&[wire::query("COMMIT")]).await.unwrap();
+    assert_eq!((tags(&answer).as_str(), reported(&answer)), ("ESZ", vec!["TimeZone=UTC".into()]));
 }
 
 #[tokio::test]
