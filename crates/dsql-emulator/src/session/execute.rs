@@ -123,20 +123,24 @@ impl Session {
                 self.block = Block::Explicit;
                 Ok(reply)
             }
-            Control::Commit | Control::Rollback if self.block == Block::None => Ok(Reply {
-                messages: warning("25P01", "there is no transaction in progress"),
-                ..Reply::tag(if control == Control::Commit { "COMMIT" } else { "ROLLBACK" })
-            }),
-            Control::Commit if !self.failed => {
-                self.commit().await?;
-                Ok(Reply::tag("COMMIT"))
-            }
-            // facts §1.1: COMMIT of a failed transaction succeeds, and says ROLLBACK.
             Control::Commit | Control::Rollback => {
-                self.worker.lock().await.rollback().await?;
-                self.block = Block::None;
-                self.failed = false;
-                Ok(Reply::tag("ROLLBACK"))
+                let messages = match self.block {
+                    Block::Explicit => Vec::new(),
+                    // An implicit one ends all the same.
+                    Block::Implicit | Block::None => {
+                        warning("25P01", "there is no transaction in progress")
+                    }
+                };
+                let tag = if control == Control::Commit && !self.failed {
+                    self.commit().await?;
+                    "COMMIT"
+                } else {
+                    // facts §1.1: COMMIT of a failed transaction succeeds, and says ROLLBACK.
+                    self.worker.lock().await.rollback().await?;
+                    self.end_transaction();
+                    "ROLLBACK"
+                };
+                Ok(Reply { messages, ..Reply::tag(tag) })
             }
         }
     }

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    Block, Outcome, Portal, Prepared, Rows, Session, Trouble, aborted, protocol_violation,
-    statement_text,
+    Block, Outcome, Portal, Prepared, Rows, Session, Trouble, protocol_violation, statement_text,
 };
 use crate::{
     engine::{
@@ -16,12 +15,16 @@ use crate::{
     },
     rules::{self, Class, Plan},
     sql::{Statement, split},
-    wire::{self, DbError, Message, tag},
+    wire::{self, BindParts, DbError, Message, tag},
 };
 
 impl Session {
     pub(super) async fn parse(&mut self, message: &Message) -> Outcome<()> {
         let (name, sql, types) = wire::read_parse(message).ok_or_else(protocol_violation)?;
+        if name.is_empty() {
+            // It ends whether or not there is another one.
+            self.forget_statement("").await;
+        }
         let mut statements = split(statement_text(&sql)?);
         if statements.len() > 1 {
             return Err(DbError::new(
@@ -30,10 +33,6 @@ impl Session {
             )
             .into());
         }
-        if !name.is_empty() && self.statements.contains_key(&name) {
-            let message = format!("prepared statement \"{name}\" already exists");
-            return Err(DbError::new("42P05", message).into());
-        }
         let statement = statements.pop().unwrap_or(Statement {
             text: String::new(),
             tokens: Vec::new(),
@@ -41,18 +40,21 @@ impl Session {
         });
         let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
-        if self.failed && !matches!(plan, Plan::Control(_)) {
-            return Err(aborted().into());
+        if !statement.tokens.is_empty() {
+            self.check_not_failed(&plan)?;
         }
         if let Plan::Refuse(refusal) = plan {
             return Err(refusal.into());
         }
         // PostgreSQL looks its names up.
         self.sight();
-        let prepared = self.prepare(statement, plan, types).await?;
-        if let Some(former) = self.statements.insert(name, Arc::new(prepared)) {
-            self.forget(&former).await;
+        let prepared = Arc::new(self.prepare(statement, plan, types).await?);
+        if self.statements.contains_key(&name) {
+            self.forget(&prepared).await;
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(DbError::new("42P05", message).into());
         }
+        self.statements.insert(name, prepared);
         self.client.queue(&wire::parse_complete());
         Ok(())
     }
@@ -111,17 +113,8 @@ impl Session {
     pub(super) fn bind(&mut self, message: &Message) -> Outcome<()> {
         let (portal, name, bind) = wire::read_bind(message).ok_or_else(protocol_violation)?;
         let prepared = self.prepared(&name)?;
-        if self.failed && !matches!(prepared.plan, Plan::Control(_)) {
-            return Err(aborted().into());
-        }
-        if bind.parameters.len() != prepared.types.len() && prepared.upstream.is_some() {
-            let message = format!(
-                "bind message supplies {} parameters, but prepared statement \"{name}\" requires {}",
-                bind.parameters.len(),
-                prepared.types.len()
-            );
-            return Err(DbError::new("08P01", message).into());
-        }
+        check_counts(&name, &prepared, &bind)?;
+        self.check_not_failed(&prepared.plan)?;
         if !portal.is_empty() && self.portals.contains_key(&portal) {
             let message = format!("cursor \"{portal}\" already exists");
             return Err(DbError::new("42P03", message).into());
@@ -141,8 +134,8 @@ impl Session {
             }
             other => return Err(invalid_subtype("DESCRIBE", other)),
         };
-        if self.failed && !matches!(prepared.plan, Plan::Control(_)) {
-            return Err(aborted().into());
+        if prepared.columns.is_some() {
+            self.check_not_failed(&prepared.plan)?;
         }
         if kind == b'S' {
             self.client.queue(&wire::parameter_description(&prepared.types));
@@ -159,12 +152,9 @@ impl Session {
 
     pub(super) async fn execute_portal(&mut self, message: &Message) -> Outcome<()> {
         let (name, most) = wire::read_execute(message).ok_or_else(protocol_violation)?;
-        let failed = self.failed;
+        let prepared = self.portal(&name)?.prepared.clone();
+        self.check_not_failed(&prepared.plan)?;
         let portal = self.portal(&name)?;
-        let prepared = portal.prepared.clone();
-        if failed && !matches!(prepared.plan, Plan::Control(_)) {
-            return Err(aborted().into());
-        }
         let mut answer = match portal.answer.take() {
             // One that has no rows to give more of has done what it does.
             Some(_) if prepared.columns.is_none() => {
@@ -211,11 +201,7 @@ impl Session {
     pub(super) async fn close(&mut self, message: &Message) -> Outcome<()> {
         let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
         match kind {
-            b'S' => {
-                if let Some(prepared) = self.statements.remove(&name) {
-                    self.forget(&prepared).await;
-                }
-            }
+            b'S' => self.forget_statement(&name).await,
             b'P' => drop(self.portals.remove(&name)),
             other => return Err(invalid_subtype("CLOSE", other)),
         }
@@ -231,6 +217,13 @@ impl Session {
             self.portals.clear();
         }
         self.ready().await
+    }
+
+    /// Ends a prepared statement, if there is one.
+    pub(super) async fn forget_statement(&mut self, name: &str) {
+        if let Some(prepared) = self.statements.remove(name) {
+            self.forget(&prepared).await;
+        }
     }
 
     /// Lets PostgreSQL forget a statement, some time.
@@ -255,6 +248,32 @@ impl Session {
         self.portals.get_mut(name).ok_or_else(|| {
             Trouble::Error(DbError::new("34000", format!("portal \"{name}\" does not exist")))
         })
+    }
+}
+
+/// Whether a Bind has as many parameters and formats as its statement has parameters and columns.
+fn check_counts(name: &str, prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
+    let violation = |message| Err(Trouble::Error(DbError::new("08P01", message)));
+    let parameters = bind.parameters.len();
+    let formats = bind.parameter_formats.len();
+    if formats > 1 && formats != parameters {
+        return violation(format!(
+            "bind message has {formats} parameter formats but {parameters} parameters"
+        ));
+    }
+    if parameters != prepared.types.len() {
+        return violation(format!(
+            "bind message supplies {parameters} parameters, but prepared statement \"{name}\" \
+             requires {}",
+            prepared.types.len()
+        ));
+    }
+    let formats = bind.result_formats.len();
+    match prepared.columns.as_ref().map(wire::column_count) {
+        Some(columns) if formats > 1 && formats != columns => violation(format!(
+            "bind message has {formats} result formats but query has {columns} columns"
+        )),
+        _ => Ok(()),
     }
 }
 

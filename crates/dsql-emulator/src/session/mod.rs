@@ -28,7 +28,7 @@ use crate::{
     },
     engine::{observed::Failure, watch::Watch, worker::Worker},
     faults::Signal,
-    rules::{Context, Plan, Settings},
+    rules::{Context, Control, Plan, Settings},
     sql::{Statement, literal},
     wire::{self, BindParts, DbError, Message, Status, tag},
 };
@@ -293,6 +293,9 @@ impl Session {
                 continue;
             }
             let answered = match kind {
+                tag::FLUSH | tag::SYNC if !message.payload().is_empty() => {
+                    Err(protocol_violation())
+                }
                 tag::QUERY => self.simple_query(&message).await,
                 tag::PARSE => self.parse(&message).await,
                 tag::BIND => self.bind(&message),
@@ -300,10 +303,7 @@ impl Session {
                 tag::EXECUTE => self.execute_portal(&message).await,
                 tag::CLOSE => self.close(&message).await,
                 tag::FLUSH => self.flush().await,
-                tag::SYNC => {
-                    skips = false;
-                    self.sync().await
-                }
+                tag::SYNC => self.sync().await,
                 tag::TERMINATE => return Ok(()),
                 // What is left of a COPY that has failed.
                 tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
@@ -317,7 +317,7 @@ impl Session {
                 }
             };
             match answered {
-                Ok(()) => {}
+                Ok(()) => skips = false,
                 Err(Trouble::Close) => return Err(Trouble::Close),
                 Err(Trouble::Error(error)) => {
                     self.fail().await?;
@@ -433,10 +433,29 @@ impl Session {
     async fn fail(&mut self) -> Outcome<()> {
         self.worker.lock().await.rollback().await?;
         match self.block {
-            Block::Explicit => self.failed = true,
-            Block::Implicit | Block::None => self.block = Block::None,
+            Block::Explicit => {
+                self.failed = true;
+                // They are there until the end of the transaction, and do nothing any more.
+                for portal in self.portals.values_mut() {
+                    portal.answer.get_or_insert_default();
+                }
+            }
+            Block::Implicit | Block::None => self.end_transaction(),
         }
         Ok(())
+    }
+
+    /// The transaction is over, and with it its portals.
+    fn end_transaction(&mut self) {
+        self.block = Block::None;
+        self.failed = false;
+        self.portals.clear();
+    }
+
+    /// After a failed statement only the end of the transaction is permitted.
+    fn check_not_failed(&self, plan: &Plan) -> Outcome<()> {
+        let ends = matches!(plan, Plan::Control(Control::Commit | Control::Rollback));
+        if self.failed && !ends { Err(aborted().into()) } else { Ok(()) }
     }
 
     /// What the session knows of the catalog.

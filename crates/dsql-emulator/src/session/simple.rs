@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Block, Outcome, Session, Trouble, aborted, protocol_violation, statement_text};
+use super::{Block, Outcome, Session, Trouble, protocol_violation, statement_text};
 use crate::{
     engine::statement::Execution,
-    rules::{self, Plan},
+    rules,
     sql::{Statement, split},
     wire::{self, Message},
 };
@@ -15,9 +15,7 @@ impl Session {
         let text = wire::read_query(message).ok_or_else(protocol_violation)?;
         // The unnamed portal and statement end with it.
         self.portals.remove("");
-        if let Some(prepared) = self.statements.remove("") {
-            self.forget(&prepared).await;
-        }
+        self.forget_statement("").await;
         let statements = split(statement_text(&text)?);
         if statements.is_empty() {
             self.client.queue(&wire::empty_query());
@@ -36,15 +34,16 @@ impl Session {
                 }
             }
         }
+        if self.block == Block::None {
+            self.end_transaction();
+        }
         self.ready().await
     }
 
     async fn simple_statement(&mut self, statement: Statement, last: bool) -> Outcome<()> {
         let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
-        if self.failed && !matches!(plan, Plan::Control(_)) {
-            return Err(aborted().into());
-        }
+        self.check_not_failed(&plan)?;
         let execution = Execution::simple(Arc::new(statement));
         let reply = self.execute(&plan, execution, last).await?;
         for message in &reply.messages {

@@ -169,6 +169,11 @@ pub fn with_column_formats(description: &Message, formats: &[i16]) -> Message {
     encode_columns(columns)
 }
 
+/// How many columns a description has.
+pub fn column_count(description: &Message) -> usize {
+    Fields::new(description.payload_bytes()).count().unwrap_or(0)
+}
+
 /// The columns of a description, each as its bytes.
 fn columns(description: &Message) -> Vec<BytesMut> {
     /// What follows a column's name: table, number, type, size, modifier, format.

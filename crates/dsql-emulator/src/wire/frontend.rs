@@ -122,7 +122,8 @@ pub fn parse(name: &str, sql: &str, types: &[u32]) -> Message {
 /// The text of a simple query, in whatever encoding.
 pub fn read_query(message: &Message) -> Option<Bytes> {
     let mut fields = Fields::new(message.payload_bytes());
-    fields.text_bytes().filter(|_| fields.rest().is_empty())
+    let text = fields.text_bytes()?;
+    fields.at_end(text)
 }
 
 /// Name, text and parameter types of a Parse. The text may be in any encoding.
@@ -130,7 +131,7 @@ pub fn read_parse(message: &Message) -> Option<(String, Bytes, Vec<u32>)> {
     let mut fields = Fields::new(message.payload_bytes());
     let (name, sql) = (fields.text()?, fields.text_bytes()?);
     let types = (0..fields.count()?).map(|_| fields.u32()).collect::<Option<_>>()?;
-    Some((name, sql, types))
+    fields.at_end((name, sql, types))
 }
 
 /// What a Bind says after the two names.
@@ -169,7 +170,7 @@ pub fn read_bind(message: &Message) -> Option<(String, String, BindParts)> {
         parameters: (0..fields.count()?).map(|_| fields.value()).collect::<Option<_>>()?,
         result_formats: formats(&mut fields)?,
     };
-    Some((portal, statement, parts))
+    fields.at_end((portal, statement, parts))
 }
 
 fn formats(fields: &mut Fields) -> Option<Vec<i16>> {
@@ -187,7 +188,8 @@ pub fn execute(portal: &str, rows: i32) -> Message {
 /// Portal and row limit of an Execute.
 pub fn read_execute(message: &Message) -> Option<(String, usize)> {
     let mut fields = Fields::new(message.payload_bytes());
-    Some((fields.text()?, usize::try_from(fields.i32()?).unwrap_or(0)))
+    let (portal, rows) = (fields.text()?, fields.i32()?);
+    fields.at_end((portal, usize::try_from(rows).unwrap_or(0)))
 }
 
 /// Asks for the columns of a portal.
@@ -208,7 +210,8 @@ pub fn close_statement(statement: &str) -> Message {
 /// What a Describe or Close is about: `P` or `S`, and the name.
 pub fn read_target(message: &Message) -> Option<(u8, String)> {
     let mut fields = Fields::new(message.payload_bytes());
-    Some((fields.byte()?, fields.text()?))
+    let target = (fields.byte()?, fields.text()?);
+    fields.at_end(target)
 }
 
 /// The end of a batch.
@@ -264,6 +267,17 @@ mod tests {
         assert_eq!(read_query(&Message::new(tag::QUERY, b"SELECT 1")), None);
         assert_eq!(read_query(&Message::new(tag::QUERY, b"SELECT 1\0;\0")), None);
         assert_eq!(read_execute(&Message::new(tag::EXECUTE, b"p\0\0")), None);
+    }
+
+    #[test]
+    fn a_message_with_more_than_belongs_to_it_is_none() {
+        let longer =
+            |message: Message| Message::new(message.tag(), &[message.payload(), &[0]].concat());
+        assert_eq!(read_query(&longer(query("SELECT 1"))), None);
+        assert_eq!(read_parse(&longer(parse("s", "SELECT 1", &[23]))), None);
+        assert_eq!(read_bind(&longer(bind("p", "s", &BindParts::default()))), None);
+        assert_eq!(read_execute(&longer(execute("p", 5))), None);
+        assert_eq!(read_target(&longer(close_statement("s"))), None);
     }
 
     #[test]

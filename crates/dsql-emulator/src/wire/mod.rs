@@ -11,9 +11,9 @@ mod stream;
 
 pub use backend::{
     Column, authentication_cleartext, authentication_ok, bind_complete, close_complete,
-    command_complete, command_tag, data_row, data_values, empty_query, key_data, negotiate_version,
-    no_data, notice, parameter_description, parameter_status, parse_complete, portal_suspended,
-    ready_for_query, row_description, with_column_formats, without_last_columns,
+    column_count, command_complete, command_tag, data_row, data_values, empty_query, key_data,
+    negotiate_version, no_data, notice, parameter_description, parameter_status, parse_complete,
+    portal_suspended, ready_for_query, row_description, with_column_formats, without_last_columns,
     without_last_values,
 };
 pub use error::DbError;
@@ -187,6 +187,11 @@ impl Fields {
             -1 => Some(None),
             length => self.take(usize::try_from(length).ok()?).map(Some),
         }
+    }
+
+    /// `value`, if nothing is left: a message has no more than what belongs to it.
+    pub(crate) fn at_end<T>(self, value: T) -> Option<T> {
+        self.0.is_empty().then_some(value)
     }
 
     pub(crate) fn rest(self) -> Bytes {

@@ -4,6 +4,7 @@ mod support;
 
 mod catalog;
 mod conflicts;
+mod differential;
 mod door;
 mod faults;
 mod images;
