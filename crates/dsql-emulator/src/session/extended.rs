@@ -113,12 +113,13 @@ impl Session {
     pub(super) fn bind(&mut self, message: &Message) -> Outcome<()> {
         let (portal, name, bind) = wire::read_bind(message).ok_or_else(protocol_violation)?;
         let prepared = self.prepared(&name)?;
-        check_counts(&name, &prepared, &bind)?;
+        check_parameters(&name, &prepared, &bind)?;
         self.check_not_failed(&prepared.plan)?;
         if !portal.is_empty() && self.portals.contains_key(&portal) {
             let message = format!("cursor \"{portal}\" already exists");
             return Err(DbError::new("42P03", message).into());
         }
+        check_result_formats(&prepared, &bind)?;
         self.portals.insert(portal, Portal { prepared, bind, answer: None });
         self.client.queue(&wire::bind_complete());
         Ok(())
@@ -251,35 +252,41 @@ impl Session {
     }
 }
 
-/// Whether a Bind has as many parameters and formats as its statement has parameters and columns.
-fn check_counts(name: &str, prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
-    let violation = |message| Err(Trouble::Error(DbError::new("08P01", message)));
-    let parameters = bind.parameters.len();
-    let formats = bind.parameter_formats.len();
+/// Whether a Bind has as many parameters as its statement, and formats for all or none of them.
+fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
+    let (parameters, formats) = (bind.parameters.len(), bind.parameter_formats.len());
     if formats > 1 && formats != parameters {
-        return violation(format!(
+        return Err(violation(format!(
             "bind message has {formats} parameter formats but {parameters} parameters"
-        ));
+        )));
     }
-    if parameters != prepared.types.len() {
-        return violation(format!(
+    let types = prepared.types.len();
+    if parameters != types {
+        return Err(violation(format!(
             "bind message supplies {parameters} parameters, but prepared statement \"{name}\" \
-             requires {}",
-            prepared.types.len()
-        ));
+             requires {types}"
+        )));
     }
+    Ok(())
+}
+
+/// Whether a Bind has formats for all columns of its statement, or none.
+fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
     let formats = bind.result_formats.len();
     match prepared.columns.as_ref().map(wire::column_count) {
-        Some(columns) if formats > 1 && formats != columns => violation(format!(
+        Some(columns) if formats > 1 && formats != columns => Err(violation(format!(
             "bind message has {formats} result formats but query has {columns} columns"
-        )),
+        ))),
         _ => Ok(()),
     }
 }
 
+fn violation(message: String) -> Trouble {
+    Trouble::Error(DbError::new("08P01", message))
+}
+
 fn invalid_subtype(message: &str, subtype: u8) -> Trouble {
-    let text = format!("invalid {message} message subtype {subtype}");
-    Trouble::Error(DbError::new("08P01", text))
+    violation(format!("invalid {message} message subtype {subtype}"))
 }
 
 fn execution(prepared: &Prepared, portal: &Portal) -> Execution {

@@ -433,6 +433,7 @@ impl Session {
     async fn fail(&mut self) -> Outcome<()> {
         self.worker.lock().await.rollback().await?;
         match self.block {
+            Block::Explicit if self.failed => {}
             Block::Explicit => {
                 self.failed = true;
                 // They are there until the end of the transaction, and do nothing any more.

@@ -13,8 +13,7 @@ use crate::{
 impl Session {
     pub(super) async fn simple_query(&mut self, message: &Message) -> Outcome<()> {
         let text = wire::read_query(message).ok_or_else(protocol_violation)?;
-        // The unnamed portal and statement end with it.
-        self.portals.remove("");
+        // The unnamed statement ends with it.
         self.forget_statement("").await;
         let statements = split(statement_text(&text)?);
         if statements.is_empty() {
@@ -44,6 +43,8 @@ impl Session {
         let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
         self.check_not_failed(&plan)?;
+        // It runs in the unnamed portal.
+        self.portals.remove("");
         let execution = Execution::simple(Arc::new(statement));
         let reply = self.execute(&plan, execution, last).await?;
         for message in &reply.messages {

@@ -18,7 +18,7 @@ use tokio::{
 use crate::support::{Client, offline};
 
 /// Sessions, each with a seed of its own, and batches in each.
-const SESSIONS: u64 = 40;
+const SESSIONS: u64 = 100;
 const BATCHES: usize = 25;
 const PATIENCE: Duration = Duration::from_secs(30);
 

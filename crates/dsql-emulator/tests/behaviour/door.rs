@@ -230,7 +230,7 @@ async fn a_session_that_its_client_ends_ends_with_close_notify() {
     let Some(emulator) = start_default().await else { return };
     for last in [Message::new(tag::TERMINATE, &[]), Message::new(b'?', &[])] {
         let mut client = Client::connect(&emulator).await;
-        client.send(&[last.clone()]).await.unwrap();
+        client.send(std::slice::from_ref(&last)).await.unwrap();
         if last.tag() != tag::TERMINATE {
             let error = DbError::read(&client.next().await.unwrap());
             assert_eq!((&*error.severity, &*error.code), ("FATAL", "08P01"));
