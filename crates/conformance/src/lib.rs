@@ -6,6 +6,7 @@
 
 mod entries;
 mod harness;
+mod history_fuzz;
 mod interposed;
 mod queue;
 pub mod real_data;
@@ -14,6 +15,7 @@ mod scenarios;
 mod world;
 
 pub use harness::{Capabilities, CommitFault, Harness, Place};
+pub use history_fuzz::{HistoryFuzzReport, fuzz_histories};
 pub use queue::Queue;
 pub use scenario::{Case, Cases, Scenario, run, run_those, scenarios};
 pub use world::World;

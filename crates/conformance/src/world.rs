@@ -1,6 +1,7 @@
 //! What a scenario has at hand: a store, random rows, and shorthands for what it does often.
 
 pub(crate) mod acts;
+pub(crate) mod histories;
 pub(crate) mod owned;
 mod rows;
 

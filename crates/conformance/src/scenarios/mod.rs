@@ -8,6 +8,7 @@ mod current_executions;
 mod deleting;
 mod executions;
 mod fencing;
+mod history_chains;
 mod history_nodes;
 mod history_store;
 mod history_trees;
@@ -59,6 +60,7 @@ pub(crate) const ALL: &[&[Scenario]] = &[
     task_store::SCENARIOS,
     shard_store::SCENARIOS,
     history_store::SCENARIOS,
+    history_chains::SCENARIOS,
     sizes::SCENARIOS,
     interleavings::SCENARIOS,
     modes::SCENARIOS,

@@ -35,7 +35,7 @@ pub use tasks::{ImmediatePage, ScheduledPage, TaskStore};
 
 use temporal_dsql_domain::{InvalidValue, ShardId};
 
-use crate::{ConditionFailed, StoreError};
+use crate::{Cause, ConditionFailed, Outcome, StoreError};
 
 /// Rows that one statement of a chunked delete removes: a third of what a transaction may
 /// (facts §2), so that their bytes stay far from its other limit.
@@ -73,12 +73,46 @@ fn check_limit(limit: u32) -> Result<(), InvalidValue> {
     Ok(())
 }
 
+/// The rounds of a loop that ends when there is nothing left of what others write, too. Each round
+/// makes progress of a whole page or chunk; the bound is for those who add as fast.
+struct Rounds {
+    op: &'static str,
+    left: u32,
+}
+
+impl Rounds {
+    /// A million rows, in chunks and pages of a thousand.
+    const MOST: u32 = 1_000;
+
+    const fn new(op: &'static str) -> Self {
+        Self { op, left: Self::MOST }
+    }
+
+    /// Begins the next round.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(StoreError::Unavailable {
+                op: self.op,
+                outcome: Outcome::NotApplied,
+                source: Some(Cause::new(format!(
+                    "there is more after {} statements; what they did stays, and another call goes on",
+                    Self::MOST
+                ))),
+            });
+        };
+        self.left = left;
+        Ok(())
+    }
+}
+
 /// Repeats a limited delete, each time in a transaction of its own, until nothing is left; tells
 /// how many rows it deleted. If it ends early, calling it again goes on where it ended.
 macro_rules! delete_in_chunks {
     ($delete:expr) => {{
+        let mut rounds = $crate::stores::Rounds::new("DeleteInChunks");
         let mut deleted = 0;
         loop {
+            rounds.begin()?;
             let chunk: u64 = $delete.await?;
             deleted += chunk;
             if chunk < u64::from($crate::stores::CHUNK) {

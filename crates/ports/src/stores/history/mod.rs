@@ -5,6 +5,7 @@
 //! same node with a larger transaction and shadows it.
 
 mod read;
+mod token;
 mod trim;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,8 @@ use temporal_dsql_domain::{
 use super::{CHUNK, delete_in_chunks, unknown::idempotent};
 use crate::{Cause, Store, StoreError, StoreExt};
 
-pub use read::{HistoryPage, PageToken, ReadHistory};
+pub use read::{HistoryPage, ReadHistory};
+pub use token::PageToken;
 
 /// A batch of events that is appended to a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]

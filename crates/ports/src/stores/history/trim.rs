@@ -1,26 +1,32 @@
-//! Trimming a branch: deleting the batches that are not on the chain that leads to its last one.
+//! Trimming a branch: deleting the batches that shadow the chain that leads to its last one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use temporal_dsql_domain::{
-    BranchKey, FIRST_NODE_ID, HistoryBranch, NodeMetadata, NodeOrder, NodePage, NodePosition,
-    ShardId,
+    BranchKey, FIRST_NODE_ID, HistoryBranch, NodeMetadata, NodePosition, ShardId,
 };
 
 use super::HistoryStore;
 use crate::{Store, StoreError};
 
-/// Nodes that are looked at per statement; only their metadata is read.
-const PAGE: u32 = 1_000;
-/// The transaction that the first batch of a history names as the one before it.
-const NO_TRANSACTION: i64 = 0;
+/// The previous transaction of a batch that names none: the first one of a history, and those that
+/// the replication backfill writes.
+pub(super) const NO_TRANSACTION: i64 = 0;
 
 impl<S: Store> HistoryStore<S> {
-    /// Deletes the batches of `branch` up to `last` that are not on the chain of transactions that
-    /// ends with `last`: what failed or shadowed writers have left. Tells how many.
+    /// Deletes the batches that shadow the history that ends with `last`: writers whose commit
+    /// failed have left them. Tells how many.
     ///
-    /// If the chain is not complete, nothing is deleted: the batches that are missing may still be
-    /// on their way (`TrimHistoryBranch` of Temporal does the same).
+    /// `last` is the last batch that was committed to `branch`, as the mutable state knows it. The
+    /// chain goes back from it, from batch to previous transaction, until the first node. At each
+    /// node of the chain, batches of a larger transaction than the chain's are deleted, and nothing
+    /// else: smaller transactions are shadowed already, and a node that the chain does not have may
+    /// be another branch's.
+    ///
+    /// If the chain does not lead to the first node, nothing is deleted. That is so where a batch
+    /// is missing, which may still be on its way, and where a batch names no previous transaction
+    /// (0), as the replication backfill writes them. (`TrimHistoryBranch` of Temporal does the
+    /// same.)
     ///
     /// # Errors
     /// Those of the store. Trimming again goes on where it ended.
@@ -31,76 +37,46 @@ impl<S: Store> HistoryStore<S> {
         last: NodePosition,
     ) -> Result<u64, StoreError> {
         let nodes = self.metadata(shard_id, branch, last.node_id.saturating_add(1)).await?;
-        let Some(stale) = off_the_chain(&nodes, last) else { return Ok(0) };
         let mut session = self.store.session();
         let mut deleted = 0;
-        for (key, position) in stale {
+        for (key, position) in shadowing(&nodes, last) {
             deleted += session.delete_from_history_node(&key, position).await?;
         }
         Ok(deleted)
     }
-
-    /// The metadata of all nodes of a branch before `max_node_id`, with the branch each is on.
-    async fn metadata(
-        &self,
-        shard_id: ShardId,
-        branch: &HistoryBranch,
-        max_node_id: i64,
-    ) -> Result<Vec<(BranchKey, NodeMetadata)>, StoreError> {
-        let mut session = self.store.session();
-        let mut all = Vec::new();
-        for range in branch.ranges(max_node_id) {
-            let key = BranchKey { branch_id: range.branch_id, ..branch.key(shard_id) };
-            let mut page = NodePage {
-                min_node_id: range.begin_node_id.max(FIRST_NODE_ID),
-                max_node_id: range.end_node_id.min(max_node_id),
-                order: NodeOrder::Forward,
-                after: None,
-                limit: PAGE,
-            };
-            loop {
-                let nodes = session.range_select_metadata_from_history_node(&key, &page).await?;
-                page.after = nodes.last().map(NodeMetadata::position);
-                let is_last = nodes.len() < PAGE as usize;
-                all.extend(nodes.into_iter().map(|node| (key, node)));
-                if is_last {
-                    break;
-                }
-            }
-        }
-        Ok(all)
-    }
 }
 
-/// The nodes that are not on the chain that ends with `last`; `None` if the chain is broken.
-fn off_the_chain(
+/// The batches that shadow the chain that ends with `last`; none if there is no such chain.
+fn shadowing(
     nodes: &[(BranchKey, NodeMetadata)],
     last: NodePosition,
-) -> Option<Vec<(BranchKey, NodePosition)>> {
-    let by_txn: HashMap<i64, NodeMetadata> =
-        nodes.iter().map(|(_, node)| (node.txn_id, *node)).collect();
-    let mut chain = HashMap::new();
-    let mut next = *by_txn.get(&last.txn_id).filter(|node| node.node_id == last.node_id)?;
-    loop {
-        chain.insert(next.txn_id, next.node_id);
-        if next.prev_txn_id == NO_TRANSACTION {
-            break;
-        }
-        let before = *by_txn.get(&next.prev_txn_id)?;
-        // The chain goes backwards, so it ends.
-        if before.node_id >= next.node_id {
-            return None;
-        }
-        next = before;
+) -> Vec<(BranchKey, NodePosition)> {
+    let Some(chain) = chain(nodes, last) else { return Vec::new() };
+    let is_shadowing =
+        |node: &NodeMetadata| chain.get(&node.node_id).is_some_and(|txn_id| node.txn_id > *txn_id);
+    nodes
+        .iter()
+        .filter(|(_, node)| is_shadowing(node))
+        .map(|(key, node)| (*key, node.position()))
+        .collect()
+}
+
+/// The transaction at each node of the chain that ends with `last`, if it leads to the first node.
+fn chain(nodes: &[(BranchKey, NodeMetadata)], last: NodePosition) -> Option<BTreeMap<i64, i64>> {
+    let by_txn: BTreeMap<(i64, i64), NodeMetadata> =
+        nodes.iter().map(|(_, node)| ((node.txn_id, node.node_id), *node)).collect();
+    let mut next = *by_txn.get(&(last.txn_id, last.node_id))?;
+    let mut chain = BTreeMap::from([(next.node_id, next.txn_id)]);
+    // Every step is to a smaller node, so that the walk ends.
+    while next.node_id > FIRST_NODE_ID {
+        // A transaction may have written several batches one after the other.
+        let txn_id = next.prev_txn_id;
+        let before = by_txn.range((txn_id, i64::MIN)..(txn_id, next.node_id)).next_back();
+        next = *before?.1;
+        chain.insert(next.node_id, next.txn_id);
     }
-    let is_stale = |node: &NodeMetadata| chain.get(&node.txn_id) != Some(&node.node_id);
-    Some(
-        nodes
-            .iter()
-            .filter(|(_, node)| is_stale(node))
-            .map(|(key, node)| (*key, node.position()))
-            .collect(),
-    )
+    let is_whole = next.node_id == FIRST_NODE_ID && next.prev_txn_id == NO_TRANSACTION;
+    is_whole.then_some(chain)
 }
 
 #[cfg(test)]
@@ -110,7 +86,8 @@ mod tests {
 
     use super::*;
 
-    fn stale(nodes: &[(i64, i64, i64)], last: (i64, i64)) -> Option<Vec<i64>> {
+    /// The transactions of the batches that are deleted.
+    fn deleted(nodes: &[(i64, i64, i64)], last: (i64, i64)) -> Vec<i64> {
         let key = BranchKey {
             shard_id: ShardId(1),
             tree_id: TreeId(Uuid::nil()),
@@ -124,22 +101,45 @@ mod tests {
             })
             .collect();
         let last = NodePosition { node_id: last.0, txn_id: last.1 };
-        off_the_chain(&nodes, last)
-            .map(|stale| stale.into_iter().map(|(_, position)| position.txn_id).collect())
+        shadowing(&nodes, last).into_iter().map(|(_, position)| position.txn_id).collect()
     }
 
     #[test]
-    fn what_is_not_on_the_chain_is_stale() {
+    fn what_is_larger_at_a_node_of_the_chain_is_deleted() {
         let nodes = [(1, 10, 0), (4, 13, 10), (4, 11, 10), (4, 12, 10), (6, 14, 11)];
-        assert_eq!(stale(&nodes, (6, 14)), Some(vec![13, 12]));
-        assert_eq!(stale(&nodes, (4, 12)), Some(vec![13, 11, 14]));
+        assert_eq!(deleted(&nodes, (6, 14)), [13, 12]);
+        assert_eq!(deleted(&nodes, (4, 12)), [13]);
+        assert_eq!(deleted(&nodes, (4, 13)), [] as [i64; 0]);
     }
 
     #[test]
-    fn nothing_is_stale_if_the_chain_is_broken() {
-        assert_eq!(stale(&[(1, 10, 0), (6, 14, 11)], (6, 14)), None, "a batch is missing");
-        assert_eq!(stale(&[(1, 10, 0)], (1, 11)), None, "the last one is missing");
-        assert_eq!(stale(&[(1, 10, 0), (6, 14, 10)], (4, 14)), None, "it is at another node");
-        assert_eq!(stale(&[(4, 10, 11), (4, 11, 10)], (4, 11)), None, "it goes in a circle");
+    fn what_is_at_another_node_is_not() {
+        let nodes = [(1, 10, 0), (4, 11, 10), (5, 12, 11), (6, 15, 12), (6, 13, 11)];
+        assert_eq!(deleted(&nodes, (6, 13)), [15]);
+    }
+
+    #[test]
+    fn nothing_is_deleted_if_the_chain_does_not_lead_to_the_first_node() {
+        let none: [i64; 0] = [];
+        let stale = (6, 99, 0);
+        let missing = [(1, 10, 0), (6, 14, 11), stale];
+        assert_eq!(deleted(&missing, (6, 14)), none, "a batch is missing");
+        assert_eq!(deleted(&[(1, 10, 0), (1, 99, 0)], (1, 11)), none, "the last one is missing");
+        let elsewhere = [(1, 10, 0), (6, 14, 10), stale];
+        assert_eq!(deleted(&elsewhere, (4, 14)), none, "it is at another node");
+        let circle = [(4, 10, 11), (4, 11, 10), (4, 99, 0)];
+        assert_eq!(deleted(&circle, (4, 11)), none, "it goes in a circle");
+        let backfilled = [(1, 10, 0), (4, 11, 10), (6, 12, 0), (8, 13, 12), (8, 99, 12)];
+        assert_eq!(deleted(&backfilled, (8, 13)), none, "it ends at a backfilled batch");
+        let first = [(1, 10, 7), (4, 11, 10), (4, 99, 10)];
+        assert_eq!(deleted(&first, (4, 11)), none, "the first batch is on top of another");
+        let below = [(0, 9, 0), (4, 11, 9), (4, 99, 9)];
+        assert_eq!(deleted(&below, (4, 11)), none, "it goes past the first node");
+    }
+
+    #[test]
+    fn a_transaction_with_several_batches_is_followed_from_one_to_the_other() {
+        let nodes = [(1, 10, 0), (4, 10, 10), (4, 12, 10), (6, 11, 10)];
+        assert_eq!(deleted(&nodes, (6, 11)), [12]);
     }
 }
