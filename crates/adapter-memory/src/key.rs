@@ -9,8 +9,9 @@ use std::{any::Any, fmt, marker::PhantomData, ops::Range, sync::Arc};
 
 use temporal_dsql_domain::{
     Table,
-    limits::{self, OversizedRow},
+    limits::{self, LimitKind, MAX_TRANSACTION_BYTES, OversizedRow},
 };
+use temporal_dsql_ports::{Cause, StoreError};
 use uuid::Uuid;
 
 /// The primary key of a row, from which the table and the type of the row follow.
@@ -203,6 +204,21 @@ impl NewRow {
         let bytes = key.bytes() + values + ROW_OVERHEAD;
         Ok(Self { key, row: Row::new(row), bytes })
     }
+}
+
+/// Checks what the rows of one statement weigh: a message of more than 10 MiB is not answered
+/// (facts §2), so the adapter for DSQL does not send it, and the transaction goes on.
+pub(crate) fn check_statement<'a>(
+    rows: impl IntoIterator<Item = &'a NewRow>,
+) -> Result<(), StoreError> {
+    let bytes: usize = rows.into_iter().map(|row| row.bytes).sum();
+    if bytes < MAX_TRANSACTION_BYTES {
+        return Ok(());
+    }
+    Err(StoreError::Limit {
+        kind: LimitKind::TransactionBytes,
+        source: Some(Cause::new(format!("the rows of one statement have {bytes} bytes"))),
+    })
 }
 
 #[cfg(test)]

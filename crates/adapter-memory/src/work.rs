@@ -3,6 +3,7 @@
 //! Statements are written against [`Work`], so that no statement can forget a limit.
 
 use std::{
+    collections::BTreeSet,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -84,7 +85,10 @@ impl Work {
     }
 
     /// Inserts those of the rows whose keys are free; the number of rows inserted.
-    pub(crate) fn insert_absent(&mut self, rows: &[NewRow]) -> Result<u64, StoreError> {
+    pub(crate) fn insert_absent<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'a NewRow>,
+    ) -> Result<u64, StoreError> {
         self.each(rows, |work, row| match work.transaction.get(&row.key) {
             Some(_) => Ok(0),
             None => work.insert(row),
@@ -120,7 +124,10 @@ impl Work {
     }
 
     /// Inserts rows and overwrites those whose keys exist; the number of rows.
-    pub(crate) fn replace_all(&mut self, rows: &[NewRow]) -> Result<u64, StoreError> {
+    pub(crate) fn replace_all<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'a NewRow>,
+    ) -> Result<u64, StoreError> {
         self.each(rows, |work, row| match work.transaction.get(&row.key) {
             Some(_) => work.update(row),
             None => work.insert(row),
@@ -164,16 +171,14 @@ impl Work {
         self.delete_all(&keys)
     }
 
-    /// Deletes the rows of a range that are not among `kept`, which are in the order of their
-    /// keys; the number of rows deleted.
+    /// Deletes the rows of a range whose keys are not among `kept`; the number of rows deleted.
     pub(crate) fn delete_others(
         &mut self,
         keys: Range<Key>,
-        kept: &[NewRow],
+        kept: &BTreeSet<&Key>,
     ) -> Result<u64, StoreError> {
-        let is_kept = |key: &Key| kept.binary_search_by(|row| row.key.cmp(key)).is_ok();
         let keys = self.entries(keys).map(|(key, _)| key);
-        let keys: Vec<_> = keys.filter(|key| !is_kept(key)).cloned().collect();
+        let keys: Vec<_> = keys.filter(|key| !kept.contains(key)).cloned().collect();
         self.delete_all(&keys)
     }
 
@@ -222,11 +227,11 @@ impl Work {
     /// One statement that writes, made of one step for each of `items`.
     fn each<I>(
         &mut self,
-        items: &[I],
-        mut step: impl FnMut(&mut Self, &I) -> Result<u64, StoreError>,
+        items: impl IntoIterator<Item = I>,
+        mut step: impl FnMut(&mut Self, I) -> Result<u64, StoreError>,
     ) -> Result<u64, StoreError> {
         self.is_write = true;
-        items.iter().try_fold(0, |rows, item| Ok(rows + step(self, item)?))
+        items.into_iter().try_fold(0, |rows, item| Ok(rows + step(self, item)?))
     }
 
     /// The keys and rows of a range; none if it ends before it starts.

@@ -1,6 +1,6 @@
 //! The rows of history: nodes of events on branches of trees (contract §1.6).
 
-use crate::{BranchId, DataBlob, ShardId, TreeId};
+use crate::{BranchId, DataBlob, InvalidValue, ShardId, TreeId};
 
 /// A branch: the key prefix of its nodes, and its key in `history_tree`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +79,18 @@ pub struct HistoryTreeRow {
     pub branch: BranchKey,
     /// The serialized `HistoryTreeInfo`.
     pub data: DataBlob,
+}
+
+/// A transaction as `history_node` stores it: negated, so that of several batches at one node the
+/// one with the largest transaction comes first in the order of the key.
+///
+/// # Errors
+/// The smallest number, which has no negated one.
+pub fn stored_txn_id(txn_id: i64) -> Result<i64, InvalidValue> {
+    txn_id.checked_neg().ok_or_else(|| {
+        let reason = format!("is {txn_id}, whose negated number, which is stored, does not exist");
+        InvalidValue::new("txn_id", reason)
+    })
 }
 
 impl HistoryNode {

@@ -33,6 +33,7 @@ pub use engine::Engine;
 pub use error::InvalidValue;
 pub use history::{
     BranchKey, HistoryNode, HistoryTreeRow, NodeMetadata, NodeOrder, NodePage, NodePosition,
+    stored_txn_id,
 };
 pub use ids::{BranchId, NamespaceId, RunId, ShardId, TreeId};
 pub use maps::{ChasmNode, IdEntry, MapEntries, MapKeys, MapTable, TimerEntry};

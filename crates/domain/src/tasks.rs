@@ -111,8 +111,29 @@ impl Tasks {
             + self.scheduled.iter().map(|(_, tasks)| tasks.len()).sum::<usize>()
     }
 
+    /// The tasks of the immediate queues that have some, in the order of the queues.
+    ///
+    /// Tasks are inserted in this order, so that of two that exist already every store tells the
+    /// same one.
+    pub fn immediate_in_order(&self) -> Vec<(&ImmediateQueue, &[ImmediateTask])> {
+        in_order(&self.immediate)
+    }
+
+    /// The tasks of the scheduled queues that have some, in the order of the queues. They are
+    /// inserted after those of the immediate queues.
+    pub fn scheduled_in_order(&self) -> Vec<(&ScheduledQueue, &[ScheduledTask])> {
+        in_order(&self.scheduled)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn in_order<Q: Ord, T>(queues: &[(Q, Vec<T>)]) -> Vec<(&Q, &[T])> {
+    let with_tasks = queues.iter().filter(|(_, tasks)| !tasks.is_empty());
+    let mut in_order: Vec<_> = with_tasks.map(|(queue, tasks)| (queue, &**tasks)).collect();
+    in_order.sort_by_key(|(queue, _)| *queue);
+    in_order
 }

@@ -25,7 +25,7 @@ pub use router::{ByArchetype, CurrentExecutionsRoute, CurrentExecutionsRouter};
 pub use rows::{
     BufferedWrite, CurrentWrite, ExecutionMaps, ExecutionWrite, HistoryExecution, HistoryNodes,
     HistoryTasks, Locked, Locks, MapWrite, MutableState, MutableStateRows, Removal, RunWrite,
-    Shards, Written, delete_part_by_part, lock_row_by_row,
+    Shards, Written, check_maps, delete_part_by_part, lock_row_by_row, write_part_by_part,
 };
 pub use schema::{IncompatibleSchema, verify_compatible_version};
 pub use store::{Attempt, Session, Store, Transaction};

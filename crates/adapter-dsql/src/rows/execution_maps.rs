@@ -33,6 +33,14 @@ impl<L: Link> ExecutionMaps for Rows<L> {
         self.affected(maps::delete(run, keys)).await
     }
 
+    async fn delete_others_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        kept: &MapKeys,
+    ) -> Result<u64, StoreError> {
+        self.affected(maps::delete_others(run, kept)).await
+    }
+
     async fn delete_all_from_map(
         &mut self,
         run: &ExecutionsFilter,

@@ -11,7 +11,7 @@
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
-    BranchKey, HistoryNode, NodeMetadata, NodeOrder, NodePage, NodePosition, Table,
+    BranchKey, HistoryNode, NodeMetadata, NodeOrder, NodePage, NodePosition, Table, stored_txn_id,
 };
 use temporal_dsql_ports::StoreError;
 
@@ -111,15 +111,6 @@ pub(super) const STATEMENTS: [&Meta; 7] = [
     &METADATA.reverse,
 ];
 
-/// A transaction as the table has it.
-fn stored(txn_id: i64) -> Result<i64, StoreError> {
-    txn_id.checked_neg().ok_or_else(|| StoreError::InvalidArgument {
-        field: "txn_id",
-        reason: format!("is {txn_id}, which the table cannot hold: it holds the negated number"),
-        source: None,
-    })
-}
-
 /// A statement whose first arguments, `$1` to `$3`, are the key of a branch.
 pub(super) fn by_branch(meta: &'static Meta, branch: &BranchKey) -> Statement {
     Statement::new(meta, branch.shard_id)
@@ -136,7 +127,7 @@ pub(super) fn insert(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Statem
     }
     let nodes = last_of_each_key(nodes);
     let txn_ids: Vec<i64> =
-        nodes.iter().map(|node| stored(node.txn_id)).collect::<Result<_, _>>()?;
+        nodes.iter().map(|node| stored_txn_id(node.txn_id)).collect::<Result<_, _>>()?;
     Ok(by_branch(&INSERT, branch)
         .bind(column(&nodes, |node| node.node_id))
         .bind(txn_ids)
@@ -154,7 +145,7 @@ fn last_of_each_key(nodes: &[HistoryNode]) -> Vec<&HistoryNode> {
 
 /// The statement that deletes one node.
 pub(super) fn delete(branch: &BranchKey, position: NodePosition) -> Result<Statement, StoreError> {
-    Ok(by_branch(&DELETE, branch).bind(position.node_id).bind(stored(position.txn_id)?))
+    Ok(by_branch(&DELETE, branch).bind(position.node_id).bind(stored_txn_id(position.txn_id)?))
 }
 
 /// The statement that deletes the first nodes from `min_node_id` on.
@@ -168,7 +159,7 @@ fn select_page(
     page: &NodePage,
 ) -> Result<Statement, StoreError> {
     let (mut min, mut max) = (page.min_node_id, page.max_node_id);
-    let after = page.after.map(|at| Ok::<_, StoreError>((at.node_id, stored(at.txn_id)?)));
+    let after = page.after.map(|at| Ok::<_, StoreError>((at.node_id, stored_txn_id(at.txn_id)?)));
     let after = after.transpose()?;
     let (meta, after) = match page.order {
         NodeOrder::Forward => {

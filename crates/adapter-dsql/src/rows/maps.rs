@@ -24,6 +24,7 @@ struct MapStatements {
     replace: Meta,
     select: Meta,
     delete: Meta,
+    delete_others: Meta,
     delete_all: Meta,
     delete_some: Meta,
 }
@@ -52,6 +53,11 @@ macro_rules! map_statements {
                 concat!("DeleteFrom", stringify!($table)),
                 true,
                 delete_entries!($name, concat!($key, " = ANY($5::", $type, "[])")),
+            ),
+            delete_others: meta(
+                concat!("DeleteOthersFrom", stringify!($table)),
+                true,
+                delete_entries!($name, concat!($key, " <> ALL($5::", $type, "[])")),
             ),
             delete_all: meta(
                 concat!("DeleteAllFrom", stringify!($table)),
@@ -111,10 +117,10 @@ const fn of(map: MapTable) -> &'static MapStatements {
 
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
-    MapTable::ALL
-        .into_iter()
-        .map(of)
-        .flat_map(|map| [&map.replace, &map.select, &map.delete, &map.delete_all, &map.delete_some])
+    MapTable::ALL.into_iter().map(of).flat_map(|map| {
+        let MapStatements { replace, select, delete, delete_others, delete_all, delete_some } = map;
+        [replace, select, delete, delete_others, delete_all, delete_some]
+    })
 }
 
 /// Adds entries to what a statement carries.
@@ -205,6 +211,11 @@ pub(super) fn select(run: &ExecutionsFilter, map: MapTable) -> Statement {
 /// The statement that deletes the entries with these keys.
 pub(super) fn delete(run: &ExecutionsFilter, keys: &MapKeys) -> Statement {
     bind_keys(by_key(&of(keys.map()).delete, run), keys)
+}
+
+/// The statement that deletes the entries with other keys than these.
+pub(super) fn delete_others(run: &ExecutionsFilter, kept: &MapKeys) -> Statement {
+    bind_keys(by_key(&of(kept.map()).delete_others, run), kept)
 }
 
 /// The statement that deletes all entries, or the first `limit` of them.

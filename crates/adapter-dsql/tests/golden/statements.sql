@@ -117,6 +117,27 @@ WITH activities AS (DELETE FROM activity_info_maps WHERE shard_id = $1 AND names
   buffered AS (DELETE FROM buffered_events WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4),
   run AS (DELETE FROM executions WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 RETURNING 1) SELECT count(*) AS run FROM run;
 
+-- DeleteOthersFromActivityInfoMaps
+DELETE FROM activity_info_maps WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 AND schedule_id <> ALL($5::bigint[]);
+
+-- DeleteOthersFromChasmNodeMaps
+DELETE FROM chasm_node_maps WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 AND chasm_path <> ALL($5::text[]);
+
+-- DeleteOthersFromChildExecutionInfoMaps
+DELETE FROM child_execution_info_maps WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 AND initiated_id <> ALL($5::bigint[]);
+
+-- DeleteOthersFromRequestCancelInfoMaps
+DELETE FROM request_cancel_info_maps WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 AND initiated_id <> ALL($5::bigint[]);
+
+-- DeleteOthersFromSignalInfoMaps
+DELETE FROM signal_info_maps WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 AND initiated_id <> ALL($5::bigint[]);
+
+-- DeleteOthersFromSignalsRequestedSets
+DELETE FROM signals_requested_sets WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 AND signal_id <> ALL($5::text[]);
+
+-- DeleteOthersFromTimerInfoMaps
+DELETE FROM timer_info_maps WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 AND timer_id <> ALL($5::text[]);
+
 -- FindFenceIndex
 SELECT count(*) AS found FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace WHERE n.nspname = current_schema() AND t.relname = 'shards' AND i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = 2 AND pg_catalog.pg_get_indexdef(i.indexrelid, 1, true) = 'shard_id' AND pg_catalog.pg_get_indexdef(i.indexrelid, 2, true) = 'range_id';
 

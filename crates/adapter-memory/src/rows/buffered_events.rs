@@ -6,7 +6,7 @@
 
 use temporal_dsql_domain::{
     DataBlob, ExecutionsFilter, Table,
-    limits::{self, LimitKind, OversizedRow},
+    limits::{LimitKind, OversizedRow},
 };
 use temporal_dsql_ports::{Cause, StoreError};
 
@@ -45,12 +45,14 @@ fn entry(id: i64) -> Key {
     Key::of_entry(BY_ID, [Column::BigInt(id)])
 }
 
-/// Checks that events can be stored.
-pub(super) fn check(run: &ExecutionsFilter, events: &[DataBlob]) -> Result<(), OversizedRow> {
-    let key = key(run, 0).bytes();
-    events.iter().try_for_each(|event| {
-        limits::check_row(Table::BufferedEvents, key, &[("data", event.data.len())])
-    })
+/// Events as rows, without their ids, if they can be stored.
+pub(super) fn check(
+    run: &ExecutionsFilter,
+    events: &[DataBlob],
+) -> Result<Vec<NewRow>, OversizedRow> {
+    let key = KeyOf::from(key(run, 0));
+    let row = |event: &DataBlob| NewRow::new(&key, BufferedEvent { id: 0, event: event.clone() });
+    events.iter().map(row).collect()
 }
 
 /// Appends events behind those that are there.

@@ -3,6 +3,8 @@
 //! The maps differ in what an entry is; that is said once, by [`Entry`], and everything else is
 //! the same for all.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use temporal_dsql_domain::{
     ChasmNode, DataBlob, ExecutionsFilter, IdEntry, MapEntries, MapKeys, MapTable, SignalId,
@@ -13,7 +15,7 @@ use temporal_dsql_ports::{ExecutionMaps, StoreError};
 use super::{buffered_events, history_execution::run_key};
 use crate::{
     connection::{Connection, Execute},
-    key::{Column, Key, KeyOf, NewRow, StoredRow},
+    key::{Column, Key, KeyOf, NewRow, StoredRow, check_statement},
     work::Work,
 };
 
@@ -77,18 +79,17 @@ fn map_key(run: &ExecutionsFilter, map: MapTable) -> Key {
     run_key(map.table(), run)
 }
 
-/// Entries that are to be written, each key once, in order, if they can be stored.
+/// Entries that are to be written, in the order of the request, if they can be stored.
 pub(super) fn ready(
     run: &ExecutionsFilter,
     entries: &MapEntries,
 ) -> Result<Vec<NewRow>, StoreError> {
-    fn each<E: Entry>(map: &Key, entries: Vec<E>) -> Result<Vec<NewRow>, StoreError> {
-        let ready = |entry: E| NewRow::new(&KeyOf::from(map.with([entry.column()])), entry);
-        Ok(entries.into_iter().map(ready).collect::<Result<_, _>>()?)
+    fn each<E: Entry>(map: &Key, entries: &[E]) -> Result<Vec<NewRow>, StoreError> {
+        let ready =
+            |entry: &E| NewRow::new(&KeyOf::from(map.with([entry.column()])), entry.clone());
+        Ok(entries.iter().map(ready).collect::<Result<_, _>>()?)
     }
     let map = map_key(run, entries.map());
-    let mut entries = entries.clone();
-    entries.last_of_each_key();
     match entries {
         MapEntries::Activities(of)
         | MapEntries::ChildExecutions(of)
@@ -98,6 +99,11 @@ pub(super) fn ready(
         MapEntries::SignalsRequested(of) => each(&map, of),
         MapEntries::ChasmNodes(of) => each(&map, of),
     }
+}
+
+/// Of several entries with one key the last, in the order of the keys.
+pub(super) fn last_of_each_key(entries: Vec<NewRow>) -> BTreeMap<Key, NewRow> {
+    entries.into_iter().map(|row| (row.key.clone(), row)).collect()
 }
 
 /// The keys of entries.
@@ -116,10 +122,10 @@ pub(super) fn keys(run: &ExecutionsFilter, keys: &MapKeys) -> Vec<Key> {
 }
 
 /// Writes entries of `map`. What is in a set already stays as it is and does not count.
-pub(super) fn replace(
+pub(super) fn replace<'a>(
     work: &mut Work,
     map: MapTable,
-    entries: &[NewRow],
+    entries: impl IntoIterator<Item = &'a NewRow>,
 ) -> Result<u64, StoreError> {
     match map {
         MapTable::SignalsRequested => work.insert_absent(entries),
@@ -152,12 +158,12 @@ pub(super) fn delete_all(
     work.delete_range(map_key(run, map).all(), limit)
 }
 
-/// Deletes the entries of a map that are not among `kept`, as [`ready`] made them.
+/// Deletes the entries of a map whose keys are not among `kept`.
 pub(super) fn delete_others(
     work: &mut Work,
     run: &ExecutionsFilter,
     map: MapTable,
-    kept: &[NewRow],
+    kept: &BTreeSet<&Key>,
 ) -> Result<u64, StoreError> {
     work.delete_others(map_key(run, map).all(), kept)
 }
@@ -167,6 +173,7 @@ struct Names {
     replace: &'static str,
     select_all: &'static str,
     delete: &'static str,
+    delete_others: &'static str,
     delete_all: &'static str,
 }
 
@@ -176,6 +183,7 @@ macro_rules! names {
             replace: concat!("ReplaceInto", $map),
             select_all: concat!("SelectAllFrom", $map),
             delete: concat!("DeleteFrom", $map),
+            delete_others: concat!("DeleteOthersFrom", $map),
             delete_all: concat!("DeleteAllFrom", $map),
         }
     };
@@ -203,7 +211,9 @@ impl<E: Execute, W: Send> ExecutionMaps for Connection<E, W> {
     ) -> Result<u64, StoreError> {
         let map = entries.map();
         let entries = ready(run, entries)?;
-        self.link.execute(names(map).replace, |work| replace(work, map, &entries)).await
+        check_statement(&entries)?;
+        let entries = last_of_each_key(entries);
+        self.link.execute(names(map).replace, |work| replace(work, map, entries.values())).await
     }
 
     async fn select_all_from_map(
@@ -224,6 +234,19 @@ impl<E: Execute, W: Send> ExecutionMaps for Connection<E, W> {
         self.link.execute(op, |work| work.delete_all(&keys)).await
     }
 
+    async fn delete_others_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        kept: &MapKeys,
+    ) -> Result<u64, StoreError> {
+        let map = kept.map();
+        let kept = keys(run, kept);
+        let kept = kept.iter().collect();
+        self.link
+            .execute(names(map).delete_others, |work| delete_others(work, run, map, &kept))
+            .await
+    }
+
     async fn delete_all_from_map(
         &mut self,
         run: &ExecutionsFilter,
@@ -238,7 +261,7 @@ impl<E: Execute, W: Send> ExecutionMaps for Connection<E, W> {
         run: &ExecutionsFilter,
         events: &[DataBlob],
     ) -> Result<u64, StoreError> {
-        buffered_events::check(run, events)?;
+        check_statement(&buffered_events::check(run, events)?)?;
         self.link
             .execute("InsertIntoBufferedEvents", |work| buffered_events::append(work, run, events))
             .await

@@ -6,13 +6,13 @@ use std::{collections::BTreeMap, ops::Range};
 use async_trait::async_trait;
 use temporal_dsql_domain::{
     BranchKey, HistoryNode, HistoryTreeRow, NodeMetadata, NodeOrder, NodePage, NodePosition,
-    ShardId, Table, TreeId,
+    ShardId, Table, TreeId, stored_txn_id,
 };
 use temporal_dsql_ports::{HistoryNodes, StoreError};
 
 use crate::{
     connection::{Connection, Execute},
-    key::{Column, Key, KeyOf, NewRow, PrimaryKey, StoredRow},
+    key::{Column, Key, KeyOf, NewRow, PrimaryKey, StoredRow, check_statement},
     work::Work,
 };
 
@@ -45,35 +45,39 @@ fn tree_key(table: Table, shard_id: ShardId, tree_id: TreeId) -> Key {
     Key::new(table, [Column::Integer(shard_id.0), Column::Uuid(tree_id.0)])
 }
 
-/// The key of a node on its branch. The order of its transactions is the other way round: the
-/// complement of a number is as far from the other end.
-fn node_key(branch: &Key, position: NodePosition) -> Key {
-    branch.with([Column::BigInt(position.node_id), Column::BigInt(!position.txn_id)])
+/// The key of a node on its branch.
+fn node_key(branch: &Key, position: NodePosition) -> Result<Key, StoreError> {
+    let txn_id = stored_txn_id(position.txn_id)?;
+    Ok(branch.with([Column::BigInt(position.node_id), Column::BigInt(txn_id)]))
 }
 
 /// Nodes that are to be written, if they can be stored. Of several at one position the last one
 /// counts.
 fn ready(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Vec<NewRow>, StoreError> {
     let branch = branch_key(Table::HistoryNode, branch);
-    let key = |node: &HistoryNode| node_key(&branch, node.metadata().position());
-    let last: BTreeMap<_, _> = nodes.iter().map(|node| (key(node), node)).collect();
-    let ready = |(key, node): (Key, &HistoryNode)| NewRow::new(&KeyOf::from(key), node.clone());
-    Ok(last.into_iter().map(ready).collect::<Result<_, _>>()?)
+    let mut rows = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let key = node_key(&branch, node.metadata().position())?;
+        rows.push(NewRow::new(&KeyOf::from(key), node.clone())?);
+    }
+    check_statement(&rows)?;
+    let last: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+    Ok(last.into_values().collect())
 }
 
 /// The keys of a page, and the rest of its range behind them.
-fn page_keys(branch: &BranchKey, page: &NodePage) -> Range<Key> {
+fn page_keys(branch: &BranchKey, page: &NodePage) -> Result<Range<Key>, StoreError> {
     let branch = branch_key(Table::HistoryNode, branch);
     let node = |id| branch.with([Column::BigInt(id)]);
     let mut keys = node(page.min_node_id)..node(page.max_node_id);
     if let Some(after) = page.after {
-        let after = node_key(&branch, after);
+        let after = node_key(&branch, after)?;
         match page.order {
             NodeOrder::Forward => keys.start = keys.start.max(after.end()),
             NodeOrder::Reverse => keys.end = keys.end.min(after),
         }
     }
-    keys
+    Ok(keys)
 }
 
 /// Reads a page, of each node only what `read` takes.
@@ -107,7 +111,7 @@ impl<E: Execute, W: Send> HistoryNodes for Connection<E, W> {
         branch: &BranchKey,
         position: NodePosition,
     ) -> Result<u64, StoreError> {
-        let key = node_key(&branch_key(Table::HistoryNode, branch), position);
+        let key = node_key(&branch_key(Table::HistoryNode, branch), position)?;
         self.link.execute("DeleteFromHistoryNode", |work| work.delete_key(&key)).await
     }
 
@@ -116,7 +120,7 @@ impl<E: Execute, W: Send> HistoryNodes for Connection<E, W> {
         branch: &BranchKey,
         page: &NodePage,
     ) -> Result<Vec<HistoryNode>, StoreError> {
-        let keys = page_keys(branch, page);
+        let keys = page_keys(branch, page)?;
         self.link
             .execute("RangeSelectFromHistoryNode", |work| {
                 Ok(select_page(work, keys.clone(), page, HistoryNode::clone))
@@ -129,7 +133,7 @@ impl<E: Execute, W: Send> HistoryNodes for Connection<E, W> {
         branch: &BranchKey,
         page: &NodePage,
     ) -> Result<Vec<NodeMetadata>, StoreError> {
-        let keys = page_keys(branch, page);
+        let keys = page_keys(branch, page)?;
         self.link
             .execute("RangeSelectFromHistoryNode", |work| {
                 Ok(select_page(work, keys.clone(), page, HistoryNode::metadata))

@@ -11,7 +11,7 @@ use temporal_dsql_ports::{HistoryTasks, StoreError};
 
 use crate::{
     connection::{Connection, Execute},
-    key::{Column, Key, KeyOf, NewRow, StoredRow},
+    key::{Column, Key, KeyOf, NewRow, StoredRow, check_statement},
 };
 
 impl StoredRow for ImmediateTask {
@@ -140,6 +140,7 @@ impl<E: Execute, W: Send> HistoryTasks for Connection<E, W> {
         tasks: &[ImmediateTask],
     ) -> Result<u64, StoreError> {
         let tasks = ready_immediate(shard_id, queue, tasks)?;
+        check_statement(&tasks)?;
         self.link.execute(immediate_names(queue).insert, |work| work.insert_all(&tasks)).await
     }
 
@@ -190,6 +191,7 @@ impl<E: Execute, W: Send> HistoryTasks for Connection<E, W> {
         tasks: &[ScheduledTask],
     ) -> Result<u64, StoreError> {
         let tasks = ready_scheduled(shard_id, queue, tasks)?;
+        check_statement(&tasks)?;
         self.link.execute(scheduled_names(queue).insert, |work| work.insert_all(&tasks)).await
     }
 

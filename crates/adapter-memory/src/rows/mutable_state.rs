@@ -3,11 +3,13 @@
 //! One statement does to the rows what the ports' defaults do in several, in their order, and
 //! nothing in between is seen by anyone.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use temporal_dsql_domain::{DataBlob, ExecutionsFilter, MapTable};
 use temporal_dsql_ports::{
     CurrentWrite, ExecutionWrite, Locked, Locks, MutableState, MutableStateRows, Removal, RunWrite,
-    StoreError, Written,
+    StoreError, Written, check_maps, write_part_by_part,
 };
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
 use crate::{
     MemoryStore,
     connection::{Connection, Execute, InOneStatement, InStatements},
-    key::{Key, NewRow},
+    key::{Key, NewRow, check_statement},
     work::Work,
 };
 
@@ -42,7 +44,8 @@ struct ReadyMap {
     map: MapTable,
     /// The entries that are removed; `None` for all but those that are written.
     remove: Option<Vec<Key>>,
-    replace: Vec<NewRow>,
+    /// The entries that are written, by their keys.
+    replace: BTreeMap<Key, NewRow>,
 }
 
 /// An [`ExecutionWrite`] whose rows can be stored.
@@ -58,6 +61,7 @@ struct ReadyWrite {
 
 impl ReadyWrite {
     fn new(store: &MemoryStore, write: &ExecutionWrite) -> Result<Self, StoreError> {
+        check_maps(&write.maps)?;
         let current = match &write.current {
             Some(CurrentWrite::Insert(row)) => Some(Upsert::Insert(CurrentKey::ready(store, row)?)),
             Some(CurrentWrite::Update(row)) => Some(Upsert::Update(CurrentKey::ready(store, row)?)),
@@ -67,48 +71,63 @@ impl ReadyWrite {
             RunWrite::Insert(row) => (row.filter(), Upsert::Insert(history_execution::ready(row)?)),
             RunWrite::Update(row) => (row.filter(), Upsert::Update(history_execution::ready(row)?)),
         };
+        let is_new = matches!(run, Upsert::Insert(_));
         let mut maps = Vec::with_capacity(write.maps.len());
+        let mut carried = Vec::new();
         for write in &write.maps {
-            let remove = match &write.remove {
+            let rows = execution_maps::ready(&key, &write.replace)?;
+            carried.extend(rows.iter().cloned());
+            let mut replace = execution_maps::last_of_each_key(rows);
+            let mut remove = match &write.remove {
                 Removal::Keys(keys) => Some(execution_maps::keys(&key, keys)),
                 Removal::Others => None,
             };
-            let replace = execution_maps::ready(&key, &write.replace)?;
+            // What is removed is not written; from a run that is new nothing is removed.
+            for key in remove.iter().flatten() {
+                replace.remove(key);
+            }
+            if is_new {
+                remove = Some(Vec::new());
+            }
             maps.push(ReadyMap { map: write.replace.map(), remove, replace });
         }
         let append = write.buffered.append.clone();
-        buffered_events::check(&key, &append)?;
+        carried.extend(buffered_events::check(&key, &append)?);
         let mut tasks = Vec::with_capacity(write.tasks.len());
-        for (queue, of) in &write.tasks.immediate {
+        for (queue, of) in write.tasks.immediate_in_order() {
             tasks.extend(history_tasks::ready_immediate(key.shard_id, queue, of)?);
         }
-        for (queue, of) in &write.tasks.scheduled {
+        for (queue, of) in write.tasks.scheduled_in_order() {
             tasks.extend(history_tasks::ready_scheduled(key.shard_id, *queue, of)?);
         }
-        let clear_buffer = write.buffered.clear;
+        let (Upsert::Insert(row) | Upsert::Update(row)) = &run;
+        let current_row = current.iter().map(|(Upsert::Insert(row) | Upsert::Update(row))| row);
+        check_statement(carried.iter().chain(&tasks).chain(current_row).chain([row]))?;
+        let clear_buffer = write.buffered.clear && !is_new;
         Ok(Self { key, current, run, maps, clear_buffer, append, tasks })
     }
 
     fn apply(&self, work: &mut Work) -> Result<Written, StoreError> {
+        let run = self.run.apply(work)?;
         let current = match &self.current {
             Some(current) => current.apply(work)?,
             None => 0,
         };
-        let run = self.run.apply(work)?;
+        let tasks = work.insert_all(&self.tasks)?;
         for ReadyMap { map, remove, replace } in &self.maps {
-            if remove.is_none() {
-                execution_maps::delete_others(work, &self.key, *map, replace)?;
-            }
-            execution_maps::replace(work, *map, replace)?;
-            if let Some(keys) = remove {
-                work.delete_all(keys)?;
-            }
+            match remove {
+                Some(keys) => work.delete_all(keys)?,
+                None => {
+                    let kept = replace.keys().collect();
+                    execution_maps::delete_others(work, &self.key, *map, &kept)?
+                }
+            };
+            execution_maps::replace(work, *map, replace.values())?;
         }
         if self.clear_buffer {
             buffered_events::delete(work, &self.key, None)?;
         }
         buffered_events::append(work, &self.key, &self.append)?;
-        let tasks = work.insert_all(&self.tasks)?;
         Ok(Written { run, current, tasks })
     }
 }
@@ -163,6 +182,12 @@ impl<E: Execute> MutableState for Connection<E, InOneStatement> {
 
 #[async_trait]
 impl<E: Execute> MutableState for Connection<E, InStatements> {
+    async fn write_execution(&mut self, write: &ExecutionWrite) -> Result<Written, StoreError> {
+        // Every row is checked before the first statement, as by the adapter for DSQL.
+        ReadyWrite::new(self.link.store(), write)?;
+        write_part_by_part(self, write).await
+    }
+
     async fn select_mutable_state(
         &mut self,
         run: &ExecutionsFilter,

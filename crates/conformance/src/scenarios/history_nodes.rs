@@ -34,6 +34,7 @@ scenario_table! { "history_nodes":
     nodes_are_deleted_in_chunks_from_the_first_on;
     each_branch_has_nodes_of_its_own;
     the_largest_and_smallest_numbers_come_back_in_order;
+    the_smallest_number_is_no_transaction;
     a_node_that_another_transaction_wrote_since_is_a_conflict;
     a_batch_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
     three_thousand_nodes_are_deleted_in_one_chunk_and_not_one_more if transaction_limits;
@@ -322,6 +323,34 @@ async fn each_branch_has_nodes_of_its_own(world: &World) {
         assert_eq!(select(world, branch, &ALL).await, *nodes);
         assert_eq!(delete_from(world, branch, 1, 9).await, 2);
     }
+}
+
+/// The table holds the negated number, and the smallest has none.
+async fn the_smallest_number_is_no_transaction(world: &World) {
+    let branch = world.branch();
+    let node = world.node(1, 1);
+    insert(world, &branch, std::slice::from_ref(&node)).await;
+    let position = NodePosition { node_id: 1, txn_id: i64::MIN };
+    let page = |order| NodePage { after: Some(position), order, ..ALL };
+    let mut session = world.store.session();
+    for refusal in [
+        session.insert_into_history_node(&branch, &[world.node(1, i64::MIN)]).await,
+        session.delete_from_history_node(&branch, position).await,
+        session
+            .range_select_from_history_node(&branch, &page(NodeOrder::Forward))
+            .await
+            .map(|nodes| nodes.len() as u64),
+        session
+            .range_select_metadata_from_history_node(&branch, &page(NodeOrder::Reverse))
+            .await
+            .map(|nodes| nodes.len() as u64),
+    ] {
+        assert!(
+            matches!(refusal, Err(StoreError::InvalidArgument { field: "txn_id", .. })),
+            "{refusal:?}"
+        );
+    }
+    assert_eq!(select(world, &branch, &ALL).await, [node]);
 }
 
 async fn the_largest_and_smallest_numbers_come_back_in_order(world: &World) {

@@ -21,6 +21,7 @@ mod maps;
 mod model;
 mod modes;
 mod mutable_state;
+mod parts;
 mod recorded;
 mod resolving;
 mod retries;
@@ -64,6 +65,7 @@ pub(crate) const ALL: &[&[Scenario]] = &[
     sizes::SCENARIOS,
     interleavings::SCENARIOS,
     modes::SCENARIOS,
+    parts::SCENARIOS,
     fencing::SCENARIOS,
     unknown_commits::SCENARIOS,
     joins::SCENARIOS,

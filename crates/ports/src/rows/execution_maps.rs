@@ -32,6 +32,13 @@ pub trait ExecutionMaps: Send {
         keys: &MapKeys,
     ) -> Result<u64, StoreError>;
 
+    /// Deletes the entries of a map whose keys are not among `kept`.
+    async fn delete_others_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        kept: &MapKeys,
+    ) -> Result<u64, StoreError>;
+
     /// Deletes all entries of a map, or the first `limit` of them.
     async fn delete_all_from_map(
         &mut self,

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use temporal_dsql_domain::{
     CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, ExecutionVersion, ExecutionsFilter,
-    ExecutionsRow, MapEntries, MapKeys, MapTable, RunId, ShardId, Tasks,
+    ExecutionsRow, InvalidValue, MapEntries, MapKeys, MapTable, RunId, ShardId, Tasks,
 };
 
 use super::{ExecutionMaps, HistoryExecution, HistoryTasks, Shards};
@@ -70,19 +70,67 @@ pub enum Removal {
 }
 
 /// What happens to one map: entries are written, then entries are removed, as Temporal's stores do
-/// it (contract §3.3). A key that is both written and removed is gone.
+/// it (contract §3.3). A key that is both written and removed is gone. From a run that is new
+/// nothing is removed: rows that an earlier delete has left stay, unless they are overwritten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapWrite {
-    /// What is removed.
+    /// What is removed; keys are of the map that is written.
     pub remove: Removal,
     /// What is written.
     pub replace: MapEntries,
 }
 
+impl MapWrite {
+    /// The entries that are there after the write, in the order of their keys: of several with
+    /// one key the last, and none that is removed.
+    pub fn entries_that_stay(&self) -> MapEntries {
+        let mut entries = self.replace.clone();
+        entries.last_of_each_key();
+        if let Removal::Keys(keys) = &self.remove {
+            entries.remove(keys);
+        }
+        entries
+    }
+}
+
+/// Checks that maps are named once, each.
+///
+/// # Errors
+/// The first that is named again.
+pub(crate) fn each_map_once(maps: impl IntoIterator<Item = MapTable>) -> Result<(), InvalidValue> {
+    let mut named = Vec::new();
+    for map in maps {
+        if named.contains(&map) {
+            return Err(InvalidValue::new("maps", format!("has {} twice", map.table())));
+        }
+        named.push(map);
+    }
+    Ok(())
+}
+
+/// Checks that no map is written twice, and that none is written with keys to remove of another.
+///
+/// # Errors
+/// The first map that is.
+pub fn check_maps(writes: &[MapWrite]) -> Result<(), InvalidValue> {
+    each_map_once(writes.iter().map(|write| write.replace.map()))?;
+    let mixed = |write: &&MapWrite| match &write.remove {
+        Removal::Keys(keys) => keys.map() != write.replace.map(),
+        Removal::Others => false,
+    };
+    match writes.iter().find(mixed) {
+        None => Ok(()),
+        Some(write) => Err(InvalidValue::new(
+            "maps",
+            format!("removes keys of another map from {}", write.replace.map().table()),
+        )),
+    }
+}
+
 /// What happens to the buffered events: they are removed, then events are appended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BufferedWrite {
-    /// Whether the buffer is emptied.
+    /// Whether the buffer is emptied; that of a new run is not.
     pub clear: bool,
     /// What is appended.
     pub append: Vec<DataBlob>,
@@ -95,7 +143,7 @@ pub struct ExecutionWrite {
     pub run: RunWrite,
     /// The current execution.
     pub current: Option<CurrentWrite>,
-    /// At most one for each map.
+    /// At most one for each map; [`check_maps`] says so.
     pub maps: Vec<MapWrite>,
     /// The buffered events.
     pub buffered: BufferedWrite,
@@ -142,44 +190,11 @@ pub trait MutableState: HistoryExecution + ExecutionMaps + HistoryTasks + Shards
     /// where the server takes statements that write in WITH.
     ///
     /// # Errors
-    /// [`StoreError::AlreadyExists`] for the run, the current execution or a task, by the table.
+    /// [`StoreError::AlreadyExists`] for the run, the current execution or a task, by the table and
+    /// in this order, tasks in that of their queues; [`StoreError::InvalidArgument`] if the maps
+    /// are not as [`check_maps`] wants them.
     async fn write_execution(&mut self, write: &ExecutionWrite) -> Result<Written, StoreError> {
-        let mut written = Written::default();
-        let (key, is_new) = match &write.run {
-            RunWrite::Insert(row) => (row.filter(), true),
-            RunWrite::Update(row) => (row.filter(), false),
-        };
-        written.current = match &write.current {
-            Some(CurrentWrite::Insert(row)) => self.insert_into_current_executions(row).await?,
-            Some(CurrentWrite::Update(row)) => self.update_current_executions(row).await?,
-            None => 0,
-        };
-        written.run = match &write.run {
-            RunWrite::Insert(row) => self.insert_into_executions(row).await?,
-            RunWrite::Update(row) => self.update_executions(row).await?,
-        };
-        for map in &write.maps {
-            // All others are gone if all are before the first is written. A new run has none.
-            if map.remove == Removal::Others && !is_new {
-                self.delete_all_from_map(&key, map.replace.map(), None).await?;
-            }
-            if !map.replace.is_empty() {
-                self.replace_into_map(&key, &map.replace).await?;
-            }
-            if let Removal::Keys(keys) = &map.remove
-                && !keys.is_empty()
-            {
-                self.delete_from_map(&key, keys).await?;
-            }
-        }
-        if write.buffered.clear && !is_new {
-            self.delete_from_buffered_events(&key, None).await?;
-        }
-        if !write.buffered.append.is_empty() {
-            self.insert_into_buffered_events(&key, &write.buffered.append).await?;
-        }
-        written.tasks = insert_tasks(self, key.shard_id, &write.tasks).await?;
-        Ok(written)
+        write_part_by_part(self, write).await
     }
 
     /// Reads everything that is stored for one run, as of one moment: one statement.
@@ -219,6 +234,54 @@ where
     Ok(Locked { range_id, current, runs })
 }
 
+/// [`MutableState::write_execution`] with statements for each table.
+///
+/// # Errors
+/// Those of the statements, and [`StoreError::InvalidArgument`] by [`check_maps`].
+pub async fn write_part_by_part<S>(
+    session: &mut S,
+    write: &ExecutionWrite,
+) -> Result<Written, StoreError>
+where
+    S: HistoryExecution + ExecutionMaps + HistoryTasks + ?Sized,
+{
+    check_maps(&write.maps)?;
+    let mut written = Written::default();
+    let (key, is_new) = match &write.run {
+        RunWrite::Insert(row) => (row.filter(), true),
+        RunWrite::Update(row) => (row.filter(), false),
+    };
+    written.run = match &write.run {
+        RunWrite::Insert(row) => session.insert_into_executions(row).await?,
+        RunWrite::Update(row) => session.update_executions(row).await?,
+    };
+    written.current = match &write.current {
+        Some(CurrentWrite::Insert(row)) => session.insert_into_current_executions(row).await?,
+        Some(CurrentWrite::Update(row)) => session.update_current_executions(row).await?,
+        None => 0,
+    };
+    for map in &write.maps {
+        let stays = map.entries_that_stay();
+        match &map.remove {
+            _ if is_new => {}
+            Removal::Keys(keys) if keys.is_empty() => {}
+            Removal::Keys(keys) => drop(session.delete_from_map(&key, keys).await?),
+            Removal::Others => drop(session.delete_others_from_map(&key, &stays.keys()).await?),
+        }
+        if !stays.is_empty() {
+            session.replace_into_map(&key, &stays).await?;
+        }
+    }
+    if write.buffered.clear && !is_new {
+        session.delete_from_buffered_events(&key, None).await?;
+    }
+    if !write.buffered.append.is_empty() {
+        session.insert_into_buffered_events(&key, &write.buffered.append).await?;
+    }
+    written.tasks = insert_tasks(session, key.shard_id, &write.tasks).await?;
+    Ok(written)
+}
+
 /// [`MutableState::delete_mutable_state`] with a statement for each table, `executions` last.
 ///
 /// # Errors
@@ -247,10 +310,10 @@ where
     S: HistoryTasks + ?Sized,
 {
     let mut inserted = 0;
-    for (queue, tasks) in tasks.immediate.iter().filter(|(_, tasks)| !tasks.is_empty()) {
+    for (queue, tasks) in tasks.immediate_in_order() {
         inserted += session.insert_into_immediate_tasks(shard_id, queue, tasks).await?;
     }
-    for (queue, tasks) in tasks.scheduled.iter().filter(|(_, tasks)| !tasks.is_empty()) {
+    for (queue, tasks) in tasks.scheduled_in_order() {
         inserted += session.insert_into_scheduled_tasks(shard_id, *queue, tasks).await?;
     }
     Ok(inserted)

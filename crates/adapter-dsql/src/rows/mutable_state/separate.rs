@@ -2,14 +2,12 @@
 
 use temporal_dsql_ports::{
     CurrentExecutionsRoute, CurrentWrite, ExecutionWrite, Removal, RunWrite, StoreError, Written,
+    check_maps,
 };
 
-use super::{
-    super::{
-        buffered_events, current_executions as current, executions, immediate_tasks as immediate,
-        maps, scheduled_tasks as scheduled,
-    },
-    write::{check_maps, what_stays},
+use super::super::{
+    buffered_events, current_executions as current, executions, immediate_tasks as immediate, maps,
+    payload::Payload, scheduled_tasks as scheduled,
 };
 use crate::statement::Statement;
 
@@ -43,6 +41,12 @@ pub(super) fn statements(
     check_maps(&write.maps)?;
     let mut statements = Vec::new();
     let mut then = |part, statement| statements.push((part, statement));
+    let (run, is_new) = match &write.run {
+        RunWrite::Insert(row) => (row, true),
+        RunWrite::Update(row) => (row, false),
+    };
+    let by_run = if is_new { executions::insert } else { executions::update };
+    then(Part::Run, by_run(run)?);
     match (&write.current, route) {
         (Some(CurrentWrite::Insert(row)), Some(route)) => {
             then(Part::Current, current::insert(route, row)?);
@@ -52,21 +56,16 @@ pub(super) fn statements(
         }
         _ => {}
     }
-    let (run, is_new) = match &write.run {
-        RunWrite::Insert(row) => (row, true),
-        RunWrite::Update(row) => (row, false),
-    };
-    let by_run = if is_new { executions::insert } else { executions::update };
-    then(Part::Run, by_run(run)?);
     let key = run.filter();
     for map in &write.maps {
-        let stays = what_stays(map);
+        maps::check(&mut Payload::default(), &key, &map.replace)?;
+        let stays = map.entries_that_stay();
         match &map.remove {
             // A run that is new has nothing to remove.
             _ if is_new => {}
             Removal::Keys(keys) if keys.is_empty() => {}
             Removal::Keys(keys) => then(Part::Other, maps::delete(&key, keys)),
-            Removal::Others => then(Part::Other, maps::delete_all(&key, stays.map(), None)),
+            Removal::Others => then(Part::Other, maps::delete_others(&key, &stays.keys())),
         }
         if !stays.is_empty() {
             then(Part::Other, maps::replace(&key, &stays)?);
@@ -79,10 +78,10 @@ pub(super) fn statements(
         then(Part::Other, buffered_events::insert(&key, &write.buffered.append)?);
     }
     let tasks = &write.tasks;
-    for (queue, tasks) in tasks.immediate.iter().filter(|(_, tasks)| !tasks.is_empty()) {
+    for (queue, tasks) in tasks.immediate_in_order() {
         then(Part::Task, immediate::insert(key.shard_id, queue, tasks)?);
     }
-    for (queue, tasks) in tasks.scheduled.iter().filter(|(_, tasks)| !tasks.is_empty()) {
+    for (queue, tasks) in tasks.scheduled_in_order() {
         then(Part::Task, scheduled::insert(key.shard_id, *queue, tasks)?);
     }
     Ok(statements)

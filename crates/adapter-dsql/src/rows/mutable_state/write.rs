@@ -4,7 +4,7 @@ use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ExecutionsRow, MapEntries, MapKeys, MapTable};
 use temporal_dsql_ports::{
     CurrentExecutionsRoute, CurrentWrite, ExecutionWrite, MapWrite, Removal, RunWrite, StoreError,
-    Written,
+    Written, check_maps,
 };
 
 use super::{
@@ -71,7 +71,7 @@ impl Maps {
         for write in writes {
             let map = write.replace.map();
             let index = MapTable::ALL.iter().position(|of| *of == map).unwrap_or_default();
-            maps.entries[index] = what_stays(write);
+            maps.entries[index] = write.entries_that_stay();
             match &write.remove {
                 Removal::Keys(keys) => maps.keys[index] = keys.clone(),
                 Removal::Others => maps.others[index] = true,
@@ -79,40 +79,6 @@ impl Maps {
         }
         Ok(maps)
     }
-}
-
-/// What is left of the entries of a write after its removal, one of each key: no row is written
-/// that is removed.
-pub(super) fn what_stays(write: &MapWrite) -> MapEntries {
-    let mut entries = write.replace.clone();
-    entries.last_of_each_key();
-    if let Removal::Keys(keys) = &write.remove {
-        entries.remove(keys);
-    }
-    entries
-}
-
-/// Refuses what the port excludes: two writes of one map, and a write of two maps.
-pub(super) fn check_maps(writes: &[MapWrite]) -> Result<(), StoreError> {
-    let refused = |map: MapTable, reason: &str| {
-        Err(StoreError::InvalidArgument {
-            field: "maps",
-            reason: format!("{reason} {}", map.table()),
-            source: None,
-        })
-    };
-    for (index, write) in writes.iter().enumerate() {
-        let map = write.replace.map();
-        if writes[..index].iter().any(|earlier| earlier.replace.map() == map) {
-            return refused(map, "has more than one write of");
-        }
-        if let Removal::Keys(keys) = &write.remove
-            && keys.map() != map
-        {
-            return refused(map, "has keys of another map in the write of");
-        }
-    }
-    Ok(())
 }
 
 /// Checks every row, and what all of them weigh.

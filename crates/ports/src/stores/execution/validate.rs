@@ -2,15 +2,19 @@
 //! `operation_mode_validator.go` (contract §3.4), and that its parts belong together.
 
 use temporal_dsql_domain::{
-    CurrentExecutionsRow, ExecutionState, ExecutionsRow, InvalidValue, check_create_state,
-    check_update_state,
+    CurrentExecutionsRow, ExecutionState, ExecutionsRow, InvalidValue, MapEntries,
+    check_create_state, check_update_state,
 };
 
 use super::{
     ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected, Mutation,
     SetExecution, Snapshot, UpdateExecution, UpdateMode,
 };
-use crate::{ByArchetype, CurrentExecutionsRouter, stores::Owner};
+use crate::{
+    ByArchetype, CurrentExecutionsRouter, check_maps,
+    rows::each_map_once,
+    stores::{AppendNodes, Owner},
+};
 use ExecutionState::{Completed, Created, Running, Zombie};
 
 type Checked = Result<(), InvalidValue>;
@@ -36,7 +40,7 @@ pub(super) fn update(request: &UpdateExecution) -> Checked {
     let new_state = match new {
         Some(new) => {
             new_snapshot(*owner, new)?;
-            same_id("the new run", &mutation.current, &new.current)?;
+            another_run("the new run", &mutation.current, &new.current)?;
             Some(new.current.state)
         }
         None => None,
@@ -66,11 +70,14 @@ pub(super) fn conflict_resolve(request: &ConflictResolve) -> Checked {
     next_version(&reset.execution, *expected)?;
     if let Some(new) = new {
         new_snapshot(*owner, new)?;
-        same_id("the new run", &reset.current, &new.current)?;
+        another_run("the new run", &reset.current, &new.current)?;
     }
     if let Some(current) = current {
         mutation(*owner, current)?;
-        same_id("the current run", &reset.current, &current.current)?;
+        another_run("the current run", &reset.current, &current.current)?;
+        if let Some(new) = new {
+            another_run("the new run", &current.current, &new.current)?;
+        }
     }
     let reset_state = reset.current.state;
     let new_state = new.as_ref().map(|new| new.current.state);
@@ -121,17 +128,25 @@ pub(super) fn set(request: &SetExecution) -> Checked {
 }
 
 fn new_snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
-    same_run(owner, &snapshot.execution, &snapshot.current)?;
+    self::snapshot(owner, snapshot)?;
     check_create_state(snapshot.current.state, snapshot.current.status)
 }
 
 fn stored_snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
-    same_run(owner, &snapshot.execution, &snapshot.current)?;
+    self::snapshot(owner, snapshot)?;
     check_update_state(snapshot.current.state, snapshot.current.status)
+}
+
+fn snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
+    same_run(owner, &snapshot.execution, &snapshot.current)?;
+    each_map_once(snapshot.maps.iter().map(MapEntries::map))?;
+    events(owner, &snapshot.events)
 }
 
 fn mutation(owner: Owner, mutation: &Mutation) -> Checked {
     same_run(owner, &mutation.execution, &mutation.current)?;
+    check_maps(&mutation.maps)?;
+    events(owner, &mutation.events)?;
     check_update_state(mutation.current.state, mutation.current.status)?;
     next_version(&mutation.execution, mutation.expected)
 }
@@ -175,14 +190,41 @@ fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutions
     ))
 }
 
-fn same_id(what: &str, one: &CurrentExecutionsRow, other: &CurrentExecutionsRow) -> Checked {
-    if one.filter() == other.filter() {
-        return Ok(());
+/// History is of the owner's shard, and each batch can be appended. Batches are appended one by
+/// one, so all are checked before the first.
+fn events(owner: Owner, events: &[AppendNodes]) -> Checked {
+    for nodes in events {
+        if nodes.shard_id != owner.shard_id {
+            return Err(InvalidValue::new(
+                "shard_id",
+                format!("of events is {}, but the owner's is {}", nodes.shard_id, owner.shard_id),
+            ));
+        }
+        nodes.check()?;
     }
-    Err(InvalidValue::new(
-        "workflow_id",
-        format!("{what} is of {:?}, not of {:?}", other.filter(), one.filter()),
-    ))
+    Ok(())
+}
+
+/// Two parts of a request are of different runs of one id.
+///
+/// Temporal writes the parts one after the other and checks each against what the ones before it
+/// have written, so a run that is in two parts fails with the condition of the later one: a run
+/// that is reset is not at the version that its mutation expects any more, and one that is to be
+/// created exists. Here the conditions of all parts are checked before any is written.
+fn another_run(what: &str, one: &CurrentExecutionsRow, other: &CurrentExecutionsRow) -> Checked {
+    if one.filter() != other.filter() {
+        return Err(InvalidValue::new(
+            "workflow_id",
+            format!("{what} is of {:?}, not of {:?}", other.filter(), one.filter()),
+        ));
+    }
+    if one.run_id == other.run_id {
+        return Err(InvalidValue::new(
+            "run_id",
+            format!("{what} is {}, which is in another part of the request, too", one.run_id),
+        ));
+    }
+    Ok(())
 }
 
 fn not_in(what: &str, state: ExecutionState, forbidden: &[ExecutionState]) -> Checked {

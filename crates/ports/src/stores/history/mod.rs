@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use temporal_dsql_domain::{
     BranchId, BranchKey, BranchRange, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow,
-    InvalidValue, ShardId, Table, TreeId,
+    InvalidValue, ShardId, Table, TreeId, stored_txn_id,
 };
 
 use super::{CHUNK, delete_in_chunks, unknown::idempotent};
@@ -28,10 +28,40 @@ pub struct AppendNodes {
     pub shard_id: ShardId,
     /// The branch.
     pub branch: HistoryBranch,
-    /// What is recorded about the branch, if this makes it.
+    /// What is recorded about the branch, if this makes it. It is the same branch.
     pub new_branch: Option<HistoryTreeInfo>,
     /// The batch.
     pub node: HistoryNode,
+}
+
+impl AppendNodes {
+    /// Checks what would be wrong on every store.
+    ///
+    /// # Errors
+    /// The node belongs to an ancestor; what is recorded is another branch than the one that the
+    /// batch is for; the transaction cannot be stored.
+    pub(super) fn check(&self) -> Result<(), InvalidValue> {
+        let Self { branch, new_branch, node, .. } = self;
+        let begin = branch.begin_node_id();
+        if node.node_id < begin {
+            return Err(InvalidValue::new(
+                "node_id",
+                format!(
+                    "is {}, which belongs to an ancestor: branch {} begins at {begin}",
+                    node.node_id, branch.branch_id
+                ),
+            ));
+        }
+        if let Some(info) = new_branch
+            && info.branch != *branch
+        {
+            return Err(InvalidValue::new(
+                "new_branch",
+                format!("is {:?}, but the events are for {branch:?}", info.branch),
+            ));
+        }
+        stored_txn_id(node.txn_id).map(drop)
+    }
 }
 
 /// The history methods of Temporal's `ExecutionStore` and of the manager above it, over any store.
@@ -50,21 +80,12 @@ impl<S: Store> HistoryStore<S> {
     /// asked for again.
     ///
     /// # Errors
-    /// [`StoreError::InvalidArgument`] if the node belongs to an ancestor; [`StoreError::Limit`] if
-    /// the events are larger than a value may be; and those of the store.
+    /// [`StoreError::InvalidArgument`] if the node belongs to an ancestor, or `new_branch` is not
+    /// `branch`, or the transaction is the smallest number; [`StoreError::Limit`] if the events
+    /// are larger than a value may be; and those of the store.
     pub async fn append(&self, nodes: &AppendNodes) -> Result<(), StoreError> {
+        nodes.check()?;
         let AppendNodes { branch, node, .. } = nodes;
-        let begin = branch.begin_node_id();
-        if node.node_id < begin {
-            return Err(InvalidValue::new(
-                "node_id",
-                format!(
-                    "is {}, which belongs to an ancestor: branch {} begins at {begin}",
-                    node.node_id, branch.branch_id
-                ),
-            )
-            .into());
-        }
         let key = branch.key(nodes.shard_id);
         let Some(info) = &nodes.new_branch else {
             let node = std::slice::from_ref(node);
