@@ -51,11 +51,10 @@ CREATE FUNCTION dsql_emulator.keys(rel oid)
      WHERE i.indrelid = rel AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
      ORDER BY i.indisprimary DESC, i.indexrelid $$;
 
--- An expression for all the entries of a row of `alias`: [[index, key], …], as bytes, which are
--- the same in every encoding that a client may have.
+-- An expression for all the entries of a row of `alias`, as json: [[index, key], …].
 CREATE FUNCTION dsql_emulator.entries_expression(rel oid, alias text) RETURNS text
   LANGUAGE sql STABLE AS $$
-    SELECT format('pg_catalog.convert_to(pg_catalog.json_build_array(%s)::text, ''UTF8'')', string_agg(entry, ', '))
+    SELECT format('pg_catalog.json_build_array(%s)', string_agg(entry, ', '))
       FROM (
         SELECT format('pg_catalog.json_build_array(%s, %s)', k.index,
                  dsql_emulator.key_expression(rel, k.columns, alias)) AS entry
@@ -64,6 +63,16 @@ CREATE FUNCTION dsql_emulator.entries_expression(rel oid, alias text) RETURNS te
         SELECT format('pg_catalog.json_build_array(%s, pg_catalog.dsql_emulator_text(%s.*))', rel, alias)
          WHERE NOT EXISTS (SELECT 1 FROM dsql_emulator.keys(rel) k WHERE k.is_primary)
       ) entries $$;
+
+-- Reports a row with these entries as locked, in this class. It is put into clients' queries, where
+-- it is called for each row that they lock; so it must have the same value for all, and PostgreSQL
+-- must not know that.
+CREATE FUNCTION pg_catalog.dsql_emulator_lock(class text, entries json) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE SET client_encoding = 'UTF8' AS $$
+BEGIN
+  RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = '{"o":"' || class || '","e":' || entries::text || '}';
+  RETURN true;
+END $$;
 
 -- Bytes of the key of an index, as DSQL is seen to count them: its columns and those of the
 -- primary key, and eight for each column after the first (facts §4).

@@ -174,9 +174,11 @@ EXCEPTION WHEN OTHERS THEN
   RETURN '{}';
 END $$;
 
--- The entries of all rows that this transaction has locked and not written: a row's only locker
--- leaves its transaction id in xmax; of several, as FOR KEY SHARE allows, it is that of their group.
-CREATE FUNCTION dsql_emulator.locked_rows() RETURNS SETOF bytea LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+-- Reports all rows that this transaction has PostgreSQL's own lock on, and has not written: a row's
+-- only locker leaves its transaction id in xmax; of several, as FOR KEY SHARE allows, it is that of
+-- their group. Nearly all locking queries report by themselves (`dsql_emulator_lock`).
+CREATE FUNCTION dsql_emulator.report_locked_rows(class text) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   item record;
   own xid[] := ARRAY(SELECT l.transactionid FROM pg_catalog.pg_locks l
@@ -186,9 +188,9 @@ BEGIN
                FROM pg_catalog.pg_locks l JOIN dsql_emulator.instrumented i ON i.rel = l.relation
               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
   LOOP
-    RETURN QUERY EXECUTE format(
-      'SELECT %s FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND dsql_emulator.lockers(t.xmax) && $1',
-      item.entries, item.table_name) USING own;
+    EXECUTE format(
+      'SELECT dsql_emulator_lock(%L, %s) FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND dsql_emulator.lockers(t.xmax) && $1',
+      class, item.entries, item.table_name) USING own;
   END LOOP;
 END $$;
 

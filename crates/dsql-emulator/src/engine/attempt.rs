@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     faults::{catalog_conflict, conflict},
-    rules::{Class, Run},
+    rules::{Class, Run, changes_in_parentheses},
     sql::{Edit, Statement},
     wire::DbError,
 };
@@ -63,32 +63,26 @@ pub(crate) async fn attempt(
         Err(Failure::Interrupted) => return Err(make_way(worker, save).await),
         other => other?,
     };
-    if let Some(error) = answer.error.take() {
-        if run.class == Class::Read || !is_conflict(&error, worker) {
+    let met = match answer.error.take() {
+        Some(error) if run.class == Class::Read || !is_conflict(&error, worker) => {
             return Err(Failure::Refused(error));
         }
-        if may_restart {
-            return Ok(Attempt::Lost(error));
-        }
-        // It has lost, if the snapshot has no objection.
+        Some(error) if may_restart => return Ok(Attempt::Lost(error)),
+        Some(_) => true,
+        // A key can be written again once another transaction has deleted it, though it is in the
+        // snapshot. A statement by itself leaves that to its commit.
+        None => !may_restart && worker.is_beaten_for_a_key(&answer.effect),
+    };
+    if met {
+        // The snapshot is to say how the statement ends.
         if save {
             worker.undo_statement().await?;
         }
         worker.detach().await?;
-        return match in_shadow(worker, means, execution, urgency).await {
-            Err(Failure::Refused(own)) if own.code == error.code => Err(Failure::Refused(error)),
-            other => other.map(done),
-        };
+        return in_shadow(worker, means, execution, urgency).await.map(done);
     }
     if let Some(strength) = execution.locks {
-        let sql = "SELECT * FROM dsql_emulator.locked_rows()";
-        // The statement is done and could not be undone by itself.
-        let rows = worker.as_superuser(sql, Urgency::shielded()).await?;
-        for row in rows {
-            if let [Some(entries)] = &row[..] {
-                answer.effect.lock(entries.as_bytes(), strength.into());
-            }
-        }
+        answer.effect.merge(worker.locked_rows(strength).await?);
     }
     note(worker, means, run, execution, &mut answer)?;
     Ok(done(answer))
@@ -234,7 +228,8 @@ fn check_rows(rows: u64, means: Means<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a statement in the copies of a transaction that has lost.
+/// Runs a statement in copies of the tables, which are in the transaction's snapshot. It has lost,
+/// unless the statement turns out to change nothing.
 async fn in_shadow(
     worker: &mut Worker,
     means: Means<'_>,
@@ -257,22 +252,31 @@ async fn in_shadow(
         Failure::Interrupted => Failure::Refused(conflict()),
         other => other,
     })?;
+    let detached = match worker.transaction.as_ref().map(|transaction| &transaction.place) {
+        Some(Place::Detached(work)) => Some(work.clone()),
+        _ => None,
+    };
     worker.shadow(urgency).await.map_err(given_up)?;
     let shadows = match worker.transaction.as_ref().map(|transaction| &transaction.place) {
         Some(Place::Shadowed(shadows)) => shadows.clone(),
         _ => return Err(Failure::Refused(conflict())),
     };
     let text = unqualified(&execution.statement, &shadows);
-    let execution =
-        Execution { text: Some(text.into()), keys: [].into(), locks: None, ..execution.clone() };
+    let execution = Execution { text: Some(text.into()), locks: None, ..execution.clone() };
     let mut answer = match worker.run(&execution, true, urgency).await {
         Err(failure) => return Err(given_up(failure)),
         Ok(answer) => answer,
     };
     if let Some(error) = answer.error.take() {
-        return Err(Failure::Refused(error));
+        return Err(Failure::Refused(of_tables(error, &shadows)));
     }
     let written = answer.written_rows();
+    if let (Some(work), Some(0)) = (detached, written)
+        && !changes_in_parentheses(&execution.statement.tokens)
+    {
+        worker.leave_shadow(work).await?;
+    }
+    let written = written.unwrap_or(0);
     if let Some(transaction) = &mut worker.transaction {
         let footprint = &mut transaction.effect.footprint;
         footprint.rows += written;
@@ -282,6 +286,18 @@ async fn in_shadow(
     }
     answer.effect = super::report::Effect::default();
     Ok(answer)
+}
+
+/// An error that names a copy as the table that it is one of.
+fn of_tables(mut error: DbError, shadows: &[(String, String)]) -> DbError {
+    const SCHEMA: u8 = b's';
+    let table = error.other(b't');
+    let shadow = shadows.iter().find(|(_, name)| Some(name.as_str()) == table);
+    let schema = error.others.iter().position(|(field, _)| *field == SCHEMA);
+    if let (Some((schema, _)), Some(at)) = (shadow, schema) {
+        error.others[at].1.clone_from(schema);
+    }
+    error
 }
 
 /// The text of a statement in which the names of tables with copies lead to the copies.
@@ -302,6 +318,18 @@ fn unqualified(statement: &Statement, shadows: &[(String, String)]) -> String {
 mod tests {
     use super::*;
     use crate::sql::split;
+
+    #[test]
+    fn an_error_in_a_copy_is_one_of_its_table() {
+        let shadows = [("s".to_owned(), "t".to_owned())];
+        let error = |schema: &str| {
+            let mut error = DbError::new("23505", "duplicate key value");
+            error.others = vec![(b's', schema.to_owned()), (b't', "t".to_owned())];
+            error
+        };
+        assert_eq!(of_tables(error("pg_temp_3"), &shadows), error("s"));
+        assert_eq!(of_tables(error("pg_temp_3"), &[]), error("pg_temp_3"));
+    }
 
     #[test]
     fn names_with_a_schema_lead_to_the_copies() {

@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::rules::LockStrength;
-
 /// How a row is touched. Values are bits of a [`Classes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -25,15 +23,6 @@ impl Class {
         match (self, other) {
             (Key, _) | (_, Key) | (NonKey, NonKey) => true,
             (NonKey, Share) | (Share, NonKey | Share) => false,
-        }
-    }
-}
-
-impl From<LockStrength> for Class {
-    fn from(strength: LockStrength) -> Self {
-        match strength {
-            LockStrength::Update => Self::Key,
-            LockStrength::KeyShare => Self::Share,
         }
     }
 }
@@ -84,11 +73,15 @@ impl Footprint {
         self.bytes += bytes;
     }
 
-    /// Rows that were only locked count with their key (facts §1.4).
+    /// Rows that were only locked count with their key (facts §1.4), once.
     pub(crate) fn lock(&mut self, relation: u32, key: impl Into<Box<str>>, class: Class) {
         let key = key.into();
-        self.bytes += key.len() as u64;
-        self.add(relation, key, class);
+        let bytes = key.len() as u64;
+        let classes = self.entries.entry(Entry { relation, key }).or_default();
+        if *classes == Classes::default() {
+            self.bytes += bytes;
+        }
+        classes.add(class);
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
@@ -103,6 +96,17 @@ impl Footprint {
     /// Whether there is nothing that another transaction could be in conflict with.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.tables.is_empty()
+    }
+
+    /// Only the entries that came or went, or are locked FOR UPDATE.
+    pub(crate) fn keys(&self) -> Self {
+        let mut keys = Self::default();
+        for (entry, classes) in self.entries() {
+            if classes.iter().any(|class| class == Class::Key) {
+                keys.add(entry.relation, entry.key.clone(), Class::Key);
+            }
+        }
+        keys
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&Entry, Classes)> {
@@ -151,7 +155,9 @@ mod tests {
     #[test]
     fn a_locked_row_counts_with_its_key_and_not_as_a_row() {
         let mut footprint = Footprint::default();
-        footprint.lock(1, "[\"abc\"]", Class::Key);
+        for _ in 0..2 {
+            footprint.lock(1, "[\"abc\"]", Class::Key);
+        }
         assert_eq!((footprint.rows, footprint.bytes), (0, 7));
         assert!(!footprint.is_empty());
     }

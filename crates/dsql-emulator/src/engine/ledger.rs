@@ -3,6 +3,9 @@
 //! One number counts the commits that changed or locked rows. A transaction remembers the number
 //! at its BEGIN, and at COMMIT loses if an entry of its footprint was committed under a later
 //! number in a class that conflicts with its own. The earliest committer wins (facts §1.2).
+//!
+//! A commit is entered before PostgreSQL is asked for it: as soon as PostgreSQL has done it, other
+//! sessions meet its rows, and have to know that they are overtaken.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,7 +29,7 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Book {
-    /// The number of the last commit.
+    /// The number of the last commit that was entered.
     last: u64,
     /// When each entry was last committed, by class.
     entries: HashMap<Entry, [u64; 3]>,
@@ -40,6 +43,12 @@ struct Book {
 pub(crate) struct Begun {
     ledger: Arc<Ledger>,
     at: u64,
+}
+
+/// A commit that was entered, and what the entries were before.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    before: Vec<(Entry, [u64; 3])>,
 }
 
 /// While it lives, nobody begins and nobody else commits.
@@ -83,20 +92,28 @@ impl Ledger {
         footprint.entries().find(lost).map(|(entry, _)| entry.clone())
     }
 
-    /// Enters a commit.
-    pub(crate) fn enter(&self, footprint: &Footprint, _turn: &CommitTurn<'_>) {
+    /// Enters a commit that PostgreSQL is about to be asked for.
+    pub(crate) fn enter(&self, footprint: &Footprint, _turn: &CommitTurn<'_>) -> Entered {
         let mut book = self.book();
+        book.sweep();
         book.last += 1;
         let number = book.last;
+        let mut before = Vec::new();
         for (entry, classes) in footprint.entries() {
             let committed = book.entries.entry(entry.clone()).or_default();
+            before.push((entry.clone(), *committed));
             for (class, at) in Class::ALL.into_iter().zip(committed) {
                 if classes.iter().any(|own| own == class) {
                     *at = number;
                 }
             }
         }
-        book.sweep();
+        Entered { before }
+    }
+
+    /// Takes back a commit that PostgreSQL has refused.
+    pub(crate) fn retract(&self, entered: Entered, _turn: &CommitTurn<'_>) {
+        self.book().entries.extend(entered.before);
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -116,7 +133,7 @@ impl Book {
 }
 
 impl Begun {
-    /// Whether anything was committed since.
+    /// Whether anything was committed since, or is about to be: what it wrote may be met already.
     pub(crate) fn is_overtaken(&self) -> bool {
         self.ledger.book().last > self.at
     }
@@ -172,6 +189,19 @@ mod tests {
         assert!(!begun.is_overtaken());
         commit(&ledger, &touching("b", Class::Key)).await;
         assert!(begun.is_overtaken());
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_was_refused_is_none() {
+        let ledger = Arc::new(Ledger::default());
+        commit(&ledger, &touching("a", Class::NonKey)).await;
+        let begun = ledger.begin();
+        let turn = ledger.commit_turn().await;
+        let entered = ledger.enter(&touching("a", Class::Key), &turn);
+        assert!(begun.is_overtaken());
+        assert!(ledger.conflict(&begun, &touching("a", Class::Share)).is_some());
+        ledger.retract(entered, &turn);
+        assert!(ledger.conflict(&begun, &touching("a", Class::Share)).is_none());
     }
 
     #[tokio::test]

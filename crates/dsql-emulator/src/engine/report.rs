@@ -1,17 +1,12 @@
 //! What the triggers in the database tell, in notices that no client sees.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 
 use super::{
     changes::Changes,
     footprint::{Class, Footprint},
 };
-use crate::{
-    sql::text_of_bytea,
-    wire::{DbError, Message, tag},
-};
+use crate::wire::{DbError, Message, tag};
 
 /// The message of such a notice; its detail is the report.
 const MARK: &str = "dsql_emulator";
@@ -32,10 +27,14 @@ type Keys = (u32, Option<Vec<Option<String>>>);
 
 #[derive(Debug, Deserialize)]
 struct Report {
-    /// `i`nsert, `u`pdate, `d`elete, `index`, `drop`.
+    /// `i`nsert, `u`pdate, `d`elete, `K` and `S` for a row that is locked so, `index`, `drop`.
     o: String,
     /// The table, or what was made or dropped.
+    #[serde(default)]
     t: u32,
+    /// The entries of a row that is locked: index and key.
+    #[serde(default)]
+    e: Vec<(u32, Option<String>)>,
     /// How many rows.
     #[serde(default)]
     n: u64,
@@ -83,6 +82,8 @@ impl Effect {
         match report.o.as_str() {
             "index" => return self.indexes.push((report.t, report.name)),
             "drop" => return self.dropped.push(report.t),
+            "K" => return self.lock(report.e, Class::Key),
+            "S" => return self.lock(report.e, Class::Share),
             _ => {}
         }
         let table = report.t;
@@ -118,22 +119,19 @@ impl Effect {
         self.changes.replace(table, taken.unwrap_or_default(), given.unwrap_or_default());
     }
 
-    /// A statement that only locked rows did this: `entries` is `[[index, key], …]` as a value of
-    /// type `bytea`, in either format.
-    pub(crate) fn lock(&mut self, entries: &[u8], class: Class) {
-        let text = String::from_utf8_lossy(entries);
-        let text = text_of_bytea(&text).map_or(text, Cow::from);
-        let entries: Vec<(u32, Option<String>)> = match serde_json::from_str(&text) {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::error!(%error, %text, "the keys of a locked row cannot be read");
-                return;
-            }
-        };
+    /// A row with these entries was locked and not written.
+    fn lock(&mut self, entries: Vec<(u32, Option<String>)>, class: Class) {
         for (relation, key) in entries {
             if let Some(key) = key {
                 self.footprint.lock(relation, key, class);
             }
+        }
+    }
+
+    /// Takes in the reports among the messages of an answer.
+    pub(crate) fn take_all(&mut self, answer: &[Message]) {
+        for message in answer {
+            self.take(message);
         }
     }
 
@@ -239,13 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn locked_rows_have_their_entries() {
-        for bytes in
-            [&br#"[[1,"[1]"],[2,null]]"#[..], br"\x5b5b312c225b315d225d2c5b322c6e756c6c5d5d"]
-        {
-            let mut effect = Effect::default();
-            effect.lock(bytes, Class::Share);
-            assert_eq!(entries(&effect), [(1, "[1]".into(), vec![Class::Share])]);
-        }
+    fn each_row_is_locked_in_its_own_class() {
+        let effect =
+            effect(&[r#"{"o":"S","e":[[1,"[1]"],[2,null]]}"#, r#"{"o":"K","e":[[3,"[1]"]]}"#]);
+        assert_eq!(
+            entries(&effect),
+            [(1, "[1]".into(), vec![Class::Share]), (3, "[1]".into(), vec![Class::Key])]
+        );
+        assert_eq!((effect.footprint.rows, effect.footprint.bytes), (0, 6));
     }
 }

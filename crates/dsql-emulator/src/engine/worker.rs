@@ -11,15 +11,16 @@ use super::{
     ledger::Ledger,
     monitor::{Holder, Monitor},
     observed::{Failure, Observed, Urgency},
+    report::Effect,
     statement::{Answer, Execution},
     transaction::{Place, Transaction},
     watch::Watch,
 };
 use crate::{
     cluster::single,
-    rules::Access,
+    rules::{Access, LockStrength},
     sql::{identifier, literal, text_of_bytea},
-    upstream::{Connection, Exchange, Rows, Target, UpstreamError},
+    upstream::{Connection, Exchange, Rows, Target, UpstreamError, rows},
     wire::{self, DbError, Message, tag},
 };
 
@@ -151,7 +152,7 @@ impl Worker {
         let mut messages = execution.messages();
         messages.push(wire::sync());
         let answer = self.connection.exchange(&execution.exchange(messages), urgency).await?;
-        Ok(Answer::read(answer, &execution.keys))
+        Ok(Answer::read(answer))
     }
 
     /// Runs a statement in the transaction, with a savepoint before it if `save`. After an error
@@ -167,7 +168,24 @@ impl Worker {
         messages.push(wire::sync());
         let answer = self.connection.exchange(&execution.exchange(messages), urgency).await?;
         self.connection.has_succeeded();
-        Ok(Answer::read(answer, &execution.keys))
+        Ok(Answer::read(answer))
+    }
+
+    /// The rows that PostgreSQL itself has locked for the transaction, each locked so strongly.
+    ///
+    /// It looks at every row of the tables that were locked: nothing else leads from a transaction
+    /// to its locks. The statement is done and could not be undone by itself.
+    pub(crate) async fn locked_rows(&mut self, strength: LockStrength) -> Result<Effect, Failure> {
+        let sql = format!(
+            "SET SESSION AUTHORIZATION DEFAULT; SELECT dsql_emulator.report_locked_rows('{}'); {}",
+            strength.class(),
+            self.as_client()
+        );
+        let answer = self.connection.exchange(&Exchange::query(&sql), Urgency::shielded()).await?;
+        rows(&answer).map_err(Failure::Refused)?;
+        let mut effect = Effect::default();
+        effect.take_all(&answer);
+        Ok(effect)
     }
 
     /// Begins a COPY FROM STDIN and breaks it off: what the client is to be told of its format.
@@ -231,6 +249,22 @@ impl Worker {
         }
         self.role.clone_from(&self.role_before);
         self.connection.query("ROLLBACK", Urgency::shielded()).await.map(drop)
+    }
+
+    /// Notes a place to go back to, before what belongs to one statement.
+    pub(crate) async fn save_statement(&mut self) -> Result<(), Failure> {
+        let sql = "SAVEPOINT dsql_emulator_statement";
+        self.connection.query(sql, Urgency::shielded()).await.map(drop)
+    }
+
+    /// Whether another transaction has committed a key that `effect` writes.
+    pub(crate) fn is_beaten_for_a_key(&self, effect: &Effect) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| {
+            let begun = &transaction.begun;
+            !effect.changes.is_empty()
+                && begun.is_overtaken()
+                && self.ledger.conflict(begun, &effect.footprint.keys()).is_some()
+        })
     }
 
     /// Goes back to before a statement that failed.
@@ -367,6 +401,15 @@ impl Worker {
         }));
         if let Some(transaction) = &mut self.transaction {
             transaction.place = Place::Shadowed(shadows);
+        }
+        Ok(())
+    }
+
+    /// Gives up the copies that a transaction turned out not to need; `work` is what was detached.
+    pub(crate) async fn leave_shadow(&mut self, work: String) -> Result<(), Failure> {
+        self.undo_attach().await?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.place = Place::Detached(work);
         }
         Ok(())
     }

@@ -1,15 +1,32 @@
-//! Locking clauses: which rows a query locks, and how the emulator learns of them (facts §1.4).
+//! Locking clauses: which rows each query of a statement locks, and how the emulator learns of them
+//! (facts §1.4).
+//!
+//! Nothing waits on DSQL, so PostgreSQL is not asked to lock. A locking clause is replaced by one
+//! more sort key, a function that reports a row and has the same value for every row: it is called
+//! once for each row that the query returns, and changes neither its columns nor its order. A query
+//! with a LIMIT would report the rows beyond the limit, too. There the function is called in a query
+//! around it, which takes the rows by their place (`ctid`).
 
-use sqlparser::ast::{Query, SetExpr, TableFactor};
+use sqlparser::ast::{JoinOperator, Query, SetExpr, TableFactor};
 
-use super::query::{factors, folded, main_word, parse};
-use crate::sql::{Cursor, Edit, Kind, Statement, Token, identifier};
+use super::query::{factors, folded, parse};
+use crate::sql::{Cursor, Kind, Statement, Token, identifier};
 
-/// The two kinds of row locks that DSQL has (facts §1.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The two kinds of row locks that DSQL has (facts §1.4), the weaker first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LockStrength {
-    Update,
     KeyShare,
+    Update,
+}
+
+impl LockStrength {
+    /// The class of the matrix (facts §1.3) in which a locked row counts.
+    pub(crate) const fn class(self) -> &'static str {
+        match self {
+            Self::KeyShare => "S",
+            Self::Update => "K",
+        }
+    }
 }
 
 /// A table whose rows a query locks.
@@ -22,28 +39,111 @@ pub(crate) struct LockedTable {
     pub(crate) strength: LockStrength,
 }
 
-/// What a query locks, and how the emulator learns which rows those are.
+/// What a statement locks, query by query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Locking {
     /// The statement without what would make PostgreSQL skip or refuse rows that another session
-    /// has locked. PostgreSQL can lock the rows by it, and be asked afterwards which they are.
+    /// has locked.
     pub(crate) text: String,
-    /// The strongest of its clauses.
-    pub(crate) strength: LockStrength,
-    /// The other way, if the query looks as if there were one.
-    pub(crate) keys: Option<KeyColumns>,
+    queries: Vec<LockingQuery>,
 }
 
-/// Nothing waits on DSQL, so the locking clause may go. The keys of the rows come as more columns
-/// at the end of the answer, put between `before` and `after`.
+/// One query with locking clauses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KeyColumns {
-    pub(crate) before: String,
-    pub(crate) after: String,
-    pub(crate) tables: Vec<LockedTable>,
+struct LockingQuery {
+    /// The strongest of its clauses.
+    strength: LockStrength,
+    /// What goes if PostgreSQL is to lock the rows itself: NOWAIT and SKIP LOCKED.
+    without_policy: Vec<Change>,
+    /// The other way; `None` if the query has no form that it can be told for.
+    reporting: Option<Reporting>,
 }
 
-/// A locking clause and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reporting {
+    tables: Vec<LockedTable>,
+    changes: Vec<Change>,
+}
+
+/// A part of the text, in bytes, and what takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Change {
+    start: usize,
+    end: usize,
+    text: String,
+    /// Behind `text`, the calls that report a row, and then this.
+    calls: Option<&'static str>,
+}
+
+impl Change {
+    fn remove(start: usize, end: usize) -> Self {
+        Self { start, end, text: String::new(), calls: None }
+    }
+
+    fn insert(at: usize, text: String) -> Self {
+        Self { start: at, end: at, text, calls: None }
+    }
+}
+
+impl Locking {
+    /// Whether any of its queries can report. Then the statement is one that can be explained.
+    pub(crate) fn can_report(&self) -> bool {
+        self.queries.iter().any(|query| query.reporting.is_some())
+    }
+
+    /// The tables of all queries, in order.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &LockedTable> {
+        self.queries.iter().flat_map(|query| &query.reporting).flat_map(|way| &way.tables)
+    }
+
+    /// The text of `statement` that reports the rows it locks. `call` makes the call that reports a
+    /// row of a table; it has none for what is not a plain table. How strongly PostgreSQL locks rows
+    /// itself, for queries that do not report.
+    pub(crate) fn reporting(
+        &self,
+        statement: &Statement,
+        call: impl Fn(&LockedTable) -> Option<String>,
+    ) -> (String, Option<LockStrength>) {
+        let mut changes: Vec<(&Change, String)> = Vec::new();
+        let mut unreported = None;
+        for query in &self.queries {
+            let calls = query.reporting.as_ref().and_then(|way| {
+                let calls: Option<Vec<String>> = way.tables.iter().map(&call).collect();
+                Some((way, calls?.join(", ")))
+            });
+            match calls {
+                Some((way, calls)) => {
+                    changes.extend(way.changes.iter().map(|change| (change, calls.clone())));
+                }
+                None => {
+                    unreported = unreported.max(Some(query.strength));
+                    changes.extend(query.without_policy.iter().map(|c| (c, String::new())));
+                }
+            }
+        }
+        (changed(&statement.text, changes), unreported)
+    }
+}
+
+/// A text with changes, each with the calls that it may make.
+fn changed(text: &str, mut changes: Vec<(&Change, String)>) -> String {
+    changes.sort_by_key(|(change, _)| change.start);
+    let mut changed = String::with_capacity(2 * text.len());
+    let mut done = 0;
+    for (change, calls) in changes {
+        changed.push_str(&text[done..change.start]);
+        changed.push_str(&change.text);
+        if let Some(after) = change.calls {
+            changed.push_str(&calls);
+            changed.push_str(after);
+        }
+        done = change.end;
+    }
+    changed.push_str(&text[done..]);
+    changed
+}
+
+/// A locking clause and where it is, in tokens.
 struct Clause {
     first: usize,
     last: usize,
@@ -80,85 +180,276 @@ fn clause(tokens: &[Token], position: usize) -> Option<Clause> {
     Some(Clause { first: position, last, strength, of, policy: policy.then_some((before, last)) })
 }
 
-/// What a query locks; `None` if nothing.
+fn clauses(tokens: &[Token]) -> Vec<Clause> {
+    (0..tokens.len()).filter_map(|position| clause(tokens, position)).collect()
+}
+
+/// What a statement locks; `None` if nothing.
 pub(super) fn locking(statement: &Statement) -> Option<Locking> {
-    let (clauses, locking) = whole(statement)?;
-    Some(Locking { keys: key_columns(statement, &clauses), ..locking })
-}
-
-/// The same for a statement with a query inside, to which no column can be added.
-pub(super) fn locking_inside(statement: &Statement) -> Option<Locking> {
-    whole(statement).map(|(_, locking)| locking)
-}
-
-fn whole(statement: &Statement) -> Option<(Vec<Clause>, Locking)> {
-    let tokens = &statement.tokens;
-    let clauses: Vec<Clause> =
-        (0..tokens.len()).filter_map(|position| clause(tokens, position)).collect();
+    let clauses = clauses(&statement.tokens);
     if clauses.is_empty() {
         return None;
     }
-    let mut edit = Edit::default();
-    for (first, last) in clauses.iter().filter_map(|clause| clause.policy) {
-        edit.replace(&tokens[first], &tokens[last], "");
+    let text = Text::new(statement);
+    let mut queries: Vec<(Place, Vec<&Clause>)> = Vec::new();
+    for clause in &clauses {
+        let place = text.query_of(clause);
+        match queries.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, own)) => own.push(clause),
+            None => queries.push((place, vec![clause])),
+        }
     }
-    let updates = clauses.iter().any(|clause| clause.strength == LockStrength::Update);
-    let strength = if updates { LockStrength::Update } else { LockStrength::KeyShare };
-    Some((clauses, Locking { text: edit.apply(statement), strength, keys: None }))
+    let queries = queries.into_iter().map(|(place, own)| {
+        let reporting = text.reporting(&place, &own, &clauses);
+        LockingQuery { reporting, ..left_to_postgresql(&statement.tokens, &own) }
+    });
+    Some(whole(statement, queries.collect()))
 }
 
-/// A SELECT from plain tables with its locking clause at the end can have more columns.
-fn key_columns(statement: &Statement, clauses: &[Clause]) -> Option<KeyColumns> {
-    let tokens = &statement.tokens;
-    if main_word(tokens) != Some("select") {
+/// The same for a statement that shows how another is run, or that copies its rows: PostgreSQL runs
+/// that one as it is.
+pub(super) fn locking_inside(statement: &Statement) -> Option<Locking> {
+    let clauses = clauses(&statement.tokens);
+    if clauses.is_empty() {
         return None;
     }
-    let from = outer_from(tokens)?;
-    let outer = |clause: &Clause| {
-        clause.first > from && {
-            let between = &tokens[from..clause.first];
-            let depth = |mark| between.iter().filter(|token| token.is_mark(mark)).count();
-            depth('(') == depth(')')
-        }
-    };
-    if !clauses.iter().all(outer) {
-        return None;
-    }
-    let mut edit = Edit::default();
-    for clause in clauses {
-        edit.replace(&tokens[clause.first], &tokens[clause.last], "");
-    }
-    let before = statement.text[..tokens[from].start].to_owned();
-    let after = edit.apply(statement)[tokens[from].start..].to_owned();
-    let query = parse(&format!("{before}{after}"), tokens)?;
-    let tables = locked_tables(&query, clauses).filter(|tables| !tables.is_empty())?;
-    let comma = if tokens[from - 1].is("SELECT") { "" } else { ", " };
-    Some(KeyColumns { before: format!("{before}{comma}"), after, tables })
+    let all: Vec<&Clause> = clauses.iter().collect();
+    Some(whole(statement, vec![left_to_postgresql(&statement.tokens, &all)]))
 }
 
-/// The FROM of the statement itself, not of a part in parentheses nor of IS DISTINCT FROM.
-fn outer_from(tokens: &[Token]) -> Option<usize> {
-    let mut cursor = Cursor::new(tokens);
-    while let Some(token) = cursor.peek() {
-        let at = cursor.at();
-        if token.is("FROM") && at > 0 && !tokens[at - 1].is("DISTINCT") {
-            return Some(at);
-        }
-        if cursor.parenthesised().is_none() {
-            cursor.next();
-        }
-    }
-    None
+fn whole(statement: &Statement, queries: Vec<LockingQuery>) -> Locking {
+    let policies = queries.iter().flat_map(|query| &query.without_policy);
+    let text = changed(&statement.text, policies.map(|change| (change, String::new())).collect());
+    Locking { text, queries }
 }
 
-/// The tables that the clauses lock; `None` if one of them is not a plain table.
-fn locked_tables(query: &Query, clauses: &[Clause]) -> Option<Vec<LockedTable>> {
+fn left_to_postgresql(tokens: &[Token], clauses: &[&Clause]) -> LockingQuery {
+    let policies = clauses.iter().filter_map(|clause| clause.policy);
+    LockingQuery {
+        strength: strongest(clauses.iter().copied()).unwrap_or(LockStrength::Update),
+        without_policy: policies
+            .map(|(first, last)| Change::remove(tokens[first].start, tokens[last].end))
+            .collect(),
+        reporting: None,
+    }
+}
+
+fn strongest<'a>(clauses: impl Iterator<Item = &'a Clause>) -> Option<LockStrength> {
+    clauses.map(|clause| clause.strength).max()
+}
+
+/// Where a query is, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// The parenthesis that opens around it, if there is one.
+    group: Option<usize>,
+    /// Its SELECT, if it has one.
+    select: Option<usize>,
+}
+
+/// A statement, and what is in which parentheses.
+struct Text<'a> {
+    statement: &'a Statement,
+    tokens: &'a [Token],
+    /// The parenthesis that opens directly around each token.
+    around: Vec<Option<usize>>,
+    /// The one that closes, for each that opens.
+    closing: Vec<usize>,
+}
+
+/// The words that come after the tables of a query that locks.
+const AFTER_TABLES: [&str; 6] = ["WHERE", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR"];
+
+impl<'a> Text<'a> {
+    fn new(statement: &'a Statement) -> Self {
+        let tokens = &statement.tokens[..];
+        let mut around = Vec::with_capacity(tokens.len());
+        let mut closing = vec![tokens.len(); tokens.len()];
+        let mut open: Vec<usize> = Vec::new();
+        for (position, token) in tokens.iter().enumerate() {
+            if token.is_mark(')')
+                && let Some(opened) = open.pop()
+            {
+                closing[opened] = position;
+            }
+            around.push(open.last().copied());
+            if token.is_mark('(') {
+                open.push(position);
+            }
+        }
+        Self { statement, tokens, around, closing }
+    }
+
+    /// The query that a clause belongs to.
+    fn query_of(&self, clause: &Clause) -> Place {
+        let group = self.around[clause.first];
+        let begin = group.map_or(0, |opened| opened + 1);
+        let select = (begin..clause.first)
+            .rev()
+            .find(|at| self.around[*at] == group && self.tokens[*at].is("SELECT"));
+        Place { group, select }
+    }
+
+    /// How the query at `place`, whose clauses are `own` of `all`, reports the rows that it locks.
+    fn reporting(&self, place: &Place, own: &[&Clause], all: &[Clause]) -> Option<Reporting> {
+        let tokens = self.tokens;
+        let (group, select) = (place.group, place.select?);
+        let last = own.last()?.last;
+        let group_end = group.map_or(tokens.len(), |opened| self.closing[opened]);
+        let on_level =
+            |range: std::ops::Range<usize>| range.filter(move |at| self.around[*at] == group);
+        // An INSERT may go on behind its query.
+        let goes_on = |at: &usize| tokens[*at].is("RETURNING") || tokens[*at].is("ON");
+        let end = on_level(last + 1..group_end).find(goes_on).unwrap_or(group_end);
+        let from = on_level(select + 1..own.first()?.first)
+            .find(|at| tokens[*at].is("FROM") && !tokens[*at - 1].is("DISTINCT"));
+        let Some(from) = from else {
+            return Some(Reporting { tables: Vec::new(), changes: self.removals(own) });
+        };
+        let next = |words: &[&str], range| {
+            on_level(range).find(|at| words.iter().any(|word| tokens[*at].is(word)))
+        };
+        let limit = next(&["LIMIT", "OFFSET", "FETCH"], from..end);
+        let order = next(&["ORDER"], from..end);
+
+        let query = self.parsed(select, end, own)?;
+        let SetExpr::Select(parsed) = &*query.body else { return None };
+        let common = |name: &str| self.is_common(name, select);
+        let found = locked_tables(&query, own, common)?;
+        if found.tables.is_empty() {
+            return Some(Reporting { tables: Vec::new(), changes: self.removals(own) });
+        }
+        // In EXISTS, PostgreSQL drops what is of no use to it, unless there is an OFFSET.
+        let exists = group.is_some_and(|opened| opened > 0 && tokens[opened - 1].is("EXISTS"));
+        let calls = Some(if exists { " OFFSET 0" } else { "" });
+        let mut changes = self.removals(own);
+        if limit.is_none() {
+            let first = changes.first_mut()?;
+            first.text = if order.is_some() { ", " } else { " ORDER BY " }.into();
+            first.calls = calls;
+            return Some(Reporting { tables: found.tables, changes });
+        }
+
+        // The rows in the limit by their places, of each table.
+        let inner = |join: &sqlparser::ast::Join| {
+            matches!(
+                join.join_operator,
+                JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_)
+            )
+        };
+        if !found.all || !parsed.from.iter().all(|from| from.joins.iter().all(inner)) {
+            return None;
+        }
+        let tables_end = next(&AFTER_TABLES, from..end)?;
+        let sorting = order.map(|order| {
+            let stop = next(&["LIMIT", "OFFSET", "FETCH", "FOR"], order..end).unwrap_or(end);
+            order..stop
+        });
+        // What is written twice must not lock.
+        let twice = [Some(select..tables_end), sorting.clone()];
+        let locks =
+            |clause: &Clause| twice.iter().flatten().any(|part| part.contains(&clause.first));
+        if all.iter().any(locks) {
+            return None;
+        }
+        let text = |range: std::ops::Range<usize>| {
+            &self.statement.text[tokens[range.start].start..tokens[range.end - 1].end]
+        };
+        let each = |of: &dyn Fn(usize, &LockedTable) -> String| {
+            let parts: Vec<String> =
+                found.tables.iter().enumerate().map(|(number, table)| of(number, table)).collect();
+            parts.join(", ")
+        };
+        let comma = if from == select + 1 { " " } else { ", " };
+        changes.push(Change::insert(
+            tokens[select].start,
+            format!(
+                "{} WHERE ({}) IN (SELECT {} FROM (",
+                text(select..tables_end),
+                each(&|_, table| format!("{}.ctid", table.alias)),
+                each(&|number, _| format!("dsql_emulator_limited.dsql_emulator_{number}")),
+            ),
+        ));
+        changes.push(Change::insert(
+            tokens[from].start,
+            format!(
+                "{comma}{} ",
+                each(&|number, table| format!("{}.ctid AS dsql_emulator_{number}", table.alias))
+            ),
+        ));
+        let at = tokens[end - 1].end;
+        let sorted = sorting.map_or("ORDER BY ".to_owned(), |range| format!("{}, ", text(range)));
+        let closed = format!(") AS dsql_emulator_limited) {sorted}");
+        changes.push(Change { start: at, end: at, text: closed, calls });
+        Some(Reporting { tables: found.tables, changes })
+    }
+
+    fn removals(&self, clauses: &[&Clause]) -> Vec<Change> {
+        let remove = |clause: &&Clause| {
+            Change::remove(self.tokens[clause.first].start, self.tokens[clause.last].end)
+        };
+        clauses.iter().map(remove).collect()
+    }
+
+    /// The query from its SELECT to `end`, without its locking clauses.
+    fn parsed(&self, select: usize, end: usize, own: &[&Clause]) -> Option<Box<Query>> {
+        let mut text = String::new();
+        let mut done = self.tokens[select].start;
+        for clause in own {
+            text.push_str(&self.statement.text[done..self.tokens[clause.first].start]);
+            done = self.tokens[clause.last].end;
+        }
+        text.push_str(&self.statement.text[done..self.tokens[end - 1].end]);
+        parse(&text, &self.tokens[select..end])
+    }
+
+    /// Whether `name`, where the token `position` is, is that of a query of a WITH clause.
+    fn is_common(&self, name: &str, position: usize) -> bool {
+        (0..self.tokens.len()).any(|at| {
+            if self.tokens[at].word() != Some(name) {
+                return false;
+            }
+            // `name (columns) AS MATERIALIZED (query)`
+            let mut cursor = Cursor::new(&self.tokens[at + 1..]);
+            cursor.parenthesised();
+            let common = cursor.eat("AS") && {
+                let _ = cursor.eat("MATERIALIZED") || cursor.eat("NOT MATERIALIZED");
+                cursor.peek().is_some_and(|token| token.is_mark('('))
+            };
+            if !common {
+                return false;
+            }
+            let body = at + 1 + cursor.at();
+            let group = self.around[at];
+            let begin = group.map_or(0, |opened| opened + 1);
+            let end = group.map_or(self.tokens.len(), |opened| self.closing[opened]);
+            let recursive =
+                (begin..at).any(|at| self.around[at] == group && self.tokens[at].is("RECURSIVE"));
+            // Its own query means the table of that name, and so do those before it.
+            let known_from = if recursive { begin } else { self.closing[body] };
+            (known_from..end).contains(&position)
+        })
+    }
+}
+
+/// The tables that a query locks.
+struct Found {
+    tables: Vec<LockedTable>,
+    /// Whether it reads nothing else.
+    all: bool,
+}
+
+/// The tables that the clauses lock; `None` if one of them is not a plain table. `common` knows the
+/// names of queries of a WITH clause, which have no rows to lock.
+fn locked_tables(
+    query: &Query,
+    clauses: &[&Clause],
+    common: impl Fn(&str) -> bool,
+) -> Option<Found> {
     let SetExpr::Select(select) = &*query.body else {
         return None;
     };
-    let common = query.with.iter().flat_map(|with| &with.cte_tables);
-    let common: Vec<String> = common.map(|table| folded(&table.alias.name)).collect();
-    let mut tables = Vec::new();
+    let mut found = Found { tables: Vec::new(), all: true };
     for factor in factors(select) {
         let (name, alias) = match factor {
             TableFactor::Table { name, alias, args: None, .. } => (Some(name), alias),
@@ -167,30 +458,36 @@ fn locked_tables(query: &Query, clauses: &[Clause]) -> Option<Vec<LockedTable>> 
             | TableFactor::Derived { alias, .. } => (None, alias),
             _ => return None,
         };
+        let renamed = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
         let alias = match (alias, name) {
             (Some(alias), _) => folded(&alias.name),
             (None, Some(name)) => folded(name.0.last()?.as_ident()?),
             (None, None) => String::new(),
         };
         let locks = |clause: &&Clause| clause.of.is_empty() || clause.of.contains(&alias);
-        let Some(clause) = clauses.iter().find(locks) else { continue };
-        let Some(name) = name else {
+        let strength = strongest(clauses.iter().copied().filter(locks));
+        let (Some(name), Some(strength)) = (name, strength) else {
             // A function has no rows to lock; a subquery locks its tables.
-            if matches!(factor, TableFactor::Derived { .. }) {
+            if matches!(factor, TableFactor::Derived { .. }) && strength.is_some() {
                 return None;
             }
+            found.all = false;
             continue;
         };
         let parts: Option<Vec<String>> =
             name.0.iter().map(|part| part.as_ident().map(folded)).collect();
         let parts = parts?;
-        if parts.len() == 1 && common.contains(&parts[0]) {
+        if parts.len() == 1 && common(&parts[0]) {
+            found.all = false;
             continue;
         }
+        if renamed {
+            return None;
+        }
         let relation = parts.iter().map(|part| identifier(part)).collect::<Vec<_>>().join(".");
-        tables.push(LockedTable { relation, alias: identifier(&alias), strength: clause.strength });
+        found.tables.push(LockedTable { relation, alias: identifier(&alias), strength });
     }
-    Some(tables)
+    Some(found)
 }
 
 /// Whether there is a locking clause in parentheses, other than those around the statement.

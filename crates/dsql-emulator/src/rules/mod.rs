@@ -26,7 +26,8 @@ use std::collections::HashSet;
 
 pub(crate) use database::in_own_database;
 pub(crate) use lateral::defect;
-pub(crate) use locking::{KeyColumns, LockStrength, LockedTable, Locking};
+pub(crate) use locking::{LockStrength, LockedTable, Locking};
+pub(crate) use query::changes_in_parentheses;
 pub(crate) use setting::{Settings, boolean, startup_option};
 pub(crate) use transaction::{Access, Control};
 

@@ -69,7 +69,7 @@ fn check_unrecorded(tokens: &[Token], context: &Context<'_>) -> Option<Plan> {
 }
 
 /// Whether a statement inside of this one changes rows. Only WITH can have one.
-fn changes_in_parentheses(tokens: &[Token]) -> bool {
+pub(crate) fn changes_in_parentheses(tokens: &[Token]) -> bool {
     (1..tokens.len()).any(|position| {
         let inner = Cursor::new(&tokens[position..]);
         let updates = || {

@@ -99,8 +99,14 @@ impl Session {
             ),
             None => return Ok(()),
         };
-        worker.commit().await?;
-        cluster.ledger.enter(&footprint, &turn);
+        let entered = cluster.ledger.enter(&footprint, &turn);
+        if let Err(failure) = worker.commit().await {
+            // One whose answer is lost may have been done.
+            if matches!(failure, Failure::Refused(_)) {
+                cluster.ledger.retract(entered, &turn);
+            }
+            return Err(failure.into());
+        }
         let origin = changes_catalog.then(|| cluster.versions.change(self.sight()));
         drop((worker, turn));
         if let Some(origin) = origin {

@@ -1,4 +1,4 @@
-//! Queries that lock rows (facts §1.4): each is made to tell which.
+//! Queries that lock rows (facts §1.4): each is made to report which.
 
 use std::sync::Arc;
 
@@ -9,31 +9,31 @@ use crate::{
         statement::Execution,
         worker::Worker,
     },
-    rules::{KeyColumns, LockStrength, LockedTable, Locking},
+    rules::{LockStrength, LockedTable, Locking},
     sql::literal,
 };
 
-/// Remembered texts of locking queries.
+/// Remembered texts of locking statements.
 const MAX_KNOWN: usize = 256;
-/// What comes before a query that PostgreSQL is to look at and not to run.
+/// What comes before a statement that PostgreSQL is to look at and not to run.
 const EXPLAIN: &str = "EXPLAIN ";
 
-/// What is known of the text of a locking query.
+/// The text that reports what a statement locks.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    /// When it was found out: it depends on the catalog, the role and the search path.
+    /// When it was made: it depends on the catalog, the role and the search path.
     catalog: usize,
     epoch: u64,
-    text: Option<KeyedText>,
+    /// The types of its parameters.
+    types: Arc<[u32]>,
+    /// The name under which PostgreSQL has it prepared.
+    prepared: Arc<str>,
+    /// How strongly PostgreSQL itself locks rows.
+    locks: Option<LockStrength>,
 }
 
-/// A text with more columns: the keys of the rows that it would lock, and how strongly. `None` if
-/// the tables are not plain ones.
-type KeyedText = (Arc<str>, Arc<[LockStrength]>);
-
 impl Session {
-    /// Makes a query tell which rows it locks: by more columns and without its locking clause, or,
-    /// where that cannot be, by locking them in PostgreSQL.
+    /// Makes a statement report which rows it locks.
     pub(super) async fn add_locks(
         &mut self,
         worker: &mut Worker,
@@ -46,41 +46,36 @@ impl Session {
             // What it locks makes no difference any more.
             return Ok(());
         }
-        let keyed = match &locking.keys {
+        if transaction.read_only {
             // PostgreSQL has the words for a lock where nothing may be written.
-            Some(columns) if !transaction.read_only => {
-                self.keyed_text(worker, execution, locking, columns, urgency).await?
+            if execution.prepared.is_none() {
+                execution.text = Some(locking.text.as_str().into());
             }
-            _ => None,
-        };
-        match keyed {
-            Some((text, keys)) => {
-                (execution.text, execution.keys, execution.locks) = (Some(text), keys, None);
-            }
-            None => {
-                let prepared = execution.prepared.is_some();
-                execution.text = (!prepared).then(|| locking.text.as_str().into());
-                execution.keys = Arc::new([]);
-                execution.locks = Some(locking.strength);
-            }
+            return Ok(());
         }
+        let known = self.known(worker, execution, locking, urgency).await?;
+        (execution.text, execution.prepared) = (None, Some(known.prepared));
+        execution.locks = known.locks;
         Ok(())
     }
 
-    async fn keyed_text(
+    async fn known(
         &mut self,
         worker: &mut Worker,
         execution: &Execution,
         locking: &Locking,
-        columns: &KeyColumns,
         urgency: Urgency,
-    ) -> Result<Option<KeyedText>, Failure> {
+    ) -> Result<Known, Failure> {
         let (catalog, epoch) = (self.cluster.versions.current(), self.epoch);
-        let known = self.locking.get(&execution.statement.text);
-        if let Some(known) = known.filter(|k| k.catalog == catalog && k.epoch == epoch) {
-            return Ok(known.text.clone());
+        let is_current = |known: &&Known| {
+            (known.catalog, known.epoch) == (catalog, epoch) && known.types == execution.types
+        };
+        let text = &execution.statement.text;
+        if let Some(known) = self.locking.get(text).filter(is_current) {
+            return Ok(known.clone());
         }
-        let text = match find_out(worker, execution, locking, columns, urgency).await {
+        let prepared = self.new_name();
+        let locks = match prepare(worker, execution, locking, &prepared, urgency).await {
             Err(Failure::Interrupted) => {
                 worker.undo_statement().await?;
                 return Err(Failure::Interrupted);
@@ -88,45 +83,66 @@ impl Session {
             other => other?,
         };
         if self.locking.len() >= MAX_KNOWN {
-            self.locking.clear();
+            self.locking.drain().for_each(|(_, former)| worker.forget(former.prepared));
         }
-        let known = Known { catalog, epoch, text: text.clone() };
-        self.locking.insert(execution.statement.text.clone(), known);
-        Ok(text)
+        let known = Known { catalog, epoch, types: execution.types.clone(), prepared, locks };
+        if let Some(former) = self.locking.insert(text.clone(), known.clone()) {
+            worker.forget(former.prepared);
+        }
+        Ok(known)
     }
 }
 
-async fn find_out(
+/// Prepares the text that reports what a statement locks. How strongly PostgreSQL itself locks rows.
+async fn prepare(
     worker: &mut Worker,
     execution: &Execution,
     locking: &Locking,
-    columns: &KeyColumns,
+    name: &str,
     urgency: Urgency,
-) -> Result<Option<KeyedText>, Failure> {
-    // What PostgreSQL refuses of a locking clause, from its place in the query to the rights on
-    // the tables, it has to see with the clause.
-    let mut explain = execution.clone();
-    explain.text = Some(format!("{EXPLAIN}{}", locking.text).into());
-    (explain.keys, explain.locks, explain.describe) = (Arc::new([]), None, false);
-    explain.bind.result_formats.clear();
-    let answer = worker.run(&explain, true, urgency).await?;
-    if let Some(mut error) = answer.error {
-        error.position = error.position.map(|at| at.saturating_sub(EXPLAIN.len()).max(1));
-        return Err(Failure::Refused(error));
+) -> Result<Option<LockStrength>, Failure> {
+    worker.save_statement().await?;
+    let tables: Vec<&LockedTable> = locking.tables().collect();
+    if locking.can_report() {
+        check(worker, execution, locking, urgency).await?;
     }
-    let KeyColumns { before, after, tables } = columns;
-    let keys = key_expressions(worker, tables).await?;
-    Ok(keys.map(|keys| {
-        let strengths: Vec<_> = tables.iter().map(|table| table.strength).collect();
-        (format!("{before}{} {after}", keys.join(", ")).into(), strengths.into())
-    }))
+    let calls = if tables.is_empty() { Vec::new() } else { calls(worker, &tables).await? };
+    let call = |table: &LockedTable| {
+        let position = tables.iter().position(|known| **known == *table)?;
+        calls.get(position).cloned().flatten()
+    };
+    let (text, locks) = locking.reporting(&execution.statement, call);
+    worker.prepare(name, &text, &execution.types, urgency).await?;
+    Ok(locks)
 }
 
-/// An expression for the keys of each table; `None` if one of them is not a plain table.
-async fn key_expressions(
+/// What PostgreSQL refuses of a locking clause, from its place in the query to the rights on the
+/// tables, it has to see with the clause.
+async fn check(
     worker: &mut Worker,
-    tables: &[LockedTable],
-) -> Result<Option<Vec<String>>, Failure> {
+    execution: &Execution,
+    locking: &Locking,
+    urgency: Urgency,
+) -> Result<(), Failure> {
+    let mut explain = execution.clone();
+    explain.text = Some(format!("{EXPLAIN}{}", locking.text).into());
+    (explain.locks, explain.describe) = (None, false);
+    explain.bind.result_formats.clear();
+    let answer = worker.run(&explain, false, urgency).await?;
+    match answer.error {
+        None => Ok(()),
+        Some(mut error) => {
+            error.position = error.position.map(|at| at.saturating_sub(EXPLAIN.len()).max(1));
+            Err(Failure::Refused(error))
+        }
+    }
+}
+
+/// The calls that report a row of each table; none for what is not a plain table.
+async fn calls(
+    worker: &mut Worker,
+    tables: &[&LockedTable],
+) -> Result<Vec<Option<String>>, Failure> {
     // The names mean what they mean to the client.
     let oids: Vec<String> = tables
         .iter()
@@ -135,13 +151,12 @@ async fn key_expressions(
         })
         .collect();
     let found = worker.as_client_query(&format!("SELECT {}", oids.join(", "))).await?;
-    let oids: Option<Vec<String>> =
-        found.into_iter().next().unwrap_or_default().into_iter().collect();
-    let Some(oids) = oids else { return Ok(None) };
+    let oids = found.into_iter().next().unwrap_or_default();
     let expressions: Vec<String> = oids
         .iter()
         .zip(tables)
         .map(|(oid, table)| {
+            let oid = oid.as_deref().unwrap_or("0");
             format!(
                 "(SELECT dsql_emulator.entries_expression({oid}, {}) \
                  FROM dsql_emulator.instrumented WHERE rel = {oid})",
@@ -151,5 +166,10 @@ async fn key_expressions(
         .collect();
     let sql = format!("SELECT {}", expressions.join(", "));
     let found = worker.as_superuser(&sql, Urgency::shielded()).await?;
-    Ok(found.into_iter().next().unwrap_or_default().into_iter().collect())
+    let entries = found.into_iter().next().unwrap_or_default();
+    let call = |(entries, table): (Option<String>, &&LockedTable)| {
+        let class = table.strength.class();
+        entries.map(|entries| format!("pg_catalog.dsql_emulator_lock('{class}', {entries})"))
+    };
+    Ok(entries.into_iter().zip(tables).map(call).collect())
 }

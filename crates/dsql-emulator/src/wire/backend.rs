@@ -139,21 +139,6 @@ pub fn data_values(row: &Message) -> Vec<Option<Bytes>> {
     (0..count).map_while(|_| fields.value()).collect()
 }
 
-/// The description of the first columns, without the last `hidden`.
-pub fn without_last_columns(description: &Message, hidden: usize) -> Message {
-    let columns = columns(description);
-    let shown = columns.len().saturating_sub(hidden);
-    encode_columns(columns.into_iter().take(shown))
-}
-
-/// A row without its last `hidden` values, and those values.
-pub fn without_last_values(row: &Message, hidden: usize) -> (Message, Vec<Option<Bytes>>) {
-    let mut values = data_values(row);
-    let last = values.split_off(values.len().saturating_sub(hidden));
-    let shown: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
-    (data_row(&shown), last)
-}
-
 /// The description with the formats that a Bind asks for.
 pub fn with_column_formats(description: &Message, formats: &[i16]) -> Message {
     let format = |position: usize| match formats {
@@ -201,18 +186,6 @@ fn encode_columns(columns: impl Iterator<Item = BytesMut>) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_and_values_at_the_end_can_be_hidden() {
-        let two = row_description(&[Column::text("a"), Column::boolean("b")]);
-        let one = row_description(&[Column::text("a")]);
-        assert_eq!(without_last_columns(&two, 1), one);
-        assert_eq!(without_last_columns(&two, 0), two);
-        let row = data_row(&[Some(b"1"), None, Some(b"key")]);
-        let (shown, hidden) = without_last_values(&row, 1);
-        assert_eq!(shown, data_row(&[Some(b"1"), None]));
-        assert_eq!(hidden, [Some(Bytes::from_static(b"key"))]);
-    }
 
     #[test]
     fn a_portals_columns_have_the_formats_that_were_asked_for() {

@@ -1,7 +1,7 @@
 //! The framing of PostgreSQL's protocol 3.0, both directions of it.
 //!
 //! The emulator is a server to its clients and a client to PostgreSQL, and has to see every byte
-//! in between: it holds answers back, drops columns from rows and swallows notices. So messages
+//! in between: it holds answers back and swallows notices. So messages
 //! stay bytes here, and are taken apart only where somebody looks inside.
 
 mod backend;
@@ -13,8 +13,7 @@ pub use backend::{
     Column, authentication_cleartext, authentication_ok, bind_complete, close_complete,
     column_count, command_complete, command_tag, data_row, data_values, empty_query, key_data,
     negotiate_version, no_data, notice, parameter_description, parameter_status, parse_complete,
-    portal_suspended, ready_for_query, row_description, with_column_formats, without_last_columns,
-    without_last_values,
+    portal_suspended, ready_for_query, row_description, with_column_formats,
 };
 pub use error::DbError;
 pub use frontend::{

@@ -113,6 +113,78 @@ async fn every_cell_of_the_matrix_is_decided_at_commit_and_statements_report_as_
 }
 
 #[tokio::test]
+async fn each_row_is_locked_as_its_own_clause_says() {
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
+    admin.ok("INSERT INTO cascading VALUES (1, 1, 0), (2, 2, 0)").await;
+    // Each shares a row of p and locks one of cascading for itself.
+    for lock in [
+        "WITH a AS MATERIALIZED (SELECT id FROM p WHERE id = 1 FOR KEY SHARE), \
+         b AS MATERIALIZED (SELECT id FROM cascading WHERE id = 1 FOR UPDATE) \
+         SELECT a.id FROM a, b",
+        "SELECT a.id FROM (SELECT 1) AS one \
+         LEFT JOIN (SELECT id FROM p WHERE id = 1 FOR KEY SHARE) AS a ON true \
+         LEFT JOIN (SELECT * FROM cascading WHERE id = 1 FOR UPDATE) AS b ON true",
+        "SELECT a.id FROM p AS a JOIN cascading AS b ON b.p = a.id WHERE a.id = 1 \
+         FOR KEY SHARE OF a FOR UPDATE OF b",
+        "SELECT a.id FROM p AS a, cascading AS b WHERE b.p = a.id ORDER BY a.id LIMIT 1 \
+         FOR UPDATE OF b FOR KEY SHARE",
+        "WITH p AS (SELECT id FROM p WHERE id = 1 FOR KEY SHARE) SELECT id FROM p WHERE EXISTS \
+         (SELECT FROM cascading WHERE cascading.id = p.id FOR UPDATE)",
+        "WITH a AS (SELECT id FROM p ORDER BY 1 LIMIT 1 FOR KEY SHARE SKIP LOCKED), \
+         b AS (UPDATE cascading SET v = 9 WHERE id = (SELECT id FROM cascading ORDER BY id \
+         FETCH FIRST ROW ONLY FOR UPDATE) RETURNING 1) SELECT id FROM a",
+    ] {
+        for (meanwhile, loses) in [
+            ("UPDATE p SET v = v + 1 WHERE id = 1", false),
+            ("UPDATE p SET k = -k WHERE id = 1", true),
+            ("SELECT id FROM cascading WHERE id = 1 FOR KEY SHARE", true),
+            // Rows that it does not lock.
+            ("UPDATE p SET k = -k WHERE id = 2", false),
+            ("UPDATE cascading SET v = v + 1 WHERE id = 2", false),
+        ] {
+            for extended in [false, true] {
+                let mut one = Client::connect(&emulator).await;
+                one.ok("BEGIN").await;
+                let locked =
+                    if extended { one.extended(lock, &[]).await } else { one.run(lock).await };
+                assert_eq!(locked.value(), "1", "{lock}");
+                admin.ok(meanwhile).await;
+                let end = one.run("COMMIT").await;
+                let both = format!("{lock} | {meanwhile}");
+                if loses {
+                    assert_eq!(end.refused(), CONFLICT, "{both}");
+                } else {
+                    assert_eq!(end.ok(), "COMMIT", "{both}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lock_looks_at_the_rows_that_it_locks_however_many_there_are() {
+    const ROWS: u32 = 1_000;
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok(&format!("INSERT INTO p SELECT n, n FROM generate_series(1, {ROWS}) AS n")).await;
+    // Rows that somebody has locked or changed keep a trace of it.
+    admin.ok("UPDATE p SET v = 1").await;
+    let mut client = Client::connect(&emulator).await;
+    for lock in [
+        "SELECT id FROM p WHERE id = 7 FOR UPDATE",
+        "WITH a AS MATERIALIZED (SELECT id FROM p WHERE id = 7 FOR KEY SHARE) SELECT id FROM a",
+        "SELECT id FROM p WHERE id < 9 ORDER BY id DESC LIMIT 1 FOR UPDATE",
+    ] {
+        client.ok("BEGIN").await;
+        client.ok("SET enable_seqscan = off").await;
+        client.run(lock).await.ok();
+        let read = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'p'";
+        assert_eq!(client.value(read).await, "0", "{lock}");
+        client.ok("ROLLBACK").await;
+    }
+}
+
+#[tokio::test]
 async fn a_row_that_several_lock_in_subqueries_is_locked_by_each_of_them() {
     const LOCK: &str = "SELECT (SELECT id FROM p WHERE id = 1 FOR KEY SHARE)";
     let Some((emulator, mut admin)) = emulator().await else { return };

@@ -7,6 +7,7 @@ mod conflicts;
 mod differential;
 mod door;
 mod faults;
+mod history;
 mod images;
 mod jobs;
 mod probes;
