@@ -1,18 +1,22 @@
 //! From the driver's errors to the port's. There is no `From<sqlx::Error>`: what an error means
 //! depends on the phase it arrived in.
 
-use sqlx::error::DatabaseError;
+use sqlx::{
+    error::DatabaseError,
+    postgres::{PgDatabaseError, PgSeverity},
+};
 use temporal_dsql_domain::{Table, limits::LimitKind};
 use temporal_dsql_ports::{Cause, StoreError};
 
-use crate::sqlstate::{self, Class, Phase, classify};
+use crate::sqlstate::{Class, Phase, classify};
 
 /// What was being done when an error arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     /// The operation.
     pub op: &'static str,
-    /// The table that the operation writes or reads; `None` for BEGIN and COMMIT.
+    /// The table that the operation writes or reads; `None` for BEGIN, COMMIT and a
+    /// whole act.
     pub table: Option<Table>,
     /// The phase.
     pub phase: Phase,
@@ -137,14 +141,14 @@ fn quoted(message: &str) -> Option<&str> {
     message.split('"').nth(1)
 }
 
-/// Whether an error is a refusal of a statement's text, by the SQLSTATE of the server.
-pub(crate) fn refuses_text(error: &StoreError) -> bool {
+/// The SQLSTATE that the server answered with, if it did.
+pub(crate) fn sqlstate_of(error: &StoreError) -> Option<String> {
     let cause = std::error::Error::source(error).and_then(<dyn std::error::Error>::downcast_ref);
     cause
         .and_then(|cause: &Cause| cause.get().downcast_ref::<sqlx::Error>())
         .and_then(sqlx::Error::as_database_error)
         .and_then(DatabaseError::code)
-        .is_some_and(|code| sqlstate::refuses_text(&code))
+        .map(Into::into)
 }
 
 /// An error with its reasons, in one line.
@@ -162,18 +166,41 @@ impl std::fmt::Display for Reasons<'_> {
     }
 }
 
-/// Whether an error means that the connection must not be used again.
-///
-/// After an error that the server reported, the connection goes on; after anything else, what is
-/// still on the wire is unknown.
-pub(crate) fn breaks_connection(error: &sqlx::Error) -> bool {
-    match error.as_database_error() {
-        Some(refusal) => {
-            let class = refusal.code();
-            matches!(class.as_deref().and_then(|code| code.get(..2)), Some("57" | "08"))
-        }
-        None => !matches!(error, sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. }),
+/// What an error did to the connection that it arrived on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// None: the server has refused a statement, and the session goes on.
+    None,
+    /// What is still on the wire is unknown, or the server has ended this session.
+    Session,
+    /// The connection is gone, for a reason that others may share: the network broke, the server
+    /// shut down or ended those that were idle.
+    Connections,
+}
+
+/// What `error` did to its connection.
+pub(crate) fn damage(error: &sqlx::Error) -> Damage {
+    let Some(refusal) = error.as_database_error() else {
+        return match error {
+            sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => Damage::None,
+            sqlx::Error::Io(_) => Damage::Connections,
+            _ => Damage::Session,
+        };
+    };
+    let severity = refusal.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    let ends_session = matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic));
+    let code = refusal.code();
+    match code.as_deref().unwrap_or("") {
+        "57P01" | "57P02" | "57P03" | "57P05" => Damage::Connections,
+        code if ends_session || matches!(code.get(..2), Some("57" | "08")) => Damage::Session,
+        _ => Damage::None,
     }
+}
+
+/// Whether the server admits no more connections for the moment.
+pub(crate) fn is_busy(refusal: &dyn DatabaseError) -> bool {
+    classify(refusal.code().as_deref().unwrap_or(""), refusal.message(), Phase::Opening)
+        == Class::Busy
 }
 
 /// Whether an error means that the session's prepared statements are stale: the catalog changed

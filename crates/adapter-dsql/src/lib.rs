@@ -1,35 +1,42 @@
 //! Temporal's persistence on Amazon Aurora DSQL, over the Postgres wire.
 //!
-//! [`connect`] opens a [`DsqlStore`], which implements the ports. Inside, a statement is constant
-//! text beside the code that binds it (`rows`), sent over a link that is either autocommit or a
-//! transaction (`link`), in its turn (`turns`), on a connection of a pool that knows DSQL's rules (`pool`), and what the
-//! server answers is classified in one place (`sqlstate`).
+//! [`connect`] opens a [`DsqlStore`], which implements the ports. Inside, a statement is text of a
+//! `.sql` file (`text`), whose parameters get their values by name (`arguments`, `rows`). It is sent
+//! over a link that is either autocommit or a transaction (`link`), on a connection of the pool
+//! (`pool`), which opens them at DSQL's rate and retires them before DSQL does. What the server
+//! answers is classified in one place (`sqlstate`). An act is one statement where the server takes
+//! it (`capabilities`, `rows/mutable_state`).
 #![warn(missing_docs, clippy::unwrap_used)]
 
+mod arguments;
+mod capabilities;
 mod config;
 mod connect;
 mod error;
-mod fence;
-mod forms;
+#[cfg(test)]
+mod guide;
 mod link;
+#[cfg(test)]
+mod logged;
 mod metrics;
+mod observe;
 mod pool;
 mod rows;
 mod sqlstate;
 mod statement;
 mod store;
-mod turns;
+mod text;
 
+pub use capabilities::Capabilities;
 pub use config::{
-    Auth, Config, ConfigError, PoolConfig, ShardFence, StatementForm, Target, Tls, TlsMode,
+    Auth, Config, ConfigError, PoolConfig, Target, Tls, TlsMode, VARIABLES, Variable, WriteForm,
     region_of_host,
 };
 pub use connect::{
     Action, CachedTokenSource, ConnectError, Connector, IamTokenSource, Refusal, Token, TokenError,
     TokenSource,
 };
-pub use fence::ShardGuard;
-pub use forms::Forms;
+pub use metrics::{METRICS, Metric, MetricKind};
 /// The driver's connection, for callers of [`Connector::try_connect`] that hand it on.
 pub use sqlx::PgConnection;
 pub use store::{DsqlStore, OpenError, connect};

@@ -1,18 +1,18 @@
 //! The two ways a statement reaches the database: by itself, or inside a transaction.
 
-use std::{future::Future, mem, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use temporal_dsql_ports::{
-    Attempt, Cause, CurrentExecutionsRouter, Outcome, Runner, StoreError, Transaction,
+    Attempt, Cause, CurrentExecutionsRouter, Deadline, Outcome, Runner, StoreError, Transaction,
 };
+use tracing::Instrument;
 
 use crate::{
     pool::{Loan, Pool},
     rows::Rows,
     sqlstate::Phase,
     statement::{Answer, Statement, run_simple},
-    turns::{Place, RowKey, Turns},
 };
 
 /// What every session of one store shares.
@@ -21,7 +21,6 @@ pub(crate) struct Shared {
     pub(crate) runner: Runner,
     pub(crate) router: Arc<dyn CurrentExecutionsRouter>,
     pub(crate) statement_timeout: Duration,
-    pub(crate) turns: Arc<Turns>,
 }
 
 /// Something that statements can be sent over.
@@ -40,48 +39,49 @@ pub(crate) trait Link: Send {
 }
 
 /// Every statement is a transaction of its own, on any connection.
-pub(crate) struct Autocommit<'a>(pub(crate) &'a Shared);
+pub(crate) struct Autocommit<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) deadline: Deadline,
+}
 
 impl Link for Autocommit<'_> {
     const HOLDS_LOCKS: bool = false;
 
     async fn send(&mut self, statement: Statement) -> Result<Answer, StoreError> {
-        let shared = self.0;
+        let Self { shared, deadline } = *self;
+        let runner = &shared.runner;
         // A statement that writes commits with the same message that carries it.
-        let phase = if statement.meta.writes { Phase::Commit } else { Phase::Statement };
-        shared
-            .runner
-            .retry(statement.meta.op, |attempt| {
+        let (phase, ended) = if statement.meta.writes {
+            (Phase::Commit, Outcome::Unknown)
+        } else {
+            (Phase::Statement, Outcome::NotApplied)
+        };
+        let op = statement.meta.op;
+        runner
+            .retry_until(deadline, op, |attempt| {
                 let statement = statement.clone();
                 async move {
-                    let mut loan = shared.pool.get().await?;
-                    statement.run(&mut loan, attempt.number, phase, shared.statement_timeout).await
+                    let get = shared.pool.get();
+                    let mut loan = runner.until(deadline, op, Outcome::NotApplied, get).await?;
+                    let timeout = shared.statement_timeout;
+                    let run = statement.run(&mut loan, attempt.number, phase, timeout);
+                    runner.until(deadline, op, ended, run).await
                 }
             })
             .await
     }
 
     fn router(&self) -> &dyn CurrentExecutionsRouter {
-        &*self.0.router
+        &*self.shared.router
     }
-}
-
-/// How far a transaction is.
-enum State {
-    /// It gets a connection for its first statement, so that one that waits for its turn keeps
-    /// nobody else from working.
-    New,
-    Begun(Loan),
-    Over,
 }
 
 /// A transaction on one connection.
 pub(crate) struct Open {
     shared: Arc<Shared>,
     attempt: Attempt,
-    state: State,
-    /// Its turn at the row that it locked first.
-    place: Option<Place>,
+    /// `None` once the transaction is over.
+    loan: Option<Loan>,
     /// The error of the statement that failed, or that was given up before its answer: from then
     /// on nothing but a rollback is possible. The server would answer COMMIT with success and the
     /// tag ROLLBACK (facts §1.1), which the driver does not tell apart, or it would commit what
@@ -91,58 +91,33 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) async fn begin(shared: Arc<Shared>, attempt: Attempt) -> Result<Self, StoreError> {
-        let mut open = Self { shared, attempt, state: State::New, place: None, failed: None };
-        if !(attempt.takes_turns && open.shared.turns.are_taken()) {
-            open.state = open.get_ready().await?;
-        }
-        Ok(open)
-    }
-
-    /// Begins on a connection.
-    async fn get_ready(&self) -> Result<State, StoreError> {
         // The isolation is DSQL's only one (facts §1.1); stock PostgreSQL must be told.
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
-        let mut loan = self.shared.pool.get().await?;
-        let timeout = self.shared.statement_timeout;
-        run_simple(&mut loan, BEGIN, self.attempt, Phase::Opening, timeout).await?;
-        Ok(State::Begun(loan))
-    }
-
-    /// Begins if it has not yet, when it is the turn of one whose first lock is on `contended`.
-    async fn started(&mut self, contended: Option<RowKey>) -> Result<&mut Loan, StoreError> {
-        if matches!(self.state, State::New) {
-            if let Some(row) = contended {
-                self.place = Some(self.shared.turns.take(row).await);
-            }
-            self.state = self.get_ready().await?;
-        }
-        match &mut self.state {
-            State::Begun(loan) => Ok(loan),
-            State::New | State::Over => Err(unavailable(self.attempt, "the transaction is over")),
-        }
+        let mut loan = shared.pool.get().await?;
+        let timeout = shared.statement_timeout;
+        run_simple(&mut loan, BEGIN, attempt, Phase::Opening, timeout).await?;
+        Ok(Self { shared, attempt, loan: Some(loan), failed: None })
     }
 
     async fn run(&mut self, statement: Statement) -> Result<Answer, StoreError> {
-        let (attempt, timeout) = (self.attempt.number, self.shared.statement_timeout);
-        let loan = self.started(statement.contended).await?;
-        statement.run(loan, attempt, Phase::Statement, timeout).await
+        let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
+        match &mut self.loan {
+            Some(loan) => statement.run(loan, attempt.number, Phase::Statement, timeout).await,
+            None => Err(unavailable(attempt, "the transaction is over")),
+        }
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
-        let State::Begun(mut loan) = mem::replace(&mut self.state, State::Over) else {
-            return Ok(());
-        };
+        let Some(mut loan) = self.loan.take() else { return Ok(()) };
         let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
         let committed = run_simple(&mut loan, "COMMIT", attempt, Phase::Commit, timeout).await;
         committed.map_err(|error| error.duplicate_is_conflict(attempt.op))
     }
 
     async fn roll_back(&mut self) -> Result<(), StoreError> {
-        match mem::replace(&mut self.state, State::Over) {
-            State::Begun(loan) => {
-                roll_back(loan, self.attempt, self.shared.statement_timeout).await
-            }
-            State::New | State::Over => Ok(()),
+        match self.loan.take() {
+            Some(loan) => roll_back(loan, self.attempt, self.shared.statement_timeout).await,
+            None => Ok(()),
         }
     }
 }
@@ -190,10 +165,7 @@ impl Link for Open {
 impl Drop for Open {
     /// Rolls back what was neither committed nor rolled back.
     fn drop(&mut self) {
-        let State::Begun(mut loan) = mem::replace(&mut self.state, State::Over) else {
-            return;
-        };
-        let place = self.place.take();
+        let Some(mut loan) = self.loan.take() else { return };
         let is_broken = loan.broken;
         // Until it is rolled back: closing the connection ends the transaction, too, if there is no
         // runtime or it ends before.
@@ -202,12 +174,12 @@ impl Drop for Open {
             && !is_broken
         {
             let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
-            runtime.spawn(async move {
+            let rollback = async move {
                 loan.broken = false;
                 // Nobody is there to be told.
                 let _ = roll_back(loan, attempt, timeout).await;
-                drop(place);
-            });
+            };
+            runtime.spawn(rollback.in_current_span());
         }
     }
 }

@@ -3,34 +3,68 @@
 //! Connections are opened no faster than a rate, each with a token of its own; they retire at
 //! ages that are spread out, well before DSQL closes them; and a reserve of open connections is
 //! kept, so that a caller seldom waits for a new one (facts §5: opening takes 100–330 ms).
+//!
+//! What ends one connection often ends them all: a restart, a failover, a network that forgot them.
+//! So a connection that breaks condemns those that have not been used since: they are closed, and
+//! the next caller gets a new one at once, instead of one dead connection after the other.
+
+mod keeper;
 
 use std::{
+    collections::VecDeque,
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use deadpool::{
-    Runtime,
-    managed::{self, Metrics, PoolError, RecycleError, RecycleResult, TimeoutType, Timeouts},
-};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use sqlx::{Connection, PgConnection};
 use temporal_dsql_ports::{Cause, Outcome, StoreError};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use crate::{
     config::PoolConfig,
     connect::{ConnectError, Connector},
+    metrics::{POOL_WAIT, POOL_WAIT_DURATION, TX_ERROR_CLASS},
+    observe::ErrorClass,
 };
-
-/// A connection on loan. Dropping it returns it.
-pub(crate) type Loan = managed::Object<Manager>;
 
 /// The pool, and the task that looks after it.
 pub(crate) struct Pool {
-    inner: managed::Pool<Manager>,
+    inner: Arc<Inner>,
     keeper: JoinHandle<()>,
+}
+
+struct Inner {
+    connector: Connector,
+    config: PoolConfig,
+    limiter: DefaultDirectRateLimiter,
+    /// One slot for each connection that is lent or being opened. With the idle ones there are never
+    /// more than the slots: a connection is opened by whoever has a slot and finds none idle.
+    slots: Arc<Semaphore>,
+    /// The one that was used last is at the back.
+    idle: Mutex<VecDeque<Pooled>>,
+    breakage: Breakage,
+}
+
+/// When a connection of the pool broke last.
+#[derive(Clone, Default)]
+struct Breakage(Arc<Mutex<Option<Instant>>>);
+
+impl Breakage {
+    fn note(&self, at: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Whether one broke after `used_at`, or in the same moment.
+    fn is_since(&self, used_at: Instant) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| used_at <= at)
+    }
 }
 
 /// A connection with what the pool must know of it.
@@ -39,52 +73,147 @@ pub(crate) struct Pooled {
     /// Set when what is on the wire is unknown; the connection is then closed, not reused.
     pub(crate) broken: bool,
     retire_at: Instant,
+    /// When it answered last.
     used_at: Instant,
+    breakage: Breakage,
 }
 
 impl Pooled {
+    /// Notes that the server has answered.
+    pub(crate) fn answered(&mut self) {
+        self.broken = false;
+        self.used_at = Instant::now();
+    }
+
+    /// Notes that the connection is gone, and with it probably those that were used before.
+    pub(crate) fn lost(&mut self) {
+        self.broken = true;
+        self.breakage.note(Instant::now());
+        tracing::info!("a connection broke; idle ones that were not used since are closed");
+    }
+
     fn is_usable(&self, guard_window: Duration) -> bool {
-        !self.broken && Instant::now() + guard_window < self.retire_at
+        !self.broken && !self.is_due(guard_window) && !self.breakage.is_since(self.used_at)
+    }
+
+    fn is_due(&self, guard_window: Duration) -> bool {
+        Instant::now() + guard_window >= self.retire_at
+    }
+}
+
+/// A connection on loan. Dropping it returns it, or closes it if it is no longer good.
+pub(crate) struct Loan {
+    /// `None` only while the loan is dropped.
+    pooled: Option<Pooled>,
+    pool: Arc<Inner>,
+    /// Given up after the connection is returned or closed.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Deref for Loan {
+    type Target = Pooled;
+
+    fn deref(&self) -> &Pooled {
+        self.pooled.as_ref().expect("a connection until the drop")
+    }
+}
+
+impl DerefMut for Loan {
+    fn deref_mut(&mut self) -> &mut Pooled {
+        self.pooled.as_mut().expect("a connection until the drop")
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(pooled) = self.pooled.take()
+            && pooled.is_usable(self.pool.config.guard_window)
+        {
+            let mut idle = self.pool.idle();
+            // Asked while nobody else can empty it: a pool that is closed stays empty.
+            if !self.pool.slots.is_closed() {
+                idle.push_back(pooled);
+            }
+        }
+    }
+}
+
+/// Why the pool has no connection to lend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoConnection {
+    /// Others have them all.
+    #[error("no connection became free in time; all {most} are in use")]
+    Exhausted {
+        /// How many there may be.
+        most: u32,
+    },
+    /// The pool is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl From<NoConnection> for StoreError {
+    fn from(error: NoConnection) -> Self {
+        Self::Unavailable {
+            op: "Connect",
+            outcome: Outcome::NotApplied,
+            source: Some(Cause::new(error)),
+        }
     }
 }
 
 impl Pool {
     /// A pool of connections that `connector` opens. Needs a tokio runtime.
     pub(crate) fn new(connector: Connector, config: PoolConfig) -> Self {
-        let inner = managed::Pool::builder(Manager::new(connector, config))
-            .max_size(config.max_connections as usize)
-            .wait_timeout(Some(config.acquire_timeout))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .expect("a runtime is given, which is all that the builder checks");
-        let keeper = tokio::spawn(keep(inner.weak(), config));
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(config.connection_rate))
+            .allow_burst(at_least_one(config.connection_burst));
+        let inner = Arc::new(Inner {
+            connector,
+            config,
+            limiter: RateLimiter::direct(quota),
+            slots: Arc::new(Semaphore::new(config.max_connections as usize)),
+            idle: Mutex::default(),
+            breakage: Breakage::default(),
+        });
+        let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&inner)));
         Self { inner, keeper }
     }
 
     /// Lends a connection.
     pub(crate) async fn get(&self) -> Result<Loan, StoreError> {
-        let at_once = Timeouts { wait: Some(Duration::ZERO), ..self.inner.timeouts() };
-        let mut lent = self.inner.timeout_get(&at_once).await;
-        if let Err(PoolError::Timeout(TimeoutType::Wait)) = lent {
-            let start = Instant::now();
-            lent = self.inner.get().await;
-            metrics::counter!("dsql_pool_wait_total").increment(1);
-            metrics::histogram!("dsql_pool_wait_duration").record(start.elapsed());
+        let slot = self.slot().await?;
+        while let Some(mut pooled) = self.inner.next_idle() {
+            if self.inner.answers(&mut pooled).await {
+                return Ok(self.inner.lend(pooled, slot));
+            }
         }
-        lent.map_err(|error| match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(TimeoutType::Wait) => unavailable(format!(
-                "no connection became free in time; all {} are in use",
-                self.inner.status().max_size
-            )),
-            other => unavailable(other.to_string()),
-        })
+        let pooled = self.inner.open().await?;
+        Ok(self.inner.lend(pooled, slot))
+    }
+
+    /// Waits for the right to a connection.
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, NoConnection> {
+        let slots = &self.inner.slots;
+        match Arc::clone(slots).try_acquire_owned() {
+            Ok(slot) => return Ok(slot),
+            Err(TryAcquireError::Closed) => return Err(NoConnection::Closed),
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        let PoolConfig { acquire_timeout, max_connections, .. } = self.inner.config;
+        let _wait = Wait::begin();
+        match tokio::time::timeout(acquire_timeout, Arc::clone(slots).acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) => Err(NoConnection::Closed),
+            Err(_) => Err(NoConnection::Exhausted { most: max_connections }),
+        }
     }
 
     /// Closes the pool; loans that are out are closed when they come back.
     pub(crate) fn close(&self) {
         self.keeper.abort();
-        self.inner.close();
+        self.inner.slots.close();
+        self.inner.idle().clear();
     }
 }
 
@@ -94,55 +223,76 @@ impl Drop for Pool {
     }
 }
 
-fn unavailable(reason: String) -> StoreError {
-    StoreError::Unavailable {
-        op: "Connect",
-        outcome: Outcome::NotApplied,
-        source: Some(Cause::new(reason)),
+/// A wait for a connection, which is measured however it ends.
+struct Wait(Instant);
+
+impl Wait {
+    fn begin() -> Self {
+        metrics::counter!(POOL_WAIT.name).increment(1);
+        Self(Instant::now())
     }
 }
 
-/// Opens connections and decides which are still good.
-pub(crate) struct Manager {
-    connector: Connector,
-    config: PoolConfig,
-    limiter: DefaultDirectRateLimiter,
-    /// Open connections that nobody has asked for yet.
-    reserve: Mutex<Vec<Pooled>>,
+impl Drop for Wait {
+    fn drop(&mut self) {
+        metrics::histogram!(POOL_WAIT_DURATION.name).record(self.0.elapsed());
+    }
 }
 
-impl Manager {
-    fn new(connector: Connector, config: PoolConfig) -> Self {
-        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(config.connection_rate))
-            .allow_burst(at_least_one(config.connection_burst));
-        Self { connector, config, limiter: RateLimiter::direct(quota), reserve: Mutex::default() }
+impl Inner {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<Pooled>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reserve(&self) -> std::sync::MutexGuard<'_, Vec<Pooled>> {
-        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the idle connection that has been idle for the longest time, of those that are usable.
+    /// The others are closed.
+    fn next_idle(&self) -> Option<Pooled> {
+        let mut idle = self.idle();
+        while let Some(pooled) = idle.pop_front() {
+            if pooled.is_usable(self.config.guard_window) {
+                return Some(pooled);
+            }
+        }
+        None
     }
 
-    /// Closes connections of the reserve that are due, and tells how many.
-    fn retire_reserve(&self) -> usize {
-        let mut reserve = self.reserve();
-        let before = reserve.len();
-        reserve.retain(|pooled| pooled.is_usable(self.config.guard_window));
-        before - reserve.len()
+    fn lend(self: &Arc<Self>, pooled: Pooled, slot: OwnedSemaphorePermit) -> Loan {
+        Loan { pooled: Some(pooled), pool: Arc::clone(self), _slot: slot }
+    }
+
+    /// Checks a connection that was idle for a while with one round trip, so that one that died in
+    /// its sleep does not turn a write into an unknown outcome.
+    async fn answers(&self, pooled: &mut Pooled) -> bool {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        if pooled.used_at.elapsed() <= self.config.idle_check {
+            return true;
+        }
+        let answers =
+            matches!(tokio::time::timeout(PATIENCE, pooled.connection.ping()).await, Ok(Ok(())));
+        if answers {
+            pooled.answered();
+        } else {
+            pooled.lost();
+        }
+        answers
     }
 
     /// Opens a connection under the rate limit. A cluster that is busy (`53300`, `53400`, waking
     /// up) is asked again, later and later, until the caller's time is over.
     async fn open(&self) -> Result<Pooled, ConnectError> {
-        let deadline = Instant::now() + self.config.acquire_timeout;
+        let start = Instant::now();
         let mut ceiling = Duration::from_millis(50);
         loop {
             self.limiter.until_ready().await;
             match self.connector.connect().await {
                 Ok(connection) => return Ok(self.pooled(connection)),
-                Err(error) if error.is_busy() && Instant::now() + ceiling < deadline => {
-                    metrics::counter!("dsql_tx_error_class_total",
-                        "operation" => "Connect", "error_class" => "connection_limit")
+                Err(error)
+                    if error.is_busy()
+                        && start.elapsed() + ceiling < self.config.acquire_timeout =>
+                {
+                    let class = ErrorClass::ConnectionLimit.name();
+                    metrics::counter!(TX_ERROR_CLASS.name,
+                        "operation" => "Connect", "error_class" => class)
                     .increment(1);
                     tracing::debug!(%error, "waiting before the next try");
                     tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
@@ -157,87 +307,7 @@ impl Manager {
         let now = Instant::now();
         let PoolConfig { lifetime, lifetime_jitter, .. } = self.config;
         let life = lifetime - lifetime_jitter / 2 + lifetime_jitter.mul_f64(fastrand::f64());
-        Pooled { connection, broken: false, retire_at: now + life, used_at: now }
+        let breakage = self.breakage.clone();
+        Pooled { connection, broken: false, retire_at: now + life, used_at: now, breakage }
     }
-}
-
-impl managed::Manager for Manager {
-    type Type = Pooled;
-    type Error = ConnectError;
-
-    async fn create(&self) -> Result<Pooled, ConnectError> {
-        self.retire_reserve();
-        let ready = self.reserve().pop();
-        match ready {
-            Some(pooled) => Ok(pooled),
-            None => self.open().await,
-        }
-    }
-
-    async fn recycle(&self, pooled: &mut Pooled, _: &Metrics) -> RecycleResult<ConnectError> {
-        if !pooled.is_usable(self.config.guard_window) {
-            return Err(RecycleError::message("broken, or about to retire"));
-        }
-        let now = Instant::now();
-        if now.duration_since(pooled.used_at) > self.config.idle_check {
-            // One round trip, so that a connection that died in its sleep does not turn a write
-            // into an unknown outcome.
-            match tokio::time::timeout(Duration::from_secs(5), pooled.connection.ping()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(RecycleError::message("no longer answers")),
-            }
-        }
-        pooled.used_at = now;
-        Ok(())
-    }
-}
-
-/// Once a second, closes connections that are due and refills the reserve.
-async fn keep(pool: managed::WeakPool<Manager>, config: PoolConfig) {
-    const SAMPLE_EVERY: u32 = 15;
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for tick in 0_u32.. {
-        ticks.tick().await;
-        let Some(pool) = pool.upgrade() else { return };
-        let idle = pool.retain(|pooled, _| pooled.is_usable(config.guard_window)).removed.len();
-        let retired = idle + pool.manager().retire_reserve();
-        metrics::gauge!("dsql_db_closed_max_lifetime_total").increment(retired as f64);
-        refill(&pool, config).await;
-        if tick.is_multiple_of(SAMPLE_EVERY) {
-            sample(&pool);
-        }
-    }
-}
-
-async fn refill(pool: &managed::Pool<Manager>, config: PoolConfig) {
-    let manager = pool.manager();
-    loop {
-        let reserve = manager.reserve().len();
-        if pool.status().size + reserve >= config.min_connections as usize || pool.is_closed() {
-            return;
-        }
-        match manager.open().await {
-            Ok(pooled) => {
-                metrics::counter!("dsql_pool_keeper_topup_total").increment(1);
-                manager.reserve().push(pooled);
-            }
-            Err(error) => {
-                metrics::counter!("dsql_pool_keeper_topup_failures_total").increment(1);
-                tracing::warn!(%error, "cannot refill the connection pool; trying again");
-                return;
-            }
-        }
-    }
-}
-
-fn sample(pool: &managed::Pool<Manager>) {
-    let status = pool.status();
-    let reserve = pool.manager().reserve().len();
-    let gauge = |name: &'static str, value: usize| metrics::gauge!(name).set(value as f64);
-    gauge("dsql_pool_max_open", status.max_size);
-    gauge("dsql_pool_keeper_current_size", status.size + reserve);
-    gauge("dsql_pool_open", status.size + reserve);
-    gauge("dsql_pool_in_use", status.size - status.available.min(status.size));
-    gauge("dsql_pool_idle", status.available + reserve);
 }

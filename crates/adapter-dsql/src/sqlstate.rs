@@ -75,17 +75,24 @@ pub(crate) fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
     let without_answer = Class::Unavailable(phase.outcome_without_answer());
     match sqlstate {
         "40001" | "OC000" | "OC001" => Class::Conflict(conflict(sqlstate, message)),
-        "40P01" => Class::Conflict(Conflict::Unlabelled),
+        // A deadlock; a lock that was not had in time.
+        "40P01" | "55P03" => Class::Conflict(Conflict::Unlabelled),
         "40003" => without_answer,
         "22003" => Class::Overflow,
         "23505" => Class::Duplicate,
         "25P02" => Class::Unavailable(Outcome::NotApplied),
+        // The server has ended a session that was idle, or whose transaction took too long. Neither
+        // happens to a transaction that commits.
+        "25P03" | "25P04" | "57P05" => Class::Unavailable(Outcome::NotApplied),
         "42501" => Class::Unauthorized,
         "3D000" => Class::NoDatabase,
         "53200" if message.contains("temp space") => Class::Limit(LimitKind::Other),
         "53300" | "53400" => Class::Busy,
         "54000" => Class::Limit(limit(message)),
         "08006" if message.contains("access denied") => Class::Unauthorized,
+        "08P01" if message.contains("invalid message length") => {
+            Class::Limit(LimitKind::TransactionBytes)
+        }
         _ if message.contains("waking up cluster") => Class::Busy,
         _ => match sqlstate.get(..2) {
             Some("0A" | "25" | "26" | "34" | "3F" | "42") => Class::Unsupported,
@@ -101,11 +108,20 @@ pub(crate) fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
 }
 
 /// Whether a server that answers with this refuses the text of the statement, whatever its arguments
-/// are: it lacks a feature (`0A`) or a thing that the text names (`42`), or the text is too much for
-/// it (`54`). A missing right (`42501`) is about the user, not about the text.
+/// are: it lacks a feature (`0A`) or does not understand the text (`42`), or the text is too much for
+/// it (`54`). A missing right (`42501`) is about the user, not about the text, and a missing table
+/// ([`lacks_table`]) about the schema.
 pub(crate) fn refuses_text(sqlstate: &str) -> bool {
-    sqlstate != "42501" && matches!(sqlstate.get(..2), Some("0A" | "42" | "54"))
+    !matches!(sqlstate, "42501" | UNDEFINED_TABLE)
+        && matches!(sqlstate.get(..2), Some("0A" | "42" | "54"))
 }
+
+/// Whether a table of the statement is not there, or not yet.
+pub(crate) fn lacks_table(sqlstate: &str) -> bool {
+    sqlstate == UNDEFINED_TABLE
+}
+
+const UNDEFINED_TABLE: &str = "42P01";
 
 fn conflict(sqlstate: &str, message: &str) -> Conflict {
     if sqlstate == "OC000" || message.contains("(OC000)") {
@@ -171,6 +187,11 @@ mod tests {
                 Conflict(super::Conflict::Unlabelled),
             ),
             ("40P01", "deadlock detected", Conflict(super::Conflict::Unlabelled)),
+            (
+                "55P03",
+                "canceling statement due to lock timeout",
+                Conflict(super::Conflict::Unlabelled),
+            ),
             // facts §2
             ("54000", "transaction row limit exceeded", Limit(LimitKind::TransactionRows)),
             ("54000", "transaction size limit 10mb exceeded", Limit(LimitKind::TransactionBytes)),
@@ -217,6 +238,18 @@ mod tests {
             ("22001", "value too long for type character varying(255)", InvalidArgument),
             ("22021", "invalid byte sequence for encoding \"UTF8\": 0x00", InvalidArgument),
             ("25P02", "current transaction is aborted", Unavailable(NotApplied)),
+            (
+                "25P03",
+                "terminating connection due to idle-in-transaction timeout",
+                Unavailable(NotApplied),
+            ),
+            ("25P04", "terminating connection due to transaction timeout", Unavailable(NotApplied)),
+            (
+                "57P05",
+                "terminating connection due to idle-session timeout",
+                Unavailable(NotApplied),
+            ),
+            ("08P01", "invalid message length", Limit(LimitKind::TransactionBytes)),
             ("53100", "could not extend file: No space left on device", Unavailable(NotApplied)),
         ];
         for (sqlstate, message, class) in table {
@@ -228,16 +261,16 @@ mod tests {
 
     #[test]
     fn only_what_is_about_the_text_refuses_it() {
-        // A feature, the syntax, a table or column of another schema version, a planner's
-        // disagreement with itself (facts §3.1), limits on what one statement may be.
-        for sqlstate in ["0A000", "42601", "42P01", "42703", "42804", "54000", "54001"] {
+        // A feature, the syntax, a column of another schema version, a planner's disagreement with
+        // itself (facts §3.1), limits on what one statement may be.
+        for sqlstate in ["0A000", "42601", "42703", "42804", "54000", "54001"] {
             assert!(refuses_text(sqlstate), "{sqlstate}");
         }
-        // A right, a conflict, an aborted transaction, a full server, the server itself, codes
-        // that nobody knows.
+        // A right, a table, a conflict, an aborted transaction, a full server, the server itself,
+        // codes that nobody knows.
         for sqlstate in [
-            "42501", "40001", "25P02", "53300", "53200", "57P01", "08006", "XX000", "ZZ999", "4",
-            "é",
+            "42501", "42P01", "40001", "25P02", "53300", "53200", "57P01", "08006", "XX000",
+            "ZZ999", "4", "é",
         ] {
             assert!(!refuses_text(sqlstate), "{sqlstate}");
         }
@@ -251,7 +284,7 @@ mod tests {
             ("57014", "canceling statement due to user request"),
             ("58030", "input/output error"),
             ("08003", "connection does not exist"),
-            ("08P01", "invalid message length"),
+            ("08P01", "unexpected message type"),
             ("40003", "statement completion unknown"),
         ] {
             for (phase, outcome) in [

@@ -1,22 +1,30 @@
 //! A statement: constant text, typed arguments, and what is needed to say what went wrong.
 
-use std::{hash::Hash, time::Duration};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sqlx::{
-    Arguments, Either, Encode, Executor, Postgres, Type,
+    Either, Executor, Postgres,
     postgres::{PgArguments, PgRow},
 };
-use temporal_dsql_domain::{ShardId, Table};
-use temporal_dsql_ports::{Attempt, StoreError};
-use tracing::Instrument;
+use temporal_dsql_domain::{ShardId, Table, limits::LimitKind};
+use temporal_dsql_ports::{Attempt, Cause, StoreError};
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    error::{Context, breaks_connection, is_catalog_conflict},
+    arguments::Arguments,
+    error::{Context, Damage, damage, is_catalog_conflict},
+    observe::outcome,
     pool::Pooled,
     sqlstate::Phase,
-    turns::RowKey,
+    text::Text,
 };
+
+/// Bytes of a message to the server (facts §2).
+const MAX_MESSAGE_BYTES: usize = 10 * 1024 * 1024;
+/// What a Bind message has beside its arguments, and room to spare: its type and length, the names
+/// of the portal and of the statement, and the formats.
+const MESSAGE_OVERHEAD: usize = 64;
 
 /// What is constant about a statement.
 #[derive(Debug)]
@@ -28,17 +36,19 @@ pub(crate) struct Meta {
     /// Whether the statement changes rows.
     pub writes: bool,
     /// The text.
-    pub sql: &'static str,
+    pub text: Text,
 }
 
 /// A statement with its arguments.
 #[derive(Clone)]
 pub(crate) struct Statement {
     pub meta: &'static Meta,
+    op: &'static str,
+    table: Option<Table>,
     shard_id: ShardId,
     arguments: PgArguments,
-    /// The row that it locks, if others that lock it had better wait.
-    pub contended: Option<RowKey>,
+    /// The bytes of the arguments on the wire, with their lengths.
+    bytes: usize,
 }
 
 /// What the server answered.
@@ -50,26 +60,44 @@ pub(crate) struct Answer {
 }
 
 impl Statement {
-    /// A statement without arguments yet; `shard_id` is for spans.
-    pub(crate) fn new(meta: &'static Meta, shard_id: ShardId) -> Self {
-        Self { meta, shard_id, arguments: PgArguments::default(), contended: None }
+    /// A statement with the values that its text names; `shard_id` is for spans.
+    ///
+    /// # Panics
+    /// There is no value for a name of the text.
+    pub(crate) fn new(meta: &'static Meta, shard_id: ShardId, arguments: &Arguments<'_>) -> Self {
+        let (arguments, bytes) = arguments.encode(&meta.text);
+        Self { meta, op: meta.op, table: Some(meta.table), shard_id, arguments, bytes }
     }
 
-    /// Adds the next argument.
-    pub(crate) fn bind<T>(mut self, value: T) -> Self
-    where
-        T: for<'q> Encode<'q, Postgres> + Type<Postgres>,
-    {
+    /// The same statement as the whole of the act `op`, whose name errors and spans have. It writes
+    /// many tables, so that an error which names no table is about none in particular.
+    pub(crate) fn of_act(self, op: &'static str) -> Self {
+        Self { op, table: None, ..self }
+    }
+
+    /// Refuses a statement whose arguments do not fit a message.
+    ///
+    /// A server does not answer a message that is too long; it closes the connection (facts §2). A
+    /// write would look as if its answer had been lost, and a read be sent again and again.
+    fn check_size(&self) -> Result<(), StoreError> {
+        let bytes = self.bytes + MESSAGE_OVERHEAD;
+        if bytes <= MAX_MESSAGE_BYTES {
+            return Ok(());
+        }
+        Err(StoreError::Limit {
+            kind: LimitKind::TransactionBytes,
+            source: Some(Cause::new(format!(
+                "the arguments of {} have {bytes} bytes in all; a message has at most \
+                 {MAX_MESSAGE_BYTES}",
+                self.op
+            ))),
+        })
+    }
+
+    /// The values, encoded.
+    #[cfg(test)]
+    pub(crate) fn into_arguments(self) -> PgArguments {
         self.arguments
-            .add(value)
-            .expect("the types that are bound here have encodings that cannot fail");
-        self
-    }
-
-    /// Says that the statement locks the row of `table` with this `key` against everyone.
-    pub(crate) fn locks(mut self, table: Table, key: impl Hash) -> Self {
-        self.contended = Some(RowKey::new(table, key));
-        self
     }
 
     /// Runs the statement on `pooled` and waits for its whole answer, at most for `timeout`.
@@ -80,26 +108,20 @@ impl Statement {
         phase: Phase,
         timeout: Duration,
     ) -> Result<Answer, StoreError> {
-        let Meta { op, table, sql, .. } = *self.meta;
+        self.check_size()?;
+        let (op, sql) = (self.op, self.meta.text.sql());
         let span = tracing::debug_span!(
             "statement",
+            otel.name = op,
             db.operation.name = op,
-            db.collection.name = table.name(),
+            db.collection.name = self.meta.table.name(),
             shard = self.shard_id.0,
-            attempt
+            attempt,
+            outcome = Empty
         );
-        async move {
-            let context = Context { op, table: Some(table), phase };
-            let answer =
-                answer(pooled, sqlx::query_with(sql, self.arguments), context, timeout).await;
-            match &answer {
-                Ok(answer) => tracing::debug!(rows = answer.affected, "done"),
-                Err(error) => tracing::debug!(%error, "failed"),
-            }
-            answer
-        }
-        .instrument(span)
-        .await
+        let context = Context { op, table: self.table, phase };
+        let query = sqlx::query_with(sql, self.arguments);
+        traced(span, answer(pooled, query, context, timeout)).await
     }
 }
 
@@ -111,8 +133,33 @@ pub(crate) async fn run_simple(
     phase: Phase,
     timeout: Duration,
 ) -> Result<(), StoreError> {
+    let command = sql.split(' ').next();
+    let span = tracing::debug_span!(
+        "statement",
+        otel.name = command,
+        db.operation.name = command,
+        attempt = attempt.number,
+        outcome = Empty
+    );
     let context = Context { op: attempt.op, table: None, phase };
-    answer(pooled, sqlx::raw_sql(sql), context, timeout).await.map(drop)
+    traced(span, answer(pooled, sqlx::raw_sql(sql), context, timeout)).await.map(drop)
+}
+
+/// Waits for the answer inside `span`, and says there what it was.
+async fn traced(
+    span: Span,
+    exchange: impl Future<Output = Result<Answer, StoreError>>,
+) -> Result<Answer, StoreError> {
+    let exchange = async {
+        let answer = exchange.await;
+        Span::current().record("outcome", outcome(answer.as_ref().err()));
+        match &answer {
+            Ok(answer) => tracing::debug!(rows = answer.affected, "done"),
+            Err(error) => tracing::debug!(%error, "failed"),
+        }
+        answer
+    };
+    exchange.instrument(span).await
 }
 
 async fn answer<'q, E>(
@@ -140,16 +187,25 @@ where
     };
     match tokio::time::timeout(timeout, exchange).await {
         Ok(Ok(answer)) => {
-            pooled.broken = false;
+            pooled.answered();
             Ok(answer)
         }
         Ok(Err(error)) => {
-            let is_good = !breaks_connection(&error)
-                && (!is_catalog_conflict(&error) || forget_statements(pooled, timeout).await);
-            pooled.broken = !is_good;
+            match damage(&error) {
+                Damage::None => {
+                    if !is_catalog_conflict(&error) || forget_statements(pooled, timeout).await {
+                        pooled.answered();
+                    }
+                }
+                Damage::Session => {}
+                Damage::Connections => pooled.lost(),
+            }
             Err(context.error(error))
         }
-        Err(elapsed) => Err(context.timeout(elapsed)),
+        Err(elapsed) => {
+            pooled.lost();
+            Err(context.timeout(elapsed))
+        }
     }
 }
 

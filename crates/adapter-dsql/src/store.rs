@@ -6,18 +6,20 @@ use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_ports::{
-    Attempt, ByArchetype, CurrentExecutionsRouter, Runner, Session, Store, StoreError, Transaction,
+    Attempt, ByArchetype, CurrentExecutionsRouter, Deadline, Outcome, Runner, Session, Store,
+    StoreError, Transaction, Within, WriteSet, apply_by_table,
 };
 
 use crate::{
+    capabilities::{Capabilities, Detection},
     config::{Config, ConfigError},
     connect::Connector,
-    forms::Forms,
     link::{Autocommit, Open, Shared},
-    metrics::Metrics,
+    metrics,
+    observe::Operations,
     pool::Pool,
-    rows::Rows,
-    turns::Turns,
+    rows::{Rows, mutable_state::apply::Act},
+    sqlstate::Phase,
 };
 
 /// Why a store could not be opened.
@@ -42,12 +44,10 @@ pub enum OpenError {
     },
     /// Whether the server takes a form of statements could not be found out, for another reason
     /// than that it does not.
-    #[error("it cannot be told whether the server takes {what}; {instead} does without")]
+    #[error("it cannot be told whether the server takes {what}")]
     Unclear {
-        /// What the server may take.
+        /// What the server may take, and the setting that does without, if there is one.
         what: &'static str,
-        /// The setting that does without.
-        instead: &'static str,
         /// Why not.
         #[source]
         source: StoreError,
@@ -56,14 +56,14 @@ pub enum OpenError {
 
 /// Temporal's executions on Aurora DSQL, or on stock PostgreSQL for development.
 ///
-/// Cloning shares the connection pool. Operations log through the `tracing` subscriber in place
-/// (span `statement`, with `db.operation.name`, `shard` and `attempt`) and count through the
-/// `metrics` recorder in place.
+/// Cloning shares the connection pool. An operation is a span `operation` of the `tracing` subscriber
+/// in place, with its statements as spans `statement` inside; it counts through the `metrics`
+/// recorder in place ([`METRICS`](crate::METRICS)).
 #[derive(Clone)]
 pub struct DsqlStore {
     shared: Arc<Shared>,
     engine: Engine,
-    forms: Forms,
+    detection: Arc<Detection>,
 }
 
 /// Opens a store and proves with one connection that the database lets it in. Takes the place of
@@ -102,26 +102,26 @@ impl DsqlStore {
         connector: Connector,
         router: Arc<dyn CurrentExecutionsRouter>,
     ) -> Result<Self, OpenError> {
+        metrics::describe();
         let engine = connector.engine();
         let shared = Arc::new(Shared {
             pool: Pool::new(connector, config.pool),
-            runner: Runner::builder().policy(config.retry).observer(Arc::new(Metrics)).build(),
+            runner: Runner::builder().policy(config.retry).observer(Arc::new(Operations)).build(),
             router,
             statement_timeout: config.statement_timeout,
-            turns: Arc::new(Turns::new(config.turn_patience)),
         });
         drop(shared.pool.get().await.map_err(OpenError::Connect)?);
-        let forms = Forms::choose(config, &shared).await?;
+        let detection = Arc::new(Detection::start(config.write_form, &shared).await?);
         tracing::info!(
             host = config.host,
             port = config.port,
             user = config.user,
             database = config.database,
             %engine,
-            ?forms,
+            capabilities = ?detection.known(),
             "opened"
         );
-        Ok(Self { shared, engine, forms })
+        Ok(Self { shared, engine, detection })
     }
 
     /// The engine on the other side.
@@ -129,12 +129,13 @@ impl DsqlStore {
         self.engine
     }
 
-    /// The forms in which statements are sent.
-    pub const fn forms(&self) -> Forms {
-        self.forms
+    /// What the server takes; `None` as long as the schema is missing.
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        self.detection.known()
     }
 
-    /// Closes the pool. Operations that follow fail; transactions that are open may end.
+    /// Closes the pool. Operations that follow fail as unavailable when their retry policy or their
+    /// deadline ends them; transactions that are open may end.
     pub fn close(&self) {
         self.shared.pool.close();
     }
@@ -142,25 +143,52 @@ impl DsqlStore {
 
 #[async_trait]
 impl Store for DsqlStore {
-    fn session(&self) -> Box<dyn Session + '_> {
-        Box::new(Rows { link: Autocommit(&self.shared), forms: self.forms })
+    fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
+        Box::new(self.autocommit(deadline))
     }
 
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
+        let capabilities = self.detection.get(&self.shared).await?;
         let link = Open::begin(Arc::clone(&self.shared), attempt).await?;
-        Ok(Box::new(Rows { link, forms: self.forms }))
+        Ok(Box::new(Rows { link, key_share: capabilities.key_share }))
     }
 
     fn runner(&self) -> &Runner {
         &self.shared.runner
     }
 
-    fn writes_in_one_statement(&self) -> bool {
-        self.forms.writes_in_one
+    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let (op, runner) = (set.op, &shared.runner);
+        let detection = self.detection.get(shared);
+        if !runner.until(deadline, op, Outcome::NotApplied, detection).await?.one_statement {
+            return apply_by_table(&Within::until(self, deadline), set).await;
+        }
+        let act = Act::new(&*shared.router, set)?;
+        let once = |attempt: Attempt| {
+            let act = &act;
+            async move {
+                let statement = act.statement()?;
+                let get = shared.pool.get();
+                let mut loan = runner.until(deadline, op, Outcome::NotApplied, get).await?;
+                // The statement commits with the same message that carries it.
+                let timeout = shared.statement_timeout;
+                let run = statement.run(&mut loan, attempt.number, Phase::Commit, timeout);
+                let answer = runner.until(deadline, op, Outcome::Unknown, run).await;
+                act.outcome(&answer.map_err(|error| set.duplicate(error))?.rows)
+            }
+        };
+        runner.retry_until(deadline, op, once).await
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
-        let link = Autocommit(&self.shared);
-        Rows { link, forms: self.forms }.schema_version(database).await
+        self.autocommit(Deadline::NEVER).schema_version(database).await
+    }
+}
+
+impl DsqlStore {
+    fn autocommit(&self, deadline: Deadline) -> Rows<Autocommit<'_>> {
+        // Outside a transaction a lock is a read: its strength does not matter.
+        Rows { link: Autocommit { shared: &self.shared, deadline }, key_share: true }
     }
 }

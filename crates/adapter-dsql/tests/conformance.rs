@@ -1,16 +1,12 @@
-//! The conformance suite on stock PostgreSQL, whole executions in one statement.
+//! The conformance suite on stock PostgreSQL, as a store is by default: an act is one statement.
 
 mod support;
 
 use std::process::ExitCode;
 
-use support::harness::{Variant, run};
-use temporal_dsql_store::{ShardFence, StatementForm};
+use support::harness::run;
+use temporal_dsql_store::WriteForm;
 
 fn main() -> ExitCode {
-    run(Variant {
-        write_form: StatementForm::Combined,
-        lock_form: StatementForm::Combined,
-        shard_fence: ShardFence::ForUpdate,
-    })
+    run(WriteForm::Auto)
 }

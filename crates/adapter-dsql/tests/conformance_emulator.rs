@@ -1,17 +1,11 @@
-//! The conformance suite on a stand-in for DSQL that takes whole executions in one statement, with
-//! the index that lets `FOR KEY SHARE` guard a shard.
+//! The conformance suite on a stand-in for DSQL, as a store is by default: an act is one statement.
 
 mod support;
 
 use std::process::ExitCode;
 
-use support::emulator::{Variant, run};
-use temporal_dsql_store::ShardFence;
+use support::emulator::{Takes, run};
 
 fn main() -> ExitCode {
-    run(Variant {
-        takes_combined: true,
-        shard_fence: ShardFence::KeyShareIfIndexed,
-        takes_turns: false,
-    })
+    run(Takes::OneStatement)
 }

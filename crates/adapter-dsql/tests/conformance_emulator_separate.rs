@@ -1,12 +1,11 @@
-//! The conformance suite on a stand-in for DSQL that refuses what nobody has recorded.
+//! The conformance suite on a stand-in for DSQL that refuses whole acts in one statement.
 
 mod support;
 
 use std::process::ExitCode;
 
-use support::emulator::{Variant, run};
-use temporal_dsql_store::ShardFence;
+use support::emulator::{Takes, run};
 
 fn main() -> ExitCode {
-    run(Variant { takes_combined: false, shard_fence: ShardFence::ForUpdate, takes_turns: true })
+    run(Takes::StatementPerTable)
 }

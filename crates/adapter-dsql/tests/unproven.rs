@@ -5,18 +5,23 @@ mod support;
 
 use support::{OWNER, blob, current, execution};
 use temporal_dsql_domain::{
-    ArchetypeId, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
+    ArchetypeId, DataBlob, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
 };
 use temporal_dsql_ports::{
     Outcome, RetryPolicy, Store, StoreError,
     stores::{CreateExecution, CreateMode, ExecutionStore, ShardStore, Snapshot, TaskStore},
 };
-use temporal_dsql_store::DsqlStore;
+use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
 
-async fn opened() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
+/// How acts are sent: the answer to the one statement is lost, or the one to COMMIT.
+const FORMS: [WriteForm; 2] = [WriteForm::OneStatement, WriteForm::StatementPerTable];
+
+async fn opened(form: WriteForm) -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
     let (database, proxy) = support::wired().await?;
-    let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
+    let mut config = support::config(&database, proxy.addr());
+    config.write_form = form;
+    let store = connect(&config, None).await.unwrap();
     store.session().insert_into_shards(&support::shard()).await.unwrap();
     Some((store, proxy, database))
 }
@@ -49,78 +54,98 @@ fn request() -> CreateExecution {
 
 #[tokio::test]
 async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
-    let Some((store, proxy, _database)) = opened().await else { return };
-    let request = request();
-    proxy.inject(When::Commit, Fault::LoseAfter);
-    refuse(&proxy, "state_encoding, db_record_version FROM executions");
-    let executions = ExecutionStore::new(&store);
-    assert_unknown(&executions.create(&request).await.unwrap_err());
-    assert!(executions.get(&request.snapshot.execution.filter()).await.unwrap().is_some());
+    for form in FORMS {
+        let Some((store, proxy, _database)) = opened(form).await else { return };
+        let request = request();
+        proxy.inject(When::AnyCommit, Fault::LoseAfter);
+        refuse(&proxy, "state_encoding, db_record_version FROM executions");
+        let executions = ExecutionStore::new(&store);
+        assert_unknown(&executions.create(&request).await.unwrap_err());
+        assert!(executions.get(&request.snapshot.execution.filter()).await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]
 async fn tasks_that_cannot_be_looked_for_may_have_been_added() {
-    let Some((store, proxy, _database)) = opened().await else { return };
-    let task = ImmediateTask { task_id: 1, data: blob() };
-    let tasks =
-        Tasks { immediate: vec![(ImmediateQueue::Transfer, vec![task])], scheduled: Vec::new() };
-    proxy.inject(When::Commit, Fault::LoseAfter);
-    refuse(&proxy, "FROM transfer_tasks");
-    assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());
+    for form in FORMS {
+        let Some((store, proxy, _database)) = opened(form).await else { return };
+        let task = ImmediateTask { task_id: 1, data: blob() };
+        let tasks = Tasks {
+            immediate: vec![(ImmediateQueue::Transfer, vec![task])],
+            scheduled: Vec::new(),
+        };
+        proxy.inject(When::AnyCommit, Fault::LoseAfter);
+        refuse(&proxy, "FROM transfer_tasks");
+        assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());
+    }
 }
 
 #[tokio::test]
 async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
-    let Some((store, proxy, database)) = opened().await else { return };
-    let task = ImmediateTask { task_id: 1, data: blob() };
-    let tasks =
-        Tasks { immediate: vec![(ImmediateQueue::Transfer, vec![task])], scheduled: Vec::new() };
-    let shards = ShardStore::new(&store);
-    // The next owner has its own way to the database.
-    let other = support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
-    let runtime = tokio::runtime::Handle::current();
-    proxy.inject(
-        When::Commit,
-        Fault::after(move || {
-            let taken_over = std::thread::spawn(move || {
-                runtime.block_on(async {
-                    let shard = ShardsRow { shard_id: OWNER.shard_id, range_id: 2, data: blob() };
-                    ShardStore::new(&other).update(&shard, OWNER.range_id).await.unwrap();
-                    let queue = ImmediateQueue::Transfer;
-                    TaskStore::new(&other).complete_immediate(OWNER.shard_id, &queue, 1).await
-                })
-            });
-            taken_over.join().unwrap().unwrap();
-            temporal_dsql_testkit::Then::Close
-        }),
-    );
-    assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());
-    assert_eq!(shards.get(OWNER.shard_id).await.unwrap().unwrap().range_id, 2);
+    for form in FORMS {
+        let Some((store, proxy, database)) = opened(form).await else { return };
+        let task = ImmediateTask { task_id: 1, data: blob() };
+        let tasks = Tasks {
+            immediate: vec![(ImmediateQueue::Transfer, vec![task])],
+            scheduled: Vec::new(),
+        };
+        let shards = ShardStore::new(&store);
+        // The next owner has its own way to the database.
+        let other =
+            support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
+        let runtime = tokio::runtime::Handle::current();
+        proxy.inject(
+            When::AnyCommit,
+            Fault::after(move || {
+                let taken_over = std::thread::spawn(move || {
+                    runtime.block_on(async {
+                        let shard =
+                            ShardsRow { shard_id: OWNER.shard_id, range_id: 2, data: blob() };
+                        ShardStore::new(&other).update(&shard, OWNER.range_id).await.unwrap();
+                        let queue = ImmediateQueue::Transfer;
+                        TaskStore::new(&other).complete_immediate(OWNER.shard_id, &queue, 1).await
+                    })
+                });
+                taken_over.join().unwrap().unwrap();
+                temporal_dsql_testkit::Then::Close
+            }),
+        );
+        assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());
+        assert_eq!(shards.get(OWNER.shard_id).await.unwrap().unwrap().range_id, 2);
+    }
 }
 
 #[tokio::test]
 async fn a_deletion_that_is_refused_when_it_is_repeated_may_have_happened_before() {
-    let Some((store, proxy, _database)) = opened().await else { return };
+    let Some((store, proxy, _database)) = opened(WriteForm::OneStatement).await else { return };
     let request = request();
     let run = request.snapshot.execution.filter();
     let executions = ExecutionStore::new(&store);
     executions.create(&request).await.unwrap();
-    proxy.inject(When::Executing("DELETE FROM executions".into()), Fault::LoseAfter);
+    proxy.inject(When::AnyCommit, Fault::LoseAfter);
     refuse(&proxy, "DELETE FROM executions");
     assert_unknown(&executions.delete(&run).await.unwrap_err());
     assert_eq!(executions.get(&run).await.unwrap(), None);
 }
 
-/// It may still be on its way: a statement that is a transaction of its own has no snapshot before
-/// it arrives.
+/// COMMIT may still be on its way, and so may the one statement that saves an owner's progress.
 #[tokio::test]
-async fn a_claim_that_has_not_arrived_stays_unknown() {
-    let Some((store, proxy, _database)) = opened().await else { return };
+async fn a_claim_or_progress_that_has_not_arrived_stays_unknown() {
+    let Some((store, proxy, _database)) = opened(WriteForm::Auto).await else { return };
     let shards = ShardStore::new(&store);
-    let claimed = ShardsRow { shard_id: OWNER.shard_id, range_id: 2, data: blob() };
-    proxy.inject(When::Executing("UPDATE shards".into()), Fault::LoseBefore);
-    assert_unknown(&shards.update(&claimed, 1).await.unwrap_err());
-    proxy.inject(When::Executing("UPDATE shards".into()), Fault::LoseAfter);
-    shards.update(&claimed, 1).await.unwrap();
-    assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), Some(claimed));
+    for range_id in [1, 2] {
+        let before = shards.get(OWNER.shard_id).await.unwrap();
+        let row = ShardsRow { shard_id: OWNER.shard_id, range_id, data: other_blob(range_id) };
+        proxy.inject(When::AnyCommit, Fault::LoseBefore);
+        assert_unknown(&shards.update(&row, 1).await.unwrap_err());
+        assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), before);
+        proxy.inject(When::AnyCommit, Fault::LoseAfter);
+        shards.update(&row, 1).await.unwrap();
+        assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), Some(row));
+        assert_eq!(proxy.pending_faults(), 0);
+    }
+}
+
+fn other_blob(byte: i64) -> DataBlob {
+    DataBlob::new(byte.to_be_bytes(), blob().encoding)
 }

@@ -5,12 +5,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{current, execution, open};
-use temporal_dsql_domain::{ArchetypeId, Tasks};
+use temporal_dsql_domain::{ArchetypeId, ImmediateQueue, ImmediateTask, Tasks, limits::LimitKind};
 use temporal_dsql_ports::{
-    Attempt, BufferedWrite, ExecutionWrite, Outcome, RetryPolicy, RunWrite, Store, StoreError,
-    StoreExt,
+    Attempt, DeadlinePassed, Outcome, RetryPolicy, RunChange, Store, StoreError, StoreExt, Within,
+    WriteSet,
 };
-use temporal_dsql_store::{DsqlStore, StatementForm};
+use temporal_dsql_store::{DsqlStore, WriteForm};
 use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
 
 /// A database with the schema behind a proxy, and a store on it.
@@ -181,42 +181,43 @@ async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
     assert_eq!(proxy.pending_faults(), 0);
 }
 
-/// A body that swallows the error of a statement gets it again at COMMIT, in both forms.
+/// A body that swallows the error of a statement gets it again at COMMIT, and so does one that
+/// swallows the error of an act.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the body is played by hand")]
 async fn a_write_that_failed_poisons_its_transaction() {
-    let Some((_, proxy, database)) = opened().await else {
+    let Some((store, _proxy, database)) = opened().await else {
         return;
     };
-    for form in [StatementForm::Combined, StatementForm::Separate] {
-        let mut config = support::config(&database, proxy.addr());
-        config.write_form = form;
-        let store = temporal_dsql_store::connect(&config, None).await.unwrap();
-        let row = execution();
-        store.session().insert_into_executions(&row).await.unwrap();
-        let write = ExecutionWrite {
-            run: RunWrite::Insert(row.clone()),
-            current: None,
-            maps: Vec::new(),
-            buffered: BufferedWrite { clear: false, append: vec![row.data.clone()] },
-            tasks: Tasks::default(),
-        };
-        let mut transaction = store.begin(Attempt::by_hand("Swallow")).await.unwrap();
+    let row = execution();
+    let task = ImmediateTask { task_id: 1, data: row.data.clone() };
+    let immediate = vec![(ImmediateQueue::Transfer, vec![task.clone(), task])];
+    let twice = Tasks { immediate, scheduled: Vec::new() };
+    let mut act = WriteSet::new("Swallow", row.shard_id);
+    act.runs.push(RunChange::Insert { row: &row, maps: &[] });
+    act.tasks.push(&twice);
+    let deletion = row.filter();
+    let mut delete = WriteSet::new("Swallow", row.shard_id);
+    delete.runs.push(RunChange::Delete(&deletion));
+    for of_act in [false, true] {
+        let mut transaction = store.begin(Attempt::first("Swallow")).await.unwrap();
         transaction.insert_into_executions(&execution()).await.unwrap();
         let is_duplicate = |error: &StoreError| matches!(error, StoreError::AlreadyExists { .. });
-        assert!(is_duplicate(&transaction.write_execution(&write).await.unwrap_err()));
-        let later = transaction.delete_mutable_state(&row.filter()).await.unwrap_err();
+        let failed = if of_act {
+            transaction.write(&act).await.map(drop)
+        } else {
+            transaction.insert_into_executions(&row).await.unwrap();
+            transaction.insert_into_executions(&row).await.map(drop)
+        };
+        assert!(is_duplicate(&failed.unwrap_err()), "of an act: {of_act}");
+        let later = transaction.write(&delete).await.unwrap_err();
         assert!(is_duplicate(&later), "{later:?}");
         let end = transaction.commit().await.unwrap_err();
         assert!(is_duplicate(&end), "{end:?}");
-        let left = database
-            .query(
-                "SELECT (SELECT count(*) FROM executions), (SELECT count(*) FROM buffered_events)",
-            )
-            .await
-            .unwrap();
-        assert_eq!(left[0], [Some("1".into()), Some("0".into())], "{form:?}");
-        database.execute("DELETE FROM executions").await.unwrap();
+        let left =
+            "SELECT (SELECT count(*) FROM executions), (SELECT count(*) FROM transfer_tasks)";
+        let left = database.query(left).await.unwrap();
+        assert_eq!(left[0], [Some("0".into()), Some("0".into())], "of an act: {of_act}");
     }
 }
 
@@ -231,6 +232,21 @@ async fn a_limit_of_the_server_is_reported_and_not_retried() {
     assert!(matches!(error, StoreError::Limit { .. }), "{error:?}");
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("transaction row limit exceeded"), "{source}");
+}
+
+#[tokio::test]
+async fn a_message_that_the_server_finds_too_long_is_a_limit_and_not_an_outage() {
+    let Some((store, proxy, _database)) = opened().await else {
+        return;
+    };
+    store.session().insert_into_executions(&execution()).await.unwrap();
+    proxy.inject(When::Unit(1), Fault::error("08P01", "invalid message length"));
+    let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Limit { kind: LimitKind::TransactionBytes, .. }),
+        "{error:?}"
+    );
+    assert_eq!(proxy.pending_faults(), 0);
 }
 
 #[tokio::test]
@@ -263,7 +279,7 @@ async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
     };
     let row = current(ArchetypeId::WORKFLOW);
     for _ in 0..30 {
-        let mut transaction = store.begin(Attempt::by_hand("Cancelled")).await.unwrap();
+        let mut transaction = store.begin(Attempt::first("Cancelled")).await.unwrap();
         transaction.insert_into_current_executions(&row).await.unwrap();
         proxy.inject(When::Unit(1), Fault::Delay(Duration::from_millis(50)));
         let id = row.filter();
@@ -291,7 +307,7 @@ async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transa
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
     for by_drop in [false, true] {
-        let mut transaction = store.begin(Attempt::by_hand("GivenUp")).await.unwrap();
+        let mut transaction = store.begin(Attempt::first("GivenUp")).await.unwrap();
         let late = Duration::from_millis(100);
         proxy.inject(When::Executing("INSERT INTO executions".into()), Fault::Delay(late));
         let duplicate = transaction.insert_into_executions(&row);
@@ -314,7 +330,7 @@ async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() 
         return;
     };
     let (first, second) = (execution(), execution());
-    let mut transaction = store.begin(Attempt::by_hand("GivenUp")).await.unwrap();
+    let mut transaction = store.begin(Attempt::first("GivenUp")).await.unwrap();
     transaction.insert_into_executions(&first).await.unwrap();
     let late = Duration::from_millis(100);
     proxy.inject(When::Executing("INSERT INTO executions".into()), Fault::Delay(late));
@@ -343,4 +359,143 @@ async fn a_time_that_nobody_can_say_is_corrupt_and_no_panic() {
         let error = read.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { column: "start_time", .. }), "{error:?}");
     }
+}
+
+/// What the statement of an act returns beside its counts is as it was before the act.
+#[tokio::test]
+async fn an_act_that_replaces_a_time_that_nobody_can_say_is_applied() {
+    use temporal_dsql_ports::{CurrentChange, ExpectedCurrent, WriteSet};
+
+    let Some((store, _proxy, database)) = opened().await else {
+        return;
+    };
+    let row = current(ArchetypeId::WORKFLOW);
+    store.session().insert_into_current_executions(&row).await.unwrap();
+    database.execute("UPDATE current_executions SET start_time = 'infinity'").await.unwrap();
+    let mut set = WriteSet::new("Change", row.shard_id);
+    let expected = ExpectedCurrent::Run(row.run_id);
+    set.current = Some(CurrentChange { id: row.filter(), expected, write: Some(&row) });
+    store.apply(&set).await.unwrap();
+    let found = store.session().select_from_current_executions(&row.filter()).await.unwrap();
+    assert_eq!(found, Some(row));
+}
+
+/// The one statement of an act inserts into many tables.
+#[tokio::test]
+async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
+    use temporal_dsql_domain::{CurrentExecutionsRow, Table};
+    use temporal_dsql_ports::stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot};
+
+    const UNNAMED: &str = "duplicate key value violates unique constraint";
+    let Some((database, proxy)) = support::wired().await else { return };
+    let open = async |retry| {
+        let mut config = support::config(&database, proxy.addr());
+        config.write_form = WriteForm::OneStatement;
+        config.retry = retry;
+        temporal_dsql_store::connect(&config, None).await.unwrap()
+    };
+    let refuse = |message: &str| {
+        let text = When::Executing("INSERT INTO executions".into());
+        proxy.inject(text, Fault::error("23505", message));
+    };
+    let request = || {
+        let execution = execution();
+        let current = CurrentExecutionsRow {
+            workflow_id: execution.workflow_id.clone(),
+            run_id: execution.run_id,
+            ..current(ArchetypeId::WORKFLOW)
+        };
+        let snapshot = Snapshot {
+            execution,
+            current,
+            maps: Vec::new(),
+            tasks: Tasks::default(),
+            events: Vec::new(),
+        };
+        CreateExecution { owner: support::OWNER, mode: CreateMode::BrandNew, snapshot }
+    };
+    let once = open(RetryPolicy::NEVER).await;
+    once.session().insert_into_shards(&support::shard()).await.unwrap();
+    let executions = ExecutionStore::new(&once);
+    // It may be about anything, and one that names the run, or the current execution, is about a
+    // creator who was faster. Both are told by what the next attempt finds.
+    let of_creators = ["executions_pkey", "current_executions_pkey"];
+    let named = of_creators.map(|name| format!("{UNNAMED} \"{name}\""));
+    for message in [UNNAMED].into_iter().chain(named.iter().map(String::as_str)) {
+        refuse(message);
+        let error = executions.create(&request()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Contended { .. }), "{message}: {error:?}");
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+    }
+    refuse(&format!("{UNNAMED} \"timer_tasks_pkey\""));
+    let error = executions.create(&request()).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::AlreadyExists { table: Table::TimerTasks, .. }),
+        "{error:?}"
+    );
+    // The next attempt tells what it finds: here, nothing is in the way.
+    let store = open(RetryPolicy::default()).await;
+    let executions = ExecutionStore::new(&store);
+    let request = request();
+    refuse(UNNAMED);
+    executions.create(&request).await.unwrap();
+    let run = &request.snapshot.execution;
+    assert_eq!(executions.get(&run.filter()).await.unwrap().unwrap().execution, *run);
+}
+
+/// What is known of an act that its caller's deadline ends depends on what was on the wire.
+#[tokio::test]
+async fn an_act_that_its_deadline_ends_says_whether_it_may_have_been_applied() {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let never = Duration::from_secs(60);
+    let Some((store, proxy, _database)) = opened().await else {
+        return;
+    };
+    // A row of its own each time: the server keeps the lock of what it was not told the end of. The
+    // connection that is left knows the statements, so that none of them is prepared later.
+    let inserted = async || {
+        let row = current(ArchetypeId::WORKFLOW);
+        let mut session = store.session();
+        assert_eq!(session.insert_into_current_executions(&row).await.unwrap(), 1);
+        assert_eq!(session.update_current_executions(&row).await.unwrap(), 1);
+        assert_eq!(
+            session.select_from_current_executions(&row.filter()).await.unwrap().as_ref(),
+            Some(&row)
+        );
+        row
+    };
+    let assert_ended = |error: StoreError, outcome, what: &str| {
+        assert_eq!(error.outcome(), outcome, "{what}: {error:?}");
+        let StoreError::Unavailable { source: Some(cause), .. } = error else {
+            panic!("{what}: {error:?}");
+        };
+        assert!(cause.get().is::<DeadlinePassed>(), "{what}: {cause:?}");
+    };
+    for (unit, what, outcome) in [
+        (1, "BEGIN", Outcome::NotApplied),
+        (2, "the statement", Outcome::NotApplied),
+        (3, "COMMIT", Outcome::Unknown),
+    ] {
+        let row = inserted().await;
+        proxy.inject(When::Unit(unit), Fault::Delay(never));
+        let start = Instant::now();
+        let within = Within::new(&store, LIMIT);
+        let updated = within.run("Update", &row, |transaction, row| {
+            Box::pin(async move { transaction.update_current_executions(row).await })
+        });
+        assert_ended(updated.await.unwrap_err(), outcome, what);
+        assert!(start.elapsed() < never / 4, "{:?}", start.elapsed());
+    }
+    // A statement by itself: a read applies nothing, a write may have been applied.
+    let row = inserted().await;
+    proxy.inject(When::Unit(1), Fault::Delay(never));
+    let within = Within::new(&store, LIMIT);
+    let read = within.session().select_from_current_executions(&row.filter()).await;
+    assert_ended(read.unwrap_err(), Outcome::NotApplied, "a read");
+    proxy.inject(When::Unit(1), Fault::Delay(never));
+    let within = Within::new(&store, LIMIT);
+    let written = within.session().update_current_executions(&row).await;
+    assert_ended(written.unwrap_err(), Outcome::Unknown, "a write");
+    // The pool works on, with connections that are between two answers.
+    inserted().await;
 }

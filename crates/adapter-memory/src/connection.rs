@@ -3,13 +3,10 @@
 //! The row ports are implemented once, for [`Connection`], on top of [`Execute`]; whether a
 //! statement is a transaction of its own or part of one is decided here.
 
-use std::{
-    future::{Future, ready},
-    marker::PhantomData,
-};
+use std::future::{Future, ready};
 
 use async_trait::async_trait;
-use temporal_dsql_ports::{Attempt, Session, Store, StoreError, Transaction};
+use temporal_dsql_ports::{Attempt, Deadline, Store, StoreError, Transaction};
 
 use crate::{MemoryStore, work::Work};
 
@@ -27,31 +24,26 @@ pub(crate) trait Execute: Send {
     ) -> impl Future<Output = Result<T, StoreError>> + Send;
 }
 
-/// What implements the row ports, over either way to execute a statement and either way to write
-/// a whole execution.
-pub(crate) struct Connection<E, W> {
+/// What implements the row ports, over either way to execute a statement.
+pub(crate) struct Connection<E> {
     pub(crate) link: E,
-    writes: PhantomData<W>,
 }
 
-/// A whole execution is written by one statement.
-pub(crate) struct InOneStatement;
-
-/// A whole execution is written by one statement after the other, as the ports do it by default.
-pub(crate) struct InStatements;
-
-impl<E, W> Connection<E, W> {
+impl<E> Connection<E> {
     pub(crate) const fn new(link: E) -> Self {
-        Self { link, writes: PhantomData }
+        Self { link }
     }
 }
 
 /// Each statement is a transaction of its own.
-pub(crate) struct Autocommit<'s>(pub(crate) &'s MemoryStore);
+pub(crate) struct Autocommit<'s> {
+    pub(crate) store: &'s MemoryStore,
+    pub(crate) deadline: Deadline,
+}
 
 impl Execute for Autocommit<'_> {
     fn store(&self) -> &MemoryStore {
-        self.0
+        self.store
     }
 
     fn execute<T: Send>(
@@ -59,7 +51,7 @@ impl Execute for Autocommit<'_> {
         op: &'static str,
         statement: impl Fn(&mut Work) -> Result<T, StoreError> + Send + Sync,
     ) -> impl Future<Output = Result<T, StoreError>> + Send {
-        let store = self.0;
+        let Self { store, deadline } = *self;
         let attempt = move |attempt: Attempt| {
             let mut work = store.open();
             ready(statement(&mut work).and_then(|value| {
@@ -67,7 +59,7 @@ impl Execute for Autocommit<'_> {
                 Ok(value)
             }))
         };
-        store.runner().retry(op, attempt)
+        store.runner().retry_until(deadline, op, attempt)
     }
 }
 
@@ -112,10 +104,7 @@ impl Execute for InTransaction {
 }
 
 #[async_trait]
-impl<W: Send> Transaction for Connection<InTransaction, W>
-where
-    Self: Session,
-{
+impl Transaction for Connection<InTransaction> {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let InTransaction { store, op, work, failed } = self.link;
         match failed {
@@ -320,7 +309,7 @@ mod tests {
         row.next_event_id = 100;
         let updated = NewRow::new(&row.filter(), row.clone()).unwrap();
         let raced = AtomicBool::new(false);
-        let seen = Autocommit(&store)
+        let seen = Autocommit { store: &store, deadline: Deadline::NEVER }
             .execute("Race", |work| {
                 // Another writer commits between the begin of the first attempt and its commit.
                 if !raced.swap(true, Ordering::SeqCst) {

@@ -9,16 +9,17 @@ use std::{
 use async_trait::async_trait;
 use temporal_dsql_domain::{SchemaVersion, Table, VERSION};
 use temporal_dsql_ports::{
-    Attempt, ByArchetype, Cause, Clock, CurrentExecutionsRouter, Outcome, Runner, Session, Store,
-    StoreError, SystemClock, Transaction,
+    Attempt, ByArchetype, Cause, Clock, CurrentExecutionsRouter, Deadline, Outcome, Runner,
+    Session, Store, StoreError, SystemClock, Transaction, Within, WriteSet, apply_by_table,
 };
 
 use crate::{
     Fault, FaultPlan, FaultReport,
-    connection::{Autocommit, Connection, InOneStatement, InStatements, InTransaction},
+    connection::{Autocommit, Connection, InTransaction},
     engine::Engine,
     fault::Faults,
     key::{Key, Row},
+    rows,
     work::{MAX_AGE, Random, Work},
 };
 
@@ -38,8 +39,6 @@ struct Shared {
     faults: Mutex<Faults>,
     random: Random,
     versions: BTreeMap<String, SchemaVersion>,
-    writes_in_one_statement: bool,
-    unique_range_id_index: bool,
 }
 
 /// Makes a [`MemoryStore`].
@@ -50,8 +49,6 @@ pub struct MemoryStoreBuilder {
     plan: FaultPlan,
     seed: Option<u64>,
     versions: BTreeMap<String, SchemaVersion>,
-    writes_in_one_statement: bool,
-    unique_range_id_index: bool,
 }
 
 impl MemoryStoreBuilder {
@@ -103,26 +100,6 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets whether a whole execution is written by one statement, as on a server that takes
-    /// statements that write in WITH, or by several
-    /// ([`Store::writes_in_one_statement`]). Default: by one.
-    #[must_use]
-    pub fn writes_in_one_statement(mut self, one: bool) -> Self {
-        self.writes_in_one_statement = one;
-        self
-    }
-
-    /// Sets whether `shards` has a unique index on `(shard_id, range_id)`. With it a change of
-    /// the range id is an update of a key, with which `FOR KEY SHARE` conflicts (facts §1.3), and
-    /// that is the lock of [`Shards::read_lock_shards`](temporal_dsql_ports::Shards): writes of
-    /// one owner do not conflict with each other. Without it the lock is `FOR UPDATE`. Default:
-    /// without.
-    #[must_use]
-    pub fn unique_range_id_index(mut self, exists: bool) -> Self {
-        self.unique_range_id_index = exists;
-        self
-    }
-
     /// An empty store.
     pub fn build(self) -> MemoryStore {
         let random = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
@@ -134,8 +111,6 @@ impl MemoryStoreBuilder {
             faults: Mutex::new(Faults::new(self.plan)),
             random: Arc::new(Mutex::new(random)),
             versions: self.versions,
-            writes_in_one_statement: self.writes_in_one_statement,
-            unique_range_id_index: self.unique_range_id_index,
         }))
     }
 }
@@ -155,8 +130,6 @@ impl MemoryStore {
             plan: FaultPlan::none(),
             seed: None,
             versions: BTreeMap::from([("postgres".to_owned(), VERSION)]),
-            writes_in_one_statement: true,
-            unique_range_id_index: false,
         }
     }
 
@@ -177,10 +150,6 @@ impl MemoryStore {
 
     pub(crate) fn router(&self) -> &dyn CurrentExecutionsRouter {
         &*self.0.router
-    }
-
-    pub(crate) fn unique_range_id_index(&self) -> bool {
-        self.0.unique_range_id_index
     }
 
     /// Begins to work on a snapshot of this moment.
@@ -251,30 +220,21 @@ impl fmt::Debug for MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    fn session(&self) -> Box<dyn Session + '_> {
-        let link = Autocommit(self);
-        if self.0.writes_in_one_statement {
-            Box::new(Connection::<_, InOneStatement>::new(link))
-        } else {
-            Box::new(Connection::<_, InStatements>::new(link))
-        }
+    fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
+        Box::new(Connection::new(Autocommit { store: self, deadline }))
     }
 
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
-        let link = InTransaction::new(self.clone(), attempt.op);
-        Ok(if self.0.writes_in_one_statement {
-            Box::new(Connection::<_, InOneStatement>::new(link))
-        } else {
-            Box::new(Connection::<_, InStatements>::new(link))
-        })
+        Ok(Box::new(Connection::new(InTransaction::new(self.clone(), attempt.op))))
+    }
+
+    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
+        rows::check(self, set)?;
+        apply_by_table(&Within::until(self, deadline), set).await
     }
 
     fn runner(&self) -> &Runner {
         &self.0.runner
-    }
-
-    fn writes_in_one_statement(&self) -> bool {
-        self.0.writes_in_one_statement
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {

@@ -87,7 +87,7 @@ pub(crate) async fn conflict(
 
 /// A transaction of the operation `Test`.
 pub(crate) async fn begin(store: &MemoryStore) -> Box<dyn Transaction> {
-    let attempt = Attempt::by_hand("Test");
+    let attempt = Attempt::first("Test");
     #[expect(clippy::disallowed_methods, reason = "these tests interleave transactions by hand")]
     store.begin(attempt).await.unwrap()
 }

@@ -116,13 +116,6 @@ impl Work {
         if self.select(key).is_some_and(condition) { self.update(row) } else { Ok(0) }
     }
 
-    /// Overwrites one row, columns of a unique index among them, which conflicts like a delete
-    /// and an insert (facts §1.3); the number of rows overwritten.
-    pub(crate) fn update_key(&mut self, row: &NewRow) -> Result<u64, StoreError> {
-        self.transaction.lock(&row.key, Lock::ForUpdate);
-        self.update(row)
-    }
-
     /// Inserts rows and overwrites those whose keys exist; the number of rows.
     pub(crate) fn replace_all<'a>(
         &mut self,
@@ -175,10 +168,10 @@ impl Work {
     pub(crate) fn delete_others(
         &mut self,
         keys: Range<Key>,
-        kept: &BTreeSet<&Key>,
+        kept: &BTreeSet<Key>,
     ) -> Result<u64, StoreError> {
         let keys = self.entries(keys).map(|(key, _)| key);
-        let keys: Vec<_> = keys.filter(|key| !kept.contains(key)).cloned().collect();
+        let keys: Vec<_> = keys.filter(|key| !kept.contains(*key)).cloned().collect();
         self.delete_all(&keys)
     }
 

@@ -1,9 +1,17 @@
-//! Updates of a shard whose answer is lost. They are single statements, and only the double can
-//! lose the answer to one.
+//! Writes of a shard whose answer is lost.
 
-use temporal_dsql_domain::{DataBlob, Encoding, ShardId, ShardsRow};
-use temporal_dsql_memory::{Fault, FaultPlan, MemoryStore};
-use temporal_dsql_ports::{ConditionFailed, Outcome, StoreError, stores::ShardStore};
+use std::{
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use temporal_dsql_domain::{DataBlob, Encoding, SchemaVersion, ShardId, ShardsRow};
+use temporal_dsql_memory::{Fault, FaultPlan, FaultRates, MemoryStore};
+use temporal_dsql_ports::{
+    Attempt, ConditionFailed, Deadline, Outcome, RetryPolicy, Runner, Session, Store, StoreError,
+    Transaction, stores::ShardStore,
+};
 
 fn shard(range_id: i64, owner: &str) -> ShardsRow {
     let encoding = Encoding::new("Proto3").unwrap();
@@ -37,19 +45,51 @@ async fn a_claim_that_is_not_there_stays_unknown_and_is_not_repeated() {
     assert_eq!(shards.get(ShardId(1)).await.unwrap(), Some(shard(7, "a")));
 }
 
+/// A store on which C claims the shard when somebody looks for it outside of a transaction.
+struct ClaimedByC(MemoryStore);
+
+#[async_trait]
+impl Store for ClaimedByC {
+    fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
+        let mut session = self.0.session();
+        let row = shard(9, "c");
+        let claim = std::pin::pin!(session.update_shards(&row, None));
+        // The double never waits.
+        let claimed = claim.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(claimed, Poll::Ready(Ok(1))));
+        self.0.session_until(deadline)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
+    async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
+        self.0.begin(attempt).await
+    }
+
+    fn runner(&self) -> &Runner {
+        self.0.runner()
+    }
+
+    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+        self.0.schema_version(database).await
+    }
+}
+
 #[tokio::test]
 async fn a_claim_that_lost_its_answer_to_another_one_is_told_the_owner() {
-    let (store, shards) = owned_by_a(&[]).await;
-    // B's claim does not arrive; before B looks, C has claimed the shard and renewed its claim.
-    shards.update(&shard(9, "c"), 7).await.unwrap();
-    store.inject(FaultPlan::script([Fault::LostBefore]));
-    let error = shards.update(&shard(8, "b"), 7).await.unwrap_err();
-    let StoreError::Condition(ConditionFailed::ShardOwnershipLost { expected, observed, .. }) =
-        error
-    else {
-        panic!("{error:?}");
-    };
-    assert_eq!((expected, observed), (7, Some(9)));
+    for fault in [Fault::LostBefore, Fault::LostAfter] {
+        let (store, shards) = owned_by_a(&[fault]).await;
+        // Before B looks for its claim, C has claimed the shard.
+        let claimed = ShardStore::new(ClaimedByC(store));
+        let error = claimed.update(&shard(8, "b"), 7).await.unwrap_err();
+        let StoreError::Condition(ConditionFailed::ShardOwnershipLost {
+            expected, observed, ..
+        }) = error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!((expected, observed), (7, Some(9)));
+        assert_eq!(shards.get(ShardId(1)).await.unwrap(), Some(shard(9, "c")));
+    }
 }
 
 #[tokio::test]
@@ -63,16 +103,6 @@ async fn a_lost_save_is_done_if_it_is_there_and_unknown_if_not() {
 }
 
 #[tokio::test]
-async fn a_claim_that_cannot_be_settled_stays_unknown() {
-    for (fault, row) in [(Fault::LostBefore, shard(7, "a")), (Fault::LostAfter, shard(8, "b"))] {
-        let (_, shards) = owned_by_a(&[fault, Fault::LostBefore]).await;
-        let error = shards.update(&shard(8, "b"), 7).await.unwrap_err();
-        assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
-        assert_eq!(shards.get(ShardId(1)).await.unwrap(), Some(row));
-    }
-}
-
-#[tokio::test]
 async fn a_creation_whose_answer_is_lost_ends_with_the_row_that_is_there() {
     for fault in [Fault::LostBefore, Fault::LostAfter] {
         let store = MemoryStore::builder().faults(FaultPlan::script([fault])).build();
@@ -80,4 +110,42 @@ async fn a_creation_whose_answer_is_lost_ends_with_the_row_that_is_there() {
         assert_eq!(shards.get_or_create(&shard(1, "a")).await.unwrap(), shard(1, "a"));
         assert_eq!(shards.get(ShardId(1)).await.unwrap(), Some(shard(1, "a")));
     }
+}
+
+/// A store that loses the answer to every commit, and applies none.
+fn without_answers() -> MemoryStore {
+    let rates = FaultRates { lost_before: 1.0, ..FaultRates::default() };
+    MemoryStore::builder().faults(FaultPlan::seeded(1, rates)).build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_whose_every_answer_is_lost_ends_by_the_deadline_of_the_policy() {
+    let store = without_answers();
+    let start = tokio::time::Instant::now();
+    let error = ShardStore::new(store.clone()).get_or_create(&shard(1, "a")).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+    assert!(start.elapsed() <= RetryPolicy::default().deadline, "{:?}", start.elapsed());
+    // With a wait after each that doubles up to a second.
+    let inserts = store.fault_report().lost_before;
+    assert!((5..60).contains(&inserts), "{inserts}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_whose_every_answer_is_lost_ends_by_the_deadline_of_its_caller() {
+    let store = without_answers();
+    let limit = Duration::from_millis(300);
+    let start = tokio::time::Instant::now();
+    let shards = ShardStore::new(store.clone());
+    let error = shards.within(limit).get_or_create(&shard(1, "a")).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+    assert!(start.elapsed() <= limit, "{:?}", start.elapsed());
+    assert!(store.fault_report().lost_before > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_around_a_creation_fires() {
+    let shards = ShardStore::new(without_answers());
+    let limit = Duration::from_millis(300);
+    let row = shard(1, "a");
+    assert!(tokio::time::timeout(limit, shards.get_or_create(&row)).await.is_err());
 }

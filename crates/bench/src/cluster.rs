@@ -60,18 +60,6 @@ impl Cluster {
         self.0.faults().undecided()
     }
 
-    /// Builds the index that lets FOR KEY SHARE guard a shard.
-    ///
-    /// # Errors
-    /// The cluster refuses.
-    pub async fn build_fence_index(&self) -> Result<()> {
-        let index = "CREATE UNIQUE INDEX ASYNC shards_fence ON shards (shard_id, range_id)";
-        let job = self.0.query(index).await?.into_iter().flatten().next().flatten();
-        let job = job.context("a job that builds the index")?;
-        self.0.query(&format!("CALL sys.wait_for_job('{job}')")).await?;
-        Ok(())
-    }
-
     /// How a store of `connections` connections reaches it, at a rate that spares nobody.
     pub fn config(&self, connections: u32) -> Config {
         let mut config = Config::new(self.0.host());

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use tokio::{task::JoinSet, time::sleep_until};
+use tokio::{task::JoinSet, time, time::sleep_until};
 
 use crate::processor::Used;
 
@@ -30,6 +30,30 @@ pub struct Window {
     pub warm_up: Duration,
     /// Calls that end in the time after it are.
     pub measured: Duration,
+}
+
+impl Window {
+    /// The time that counts, if the warm-up begins now on the runtime's clock.
+    pub fn begin(self) -> Span {
+        let from = time::Instant::now() + self.warm_up;
+        Span { from, until: from + self.measured }
+    }
+}
+
+/// The time that counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Its begin.
+    pub from: time::Instant,
+    /// Its end, which does not belong to it.
+    pub until: time::Instant,
+}
+
+impl Span {
+    /// Whether `instant` is in it.
+    pub fn has(self, instant: time::Instant) -> bool {
+        self.from <= instant && instant < self.until
+    }
 }
 
 /// What a load has done.

@@ -414,7 +414,7 @@ fn row(number: u32) -> ExecutionsRow {
 }
 
 fn begin(store: &MemoryStore) -> Box<dyn Transaction> {
-    let attempt = Attempt::by_hand("Bench");
+    let attempt = Attempt::first("Bench");
     #[expect(clippy::disallowed_methods, reason = "a bare begin is what is measured")]
     at_once(store.begin(attempt)).expect("memory is always there")
 }

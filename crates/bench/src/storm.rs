@@ -138,7 +138,7 @@ async fn storm(cluster: &Cluster, plan: &Plan, told: bool) -> Result<f64> {
     for _ in 0..plan.wanted {
         let store = Arc::clone(&store);
         #[expect(clippy::disallowed_methods, reason = "a transaction holds its connection")]
-        asked.spawn(async move { store.begin(Attempt::by_hand("Storm")).await });
+        asked.spawn(async move { store.begin(Attempt::first("Storm")).await });
     }
     let mut held = Vec::new();
     while let Some(begun) = asked.join_next().await {

@@ -1,19 +1,21 @@
 //! The typical execution: what is written when a workflow takes a step.
 //!
-//! One transfer and one timer task, two activities, four CHASM nodes: the case for which the round
-//! trips of each act are counted and promised.
+//! One transfer and one timer task, two activities, four CHASM nodes and one batch of events: the
+//! case for which the round trips of each act are counted and promised.
 
 use anyhow::{Result, ensure};
 use temporal_dsql::{
-    BufferedWrite, ChasmNode, ChasmPath, CurrentExecutionsRow, DataBlob, ExecutionState,
-    ExecutionsFilter, ExecutionsRow, IdEntry, ImmediateQueue, ImmediateTask, MapEntries, MapKeys,
-    MapWrite, MutableStateRows, Removal, ScheduledKey, ScheduledQueue, ScheduledTask, ShardId,
-    ShardsRow, Store, Tasks, Timestamp,
+    BranchId, BufferedWrite, ChasmNode, ChasmPath, CurrentExecutionsFilter, CurrentExecutionsRow,
+    DataBlob, ExecutionState, ExecutionsFilter, ExecutionsRow, HistoryBranch, HistoryNode,
+    HistoryTreeInfo, IdEntry, ImmediateQueue, ImmediateTask, MapEntries, MapKeys, MapWrite,
+    MutableStateRows, ScheduledKey, ScheduledQueue, ScheduledTask, ShardId, ShardsRow, Store,
+    Tasks, Timestamp, TreeId,
     stores::{
-        CreateExecution, CreateMode, Expected, Mutation, Owner, Snapshot, UpdateExecution,
-        UpdateMode,
+        AppendNodes, CreateExecution, CreateMode, Expected, Mutation, Owner, Snapshot,
+        UpdateExecution, UpdateMode,
     },
 };
+use uuid::Uuid;
 
 use crate::point::rows;
 
@@ -27,12 +29,25 @@ const TASK_IDS: i64 = 1_000_000;
 pub struct Execution {
     id: u64,
     version: i64,
+    /// The id of the last tasks, which is the transaction of the last batch of events, too.
+    task_id: i64,
 }
 
 impl Execution {
     /// One that has not been created. No other in its shard has this `id`.
     pub const fn new(id: u64) -> Self {
-        Self { id, version: 0 }
+        Self { id, version: 0, task_id: id as i64 * TASK_IDS }
+    }
+
+    /// The one that a caller has read at `version`, if others write it as well. What the caller
+    /// writes next has a task id of its own: the one after `task_id`.
+    pub const fn read_at(id: u64, version: i64, task_id: i64) -> Self {
+        Self { id, version, task_id }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> CurrentExecutionsFilter {
+        self.current().filter()
     }
 
     /// Its run.
@@ -42,7 +57,7 @@ impl Execution {
 
     /// What creates it, as the current execution of its id.
     pub fn create(&mut self) -> CreateExecution {
-        self.version += 1;
+        self.step();
         CreateExecution {
             owner: owner(),
             mode: CreateMode::BrandNew,
@@ -51,7 +66,7 @@ impl Execution {
                 current: self.current(),
                 maps: entries().into(),
                 tasks: self.tasks(),
-                events: Vec::new(),
+                events: vec![self.events()],
             },
         }
     }
@@ -59,9 +74,9 @@ impl Execution {
     /// What updates it, and all of its maps.
     pub fn update(&mut self) -> UpdateExecution {
         let expected = Expected::RecordVersion(self.version);
-        self.version += 1;
+        self.step();
         let replace = |entries: MapEntries| MapWrite {
-            remove: Removal::Keys(MapKeys::none(entries.map())),
+            remove: MapKeys::none(entries.map()),
             replace: entries,
         };
         UpdateExecution {
@@ -74,7 +89,7 @@ impl Execution {
                 maps: entries().map(replace).into(),
                 buffered: BufferedWrite::default(),
                 tasks: self.tasks(),
-                events: Vec::new(),
+                events: vec![self.events()],
             },
             new: None,
         }
@@ -97,6 +112,34 @@ impl Execution {
         Ok(())
     }
 
+    const fn step(&mut self) {
+        self.version += 1;
+        self.task_id += 1;
+    }
+
+    /// One batch; the first begins the branch.
+    fn events(&self) -> AppendNodes {
+        let id = Uuid::from_u128(self.id.into());
+        let branch = HistoryBranch::root(TreeId(id), BranchId(id));
+        let info = || HistoryTreeInfo {
+            branch: branch.clone(),
+            fork_time: Timestamp::UNIX_EPOCH,
+            info: HistoryTreeInfo::info_of(&self.run()),
+        };
+        AppendNodes {
+            shard_id: owner().shard_id,
+            new_branch: (self.version == 1).then(info),
+            node: HistoryNode {
+                // One event in each batch.
+                node_id: self.version,
+                txn_id: self.task_id,
+                prev_txn_id: if self.version == 1 { 0 } else { self.task_id - 1 },
+                data: blob(),
+            },
+            branch,
+        }
+    }
+
     fn current(&self) -> CurrentExecutionsRow {
         CurrentExecutionsRow { state: ExecutionState::Running, ..rows::row(self.id) }
     }
@@ -108,7 +151,7 @@ impl Execution {
             namespace_id: current.namespace_id,
             workflow_id: current.workflow_id,
             run_id: current.run_id,
-            next_event_id: 3,
+            next_event_id: self.version + 1,
             last_write_version: current.last_write_version,
             data: blob(),
             state: blob(),
@@ -118,7 +161,7 @@ impl Execution {
 
     /// New ones with each write.
     fn tasks(&self) -> Tasks {
-        let task_id = self.id as i64 * TASK_IDS + self.version;
+        let task_id = self.task_id;
         let transfer = ImmediateTask { task_id, data: blob() };
         let key = ScheduledKey { visibility_timestamp: Timestamp::UNIX_EPOCH, task_id };
         let timer = ScheduledTask { key, data: blob() };
@@ -166,7 +209,10 @@ fn blob() -> DataBlob {
 
 #[cfg(test)]
 mod tests {
-    use temporal_dsql::{memory::MemoryStore, stores::ExecutionStore};
+    use temporal_dsql::{
+        memory::MemoryStore,
+        stores::{ExecutionStore, HistoryStore, ReadHistory},
+    };
 
     use super::*;
 
@@ -186,5 +232,12 @@ mod tests {
         let error = Execution::new(7).check(read.as_ref()).unwrap_err().to_string();
         assert!(error.contains("was written 0 times; read: version Some(3)"), "{error}");
         assert!(execution.check(None).is_err());
+        let AppendNodes { shard_id, branch, .. } = execution.events();
+        let history = ReadHistory { shard_id, branch, min_node_id: 1, max_node_id: 9, limit: 9 };
+        let read = HistoryStore::new(&store).read(&history, None).await.unwrap();
+        let batches = read.nodes.iter().map(|node| node.node_id).collect::<Vec<_>>();
+        assert_eq!(batches, [1, 2, 3], "each act has written one batch of events");
+        let trees = HistoryStore::new(&store).tree(shard_id, history.branch.tree_id).await.unwrap();
+        assert_eq!(trees.len(), 1, "the creation has begun the branch");
     }
 }

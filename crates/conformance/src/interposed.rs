@@ -1,19 +1,29 @@
-//! A store that lets others come in between the snapshot of a transaction and its first statement.
+//! Stores that change when an act happens.
 //!
-//! Under snapshot isolation it is the order of snapshots and commits that decides, so this one gap
-//! is enough to bring about every interleaving of whole acts. The snapshot is not left to the
-//! beginning: stock PostgreSQL takes it at the first statement, and a store may begin as late as
-//! that. So a transaction is begun at once, waits for no other of its process, and reads a row
-//! before anything else happens.
+//! On an interposed store others come in between the snapshot of a transaction and its first
+//! statement. It applies an act in the reference way, a statement per table, whatever the store
+//! inside does: only a transaction has such a gap. Under snapshot isolation it is the order of
+//! snapshots and commits that decides, so this one gap is enough to bring about every interleaving
+//! of whole acts. Stock PostgreSQL takes the snapshot at the first statement and not at BEGIN, so a
+//! transaction reads a row before anything else happens.
+//!
+//! The others come in after an act whose answer was lost, or hold an act back until its client has
+//! given up.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{SchemaVersion, ShardId};
-use temporal_dsql_ports::{Attempt, BoxFuture, Runner, Session, Store, StoreError, Transaction};
+use temporal_dsql_ports::{
+    Attempt, BoxFuture, Deadline, Outcome, Runner, Session, Store, StoreError, Transaction,
+    WriteSet,
+};
 use tokio::sync::Barrier;
 
 /// What happens in the gap.
@@ -66,18 +76,28 @@ pub(crate) fn meeting(store: &Arc<dyn Store>, count: usize) -> (Arc<dyn Store>, 
     (interposed(store, between), begun)
 }
 
+/// A store on `store`, and how many transactions have begun on it.
+pub(crate) fn counting(store: &Arc<dyn Store>) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&begun);
+    let between: Between = Box::new(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async {})
+    });
+    (interposed(store, between), begun)
+}
+
 #[async_trait]
 impl Store for Interposed {
-    fn session(&self) -> Box<dyn Session + '_> {
-        self.store.session()
+    fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
+        self.store.session_until(deadline)
     }
 
     #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
         /// Nobody's: a plain read leaves no trace, whatever it finds.
         const ANY: ShardId = ShardId(0);
-        let at_once = Attempt { takes_turns: false, ..attempt };
-        let mut transaction = self.store.begin(at_once).await?;
+        let mut transaction = self.store.begin(attempt).await?;
         transaction.select_from_shards(ANY).await?;
         (self.between)(&mut *transaction).await;
         Ok(transaction)
@@ -87,8 +107,115 @@ impl Store for Interposed {
         self.store.runner()
     }
 
-    fn writes_in_one_statement(&self) -> bool {
-        self.store.writes_in_one_statement()
+    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+        self.store.schema_version(database).await
+    }
+}
+
+/// How an act is applied to the store inside.
+type Apply = Box<
+    dyn for<'t> Fn(&'t dyn Store, &'t WriteSet<'t>) -> BoxFuture<'t, Result<(), StoreError>>
+        + Send
+        + Sync,
+>;
+
+/// The store inside, and how acts are applied to it.
+struct Applying {
+    store: Arc<dyn Store>,
+    apply: Apply,
+}
+
+/// A store on `store` on which `happens` follows each act whose outcome is unknown, before the
+/// client learns it.
+pub(crate) fn when_lost(
+    store: &Arc<dyn Store>,
+    happens: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> Arc<dyn Store> {
+    let happens = Arc::new(happens);
+    let apply: Apply = Box::new(move |store, set| {
+        let happens = Arc::clone(&happens);
+        Box::pin(async move {
+            let result = store.apply(set).await;
+            if result.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown) {
+                happens().await;
+            }
+            result
+        })
+    });
+    Arc::new(Applying { store: Arc::clone(store), apply })
+}
+
+/// The transactions of acts whose clients were told that the outcome is unknown. Each has made all
+/// its statements and may still commit.
+#[derive(Clone, Default)]
+pub(crate) struct HeldBack(Arc<Mutex<VecDeque<Box<dyn Transaction>>>>);
+
+impl HeldBack {
+    /// Commits the one that is held back longest; `None` if there is none.
+    pub(crate) async fn commit_next(&self) -> Option<Result<(), StoreError>> {
+        let next = self.0.lock().unwrap().pop_front();
+        match next {
+            Some(transaction) => Some(transaction.commit().await),
+            None => None,
+        }
+    }
+}
+
+/// A store on `store` that holds an act back if `is_held` is true when it is asked for: its
+/// statements are made and its commit is left to the [`HeldBack`]. The act's client is told at once
+/// that the outcome is unknown. `is_held` is told how many acts are held back already. Acts that no
+/// range id guards are never held back.
+pub(crate) fn holding_back(
+    store: &Arc<dyn Store>,
+    is_held: impl Fn(usize) -> bool + Send + Sync + 'static,
+) -> (Arc<dyn Store>, HeldBack) {
+    let held = HeldBack::default();
+    let holds = held.clone();
+    let apply: Apply = Box::new(move |store, set| {
+        let held = holds.0.lock().unwrap().len();
+        let holds = (set.range_id.is_some() && is_held(held)).then(|| holds.clone());
+        Box::pin(async move {
+            let Some(held) = holds else { return store.apply(set).await };
+            let transaction = ready_to_commit(store, set).await?;
+            held.0.lock().unwrap().push_back(transaction);
+            Err(StoreError::Unavailable { op: set.op, outcome: Outcome::Unknown, source: None })
+        })
+    });
+    (Arc::new(Applying { store: Arc::clone(store), apply }), held)
+}
+
+/// The transaction of an act that has made all its statements.
+#[expect(clippy::disallowed_methods, reason = "the commit comes later, if it comes")]
+async fn ready_to_commit(
+    store: &dyn Store,
+    set: &WriteSet<'_>,
+) -> Result<Box<dyn Transaction>, StoreError> {
+    let mut transaction = store.begin(Attempt::first(set.op)).await?;
+    let observed = transaction.observe(set).await?;
+    set.check(&observed)?;
+    let written = transaction.write(set).await.map_err(|error| set.duplicate(error))?;
+    set.verify(written)?;
+    Ok(transaction)
+}
+
+#[async_trait]
+impl Store for Applying {
+    fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
+        self.store.session_until(deadline)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
+    async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
+        self.store.begin(attempt).await
+    }
+
+    fn runner(&self) -> &Runner {
+        self.store.runner()
+    }
+
+    /// The scenarios that use it have no deadlines.
+    async fn apply_until(&self, _: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
+        (self.apply)(&*self.store, set).await
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {

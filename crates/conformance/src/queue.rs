@@ -4,7 +4,7 @@ use std::fmt;
 
 use temporal_dsql_domain::{
     ClusterName, ImmediateQueue, ImmediateTask, ScheduledKey, ScheduledQueue, ScheduledRange,
-    ScheduledTask, ShardId, Table, Timestamp,
+    ScheduledTask, ShardId, Table, TaskCategory, Timestamp,
 };
 use temporal_dsql_ports::{Session, StoreError};
 
@@ -27,9 +27,9 @@ impl Queue {
             Self::Immediate(ImmediateQueue::Visibility),
             Self::Immediate(ImmediateQueue::Replication),
             Self::Immediate(ImmediateQueue::ReplicationDlq(cluster)),
-            Self::Immediate(ImmediateQueue::Category(7)),
+            Self::Immediate(ImmediateQueue::Category(TaskCategory::OUTBOUND)),
             Self::Scheduled(ScheduledQueue::Timer),
-            Self::Scheduled(ScheduledQueue::Category(8)),
+            Self::Scheduled(ScheduledQueue::Category(TaskCategory::ARCHIVAL)),
         ]
     }
 
@@ -45,14 +45,14 @@ impl Queue {
     pub fn sibling(&self) -> Option<Self> {
         Some(match self {
             Self::Immediate(ImmediateQueue::Category(category)) => {
-                Self::Immediate(ImmediateQueue::Category(category + 1))
+                Self::Immediate(ImmediateQueue::Category(following(*category)))
             }
             Self::Immediate(ImmediateQueue::ReplicationDlq(_)) => {
                 let cluster = ClusterName::new("cluster-c").unwrap();
                 Self::Immediate(ImmediateQueue::ReplicationDlq(cluster))
             }
             Self::Scheduled(ScheduledQueue::Category(category)) => {
-                Self::Scheduled(ScheduledQueue::Category(category + 1))
+                Self::Scheduled(ScheduledQueue::Category(following(*category)))
             }
             Self::Immediate(
                 ImmediateQueue::Transfer | ImmediateQueue::Visibility | ImmediateQueue::Replication,
@@ -162,4 +162,8 @@ impl fmt::Display for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.table().fmt(f)
     }
+}
+
+fn following(category: TaskCategory) -> TaskCategory {
+    TaskCategory::new(category.id() + 1).expect("the larger numbers have no tables of their own")
 }

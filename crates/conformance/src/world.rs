@@ -4,6 +4,7 @@ pub(crate) mod acts;
 pub(crate) mod histories;
 pub(crate) mod owned;
 mod rows;
+pub(crate) mod sets;
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicI32},
@@ -227,7 +228,7 @@ impl World {
     /// Begins a transaction that the scenario interleaves with others by hand.
     #[expect(clippy::disallowed_methods, reason = "interleaving needs the steps one by one")]
     pub async fn begin(&self, op: &'static str) -> Box<dyn Transaction> {
-        self.store.begin(Attempt::by_hand(op)).await.unwrap()
+        self.store.begin(Attempt::first(op)).await.unwrap()
     }
 }
 

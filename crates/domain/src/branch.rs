@@ -6,7 +6,10 @@
 
 use prost::Message;
 
-use crate::{BranchId, BranchKey, DataBlob, Encoding, InvalidValue, ShardId, Timestamp, TreeId};
+use crate::{
+    BranchId, BranchKey, DataBlob, Encoding, ExecutionsFilter, InvalidValue, ShardId, Timestamp,
+    TreeId,
+};
 
 /// The id of the first node of every history.
 pub const FIRST_NODE_ID: i64 = 1;
@@ -40,7 +43,7 @@ pub struct HistoryTreeInfo {
     pub branch: HistoryBranch,
     /// When it was made.
     pub fork_time: Timestamp,
-    /// For whom, for the eyes of operators.
+    /// For which run it was made, as [`info_of`](Self::info_of) writes it.
     pub info: String,
 }
 
@@ -108,6 +111,24 @@ impl HistoryBranch {
 }
 
 impl HistoryTreeInfo {
+    /// How Temporal records the run that a branch is made for: `namespace:workflow:run`.
+    pub fn info_of(run: &ExecutionsFilter) -> String {
+        format!("{}:{}:{}", run.namespace_id, run.workflow_id, run.run_id)
+    }
+
+    /// The run that the branch was made for, in `shard_id`; `None` if the record does not tell. A
+    /// workflow id may contain colons.
+    pub fn run(&self, shard_id: ShardId) -> Option<ExecutionsFilter> {
+        let (namespace_id, rest) = self.info.split_once(':')?;
+        let (workflow_id, run_id) = rest.rsplit_once(':')?;
+        Some(ExecutionsFilter {
+            shard_id,
+            namespace_id: namespace_id.parse().ok()?,
+            workflow_id: workflow_id.parse().ok()?,
+            run_id: run_id.parse().ok()?,
+        })
+    }
+
     /// The blob that is stored in `history_tree.data`.
     pub fn to_blob(&self) -> DataBlob {
         let micros = self.fork_time.unix_micros();
@@ -293,6 +314,36 @@ mod tests {
             info: "namespace:workflow:run".into(),
         };
         assert_eq!(HistoryTreeInfo::from_blob(&info.to_blob()).unwrap(), info);
+    }
+
+    #[test]
+    fn the_run_of_a_branch_is_read_from_its_record() {
+        let info = |info: &str| HistoryTreeInfo {
+            branch: root(),
+            fork_time: Timestamp::UNIX_EPOCH,
+            info: info.into(),
+        };
+        let (namespace, run) =
+            ("32049b68-7872-4094-8e63-d0dd59896a83", "01a20632-c72c-759f-9d04-cfcdf4e443e1");
+        for workflow in ["w", "a:b::c", ":", "転"] {
+            let text = format!("{namespace}:{workflow}:{run}");
+            let found = info(&text).run(ShardId(3)).unwrap();
+            assert_eq!((found.shard_id, found.workflow_id.as_str()), (ShardId(3), workflow));
+            assert_eq!(HistoryTreeInfo::info_of(&found), text);
+        }
+        let untold = [
+            String::new(),
+            "a scenario".into(),
+            format!("{namespace}:{run}"),
+            format!("{namespace}::{run}"),
+            format!("{namespace}:w:"),
+            format!("{namespace}:w:{run}:"),
+            format!("{namespace}:w:{}", "w".repeat(36)),
+            format!("namespace:w:{run}"),
+        ];
+        for text in untold {
+            assert_eq!(info(&text).run(ShardId(3)), None, "{text}");
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use state_rules::{check_create_state, check_update_state};
 pub use table::Table;
 pub use tasks::{
     ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue, ScheduledRange,
-    ScheduledTask, Tasks,
+    ScheduledTask, TaskCategory, Tasks,
 };
 pub use text::{
     BusinessId, ChasmPath, ClusterName, Encoding, RequestId, SignalId, TimerId, WorkflowId,

@@ -204,6 +204,26 @@ impl MapEntries {
         }
     }
 
+    /// Whether one of these keys, which are of the same map, is the key of an entry.
+    pub fn has_any(&self, keys: &MapKeys) -> bool {
+        fn has<T, K: Ord>(entries: &[T], keys: &[K], key: impl Fn(&T) -> &K) -> bool {
+            let keys: BTreeSet<_> = keys.iter().collect();
+            entries.iter().any(|entry| keys.contains(key(entry)))
+        }
+        match (self, keys) {
+            (Self::Activities(of), MapKeys::Activities(keys))
+            | (Self::ChildExecutions(of), MapKeys::ChildExecutions(keys))
+            | (Self::RequestCancels(of), MapKeys::RequestCancels(keys))
+            | (Self::Signals(of), MapKeys::Signals(keys)) => has(of, keys, |entry| &entry.id),
+            (Self::Timers(of), MapKeys::Timers(keys)) => has(of, keys, |entry| &entry.timer_id),
+            (Self::SignalsRequested(of), MapKeys::SignalsRequested(keys)) => {
+                has(of, keys, |signal_id| signal_id)
+            }
+            (Self::ChasmNodes(of), MapKeys::ChasmNodes(keys)) => has(of, keys, |node| &node.path),
+            _ => false,
+        }
+    }
+
     /// Removes the entries with these keys.
     ///
     /// # Panics

@@ -102,6 +102,18 @@ pub struct CurrentExecutionsFilter {
     pub archetype_id: ArchetypeId,
 }
 
+impl CurrentExecutionsFilter {
+    /// The filter of a run of this id.
+    pub fn run(&self, run_id: RunId) -> ExecutionsFilter {
+        ExecutionsFilter {
+            shard_id: self.shard_id,
+            namespace_id: self.namespace_id,
+            workflow_id: self.workflow_id.clone(),
+            run_id,
+        }
+    }
+}
+
 impl ExecutionsRow {
     /// The filter that finds this row.
     pub fn filter(&self) -> ExecutionsFilter {

@@ -4,9 +4,52 @@
 //! by task id. Three tables of the first shape and one of the second are for one category each; two
 //! more have the category in the key, and the replication DLQ its source cluster.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
-use crate::{ClusterName, DataBlob, Table, Timestamp};
+use crate::{ClusterName, DataBlob, InvalidValue, Table, Timestamp};
+
+/// A category of tasks that has no table of its own, by Temporal's number.
+///
+/// Transfer (1), timer (2), replication (3) and visibility (4) tasks have tables of their own. Under
+/// their numbers a Temporal server never looks into the shared tables, so these are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskCategory(i32);
+
+impl TaskCategory {
+    /// Archival: a category of scheduled tasks.
+    pub const ARCHIVAL: Self = Self(5);
+    /// Outbound: a category of immediate tasks.
+    pub const OUTBOUND: Self = Self(7);
+
+    /// Checks the number of a category.
+    ///
+    /// # Errors
+    /// The category has a table of its own.
+    pub fn new(id: i32) -> Result<Self, InvalidValue> {
+        let table = match id {
+            1 => Table::TransferTasks,
+            2 => Table::TimerTasks,
+            3 => Table::ReplicationTasks,
+            4 => Table::VisibilityTasks,
+            _ => return Ok(Self(id)),
+        };
+        Err(InvalidValue::new(
+            "category_id",
+            format!("is {id}; the tasks of this category are in {table}"),
+        ))
+    }
+
+    /// The number.
+    pub const fn id(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for TaskCategory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A queue ordered by task id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,7 +63,7 @@ pub enum ImmediateQueue {
     /// `replication_tasks_dlq`, one queue for each cluster that tasks come from.
     ReplicationDlq(ClusterName),
     /// `history_immediate_tasks`, one queue for each category.
-    Category(i32),
+    Category(TaskCategory),
 }
 
 /// A queue ordered by time, then by task id.
@@ -29,7 +72,7 @@ pub enum ScheduledQueue {
     /// `timer_tasks`.
     Timer,
     /// `history_scheduled_tasks`, one queue for each category.
-    Category(i32),
+    Category(TaskCategory),
 }
 
 /// A task of an immediate queue.
@@ -81,6 +124,18 @@ pub struct ScheduledRange {
     pub until: Timestamp,
 }
 
+impl ScheduledKey {
+    /// The smallest key that is larger; `None` after the last one.
+    pub fn next(self) -> Option<Self> {
+        if let Some(task_id) = self.task_id.checked_add(1) {
+            return Some(Self { task_id, ..self });
+        }
+        let micros = self.visibility_timestamp.unix_micros() + 1;
+        let visibility_timestamp = Timestamp::from_unix_micros(micros).ok()?;
+        Some(Self { visibility_timestamp, task_id: i64::MIN })
+    }
+}
+
 impl ImmediateQueue {
     /// The table.
     pub const fn table(&self) -> Table {
@@ -111,6 +166,13 @@ impl Tasks {
             + self.scheduled.iter().map(|(_, tasks)| tasks.len()).sum::<usize>()
     }
 
+    /// Whether there are any of the queues in `table`.
+    pub fn has(&self, table: Table) -> bool {
+        let immediate = self.immediate.iter().map(|(queue, of)| (queue.table(), of.is_empty()));
+        let scheduled = self.scheduled.iter().map(|(queue, of)| (queue.table(), of.is_empty()));
+        immediate.chain(scheduled).any(|(of, is_empty)| of == table && !is_empty)
+    }
+
     /// The tasks of the immediate queues that have some, in the order of the queues.
     ///
     /// Tasks are inserted in this order, so that of two that exist already every store tells the
@@ -136,4 +198,38 @@ fn in_order<Q: Ord, T>(queues: &[(Q, Vec<T>)]) -> Vec<(&Q, &[T])> {
     let mut in_order: Vec<_> = with_tasks.map(|(queue, tasks)| (queue, &**tasks)).collect();
     in_order.sort_by_key(|(queue, _)| *queue);
     in_order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_category_with_a_table_of_its_own_is_refused() {
+        for (id, table) in [
+            (1, "transfer_tasks"),
+            (2, "timer_tasks"),
+            (3, "replication_tasks"),
+            (4, "visibility_tasks"),
+        ] {
+            let error = TaskCategory::new(id).unwrap_err();
+            assert_eq!(error.field, "category_id");
+            assert!(error.reason.contains(table), "{error}");
+        }
+        for id in [i32::MIN, 0, 5, 7, 8, i32::MAX] {
+            assert_eq!(TaskCategory::new(id).unwrap().id(), id);
+        }
+    }
+
+    #[test]
+    fn after_the_last_task_of_a_time_comes_the_first_of_the_next() {
+        let key = |micros, task_id| ScheduledKey {
+            visibility_timestamp: Timestamp::from_unix_micros(micros).unwrap(),
+            task_id,
+        };
+        assert_eq!(key(5, 7).next(), Some(key(5, 8)));
+        assert_eq!(key(5, i64::MAX).next(), Some(key(6, i64::MIN)));
+        let last = ScheduledKey { visibility_timestamp: Timestamp::MAX, task_id: i64::MAX };
+        assert_eq!(last.next(), None);
+    }
 }

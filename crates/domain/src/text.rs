@@ -4,15 +4,28 @@
 //! and one with a NUL character (`22021`), but only after a round trip and without naming the
 //! field. These types refuse both before anything is sent.
 
-use std::{fmt, ops::Deref, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    ops::{Deref, RangeInclusive},
+    str::FromStr,
+    sync::Arc,
+};
 
 use crate::InvalidValue;
 
-fn checked(field: &'static str, max: usize, text: &str) -> Result<Arc<str>, InvalidValue> {
+fn checked(
+    field: &'static str,
+    length: RangeInclusive<usize>,
+    text: &str,
+) -> Result<Arc<str>, InvalidValue> {
     if text.contains('\0') {
         return Err(InvalidValue::new(field, "contains a NUL character, which text cannot hold"));
     }
+    let (min, max) = (*length.start(), *length.end());
     let characters = text.chars().count();
+    if characters < min {
+        return Err(InvalidValue::new(field, "is empty"));
+    }
     if characters > max {
         return Err(InvalidValue::new(
             field,
@@ -23,7 +36,7 @@ fn checked(field: &'static str, max: usize, text: &str) -> Result<Arc<str>, Inva
 }
 
 macro_rules! column_text {
-    ($(#[$doc:meta])* $name:ident, $field:literal, $max:literal) => {
+    ($(#[$doc:meta])* $name:ident, $field:literal, $min:literal..=$max:literal) => {
         $(#[$doc])*
         ///
         /// Cloning shares the text.
@@ -31,15 +44,18 @@ macro_rules! column_text {
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// The fewest characters that the value has.
+            pub const MIN_CHARS: usize = $min;
             /// The most characters (Unicode scalar values) that the column takes.
             pub const MAX_CHARS: usize = $max;
 
             /// Checks the text.
             ///
             /// # Errors
-            /// More than [`MAX_CHARS`](Self::MAX_CHARS) characters, or a NUL character.
+            /// Fewer than [`MIN_CHARS`](Self::MIN_CHARS) or more than
+            /// [`MAX_CHARS`](Self::MAX_CHARS) characters, or a NUL character.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidValue> {
-                checked($field, $max, text.as_ref()).map(Self)
+                checked($field, $min..=$max, text.as_ref()).map(Self)
             }
 
             /// The text.
@@ -87,12 +103,12 @@ macro_rules! column_text {
 }
 
 column_text! {
-    /// The user-meaningful id of an execution: at most 255 characters, unique among the open
-    /// executions of one archetype in a namespace.
+    /// The user-meaningful id of an execution: 1 to 255 characters, unique among the open executions
+    /// of one archetype in a namespace.
     ///
     /// `current_executions` calls it `workflow_id`, `current_chasm_executions` calls it
     /// `business_id` (req 2.5); it is the same value, so [`WorkflowId`] is the same type.
-    BusinessId, "workflow_id", 255
+    BusinessId, "workflow_id", 1..=255
 }
 
 /// [`BusinessId`] under the name it has for workflows.
@@ -100,34 +116,34 @@ pub type WorkflowId = BusinessId;
 
 column_text! {
     /// The id of the request that created an execution: at most 255 characters.
-    RequestId, "create_request_id", 255
+    RequestId, "create_request_id", 0..=255
 }
 
 column_text! {
     /// The id of a timer in its execution: at most 255 characters.
-    TimerId, "timer_id", 255
+    TimerId, "timer_id", 0..=255
 }
 
 column_text! {
     /// The id of a signal request: at most 255 characters.
-    SignalId, "signal_id", 255
+    SignalId, "signal_id", 0..=255
 }
 
 column_text! {
     /// The path of a node in an execution's component tree: at most 255 characters, empty for the
     /// root. (PostgreSQL's schema takes longer ones; the column on DSQL does not, contract §1.2.)
-    ChasmPath, "chasm_path", 255
+    ChasmPath, "chasm_path", 0..=255
 }
 
 column_text! {
     /// The name of a cluster: at most 255 characters.
-    ClusterName, "source_cluster_name", 255
+    ClusterName, "source_cluster_name", 0..=255
 }
 
 column_text! {
     /// How a blob is encoded, by the name of Temporal's enum value (`Proto3`, `Json`): at most 16
     /// characters. Empty where the blob is absent.
-    Encoding, "data_encoding", 16
+    Encoding, "data_encoding", 0..=16
 }
 
 #[cfg(test)]
@@ -144,6 +160,15 @@ mod tests {
                 "workflow_id: is 256 characters long; at most 255 are allowed"
             );
         }
+    }
+
+    #[test]
+    fn an_execution_has_an_id_however_it_is_made() {
+        for refused in [BusinessId::new(""), "".parse(), String::new().try_into()] {
+            assert_eq!(refused.unwrap_err().to_string(), "workflow_id: is empty");
+        }
+        assert!(BusinessId::new(" ").is_ok());
+        assert!(ChasmPath::new("").is_ok(), "the root");
     }
 
     #[test]

@@ -50,7 +50,8 @@ impl std::error::Error for Cause {
 /// Whether the work of a failed operation was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Nothing was written.
+    /// Nothing was written by the last statement or transaction of the operation. An operation that
+    /// deletes in chunks, as its documentation says, may have deleted earlier chunks.
     NotApplied,
     /// COMMIT was on its way and its answer is missing: the work is applied entirely, or not at
     /// all. Repeating it without proof may do it twice.
@@ -182,7 +183,8 @@ pub enum StoreError {
         source: Option<Cause>,
     },
 
-    /// The database could not be reached, or the connection broke.
+    /// The database could not be reached, the connection broke, or the deadline of the caller passed
+    /// first (then the source is [`DeadlinePassed`](crate::DeadlinePassed)).
     #[error("{op}: the database is unavailable; {outcome}")]
     Unavailable {
         /// The operation.

@@ -18,17 +18,24 @@ mod schema;
 mod store;
 pub mod stores;
 mod transaction;
+mod write_set;
+#[cfg(test)]
+mod write_set_tests;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Cause, ConditionFailed, Outcome, StoreError};
 pub use router::{ByArchetype, CurrentExecutionsRoute, CurrentExecutionsRouter};
 pub use rows::{
-    BufferedWrite, CurrentWrite, ExecutionMaps, ExecutionWrite, HistoryExecution, HistoryNodes,
-    HistoryTasks, Locked, Locks, MapWrite, MutableState, MutableStateRows, Removal, RunWrite,
-    Shards, Written, check_maps, delete_part_by_part, lock_row_by_row, write_part_by_part,
+    ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MutableState, MutableStateRows,
+    Shards,
 };
 pub use schema::{IncompatibleSchema, verify_compatible_version};
 pub use store::{Attempt, Session, Store, Transaction};
 pub use transaction::{
-    Body, BoxFuture, Observer, RetryPolicy, Runner, RunnerBuilder, SilentObserver, StoreExt,
+    Body, BoxFuture, Deadline, DeadlinePassed, Observer, RetryPolicy, Runner, RunnerBuilder,
+    SilentObserver, StoreExt, Within, apply_by_table,
+};
+pub use write_set::{
+    BufferedWrite, CurrentChange, Expected, ExpectedCurrent, HistoryChange, MapWrite, Observed,
+    RunChange, WriteSet, Written,
 };

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use temporal_dsql_domain::SchemaVersion;
 
-use crate::{HistoryNodes, MutableState, Runner, StoreError};
+use crate::{Deadline, MutableState, Runner, StoreError, Within, WriteSet, apply_by_table};
 
 /// All row ports in one: what a caller can do on a connection.
-pub trait Session: MutableState + HistoryNodes {}
+pub trait Session: MutableState {}
 
-impl<T: MutableState + HistoryNodes + ?Sized> Session for T {}
+impl<T: MutableState + ?Sized> Session for T {}
 
 /// A session whose operations are applied together, or not at all.
 ///
@@ -43,16 +43,16 @@ pub struct Attempt {
     pub op: &'static str,
     /// 1 for the first attempt.
     pub number: u32,
-    /// Whether the transaction may wait for others of this process that want the same row, where it
-    /// would otherwise lose a conflict to them or they to it.
-    pub takes_turns: bool,
+    /// When the caller stops waiting. The runner ends the attempt then; an adapter that waits for
+    /// several things in one attempt says for each what is known if it is ended there
+    /// ([`Runner::until`]).
+    pub deadline: Deadline,
 }
 
 impl Attempt {
-    /// The only attempt of a transaction that somebody begins by hand, to interleave it with others
-    /// by hand: it waits for none of them.
-    pub const fn by_hand(op: &'static str) -> Self {
-        Self { op, number: 1, takes_turns: false }
+    /// The first attempt, of a caller who waits as long as it takes.
+    pub const fn first(op: &'static str) -> Self {
+        Self { op, number: 1, deadline: Deadline::NEVER }
     }
 }
 
@@ -60,8 +60,13 @@ impl Attempt {
 #[async_trait]
 pub trait Store: Send + Sync {
     /// An autocommit session: each call is one statement and one transaction. A call that loses a
-    /// conflict is tried again under the [`Runner`]'s deadline.
-    fn session(&self) -> Box<dyn Session + '_>;
+    /// conflict is tried again under the deadline of the [`Runner`]'s policy.
+    fn session(&self) -> Box<dyn Session + '_> {
+        self.session_until(Deadline::NEVER)
+    }
+
+    /// An autocommit session whose calls all end by `deadline`.
+    fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_>;
 
     /// Begins a transaction on a snapshot of this moment.
     ///
@@ -75,10 +80,30 @@ pub trait Store: Send + Sync {
     /// The runner that this store's transactions go through.
     fn runner(&self) -> &Runner;
 
-    /// Whether [`MutableState::write_execution`] and
-    /// [`MutableState::delete_mutable_state`] are one statement each, and so atomic on an
-    /// autocommit session too.
-    fn writes_in_one_statement(&self) -> bool;
+    /// Applies an act: all of it, if its conditions hold, or nothing. A conflict is tried again
+    /// under the [`Runner`]'s deadline.
+    ///
+    /// # Errors
+    /// [`StoreError::Condition`] if a condition does not hold; [`StoreError::AlreadyExists`] if a
+    /// task exists; [`StoreError::Limit`]; [`StoreError::Unavailable`] with an unknown outcome if
+    /// the answer is lost; and those of the connection.
+    async fn apply(&self, set: &WriteSet<'_>) -> Result<(), StoreError> {
+        self.apply_until(self.deadline(), set).await
+    }
+
+    /// [`apply`](Self::apply) for a caller who waits until `deadline`.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
+        apply_by_table(&Within::until(self, deadline), set).await
+    }
+
+    /// When everything that is done through this store ends. Default: never.
+    /// [`Within`] is a store that has one.
+    fn deadline(&self) -> Deadline {
+        Deadline::NEVER
+    }
 
     /// The schema version that the store records under the logical database name `database`
     /// (contract §5.6); `None` if it records none.
@@ -94,8 +119,8 @@ macro_rules! forward {
     ($($reference:ty),*) => {$(
         #[async_trait]
         impl<S: Store + ?Sized> Store for $reference {
-            fn session(&self) -> Box<dyn Session + '_> {
-                (**self).session()
+            fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
+                (**self).session_until(deadline)
             }
 
             #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
@@ -107,8 +132,16 @@ macro_rules! forward {
                 (**self).runner()
             }
 
-            fn writes_in_one_statement(&self) -> bool {
-                (**self).writes_in_one_statement()
+            async fn apply_until(
+                &self,
+                deadline: Deadline,
+                set: &WriteSet<'_>,
+            ) -> Result<(), StoreError> {
+                (**self).apply_until(deadline, set).await
+            }
+
+            fn deadline(&self) -> Deadline {
+                (**self).deadline()
             }
 
             async fn schema_version(

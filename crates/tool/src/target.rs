@@ -1,7 +1,5 @@
 //! From flags and variables to a connection.
 
-use std::net::Ipv6Addr;
-
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql::{
     Engine,
@@ -19,9 +17,8 @@ pub(crate) async fn open(
     flags: &Connection,
     patience: &Patience,
 ) -> Result<PostgresDatabase, Failure> {
-    let mut config = Config::from_lookup(|name| value(flags, name))?;
+    let mut config = Config::from_env_and(|name| value(flags, name))?;
     config.application_name = "temporal-dsql-tool".into();
-    check_host(&config.host)?;
     let mode = config.tls.mode.take();
     let target = config.resolve()?;
     if target.engine == Engine::Dsql && mode.is_some_and(|mode| mode != TlsMode::VerifyFull) {
@@ -42,25 +39,9 @@ pub(crate) async fn open(
         .map_err(|error| anyhow::Error::from(error).into())
 }
 
-/// That `host` is no URL and has no port with it: nobody would find a host of that name, and the
-/// region in it would not be seen.
-fn check_host(host: &str) -> Result<(), Failure> {
-    let what = if host.contains("://") {
-        "is a URL"
-    } else if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
-        "has a port, which --port and SQL_PORT are for"
-    } else {
-        return Ok(());
-    };
-    Err(Failure::usage(format!(
-        "endpoint `{host}` {what}; give the host name alone, such as \
-         <cluster>.dsql.<region>.on.aws"
-    )))
-}
-
-/// A setting by the name of its variable: the flag's value if the flag is given.
+/// The value of the flag that goes before a variable, if it is given.
 fn value(flags: &Connection, name: &str) -> Option<String> {
-    let flag = match name {
+    match name {
         "CLUSTER_ENDPOINT" => flags.endpoint.clone(),
         "SQL_PORT" => flags.port.map(|port| port.to_string()),
         "SQL_USER" => flags.user.clone(),
@@ -87,8 +68,7 @@ fn value(flags: &Connection, name: &str) -> Option<String> {
             .to_owned()
         }),
         _ => None,
-    };
-    flag.or_else(|| std::env::var(name).ok())
+    }
 }
 
 /// The standard chain: variables, profiles, SSO, containers and instances. Its HTTP client uses

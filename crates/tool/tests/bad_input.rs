@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::Path};
 
 use support::Tool;
 use temporal_dsql_testkit::ScratchDatabase;
@@ -75,8 +75,8 @@ fn an_endpoint_that_is_more_than_a_host_name_is_refused() {
     for (endpoint, named) in [
         (format!("https://{host}"), "is a URL"),
         (format!("postgres://{host}:5432/postgres"), "is a URL"),
-        (format!("{host}:5432"), "--port"),
-        ("localhost:5432".to_owned(), "--port"),
+        (format!("{host}:5432"), "SQL_PORT"),
+        ("localhost:5432".to_owned(), "SQL_PORT"),
     ] {
         let named = [named, "host name alone", &endpoint];
         fails(&Tool::nowhere(), &["status", "--endpoint", &endpoint], 2, &named);
@@ -85,6 +85,14 @@ fn an_endpoint_that_is_more_than_a_host_name_is_refused() {
     let mut tool = Tool::nowhere();
     tool.set("SQL_PORT", "1");
     fails(&tool, &["status", "--endpoint", "::1"], 1, &["cannot reach ::1:1"]);
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_named_and_not_taken_for_unset() {
+    let mut tool = Tool::nowhere();
+    tool.set("SQL_HOST", "127.0.0.1");
+    tool.set("SQL_PASSWORD", OsString::from_vec(b"hunter2\xff".to_vec()));
+    fails(&tool, &["status"], 2, &["SQL_PASSWORD", "UTF-8"]);
 }
 
 #[test]

@@ -32,11 +32,11 @@ fn empty() -> Option<ScratchCluster> {
 fn tool(cluster: &ScratchCluster) -> Tool {
     let mut tool = Tool::nowhere();
     tool.set("CLUSTER_ENDPOINT", cluster.host());
-    tool.set("SQL_PORT", &cluster.port().to_string());
+    tool.set("SQL_PORT", cluster.port().to_string());
     tool.set("AWS_REGION", cluster.region());
     tool.set("AWS_ACCESS_KEY_ID", &cluster.credentials().access_key_id);
     tool.set("AWS_SECRET_ACCESS_KEY", &cluster.credentials().secret_access_key);
-    tool.set("SQL_TLS_CA_FILE", &cluster.ca_file().to_string_lossy());
+    tool.set("SQL_TLS_CA_FILE", cluster.ca_file());
     tool
 }
 
@@ -148,7 +148,7 @@ fn kill(cluster: &ScratchCluster, command: &[&str], commit: usize, applied: bool
     let lost = Some(CommitFault::LostAnswer { applied });
     faults.script(std::iter::repeat_n(None, commit).chain([lost]));
     // It has one connection, and loses it with the answer.
-    let mut child = tool(cluster).set("SQL_PORT", &one_way(cluster).to_string()).spawn(command);
+    let mut child = tool(cluster).set("SQL_PORT", one_way(cluster).to_string()).spawn(command);
     let deadline = Instant::now() + Duration::from_secs(60);
     while faults.report().commits == before {
         assert!(Instant::now() < deadline, "{command:?} never came to commit {commit}");

@@ -45,7 +45,7 @@ const RULES: &[Rule] = &[
     rule(MIGRATE, &[DOMAIN, PORTS], &[EMULATOR, TESTKIT]),
     rule(TOOL, &[FACADE], &[EMULATOR, TESTKIT]),
     rule(FACADE, &[DOMAIN, PORTS, MEMORY, STORE, MIGRATE], &[TESTKIT]),
-    rule(CONFORMANCE, &[DOMAIN, PORTS], &[]),
+    rule(CONFORMANCE, &[DOMAIN, PORTS, MEMORY], &[]),
     rule(TESTKIT, &[EMULATOR], &[]),
     // Stands alone: others may use it for databases of their own.
     rule(EMULATOR, &[], &[]),

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: the rules of the house that neither compiler nor clippy knows.
+//! `cargo xtask tidy`: the rules of this repository that neither compiler nor clippy knows.
 //!
 //! Every rule is a function from what it looks at to findings, and is tested as one. A finding is
 //! one line, `path: what`.

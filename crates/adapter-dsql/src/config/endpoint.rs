@@ -1,4 +1,8 @@
-//! What the name of a DSQL host says.
+//! What the name of a host says, and what it must not.
+
+use std::net::Ipv6Addr;
+
+use super::ConfigError;
 
 /// The region in the host name of a DSQL cluster, `<cluster>.dsql.<region>.on.aws` (facts §5);
 /// `None` for any other host. A private endpoint's `dsql-<suffix>` label counts as well.
@@ -23,6 +27,25 @@ pub fn region_of_host(host: &str) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// That `host` is no URL and has neither port nor path with it: nobody would find a host of that name,
+/// and the region in it would not be seen. A directory of sockets begins with a slash.
+pub(super) fn check_host(host: &str) -> Result<(), ConfigError> {
+    let what = if host.contains("://") {
+        "is a URL"
+    } else if host.starts_with('/') {
+        return Ok(());
+    } else if host.contains('/') {
+        "has a path"
+    } else if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
+        "has a port, which SQL_PORT is for"
+    } else {
+        return Ok(());
+    };
+    // What is before an @ may be a password.
+    let host = host.rsplit_once('@').map_or(host.to_owned(), |(_, host)| format!("…@{host}"));
+    Err(ConfigError::InvalidHost { host, what })
 }
 
 #[cfg(test)]

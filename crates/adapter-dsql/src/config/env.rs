@@ -4,13 +4,16 @@ use std::{env::VarError, str::FromStr, time::Duration};
 
 use temporal_dsql_domain::Engine;
 
-use super::{Config, ConfigError, ShardFence, StatementForm, TlsMode, region_of_host};
-
-/// Switches of the Go fork that turn on what this store does not have (contract §6.3).
-const NOT_OFFERED: [(&str, &str); 2] = [
-    ("DSQL_DISTRIBUTED_RATE_LIMITER_ENABLED", "the shared (DynamoDB) connection rate limiter"),
-    ("DSQL_DISTRIBUTED_CONN_LEASE_ENABLED", "the shared (DynamoDB) connection lease"),
-];
+use super::{
+    Config, ConfigError, TlsMode, WriteForm,
+    endpoint::check_host,
+    region_of_host,
+    variables::{
+        BASE_LIFETIME, CONNECTION_BURST, CONNECTION_RATE, DATABASE, ENGINE, GUARD_WINDOW, HOST,
+        LIFETIME_JITTER, MAX_CONNECTIONS, NOT_OFFERED, PASSWORD, PORT, REGION, TARGET_READY,
+        TLS_CA_FILE, TLS_MODE, TOKEN_DURATION, USER, Variable, WRITE_FORM,
+    },
+};
 
 /// Finds the value of a variable, or says why it cannot be read.
 type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
@@ -18,9 +21,9 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
 struct Reader<'a>(Lookup<'a>);
 
 impl Reader<'_> {
-    /// The first of `names` that is set to something, with its name.
-    fn text(&self, names: &[&'static str]) -> Result<Option<(&'static str, String)>, ConfigError> {
-        for &name in names {
+    /// The variable's value if it is set to something, with its name.
+    fn text(&self, variable: Variable) -> Result<Option<(&'static str, String)>, ConfigError> {
+        for name in [Some(variable.name), variable.or].into_iter().flatten() {
             let value =
                 self.0(name).map_err(|reason| ConfigError::InvalidVariable { name, reason })?;
             if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -33,11 +36,11 @@ impl Reader<'_> {
     /// Reads one variable into `field` if it is set.
     fn set<T>(
         &self,
-        names: &[&'static str],
+        variable: Variable,
         field: &mut T,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<(), ConfigError> {
-        if let Some((name, value)) = self.text(names)? {
+        if let Some((name, value)) = self.text(variable)? {
             *field =
                 parse(&value).map_err(|reason| ConfigError::InvalidVariable { name, reason })?;
         }
@@ -58,44 +61,42 @@ pub(super) fn read(lookup: Lookup<'_>) -> Result<Config, ConfigError> {
     let env = Reader(lookup);
     for (name, what) in NOT_OFFERED {
         let mut on = false;
-        env.set(&[name], &mut on, boolean)?;
+        let variable = Variable { name, or: None, default: "", meaning: "" };
+        env.set(variable, &mut on, boolean)?;
         if on {
             let reason =
                 format!("{what} is not offered; unset it and set DSQL_CONNECTION_RATE_LIMIT");
             return Err(ConfigError::InvalidVariable { name, reason });
         }
     }
-    let (_, host) = env.text(&["CLUSTER_ENDPOINT", "SQL_HOST"])?.ok_or(ConfigError::MissingHost)?;
+    let (_, host) = env.text(HOST)?.ok_or(ConfigError::MissingHost)?;
+    check_host(&host)?;
     let mut config = Config::new(host);
     let owned = |text: &str| Ok(text.to_owned());
-    env.set(&["SQL_PORT"], &mut config.port, number)?;
-    env.set(&["SQL_USER"], &mut config.user, owned)?;
-    env.set(&["SQL_DATABASE"], &mut config.database, owned)?;
-    env.set(&["SQL_PASSWORD"], &mut config.password, |text| Ok(Some(text.into())))?;
-    env.set(&["DSQL_ENGINE"], &mut config.engine, engine)?;
+    env.set(PORT, &mut config.port, number)?;
+    env.set(USER, &mut config.user, owned)?;
+    env.set(DATABASE, &mut config.database, owned)?;
+    env.set(PASSWORD, &mut config.password, |text| Ok(Some(text.into())))?;
+    env.set(ENGINE, &mut config.engine, engine)?;
     // AWS_REGION says where this process is; a cluster's name says where the cluster is.
-    let region: &[_] = if region_of_host(&config.host).is_some() {
-        &["REGION"]
-    } else {
-        &["REGION", "AWS_REGION"]
+    let region = match region_of_host(&config.host) {
+        Some(_) => Variable { or: None, ..REGION },
+        None => REGION,
     };
     env.set(region, &mut config.region, |text| Ok(Some(text.to_owned())))?;
-    env.set(&["SQL_TLS_MODE"], &mut config.tls.mode, |text| tls_mode(text).map(Some))?;
-    env.set(&["SQL_TLS_CA_FILE"], &mut config.tls.ca_file, |text| Ok(Some(text.into())))?;
-    env.set(&["DSQL_TOKEN_DURATION"], &mut config.token_lifetime, token_lifetime)?;
-    env.set(&["DSQL_TURN_PATIENCE"], &mut config.turn_patience, duration)?;
-    env.set(&["DSQL_WRITE_FORM"], &mut config.write_form, statement_form)?;
-    env.set(&["DSQL_LOCK_FORM"], &mut config.lock_form, statement_form)?;
-    env.set(&["DSQL_SHARD_FENCE"], &mut config.shard_fence, shard_fence)?;
+    env.set(TLS_MODE, &mut config.tls.mode, |text| tls_mode(text).map(Some))?;
+    env.set(TLS_CA_FILE, &mut config.tls.ca_file, |text| Ok(Some(text.into())))?;
+    env.set(TOKEN_DURATION, &mut config.token_lifetime, token_lifetime)?;
+    env.set(WRITE_FORM, &mut config.write_form, write_form)?;
     let pool = &mut config.pool;
-    env.set(&["DSQL_MAX_CONNECTIONS"], &mut pool.max_connections, number)?;
+    env.set(MAX_CONNECTIONS, &mut pool.max_connections, number)?;
     pool.min_connections = pool.min_connections.min(pool.max_connections);
-    env.set(&["DSQL_RESERVOIR_TARGET_READY"], &mut pool.min_connections, number)?;
-    env.set(&["DSQL_RESERVOIR_BASE_LIFETIME"], &mut pool.lifetime, duration)?;
-    env.set(&["DSQL_RESERVOIR_LIFETIME_JITTER"], &mut pool.lifetime_jitter, duration)?;
-    env.set(&["DSQL_RESERVOIR_GUARD_WINDOW"], &mut pool.guard_window, duration)?;
-    env.set(&["DSQL_CONNECTION_RATE_LIMIT"], &mut pool.connection_rate, number)?;
-    env.set(&["DSQL_CONNECTION_BURST_LIMIT"], &mut pool.connection_burst, number)?;
+    env.set(TARGET_READY, &mut pool.min_connections, number)?;
+    env.set(BASE_LIFETIME, &mut pool.lifetime, duration)?;
+    env.set(LIFETIME_JITTER, &mut pool.lifetime_jitter, duration)?;
+    env.set(GUARD_WINDOW, &mut pool.guard_window, duration)?;
+    env.set(CONNECTION_RATE, &mut pool.connection_rate, number)?;
+    env.set(CONNECTION_BURST, &mut pool.connection_burst, number)?;
     Ok(config)
 }
 
@@ -144,31 +145,98 @@ fn tls_mode(text: &str) -> Result<TlsMode, String> {
     }
 }
 
-fn statement_form(text: &str) -> Result<StatementForm, String> {
-    match text {
-        "auto" => Ok(StatementForm::Auto),
-        "separate" => Ok(StatementForm::Separate),
-        "combined" => Ok(StatementForm::Combined),
-        _ => Err(format!("`{text}` is not auto, separate or combined")),
-    }
-}
-
-fn shard_fence(text: &str) -> Result<ShardFence, String> {
-    match text {
-        "for-update" => Ok(ShardFence::ForUpdate),
-        "key-share-if-indexed" => Ok(ShardFence::KeyShareIfIndexed),
-        _ => Err(format!("`{text}` is not for-update or key-share-if-indexed")),
+fn write_form(text: &str) -> Result<WriteForm, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(WriteForm::Auto),
+        "one-statement" => Ok(WriteForm::OneStatement),
+        "statement-per-table" => Ok(WriteForm::StatementPerTable),
+        _ => Err(format!("`{text}` is not auto, one-statement or statement-per-table")),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, collections::BTreeSet};
+
     use super::*;
+    use crate::VARIABLES;
 
     fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_lookup(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        read(&|name| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            Ok(found.map(|(_, value)| (*value).to_owned()))
         })
+    }
+
+    #[test]
+    fn every_variable_of_the_table_is_read_and_no_other() {
+        let asked = RefCell::new(BTreeSet::new());
+        let lookup = |name: &str| {
+            asked.borrow_mut().insert(name.to_owned());
+            // What another name is asked for first is not set.
+            Ok((name == "SQL_HOST").then(|| "h".to_owned()))
+        };
+        read(&lookup).unwrap();
+        let table = VARIABLES.iter().flat_map(|variable| [Some(variable.name), variable.or]);
+        let off = NOT_OFFERED.iter().map(|(name, _)| *name);
+        let expected = table.flatten().chain(off).map(str::to_owned).collect();
+        assert_eq!(asked.into_inner(), expected);
+    }
+
+    #[test]
+    fn a_variable_that_is_set_to_its_default_changes_nothing() {
+        let unset = format!("{:?}", config(&[("SQL_HOST", "h")]).unwrap());
+        let mut values = 0;
+        for Variable { name, default, .. } in VARIABLES {
+            let Some(value) = default.strip_prefix('`').and_then(|text| text.strip_suffix('`'))
+            else {
+                continue;
+            };
+            let set = config(&[("SQL_HOST", "h"), (name, value)]).unwrap();
+            assert_eq!(format!("{set:?}"), unset, "{name}={value}");
+            values += 1;
+        }
+        assert_eq!(values, 13);
+    }
+
+    #[test]
+    fn the_largest_values_are_an_error_or_work_and_never_a_panic() {
+        for (name, value) in [
+            ("DSQL_RESERVOIR_BASE_LIFETIME", "18446744073709551615s"),
+            ("DSQL_RESERVOIR_LIFETIME_JITTER", "18446744073709551615s"),
+            ("DSQL_RESERVOIR_GUARD_WINDOW", "18446744073709551615s"),
+            ("DSQL_MAX_CONNECTIONS", "4294967295"),
+        ] {
+            let error = config(&[("SQL_HOST", "h"), (name, value)]).unwrap().resolve().unwrap_err();
+            assert!(matches!(error, ConfigError::InvalidPool { .. }), "{name}: {error}");
+        }
+        for (name, value) in [
+            ("DSQL_MAX_CONNECTIONS", "10000"),
+            ("DSQL_CONNECTION_RATE_LIMIT", "4294967295"),
+            ("DSQL_CONNECTION_BURST_LIMIT", "4294967295"),
+        ] {
+            config(&[("SQL_HOST", "h"), (name, value)]).unwrap().resolve().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_more_than_a_host_name_is_refused_before_it_is_looked_up() {
+        let host = "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws";
+        for (endpoint, what) in [
+            (format!("https://{host}"), "is a URL"),
+            (format!("{host}:5432"), "has a port"),
+            (format!("{host}/postgres"), "has a path"),
+            (format!("postgres://admin:hunter2@{host}/postgres"), "is a URL"),
+            (format!("admin:hunter2@{host}"), "has a port"),
+        ] {
+            let text = config(&[("CLUSTER_ENDPOINT", &endpoint)]).unwrap_err().to_string();
+            assert!(!text.contains("hunter2"), "{text}");
+            assert!(text.contains(what) && text.contains("give the host name alone"), "{text}");
+            assert_eq!(Config::new(endpoint).resolve().unwrap_err().to_string(), text);
+        }
+        for host in [host, "::1", "127.0.0.1", "/var/run/postgresql"] {
+            config(&[("CLUSTER_ENDPOINT", host)]).unwrap().resolve().unwrap();
+        }
     }
 
     #[test]
@@ -184,9 +252,7 @@ mod tests {
             ("DSQL_RESERVOIR_BASE_LIFETIME", "12m"),
             ("DSQL_CONNECTION_RATE_LIMIT", "25"),
             ("SQL_TLS_CA_FILE", "ca.pem"),
-            ("DSQL_WRITE_FORM", "separate"),
-            ("DSQL_LOCK_FORM", "combined"),
-            ("DSQL_SHARD_FENCE", "key-share-if-indexed"),
+            ("DSQL_WRITE_FORM", "statement-per-table"),
         ])
         .unwrap();
         assert_eq!((config.host.as_str(), config.port), ("cluster", 6432));
@@ -196,9 +262,7 @@ mod tests {
         assert_eq!(config.pool.lifetime, Duration::from_secs(720));
         assert_eq!(config.pool.connection_rate, 25);
         assert_eq!(config.tls.ca_file, Some("ca.pem".into()));
-        assert_eq!(config.write_form, StatementForm::Separate);
-        assert_eq!(config.lock_form, StatementForm::Combined);
-        assert_eq!(config.shard_fence, ShardFence::KeyShareIfIndexed);
+        assert_eq!(config.write_form, WriteForm::StatementPerTable);
     }
 
     #[test]
@@ -227,9 +291,7 @@ mod tests {
             ("DSQL_TOKEN_DURATION", "soon", "not a duration"),
             ("DSQL_ENGINE", "mysql", "not auto, dsql or postgres"),
             ("SQL_TLS_MODE", "yes", "verify-full"),
-            ("DSQL_WRITE_FORM", "one", "not auto, separate or combined"),
-            ("DSQL_LOCK_FORM", "on", "not auto, separate or combined"),
-            ("DSQL_SHARD_FENCE", "share", "not for-update or key-share-if-indexed"),
+            ("DSQL_WRITE_FORM", "one", "not auto, one-statement or statement-per-table"),
             ("DSQL_CONNECTION_RATE_LIMIT", "-1", "not a number in range"),
             ("DSQL_DISTRIBUTED_CONN_LEASE_ENABLED", "maybe", "not true or false"),
         ] {

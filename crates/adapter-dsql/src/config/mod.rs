@@ -6,7 +6,8 @@
 
 mod endpoint;
 mod env;
-mod forms;
+mod variables;
+mod write_form;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,7 +16,8 @@ use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
 
 pub use endpoint::region_of_host;
-pub use forms::{ShardFence, StatementForm};
+pub use variables::{VARIABLES, Variable};
+pub use write_form::WriteForm;
 
 /// How to reach a database. `Debug` shows no secret.
 #[derive(Clone, Debug)]
@@ -49,15 +51,8 @@ pub struct Config {
     pub pool: PoolConfig,
     /// How long conflicts are retried.
     pub retry: RetryPolicy,
-    /// How long a transaction waits for another one of this process that has locked the row that it
-    /// locks first; then it goes on, and one of them may lose a conflict. Zero: it does not wait.
-    pub turn_patience: Duration,
-    /// How whole executions are written and deleted: combined is one statement.
-    pub write_form: StatementForm,
-    /// How the locks of a write are taken: combined is one statement.
-    pub lock_form: StatementForm,
-    /// How the writes of a shard's owner are guarded.
-    pub shard_fence: ShardFence,
+    /// Whether an act is one statement or a statement per table.
+    pub write_form: WriteForm,
 }
 
 /// Transport security.
@@ -86,7 +81,8 @@ pub enum TlsMode {
 /// How many connections there are and how long they live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// The most connections at a time.
+    /// The most connections at a time, those of the reserve included; at most 10,000, which is what a
+    /// cluster admits from all clients (facts §5).
     pub max_connections: u32,
     /// Connections that are kept open and replaced before they retire, so that no caller waits
     /// for one. The pool never shrinks below what is in use: refilling is rate-limited.
@@ -107,6 +103,8 @@ pub struct PoolConfig {
     pub connection_burst: u32,
 }
 
+/// Connections of a cluster, from all clients (facts §5).
+const CLUSTER_CONNECTIONS: u32 = 10_000;
 /// DSQL closes a connection at this age (facts §5).
 const SESSION_LIMIT: Duration = Duration::from_secs(60 * 60);
 
@@ -145,58 +143,36 @@ impl Config {
             statement_timeout: Duration::from_secs(60),
             pool: PoolConfig::default(),
             retry: RetryPolicy::default(),
-            turn_patience: Duration::from_secs(2),
-            write_form: StatementForm::default(),
-            lock_form: StatementForm::default(),
-            shard_fence: ShardFence::default(),
+            write_form: WriteForm::default(),
         }
     }
 
-    /// Reads the configuration from the environment.
-    ///
-    /// | Variable | Field |
-    /// |---|---|
-    /// | `CLUSTER_ENDPOINT`, or `SQL_HOST` | [`host`](Self::host), required |
-    /// | `SQL_PORT` | [`port`](Self::port) |
-    /// | `SQL_USER` | [`user`](Self::user) |
-    /// | `SQL_DATABASE` | [`database`](Self::database) |
-    /// | `SQL_PASSWORD` | [`password`](Self::password) |
-    /// | `DSQL_ENGINE` | [`engine`](Self::engine): `auto`, `dsql` or `postgres` |
-    /// | `REGION`, or `AWS_REGION` unless the host is a cluster's | [`region`](Self::region) |
-    /// | `SQL_TLS_MODE` | [`Tls::mode`]: `disable`, `prefer`, `require` or `verify-full` |
-    /// | `SQL_TLS_CA_FILE` | [`Tls::ca_file`] |
-    /// | `DSQL_TOKEN_DURATION` | [`token_lifetime`](Self::token_lifetime) |
-    /// | `DSQL_MAX_CONNECTIONS` | [`PoolConfig::max_connections`] |
-    /// | `DSQL_RESERVOIR_TARGET_READY` | [`PoolConfig::min_connections`] |
-    /// | `DSQL_RESERVOIR_BASE_LIFETIME` | [`PoolConfig::lifetime`] |
-    /// | `DSQL_RESERVOIR_LIFETIME_JITTER` | [`PoolConfig::lifetime_jitter`] |
-    /// | `DSQL_RESERVOIR_GUARD_WINDOW` | [`PoolConfig::guard_window`] |
-    /// | `DSQL_CONNECTION_RATE_LIMIT` | [`PoolConfig::connection_rate`] |
-    /// | `DSQL_CONNECTION_BURST_LIMIT` | [`PoolConfig::connection_burst`] |
-    /// | `DSQL_TURN_PATIENCE` | [`turn_patience`](Self::turn_patience) |
-    /// | `DSQL_WRITE_FORM` | [`write_form`](Self::write_form): `auto`, `separate` or `combined` |
-    /// | `DSQL_LOCK_FORM` | [`lock_form`](Self::lock_form): the same |
-    /// | `DSQL_SHARD_FENCE` | [`shard_fence`](Self::shard_fence): `for-update` or `key-share-if-indexed` |
+    /// Reads the configuration from the environment variables of [`VARIABLES`].
     ///
     /// Durations are written as `11m` or `45s`. A value that cannot be read is an error, never a
     /// silent default. The fork's shared (DynamoDB) limiter and leases are not offered; a
     /// variable that turns one on is an error too, because ignoring it would press the cluster
     /// harder than the operator meant. Its other variables of contract §6.3 tune what is not here
-    /// either, and are ignored.
+    /// either, and are ignored. A variable with the prefix `DSQL_` that is none of these is warned of,
+    /// and so is a value that is not UTF-8 of a variable that does not count.
     ///
     /// # Errors
     /// A variable is missing, cannot be read, or asks for what is not offered.
     pub fn from_env() -> Result<Self, ConfigError> {
-        env::read(&env::of_process)
+        Self::from_env_and(|_| None)
     }
 
-    /// Reads the configuration as [`from_env`](Self::from_env) does, from `lookup` instead of the
-    /// process environment.
+    /// Reads the configuration as [`from_env`](Self::from_env) does, but takes the value of a
+    /// variable from `first`, such as a flag of a command, if that has one.
     ///
     /// # Errors
     /// As [`from_env`](Self::from_env).
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        env::read(&|name| Ok(lookup(name)))
+    pub fn from_env_and(first: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        variables::warn_of(std::env::vars_os());
+        env::read(&|name| match first(name) {
+            Some(value) => Ok(Some(value)),
+            None => env::of_process(name),
+        })
     }
 
     /// Decides what was left open: the engine, how to authenticate, and the transport.
@@ -207,6 +183,7 @@ impl Config {
     /// # Errors
     /// The configuration contradicts itself or lacks what its engine needs.
     pub fn resolve(&self) -> Result<Target, ConfigError> {
+        endpoint::check_host(&self.host)?;
         self.check_pool()?;
         let host_region = region_of_host(&self.host);
         let engine = self.engine.unwrap_or(match (&host_region, &self.password, &self.region) {
@@ -252,17 +229,23 @@ impl Config {
                 ),
             );
         }
+        if pool.max_connections > CLUSTER_CONNECTIONS {
+            return wrong(
+                "max_connections",
+                format!("is {}; a cluster has at most {CLUSTER_CONNECTIONS}", pool.max_connections),
+            );
+        }
         if pool.connection_rate == 0 || pool.connection_burst == 0 {
             return wrong("connection_rate", "and connection_burst must be at least 1".into());
         }
-        let latest = pool.lifetime + pool.lifetime_jitter / 2;
+        let latest = pool.lifetime.saturating_add(pool.lifetime_jitter / 2);
         if latest >= SESSION_LIMIT {
             return wrong(
                 "lifetime",
                 format!("plus half its jitter is {latest:?}; the database closes at 60 minutes"),
             );
         }
-        if pool.lifetime_jitter / 2 + pool.guard_window >= pool.lifetime {
+        if (pool.lifetime_jitter / 2).saturating_add(pool.guard_window) >= pool.lifetime {
             return wrong(
                 "lifetime",
                 "must be longer than half its jitter and the guard window together".into(),
@@ -303,6 +286,17 @@ pub enum ConfigError {
     /// No host.
     #[error("missing endpoint; set CLUSTER_ENDPOINT (or SQL_HOST) to the host of the cluster")]
     MissingHost,
+    /// The endpoint is not a host name alone.
+    #[error(
+        "endpoint `{host}` {what}; give the host name alone, such as \
+         <cluster>.dsql.<region>.on.aws"
+    )]
+    InvalidHost {
+        /// The endpoint, without what is before an `@` in it.
+        host: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// No region to sign for.
     #[error(
         "the AWS region of `{host}` is not in its name; set REGION or AWS_REGION, or choose the \

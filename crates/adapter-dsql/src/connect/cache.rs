@@ -8,6 +8,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::token::{Token, TokenError, TokenSource};
+use crate::metrics::TOKEN_REFRESH_FAILURES;
 
 /// A token is replaced when this part of its life is over.
 const REFRESH_AT: f64 = 0.8;
@@ -79,7 +80,7 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
                 Ok(token)
             }
             Err(error) => {
-                metrics::counter!("dsql_token_refresh_failures_total").increment(1);
+                metrics::counter!(TOKEN_REFRESH_FAILURES.name).increment(1);
                 let now = (self.now)();
                 let mut state = self.state();
                 state.refresh_at = Some(now + RETRY_AFTER);

@@ -245,6 +245,10 @@ impl Connector {
             None => options.ssl_root_cert_from_pem(Vec::new()),
         };
         options = options.password("");
+        if engine == Engine::Postgres {
+            // The isolation of a single statement, as DSQL has it (facts §1.1).
+            options = options.options([("default_transaction_isolation", "repeatable read")]);
+        }
         Self {
             engine,
             options,
@@ -284,9 +288,19 @@ impl Connector {
     /// Opens a connection, for callers that have words of their own for the driver's errors.
     ///
     /// # Errors
-    /// There is no token, or the driver could not connect; a connection that takes longer than
-    /// the timeout is an I/O error of kind `TimedOut`.
+    /// There is no token, or the driver could not connect; a token and a connection that take longer
+    /// than the timeout together are an I/O error of kind `TimedOut`.
     pub async fn try_connect(&self) -> Result<PgConnection, Refusal> {
+        match tokio::time::timeout(self.timeout, self.open()).await {
+            Ok(connected) => connected,
+            Err(elapsed) => Err(Refusal::Driver(sqlx::Error::Io(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                elapsed,
+            )))),
+        }
+    }
+
+    async fn open(&self) -> Result<PgConnection, Refusal> {
         let options = match &self.secret {
             Secret::None => self.options.clone(),
             Secret::Password(password) => self.options.clone().password(password.expose_secret()),
@@ -295,13 +309,7 @@ impl Connector {
                 self.options.clone().password(token.secret.expose_secret())
             }
         };
-        match tokio::time::timeout(self.timeout, options.connect()).await {
-            Ok(connected) => connected.map_err(Refusal::Driver),
-            Err(elapsed) => Err(Refusal::Driver(sqlx::Error::Io(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                elapsed,
-            )))),
-        }
+        options.connect().await.map_err(Refusal::Driver)
     }
 }
 
@@ -360,6 +368,25 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Silent;
+
+    #[async_trait::async_trait]
+    impl TokenSource for Silent {
+        async fn token(&self) -> Result<Token, TokenError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_nobody_answers_for_count_against_the_timeout_of_the_connection() {
+        let config = Config { password: Some("p".to_owned().into()), ..Config::new("localhost") };
+        let mut connector = Connector::new(&config, None).unwrap();
+        connector.secret = Secret::Token(std::sync::Arc::new(Silent));
+        let refused = connector.try_connect().await.unwrap_err();
+        let Refusal::Driver(sqlx::Error::Io(error)) = refused else { panic!("{refused:?}") };
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    }
 
     #[test]
     fn what_the_driver_would_read_behind_our_back_is_refused_by_its_name() {

@@ -15,6 +15,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use secrecy::SecretString;
+use tracing::{Dispatch, dispatcher};
 
 /// Makes the secret that a new connection authenticates with.
 #[async_trait]
@@ -162,7 +163,9 @@ fn presign(
         .build()?
         .into();
     let signable = SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::Bytes(&[]))?;
-    let (instructions, _signature) = sign(signable, &parameters)?.into_parts();
+    // The signer's events at TRACE have the whole request in them, with the session token.
+    let signed = dispatcher::with_default(&Dispatch::none(), || sign(signable, &parameters))?;
+    let (instructions, _signature) = signed.into_parts();
     let mut request = http::Request::get(&url).body(())?;
     instructions.apply_to_request_http1x(&mut request);
     let signed = request.uri().to_string();
@@ -176,6 +179,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::logged::logged_by;
 
     fn source(host: &str, role: &str, lifetime: u64) -> IamTokenSource {
         let unused = SharedCredentialsProvider::new(credentials("unused", "unused", None));
@@ -254,6 +258,22 @@ mod tests {
         let token = source("h", "admin", 900).sign(credentials, now).unwrap();
         assert_eq!(parts(&token).1["X-Amz-Expires"], "100");
         assert_eq!(token.expires, ending);
+    }
+
+    #[test]
+    fn signing_logs_no_secret_at_any_level() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_731_001_173);
+        let credentials = credentials("akid", "the-secret-key", Some("the-session-token"));
+        let logged = logged_by(|| {
+            tracing::trace!("something");
+            let token = source("h", "admin", 900).sign(credentials, now).unwrap();
+            assert!(token.secret.expose_secret().contains("the-session-token"));
+            tracing::trace!("something else");
+        });
+        assert!(logged.contains("something else"), "the log is on again: {logged}");
+        for secret in ["the-secret-key", "the-session-token", "X-Amz-Signature"] {
+            assert!(!logged.contains(secret), "{logged}");
+        }
     }
 
     #[test]

@@ -24,48 +24,35 @@
 //! every workflow task does.
 
 use sqlx::postgres::PgRow;
-use temporal_dsql_domain::{DataBlob, ExecutionsFilter, Table};
+use temporal_dsql_domain::{DataBlob, ExecutionsFilter, RunId, Table};
 use temporal_dsql_ports::{Cause, StoreError};
 
 use super::{
     decode::Columns,
-    executions::by_key,
-    payload::{Payload, column},
+    exact,
+    executions::{by_key, key, set_id_of, set_run_ids},
+    payload::Payload,
 };
 use crate::{
+    arguments::Arguments,
     error::BufferFull,
     statement::{Meta, Statement},
+    text::Text,
 };
 
 const RANDOM_BITS: u32 = 48;
 const MAX_PLACES: usize = (1 << 15) - 1;
 
-const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
-    Meta { op, table: Table::BufferedEvents, writes, sql }
+const SQL: &str = include_str!("../../sql/buffered_events.sql");
+
+const fn meta(op: &'static str, writes: bool, name: &'static str) -> Meta {
+    Meta { op, table: Table::BufferedEvents, writes, text: Text::new(SQL, name) }
 }
 
-static INSERT: Meta = meta(
-    "InsertIntoBufferedEvents",
-    true,
-    append_events!("coalesce(max(id), 0)", ["$5", "$6", "$7"]),
-);
-
-static SELECT: Meta = meta(
-    "SelectFromBufferedEvents",
-    false,
-    concat!("SELECT data, data_encoding FROM buffered_events WHERE ", of_run!(), " ORDER BY id"),
-);
-
-static DELETE: Meta = meta("DeleteFromBufferedEvents", true, delete_entries!("buffered_events"));
-
-static DELETE_SOME: Meta = meta(
-    "DeleteFromBufferedEvents",
-    true,
-    delete_entries!(
-        "buffered_events",
-        among_first!("$5" of "buffered_events" by "id" where of_run!())
-    ),
-);
+pub(super) static INSERT: Meta = meta("InsertIntoBufferedEvents", true, "InsertIntoBufferedEvents");
+static SELECT: Meta = meta("SelectFromBufferedEvents", false, "SelectFromBufferedEvents");
+pub(super) static DELETE: Meta = meta("DeleteFromBufferedEvents", true, "DeleteFromBufferedEvents");
+static DELETE_SOME: Meta = meta("DeleteFromBufferedEvents", true, "DeleteSomeFromBufferedEvents");
 
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 4] = [&INSERT, &SELECT, &DELETE, &DELETE_SOME];
@@ -80,17 +67,34 @@ pub(super) fn check(
     events.iter().try_for_each(|event| payload.blob(Table::BufferedEvents, key, event))
 }
 
-/// Binds events as [`append_events`] takes them.
-pub(super) fn bind(statement: Statement, events: &[DataBlob]) -> Result<Statement, StoreError> {
-    Ok(statement
-        .bind(places(events.len(), || fastrand::u64(..))?)
-        .bind(column(events, |event| event.data.clone()))
-        .bind(column(events, |event| event.encoding.to_string())))
+/// Sets the columns of events to append to the buffers of runs of one id, each run once.
+///
+/// # Errors
+/// There are more events for a run than its buffer has places.
+pub(super) fn set_events<'a>(
+    arguments: &mut Arguments<'a>,
+    events: &[(RunId, &'a [DataBlob])],
+) -> Result<(), StoreError> {
+    let mut of_runs = Vec::new();
+    let mut run_ids = Vec::new();
+    for (run_id, events) in events {
+        of_runs.extend(places(events.len(), || fastrand::u64(..))?);
+        run_ids.extend(events.iter().map(|_| run_id.0));
+    }
+    let table = Table::BufferedEvents;
+    arguments.set_column(table, "run_id", run_ids);
+    arguments.set_column(table, "place", of_runs);
+    let blobs = events.iter().flat_map(|(_, events)| *events);
+    arguments.set_blobs(table, ["data", "data_encoding"], blobs);
+    Ok(())
 }
 
 /// The ids of `count` events, relative to the place of the last one: ascending, with random
 /// numbers below the place.
-fn places(count: usize, mut random: impl FnMut() -> u64) -> Result<Vec<i64>, StoreError> {
+pub(super) fn places(
+    count: usize,
+    mut random: impl FnMut() -> u64,
+) -> Result<Vec<i64>, StoreError> {
     if count > MAX_PLACES {
         return Err(StoreError::from(BufferFull(Cause::new(format!("{count} events at once")))));
     }
@@ -101,7 +105,10 @@ fn places(count: usize, mut random: impl FnMut() -> u64) -> Result<Vec<i64>, Sto
 /// The statement that appends events.
 pub(super) fn insert(run: &ExecutionsFilter, events: &[DataBlob]) -> Result<Statement, StoreError> {
     check(&mut Payload::default(), run, events)?;
-    bind(by_key(&INSERT, run), events)
+    let mut arguments = Arguments::default();
+    set_id_of(&mut arguments, run);
+    set_events(&mut arguments, &[(run.run_id, events)])?;
+    Ok(exact(&INSERT, run.shard_id, &arguments))
 }
 
 /// The statement that reads a buffer; [`decode`] reads its answer.
@@ -111,10 +118,15 @@ pub(super) fn select(run: &ExecutionsFilter) -> Statement {
 
 /// The statement that empties a buffer, or deletes the first `limit` events of it.
 pub(super) fn delete(run: &ExecutionsFilter, limit: Option<u32>) -> Statement {
-    match limit {
-        None => by_key(&DELETE, run),
-        Some(limit) => by_key(&DELETE_SOME, run).bind(i64::from(limit)),
+    if let Some(limit) = limit {
+        let mut arguments = key(run);
+        arguments.set("limit", i64::from(limit));
+        return exact(&DELETE_SOME, run.shard_id, &arguments);
     }
+    let mut arguments = Arguments::default();
+    set_id_of(&mut arguments, run);
+    set_run_ids(&mut arguments, "cleared_run_ids", [run.run_id]);
+    exact(&DELETE, run.shard_id, &arguments)
 }
 
 /// Reads a row of the answer of [`select`].

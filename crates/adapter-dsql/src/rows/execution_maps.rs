@@ -33,14 +33,6 @@ impl<L: Link> ExecutionMaps for Rows<L> {
         self.affected(maps::delete(run, keys)).await
     }
 
-    async fn delete_others_from_map(
-        &mut self,
-        run: &ExecutionsFilter,
-        kept: &MapKeys,
-    ) -> Result<u64, StoreError> {
-        self.affected(maps::delete_others(run, kept)).await
-    }
-
     async fn delete_all_from_map(
         &mut self,
         run: &ExecutionsFilter,
@@ -48,6 +40,14 @@ impl<L: Link> ExecutionMaps for Rows<L> {
         limit: Option<u32>,
     ) -> Result<u64, StoreError> {
         self.affected(maps::delete_all(run, map, limit)).await
+    }
+
+    async fn delete_others_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        keep: &MapKeys,
+    ) -> Result<u64, StoreError> {
+        self.affected(maps::delete_others(run, keep)).await
     }
 
     async fn insert_into_buffered_events(

@@ -6,46 +6,52 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::StoreError;
 
-use super::decode::Columns;
-use crate::statement::{Meta, Statement};
+use uuid::Uuid;
 
-const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
-    Meta { op, table: Table::Executions, writes, sql }
+use super::{
+    decode::Columns,
+    exact,
+    payload::{column, last_of_each_key},
+};
+use crate::{
+    arguments::Arguments,
+    statement::{Meta, Statement},
+    text::Text,
+};
+
+const SQL: &str = include_str!("../../sql/executions.sql");
+
+const fn meta(op: &'static str, writes: bool, name: &'static str) -> Meta {
+    Meta { op, table: Table::Executions, writes, text: Text::new(SQL, name) }
 }
 
-static INSERT: Meta = meta(
-    "InsertIntoExecutions",
-    true,
-    "INSERT INTO executions (shard_id, namespace_id, workflow_id, run_id, next_event_id, \
-     last_write_version, data, data_encoding, state, state_encoding, db_record_version) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-);
+pub(super) static INSERT: Meta = meta("InsertIntoExecutions", true, "InsertIntoExecutions");
+pub(super) static UPDATE: Meta = meta("UpdateExecutions", true, "UpdateExecutions");
+static SELECT: Meta = meta("SelectFromExecutions", false, "SelectFromExecutions");
+static DELETE: Meta = meta("DeleteFromExecutions", true, "DeleteFromExecutions");
+/// Inserts or overwrites rows of any runs of one id.
+/// Deletes the runs `:deleted_run_ids`.
+pub(super) static DELETE_ALL: Meta = meta("DeleteFromExecutions", true, "DeleteAllFromExecutions");
 
-static UPDATE: Meta = meta(
-    "UpdateExecutions",
-    true,
-    "UPDATE executions SET next_event_id = $5, last_write_version = $6, data = $7, \
-     data_encoding = $8, state = $9, state_encoding = $10, db_record_version = $11 \
-     WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4",
-);
+/// A lock, and the same read without one.
+struct LockPair {
+    locking: Meta,
+    reading: Meta,
+}
 
-static SELECT: Meta = meta(
-    "SelectFromExecutions",
-    false,
-    "SELECT shard_id, namespace_id, workflow_id, run_id, next_event_id, last_write_version, \
-     data, data_encoding, state, state_encoding, db_record_version FROM executions \
-     WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4",
-);
+const fn lock_pair(op: &'static str) -> LockPair {
+    LockPair {
+        locking: meta(op, false, "LockExecutions"),
+        reading: meta(op, false, "SelectVersionFromExecutions"),
+    }
+}
 
-static DELETE: Meta = meta(
-    "DeleteFromExecutions",
-    true,
-    "DELETE FROM executions \
-     WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4",
-);
+static READ_LOCK: LockPair = lock_pair("ReadLockExecutions");
+static WRITE_LOCK: LockPair = lock_pair("WriteLockExecutions");
 
 /// The statements of this module.
-pub(super) const STATEMENTS: [&Meta; 8] = [
+pub(super) const STATEMENTS: [&Meta; 9] = [
+    &DELETE_ALL,
     &INSERT,
     &UPDATE,
     &SELECT,
@@ -56,36 +62,6 @@ pub(super) const STATEMENTS: [&Meta; 8] = [
     &WRITE_LOCK.reading,
 ];
 
-/// A lock, and the same read without one.
-struct LockPair {
-    locking: Meta,
-    reading: Meta,
-}
-
-// Both locks are the same statement: DSQL refuses FOR SHARE (facts §1.4), and FOR KEY SHARE would
-// not conflict with an update of these columns (facts §1.3). One table and equality on the whole
-// key, so that releases before August 2026 accept it as well.
-const fn lock_pair(op: &'static str) -> LockPair {
-    LockPair {
-        locking: meta(
-            op,
-            false,
-            "SELECT db_record_version, next_event_id, last_write_version FROM executions \
-             WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4 \
-             FOR UPDATE",
-        ),
-        reading: meta(
-            op,
-            false,
-            "SELECT db_record_version, next_event_id, last_write_version FROM executions \
-             WHERE shard_id = $1 AND namespace_id = $2 AND workflow_id = $3 AND run_id = $4",
-        ),
-    }
-}
-
-static READ_LOCK: LockPair = lock_pair("ReadLockExecutions");
-static WRITE_LOCK: LockPair = lock_pair("WriteLockExecutions");
-
 /// Which of the two locks of the port is asked for; they differ in name only.
 #[derive(Clone, Copy)]
 pub(super) enum Lock {
@@ -93,37 +69,89 @@ pub(super) enum Lock {
     Write,
 }
 
-/// A statement whose first arguments, `$1` to `$4`, are the key of a run.
-pub(super) fn by_key(meta: &'static Meta, filter: &ExecutionsFilter) -> Statement {
-    Statement::new(meta, filter.shard_id)
-        .bind(filter.shard_id.0)
-        .bind(filter.namespace_id.0)
-        .bind(filter.workflow_id.to_string())
-        .bind(filter.run_id.0)
+/// Sets `:shard_id`, `:namespace_id` and `:workflow_id`.
+pub(super) fn set_id<'a>(
+    arguments: &mut Arguments<'a>,
+    shard_id: ShardId,
+    namespace_id: NamespaceId,
+    workflow_id: &'a str,
+) {
+    arguments.set("shard_id", shard_id.0);
+    arguments.set("namespace_id", namespace_id.0);
+    arguments.set("workflow_id", workflow_id);
 }
 
-/// A statement whose first arguments, `$1` to `$11`, are a whole row.
-pub(super) fn whole_row(meta: &'static Meta, row: &ExecutionsRow) -> Statement {
-    by_key(meta, &row.filter())
-        .bind(row.next_event_id)
-        .bind(row.last_write_version)
-        .bind(row.data.data.clone())
-        .bind(row.data.encoding.to_string())
-        .bind(row.state.data.clone())
-        .bind(row.state.encoding.to_string())
-        .bind(row.db_record_version)
+/// Sets the parameters of [`set_id`], of the id of `run`.
+pub(super) fn set_id_of<'a>(arguments: &mut Arguments<'a>, run: &'a ExecutionsFilter) {
+    set_id(arguments, run.shard_id, run.namespace_id, &run.workflow_id);
+}
+
+/// A statement whose parameters are the key of a single run.
+pub(super) fn by_key(meta: &'static Meta, run: &ExecutionsFilter) -> Statement {
+    exact(meta, run.shard_id, &key(run))
+}
+
+/// The key of a single run: the parameters of [`set_id`], and `:run_id`.
+pub(super) fn key(run: &ExecutionsFilter) -> Arguments<'_> {
+    let mut arguments = Arguments::default();
+    set_id_of(&mut arguments, run);
+    arguments.set("run_id", run.run_id.0);
+    arguments
+}
+
+/// Sets an array of runs of one id, which is sorted: `:replaced_run_ids` and the like.
+pub(super) fn set_run_ids(
+    arguments: &mut Arguments<'_>,
+    name: &'static str,
+    run_ids: impl IntoIterator<Item = RunId>,
+) {
+    let mut run_ids: Vec<Uuid> = run_ids.into_iter().map(|run_id| run_id.0).collect();
+    run_ids.sort_unstable();
+    arguments.set(name, run_ids);
+}
+
+/// Sets the columns of `rows`, which are of runs of one id. Of several rows with one key, the last
+/// one counts.
+pub(super) fn set_rows<'a>(
+    arguments: &mut Arguments<'a>,
+    rows: impl IntoIterator<Item = &'a ExecutionsRow>,
+) {
+    let rows = last_of_each_key(rows, |row| row.run_id);
+    let table = Table::Executions;
+    arguments.set_column(table, "run_id", column(&rows, |row| row.run_id.0));
+    arguments.set_column(table, "next_event_id", column(&rows, |row| row.next_event_id));
+    arguments.set_column(table, "last_write_version", column(&rows, |row| row.last_write_version));
+    arguments.set_column(table, "db_record_version", column(&rows, |row| row.db_record_version));
+    arguments.set_blobs(table, ["data", "data_encoding"], rows.iter().map(|row| &row.data));
+    arguments.set_blobs(table, ["state", "state_encoding"], rows.iter().map(|row| &row.state));
+}
+
+/// A statement that writes one whole row.
+fn whole_row(meta: &'static Meta, row: &ExecutionsRow) -> Result<Statement, StoreError> {
+    row.check_limits()?;
+    Ok(of_rows(meta, row, [row]))
+}
+
+/// A statement that writes `rows`, which are of the id of `run` and have been checked.
+pub(super) fn of_rows<'a>(
+    meta: &'static Meta,
+    run: &'a ExecutionsRow,
+    rows: impl IntoIterator<Item = &'a ExecutionsRow>,
+) -> Statement {
+    let mut arguments = Arguments::default();
+    set_id(&mut arguments, run.shard_id, run.namespace_id, &run.workflow_id);
+    set_rows(&mut arguments, rows);
+    exact(meta, run.shard_id, &arguments)
 }
 
 /// The statement that inserts `row`.
 pub(super) fn insert(row: &ExecutionsRow) -> Result<Statement, StoreError> {
-    row.check_limits()?;
-    Ok(whole_row(&INSERT, row))
+    whole_row(&INSERT, row)
 }
 
 /// The statement that overwrites all but the key of `row`.
 pub(super) fn update(row: &ExecutionsRow) -> Result<Statement, StoreError> {
-    row.check_limits()?;
-    Ok(whole_row(&UPDATE, row))
+    whole_row(&UPDATE, row)
 }
 
 /// The statement that reads a row; [`decode`] reads its answer.
@@ -144,7 +172,6 @@ pub(super) fn lock(filter: &ExecutionsFilter, lock: Lock, holds_locks: bool) -> 
         Lock::Write => &WRITE_LOCK,
     };
     by_key(if holds_locks { &operation.locking } else { &operation.reading }, filter)
-        .locks(Table::Executions, filter)
 }
 
 /// Reads the answer of [`lock`].

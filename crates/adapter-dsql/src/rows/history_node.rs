@@ -17,51 +17,24 @@ use temporal_dsql_ports::StoreError;
 
 use super::{
     decode::Columns,
-    payload::{Payload, column},
+    exact,
+    payload::{Payload, column, last_of_each_key},
 };
-use crate::statement::{Meta, Statement};
+use crate::{
+    arguments::Arguments,
+    statement::{Meta, Statement},
+    text::Text,
+};
 
-const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
-    Meta { op, table: Table::HistoryNode, writes, sql }
+const SQL: &str = include_str!("../../sql/history_node.sql");
+
+const fn meta(op: &'static str, writes: bool, name: &'static str) -> Meta {
+    Meta { op, table: Table::HistoryNode, writes, text: Text::new(SQL, name) }
 }
 
-/// The nodes of the branch that `$1` to `$3` name.
-macro_rules! of_branch {
-    () => {
-        "shard_id = $1 AND tree_id = $2 AND branch_id = $3"
-    };
-}
-
-static INSERT: Meta = meta(
-    "InsertIntoHistoryNode",
-    true,
-    "INSERT INTO history_node (shard_id, tree_id, branch_id, node_id, txn_id, prev_txn_id, data, \
-     data_encoding) SELECT $1, $2, $3, node.node_id, node.txn_id, node.prev_txn_id, node.data, \
-     node.data_encoding FROM UNNEST($4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], \
-     $8::text[]) AS node (node_id, txn_id, prev_txn_id, data, data_encoding) \
-     ON CONFLICT (shard_id, tree_id, branch_id, node_id, txn_id) DO UPDATE \
-     SET prev_txn_id = excluded.prev_txn_id, data = excluded.data, \
-     data_encoding = excluded.data_encoding",
-);
-
-static DELETE: Meta = meta(
-    "DeleteFromHistoryNode",
-    true,
-    concat!("DELETE FROM history_node WHERE ", of_branch!(), " AND node_id = $4 AND txn_id = $5"),
-);
-
-#[rustfmt::skip]
-static DELETE_RANGE: Meta = meta(
-    "RangeDeleteFromHistoryNode",
-    true,
-    concat!(
-        "DELETE FROM history_node WHERE ", of_branch!(), " AND node_id >= $4 AND ",
-        among_first!(
-            "$5" of "history_node" by "node_id", "txn_id"
-            where concat!(of_branch!(), " AND node_id >= $4")
-        )
-    ),
-);
+pub(super) static INSERT: Meta = meta("InsertIntoHistoryNode", true, "InsertIntoHistoryNode");
+static DELETE: Meta = meta("DeleteFromHistoryNode", true, "DeleteFromHistoryNode");
+static DELETE_RANGE: Meta = meta("RangeDeleteFromHistoryNode", true, "RangeDeleteFromHistoryNode");
 
 /// A read of a page in both directions.
 struct Page {
@@ -69,36 +42,14 @@ struct Page {
     reverse: Meta,
 }
 
-#[rustfmt::skip]
-macro_rules! page {
-    ($columns:literal) => {
-        Page {
-            forward: meta(
-                "RangeSelectFromHistoryNode",
-                false,
-                concat!(
-                    "SELECT ", $columns, " FROM history_node WHERE ", of_branch!(), " \
-                     AND node_id >= $4 AND node_id < $5 \
-                     AND (node_id > $6 OR (node_id = $6 AND txn_id > $7)) \
-                     ORDER BY node_id, txn_id LIMIT $8"
-                ),
-            ),
-            reverse: meta(
-                "RangeSelectFromHistoryNode",
-                false,
-                concat!(
-                    "SELECT ", $columns, " FROM history_node WHERE ", of_branch!(), " \
-                     AND node_id >= $4 AND node_id < $5 \
-                     AND (node_id < $6 OR (node_id = $6 AND txn_id < $7)) \
-                     ORDER BY node_id DESC, txn_id DESC LIMIT $8"
-                ),
-            ),
-        }
-    };
+const fn page(forward: &'static str, reverse: &'static str) -> Page {
+    const OP: &str = "RangeSelectFromHistoryNode";
+    Page { forward: meta(OP, false, forward), reverse: meta(OP, false, reverse) }
 }
 
-static WHOLE: Page = page!("node_id, txn_id, prev_txn_id, data, data_encoding");
-static METADATA: Page = page!("node_id, txn_id, prev_txn_id");
+static WHOLE: Page = page("RangeSelectFromHistoryNode", "RangeSelectReverseFromHistoryNode");
+static METADATA: Page =
+    page("RangeSelectMetadataFromHistoryNode", "RangeSelectMetadataReverseFromHistoryNode");
 
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 7] = [
@@ -111,46 +62,67 @@ pub(super) const STATEMENTS: [&Meta; 7] = [
     &METADATA.reverse,
 ];
 
-/// A statement whose first arguments, `$1` to `$3`, are the key of a branch.
-pub(super) fn by_branch(meta: &'static Meta, branch: &BranchKey) -> Statement {
-    Statement::new(meta, branch.shard_id)
-        .bind(branch.shard_id.0)
-        .bind(branch.tree_id.0)
-        .bind(branch.branch_id.0)
+/// The key of a branch.
+pub(super) fn branch_key(branch: &BranchKey) -> Arguments<'static> {
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", branch.shard_id.0);
+    arguments.set("tree_id", branch.tree_id.0);
+    arguments.set("branch_id", branch.branch_id.0);
+    arguments
+}
+
+/// Adds nodes to what a statement carries.
+pub(super) fn check(payload: &mut Payload, nodes: &[HistoryNode]) -> Result<(), StoreError> {
+    let key = 4 + 16 + 16 + 8 + 8;
+    nodes.iter().try_for_each(|node| payload.blob(Table::HistoryNode, key, &node.data))
+}
+
+/// Sets the columns of `nodes`, of any branches of one shard. Of several nodes with one key, the
+/// last one counts.
+///
+/// # Errors
+/// The table cannot hold the transaction of a node.
+pub(super) fn set_nodes<'a>(
+    arguments: &mut Arguments<'a>,
+    nodes: impl IntoIterator<Item = (&'a BranchKey, &'a HistoryNode)>,
+) -> Result<(), StoreError> {
+    let nodes = last_of_each_key(nodes, |(branch, node)| (*branch, node.node_id, node.txn_id));
+    let txn_ids: Vec<i64> =
+        nodes.iter().map(|(_, node)| stored_txn_id(node.txn_id)).collect::<Result<_, _>>()?;
+    let table = Table::HistoryNode;
+    arguments.set_column(table, "tree_id", column(&nodes, |(branch, _)| branch.tree_id.0));
+    arguments.set_column(table, "branch_id", column(&nodes, |(branch, _)| branch.branch_id.0));
+    arguments.set_column(table, "node_id", column(&nodes, |(_, node)| node.node_id));
+    arguments.set_column(table, "txn_id", txn_ids);
+    arguments.set_column(table, "prev_txn_id", column(&nodes, |(_, node)| node.prev_txn_id));
+    let blobs = nodes.iter().map(|(_, node)| &node.data);
+    arguments.set_blobs(table, ["data", "data_encoding"], blobs);
+    Ok(())
 }
 
 /// The statement that inserts nodes, or overwrites those that are there.
 pub(super) fn insert(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Statement, StoreError> {
-    let mut payload = Payload::default();
-    for node in nodes {
-        payload.blob(Table::HistoryNode, 4 + 16 + 16 + 8 + 8, &node.data)?;
-    }
-    let nodes = last_of_each_key(nodes);
-    let txn_ids: Vec<i64> =
-        nodes.iter().map(|node| stored_txn_id(node.txn_id)).collect::<Result<_, _>>()?;
-    Ok(by_branch(&INSERT, branch)
-        .bind(column(&nodes, |node| node.node_id))
-        .bind(txn_ids)
-        .bind(column(&nodes, |node| node.prev_txn_id))
-        .bind(column(&nodes, |node| node.data.data.clone()))
-        .bind(column(&nodes, |node| node.data.encoding.to_string())))
-}
-
-/// A statement may not write a row twice; of several nodes with one key the last one counts.
-fn last_of_each_key(nodes: &[HistoryNode]) -> Vec<&HistoryNode> {
-    let by_key: std::collections::BTreeMap<_, _> =
-        nodes.iter().map(|node| ((node.node_id, node.txn_id), node)).collect();
-    by_key.into_values().collect()
+    check(&mut Payload::default(), nodes)?;
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", branch.shard_id.0);
+    set_nodes(&mut arguments, nodes.iter().map(|node| (branch, node)))?;
+    Ok(exact(&INSERT, branch.shard_id, &arguments))
 }
 
 /// The statement that deletes one node.
 pub(super) fn delete(branch: &BranchKey, position: NodePosition) -> Result<Statement, StoreError> {
-    Ok(by_branch(&DELETE, branch).bind(position.node_id).bind(stored_txn_id(position.txn_id)?))
+    let mut arguments = branch_key(branch);
+    arguments.set("node_id", position.node_id);
+    arguments.set("txn_id", stored_txn_id(position.txn_id)?);
+    Ok(exact(&DELETE, branch.shard_id, &arguments))
 }
 
 /// The statement that deletes the first nodes from `min_node_id` on.
 pub(super) fn delete_range(branch: &BranchKey, min_node_id: i64, limit: u32) -> Statement {
-    by_branch(&DELETE_RANGE, branch).bind(min_node_id).bind(i64::from(limit))
+    let mut arguments = branch_key(branch);
+    arguments.set("min_node_id", min_node_id);
+    arguments.set("limit", i64::from(limit));
+    exact(&DELETE_RANGE, branch.shard_id, &arguments)
 }
 
 fn select_page(
@@ -173,12 +145,13 @@ fn select_page(
             (&columns.reverse, after.unwrap_or((i64::MAX, i64::MAX)))
         }
     };
-    Ok(by_branch(meta, branch)
-        .bind(min)
-        .bind(max)
-        .bind(after.0)
-        .bind(after.1)
-        .bind(i64::from(page.limit)))
+    let mut arguments = branch_key(branch);
+    arguments.set("min_node_id", min);
+    arguments.set("end_node_id", max);
+    arguments.set("after_node_id", after.0);
+    arguments.set("after_txn_id", after.1);
+    arguments.set("limit", i64::from(page.limit));
+    Ok(exact(meta, branch.shard_id, &arguments))
 }
 
 /// The statement that reads a page; [`decode`] reads its answer.

@@ -5,50 +5,28 @@ use temporal_dsql_domain::{BranchId, BranchKey, HistoryTreeRow, ShardId, Table, 
 use temporal_dsql_ports::StoreError;
 use uuid::Uuid;
 
-use super::{decode::Columns, history_node::by_branch, payload::Payload};
-use crate::statement::{Meta, Statement};
+use super::{
+    decode::Columns,
+    exact,
+    history_node::branch_key,
+    payload::{Payload, column, last_of_each_key},
+};
+use crate::{
+    arguments::Arguments,
+    statement::{Meta, Statement},
+    text::Text,
+};
 
-const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
-    Meta { op, table: Table::HistoryTree, writes, sql }
+const SQL: &str = include_str!("../../sql/history_tree.sql");
+
+const fn meta(op: &'static str, writes: bool) -> Meta {
+    Meta { op, table: Table::HistoryTree, writes, text: Text::new(SQL, op) }
 }
 
-static INSERT: Meta = meta(
-    "InsertIntoHistoryTree",
-    true,
-    "INSERT INTO history_tree (shard_id, tree_id, branch_id, data, data_encoding) \
-     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (shard_id, tree_id, branch_id) DO UPDATE \
-     SET data = excluded.data, data_encoding = excluded.data_encoding",
-);
-
-static SELECT: Meta = meta(
-    "SelectFromHistoryTree",
-    false,
-    "SELECT shard_id, tree_id, branch_id, data, data_encoding FROM history_tree \
-     WHERE shard_id = $1 AND tree_id = $2 ORDER BY branch_id",
-);
-
-static DELETE: Meta = meta(
-    "DeleteFromHistoryTree",
-    true,
-    "DELETE FROM history_tree WHERE shard_id = $1 AND tree_id = $2 AND branch_id = $3",
-);
-
-// The rest of the tree, then the rest of the shard, then the shards behind it. As one comparison
-// of rows it would be a filter over the whole table (facts §3.3).
-static PAGINATE: Meta = meta(
-    "PaginateBranchesFromHistoryTree",
-    false,
-    "SELECT shard_id, tree_id, branch_id, data, data_encoding FROM (\
-     (SELECT shard_id, tree_id, branch_id, data, data_encoding FROM history_tree \
-     WHERE shard_id = $1 AND tree_id = $2 AND branch_id > $3 ORDER BY branch_id LIMIT $4) \
-     UNION ALL \
-     (SELECT shard_id, tree_id, branch_id, data, data_encoding FROM history_tree \
-     WHERE shard_id = $1 AND tree_id > $2 ORDER BY tree_id, branch_id LIMIT $4) \
-     UNION ALL \
-     (SELECT shard_id, tree_id, branch_id, data, data_encoding FROM history_tree \
-     WHERE shard_id > $1 ORDER BY shard_id, tree_id, branch_id LIMIT $4)\
-     ) AS branch ORDER BY shard_id, tree_id, branch_id LIMIT $4",
-);
+pub(super) static INSERT: Meta = meta("InsertIntoHistoryTree", true);
+static SELECT: Meta = meta("SelectFromHistoryTree", false);
+static DELETE: Meta = meta("DeleteFromHistoryTree", true);
+static PAGINATE: Meta = meta("PaginateBranchesFromHistoryTree", false);
 
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 4] = [&INSERT, &SELECT, &DELETE, &PAGINATE];
@@ -60,27 +38,52 @@ const START: BranchKey = BranchKey {
     branch_id: BranchId(Uuid::nil()),
 };
 
+/// Adds a branch to what a statement carries.
+pub(super) fn check(payload: &mut Payload, row: &HistoryTreeRow) -> Result<(), StoreError> {
+    payload.blob(Table::HistoryTree, 4 + 16 + 16, &row.data)
+}
+
+/// Sets the columns of `rows`, branches of one shard. Of several rows with one key, the last one
+/// counts.
+pub(super) fn set_rows<'a>(
+    arguments: &mut Arguments<'a>,
+    rows: impl IntoIterator<Item = &'a HistoryTreeRow>,
+) {
+    let rows = last_of_each_key(rows, |row| row.branch);
+    let table = Table::HistoryTree;
+    arguments.set_column(table, "tree_id", column(&rows, |row| row.branch.tree_id.0));
+    arguments.set_column(table, "branch_id", column(&rows, |row| row.branch.branch_id.0));
+    arguments.set_blobs(table, ["data", "data_encoding"], rows.iter().map(|row| &row.data));
+}
+
 /// The statement that inserts a branch, or overwrites it.
 pub(super) fn insert(row: &HistoryTreeRow) -> Result<Statement, StoreError> {
-    Payload::default().blob(Table::HistoryTree, 4 + 16 + 16, &row.data)?;
-    Ok(by_branch(&INSERT, &row.branch)
-        .bind(row.data.data.clone())
-        .bind(row.data.encoding.to_string()))
+    check(&mut Payload::default(), row)?;
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", row.branch.shard_id.0);
+    set_rows(&mut arguments, [row]);
+    Ok(exact(&INSERT, row.branch.shard_id, &arguments))
 }
 
 /// The statement that reads the branches of a tree; [`decode`] reads its answer.
 pub(super) fn select(shard_id: ShardId, tree_id: TreeId) -> Statement {
-    Statement::new(&SELECT, shard_id).bind(shard_id.0).bind(tree_id.0)
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", shard_id.0);
+    arguments.set("tree_id", tree_id.0);
+    exact(&SELECT, shard_id, &arguments)
 }
 
 /// The statement that deletes a branch.
 pub(super) fn delete(branch: &BranchKey) -> Statement {
-    by_branch(&DELETE, branch)
+    exact(&DELETE, branch.shard_id, &branch_key(branch))
 }
 
 /// The statement that reads a page of all branches; [`decode`] reads its answer.
 pub(super) fn paginate(after: Option<BranchKey>, limit: u32) -> Statement {
-    by_branch(&PAGINATE, &after.unwrap_or(START)).bind(i64::from(limit))
+    let after = after.unwrap_or(START);
+    let mut arguments = branch_key(&after);
+    arguments.set("limit", i64::from(limit));
+    exact(&PAGINATE, after.shard_id, &arguments)
 }
 
 /// Reads a row of the answer of a read.

@@ -1,18 +1,18 @@
 //! Queues ordered by task id: five tables of one shape.
 //!
-//! Two of them have one more key column, a category or a source cluster. It is the last argument
-//! of a statement, so that one function binds them all; where rows are inserted it is a column
-//! like the others.
+//! Two of them have one more key column, a category or a source cluster, which tells their queues
+//! apart.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ImmediateQueue, ImmediateRange, ImmediateTask, ShardId, Table};
 use temporal_dsql_ports::StoreError;
 
-use super::{
-    decode::Columns,
-    payload::{Payload, column},
+use super::{decode::Columns, exact, payload::Payload};
+use crate::{
+    arguments::Arguments,
+    statement::{Meta, Statement},
+    text::Text,
 };
-use crate::statement::{Meta, Statement};
 
 /// The statements of one table.
 struct Queue {
@@ -22,89 +22,69 @@ struct Queue {
     delete_range: Meta,
 }
 
-#[rustfmt::skip]
-macro_rules! queue {
-    (
-        $table:ident, $name:literal, $sql:literal, $insert:expr, $of_one:literal, $of_range:literal
-    ) => {{
-        const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
-            Meta { op, table: Table::$table, writes, sql }
-        }
-        Queue {
-            insert: meta(concat!("InsertInto", $name), true, $insert),
-            select: meta(
-                concat!("RangeSelectFrom", $name),
-                false,
-                concat!(
-                    "SELECT task_id, data, data_encoding FROM ", $sql, " WHERE shard_id = $1 \
-                     AND task_id >= $2 AND task_id < $3", $of_range, " ORDER BY task_id LIMIT $4"
-                ),
-            ),
-            delete: meta(
-                concat!("DeleteFrom", $name),
-                true,
-                concat!("DELETE FROM ", $sql, " WHERE shard_id = $1 AND task_id = $2", $of_one),
-            ),
-            delete_range: meta(
-                concat!("RangeDeleteFrom", $name),
-                true,
-                concat!(
-                    "DELETE FROM ", $sql, " WHERE shard_id = $1 AND task_id >= $2 \
-                     AND task_id < $3", $of_range, " AND ",
-                    among_first!(
-                        "$4" of $sql by "task_id" where concat!(
-                            "shard_id = $1 AND task_id >= $2 AND task_id < $3", $of_range
-                        )
-                    )
-                ),
-            ),
-        }
-    }};
+/// The statements of the file `sql`: their names, in the order of [`Queue`].
+const fn queue(table: Table, sql: &'static str, names: [&'static str; 4]) -> Queue {
+    const fn meta(table: Table, writes: bool, sql: &'static str, op: &'static str) -> Meta {
+        Meta { op, table, writes, text: Text::new(sql, op) }
+    }
+    let [insert, select, delete, delete_range] = names;
+    Queue {
+        insert: meta(table, true, sql, insert),
+        select: meta(table, false, sql, select),
+        delete: meta(table, true, sql, delete),
+        delete_range: meta(table, true, sql, delete_range),
+    }
 }
 
-static TRANSFER: Queue = queue!(
-    TransferTasks,
-    "TransferTasks",
-    "transfer_tasks",
-    insert_tasks!("transfer_tasks", ["$2", "$3", "$4"]),
-    "",
-    ""
+static TRANSFER: Queue = queue(
+    Table::TransferTasks,
+    include_str!("../../sql/transfer_tasks.sql"),
+    [
+        "InsertIntoTransferTasks",
+        "RangeSelectFromTransferTasks",
+        "DeleteFromTransferTasks",
+        "RangeDeleteFromTransferTasks",
+    ],
 );
-static VISIBILITY: Queue = queue!(
-    VisibilityTasks,
-    "VisibilityTasks",
-    "visibility_tasks",
-    insert_tasks!("visibility_tasks", ["$2", "$3", "$4"]),
-    "",
-    ""
+static VISIBILITY: Queue = queue(
+    Table::VisibilityTasks,
+    include_str!("../../sql/visibility_tasks.sql"),
+    [
+        "InsertIntoVisibilityTasks",
+        "RangeSelectFromVisibilityTasks",
+        "DeleteFromVisibilityTasks",
+        "RangeDeleteFromVisibilityTasks",
+    ],
 );
-static REPLICATION: Queue = queue!(
-    ReplicationTasks,
-    "ReplicationTasks",
-    "replication_tasks",
-    insert_tasks!("replication_tasks", ["$2", "$3", "$4"]),
-    "",
-    ""
+static REPLICATION: Queue = queue(
+    Table::ReplicationTasks,
+    include_str!("../../sql/replication_tasks.sql"),
+    [
+        "InsertIntoReplicationTasks",
+        "RangeSelectFromReplicationTasks",
+        "DeleteFromReplicationTasks",
+        "RangeDeleteFromReplicationTasks",
+    ],
 );
-static REPLICATION_DLQ: Queue = queue!(
-    ReplicationTasksDlq,
-    "ReplicationDLQTasks",
-    "replication_tasks_dlq",
-    insert_queued_tasks!(
-        "replication_tasks_dlq", "source_cluster_name": "text", ["$2", "$3", "$4", "$5"]
-    ),
-    " AND source_cluster_name = $3",
-    " AND source_cluster_name = $5"
+static REPLICATION_DLQ: Queue = queue(
+    Table::ReplicationTasksDlq,
+    include_str!("../../sql/replication_tasks_dlq.sql"),
+    [
+        "InsertIntoReplicationDLQTasks",
+        "RangeSelectFromReplicationDLQTasks",
+        "DeleteFromReplicationDLQTasks",
+        "RangeDeleteFromReplicationDLQTasks",
+    ],
 );
-static CATEGORY: Queue = queue!(
-    HistoryImmediateTasks,
-    "HistoryImmediateTasks",
-    "history_immediate_tasks",
-    insert_queued_tasks!(
-        "history_immediate_tasks", "category_id": "integer", ["$2", "$3", "$4", "$5"]
-    ),
-    " AND category_id = $3",
-    " AND category_id = $5"
+static CATEGORY: Queue = queue(
+    Table::HistoryImmediateTasks,
+    include_str!("../../sql/history_immediate_tasks.sql"),
+    [
+        "InsertIntoHistoryImmediateTasks",
+        "RangeSelectFromHistoryImmediateTasks",
+        "DeleteFromHistoryImmediateTasks",
+        "RangeDeleteFromHistoryImmediateTasks",
+    ],
 );
 
 const fn of(queue: &ImmediateQueue) -> &'static Queue {
@@ -117,6 +97,13 @@ const fn of(queue: &ImmediateQueue) -> &'static Queue {
     }
 }
 
+/// The statement that inserts tasks, for each table.
+pub(super) fn inserts() -> impl Iterator<Item = (Table, &'static Meta)> {
+    [&TRANSFER, &VISIBILITY, &REPLICATION, &REPLICATION_DLQ, &CATEGORY]
+        .into_iter()
+        .map(|queue| (queue.insert.table, &queue.insert))
+}
+
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
     [&TRANSFER, &VISIBILITY, &REPLICATION, &REPLICATION_DLQ, &CATEGORY]
@@ -124,15 +111,18 @@ pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
         .flat_map(|queue| [&queue.insert, &queue.select, &queue.delete, &queue.delete_range])
 }
 
-/// Adds the last argument, where the table has it.
-fn bind_queue(statement: Statement, queue: &ImmediateQueue) -> Statement {
+/// The shard and, where the table has it, what tells its queues apart.
+fn queue_columns(shard_id: ShardId, queue: &ImmediateQueue) -> Arguments<'_> {
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", shard_id.0);
     match queue {
-        ImmediateQueue::ReplicationDlq(cluster) => statement.bind(cluster.to_string()),
-        ImmediateQueue::Category(category) => statement.bind(*category),
-        ImmediateQueue::Transfer | ImmediateQueue::Visibility | ImmediateQueue::Replication => {
-            statement
+        ImmediateQueue::ReplicationDlq(cluster) => {
+            arguments.set("source_cluster_name", cluster.as_str());
         }
+        ImmediateQueue::Category(category) => arguments.set("category_id", category.id()),
+        ImmediateQueue::Transfer | ImmediateQueue::Visibility | ImmediateQueue::Replication => {}
     }
+    arguments
 }
 
 /// Adds tasks to what a statement carries.
@@ -153,56 +143,33 @@ pub(super) fn check(
     tasks.iter().try_for_each(|task| payload.blob(queue.table(), key, &task.data))
 }
 
-/// The tables, in the order in which [`bind_all`] binds them.
-const TABLES: [Table; 5] = [
-    Table::TransferTasks,
-    Table::VisibilityTasks,
-    Table::ReplicationTasks,
-    Table::ReplicationTasksDlq,
-    Table::HistoryImmediateTasks,
-];
-
-/// A task and its queue.
-type Row<'a> = (&'a ImmediateQueue, &'a ImmediateTask);
-
-/// Binds rows of one table as one array for each column, as the `insert_…` macros take them.
-fn bind_rows(statement: Statement, table: Table, rows: &[Row<'_>]) -> Statement {
-    let statement = match table {
+/// Sets the columns of the tasks of `table`, which are those of its queues among `queues`.
+pub(super) fn set_tasks<'a>(
+    arguments: &mut Arguments<'a>,
+    table: Table,
+    queues: &[(&'a ImmediateQueue, &'a [ImmediateTask])],
+) {
+    let of_table = || queues.iter().filter(move |(queue, _)| queue.table() == table);
+    let tasks = || of_table().flat_map(|(_, tasks)| *tasks);
+    match table {
         Table::ReplicationTasksDlq => {
-            let clusters = rows.iter().filter_map(|(queue, _)| match queue {
-                ImmediateQueue::ReplicationDlq(cluster) => Some(cluster.to_string()),
-                _ => None,
+            let clusters = of_table().flat_map(|(queue, tasks)| match queue {
+                ImmediateQueue::ReplicationDlq(cluster) => vec![cluster.as_str(); tasks.len()],
+                _ => Vec::new(),
             });
-            statement.bind(clusters.collect::<Vec<_>>())
+            arguments.set_column(table, "source_cluster_name", clusters.collect::<Vec<_>>());
         }
         Table::HistoryImmediateTasks => {
-            let categories = rows.iter().filter_map(|(queue, _)| match queue {
-                ImmediateQueue::Category(category) => Some(*category),
-                _ => None,
+            let categories = of_table().flat_map(|(queue, tasks)| match queue {
+                ImmediateQueue::Category(category) => vec![category.id(); tasks.len()],
+                _ => Vec::new(),
             });
-            statement.bind(categories.collect::<Vec<_>>())
+            arguments.set_column(table, "category_id", categories.collect::<Vec<_>>());
         }
-        _ => statement,
-    };
-    statement
-        .bind(column(rows, |(_, task)| task.task_id))
-        .bind(column(rows, |(_, task)| task.data.data.clone()))
-        .bind(column(rows, |(_, task)| task.data.encoding.to_string()))
-}
-
-/// Binds the tasks of any queues, table by table.
-pub(super) fn bind_all(
-    statement: Statement,
-    queues: &[(ImmediateQueue, Vec<ImmediateTask>)],
-) -> Statement {
-    TABLES.into_iter().fold(statement, |statement, table| {
-        let rows: Vec<Row<'_>> = queues
-            .iter()
-            .filter(|(queue, _)| queue.table() == table)
-            .flat_map(|(queue, tasks)| tasks.iter().map(move |task| (queue, task)))
-            .collect();
-        bind_rows(statement, table, &rows)
-    })
+        _ => {}
+    }
+    arguments.set_column(table, "task_id", tasks().map(|task| task.task_id).collect::<Vec<_>>());
+    arguments.set_blobs(table, ["data", "data_encoding"], tasks().map(|task| &task.data));
 }
 
 /// The statement that inserts tasks.
@@ -212,15 +179,17 @@ pub(super) fn insert(
     tasks: &[ImmediateTask],
 ) -> Result<Statement, StoreError> {
     check(&mut Payload::default(), queue, tasks)?;
-    let rows: Vec<Row<'_>> = tasks.iter().map(|task| (queue, task)).collect();
-    let statement = Statement::new(&of(queue).insert, shard_id).bind(shard_id.0);
-    Ok(bind_rows(statement, queue.table(), &rows))
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", shard_id.0);
+    set_tasks(&mut arguments, queue.table(), &[(queue, tasks)]);
+    Ok(exact(&of(queue).insert, shard_id, &arguments))
 }
 
 /// The statement that deletes one task.
 pub(super) fn delete(shard_id: ShardId, queue: &ImmediateQueue, task_id: i64) -> Statement {
-    let statement = Statement::new(&of(queue).delete, shard_id).bind(shard_id.0).bind(task_id);
-    bind_queue(statement, queue)
+    let mut arguments = queue_columns(shard_id, queue);
+    arguments.set("task_id", task_id);
+    exact(&of(queue).delete, shard_id, &arguments)
 }
 
 fn first_of_range(
@@ -230,12 +199,11 @@ fn first_of_range(
     range: &ImmediateRange,
     limit: u32,
 ) -> Statement {
-    let statement = Statement::new(meta, shard_id)
-        .bind(shard_id.0)
-        .bind(range.start)
-        .bind(range.end)
-        .bind(i64::from(limit));
-    bind_queue(statement, queue)
+    let mut arguments = queue_columns(shard_id, queue);
+    arguments.set("min_task_id", range.start);
+    arguments.set("end_task_id", range.end);
+    arguments.set("limit", i64::from(limit));
+    exact(meta, shard_id, &arguments)
 }
 
 /// The statement that reads the first tasks of a range; [`decode`] reads its answer.

@@ -1,109 +1,137 @@
 //! The seven maps of a run.
 //!
 //! They share their key prefix and differ in the last key column and in the columns of the value,
-//! of which there are three shapes: one blob, none, and the two blobs of a CHASM node. So there is
-//! one macro for each kind of statement, and one line for each map.
-//!
-//! Many rows are one statement: each column is an array, and `UNNEST` makes rows of the arrays.
+//! of which there are three shapes: one blob, none, and the two blobs of a CHASM node.
 
-use sqlx::postgres::PgRow;
+use std::collections::BTreeSet;
+
+use sqlx::{
+    Encode, Postgres, Type,
+    postgres::{PgHasArrayType, PgRow},
+};
 use temporal_dsql_domain::{
-    ChasmNode, ExecutionsFilter, IdEntry, MapEntries, MapKeys, MapTable, Table, TimerEntry,
+    ChasmNode, ExecutionsFilter, IdEntry, MapEntries, MapKeys, MapTable, RunId, Table, TimerEntry,
 };
 use temporal_dsql_ports::StoreError;
+use uuid::Uuid;
 
 use super::{
     decode::Columns,
-    executions::by_key,
-    payload::{Payload, column},
+    exact,
+    executions::{by_key, key, set_id_of, set_run_ids},
+    payload::{Payload, column, last_of_each_key},
 };
-use crate::statement::{Meta, Statement};
+use crate::{
+    arguments::Arguments,
+    statement::{Meta, Statement},
+    text::Text,
+};
 
 /// The statements of one map.
-struct MapStatements {
-    replace: Meta,
+pub(super) struct MapStatements {
+    pub(super) replace: Meta,
     select: Meta,
-    delete: Meta,
-    delete_others: Meta,
-    delete_all: Meta,
+    pub(super) delete: Meta,
+    pub(super) delete_all: Meta,
     delete_some: Meta,
 }
 
-#[rustfmt::skip]
-macro_rules! map_statements {
-    (
-        $table:ident = $name:literal, $key:literal: $type:literal, [$columns:literal],
-        $replace:ident $arguments:tt
-    ) => {{
-        const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
-            Meta { op, table: Table::$table, writes, sql }
-        }
-        MapStatements {
-            replace: meta(
-                concat!("ReplaceInto", stringify!($table)),
-                true,
-                $replace!($name, $key, $type, $arguments),
-            ),
-            select: meta(
-                concat!("SelectAllFrom", stringify!($table)),
-                false,
-                concat!("SELECT ", $key, $columns, " FROM ", $name, " WHERE ", of_run!()),
-            ),
-            delete: meta(
-                concat!("DeleteFrom", stringify!($table)),
-                true,
-                delete_entries!($name, concat!($key, " = ANY($5::", $type, "[])")),
-            ),
-            delete_others: meta(
-                concat!("DeleteOthersFrom", stringify!($table)),
-                true,
-                delete_entries!($name, concat!($key, " <> ALL($5::", $type, "[])")),
-            ),
-            delete_all: meta(
-                concat!("DeleteAllFrom", stringify!($table)),
-                true,
-                delete_entries!($name),
-            ),
-            delete_some: meta(
-                concat!("DeleteAllFrom", stringify!($table)),
-                true,
-                delete_entries!($name, among_first!("$5" of $name by $key where of_run!())),
-            ),
-        }
-    }};
+/// The statements of the file `sql`: their names, in the order of [`MapStatements`].
+const fn statements_of(table: Table, sql: &'static str, names: [&'static str; 5]) -> MapStatements {
+    const fn meta(table: Table, writes: bool, op: &'static str, text: Text) -> Meta {
+        Meta { op, table, writes, text }
+    }
+    let [replace, select, delete, delete_all, delete_some] = names;
+    MapStatements {
+        replace: meta(table, true, replace, Text::new(sql, replace)),
+        select: meta(table, false, select, Text::new(sql, select)),
+        delete: meta(table, true, delete, Text::new(sql, delete)),
+        delete_all: meta(table, true, delete_all, Text::new(sql, delete_all)),
+        // The same operation of the port, with a limit.
+        delete_some: meta(table, true, delete_all, Text::new(sql, delete_some)),
+    }
 }
 
-static ACTIVITIES: MapStatements = map_statements!(
-    ActivityInfoMaps = "activity_info_maps", "schedule_id": "bigint", [", data, data_encoding"],
-    replace_blobs["$5", "$6", "$7"]
+static ACTIVITIES: MapStatements = statements_of(
+    Table::ActivityInfoMaps,
+    include_str!("../../sql/activity_info_maps.sql"),
+    [
+        "ReplaceIntoActivityInfoMaps",
+        "SelectAllFromActivityInfoMaps",
+        "DeleteFromActivityInfoMaps",
+        "DeleteAllFromActivityInfoMaps",
+        "DeleteSomeFromActivityInfoMaps",
+    ],
 );
-static TIMERS: MapStatements = map_statements!(
-    TimerInfoMaps = "timer_info_maps", "timer_id": "text", [", data, data_encoding"],
-    replace_blobs["$5", "$6", "$7"]
+static TIMERS: MapStatements = statements_of(
+    Table::TimerInfoMaps,
+    include_str!("../../sql/timer_info_maps.sql"),
+    [
+        "ReplaceIntoTimerInfoMaps",
+        "SelectAllFromTimerInfoMaps",
+        "DeleteFromTimerInfoMaps",
+        "DeleteAllFromTimerInfoMaps",
+        "DeleteSomeFromTimerInfoMaps",
+    ],
 );
-static CHILD_EXECUTIONS: MapStatements = map_statements!(
-    ChildExecutionInfoMaps = "child_execution_info_maps", "initiated_id": "bigint",
-    [", data, data_encoding"], replace_blobs["$5", "$6", "$7"]
+static CHILD_EXECUTIONS: MapStatements = statements_of(
+    Table::ChildExecutionInfoMaps,
+    include_str!("../../sql/child_execution_info_maps.sql"),
+    [
+        "ReplaceIntoChildExecutionInfoMaps",
+        "SelectAllFromChildExecutionInfoMaps",
+        "DeleteFromChildExecutionInfoMaps",
+        "DeleteAllFromChildExecutionInfoMaps",
+        "DeleteSomeFromChildExecutionInfoMaps",
+    ],
 );
-static REQUEST_CANCELS: MapStatements = map_statements!(
-    RequestCancelInfoMaps = "request_cancel_info_maps", "initiated_id": "bigint",
-    [", data, data_encoding"], replace_blobs["$5", "$6", "$7"]
+static REQUEST_CANCELS: MapStatements = statements_of(
+    Table::RequestCancelInfoMaps,
+    include_str!("../../sql/request_cancel_info_maps.sql"),
+    [
+        "ReplaceIntoRequestCancelInfoMaps",
+        "SelectAllFromRequestCancelInfoMaps",
+        "DeleteFromRequestCancelInfoMaps",
+        "DeleteAllFromRequestCancelInfoMaps",
+        "DeleteSomeFromRequestCancelInfoMaps",
+    ],
 );
-static SIGNALS: MapStatements = map_statements!(
-    SignalInfoMaps = "signal_info_maps", "initiated_id": "bigint", [", data, data_encoding"],
-    replace_blobs["$5", "$6", "$7"]
+static SIGNALS: MapStatements = statements_of(
+    Table::SignalInfoMaps,
+    include_str!("../../sql/signal_info_maps.sql"),
+    [
+        "ReplaceIntoSignalInfoMaps",
+        "SelectAllFromSignalInfoMaps",
+        "DeleteFromSignalInfoMaps",
+        "DeleteAllFromSignalInfoMaps",
+        "DeleteSomeFromSignalInfoMaps",
+    ],
 );
-static SIGNALS_REQUESTED: MapStatements = map_statements!(
-    SignalsRequestedSets = "signals_requested_sets", "signal_id": "text", [""],
-    replace_members["$5"]
+static SIGNALS_REQUESTED: MapStatements = statements_of(
+    Table::SignalsRequestedSets,
+    include_str!("../../sql/signals_requested_sets.sql"),
+    [
+        "ReplaceIntoSignalsRequestedSets",
+        "SelectAllFromSignalsRequestedSets",
+        "DeleteFromSignalsRequestedSets",
+        "DeleteAllFromSignalsRequestedSets",
+        "DeleteSomeFromSignalsRequestedSets",
+    ],
 );
-static CHASM_NODES: MapStatements = map_statements!(
-    ChasmNodeMaps = "chasm_node_maps", "chasm_path": "text",
-    [", metadata, metadata_encoding, data, data_encoding"],
-    replace_nodes["$5", "$6", "$7", "$8", "$9"]
+static CHASM_NODES: MapStatements = statements_of(
+    Table::ChasmNodeMaps,
+    include_str!("../../sql/chasm_node_maps.sql"),
+    [
+        "ReplaceIntoChasmNodeMaps",
+        "SelectAllFromChasmNodeMaps",
+        "DeleteFromChasmNodeMaps",
+        "DeleteAllFromChasmNodeMaps",
+        "DeleteSomeFromChasmNodeMaps",
+    ],
 );
 
-const fn of(map: MapTable) -> &'static MapStatements {
+/// The statements of a map.
+pub(super) const fn of(map: MapTable) -> &'static MapStatements {
     match map {
         MapTable::Activities => &ACTIVITIES,
         MapTable::Timers => &TIMERS,
@@ -118,8 +146,8 @@ const fn of(map: MapTable) -> &'static MapStatements {
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
     MapTable::ALL.into_iter().map(of).flat_map(|map| {
-        let MapStatements { replace, select, delete, delete_others, delete_all, delete_some } = map;
-        [replace, select, delete, delete_others, delete_all, delete_some]
+        let MapStatements { replace, select, delete, delete_all, delete_some } = map;
+        [replace, select, delete, delete_all, delete_some]
     })
 }
 
@@ -152,42 +180,142 @@ pub(super) fn check(
     }
 }
 
-/// Binds entries as one array for each column, as the `replace_…` macros take them.
-///
-/// No two of the entries may have the same key.
-pub(super) fn bind_entries(statement: Statement, entries: &MapEntries) -> Statement {
-    match entries {
-        MapEntries::Activities(of)
-        | MapEntries::ChildExecutions(of)
-        | MapEntries::RequestCancels(of)
-        | MapEntries::Signals(of) => statement
-            .bind(column(of, |entry| entry.id))
-            .bind(column(of, |entry| entry.data.data.clone()))
-            .bind(column(of, |entry| entry.data.encoding.to_string())),
-        MapEntries::Timers(of) => statement
-            .bind(column(of, |entry| entry.timer_id.to_string()))
-            .bind(column(of, |entry| entry.data.data.clone()))
-            .bind(column(of, |entry| entry.data.encoding.to_string())),
-        MapEntries::SignalsRequested(of) => statement.bind(column(of, ToString::to_string)),
-        MapEntries::ChasmNodes(of) => statement
-            .bind(column(of, |node| node.path.to_string()))
-            .bind(column(of, |node| node.metadata.data.clone()))
-            .bind(column(of, |node| node.metadata.encoding.to_string()))
-            .bind(column(of, |node| node.data.clone()))
-            .bind(column(of, |node| node.data_encoding.to_string())),
+/// Sets the columns of the entries of `map` among `entries`, of any runs of one id. Of several
+/// entries with one key, the last one counts.
+pub(super) fn set_entries<'a>(
+    arguments: &mut Arguments<'a>,
+    map: MapTable,
+    entries: &[(RunId, &'a MapEntries)],
+) {
+    let table = map.table();
+    let entries = entries.iter().filter(|(_, entries)| entries.map() == map);
+    match map {
+        MapTable::Activities
+        | MapTable::ChildExecutions
+        | MapTable::RequestCancels
+        | MapTable::Signals => {
+            let rows = entries.flat_map(|(run_id, entries)| match entries {
+                MapEntries::Activities(of)
+                | MapEntries::ChildExecutions(of)
+                | MapEntries::RequestCancels(of)
+                | MapEntries::Signals(of) => of_run(*run_id, of),
+                _ => of_run(*run_id, &[]),
+            });
+            let rows = last_of_each_key(rows, |(run_id, entry)| (*run_id, entry.id));
+            set_keys(arguments, map, "", rows.iter().map(|(run_id, entry)| (*run_id, entry.id)));
+            let blobs = rows.iter().map(|(_, entry)| &entry.data);
+            arguments.set_blobs(table, ["data", "data_encoding"], blobs);
+        }
+        MapTable::Timers => {
+            let rows = entries.flat_map(|(run_id, entries)| match entries {
+                MapEntries::Timers(of) => of_run(*run_id, of),
+                _ => of_run(*run_id, &[]),
+            });
+            let key = |(run_id, entry): &(RunId, &'a TimerEntry)| (*run_id, &*entry.timer_id);
+            let rows = last_of_each_key(rows, key);
+            set_keys(arguments, map, "", rows.iter().map(key));
+            let blobs = rows.iter().map(|(_, entry)| &entry.data);
+            arguments.set_blobs(table, ["data", "data_encoding"], blobs);
+        }
+        MapTable::SignalsRequested => {
+            let keys = entries.flat_map(|(run_id, entries)| match entries {
+                MapEntries::SignalsRequested(of) => of_run(*run_id, of),
+                _ => of_run(*run_id, &[]),
+            });
+            set_each_key(arguments, map, "", keys.map(|(run_id, id)| (run_id, &**id)));
+        }
+        MapTable::ChasmNodes => {
+            let rows = entries.flat_map(|(run_id, entries)| match entries {
+                MapEntries::ChasmNodes(of) => of_run(*run_id, of),
+                _ => of_run(*run_id, &[]),
+            });
+            let key = |(run_id, node): &(RunId, &'a ChasmNode)| (*run_id, &*node.path);
+            let rows = last_of_each_key(rows, key);
+            set_keys(arguments, map, "", rows.iter().map(key));
+            let metadata = rows.iter().map(|(_, node)| &node.metadata);
+            arguments.set_blobs(table, ["metadata", "metadata_encoding"], metadata);
+            let data = column(&rows, |(_, node)| node.data.as_deref());
+            arguments.set_column(table, "data", data);
+            let encodings = column(&rows, |(_, node)| node.data_encoding.as_str());
+            arguments.set_column(table, "data_encoding", encodings);
+        }
     }
 }
 
-/// Binds keys as one array.
-pub(super) fn bind_keys(statement: Statement, keys: &MapKeys) -> Statement {
-    match keys {
-        MapKeys::Activities(of)
-        | MapKeys::ChildExecutions(of)
-        | MapKeys::RequestCancels(of)
-        | MapKeys::Signals(of) => statement.bind(of.clone()),
-        MapKeys::Timers(of) => statement.bind(column(of, ToString::to_string)),
-        MapKeys::SignalsRequested(of) => statement.bind(column(of, ToString::to_string)),
-        MapKeys::ChasmNodes(of) => statement.bind(column(of, ToString::to_string)),
+/// The rows of a run, each with the run.
+fn of_run<R>(run_id: RunId, rows: &[R]) -> impl Iterator<Item = (RunId, &R)> {
+    rows.iter().map(move |row| (run_id, row))
+}
+
+/// Sets the columns of the runs and of the keys. `prefix` stands before the names of both columns.
+fn set_keys<'a, K>(
+    arguments: &mut Arguments<'a>,
+    map: MapTable,
+    prefix: &str,
+    keys: impl Iterator<Item = (RunId, K)>,
+) where
+    K: 'a + Send + Sync + Encode<'a, Postgres> + Type<Postgres> + PgHasArrayType,
+{
+    let (run_ids, keys): (Vec<Uuid>, Vec<K>) = keys.map(|(run_id, key)| (run_id.0, key)).unzip();
+    arguments.set_column(map.table(), &format!("{prefix}run_id"), run_ids);
+    arguments.set_column(map.table(), &format!("{prefix}{}", stored_names(map).key), keys);
+}
+
+/// The same, sorted and once each.
+fn set_each_key<'a, K>(
+    arguments: &mut Arguments<'a>,
+    map: MapTable,
+    prefix: &str,
+    keys: impl Iterator<Item = (RunId, K)>,
+) where
+    K: 'a + Ord + Send + Sync + Encode<'a, Postgres> + Type<Postgres> + PgHasArrayType,
+{
+    set_keys(arguments, map, prefix, keys.collect::<BTreeSet<_>>().into_iter());
+}
+
+/// Sets the runs and the keys of the entries of `map` to delete, which are those among `keys`.
+pub(super) fn set_gone<'a>(
+    arguments: &mut Arguments<'a>,
+    map: MapTable,
+    keys: &[(RunId, &'a MapKeys)],
+) {
+    set_keys_of(arguments, map, "gone_", keys);
+}
+
+/// Sets the runs and the keys of `map`, which are those among `keys`.
+fn set_keys_of<'a>(
+    arguments: &mut Arguments<'a>,
+    map: MapTable,
+    prefix: &str,
+    keys: &[(RunId, &'a MapKeys)],
+) {
+    let keys = keys.iter().filter(|(_, keys)| keys.map() == map);
+    match map {
+        MapTable::Activities
+        | MapTable::ChildExecutions
+        | MapTable::RequestCancels
+        | MapTable::Signals => {
+            let ids = keys.flat_map(|(run_id, keys)| match keys {
+                MapKeys::Activities(of)
+                | MapKeys::ChildExecutions(of)
+                | MapKeys::RequestCancels(of)
+                | MapKeys::Signals(of) => of_run(*run_id, of),
+                _ => of_run(*run_id, &[]),
+            });
+            set_each_key(arguments, map, prefix, ids.map(|(run_id, id)| (run_id, *id)));
+        }
+        MapTable::Timers | MapTable::SignalsRequested | MapTable::ChasmNodes => {
+            let texts = keys.flat_map(|(run_id, keys)| {
+                let texts: Vec<&'a str> = match keys {
+                    MapKeys::Timers(of) => column(of, |id| &**id),
+                    MapKeys::SignalsRequested(of) => column(of, |id| &**id),
+                    MapKeys::ChasmNodes(of) => column(of, |path| &**path),
+                    _ => Vec::new(),
+                };
+                texts.into_iter().map(move |text| (*run_id, text))
+            });
+            set_each_key(arguments, map, prefix, texts);
+        }
     }
 }
 
@@ -197,10 +325,10 @@ pub(super) fn replace(
     entries: &MapEntries,
 ) -> Result<Statement, StoreError> {
     check(&mut Payload::default(), run, entries)?;
-    // A statement may not write a row twice.
-    let mut entries = entries.clone();
-    entries.last_of_each_key();
-    Ok(bind_entries(by_key(&of(entries.map()).replace, run), &entries))
+    let mut arguments = Arguments::default();
+    set_id_of(&mut arguments, run);
+    set_entries(&mut arguments, entries.map(), &[(run.run_id, entries)]);
+    Ok(exact(&of(entries.map()).replace, run.shard_id, &arguments))
 }
 
 /// The statement that reads a map; [`decode`] reads its answer.
@@ -210,20 +338,30 @@ pub(super) fn select(run: &ExecutionsFilter, map: MapTable) -> Statement {
 
 /// The statement that deletes the entries with these keys.
 pub(super) fn delete(run: &ExecutionsFilter, keys: &MapKeys) -> Statement {
-    bind_keys(by_key(&of(keys.map()).delete, run), keys)
+    let mut arguments = Arguments::default();
+    set_id_of(&mut arguments, run);
+    set_gone(&mut arguments, keys.map(), &[(run.run_id, keys)]);
+    exact(&of(keys.map()).delete, run.shard_id, &arguments)
 }
 
-/// The statement that deletes the entries with other keys than these.
-pub(super) fn delete_others(run: &ExecutionsFilter, kept: &MapKeys) -> Statement {
-    bind_keys(by_key(&of(kept.map()).delete_others, run), kept)
+/// The statement that deletes all entries but those with these keys.
+pub(super) fn delete_others(run: &ExecutionsFilter, keep: &MapKeys) -> Statement {
+    let map = keep.map();
+    let mut arguments = Arguments::default();
+    set_id_of(&mut arguments, run);
+    set_run_ids(&mut arguments, "replaced_run_ids", [run.run_id]);
+    set_keys_of(&mut arguments, map, "", &[(run.run_id, keep)]);
+    exact(&of(map).delete_all, run.shard_id, &arguments)
 }
 
 /// The statement that deletes all entries, or the first `limit` of them.
 pub(super) fn delete_all(run: &ExecutionsFilter, map: MapTable, limit: Option<u32>) -> Statement {
-    match limit {
-        None => by_key(&of(map).delete_all, run),
-        Some(limit) => by_key(&of(map).delete_some, run).bind(i64::from(limit)),
+    if let Some(limit) = limit {
+        let mut arguments = key(run);
+        arguments.set("limit", i64::from(limit));
+        return exact(&of(map).delete_some, run.shard_id, &arguments);
     }
+    delete_others(run, &MapKeys::none(map))
 }
 
 /// What the columns of an entry are called in an answer.

@@ -1,5 +1,7 @@
 //! What a statement with many rows carries, checked before it is sent.
 
+use std::collections::BTreeMap;
+
 use temporal_dsql_domain::{
     DataBlob, Table,
     limits::{LimitKind, MAX_TRANSACTION_BYTES, check_row},
@@ -52,6 +54,16 @@ impl Payload {
             ))),
         })
     }
+}
+
+/// The last of the rows with each key, in the order of the keys: a statement may not write a row
+/// twice.
+pub(super) fn last_of_each_key<R, K: Ord>(
+    rows: impl IntoIterator<Item = R>,
+    key: impl Fn(&R) -> K,
+) -> Vec<R> {
+    let by_key: BTreeMap<K, R> = rows.into_iter().map(|row| (key(&row), row)).collect();
+    by_key.into_values().collect()
 }
 
 /// One column of many rows, as the array that it is bound as.

@@ -1,8 +1,4 @@
 //! Queues ordered by time, then by task id: two tables of one shape.
-//!
-//! A range begins at a key of two columns. DSQL turns a comparison of rows into a filter over
-//! everything (facts §3.3), so the time bounds the range, and only the tasks of its first
-//! microsecond are filtered by id.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
@@ -12,9 +8,14 @@ use temporal_dsql_ports::StoreError;
 
 use super::{
     decode::{Columns, timestamp},
-    payload::{Payload, column},
+    exact,
+    payload::Payload,
 };
-use crate::statement::{Meta, Statement};
+use crate::{
+    arguments::Arguments,
+    statement::{Meta, Statement},
+    text::Text,
+};
 
 /// The statements of one table.
 struct Queue {
@@ -24,71 +25,39 @@ struct Queue {
     delete_range: Meta,
 }
 
-/// The tasks of the range whose bounds are `$2` to `$4`.
-macro_rules! in_range {
-    () => {
-        "shard_id = $1 AND visibility_timestamp >= $2 AND visibility_timestamp < $4 \
-         AND (visibility_timestamp > $2 OR task_id >= $3)"
-    };
+/// The statements of the file `sql`: their names, in the order of [`Queue`].
+const fn queue(table: Table, sql: &'static str, names: [&'static str; 4]) -> Queue {
+    const fn meta(table: Table, writes: bool, sql: &'static str, op: &'static str) -> Meta {
+        Meta { op, table, writes, text: Text::new(sql, op) }
+    }
+    let [insert, select, delete, delete_range] = names;
+    Queue {
+        insert: meta(table, true, sql, insert),
+        select: meta(table, false, sql, select),
+        delete: meta(table, true, sql, delete),
+        delete_range: meta(table, true, sql, delete_range),
+    }
 }
 
-#[rustfmt::skip]
-macro_rules! queue {
-    (
-        $table:ident, $name:literal, $sql:literal, $insert:expr, $of_one:literal, $of_range:literal
-    ) => {{
-        const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
-            Meta { op, table: Table::$table, writes, sql }
-        }
-        Queue {
-            insert: meta(concat!("InsertInto", $name), true, $insert),
-            select: meta(
-                concat!("RangeSelectFrom", $name),
-                false,
-                concat!(
-                    "SELECT visibility_timestamp, task_id, data, data_encoding FROM ", $sql,
-                    " WHERE ", in_range!(), $of_range,
-                    " ORDER BY visibility_timestamp, task_id LIMIT $5"
-                ),
-            ),
-            delete: meta(
-                concat!("DeleteFrom", $name),
-                true,
-                concat!(
-                    "DELETE FROM ", $sql,
-                    " WHERE shard_id = $1 AND visibility_timestamp = $2 AND task_id = $3", $of_one
-                ),
-            ),
-            delete_range: meta(
-                concat!("RangeDeleteFrom", $name),
-                true,
-                concat!(
-                    "DELETE FROM ", $sql, " WHERE ", in_range!(), $of_range, " AND ",
-                    among_first!(
-                        "$5" of $sql by "visibility_timestamp", "task_id"
-                        where concat!(in_range!(), $of_range)
-                    )
-                ),
-            ),
-        }
-    }};
-}
-
-static TIMER: Queue = queue!(
-    TimerTasks,
-    "TimerTasks",
-    "timer_tasks",
-    insert_timer_tasks!(["$2", "$3", "$4", "$5"]),
-    "",
-    ""
+static TIMER: Queue = queue(
+    Table::TimerTasks,
+    include_str!("../../sql/timer_tasks.sql"),
+    [
+        "InsertIntoTimerTasks",
+        "RangeSelectFromTimerTasks",
+        "DeleteFromTimerTasks",
+        "RangeDeleteFromTimerTasks",
+    ],
 );
-static CATEGORY: Queue = queue!(
-    HistoryScheduledTasks,
-    "HistoryScheduledTasks",
-    "history_scheduled_tasks",
-    insert_scheduled_tasks!(["$2", "$3", "$4", "$5", "$6"]),
-    " AND category_id = $4",
-    " AND category_id = $6"
+static CATEGORY: Queue = queue(
+    Table::HistoryScheduledTasks,
+    include_str!("../../sql/history_scheduled_tasks.sql"),
+    [
+        "InsertIntoHistoryScheduledTasks",
+        "RangeSelectFromHistoryScheduledTasks",
+        "DeleteFromHistoryScheduledTasks",
+        "RangeDeleteFromHistoryScheduledTasks",
+    ],
 );
 
 const fn of(queue: ScheduledQueue) -> &'static Queue {
@@ -98,6 +67,11 @@ const fn of(queue: ScheduledQueue) -> &'static Queue {
     }
 }
 
+/// The statement that inserts tasks, for each table.
+pub(super) fn inserts() -> impl Iterator<Item = (Table, &'static Meta)> {
+    [&TIMER, &CATEGORY].into_iter().map(|queue| (queue.insert.table, &queue.insert))
+}
+
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
     [&TIMER, &CATEGORY]
@@ -105,12 +79,14 @@ pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
         .flat_map(|queue| [&queue.insert, &queue.select, &queue.delete, &queue.delete_range])
 }
 
-/// Adds the last argument, where the table has it.
-fn bind_queue(statement: Statement, queue: ScheduledQueue) -> Statement {
-    match queue {
-        ScheduledQueue::Timer => statement,
-        ScheduledQueue::Category(category) => statement.bind(category),
+/// The shard and, where the table has it, the category, which tells its queues apart.
+fn queue_columns(shard_id: ShardId, queue: ScheduledQueue) -> Arguments<'static> {
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", shard_id.0);
+    if let ScheduledQueue::Category(category) = queue {
+        arguments.set("category_id", category.id());
     }
+    arguments
 }
 
 /// Adds tasks to what a statement carries.
@@ -123,44 +99,26 @@ pub(super) fn check(
     tasks.iter().try_for_each(|task| payload.blob(queue.table(), key, &task.data))
 }
 
-/// A task and its queue.
-type Row<'a> = (&'a ScheduledQueue, &'a ScheduledTask);
-
-/// Binds rows of one table as one array for each column, as the `insert_…` macros take them.
-fn bind_rows(statement: Statement, table: Table, rows: &[Row<'_>]) -> Statement {
-    let statement = match table {
-        Table::HistoryScheduledTasks => {
-            let categories = rows.iter().filter_map(|(queue, _)| match queue {
-                ScheduledQueue::Category(category) => Some(*category),
-                ScheduledQueue::Timer => None,
-            });
-            statement.bind(categories.collect::<Vec<_>>())
-        }
-        _ => statement,
-    };
-    statement
-        .bind(column(rows, |(_, task)| timestamp(task.key.visibility_timestamp)))
-        .bind(column(rows, |(_, task)| task.key.task_id))
-        .bind(column(rows, |(_, task)| task.data.data.clone()))
-        .bind(column(rows, |(_, task)| task.data.encoding.to_string()))
-}
-
-/// Binds the tasks of any queues, `timer_tasks` first.
-pub(super) fn bind_all(
-    statement: Statement,
-    queues: &[(ScheduledQueue, Vec<ScheduledTask>)],
-) -> Statement {
-    [Table::TimerTasks, Table::HistoryScheduledTasks].into_iter().fold(
-        statement,
-        |statement, table| {
-            let rows: Vec<Row<'_>> = queues
-                .iter()
-                .filter(|(queue, _)| queue.table() == table)
-                .flat_map(|(queue, tasks)| tasks.iter().map(move |task| (queue, task)))
-                .collect();
-            bind_rows(statement, table, &rows)
-        },
-    )
+/// Sets the columns of the tasks of `table`, which are those of its queues among `queues`.
+pub(super) fn set_tasks<'a>(
+    arguments: &mut Arguments<'a>,
+    table: Table,
+    queues: &[(ScheduledQueue, &'a [ScheduledTask])],
+) {
+    let of_table = || queues.iter().filter(move |(queue, _)| queue.table() == table);
+    let tasks = || of_table().flat_map(|(_, tasks)| *tasks);
+    if table == Table::HistoryScheduledTasks {
+        let categories = of_table().flat_map(|(queue, tasks)| match queue {
+            ScheduledQueue::Category(category) => vec![category.id(); tasks.len()],
+            ScheduledQueue::Timer => Vec::new(),
+        });
+        arguments.set_column(table, "category_id", categories.collect::<Vec<_>>());
+    }
+    let times = tasks().map(|task| timestamp(task.key.visibility_timestamp));
+    let ids = tasks().map(|task| task.key.task_id);
+    arguments.set_column(table, "visibility_timestamp", times.collect::<Vec<_>>());
+    arguments.set_column(table, "task_id", ids.collect::<Vec<_>>());
+    arguments.set_blobs(table, ["data", "data_encoding"], tasks().map(|task| &task.data));
 }
 
 /// The statement that inserts tasks.
@@ -170,18 +128,18 @@ pub(super) fn insert(
     tasks: &[ScheduledTask],
 ) -> Result<Statement, StoreError> {
     check(&mut Payload::default(), queue, tasks)?;
-    let rows: Vec<Row<'_>> = tasks.iter().map(|task| (&queue, task)).collect();
-    let statement = Statement::new(&of(queue).insert, shard_id).bind(shard_id.0);
-    Ok(bind_rows(statement, queue.table(), &rows))
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", shard_id.0);
+    set_tasks(&mut arguments, queue.table(), &[(queue, tasks)]);
+    Ok(exact(&of(queue).insert, shard_id, &arguments))
 }
 
 /// The statement that deletes one task.
 pub(super) fn delete(shard_id: ShardId, queue: ScheduledQueue, key: ScheduledKey) -> Statement {
-    let statement = Statement::new(&of(queue).delete, shard_id)
-        .bind(shard_id.0)
-        .bind(timestamp(key.visibility_timestamp))
-        .bind(key.task_id);
-    bind_queue(statement, queue)
+    let mut arguments = queue_columns(shard_id, queue);
+    arguments.set("visibility_timestamp", timestamp(key.visibility_timestamp));
+    arguments.set("task_id", key.task_id);
+    exact(&of(queue).delete, shard_id, &arguments)
 }
 
 fn first_of_range(
@@ -191,13 +149,12 @@ fn first_of_range(
     range: ScheduledRange,
     limit: u32,
 ) -> Statement {
-    let statement = Statement::new(meta, shard_id)
-        .bind(shard_id.0)
-        .bind(timestamp(range.from.visibility_timestamp))
-        .bind(range.from.task_id)
-        .bind(timestamp(range.until))
-        .bind(i64::from(limit));
-    bind_queue(statement, queue)
+    let mut arguments = queue_columns(shard_id, queue);
+    arguments.set("min_visibility_timestamp", timestamp(range.from.visibility_timestamp));
+    arguments.set("min_task_id", range.from.task_id);
+    arguments.set("end_visibility_timestamp", timestamp(range.until));
+    arguments.set("limit", i64::from(limit));
+    exact(meta, shard_id, &arguments)
 }
 
 /// The statement that reads the first tasks of a range; [`decode`] reads its answer.

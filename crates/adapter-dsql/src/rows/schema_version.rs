@@ -4,17 +4,19 @@ use sqlx::{Row, postgres::PgRow};
 use temporal_dsql_domain::{SchemaVersion, ShardId, Table};
 use temporal_dsql_ports::{Cause, StoreError};
 
-use super::Rows;
+use super::{Rows, exact};
 use crate::{
+    arguments::Arguments,
     link::Link,
     statement::{Meta, Statement},
+    text::Text,
 };
 
 static SELECT: Meta = Meta {
     op: "ReadSchemaVersion",
     table: Table::SchemaVersion,
     writes: false,
-    sql: "SELECT curr_version FROM schema_version WHERE version_partition = 0 AND db_name = $1",
+    text: Text::new(include_str!("../../sql/schema_version.sql"), "ReadSchemaVersion"),
 };
 
 /// The statements of this module.
@@ -26,14 +28,20 @@ impl<L: Link> Rows<L> {
         &mut self,
         database: &str,
     ) -> Result<Option<SchemaVersion>, StoreError> {
-        let statement = Statement::new(&SELECT, ShardId(0)).bind(database.to_owned());
-        match self.optional(statement, decode).await {
+        match self.optional(select(database), decode).await {
             Err(StoreError::Unsupported { source: Some(cause), .. }) if is_no_table(&cause) => {
                 Ok(None)
             }
             other => other,
         }
     }
+}
+
+/// The statement that reads the version; [`decode`] reads its answer.
+pub(super) fn select(database: &str) -> Statement {
+    let mut arguments = Arguments::default();
+    arguments.set("db_name", database);
+    exact(&SELECT, ShardId(0), &arguments)
 }
 
 fn decode(row: &PgRow) -> Result<SchemaVersion, StoreError> {

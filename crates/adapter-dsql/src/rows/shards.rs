@@ -5,139 +5,102 @@ use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ShardId, ShardsRow, Table};
 use temporal_dsql_ports::{Shards, StoreError};
 
-use super::{Rows, decode::Columns, payload::Payload};
+use super::{Rows, decode::Columns, exact, payload::Payload};
 use crate::{
-    fence::ShardGuard,
+    arguments::Arguments,
     link::Link,
     statement::{Meta, Statement},
+    text::Text,
 };
 
-const fn meta(op: &'static str, writes: bool, sql: &'static str) -> Meta {
-    Meta { op, table: Table::Shards, writes, sql }
+const SQL: &str = include_str!("../../sql/shards.sql");
+
+const fn meta(op: &'static str, writes: bool, name: &'static str) -> Meta {
+    Meta { op, table: Table::Shards, writes, text: Text::new(SQL, name) }
 }
 
-static INSERT: Meta = meta(
-    "InsertIntoShards",
-    true,
-    "INSERT INTO shards (shard_id, range_id, data, data_encoding) VALUES ($1, $2, $3, $4)",
-);
+static INSERT: Meta = meta("InsertIntoShards", true, "InsertIntoShards");
+static UPDATE: Meta = meta("UpdateShards", true, "UpdateShards");
+static UPDATE_IF_EXPECTED: Meta = meta("UpdateShards", true, "UpdateShardsIfExpected");
+static SELECT: Meta = meta("SelectFromShards", false, "SelectFromShards");
 
-static UPDATE: Meta = meta(
-    "UpdateShards",
-    true,
-    "UPDATE shards SET range_id = $2, data = $3, data_encoding = $4 WHERE shard_id = $1",
-);
-
-static UPDATE_EXPECTED: Meta = meta(
-    "UpdateShards",
-    true,
-    "UPDATE shards SET range_id = $2, data = $3, data_encoding = $4 \
-     WHERE shard_id = $1 AND range_id = $5",
-);
-
-static SELECT: Meta = meta(
-    "SelectFromShards",
-    false,
-    "SELECT shard_id, range_id, data, data_encoding FROM shards WHERE shard_id = $1",
-);
-
-/// A lock by its strength, and the same read without one.
+/// The read of a range id with a lock, by its strength, and without one.
 struct Lock {
     for_update: Meta,
     for_key_share: Meta,
     reading: Meta,
 }
 
-macro_rules! lock {
-    ($op:literal) => {
-        Lock {
-            for_update: meta(
-                $op,
-                false,
-                "SELECT range_id FROM shards WHERE shard_id = $1 FOR UPDATE",
-            ),
-            for_key_share: meta(
-                $op,
-                false,
-                "SELECT range_id FROM shards WHERE shard_id = $1 FOR KEY SHARE",
-            ),
-            reading: meta($op, false, "SELECT range_id FROM shards WHERE shard_id = $1"),
-        }
-    };
+const fn lock(op: &'static str) -> Lock {
+    Lock {
+        for_update: meta(op, false, "LockShardsForUpdate"),
+        for_key_share: meta(op, false, "LockShardsForKeyShare"),
+        reading: meta(op, false, "SelectRangeIdFromShards"),
+    }
 }
 
-static READ_LOCK: Lock = lock!("ReadLockShards");
-static WRITE_LOCK: Lock = lock!("WriteLockShards");
-
-// Of the table that the session's statements find under the name. `indnkeyatts` leaves out the
-// columns that an index only includes.
-static FIND_FENCE_INDEX: Meta = meta(
-    "FindFenceIndex",
-    false,
-    "SELECT count(*) AS found FROM pg_catalog.pg_index AS i \
-     JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid \
-     JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace \
-     WHERE n.nspname = current_schema() AND t.relname = 'shards' AND i.indisunique \
-     AND i.indisvalid AND i.indisready AND i.indimmediate AND i.indpred IS NULL \
-     AND i.indexprs IS NULL AND i.indnkeyatts = 2 \
-     AND pg_catalog.pg_get_indexdef(i.indexrelid, 1, true) = 'shard_id' \
-     AND pg_catalog.pg_get_indexdef(i.indexrelid, 2, true) = 'range_id'",
-);
+static READ_LOCK: Lock = lock("ReadLockShards");
+static WRITE_LOCK: Lock = lock("WriteLockShards");
 
 /// The statements of this module.
-pub(super) const STATEMENTS: [&Meta; 10] = [
+pub(super) const STATEMENTS: [&Meta; 9] = [
     &INSERT,
     &UPDATE,
-    &UPDATE_EXPECTED,
+    &UPDATE_IF_EXPECTED,
     &SELECT,
     &READ_LOCK.for_update,
     &READ_LOCK.for_key_share,
     &READ_LOCK.reading,
     &WRITE_LOCK.for_update,
     &WRITE_LOCK.reading,
-    &FIND_FENCE_INDEX,
 ];
 
 fn by_key(meta: &'static Meta, shard_id: ShardId) -> Statement {
-    Statement::new(meta, shard_id).bind(shard_id.0)
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", shard_id.0);
+    exact(meta, shard_id, &arguments)
 }
 
-fn whole_row(meta: &'static Meta, row: &ShardsRow) -> Result<Statement, StoreError> {
+/// The columns of a row, whose blob has an allowed size.
+fn columns(row: &ShardsRow) -> Result<Arguments<'_>, StoreError> {
     Payload::default().blob(Table::Shards, 4, &row.data)?;
-    Ok(by_key(meta, row.shard_id)
-        .bind(row.range_id)
-        .bind(row.data.data.clone())
-        .bind(row.data.encoding.to_string()))
+    let mut arguments = Arguments::default();
+    arguments.set("shard_id", row.shard_id.0);
+    arguments.set("range_id", row.range_id);
+    arguments.set("data", &*row.data.data);
+    arguments.set("data_encoding", row.data.encoding.as_str());
+    Ok(arguments)
 }
 
-/// The statement that overwrites a shard.
+/// The statement that inserts a shard.
+fn insert(row: &ShardsRow) -> Result<Statement, StoreError> {
+    Ok(exact(&INSERT, row.shard_id, &columns(row)?))
+}
+
+/// The statement that overwrites a shard, if its range id is the `expected` one.
 fn update(row: &ShardsRow, expected: Option<i64>) -> Result<Statement, StoreError> {
-    match expected {
-        None => whole_row(&UPDATE, row),
-        Some(range_id) => Ok(whole_row(&UPDATE_EXPECTED, row)?.bind(range_id)),
-    }
+    let mut arguments = columns(row)?;
+    let Some(range_id) = expected else {
+        return Ok(exact(&UPDATE, row.shard_id, &arguments));
+    };
+    arguments.set("expected_range_id", range_id);
+    Ok(exact(&UPDATE_IF_EXPECTED, row.shard_id, &arguments))
 }
 
-/// The statement that takes the guard of a shard; [`decode_range_id`] reads its answer.
-pub(crate) fn guard(shard_id: ShardId, guard: ShardGuard) -> Statement {
-    match guard {
-        ShardGuard::ForUpdate => {
-            by_key(&READ_LOCK.for_update, shard_id).locks(Table::Shards, shard_id)
-        }
-        ShardGuard::ForKeyShare => by_key(&READ_LOCK.for_key_share, shard_id),
-    }
+/// The statement that takes the lock of an act, FOR KEY SHARE or else FOR UPDATE;
+/// [`decode_range_id`] reads its answer.
+pub(crate) fn read_lock(shard_id: ShardId, key_share: bool) -> Statement {
+    let lock = if key_share { &READ_LOCK.for_key_share } else { &READ_LOCK.for_update };
+    by_key(lock, shard_id)
 }
 
-/// The statement that looks for the index that makes `FOR KEY SHARE` a fence ([`crate::fence`]);
-/// [`decode_found`] reads its answer.
-pub(crate) fn find_fence_index() -> Statement {
-    Statement::new(&FIND_FENCE_INDEX, ShardId(0))
-}
-
-/// Whether the index is there.
-pub(crate) fn decode_found(rows: &[PgRow]) -> Result<bool, StoreError> {
-    let found = rows.first().map(|row| Columns::new(Table::Shards, row).get::<i64>("found"));
-    Ok(found.transpose()?.is_some_and(|found| found > 0))
+/// Every statement of this module, made for `row`.
+#[cfg(test)]
+pub(super) fn every_statement(row: &ShardsRow) -> Vec<Statement> {
+    let mut made =
+        vec![insert(row).unwrap(), update(row, None).unwrap(), update(row, Some(1)).unwrap()];
+    made.extend(STATEMENTS[3..9].iter().map(|meta| by_key(meta, row.shard_id)));
+    made
 }
 
 fn decode(row: &PgRow) -> Result<ShardsRow, StoreError> {
@@ -156,7 +119,7 @@ fn decode_range_id(row: &PgRow) -> Result<i64, StoreError> {
 #[async_trait]
 impl<L: Link> Shards for Rows<L> {
     async fn insert_into_shards(&mut self, row: &ShardsRow) -> Result<u64, StoreError> {
-        self.affected(whole_row(&INSERT, row)?).await
+        self.affected(insert(row)?).await
     }
 
     async fn update_shards(
@@ -176,7 +139,7 @@ impl<L: Link> Shards for Rows<L> {
 
     async fn read_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
         let lock = match L::HOLDS_LOCKS {
-            true => guard(shard_id, self.forms.shard_guard),
+            true => read_lock(shard_id, self.key_share),
             false => by_key(&READ_LOCK.reading, shard_id),
         };
         self.optional(lock, decode_range_id).await
@@ -184,6 +147,6 @@ impl<L: Link> Shards for Rows<L> {
 
     async fn write_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
         let lock = if L::HOLDS_LOCKS { &WRITE_LOCK.for_update } else { &WRITE_LOCK.reading };
-        self.optional(by_key(lock, shard_id).locks(Table::Shards, shard_id), decode_range_id).await
+        self.optional(by_key(lock, shard_id), decode_range_id).await
     }
 }

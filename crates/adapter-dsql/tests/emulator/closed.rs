@@ -14,13 +14,13 @@ async fn a_closed_store_refuses_definitely_and_says_why() {
     ShardStore::new(&store).get_or_create(&row).await.unwrap();
     store.close();
     let refused = ShardStore::new(&store).get_or_create(&row).await.unwrap_err();
-    let attempt = Attempt::by_hand("Test");
+    let attempt = Attempt::first("Test");
     #[expect(clippy::disallowed_methods, reason = "a test that begins by hand")]
     let not_begun = store.begin(attempt).await.err().unwrap();
     for error in [refused, not_begun] {
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
-        let said = format!("{error:?}");
+        let said = std::error::Error::source(&error).unwrap().to_string();
         assert!(said.contains("closed"), "{said}");
     }
 }

@@ -1,4 +1,4 @@
-//! Many writers on few keys: all finish, no update is lost, and those of one process take turns.
+//! Many writers on few keys: all finish, and no update is lost.
 
 use std::{
     sync::{
@@ -19,21 +19,14 @@ use crate::support::{
 
 #[tokio::test]
 async fn sixty_four_writers_on_eight_keys_all_finish_and_none_is_lost() {
-    let Some(attempts) = count_up(Duration::ZERO).await else { return };
+    let Some(attempts) = count_up().await else { return };
     let total: u32 = attempts.iter().sum();
     assert!(total as usize > attempts.len(), "nobody ever met");
 }
 
-#[tokio::test]
-async fn writers_that_take_turns_all_need_one_attempt() {
-    let Some(attempts) = count_up(Duration::from_secs(60)).await else { return };
-    assert_eq!(attempts, vec![1; attempts.len()]);
-}
-
-/// Counts up 8 rows, 64 at a time, by one store whose transactions wait for each other for
-/// `turn_patience`; tells how many attempts each count took, in ascending order.
+/// Counts up 8 rows, 64 at a time; tells how many attempts each count took, in ascending order.
 #[expect(clippy::print_stdout, reason = "how often the writers met is what somebody wants to see")]
-async fn count_up(turn_patience: Duration) -> Option<Vec<u32>> {
+async fn count_up() -> Option<Vec<u32>> {
     const WRITERS: usize = 64;
     const KEYS: usize = 8;
     const ROUNDS: usize = 5;
@@ -41,7 +34,6 @@ async fn count_up(turn_patience: Duration) -> Option<Vec<u32>> {
     let mut config = config(&cluster);
     config.pool.max_connections = 64;
     config.retry = RetryPolicy { deadline: Duration::from_secs(60), ..RetryPolicy::default() };
-    config.turn_patience = turn_patience;
     let store = Arc::new(connect(&config, Some(credentials(&cluster))).await.unwrap());
     let mut rows = Vec::new();
     for key in 0..KEYS {

@@ -6,12 +6,13 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use dsql_emulator::Refusal;
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
-use temporal_dsql_store::{Config, ConnectError, Connector, OpenError, StatementForm, connect};
+use temporal_dsql_store::{Config, ConnectError, Connector, OpenError, WriteForm, connect};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{
     cluster::{cluster, config, credentials, open},
     execution,
+    trace::Trace,
 };
 
 async fn refusal(config: &Config, credentials: SharedCredentialsProvider) -> ConnectError {
@@ -76,6 +77,24 @@ async fn a_token_of_the_wrong_key_or_region_is_refused_and_not_shown() {
     }
 }
 
+/// Temporary credentials have a session token, which is a part of every token that they sign.
+#[tokio::test]
+async fn no_secret_is_logged_at_any_level_while_a_store_is_opened_and_used() {
+    let mut temporary = dsql_emulator::Credentials::new("AKIAIOSFODNN7EXAMPLE", "the-secret-key");
+    temporary.session_token = Some("the-session-token".into());
+    let Some(cluster) = cluster(|builder| builder.credentials(temporary)).await else { return };
+    let (trace, _guard) = Trace::start();
+    let store = open(&cluster, RetryPolicy::default()).await;
+    store.session().insert_into_executions(&execution()).await.unwrap();
+    let error = refusal(&config(&cluster), others(&cluster)).await;
+    tracing::warn!(error = &error as &dyn std::error::Error, "refused");
+    let seen = trace.text();
+    assert!(trace.count("connected") >= 1 && trace.count("refused") == 1, "{seen}");
+    for secret in ["the-secret-key", "the-session-token", "hunter2", "X-Amz-Signature"] {
+        assert!(!seen.contains(secret), "`{secret}` is logged: {seen}");
+    }
+}
+
 #[tokio::test]
 async fn a_role_without_rights_is_unauthorized_by_the_name_of_the_table() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
@@ -89,15 +108,17 @@ async fn a_role_without_rights_is_unauthorized_by_the_name_of_the_table() {
         matches!(&error, OpenError::Unclear { source: StoreError::Unauthorized { .. }, .. }),
         "a missing right says nothing about the server: {error:?}"
     );
-    assert!(report(&error).contains("executions"), "{}", report(&error));
-    config.write_form = StatementForm::Separate;
-    config.lock_form = StatementForm::Separate;
+    assert!(report(&error).contains("permission denied for table"), "{}", report(&error));
+    // A statement per table needs a lock of a shard to be found out about, and no other right.
+    cluster.query(&format!("GRANT SELECT, UPDATE ON shards TO {role}")).await.unwrap();
+    config.write_form = WriteForm::StatementPerTable;
     let store = connect(&config, Some(credentials(&cluster))).await.unwrap();
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unauthorized { .. }), "{error:?}");
     assert!(report(&error).contains("executions"), "{}", report(&error));
     store.close();
     drop(store);
+    cluster.query(&format!("REVOKE SELECT, UPDATE ON shards FROM {role}")).await.unwrap();
     cluster.query(&format!("AWS IAM REVOKE {role} FROM '{}'", cluster.arn())).await.unwrap();
     cluster.query(&format!("DROP ROLE {role}")).await.unwrap();
 }

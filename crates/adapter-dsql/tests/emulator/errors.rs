@@ -1,10 +1,16 @@
 //! Each class of failure (facts §1.5, §2) reaches the caller as the right [`StoreError`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dsql_emulator::{CommitFault, Limits, StatementFault};
-use temporal_dsql_domain::{ExecutionsRow, limits::LimitKind};
-use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction};
+use temporal_dsql_domain::{
+    DataBlob, Encoding, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardId, ShardsRow, Tasks,
+    limits::LimitKind,
+};
+use temporal_dsql_ports::{
+    Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction,
+    stores::{Owner, TaskStore},
+};
 use temporal_dsql_store::DsqlStore;
 use temporal_dsql_testkit::ScratchCluster;
 
@@ -15,7 +21,7 @@ use crate::support::{
 
 async fn begin(store: &DsqlStore) -> Box<dyn Transaction> {
     #[expect(clippy::disallowed_methods, reason = "a test that interleaves by hand")]
-    store.begin(Attempt::by_hand("Test")).await.unwrap()
+    store.begin(Attempt::first("Test")).await.unwrap()
 }
 
 async fn count(cluster: &ScratchCluster) -> String {
@@ -144,6 +150,43 @@ async fn rows_and_bytes_beyond_the_limit_of_a_transaction_are_limits_and_not_app
         "{error:?}"
     );
     assert_eq!(count(&cluster).await, "0");
+}
+
+/// A cluster does not answer a message of more than 10 MiB; it closes the connection. The rows of the
+/// first case have less than that, and the message has more.
+#[tokio::test]
+async fn a_message_that_no_server_answers_is_a_limit_before_it_is_sent() {
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let store = open(&cluster, RetryPolicy::default()).await;
+    let owner = Owner { shard_id: ShardId(1), range_id: 1 };
+    let shard =
+        ShardsRow { shard_id: owner.shard_id, range_id: owner.range_id, data: execution().data };
+    store.session().insert_into_shards(&shard).await.unwrap();
+    let add = async |count: i64, bytes: usize, encoding: &str| {
+        let data = DataBlob::new(vec![7; bytes], Encoding::new(encoding).unwrap());
+        let task = |task_id| ImmediateTask { task_id, data: data.clone() };
+        let tasks = (1..=count).map(task).collect();
+        let immediate = vec![(ImmediateQueue::Transfer, tasks)];
+        let tasks = Tasks { immediate, scheduled: Vec::new() };
+        let start = Instant::now();
+        let error = TaskStore::new(&store).add(owner, &tasks).await.unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        let StoreError::Limit { kind: LimitKind::TransactionBytes, .. } = error else {
+            panic!("{count} tasks of {bytes} bytes: {error:?}")
+        };
+        std::error::Error::source(&error).unwrap().to_string()
+    };
+    let refused = add(2_990, 3_490, "Proto3").await;
+    assert!(refused.contains("a message has at most"), "{refused}");
+    // On the wire a task has its id, its blob and its encoding, each with its length. The arrays of
+    // the tables that get nothing have 2.5 kB.
+    let encoding = "e".repeat(16);
+    let each = 4 + 8 + 4 + 3_500 + 4 + 16;
+    let fitting = (10 * 1024 * 1024 - 3 * 1_024) / each;
+    let answered = add(fitting, 3_500, &encoding).await;
+    assert!(answered.contains("transaction size limit"), "{answered}");
+    let refused = add(fitting + 1, 3_500, &encoding).await;
+    assert!(refused.contains("a message has at most"), "{refused}");
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 mod catalog;
 mod closed;
 mod contention;
+mod cut;
 mod door;
 mod errors;
+mod fence;
 #[path = "../support/mod.rs"]
 mod support;
 mod unknown;

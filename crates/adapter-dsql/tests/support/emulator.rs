@@ -13,27 +13,25 @@ use async_trait::async_trait;
 use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place, run_those};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
-use temporal_dsql_store::{DsqlStore, ShardFence, ShardGuard, connect};
+use temporal_dsql_store::{DsqlStore, connect};
 use temporal_dsql_testkit::{Admin, ScratchCluster, gate};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::cluster::{cluster, config, credentials};
 
-/// A cluster, and the store on it that finds out by itself what the cluster takes.
-#[derive(Clone, Copy)]
-pub struct Variant {
-    /// Whether it takes INSERT, UPDATE and DELETE in WITH, and locks in sub-selects: the one is not
-    /// recorded, the other is new (facts §1.4).
-    pub takes_combined: bool,
-    pub shard_fence: ShardFence,
-    /// Whether the store's transactions wait for each other, or meet as those of different
-    /// processes do.
-    pub takes_turns: bool,
+/// What a cluster takes, which the store on it finds out by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// INSERT, UPDATE and DELETE in WITH, and locks in sub-selects: the one is not recorded, the
+    /// other is new (facts §1.4, §14).
+    OneStatement,
+    /// Neither.
+    StatementPerTable,
 }
 
 /// What the places of one run share.
 struct Shared {
-    variant: Variant,
+    takes: Takes,
     /// Clusters that nobody uses, as their last trial left them.
     free: Mutex<Vec<ScratchCluster>>,
     /// See [`written`]; asked once.
@@ -43,55 +41,48 @@ struct Shared {
 impl Shared {
     async fn cluster(&self) -> ScratchCluster {
         let used = self.free.lock().unwrap().pop();
-        if let Some(cluster) = used {
-            clean(&cluster, self.written.get_or_init(|| written(&cluster)).await).await;
+        if let Some(cluster) = used
+            && clean(&cluster, self.written.get_or_init(|| written(&cluster)).await).await
+        {
             return cluster;
         }
-        let takes = self.variant.takes_combined;
+        let takes = self.takes == Takes::OneStatement;
         let cluster = cluster(|builder| {
             builder.accept_data_modifying_with(takes).accept_locking_subqueries(takes)
         });
-        let cluster = cluster.await.unwrap();
-        if self.variant.shard_fence == ShardFence::KeyShareIfIndexed {
-            let index = "CREATE UNIQUE INDEX ASYNC shards_fence ON shards (shard_id, range_id)";
-            let job = cluster.query(index).await.unwrap()[0][0].clone().unwrap();
-            cluster.query(&format!("CALL sys.wait_for_job('{job}')")).await.unwrap();
-        }
-        cluster
+        cluster.await.unwrap()
     }
 
     async fn open(&self, cluster: &ScratchCluster, retry: RetryPolicy) -> DsqlStore {
         let mut config = config(cluster);
         config.retry = retry;
-        config.shard_fence = self.variant.shard_fence;
-        if !self.variant.takes_turns {
-            config.turn_patience = Duration::ZERO;
-        }
         let store = connect(&config, Some(credentials(cluster))).await.unwrap();
-        let forms = store.forms();
-        assert_eq!(forms.writes_in_one, self.variant.takes_combined);
-        assert_eq!(forms.locks_in_one, self.variant.takes_combined);
-        let guard = match self.variant.shard_fence {
-            ShardFence::ForUpdate => ShardGuard::ForUpdate,
-            ShardFence::KeyShareIfIndexed => ShardGuard::ForKeyShare,
-        };
-        assert_eq!(forms.shard_guard, guard);
+        let capabilities = store.capabilities().unwrap();
+        assert_eq!(capabilities.one_statement, self.takes == Takes::OneStatement);
+        assert!(capabilities.key_share);
         store
     }
 }
 
 /// Ends what the last trial left running, and empties every table that it wrote to, of which
-/// `written` asks.
-async fn clean(cluster: &ScratchCluster, written: &str) {
+/// `written` asks. False if one has more rows than a transaction may delete.
+async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
     cluster.faults().clear();
     cluster.faults().drop_connections();
     let mut admin = cluster.admin();
     let written = admin.query(written).await.unwrap();
-    let delete: Vec<_> =
-        written.iter().map(|row| format!("DELETE FROM {}", row[0].as_ref().unwrap())).collect();
-    if !delete.is_empty() {
-        admin.query(&delete.join("; ")).await.unwrap();
+    // One transaction for each table: together they may have more rows than one may delete.
+    for row in written {
+        let table = row[0].as_ref().unwrap();
+        match admin.query(&format!("DELETE FROM {table}")).await {
+            Ok(_) => {}
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("54000") => {
+                return false;
+            }
+            Err(error) => panic!("{table} is not emptied: {error}"),
+        }
     }
+    true
 }
 
 /// The query that tells which of the store's tables have rows.
@@ -186,13 +177,13 @@ impl Drop for Cluster {
 
 /// Plays the scenarios on clusters of one variant: all of them where statements are combined, and
 /// otherwise those that are sent in other statements then.
-pub fn run(variant: Variant) -> ExitCode {
+pub fn run(takes: Takes) -> ExitCode {
     if gate::server_url().is_none() {
         return ExitCode::SUCCESS;
     }
-    let shared = Arc::new(Shared { variant, free: Mutex::default(), written: OnceCell::new() });
+    let shared = Arc::new(Shared { takes, free: Mutex::default(), written: OnceCell::new() });
     let code = run_those(Emulators(Arc::clone(&shared)), |scenario| {
-        variant.takes_combined || scenario.is_of_whole_executions()
+        takes == Takes::OneStatement || scenario.is_of_whole_executions()
     });
     // While nothing else runs: the databases are dropped here.
     shared.free.lock().unwrap().clear();

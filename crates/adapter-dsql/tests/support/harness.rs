@@ -12,28 +12,12 @@ use async_trait::async_trait;
 use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place, run_those};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
-use temporal_dsql_store::{Config, DsqlStore, ShardFence, StatementForm, connect};
+use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
-
-/// One way to set up a store.
-#[derive(Clone, Copy)]
-pub struct Variant {
-    pub write_form: StatementForm,
-    pub lock_form: StatementForm,
-    pub shard_fence: ShardFence,
-}
-
-impl Variant {
-    fn apply(self, config: &mut Config) {
-        config.write_form = self.write_form;
-        config.lock_form = self.lock_form;
-        config.shard_fence = self.shard_fence;
-    }
-}
 
 /// What the places of one run share.
 struct Shared {
-    variant: Variant,
+    write_form: WriteForm,
     template: ScratchDatabase,
     /// Databases that nobody uses, as their last trial left them.
     free: Mutex<Vec<ScratchDatabase>>,
@@ -61,8 +45,12 @@ impl Shared {
     ) -> DsqlStore {
         let mut config = super::config(database, proxy.addr());
         config.retry = retry;
-        self.variant.apply(&mut config);
-        connect(&config, None).await.unwrap()
+        config.write_form = self.write_form;
+        let store = connect(&config, None).await.unwrap();
+        let capabilities = store.capabilities().unwrap();
+        assert_eq!(capabilities.one_statement, self.write_form == WriteForm::Auto);
+        assert!(capabilities.key_share);
+        store
     }
 }
 
@@ -176,22 +164,19 @@ async fn clean(template: &ScratchDatabase) -> String {
     )
 }
 
-/// Plays the scenarios on stores of one variant: all of them where writes are combined, and
-/// otherwise those that are sent in other statements, or guarded by another lock, then.
-pub fn run(variant: Variant) -> ExitCode {
+/// Plays the scenarios on stores with this form: all of them where it is the default, and otherwise
+/// those that are sent in other statements then.
+pub fn run(write_form: WriteForm) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let shared = runtime.block_on(async {
         let template = ScratchDatabase::create().await?;
         super::set_up(&template).await;
-        if variant.shard_fence == ShardFence::KeyShareIfIndexed {
-            template.execute(super::FENCE_INDEX).await.unwrap();
-        }
         let clean = clean(&template).await;
-        Some(Shared { variant, template, free: Mutex::default(), clean })
+        Some(Shared { write_form, template, free: Mutex::default(), clean })
     });
     match shared {
         Some(shared) => run_those(Postgres(Arc::new(shared)), |scenario| {
-            variant.write_form == StatementForm::Combined || scenario.is_of_whole_executions()
+            write_form == WriteForm::Auto || scenario.is_of_whole_executions()
         }),
         None => ExitCode::SUCCESS,
     }

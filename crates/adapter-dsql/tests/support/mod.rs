@@ -1,9 +1,15 @@
 //! What the tests against a real server share.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
+pub mod acts;
 pub mod cluster;
+pub mod cut;
 pub mod emulator;
 pub mod harness;
+pub mod late;
+pub mod recorder;
+pub mod relay;
+pub mod trace;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,9 +25,6 @@ use temporal_dsql_ports::{RetryPolicy, stores::Owner};
 use temporal_dsql_store::{Config, DsqlStore, connect};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 use uuid::Uuid;
-
-/// Makes the index that lets `FOR KEY SHARE` guard a shard.
-pub const FENCE_INDEX: &str = "CREATE UNIQUE INDEX shards_fence ON shards (shard_id, range_id)";
 
 /// Who owns the shard of [`current`] and [`execution`].
 pub const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };

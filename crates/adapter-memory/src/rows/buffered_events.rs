@@ -113,6 +113,7 @@ pub(super) fn delete(
 
 #[cfg(test)]
 mod tests {
+    use temporal_dsql_domain::limits::MAX_TRANSACTION_ROWS;
     use temporal_dsql_ports::Store;
 
     use super::*;
@@ -212,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn an_entry_of_the_index_is_no_modified_row() {
         let store = MemoryStore::new();
-        let events = vec![blob(1); limits::MAX_TRANSACTION_ROWS as usize];
+        let events = vec![blob(1); MAX_TRANSACTION_ROWS as usize];
         let mut session = store.session();
         assert_eq!(session.insert_into_buffered_events(&run(1), &events).await.unwrap(), 3_000);
         assert_eq!(session.delete_from_buffered_events(&run(1), None).await.unwrap(), 3_000);

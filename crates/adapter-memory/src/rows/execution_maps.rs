@@ -3,7 +3,7 @@
 //! The maps differ in what an entry is; that is said once, by [`Entry`], and everything else is
 //! the same for all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -158,16 +158,6 @@ pub(super) fn delete_all(
     work.delete_range(map_key(run, map).all(), limit)
 }
 
-/// Deletes the entries of a map whose keys are not among `kept`.
-pub(super) fn delete_others(
-    work: &mut Work,
-    run: &ExecutionsFilter,
-    map: MapTable,
-    kept: &BTreeSet<&Key>,
-) -> Result<u64, StoreError> {
-    work.delete_others(map_key(run, map).all(), kept)
-}
-
 /// The names of the statements on one map.
 struct Names {
     replace: &'static str,
@@ -203,7 +193,7 @@ const fn names(map: MapTable) -> &'static Names {
 }
 
 #[async_trait]
-impl<E: Execute, W: Send> ExecutionMaps for Connection<E, W> {
+impl<E: Execute> ExecutionMaps for Connection<E> {
     async fn replace_into_map(
         &mut self,
         run: &ExecutionsFilter,
@@ -234,19 +224,6 @@ impl<E: Execute, W: Send> ExecutionMaps for Connection<E, W> {
         self.link.execute(op, |work| work.delete_all(&keys)).await
     }
 
-    async fn delete_others_from_map(
-        &mut self,
-        run: &ExecutionsFilter,
-        kept: &MapKeys,
-    ) -> Result<u64, StoreError> {
-        let map = kept.map();
-        let kept = keys(run, kept);
-        let kept = kept.iter().collect();
-        self.link
-            .execute(names(map).delete_others, |work| delete_others(work, run, map, &kept))
-            .await
-    }
-
     async fn delete_all_from_map(
         &mut self,
         run: &ExecutionsFilter,
@@ -254,6 +231,20 @@ impl<E: Execute, W: Send> ExecutionMaps for Connection<E, W> {
         limit: Option<u32>,
     ) -> Result<u64, StoreError> {
         self.link.execute(names(map).delete_all, |work| delete_all(work, run, map, limit)).await
+    }
+
+    async fn delete_others_from_map(
+        &mut self,
+        run: &ExecutionsFilter,
+        keep: &MapKeys,
+    ) -> Result<u64, StoreError> {
+        let map = keep.map();
+        let keep = keys(run, keep).into_iter().collect();
+        self.link
+            .execute(names(map).delete_others, |work| {
+                work.delete_others(map_key(run, map).all(), &keep)
+            })
+            .await
     }
 
     async fn insert_into_buffered_events(

@@ -120,7 +120,7 @@ fn lock_join(work: &mut Work, key: &CurrentKey) -> Option<CurrentExecutionsRow> 
 }
 
 #[async_trait]
-impl<E: Execute, W: Send> HistoryExecution for Connection<E, W> {
+impl<E: Execute> HistoryExecution for Connection<E> {
     async fn insert_into_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError> {
         let row = ready(row)?;
         self.link.execute("InsertIntoExecutions", |work| work.insert(&row)).await

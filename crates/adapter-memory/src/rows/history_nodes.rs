@@ -53,7 +53,7 @@ fn node_key(branch: &Key, position: NodePosition) -> Result<Key, StoreError> {
 
 /// Nodes that are to be written, if they can be stored. Of several at one position the last one
 /// counts.
-fn ready(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Vec<NewRow>, StoreError> {
+pub(super) fn ready(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Vec<NewRow>, StoreError> {
     let branch = branch_key(Table::HistoryNode, branch);
     let mut rows = Vec::with_capacity(nodes.len());
     for node in nodes {
@@ -63,6 +63,11 @@ fn ready(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Vec<NewRow>, Store
     check_statement(&rows)?;
     let last: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
     Ok(last.into_values().collect())
+}
+
+/// A branch that is to be written, if it can be stored.
+pub(super) fn ready_tree(row: &HistoryTreeRow) -> Result<NewRow, StoreError> {
+    Ok(NewRow::new(&row.branch, row.clone())?)
 }
 
 /// The keys of a page, and the rest of its range behind them.
@@ -96,7 +101,7 @@ fn select_page<T>(
 }
 
 #[async_trait]
-impl<E: Execute, W: Send> HistoryNodes for Connection<E, W> {
+impl<E: Execute> HistoryNodes for Connection<E> {
     async fn insert_into_history_node(
         &mut self,
         branch: &BranchKey,
@@ -157,7 +162,7 @@ impl<E: Execute, W: Send> HistoryNodes for Connection<E, W> {
     }
 
     async fn insert_into_history_tree(&mut self, row: &HistoryTreeRow) -> Result<u64, StoreError> {
-        let row = [NewRow::new(&row.branch, row.clone())?];
+        let row = [ready_tree(row)?];
         self.link.execute("InsertIntoHistoryTree", |work| work.replace_all(&row)).await
     }
 

@@ -37,7 +37,7 @@ fn immediate_key(shard_id: ShardId, queue: &ImmediateQueue) -> Key {
             Key::new(queue.table(), [Column::text(cluster), shard])
         }
         ImmediateQueue::Category(category) => {
-            Key::new(queue.table(), [shard, Column::Integer(*category)])
+            Key::new(queue.table(), [shard, Column::Integer(category.id())])
         }
     }
 }
@@ -65,7 +65,7 @@ fn scheduled_key(shard_id: ShardId, queue: ScheduledQueue) -> Key {
     match queue {
         ScheduledQueue::Timer => Key::new(queue.table(), [shard]),
         ScheduledQueue::Category(category) => {
-            Key::new(queue.table(), [shard, Column::Integer(category)])
+            Key::new(queue.table(), [shard, Column::Integer(category.id())])
         }
     }
 }
@@ -132,7 +132,7 @@ const fn scheduled_names(queue: ScheduledQueue) -> &'static Names {
 }
 
 #[async_trait]
-impl<E: Execute, W: Send> HistoryTasks for Connection<E, W> {
+impl<E: Execute> HistoryTasks for Connection<E> {
     async fn insert_into_immediate_tasks(
         &mut self,
         shard_id: ShardId,
@@ -238,7 +238,7 @@ impl<E: Execute, W: Send> HistoryTasks for Connection<E, W> {
 
 #[cfg(test)]
 mod tests {
-    use temporal_dsql_domain::ClusterName;
+    use temporal_dsql_domain::{ClusterName, TaskCategory};
     use temporal_dsql_ports::{Store, Transaction};
 
     use super::*;
@@ -258,8 +258,8 @@ mod tests {
             ImmediateQueue::Replication,
             dlq("east"),
             dlq("west"),
-            ImmediateQueue::Category(5),
-            ImmediateQueue::Category(6),
+            ImmediateQueue::Category(TaskCategory::ARCHIVAL),
+            ImmediateQueue::Category(TaskCategory::OUTBOUND),
         ];
         let insert = |queue: ImmediateQueue| {
             async move |transaction: &mut dyn Transaction| {

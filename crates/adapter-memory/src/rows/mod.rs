@@ -13,3 +13,5 @@ mod mutable_state;
 mod shards;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use mutable_state::check;

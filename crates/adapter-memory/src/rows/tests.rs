@@ -5,8 +5,8 @@ use std::sync::Arc;
 use temporal_dsql_domain::{
     BranchId, BranchKey, ChasmNode, ChasmPath, ClusterName, DataBlob, HistoryNode, HistoryTreeRow,
     ImmediateQueue, ImmediateTask, MapEntries, MapKeys, MapTable, NodeOrder, NodePage,
-    ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardId, Table, TimerEntry,
-    Timestamp, TreeId,
+    ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardId, Table, TaskCategory,
+    TimerEntry, Timestamp, TreeId,
     limits::{LimitKind, MAX_VALUE_BYTES},
 };
 use temporal_dsql_ports::{Runner, Store, StoreError, Transaction};
@@ -34,11 +34,12 @@ fn immediate_queues() -> [ImmediateQueue; 5] {
         ImmediateQueue::Visibility,
         ImmediateQueue::Replication,
         ImmediateQueue::ReplicationDlq(ClusterName::new("east").unwrap()),
-        ImmediateQueue::Category(7),
+        ImmediateQueue::Category(TaskCategory::OUTBOUND),
     ]
 }
 
-const SCHEDULED_QUEUES: [ScheduledQueue; 2] = [ScheduledQueue::Timer, ScheduledQueue::Category(7)];
+const SCHEDULED_QUEUES: [ScheduledQueue; 2] =
+    [ScheduledQueue::Timer, ScheduledQueue::Category(TaskCategory::OUTBOUND)];
 
 /// `executions_of_one_shard` as `ExecutionsOfOneShard`.
 fn camel_case(name: &str) -> String {

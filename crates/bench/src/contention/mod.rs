@@ -8,18 +8,13 @@
 //! - *one snapshot after the other*: on an optimistic database, the next winner of a key has to
 //!   take its snapshot, which is at BEGIN, after the last one has committed. From there to the
 //!   moment at which its own commit takes effect there are three round trips and a commit, and a
-//!   key takes one commit in that time. This is the tighter one on hot keys;
-//! - *one turn after the other*: who takes turns begins when the answer to the last commit has
-//!   arrived, one round trip after it took effect, so that a key takes one whole transaction after
-//!   the other. Only the store with its turns is under this limit: it is what that remedy can
-//!   reach.
+//!   key takes one commit in that time. This is the tighter one on hot keys.
 //!
 //! Two questions need two places. *How good is a way to wait?* The memory adapter in virtual time
 //! tells: a computation takes no time there and nothing passes but the latencies, so a run is exact
-//! and its rounds differ by their seeds. It has no turns. *What does a user get?* The emulator
-//! tells, with the store as it comes; but it and its PostgreSQL need processors, of which a small
-//! machine has few, so that an attempt that is spared makes room for another one. The row of full
-//! jitter without turns is there to show what the turns bring.
+//! and its rounds differ by their seeds. *What does a user get?* The emulator tells; but it and its
+//! PostgreSQL need processors, of which a small machine has few, so that an attempt that is spared
+//! makes room for another one.
 //!
 //! On many keys hardly anything conflicts and all ways are the same way: that is the control. Where
 //! its ratios are not near 1, something else was measured.
@@ -33,7 +28,7 @@ use anyhow::{Context as _, Result, ensure};
 use dsql_emulator::Latency;
 use serde::{Deserialize, Serialize};
 use temporal_dsql::{Runner, Store, memory::MemoryStore};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 
 use crate::{
     benchmark::Benchmark,
@@ -47,7 +42,7 @@ use crate::{
     table::{Goal, Table, nanos, number, ratio},
 };
 use policy::Policy;
-use writer::{Span, Writer};
+use writer::Writer;
 
 struct Plan {
     writers: u32,
@@ -98,21 +93,6 @@ enum On {
 impl On {
     const ALL: [Self; 2] = [Self::Model, Self::Emulator];
 
-    /// What is measured there: the memory adapter has no turns.
-    const fn policies(self) -> &'static [Policy] {
-        match self {
-            Self::Model => &[Policy::FullJitter, Policy::Fixed, Policy::Connector],
-            Self::Emulator => {
-                &[Policy::Store, Policy::FullJitter, Policy::Fixed, Policy::Connector]
-            }
-        }
-    }
-
-    /// What is compared with the others: the store's, as far as it is there.
-    const fn own(self) -> Policy {
-        self.policies()[0]
-    }
-
     const fn name(self) -> &'static str {
         match self {
             Self::Emulator => "on the emulator",
@@ -145,7 +125,7 @@ impl Benchmark for Contention {
         let mut cells: Vec<Cell> = On::ALL
             .into_iter()
             .flat_map(|on| plan.keys.map(|keys| (on, keys)))
-            .flat_map(|(on, keys)| on.policies().iter().map(move |way| Cell::new(on, keys, *way)))
+            .flat_map(|(on, keys)| Policy::ALL.map(move |way| Cell::new(on, keys, way)))
             .collect();
         let (model, emulator): (Vec<_>, Vec<_>) =
             cells.iter_mut().partition(|cell| cell.on == On::Model);
@@ -208,7 +188,7 @@ impl Contention {
 
     /// Our own goodput, to that of `policy`.
     fn to(&self, on: On, keys: u32, policy: Policy) -> Spread {
-        let (own, peer) = (self.cell(on, keys, on.own()), self.cell(on, keys, policy));
+        let (own, peer) = (self.cell(on, keys, Policy::FullJitter), self.cell(on, keys, policy));
         Spread::of_ratio(&own.goodput, &peer.goodput)
     }
 
@@ -222,9 +202,8 @@ impl Contention {
             ratios.join(" and ")
         };
         format!(
-            " (of their goodput in virtual time, the optimistic limit is {}, that of turns {})",
-            to_peers(self.optimistic_limit(keys)),
-            to_peers(self.limit_of_turns(keys))
+            " (of their goodput in virtual time, the optimistic limit is {})",
+            to_peers(self.optimistic_limit(keys))
         )
     }
 
@@ -238,11 +217,6 @@ impl Contention {
     fn optimistic_limit(&self, keys: u32) -> f64 {
         let from_snapshot_ms = 3.0 * self.round_trip_ms + self.commit_ms;
         self.limit(keys).min(f64::from(keys) / (from_snapshot_ms / 1e3))
-    }
-
-    /// The same, if the next one begins after the answer to the last one's commit.
-    fn limit_of_turns(&self, keys: u32) -> f64 {
-        self.limit(keys).min(f64::from(keys) / (self.transaction_ms() / 1e3))
     }
 
     /// BEGIN, two statements and COMMIT.
@@ -271,7 +245,7 @@ impl Contention {
             "slowest writer to the mean",
         ];
         let (limit, optimistic) = (self.limit(keys), self.optimistic_limit(keys));
-        let cells = on.policies().iter().map(|policy| self.cell(on, keys, *policy));
+        let cells = Policy::ALL.into_iter().map(|policy| self.cell(on, keys, policy));
         let rows = cells.clone().map(|cell| {
             let median = |samples: &[f64]| Spread::of(samples).median;
             vec![
@@ -286,13 +260,10 @@ impl Contention {
                 number(median(&cell.fairness)),
             ]
         });
-        let mut lines = vec![("optimistic limit".to_owned(), optimistic / limit)];
-        if on.own() == Policy::Store {
-            lines.push(("limit of turns".to_owned(), self.limit_of_turns(keys) / limit));
-        }
+        let lines = vec![("optimistic limit".to_owned(), optimistic / limit)];
         let bars = cells.clone().map(|cell| self.to_limit(cell, limit)).collect();
         let goals = cells.clone().map(|cell| {
-            (keys == self.keys()[0] && cell.policy == on.own()).then(|| {
+            (keys == self.keys()[0] && cell.policy == Policy::FullJitter).then(|| {
                 let peers =
                     Policy::PEERS.map(|peer| self.to_limit(self.cell(on, keys, peer), limit));
                 GOAL * peers.map(|peer| peer.median).into_iter().fold(0.0, f64::max)
@@ -338,8 +309,7 @@ impl Cell {
         window: Window,
         round: usize,
     ) -> Result<u64> {
-        let from = Instant::now() + window.warm_up;
-        let span = Span { from, until: from + window.measured };
+        let span = window.begin();
         let mut running = JoinSet::new();
         let latency = match self.on {
             On::Emulator => Latency::default(),
@@ -463,22 +433,20 @@ mod tests {
     fn the_store_is_compared_with_both_peers_and_the_limits_are_named() {
         let goodput = |keys, policy| match (keys, policy) {
             (8_000, _) => 1_600.0,
-            (_, Policy::Store) => 200.0,
+            (_, Policy::FullJitter) => 200.0,
             (_, Policy::Fixed) => 125.0,
             _ => 100.0,
         };
         let cells = On::ALL.into_iter().flat_map(|on| [(on, 8), (on, 8_000)]);
         let cells = cells.flat_map(|(on, keys)| {
-            let policies = on.policies().iter().copied();
-            policies.map(move |policy| cell(on, keys, policy, goodput(keys, policy)))
+            Policy::ALL.map(move |policy| cell(on, keys, policy, goodput(keys, policy)))
         });
         let cells = cells.collect();
         let found = Contention { writers: 64, round_trip_ms: 4.0, commit_ms: 20.0, cells };
         let [model, store, control] = found.goals().try_into().ok().unwrap();
-        assert_eq!([model.met, store.met, control.met], [false, true, true]);
+        assert_eq!([model.met, store.met, control.met], [true, true, true]);
         let expected = "fixed 20 ms, no jitter 1.60, AWS's connector 2.00 (of their goodput in \
-                        virtual time, the optimistic limit is 2.00 and 2.50, that of turns 1.78 \
-                        and 2.22)";
+                        virtual time, the optimistic limit is 2.00 and 2.50)";
         assert_eq!(store.reached, expected);
         let charts: Vec<_> = found.tables().into_iter().map(|table| table.chart).collect();
         let goals = charts.iter().map(|chart| chart.svg("").unwrap().contains("\ngoal\n"));
@@ -489,13 +457,10 @@ mod tests {
     fn few_keys_limit_by_their_commits_and_many_by_the_writers() {
         let found =
             Contention { writers: 64, round_trip_ms: 4.0, commit_ms: 20.0, cells: Vec::new() };
-        let limits = |keys| {
-            [found.limit(keys), found.optimistic_limit(keys), found.limit_of_turns(keys)]
-                .map(f64::round)
-        };
-        // 8 keys in 20 ms each; in 32 ms each; in 36 ms each.
-        assert_eq!(limits(8), [400.0, 250.0, 222.0]);
+        let limits = |keys| [found.limit(keys), found.optimistic_limit(keys)].map(f64::round);
+        // 8 keys in 20 ms each; in 32 ms each.
+        assert_eq!(limits(8), [400.0, 250.0]);
         // 64 writers in 36 ms each.
-        assert_eq!(limits(8_000), [1_778.0; 3]);
+        assert_eq!(limits(8_000), [1_778.0; 2]);
     }
 }

@@ -1,4 +1,4 @@
-//! What to do about conflicts: the store's way, a part of it, and the two that it is compared with.
+//! What to do about conflicts: the store's way, and the two that it is compared with.
 
 use std::time::Duration;
 
@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// The store's own: transactions of one process take turns at the row that they lock first, and
-    /// one that loses a conflict all the same repeats with full jitter under a deadline.
-    Store,
-    /// The store's runner with its defaults, without turns.
+    /// The store's own: its runner with its defaults repeats with full jitter under a deadline.
     FullJitter,
     /// Always the same wait, as long as the store's longest first one.
     Fixed,
@@ -21,14 +18,16 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::FullJitter, Self::Fixed, Self::Connector];
+
     /// What the store is compared with.
     pub const PEERS: [Self; 2] = [Self::Fixed, Self::Connector];
 
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Store => "turns (the store)",
-            Self::FullJitter => "full jitter, no turns",
+            Self::FullJitter => "full jitter (the store)",
             Self::Fixed => "fixed 20 ms, no jitter",
             Self::Connector => "AWS's connector",
         }
@@ -40,7 +39,7 @@ impl Policy {
     /// The store's runner waits by itself.
     pub fn wait(self, attempt: u32, random: &mut fastrand::Rng) -> Option<Duration> {
         match self {
-            Self::Store | Self::FullJitter => unreachable!("the store has a runner"),
+            Self::FullJitter => unreachable!("the store has a runner"),
             Self::Fixed => Some(Duration::from_millis(20)),
             Self::Connector if attempt >= 3 => None,
             Self::Connector => {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::policy::Policy;
 use crate::{
-    load::{histogram, record},
+    load::{Span, histogram, record},
     point::rows::row,
 };
 
@@ -29,19 +29,6 @@ pub struct Writer<S> {
     /// It writes the rows from 0 to this, by chance.
     pub keys: u64,
     pub random: fastrand::Rng,
-}
-
-/// The time that counts.
-#[derive(Clone, Copy)]
-pub struct Span {
-    pub from: Instant,
-    pub until: Instant,
-}
-
-impl Span {
-    fn has(self, instant: Instant) -> bool {
-        self.from <= instant && instant < self.until
-    }
 }
 
 /// What a writer has done in the time that counts.
@@ -99,17 +86,15 @@ impl<S: Store> Writer<S> {
             self.attempt(filter, attempt)
         };
         let mut given_up = 0;
-        if matches!(self.policy, Policy::Store | Policy::FullJitter) {
-            let takes_turns = self.policy == Policy::Store;
-            let with_or_without = |own| attempt(Attempt { takes_turns, ..own });
-            while let Err(error) = self.store.runner().retry("Increment", with_or_without).await {
+        if self.policy == Policy::FullJitter {
+            while let Err(error) = self.store.runner().retry("Increment", &attempt).await {
                 conflict(error)?;
                 given_up += counts();
             }
             return Ok((attempts.into_inner(), given_up));
         }
         let mut number = 1;
-        while let Err(error) = attempt(Attempt { number, ..Attempt::by_hand("Increment") }).await {
+        while let Err(error) = attempt(Attempt { number, ..Attempt::first("Increment") }).await {
             conflict(error)?;
             let wait = self.policy.wait(number, &mut random);
             number = if wait.is_some() { number + 1 } else { 1 };

@@ -61,7 +61,7 @@ impl Statements {
         store.session().update_current_executions(&row).await?;
         let update = seen().await?;
         #[expect(clippy::disallowed_methods, reason = "looks at it between two statements")]
-        let mut transaction = store.begin(Attempt::by_hand("Capture")).await?;
+        let mut transaction = store.begin(Attempt::first("Capture")).await?;
         let begin = seen().await?;
         transaction.lock_current_executions(&row.filter()).await?;
         let lock = seen().await?;

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use temporal_dsql_domain::{
     BranchKey, ChasmNode, ChasmPath, DataBlob, ExecutionsFilter, HistoryNode, HistoryTreeRow,
     IdEntry, ImmediateQueue, ImmediateTask, MapEntries, ScheduledKey, ScheduledQueue,
-    ScheduledTask, ShardId, ShardsRow, SignalId, Tasks, TimerEntry, TimerId, WorkflowId,
+    ScheduledTask, ShardId, ShardsRow, SignalId, TaskCategory, Tasks, TimerEntry, TimerId,
+    WorkflowId,
 };
 
 use super::{bytes, encoding, lines};
@@ -101,7 +102,8 @@ pub fn tasks() -> Tasks {
         let CategoryTask { category_id, task } = row;
         categories.entry(category_id).or_default().push(Task::into(task));
     }
-    let of_category = |(category, tasks)| (ImmediateQueue::Category(category), tasks);
+    let of_category =
+        |(category, tasks)| (ImmediateQueue::Category(TaskCategory::new(category).unwrap()), tasks);
     let mut immediate: Vec<_> = categories.into_iter().map(of_category).collect();
     let transfer = recorded!("transfer_tasks").map(Task::into).collect();
     let visibility = recorded!("visibility_tasks").map(Task::into).collect();

@@ -7,15 +7,24 @@ use std::{
 
 use futures_util::future::join_all;
 use temporal_dsql_domain::CurrentExecutionsRow;
-use temporal_dsql_ports::{ConditionFailed, Store, StoreError, StoreExt};
+use temporal_dsql_ports::{ConditionFailed, RetryPolicy, Store, StoreError, StoreExt};
 
-use crate::{World, interposed::meeting, scenario::scenario_table};
+use crate::{
+    World,
+    interposed::meeting,
+    scenario::scenario_table,
+    world::{
+        acts::Act,
+        owned::{AnyStore, Owned},
+    },
+};
 
 scenario_table! { "contention":
     of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner per archetype;
     sixteen_creators_without_a_transaction_have_one_winner per archetype;
     no_increment_of_many_writers_is_lost per archetype;
     exactly_one_of_many_deleters_deletes per archetype;
+    the_acts_of_one_owner_do_not_meet;
 }
 
 /// Makes `row` the current execution of its id, if the id has none.
@@ -147,4 +156,38 @@ async fn exactly_one_of_many_deleters_deletes(world: &World) {
         join_all(deleters).await.into_iter().map(|deleter| deleter.unwrap().unwrap()).sum();
     assert_eq!(deleted, 1);
     assert_eq!(world.read(&row.filter()).await, None);
+}
+
+/// Eight at once, each on an id of its own, in one shard: none of them begins again.
+async fn the_acts_of_one_owner_do_not_meet(world: &World) {
+    let shard = world.owned().await;
+    let acts = eight_acts(&shard).await;
+    let (met, begun) = meeting(&world.store, 8);
+    do_at_once(acts, &met).await;
+    assert_eq!(begun.load(Ordering::SeqCst), 8, "an act began again");
+
+    // The same in the store's own way, with the first conflict told.
+    let world = world.with_policy(RetryPolicy::NEVER).await;
+    let shard = world.owned().await;
+    for _ in 0..5 {
+        let acts = eight_acts(&shard).await;
+        do_at_once(acts, &world.store).await;
+    }
+}
+
+/// Acts of all kinds, each on an id of its own.
+async fn eight_acts(shard: &Owned<'_>) -> Vec<Act> {
+    let (first, second) = (shard.acts().await, shard.acts().await);
+    first.into_iter().chain(second).take(8).collect()
+}
+
+/// Does all of them at once.
+async fn do_at_once(acts: Vec<Act>, store: &AnyStore) {
+    let done = acts.into_iter().map(|act| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move { act.done_by(store).await })
+    });
+    for result in join_all(done).await {
+        result.unwrap().unwrap();
+    }
 }

@@ -1,25 +1,25 @@
 //! No write by a deposed owner, whichever the act and however the two race.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures_util::future::join_all;
 use temporal_dsql_domain::{
     ExecutionState::{Created, Running},
-    MapTable, ShardsRow, Table,
+    ShardsRow,
 };
 use temporal_dsql_ports::{
-    ConditionFailed, StoreError,
+    BoxFuture, ConditionFailed, Outcome, StoreError, StoreExt, Transaction,
     stores::{CreateExecution, CreateMode, Owner, ShardStore},
 };
 
 use crate::{
     World,
-    interposed::interposed_once,
+    interposed::{counting, holding_back, interposed_once},
     scenario::scenario_table,
     world::{
         acts::Act,
         assert_conflict,
-        owned::{AnyStore, Owned, assert_refused},
+        owned::{AnyStore, Owned, assert_refused, rows},
     },
 };
 
@@ -28,6 +28,11 @@ scenario_table! { "fencing":
     an_owner_that_is_deposed_while_it_acts_writes_nothing = "contract §4.6/1";
     an_act_that_commits_before_the_takeover_is_kept = "contract §4.6/1";
     a_takeover_from_before_an_act_begins_again if optimistic_locks = "contract §4.6/1";
+    an_act_that_has_looked_does_not_commit_after_a_takeover if optimistic_locks
+        = "contract §4.6/1";
+    a_takeover_that_has_looked_does_not_commit_after_an_act if optimistic_locks
+        = "contract §4.6/1";
+    an_update_without_the_lock_is_no_fence;
     in_a_shard_that_is_absent_nothing_is_written;
     whoever_claims_the_shard_back_writes_again;
     a_shard_that_changes_hands_does_not_concern_the_others;
@@ -45,23 +50,51 @@ fn lost(owner: Owner, observed: Option<i64>) -> ConditionFailed {
     }
 }
 
-/// How many rows there are in every table that an owner guards.
-async fn guarded_rows(shard: &Owned<'_>) -> u64 {
-    shard.execution_count().await + shard.task_count().await
-}
-
 /// Asserts that an act of a deposed owner is refused and writes nothing.
 async fn assert_fenced(shard: &Owned<'_>, store: AnyStore, act: &Act, observed: Option<i64>) {
-    let before = guarded_rows(shard).await;
-    let run = match act.written() {
+    let run = async || match act.written() {
         Some(row) => shard.stored(row).await,
         None => None,
     };
+    let before = (shard.world.row_count().await, run().await);
     assert_refused(act.done_by(store).await, &lost(shard.owner, observed));
-    assert_eq!(guarded_rows(shard).await, before, "{act:?}");
-    if let Some(row) = act.written() {
-        assert_eq!(shard.stored(row).await, run, "{act:?}");
+    assert_eq!((shard.world.row_count().await, run().await), before, "{act:?}");
+}
+
+/// How a shard is taken over.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By [`ShardStore::update`].
+    Store,
+    /// By the two statements of a Go server, whose update names no condition.
+    GoServer,
+}
+
+const WAYS: [Way; 2] = [Way::Store, Way::GoServer];
+
+/// `next` claims its shard from the owner with the range id `previous`.
+async fn take_over(store: &AnyStore, next: &ShardsRow, previous: i64, way: Way) {
+    match way {
+        Way::Store => {
+            ShardStore::new(AnyStore::clone(store)).update(next, previous).await.unwrap();
+        }
+        Way::GoServer => {
+            let range_id = store.run("UpdateShard", next, go_server).await.unwrap();
+            assert_eq!(range_id, Some(previous));
+        }
     }
+}
+
+/// The two statements; the range id that the first one finds.
+fn go_server<'t>(
+    transaction: &'t mut dyn Transaction,
+    next: &'t ShardsRow,
+) -> BoxFuture<'t, Result<Option<i64>, StoreError>> {
+    Box::pin(async move {
+        let range_id = transaction.write_lock_shards(next.shard_id).await?;
+        assert_eq!(transaction.update_shards(next, None).await?, 1);
+        Ok(range_id)
+    })
 }
 
 async fn a_deposed_owner_writes_nothing_by_any_act(world: &World) {
@@ -78,14 +111,14 @@ async fn a_deposed_owner_writes_nothing_by_any_act(world: &World) {
 
 /// A store on which another owner claims the shard right after the first transaction has begun,
 /// and has looked: its snapshot is older than the takeover.
-fn taken_over_after_the_first_look(shard: &Owned<'_>) -> AnyStore {
-    let (shards, next, owner) = (shard.shards.clone(), shard.takeover(), shard.owner);
+fn taken_over_after_the_first_look(shard: &Owned<'_>, way: Way) -> AnyStore {
+    let (store, next, owner) = (Arc::clone(&shard.world.store), shard.takeover(), shard.owner);
     interposed_once(&shard.world.store, 1, move |transaction| {
-        let (shards, next) = (shards.clone(), next.clone());
+        let (store, next) = (Arc::clone(&store), next.clone());
         Box::pin(async move {
             let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
             assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id));
-            shards.update(&next, owner.range_id).await.unwrap();
+            take_over(&store, &next, owner.range_id, way).await;
             let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
             assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id), "its snapshot is older");
         })
@@ -93,12 +126,17 @@ fn taken_over_after_the_first_look(shard: &Owned<'_>) -> AnyStore {
 }
 
 async fn an_owner_that_is_deposed_while_it_acts_writes_nothing(world: &World) {
-    for kind in 0..5 {
+    for (kind, way) in kinds_and_ways() {
         let shard = world.owned().await;
         let act = shard.acts().await[kind].clone();
-        let store = taken_over_after_the_first_look(&shard);
+        let store = taken_over_after_the_first_look(&shard, way);
         assert_fenced(&shard, store, &act, Some(shard.takeover().range_id)).await;
     }
+}
+
+/// Every kind of act with every way to take its shard over.
+fn kinds_and_ways() -> impl Iterator<Item = (usize, Way)> {
+    (0..5).flat_map(|kind| WAYS.map(|way| (kind, way)))
 }
 
 async fn an_act_that_commits_before_the_takeover_is_kept(world: &World) {
@@ -112,25 +150,80 @@ async fn an_act_that_commits_before_the_takeover_is_kept(world: &World) {
     }
 }
 
+/// The act commits between the snapshot of the takeover and its lock.
 async fn a_takeover_from_before_an_act_begins_again(world: &World) {
-    for kind in 0..5 {
+    for (kind, way) in kinds_and_ways() {
         let shard = world.owned().await;
         let act = shard.acts().await[kind].clone();
         let before = shard.task_count().await;
-        let mut takeover = world.begin("TakeOver").await;
-        takeover.select_from_shards(shard.owner.shard_id).await.unwrap();
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
+        let (inner, in_gap) = (Arc::clone(&world.store), act.clone());
+        let store = interposed_once(&world.store, 1, move |_| {
+            let (act, store) = (in_gap.clone(), Arc::clone(&inner));
+            Box::pin(async move { act.done_by(store).await.unwrap() })
+        });
+        let (store, begun) = counting(&store);
         let next = shard.takeover();
-        let updated = takeover.update_shards(&next, Some(shard.owner.range_id)).await;
-        assert_eq!(updated.unwrap(), 1);
-        assert_conflict(takeover.commit().await);
+        take_over(&store, &next, shard.owner.range_id, way).await;
+        assert_eq!(begun.load(Ordering::SeqCst), 2, "{way:?}: it met the act's lock");
         // Beginning again, it sees the act, and deposes the owner.
-        shard.shards.update(&next, shard.owner.range_id).await.unwrap();
         shard.assert_done(&act, before).await;
         assert_refused(
             act.done_by(Arc::clone(&world.store)).await,
             &lost(shard.owner, Some(next.range_id)),
         );
+    }
+}
+
+/// Both have made all their statements; the takeover commits first.
+async fn an_act_that_has_looked_does_not_commit_after_a_takeover(world: &World) {
+    for (kind, way) in kinds_and_ways() {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = world.row_count().await;
+        let (store, held) = holding_back(&world.store, |_| true);
+        let error = act.done_by(store).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+        take_over(&world.store, &shard.takeover(), shard.owner.range_id, way).await;
+        assert_conflict(held.commit_next().await.expect("the act"));
+        assert_eq!(world.row_count().await, before, "{act:?}");
+    }
+}
+
+/// Both have made all their statements; the act commits first.
+async fn a_takeover_that_has_looked_does_not_commit_after_an_act(world: &World) {
+    for kind in 0..5 {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = shard.task_count().await;
+        let next = shard.takeover();
+        let mut takeover = world.begin("UpdateShard").await;
+        assert_eq!(go_server(&mut *takeover, &next).await.unwrap(), Some(shard.owner.range_id));
+        act.done_by(Arc::clone(&world.store)).await.unwrap();
+        assert_conflict(takeover.commit().await);
+        shard.assert_done(&act, before).await;
+        shard.shards.assert_ownership(shard.owner).await.unwrap();
+    }
+}
+
+/// Why a takeover locks the shard: an update alone commits, and so does an act from before it.
+async fn an_update_without_the_lock_is_no_fence(world: &World) {
+    for kind in 0..5 {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = shard.task_count().await;
+        let (inner, next) = (Arc::clone(&world.store), shard.takeover());
+        let claim = next.clone();
+        let store = interposed_once(&world.store, 1, move |_| {
+            let (inner, claim) = (Arc::clone(&inner), claim.clone());
+            Box::pin(async move {
+                let expected = Some(claim.range_id - 1);
+                let updated = inner.session().update_shards(&claim, expected).await;
+                assert_eq!(updated.unwrap(), 1);
+            })
+        });
+        act.done_by(store).await.unwrap();
+        shard.assert_done(&act, before).await;
+        assert_eq!(shard.shards.get(next.shard_id).await.unwrap(), Some(next));
     }
 }
 
@@ -144,7 +237,7 @@ async fn in_a_shard_that_is_absent_nothing_is_written(world: &World) {
     let tasks = world.tasks_of_every_queue(1);
     assert_refused(shard.tasks.add(shard.owner, &tasks).await, &lost(shard.owner, None));
     assert_refused(shard.shards.assert_ownership(shard.owner).await, &lost(shard.owner, None));
-    assert_eq!(guarded_rows(&shard).await, 0);
+    assert_eq!(world.row_count().await, 0);
 }
 
 async fn whoever_claims_the_shard_back_writes_again(world: &World) {
@@ -169,7 +262,7 @@ async fn a_shard_that_changes_hands_does_not_concern_the_others(world: &World) {
     let act = one.acts().await[1].clone();
     let before = one.task_count().await;
     other.is_deposed().await;
-    let store = taken_over_after_the_first_look(&world.owned().await);
+    let store = taken_over_after_the_first_look(&world.owned().await, Way::Store);
     // The takeover in the gap is one of a third shard.
     let third = act.done_by(store).await;
     third.unwrap();
@@ -224,13 +317,9 @@ async fn a_deposed_owner_may_read_and_append_what_nobody_points_at(world: &World
     let run = shard.created(Running).await;
     shard.is_deposed().await;
     shard.assert_stored(&run).await;
-    let mutation = shard.mutation(&run, Running);
-    let nodes = world.place.count(Table::HistoryNode).await;
-    let mode = temporal_dsql_ports::stores::UpdateMode::UpdateCurrent;
-    let refused = shard.update(mode, &mutation, None).await;
-    assert!(matches!(refused, Err(StoreError::Condition(_))), "{refused:?}");
-    // The batch is appended first (contract §3.2); the mutable state does not know it.
-    assert_eq!(world.place.count(Table::HistoryNode).await, nodes + 1);
-    shard.assert_stored(&run).await;
-    assert_eq!(run.maps.len(), MapTable::ALL.len());
+    // A batch alone is not guarded (contract §3.2); the mutable state does not know it.
+    let batch = shard.events(run.events.last());
+    shard.histories.append(&batch).await.unwrap();
+    assert_eq!(shard.history(&batch).await, [run.events[0].node.clone(), batch.node]);
+    assert_eq!(shard.stored(&run.execution).await, Some(rows(&run)));
 }

@@ -10,7 +10,9 @@ use temporal_dsql_ports::{
 use crate::{
     World, fuzz_histories,
     scenario::scenario_table,
-    world::histories::{appended, assert_history, backwards, fork, forwards, stored, trim, whole},
+    world::histories::{
+        appended, assert_history, backwards, batch, fork, forwards, stored, trim, whole,
+    },
 };
 
 scenario_table! { "history_chains":
@@ -21,6 +23,7 @@ scenario_table! { "history_chains":
     reading_backwards_past_a_backfilled_batch_gives_what_reading_forwards_gives;
     reading_backwards_without_a_last_transaction_begins_with_the_last_valid_batch;
     a_batch_of_the_same_transaction_as_the_one_before_is_valid;
+    pages_without_a_valid_batch_end_and_the_next_one_goes_on;
     a_token_of_the_other_direction_is_refused;
     a_token_goes_on_after_it_was_bytes_and_only_with_its_own_read;
     no_branch_that_was_readable_reads_differently_after_a_trim;
@@ -112,6 +115,31 @@ async fn a_batch_of_the_same_transaction_as_the_one_before_is_valid(world: &Worl
     appended(&shard, &branch, &[(6, 12, 10)]).await;
     assert_eq!(trim(&shard, &branch, &nodes[2]).await, 1);
     assert_history(&shard, &branch, &nodes.iter().collect::<Vec<_>>()).await;
+}
+
+/// However many batches are stale, a page ends.
+async fn pages_without_a_valid_batch_end_and_the_next_one_goes_on(world: &World) {
+    let shard = world.owned().await;
+    let (branch, first) = stored(&shard, &[(1, 1_000, 0)]).await;
+    let stale: Vec<_> = (2..=150).map(|id| batch(world, id, id, id - 1)).collect();
+    let key = branch.key(shard.owner.shard_id);
+    world.store.session().insert_into_history_node(&key, &stale).await.unwrap();
+    let last = appended(&shard, &branch, &[(151, 1_001, 1_000)]).await;
+    let request = whole(&shard, &branch, 1);
+    let (mut sizes, mut all, mut token) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = shard.histories.read(&request, token).await.unwrap();
+        sizes.push(page.nodes.len());
+        all.extend(page.nodes);
+        token = page.next;
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(all, [first[0].clone(), last[0].clone()]);
+    assert_eq!(sizes[..3], [1, 0, 1]);
+    let read = backwards(&shard, &branch, 1, 1_001).await;
+    assert_eq!(read, [last[0].clone(), first[0].clone()]);
 }
 
 async fn a_token_of_the_other_direction_is_refused(world: &World) {

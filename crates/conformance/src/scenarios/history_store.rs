@@ -54,6 +54,7 @@ scenario_table! { "history_store":
     a_thousand_branches_that_are_made_at_once_have_ids_of_their_own
         = "history_v2_persistence.go/TestGenUUIDs";
     all_branches_of_all_trees_are_scanned = "history_v2_persistence.go/TestScanAllTrees";
+    a_page_of_no_branches_is_refused;
 }
 
 async fn the_first_batch_is_appended_and_read(world: &World) {
@@ -421,4 +422,14 @@ async fn all_branches_of_all_trees_are_scanned(world: &World) {
         }
     }
     assert_eq!(found, keys);
+}
+
+async fn a_page_of_no_branches_is_refused(world: &World) {
+    let shard = world.owned().await;
+    stored(&shard, &[(1, 10, 0)]).await;
+    let refused = shard.histories.all_branches(None, 0).await;
+    assert!(
+        matches!(refused, Err(StoreError::InvalidArgument { field: "limit", .. })),
+        "{refused:?}"
+    );
 }

@@ -1,7 +1,8 @@
 //! A history of many clients, checked afterwards.
 //!
 //! Creators, updaters, deleters and new owners of one shard interleave at random, some commits
-//! lose conflicts or their answers, and now and then the service dies in the middle of everything.
+//! lose conflicts or their answers, some acts arrive after their clients have given up, and now and
+//! then the service dies in the middle of everything.
 //! Every act adds a task with an id of its own, so that afterwards the queue tells which acts were
 //! applied, also to runs that are gone; every task and every entry names the range id it was
 //! written under.
@@ -21,7 +22,12 @@ use futures_util::future::{Either, join_all, select};
 use temporal_dsql_ports::RetryPolicy;
 use tokio::sync::Notify;
 
-use crate::{World, interposed::interposed, scenario::scenario_table, world::owned::AnyStore};
+use crate::{
+    World,
+    interposed::{HeldBack, holding_back, interposed},
+    scenario::scenario_table,
+    world::owned::AnyStore,
+};
 use check::Tally;
 use clients::{Client, Service};
 
@@ -56,6 +62,8 @@ async fn many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promis
     }
     assert_proves_something(&tally);
     assert!(tally.unknown >= 10, "{tally:?}");
+    let has_late_arrivals = world.harness.capabilities().optimistic_locks;
+    assert!(!has_late_arrivals || tally.arrived >= 2, "{tally:?}");
 }
 
 /// Asserts that every kind of act was done, and that acts have met.
@@ -78,8 +86,9 @@ async fn play(world: &World, plan: Plan) -> Tally {
     let world = world.with_policy(policy).await;
     let service = Service::new(&world).await;
     let mut store = Arc::clone(&world.store);
+    let mut late = Vec::new();
     for life in 1..=plan.lives {
-        live(&world, &service, &store, plan, life).await;
+        late.push(live(&world, &service, &store, plan, life).await);
         if life < plan.lives {
             store = world.place.reopen().await;
         }
@@ -92,13 +101,27 @@ async fn play(world: &World, plan: Plan) -> Tally {
         claims += 1;
         assert!(claims <= 20, "nobody else is there, and the shard cannot be claimed");
     }
+    for held in late {
+        while let Some(result) = held.commit_next().await {
+            // The connection of an act of a life before may be gone.
+            let error = result.expect_err("the shard has another owner");
+            assert!(error.is_transient(), "{error:?}");
+        }
+    }
     let found = check::look(&service, &store).await;
     let notes = service.notes();
     check::check(&notes, &found)
 }
 
-/// One life of the service: until all clients are done, or until it dies.
-async fn live(world: &World, service: &Service<'_>, store: &AnyStore, plan: Plan, life: u32) {
+/// One life of the service: until all clients are done, or until it dies. What is still held back
+/// then is left.
+async fn live(
+    world: &World,
+    service: &Service<'_>,
+    store: &AnyStore,
+    plan: Plan,
+    life: u32,
+) -> HeldBack {
     let gap = service.gap();
     let interleaved = interposed(
         store,
@@ -111,6 +134,11 @@ async fn live(world: &World, service: &Service<'_>, store: &AnyStore, plan: Plan
             })
         }),
     );
+    // Where locks wait, whoever waited for an act that is held back would keep it from arriving.
+    let has_late_arrivals = plan.has_faults && world.harness.capabilities().optimistic_locks;
+    let gap = service.gap();
+    let (interleaved, held) =
+        holding_back(&interleaved, move |held| has_late_arrivals && gap.holds(held));
     let death = Notify::new();
     let dies_after = if plan.has_faults && life < plan.lives {
         world.random(|random| random.u32(plan.acts / 4..plan.acts))
@@ -119,11 +147,12 @@ async fn live(world: &World, service: &Service<'_>, store: &AnyStore, plan: Plan
     };
     let clients = (0..CLIENTS).map(|number| {
         let client = Client::new(service, &interleaved, number);
-        let death = &death;
+        let (death, held) = (&death, &held);
         async move {
             while service.acts() < plan.acts {
                 if plan.has_faults {
                     client.maybe_fail();
+                    client.maybe_arrive(held).await;
                 }
                 client.act().await;
                 if service.acts() >= dies_after {
@@ -139,4 +168,5 @@ async fn live(world: &World, service: &Service<'_>, store: &AnyStore, plan: Plan
         service.forget_range_ids();
     }
     service.next_life();
+    held.clone()
 }

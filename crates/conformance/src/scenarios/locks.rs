@@ -1,8 +1,12 @@
-//! The locks that a write takes before it looks, all at once: they tell what is there and refuse
+//! The locks that an act takes before it checks its conditions: they tell what is there and refuse
 //! what was written since.
 
-use temporal_dsql_domain::{CurrentExecutionsFilter, ExecutionsFilter, ExecutionsRow, ShardsRow};
-use temporal_dsql_ports::{Locked, Locks};
+use temporal_dsql_domain::{
+    CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsRow, ShardId, ShardsRow,
+};
+use temporal_dsql_ports::{
+    BufferedWrite, CurrentChange, Expected, ExpectedCurrent, Observed, RunChange, WriteSet,
+};
 
 use crate::{
     World,
@@ -13,12 +17,13 @@ use crate::{
 scenario_table! { "locks":
     locks_tell_what_is_there per archetype;
     locks_of_what_is_absent_tell_so per archetype;
+    the_run_of_a_current_execution_is_told_though_the_act_does_not_write_it;
     every_lock_refuses_what_was_written_since;
     locks_keep_nobody_from_other_rows;
 }
 
 /// A shard with a current execution, its run and another run.
-async fn lockable(world: &World) -> (ShardsRow, CurrentExecutionsFilter, [ExecutionsRow; 2]) {
+async fn lockable(world: &World) -> (ShardsRow, CurrentExecutionsRow, [ExecutionsRow; 2]) {
     let current = world.current();
     let shard = ShardsRow { shard_id: current.shard_id, ..world.shard() };
     let row = world.execution_of(&current);
@@ -27,102 +32,144 @@ async fn lockable(world: &World) -> (ShardsRow, CurrentExecutionsFilter, [Execut
     world.insert(&current).await;
     world.insert_execution(&row).await;
     world.insert_execution(&other).await;
-    (shard, current.filter(), [row, other])
+    (shard, current, [row, other])
+}
+
+const NOTHING: &BufferedWrite = &BufferedWrite { clear: false, append: Vec::new() };
+
+/// An act of the owner of `shard_id` that looks at the current execution `id` and at `runs`.
+fn looking<'a>(
+    shard_id: ShardId,
+    id: Option<&CurrentExecutionsFilter>,
+    runs: &[&'a ExecutionsRow],
+) -> WriteSet<'a> {
+    let expected = ExpectedCurrent::Absent;
+    let update = |row: &&'a ExecutionsRow| RunChange::Update {
+        row,
+        expected: Expected::RecordVersion(1),
+        maps: &[],
+        buffered: NOTHING,
+    };
+    WriteSet {
+        range_id: Some(1),
+        current: id.map(|id| CurrentChange { id: id.clone(), expected, write: None }),
+        runs: runs.iter().map(update).collect(),
+        ..WriteSet::new("Look", shard_id)
+    }
 }
 
 async fn locks_tell_what_is_there(world: &World) {
     let (shard, current, [row, other]) = lockable(world).await;
-    let locks = Locks {
-        shard_id: shard.shard_id,
-        current: Some(current.clone()),
-        runs: vec![row.filter(), other.filter()],
-    };
+    let id = current.filter();
     let mut transaction = world.begin("Lock").await;
-    let locked = transaction.lock_for_write(&locks).await.unwrap();
+    let both = looking(shard.shard_id, Some(&id), &[&row, &other]);
+    let observed = transaction.observe(&both).await.unwrap();
     // One by one they tell the same.
     let range_id = transaction.read_lock_shards(shard.shard_id).await.unwrap();
-    assert_eq!((locked.range_id, range_id), (Some(shard.range_id), Some(shard.range_id)));
-    let alone = transaction.lock_current_executions(&current).await.unwrap();
-    assert!(alone.is_some());
-    assert_eq!(locked.current, alone);
-    assert_eq!(locked.run(row.run_id), Some(row.version()));
-    assert_eq!(locked.run(other.run_id), Some(other.version()));
-    assert_eq!(locked.runs.len(), 2);
+    assert_eq!((observed.range_id, range_id), (Some(shard.range_id), Some(shard.range_id)));
+    let alone = transaction.lock_current_executions(&id).await.unwrap();
+    assert_eq!((&observed.current, &alone), (&Some(current), &observed.current));
+    assert_eq!(observed.run(row.run_id), Some(row.version()));
+    assert_eq!(observed.run(other.run_id), Some(other.version()));
+    assert_eq!(observed.current_run, Some(row.version()));
+    assert_eq!(observed.runs.len(), 2);
     transaction.commit().await.unwrap();
 
-    let shard_only = Locks { shard_id: shard.shard_id, current: None, runs: Vec::new() };
     let mut transaction = world.begin("Lock").await;
-    let locked = transaction.lock_for_write(&shard_only).await.unwrap();
-    let expected = Locked { range_id: Some(shard.range_id), current: None, runs: Vec::new() };
-    assert_eq!(locked, expected);
+    let observed = transaction.observe(&looking(shard.shard_id, None, &[])).await.unwrap();
+    let expected = Observed { range_id: Some(shard.range_id), ..Observed::default() };
+    assert_eq!(observed, expected);
+    let unguarded = WriteSet { range_id: None, ..looking(shard.shard_id, None, &[]) };
+    assert_eq!(transaction.observe(&unguarded).await.unwrap(), Observed::default());
     transaction.commit().await.unwrap();
 }
 
 async fn locks_of_what_is_absent_tell_so(world: &World) {
     let (shard, current, [row, _]) = lockable(world).await;
-    let absent = ExecutionsFilter { run_id: world.run_id(), ..row.filter() };
-    let elsewhere = world.current().filter();
+    let absent = ExecutionsRow { run_id: world.run_id(), ..row.clone() };
     let mut transaction = world.begin("Lock").await;
-    let locks = Locks {
-        shard_id: shard.shard_id,
-        current: Some(elsewhere.clone()),
-        runs: vec![absent.clone(), row.filter()],
-    };
-    let locked = transaction.lock_for_write(&locks).await.unwrap();
-    assert_eq!((locked.range_id, &locked.current), (Some(shard.range_id), &None));
-    assert_eq!(locked.runs, [(row.run_id, row.version())]);
-    let locks =
-        Locks { shard_id: world.shard_id(), current: Some(current.clone()), runs: vec![absent] };
-    let locked = transaction.lock_for_write(&locks).await.unwrap();
-    assert_eq!((locked.range_id, locked.runs), (None, Vec::new()));
-    assert_eq!(locked.current, world.read(&current).await, "what is there is told and locked");
+    let elsewhere =
+        CurrentExecutionsFilter { shard_id: shard.shard_id, ..world.current().filter() };
+    let set = looking(shard.shard_id, Some(&elsewhere), &[]);
+    let observed = transaction.observe(&set).await.unwrap();
+    let expected = Observed { range_id: Some(shard.range_id), ..Observed::default() };
+    assert_eq!(observed, expected);
+    let id = current.filter();
+    let set = looking(shard.shard_id, Some(&id), &[&absent, &row]);
+    let observed = transaction.observe(&set).await.unwrap();
+    assert_eq!(observed.runs, [(row.run_id, row.version())]);
+    assert_eq!(observed.current, Some(current), "what is there is told and locked");
+    let nowhere = world.execution();
+    let set = looking(nowhere.shard_id, None, &[&nowhere]);
+    assert_eq!(transaction.observe(&set).await.unwrap(), Observed::default());
     transaction.commit().await.unwrap();
 }
 
-/// The locks come last, after the other transaction has committed, so that no engine waits.
+/// What a refusal tells of the current execution is as its run has it.
+async fn the_run_of_a_current_execution_is_told_though_the_act_does_not_write_it(world: &World) {
+    let (shard, current, [row, other]) = lockable(world).await;
+    let id = current.filter();
+    let mut transaction = world.begin("Lock").await;
+    let set = looking(shard.shard_id, Some(&id), &[&other]);
+    let observed = transaction.observe(&set).await.unwrap();
+    assert_eq!(observed.current_run, Some(row.version()));
+    assert_eq!(observed.runs, [(other.run_id, other.version())]);
+    transaction.rollback().await.unwrap();
+    world.store.session().delete_from_executions(&row.filter()).await.unwrap();
+    let mut transaction = world.begin("Lock").await;
+    let observed = transaction.observe(&set).await.unwrap();
+    assert_eq!((observed.current, observed.current_run), (Some(current), None));
+    transaction.rollback().await.unwrap();
+}
+
+/// The act comes last, after the other transaction has committed, so that no engine waits. A row that
+/// the act writes need not be locked before: writing it conflicts as well.
 async fn every_lock_refuses_what_was_written_since(world: &World) {
-    for written in ["shard", "current", "run", "other run"] {
+    for written in ["shard", "current", "run", "other run", "closed run"] {
         let (shard, current, [row, other]) = lockable(world).await;
         let mut late = world.begin("Late").await;
         late.select_from_shards(shard.shard_id).await.unwrap();
-        let mut session = world.store.session();
+        let mut writer = world.begin("Write").await;
         let rows = match written {
             "shard" => {
+                // As a takeover does it.
                 let taken = ShardsRow { range_id: shard.range_id - 1, ..shard.clone() };
-                session.update_shards(&taken, None).await
+                writer.write_lock_shards(shard.shard_id).await.unwrap();
+                writer.update_shards(&taken, None).await
             }
-            "current" => {
-                let read = world.read(&current).await.unwrap();
-                session.update_current_executions(&world.changed(&read)).await
-            }
-            "run" => session.update_executions(&world.changed_execution(&row)).await,
-            _ => session.update_executions(&world.changed_execution(&other)).await,
+            "current" => writer.update_current_executions(&world.changed(&current)).await,
+            "run" | "closed run" => writer.update_executions(&world.changed_execution(&row)).await,
+            _ => writer.update_executions(&world.changed_execution(&other)).await,
         };
         assert_eq!(rows.unwrap(), 1);
-        let locks = Locks {
-            shard_id: shard.shard_id,
-            current: Some(current),
-            runs: vec![row.filter(), other.filter()],
+        writer.commit().await.unwrap();
+        let id = current.filter();
+        let mut set = looking(shard.shard_id, Some(&id), &[&row, &other]);
+        if written == "closed run" {
+            // The run is not written: only its last write version is expected.
+            set.runs.remove(0);
+            let (run_id, last_write_version) = (row.run_id, row.last_write_version);
+            set.current.as_mut().unwrap().expected =
+                ExpectedCurrent::Closed { run_id, last_write_version };
+        }
+        let result = match late.observe(&set).await {
+            Ok(_) => late.write(&set).await,
+            Err(error) => Err(error),
         };
-        let locked = late.lock_for_write(&locks).await;
-        assert_conflict(settle(late, locked.map(|_| 1)).await);
+        assert_conflict(settle(late, result.map(|_| 1)).await);
     }
 }
 
 async fn locks_keep_nobody_from_other_rows(world: &World) {
     let (shard, current, [row, other]) = lockable(world).await;
     let (unrelated, _, [elsewhere, _]) = lockable(world).await;
-    let locks =
-        Locks { shard_id: shard.shard_id, current: Some(current), runs: vec![row.filter()] };
+    let id = current.filter();
     let mut first = world.begin("First").await;
     let mut second = world.begin("Second").await;
-    first.lock_for_write(&locks).await.unwrap();
-    let locks = Locks {
-        shard_id: unrelated.shard_id,
-        current: None,
-        runs: vec![elsewhere.filter(), other.filter()],
-    };
-    second.lock_for_write(&locks).await.unwrap();
+    first.observe(&looking(shard.shard_id, Some(&id), &[&row])).await.unwrap();
+    second.observe(&looking(unrelated.shard_id, None, &[&elsewhere])).await.unwrap();
+    // The other run, of the same shard: its owner's acts do not meet in the shard's row.
+    second.observe(&looking(shard.shard_id, None, &[&other])).await.unwrap();
     first.update_executions(&world.changed_execution(&row)).await.unwrap();
     second.update_executions(&world.changed_execution(&other)).await.unwrap();
     second.commit().await.unwrap();

@@ -1,11 +1,15 @@
 //! The scenarios, one module per area.
 
+mod act_histories;
 mod buffered_events;
 mod chasm_nodes;
+mod conditions;
 mod contention;
 mod creating;
 mod current_executions;
+mod deadlines;
 mod deleting;
+mod differential;
 mod executions;
 mod fencing;
 mod history_chains;
@@ -26,6 +30,7 @@ mod recorded;
 mod resolving;
 mod retries;
 mod routing;
+mod scavenging;
 mod shard_store;
 mod shards;
 mod sizes;
@@ -54,14 +59,18 @@ pub(crate) const ALL: &[&[Scenario]] = &[
     task_ranges::SCENARIOS,
     mutable_state::SCENARIOS,
     locks::SCENARIOS,
+    conditions::SCENARIOS,
     creating::SCENARIOS,
     updating::SCENARIOS,
     resolving::SCENARIOS,
     deleting::SCENARIOS,
+    act_histories::SCENARIOS,
     task_store::SCENARIOS,
     shard_store::SCENARIOS,
     history_store::SCENARIOS,
     history_chains::SCENARIOS,
+    scavenging::SCENARIOS,
+    deadlines::SCENARIOS,
     sizes::SCENARIOS,
     interleavings::SCENARIOS,
     modes::SCENARIOS,
@@ -74,6 +83,7 @@ pub(crate) const ALL: &[&[Scenario]] = &[
     contention::SCENARIOS,
     limits::SCENARIOS,
     model::SCENARIOS,
+    differential::SCENARIOS,
     recorded::SCENARIOS,
     version::SCENARIOS,
 ];

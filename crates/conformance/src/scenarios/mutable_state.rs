@@ -1,21 +1,25 @@
-//! Whole executions as rows: the operations that do several things at once do what the row
+//! Acts as write sets: whole executions are written and read, and an act does what its row
 //! operations do one by one.
 
 use std::sync::Arc;
 
 use temporal_dsql_domain::{
-    DataBlob, ExecutionsFilter, ExecutionsRow, MapEntries, MapKeys, MapTable, ScheduledKey, Table,
-    Tasks, Timestamp, limits,
+    BranchKey, CurrentExecutionsRow, DataBlob, ExecutionsFilter, ExecutionsRow, HistoryNode,
+    MapEntries, MapKeys, MapTable, ScheduledKey, Table, Tasks, Timestamp, limits,
 };
 use temporal_dsql_ports::{
-    BufferedWrite, CurrentWrite, ExecutionWrite, MapWrite, MutableStateRows, Removal, RunWrite,
-    StoreError, StoreExt, Written,
+    BufferedWrite, ConditionFailed, Expected, ExpectedCurrent, HistoryChange, MapWrite,
+    MutableStateRows, RunChange, StoreError, WriteSet,
 };
 
 use crate::{
     Queue, World,
     entries::{joined, split},
     scenario::scenario_table,
+    world::{
+        owned::{assert_refused, current_is, is_absent, version_is},
+        sets::{Change, NewRun, act, apply, current, deletion, nodes, read, stored},
+    },
 };
 
 scenario_table! { "mutable_state":
@@ -23,10 +27,12 @@ scenario_table! { "mutable_state":
     a_run_without_anything_else_is_written_and_read;
     an_absent_run_is_not_read_whatever_else_there_is;
     a_run_and_its_current_execution_are_updated per archetype;
-    updating_what_is_absent_affects_none per archetype;
+    updating_what_is_absent_is_refused per archetype;
     a_run_that_exists_is_not_inserted;
     a_current_execution_that_exists_is_not_inserted per archetype;
     a_task_that_exists_is_not_inserted;
+    an_act_on_three_runs_writes_all_of_them per archetype;
+    an_act_on_three_runs_is_refused_whole;
     entries_that_are_not_written_are_removed;
     an_entry_that_is_written_and_removed_is_gone;
     a_buffer_is_cleared_before_events_are_appended;
@@ -35,108 +41,63 @@ scenario_table! { "mutable_state":
     more_than_three_thousand_rows_are_refused_and_nothing_is_stored if transaction_limits;
     a_read_never_mixes_two_writes;
     a_deleted_execution_leaves_nothing_of_its_run;
-    deleting_an_absent_execution_affects_none;
+    deleting_an_absent_execution_is_no_error;
 }
 
-/// Everything that can be written for a new run.
-fn everything(world: &World, row: &ExecutionsRow) -> ExecutionWrite {
-    let map = |map| MapWrite {
-        remove: Removal::Keys(MapKeys::none(map)),
-        replace: world.entries(map, 4),
-    };
-    ExecutionWrite {
-        run: RunWrite::Insert(row.clone()),
-        current: None,
-        maps: MapTable::ALL.map(map).into(),
-        buffered: BufferedWrite { clear: false, append: world.events(3) },
-        tasks: world.tasks_of_every_queue(2),
-    }
-}
-
-/// Nothing but an update of the run.
-fn update(row: &ExecutionsRow) -> ExecutionWrite {
-    ExecutionWrite {
-        run: RunWrite::Update(row.clone()),
-        current: None,
-        maps: Vec::new(),
-        buffered: BufferedWrite::default(),
-        tasks: Tasks::default(),
-    }
-}
-
-/// Writes as one transaction.
-async fn write(world: &World, write: &ExecutionWrite) -> Result<Written, StoreError> {
-    world.store.run("Write", write, |transaction, write| transaction.write_execution(write)).await
-}
-
-async fn read(world: &World, run: &ExecutionsFilter) -> Option<MutableStateRows> {
-    world.store.session().select_mutable_state(run).await.unwrap()
-}
-
-/// What is read after a run was written as new.
-fn expected(row: &ExecutionsRow, write: &ExecutionWrite) -> MutableStateRows {
-    let maps = write.maps.iter().map(|map| map.replace.clone()).collect();
-    MutableStateRows { execution: row.clone(), maps, buffered: write.buffered.append.clone() }
-}
-
-/// How many rows there are in the tables of a run and in the task tables.
-async fn rows(world: &World) -> u64 {
-    let maps = MapTable::ALL.map(MapTable::table);
-    let queues = Queue::all().map(|queue| queue.table());
-    let others = [Table::Executions, Table::BufferedEvents];
-    let mut rows = 0;
-    for table in maps.into_iter().chain(queues).chain(others) {
-        rows += world.place.count(table).await;
-    }
-    rows
+/// Asserts that an act is refused because of `expected`, and that it changes nothing.
+async fn assert_refuses(world: &World, set: &WriteSet<'_>, expected: &ConditionFailed) {
+    let before = world.row_count().await;
+    assert_refused(world.store.apply(set).await, expected);
+    assert_eq!(world.row_count().await, before);
 }
 
 async fn a_whole_execution_is_written_and_read(world: &World) {
-    let current = world.current();
-    let row = world.execution_of(&current);
-    let mut new = everything(world, &row);
-    new.current = Some(CurrentWrite::Insert(current.clone()));
-    let written = write(world, &new).await.unwrap();
-    assert_eq!(written, Written { run: 1, current: 1, tasks: 14 });
-    assert_eq!(read(world, &row.filter()).await, Some(expected(&row, &new)));
+    let row = world.current();
+    let run = NewRun::new(world, &world.execution_of(&row));
+    let mut set = run.set();
+    set.current = current(&row, ExpectedCurrent::Absent);
+    apply(world, &set).await;
+    let key = run.row.filter();
+    assert_eq!(read(world, &key).await, Some(run.expected()));
     // The row operations see the same.
-    assert_eq!(world.read(&current.filter()).await, Some(current));
-    assert_eq!(world.read_execution(&row.filter()).await.as_ref(), Some(&row));
+    assert_eq!(world.read(&row.filter()).await, Some(row));
+    assert_eq!(world.read_execution(&key).await.as_ref(), Some(&run.row));
     let mut session = world.store.session();
-    for map in &new.maps {
-        let read = session.select_all_from_map(&row.filter(), map.replace.map()).await;
-        assert_eq!(read.unwrap(), map.replace);
+    for entries in &run.maps {
+        let read = session.select_all_from_map(&key, entries.map()).await;
+        assert_eq!(read.unwrap(), *entries);
     }
-    let events = session.select_from_buffered_events(&row.filter()).await.unwrap();
-    assert_eq!(events, new.buffered.append);
-    let shard = row.shard_id;
-    for (queue, tasks) in &new.tasks.immediate {
+    assert_eq!(session.select_from_buffered_events(&key).await.unwrap(), []);
+    let shard = key.shard_id;
+    for (queue, tasks) in &run.tasks.immediate {
         let all = i64::MIN..i64::MAX;
         let read = session.range_select_from_immediate_tasks(shard, queue, all, 9).await;
         assert_eq!(read.unwrap(), *tasks);
     }
     let start = ScheduledKey { visibility_timestamp: Timestamp::MIN, task_id: 0 };
-    for (queue, tasks) in &new.tasks.scheduled {
+    for (queue, tasks) in &run.tasks.scheduled {
         let queue = Queue::Scheduled(*queue);
         assert_eq!(queue.select(&mut *session, shard, start, 9).await.unwrap(), *tasks);
     }
+    run.assert_history(world).await;
+    // The run, its current execution, 7 maps, 7 queues, two batches and a branch.
+    assert_eq!(world.row_count().await, 2 + 7 * 4 + 7 * 2 + 3);
 }
 
 async fn a_run_without_anything_else_is_written_and_read(world: &World) {
     let row = world.execution();
-    let new = ExecutionWrite { run: RunWrite::Insert(row.clone()), ..update(&row) };
-    let written = write(world, &new).await.unwrap();
-    assert_eq!(written, Written { run: 1, current: 0, tasks: 0 });
+    apply(world, &act(&row, RunChange::Insert { row: &row, maps: &[] })).await;
     let read = read(world, &row.filter()).await.unwrap();
     assert_eq!(read.execution, row);
     assert_eq!(read.maps, MapTable::ALL.map(MapEntries::none));
     assert_eq!(read.buffered, []);
+    assert_eq!(world.row_count().await, 1);
 }
 
 async fn an_absent_run_is_not_read_whatever_else_there_is(world: &World) {
     let row = world.execution();
     assert_eq!(read(world, &row.filter()).await, None);
-    write(world, &everything(world, &row)).await.unwrap();
+    stored(world, &row).await;
     let other = ExecutionsFilter { run_id: world.run_id(), ..row.filter() };
     assert_eq!(read(world, &other).await, None);
     world.store.session().delete_from_executions(&row.filter()).await.unwrap();
@@ -144,109 +105,224 @@ async fn an_absent_run_is_not_read_whatever_else_there_is(world: &World) {
 }
 
 async fn a_run_and_its_current_execution_are_updated(world: &World) {
-    let current = world.current();
-    let row = world.execution_of(&current);
-    world.insert(&current).await;
-    let new = everything(world, &row);
-    write(world, &new).await.unwrap();
-    let changed = world.changed_execution(&row);
-    let next = world.changed(&current);
-    let mut again = update(&changed);
-    again.current = Some(CurrentWrite::Update(next.clone()));
-    again.tasks = world.tasks_of_every_queue(1);
-    let written = write(world, &again).await.unwrap();
-    assert_eq!(written, Written { run: 1, current: 1, tasks: 7 });
-    assert_eq!(world.read(&current.filter()).await, Some(next));
-    let state = read(world, &row.filter()).await.unwrap();
-    assert_eq!(state, expected(&changed, &new), "maps and buffer stay as they were");
+    let before = world.current();
+    let row = world.execution_of(&before);
+    world.insert(&before).await;
+    let run = stored(world, &row).await;
+    let next = world.changed(&before);
+    let (change, tasks) = (Change::new(world, &row), world.tasks_of_every_queue(1));
+    let mut set = change.set();
+    set.current = current(&next, ExpectedCurrent::Run(before.run_id));
+    set.tasks.push(&tasks);
+    let rows = world.row_count().await;
+    apply(world, &set).await;
+    assert_eq!(world.read(&before.filter()).await, Some(next));
+    let expected = MutableStateRows { execution: change.row.clone(), ..run.expected() };
+    assert_eq!(read(world, &row.filter()).await, Some(expected), "maps stay as they were");
+    assert_eq!(world.row_count().await, rows + 7);
 }
 
-async fn updating_what_is_absent_affects_none(world: &World) {
-    let current = world.current();
-    let row = world.execution_of(&current);
-    let mut absent = update(&row);
-    absent.current = Some(CurrentWrite::Update(current.clone()));
-    let mut transaction = world.begin("Write").await;
-    let written = transaction.write_execution(&absent).await.unwrap();
-    assert_eq!(written, Written { run: 0, current: 0, tasks: 0 });
-    transaction.rollback().await.unwrap();
-    world.insert(&current).await;
-    let mut transaction = world.begin("Write").await;
-    let written = transaction.write_execution(&absent).await.unwrap();
-    assert_eq!(written, Written { run: 0, current: 1, tasks: 0 });
-    transaction.rollback().await.unwrap();
-}
-
-/// Asserts that a write is refused because of a row in `table`, and that it changes nothing.
-async fn assert_exists(world: &World, refused: &ExecutionWrite, expected: Table) {
-    let before = rows(world).await;
-    let error = write(world, refused).await.unwrap_err();
-    assert!(
-        matches!(error, StoreError::AlreadyExists { table, .. } if table == expected),
-        "{error:?}"
-    );
-    assert_eq!(rows(world).await, before);
+async fn updating_what_is_absent_is_refused(world: &World) {
+    let row = world.current();
+    let execution = world.execution_of(&row);
+    let (change, tasks) = (Change::new(world, &execution), world.tasks_of_every_queue(1));
+    let mut set = change.set();
+    set.tasks.push(&tasks);
+    assert_refuses(world, &set, &is_absent(&execution)).await;
+    // The current execution comes first.
+    set.current = current(&row, ExpectedCurrent::Run(row.run_id));
+    assert_refuses(world, &set, &current_is(None)).await;
+    world.insert(&row).await;
+    assert_refuses(world, &set, &is_absent(&execution)).await;
+    assert_eq!(world.row_count().await, 1);
 }
 
 async fn a_run_that_exists_is_not_inserted(world: &World) {
     let row = world.execution();
-    let first = everything(world, &row);
-    write(world, &first).await.unwrap();
-    let again = everything(world, &world.changed_execution(&row));
-    assert_exists(world, &again, Table::Executions).await;
-    assert_eq!(read(world, &row.filter()).await, Some(expected(&row, &first)));
+    let first = stored(world, &row).await;
+    let again = NewRun::new(world, &world.changed_execution(&row));
+    let exists = ConditionFailed::ExecutionExists { run_id: row.run_id };
+    assert_refuses(world, &again.set(), &exists).await;
+    assert_eq!(read(world, &row.filter()).await, Some(first.expected()));
 }
 
 async fn a_current_execution_that_exists_is_not_inserted(world: &World) {
-    let current = world.current();
-    world.insert(&current).await;
-    let next = world.changed(&current);
-    let mut new = everything(world, &world.execution_of(&next));
-    new.current = Some(CurrentWrite::Insert(next));
-    let table = if world.archetype == temporal_dsql_domain::ArchetypeId::WORKFLOW {
-        Table::CurrentExecutions
-    } else {
-        Table::CurrentChasmExecutions
-    };
-    assert_exists(world, &new, table).await;
-    assert_eq!(world.read(&current.filter()).await, Some(current));
+    let before = world.current();
+    world.insert(&before).await;
+    let next = world.changed(&before);
+    let new = NewRun::new(world, &world.execution_of(&next));
+    let mut set = new.set();
+    set.current = current(&next, ExpectedCurrent::Absent);
+    assert_refuses(world, &set, &current_is(Some(&before))).await;
+    assert_eq!(world.read(&before.filter()).await.as_ref(), Some(&before));
+    // The last write version that is told is the run's.
+    let run = world.execution_of(&before);
+    world.insert_execution(&run).await;
+    let told = CurrentExecutionsRow { last_write_version: run.last_write_version, ..before };
+    assert_refuses(world, &set, &current_is(Some(&told))).await;
 }
 
 async fn a_task_that_exists_is_not_inserted(world: &World) {
     for (index, queue) in Queue::all().iter().enumerate() {
         let row = world.execution();
-        let new = everything(world, &row);
+        let new = NewRun::new(world, &row);
         let taken = match (new.tasks.immediate.get(index), index) {
             (Some((_, tasks)), _) => queue.key(Timestamp::UNIX_EPOCH, tasks[1].task_id),
             (None, index) => new.tasks.scheduled[index - new.tasks.immediate.len()].1[1].key,
         };
         let task = temporal_dsql_domain::ScheduledTask { key: taken, data: world.data() };
         queue.insert(&mut *world.store.session(), row.shard_id, &[task]).await.unwrap();
-        assert_exists(world, &new, queue.table()).await;
+        let before = world.row_count().await;
+        let error = world.store.apply(&new.set()).await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::AlreadyExists { table, .. } if table == queue.table()),
+            "{error:?}"
+        );
+        assert_eq!(world.row_count().await, before);
+    }
+}
+
+/// A conflict of three runs of one id: the zombie is reset, the current run is changed, and a new
+/// run takes its place.
+struct ThreeRuns {
+    old: CurrentExecutionsRow,
+    next: CurrentExecutionsRow,
+    reset: Change,
+    reset_maps: Vec<MapEntries>,
+    changed: Change,
+    new: NewRun,
+    /// Beside those of the new run.
+    tasks: [Tasks; 2],
+    nodes: [HistoryNode; 2],
+    branches: [BranchKey; 2],
+}
+
+impl ThreeRuns {
+    /// The two that exist are stored.
+    async fn stored(world: &World) -> Self {
+        let old = world.current();
+        world.insert(&old).await;
+        let current = stored(world, &world.execution_of(&old)).await;
+        let zombie = stored(world, &world.execution_of(&world.changed(&old))).await;
+        let next = world.changed(&old);
+        let mut changed = Change::new(world, &current.row);
+        changed.buffered.append = world.events(2);
+        for entries in &current.maps {
+            let remove = split(entries.clone(), 1).0.keys();
+            let replace = world.entries(entries.map(), 1);
+            changed.maps.push(MapWrite { remove, replace });
+        }
+        Self {
+            reset: Change::new(world, &zombie.row),
+            reset_maps: MapTable::ALL.map(|map| world.entries(map, 2)).into(),
+            changed,
+            new: NewRun::new(world, &world.execution_of(&next)),
+            tasks: [world.tasks_of_every_queue(1), world.tasks_of_every_queue(1)],
+            nodes: [world.node(7, 12), world.node(7, 13)],
+            branches: [zombie.tree.branch, current.tree.branch],
+            old,
+            next,
+        }
+    }
+
+    fn set(&self) -> WriteSet<'_> {
+        let Self { reset, reset_maps, changed, .. } = self;
+        let replace =
+            RunChange::Replace { row: &reset.row, expected: reset.expected, maps: reset_maps };
+        let mut set = act(&reset.row, replace);
+        set.current = current(&self.next, ExpectedCurrent::Run(self.old.run_id));
+        set.runs.push(changed.update());
+        set.tasks.extend(&self.tasks);
+        for (node, branch) in self.nodes.iter().zip(self.branches) {
+            set.history.push(HistoryChange { branch, node, tree: None });
+        }
+        self.new.add_to(&mut set);
+        set
+    }
+}
+
+async fn an_act_on_three_runs_writes_all_of_them(world: &World) {
+    let runs = ThreeRuns::stored(world).await;
+    let before = world.row_count().await;
+    let mut changed = read(world, &runs.changed.row.filter()).await.unwrap();
+    apply(world, &runs.set()).await;
+    assert_eq!(world.read(&runs.old.filter()).await.as_ref(), Some(&runs.next));
+    let reset = MutableStateRows {
+        execution: runs.reset.row.clone(),
+        maps: runs.reset_maps.clone(),
+        buffered: Vec::new(),
+    };
+    assert_eq!(read(world, &runs.reset.row.filter()).await, Some(reset));
+    changed.execution = runs.changed.row.clone();
+    for (entries, MapWrite { replace, .. }) in changed.maps.iter_mut().zip(&runs.changed.maps) {
+        *entries = joined(split(entries.clone(), 1).1, replace.clone());
+    }
+    changed.buffered = runs.changed.buffered.append.clone();
+    assert_eq!(read(world, &runs.changed.row.filter()).await, Some(changed));
+    assert_eq!(read(world, &runs.new.row.filter()).await, Some(runs.new.expected()));
+    runs.new.assert_history(world).await;
+    for (node, branch) in runs.nodes.iter().zip(runs.branches) {
+        assert_eq!(nodes(world, &branch).await.last(), Some(node));
+    }
+    // Of the reset run seven maps have two entries less; of the changed one two events are new. The
+    // new run has 46 rows; the other tasks are two of each queue, and two batches.
+    assert_eq!(world.row_count().await, before - 7 * 2 + 2 + (1 + 7 * 4 + 7 * 2 + 3) + 7 * 2 + 2);
+}
+
+async fn an_act_on_three_runs_is_refused_whole(world: &World) {
+    let runs = ThreeRuns::stored(world).await;
+    let before: Vec<_> = {
+        let mut before = Vec::new();
+        for run in [&runs.reset.row, &runs.changed.row] {
+            before.push(read(world, &run.filter()).await.unwrap());
+        }
+        before
+    };
+    let wrong = Expected::RecordVersion(runs.reset.row.db_record_version);
+    for (number, stored) in before.iter().enumerate() {
+        let mut set = runs.set();
+        match &mut set.runs[number] {
+            RunChange::Update { expected, .. } | RunChange::Replace { expected, .. } => {
+                *expected = wrong;
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_refuses(world, &set, &version_is(&stored.execution)).await;
+    }
+    let mut other = runs.set();
+    other.current = current(&runs.next, ExpectedCurrent::Run(runs.next.run_id));
+    // The run of the current execution is stored, and tells its last write version.
+    let last_write_version = before[1].execution.last_write_version;
+    let told = CurrentExecutionsRow { last_write_version, ..runs.old.clone() };
+    assert_refuses(world, &other, &current_is(Some(&told))).await;
+    world.insert_execution(&runs.new.row).await;
+    let exists = ConditionFailed::ExecutionExists { run_id: runs.new.row.run_id };
+    assert_refuses(world, &runs.set(), &exists).await;
+    for stored in before {
+        assert_eq!(read(world, &stored.execution.filter()).await, Some(stored));
     }
 }
 
 async fn entries_that_are_not_written_are_removed(world: &World) {
     let row = world.execution();
-    let first = everything(world, &row);
-    write(world, &first).await.unwrap();
-    let mut reset = update(&world.changed_execution(&row));
-    for map in &first.maps {
-        // Two stay with other values, two go, two come.
-        let (stay, _) = split(map.replace.clone(), 2);
-        let new = world.entries(map.replace.map(), 2);
-        let replace = joined(world.changed_entries(&stay), new);
-        reset.maps.push(MapWrite { remove: Removal::Others, replace });
-    }
-    write(world, &reset).await.unwrap();
+    let first = stored(world, &row).await;
+    let mut session = world.store.session();
+    session.insert_into_buffered_events(&row.filter(), &world.events(3)).await.unwrap();
+    // Of each map two entries stay with other values, two go, two come.
+    let kept = |entries: &MapEntries| {
+        let (stay, _) = split(entries.clone(), 2);
+        joined(world.changed_entries(&stay), world.entries(entries.map(), 2))
+    };
+    let maps: Vec<_> = first.maps.iter().map(kept).collect();
+    let reset = Change::new(world, &row);
+    let (next, expected) = (&reset.row, reset.expected);
+    apply(world, &act(next, RunChange::Replace { row: next, expected, maps: &maps })).await;
     let state = read(world, &row.filter()).await.unwrap();
-    let expected: Vec<_> = reset.maps.iter().map(|map| map.replace.clone()).collect();
-    assert_eq!(state.maps, expected);
+    assert_eq!(state, MutableStateRows { execution: next.clone(), maps, buffered: Vec::new() });
     // Nothing is written: nothing stays.
-    for map in &mut reset.maps {
-        map.replace = MapEntries::none(map.replace.map());
-    }
-    write(world, &reset).await.unwrap();
+    let again = Change::new(world, next);
+    let (row, expected) = (&again.row, again.expected);
+    apply(world, &act(row, RunChange::Replace { row, expected, maps: &[] })).await;
     let state = read(world, &row.filter()).await.unwrap();
     assert_eq!(state.maps, MapTable::ALL.map(MapEntries::none));
 }
@@ -254,185 +330,164 @@ async fn entries_that_are_not_written_are_removed(world: &World) {
 /// Temporal's stores write first and remove then (contract §3.3).
 async fn an_entry_that_is_written_and_removed_is_gone(world: &World) {
     let row = world.execution();
-    let first = everything(world, &row);
-    write(world, &first).await.unwrap();
-    for run in [RunWrite::Update(row.clone()), RunWrite::Insert(world.execution())] {
-        let mut again = update(&row);
-        let mut expected = Vec::new();
-        for map in &first.maps {
-            // One is there and written again, one is there, one is new, one is none of that.
-            let (both, others) = split(world.changed_entries(&map.replace), 1);
-            let (removed, stay) = split(others, 1);
-            let new = world.entries(map.replace.map(), 1);
-            let keys = joined(joined(both.clone(), removed.clone()), new.clone()).keys();
-            let replace = joined(joined(both, stay.clone()), new);
-            again.maps.push(MapWrite { remove: Removal::Keys(keys), replace });
-            expected.push(stay);
-        }
-        let run_id = match &run {
-            RunWrite::Update(row) | RunWrite::Insert(row) => row.filter(),
-        };
-        again.run = run;
-        write(world, &again).await.unwrap();
-        assert_eq!(read(world, &run_id).await.unwrap().maps, expected);
+    let first = stored(world, &row).await;
+    let mut change = Change::new(world, &row);
+    let mut expected = Vec::new();
+    for entries in &first.maps {
+        // One is there and written again, one is there, two are there and not removed, one is new.
+        let (both, others) = split(world.changed_entries(entries), 1);
+        let (removed, stay) = split(others, 1);
+        let new = world.entries(entries.map(), 1);
+        let remove = joined(joined(both.clone(), removed), new.clone()).keys();
+        let replace = joined(joined(both, stay.clone()), new);
+        change.maps.push(MapWrite { remove, replace });
+        expected.push(stay);
     }
+    apply(world, &change.set()).await;
+    assert_eq!(read(world, &row.filter()).await.unwrap().maps, expected);
 }
 
 async fn a_buffer_is_cleared_before_events_are_appended(world: &World) {
-    let row = world.execution();
-    write(world, &everything(world, &row)).await.unwrap();
-    let mut expected = read(world, &row.filter()).await.unwrap().buffered;
-    for clear in [false, true, false, true] {
-        let append = world.events(3);
-        let mut again = update(&row);
-        again.buffered = BufferedWrite { clear, append: append.clone() };
-        write(world, &again).await.unwrap();
+    let mut row = world.execution();
+    stored(world, &row).await;
+    let mut expected = Vec::new();
+    for (clear, count) in [(false, 3), (true, 3), (false, 3), (true, 3), (true, 0)] {
+        let mut change = Change::new(world, &row);
+        change.buffered = BufferedWrite { clear, append: world.events(count) };
+        apply(world, &change.set()).await;
         if clear {
             expected.clear();
         }
-        expected.extend(append);
+        expected.extend(change.buffered.append);
         assert_eq!(read(world, &row.filter()).await.unwrap().buffered, expected);
+        row = change.row;
     }
-    let mut last = update(&row);
-    last.buffered.clear = true;
-    write(world, &last).await.unwrap();
-    assert_eq!(read(world, &row.filter()).await.unwrap().buffered, []);
+    assert_eq!(expected, []);
 }
 
-/// A random write for a run whose entries all come from `pool`.
-fn random_write(world: &World, run: RunWrite, pool: &[MapEntries]) -> ExecutionWrite {
-    let chance = || world.random(|random| random.bool());
-    let some_of = |entries: &MapEntries| {
-        let mut some = MapEntries::none(entries.map());
-        let mut left = entries.clone();
-        while !left.is_empty() {
-            let (first, others) = split(left, 1);
-            if chance() {
-                some = joined(some, first);
-            }
-            left = others;
+/// Some of the entries, drawn.
+fn some_of(world: &World, entries: &MapEntries) -> MapEntries {
+    let mut some = MapEntries::none(entries.map());
+    let mut left = entries.clone();
+    while !left.is_empty() {
+        let (first, others) = split(left, 1);
+        if world.random(|random| random.bool()) {
+            some = joined(some, first);
         }
-        some
-    };
-    let mut maps = Vec::new();
+        left = others;
+    }
+    some
+}
+
+/// A random change of a run whose entries all come from `pool`.
+fn random_change(world: &World, of: &ExecutionsRow, pool: &[MapEntries]) -> Change {
+    let chance = || world.random(|random| random.bool());
+    let mut change = Change::new(world, of);
     for entries in pool {
-        let remove =
-            if chance() { Removal::Others } else { Removal::Keys(some_of(entries).keys()) };
-        let replace = world.changed_entries(&some_of(entries));
+        let remove = some_of(world, entries).keys();
+        let replace = world.changed_entries(&some_of(world, entries));
         if chance() || chance() {
-            maps.push(MapWrite { remove, replace });
+            change.maps.push(MapWrite { remove, replace });
         }
     }
     let append = if chance() { world.events(2) } else { Vec::new() };
-    ExecutionWrite {
-        run,
-        current: None,
-        maps,
-        buffered: BufferedWrite { clear: chance(), append },
-        tasks: if chance() { world.tasks_of_every_queue(1) } else { Tasks::default() },
-    }
+    change.buffered = BufferedWrite { clear: chance(), append };
+    change
 }
 
-/// The same write for another run, one row operation after the other.
-async fn one_by_one(world: &World, write: &ExecutionWrite, run: &ExecutionsFilter) -> Written {
-    let of_run = |row: &ExecutionsRow| ExecutionsRow {
+/// The same change to another run, one row operation after the other; `is_whole` if all that is
+/// not written goes.
+async fn one_by_one(world: &World, change: &Change, is_whole: bool, run: &ExecutionsFilter) {
+    let session = &mut *world.store.session();
+    assert_eq!(session.update_executions(&of_run(&change.row, run)).await.unwrap(), 1);
+    for map in MapTable::ALL {
+        if is_whole {
+            session.delete_all_from_map(run, map, None).await.unwrap();
+        }
+        for MapWrite { remove, replace } in change.maps.iter().filter(|of| of.replace.map() == map)
+        {
+            session.replace_into_map(run, replace).await.unwrap();
+            session.delete_from_map(run, remove).await.unwrap();
+        }
+    }
+    let BufferedWrite { clear, append } = &change.buffered;
+    if is_whole || *clear {
+        session.delete_from_buffered_events(run, None).await.unwrap();
+    }
+    session.insert_into_buffered_events(run, append).await.unwrap();
+}
+
+/// The row of another run with the same values.
+fn of_run(row: &ExecutionsRow, run: &ExecutionsFilter) -> ExecutionsRow {
+    ExecutionsRow {
         shard_id: run.shard_id,
         namespace_id: run.namespace_id,
         workflow_id: run.workflow_id.clone(),
         run_id: run.run_id,
         ..row.clone()
-    };
-    let session = &mut *world.store.session();
-    let rows = match &write.run {
-        RunWrite::Insert(row) => session.insert_into_executions(&of_run(row)).await,
-        RunWrite::Update(row) => session.update_executions(&of_run(row)).await,
-    };
-    let mut written = Written { run: rows.unwrap(), ..Written::default() };
-    for MapWrite { remove, replace } in &write.maps {
-        if *remove == Removal::Others {
-            session.delete_all_from_map(run, replace.map(), None).await.unwrap();
-        }
-        session.replace_into_map(run, replace).await.unwrap();
-        if let Removal::Keys(keys) = remove {
-            session.delete_from_map(run, keys).await.unwrap();
-        }
     }
-    if write.buffered.clear {
-        session.delete_from_buffered_events(run, None).await.unwrap();
-    }
-    session.insert_into_buffered_events(run, &write.buffered.append).await.unwrap();
-    for (queue, tasks) in &write.tasks.immediate {
-        let rows = session.insert_into_immediate_tasks(run.shard_id, queue, tasks).await;
-        written.tasks += rows.unwrap();
-    }
-    for (queue, tasks) in &write.tasks.scheduled {
-        let rows = session.insert_into_scheduled_tasks(run.shard_id, *queue, tasks).await;
-        written.tasks += rows.unwrap();
-    }
-    written
 }
 
 async fn random_writes_do_what_their_row_operations_do(world: &World) {
-    let (row, other) = (world.execution(), world.run());
+    let (mut row, other) = (world.execution(), world.run());
+    world.insert_execution(&row).await;
+    world.insert_execution(&of_run(&row, &other)).await;
     let pool = MapTable::ALL.map(|map| world.entries(map, 6));
-    for round in 0..12 {
-        let run = if round == 0 {
-            RunWrite::Insert(row.clone())
+    for round in 0..16 {
+        let mut change = random_change(world, &row, &pool);
+        let is_whole = world.random(|random| random.u8(..4)) == 0;
+        let maps: Vec<_> = change.maps.iter().map(|of| of.replace.clone()).collect();
+        if is_whole {
+            // A replacement removes by leaving out, and appends no events.
+            change.buffered.append.clear();
+            change.maps.iter_mut().for_each(|of| of.remove = MapKeys::none(of.replace.map()));
+            let Change { row, expected, .. } = &change;
+            let replace = RunChange::Replace { row, expected: *expected, maps: &maps };
+            apply(world, &act(row, replace)).await;
         } else {
-            RunWrite::Update(world.changed_execution(&row))
-        };
-        let random = random_write(world, run, &pool);
-        let written = write(world, &random).await.unwrap();
-        assert_eq!(written, one_by_one(world, &random, &other).await);
+            apply(world, &change.set()).await;
+        }
+        one_by_one(world, &change, is_whole, &other).await;
+        row = change.row.clone();
         let whole = read(world, &row.filter()).await.unwrap();
         let mut same = read(world, &other).await.unwrap();
-        same.execution.shard_id = row.shard_id;
-        same.execution.namespace_id = row.namespace_id;
-        same.execution.workflow_id = row.workflow_id.clone();
-        same.execution.run_id = row.run_id;
-        assert_eq!(whole, same, "round {round}: {random:?}");
-    }
-    for queue in Queue::all() {
-        let start = ScheduledKey { visibility_timestamp: Timestamp::MIN, task_id: 0 };
-        let session = &mut *world.store.session();
-        let whole = queue.select(session, row.shard_id, start, 99).await.unwrap();
-        assert_eq!(queue.select(session, other.shard_id, start, 99).await.unwrap(), whole);
+        same.execution = of_run(&same.execution, &row.filter());
+        assert_eq!(whole, same, "round {round}: {change:?}");
     }
 }
 
 async fn an_oversized_entry_is_refused_and_nothing_is_stored(world: &World) {
-    let row = world.execution();
-    let mut new = everything(world, &row);
-    let MapEntries::ChasmNodes(nodes) = &mut new.maps[6].replace else {
+    let mut new = NewRun::new(world, &world.execution());
+    let MapEntries::ChasmNodes(nodes) = &mut new.maps[6] else {
         panic!("the last map is the one of nodes");
     };
     nodes[0].data = Some(vec![7; limits::MAX_VALUE_BYTES + 1]);
-    let error = write(world, &new).await.unwrap_err();
+    let error = world.store.apply(&new.set()).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Limit { kind: limits::LimitKind::ValueBytes, .. }),
         "{error:?}"
     );
-    assert_eq!(rows(world).await, 0);
+    assert_eq!(world.row_count().await, 0);
 }
 
 async fn more_than_three_thousand_rows_are_refused_and_nothing_is_stored(world: &World) {
     let row = world.execution();
     world.insert_execution(&row).await;
-    let mut reset = update(&row);
+    let mut change = Change::new(world, &row);
     let replace = world.entries(MapTable::Activities, 3_500);
-    reset.maps.push(MapWrite { remove: Removal::Others, replace });
-    let error = write(world, &reset).await.unwrap_err();
+    change.maps.push(MapWrite { remove: MapKeys::none(MapTable::Activities), replace });
+    let error = world.store.apply(&change.set()).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Limit { kind: limits::LimitKind::TransactionRows, .. }),
         "{error:?}"
     );
-    assert_eq!(rows(world).await, 1);
+    assert_eq!(world.row_count().await, 1);
 }
 
-/// A write that gives every part of a run the same mark.
-fn marked(row: &ExecutionsRow, maps: &[MapEntries], mark: u8) -> ExecutionWrite {
+/// A change that gives every part of a run the same mark.
+fn marked(row: &ExecutionsRow, maps: &[MapEntries], mark: u8) -> Change {
     let data = DataBlob::new([mark], row.data.encoding.clone());
-    let mut write = update(&ExecutionsRow { data: data.clone(), ..row.clone() });
+    let mut writes = Vec::new();
     for entries in maps {
         let mut replace = entries.clone();
         match &mut replace {
@@ -441,10 +496,14 @@ fn marked(row: &ExecutionsRow, maps: &[MapEntries], mark: u8) -> ExecutionWrite 
             MapEntries::ChasmNodes(of) => of.iter_mut().for_each(|of| of.metadata = data.clone()),
             other => panic!("{:?} is not marked", other.map()),
         }
-        write.maps.push(MapWrite { remove: Removal::Others, replace });
+        writes.push(MapWrite { remove: MapKeys::none(replace.map()), replace });
     }
-    write.buffered = BufferedWrite { clear: true, append: vec![data; 3] };
-    write
+    Change {
+        row: ExecutionsRow { data: data.clone(), ..row.clone() },
+        expected: Expected::RecordVersion(row.db_record_version),
+        maps: writes,
+        buffered: BufferedWrite { clear: true, append: vec![data; 3] },
+    }
 }
 
 /// The marks of all parts.
@@ -468,16 +527,13 @@ async fn a_read_never_mixes_two_writes(world: &World) {
     world.insert_execution(&row).await;
     let maps = [MapTable::Activities, MapTable::Timers, MapTable::ChasmNodes]
         .map(|map| world.entries(map, 3));
-    write(world, &marked(&row, &maps, 0)).await.unwrap();
+    apply(world, &marked(&row, &maps, 0).set()).await;
     let store = Arc::clone(&world.store);
     let run = row.filter();
     let writer = tokio::spawn(async move {
         for mark in 1..=WRITES {
-            let write = marked(&row, &maps, mark);
-            store
-                .run("Write", &write, |transaction, write| transaction.write_execution(write))
-                .await
-                .unwrap();
+            let change = marked(&row, &maps, mark);
+            store.apply(&change.set()).await.unwrap();
         }
     });
     let mut last = 0;
@@ -499,40 +555,35 @@ async fn a_read_never_mixes_two_writes(world: &World) {
 async fn a_deleted_execution_leaves_nothing_of_its_run(world: &World) {
     let current = world.current();
     let row = world.execution_of(&current);
+    let run = row.filter();
     world.insert(&current).await;
-    write(world, &everything(world, &row)).await.unwrap();
+    stored(world, &row).await;
     let mut other_row = world.changed_execution(&row);
     other_row.run_id = world.run_id();
-    let other = everything(world, &other_row);
-    write(world, &other).await.unwrap();
-
-    let run = row.filter();
-    let deleted = world
-        .store
-        .run("Delete", &run, |transaction, run| transaction.delete_mutable_state(run))
-        .await;
-    assert_eq!(deleted.unwrap(), 1);
+    let other = stored(world, &other_row).await;
     let mut session = world.store.session();
+    session.insert_into_buffered_events(&run, &world.events(3)).await.unwrap();
+    apply(world, &deletion(&run)).await;
     assert_eq!(session.select_from_executions(&run).await.unwrap(), None);
     for map in MapTable::ALL {
         let left = session.select_all_from_map(&run, map).await.unwrap();
         assert!(left.is_empty(), "{map:?} has {left:?}");
     }
     assert_eq!(session.select_from_buffered_events(&run).await.unwrap(), []);
-    // Another run, the current execution and the tasks are not of the run.
-    assert_eq!(read(world, &other_row.filter()).await, Some(expected(&other_row, &other)));
+    // Another run, the current execution, the tasks and the history are not of the run.
+    assert_eq!(read(world, &other_row.filter()).await, Some(other.expected()));
     assert_eq!(world.read(&current.filter()).await, Some(current));
     assert_eq!(world.place.count(Table::TransferTasks).await, 4);
+    assert_eq!(world.place.count(Table::HistoryNode).await, 4);
 }
 
-async fn deleting_an_absent_execution_affects_none(world: &World) {
+async fn deleting_an_absent_execution_is_no_error(world: &World) {
     let row = world.execution();
     let run = row.filter();
-    assert_eq!(world.store.session().delete_mutable_state(&run).await.unwrap(), 0);
+    apply(world, &deletion(&run)).await;
     // What an earlier deletion left behind goes, too.
-    write(world, &everything(world, &row)).await.unwrap();
-    let mut session = world.store.session();
-    session.delete_from_executions(&run).await.unwrap();
-    assert_eq!(session.delete_mutable_state(&run).await.unwrap(), 0);
-    assert_eq!(rows(world).await, 14, "only the tasks are left");
+    stored(world, &row).await;
+    world.store.session().delete_from_executions(&run).await.unwrap();
+    apply(world, &deletion(&run)).await;
+    assert_eq!(world.row_count().await, 7 * 2 + 3, "only the tasks and the history are left");
 }

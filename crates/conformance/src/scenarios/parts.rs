@@ -8,8 +8,7 @@ use temporal_dsql_domain::{
     limits::LimitKind,
 };
 use temporal_dsql_ports::{
-    BufferedWrite, ConditionFailed, ExecutionWrite, MapWrite, Removal, RunWrite, StoreError,
-    StoreExt, Written,
+    ConditionFailed, MapWrite, RunChange, StoreError,
     stores::{
         AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected,
         Mutation, SetExecution, Snapshot, UpdateExecution, UpdateMode,
@@ -23,6 +22,7 @@ use crate::{
     world::{
         acts::Act,
         owned::{AnyStore, Owned, assert_refused, rows},
+        sets::{Change, act, apply},
     },
 };
 
@@ -170,16 +170,9 @@ async fn a_map_that_comes_twice_is_refused(world: &World) {
     assert_invalid(&shard, twice, "maps").await;
     let twice = acts.with_mutation(|mutation| {
         let replace = MapEntries::none(mutation.maps[0].replace.map());
-        mutation.maps.push(MapWrite { remove: Removal::Others, replace });
+        mutation.maps.push(MapWrite { remove: MapKeys::none(replace.map()), replace });
     });
     assert_invalid(&shard, twice, "maps").await;
-    // The row operations say the same.
-    let mut twice = update(&acts.before);
-    for _ in 0..2 {
-        let replace = world.entries(MapTable::Timers, 1);
-        twice.maps.push(MapWrite { remove: Removal::Keys(replace.keys()), replace });
-    }
-    assert_write_is_invalid(world, &twice).await;
 }
 
 async fn a_write_of_one_map_that_removes_from_another_is_refused(world: &World) {
@@ -187,13 +180,9 @@ async fn a_write_of_one_map_that_removes_from_another_is_refused(world: &World) 
     let acts = Acts::new(&shard).await;
     let other = acts.with_mutation(|mutation| {
         assert_eq!(mutation.maps[3].replace.map(), MapTable::RequestCancels);
-        mutation.maps[3].remove = Removal::Keys(MapKeys::Signals(vec![1]));
+        mutation.maps[3].remove = MapKeys::Signals(vec![1]);
     });
     assert_invalid(&shard, other, "maps").await;
-    let mut other = update(&acts.before);
-    let replace = world.entries(MapTable::Timers, 1);
-    other.maps.push(MapWrite { remove: Removal::Keys(MapKeys::Activities(vec![1])), replace });
-    assert_write_is_invalid(world, &other).await;
 }
 
 async fn a_run_in_two_parts_of_a_request_is_refused(world: &World) {
@@ -313,29 +302,6 @@ async fn a_set_of_sixteen_hundred_activities_is_repeated(world: &World) {
     }
 }
 
-/// Nothing but an update of a run.
-fn update(run: &Snapshot) -> ExecutionWrite {
-    ExecutionWrite {
-        run: RunWrite::Update(run.execution.clone()),
-        current: None,
-        maps: Vec::new(),
-        buffered: BufferedWrite::default(),
-        tasks: Tasks::default(),
-    }
-}
-
-/// Writes as one transaction.
-async fn write(world: &World, write: &ExecutionWrite) -> Result<Written, StoreError> {
-    world.store.run("Write", write, |transaction, write| transaction.write_execution(write)).await
-}
-
-async fn assert_write_is_invalid(world: &World, refused: &ExecutionWrite) {
-    match write(world, refused).await {
-        Err(StoreError::InvalidArgument { field, .. }) => assert_eq!(field, "maps"),
-        other => panic!("{other:?}"),
-    }
-}
-
 /// Rows without a run are what a Go server's delete has left (contract §3.4).
 async fn a_new_run_leaves_the_rows_that_it_finds(world: &World) {
     let map = world.map();
@@ -345,33 +311,24 @@ async fn a_new_run_leaves_the_rows_that_it_finds(world: &World) {
     let left = world.entries(map, 3);
     let (overwritten, _) = split(left.clone(), 1);
     let new = joined(world.changed_entries(&overwritten), world.entries(map, 1));
-    let others = Removal::Others;
-    for remove in [others, Removal::Keys(split(left.clone(), 2).1.keys())] {
-        let mut session = world.store.session();
-        session.delete_mutable_state(&key).await.unwrap();
-        session.delete_all_from_map(&key, map, None).await.unwrap();
-        session.replace_into_map(&key, &left).await.unwrap();
-        let mut insert = update(&run);
-        insert.run = RunWrite::Insert(run.execution.clone());
-        insert.maps.push(MapWrite { remove, replace: new.clone() });
-        write(world, &insert).await.unwrap();
-        let found = session.select_all_from_map(&key, map).await.unwrap();
-        assert_eq!(found, joined(left.clone(), new.clone()), "{insert:?}");
-    }
+    let mut session = world.store.session();
+    session.replace_into_map(&key, &left).await.unwrap();
+    let maps = [new.clone()];
+    apply(world, &act(&run.execution, RunChange::Insert { row: &run.execution, maps: &maps }))
+        .await;
+    let found = session.select_all_from_map(&key, map).await.unwrap();
+    assert_eq!(found, joined(left, new));
 }
 
 async fn a_new_run_leaves_the_buffer_that_it_finds(world: &World) {
     let shard = world.owned().await;
     let run = shard.new_run(Created);
     let key = run.execution.filter();
-    let mut expected = world.events(2);
+    let expected = world.events(2);
     let mut session = world.store.session();
     session.insert_into_buffered_events(&key, &expected).await.unwrap();
-    let mut insert = update(&run);
-    insert.run = RunWrite::Insert(run.execution.clone());
-    insert.buffered = BufferedWrite { clear: true, append: world.events(1) };
-    write(world, &insert).await.unwrap();
-    expected.extend(insert.buffered.append);
+    let insert = RunChange::Insert { row: &run.execution, maps: &run.maps };
+    apply(world, &act(&run.execution, insert)).await;
     assert_eq!(session.select_from_buffered_events(&key).await.unwrap(), expected);
 }
 
@@ -382,17 +339,17 @@ async fn an_oversized_entry_is_refused_though_it_would_not_stay(world: &World) {
     let entry = |bytes| IdEntry { id: 1, data: blob(bytes) };
     let too_large = temporal_dsql_domain::limits::MAX_VALUE_BYTES + 1;
     let removed = MapWrite {
-        remove: Removal::Keys(MapKeys::Signals(vec![1])),
+        remove: MapKeys::Signals(vec![1]),
         replace: MapEntries::Signals(vec![entry(too_large)]),
     };
     let overwritten = MapWrite {
-        remove: Removal::Others,
+        remove: MapKeys::none(MapTable::Signals),
         replace: MapEntries::Signals(vec![entry(too_large), entry(1)]),
     };
     for map in [removed, overwritten] {
-        let mut refused = update(&run);
+        let mut refused = Change::new(world, &run.execution);
         refused.maps.push(map);
-        match write(world, &refused).await {
+        match world.store.apply(&refused.set()).await {
             Err(StoreError::Limit { kind, .. }) => assert_eq!(kind, LimitKind::ValueBytes),
             other => panic!("{other:?}"),
         }
@@ -428,12 +385,13 @@ async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(world: &Worl
             ..world.node(node_id, 1)
         })
         .collect();
-    let mut whole = update(&run);
-    whole.maps.push(MapWrite { remove: Removal::Others, replace: entries(11) });
+    let mut whole = Change::new(world, &run.execution);
+    let remove = MapKeys::none(MapTable::Activities);
+    whole.maps.push(MapWrite { remove, replace: entries(11) });
     let queue = ImmediateQueue::Transfer;
     let mut transaction = world.begin("Write").await;
     let refusals = [
-        transaction.write_execution(&whole).await.map(|_| 0),
+        transaction.write(&whole.set()).await.map(|_| 0),
         transaction.replace_into_map(&key, &entries(11)).await,
         transaction.insert_into_immediate_tasks(key.shard_id, &queue, &tasks(11)).await,
         transaction.insert_into_buffered_events(&key, &events).await,

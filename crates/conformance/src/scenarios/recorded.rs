@@ -6,8 +6,7 @@ use temporal_dsql_domain::{
     HistoryTreeInfo, MapEntries, MapTable, ScheduledRange, Table, Timestamp,
 };
 use temporal_dsql_ports::{
-    BufferedWrite, CurrentWrite, ExecutionWrite, MapWrite, MutableStateRows, Removal, RunWrite,
-    StoreExt,
+    CurrentChange, ExpectedCurrent, MutableStateRows, RunChange, WriteSet,
     stores::{ExecutionStore, HistoryStore, Owner, ReadHistory, ShardStore, TaskStore},
 };
 
@@ -76,22 +75,14 @@ async fn every_whole_execution_of_a_real_server_comes_back_unchanged(world: &Wor
         let key = execution.filter();
         let maps = entries.remove(&key).unwrap_or_default();
         let row = current.remove(&key);
-        let write = ExecutionWrite {
-            run: RunWrite::Insert(execution.clone()),
-            current: row.clone().map(CurrentWrite::Insert),
-            maps: maps
-                .iter()
-                .map(|of| MapWrite { remove: Removal::Others, replace: of.clone() })
-                .collect(),
-            buffered: BufferedWrite::default(),
-            tasks: temporal_dsql_domain::Tasks::default(),
-        };
-        let written = world
-            .store
-            .run("Write", &write, |transaction, write| transaction.write_execution(write))
-            .await
-            .unwrap();
-        assert_eq!((written.run, written.current), (1, u64::from(row.is_some())));
+        let mut set = WriteSet::new("Insert", key.shard_id);
+        set.current = row.as_ref().map(|row| CurrentChange {
+            id: row.filter(),
+            expected: ExpectedCurrent::Absent,
+            write: Some(row),
+        });
+        set.runs.push(RunChange::Insert { row: &execution, maps: &maps });
+        world.store.apply(&set).await.unwrap();
         let of = |map| maps.iter().find(|of| of.map() == map).cloned();
         let all = MapTable::ALL.map(|map| of(map).unwrap_or_else(|| MapEntries::none(map)));
         expected

@@ -118,8 +118,7 @@ async fn assert_not_resolved(
             shard.stored(&request.reset.execution).await,
             current,
             shard.current_of(&request.reset.current).await,
-            shard.execution_count().await,
-            shard.task_count().await,
+            shard.world.row_count().await,
         )
     };
     let before = state().await;

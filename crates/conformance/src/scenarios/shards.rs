@@ -31,6 +31,8 @@ scenario_table! { "shards":
     a_takeover_loses_against_an_owner_that_commits_first if optimistic_locks;
     an_owner_loses_against_a_takeover_that_commits_first if optimistic_locks;
     a_plain_read_of_the_shard_keeps_nobody_out;
+    an_update_of_the_shard_without_its_lock_keeps_nobody_out;
+    two_locks_of_one_owner_do_not_meet;
 }
 
 async fn insert(world: &World, row: &ShardsRow) {
@@ -196,11 +198,22 @@ async fn owned(world: &World) -> (ShardsRow, ExecutionsRow) {
     (shard, execution)
 }
 
+/// Another owner takes the shard over, with the statements of Temporal's stores.
+async fn take_over(world: &World, row: &ShardsRow) -> ShardsRow {
+    let next = taken_over(world, row);
+    let mut transaction = world.begin("TakeOver").await;
+    let range_id = transaction.write_lock_shards(row.shard_id).await.unwrap();
+    assert_eq!(range_id, Some(row.range_id));
+    assert_eq!(transaction.update_shards(&next, None).await.unwrap(), 1);
+    transaction.commit().await.unwrap();
+    next
+}
+
 async fn an_owner_that_was_deposed_since_its_snapshot_writes_nothing(world: &World) {
     let (shard, execution) = owned(world).await;
     let mut owner = world.begin("Owner").await;
     owner.select_from_executions(&execution.filter()).await.unwrap();
-    assert_eq!(update(world, &taken_over(world, &shard), Some(shard.range_id)).await, 1);
+    take_over(world, &shard).await;
     let written = async {
         let range_id = owner.read_lock_shards(shard.shard_id).await?;
         assert_eq!(range_id, Some(shard.range_id), "the snapshot is older than the takeover");
@@ -213,8 +226,7 @@ async fn an_owner_that_was_deposed_since_its_snapshot_writes_nothing(world: &Wor
 
 async fn an_owner_that_was_deposed_before_its_snapshot_finds_another_range_id(world: &World) {
     let (shard, _) = owned(world).await;
-    let next = taken_over(world, &shard);
-    update(world, &next, Some(shard.range_id)).await;
+    let next = take_over(world, &shard).await;
     let mut owner = world.begin("Owner").await;
     let range_id = owner.read_lock_shards(shard.shard_id).await.unwrap();
     assert_eq!(range_id, Some(next.range_id));
@@ -228,6 +240,7 @@ async fn a_takeover_loses_against_an_owner_that_commits_first(world: &World) {
     let mut takeover = world.begin("TakeOver").await;
     owner.read_lock_shards(shard.shard_id).await.unwrap();
     let next = taken_over(world, &shard);
+    takeover.write_lock_shards(shard.shard_id).await.unwrap();
     assert_eq!(takeover.update_shards(&next, Some(shard.range_id)).await.unwrap(), 1);
     assert_eq!(owner.update_executions(&changed).await.unwrap(), 1);
     owner.commit().await.unwrap();
@@ -243,6 +256,7 @@ async fn an_owner_loses_against_a_takeover_that_commits_first(world: &World) {
     owner.read_lock_shards(shard.shard_id).await.unwrap();
     owner.update_executions(&world.changed_execution(&execution)).await.unwrap();
     let next = taken_over(world, &shard);
+    takeover.write_lock_shards(shard.shard_id).await.unwrap();
     assert_eq!(takeover.update_shards(&next, Some(shard.range_id)).await.unwrap(), 1);
     takeover.commit().await.unwrap();
     assert_conflict(owner.commit().await);
@@ -257,8 +271,48 @@ async fn a_plain_read_of_the_shard_keeps_nobody_out(world: &World) {
     let mut owner = world.begin("Owner").await;
     let read = owner.select_from_shards(shard.shard_id).await.unwrap().unwrap();
     assert_eq!(read.range_id, shard.range_id);
-    update(world, &taken_over(world, &shard), Some(shard.range_id)).await;
+    take_over(world, &shard).await;
     assert_eq!(owner.update_executions(&changed).await.unwrap(), 1);
     owner.commit().await.unwrap();
     assert_eq!(world.read_execution(&execution.filter()).await, Some(changed));
+}
+
+/// Why a takeover locks: an update leaves the key as it is and does not meet a lock FOR KEY SHARE,
+/// so that both commit. It is how an owner saves its progress.
+async fn an_update_of_the_shard_without_its_lock_keeps_nobody_out(world: &World) {
+    for update_is_first in [false, true] {
+        let (shard, execution) = owned(world).await;
+        let changed = world.changed_execution(&execution);
+        let next = taken_over(world, &shard);
+        let mut owner = world.begin("Owner").await;
+        owner.select_from_shards(shard.shard_id).await.unwrap();
+        if update_is_first {
+            assert_eq!(update(world, &next, Some(shard.range_id)).await, 1);
+        }
+        let range_id = owner.read_lock_shards(shard.shard_id).await.unwrap();
+        assert_eq!(range_id, Some(shard.range_id), "the snapshot is older than the update");
+        if !update_is_first {
+            assert_eq!(update(world, &next, Some(shard.range_id)).await, 1);
+        }
+        assert_eq!(owner.update_executions(&changed).await.unwrap(), 1);
+        owner.commit().await.unwrap();
+        assert_eq!(select(world, shard.shard_id).await, Some(next));
+        assert_eq!(world.read_execution(&execution.filter()).await, Some(changed));
+    }
+}
+
+async fn two_locks_of_one_owner_do_not_meet(world: &World) {
+    let (shard, execution) = owned(world).await;
+    let other = ExecutionsRow { run_id: world.run_id(), ..execution.clone() };
+    let mut first = world.begin("First").await;
+    let mut second = world.begin("Second").await;
+    for owner in [&mut first, &mut second] {
+        let range_id = owner.read_lock_shards(shard.shard_id).await.unwrap();
+        assert_eq!(range_id, Some(shard.range_id));
+    }
+    first.update_executions(&world.changed_execution(&execution)).await.unwrap();
+    second.insert_into_executions(&other).await.unwrap();
+    first.commit().await.unwrap();
+    second.commit().await.unwrap();
+    assert_eq!(world.read_execution(&other.filter()).await, Some(other));
 }

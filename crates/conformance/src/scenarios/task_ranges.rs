@@ -3,7 +3,7 @@
 
 use temporal_dsql_domain::{
     ImmediateQueue, ImmediateTask, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask,
-    ShardId, Timestamp,
+    ShardId, TaskCategory, Timestamp,
 };
 
 use crate::{World, scenario::scenario_table};
@@ -27,8 +27,10 @@ scenario_table! { "task_ranges":
     a_range_is_deleted_from_its_first_key_to_its_last_time;
 }
 
-const IMMEDIATE: [ImmediateQueue; 2] = [ImmediateQueue::Transfer, ImmediateQueue::Category(7)];
-const SCHEDULED: [ScheduledQueue; 2] = [ScheduledQueue::Timer, ScheduledQueue::Category(7)];
+const IMMEDIATE: [ImmediateQueue; 2] =
+    [ImmediateQueue::Transfer, ImmediateQueue::Category(TaskCategory::OUTBOUND)];
+const SCHEDULED: [ScheduledQueue; 2] =
+    [ScheduledQueue::Timer, ScheduledQueue::Category(TaskCategory::OUTBOUND)];
 
 /// So many microseconds after a time that is as good as any.
 fn at(micros: i64) -> Timestamp {

@@ -4,10 +4,10 @@ use temporal_dsql_domain::{
     ClusterName, ImmediateQueue, ImmediateTask, ScheduledKey, ScheduledRange, ScheduledTask, Tasks,
     Timestamp,
 };
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_ports::{Outcome, StoreError};
 
 use crate::{
-    Queue, World,
+    CommitFault, Queue, World,
     scenario::scenario_table,
     world::owned::{Owned, assert_refused},
 };
@@ -34,7 +34,10 @@ scenario_table! { "task_store":
         = "execution_mutable_state_task.go/TestIsReplicationDLQEmpty";
     a_task_is_put_into_the_replication_dlq_once;
     tasks_of_all_queues_are_added_together_or_not_at_all;
-    adding_nothing_asks_for_no_ownership;
+    adding_nothing_checks_the_ownership;
+    a_page_that_ends_at_the_last_task_of_a_time_goes_on_at_the_next;
+    a_page_that_ends_with_its_range_is_the_last_one per queue;
+    a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied per queue;
     pages_go_on_while_tasks_are_completed_behind_and_before_them per queue
         = "contract §4.6/9";
     a_range_of_ten_thousand_tasks_is_completed per queue = "contract §4.6/7";
@@ -216,17 +219,104 @@ async fn tasks_of_all_queues_are_added_together_or_not_at_all(world: &World) {
     assert_eq!(shard.task_count().await, tasks.len() as u64);
 }
 
-async fn adding_nothing_asks_for_no_ownership(world: &World) {
+async fn adding_nothing_checks_the_ownership(world: &World) {
     let shard = world.owned().await;
+    let none = Tasks::default();
+    shard.tasks.add(shard.owner, &none).await.unwrap();
     let next = shard.is_deposed().await;
-    shard.tasks.add(shard.owner, &Tasks::default()).await.unwrap();
-    let some = world.tasks_of_every_queue(1);
     let lost = temporal_dsql_ports::ConditionFailed::ShardOwnershipLost {
         shard_id: shard.owner.shard_id,
         expected: shard.owner.range_id,
         observed: Some(next.range_id),
     };
-    assert_refused(shard.tasks.add(shard.owner, &some).await, &lost);
+    let mut empty_queue = world.tasks_of_every_queue(1);
+    empty_queue.immediate.truncate(1);
+    empty_queue.immediate[0].1.clear();
+    empty_queue.scheduled.clear();
+    for tasks in [none, empty_queue, world.tasks_of_every_queue(1)] {
+        assert_refused(shard.tasks.add(shard.owner, &tasks).await, &lost);
+    }
+    assert_eq!(shard.task_count().await, 0);
+}
+
+async fn a_page_that_ends_at_the_last_task_of_a_time_goes_on_at_the_next(world: &World) {
+    let at = |micros, task_id| ScheduledTask {
+        key: ScheduledKey {
+            visibility_timestamp: Timestamp::from_unix_micros(micros).unwrap(),
+            task_id,
+        },
+        data: world.data(),
+    };
+    for queue in Queue::all().iter().filter(|queue| matches!(queue, Queue::Scheduled(_))) {
+        let shard = world.owned().await;
+        let tasks = vec![at(5, 1), at(5, i64::MAX), at(6, i64::MIN), at(6, i64::MAX), at(9, 0)];
+        shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
+        for limit in 1..=6 {
+            let (mut all, mut from) = (Vec::new(), Some(FIRST));
+            while let Some(at) = from {
+                assert!(all.len() < tasks.len(), "{queue}: pages of {limit} do not end");
+                let (found, next) = page(&shard, queue, at, limit).await;
+                all.extend(found);
+                // A full page that was the last one is followed by an empty one.
+                from = next.filter(|_| all.len() < tasks.len());
+            }
+            assert_eq!(all, tasks, "{queue}: pages of {limit}");
+        }
+    }
+}
+
+async fn a_page_that_ends_with_its_range_is_the_last_one(world: &World) {
+    let (shard, queue) = (world.owned().await, world.queue());
+    let shard_id = shard.owner.shard_id;
+    let mut tasks = world.tasks(queue, 3);
+    if let Queue::Scheduled(_) = queue {
+        // Its range ends with a time, and so after the last task of one.
+        tasks[1].key.task_id = i64::MAX;
+    }
+    shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
+    // The range ends right after the second task, with the page.
+    let end = tasks[1].key;
+    match queue {
+        Queue::Immediate(queue) => {
+            let range = i64::MIN..end.task_id + 1;
+            let page = shard.tasks.immediate_page(shard_id, queue, range, 2).await.unwrap();
+            assert_eq!((page.tasks.len(), page.next), (2, None));
+        }
+        Queue::Scheduled(queue) => {
+            let until = end.next().unwrap().visibility_timestamp;
+            let range = ScheduledRange { from: FIRST, until };
+            let page = shard.tasks.scheduled_page(shard_id, *queue, range, 2).await.unwrap();
+            assert_eq!((page.tasks.len(), page.next), (2, None));
+        }
+    }
+}
+
+async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied(world: &World) {
+    let queue = world.queue();
+    for fault in [CommitFault::LostAfter, CommitFault::LostBefore] {
+        for time in [Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+            let shard = world.owned().await;
+            let before = shard.task_count().await;
+            let key = queue.key(time, i64::MAX);
+            let tasks = for_queue(queue, &[ScheduledTask { key, data: world.data() }]);
+            world.place.fail_next_commits(&[fault]);
+            let added = shard.tasks.add(shard.owner, &tasks).await;
+            let stored = shard.task_count().await - before;
+            assert_eq!(world.place.faults_left(), 0);
+            // No range has the largest key, so that reading proves nothing there.
+            let outcome = added.as_ref().map_err(StoreError::outcome);
+            match fault {
+                CommitFault::LostAfter => {
+                    assert!(matches!(outcome, Ok(()) | Err(Outcome::Unknown)), "{added:?}");
+                    assert_eq!(stored, 1);
+                }
+                _ => {
+                    assert_eq!(outcome, Err(Outcome::Unknown), "{added:?}");
+                    assert_eq!(stored, 0);
+                }
+            }
+        }
+    }
 }
 
 async fn pages_go_on_while_tasks_are_completed_behind_and_before_them(world: &World) {

@@ -1,54 +1,50 @@
-//! Commits whose answer is lost: resolved where the rows prove what happened, told where they do
-//! not, and never simply repeated (contract §3.8).
+//! Commits whose answer is lost: resolved where the rows prove that the act was applied, unknown
+//! where they do not, and never simply repeated (contract §3.8). An act whose outcome is unknown may
+//! still arrive, until another owner takes the shard over.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use temporal_dsql_domain::ExecutionState::{Created, Running};
 use temporal_dsql_ports::{
-    BoxFuture, Outcome, RetryPolicy, StoreError,
-    stores::{CreateExecution, CreateMode, ExecutionStore, Expected, Owner, UpdateMode},
+    BoxFuture, ConditionFailed, Outcome, RetryPolicy, StoreError,
+    stores::{CreateExecution, CreateMode, ExecutionStore, Expected, UpdateExecution, UpdateMode},
 };
 use tokio::sync::Notify;
 
 use crate::{
     CommitFault::{Conflict, LostAfter, LostBefore},
     World,
-    interposed::{interposed, interposed_once},
+    interposed::{holding_back, when_lost},
     scenario::scenario_table,
     world::{
         acts::Act,
         assert_conflict,
-        owned::{AnyStore, assert_refused, current_is},
+        owned::{AnyStore, Owned, assert_refused, current_is},
     },
 };
 
 scenario_table! { "unknown_commits":
     an_act_that_was_applied_is_reported_as_done = "contract §4.6/4";
-    an_act_that_was_not_applied_is_done_again_and_once = "contract §4.6/4";
-    tasks_that_were_not_added_are_reported_as_not_added = "contract §4.6/4";
-    a_commit_that_is_still_under_way_is_ended_before_anybody_looks if optimistic_locks;
-    a_lost_answer_that_cannot_be_settled_stays_unknown;
-    a_settling_whose_answer_is_lost_is_done_again;
-    events_whose_every_answer_is_lost_leave_their_act_not_applied;
-    losing_every_answer_ends_as_not_applied_and_writes_nothing;
+    an_act_that_was_not_applied_stays_unknown_and_is_not_repeated = "contract §4.6/4";
+    an_act_that_arrives_after_its_client_has_given_up_is_done_once;
+    an_act_that_arrives_after_a_takeover_is_refused if optimistic_locks;
     an_act_that_was_not_applied_before_a_takeover_never_is;
     an_act_that_was_applied_before_a_takeover_is_reported_as_done;
     a_run_that_was_written_since_proves_nothing;
     a_version_that_stays_proves_nothing;
-    a_creator_that_lost_its_answer_and_the_race_is_told_the_winner per archetype;
+    a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_asks_again per archetype;
     a_deletion_whose_answer_is_lost_is_done_again;
+    a_batch_whose_answer_is_lost_is_appended_again;
+    what_loses_every_answer_stays_unknown;
     conflicts_at_commit_are_repeated_and_the_act_is_done_once = "contract §4.6/3";
     conflicts_until_the_deadline_write_nothing_of_any_act = "contract §4.6/3";
     the_store_works_on_after_a_restart_in_the_middle_of_an_act;
 }
 
-/// The acts whose rows carry proof either way.
-async fn provable(world: &World) -> Vec<(crate::world::owned::Owned<'_>, Act)> {
+/// One act of each kind, each in a shard of its own.
+async fn acts(world: &World) -> Vec<(Owned<'_>, Act)> {
     let mut acts = Vec::new();
-    for kind in 0..4 {
+    for kind in 0..5 {
         let shard = world.owned().await;
         let act = shard.acts().await[kind].clone();
         acts.push((shard, act));
@@ -56,12 +52,19 @@ async fn provable(world: &World) -> Vec<(crate::world::owned::Owned<'_>, Act)> {
     acts
 }
 
+/// Asserts that an act ends with an unknown outcome.
+#[track_caller]
+fn assert_unknown(result: Result<(), StoreError>) {
+    match result {
+        Err(error @ StoreError::Unavailable { .. }) => {
+            assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+        }
+        other => panic!("expected an unknown outcome, got {other:?}"),
+    }
+}
+
 async fn an_act_that_was_applied_is_reported_as_done(world: &World) {
-    let mut acts = provable(world).await;
-    let shard = world.owned().await;
-    let add = shard.acts().await[4].clone();
-    acts.push((shard, add));
-    for (shard, act) in acts {
+    for (shard, act) in acts(world).await {
         let before = shard.task_count().await;
         world.place.fail_next_commits(&[LostAfter]);
         act.done_by(Arc::clone(&world.store)).await.unwrap();
@@ -70,164 +73,78 @@ async fn an_act_that_was_applied_is_reported_as_done(world: &World) {
     }
 }
 
-async fn an_act_that_was_not_applied_is_done_again_and_once(world: &World) {
-    for (shard, act) in provable(world).await {
-        let before = shard.task_count().await;
+/// Nothing says that it will not arrive; the client may ask again, with the same conditions.
+async fn an_act_that_was_not_applied_stays_unknown_and_is_not_repeated(world: &World) {
+    for (shard, act) in acts(world).await {
+        let before = (world.row_count().await, shard.task_count().await);
         world.place.fail_next_commits(&[LostBefore]);
+        assert_unknown(act.done_by(Arc::clone(&world.store)).await);
+        assert_eq!(world.place.faults_left(), 0);
+        assert_eq!(world.row_count().await, before.0, "{act:?}");
         act.done_by(Arc::clone(&world.store)).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
-        shard.assert_done(&act, before).await;
+        shard.assert_done(&act, before.1).await;
     }
 }
 
-async fn tasks_that_were_not_added_are_reported_as_not_added(world: &World) {
-    let shard = world.owned().await;
-    let tasks = world.tasks_of_every_queue(2);
-    world.place.fail_next_commits(&[LostBefore]);
-    let error = shard.tasks.add(shard.owner, &tasks).await.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    assert_eq!(error.outcome(), Outcome::NotApplied);
-    assert_eq!(shard.task_count().await, 0);
-    shard.tasks.add(shard.owner, &tasks).await.unwrap();
-    assert_eq!(shard.task_count().await, tasks.len() as u64);
-}
-
-/// The transaction by hand stands for the commit that was lost and has not arrived yet. On engines
-/// that wait, looking waits for it.
-async fn a_commit_that_is_still_under_way_is_ended_before_anybody_looks(world: &World) {
-    let shard = world.owned().await;
-    let tasks = world.tasks_of_every_queue(1);
-    let (queue, task) = (&tasks.immediate[0].0, &tasks.immediate[0].1);
-    let shard_id = shard.owner.shard_id;
-    let mut late = world.begin("Late").await;
-    late.read_lock_shards(shard_id).await.unwrap();
-    late.insert_into_immediate_tasks(shard_id, queue, task).await.unwrap();
-    world.place.fail_next_commits(&[LostBefore]);
-    let error = shard.tasks.add(shard.owner, &tasks).await.unwrap_err();
-    assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
-    assert_conflict(late.commit().await);
-    assert_eq!(shard.task_count().await, 0);
-}
-
-async fn a_lost_answer_that_cannot_be_settled_stays_unknown(world: &World) {
-    for (fault, is_applied) in [(LostBefore, false), (LostAfter, true)] {
-        for (shard, act) in provable(world).await {
-            let before = shard.task_count().await;
-            // Those after the first are the commits that would have settled it.
-            world.place.fail_next_commits(&[fault, LostBefore, LostBefore, LostBefore]);
-            let error = act.done_by(Arc::clone(&world.store)).await.unwrap_err();
-            assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
-            assert_eq!(world.place.faults_left(), 0);
-            if is_applied {
-                shard.assert_done(&act, before).await;
-            } else {
-                assert_eq!(shard.task_count().await, before);
-            }
-        }
-    }
-}
-
-async fn a_settling_whose_answer_is_lost_is_done_again(world: &World) {
-    for fault in [LostBefore, LostAfter] {
-        for settling in [LostBefore, LostAfter] {
-            for (shard, act) in provable(world).await {
-                let before = shard.task_count().await;
-                world.place.fail_next_commits(&[fault, settling]);
-                act.done_by(Arc::clone(&world.store)).await.unwrap();
-                assert_eq!(world.place.faults_left(), 0);
-                shard.assert_done(&act, before).await;
-            }
-        }
-    }
-}
-
-/// Their transaction has not begun.
-async fn events_whose_every_answer_is_lost_leave_their_act_not_applied(world: &World) {
-    for fault in [LostBefore, LostAfter] {
-        for (shard, mut act) in provable(world).await {
-            *act.events().unwrap() = vec![shard.events(None)];
-            let before = shard.task_count().await;
-            let row = act.written().unwrap();
-            let stored = shard.stored(row).await;
-            world.place.fail_next_commits(&[fault; 3]);
-            let error = act.done_by(Arc::clone(&world.store)).await.unwrap_err();
-            assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-            assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
-            assert_eq!(world.place.faults_left(), 0);
-            assert_eq!((shard.stored(row).await, shard.task_count().await), (stored, before));
-            act.done_by(Arc::clone(&world.store)).await.unwrap();
-            shard.assert_done(&act, before).await;
-        }
-    }
-}
-
-async fn losing_every_answer_ends_as_not_applied_and_writes_nothing(world: &World) {
-    for (shard, act) in provable(world).await {
+/// Why an act that is not found is not reported as not applied, and not repeated.
+async fn an_act_that_arrives_after_its_client_has_given_up_is_done_once(world: &World) {
+    for (shard, act) in acts(world).await {
         let before = shard.task_count().await;
-        let row = act.written().unwrap();
-        let stored = shard.stored(row).await;
-        // Each attempt is lost, and each commit that settles one arrives.
-        let (place, begun) = (Arc::clone(&world.place), AtomicU32::new(0));
-        let store = interposed(
-            &world.store,
-            Box::new(move |_| {
-                if begun.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
-                    place.fail_next_commits(&[LostBefore]);
-                }
-                Box::pin(async {})
-            }),
+        let (store, held) = holding_back(&world.store, |_| true);
+        assert_unknown(act.done_by(store).await);
+        assert_eq!(shard.task_count().await, before);
+        held.commit_next().await.expect("the act").unwrap();
+        shard.assert_done(&act, before).await;
+        // Asked for again, its conditions do not hold any more.
+        let rows = world.row_count().await;
+        let again = act.done_by(Arc::clone(&world.store)).await.unwrap_err();
+        assert!(
+            matches!(again, StoreError::Condition(_) | StoreError::AlreadyExists { .. }),
+            "{again:?}"
         );
-        let error = act.done_by(store).await.unwrap_err();
-        assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
-        assert!(error.is_transient());
-        assert!(std::error::Error::source(&error).is_some(), "the cause is kept: {error:?}");
-        assert_eq!(world.place.faults_left(), 0);
-        assert_eq!((shard.stored(row).await, shard.task_count().await), (stored, before));
+        assert_eq!(world.row_count().await, rows);
     }
 }
 
-/// A store on which something happens once, before the commit that settles the first.
-fn before_settling(
-    world: &World,
-    happens: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
-) -> AnyStore {
-    interposed_once(&world.store, 2, move |_| happens())
+async fn an_act_that_arrives_after_a_takeover_is_refused(world: &World) {
+    for (shard, act) in acts(world).await {
+        let before = world.row_count().await;
+        let (store, held) = holding_back(&world.store, |_| true);
+        assert_unknown(act.done_by(store).await);
+        shard.is_deposed().await;
+        assert_conflict(held.commit_next().await.expect("the act"));
+        assert_eq!(world.row_count().await, before, "{act:?}");
+    }
+}
+
+/// A store on which another owner claims the shard after the answer was lost.
+fn taken_over_when_lost(shard: &Owned<'_>) -> AnyStore {
+    let (shards, next, range_id) = (shard.shards.clone(), shard.takeover(), shard.owner.range_id);
+    when_lost(&shard.world.store, move || {
+        let (shards, next) = (shards.clone(), next.clone());
+        Box::pin(async move { shards.update(&next, range_id).await.unwrap() })
+    })
 }
 
 async fn an_act_that_was_not_applied_before_a_takeover_never_is(world: &World) {
-    for (shard, act) in provable(world).await {
-        let before = (shard.execution_count().await, shard.task_count().await);
-        let (shards, next, range_id) =
-            (shard.shards.clone(), shard.takeover(), shard.owner.range_id);
-        let observed = Some(next.range_id);
-        let store = before_settling(world, move || {
-            let (shards, next) = (shards.clone(), next.clone());
-            Box::pin(async move { shards.update(&next, range_id).await.unwrap() })
-        });
+    for (shard, act) in acts(world).await {
+        let before = world.row_count().await;
         world.place.fail_next_commits(&[LostBefore]);
-        let refused = act.done_by(store).await;
-        let Owner { shard_id, range_id: expected } = shard.owner;
-        let lost = temporal_dsql_ports::ConditionFailed::ShardOwnershipLost {
-            shard_id,
-            expected,
-            observed,
-        };
+        assert_unknown(act.done_by(taken_over_when_lost(&shard)).await);
+        let refused = act.done_by(Arc::clone(&world.store)).await;
+        let observed = Some(shard.takeover().range_id);
+        let (shard_id, expected) = (shard.owner.shard_id, shard.owner.range_id);
+        let lost = ConditionFailed::ShardOwnershipLost { shard_id, expected, observed };
         assert_refused(refused, &lost);
-        assert_eq!((shard.execution_count().await, shard.task_count().await), before);
+        assert_eq!(world.row_count().await, before, "{act:?}");
     }
 }
 
 async fn an_act_that_was_applied_before_a_takeover_is_reported_as_done(world: &World) {
-    for (shard, act) in provable(world).await {
+    for (shard, act) in acts(world).await {
         let before = shard.task_count().await;
-        let (shards, next, range_id) =
-            (shard.shards.clone(), shard.takeover(), shard.owner.range_id);
-        let store = before_settling(world, move || {
-            let (shards, next) = (shards.clone(), next.clone());
-            Box::pin(async move { shards.update(&next, range_id).await.unwrap() })
-        });
         world.place.fail_next_commits(&[LostAfter]);
-        act.done_by(store).await.unwrap();
+        act.done_by(taken_over_when_lost(&shard)).await.unwrap();
         shard.assert_done(&act, before).await;
     }
 }
@@ -235,29 +152,21 @@ async fn an_act_that_was_applied_before_a_takeover_is_reported_as_done(world: &W
 async fn a_run_that_was_written_since_proves_nothing(world: &World) {
     let shard = world.owned().await;
     let run = shard.created(Created).await;
-    let mut first = shard.mutation(&run, Running);
-    first.events.clear();
+    let first = shard.mutation(&run, Running);
     let mut after = run.clone();
     after.execution = first.execution.clone();
-    let mut second = shard.mutation(&after, Running);
-    second.events.clear();
+    let second = shard.mutation(&after, Running);
     let (executions, owner) = (shard.executions.clone(), shard.owner);
     let mode = UpdateMode::UpdateCurrent;
-    let update = |mutation| temporal_dsql_ports::stores::UpdateExecution {
-        owner,
-        mode,
-        mutation,
-        new: None,
-    };
+    let update = |mutation| UpdateExecution { owner, mode, mutation, new: None };
     let next = update(second.clone());
-    let store = before_settling(world, move || {
+    let store = when_lost(&world.store, move || {
         let (executions, next) = (executions.clone(), next.clone());
         Box::pin(async move { executions.update(&next).await.unwrap() })
     });
     let before = shard.task_count().await;
     world.place.fail_next_commits(&[LostAfter]);
-    let error = ExecutionStore::new(store).update(&update(first.clone())).await.unwrap_err();
-    assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+    assert_unknown(ExecutionStore::new(store).update(&update(first.clone())).await);
     let stored = shard.stored(&run.execution).await.unwrap();
     assert_eq!(stored.execution, second.execution, "and it is not done a second time");
     let tasks = (first.tasks.len() + second.tasks.len()) as u64;
@@ -274,33 +183,35 @@ async fn a_version_that_stays_proves_nothing(world: &World) {
         mutation.execution.next_event_id = run.execution.next_event_id;
         mutation.expected = Expected::NextEventId(run.execution.next_event_id);
         world.place.fail_next_commits(&[fault]);
-        let result = shard.update(UpdateMode::UpdateCurrent, &mutation, None).await;
-        let error = result.unwrap_err();
-        assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+        assert_unknown(shard.update(UpdateMode::UpdateCurrent, &mutation, None).await);
         let stored = shard.stored(&run.execution).await.unwrap();
         let expected = if fault == LostAfter { mutation.execution } else { run.execution };
         assert_eq!(stored.execution, expected);
     }
 }
 
-async fn a_creator_that_lost_its_answer_and_the_race_is_told_the_winner(world: &World) {
+async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_asks_again(
+    world: &World,
+) {
     let shard = world.owned().await;
     let id = shard.current(Created);
-    let request = || {
-        let mut snapshot = shard.snapshot(&shard.next_run(&id, Created));
-        snapshot.events.clear();
-        CreateExecution { owner: shard.owner, mode: CreateMode::BrandNew, snapshot }
+    let request = || CreateExecution {
+        owner: shard.owner,
+        mode: CreateMode::BrandNew,
+        snapshot: shard.snapshot(&shard.next_run(&id, Created)),
     };
     let (winner, loser) = (request(), request());
     let (executions, other) = (shard.executions.clone(), winner.clone());
-    let store = before_settling(world, move || {
+    let store = when_lost(&world.store, move || {
         let (executions, other) = (executions.clone(), other.clone());
         Box::pin(async move { executions.create(&other).await.unwrap() })
     });
     world.place.fail_next_commits(&[LostBefore]);
-    let refused = ExecutionStore::new(store).create(&loser).await;
+    assert_unknown(ExecutionStore::new(store).create(&loser).await);
+    let refused = shard.executions.create(&loser).await;
     assert_refused(refused, &current_is(Some(&winner.snapshot.current)));
-    assert_eq!(shard.stored(&loser.snapshot.execution).await, None);
+    shard.assert_missing(&loser.snapshot.execution).await;
+    assert_eq!(shard.history(&loser.snapshot.events[0]).await, []);
     assert_eq!(shard.current_of(&id).await, Some(winner.snapshot.current));
 }
 
@@ -318,6 +229,40 @@ async fn a_deletion_whose_answer_is_lost_is_done_again(world: &World) {
         assert_eq!(world.place.faults_left(), 0);
         assert_eq!(shard.current_of(&run.current).await, None);
     }
+}
+
+async fn a_batch_whose_answer_is_lost_is_appended_again(world: &World) {
+    for fault in [LostBefore, LostAfter] {
+        let shard = world.owned().await;
+        // With the row of a new branch, and without one.
+        let first = shard.events(None);
+        let second = shard.events(Some(&first));
+        for batch in [&first, &second] {
+            world.place.fail_next_commits(&[fault]);
+            shard.histories.append(batch).await.unwrap();
+            assert_eq!(world.place.faults_left(), 0);
+        }
+        let (branch, shard_id) = (&first.branch, first.shard_id);
+        assert_eq!(shard.history(&first).await, [first.node.clone(), second.node]);
+        let tree = shard.histories.tree(shard_id, branch.tree_id).await.unwrap();
+        assert_eq!(tree.iter().map(|info| &info.branch).collect::<Vec<_>>(), [branch]);
+    }
+}
+
+/// What changes nothing if it is done again is done again three times at most.
+async fn what_loses_every_answer_stays_unknown(world: &World) {
+    let shard = world.owned().await;
+    let run = shard.created(Running).await;
+    let batch = shard.events(run.events.last());
+    let before = world.row_count().await;
+    world.place.fail_next_commits(&[LostBefore; 3]);
+    assert_unknown(shard.executions.delete(&run.execution.filter()).await);
+    assert_eq!(world.place.faults_left(), 0);
+    world.place.fail_next_commits(&[LostBefore; 3]);
+    assert_unknown(shard.histories.append(&batch).await);
+    assert_eq!(world.place.faults_left(), 0);
+    assert_eq!(world.row_count().await, before);
+    shard.assert_stored(&run).await;
 }
 
 async fn conflicts_at_commit_are_repeated_and_the_act_is_done_once(world: &World) {
@@ -342,14 +287,14 @@ async fn conflicts_until_the_deadline_write_nothing_of_any_act(world: &World) {
     let impatient = world.with_policy(policy).await;
     let shard = impatient.owned().await;
     let acts = shard.acts().await;
-    let before = (shard.execution_count().await, shard.task_count().await);
+    let before = impatient.row_count().await;
     impatient.place.fail_next_commits(&[Conflict; 10_000]);
     for act in acts {
         let error = act.done_by(Arc::clone(&impatient.store)).await.unwrap_err();
         assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
     }
-    assert_eq!((shard.execution_count().await, shard.task_count().await), before);
+    assert_eq!(impatient.row_count().await, before);
 }
 
 async fn the_store_works_on_after_a_restart_in_the_middle_of_an_act(world: &World) {
@@ -357,21 +302,13 @@ async fn the_store_works_on_after_a_restart_in_the_middle_of_an_act(world: &Worl
         let shard = world.owned().await;
         let [create, ..] = shard.acts().await;
         let before = shard.task_count().await;
-        // The service dies before it can settle what was lost.
+        // The service dies before it can look for what was lost.
         let dying = Arc::new(Notify::new());
-        let store = interposed(
-            &world.store,
-            Box::new({
-                let (begun, dying) = (AtomicU32::new(0), Arc::clone(&dying));
-                move |_| match begun.fetch_add(1, Ordering::SeqCst) {
-                    0 => Box::pin(async {}),
-                    _ => {
-                        dying.notify_one();
-                        Box::pin(std::future::pending())
-                    }
-                }
-            }),
-        );
+        let lost = Arc::clone(&dying);
+        let store = when_lost(&world.store, move || -> BoxFuture<'static, ()> {
+            lost.notify_one();
+            Box::pin(std::future::pending())
+        });
         world.place.fail_next_commits(&[fault]);
         tokio::select! {
             result = create.done_by(store) => panic!("it lived on: {result:?}"),

@@ -51,8 +51,7 @@ async fn assert_not_updated(
         (
             shard.stored(&mutation.execution).await,
             shard.current_of(&mutation.current).await,
-            shard.execution_count().await,
-            shard.task_count().await,
+            shard.world.row_count().await,
         )
     };
     let before = state().await;

@@ -14,6 +14,7 @@ scenario_table! { "values":
     an_absent_start_time_comes_back_absent per archetype;
     null_and_empty_blobs_are_told_apart per archetype;
     ids_in_any_script_come_back_as_they_were per archetype;
+    a_request_without_an_id_comes_back per archetype;
     the_longest_ids_are_stored_and_found per archetype;
     an_id_of_256_characters_is_refused_before_the_database;
     ids_that_differ_in_case_or_normalization_are_different per archetype;
@@ -75,7 +76,6 @@ async fn null_and_empty_blobs_are_told_apart(world: &World) {
 
 async fn ids_in_any_script_come_back_as_they_were(world: &World) {
     for id in [
-        "",
         " ",
         "order/été №91 転単",
         "'; DROP TABLE executions; --",
@@ -92,6 +92,12 @@ async fn ids_in_any_script_come_back_as_they_were(world: &World) {
         world.insert_execution(&execution).await;
         assert_eq!(world.read_execution(&execution.filter()).await, Some(execution));
     }
+}
+
+async fn a_request_without_an_id_comes_back(world: &World) {
+    let mut row = world.current();
+    row.create_request_id = RequestId::new("").unwrap();
+    comes_back(world, &row).await;
 }
 
 async fn the_longest_ids_are_stored_and_found(world: &World) {

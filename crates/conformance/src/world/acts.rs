@@ -50,17 +50,6 @@ impl Act {
         }
     }
 
-    /// The events that are appended with it; adding tasks has none.
-    pub(crate) fn events(&mut self) -> Option<&mut Vec<AppendNodes>> {
-        match self {
-            Self::Create(request) => Some(&mut request.snapshot.events),
-            Self::Update(request, _) => Some(&mut request.mutation.events),
-            Self::ConflictResolve(request) => Some(&mut request.reset.events),
-            Self::Set(request) => Some(&mut request.snapshot.events),
-            Self::AddTasks(..) => None,
-        }
-    }
-
     /// The whole run as it leaves it.
     fn run_after(&self) -> Option<MutableStateRows> {
         match self {
@@ -82,6 +71,17 @@ impl Act {
         }
     }
 
+    /// The batches of history that it appends.
+    fn events(&self) -> &[AppendNodes] {
+        match self {
+            Self::Create(request) => &request.snapshot.events,
+            Self::Update(request, _) => &request.mutation.events,
+            Self::ConflictResolve(request) => &request.reset.events,
+            Self::Set(request) => &request.snapshot.events,
+            Self::AddTasks(..) => &[],
+        }
+    }
+
     /// The tasks that it adds.
     fn tasks(&self) -> &Tasks {
         match self {
@@ -95,23 +95,19 @@ impl Act {
 }
 
 impl Owned<'_> {
-    /// One act of each kind, each on an id of its own, none of them with history: appending that
-    /// would be a commit of its own.
+    /// One act of each kind, each on an id of its own.
     pub(crate) async fn acts(&self) -> [Act; 5] {
         let owner = self.owner;
-        let mut new = self.new_run(Created);
-        new.events.clear();
+        let new = self.new_run(Created);
         let create = CreateExecution { owner, mode: CreateMode::BrandNew, snapshot: new };
 
         let open = self.created(Created).await;
-        let mut mutation = self.mutation(&open, Running);
-        mutation.events.clear();
+        let mutation = self.mutation(&open, Running);
         let mode = UpdateMode::UpdateCurrent;
         let update = UpdateExecution { owner, mode, mutation, new: None };
 
         let current = self.created(Running).await;
-        let mut reset = self.reset(&current, Running);
-        reset.events.clear();
+        let reset = self.reset(&current, Running);
         let resolve = ConflictResolve {
             owner,
             mode: ConflictResolveMode::UpdateCurrent,
@@ -122,8 +118,7 @@ impl Owned<'_> {
         };
 
         let zombie = self.created(Zombie).await;
-        let mut snapshot = self.reset(&zombie, Zombie);
-        snapshot.events.clear();
+        let snapshot = self.reset(&zombie, Zombie);
         let expected = Expected::RecordVersion(zombie.execution.db_record_version);
         let set = SetExecution { owner, snapshot, expected };
 
@@ -143,6 +138,9 @@ impl Owned<'_> {
         }
         if let Some(row) = act.current_after() {
             assert_eq!(self.current_of(row).await.as_ref(), Some(row), "{act:?}");
+        }
+        if let Some(last) = act.events().last() {
+            assert_eq!(self.history(last).await.last(), Some(&last.node), "{act:?}");
         }
         let Tasks { immediate, scheduled } = act.tasks();
         let shard_id = self.owner.shard_id;

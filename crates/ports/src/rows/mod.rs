@@ -18,10 +18,5 @@ pub use execution_maps::ExecutionMaps;
 pub use history_execution::HistoryExecution;
 pub use history_nodes::HistoryNodes;
 pub use history_tasks::HistoryTasks;
-pub use mutable_state::{
-    BufferedWrite, CurrentWrite, ExecutionWrite, Locked, Locks, MapWrite, MutableState,
-    MutableStateRows, Removal, RunWrite, Written, check_maps, delete_part_by_part, lock_row_by_row,
-    write_part_by_part,
-};
-pub(crate) use mutable_state::{each_map_once, insert_tasks};
+pub use mutable_state::{MutableState, MutableStateRows};
 pub use shards::Shards;

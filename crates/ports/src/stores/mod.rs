@@ -4,20 +4,29 @@
 //!
 //! # Invariant: no write by a deposed owner
 //!
-//! Every write that an owner makes takes the shard's guard lock in its own transaction
-//! ([`Shards::read_lock_shards`](crate::Shards::read_lock_shards)) and compares the range id it
-//! reads under it with its own. A new owner claims the shard by changing the range id.
+//! Every act of an owner that writes rows locks the shard's row FOR KEY SHARE
+//! ([`Shards::read_lock_shards`](crate::Shards::read_lock_shards)) and compares the range id that it
+//! reads there with its own. A takeover locks the row FOR UPDATE and changes the range id.
 //!
-//! *Claim committed before the write began:* the write's snapshot shows the new range id, and the
-//! comparison ends it. *Claim committed in between:* both transactions touched the shard's row, the
-//! one by an update, the other by a lock that conflicts with it; the first to commit wins, which
-//! was the claim, and the write is refused at COMMIT (facts §1.3). *Claim not committed yet:* the
-//! write commits first, while its owner still is the owner, and the claim is refused and begins
-//! again on a snapshot that shows the write. A plain read of the range id would leave no trace: both
-//! would commit.
+//! *The takeover committed before the act's snapshot:* the act reads the new range id and fails.
+//! *Both overlap:* their locks conflict, and the first to commit wins. If the takeover was first,
+//! the act is refused; if the act was first, its owner still owned the shard when it committed.
+//! Acts of one owner do not conflict with each other on the shard's row. A plain read of the range
+//! id would not do: both would commit.
 //!
-//! One owner's own writes in one shard touch the same row, too, and so they would refuse each
-//! other if they overlapped; Temporal's owner does one after the other (contract §3.1).
+//! # Deadlines and cancelling
+//!
+//! Each store has a method `within`, which gives the same store for acts that end within a time: see
+//! [`Within`](crate::Within). Without it an act takes as long as the store's own limits let it: the
+//! [`RetryPolicy`](crate::RetryPolicy) for lost conflicts, and the adapter's for connections and
+//! statements.
+//!
+//! Dropping the future of an act cancels the waiting, not the act. A transaction whose COMMIT has
+//! not been sent is rolled back. A COMMIT, or a statement that commits by itself, that has been sent
+//! may still be applied, also later. An act of several statements, such as a deletion in chunks, may
+//! be applied in part. Nobody resolves a lost answer then, so whoever drops the future of a write
+//! must treat it as [`Outcome::Unknown`](crate::Outcome::Unknown). An act that is ended by `within`
+//! says which of these it was.
 
 mod execution;
 mod history;
@@ -26,12 +35,17 @@ mod tasks;
 mod unknown;
 
 pub use execution::{
-    ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, ExecutionStore, Expected,
-    Mutation, SetExecution, Snapshot, UpdateExecution, UpdateMode,
+    ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, ExecutionStore, Mutation,
+    SetExecution, Snapshot, UpdateExecution, UpdateMode,
 };
-pub use history::{AppendNodes, HistoryPage, HistoryStore, NewBranch, PageToken, ReadHistory};
+pub use history::{
+    AppendNodes, HistoryPage, HistoryStore, NewBranch, OrphanDeletion, OrphanPage, PageToken,
+    ReadHistory,
+};
 pub use shard::ShardStore;
 pub use tasks::{ImmediatePage, ScheduledPage, TaskStore};
+
+pub use crate::Expected;
 
 use temporal_dsql_domain::{InvalidValue, ShardId};
 
@@ -122,3 +136,24 @@ macro_rules! delete_in_chunks {
     }};
 }
 use delete_in_chunks;
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    /// Deletes where others add as fast.
+    async fn deletes(chunk: u64) -> Result<u64, StoreError> {
+        Ok(delete_in_chunks!(ready(Ok::<_, StoreError>(chunk))))
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_finds_no_end_is_given_up() {
+        assert_eq!(deletes(u64::from(CHUNK) - 1).await.unwrap(), 999);
+        let error = deletes(u64::from(CHUNK)).await.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("another call goes on"), "{source}");
+    }
+}

@@ -1,12 +1,14 @@
 //! The task queues of a shard: added to, paged through, and emptied behind the reader.
 
+use std::time::Duration;
+
 use temporal_dsql_domain::{
     ClusterName, ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue,
-    ScheduledRange, ScheduledTask, ShardId, Tasks,
+    ScheduledRange, ScheduledTask, ShardId, Tasks, Timestamp,
 };
 
-use super::{CHUNK, Owner, check_limit, delete_in_chunks, unknown};
-use crate::{Locks, Outcome, Store, StoreError, StoreExt, rows::insert_tasks};
+use super::{CHUNK, Owner, check_limit, delete_in_chunks};
+use crate::{Outcome, Store, StoreError, Within, WriteSet};
 
 /// The task methods of Temporal's `ExecutionStore`, over any store.
 #[derive(Clone, Debug)]
@@ -32,75 +34,62 @@ pub struct ScheduledPage {
     pub next: Option<ScheduledKey>,
 }
 
-struct Addition<'a> {
-    owner: Owner,
-    tasks: &'a Tasks,
-}
-
 impl<S: Store> TaskStore<S> {
     /// The tasks of `store`.
     pub const fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// Adds tasks, all or none.
+    /// The same store for acts that end within `limit` from now. They count against it together:
+    /// call this for each act, or once for all acts of a request.
+    ///
+    /// An act that is ended is [`StoreError::Unavailable`], and says by [`StoreError::outcome`]
+    /// whether it may have been applied ([`Within`]).
+    pub fn within(&self, limit: Duration) -> TaskStore<Within<&S>> {
+        TaskStore::new(Within::new(&self.store, limit))
+    }
+
+    /// Adds tasks, all or none. Adding none checks that the owner still owns the shard.
     ///
     /// # Errors
     /// [`ConditionFailed::ShardOwnershipLost`](crate::ConditionFailed);
     /// [`StoreError::AlreadyExists`] if one of them exists; and those of the store. A lost answer
-    /// is resolved: the ids of tasks are the owner's alone, so a task that is there is this one; one
-    /// that is absent was not added, unless a new owner may have completed it already.
+    /// is resolved if the first task is there: the ids of tasks are the owner's alone. One that is
+    /// absent proves nothing: it may still arrive, or be completed already.
     pub async fn add(&self, owner: Owner, tasks: &Tasks) -> Result<(), StoreError> {
         if tasks.is_empty() {
-            return Ok(());
+            // Nothing is written, so that reading who owns the shard is all there is to do.
+            let shard = self.store.session().select_from_shards(owner.shard_id).await?;
+            return owner.check(shard.map(|shard| shard.range_id));
         }
-        let addition = Addition { owner, tasks };
-        let added = self
-            .store
-            .run("AddHistoryTasks", &addition, |transaction, addition| {
-                Box::pin(async move {
-                    let Addition { owner, tasks } = addition;
-                    let locks = Locks { shard_id: owner.shard_id, current: None, runs: Vec::new() };
-                    owner.check(transaction.lock_for_write(&locks).await?.range_id)?;
-                    insert_tasks(transaction, owner.shard_id, tasks).await
-                })
-            })
-            .await;
-        match added {
-            Ok(_) => Ok(()),
-            Err(error) if error.outcome() == Outcome::Unknown => {
-                let range_id = unknown::settle(&self.store, owner.shard_id, &error).await?;
+        let mut set = WriteSet::new("AddHistoryTasks", owner.shard_id);
+        set.range_id = Some(owner.range_id);
+        set.tasks.push(tasks);
+        match self.store.apply(&set).await {
+            Err(lost) if lost.outcome() == Outcome::Unknown => {
                 match self.has_first(owner.shard_id, tasks).await {
                     Ok(true) => Ok(()),
-                    Ok(false) if range_id == Some(owner.range_id) => {
-                        Err(unknown::not_applied(error))
-                    }
-                    Ok(false) | Err(_) => Err(error),
+                    Ok(false) | Err(_) => Err(lost),
                 }
             }
-            Err(error) => Err(error),
+            added => added,
         }
     }
 
-    /// Whether the first of `tasks` is there; they were added together.
+    /// Whether the first of `tasks` is read as it was to be added; they were added together. A task
+    /// at the largest key of its queue is in no range and is not read.
     async fn has_first(&self, shard_id: ShardId, tasks: &Tasks) -> Result<bool, StoreError> {
         let mut session = self.store.session();
-        for (queue, tasks) in &tasks.immediate {
-            if let Some(first) = tasks.first() {
-                let only = first.task_id..first.task_id.saturating_add(1);
-                let found =
-                    session.range_select_from_immediate_tasks(shard_id, queue, only, 1).await?;
-                return Ok(found.first() == Some(first));
-            }
+        if let Some((queue, [first, ..])) = tasks.immediate_in_order().first() {
+            let only = first.task_id..first.task_id.saturating_add(1);
+            let found = session.range_select_from_immediate_tasks(shard_id, queue, only, 1).await?;
+            return Ok(found.first() == Some(first));
         }
-        for (queue, tasks) in &tasks.scheduled {
-            if let Some(first) = tasks.first() {
-                let range =
-                    ScheduledRange { from: first.key, until: temporal_dsql_domain::Timestamp::MAX };
-                let found =
-                    session.range_select_from_scheduled_tasks(shard_id, *queue, range, 1).await?;
-                return Ok(found.first() == Some(first));
-            }
+        if let Some((queue, [first, ..])) = tasks.scheduled_in_order().first() {
+            let range = ScheduledRange { from: first.key, until: Timestamp::MAX };
+            let found =
+                session.range_select_from_scheduled_tasks(shard_id, **queue, range, 1).await?;
+            return Ok(found.first() == Some(first));
         }
         Ok(false)
     }
@@ -141,13 +130,15 @@ impl<S: Store> TaskStore<S> {
         limit: u32,
     ) -> Result<ScheduledPage, StoreError> {
         check_limit(limit)?;
+        let until = range.until;
         let mut session = self.store.session();
         let tasks =
             session.range_select_from_scheduled_tasks(shard_id, queue, range, limit).await?;
         let next = tasks
             .last()
             .filter(|_| tasks.len() == limit as usize)
-            .map(|task| ScheduledKey { task_id: task.key.task_id.saturating_add(1), ..task.key });
+            .and_then(|task| task.key.next())
+            .filter(|next| next.visibility_timestamp < until);
         Ok(ScheduledPage { tasks, next })
     }
 

@@ -1,14 +1,16 @@
 //! The loop around a transaction.
 
 use std::{
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+    time::Duration,
 };
 
 use crate::{
-    Attempt, Clock, Observer, Outcome, RetryPolicy, SilentObserver, Store, StoreError, SystemClock,
-    Transaction,
+    Attempt, Cause, Clock, Deadline, DeadlinePassed, Observer, Outcome, RetryPolicy,
+    SilentObserver, Store, StoreError, SystemClock, Transaction,
 };
 
 /// A boxed future that may move between threads.
@@ -114,14 +116,35 @@ impl Runner {
         F: Future<Output = Result<T, StoreError>> + Send,
         T: Send,
     {
+        self.retry_until(Deadline::NEVER, op, attempt).await
+    }
+
+    /// [`retry`](Self::retry) for a caller who waits until `deadline`: no attempt and no wait is
+    /// begun that would end later. An attempt that is under way then is not ended here, because
+    /// only it knows what is on the wire: it uses [`until`](Self::until).
+    ///
+    /// # Errors
+    /// As [`retry`](Self::retry); and [`StoreError::Unavailable`] with [`DeadlinePassed`] if the
+    /// deadline had passed before the first attempt.
+    pub async fn retry_until<T, F>(
+        &self,
+        deadline: Deadline,
+        op: &'static str,
+        attempt: impl FnMut(Attempt) -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+        T: Send,
+    {
         let mut result = None;
-        let operation = async { result = Some(self.attempts(op, attempt).await) };
+        let operation = async { result = Some(self.attempts(deadline, op, attempt).await) };
         self.observer.instrument(op, Box::pin(operation)).await;
         result.expect("an observer runs the operation to its end")
     }
 
     async fn attempts<T, F>(
         &self,
+        deadline: Deadline,
         op: &'static str,
         mut attempt: impl FnMut(Attempt) -> F + Send,
     ) -> Result<T, StoreError>
@@ -132,7 +155,11 @@ impl Runner {
         let mut number = 0;
         loop {
             number += 1;
-            let result = attempt(Attempt { op, number, takes_turns: true }).await;
+            let result = if self.remaining(deadline).is_zero() {
+                Err(deadline_passed(op, Outcome::NotApplied))
+            } else {
+                attempt(Attempt { op, number, deadline }).await
+            };
             let elapsed = self.clock.now().saturating_sub(start);
             let error = match result {
                 Ok(value) => {
@@ -142,7 +169,9 @@ impl Runner {
                 Err(error) => error,
             };
             let backoff = self.backoff(number);
-            if !may_repeat(&error) || elapsed + backoff >= self.policy.deadline {
+            let is_late =
+                elapsed + backoff >= self.policy.deadline || backoff >= self.remaining(deadline);
+            if is_late || !may_repeat(&error) {
                 let error = with_attempts(error, op, number);
                 self.observer.on_end(op, number, elapsed, Some(&error));
                 return Err(error);
@@ -164,16 +193,59 @@ impl Runner {
         Req: Sync + ?Sized,
         T: Send,
     {
-        self.retry(op, |attempt| run_once(store, attempt, request, body)).await
+        let run = |attempt| run_once(self, store, attempt, request, body);
+        self.retry_until(store.deadline(), op, run).await
     }
 
-    fn backoff(&self, attempt: u32) -> std::time::Duration {
+    /// The point in time that is `limit` from now.
+    pub fn deadline(&self, limit: Duration) -> Deadline {
+        Deadline::at(self.clock.now().saturating_add(limit))
+    }
+
+    /// How long it is until `deadline`; zero if it has passed.
+    pub fn remaining(&self, deadline: Deadline) -> Duration {
+        if deadline == Deadline::NEVER {
+            return Duration::MAX;
+        }
+        deadline.time().saturating_sub(self.clock.now())
+    }
+
+    /// Waits for `work`, but not longer than until `deadline`; then `work` is dropped. `ended` says
+    /// what is known of it in that case. After the deadline nothing is begun, and nothing applied.
+    ///
+    /// # Errors
+    /// Those of `work`; [`StoreError::Unavailable`] with [`DeadlinePassed`] if it was ended.
+    pub async fn until<T>(
+        &self,
+        deadline: Deadline,
+        op: &'static str,
+        ended: Outcome,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if deadline == Deadline::NEVER {
+            return work.await;
+        }
+        let remaining = self.remaining(deadline);
+        if remaining.is_zero() {
+            return Err(deadline_passed(op, Outcome::NotApplied));
+        }
+        let mut work = pin!(work);
+        let mut alarm = self.clock.sleep(remaining);
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => alarm.as_mut().poll(context).map(|()| Err(deadline_passed(op, ended))),
+        })
+        .await
+    }
+
+    fn backoff(&self, attempt: u32) -> Duration {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         self.policy.backoff(attempt, &mut random)
     }
 }
 
 async fn run_once<S, Req, T>(
+    runner: &Runner,
     store: &S,
     attempt: Attempt,
     request: &Req,
@@ -183,20 +255,28 @@ where
     S: Store + ?Sized,
     Req: Sync + ?Sized,
 {
+    let Attempt { op, deadline, .. } = attempt;
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-    let mut transaction = store.begin(attempt).await?;
-    match body(&mut *transaction, request).await {
+    let begin = store.begin(attempt);
+    let mut transaction = runner.until(deadline, op, Outcome::NotApplied, begin).await?;
+    let work = body(&mut *transaction, request);
+    match runner.until(deadline, op, Outcome::NotApplied, work).await {
         Ok(value) => {
-            transaction.commit().await?;
+            runner.until(deadline, op, Outcome::Unknown, transaction.commit()).await?;
             Ok(value)
         }
         Err(error) => {
             // The body's error says what happened; a failed rollback adds nothing, because the
             // server rolls back a transaction whose connection it loses.
-            let _ = transaction.rollback().await;
+            let rollback = transaction.rollback();
+            let _ = runner.until(deadline, op, Outcome::NotApplied, rollback).await;
             Err(error)
         }
     }
+}
+
+fn deadline_passed(op: &'static str, outcome: Outcome) -> StoreError {
+    StoreError::Unavailable { op, outcome, source: Some(Cause::new(DeadlinePassed)) }
 }
 
 fn may_repeat(error: &StoreError) -> bool {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
+    ffi::OsString,
     net::SocketAddr,
     process::{Child, Command, Output, Stdio},
 };
@@ -11,7 +12,7 @@ use temporal_dsql_testkit::ScratchDatabase;
 
 /// The tool, pointed at one database.
 pub struct Tool {
-    variables: Vec<(String, String)>,
+    variables: Vec<(String, OsString)>,
 }
 
 /// How a run ended.
@@ -33,8 +34,8 @@ impl Tool {
     /// Pointed at `database` over `addr`.
     pub fn via(database: &ScratchDatabase, addr: SocketAddr) -> Self {
         let mut tool = Self { variables: Vec::new() };
-        tool.set("SQL_HOST", &addr.ip().to_string());
-        tool.set("SQL_PORT", &addr.port().to_string());
+        tool.set("SQL_HOST", addr.ip().to_string());
+        tool.set("SQL_PORT", addr.port().to_string());
         tool.set("SQL_USER", database.user());
         tool.set("SQL_DATABASE", database.name());
         tool
@@ -46,9 +47,9 @@ impl Tool {
     }
 
     /// Sets a variable.
-    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
         self.variables.retain(|(set, _)| set != name);
-        self.variables.push((name.to_owned(), value.to_owned()));
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 

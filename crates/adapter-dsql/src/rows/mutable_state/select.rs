@@ -1,7 +1,4 @@
 //! Reading everything that is stored for a run, in one statement and so as of one moment.
-//!
-//! The tables differ in their columns, so the answer has the columns of all of them, and `part`
-//! tells which table a row is of. The order is made here: a server would sort the blobs along.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
@@ -10,46 +7,24 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{MutableStateRows, StoreError};
 
 use super::super::{Columns, executions::by_key, maps};
-use crate::statement::{Meta, Statement};
+use crate::{
+    statement::{Meta, Statement},
+    text::Text,
+};
 
-/// Entries with one blob, or of a set, under the number `$part`.
-#[rustfmt::skip]
-macro_rules! part {
-    ($part:literal, $table:literal, $id:literal, $name:literal, $data:literal) => {
-        concat!(
-            " UNION ALL SELECT ", $part, ", ", $id, ", ", $name, ", ", $data, ", NULL, NULL, \
-             NULL, NULL FROM ", $table, " WHERE ", of_run!()
-        )
-    };
-}
-
-#[rustfmt::skip]
-pub(super) static META: &Meta = &Meta {
+pub(super) static META: Meta = Meta {
     op: "SelectMutableState",
     table: Table::Executions,
     writes: false,
-    sql: concat!(
-        "SELECT -1 AS part, next_event_id AS id, NULL::text AS name, data, data_encoding, \
-         state AS other, state_encoding AS other_encoding, last_write_version, \
-         db_record_version FROM executions WHERE ", of_run!(),
-        part!("0", "activity_info_maps", "schedule_id", "NULL", "data, data_encoding"),
-        part!("1", "timer_info_maps", "NULL", "timer_id", "data, data_encoding"),
-        part!("2", "child_execution_info_maps", "initiated_id", "NULL", "data, data_encoding"),
-        part!("3", "request_cancel_info_maps", "initiated_id", "NULL", "data, data_encoding"),
-        part!("4", "signal_info_maps", "initiated_id", "NULL", "data, data_encoding"),
-        part!("5", "signals_requested_sets", "NULL", "signal_id", "NULL, NULL"),
-        " UNION ALL SELECT 6, NULL, chasm_path, data, data_encoding, metadata, \
-         metadata_encoding, NULL, NULL FROM chasm_node_maps WHERE ", of_run!(),
-        part!("7", "buffered_events", "id", "NULL", "data, data_encoding")
-    ),
+    text: Text::new(include_str!("../../../sql/mutable_state.sql"), "SelectMutableState"),
 };
 
 /// Where the events are: behind the maps, which are numbered as in [`MapTable::ALL`].
 const BUFFERED: i32 = MapTable::ALL.len() as i32;
 
 /// The statement; [`decode`] reads its answer.
-pub(super) fn statement(run: &ExecutionsFilter) -> Statement {
-    by_key(META, run)
+pub(in crate::rows) fn statement(run: &ExecutionsFilter) -> Statement {
+    by_key(&META, run)
 }
 
 /// Reads the answer; `None` if the run is not there, whatever may be left of it.

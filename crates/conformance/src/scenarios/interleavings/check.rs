@@ -5,14 +5,16 @@ use std::{
     ops::AddAssign,
 };
 
-use temporal_dsql_domain::{CurrentExecutionsRow, MapEntries, RunId, ShardsRow};
+use temporal_dsql_domain::{
+    CurrentExecutionsRow, MapEntries, NodeOrder, NodePage, RunId, ShardsRow,
+};
 use temporal_dsql_ports::{
     MutableStateRows,
-    stores::{ExecutionStore, ShardStore, TaskStore},
+    stores::{ExecutionStore, HistoryStore, ShardStore, TaskStore},
 };
 
 use super::{
-    clients::{Service, range_id, task_ids},
+    clients::{Service, branch, range_id, task_ids},
     notes::{Act, Deletion, End, Kind, Notes, Takeover, Written},
 };
 use crate::world::owned::AnyStore;
@@ -26,6 +28,10 @@ pub(super) struct Found {
     /// The current execution of each id.
     pub(super) current: Vec<Option<CurrentExecutionsRow>>,
     pub(super) stored: BTreeMap<RunId, MutableStateRows>,
+    /// The batches of each run's history, as node and transaction.
+    pub(super) batches: BTreeMap<RunId, BTreeSet<(i64, i64)>>,
+    /// The runs whose histories have a branch.
+    pub(super) branches: BTreeSet<RunId>,
 }
 
 /// Looks at everything that the notes of `service` are about.
@@ -39,7 +45,25 @@ pub(super) async fn look(service: &Service<'_>, store: &AnyStore) -> Found {
     let runs: BTreeMap<RunId, usize> =
         service.notes().acts.values().map(|act| (act.run_id, act.id)).collect();
     let mut stored = BTreeMap::new();
+    let (mut batches, mut branches) = (BTreeMap::new(), BTreeSet::new());
+    let histories = HistoryStore::new(AnyStore::clone(store));
     for (run_id, id) in runs {
+        let branch = branch(run_id);
+        if !histories.tree(shard_id, branch.tree_id).await.unwrap().is_empty() {
+            branches.insert(run_id);
+        }
+        // All of them, also those that a reader of the history would skip.
+        let all = NodePage {
+            min_node_id: i64::MIN,
+            max_node_id: i64::MAX,
+            order: NodeOrder::Forward,
+            after: None,
+            limit: 10_000,
+        };
+        let mut session = store.session();
+        let nodes = session.range_select_from_history_node(&branch.key(shard_id), &all).await;
+        let nodes = nodes.unwrap().into_iter().map(|node| (node.node_id, node.txn_id)).collect();
+        batches.insert(run_id, nodes);
         let mut key = service.ids[id].executions_filter();
         key.run_id = run_id;
         if let Some(state) = executions.get(&key).await.unwrap() {
@@ -48,7 +72,8 @@ pub(super) async fn look(service: &Service<'_>, store: &AnyStore) -> Found {
     }
     let shard = ShardStore::new(AnyStore::clone(store)).get(shard_id).await.unwrap();
     let present = task_ids(&TaskStore::new(AnyStore::clone(store)), shard_id).await;
-    Found { shard: shard.expect("the shard"), present, current, stored }
+    let shard = shard.expect("the shard");
+    Found { shard, present, current, stored, batches, branches }
 }
 
 /// How much of what has happened: what a history is worth.
@@ -62,7 +87,9 @@ pub(super) struct Tally {
     pub(super) taken_over: usize,
     /// Acts whose end their clients never learned.
     pub(super) unknown: usize,
-    /// Acts and claims.
+    /// Acts that were applied after their clients had given up.
+    pub(super) arrived: usize,
+    /// Acts, claims and deletions.
     pub(super) asked: usize,
     /// The transactions that began for them, each attempt counted.
     pub(super) begun: usize,
@@ -84,6 +111,7 @@ impl AddAssign for Tally {
         self.deleted += other.deleted;
         self.taken_over += other.taken_over;
         self.unknown += other.unknown;
+        self.arrived += other.arrived;
         self.asked += other.asked;
         self.begun += other.begun;
     }
@@ -91,7 +119,7 @@ impl AddAssign for Tally {
 
 /// Checks a history against what was found.
 pub(super) fn check(notes: &Notes, found: &Found) -> Tally {
-    let Found { shard, present, current, stored } = found;
+    let Found { shard, present, current, stored, .. } = found;
     what_was_acknowledged_is_there_and_what_was_refused_is_not(notes, present);
     let takeovers = the_owners_follow_each_other(notes, shard);
     nothing_is_written_under_a_range_id_after_the_next_was_claimed(&takeovers, present);
@@ -99,6 +127,7 @@ pub(super) fn check(notes: &Notes, found: &Found) -> Tally {
         no_update_is_lost(notes, present, *run_id, state);
     }
     no_run_is_lost_and_what_is_deleted_is_gone(notes, found);
+    every_batch_is_of_an_act_that_was_applied(notes, found);
     for (id, row) in current.iter().enumerate() {
         the_current_executions_follow_each_other(notes, present, id, row.as_ref());
     }
@@ -106,8 +135,9 @@ pub(super) fn check(notes: &Notes, found: &Found) -> Tally {
 }
 
 fn tally(notes: &Notes, taken_over: usize) -> Tally {
-    let asked = notes.acts.len() + notes.takeovers.len();
-    let mut tally = Tally { taken_over, begun: notes.begun, asked, ..Tally::default() };
+    let asked = notes.acts.len() + notes.takeovers.len() + notes.deleting;
+    let Notes { begun, arrived, .. } = *notes;
+    let mut tally = Tally { taken_over, begun, arrived, asked, ..Tally::default() };
     for act in notes.acts.values() {
         let count = match (act.end, act.kind) {
             (End::Refused, _) => continue,
@@ -239,6 +269,19 @@ fn no_run_is_lost_and_what_is_deleted_is_gone(notes: &Notes, found: &Found) {
         assert!(!(*of_current && is_current), "{run_id} was deleted and is current");
         let is_stored = found.stored.contains_key(run_id);
         assert!(!(*of_run && is_stored), "{run_id} was deleted and is stored");
+    }
+}
+
+/// The history of a run has the batch of each act that was applied to it, and no other; and it has a
+/// branch if the act that creates the run was applied.
+fn every_batch_is_of_an_act_that_was_applied(notes: &Notes, found: &Found) {
+    for (run_id, batches) in &found.batches {
+        let applied = applied_to(notes, &found.present, *run_id);
+        let version = |(task_id, act): (&i64, &&Act)| act.version().map(|of| (of, *task_id));
+        let expected: BTreeSet<_> = applied.iter().filter_map(version).collect();
+        assert_eq!(*batches, expected, "batches of {run_id}");
+        let has_begun = applied.values().any(|act| act.version() == Some(1));
+        assert_eq!(found.branches.contains(run_id), has_begun, "the branch of {run_id}");
     }
 }
 

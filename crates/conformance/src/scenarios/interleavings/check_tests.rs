@@ -79,6 +79,8 @@ impl Forged {
                 present: BTreeMap::new(),
                 current: vec![None],
                 stored: BTreeMap::new(),
+                batches: BTreeMap::new(),
+                branches: BTreeSet::new(),
             },
         };
         forged.act(1, Kind::Create, run(1), 1);
@@ -101,6 +103,8 @@ impl Forged {
         let written = written(task_id, run_id, version);
         self.found.present.insert(task_id, range_id);
         self.found.current[0] = Some(written.current.clone());
+        self.found.batches.entry(run_id).or_default().insert((version, task_id));
+        self.found.branches.insert(run_id);
         let state = self.found.stored.entry(run_id).or_insert_with(|| MutableStateRows {
             execution: written.execution.clone(),
             maps: MapTable::ALL.map(MapEntries::none).into(),
@@ -126,6 +130,8 @@ impl Forged {
     fn undo(&mut self, task_id: i64) {
         self.found.present.remove(&task_id);
         let run_id = self.notes.acts[&task_id].run_id;
+        let batches = self.found.batches.get_mut(&run_id).unwrap();
+        batches.retain(|(_, txn_id)| *txn_id != task_id);
         let state = self.found.stored.get_mut(&run_id).unwrap();
         let MapEntries::Activities(entries) = &mut state.maps[0] else { unreachable!("the first") };
         entries.retain(|entry| entry.id != task_id);
@@ -245,6 +251,31 @@ fn a_current_execution_that_was_replaced_is_found() {
     let mut forged = Forged::new();
     forged.notes.deletions.insert(run(2), Deletion::default());
     forged.found.current[0] = Some(written(2, run(1), 2).current);
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "batches of")]
+fn a_batch_that_is_lost_is_found() {
+    let mut forged = Forged::new();
+    forged.found.batches.get_mut(&run(2)).unwrap().remove(&(2, 4));
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "batches of")]
+fn a_batch_of_an_act_that_failed_is_found() {
+    let mut forged = Forged::new();
+    forged.found.batches.get_mut(&run(2)).unwrap().insert((3, 5));
+    forged.check();
+}
+
+#[test]
+#[should_panic(expected = "the branch of")]
+fn a_branch_of_a_run_that_was_not_created_is_found() {
+    let mut forged = Forged::new();
+    forged.found.batches.insert(run(3), BTreeSet::new());
+    forged.found.branches.insert(run(3));
     forged.check();
 }
 

@@ -6,17 +6,17 @@ use std::{
 };
 
 use temporal_dsql_domain::{
-    CurrentExecutionsRow, DataBlob,
+    BranchId, CurrentExecutionsRow, DataBlob,
     ExecutionState::{Completed, Created, Running},
-    ExecutionsRow, IdEntry, ImmediateQueue, ImmediateTask, MapEntries, MapKeys, MapTable, RunId,
-    ShardId, ShardsRow, Tasks,
+    ExecutionsRow, HistoryBranch, HistoryNode, HistoryTreeInfo, IdEntry, ImmediateQueue,
+    ImmediateTask, MapEntries, MapKeys, MapTable, RunId, ShardId, ShardsRow, Tasks, TreeId,
 };
 use temporal_dsql_ports::{
-    BoxFuture, BufferedWrite, ConditionFailed, MapWrite, Outcome, Removal, StoreError, StoreExt,
+    BoxFuture, BufferedWrite, ConditionFailed, MapWrite, Outcome, StoreError, StoreExt,
     Transaction,
     stores::{
-        CreateExecution, CreateMode, ExecutionStore, Expected, Mutation, Owner, ShardStore,
-        Snapshot, TaskStore, UpdateExecution, UpdateMode,
+        AppendNodes, CreateExecution, CreateMode, ExecutionStore, Expected, Mutation, Owner,
+        ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode,
     },
 };
 
@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use super::notes::{Act, Deletion, End, HOSTS, Kind, Notes, Takeover, Written};
 use crate::{
     CommitFault, World,
+    interposed::HeldBack,
     world::owned::{AnyStore, Owned},
 };
 
@@ -46,6 +47,11 @@ pub(super) struct Gap {
 }
 
 impl Gap {
+    /// Whether an act is to be held back, if `held` are so already: each has a connection.
+    pub(super) fn holds(&self, held: usize) -> bool {
+        held < 3 && self.random.lock().unwrap().u32(..8) == 0
+    }
+
     /// As a number of steps of others.
     pub(super) fn steps(&self) -> u32 {
         self.notes.lock().unwrap().begun += 1;
@@ -128,6 +134,20 @@ impl<'s> Client<'s> {
         self.service.owned.world.random(|random| random.usize(..below))
     }
 
+    /// Lets an act arrive whose client has given up, sometimes.
+    pub(super) async fn maybe_arrive(&self, held: &HeldBack) {
+        if self.random(4) != 0 {
+            return;
+        }
+        match held.commit_next().await {
+            None => {}
+            Some(Ok(())) => self.service.notes().arrived += 1,
+            // Others were faster, or the connection broke.
+            Some(Err(error)) if error.is_transient() => {}
+            Some(Err(error)) => panic!("{error:?}"),
+        }
+    }
+
     /// Lets one of the next commits fail, sometimes.
     pub(super) fn maybe_fail(&self) {
         const FAULTS: [CommitFault; 3] =
@@ -175,7 +195,10 @@ impl<'s> Client<'s> {
         };
         let result = self.shards.update(&claim, found.range_id).await;
         let is_owner = self.end_takeover(number, &result);
-        if !is_owner {
+        if is_owner {
+            let tasks = task_ids(&self.tasks, claim.shard_id).await;
+            self.service.notes().takeovers[number].tasks = Some(tasks.into_keys().collect());
+        } else {
             // A claim whose answer was lost may have been applied, and overtaken by the next one
             // before the store looked: then it is told the owner, too.
             self.service.notes().takeovers[number].end = End::Unknown;
@@ -235,6 +258,7 @@ impl<'s> Client<'s> {
             if notes.acts.values().any(is_under_way) {
                 return;
             }
+            notes.deleting += 1;
             notes.deletions.entry(run_id).or_default();
         }
         let deleted = |result: Result<(), StoreError>| match result {
@@ -310,7 +334,8 @@ impl<'s> Client<'s> {
             ExecutionsRow { db_record_version: 1, ..owned.world.execution_of(&current) };
         let maps = vec![MapEntries::Activities(vec![entry(task_id, owner)])];
         self.writes(task_id, &current, &execution);
-        let snapshot = Snapshot { execution, current, maps, tasks, events: Vec::new() };
+        let events = vec![batch(&current, 1, task_id, owner)];
+        let snapshot = Snapshot { execution, current, maps, tasks, events };
         let result = self.executions.create(&CreateExecution { owner, mode, snapshot }).await;
         if let Err(StoreError::Condition(ConditionFailed::CurrentExecution {
             observed: Some(observed),
@@ -340,17 +365,18 @@ impl<'s> Client<'s> {
         let execution =
             ExecutionsRow { db_record_version: from + 1, ..owned.world.changed_execution(run) };
         self.writes(task_id, &current, &execution);
+        let events = vec![batch(&current, from + 1, task_id, owner)];
         let mutation = Mutation {
             execution,
             expected: Expected::RecordVersion(from),
             current,
             maps: vec![MapWrite {
-                remove: Removal::Keys(MapKeys::none(MapTable::Activities)),
+                remove: MapKeys::none(MapTable::Activities),
                 replace: MapEntries::Activities(vec![entry(task_id, owner)]),
             }],
             buffered: BufferedWrite { clear: false, append: vec![entry(task_id, owner).data] },
             tasks,
-            events: Vec::new(),
+            events,
         };
         let mode = UpdateMode::UpdateCurrent;
         let request = UpdateExecution { owner, mode, mutation, new: None };
@@ -443,6 +469,22 @@ fn entry(task_id: i64, owner: Owner) -> IdEntry {
     let data = owner.range_id.to_be_bytes();
     let encoding = temporal_dsql_domain::Encoding::new("Proto3").unwrap();
     IdEntry { id: task_id, data: DataBlob::new(data, encoding) }
+}
+
+/// The branch of a run's history.
+pub(super) fn branch(run_id: RunId) -> HistoryBranch {
+    HistoryBranch::root(TreeId(run_id.0), BranchId(run_id.0))
+}
+
+/// The batch that brings a run to this record version. The first one begins the branch.
+fn batch(current: &CurrentExecutionsRow, version: i64, task_id: i64, owner: Owner) -> AppendNodes {
+    let branch = branch(current.run_id);
+    let data = entry(task_id, owner).data;
+    let node = HistoryNode { node_id: version, txn_id: task_id, prev_txn_id: 0, data };
+    let fork_time = temporal_dsql_domain::Timestamp::UNIX_EPOCH;
+    let info = HistoryTreeInfo { branch: branch.clone(), fork_time, info: String::new() };
+    let new_branch = (version == 1).then_some(info);
+    AppendNodes { shard_id: current.shard_id, branch, new_branch, node }
 }
 
 /// The tasks that are there, each with the range id it was written under.

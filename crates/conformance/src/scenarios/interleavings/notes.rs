@@ -71,8 +71,8 @@ pub(super) struct Takeover {
     pub(super) claim: ShardsRow,
     /// The row that its last attempt found.
     pub(super) found: Option<ShardsRow>,
-    /// The tasks that its last attempt found while no owner could add one; `None` if it did not
-    /// look.
+    /// The tasks that were found while no owner before could add one: by its last attempt under the
+    /// lock, or after it was acknowledged. `None` if nobody has looked.
     pub(super) tasks: Option<BTreeSet<i64>>,
     pub(super) end: End,
 }
@@ -101,4 +101,8 @@ pub(super) struct Notes {
     pub(super) finished: u32,
     /// How many transactions have begun, each attempt counted.
     pub(super) begun: usize,
+    /// How many deletions of runs were asked for, again or for the first time.
+    pub(super) deleting: usize,
+    /// How many acts were applied after their clients had given up.
+    pub(super) arrived: usize,
 }

@@ -4,27 +4,32 @@ mod acts;
 mod requests;
 mod validate;
 
+use std::time::Duration;
+
 use temporal_dsql_domain::{
-    CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow, MapTable, RunId,
+    CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow, MapTable,
+    RunId, limits::LimitKind,
 };
 
 use super::{
-    AppendNodes, CHUNK, HistoryStore, Owner, delete_in_chunks,
-    unknown::{self, REPEATS, idempotent},
+    AppendNodes, CHUNK, HistoryStore, delete_in_chunks,
+    unknown::{self, idempotent},
 };
-use crate::{ConditionFailed, MutableStateRows, Outcome, Store, StoreError, StoreExt};
+#[cfg(doc)]
+use crate::ConditionFailed;
+use crate::{Expected, MutableStateRows, Outcome, RunChange, Store, StoreError, Within, WriteSet};
 
 pub use requests::{
-    ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected, Mutation,
-    SetExecution, Snapshot, UpdateExecution, UpdateMode,
+    ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Mutation, SetExecution,
+    Snapshot, UpdateExecution, UpdateMode,
 };
 
 /// Temporal's `ExecutionStore`, over any store: what is asked happens entirely or not at all, and
 /// only if the asking owner still owns the shard.
 ///
-/// A lost answer to COMMIT is resolved where the rows prove what happened (contract §3.8): the act
-/// is then reported as done, or repeated if it is proven not to have been applied. Where they do
-/// not, the error says so: [`StoreError::outcome`].
+/// A lost answer is resolved where the row that the act wrote proves that it was applied (contract
+/// §3.8). Where it does not, the outcome stays unknown ([`StoreError::outcome`]): the act may still
+/// arrive, until another owner takes the shard over.
 #[derive(Clone, Debug)]
 pub struct ExecutionStore<S> {
     store: S,
@@ -36,34 +41,31 @@ impl<S: Store> ExecutionStore<S> {
         Self { store }
     }
 
+    /// The same store for acts that end within `limit` from now. They count against it together:
+    /// call this for each act, or once for all acts of a request.
+    ///
+    /// An act that is ended is [`StoreError::Unavailable`], and says by [`StoreError::outcome`]
+    /// whether it may have been applied ([`Within`]).
+    pub fn within(&self, limit: Duration) -> ExecutionStore<Within<&S>> {
+        ExecutionStore::new(Within::new(&self.store, limit))
+    }
+
     /// Creates an execution.
     ///
     /// # Errors
     /// [`ConditionFailed::CurrentExecution`] with the row that is in the way, also if two creators
     /// race; [`ConditionFailed::ExecutionExists`]; [`ConditionFailed::ShardOwnershipLost`];
-    /// [`StoreError::InvalidArgument`] if state and mode do not go together; and those of the store.
+    /// [`StoreError::InvalidArgument`], before anything is stored, if state and mode or the parts of
+    /// the request do not go together; and those of the store.
     pub async fn create(&self, request: &CreateExecution) -> Result<(), StoreError> {
         validate::create(request)?;
-        self.append(&request.snapshot.events).await?;
-        let mut number = 0;
-        loop {
-            number += 1;
-            match self.store.run("CreateWorkflowExecution", request, acts::create).await {
-                Err(lost) if lost.outcome() == Outcome::Unknown => {
-                    unknown::settle(&self.store, request.owner.shard_id, &lost).await?;
-                    // Run ids are unique: a run that is there is the one that this act created. One
-                    // that is absent was not, because nobody deletes a run that nobody has
-                    // been told of.
-                    if self.proof(&request.snapshot.execution, &lost).await?.is_some() {
-                        return Ok(());
-                    }
-                    if number == REPEATS {
-                        return Err(unknown::not_applied(lost));
-                    }
-                }
-                result => return result,
-            }
-        }
+        let created = self.apply(acts::create(request), &[&request.snapshot.events]).await;
+        let new = &request.snapshot.execution;
+        // Another attempt with the same run id may have stored another row, which is no proof; a
+        // later version is, because only the run's owner writes it, after it knows of the creation.
+        let is_proof =
+            |found: &ExecutionsRow| found == new || found.db_record_version > new.db_record_version;
+        self.resolve(created, new, is_proof).await
     }
 
     /// Updates an execution, and creates the next run if there is one.
@@ -71,19 +73,14 @@ impl<S: Store> ExecutionStore<S> {
     /// # Errors
     /// [`ConditionFailed::CurrentExecution`], [`ConditionFailed::Execution`] with the versions that
     /// the run is at, [`ConditionFailed::ExecutionExists`] for the next run,
-    /// [`ConditionFailed::ShardOwnershipLost`]; [`StoreError::InvalidArgument`] if states and mode
-    /// do not go together; and those of the store.
+    /// [`ConditionFailed::ShardOwnershipLost`]; [`StoreError::InvalidArgument`], before anything is
+    /// stored, if states and mode or the parts of the request do not go together; and those of the
+    /// store.
     pub async fn update(&self, request: &UpdateExecution) -> Result<(), StoreError> {
         validate::update(request)?;
-        self.append(&request.mutation.events).await?;
-        if let Some(new) = &request.new {
-            self.append(&new.events).await?;
-        }
-        let Mutation { execution, expected, .. } = &request.mutation;
-        self.proven(request.owner, execution, *expected, || {
-            self.store.run("UpdateWorkflowExecution", request, acts::update)
-        })
-        .await
+        let UpdateExecution { mutation, new, .. } = request;
+        let updated = self.apply(acts::update(request), &[&mutation.events, events(new)]).await;
+        self.resolve_version(updated, &mutation.execution, mutation.expected).await
     }
 
     /// Resolves a replication conflict.
@@ -92,33 +89,23 @@ impl<S: Store> ExecutionStore<S> {
     /// As [`update`](Self::update).
     pub async fn conflict_resolve(&self, request: &ConflictResolve) -> Result<(), StoreError> {
         validate::conflict_resolve(request)?;
-        self.append(&request.reset.events).await?;
-        if let Some(current) = &request.current {
-            self.append(&current.events).await?;
-        }
-        if let Some(new) = &request.new {
-            self.append(&new.events).await?;
-        }
-        const OP: &str = "ConflictResolveWorkflowExecution";
-        self.proven(request.owner, &request.reset.execution, request.expected, || {
-            self.store.run(OP, request, acts::conflict_resolve)
-        })
-        .await
+        let ConflictResolve { reset, expected, new, current, .. } = request;
+        let of_current = current.as_ref().map_or(&[][..], |current| &current.events);
+        let all = [&reset.events, of_current, events(new)];
+        let resolved = self.apply(acts::conflict_resolve(request), &all).await;
+        self.resolve_version(resolved, &reset.execution, *expected).await
     }
 
     /// Replaces an execution, whatever the current one is.
     ///
     /// # Errors
-    /// [`ConditionFailed::Execution`], [`ConditionFailed::ShardOwnershipLost`], and those of the
-    /// store.
+    /// [`ConditionFailed::Execution`], [`ConditionFailed::ShardOwnershipLost`];
+    /// [`StoreError::InvalidArgument`] as for [`update`](Self::update); and those of the store.
     pub async fn set(&self, request: &SetExecution) -> Result<(), StoreError> {
         validate::set(request)?;
-        self.append(&request.snapshot.events).await?;
-        const OP: &str = "SetWorkflowExecution";
-        self.proven(request.owner, &request.snapshot.execution, request.expected, || {
-            self.store.run(OP, request, acts::set)
-        })
-        .await
+        let SetExecution { snapshot, expected, .. } = request;
+        let set = self.apply(acts::set(request), &[&snapshot.events]).await;
+        self.resolve_version(set, &snapshot.execution, *expected).await
     }
 
     /// Reads everything that is stored for one run, as of one moment.
@@ -165,17 +152,11 @@ impl<S: Store> ExecutionStore<S> {
         self.delete_at_once(run).await
     }
 
-    /// Deletes a run in one transaction. Doing so again deletes nothing more: run ids are unique.
+    /// Deletes a run as one act. Doing so again deletes nothing more: run ids are unique.
     async fn delete_at_once(&self, run: &ExecutionsFilter) -> Result<(), StoreError> {
-        let deleted = if self.store.writes_in_one_statement() {
-            let mut session = self.store.session();
-            idempotent!(session.delete_mutable_state(run))
-        } else {
-            idempotent!(self.store.run("DeleteWorkflowExecution", run, |transaction, run| {
-                Box::pin(async move { transaction.delete_mutable_state(run).await })
-            }))
-        };
-        deleted.map(drop)
+        let mut set = WriteSet::new("DeleteWorkflowExecution", run.shard_id);
+        set.runs.push(RunChange::Delete(run));
+        idempotent!(self.store.apply(&set))
     }
 
     /// Deletes the current execution of an id if it is `run_id`; another one stays, and none is no
@@ -193,63 +174,68 @@ impl<S: Store> ExecutionStore<S> {
         idempotent!(session.delete_from_current_executions(id, run_id)).map(drop)
     }
 
-    /// Appends the events of an act, before its transaction begins.
+    /// Applies an act together with its history; `events` is what `set.history` is made of.
     ///
-    /// If this fails the act is not applied, also where it is unknown whether a batch was stored: no
-    /// execution refers to that batch, and appending it again stores it once.
-    async fn append(&self, events: &[AppendNodes]) -> Result<(), StoreError> {
-        let history = HistoryStore::new(&self.store);
-        for nodes in events {
-            history.append(nodes).await.map_err(unknown::not_applied)?;
+    /// If both are more than a transaction may hold, the batches are appended first, each in a
+    /// transaction of its own: a batch that no mutable state points at does no harm, and appending
+    /// it again changes nothing.
+    async fn apply(
+        &self,
+        mut set: WriteSet<'_>,
+        events: &[&[AppendNodes]],
+    ) -> Result<(), StoreError> {
+        match self.store.apply(&set).await {
+            Err(StoreError::Limit {
+                kind: LimitKind::TransactionRows | LimitKind::TransactionBytes,
+                ..
+            }) if !set.history.is_empty() => {}
+            result => return result,
         }
-        Ok(())
-    }
-
-    /// The run of `row` as it is now. If it cannot be read, nothing is proven.
-    async fn proof(
-        &self,
-        row: &ExecutionsRow,
-        lost: &StoreError,
-    ) -> Result<Option<ExecutionsRow>, StoreError> {
-        let read = self.store.session().select_from_executions(&row.filter()).await;
-        read.map_err(|_| lost.clone())
-    }
-
-    /// Does an act on a run that exists, and resolves a lost answer by that run's row.
-    async fn proven<F>(
-        &self,
-        owner: Owner,
-        written: &ExecutionsRow,
-        expected: Expected,
-        act: impl Fn() -> F,
-    ) -> Result<(), StoreError>
-    where
-        F: Future<Output = Result<(), StoreError>>,
-    {
-        let mut number = 0;
-        loop {
-            number += 1;
-            match act().await {
-                Err(lost) if lost.outcome() == Outcome::Unknown => {
-                    // A version that stays as it was proves nothing.
-                    if expected.holds(&written.version()) {
-                        return Err(lost);
-                    }
-                    unknown::settle(&self.store, owner.shard_id, &lost).await?;
-                    match self.proof(written, &lost).await? {
-                        Some(found) if found == *written => return Ok(()),
-                        // Still as it was before: not applied, and it never will be.
-                        Some(found) if expected.holds(&found.version()) => {
-                            if number == REPEATS {
-                                return Err(unknown::not_applied(lost));
-                            }
-                        }
-                        // Somebody has written it since, on top of this act or instead of it.
-                        _ => return Err(lost),
-                    }
-                }
-                result => return result,
+        let history = HistoryStore::new(&self.store);
+        for batches in events {
+            for batch in *batches {
+                // No execution refers to the batch, whatever became of it: the act is not applied.
+                history.append(batch).await.map_err(unknown::not_applied)?;
             }
         }
+        set.history.clear();
+        self.store.apply(&set).await
     }
+
+    /// Resolves a lost answer by the row that the act wrote, if the row proves that it did.
+    ///
+    /// If the row does not, the outcome stays unknown: a statement or COMMIT whose answer is lost
+    /// may still be under way, and takes effect until another owner takes the shard over.
+    async fn resolve(
+        &self,
+        result: Result<(), StoreError>,
+        written: &ExecutionsRow,
+        is_proof: impl Fn(&ExecutionsRow) -> bool,
+    ) -> Result<(), StoreError> {
+        let Err(lost) = result else { return Ok(()) };
+        if lost.outcome() != Outcome::Unknown {
+            return Err(lost);
+        }
+        match self.store.session().select_from_executions(&written.filter()).await {
+            Ok(Some(found)) if is_proof(&found) => Ok(()),
+            _ => Err(lost),
+        }
+    }
+
+    /// [`resolve`](Self::resolve) for an act on a run that existed: the row is proof if it is as
+    /// the act wrote it, unless it may have been so before.
+    async fn resolve_version(
+        &self,
+        result: Result<(), StoreError>,
+        written: &ExecutionsRow,
+        expected: Expected,
+    ) -> Result<(), StoreError> {
+        let changes = !expected.holds(&written.version());
+        self.resolve(result, written, |found| changes && found == written).await
+    }
+}
+
+/// The history of the next run, if there is one.
+fn events(new: &Option<Snapshot>) -> &[AppendNodes] {
+    new.as_ref().map_or(&[], |new| &new.events)
 }

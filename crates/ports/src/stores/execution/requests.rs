@@ -1,31 +1,11 @@
 //! What is asked of an [`ExecutionStore`](super::ExecutionStore): acts as data (contract §3.2–§3.4).
 
-use temporal_dsql_domain::{
-    CurrentExecutionsRow, ExecutionVersion, ExecutionsRow, MapEntries, MapTable, RunId, Tasks,
-};
+use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, MapEntries, RunId, Tasks};
 
 use crate::{
-    BufferedWrite, MapWrite, Removal,
+    BufferedWrite, Expected, MapWrite,
     stores::{AppendNodes, Owner},
 };
-
-/// The version that a run must be at to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// The record version: what the row's own will be, minus one.
-    RecordVersion(i64),
-    /// The next event's id, for rows of writers that did not count record versions.
-    NextEventId(i64),
-}
-
-impl Expected {
-    pub(super) const fn holds(self, found: &ExecutionVersion) -> bool {
-        match self {
-            Self::RecordVersion(version) => found.db_record_version == version,
-            Self::NextEventId(id) => found.next_event_id == id,
-        }
-    }
-}
 
 /// A whole execution: to be created, or to take the place of what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +14,12 @@ pub struct Snapshot {
     pub execution: ExecutionsRow,
     /// The current execution, if this run is to be the current one. Its state is the run's.
     pub current: CurrentExecutionsRow,
-    /// Every map that has entries.
+    /// Every map that has entries, once.
     pub maps: Vec<MapEntries>,
     /// New tasks.
     pub tasks: Tasks,
-    /// History that is appended first, outside the transaction: a node nobody points at does no
-    /// harm, and appending it again changes nothing.
+    /// History of the owner's shard, written with the rest. Batches that would make the act larger than a
+    /// transaction may be are appended first, each in a transaction of its own.
     pub events: Vec<AppendNodes>,
 }
 
@@ -52,13 +32,13 @@ pub struct Mutation {
     pub expected: Expected,
     /// The current execution, if this run is to be, or to stay, the current one.
     pub current: CurrentExecutionsRow,
-    /// What is removed from and written to each map.
+    /// What is removed from and written to maps, each map at most once.
     pub maps: Vec<MapWrite>,
     /// What happens to the buffered events.
     pub buffered: BufferedWrite,
     /// New tasks.
     pub tasks: Tasks,
-    /// History that is appended first, outside the transaction.
+    /// History that is written with the rest, as in [`Snapshot::events`].
     pub events: Vec<AppendNodes>,
 }
 
@@ -124,6 +104,9 @@ pub struct UpdateExecution {
 
 /// Resolves a replication conflict: one run is reset, the current one may be changed, and a next
 /// run may be created.
+///
+/// They are different runs of one id. Temporal, which checks each part after it has written the one
+/// before, fails with the condition of the later part if they are not; here the request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictResolve {
     /// Who asks.
@@ -136,7 +119,7 @@ pub struct ConflictResolve {
     pub expected: Expected,
     /// The next run.
     pub new: Option<Snapshot>,
-    /// The change to the run that is current until now.
+    /// The change to the run that is current until now, if that is not the one that is reset.
     pub current: Option<Mutation>,
 }
 
@@ -149,31 +132,4 @@ pub struct SetExecution {
     pub snapshot: Snapshot,
     /// The version that it must be at.
     pub expected: Expected,
-}
-
-impl Snapshot {
-    /// How its maps are written where nothing is stored yet.
-    pub(super) fn new_maps(&self) -> Vec<MapWrite> {
-        self.maps
-            .iter()
-            .map(|entries| MapWrite { remove: Removal::Others, replace: entries.clone() })
-            .collect()
-    }
-
-    /// How its maps take the place of all that is stored: every map, also those that it leaves
-    /// empty.
-    pub(super) fn reset_maps(&self) -> Vec<MapWrite> {
-        MapTable::ALL
-            .into_iter()
-            .map(|map| MapWrite {
-                remove: Removal::Others,
-                replace: self
-                    .maps
-                    .iter()
-                    .find(|entries| entries.map() == map)
-                    .cloned()
-                    .unwrap_or_else(|| MapEntries::none(map)),
-            })
-            .collect()
-    }
 }

@@ -11,9 +11,9 @@ use super::{
     SetExecution, Snapshot, UpdateExecution, UpdateMode,
 };
 use crate::{
-    ByArchetype, CurrentExecutionsRouter, check_maps,
-    rows::each_map_once,
+    ByArchetype, CurrentExecutionsRouter,
     stores::{AppendNodes, Owner},
+    write_set::{check_maps, each_map_once},
 };
 use ExecutionState::{Completed, Created, Running, Zombie};
 
@@ -190,8 +190,7 @@ fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutions
     ))
 }
 
-/// History is of the owner's shard, and each batch can be appended. Batches are appended one by
-/// one, so all are checked before the first.
+/// History is of the owner's shard, and each batch can be appended.
 fn events(owner: Owner, events: &[AppendNodes]) -> Checked {
     for nodes in events {
         if nodes.shard_id != owner.shard_id {

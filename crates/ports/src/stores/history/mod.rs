@@ -5,20 +5,22 @@
 //! same node with a larger transaction and shadows it.
 
 mod read;
+mod scavenge;
 mod token;
 mod trim;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use temporal_dsql_domain::{
     BranchId, BranchKey, BranchRange, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow,
     InvalidValue, ShardId, Table, TreeId, stored_txn_id,
 };
 
-use super::{CHUNK, delete_in_chunks, unknown::idempotent};
-use crate::{Cause, Store, StoreError, StoreExt};
+use super::{CHUNK, Rounds, check_limit, unknown::idempotent};
+use crate::{Cause, HistoryChange, Store, StoreError, Within, WriteSet};
 
 pub use read::{HistoryPage, ReadHistory};
+pub use scavenge::{OrphanDeletion, OrphanPage};
 pub use token::PageToken;
 
 /// A batch of events that is appended to a branch.
@@ -62,6 +64,14 @@ impl AppendNodes {
         }
         stored_txn_id(node.txn_id).map(drop)
     }
+
+    /// The rows that it writes.
+    pub(super) fn change(&self) -> HistoryChange<'_> {
+        let branch = self.branch.key(self.shard_id);
+        let tree =
+            self.new_branch.as_ref().map(|info| HistoryTreeRow { branch, data: info.to_blob() });
+        HistoryChange { branch, node: &self.node, tree }
+    }
 }
 
 /// The history methods of Temporal's `ExecutionStore` and of the manager above it, over any store.
@@ -76,6 +86,15 @@ impl<S: Store> HistoryStore<S> {
         Self { store }
     }
 
+    /// The same store for acts that end within `limit` from now. They count against it together:
+    /// call this for each act, or once for all acts of a request.
+    ///
+    /// An act that is ended is [`StoreError::Unavailable`], and says by [`StoreError::outcome`]
+    /// whether it may have been applied ([`Within`]).
+    pub fn within(&self, limit: Duration) -> HistoryStore<Within<&S>> {
+        HistoryStore::new(Within::new(&self.store, limit))
+    }
+
     /// Appends a batch of events. Appending it again changes nothing, so a lost answer is simply
     /// asked for again.
     ///
@@ -85,23 +104,15 @@ impl<S: Store> HistoryStore<S> {
     /// are larger than a value may be; and those of the store.
     pub async fn append(&self, nodes: &AppendNodes) -> Result<(), StoreError> {
         nodes.check()?;
-        let AppendNodes { branch, node, .. } = nodes;
-        let key = branch.key(nodes.shard_id);
-        let Some(info) = &nodes.new_branch else {
-            let node = std::slice::from_ref(node);
+        let change = nodes.change();
+        if change.tree.is_none() {
+            let node = std::slice::from_ref(change.node);
             let mut session = self.store.session();
-            return idempotent!(session.insert_into_history_node(&key, node)).map(drop);
-        };
-        let both = (HistoryTreeRow { branch: key, data: info.to_blob() }, node.clone());
-        let appended =
-            idempotent!(self.store.run("AppendHistoryNodes", &both, |transaction, (row, node)| {
-                Box::pin(async move {
-                    let node = std::slice::from_ref(node);
-                    transaction.insert_into_history_node(&row.branch, node).await?;
-                    transaction.insert_into_history_tree(row).await
-                })
-            }));
-        appended.map(drop)
+            return idempotent!(session.insert_into_history_node(&change.branch, node)).map(drop);
+        }
+        let mut set = WriteSet::new("AppendHistoryNodes", nodes.shard_id);
+        set.history.push(change);
+        idempotent!(self.store.apply(&set))
     }
 
     /// Forks a new branch off `branch`: it has the nodes before `fork_node_id`, which must be a
@@ -141,12 +152,13 @@ impl<S: Store> HistoryStore<S> {
     /// Reads a page of all branches of all shards, in the order of their keys, after `after`.
     ///
     /// # Errors
-    /// Those of the store.
+    /// [`StoreError::InvalidArgument`] for a limit of 0, and those of the store.
     pub async fn all_branches(
         &self,
         after: Option<BranchKey>,
         limit: u32,
     ) -> Result<Vec<HistoryTreeRow>, StoreError> {
+        check_limit(limit)?;
         self.store.session().paginate_branches_from_history_tree(after, limit).await
     }
 
@@ -154,6 +166,10 @@ impl<S: Store> HistoryStore<S> {
     ///
     /// The nodes are deleted in chunks that fit a transaction, and the branch last, so that
     /// deleting again finishes what ended early.
+    ///
+    /// What other branches need is read once, before the first chunk, and nothing is locked: no
+    /// branch of the tree may be forked or deleted at the same time. Temporal's lock of the workflow
+    /// sees to that.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if a branch of the tree cannot be read: what it needs is not known,
@@ -163,16 +179,46 @@ impl<S: Store> HistoryStore<S> {
         shard_id: ShardId,
         branch: &HistoryBranch,
     ) -> Result<(), StoreError> {
-        let tree = self.tree(shard_id, branch.tree_id).await?;
+        let mut rounds = Rounds::new("DeleteHistoryBranch");
+        loop {
+            rounds.begin()?;
+            let tree = self.tree(shard_id, branch.tree_id).await?;
+            if self.delete_some(shard_id, branch, &tree, CHUNK).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deletes at most `limit` nodes of a branch of `tree` that no other branch has, and the branch
+    /// after the last of them; tells whether it is gone.
+    async fn delete_some(
+        &self,
+        shard_id: ShardId,
+        branch: &HistoryBranch,
+        tree: &[HistoryTreeInfo],
+        limit: u32,
+    ) -> Result<bool, StoreError> {
         let others = tree.iter().map(|info| &info.branch);
         let others = others.filter(|other| other.branch_id != branch.branch_id);
         let mut session = self.store.session();
+        let mut left = u64::from(limit);
         for range in unshared(branch, others) {
             let key = BranchKey { branch_id: range.branch_id, ..branch.key(shard_id) };
             let from = range.begin_node_id;
-            delete_in_chunks!(session.range_delete_from_history_node(&key, from, CHUNK));
+            loop {
+                let chunk = u32::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+                if chunk == 0 {
+                    return Ok(false);
+                }
+                let deleted = session.range_delete_from_history_node(&key, from, chunk).await?;
+                left = left.saturating_sub(deleted);
+                if deleted < u64::from(chunk) {
+                    break;
+                }
+            }
         }
-        session.delete_from_history_tree(&branch.key(shard_id)).await.map(drop)
+        session.delete_from_history_tree(&branch.key(shard_id)).await?;
+        Ok(true)
     }
 }
 
@@ -183,7 +229,7 @@ pub struct NewBranch {
     pub branch_id: BranchId,
     /// The time of its making.
     pub fork_time: temporal_dsql_domain::Timestamp,
-    /// For whom it is made, for the eyes of operators.
+    /// For which run it is made ([`HistoryTreeInfo::info_of`]): the scavenger finds it by that.
     pub info: String,
 }
 

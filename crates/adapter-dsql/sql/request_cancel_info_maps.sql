@@ -1,0 +1,83 @@
+-- request_cancel_info_maps: the pending requests of a run to cancel another execution.
+
+-- Rows of any runs of one id.
+-- name: ReplaceIntoRequestCancelInfoMaps
+INSERT INTO request_cancel_info_maps (
+  shard_id, namespace_id, workflow_id, run_id, initiated_id, data, data_encoding
+)
+SELECT
+  :shard_id, :namespace_id, :workflow_id, entry.run_id, entry.initiated_id, entry.data,
+  entry.data_encoding
+FROM UNNEST(
+  :request_cancel_info_maps_run_id::uuid[],
+  :request_cancel_info_maps_initiated_id::bigint[],
+  :request_cancel_info_maps_data::bytea[],
+  :request_cancel_info_maps_data_encoding::text[]
+) AS entry (run_id, initiated_id, data, data_encoding)
+ON CONFLICT (shard_id, namespace_id, workflow_id, run_id, initiated_id) DO UPDATE
+SET data = excluded.data, data_encoding = excluded.data_encoding;
+
+-- name: SelectAllFromRequestCancelInfoMaps
+SELECT initiated_id, data, data_encoding
+FROM request_cancel_info_maps
+WHERE shard_id = :shard_id
+  AND namespace_id = :namespace_id
+  AND workflow_id = :workflow_id
+  AND run_id = :run_id;
+
+-- By the keys of the entries, in any runs of one id.
+-- name: DeleteFromRequestCancelInfoMaps
+DELETE FROM request_cancel_info_maps AS entry
+WHERE entry.shard_id = :shard_id
+  AND entry.namespace_id = :namespace_id
+  AND entry.workflow_id = :workflow_id
+  AND entry.run_id >= (:request_cancel_info_maps_gone_run_id::uuid[])[1]
+  AND entry.run_id <= (:request_cancel_info_maps_gone_run_id::uuid[])[
+    cardinality(:request_cancel_info_maps_gone_run_id::uuid[])
+  ]
+  AND entry.initiated_id = ANY(:request_cancel_info_maps_gone_initiated_id::bigint[])
+  AND ((entry.run_id, entry.initiated_id) IN (
+    SELECT gone.run_id, gone.initiated_id
+    FROM UNNEST(
+      :request_cancel_info_maps_gone_run_id::uuid[],
+      :request_cancel_info_maps_gone_initiated_id::bigint[]
+    ) AS gone (run_id, initiated_id)
+  )) IS TRUE;
+
+-- All entries of the replaced runs but those that are written.
+-- name: DeleteAllFromRequestCancelInfoMaps
+DELETE FROM request_cancel_info_maps AS entry
+WHERE entry.shard_id = :shard_id
+  AND entry.namespace_id = :namespace_id
+  AND entry.workflow_id = :workflow_id
+  AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
+  AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+  AND entry.run_id = ANY(:replaced_run_ids::uuid[])
+  AND (entry.run_id, entry.initiated_id) NOT IN (
+    SELECT written.run_id, written.initiated_id
+    FROM UNNEST(
+      :request_cancel_info_maps_run_id::uuid[],
+      :request_cancel_info_maps_initiated_id::bigint[]
+    ) AS written (run_id, initiated_id)
+  );
+
+-- The first entries of one run, at most as many as the limit.
+-- name: DeleteSomeFromRequestCancelInfoMaps
+DELETE FROM request_cancel_info_maps
+WHERE shard_id = :shard_id
+  AND namespace_id = :namespace_id
+  AND workflow_id = :workflow_id
+  AND run_id = :run_id
+  AND initiated_id <= (
+    SELECT max(initiated_id)
+    FROM (
+      SELECT initiated_id
+      FROM request_cancel_info_maps
+      WHERE shard_id = :shard_id
+        AND namespace_id = :namespace_id
+        AND workflow_id = :workflow_id
+        AND run_id = :run_id
+      ORDER BY initiated_id
+      LIMIT :limit
+    ) AS first
+  );

@@ -1,0 +1,101 @@
+//! An act as one autocommit statement.
+
+use sqlx::postgres::PgRow;
+use temporal_dsql_domain::{ShardId, Table};
+use temporal_dsql_ports::{
+    Cause, CurrentExecutionsRoute, CurrentExecutionsRouter, Outcome, StoreError, WriteSet,
+};
+
+use super::{
+    arguments::Rows,
+    decode::{self, Applied},
+};
+use crate::{
+    statement::{Meta, Statement},
+    text::Text,
+};
+
+pub(crate) static APPLY: Meta = Meta {
+    op: "Apply",
+    table: Table::Executions,
+    writes: true,
+    text: Text::new(include_str!("../../../sql/apply.sql"), "Apply"),
+};
+
+/// An act that can be sent.
+pub(crate) struct Act<'a> {
+    set: &'a WriteSet<'a>,
+    route: Option<CurrentExecutionsRoute>,
+    rows: Rows<'a>,
+}
+
+impl<'a> Act<'a> {
+    /// Checks that all of `set` can be stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`]; [`StoreError::InvalidArgument`] if the archetype of a current
+    /// execution is unspecified, and those of [`WriteSet::validate`].
+    pub(crate) fn new(
+        router: &dyn CurrentExecutionsRouter,
+        set: &'a WriteSet<'a>,
+    ) -> Result<Self, StoreError> {
+        set.validate()?;
+        let route = super::route(router, set)?;
+        Ok(Self { set, route, rows: Rows::new(set, route)? })
+    }
+
+    /// The statement. Random parts of ids are drawn anew each time.
+    ///
+    /// # Errors
+    /// Those of [`Rows::arguments`].
+    pub(crate) fn statement(&self) -> Result<Statement, StoreError> {
+        Ok(self.statement_of(&APPLY)?.of_act(self.set.op))
+    }
+
+    /// A statement of the values of this act.
+    pub(in crate::rows) fn statement_of(
+        &self,
+        meta: &'static Meta,
+    ) -> Result<Statement, StoreError> {
+        Ok(Statement::new(meta, self.set.shard_id, &self.rows.arguments()?))
+    }
+
+    /// What the answer means.
+    ///
+    /// # Errors
+    /// The condition that does not hold. An error of [`WriteSet::verify`] is
+    /// [`Outcome::Unknown`].
+    pub(crate) fn outcome(&self, answer: &[PgRow]) -> Result<(), StoreError> {
+        let op = self.set.op;
+        let observed = match decode::applied(self.route, answer)? {
+            // The statement is committed, so other numbers of rows cannot mean that it was not.
+            Applied::Written(written) => {
+                return self.set.verify(written).map_err(|error| StoreError::Unavailable {
+                    op,
+                    outcome: Outcome::Unknown,
+                    source: Some(Cause::new(error)),
+                });
+            }
+            Applied::Refused(observed) => observed,
+        };
+        self.set.check(&observed)?;
+        Err(StoreError::Corrupt {
+            table: Table::Executions,
+            column: "run_id",
+            source: Some(Cause::new(format!(
+                "{op} was refused by the server although its conditions hold for {observed:?}"
+            ))),
+        })
+    }
+}
+
+/// An act of an owner of a shard that does not exist: it writes nothing, and shows whether a
+/// server takes the text.
+pub(crate) const fn probe() -> WriteSet<'static> {
+    let mut set = WriteSet::new("ProbeStatements", NO_SHARD);
+    set.range_id = Some(0);
+    set
+}
+
+/// Shards are counted from one.
+pub(crate) const NO_SHARD: ShardId = ShardId(i32::MIN);

@@ -1,0 +1,301 @@
+//! The values of a write set, by the names that the texts of this module use.
+
+use std::borrow::Cow;
+
+use temporal_dsql_domain::{MapEntries, MapKeys, MapTable, RunId};
+use temporal_dsql_ports::{
+    BufferedWrite, CurrentExecutionsRoute, Expected, ExpectedCurrent, HistoryChange, RunChange,
+    StoreError, WriteSet,
+};
+use uuid::Uuid;
+
+use super::super::{
+    buffered_events, current_executions as current,
+    executions::{self, set_id, set_run_ids},
+    history_node, history_tree, immediate_tasks as immediate, maps,
+    payload::Payload,
+    scheduled_tasks as scheduled,
+};
+use crate::arguments::Arguments;
+
+/// What a write set writes, table by table; borrowed from it where possible.
+pub(super) struct Rows<'a> {
+    set: &'a WriteSet<'a>,
+    route: Option<CurrentExecutionsRoute>,
+    /// The entries that are written. An entry that is removed is not among them.
+    entries: Vec<(RunId, Cow<'a, MapEntries>)>,
+}
+
+impl<'a> Rows<'a> {
+    /// Collects the rows of `set`, whose current execution is at `route`, and checks that each
+    /// can be stored and that all of them fit one statement, which is as much as fits a transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`].
+    pub(super) fn new(
+        set: &'a WriteSet<'a>,
+        route: Option<CurrentExecutionsRoute>,
+    ) -> Result<Self, StoreError> {
+        let mut entries = Vec::new();
+        for run in &set.runs {
+            let run_id = run.run_id();
+            match run {
+                RunChange::Insert { maps, .. } | RunChange::Replace { maps, .. } => {
+                    entries.extend(maps.iter().map(|of| (run_id, Cow::Borrowed(of))));
+                }
+                RunChange::Update { maps, .. } => {
+                    entries.extend(maps.iter().map(|map| (run_id, map.entries_that_stay())));
+                }
+                RunChange::Delete(_) => {}
+            }
+        }
+        let rows = Self { set, route, entries };
+        rows.check()?;
+        Ok(rows)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let Self { set, route, .. } = self;
+        let mut payload = Payload::default();
+        if let (Some(row), Some(route)) =
+            (set.current.as_ref().and_then(|current| current.write), route)
+        {
+            row.check_limits(route.table())?;
+            payload.add(row.size().row)?;
+        }
+        for row in set.rows() {
+            row.check_limits()?;
+            payload.add(row.size().row)?;
+        }
+        if let Some(run) = set.runs.first() {
+            let run = run.filter();
+            // As they are given: an entry that is too large is refused even if it is removed, too.
+            for entries in set.runs.iter().flat_map(given) {
+                maps::check(&mut payload, &run, entries)?;
+            }
+            for (_, events) in self.appended() {
+                buffered_events::check(&mut payload, &run, events)?;
+            }
+        }
+        for tasks in &set.tasks {
+            for (queue, tasks) in &tasks.immediate {
+                immediate::check(&mut payload, queue, tasks)?;
+            }
+            for (queue, tasks) in &tasks.scheduled {
+                scheduled::check(&mut payload, *queue, tasks)?;
+            }
+        }
+        for HistoryChange { node, tree, .. } in &set.history {
+            history_node::check(&mut payload, std::slice::from_ref(*node))?;
+            if let Some(tree) = tree {
+                history_tree::check(&mut payload, tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The events that are appended, by run.
+    pub(super) fn appended(
+        &self,
+    ) -> impl Iterator<Item = (RunId, &'a [temporal_dsql_domain::DataBlob])> {
+        self.set.runs.iter().filter_map(|run| match run {
+            RunChange::Update { row, buffered: BufferedWrite { append, .. }, .. } => {
+                Some((row.run_id, &append[..]))
+            }
+            _ => None,
+        })
+    }
+
+    /// The keys that are removed, by run.
+    pub(super) fn removed(&self) -> impl Iterator<Item = (RunId, &'a MapKeys)> {
+        self.set.runs.iter().flat_map(|run| {
+            let maps = match run {
+                RunChange::Update { maps, .. } => *maps,
+                _ => &[],
+            };
+            maps.iter().map(|map| (run.run_id(), &map.remove))
+        })
+    }
+
+    /// Whether entries of `map` are written.
+    pub(super) fn writes(&self, map: MapTable) -> bool {
+        self.entries.iter().any(|(_, entries)| entries.map() == map && !entries.is_empty())
+    }
+
+    /// The ids of the runs for which `condition` holds.
+    pub(super) fn runs(&self, condition: impl Fn(&RunChange<'_>) -> bool) -> Vec<RunId> {
+        let runs = self.set.runs.iter().filter(|run| condition(run));
+        runs.map(RunChange::run_id).collect()
+    }
+
+    /// All values, for any of the texts that write or observe.
+    ///
+    /// # Errors
+    /// The table cannot hold the number of a transaction, or a buffer has no place for its events.
+    pub(super) fn arguments(&self) -> Result<Arguments<'_>, StoreError> {
+        let mut arguments = Arguments::default();
+        self.set_scalars(&mut arguments);
+        self.set_conditions(&mut arguments);
+        self.set_runs(&mut arguments)?;
+        self.set_tasks(&mut arguments);
+        let history = &self.set.history;
+        let nodes = history.iter().map(|change| (&change.branch, change.node));
+        history_node::set_nodes(&mut arguments, nodes)?;
+        history_tree::set_rows(
+            &mut arguments,
+            history.iter().filter_map(|change| change.tree.as_ref()),
+        );
+        Ok(arguments)
+    }
+
+    fn set_scalars<'s>(&'s self, arguments: &mut Arguments<'s>) {
+        let Self { set, route, .. } = self;
+        let (namespace_id, workflow_id) = match (set.runs.first(), &set.current) {
+            (Some(run), _) => (run.id().0, run.id().1.as_str()),
+            (None, Some(current)) => (current.id.namespace_id, current.id.workflow_id.as_str()),
+            (None, None) => (temporal_dsql_domain::NamespaceId(Uuid::nil()), ""),
+        };
+        set_id(arguments, set.shard_id, namespace_id, workflow_id);
+        arguments.set("range_id", set.range_id);
+        let id = |in_workflows: bool| {
+            let is_there = route.map(|route| {
+                matches!(route, CurrentExecutionsRoute::CurrentExecutions) == in_workflows
+            });
+            is_there.unwrap_or(false).then_some(workflow_id)
+        };
+        arguments.set("current_workflow_id", id(true));
+        arguments.set("current_business_id", id(false));
+        arguments.set("archetype_id", route.map(|route| i64::from(route.archetype_id().0)));
+        let current = set.current.as_ref();
+        let row = current.and_then(|current| current.write);
+        current::set_row(arguments, row);
+        let is_new = current.is_some_and(|of| of.expected == ExpectedCurrent::Absent);
+        arguments.set("is_current_inserted", row.is_some() && is_new);
+        arguments.set("is_current_updated", row.is_some() && !is_new);
+    }
+
+    fn set_conditions(&self, arguments: &mut Arguments<'_>) {
+        let set = self.set;
+        let (expected, run_id, version) = match set.current.as_ref().map(|of| of.expected) {
+            None => ("", None, None),
+            Some(ExpectedCurrent::Absent) => ("absent", None, None),
+            Some(ExpectedCurrent::Run(run_id)) => ("run", Some(run_id), None),
+            Some(ExpectedCurrent::Closed { run_id, last_write_version }) => {
+                ("closed", Some(run_id), Some(last_write_version))
+            }
+            Some(ExpectedCurrent::AnyBut(run_id)) => ("any but", Some(run_id), None),
+        };
+        arguments.set("expected_current", expected);
+        arguments.set("expected_run_id", run_id.map(|run_id| run_id.0));
+        arguments.set("expected_last_write_version", version);
+
+        let versions: Vec<(Uuid, Expected)> = set
+            .runs
+            .iter()
+            .filter_map(|run| match run {
+                RunChange::Update { row, expected, .. }
+                | RunChange::Replace { row, expected, .. } => Some((row.run_id.0, *expected)),
+                RunChange::Insert { .. } | RunChange::Delete(_) => None,
+            })
+            .collect();
+        let column = |value: fn(Expected) -> Option<i64>| -> Vec<Option<i64>> {
+            versions.iter().map(|(_, expected)| value(*expected)).collect()
+        };
+        arguments.set(
+            "expected_db_record_version",
+            column(|expected| match expected {
+                Expected::RecordVersion(version) => Some(version),
+                Expected::NextEventId(_) => None,
+            }),
+        );
+        arguments.set(
+            "expected_next_event_id",
+            column(|expected| match expected {
+                Expected::NextEventId(id) => Some(id),
+                Expected::RecordVersion(_) => None,
+            }),
+        );
+        let run_ids: Vec<Uuid> = versions.iter().map(|(run_id, _)| *run_id).collect();
+        arguments.set("expected_version_run_id", run_ids);
+        set_run_ids(arguments, "observed_run_ids", set.observed_runs());
+        let is_new = |run: &RunChange<'_>| matches!(run, RunChange::Insert { .. });
+        set_run_ids(arguments, "new_run_ids", self.runs(is_new));
+    }
+
+    fn set_runs<'s>(&'s self, arguments: &mut Arguments<'s>) -> Result<(), StoreError> {
+        executions::set_rows(arguments, self.set.rows());
+        let entries: Vec<_> =
+            self.entries.iter().map(|(run_id, entries)| (*run_id, &**entries)).collect();
+        let removed: Vec<_> = self.removed().collect();
+        for map in MapTable::ALL {
+            maps::set_entries(arguments, map, &entries);
+            maps::set_gone(arguments, map, &removed);
+        }
+        buffered_events::set_events(arguments, &self.appended().collect::<Vec<_>>())?;
+        let is_deleted = |run: &RunChange<'_>| matches!(run, RunChange::Delete(_));
+        set_run_ids(arguments, "deleted_run_ids", self.runs(is_deleted));
+        set_run_ids(arguments, "replaced_run_ids", self.runs(replaces));
+        set_run_ids(arguments, "cleared_run_ids", self.runs(clears));
+        set_run_ids(arguments, "removing_run_ids", self.runs(removes));
+        Ok(())
+    }
+
+    fn set_tasks<'s>(&'s self, arguments: &mut Arguments<'s>) {
+        use temporal_dsql_domain::Table;
+
+        let immediate: Vec<_> = self
+            .set
+            .tasks
+            .iter()
+            .flat_map(|tasks| tasks.immediate.iter().map(|(queue, tasks)| (queue, &tasks[..])))
+            .collect();
+        for table in [
+            Table::TransferTasks,
+            Table::VisibilityTasks,
+            Table::ReplicationTasks,
+            Table::ReplicationTasksDlq,
+            Table::HistoryImmediateTasks,
+        ] {
+            immediate::set_tasks(arguments, table, &immediate);
+        }
+        let scheduled: Vec<_> = self
+            .set
+            .tasks
+            .iter()
+            .flat_map(|tasks| tasks.scheduled.iter().map(|(queue, tasks)| (*queue, &tasks[..])))
+            .collect();
+        for table in [Table::TimerTasks, Table::HistoryScheduledTasks] {
+            scheduled::set_tasks(arguments, table, &scheduled);
+        }
+    }
+}
+
+/// The entries that a change writes, as they are given.
+fn given<'a>(run: &'a RunChange<'_>) -> Vec<&'a MapEntries> {
+    match run {
+        RunChange::Insert { maps, .. } | RunChange::Replace { maps, .. } => maps.iter().collect(),
+        RunChange::Update { maps, .. } => maps.iter().map(|map| &map.replace).collect(),
+        RunChange::Delete(_) => Vec::new(),
+    }
+}
+
+/// Whether all that is stored for a run goes, but what is written.
+pub(super) const fn replaces(run: &RunChange<'_>) -> bool {
+    matches!(run, RunChange::Replace { .. } | RunChange::Delete(_))
+}
+
+/// Whether the buffered events of a run go.
+pub(super) const fn clears(run: &RunChange<'_>) -> bool {
+    match run {
+        RunChange::Update { buffered, .. } => buffered.clear,
+        run => replaces(run),
+    }
+}
+
+/// Whether entries of a run may go.
+fn removes(run: &RunChange<'_>) -> bool {
+    match run {
+        RunChange::Update { maps, .. } => maps.iter().any(|map| !map.remove.is_empty()),
+        run => replaces(run),
+    }
+}

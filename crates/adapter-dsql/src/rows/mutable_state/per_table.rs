@@ -1,0 +1,162 @@
+//! An act inside a transaction, with a statement for each table that it changes.
+
+use temporal_dsql_domain::{MapTable, Table};
+use temporal_dsql_ports::{
+    ExpectedCurrent, HistoryExecution, Observed, RunChange, Shards, StoreError, WriteSet, Written,
+};
+
+use super::{
+    super::{
+        Columns, Rows as Session, buffered_events, current_executions as current, executions,
+        history_node, history_tree, immediate_tasks as immediate, maps,
+        scheduled_tasks as scheduled,
+    },
+    arguments::{Rows, clears, replaces},
+    decode,
+};
+use crate::{
+    arguments::Arguments,
+    link::Link,
+    statement::{Meta, Statement},
+    text::Text,
+};
+
+const SQL: &str = include_str!("../../../sql/observe.sql");
+
+const fn meta(op: &'static str) -> Meta {
+    Meta { op, table: Table::Executions, writes: false, text: Text::new(SQL, op) }
+}
+
+static OBSERVE: Meta = meta("Observe");
+static FIND_REMOVABLE: Meta = meta("FindRemovable");
+
+/// The statements of this module.
+pub(in crate::rows) const STATEMENTS: [&Meta; 2] = [&OBSERVE, &FIND_REMOVABLE];
+
+/// Locks the shard, reads all that the act looks at, and locks those rows that it does not write:
+/// a row that is written conflicts with every other write of it.
+pub(super) async fn observe<L: Link>(
+    session: &mut Session<L>,
+    set: &WriteSet<'_>,
+) -> Result<Observed, StoreError> {
+    let range_id = match set.range_id {
+        Some(_) => session.read_lock_shards(set.shard_id).await?,
+        None => None,
+    };
+    if set.current.is_none() && set.observed_runs().is_empty() {
+        return Ok(Observed { range_id, ..Observed::default() });
+    }
+    let route = super::route(session.link.router(), set)?;
+    let rows = Rows::new(set, route)?;
+    let statement = Statement::new(&OBSERVE, set.shard_id, &rows.arguments()?);
+    let mut observed = decode::observed(route, &session.link.send(statement).await?.rows)?;
+    observed.range_id = range_id;
+    if let Some(current) = &set.current {
+        if current.write.is_none() && observed.current.is_some() {
+            session.lock_current_executions(&current.id).await?;
+        }
+        if let ExpectedCurrent::Closed { run_id, .. } = current.expected
+            && observed.run(run_id).is_some()
+        {
+            session.write_lock_executions(&current.id.run(run_id)).await?;
+        }
+    }
+    Ok(observed)
+}
+
+/// Writes table by table; tables with nothing to do have no statement.
+pub(super) async fn write<L: Link>(
+    session: &mut Session<L>,
+    set: &WriteSet<'_>,
+) -> Result<Written, StoreError> {
+    let route = super::route(session.link.router(), set)?;
+    let rows = Rows::new(set, route)?;
+    let arguments = rows.arguments()?;
+    let send = |meta| Statement::new(meta, set.shard_id, &arguments);
+    let mut written = Written::default();
+
+    // A run that must exist is updated, never upserted: PostgreSQL's upsert would bring back a run
+    // that was deleted since the snapshot.
+    for (meta, is_new) in [(&executions::UPDATE, false), (&executions::INSERT, true)] {
+        let mut rows = Vec::new();
+        for run in &set.runs {
+            if matches!(run, RunChange::Insert { .. }) == is_new {
+                rows.extend(run.row());
+            }
+        }
+        if let Some(first) = rows.first() {
+            let statement = executions::of_rows(meta, first, rows.iter().copied());
+            written.runs += session.affected(statement).await?;
+        }
+    }
+    if let (Some(change), Some(route)) = (&set.current, route)
+        && change.write.is_some()
+    {
+        let meta = match change.expected {
+            ExpectedCurrent::Absent => current::INSERT.meta(route),
+            _ => current::UPDATE.meta(route),
+        };
+        written.current = session.affected(send(meta)).await?;
+    }
+    write_maps(session, set, &rows, &arguments).await?;
+    if !rows.runs(|run| clears(run) && !replaces(run)).is_empty() {
+        session.affected(send(&buffered_events::DELETE)).await?;
+    }
+    if rows.appended().any(|(_, events)| !events.is_empty()) {
+        session.affected(send(&buffered_events::INSERT)).await?;
+    }
+    if set.runs.iter().any(|run| matches!(run, RunChange::Delete(_))) {
+        session.affected(send(&executions::DELETE_ALL)).await?;
+    }
+    for (table, insert) in immediate::inserts().chain(scheduled::inserts()) {
+        if set.tasks.iter().any(|tasks| tasks.has(table)) {
+            written.tasks += session.affected(send(insert)).await?;
+        }
+    }
+    if !set.history.is_empty() {
+        session.affected(send(&history_node::INSERT)).await?;
+    }
+    if set.history.iter().any(|change| change.tree.is_some()) {
+        session.affected(send(&history_tree::INSERT)).await?;
+    }
+    Ok(written)
+}
+
+/// Removes entries, and the buffered events of replaced runs, where there are any; writes entries.
+async fn write_maps<L: Link>(
+    session: &mut Session<L>,
+    set: &WriteSet<'_>,
+    rows: &Rows<'_>,
+    arguments: &Arguments<'_>,
+) -> Result<(), StoreError> {
+    let send = |meta| Statement::new(meta, set.shard_id, arguments);
+    if set.runs.iter().any(replaces) {
+        let found = session.link.send(send(&FIND_REMOVABLE)).await?.rows;
+        let Some(found) = found.first() else {
+            return Err(StoreError::Corrupt {
+                table: Table::Executions,
+                column: "run_id",
+                source: None,
+            });
+        };
+        for map in MapTable::ALL {
+            let table = map.table();
+            if Columns::new(table, found).get(table.name())? {
+                session.affected(send(&maps::of(map).delete_all)).await?;
+            }
+        }
+        let table = Table::BufferedEvents;
+        if Columns::new(table, found).get(table.name())? {
+            session.affected(send(&buffered_events::DELETE)).await?;
+        }
+    }
+    for map in MapTable::ALL {
+        if rows.removed().any(|(_, keys)| keys.map() == map && !keys.is_empty()) {
+            session.affected(send(&maps::of(map).delete)).await?;
+        }
+        if rows.writes(map) {
+            session.affected(send(&maps::of(map).replace)).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! What a store finds out about the server when it connects, and what it uses then.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{
+    OWNER, blob,
+    cluster::{self, credentials},
+    set_up, shard,
+};
+use temporal_dsql_domain::{ImmediateQueue, ImmediateTask, Tasks};
+use temporal_dsql_ports::{
+    Attempt, RetryPolicy, Store, StoreError,
+    stores::{ShardStore, TaskStore},
+};
+use temporal_dsql_store::{Capabilities, Config, DsqlStore, OpenError, WriteForm};
+use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
+
+/// Texts that only the statement of a whole act has, and one that the lock of a shard has, too.
+const ACT: &str = "WITH shard AS";
+const LOCK: &str = "FOR KEY SHARE";
+
+fn config(database: &ScratchDatabase, proxy: &FaultProxy) -> Config {
+    let mut config = support::config(database, proxy.addr());
+    config.retry = RetryPolicy::NEVER;
+    config
+}
+
+async fn connect(config: &Config) -> Result<DsqlStore, OpenError> {
+    temporal_dsql_store::connect(config, None).await
+}
+
+/// Whether an act is one statement, and whether acts lock their shard FOR KEY SHARE.
+fn found(capabilities: Option<Capabilities>) -> Option<(bool, bool)> {
+    capabilities.map(|found| (found.one_statement, found.key_share))
+}
+
+fn refusal(sqlstate: &str) -> Fault {
+    Fault::error(sqlstate, "not supported")
+}
+
+/// Adds one task. It is an act as any other.
+async fn act(store: &DsqlStore, task_id: i64) -> Result<(), StoreError> {
+    let task = ImmediateTask { task_id, data: blob() };
+    let immediate = vec![(ImmediateQueue::Transfer, vec![task])];
+    TaskStore::new(store).add(OWNER, &Tasks { immediate, scheduled: Vec::new() }).await
+}
+
+/// How many of `texts` have `part`.
+fn count(texts: &[String], part: &str) -> usize {
+    texts.iter().filter(|text| text.contains(part)).count()
+}
+
+#[tokio::test]
+async fn a_server_that_takes_everything_is_sent_one_statement_for_each_act() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    let store = connect(&config(&database, &proxy)).await.unwrap();
+    assert_eq!(found(store.capabilities()), Some((true, true)));
+    store.session().insert_into_shards(&shard()).await.unwrap();
+    act(&store, 1).await.unwrap();
+    assert_eq!(count(&proxy.statements(), "BEGIN"), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_act_is_sent_a_statement_per_table() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    for (task_id, sqlstate) in (1..).zip(["0A000", "42601", "54001"]) {
+        proxy.inject(When::Matching(ACT.into()), refusal(sqlstate));
+        let store = connect(&config(&database, &proxy)).await.unwrap();
+        assert_eq!(proxy.pending_faults(), 0, "it was sent");
+        assert_eq!(found(store.capabilities()), Some((false, true)), "{sqlstate}");
+        ShardStore::new(&store).get_or_create(&shard()).await.unwrap();
+        let before = proxy.statements().len();
+        act(&store, task_id).await.unwrap();
+        let sent = proxy.statements().split_off(before);
+        assert_eq!((count(&sent, "BEGIN"), count(&sent, ACT)), (1, 0), "{sent:?}");
+        // The connection knows the lock from the probe.
+        let locks = count(&proxy.statements(), "FROM shards WHERE shard_id = $1 FOR UPDATE");
+        assert_eq!(locks, 0, "{:?}", proxy.statements());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_for_key_share_is_sent_for_update() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    for form in [WriteForm::Auto, WriteForm::StatementPerTable] {
+        let mut config = config(&database, &proxy);
+        config.write_form = form;
+        if form == WriteForm::Auto {
+            proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
+        }
+        proxy.inject(When::Matching(LOCK.into()), refusal("0A000"));
+        let store = connect(&config).await.unwrap();
+        assert_eq!(proxy.pending_faults(), 0, "{form:?}");
+        assert_eq!(found(store.capabilities()), Some((false, false)), "{form:?}");
+        ShardStore::new(&store).get_or_create(&shard()).await.unwrap();
+        let before = proxy.statements().len();
+        act(&store, form as i64 + 1).await.unwrap();
+        let sent = proxy.statements().split_off(before);
+        let locks: Vec<_> = sent.iter().filter(|text| text.contains("FROM shards")).collect();
+        assert_eq!(locks.len(), 1, "{sent:?}");
+        assert!(locks[0].contains("FOR UPDATE"), "{locks:?}");
+    }
+}
+
+/// The emulator refuses the one or the other construct, as clusters may do.
+#[tokio::test]
+async fn a_cluster_that_refuses_a_part_of_the_act_is_sent_a_statement_per_table() {
+    for (data_modifying_with, locking_subqueries) in
+        [(true, true), (true, false), (false, true), (false, false)]
+    {
+        let cluster = cluster::cluster(|builder| {
+            builder
+                .accept_data_modifying_with(data_modifying_with)
+                .accept_locking_subqueries(locking_subqueries)
+        });
+        let Some(cluster) = cluster.await else { return };
+        let store = cluster::open(&cluster, RetryPolicy::NEVER).await;
+        let takes_all = data_modifying_with && locking_subqueries;
+        assert_eq!(found(store.capabilities()), Some((takes_all, true)));
+        store.session().insert_into_shards(&shard()).await.unwrap();
+        act(&store, 1).await.unwrap();
+        let mut config = cluster::config(&cluster);
+        config.write_form = WriteForm::OneStatement;
+        let demanded = temporal_dsql_store::connect(&config, Some(credentials(&cluster))).await;
+        match demanded {
+            Ok(_) => assert!(takes_all),
+            Err(error) => {
+                assert!(!takes_all && matches!(error, OpenError::Refused { .. }), "{error:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_statement_that_is_demanded_and_refused_is_an_error_that_names_the_setting() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    let mut config = config(&database, &proxy);
+    config.write_form = WriteForm::OneStatement;
+    assert_eq!(found(connect(&config).await.unwrap().capabilities()), Some((true, true)));
+    proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
+    let error = connect(&config).await.map(drop).unwrap_err();
+    assert!(matches!(&error, OpenError::Refused { .. }), "{error:?}");
+    assert!(error.to_string().contains("DSQL_WRITE_FORM=statement-per-table"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_refusal_of_the_text_is_an_error_and_no_guess() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    for (form, text) in [(WriteForm::Auto, ACT), (WriteForm::StatementPerTable, LOCK)] {
+        let mut config = config(&database, &proxy);
+        config.write_form = form;
+        let faults = ["42501", "25P02", "XX000", "53200", "ZZ999"]
+            .map(|sqlstate| Fault::error(sqlstate, "something else"));
+        for fault in faults.into_iter().chain([Fault::LoseBefore, Fault::LoseAfter]) {
+            let what = format!("{fault:?} of {text}");
+            proxy.inject(When::Matching(text.into()), fault);
+            let error = connect(&config).await.map(drop).unwrap_err();
+            assert!(matches!(&error, OpenError::Unclear { .. }), "{what}: {error:?}");
+            // A setting that is in place already helps nobody.
+            let advises = error.to_string().contains("DSQL_WRITE_FORM");
+            assert_eq!(advises, form == WriteForm::Auto, "{what}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_repeated() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    for (form, text, one_statement) in
+        [(WriteForm::Auto, ACT, true), (WriteForm::StatementPerTable, LOCK, false)]
+    {
+        let mut config = config(&database, &proxy);
+        config.retry = RetryPolicy::default();
+        config.write_form = form;
+        proxy.inject(When::Matching(text.into()), Fault::LoseAfter);
+        let store = connect(&config).await.unwrap();
+        assert_eq!(proxy.pending_faults(), 0);
+        assert_eq!(found(store.capabilities()), Some((one_statement, true)));
+    }
+}
+
+/// The schema may come after the store.
+#[tokio::test]
+async fn before_the_schema_exists_nothing_is_decided_and_the_first_act_after_it_finds_out() {
+    for (form, expected) in [
+        (WriteForm::Auto, (true, true)),
+        (WriteForm::OneStatement, (true, true)),
+        (WriteForm::StatementPerTable, (false, true)),
+    ] {
+        let Some(database) = ScratchDatabase::create().await else { return };
+        let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+        let mut config = config(&database, &proxy);
+        config.write_form = form;
+        let store = connect(&config).await.unwrap();
+        assert_eq!(store.capabilities(), None, "{form:?}");
+        for _ in 0..2 {
+            let error = act(&store, 1).await.unwrap_err();
+            assert!(matches!(error, StoreError::Unsupported { .. }), "{form:?}: {error:?}");
+            assert_eq!(store.capabilities(), None, "{form:?}: there is still no schema");
+        }
+        set_up(&database).await;
+        store.session().insert_into_shards(&shard()).await.unwrap();
+        act(&store, 1).await.unwrap();
+        assert_eq!(found(store.capabilities()), Some(expected), "{form:?}");
+        // It is known, and nobody asks again.
+        let (mut before, mut trips) = (proxy.round_trips(), Vec::new());
+        for task_id in 2..4 {
+            act(&store, task_id).await.unwrap();
+            trips.push(proxy.round_trips() - before);
+            before = proxy.round_trips();
+        }
+        let of_an_act = if expected.0 { 1 } else { 4 };
+        assert_eq!(trips, [of_an_act; 2], "{form:?}");
+    }
+}
+
+/// The refusals of a server whose schema comes after the store.
+#[tokio::test]
+async fn a_server_that_refuses_the_act_is_found_out_by_the_first_act_after_the_schema_too() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+    let mut config = config(&database, &proxy);
+    let auto = connect(&config).await.unwrap();
+    config.write_form = WriteForm::OneStatement;
+    let demanded = connect(&config).await.unwrap();
+    set_up(&database).await;
+    auto.session().insert_into_shards(&shard()).await.unwrap();
+    proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
+    proxy.inject(When::Matching(LOCK.into()), refusal("0A000"));
+    act(&auto, 1).await.unwrap();
+    assert_eq!(found(auto.capabilities()), Some((false, false)));
+    proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
+    let error = act(&demanded, 2).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
+    assert_eq!(demanded.capabilities(), None);
+    assert_eq!(proxy.pending_faults(), 0);
+}
+
+/// A transaction begins in the form that is known, too.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a transaction that locks and ends by hand")]
+async fn a_transaction_that_begins_before_any_act_finds_out_as_well() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+    let store = connect(&config(&database, &proxy)).await.unwrap();
+    set_up(&database).await;
+    store.session().insert_into_shards(&shard()).await.unwrap();
+    let mut transaction = store.begin(Attempt::first("Lock")).await.unwrap();
+    assert_eq!(found(store.capabilities()), Some((true, true)));
+    assert_eq!(transaction.read_lock_shards(OWNER.shard_id).await.unwrap(), Some(1));
+    transaction.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_per_table_that_is_wanted_is_not_probed_for_one_statement() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    let mut config = config(&database, &proxy);
+    config.write_form = WriteForm::StatementPerTable;
+    let store = connect(&config).await.unwrap();
+    assert_eq!(found(store.capabilities()), Some((false, true)));
+    let sent = proxy.statements();
+    assert_eq!((count(&sent, ACT), count(&sent, LOCK)), (0, 1), "{sent:?}");
+}
+
+#[tokio::test]
+async fn probes_write_nothing() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    // A shard that exists is not touched either.
+    let first = connect(&config(&database, &proxy)).await.unwrap();
+    first.session().insert_into_shards(&shard()).await.unwrap();
+    let mut separate = config(&database, &proxy);
+    separate.write_form = WriteForm::StatementPerTable;
+    let second = connect(&separate).await.unwrap();
+    for store in [first, second] {
+        store.close();
+    }
+    // The server counts rows that are written when a session ends. The one above proves that it has
+    // counted.
+    let written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables \
+                   WHERE relname NOT IN ('schema_version', 'schema_update_history', \
+                   'namespace_metadata')";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let counted = loop {
+        let counted = database.query(written).await.unwrap()[0][0].clone();
+        if counted.as_deref() != Some("0") {
+            break counted;
+        }
+        assert!(Instant::now() < deadline, "the session's end was never counted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(counted.as_deref(), Some("1"));
+}

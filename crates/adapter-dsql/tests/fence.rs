@@ -1,0 +1,194 @@
+//! The fence of an act that is one statement, on PostgreSQL, where the locks of rows make it: an act
+//! and a takeover, in both orders, and statements that arrive late.
+
+mod support;
+
+use std::{
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, Executor, PgConnection};
+use support::{
+    acts::{Act, KINDS, WAYS, assert_deposed, numbers, take_over},
+    recorder::Recorded,
+    relay::Relay,
+    wired,
+};
+use temporal_dsql_domain::ShardId;
+use temporal_dsql_ports::{Outcome, RetryPolicy, stores::Owner};
+use temporal_dsql_store::{DsqlStore, WriteForm, connect};
+use temporal_dsql_testkit::{Fault, ScratchDatabase, Then, When};
+
+/// Owners of shards of their own.
+fn owners() -> impl Iterator<Item = Owner> {
+    (100..).map(|shard| Owner { shard_id: ShardId(shard), range_id: 1 })
+}
+
+/// A store that sends each act as one statement over `addr`.
+async fn store_at(database: &ScratchDatabase, addr: std::net::SocketAddr) -> DsqlStore {
+    let mut config = support::config(database, addr);
+    config.write_form = WriteForm::OneStatement;
+    connect(&config, None).await.unwrap()
+}
+
+/// What is stored in the shard of an act.
+async fn stored(database: &ScratchDatabase, act: &Act) -> [i64; 5] {
+    numbers(&database.query(&act.question()).await.unwrap())
+}
+
+/// Waits until this many sessions wait for a lock.
+async fn wait_for_waiting(database: &ScratchDatabase, sessions: usize) {
+    let waiting = "SELECT pid FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while database.query(waiting).await.unwrap().len() < sessions {
+        assert!(Instant::now() < deadline, "nobody waits");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The takeover holds its lock when the act comes, and commits while the act waits.
+#[tokio::test]
+async fn an_act_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
+    let recorded = Recorded::default();
+    let _recorder = metrics::set_default_local_recorder(&recorded);
+    let Some((database, proxy)) = wired().await else { return };
+    let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
+    let next_owner = Arc::new(store_at(&database, proxy.addr()).await);
+    let mut owners = owners();
+    for kind in KINDS {
+        for way in WAYS {
+            let owner = owners.next().unwrap();
+            let act = Act::prepared(&store, kind, owner).await;
+            let before = stored(&database, &act).await;
+            let conflicts = [("operation", kind.op())];
+            let lost_before = recorded.total("dsql_tx_conflict_total", &conflicts);
+
+            let (arrived, has_arrived) = tokio::sync::oneshot::channel();
+            let (release, released) = mpsc::channel::<()>();
+            let hold = Fault::before(move || {
+                arrived.send(()).unwrap();
+                released.recv().unwrap();
+                Then::Continue
+            });
+            proxy.inject(When::Commit, hold);
+            let taking = Arc::clone(&next_owner);
+            let takeover = tokio::spawn(async move { take_over(&taking, owner, way).await });
+            has_arrived.await.unwrap();
+            let (acting, by) = (act.clone(), Arc::clone(&store));
+            let acted = tokio::spawn(async move { acting.done_by(&by).await });
+            wait_for_waiting(&database, 1).await;
+            release.send(()).unwrap();
+
+            takeover.await.unwrap().unwrap();
+            assert_deposed(&act, acted.await.unwrap());
+            assert_eq!(stored(&database, &act).await, before, "{kind:?}, {way:?}");
+            let lost = recorded.total("dsql_tx_conflict_total", &conflicts) - lost_before;
+            assert_eq!(lost, 1, "{kind:?}, {way:?}: its snapshot is older than the takeover");
+        }
+    }
+}
+
+/// The act holds its lock of the shard and waits for a row when the takeover comes.
+#[tokio::test]
+async fn a_takeover_waits_for_an_act_that_has_locked_the_shard_and_does_not_undo_it() {
+    let Some((database, _proxy)) = wired().await else { return };
+    let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
+    let mut owners = owners();
+    for kind in KINDS {
+        for way in WAYS {
+            let owner = owners.next().unwrap();
+            let act = Act::prepared(&store, kind, owner).await;
+            let before = stored(&database, &act).await;
+
+            // Another session holds the key of the act's task.
+            let mut other = PgConnection::connect(&database.url()).await.unwrap();
+            let insert = format!(
+                "BEGIN; INSERT INTO transfer_tasks VALUES ({}, {}, '', '')",
+                owner.shard_id.0,
+                act.transfer_task()
+            );
+            other.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(insert))).await.unwrap();
+            let (acting, by) = (act.clone(), Arc::clone(&store));
+            let acted = tokio::spawn(async move { acting.done_by(&by).await });
+            wait_for_waiting(&database, 1).await;
+            let taking = Arc::clone(&store);
+            let takeover = tokio::spawn(async move { take_over(&taking, owner, way).await });
+            wait_for_waiting(&database, 2).await;
+            other.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
+
+            acted.await.unwrap().unwrap();
+            takeover.await.unwrap().unwrap();
+            let applied = act.applied_to(before);
+            assert_eq!(stored(&database, &act).await, applied, "{kind:?}, {way:?}");
+            assert_deposed(&act, act.done_by(&store).await);
+            assert_eq!(stored(&database, &act).await, applied, "{kind:?}, {way:?}");
+        }
+    }
+}
+
+/// Acts of one owner lock the shard together: the second does not wait for the first.
+#[tokio::test]
+async fn an_act_does_not_wait_for_another_act_of_its_shard() {
+    let Some((database, _proxy)) = wired().await else { return };
+    let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
+    let owner = owners().next().unwrap();
+    let first = Act::prepared(&store, KINDS[1], owner).await;
+    let second = Act::prepared(&store, KINDS[1], owner).await;
+    let before = stored(&database, &first).await;
+    let mut other = PgConnection::connect(&database.url()).await.unwrap();
+    let insert = format!(
+        "BEGIN; INSERT INTO transfer_tasks VALUES ({}, {}, '', '')",
+        owner.shard_id.0,
+        first.transfer_task()
+    );
+    other.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(insert))).await.unwrap();
+    let (acting, by) = (first.clone(), Arc::clone(&store));
+    let acted = tokio::spawn(async move { acting.done_by(&by).await });
+    wait_for_waiting(&database, 1).await;
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, second.done_by(&store)).await.expect("no wait").unwrap();
+    assert_eq!(stored(&database, &first).await, second.applied_to(before), "the first waits");
+    other.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
+    acted.await.unwrap().unwrap();
+    let both = first.applied_to(second.applied_to(before));
+    assert_eq!(stored(&database, &first).await, both);
+}
+
+/// The statement is delivered when its client has given up.
+#[tokio::test]
+async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeover() {
+    let Some((database, _proxy)) = wired().await else { return };
+    let mut relay = Relay::start(database.addr().unwrap()).await;
+    let other = support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
+    let config = support::config(&database, relay.addr());
+    let ask = async |act: &Act| stored(&database, act).await;
+    support::late::applied_once_and_never_after_a_takeover(&mut relay, &config, None, &other, ask)
+        .await;
+}
+
+/// What the answer of an act says when it is lost.
+#[tokio::test]
+async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
+    let Some((database, proxy)) = wired().await else { return };
+    let store = store_at(&database, proxy.addr()).await;
+    let mut owners = owners();
+    for kind in KINDS {
+        for (fault, is_applied) in [(Fault::LoseBefore, false), (Fault::LoseAfter, true)] {
+            let act = Act::prepared(&store, kind, owners.next().unwrap()).await;
+            let before = stored(&database, &act).await;
+            proxy.inject(When::Executing("WITH shard AS".into()), fault);
+            let result = act.done_by(&store).await;
+            assert_eq!(proxy.pending_faults(), 0);
+            if is_applied {
+                result.unwrap();
+                assert_eq!(stored(&database, &act).await, act.applied_to(before), "{kind:?}");
+            } else {
+                let error = result.unwrap_err();
+                assert_eq!(error.outcome(), Outcome::Unknown, "{kind:?}: {error:?}");
+                assert_eq!(stored(&database, &act).await, before, "{kind:?}");
+            }
+        }
+    }
+}

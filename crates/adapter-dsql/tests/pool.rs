@@ -1,0 +1,146 @@
+//! The pool: what it does when connections break, and how many it has.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{config, execution, shard};
+use temporal_dsql_ports::{Attempt, Store};
+use temporal_dsql_store::{WriteForm, connect};
+use temporal_dsql_testkit::{Fault, ScratchDatabase, When};
+
+#[tokio::test]
+async fn after_a_cut_one_operation_costs_one_failed_exchange_and_one_connection() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    for (size, form) in [
+        (20, WriteForm::OneStatement),
+        (50, WriteForm::OneStatement),
+        (20, WriteForm::StatementPerTable),
+        (50, WriteForm::StatementPerTable),
+    ] {
+        let mut config = config(&database, proxy.addr());
+        config.write_form = form;
+        config.pool.max_connections = size;
+        let store = connect(&config, None).await.unwrap();
+        database.execute("DELETE FROM shards; DELETE FROM transfer_tasks").await.unwrap();
+        store.session().insert_into_shards(&shard()).await.unwrap();
+        support::cut::one_operation_costs_one_connection(&store, size as usize, async || {
+            proxy.cut()
+        })
+        .await;
+    }
+}
+
+/// A server that restarts tells each of its sessions, as an answer that nobody has asked for.
+#[tokio::test]
+async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    support::set_up(&database).await;
+    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let cut = async || drop(database.query(end).await.unwrap());
+    for form in [WriteForm::OneStatement, WriteForm::StatementPerTable] {
+        let mut config = config(&database, database.addr().unwrap());
+        config.write_form = form;
+        config.pool.max_connections = 20;
+        let store = connect(&config, None).await.unwrap();
+        database.execute("DELETE FROM shards; DELETE FROM transfer_tasks").await.unwrap();
+        store.session().insert_into_shards(&shard()).await.unwrap();
+        support::cut::one_operation_costs_one_connection(&store, 20, cut).await;
+    }
+}
+
+/// A connection that was used after the one that broke is good.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
+async fn a_connection_that_has_answered_since_is_kept() {
+    let Some((database, proxy)) = support::wired().await else { return };
+    let mut config = config(&database, proxy.addr());
+    config.pool.max_connections = 2;
+    let store = connect(&config, None).await.unwrap();
+    let mut one = store.begin(Attempt::first("One")).await.unwrap();
+    let mut other = store.begin(Attempt::first("Other")).await.unwrap();
+    proxy.inject(When::Executing("INSERT INTO executions".into()), Fault::LoseBefore);
+    one.insert_into_executions(&execution()).await.unwrap_err();
+    drop(one);
+    other.insert_into_executions(&execution()).await.unwrap();
+    other.commit().await.unwrap();
+    let (trace, _guard) = support::trace::Trace::start();
+    store.session().insert_into_executions(&execution()).await.unwrap();
+    assert_eq!((trace.count("done"), trace.count("connected")), (1, 0));
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
+async fn there_are_never_more_connections_than_configured_while_the_reserve_refills() {
+    const MOST: usize = 4;
+    let Some((database, proxy)) = support::wired().await else { return };
+    let mut config = config(&database, proxy.addr());
+    config.application_name = "counted".into();
+    config.pool.max_connections = MOST as u32;
+    config.pool.min_connections = MOST as u32;
+    let moment = Duration::from_millis(300);
+    for _ in 0..3 * MOST {
+        proxy.inject(When::Connect, Fault::Delay(moment));
+    }
+    let store = connect(&config, None).await.unwrap();
+    let begin = || store.begin(Attempt::first("Hold"));
+    let start = Instant::now();
+    let mut most = 0;
+    let holding = async {
+        let (one, two, three, four) = tokio::join!(begin(), begin(), begin(), begin());
+        let held = [one.unwrap(), two.unwrap(), three.unwrap(), four.unwrap()];
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(held);
+        tokio::time::sleep(2 * moment).await;
+    };
+    let counting = async {
+        while start.elapsed() < 8 * moment {
+            let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'counted'";
+            let sessions = database.query(count).await.unwrap()[0][0].clone().unwrap();
+            most = most.max(sessions.parse::<usize>().unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::join!(holding, counting);
+    assert_eq!(most, MOST);
+}
+
+/// Its statement waits for a lock; the connection is closed when the transaction is dropped, and not
+/// when somebody looks after the pool.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "transactions that meet in each other's locks")]
+async fn a_transaction_that_is_given_up_releases_its_locks_at_once() {
+    let Some(database) = ScratchDatabase::create().await else { return };
+    support::set_up(&database).await;
+    // Without it, PostgreSQL does not see that a client is gone whose statement waits for a lock.
+    let notice = "SET client_connection_check_interval = '10ms'";
+    database.execute(&format!("ALTER DATABASE {} {notice}", database.name())).await.unwrap();
+    let addr = database.addr().unwrap();
+    let store = connect(&config(&database, addr), None).await.unwrap();
+    // With a pool of its own, so that it does not find the connection that was given up.
+    let others = connect(&config(&database, addr), None).await.unwrap();
+    let (held, wanted) = (execution(), execution());
+    for row in [&held, &wanted] {
+        store.session().insert_into_executions(row).await.unwrap();
+    }
+    let mut waited = Duration::ZERO;
+    for _ in 0..6 {
+        let mut other = others.begin(Attempt::first("Other")).await.unwrap();
+        other.write_lock_executions(&held.filter()).await.unwrap();
+        let mut given_up = store.begin(Attempt::first("GivenUp")).await.unwrap();
+        given_up.write_lock_executions(&wanted.filter()).await.unwrap();
+        let key = held.filter();
+        let waits = given_up.write_lock_executions(&key);
+        assert!(tokio::time::timeout(Duration::from_millis(100), waits).await.is_err());
+        drop(given_up);
+        let start = Instant::now();
+        let mut next = others.begin(Attempt::first("Next")).await.unwrap();
+        next.write_lock_executions(&wanted.filter()).await.unwrap();
+        waited += start.elapsed();
+        next.rollback().await.unwrap();
+        other.rollback().await.unwrap();
+    }
+    // The pool is looked after once a second.
+    assert!(waited < Duration::from_millis(1_500), "{waited:?}");
+}

@@ -1,0 +1,116 @@
+//! A relay of bytes that holds back what a client sends, and delivers it after the client has given
+//! up. It does not know what the bytes mean, so that they may be encrypted.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+
+/// A relay before one server. Its connections end with the test's runtime.
+pub struct Relay {
+    addr: SocketAddr,
+    holds: Arc<AtomicBool>,
+    held: mpsc::UnboundedReceiver<Held>,
+}
+
+/// What a client has sent before it went away, and the connection that it was for.
+pub struct Held {
+    bytes: Vec<u8>,
+    server: TcpStream,
+}
+
+impl Relay {
+    pub async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let holds = Arc::new(AtomicBool::new(false));
+        let (sender, held) = mpsc::unbounded_channel();
+        let is_held = Arc::clone(&holds);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (is_held, sender) = (Arc::clone(&is_held), sender.clone());
+                tokio::spawn(async move { relay(client, server, &is_held, &sender).await });
+            }
+        });
+        Self { addr, holds, held }
+    }
+
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Holds back what is sent from now on over the connection that is used next.
+    pub fn hold(&self) {
+        self.holds.store(true, Ordering::SeqCst);
+    }
+
+    /// What was held back, when the client has gone.
+    pub async fn held(&mut self) -> Held {
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, self.held.recv()).await.expect("the client goes").unwrap()
+    }
+}
+
+impl Held {
+    /// Delivers it and waits until the server has worked it off and closed the connection.
+    pub async fn deliver(mut self) {
+        assert!(!self.bytes.is_empty());
+        self.server.write_all(&self.bytes).await.unwrap();
+        let _ = self.server.shutdown().await;
+        let mut answer = Vec::new();
+        let limit = Duration::from_secs(20);
+        let _ = tokio::time::timeout(limit, self.server.read_to_end(&mut answer))
+            .await
+            .expect("the server closes");
+        assert!(!answer.is_empty(), "the server has answered");
+    }
+}
+
+async fn relay(
+    mut client: TcpStream,
+    server: SocketAddr,
+    holds: &AtomicBool,
+    held: &mpsc::UnboundedSender<Held>,
+) -> io::Result<()> {
+    let mut server = TcpStream::connect(server).await?;
+    for stream in [&client, &server] {
+        stream.set_nodelay(true)?;
+    }
+    let (mut sent, mut answered) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+    loop {
+        tokio::select! {
+            count = client.read(&mut sent) => {
+                let count = count?;
+                if count == 0 {
+                    return Ok(());
+                }
+                if holds.swap(false, Ordering::SeqCst) {
+                    let mut bytes = sent[..count].to_vec();
+                    // Until the client goes, which may break the connection off.
+                    let _ = client.read_to_end(&mut bytes).await;
+                    let _ = held.send(Held { bytes, server });
+                    return Ok(());
+                }
+                server.write_all(&sent[..count]).await?;
+            }
+            count = server.read(&mut answered) => {
+                let count = count?;
+                if count == 0 {
+                    return Ok(());
+                }
+                client.write_all(&answered[..count]).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! Callers that share a shard, and callers that share a workflow, with the latencies of a cluster.
+//!
+//! *A shard:* each caller creates and updates workflows of its own. All that they share is the
+//! shard's row, which each act locks FOR KEY SHARE. Acts that share nothing else must not conflict,
+//! so the limit is that of one caller, times the callers.
+//!
+//! *A workflow:* each caller reads one and the same workflow and updates it at the version that it
+//! has read. Only one of those that have read a version can update it; the others lose a conflict or
+//! fail the condition, and read again. The same is measured with a queue of the process in front of
+//! the workflow, around the update, which is all that a store could queue, and around both acts, as
+//! a history service queues them: the measure of whether a store should have such a queue.
+
+mod callers;
+mod conflicts;
+
+use std::{
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use dsql_emulator::Latency;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use temporal_dsql::{dsql::DsqlStore, stores::ExecutionStore};
+use temporal_dsql_testkit::postgres::Server;
+use tokio::{task::JoinSet, time::sleep_until};
+
+use crate::{
+    benchmark::Benchmark,
+    chart::{Chart, Series},
+    cluster::{Cluster, LATENCY},
+    context::{Context, runtime},
+    load::{Span, Window, histogram},
+    rounds,
+    stats::Spread,
+    table::{Goal, Table, nanos, number, ratio},
+    typical::{Execution, create_shard},
+};
+use callers::{Hot, Own};
+use conflicts::Conflicts;
+
+struct Plan {
+    shard_callers: [u32; 2],
+    hot_callers: [u32; 2],
+    rounds: usize,
+    shard: Window,
+    /// Long enough that the slowest of many callers has its turn several times.
+    hot: Window,
+}
+
+const FULL: Plan = Plan {
+    shard_callers: [1, 8],
+    hot_callers: [8, 64],
+    rounds: 3,
+    shard: Window { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
+    hot: Window { warm_up: Duration::from_secs(2), measured: Duration::from_secs(15) },
+};
+
+const SMOKE: Plan =
+    Plan { shard_callers: [1, 2], hot_callers: [2, 4], rounds: 1, shard: MOMENT, hot: MOMENT };
+
+const MOMENT: Window =
+    Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
+
+/// Where callers of one workflow queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Queue {
+    /// Nowhere: what the store does.
+    None,
+    /// Before the update.
+    Update,
+    /// Before the read, until the update has ended.
+    GetAndUpdate,
+}
+
+impl Queue {
+    const ALL: [Self; 3] = [Self::None, Self::Update, Self::GetAndUpdate];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none (the store)",
+            Self::Update => "around the update",
+            Self::GetAndUpdate => "around get and update",
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Sharing {
+    round_trip_ms: f64,
+    commit_ms: f64,
+    shard: Vec<ShardCell>,
+    hot: Vec<HotCell>,
+}
+
+/// So many callers in one shard, a sample for each round.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct ShardCell {
+    callers: u32,
+    acts_per_second: Vec<f64>,
+    create_p50_ms: Vec<f64>,
+    create_p95_ms: Vec<f64>,
+    update_p50_ms: Vec<f64>,
+    update_p95_ms: Vec<f64>,
+    conflicts_per_act: Vec<f64>,
+}
+
+/// So many callers of one workflow, a sample for each round.
+#[derive(Debug, Serialize, Deserialize)]
+struct HotCell {
+    callers: u32,
+    queue: Queue,
+    updates_per_second: Vec<f64>,
+    conditions_per_update: Vec<f64>,
+    conflicts_per_update: Vec<f64>,
+    given_up_per_update: Vec<f64>,
+    p50_ms: Vec<f64>,
+    p95_ms: Vec<f64>,
+    /// Updates of the slowest caller, to the mean of all.
+    fairness: Vec<f64>,
+}
+
+impl Benchmark for Sharing {
+    const NAME: &'static str = "sharing";
+
+    fn measure(context: &Context) -> Result<Self> {
+        let plan = context.scale.pick(FULL, SMOKE);
+        let server = context.server()?;
+        let runtime = runtime()?;
+        let conflicts = Conflicts::install()?;
+        runtime.block_on(async {
+            let mut bench = Bench::open(server, conflicts, &plan).await?;
+            let mut shard = plan.shard_callers.map(ShardCell::new);
+            let mut hot: Vec<_> = plan
+                .hot_callers
+                .into_iter()
+                .flat_map(|callers| Queue::ALL.map(|queue| HotCell::new(callers, queue)))
+                .collect();
+            for round in 1..=plan.rounds {
+                for cell in rounds::order(shard.iter_mut(), round) {
+                    bench.measure_shard(cell, plan.shard).await?;
+                }
+                for cell in rounds::order(hot.iter_mut(), round) {
+                    bench.measure_hot(cell, plan.hot).await?;
+                }
+                context.progress(&format!("round {round} of {}", plan.rounds));
+            }
+            bench.close();
+            let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+            Ok(Self {
+                round_trip_ms: millis(LATENCY.round_trip),
+                commit_ms: millis(LATENCY.commit),
+                shard: shard.into(),
+                hot,
+            })
+        })
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        vec![self.shard_table(), self.hot_table()]
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        let mut goals = Vec::new();
+        for cell in &self.shard {
+            goals.push(Goal::at_most(
+                &format!("{}, p50 to the limit of an act", callers(cell.callers)),
+                MOST_P50,
+                self.p50s(cell),
+            ));
+        }
+        let [.., many] = &*self.shard else { return goals };
+        goals.push(Goal::at_most(
+            &format!("{} in one shard, p95 to p50", callers(many.callers)),
+            2.0,
+            many.tails(),
+        ));
+        let to = |samples: &[f64], least| Spread::of_ratio(samples, &vec![least; samples.len()]);
+        goals.push(Goal::at_least(
+            &format!("{} in one shard, acts per second, to {LEAST_ACTS}", callers(many.callers)),
+            1.0,
+            [("create and update", to(&many.acts_per_second, LEAST_ACTS))],
+        ));
+        let store = self.hot.iter().find(|cell| cell.queue == Queue::None);
+        goals.extend(store.map(|cell| {
+            let what = format!(
+                "{} of one workflow, updates per second, to {LEAST_HOT}",
+                callers(cell.callers)
+            );
+            Goal::at_least(
+                &what,
+                1.0,
+                [("get and update", to(&cell.updates_per_second, LEAST_HOT))],
+            )
+        }));
+        goals
+    }
+}
+
+/// The most that the median of an act may be, to its limit.
+const MOST_P50: f64 = 1.15;
+/// The least acts per second of all callers of one shard, if there are eight.
+const LEAST_ACTS: f64 = 200.0;
+/// The least updates per second of one workflow by eight callers.
+const LEAST_HOT: f64 = 10.9;
+
+fn callers(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "caller" } else { "callers" })
+}
+
+impl Sharing {
+    /// An act is one round trip and one commit.
+    fn limit_ms(&self) -> f64 {
+        self.round_trip_ms + self.commit_ms
+    }
+
+    /// Acts per second, to what so many callers do at the limit.
+    fn rate(&self, cell: &ShardCell) -> Spread {
+        let limit = f64::from(cell.callers) / (self.limit_ms() / 1e3);
+        Spread::of_ratio(&cell.acts_per_second, &vec![limit; cell.acts_per_second.len()])
+    }
+
+    fn p50s(&self, cell: &ShardCell) -> [(&'static str, Spread); 2] {
+        let limits = vec![self.limit_ms(); cell.create_p50_ms.len()];
+        [
+            ("create", Spread::of_ratio(&cell.create_p50_ms, &limits)),
+            ("update", Spread::of_ratio(&cell.update_p50_ms, &limits)),
+        ]
+    }
+
+    fn shard_table(&self) -> Table {
+        let header = [
+            "callers",
+            "acts per second",
+            "to the limit",
+            "p50 of create to its limit",
+            "p50 of update to its limit",
+            "p95 of create to its p50",
+            "p95 of update to its p50",
+            "conflicts per act",
+        ];
+        let rows = self.shard.iter().map(|cell| {
+            let [(_, create), (_, update)] = self.p50s(cell);
+            let [(_, create_tail), (_, update_tail)] = cell.tails();
+            vec![
+                cell.callers.to_string(),
+                number(Spread::of(&cell.acts_per_second).median),
+                ratio(self.rate(cell)),
+                ratio(create),
+                ratio(update),
+                ratio(create_tail),
+                ratio(update_tail),
+                number(Spread::of(&cell.conflicts_per_act).median),
+            ]
+        });
+        let goals = self.shard.iter().map(|cell| {
+            let limit = f64::from(cell.callers) / (self.limit_ms() / 1e3);
+            (cell.callers == 8).then_some(LEAST_ACTS / limit)
+        });
+        let bars = self.shard.iter().map(|cell| self.rate(cell)).collect();
+        Table {
+            name: "sharing-shard",
+            title: "Callers in one shard, each with workflows of its own, on the emulator".into(),
+            header: header.map(str::to_owned).into(),
+            rows: rows.collect(),
+            chart: Chart {
+                axis: "acts per second, to as many callers at one round trip and one commit".into(),
+                groups: self.shard.iter().map(|cell| callers(cell.callers)).collect(),
+                series: vec![Series::new("acts", bars).with_goals(goals.collect())],
+                lines: vec![("limit".into(), 1.0)],
+            },
+        }
+    }
+
+    /// Updates per second, to those of as many callers without a queue.
+    fn to_none(&self, cell: &HotCell) -> Spread {
+        let none = self
+            .hot
+            .iter()
+            .find(|other| (other.callers, other.queue) == (cell.callers, Queue::None))
+            .expect("all queues were measured with as many callers");
+        Spread::of_ratio(&cell.updates_per_second, &none.updates_per_second)
+    }
+
+    fn hot_table(&self) -> Table {
+        let header = [
+            "callers",
+            "queue",
+            "updates per second",
+            "to no queue",
+            "failed conditions per update",
+            "conflicts per update",
+            "p50",
+            "p95",
+            "slowest caller to the mean",
+        ];
+        let rows = self.hot.iter().map(|cell| {
+            let median = |samples: &[f64]| Spread::of(samples).median;
+            vec![
+                cell.callers.to_string(),
+                cell.queue.name().to_owned(),
+                number(median(&cell.updates_per_second)),
+                ratio(self.to_none(cell)),
+                number(median(&cell.conditions_per_update)),
+                number(median(&cell.conflicts_per_update)),
+                nanos(median(&cell.p50_ms) * 1e6),
+                nanos(median(&cell.p95_ms) * 1e6),
+                number(median(&cell.fairness)),
+            ]
+        });
+        let mut counts: Vec<_> = self.hot.iter().map(|cell| cell.callers).collect();
+        counts.dedup();
+        let series = Queue::ALL.map(|queue| {
+            let cells = self.hot.iter().filter(move |cell| cell.queue == queue);
+            let bars = cells.map(|cell| Spread::of(&cell.updates_per_second)).collect();
+            Series::new(queue.name(), bars)
+        });
+        let one_by_one = 1e3 / (self.round_trip_ms + self.limit_ms());
+        Table {
+            name: "sharing-workflow",
+            title: "Callers of one workflow, which all get and update it, on the emulator".into(),
+            header: header.map(str::to_owned).into(),
+            rows: rows.collect(),
+            chart: Chart {
+                axis: "updates per second".into(),
+                groups: counts.into_iter().map(callers).collect(),
+                series: series.into(),
+                lines: vec![("get and update, one after the other".into(), one_by_one)],
+            },
+        }
+    }
+}
+
+impl ShardCell {
+    fn new(callers: u32) -> Self {
+        Self { callers, ..Self::default() }
+    }
+
+    /// The slowest twentieth, to the median.
+    fn tails(&self) -> [(&'static str, Spread); 2] {
+        [
+            ("create", Spread::of_ratio(&self.create_p95_ms, &self.create_p50_ms)),
+            ("update", Spread::of_ratio(&self.update_p95_ms, &self.update_p50_ms)),
+        ]
+    }
+}
+
+impl HotCell {
+    const fn new(callers: u32, queue: Queue) -> Self {
+        Self {
+            callers,
+            queue,
+            updates_per_second: Vec::new(),
+            conditions_per_update: Vec::new(),
+            conflicts_per_update: Vec::new(),
+            given_up_per_update: Vec::new(),
+            p50_ms: Vec::new(),
+            p95_ms: Vec::new(),
+            fairness: Vec::new(),
+        }
+    }
+}
+
+/// The cluster, with a store for each number of callers, so that each has a connection.
+struct Bench {
+    cluster: Cluster,
+    stores: Vec<(u32, Arc<DsqlStore>)>,
+    conflicts: Conflicts,
+    /// Executions have ids of their own.
+    next_id: u64,
+}
+
+/// A caller writes fewer executions than this in one round.
+const IDS_OF_A_CALLER: u64 = 1_000_000;
+/// Beyond the task ids of those executions.
+const HOT_TASK_IDS: i64 = i64::MAX / 2;
+
+impl Bench {
+    async fn open(server: &Server, conflicts: Conflicts, plan: &Plan) -> Result<Self> {
+        let cluster = Cluster::create(server, |builder| builder).await?;
+        let mut counts = [plan.shard_callers, plan.hot_callers].concat();
+        counts.sort_unstable();
+        counts.dedup();
+        let mut stores = Vec::new();
+        for callers in counts {
+            stores.push((callers, Arc::new(cluster.open(&cluster.config(callers)).await?)));
+        }
+        let (_, store) = stores.first().context("a number of callers is planned")?;
+        create_shard(&**store).await?;
+        Ok(Self { cluster, stores, conflicts, next_id: 0 })
+    }
+
+    fn close(&self) {
+        self.stores.iter().for_each(|(_, store)| store.close());
+    }
+
+    fn store(&self, callers: u32) -> Arc<DsqlStore> {
+        let found = self.stores.iter().find(|(count, _)| *count == callers);
+        Arc::clone(&found.expect("a store was opened for each number of callers").1)
+    }
+
+    async fn measure_shard(&mut self, cell: &mut ShardCell, window: Window) -> Result<()> {
+        let store = self.store(cell.callers);
+        self.cluster.set_latency(LATENCY);
+        let span = window.begin();
+        let conflicts = tokio::spawn(conflicts_in(self.conflicts.clone(), span));
+        let mut running = JoinSet::new();
+        for _ in 0..cell.callers {
+            let caller = Own { store: Arc::clone(&store), first_id: self.next_id };
+            self.next_id += IDS_OF_A_CALLER;
+            running.spawn(caller.write(span));
+        }
+        let (mut create, mut update, mut acts) = (histogram(), histogram(), 0);
+        let mut executions = Vec::new();
+        while let Some(ended) = running.join_next().await {
+            let done = ended.context("a caller died")??;
+            create.add(done.create)?;
+            update.add(done.update)?;
+            acts += done.acts;
+            executions.extend(done.executions);
+        }
+        let conflicts = conflicts.await.context("the count of conflicts died")?;
+        self.cluster.set_latency(Latency::default());
+        ensure!(acts > 0, "no act ended in {:?}", window.measured);
+        callers::check(&*store, &executions).await?;
+        cell.acts_per_second.push(acts as f64 / window.measured.as_secs_f64());
+        cell.create_p50_ms.push(millis(&create, 0.5));
+        cell.create_p95_ms.push(millis(&create, 0.95));
+        cell.update_p50_ms.push(millis(&update, 0.5));
+        cell.update_p95_ms.push(millis(&update, 0.95));
+        cell.conflicts_per_act.push(conflicts as f64 / acts as f64);
+        Ok(())
+    }
+
+    async fn measure_hot(&mut self, cell: &mut HotCell, window: Window) -> Result<()> {
+        let store = self.store(cell.callers);
+        let executions = ExecutionStore::new(&*store);
+        let mut execution = Execution::new(self.next_id);
+        executions.create(&execution.create()).await?;
+        let task_ids = HOT_TASK_IDS + self.next_id as i64 * 1_000;
+        let (turn, task_ids) = (Arc::default(), Arc::new(AtomicI64::new(task_ids)));
+        self.cluster.set_latency(LATENCY);
+        let span = window.begin();
+        let conflicts = tokio::spawn(conflicts_in(self.conflicts.clone(), span));
+        let mut running = JoinSet::new();
+        for _ in 0..cell.callers {
+            let caller = Hot {
+                store: Arc::clone(&store),
+                id: self.next_id,
+                queue: cell.queue,
+                turn: Arc::clone(&turn),
+                task_ids: Arc::clone(&task_ids),
+            };
+            running.spawn(caller.write(span));
+        }
+        self.next_id += IDS_OF_A_CALLER;
+        let mut each = Vec::new();
+        while let Some(ended) = running.join_next().await {
+            each.push(ended.context("a caller died")??);
+        }
+        let conflicts = conflicts.await.context("the count of conflicts died")?;
+        self.cluster.set_latency(Latency::default());
+        let total =
+            |count: fn(&callers::HotDone) -> u64| each.iter().map(count).sum::<u64>() as f64;
+        let updates = total(|done| done.successes);
+        ensure!(updates > 0.0, "nothing was updated in {:?}", window.measured);
+        let read = executions.get(&execution.run()).await?.context("the workflow is gone")?;
+        let (version, all) = (read.execution.db_record_version, each.iter().map(|done| done.all));
+        let written = 1 + all.sum::<i64>();
+        ensure!(version == written, "{written} acts were applied; the version is {version}");
+        let mut latencies = histogram();
+        for done in &each {
+            latencies.add(&done.latencies)?;
+        }
+        let slowest = each.iter().map(|done| done.successes).min().unwrap_or_default();
+        cell.updates_per_second.push(updates / window.measured.as_secs_f64());
+        cell.conditions_per_update.push(total(|done| done.conditions) / updates);
+        cell.conflicts_per_update.push(conflicts as f64 / updates);
+        cell.given_up_per_update.push(total(|done| done.given_up) / updates);
+        cell.p50_ms.push(millis(&latencies, 0.5));
+        cell.p95_ms.push(millis(&latencies, 0.95));
+        cell.fairness.push(slowest as f64 / (updates / f64::from(cell.callers)));
+        Ok(())
+    }
+}
+
+/// How many conflicts are lost in `span`.
+async fn conflicts_in(conflicts: Conflicts, span: Span) -> u64 {
+    sleep_until(span.from).await;
+    let before = conflicts.count();
+    sleep_until(span.until).await;
+    conflicts.count() - before
+}
+
+fn millis(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    latencies.value_at_quantile(quantile) as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(acts_per_second: f64, p50_ms: f64, p95_ms: f64) -> Sharing {
+        let shard = [1, 8].map(|callers| ShardCell {
+            callers,
+            acts_per_second: vec![acts_per_second],
+            create_p50_ms: vec![p50_ms],
+            create_p95_ms: vec![p95_ms],
+            update_p50_ms: vec![24.0],
+            update_p95_ms: vec![24.0],
+            conflicts_per_act: vec![0.0],
+        });
+        let hot = Queue::ALL.into_iter().zip([10.0, 15.0, 30.0]).map(|(queue, rate)| HotCell {
+            updates_per_second: vec![rate],
+            conditions_per_update: vec![1.0],
+            conflicts_per_update: vec![1.0],
+            given_up_per_update: vec![0.0],
+            p50_ms: vec![100.0],
+            p95_ms: vec![200.0],
+            fairness: vec![0.5],
+            ..HotCell::new(8, queue)
+        });
+        let hot = hot.collect();
+        Sharing { round_trip_ms: 4.0, commit_ms: 20.0, shard: shard.into(), hot }
+    }
+
+    #[test]
+    fn an_act_is_compared_with_its_limit_and_its_tail_with_its_median() {
+        let met = |acts, p50, p95| {
+            let goals = found(acts, p50, p95).goals();
+            goals.iter().map(|goal| goal.met).collect::<Vec<_>>()
+        };
+        // The medians of one and of eight, the tail, the acts, and the workflow, which is too slow.
+        assert_eq!(met(200.0, 27.5, 55.0), [true, true, true, true, false]);
+        assert_eq!(met(199.0, 27.7, 55.5), [false, false, false, false, false]);
+    }
+
+    #[test]
+    fn rates_are_compared_with_the_limit_and_with_no_queue() {
+        let found = found(100.0, 24.0, 24.0);
+        let rates = [0, 1].map(|at| (found.rate(&found.shard[at]).median * 1e3).round());
+        assert_eq!(rates, [2_400.0, 300.0], "to 41.7 and 333");
+        let to_none: Vec<_> = found.hot.iter().map(|cell| found.to_none(cell).median).collect();
+        assert_eq!(to_none, [1.0, 1.5, 3.0]);
+        for table in found.tables() {
+            table.chart.svg(&table.title).unwrap();
+        }
+    }
+}

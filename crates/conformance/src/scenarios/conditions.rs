@@ -1,0 +1,265 @@
+//! The conditions of acts, in random combinations: an act is applied if and only if
+//! [`WriteSet::check`] says so for what is stored, and a refusal is the one that it names.
+
+use temporal_dsql_domain::{
+    CurrentExecutionsRow,
+    ExecutionState::{Completed, Running},
+    ExecutionStatus, ExecutionsRow, MapEntries, ShardsRow,
+};
+use temporal_dsql_ports::{
+    BufferedWrite, ConditionFailed, CurrentChange, Expected, ExpectedCurrent, Observed, RunChange,
+    StoreError, WriteSet,
+};
+
+use crate::{World, scenario::scenario_table};
+
+scenario_table! { "conditions":
+    an_act_is_applied_if_and_only_if_its_conditions_hold;
+    parts_that_do_not_go_together_are_refused_and_nothing_is_written;
+    a_run_that_is_deleted_after_it_was_observed_does_not_come_back;
+}
+
+/// What is stored before an act, of one shard and one id.
+struct Stored {
+    /// The rows of three runs of the id, stored or not.
+    runs: [ExecutionsRow; 3],
+    is_stored: [bool; 3],
+    /// Of the first run.
+    current: Option<CurrentExecutionsRow>,
+    shard: Option<ShardsRow>,
+}
+
+/// True with a probability of one in `of`.
+fn one_in(world: &World, of: u8) -> bool {
+    world.random(|random| random.u8(..of)) == 0
+}
+
+async fn stored(world: &World) -> Stored {
+    let mut current = world.current();
+    (current.state, current.status) = if one_in(world, 2) {
+        (Completed, ExecutionStatus::Failed)
+    } else {
+        (Running, ExecutionStatus::Running)
+    };
+    let run = |number: usize| {
+        let row = if number == 0 { current.clone() } else { world.changed(&current) };
+        let db_record_version = world.random(|random| random.i64(1..1_000));
+        ExecutionsRow { db_record_version, ..world.execution_of(&row) }
+    };
+    let stored = Stored {
+        runs: std::array::from_fn(run),
+        // The last one is usually new.
+        is_stored: [!one_in(world, 5), !one_in(world, 5), one_in(world, 5)],
+        shard: (!one_in(world, 8))
+            .then(|| ShardsRow { shard_id: current.shard_id, ..world.shard() }),
+        current: (!one_in(world, 4)).then_some(current),
+    };
+    let mut session = world.store.session();
+    for (row, is_stored) in stored.runs.iter().zip(stored.is_stored) {
+        if is_stored {
+            session.insert_into_executions(row).await.unwrap();
+        }
+    }
+    if let Some(shard) = &stored.shard {
+        session.insert_into_shards(shard).await.unwrap();
+    }
+    if let Some(current) = &stored.current {
+        session.insert_into_current_executions(current).await.unwrap();
+    }
+    stored
+}
+
+/// The rows that an act writes, whichever of them it does.
+struct Rows {
+    next: CurrentExecutionsRow,
+    runs: [ExecutionsRow; 3],
+    maps: Vec<MapEntries>,
+    buffered: BufferedWrite,
+}
+
+/// What is expected of a run: most of the time what is stored.
+fn expected(world: &World, run: &ExecutionsRow) -> Expected {
+    let off = i64::from(one_in(world, 6));
+    match world.random(|random| random.bool()) {
+        true => Expected::RecordVersion(run.db_record_version + off),
+        false => Expected::NextEventId(run.next_event_id ^ off),
+    }
+}
+
+/// What is expected of the current execution: most of the time what may be.
+fn expected_current(world: &World, stored: &Stored, is_new: bool) -> ExpectedCurrent {
+    let [first, second, _] = &stored.runs;
+    let run_id = if one_in(world, 6) { second.run_id } else { first.run_id };
+    let last_write_version = first.last_write_version ^ i64::from(one_in(world, 6));
+    match world.random(|random| random.u8(..4)) {
+        0 => ExpectedCurrent::Absent,
+        1 => ExpectedCurrent::Run(run_id),
+        // As a creation expects it, which does not write the run before.
+        2 if is_new => ExpectedCurrent::Closed { run_id, last_write_version },
+        _ => ExpectedCurrent::AnyBut(if one_in(world, 2) { second.run_id } else { run_id }),
+    }
+}
+
+/// A random act on what is stored.
+fn act<'a>(world: &World, stored: &Stored, rows: &'a Rows) -> WriteSet<'a> {
+    let mut set = WriteSet::new("Change", rows.next.shard_id);
+    let range_id = stored.shard.as_ref().map_or(1, |shard| shard.range_id);
+    set.range_id = (!one_in(world, 6)).then(|| range_id - i64::from(one_in(world, 8)));
+    let is_new = one_in(world, 3);
+    if !one_in(world, 4) {
+        let expected = expected_current(world, stored, is_new);
+        let write = !matches!(expected, ExpectedCurrent::AnyBut(_)) && !one_in(world, 6);
+        let id = rows.next.filter();
+        set.current = Some(CurrentChange { id, expected, write: write.then_some(&rows.next) });
+    }
+    // The first of them that exist, and a new one.
+    let existing = if is_new { 0 } else { world.random(|random| random.usize(..3)) };
+    for number in 0..existing {
+        let row = &rows.runs[number];
+        let expected = expected(world, &stored.runs[number]);
+        set.runs.push(match world.random(|random| random.bool()) {
+            true => RunChange::Update { row, expected, maps: &[], buffered: &rows.buffered },
+            false => RunChange::Replace { row, expected, maps: &rows.maps },
+        });
+    }
+    if is_new || one_in(world, 2) {
+        set.runs.push(RunChange::Insert { row: &rows.runs[2], maps: &rows.maps });
+    }
+    set
+}
+
+/// What the act finds if it looks.
+fn observed(stored: &Stored, set: &WriteSet<'_>) -> Observed {
+    let existing = || stored.runs.iter().zip(stored.is_stored).filter(|(_, is)| *is);
+    let looked_at = set.observed_runs();
+    let runs = existing().filter(|(row, _)| looked_at.contains(&row.run_id));
+    let current = set.current.as_ref().and(stored.current.clone());
+    let run_of = |current: &CurrentExecutionsRow| {
+        existing().find(|(row, _)| row.run_id == current.run_id).map(|(row, _)| row.version())
+    };
+    Observed {
+        range_id: set.range_id.and(stored.shard.as_ref()).map(|shard| shard.range_id),
+        current_run: current.as_ref().and_then(run_of),
+        current,
+        runs: runs.map(|(row, _)| (row.run_id, row.version())).collect(),
+    }
+}
+
+/// The rows of the runs and of the current execution.
+async fn look(
+    world: &World,
+    stored: &Stored,
+    next: &CurrentExecutionsRow,
+) -> (Vec<Option<ExecutionsRow>>, Option<CurrentExecutionsRow>) {
+    let mut runs = Vec::new();
+    for row in &stored.runs {
+        runs.push(world.read_execution(&row.filter()).await);
+    }
+    (runs, world.read(&next.filter()).await)
+}
+
+async fn an_act_is_applied_if_and_only_if_its_conditions_hold(world: &World) {
+    let (mut applied, mut refused) = (0, [0; 4]);
+    for round in 0..150 {
+        let stored = stored(world).await;
+        let [first, ..] = &stored.runs;
+        let id = CurrentExecutionsRow {
+            shard_id: first.shard_id,
+            namespace_id: first.namespace_id,
+            workflow_id: first.workflow_id.clone(),
+            ..world.current()
+        };
+        let rows = Rows {
+            next: world.changed(&id),
+            runs: stored.runs.clone().map(|row| world.changed_execution(&row)),
+            maps: vec![world.entries(temporal_dsql_domain::MapTable::Timers, 2)],
+            buffered: BufferedWrite { clear: false, append: world.events(1) },
+        };
+        let set = act(world, &stored, &rows);
+        let mut expected = observed(&stored, &set);
+        let mut transaction = world.begin("Observe").await;
+        let mut found = transaction.observe(&set).await.unwrap();
+        transaction.rollback().await.unwrap();
+        expected.runs.sort_unstable_by_key(|(run_id, _)| *run_id);
+        found.runs.sort_unstable_by_key(|(run_id, _)| *run_id);
+        assert_eq!(found, expected, "round {round}: {set:?}");
+
+        let before = (look(world, &stored, &id).await, world.row_count().await);
+        match (set.check(&expected), world.store.apply(&set).await) {
+            (Ok(()), Ok(())) => {
+                applied += 1;
+                let (mut runs, mut current) = before.0;
+                for row in set.rows() {
+                    let number = stored.runs.iter().position(|run| run.run_id == row.run_id);
+                    runs[number.expect("one of the three")] = Some(row.clone());
+                }
+                if let Some(write) = set.current.as_ref().and_then(|current| current.write) {
+                    current = Some(write.clone());
+                }
+                assert_eq!(look(world, &stored, &id).await, (runs, current), "{set:?}");
+            }
+            (Err(condition), Err(StoreError::Condition(told))) => {
+                refused[kind(&condition)] += 1;
+                assert_eq!(told, condition, "round {round}: {set:?}");
+                let after = (look(world, &stored, &id).await, world.row_count().await);
+                assert_eq!(after, before, "round {round}: {set:?}");
+            }
+            (expected, result) => panic!("round {round}: {expected:?}, {result:?}: {set:?}"),
+        }
+    }
+    assert!(applied >= 20 && refused.iter().all(|count| *count >= 3), "{applied} {refused:?}");
+}
+
+const fn kind(condition: &ConditionFailed) -> usize {
+    match condition {
+        ConditionFailed::ShardOwnershipLost { .. } => 0,
+        ConditionFailed::CurrentExecution { .. } => 1,
+        ConditionFailed::Execution { .. } => 2,
+        ConditionFailed::ExecutionExists { .. } => 3,
+    }
+}
+
+async fn parts_that_do_not_go_together_are_refused_and_nothing_is_written(world: &World) {
+    let current = world.current();
+    let run = world.execution_of(&current);
+    let insert = RunChange::Insert { row: &run, maps: &[] };
+    let mut twice = WriteSet::new("Change", run.shard_id);
+    twice.runs.extend([insert.clone(), insert.clone()]);
+    let mut uncertain = WriteSet::new("Change", run.shard_id);
+    uncertain.runs.push(insert);
+    let expected = ExpectedCurrent::AnyBut(world.run_id());
+    uncertain.current =
+        Some(CurrentChange { id: current.filter(), expected, write: Some(&current) });
+    for (set, part) in [(twice, "runs"), (uncertain, "current")] {
+        let refused = world.store.apply(&set).await;
+        let names = |error: &StoreError| matches!(error, StoreError::InvalidArgument { field, .. } if *field == part);
+        assert!(refused.as_ref().is_err_and(names), "{refused:?}");
+        let found = world.store.session().select_from_executions(&run.filter()).await.unwrap();
+        assert_eq!(found, None);
+    }
+}
+
+/// PostgreSQL's upsert inserts a row that was deleted since the snapshot.
+async fn a_run_that_is_deleted_after_it_was_observed_does_not_come_back(world: &World) {
+    let run = world.execution_of(&world.current());
+    let mut session = world.store.session();
+    session.insert_into_executions(&run).await.unwrap();
+    let next = ExecutionsRow { db_record_version: run.db_record_version + 1, ..run.clone() };
+    let expected = Expected::RecordVersion(run.db_record_version);
+    let mut set = WriteSet::new("Change", run.shard_id);
+    set.runs.push(RunChange::Replace { row: &next, expected, maps: &[] });
+
+    let mut transaction = world.begin("Change").await;
+    let observed = transaction.observe(&set).await.unwrap();
+    set.check(&observed).unwrap();
+    assert_eq!(session.delete_from_executions(&run.filter()).await.unwrap(), 1);
+    let written = match transaction.write(&set).await {
+        Ok(written) => match set.verify(written) {
+            Ok(()) => transaction.commit().await,
+            refused => refused,
+        },
+        Err(refused) => Err(refused),
+    };
+    assert!(matches!(written, Err(StoreError::Contended { .. })), "{written:?}");
+    assert_eq!(session.select_from_executions(&run.filter()).await.unwrap(), None);
+}

@@ -1,0 +1,54 @@
+//! Random acts of every store, on the adapter and on the memory adapter with the same rows: every
+//! answer is the same, and so are the rows that are left.
+//!
+//! The acts are drawn from few shards, ids, runs and branches, so that they meet, and most of them
+//! fit what is stored, so that they succeed. The others are odd: parts that do not belong
+//! together, rows that are missing or exist, wrong range ids and versions, numbers at the ends of
+//! their ranges, values and keys of the largest size and one more, empty lists, and rows that
+//! nobody's run has left. No two acts run at the same time, and no act is larger than a
+//! transaction may be: stock PostgreSQL has no such limit.
+
+mod draw;
+mod requests;
+mod rows;
+mod step;
+
+use std::sync::Arc;
+
+use temporal_dsql_memory::MemoryStore;
+
+use self::draw::Draw;
+use crate::{World, scenario::scenario_table, world::owned::AnyStore};
+
+scenario_table! { "differential":
+    random_acts_are_answered_as_by_the_memory_adapter;
+}
+
+/// How many acts are done. Each is a few round trips.
+const STEPS: usize = 300;
+/// After how many acts the rows are compared, too.
+const ROUND: usize = 100;
+
+async fn random_acts_are_answered_as_by_the_memory_adapter(world: &World) {
+    let seed = world.random(|random| random.u64(..));
+    let memory = MemoryStore::builder().seed(seed).build();
+    let model: AnyStore = Arc::new(memory.clone());
+    let store = AnyStore::clone(&world.store);
+    let mut draw = Draw::new(seed, AnyStore::clone(&model));
+    let mut succeeded = 0;
+    for number in 1..=STEPS {
+        let step = draw.step().await;
+        let expected = step.done_by(&model).await;
+        let answer = step.done_by(&store).await;
+        assert!(
+            answer == expected,
+            "seed {seed}, act {number} of {STEPS}: {answer:?}, but the memory adapter answers \
+             {expected:?} to {step:?}"
+        );
+        succeeded += usize::from(answer.is_ok());
+        if number % ROUND == 0 {
+            rows::assert_same(world, &memory, &format!("seed {seed}, after act {number}")).await;
+        }
+    }
+    assert!(succeeded > STEPS / 4, "seed {seed}: only {succeeded} of {STEPS} acts succeed");
+}

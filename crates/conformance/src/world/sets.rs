@@ -1,0 +1,146 @@
+//! Write sets for runs that a scenario makes up, and what is read after them.
+
+use temporal_dsql_domain::{
+    BranchKey, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow, HistoryNode, HistoryTreeRow,
+    MapEntries, MapTable, NodeOrder, NodePage, Tasks,
+};
+use temporal_dsql_ports::{
+    BufferedWrite, CurrentChange, Expected, ExpectedCurrent, HistoryChange, MapWrite,
+    MutableStateRows, RunChange, WriteSet,
+};
+
+use super::World;
+
+/// Everything that can be written for a new run.
+pub(crate) struct NewRun {
+    pub(crate) row: ExecutionsRow,
+    pub(crate) maps: Vec<MapEntries>,
+    pub(crate) tasks: Tasks,
+    /// Its branch, with two batches.
+    pub(crate) tree: HistoryTreeRow,
+    pub(crate) nodes: [HistoryNode; 2],
+}
+
+impl NewRun {
+    pub(crate) fn new(world: &World, row: &ExecutionsRow) -> Self {
+        let branch = BranchKey { shard_id: row.shard_id, ..world.branch() };
+        Self {
+            row: row.clone(),
+            maps: MapTable::ALL.map(|map| world.entries(map, 4)).into(),
+            tasks: world.tasks_of_every_queue(2),
+            tree: world.tree_row(branch),
+            nodes: [world.node(1, 10), world.node(4, 11)],
+        }
+    }
+
+    /// Adds its rows to `set`.
+    pub(crate) fn add_to<'a>(&'a self, set: &mut WriteSet<'a>) {
+        set.runs.push(RunChange::Insert { row: &self.row, maps: &self.maps });
+        set.tasks.push(&self.tasks);
+        for (number, node) in self.nodes.iter().enumerate() {
+            let tree = (number == 0).then(|| self.tree.clone());
+            set.history.push(HistoryChange { branch: self.tree.branch, node, tree });
+        }
+    }
+
+    /// The act that writes it and nothing else.
+    pub(crate) fn set(&self) -> WriteSet<'_> {
+        let mut set = WriteSet::new("Insert", self.row.shard_id);
+        self.add_to(&mut set);
+        set
+    }
+
+    /// What is read after it was written.
+    pub(crate) fn expected(&self) -> MutableStateRows {
+        MutableStateRows {
+            execution: self.row.clone(),
+            maps: self.maps.clone(),
+            buffered: Vec::new(),
+        }
+    }
+
+    /// Asserts that its history is there.
+    pub(crate) async fn assert_history(&self, world: &World) {
+        let branch = self.tree.branch;
+        assert_eq!(nodes(world, &branch).await, self.nodes);
+        let mut session = world.store.session();
+        let trees = session.select_from_history_tree(branch.shard_id, branch.tree_id).await;
+        assert_eq!(trees.unwrap(), std::slice::from_ref(&self.tree));
+    }
+}
+
+/// A new run, stored.
+pub(crate) async fn stored(world: &World, row: &ExecutionsRow) -> NewRun {
+    let run = NewRun::new(world, row);
+    world.store.apply(&run.set()).await.unwrap();
+    run
+}
+
+/// A change to a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) row: ExecutionsRow,
+    pub(crate) expected: Expected,
+    pub(crate) maps: Vec<MapWrite>,
+    pub(crate) buffered: BufferedWrite,
+}
+
+impl Change {
+    /// One that changes everything of the `executions` row `of` and nothing else.
+    pub(crate) fn new(world: &World, of: &ExecutionsRow) -> Self {
+        let row = ExecutionsRow {
+            db_record_version: of.db_record_version.wrapping_add(1),
+            ..world.changed_execution(of)
+        };
+        let expected = Expected::RecordVersion(of.db_record_version);
+        Self { row, expected, maps: Vec::new(), buffered: BufferedWrite::default() }
+    }
+
+    pub(crate) fn update(&self) -> RunChange<'_> {
+        let Self { row, expected, maps, buffered } = self;
+        RunChange::Update { row, expected: *expected, maps, buffered }
+    }
+
+    pub(crate) fn set(&self) -> WriteSet<'_> {
+        act(&self.row, self.update())
+    }
+}
+
+/// An act that changes one run and nothing else.
+pub(crate) fn act<'a>(row: &ExecutionsRow, change: RunChange<'a>) -> WriteSet<'a> {
+    WriteSet { runs: vec![change], ..WriteSet::new("Change", row.shard_id) }
+}
+
+/// An act that deletes one run.
+pub(crate) fn deletion(run: &ExecutionsFilter) -> WriteSet<'_> {
+    let runs = vec![RunChange::Delete(run)];
+    WriteSet { runs, ..WriteSet::new("Delete", run.shard_id) }
+}
+
+/// What becomes of the current execution `row`, if it is as `expected`.
+pub(crate) fn current(
+    row: &CurrentExecutionsRow,
+    expected: ExpectedCurrent,
+) -> Option<CurrentChange<'_>> {
+    Some(CurrentChange { id: row.filter(), expected, write: Some(row) })
+}
+
+pub(crate) async fn apply(world: &World, set: &WriteSet<'_>) {
+    world.store.apply(set).await.unwrap();
+}
+
+pub(crate) async fn read(world: &World, run: &ExecutionsFilter) -> Option<MutableStateRows> {
+    world.store.session().select_mutable_state(run).await.unwrap()
+}
+
+/// The batches of a branch.
+pub(crate) async fn nodes(world: &World, branch: &BranchKey) -> Vec<HistoryNode> {
+    let all = NodePage {
+        min_node_id: i64::MIN,
+        max_node_id: i64::MAX,
+        order: NodeOrder::Forward,
+        after: None,
+        limit: 9,
+    };
+    world.store.session().range_select_from_history_node(branch, &all).await.unwrap()
+}

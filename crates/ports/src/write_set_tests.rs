@@ -1,0 +1,280 @@
+//! What [`WriteSet::check`] says, for every combination of what is expected with what is observed.
+
+use temporal_dsql_domain::{
+    ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState, ExecutionStatus,
+    ExecutionVersion, ExecutionsFilter, ExecutionsRow, NamespaceId, RequestId, RunId, ShardId,
+    Table, Tasks, WorkflowId,
+};
+use uuid::Uuid;
+
+use crate::{
+    BufferedWrite, ConditionFailed, CurrentChange, Expected, ExpectedCurrent, Observed, RunChange,
+    StoreError, WriteSet, Written,
+};
+
+const SHARD: ShardId = ShardId(3);
+const A: RunId = RunId(Uuid::from_u128(1));
+const B: RunId = RunId(Uuid::from_u128(2));
+const C: RunId = RunId(Uuid::from_u128(3));
+const BUFFERED: &BufferedWrite = &BufferedWrite { clear: false, append: Vec::new() };
+
+fn row(run_id: RunId) -> ExecutionsRow {
+    let blob = DataBlob::new([1], Encoding::new("Proto3").unwrap());
+    ExecutionsRow {
+        shard_id: SHARD,
+        namespace_id: NamespaceId(Uuid::nil()),
+        workflow_id: WorkflowId::new("w").unwrap(),
+        run_id,
+        next_event_id: 40,
+        last_write_version: 11,
+        data: blob.clone(),
+        state: blob,
+        db_record_version: 5,
+    }
+}
+
+fn current(run_id: RunId, state: ExecutionState) -> CurrentExecutionsRow {
+    CurrentExecutionsRow {
+        shard_id: SHARD,
+        namespace_id: NamespaceId(Uuid::nil()),
+        workflow_id: WorkflowId::new("w").unwrap(),
+        archetype_id: ArchetypeId::WORKFLOW,
+        run_id,
+        create_request_id: RequestId::new("request").unwrap(),
+        start_time: None,
+        last_write_version: 1,
+        state,
+        status: ExecutionStatus::Running,
+        data: None,
+        data_encoding: Encoding::new("").unwrap(),
+    }
+}
+
+/// Range ids: expected, observed, and whether they go together.
+const OWNERS: [(Option<i64>, Option<i64>, bool); 6] = [
+    (None, None, true),
+    (None, Some(7), true),
+    (Some(7), Some(7), true),
+    (Some(7), Some(8), false),
+    (Some(7), Some(6), false),
+    (Some(7), None, false),
+];
+
+/// A current execution as it is observed: its run and state, and the last write version of its
+/// run if the run is there.
+type Found = Option<(RunId, ExecutionState, Option<i64>)>;
+
+/// What is expected of the current execution and what is observed, and whether they go together.
+fn currents() -> Vec<(Option<ExpectedCurrent>, Found, bool)> {
+    use ExecutionState::{Completed, Running};
+
+    let found: [Found; 7] = [
+        None,
+        Some((A, Running, Some(11))),
+        Some((A, Completed, Some(11))),
+        Some((A, Completed, Some(12))),
+        Some((A, Completed, None)),
+        Some((B, Running, Some(11))),
+        Some((B, Completed, Some(11))),
+    ];
+    let closed = ExpectedCurrent::Closed { run_id: A, last_write_version: 11 };
+    let expected = [
+        (None, [true; 7]),
+        (Some(ExpectedCurrent::Absent), [true, false, false, false, false, false, false]),
+        (Some(ExpectedCurrent::Run(A)), [false, true, true, true, true, false, false]),
+        (Some(closed), [false, false, true, false, false, false, false]),
+        (Some(ExpectedCurrent::AnyBut(A)), [true, false, false, false, false, true, true]),
+    ];
+    expected
+        .into_iter()
+        .flat_map(|(expected, holds)| {
+            found.into_iter().zip(holds).map(move |(found, holds)| (expected, found, holds))
+        })
+        .collect()
+}
+
+/// What happens to a run.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Insert,
+    Update(Expected),
+    Replace(Expected),
+    Delete,
+}
+
+/// What happens to a run and the versions that it is at, and whether they go together.
+fn runs() -> Vec<(Kind, Option<ExecutionVersion>, bool)> {
+    let version = |db_record_version, next_event_id| {
+        Some(ExecutionVersion { db_record_version, next_event_id, last_write_version: 11 })
+    };
+    let (record, event) = (Expected::RecordVersion(4), Expected::NextEventId(39));
+    // Absent, at both, at the one, at the other, at none of them.
+    let found = [None, version(4, 39), version(4, 38), version(5, 39), version(5, 40)];
+    let kinds = [
+        (Kind::Insert, [true, false, false, false, false]),
+        (Kind::Update(record), [false, true, true, false, false]),
+        (Kind::Update(event), [false, true, false, true, false]),
+        (Kind::Replace(record), [false, true, true, false, false]),
+        (Kind::Replace(event), [false, true, false, true, false]),
+        (Kind::Delete, [true; 5]),
+    ];
+    kinds
+        .into_iter()
+        .flat_map(|(kind, holds)| {
+            found.into_iter().zip(holds).map(move |(found, holds)| (kind, found, holds))
+        })
+        .collect()
+}
+
+/// The failure of a run's condition.
+fn failure(kind: Kind, run_id: RunId, observed: Option<ExecutionVersion>) -> ConditionFailed {
+    match kind {
+        Kind::Insert => ConditionFailed::ExecutionExists { run_id },
+        _ => ConditionFailed::Execution { run_id, observed },
+    }
+}
+
+fn change<'a>(kind: Kind, row: &'a ExecutionsRow, key: &'a ExecutionsFilter) -> RunChange<'a> {
+    match kind {
+        Kind::Insert => RunChange::Insert { row, maps: &[] },
+        Kind::Update(expected) => {
+            RunChange::Update { row, expected, maps: &[], buffered: BUFFERED }
+        }
+        Kind::Replace(expected) => RunChange::Replace { row, expected, maps: &[] },
+        Kind::Delete => RunChange::Delete(key),
+    }
+}
+
+/// The owner comes first, then the current execution, then the runs in their order. The act writes
+/// the runs B and C, so that the one behind the current execution may be among them or not.
+#[test]
+fn the_first_condition_that_does_not_hold_is_the_one_that_fails() {
+    let rows = [row(B), row(C)];
+    let keys = [rows[0].filter(), rows[1].filter()];
+    let mut combinations = 0;
+    for (range_id, owner, is_owned) in OWNERS {
+        for (expected, found, is_current) in currents() {
+            for (first, first_found, first_holds) in runs() {
+                for (second, second_found, second_holds) in runs() {
+                    let mut set = WriteSet::new("Test", SHARD);
+                    set.range_id = range_id;
+                    set.current = expected.map(|expected| CurrentChange {
+                        id: current(A, ExecutionState::Running).filter(),
+                        expected,
+                        write: None,
+                    });
+                    set.runs.push(change(first, &rows[0], &keys[0]));
+                    set.runs.push(change(second, &rows[1], &keys[1]));
+                    let versions = [(B, first_found), (C, second_found)];
+                    let version = |last_write_version| ExecutionVersion {
+                        db_record_version: 1,
+                        next_event_id: 1,
+                        last_write_version,
+                    };
+                    let observed = Observed {
+                        range_id: owner,
+                        current: found.map(|(run_id, state, _)| current(run_id, state)),
+                        current_run: found.and_then(|(.., version)| version).map(version),
+                        runs: versions
+                            .into_iter()
+                            .filter_map(|(run_id, found)| found.map(|found| (run_id, found)))
+                            .collect(),
+                    };
+                    let told = found.map(|(run_id, state, version)| {
+                        let row = current(run_id, state);
+                        let last_write_version = version.unwrap_or(row.last_write_version);
+                        Box::new(CurrentExecutionsRow { last_write_version, ..row })
+                    });
+                    let failures = [
+                        (
+                            is_owned,
+                            ConditionFailed::ShardOwnershipLost {
+                                shard_id: SHARD,
+                                expected: range_id.unwrap_or_default(),
+                                observed: owner,
+                            },
+                        ),
+                        (is_current, ConditionFailed::CurrentExecution { observed: told }),
+                        (first_holds, failure(first, B, first_found)),
+                        (second_holds, failure(second, C, second_found)),
+                    ];
+                    let failed = failures.into_iter().find(|(holds, _)| !holds);
+                    let expected = failed.map_or(Ok(()), |(_, failure)| Err(failure));
+                    assert_eq!(set.check(&observed), expected, "{set:?} {observed:?}");
+                    combinations += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(combinations, 6 * 35 * 30 * 30);
+}
+
+#[test]
+fn an_act_looks_at_the_runs_that_it_writes_and_at_the_one_that_it_expects_to_be_closed() {
+    let (row_b, key_c) = (row(B), row(C).filter());
+    let mut set = WriteSet::new("Test", SHARD);
+    set.runs.push(RunChange::Insert { row: &row_b, maps: &[] });
+    set.runs.push(RunChange::Delete(&key_c));
+    assert_eq!(set.observed_runs().into_iter().collect::<Vec<_>>(), [B]);
+    let of = |expected| CurrentChange {
+        id: current(A, ExecutionState::Running).filter(),
+        expected,
+        write: None,
+    };
+    set.current = Some(of(ExpectedCurrent::Run(A)));
+    assert_eq!(set.observed_runs().into_iter().collect::<Vec<_>>(), [B]);
+    let closed = ExpectedCurrent::Closed { run_id: A, last_write_version: 11 };
+    set.current = Some(of(closed));
+    assert_eq!(set.observed_runs().into_iter().collect::<Vec<_>>(), [A, B]);
+}
+
+#[test]
+fn another_number_of_rows_than_the_act_has_is_an_error() {
+    let (row_b, key_c) = (row(B), row(C).filter());
+    let next = current(B, ExecutionState::Created);
+    let tasks = Tasks::default();
+    let mut set = WriteSet::new("Test", SHARD);
+    set.runs.push(RunChange::Insert { row: &row_b, maps: &[] });
+    set.runs.push(RunChange::Delete(&key_c));
+    set.tasks.push(&tasks);
+    set.current = Some(CurrentChange {
+        id: next.filter(),
+        expected: ExpectedCurrent::Absent,
+        write: Some(&next),
+    });
+    let right = Written { runs: 1, current: 1, tasks: 0 };
+    set.verify(right).unwrap();
+    for wrong in [
+        Written { runs: 0, ..right },
+        Written { runs: 2, ..right },
+        Written { current: 0, ..right },
+        Written { tasks: 1, ..right },
+    ] {
+        let error = set.verify(wrong).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    }
+}
+
+/// A run and a current execution were observed to be absent, so that another one made them since;
+/// the id of a task is its owner's, who must learn that it exists.
+#[test]
+fn a_row_that_exists_is_a_conflict_unless_it_is_a_task() {
+    let set = WriteSet::new("Test", SHARD);
+    let duplicate = |table| set.duplicate(StoreError::AlreadyExists { table, source: None });
+    for table in [
+        Table::Executions,
+        Table::CurrentExecutions,
+        Table::CurrentChasmExecutions,
+        Table::BufferedEvents,
+    ] {
+        let error = duplicate(table);
+        assert!(matches!(error, StoreError::Contended { op: "Test", .. }), "{error:?}");
+    }
+    for table in [Table::TransferTasks, Table::TimerTasks, Table::HistoryImmediateTasks] {
+        let error = duplicate(table);
+        assert!(
+            matches!(error, StoreError::AlreadyExists { table: of, .. } if of == table),
+            "{error:?}"
+        );
+    }
+}
