@@ -111,7 +111,7 @@ fn script_of(statements: &Statements, operation: Operation, rows: u32) -> Result
         _ => format!("\\set workflow_id random(0, {})\n", rows - 1),
     };
     for statement in statements.of(operation) {
-        writeln!(script, "{};", with_names(statement))?;
+        writeln!(script, "{};", with_names(statement)?)?;
     }
     Ok(script)
 }

@@ -8,7 +8,7 @@ use temporal_dsql::{Attempt, Store, dsql::connect};
 use super::{Operation, rows};
 use crate::database::Database;
 
-/// The arguments, in the order in which the store binds them: those of a whole row, of which a
+/// The columns that arguments are for, in the order of the table: those of a whole row, of which a
 /// key has the first few.
 pub const ARGUMENTS: [&str; 11] = [
     "shard_id",
@@ -95,8 +95,12 @@ impl Statements {
         ];
         for (text, start, arguments) in expected {
             ensure!(text.starts_with(start), "`{text}` does not begin with `{start}`");
-            let found = arguments_of(text);
-            ensure!(found == arguments, "`{text}` has {found} arguments instead of {arguments}");
+            let mut found = columns_of(text)?;
+            found.sort_unstable();
+            ensure!(
+                found.iter().copied().eq(0..arguments),
+                "`{text}` has not the first {arguments} columns as its arguments, each once"
+            );
         }
         Ok(())
     }
@@ -107,16 +111,38 @@ fn arguments_of(text: &str) -> usize {
     (1..=99).rev().find(|number| text.contains(&format!("${number}"))).unwrap_or(0)
 }
 
-/// `text` with names for its arguments, as pgbench wants it: `$1` is `:shard_id`.
-pub fn with_names(text: &str) -> String {
+/// Which of [`ARGUMENTS`] each of `$1`, `$2`, … is for: the column that it is assigned to or
+/// compared with; in a list of values, the one at its place.
+///
+/// # Errors
+/// It is for a column that is none of them.
+pub fn columns_of(text: &str) -> Result<Vec<usize>> {
+    let column = |number: usize| {
+        let of_value = number - 1;
+        let name = text.match_indices(&format!(" = ${number}")).find_map(|(at, found)| {
+            let is_whole =
+                !text[at + found.len()..].starts_with(|next: char| next.is_ascii_digit());
+            is_whole.then(|| text[..at].rsplit([' ', '\n']).next()).flatten()
+        });
+        let Some(name) = name else { return Ok(of_value) };
+        let found = ARGUMENTS.iter().position(|argument| *argument == name);
+        found.with_context(|| format!("`{text}` has an argument for `{name}`"))
+    };
+    (1..=arguments_of(text)).map(column).collect()
+}
+
+/// `text` with names for its arguments, as pgbench wants it: an argument for `shard_id` is
+/// `:shard_id`.
+///
+/// # Errors
+/// Those of [`columns_of`].
+pub fn with_names(text: &str) -> Result<String> {
     // From the back, because $11 begins with $1.
-    zip(1.., ARGUMENTS)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .rev()
-        .fold(text.to_owned(), |text, (number, name): (usize, _)| {
-            text.replace(&format!("${number}"), &format!(":{name}"))
-        })
+    let columns = zip(1.., columns_of(text)?).collect::<Vec<_>>().into_iter().rev();
+    Ok(columns.fold(text.to_owned(), |text, (number, column): (usize, _)| {
+        let name = ARGUMENTS.get(column).copied().unwrap_or_default();
+        text.replace(&format!("${number}"), &format!(":{name}"))
+    }))
 }
 
 #[cfg(test)]
@@ -125,8 +151,23 @@ mod tests {
 
     #[test]
     fn arguments_are_named_from_the_back() {
-        assert_eq!(with_names("($1, $11, $10)"), "(:shard_id, :data_encoding, :data)");
+        let named = with_names("($1, $11, $10)").unwrap();
+        assert_eq!(named, "(:shard_id, :data_encoding, :data)");
         assert_eq!(arguments_of("($1, $11, $10)"), 11);
         assert_eq!(arguments_of("COMMIT"), 0);
+    }
+
+    #[test]
+    fn an_argument_is_for_the_column_that_it_is_assigned_to_or_compared_with() {
+        let text = "UPDATE current_executions SET\n  run_id = $1, data = $10\nWHERE shard_id = $2";
+        let columns = columns_of(text).unwrap();
+        assert_eq!(
+            [columns[0], columns[1], columns[9]].map(|at| ARGUMENTS[at]),
+            ["run_id", "shard_id", "data"]
+        );
+        let named = with_names("WHERE shard_id = $2 AND run_id = $1").unwrap();
+        assert_eq!(named, "WHERE shard_id = :shard_id AND run_id = :run_id");
+        let error = columns_of("WHERE archetype_id = $1").unwrap_err().to_string();
+        assert!(error.contains("an argument for `archetype_id`"), "{error}");
     }
 }

@@ -1,13 +1,18 @@
 //! The same statements through tokio-postgres: a connection and its prepared statements for each
 //! caller, and every column decoded.
 
+use std::array;
+
 use anyhow::{Result, ensure};
 use temporal_dsql::CurrentExecutionsRow;
 use time::{PrimitiveDateTime, UtcDateTime};
 use tokio_postgres::{Client, NoTls, Row, Statement, types::ToSql};
 use uuid::Uuid;
 
-use super::{Operation, Plan, rows, statements::Statements};
+use super::{
+    Operation, Plan, rows,
+    statements::{ARGUMENTS, Statements, columns_of},
+};
 use crate::{
     database::Database,
     load::{Caller, Load, closed_loop},
@@ -37,6 +42,7 @@ pub async fn load(
             Operation::Lock => &statements.lock,
         };
         users.push(User {
+            columns: columns_of(statement)?,
             statement: client.prepare(statement).await?,
             client,
             begin: statements.begin.clone(),
@@ -53,6 +59,8 @@ pub async fn load(
 struct User {
     client: Client,
     statement: Statement,
+    /// Which column each argument of the statement is for.
+    columns: Vec<usize>,
     begin: String,
     commit: String,
     operation: Operation,
@@ -92,7 +100,7 @@ impl User {
             let time = UtcDateTime::from(time.to_offset_date_time());
             PrimitiveDateTime::new(time.date(), time.time())
         });
-        let arguments: [&(dyn ToSql + Sync); 11] = [
+        let values: [&(dyn ToSql + Sync); ARGUMENTS.len()] = [
             &row.shard_id.0,
             &row.namespace_id.0,
             &&*row.workflow_id,
@@ -105,6 +113,7 @@ impl User {
             &row.data,
             &&*row.data_encoding,
         ];
+        let arguments: [_; ARGUMENTS.len()] = array::from_fn(|at| values[self.columns[at]]);
         Ok(self.client.execute(&self.statement, &arguments).await?)
     }
 
