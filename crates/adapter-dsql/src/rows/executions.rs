@@ -29,7 +29,6 @@ pub(super) static INSERT: Meta = meta("InsertIntoExecutions", true, "InsertIntoE
 pub(super) static UPDATE: Meta = meta("UpdateExecutions", true, "UpdateExecutions");
 static SELECT: Meta = meta("SelectFromExecutions", false, "SelectFromExecutions");
 static DELETE: Meta = meta("DeleteFromExecutions", true, "DeleteFromExecutions");
-/// Inserts or overwrites rows of any runs of one id.
 /// Deletes the runs `:deleted_run_ids`.
 pub(super) static DELETE_ALL: Meta = meta("DeleteFromExecutions", true, "DeleteAllFromExecutions");
 
