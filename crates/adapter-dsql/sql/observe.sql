@@ -1,5 +1,5 @@
--- What an act looks at and what it removes, for servers that do not take `Apply`: one statement
--- each, inside a transaction. The rows are not locked: those that the act inserts, updates or
+-- What an act looks at, and in which tables it removes rows, for servers that do not take `Apply`: one
+-- statement inside a transaction. The rows are not locked: those that the act inserts, updates or
 -- deletes conflict with any other write, and those that it does not write are locked one by one.
 
 -- name: Observe
@@ -28,6 +28,123 @@ run AS (
     AND run_id >= (:observed_run_ids::uuid[])[1]
     AND run_id <= (:observed_run_ids::uuid[])[cardinality(:observed_run_ids::uuid[])]
     AND run_id = ANY(:observed_run_ids::uuid[])
+),
+-- Whether the replaced runs have rows that the act does not write, by table.
+removable AS (
+  SELECT
+    EXISTS (
+      SELECT 1
+      FROM activity_info_maps AS entry
+      WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
+        AND entry.workflow_id = :workflow_id
+        AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
+        AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+        AND entry.run_id = ANY(:replaced_run_ids::uuid[])
+        AND (entry.run_id, entry.schedule_id) NOT IN (
+          SELECT * FROM UNNEST(
+            :activity_info_maps_run_id::uuid[],
+            :activity_info_maps_schedule_id::bigint[]
+          )
+        )
+    ) AS activity_info_maps,
+    EXISTS (
+      SELECT 1
+      FROM timer_info_maps AS entry
+      WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
+        AND entry.workflow_id = :workflow_id
+        AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
+        AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+        AND entry.run_id = ANY(:replaced_run_ids::uuid[])
+        AND (entry.run_id, entry.timer_id) NOT IN (
+          SELECT * FROM UNNEST(
+            :timer_info_maps_run_id::uuid[],
+            :timer_info_maps_timer_id::text[]
+          )
+        )
+    ) AS timer_info_maps,
+    EXISTS (
+      SELECT 1
+      FROM child_execution_info_maps AS entry
+      WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
+        AND entry.workflow_id = :workflow_id
+        AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
+        AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+        AND entry.run_id = ANY(:replaced_run_ids::uuid[])
+        AND (entry.run_id, entry.initiated_id) NOT IN (
+          SELECT * FROM UNNEST(
+            :child_execution_info_maps_run_id::uuid[],
+            :child_execution_info_maps_initiated_id::bigint[]
+          )
+        )
+    ) AS child_execution_info_maps,
+    EXISTS (
+      SELECT 1
+      FROM request_cancel_info_maps AS entry
+      WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
+        AND entry.workflow_id = :workflow_id
+        AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
+        AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+        AND entry.run_id = ANY(:replaced_run_ids::uuid[])
+        AND (entry.run_id, entry.initiated_id) NOT IN (
+          SELECT * FROM UNNEST(
+            :request_cancel_info_maps_run_id::uuid[],
+            :request_cancel_info_maps_initiated_id::bigint[]
+          )
+        )
+    ) AS request_cancel_info_maps,
+    EXISTS (
+      SELECT 1
+      FROM signal_info_maps AS entry
+      WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
+        AND entry.workflow_id = :workflow_id
+        AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
+        AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+        AND entry.run_id = ANY(:replaced_run_ids::uuid[])
+        AND (entry.run_id, entry.initiated_id) NOT IN (
+          SELECT * FROM UNNEST(
+            :signal_info_maps_run_id::uuid[],
+            :signal_info_maps_initiated_id::bigint[]
+          )
+        )
+    ) AS signal_info_maps,
+    EXISTS (
+      SELECT 1
+      FROM signals_requested_sets AS entry
+      WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
+        AND entry.workflow_id = :workflow_id
+        AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
+        AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+        AND entry.run_id = ANY(:replaced_run_ids::uuid[])
+        AND (entry.run_id, entry.signal_id) NOT IN (
+          SELECT * FROM UNNEST(
+            :signals_requested_sets_run_id::uuid[],
+            :signals_requested_sets_signal_id::text[]
+          )
+        )
+    ) AS signals_requested_sets,
+    EXISTS (
+      SELECT 1
+      FROM chasm_node_maps AS entry
+      WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
+        AND entry.workflow_id = :workflow_id
+        AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
+        AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+        AND entry.run_id = ANY(:replaced_run_ids::uuid[])
+        AND (entry.run_id, entry.chasm_path) NOT IN (
+          SELECT * FROM UNNEST(
+            :chasm_node_maps_run_id::uuid[],
+            :chasm_node_maps_chasm_path::text[]
+          )
+        )
+    ) AS chasm_node_maps,
+    EXISTS (
+      SELECT 1
+      FROM buffered_events
+      WHERE shard_id = :shard_id AND namespace_id = :namespace_id AND workflow_id = :workflow_id
+        AND run_id >= (:replaced_run_ids::uuid[])[1]
+        AND run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
+        AND run_id = ANY(:replaced_run_ids::uuid[])
+    ) AS buffered_events
 )
 SELECT current.shard_id, current.namespace_id, current.workflow_id, current.run_id,
   current.create_request_id, current.state, current.status, current.start_time,
@@ -36,125 +153,9 @@ SELECT current.shard_id, current.namespace_id, current.workflow_id, current.run_
   current_run.next_event_id AS current_next_event_id,
   current_run.last_write_version AS current_run_last_write_version,
   run.run_id AS observed_run_id, run.db_record_version, run.next_event_id,
-  run.last_write_version AS run_last_write_version
-FROM (SELECT 1) AS request
+  run.last_write_version AS run_last_write_version,
+  removable.*
+FROM removable
 LEFT JOIN current ON true
 LEFT JOIN current_run ON true
 LEFT JOIN run ON true;
-
--- Whether the replaced runs have rows, by table, that the act does not write.
--- name: FindRemovable
-SELECT
-  EXISTS (
-    SELECT 1
-    FROM activity_info_maps AS entry
-    WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
-      AND entry.workflow_id = :workflow_id
-      AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
-      AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
-      AND entry.run_id = ANY(:replaced_run_ids::uuid[])
-      AND (entry.run_id, entry.schedule_id) NOT IN (
-        SELECT * FROM UNNEST(
-          :activity_info_maps_run_id::uuid[],
-          :activity_info_maps_schedule_id::bigint[]
-        )
-      )
-  ) AS activity_info_maps,
-  EXISTS (
-    SELECT 1
-    FROM timer_info_maps AS entry
-    WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
-      AND entry.workflow_id = :workflow_id
-      AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
-      AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
-      AND entry.run_id = ANY(:replaced_run_ids::uuid[])
-      AND (entry.run_id, entry.timer_id) NOT IN (
-        SELECT * FROM UNNEST(
-          :timer_info_maps_run_id::uuid[],
-          :timer_info_maps_timer_id::text[]
-        )
-      )
-  ) AS timer_info_maps,
-  EXISTS (
-    SELECT 1
-    FROM child_execution_info_maps AS entry
-    WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
-      AND entry.workflow_id = :workflow_id
-      AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
-      AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
-      AND entry.run_id = ANY(:replaced_run_ids::uuid[])
-      AND (entry.run_id, entry.initiated_id) NOT IN (
-        SELECT * FROM UNNEST(
-          :child_execution_info_maps_run_id::uuid[],
-          :child_execution_info_maps_initiated_id::bigint[]
-        )
-      )
-  ) AS child_execution_info_maps,
-  EXISTS (
-    SELECT 1
-    FROM request_cancel_info_maps AS entry
-    WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
-      AND entry.workflow_id = :workflow_id
-      AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
-      AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
-      AND entry.run_id = ANY(:replaced_run_ids::uuid[])
-      AND (entry.run_id, entry.initiated_id) NOT IN (
-        SELECT * FROM UNNEST(
-          :request_cancel_info_maps_run_id::uuid[],
-          :request_cancel_info_maps_initiated_id::bigint[]
-        )
-      )
-  ) AS request_cancel_info_maps,
-  EXISTS (
-    SELECT 1
-    FROM signal_info_maps AS entry
-    WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
-      AND entry.workflow_id = :workflow_id
-      AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
-      AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
-      AND entry.run_id = ANY(:replaced_run_ids::uuid[])
-      AND (entry.run_id, entry.initiated_id) NOT IN (
-        SELECT * FROM UNNEST(
-          :signal_info_maps_run_id::uuid[],
-          :signal_info_maps_initiated_id::bigint[]
-        )
-      )
-  ) AS signal_info_maps,
-  EXISTS (
-    SELECT 1
-    FROM signals_requested_sets AS entry
-    WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
-      AND entry.workflow_id = :workflow_id
-      AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
-      AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
-      AND entry.run_id = ANY(:replaced_run_ids::uuid[])
-      AND (entry.run_id, entry.signal_id) NOT IN (
-        SELECT * FROM UNNEST(
-          :signals_requested_sets_run_id::uuid[],
-          :signals_requested_sets_signal_id::text[]
-        )
-      )
-  ) AS signals_requested_sets,
-  EXISTS (
-    SELECT 1
-    FROM chasm_node_maps AS entry
-    WHERE entry.shard_id = :shard_id AND entry.namespace_id = :namespace_id
-      AND entry.workflow_id = :workflow_id
-      AND entry.run_id >= (:replaced_run_ids::uuid[])[1]
-      AND entry.run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
-      AND entry.run_id = ANY(:replaced_run_ids::uuid[])
-      AND (entry.run_id, entry.chasm_path) NOT IN (
-        SELECT * FROM UNNEST(
-          :chasm_node_maps_run_id::uuid[],
-          :chasm_node_maps_chasm_path::text[]
-        )
-      )
-  ) AS chasm_node_maps,
-  EXISTS (
-    SELECT 1
-    FROM buffered_events
-    WHERE shard_id = :shard_id AND namespace_id = :namespace_id AND workflow_id = :workflow_id
-      AND run_id >= (:replaced_run_ids::uuid[])[1]
-      AND run_id <= (:replaced_run_ids::uuid[])[cardinality(:replaced_run_ids::uuid[])]
-      AND run_id = ANY(:replaced_run_ids::uuid[])
-  ) AS buffered_events;

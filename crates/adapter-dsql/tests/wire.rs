@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use support::{current, execution, open};
 use temporal_dsql_domain::{ArchetypeId, ImmediateQueue, ImmediateTask, Tasks, limits::LimitKind};
 use temporal_dsql_ports::{
-    Attempt, DeadlinePassed, Outcome, RetryPolicy, RunChange, Store, StoreError, StoreExt, Within,
-    WriteSet,
+    Attempt, DeadlinePassed, Observed, Outcome, RetryPolicy, RunChange, Store, StoreError,
+    StoreExt, Within, WriteSet,
 };
 use temporal_dsql_store::{DsqlStore, WriteForm};
 use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
@@ -204,13 +204,13 @@ async fn a_write_that_failed_poisons_its_transaction() {
         transaction.insert_into_executions(&execution()).await.unwrap();
         let is_duplicate = |error: &StoreError| matches!(error, StoreError::AlreadyExists { .. });
         let failed = if of_act {
-            transaction.write(&act).await.map(drop)
+            transaction.write(&act, &Observed::default()).await.map(drop)
         } else {
             transaction.insert_into_executions(&row).await.unwrap();
             transaction.insert_into_executions(&row).await.map(drop)
         };
         assert!(is_duplicate(&failed.unwrap_err()), "of an act: {of_act}");
-        let later = transaction.write(&delete).await.unwrap_err();
+        let later = transaction.write(&delete, &Observed::default()).await.unwrap_err();
         assert!(is_duplicate(&later), "{later:?}");
         let end = transaction.commit().await.unwrap_err();
         assert!(is_duplicate(&end), "{end:?}");

@@ -193,7 +193,7 @@ async fn ready_to_commit(
     let mut transaction = store.begin(Attempt::first(set.op)).await?;
     let observed = transaction.observe(set).await?;
     set.check(&observed)?;
-    let written = transaction.write(set).await.map_err(|error| set.duplicate(error))?;
+    let written = transaction.write(set, &observed).await.map_err(|error| set.duplicate(error))?;
     set.verify(written)?;
     Ok(transaction)
 }

@@ -10,7 +10,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use temporal_dsql_domain::{
     BranchKey, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, ExecutionState,
     ExecutionVersion, ExecutionsFilter, ExecutionsRow, HistoryNode, HistoryTreeRow, InvalidValue,
-    MapEntries, MapKeys, MapTable, NamespaceId, RunId, ShardId, Tasks, WorkflowId,
+    MapEntries, MapKeys, MapTable, NamespaceId, RunId, ShardId, Table, Tasks, WorkflowId,
 };
 
 use crate::ConditionFailed;
@@ -192,6 +192,9 @@ pub struct Observed {
     pub current_run: Option<ExecutionVersion>,
     /// The versions of those runs of the act that exist.
     pub runs: Vec<(RunId, ExecutionVersion)>,
+    /// The tables with rows of replaced or deleted runs that the act does not write, but for
+    /// `executions`. Empty if the adapter removes such rows without looking for them first.
+    pub removable: Vec<Table>,
 }
 
 /// How many rows an act wrote, of those kinds whose number is known beforehand.

@@ -179,6 +179,7 @@ fn the_first_condition_that_does_not_hold_is_the_one_that_fails() {
                             .into_iter()
                             .filter_map(|(run_id, found)| found.map(|found| (run_id, found)))
                             .collect(),
+                        ..Observed::default()
                     };
                     let told = found.map(|(run_id, state, version)| {
                         let row = current(run_id, state);

@@ -168,7 +168,7 @@ fn of_acts(made: &mut Vec<Statement>) {
     let router = temporal_dsql_ports::ByArchetype;
     let act = mutable_state::apply::Act::new(&router, &set).unwrap();
     made.push(act.statement().unwrap());
-    for meta in [&executions::DELETE_ALL].into_iter().chain(mutable_state::per_table::STATEMENTS) {
+    for meta in [&executions::DELETE_ALL, &mutable_state::per_table::OBSERVE] {
         made.push(act.statement_of(meta).unwrap());
     }
 }

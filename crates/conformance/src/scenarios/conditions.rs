@@ -142,6 +142,7 @@ fn observed(stored: &Stored, set: &WriteSet<'_>) -> Observed {
         current_run: current.as_ref().and_then(run_of),
         current,
         runs: runs.map(|(row, _)| (row.run_id, row.version())).collect(),
+        ..Observed::default()
     }
 }
 
@@ -253,7 +254,7 @@ async fn a_run_that_is_deleted_after_it_was_observed_does_not_come_back(world: &
     let observed = transaction.observe(&set).await.unwrap();
     set.check(&observed).unwrap();
     assert_eq!(session.delete_from_executions(&run.filter()).await.unwrap(), 1);
-    let written = match transaction.write(&set).await {
+    let written = match transaction.write(&set, &observed).await {
         Ok(written) => match set.verify(written) {
             Ok(()) => transaction.commit().await,
             refused => refused,

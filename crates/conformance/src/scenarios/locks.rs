@@ -153,7 +153,7 @@ async fn every_lock_refuses_what_was_written_since(world: &World) {
                 ExpectedCurrent::Closed { run_id, last_write_version };
         }
         let result = match late.observe(&set).await {
-            Ok(_) => late.write(&set).await,
+            Ok(observed) => late.write(&set, &observed).await,
             Err(error) => Err(error),
         };
         assert_conflict(settle(late, result.map(|_| 1)).await);

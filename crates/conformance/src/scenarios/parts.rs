@@ -8,7 +8,7 @@ use temporal_dsql_domain::{
     limits::LimitKind,
 };
 use temporal_dsql_ports::{
-    ConditionFailed, MapWrite, RunChange, StoreError,
+    ConditionFailed, MapWrite, Observed, RunChange, StoreError, WriteSet,
     stores::{
         AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected,
         Mutation, SetExecution, Snapshot, UpdateExecution, UpdateMode,
@@ -37,6 +37,7 @@ scenario_table! { "parts":
     a_new_run_leaves_the_rows_that_it_finds per map;
     a_new_run_leaves_the_buffer_that_it_finds;
     an_oversized_entry_is_refused_though_it_would_not_stay;
+    an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_are_looked_at;
     more_than_ten_mebibytes_in_one_statement_are_refused_there;
     of_two_duplicates_the_first_in_the_order_of_the_tables_is_told;
 }
@@ -365,6 +366,31 @@ async fn an_oversized_entry_is_refused_though_it_would_not_stay(world: &World) {
     }
 }
 
+/// Whoever owns the shard, and in whichever form the act is written.
+async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_are_looked_at(
+    world: &World,
+) {
+    let shard = world.owned().await;
+    let task = |task_id| temporal_dsql_domain::ImmediateTask {
+        task_id,
+        data: DataBlob::new(vec![7; 1_000_000], Encoding::new("Proto3").unwrap()),
+    };
+    let tasks = Tasks {
+        immediate: vec![(ImmediateQueue::Transfer, (0..11).map(task).collect())],
+        scheduled: Vec::new(),
+    };
+    let next = shard.is_deposed().await;
+    for owner in [shard.owner, next] {
+        let mut add = WriteSet::new("AddTasks", owner.shard_id);
+        add.range_id = Some(owner.range_id);
+        add.tasks.push(&tasks);
+        match world.store.apply(&add).await {
+            Err(StoreError::Limit { kind, .. }) => assert_eq!(kind, LimitKind::TransactionBytes),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// What is refused before it is sent does not end the transaction.
 async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(world: &World) {
     let shard = world.owned().await;
@@ -391,7 +417,7 @@ async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(world: &Worl
     let queue = ImmediateQueue::Transfer;
     let mut transaction = world.begin("Write").await;
     let refusals = [
-        transaction.write(&whole.set()).await.map(|_| 0),
+        transaction.write(&whole.set(), &Observed::default()).await.map(|_| 0),
         transaction.replace_into_map(&key, &entries(11)).await,
         transaction.insert_into_immediate_tasks(key.shard_id, &queue, &tasks(11)).await,
         transaction.insert_into_buffered_events(&key, &events).await,

@@ -35,11 +35,17 @@ pub trait MutableState:
         observe_row_by_row(self, set).await
     }
 
-    /// Writes the rows of `set`. The caller has checked its conditions.
+    /// Writes the rows of `set`, for which this transaction has `observed` what is there. The
+    /// caller has checked its conditions.
     ///
     /// # Errors
     /// [`StoreError::AlreadyExists`] for a run, a current execution or a task, by the table.
-    async fn write(&mut self, set: &WriteSet<'_>) -> Result<Written, StoreError> {
+    async fn write(
+        &mut self,
+        set: &WriteSet<'_>,
+        observed: &Observed,
+    ) -> Result<Written, StoreError> {
+        let _ = observed;
         write_row_by_row(self, set).await
     }
 

@@ -27,7 +27,8 @@ fn observe_check_write<'t>(
     Box::pin(async move {
         let observed = transaction.observe(set).await?;
         set.check(&observed)?;
-        let written = transaction.write(set).await.map_err(|error| set.duplicate(error))?;
+        let written =
+            transaction.write(set, &observed).await.map_err(|error| set.duplicate(error))?;
         set.verify(written)
     })
 }

@@ -76,7 +76,7 @@ impl<'a> Act<'a> {
                     source: Some(Cause::new(error)),
                 });
             }
-            Applied::Refused(observed) => observed,
+            Applied::Refused(observed) => *observed,
         };
         self.set.check(&observed)?;
         Err(StoreError::Corrupt {

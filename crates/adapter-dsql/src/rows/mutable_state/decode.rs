@@ -1,7 +1,7 @@
 //! Reading the answers of the texts that observe and apply.
 
 use sqlx::postgres::PgRow;
-use temporal_dsql_domain::{ExecutionVersion, RunId, Table};
+use temporal_dsql_domain::{ExecutionVersion, MapTable, RunId, Table};
 use temporal_dsql_ports::{CurrentExecutionsRoute, Observed, StoreError, Written};
 use uuid::Uuid;
 
@@ -32,7 +32,19 @@ pub(super) fn observed(
     }
     let names =
         ["current_db_record_version", "current_next_event_id", "current_run_last_write_version"];
-    Ok(Observed { range_id: None, current, current_run: version(&columns, names)?, runs })
+    Ok(Observed { current, current_run: version(&columns, names)?, runs, ..Observed::default() })
+}
+
+/// The tables with rows of replaced runs that the act does not write.
+pub(super) fn removable(rows: &[PgRow]) -> Result<Vec<Table>, StoreError> {
+    let columns = Columns::new(Table::Executions, first(rows)?);
+    let mut tables = Vec::new();
+    for table in MapTable::ALL.map(MapTable::table).into_iter().chain([Table::BufferedEvents]) {
+        if columns.get(table.name())? {
+            tables.push(table);
+        }
+    }
+    Ok(tables)
 }
 
 /// What an act in one statement came to.
@@ -41,7 +53,7 @@ pub(super) enum Applied {
     /// cannot be decoded would make the act look as if it were not applied.
     Written(Written),
     /// A condition does not hold for what was observed, and nothing was written.
-    Refused(Observed),
+    Refused(Box<Observed>),
 }
 
 /// Reads the answer of an act in one statement.
@@ -59,7 +71,7 @@ pub(super) fn applied(
         }));
     }
     let range_id = Columns::new(Table::Shards, first(rows)?).get("range_id")?;
-    Ok(Applied::Refused(Observed { range_id, ..observed(route, rows)? }))
+    Ok(Applied::Refused(Box::new(Observed { range_id, ..observed(route, rows)? })))
 }
 
 fn first(rows: &[PgRow]) -> Result<&PgRow, StoreError> {

@@ -321,6 +321,7 @@ impl Case {
                 .then_some(STORED),
             current,
             runs: set.observed_runs().into_iter().filter(exists).map(|id| (id, STORED)).collect(),
+            ..Observed::default()
         }
     }
 

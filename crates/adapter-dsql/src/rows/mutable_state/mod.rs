@@ -28,7 +28,7 @@ use crate::{link::Link, statement::Meta};
 
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
-    [&apply::APPLY, &select::META].into_iter().chain(per_table::STATEMENTS)
+    [&apply::APPLY, &select::META, &per_table::OBSERVE].into_iter()
 }
 
 #[async_trait]
@@ -37,8 +37,12 @@ impl<L: Link> MutableState for Rows<L> {
         per_table::observe(self, set).await
     }
 
-    async fn write(&mut self, set: &WriteSet<'_>) -> Result<Written, StoreError> {
-        per_table::write(self, set).await
+    async fn write(
+        &mut self,
+        set: &WriteSet<'_>,
+        observed: &Observed,
+    ) -> Result<Written, StoreError> {
+        per_table::write(self, set, observed).await
     }
 
     async fn select_mutable_state(

@@ -7,31 +7,24 @@ use temporal_dsql_ports::{
 
 use super::{
     super::{
-        Columns, Rows as Session, buffered_events, current_executions as current, executions,
-        history_node, history_tree, immediate_tasks as immediate, maps,
-        scheduled_tasks as scheduled,
+        Rows as Session, buffered_events, current_executions as current, executions, history_node,
+        history_tree, immediate_tasks as immediate, maps, scheduled_tasks as scheduled,
     },
     arguments::{Rows, clears, replaces},
     decode,
 };
 use crate::{
-    arguments::Arguments,
     link::Link,
     statement::{Meta, Statement},
     text::Text,
 };
 
-const SQL: &str = include_str!("../../../sql/observe.sql");
-
-const fn meta(op: &'static str) -> Meta {
-    Meta { op, table: Table::Executions, writes: false, text: Text::new(SQL, op) }
-}
-
-static OBSERVE: Meta = meta("Observe");
-static FIND_REMOVABLE: Meta = meta("FindRemovable");
-
-/// The statements of this module.
-pub(in crate::rows) const STATEMENTS: [&Meta; 2] = [&OBSERVE, &FIND_REMOVABLE];
+pub(in crate::rows) static OBSERVE: Meta = Meta {
+    op: "Observe",
+    table: Table::Executions,
+    writes: false,
+    text: Text::new(include_str!("../../../sql/observe.sql"), "Observe"),
+};
 
 /// Locks the shard, reads all that the act looks at, and locks those rows that it does not write:
 /// a row that is written conflicts with every other write of it.
@@ -39,18 +32,20 @@ pub(super) async fn observe<L: Link>(
     session: &mut Session<L>,
     set: &WriteSet<'_>,
 ) -> Result<Observed, StoreError> {
+    let route = super::route(session.link.router(), set)?;
+    // What no transaction can hold is refused before any condition is looked at.
+    let rows = Rows::new(set, route)?;
     let range_id = match set.range_id {
         Some(_) => session.read_lock_shards(set.shard_id).await?,
         None => None,
     };
-    if set.current.is_none() && set.observed_runs().is_empty() {
+    if set.current.is_none() && set.runs.is_empty() {
         return Ok(Observed { range_id, ..Observed::default() });
     }
-    let route = super::route(session.link.router(), set)?;
-    let rows = Rows::new(set, route)?;
     let statement = Statement::new(&OBSERVE, set.shard_id, &rows.arguments()?);
-    let mut observed = decode::observed(route, &session.link.send(statement).await?.rows)?;
-    observed.range_id = range_id;
+    let found = session.link.send(statement).await?.rows;
+    let removable = decode::removable(&found)?;
+    let observed = Observed { range_id, removable, ..decode::observed(route, &found)? };
     if let Some(current) = &set.current {
         if current.write.is_none() && observed.current.is_some() {
             session.lock_current_executions(&current.id).await?;
@@ -68,6 +63,7 @@ pub(super) async fn observe<L: Link>(
 pub(super) async fn write<L: Link>(
     session: &mut Session<L>,
     set: &WriteSet<'_>,
+    observed: &Observed,
 ) -> Result<Written, StoreError> {
     let route = super::route(session.link.router(), set)?;
     let rows = Rows::new(set, route)?;
@@ -98,8 +94,19 @@ pub(super) async fn write<L: Link>(
         };
         written.current = session.affected(send(meta)).await?;
     }
-    write_maps(session, set, &rows, &arguments).await?;
-    if !rows.runs(|run| clears(run) && !replaces(run)).is_empty() {
+    for map in MapTable::ALL.into_iter().filter(|map| observed.removable.contains(&map.table())) {
+        session.affected(send(&maps::of(map).delete_all)).await?;
+    }
+    for map in MapTable::ALL {
+        if rows.removed().any(|(_, keys)| keys.map() == map && !keys.is_empty()) {
+            session.affected(send(&maps::of(map).delete)).await?;
+        }
+        if rows.writes(map) {
+            session.affected(send(&maps::of(map).replace)).await?;
+        }
+    }
+    let is_cleared = set.runs.iter().any(|run| clears(run) && !replaces(run));
+    if is_cleared || observed.removable.contains(&Table::BufferedEvents) {
         session.affected(send(&buffered_events::DELETE)).await?;
     }
     if rows.appended().any(|(_, events)| !events.is_empty()) {
@@ -120,43 +127,4 @@ pub(super) async fn write<L: Link>(
         session.affected(send(&history_tree::INSERT)).await?;
     }
     Ok(written)
-}
-
-/// Removes entries, and the buffered events of replaced runs, where there are any; writes entries.
-async fn write_maps<L: Link>(
-    session: &mut Session<L>,
-    set: &WriteSet<'_>,
-    rows: &Rows<'_>,
-    arguments: &Arguments<'_>,
-) -> Result<(), StoreError> {
-    let send = |meta| Statement::new(meta, set.shard_id, arguments);
-    if set.runs.iter().any(replaces) {
-        let found = session.link.send(send(&FIND_REMOVABLE)).await?.rows;
-        let Some(found) = found.first() else {
-            return Err(StoreError::Corrupt {
-                table: Table::Executions,
-                column: "run_id",
-                source: None,
-            });
-        };
-        for map in MapTable::ALL {
-            let table = map.table();
-            if Columns::new(table, found).get(table.name())? {
-                session.affected(send(&maps::of(map).delete_all)).await?;
-            }
-        }
-        let table = Table::BufferedEvents;
-        if Columns::new(table, found).get(table.name())? {
-            session.affected(send(&buffered_events::DELETE)).await?;
-        }
-    }
-    for map in MapTable::ALL {
-        if rows.removed().any(|(_, keys)| keys.map() == map && !keys.is_empty()) {
-            session.affected(send(&maps::of(map).delete)).await?;
-        }
-        if rows.writes(map) {
-            session.affected(send(&maps::of(map).replace)).await?;
-        }
-    }
-    Ok(())
 }
