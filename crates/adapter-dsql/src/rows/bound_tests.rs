@@ -171,6 +171,10 @@ fn of_acts(made: &mut Vec<Statement>) {
     for meta in [&executions::DELETE_ALL, &mutable_state::per_table::OBSERVE] {
         made.push(act.statement_of(meta).unwrap());
     }
+    let deleted = run.filter();
+    let mut set = WriteSet::new("Delete", SHARD);
+    set.runs.push(RunChange::Delete(&deleted));
+    made.push(mutable_state::apply::Act::new(&router, &set).unwrap().statement().unwrap());
 }
 
 /// Every statement. [`super::exact`] refuses what is bound and not named, in a build

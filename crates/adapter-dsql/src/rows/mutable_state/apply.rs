@@ -3,7 +3,8 @@
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ShardId, Table};
 use temporal_dsql_ports::{
-    Cause, CurrentExecutionsRoute, CurrentExecutionsRouter, Outcome, StoreError, WriteSet,
+    Cause, CurrentExecutionsRoute, CurrentExecutionsRouter, Outcome, RunChange, StoreError,
+    WriteSet,
 };
 
 use super::{
@@ -15,12 +16,23 @@ use crate::{
     text::Text,
 };
 
-pub(crate) static APPLY: Meta = Meta {
-    op: "Apply",
-    table: Table::Executions,
-    writes: true,
-    text: Text::new(include_str!("../../../sql/apply.sql"), "Apply"),
-};
+pub(crate) static APPLY: Meta = meta("Apply", include_str!("../../../sql/apply.sql"));
+pub(crate) static DELETE: Meta = meta("Delete", include_str!("../../../sql/delete.sql"));
+
+const fn meta(op: &'static str, sql: &'static str) -> Meta {
+    Meta { op, table: Table::Executions, writes: true, text: Text::new(sql, op) }
+}
+
+/// The text for an act. A server takes longer to begin and end the parts of `Apply` than to delete
+/// a run, so an act that only deletes has its own.
+fn text(set: &WriteSet<'_>) -> &'static Meta {
+    let only_deletes = set.range_id.is_none()
+        && set.current.is_none()
+        && set.tasks.is_empty()
+        && set.history.is_empty()
+        && set.runs.iter().all(|run| matches!(run, RunChange::Delete(_)));
+    if only_deletes { &DELETE } else { &APPLY }
+}
 
 /// An act that can be sent.
 pub(crate) struct Act<'a> {
@@ -49,7 +61,7 @@ impl<'a> Act<'a> {
     /// # Errors
     /// Those of [`Rows::arguments`].
     pub(crate) fn statement(&self) -> Result<Statement, StoreError> {
-        Ok(self.statement_of(&APPLY)?.of_act(self.set.op))
+        Ok(self.statement_of(text(self.set))?.of_act(self.set.op))
     }
 
     /// A statement of the values of this act.

@@ -28,7 +28,7 @@ use crate::{link::Link, statement::Meta};
 
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
-    [&apply::APPLY, &select::META, &per_table::OBSERVE].into_iter()
+    [&apply::APPLY, &apply::DELETE, &select::META, &per_table::OBSERVE].into_iter()
 }
 
 #[async_trait]
