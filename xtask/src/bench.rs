@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: builds the benchmarks and the tool that they start, and runs them.
 //!
-//! Everything else is in `crates/bench`, a program of its own, which is built as a release is.
+//! Everything else is in `crates/testing/bench`, a program of its own, which is built as a release is.
 
 use std::process::{Command, ExitCode};
 

@@ -10,11 +10,9 @@ use support::{
     set_up, shard,
 };
 use temporal_dsql_domain::{ImmediateQueue, ImmediateTask, Tasks};
-use temporal_dsql_ports::{
-    Attempt, RetryPolicy, Store, StoreError,
-    stores::{ShardStore, TaskStore},
-};
+use temporal_dsql_ports::{Attempt, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{Capabilities, Config, DsqlStore, OpenError, WriteForm};
+use temporal_dsql_stores::{ShardStore, TaskStore};
 use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
 
 /// Texts that only the statement of a whole act has, and one that the lock of a shard has, too.

@@ -16,8 +16,9 @@ use support::{
     wired,
 };
 use temporal_dsql_domain::ShardId;
-use temporal_dsql_ports::{Outcome, RetryPolicy, stores::Owner};
+use temporal_dsql_ports::{Outcome, RetryPolicy};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
+use temporal_dsql_stores::Owner;
 use temporal_dsql_testkit::{Fault, ScratchDatabase, Then, When};
 
 /// Owners of shards of their own.

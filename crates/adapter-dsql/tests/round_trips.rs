@@ -8,11 +8,9 @@ use support::{
     acts::{LARGE, Run, Size, TYPICAL, conflict_resolve, create, set, tasks, update},
 };
 use temporal_dsql_domain::{ArchetypeId, MapEntries};
-use temporal_dsql_ports::{
-    Store,
-    stores::{ExecutionStore, TaskStore},
-};
+use temporal_dsql_ports::Store;
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
+use temporal_dsql_stores::{ExecutionStore, TaskStore};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 
 /// The acts, in the order in which [`count`] counts them and the table shows them.

@@ -7,11 +7,11 @@ use support::{OWNER, blob, current, execution};
 use temporal_dsql_domain::{
     ArchetypeId, DataBlob, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
 };
-use temporal_dsql_ports::{
-    Outcome, RetryPolicy, Store, StoreError,
-    stores::{CreateExecution, CreateMode, ExecutionStore, ShardStore, Snapshot, TaskStore},
-};
+use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
+use temporal_dsql_stores::{
+    CreateExecution, CreateMode, ExecutionStore, ShardStore, Snapshot, TaskStore,
+};
 use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
 
 /// How acts are sent: the answer to the one statement is lost, or the one to COMMIT.

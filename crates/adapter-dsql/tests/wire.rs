@@ -384,7 +384,7 @@ async fn an_act_that_replaces_a_time_that_nobody_can_say_is_applied() {
 #[tokio::test]
 async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     use temporal_dsql_domain::{CurrentExecutionsRow, Table};
-    use temporal_dsql_ports::stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot};
+    use temporal_dsql_stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot};
 
     const UNNAMED: &str = "duplicate key value violates unique constraint";
     let Some((database, proxy)) = support::wired().await else { return };

@@ -10,8 +10,9 @@ use temporal_dsql_domain::{DataBlob, Encoding, SchemaVersion, ShardId, ShardsRow
 use temporal_dsql_memory::{Fault, FaultPlan, FaultRates, MemoryStore};
 use temporal_dsql_ports::{
     Attempt, ConditionFailed, Deadline, Outcome, RetryPolicy, Runner, Session, Store, StoreError,
-    Transaction, stores::ShardStore,
+    Transaction,
 };
+use temporal_dsql_stores::ShardStore;
 
 fn shard(range_id: i64, owner: &str) -> ShardsRow {
     let encoding = Encoding::new("Proto3").unwrap();

@@ -73,6 +73,11 @@ mod readme {}
 pub use temporal_dsql_domain::*;
 pub use temporal_dsql_ports::*;
 
+/// Temporal's stores, over the ports.
+pub mod stores {
+    pub use temporal_dsql_stores::*;
+}
+
 /// The store on Aurora DSQL, or on stock PostgreSQL for development.
 #[cfg(feature = "dsql")]
 pub mod dsql {

@@ -16,7 +16,6 @@ mod router;
 mod rows;
 mod schema;
 mod store;
-pub mod stores;
 mod transaction;
 mod write_set;
 #[cfg(test)]
@@ -37,5 +36,5 @@ pub use transaction::{
 };
 pub use write_set::{
     BufferedWrite, CurrentChange, Expected, ExpectedCurrent, HistoryChange, MapWrite, Observed,
-    RunChange, WriteSet, Written,
+    RunChange, WriteSet, Written, each_map_once,
 };

@@ -123,7 +123,7 @@ pub struct MapWrite {
 ///
 /// # Errors
 /// The first that is named again.
-pub(crate) fn each_map_once(maps: impl IntoIterator<Item = MapTable>) -> Result<(), InvalidValue> {
+pub fn each_map_once(maps: impl IntoIterator<Item = MapTable>) -> Result<(), InvalidValue> {
     let mut named = Vec::new();
     for map in maps {
         if named.contains(&map) {
@@ -134,22 +134,22 @@ pub(crate) fn each_map_once(maps: impl IntoIterator<Item = MapTable>) -> Result<
     Ok(())
 }
 
-/// Checks that no map is written twice, and that none is written with keys to remove of another.
-///
-/// # Errors
-/// The first map that is.
-pub(crate) fn check_maps(writes: &[MapWrite]) -> Result<(), InvalidValue> {
-    each_map_once(writes.iter().map(|write| write.replace.map()))?;
-    match writes.iter().find(|write| write.remove.map() != write.replace.map()) {
-        None => Ok(()),
-        Some(write) => Err(InvalidValue::new(
-            "maps",
-            format!("removes keys of another map from {}", write.replace.map().table()),
-        )),
-    }
-}
-
 impl MapWrite {
+    /// Checks that no map is written twice, and that none is written with keys to remove of another.
+    ///
+    /// # Errors
+    /// The first map that is.
+    pub fn check_all(writes: &[Self]) -> Result<(), InvalidValue> {
+        each_map_once(writes.iter().map(|write| write.replace.map()))?;
+        match writes.iter().find(|write| write.remove.map() != write.replace.map()) {
+            None => Ok(()),
+            Some(write) => Err(InvalidValue::new(
+                "maps",
+                format!("removes keys of another map from {}", write.replace.map().table()),
+            )),
+        }
+    }
+
     /// The entries that are there after the write: those that are written and not removed.
     pub fn entries_that_stay(&self) -> Cow<'_, MapEntries> {
         if !self.replace.has_any(&self.remove) {

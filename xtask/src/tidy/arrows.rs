@@ -23,6 +23,7 @@ const MEMORY: &str = "temporal-dsql-memory";
 const MIGRATE: &str = "temporal-dsql-migrate";
 const PORTS: &str = "temporal-dsql-ports";
 const STORE: &str = "temporal-dsql-store";
+const STORES: &str = "temporal-dsql-stores";
 const TESTKIT: &str = "temporal-dsql-testkit";
 const TOOL: &str = "temporal-dsql-tool";
 const XTASK: &str = "xtask";
@@ -41,11 +42,12 @@ const RULES: &[Rule] = &[
     rule(DOMAIN, &[], &[]),
     rule(PORTS, &[DOMAIN], &[]),
     rule(MEMORY, &[DOMAIN, PORTS], &[CONFORMANCE]),
-    rule(STORE, &[DOMAIN, PORTS], &[CONFORMANCE, EMULATOR, MIGRATE, TESTKIT]),
+    rule(STORES, &[DOMAIN, PORTS], &[]),
+    rule(STORE, &[DOMAIN, PORTS], &[CONFORMANCE, EMULATOR, MIGRATE, STORES, TESTKIT]),
     rule(MIGRATE, &[DOMAIN, PORTS], &[EMULATOR, TESTKIT]),
     rule(TOOL, &[FACADE], &[EMULATOR, TESTKIT]),
-    rule(FACADE, &[DOMAIN, PORTS, MEMORY, STORE, MIGRATE], &[TESTKIT]),
-    rule(CONFORMANCE, &[DOMAIN, PORTS, MEMORY], &[]),
+    rule(FACADE, &[DOMAIN, PORTS, STORES, MEMORY, STORE, MIGRATE], &[TESTKIT]),
+    rule(CONFORMANCE, &[DOMAIN, PORTS, STORES, MEMORY], &[]),
     rule(TESTKIT, &[EMULATOR], &[]),
     // Stands alone: others may use it for databases of their own.
     rule(EMULATOR, &[], &[]),

@@ -18,7 +18,7 @@ const MACHINE_PATHS: [&str; 5] = [
 /// The driver's promise that built SQL is safe: whoever says it builds SQL. Stores do not; the
 /// schema's files and the tests' statements are texts that are read.
 const BUILT_SQL: &str = concat!("Assert", "SqlSafe");
-const MAY_BUILD_SQL: [&str; 2] = ["crates/migrate/", "crates/testkit/"];
+const MAY_BUILD_SQL: [&str; 2] = ["crates/migrate/", "crates/testing/testkit/"];
 /// Data and what a tool writes: not our words.
 const NOT_OURS: [&str; 3] = [".json", ".jsonl", ".lock"];
 

@@ -1,7 +1,8 @@
 //! A store that was closed: Temporal's `TestClosedConnectionError`.
 
 use temporal_dsql_domain::{DataBlob, Encoding, ShardId, ShardsRow};
-use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, stores::ShardStore};
+use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError};
+use temporal_dsql_stores::ShardStore;
 
 use crate::support::cluster::{cluster, open};
 

@@ -7,11 +7,9 @@ use temporal_dsql_domain::{
     DataBlob, Encoding, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardId, ShardsRow, Tasks,
     limits::LimitKind,
 };
-use temporal_dsql_ports::{
-    Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction,
-    stores::{Owner, TaskStore},
-};
+use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction};
 use temporal_dsql_store::DsqlStore;
+use temporal_dsql_stores::{Owner, TaskStore};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{

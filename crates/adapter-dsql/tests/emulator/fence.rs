@@ -9,11 +9,9 @@ use std::{
 
 use dsql_emulator::Latency;
 use temporal_dsql_domain::{ArchetypeId, ShardId};
-use temporal_dsql_ports::{
-    Outcome, RetryPolicy,
-    stores::{ExecutionStore, Owner, ShardStore},
-};
+use temporal_dsql_ports::{Outcome, RetryPolicy};
 use temporal_dsql_store::{DsqlStore, connect};
+use temporal_dsql_stores::{ExecutionStore, Owner, ShardStore};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{

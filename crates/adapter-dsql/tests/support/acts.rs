@@ -8,13 +8,12 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{
     BoxFuture, BufferedWrite, Expected, MapWrite, StoreError, StoreExt, Transaction,
-    stores::{
-        AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode,
-        ExecutionStore, Mutation, Owner, SetExecution, ShardStore, Snapshot, TaskStore,
-        UpdateExecution, UpdateMode,
-    },
 };
 use temporal_dsql_store::DsqlStore;
+use temporal_dsql_stores::{
+    AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, ExecutionStore,
+    Mutation, Owner, SetExecution, ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode,
+};
 use uuid::Uuid;
 
 use super::{blob, current};

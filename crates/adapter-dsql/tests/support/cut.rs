@@ -6,14 +6,12 @@ use temporal_dsql_domain::{
     ArchetypeId, BranchId, ExecutionState, ExecutionsRow, HistoryBranch, HistoryNode,
     HistoryTreeInfo, ImmediateQueue, ImmediateTask, Tasks, Timestamp, TreeId,
 };
-use temporal_dsql_ports::{
-    Attempt, BufferedWrite, Outcome, Store,
-    stores::{
-        AppendNodes, CreateExecution, CreateMode, ExecutionStore, Expected, Mutation, Snapshot,
-        TaskStore, UpdateExecution, UpdateMode,
-    },
-};
+use temporal_dsql_ports::{Attempt, BufferedWrite, Outcome, Store};
 use temporal_dsql_store::DsqlStore;
+use temporal_dsql_stores::{
+    AppendNodes, CreateExecution, CreateMode, ExecutionStore, Expected, Mutation, Snapshot,
+    TaskStore, UpdateExecution, UpdateMode,
+};
 use uuid::Uuid;
 
 use super::{OWNER, blob, current, execution, trace::Trace};

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql_domain::ShardId;
-use temporal_dsql_ports::{Outcome, RetryPolicy, StoreError, stores::Owner};
+use temporal_dsql_ports::{Outcome, RetryPolicy, StoreError};
 use temporal_dsql_store::{Config, DsqlStore, WriteForm, connect};
+use temporal_dsql_stores::Owner;
 
 use super::{
     acts::{Act, KINDS, Kind, WAYS, assert_deposed, take_over},

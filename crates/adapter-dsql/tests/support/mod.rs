@@ -21,8 +21,9 @@ use temporal_dsql_domain::{
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, Migrator, Patience, PostgresDatabase, Schema, Setup, Silent,
 };
-use temporal_dsql_ports::{RetryPolicy, stores::Owner};
+use temporal_dsql_ports::RetryPolicy;
 use temporal_dsql_store::{Config, DsqlStore, connect};
+use temporal_dsql_stores::Owner;
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 use uuid::Uuid;
 

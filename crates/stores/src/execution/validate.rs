@@ -1,0 +1,231 @@
+//! What a request must look like before it is worth sending: Temporal's
+//! `operation_mode_validator.go` (contract §3.4), and that its parts belong together.
+
+use temporal_dsql_domain::{
+    CurrentExecutionsRow, ExecutionState, ExecutionsRow, InvalidValue, MapEntries,
+    check_create_state, check_update_state,
+};
+
+use super::{
+    ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected, Mutation,
+    SetExecution, Snapshot, UpdateExecution, UpdateMode,
+};
+use crate::{AppendNodes, Owner};
+use ExecutionState::{Completed, Created, Running, Zombie};
+use temporal_dsql_ports::{ByArchetype, CurrentExecutionsRouter, MapWrite, each_map_once};
+
+type Checked = Result<(), InvalidValue>;
+
+pub(super) fn create(request: &CreateExecution) -> Checked {
+    let CreateExecution { owner, mode, snapshot } = request;
+    new_snapshot(*owner, snapshot)?;
+    let state = snapshot.current.state;
+    match mode {
+        CreateMode::BrandNew | CreateMode::UpdateCurrent { .. } => {
+            not_in("a run that becomes the current one", state, &[Zombie])
+        }
+        CreateMode::BypassCurrent => {
+            not_in("a run that is not the current one", state, &[Created, Running])
+        }
+    }
+}
+
+pub(super) fn update(request: &UpdateExecution) -> Checked {
+    let UpdateExecution { owner, mode, mutation, new } = request;
+    self::mutation(*owner, mutation)?;
+    let state = mutation.current.state;
+    let new_state = match new {
+        Some(new) => {
+            new_snapshot(*owner, new)?;
+            another_run("the new run", &mutation.current, &new.current)?;
+            Some(new.current.state)
+        }
+        None => None,
+    };
+    match (mode, new_state) {
+        (UpdateMode::UpdateCurrent, None) => not_in("the current run", state, &[Zombie]),
+        (UpdateMode::UpdateCurrent, Some(new)) => {
+            not_in("a run that a new one follows", state, &[Created, Running])?;
+            not_in("a new run that becomes the current one", new, &[Zombie])
+        }
+        (UpdateMode::BypassCurrent, new) => {
+            let open = &[Created, Running];
+            not_in("a run that is not the current one", state, open)?;
+            new.map_or(Ok(()), |new| not_in("a new run that is not the current one", new, open))
+        }
+        (UpdateMode::IgnoreCurrent, None) => Ok(()),
+        (UpdateMode::IgnoreCurrent, Some(_)) => Err(InvalidValue::new(
+            "mode",
+            "IgnoreCurrent cannot create a new run: nobody would be told which one is current",
+        )),
+    }
+}
+
+pub(super) fn conflict_resolve(request: &ConflictResolve) -> Checked {
+    let ConflictResolve { owner, mode, reset, expected, new, current } = request;
+    stored_snapshot(*owner, reset)?;
+    next_version(&reset.execution, *expected)?;
+    if let Some(new) = new {
+        new_snapshot(*owner, new)?;
+        another_run("the new run", &reset.current, &new.current)?;
+    }
+    if let Some(current) = current {
+        mutation(*owner, current)?;
+        another_run("the current run", &reset.current, &current.current)?;
+        if let Some(new) = new {
+            another_run("the new run", &current.current, &new.current)?;
+        }
+    }
+    let reset_state = reset.current.state;
+    let new_state = new.as_ref().map(|new| new.current.state);
+    match mode {
+        ConflictResolveMode::UpdateCurrent => {
+            if let Some(current) = current {
+                let open = &[Created, Running];
+                not_in("the current run that is suppressed", current.current.state, open)?;
+            }
+            match new_state {
+                None => {
+                    not_in("the reset run that becomes the current one", reset_state, &[Zombie])
+                }
+                Some(new) => {
+                    let open = &[Created, Running, Zombie];
+                    not_in("the reset run that a new one follows", reset_state, open)?;
+                    not_in("a new run that becomes the current one", new, &[Zombie])
+                }
+            }
+        }
+        ConflictResolveMode::BypassCurrent => {
+            if current.is_some() {
+                return Err(InvalidValue::new(
+                    "current",
+                    "BypassCurrent does not change the current run",
+                ));
+            }
+            match new_state {
+                None => not_in(
+                    "a reset run that is not the current one",
+                    reset_state,
+                    &[Created, Running],
+                ),
+                Some(new) => {
+                    let open = &[Created, Running, Zombie];
+                    not_in("the reset run that a new one follows", reset_state, open)?;
+                    let only_zombie = &[Created, Running, Completed];
+                    not_in("a new run that is not the current one", new, only_zombie)
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn set(request: &SetExecution) -> Checked {
+    stored_snapshot(request.owner, &request.snapshot)?;
+    next_version(&request.snapshot.execution, request.expected)
+}
+
+fn new_snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
+    self::snapshot(owner, snapshot)?;
+    check_create_state(snapshot.current.state, snapshot.current.status)
+}
+
+fn stored_snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
+    self::snapshot(owner, snapshot)?;
+    check_update_state(snapshot.current.state, snapshot.current.status)
+}
+
+fn snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
+    same_run(owner, &snapshot.execution, &snapshot.current)?;
+    each_map_once(snapshot.maps.iter().map(MapEntries::map))?;
+    events(owner, &snapshot.events)
+}
+
+fn mutation(owner: Owner, mutation: &Mutation) -> Checked {
+    same_run(owner, &mutation.execution, &mutation.current)?;
+    MapWrite::check_all(&mutation.maps)?;
+    events(owner, &mutation.events)?;
+    check_update_state(mutation.current.state, mutation.current.status)?;
+    next_version(&mutation.execution, mutation.expected)
+}
+
+/// A record version is the one before it plus one: that is what makes it proof of a write.
+fn next_version(row: &ExecutionsRow, expected: Expected) -> Checked {
+    match expected {
+        Expected::RecordVersion(version)
+            if version.checked_add(1) != Some(row.db_record_version) =>
+        {
+            Err(InvalidValue::new(
+                "db_record_version",
+                format!("is {}, but follows {version}", row.db_record_version),
+            ))
+        }
+        Expected::RecordVersion(_) | Expected::NextEventId(_) => Ok(()),
+    }
+}
+
+/// The rows of one run say the same shard, namespace, id and run.
+fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutionsRow) -> Checked {
+    if execution.shard_id != owner.shard_id {
+        return Err(InvalidValue::new(
+            "shard_id",
+            format!("is {}, but the owner's is {}", execution.shard_id, owner.shard_id),
+        ));
+    }
+    // Also where the mode does not write the row: it is looked for, and a filter would assume a
+    // workflow.
+    ByArchetype.route_row(current)?;
+    if current.executions_filter() == execution.filter() {
+        return Ok(());
+    }
+    Err(InvalidValue::new(
+        "run_id",
+        format!(
+            "the execution is {:?}, but the current execution that goes with it is {:?}",
+            execution.filter(),
+            current.executions_filter()
+        ),
+    ))
+}
+
+/// History is of the owner's shard, and each batch can be appended.
+fn events(owner: Owner, events: &[AppendNodes]) -> Checked {
+    for nodes in events {
+        if nodes.shard_id != owner.shard_id {
+            return Err(InvalidValue::new(
+                "shard_id",
+                format!("of events is {}, but the owner's is {}", nodes.shard_id, owner.shard_id),
+            ));
+        }
+        nodes.check()?;
+    }
+    Ok(())
+}
+
+/// Two parts of a request are of different runs of one id.
+///
+/// Temporal writes the parts one after the other and checks each against what the ones before it
+/// have written, so a run that is in two parts fails with the condition of the later one: a run
+/// that is reset is not at the version that its mutation expects any more, and one that is to be
+/// created exists. Here the conditions of all parts are checked before any is written.
+fn another_run(what: &str, one: &CurrentExecutionsRow, other: &CurrentExecutionsRow) -> Checked {
+    if one.filter() != other.filter() {
+        return Err(InvalidValue::new(
+            "workflow_id",
+            format!("{what} is of {:?}, not of {:?}", other.filter(), one.filter()),
+        ));
+    }
+    if one.run_id == other.run_id {
+        return Err(InvalidValue::new(
+            "run_id",
+            format!("{what} is {}, which is in another part of the request, too", one.run_id),
+        ));
+    }
+    Ok(())
+}
+
+fn not_in(what: &str, state: ExecutionState, forbidden: &[ExecutionState]) -> Checked {
+    if forbidden.contains(&state) {
+        return Err(InvalidValue::new("state", format!("{what} cannot be {state}")));
+    }
+    Ok(())
+}

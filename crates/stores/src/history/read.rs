@@ -1,0 +1,332 @@
+//! Reading a branch, page by page, in either direction.
+//!
+//! The pages go through the parts of the branch, the ancestors' and its own, and leave out batches
+//! that are not valid: shadowed by a larger transaction at their node, or written on top of such a
+//! one. Forwards, a batch is valid if its transaction is not smaller than that of the batch before.
+//! Backwards, one follows the chain: each batch names the transaction of the one before it. Where a
+//! batch names none, as those of the replication backfill do, the one before is the last that is
+//! valid forwards.
+
+use temporal_dsql_domain::{
+    BranchKey, BranchRange, FIRST_NODE_ID, HistoryBranch, HistoryNode, NodeMetadata, NodeOrder,
+    NodePage, NodePosition, ShardId, Table,
+};
+
+use super::{super::check_limit, HistoryStore, token::PageToken, trim::NO_TRANSACTION};
+use crate::Rounds;
+use temporal_dsql_ports::{Cause, Store, StoreError};
+
+/// A part of a branch that is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadHistory {
+    /// The history shard.
+    pub shard_id: ShardId,
+    /// The branch.
+    pub branch: HistoryBranch,
+    /// The first node.
+    pub min_node_id: i64,
+    /// The first node that is not read.
+    pub max_node_id: i64,
+    /// The most nodes that one statement looks at, and so the most batches of a page. A page may
+    /// have fewer, or none, and not be the last one: [`HistoryPage::next`] says whether it is.
+    pub limit: u32,
+}
+
+/// A page of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// The valid batches, in the order of reading.
+    pub nodes: Vec<HistoryNode>,
+    /// For the next page; `None` if this was the last one.
+    pub next: Option<PageToken>,
+}
+
+/// Nodes that a statement looks at if only their metadata is read.
+const METADATA_PAGE: u32 = 1_000;
+/// Statements that one page sends at most. A page without a valid batch goes on with the nodes after
+/// it, which may not be valid either.
+const STATEMENTS: u32 = 100;
+/// Before every node of a branch.
+const BEFORE_ALL: NodePosition = NodePosition { node_id: i64::MIN, txn_id: i64::MIN };
+
+impl<S: Store> HistoryStore<S> {
+    /// Reads a page of valid batches, oldest first. A branch without any is an empty page.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidArgument`] for a limit of 0, and for a token of another read, branch or
+    /// direction; [`StoreError::Corrupt`] if the batches contradict each other; and those of the
+    /// store.
+    pub async fn read(
+        &self,
+        request: &ReadHistory,
+        token: Option<PageToken>,
+    ) -> Result<HistoryPage, StoreError> {
+        self.read_in(NodeOrder::Forward, request, BEFORE_ALL, token).await
+    }
+
+    /// Reads a page of valid batches, newest first. `last_txn_id` is the transaction of the batch
+    /// to begin with: the last one of the branch, which the mutable state knows. If it is 0, reading
+    /// begins with the last batch that is valid forwards. With a token it is not looked at.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_reverse(
+        &self,
+        request: &ReadHistory,
+        last_txn_id: i64,
+        token: Option<PageToken>,
+    ) -> Result<HistoryPage, StoreError> {
+        let after_all = NodePosition { node_id: request.max_node_id, txn_id: last_txn_id };
+        self.read_in(NodeOrder::Reverse, request, after_all, token).await
+    }
+
+    async fn read_in(
+        &self,
+        order: NodeOrder,
+        request: &ReadHistory,
+        start: NodePosition,
+        token: Option<PageToken>,
+    ) -> Result<HistoryPage, StoreError> {
+        check_limit(request.limit)?;
+        let mut token = token.unwrap_or_else(|| PageToken::first(request, order, start));
+        token.check(request, order)?;
+        let ranges = ranges(request, order);
+        let mut session = self.store.session();
+        let mut known = None;
+        for _ in 0..STATEMENTS {
+            let Some(range) = ranges.get(token.range as usize) else {
+                return Ok(HistoryPage { nodes: Vec::new(), next: None });
+            };
+            let page = NodePage {
+                min_node_id: range.begin_node_id,
+                max_node_id: range.end_node_id,
+                order,
+                after: token.after,
+                limit: request.limit,
+            };
+            let key = key(request.shard_id, &request.branch, range);
+            let found = session.range_select_from_history_node(&key, &page).await?;
+            if found.len() < request.limit as usize {
+                token.range += 1;
+                token.after = None;
+            } else {
+                token.after = found.last().map(|node| node.metadata().position());
+            }
+            let nodes = match order {
+                NodeOrder::Forward => forwards(found, &mut token.valid)?,
+                NodeOrder::Reverse => {
+                    if known.is_none() && goes_past_no_transaction(&found, token.valid) {
+                        known = Some(self.valid_before(request, token.valid.node_id).await?);
+                    }
+                    backwards(found, &mut token.valid, known.as_deref().unwrap_or_default())?
+                }
+            };
+            let next = ((token.range as usize) < ranges.len()).then_some(token);
+            if !nodes.is_empty() || next.is_none() {
+                return Ok(HistoryPage { nodes, next });
+            }
+        }
+        Ok(HistoryPage { nodes: Vec::new(), next: Some(token) })
+    }
+
+    /// The batches before `node_id` that are valid forwards, oldest first.
+    async fn valid_before(
+        &self,
+        request: &ReadHistory,
+        node_id: i64,
+    ) -> Result<Vec<NodePosition>, StoreError> {
+        let nodes = self.metadata(request.shard_id, &request.branch, node_id).await?;
+        let (mut valid, mut last) = (Vec::new(), BEFORE_ALL);
+        for (_, node) in nodes {
+            if is_next(&node, &mut last)? {
+                valid.push(last);
+            }
+        }
+        Ok(valid)
+    }
+
+    /// The metadata of all nodes of a branch before `max_node_id`, oldest first, each with the
+    /// branch that it is on.
+    pub(super) async fn metadata(
+        &self,
+        shard_id: ShardId,
+        branch: &HistoryBranch,
+        max_node_id: i64,
+    ) -> Result<Vec<(BranchKey, NodeMetadata)>, StoreError> {
+        let mut session = self.store.session();
+        let mut rounds = Rounds::new("ReadHistoryMetadata");
+        let mut all = Vec::new();
+        for range in branch.ranges(max_node_id) {
+            let key = key(shard_id, branch, &range);
+            let mut page = NodePage {
+                min_node_id: range.begin_node_id.max(FIRST_NODE_ID),
+                max_node_id: range.end_node_id.min(max_node_id),
+                order: NodeOrder::Forward,
+                after: None,
+                limit: METADATA_PAGE,
+            };
+            while page.min_node_id < page.max_node_id {
+                rounds.begin()?;
+                let nodes = session.range_select_metadata_from_history_node(&key, &page).await?;
+                page.after = nodes.last().map(NodeMetadata::position);
+                let is_last = nodes.len() < METADATA_PAGE as usize;
+                all.extend(nodes.into_iter().map(|node| (key, node)));
+                if is_last {
+                    break;
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The key of the nodes of one part of a branch.
+fn key(shard_id: ShardId, branch: &HistoryBranch, range: &BranchRange) -> BranchKey {
+    BranchKey { branch_id: range.branch_id, ..branch.key(shard_id) }
+}
+
+/// The parts of the branch that the request touches, in the order of reading.
+fn ranges(request: &ReadHistory, order: NodeOrder) -> Vec<BranchRange> {
+    let mut ranges: Vec<_> = request
+        .branch
+        .ranges(request.max_node_id)
+        .into_iter()
+        .map(|range| BranchRange {
+            begin_node_id: range.begin_node_id.max(request.min_node_id),
+            end_node_id: range.end_node_id.min(request.max_node_id),
+            ..range
+        })
+        .filter(|range| range.begin_node_id < range.end_node_id)
+        .collect();
+    if order == NodeOrder::Reverse {
+        ranges.reverse();
+    }
+    ranges
+}
+
+/// Whether `node` is the next valid one after `last`, in the order of reading forwards; then `last`
+/// moves on to it.
+fn is_next(node: &NodeMetadata, last: &mut NodePosition) -> Result<bool, StoreError> {
+    if node.txn_id < last.txn_id {
+        return Ok(false);
+    }
+    if node.node_id <= last.node_id {
+        return Err(contradiction(node, last));
+    }
+    *last = node.position();
+    Ok(true)
+}
+
+/// The valid ones of `nodes`, which come after `last`; moves `last` on.
+fn forwards(
+    nodes: Vec<HistoryNode>,
+    last: &mut NodePosition,
+) -> Result<Vec<HistoryNode>, StoreError> {
+    let mut valid = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        if is_next(&node.metadata(), last)? {
+            valid.push(node);
+        }
+    }
+    Ok(valid)
+}
+
+/// Whether reading `nodes` backwards from `last` may ask for a batch whose transaction is not named.
+fn goes_past_no_transaction(nodes: &[HistoryNode], last: NodePosition) -> bool {
+    let is_open = |txn_id: i64, node_id: i64| txn_id == NO_TRANSACTION && node_id > FIRST_NODE_ID;
+    is_open(last.txn_id, last.node_id)
+        || nodes.iter().any(|node| is_open(node.prev_txn_id, node.node_id))
+}
+
+/// The valid ones of `nodes`, which come before `last`; moves `last` on. `known` are the batches
+/// that are valid forwards, for those that name no previous transaction.
+fn backwards(
+    nodes: Vec<HistoryNode>,
+    last: &mut NodePosition,
+    known: &[NodePosition],
+) -> Result<Vec<HistoryNode>, StoreError> {
+    let mut valid = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        if last.txn_id == NO_TRANSACTION {
+            let before = known.partition_point(|known| known.node_id < last.node_id);
+            last.txn_id = known[..before].last().map_or(NO_TRANSACTION, |known| known.txn_id);
+        }
+        if node.txn_id != last.txn_id {
+            continue;
+        }
+        if node.node_id >= last.node_id {
+            return Err(contradiction(&node.metadata(), last));
+        }
+        *last = NodePosition { node_id: node.node_id, txn_id: node.prev_txn_id };
+        valid.push(node);
+    }
+    Ok(valid)
+}
+
+fn contradiction(node: &NodeMetadata, last: &NodePosition) -> StoreError {
+    StoreError::Corrupt {
+        table: Table::HistoryNode,
+        column: "txn_id",
+        source: Some(Cause::new(format!(
+            "node {} of transaction {} is read next to node {}, which contradicts their transactions",
+            node.node_id, node.txn_id, last.node_id
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql_domain::{DataBlob, Encoding};
+
+    use super::*;
+
+    fn node(node_id: i64, txn_id: i64, prev_txn_id: i64) -> HistoryNode {
+        let data = DataBlob::new(Vec::new(), Encoding::new("Proto3").unwrap());
+        HistoryNode { node_id, txn_id, prev_txn_id, data }
+    }
+
+    fn txns(nodes: &[HistoryNode]) -> Vec<i64> {
+        nodes.iter().map(|node| node.txn_id).collect()
+    }
+
+    #[test]
+    fn forwards_the_largest_transaction_at_a_node_is_valid_and_so_is_what_follows_it() {
+        // At node 4, 12 shadows 11; node 6 of 11 was written on top of the shadowed one.
+        let nodes = vec![
+            node(1, 10, 0),
+            node(4, 12, 10),
+            node(4, 11, 10),
+            node(6, 11, 11),
+            node(6, 13, 12),
+            node(8, 13, 13),
+        ];
+        let mut last = BEFORE_ALL;
+        assert_eq!(txns(&forwards(nodes, &mut last).unwrap()), [10, 12, 13, 13]);
+        assert_eq!(last, NodePosition { node_id: 8, txn_id: 13 });
+    }
+
+    #[test]
+    fn backwards_the_chain_of_transactions_is_followed() {
+        let nodes = vec![
+            node(6, 11, 11),
+            node(6, 13, 12),
+            node(4, 11, 10),
+            node(4, 12, 10),
+            node(1, 10, 0),
+        ];
+        let mut last = NodePosition { node_id: i64::MAX, txn_id: 13 };
+        assert!(!goes_past_no_transaction(&nodes, last));
+        assert_eq!(txns(&backwards(nodes, &mut last, &[]).unwrap()), [13, 12, 10]);
+        assert_eq!(last, NodePosition { node_id: 1, txn_id: 0 });
+    }
+
+    #[test]
+    fn a_larger_transaction_at_an_earlier_node_is_a_contradiction() {
+        let mut last = NodePosition { node_id: 4, txn_id: 12 };
+        let error = forwards(vec![node(4, 13, 12)], &mut last).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { table: Table::HistoryNode, .. }));
+        let mut last = NodePosition { node_id: 4, txn_id: 12 };
+        let error = backwards(vec![node(4, 12, 11)], &mut last, &[]).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { table: Table::HistoryNode, .. }));
+    }
+}

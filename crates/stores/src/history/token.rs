@@ -1,0 +1,254 @@
+//! Page tokens: where a page of a history ended, as a value and as bytes.
+
+use temporal_dsql_domain::{InvalidValue, NodeOrder, NodePosition};
+
+use super::read::ReadHistory;
+
+/// Where a page of a history ended. Opaque to callers, who hand it back for the next page.
+///
+/// A token goes on with the read that it comes from: the same direction, the same shard and branch,
+/// the same first and last node. The size of the pages may change in between.
+///
+/// A service that hands tokens to its clients writes them as [bytes](Self::to_bytes). The bytes are
+/// checked against damage, not signed: whoever can make a valid token can read any page of the read
+/// that it is used with, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageToken {
+    order: NodeOrder,
+    /// The fingerprint of the request.
+    read: u64,
+    /// The part of the branch that is being read, counted in the order of reading.
+    pub(super) range: u32,
+    /// The last node that was looked at in it.
+    pub(super) after: Option<NodePosition>,
+    /// The last valid node: forwards, its transaction; backwards, the transaction that the next one
+    /// has, or [`NO_TRANSACTION`](super::trim::NO_TRANSACTION) if that is not known.
+    pub(super) valid: NodePosition,
+}
+
+/// The first byte.
+const VERSION: u8 = 1;
+const ORDERS: [NodeOrder; 2] = [NodeOrder::Forward, NodeOrder::Reverse];
+/// Version, order, fingerprint, range, whether there is a node after, two positions, checksum.
+const LENGTH: usize = 1 + 1 + 8 + 4 + 1 + 16 + 16 + 8;
+const CHECKED: usize = LENGTH - 8;
+
+impl PageToken {
+    /// Where the first page of `request` begins, after a valid node at `valid`.
+    pub(super) fn first(request: &ReadHistory, order: NodeOrder, valid: NodePosition) -> Self {
+        Self { order, read: fingerprint(request), range: 0, after: None, valid }
+    }
+
+    /// Makes sure that the token comes from a page of `request` in this order.
+    pub(super) fn check(
+        &self,
+        request: &ReadHistory,
+        order: NodeOrder,
+    ) -> Result<(), InvalidValue> {
+        if self.order != order {
+            return Err(invalid("comes from a read in the other direction"));
+        }
+        if self.read != fingerprint(request) {
+            return Err(invalid("comes from a read of another branch, or of other nodes of it"));
+        }
+        Ok(())
+    }
+
+    /// The token as bytes, for a client that hands it back. Later versions of this crate read the
+    /// bytes of earlier ones, or refuse them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(LENGTH);
+        bytes.extend([VERSION, u8::from(self.order == NodeOrder::Reverse)]);
+        bytes.extend(self.read.to_be_bytes());
+        bytes.extend(self.range.to_be_bytes());
+        bytes.push(u8::from(self.after.is_some()));
+        let nowhere = NodePosition { node_id: 0, txn_id: 0 };
+        for position in [self.after.unwrap_or(nowhere), self.valid] {
+            bytes.extend(position.node_id.to_be_bytes());
+            bytes.extend(position.txn_id.to_be_bytes());
+        }
+        bytes.extend(fnv1a(&bytes).to_be_bytes());
+        bytes
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    /// The bytes are not a page token, are damaged, or are of another version. As a
+    /// [`StoreError`](temporal_dsql_ports::StoreError), that is `InvalidArgument`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidValue> {
+        match bytes.first() {
+            None => return Err(invalid("is empty")),
+            Some(&VERSION) => {}
+            Some(version) => return Err(invalid(&format!("is of version {version}"))),
+        }
+        let bytes: &[u8; LENGTH] = bytes
+            .try_into()
+            .map_err(|_| invalid(&format!("is {} bytes long, not {LENGTH}", bytes.len())))?;
+        let (content, checksum) = bytes.split_at(CHECKED);
+        if checksum != fnv1a(content).to_be_bytes() {
+            return Err(invalid("is damaged"));
+        }
+        let mut fields = Fields(&content[1..]);
+        let order = ORDERS.get(usize::from(fields.byte())).ok_or_else(|| invalid("is damaged"))?;
+        let read = u64::from_be_bytes(fields.next());
+        let range = u32::from_be_bytes(fields.next());
+        let has_after = fields.byte() == 1;
+        let [after, valid] = [fields.position(), fields.position()];
+        Ok(Self { order: *order, read, range, after: has_after.then_some(after), valid })
+    }
+}
+
+/// What is left of the bytes, whose length is known to be right.
+struct Fields<'b>(&'b [u8]);
+
+impl Fields<'_> {
+    fn next<const N: usize>(&mut self) -> [u8; N] {
+        let (field, rest) = self.0.split_first_chunk().expect("the length was checked");
+        self.0 = rest;
+        *field
+    }
+
+    fn byte(&mut self) -> u8 {
+        let [byte] = self.next();
+        byte
+    }
+
+    fn position(&mut self) -> NodePosition {
+        let node_id = i64::from_be_bytes(self.next());
+        NodePosition { node_id, txn_id: i64::from_be_bytes(self.next()) }
+    }
+}
+
+fn invalid(reason: &str) -> InvalidValue {
+    InvalidValue::new("page_token", reason)
+}
+
+/// What makes a request the same read: everything but the size of its pages.
+fn fingerprint(request: &ReadHistory) -> u64 {
+    let ReadHistory { shard_id, branch, min_node_id, max_node_id, limit: _ } = request;
+    let mut bytes = Vec::new();
+    bytes.extend(shard_id.0.to_be_bytes());
+    bytes.extend(branch.tree_id.0.as_bytes());
+    for range in branch.ranges(*max_node_id) {
+        bytes.extend(range.branch_id.0.as_bytes());
+        bytes.extend(range.begin_node_id.to_be_bytes());
+        bytes.extend(range.end_node_id.to_be_bytes());
+    }
+    bytes.extend(min_node_id.to_be_bytes());
+    fnv1a(&bytes)
+}
+
+/// The 64-bit hash FNV-1a. A byte that differs always changes it.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use temporal_dsql_domain::{BranchId, HistoryBranch, ShardId, TreeId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn request() -> ReadHistory {
+        let root = HistoryBranch::root(TreeId(Uuid::from_u128(7)), BranchId(Uuid::from_u128(1)));
+        ReadHistory {
+            shard_id: ShardId(3),
+            branch: root.fork(6, BranchId(Uuid::from_u128(2))).unwrap(),
+            min_node_id: 1,
+            max_node_id: 100,
+            limit: 10,
+        }
+    }
+
+    fn tokens() -> Vec<PageToken> {
+        let position = NodePosition { node_id: 5, txn_id: i64::MAX };
+        let valid = NodePosition { node_id: i64::MIN, txn_id: -1 };
+        let mut tokens = Vec::new();
+        for order in ORDERS {
+            for after in [None, Some(position)] {
+                let first = PageToken::first(&request(), order, valid);
+                tokens.push(PageToken { range: 1, after, ..first });
+            }
+        }
+        tokens
+    }
+
+    #[test]
+    fn a_token_is_read_back_from_its_bytes() {
+        for token in tokens() {
+            assert_eq!(PageToken::from_bytes(&token.to_bytes()).unwrap(), token);
+        }
+    }
+
+    /// Tokens outlive a version of the service, so these bytes are fixed.
+    #[test]
+    fn the_bytes_of_version_1_stay_the_same() {
+        let bytes = tokens()[1].to_bytes();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "0100b05996bea6b8623c000000010100000000000000057fffffffffffffff8000000000000000\
+             ffffffffffffffffedf94b8c83831240"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_damaged_or_of_another_version_are_refused() {
+        let refused = |bytes: &[u8], why: &str| {
+            let error = PageToken::from_bytes(bytes).unwrap_err();
+            assert_eq!(error.field, "page_token");
+            assert!(error.reason.contains(why), "{error}");
+        };
+        for token in tokens() {
+            let bytes = token.to_bytes();
+            refused(&[], "is empty");
+            for length in 1..bytes.len() {
+                refused(&bytes[..length], "bytes long");
+            }
+            refused(&[&bytes[..], &[0]].concat(), "bytes long");
+            for at in 1..bytes.len() {
+                for bit in 0..8 {
+                    let mut damaged = bytes.clone();
+                    damaged[at] ^= 1 << bit;
+                    refused(&damaged, "is damaged");
+                }
+            }
+            for version in [0, 2, u8::MAX] {
+                let mut other = bytes.clone();
+                other[0] = version;
+                refused(&other, &format!("version {version}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_belongs_to_its_read_whatever_the_size_of_the_pages() {
+        let (request, other_branch) = (request(), BranchId(Uuid::from_u128(9)));
+        let valid = NodePosition { node_id: 0, txn_id: 0 };
+        let token = PageToken::first(&request, NodeOrder::Forward, valid);
+        token.check(&ReadHistory { limit: 1, ..request.clone() }, NodeOrder::Forward).unwrap();
+        let mut others = vec![
+            ReadHistory { shard_id: ShardId(4), ..request.clone() },
+            ReadHistory { min_node_id: 2, ..request.clone() },
+            ReadHistory { max_node_id: 99, ..request.clone() },
+        ];
+        let branch = &request.branch;
+        for branch in [
+            HistoryBranch { branch_id: other_branch, ..branch.clone() },
+            HistoryBranch { tree_id: TreeId(Uuid::nil()), ..branch.clone() },
+            HistoryBranch::root(branch.tree_id, branch.branch_id),
+        ] {
+            others.push(ReadHistory { branch, ..request.clone() });
+        }
+        for other in others {
+            let error = token.check(&other, NodeOrder::Forward).unwrap_err();
+            assert!(error.reason.contains("another branch"), "{error}");
+        }
+        let error = token.check(&request, NodeOrder::Reverse).unwrap_err();
+        assert!(error.reason.contains("other direction"), "{error}");
+    }
+}

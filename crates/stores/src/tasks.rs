@@ -1,0 +1,244 @@
+//! The task queues of a shard: added to, paged through, and emptied behind the reader.
+
+use std::time::Duration;
+
+use temporal_dsql_domain::{
+    ClusterName, ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue,
+    ScheduledRange, ScheduledTask, ShardId, Tasks, Timestamp,
+};
+
+use super::{CHUNK, Owner, check_limit, delete_in_chunks};
+use temporal_dsql_ports::{Outcome, Store, StoreError, Within, WriteSet};
+
+/// The task methods of Temporal's `ExecutionStore`, over any store.
+#[derive(Clone, Debug)]
+pub struct TaskStore<S> {
+    store: S,
+}
+
+/// A page of an immediate queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImmediatePage {
+    /// The tasks, in the order of their ids.
+    pub tasks: Vec<ImmediateTask>,
+    /// Where the next page begins; `None` if this was the last one.
+    pub next: Option<i64>,
+}
+
+/// A page of a scheduled queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduledPage {
+    /// The tasks, in the order of their keys.
+    pub tasks: Vec<ScheduledTask>,
+    /// Where the next page begins; `None` if this was the last one.
+    pub next: Option<ScheduledKey>,
+}
+
+impl<S: Store> TaskStore<S> {
+    /// The tasks of `store`.
+    pub const fn new(store: S) -> Self {
+        Self { store }
+    }
+
+    /// The same store for acts that end within `limit` from now. They count against it together:
+    /// call this for each act, or once for all acts of a request.
+    ///
+    /// An act that is ended is [`StoreError::Unavailable`], and says by [`StoreError::outcome`]
+    /// whether it may have been applied ([`Within`]).
+    pub fn within(&self, limit: Duration) -> TaskStore<Within<&S>> {
+        TaskStore::new(Within::new(&self.store, limit))
+    }
+
+    /// Adds tasks, all or none. Adding none checks that the owner still owns the shard.
+    ///
+    /// # Errors
+    /// [`ConditionFailed::ShardOwnershipLost`](temporal_dsql_ports::ConditionFailed);
+    /// [`StoreError::AlreadyExists`] if one of them exists; and those of the store. A lost answer
+    /// is resolved if the first task is there: the ids of tasks are the owner's alone. One that is
+    /// absent proves nothing: it may still arrive, or be completed already.
+    pub async fn add(&self, owner: Owner, tasks: &Tasks) -> Result<(), StoreError> {
+        if tasks.is_empty() {
+            // Nothing is written, so that reading who owns the shard is all there is to do.
+            let shard = self.store.session().select_from_shards(owner.shard_id).await?;
+            return owner.check(shard.map(|shard| shard.range_id));
+        }
+        let mut set = WriteSet::new("AddHistoryTasks", owner.shard_id);
+        set.range_id = Some(owner.range_id);
+        set.tasks.push(tasks);
+        match self.store.apply(&set).await {
+            Err(lost) if lost.outcome() == Outcome::Unknown => {
+                match self.has_first(owner.shard_id, tasks).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) | Err(_) => Err(lost),
+                }
+            }
+            added => added,
+        }
+    }
+
+    /// Whether the first of `tasks` is read as it was to be added; they were added together. A task
+    /// at the largest key of its queue is in no range and is not read.
+    async fn has_first(&self, shard_id: ShardId, tasks: &Tasks) -> Result<bool, StoreError> {
+        let mut session = self.store.session();
+        if let Some((queue, [first, ..])) = tasks.immediate_in_order().first() {
+            let only = first.task_id..first.task_id.saturating_add(1);
+            let found = session.range_select_from_immediate_tasks(shard_id, queue, only, 1).await?;
+            return Ok(found.first() == Some(first));
+        }
+        if let Some((queue, [first, ..])) = tasks.scheduled_in_order().first() {
+            let range = ScheduledRange { from: first.key, until: Timestamp::MAX };
+            let found =
+                session.range_select_from_scheduled_tasks(shard_id, **queue, range, 1).await?;
+            return Ok(found.first() == Some(first));
+        }
+        Ok(false)
+    }
+
+    /// Reads a page of an immediate queue. The next page is the range from `next` on.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidArgument`] for a page of nothing, and those of the store.
+    pub async fn immediate_page(
+        &self,
+        shard_id: ShardId,
+        queue: &ImmediateQueue,
+        range: ImmediateRange,
+        limit: u32,
+    ) -> Result<ImmediatePage, StoreError> {
+        check_limit(limit)?;
+        let end = range.end;
+        let mut session = self.store.session();
+        let tasks =
+            session.range_select_from_immediate_tasks(shard_id, queue, range, limit).await?;
+        let next = tasks
+            .last()
+            .filter(|_| tasks.len() == limit as usize)
+            .map(|task| task.task_id.saturating_add(1))
+            .filter(|next| *next < end);
+        Ok(ImmediatePage { tasks, next })
+    }
+
+    /// Reads a page of a scheduled queue. The next page is the range from `next` on.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidArgument`] for a page of nothing, and those of the store.
+    pub async fn scheduled_page(
+        &self,
+        shard_id: ShardId,
+        queue: ScheduledQueue,
+        range: ScheduledRange,
+        limit: u32,
+    ) -> Result<ScheduledPage, StoreError> {
+        check_limit(limit)?;
+        let until = range.until;
+        let mut session = self.store.session();
+        let tasks =
+            session.range_select_from_scheduled_tasks(shard_id, queue, range, limit).await?;
+        let next = tasks
+            .last()
+            .filter(|_| tasks.len() == limit as usize)
+            .and_then(|task| task.key.next())
+            .filter(|next| next.visibility_timestamp < until);
+        Ok(ScheduledPage { tasks, next })
+    }
+
+    /// Deletes one task of an immediate queue; one that is gone is no error.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn complete_immediate(
+        &self,
+        shard_id: ShardId,
+        queue: &ImmediateQueue,
+        task_id: i64,
+    ) -> Result<(), StoreError> {
+        self.store.session().delete_from_immediate_tasks(shard_id, queue, task_id).await.map(drop)
+    }
+
+    /// Deletes one task of a scheduled queue; one that is gone is no error.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn complete_scheduled(
+        &self,
+        shard_id: ShardId,
+        queue: ScheduledQueue,
+        key: ScheduledKey,
+    ) -> Result<(), StoreError> {
+        self.store.session().delete_from_scheduled_tasks(shard_id, queue, key).await.map(drop)
+    }
+
+    /// Deletes a range of an immediate queue in chunks that fit a transaction, and tells how many
+    /// tasks. If it ends early, calling it again goes on.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn complete_immediate_range(
+        &self,
+        shard_id: ShardId,
+        queue: &ImmediateQueue,
+        range: ImmediateRange,
+    ) -> Result<u64, StoreError> {
+        let mut session = self.store.session();
+        Ok(delete_in_chunks!(session.range_delete_from_immediate_tasks(
+            shard_id,
+            queue,
+            range.clone(),
+            CHUNK
+        )))
+    }
+
+    /// Deletes a range of a scheduled queue in chunks that fit a transaction, and tells how many
+    /// tasks. If it ends early, calling it again goes on.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn complete_scheduled_range(
+        &self,
+        shard_id: ShardId,
+        queue: ScheduledQueue,
+        range: ScheduledRange,
+    ) -> Result<u64, StoreError> {
+        let mut session = self.store.session();
+        Ok(delete_in_chunks!(
+            session.range_delete_from_scheduled_tasks(shard_id, queue, range, CHUNK)
+        ))
+    }
+
+    /// Puts a task of another cluster aside. One that is there already is no error.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn put_to_replication_dlq(
+        &self,
+        shard_id: ShardId,
+        source: &ClusterName,
+        task: &ImmediateTask,
+    ) -> Result<(), StoreError> {
+        let queue = ImmediateQueue::ReplicationDlq(source.clone());
+        let mut session = self.store.session();
+        match session
+            .insert_into_immediate_tasks(shard_id, &queue, std::slice::from_ref(task))
+            .await
+        {
+            Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether no task of `source` from `first_task_id` on was put aside.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn is_replication_dlq_empty(
+        &self,
+        shard_id: ShardId,
+        source: &ClusterName,
+        first_task_id: i64,
+    ) -> Result<bool, StoreError> {
+        let queue = ImmediateQueue::ReplicationDlq(source.clone());
+        let range = first_task_id..i64::MAX;
+        let page = self.immediate_page(shard_id, &queue, range, 1).await?;
+        Ok(page.tasks.is_empty())
+    }
+}

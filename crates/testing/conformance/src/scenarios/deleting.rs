@@ -1,0 +1,139 @@
+//! Deleting executions and current executions.
+
+use temporal_dsql_domain::{
+    ExecutionState::{Created, Running, Zombie},
+    Table,
+};
+use temporal_dsql_stores::{CreateMode, UpdateMode};
+
+use crate::{World, scenario::scenario_table};
+
+scenario_table! { "deleting":
+    a_deleted_current_execution_is_gone_and_its_run_stays per archetype
+        = "execution_mutable_state.go/TestDeleteCurrent_IsCurrent";
+    a_run_that_is_not_the_current_one_deletes_no_current_execution per archetype
+        = "execution_mutable_state.go/TestDeleteCurrent_NotCurrent";
+    a_deleted_execution_is_gone_with_all_that_belongs_to_it per archetype
+        = "execution_mutable_state.go/TestDelete_Exists";
+    deleting_an_absent_execution_is_no_error per archetype
+        = "execution_mutable_state.go/TestDelete_NotExists";
+    an_id_is_brand_new_again_after_its_execution_was_deleted per archetype;
+    every_table_of_a_run_is_emptied_when_it_is_deleted = "contract §4.6/12";
+}
+
+async fn a_deleted_current_execution_is_gone_and_its_run_stays(world: &World) {
+    let shard = world.owned().await;
+    let run = shard.created(Running).await;
+    let id = run.current.filter();
+    shard.executions.delete_current(&id, run.current.run_id).await.unwrap();
+    assert_eq!(shard.current_of(&run.current).await, None);
+    shard.assert_stored(&run).await;
+    // Once more is no error.
+    shard.executions.delete_current(&id, run.current.run_id).await.unwrap();
+}
+
+async fn a_run_that_is_not_the_current_one_deletes_no_current_execution(world: &World) {
+    let shard = world.owned().await;
+    let run = shard.created(Running).await;
+    let zombie = shard.snapshot(&shard.next_run(&run.current, Zombie));
+    shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
+    let id = run.current.filter();
+    shard.executions.delete_current(&id, zombie.current.run_id).await.unwrap();
+    assert_eq!(shard.current_of(&run.current).await, Some(run.current));
+    // An id without a current execution stays without.
+    let alone = shard.created(Zombie).await;
+    let id = alone.current.filter();
+    shard.executions.delete_current(&id, alone.current.run_id).await.unwrap();
+    assert_eq!(shard.current_of(&alone.current).await, None);
+    shard.assert_stored(&alone).await;
+}
+
+async fn a_deleted_execution_is_gone_with_all_that_belongs_to_it(world: &World) {
+    let shard = world.owned().await;
+    let zombie = shard.created(Zombie).await;
+    let other = shard.snapshot(&shard.next_run(&zombie.current, Zombie));
+    shard.create(CreateMode::BypassCurrent, &other).await.unwrap();
+    let tasks = shard.task_count().await;
+    shard.executions.delete(&zombie.execution.filter()).await.unwrap();
+    shard.assert_missing(&zombie.execution).await;
+    // What belongs to another run of the id, or to the shard, stays.
+    shard.assert_stored(&other).await;
+    assert_eq!(shard.task_count().await, tasks);
+}
+
+async fn deleting_an_absent_execution_is_no_error(world: &World) {
+    let shard = world.owned().await;
+    let absent = shard.new_run(Created);
+    shard.executions.delete(&absent.execution.filter()).await.unwrap();
+    shard.assert_missing(&absent.execution).await;
+}
+
+async fn an_id_is_brand_new_again_after_its_execution_was_deleted(world: &World) {
+    let shard = world.owned().await;
+    let first = shard.created(Running).await;
+    let id = first.current.filter();
+    shard.executions.delete_current(&id, first.current.run_id).await.unwrap();
+    shard.executions.delete(&first.execution.filter()).await.unwrap();
+    let second = shard.snapshot(&shard.next_run(&first.current, Created));
+    shard.create(CreateMode::BrandNew, &second).await.unwrap();
+    shard.assert_stored(&second).await;
+    // A late deletion of the first run does not hit the second.
+    shard.executions.delete_current(&id, first.current.run_id).await.unwrap();
+    shard.executions.delete(&first.execution.filter()).await.unwrap();
+    shard.assert_stored(&second).await;
+    assert_eq!(shard.current_of(&first.current).await, Some(second.current));
+}
+
+/// Every table with rows of one run. A test compares them with the schema.
+const OF_A_RUN: [Table; 9] = [
+    Table::Executions,
+    Table::ActivityInfoMaps,
+    Table::TimerInfoMaps,
+    Table::ChildExecutionInfoMaps,
+    Table::RequestCancelInfoMaps,
+    Table::SignalInfoMaps,
+    Table::SignalsRequestedSets,
+    Table::ChasmNodeMaps,
+    Table::BufferedEvents,
+];
+
+async fn every_table_of_a_run_is_emptied_when_it_is_deleted(world: &World) {
+    let shard = world.owned().await;
+    let run = shard.created(Zombie).await;
+    let mutation = shard.mutation(&run, Zombie);
+    shard.update(UpdateMode::BypassCurrent, &mutation, None).await.unwrap();
+    for table in OF_A_RUN {
+        assert_ne!(world.place.count(table).await, 0, "{table} has rows of the run");
+    }
+    shard.executions.delete(&run.execution.filter()).await.unwrap();
+    for table in OF_A_RUN {
+        assert_eq!(world.place.count(table).await, 0, "{table}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    /// Contract §4.6 no. 12: a table that a later schema adds to a run must not be forgotten.
+    #[test]
+    fn the_tables_of_a_run_are_those_of_the_schema() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../migrate/schema/dsql/temporal/schema.sql");
+        let schema = fs::read_to_string(path).unwrap();
+        let of_a_run: BTreeSet<_> = schema
+            .split("CREATE TABLE ")
+            .skip(1)
+            .filter(|table| {
+                let (_, key) = table.split_once("PRIMARY KEY").expect("every table has a key");
+                let prefix = ["shard_id", "namespace_id", "workflow_id", "run_id"];
+                let key = key.trim_start().trim_start_matches('(');
+                let columns = key[..key.find(')').unwrap()].split(',').map(str::trim);
+                columns.take(prefix.len()).eq(prefix)
+            })
+            .map(|table| table[..table.find(['(', ' ', '\n']).unwrap()].to_owned())
+            .collect();
+        let known = super::OF_A_RUN.map(|table| table.name().to_owned()).into();
+        assert_eq!(of_a_run, known);
+    }
+}

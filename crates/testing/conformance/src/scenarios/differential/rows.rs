@@ -1,0 +1,112 @@
+//! The rows that are left, through the row ports and by their number.
+
+use temporal_dsql_domain::{
+    MapTable, NodeOrder, NodePage, ScheduledKey, ScheduledRange, Table, Timestamp,
+};
+use temporal_dsql_memory::MemoryStore;
+use temporal_dsql_ports::Store;
+use temporal_dsql_stores::{ImmediatePage, ScheduledPage};
+
+use super::{draw, step::Value};
+use crate::{Queue, World};
+
+/// Asserts that the adapter of `world` has the rows that `memory` has.
+pub(super) async fn assert_same(world: &World, memory: &MemoryStore, when: &str) {
+    let (ours, theirs) = (all(&*world.store).await, all(memory).await);
+    assert_eq!(ours.len(), theirs.len(), "{when}");
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert!(ours == theirs, "{when}: {ours:?}\nbut the memory adapter has\n{theirs:?}");
+    }
+    for table in TABLES {
+        let rows = world.place.count(table).await;
+        assert_eq!(rows, memory.count(table) as u64, "{when}: rows of {table}");
+    }
+}
+
+const TABLES: [Table; 21] = [
+    Table::Executions,
+    Table::CurrentExecutions,
+    Table::CurrentChasmExecutions,
+    Table::ActivityInfoMaps,
+    Table::TimerInfoMaps,
+    Table::ChildExecutionInfoMaps,
+    Table::RequestCancelInfoMaps,
+    Table::SignalInfoMaps,
+    Table::SignalsRequestedSets,
+    Table::ChasmNodeMaps,
+    Table::BufferedEvents,
+    Table::HistoryImmediateTasks,
+    Table::HistoryScheduledTasks,
+    Table::TransferTasks,
+    Table::TimerTasks,
+    Table::ReplicationTasks,
+    Table::ReplicationTasksDlq,
+    Table::VisibilityTasks,
+    Table::HistoryNode,
+    Table::HistoryTree,
+    Table::Shards,
+];
+
+/// More than there are of anything.
+const ALL: u32 = 100_000;
+
+/// All rows that can be read, under what they are of.
+async fn all(store: &dyn Store) -> Vec<(String, Value)> {
+    let mut session = store.session();
+    let mut all = Vec::new();
+    for shard_id in draw::shards() {
+        let found = session.select_from_shards(shard_id).await.unwrap();
+        all.push((format!("shard {shard_id}"), Value::Shard(found)));
+        for queue in draw::queues() {
+            let found = match &queue {
+                Queue::Immediate(queue) => {
+                    let range = i64::MIN..i64::MAX;
+                    let tasks =
+                        session.range_select_from_immediate_tasks(shard_id, queue, range, ALL);
+                    Value::Immediate(ImmediatePage { tasks: tasks.await.unwrap(), next: None })
+                }
+                Queue::Scheduled(queue) => {
+                    let from =
+                        ScheduledKey { visibility_timestamp: Timestamp::MIN, task_id: i64::MIN };
+                    let range = ScheduledRange { from, until: Timestamp::MAX };
+                    let tasks =
+                        session.range_select_from_scheduled_tasks(shard_id, *queue, range, ALL);
+                    Value::Scheduled(ScheduledPage { tasks: tasks.await.unwrap(), next: None })
+                }
+            };
+            all.push((format!("{queue} of shard {shard_id}"), found));
+        }
+        for branch in draw::branches() {
+            let key = branch.key(shard_id);
+            let page = NodePage {
+                min_node_id: i64::MIN,
+                max_node_id: i64::MAX,
+                order: NodeOrder::Forward,
+                after: None,
+                limit: ALL,
+            };
+            let found = session.range_select_from_history_node(&key, &page).await.unwrap();
+            all.push((format!("{key:?}"), Value::History(vec![(found, false)])));
+        }
+        for id in draw::currents(shard_id) {
+            let found = session.select_from_current_executions(&id).await.unwrap();
+            all.push((format!("{id:?}"), Value::Current(found.map(Box::new))));
+        }
+        for run in draw::runs(shard_id) {
+            let found = session.select_mutable_state(&run).await.unwrap();
+            if found.is_none() {
+                // What is there without a run.
+                for map in MapTable::ALL {
+                    let found = session.select_all_from_map(&run, map).await.unwrap();
+                    all.push((format!("{run:?}"), Value::Entries(found)));
+                }
+                let found = session.select_from_buffered_events(&run).await.unwrap();
+                all.push((format!("{run:?}"), Value::Events(found)));
+            }
+            all.push((format!("{run:?}"), Value::Run(found.map(Box::new))));
+        }
+    }
+    let found = session.paginate_branches_from_history_tree(None, ALL).await.unwrap();
+    all.push(("branches".to_owned(), Value::Branches(found)));
+    all
+}

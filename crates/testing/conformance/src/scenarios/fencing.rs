@@ -1,0 +1,323 @@
+//! No write by a deposed owner, whichever the act and however the two race.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use futures_util::future::join_all;
+use temporal_dsql_domain::{
+    ExecutionState::{Created, Running},
+    ShardsRow,
+};
+use temporal_dsql_ports::{BoxFuture, ConditionFailed, Outcome, StoreError, StoreExt, Transaction};
+use temporal_dsql_stores::{CreateExecution, CreateMode, Owner, ShardStore};
+
+use crate::{
+    World,
+    interposed::{counting, holding_back, interposed_once},
+    scenario::scenario_table,
+    world::{
+        acts::Act,
+        assert_conflict,
+        owned::{AnyStore, Owned, assert_refused, rows},
+    },
+};
+
+scenario_table! { "fencing":
+    a_deposed_owner_writes_nothing_by_any_act;
+    an_owner_that_is_deposed_while_it_acts_writes_nothing = "contract §4.6/1";
+    an_act_that_commits_before_the_takeover_is_kept = "contract §4.6/1";
+    a_takeover_from_before_an_act_begins_again if optimistic_locks = "contract §4.6/1";
+    an_act_that_has_looked_does_not_commit_after_a_takeover if optimistic_locks
+        = "contract §4.6/1";
+    a_takeover_that_has_looked_does_not_commit_after_an_act if optimistic_locks
+        = "contract §4.6/1";
+    an_update_without_the_lock_is_no_fence;
+    in_a_shard_that_is_absent_nothing_is_written;
+    whoever_claims_the_shard_back_writes_again;
+    a_shard_that_changes_hands_does_not_concern_the_others;
+    an_owner_that_saves_its_progress_stays_the_owner;
+    of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes;
+    a_deposed_owner_may_read_and_append_what_nobody_points_at;
+}
+
+/// The condition that the shard has another owner.
+fn lost(owner: Owner, observed: Option<i64>) -> ConditionFailed {
+    ConditionFailed::ShardOwnershipLost {
+        shard_id: owner.shard_id,
+        expected: owner.range_id,
+        observed,
+    }
+}
+
+/// Asserts that an act of a deposed owner is refused and writes nothing.
+async fn assert_fenced(shard: &Owned<'_>, store: AnyStore, act: &Act, observed: Option<i64>) {
+    let run = async || match act.written() {
+        Some(row) => shard.stored(row).await,
+        None => None,
+    };
+    let before = (shard.world.row_count().await, run().await);
+    assert_refused(act.done_by(store).await, &lost(shard.owner, observed));
+    assert_eq!((shard.world.row_count().await, run().await), before, "{act:?}");
+}
+
+/// How a shard is taken over.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By [`ShardStore::update`].
+    Store,
+    /// By the two statements of a Go server, whose update names no condition.
+    GoServer,
+}
+
+const WAYS: [Way; 2] = [Way::Store, Way::GoServer];
+
+/// `next` claims its shard from the owner with the range id `previous`.
+async fn take_over(store: &AnyStore, next: &ShardsRow, previous: i64, way: Way) {
+    match way {
+        Way::Store => {
+            ShardStore::new(AnyStore::clone(store)).update(next, previous).await.unwrap();
+        }
+        Way::GoServer => {
+            let range_id = store.run("UpdateShard", next, go_server).await.unwrap();
+            assert_eq!(range_id, Some(previous));
+        }
+    }
+}
+
+/// The two statements; the range id that the first one finds.
+fn go_server<'t>(
+    transaction: &'t mut dyn Transaction,
+    next: &'t ShardsRow,
+) -> BoxFuture<'t, Result<Option<i64>, StoreError>> {
+    Box::pin(async move {
+        let range_id = transaction.write_lock_shards(next.shard_id).await?;
+        assert_eq!(transaction.update_shards(next, None).await?, 1);
+        Ok(range_id)
+    })
+}
+
+async fn a_deposed_owner_writes_nothing_by_any_act(world: &World) {
+    let shard = world.owned().await;
+    let acts = shard.acts().await;
+    let next = shard.is_deposed().await;
+    for act in acts {
+        assert_fenced(&shard, Arc::clone(&world.store), &act, Some(next.range_id)).await;
+    }
+    let refused = shard.shards.assert_ownership(shard.owner).await;
+    assert_refused(refused, &lost(shard.owner, Some(next.range_id)));
+    shard.shards.assert_ownership(next).await.unwrap();
+}
+
+/// A store on which another owner claims the shard right after the first transaction has begun,
+/// and has looked: its snapshot is older than the takeover.
+fn taken_over_after_the_first_look(shard: &Owned<'_>, way: Way) -> AnyStore {
+    let (store, next, owner) = (Arc::clone(&shard.world.store), shard.takeover(), shard.owner);
+    interposed_once(&shard.world.store, 1, move |transaction| {
+        let (store, next) = (Arc::clone(&store), next.clone());
+        Box::pin(async move {
+            let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
+            assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id));
+            take_over(&store, &next, owner.range_id, way).await;
+            let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
+            assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id), "its snapshot is older");
+        })
+    })
+}
+
+async fn an_owner_that_is_deposed_while_it_acts_writes_nothing(world: &World) {
+    for (kind, way) in kinds_and_ways() {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let store = taken_over_after_the_first_look(&shard, way);
+        assert_fenced(&shard, store, &act, Some(shard.takeover().range_id)).await;
+    }
+}
+
+/// Every kind of act with every way to take its shard over.
+fn kinds_and_ways() -> impl Iterator<Item = (usize, Way)> {
+    (0..5).flat_map(|kind| WAYS.map(|way| (kind, way)))
+}
+
+async fn an_act_that_commits_before_the_takeover_is_kept(world: &World) {
+    for kind in 0..5 {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = shard.task_count().await;
+        act.done_by(Arc::clone(&world.store)).await.unwrap();
+        shard.is_deposed().await;
+        shard.assert_done(&act, before).await;
+    }
+}
+
+/// The act commits between the snapshot of the takeover and its lock.
+async fn a_takeover_from_before_an_act_begins_again(world: &World) {
+    for (kind, way) in kinds_and_ways() {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = shard.task_count().await;
+        let (inner, in_gap) = (Arc::clone(&world.store), act.clone());
+        let store = interposed_once(&world.store, 1, move |_| {
+            let (act, store) = (in_gap.clone(), Arc::clone(&inner));
+            Box::pin(async move { act.done_by(store).await.unwrap() })
+        });
+        let (store, begun) = counting(&store);
+        let next = shard.takeover();
+        take_over(&store, &next, shard.owner.range_id, way).await;
+        assert_eq!(begun.load(Ordering::SeqCst), 2, "{way:?}: it met the act's lock");
+        // Beginning again, it sees the act, and deposes the owner.
+        shard.assert_done(&act, before).await;
+        assert_refused(
+            act.done_by(Arc::clone(&world.store)).await,
+            &lost(shard.owner, Some(next.range_id)),
+        );
+    }
+}
+
+/// Both have made all their statements; the takeover commits first.
+async fn an_act_that_has_looked_does_not_commit_after_a_takeover(world: &World) {
+    for (kind, way) in kinds_and_ways() {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = world.row_count().await;
+        let (store, held) = holding_back(&world.store, |_| true);
+        let error = act.done_by(store).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+        take_over(&world.store, &shard.takeover(), shard.owner.range_id, way).await;
+        assert_conflict(held.commit_next().await.expect("the act"));
+        assert_eq!(world.row_count().await, before, "{act:?}");
+    }
+}
+
+/// Both have made all their statements; the act commits first.
+async fn a_takeover_that_has_looked_does_not_commit_after_an_act(world: &World) {
+    for kind in 0..5 {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = shard.task_count().await;
+        let next = shard.takeover();
+        let mut takeover = world.begin("UpdateShard").await;
+        assert_eq!(go_server(&mut *takeover, &next).await.unwrap(), Some(shard.owner.range_id));
+        act.done_by(Arc::clone(&world.store)).await.unwrap();
+        assert_conflict(takeover.commit().await);
+        shard.assert_done(&act, before).await;
+        shard.shards.assert_ownership(shard.owner).await.unwrap();
+    }
+}
+
+/// Why a takeover locks the shard: an update alone commits, and so does an act from before it.
+async fn an_update_without_the_lock_is_no_fence(world: &World) {
+    for kind in 0..5 {
+        let shard = world.owned().await;
+        let act = shard.acts().await[kind].clone();
+        let before = shard.task_count().await;
+        let (inner, next) = (Arc::clone(&world.store), shard.takeover());
+        let claim = next.clone();
+        let store = interposed_once(&world.store, 1, move |_| {
+            let (inner, claim) = (Arc::clone(&inner), claim.clone());
+            Box::pin(async move {
+                let expected = Some(claim.range_id - 1);
+                let updated = inner.session().update_shards(&claim, expected).await;
+                assert_eq!(updated.unwrap(), 1);
+            })
+        });
+        act.done_by(store).await.unwrap();
+        shard.assert_done(&act, before).await;
+        assert_eq!(shard.shards.get(next.shard_id).await.unwrap(), Some(next));
+    }
+}
+
+async fn in_a_shard_that_is_absent_nothing_is_written(world: &World) {
+    let mut shard = world.owned().await;
+    let shard_id = world.shard_id();
+    shard.owner = Owner { shard_id, range_id: 1 };
+    let new = shard.new_run(Created);
+    let refused = shard.create(CreateMode::BrandNew, &new).await;
+    assert_refused(refused, &lost(shard.owner, None));
+    let tasks = world.tasks_of_every_queue(1);
+    assert_refused(shard.tasks.add(shard.owner, &tasks).await, &lost(shard.owner, None));
+    assert_refused(shard.shards.assert_ownership(shard.owner).await, &lost(shard.owner, None));
+    assert_eq!(world.row_count().await, 0);
+}
+
+async fn whoever_claims_the_shard_back_writes_again(world: &World) {
+    let mut shard = world.owned().await;
+    let other = shard.is_deposed().await;
+    let back = ShardsRow { range_id: other.range_id + 1, ..shard.takeover() };
+    shard.shards.update(&back, other.range_id).await.unwrap();
+    let old = shard.owner;
+    shard.owner.range_id = back.range_id;
+    shard.created(Running).await;
+    for deposed in [old, other] {
+        let snapshot = shard.new_run(Created);
+        let mode = CreateMode::BrandNew;
+        let request = CreateExecution { owner: deposed, mode, snapshot };
+        let refused = shard.executions.create(&request).await;
+        assert_refused(refused, &lost(deposed, Some(back.range_id)));
+    }
+}
+
+async fn a_shard_that_changes_hands_does_not_concern_the_others(world: &World) {
+    let (one, other) = (world.owned().await, world.owned().await);
+    let act = one.acts().await[1].clone();
+    let before = one.task_count().await;
+    other.is_deposed().await;
+    let store = taken_over_after_the_first_look(&world.owned().await, Way::Store);
+    // The takeover in the gap is one of a third shard.
+    let third = act.done_by(store).await;
+    third.unwrap();
+    one.assert_done(&act, before).await;
+}
+
+async fn an_owner_that_saves_its_progress_stays_the_owner(world: &World) {
+    let shard = world.owned().await;
+    let [create, ..] = shard.acts().await;
+    let before = shard.task_count().await;
+    let progress = ShardsRow { data: world.data(), ..shard.shard.clone() };
+    shard.shards.update(&progress, shard.owner.range_id).await.unwrap();
+    create.done_by(Arc::clone(&world.store)).await.unwrap();
+    shard.assert_done(&create, before).await;
+    assert_eq!(shard.shards.get(shard.owner.shard_id).await.unwrap(), Some(progress));
+}
+
+async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(world: &World) {
+    let shard = world.owned().await;
+    let old = shard.owner.range_id;
+    // Each claims a range id of its own, so that it can be told apart afterwards.
+    let claims = (1..=8).map(|ahead| {
+        let claim = ShardsRow { range_id: old + ahead, data: world.data(), ..shard.shard.clone() };
+        let shards: ShardStore<AnyStore> = shard.shards.clone();
+        tokio::spawn(async move {
+            let result = shards.update(&claim, old).await;
+            (claim, result)
+        })
+    });
+    let claims: Vec<_> = join_all(claims).await.into_iter().map(|claim| claim.unwrap()).collect();
+    let winners: Vec<_> = claims.iter().filter(|(_, result)| result.is_ok()).collect();
+    assert_eq!(winners.len(), 1, "{claims:?}");
+    let winner = winners[0].0.clone();
+    assert_eq!(shard.shards.get(winner.shard_id).await.unwrap().as_ref(), Some(&winner));
+    for (claim, result) in claims {
+        let owner = Owner { shard_id: claim.shard_id, range_id: claim.range_id };
+        let request =
+            CreateExecution { owner, mode: CreateMode::BrandNew, snapshot: shard.new_run(Created) };
+        let created = shard.executions.create(&request).await;
+        if claim == winner {
+            created.unwrap();
+        } else {
+            let expected = Owner { range_id: old, ..owner };
+            assert_refused(result, &lost(expected, Some(winner.range_id)));
+            assert_refused(created, &lost(owner, Some(winner.range_id)));
+        }
+    }
+}
+
+async fn a_deposed_owner_may_read_and_append_what_nobody_points_at(world: &World) {
+    let shard = world.owned().await;
+    let run = shard.created(Running).await;
+    shard.is_deposed().await;
+    shard.assert_stored(&run).await;
+    // A batch alone is not guarded (contract §3.2); the mutable state does not know it.
+    let batch = shard.events(run.events.last());
+    shard.histories.append(&batch).await.unwrap();
+    assert_eq!(shard.history(&batch).await, [run.events[0].node.clone(), batch.node]);
+    assert_eq!(shard.stored(&run.execution).await, Some(rows(&run)));
+}

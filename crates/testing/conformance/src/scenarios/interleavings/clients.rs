@@ -1,0 +1,502 @@
+//! The clients: what they do.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use temporal_dsql_domain::{
+    BranchId, CurrentExecutionsRow, DataBlob,
+    ExecutionState::{Completed, Created, Running},
+    ExecutionsRow, HistoryBranch, HistoryNode, HistoryTreeInfo, IdEntry, ImmediateQueue,
+    ImmediateTask, MapEntries, MapKeys, MapTable, RunId, ShardId, ShardsRow, Tasks, TreeId,
+};
+use temporal_dsql_ports::{
+    BoxFuture, BufferedWrite, ConditionFailed, MapWrite, Outcome, StoreError, StoreExt, Transaction,
+};
+use temporal_dsql_stores::{
+    AppendNodes, CreateExecution, CreateMode, ExecutionStore, Expected, Mutation, Owner,
+    ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode,
+};
+
+use tokio::sync::Notify;
+
+use super::notes::{Act, Deletion, End, HOSTS, Kind, Notes, Takeover, Written};
+use crate::{
+    CommitFault, World,
+    interposed::HeldBack,
+    world::owned::{AnyStore, Owned},
+};
+
+/// What the clients of one shard share.
+pub(super) struct Service<'w> {
+    pub(super) owned: Owned<'w>,
+    pub(super) ids: Vec<CurrentExecutionsRow>,
+    notes: Arc<Mutex<Notes>>,
+    gap: Arc<Gap>,
+    finished: Notify,
+}
+
+const IDS: usize = 3;
+
+/// How long a transaction waits for others between its snapshot and its first statement.
+pub(super) struct Gap {
+    random: Mutex<fastrand::Rng>,
+    notes: Arc<Mutex<Notes>>,
+}
+
+impl Gap {
+    /// Whether an act is to be held back, if `held` are so already: each has a connection.
+    pub(super) fn holds(&self, held: usize) -> bool {
+        held < 3 && self.random.lock().unwrap().u32(..8) == 0
+    }
+
+    /// As a number of steps of others.
+    pub(super) fn steps(&self) -> u32 {
+        self.notes.lock().unwrap().begun += 1;
+        let mut random = self.random.lock().unwrap();
+        if random.bool() { 0 } else { random.u32(1..6) }
+    }
+}
+
+impl<'w> Service<'w> {
+    pub(super) async fn new(world: &'w World) -> Self {
+        let owned = world.owned().await;
+        // A small range id, so that it can be counted up.
+        let row = ShardsRow { range_id: 1, ..owned.shard.clone() };
+        owned.shards.update(&row, owned.owner.range_id).await.unwrap();
+        let notes = Arc::new(Mutex::new(Notes { first: Some(row), ..Notes::default() }));
+        let random = Mutex::new(world.random(fastrand::Rng::fork));
+        Self {
+            ids: (0..IDS).map(|_| owned.current(Created)).collect(),
+            owned,
+            gap: Arc::new(Gap { random, notes: Arc::clone(&notes) }),
+            notes,
+            finished: Notify::new(),
+        }
+    }
+
+    pub(super) fn gap(&self) -> Arc<Gap> {
+        Arc::clone(&self.gap)
+    }
+
+    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap()
+    }
+
+    /// Counts a finished act, and lets those know who wait for one.
+    pub(super) fn count_act(&self) {
+        self.notes().finished += 1;
+        self.finished.notify_waiters();
+    }
+
+    /// How many acts this life has had.
+    pub(super) fn acts(&self) -> u32 {
+        self.notes().finished
+    }
+
+    pub(super) fn next_life(&self) {
+        let mut notes = self.notes();
+        notes.finished = 0;
+        notes.acts.values_mut().for_each(|act| act.is_under_way = false);
+    }
+
+    /// A service that died does not know what it owned.
+    pub(super) fn forget_range_ids(&self) {
+        self.notes().hosts = [None; HOSTS];
+    }
+}
+
+/// One client, on one of the hosts.
+pub(super) struct Client<'s> {
+    service: &'s Service<'s>,
+    host: usize,
+    store: AnyStore,
+    executions: ExecutionStore<AnyStore>,
+    shards: ShardStore<AnyStore>,
+    tasks: TaskStore<AnyStore>,
+}
+
+impl<'s> Client<'s> {
+    pub(super) fn new(service: &'s Service<'s>, store: &AnyStore, number: usize) -> Self {
+        Self {
+            service,
+            host: number % HOSTS,
+            store: Arc::clone(store),
+            executions: ExecutionStore::new(Arc::clone(store)),
+            shards: ShardStore::new(Arc::clone(store)),
+            tasks: TaskStore::new(Arc::clone(store)),
+        }
+    }
+
+    fn random(&self, below: usize) -> usize {
+        self.service.owned.world.random(|random| random.usize(..below))
+    }
+
+    /// Lets an act arrive whose client has given up, sometimes.
+    pub(super) async fn maybe_arrive(&self, held: &HeldBack) {
+        if self.random(4) != 0 {
+            return;
+        }
+        match held.commit_next().await {
+            None => {}
+            Some(Ok(())) => self.service.notes().arrived += 1,
+            // Others were faster, or the connection broke.
+            Some(Err(error)) if error.is_transient() => {}
+            Some(Err(error)) => panic!("{error:?}"),
+        }
+    }
+
+    /// Lets one of the next commits fail, sometimes.
+    pub(super) fn maybe_fail(&self) {
+        const FAULTS: [CommitFault; 3] =
+            [CommitFault::Conflict, CommitFault::LostBefore, CommitFault::LostAfter];
+        let place = &self.service.owned.world.place;
+        if place.faults_left() == 0 && self.random(3) == 0 {
+            place.fail_next_commits(&[FAULTS[self.random(3)]]);
+        }
+    }
+
+    /// Does something, as the owner that the host believes to be. A host that knows that it is none
+    /// waits for others to act, and claims the shard now and then.
+    pub(super) async fn act(&self) {
+        let hosts = self.service.notes().hosts;
+        let Some(range_id) = hosts[self.host] else {
+            // Rarely, so that an owner has time to do something.
+            if hosts.iter().all(Option::is_none) || self.random(40) == 0 {
+                self.take_over().await;
+                return self.service.count_act();
+            }
+            return self.service.finished.notified().await;
+        };
+        let owner = Owner { shard_id: self.service.owned.owner.shard_id, range_id };
+        match self.random(40) {
+            0 => drop(self.take_over().await),
+            1..=6 => self.delete().await,
+            7..=9 => self.add_task(owner).await,
+            _ => self.create_or_update(owner).await,
+        }
+        self.service.count_act();
+        // Others have their turn, also where nothing waits.
+        tokio::task::yield_now().await;
+    }
+
+    /// Claims the shard, by the store or by hand; tells whether that worked.
+    async fn take_over(&self) -> bool {
+        if self.random(2) == 0 {
+            return self.take_over_and_look().await;
+        }
+        let (number, found) = self.begin_takeover().await;
+        let claim = {
+            let takeover = &mut self.service.notes().takeovers[number];
+            takeover.found = Some(found.clone());
+            takeover.claim.clone()
+        };
+        let result = self.shards.update(&claim, found.range_id).await;
+        let is_owner = self.end_takeover(number, &result);
+        if is_owner {
+            let tasks = task_ids(&self.tasks, claim.shard_id).await;
+            self.service.notes().takeovers[number].tasks = Some(tasks.into_keys().collect());
+        } else {
+            // A claim whose answer was lost may have been applied, and overtaken by the next one
+            // before the store looked: then it is told the owner, too.
+            self.service.notes().takeovers[number].end = End::Unknown;
+        }
+        is_owner
+    }
+
+    /// Claims the shard by hand, and finds what deposed owners have written until then.
+    pub(super) async fn take_over_and_look(&self) -> bool {
+        let (number, found) = self.begin_takeover().await;
+        let claim = Claim {
+            store: Arc::clone(&self.store),
+            notes: Arc::clone(&self.service.notes),
+            number,
+            expected: found.range_id,
+        };
+        let result = self.store.run("TakeOver", &claim, claim_and_look).await;
+        self.end_takeover(number, &result)
+    }
+
+    /// Writes down that a claim begins; its number, and the shard as it is.
+    async fn begin_takeover(&self) -> (usize, ShardsRow) {
+        let owned = &self.service.owned;
+        let found = self.shards.get(owned.owner.shard_id).await.unwrap().expect("the shard");
+        // Temporal's row names its owner, so that no two claims are the same row.
+        let data = owned.world.data();
+        let claim = ShardsRow { range_id: found.range_id + 1, data, ..found.clone() };
+        let mut notes = self.service.notes();
+        notes.takeovers.push(Takeover { claim, found: None, tasks: None, end: End::Unknown });
+        (notes.takeovers.len() - 1, found)
+    }
+
+    /// Writes down how a claim ended; tells whether that worked.
+    fn end_takeover(&self, number: usize, result: &Result<(), StoreError>) -> bool {
+        let end = match result {
+            Ok(()) => End::Done,
+            Err(error) if error.outcome() == Outcome::Unknown => End::Unknown,
+            Err(StoreError::Condition(ConditionFailed::ShardOwnershipLost { .. })) => End::Refused,
+            Err(error) if error.is_transient() => End::Refused,
+            Err(error) => panic!("{error:?}"),
+        };
+        let mut notes = self.service.notes();
+        notes.takeovers[number].end = end;
+        if end == End::Done {
+            notes.hosts[self.host] = Some(notes.takeovers[number].claim.range_id);
+        }
+        end == End::Done
+    }
+
+    async fn delete(&self) {
+        let Some(current) = self.closed().await else { return };
+        let run_id = current.run_id;
+        {
+            // Nobody deletes a run whose creator still waits for the answer.
+            let mut notes = self.service.notes();
+            let is_under_way = |act: &Act| act.run_id == run_id && act.is_under_way;
+            if notes.acts.values().any(is_under_way) {
+                return;
+            }
+            notes.deleting += 1;
+            notes.deletions.entry(run_id).or_default();
+        }
+        let deleted = |result: Result<(), StoreError>| match result {
+            Ok(()) => true,
+            Err(error) if error.is_transient() => false,
+            Err(error) => panic!("{error:?}"),
+        };
+        let note = |what: fn(&mut Deletion)| {
+            what(self.service.notes().deletions.get_mut(&run_id).expect("it was asked for"));
+        };
+        if deleted(self.executions.delete_current(&current.filter(), run_id).await) {
+            note(|deletion| deletion.of_current = true);
+            if deleted(self.executions.delete(&current.executions_filter()).await) {
+                note(|deletion| deletion.of_run = true);
+            }
+        }
+    }
+
+    /// A current execution that is closed, if there is one.
+    async fn closed(&self) -> Option<CurrentExecutionsRow> {
+        let first = self.random(IDS);
+        for number in 0..IDS {
+            let id = &self.service.ids[(first + number) % IDS];
+            let current = self.executions.get_current(&id.filter()).await.unwrap();
+            if current.as_ref().is_some_and(|row| row.state == Completed) {
+                return current;
+            }
+        }
+        None
+    }
+
+    async fn add_task(&self, owner: Owner) {
+        let run_id = self.service.owned.world.run_id();
+        let (task_id, tasks) = self.begin(Kind::AddTask, 0, run_id, owner);
+        let result = self.tasks.add(owner, &tasks).await;
+        self.end(task_id, owner, &result);
+    }
+
+    /// Looks at an id, and does what its state asks for; by then it may be another one.
+    async fn create_or_update(&self, owner: Owner) {
+        let number = self.random(IDS);
+        let id = &self.service.ids[number];
+        let current = self.executions.get_current(&id.filter()).await.unwrap();
+        let stored = match &current {
+            Some(row) => {
+                let mut session = self.store.session();
+                session.select_from_executions(&row.executions_filter()).await.unwrap()
+            }
+            None => None,
+        };
+        match (current, stored) {
+            (Some(row), Some(run)) if row.state != Completed => {
+                self.update(owner, number, &row, &run).await;
+            }
+            (Some(row), Some(run)) => {
+                let previous = row.run_id;
+                let mode = CreateMode::UpdateCurrent {
+                    previous_run_id: previous,
+                    previous_last_write_version: run.last_write_version,
+                };
+                self.create(owner, number, Kind::Reuse { previous }, mode).await;
+            }
+            // Also where there is one: the refusal names it.
+            _ => self.create(owner, number, Kind::Create, CreateMode::BrandNew).await,
+        }
+    }
+
+    async fn create(&self, owner: Owner, number: usize, kind: Kind, mode: CreateMode) {
+        let owned = &self.service.owned;
+        let current = owned.next_run(&self.service.ids[number], Created);
+        let (task_id, tasks) = self.begin(kind, number, current.run_id, owner);
+        let execution =
+            ExecutionsRow { db_record_version: 1, ..owned.world.execution_of(&current) };
+        let maps = vec![MapEntries::Activities(vec![entry(task_id, owner)])];
+        self.writes(task_id, &current, &execution);
+        let events = vec![batch(&current, 1, task_id, owner)];
+        let snapshot = Snapshot { execution, current, maps, tasks, events };
+        let result = self.executions.create(&CreateExecution { owner, mode, snapshot }).await;
+        if let Err(StoreError::Condition(ConditionFailed::CurrentExecution {
+            observed: Some(observed),
+        })) = &result
+        {
+            let notes = self.service.notes();
+            let is_real = notes.acts.values().any(|act| {
+                act.run_id == observed.run_id && act.id == number && act.end != End::Refused
+            });
+            assert!(is_real, "nobody has created {observed:?}");
+        }
+        self.end(task_id, owner, &result);
+    }
+
+    async fn update(
+        &self,
+        owner: Owner,
+        number: usize,
+        row: &CurrentExecutionsRow,
+        run: &ExecutionsRow,
+    ) {
+        let owned = &self.service.owned;
+        let from = run.db_record_version;
+        let (task_id, tasks) = self.begin(Kind::Update { from }, number, row.run_id, owner);
+        let state = if self.random(3) == 0 { Completed } else { Running };
+        let current = CurrentExecutionsRow { run_id: row.run_id, ..owned.next_run(row, state) };
+        let execution =
+            ExecutionsRow { db_record_version: from + 1, ..owned.world.changed_execution(run) };
+        self.writes(task_id, &current, &execution);
+        let events = vec![batch(&current, from + 1, task_id, owner)];
+        let mutation = Mutation {
+            execution,
+            expected: Expected::RecordVersion(from),
+            current,
+            maps: vec![MapWrite {
+                remove: MapKeys::none(MapTable::Activities),
+                replace: MapEntries::Activities(vec![entry(task_id, owner)]),
+            }],
+            buffered: BufferedWrite { clear: false, append: vec![entry(task_id, owner).data] },
+            tasks,
+            events,
+        };
+        let mode = UpdateMode::UpdateCurrent;
+        let request = UpdateExecution { owner, mode, mutation, new: None };
+        let result = self.executions.update(&request).await;
+        self.end(task_id, owner, &result);
+    }
+
+    /// Writes down that an act begins; its task is what proves it.
+    fn begin(&self, kind: Kind, id: usize, run_id: RunId, owner: Owner) -> (i64, Tasks) {
+        let mut notes = self.service.notes();
+        notes.last_task_id += 1;
+        let task_id = notes.last_task_id;
+        let range_id = owner.range_id;
+        let (written, end, is_under_way) = (None, End::Unknown, true);
+        notes.acts.insert(task_id, Act { kind, id, run_id, range_id, written, end, is_under_way });
+        let task = ImmediateTask { task_id, data: entry(task_id, owner).data };
+        let immediate = vec![(ImmediateQueue::Transfer, vec![task])];
+        (task_id, Tasks { immediate, ..Tasks::default() })
+    }
+
+    /// Writes down the rows that an act is about to write.
+    fn writes(&self, task_id: i64, current: &CurrentExecutionsRow, execution: &ExecutionsRow) {
+        let written = Written { current: current.clone(), execution: execution.clone() };
+        let mut notes = self.service.notes();
+        notes.acts.get_mut(&task_id).expect("a beginning").written = Some(Box::new(written));
+    }
+
+    /// Writes down how an act ended.
+    fn end(&self, task_id: i64, owner: Owner, result: &Result<(), StoreError>) {
+        let mut notes = self.service.notes();
+        let end = match result {
+            Ok(()) => End::Done,
+            Err(error) if error.outcome() == Outcome::Unknown => End::Unknown,
+            Err(StoreError::Condition(failed)) => {
+                if matches!(failed, ConditionFailed::ShardOwnershipLost { .. })
+                    && notes.hosts[self.host] == Some(owner.range_id)
+                {
+                    notes.hosts[self.host] = None;
+                }
+                End::Refused
+            }
+            Err(error) if error.is_transient() => End::Refused,
+            Err(error) => panic!("{error:?}"),
+        };
+        let act = notes.acts.get_mut(&task_id).expect("a beginning");
+        (act.end, act.is_under_way) = (end, false);
+    }
+}
+
+/// A claim of the shard, by hand.
+struct Claim {
+    store: AnyStore,
+    notes: Arc<Mutex<Notes>>,
+    /// Of the takeover in the notes.
+    number: usize,
+    expected: i64,
+}
+
+/// Locks the shard, looks what is in its queue, and claims it.
+///
+/// While the lock is held no owner commits a write: on some engines it waits, and on the others the
+/// claim conflicts with whoever does. So what is found is all that there is when the claim commits.
+/// A session of its own looks, because the transaction's snapshot may be older than the lock.
+fn claim_and_look<'t>(
+    transaction: &'t mut dyn Transaction,
+    claim: &'t Claim,
+) -> BoxFuture<'t, Result<(), StoreError>> {
+    Box::pin(async move {
+        let row = claim.notes.lock().unwrap().takeovers[claim.number].claim.clone();
+        let (shard_id, expected) = (row.shard_id, claim.expected);
+        let observed = transaction.write_lock_shards(shard_id).await?;
+        if observed != Some(expected) {
+            let lost = ConditionFailed::ShardOwnershipLost { shard_id, expected, observed };
+            return Err(lost.into());
+        }
+        let found = transaction.select_from_shards(shard_id).await?;
+        let tasks = task_ids(&TaskStore::new(Arc::clone(&claim.store)), shard_id).await;
+        {
+            let takeover = &mut claim.notes.lock().unwrap().takeovers[claim.number];
+            takeover.found = found;
+            takeover.tasks = Some(tasks.into_keys().collect());
+        }
+        assert_eq!(transaction.update_shards(&row, Some(expected)).await?, 1);
+        Ok(())
+    })
+}
+
+/// An entry that names the act and the range id it was written under.
+fn entry(task_id: i64, owner: Owner) -> IdEntry {
+    let data = owner.range_id.to_be_bytes();
+    let encoding = temporal_dsql_domain::Encoding::new("Proto3").unwrap();
+    IdEntry { id: task_id, data: DataBlob::new(data, encoding) }
+}
+
+/// The branch of a run's history.
+pub(super) fn branch(run_id: RunId) -> HistoryBranch {
+    HistoryBranch::root(TreeId(run_id.0), BranchId(run_id.0))
+}
+
+/// The batch that brings a run to this record version. The first one begins the branch.
+fn batch(current: &CurrentExecutionsRow, version: i64, task_id: i64, owner: Owner) -> AppendNodes {
+    let branch = branch(current.run_id);
+    let data = entry(task_id, owner).data;
+    let node = HistoryNode { node_id: version, txn_id: task_id, prev_txn_id: 0, data };
+    let fork_time = temporal_dsql_domain::Timestamp::UNIX_EPOCH;
+    let info = HistoryTreeInfo { branch: branch.clone(), fork_time, info: String::new() };
+    let new_branch = (version == 1).then_some(info);
+    AppendNodes { shard_id: current.shard_id, branch, new_branch, node }
+}
+
+/// The tasks that are there, each with the range id it was written under.
+pub(super) async fn task_ids(tasks: &TaskStore<AnyStore>, shard_id: ShardId) -> BTreeMap<i64, i64> {
+    let queue = ImmediateQueue::Transfer;
+    let range = i64::MIN..i64::MAX;
+    let page = tasks.immediate_page(shard_id, &queue, range, 10_000).await.unwrap();
+    assert_eq!(page.next, None);
+    let tagged = page.tasks.into_iter().map(|task| (task.task_id, range_id(&task.data)));
+    tagged.collect()
+}
+
+/// The range id that an entry names.
+pub(super) fn range_id(data: &DataBlob) -> i64 {
+    i64::from_be_bytes(data.data.as_slice().try_into().expect("eight bytes"))
+}

@@ -1,0 +1,164 @@
+//! The acts that an owner's range id guards, as values: what holds for all of them is said once.
+
+use temporal_dsql_domain::{
+    CurrentExecutionsRow,
+    ExecutionState::{Created, Running, Zombie},
+    ExecutionsRow, ScheduledRange, Tasks, Timestamp,
+};
+use temporal_dsql_ports::{MutableStateRows, StoreError};
+use temporal_dsql_stores::{
+    AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, ExecutionStore,
+    Expected, Owner, SetExecution, TaskStore, UpdateExecution, UpdateMode,
+};
+
+use super::owned::{AnyStore, Owned, mutated, rows};
+
+/// A guarded act, ready to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Create(Box<CreateExecution>),
+    /// The change, and the run before it.
+    Update(Box<UpdateExecution>, Box<MutableStateRows>),
+    ConflictResolve(Box<ConflictResolve>),
+    Set(Box<SetExecution>),
+    AddTasks(Owner, Tasks),
+}
+
+impl Act {
+    /// Does it through `store`.
+    pub(crate) async fn done_by(&self, store: AnyStore) -> Result<(), StoreError> {
+        let executions = ExecutionStore::new(AnyStore::clone(&store));
+        match self {
+            Self::Create(request) => executions.create(request).await,
+            Self::Update(request, _) => executions.update(request).await,
+            Self::ConflictResolve(request) => executions.conflict_resolve(request).await,
+            Self::Set(request) => executions.set(request).await,
+            Self::AddTasks(owner, tasks) => TaskStore::new(store).add(*owner, tasks).await,
+        }
+    }
+
+    /// The row that says whether it was done; adding tasks has none.
+    pub(crate) fn written(&self) -> Option<&ExecutionsRow> {
+        match self {
+            Self::Create(request) => Some(&request.snapshot.execution),
+            Self::Update(request, _) => Some(&request.mutation.execution),
+            Self::ConflictResolve(request) => Some(&request.reset.execution),
+            Self::Set(request) => Some(&request.snapshot.execution),
+            Self::AddTasks(..) => None,
+        }
+    }
+
+    /// The whole run as it leaves it.
+    fn run_after(&self) -> Option<MutableStateRows> {
+        match self {
+            Self::Create(request) => Some(rows(&request.snapshot)),
+            Self::Update(request, before) => Some(mutated((**before).clone(), &request.mutation)),
+            Self::ConflictResolve(request) => Some(rows(&request.reset)),
+            Self::Set(request) => Some(rows(&request.snapshot)),
+            Self::AddTasks(..) => None,
+        }
+    }
+
+    /// The current execution that it makes.
+    fn current_after(&self) -> Option<&CurrentExecutionsRow> {
+        match self {
+            Self::Create(request) => Some(&request.snapshot.current),
+            Self::Update(request, _) => Some(&request.mutation.current),
+            Self::ConflictResolve(request) => Some(&request.reset.current),
+            Self::Set(_) | Self::AddTasks(..) => None,
+        }
+    }
+
+    /// The batches of history that it appends.
+    fn events(&self) -> &[AppendNodes] {
+        match self {
+            Self::Create(request) => &request.snapshot.events,
+            Self::Update(request, _) => &request.mutation.events,
+            Self::ConflictResolve(request) => &request.reset.events,
+            Self::Set(request) => &request.snapshot.events,
+            Self::AddTasks(..) => &[],
+        }
+    }
+
+    /// The tasks that it adds.
+    fn tasks(&self) -> &Tasks {
+        match self {
+            Self::Create(request) => &request.snapshot.tasks,
+            Self::Update(request, _) => &request.mutation.tasks,
+            Self::ConflictResolve(request) => &request.reset.tasks,
+            Self::Set(request) => &request.snapshot.tasks,
+            Self::AddTasks(_, tasks) => tasks,
+        }
+    }
+}
+
+impl Owned<'_> {
+    /// One act of each kind, each on an id of its own.
+    pub(crate) async fn acts(&self) -> [Act; 5] {
+        let owner = self.owner;
+        let new = self.new_run(Created);
+        let create = CreateExecution { owner, mode: CreateMode::BrandNew, snapshot: new };
+
+        let open = self.created(Created).await;
+        let mutation = self.mutation(&open, Running);
+        let mode = UpdateMode::UpdateCurrent;
+        let update = UpdateExecution { owner, mode, mutation, new: None };
+
+        let current = self.created(Running).await;
+        let reset = self.reset(&current, Running);
+        let resolve = ConflictResolve {
+            owner,
+            mode: ConflictResolveMode::UpdateCurrent,
+            reset,
+            expected: Expected::RecordVersion(current.execution.db_record_version),
+            new: None,
+            current: None,
+        };
+
+        let zombie = self.created(Zombie).await;
+        let snapshot = self.reset(&zombie, Zombie);
+        let expected = Expected::RecordVersion(zombie.execution.db_record_version);
+        let set = SetExecution { owner, snapshot, expected };
+
+        [
+            Act::Create(Box::new(create)),
+            Act::Update(Box::new(update), Box::new(rows(&open))),
+            Act::ConflictResolve(Box::new(resolve)),
+            Act::Set(Box::new(set)),
+            Act::AddTasks(owner, self.world.tasks_of_every_queue(1)),
+        ]
+    }
+
+    /// Asserts that an act was done, entirely and once; `before` is the number of tasks before.
+    pub(crate) async fn assert_done(&self, act: &Act, before: u64) {
+        if let Some(after) = act.run_after() {
+            assert_eq!(self.stored(&after.execution).await, Some(after), "{act:?}");
+        }
+        if let Some(row) = act.current_after() {
+            assert_eq!(self.current_of(row).await.as_ref(), Some(row), "{act:?}");
+        }
+        if let Some(last) = act.events().last() {
+            assert_eq!(self.history(last).await.last(), Some(&last.node), "{act:?}");
+        }
+        let Tasks { immediate, scheduled } = act.tasks();
+        let shard_id = self.owner.shard_id;
+        let mut session = self.world.store.session();
+        for (queue, tasks) in immediate {
+            for task in tasks {
+                let ids = task.task_id..task.task_id + 1;
+                let found =
+                    session.range_select_from_immediate_tasks(shard_id, queue, ids, 1).await;
+                assert_eq!(found.unwrap(), std::slice::from_ref(task), "{act:?}");
+            }
+        }
+        for (queue, tasks) in scheduled {
+            for task in tasks {
+                let range = ScheduledRange { from: task.key, until: Timestamp::MAX };
+                let found =
+                    session.range_select_from_scheduled_tasks(shard_id, *queue, range, 1).await;
+                assert_eq!(found.unwrap(), std::slice::from_ref(task), "{act:?}");
+            }
+        }
+        assert_eq!(self.task_count().await, before + act.tasks().len() as u64, "{act:?}");
+    }
+}
