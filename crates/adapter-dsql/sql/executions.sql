@@ -86,9 +86,9 @@ WHERE shard_id = :shard_id
   AND workflow_id = :workflow_id
   AND run_id = :run_id;
 
--- FOR UPDATE, for a reader as for a writer: DSQL refuses FOR SHARE (facts §1.4), and FOR KEY SHARE
--- does not conflict with an update of these columns (facts §1.3). One table and equality on the
--- whole key, so that releases of DSQL before August 2026 accept it.
+-- FOR UPDATE, for a reader as for a writer: DSQL refuses FOR SHARE (aurora-dsql.md#locks), and FOR
+-- KEY SHARE does not conflict with an update of these columns (aurora-dsql.md#conflict-matrix). One
+-- table and equality on the whole key, so that releases of DSQL before August 2026 accept it.
 -- name: LockExecutions
 SELECT db_record_version, next_event_id, last_write_version
 FROM executions

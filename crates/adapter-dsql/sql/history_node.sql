@@ -1,4 +1,4 @@
--- history_node: batches of events. txn_id is stored negated (contract §1.6).
+-- history_node: batches of events. txn_id is stored negated (temporal-persistence.md#history).
 
 -- Nodes of any branches.
 -- name: InsertIntoHistoryNode
@@ -32,7 +32,7 @@ WHERE shard_id = :shard_id
   AND txn_id = :txn_id;
 
 -- The first nodes from :min_node_id on, at most as many as the limit. A comparison of rows is a
--- filter (facts §3.3), so the node alone bounds the scan.
+-- filter (aurora-dsql.md#indexes), so the node alone bounds the scan.
 -- name: RangeDeleteFromHistoryNode
 DELETE FROM history_node
 WHERE shard_id = :shard_id

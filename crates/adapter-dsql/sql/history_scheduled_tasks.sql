@@ -1,8 +1,8 @@
 -- history_scheduled_tasks: scheduled tasks of a category without a table of its own.
 --
 -- A range begins at a key of two columns. DSQL turns a comparison of rows into a filter over
--- the whole queue (facts §3.3). So the time bounds the range, and the id filters only the tasks of
--- its first microsecond.
+-- the whole queue (aurora-dsql.md#indexes). So the time bounds the range, and the id filters only
+-- the tasks of its first microsecond.
 
 -- name: InsertIntoHistoryScheduledTasks
 INSERT INTO history_scheduled_tasks (

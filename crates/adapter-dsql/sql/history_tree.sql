@@ -27,7 +27,7 @@ WHERE shard_id = :shard_id
   AND branch_id = :branch_id;
 
 -- The rest of the tree, then the rest of the shard, then the shards behind it. As one comparison of
--- rows it would be a filter over the whole table (facts §3.3).
+-- rows it would be a filter over the whole table (aurora-dsql.md#indexes).
 -- name: PaginateBranchesFromHistoryTree
 SELECT shard_id, tree_id, branch_id, data, data_encoding
 FROM (

@@ -1,8 +1,8 @@
 -- timer_tasks: timeouts and user timers.
 --
 -- A range begins at a key of two columns. DSQL turns a comparison of rows into a filter over
--- the whole queue (facts §3.3). So the time bounds the range, and the id filters only the tasks of
--- its first microsecond.
+-- the whole queue (aurora-dsql.md#indexes). So the time bounds the range, and the id filters only
+-- the tasks of its first microsecond.
 
 -- name: InsertIntoTimerTasks
 INSERT INTO timer_tasks (shard_id, visibility_timestamp, task_id, data, data_encoding)

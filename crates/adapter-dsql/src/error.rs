@@ -49,7 +49,8 @@ impl Context {
         let op = self.op;
         match (class, self.table) {
             // A duplicate that shows at COMMIT is of a concurrent creator; what the loser of that
-            // race is told is not recorded (facts §13). Beginning again, it finds the row.
+            // race is told is not recorded (aurora-dsql.md#open-questions). Beginning again, it
+            // finds the row.
             (Class::Conflict(_), _) | (Class::Duplicate, None) => {
                 StoreError::Contended { op, attempts: 1, source: Some(cause) }
             }
@@ -204,7 +205,7 @@ pub(crate) fn is_busy(refusal: &dyn DatabaseError) -> bool {
 }
 
 /// Whether an error means that the session's prepared statements are stale: the catalog changed
-/// under them (facts §1.5).
+/// under them (aurora-dsql.md#transient-failures).
 pub(crate) fn is_catalog_conflict(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|refusal| {
         let code = refusal.code();

@@ -84,14 +84,15 @@ pub(crate) struct Open {
     loan: Option<Loan>,
     /// The error of the statement that failed, or that was given up before its answer: from then
     /// on nothing but a rollback is possible. The server would answer COMMIT with success and the
-    /// tag ROLLBACK (facts §1.1), which the driver does not tell apart, or it would commit what
-    /// nobody has seen the answer of.
+    /// tag ROLLBACK (aurora-dsql.md#transactions), which the driver does not tell apart, or it
+    /// would commit what nobody has seen the answer of.
     failed: Option<StoreError>,
 }
 
 impl Open {
     pub(crate) async fn begin(shared: Arc<Shared>, attempt: Attempt) -> Result<Self, StoreError> {
-        // The isolation is DSQL's only one (facts §1.1); stock PostgreSQL must be told.
+        // The isolation is DSQL's only one (aurora-dsql.md#transactions); stock PostgreSQL must be
+        // told.
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
         let mut loan = shared.pool.get().await?;
         let timeout = shared.statement_timeout;

@@ -1,6 +1,6 @@
 //! The metrics of a store: one table, from which they are described and emitted, and which the
-//! guide for operators shows. The names are those of the Go fork's dashboards (contract §6.2),
-//! where it has them.
+//! guide for operators shows. The names are those of the Go fork's dashboards
+//! (temporal-persistence.md#metrics), where it has them.
 
 use metrics::Unit;
 

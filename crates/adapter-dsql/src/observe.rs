@@ -99,8 +99,8 @@ fn count(op: &'static str, error: &StoreError) {
     }
 }
 
-/// What an error was, as metrics show it. The first ones are the Go fork's (contract §6.2); its
-/// `unknown` is told apart by the others.
+/// What an error was, as metrics show it. The first ones are the Go fork's
+/// (temporal-persistence.md#metrics); its `unknown` is told apart by the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
     Retryable,

@@ -2,7 +2,8 @@
 //!
 //! Connections are opened no faster than a rate, each with a token of its own; they retire at
 //! ages that are spread out, well before DSQL closes them; and a reserve of open connections is
-//! kept, so that a caller seldom waits for a new one (facts §5: opening takes 100–330 ms).
+//! kept, so that a caller seldom waits for a new one (aurora-dsql.md#latency: opening takes 100–330
+//! ms).
 //!
 //! What ends one connection often ends them all: a restart, a failover, a network that forgot them.
 //! So a connection that breaks condemns those that have not been used since: they are closed, and

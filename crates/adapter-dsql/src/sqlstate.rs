@@ -2,7 +2,8 @@
 //!
 //! One pure function, [`classify`], from SQLSTATE, message and phase to a class. The message is
 //! looked at only where DSQL uses one SQLSTATE for several things: the OCC code of `40001`, the
-//! limits behind `54000`, and the refusals at the door (facts §1.2, §2, §5).
+//! limits behind `54000`, and the refusals at the door (aurora-dsql.md#conflicts,
+//! aurora-dsql.md#limits, aurora-dsql.md#admission).
 
 use temporal_dsql_domain::limits::LimitKind;
 use temporal_dsql_ports::Outcome;
@@ -28,7 +29,7 @@ impl Phase {
     }
 }
 
-/// Why a transaction lost, by DSQL's own codes (facts §1.2).
+/// Why a transaction lost, by DSQL's own codes (aurora-dsql.md#conflicts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Conflict {
     /// `OC000`: another transaction changed the same row.
@@ -69,8 +70,8 @@ pub(crate) enum Class {
 ///
 /// A SQLSTATE is a refusal, and a refused transaction is not applied. The exceptions are errors of
 /// the server itself, which can hit a session after its commit took effect: internal errors
-/// (`XX000` at COMMIT is documented as unknown, facts §1.5), connection exceptions, shutdowns,
-/// and codes that this function does not know.
+/// (`XX000` at COMMIT is documented as unknown, aurora-dsql.md#transient-failures), connection
+/// exceptions, shutdowns, and codes that this function does not know.
 pub(crate) fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
     let without_answer = Class::Unavailable(phase.outcome_without_answer());
     match sqlstate {
@@ -133,7 +134,7 @@ fn conflict(sqlstate: &str, message: &str) -> Conflict {
     }
 }
 
-/// Tells DSQL's limits apart, which share `54000` (facts §2, §4).
+/// Tells DSQL's limits apart, which share `54000` (aurora-dsql.md#limits, aurora-dsql.md#sizes).
 fn limit(message: &str) -> LimitKind {
     const KINDS: [(&str, LimitKind); 8] = [
         ("transaction row limit", LimitKind::TransactionRows),
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn what_means_the_same_in_every_phase() {
         let table = [
-            // facts §1.2
+            // aurora-dsql.md#conflicts
             (
                 "40001",
                 "change conflicts with another transaction (OC000)",
@@ -192,7 +193,7 @@ mod tests {
                 "canceling statement due to lock timeout",
                 Conflict(super::Conflict::Unlabelled),
             ),
-            // facts §2
+            // aurora-dsql.md#limits
             ("54000", "transaction row limit exceeded", Limit(LimitKind::TransactionRows)),
             ("54000", "transaction size limit 10mb exceeded", Limit(LimitKind::TransactionBytes)),
             ("54000", "transaction age limit of 300s exceeded", Limit(LimitKind::TransactionAge)),
@@ -207,7 +208,7 @@ mod tests {
                 Limit(LimitKind::Other),
             ),
             ("54001", "stack depth limit exceeded", Limit(LimitKind::Other)),
-            // facts §4
+            // aurora-dsql.md#sizes
             (
                 "54000",
                 "datatype limit greater than 1048576 bytes not supported for bytea",
@@ -221,7 +222,7 @@ mod tests {
                 "more than 8 column keys in an index are not supported",
                 Limit(LimitKind::Other),
             ),
-            // facts §5
+            // aurora-dsql.md#admission
             ("08006", "unable to accept connection, access denied", Unauthorized),
             ("53300", "Unable to accept connection, too many open connections.", Busy),
             ("53400", "Unable to accept connection, rate exceeded.", Busy),
@@ -262,7 +263,7 @@ mod tests {
     #[test]
     fn only_what_is_about_the_text_refuses_it() {
         // A feature, the syntax, a column of another schema version, a planner's disagreement with
-        // itself (facts §3.1), limits on what one statement may be.
+        // itself (aurora-dsql.md#refused-statements), limits on what one statement may be.
         for sqlstate in ["0A000", "42601", "42703", "42804", "54000", "54001"] {
             assert!(refuses_text(sqlstate), "{sqlstate}");
         }

@@ -20,7 +20,7 @@ use crate::{
     text::Text,
 };
 
-/// Bytes of a message to the server (facts §2).
+/// Bytes of a message to the server (aurora-dsql.md#limits).
 const MAX_MESSAGE_BYTES: usize = 10 * 1024 * 1024;
 /// What a Bind message has beside its arguments, and room to spare: its type and length, the names
 /// of the portal and of the statement, and the formats.
@@ -77,8 +77,9 @@ impl Statement {
 
     /// Refuses a statement whose arguments do not fit a message.
     ///
-    /// A server does not answer a message that is too long; it closes the connection (facts §2). A
-    /// write would look as if its answer had been lost, and a read be sent again and again.
+    /// A server does not answer a message that is too long; it closes the connection
+    /// (aurora-dsql.md#limits). A write would look as if its answer had been lost, and a read be
+    /// sent again and again.
     fn check_size(&self) -> Result<(), StoreError> {
         let bytes = self.bytes + MESSAGE_OVERHEAD;
         if bytes <= MAX_MESSAGE_BYTES {

@@ -67,8 +67,8 @@ pub struct DsqlStore {
 }
 
 /// Opens a store and proves with one connection that the database lets it in. Takes the place of
-/// the Go plugin's `newDB` (req 3.1, 3.2): what a logger was passed for, the `tracing` subscriber
-/// in place receives.
+/// the Go plugin's `newDB` (requirements.md#req-3-1, requirements.md#req-3-2): what a logger was
+/// passed for, the `tracing` subscriber in place receives.
 ///
 /// `credentials` sign the IAM tokens that DSQL wants; PostgreSQL needs none.
 ///

@@ -85,7 +85,8 @@ async fn an_operation_is_one_span_with_every_statement_of_every_attempt_inside()
     assert_eq!(seen, [of_attempt(1, "not_applied"), of_attempt(2, "done")].concat());
 }
 
-/// Requirements 3.1 and 3.2: what the Go plugin's `newDB` takes a logger for.
+/// What the Go plugin's `newDB` takes a logger for (requirements.md#req-3-1,
+/// requirements.md#req-3-2).
 #[tokio::test]
 async fn a_store_made_by_connect_logs_its_operations_through_the_subscriber_in_place() {
     let Some((database, proxy)) = support::wired().await else { return };

@@ -68,7 +68,8 @@ pub(crate) struct InTransaction {
     store: MemoryStore,
     op: &'static str,
     work: Work,
-    /// The error that ended the transaction. Only a rollback is possible after it (facts §1.1).
+    /// The error that ended the transaction. Only a rollback is possible after it
+    /// (aurora-dsql.md#transactions).
     failed: Option<StoreError>,
 }
 

@@ -182,7 +182,7 @@ impl Row {
 }
 
 /// The bytes of a row beyond its key and its values: those of fixed size, and what DSQL adds
-/// (facts §2: about 150 bytes for each of 500 rows).
+/// (aurora-dsql.md#limits: about 150 bytes for each of 500 rows).
 const ROW_OVERHEAD: usize = 128;
 
 /// A row that keeps DSQL's size limits, ready to be written. Cloning shares it.
@@ -207,7 +207,7 @@ impl NewRow {
 }
 
 /// Checks what the rows of one statement weigh: a message of more than 10 MiB is not answered
-/// (facts §2), so the adapter for DSQL does not send it, and the transaction goes on.
+/// (aurora-dsql.md#limits), so the adapter for DSQL does not send it, and the transaction goes on.
 pub(crate) fn check_statement<'a>(
     rows: impl IntoIterator<Item = &'a NewRow>,
 ) -> Result<(), StoreError> {

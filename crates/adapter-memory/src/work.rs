@@ -1,4 +1,4 @@
-//! The statements of one transaction, with DSQL's limits on them (facts §2).
+//! The statements of one transaction, with DSQL's limits on them (aurora-dsql.md#limits).
 //!
 //! Statements are written against [`Work`], so that no statement can forget a limit.
 
@@ -27,8 +27,8 @@ pub(crate) type Random = Arc<Mutex<fastrand::Rng>>;
 
 /// A transaction and what it has used up.
 ///
-/// The facts do not say how a row counts that is written twice. Here it counts twice, the strict
-/// reading, so that work which passes need not rely on the other one.
+/// No source says how a row counts that is written twice (aurora-dsql.md#limits). Here it counts
+/// twice, the strict reading, so that work which passes need not rely on the other one.
 pub(crate) struct Work {
     transaction: Transaction<Key, Row>,
     begun: Duration,
@@ -175,7 +175,8 @@ impl Work {
         self.delete_all(&keys)
     }
 
-    /// Adds an entry to a unique index. Its bytes count, but it is no modified row (facts §2).
+    /// Adds an entry to a unique index. Its bytes count, but it is no modified row
+    /// (aurora-dsql.md#limits).
     pub(crate) fn insert_entry(&mut self, entry: &Key) -> Result<(), StoreError> {
         self.insert_key(entry, &Row::new(()))?;
         self.written_bytes += entry.bytes();
@@ -188,7 +189,7 @@ impl Work {
     }
 
     /// Locks and reads one row. A lock counts towards the bytes, by its key, and not towards the
-    /// rows (facts §1.4).
+    /// rows (aurora-dsql.md#locks).
     pub(crate) fn lock<P: PrimaryKey>(&mut self, key: &P, lock: Lock) -> Option<&P::Row> {
         let key = key.to_key();
         let row = self.transaction.lock(&key, lock)?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The numeric id of an archetype (contract §2.1).
+/// The numeric id of an archetype (temporal-persistence.md#archetype-ids).
 ///
 /// An id is the FarmHash `Fingerprint32` of the archetype's fully qualified name,
 /// `library.component`. The constants are the archetypes of Temporal 1.32; an id that is not
@@ -19,11 +19,11 @@ use std::fmt;
 pub struct ArchetypeId(pub u32);
 
 impl ArchetypeId {
-    /// No archetype given. In a filter it stands for [`Self::WORKFLOW`] (req 5.1); in a row it is
-    /// an error.
+    /// No archetype given. In a filter it stands for [`Self::WORKFLOW`] (requirements.md#req-5-1);
+    /// in a row it is an error.
     pub const UNSPECIFIED: Self = Self(0);
     /// `workflow.workflow`: the only archetype whose current execution is in
-    /// `current_executions` (req 2.1).
+    /// `current_executions` (requirements.md#req-2-1).
     pub const WORKFLOW: Self = Self(2_918_170_192);
     /// `scheduler.scheduler`.
     pub const SCHEDULER: Self = Self(403_648_407);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_hash_agrees_with_the_published_vectors() {
-        // contract §2.1
+        // temporal-persistence.md#archetype-ids
         let vectors = [
             ("", 3_696_677_242),
             ("a", 1_016_544_589),

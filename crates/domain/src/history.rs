@@ -1,4 +1,4 @@
-//! The rows of history: nodes of events on branches of trees (contract §1.6).
+//! The rows of history: nodes of events on branches of trees (temporal-persistence.md#history).
 
 use crate::{BranchId, DataBlob, InvalidValue, ShardId, TreeId};
 

@@ -48,12 +48,12 @@ macro_rules! uuid_id {
 
 uuid_id! {
     /// A namespace. Its [`Display`](fmt::Display) is the hyphenated string form that DSQL and the
-    /// Go server exchange (req 3.4).
+    /// Go server exchange (requirements.md#req-3-4).
     NamespaceId, "namespace_id"
 }
 
 uuid_id! {
-    /// One run of an execution. Unique across archetypes (contract §2.2).
+    /// One run of an execution. Unique across archetypes (temporal-persistence.md#routing).
     RunId, "run_id"
 }
 

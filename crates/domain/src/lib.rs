@@ -2,9 +2,8 @@
 //!
 //! This crate owns what the rows of Temporal's execution tables *mean*: archetypes, ids, times,
 //! states, versions and DSQL's size limits. It knows no database, no clock and no runtime, so
-//! every rule in it can be tested as a function. Sources of rules are cited as *contract §n*
-//! (Temporal's persistence contract), *facts §n* (what Aurora DSQL does) and *req n.m* (the
-//! requirements).
+//! every rule in it can be tested as a function. Comments cite the sources of rules by
+//! file and anchor; the files are in `docs/reference`.
 #![warn(missing_docs, clippy::unwrap_used)]
 
 mod archetype;

@@ -1,4 +1,5 @@
-//! DSQL's size limits (facts §2, §4), and the check that a row keeps them.
+//! DSQL's size limits (aurora-dsql.md#limits, aurora-dsql.md#sizes), and the check that a row keeps
+//! them.
 //!
 //! The adapters check a row before they send it, so that a value that cannot be stored is refused
 //! in the same way by every adapter, without a round trip, and by the name of its column.
@@ -32,7 +33,7 @@ pub enum LimitKind {
     ValueBytes,
     /// [`MAX_ROW_BYTES`].
     RowBytes,
-    /// [`MAX_KEY_BYTES`], or 1 KiB: facts §4 has both.
+    /// [`MAX_KEY_BYTES`], or 1 KiB: aurora-dsql.md#sizes has both.
     KeyBytes,
     /// Another limit of the server; its message says which.
     Other,

@@ -1,4 +1,5 @@
-//! What one run keeps beside its `executions` row: seven maps (contract §1.2, §1.3).
+//! What one run keeps beside its `executions` row: seven maps (temporal-persistence.md#chasm-nodes,
+//! temporal-persistence.md#maps).
 //!
 //! They share their key prefix and their operations and differ in the last key column and in what
 //! they store, so they are one type with seven variants instead of seven copies of everything.
@@ -28,7 +29,8 @@ pub enum MapTable {
 
 impl MapTable {
     /// All of them. A test compares the list with the schema, so that none is forgotten when an
-    /// execution is deleted (contract §4.2, `TestSQLiteMutableStateTableConformance`).
+    /// execution is deleted (temporal-persistence.md#store-suites,
+    /// `TestSQLiteMutableStateTableConformance`).
     pub const ALL: [Self; 7] = [
         Self::Activities,
         Self::Timers,
@@ -253,8 +255,9 @@ impl MapEntries {
 
     /// Sorts by key and keeps the last entry of each key.
     ///
-    /// PostgreSQL refuses a statement that writes one row twice (`21000`, contract §1.3); Temporal
-    /// builds these from Go maps, whose keys are unique, so the last one is what a map would hold.
+    /// PostgreSQL refuses a statement that writes one row twice (`21000`,
+    /// temporal-persistence.md#maps); Temporal builds these from Go maps, whose keys are unique, so
+    /// the last one is what a map would hold.
     pub fn last_of_each_key(&mut self) {
         fn keep_last<T, K: Ord>(entries: &mut Vec<T>, key: impl Fn(&T) -> K) {
             entries.sort_by_key(&key);

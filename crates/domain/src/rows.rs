@@ -1,4 +1,5 @@
-//! The rows of the execution family and the filters that find them (contract §1.1).
+//! The rows of the execution family and the filters that find them
+//! (temporal-persistence.md#executions).
 //!
 //! Fields that cannot be wrong are public; the types of the others check themselves. `Debug`
 //! shows the sizes of blobs, never their bytes.
@@ -21,7 +22,7 @@ pub struct ExecutionsRow {
     pub workflow_id: WorkflowId,
     /// Key: the run.
     pub run_id: RunId,
-    /// The next history event's id: the condition of old writers (contract §3.3).
+    /// The next history event's id: the condition of old writers (temporal-persistence.md#update).
     pub next_event_id: i64,
     /// The failover version of the last write.
     pub last_write_version: i64,
@@ -29,7 +30,8 @@ pub struct ExecutionsRow {
     pub data: DataBlob,
     /// The serialized `WorkflowExecutionState`.
     pub state: DataBlob,
-    /// Incremented by every write: the condition of today's writers (contract §3.3).
+    /// Incremented by every write: the condition of today's writers
+    /// (temporal-persistence.md#update).
     pub db_record_version: i64,
 }
 
@@ -65,10 +67,11 @@ pub struct CurrentExecutionsRow {
     pub shard_id: ShardId,
     /// Key: the namespace.
     pub namespace_id: NamespaceId,
-    /// Key: stored as `workflow_id`, or as `business_id` (req 2.5).
+    /// Key: stored as `workflow_id`, or as `business_id` (requirements.md#req-2-5).
     pub workflow_id: WorkflowId,
-    /// Decides the table (req 2.1, 2.2) and is part of the key of `current_chasm_executions`.
-    /// A row that was read from `current_executions` has [`ArchetypeId::WORKFLOW`] (req 5.3).
+    /// Decides the table (requirements.md#req-2-1, requirements.md#req-2-2) and is part of the key
+    /// of `current_chasm_executions`. A row that was read from `current_executions` has
+    /// [`ArchetypeId::WORKFLOW`] (requirements.md#req-5-3).
     pub archetype_id: ArchetypeId,
     /// The current run.
     pub run_id: RunId,
@@ -89,7 +92,7 @@ pub struct CurrentExecutionsRow {
     pub data_encoding: Encoding,
 }
 
-/// Finds the current execution of one id in one archetype (req 2.4).
+/// Finds the current execution of one id in one archetype (requirements.md#req-2-4).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CurrentExecutionsFilter {
     /// The history shard.
@@ -98,7 +101,7 @@ pub struct CurrentExecutionsFilter {
     pub namespace_id: NamespaceId,
     /// The workflow id, or the business id of another archetype.
     pub workflow_id: WorkflowId,
-    /// The archetype; [`ArchetypeId::UNSPECIFIED`] stands for workflow (req 5.1).
+    /// The archetype; [`ArchetypeId::UNSPECIFIED`] stands for workflow (requirements.md#req-5-1).
     pub archetype_id: ArchetypeId,
 }
 

@@ -4,10 +4,11 @@ use std::{fmt, str::FromStr};
 
 use crate::InvalidValue;
 
-/// The schema version that this release reads, writes and sets up (req 1.5, 8.1).
+/// The schema version that this release reads, writes and sets up (requirements.md#req-1-5,
+/// requirements.md#req-8-1).
 ///
 /// The Go fork keeps it in `schema/dsql/version.go`; the schema tool and the stores take it from
-/// here and nowhere else (req 8.3).
+/// here and nowhere else (requirements.md#req-8-3).
 pub const VERSION: SchemaVersion = SchemaVersion::new(1, 1);
 
 /// A version of the schema, ordered by its numbers: 1.10 is newer than 1.9.
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_temporals_tool_reads_them() {
-        // contract §4.5, TestNormalizeVersionString
+        // temporal-persistence.md#schema-tool-suites, TestNormalizeVersionString
         for (text, printed) in [
             ("0", "0.0"),
             ("1000", "1000.0"),

@@ -2,7 +2,7 @@
 
 use crate::{DataBlob, ShardId};
 
-/// A row of `shards` (contract §1.7).
+/// A row of `shards` (temporal-persistence.md#shards).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardsRow {
     /// Key: the shard.

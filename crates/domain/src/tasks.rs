@@ -1,4 +1,4 @@
-//! The task queues of a shard and their rows (contract §1.5).
+//! The task queues of a shard and their rows (temporal-persistence.md#history-tasks).
 //!
 //! There are two shapes. An immediate queue is ordered by task id; a scheduled queue by time, then
 //! by task id. Three tables of the first shape and one of the second are for one category each; two

@@ -107,7 +107,8 @@ column_text! {
     /// of one archetype in a namespace.
     ///
     /// `current_executions` calls it `workflow_id`, `current_chasm_executions` calls it
-    /// `business_id` (req 2.5); it is the same value, so [`WorkflowId`] is the same type.
+    /// `business_id` (requirements.md#req-2-5); it is the same value, so [`WorkflowId`] is the same
+    /// type.
     BusinessId, "workflow_id", 1..=255
 }
 
@@ -131,7 +132,8 @@ column_text! {
 
 column_text! {
     /// The path of a node in an execution's component tree: at most 255 characters, empty for the
-    /// root. (PostgreSQL's schema takes longer ones; the column on DSQL does not, contract §1.2.)
+    /// root. (PostgreSQL's schema takes longer ones; the column on DSQL does not:
+    /// temporal-persistence.md#chasm-nodes.)
     ChasmPath, "chasm_path", 0..=255
 }
 

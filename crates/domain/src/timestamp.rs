@@ -9,7 +9,8 @@ use crate::InvalidValue;
 /// A point in time in UTC with microsecond precision, from year 1 to year 9999.
 ///
 /// DSQL's `TIMESTAMP` keeps microseconds while Temporal's clock supplies nanoseconds; every way
-/// in truncates towards the past (contract §1.0), so a value read back equals the value stored.
+/// in truncates towards the past (temporal-persistence.md#conventions), so a value read back equals
+/// the value stored.
 ///
 /// ```
 /// use temporal_dsql_domain::Timestamp;
@@ -31,7 +32,8 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999999Z.
     pub const MAX: Self = Self { unix_micros: 253_402_300_799_999_999 };
     /// 1000-01-01T00:00:00Z: what Temporal's SQL plugins store for Go's zero time
-    /// (contract §1.0). It is kept as it is; a reader that cares compares with this constant.
+    /// (temporal-persistence.md#conventions). It is kept as it is; a reader that cares compares
+    /// with this constant.
     pub const STORED_ZERO_TIME: Self = Self { unix_micros: -30_610_224_000_000_000 };
 
     /// The time `unix_micros` microseconds after the Unix epoch.

@@ -123,7 +123,8 @@ async fn start() -> Result<Template, StartError> {
         max_connections: MAX_CONNECTIONS,
         // An emulator starts where it is called; installing software is not its business.
         install: false,
-        // There is no such configuration (facts §3.1), and so the functions say that go by it.
+        // There is no such configuration (aurora-dsql.md#refused-statements), and so the functions
+        // say that go by it.
         settings: vec![("default_text_search_config".into(), "english".into())],
     };
     let server = tokio::task::spawn_blocking(move || Server::start(&options)).await;

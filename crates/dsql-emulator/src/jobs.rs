@@ -1,4 +1,5 @@
-//! Asynchronous jobs: indexes that become valid, constraints that are validated (facts §3.4).
+//! Asynchronous jobs: indexes that become valid, constraints that are validated
+//! (aurora-dsql.md#jobs).
 //!
 //! The work itself is done at once or at the end; in between there is only time.
 
@@ -108,7 +109,7 @@ impl Jobs {
         );
         connection.query(&end, Urgency::now()).await?;
         if job.work != Work::Drop {
-            // Its completion is a change of the catalog, too (facts §3.4).
+            // Its completion is a change of the catalog, too (aurora-dsql.md#jobs).
             self.versions.end_job(origin);
         }
         Ok(failed.is_none())

@@ -38,7 +38,7 @@ pub use emulator::{DsqlEmulator, DsqlEmulatorBuilder, StartError};
 pub use faults::{CommitFault, CommitRates, FaultReport, Faults, Latency, Refusal, StatementFault};
 pub use upstream::UpstreamError;
 
-/// What the server says its version is (facts §4).
+/// What the server says its version is (aurora-dsql.md#environment).
 const SERVER_VERSION: &str = "16.15";
 /// The same as a number.
 const SERVER_VERSION_NUM: &str = "160015";

@@ -24,7 +24,7 @@ pub trait SchemaDatabase: Send {
     /// The kind of server.
     fn engine(&self) -> Engine;
 
-    /// The schema of all names: `public`, or that of a custom role (facts §5).
+    /// The schema of all names: `public`, or that of a custom role (aurora-dsql.md#connections).
     fn schema(&self) -> &str;
 
     /// Reads the whole catalog of the schema in one snapshot.
@@ -43,14 +43,14 @@ pub trait SchemaDatabase: Send {
 
     /// The jobs that build, or built, the index with the object id `oid`, the latest first. Only
     /// if there is none, those of the name `index`: an index that was dropped had that name, too.
-    /// DSQL forgets a job 30 minutes after its end (facts §3.4); PostgreSQL has none.
+    /// DSQL forgets a job 30 minutes after its end (aurora-dsql.md#jobs); PostgreSQL has none.
     ///
     /// # Errors
     /// Those of the connection and the server.
     async fn index_jobs(&mut self, index: &str, oid: u32) -> Result<Vec<Job>, DatabaseError>;
 
     /// All rows of `schema_version`, in the order of their names. Empty if there is no such
-    /// table; every other failure is an error (fault T1 of contract §5).
+    /// table; every other failure is an error (temporal-persistence.md#t1).
     ///
     /// # Errors
     /// Those of the connection and the server.
@@ -103,7 +103,7 @@ pub struct Scan {
 /// The values of a row as text, in the order of [`Scan::columns`]; `None` is NULL.
 pub type Row = Vec<Option<String>>;
 
-/// A job that builds an index in the background (facts §3.4).
+/// A job that builds an index in the background (aurora-dsql.md#jobs).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// Its id.
@@ -181,7 +181,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The transaction lost against another one and did nothing; the next attempt may win. Normal
-    /// around DDL (facts §1.5).
+    /// around DDL (aurora-dsql.md#transient-failures).
     #[error("conflict with another transaction: {0}")]
     Conflict(Box<ServerError>),
 

@@ -3,7 +3,7 @@
 //! Each row is hashed by itself and the hashes are added up, so that the sum does not depend on
 //! the order in which rows are read, and one changed bit in one row changes it. The rows are read
 //! in pages in the order of the key, each page a short transaction, because one long transaction
-//! may not outlive 300 s (facts §2) and the rows may not fit into memory.
+//! may not outlive 300 s (aurora-dsql.md#limits) and the rows may not fit into memory.
 
 use std::{collections::BTreeSet, fmt};
 

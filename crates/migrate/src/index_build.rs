@@ -1,11 +1,11 @@
 //! Waiting for an index that is built in the background.
 //!
 //! On DSQL, `CREATE INDEX ASYNC` answers at once, and the index is in the catalog, invalid, while
-//! a job builds it (facts §3.4). Whether it is valid, only the catalog tells; the job adds why
-//! not. DSQL forgets a job half an hour after its end, so an invalid index without a job is one
+//! a job builds it (aurora-dsql.md#jobs). Whether it is valid, only the catalog tells; the job adds
+//! why not. DSQL forgets a job half an hour after its end, so an invalid index without a job is one
 //! whose build failed earlier, or was never started: a leftover that Temporal's tool would skip as
-//! "already exists" (fault T6 of contract §5). The job is polled, because the call that waits for
-//! it could outlive the 300 s that a transaction may last.
+//! "already exists" (temporal-persistence.md#t6). The job is polled, because the call that waits
+//! for it could outlive the 300 s that a transaction may last.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -2,10 +2,11 @@
 //!
 //! **The catalog is the journal.** There is no lock, no lease and no table of migrations that are
 //! under way. Every step is one idempotent statement in a transaction of its own, as DSQL demands
-//! of DDL anyway (facts §2), and the catalog tells whether it is in effect *and equal to its
-//! definition*. So a run that died anywhere is resumed by running it again, and any number of runs
-//! may go on at once: they do the same work, and each finds what the others have done. Only an
-//! [overwrite](Migrator::plan_overwrite) must be alone, because it drops what others make.
+//! of DDL anyway (aurora-dsql.md#ddl-in-transactions), and the catalog tells whether it is in
+//! effect *and equal to its definition*. So a run that died anywhere is resumed by running it
+//! again, and any number of runs may go on at once: they do the same work, and each finds what the
+//! others have done. Only an [overwrite](Migrator::plan_overwrite) must be alone, because it drops
+//! what others make.
 //!
 //! ```text
 //! Schema ──────► Migrator ──► Plan ──► apply: probe → act → probe

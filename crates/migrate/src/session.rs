@@ -1,8 +1,8 @@
 //! A database whose reads succeed unless something is really wrong.
 //!
-//! Reads can lose conflicts (OC001 hits plain SELECTs too, facts §1.5) and connections can break;
-//! a read can simply be made again. Writes are not retried here: after a failed one the catalog is
-//! asked first.
+//! Reads can lose conflicts (OC001 hits plain SELECTs too, aurora-dsql.md#transient-failures) and
+//! connections can break; a read can simply be made again. Writes are not retried here: after a
+//! failed one the catalog is asked first.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Patience {
     /// Between attempts after a conflict or a lost connection, and how long to try one thing.
     pub retry: RetryPolicy,
     /// The most between two looks at a job that builds an index; the first follow each other
-    /// sooner. Builds take 5–30 s even on tiny tables (facts §3.4).
+    /// sooner. Builds take 5–30 s even on tiny tables (aurora-dsql.md#jobs).
     pub poll: Duration,
     /// How long to wait for one index.
     pub index_build: Duration,

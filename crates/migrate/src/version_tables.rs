@@ -2,10 +2,11 @@
 //! `schema_update_history` how it got there.
 //!
 //! They have exactly the columns and contents that Temporal's tool and server read and write
-//! (contract §5.6), so that either tool can continue where the other stopped. The version row is
-//! kept under the logical name of the database, because the server looks it up under its own
-//! configured name. Both rows of a change are written in one transaction, guarded by the version
-//! that the change starts from: of concurrent runs one writes, and the others see that it did.
+//! (temporal-persistence.md#version-tables), so that either tool can continue where the other
+//! stopped. The version row is kept under the logical name of the database, because the server
+//! looks it up under its own configured name. Both rows of a change are written in one transaction,
+//! guarded by the version that the change starts from: of concurrent runs one writes, and the
+//! others see that it did.
 
 use serde::Serialize;
 use temporal_dsql_domain::SchemaVersion;
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_tables_have_the_columns_that_temporal_reads_and_writes() {
-        // contract §5.6, word for word.
+        // temporal-persistence.md#version-tables, word for word.
         let temporal = [
             "CREATE TABLE IF NOT EXISTS schema_version(version_partition INT not null, \
              db_name VARCHAR(255) not null, creation_time TIMESTAMP, curr_version VARCHAR(64), \

@@ -2,7 +2,8 @@
 //!
 //! It answers two questions, with two methods: was the work applied ([`StoreError::outcome`]),
 //! and may it succeed if it is tried again ([`StoreError::is_transient`])? The upper layer of
-//! Temporal needs the first to decide whether it must re-acquire a shard (contract §3.1).
+//! Temporal needs the first to decide whether it must re-acquire a shard
+//! (temporal-persistence.md#outcomes).
 
 use std::{fmt, sync::Arc};
 
@@ -159,7 +160,8 @@ pub enum StoreError {
         source: Option<Cause>,
     },
 
-    /// The work exceeds a limit of DSQL (facts §2, §4). Never retried: it would exceed it again.
+    /// The work exceeds a limit of DSQL (aurora-dsql.md#limits, aurora-dsql.md#sizes). Never
+    /// retried: it would exceed it again.
     #[error("limit exceeded: {kind}")]
     Limit {
         /// The limit.
@@ -266,7 +268,7 @@ impl StoreError {
     /// For a body that has read in its own snapshot that the row is absent: a duplicate then
     /// comes from a concurrent creator, whose row the body could not see. Returned from the body,
     /// the conflict makes the runner start again, and the next snapshot shows the winner
-    /// (contract §3.8 rule 6). Any other error stays as it is.
+    /// (temporal-persistence.md#retry-rule-6). Any other error stays as it is.
     #[must_use]
     pub fn duplicate_is_conflict(self, op: &'static str) -> Self {
         match self {

@@ -5,9 +5,10 @@
 //! autocommit ([`Store::session`]) or a [`Transaction`]. Which table a current execution lives in
 //! is decided in one place, the [`CurrentExecutionsRouter`].
 //!
-//! DSQL is optimistic: nothing blocks and the loser of a conflict learns it at COMMIT (facts §1),
-//! so the body of a transaction may run several times. [`StoreExt::run`] is the only way to run
-//! one: it begins, runs the body, commits, and starts again on a definite conflict.
+//! DSQL is optimistic: nothing blocks and the loser of a conflict learns it at COMMIT
+//! (aurora-dsql.md#isolation), so the body of a transaction may run several times.
+//! [`StoreExt::run`] is the only way to run one: it begins, runs the body, commits, and starts
+//! again on a definite conflict.
 #![warn(missing_docs, clippy::unwrap_used)]
 
 mod clock;

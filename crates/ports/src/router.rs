@@ -25,7 +25,7 @@ impl CurrentExecutionsRoute {
         }
     }
 
-    /// The archetype that a row read from there has (req 5.3).
+    /// The archetype that a row read from there has (requirements.md#req-5-3).
     pub const fn archetype_id(self) -> ArchetypeId {
         match self {
             Self::CurrentExecutions => ArchetypeId::WORKFLOW,
@@ -34,7 +34,8 @@ impl CurrentExecutionsRoute {
     }
 }
 
-/// Sends a current-execution operation to its table by archetype (req 2.1, 2.2).
+/// Sends a current-execution operation to its table by archetype (requirements.md#req-2-1,
+/// requirements.md#req-2-2).
 ///
 /// Adapters ask the router and never compare archetype ids themselves.
 pub trait CurrentExecutionsRouter: Send + Sync {
@@ -46,12 +47,13 @@ pub trait CurrentExecutionsRouter: Send + Sync {
     fn route_row(&self, row: &CurrentExecutionsRow)
     -> Result<CurrentExecutionsRoute, InvalidValue>;
 
-    /// The route of a filter; an unspecified archetype means workflow (req 5.1).
+    /// The route of a filter; an unspecified archetype means workflow (requirements.md#req-5-1).
     fn route_filter(&self, filter: &CurrentExecutionsFilter) -> CurrentExecutionsRoute;
 }
 
-/// Temporal's rule, the same as in its PostgreSQL plugin (req 5.2, contract §2.2): workflows have
-/// a table of their own, every other archetype, known or not, shares the other.
+/// Temporal's rule, the same as in its PostgreSQL plugin (requirements.md#req-5-2,
+/// temporal-persistence.md#routing): workflows have a table of their own, every other archetype,
+/// known or not, shares the other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByArchetype;
 

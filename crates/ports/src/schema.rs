@@ -41,8 +41,8 @@ pub enum IncompatibleSchema {
 }
 
 /// Checks that the recorded schema version is [`VERSION`] or newer, as Temporal's server does at
-/// start-up (`VerifyCompatibleVersion`, contract §5.6). A newer schema passes, so that code can
-/// be rolled back while the schema stays.
+/// start-up (`VerifyCompatibleVersion`, temporal-persistence.md#version-tables). A newer schema
+/// passes, so that code can be rolled back while the schema stays.
 ///
 /// # Errors
 /// The version is missing, too old or unreadable.

@@ -21,7 +21,8 @@ pub trait Transaction: Session {
     ///
     /// If a statement of this transaction has failed, nothing is applied and the error of that
     /// statement is returned again: a server answers COMMIT of an aborted transaction with
-    /// success and the tag ROLLBACK (facts §1.1), so a swallowed error would look like a commit.
+    /// success and the tag ROLLBACK (aurora-dsql.md#transactions), so a swallowed error would look
+    /// like a commit.
     ///
     /// # Errors
     /// [`StoreError::Contended`] if another transaction won a conflict;
@@ -106,7 +107,7 @@ pub trait Store: Send + Sync {
     }
 
     /// The schema version that the store records under the logical database name `database`
-    /// (contract §5.6); `None` if it records none.
+    /// (temporal-persistence.md#version-tables); `None` if it records none.
     ///
     /// # Errors
     /// [`StoreError::InvalidArgument`] if the recorded text is not a version, and those of the

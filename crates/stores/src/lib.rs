@@ -52,7 +52,7 @@ use temporal_dsql_domain::{InvalidValue, ShardId};
 use temporal_dsql_ports::{Cause, ConditionFailed, Outcome, StoreError};
 
 /// Rows that one statement of a chunked delete removes: a third of what a transaction may
-/// (facts §2), so that their bytes stay far from its other limit.
+/// (aurora-dsql.md#limits), so that their bytes stay far from its other limit.
 const CHUNK: u32 = 1_000;
 
 /// Who writes: the owner of a shard, by the range id that it claimed it with.

@@ -1,4 +1,5 @@
-//! Flags, aliases and variables: those of the Go tool (contract §5.1), and what goes beyond it.
+//! Flags, aliases and variables: those of the Go tool (temporal-persistence.md#commands-and-flags),
+//! and what goes beyond it.
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
@@ -322,7 +323,7 @@ mod tests {
 
     #[test]
     fn every_flag_and_alias_of_the_go_tool_is_taken() {
-        // contract §5.1
+        // temporal-persistence.md#commands-and-flags
         for line in [
             "t --endpoint h --port 6432 --user u --database d --region r --quiet setup-schema",
             "t --ep h -p 6432 -u u --db d -q setup",
@@ -365,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused_by_name() {
-        // contract §5.2
+        // temporal-persistence.md#validation
         for (line, named) in [
             ("t setup --version 1.1 --disable-versioning", "--disable-versioning"),
             ("t setup --schema-file f --schema-name dsql/temporal", "--schema-name"),

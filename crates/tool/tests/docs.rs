@@ -129,7 +129,7 @@ fn the_guide_has_the_steps_the_rollback_the_downtime_and_the_verification() {
             ["rollback-schema --to 1.0 --dry-run", "rollback-schema --to 1.0 --prove", "verify"],
         ),
     ] {
-        // Requirements 6.1, 6.2 and 6.5.
+        // requirements.md#req-6-1, requirements.md#req-6-2, requirements.md#req-6-5
         let number = |line: &str| line.split_once(". ").and_then(|(number, _)| number.parse().ok());
         let numbers: Vec<u32> = steps.lines().filter_map(number).collect();
         assert_eq!(numbers, (1..=most).collect::<Vec<_>>());
@@ -139,7 +139,7 @@ fn the_guide_has_the_steps_the_rollback_the_downtime_and_the_verification() {
             let found = steps[at..].find(&command);
             at += found.unwrap_or_else(|| panic!("`{command}` is not there, or not in its order"));
         }
-        // Requirement 6.4.
+        // requirements.md#req-6-4
         assert!(steps.trim_start().contains("**Downtime: none"), "{steps}");
         assert!(steps.contains("1. Take a [backup](#backups)"), "{steps}");
     }

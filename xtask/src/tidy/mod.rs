@@ -4,6 +4,7 @@
 //! one line, `path: what`.
 
 mod arrows;
+mod citations;
 mod licences;
 mod manifests;
 mod map;
@@ -11,7 +12,7 @@ mod packages;
 mod sources;
 mod trees;
 
-use std::{fmt, fs, process::ExitCode};
+use std::{collections::BTreeMap, fmt, fs, process::ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -67,12 +68,15 @@ fn check() -> Result<Vec<Finding>> {
     for package in &packages {
         findings.extend(manifests::check(&package.manifest, &read(&package.manifest)?)?);
     }
+    let mut texts = BTreeMap::new();
     for path in files()? {
         // What is not text has no words.
         if let Ok(text) = fs::read_to_string(workspace::root().join(&path)) {
             findings.extend(sources::check(&path, &text));
+            texts.insert(path, text);
         }
     }
+    findings.extend(citations::check(&texts));
     Ok(findings)
 }
 

@@ -31,7 +31,8 @@ const ASYNC_OR_IO: &[&str] = &[
     "sqlx-core",
     "tokio",
 ];
-/// A second crypto provider doubles the code that has to be trusted and built (design §8).
+/// A second crypto provider doubles the code that has to be trusted and built
+/// (architecture.md#invariants).
 const OTHER_PROVIDERS: &[&str] =
     &["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
 const PROVIDER: &[&str] = &["ring"];

@@ -4,8 +4,9 @@ use std::net::Ipv6Addr;
 
 use super::ConfigError;
 
-/// The region in the host name of a DSQL cluster, `<cluster>.dsql.<region>.on.aws` (facts §5);
-/// `None` for any other host. A private endpoint's `dsql-<suffix>` label counts as well.
+/// The region in the host name of a DSQL cluster, `<cluster>.dsql.<region>.on.aws`
+/// (aurora-dsql.md#connections); `None` for any other host. A private endpoint's `dsql-<suffix>`
+/// label counts as well.
 ///
 /// ```
 /// use temporal_dsql_store::region_of_host;

@@ -117,7 +117,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("`{text}` is not a duration such as 11m or 45s: {error}"))
 }
 
-/// The range that the service accepts is up to a week (facts §5); the Go fork keeps to 15 s–15 min.
+/// The range that the service accepts is up to a week (aurora-dsql.md#tokens); the Go fork keeps to
+/// 15 s–15 min.
 fn token_lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration(text)?;
     let (least, most) = (Duration::from_secs(15), Duration::from_secs(604_800));

@@ -1,7 +1,8 @@
 //! How to reach a database, and how hard to press it.
 //!
 //! [`Config`] is plain data. [`Config::from_env`] reads it from the variables that the Go tool and
-//! the Go fork's server use (contract §5.1, §6.3); [`Config::resolve`] decides what was left open
+//! the Go fork's server use (temporal-persistence.md#commands-and-flags,
+//! temporal-persistence.md#environment-variables); [`Config::resolve`] decides what was left open
 //! and refuses what cannot work, before anything is sent.
 
 mod endpoint;
@@ -28,7 +29,7 @@ pub struct Config {
     pub port: u16,
     /// The database role; `admin` is DSQL's built-in one.
     pub user: String,
-    /// The database. DSQL has exactly one, `postgres` (facts §4).
+    /// The database. DSQL has exactly one, `postgres` (aurora-dsql.md#environment).
     pub database: String,
     /// The engine, if it is not to be inferred.
     pub engine: Option<Engine>,
@@ -40,12 +41,12 @@ pub struct Config {
     pub tls: Tls,
     /// The name that the server shows for the connection.
     pub application_name: String,
-    /// How long an IAM token is valid. DSQL checks it at connect only (facts §5).
+    /// How long an IAM token is valid. DSQL checks it at connect only (aurora-dsql.md#tokens).
     pub token_lifetime: Duration,
     /// How long opening one connection may take.
     pub connect_timeout: Duration,
-    /// How long one statement may take. DSQL refuses `statement_timeout` (facts §6), so this
-    /// client gives up and closes the connection.
+    /// How long one statement may take. DSQL refuses `statement_timeout` (aurora-dsql.md#sessions),
+    /// so this client gives up and closes the connection.
     pub statement_timeout: Duration,
     /// The connection pool.
     pub pool: PoolConfig,
@@ -81,15 +82,16 @@ pub enum TlsMode {
 /// How many connections there are and how long they live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// The most connections at a time, those of the reserve included; at most 10,000, which is what a
-    /// cluster admits from all clients (facts §5).
+    /// The most connections at a time, those of the reserve included; at most 10,000, which is what
+    /// a cluster admits from all clients (aurora-dsql.md#admission).
     pub max_connections: u32,
     /// Connections that are kept open and replaced before they retire, so that no caller waits
     /// for one. The pool never shrinks below what is in use: refilling is rate-limited.
     pub min_connections: u32,
     /// How long a caller waits for a connection.
     pub acquire_timeout: Duration,
-    /// The mean age at which a connection is retired. DSQL closes it at 60 minutes (facts §5).
+    /// The mean age at which a connection is retired. DSQL closes it at 60 minutes
+    /// (aurora-dsql.md#admission).
     pub lifetime: Duration,
     /// Retirement is spread over `lifetime ± lifetime_jitter / 2`.
     pub lifetime_jitter: Duration,
@@ -97,19 +99,20 @@ pub struct PoolConfig {
     pub guard_window: Duration,
     /// A connection that was idle for longer is checked with one round trip before use.
     pub idle_check: Duration,
-    /// New connections a second. A cluster admits 100 a second, from all clients (facts §5).
+    /// New connections a second. A cluster admits 100 a second, from all clients
+    /// (aurora-dsql.md#admission).
     pub connection_rate: u32,
     /// New connections at once. A cluster admits a burst of 1,000, from all clients.
     pub connection_burst: u32,
 }
 
-/// Connections of a cluster, from all clients (facts §5).
+/// Connections of a cluster, from all clients (aurora-dsql.md#admission).
 const CLUSTER_CONNECTIONS: u32 = 10_000;
-/// DSQL closes a connection at this age (facts §5).
+/// DSQL closes a connection at this age (aurora-dsql.md#admission).
 const SESSION_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 impl Default for PoolConfig {
-    /// The Go fork's numbers, where it has them (contract §6.3).
+    /// The Go fork's numbers, where it has them (temporal-persistence.md#environment-variables).
     fn default() -> Self {
         Self {
             max_connections: 50,
@@ -152,9 +155,10 @@ impl Config {
     /// Durations are written as `11m` or `45s`. A value that cannot be read is an error, never a
     /// silent default. The fork's shared (DynamoDB) limiter and leases are not offered; a
     /// variable that turns one on is an error too, because ignoring it would press the cluster
-    /// harder than the operator meant. Its other variables of contract §6.3 tune what is not here
-    /// either, and are ignored. A variable with the prefix `DSQL_` that is none of these is warned of,
-    /// and so is a value that is not UTF-8 of a variable that does not count.
+    /// harder than the operator meant. Its other variables of
+    /// temporal-persistence.md#environment-variables tune what is not here either, and are ignored.
+    /// A variable with the prefix `DSQL_` that is none of these is warned of, and so is a value
+    /// that is not UTF-8 of a variable that does not count.
     ///
     /// # Errors
     /// A variable is missing, cannot be read, or asks for what is not offered.

@@ -108,14 +108,15 @@ pub const VARIABLES: [Variable; 18] = [
     WRITE_FORM,
 ];
 
-/// Switches of the Go fork that turn on what this store does not have (contract §6.3). On, they are
-/// an error.
+/// Switches of the Go fork that turn on what this store does not have
+/// (temporal-persistence.md#environment-variables). On, they are an error.
 pub(super) const NOT_OFFERED: [(&str, &str); 2] = [
     ("DSQL_DISTRIBUTED_RATE_LIMITER_ENABLED", "the shared (DynamoDB) connection rate limiter"),
     ("DSQL_DISTRIBUTED_CONN_LEASE_ENABLED", "the shared (DynamoDB) connection lease"),
 ];
 
-/// Variables of the Go fork that tune what this store does not have (contract §6.3).
+/// Variables of the Go fork that tune what this store does not have
+/// (temporal-persistence.md#environment-variables).
 const WITHOUT_EFFECT: [&str; 13] = [
     "DSQL_STAGGERED_STARTUP",
     "DSQL_STAGGERED_STARTUP_MAX_DELAY",

@@ -246,7 +246,7 @@ impl Connector {
         };
         options = options.password("");
         if engine == Engine::Postgres {
-            // The isolation of a single statement, as DSQL has it (facts §1.1).
+            // The isolation of a single statement, as DSQL has it (aurora-dsql.md#transactions).
             options = options.options([("default_transaction_isolation", "repeatable read")]);
         }
         Self {
@@ -314,7 +314,8 @@ impl Connector {
 }
 
 /// What the driver reads from the environment and this crate cannot set back. A connection is what
-/// its [`Config`] says and nothing else; DSQL refuses most of what `PGOPTIONS` can say (facts §6).
+/// its [`Config`] says and nothing else; DSQL refuses most of what `PGOPTIONS` can say
+/// (aurora-dsql.md#sessions).
 fn check_environment(is_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
     match ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"].into_iter().find(|name| is_set(name)) {
         Some(name) => Err(ConfigError::ForeignVariable { name }),

@@ -1,7 +1,7 @@
 //! The password of a DSQL connection: a token that is signed here, without a network call.
 //!
-//! A token is a presigned URL for service `dsql` without its scheme (facts §5). The database
-//! checks it at connect only, so an open session outlives its token.
+//! A token is a presigned URL for service `dsql` without its scheme (aurora-dsql.md#tokens). The
+//! database checks it at connect only, so an open session outlives its token.
 
 use std::time::{Duration, SystemTime};
 
@@ -52,7 +52,7 @@ pub enum TokenError {
     },
 }
 
-/// What a token permits: DSQL knows two actions (facts §5).
+/// What a token permits: DSQL knows two actions (aurora-dsql.md#tokens).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// `DbConnectAdmin`, for the role `admin`.

@@ -2,7 +2,8 @@
 //!
 //! # Ids
 //! The table is read in the order of `id`, which is unique in the table and not only in the run
-//! (contract §1.4, §3.7 no. 7). An id is a place and a random number:
+//! (temporal-persistence.md#buffered-events, temporal-persistence.md#fault-7). An id is a place and
+//! a random number:
 //!
 //! ```text
 //! 0 | 15 bits: the place in the run's buffer | 48 bits: random

@@ -102,7 +102,8 @@ impl<L: Link> HistoryExecution for Rows<L> {
     }
 
     /// Locks both rows, one after the other: a `FOR UPDATE` over a join is refused by releases of
-    /// DSQL before August 2026 (facts §1.4). Where nothing holds a lock, one plain join does.
+    /// DSQL before August 2026 (aurora-dsql.md#locks). Where nothing holds a lock, one plain join
+    /// does.
     async fn lock_current_executions_join_executions(
         &mut self,
         filter: &CurrentExecutionsFilter,

@@ -1,13 +1,14 @@
 //! `history_node`: batches of events.
 //!
 //! `txn_id` is stored negated, so that of several batches at one node the valid one, which has the
-//! largest, comes first in the order of the key (contract §1.6). Everything here that is called
-//! `stored` is a negated one.
+//! largest, comes first in the order of the key (temporal-persistence.md#history). Everything here
+//! that is called `stored` is a negated one.
 //!
 //! A page continues after a position of two columns, which takes a filter: DSQL turns a comparison
-//! of rows into one in any case (facts §3.3). The bounds of the node id begin at the position, so
-//! that only the batches of one node are filtered. Temporal's own plugins bind a transaction where
-//! a node belongs when they read in reverse, and lose the rest of a node at a page's end.
+//! of rows into one in any case (aurora-dsql.md#indexes). The bounds of the node id begin at the
+//! position, so that only the batches of one node are filtered. Temporal's own plugins bind a
+//! transaction where a node belongs when they read in reverse, and lose the rest of a node at a
+//! page's end.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{

@@ -11,8 +11,8 @@ use temporal_dsql_ports::{Cause, StoreError};
 /// Adds up the rows of one statement and refuses what DSQL would.
 ///
 /// Beside the limits of each row there is one of the statement: a message of more than 10 MiB is
-/// not answered with an error, the connection is closed (facts §2). A write would then look as if
-/// its answer had been lost.
+/// not answered with an error, the connection is closed (aurora-dsql.md#limits). A write would then
+/// look as if its answer had been lost.
 #[derive(Default)]
 pub(super) struct Payload {
     bytes: usize,

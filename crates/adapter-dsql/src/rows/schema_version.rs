@@ -1,4 +1,4 @@
-//! The recorded schema version (contract §5.6).
+//! The recorded schema version (temporal-persistence.md#version-tables).
 
 use sqlx::{Row, postgres::PgRow};
 use temporal_dsql_domain::{SchemaVersion, ShardId, Table};

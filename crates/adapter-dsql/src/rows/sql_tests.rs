@@ -84,7 +84,7 @@ fn parts_of_a_statement_that_write_one_table_are_the_known_ones() {
     }
 }
 
-/// Setting a key column would make an upsert conflict with more (facts §1.3).
+/// Setting a key column would make an upsert conflict with more (aurora-dsql.md#conflict-matrix).
 #[test]
 fn an_upsert_sets_no_key_column() {
     let upserts = statements().iter().filter(|(_, sql)| sql.contains("DO UPDATE SET ")).count();

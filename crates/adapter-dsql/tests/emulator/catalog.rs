@@ -1,4 +1,4 @@
-//! The catalog changes while the store works: contract §4.6 no. 5.
+//! The catalog changes while the store works: temporal-persistence.md#case-5.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! TLS and IAM: who gets in, and what those hear who do not (facts §5).
+//! TLS and IAM: who gets in, and what those hear who do not (aurora-dsql.md#connections).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Each class of failure (facts §1.5, §2) reaches the caller as the right [`StoreError`].
+//! Each class of failure (aurora-dsql.md#transient-failures, aurora-dsql.md#limits) reaches the
+//! caller as the right [`StoreError`].
 
 use std::time::{Duration, Instant};
 

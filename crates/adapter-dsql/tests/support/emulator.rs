@@ -23,7 +23,7 @@ use super::cluster::{cluster, config, credentials};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// INSERT, UPDATE and DELETE in WITH, and locks in sub-selects: the one is not recorded, the
-    /// other is new (facts §1.4, §14).
+    /// other is new (aurora-dsql.md#locks, aurora-dsql.md#data-modifying-with).
     OneStatement,
     /// Neither.
     StatementPerTable,

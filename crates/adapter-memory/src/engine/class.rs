@@ -1,5 +1,5 @@
-//! How a transaction touches a row, which touches cannot both commit (facts §1.3), and what else
-//! refuses a commit.
+//! How a transaction touches a row, which touches cannot both commit
+//! (aurora-dsql.md#conflict-matrix), and what else refuses a commit.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What commits and what does not, case by case (facts §1.3).
+//! What commits and what does not, case by case (aurora-dsql.md#conflict-matrix).
 
 use super::*;
 
@@ -38,7 +38,7 @@ const STATEMENTS: [Statement; 5] = [
     }),
 ];
 
-/// The matrix of facts §1.3, in words of its own.
+/// The matrix (aurora-dsql.md#conflict-matrix), in words of its own.
 fn conflict_on_dsql(one: Class, other: Class) -> bool {
     let row = match one {
         Class::Key => [true, true, true],

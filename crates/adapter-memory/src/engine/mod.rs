@@ -1,4 +1,4 @@
-//! Snapshot isolation with conflicts decided at COMMIT, as DSQL does it (facts §1).
+//! Snapshot isolation with conflicts decided at COMMIT, as DSQL does it (aurora-dsql.md#isolation).
 //!
 //! The engine knows a key that is ordered and a value that can be cloned, nothing of tables,
 //! limits or Temporal. All rows are in one persistent ordered map, so a snapshot is one more
@@ -8,7 +8,8 @@
 //! - No statement waits. Whether a transaction may commit is decided when it commits: every row
 //!   that it touched has a [`Class`], and a commit since its begin that touched the same row with
 //!   a conflicting class refuses it. The first to commit wins.
-//! - Plain reads are not tracked: write skew commits, and so do phantoms (facts §1.3).
+//! - Plain reads are not tracked: write skew commits, and so do phantoms
+//!   (aurora-dsql.md#conflict-matrix).
 //!
 //! A begin costs the same whatever there is, and a commit as much as the rows that it touched.
 //! What it touched is remembered once per row, and only while a transaction is open that could

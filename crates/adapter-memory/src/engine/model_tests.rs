@@ -55,7 +55,7 @@ struct ReferenceTransaction {
     footprint: Footprint,
 }
 
-/// The matrix of facts §1.3: the pairs of classes that cannot both commit.
+/// The matrix (aurora-dsql.md#conflict-matrix): the pairs of classes that cannot both commit.
 const CONFLICTS: [(Class, Class); 6] = [
     (Class::Key, Class::Key),
     (Class::Key, Class::NonKey),

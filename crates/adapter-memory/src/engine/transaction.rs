@@ -11,8 +11,8 @@ use super::{Class, Engine, Refusal};
 #[error("a row with this key already exists")]
 pub struct Duplicate;
 
-/// The locking clauses that DSQL has (facts §1.4). A lock never waits; it is a touch that is
-/// checked at commit.
+/// The locking clauses that DSQL has (aurora-dsql.md#locks). A lock never waits; it is a touch that
+/// is checked at commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
     /// `FOR UPDATE`: nobody else touches the row.
@@ -33,7 +33,7 @@ impl Lock {
 /// A transaction on an [`Engine`]. Dropping it rolls it back.
 ///
 /// A statement that finds no row touches nothing, because a row that is not there has no
-/// footprint (facts §1.3).
+/// footprint (aurora-dsql.md#conflict-matrix).
 pub struct Transaction<K: Ord + Clone, V: Clone> {
     engine: Engine<K, V>,
     /// The version of the snapshot.

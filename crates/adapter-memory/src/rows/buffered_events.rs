@@ -1,4 +1,5 @@
-//! The buffered events of a run, and the ids that keep them in order (contract §1.4).
+//! The buffered events of a run, and the ids that keep them in order
+//! (temporal-persistence.md#buffered-events).
 //!
 //! An id is a place in the buffer of its run, above 48 random bits. The place makes the order of
 //! one buffer, with no clock and no sequence that others share; the random bits make the id

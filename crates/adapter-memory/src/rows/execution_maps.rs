@@ -1,4 +1,5 @@
-//! The seven maps of a run, and the statements on them (contract §1.2, §1.3).
+//! The seven maps of a run, and the statements on them (temporal-persistence.md#chasm-nodes,
+//! temporal-persistence.md#maps).
 //!
 //! The maps differ in what an entry is; that is said once, by [`Entry`], and everything else is
 //! the same for all.

@@ -1,5 +1,5 @@
 //! `executions`, `current_executions` and `current_chasm_executions`: their keys, and what the
-//! statements of Temporal's `HistoryExecution` do to them (contract §1.1).
+//! statements of Temporal's `HistoryExecution` do to them (temporal-persistence.md#executions).
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -89,7 +89,8 @@ impl CurrentKey {
         Ok(NewRow::new(&key, row.clone())?)
     }
 
-    /// The stored row as it is read: its archetype is the one of its table (req 5.3).
+    /// The stored row as it is read: its archetype is the one of its table
+    /// (requirements.md#req-5-3).
     fn read(&self, stored: &CurrentExecutionsRow) -> CurrentExecutionsRow {
         CurrentExecutionsRow { archetype_id: self.route.archetype_id(), ..stored.clone() }
     }

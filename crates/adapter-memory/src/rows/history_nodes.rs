@@ -1,5 +1,5 @@
 //! `history_node` and `history_tree`: batches of events, and the branches that they are on
-//! (contract §1.6).
+//! (temporal-persistence.md#history).
 
 use std::{collections::BTreeMap, ops::Range};
 

@@ -1,4 +1,4 @@
-//! The task queues of a shard: seven tables of two shapes (contract §1.5).
+//! The task queues of a shard: seven tables of two shapes (temporal-persistence.md#history-tasks).
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! `shards`, and the lock that guards the writes of a shard's owner (contract §1.7).
+//! `shards`, and the lock that guards the writes of a shard's owner
+//! (temporal-persistence.md#shards).
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{ShardId, ShardsRow, Table};

@@ -1,14 +1,15 @@
 -- What DSQL checks of objects once they are resolved, and the triggers of new tables.
 --
 -- Types are compared where PostgreSQL has resolved them, behind aliases and domains, and their
--- names are PostgreSQL's display names, as they are in DSQL's messages (facts §3.1, §4).
+-- names are PostgreSQL's display names, as they are in DSQL's messages
+-- (aurora-dsql.md#refused-statements, aurora-dsql.md#types).
 
 CREATE FUNCTION dsql_emulator.refuse(code text, message text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
 END $$;
 
--- facts §4: storable types, and those of keys.
+-- aurora-dsql.md#types: storable types, and those of keys.
 CREATE FUNCTION dsql_emulator.is_key_type(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT dsql_emulator.base_type(type) IN ('smallint'::regtype, 'integer'::regtype,
     'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype,
@@ -88,7 +89,8 @@ BEGIN
   END IF;
 END $$;
 
--- facts §4: objects of a cluster. Only the message for schemas is known; the others are like it.
+-- aurora-dsql.md#sizes: objects of a cluster. Only the message for schemas is known; the others are
+-- like it.
 CREATE FUNCTION dsql_emulator.check_counts() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   kind record;
@@ -151,7 +153,7 @@ CREATE EVENT TRIGGER dsql_emulator_after_ddl ON ddl_command_end
   EXECUTE FUNCTION dsql_emulator.after_ddl();
 
 -- A key that goes changes what its table reports. A table or index that goes leaves a job behind
--- (facts §3.4); the emulator makes it.
+-- (aurora-dsql.md#jobs); the emulator makes it.
 CREATE FUNCTION dsql_emulator.after_drop() RETURNS event_trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE

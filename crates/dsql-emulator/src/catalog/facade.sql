@@ -71,8 +71,8 @@ BEGIN
   END LOOP;
 END $$;
 
--- DSQL has no text search configuration for any language (facts §3.1). What PostgreSQL itself needs,
--- `simple`, stays.
+-- DSQL has no text search configuration for any language (aurora-dsql.md#refused-statements). What
+-- PostgreSQL itself needs, `simple`, stays.
 DO $$
 DECLARE
   a_name name;
@@ -89,7 +89,7 @@ END $$;
 CREATE SCHEMA sys;
 GRANT USAGE ON SCHEMA sys TO PUBLIC;
 
--- Asynchronous jobs (facts §3.4).
+-- Asynchronous jobs (aurora-dsql.md#jobs).
 CREATE TABLE dsql_emulator.job (
   job_id text PRIMARY KEY,
   status text NOT NULL DEFAULT 'submitted',
@@ -121,7 +121,7 @@ GRANT SELECT ON sys.jobs TO PUBLIC;
 CREATE PROCEDURE sys.wait_for_job(job_id text, INOUT succeeded boolean DEFAULT NULL)
   LANGUAGE plpgsql AS $$ BEGIN RAISE 'the emulator has not seen this CALL'; END $$;
 
--- Which IAM identities may be which role (facts §5).
+-- Which IAM identities may be which role (aurora-dsql.md#connections).
 CREATE TABLE dsql_emulator.iam_mapping (
   role oid NOT NULL,
   arn text NOT NULL,

@@ -1,10 +1,10 @@
 -- Which rows a statement touches: triggers on every table, that tell it to the emulator.
 --
--- A footprint is what DSQL compares at commit (facts §1.3). It is made of entries: an index, and
--- the key of a row in it, for the primary key and every other unique index that is neither
--- partial nor on expressions. A table without a primary key has its rows' content instead of a
--- key. The triggers are internal ones, as those of foreign keys are, so no client meets them; they
--- report by a notice that the emulator takes out of the answer.
+-- A footprint is what DSQL compares at commit (aurora-dsql.md#conflict-matrix). It is made of
+-- entries: an index, and the key of a row in it, for the primary key and every other unique index
+-- that is neither partial nor on expressions. A table without a primary key has its rows' content
+-- instead of a key. The triggers are internal ones, as those of foreign keys are, so no client
+-- meets them; they report by a notice that the emulator takes out of the answer.
 
 -- A value or row as one text, whatever the session's settings say about how values look. It is
 -- part of clients' statements too (see `entries_expression`), so they must be able to call it.
@@ -75,7 +75,7 @@ BEGIN
 END $$;
 
 -- Bytes of the key of an index, as DSQL is seen to count them: its columns and those of the
--- primary key, and eight for each column after the first (facts §4).
+-- primary key, and eight for each column after the first (aurora-dsql.md#sizes).
 CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETURNS text
   LANGUAGE sql STABLE AS $$
     WITH i AS (SELECT * FROM pg_catalog.pg_index WHERE indexrelid = an_index),
@@ -125,7 +125,8 @@ $body$  IF pg_catalog.current_setting_of_host('dsql_emulator.transaction', true)
 CREATE FUNCTION dsql_emulator.instrument(rel oid) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $body$
 DECLARE
-  -- What the emulator adds to a row and to an index entry, from two measurements (facts §2).
+  -- What the emulator adds to a row and to an index entry, from two measurements
+  -- (aurora-dsql.md#limits).
   row_overhead constant int := 123;
   entry_overhead constant int := 314;
   has_primary boolean;
@@ -193,8 +194,8 @@ BEGIN
       dsql_emulator.key_expression(rel, item.columns, 'o'));
   END LOOP;
 
-  -- Sizes (facts §4). A column's size in the row is that before compression; only if that is
-  -- suspicious, the stored row is looked at. bytea is not compressed.
+  -- Sizes (aurora-dsql.md#sizes). A column's size in the row is that before compression; only if
+  -- that is suspicious, the stored row is looked at. bytea is not compressed.
   SELECT string_agg(format('COALESCE(pg_catalog.pg_column_size(t.%I), 0)', a.attname), ' + '
            ORDER BY a.attnum),
          string_agg(CASE WHEN b.oid = 'bytea'::regtype THEN format(

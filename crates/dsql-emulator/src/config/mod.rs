@@ -2,8 +2,8 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-/// DSQL's limits that are an emulator's to change (facts §2, §5). Those of values, rows, keys and
-/// objects are fixed.
+/// DSQL's limits that are an emulator's to change (aurora-dsql.md#limits,
+/// aurora-dsql.md#admission). Those of values, rows, keys and objects are fixed.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -42,7 +42,8 @@ impl Default for Limits {
     }
 }
 
-/// When a session learns that another one has changed the catalog (facts §1.5, §14).
+/// When a session learns that another one has changed the catalog
+/// (aurora-dsql.md#transient-failures).
 ///
 /// It learns by `40001` and `(OC001)`, at its next statement or COMMIT, once for all changes that
 /// it had missed. SET, SHOW, RESET and a transaction of nothing else are spared. On a cluster it
@@ -72,7 +73,7 @@ pub(crate) struct Unrecorded {
     /// INSERT, UPDATE or DELETE inside of a WITH clause.
     pub(crate) data_modifying_with: bool,
     /// A locking clause in a subquery or a WITH clause. "Any query shape" is permitted since
-    /// 2026-08-24 (facts §1.4 [D]); clusters of before refused it.
+    /// 2026-08-24 (aurora-dsql.md#locks) [D]; clusters of before refused it.
     pub(crate) locking_subqueries: bool,
 }
 
@@ -82,7 +83,7 @@ impl Default for Unrecorded {
     }
 }
 
-/// How long asynchronous jobs take (facts §3.4). On a cluster it is 5 to 30 s.
+/// How long asynchronous jobs take (aurora-dsql.md#jobs). On a cluster it is 5 to 30 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobDelays {
     /// From `submitted` to `processing`.

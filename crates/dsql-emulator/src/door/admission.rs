@@ -1,4 +1,4 @@
-//! How many may come, and how fast (facts §5).
+//! How many may come, and how fast (aurora-dsql.md#admission).
 
 use std::{
     sync::{

@@ -1,5 +1,5 @@
 //! The way in: TLS with SNI, a token signed with AWS credentials, and limits on how many come and
-//! how fast (facts §5).
+//! how fast (aurora-dsql.md#admission).
 
 pub(crate) mod admission;
 pub(crate) mod startup;

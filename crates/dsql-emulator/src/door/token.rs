@@ -1,4 +1,4 @@
-//! Tokens: presigned URLs for service `dsql`, without their scheme (facts §5).
+//! Tokens: presigned URLs for service `dsql`, without their scheme (aurora-dsql.md#tokens).
 //!
 //! The emulator checks a token as AWS does, by signing the same request with the credentials it
 //! knows. The hints are AWS's own words.

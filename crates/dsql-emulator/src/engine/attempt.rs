@@ -220,7 +220,7 @@ fn note(
     Ok(())
 }
 
-/// facts §2: refused at the statement.
+/// aurora-dsql.md#limits: refused at the statement.
 fn check_rows(rows: u64, means: Means<'_>) -> Result<(), Failure> {
     if rows > means.most_rows {
         return Err(Failure::Refused(DbError::new("54000", "transaction row limit exceeded")));

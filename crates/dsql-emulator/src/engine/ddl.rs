@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// DSQL's words for a key of a type that cannot be ordered; PostgreSQL says so before the
-/// emulator's own check of types sees it (facts §3.1, §4).
+/// emulator's own check of types sees it (aurora-dsql.md#refused-statements, aurora-dsql.md#types).
 fn keyless_type(error: DbError, is_index: bool) -> DbError {
     let name = error
         .message
@@ -46,7 +46,7 @@ impl Worker {
     async fn check(&mut self, check: &Check) -> Result<Option<DbError>, Failure> {
         let table = |name: &str| format!("pg_catalog.to_regclass({})", literal(name));
         let (question, code, message) = match check {
-            // facts §3.2
+            // aurora-dsql.md#alter-table
             Check::NotInPrimaryKey { table: name, column } => (
                 format!(
                     "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a \
@@ -68,13 +68,13 @@ impl Worker {
                 "0A000",
                 "unsupported ALTER TABLE DROP CONSTRAINT statement".to_owned(),
             ),
-            // facts §3.3
+            // aurora-dsql.md#indexes
             Check::Empty { table: name } => (
                 format!("SELECT 1 FROM {name} LIMIT 1"),
                 "0A000",
                 "unsupported mode. please use CREATE INDEX ASYNC.".to_owned(),
             ),
-            // facts §3.1. An unknown type is PostgreSQL's to complain about.
+            // aurora-dsql.md#refused-statements. An unknown type is PostgreSQL's to complain about.
             Check::BigIdentity { column_type } => {
                 let question = format!(
                     "SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.to_regtype({}) AS t \
@@ -159,7 +159,7 @@ impl Worker {
             (not_unique, answer.error.as_ref().map(|error| error.code.as_str()))
         {
             // The table has duplicates. The index is made all the same, stays invalid, and
-            // refuses more of them (facts §3.4).
+            // refuses more of them (aurora-dsql.md#jobs).
             duplicates = true;
             self.undo_statement().await?;
             let execution = Execution { text: Some(text.into()), ..execution.clone() };

@@ -1,4 +1,5 @@
-//! What a transaction touches, in the terms in which DSQL compares (facts §1.3).
+//! What a transaction touches, in the terms in which DSQL compares
+//! (aurora-dsql.md#conflict-matrix).
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +18,7 @@ pub(crate) enum Class {
 impl Class {
     pub(crate) const ALL: [Self; 3] = [Self::Key, Self::NonKey, Self::Share];
 
-    /// The matrix of facts §1.3.
+    /// The matrix of what cannot both commit (aurora-dsql.md#conflict-matrix).
     pub(crate) const fn conflicts_with(self, other: Self) -> bool {
         use Class::{Key, NonKey, Share};
         match (self, other) {
@@ -55,9 +56,9 @@ pub(crate) struct Footprint {
     entries: HashMap<Entry, Classes>,
     /// Tables with rows that were written.
     tables: HashSet<u32>,
-    /// Rows inserted, updated and deleted, cascades included (facts §2).
+    /// Rows inserted, updated and deleted, cascades included (aurora-dsql.md#limits).
     pub(crate) rows: u64,
-    /// Bytes written, as DSQL counts them (facts §2).
+    /// Bytes written, as DSQL counts them (aurora-dsql.md#limits).
     pub(crate) bytes: u64,
 }
 
@@ -73,7 +74,7 @@ impl Footprint {
         self.bytes += bytes;
     }
 
-    /// Rows that were only locked count with their key (facts §1.4), once.
+    /// Rows that were only locked count with their key (aurora-dsql.md#locks), once.
     pub(crate) fn lock(&mut self, relation: u32, key: impl Into<Box<str>>, class: Class) {
         let key = key.into();
         let bytes = key.len() as u64;

@@ -2,7 +2,8 @@
 //!
 //! One number counts the commits that changed or locked rows. A transaction remembers the number
 //! at its BEGIN, and at COMMIT loses if an entry of its footprint was committed under a later
-//! number in a class that conflicts with its own. The earliest committer wins (facts §1.2).
+//! number in a class that conflicts with its own. The earliest committer wins
+//! (aurora-dsql.md#conflicts).
 //!
 //! A commit is entered before PostgreSQL is asked for it: as soon as PostgreSQL has done it, other
 //! sessions meet its rows, and have to know that they are overtaken.

@@ -1,7 +1,8 @@
 //! Transactions as DSQL has them, on a PostgreSQL that has them otherwise.
 //!
 //! PostgreSQL makes a writer wait for another one on the same row, and the loser learns of it at
-//! its statement. DSQL makes nobody wait, and the loser learns of it at COMMIT (facts §1.2). So:
+//! its statement. DSQL makes nobody wait, and the loser learns of it at COMMIT
+//! (aurora-dsql.md#conflicts). So:
 //!
 //! - every transaction is a repeatable read one, with its snapshot taken at BEGIN, and an internal
 //!   savepoint right behind it;

@@ -98,7 +98,7 @@ impl Transaction {
         !self.effect.footprint.is_empty() || self.changes_catalog()
     }
 
-    /// Whether it has run DDL; a mapping of a role counts (facts §2).
+    /// Whether it has run DDL; a mapping of a role counts (aurora-dsql.md#ddl-in-transactions).
     pub(crate) fn changes_catalog(&self) -> bool {
         self.ddl.is_some() || !self.at_commit.is_empty()
     }

@@ -53,7 +53,7 @@ pub enum StatementFault {
     Close,
 }
 
-/// What happens to a new connection (facts §5).
+/// What happens to a new connection (aurora-dsql.md#admission).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// `08006`, access denied.
@@ -71,7 +71,7 @@ pub enum Refusal {
 /// The least time that passes between a message and its answer.
 ///
 /// What the emulator itself takes is part of it: 4 ms for a statement is what a client sees of a
-/// cluster (facts §5), whose own work is in them too.
+/// cluster (aurora-dsql.md#latency), whose own work is in them too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     /// For each answer that a client waits for.
@@ -317,17 +317,17 @@ fn draw(random: &mut fastrand::Rng, rates: &CommitRates) -> Option<CommitFault> 
     })
 }
 
-/// facts §1.2
+/// aurora-dsql.md#conflicts
 pub(crate) fn conflict() -> DbError {
     DbError::new("40001", "change conflicts with another transaction (OC000)")
 }
 
-/// facts §1.2
+/// aurora-dsql.md#conflicts
 pub(crate) fn catalog_conflict() -> DbError {
     DbError::new("40001", "schema has been updated by another transaction (OC001)")
 }
 
-/// facts §1.5
+/// aurora-dsql.md#transient-failures
 pub(crate) fn unavailable() -> DbError {
     DbError::new("XX000", "server unavailable")
 }

@@ -47,8 +47,9 @@ impl Default for Options {
 
 /// A PostgreSQL server on a loopback port, with its data in a directory for temporary files.
 ///
-/// As close to DSQL as settings go: UTF-8, the C locale, UTC (facts §4). Nothing is kept, so
-/// nothing is synced. The superuser `postgres` needs no password; any other role does (SCRAM).
+/// As close to DSQL as settings go: UTF-8, the C locale, UTC (aurora-dsql.md#environment). Nothing
+/// is kept, so nothing is synced. The superuser `postgres` needs no password; any other role does
+/// (SCRAM).
 ///
 /// It stops, and its directory goes, when this value is dropped and also when the process ends in
 /// any other way, SIGKILL included.

@@ -42,7 +42,7 @@ fail() {
 
 umask 077
 mkdir "$directory" || exit 1
-# DSQL compares text byte by byte (facts §4), as the C locale does.
+# DSQL compares text byte by byte (aurora-dsql.md#environment), as the C locale does.
 "$binaries/initdb" -D "$directory/data" -U postgres -A trust -E UTF8 --no-locale --no-sync \
 	>"$log" 2>&1 </dev/null || fail
 printf 'host all %s 127.0.0.1/32 %s\n' postgres trust all scram-sha-256 \

@@ -1,4 +1,4 @@
-//! ALTER TABLE (facts §3.2): what each action may be.
+//! ALTER TABLE (aurora-dsql.md#alter-table): what each action may be.
 //!
 //! Refusals are `unsupported ALTER TABLE … statement` around PostgreSQL's own name of the action.
 
@@ -6,7 +6,7 @@ use super::{Check, Class, Context, NewJob, Plan, create_table, sequence};
 use crate::sql::{Cursor, Edit, Statement, Token, identifier};
 
 /// Actions that are refused by their first words, and PostgreSQL's names of them. Recorded: row
-/// security, validation. That the others are refused is [R LINT] or [I], and so are their names.
+/// security, validation. That the others are refused is [O LINT] or [I], and so are their names.
 const REFUSED: &[(&str, &str)] = &[
     ("VALIDATE CONSTRAINT", "VALIDATE CONSTRAINT"),
     ("ENABLE ROW LEVEL SECURITY", "ENABLE ROW SECURITY"),
@@ -74,7 +74,7 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
     Plan::ddl(text, None, checks)
 }
 
-/// facts §3.2: `ALTER TABLE ASYNC t VALIDATE CONSTRAINT c`, and nothing else.
+/// aurora-dsql.md#alter-table: `ALTER TABLE ASYNC t VALIDATE CONSTRAINT c`, and nothing else.
 fn plan_async(mut cursor: Cursor<'_>, table: String) -> Plan {
     let validates = cursor.eat("VALIDATE CONSTRAINT");
     match cursor.next().and_then(Token::word) {
@@ -160,7 +160,7 @@ fn check_add(
     ];
     let mut definition = cursor;
     definition.next();
-    // Before the type (facts §10.3).
+    // Before the type (aurora-dsql.md#order-of-checks).
     if OF_COLUMN.iter().any(|words| definition.finds(words)) {
         return Err(Plan::unsupported("ALTER TABLE ADD COLUMN with constraint not supported"));
     }

@@ -16,7 +16,7 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     };
     let unlogged = cursor.eat("UNLOGGED");
     if cursor.eat("TABLE") {
-        // facts §3.1 [R]
+        // Recorded (aurora-dsql.md#refused-statements)
         if temporary {
             return Plan::unsupported("TEMPORARY or TEMP table not supported for CREATE TABLE");
         }
@@ -26,7 +26,7 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
         return create_table::plan(statement, cursor, context);
     }
     if temporary {
-        // Refused (facts §3.1 ◊); words [I], after those of tables.
+        // Refused (aurora-dsql.md#refused-statements) [O]; words [I], after those of tables.
         let object = cursor.find("VIEW").map_or("sequence", |_| "view");
         let statement = object.to_uppercase();
         return Plan::unsupported(format!(
@@ -73,7 +73,7 @@ fn name_statistics(statement: &Statement, mut cursor: Cursor<'_>) -> Option<Stri
     Some(edit.apply(statement))
 }
 
-/// facts §3.1: no kind of type but domains.
+/// aurora-dsql.md#refused-statements: no kind of type but domains.
 fn plan_type(mut cursor: Cursor<'_>) -> Plan {
     cursor.name();
     if cursor.eat("AS ENUM") {
@@ -89,7 +89,7 @@ fn plan_type(mut cursor: Cursor<'_>) -> Plan {
     Plan::unsupported("unsupported statement: Define")
 }
 
-/// facts §3.1: functions in SQL only.
+/// aurora-dsql.md#refused-statements: functions in SQL only.
 fn plan_function(cursor: Cursor<'_>) -> Plan {
     let language = cursor.find("LANGUAGE").and_then(|mut found| {
         found.eat("LANGUAGE");

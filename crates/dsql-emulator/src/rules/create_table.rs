@@ -1,5 +1,5 @@
-//! CREATE TABLE (facts §3.1). The types of columns are checked where they are resolved, in the
-//! database.
+//! CREATE TABLE (aurora-dsql.md#tables). The types of columns are checked where they are resolved,
+//! in the database.
 
 use super::{Check, Context, Plan, sequence};
 use crate::sql::{Cursor, Edit, Statement, Token};
@@ -39,7 +39,8 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
     Plan::ddl(text, None, checks)
 }
 
-/// facts §3.1 ◊ for `PARTITION BY`; the others are refused [R LINT], in words after it [I].
+/// `PARTITION BY` is refused in these words (aurora-dsql.md#refused-statements) [O]; the others are
+/// refused [O LINT], in words after it [I].
 fn clause(name: &str) -> Plan {
     Plan::unsupported(format!("{name} clause not supported for CREATE TABLE"))
 }
@@ -114,7 +115,7 @@ fn type_text(statement: &Statement, cursor: Cursor<'_>) -> Option<String> {
     Some(statement.text[cursor.peek()?.start..last.end].to_owned())
 }
 
-/// facts §3.1 [R]: the serial types do not exist.
+/// The serial types do not exist (aurora-dsql.md#refused-statements) [R].
 fn check_type_name(mut cursor: Cursor<'_>) -> Option<Plan> {
     const SERIAL: [&str; 6] =
         ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];

@@ -3,7 +3,7 @@
 use crate::sql::{Edit, Statement, Token, split};
 
 /// The statement without what names the database: `CURRENT_CATALOG`, and the first part of
-/// `postgres.schema.table` (facts §4).
+/// `postgres.schema.table` (aurora-dsql.md#environment).
 pub(crate) fn in_own_database(statement: Statement) -> Statement {
     let tokens = &statement.tokens;
     let mut edit = Edit::default();

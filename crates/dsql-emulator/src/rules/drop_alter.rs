@@ -1,4 +1,4 @@
-//! ALTER and DROP of everything but tables (facts §3.1).
+//! ALTER and DROP of everything but tables (aurora-dsql.md#tables).
 
 use super::{Class, Context, Plan, alter_table, sequence};
 use crate::sql::{Cursor, Statement};
@@ -32,7 +32,7 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
         });
     }
     if cursor.sees("FUNCTION") {
-        // Only these four forms [R LINT]; words [I].
+        // Only these four forms [O LINT]; words [I].
         let forms = ["RENAME TO", "OWNER TO", "SET SCHEMA", "DEPENDS ON"];
         if !forms.iter().any(|form| cursor.finds(form)) {
             return Plan::unsupported("unsupported statement: AlterFunction");
@@ -42,11 +42,11 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
         return plan_alter_role(cursor);
     }
     if cursor.sees("USER") {
-        // [R LINT], words [I].
+        // [O LINT], words [I].
         return Plan::unsupported("unsupported statement: AlterRole");
     }
     if cursor.eat("INDEX") {
-        // Renaming works (facts §3.3); the rest are actions of ALTER TABLE [I].
+        // Renaming works (aurora-dsql.md#indexes); the rest are actions of ALTER TABLE [I].
         cursor.eat("IF EXISTS");
         cursor.name();
         if !cursor.sees("RENAME") {
@@ -58,7 +58,7 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
     Plan::run(Class::Ddl)
 }
 
-/// RENAME and RESET are supported, settings and properties are not [R LINT]; words [I].
+/// RENAME and RESET are supported, settings and properties are not [O LINT]; words [I].
 fn plan_alter_role(mut cursor: Cursor<'_>) -> Plan {
     cursor.next();
     if cursor.finds("RENAME TO") || cursor.finds("RESET") {
@@ -70,7 +70,7 @@ fn plan_alter_role(mut cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// facts §3.1: targets from −1 to 100.
+/// aurora-dsql.md#tables: targets from −1 to 100.
 fn plan_alter_statistics(cursor: Cursor<'_>) -> Plan {
     let target = cursor.find("SET STATISTICS").and_then(|mut found| {
         found.eat("SET STATISTICS");

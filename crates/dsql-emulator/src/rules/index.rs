@@ -1,4 +1,4 @@
-//! CREATE INDEX: asynchronous, and plain in its details (facts §3.3).
+//! CREATE INDEX: asynchronous, and plain in its details (aurora-dsql.md#indexes).
 
 use super::{Check, Context, NewJob, Plan};
 use crate::sql::{Cursor, Edit, Statement, Token};

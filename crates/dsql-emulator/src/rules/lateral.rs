@@ -1,5 +1,5 @@
-//! The defect of DSQL's planner that is known (facts §3.1 [R]): a LEFT JOIN LATERAL whose subquery
-//! has a column of the other side in its target list fails.
+//! The defect of DSQL's planner that is known (aurora-dsql.md#refused-statements): a LEFT JOIN
+//! LATERAL whose subquery has a column of the other side in its target list fails.
 
 use std::ops::ControlFlow;
 

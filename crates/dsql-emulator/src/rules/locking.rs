@@ -1,5 +1,5 @@
 //! Locking clauses: which rows each query of a statement locks, and how the emulator learns of them
-//! (facts §1.4).
+//! (aurora-dsql.md#locks).
 //!
 //! Nothing waits on DSQL, so PostgreSQL is not asked to lock. A locking clause is replaced by one
 //! more sort key, a function that reports a row and has the same value for every row: it is called
@@ -12,7 +12,7 @@ use sqlparser::ast::{JoinOperator, Query, SetExpr, TableFactor};
 use super::query::{factors, folded, parse};
 use crate::sql::{Cursor, Kind, Statement, Token, identifier};
 
-/// The two kinds of row locks that DSQL has (facts §1.4), the weaker first.
+/// The two kinds of row locks that DSQL has (aurora-dsql.md#locks), the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LockStrength {
     KeyShare,
@@ -20,7 +20,7 @@ pub(crate) enum LockStrength {
 }
 
 impl LockStrength {
-    /// The class of the matrix (facts §1.3) in which a locked row counts.
+    /// The class of the matrix (aurora-dsql.md#conflict-matrix) in which a locked row counts.
     pub(crate) const fn class(self) -> &'static str {
         match self {
             Self::KeyShare => "S",
@@ -173,7 +173,8 @@ fn clause(tokens: &[Token], position: usize) -> Option<Clause> {
             }
         }
     }
-    // No statement ever blocks (facts §1.4), so there is nothing to skip and nothing to wait for.
+    // No statement ever blocks (aurora-dsql.md#locks), so there is nothing to skip and nothing to
+    // wait for.
     let before = position + cursor.at();
     let policy = cursor.eat("NOWAIT") || cursor.eat("SKIP LOCKED");
     let last = position + cursor.at() - 1;

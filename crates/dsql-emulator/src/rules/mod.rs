@@ -1,9 +1,10 @@
 //! What DSQL refuses and what it does in its own way: one plan for each statement.
 //!
-//! The rules are those of the facts sheet, each beside its section. Where the sheet marks a fact
-//! as inferred, so does the rule (`[I]`); a message of such a rule follows the pattern of recorded
-//! ones, which DSQL takes from PostgreSQL's names of statements and of ALTER TABLE actions.
-//! Rules that need types or the catalog are in `catalog/`, where PostgreSQL has resolved them.
+//! Each rule cites the section of `docs/reference/aurora-dsql.md` that it is from, and the class of
+//! its evidence where that is not recorded (aurora-dsql.md#evidence), such as `[I]` for inferred. A
+//! message of such a rule follows the pattern of recorded ones, which DSQL takes from PostgreSQL's
+//! names of statements and of ALTER TABLE actions. Rules that need types or the catalog are in
+//! `catalog/`, where PostgreSQL has resolved them.
 
 mod alter_table;
 mod create;
@@ -93,7 +94,7 @@ pub(crate) enum Class {
     CopyOut,
 }
 
-/// An asynchronous job (facts §3.4).
+/// An asynchronous job (aurora-dsql.md#jobs).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NewJob {
     /// `CREATE INDEX ASYNC`. For a unique one: the same without UNIQUE, for a table with
@@ -126,7 +127,8 @@ pub(crate) struct Context<'a> {
     pub(crate) builtins: &'a HashSet<String>,
     /// PostgreSQL's major version.
     pub(crate) server_version: u32,
-    /// Whether the session permits CREATE INDEX without ASYNC on an empty table (facts §3.3).
+    /// Whether the session permits CREATE INDEX without ASYNC on an empty table
+    /// (aurora-dsql.md#indexes).
     pub(crate) sync_index: bool,
     /// What is accepted without a record of it.
     pub(crate) unrecorded: Unrecorded,
@@ -139,7 +141,7 @@ impl Run {
         Self { text, class, changes_rows: false, locking, job, checks: Vec::new() }
     }
 
-    /// Whether it writes rows by what it says (facts §2: not beside DDL).
+    /// Whether it writes rows by what it says (aurora-dsql.md#ddl-in-transactions: not beside DDL).
     pub(crate) fn writes_rows(&self) -> bool {
         self.changes_rows || self.class == Class::CopyIn
     }
@@ -218,7 +220,8 @@ pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     }
 }
 
-/// facts §2: GRANT and REVOKE count as DDL; §3.1 ◊ DE: not on what belongs to the system.
+/// GRANT and REVOKE count as DDL (aurora-dsql.md#ddl-in-transactions). They are refused on what
+/// belongs to the system (aurora-dsql.md#refused-statements) [O].
 fn plan_grant(cursor: Cursor<'_>) -> Plan {
     const SYSTEM: [&str; 4] = ["public", "pg_catalog", "information_schema", "sys"];
     let on_schema = cursor.find("ON SCHEMA").is_some_and(|mut found| {
@@ -232,7 +235,7 @@ fn plan_grant(cursor: Cursor<'_>) -> Plan {
     Plan::run(Class::Ddl)
 }
 
-/// `AWS IAM GRANT role TO 'arn'`, `AWS IAM REVOKE role FROM 'arn'` (facts §5).
+/// `AWS IAM GRANT role TO 'arn'`, `AWS IAM REVOKE role FROM 'arn'` (aurora-dsql.md#connections).
 fn plan_iam(mut cursor: Cursor<'_>) -> Plan {
     let syntax_error = || Plan::refuse("42601", "syntax error at or near \"AWS\"");
     let grant = if cursor.eat("AWS IAM GRANT") {
@@ -256,7 +259,7 @@ fn plan_iam(mut cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// facts §1.1: only `DEALLOCATE ALL`.
+/// aurora-dsql.md#transactions: only `DEALLOCATE ALL`.
 fn plan_deallocate(mut cursor: Cursor<'_>) -> Plan {
     cursor.eat("DEALLOCATE");
     cursor.eat("PREPARE");
@@ -267,7 +270,7 @@ fn plan_deallocate(mut cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// facts §3.4: `CALL sys.wait_for_job(…)`. Anything odd about it is PostgreSQL's to say.
+/// aurora-dsql.md#jobs: `CALL sys.wait_for_job(…)`. Anything odd about it is PostgreSQL's to say.
 fn plan_call(statement: &Statement) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
     cursor.eat("CALL");
@@ -295,7 +298,8 @@ fn plan_call(statement: &Statement) -> Plan {
     }
 }
 
-/// facts §6: to and from the client. Files are PostgreSQL's to refuse: `admin` is no superuser.
+/// aurora-dsql.md#sessions: to and from the client. Files are PostgreSQL's to refuse: `admin` is no
+/// superuser.
 fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
     cursor.eat("COPY");

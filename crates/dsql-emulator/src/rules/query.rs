@@ -13,7 +13,7 @@ use super::{
 use crate::sql::{Cursor, Kind, Statement, Token};
 
 /// Functions that DSQL refuses: advisory locks [R], the others as AWS's guide for agents has it
-/// (facts §6).
+/// (aurora-dsql.md#sessions).
 const REFUSED_FUNCTIONS: &[&str] = &[
     "lastval",
     "pg_cancel_backend",
@@ -114,7 +114,8 @@ fn calls(tokens: &[Token], position: usize) -> bool {
     tokens.get(position + 1).is_some_and(|next| next.is_mark('('))
 }
 
-/// facts §3.1 ◊: expressions may have the collations "C", "POSIX" and "default". Words [I].
+/// Expressions may have the collations "C", "POSIX" and "default"
+/// (aurora-dsql.md#refused-statements) [O]. Words [I].
 pub(super) fn check_collation(cursor: &mut Cursor<'_>) -> Result<(), Plan> {
     match cursor.name().as_deref() {
         Some(["C" | "POSIX" | "default"] | ["pg_catalog", "C" | "POSIX" | "default"]) => Ok(()),

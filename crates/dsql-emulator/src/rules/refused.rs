@@ -14,11 +14,11 @@ const fn refused(words: &'static str, message: &'static str) -> Refused {
     Refused { words, message }
 }
 
-/// Recorded ones first, by their section of the facts sheet. Those below follow the pattern of
-/// the recorded ones, `unsupported statement: ` and PostgreSQL's name of the parse node: that they
-/// are refused is known or inferred from §1.1 and §3.1, their words are inferred [I].
+/// Recorded ones first (aurora-dsql.md#refused-statements). Those below follow the pattern of the
+/// recorded ones, `unsupported statement: ` and PostgreSQL's name of the parse node: that they are
+/// refused is known or inferred, their words are inferred [I].
 const REFUSED: &[Refused] = &[
-    // facts §3.1 [R]
+    // Recorded [R]
     refused("TRUNCATE", "unsupported statement: Truncate"),
     refused("CREATE EXTENSION", "unsupported statement: CreateExtension"),
     refused("CREATE TRIGGER", "CREATE TRIGGER not supported"),
@@ -33,10 +33,10 @@ const REFUSED: &[Refused] = &[
     refused("UNLISTEN", "unsupported statement: Unlisten"),
     refused("ALTER SYSTEM", "unsupported statement: AlterSystem"),
     refused("MERGE", "unsupported statement type: MERGE"),
-    // facts §3.1 ◊
+    // Observed [O]
     refused("CREATE PROCEDURE", "PROCEDURE is not supported"),
     refused("CREATE POLICY", "unsupported statement: CreatePolicy"),
-    // facts §1.1: rejected [R LINT], words [I]
+    // Refused (aurora-dsql.md#transactions) [O LINT], words [I]
     refused("LOCK", "unsupported statement: Lock"),
     refused("DISCARD", "unsupported statement: Discard"),
     refused("DECLARE", "unsupported statement: DeclareCursor"),

@@ -1,5 +1,5 @@
 //! Sequences and identity columns: the cache is explicit, 1 or at least 65536, and the type is
-//! bigint (facts §3.1).
+//! bigint (aurora-dsql.md#refused-statements).
 
 use super::{Class, Plan};
 use crate::sql::{Cursor, Kind};
@@ -28,8 +28,8 @@ pub(super) fn plan_alter(mut cursor: Cursor<'_>) -> Plan {
     check_type(cursor).or(cache).unwrap_or_else(|| Plan::run(Class::Ddl))
 }
 
-/// `cursor` is behind AS IDENTITY. The cache comes before the type of the column (facts §10.3),
-/// which is checked in the database.
+/// `cursor` is behind AS IDENTITY. The cache comes before the type of the column
+/// (aurora-dsql.md#order-of-checks), which is checked in the database.
 pub(super) fn check_identity(mut cursor: Cursor<'_>) -> Option<Plan> {
     let options = Cursor::new(cursor.parenthesised().unwrap_or_default());
     match cache(options) {
@@ -52,7 +52,8 @@ fn cache(cursor: Cursor<'_>) -> Option<String> {
     }
 }
 
-/// ◊: contains the second half; the first is PostgreSQL's own for a cache of zero [I].
+/// The second half of the message is observed [O]; the first is PostgreSQL's own for a cache of
+/// zero [I].
 fn check_cache(cache: &str) -> Option<Plan> {
     let permitted = cache.parse::<u64>().is_ok_and(|cache| cache == 1 || cache >= 65_536);
     (!permitted).then(|| {
@@ -62,7 +63,7 @@ fn check_cache(cache: &str) -> Option<Plan> {
     })
 }
 
-/// ◊
+/// Observed [O].
 fn check_type(cursor: Cursor<'_>) -> Option<Plan> {
     let mut found = cursor.find("AS")?;
     found.eat("AS");

@@ -1,4 +1,4 @@
-//! SET, RESET and SHOW (facts §6).
+//! SET, RESET and SHOW (aurora-dsql.md#sessions).
 
 use super::{Class, Context, Plan, transaction};
 use crate::{
@@ -45,7 +45,8 @@ fn not_settable(name: &str) -> DbError {
     DbError::new("0A000", format!("setting configuration parameter \"{name}\" not supported"))
 }
 
-/// Checks a parameter of the startup message, or of its `options` (facts §5, §6).
+/// Checks a parameter of the startup message, or of its `options` (aurora-dsql.md#admission,
+/// aurora-dsql.md#sessions).
 ///
 /// # Errors
 /// The refusal, which ends the session.
@@ -80,7 +81,7 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
         return Plan::Refuse(not_settable("session_authorization"));
     }
     if cursor.eat(CHARACTERISTICS) {
-        // Accepted and effective (facts §1.1); PostgreSQL does it.
+        // Accepted and effective (aurora-dsql.md#transactions); PostgreSQL does it.
         return match transaction::modes(statement, cursor) {
             Ok(_) if cursor.is_at_end() => Plan::syntax_error(statement, &cursor),
             Ok(_) => Plan::run(Class::Setting),
@@ -114,7 +115,8 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
     if name == SYNC_INDEX { plan_sync_index(cursor) } else { Plan::Refuse(not_settable(&name)) }
 }
 
-/// A level that does not exist is named first, and the rest is refused as a whole (facts §1.1).
+/// A level that does not exist is named first, and the rest is refused as a whole
+/// (aurora-dsql.md#transactions).
 fn plan_set_transaction(statement: &Statement, cursor: Cursor<'_>) -> Plan {
     let refusal = Plan::Refuse(not_settable("TRANSACTION"));
     if cursor.sees("SNAPSHOT") || cursor.finds("DEFERRABLE") {
@@ -173,7 +175,8 @@ fn plan_reset(mut cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// facts §4: the version, and what PostgreSQL 16 no longer has; and the one that it never had.
+/// aurora-dsql.md#environment: the version, and what PostgreSQL 16 no longer has; and the one that
+/// it never had.
 fn plan_show(mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     let name = match cursor.next().and_then(|token| token.word()) {
         Some(name) if cursor.is_at_end() => name,

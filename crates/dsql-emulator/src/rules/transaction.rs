@@ -1,4 +1,4 @@
-//! Transactions: what may begin, and how they end (facts §1.1).
+//! Transactions: what may begin, and how they end (aurora-dsql.md#transactions).
 
 use super::Plan;
 use crate::sql::{Cursor, Statement};
@@ -57,7 +57,7 @@ pub(super) fn plan(statement: &Statement) -> Plan {
     Plan::Control(if commits { Control::Commit } else { Control::Rollback })
 }
 
-/// `PREPARE TRANSACTION` and `PREPARE`: rejected (facts §1.1), words [I].
+/// `PREPARE TRANSACTION` and `PREPARE`: rejected (aurora-dsql.md#transactions), words [I].
 pub(super) fn plan_prepare(cursor: Cursor<'_>) -> Plan {
     if cursor.sees("PREPARE TRANSACTION") {
         unsupported("PREPARE TRANSACTION")

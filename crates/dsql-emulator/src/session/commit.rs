@@ -120,7 +120,7 @@ impl Session {
         worker.transaction.as_ref().is_some_and(|transaction| transaction.has_run)
     }
 
-    /// facts §2: age and size, at COMMIT.
+    /// aurora-dsql.md#limits: age and size, at COMMIT.
     async fn check_limits(&self) -> Outcome<()> {
         const MIB: u64 = 1024 * 1024;
         let limits = &self.cluster.config.limits;

@@ -1,4 +1,4 @@
-//! COPY FROM STDIN (facts §6).
+//! COPY FROM STDIN (aurora-dsql.md#sessions).
 //!
 //! The rows are taken in whole before PostgreSQL sees any of them, so that the statement can make
 //! way and run again like any other.

@@ -135,7 +135,8 @@ impl Session {
                     self.commit().await?;
                     "COMMIT"
                 } else {
-                    // facts §1.1: COMMIT of a failed transaction succeeds, and says ROLLBACK.
+                    // aurora-dsql.md#transactions: COMMIT of a failed transaction succeeds, and
+                    // says ROLLBACK.
                     self.worker.lock().await.rollback().await?;
                     self.end_transaction();
                     "ROLLBACK"
@@ -282,7 +283,8 @@ impl Session {
         }
     }
 
-    /// facts §2: one DDL statement in a transaction, and no rows written beside it.
+    /// aurora-dsql.md#ddl-in-transactions: one DDL statement in a transaction, and no rows written
+    /// beside it.
     async fn check_mixing(&mut self, run: &Run) -> Outcome<()> {
         let worker = self.worker.lock().await;
         let Some(transaction) = &worker.transaction else { return Ok(()) };
@@ -320,7 +322,8 @@ impl Session {
         if ends && self.block == Block::Implicit { self.commit().await } else { Ok(()) }
     }
 
-    /// facts §5: maps a role to an IAM identity. It counts as DDL (facts §2).
+    /// aurora-dsql.md#connections: maps a role to an IAM identity. It counts as DDL
+    /// (aurora-dsql.md#ddl-in-transactions).
     async fn map_role(&mut self, grant: bool, role: &str, arn: &str) -> Outcome<Reply> {
         self.begin_implicit().await?;
         let mut worker = self.worker.lock().await;
@@ -359,7 +362,7 @@ impl Session {
         Ok(Reply::tag(if grant { "GRANT" } else { "REVOKE" }))
     }
 
-    /// facts §3.4
+    /// aurora-dsql.md#jobs
     async fn wait_for_job(&mut self, argument: &str, execution: Execution) -> Outcome<Reply> {
         self.before_statement(&execution).await?;
         let binary = execution.bind.result_formats.first() == Some(&1);

@@ -1,4 +1,4 @@
-//! Queries that lock rows (facts §1.4): each is made to report which.
+//! Queries that lock rows (aurora-dsql.md#locks): each is made to report which.
 
 use std::sync::Arc;
 

@@ -161,7 +161,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         ("default_transaction_isolation", "repeatable read"),
         // Rings of waiting sessions are the monitor's business.
         ("deadlock_timeout", "10min"),
-        // facts §2: 128 MiB for a query.
+        // aurora-dsql.md#limits: 128 MiB for a query.
         ("temp_file_limit", "131072"),
         ("client_min_messages", "notice"),
         ("bytea_output", "hex"),
@@ -341,7 +341,7 @@ impl Session {
             let shift = self.signal.borrow_and_update().clock;
             let mut most = limits.session_age;
             if self.block != Block::None {
-                // A transaction that has begun may be finished (facts §5).
+                // A transaction that has begun may be finished (aurora-dsql.md#admission).
                 most += limits.transaction_age;
             }
             let aged = shift.saturating_sub(self.signal_at_start.clock);
@@ -352,7 +352,8 @@ impl Session {
             let mut signal = self.signal.clone();
             tokio::select! {
                 message = self.client.message() => {
-                    // A message that is too long closes the connection without a word (facts §2).
+                    // A message that is too long closes the connection without a word
+                    // (aurora-dsql.md#limits).
                     return Ok(message?);
                 }
                 () = tokio::time::sleep(left) => return Ok(None),
@@ -480,7 +481,7 @@ impl Session {
     }
 }
 
-/// facts §1.1: before anything else that could be said about a statement.
+/// aurora-dsql.md#transactions: before anything else that could be said about a statement.
 fn aborted() -> DbError {
     DbError::new(
         "25P02",
@@ -517,12 +518,12 @@ fn in_dsql_words(mut error: DbError) -> DbError {
         error.others.retain(|(field, _)| !b"WFLR".contains(field));
     }
     match (error.code.as_str(), error.message.as_str()) {
-        // facts §2: the memory of a query.
+        // aurora-dsql.md#limits: the memory of a query.
         ("53400", message) if message.contains("temp_file_limit") => DbError::new(
             "54000",
             "query requires more than allowed temp space of 131072 KB to execute",
         ),
-        // facts §4: a key that not even PostgreSQL takes.
+        // aurora-dsql.md#sizes: a key that not even PostgreSQL takes.
         ("54000", message) if message.starts_with("index row") => {
             DbError::new("54000", "key size too large")
         }

@@ -1,4 +1,4 @@
-//! Sessions that learn of catalog changes (facts §1.5).
+//! Sessions that learn of catalog changes (aurora-dsql.md#transient-failures).
 
 use std::time::{Duration, Instant};
 

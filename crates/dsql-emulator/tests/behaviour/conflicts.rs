@@ -1,4 +1,5 @@
-//! Who wins and who loses, and that nobody waits (facts §1.2, §1.3).
+//! Who wins and who loses, and that nobody waits (aurora-dsql.md#conflicts,
+//! aurora-dsql.md#conflict-matrix).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The way in (facts §5, §6): TLS, SNI, tokens, startup parameters, limits.
+//! The way in (aurora-dsql.md#connections, aurora-dsql.md#sessions): TLS, SNI, tokens, startup
+//! parameters, limits.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Many sessions at full speed, and a judge of what they saw (facts §1.2, §1.3).
+//! Many sessions at full speed, and a judge of what they saw (aurora-dsql.md#conflicts,
+//! aurora-dsql.md#conflict-matrix).
 //!
 //! Each transaction reads everything there is, and so knows its snapshot: which transactions had
 //! committed, and what the rows were. A model in memory says from there what each of its statements

@@ -1,4 +1,4 @@
-//! Asynchronous jobs (facts §3.2, §3.3, §3.4).
+//! Asynchronous jobs (aurora-dsql.md#alter-table, aurora-dsql.md#indexes, aurora-dsql.md#jobs).
 
 use std::time::Duration;
 

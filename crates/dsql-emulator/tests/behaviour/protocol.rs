@@ -1,4 +1,5 @@
-//! The wire: simple and extended protocol, batches, portals, COPY, and a driver (facts §6).
+//! The wire: simple and extended protocol, batches, portals, COPY, and a driver
+//! (aurora-dsql.md#sessions).
 
 #![expect(clippy::disallowed_methods, reason = "as clients do that know nothing of DSQL")]
 

@@ -1,4 +1,4 @@
-//! Transactions and their limits (facts §1.1, §2).
+//! Transactions and their limits (aurora-dsql.md#transactions, aurora-dsql.md#limits).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Statements whose rules need the catalog, or PostgreSQL's own words (facts §1.4, §3, §4, §6).
+//! Statements whose rules need the catalog, or PostgreSQL's own words (aurora-dsql.md#locks,
+//! aurora-dsql.md#ddl, aurora-dsql.md#types, aurora-dsql.md#sessions).
 
 use dsql_emulator::{DsqlEmulator, wire};
 

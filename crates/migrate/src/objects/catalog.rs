@@ -12,7 +12,7 @@ pub struct Catalog {
     /// The secondary indexes by name. Those of primary keys are part of their table.
     pub indexes: BTreeMap<String, CatalogIndex>,
     /// Relations of other kinds (`view`, `sequence`, …) by name: they take names too, but they
-    /// are not tables (fault T13 of contract §5).
+    /// are not tables (temporal-persistence.md#t13).
     pub others: BTreeMap<String, &'static str>,
 }
 

@@ -12,8 +12,8 @@ use crate::objects::{Catalog, CatalogIndex, Column, Index, Table, normalise};
 /// the order in which [`read`] takes them in.
 ///
 /// Left out are the access method, statistics and comments, which differ between the engines or
-/// are nobody's business (facts §3.3). Definitions of indexes come once for each that has one to
-/// look at: to write them out takes the server longer than all the rest.
+/// are nobody's business (aurora-dsql.md#indexes). Definitions of indexes come once for each that
+/// has one to look at: to write them out takes the server longer than all the rest.
 pub(super) const QUERY: &str = "\
     SELECT 1 AS kind, c.relname::text AS relation, c.relkind::text AS name, 0 AS position, \
            NULL AS detail, NULL AS extra, false AS flag, false AS is_unique, 0::oid AS oid \

@@ -1,5 +1,6 @@
 //! What an error of the driver means for a migration: one pure function over SQLSTATE and
-//! message, from facts §1.2, §1.5, §2 and §5.
+//! message, from aurora-dsql.md#conflicts, aurora-dsql.md#transient-failures,
+//! aurora-dsql.md#limits, aurora-dsql.md#admission.
 
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ enum Phase {
 }
 
 fn of_server(server: Box<ServerError>, target: &Target, phase: Phase) -> DatabaseError {
-    // DSQL has no code of its own for this one (facts §5).
+    // DSQL has no code of its own for this one (aurora-dsql.md#admission).
     if server.message.contains("waking up cluster") {
         return DatabaseError::Busy(server);
     }
@@ -151,7 +152,7 @@ fn of_server(server: Box<ServerError>, target: &Target, phase: Phase) -> Databas
         // Too many connections, connection rate exceeded, starting up.
         "53300" | "53400" | "57P03" => DatabaseError::Busy(server),
         "28000" | "28P01" => target.authentication(server),
-        // DSQL refuses tokens with a connection failure (facts §5).
+        // DSQL refuses tokens with a connection failure (aurora-dsql.md#admission).
         code if code.starts_with("08") && phase == Phase::Connect => target.authentication(server),
         "3D000" => DatabaseError::NoDatabase {
             host: target.host.clone(),
@@ -164,7 +165,8 @@ fn of_server(server: Box<ServerError>, target: &Target, phase: Phase) -> Databas
             server,
         },
         // The connection failed, the server is going down or cut the session, or it failed inside
-        // (`server unavailable`, facts §1.5): whether the statement was run is not known.
+        // (`server unavailable`, aurora-dsql.md#transient-failures): whether the statement was run
+        // is not known.
         "57P01" | "57P02" | "25P03" | "25P04" | "XX000" => target.lost(server.to_string().into()),
         code if code.starts_with("08") => target.lost(server.to_string().into()),
         _ => DatabaseError::Refused(server),

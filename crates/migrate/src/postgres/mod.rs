@@ -28,8 +28,8 @@ use crate::{
 
 /// How long a connection may take to open. A cluster in another region takes less than a second.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-/// How long a statement may take. On DSQL a transaction cannot commit after 300 s (facts §2); ten
-/// more for its answer to arrive.
+/// How long a statement may take. On DSQL a transaction cannot commit after 300 s
+/// (aurora-dsql.md#limits); ten more for its answer to arrive.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(310);
 
 /// Opens connections: with a password, or with a token that is made for each.
@@ -135,7 +135,7 @@ impl PostgresDatabase {
     }
 
     /// Makes every unqualified name mean an object of `schema`. `search_path` is one of the few
-    /// settings that DSQL lets a session change (facts §6).
+    /// settings that DSQL lets a session change (aurora-dsql.md#sessions).
     async fn pin(
         connection: &mut PgConnection,
         schema: &str,
@@ -193,7 +193,7 @@ struct Found {
 
 /// Asks for the engine and the schema; there may be no schema.
 async fn find_out(connection: &mut PgConnection) -> Result<Option<Found>, sqlx::Error> {
-    // Only DSQL has the relation sys.jobs (facts §3.4).
+    // Only DSQL has the relation sys.jobs (aurora-dsql.md#jobs).
     let row = sqlx::query(
         "SELECT current_schema()::text, EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -315,9 +315,9 @@ impl SchemaDatabase for PostgresDatabase {
         let mut connection = self.take().await?;
         let result = within(Some(STATEMENT_LIMIT), record(&mut connection, change)).await;
         let result = match result {
-            // The session stays, because the retry of a conflict needs it (facts §1.5); so the
-            // transaction must be over. If it cannot be ended, the connection is broken, and the
-            // server ends it.
+            // The session stays, because the retry of a conflict needs it
+            // (aurora-dsql.md#transient-failures); so the transaction must be over. If it cannot be
+            // ended, the connection is broken, and the server ends it.
             Err(failure) if failure.keeps_connection() => {
                 let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut connection);
                 match within(Some(STATEMENT_LIMIT), rollback).await {
@@ -382,7 +382,8 @@ async fn record(
     connection: &mut PgConnection,
     change: &VersionChange,
 ) -> Result<bool, sqlx::Error> {
-    // The only level of DSQL (facts §1.1); on PostgreSQL the default would do, too.
+    // The only level of DSQL (aurora-dsql.md#transactions); on PostgreSQL the default would do,
+    // too.
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ").execute(&mut *connection).await?;
     for (position, statement) in change.statements().into_iter().enumerate() {
         let mut query = sqlx::query(statement.text);

@@ -21,7 +21,7 @@ pub(super) struct Seek {
 /// for the last two columns; and so on.
 ///
 /// A comparison of whole keys, `(a, b) > ($1, $2)`, would say the same, but DSQL makes a filter of
-/// it and reads the table from the start for every page (facts §3.3).
+/// it and reads the table from the start for every page (aurora-dsql.md#indexes).
 pub(super) fn seeks(scan: &Scan, after: Option<&[String]>) -> Vec<Seek> {
     // Without the alias, ORDER BY would mean the columns of the answer, which are text.
     let column = |name: &String| format!("t.{}", quoted(name));

@@ -1,4 +1,5 @@
-//! `manifest.json` of a version directory, in Temporal's format (contract §5.4).
+//! `manifest.json` of a version directory, in Temporal's format
+//! (temporal-persistence.md#update-schema).
 
 use md5::{Digest, Md5};
 use serde::Deserialize;

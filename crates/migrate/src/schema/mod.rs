@@ -1,9 +1,9 @@
 //! The schema files: found, read and checked as a whole, before anything runs.
 //!
 //! A schema is a row of releases, each a directory `vX.Y` with a manifest and the files that it
-//! lists (contract §5.4). It is embedded in the binary, or read from a directory. Every file of
-//! every release is split, parsed and applied to the object model when the schema is loaded, so
-//! that no migration starts that could fail half-way because of a file.
+//! lists (temporal-persistence.md#update-schema). It is embedded in the binary, or read from a
+//! directory. Every file of every release is split, parsed and applied to the object model when the
+//! schema is loaded, so that no migration starts that could fail half-way because of a file.
 
 mod embedded;
 mod manifest;
@@ -339,7 +339,8 @@ impl Schema {
     }
 }
 
-/// The version of a directory name: `v` and numbers with dots, as in `v1.0` (contract §5.4).
+/// The version of a directory name: `v` and numbers with dots, as in `v1.0`
+/// (temporal-persistence.md#update-schema).
 fn directory_version(name: &str) -> Option<SchemaVersion> {
     name.starts_with('v').then(|| name.parse().ok()).flatten()
 }

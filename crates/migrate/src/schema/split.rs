@@ -2,8 +2,8 @@
 //!
 //! Both work on the tokens of AWS's lexer, so that semicolons in strings, comments and `$$` bodies
 //! separate nothing and a keyword is never found inside a name. Upstream's splitter works on text,
-//! and chokes on identifiers such as `end_time` (contract §5.5). The source text is kept as it is
-//! written: it is what runs, and what a plan shows.
+//! and chokes on identifiers such as `end_time` (temporal-persistence.md#statement-splitter). The
+//! source text is kept as it is written: it is what runs, and what a plan shows.
 
 use std::ops::Range;
 
@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn words_that_look_like_blocks_are_names() {
-        // Upstream's splitter counts BEGIN, END and IF in identifiers (contract §5.5).
+        // Upstream's splitter counts BEGIN, END and IF in identifiers
+        // (temporal-persistence.md#statement-splitter).
         for statement in [
             "CREATE TABLE a (end_time TIMESTAMP, begin_ts TIMESTAMP, if_match TEXT)",
             "CREATE TABLE IF NOT EXISTS a (x INT)",

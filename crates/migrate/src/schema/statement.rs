@@ -55,7 +55,7 @@ pub enum Change {
         name: String,
         /// What it is.
         index: Index,
-        /// Whether it says ASYNC, as DSQL demands (facts §3.3).
+        /// Whether it says ASYNC, as DSQL demands (aurora-dsql.md#indexes).
         asynchronous: bool,
     },
     /// `DROP INDEX`.

@@ -5,7 +5,8 @@ use temporal_dsql_testkit::ScratchCluster;
 
 use crate::{Command, V1_0, V1_1, assert_at, at, chain, connect, quick};
 
-/// Everything that can happen at a commit (facts §1.5, §2).
+/// Everything that can happen at a commit (aurora-dsql.md#transient-failures,
+/// aurora-dsql.md#limits).
 const FAULTS: [CommitFault; 6] = [
     CommitFault::Conflict,
     CommitFault::CatalogConflict,

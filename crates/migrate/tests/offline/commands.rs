@@ -424,7 +424,7 @@ async fn a_rollback_stops_at_a_table_that_is_not_the_schemas() {
 
 #[tokio::test(start_paused = true)]
 async fn a_setup_of_0_0_has_nothing_to_do_on_a_database_that_has_a_version() {
-    // contract §5.3: scripts run it before each update.
+    // temporal-persistence.md#setup-schema: scripts run it before each update.
     let nothing = Command::Setup(SchemaVersion::NONE);
     for version in [SchemaVersion::NONE, V1_0, V1_1] {
         does_nothing(nothing, &cluster_at(version).await).await;

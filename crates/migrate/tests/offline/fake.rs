@@ -1,4 +1,5 @@
-//! A cluster in memory that behaves towards a migration as DSQL does (facts §1.5, §2, §3).
+//! A cluster in memory that behaves towards a migration as DSQL does
+//! (aurora-dsql.md#transient-failures, aurora-dsql.md#limits, aurora-dsql.md#ddl).
 //!
 //! It has a catalog, background jobs that take a number of calls, and conflicts on the first
 //! statement of a session after any change of the catalog. A test can kill a run before or after

@@ -123,7 +123,7 @@ impl Versions {
     }
 }
 
-/// The directories of Temporal's own tests (contract §4.5).
+/// The directories of Temporal's own tests (temporal-persistence.md#schema-tool-suites).
 const NAMES: [&str; 8] = ["v0.5", "v1.5", "v2.5", "v2.5.1", "v2.5.2", "v2.7.17", "v3.5", "v10.2"];
 
 #[test]

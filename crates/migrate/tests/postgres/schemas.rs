@@ -8,7 +8,7 @@ use crate::{Command, V1_0, V1_1, at, connect, history, open, options, spec::asse
 
 #[tokio::test]
 async fn a_role_with_a_schema_of_its_own_works_there_and_nowhere_else() {
-    // Custom roles of DSQL have schemas of their own (facts §5).
+    // Custom roles of DSQL have schemas of their own (aurora-dsql.md#connections).
     let Some(scratch) = at(V1_0).await else {
         return;
     };
@@ -54,7 +54,7 @@ async fn dsql_is_known_by_its_jobs_and_can_be_forced() {
         return;
     };
     assert_eq!(connect(&scratch).await.engine(), Engine::Postgres);
-    // The shape of the relation as a cluster has it (facts §3.4).
+    // The shape of the relation as a cluster has it (aurora-dsql.md#jobs).
     let jobs = "CREATE SCHEMA sys; CREATE TABLE sys.jobs (job_id text, status text, details text, \
                 job_type text, class_id integer, object_id integer, object_name text, \
                 start_time timestamptz, update_time timestamptz); \

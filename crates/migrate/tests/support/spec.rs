@@ -1,4 +1,5 @@
-//! The catalogs that both schema versions must produce, as the specification has them.
+//! The catalogs that both schema versions must produce, written down once
+//! more (temporal-persistence.md#schema).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
-//! The row port of the seven maps of a run, and of its buffered events (contract §1.2–§1.4).
+//! The row port of the seven maps of a run, and of its buffered events
+//! (temporal-persistence.md#chasm-nodes, temporal-persistence.md#maps,
+//! temporal-persistence.md#buffered-events).
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{DataBlob, ExecutionsFilter, MapEntries, MapKeys, MapTable};

@@ -8,7 +8,8 @@ use temporal_dsql_domain::{
 
 use crate::StoreError;
 
-/// The operations of Temporal's `sqlplugin.HistoryExecution` (contract §1.1), one method each.
+/// The operations of Temporal's `sqlplugin.HistoryExecution` (temporal-persistence.md#executions),
+/// one method each.
 ///
 /// # What every method keeps to
 /// - A write returns the number of rows it affected; updating or deleting an absent row is `0`,
@@ -55,7 +56,7 @@ pub trait HistoryExecution: Send {
     /// Locks one row of `executions` against writers and returns its versions.
     ///
     /// DSQL has no `FOR SHARE`, and its `FOR KEY SHARE` does not conflict with an update of these
-    /// columns (facts §1.3, §1.4), so this is the same lock as
+    /// columns (aurora-dsql.md#conflict-matrix, aurora-dsql.md#locks), so this is the same lock as
     /// [`write_lock_executions`](Self::write_lock_executions).
     ///
     /// # Errors
@@ -125,8 +126,9 @@ pub trait HistoryExecution: Send {
 
     /// Locks and reads one current execution together with the `executions` row of its run.
     ///
-    /// The returned row's `last_write_version` is the one of `executions` (contract §1.1). The
-    /// list has one row, or none if either row is absent; an error is never used to say that.
+    /// The returned row's `last_write_version` is the one of `executions`
+    /// (temporal-persistence.md#executions). The list has one row, or none if either row is absent;
+    /// an error is never used to say that.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`], and those of the connection.

@@ -1,4 +1,4 @@
-//! The row port of `history_node` and `history_tree` (contract §1.6).
+//! The row port of `history_node` and `history_tree` (temporal-persistence.md#history).
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{

@@ -1,4 +1,4 @@
-//! The row port of the task queues of a shard (contract §1.5).
+//! The row port of the task queues of a shard (temporal-persistence.md#history-tasks).
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{

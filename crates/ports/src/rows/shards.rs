@@ -1,4 +1,4 @@
-//! The row port of `shards` (contract §1.7).
+//! The row port of `shards` (temporal-persistence.md#shards).
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{ShardId, ShardsRow};
@@ -31,8 +31,8 @@ pub trait Shards: Send {
     /// Takes the lock that guards the writes of a shard's owner, and reads the range id.
     ///
     /// It conflicts with every change of the range id. A plain read would not: under snapshot
-    /// isolation the deposed owner's write and the new owner's claim would both commit (facts
-    /// §1.3, write skew).
+    /// isolation the deposed owner's write and the new owner's claim would both commit
+    /// (aurora-dsql.md#conflict-matrix, write skew).
     async fn read_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError>;
 
     /// Locks one shard against every other transaction, and reads the range id.

@@ -1,9 +1,9 @@
 //! The one runner of transactions.
 //!
 //! On an optimistic database the unit of retry is the whole transaction, from a fresh snapshot
-//! (contract §3.8). [`Runner`] owns that loop for every adapter, [`RetryPolicy`] says how long to
-//! wait and when to give up, [`Deadline`] says how long a caller waits, and [`Observer`] is told what
-//! happened.
+//! (temporal-persistence.md#retries). [`Runner`] owns that loop for every adapter, [`RetryPolicy`]
+//! says how long to wait and when to give up, [`Deadline`] says how long a caller waits, and
+//! [`Observer`] is told what happened.
 
 mod apply;
 mod deadline;

@@ -6,7 +6,8 @@ use std::time::Duration;
 ///
 /// Before attempt *n + 1* the runner waits a random time between zero and
 /// `min(cap, base · 2ⁿ⁻¹)`. Full jitter spreads writers that collided, so that they do not collide
-/// again; the deadline, not a number of attempts, bounds the wait (contract §3.8 rule 2).
+/// again; the deadline, not a number of attempts, bounds the wait
+/// (temporal-persistence.md#retry-rule-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The longest first wait.
@@ -19,7 +20,8 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// A first wait of the order of one DSQL commit (16–35 ms, facts §5), and ten seconds in all.
+    /// A first wait of the order of one DSQL commit (16–35 ms, aurora-dsql.md#latency), and ten
+    /// seconds in all.
     fn default() -> Self {
         Self {
             base: Duration::from_millis(20),

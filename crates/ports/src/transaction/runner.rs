@@ -27,8 +27,9 @@ pub type Body<Req, T> =
 /// Runs operations until they succeed, fail for good, or run out of time.
 ///
 /// An attempt is repeated if and only if it is certain that it applied nothing and a later one
-/// may succeed: a lost conflict, or a connection that broke before COMMIT was sent (contract
-/// §3.8). A failed condition, an exceeded limit and a commit whose answer was lost end the loop.
+/// may succeed: a lost conflict, or a connection that broke before COMMIT was sent
+/// (temporal-persistence.md#retries). A failed condition, an exceeded limit and a commit whose
+/// answer was lost end the loop.
 pub struct Runner {
     policy: RetryPolicy,
     clock: Arc<dyn Clock>,
@@ -103,7 +104,7 @@ impl Runner {
     }
 
     /// Runs `attempt`, which is told its number, until it ends. For single statements, which
-    /// are transactions of their own and lose conflicts like any other (facts §1.2).
+    /// are transactions of their own and lose conflicts like any other (aurora-dsql.md#conflicts).
     ///
     /// # Errors
     /// The first error that must not be repeated, or the last one before the deadline.

@@ -29,9 +29,9 @@ pub use requests::{
 /// Temporal's `ExecutionStore`, over any store: what is asked happens entirely or not at all, and
 /// only if the asking owner still owns the shard.
 ///
-/// A lost answer is resolved where the row that the act wrote proves that it was applied (contract
-/// §3.8). Where it does not, the outcome stays unknown ([`StoreError::outcome`]): the act may still
-/// arrive, until another owner takes the shard over.
+/// A lost answer is resolved where the row that the act wrote proves that it was applied
+/// (temporal-persistence.md#retries). Where it does not, the outcome stays unknown
+/// ([`StoreError::outcome`]): the act may still arrive, until another owner takes the shard over.
 #[derive(Clone, Debug)]
 pub struct ExecutionStore<S> {
     store: S,
@@ -135,8 +135,9 @@ impl<S: Store> ExecutionStore<S> {
     /// Deletes everything that is stored for one run; one that is gone is no error. The current
     /// execution and the history stay.
     ///
-    /// One act; only a run with more rows than a transaction may delete (facts §2) is deleted in
-    /// several, its `executions` row last, so that deleting again finishes what ended early.
+    /// One act; only a run with more rows than a transaction may delete (aurora-dsql.md#limits) is
+    /// deleted in several, its `executions` row last, so that deleting again finishes what ended
+    /// early.
     ///
     /// # Errors
     /// Those of the store.

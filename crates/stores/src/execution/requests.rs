@@ -1,4 +1,6 @@
-//! What is asked of an [`ExecutionStore`](super::ExecutionStore): acts as data (contract §3.2–§3.4).
+//! What is asked of an [`ExecutionStore`](super::ExecutionStore): acts as data
+//! (temporal-persistence.md#create, temporal-persistence.md#update,
+//! temporal-persistence.md#other-acts).
 
 use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, MapEntries, RunId, Tasks};
 

@@ -1,5 +1,6 @@
 //! What a request must look like before it is worth sending: Temporal's
-//! `operation_mode_validator.go` (contract §3.4), and that its parts belong together.
+//! `operation_mode_validator.go` (temporal-persistence.md#modes), and that its parts belong
+//! together.
 
 use temporal_dsql_domain::{
     CurrentExecutionsRow, ExecutionState, ExecutionsRow, InvalidValue, MapEntries,

@@ -14,7 +14,7 @@ use temporal_dsql_testkit::{ScratchCluster, postgres::Server};
 
 use crate::database::migrate;
 
-/// A round trip within a region, and a commit (facts §5).
+/// A round trip within a region, and a commit (aurora-dsql.md#latency).
 pub const LATENCY: Latency =
     Latency { round_trip: Duration::from_millis(4), commit: Duration::from_millis(20) };
 

@@ -33,7 +33,8 @@ struct Plan {
     rounds: usize,
 }
 
-/// The rate is a cluster's (facts §5). Its burst would take in all of them, and measure nothing.
+/// The rate is a cluster's (aurora-dsql.md#admission). Its burst would take in all of them, and
+/// measure nothing.
 const FULL: Plan = Plan { wanted: 500, rate: 100, burst: 100, rounds: 4 };
 const SMOKE: Plan = Plan { wanted: 20, rate: 100, burst: 10, rounds: 1 };
 

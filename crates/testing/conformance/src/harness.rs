@@ -10,9 +10,9 @@ use temporal_dsql_ports::{RetryPolicy, Store};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// No statement ever waits for another transaction, and a lock without a write conflicts at
-    /// COMMIT, as on DSQL (facts §1.3). Stock PostgreSQL blocks instead.
+    /// COMMIT, as on DSQL (aurora-dsql.md#conflict-matrix). Stock PostgreSQL blocks instead.
     pub optimistic_locks: bool,
-    /// The limits on a transaction's rows, bytes and age are enforced (facts §2).
+    /// The limits on a transaction's rows, bytes and age are enforced (aurora-dsql.md#limits).
     pub transaction_limits: bool,
 }
 

@@ -72,7 +72,7 @@ pub struct Scenario {
     /// A sentence, with underscores.
     pub name: &'static str,
     /// The tests of Temporal's suites that it re-expresses, as `file/Test`, and the cases that no
-    /// suite of Temporal has, as `contract §4.6/number`.
+    /// suite of Temporal has (temporal-persistence.md#cases), by their anchors in that file.
     pub upstream: &'static [&'static str],
     /// For what it is played.
     pub cases: Cases,

@@ -233,7 +233,7 @@ impl World {
 }
 
 /// Whether a write and the commit that follows it won or lost a conflict, wherever it shows:
-/// DSQL reports it at COMMIT, PostgreSQL at the statement (facts §1.2).
+/// DSQL reports it at COMMIT, PostgreSQL at the statement (aurora-dsql.md#conflicts).
 pub(crate) async fn settle(
     transaction: Box<dyn Transaction>,
     write: Result<u64, StoreError>,

@@ -56,7 +56,7 @@ impl ScratchDatabase {
     /// The URL is malformed, or the server refuses.
     pub async fn create_on(url: &str) -> Result<Self, sqlx::Error> {
         let server = Url::parse(url).map_err(sqlx::Error::config)?;
-        // As DSQL has it (facts §4), whatever the server's own default is.
+        // As DSQL has it (aurora-dsql.md#environment), whatever the server's own default is.
         Self::create_as(server, "template0 LOCALE 'C' ENCODING 'UTF8'").await
     }
 

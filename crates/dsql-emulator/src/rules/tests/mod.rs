@@ -37,7 +37,7 @@ fn what_is_refused_is_refused_in_these_words() {
     let locking = "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported";
     let sync = "unsupported mode. please use CREATE INDEX ASYNC.";
     let table = [
-        // facts §1.1
+        // aurora-dsql.md#transactions
         ("BEGIN ISOLATION LEVEL SERIALIZABLE", "Unsupported isolation level: SERIALIZABLE"),
         (
             "START TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED",
@@ -81,10 +81,10 @@ fn what_is_refused_is_refused_in_these_words() {
         ("DISCARD ALL", "unsupported statement: Discard"),
         ("DECLARE c CURSOR FOR SELECT 1", "unsupported statement: DeclareCursor"),
         ("LOAD 'auto_explain'", "unsupported statement: Load"),
-        // facts §1.4
+        // aurora-dsql.md#locks
         ("SELECT 1 FROM t FOR SHARE", locking),
         ("SELECT 1 FROM t WHERE a IN (SELECT b FROM u FOR NO KEY UPDATE)", locking),
-        // facts §3.1
+        // aurora-dsql.md#refused-statements
         ("TRUNCATE t", "unsupported statement: Truncate"),
         ("CREATE EXTENSION IF NOT EXISTS pgcrypto", "unsupported statement: CreateExtension"),
         (
@@ -189,7 +189,7 @@ fn what_is_refused_is_refused_in_these_words() {
             "CACHE (7) must be greater than or equal to 65536 or equal to 1",
         ),
         ("GRANT USAGE ON SCHEMA public TO app", "feature not supported on system entity"),
-        // facts §3.2
+        // aurora-dsql.md#alter-table
         ("ALTER TABLE t ADD COLUMN a text NOT NULL", add_column),
         ("ALTER TABLE t ADD a serial DEFAULT 1", add_column),
         ("ALTER TABLE t ADD COLUMN a bigint GENERATED ALWAYS AS IDENTITY", add_column),
@@ -224,7 +224,7 @@ fn what_is_refused_is_refused_in_these_words() {
             "unsupported ALTER TABLE VALIDATE CONSTRAINT statement",
         ),
         ("ALTER TABLE t SET (fillfactor = 70)", "unsupported ALTER TABLE SET statement"),
-        // facts §3.3
+        // aurora-dsql.md#indexes
         ("CREATE INDEX i ON t (a)", sync),
         ("CREATE UNIQUE INDEX ON t (a)", sync),
         ("CREATE INDEX CONCURRENTLY i ON t (a)", "CONCURRENTLY not supported for CREATE INDEX"),
@@ -246,7 +246,7 @@ fn what_is_refused_is_refused_in_these_words() {
             "DROP INDEX CONCURRENTLY i",
             "DROP INDEX CONCURRENTLY must be first action in transaction",
         ),
-        // facts §6
+        // aurora-dsql.md#sessions
         (
             "SET statement_timeout = 1000",
             "setting configuration parameter \"statement_timeout\" not supported",

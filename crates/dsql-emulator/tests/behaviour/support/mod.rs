@@ -35,9 +35,9 @@ pub fn strict() -> DsqlEmulatorBuilder {
     DsqlEmulator::builder().catalog_conflicts(CatalogConflicts::Always)
 }
 
-/// The loser's error at COMMIT (facts §1.2).
+/// The loser's error at COMMIT (aurora-dsql.md#conflicts).
 pub const CONFLICT: (&str, &str) = ("40001", "change conflicts with another transaction (OC000)");
-/// What a session hears of catalog changes (facts §1.2).
+/// What a session hears of catalog changes (aurora-dsql.md#conflicts).
 pub const CATALOG_CONFLICT: (&str, &str) =
     ("40001", "schema has been updated by another transaction (OC001)");
 

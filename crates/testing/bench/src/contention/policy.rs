@@ -12,8 +12,9 @@ pub enum Policy {
     FullJitter,
     /// Always the same wait, as long as the store's longest first one.
     Fixed,
-    /// What AWS's connector does unless it is told otherwise (facts §6): 3 attempts; 1 ms, doubled
-    /// each time up to 100 ms, and up to a quarter more by chance. Then the caller gets the error.
+    /// What AWS's connector does unless it is told otherwise (aurora-dsql.md#retries-of-clients): 3
+    /// attempts; 1 ms, doubled each time up to 100 ms, and up to a quarter more by chance. Then the
+    /// caller gets the error.
     Connector,
 }
 

@@ -1,5 +1,5 @@
 //! Row operations on `buffered_events`: Temporal's `history_execution_buffer.go`, and the order
-//! that it does not show (contract §4.6 no. 6).
+//! that it does not show (temporal-persistence.md#case-6).
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ scenario_table! { "buffered_events":
     events_come_back_in_the_order_of_insertion = "history_execution_buffer.go/TestInsertSelect";
     deleting_from_an_empty_buffer_affects_none = "history_execution_buffer.go/TestDeleteSelect";
     an_emptied_buffer_is_empty = "history_execution_buffer.go/TestInsertDelete";
-    the_order_holds_across_three_hosts_whose_clocks_are_five_seconds_apart = "contract §4.6/6";
+    the_order_holds_across_three_hosts_whose_clocks_are_five_seconds_apart
+        = "temporal-persistence.md#case-6";
     the_order_goes_on_after_the_first_events_are_deleted;
     an_emptied_buffer_is_filled_again_in_order;
     equal_events_are_all_kept;

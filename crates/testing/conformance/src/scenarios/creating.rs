@@ -41,7 +41,7 @@ scenario_table! { "creating":
           "execution_mutable_state.go/TestCreate_ClosedWorkflow_UpdateCurrent";
     bypassing_does_not_create_the_current_run_again;
     of_sixteen_brand_new_creators_fifteen_are_told_the_winner per archetype
-        = "contract §4.6/2";
+        = "temporal-persistence.md#case-2";
     archetypes_have_ids_of_their_own per archetype
         = "execution_mutable_state.go/TestArchetypeSeparateIDSpace";
 }
@@ -129,7 +129,8 @@ async fn reuse_of_an_id_without_an_execution_is_refused(world: &World) {
     assert_not_created(&shard, after(&absent), &next, &current_is(None)).await;
 }
 
-/// They diverge when a closed run is updated without its current row (contract §1.1, §3.2).
+/// They diverge when a closed run is updated without its current row
+/// (temporal-persistence.md#executions, temporal-persistence.md#create).
 async fn a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current_row(
     world: &World,
 ) {

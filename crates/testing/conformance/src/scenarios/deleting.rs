@@ -18,7 +18,7 @@ scenario_table! { "deleting":
     deleting_an_absent_execution_is_no_error per archetype
         = "execution_mutable_state.go/TestDelete_NotExists";
     an_id_is_brand_new_again_after_its_execution_was_deleted per archetype;
-    every_table_of_a_run_is_emptied_when_it_is_deleted = "contract §4.6/12";
+    every_table_of_a_run_is_emptied_when_it_is_deleted = "temporal-persistence.md#case-12";
 }
 
 async fn a_deleted_current_execution_is_gone_and_its_run_stays(world: &World) {
@@ -115,7 +115,8 @@ async fn every_table_of_a_run_is_emptied_when_it_is_deleted(world: &World) {
 mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
-    /// Contract §4.6 no. 12: a table that a later schema adds to a run must not be forgotten.
+    /// temporal-persistence.md#case-12: a table that a later schema adds to a run must not be
+    /// forgotten.
     #[test]
     fn the_tables_of_a_run_are_those_of_the_schema() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))

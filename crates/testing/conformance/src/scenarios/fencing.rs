@@ -23,13 +23,14 @@ use crate::{
 
 scenario_table! { "fencing":
     a_deposed_owner_writes_nothing_by_any_act;
-    an_owner_that_is_deposed_while_it_acts_writes_nothing = "contract §4.6/1";
-    an_act_that_commits_before_the_takeover_is_kept = "contract §4.6/1";
-    a_takeover_from_before_an_act_begins_again if optimistic_locks = "contract §4.6/1";
+    an_owner_that_is_deposed_while_it_acts_writes_nothing = "temporal-persistence.md#case-1";
+    an_act_that_commits_before_the_takeover_is_kept = "temporal-persistence.md#case-1";
+    a_takeover_from_before_an_act_begins_again if optimistic_locks
+        = "temporal-persistence.md#case-1";
     an_act_that_has_looked_does_not_commit_after_a_takeover if optimistic_locks
-        = "contract §4.6/1";
+        = "temporal-persistence.md#case-1";
     a_takeover_that_has_looked_does_not_commit_after_an_act if optimistic_locks
-        = "contract §4.6/1";
+        = "temporal-persistence.md#case-1";
     an_update_without_the_lock_is_no_fence;
     in_a_shard_that_is_absent_nothing_is_written;
     whoever_claims_the_shard_back_writes_again;
@@ -315,7 +316,8 @@ async fn a_deposed_owner_may_read_and_append_what_nobody_points_at(world: &World
     let run = shard.created(Running).await;
     shard.is_deposed().await;
     shard.assert_stored(&run).await;
-    // A batch alone is not guarded (contract §3.2); the mutable state does not know it.
+    // A batch alone is not guarded (temporal-persistence.md#create); the mutable state does not
+    // know it.
     let batch = shard.events(run.events.last());
     shard.histories.append(&batch).await.unwrap();
     assert_eq!(shard.history(&batch).await, [run.events[0].node.clone(), batch.node]);

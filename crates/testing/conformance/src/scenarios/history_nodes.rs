@@ -1,5 +1,5 @@
 //! Row operations on `history_node`: Temporal's `history_node.go`, and paging in reverse, where
-//! its plugins lose rows (contract §1.6, §4.6 no. 10).
+//! its plugins lose rows (temporal-persistence.md#history, temporal-persistence.md#case-10).
 
 use std::cmp::Reverse;
 
@@ -27,7 +27,7 @@ scenario_table! { "history_nodes":
     metadata_comes_in_the_same_pages_as_the_nodes;
     a_page_stays_between_its_bounds_in_either_order;
     a_page_begins_after_a_node_whether_it_is_there_or_not;
-    paging_goes_on_while_nodes_are_deleted_in_either_order = "contract §4.6/9";
+    paging_goes_on_while_nodes_are_deleted_in_either_order = "temporal-persistence.md#case-9";
     several_nodes_are_inserted_at_once;
     of_several_nodes_at_one_position_the_last_one_counts;
     one_transaction_of_a_node_is_deleted_and_the_others_stay;

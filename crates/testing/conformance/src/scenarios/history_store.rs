@@ -37,9 +37,10 @@ scenario_table! { "history_store":
         = "history_store.go/TestForkDeleteBranch_DeleteBaseBranchFirst";
     a_fork_that_is_deleted_first_leaves_the_base_whole
         = "history_store.go/TestForkDeleteBranch_DeleteForkedBranchFirst";
-    reverse_pages_follow_the_chain_through_several_transactions_of_a_node = "contract §4.6/10";
-    pages_go_on_while_stale_batches_are_trimmed = "contract §4.6/9";
-    a_branch_of_five_thousand_batches_is_deleted = "contract §4.6/7";
+    reverse_pages_follow_the_chain_through_several_transactions_of_a_node
+        = "temporal-persistence.md#case-10";
+    pages_go_on_while_stale_batches_are_trimmed = "temporal-persistence.md#case-9";
+    a_branch_of_five_thousand_batches_is_deleted = "temporal-persistence.md#case-7";
     appending_a_batch_again_changes_nothing;
     a_batch_of_an_ancestor_is_not_appended;
     a_branch_is_not_forked_before_its_first_batch;
@@ -402,7 +403,7 @@ async fn a_thousand_branches_that_are_made_at_once_have_ids_of_their_own(world: 
 
 async fn all_branches_of_all_trees_are_scanned(world: &World) {
     let shard = world.owned().await;
-    // The first page of an empty table, from nowhere (contract §3.7 no. 8).
+    // The first page of an empty table, from nowhere (temporal-persistence.md#fault-8).
     assert_eq!(shard.histories.all_branches(None, 100).await.unwrap(), []);
     let mut keys = Vec::new();
     for _ in 0..101 {

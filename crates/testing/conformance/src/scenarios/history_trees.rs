@@ -18,7 +18,7 @@ scenario_table! { "history_trees":
     pages_go_over_all_branches_in_the_order_of_their_keys;
     a_page_begins_after_a_branch_whether_it_is_there_or_not;
     the_first_page_leaves_out_nothing_not_even_zeros;
-    paging_goes_on_while_branches_are_deleted_and_added = "contract §4.6/9";
+    paging_goes_on_while_branches_are_deleted_and_added = "temporal-persistence.md#case-9";
     a_branch_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
 }
 

@@ -1,4 +1,5 @@
-//! Snapshot isolation as DSQL has it (facts §1.3): lost updates are refused, write skew is not.
+//! Snapshot isolation as DSQL has it (aurora-dsql.md#conflict-matrix): lost updates are refused,
+//! write skew is not.
 //!
 //! Each scenario finishes one transaction before the other one writes, so that it also runs on an
 //! engine that blocks. The first statement of a transaction reads, because stock PostgreSQL takes
@@ -221,7 +222,7 @@ async fn two_open_writers_of_one_row_have_one_winner(world: &World) {
     let mut second = world.begin("Second").await;
     assert_eq!(first.update_current_executions(&one).await.unwrap(), 1);
     assert_eq!(second.update_current_executions(&two).await.unwrap(), 1);
-    // The first to commit wins, whoever wrote first (facts §1.2).
+    // The first to commit wins, whoever wrote first (aurora-dsql.md#conflicts).
     second.commit().await.unwrap();
     assert_conflict(first.commit().await);
     assert_eq!(world.read(&row.filter()).await, Some(two));

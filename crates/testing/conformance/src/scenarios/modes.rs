@@ -1,5 +1,5 @@
-//! Which states go with which mode (contract §3.4), for every combination, and which parts of a
-//! request belong together: refused before anything is sent.
+//! Which states go with which mode (temporal-persistence.md#modes), for every combination, and
+//! which parts of a request belong together: refused before anything is sent.
 
 use temporal_dsql_domain::ExecutionState::{self, Completed, Created, Running, Zombie};
 use temporal_dsql_ports::StoreError;

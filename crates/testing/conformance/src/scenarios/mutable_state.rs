@@ -327,7 +327,7 @@ async fn entries_that_are_not_written_are_removed(world: &World) {
     assert_eq!(state.maps, MapTable::ALL.map(MapEntries::none));
 }
 
-/// Temporal's stores write first and remove then (contract §3.3).
+/// Temporal's stores write first and remove then (temporal-persistence.md#update).
 async fn an_entry_that_is_written_and_removed_is_gone(world: &World) {
     let row = world.execution();
     let first = stored(world, &row).await;

@@ -301,7 +301,7 @@ async fn a_set_of_sixteen_hundred_activities_is_repeated(world: &World) {
     }
 }
 
-/// Rows without a run are what a Go server's delete has left (contract §3.4).
+/// Rows without a run are what a Go server's delete has left (temporal-persistence.md#other-acts).
 async fn a_new_run_leaves_the_rows_that_it_finds(world: &World) {
     let map = world.map();
     let shard = world.owned().await;

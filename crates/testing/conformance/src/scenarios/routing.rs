@@ -1,4 +1,5 @@
-//! Which table a current execution lives in (req 2, 5).
+//! Which table a current execution lives in (requirements.md#requirement-2,
+//! requirements.md#requirement-5).
 
 use temporal_dsql_domain::{ArchetypeId, CurrentExecutionsFilter, Table};
 use temporal_dsql_ports::StoreError;

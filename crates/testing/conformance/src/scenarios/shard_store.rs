@@ -74,7 +74,7 @@ async fn an_absent_shard_is_not_updated(world: &World) {
     assert_eq!(owned.shards.get(absent.shard_id).await.unwrap(), None);
 }
 
-/// What the Go fork's unconditional update allows (contract §3.7 no. 2).
+/// What the Go fork's unconditional update allows (temporal-persistence.md#fault-2).
 async fn a_range_id_never_goes_back_by_a_stale_update(world: &World) {
     let owned = world.owned().await;
     let next = owned.takeover();

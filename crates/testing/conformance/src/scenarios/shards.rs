@@ -1,5 +1,5 @@
 //! Row operations on `shards`: Temporal's `history_shard.go`, the compare-and-set that it lacks,
-//! and the lock that keeps a deposed owner out (contract §4.6 no. 1).
+//! and the lock that keeps a deposed owner out (temporal-persistence.md#case-1).
 
 use temporal_dsql_domain::{ExecutionsRow, ShardId, ShardsRow, Table, limits};
 use temporal_dsql_ports::StoreError;
@@ -264,7 +264,8 @@ async fn an_owner_loses_against_a_takeover_that_commits_first(world: &World) {
     assert_eq!(world.read_execution(&execution.filter()).await, Some(execution));
 }
 
-/// Why there is a lock: with a read in its place both commit (facts §1.3, write skew).
+/// Why there is a lock: with a read in its place both commit (aurora-dsql.md#conflict-matrix, write
+/// skew).
 async fn a_plain_read_of_the_shard_keeps_nobody_out(world: &World) {
     let (shard, execution) = owned(world).await;
     let changed = world.changed_execution(&execution);

@@ -1,5 +1,5 @@
 //! Executions at DSQL's limits: written whole where they fit, refused whole where they do not,
-//! by the limit's name, and deleted all the same (facts §2, §4).
+//! by the limit's name, and deleted all the same (aurora-dsql.md#limits, aurora-dsql.md#sizes).
 
 use temporal_dsql_domain::{
     CurrentExecutionsRow,
@@ -17,13 +17,15 @@ use crate::{
 };
 
 scenario_table! { "sizes":
-    a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole = "contract §4.6/8";
+    a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole
+        = "temporal-persistence.md#case-8";
     the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole per archetype
-        = "contract §4.6/8";
+        = "temporal-persistence.md#case-8";
     a_reset_of_three_thousand_five_hundred_activities_is_refused_whole if transaction_limits
-        = "contract §4.6/7";
+        = "temporal-persistence.md#case-7";
     a_reset_over_many_entries_is_done_or_refused_whole;
-    an_execution_of_more_rows_than_a_transaction_may_have_is_deleted = "contract §4.6/7";
+    an_execution_of_more_rows_than_a_transaction_may_have_is_deleted
+        = "temporal-persistence.md#case-7";
 }
 
 /// Asserts that an act was refused because of a limit.

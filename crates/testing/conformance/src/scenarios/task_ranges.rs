@@ -183,7 +183,8 @@ async fn tasks_of_one_microsecond_are_in_the_order_of_their_ids(world: &World) {
     }
 }
 
-/// Two times that differ by nanoseconds are one (contract §1.5), in a key as in a value.
+/// Two times that differ by nanoseconds are one (temporal-persistence.md#history-tasks), in a key
+/// as in a value.
 async fn times_are_kept_to_the_microsecond(world: &World) {
     let nanos =
         |text: &str| ScheduledKey { visibility_timestamp: text.parse().unwrap(), task_id: 1 };

@@ -39,8 +39,8 @@ scenario_table! { "task_store":
     a_page_that_ends_with_its_range_is_the_last_one per queue;
     a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied per queue;
     pages_go_on_while_tasks_are_completed_behind_and_before_them per queue
-        = "contract §4.6/9";
-    a_range_of_ten_thousand_tasks_is_completed per queue = "contract §4.6/7";
+        = "temporal-persistence.md#case-9";
+    a_range_of_ten_thousand_tasks_is_completed per queue = "temporal-persistence.md#case-7";
 }
 
 const FIRST: ScheduledKey = ScheduledKey { visibility_timestamp: Timestamp::MIN, task_id: 0 };
@@ -348,7 +348,7 @@ async fn a_range_of_ten_thousand_tasks_is_completed(world: &World) {
         shard.tasks.add(shard.owner, &for_queue(queue, part)).await.unwrap();
     }
     let last = tasks.last().unwrap().key;
-    // All but the last, in chunks that fit a transaction (facts §2).
+    // All but the last, in chunks that fit a transaction (aurora-dsql.md#limits).
     let shard_id = shard.owner.shard_id;
     let completed = match queue {
         Queue::Immediate(queue) => {

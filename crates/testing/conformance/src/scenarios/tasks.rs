@@ -71,7 +71,7 @@ scenario_table! { "tasks":
     the_same_task_twice_in_one_call_is_refused per queue;
     inserting_no_task_affects_none per queue;
     each_shard_and_each_queue_has_tasks_of_its_own per queue;
-    paging_goes_on_while_tasks_are_deleted_and_added per queue = "contract §4.6/9";
+    paging_goes_on_while_tasks_are_deleted_and_added per queue = "temporal-persistence.md#case-9";
     a_range_is_deleted_in_chunks_from_its_beginning per queue;
     a_transaction_reads_the_tasks_that_it_has_inserted per queue;
     two_transactions_insert_different_tasks_at_once per queue;
@@ -313,7 +313,8 @@ async fn two_transactions_insert_different_tasks_at_once(world: &World) {
     assert_eq!(select_all(world, shard).await, tasks);
 }
 
-/// On DSQL it is a conflict at COMMIT (facts §1.3), on PostgreSQL a duplicate at the statement.
+/// On DSQL it is a conflict at COMMIT (aurora-dsql.md#conflict-matrix), on PostgreSQL a duplicate
+/// at the statement.
 async fn a_task_that_another_transaction_inserted_since_is_refused(world: &World) {
     let (shard, tasks) = (world.shard_id(), world.tasks(world.queue(), 2));
     let mut late = world.begin("Late").await;

@@ -1,6 +1,6 @@
 //! Commits whose answer is lost: resolved where the rows prove that the act was applied, unknown
-//! where they do not, and never simply repeated (contract §3.8). An act whose outcome is unknown may
-//! still arrive, until another owner takes the shard over.
+//! where they do not, and never simply repeated (temporal-persistence.md#retries). An act whose
+//! outcome is unknown may still arrive, until another owner takes the shard over.
 
 use std::sync::Arc;
 
@@ -24,8 +24,9 @@ use crate::{
 };
 
 scenario_table! { "unknown_commits":
-    an_act_that_was_applied_is_reported_as_done = "contract §4.6/4";
-    an_act_that_was_not_applied_stays_unknown_and_is_not_repeated = "contract §4.6/4";
+    an_act_that_was_applied_is_reported_as_done = "temporal-persistence.md#case-4";
+    an_act_that_was_not_applied_stays_unknown_and_is_not_repeated
+        = "temporal-persistence.md#case-4";
     an_act_that_arrives_after_its_client_has_given_up_is_done_once;
     an_act_that_arrives_after_a_takeover_is_refused if optimistic_locks;
     an_act_that_was_not_applied_before_a_takeover_never_is;
@@ -36,8 +37,8 @@ scenario_table! { "unknown_commits":
     a_deletion_whose_answer_is_lost_is_done_again;
     a_batch_whose_answer_is_lost_is_appended_again;
     what_loses_every_answer_stays_unknown;
-    conflicts_at_commit_are_repeated_and_the_act_is_done_once = "contract §4.6/3";
-    conflicts_until_the_deadline_write_nothing_of_any_act = "contract §4.6/3";
+    conflicts_at_commit_are_repeated_and_the_act_is_done_once = "temporal-persistence.md#case-3";
+    conflicts_until_the_deadline_write_nothing_of_any_act = "temporal-persistence.md#case-3";
     the_store_works_on_after_a_restart_in_the_middle_of_an_act;
 }
 

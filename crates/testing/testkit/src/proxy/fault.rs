@@ -35,7 +35,7 @@ pub enum Then {
     Close,
 }
 
-/// DSQL's code of a conflict, which is part of the message (facts §1.2).
+/// DSQL's code of a conflict, which is part of the message (aurora-dsql.md#conflicts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OccCode {
     /// `OC000`: another transaction wrote the same rows.
@@ -45,7 +45,7 @@ pub enum OccCode {
 }
 
 impl OccCode {
-    /// The message, in DSQL's words (facts §1.2).
+    /// The message, in DSQL's words (aurora-dsql.md#conflicts).
     pub const fn message(self) -> &'static str {
         match self {
             Self::Oc000 => "change conflicts with another transaction (OC000)",
