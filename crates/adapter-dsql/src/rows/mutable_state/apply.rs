@@ -24,14 +24,14 @@ const fn meta(op: &'static str, sql: &'static str) -> Meta {
 }
 
 /// The text for an act. A server takes longer to begin and end the parts of `Apply` than to delete
-/// a run, so an act that only deletes has its own.
+/// a run, so the deletion of one run has its own.
 fn text(set: &WriteSet<'_>) -> &'static Meta {
-    let only_deletes = set.range_id.is_none()
+    let deletes_one_run = set.range_id.is_none()
         && set.current.is_none()
         && set.tasks.is_empty()
         && set.history.is_empty()
-        && set.runs.iter().all(|run| matches!(run, RunChange::Delete(_)));
-    if only_deletes { &DELETE } else { &APPLY }
+        && matches!(set.runs[..], [RunChange::Delete(_)]);
+    if deletes_one_run { &DELETE } else { &APPLY }
 }
 
 /// An act that can be sent.
