@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_ports::{
-    Attempt, ByArchetype, CurrentExecutionsRouter, Deadline, Outcome, Runner, Session, Store,
+    ArchetypeRouter, Attempt, CurrentExecutionsRouter, Deadline, Outcome, Runner, Session, Store,
     StoreError, Transaction, Within, WriteSet, apply_by_table,
 };
 
@@ -88,7 +88,7 @@ pub async fn connect(
     credentials: Option<SharedCredentialsProvider>,
 ) -> Result<DsqlStore, OpenError> {
     let connector = Connector::new(config, credentials)?;
-    DsqlStore::open(config, connector, Arc::new(ByArchetype)).await
+    DsqlStore::open(config, connector, Arc::new(ArchetypeRouter)).await
 }
 
 impl DsqlStore {

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use temporal_dsql_domain::{SchemaVersion, Table, VERSION};
 use temporal_dsql_ports::{
-    Attempt, ByArchetype, Cause, Clock, CurrentExecutionsRouter, Deadline, Outcome, Runner,
+    ArchetypeRouter, Attempt, Cause, Clock, CurrentExecutionsRouter, Deadline, Outcome, Runner,
     Session, Store, StoreError, SystemClock, Transaction, Within, WriteSet, apply_by_table,
 };
 
@@ -66,7 +66,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets the router. Default: [`ByArchetype`].
+    /// Sets the router. Default: [`ArchetypeRouter`].
     #[must_use]
     pub fn router(mut self, router: Arc<dyn CurrentExecutionsRouter>) -> Self {
         self.router = router;
@@ -126,7 +126,7 @@ impl MemoryStore {
         MemoryStoreBuilder {
             runner: Runner::default(),
             clock: Arc::new(SystemClock),
-            router: Arc::new(ByArchetype),
+            router: Arc::new(ArchetypeRouter),
             plan: FaultPlan::none(),
             seed: None,
             versions: BTreeMap::from([("postgres".to_owned(), VERSION)]),

@@ -24,7 +24,7 @@ mod write_set_tests;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Cause, ConditionFailed, Outcome, StoreError};
-pub use router::{ByArchetype, CurrentExecutionsRoute, CurrentExecutionsRouter};
+pub use router::{ArchetypeRouter, CurrentExecutionsRoute, CurrentExecutionsRouter};
 pub use rows::{
     ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MutableState, MutableStateRows,
     Shards,

@@ -55,9 +55,9 @@ pub trait CurrentExecutionsRouter: Send + Sync {
 /// temporal-persistence.md#routing): workflows have a table of their own, every other archetype,
 /// known or not, shares the other.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ByArchetype;
+pub struct ArchetypeRouter;
 
-impl ByArchetype {
+impl ArchetypeRouter {
     const fn route(archetype_id: ArchetypeId) -> CurrentExecutionsRoute {
         if archetype_id.0 == ArchetypeId::WORKFLOW.0 {
             CurrentExecutionsRoute::CurrentExecutions
@@ -67,7 +67,7 @@ impl ByArchetype {
     }
 }
 
-impl CurrentExecutionsRouter for ByArchetype {
+impl CurrentExecutionsRouter for ArchetypeRouter {
     fn route_row(
         &self,
         row: &CurrentExecutionsRow,
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn workflows_go_to_current_executions() {
-        let route = ByArchetype.route_row(&row(ArchetypeId::WORKFLOW)).unwrap();
+        let route = ArchetypeRouter.route_row(&row(ArchetypeId::WORKFLOW)).unwrap();
         assert_eq!(route, CurrentExecutionsRoute::CurrentExecutions);
         assert_eq!(route.table(), Table::CurrentExecutions);
         assert_eq!(route.archetype_id(), ArchetypeId::WORKFLOW);
@@ -142,8 +142,8 @@ mod tests {
         for archetype_id in others {
             let row = row(archetype_id);
             let route = CurrentExecutionsRoute::CurrentChasmExecutions { archetype_id };
-            assert_eq!(ByArchetype.route_row(&row).unwrap(), route);
-            assert_eq!(ByArchetype.route_filter(&row.filter()), route);
+            assert_eq!(ArchetypeRouter.route_row(&row).unwrap(), route);
+            assert_eq!(ArchetypeRouter.route_filter(&row.filter()), route);
             assert_eq!(route.table(), Table::CurrentChasmExecutions);
             assert_eq!(route.archetype_id(), archetype_id);
         }
@@ -153,10 +153,10 @@ mod tests {
     fn an_unspecified_archetype_means_workflow_in_a_filter_and_is_an_error_in_a_row() {
         let row = row(ArchetypeId::UNSPECIFIED);
         assert_eq!(
-            ByArchetype.route_filter(&row.filter()),
+            ArchetypeRouter.route_filter(&row.filter()),
             CurrentExecutionsRoute::CurrentExecutions
         );
-        let error = ByArchetype.route_row(&row).unwrap_err();
+        let error = ArchetypeRouter.route_row(&row).unwrap_err();
         assert_eq!(error.field, "archetype_id");
         assert!(error.reason.contains("`order-1`"), "{error}");
     }

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use temporal_dsql::CurrentExecutionsRow;
-use temporal_dsql::{ByArchetype, CurrentExecutionsRouter};
+use temporal_dsql::{ArchetypeRouter, CurrentExecutionsRouter};
 
 /// Counts `rows` by archetype and state.
 pub fn of(rows: &[&CurrentExecutionsRow]) -> String {
     let mut archetypes: BTreeMap<(&str, String), BTreeMap<_, usize>> = BTreeMap::new();
     for row in rows {
-        let table = ByArchetype.route_filter(&row.filter()).table();
+        let table = ArchetypeRouter.route_filter(&row.filter()).table();
         *archetypes
             .entry((table.name(), row.archetype_id.to_string()))
             .or_default()

@@ -165,7 +165,7 @@ fn of_acts(made: &mut Vec<Statement>) {
     let run = run();
     let mut set = WriteSet::new("Act", SHARD);
     set.runs.push(RunChange::Insert { row: &run, maps: &[] });
-    let router = temporal_dsql_ports::ByArchetype;
+    let router = temporal_dsql_ports::ArchetypeRouter;
     let act = mutable_state::apply::Act::new(&router, &set).unwrap();
     made.push(act.statement().unwrap());
     for meta in [&executions::DELETE_ALL, &mutable_state::per_table::OBSERVE] {

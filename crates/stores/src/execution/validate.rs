@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{AppendNodes, Owner};
 use ExecutionState::{Completed, Created, Running, Zombie};
-use temporal_dsql_ports::{ByArchetype, CurrentExecutionsRouter, MapWrite, each_map_once};
+use temporal_dsql_ports::{ArchetypeRouter, CurrentExecutionsRouter, MapWrite, each_map_once};
 
 type Checked = Result<(), InvalidValue>;
 
@@ -174,7 +174,7 @@ fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutions
     }
     // Also where the mode does not write the row: it is looked for, and a filter would assume a
     // workflow.
-    ByArchetype.route_row(current)?;
+    ArchetypeRouter.route_row(current)?;
     if current.executions_filter() == execution.filter() {
         return Ok(());
     }
