@@ -1,8 +1,8 @@
 //! Executions: created, updated, resolved, read and deleted, each as one act.
 
-mod acts;
 mod requests;
 mod validate;
+mod write_sets;
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl<S: Store> ExecutionStore<S> {
     /// the request do not go together; and those of the store.
     pub async fn create(&self, request: &CreateExecution) -> Result<(), StoreError> {
         validate::create(request)?;
-        let created = self.apply(acts::create(request), &[&request.snapshot.events]).await;
+        let created = self.apply(write_sets::create(request), &[&request.snapshot.events]).await;
         let new = &request.snapshot.execution;
         // Another attempt with the same run id may have stored another row, which is no proof; a
         // later version is, because only the run's owner writes it, after it knows of the creation.
@@ -81,7 +81,8 @@ impl<S: Store> ExecutionStore<S> {
     pub async fn update(&self, request: &UpdateExecution) -> Result<(), StoreError> {
         validate::update(request)?;
         let UpdateExecution { mutation, new, .. } = request;
-        let updated = self.apply(acts::update(request), &[&mutation.events, events(new)]).await;
+        let updated =
+            self.apply(write_sets::update(request), &[&mutation.events, events(new)]).await;
         self.resolve_version(updated, &mutation.execution, mutation.expected).await
     }
 
@@ -94,7 +95,7 @@ impl<S: Store> ExecutionStore<S> {
         let ConflictResolve { reset, expected, new, current, .. } = request;
         let of_current = current.as_ref().map_or(&[][..], |current| &current.events);
         let all = [&reset.events, of_current, events(new)];
-        let resolved = self.apply(acts::conflict_resolve(request), &all).await;
+        let resolved = self.apply(write_sets::conflict_resolve(request), &all).await;
         self.resolve_version(resolved, &reset.execution, *expected).await
     }
 
@@ -106,7 +107,7 @@ impl<S: Store> ExecutionStore<S> {
     pub async fn set(&self, request: &SetExecution) -> Result<(), StoreError> {
         validate::set(request)?;
         let SetExecution { snapshot, expected, .. } = request;
-        let set = self.apply(acts::set(request), &[&snapshot.events]).await;
+        let set = self.apply(write_sets::set(request), &[&snapshot.events]).await;
         self.resolve_version(set, &snapshot.execution, *expected).await
     }
 
