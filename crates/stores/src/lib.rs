@@ -32,7 +32,7 @@ mod execution;
 mod history;
 mod shard;
 mod tasks;
-mod unknown;
+mod unknown_commit;
 
 pub use execution::{
     ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, ExecutionStore, Mutation,

@@ -7,7 +7,7 @@ use std::{
 
 use temporal_dsql_domain::{ShardId, ShardsRow};
 
-use super::{Owner, unknown};
+use super::{Owner, unknown_commit};
 use temporal_dsql_ports::{
     BoxFuture, ConditionFailed, Outcome, Store, StoreError, StoreExt, Transaction, Within,
 };
@@ -69,11 +69,13 @@ impl<S: Store> ShardStore<S> {
             if may_be_there && let Some(row) = session.select_from_shards(initial.shard_id).await? {
                 return Ok(row);
             }
-            Err(unknown::not_applied(error.duplicate_is_conflict(OP)))
+            Err(unknown_commit::not_applied(error.duplicate_is_conflict(OP)))
         };
         let deadline = self.store.deadline();
         let result = self.store.runner().retry_until(deadline, OP, |_| attempt()).await;
-        result.map_err(|error| if is_lost.into_inner() { unknown::lost(error, OP) } else { error })
+        result.map_err(
+            |error| if is_lost.into_inner() { unknown_commit::lost(error, OP) } else { error },
+        )
     }
 
     /// The shard.

@@ -13,7 +13,7 @@ use temporal_dsql_domain::{
 
 use super::{
     AppendNodes, CHUNK, HistoryStore, delete_in_chunks,
-    unknown::{self, idempotent},
+    unknown_commit::{self, idempotent},
 };
 #[cfg(doc)]
 use temporal_dsql_ports::ConditionFailed;
@@ -199,7 +199,7 @@ impl<S: Store> ExecutionStore<S> {
         for batches in events {
             for batch in *batches {
                 // No execution refers to the batch, whatever became of it: the act is not applied.
-                history.append(batch).await.map_err(unknown::not_applied)?;
+                history.append(batch).await.map_err(unknown_commit::not_applied)?;
             }
         }
         set.history.clear();

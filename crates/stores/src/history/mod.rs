@@ -16,7 +16,7 @@ use temporal_dsql_domain::{
     InvalidValue, ShardId, Table, TreeId, stored_txn_id,
 };
 
-use super::{CHUNK, Rounds, check_limit, unknown::idempotent};
+use super::{CHUNK, Rounds, check_limit, unknown_commit::idempotent};
 use temporal_dsql_ports::{Cause, HistoryChange, Store, StoreError, Within, WriteSet};
 
 pub use read::{HistoryPage, ReadHistory};

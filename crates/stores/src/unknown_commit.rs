@@ -18,7 +18,7 @@ macro_rules! idempotent {
                 Ok(value) => break Ok(value),
                 Err(error)
                     if error.outcome() == temporal_dsql_ports::Outcome::Unknown
-                        && number < $crate::unknown::REPEATS =>
+                        && number < $crate::unknown_commit::REPEATS =>
                 {
                     lost = Some(error);
                 }
