@@ -37,5 +37,5 @@ pub use transaction::{
 };
 pub use write_set::{
     BufferedWrite, CurrentChange, Expected, ExpectedCurrent, HistoryChange, MapWrite, Observed,
-    RunChange, WriteSet, Written, each_map_once,
+    RowCounts, RunChange, WriteSet, each_map_once,
 };

@@ -199,7 +199,7 @@ pub struct Observed {
 
 /// How many rows an act wrote, of those kinds whose number is known beforehand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct RowCounts {
     /// Rows of `executions` that were inserted or updated.
     pub runs: u64,
     /// Rows of the current-execution tables.
@@ -352,9 +352,9 @@ impl WriteSet<'_> {
     }
 
     /// How many rows the act writes if its conditions hold.
-    pub fn to_write(&self) -> Written {
+    pub fn to_write(&self) -> RowCounts {
         let has_current = self.current.as_ref().is_some_and(|current| current.write.is_some());
-        Written {
+        RowCounts {
             runs: self.rows().count() as u64,
             current: u64::from(has_current),
             tasks: self.tasks.iter().map(|tasks| tasks.len() as u64).sum(),

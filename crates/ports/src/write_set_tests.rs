@@ -8,8 +8,8 @@ use temporal_dsql_domain::{
 use uuid::Uuid;
 
 use crate::{
-    BufferedWrite, ConditionFailed, CurrentChange, Expected, ExpectedCurrent, Observed, RunChange,
-    StoreError, WriteSet, Written,
+    BufferedWrite, ConditionFailed, CurrentChange, Expected, ExpectedCurrent, Observed, RowCounts,
+    RunChange, StoreError, WriteSet,
 };
 
 const SHARD: ShardId = ShardId(3);
@@ -243,13 +243,13 @@ fn another_number_of_rows_than_the_act_has_is_an_error() {
         expected: ExpectedCurrent::Absent,
         write: Some(&next),
     });
-    let right = Written { runs: 1, current: 1, tasks: 0 };
+    let right = RowCounts { runs: 1, current: 1, tasks: 0 };
     set.verify(right).unwrap();
     for wrong in [
-        Written { runs: 0, ..right },
-        Written { runs: 2, ..right },
-        Written { current: 0, ..right },
-        Written { tasks: 1, ..right },
+        RowCounts { runs: 0, ..right },
+        RowCounts { runs: 2, ..right },
+        RowCounts { current: 0, ..right },
+        RowCounts { tasks: 1, ..right },
     ] {
         let error = set.verify(wrong).unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");

@@ -8,7 +8,7 @@ use temporal_dsql_domain::{
 use super::{ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, Shards};
 use crate::{
     BufferedWrite, MapWrite, StoreError,
-    write_set::{ExpectedCurrent, HistoryChange, Observed, RunChange, WriteSet, Written},
+    write_set::{ExpectedCurrent, HistoryChange, Observed, RowCounts, RunChange, WriteSet},
 };
 
 /// Everything that is stored for one run.
@@ -44,7 +44,7 @@ pub trait MutableState:
         &mut self,
         set: &WriteSet<'_>,
         observed: &Observed,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<RowCounts, StoreError> {
         let _ = observed;
         write_row_by_row(self, set).await
     }
@@ -88,11 +88,11 @@ where
     Ok(observed)
 }
 
-async fn write_row_by_row<S>(session: &mut S, set: &WriteSet<'_>) -> Result<Written, StoreError>
+async fn write_row_by_row<S>(session: &mut S, set: &WriteSet<'_>) -> Result<RowCounts, StoreError>
 where
     S: MutableState + ?Sized,
 {
-    let mut written = Written::default();
+    let mut written = RowCounts::default();
     for run in &set.runs {
         written.runs += write_run(session, run).await?;
     }

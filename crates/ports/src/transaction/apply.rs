@@ -5,7 +5,7 @@ use temporal_dsql_domain::Table;
 use super::{BoxFuture, StoreExt};
 use crate::{
     Cause, Store, StoreError, Transaction,
-    write_set::{WriteSet, Written},
+    write_set::{RowCounts, WriteSet},
 };
 
 /// Applies `set` in one transaction of row operations.
@@ -58,7 +58,7 @@ impl WriteSet<'_> {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if another number of rows was written.
-    pub fn verify(&self, written: Written) -> Result<(), StoreError> {
+    pub fn verify(&self, written: RowCounts) -> Result<(), StoreError> {
         let expected = self.to_write();
         if written == expected {
             return Ok(());

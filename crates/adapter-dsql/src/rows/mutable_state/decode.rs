@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ExecutionVersion, MapTable, RunId, Table};
-use temporal_dsql_ports::{CurrentExecutionsRoute, Observed, StoreError, Written};
+use temporal_dsql_ports::{CurrentExecutionsRoute, Observed, RowCounts, StoreError};
 use uuid::Uuid;
 
 use super::super::{Columns, current_executions as current};
@@ -51,7 +51,7 @@ pub(super) fn removable(rows: &[PgRow]) -> Result<Vec<Table>, StoreError> {
 pub(super) enum Applied {
     /// The conditions held, and the act is committed. What was observed is not read: a row that
     /// cannot be decoded would make the act look as if it were not applied.
-    Written(Written),
+    Written(RowCounts),
     /// A condition does not hold for what was observed, and nothing was written.
     Refused(Box<Observed>),
 }
@@ -64,7 +64,7 @@ pub(super) fn applied(
     let columns = Columns::new(Table::Executions, first(rows)?);
     let count = |column| columns.get::<i64>(column).map(i64::unsigned_abs);
     if columns.get("holds")? {
-        return Ok(Applied::Written(Written {
+        return Ok(Applied::Written(RowCounts {
             runs: count("runs_written")?,
             current: count("current_written")?,
             tasks: count("tasks_written")?,

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use temporal_dsql_domain::ExecutionsFilter;
 use temporal_dsql_ports::{
     CurrentExecutionsRoute, CurrentExecutionsRouter, MutableState, MutableStateRows, Observed,
-    StoreError, WriteSet, Written,
+    RowCounts, StoreError, WriteSet,
 };
 
 use super::Rows;
@@ -41,7 +41,7 @@ impl<L: Link> MutableState for Rows<L> {
         &mut self,
         set: &WriteSet<'_>,
         observed: &Observed,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<RowCounts, StoreError> {
         per_table::write(self, set, observed).await
     }
 

@@ -2,7 +2,7 @@
 
 use temporal_dsql_domain::{MapTable, Table};
 use temporal_dsql_ports::{
-    ExpectedCurrent, HistoryExecution, Observed, RunChange, Shards, StoreError, WriteSet, Written,
+    ExpectedCurrent, HistoryExecution, Observed, RowCounts, RunChange, Shards, StoreError, WriteSet,
 };
 
 use super::{
@@ -64,12 +64,12 @@ pub(super) async fn write<L: Link>(
     session: &mut Session<L>,
     set: &WriteSet<'_>,
     observed: &Observed,
-) -> Result<Written, StoreError> {
+) -> Result<RowCounts, StoreError> {
     let route = super::route(session.link.router(), set)?;
     let rows = Rows::new(set, route)?;
     let arguments = rows.arguments()?;
     let send = |meta| Statement::new(meta, set.shard_id, &arguments);
-    let mut written = Written::default();
+    let mut written = RowCounts::default();
 
     // A run that must exist is updated, never upserted: PostgreSQL's upsert would bring back a run
     // that was deleted since the snapshot.
