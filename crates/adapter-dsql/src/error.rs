@@ -5,8 +5,8 @@ use sqlx::{
     error::DatabaseError,
     postgres::{PgDatabaseError, PgSeverity},
 };
-use temporal_dsql_domain::{Table, limits::LimitKind};
-use temporal_dsql_ports::{Cause, StoreError};
+use temporal_dsql_domain::Table;
+use temporal_dsql_ports::{Cause, StoreError, limits::LimitKind};
 
 use crate::sqlstate::{Class, Phase, classify};
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use temporal_dsql_domain::limits::LimitKind;
-use temporal_dsql_ports::{BoxFuture, Cause, Observer, Outcome, StoreError};
+use temporal_dsql_ports::{BoxFuture, Cause, Observer, Outcome, StoreError, limits::LimitKind};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{

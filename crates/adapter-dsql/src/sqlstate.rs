@@ -5,8 +5,7 @@
 //! limits behind `54000`, and the refusals at the door (aurora-dsql.md#conflicts,
 //! aurora-dsql.md#limits, aurora-dsql.md#admission).
 
-use temporal_dsql_domain::limits::LimitKind;
-use temporal_dsql_ports::Outcome;
+use temporal_dsql_ports::{Outcome, limits::LimitKind};
 
 /// Where in the life of a transaction an error arrived. It decides what a missing answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use sqlx::{
     Either, Executor, Postgres,
     postgres::{PgArguments, PgRow},
 };
-use temporal_dsql_domain::{ShardId, Table, limits::LimitKind};
-use temporal_dsql_ports::{Attempt, Cause, StoreError};
+use temporal_dsql_domain::{ShardId, Table};
+use temporal_dsql_ports::{Attempt, Cause, StoreError, limits::LimitKind};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{

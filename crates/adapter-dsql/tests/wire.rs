@@ -5,10 +5,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{current, execution, open};
-use temporal_dsql_domain::{ArchetypeId, ImmediateQueue, ImmediateTask, Tasks, limits::LimitKind};
+use temporal_dsql_domain::{ArchetypeId, ImmediateQueue, ImmediateTask, Tasks};
 use temporal_dsql_ports::{
     Attempt, DeadlinePassed, Observed, Outcome, RetryPolicy, RunChange, Store, StoreError,
-    StoreExt, Within, WriteSet,
+    StoreExt, Within, WriteSet, limits::LimitKind,
 };
 use temporal_dsql_store::{DsqlStore, WriteForm};
 use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};

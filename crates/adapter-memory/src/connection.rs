@@ -126,11 +126,11 @@ mod tests {
         atomic::{AtomicBool, Ordering},
     };
 
-    use temporal_dsql_domain::{
-        ArchetypeId, Table,
+    use temporal_dsql_domain::{ArchetypeId, Table};
+    use temporal_dsql_ports::{
+        Runner,
         limits::{LimitKind, MAX_VALUE_BYTES},
     };
-    use temporal_dsql_ports::Runner;
 
     use super::*;
     use crate::{

@@ -7,11 +7,11 @@
 
 use std::{any::Any, fmt, marker::PhantomData, ops::Range, sync::Arc};
 
-use temporal_dsql_domain::{
-    Table,
+use temporal_dsql_domain::Table;
+use temporal_dsql_ports::{
+    Cause, StoreError,
     limits::{self, LimitKind, MAX_TRANSACTION_BYTES, OversizedRow},
 };
-use temporal_dsql_ports::{Cause, StoreError};
 use uuid::Uuid;
 
 /// The primary key of a row, from which the table and the type of the row follow.

@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use temporal_dsql_domain::limits::{
-    LimitKind, MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ROWS, MAX_TRANSACTION_SECONDS,
+use temporal_dsql_ports::{
+    Cause, StoreError,
+    limits::{LimitKind, MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ROWS, MAX_TRANSACTION_SECONDS},
 };
-use temporal_dsql_ports::{Cause, StoreError};
 
 use crate::{
     engine::{Duplicate, Lock, Refusal, Transaction},
@@ -262,7 +262,7 @@ mod tests {
     use std::sync::Arc;
 
     use temporal_dsql_domain::{ArchetypeId, ExecutionsRow};
-    use temporal_dsql_ports::Store;
+    use temporal_dsql_ports::{Store, limits::executions_row_size};
 
     use super::*;
     use crate::{
@@ -335,9 +335,9 @@ mod tests {
         while left > 0 {
             let mut row = execution("w", rows.len() as u128);
             row.data.data.clear();
-            let room = left - row.size().row;
+            let room = left - executions_row_size(&row).row;
             row.data.data = vec![0; room.min(1_000_000)];
-            left -= row.size().row;
+            left -= executions_row_size(&row).row;
             rows.push(row);
         }
         rows
@@ -372,7 +372,7 @@ mod tests {
         let old = execution("old", 1);
         store.session().insert_into_executions(&old).await.unwrap();
 
-        let key = old.size().key;
+        let key = executions_row_size(&old).key;
         let mut lock = having_written(&store, MAX_TRANSACTION_BYTES - key).await;
         lock.write_lock_executions(&old.filter()).await.unwrap().unwrap();
         assert_eq!(exceeded(lock.commit().await), LimitKind::TransactionBytes);

@@ -13,7 +13,6 @@ mod engine;
 mod error;
 mod history;
 mod ids;
-pub mod limits;
 mod maps;
 mod rows;
 mod schema_version;

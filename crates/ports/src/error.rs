@@ -7,9 +7,9 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::limits::{LimitKind, OversizedRow};
 use temporal_dsql_domain::{
     CurrentExecutionsRow, ExecutionVersion, InvalidValue, RunId, ShardId, Table,
-    limits::{LimitKind, OversizedRow},
 };
 
 /// The error below a [`StoreError`], kept as it was.

@@ -13,6 +13,7 @@
 
 mod clock;
 mod error;
+pub mod limits;
 mod router;
 mod rows;
 mod schema;

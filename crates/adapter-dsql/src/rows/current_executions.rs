@@ -8,7 +8,7 @@ use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionState, ExecutionStatus,
     NamespaceId, RunId, ShardId, Table,
 };
-use temporal_dsql_ports::{CurrentExecutionsRoute, StoreError};
+use temporal_dsql_ports::{CurrentExecutionsRoute, StoreError, limits};
 
 use super::{
     decode::{Columns, timestamp},
@@ -115,7 +115,7 @@ fn whole_row(
     route: CurrentExecutionsRoute,
     row: &CurrentExecutionsRow,
 ) -> Result<Statement, StoreError> {
-    row.check_limits(route.table())?;
+    limits::check_current_executions_row(row, route.table())?;
     let mut arguments = Arguments::default();
     set_id(&mut arguments, row.shard_id, row.namespace_id, &row.workflow_id);
     set_archetype(&mut arguments, route);

@@ -4,7 +4,7 @@ use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
     ExecutionVersion, ExecutionsFilter, ExecutionsRow, NamespaceId, RunId, ShardId, Table,
 };
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_ports::{StoreError, limits};
 
 use uuid::Uuid;
 
@@ -127,7 +127,7 @@ pub(super) fn set_rows<'a>(
 
 /// A statement that writes one whole row.
 fn whole_row(meta: &'static Meta, row: &ExecutionsRow) -> Result<Statement, StoreError> {
-    row.check_limits()?;
+    limits::check_executions_row(row)?;
     Ok(of_rows(meta, row, [row]))
 }
 

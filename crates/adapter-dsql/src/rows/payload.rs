@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use temporal_dsql_domain::{
-    DataBlob, Table,
+use temporal_dsql_domain::{DataBlob, Table};
+use temporal_dsql_ports::{
+    Cause, StoreError,
     limits::{LimitKind, MAX_TRANSACTION_BYTES, check_row},
 };
-use temporal_dsql_ports::{Cause, StoreError};
 
 /// Adds up the rows of one statement and refuses what DSQL would.
 ///

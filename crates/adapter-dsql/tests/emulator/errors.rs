@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use dsql_emulator::{CommitFault, Limits, StatementFault};
 use temporal_dsql_domain::{
     DataBlob, Encoding, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardId, ShardsRow, Tasks,
-    limits::LimitKind,
 };
-use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction};
+use temporal_dsql_ports::{
+    Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction, limits::LimitKind,
+};
 use temporal_dsql_store::DsqlStore;
 use temporal_dsql_stores::{Owner, TaskStore};
 use temporal_dsql_testkit::ScratchCluster;

@@ -5,11 +5,11 @@
 //! one buffer, with no clock and no sequence that others share; the random bits make the id
 //! unique among all runs, which the table's index on the id alone demands.
 
-use temporal_dsql_domain::{
-    DataBlob, ExecutionsFilter, Table,
+use temporal_dsql_domain::{DataBlob, ExecutionsFilter, Table};
+use temporal_dsql_ports::{
+    Cause, StoreError,
     limits::{LimitKind, OversizedRow},
 };
-use temporal_dsql_ports::{Cause, StoreError};
 
 use super::history_execution::run_key;
 use crate::{
@@ -114,8 +114,8 @@ pub(super) fn delete(
 
 #[cfg(test)]
 mod tests {
-    use temporal_dsql_domain::limits::MAX_TRANSACTION_ROWS;
     use temporal_dsql_ports::Store;
+    use temporal_dsql_ports::limits::MAX_TRANSACTION_ROWS;
 
     use super::*;
     use crate::{

@@ -7,9 +7,11 @@ use temporal_dsql_domain::{
     ImmediateQueue, ImmediateTask, MapEntries, MapKeys, MapTable, NodeOrder, NodePage,
     ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardId, Table, TaskCategory,
     TimerEntry, Timestamp, TreeId,
+};
+use temporal_dsql_ports::{
+    Runner, Store, StoreError, Transaction,
     limits::{LimitKind, MAX_VALUE_BYTES},
 };
-use temporal_dsql_ports::{Runner, Store, StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::{

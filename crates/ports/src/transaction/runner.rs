@@ -343,10 +343,10 @@ impl<S: Store + ?Sized> StoreExt for S {}
 mod tests {
     use std::{collections::VecDeque, time::Duration};
 
-    use temporal_dsql_domain::{Table, limits::LimitKind};
+    use temporal_dsql_domain::Table;
 
     use super::*;
-    use crate::ConditionFailed;
+    use crate::{ConditionFailed, limits::LimitKind};
 
     fn conflict() -> StoreError {
         StoreError::Contended { op: "Statement", attempts: 1, source: None }

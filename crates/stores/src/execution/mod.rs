@@ -7,9 +7,9 @@ mod write_sets;
 use std::time::Duration;
 
 use temporal_dsql_domain::{
-    CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow, MapTable,
-    RunId, limits::LimitKind,
+    CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow, MapTable, RunId,
 };
+use temporal_dsql_ports::limits::LimitKind;
 
 use super::{
     AppendNodes, CHUNK, HistoryStore, delete_in_chunks,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use temporal_dsql_domain::{MapEntries, MapKeys, MapTable, RunId};
 use temporal_dsql_ports::{
     BufferedWrite, CurrentExecutionsRoute, Expected, ExpectedCurrent, HistoryChange, RunChange,
-    StoreError, WriteSet,
+    StoreError, WriteSet, limits,
 };
 use uuid::Uuid;
 
@@ -60,12 +60,12 @@ impl<'a> Rows<'a> {
         if let (Some(row), Some(route)) =
             (set.current.as_ref().and_then(|current| current.write), route)
         {
-            row.check_limits(route.table())?;
-            payload.add(row.size().row)?;
+            limits::check_current_executions_row(row, route.table())?;
+            payload.add(limits::current_executions_row_size(row).row)?;
         }
         for row in set.rows() {
-            row.check_limits()?;
-            payload.add(row.size().row)?;
+            limits::check_executions_row(row)?;
+            payload.add(limits::executions_row_size(row).row)?;
         }
         if let Some(run) = set.runs.first() {
             let run = run.filter();

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use temporal_dsql_domain::{DataBlob, ExecutionsFilter, Table, limits};
-use temporal_dsql_ports::{StoreError, StoreExt};
+use temporal_dsql_domain::{DataBlob, ExecutionsFilter, Table};
+use temporal_dsql_ports::{StoreError, StoreExt, limits};
 
 use crate::{World, scenario::scenario_table};
 

@@ -1,9 +1,9 @@
 //! Row operations on `chasm_node_maps` that only it has: Temporal's `history_execution_chasm.go`.
 
 use temporal_dsql_domain::{
-    ChasmNode, ChasmPath, Encoding, ExecutionsFilter, MapEntries, MapTable, Table, limits,
+    ChasmNode, ChasmPath, Encoding, ExecutionsFilter, MapEntries, MapTable, Table,
 };
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_ports::{StoreError, limits};
 
 use crate::{
     World,

@@ -4,9 +4,9 @@
 use std::cmp::Reverse;
 
 use temporal_dsql_domain::{
-    BranchKey, HistoryNode, NodeMetadata, NodeOrder, NodePage, NodePosition, Table, limits,
+    BranchKey, HistoryNode, NodeMetadata, NodeOrder, NodePage, NodePosition, Table,
 };
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_ports::{StoreError, limits};
 
 use crate::{
     World,

@@ -1,8 +1,8 @@
 //! Row operations on `history_tree`: Temporal's `history_tree.go`, and the scan over all trees
 //! that its `ScanAllTrees` needs.
 
-use temporal_dsql_domain::{BranchId, BranchKey, HistoryTreeRow, ShardId, Table, TreeId, limits};
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_domain::{BranchId, BranchKey, HistoryTreeRow, ShardId, Table, TreeId};
+use temporal_dsql_ports::{StoreError, limits};
 use uuid::Uuid;
 
 use crate::{World, scenario::scenario_table};

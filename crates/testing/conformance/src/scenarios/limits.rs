@@ -1,7 +1,7 @@
 //! DSQL's limits on a transaction (aurora-dsql.md#limits), where the engine enforces them.
 
-use temporal_dsql_domain::{ExecutionsRow, Table, limits};
-use temporal_dsql_ports::{Outcome, StoreError, Transaction};
+use temporal_dsql_domain::{ExecutionsRow, Table};
+use temporal_dsql_ports::{Outcome, StoreError, Transaction, limits};
 
 use crate::{World, scenario::scenario_table};
 

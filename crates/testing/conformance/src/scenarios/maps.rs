@@ -3,9 +3,9 @@
 
 use temporal_dsql_domain::{
     ChasmNode, ChasmPath, ExecutionsFilter, MapEntries, MapKeys, MapTable, SignalId, TimerEntry,
-    TimerId, WorkflowId, limits,
+    TimerId, WorkflowId,
 };
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_ports::{StoreError, limits};
 
 use crate::{
     World,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use temporal_dsql_domain::{
     BranchKey, CurrentExecutionsRow, DataBlob, ExecutionsFilter, ExecutionsRow, HistoryNode,
-    MapEntries, MapKeys, MapTable, ScheduledKey, Table, Tasks, Timestamp, limits,
+    MapEntries, MapKeys, MapTable, ScheduledKey, Table, Tasks, Timestamp,
 };
 use temporal_dsql_ports::{
     BufferedWrite, ConditionFailed, Expected, ExpectedCurrent, HistoryChange, MapWrite,
-    MutableStateRows, RunChange, StoreError, WriteSet,
+    MutableStateRows, RunChange, StoreError, WriteSet, limits,
 };
 
 use crate::{

@@ -5,9 +5,10 @@ use temporal_dsql_domain::{
     DataBlob, Encoding,
     ExecutionState::{Completed, Created, Running, Zombie},
     HistoryTreeInfo, IdEntry, ImmediateQueue, MapEntries, MapKeys, MapTable, Table, Tasks,
-    limits::LimitKind,
 };
-use temporal_dsql_ports::{ConditionFailed, MapWrite, Observed, RunChange, StoreError, WriteSet};
+use temporal_dsql_ports::{
+    ConditionFailed, MapWrite, Observed, RunChange, StoreError, WriteSet, limits::LimitKind,
+};
 use temporal_dsql_stores::{
     AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Expected,
     Mutation, SetExecution, Snapshot, UpdateExecution, UpdateMode,
@@ -336,7 +337,7 @@ async fn an_oversized_entry_is_refused_though_it_would_not_stay(world: &World) {
     let run = shard.created(Running).await;
     let blob = |bytes| DataBlob::new(vec![7; bytes], Encoding::new("Proto3").unwrap());
     let entry = |bytes| IdEntry { id: 1, data: blob(bytes) };
-    let too_large = temporal_dsql_domain::limits::MAX_VALUE_BYTES + 1;
+    let too_large = temporal_dsql_ports::limits::MAX_VALUE_BYTES + 1;
     let removed = MapWrite {
         remove: MapKeys::Signals(vec![1]),
         replace: MapEntries::Signals(vec![entry(too_large)]),

@@ -1,8 +1,8 @@
 //! Row operations on `shards`: Temporal's `history_shard.go`, the compare-and-set that it lacks,
 //! and the lock that keeps a deposed owner out (temporal-persistence.md#case-1).
 
-use temporal_dsql_domain::{ExecutionsRow, ShardId, ShardsRow, Table, limits};
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_domain::{ExecutionsRow, ShardId, ShardsRow, Table};
+use temporal_dsql_ports::{StoreError, limits};
 
 use crate::{
     World,

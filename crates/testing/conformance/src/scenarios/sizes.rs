@@ -5,9 +5,11 @@ use temporal_dsql_domain::{
     CurrentExecutionsRow,
     ExecutionState::{Created, Running},
     MapEntries, MapTable, TimerId, WorkflowId,
+};
+use temporal_dsql_ports::{
+    StoreError,
     limits::{self, LimitKind},
 };
-use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{CreateMode, Expected, SetExecution, Snapshot, UpdateMode};
 
 use crate::{

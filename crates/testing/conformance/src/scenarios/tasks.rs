@@ -1,8 +1,8 @@
 //! Row operations on the task queues of a shard, each played for every queue: Temporal's
 //! `history_{transfer,timer,replication,visibility}_task.go` and `history_replication_task_dlq.go`.
 
-use temporal_dsql_domain::{ScheduledKey, ScheduledTask, ShardId, Timestamp, limits};
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_domain::{ScheduledKey, ScheduledTask, ShardId, Timestamp};
+use temporal_dsql_ports::{StoreError, limits};
 
 use crate::{Queue, World, scenario::scenario_table};
 

@@ -2,9 +2,9 @@
 
 use temporal_dsql_domain::{
     DataBlob, Encoding, ExecutionState, ExecutionStatus, RequestId, ShardId, Table, Timestamp,
-    WorkflowId, limits,
+    WorkflowId,
 };
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_ports::{StoreError, limits};
 
 use crate::{World, scenario::scenario_table};
 

@@ -5,8 +5,9 @@ use temporal_dsql_domain::{
     Encoding, ExecutionsFilter, HistoryBranch, HistoryNode, HistoryTreeInfo, IdEntry,
     ImmediateQueue, ImmediateRange, ImmediateTask, MapEntries, MapKeys, MapTable, NamespaceId,
     NodePosition, RunId, ScheduledKey, ScheduledRange, ScheduledTask, ShardId, ShardsRow, SignalId,
-    Tasks, TimerEntry, TimerId, Timestamp, TreeId, WorkflowId, limits::MAX_VALUE_BYTES,
+    Tasks, TimerEntry, TimerId, Timestamp, TreeId, WorkflowId,
 };
+use temporal_dsql_ports::limits::MAX_VALUE_BYTES;
 use temporal_dsql_stores::{AppendNodes, ExecutionStore, Owner, ReadHistory, ShardStore};
 use uuid::Uuid;
 

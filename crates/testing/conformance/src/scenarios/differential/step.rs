@@ -4,9 +4,11 @@ use temporal_dsql_domain::{
     BranchId, ClusterName, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob,
     ExecutionsFilter, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow, ImmediateQueue,
     ImmediateRange, ImmediateTask, MapEntries, NodePosition, RunId, ScheduledKey, ScheduledQueue,
-    ScheduledRange, ShardId, ShardsRow, Table, Tasks, TreeId, limits::LimitKind,
+    ScheduledRange, ShardId, ShardsRow, Table, Tasks, TreeId,
 };
-use temporal_dsql_ports::{ConditionFailed, MutableStateRows, Outcome, StoreError};
+use temporal_dsql_ports::{
+    ConditionFailed, MutableStateRows, Outcome, StoreError, limits::LimitKind,
+};
 use temporal_dsql_stores::{
     AppendNodes, ConflictResolve, CreateExecution, ExecutionStore, HistoryStore, ImmediatePage,
     NewBranch, Owner, ReadHistory, ScheduledPage, SetExecution, ShardStore, TaskStore,

@@ -4,7 +4,7 @@
 //! The adapters check a row before they send it, so that a value that cannot be stored is refused
 //! in the same way by every adapter, without a round trip, and by the name of its column.
 
-use crate::{CurrentExecutionsRow, ExecutionsRow, Table};
+use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, Table};
 
 /// Rows that one transaction may modify: 3,000 pass, the next is refused at the statement.
 pub const MAX_TRANSACTION_ROWS: u64 = 3_000;
@@ -80,41 +80,42 @@ pub struct RowSize {
     pub row: usize,
 }
 
-impl ExecutionsRow {
-    /// The sizes of this row.
-    pub fn size(&self) -> RowSize {
-        let key = 4 + 16 + self.workflow_id.len() + 16;
-        RowSize { key, row: key + self.data.data.len() + self.state.data.len() + FIXED_BYTES }
-    }
-
-    /// Checks the row against DSQL's limits.
-    ///
-    /// # Errors
-    /// The first limit that the row exceeds.
-    pub fn check_limits(&self) -> Result<(), OversizedRow> {
-        check(
-            Table::Executions,
-            self.size(),
-            &[("data", self.data.data.len()), ("state", self.state.data.len())],
-        )
-    }
+/// The sizes of a row of `executions`.
+pub fn executions_row_size(row: &ExecutionsRow) -> RowSize {
+    let key = 4 + 16 + row.workflow_id.len() + 16;
+    RowSize { key, row: key + row.data.data.len() + row.state.data.len() + FIXED_BYTES }
 }
 
-impl CurrentExecutionsRow {
-    /// The sizes of this row in `current_chasm_executions`, whose key is the longer one.
-    pub fn size(&self) -> RowSize {
-        let key = 4 + 16 + self.workflow_id.len() + 8;
-        let data = self.data.as_ref().map_or(0, Vec::len);
-        RowSize { key, row: key + self.create_request_id.len() + data + FIXED_BYTES }
-    }
+/// Checks a row of `executions` against DSQL's limits.
+///
+/// # Errors
+/// The first limit that the row exceeds.
+pub fn check_executions_row(row: &ExecutionsRow) -> Result<(), OversizedRow> {
+    check(
+        Table::Executions,
+        executions_row_size(row),
+        &[("data", row.data.data.len()), ("state", row.state.data.len())],
+    )
+}
 
-    /// Checks the row against DSQL's limits, for the table that it is for.
-    ///
-    /// # Errors
-    /// The first limit that the row exceeds.
-    pub fn check_limits(&self, table: Table) -> Result<(), OversizedRow> {
-        check(table, self.size(), &[("data", self.data.as_ref().map_or(0, Vec::len))])
-    }
+/// The sizes of a current execution in `current_chasm_executions`, whose key is longer than the
+/// one of `current_executions`.
+pub fn current_executions_row_size(row: &CurrentExecutionsRow) -> RowSize {
+    let key = 4 + 16 + row.workflow_id.len() + 8;
+    let data = row.data.as_ref().map_or(0, Vec::len);
+    RowSize { key, row: key + row.create_request_id.len() + data + FIXED_BYTES }
+}
+
+/// Checks a current execution that is stored in `table` against DSQL's limits.
+///
+/// # Errors
+/// The first limit that the row exceeds.
+pub fn check_current_executions_row(
+    row: &CurrentExecutionsRow,
+    table: Table,
+) -> Result<(), OversizedRow> {
+    let data = row.data.as_ref().map_or(0, Vec::len);
+    check(table, current_executions_row_size(row), &[("data", data)])
 }
 
 /// Checks one row of any table: its key and its values, by the names of their columns.
@@ -153,7 +154,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{BusinessId, DataBlob, Encoding, NamespaceId, RunId, ShardId};
+    use temporal_dsql_domain::{BusinessId, DataBlob, Encoding, NamespaceId, RunId, ShardId};
 
     fn row(workflow_id: &str, data: usize, state: usize) -> ExecutionsRow {
         let proto3 = Encoding::new("Proto3").unwrap();
@@ -172,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_value_of_one_mebibyte_passes_and_one_byte_more_is_refused() {
-        assert_eq!(row("w", MAX_VALUE_BYTES, 0).check_limits(), Ok(()));
-        let error = row("w", 0, MAX_VALUE_BYTES + 1).check_limits().unwrap_err();
+        assert_eq!(check_executions_row(&row("w", MAX_VALUE_BYTES, 0)), Ok(()));
+        let error = check_executions_row(&row("w", 0, MAX_VALUE_BYTES + 1)).unwrap_err();
         assert_eq!(error.kind, LimitKind::ValueBytes);
         assert_eq!(
             error.to_string(),
@@ -183,12 +184,12 @@ mod tests {
 
     #[test]
     fn two_values_that_fit_alone_may_be_too_large_for_one_row() {
-        let error = row("w", MAX_VALUE_BYTES, MAX_VALUE_BYTES).check_limits().unwrap_err();
+        let error = check_executions_row(&row("w", MAX_VALUE_BYTES, MAX_VALUE_BYTES)).unwrap_err();
         assert_eq!((error.kind, error.column), (LimitKind::RowBytes, "row"));
     }
 
     #[test]
     fn the_longest_id_of_four_byte_characters_still_fits_a_key() {
-        assert_eq!(row(&"🦀".repeat(255), 0, 0).check_limits(), Ok(()));
+        assert_eq!(check_executions_row(&row(&"🦀".repeat(255), 0, 0)), Ok(()));
     }
 }
