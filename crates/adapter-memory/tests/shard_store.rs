@@ -10,7 +10,7 @@ use temporal_dsql_domain::{DataBlob, Encoding, SchemaVersion, ShardId, ShardsRow
 use temporal_dsql_memory::{Fault, FaultPlan, FaultRates, MemoryStore};
 use temporal_dsql_ports::{
     Attempt, ConditionFailed, Deadline, Outcome, RetryPolicy, Runner, Session, Store, StoreError,
-    Transaction,
+    Transaction, Within, WriteSet, apply_by_table,
 };
 use temporal_dsql_stores::ShardStore;
 
@@ -68,6 +68,10 @@ impl Store for ClaimedByC {
 
     fn runner(&self) -> &Runner {
         self.0.runner()
+    }
+
+    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
+        apply_by_table(&Within::until(self, deadline), set).await
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {

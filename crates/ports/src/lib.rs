@@ -13,6 +13,7 @@
 
 mod clock;
 mod error;
+mod future;
 pub mod limits;
 mod router;
 mod rows;
@@ -25,15 +26,16 @@ mod write_set_tests;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Cause, ConditionFailed, Outcome, StoreError};
+pub use future::BoxFuture;
 pub use router::{ArchetypeRouter, CurrentExecutionsRoute, CurrentExecutionsRouter};
 pub use rows::{
     ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MutableState, MutableStateRows,
     Shards,
 };
 pub use schema::{IncompatibleSchema, verify_compatible_version};
-pub use store::{Attempt, Session, Store, Transaction};
+pub use store::{Session, Store, Transaction};
 pub use transaction::{
-    Body, BoxFuture, Deadline, DeadlinePassed, Observer, RetryPolicy, Runner, RunnerBuilder,
+    Attempt, Body, Deadline, DeadlinePassed, Observer, RetryPolicy, Runner, RunnerBuilder,
     SilentObserver, StoreExt, Within, apply_by_table,
 };
 pub use write_set::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use temporal_dsql_domain::SchemaVersion;
 
-use crate::{Deadline, MutableState, Runner, StoreError, Within, WriteSet, apply_by_table};
+use crate::{Attempt, Deadline, MutableState, Runner, StoreError, WriteSet};
 
 /// All row ports in one: what a caller can do on a connection.
 pub trait Session: MutableState {}
@@ -35,26 +35,6 @@ pub trait Transaction: Session {
     /// # Errors
     /// Those of the connection. The transaction is over all the same.
     async fn rollback(self: Box<Self>) -> Result<(), StoreError>;
-}
-
-/// Which attempt of which operation a transaction is for, as spans and metrics show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// The operation's name.
-    pub op: &'static str,
-    /// 1 for the first attempt.
-    pub number: u32,
-    /// When the caller stops waiting. The runner ends the attempt then; an adapter that waits for
-    /// several things in one attempt says for each what is known if it is ended there
-    /// ([`Runner::until`]).
-    pub deadline: Deadline,
-}
-
-impl Attempt {
-    /// The first attempt, of a caller who waits as long as it takes.
-    pub const fn first(op: &'static str) -> Self {
-        Self { op, number: 1, deadline: Deadline::NEVER }
-    }
 }
 
 /// A store of Temporal's executions.
@@ -96,12 +76,10 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
-    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
-        apply_by_table(&Within::until(self, deadline), set).await
-    }
+    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError>;
 
     /// When everything that is done through this store ends. Default: never.
-    /// [`Within`] is a store that has one.
+    /// [`Within`](crate::Within) is a store that has one.
     fn deadline(&self) -> Deadline {
         Deadline::NEVER
     }

@@ -2,9 +2,9 @@
 
 use temporal_dsql_domain::Table;
 
-use super::{BoxFuture, StoreExt};
+use super::StoreExt;
 use crate::{
-    Cause, Store, StoreError, Transaction,
+    BoxFuture, Cause, Store, StoreError, Transaction,
     write_set::{RowCounts, WriteSet},
 };
 

@@ -2,12 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use async_trait::async_trait;
-use temporal_dsql_domain::SchemaVersion;
-
-use crate::{Attempt, Outcome, Runner, Session, Store, StoreError, Transaction, WriteSet};
-
-/// A point in time on the clock of a store's [`Runner`], after which nothing new is sent and no
+/// A point in time on the clock of a store's [`Runner`](crate::Runner), after which nothing new is sent and no
 /// answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Deadline(Duration);
@@ -25,7 +20,7 @@ impl Deadline {
     }
 }
 
-/// The source of a [`StoreError::Unavailable`] whose act was ended by its caller's [`Deadline`].
+/// The source of a [`StoreError::Unavailable`](crate::StoreError::Unavailable) whose act was ended by its caller's [`Deadline`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadlinePassed;
 
@@ -36,64 +31,6 @@ impl fmt::Display for DeadlinePassed {
 }
 
 impl std::error::Error for DeadlinePassed {}
-
-/// A store whose work ends by a deadline.
-///
-/// Everything that is done through it counts against the one deadline, so it is made for one act,
-/// or for all acts of one request. The stores have a method for that, for example
-/// [`HistoryStore::within`](crate::stores::HistoryStore::within).
-///
-/// Work that is ended is [`StoreError::Unavailable`] with [`DeadlinePassed`] as its source, or the
-/// conflict that was to be tried again. [`StoreError::outcome`] is [`Outcome::Unknown`] if COMMIT,
-/// or a statement that commits by itself, was on its way, and [`Outcome::NotApplied`] otherwise.
-#[derive(Clone, Copy, Debug)]
-pub struct Within<S> {
-    store: S,
-    deadline: Deadline,
-}
-
-impl<S: Store> Within<S> {
-    /// `store`, for `limit` from now on.
-    pub fn new(store: S, limit: Duration) -> Self {
-        let deadline = store.runner().deadline(limit);
-        Self::until(store, deadline)
-    }
-
-    /// `store`, until `deadline`.
-    pub const fn until(store: S, deadline: Deadline) -> Self {
-        Self { store, deadline }
-    }
-}
-
-#[async_trait]
-impl<S: Store> Store for Within<S> {
-    fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
-        self.store.session_until(deadline.min(self.deadline))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
-    async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
-        let deadline = attempt.deadline.min(self.deadline);
-        self.store.begin(Attempt { deadline, ..attempt }).await
-    }
-
-    fn runner(&self) -> &Runner {
-        self.store.runner()
-    }
-
-    fn deadline(&self) -> Deadline {
-        self.deadline.min(self.store.deadline())
-    }
-
-    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
-        self.store.apply_until(deadline.min(self.deadline), set).await
-    }
-
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
-        let read = self.store.schema_version(database);
-        self.runner().until(self.deadline, "SchemaVersion", Outcome::NotApplied, read).await
-    }
-}
 
 #[cfg(test)]
 mod tests;

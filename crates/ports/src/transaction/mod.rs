@@ -9,10 +9,14 @@ mod apply;
 mod deadline;
 mod observer;
 mod policy;
+mod run;
 mod runner;
+mod within;
 
 pub use apply::apply_by_table;
-pub use deadline::{Deadline, DeadlinePassed, Within};
+pub use deadline::{Deadline, DeadlinePassed};
 pub use observer::{Observer, SilentObserver};
 pub use policy::RetryPolicy;
-pub use runner::{Body, BoxFuture, Runner, RunnerBuilder, StoreExt};
+pub use run::{Body, StoreExt};
+pub use runner::{Attempt, Runner, RunnerBuilder};
+pub use within::Within;

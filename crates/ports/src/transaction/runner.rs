@@ -1,28 +1,35 @@
-//! The loop around a transaction.
+//! The retry loop of operations and transactions.
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
     time::Duration,
 };
 
-use crate::{
-    Attempt, Cause, Clock, Deadline, DeadlinePassed, Observer, Outcome, RetryPolicy,
-    SilentObserver, Store, StoreError, SystemClock, Transaction,
-};
+use super::{Deadline, DeadlinePassed, Observer, RetryPolicy, SilentObserver};
+use crate::{Cause, Clock, Outcome, StoreError, SystemClock};
 
-/// A boxed future that may move between threads.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// Which attempt of which operation a transaction is for, as spans and metrics show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The operation's name.
+    pub op: &'static str,
+    /// 1 for the first attempt.
+    pub number: u32,
+    /// When the caller stops waiting. The runner ends the attempt then; an adapter that waits for
+    /// several things in one attempt says for each what is known if it is ended there
+    /// ([`Runner::until`]).
+    pub deadline: Deadline,
+}
 
-/// The body of a transaction: a function, not a closure, of the transaction and the request.
-///
-/// It may run several times, so it can take nothing but its request, which it cannot change. It
-/// must pass on every error of the transaction: after one, the transaction can only be rolled
-/// back.
-pub type Body<Req, T> =
-    for<'t> fn(&'t mut dyn Transaction, &'t Req) -> BoxFuture<'t, Result<T, StoreError>>;
+impl Attempt {
+    /// The first attempt, of a caller who waits as long as it takes.
+    pub const fn first(op: &'static str) -> Self {
+        Self { op, number: 1, deadline: Deadline::NEVER }
+    }
+}
 
 /// Runs operations until they succeed, fail for good, or run out of time.
 ///
@@ -182,22 +189,6 @@ impl Runner {
         }
     }
 
-    async fn run<S, Req, T>(
-        &self,
-        store: &S,
-        op: &'static str,
-        request: &Req,
-        body: Body<Req, T>,
-    ) -> Result<T, StoreError>
-    where
-        S: Store + ?Sized,
-        Req: Sync + ?Sized,
-        T: Send,
-    {
-        let run = |attempt| run_once(self, store, attempt, request, body);
-        self.retry_until(store.deadline(), op, run).await
-    }
-
     /// The point in time that is `limit` from now.
     pub fn deadline(&self, limit: Duration) -> Deadline {
         Deadline::at(self.clock.now().saturating_add(limit))
@@ -245,37 +236,6 @@ impl Runner {
     }
 }
 
-async fn run_once<S, Req, T>(
-    runner: &Runner,
-    store: &S,
-    attempt: Attempt,
-    request: &Req,
-    body: Body<Req, T>,
-) -> Result<T, StoreError>
-where
-    S: Store + ?Sized,
-    Req: Sync + ?Sized,
-{
-    let Attempt { op, deadline, .. } = attempt;
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-    let begin = store.begin(attempt);
-    let mut transaction = runner.until(deadline, op, Outcome::NotApplied, begin).await?;
-    let work = body(&mut *transaction, request);
-    match runner.until(deadline, op, Outcome::NotApplied, work).await {
-        Ok(value) => {
-            runner.until(deadline, op, Outcome::Unknown, transaction.commit()).await?;
-            Ok(value)
-        }
-        Err(error) => {
-            // The body's error says what happened; a failed rollback adds nothing, because the
-            // server rolls back a transaction whose connection it loses.
-            let rollback = transaction.rollback();
-            let _ = runner.until(deadline, op, Outcome::NotApplied, rollback).await;
-            Err(error)
-        }
-    }
-}
-
 fn deadline_passed(op: &'static str, outcome: Outcome) -> StoreError {
     StoreError::Unavailable { op, outcome, source: Some(Cause::new(DeadlinePassed)) }
 }
@@ -291,54 +251,6 @@ fn with_attempts(error: StoreError, op: &'static str, attempts: u32) -> StoreErr
     }
 }
 
-/// Running transactions on any store.
-pub trait StoreExt: Store {
-    /// Runs `body` as one transaction and commits it.
-    ///
-    /// ```
-    /// use temporal_dsql_domain::{CurrentExecutionsRow};
-    /// use temporal_dsql_ports::{ConditionFailed, Store, StoreError, StoreExt};
-    ///
-    /// /// Makes `row` the current execution of its id, if the id has none.
-    /// async fn create(store: &dyn Store, row: &CurrentExecutionsRow) -> Result<(), StoreError> {
-    ///     store
-    ///         .run("Create", row, |transaction, row| {
-    ///             Box::pin(async move {
-    ///                 match transaction.lock_current_executions(&row.filter()).await? {
-    ///                     Some(current) => Err(StoreError::Condition(
-    ///                         ConditionFailed::CurrentExecution { observed: Some(Box::new(current)) },
-    ///                     )),
-    ///                     None => transaction
-    ///                         .insert_into_current_executions(row)
-    ///                         .await
-    ///                         .map(drop)
-    ///                         .map_err(|error| error.duplicate_is_conflict("Create")),
-    ///                 }
-    ///             })
-    ///         })
-    ///         .await
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// The body's error, unless it may be repeated; [`StoreError::Contended`] at the deadline;
-    /// [`StoreError::Unavailable`] with [`Outcome::Unknown`] if the answer to COMMIT was lost.
-    fn run<'a, Req, T>(
-        &'a self,
-        op: &'static str,
-        request: &'a Req,
-        body: Body<Req, T>,
-    ) -> BoxFuture<'a, Result<T, StoreError>>
-    where
-        Req: Sync + ?Sized,
-        T: Send + 'a,
-    {
-        Box::pin(self.runner().run(self, op, request, body))
-    }
-}
-
-impl<S: Store + ?Sized> StoreExt for S {}
-
 #[cfg(test)]
 mod tests {
     use std::{collections::VecDeque, time::Duration};
@@ -346,7 +258,7 @@ mod tests {
     use temporal_dsql_domain::Table;
 
     use super::*;
-    use crate::{ConditionFailed, limits::LimitKind};
+    use crate::{BoxFuture, ConditionFailed, limits::LimitKind};
 
     fn conflict() -> StoreError {
         StoreError::Contended { op: "Statement", attempts: 1, source: None }

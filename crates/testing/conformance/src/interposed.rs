@@ -21,8 +21,8 @@ use std::{
 use async_trait::async_trait;
 use temporal_dsql_domain::{SchemaVersion, ShardId};
 use temporal_dsql_ports::{
-    Attempt, BoxFuture, Deadline, Outcome, Runner, Session, Store, StoreError, Transaction,
-    WriteSet,
+    Attempt, BoxFuture, Deadline, Outcome, Runner, Session, Store, StoreError, Transaction, Within,
+    WriteSet, apply_by_table,
 };
 use tokio::sync::Barrier;
 
@@ -105,6 +105,10 @@ impl Store for Interposed {
 
     fn runner(&self) -> &Runner {
         self.store.runner()
+    }
+
+    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
+        apply_by_table(&Within::until(self, deadline), set).await
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {

@@ -3,6 +3,7 @@
 use std::{future::pending, time::Duration};
 
 use super::*;
+use crate::{Attempt, Outcome, Runner, StoreError};
 
 const LIMIT: Duration = Duration::from_millis(50);
 
