@@ -5,6 +5,7 @@
 //! same node with a larger transaction and shadows it.
 
 mod read;
+mod requests;
 mod scavenge;
 mod token;
 mod trim;
@@ -12,67 +13,17 @@ mod trim;
 use std::{collections::BTreeMap, time::Duration};
 
 use temporal_dsql_domain::{
-    BranchId, BranchKey, BranchRange, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow,
-    InvalidValue, ShardId, Table, TreeId, stored_txn_id,
+    BranchId, BranchKey, BranchRange, HistoryBranch, HistoryTreeInfo, HistoryTreeRow, ShardId,
+    Table, TreeId,
 };
 
 use super::{CHUNK, Rounds, check_limit, unknown_commit::idempotent};
-use temporal_dsql_ports::{Cause, HistoryChange, Store, StoreError, Within, WriteSet};
+use temporal_dsql_ports::{Cause, Store, StoreError, Within, WriteSet};
 
-pub use read::{HistoryPage, ReadHistory};
+pub use read::HistoryPage;
+pub use requests::{AppendNodes, NewBranch, ReadHistory};
 pub use scavenge::{OrphanDeletion, OrphanPage};
 pub use token::PageToken;
-
-/// A batch of events that is appended to a branch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppendNodes {
-    /// The history shard.
-    pub shard_id: ShardId,
-    /// The branch.
-    pub branch: HistoryBranch,
-    /// What is recorded about the branch, if this makes it. It is the same branch.
-    pub new_branch: Option<HistoryTreeInfo>,
-    /// The batch.
-    pub node: HistoryNode,
-}
-
-impl AppendNodes {
-    /// Checks what would be wrong on every store.
-    ///
-    /// # Errors
-    /// The node belongs to an ancestor; what is recorded is another branch than the one that the
-    /// batch is for; the transaction cannot be stored.
-    pub(super) fn check(&self) -> Result<(), InvalidValue> {
-        let Self { branch, new_branch, node, .. } = self;
-        let begin = branch.begin_node_id();
-        if node.node_id < begin {
-            return Err(InvalidValue::new(
-                "node_id",
-                format!(
-                    "is {}, which belongs to an ancestor: branch {} begins at {begin}",
-                    node.node_id, branch.branch_id
-                ),
-            ));
-        }
-        if let Some(info) = new_branch
-            && info.branch != *branch
-        {
-            return Err(InvalidValue::new(
-                "new_branch",
-                format!("is {:?}, but the events are for {branch:?}", info.branch),
-            ));
-        }
-        stored_txn_id(node.txn_id).map(drop)
-    }
-
-    /// The rows that it writes.
-    pub(super) fn change(&self) -> HistoryChange<'_> {
-        let branch = self.branch.key(self.shard_id);
-        let tree =
-            self.new_branch.as_ref().map(|info| HistoryTreeRow { branch, data: info.to_blob() });
-        HistoryChange { branch, node: &self.node, tree }
-    }
-}
 
 /// The history methods of Temporal's `ExecutionStore` and of the manager above it, over any store.
 #[derive(Clone, Debug)]
@@ -220,17 +171,6 @@ impl<S: Store> HistoryStore<S> {
         session.delete_from_history_tree(&branch.key(shard_id)).await?;
         Ok(true)
     }
-}
-
-/// A branch that is to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewBranch {
-    /// Its id, which nobody else has.
-    pub branch_id: BranchId,
-    /// The time of its making.
-    pub fork_time: temporal_dsql_domain::Timestamp,
-    /// For which run it is made ([`HistoryTreeInfo::info_of`]): the scavenger finds it by that.
-    pub info: String,
 }
 
 fn decode(row: &HistoryTreeRow) -> Result<HistoryTreeInfo, StoreError> {

@@ -12,25 +12,11 @@ use temporal_dsql_domain::{
     NodePage, NodePosition, ShardId, Table,
 };
 
-use super::{super::check_limit, HistoryStore, token::PageToken, trim::NO_TRANSACTION};
+use super::{
+    super::check_limit, HistoryStore, ReadHistory, token::PageToken, trim::NO_TRANSACTION,
+};
 use crate::Rounds;
 use temporal_dsql_ports::{Cause, Store, StoreError};
-
-/// A part of a branch that is to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadHistory {
-    /// The history shard.
-    pub shard_id: ShardId,
-    /// The branch.
-    pub branch: HistoryBranch,
-    /// The first node.
-    pub min_node_id: i64,
-    /// The first node that is not read.
-    pub max_node_id: i64,
-    /// The most nodes that one statement looks at, and so the most batches of a page. A page may
-    /// have fewer, or none, and not be the last one: [`HistoryPage::next`] says whether it is.
-    pub limit: u32,
-}
 
 /// A page of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]

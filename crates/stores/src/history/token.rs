@@ -2,7 +2,7 @@
 
 use temporal_dsql_domain::{InvalidValue, NodeOrder, NodePosition};
 
-use super::read::ReadHistory;
+use super::ReadHistory;
 
 /// Where a page of a history ended. Opaque to callers, who hand it back for the next page.
 ///
