@@ -70,31 +70,100 @@ mod schema_connector;
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
-pub use temporal_dsql_domain::*;
-pub use temporal_dsql_ports::*;
+pub use temporal_dsql_domain::{
+    ArchetypeId, BranchId, BranchKey, BranchRange, BusinessId, ChasmNode, ChasmPath, ClusterName,
+    CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, Engine, ExecutionState,
+    ExecutionStatus, ExecutionVersion, ExecutionsFilter, ExecutionsRow, FIRST_NODE_ID,
+    HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow, IdEntry, ImmediateQueue,
+    ImmediateRange, ImmediateTask, InvalidValue, MapEntries, MapKeys, MapTable, NamespaceId,
+    NodeMetadata, NodeOrder, NodePage, NodePosition, RequestId, RunId, ScheduledKey,
+    ScheduledQueue, ScheduledRange, ScheduledTask, SchemaVersion, ShardId, ShardsRow, SignalId,
+    Table, TaskCategory, Tasks, TimerEntry, TimerId, Timestamp, TreeId, Unrecognized, VERSION,
+    WorkflowId, check_create_state, check_update_state, stored_txn_id,
+};
+pub use temporal_dsql_ports::{
+    ArchetypeRouter, Attempt, Body, BoxFuture, BufferedWrite, Cause, Clock, ConditionFailed,
+    CurrentChange, CurrentExecutionsRoute, CurrentExecutionsRouter, Deadline, DeadlinePassed,
+    ExecutionMaps, Expected, ExpectedCurrent, HistoryChange, HistoryExecution, HistoryNodes,
+    HistoryTasks, IncompatibleSchema, MapWrite, MutableState, MutableStateRows, Observed, Observer,
+    Outcome, RetryPolicy, RowCounts, RunChange, Runner, RunnerBuilder, Session, Shards,
+    SilentObserver, Store, StoreError, StoreExt, SystemClock, Transaction, Within, WriteSet,
+    apply_by_table, each_map_once, limits, verify_compatible_version,
+};
 
-/// Temporal's stores, over the ports.
+/// Temporal's stores of executions, shards, tasks and histories, over any [`Store`].
 pub mod stores {
-    pub use temporal_dsql_stores::*;
+    pub use temporal_dsql_stores::{
+        AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode,
+        ExecutionStore, HistoryPage, HistoryStore, ImmediatePage, Mutation, NewBranch,
+        OrphanDeletion, OrphanPage, Owner, PageToken, ReadHistory, ScheduledPage, SetExecution,
+        ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode,
+    };
 }
 
 /// The store on Aurora DSQL, or on stock PostgreSQL for development.
 #[cfg(feature = "dsql")]
 pub mod dsql {
-    pub use temporal_dsql_store::*;
+    pub use temporal_dsql_store::{
+        Action, Auth, CachedTokenSource, Capabilities, Config, ConfigError, ConnectError,
+        Connector, DsqlStore, IamTokenSource, METRICS, Metric, MetricKind, OpenError, PgConnection,
+        PoolConfig, Refusal, Target, Tls, TlsMode, Token, TokenError, TokenSource, VARIABLES,
+        Variable, WriteForm, connect, region_of_host,
+    };
 }
 
 /// The store in memory.
 #[cfg(feature = "memory")]
 pub mod memory {
-    pub use temporal_dsql_memory::*;
+    pub use temporal_dsql_memory::{
+        Fault, FaultPlan, FaultRates, FaultReport, MemoryStore, MemoryStoreBuilder,
+    };
 }
 
 /// The schema: set up, upgrade, verify and roll back.
 #[cfg(feature = "migrate")]
 pub mod migrate {
-    pub use temporal_dsql_migrate::*;
+    pub use temporal_dsql_migrate::{
+        Action as StepAction, BoxError, Catalog, CatalogIndex, Change, Column, Connect,
+        ConnectError as SchemaConnectError, DEFAULT_DATABASE, DatabaseError, Difference, Digest,
+        Dml, Foreign, HISTORY_TABLE, Index, Job, JobStatus, MigrateError, Migrator, Objects,
+        Observer as ProgressObserver, Origin, Patience, Plan, PostgresDatabase, Progress, Release,
+        Report, Rollback, Row, RowKey, SCHEMA_NAME, SCHEMA_SQL, Scan, Schema, SchemaDatabase,
+        SchemaError, Seed, ServerError, Setup, Silent, State, Statement, Status, Step,
+        Table as TableDefinition, Target as ConnectionTarget, VERSION_TABLE, Verification,
+        VersionChange, VersionRow, compare_index, compare_table, normalise,
+    };
 
     #[cfg(feature = "dsql")]
     pub use crate::schema_connector::SchemaConnector;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The names that the `pub use` items of `source` export.
+    fn exported(source: &str) -> Vec<&str> {
+        let items = source.split("pub use ").skip(1).filter_map(|item| item.split_once(';'));
+        items
+            .flat_map(|(path, _)| {
+                let list = path.rsplit_once("::").map_or(path, |(_, last)| last);
+                let list = path.split_once('{').map_or(list, |(_, list)| list);
+                let names = list.split([',', '}']).map(str::trim).filter(|name| !name.is_empty());
+                names.map(|name| name.rsplit_once(" as ").map_or(name, |(_, name)| name))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_item_is_exported_by_a_name_of_its_own() {
+        let (source, _) = include_str!("lib.rs").split_once("#[cfg(test)]").unwrap();
+        let names = exported(source);
+        assert!(names.contains(&"Store") && names.contains(&"SchemaConnector"), "{names:?}");
+        let mut seen = BTreeSet::new();
+        for name in names {
+            assert!(name.chars().all(|c| c.is_alphanumeric() || c == '_'), "`{name}` is no name");
+            assert!(seen.insert(name), "two items are exported as `{name}`");
+        }
+    }
 }

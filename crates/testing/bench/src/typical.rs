@@ -6,13 +6,13 @@
 use anyhow::{Result, ensure};
 use temporal_dsql::{
     BranchId, BufferedWrite, ChasmNode, ChasmPath, CurrentExecutionsFilter, CurrentExecutionsRow,
-    DataBlob, ExecutionState, ExecutionsFilter, ExecutionsRow, HistoryBranch, HistoryNode,
-    HistoryTreeInfo, IdEntry, ImmediateQueue, ImmediateTask, MapEntries, MapKeys, MapWrite,
-    MutableStateRows, ScheduledKey, ScheduledQueue, ScheduledTask, ShardId, ShardsRow, Store,
-    Tasks, Timestamp, TreeId,
+    DataBlob, ExecutionState, ExecutionsFilter, ExecutionsRow, Expected, HistoryBranch,
+    HistoryNode, HistoryTreeInfo, IdEntry, ImmediateQueue, ImmediateTask, MapEntries, MapKeys,
+    MapWrite, MutableStateRows, ScheduledKey, ScheduledQueue, ScheduledTask, ShardId, ShardsRow,
+    Store, Tasks, Timestamp, TreeId,
     stores::{
-        AppendNodes, CreateExecution, CreateMode, Expected, Mutation, Owner, Snapshot,
-        UpdateExecution, UpdateMode,
+        AppendNodes, CreateExecution, CreateMode, Mutation, Owner, Snapshot, UpdateExecution,
+        UpdateMode,
     },
 };
 use uuid::Uuid;
