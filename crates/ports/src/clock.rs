@@ -1,21 +1,21 @@
-//! Time as the transaction runner sees it, so that tests can turn the hands.
+//! The clock of the transaction runner. Tests replace it.
 
 use std::{sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-/// A monotonic clock that can also wait.
+/// A monotonic clock and its timer.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Time since a fixed point in the past of this clock.
+    /// The time since a fixed origin of this clock.
     fn now(&self) -> Duration;
 
     /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
 }
 
-/// The runtime's clock. Follows tokio's paused time in tests.
+/// Tokio's clock. It follows paused time in tests.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

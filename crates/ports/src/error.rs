@@ -1,9 +1,8 @@
-//! The one error of every store.
+//! The error type of every store.
 //!
-//! It answers two questions, with two methods: was the work applied ([`StoreError::outcome`]),
-//! and may it succeed if it is tried again ([`StoreError::is_transient`])? The upper layer of
-//! Temporal needs the first to decide whether it must re-acquire a shard
-//! (temporal-persistence.md#outcomes).
+//! [`StoreError::outcome`] reports whether the operation was applied, [`StoreError::is_transient`]
+//! whether the same request may succeed later. Temporal's upper layer uses the first to decide
+//! whether it must acquire the shard again (temporal-persistence.md#outcomes).
 
 use std::{fmt, sync::Arc};
 
@@ -12,19 +11,20 @@ use temporal_dsql_domain::{
     CurrentExecutionsRow, ExecutionVersion, InvalidValue, RunId, ShardId, Table,
 };
 
-/// The error below a [`StoreError`], kept as it was.
+/// The source error of a [`StoreError`].
 ///
-/// Shared, because a failed statement and the commit that it prevents report the same error.
+/// It is reference-counted, because a failed statement and the commit that it prevents return the
+/// same error.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
 
 impl Cause {
-    /// Keeps `error`.
+    /// Wraps `error`.
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))
     }
 
-    /// The error that was kept.
+    /// The wrapped error.
     pub fn get(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
         &*self.0
     }
@@ -48,14 +48,14 @@ impl std::error::Error for Cause {
     }
 }
 
-/// Whether the work of a failed operation was applied.
+/// Whether a failed operation was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Nothing was written by the last statement or transaction of the operation. An operation that
-    /// deletes in chunks, as its documentation says, may have deleted earlier chunks.
+    /// The last statement or transaction of the operation wrote nothing. An operation that is
+    /// documented to delete in chunks may have deleted earlier chunks.
     NotApplied,
-    /// COMMIT was on its way and its answer is missing: the work is applied entirely, or not at
-    /// all. Repeating it without proof may do it twice.
+    /// COMMIT was sent and its answer was lost. The transaction is committed entirely or not at
+    /// all, or will be. If the caller repeats the operation, it may be applied twice.
     Unknown,
 }
 
@@ -68,36 +68,36 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A condition of a request that did not hold, with what was observed instead.
+/// A condition of a request that did not hold, with the observed state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConditionFailed {
     /// The current execution of the id is not the one that the request expected
     /// (Temporal's `CurrentWorkflowConditionFailedError`).
     CurrentExecution {
-        /// The row that is there; `None` if the id has no current execution.
+        /// The stored row; `None` if the id has no current execution.
         observed: Option<Box<CurrentExecutionsRow>>,
     },
-    /// The run is not at the version that the request expected (Temporal's
-    /// `WorkflowConditionFailedError`), or not there at all (its `ConditionFailedError`).
+    /// The run has not the version that the request expected (Temporal's
+    /// `WorkflowConditionFailedError`), or does not exist (its `ConditionFailedError`).
     Execution {
         /// The run.
         run_id: RunId,
-        /// The versions that it is at; `None` if there is no such run.
+        /// The stored versions; `None` if the run does not exist.
         observed: Option<ExecutionVersion>,
     },
-    /// The run that was to be created exists (Temporal's `WorkflowConditionFailedError` with
+    /// The run to create exists (Temporal's `WorkflowConditionFailedError` with
     /// versions zero).
     ExecutionExists {
         /// The run.
         run_id: RunId,
     },
-    /// The shard belongs to another owner now (Temporal's `ShardOwnershipLostError`).
+    /// The shard has another owner (Temporal's `ShardOwnershipLostError`).
     ShardOwnershipLost {
         /// The shard.
         shard_id: ShardId,
         /// The range id of the caller.
         expected: i64,
-        /// The range id that is recorded; `None` if there is no such shard.
+        /// The stored range id; `None` if the shard does not exist.
         observed: Option<i64>,
     },
 }
@@ -113,28 +113,27 @@ impl fmt::Display for ConditionFailed {
                 "the current execution of `{}` ({}) is run {}, {} / {}",
                 row.workflow_id, row.archetype_id, row.run_id, row.state, row.status
             ),
-            Self::Execution { run_id, observed: None } => write!(f, "run {run_id} is not there"),
+            Self::Execution { run_id, observed: None } => write!(f, "run {run_id} does not exist"),
             Self::Execution { run_id, observed: Some(version) } => write!(
                 f,
                 "run {run_id} is at record version {} and next event {}",
                 version.db_record_version, version.next_event_id
             ),
             Self::ExecutionExists { run_id } => write!(f, "run {run_id} exists"),
-            Self::ShardOwnershipLost { shard_id, expected, observed: Some(observed) } => write!(
-                f,
-                "shard {shard_id} is owned with range id {observed}, not {expected} any more"
-            ),
+            Self::ShardOwnershipLost { shard_id, expected, observed: Some(observed) } => {
+                write!(f, "shard {shard_id} has range id {observed}, the caller expects {expected}")
+            }
             Self::ShardOwnershipLost { shard_id, observed: None, .. } => {
-                write!(f, "there is no shard {shard_id}")
+                write!(f, "shard {shard_id} does not exist")
             }
         }
     }
 }
 
-/// Why an operation on a store failed.
+/// The error of an operation on a store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A condition of the request did not hold. Definite; never retried.
+    /// A condition of the request did not hold. Nothing was applied; it is not retried.
     #[error("condition failed: {0}")]
     Condition(ConditionFailed),
 
@@ -143,25 +142,25 @@ pub enum StoreError {
     AlreadyExists {
         /// The table of the row.
         table: Table,
-        /// What the database said, if a database was asked.
+        /// The error of the database; `None` if it was not asked.
         #[source]
         source: Option<Cause>,
     },
 
-    /// The request itself is wrong; it would fail on every store.
+    /// The request is invalid on every store.
     #[error("{field}: {reason}")]
     InvalidArgument {
         /// The field, as its column is called.
         field: &'static str,
-        /// What is wrong and what would be right.
+        /// What is wrong and what is allowed.
         reason: String,
-        /// What the database said, if a database was asked.
+        /// The error of the database; `None` if it was not asked.
         #[source]
         source: Option<Cause>,
     },
 
-    /// The work exceeds a limit of DSQL (aurora-dsql.md#limits, aurora-dsql.md#sizes). Never
-    /// retried: it would exceed it again.
+    /// The request exceeds a limit of DSQL (aurora-dsql.md#limits, aurora-dsql.md#sizes). It is not
+    /// retried.
     #[error("limit exceeded: {kind}")]
     Limit {
         /// The limit.
@@ -171,34 +170,35 @@ pub enum StoreError {
         source: Option<Cause>,
     },
 
-    /// Other transactions won every conflict until the deadline. Definitely not applied.
+    /// Every attempt until the deadline lost a conflict with another transaction. Nothing was
+    /// applied.
     #[error(
         "{op}: lost a conflict with another transaction {attempts} time(s); nothing was applied"
     )]
     Contended {
         /// The operation.
         op: &'static str,
-        /// How many times the operation was tried.
+        /// The number of attempts.
         attempts: u32,
         /// The last conflict.
         #[source]
         source: Option<Cause>,
     },
 
-    /// The database could not be reached, the connection broke, or the deadline of the caller passed
-    /// first (then the source is [`DeadlinePassed`](crate::DeadlinePassed)).
+    /// The database could not be reached, the connection broke, or the deadline of the caller passed.
+    /// In the last case the source is [`DeadlinePassed`](crate::DeadlinePassed).
     #[error("{op}: the database is unavailable; {outcome}")]
     Unavailable {
         /// The operation.
         op: &'static str,
-        /// Whether the work was applied.
+        /// Whether the operation was applied.
         outcome: Outcome,
         /// The failure.
         #[source]
         source: Option<Cause>,
     },
 
-    /// The database refused the credentials, or the role lacks a right.
+    /// The database refused the credentials, or the role lacks a privilege.
     #[error("{op}: the database refused access")]
     Unauthorized {
         /// The operation.
@@ -208,8 +208,8 @@ pub enum StoreError {
         source: Option<Cause>,
     },
 
-    /// The server does not accept the statement: a feature it lacks, or a table that is not
-    /// there because the deployment has another schema version.
+    /// The server refused the statement: it lacks a feature, or a table that the installed schema
+    /// version does not have.
     #[error("{op}: the server does not support this; is the schema up to date?")]
     Unsupported {
         /// The operation.
@@ -219,7 +219,7 @@ pub enum StoreError {
         source: Option<Cause>,
     },
 
-    /// A stored value is not one that this product or Temporal writes.
+    /// A stored value cannot be decoded.
     #[error("{table}.{column} holds a value that cannot be read")]
     Corrupt {
         /// The table.
@@ -233,7 +233,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the work was applied. [`Outcome::Unknown`] only if COMMIT was on its way.
+    /// Whether the operation was applied. [`Outcome::Unknown`] only if COMMIT, or an autocommit
+    /// write, was sent.
     pub const fn outcome(&self) -> Outcome {
         match self {
             Self::Unavailable { outcome, .. } => *outcome,
@@ -248,7 +249,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the same request may succeed later. Repeating it is safe only if
+    /// Whether the same request may succeed later. It is safe to repeat it only if
     /// [`outcome`](Self::outcome) is [`Outcome::NotApplied`].
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -263,12 +264,12 @@ impl StoreError {
         }
     }
 
-    /// Turns a duplicate into a lost conflict.
+    /// Converts [`AlreadyExists`](Self::AlreadyExists) into [`Contended`](Self::Contended).
     ///
-    /// For a body that has read in its own snapshot that the row is absent: a duplicate then
-    /// comes from a concurrent creator, whose row the body could not see. Returned from the body,
-    /// the conflict makes the runner start again, and the next snapshot shows the winner
-    /// (temporal-persistence.md#retry-rule-6). Any other error stays as it is.
+    /// For the body of a transaction that has read the row as absent in its snapshot. A duplicate
+    /// key then comes from a concurrent transaction, whose row the snapshot does not contain. The
+    /// runner repeats the body on a new snapshot, which contains the row
+    /// (temporal-persistence.md#retry-rule-6). Other errors are returned unchanged.
     #[must_use]
     pub fn duplicate_is_conflict(self, op: &'static str) -> Self {
         match self {

@@ -1,14 +1,17 @@
-//! The ports of Temporal persistence on Amazon Aurora DSQL.
+//! The interfaces between Temporal's stores and a database: row ports, transactions and errors.
 //!
-//! A service talks to [`Store`]; an adapter implements it. The rows of a table family are a trait
-//! with one method per operation ([`HistoryExecution`], [`ExecutionMaps`], …); a [`Session`] has them all and is either
-//! autocommit ([`Store::session`]) or a [`Transaction`]. Which table a current execution lives in
-//! is decided in one place, the [`CurrentExecutionsRouter`].
+//! An adapter implements [`Store`]; the stores and services call it. Each table family has a trait
+//! with one method per operation on its rows ([`HistoryExecution`], [`ExecutionMaps`], …). A
+//! [`Session`] implements all of them. It is either autocommit ([`Store::session`]) or a
+//! [`Transaction`]. The [`CurrentExecutionsRouter`] selects the table of a current execution.
 //!
-//! DSQL is optimistic: nothing blocks and the loser of a conflict learns it at COMMIT
-//! (aurora-dsql.md#isolation), so the body of a transaction may run several times.
-//! [`StoreExt::run`] is the only way to run one: it begins, runs the body, commits, and starts
-//! again on a definite conflict.
+//! Aurora DSQL uses optimistic concurrency control: no statement waits for another transaction, and
+//! a conflict is reported at COMMIT (aurora-dsql.md#isolation). Therefore the body of a transaction
+//! may run several times. [`StoreExt::run`] begins a transaction, runs the body, commits, and
+//! repeats all of it on a new snapshot after a conflict.
+//!
+//! A group of conditions and writes that succeeds or fails as a whole is a [`WriteSet`], which
+//! [`Store::apply`] executes. [`StoreError`] reports what happened and whether anything was written.
 #![warn(missing_docs, clippy::unwrap_used)]
 
 mod clock;

@@ -1,8 +1,8 @@
-//! DSQL's size limits (aurora-dsql.md#limits, aurora-dsql.md#sizes), and the check that a row keeps
-//! them.
+//! DSQL's limits on transactions, rows, values and keys (aurora-dsql.md#limits,
+//! aurora-dsql.md#sizes), and the check of a row against them.
 //!
-//! The adapters check a row before they send it, so that a value that cannot be stored is refused
-//! in the same way by every adapter, without a round trip, and by the name of its column.
+//! The adapters check a row before they send it. So every adapter refuses an oversized value in the
+//! same way, without a round trip, and names its column.
 
 use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, Table};
 
@@ -16,11 +16,11 @@ pub const MAX_TRANSACTION_SECONDS: u64 = 300;
 pub const MAX_VALUE_BYTES: usize = 1_048_576;
 /// Bytes of one row.
 pub const MAX_ROW_BYTES: usize = 2 * 1024 * 1024;
-/// Bytes of one key, as observed; 1 KiB is documented. The database is the judge of keys in
-/// between, so this bound refuses only what certainly does not fit.
+/// Bytes of one key, as observed; the documentation says 1 KiB. A key between the two is sent, and
+/// the database decides.
 pub const MAX_KEY_BYTES: usize = 1_981;
 
-/// Which limit was exceeded.
+/// The limit that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitKind {
     /// [`MAX_TRANSACTION_ROWS`].
@@ -59,16 +59,15 @@ impl std::fmt::Display for LimitKind {
 pub struct OversizedRow {
     /// The limit.
     pub kind: LimitKind,
-    /// The table that the row is for.
+    /// The table of the row.
     pub table: Table,
-    /// The value's column, `key` or `row`.
+    /// The column of the value; `key` for the primary key and `row` for the whole row.
     pub column: &'static str,
-    /// The size that was refused.
+    /// The size.
     pub bytes: usize,
 }
 
-/// Fixed-width bytes of a row that are not worth counting one by one: the row limit is a
-/// hundred thousand times larger.
+/// An estimate of the fixed-width columns of a row, which are small compared with the row limit.
 const FIXED_BYTES: usize = 128;
 
 /// Sizes of one row, as DSQL counts them.

@@ -1,15 +1,15 @@
-//! The one place where an archetype becomes a table.
+//! Routing of current executions: which table holds the row of an archetype.
 
 use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, InvalidValue, Table,
 };
 
-/// Where the current execution of a row or filter lives.
+/// The table that holds a current execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CurrentExecutionsRoute {
     /// `current_executions`, whose rows are all workflows.
     CurrentExecutions,
-    /// `current_chasm_executions`, whose key has the archetype in it.
+    /// `current_chasm_executions`, whose key contains the archetype.
     CurrentChasmExecutions {
         /// The value of `archetype_id`.
         archetype_id: ArchetypeId,
@@ -25,7 +25,7 @@ impl CurrentExecutionsRoute {
         }
     }
 
-    /// The archetype that a row read from there has (requirements.md#req-5-3).
+    /// The archetype of every row that this route selects (requirements.md#req-5-3).
     pub const fn archetype_id(self) -> ArchetypeId {
         match self {
             Self::CurrentExecutions => ArchetypeId::WORKFLOW,
@@ -34,26 +34,26 @@ impl CurrentExecutionsRoute {
     }
 }
 
-/// Sends a current-execution operation to its table by archetype (requirements.md#req-2-1,
+/// Selects the table of a current-execution operation by archetype (requirements.md#req-2-1,
 /// requirements.md#req-2-2).
 ///
-/// Adapters ask the router and never compare archetype ids themselves.
+/// Adapters call the router and never compare archetype ids themselves.
 pub trait CurrentExecutionsRouter: Send + Sync {
-    /// The route of a row that is to be written.
+    /// The route of a row to write.
     ///
     /// # Errors
-    /// The row's archetype is unspecified: its table cannot be known, and a guess would put an
-    /// execution where its archetype never looks for it.
+    /// The row's archetype is unspecified, so its table is not known. A default would store the row
+    /// in a table that its archetype does not read.
     fn route_row(&self, row: &CurrentExecutionsRow)
     -> Result<CurrentExecutionsRoute, InvalidValue>;
 
-    /// The route of a filter; an unspecified archetype means workflow (requirements.md#req-5-1).
+    /// The route of a filter. An unspecified archetype means workflow (requirements.md#req-5-1).
     fn route_filter(&self, filter: &CurrentExecutionsFilter) -> CurrentExecutionsRoute;
 }
 
-/// Temporal's rule, the same as in its PostgreSQL plugin (requirements.md#req-5-2,
-/// temporal-persistence.md#routing): workflows have a table of their own, every other archetype,
-/// known or not, shares the other.
+/// The routing rule of Temporal's PostgreSQL plugin (requirements.md#req-5-2,
+/// temporal-persistence.md#routing): workflows are stored in `current_executions`, every other
+/// archetype, known to this crate or not, in `current_chasm_executions`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ArchetypeRouter;
 

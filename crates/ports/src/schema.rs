@@ -1,10 +1,10 @@
-//! The check that a service makes when it starts: is the schema new enough?
+//! The compatibility check of a starting service: the schema version that it needs.
 
 use temporal_dsql_domain::{SchemaVersion, VERSION};
 
 use crate::{Store, StoreError};
 
-/// Why a service must not start on a database.
+/// The reason why a service must not start on a database.
 #[derive(Debug, thiserror::Error)]
 pub enum IncompatibleSchema {
     /// No version is recorded under the name.

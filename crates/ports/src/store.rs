@@ -1,4 +1,4 @@
-//! What an adapter is: a store that opens sessions and transactions.
+//! The interface of an adapter: sessions, transactions, and atomic write sets.
 
 use std::sync::Arc;
 
@@ -7,79 +7,82 @@ use temporal_dsql_domain::SchemaVersion;
 
 use crate::{Attempt, Deadline, MutableState, Runner, StoreError, WriteSet};
 
-/// All row ports in one: what a caller can do on a connection.
+/// All row ports in one trait: the operations on an autocommit session or in a transaction.
 pub trait Session: MutableState {}
 
 impl<T: MutableState + ?Sized> Session for T {}
 
-/// A session whose operations are applied together, or not at all.
+/// A session whose operations are committed together, or not at all.
 ///
 /// Dropping a transaction rolls it back.
 #[async_trait]
 pub trait Transaction: Session {
-    /// Applies the transaction.
+    /// Commits the transaction.
     ///
-    /// If a statement of this transaction has failed, nothing is applied and the error of that
-    /// statement is returned again: a server answers COMMIT of an aborted transaction with
-    /// success and the tag ROLLBACK (aurora-dsql.md#transactions), so a swallowed error would look
-    /// like a commit.
+    /// If a statement of this transaction has failed, nothing is committed and the error of that
+    /// statement is returned again. A server answers COMMIT of a failed transaction with success
+    /// and the tag ROLLBACK (aurora-dsql.md#transactions), which would look like a commit.
     ///
     /// # Errors
     /// [`StoreError::Contended`] if another transaction won a conflict;
-    /// [`StoreError::Unavailable`] with an unknown outcome if the answer is lost;
+    /// [`StoreError::Unavailable`] with an unknown outcome if the answer to COMMIT is lost;
     /// [`StoreError::Limit`]; and those of the connection.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 
-    /// Gives the transaction up; nothing is applied.
+    /// Rolls the transaction back.
     ///
     /// # Errors
-    /// Those of the connection. The transaction is over all the same.
+    /// Those of the connection. The transaction has ended in this case too.
     async fn rollback(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// A store of Temporal's executions.
+/// A database that stores Temporal's executions.
+///
+/// The adapters implement it: `DsqlStore` on Aurora DSQL or PostgreSQL, `MemoryStore` in memory.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// An autocommit session: each call is one statement and one transaction. A call that loses a
-    /// conflict is tried again under the deadline of the [`Runner`]'s policy.
+    /// conflict is repeated until the deadline of the [`Runner`]'s policy.
     fn session(&self) -> Box<dyn Session + '_> {
         self.session_until(Deadline::NEVER)
     }
 
-    /// An autocommit session whose calls all end by `deadline`.
+    /// An autocommit session. No call waits longer than until `deadline`.
     fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_>;
 
-    /// Begins a transaction on a snapshot of this moment.
+    /// Begins a transaction on a snapshot of the database at this time.
     ///
-    /// For [`Runner`] and for tests that interleave transactions by hand; everything else uses
-    /// [`StoreExt::run`](crate::StoreExt::run).
+    /// Only [`StoreExt::run`](crate::StoreExt::run), and tests that interleave transactions, call
+    /// it.
     ///
     /// # Errors
     /// Those of the connection.
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError>;
 
-    /// The runner that this store's transactions go through.
+    /// The runner that repeats this store's operations and transactions.
     fn runner(&self) -> &Runner;
 
-    /// Applies an act: all of it, if its conditions hold, or nothing. A conflict is tried again
-    /// under the [`Runner`]'s deadline.
+    /// Applies a write set atomically: all of it if its conditions hold, otherwise nothing. After a
+    /// lost conflict it is repeated until the deadline of the [`Runner`]'s policy.
     ///
     /// # Errors
     /// [`StoreError::Condition`] if a condition does not hold; [`StoreError::AlreadyExists`] if a
-    /// task exists; [`StoreError::Limit`]; [`StoreError::Unavailable`] with an unknown outcome if
-    /// the answer is lost; and those of the connection.
+    /// task exists; [`StoreError::Limit`] if the write set is larger than a transaction may be;
+    /// [`StoreError::Unavailable`] with an unknown outcome if the answer is lost; and those of the
+    /// connection.
     async fn apply(&self, set: &WriteSet<'_>) -> Result<(), StoreError> {
         self.apply_until(self.deadline(), set).await
     }
 
-    /// [`apply`](Self::apply) for a caller who waits until `deadline`.
+    /// [`apply`](Self::apply) for a caller who waits until `deadline`. An adapter without a faster
+    /// way calls [`apply_by_table`](crate::apply_by_table).
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
     async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError>;
 
-    /// When everything that is done through this store ends. Default: never.
-    /// [`Within`](crate::Within) is a store that has one.
+    /// The deadline of every operation on this store. Default: never.
+    /// [`Within`](crate::Within) is a store with a deadline.
     fn deadline(&self) -> Deadline {
         Deadline::NEVER
     }
@@ -93,7 +96,7 @@ pub trait Store: Send + Sync {
     async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError>;
 }
 
-/// A reference to a store is a store.
+/// Implements [`Store`] for references to a store.
 macro_rules! forward {
     ($($reference:ty),*) => {$(
         #[async_trait]

@@ -1,9 +1,9 @@
-//! An act as data: what it expects to find and which rows it changes.
+//! Write sets: the conditions and the row changes of one atomic operation, as data.
 //!
-//! Every act of Temporal's `ExecutionStore` is one [`WriteSet`]. A store applies it entirely or not
-//! at all ([`Store::apply`](crate::Store::apply)): the reference way is a transaction that observes,
-//! checks and writes; an adapter may do all of it in one statement. Both ways find what is
-//! [`Observed`], and [`WriteSet::check`] is the only code that decides which condition failed.
+//! Every write of Temporal's `ExecutionStore` is one [`WriteSet`]. A store applies it entirely or
+//! not at all ([`Store::apply`](crate::Store::apply)). The reference implementation is a transaction
+//! that reads, checks and writes; an adapter may use one statement. Both return the state that the
+//! conditions refer to as [`Observed`], and [`WriteSet::check`] alone decides which condition failed.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -15,114 +15,117 @@ use temporal_dsql_domain::{
 
 use crate::ConditionFailed;
 
-/// What one act expects and changes. All rows belong to one shard; all runs, and the current
-/// execution, belong to one business id.
+/// The conditions and the row changes of one atomic operation. All rows belong to one shard. All
+/// runs, and the current execution, belong to one business id.
 #[derive(Clone, Debug)]
 pub struct WriteSet<'a> {
     /// Temporal's name of the operation, for errors, spans and metrics.
     pub op: &'static str,
     /// The shard of every row.
     pub shard_id: ShardId,
-    /// The range id of the owner who asks. The act holds a lock of the shard's row that conflicts
-    /// with a takeover. `None`: the act is not guarded.
+    /// The range id of the shard's owner. The operation locks the shard's row, which conflicts with a
+    /// takeover, and fails if the range id differs. `None`: ownership is not checked.
     pub range_id: Option<i64>,
-    /// The current execution, if the act looks at it.
+    /// The condition and the change of the current execution; `None` if there is neither.
     pub current: Option<CurrentChange<'a>>,
-    /// The runs, in the order in which their conditions are checked.
+    /// The changes of runs, in the order in which their conditions are checked.
     pub runs: Vec<RunChange<'a>>,
-    /// New tasks.
+    /// Tasks to insert.
     pub tasks: Vec<&'a Tasks>,
-    /// History that is written together with the rows above.
+    /// History batches to write in the same transaction.
     pub history: Vec<HistoryChange<'a>>,
 }
 
-/// What is expected of the current execution, and what becomes of it.
+/// The condition and the change of the current execution.
 #[derive(Clone, Debug)]
 pub struct CurrentChange<'a> {
-    /// Which current execution.
+    /// The key of the current execution.
     pub id: CurrentExecutionsFilter,
-    /// What it must be.
+    /// The condition.
     pub expected: ExpectedCurrent,
-    /// What it becomes: inserted if it must be absent, updated otherwise. `None`: it stays.
+    /// The row to write: inserted if the current execution must be absent, updated otherwise.
+    /// `None`: it is not changed.
     pub write: Option<&'a CurrentExecutionsRow>,
 }
 
-/// What a current execution must be.
+/// A condition on the current execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedCurrent {
-    /// There is none.
+    /// The id has no current execution.
     Absent,
-    /// It is this run.
+    /// The current run is this one.
     Run(RunId),
-    /// It is this run, closed, and the last write version of its `executions` row is this one.
+    /// The current run is this one, it is closed, and its `executions` row has this last write
+    /// version.
     Closed {
         /// The run.
         run_id: RunId,
         /// The last write version.
         last_write_version: i64,
     },
-    /// It is another run, or there is none.
+    /// The current run is not this one, or the id has no current execution.
     AnyBut(RunId),
 }
 
-/// The version that a run must be at to be written.
+/// A condition on the version of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// The record version: the one of the row that is written, minus one.
+    /// `db_record_version` has this value: the one of the row to write, minus one.
     RecordVersion(i64),
-    /// The next event's id, for rows of writers that did not count record versions.
+    /// `next_event_id` has this value. For rows written by a Temporal version without record
+    /// versions.
     NextEventId(i64),
 }
 
-/// What happens to one run.
+/// The change of one run.
 #[derive(Clone, Debug)]
 pub enum RunChange<'a> {
-    /// It is created. It must not exist.
+    /// Creates the run. It must not exist.
     Insert {
         /// The `executions` row.
         row: &'a ExecutionsRow,
-        /// Its maps, at most one list for each.
+        /// The entries of its maps, at most one list per map.
         maps: &'a [MapEntries],
     },
-    /// Parts of it are changed.
+    /// Updates the run.
     Update {
         /// The `executions` row.
         row: &'a ExecutionsRow,
-        /// The version that it must be at.
+        /// The condition on its stored version.
         expected: Expected,
-        /// The changes of its maps, at most one for each.
+        /// The changes of its maps, at most one per map.
         maps: &'a [MapWrite],
         /// The change of its buffered events.
         buffered: &'a BufferedWrite,
     },
-    /// All that is stored for it is replaced: entries that are not written are removed, and the
-    /// buffered events too.
+    /// Replaces all rows of the run: map entries that are not written are deleted, and so are the
+    /// buffered events.
     Replace {
         /// The `executions` row.
         row: &'a ExecutionsRow,
-        /// The version that it must be at.
+        /// The condition on its stored version.
         expected: Expected,
-        /// Its maps, at most one list for each.
+        /// The entries of its maps, at most one list per map.
         maps: &'a [MapEntries],
     },
-    /// All that is stored for it is deleted, if there is anything.
+    /// Deletes all rows of the run. It need not exist.
     Delete(&'a ExecutionsFilter),
 }
 
-/// What is removed from and written to one map. Entries are written first and removed then, as
-/// Temporal's stores do it: a key that is both written and removed is gone.
+/// The entries to remove from and to write to one map. Entries are written before keys are removed,
+/// as in Temporal's stores: a key that is both written and removed is absent afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapWrite {
-    /// The keys of the entries that are removed.
+    /// The keys of the entries to remove.
     pub remove: MapKeys,
-    /// The entries that are written. They belong to the same map as `remove`.
+    /// The entries to write. They belong to the same map as `remove`.
     pub replace: MapEntries,
 }
 
-/// Checks that maps are named once, each.
+/// Checks that no map occurs twice.
 ///
 /// # Errors
-/// The first that is named again.
+/// The first map that occurs twice.
 pub fn each_map_once(maps: impl IntoIterator<Item = MapTable>) -> Result<(), InvalidValue> {
     let mut named = Vec::new();
     for map in maps {
@@ -135,10 +138,11 @@ pub fn each_map_once(maps: impl IntoIterator<Item = MapTable>) -> Result<(), Inv
 }
 
 impl MapWrite {
-    /// Checks that no map is written twice, and that none is written with keys to remove of another.
+    /// Checks that no map occurs twice, and that the keys and the entries of each write belong to the
+    /// same map.
     ///
     /// # Errors
-    /// The first map that is.
+    /// The first map that violates this.
     pub fn check_all(writes: &[Self]) -> Result<(), InvalidValue> {
         each_map_once(writes.iter().map(|write| write.replace.map()))?;
         match writes.iter().find(|write| write.remove.map() != write.replace.map()) {
@@ -150,7 +154,7 @@ impl MapWrite {
         }
     }
 
-    /// The entries that are there after the write: those that are written and not removed.
+    /// The entries that exist after the write: those that are written and not removed.
     pub fn entries_that_stay(&self) -> Cow<'_, MapEntries> {
         if !self.replace.has_any(&self.remove) {
             return Cow::Borrowed(&self.replace);
@@ -161,46 +165,46 @@ impl MapWrite {
     }
 }
 
-/// What happens to the buffered events: they are removed, then events are appended.
+/// The change of the buffered events: they are deleted if `clear` is set, then events are appended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BufferedWrite {
-    /// Whether the buffer is emptied.
+    /// Whether all buffered events are deleted.
     pub clear: bool,
-    /// What is appended.
+    /// The events to append.
     pub append: Vec<DataBlob>,
 }
 
-/// One batch of history.
+/// One history batch to write.
 #[derive(Clone, Debug)]
 pub struct HistoryChange<'a> {
     /// The branch.
     pub branch: BranchKey,
-    /// The batch. One that is there already, with the same node id and transaction, is overwritten.
+    /// The batch. A stored batch with the same node id and transaction is overwritten.
     pub node: &'a HistoryNode,
-    /// The row of the branch, if the batch begins it.
+    /// The row of the branch, if the batch is the first of a new branch.
     pub tree: Option<HistoryTreeRow>,
 }
 
-/// What was found when an act looked, as of one snapshot.
+/// The state that the conditions of a write set refer to, read from one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// The shard's range id; `None` if there is no such shard, or if the act is not guarded.
+    /// The shard's range id; `None` if the shard does not exist or ownership is not checked.
     pub range_id: Option<i64>,
-    /// The current execution, if the act looks at it and there is one.
+    /// The current execution; `None` if it does not exist or the write set has no condition on it.
     pub current: Option<CurrentExecutionsRow>,
-    /// The versions of the current execution's run, if its `executions` row exists.
+    /// The versions of the current run, if its `executions` row exists.
     pub current_run: Option<ExecutionVersion>,
-    /// The versions of those runs of the act that exist.
+    /// The versions of those runs of the write set that exist.
     pub runs: Vec<(RunId, ExecutionVersion)>,
-    /// The tables with rows of replaced or deleted runs that the act does not write, but for
-    /// `executions`. Empty if the adapter removes such rows without looking for them first.
+    /// The tables, other than `executions`, with rows of replaced or deleted runs that the write set
+    /// does not write. Empty if the adapter deletes such rows without reading them first.
     pub removable: Vec<Table>,
 }
 
-/// How many rows an act wrote, of those kinds whose number is known beforehand.
+/// The numbers of rows that a write set writes, for the tables where they are known in advance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
-    /// Rows of `executions` that were inserted or updated.
+    /// Rows of `executions` that are inserted or updated.
     pub runs: u64,
     /// Rows of the current-execution tables.
     pub current: u64,
@@ -209,7 +213,7 @@ pub struct RowCounts {
 }
 
 impl Expected {
-    /// Whether a run at `found` may be written.
+    /// Whether the condition holds for a run with the versions `found`.
     pub const fn holds(self, found: &ExecutionVersion) -> bool {
         match self {
             Self::RecordVersion(version) => found.db_record_version == version,
@@ -266,7 +270,7 @@ impl RunChange<'_> {
         }
     }
 
-    /// The id that the run belongs to.
+    /// The business id of the run.
     pub fn id(&self) -> (NamespaceId, &WorkflowId) {
         match self {
             Self::Insert { row, .. } | Self::Update { row, .. } | Self::Replace { row, .. } => {
@@ -276,7 +280,7 @@ impl RunChange<'_> {
         }
     }
 
-    /// The `executions` row that is written.
+    /// The `executions` row to write; `None` for a deletion.
     pub const fn row(&self) -> Option<&ExecutionsRow> {
         match self {
             Self::Insert { row, .. } | Self::Update { row, .. } | Self::Replace { row, .. } => {
@@ -304,7 +308,7 @@ impl RunChange<'_> {
 }
 
 impl WriteSet<'_> {
-    /// An act that expects and changes nothing.
+    /// A write set without conditions and changes.
     pub const fn new(op: &'static str, shard_id: ShardId) -> Self {
         Self {
             op,
@@ -317,13 +321,12 @@ impl WriteSet<'_> {
         }
     }
 
-    /// Says which condition does not hold for what was observed: of the owner first, then of the
-    /// current execution, then of the runs in their order.
+    /// Checks the conditions against the observed state: the shard's owner, then the current
+    /// execution, then the runs in their order.
     ///
     /// # Errors
-    /// The first condition that does not hold. A current execution is reported with the last write
-    /// version of its run, as Temporal's stores report it: the run may have been written without
-    /// its current execution.
+    /// The first condition that does not hold. A current execution is returned with the last write
+    /// version of its `executions` row, as in Temporal's stores: an update may write that row alone.
     pub fn check(&self, observed: &Observed) -> Result<(), ConditionFailed> {
         if let Some(expected) = self.range_id
             && observed.range_id != Some(expected)
@@ -346,12 +349,12 @@ impl WriteSet<'_> {
         self.runs.iter().try_for_each(|run| run.check(observed))
     }
 
-    /// The `executions` rows that are written.
+    /// The `executions` rows to write.
     pub fn rows(&self) -> impl Iterator<Item = &ExecutionsRow> {
         self.runs.iter().filter_map(RunChange::row)
     }
 
-    /// How many rows the act writes if its conditions hold.
+    /// The numbers of rows that are written if the conditions hold.
     pub fn to_write(&self) -> RowCounts {
         let has_current = self.current.as_ref().is_some_and(|current| current.write.is_some());
         RowCounts {
@@ -361,30 +364,31 @@ impl WriteSet<'_> {
         }
     }
 
-    /// Checks that the parts go together, as every adapter does before it sends anything.
+    /// Checks that the parts are consistent. Every adapter does so before it sends anything.
     ///
     /// # Errors
-    /// A run is changed twice; or a current execution is written although it may be absent
-    /// ([`ExpectedCurrent::AnyBut`]), so that there may be no row to update.
+    /// A run occurs twice; or a current execution is written under [`ExpectedCurrent::AnyBut`], where
+    /// there may be no row to update.
     pub fn validate(&self) -> Result<(), InvalidValue> {
         let mut runs = BTreeSet::new();
         if let Some(twice) = self.runs.iter().map(RunChange::run_id).find(|run| !runs.insert(*run))
         {
-            return Err(InvalidValue::new("runs", format!("changes {twice} twice")));
+            return Err(InvalidValue::new("runs", format!("contains {twice} twice")));
         }
         match &self.current {
             Some(CurrentChange {
                 expected: ExpectedCurrent::AnyBut(_), write: Some(_), ..
             }) => Err(InvalidValue::new(
                 "current",
-                "is written although any other run, or none, may be current".to_owned(),
+                "cannot be written under the condition `AnyBut`: there may be no row to update"
+                    .to_owned(),
             )),
             _ => Ok(()),
         }
     }
 
-    /// The runs whose versions the act looks at: those that it writes, and the one whose last
-    /// write version is expected.
+    /// The runs that the conditions refer to: those that are written, and the one of
+    /// [`ExpectedCurrent::Closed`].
     pub fn observed_runs(&self) -> BTreeSet<RunId> {
         let written = self.rows().map(|row| row.run_id);
         let closed = self.current.iter().filter_map(|current| match current.expected {

@@ -1,4 +1,4 @@
-//! What [`WriteSet::check`] says, for every combination of what is expected with what is observed.
+//! Tests of [`WriteSet::check`] with every combination of conditions and observed states.
 
 use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState, ExecutionStatus,
@@ -50,7 +50,7 @@ fn current(run_id: RunId, state: ExecutionState) -> CurrentExecutionsRow {
     }
 }
 
-/// Range ids: expected, observed, and whether they go together.
+/// Range ids: expected, observed, and whether the condition holds.
 const OWNERS: [(Option<i64>, Option<i64>, bool); 6] = [
     (None, None, true),
     (None, Some(7), true),
@@ -60,11 +60,11 @@ const OWNERS: [(Option<i64>, Option<i64>, bool); 6] = [
     (Some(7), None, false),
 ];
 
-/// A current execution as it is observed: its run and state, and the last write version of its
-/// run if the run is there.
+/// An observed current execution: its run and state, and the last write version of its run if the
+/// run exists.
 type Found = Option<(RunId, ExecutionState, Option<i64>)>;
 
-/// What is expected of the current execution and what is observed, and whether they go together.
+/// A condition on the current execution, the observed one, and whether the condition holds.
 fn currents() -> Vec<(Option<ExpectedCurrent>, Found, bool)> {
     use ExecutionState::{Completed, Running};
 
@@ -93,7 +93,7 @@ fn currents() -> Vec<(Option<ExpectedCurrent>, Found, bool)> {
         .collect()
 }
 
-/// What happens to a run.
+/// The kind of a change of a run.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Insert,
@@ -102,7 +102,7 @@ enum Kind {
     Delete,
 }
 
-/// What happens to a run and the versions that it is at, and whether they go together.
+/// The change of a run, its observed versions, and whether the condition holds.
 fn runs() -> Vec<(Kind, Option<ExecutionVersion>, bool)> {
     let version = |db_record_version, next_event_id| {
         Some(ExecutionVersion { db_record_version, next_event_id, last_write_version: 11 })
@@ -126,7 +126,7 @@ fn runs() -> Vec<(Kind, Option<ExecutionVersion>, bool)> {
         .collect()
 }
 
-/// The failure of a run's condition.
+/// The error of a run's condition.
 fn failure(kind: Kind, run_id: RunId, observed: Option<ExecutionVersion>) -> ConditionFailed {
     match kind {
         Kind::Insert => ConditionFailed::ExecutionExists { run_id },
@@ -145,10 +145,10 @@ fn change<'a>(kind: Kind, row: &'a ExecutionsRow, key: &'a ExecutionsFilter) -> 
     }
 }
 
-/// The owner comes first, then the current execution, then the runs in their order. The act writes
-/// the runs B and C, so that the one behind the current execution may be among them or not.
+/// The order is: owner, current execution, runs. The write set writes the runs B and C, so the run
+/// of the current execution is one of them or not.
 #[test]
-fn the_first_condition_that_does_not_hold_is_the_one_that_fails() {
+fn check_returns_the_first_condition_that_does_not_hold() {
     let rows = [row(B), row(C)];
     let keys = [rows[0].filter(), rows[1].filter()];
     let mut combinations = 0;
@@ -211,7 +211,7 @@ fn the_first_condition_that_does_not_hold_is_the_one_that_fails() {
 }
 
 #[test]
-fn an_act_looks_at_the_runs_that_it_writes_and_at_the_one_that_it_expects_to_be_closed() {
+fn observed_runs_are_the_written_runs_and_the_run_that_must_be_closed() {
     let (row_b, key_c) = (row(B), row(C).filter());
     let mut set = WriteSet::new("Test", SHARD);
     set.runs.push(RunChange::Insert { row: &row_b, maps: &[] });
@@ -230,7 +230,7 @@ fn an_act_looks_at_the_runs_that_it_writes_and_at_the_one_that_it_expects_to_be_
 }
 
 #[test]
-fn another_number_of_rows_than_the_act_has_is_an_error() {
+fn an_unexpected_number_of_written_rows_is_an_error() {
     let (row_b, key_c) = (row(B), row(C).filter());
     let next = current(B, ExecutionState::Created);
     let tasks = Tasks::default();
@@ -256,10 +256,10 @@ fn another_number_of_rows_than_the_act_has_is_an_error() {
     }
 }
 
-/// A run and a current execution were observed to be absent, so that another one made them since;
-/// the id of a task is its owner's, who must learn that it exists.
+/// A run and a current execution were observed as absent, so a concurrent transaction has inserted
+/// them. The ids of tasks belong to the shard's owner, who must be informed of a duplicate.
 #[test]
-fn a_row_that_exists_is_a_conflict_unless_it_is_a_task() {
+fn a_duplicate_row_is_a_conflict_unless_it_is_a_task() {
     let set = WriteSet::new("Test", SHARD);
     let duplicate = |table| set.duplicate(StoreError::AlreadyExists { table, source: None });
     for table in [

@@ -7,13 +7,13 @@ use temporal_dsql_domain::{DataBlob, ExecutionsFilter, MapEntries, MapKeys, MapT
 
 use crate::StoreError;
 
-/// Operations on what a run keeps beside its `executions` row.
+/// Operations on the rows of a run beside its `executions` row.
 #[async_trait]
 pub trait ExecutionMaps: Send {
-    /// Inserts entries, overwriting those whose keys exist; a set keeps what it has.
+    /// Inserts entries and overwrites those whose keys exist. All are written, or none.
     ///
-    /// Of several entries with one key the last one counts. All are written, or none. The number
-    /// of rows is that of the entries; for a set, of those that were not in it.
+    /// Of several entries with the same key, the last is written. Returns the number of entries; for
+    /// a set (`signals_requested_sets`), the number of entries that were not in it.
     async fn replace_into_map(
         &mut self,
         run: &ExecutionsFilter,
@@ -27,7 +27,7 @@ pub trait ExecutionMaps: Send {
         map: MapTable,
     ) -> Result<MapEntries, StoreError>;
 
-    /// Deletes the entries with these keys; those that are absent do not count.
+    /// Deletes the entries with these keys. Absent entries are not counted.
     async fn delete_from_map(
         &mut self,
         run: &ExecutionsFilter,
@@ -49,24 +49,24 @@ pub trait ExecutionMaps: Send {
         limit: Option<u32>,
     ) -> Result<u64, StoreError>;
 
-    /// Appends events to the buffer of a run. They are read in the order of insertion, across
-    /// calls and transactions.
+    /// Appends buffered events of a run. They are read in the order of insertion, across calls and
+    /// transactions.
     ///
-    /// The caller holds the lock of the `executions` row: two transactions that append to one run
-    /// at the same time would choose the same place.
+    /// The caller holds the lock of the `executions` row. Two transactions that append to one run at
+    /// the same time would choose the same ids.
     async fn insert_into_buffered_events(
         &mut self,
         run: &ExecutionsFilter,
         events: &[DataBlob],
     ) -> Result<u64, StoreError>;
 
-    /// Reads the buffer of a run in the order of insertion.
+    /// Reads the buffered events of a run in the order of insertion.
     async fn select_from_buffered_events(
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Vec<DataBlob>, StoreError>;
 
-    /// Empties the buffer of a run, or deletes the first `limit` events of it.
+    /// Deletes all buffered events of a run, or the first `limit` of them.
     async fn delete_from_buffered_events(
         &mut self,
         run: &ExecutionsFilter,

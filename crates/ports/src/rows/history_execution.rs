@@ -11,16 +11,16 @@ use crate::StoreError;
 /// The operations of Temporal's `sqlplugin.HistoryExecution` (temporal-persistence.md#executions),
 /// one method each.
 ///
-/// # What every method keeps to
-/// - A write returns the number of rows it affected; updating or deleting an absent row is `0`,
-///   not an error.
+/// # Rules of every method
+/// - A write returns the number of affected rows. Updating or deleting an absent row is `0`, not an
+///   error.
 /// - A read or lock of an absent row is `None`.
-/// - A row whose key exists is [`StoreError::AlreadyExists`].
-/// - The current-execution methods go to the table that the archetype belongs to
+/// - Inserting an existing key is [`StoreError::AlreadyExists`].
+/// - The current-execution methods use the table of the archetype
 ///   ([`CurrentExecutionsRouter`](crate::CurrentExecutionsRouter)).
 /// - After an error inside a transaction, the transaction can only be rolled back.
 ///
-/// The locking methods matter inside a transaction only; on an autocommit session they read.
+/// The locking methods lock inside a transaction only; on an autocommit session they read.
 #[async_trait]
 pub trait HistoryExecution: Send {
     /// Inserts one row into `executions`.
@@ -29,7 +29,7 @@ pub trait HistoryExecution: Send {
     /// [`StoreError::AlreadyExists`], [`StoreError::Limit`], and those of the connection.
     async fn insert_into_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError>;
 
-    /// Overwrites all but the key of one row of `executions`, unconditionally.
+    /// Overwrites all columns but the key of one row of `executions`, unconditionally.
     ///
     /// # Errors
     /// [`StoreError::Limit`], and those of the connection.
@@ -55,9 +55,9 @@ pub trait HistoryExecution: Send {
 
     /// Locks one row of `executions` against writers and returns its versions.
     ///
-    /// DSQL has no `FOR SHARE`, and its `FOR KEY SHARE` does not conflict with an update of these
-    /// columns (aurora-dsql.md#conflict-matrix, aurora-dsql.md#locks), so this is the same lock as
-    /// [`write_lock_executions`](Self::write_lock_executions).
+    /// DSQL has no `FOR SHARE`, and its `FOR KEY SHARE` does not conflict with an update of
+    /// non-key columns (aurora-dsql.md#conflict-matrix, aurora-dsql.md#locks). So this is the same
+    /// lock as [`write_lock_executions`](Self::write_lock_executions).
     ///
     /// # Errors
     /// Those of the connection.
@@ -86,7 +86,7 @@ pub trait HistoryExecution: Send {
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError>;
 
-    /// Overwrites all but the key of one current execution, whichever run it was.
+    /// Overwrites all columns but the key of one current execution, whatever its run is.
     ///
     /// # Errors
     /// [`StoreError::InvalidArgument`] if the archetype is unspecified; [`StoreError::Limit`];
@@ -105,7 +105,7 @@ pub trait HistoryExecution: Send {
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError>;
 
-    /// Deletes one current execution if its run is `run_id`; another run's row stays.
+    /// Deletes one current execution if its run is `run_id`.
     ///
     /// # Errors
     /// Those of the connection.
@@ -127,8 +127,7 @@ pub trait HistoryExecution: Send {
     /// Locks and reads one current execution together with the `executions` row of its run.
     ///
     /// The returned row's `last_write_version` is the one of `executions`
-    /// (temporal-persistence.md#executions). The list has one row, or none if either row is absent;
-    /// an error is never used to say that.
+    /// (temporal-persistence.md#executions). The list has one row, or none if either row is absent.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`], and those of the connection.

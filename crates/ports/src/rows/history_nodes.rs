@@ -10,8 +10,8 @@ use crate::StoreError;
 /// Operations on the rows of history.
 #[async_trait]
 pub trait HistoryNodes: Send {
-    /// Inserts nodes, overwriting those with the same node id and transaction, so that appending
-    /// again is harmless. All are written, or none.
+    /// Inserts nodes and overwrites those with the same node id and transaction, so it is
+    /// idempotent. All are written, or none.
     async fn insert_into_history_node(
         &mut self,
         branch: &BranchKey,
@@ -39,7 +39,7 @@ pub trait HistoryNodes: Send {
         page: &NodePage,
     ) -> Result<Vec<NodeMetadata>, StoreError>;
 
-    /// Deletes the first `limit` nodes from `min_node_id` on. Fewer than `limit` means that none
+    /// Deletes the first `limit` nodes from `min_node_id` on. A result below `limit` means that none
     /// is left.
     async fn range_delete_from_history_node(
         &mut self,
@@ -48,7 +48,7 @@ pub trait HistoryNodes: Send {
         limit: u32,
     ) -> Result<u64, StoreError>;
 
-    /// Inserts a branch, overwriting it if it exists.
+    /// Inserts a branch, or overwrites it if it exists.
     async fn insert_into_history_tree(&mut self, row: &HistoryTreeRow) -> Result<u64, StoreError>;
 
     /// Reads all branches of a tree, in the order of their ids.
@@ -58,7 +58,7 @@ pub trait HistoryNodes: Send {
         tree_id: TreeId,
     ) -> Result<Vec<HistoryTreeRow>, StoreError>;
 
-    /// Deletes a branch; its nodes stay.
+    /// Deletes the row of a branch, but not its nodes.
     async fn delete_from_history_tree(&mut self, branch: &BranchKey) -> Result<u64, StoreError>;
 
     /// Reads the first `limit` branches of all shards after `after`, in the order of their keys.

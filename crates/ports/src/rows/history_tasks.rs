@@ -39,8 +39,7 @@ pub trait HistoryTasks: Send {
         task_id: i64,
     ) -> Result<u64, StoreError>;
 
-    /// Deletes the first `limit` tasks of a range. Fewer than `limit` means that the range is
-    /// empty.
+    /// Deletes the first `limit` tasks of a range. A result below `limit` means that none is left.
     async fn range_delete_from_immediate_tasks(
         &mut self,
         shard_id: ShardId,
@@ -77,8 +76,7 @@ pub trait HistoryTasks: Send {
         key: ScheduledKey,
     ) -> Result<u64, StoreError>;
 
-    /// Deletes the first `limit` tasks of a range. Fewer than `limit` means that the range is
-    /// empty.
+    /// Deletes the first `limit` tasks of a range. A result below `limit` means that none is left.
     async fn range_delete_from_scheduled_tasks(
         &mut self,
         shard_id: ShardId,

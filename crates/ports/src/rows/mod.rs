@@ -1,9 +1,10 @@
-//! The row ports: what can be done to the rows of each table family, one trait per family.
+//! The row ports: the operations on the rows of each table family, one trait per family.
 //!
-//! Every method is one statement, unless it says otherwise. Writes return the number of rows they
-//! affected; absence is `None` or an empty list; a duplicate is `StoreError::AlreadyExists`.
-//! Errors beyond that are those of the connection, and [`StoreError::Limit`] for what exceeds a
-//! limit of DSQL. After an error inside a transaction, the transaction can only be rolled back.
+//! Every method is one statement, unless it is documented otherwise. Writes return the number of
+//! affected rows. An absent row is `None` or an empty list. A duplicate key is
+//! `StoreError::AlreadyExists`. Other errors are those of the connection, and [`StoreError::Limit`]
+//! for values that exceed a limit of DSQL. After an error inside a transaction, the transaction can
+//! only be rolled back.
 //!
 //! [`StoreError::Limit`]: crate::StoreError::Limit
 

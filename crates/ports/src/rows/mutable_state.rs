@@ -1,4 +1,4 @@
-//! Whole acts and whole executions over the row ports.
+//! The row port of whole runs: a write set inside a transaction, and the read of all rows of a run.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -11,7 +11,7 @@ use crate::{
     write_set::{ExpectedCurrent, HistoryChange, Observed, RowCounts, RunChange, WriteSet},
 };
 
-/// Everything that is stored for one run.
+/// All rows of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MutableStateRows {
     /// The `executions` row.
@@ -22,24 +22,24 @@ pub struct MutableStateRows {
     pub buffered: Vec<DataBlob>,
 }
 
-/// The two halves of an act inside a transaction, and the read of a whole run.
+/// The reads and writes of a [`WriteSet`] inside a transaction, and the read of a whole run.
 ///
-/// The provided methods are the reference: one statement of the row ports after the other. An
-/// adapter may do the same in fewer statements.
+/// The provided methods are the reference implementation: one statement of the row ports after the
+/// other. An adapter may use fewer statements.
 #[async_trait]
 pub trait MutableState:
     HistoryExecution + ExecutionMaps + HistoryTasks + HistoryNodes + Shards
 {
-    /// Locks the rows that `set` looks at, the shard's first, and reads them.
+    /// Locks and reads the rows that the conditions of `set` refer to, the shard's first.
     async fn observe(&mut self, set: &WriteSet<'_>) -> Result<Observed, StoreError> {
         observe_row_by_row(self, set).await
     }
 
-    /// Writes the rows of `set`, for which this transaction has `observed` what is there. The
-    /// caller has checked its conditions.
+    /// Writes the rows of `set`. The caller has checked its conditions against `observed`.
     ///
     /// # Errors
-    /// [`StoreError::AlreadyExists`] for a run, a current execution or a task, by the table.
+    /// [`StoreError::AlreadyExists`] if a run, a current execution or a task exists. It names the
+    /// table.
     async fn write(
         &mut self,
         set: &WriteSet<'_>,
@@ -49,7 +49,7 @@ pub trait MutableState:
         write_row_by_row(self, set).await
     }
 
-    /// Reads everything that is stored for one run, as of one moment: one statement.
+    /// Reads all rows of one run in one statement, and so from one snapshot.
     async fn select_mutable_state(
         &mut self,
         run: &ExecutionsFilter,
@@ -116,7 +116,7 @@ where
     Ok(written)
 }
 
-/// Writes one run; tells how many rows of `executions` were inserted or updated.
+/// Writes one run. Returns the number of `executions` rows that were inserted or updated.
 async fn write_run<S>(session: &mut S, change: &RunChange<'_>) -> Result<u64, StoreError>
 where
     S: MutableState + ?Sized,
@@ -174,7 +174,7 @@ where
     }
 }
 
-/// Inserts tasks into their queues, one statement for each queue; tells how many.
+/// Inserts tasks, one statement for each queue. Returns their number.
 async fn insert_tasks<S>(
     session: &mut S,
     shard_id: ShardId,

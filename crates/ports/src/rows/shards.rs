@@ -14,8 +14,8 @@ pub trait Shards: Send {
     /// [`StoreError::AlreadyExists`].
     async fn insert_into_shards(&mut self, row: &ShardsRow) -> Result<u64, StoreError>;
 
-    /// Overwrites all but the key of one shard, unconditionally or only if its range id is
-    /// `expected`. With a condition, the update is a compare-and-set by itself.
+    /// Overwrites all columns but the key of one shard, unconditionally or only if its range id is
+    /// `expected` (compare-and-set).
     async fn update_shards(
         &mut self,
         row: &ShardsRow,
@@ -28,13 +28,15 @@ pub trait Shards: Send {
         shard_id: ShardId,
     ) -> Result<Option<ShardsRow>, StoreError>;
 
-    /// Takes the lock that guards the writes of a shard's owner, and reads the range id.
+    /// Locks one shard `FOR KEY SHARE` and reads the range id. Writes of the shard's owner hold this
+    /// lock.
     ///
-    /// It conflicts with every change of the range id. A plain read would not: under snapshot
-    /// isolation the deposed owner's write and the new owner's claim would both commit
+    /// It conflicts with a takeover, which holds
+    /// [`write_lock_shards`](Self::write_lock_shards). A plain read does not: under snapshot
+    /// isolation the previous owner's write and the new owner's takeover would both commit
     /// (aurora-dsql.md#conflict-matrix, write skew).
     async fn read_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError>;
 
-    /// Locks one shard against every other transaction, and reads the range id.
+    /// Locks one shard `FOR UPDATE` and reads the range id.
     async fn write_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError>;
 }

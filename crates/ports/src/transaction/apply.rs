@@ -1,4 +1,4 @@
-//! The reference way to apply an act: one transaction that observes, checks and writes.
+//! The reference execution of a write set: one transaction that reads, checks and writes.
 
 use temporal_dsql_domain::Table;
 
@@ -8,7 +8,7 @@ use crate::{
     write_set::{RowCounts, WriteSet},
 };
 
-/// Applies `set` in one transaction of row operations.
+/// Applies `set` in one transaction, with the statements of the row ports.
 ///
 /// # Errors
 /// As [`Store::apply`].
@@ -34,11 +34,11 @@ fn observe_check_write<'t>(
 }
 
 impl WriteSet<'_> {
-    /// What an error of the rows means for the act, whose conditions hold for what was observed.
+    /// Classifies an error of a write after the conditions have been checked.
     ///
-    /// A run or current execution that exists although it was observed to be absent comes from a
-    /// concurrent creator: a lost conflict. The id of a buffered event is random in part: the next
-    /// attempt draws another. Any other error stays as it is.
+    /// A duplicate run or current execution was absent in the snapshot, so a concurrent transaction
+    /// has inserted it: a lost conflict. The id of a buffered event is partly random, and the next
+    /// attempt uses another. Other errors are returned unchanged.
     #[must_use]
     pub fn duplicate(&self, error: StoreError) -> StoreError {
         match error {
@@ -54,10 +54,10 @@ impl WriteSet<'_> {
         }
     }
 
-    /// Checks that the rows were written which were observed before.
+    /// Checks the numbers of written rows.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if another number of rows was written.
+    /// [`StoreError::Corrupt`] if they differ from those of the write set.
     pub fn verify(&self, written: RowCounts) -> Result<(), StoreError> {
         let expected = self.to_write();
         if written == expected {

@@ -1,14 +1,14 @@
-//! Deadlines: how long a caller waits for an act.
+//! The deadline of a caller.
 
 use std::{fmt, time::Duration};
 
-/// A point in time on the clock of a store's [`Runner`](crate::Runner), after which nothing new is sent and no
-/// answer is waited for.
+/// A point in time on the clock of a store's [`Runner`](crate::Runner), after which nothing
+/// is sent and no answer is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Deadline(Duration);
 
 impl Deadline {
-    /// The end of time: the work takes as long as the store's own limits let it.
+    /// No deadline: an operation ends by the limits of the store.
     pub const NEVER: Self = Self(Duration::MAX);
 
     pub(super) const fn at(time: Duration) -> Self {
@@ -20,7 +20,7 @@ impl Deadline {
     }
 }
 
-/// The source of a [`StoreError::Unavailable`](crate::StoreError::Unavailable) whose act was ended by its caller's [`Deadline`].
+/// The source of a [`StoreError::Unavailable`](crate::StoreError::Unavailable) whose operation was ended by its caller's [`Deadline`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadlinePassed;
 

@@ -1,9 +1,9 @@
-//! The one runner of transactions.
+//! Running transactions: retries, deadlines, and the reference execution of a write set.
 //!
-//! On an optimistic database the unit of retry is the whole transaction, from a fresh snapshot
-//! (temporal-persistence.md#retries). [`Runner`] owns that loop for every adapter, [`RetryPolicy`]
-//! says how long to wait and when to give up, [`Deadline`] says how long a caller waits, and
-//! [`Observer`] is told what happened.
+//! Under optimistic concurrency control the unit of retry is the whole transaction, on a new
+//! snapshot (temporal-persistence.md#retries). [`Runner`] has the retry loop of every adapter,
+//! [`RetryPolicy`] its waits and its end, [`Deadline`] the end of a caller's wait. An [`Observer`]
+//! receives the events of the loop, for metrics and logs.
 
 mod apply;
 mod deadline;

@@ -1,22 +1,22 @@
-//! What the runner tells its surroundings: the seam for metrics.
+//! The observer of the runner: the interface for metrics, logs and spans.
 
 use std::time::Duration;
 
 use crate::{BoxFuture, StoreError};
 
-/// Is told about every operation that goes through a [`Runner`](crate::Runner).
+/// Receives the events of every operation that a [`Runner`](crate::Runner) executes.
 ///
-/// Methods must return quickly; they are called between attempts.
+/// Methods must return quickly: they are called between attempts.
 pub trait Observer: Send + Sync {
-    /// Wraps the whole of `op`, all attempts and the waits between them, for example in a span.
-    /// The future that is returned must run `operation` to its end. The other methods are called
-    /// inside `operation`.
+    /// Wraps the future of `op`, with all attempts and the waits between them, for example in a
+    /// span. The returned future must run `operation` to completion. The other methods are called
+    /// while `operation` runs.
     fn instrument<'a>(&self, op: &'static str, operation: BoxFuture<'a, ()>) -> BoxFuture<'a, ()> {
         let _ = op;
         operation
     }
 
-    /// Attempt number `attempt` of `op` failed with `error` and is repeated after `backoff`.
+    /// Attempt number `attempt` of `op` failed with `error`. The next one begins after `backoff`.
     fn on_retry(&self, op: &'static str, attempt: u32, error: &StoreError, backoff: Duration) {
         let _ = (op, attempt, error, backoff);
     }
@@ -33,7 +33,7 @@ pub trait Observer: Send + Sync {
     }
 }
 
-/// Listens to nothing.
+/// An observer that ignores every event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SilentObserver;
 

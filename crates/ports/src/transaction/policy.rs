@@ -1,12 +1,12 @@
-//! How long to wait between attempts, and when to stop.
+//! The retry policy: waits between attempts, and the deadline.
 
 use std::time::Duration;
 
 /// Exponential backoff with full jitter under a deadline.
 ///
 /// Before attempt *n + 1* the runner waits a random time between zero and
-/// `min(cap, base · 2ⁿ⁻¹)`. Full jitter spreads writers that collided, so that they do not collide
-/// again; the deadline, not a number of attempts, bounds the wait
+/// `min(cap, base · 2ⁿ⁻¹)`. Full jitter spreads writers that conflicted, so that they do not
+/// conflict again. A deadline, not a number of attempts, ends the retries
 /// (temporal-persistence.md#retry-rule-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -14,8 +14,8 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// The longest wait of any attempt.
     pub cap: Duration,
-    /// No wait is begun that would end later than this after the first attempt began. Zero means
-    /// one attempt.
+    /// The time from the begin of the first attempt after which no attempt begins. Zero means one
+    /// attempt.
     pub deadline: Duration,
 }
 

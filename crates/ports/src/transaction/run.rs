@@ -1,18 +1,18 @@
-//! Transactions on a store: begin, run the body, commit, and start again after a conflict.
+//! Running a transaction: begin, body, commit, and a new attempt after a conflict.
 
 use crate::{Attempt, BoxFuture, Outcome, Store, StoreError, Transaction};
 
-/// The body of a transaction: a function, not a closure, of the transaction and the request.
+/// The body of a transaction: a function of the transaction and the request, not a closure.
 ///
-/// It may run several times, so it can take nothing but its request, which it cannot change. It
-/// must pass on every error of the transaction: after one, the transaction can only be rolled
-/// back.
+/// It may run several times, so it captures no state and cannot change its request. It must return
+/// every error of the transaction: after an error, the transaction can only be rolled back.
 pub type Body<Req, T> =
     for<'t> fn(&'t mut dyn Transaction, &'t Req) -> BoxFuture<'t, Result<T, StoreError>>;
 
-/// Running transactions on any store.
+/// Runs transactions on any [`Store`].
 pub trait StoreExt: Store {
-    /// Runs `body` as one transaction and commits it.
+    /// Runs `body` in one transaction and commits it. After a lost conflict, or a connection failure
+    /// before COMMIT, it runs again in a new transaction, until the deadline.
     ///
     /// ```
     /// use temporal_dsql_domain::{CurrentExecutionsRow};
@@ -40,7 +40,7 @@ pub trait StoreExt: Store {
     /// ```
     ///
     /// # Errors
-    /// The body's error, unless it may be repeated; [`StoreError::Contended`] at the deadline;
+    /// The body's error, unless the attempt is repeated; [`StoreError::Contended`] at the deadline;
     /// [`StoreError::Unavailable`] with [`Outcome::Unknown`] if the answer to COMMIT was lost.
     fn run<'a, Req, T>(
         &'a self,
@@ -71,7 +71,7 @@ where
 {
     let Attempt { op, deadline, .. } = attempt;
     let runner = store.runner();
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    #[expect(clippy::disallowed_methods, reason = "the only caller of `begin`")]
     let begin = store.begin(attempt);
     let mut transaction = runner.until(deadline, op, Outcome::NotApplied, begin).await?;
     let work = body(&mut *transaction, request);
@@ -81,8 +81,8 @@ where
             Ok(value)
         }
         Err(error) => {
-            // The body's error says what happened; a failed rollback adds nothing, because the
-            // server rolls back a transaction whose connection it loses.
+            // An error of the rollback is ignored: the server rolls back a transaction when its
+            // connection ends.
             let rollback = transaction.rollback();
             let _ = runner.until(deadline, op, Outcome::NotApplied, rollback).await;
             Err(error)

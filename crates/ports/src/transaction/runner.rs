@@ -11,32 +11,31 @@ use std::{
 use super::{Deadline, DeadlinePassed, Observer, RetryPolicy, SilentObserver};
 use crate::{Cause, Clock, Outcome, StoreError, SystemClock};
 
-/// Which attempt of which operation a transaction is for, as spans and metrics show it.
+/// One attempt of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// The operation's name.
+    /// The operation's name, for errors, spans and metrics.
     pub op: &'static str,
     /// 1 for the first attempt.
     pub number: u32,
-    /// When the caller stops waiting. The runner ends the attempt then; an adapter that waits for
-    /// several things in one attempt says for each what is known if it is ended there
-    /// ([`Runner::until`]).
+    /// The deadline of the caller. The adapter ends each wait of the attempt at this time with the
+    /// outcome that is then known ([`Runner::until`]).
     pub deadline: Deadline,
 }
 
 impl Attempt {
-    /// The first attempt, of a caller who waits as long as it takes.
+    /// The first attempt, without a deadline.
     pub const fn first(op: &'static str) -> Self {
         Self { op, number: 1, deadline: Deadline::NEVER }
     }
 }
 
-/// Runs operations until they succeed, fail for good, or run out of time.
+/// The retry loop of operations and transactions.
 ///
-/// An attempt is repeated if and only if it is certain that it applied nothing and a later one
-/// may succeed: a lost conflict, or a connection that broke before COMMIT was sent
-/// (temporal-persistence.md#retries). A failed condition, an exceeded limit and a commit whose
-/// answer was lost end the loop.
+/// An attempt is repeated if and only if it certainly wrote nothing and a later one may succeed:
+/// after a lost conflict, or a connection failure before COMMIT was sent
+/// (temporal-persistence.md#retries). A failed condition, an exceeded limit and a lost answer to
+/// COMMIT end the loop.
 pub struct Runner {
     policy: RetryPolicy,
     clock: Arc<dyn Clock>,
@@ -44,7 +43,7 @@ pub struct Runner {
     random: Mutex<fastrand::Rng>,
 }
 
-/// Makes a [`Runner`].
+/// The builder of a [`Runner`].
 pub struct RunnerBuilder {
     policy: RetryPolicy,
     clock: Arc<dyn Clock>,
@@ -53,7 +52,7 @@ pub struct RunnerBuilder {
 }
 
 impl RunnerBuilder {
-    /// Sets how to wait and when to stop. Default: [`RetryPolicy::default`].
+    /// Sets the retry policy. Default: [`RetryPolicy::default`].
     #[must_use]
     pub fn policy(mut self, policy: RetryPolicy) -> Self {
         self.policy = policy;
@@ -67,21 +66,21 @@ impl RunnerBuilder {
         self
     }
 
-    /// Sets who is told. Default: [`SilentObserver`].
+    /// Sets the observer. Default: [`SilentObserver`].
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Makes the waits repeatable. Default: a new seed for every runner.
+    /// Seeds the random waits, so that they are reproducible. Default: a new seed for every runner.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// The runner.
+    /// Builds the runner.
     pub fn build(self) -> Runner {
         let random = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Runner {
@@ -100,7 +99,7 @@ impl Default for Runner {
 }
 
 impl Runner {
-    /// Starts from the defaults.
+    /// A builder with the defaults.
     pub fn builder() -> RunnerBuilder {
         RunnerBuilder {
             policy: RetryPolicy::default(),
@@ -110,8 +109,8 @@ impl Runner {
         }
     }
 
-    /// Runs `attempt`, which is told its number, until it ends. For single statements, which
-    /// are transactions of their own and lose conflicts like any other (aurora-dsql.md#conflicts).
+    /// Runs `attempt` until it succeeds or must not be repeated. For single statements: they are
+    /// transactions of their own, which can lose conflicts (aurora-dsql.md#conflicts).
     ///
     /// # Errors
     /// The first error that must not be repeated, or the last one before the deadline.
@@ -127,9 +126,9 @@ impl Runner {
         self.retry_until(Deadline::NEVER, op, attempt).await
     }
 
-    /// [`retry`](Self::retry) for a caller who waits until `deadline`: no attempt and no wait is
-    /// begun that would end later. An attempt that is under way then is not ended here, because
-    /// only it knows what is on the wire: it uses [`until`](Self::until).
+    /// [`retry`](Self::retry) for a caller who waits until `deadline`. No attempt and no wait begins
+    /// after it. A running attempt is not ended here, because only the attempt knows what has been
+    /// sent: it uses [`until`](Self::until).
     ///
     /// # Errors
     /// As [`retry`](Self::retry); and [`StoreError::Unavailable`] with [`DeadlinePassed`] if the
@@ -189,12 +188,12 @@ impl Runner {
         }
     }
 
-    /// The point in time that is `limit` from now.
+    /// The deadline that is `limit` from now.
     pub fn deadline(&self, limit: Duration) -> Deadline {
         Deadline::at(self.clock.now().saturating_add(limit))
     }
 
-    /// How long it is until `deadline`; zero if it has passed.
+    /// The time until `deadline`; zero if it has passed.
     pub fn remaining(&self, deadline: Deadline) -> Duration {
         if deadline == Deadline::NEVER {
             return Duration::MAX;
@@ -202,11 +201,12 @@ impl Runner {
         deadline.time().saturating_sub(self.clock.now())
     }
 
-    /// Waits for `work`, but not longer than until `deadline`; then `work` is dropped. `ended` says
-    /// what is known of it in that case. After the deadline nothing is begun, and nothing applied.
+    /// Awaits `work` until `deadline`, and drops it then. If the deadline has passed already, `work`
+    /// is not polled.
     ///
     /// # Errors
-    /// Those of `work`; [`StoreError::Unavailable`] with [`DeadlinePassed`] if it was ended.
+    /// Those of `work`; [`StoreError::Unavailable`] with [`DeadlinePassed`] at the deadline. Its
+    /// outcome is `ended` if `work` was polled, and [`Outcome::NotApplied`] otherwise.
     pub async fn until<T>(
         &self,
         deadline: Deadline,
@@ -268,15 +268,15 @@ mod tests {
         StoreError::Unavailable { op: "Statement", outcome, source: None }
     }
 
-    /// Runs `script` through a runner; tells the result and how many attempts were made.
-    async fn play(script: Vec<Result<(), StoreError>>) -> (Result<(), StoreError>, u32) {
+    /// Runs attempts with the results of `script`. Returns the result and the number of attempts.
+    async fn run_script(script: Vec<Result<(), StoreError>>) -> (Result<(), StoreError>, u32) {
         let runner = Runner::builder().seed(1).build();
         let mut script = VecDeque::from(script);
         let mut attempts = 0;
         let result = runner
-            .retry("Play", |attempt| {
+            .retry("Script", |attempt| {
                 attempts += 1;
-                assert_eq!((attempt.op, attempt.number), ("Play", attempts));
+                assert_eq!((attempt.op, attempt.number), ("Script", attempts));
                 std::future::ready(script.pop_front().unwrap_or_else(|| Err(conflict())))
             })
             .await;
@@ -285,14 +285,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_definite_conflict_is_repeated_until_it_succeeds() {
-        let (result, attempts) = play(vec![Err(conflict()), Err(conflict()), Ok(())]).await;
+        let (result, attempts) = run_script(vec![Err(conflict()), Err(conflict()), Ok(())]).await;
         assert!(result.is_ok());
         assert_eq!(attempts, 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_before_commit_is_repeated() {
-        let (result, attempts) = play(vec![Err(unavailable(Outcome::NotApplied)), Ok(())]).await;
+        let (result, attempts) =
+            run_script(vec![Err(unavailable(Outcome::NotApplied)), Ok(())]).await;
         assert!(result.is_ok());
         assert_eq!(attempts, 2);
     }
@@ -310,7 +311,7 @@ mod tests {
             StoreError::Corrupt { table: Table::Executions, column: "data", source: None },
         ];
         for error in definite {
-            let (result, attempts) = play(vec![Err(error.clone()), Ok(())]).await;
+            let (result, attempts) = run_script(vec![Err(error.clone()), Ok(())]).await;
             assert_eq!(result.unwrap_err().to_string(), error.to_string());
             assert_eq!(attempts, 1, "{error}");
         }
@@ -319,11 +320,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn at_the_deadline_the_last_conflict_is_returned_with_the_number_of_attempts() {
         let start = tokio::time::Instant::now();
-        let (result, attempts) = play(Vec::new()).await;
+        let (result, attempts) = run_script(Vec::new()).await;
         let Err(StoreError::Contended { op, attempts: reported, .. }) = result else {
             panic!("expected contention, got {result:?}");
         };
-        assert_eq!((op, reported), ("Play", attempts));
+        assert_eq!((op, reported), ("Script", attempts));
         assert!(attempts > 10, "{attempts}");
         let deadline = RetryPolicy::default().deadline;
         assert!(start.elapsed() <= deadline, "{:?}", start.elapsed());
@@ -362,7 +363,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_observer_hears_of_the_beginning_every_retry_and_the_end() {
+    async fn the_observer_receives_the_begin_every_retry_and_the_end() {
         let log = Arc::new(Log::default());
         let runner = Runner::builder().observer(log.clone()).seed(1).build();
         let mut failures = vec![conflict(), conflict()];

@@ -9,15 +9,15 @@ use crate::{
     Attempt, Deadline, Outcome, Runner, Session, Store, StoreError, Transaction, WriteSet,
 };
 
-/// A store whose work ends by a deadline.
+/// A store whose operations end by a deadline.
 ///
-/// Everything that is done through it counts against the one deadline, so it is made for one act,
-/// or for all acts of one request. The stores have a method for that, for example
-/// [`HistoryStore::within`](crate::stores::HistoryStore::within).
+/// All operations on it share the deadline. Create one for each operation, or for all operations of
+/// one request. Temporal's stores have a method for it, for example `HistoryStore::within`.
 ///
-/// Work that is ended is [`StoreError::Unavailable`] with [`DeadlinePassed`] as its source, or the
-/// conflict that was to be tried again. [`StoreError::outcome`] is [`Outcome::Unknown`] if COMMIT,
-/// or a statement that commits by itself, was on its way, and [`Outcome::NotApplied`] otherwise.
+/// An operation that is ended by the deadline returns [`StoreError::Unavailable`] with
+/// [`DeadlinePassed`](crate::DeadlinePassed) as its source, or its last conflict.
+/// [`StoreError::outcome`] is [`Outcome::Unknown`] if COMMIT, or an autocommit write, was sent, and
+/// [`Outcome::NotApplied`] otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Within<S> {
     store: S,
