@@ -1,32 +1,37 @@
-//! Atomic stores: one per aggregate, each method a single act with its conditions as data.
+//! Temporal's stores of executions, shards, tasks and histories, over any [`Store`].
 //!
-//! They are written once, over the row ports and the runner, and so work on every adapter.
+//! They are implemented on the row ports and the runner, so every adapter can be used. The creates,
+//! updates and deletes of one execution are atomic: each is one
+//! [`WriteSet`](temporal_dsql_ports::WriteSet).
 //!
-//! # Invariant: no write by a deposed owner
+//! # Shard ownership
 //!
-//! Every act of an owner that writes rows locks the shard's row FOR KEY SHARE
-//! ([`Shards::read_lock_shards`](temporal_dsql_ports::Shards::read_lock_shards)) and compares the range id that it
-//! reads there with its own. A takeover locks the row FOR UPDATE and changes the range id.
+//! A shard's owner has a range id. Every write of an owner locks the shard's row `FOR KEY SHARE`
+//! ([`Shards::read_lock_shards`](temporal_dsql_ports::Shards::read_lock_shards)) and compares the
+//! stored range id with its own. A takeover locks the row `FOR UPDATE` and changes the range id. So
+//! a previous owner cannot write after a takeover has committed:
 //!
-//! *The takeover committed before the act's snapshot:* the act reads the new range id and fails.
-//! *Both overlap:* their locks conflict, and the first to commit wins. If the takeover was first,
-//! the act is refused; if the act was first, its owner still owned the shard when it committed.
-//! Acts of one owner do not conflict with each other on the shard's row. A plain read of the range
-//! id would not do: both would commit.
+//! - If the takeover committed before the write's snapshot, the write reads the new range id and
+//!   fails with `ShardOwnershipLost`.
+//! - If the two transactions overlap, their locks conflict and the first to commit succeeds. If that
+//!   is the write, its owner still owned the shard when it committed.
 //!
-//! # Deadlines and cancelling
+//! Writes of one owner do not conflict with each other on the shard's row. A plain read of the range
+//! id does not protect: both transactions would commit.
 //!
-//! Each store has a method `within`, which gives the same store for acts that end within a time: see
-//! [`Within`](temporal_dsql_ports::Within). Without it an act takes as long as the store's own limits let it: the
-//! [`RetryPolicy`](temporal_dsql_ports::RetryPolicy) for lost conflicts, and the adapter's for connections and
-//! statements.
+//! # Deadlines and cancellation
 //!
-//! Dropping the future of an act cancels the waiting, not the act. A transaction whose COMMIT has
-//! not been sent is rolled back. A COMMIT, or a statement that commits by itself, that has been sent
-//! may still be applied, also later. An act of several statements, such as a deletion in chunks, may
-//! be applied in part. Nobody resolves a lost answer then, so whoever drops the future of a write
-//! must treat it as [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown). An act that is ended by `within`
-//! says which of these it was.
+//! The method `within` of each store returns the same store with a deadline
+//! ([`Within`](temporal_dsql_ports::Within)). Without a deadline an operation ends by the limits of
+//! the store: the [`RetryPolicy`](temporal_dsql_ports::RetryPolicy) for lost conflicts, and the
+//! adapter's timeouts for connections and statements.
+//!
+//! Dropping the future of an operation does not undo it. A transaction whose COMMIT has not been
+//! sent is rolled back. A COMMIT, or an autocommit statement, that has been sent may still take
+//! effect later. An operation of several statements, such as a deletion in chunks, may be applied in
+//! part. Therefore a caller that drops the future of a write must treat its outcome as
+//! [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown). An operation that `within` ends
+//! reports its outcome instead.
 
 mod execution;
 mod history;
@@ -49,13 +54,15 @@ pub use temporal_dsql_ports::Expected;
 
 use temporal_dsql_domain::{InvalidValue, ShardId};
 
+#[cfg(doc)]
+use temporal_dsql_ports::Store;
 use temporal_dsql_ports::{Cause, ConditionFailed, Outcome, StoreError};
 
-/// Rows that one statement of a chunked delete removes: a third of what a transaction may
-/// (aurora-dsql.md#limits), so that their bytes stay far from its other limit.
+/// Rows that one statement of a chunked delete removes: a third of a transaction's limit
+/// (aurora-dsql.md#limits), which also keeps their bytes below its limit.
 const CHUNK: u32 = 1_000;
 
-/// Who writes: the owner of a shard, by the range id that it claimed it with.
+/// The owner of a shard: the range id that it acquired the shard with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The shard.
@@ -65,7 +72,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Ends the act if the shard has another owner now.
+    /// Returns an error if the observed range id is not the owner's.
     fn check(self, observed: Option<i64>) -> Result<(), StoreError> {
         if observed == Some(self.range_id) {
             return Ok(());
@@ -79,37 +86,37 @@ impl Owner {
     }
 }
 
-/// A page has at least one row: after one of none, nobody could tell where the next one begins.
+/// `limit` must be at least 1: an empty page has no continuation key.
 fn check_limit(limit: u32) -> Result<(), InvalidValue> {
     if limit == 0 {
-        return Err(InvalidValue::new("limit", "is 0; a page has at least one row"));
+        return Err(InvalidValue::new("limit", "is 0; it must be at least 1"));
     }
     Ok(())
 }
 
-/// The rounds of a loop that ends when there is nothing left of what others write, too. Each round
-/// makes progress of a whole page or chunk; the bound is for those who add as fast.
+/// The bound of a loop over rows that other sessions may add concurrently. Each round processes a
+/// whole page or chunk.
 struct Rounds {
     op: &'static str,
     left: u32,
 }
 
 impl Rounds {
-    /// A million rows, in chunks and pages of a thousand.
+    /// One million rows, in chunks and pages of 1,000.
     const MOST: u32 = 1_000;
 
     const fn new(op: &'static str) -> Self {
         Self { op, left: Self::MOST }
     }
 
-    /// Begins the next round.
+    /// Counts one round.
     fn begin(&mut self) -> Result<(), StoreError> {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(StoreError::Unavailable {
                 op: self.op,
                 outcome: Outcome::NotApplied,
                 source: Some(Cause::new(format!(
-                    "there is more after {} statements; what they did stays, and another call goes on",
+                    "rows are left after {} statements, whose changes are kept; call again to continue",
                     Self::MOST
                 ))),
             });
@@ -119,8 +126,8 @@ impl Rounds {
     }
 }
 
-/// Repeats a limited delete, each time in a transaction of its own, until nothing is left; tells
-/// how many rows it deleted. If it ends early, calling it again goes on where it ended.
+/// Repeats a limited delete, each time in a transaction of its own, until no row is left. Evaluates
+/// to the number of deleted rows. After an error, repeating it continues the deletion.
 macro_rules! delete_in_chunks {
     ($delete:expr) => {{
         let mut rounds = $crate::Rounds::new("DeleteInChunks");
@@ -143,17 +150,17 @@ mod tests {
 
     use super::*;
 
-    /// Deletes where others add as fast.
+    /// Deletes chunks of `chunk` rows.
     async fn deletes(chunk: u64) -> Result<u64, StoreError> {
         Ok(delete_in_chunks!(ready(Ok::<_, StoreError>(chunk))))
     }
 
     #[tokio::test]
-    async fn a_deletion_that_finds_no_end_is_given_up() {
+    async fn a_deletion_without_end_returns_an_error() {
         assert_eq!(deletes(u64::from(CHUNK) - 1).await.unwrap(), 999);
         let error = deletes(u64::from(CHUNK)).await.unwrap_err();
         assert!(error.is_transient(), "{error:?}");
         let source = std::error::Error::source(&error).unwrap().to_string();
-        assert!(source.contains("another call goes on"), "{source}");
+        assert!(source.contains("call again to continue"), "{source}");
     }
 }

@@ -1,4 +1,4 @@
-//! Shards: claimed, renewed and read.
+//! The shard store: creates, reads, updates and takes over shards.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,43 +14,42 @@ use temporal_dsql_ports::{
 
 /// Temporal's `ShardStore`, over any store.
 ///
-/// # The range id is in the blob, too
-/// [`ShardsRow::data`] is the serialized `ShardInfo`, whose field 2 is `range_id`. A Go server takes
-/// the range id of a shard from that field, and not from the column, and expects it in the column
-/// when it claims the shard. Whoever shares a database with a Go server writes a new range id in
-/// both. If the column alone changes, each claim of the server fails with
-/// [`ConditionFailed::ShardOwnershipLost`], and it cannot own the shard any more. This store
-/// compares and writes the column, and does not look into the blob.
+/// # The range id is also in the blob
+/// [`ShardsRow::data`] is the serialized `ShardInfo`, whose field 2 is `range_id`. A Go server reads
+/// the range id of a shard from that field, not from the column, and compares it with the column
+/// when it takes the shard over. A client that shares a database with a Go server must write a new
+/// range id to both. If only the column changes, every takeover by the Go server fails with
+/// [`ConditionFailed::ShardOwnershipLost`]. This store compares and writes the column, and does not
+/// decode the blob.
 #[derive(Clone, Debug)]
 pub struct ShardStore<S> {
     store: S,
 }
 
 impl<S: Store> ShardStore<S> {
-    /// The shards of `store`.
+    /// The shard store over `store`.
     pub const fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// The same store for acts that end within `limit` from now. They count against it together:
-    /// call this for each act, or once for all acts of a request.
+    /// The same store with a deadline, `limit` from now, that all operations on it share. Call this
+    /// for each operation, or once for all operations of a request.
     ///
-    /// An act that is ended is [`StoreError::Unavailable`], and says by [`StoreError::outcome`]
-    /// whether it may have been applied ([`Within`]).
+    /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
+    /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
     pub fn within(&self, limit: Duration) -> ShardStore<Within<&S>> {
         ShardStore::new(Within::new(&self.store, limit))
     }
 
-    /// The shard as it is, or `initial` if there was none.
+    /// Returns the shard, or inserts `initial` if the shard does not exist.
     ///
-    /// A lost answer is resolved: a shard has one row, so that inserting it again cannot do it
-    /// twice, and the row that is there is the answer, whoever inserted it. It is tried again like a
-    /// lost conflict, with a wait in between, until the deadline of the store's
-    /// [`RetryPolicy`](temporal_dsql_ports::RetryPolicy).
+    /// An insert with an unknown outcome is retried like a lost conflict, until the deadline of the
+    /// store's [`RetryPolicy`](temporal_dsql_ports::RetryPolicy). This is safe: a shard has one row,
+    /// and the stored row is the result whichever session inserted it.
     ///
     /// # Errors
-    /// Those of the store; with [`Outcome::Unknown`] if the answer to an insert was lost and the
-    /// row has not been seen since.
+    /// Those of the store; with [`Outcome::Unknown`] if the answer to an insert was lost and no later
+    /// attempt has read the row.
     pub async fn get_or_create(&self, initial: &ShardsRow) -> Result<ShardsRow, StoreError> {
         const OP: &str = "GetOrCreateShard";
         let is_lost = AtomicBool::new(false);
@@ -78,7 +77,7 @@ impl<S: Store> ShardStore<S> {
         )
     }
 
-    /// The shard.
+    /// Reads the shard; `None` if it does not exist.
     ///
     /// # Errors
     /// Those of the store.
@@ -88,15 +87,15 @@ impl<S: Store> ShardStore<S> {
 
     /// Writes the shard if its range id is `previous_range_id`.
     ///
-    /// If the range id changes, this is a takeover: a transaction that locks the row against every
-    /// act of the previous owner, compares, and writes. If it stays, the owner saves its progress:
-    /// one statement, which conflicts with none of its acts. The blob has
-    /// the same range id as the row ([`ShardStore`]).
+    /// A new range id is a takeover: a transaction locks the row `FOR UPDATE`, compares, and writes.
+    /// It conflicts with every write of the previous owner. With the same range id the owner saves
+    /// its progress: one statement, which does not conflict with the owner's other writes. The blob
+    /// must contain the same range id as the row ([`ShardStore`]).
     ///
     /// # Errors
-    /// [`ConditionFailed::ShardOwnershipLost`] with the range id that is there; and those of the
-    /// store. A lost answer is resolved by reading, if the row proves what happened: two claims of
-    /// the very same row could not be told apart, but Temporal's names its owner.
+    /// [`ConditionFailed::ShardOwnershipLost`] with the stored range id; and those of the store. If
+    /// the answer is lost, the row is read: if it equals `row`, the update is reported as done. This
+    /// requires that rows of different owners differ, as Temporal's do: they contain the owner.
     pub async fn update(&self, row: &ShardsRow, previous_range_id: i64) -> Result<(), StoreError> {
         let written = if row.range_id == previous_range_id {
             let mut session = self.store.session();
@@ -116,8 +115,8 @@ impl<S: Store> ShardStore<S> {
         let Ok(found) = self.get(row.shard_id).await else { return Err(error) };
         match found {
             Some(found) if found == *row => Ok(()),
-            // The claim may have been applied and overwritten since, or may still be under way:
-            // neither its own range id nor the previous one says which.
+            // The update may have been applied and overwritten, or may still take effect. Neither
+            // the new nor the previous range id decides it.
             Some(found) if [row.range_id, previous_range_id].contains(&found.range_id) => {
                 Err(error)
             }
@@ -125,7 +124,8 @@ impl<S: Store> ShardStore<S> {
         }
     }
 
-    /// Checks that `owner` still owns its shard. A read: only a guarded write is proof.
+    /// Checks that `owner` owns its shard. This is a plain read: the shard may be taken over at any
+    /// time after it.
     ///
     /// # Errors
     /// [`ConditionFailed::ShardOwnershipLost`], and those of the store.

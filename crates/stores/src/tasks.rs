@@ -1,4 +1,4 @@
-//! The task queues of a shard: added to, paged through, and emptied behind the reader.
+//! The task store: adds, reads and completes the history tasks of a shard.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct TaskStore<S> {
 pub struct ImmediatePage {
     /// The tasks, in the order of their ids.
     pub tasks: Vec<ImmediateTask>,
-    /// Where the next page begins; `None` if this was the last one.
+    /// The first task id of the next page; `None` on the last page.
     pub next: Option<i64>,
 }
 
@@ -30,35 +30,35 @@ pub struct ImmediatePage {
 pub struct ScheduledPage {
     /// The tasks, in the order of their keys.
     pub tasks: Vec<ScheduledTask>,
-    /// Where the next page begins; `None` if this was the last one.
+    /// The first key of the next page; `None` on the last page.
     pub next: Option<ScheduledKey>,
 }
 
 impl<S: Store> TaskStore<S> {
-    /// The tasks of `store`.
+    /// The task store over `store`.
     pub const fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// The same store for acts that end within `limit` from now. They count against it together:
-    /// call this for each act, or once for all acts of a request.
+    /// The same store with a deadline, `limit` from now, that all operations on it share. Call this
+    /// for each operation, or once for all operations of a request.
     ///
-    /// An act that is ended is [`StoreError::Unavailable`], and says by [`StoreError::outcome`]
-    /// whether it may have been applied ([`Within`]).
+    /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
+    /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
     pub fn within(&self, limit: Duration) -> TaskStore<Within<&S>> {
         TaskStore::new(Within::new(&self.store, limit))
     }
 
-    /// Adds tasks, all or none. Adding none checks that the owner still owns the shard.
+    /// Adds tasks, all or none. With no tasks, it only checks the ownership of the shard.
     ///
     /// # Errors
     /// [`ConditionFailed::ShardOwnershipLost`](temporal_dsql_ports::ConditionFailed);
-    /// [`StoreError::AlreadyExists`] if one of them exists; and those of the store. A lost answer
-    /// is resolved if the first task is there: the ids of tasks are the owner's alone. One that is
-    /// absent proves nothing: it may still arrive, or be completed already.
+    /// [`StoreError::AlreadyExists`] if one of them exists; and those of the store. If the answer is
+    /// lost and the first task is stored, the operation is reported as done: only the owner uses its
+    /// task ids. If the task is absent, the outcome stays unknown: the write may still take effect,
+    /// or the task is completed already.
     pub async fn add(&self, owner: Owner, tasks: &Tasks) -> Result<(), StoreError> {
         if tasks.is_empty() {
-            // Nothing is written, so that reading who owns the shard is all there is to do.
             let shard = self.store.session().select_from_shards(owner.shard_id).await?;
             return owner.check(shard.map(|shard| shard.range_id));
         }
@@ -76,8 +76,8 @@ impl<S: Store> TaskStore<S> {
         }
     }
 
-    /// Whether the first of `tasks` is read as it was to be added; they were added together. A task
-    /// at the largest key of its queue is in no range and is not read.
+    /// Whether the first of `tasks` is stored. All are inserted in one transaction. A task at the
+    /// largest key of its queue is in no range, so it is not found.
     async fn has_first(&self, shard_id: ShardId, tasks: &Tasks) -> Result<bool, StoreError> {
         let mut session = self.store.session();
         if let Some((queue, [first, ..])) = tasks.immediate_in_order().first() {
@@ -94,10 +94,10 @@ impl<S: Store> TaskStore<S> {
         Ok(false)
     }
 
-    /// Reads a page of an immediate queue. The next page is the range from `next` on.
+    /// Reads a page of an immediate queue. To continue, read the range from `next` on.
     ///
     /// # Errors
-    /// [`StoreError::InvalidArgument`] for a page of nothing, and those of the store.
+    /// [`StoreError::InvalidArgument`] for a limit of 0, and those of the store.
     pub async fn immediate_page(
         &self,
         shard_id: ShardId,
@@ -118,10 +118,10 @@ impl<S: Store> TaskStore<S> {
         Ok(ImmediatePage { tasks, next })
     }
 
-    /// Reads a page of a scheduled queue. The next page is the range from `next` on.
+    /// Reads a page of a scheduled queue. To continue, read the range from `next` on.
     ///
     /// # Errors
-    /// [`StoreError::InvalidArgument`] for a page of nothing, and those of the store.
+    /// [`StoreError::InvalidArgument`] for a limit of 0, and those of the store.
     pub async fn scheduled_page(
         &self,
         shard_id: ShardId,
@@ -142,7 +142,7 @@ impl<S: Store> TaskStore<S> {
         Ok(ScheduledPage { tasks, next })
     }
 
-    /// Deletes one task of an immediate queue; one that is gone is no error.
+    /// Deletes one task of an immediate queue. An absent task is not an error.
     ///
     /// # Errors
     /// Those of the store.
@@ -155,7 +155,7 @@ impl<S: Store> TaskStore<S> {
         self.store.session().delete_from_immediate_tasks(shard_id, queue, task_id).await.map(drop)
     }
 
-    /// Deletes one task of a scheduled queue; one that is gone is no error.
+    /// Deletes one task of a scheduled queue. An absent task is not an error.
     ///
     /// # Errors
     /// Those of the store.
@@ -168,8 +168,8 @@ impl<S: Store> TaskStore<S> {
         self.store.session().delete_from_scheduled_tasks(shard_id, queue, key).await.map(drop)
     }
 
-    /// Deletes a range of an immediate queue in chunks that fit a transaction, and tells how many
-    /// tasks. If it ends early, calling it again goes on.
+    /// Deletes a range of an immediate queue in chunks, each in a transaction of its own. Returns the
+    /// number of deleted tasks. After an error, calling it again continues the deletion.
     ///
     /// # Errors
     /// Those of the store.
@@ -188,8 +188,8 @@ impl<S: Store> TaskStore<S> {
         )))
     }
 
-    /// Deletes a range of a scheduled queue in chunks that fit a transaction, and tells how many
-    /// tasks. If it ends early, calling it again goes on.
+    /// Deletes a range of a scheduled queue in chunks, each in a transaction of its own. Returns the
+    /// number of deleted tasks. After an error, calling it again continues the deletion.
     ///
     /// # Errors
     /// Those of the store.
@@ -205,7 +205,8 @@ impl<S: Store> TaskStore<S> {
         ))
     }
 
-    /// Puts a task of another cluster aside. One that is there already is no error.
+    /// Adds a replication task of another cluster to the dead letter queue. An existing task is not
+    /// an error.
     ///
     /// # Errors
     /// Those of the store.
@@ -226,7 +227,7 @@ impl<S: Store> TaskStore<S> {
         }
     }
 
-    /// Whether no task of `source` from `first_task_id` on was put aside.
+    /// Whether the dead letter queue has no task of `source` from `first_task_id` on.
     ///
     /// # Errors
     /// Those of the store.

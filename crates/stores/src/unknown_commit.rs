@@ -1,20 +1,20 @@
-//! Operations whose answer is lost.
+//! Operations with an unknown outcome: retries of idempotent ones, and conversions of the error.
 
 use temporal_dsql_ports::{Cause, Outcome, StoreError};
 
-/// How often an idempotent operation is tried whose answer is lost.
+/// The attempts of an idempotent operation whose outcome is unknown.
 pub(super) const REPEATS: u32 = 3;
 
-/// Does what changes nothing if it is done again, and does it again if its answer was lost. Once it
-/// was, an act that fails may have been applied all the same, and says so. (A function of an async
-/// closure would make futures that cannot be spawned.)
+/// Retries an idempotent operation whose outcome is unknown. If a later attempt fails, the first
+/// unknown outcome is returned, because that attempt may have been applied. (A macro, because the
+/// future of a function over an async closure is not `Send`.)
 macro_rules! idempotent {
-    ($act:expr) => {{
+    ($operation:expr) => {{
         let mut lost: Option<temporal_dsql_ports::StoreError> = None;
         let mut number = 0;
         loop {
             number += 1;
-            match $act.await {
+            match $operation.await {
                 Ok(value) => break Ok(value),
                 Err(error)
                     if error.outcome() == temporal_dsql_ports::Outcome::Unknown
@@ -29,8 +29,8 @@ macro_rules! idempotent {
 }
 pub(super) use idempotent;
 
-/// The error of work whose outcome does not matter to what was asked, which is not applied. It
-/// keeps its cause.
+/// Converts an unknown outcome into "not applied", for a step whose effects do not matter if the
+/// operation is not applied.
 pub(super) fn not_applied(lost: StoreError) -> StoreError {
     match lost {
         StoreError::Unavailable { op, source, .. } => {
@@ -40,7 +40,7 @@ pub(super) fn not_applied(lost: StoreError) -> StoreError {
     }
 }
 
-/// The end of an act of which one answer was lost: whatever ended it, the act may have been applied.
+/// Converts an error into an unknown outcome, for an operation of which an earlier attempt has one.
 pub(super) fn lost(end: StoreError, op: &'static str) -> StoreError {
     StoreError::Unavailable { op, outcome: Outcome::Unknown, source: Some(Cause::new(end)) }
 }

@@ -1,4 +1,4 @@
-//! Executions: created, updated, resolved, read and deleted, each as one act.
+//! The execution store: creates, updates, reads and deletes executions.
 
 mod requests;
 mod validate;
@@ -26,28 +26,28 @@ pub use requests::{
     Snapshot, UpdateExecution, UpdateMode,
 };
 
-/// Temporal's `ExecutionStore`, over any store: what is asked happens entirely or not at all, and
-/// only if the asking owner still owns the shard.
+/// Temporal's `ExecutionStore`, over any store. Each write is applied entirely or not at all, and
+/// only if the caller owns the shard.
 ///
-/// A lost answer is resolved where the row that the act wrote proves that it was applied
-/// (temporal-persistence.md#retries). Where it does not, the outcome stays unknown
-/// ([`StoreError::outcome`]): the act may still arrive, until another owner takes the shard over.
+/// If the answer to a write is lost, the written row is read. If it proves that the write was
+/// applied, success is returned (temporal-persistence.md#retries). Otherwise the outcome stays
+/// unknown ([`StoreError::outcome`]): the write may take effect until the next takeover of the shard.
 #[derive(Clone, Debug)]
 pub struct ExecutionStore<S> {
     store: S,
 }
 
 impl<S: Store> ExecutionStore<S> {
-    /// The executions of `store`.
+    /// The execution store over `store`.
     pub const fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// The same store for acts that end within `limit` from now. They count against it together:
-    /// call this for each act, or once for all acts of a request.
+    /// The same store with a deadline, `limit` from now, that all operations on it share. Call this
+    /// for each operation, or once for all operations of a request.
     ///
-    /// An act that is ended is [`StoreError::Unavailable`], and says by [`StoreError::outcome`]
-    /// whether it may have been applied ([`Within`]).
+    /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
+    /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
     pub fn within(&self, limit: Duration) -> ExecutionStore<Within<&S>> {
         ExecutionStore::new(Within::new(&self.store, limit))
     }
@@ -55,16 +55,17 @@ impl<S: Store> ExecutionStore<S> {
     /// Creates an execution.
     ///
     /// # Errors
-    /// [`ConditionFailed::CurrentExecution`] with the row that is in the way, also if two creators
-    /// race; [`ConditionFailed::ExecutionExists`]; [`ConditionFailed::ShardOwnershipLost`];
-    /// [`StoreError::InvalidArgument`], before anything is stored, if state and mode or the parts of
-    /// the request do not go together; and those of the store.
+    /// [`ConditionFailed::CurrentExecution`] with the stored row, also if another session creates the
+    /// execution at the same time; [`ConditionFailed::ExecutionExists`];
+    /// [`ConditionFailed::ShardOwnershipLost`]; [`StoreError::InvalidArgument`], before anything is
+    /// written, if the state does not fit the mode or the parts of the request are inconsistent; and
+    /// those of the store.
     pub async fn create(&self, request: &CreateExecution) -> Result<(), StoreError> {
         validate::create(request)?;
         let created = self.apply(write_sets::create(request), &[&request.snapshot.events]).await;
         let new = &request.snapshot.execution;
-        // Another attempt with the same run id may have stored another row, which is no proof; a
-        // later version is, because only the run's owner writes it, after it knows of the creation.
+        // A different row with the same version is from another attempt with the same run id. A
+        // later version proves the creation: the run's owner writes it only after the creation.
         let is_proof =
             |found: &ExecutionsRow| found == new || found.db_record_version > new.db_record_version;
         self.resolve(created, new, is_proof).await
@@ -73,11 +74,11 @@ impl<S: Store> ExecutionStore<S> {
     /// Updates an execution, and creates the next run if there is one.
     ///
     /// # Errors
-    /// [`ConditionFailed::CurrentExecution`], [`ConditionFailed::Execution`] with the versions that
-    /// the run is at, [`ConditionFailed::ExecutionExists`] for the next run,
+    /// [`ConditionFailed::CurrentExecution`], [`ConditionFailed::Execution`] with the stored versions
+    /// of the run, [`ConditionFailed::ExecutionExists`] for the next run,
     /// [`ConditionFailed::ShardOwnershipLost`]; [`StoreError::InvalidArgument`], before anything is
-    /// stored, if states and mode or the parts of the request do not go together; and those of the
-    /// store.
+    /// written, if the states do not fit the mode or the parts of the request are inconsistent; and
+    /// those of the store.
     pub async fn update(&self, request: &UpdateExecution) -> Result<(), StoreError> {
         validate::update(request)?;
         let UpdateExecution { mutation, new, .. } = request;
@@ -99,7 +100,7 @@ impl<S: Store> ExecutionStore<S> {
         self.resolve_version(resolved, &reset.execution, *expected).await
     }
 
-    /// Replaces an execution, whatever the current one is.
+    /// Replaces all rows of a run, without a condition on the current execution.
     ///
     /// # Errors
     /// [`ConditionFailed::Execution`], [`ConditionFailed::ShardOwnershipLost`];
@@ -111,7 +112,7 @@ impl<S: Store> ExecutionStore<S> {
         self.resolve_version(set, &snapshot.execution, *expected).await
     }
 
-    /// Reads everything that is stored for one run, as of one moment.
+    /// Reads all rows of one run from one snapshot; `None` if the run does not exist.
     ///
     /// # Errors
     /// Those of the store.
@@ -122,7 +123,7 @@ impl<S: Store> ExecutionStore<S> {
         self.store.session().select_mutable_state(run).await
     }
 
-    /// Reads the current execution of an id.
+    /// Reads the current execution of an id; `None` if it has none.
     ///
     /// # Errors
     /// Those of the store.
@@ -133,12 +134,12 @@ impl<S: Store> ExecutionStore<S> {
         self.store.session().select_from_current_executions(id).await
     }
 
-    /// Deletes everything that is stored for one run; one that is gone is no error. The current
-    /// execution and the history stay.
+    /// Deletes all rows of one run, but not the current execution and the history. An absent run is
+    /// not an error.
     ///
-    /// One act; only a run with more rows than a transaction may delete (aurora-dsql.md#limits) is
-    /// deleted in several, its `executions` row last, so that deleting again finishes what ended
-    /// early.
+    /// It is one transaction, unless the run has more rows than a transaction may delete
+    /// (aurora-dsql.md#limits). Then several transactions delete them, the `executions` row last.
+    /// After an error, deleting again completes the deletion.
     ///
     /// # Errors
     /// Those of the store.
@@ -152,19 +153,19 @@ impl<S: Store> ExecutionStore<S> {
             delete_in_chunks!(session.delete_all_from_map(run, map, Some(CHUNK)));
         }
         delete_in_chunks!(session.delete_from_buffered_events(run, Some(CHUNK)));
-        // With whatever was written meanwhile.
+        // Including rows that were written in the meantime.
         self.delete_at_once(run).await
     }
 
-    /// Deletes a run as one act. Doing so again deletes nothing more: run ids are unique.
+    /// Deletes a run in one transaction. It is idempotent: run ids are unique.
     async fn delete_at_once(&self, run: &ExecutionsFilter) -> Result<(), StoreError> {
         let mut set = WriteSet::new("DeleteWorkflowExecution", run.shard_id);
         set.runs.push(RunChange::Delete(run));
         idempotent!(self.store.apply(&set))
     }
 
-    /// Deletes the current execution of an id if it is `run_id`; another one stays, and none is no
-    /// error.
+    /// Deletes the current execution of an id if its run is `run_id`. Another run is not deleted, and
+    /// an absent row is not an error.
     ///
     /// # Errors
     /// Those of the store.
@@ -174,15 +175,15 @@ impl<S: Store> ExecutionStore<S> {
         run_id: RunId,
     ) -> Result<(), StoreError> {
         let mut session = self.store.session();
-        // The run is named, so deleting again cannot hit another one.
+        // Idempotent, because the run is part of the condition.
         idempotent!(session.delete_from_current_executions(id, run_id)).map(drop)
     }
 
-    /// Applies an act together with its history; `events` is what `set.history` is made of.
+    /// Applies a write set together with its history. `set.history` is made of `events`.
     ///
-    /// If both are more than a transaction may hold, the batches are appended first, each in a
-    /// transaction of its own: a batch that no mutable state points at does no harm, and appending
-    /// it again changes nothing.
+    /// If both together exceed the limits of a transaction, the batches are appended first, each in a
+    /// transaction of its own. Appending is idempotent, and a batch that no mutable state refers to
+    /// has no effect.
     async fn apply(
         &self,
         mut set: WriteSet<'_>,
@@ -198,7 +199,7 @@ impl<S: Store> ExecutionStore<S> {
         let history = HistoryStore::new(&self.store);
         for batches in events {
             for batch in *batches {
-                // No execution refers to the batch, whatever became of it: the act is not applied.
+                // The write set is not applied, so no execution refers to the batch.
                 history.append(batch).await.map_err(unknown_commit::not_applied)?;
             }
         }
@@ -206,10 +207,10 @@ impl<S: Store> ExecutionStore<S> {
         self.store.apply(&set).await
     }
 
-    /// Resolves a lost answer by the row that the act wrote, if the row proves that it did.
+    /// Resolves an unknown outcome: reads the written row and returns success if it proves the write.
     ///
-    /// If the row does not, the outcome stays unknown: a statement or COMMIT whose answer is lost
-    /// may still be under way, and takes effect until another owner takes the shard over.
+    /// Otherwise the outcome stays unknown: a statement or COMMIT whose answer is lost may take
+    /// effect until another owner takes the shard over.
     async fn resolve(
         &self,
         result: Result<(), StoreError>,
@@ -226,8 +227,8 @@ impl<S: Store> ExecutionStore<S> {
         }
     }
 
-    /// [`resolve`](Self::resolve) for an act on a run that existed: the row is proof if it is as
-    /// the act wrote it, unless it may have been so before.
+    /// [`resolve`](Self::resolve) for a write of an existing run. The row proves the write if it
+    /// equals the written row and the write changes the version.
     async fn resolve_version(
         &self,
         result: Result<(), StoreError>,

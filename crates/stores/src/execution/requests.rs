@@ -1,4 +1,4 @@
-//! What is asked of an [`ExecutionStore`](super::ExecutionStore): acts as data
+//! The requests of an [`ExecutionStore`](super::ExecutionStore)
 //! (temporal-persistence.md#create, temporal-persistence.md#update,
 //! temporal-persistence.md#other-acts).
 
@@ -7,83 +7,85 @@ use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, MapEntries, RunI
 use crate::{AppendNodes, Owner};
 use temporal_dsql_ports::{BufferedWrite, Expected, MapWrite};
 
-/// A whole execution: to be created, or to take the place of what is stored.
+/// All data of a run, to create it or to replace its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The run as it is to be.
+    /// The `executions` row to write.
     pub execution: ExecutionsRow,
-    /// The current execution, if this run is to be the current one. Its state is the run's.
+    /// The current-execution row of the run, written if the run becomes the current one. Its state is
+    /// the state of the run.
     pub current: CurrentExecutionsRow,
-    /// Every map that has entries, once.
+    /// The maps that have entries, each at most once.
     pub maps: Vec<MapEntries>,
-    /// New tasks.
+    /// Tasks to insert.
     pub tasks: Tasks,
-    /// History of the owner's shard, written with the rest. Batches that would make the act larger than a
-    /// transaction may be are appended first, each in a transaction of its own.
+    /// History batches of the owner's shard, written in the same transaction. If the transaction would
+    /// exceed its limits, they are appended before it, each in a transaction of its own.
     pub events: Vec<AppendNodes>,
 }
 
-/// A change to an execution.
+/// A change of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mutation {
-    /// The run as it is to be.
+    /// The `executions` row to write.
     pub execution: ExecutionsRow,
-    /// The version that it must be at.
+    /// The condition on the stored version of the run.
     pub expected: Expected,
-    /// The current execution, if this run is to be, or to stay, the current one.
+    /// The current-execution row of the run, written if the run becomes or stays the current one.
     pub current: CurrentExecutionsRow,
-    /// What is removed from and written to maps, each map at most once.
+    /// The changes of the maps, each map at most once.
     pub maps: Vec<MapWrite>,
-    /// What happens to the buffered events.
+    /// The change of the buffered events.
     pub buffered: BufferedWrite,
-    /// New tasks.
+    /// Tasks to insert.
     pub tasks: Tasks,
-    /// History that is written with the rest, as in [`Snapshot::events`].
+    /// History batches, as in [`Snapshot::events`].
     pub events: Vec<AppendNodes>,
 }
 
-/// What creating expects of the current execution.
+/// The condition of a creation on the current execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateMode {
-    /// The id has none; the new run becomes it.
+    /// The id has no current execution. The new run becomes the current one.
     BrandNew,
-    /// It is this run, closed; the new run takes its place.
+    /// The current run is this one, and it is closed. The new run becomes the current one.
     UpdateCurrent {
         /// The run.
         previous_run_id: RunId,
         /// The last write version of the run.
         previous_last_write_version: i64,
     },
-    /// It is another run, or none, and stays.
+    /// The current run is another one, or there is none. It is not changed.
     BypassCurrent,
 }
 
-/// What updating expects of the current execution.
+/// The condition of an update on the current execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateMode {
-    /// It is the updated run, and is updated too; a new run takes its place.
+    /// The updated run is the current one. Its row is updated, or replaced by the new run.
     UpdateCurrent,
-    /// It is another run, or none, and stays.
+    /// The current run is another one, or there is none. It is not changed.
     BypassCurrent,
-    /// Nothing.
+    /// No condition. The current execution is not changed.
     IgnoreCurrent,
 }
 
-/// What resolving a conflict expects of the current execution.
+/// The condition of a conflict resolution on the current execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConflictResolveMode {
-    /// It is the mutated run, or else the reset one; the reset or the new run takes its place.
+    /// The current run is the mutated run if there is one, otherwise the reset run. The new run if
+    /// there is one, otherwise the reset run, becomes the current one.
     UpdateCurrent,
-    /// It is not the reset run, and stays.
+    /// The current run is not the reset run. It is not changed.
     BypassCurrent,
 }
 
 /// Creates an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateExecution {
-    /// Who asks.
+    /// The owner of the shard.
     pub owner: Owner,
-    /// What is expected of the current execution.
+    /// The condition on the current execution.
     pub mode: CreateMode,
     /// The execution.
     pub snapshot: Snapshot,
@@ -92,9 +94,9 @@ pub struct CreateExecution {
 /// Updates an execution, and may create the next run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateExecution {
-    /// Who asks.
+    /// The owner of the shard.
     pub owner: Owner,
-    /// What is expected of the current execution.
+    /// The condition on the current execution.
     pub mode: UpdateMode,
     /// The change.
     pub mutation: Mutation,
@@ -105,31 +107,31 @@ pub struct UpdateExecution {
 /// Resolves a replication conflict: one run is reset, the current one may be changed, and a next
 /// run may be created.
 ///
-/// They are different runs of one id. Temporal, which checks each part after it has written the one
-/// before, fails with the condition of the later part if they are not; here the request is refused.
+/// They must be different runs of one id; otherwise the request is invalid. (Temporal writes the
+/// parts one after the other, and the condition of the later part fails.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictResolve {
-    /// Who asks.
+    /// The owner of the shard.
     pub owner: Owner,
-    /// What is expected of the current execution.
+    /// The condition on the current execution.
     pub mode: ConflictResolveMode,
-    /// The run that is reset.
+    /// The reset run.
     pub reset: Snapshot,
-    /// The version that it must be at.
+    /// The condition on the stored version of the run.
     pub expected: Expected,
     /// The next run.
     pub new: Option<Snapshot>,
-    /// The change to the run that is current until now, if that is not the one that is reset.
+    /// The change of the current run, if it is not the reset run.
     pub current: Option<Mutation>,
 }
 
-/// Replaces an execution, whatever the current one is.
+/// Replaces all rows of a run, without a condition on the current execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetExecution {
-    /// Who asks.
+    /// The owner of the shard.
     pub owner: Owner,
     /// The execution.
     pub snapshot: Snapshot,
-    /// The version that it must be at.
+    /// The condition on the stored version of the run.
     pub expected: Expected,
 }

@@ -1,6 +1,5 @@
-//! What a request must look like before it is worth sending: Temporal's
-//! `operation_mode_validator.go` (temporal-persistence.md#modes), and that its parts belong
-//! together.
+//! Validation of requests: Temporal's `operation_mode_validator.go` (temporal-persistence.md#modes),
+//! and the consistency of their parts.
 
 use temporal_dsql_domain::{
     CurrentExecutionsRow, ExecutionState, ExecutionsRow, InvalidValue, MapEntries,
@@ -57,7 +56,7 @@ pub(super) fn update(request: &UpdateExecution) -> Checked {
         (UpdateMode::IgnoreCurrent, None) => Ok(()),
         (UpdateMode::IgnoreCurrent, Some(_)) => Err(InvalidValue::new(
             "mode",
-            "IgnoreCurrent cannot create a new run: nobody would be told which one is current",
+            "IgnoreCurrent cannot create a new run: the current execution would not be updated",
         )),
     }
 }
@@ -149,7 +148,7 @@ fn mutation(owner: Owner, mutation: &Mutation) -> Checked {
     next_version(&mutation.execution, mutation.expected)
 }
 
-/// A record version is the one before it plus one: that is what makes it proof of a write.
+/// A record version is the previous one plus one, so it proves a write.
 fn next_version(row: &ExecutionsRow, expected: Expected) -> Checked {
     match expected {
         Expected::RecordVersion(version)
@@ -164,7 +163,7 @@ fn next_version(row: &ExecutionsRow, expected: Expected) -> Checked {
     }
 }
 
-/// The rows of one run say the same shard, namespace, id and run.
+/// The rows of one run have the same shard, namespace, id and run.
 fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutionsRow) -> Checked {
     if execution.shard_id != owner.shard_id {
         return Err(InvalidValue::new(
@@ -172,7 +171,7 @@ fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutions
             format!("is {}, but the owner's is {}", execution.shard_id, owner.shard_id),
         ));
     }
-    // Also where the mode does not write the row: it is looked for, and a filter would assume a
+    // Also if the mode does not write the row: a filter would read an unspecified archetype as a
     // workflow.
     ArchetypeRouter.route_row(current)?;
     if current.executions_filter() == execution.filter() {
@@ -181,14 +180,14 @@ fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutions
     Err(InvalidValue::new(
         "run_id",
         format!(
-            "the execution is {:?}, but the current execution that goes with it is {:?}",
+            "the execution is {:?}, but its current execution is {:?}",
             execution.filter(),
             current.executions_filter()
         ),
     ))
 }
 
-/// History is of the owner's shard, and each batch can be appended.
+/// The history batches belong to the owner's shard, and each is valid.
 fn events(owner: Owner, events: &[AppendNodes]) -> Checked {
     for nodes in events {
         if nodes.shard_id != owner.shard_id {
@@ -202,12 +201,10 @@ fn events(owner: Owner, events: &[AppendNodes]) -> Checked {
     Ok(())
 }
 
-/// Two parts of a request are of different runs of one id.
+/// Two parts of a request are different runs of one id.
 ///
-/// Temporal writes the parts one after the other and checks each against what the ones before it
-/// have written, so a run that is in two parts fails with the condition of the later one: a run
-/// that is reset is not at the version that its mutation expects any more, and one that is to be
-/// created exists. Here the conditions of all parts are checked before any is written.
+/// Temporal writes the parts one after the other, so a run in two parts fails the condition of the
+/// later part. Here the conditions of all parts are checked before any part is written.
 fn another_run(what: &str, one: &CurrentExecutionsRow, other: &CurrentExecutionsRow) -> Checked {
     if one.filter() != other.filter() {
         return Err(InvalidValue::new(
@@ -218,7 +215,7 @@ fn another_run(what: &str, one: &CurrentExecutionsRow, other: &CurrentExecutions
     if one.run_id == other.run_id {
         return Err(InvalidValue::new(
             "run_id",
-            format!("{what} is {}, which is in another part of the request, too", one.run_id),
+            format!("{what} is {}, which is also in another part of the request", one.run_id),
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The acts as write sets: pure functions of their requests.
+//! The write set of each request: pure functions.
 
 use super::{
     ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, Mutation, SetExecution,
@@ -96,7 +96,7 @@ pub(super) fn set(request: &SetExecution) -> WriteSet<'_> {
     set
 }
 
-/// An act of `owner` that changes nothing yet.
+/// An empty write set with the ownership condition of `owner`.
 fn guarded<'a>(op: &'static str, owner: Owner) -> WriteSet<'a> {
     WriteSet { range_id: Some(owner.range_id), ..WriteSet::new(op, owner.shard_id) }
 }
@@ -106,7 +106,7 @@ fn add_new<'a>(set: &mut WriteSet<'a>, snapshot: &'a Snapshot) {
     add_rest(set, snapshot);
 }
 
-/// Adds what a snapshot has beside its run.
+/// Adds the tasks and the history of a snapshot.
 fn add_rest<'a>(set: &mut WriteSet<'a>, snapshot: &'a Snapshot) {
     set.tasks.push(&snapshot.tasks);
     add_history(set, &snapshot.events);

@@ -1,8 +1,8 @@
-//! Histories: appended to, read both ways, forked, trimmed and deleted.
+//! The history store: appends, reads, forks, trims and deletes history branches.
 //!
-//! A history is a tree of branches; a branch has nodes of its own and, before them, nodes of its
-//! ancestors. Nodes are never changed: a batch that takes the place of another is written at the
-//! same node with a larger transaction and shadows it.
+//! A history is a tree of branches. A branch has its own nodes and, before them, nodes of its
+//! ancestors. Nodes are never updated: a batch that replaces another is written with the same node
+//! id and a larger transaction id, and shadows it.
 
 mod read;
 mod requests;
@@ -25,34 +25,33 @@ pub use requests::{AppendNodes, NewBranch, ReadHistory};
 pub use scavenge::{OrphanDeletion, OrphanPage};
 pub use token::PageToken;
 
-/// The history methods of Temporal's `ExecutionStore` and of the manager above it, over any store.
+/// The history methods of Temporal's `ExecutionStore` and of its history manager, over any store.
 #[derive(Clone, Debug)]
 pub struct HistoryStore<S> {
     store: S,
 }
 
 impl<S: Store> HistoryStore<S> {
-    /// The histories of `store`.
+    /// The history store over `store`.
     pub const fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// The same store for acts that end within `limit` from now. They count against it together:
-    /// call this for each act, or once for all acts of a request.
+    /// The same store with a deadline, `limit` from now, that all operations on it share. Call this
+    /// for each operation, or once for all operations of a request.
     ///
-    /// An act that is ended is [`StoreError::Unavailable`], and says by [`StoreError::outcome`]
-    /// whether it may have been applied ([`Within`]).
+    /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
+    /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
     pub fn within(&self, limit: Duration) -> HistoryStore<Within<&S>> {
         HistoryStore::new(Within::new(&self.store, limit))
     }
 
-    /// Appends a batch of events. Appending it again changes nothing, so a lost answer is simply
-    /// asked for again.
+    /// Appends a batch of events. It is idempotent, and retried if its outcome is unknown.
     ///
     /// # Errors
-    /// [`StoreError::InvalidArgument`] if the node belongs to an ancestor, or `new_branch` is not
-    /// `branch`, or the transaction is the smallest number; [`StoreError::Limit`] if the events
-    /// are larger than a value may be; and those of the store.
+    /// [`StoreError::InvalidArgument`] if the node belongs to an ancestor, if `new_branch` describes
+    /// another branch than `branch`, or if the transaction id is `i64::MIN`; [`StoreError::Limit`] if
+    /// the events exceed the size of a value; and those of the store.
     pub async fn append(&self, nodes: &AppendNodes) -> Result<(), StoreError> {
         nodes.check()?;
         let change = nodes.change();
@@ -66,8 +65,8 @@ impl<S: Store> HistoryStore<S> {
         idempotent!(self.store.apply(&set))
     }
 
-    /// Forks a new branch off `branch`: it has the nodes before `fork_node_id`, which must be a
-    /// node of `branch` and not its first.
+    /// Creates a branch that shares the nodes of `branch` before `fork_node_id`, which must be a node
+    /// of `branch` and not its first.
     ///
     /// # Errors
     /// [`StoreError::InvalidArgument`] for the first node, and those of the store.
@@ -113,18 +112,18 @@ impl<S: Store> HistoryStore<S> {
         self.store.session().paginate_branches_from_history_tree(after, limit).await
     }
 
-    /// Deletes a branch, with those of its nodes, and of its ancestors', that no other branch has.
+    /// Deletes a branch and those nodes, of it and of its ancestors, that no other branch uses.
     ///
-    /// The nodes are deleted in chunks that fit a transaction, and the branch last, so that
-    /// deleting again finishes what ended early.
+    /// The nodes are deleted in chunks, each in a transaction of its own, and the row of the branch
+    /// last. After an error, deleting again completes the deletion.
     ///
-    /// What other branches need is read once, before the first chunk, and nothing is locked: no
-    /// branch of the tree may be forked or deleted at the same time. Temporal's lock of the workflow
-    /// sees to that.
+    /// The other branches of the tree are read before each thousand deleted nodes, without a lock.
+    /// So no branch of the tree may be forked or deleted concurrently. Temporal's workflow lock
+    /// ensures it.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if a branch of the tree cannot be read: what it needs is not known,
-    /// so nothing is deleted; and those of the store.
+    /// [`StoreError::Corrupt`] if a branch of the tree cannot be decoded: the nodes that it uses are
+    /// not known, so nothing is deleted; and those of the store.
     pub async fn delete(
         &self,
         shard_id: ShardId,
@@ -140,8 +139,8 @@ impl<S: Store> HistoryStore<S> {
         }
     }
 
-    /// Deletes at most `limit` nodes of a branch of `tree` that no other branch has, and the branch
-    /// after the last of them; tells whether it is gone.
+    /// Deletes at most `limit` nodes of a branch of `tree` that no other branch uses, and the row of
+    /// the branch after the last of them. Returns whether the branch is deleted.
     async fn delete_some(
         &self,
         shard_id: ShardId,
@@ -181,14 +180,13 @@ fn decode(row: &HistoryTreeRow) -> Result<HistoryTreeInfo, StoreError> {
     })
 }
 
-/// The parts of `branch` that none of `others` has, from its end backwards. Each is deleted from
-/// its begin on.
+/// The ranges of `branch` that none of `others` uses, from its end backwards.
 fn unshared<'a>(
     branch: &HistoryBranch,
     others: impl Iterator<Item = &'a HistoryBranch>,
 ) -> Vec<BranchRange> {
     const ALL: i64 = i64::MAX;
-    // Up to where the nodes of each branch are needed.
+    // The end of the nodes that `others` use, by branch.
     let mut needed: BTreeMap<BranchId, i64> = BTreeMap::new();
     for range in others.flat_map(|other| other.ranges(ALL)) {
         let end = needed.entry(range.branch_id).or_insert(range.end_node_id);
@@ -198,7 +196,7 @@ fn unshared<'a>(
     for range in branch.ranges(ALL).into_iter().rev() {
         match needed.get(&range.branch_id) {
             None => unshared.push(range),
-            // What comes before is needed as well.
+            // The nodes before it are used as well.
             Some(&ALL) => break,
             Some(&end) => {
                 unshared.push(BranchRange { begin_node_id: end, ..range });
@@ -226,20 +224,20 @@ mod tests {
     }
 
     #[test]
-    fn what_other_branches_have_is_kept() {
+    fn nodes_that_other_branches_use_are_kept() {
         let root = HistoryBranch::root(TreeId(Uuid::nil()), id(1));
         let second = root.fork(6, id(2)).unwrap();
         let third = second.fork(8, id(3)).unwrap();
-        // Nobody else: all of it.
+        // No other branch.
         assert_eq!(ranges(&root, &[]), [(id(1), 1)]);
         assert_eq!(ranges(&third, &[]), [(id(3), 8), (id(2), 6), (id(1), 1)]);
-        // The root is needed up to the fork.
+        // The root is used up to the fork.
         assert_eq!(ranges(&root, std::slice::from_ref(&second)), [(id(1), 6)]);
-        // The second is needed up to the third's fork, and with it all before.
+        // The second is used up to the third's fork, and so are the nodes before it.
         assert_eq!(ranges(&second, &[root.clone(), third.clone()]), [(id(2), 8)]);
-        // The third's own nodes are its alone; the second's are needed by the second itself.
+        // Only the third uses its own nodes.
         assert_eq!(ranges(&third, &[root.clone(), second]), [(id(3), 8)]);
-        // Without the second, its nodes were the third's; the root's are still the root's.
+        // Without the second, only the third uses the second's nodes. The root uses its own.
         assert_eq!(ranges(&third, &[root]), [(id(3), 8), (id(2), 6)]);
     }
 }

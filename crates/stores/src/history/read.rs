@@ -1,10 +1,10 @@
-//! Reading a branch, page by page, in either direction.
+//! Reads of a history branch, page by page, in either direction.
 //!
-//! The pages go through the parts of the branch, the ancestors' and its own, and leave out batches
-//! that are not valid: shadowed by a larger transaction at their node, or written on top of such a
-//! one. Forwards, a batch is valid if its transaction is not smaller than that of the batch before.
-//! Backwards, one follows the chain: each batch names the transaction of the one before it. Where a
-//! batch names none, as those of the replication backfill do, the one before is the last that is
+//! The pages contain the valid batches of the ancestors' ranges and of the branch itself. A batch is
+//! not valid if a larger transaction shadows it at its node, or if it follows a shadowed batch.
+//! Forwards, a batch is valid if its transaction is not smaller than that of the previous valid
+//! batch. Backwards, the chain of previous transactions is followed. If a batch has no previous
+//! transaction (0), as those of the replication backfill, the previous batch is the last one that is
 //! valid forwards.
 
 use temporal_dsql_domain::{
@@ -21,27 +21,26 @@ use temporal_dsql_ports::{Cause, Store, StoreError};
 /// A page of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryPage {
-    /// The valid batches, in the order of reading.
+    /// The valid batches, in the order of the read.
     pub nodes: Vec<HistoryNode>,
-    /// For the next page; `None` if this was the last one.
+    /// The token of the next page; `None` on the last page.
     pub next: Option<PageToken>,
 }
 
-/// Nodes that a statement looks at if only their metadata is read.
+/// Nodes per statement if only their metadata is read.
 const METADATA_PAGE: u32 = 1_000;
-/// Statements that one page sends at most. A page without a valid batch goes on with the nodes after
-/// it, which may not be valid either.
+/// The most statements of one page. While no valid batch is found, the next nodes are read.
 const STATEMENTS: u32 = 100;
-/// Before every node of a branch.
+/// The position before every node.
 const BEFORE_ALL: NodePosition = NodePosition { node_id: i64::MIN, txn_id: i64::MIN };
 
 impl<S: Store> HistoryStore<S> {
-    /// Reads a page of valid batches, oldest first. A branch without any is an empty page.
+    /// Reads a page of valid batches, oldest first. A branch without batches is an empty page.
     ///
     /// # Errors
-    /// [`StoreError::InvalidArgument`] for a limit of 0, and for a token of another read, branch or
-    /// direction; [`StoreError::Corrupt`] if the batches contradict each other; and those of the
-    /// store.
+    /// [`StoreError::InvalidArgument`] for a limit of 0, and for a token of another range, branch or
+    /// direction; [`StoreError::Corrupt`] if the transaction ids of the batches are inconsistent; and
+    /// those of the store.
     pub async fn read(
         &self,
         request: &ReadHistory,
@@ -50,9 +49,9 @@ impl<S: Store> HistoryStore<S> {
         self.read_in(NodeOrder::Forward, request, BEFORE_ALL, token).await
     }
 
-    /// Reads a page of valid batches, newest first. `last_txn_id` is the transaction of the batch
-    /// to begin with: the last one of the branch, which the mutable state knows. If it is 0, reading
-    /// begins with the last batch that is valid forwards. With a token it is not looked at.
+    /// Reads a page of valid batches, newest first. `last_txn_id` is the transaction of the last batch
+    /// of the branch, which is in the mutable state. If it is 0, the read begins with the last batch
+    /// that is valid forwards. It is ignored if there is a token.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -101,7 +100,7 @@ impl<S: Store> HistoryStore<S> {
             let nodes = match order {
                 NodeOrder::Forward => forwards(found, &mut token.valid)?,
                 NodeOrder::Reverse => {
-                    if known.is_none() && goes_past_no_transaction(&found, token.valid) {
+                    if known.is_none() && needs_forward_order(&found, token.valid) {
                         known = Some(self.valid_before(request, token.valid.node_id).await?);
                     }
                     backwards(found, &mut token.valid, known.as_deref().unwrap_or_default())?
@@ -131,8 +130,8 @@ impl<S: Store> HistoryStore<S> {
         Ok(valid)
     }
 
-    /// The metadata of all nodes of a branch before `max_node_id`, oldest first, each with the
-    /// branch that it is on.
+    /// The metadata of all nodes of a branch before `max_node_id`, oldest first, each with the key of
+    /// its branch.
     pub(super) async fn metadata(
         &self,
         shard_id: ShardId,
@@ -166,12 +165,12 @@ impl<S: Store> HistoryStore<S> {
     }
 }
 
-/// The key of the nodes of one part of a branch.
+/// The branch key of a range.
 fn key(shard_id: ShardId, branch: &HistoryBranch, range: &BranchRange) -> BranchKey {
     BranchKey { branch_id: range.branch_id, ..branch.key(shard_id) }
 }
 
-/// The parts of the branch that the request touches, in the order of reading.
+/// The ranges of the request, in the order of the read.
 fn ranges(request: &ReadHistory, order: NodeOrder) -> Vec<BranchRange> {
     let mut ranges: Vec<_> = request
         .branch
@@ -190,20 +189,19 @@ fn ranges(request: &ReadHistory, order: NodeOrder) -> Vec<BranchRange> {
     ranges
 }
 
-/// Whether `node` is the next valid one after `last`, in the order of reading forwards; then `last`
-/// moves on to it.
+/// Whether `node` is valid after `last`, forwards. If so, sets `last` to it.
 fn is_next(node: &NodeMetadata, last: &mut NodePosition) -> Result<bool, StoreError> {
     if node.txn_id < last.txn_id {
         return Ok(false);
     }
     if node.node_id <= last.node_id {
-        return Err(contradiction(node, last));
+        return Err(inconsistent(node, last));
     }
     *last = node.position();
     Ok(true)
 }
 
-/// The valid ones of `nodes`, which come after `last`; moves `last` on.
+/// The valid nodes of `nodes`, which follow `last`. Sets `last` to the last of them.
 fn forwards(
     nodes: Vec<HistoryNode>,
     last: &mut NodePosition,
@@ -217,15 +215,15 @@ fn forwards(
     Ok(valid)
 }
 
-/// Whether reading `nodes` backwards from `last` may ask for a batch whose transaction is not named.
-fn goes_past_no_transaction(nodes: &[HistoryNode], last: NodePosition) -> bool {
+/// Whether reading `nodes` backwards from `last` may need a previous transaction that is not stored.
+fn needs_forward_order(nodes: &[HistoryNode], last: NodePosition) -> bool {
     let is_open = |txn_id: i64, node_id: i64| txn_id == NO_TRANSACTION && node_id > FIRST_NODE_ID;
     is_open(last.txn_id, last.node_id)
         || nodes.iter().any(|node| is_open(node.prev_txn_id, node.node_id))
 }
 
-/// The valid ones of `nodes`, which come before `last`; moves `last` on. `known` are the batches
-/// that are valid forwards, for those that name no previous transaction.
+/// The valid nodes of `nodes`, which precede `last`. Sets `last` to the last of them. `known` are the
+/// batches that are valid forwards, for batches without a previous transaction.
 fn backwards(
     nodes: Vec<HistoryNode>,
     last: &mut NodePosition,
@@ -241,7 +239,7 @@ fn backwards(
             continue;
         }
         if node.node_id >= last.node_id {
-            return Err(contradiction(&node.metadata(), last));
+            return Err(inconsistent(&node.metadata(), last));
         }
         *last = NodePosition { node_id: node.node_id, txn_id: node.prev_txn_id };
         valid.push(node);
@@ -249,12 +247,12 @@ fn backwards(
     Ok(valid)
 }
 
-fn contradiction(node: &NodeMetadata, last: &NodePosition) -> StoreError {
+fn inconsistent(node: &NodeMetadata, last: &NodePosition) -> StoreError {
     StoreError::Corrupt {
         table: Table::HistoryNode,
         column: "txn_id",
         source: Some(Cause::new(format!(
-            "node {} of transaction {} is read next to node {}, which contradicts their transactions",
+            "node {} of transaction {} is read next to node {}, which is inconsistent with their transactions",
             node.node_id, node.txn_id, last.node_id
         ))),
     }
@@ -276,8 +274,8 @@ mod tests {
     }
 
     #[test]
-    fn forwards_the_largest_transaction_at_a_node_is_valid_and_so_is_what_follows_it() {
-        // At node 4, 12 shadows 11; node 6 of 11 was written on top of the shadowed one.
+    fn forwards_the_largest_transaction_at_a_node_is_valid_and_so_are_its_successors() {
+        // At node 4, 12 shadows 11; node 6 of 11 follows the shadowed batch.
         let nodes = vec![
             node(1, 10, 0),
             node(4, 12, 10),
@@ -301,13 +299,13 @@ mod tests {
             node(1, 10, 0),
         ];
         let mut last = NodePosition { node_id: i64::MAX, txn_id: 13 };
-        assert!(!goes_past_no_transaction(&nodes, last));
+        assert!(!needs_forward_order(&nodes, last));
         assert_eq!(txns(&backwards(nodes, &mut last, &[]).unwrap()), [13, 12, 10]);
         assert_eq!(last, NodePosition { node_id: 1, txn_id: 0 });
     }
 
     #[test]
-    fn a_larger_transaction_at_an_earlier_node_is_a_contradiction() {
+    fn a_larger_transaction_at_an_earlier_node_is_an_error() {
         let mut last = NodePosition { node_id: 4, txn_id: 12 };
         let error = forwards(vec![node(4, 13, 12)], &mut last).unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { table: Table::HistoryNode, .. }));

@@ -6,25 +6,25 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::HistoryChange;
 
-/// A batch of events that is appended to a branch.
+/// A batch of events to append to a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppendNodes {
     /// The history shard.
     pub shard_id: ShardId,
     /// The branch.
     pub branch: HistoryBranch,
-    /// What is recorded about the branch, if this makes it. It is the same branch.
+    /// The record of the branch, if the batch creates it. It describes the same branch.
     pub new_branch: Option<HistoryTreeInfo>,
     /// The batch.
     pub node: HistoryNode,
 }
 
 impl AppendNodes {
-    /// Checks what would be wrong on every store.
+    /// Validates the request.
     ///
     /// # Errors
-    /// The node belongs to an ancestor; what is recorded is another branch than the one that the
-    /// batch is for; the transaction cannot be stored.
+    /// The node belongs to an ancestor; `new_branch` describes another branch; the transaction id
+    /// cannot be stored.
     pub(crate) fn check(&self) -> Result<(), InvalidValue> {
         let Self { branch, new_branch, node, .. } = self;
         let begin = branch.begin_node_id();
@@ -48,7 +48,7 @@ impl AppendNodes {
         stored_txn_id(node.txn_id).map(drop)
     }
 
-    /// The rows that it writes.
+    /// The rows to write.
     pub(crate) fn change(&self) -> HistoryChange<'_> {
         let branch = self.branch.key(self.shard_id);
         let tree =
@@ -57,29 +57,30 @@ impl AppendNodes {
     }
 }
 
-/// A branch that is to be made.
+/// A branch to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBranch {
-    /// Its id, which nobody else has.
+    /// Its id, which must be unique.
     pub branch_id: BranchId,
-    /// The time of its making.
+    /// The time of its creation.
     pub fork_time: Timestamp,
-    /// For which run it is made ([`HistoryTreeInfo::info_of`]): the scavenger finds it by that.
+    /// The run of the branch ([`HistoryTreeInfo::info_of`]), which the scavenger looks for.
     pub info: String,
 }
 
-/// A part of a branch that is to be read.
+/// A range of a branch to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadHistory {
     /// The history shard.
     pub shard_id: ShardId,
     /// The branch.
     pub branch: HistoryBranch,
-    /// The first node.
+    /// The first node id of the range.
     pub min_node_id: i64,
-    /// The first node that is not read.
+    /// The first node id after the range.
     pub max_node_id: i64,
-    /// The most nodes that one statement looks at, and so the most batches of a page. A page may
-    /// have fewer, or none, and not be the last one: [`HistoryPage::next`] says whether it is.
+    /// The most nodes that one statement reads, and so the most batches of a page. A page may have
+    /// fewer, or none, and still have a successor: see
+    /// [`HistoryPage::next`](super::HistoryPage::next).
     pub limit: u32,
 }

@@ -1,11 +1,10 @@
-//! What a scavenger needs: branches that have no execution, and their deletion in bounded steps.
+//! The history scavenger: finds branches without an execution, and deletes them in bounded steps.
 //!
-//! Acts that were refused leave branches behind: a Go server appends history before it writes the
-//! execution. What ties a branch to an execution is the record of the branch, which names the run
-//! that it was made for ([`HistoryTreeInfo::run`]), and the branch tokens in the blobs of executions
-//! (their version histories). A branch is an orphan if the run of its record is not there, and no
-//! other run of the same tree has its token. Where a record cannot be read, nothing is known, and
-//! nothing of its tree is deleted.
+//! A Go server appends history before it writes the execution, so a failed write leaves a branch
+//! without an execution: an orphan. A branch belongs to an execution by the run in its record
+//! ([`HistoryTreeInfo::run`]), or by its branch token in the version histories of an execution. A
+//! branch is an orphan if the run of its record does not exist, and no other run of the same tree
+//! has its token. If a record of the tree cannot be decoded, no branch of the tree is deleted.
 
 use std::collections::HashSet;
 
@@ -16,46 +15,45 @@ use temporal_dsql_domain::{
 use super::{super::check_limit, HistoryStore, decode};
 use temporal_dsql_ports::{Store, StoreError};
 
-/// A page of the branches of all shards, as a scavenger sees them.
+/// A page of the branches of all shards, classified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrphanPage {
     /// Branches without an execution.
     pub orphans: Vec<BranchKey>,
-    /// Branches of which it cannot be told whether they have one. They are never deleted.
+    /// Branches that cannot be classified, because a record cannot be decoded. They are never deleted.
     pub unclear: Vec<BranchKey>,
-    /// After which branch the next page begins; `None` if this was the last one. To go on later, it
-    /// is all that a scavenger remembers.
+    /// The continuation key: the branch after which the next page begins; `None` on the last page.
     pub next: Option<BranchKey>,
 }
 
-/// How far the deletion of an orphan is.
+/// The progress of the deletion of an orphan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanDeletion {
-    /// The branch is gone, or was not there.
+    /// The branch is deleted, or did not exist.
     Done,
-    /// There is more to delete: call again.
+    /// Nodes are left. Call again.
     More,
-    /// The branch is not an orphan, or not clearly one. Nothing was deleted.
+    /// The branch is not an orphan, or cannot be classified. Nothing was deleted.
     Kept,
 }
 
-/// What is known of a branch.
-enum Verdict {
+/// The classification of a branch.
+enum Classification {
     Orphan,
     Used,
     Unclear,
 }
 
 impl<S: Store> HistoryStore<S> {
-    /// Looks at the next `limit` branches of all shards after `after`, in the order of their keys,
-    /// and tells which of those that were made before `older_than` have no execution.
+    /// Reads the next `limit` branches of all shards after `after`, in the order of their keys, and
+    /// classifies those that were created before `older_than`.
     ///
-    /// A branch is made before its execution, so `older_than` is well before now: earlier than any
-    /// act that may still be under way, or tried again, began. (Temporal's scavenger leaves branches
-    /// alone for 60 days by default.) Executions are looked for in the shard of the branch.
+    /// A branch is created before its execution, so `older_than` must be earlier than the begin of
+    /// every write that may still be running or be retried. (Temporal's scavenger uses 60 days by
+    /// default.) Executions are looked up in the shard of the branch.
     ///
-    /// It sends one statement for the page and, for each branch that is old enough, one for its run;
-    /// only if that is absent, one for its tree and one for each run of the tree.
+    /// It sends one statement for the page and one for the run of each branch that is old enough. If
+    /// that run does not exist, it sends one for the tree and one for each run of the tree.
     ///
     /// # Errors
     /// [`StoreError::InvalidArgument`] for a limit of 0, and those of the store.
@@ -70,18 +68,18 @@ impl<S: Store> HistoryStore<S> {
         let next = rows.last().map(|row| row.branch).filter(|_| !is_last);
         let mut page = OrphanPage { next, ..OrphanPage::default() };
         for row in rows {
-            match self.verdict(&row, older_than).await? {
-                Verdict::Orphan => page.orphans.push(row.branch),
-                Verdict::Used => {}
-                Verdict::Unclear => page.unclear.push(row.branch),
+            match self.classify(&row, older_than).await? {
+                Classification::Orphan => page.orphans.push(row.branch),
+                Classification::Used => {}
+                Classification::Unclear => page.unclear.push(row.branch),
             }
         }
         Ok(page)
     }
 
-    /// Deletes at most `limit` nodes of a branch if it is still an orphan, as
-    /// [`orphans`](Self::orphans) decides it; nodes that other branches have stay. The branch itself
-    /// goes last, so that calling again goes on, also after an error and in another process.
+    /// Deletes at most `limit` nodes of a branch if [`orphans`](Self::orphans) still classifies it as
+    /// an orphan. Nodes that other branches use are kept. The row of the branch is deleted last, so
+    /// that another call, also of another process, continues after an error.
     ///
     /// # Errors
     /// [`StoreError::InvalidArgument`] for a limit of 0, and those of the store.
@@ -97,9 +95,9 @@ impl<S: Store> HistoryStore<S> {
         let Some(row) = rows.iter().find(|row| row.branch.branch_id == branch_id) else {
             return Ok(OrphanDeletion::Done);
         };
-        match self.verdict(row, older_than).await? {
-            Verdict::Orphan => {}
-            Verdict::Used | Verdict::Unclear => return Ok(OrphanDeletion::Kept),
+        match self.classify(row, older_than).await? {
+            Classification::Orphan => {}
+            Classification::Used | Classification::Unclear => return Ok(OrphanDeletion::Kept),
         }
         let tree = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         let branch = decode(row)?.branch;
@@ -110,49 +108,49 @@ impl<S: Store> HistoryStore<S> {
         }
     }
 
-    async fn verdict(
+    async fn classify(
         &self,
         row: &HistoryTreeRow,
         older_than: Timestamp,
-    ) -> Result<Verdict, StoreError> {
+    ) -> Result<Classification, StoreError> {
         let shard_id = row.branch.shard_id;
-        let Some(info) = record(row) else { return Ok(Verdict::Unclear) };
+        let Some(info) = record(row) else { return Ok(Classification::Unclear) };
         if info.fork_time >= older_than {
-            return Ok(Verdict::Used);
+            return Ok(Classification::Used);
         }
-        let Some(own) = info.run(shard_id) else { return Ok(Verdict::Unclear) };
+        let Some(own) = info.run(shard_id) else { return Ok(Classification::Unclear) };
         let mut session = self.store.session();
         if session.select_from_executions(&own).await?.is_some() {
-            return Ok(Verdict::Used);
+            return Ok(Classification::Used);
         }
-        let mut looked_at = HashSet::from([own.run_id]);
+        let mut checked = HashSet::from([own.run_id]);
         for other in session.select_from_history_tree(shard_id, row.branch.tree_id).await? {
             let run = record(&other).and_then(|info| info.run(shard_id));
-            let Some(run) = run else { return Ok(Verdict::Unclear) };
-            if !looked_at.insert(run.run_id) {
+            let Some(run) = run else { return Ok(Classification::Unclear) };
+            if !checked.insert(run.run_id) {
                 continue;
             }
             match session.select_from_executions(&run).await? {
-                Some(execution) if may_have(&execution, &info.branch) => {
-                    return Ok(Verdict::Used);
+                Some(execution) if may_contain(&execution, &info.branch) => {
+                    return Ok(Classification::Used);
                 }
                 Some(_) | None => {}
             }
         }
-        Ok(Verdict::Orphan)
+        Ok(Classification::Orphan)
     }
 }
 
-/// What is recorded about a branch, if it can be read and is about the branch of the row.
+/// The record of a branch, if it can be decoded and describes the branch of the row.
 fn record(row: &HistoryTreeRow) -> Option<HistoryTreeInfo> {
     let info = HistoryTreeInfo::from_blob(&row.data).ok()?;
     (info.branch.key(row.branch.shard_id) == row.branch).then_some(info)
 }
 
-/// Whether an execution may have a branch among its version histories: its blob contains the
-/// beginning of the branch's token, which is the tree and the branch. A blob of another encoding may
-/// have any.
-fn may_have(execution: &ExecutionsRow, branch: &HistoryBranch) -> bool {
+/// Whether the version histories of an execution may contain a branch: its blob contains the
+/// beginning of the branch token, which is the tree and the branch. A blob with an unknown encoding
+/// may contain any branch.
+fn may_contain(execution: &ExecutionsRow, branch: &HistoryBranch) -> bool {
     let token = HistoryBranch::root(branch.tree_id, branch.branch_id).to_token();
     let data = &execution.data;
     data.encoding.as_str() != "Proto3" || data.data.windows(token.len()).any(|part| part == token)

@@ -1,45 +1,45 @@
-//! Page tokens: where a page of a history ended, as a value and as bytes.
+//! Page tokens of history reads, and their serialization.
 
 use temporal_dsql_domain::{InvalidValue, NodeOrder, NodePosition};
 
 use super::ReadHistory;
 
-/// Where a page of a history ended. Opaque to callers, who hand it back for the next page.
+/// The position where a page of a history ended. Callers pass it back to read the next page.
 ///
-/// A token goes on with the read that it comes from: the same direction, the same shard and branch,
-/// the same first and last node. The size of the pages may change in between.
+/// A token is valid for the same direction, shard, branch, and first and last node. The page size may
+/// change.
 ///
-/// A service that hands tokens to its clients writes them as [bytes](Self::to_bytes). The bytes are
-/// checked against damage, not signed: whoever can make a valid token can read any page of the read
-/// that it is used with, and nothing else.
+/// A service that returns tokens to its clients serializes them with [`to_bytes`](Self::to_bytes).
+/// The bytes have a checksum and no signature: a client that forges a token can read any page of the
+/// request that it is used with, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageToken {
     order: NodeOrder,
     /// The fingerprint of the request.
     read: u64,
-    /// The part of the branch that is being read, counted in the order of reading.
+    /// The index of the current range of the branch, in the order of the read.
     pub(super) range: u32,
-    /// The last node that was looked at in it.
+    /// The last node that was read in it.
     pub(super) after: Option<NodePosition>,
-    /// The last valid node: forwards, its transaction; backwards, the transaction that the next one
-    /// has, or [`NO_TRANSACTION`](super::trim::NO_TRANSACTION) if that is not known.
+    /// The last valid node. Its transaction is, forwards, its own; backwards, the one of the next
+    /// node, or [`NO_TRANSACTION`](super::trim::NO_TRANSACTION) if it is not known.
     pub(super) valid: NodePosition,
 }
 
-/// The first byte.
+/// The version of the serialization, in the first byte.
 const VERSION: u8 = 1;
 const ORDERS: [NodeOrder; 2] = [NodeOrder::Forward, NodeOrder::Reverse];
-/// Version, order, fingerprint, range, whether there is a node after, two positions, checksum.
+/// Version, order, fingerprint, range, whether `after` is set, two positions, checksum.
 const LENGTH: usize = 1 + 1 + 8 + 4 + 1 + 16 + 16 + 8;
 const CHECKED: usize = LENGTH - 8;
 
 impl PageToken {
-    /// Where the first page of `request` begins, after a valid node at `valid`.
+    /// The token of the first page of `request`, which begins after a valid node at `valid`.
     pub(super) fn first(request: &ReadHistory, order: NodeOrder, valid: NodePosition) -> Self {
         Self { order, read: fingerprint(request), range: 0, after: None, valid }
     }
 
-    /// Makes sure that the token comes from a page of `request` in this order.
+    /// Checks that the token is of a page of `request` in this order.
     pub(super) fn check(
         &self,
         request: &ReadHistory,
@@ -54,16 +54,16 @@ impl PageToken {
         Ok(())
     }
 
-    /// The token as bytes, for a client that hands it back. Later versions of this crate read the
-    /// bytes of earlier ones, or refuse them.
+    /// Serializes the token. Later versions of this crate accept the bytes of earlier ones, or refuse
+    /// them with an error.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LENGTH);
         bytes.extend([VERSION, u8::from(self.order == NodeOrder::Reverse)]);
         bytes.extend(self.read.to_be_bytes());
         bytes.extend(self.range.to_be_bytes());
         bytes.push(u8::from(self.after.is_some()));
-        let nowhere = NodePosition { node_id: 0, txn_id: 0 };
-        for position in [self.after.unwrap_or(nowhere), self.valid] {
+        let none = NodePosition { node_id: 0, txn_id: 0 };
+        for position in [self.after.unwrap_or(none), self.valid] {
             bytes.extend(position.node_id.to_be_bytes());
             bytes.extend(position.txn_id.to_be_bytes());
         }
@@ -71,11 +71,11 @@ impl PageToken {
         bytes
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    /// Deserializes a token.
     ///
     /// # Errors
-    /// The bytes are not a page token, are damaged, or are of another version. As a
-    /// [`StoreError`](temporal_dsql_ports::StoreError), that is `InvalidArgument`.
+    /// The bytes are not a page token, are damaged, or have another version. Converted to a
+    /// [`StoreError`](temporal_dsql_ports::StoreError), it is `InvalidArgument`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidValue> {
         match bytes.first() {
             None => return Err(invalid("is empty")),
@@ -99,7 +99,7 @@ impl PageToken {
     }
 }
 
-/// What is left of the bytes, whose length is known to be right.
+/// The rest of the bytes, whose length has been checked.
 struct Fields<'b>(&'b [u8]);
 
 impl Fields<'_> {
@@ -124,7 +124,7 @@ fn invalid(reason: &str) -> InvalidValue {
     InvalidValue::new("page_token", reason)
 }
 
-/// What makes a request the same read: everything but the size of its pages.
+/// A hash of the request without the page size.
 fn fingerprint(request: &ReadHistory) -> u64 {
     let ReadHistory { shard_id, branch, min_node_id, max_node_id, limit: _ } = request;
     let mut bytes = Vec::new();
@@ -139,7 +139,7 @@ fn fingerprint(request: &ReadHistory) -> u64 {
     fnv1a(&bytes)
 }
 
-/// The 64-bit hash FNV-1a. A byte that differs always changes it.
+/// The 64-bit FNV-1a hash. Changing one byte always changes it.
 fn fnv1a(bytes: &[u8]) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// Tokens outlive a version of the service, so these bytes are fixed.
+    /// Clients may keep tokens across an upgrade of the service, so the bytes are fixed.
     #[test]
     fn the_bytes_of_version_1_stay_the_same() {
         let bytes = tokens()[1].to_bytes();

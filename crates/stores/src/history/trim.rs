@@ -1,4 +1,4 @@
-//! Trimming a branch: deleting the batches that shadow the chain that leads to its last one.
+//! Trimming of a history branch: deletes the batches that shadow its committed chain.
 
 use std::collections::BTreeMap;
 
@@ -9,27 +9,25 @@ use temporal_dsql_domain::{
 use super::HistoryStore;
 use temporal_dsql_ports::{Store, StoreError};
 
-/// The previous transaction of a batch that names none: the first one of a history, and those that
-/// the replication backfill writes.
+/// The stored value of "no previous transaction": of the first batch of a history, and of the
+/// batches of the replication backfill.
 pub(super) const NO_TRANSACTION: i64 = 0;
 
 impl<S: Store> HistoryStore<S> {
-    /// Deletes the batches that shadow the history that ends with `last`: writers whose commit
-    /// failed have left them. Tells how many.
+    /// Deletes the batches that shadow the history that ends with `last`. They remain from writers
+    /// whose transaction failed. Returns their number.
     ///
-    /// `last` is the last batch that was committed to `branch`, as the mutable state knows it. The
-    /// chain goes back from it, from batch to previous transaction, until the first node. At each
-    /// node of the chain, batches of a larger transaction than the chain's are deleted, and nothing
-    /// else: smaller transactions are shadowed already, and a node that the chain does not have may
-    /// be another branch's.
+    /// `last` is the last committed batch of `branch`, which is in the mutable state. The chain of
+    /// previous transactions is followed from it to the first node. At each node of the chain,
+    /// batches with a larger transaction than the chain's are deleted. Nothing else is deleted:
+    /// smaller transactions are shadowed, and other nodes may belong to another branch.
     ///
-    /// If the chain does not lead to the first node, nothing is deleted. That is so where a batch
-    /// is missing, which may still be on its way, and where a batch names no previous transaction
-    /// (0), as the replication backfill writes them. (`TrimHistoryBranch` of Temporal does the
-    /// same.)
+    /// If the chain does not reach the first node, nothing is deleted. A batch may be missing, or have
+    /// no previous transaction (0), as those of the replication backfill. (Temporal's
+    /// `TrimHistoryBranch` does the same.)
     ///
     /// # Errors
-    /// Those of the store. Trimming again goes on where it ended.
+    /// Those of the store. After an error, trimming again continues.
     pub async fn trim(
         &self,
         shard_id: ShardId,
@@ -46,7 +44,7 @@ impl<S: Store> HistoryStore<S> {
     }
 }
 
-/// The batches that shadow the chain that ends with `last`; none if there is no such chain.
+/// The batches that shadow the chain that ends with `last`; none if the chain is incomplete.
 fn shadowing(
     nodes: &[(BranchKey, NodeMetadata)],
     last: NodePosition,
@@ -61,15 +59,15 @@ fn shadowing(
         .collect()
 }
 
-/// The transaction at each node of the chain that ends with `last`, if it leads to the first node.
+/// The transaction at each node of the chain that ends with `last`, if it reaches the first node.
 fn chain(nodes: &[(BranchKey, NodeMetadata)], last: NodePosition) -> Option<BTreeMap<i64, i64>> {
     let by_txn: BTreeMap<(i64, i64), NodeMetadata> =
         nodes.iter().map(|(_, node)| ((node.txn_id, node.node_id), *node)).collect();
     let mut next = *by_txn.get(&(last.txn_id, last.node_id))?;
     let mut chain = BTreeMap::from([(next.node_id, next.txn_id)]);
-    // Every step is to a smaller node, so that the walk ends.
+    // Every step leads to a smaller node, so the loop ends.
     while next.node_id > FIRST_NODE_ID {
-        // A transaction may have written several batches one after the other.
+        // A transaction may have written several batches.
         let txn_id = next.prev_txn_id;
         let before = by_txn.range((txn_id, i64::MIN)..(txn_id, next.node_id)).next_back();
         next = *before?.1;
@@ -86,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// The transactions of the batches that are deleted.
+    /// The transactions of the deleted batches.
     fn deleted(nodes: &[(i64, i64, i64)], last: (i64, i64)) -> Vec<i64> {
         let key = BranchKey {
             shard_id: ShardId(1),
@@ -105,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_at_a_node_of_the_chain_is_deleted() {
+    fn larger_transactions_at_nodes_of_the_chain_are_deleted() {
         let nodes = [(1, 10, 0), (4, 13, 10), (4, 11, 10), (4, 12, 10), (6, 14, 11)];
         assert_eq!(deleted(&nodes, (6, 14)), [13, 12]);
         assert_eq!(deleted(&nodes, (4, 12)), [13]);
@@ -113,28 +111,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_another_node_is_not() {
+    fn batches_at_other_nodes_are_kept() {
         let nodes = [(1, 10, 0), (4, 11, 10), (5, 12, 11), (6, 15, 12), (6, 13, 11)];
         assert_eq!(deleted(&nodes, (6, 13)), [15]);
     }
 
     #[test]
-    fn nothing_is_deleted_if_the_chain_does_not_lead_to_the_first_node() {
+    fn nothing_is_deleted_if_the_chain_does_not_reach_the_first_node() {
         let none: [i64; 0] = [];
         let stale = (6, 99, 0);
         let missing = [(1, 10, 0), (6, 14, 11), stale];
         assert_eq!(deleted(&missing, (6, 14)), none, "a batch is missing");
         assert_eq!(deleted(&[(1, 10, 0), (1, 99, 0)], (1, 11)), none, "the last one is missing");
         let elsewhere = [(1, 10, 0), (6, 14, 10), stale];
-        assert_eq!(deleted(&elsewhere, (4, 14)), none, "it is at another node");
-        let circle = [(4, 10, 11), (4, 11, 10), (4, 99, 0)];
-        assert_eq!(deleted(&circle, (4, 11)), none, "it goes in a circle");
+        assert_eq!(deleted(&elsewhere, (4, 14)), none, "the last one is at another node");
+        let cyclic = [(4, 10, 11), (4, 11, 10), (4, 99, 0)];
+        assert_eq!(deleted(&cyclic, (4, 11)), none, "it is cyclic");
         let backfilled = [(1, 10, 0), (4, 11, 10), (6, 12, 0), (8, 13, 12), (8, 99, 12)];
         assert_eq!(deleted(&backfilled, (8, 13)), none, "it ends at a backfilled batch");
         let first = [(1, 10, 7), (4, 11, 10), (4, 99, 10)];
-        assert_eq!(deleted(&first, (4, 11)), none, "the first batch is on top of another");
+        assert_eq!(deleted(&first, (4, 11)), none, "the first batch has a predecessor");
         let below = [(0, 9, 0), (4, 11, 9), (4, 99, 9)];
-        assert_eq!(deleted(&below, (4, 11)), none, "it goes past the first node");
+        assert_eq!(deleted(&below, (4, 11)), none, "it passes the first node");
     }
 
     #[test]
