@@ -8,7 +8,7 @@ use std::future::{Future, ready};
 use async_trait::async_trait;
 use temporal_dsql_ports::{Attempt, Deadline, Store, StoreError, Transaction};
 
-use crate::{MemoryStore, work::Work};
+use crate::{MemoryStore, limited_transaction::LimitedTransaction};
 
 /// Executes statements.
 pub(crate) trait Execute: Send {
@@ -20,18 +20,18 @@ pub(crate) trait Execute: Send {
     fn execute<T: Send>(
         &mut self,
         op: &'static str,
-        statement: impl Fn(&mut Work) -> Result<T, StoreError> + Send + Sync,
+        statement: impl Fn(&mut LimitedTransaction) -> Result<T, StoreError> + Send + Sync,
     ) -> impl Future<Output = Result<T, StoreError>> + Send;
 }
 
 /// What implements the row ports, over either way to execute a statement.
 pub(crate) struct Connection<E> {
-    pub(crate) link: E,
+    pub(crate) executor: E,
 }
 
 impl<E> Connection<E> {
-    pub(crate) const fn new(link: E) -> Self {
-        Self { link }
+    pub(crate) const fn new(executor: E) -> Self {
+        Self { executor }
     }
 }
 
@@ -49,13 +49,13 @@ impl Execute for Autocommit<'_> {
     fn execute<T: Send>(
         &mut self,
         op: &'static str,
-        statement: impl Fn(&mut Work) -> Result<T, StoreError> + Send + Sync,
+        statement: impl Fn(&mut LimitedTransaction) -> Result<T, StoreError> + Send + Sync,
     ) -> impl Future<Output = Result<T, StoreError>> + Send {
         let Self { store, deadline } = *self;
         let attempt = move |attempt: Attempt| {
-            let mut work = store.open();
-            ready(statement(&mut work).and_then(|value| {
-                store.commit_statement(attempt.op, work)?;
+            let mut transaction = store.open();
+            ready(statement(&mut transaction).and_then(|value| {
+                store.commit_statement(attempt.op, transaction)?;
                 Ok(value)
             }))
         };
@@ -67,7 +67,7 @@ impl Execute for Autocommit<'_> {
 pub(crate) struct InTransaction {
     store: MemoryStore,
     op: &'static str,
-    work: Work,
+    transaction: LimitedTransaction,
     /// The error that ended the transaction. Only a rollback is possible after it
     /// (aurora-dsql.md#transactions).
     failed: Option<StoreError>,
@@ -75,18 +75,18 @@ pub(crate) struct InTransaction {
 
 impl InTransaction {
     pub(crate) fn new(store: MemoryStore, op: &'static str) -> Self {
-        let work = store.open();
-        Self { store, op, work, failed: None }
+        let transaction = store.open();
+        Self { store, op, transaction, failed: None }
     }
 
     fn try_execute<T>(
         &mut self,
-        statement: impl Fn(&mut Work) -> Result<T, StoreError>,
+        statement: impl Fn(&mut LimitedTransaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        statement(&mut self.work).inspect_err(|error| self.failed = Some(error.clone()))
+        statement(&mut self.transaction).inspect_err(|error| self.failed = Some(error.clone()))
     }
 }
 
@@ -98,7 +98,7 @@ impl Execute for InTransaction {
     fn execute<T: Send>(
         &mut self,
         _op: &'static str,
-        statement: impl Fn(&mut Work) -> Result<T, StoreError> + Send + Sync,
+        statement: impl Fn(&mut LimitedTransaction) -> Result<T, StoreError> + Send + Sync,
     ) -> impl Future<Output = Result<T, StoreError>> + Send {
         ready(self.try_execute(statement))
     }
@@ -107,10 +107,10 @@ impl Execute for InTransaction {
 #[async_trait]
 impl Transaction for Connection<InTransaction> {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        let InTransaction { store, op, work, failed } = self.link;
+        let InTransaction { store, op, transaction, failed } = self.executor;
         match failed {
             Some(error) => Err(error),
-            None => store.commit(op, work),
+            None => store.commit(op, transaction),
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
     use crate::{
         Fault, FaultPlan,
         key::NewRow,
-        testing::{HandClock, Log, begin, current, execution},
+        testing::{Log, ManualClock, begin, current, execution},
     };
 
     fn is_duplicate(result: Result<impl Sized, StoreError>) -> bool {
@@ -242,7 +242,7 @@ mod tests {
     fn logged() -> (MemoryStore, Arc<Log>) {
         let log = Arc::new(Log::default());
         let runner =
-            Runner::builder().clock(Arc::new(HandClock::default())).observer(log.clone()).seed(1);
+            Runner::builder().clock(Arc::new(ManualClock::default())).observer(log.clone()).seed(1);
         (MemoryStore::builder().runner(runner.build()).build(), log)
     }
 
@@ -311,15 +311,15 @@ mod tests {
         let updated = NewRow::new(&row.filter(), row.clone()).unwrap();
         let raced = AtomicBool::new(false);
         let seen = Autocommit { store: &store, deadline: Deadline::NEVER }
-            .execute("Race", |work| {
+            .execute("Race", |transaction| {
                 // Another writer commits between the begin of the first attempt and its commit.
                 if !raced.swap(true, Ordering::SeqCst) {
                     let mut other = store.open();
                     other.update(&updated)?;
                     store.commit("Other", other)?;
                 }
-                let seen = work.select(&row.filter()).map(|row| row.next_event_id);
-                work.update(&updated)?;
+                let seen = transaction.select(&row.filter()).map(|row| row.next_event_id);
+                transaction.update(&updated)?;
                 Ok(seen)
             })
             .await;

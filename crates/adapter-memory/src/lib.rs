@@ -48,11 +48,11 @@ mod connection;
 pub mod engine;
 mod fault;
 mod key;
+mod limited_transaction;
 mod rows;
 mod store;
 #[cfg(test)]
 mod testing;
-mod work;
 
 pub use fault::{Fault, FaultPlan, FaultRates, FaultReport};
 pub use store::{MemoryStore, MemoryStoreBuilder};

@@ -19,8 +19,8 @@ use crate::{
     engine::Engine,
     fault::Faults,
     key::{Key, Row},
+    limited_transaction::{LimitedTransaction, MAX_AGE, Random},
     rows,
-    work::{MAX_AGE, Random, Work},
 };
 
 /// Temporal's executions in memory, with the isolation, conflicts and limits of Aurora DSQL.
@@ -153,33 +153,41 @@ impl MemoryStore {
     }
 
     /// Begins to work on a snapshot of this moment.
-    pub(crate) fn open(&self) -> Work {
+    pub(crate) fn open(&self) -> LimitedTransaction {
         let now = self.0.clock.now();
-        Work::new(self.0.engine.begin_at(now), now, Arc::clone(&self.0.random))
+        LimitedTransaction::new(self.0.engine.begin_at(now), now, Arc::clone(&self.0.random))
     }
 
     /// Commits a statement that is a transaction of its own. One that writes nothing ends
     /// without a trace: outside a transaction a lock is a read.
-    pub(crate) fn commit_statement(&self, op: &'static str, work: Work) -> Result<(), StoreError> {
-        if work.is_write() { self.commit(op, work) } else { Ok(()) }
+    pub(crate) fn commit_statement(
+        &self,
+        op: &'static str,
+        transaction: LimitedTransaction,
+    ) -> Result<(), StoreError> {
+        if transaction.is_write() { self.commit(op, transaction) } else { Ok(()) }
     }
 
     /// Commits, unless the fault plan has something else in mind.
-    pub(crate) fn commit(&self, op: &'static str, work: Work) -> Result<(), StoreError> {
+    pub(crate) fn commit(
+        &self,
+        op: &'static str,
+        transaction: LimitedTransaction,
+    ) -> Result<(), StoreError> {
         let decision = self.faults().decide();
         let Some(fault) = decision else {
-            return self.apply(op, work);
+            return self.apply(op, transaction);
         };
         let done = match fault {
-            Fault::LostAfter if self.apply(op, work).is_err() => Fault::LostBefore,
+            Fault::LostAfter if self.apply(op, transaction).is_err() => Fault::LostBefore,
             fault => fault,
         };
         self.faults().count(done);
         Err(injected(op, fault))
     }
 
-    fn apply(&self, op: &'static str, work: Work) -> Result<(), StoreError> {
-        work.commit(op, self.0.clock.now())
+    fn apply(&self, op: &'static str, transaction: LimitedTransaction) -> Result<(), StoreError> {
+        transaction.commit(op, self.0.clock.now())
     }
 
     /// A panic of another holder does not matter: every change of the faults is one assignment.

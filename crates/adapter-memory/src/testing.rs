@@ -94,9 +94,9 @@ pub(crate) async fn begin(store: &MemoryStore) -> Box<dyn Transaction> {
 
 /// A clock that stands still until it is told to go on, or until someone sleeps.
 #[derive(Default)]
-pub(crate) struct HandClock(AtomicU64);
+pub(crate) struct ManualClock(AtomicU64);
 
-impl HandClock {
+impl ManualClock {
     pub(crate) fn advance(&self, by: Duration) {
         let millis = by.as_millis().try_into().unwrap();
         self.0.fetch_add(millis, Ordering::SeqCst);
@@ -104,7 +104,7 @@ impl HandClock {
 }
 
 #[async_trait]
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::SeqCst))
     }

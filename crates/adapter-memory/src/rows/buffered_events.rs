@@ -14,7 +14,7 @@ use temporal_dsql_ports::{
 use super::history_execution::run_key;
 use crate::{
     key::{Column, Key, KeyOf, NewRow, StoredRow, UniqueIndex},
-    work::Work,
+    limited_transaction::LimitedTransaction,
 };
 
 const BY_ID: UniqueIndex =
@@ -58,33 +58,33 @@ pub(super) fn check(
 
 /// Appends events behind those that are there.
 pub(super) fn append(
-    work: &mut Work,
+    transaction: &mut LimitedTransaction,
     run: &ExecutionsFilter,
     events: &[DataBlob],
 ) -> Result<u64, StoreError> {
-    append_with(work, run, events, |work| work.random_bits(RANDOM_BITS))
+    append_with(transaction, run, events, |transaction| transaction.random_bits(RANDOM_BITS))
 }
 
 fn append_with(
-    work: &mut Work,
+    transaction: &mut LimitedTransaction,
     run: &ExecutionsFilter,
     events: &[DataBlob],
-    random: impl Fn(&Work) -> i64,
+    random: impl Fn(&LimitedTransaction) -> i64,
 ) -> Result<u64, StoreError> {
     let buffer = run_key(Table::BufferedEvents, run).all();
-    let newest = work.range(buffer).next_back().map(|event: &BufferedEvent| event.id);
+    let newest = transaction.range(buffer).next_back().map(|event: &BufferedEvent| event.id);
     let first = newest.map_or(0, |id| id >> RANDOM_BITS) + 1;
     let mut rows = Vec::with_capacity(events.len());
     for (place, event) in (first..).zip(events) {
         if place > LAST_PLACE {
             return Err(full());
         }
-        let id = place << RANDOM_BITS | random(work);
+        let id = place << RANDOM_BITS | random(transaction);
         let event = BufferedEvent { id, event: event.clone() };
         rows.push(NewRow::new(&KeyOf::from(key(run, id)), event)?);
-        work.insert_entry(&entry(id))?;
+        transaction.insert_entry(&entry(id))?;
     }
-    work.insert_all(&rows)
+    transaction.insert_all(&rows)
 }
 
 fn full() -> StoreError {
@@ -92,24 +92,24 @@ fn full() -> StoreError {
     StoreError::Limit { kind: LimitKind::Other, source }
 }
 
-pub(super) fn select(work: &Work, run: &ExecutionsFilter) -> Vec<DataBlob> {
+pub(super) fn select(transaction: &LimitedTransaction, run: &ExecutionsFilter) -> Vec<DataBlob> {
     let buffer = run_key(Table::BufferedEvents, run).all();
-    work.range(buffer).map(|event: &BufferedEvent| event.event.clone()).collect()
+    transaction.range(buffer).map(|event: &BufferedEvent| event.event.clone()).collect()
 }
 
 pub(super) fn delete(
-    work: &mut Work,
+    transaction: &mut LimitedTransaction,
     run: &ExecutionsFilter,
     limit: Option<u32>,
 ) -> Result<u64, StoreError> {
     let buffer = run_key(Table::BufferedEvents, run).all();
-    let ids = work.range(buffer.clone()).map(|event: &BufferedEvent| event.id);
+    let ids = transaction.range(buffer.clone()).map(|event: &BufferedEvent| event.id);
     let limit_of_ids = limit.map_or(usize::MAX, |limit| limit as usize);
     let ids: Vec<_> = ids.take(limit_of_ids).collect();
     for id in ids {
-        work.delete_entry(&entry(id));
+        transaction.delete_entry(&entry(id));
     }
-    work.delete_range(buffer, limit)
+    transaction.delete_range(buffer, limit)
 }
 
 #[cfg(test)]
@@ -133,9 +133,9 @@ mod tests {
         run: &ExecutionsFilter,
         random: i64,
     ) -> Result<u64, StoreError> {
-        let mut work = store.open();
-        let appended = append_with(&mut work, run, &[blob(7)], |_| random)?;
-        store.commit("Append", work)?;
+        let mut transaction = store.open();
+        let appended = append_with(&mut transaction, run, &[blob(7)], |_| random)?;
+        store.commit("Append", transaction)?;
         Ok(appended)
     }
 
@@ -196,10 +196,10 @@ mod tests {
     async fn a_buffer_without_a_place_left_refuses_more_and_keeps_what_it_has() {
         let store = MemoryStore::new();
         let last = BufferedEvent { id: LAST_PLACE << RANDOM_BITS, event: blob(1) };
-        let mut work = store.open();
+        let mut transaction = store.open();
         let row = NewRow::new(&KeyOf::from(key(&run(1), last.id)), last).unwrap();
-        work.insert(&row).unwrap();
-        store.commit("Fill", work).unwrap();
+        transaction.insert(&row).unwrap();
+        store.commit("Fill", transaction).unwrap();
 
         let mut transaction = begin(&store).await;
         let error = transaction.insert_into_buffered_events(&run(1), &[blob(2)]).await.unwrap_err();

@@ -17,7 +17,7 @@ use super::{buffered_events, history_execution::run_key};
 use crate::{
     connection::{Connection, Execute},
     key::{Column, Key, KeyOf, NewRow, StoredRow, check_statement},
-    work::Work,
+    limited_transaction::LimitedTransaction,
 };
 
 /// An entry of a map.
@@ -124,39 +124,43 @@ pub(super) fn keys(run: &ExecutionsFilter, keys: &MapKeys) -> Vec<Key> {
 
 /// Writes entries of `map`. What is in a set already stays as it is and does not count.
 pub(super) fn replace<'a>(
-    work: &mut Work,
+    transaction: &mut LimitedTransaction,
     map: MapTable,
     entries: impl IntoIterator<Item = &'a NewRow>,
 ) -> Result<u64, StoreError> {
     match map {
-        MapTable::SignalsRequested => work.insert_absent(entries),
-        _ => work.replace_all(entries),
+        MapTable::SignalsRequested => transaction.insert_absent(entries),
+        _ => transaction.replace_all(entries),
     }
 }
 
-pub(super) fn select_all(work: &Work, run: &ExecutionsFilter, map: MapTable) -> MapEntries {
-    fn each<E: Entry>(work: &Work, map: &Key) -> Vec<E> {
-        work.range(map.all()).cloned().collect()
+pub(super) fn select_all(
+    transaction: &LimitedTransaction,
+    run: &ExecutionsFilter,
+    map: MapTable,
+) -> MapEntries {
+    fn each<E: Entry>(transaction: &LimitedTransaction, map: &Key) -> Vec<E> {
+        transaction.range(map.all()).cloned().collect()
     }
     let key = map_key(run, map);
     match map {
-        MapTable::Activities => MapEntries::Activities(each(work, &key)),
-        MapTable::Timers => MapEntries::Timers(each(work, &key)),
-        MapTable::ChildExecutions => MapEntries::ChildExecutions(each(work, &key)),
-        MapTable::RequestCancels => MapEntries::RequestCancels(each(work, &key)),
-        MapTable::Signals => MapEntries::Signals(each(work, &key)),
-        MapTable::SignalsRequested => MapEntries::SignalsRequested(each(work, &key)),
-        MapTable::ChasmNodes => MapEntries::ChasmNodes(each(work, &key)),
+        MapTable::Activities => MapEntries::Activities(each(transaction, &key)),
+        MapTable::Timers => MapEntries::Timers(each(transaction, &key)),
+        MapTable::ChildExecutions => MapEntries::ChildExecutions(each(transaction, &key)),
+        MapTable::RequestCancels => MapEntries::RequestCancels(each(transaction, &key)),
+        MapTable::Signals => MapEntries::Signals(each(transaction, &key)),
+        MapTable::SignalsRequested => MapEntries::SignalsRequested(each(transaction, &key)),
+        MapTable::ChasmNodes => MapEntries::ChasmNodes(each(transaction, &key)),
     }
 }
 
 pub(super) fn delete_all(
-    work: &mut Work,
+    transaction: &mut LimitedTransaction,
     run: &ExecutionsFilter,
     map: MapTable,
     limit: Option<u32>,
 ) -> Result<u64, StoreError> {
-    work.delete_range(map_key(run, map).all(), limit)
+    transaction.delete_range(map_key(run, map).all(), limit)
 }
 
 /// The names of the statements on one map.
@@ -204,7 +208,9 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         let entries = ready(run, entries)?;
         check_statement(&entries)?;
         let entries = last_of_each_key(entries);
-        self.link.execute(names(map).replace, |work| replace(work, map, entries.values())).await
+        self.executor
+            .execute(names(map).replace, |transaction| replace(transaction, map, entries.values()))
+            .await
     }
 
     async fn select_all_from_map(
@@ -212,7 +218,9 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         run: &ExecutionsFilter,
         map: MapTable,
     ) -> Result<MapEntries, StoreError> {
-        self.link.execute(names(map).select_all, |work| Ok(select_all(work, run, map))).await
+        self.executor
+            .execute(names(map).select_all, |transaction| Ok(select_all(transaction, run, map)))
+            .await
     }
 
     async fn delete_from_map(
@@ -222,7 +230,7 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
     ) -> Result<u64, StoreError> {
         let op = names(keys.map()).delete;
         let keys = self::keys(run, keys);
-        self.link.execute(op, |work| work.delete_all(&keys)).await
+        self.executor.execute(op, |transaction| transaction.delete_all(&keys)).await
     }
 
     async fn delete_all_from_map(
@@ -231,7 +239,9 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         map: MapTable,
         limit: Option<u32>,
     ) -> Result<u64, StoreError> {
-        self.link.execute(names(map).delete_all, |work| delete_all(work, run, map, limit)).await
+        self.executor
+            .execute(names(map).delete_all, |transaction| delete_all(transaction, run, map, limit))
+            .await
     }
 
     async fn delete_others_from_map(
@@ -241,9 +251,9 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
     ) -> Result<u64, StoreError> {
         let map = keep.map();
         let keep = keys(run, keep).into_iter().collect();
-        self.link
-            .execute(names(map).delete_others, |work| {
-                work.delete_others(map_key(run, map).all(), &keep)
+        self.executor
+            .execute(names(map).delete_others, |transaction| {
+                transaction.delete_others(map_key(run, map).all(), &keep)
             })
             .await
     }
@@ -254,8 +264,10 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         events: &[DataBlob],
     ) -> Result<u64, StoreError> {
         check_statement(&buffered_events::check(run, events)?)?;
-        self.link
-            .execute("InsertIntoBufferedEvents", |work| buffered_events::append(work, run, events))
+        self.executor
+            .execute("InsertIntoBufferedEvents", |transaction| {
+                buffered_events::append(transaction, run, events)
+            })
             .await
     }
 
@@ -263,8 +275,10 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Vec<DataBlob>, StoreError> {
-        self.link
-            .execute("SelectFromBufferedEvents", |work| Ok(buffered_events::select(work, run)))
+        self.executor
+            .execute("SelectFromBufferedEvents", |transaction| {
+                Ok(buffered_events::select(transaction, run))
+            })
             .await
     }
 
@@ -273,8 +287,10 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         run: &ExecutionsFilter,
         limit: Option<u32>,
     ) -> Result<u64, StoreError> {
-        self.link
-            .execute("DeleteFromBufferedEvents", |work| buffered_events::delete(work, run, limit))
+        self.executor
+            .execute("DeleteFromBufferedEvents", |transaction| {
+                buffered_events::delete(transaction, run, limit)
+            })
             .await
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     connection::{Connection, Execute},
     engine::Lock,
     key::{Column, Key, NewRow, PrimaryKey, StoredRow},
-    work::Work,
+    limited_transaction::LimitedTransaction,
 };
 
 impl StoredRow for ExecutionsRow {
@@ -102,21 +102,27 @@ pub(super) fn ready(row: &ExecutionsRow) -> Result<NewRow, StoreError> {
 }
 
 pub(super) fn lock_executions(
-    work: &mut Work,
+    transaction: &mut LimitedTransaction,
     filter: &ExecutionsFilter,
 ) -> Option<ExecutionVersion> {
-    work.lock(filter, Lock::ForUpdate).map(ExecutionsRow::version)
+    transaction.lock(filter, Lock::ForUpdate).map(ExecutionsRow::version)
 }
 
-pub(super) fn lock_current(work: &mut Work, key: &CurrentKey) -> Option<CurrentExecutionsRow> {
-    work.lock(key, Lock::ForUpdate).map(|stored| key.read(stored))
+pub(super) fn lock_current(
+    transaction: &mut LimitedTransaction,
+    key: &CurrentKey,
+) -> Option<CurrentExecutionsRow> {
+    transaction.lock(key, Lock::ForUpdate).map(|stored| key.read(stored))
 }
 
 /// One lock after the other, as on DSQL: a current execution without its run is locked, too, though
 /// the join has no row then.
-fn lock_join(work: &mut Work, key: &CurrentKey) -> Option<CurrentExecutionsRow> {
-    let current = lock_current(work, key)?;
-    let run = work.lock(&current.executions_filter(), Lock::ForUpdate)?;
+fn lock_join(
+    transaction: &mut LimitedTransaction,
+    key: &CurrentKey,
+) -> Option<CurrentExecutionsRow> {
+    let current = lock_current(transaction, key)?;
+    let run = transaction.lock(&current.executions_filter(), Lock::ForUpdate)?;
     Some(CurrentExecutionsRow { last_write_version: run.last_write_version, ..current })
 }
 
@@ -124,66 +130,78 @@ fn lock_join(work: &mut Work, key: &CurrentKey) -> Option<CurrentExecutionsRow> 
 impl<E: Execute> HistoryExecution for Connection<E> {
     async fn insert_into_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError> {
         let row = ready(row)?;
-        self.link.execute("InsertIntoExecutions", |work| work.insert(&row)).await
+        self.executor.execute("InsertIntoExecutions", |transaction| transaction.insert(&row)).await
     }
 
     async fn update_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError> {
         let row = ready(row)?;
-        self.link.execute("UpdateExecutions", |work| work.update(&row)).await
+        self.executor.execute("UpdateExecutions", |transaction| transaction.update(&row)).await
     }
 
     async fn select_from_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionsRow>, StoreError> {
-        self.link.execute("SelectFromExecutions", |work| Ok(work.select(filter).cloned())).await
+        self.executor
+            .execute("SelectFromExecutions", |transaction| Ok(transaction.select(filter).cloned()))
+            .await
     }
 
     async fn delete_from_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<u64, StoreError> {
-        self.link.execute("DeleteFromExecutions", |work| work.delete(filter)).await
+        self.executor
+            .execute("DeleteFromExecutions", |transaction| transaction.delete(filter))
+            .await
     }
 
     async fn read_lock_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionVersion>, StoreError> {
-        self.link.execute("ReadLockExecutions", |work| Ok(lock_executions(work, filter))).await
+        self.executor
+            .execute("ReadLockExecutions", |transaction| Ok(lock_executions(transaction, filter)))
+            .await
     }
 
     async fn write_lock_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionVersion>, StoreError> {
-        self.link.execute("WriteLockExecutions", |work| Ok(lock_executions(work, filter))).await
+        self.executor
+            .execute("WriteLockExecutions", |transaction| Ok(lock_executions(transaction, filter)))
+            .await
     }
 
     async fn insert_into_current_executions(
         &mut self,
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError> {
-        let row = CurrentKey::ready(self.link.store(), row)?;
-        self.link.execute("InsertIntoCurrentExecutions", |work| work.insert(&row)).await
+        let row = CurrentKey::ready(self.executor.store(), row)?;
+        self.executor
+            .execute("InsertIntoCurrentExecutions", |transaction| transaction.insert(&row))
+            .await
     }
 
     async fn update_current_executions(
         &mut self,
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError> {
-        let row = CurrentKey::ready(self.link.store(), row)?;
-        self.link.execute("UpdateCurrentExecutions", |work| work.update(&row)).await
+        let row = CurrentKey::ready(self.executor.store(), row)?;
+        self.executor
+            .execute("UpdateCurrentExecutions", |transaction| transaction.update(&row))
+            .await
     }
 
     async fn select_from_current_executions(
         &mut self,
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError> {
-        let key = CurrentKey::of_filter(self.link.store(), filter);
-        self.link
-            .execute("SelectFromCurrentExecutions", |work| {
-                Ok(work.select(&key).map(|stored| key.read(stored)))
+        let key = CurrentKey::of_filter(self.executor.store(), filter);
+        self.executor
+            .execute("SelectFromCurrentExecutions", |transaction| {
+                Ok(transaction.select(&key).map(|stored| key.read(stored)))
             })
             .await
     }
@@ -193,10 +211,10 @@ impl<E: Execute> HistoryExecution for Connection<E> {
         filter: &CurrentExecutionsFilter,
         run_id: RunId,
     ) -> Result<u64, StoreError> {
-        let key = CurrentKey::of_filter(self.link.store(), filter);
-        self.link
-            .execute("DeleteFromCurrentExecutions", |work| {
-                work.delete_if(&key, |current| current.run_id == run_id)
+        let key = CurrentKey::of_filter(self.executor.store(), filter);
+        self.executor
+            .execute("DeleteFromCurrentExecutions", |transaction| {
+                transaction.delete_if(&key, |current| current.run_id == run_id)
             })
             .await
     }
@@ -205,18 +223,20 @@ impl<E: Execute> HistoryExecution for Connection<E> {
         &mut self,
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError> {
-        let key = CurrentKey::of_filter(self.link.store(), filter);
-        self.link.execute("LockCurrentExecutions", |work| Ok(lock_current(work, &key))).await
+        let key = CurrentKey::of_filter(self.executor.store(), filter);
+        self.executor
+            .execute("LockCurrentExecutions", |transaction| Ok(lock_current(transaction, &key)))
+            .await
     }
 
     async fn lock_current_executions_join_executions(
         &mut self,
         filter: &CurrentExecutionsFilter,
     ) -> Result<Vec<CurrentExecutionsRow>, StoreError> {
-        let key = CurrentKey::of_filter(self.link.store(), filter);
-        self.link
-            .execute("LockCurrentExecutionsJoinExecutions", |work| {
-                Ok(lock_join(work, &key).into_iter().collect())
+        let key = CurrentKey::of_filter(self.executor.store(), filter);
+        self.executor
+            .execute("LockCurrentExecutionsJoinExecutions", |transaction| {
+                Ok(lock_join(transaction, &key).into_iter().collect())
             })
             .await
     }

@@ -13,7 +13,7 @@ use temporal_dsql_ports::{HistoryNodes, StoreError};
 use crate::{
     connection::{Connection, Execute},
     key::{Column, Key, KeyOf, NewRow, PrimaryKey, StoredRow, check_statement},
-    work::Work,
+    limited_transaction::LimitedTransaction,
 };
 
 impl StoredRow for HistoryNode {
@@ -87,12 +87,12 @@ fn page_keys(branch: &BranchKey, page: &NodePage) -> Result<Range<Key>, StoreErr
 
 /// Reads a page, of each node only what `read` takes.
 fn select_page<T>(
-    work: &Work,
+    transaction: &LimitedTransaction,
     keys: Range<Key>,
     page: &NodePage,
     read: impl Fn(&HistoryNode) -> T,
 ) -> Vec<T> {
-    let nodes = work.range(keys);
+    let nodes = transaction.range(keys);
     let limit = page.limit as usize;
     match page.order {
         NodeOrder::Forward => nodes.take(limit).map(read).collect(),
@@ -108,7 +108,9 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         nodes: &[HistoryNode],
     ) -> Result<u64, StoreError> {
         let nodes = ready(branch, nodes)?;
-        self.link.execute("InsertIntoHistoryNode", |work| work.replace_all(&nodes)).await
+        self.executor
+            .execute("InsertIntoHistoryNode", |transaction| transaction.replace_all(&nodes))
+            .await
     }
 
     async fn delete_from_history_node(
@@ -117,7 +119,9 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         position: NodePosition,
     ) -> Result<u64, StoreError> {
         let key = node_key(&branch_key(Table::HistoryNode, branch), position)?;
-        self.link.execute("DeleteFromHistoryNode", |work| work.delete_key(&key)).await
+        self.executor
+            .execute("DeleteFromHistoryNode", |transaction| transaction.delete_key(&key))
+            .await
     }
 
     async fn range_select_from_history_node(
@@ -126,9 +130,9 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         page: &NodePage,
     ) -> Result<Vec<HistoryNode>, StoreError> {
         let keys = page_keys(branch, page)?;
-        self.link
-            .execute("RangeSelectFromHistoryNode", |work| {
-                Ok(select_page(work, keys.clone(), page, HistoryNode::clone))
+        self.executor
+            .execute("RangeSelectFromHistoryNode", |transaction| {
+                Ok(select_page(transaction, keys.clone(), page, HistoryNode::clone))
             })
             .await
     }
@@ -139,9 +143,9 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         page: &NodePage,
     ) -> Result<Vec<NodeMetadata>, StoreError> {
         let keys = page_keys(branch, page)?;
-        self.link
-            .execute("RangeSelectFromHistoryNode", |work| {
-                Ok(select_page(work, keys.clone(), page, HistoryNode::metadata))
+        self.executor
+            .execute("RangeSelectFromHistoryNode", |transaction| {
+                Ok(select_page(transaction, keys.clone(), page, HistoryNode::metadata))
             })
             .await
     }
@@ -154,16 +158,18 @@ impl<E: Execute> HistoryNodes for Connection<E> {
     ) -> Result<u64, StoreError> {
         let branch = branch_key(Table::HistoryNode, branch);
         let keys = branch.with([Column::BigInt(min_node_id)])..branch.end();
-        self.link
-            .execute("RangeDeleteFromHistoryNode", |work| {
-                work.delete_range(keys.clone(), Some(limit))
+        self.executor
+            .execute("RangeDeleteFromHistoryNode", |transaction| {
+                transaction.delete_range(keys.clone(), Some(limit))
             })
             .await
     }
 
     async fn insert_into_history_tree(&mut self, row: &HistoryTreeRow) -> Result<u64, StoreError> {
         let row = [ready_tree(row)?];
-        self.link.execute("InsertIntoHistoryTree", |work| work.replace_all(&row)).await
+        self.executor
+            .execute("InsertIntoHistoryTree", |transaction| transaction.replace_all(&row))
+            .await
     }
 
     async fn select_from_history_tree(
@@ -172,13 +178,17 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         tree_id: TreeId,
     ) -> Result<Vec<HistoryTreeRow>, StoreError> {
         let tree = tree_key(Table::HistoryTree, shard_id, tree_id);
-        self.link
-            .execute("SelectFromHistoryTree", |work| Ok(work.range(tree.all()).cloned().collect()))
+        self.executor
+            .execute("SelectFromHistoryTree", |transaction| {
+                Ok(transaction.range(tree.all()).cloned().collect())
+            })
             .await
     }
 
     async fn delete_from_history_tree(&mut self, branch: &BranchKey) -> Result<u64, StoreError> {
-        self.link.execute("DeleteFromHistoryTree", |work| work.delete(branch)).await
+        self.executor
+            .execute("DeleteFromHistoryTree", |transaction| transaction.delete(branch))
+            .await
     }
 
     async fn paginate_branches_from_history_tree(
@@ -190,9 +200,9 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         if let Some(after) = after {
             keys.start = after.to_key().end();
         }
-        self.link
-            .execute("PaginateBranchesFromHistoryTree", |work| {
-                Ok(work.range(keys.clone()).take(limit as usize).cloned().collect())
+        self.executor
+            .execute("PaginateBranchesFromHistoryTree", |transaction| {
+                Ok(transaction.range(keys.clone()).take(limit as usize).cloned().collect())
             })
             .await
     }

@@ -141,7 +141,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
     ) -> Result<u64, StoreError> {
         let tasks = ready_immediate(shard_id, queue, tasks)?;
         check_statement(&tasks)?;
-        self.link.execute(immediate_names(queue).insert, |work| work.insert_all(&tasks)).await
+        self.executor
+            .execute(immediate_names(queue).insert, |transaction| transaction.insert_all(&tasks))
+            .await
     }
 
     async fn range_select_from_immediate_tasks(
@@ -152,9 +154,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         limit: u32,
     ) -> Result<Vec<ImmediateTask>, StoreError> {
         let keys = immediate_range(&immediate_key(shard_id, queue), &range);
-        self.link
-            .execute(immediate_names(queue).range_select, |work| {
-                Ok(work.range(keys.clone()).take(limit as usize).cloned().collect())
+        self.executor
+            .execute(immediate_names(queue).range_select, |transaction| {
+                Ok(transaction.range(keys.clone()).take(limit as usize).cloned().collect())
             })
             .await
     }
@@ -166,7 +168,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         task_id: i64,
     ) -> Result<u64, StoreError> {
         let key = immediate_key(shard_id, queue).with([Column::BigInt(task_id)]);
-        self.link.execute(immediate_names(queue).delete, |work| work.delete_key(&key)).await
+        self.executor
+            .execute(immediate_names(queue).delete, |transaction| transaction.delete_key(&key))
+            .await
     }
 
     async fn range_delete_from_immediate_tasks(
@@ -177,9 +181,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         limit: u32,
     ) -> Result<u64, StoreError> {
         let keys = immediate_range(&immediate_key(shard_id, queue), &range);
-        self.link
-            .execute(immediate_names(queue).range_delete, |work| {
-                work.delete_range(keys.clone(), Some(limit))
+        self.executor
+            .execute(immediate_names(queue).range_delete, |transaction| {
+                transaction.delete_range(keys.clone(), Some(limit))
             })
             .await
     }
@@ -192,7 +196,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
     ) -> Result<u64, StoreError> {
         let tasks = ready_scheduled(shard_id, queue, tasks)?;
         check_statement(&tasks)?;
-        self.link.execute(scheduled_names(queue).insert, |work| work.insert_all(&tasks)).await
+        self.executor
+            .execute(scheduled_names(queue).insert, |transaction| transaction.insert_all(&tasks))
+            .await
     }
 
     async fn range_select_from_scheduled_tasks(
@@ -203,9 +209,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         limit: u32,
     ) -> Result<Vec<ScheduledTask>, StoreError> {
         let keys = scheduled_range(&scheduled_key(shard_id, queue), range);
-        self.link
-            .execute(scheduled_names(queue).range_select, |work| {
-                Ok(work.range(keys.clone()).take(limit as usize).cloned().collect())
+        self.executor
+            .execute(scheduled_names(queue).range_select, |transaction| {
+                Ok(transaction.range(keys.clone()).take(limit as usize).cloned().collect())
             })
             .await
     }
@@ -217,7 +223,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         key: ScheduledKey,
     ) -> Result<u64, StoreError> {
         let key = scheduled_key(shard_id, queue).with(scheduled_columns(key));
-        self.link.execute(scheduled_names(queue).delete, |work| work.delete_key(&key)).await
+        self.executor
+            .execute(scheduled_names(queue).delete, |transaction| transaction.delete_key(&key))
+            .await
     }
 
     async fn range_delete_from_scheduled_tasks(
@@ -228,9 +236,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         limit: u32,
     ) -> Result<u64, StoreError> {
         let keys = scheduled_range(&scheduled_key(shard_id, queue), range);
-        self.link
-            .execute(scheduled_names(queue).range_delete, |work| {
-                work.delete_range(keys.clone(), Some(limit))
+        self.executor
+            .execute(scheduled_names(queue).range_delete, |transaction| {
+                transaction.delete_range(keys.clone(), Some(limit))
             })
             .await
     }

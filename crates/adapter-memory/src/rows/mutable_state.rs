@@ -16,7 +16,7 @@ use crate::{
     MemoryStore,
     connection::{Connection, Execute},
     key::check_statement,
-    work::Work,
+    limited_transaction::LimitedTransaction,
 };
 
 /// Checks that each row of an act can be stored, and that all of them fit the one statement that
@@ -66,10 +66,10 @@ pub(crate) fn check(store: &MemoryStore, set: &WriteSet<'_>) -> Result<(), Store
     check_statement(&rows)
 }
 
-fn select(work: &Work, run: &ExecutionsFilter) -> Option<MutableStateRows> {
-    let execution = work.select(run)?.clone();
-    let maps = MapTable::ALL.map(|map| execution_maps::select_all(work, run, map)).into();
-    Some(MutableStateRows { execution, maps, buffered: buffered_events::select(work, run) })
+fn select(transaction: &LimitedTransaction, run: &ExecutionsFilter) -> Option<MutableStateRows> {
+    let execution = transaction.select(run)?.clone();
+    let maps = MapTable::ALL.map(|map| execution_maps::select_all(transaction, run, map)).into();
+    Some(MutableStateRows { execution, maps, buffered: buffered_events::select(transaction, run) })
 }
 
 #[async_trait]
@@ -78,6 +78,8 @@ impl<E: Execute> MutableState for Connection<E> {
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Option<MutableStateRows>, StoreError> {
-        self.link.execute("SelectMutableState", |work| Ok(select(work, run))).await
+        self.executor
+            .execute("SelectMutableState", |transaction| Ok(select(transaction, run)))
+            .await
     }
 }

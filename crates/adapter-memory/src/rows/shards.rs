@@ -33,7 +33,7 @@ fn ready(row: &ShardsRow) -> Result<NewRow, StoreError> {
 impl<E: Execute> Shards for Connection<E> {
     async fn insert_into_shards(&mut self, row: &ShardsRow) -> Result<u64, StoreError> {
         let row = ready(row)?;
-        self.link.execute("InsertIntoShards", |work| work.insert(&row)).await
+        self.executor.execute("InsertIntoShards", |transaction| transaction.insert(&row)).await
     }
 
     async fn update_shards(
@@ -43,28 +43,34 @@ impl<E: Execute> Shards for Connection<E> {
     ) -> Result<u64, StoreError> {
         let ready = ready(row)?;
         let holds = |shard: &ShardsRow| expected.is_none_or(|expected| shard.range_id == expected);
-        self.link.execute("UpdateShards", |work| work.update_if(&row.shard_id, &ready, holds)).await
+        self.executor
+            .execute("UpdateShards", |transaction| {
+                transaction.update_if(&row.shard_id, &ready, holds)
+            })
+            .await
     }
 
     async fn select_from_shards(
         &mut self,
         shard_id: ShardId,
     ) -> Result<Option<ShardsRow>, StoreError> {
-        self.link.execute("SelectFromShards", |work| Ok(work.select(&shard_id).cloned())).await
+        self.executor
+            .execute("SelectFromShards", |transaction| Ok(transaction.select(&shard_id).cloned()))
+            .await
     }
 
     async fn read_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
-        self.link
-            .execute("ReadLockShards", |work| {
-                Ok(work.lock(&shard_id, Lock::ForKeyShare).map(|shard| shard.range_id))
+        self.executor
+            .execute("ReadLockShards", |transaction| {
+                Ok(transaction.lock(&shard_id, Lock::ForKeyShare).map(|shard| shard.range_id))
             })
             .await
     }
 
     async fn write_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
-        self.link
-            .execute("WriteLockShards", |work| {
-                Ok(work.lock(&shard_id, Lock::ForUpdate).map(|shard| shard.range_id))
+        self.executor
+            .execute("WriteLockShards", |transaction| {
+                Ok(transaction.lock(&shard_id, Lock::ForUpdate).map(|shard| shard.range_id))
             })
             .await
     }

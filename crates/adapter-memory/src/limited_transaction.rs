@@ -1,6 +1,6 @@
 //! The statements of one transaction, with DSQL's limits on them (aurora-dsql.md#limits).
 //!
-//! Statements are written against [`Work`], so that no statement can forget a limit.
+//! Statements are written against [`LimitedTransaction`], so that no statement can forget a limit.
 
 use std::{
     collections::BTreeSet,
@@ -29,7 +29,7 @@ pub(crate) type Random = Arc<Mutex<fastrand::Rng>>;
 ///
 /// No source says how a row counts that is written twice (aurora-dsql.md#limits). Here it counts
 /// twice, the strict reading, so that work which passes need not rely on the other one.
-pub(crate) struct Work {
+pub(crate) struct LimitedTransaction {
     transaction: Transaction<Key, Row>,
     begun: Duration,
     random: Random,
@@ -38,8 +38,8 @@ pub(crate) struct Work {
     is_write: bool,
 }
 
-impl Work {
-    /// Work on `transaction`, which was begun when the clock showed `begun`.
+impl LimitedTransaction {
+    /// LimitedTransaction on `transaction`, which was begun when the clock showed `begun`.
     pub(crate) const fn new(
         transaction: Transaction<Key, Row>,
         begun: Duration,
@@ -89,9 +89,9 @@ impl Work {
         &mut self,
         rows: impl IntoIterator<Item = &'a NewRow>,
     ) -> Result<u64, StoreError> {
-        self.each(rows, |work, row| match work.transaction.get(&row.key) {
+        self.each(rows, |this, row| match this.transaction.get(&row.key) {
             Some(_) => Ok(0),
-            None => work.insert(row),
+            None => this.insert(row),
         })
     }
 
@@ -121,9 +121,9 @@ impl Work {
         &mut self,
         rows: impl IntoIterator<Item = &'a NewRow>,
     ) -> Result<u64, StoreError> {
-        self.each(rows, |work, row| match work.transaction.get(&row.key) {
-            Some(_) => work.update(row),
-            None => work.insert(row),
+        self.each(rows, |this, row| match this.transaction.get(&row.key) {
+            Some(_) => this.update(row),
+            None => this.insert(row),
         })
     }
 
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use crate::{
         MemoryStore,
-        testing::{HandClock, begin, current, execution},
+        testing::{ManualClock, begin, current, execution},
     };
 
     const ROWS: u128 = MAX_TRANSACTION_ROWS as u128;
@@ -389,7 +389,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transaction_lasts_three_hundred_seconds_even_if_it_only_reads() {
-        let clock = Arc::new(HandClock::default());
+        let clock = Arc::new(ManualClock::default());
         let store = MemoryStore::builder().clock(clock.clone()).build();
         let (exact, over) = (begin(&store).await, begin(&store).await);
         let mut writer = begin(&store).await;
@@ -404,7 +404,7 @@ mod tests {
     }
     #[tokio::test]
     async fn a_transaction_that_is_never_ended_is_remembered_for_as_long_as_it_could_commit() {
-        let clock = Arc::new(HandClock::default());
+        let clock = Arc::new(ManualClock::default());
         let store = MemoryStore::builder().clock(clock.clone()).build();
         let leaked = begin(&store).await;
         let row = execution("w", 1);
