@@ -73,7 +73,7 @@ async fn concurrent_increments_of_one_row_are_all_kept() {
     let (store, [grown, succeeded, attempts]) = count(FaultPlan::none()).await;
     assert_eq!((grown, succeeded), (WRITERS * INCREMENTS, WRITERS * INCREMENTS));
     assert!(attempts > succeeded, "no writer ever met another");
-    assert_eq!(store.engine().remembered_rows(), 0);
+    assert_eq!(store.engine().tracked_rows(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -86,5 +86,5 @@ async fn under_random_faults_the_increments_kept_are_those_reported_and_those_ap
     assert_eq!(grown, succeeded + report.lost_after, "seed {seed}, {report:?}");
     assert!(report.lost_before > 0 && report.lost_after > 0, "{report:?}");
     assert_eq!(succeeded + report.lost_before + report.lost_after, WRITERS * INCREMENTS);
-    assert_eq!(store.engine().remembered_rows(), 0);
+    assert_eq!(store.engine().tracked_rows(), 0);
 }

@@ -1,7 +1,7 @@
 //! A connection to the store: autocommit, or inside a transaction.
 //!
-//! The row ports are implemented once, for [`Connection`], on top of [`Execute`]; whether a
-//! statement is a transaction of its own or part of one is decided here.
+//! The row ports are implemented once, for [`Connection`], over [`Execute`]. Its implementations
+//! execute a statement as a transaction of its own, or inside a transaction.
 
 use std::future::{Future, ready};
 
@@ -15,8 +15,7 @@ pub(crate) trait Execute: Send {
     /// The store that the statements work on.
     fn store(&self) -> &MemoryStore;
 
-    /// Executes the statement `op`. It may be called several times, each time on a fresh
-    /// snapshot.
+    /// Executes `statement`, possibly several times, each time on a new snapshot.
     fn execute<T: Send>(
         &mut self,
         op: &'static str,
@@ -24,7 +23,7 @@ pub(crate) trait Execute: Send {
     ) -> impl Future<Output = Result<T, StoreError>> + Send;
 }
 
-/// What implements the row ports, over either way to execute a statement.
+/// Implements the row ports over an executor of statements.
 pub(crate) struct Connection<E> {
     pub(crate) executor: E,
 }
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_failed_statement_every_other_one_and_the_commit_fail_with_its_error() {
+    async fn after_a_failed_statement_all_others_and_the_commit_return_its_error() {
         let store = MemoryStore::new();
         let (old, new) = (execution("old", 1), execution("new", 1));
         store.session().insert_into_executions(&old).await.unwrap();
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_refused_before_it_is_sent_does_not_end_the_transaction() {
+    async fn a_row_that_is_refused_before_its_statement_does_not_end_the_transaction() {
         let store = MemoryStore::new();
         let mut transaction = begin(&store).await;
         let mut too_large = execution("w", 1);
@@ -208,14 +207,14 @@ mod tests {
             let mut transaction = begin(&store).await;
             transaction.insert_into_executions(&row).await.unwrap();
             store.session().insert_into_executions(&execution("other", 1)).await.unwrap();
-            assert_eq!(store.engine().remembered_rows(), 1);
+            assert_eq!(store.engine().tracked_rows(), 1);
             if rolled_back {
                 transaction.rollback().await.unwrap();
             } else {
                 drop(transaction);
             }
             assert_eq!(store.engine().open_transactions(), 0);
-            assert_eq!(store.engine().remembered_rows(), 0);
+            assert_eq!(store.engine().tracked_rows(), 0);
             let session = &mut store.session();
             assert_eq!(session.select_from_executions(&row.filter()).await.unwrap(), None);
             session.delete_from_executions(&execution("other", 1).filter()).await.unwrap();
@@ -238,7 +237,7 @@ mod tests {
         assert!(source.to_string().contains("order-1"), "{source}");
     }
 
-    /// A store whose waits take no time, and the log of its operations.
+    /// A store with a manual clock, and the log of its operations.
     fn logged() -> (MemoryStore, Arc<Log>) {
         let log = Arc::new(Log::default());
         let runner =
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_autocommit_call_goes_through_the_runner_by_the_name_of_temporals_method() {
+    async fn every_autocommit_call_is_run_under_the_name_of_temporals_method() {
         let (store, log) = logged();
         let mut session = store.session();
         let (run, row) = (execution("w", 1), current("w", ArchetypeId::ACTIVITY, 1));
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_autocommit_write_that_surely_failed_is_repeated() {
+    async fn an_autocommit_write_that_was_not_applied_is_repeated() {
         for fault in [Fault::Conflict, Fault::Unavailable] {
             let (store, log) = logged();
             store.inject(FaultPlan::script([fault, fault]));
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_autocommit_statement_that_loses_a_real_conflict_runs_again_on_a_fresh_snapshot() {
+    async fn an_autocommit_statement_that_loses_a_conflict_is_repeated_on_a_new_snapshot() {
         let (store, log) = logged();
         let mut row = execution("w", 1);
         store.session().insert_into_executions(&row).await.unwrap();

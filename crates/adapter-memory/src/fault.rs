@@ -1,32 +1,30 @@
-//! Failures of commits, on demand: what a network and other writers do to a real cluster.
+//! Fault injection: failures of commits, scripted or random.
 
 use std::collections::VecDeque;
 
-/// What happens to a commit instead of what would have happened.
+/// A failure of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Another transaction wins a conflict. Nothing is applied, and the caller knows it:
+    /// A conflict with another transaction. Nothing is applied, and the error says so:
     /// [`StoreError::Contended`](temporal_dsql_ports::StoreError::Contended).
     Conflict,
-    /// The connection breaks before COMMIT is sent. Nothing is applied, and the caller knows it:
+    /// The connection breaks before COMMIT is sent. Nothing is applied, and the error says so:
     /// [`StoreError::Unavailable`](temporal_dsql_ports::StoreError::Unavailable) with
     /// [`Outcome::NotApplied`](temporal_dsql_ports::Outcome::NotApplied).
     Unavailable,
-    /// The connection breaks after COMMIT is sent and before it arrives. Nothing is applied, but
-    /// the caller cannot know it: `Unavailable` with
+    /// The connection breaks after COMMIT is sent and before the server receives it. Nothing is
+    /// applied, but the outcome is unknown: `Unavailable` with
     /// [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown).
     LostBefore,
-    /// The connection breaks after COMMIT is carried out and before its answer arrives. The work
-    /// is applied, but the caller cannot know it: `Unavailable` with
+    /// The connection breaks after the server has executed COMMIT and before its answer arrives. The
+    /// transaction is committed, but the outcome is unknown: `Unavailable` with
     /// [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown).
     ///
-    /// If the commit is refused on its own account, it is the refusal that is lost, and nothing
-    /// is applied.
+    /// If the commit fails, that answer is lost, and nothing is applied.
     LostAfter,
 }
 
-/// How often each fault happens, as a share of all commits: each rate is at least 0, and
-/// together they are at most 1.
+/// The probability of each fault per commit. Each is at least 0, and their sum is at most 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FaultRates {
     /// [`Fault::Conflict`].
@@ -39,12 +37,12 @@ pub struct FaultRates {
     pub lost_after: f64,
 }
 
-/// Decides the fate of the next commits.
+/// Decides which of the next commits fail, and how.
 ///
-/// The plan is asked once for every commit of a transaction, also if the transaction only read,
-/// and once for every autocommit insert, update or delete, also if it finds no row. It is not
-/// asked for autocommit reads and locks, nor for a transaction that a failed statement has ended.
-/// Each attempt of a retried operation is a commit of its own.
+/// The plan is consulted once for every COMMIT of a transaction, also of a read-only one, and once
+/// for every autocommit insert, update or delete, also if it affects no row. It is not consulted for
+/// autocommit reads and locks, nor for a transaction in which a statement has failed. Each attempt of
+/// a retried operation is a separate commit.
 #[derive(Clone, Debug)]
 pub struct FaultPlan(Plan);
 
@@ -60,8 +58,8 @@ impl FaultPlan {
         Self(Plan::Script(VecDeque::new()))
     }
 
-    /// One decision for each of the next commits, in order, and no faults after that. `None`
-    /// lets a commit pass.
+    /// One decision for each of the next commits, in order, and no faults afterwards. `None` means
+    /// no fault.
     ///
     /// ```
     /// use temporal_dsql_memory::{Fault, FaultPlan};
@@ -73,10 +71,10 @@ impl FaultPlan {
         Self(Plan::Script(decisions.into_iter().map(Into::into).collect()))
     }
 
-    /// Random faults at `rates`, without end. The same seed decides the same commits alike.
+    /// Random faults at `rates`, without end. The same seed gives the same decisions.
     ///
     /// # Panics
-    /// If `rates` are not as [`FaultRates`] asks.
+    /// `rates` violate the bounds of [`FaultRates`].
     pub fn seeded(seed: u64, rates: FaultRates) -> Self {
         let each = rates.each().map(|(rate, _)| rate);
         assert!(
@@ -124,7 +122,7 @@ impl FaultRates {
     }
 }
 
-/// What the faults have done since the store was made, whichever plan they came from.
+/// The numbers of injected faults since the store was created, of all plans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultReport {
     /// Commits that an injected conflict refused.
@@ -135,18 +133,18 @@ pub struct FaultReport {
     pub lost_before: u64,
     /// Commits that were applied and whose answer was lost.
     pub lost_after: u64,
-    /// How many decisions of the present script are left; `None` if the plan is endless.
+    /// The decisions that are left in the current script; `None` for a random plan.
     pub remaining: Option<usize>,
 }
 
 impl FaultReport {
-    /// All faults that were injected.
+    /// The number of all injected faults.
     pub const fn injected(&self) -> u64 {
         self.conflicts + self.unavailable + self.lost_before + self.lost_after
     }
 }
 
-/// The present plan, and the count of what was done.
+/// The current plan and the counters.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     plan: FaultPlan,
@@ -166,7 +164,7 @@ impl Faults {
         self.plan.decide()
     }
 
-    /// Counts a fault by what came of it.
+    /// Counts an injected fault.
     pub(crate) const fn count(&mut self, fault: Fault) {
         let count = match fault {
             Fault::Conflict => &mut self.done.conflicts,
@@ -194,7 +192,7 @@ mod tests {
         FaultRates { conflict: 0.4, unavailable: 0.3, lost_before: 0.2, lost_after: 0.1 };
 
     #[test]
-    fn a_script_decides_in_order_and_then_lets_everything_pass() {
+    fn a_script_decides_in_order_and_then_injects_nothing() {
         let script = [None, Some(Fault::Conflict), None, Some(Fault::LostAfter)];
         let mut plan = FaultPlan::script(script);
         assert_eq!(plan.remaining(), Some(4));
@@ -206,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_decides_alike_and_another_one_does_not() {
+    fn the_same_seed_gives_the_same_decisions_and_another_one_does_not() {
         let seeded = |seed| decisions(FaultPlan::seeded(seed, RATES), 100);
         assert_eq!(seeded(1), seeded(1));
         assert_ne!(seeded(1), seeded(2));
     }
 
     #[test]
-    fn each_fault_comes_as_often_as_its_rate_says() {
+    fn each_fault_occurs_at_its_rate() {
         let count = 10_000;
         let plan = FaultPlan::seeded(7, RATES);
         assert_eq!(plan.remaining(), None);
@@ -229,7 +227,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "at most 1 together")]
-    fn rates_of_more_than_all_commits_are_refused() {
+    fn rates_with_a_sum_above_one_are_refused() {
         FaultPlan::seeded(1, FaultRates { conflict: 0.6, lost_after: 0.6, ..RATES });
     }
 

@@ -1,9 +1,8 @@
-//! Keys of any table, and rows of any type: what the engine orders and keeps.
+//! Keys and rows of all tables, as the engine stores them.
 //!
-//! All tables share one ordered map. A [`Key`] begins with the table and goes on with the key
-//! columns in their order, so the rows of a table are neighbours, and so are the rows whose
-//! leading columns are equal: a range of one table is a range of the map. A unique index is a
-//! table of its own, whose entries nobody reads.
+//! All tables share one ordered map. A [`Key`] consists of the table and the key columns in their
+//! order, so a range of the rows of a table is a range of the map. A unique index is a separate key
+//! space, whose entries have no columns to read.
 
 use std::{any::Any, fmt, marker::PhantomData, ops::Range, sync::Arc};
 
@@ -14,30 +13,30 @@ use temporal_dsql_ports::{
 };
 use uuid::Uuid;
 
-/// The primary key of a row, from which the table and the type of the row follow.
+/// The primary key of a row. It determines the table and the row type.
 pub(crate) trait PrimaryKey {
-    /// What the table holds.
+    /// The row type of the table.
     type Row: StoredRow;
 
     /// The table and the key columns, in the order of the schema.
     fn to_key(&self) -> Key;
 }
 
-/// A row that a table holds.
+/// A row of a table.
 pub(crate) trait StoredRow: Clone + Send + Sync + 'static {
-    /// The sizes in bytes of its values, the small ones of fixed size left out, by their columns.
+    /// The sizes in bytes of its values of variable size, with their columns.
     fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)>;
 }
 
-/// A table, or an index of one, and the values of its key columns. Ordered by table, then column
-/// by column as DSQL's C collation orders them; a key comes right before the keys that it begins.
+/// A table or a unique index, and the values of its key columns. Ordered by table, then by column in
+/// DSQL's C collation. A key sorts before the keys that it is a prefix of.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     space: Space,
     columns: Arc<[Column]>,
 }
 
-/// What a key is a key of.
+/// The key space of a key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Space {
     Rows(Table),
@@ -62,7 +61,7 @@ pub(crate) enum Column {
     Uuid(Uuid),
     /// `VARCHAR`.
     Text(Box<str>),
-    /// No value: what comes after every value, to end a range.
+    /// The end of a range: greater than every value.
     End,
 }
 
@@ -82,18 +81,18 @@ impl Key {
         }
     }
 
-    /// This key with more columns.
+    /// This key with additional columns.
     pub(crate) fn with(&self, columns: impl IntoIterator<Item = Column>) -> Self {
         let columns = self.columns.iter().cloned().chain(columns).collect();
         Self { space: self.space, columns }
     }
 
-    /// What comes right after this key and the keys that it begins.
+    /// The exclusive upper bound of this key and the keys that it is a prefix of.
     pub(crate) fn end(&self) -> Self {
         self.with([Column::End])
     }
 
-    /// This key and the keys that it begins.
+    /// The range of this key and the keys that it is a prefix of.
     pub(crate) fn all(&self) -> Range<Self> {
         self.clone()..self.end()
     }
@@ -166,7 +165,7 @@ impl<R: StoredRow> PrimaryKey for KeyOf<R> {
     }
 }
 
-/// A row of whichever type its table holds.
+/// A row of any type.
 #[derive(Clone)]
 pub(crate) struct Row(Arc<dyn Any + Send + Sync>);
 
@@ -175,7 +174,7 @@ impl Row {
         Self(Arc::new(row))
     }
 
-    /// The row as the type that its key promises.
+    /// The row as the row type of its table.
     pub(crate) fn get<R: StoredRow>(&self) -> &R {
         self.0.downcast_ref().expect("rows are read and written by keys of one type per table")
     }
@@ -185,17 +184,17 @@ impl Row {
 /// (aurora-dsql.md#limits: about 150 bytes for each of 500 rows).
 const ROW_OVERHEAD: usize = 128;
 
-/// A row that keeps DSQL's size limits, ready to be written. Cloning shares it.
+/// A row to write, checked against DSQL's size limits. Clones share it.
 #[derive(Clone)]
 pub(crate) struct NewRow {
     pub(crate) key: Key,
     pub(crate) row: Row,
-    /// What writing it adds to a transaction's bytes, key included.
+    /// The bytes that it adds to a transaction, key included.
     pub(crate) bytes: usize,
 }
 
 impl NewRow {
-    /// Checks a row before it is sent, so that a refusal does not end a transaction.
+    /// Checks a row. An oversized row is refused before its statement, so the transaction continues.
     pub(crate) fn new<P: PrimaryKey>(key: &P, row: P::Row) -> Result<Self, OversizedRow> {
         let key = key.to_key();
         let values: Vec<_> = row.values().into_iter().collect();
@@ -206,8 +205,9 @@ impl NewRow {
     }
 }
 
-/// Checks what the rows of one statement weigh: a message of more than 10 MiB is not answered
-/// (aurora-dsql.md#limits), so the adapter for DSQL does not send it, and the transaction goes on.
+/// Checks the size of the rows of one statement. DSQL does not answer a message of more than 10 MiB
+/// (aurora-dsql.md#limits), so its adapter refuses it before the statement, and the transaction
+/// continues.
 pub(crate) fn check_statement<'a>(
     rows: impl IntoIterator<Item = &'a NewRow>,
 ) -> Result<(), StoreError> {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_comes_right_before_the_keys_that_it_begins() {
+    fn a_key_sorts_before_the_keys_that_it_is_a_prefix_of() {
         let prefix = key([Column::Integer(1), Column::text("a")]);
         let member = key([Column::Integer(1), Column::text("a"), Column::BigInt(i64::MIN)]);
         let before = key([Column::Integer(1), Column::text("")]);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_key_comes_right_after_the_keys_that_it_begins() {
+    fn the_end_of_a_key_sorts_after_the_keys_that_it_is_a_prefix_of() {
         let prefix = key([Column::Integer(1)]);
         let last = key([Column::Integer(1), Column::text("\u{10ffff}"), Column::BigInt(i64::MAX)]);
         let next = key([Column::Integer(2)]);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entries_of_an_index_are_apart_from_the_rows_of_its_table() {
+    fn index_entries_are_in_another_key_space_than_rows() {
         let index = UniqueIndex { table: Table::BufferedEvents, name: "by_id" };
         let entry = Key::of_entry(index, [Column::BigInt(7)]);
         assert!(Key::new(Table::BufferedEvents, []).end() < entry);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_shown_by_its_table_and_its_columns() {
+    fn debug_shows_the_table_and_the_columns_of_a_key() {
         let key = key([
             Column::Integer(1),
             Column::Uuid(Uuid::nil()),

@@ -1,15 +1,14 @@
 //! Temporal persistence in memory: an executable model of Amazon Aurora DSQL.
 //!
-//! [`MemoryStore`] is a [`Store`](temporal_dsql_ports::Store) like the one on a real cluster, and
-//! it behaves like one where it matters: a transaction works on a snapshot, no statement ever
-//! waits, the loser of a conflict learns it at COMMIT, and the same limits hold with the same
-//! errors. A service tests against it offline and meets the conflicts that it will meet in
-//! production; a [`FaultPlan`] adds the failures that a network adds.
+//! [`MemoryStore`] implements [`Store`](temporal_dsql_ports::Store) with the isolation, conflicts and
+//! limits of a cluster: a transaction reads a snapshot, no statement waits, a conflict is reported at
+//! COMMIT, and the same limits return the same errors. A service can run its tests against it
+//! without a database and encounters the conflicts of production. A [`FaultPlan`] adds the failures
+//! of a network.
 //!
-//! Three layers, each unaware of the one above: the [`engine`] decides isolation and conflicts for
-//! any ordered key; `work` gives one transaction typed statements under DSQL's limits; `rows` has
-//! one module per row port that says what Temporal's statements do. A new table family is a new
-//! module there.
+//! There are three layers. The [`engine`] implements isolation and conflicts for any ordered key.
+//! `limited_transaction` has the typed statements of one transaction, under DSQL's limits. `rows` has
+//! one module per row port, which implements Temporal's statements.
 //!
 //! ```
 //! use temporal_dsql_memory::{Fault, FaultPlan, MemoryStore};
@@ -22,7 +21,7 @@
 //!
 //! let error = store.session().insert_into_executions(&row).await.unwrap_err();
 //! assert_eq!(error.outcome(), Outcome::Unknown);
-//! // The answer was lost, the row was not.
+//! // The answer was lost, but the row is stored.
 //! assert_eq!(store.session().select_from_executions(&row.filter()).await?, Some(row));
 //! # Ok(())
 //! # }

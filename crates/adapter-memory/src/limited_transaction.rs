@@ -1,6 +1,5 @@
-//! The statements of one transaction, with DSQL's limits on them (aurora-dsql.md#limits).
-//!
-//! Statements are written against [`LimitedTransaction`], so that no statement can forget a limit.
+//! One transaction under DSQL's limits: typed statements that count rows and bytes
+//! (aurora-dsql.md#limits).
 
 use std::{
     collections::BTreeSet,
@@ -19,16 +18,16 @@ use crate::{
     key::{Key, NewRow, PrimaryKey, Row, StoredRow},
 };
 
-/// The age up to which a transaction commits.
+/// The maximum age of a transaction at COMMIT.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(MAX_TRANSACTION_SECONDS);
 
-/// The random numbers of a store, which its transactions share.
+/// The random number generator of a store, which its transactions share.
 pub(crate) type Random = Arc<Mutex<fastrand::Rng>>;
 
-/// A transaction and what it has used up.
+/// A transaction and its use of the limits.
 ///
-/// No source says how a row counts that is written twice (aurora-dsql.md#limits). Here it counts
-/// twice, the strict reading, so that work which passes need not rely on the other one.
+/// No source documents how a row counts that is written twice (aurora-dsql.md#limits). Here it counts
+/// twice, the stricter rule.
 pub(crate) struct LimitedTransaction {
     transaction: Transaction<Key, Row>,
     begun: Duration,
@@ -39,7 +38,7 @@ pub(crate) struct LimitedTransaction {
 }
 
 impl LimitedTransaction {
-    /// LimitedTransaction on `transaction`, which was begun when the clock showed `begun`.
+    /// Wraps `transaction`, which began at the time `begun`.
     pub(crate) const fn new(
         transaction: Transaction<Key, Row>,
         begun: Duration,
@@ -48,13 +47,13 @@ impl LimitedTransaction {
         Self { transaction, begun, random, modified_rows: 0, written_bytes: 0, is_write: false }
     }
 
-    /// Draws so many random bits. A panic of another holder does not matter: any state will do.
+    /// Returns random bits. A poisoned lock is ignored: any state of the generator is valid.
     pub(crate) fn random_bits(&self, bits: u32) -> i64 {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         random.i64(0..1 << bits)
     }
 
-    /// Whether a statement was an insert, update or delete, whatever it found.
+    /// Whether a statement was an insert, update or delete, even if it affected no row.
     pub(crate) const fn is_write(&self) -> bool {
         self.is_write
     }
@@ -72,19 +71,19 @@ impl LimitedTransaction {
         self.entries(keys).map(|(_, row)| row.get())
     }
 
-    /// Inserts one row; the number of rows inserted, which is 1.
+    /// Inserts one row. Returns 1, the number of inserted rows.
     pub(crate) fn insert(&mut self, row: &NewRow) -> Result<u64, StoreError> {
         self.is_write = true;
         self.insert_key(&row.key, &row.row)?;
         self.modified(row.bytes)
     }
 
-    /// Inserts rows; the number of rows inserted.
+    /// Inserts rows. Returns their number.
     pub(crate) fn insert_all(&mut self, rows: &[NewRow]) -> Result<u64, StoreError> {
         self.each(rows, Self::insert)
     }
 
-    /// Inserts those of the rows whose keys are free; the number of rows inserted.
+    /// Inserts the rows whose keys do not exist. Returns the number of inserted rows.
     pub(crate) fn insert_absent<'a>(
         &mut self,
         rows: impl IntoIterator<Item = &'a NewRow>,
@@ -95,7 +94,7 @@ impl LimitedTransaction {
         })
     }
 
-    /// Overwrites all but the key of one row; the number of rows overwritten.
+    /// Overwrites all columns but the key of one row. Returns the number of updated rows.
     pub(crate) fn update(&mut self, row: &NewRow) -> Result<u64, StoreError> {
         self.is_write = true;
         if self.transaction.update(&row.key, row.row.clone()) {
@@ -105,7 +104,7 @@ impl LimitedTransaction {
         }
     }
 
-    /// Overwrites one row if `condition` holds for it; the number of rows overwritten.
+    /// Overwrites one row if `condition` holds for it. Returns the number of updated rows.
     pub(crate) fn update_if<P: PrimaryKey>(
         &mut self,
         key: &P,
@@ -116,7 +115,7 @@ impl LimitedTransaction {
         if self.select(key).is_some_and(condition) { self.update(row) } else { Ok(0) }
     }
 
-    /// Inserts rows and overwrites those whose keys exist; the number of rows.
+    /// Inserts rows and overwrites those whose keys exist. Returns the number of rows.
     pub(crate) fn replace_all<'a>(
         &mut self,
         rows: impl IntoIterator<Item = &'a NewRow>,
@@ -127,18 +126,18 @@ impl LimitedTransaction {
         })
     }
 
-    /// Deletes one row; the number of rows deleted. Their bytes do not count.
+    /// Deletes one row. Returns the number of deleted rows. Their bytes are not counted.
     pub(crate) fn delete<P: PrimaryKey>(&mut self, key: &P) -> Result<u64, StoreError> {
         self.delete_key(&key.to_key())
     }
 
-    /// Deletes one row by its bare key; the number of rows deleted.
+    /// Deletes one row by its untyped key. Returns the number of deleted rows.
     pub(crate) fn delete_key(&mut self, key: &Key) -> Result<u64, StoreError> {
         self.is_write = true;
         if self.transaction.delete(key) { self.modified(0) } else { Ok(0) }
     }
 
-    /// Deletes one row if `condition` holds for it; the number of rows deleted.
+    /// Deletes one row if `condition` holds for it. Returns the number of deleted rows.
     pub(crate) fn delete_if<P: PrimaryKey>(
         &mut self,
         key: &P,
@@ -148,12 +147,12 @@ impl LimitedTransaction {
         if self.select(key).is_some_and(condition) { self.delete(key) } else { Ok(0) }
     }
 
-    /// Deletes rows; the number of rows deleted.
+    /// Deletes rows. Returns the number of deleted rows.
     pub(crate) fn delete_all(&mut self, keys: &[Key]) -> Result<u64, StoreError> {
         self.each(keys, Self::delete_key)
     }
 
-    /// Deletes the rows of a range, or the first `limit` of them; the number of rows deleted.
+    /// Deletes the rows of a range, or the first `limit` of them. Returns the number of deleted rows.
     pub(crate) fn delete_range(
         &mut self,
         keys: Range<Key>,
@@ -164,7 +163,7 @@ impl LimitedTransaction {
         self.delete_all(&keys)
     }
 
-    /// Deletes the rows of a range whose keys are not among `kept`; the number of rows deleted.
+    /// Deletes the rows of a range whose keys are not in `kept`. Returns the number of deleted rows.
     pub(crate) fn delete_others(
         &mut self,
         keys: Range<Key>,
@@ -175,7 +174,7 @@ impl LimitedTransaction {
         self.delete_all(&keys)
     }
 
-    /// Adds an entry to a unique index. Its bytes count, but it is no modified row
+    /// Adds an entry to a unique index. Its bytes are counted, but not as a modified row
     /// (aurora-dsql.md#limits).
     pub(crate) fn insert_entry(&mut self, entry: &Key) -> Result<(), StoreError> {
         self.insert_key(entry, &Row::new(()))?;
@@ -183,13 +182,13 @@ impl LimitedTransaction {
         Ok(())
     }
 
-    /// Removes an entry of a unique index.
+    /// Removes an entry from a unique index.
     pub(crate) fn delete_entry(&mut self, entry: &Key) {
         self.transaction.delete(entry);
     }
 
-    /// Locks and reads one row. A lock counts towards the bytes, by its key, and not towards the
-    /// rows (aurora-dsql.md#locks).
+    /// Locks and reads one row. The bytes of its key are counted, but not as a modified row
+    /// (aurora-dsql.md#locks).
     pub(crate) fn lock<P: PrimaryKey>(&mut self, key: &P, lock: Lock) -> Option<&P::Row> {
         let key = key.to_key();
         let row = self.transaction.lock(&key, lock)?;
@@ -197,7 +196,7 @@ impl LimitedTransaction {
         Some(row.get())
     }
 
-    /// Applies the work, at the time `now` of the clock that it was begun by.
+    /// Commits at the time `now` of the clock of `begun`.
     pub(crate) fn commit(self, op: &'static str, now: Duration) -> Result<(), StoreError> {
         let age = now.saturating_sub(self.begun);
         let too_old = || limit(LimitKind::TransactionAge, format!("this one has lasted {age:?}"));
@@ -218,7 +217,7 @@ impl LimitedTransaction {
         })
     }
 
-    /// One statement that writes, made of one step for each of `items`.
+    /// A writing statement with one step for each of `items`.
     fn each<I>(
         &mut self,
         items: impl IntoIterator<Item = I>,
@@ -228,7 +227,7 @@ impl LimitedTransaction {
         items.into_iter().try_fold(0, |rows, item| Ok(rows + step(self, item)?))
     }
 
-    /// The keys and rows of a range; none if it ends before it starts.
+    /// The keys and rows of a range; none if it is inverted.
     fn entries(&self, keys: Range<Key>) -> impl DoubleEndedIterator<Item = (&Key, &Row)> {
         let keys = (!keys.is_empty()).then_some(keys);
         keys.into_iter().flat_map(|keys| self.transaction.range(keys))
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn three_thousand_rows_are_modified_and_the_next_is_refused_at_its_statement() {
+    async fn three_thousand_rows_can_be_modified_and_the_next_statement_is_refused() {
         let store = MemoryStore::new();
         let mut exact = begin(&store).await;
         for run in 0..ROWS {
@@ -328,7 +327,7 @@ mod tests {
         assert_eq!(exceeded(result), LimitKind::TransactionRows);
     }
 
-    /// Rows that together count `bytes`.
+    /// Rows with `bytes` in total.
     fn rows_of(bytes: usize) -> Vec<ExecutionsRow> {
         let mut rows = Vec::new();
         let mut left = bytes;
@@ -356,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_writes_less_than_ten_mebibytes_and_learns_it_at_commit() {
+    async fn ten_mebibytes_are_refused_at_commit() {
         let store = MemoryStore::new();
         let most = MAX_TRANSACTION_BYTES - 1;
         let over = having_written(&store, most + 1).await;
@@ -388,7 +387,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_lasts_three_hundred_seconds_even_if_it_only_reads() {
+    async fn a_transaction_lasts_at_most_three_hundred_seconds_even_if_it_only_reads() {
         let clock = Arc::new(ManualClock::default());
         let store = MemoryStore::builder().clock(clock.clone()).build();
         let (exact, over) = (begin(&store).await, begin(&store).await);
@@ -402,8 +401,9 @@ mod tests {
         assert!(store.engine().is_empty());
         assert_eq!(store.engine().open_transactions(), 0);
     }
+
     #[tokio::test]
-    async fn a_transaction_that_is_never_ended_is_remembered_for_as_long_as_it_could_commit() {
+    async fn a_leaked_transaction_is_tracked_until_it_is_too_old_to_commit() {
         let clock = Arc::new(ManualClock::default());
         let store = MemoryStore::builder().clock(clock.clone()).build();
         let leaked = begin(&store).await;
@@ -411,10 +411,10 @@ mod tests {
         store.session().insert_into_executions(&row).await.unwrap();
         clock.advance(Duration::from_secs(MAX_TRANSACTION_SECONDS));
         store.session().update_executions(&row).await.unwrap();
-        assert_eq!((store.engine().open_transactions(), store.engine().remembered_rows()), (1, 1));
+        assert_eq!((store.engine().open_transactions(), store.engine().tracked_rows()), (1, 1));
         clock.advance(Duration::from_millis(1));
         store.session().update_executions(&row).await.unwrap();
-        assert_eq!((store.engine().open_transactions(), store.engine().remembered_rows()), (0, 0));
+        assert_eq!((store.engine().open_transactions(), store.engine().tracked_rows()), (0, 0));
         assert_eq!(exceeded(leaked.commit().await), LimitKind::TransactionAge);
     }
 }

@@ -1,4 +1,4 @@
-//! The store: what is shared by all connections, and how it is made.
+//! The store and its builder: the state that all connections share.
 
 use std::{
     collections::BTreeMap,
@@ -25,9 +25,9 @@ use crate::{
 
 /// Temporal's executions in memory, with the isolation, conflicts and limits of Aurora DSQL.
 ///
-/// Clones share the rows. Everything is gone with the last clone.
+/// Clones share the rows. They are dropped with the last clone.
 ///
-/// Waiting between attempts is up to the [`Runner`]'s clock; nothing else needs a runtime.
+/// Only the waits between attempts need an async runtime: they use the [`Runner`]'s clock.
 #[derive(Clone)]
 pub struct MemoryStore(Arc<Shared>);
 
@@ -41,7 +41,7 @@ struct Shared {
     versions: BTreeMap<String, SchemaVersion>,
 }
 
-/// Makes a [`MemoryStore`].
+/// The builder of a [`MemoryStore`].
 pub struct MemoryStoreBuilder {
     runner: Runner,
     clock: Arc<dyn Clock>,
@@ -59,7 +59,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets the clock that tells the age of a transaction. Default: [`SystemClock`].
+    /// Sets the clock that the age of a transaction is measured with. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -80,15 +80,15 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Makes what the store draws by itself repeatable: the random part of the ids of buffered
-    /// events. The runner has a seed of its own. Default: a new seed for every store.
+    /// Seeds the random part of the ids of buffered events, so that they are reproducible. The runner
+    /// has its own seed. Default: a new seed for every store.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Sets the schema versions that the store records, by logical database name. Default:
+    /// Sets the recorded schema versions, by logical database name. Default:
     /// [`VERSION`] for `postgres`.
     #[must_use]
     pub fn schema_versions<N: Into<String>>(
@@ -100,7 +100,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// An empty store.
+    /// Builds an empty store.
     pub fn build(self) -> MemoryStore {
         let random = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         MemoryStore(Arc::new(Shared {
@@ -121,7 +121,7 @@ impl MemoryStore {
         Self::builder().build()
     }
 
-    /// Starts from the defaults.
+    /// A builder with the defaults.
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder {
             runner: Runner::default(),
@@ -138,12 +138,12 @@ impl MemoryStore {
         self.faults().replace(plan);
     }
 
-    /// What the faults have done so far, and what is left of the present plan.
+    /// The numbers of injected faults, and the rest of the current plan.
     pub fn fault_report(&self) -> FaultReport {
         self.faults().report()
     }
 
-    /// How many rows `table` has, for tests that look around the ports.
+    /// The number of rows of `table`, for tests.
     pub fn count(&self, table: Table) -> usize {
         self.0.engine.begin_at(self.0.clock.now()).range(Key::new(table, []).all()).count()
     }
@@ -152,14 +152,14 @@ impl MemoryStore {
         &*self.0.router
     }
 
-    /// Begins to work on a snapshot of this moment.
+    /// Begins a transaction on the current snapshot.
     pub(crate) fn open(&self) -> LimitedTransaction {
         let now = self.0.clock.now();
         LimitedTransaction::new(self.0.engine.begin_at(now), now, Arc::clone(&self.0.random))
     }
 
-    /// Commits a statement that is a transaction of its own. One that writes nothing ends
-    /// without a trace: outside a transaction a lock is a read.
+    /// Commits an autocommit statement. A statement that is not a write has nothing to commit: outside
+    /// a transaction a lock is a read.
     pub(crate) fn commit_statement(
         &self,
         op: &'static str,
@@ -168,7 +168,7 @@ impl MemoryStore {
         if transaction.is_write() { self.commit(op, transaction) } else { Ok(()) }
     }
 
-    /// Commits, unless the fault plan has something else in mind.
+    /// Commits, or injects the fault that the plan decides.
     pub(crate) fn commit(
         &self,
         op: &'static str,
@@ -190,7 +190,7 @@ impl MemoryStore {
         transaction.commit(op, self.0.clock.now())
     }
 
-    /// A panic of another holder does not matter: every change of the faults is one assignment.
+    /// A poisoned lock is ignored: every change of the faults is one assignment.
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.0.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(format!("{store:?}"), "MemoryStore { rows: 1, open_transactions: 0, .. }");
     }
 
-    /// What a fault looks like to the caller of a commit, and whether the work is there after it.
+    /// The error of each fault, and whether the transaction is committed.
     const FAULTS: [(Fault, Option<Outcome>, bool); 4] = [
         (Fault::Conflict, None, false),
         (Fault::Unavailable, Some(Outcome::NotApplied), false),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_fault_meets_the_commit_of_a_transaction_as_it_says() {
+    async fn every_fault_affects_the_commit_of_a_transaction_as_documented() {
         for (fault, unavailable, applied) in FAULTS {
             let store = MemoryStore::builder().faults(FaultPlan::script([fault])).build();
             let row = execution("w", 1);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_fault_meets_an_autocommit_write_as_it_says() {
+    async fn every_fault_affects_an_autocommit_write_as_documented() {
         let once = Runner::builder().policy(RetryPolicy::NEVER).build();
         let store = MemoryStore::builder().runner(once).build();
         for (fault, unavailable, applied) in FAULTS {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_plan_is_asked_for_every_write_and_every_commit_and_for_nothing_else() {
+    async fn the_plan_is_consulted_for_every_write_and_every_commit_only() {
         let store = MemoryStore::new();
         let row = execution("w", 1);
         let remaining = || store.fault_report().remaining.unwrap();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_of_a_commit_that_was_refused_counts_as_not_applied() {
+    async fn a_lost_answer_of_a_failed_commit_counts_as_not_applied() {
         let store = MemoryStore::new();
         let row = execution("w", 1);
         let mut transaction = begin(&store).await;
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_runs_again_after_a_definite_failure_and_not_after_a_lost_answer() {
+    async fn a_body_is_repeated_after_a_definite_failure_and_not_after_a_lost_answer() {
         let log = Arc::new(Log::default());
         let runner = Runner::builder().observer(log.clone()).seed(1);
         let store = MemoryStore::builder().runner(runner.build()).build();

@@ -1,17 +1,16 @@
-//! How a transaction touches a row, which touches cannot both commit
-//! (aurora-dsql.md#conflict-matrix), and what else refuses a commit.
+//! The conflict matrix (aurora-dsql.md#conflict-matrix), and the errors of a commit.
 
 use std::fmt;
 
-/// How strongly a transaction touched a row; the weakest first.
+/// The strength of a transaction's lock or write of a row, the weakest first.
 ///
-/// A stronger class conflicts with all that a weaker one conflicts with, so of several touches
-/// of one row only the strongest matters.
+/// A stronger class conflicts with every class that a weaker one conflicts with, so only the
+/// strongest class of a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// S: `SELECT … FOR KEY SHARE`.
     KeyShare,
-    /// N: an update that leaves the key as it is.
+    /// N: an update of non-key columns.
     NonKey,
     /// K: an insert, a delete or `SELECT … FOR UPDATE`. (An update of a key is a delete and an
     /// insert.)
@@ -22,7 +21,7 @@ impl Class {
     /// Every class.
     pub const ALL: [Self; 3] = [Self::KeyShare, Self::NonKey, Self::Key];
 
-    /// Whether two transactions that touch one row like this cannot both commit.
+    /// Whether two concurrent transactions with these classes of one row conflict.
     pub const fn conflicts_with(self, other: Self) -> bool {
         match (self, other) {
             (Self::Key, _) | (_, Self::Key) | (Self::NonKey, Self::NonKey) => true,
@@ -43,25 +42,25 @@ impl fmt::Display for Class {
     }
 }
 
-/// Why a transaction could not commit: another one that touched the same row was faster.
+/// A conflict with a transaction that committed first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{own} of row {key:?} conflicts with {other} by a transaction that committed first")]
 pub struct Conflict<K> {
     /// The row.
     pub key: K,
-    /// How the transaction that lost touched it.
+    /// The class of the transaction that failed.
     pub own: Class,
-    /// How a transaction that won touched it.
+    /// The class of the transaction that committed.
     pub other: Class,
 }
 
-/// Why a transaction could not commit.
+/// The error of a commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal<K> {
-    /// Another one was faster.
+    /// Another transaction committed first.
     #[error(transparent)]
     Conflict(#[from] Conflict<K>),
-    /// It is older than the engine lets a transaction become
+    /// The transaction is older than the maximum age
     /// ([`Engine::with_max_age`](super::Engine::with_max_age)).
     #[error("the transaction is too old")]
     TooOld,

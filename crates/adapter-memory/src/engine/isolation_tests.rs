@@ -298,7 +298,7 @@ fn touch(engine: &Engine<&'static str, i32>, keys: &[&'static str]) {
 fn without_an_open_transaction_nothing_is_remembered() {
     let engine = engine(&[("a", 0), ("b", 0)]);
     touch(&engine, &["a", "b", "a"]);
-    assert_eq!((engine.open_transactions(), engine.remembered_rows()), (0, 0));
+    assert_eq!((engine.open_transactions(), engine.tracked_rows()), (0, 0));
 }
 
 /// A way in which a transaction ends.
@@ -322,10 +322,10 @@ fn what_was_remembered_for_a_transaction_is_forgotten_when_it_ends_in_whatever_w
         let engine = engine(&[("a", 0), ("b", 0)]);
         let open = engine.begin();
         touch(&engine, &["a", "b", "a"]);
-        assert_eq!(engine.remembered_rows(), 2, "{how}");
+        assert_eq!(engine.tracked_rows(), 2, "{how}");
         end(open);
         assert_eq!(engine.open_transactions(), 0, "{how}");
-        assert_eq!(engine.remembered_rows(), 0, "{how}");
+        assert_eq!(engine.tracked_rows(), 0, "{how}");
     }
 }
 
@@ -338,13 +338,13 @@ fn only_what_the_oldest_open_transaction_can_conflict_with_is_remembered() {
     touch(&engine, &["b"]);
     let newest = engine.begin();
     touch(&engine, &["c"]);
-    assert_eq!(engine.remembered_rows(), 3);
+    assert_eq!(engine.tracked_rows(), 3);
     drop(newest);
-    assert_eq!(engine.remembered_rows(), 3);
+    assert_eq!(engine.tracked_rows(), 3);
     drop(oldest);
-    assert_eq!(engine.remembered_rows(), 2, "b and c were touched after the middle began");
+    assert_eq!(engine.tracked_rows(), 2, "b and c were touched after the middle began");
     drop(middle);
-    assert_eq!(engine.remembered_rows(), 0);
+    assert_eq!(engine.tracked_rows(), 0);
 }
 
 #[test]
@@ -360,16 +360,16 @@ fn a_transaction_that_is_too_old_is_given_up_on_and_refused() {
         write.commit().unwrap();
     };
     write("b", Duration::ZERO);
-    assert_eq!((engine.open_transactions(), engine.remembered_rows()), (2, 1));
+    assert_eq!((engine.open_transactions(), engine.tracked_rows()), (2, 1));
     let young = engine.begin_at(max_age);
     write("c", later);
-    assert_eq!((engine.open_transactions(), engine.remembered_rows()), (1, 1));
+    assert_eq!((engine.open_transactions(), engine.tracked_rows()), (1, 1));
     // They have met nobody, and are refused all the same.
     assert_eq!(leaked.commit(), Err(Refusal::TooOld));
     assert_eq!(reader.commit(), Err(Refusal::TooOld));
     assert_eq!(engine.open_transactions(), 1, "the ends of the old ones end nobody else");
     young.commit().unwrap();
-    assert_eq!((engine.open_transactions(), engine.remembered_rows()), (0, 0));
+    assert_eq!((engine.open_transactions(), engine.tracked_rows()), (0, 0));
     assert_eq!(rows(&engine), [("b", 1), ("c", 1)]);
 }
 

@@ -1,20 +1,18 @@
 //! Snapshot isolation with conflicts decided at COMMIT, as DSQL does it (aurora-dsql.md#isolation).
 //!
-//! The engine knows a key that is ordered and a value that can be cloned, nothing of tables,
-//! limits or Temporal. All rows are in one persistent ordered map, so a snapshot is one more
-//! reference to its root, however many rows there are.
+//! The engine stores values by ordered keys. It has no tables and no limits. All rows are in one
+//! persistent ordered map, so a snapshot is a reference to its root, whatever the number of rows.
 //!
-//! - A transaction sees the snapshot of its begin and its own writes, and nothing else, ever.
-//! - No statement waits. Whether a transaction may commit is decided when it commits: every row
-//!   that it touched has a [`Class`], and a commit since its begin that touched the same row with
-//!   a conflicting class refuses it. The first to commit wins.
-//! - Plain reads are not tracked: write skew commits, and so do phantoms
-//!   (aurora-dsql.md#conflict-matrix).
+//! - A transaction sees the snapshot of its begin and its own writes.
+//! - No statement waits. Conflicts are decided at COMMIT: every row that a transaction has locked or
+//!   written has a [`Class`], and the COMMIT fails if another transaction that committed since its
+//!   begin has a conflicting class for the same row. The first to commit wins.
+//! - Plain reads are not tracked: write skew and phantoms commit (aurora-dsql.md#conflict-matrix).
 //!
-//! A begin costs the same whatever there is, and a commit as much as the rows that it touched.
-//! What it touched is remembered once per row, and only while a transaction is open that could
-//! still conflict with it. An engine with a maximum age gives up on older transactions, so that
-//! one that is never ended does not make it remember for ever.
+//! A begin takes constant time, and a commit a time that depends on its rows only. The classes of a
+//! committed transaction are kept, once per row, while a transaction is open that could conflict
+//! with them. An engine with a maximum age ignores older transactions, so a leaked transaction does
+//! not keep them forever.
 //!
 //! ```
 //! use temporal_dsql_memory::engine::Engine;
@@ -50,61 +48,59 @@ pub use transaction::{Duplicate, Lock, Transaction};
 
 use state::State;
 
-/// Rows of type `V` by keys of type `K`, and the transactions on them. Clones share the rows.
+/// Rows of type `V` by keys of type `K`. Clones share the rows.
 pub struct Engine<K, V> {
     state: Arc<Mutex<State<K, V>>>,
 }
 
 impl<K, V> Engine<K, V> {
-    /// No rows, and transactions of whatever age.
+    /// An empty engine without a maximum age.
     pub fn new() -> Self {
         Self::with_max_age(Duration::MAX)
     }
 
-    /// No rows, and a transaction that is older than `max_age` need not be able to commit. Ages are
-    /// told by the times that [`begin_at`](Self::begin_at) is given.
+    /// An empty engine in which a transaction that is older than `max_age` may fail to commit. Ages
+    /// are measured by the times of [`begin_at`](Self::begin_at).
     pub fn with_max_age(max_age: Duration) -> Self {
         Self { state: Arc::new(Mutex::new(State::new(max_age))) }
     }
 
-    /// How many rows are committed.
+    /// The number of committed rows.
     pub fn len(&self) -> usize {
         self.state().len()
     }
 
-    /// Whether no row is committed.
+    /// Whether there are no committed rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many transactions are open, without those that the engine has given up on.
+    /// The number of open transactions, without those that have reached the maximum age.
     pub fn open_transactions(&self) -> usize {
         self.state().open_transactions()
     }
 
-    /// How many rows are remembered because an open transaction may conflict with a commit that
-    /// touched them; after commits of very many rows, some may wait to be forgotten. Zero when no
-    /// transaction is open.
-    pub fn remembered_rows(&self) -> usize {
-        self.state().remembered_rows()
+    /// The number of rows whose classes are kept, because an open transaction may conflict with a
+    /// commit of them. After large commits they are removed in steps. Zero if no transaction is open.
+    pub fn tracked_rows(&self) -> usize {
+        self.state().tracked_rows()
     }
 
-    /// A panic of another holder does not matter: a commit remembers its footprint first, which
-    /// alone can only refuse too much, and then changes the rows in one assignment. Whoever holds
-    /// the lock keeps all others waiting, so what takes long is dropped when it is free again.
+    /// A poisoned lock is ignored: a commit first records its footprint, which alone can only cause
+    /// conflicts, and then replaces the rows in one assignment. Large values are dropped after the
+    /// lock is released.
     fn state(&self) -> MutexGuard<'_, State<K, V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Ord + Clone, V: Clone> Engine<K, V> {
-    /// Opens a transaction on a snapshot of this moment. Takes the same time whatever the number
-    /// of rows.
+    /// Begins a transaction on the current snapshot, in constant time.
     pub fn begin(&self) -> Transaction<K, V> {
         self.begin_at(Duration::ZERO)
     }
 
-    /// The same, at the time `now` of a clock that the engine does not know.
+    /// [`begin`](Self::begin) at the time `now` of the caller's clock.
     pub fn begin_at(&self, now: Duration) -> Transaction<K, V> {
         let (base, rows) = self.state().begin(now);
         Transaction::new(self.clone(), base, rows)

@@ -238,7 +238,7 @@ proptest! {
         for (slot, step) in &steps {
             let expected = reference.step(*slot, step);
             prop_assert_eq!(subject.step(*slot, step), expected, "{:?} in {}", step, slot);
-            prop_assert_eq!(subject.engine.remembered_rows(), reference.rows_to_remember());
+            prop_assert_eq!(subject.engine.tracked_rows(), reference.rows_to_remember());
             if let Step::Commit = step {
                 prop_assert_eq!(&subject.rows(), reference.newest());
             }
@@ -246,6 +246,6 @@ proptest! {
         subject.open = Default::default();
         prop_assert_eq!(&subject.rows(), reference.newest());
         prop_assert_eq!(subject.engine.open_transactions(), 0);
-        prop_assert_eq!(subject.engine.remembered_rows(), 0);
+        prop_assert_eq!(subject.engine.tracked_rows(), 0);
     }
 }

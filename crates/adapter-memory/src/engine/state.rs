@@ -1,4 +1,4 @@
-//! What all transactions share: the committed rows, who is open, and who touched what since.
+//! The shared state of an engine: committed rows, open transactions, and recent footprints.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,42 +14,42 @@ use super::{Class, Conflict, Refusal};
 pub(super) struct State<K, V> {
     rows: OrdMap<K, V>,
     version: u64,
-    /// How old a transaction may be that commits.
+    /// The maximum age of a transaction at COMMIT.
     max_age: Duration,
-    /// The transactions that are open, by the version that each of them sees.
+    /// The open transactions, by the version of their snapshot.
     open: BTreeMap<u64, Open>,
-    /// Transactions that began before this version are too old and are no longer counted.
+    /// Transactions on older versions have reached the maximum age and are not counted.
     first_in_time: u64,
-    remembered: Remembered<K>,
+    footprints: Footprints<K>,
 }
 
-/// The open transactions that see one version.
+/// The open transactions on one version.
 #[derive(Clone, Copy)]
 struct Open {
     count: usize,
-    /// When the youngest of them began.
+    /// The begin of the youngest of them.
     begun: Duration,
 }
 
-/// The rows touched since the oldest open version: what an open transaction can conflict with. A
-/// row that is touched again and again is remembered once.
-struct Remembered<K> {
-    rows: BTreeMap<K, LastTouch>,
-    /// The same rows by the version that touched them last: what can be forgotten next.
+/// The footprints of the commits since the oldest open version, which an open transaction can conflict
+/// with: one entry per row.
+struct Footprints<K> {
+    rows: BTreeMap<K, LastVersions>,
+    /// The same rows by their last version, in the order of removal.
     by_version: BTreeSet<(u64, K)>,
 }
 
-/// The last version that touched a row, by class; 0 for never.
+/// The last version with each class of a row; 0 for none.
 #[derive(Default)]
-struct LastTouch([u64; Class::ALL.len()]);
+struct LastVersions([u64; Class::ALL.len()]);
 
-/// What nobody needs any more. It is dropped when the state is free for others again.
+/// Values to drop after the lock of the state is released.
 pub(super) struct Garbage<K, V> {
     _rows: Option<OrdMap<K, V>>,
-    _remembered: Option<Remembered<K>>,
+    _footprints: Option<Footprints<K>>,
 }
 
-impl LastTouch {
+impl LastVersions {
     fn set(&mut self, class: Class, version: u64) {
         self.0[class as usize] = version;
     }
@@ -63,7 +63,7 @@ impl LastTouch {
     }
 }
 
-impl<K> Remembered<K> {
+impl<K> Footprints<K> {
     const fn new() -> Self {
         Self { rows: BTreeMap::new(), by_version: BTreeSet::new() }
     }
@@ -77,7 +77,7 @@ impl<K, V> State<K, V> {
             max_age,
             open: BTreeMap::new(),
             first_in_time: 0,
-            remembered: Remembered::new(),
+            footprints: Footprints::new(),
         }
     }
 
@@ -89,23 +89,23 @@ impl<K, V> State<K, V> {
         self.open.values().map(|open| open.count).sum()
     }
 
-    pub(super) fn remembered_rows(&self) -> usize {
-        self.remembered.rows.len()
+    pub(super) fn tracked_rows(&self) -> usize {
+        self.footprints.rows.len()
     }
 }
 
 impl<K: Ord + Clone, V: Clone> State<K, V> {
-    /// Opens a transaction at the time `now`: its version and its snapshot.
+    /// Begins a transaction at the time `now`. Returns its version and its snapshot.
     pub(super) fn begin(&mut self, now: Duration) -> (u64, OrdMap<K, V>) {
-        self.give_up_on_the_oldest(now);
+        self.expire_oldest(now);
         let open = self.open.entry(self.version).or_insert(Open { count: 0, begun: now });
         *open = Open { count: open.count + 1, begun: open.begun.max(now) };
         (self.version, self.rows.clone())
     }
 
-    /// No longer counts transactions that can never commit: whatever has leaked must not make the
-    /// engine remember for ever. What sees the newest version makes it remember nothing.
-    fn give_up_on_the_oldest(&mut self, now: Duration) {
+    /// Stops counting transactions that have reached the maximum age, so that leaked ones do not keep
+    /// footprints forever. Transactions on the newest version keep none.
+    fn expire_oldest(&mut self, now: Duration) {
         while let Some(oldest) = self.open.first_entry()
             && *oldest.key() < self.version
             && now.saturating_sub(oldest.get().begun) > self.max_age
@@ -115,15 +115,15 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         }
     }
 
-    /// Closes a transaction that was opened on version `base`.
+    /// Ends a transaction on version `base`.
     pub(super) fn close(&mut self, base: u64) -> Garbage<K, V> {
-        Garbage { _rows: None, _remembered: self.close_after(base, 0) }
+        Garbage { _rows: None, _footprints: self.close_after(base, 0) }
     }
 
-    /// Closes a transaction that has touched so many rows, and forgets what no transaction that is
-    /// still open can conflict with: not all of it at once, but faster than anybody adds to it.
-    /// What is left does no harm, as everybody who is open has seen it.
-    fn close_after(&mut self, base: u64, touched: usize) -> Option<Remembered<K>> {
+    /// Ends a transaction with `touched` rows, and removes footprints that no open transaction can
+    /// conflict with: a bounded number, but more than this transaction has added. Entries that are
+    /// left have no effect, because every open transaction began after them.
+    fn close_after(&mut self, base: u64, touched: usize) -> Option<Footprints<K>> {
         const AT_LEAST: usize = 64;
         if base >= self.first_in_time
             && let Some(open) = self.open.get_mut(&base)
@@ -134,43 +134,43 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
             }
         }
         let Some((oldest, _)) = self.open.first_key_value() else {
-            return Some(mem::replace(&mut self.remembered, Remembered::new()));
+            return Some(mem::replace(&mut self.footprints, Footprints::new()));
         };
-        let Remembered { rows, by_version } = &mut self.remembered;
+        let Footprints { rows, by_version } = &mut self.footprints;
         for _ in 0..AT_LEAST + 2 * touched {
             match by_version.first() {
                 Some((version, _)) if version <= oldest => {}
                 _ => break,
             }
-            let (_, key) = by_version.pop_first().expect("the first was just seen");
+            let (_, key) = by_version.pop_first().expect("the set is not empty");
             rows.remove(&key);
         }
         None
     }
 
-    /// Closes a transaction that was opened on version `base`, touched `footprint`, and sees
-    /// `rows`; makes its writes the newest version unless it conflicts or is too old.
+    /// Ends a transaction on version `base` with `footprint` and its view `rows`. Its writes become the
+    /// newest version unless it conflicts or is too old.
     pub(super) fn commit(
         &mut self,
         base: u64,
         rows: &OrdMap<K, V>,
         footprint: BTreeMap<K, Class>,
     ) -> (Result<(), Refusal<K>>, Garbage<K, V>) {
-        let (verdict, touched) = (self.check(base, &footprint), footprint.len());
+        let (result, touched) = (self.check(base, &footprint), footprint.len());
         let mut old = None;
-        if verdict.is_ok() && touched > 0 {
+        if result.is_ok() && touched > 0 {
             let rows = self.merged(base, rows, &footprint);
             self.version += 1;
             if !self.is_alone(base) {
-                self.remember(footprint);
+                self.record(footprint);
             }
             old = Some(mem::replace(&mut self.rows, rows));
         }
-        let remembered = self.close_after(base, touched);
-        (verdict, Garbage { _rows: old, _remembered: remembered })
+        let footprints = self.close_after(base, touched);
+        (result, Garbage { _rows: old, _footprints: footprints })
     }
 
-    /// Whether no other transaction is open, so that none can conflict with the one on `base`.
+    /// Whether the transaction on `base` is the only open one.
     fn is_alone(&self, base: u64) -> bool {
         self.open.len() == 1 && self.open.get(&base).is_some_and(|open| open.count == 1)
     }
@@ -180,7 +180,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
             return Err(Refusal::TooOld);
         }
         for (key, own) in footprint {
-            let Some(last) = self.remembered.rows.get(key) else {
+            let Some(last) = self.footprints.rows.get(key) else {
                 continue;
             };
             for other in Class::ALL {
@@ -205,9 +205,9 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         let mut merged = self.rows.clone();
         for (key, class) in footprint {
             match class {
-                // Another transaction may have updated the row since: it is not ours to put back.
+                // Another transaction may have updated the row since.
                 Class::KeyShare => {}
-                // Nobody else touched the row, so what this transaction sees is what it is.
+                // No other transaction has changed the row, so this one's view is current.
                 Class::NonKey | Class::Key => match rows.get(key) {
                     Some(value) => drop(merged.insert(key.clone(), value.clone())),
                     None => drop(merged.remove(key)),
@@ -217,16 +217,16 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         merged
     }
 
-    /// Remembers what the newest version touched, for those who began before it.
-    fn remember(&mut self, footprint: BTreeMap<K, Class>) {
-        let Remembered { rows, by_version } = &mut self.remembered;
+    /// Records the footprint of the newest version, for transactions that began before it.
+    fn record(&mut self, footprint: BTreeMap<K, Class>) {
+        let Footprints { rows, by_version } = &mut self.footprints;
         for (key, class) in footprint {
             let last = rows.entry(key.clone()).or_default();
-            let mut place = (last.newest(), key);
-            by_version.remove(&place);
+            let mut entry = (last.newest(), key);
+            by_version.remove(&entry);
             last.set(class, self.version);
-            place.0 = self.version;
-            by_version.insert(place);
+            entry.0 = self.version;
+            by_version.insert(entry);
         }
     }
 }
@@ -246,33 +246,33 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_touched_again_and_again_is_remembered_once() {
+    fn a_row_has_one_footprint_entry_however_often_it_is_written() {
         let engine = Engine::new();
         let reader = engine.begin();
         for _ in 0..1_000 {
             write(&engine, [1, 2]);
         }
-        let remembered = |engine: &Engine<_, _>| {
+        let footprints = |engine: &Engine<_, _>| {
             let state = engine.state();
-            (state.remembered.rows.len(), state.remembered.by_version.len())
+            (state.footprints.rows.len(), state.footprints.by_version.len())
         };
-        assert_eq!(remembered(&engine), (2, 2));
+        assert_eq!(footprints(&engine), (2, 2));
         drop(reader);
-        assert_eq!(remembered(&engine), (0, 0));
+        assert_eq!(footprints(&engine), (0, 0));
     }
 
     #[test]
-    fn many_rows_are_forgotten_step_by_step_and_do_no_harm_until_then() {
+    fn footprints_of_many_rows_are_removed_in_steps_and_have_no_effect_until_then() {
         let engine = Engine::new();
         let oldest = engine.begin();
         write(&engine, 0..1_000);
         let mut other = engine.begin();
         drop(oldest);
-        let left = engine.remembered_rows();
+        let left = engine.tracked_rows();
         assert!((1..1_000).contains(&left), "{left}");
-        // The last of them is still remembered, and was seen.
+        // The entry of the last row is still kept, but the snapshot contains it.
         assert!(other.update(&999, 2));
         other.commit().unwrap();
-        assert_eq!(engine.remembered_rows(), 0);
+        assert_eq!(engine.tracked_rows(), 0);
     }
 }

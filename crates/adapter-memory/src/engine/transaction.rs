@@ -1,4 +1,4 @@
-//! One transaction: a private copy of the snapshot and the list of what it touched.
+//! A transaction of the engine: its view of the rows and its footprint.
 
 use std::{collections::BTreeMap, mem, ops::RangeBounds};
 
@@ -6,18 +6,17 @@ use imbl::OrdMap;
 
 use super::{Class, Engine, Refusal};
 
-/// A row with the same key is already there, in the snapshot or by this transaction's own hand.
+/// A row with the same key exists, in the snapshot or by a write of this transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a row with this key already exists")]
 pub struct Duplicate;
 
-/// The locking clauses that DSQL has (aurora-dsql.md#locks). A lock never waits; it is a touch that
-/// is checked at commit.
+/// The locking clauses of DSQL (aurora-dsql.md#locks). A lock never waits; it is checked at COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
-    /// `FOR UPDATE`: nobody else touches the row.
+    /// `FOR UPDATE`: conflicts with every lock and write of the row.
     ForUpdate,
-    /// `FOR KEY SHARE`: nobody else inserts, deletes or locks the row for update.
+    /// `FOR KEY SHARE`: conflicts with an insert, a delete and `FOR UPDATE` of the row.
     ForKeyShare,
 }
 
@@ -32,8 +31,8 @@ impl Lock {
 
 /// A transaction on an [`Engine`]. Dropping it rolls it back.
 ///
-/// A statement that finds no row touches nothing, because a row that is not there has no
-/// footprint (aurora-dsql.md#conflict-matrix).
+/// A statement that affects no row adds nothing to the footprint
+/// (aurora-dsql.md#conflict-matrix).
 pub struct Transaction<K: Ord + Clone, V: Clone> {
     engine: Engine<K, V>,
     /// The version of the snapshot.
@@ -62,8 +61,8 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
     /// Inserts one row.
     ///
     /// # Errors
-    /// [`Duplicate`] if this transaction can see a row with the key. If it cannot, because the
-    /// row was committed since its begin, the insert succeeds and the commit will not.
+    /// [`Duplicate`] if the transaction sees a row with the key. If the row was committed since its
+    /// begin, the insert succeeds and the COMMIT fails.
     pub fn insert(&mut self, key: K, value: V) -> Result<(), Duplicate> {
         if self.rows.contains_key(&key) {
             return Err(Duplicate);
