@@ -255,6 +255,7 @@ fn with_attempts(error: StoreError, op: &'static str, attempts: u32) -> StoreErr
 mod tests {
     use std::{collections::VecDeque, time::Duration};
 
+    use mockall::{Sequence, mock};
     use temporal_dsql_domain::Table;
 
     use super::*;
@@ -339,45 +340,83 @@ mod tests {
         assert!(matches!(result, Err(StoreError::Contended { attempts: 1, .. })));
     }
 
-    #[derive(Default)]
-    struct Log(Mutex<Vec<String>>);
+    mock! {
+        Log {}
 
-    impl Observer for Log {
+        impl Observer for Log {
+            fn on_retry(
+                &self,
+                op: &'static str,
+                attempt: u32,
+                error: &StoreError,
+                backoff: Duration,
+            );
+            fn on_end<'a>(
+                &self,
+                op: &'static str,
+                attempts: u32,
+                elapsed: Duration,
+                error: Option<&'a StoreError>,
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_observer_receives_every_retry_and_the_end() {
+        let (mut observer, mut order) = (MockLog::new(), Sequence::new());
+        for failed in 1..=2 {
+            observer
+                .expect_on_retry()
+                .withf(move |op, attempt, _, _| (op, *attempt) == ("Update", failed))
+                .times(1)
+                .in_sequence(&mut order)
+                .return_const(());
+        }
+        observer
+            .expect_on_end()
+            .withf(|op, attempts, _, error| (op, *attempts) == ("Update", 3) && error.is_none())
+            .times(1)
+            .in_sequence(&mut order)
+            .return_const(());
+        let runner = Runner::builder().observer(Arc::new(observer)).seed(1).build();
+        let mut failures = vec![conflict(), conflict()];
+        let attempt = |_| std::future::ready(failures.pop().map_or(Ok(()), Err));
+        runner.retry("Update", attempt).await.unwrap();
+    }
+
+    /// Records the calls of `instrument`, and runs the operation in a future of its own.
+    #[derive(Default)]
+    struct Wrapping(Arc<Mutex<Vec<String>>>);
+
+    impl Observer for Wrapping {
         fn instrument<'a>(
             &self,
             op: &'static str,
             operation: BoxFuture<'a, ()>,
         ) -> BoxFuture<'a, ()> {
-            self.0.lock().unwrap().push(format!("{op} begins"));
-            operation
-        }
-
-        fn on_retry(&self, op: &'static str, attempt: u32, _: &StoreError, _: Duration) {
-            self.0.lock().unwrap().push(format!("{op} retry after {attempt}"));
-        }
-
-        fn on_end(&self, op: &'static str, attempts: u32, _: Duration, error: Option<&StoreError>) {
-            let end = if error.is_some() { "failed" } else { "ended" };
-            self.0.lock().unwrap().push(format!("{op} {end} after {attempts}"));
+            let log = Arc::clone(&self.0);
+            Box::pin(async move {
+                log.lock().unwrap().push(format!("{op} begins"));
+                operation.await;
+                log.lock().unwrap().push(format!("{op} ends"));
+            })
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_observer_receives_the_begin_every_retry_and_the_end() {
-        let log = Arc::new(Log::default());
-        let runner = Runner::builder().observer(log.clone()).seed(1).build();
-        let mut failures = vec![conflict(), conflict()];
-        let attempt = |_| std::future::ready(failures.pop().map_or(Ok(()), Err));
+    async fn the_observer_wraps_all_attempts_of_an_operation() {
+        let observer = Wrapping::default();
+        let log = Arc::clone(&observer.0);
+        let runner = Runner::builder().observer(Arc::new(observer)).seed(1).build();
+        let mut failures = vec![conflict()];
+        let attempt = |attempt: Attempt| {
+            log.lock().unwrap().push(format!("attempt {}", attempt.number));
+            std::future::ready(failures.pop().map_or(Ok(()), Err))
+        };
         runner.retry("Update", attempt).await.unwrap();
-        let heard = log.0.lock().unwrap().clone();
         assert_eq!(
-            heard,
-            [
-                "Update begins",
-                "Update retry after 1",
-                "Update retry after 2",
-                "Update ended after 3"
-            ]
+            *log.lock().unwrap(),
+            ["Update begins", "attempt 1", "attempt 2", "Update ends"]
         );
     }
 }
