@@ -1,4 +1,4 @@
-//! Many writers at once, through the runner: no increment is lost, and none is made twice.
+//! Concurrent writers through the runner: no increment is lost or applied twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
 const WRITERS: u64 = 8;
 const INCREMENTS: u64 = 100;
 
-/// Adds 1 to the counter, without a lock; the other writers get their turn in between.
+/// Adds 1 to the counter without a lock, and yields to the other writers between read and write.
 async fn increment(store: &MemoryStore) -> Result<(), StoreError> {
     let filter = execution("counter", 1).filter();
     store
@@ -27,8 +27,8 @@ async fn increment(store: &MemoryStore) -> Result<(), StoreError> {
         .await
 }
 
-/// Lets all writers increment the counter and tells by how much it has grown, how many
-/// increments were reported to have succeeded, and how often one was tried.
+/// Increments the counter with all writers. Returns the value of the counter, the number of increments
+/// that were reported as successful, and the number of attempts.
 async fn count(plan: FaultPlan) -> (MemoryStore, [u64; 3]) {
     let log = Arc::new(Log::default());
     let policy = RetryPolicy {
@@ -77,7 +77,7 @@ async fn concurrent_increments_of_one_row_are_all_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn under_random_faults_the_increments_kept_are_those_reported_and_those_applied_unseen() {
+async fn under_random_faults_the_counter_has_the_reported_and_the_unknown_applied_increments() {
     let seed = 20_261_123;
     let rates =
         FaultRates { conflict: 0.05, unavailable: 0.05, lost_before: 0.05, lost_after: 0.05 };

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: sample rows, a clock with hands, and open transactions.
+//! Helpers of the tests of this crate: sample rows, a manual clock, and open transactions.
 
 use std::{
     sync::{
@@ -67,8 +67,8 @@ pub(crate) fn shard(range_id: i64) -> ShardsRow {
     ShardsRow { shard_id: ShardId(1), range_id, data: blob(1) }
 }
 
-/// Whether two transactions conflict that begin together, do these things, and commit one after
-/// the other.
+/// Whether two transactions conflict that begin together, execute these statements, and commit one
+/// after the other.
 pub(crate) async fn conflict(
     store: &MemoryStore,
     one: impl AsyncFnOnce(&mut dyn Transaction),
@@ -92,7 +92,7 @@ pub(crate) async fn begin(store: &MemoryStore) -> Box<dyn Transaction> {
     store.begin(attempt).await.unwrap()
 }
 
-/// A clock that stands still until it is told to go on, or until someone sleeps.
+/// A clock that advances only by `advance` and by sleeping.
 #[derive(Default)]
 pub(crate) struct ManualClock(AtomicU64);
 
@@ -114,7 +114,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Writes down every operation, with the number of its attempts.
+/// Records every operation with the number of its attempts.
 #[derive(Default)]
 pub(crate) struct Log(Mutex<Vec<(&'static str, u32)>>);
 

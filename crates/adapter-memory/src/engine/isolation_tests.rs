@@ -1,4 +1,4 @@
-//! What commits and what does not, case by case (aurora-dsql.md#conflict-matrix).
+//! Tests of isolation and conflicts (aurora-dsql.md#conflict-matrix).
 
 use super::*;
 
@@ -38,7 +38,7 @@ const STATEMENTS: [Statement; 5] = [
     }),
 ];
 
-/// The matrix (aurora-dsql.md#conflict-matrix), in words of its own.
+/// The conflict matrix (aurora-dsql.md#conflict-matrix), written independently of [`Class`].
 fn conflict_on_dsql(one: Class, other: Class) -> bool {
     let row = match one {
         Class::Key => [true, true, true],
@@ -53,7 +53,7 @@ fn conflict_on_dsql(one: Class, other: Class) -> bool {
 }
 
 #[test]
-fn any_two_statements_on_one_row_conflict_exactly_as_the_matrix_says_whoever_commits_first() {
+fn two_statements_on_one_row_conflict_as_the_matrix_says_in_either_commit_order() {
     for (first, first_class, first_statement) in STATEMENTS {
         for (second, second_class, second_statement) in STATEMENTS {
             for first_began_first in [true, false] {
@@ -82,7 +82,7 @@ fn any_two_statements_on_one_row_conflict_exactly_as_the_matrix_says_whoever_com
 }
 
 #[test]
-fn the_strongest_touch_of_a_row_counts_whatever_the_order() {
+fn the_strongest_class_of_a_row_counts_in_any_order() {
     for (weak, _, weak_statement) in &STATEMENTS[..2] {
         for strong_first in [true, false] {
             let engine = engine(&[("r", 0)]);
@@ -103,7 +103,7 @@ fn the_strongest_touch_of_a_row_counts_whatever_the_order() {
 }
 
 #[test]
-fn a_snapshot_does_not_move() {
+fn a_snapshot_does_not_change() {
     let engine = engine(&[("a", 1), ("b", 2)]);
     let reader = engine.begin();
     let mut writer = engine.begin();
@@ -117,7 +117,7 @@ fn a_snapshot_does_not_move() {
 }
 
 #[test]
-fn a_transaction_sees_its_own_writes_and_nobody_else_does() {
+fn only_the_transaction_itself_sees_its_uncommitted_writes() {
     let engine = engine(&[("a", 1), ("b", 2)]);
     let mut writer = engine.begin();
     assert!(writer.delete(&"a"));
@@ -165,17 +165,17 @@ fn of_two_inserts_of_one_key_the_second_to_commit_loses() {
 }
 
 #[test]
-fn a_row_that_is_not_there_is_not_touched() {
-    let touches: [fn(&mut Txn); 4] = [
+fn an_absent_row_has_no_footprint() {
+    let statements: [fn(&mut Txn); 4] = [
         |txn| assert!(!txn.update(&"r", 1)),
         |txn| assert!(!txn.delete(&"r")),
         |txn| assert_eq!(txn.lock(&"r", Lock::ForUpdate), None),
         |txn| assert_eq!(txn.lock(&"r", Lock::ForKeyShare), None),
     ];
-    for touch in touches {
+    for statement in statements {
         let engine = engine(&[]);
         let (mut loser, mut winner) = (engine.begin(), engine.begin());
-        touch(&mut loser);
+        statement(&mut loser);
         winner.insert("r", 7).unwrap();
         winner.commit().unwrap();
         loser.commit().unwrap();
@@ -210,7 +210,7 @@ fn write_skew_commits() {
 }
 
 #[test]
-fn write_skew_is_refused_if_what_was_read_was_locked() {
+fn write_skew_is_refused_if_the_rows_read_were_locked() {
     let engine = engine(&[("alice on call", 1), ("bob on call", 1)]);
     let (mut alice, mut bob) = (engine.begin(), engine.begin());
     assert_eq!(alice.lock(&"bob on call", Lock::ForUpdate), Some(&1));
@@ -249,7 +249,7 @@ fn disjoint_writes_of_concurrent_transactions_are_all_kept() {
 }
 
 #[test]
-fn a_key_share_lock_does_not_put_an_old_value_back() {
+fn a_key_share_lock_does_not_restore_an_old_value() {
     let engine = engine(&[("parent", 1)]);
     let (mut child, mut update) = (engine.begin(), engine.begin());
     child.lock(&"parent", Lock::ForKeyShare).unwrap();
@@ -286,7 +286,7 @@ fn a_transaction_that_began_after_a_commit_does_not_conflict_with_it() {
 }
 
 /// Commits an update of each key.
-fn touch(engine: &Engine<&'static str, i32>, keys: &[&'static str]) {
+fn update(engine: &Engine<&'static str, i32>, keys: &[&'static str]) {
     for key in keys {
         let mut txn = engine.begin();
         assert!(txn.update(key, 1));
@@ -295,17 +295,17 @@ fn touch(engine: &Engine<&'static str, i32>, keys: &[&'static str]) {
 }
 
 #[test]
-fn without_an_open_transaction_nothing_is_remembered() {
+fn no_footprint_is_kept_without_an_open_transaction() {
     let engine = engine(&[("a", 0), ("b", 0)]);
-    touch(&engine, &["a", "b", "a"]);
+    update(&engine, &["a", "b", "a"]);
     assert_eq!((engine.open_transactions(), engine.tracked_rows()), (0, 0));
 }
 
-/// A way in which a transaction ends.
+/// A way to end a transaction.
 type End = (&'static str, fn(Txn));
 
 #[test]
-fn what_was_remembered_for_a_transaction_is_forgotten_when_it_ends_in_whatever_way() {
+fn footprints_are_removed_when_the_transaction_that_needs_them_ends() {
     let ends: [End; 4] = [
         ("commit", |txn| txn.commit().unwrap()),
         ("commit of writes", |mut txn| {
@@ -321,7 +321,7 @@ fn what_was_remembered_for_a_transaction_is_forgotten_when_it_ends_in_whatever_w
     for (how, end) in ends {
         let engine = engine(&[("a", 0), ("b", 0)]);
         let open = engine.begin();
-        touch(&engine, &["a", "b", "a"]);
+        update(&engine, &["a", "b", "a"]);
         assert_eq!(engine.tracked_rows(), 2, "{how}");
         end(open);
         assert_eq!(engine.open_transactions(), 0, "{how}");
@@ -330,25 +330,25 @@ fn what_was_remembered_for_a_transaction_is_forgotten_when_it_ends_in_whatever_w
 }
 
 #[test]
-fn only_what_the_oldest_open_transaction_can_conflict_with_is_remembered() {
+fn only_footprints_that_the_oldest_open_transaction_can_conflict_with_are_kept() {
     let engine = engine(&[("a", 0), ("b", 0), ("c", 0)]);
     let oldest = engine.begin();
-    touch(&engine, &["a", "b"]);
+    update(&engine, &["a", "b"]);
     let middle = engine.begin();
-    touch(&engine, &["b"]);
+    update(&engine, &["b"]);
     let newest = engine.begin();
-    touch(&engine, &["c"]);
+    update(&engine, &["c"]);
     assert_eq!(engine.tracked_rows(), 3);
     drop(newest);
     assert_eq!(engine.tracked_rows(), 3);
     drop(oldest);
-    assert_eq!(engine.tracked_rows(), 2, "b and c were touched after the middle began");
+    assert_eq!(engine.tracked_rows(), 2, "b and c were updated after the middle began");
     drop(middle);
     assert_eq!(engine.tracked_rows(), 0);
 }
 
 #[test]
-fn a_transaction_that_is_too_old_is_given_up_on_and_refused() {
+fn a_transaction_over_the_maximum_age_is_expired_and_refused() {
     let (max_age, later) = (Duration::from_secs(300), Duration::from_millis(300_001));
     let engine = Engine::with_max_age(max_age);
     let mut leaked = engine.begin_at(Duration::ZERO);
@@ -364,17 +364,17 @@ fn a_transaction_that_is_too_old_is_given_up_on_and_refused() {
     let young = engine.begin_at(max_age);
     write("c", later);
     assert_eq!((engine.open_transactions(), engine.tracked_rows()), (1, 1));
-    // They have met nobody, and are refused all the same.
+    // They have no conflict, and are refused for their age.
     assert_eq!(leaked.commit(), Err(Refusal::TooOld));
     assert_eq!(reader.commit(), Err(Refusal::TooOld));
-    assert_eq!(engine.open_transactions(), 1, "the ends of the old ones end nobody else");
+    assert_eq!(engine.open_transactions(), 1, "ending the old ones does not end another");
     young.commit().unwrap();
     assert_eq!((engine.open_transactions(), engine.tracked_rows()), (0, 0));
     assert_eq!(rows(&engine), [("b", 1), ("c", 1)]);
 }
 
 #[test]
-fn a_transaction_that_sees_the_newest_version_is_kept_whatever_its_age() {
+fn a_transaction_on_the_newest_version_is_kept_at_any_age() {
     let engine = Engine::with_max_age(Duration::from_secs(300));
     let mut old = engine.begin_at(Duration::ZERO);
     let mut young = engine.begin_at(Duration::from_secs(1_000));
@@ -395,6 +395,6 @@ fn a_panic_while_the_engine_is_locked_does_not_stop_other_threads() {
     })
     .join();
     assert!(panicked.is_err());
-    touch(&engine, &["a"]);
+    update(&engine, &["a"]);
     assert_eq!(engine.len(), 1);
 }

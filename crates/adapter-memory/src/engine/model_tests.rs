@@ -1,5 +1,5 @@
-//! Random interleavings, on the engine and on a reference that is too simple to be wrong: a list
-//! of all committed states, and a comparison of everything with everything.
+//! Random interleavings on the engine and on a simple reference model: a list of all committed states,
+//! in which a commit is compared with every commit since its begin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// How many transactions are open at most.
+/// The most open transactions.
 const SLOTS: usize = 4;
-/// Keys up to here; every second one has a row at the start. Enough for a map of several levels.
+/// The number of keys; every second one has a row at the start. Enough for a tree of several levels.
 const KEYS: u16 = 400;
 
-/// What a slot does next. It begins if it has no open transaction, and does the rest if it has.
+/// The next step of a slot. It begins a transaction if it has none.
 #[derive(Clone, Debug)]
 enum Step {
     Begin,
@@ -27,7 +27,7 @@ enum Step {
     Drop,
 }
 
-/// What a step showed to its caller.
+/// The result of a step.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Nothing,
@@ -43,7 +43,7 @@ type Footprint = BTreeMap<u16, BTreeSet<Class>>;
 struct Reference {
     /// All committed states, oldest first.
     states: Vec<State>,
-    /// What each commit after the first state touched.
+    /// The footprint of each commit after the first state.
     footprints: Vec<Footprint>,
     open: [Option<ReferenceTransaction>; SLOTS],
 }
@@ -117,7 +117,7 @@ impl Reference {
         true
     }
 
-    fn rows_to_remember(&self) -> usize {
+    fn rows_to_track(&self) -> usize {
         let bases = self.open.iter().flatten().map(|transaction| transaction.base);
         let oldest = bases.min().unwrap_or(self.footprints.len());
         let keys: BTreeSet<_> =
@@ -201,7 +201,7 @@ impl Subject {
     }
 }
 
-/// Mostly a few keys that everyone wants, sometimes any key.
+/// Mostly one of a few contended keys, sometimes any key.
 fn key() -> impl Strategy<Value = u16> {
     prop_oneof![6 => 0..6_u16, 1 => 0..KEYS]
 }
@@ -223,7 +223,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn every_interleaving_of_transactions_ends_as_in_the_reference(
+    fn every_interleaving_has_the_results_of_the_reference_model(
         steps in vec((0..SLOTS, step()), 0..150)
     ) {
         let start: State = (0..KEYS).step_by(2).map(|key| (key, 0)).collect();
@@ -238,7 +238,7 @@ proptest! {
         for (slot, step) in &steps {
             let expected = reference.step(*slot, step);
             prop_assert_eq!(subject.step(*slot, step), expected, "{:?} in {}", step, slot);
-            prop_assert_eq!(subject.engine.tracked_rows(), reference.rows_to_remember());
+            prop_assert_eq!(subject.engine.tracked_rows(), reference.rows_to_track());
             if let Step::Commit = step {
                 prop_assert_eq!(&subject.rows(), reference.newest());
             }

@@ -10,7 +10,7 @@ use imbl::OrdMap;
 
 use super::{Class, Conflict, Refusal};
 
-/// The committed state. Versions count the commits that touched a row.
+/// The committed state. The version counts the commits that are not read-only.
 pub(super) struct State<K, V> {
     rows: OrdMap<K, V>,
     version: u64,
@@ -120,10 +120,10 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         Garbage { _rows: None, _footprints: self.close_after(base, 0) }
     }
 
-    /// Ends a transaction with `touched` rows, and removes footprints that no open transaction can
+    /// Ends a transaction with `footprint_rows` rows, and removes footprints that no open transaction can
     /// conflict with: a bounded number, but more than this transaction has added. Entries that are
     /// left have no effect, because every open transaction began after them.
-    fn close_after(&mut self, base: u64, touched: usize) -> Option<Footprints<K>> {
+    fn close_after(&mut self, base: u64, footprint_rows: usize) -> Option<Footprints<K>> {
         const AT_LEAST: usize = 64;
         if base >= self.first_in_time
             && let Some(open) = self.open.get_mut(&base)
@@ -137,7 +137,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
             return Some(mem::replace(&mut self.footprints, Footprints::new()));
         };
         let Footprints { rows, by_version } = &mut self.footprints;
-        for _ in 0..AT_LEAST + 2 * touched {
+        for _ in 0..AT_LEAST + 2 * footprint_rows {
             match by_version.first() {
                 Some((version, _)) if version <= oldest => {}
                 _ => break,
@@ -156,9 +156,9 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         rows: &OrdMap<K, V>,
         footprint: BTreeMap<K, Class>,
     ) -> (Result<(), Refusal<K>>, Garbage<K, V>) {
-        let (result, touched) = (self.check(base, &footprint), footprint.len());
+        let (result, footprint_rows) = (self.check(base, &footprint), footprint.len());
         let mut old = None;
-        if result.is_ok() && touched > 0 {
+        if result.is_ok() && footprint_rows > 0 {
             let rows = self.merged(base, rows, &footprint);
             self.version += 1;
             if !self.is_alone(base) {
@@ -166,7 +166,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
             }
             old = Some(mem::replace(&mut self.rows, rows));
         }
-        let footprints = self.close_after(base, touched);
+        let footprints = self.close_after(base, footprint_rows);
         (result, Garbage { _rows: old, _footprints: footprints })
     }
 

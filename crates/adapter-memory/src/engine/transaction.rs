@@ -67,7 +67,7 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
         if self.rows.contains_key(&key) {
             return Err(Duplicate);
         }
-        self.touch(&key, Class::Key);
+        self.record(&key, Class::Key);
         self.rows.insert(key, value);
         Ok(())
     }
@@ -78,7 +78,7 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
             return false;
         };
         *row = value;
-        self.touch(key, Class::NonKey);
+        self.record(key, Class::NonKey);
         true
     }
 
@@ -86,7 +86,7 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
     pub fn delete(&mut self, key: &K) -> bool {
         let found = self.rows.remove(key).is_some();
         if found {
-            self.touch(key, Class::Key);
+            self.record(key, Class::Key);
         }
         found
     }
@@ -94,24 +94,25 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
     /// Reads one row and locks it, if there is one.
     pub fn lock(&mut self, key: &K, lock: Lock) -> Option<&V> {
         if self.rows.contains_key(key) {
-            self.touch(key, lock.class());
+            self.record(key, lock.class());
         }
         self.rows.get(key)
     }
 
-    /// Makes the writes visible to every transaction that begins from now on.
+    /// Makes the writes visible to every transaction that begins afterwards.
     ///
     /// # Errors
-    /// [`Refusal`] if another transaction was faster or this one is too old; nothing is applied.
+    /// [`Refusal`] if another transaction with a conflict has committed first, or this one is too old;
+    /// nothing is applied.
     pub fn commit(mut self) -> Result<(), Refusal<K>> {
         self.closed = true;
         let footprint = mem::take(&mut self.footprint);
-        let (verdict, garbage) = self.engine.state().commit(self.base, &self.rows, footprint);
+        let (result, garbage) = self.engine.state().commit(self.base, &self.rows, footprint);
         drop(garbage);
-        verdict
+        result
     }
 
-    fn touch(&mut self, key: &K, class: Class) {
+    fn record(&mut self, key: &K, class: Class) {
         self.footprint.entry(key.clone()).and_modify(|own| *own = class.max(*own)).or_insert(class);
     }
 }

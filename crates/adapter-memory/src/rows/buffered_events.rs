@@ -1,9 +1,9 @@
 //! The buffered events of a run, and the ids that keep them in order
 //! (temporal-persistence.md#buffered-events).
 //!
-//! An id is a place in the buffer of its run, above 48 random bits. The place makes the order of
-//! one buffer, with no clock and no sequence that others share; the random bits make the id
-//! unique among all runs, which the table's index on the id alone demands.
+//! An id is the index of the event in the buffer of its run, above 48 random bits. The index orders
+//! the events of a run without a clock or a shared sequence. The random bits make the id unique among
+//! all runs, which the table's unique index on the id requires.
 
 use temporal_dsql_domain::{DataBlob, ExecutionsFilter, Table};
 use temporal_dsql_ports::{
@@ -22,7 +22,7 @@ const BY_ID: UniqueIndex =
 
 /// The random bits of an id.
 const RANDOM_BITS: u32 = 48;
-/// The last place that leaves the id positive.
+/// The largest index with which the id is positive.
 const LAST_PLACE: i64 = i64::MAX >> RANDOM_BITS;
 
 /// An event with its id.
@@ -46,7 +46,7 @@ fn entry(id: i64) -> Key {
     Key::of_entry(BY_ID, [Column::BigInt(id)])
 }
 
-/// Events as rows, without their ids, if they can be stored.
+/// The rows of events, without their ids, checked against the limits.
 pub(super) fn check(
     run: &ExecutionsFilter,
     events: &[DataBlob],
@@ -56,7 +56,7 @@ pub(super) fn check(
     events.iter().map(row).collect()
 }
 
-/// Appends events behind those that are there.
+/// Appends events after the stored ones.
 pub(super) fn append(
     transaction: &mut LimitedTransaction,
     run: &ExecutionsFilter,
@@ -127,7 +127,7 @@ mod tests {
         execution("w", number).filter()
     }
 
-    /// Appends an event as a transaction of its own, with these random bits.
+    /// Appends an event in a transaction of its own, with these random bits.
     fn commit_with(
         store: &MemoryStore,
         run: &ExecutionsFilter,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_id_is_the_place_in_the_buffer_above_random_bits() {
+    async fn an_id_is_the_index_in_the_buffer_above_random_bits() {
         let store = MemoryStore::new();
         for random in [(1 << RANDOM_BITS) - 1, 0, 5] {
             commit_with(&store, &run(1), random).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_emptied_buffer_begins_again_and_its_ids_are_free_again() {
+    async fn an_emptied_buffer_starts_at_the_first_index_and_its_ids_can_be_used_again() {
         let store = MemoryStore::new();
         commit_with(&store, &run(1), 7).unwrap();
         let mut session = store.session();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_id_that_another_run_has_is_a_duplicate() {
+    async fn an_id_of_another_run_is_a_duplicate() {
         let store = MemoryStore::new();
         commit_with(&store, &run(1), 7).unwrap();
         let error = commit_with(&store, &run(2), 7).unwrap_err();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_id_chosen_for_two_runs_at_the_same_time_is_a_conflict() {
+    async fn one_id_for_two_runs_in_concurrent_transactions_is_a_conflict() {
         let store = MemoryStore::new();
         let (mut one, mut other) = (store.open(), store.open());
         append_with(&mut one, &run(1), &[blob(1)], |_| 7).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_buffer_without_a_place_left_refuses_more_and_keeps_what_it_has() {
+    async fn a_full_buffer_refuses_more_events_and_keeps_the_stored_ones() {
         let store = MemoryStore::new();
         let last = BufferedEvent { id: LAST_PLACE << RANDOM_BITS, event: blob(1) };
         let mut transaction = store.open();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_entry_of_the_index_is_no_modified_row() {
+    async fn an_index_entry_is_not_counted_as_a_modified_row() {
         let store = MemoryStore::new();
         let events = vec![blob(1); MAX_TRANSACTION_ROWS as usize];
         let mut session = store.session();

@@ -1,8 +1,7 @@
 //! The seven maps of a run, and the statements on them (temporal-persistence.md#chasm-nodes,
 //! temporal-persistence.md#maps).
 //!
-//! The maps differ in what an entry is; that is said once, by [`Entry`], and everything else is
-//! the same for all.
+//! The maps differ only in the type of their entries, which implements [`Entry`].
 
 use std::collections::BTreeMap;
 
@@ -75,12 +74,12 @@ impl Entry for ChasmNode {
     }
 }
 
-/// What begins the keys of the entries of one map.
+/// The prefix of the keys of the entries of one map.
 fn map_key(run: &ExecutionsFilter, map: MapTable) -> Key {
     run_key(map.table(), run)
 }
 
-/// Entries that are to be written, in the order of the request, if they can be stored.
+/// The entries to write, in the order of the request, checked against the limits.
 pub(super) fn ready(
     run: &ExecutionsFilter,
     entries: &MapEntries,
@@ -102,7 +101,7 @@ pub(super) fn ready(
     }
 }
 
-/// Of several entries with one key the last, in the order of the keys.
+/// The last entry of each key, in the order of the keys.
 pub(super) fn last_of_each_key(entries: Vec<NewRow>) -> BTreeMap<Key, NewRow> {
     entries.into_iter().map(|row| (row.key.clone(), row)).collect()
 }
@@ -122,7 +121,7 @@ pub(super) fn keys(run: &ExecutionsFilter, keys: &MapKeys) -> Vec<Key> {
     }
 }
 
-/// Writes entries of `map`. What is in a set already stays as it is and does not count.
+/// Writes entries of `map`. Entries that a set contains already are not written and not counted.
 pub(super) fn replace<'a>(
     transaction: &mut LimitedTransaction,
     map: MapTable,
@@ -184,7 +183,7 @@ macro_rules! names {
     };
 }
 
-/// As Temporal's methods are called.
+/// The names of Temporal's methods.
 const fn names(map: MapTable) -> &'static Names {
     match map {
         MapTable::Activities => names!("ActivityInfoMaps"),
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writing_one_entry_conflicts_with_writing_it_and_with_nothing_else() {
+    async fn writing_an_entry_conflicts_only_with_writing_the_same_entry() {
         for existing in [&[][..], &[1, 2]] {
             for (other, expected) in [(1, true), (2, false)] {
                 let store = MemoryStore::new();
@@ -357,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn adding_to_a_set_what_is_in_it_touches_nothing() {
+    async fn adding_an_existing_entry_to_a_set_causes_no_conflict() {
         let store = MemoryStore::new();
         store.session().replace_into_map(&run(), &signals(&["a"])).await.unwrap();
         assert!(!replacing_conflicts(&store, signals(&["a"]), signals(&["a"])).await);

@@ -1,5 +1,5 @@
-//! `executions`, `current_executions` and `current_chasm_executions`: their keys, and what the
-//! statements of Temporal's `HistoryExecution` do to them (temporal-persistence.md#executions).
+//! `executions`, `current_executions` and `current_chasm_executions`: their keys, and the statements of
+//! Temporal's `HistoryExecution` (temporal-persistence.md#executions).
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -30,7 +30,7 @@ impl PrimaryKey for ExecutionsFilter {
     }
 }
 
-/// The key of a run in `executions`, and what begins the keys of its rows in any other table.
+/// The key of a run in `executions`, which is the prefix of the keys of its rows in other tables.
 pub(super) fn run_key(table: Table, run: &ExecutionsFilter) -> Key {
     Key::new(
         table,
@@ -50,7 +50,7 @@ impl StoredRow for CurrentExecutionsRow {
     }
 }
 
-/// The key of a current execution in the table that the router chose.
+/// The key of a current execution in the table of its route.
 pub(super) struct CurrentKey {
     route: CurrentExecutionsRoute,
     filter: CurrentExecutionsFilter,
@@ -80,7 +80,7 @@ impl CurrentKey {
         Self { route: store.router().route_filter(filter), filter: filter.clone() }
     }
 
-    /// A row that is to be written, in its table, if it can be stored.
+    /// The row to write, checked against the limits of its table.
     pub(super) fn ready(
         store: &MemoryStore,
         row: &CurrentExecutionsRow,
@@ -89,14 +89,14 @@ impl CurrentKey {
         Ok(NewRow::new(&key, row.clone())?)
     }
 
-    /// The stored row as it is read: its archetype is the one of its table
+    /// The row as it is read: its archetype is the one of its route
     /// (requirements.md#req-5-3).
     fn read(&self, stored: &CurrentExecutionsRow) -> CurrentExecutionsRow {
         CurrentExecutionsRow { archetype_id: self.route.archetype_id(), ..stored.clone() }
     }
 }
 
-/// A row that is to be written, if it can be stored.
+/// The row to write, checked against the limits.
 pub(super) fn ready(row: &ExecutionsRow) -> Result<NewRow, StoreError> {
     Ok(NewRow::new(&row.filter(), row.clone())?)
 }
@@ -115,8 +115,8 @@ pub(super) fn lock_current(
     transaction.lock(key, Lock::ForUpdate).map(|stored| key.read(stored))
 }
 
-/// One lock after the other, as on DSQL: a current execution without its run is locked, too, though
-/// the join has no row then.
+/// Two locks, as on DSQL. A current execution without its run is also locked, although the result is
+/// empty.
 fn lock_join(
     transaction: &mut LimitedTransaction,
     key: &CurrentKey,
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn updates_and_deletes_tell_how_many_rows_they_affected() {
+    async fn updates_and_deletes_return_the_number_of_affected_rows() {
         let store = MemoryStore::new();
         let mut session = store.session();
         let (execution, current) = (execution("w", 1), current("w", ArchetypeId::SCHEDULER, 1));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn deleting_another_run_leaves_the_row_and_conflicts_with_nobody() {
+    async fn deleting_another_run_keeps_the_row_and_causes_no_conflict() {
         let store = MemoryStore::new();
         let row = current("w", ArchetypeId::WORKFLOW, 1);
         store.session().insert_into_current_executions(&row).await.unwrap();
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(store.engine().len(), 1);
     }
 
-    /// Everything is a workflow.
+    /// Routes every archetype as a workflow.
     struct OneTable;
 
     impl CurrentExecutionsRouter for OneTable {
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_router_alone_decides_the_table_and_the_table_the_archetype_that_is_read() {
+    async fn the_router_decides_the_table_and_the_route_the_archetype_of_rows_read() {
         let store = MemoryStore::builder().router(Arc::new(OneTable)).build();
         let mut session = store.session();
         let scheduler = current("w", ArchetypeId::SCHEDULER, 1);
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(join(&mut session).await, [joined]);
     }
 
-    /// Locks in one way while a competitor updates a row; tells whether the lock was refused.
+    /// Locks a row while a concurrent transaction updates it. Returns whether the lock was refused.
     async fn lock_loses_against_update(lock: &str, updated: Table, dangling: bool) -> bool {
         let store = MemoryStore::new();
         let (run, row) = (execution("w", 1), current("w", ArchetypeId::WORKFLOW, 1));
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_lock_is_a_lock_against_writers_of_the_rows_that_it_found() {
+    async fn every_lock_conflicts_with_writers_of_the_locked_rows() {
         use Table::{CurrentExecutions, Executions};
         for (lock, updated, dangling, refused) in [
             ("read", Executions, false, true),

@@ -1,4 +1,4 @@
-//! `history_node` and `history_tree`: batches of events, and the branches that they are on
+//! `history_node` and `history_tree`: batches of events, and their branches
 //! (temporal-persistence.md#history).
 
 use std::{collections::BTreeMap, ops::Range};
@@ -36,7 +36,7 @@ impl PrimaryKey for BranchKey {
     }
 }
 
-/// The key of a branch in `history_tree`, and what begins the keys of its nodes.
+/// The key of a branch in `history_tree`, which is the prefix of the keys of its nodes.
 fn branch_key(table: Table, branch: &BranchKey) -> Key {
     tree_key(table, branch.shard_id, branch.tree_id).with([Column::Uuid(branch.branch_id.0)])
 }
@@ -51,8 +51,8 @@ fn node_key(branch: &Key, position: NodePosition) -> Result<Key, StoreError> {
     Ok(branch.with([Column::BigInt(position.node_id), Column::BigInt(txn_id)]))
 }
 
-/// Nodes that are to be written, if they can be stored. Of several at one position the last one
-/// counts.
+/// The nodes to write, checked against the limits. Of several at one position the last one is
+/// written.
 pub(super) fn ready(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Vec<NewRow>, StoreError> {
     let branch = branch_key(Table::HistoryNode, branch);
     let mut rows = Vec::with_capacity(nodes.len());
@@ -65,12 +65,12 @@ pub(super) fn ready(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Vec<New
     Ok(last.into_values().collect())
 }
 
-/// A branch that is to be written, if it can be stored.
+/// The branch to write, checked against the limits.
 pub(super) fn ready_tree(row: &HistoryTreeRow) -> Result<NewRow, StoreError> {
     Ok(NewRow::new(&row.branch, row.clone())?)
 }
 
-/// The keys of a page, and the rest of its range behind them.
+/// The keys of a page and of the rest of its range.
 fn page_keys(branch: &BranchKey, page: &NodePage) -> Result<Range<Key>, StoreError> {
     let branch = branch_key(Table::HistoryNode, branch);
     let node = |id| branch.with([Column::BigInt(id)]);
@@ -85,7 +85,7 @@ fn page_keys(branch: &BranchKey, page: &NodePage) -> Result<Range<Key>, StoreErr
     Ok(keys)
 }
 
-/// Reads a page, of each node only what `read` takes.
+/// Reads a page, converting each node with `read`.
 fn select_page<T>(
     transaction: &LimitedTransaction,
     keys: Range<Key>,

@@ -26,7 +26,7 @@ impl StoredRow for ScheduledTask {
     }
 }
 
-/// What begins the keys of the tasks of one queue.
+/// The prefix of the keys of the tasks of one queue.
 fn immediate_key(shard_id: ShardId, queue: &ImmediateQueue) -> Key {
     let shard = Column::Integer(shard_id.0);
     match queue {
@@ -46,7 +46,7 @@ fn immediate_range(queue: &Key, range: &ImmediateRange) -> Range<Key> {
     queue.with([Column::BigInt(range.start)])..queue.with([Column::BigInt(range.end)])
 }
 
-/// Tasks that are to be inserted, if they can be stored.
+/// The tasks to insert, checked against the limits.
 pub(super) fn ready_immediate(
     shard_id: ShardId,
     queue: &ImmediateQueue,
@@ -59,7 +59,7 @@ pub(super) fn ready_immediate(
     Ok(tasks.iter().map(ready).collect::<Result<_, _>>()?)
 }
 
-/// What begins the keys of the tasks of one queue.
+/// The prefix of the keys of the tasks of one queue.
 fn scheduled_key(shard_id: ShardId, queue: ScheduledQueue) -> Key {
     let shard = Column::Integer(shard_id.0);
     match queue {
@@ -70,7 +70,7 @@ fn scheduled_key(shard_id: ShardId, queue: ScheduledQueue) -> Key {
     }
 }
 
-/// The columns of a task's key in its queue. A `TIMESTAMP` is as many microseconds.
+/// The columns of a task's key in its queue. A `TIMESTAMP` is stored as microseconds.
 fn scheduled_columns(key: ScheduledKey) -> [Column; 2] {
     [Column::BigInt(key.visibility_timestamp.unix_micros()), Column::BigInt(key.task_id)]
 }
@@ -80,7 +80,7 @@ fn scheduled_range(queue: &Key, range: ScheduledRange) -> Range<Key> {
     queue.with(scheduled_columns(range.from))..queue.with([until])
 }
 
-/// Tasks that are to be inserted, if they can be stored.
+/// The tasks to insert, checked against the limits.
 pub(super) fn ready_scheduled(
     shard_id: ShardId,
     queue: ScheduledQueue,
@@ -112,7 +112,7 @@ macro_rules! names {
     };
 }
 
-/// As Temporal's methods are called.
+/// The names of Temporal's methods.
 const fn immediate_names(queue: &ImmediateQueue) -> &'static Names {
     match queue {
         ImmediateQueue::Transfer => names!("TransferTasks"),
@@ -123,7 +123,7 @@ const fn immediate_names(queue: &ImmediateQueue) -> &'static Names {
     }
 }
 
-/// As Temporal's methods are called.
+/// The names of Temporal's methods.
 const fn scheduled_names(queue: ScheduledQueue) -> &'static Names {
     match queue {
         ScheduledQueue::Timer => names!("TimerTasks"),

@@ -1,8 +1,7 @@
-//! What Temporal's statements do to rows: one module per row port, and one for the statements that
-//! write whole executions.
+//! The row ports: one module per trait, which implements Temporal's statements.
 //!
-//! What no server needs to be asked about (the size of a row, the table of an archetype) is
-//! refused before the statement, so it does not end a transaction.
+//! An oversized row or an unspecified archetype is refused before the statement, so it does not end a
+//! transaction.
 
 mod buffered_events;
 mod execution_maps;

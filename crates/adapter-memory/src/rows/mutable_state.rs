@@ -1,5 +1,5 @@
-//! The read of a whole run, and what is refused of an act before it is applied. Acts are applied by
-//! the reference way of the ports.
+//! The read of a whole run, and the checks of a write set before it is applied. Write sets are applied
+//! by the reference implementation of the ports.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{ExecutionsFilter, MapTable};
@@ -19,11 +19,11 @@ use crate::{
     limited_transaction::LimitedTransaction,
 };
 
-/// Checks that each row of an act can be stored, and that all of them fit the one statement that
-/// the adapter for DSQL sends.
+/// Checks each row of a write set against the limits, and all of them against the size of the single
+/// statement that the adapter for DSQL sends.
 ///
 /// # Errors
-/// Those of the rows, before any condition is looked at; [`StoreError::Limit`].
+/// [`StoreError::Limit`], and those of the router, before any condition is checked.
 pub(crate) fn check(store: &MemoryStore, set: &WriteSet<'_>) -> Result<(), StoreError> {
     let mut rows = Vec::new();
     if let Some(row) = set.current.as_ref().and_then(|current| current.write) {

@@ -1,4 +1,4 @@
-//! `shards`, and the lock that guards the writes of a shard's owner
+//! `shards`, and the lock that protects the ownership of a shard
 //! (temporal-persistence.md#shards).
 
 use async_trait::async_trait;
@@ -88,36 +88,36 @@ mod tests {
 
     const SHARD: ShardId = ShardId(1);
 
-    /// What a transaction does to the shard.
+    /// The statements of a transaction on the shard.
     #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Act {
+    enum Operation {
         ReadLock,
         WriteLock,
-        /// An update that leaves the range id as it is.
+        /// An update that keeps the range id.
         Renew,
-        /// A lock and an update of the range id: another owner takes over.
+        /// A takeover: a lock and an update of the range id.
         TakeOver,
     }
 
-    async fn perform(act: Act, transaction: &mut dyn Transaction) {
-        match act {
-            Act::ReadLock => {
+    async fn perform(operation: Operation, transaction: &mut dyn Transaction) {
+        match operation {
+            Operation::ReadLock => {
                 assert_eq!(transaction.read_lock_shards(SHARD).await.unwrap(), Some(1));
             }
-            Act::WriteLock => {
+            Operation::WriteLock => {
                 assert_eq!(transaction.write_lock_shards(SHARD).await.unwrap(), Some(1));
             }
-            Act::Renew => {
+            Operation::Renew => {
                 assert_eq!(transaction.update_shards(&shard(1), Some(1)).await.unwrap(), 1);
             }
-            Act::TakeOver => {
+            Operation::TakeOver => {
                 assert_eq!(transaction.write_lock_shards(SHARD).await.unwrap(), Some(1));
                 assert_eq!(transaction.update_shards(&shard(2), None).await.unwrap(), 1);
             }
         }
     }
 
-    async fn conflicts(one: Act, other: Act) -> bool {
+    async fn conflicts(one: Operation, other: Operation) -> bool {
         let store = MemoryStore::new();
         store.session().insert_into_shards(&shard(1)).await.unwrap();
         conflict(
@@ -129,30 +129,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_owners_lock_conflicts_with_a_takeover_and_not_with_the_owners_own_acts() {
+    async fn the_owners_lock_conflicts_with_a_takeover_and_not_with_the_owners_own_writes() {
         for (other, expected) in [
-            (Act::ReadLock, false),
-            (Act::Renew, false),
-            (Act::WriteLock, true),
-            (Act::TakeOver, true),
+            (Operation::ReadLock, false),
+            (Operation::Renew, false),
+            (Operation::WriteLock, true),
+            (Operation::TakeOver, true),
         ] {
-            assert_eq!(conflicts(Act::ReadLock, other).await, expected, "{other:?}");
-            assert_eq!(conflicts(other, Act::ReadLock).await, expected, "{other:?} first");
+            assert_eq!(conflicts(Operation::ReadLock, other).await, expected, "{other:?}");
+            assert_eq!(conflicts(other, Operation::ReadLock).await, expected, "{other:?} first");
         }
-        for other in [Act::WriteLock, Act::Renew, Act::TakeOver] {
-            assert!(conflicts(Act::TakeOver, other).await, "{other:?}");
+        for other in [Operation::WriteLock, Operation::Renew, Operation::TakeOver] {
+            assert!(conflicts(Operation::TakeOver, other).await, "{other:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_compare_and_set_that_finds_another_range_id_touches_nothing() {
+    async fn a_compare_and_set_with_another_range_id_causes_no_conflict() {
         let store = MemoryStore::new();
         store.session().insert_into_shards(&shard(1)).await.unwrap();
         let late = async |transaction: &mut dyn Transaction| {
             assert_eq!(transaction.update_shards(&shard(9), Some(8)).await.unwrap(), 0);
         };
         let take_over = async |transaction: &mut dyn Transaction| {
-            perform(Act::TakeOver, transaction).await;
+            perform(Operation::TakeOver, transaction).await;
         };
         assert!(!conflict(&store, take_over, late).await);
         let read = store.session().select_from_shards(SHARD).await.unwrap();

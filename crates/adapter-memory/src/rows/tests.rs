@@ -1,4 +1,4 @@
-//! What holds for the statements on every table: their names, and what is refused before them.
+//! Tests of the statements on every table: their names, and the refusal of oversized rows.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ fn camel_case(name: &str) -> String {
     name.split('_').map(word).collect()
 }
 
-/// The table, as the names of Temporal's methods have it.
+/// The table name in the names of Temporal's methods.
 fn spelled(table: Table) -> String {
     match table {
         Table::ReplicationTasksDlq => "ReplicationDLQTasks".to_owned(),
@@ -58,7 +58,7 @@ fn spelled(table: Table) -> String {
 }
 
 #[tokio::test]
-async fn every_statement_is_called_as_temporals_method_after_its_table() {
+async fn every_statement_has_the_name_of_temporals_method() {
     let log = Arc::new(Log::default());
     let runner = Runner::builder().observer(log.clone()).build();
     let store = MemoryStore::builder().runner(runner).build();
@@ -123,7 +123,7 @@ fn of(bytes: usize) -> DataBlob {
     DataBlob { data: vec![0; bytes], ..blob(1) }
 }
 
-/// Entries of a map, too large by one byte; none for the set, which holds no values.
+/// Entries of a map that exceed the value limit by one byte; none for the set, which has no values.
 fn too_large(map: MapTable) -> Option<MapEntries> {
     let data = of(MAX_VALUE_BYTES + 1);
     let mut ids = entries([1]);
@@ -147,7 +147,7 @@ fn too_large(map: MapTable) -> Option<MapEntries> {
 }
 
 #[tokio::test]
-async fn a_row_that_is_too_large_is_refused_by_its_column_and_does_not_end_the_transaction() {
+async fn an_oversized_row_is_refused_with_its_column_and_does_not_end_the_transaction() {
     let store = MemoryStore::new();
     let run = execution("w", 1).filter();
     let mut transaction: Box<dyn Transaction> = begin(&store).await;
