@@ -1,12 +1,12 @@
-//! Archetypes: which kind of execution a current-execution row belongs to.
+//! Archetypes: the kinds of executions, and their numeric ids.
 
 use std::fmt;
 
 /// The numeric id of an archetype (temporal-persistence.md#archetype-ids).
 ///
 /// An id is the FarmHash `Fingerprint32` of the archetype's fully qualified name,
-/// `library.component`. The constants are the archetypes of Temporal 1.32; an id that is not
-/// among them is an ordinary id, because servers may register archetypes of their own.
+/// `library.component`. The constants are the archetypes of Temporal 1.32. Other ids are valid too,
+/// because servers may register archetypes of their own.
 ///
 /// ```
 /// use temporal_dsql_domain::ArchetypeId;
@@ -19,8 +19,8 @@ use std::fmt;
 pub struct ArchetypeId(pub u32);
 
 impl ArchetypeId {
-    /// No archetype given. In a filter it stands for [`Self::WORKFLOW`] (requirements.md#req-5-1);
-    /// in a row it is an error.
+    /// No archetype. In a filter it means [`Self::WORKFLOW`] (requirements.md#req-5-1); in a row it is
+    /// an error.
     pub const UNSPECIFIED: Self = Self(0);
     /// `workflow.workflow`: the only archetype whose current execution is in
     /// `current_executions` (requirements.md#req-2-1).
@@ -44,7 +44,7 @@ impl ArchetypeId {
         Self(farmhash::fingerprint32(name.as_bytes()))
     }
 
-    /// The fully qualified name, where this crate knows it.
+    /// The fully qualified name, if it is one of the constants.
     pub fn name(self) -> Option<&'static str> {
         Self::NAMED.iter().find(|(id, _)| *id == self).map(|(_, name)| *name)
     }

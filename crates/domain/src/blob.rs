@@ -1,12 +1,12 @@
-//! Opaque bytes and how they are encoded.
+//! Serialized values and their encoding.
 
 use std::fmt;
 
 use crate::Encoding;
 
-/// A serialized value with the name of its encoding; opaque to persistence.
+/// A serialized value with the name of its encoding. Persistence does not decode it.
 ///
-/// [`Debug`] shows the size, never the bytes: blobs carry users' payloads.
+/// [`Debug`] shows the size, never the bytes: blobs contain users' payloads.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DataBlob {
     /// The serialized bytes. May be empty.

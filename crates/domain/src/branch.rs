@@ -1,8 +1,8 @@
-//! What a branch of a history is made of, and how Temporal stores that.
+//! History branches, and their serialization as branch tokens and in `history_tree`.
 //!
-//! A branch has nodes of its own from its begin node on; what comes before belongs to its
-//! ancestors. Temporal keeps this as a protobuf message in `history_tree.data` and hands it to
-//! callers as a branch token (`persistence/v1/history_tree.proto`).
+//! A branch has its own nodes from its begin node on, and shares the nodes before it with its
+//! ancestors. Temporal stores a branch as a protobuf message in `history_tree.data`, and callers
+//! identify it by a branch token (`persistence/v1/history_tree.proto`).
 
 use prost::Message;
 
@@ -14,14 +14,14 @@ use crate::{
 /// The id of the first node of every history.
 pub const FIRST_NODE_ID: i64 = 1;
 
-/// A part of a branch: nodes from `begin_node_id`, inclusive, to `end_node_id`, exclusive.
+/// A range of nodes of a branch, from `begin_node_id`, inclusive, to `end_node_id`, exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BranchRange {
-    /// The branch that the nodes are on.
+    /// The branch of the nodes.
     pub branch_id: BranchId,
     /// The first node.
     pub begin_node_id: i64,
-    /// The first node that is not in the range.
+    /// The first node after the range.
     pub end_node_id: i64,
 }
 
@@ -32,18 +32,18 @@ pub struct HistoryBranch {
     pub tree_id: TreeId,
     /// The branch.
     pub branch_id: BranchId,
-    /// Where its earlier nodes are, in the order of their nodes.
+    /// The ranges of its ancestors, in the order of their nodes.
     pub ancestors: Vec<BranchRange>,
 }
 
-/// A branch with what is recorded about its making.
+/// A branch with the record of its creation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryTreeInfo {
     /// The branch.
     pub branch: HistoryBranch,
-    /// When it was made.
+    /// The time of its creation.
     pub fork_time: Timestamp,
-    /// For which run it was made, as [`info_of`](Self::info_of) writes it.
+    /// The run of the branch, in the format of [`info_of`](Self::info_of).
     pub info: String,
 }
 
@@ -58,12 +58,12 @@ impl HistoryBranch {
         BranchKey { shard_id, tree_id: self.tree_id, branch_id: self.branch_id }
     }
 
-    /// The first node that is the branch's own.
+    /// The first of the branch's own nodes.
     pub fn begin_node_id(&self) -> i64 {
         self.ancestors.last().map_or(FIRST_NODE_ID, |range| range.end_node_id)
     }
 
-    /// All parts of the branch in the order of their nodes, its own up to `end_node_id`.
+    /// All ranges of the branch in the order of their nodes. Its own range ends at `end_node_id`.
     pub fn ranges(&self, end_node_id: i64) -> Vec<BranchRange> {
         let own = BranchRange {
             branch_id: self.branch_id,
@@ -73,8 +73,8 @@ impl HistoryBranch {
         self.ancestors.iter().copied().chain([own]).collect()
     }
 
-    /// The branch that `branch_id` is if it is forked off this one before `fork_node_id`: it has
-    /// this branch's nodes up to there.
+    /// The branch `branch_id` that is forked from this one at `fork_node_id`: it shares the nodes before
+    /// that node.
     ///
     /// # Errors
     /// A branch cannot be forked before its first node.
@@ -99,10 +99,10 @@ impl HistoryBranch {
         proto::HistoryBranch::from(self).encode_to_vec()
     }
 
-    /// Reads a branch token.
+    /// Decodes a branch token.
     ///
     /// # Errors
-    /// The bytes are not one.
+    /// The bytes are not a branch token.
     pub fn from_token(token: &[u8]) -> Result<Self, InvalidValue> {
         let message = proto::HistoryBranch::decode(token)
             .map_err(|error| InvalidValue::new("branch_token", error.to_string()))?;
@@ -111,13 +111,13 @@ impl HistoryBranch {
 }
 
 impl HistoryTreeInfo {
-    /// How Temporal records the run that a branch is made for: `namespace:workflow:run`.
+    /// The run of a branch in Temporal's format: `namespace:workflow:run`.
     pub fn info_of(run: &ExecutionsFilter) -> String {
         format!("{}:{}:{}", run.namespace_id, run.workflow_id, run.run_id)
     }
 
-    /// The run that the branch was made for, in `shard_id`; `None` if the record does not tell. A
-    /// workflow id may contain colons.
+    /// The run of the branch, in `shard_id`; `None` if `info` has another format. A workflow id may
+    /// contain colons.
     pub fn run(&self, shard_id: ShardId) -> Option<ExecutionsFilter> {
         let (namespace_id, rest) = self.info.split_once(':')?;
         let (workflow_id, run_id) = rest.rsplit_once(':')?;
@@ -129,7 +129,7 @@ impl HistoryTreeInfo {
         })
     }
 
-    /// The blob that is stored in `history_tree.data`.
+    /// Encodes the value of `history_tree.data`.
     pub fn to_blob(&self) -> DataBlob {
         let micros = self.fork_time.unix_micros();
         let nanos = micros.rem_euclid(1_000_000) * 1_000;
@@ -146,7 +146,7 @@ impl HistoryTreeInfo {
         DataBlob::new(message.encode_to_vec(), proto3)
     }
 
-    /// Reads what is stored in `history_tree.data`.
+    /// Decodes the value of `history_tree.data`.
     ///
     /// # Errors
     /// The encoding is not `Proto3`, or the bytes are not such a message.
@@ -209,7 +209,7 @@ mod proto {
         pub fork_time: Option<Timestamp>,
         #[prost(string, tag = "3")]
         pub info: String,
-        /// The branch once more, as callers know it.
+        /// The branch token.
         #[prost(bytes = "vec", tag = "4")]
         pub branch_token: Vec<u8>,
     }
@@ -279,18 +279,18 @@ mod tests {
         BranchRange { branch_id: branch_id(number), begin_node_id, end_node_id }
     }
 
-    /// The cases that Temporal's own store documents for forking (`sql/history_store.go`).
+    /// The cases that Temporal documents for forking (`sql/history_store.go`).
     #[test]
     fn a_fork_has_the_nodes_of_its_parent_up_to_the_fork() {
         let second = root().fork(6, branch_id(2)).unwrap();
         assert_eq!(second.ancestors, [range(1, 1, 6)]);
         assert_eq!(second.begin_node_id(), 6);
-        // Before the second branch's own nodes: it is no ancestor.
+        // A fork before the second branch's own nodes: the second branch is not an ancestor.
         let third = second.fork(6, branch_id(3)).unwrap();
         assert_eq!(third.ancestors, [range(1, 1, 6)]);
         let early = second.fork(3, branch_id(3)).unwrap();
         assert_eq!(early.ancestors, [range(1, 1, 3)]);
-        // After some of them: it is one.
+        // A fork after some of them: it is an ancestor.
         let third = second.fork(8, branch_id(3)).unwrap();
         assert_eq!(third.ancestors, [range(1, 1, 6), range(2, 6, 8)]);
         let fourth = third.fork(7, branch_id(4)).unwrap();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_survives_its_token_and_its_blob() {
+    fn a_branch_is_decoded_from_its_token_and_its_blob() {
         let branch = root().fork(6, branch_id(2)).unwrap().fork(8, branch_id(3)).unwrap();
         assert_eq!(HistoryBranch::from_token(&branch.to_token()).unwrap(), branch);
         let info = HistoryTreeInfo {
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_branch_is_refused() {
+    fn bytes_that_are_not_a_branch_are_refused() {
         assert_eq!(HistoryBranch::from_token(b"\xff").unwrap_err().field, "branch_token");
         let blob = |encoding| DataBlob::new(*b"{}", Encoding::new(encoding).unwrap());
         assert!(HistoryTreeInfo::from_blob(&blob("Json")).is_err());

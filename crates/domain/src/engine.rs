@@ -1,10 +1,10 @@
-//! Which kind of server is on the other side of the Postgres wire.
+//! The database engine: Aurora DSQL or PostgreSQL.
 
 use std::{fmt, str::FromStr};
 
 use crate::InvalidValue;
 
-/// The database engine behind a connection.
+/// The database engine of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Engine {
     /// Amazon Aurora DSQL: IAM tokens over TLS, asynchronous indexes, conflicts at COMMIT.

@@ -19,8 +19,8 @@ pub struct HistoryNode {
     /// Key: the id of the first event.
     pub node_id: i64,
     /// Key: the transaction that wrote the batch. Of several batches at one node, the one with the
-    /// largest is valid and the others are shadowed. (The table holds it negated, so that the
-    /// valid one comes first; nobody outside an adapter sees that.)
+    /// largest transaction is valid and shadows the others. (The table stores it negated, so that
+    /// the valid one comes first. Only the adapters convert it.)
     pub txn_id: i64,
     /// The transaction of the batch before.
     pub prev_txn_id: i64,
@@ -44,11 +44,11 @@ pub struct NodeMetadata {
 pub enum NodeOrder {
     /// Node ids ascending and, at one node, transactions descending: valid batches first.
     Forward,
-    /// Exactly the other way round.
+    /// The reverse of `Forward`.
     Reverse,
 }
 
-/// A place between two nodes.
+/// A position in the order of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodePosition {
     /// The node.
@@ -60,9 +60,9 @@ pub struct NodePosition {
 /// A page of the nodes of one branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodePage {
-    /// The first node id that is in the range.
+    /// The first node id of the range.
     pub min_node_id: i64,
-    /// The first node id that is not.
+    /// The first node id after the range.
     pub max_node_id: i64,
     /// The order.
     pub order: NodeOrder,
@@ -72,7 +72,7 @@ pub struct NodePage {
     pub limit: u32,
 }
 
-/// A row of `history_tree`: what a branch is made of.
+/// A row of `history_tree`: the record of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryTreeRow {
     /// Key: the branch.
@@ -85,10 +85,10 @@ pub struct HistoryTreeRow {
 /// one with the largest transaction comes first in the order of the key.
 ///
 /// # Errors
-/// The smallest number, which has no negated one.
+/// `i64::MIN`, which cannot be negated.
 pub fn stored_txn_id(txn_id: i64) -> Result<i64, InvalidValue> {
     txn_id.checked_neg().ok_or_else(|| {
-        let reason = format!("is {txn_id}, whose negated number, which is stored, does not exist");
+        let reason = format!("is {txn_id}, which cannot be negated; it is stored negated");
         InvalidValue::new("txn_id", reason)
     })
 }
@@ -101,7 +101,7 @@ impl HistoryNode {
 }
 
 impl NodeMetadata {
-    /// Where a page ends whose last node this is.
+    /// The position of a page that ends with this node.
     pub const fn position(&self) -> NodePosition {
         NodePosition { node_id: self.node_id, txn_id: self.txn_id }
     }

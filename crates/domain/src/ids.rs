@@ -1,4 +1,4 @@
-//! Ids that must not be mixed up, each a type of its own.
+//! Numeric and UUID ids, each a type of its own.
 
 use std::{fmt, str::FromStr};
 

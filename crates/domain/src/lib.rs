@@ -1,9 +1,9 @@
 //! Pure domain types of Temporal persistence on Amazon Aurora DSQL.
 //!
-//! This crate owns what the rows of Temporal's execution tables *mean*: archetypes, ids, times,
-//! states, versions and DSQL's size limits. It knows no database, no clock and no runtime, so
-//! every rule in it can be tested as a function. Comments cite the sources of rules by
-//! file and anchor; the files are in `docs/reference`.
+//! The rows of Temporal's execution tables as types: archetypes, ids, times, states, blobs, maps,
+//! tasks, history branches and schema versions. Constructors validate, and conversions keep stored
+//! values unchanged. The crate has no I/O, no clock and no async code. Comments cite the sources of
+//! rules by file and anchor; the files are in `docs/reference`.
 #![warn(missing_docs, clippy::unwrap_used)]
 
 mod archetype;

@@ -1,8 +1,8 @@
-//! What one run keeps beside its `executions` row: seven maps (temporal-persistence.md#chasm-nodes,
+//! The seven maps of a run, stored beside its `executions` row (temporal-persistence.md#chasm-nodes,
 //! temporal-persistence.md#maps).
 //!
-//! They share their key prefix and their operations and differ in the last key column and in what
-//! they store, so they are one type with seven variants instead of seven copies of everything.
+//! They have the same key prefix and operations, and differ in the last key column and in their
+//! values. So they are one type with seven variants.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -28,8 +28,7 @@ pub enum MapTable {
 }
 
 impl MapTable {
-    /// All of them. A test compares the list with the schema, so that none is forgotten when an
-    /// execution is deleted (temporal-persistence.md#store-suites,
+    /// All maps. A test compares the list with the schema, so that a deletion covers every map (temporal-persistence.md#store-suites,
     /// `TestSQLiteMutableStateTableConformance`).
     pub const ALL: [Self; 7] = [
         Self::Activities,
@@ -76,13 +75,13 @@ pub struct TimerEntry {
 /// An entry of `chasm_node_maps`: one node of an execution's component tree.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChasmNode {
-    /// Where the node is; empty for the root.
+    /// The path of the node; empty for the root.
     pub path: ChasmPath,
     /// The serialized metadata.
     pub metadata: DataBlob,
-    /// The serialized value. `None` is NULL and is told apart from an empty value.
+    /// The serialized value. `None` is NULL, which differs from an empty value.
     pub data: Option<Vec<u8>>,
-    /// The encoding of `data`; empty where there is none.
+    /// The encoding of `data`; empty if it is `None`.
     pub data_encoding: Encoding,
 }
 
@@ -151,7 +150,7 @@ macro_rules! of_one_map {
                 }
             }
 
-            /// None, of `map`.
+            /// An empty list of `map`.
             pub const fn none(map: MapTable) -> Self {
                 match map {
                     MapTable::Activities => Self::Activities(Vec::new()),
@@ -164,7 +163,7 @@ macro_rules! of_one_map {
                 }
             }
 
-            /// How many there are.
+            /// The number of elements.
             pub const fn len(&self) -> usize {
                 match self {
                     Self::Activities(of)
@@ -177,7 +176,7 @@ macro_rules! of_one_map {
                 }
             }
 
-            /// Whether there are none.
+            /// Whether it is empty.
             pub const fn is_empty(&self) -> bool {
                 self.len() == 0
             }
@@ -206,7 +205,7 @@ impl MapEntries {
         }
     }
 
-    /// Whether one of these keys, which are of the same map, is the key of an entry.
+    /// Whether an entry has one of these keys. They must be of the same map.
     pub fn has_any(&self, keys: &MapKeys) -> bool {
         fn has<T, K: Ord>(entries: &[T], keys: &[K], key: impl Fn(&T) -> &K) -> bool {
             let keys: BTreeSet<_> = keys.iter().collect();
@@ -256,8 +255,8 @@ impl MapEntries {
     /// Sorts by key and keeps the last entry of each key.
     ///
     /// PostgreSQL refuses a statement that writes one row twice (`21000`,
-    /// temporal-persistence.md#maps); Temporal builds these from Go maps, whose keys are unique, so
-    /// the last one is what a map would hold.
+    /// temporal-persistence.md#maps). Temporal builds these entries from Go maps, which keep the last
+    /// value of a key.
     pub fn last_of_each_key(&mut self) {
         fn keep_last<T, K: Ord>(entries: &mut Vec<T>, key: impl Fn(&T) -> K) {
             entries.sort_by_key(&key);

@@ -1,8 +1,7 @@
-//! The rows of the execution family and the filters that find them
+//! The rows of `executions` and of the current-execution tables, and their keys
 //! (temporal-persistence.md#executions).
 //!
-//! Fields that cannot be wrong are public; the types of the others check themselves. `Debug`
-//! shows the sizes of blobs, never their bytes.
+//! The types of the fields validate their values. `Debug` shows the sizes of blobs, never their bytes.
 
 use std::fmt;
 
@@ -22,7 +21,8 @@ pub struct ExecutionsRow {
     pub workflow_id: WorkflowId,
     /// Key: the run.
     pub run_id: RunId,
-    /// The next history event's id: the condition of old writers (temporal-persistence.md#update).
+    /// The next history event's id: the condition of updates in Temporal versions without record
+    /// versions (temporal-persistence.md#update).
     pub next_event_id: i64,
     /// The failover version of the last write.
     pub last_write_version: i64,
@@ -30,7 +30,7 @@ pub struct ExecutionsRow {
     pub data: DataBlob,
     /// The serialized `WorkflowExecutionState`.
     pub state: DataBlob,
-    /// Incremented by every write: the condition of today's writers
+    /// Incremented by every write: the condition of updates
     /// (temporal-persistence.md#update).
     pub db_record_version: i64,
 }
@@ -48,7 +48,7 @@ pub struct ExecutionsFilter {
     pub run_id: RunId,
 }
 
-/// The versions that a write to `executions` is conditioned on.
+/// The versions of an `executions` row, which the conditions of a write compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExecutionVersion {
     /// Incremented by every write.
@@ -60,7 +60,7 @@ pub struct ExecutionVersion {
 }
 
 /// A row of `current_executions` or, for any archetype but workflow, of
-/// `current_chasm_executions`: which run of an id is the current one.
+/// `current_chasm_executions`: the current run of an id.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CurrentExecutionsRow {
     /// Key: the history shard.
@@ -69,7 +69,7 @@ pub struct CurrentExecutionsRow {
     pub namespace_id: NamespaceId,
     /// Key: stored as `workflow_id`, or as `business_id` (requirements.md#req-2-5).
     pub workflow_id: WorkflowId,
-    /// Decides the table (requirements.md#req-2-1, requirements.md#req-2-2) and is part of the key
+    /// Determines the table (requirements.md#req-2-1, requirements.md#req-2-2) and is part of the key
     /// of `current_chasm_executions`. A row that was read from `current_executions` has
     /// [`ArchetypeId::WORKFLOW`] (requirements.md#req-5-3).
     pub archetype_id: ArchetypeId,
@@ -85,14 +85,14 @@ pub struct CurrentExecutionsRow {
     pub state: ExecutionState,
     /// The run's status.
     pub status: ExecutionStatus,
-    /// The serialized `WorkflowExecutionState`. `None` is NULL (rows from before Temporal 1.27)
-    /// and is told apart from an empty blob.
+    /// The serialized `WorkflowExecutionState`. `None` is NULL (rows from before Temporal 1.27), which
+    /// differs from an empty blob.
     pub data: Option<Vec<u8>>,
-    /// The encoding of `data`; empty where there is none.
+    /// The encoding of `data`; empty if it is `None`.
     pub data_encoding: Encoding,
 }
 
-/// Finds the current execution of one id in one archetype (requirements.md#req-2-4).
+/// The key of the current execution of one id in one archetype (requirements.md#req-2-4).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CurrentExecutionsFilter {
     /// The history shard.
@@ -101,12 +101,12 @@ pub struct CurrentExecutionsFilter {
     pub namespace_id: NamespaceId,
     /// The workflow id, or the business id of another archetype.
     pub workflow_id: WorkflowId,
-    /// The archetype; [`ArchetypeId::UNSPECIFIED`] stands for workflow (requirements.md#req-5-1).
+    /// The archetype; [`ArchetypeId::UNSPECIFIED`] means workflow (requirements.md#req-5-1).
     pub archetype_id: ArchetypeId,
 }
 
 impl CurrentExecutionsFilter {
-    /// The filter of a run of this id.
+    /// The key of a run of this id.
     pub fn run(&self, run_id: RunId) -> ExecutionsFilter {
         ExecutionsFilter {
             shard_id: self.shard_id,
@@ -118,7 +118,7 @@ impl CurrentExecutionsFilter {
 }
 
 impl ExecutionsRow {
-    /// The filter that finds this row.
+    /// The key of this row.
     pub fn filter(&self) -> ExecutionsFilter {
         ExecutionsFilter {
             shard_id: self.shard_id,
@@ -128,7 +128,7 @@ impl ExecutionsRow {
         }
     }
 
-    /// The versions that the next write is conditioned on.
+    /// The versions of the row.
     pub const fn version(&self) -> ExecutionVersion {
         ExecutionVersion {
             db_record_version: self.db_record_version,
@@ -139,7 +139,7 @@ impl ExecutionsRow {
 }
 
 impl CurrentExecutionsRow {
-    /// The filter that finds this row.
+    /// The key of this row.
     pub fn filter(&self) -> CurrentExecutionsFilter {
         CurrentExecutionsFilter {
             shard_id: self.shard_id,
@@ -149,7 +149,7 @@ impl CurrentExecutionsRow {
         }
     }
 
-    /// The key of the `executions` row that this row points at.
+    /// The key of the `executions` row of the current run.
     pub fn executions_filter(&self) -> ExecutionsFilter {
         ExecutionsFilter {
             shard_id: self.shard_id,

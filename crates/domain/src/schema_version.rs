@@ -1,4 +1,4 @@
-//! Schema versions, and the one that this release is for.
+//! Schema versions, and the version that this release needs.
 
 use std::{fmt, str::FromStr};
 
@@ -13,8 +13,8 @@ pub const VERSION: SchemaVersion = SchemaVersion::new(1, 1);
 
 /// A version of the schema, ordered by its numbers: 1.10 is newer than 1.9.
 ///
-/// Temporal's tool reads versions tolerantly: `v1.1`, `1.1` and `1.1.0` are the same, and a bare
-/// `1` is 1.0. A third number, if there is one, is kept.
+/// It is parsed as by Temporal's tool: `v1.1`, `1.1` and `1.1.0` are equal, and `1` is 1.0. A third
+/// number is kept.
 ///
 /// ```
 /// use temporal_dsql_domain::SchemaVersion;
@@ -35,7 +35,7 @@ pub struct SchemaVersion {
 }
 
 impl SchemaVersion {
-    /// Before any schema: what a database without version tables is at.
+    /// The version of a database without version tables.
     pub const NONE: Self = Self::new(0, 0);
 
     /// Version `major.minor`.

@@ -1,4 +1,4 @@
-//! A shard: who owns the executions in it, as a number that every owner raises.
+//! The row of a shard.
 
 use crate::{DataBlob, ShardId};
 
@@ -7,7 +7,7 @@ use crate::{DataBlob, ShardId};
 pub struct ShardsRow {
     /// Key: the shard.
     pub shard_id: ShardId,
-    /// The ownership. An owner that finds another number than its own has been deposed.
+    /// The ownership: every takeover increases it. An owner with another range id has lost the shard.
     pub range_id: i64,
     /// The serialized `ShardInfo`.
     pub data: DataBlob,

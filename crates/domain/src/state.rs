@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::InvalidValue;
 
-/// A stored number that this version has no name for.
+/// A stored number that this version does not know.
 ///
-/// A newer server may have written it. It is kept as it is, so that a row that is read and
-/// written again does not change; only [`ExecutionState::from_stored`] and
+/// A newer server may have written it. It is kept, so that a row that is read and written again does
+/// not change. Only [`ExecutionState::from_stored`] and
 /// [`ExecutionStatus::from_stored`] make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unrecognized(i32);
@@ -28,15 +28,15 @@ macro_rules! stored_number {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)*
-            /// A number that this version has no name for.
+            /// A number that this version does not know.
             Unrecognized(Unrecognized),
         }
 
         impl $name {
-            /// Every value that this version has a name for, in the order of its number.
+            /// Every value that this version knows, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// What a stored number means. Total, so that nothing that is stored is lost.
+            /// The value of a stored number. It accepts every number.
             pub const fn from_stored(number: i32) -> Self {
                 match number {
                     $($number => Self::$variant,)*
@@ -56,7 +56,7 @@ macro_rules! stored_number {
         impl TryFrom<i32> for $name {
             type Error = InvalidValue;
 
-            /// Checks a number that comes from outside. For one that is already stored, use
+            /// Checks a number of a request. For a stored number, use
             /// [`from_stored`](Self::from_stored).
             fn try_from(number: i32) -> Result<Self, InvalidValue> {
                 match Self::from_stored(number) {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_from_outside_that_is_not_known_is_refused_by_name() {
+    fn an_unknown_number_of_a_request_is_refused_with_its_field() {
         let error = ExecutionState::try_from(7).unwrap_err();
         assert_eq!(
             error.to_string(),

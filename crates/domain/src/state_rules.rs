@@ -1,16 +1,16 @@
-//! Which states and statuses go together.
+//! The valid combinations of state and status.
 //!
 //! Temporal checks the pair before every create and every update
 //! (`common/persistence/workflow_state_status_validator.go`); the two tables differ.
 
 use crate::{ExecutionState, ExecutionStatus, InvalidValue};
 
-/// Checks the pair that a new execution starts with.
+/// Checks the state and status of a new execution.
 ///
 /// A completed execution needs a closing status; any other state needs `Running`.
 ///
 /// # Errors
-/// The pair does not go together, or one of the two is unspecified, void or unrecognized.
+/// The combination is not valid, or one of the two is unspecified, void or unrecognized.
 pub fn check_create_state(
     state: ExecutionState,
     status: ExecutionStatus,
@@ -22,7 +22,7 @@ pub fn check_create_state(
     check("created", state, status, allowed)
 }
 
-/// Checks the pair that an existing execution is to have.
+/// Checks the state and status of an update of an existing execution.
 ///
 /// Running and zombie executions may also be paused; completed and corrupted ones need a closing
 /// status.
@@ -63,7 +63,7 @@ fn storable(state: ExecutionState) -> Result<ExecutionState, InvalidValue> {
 }
 
 fn check(
-    act: &str,
+    operation: &str,
     state: ExecutionState,
     status: ExecutionStatus,
     allowed: fn(ExecutionStatus) -> bool,
@@ -79,7 +79,7 @@ fn check(
     } else {
         Err(InvalidValue::new(
             "status",
-            format!("an execution {act} in state {state} cannot have status {status}"),
+            format!("an execution {operation} in state {state} cannot have status {status}"),
         ))
     }
 }
@@ -100,7 +100,7 @@ mod tests {
         Status::TimedOut,
     ];
 
-    /// The statuses that `rule` allows with `state`, out of all there are.
+    /// The statuses that `rule` allows with `state`.
     fn allowed(
         rule: fn(ExecutionState, Status) -> Result<(), InvalidValue>,
         state: ExecutionState,

@@ -1,4 +1,4 @@
-//! The tables of the execution family, by their names in the schema.
+//! The tables of the schema that this product uses.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use std::fmt;
 pub enum Table {
     /// `executions`: the mutable state of every run, of every archetype.
     Executions,
-    /// `current_executions`: which run of a workflow id is current.
+    /// `current_executions`: the current run of each workflow id.
     CurrentExecutions,
-    /// `current_chasm_executions`: the same for every other archetype, since schema 1.1.
+    /// `current_chasm_executions`: the current run of each id of other archetypes, since schema 1.1.
     CurrentChasmExecutions,
     /// `activity_info_maps`: pending activities of a run.
     ActivityInfoMaps,
@@ -25,7 +25,7 @@ pub enum Table {
     SignalsRequestedSets,
     /// `chasm_node_maps`: the component tree of an execution.
     ChasmNodeMaps,
-    /// `buffered_events`: events that wait for a workflow task to end.
+    /// `buffered_events`: events that are buffered until a workflow task completes.
     BufferedEvents,
     /// `history_immediate_tasks`: immediate tasks of every other category.
     HistoryImmediateTasks,
@@ -45,9 +45,9 @@ pub enum Table {
     HistoryNode,
     /// `history_tree`: branches of histories.
     HistoryTree,
-    /// `shards`: who owns which executions.
+    /// `shards`: the owner of each shard.
     Shards,
-    /// `schema_version`: which version of the schema a logical database has.
+    /// `schema_version`: the schema version of each logical database.
     SchemaVersion,
 }
 

@@ -1,8 +1,9 @@
-//! The task queues of a shard and their rows (temporal-persistence.md#history-tasks).
+//! The history task queues of a shard, and their rows (temporal-persistence.md#history-tasks).
 //!
-//! There are two shapes. An immediate queue is ordered by task id; a scheduled queue by time, then
-//! by task id. Three tables of the first shape and one of the second are for one category each; two
-//! more have the category in the key, and the replication DLQ its source cluster.
+//! An immediate queue is ordered by task id, a scheduled queue by time and task id. The transfer,
+//! visibility and replication queues (immediate) and the timer queue (scheduled) have a table each.
+//! `history_immediate_tasks` and `history_scheduled_tasks` have the category in the key, and
+//! `replication_tasks_dlq` the source cluster.
 
 use std::{fmt, ops::Range};
 
@@ -10,8 +11,8 @@ use crate::{ClusterName, DataBlob, InvalidValue, Table, Timestamp};
 
 /// A category of tasks that has no table of its own, by Temporal's number.
 ///
-/// Transfer (1), timer (2), replication (3) and visibility (4) tasks have tables of their own. Under
-/// their numbers a Temporal server never looks into the shared tables, so these are refused.
+/// Transfer (1), timer (2), replication (3) and visibility (4) tasks have tables of their own. A
+/// Temporal server does not read these categories from the shared tables, so they are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskCategory(i32);
 
@@ -60,7 +61,7 @@ pub enum ImmediateQueue {
     Visibility,
     /// `replication_tasks`.
     Replication,
-    /// `replication_tasks_dlq`, one queue for each cluster that tasks come from.
+    /// `replication_tasks_dlq`, one queue for each source cluster.
     ReplicationDlq(ClusterName),
     /// `history_immediate_tasks`, one queue for each category.
     Category(TaskCategory),
@@ -88,7 +89,7 @@ pub struct ImmediateTask {
 /// their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScheduledKey {
-    /// When the task is due.
+    /// The time when the task is due.
     pub visibility_timestamp: Timestamp,
     /// Unique in the shard.
     pub task_id: i64,
@@ -97,13 +98,13 @@ pub struct ScheduledKey {
 /// A task of a scheduled queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduledTask {
-    /// Key: when it is due, and which it is.
+    /// Key: the time when it is due, and its id.
     pub key: ScheduledKey,
     /// The serialized task.
     pub data: DataBlob,
 }
 
-/// Tasks that one transaction adds, by queue. Queues without tasks are left out.
+/// The tasks that one transaction adds, by queue. Queues without tasks are omitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tasks {
     /// For immediate queues.
@@ -118,14 +119,14 @@ pub type ImmediateRange = Range<i64>;
 /// Tasks of a scheduled queue from one key, inclusive, to a time, exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScheduledRange {
-    /// The first key that is in the range.
+    /// The first key of the range.
     pub from: ScheduledKey,
-    /// The first time that is not.
+    /// The first time after the range.
     pub until: Timestamp,
 }
 
 impl ScheduledKey {
-    /// The smallest key that is larger; `None` after the last one.
+    /// The next key; `None` for the largest key.
     pub fn next(self) -> Option<Self> {
         if let Some(task_id) = self.task_id.checked_add(1) {
             return Some(Self { task_id, ..self });
@@ -160,34 +161,33 @@ impl ScheduledQueue {
 }
 
 impl Tasks {
-    /// How many there are.
+    /// The number of tasks.
     pub fn len(&self) -> usize {
         self.immediate.iter().map(|(_, tasks)| tasks.len()).sum::<usize>()
             + self.scheduled.iter().map(|(_, tasks)| tasks.len()).sum::<usize>()
     }
 
-    /// Whether there are any of the queues in `table`.
+    /// Whether there are tasks of a queue in `table`.
     pub fn has(&self, table: Table) -> bool {
         let immediate = self.immediate.iter().map(|(queue, of)| (queue.table(), of.is_empty()));
         let scheduled = self.scheduled.iter().map(|(queue, of)| (queue.table(), of.is_empty()));
         immediate.chain(scheduled).any(|(of, is_empty)| of == table && !is_empty)
     }
 
-    /// The tasks of the immediate queues that have some, in the order of the queues.
+    /// The immediate queues with tasks, in the order of the queues.
     ///
-    /// Tasks are inserted in this order, so that of two that exist already every store tells the
-    /// same one.
+    /// Tasks are inserted in this order, so that every store reports the same duplicate.
     pub fn immediate_in_order(&self) -> Vec<(&ImmediateQueue, &[ImmediateTask])> {
         in_order(&self.immediate)
     }
 
-    /// The tasks of the scheduled queues that have some, in the order of the queues. They are
-    /// inserted after those of the immediate queues.
+    /// The scheduled queues with tasks, in the order of the queues. They are inserted after those of
+    /// the immediate queues.
     pub fn scheduled_in_order(&self) -> Vec<(&ScheduledQueue, &[ScheduledTask])> {
         in_order(&self.scheduled)
     }
 
-    /// Whether there are none.
+    /// Whether there are no tasks.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,7 +1,7 @@
-//! Strings with the width of their column.
+//! Strings with the maximum length of their column.
 //!
-//! DSQL and PostgreSQL refuse a string that is longer than its `VARCHAR(n)` (SQLSTATE `22001`)
-//! and one with a NUL character (`22021`), but only after a round trip and without naming the
+//! DSQL and PostgreSQL refuse a string that is longer than its `VARCHAR(n)` (SQLSTATE `22001`) and a
+//! string with a NUL character (`22021`), but only after a round trip and without the name of the
 //! field. These types refuse both before anything is sent.
 
 use std::{
@@ -44,9 +44,9 @@ macro_rules! column_text {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The fewest characters that the value has.
+            /// The minimum number of characters.
             pub const MIN_CHARS: usize = $min;
-            /// The most characters (Unicode scalar values) that the column takes.
+            /// The maximum number of characters (Unicode scalar values).
             pub const MAX_CHARS: usize = $max;
 
             /// Checks the text.
@@ -112,7 +112,7 @@ column_text! {
     BusinessId, "workflow_id", 1..=255
 }
 
-/// [`BusinessId`] under the name it has for workflows.
+/// The name of [`BusinessId`] for workflows.
 pub type WorkflowId = BusinessId;
 
 column_text! {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_id_is_255_characters_whatever_their_bytes() {
+    fn the_longest_id_has_255_characters_of_any_size() {
         for character in ["a", "é", "転", "🦀"] {
             assert!(BusinessId::new(character.repeat(255)).is_ok(), "{character}");
             let error = BusinessId::new(character.repeat(256)).unwrap_err();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_execution_has_an_id_however_it_is_made() {
+    fn an_empty_workflow_id_is_refused_by_every_constructor() {
         for refused in [BusinessId::new(""), "".parse(), String::new().try_into()] {
             assert_eq!(refused.unwrap_err().to_string(), "workflow_id: is empty");
         }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_character_is_refused_before_the_database_sees_it() {
+    fn a_nul_character_is_refused() {
         let error = RequestId::new("a\0b").unwrap_err();
         assert_eq!(error.field, "create_request_id");
         assert!(error.reason.contains("NUL"), "{error}");

@@ -1,4 +1,4 @@
-//! Times as DSQL keeps them: microseconds, UTC.
+//! Points in time in UTC with microsecond precision, as DSQL stores them.
 
 use std::{fmt, str::FromStr};
 
@@ -8,9 +8,9 @@ use crate::InvalidValue;
 
 /// A point in time in UTC with microsecond precision, from year 1 to year 9999.
 ///
-/// DSQL's `TIMESTAMP` keeps microseconds while Temporal's clock supplies nanoseconds; every way
-/// in truncates towards the past (temporal-persistence.md#conventions), so a value read back equals
-/// the value stored.
+/// DSQL's `TIMESTAMP` has microseconds, Temporal's clock nanoseconds. Every conversion truncates
+/// towards the past (temporal-persistence.md#conventions), so a value read back equals the value
+/// stored.
 ///
 /// ```
 /// use temporal_dsql_domain::Timestamp;
@@ -32,8 +32,7 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999999Z.
     pub const MAX: Self = Self { unix_micros: 253_402_300_799_999_999 };
     /// 1000-01-01T00:00:00Z: what Temporal's SQL plugins store for Go's zero time
-    /// (temporal-persistence.md#conventions). It is kept as it is; a reader that cares compares
-    /// with this constant.
+    /// (temporal-persistence.md#conventions). It is not converted; compare with this constant.
     pub const STORED_ZERO_TIME: Self = Self { unix_micros: -30_610_224_000_000_000 };
 
     /// The time `unix_micros` microseconds after the Unix epoch.
@@ -68,7 +67,7 @@ impl Timestamp {
         self.unix_micros
     }
 
-    /// The same time as the `time` crate has it, at offset UTC.
+    /// The same time as a type of the `time` crate, at offset UTC.
     pub fn to_offset_date_time(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.unix_micros) * 1_000)
             .expect("the constructor admits years 1 to 9999 only")
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_constants_are_the_times_they_say() {
+    fn the_constants_have_their_documented_times() {
         assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00.000000Z");
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999999Z");
         assert_eq!(Timestamp::STORED_ZERO_TIME.to_string(), "1000-01-01T00:00:00.000000Z");
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_with_an_offset_is_moved_to_utc() {
+    fn a_time_with_an_offset_is_converted_to_utc() {
         let time: Timestamp = "2026-11-23T04:19:02.5+02:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-11-23T02:19:02.500000Z");
         assert!("2026-11-23".parse::<Timestamp>().unwrap_err().reason.contains("RFC 3339"));
