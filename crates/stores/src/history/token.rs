@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_belongs_to_its_read_whatever_the_size_of_the_pages() {
+    fn a_token_is_valid_for_its_read_with_any_page_size() {
         let (request, other_branch) = (request(), BranchId(Uuid::from_u128(9)));
         let valid = NodePosition { node_id: 0, txn_id: 0 };
         let token = PageToken::first(&request, NodeOrder::Forward, valid);
