@@ -1,15 +1,42 @@
-//! Temporal's persistence on Amazon Aurora DSQL.
+//! Temporal's persistence layer on Amazon Aurora DSQL.
 //!
-//! A service depends on this crate alone. The domain types and the ports are at its root; the
-//! adapters are modules behind features:
+//! A service depends on this crate alone. Types of rows and the traits of a store are at the root, the
+//! rest is in modules:
 //!
-//! | Feature | Module | What it is |
+//! | Module | Feature | Content |
 //! |---|---|---|
-//! | `dsql` (default) | `dsql` | the store on Aurora DSQL, or on stock PostgreSQL |
-//! | `memory` | `memory` | the same store in memory: snapshots, conflicts and limits included |
-//! | `migrate` | `migrate` | set up, upgrade, verify and roll back the schema |
+//! | [`stores`] | | Temporal's stores: executions, shards, history tasks and histories |
+//! | `dsql` | `dsql` (default) | the store on Aurora DSQL, or on PostgreSQL for development |
+//! | `memory` | `memory` | a store in memory with the isolation, conflicts and limits of Aurora DSQL |
+//! | `migrate` | `migrate` | installs, upgrades, verifies and rolls back the schema |
 //!
-//! Code is written against the ports, so that it runs on either adapter:
+//! # Stores
+//!
+//! [`Store`] is the interface of both adapters. Most services use it through [`stores`]: an
+//! `ExecutionStore` creates, updates and deletes executions, a `ShardStore` acquires shards, a
+//! `TaskStore` has the tasks of a shard, and a `HistoryStore` the history branches. A service that
+//! needs single rows opens a session ([`Store::session`]) or runs a transaction ([`StoreExt::run`]);
+//! the row operations are the traits [`HistoryExecution`], [`ExecutionMaps`], [`HistoryTasks`],
+//! [`HistoryNodes`] and [`Shards`].
+//!
+//! # Conflicts and errors
+//!
+//! Aurora DSQL does not make a statement wait for another transaction. If two transactions conflict,
+//! the COMMIT of the second fails, and the transaction must be repeated. The [`Runner`] of the store
+//! does so until a deadline, so the body of a transaction may run several times. Every operation
+//! returns [`StoreError`]: [`StoreError::outcome`] reports whether the operation was applied, and
+//! [`StoreError::is_transient`] whether it may succeed later.
+//!
+//! # Archetypes
+//!
+//! An archetype is a kind of execution: workflow, scheduler, standalone activity, Nexus operation, or
+//! one that a server registers. The current execution of a workflow is stored in
+//! `current_executions`, that of any other archetype in `current_chasm_executions`. The
+//! [`ArchetypeId`] of a row or filter selects the table.
+//!
+//! # Example
+//!
+//! A transaction that runs on either adapter:
 #![cfg_attr(feature = "memory", doc = "```")]
 #![cfg_attr(not(feature = "memory"), doc = "```ignore")]
 //! use temporal_dsql::{
@@ -92,6 +119,10 @@ pub use temporal_dsql_ports::{
 };
 
 /// Temporal's stores of executions, shards, tasks and histories, over any [`Store`].
+///
+/// A shard has one owner at a time, identified by a range id. Methods that write for an owner take an
+/// `Owner`, and fail after the shard has been taken over. The method `within` of each store returns
+/// the store with a deadline.
 pub mod stores {
     pub use temporal_dsql_stores::{
         AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode,
@@ -101,7 +132,11 @@ pub mod stores {
     };
 }
 
-/// The store on Aurora DSQL, or on stock PostgreSQL for development.
+/// The store on Aurora DSQL, or on PostgreSQL for development.
+///
+/// `Config` reads the environment variables of the service, and `connect` opens a `DsqlStore`. On
+/// Aurora DSQL it connects with TLS and IAM tokens, which it signs with the AWS credentials of a
+/// provider and renews before they expire.
 #[cfg(feature = "dsql")]
 pub mod dsql {
     pub use temporal_dsql_store::{
@@ -112,7 +147,10 @@ pub mod dsql {
     };
 }
 
-/// The store in memory.
+/// A store in memory, for the tests of a service.
+///
+/// It has the snapshot isolation, the conflicts at COMMIT and the limits of Aurora DSQL. A `FaultPlan`
+/// injects conflicts and lost answers.
 #[cfg(feature = "memory")]
 pub mod memory {
     pub use temporal_dsql_memory::{
@@ -120,7 +158,10 @@ pub mod memory {
     };
 }
 
-/// The schema: set up, upgrade, verify and roll back.
+/// Installs, upgrades, verifies and rolls back the schema of the tables.
+///
+/// A `Migrator` makes the `Plan` of a command from a `Schema` and the catalog of the database, and
+/// applies it. An interrupted run is continued by running the command again.
 #[cfg(feature = "migrate")]
 pub mod migrate {
     pub use temporal_dsql_migrate::{
