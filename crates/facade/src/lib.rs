@@ -115,7 +115,7 @@ pub use temporal_dsql_ports::{
     HistoryTasks, IncompatibleSchema, MapWrite, MutableState, MutableStateRows, Observed, Observer,
     Outcome, RetryPolicy, RowCounts, RunChange, Runner, RunnerBuilder, Session, Shards,
     SilentObserver, Store, StoreError, StoreExt, SystemClock, Transaction, Within, WriteSet,
-    apply_by_table, each_map_once, limits, verify_compatible_version,
+    apply_by_table, check_distinct_maps, limits, verify_compatible_version,
 };
 
 /// Temporal's stores of executions, shards, tasks and histories, over any [`Store`].

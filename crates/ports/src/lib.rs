@@ -43,5 +43,5 @@ pub use transaction::{
 };
 pub use write_set::{
     BufferedWrite, CurrentChange, Expected, ExpectedCurrent, HistoryChange, MapWrite, Observed,
-    RowCounts, RunChange, WriteSet, each_map_once,
+    RowCounts, RunChange, WriteSet, check_distinct_maps,
 };

@@ -126,7 +126,7 @@ pub struct MapWrite {
 ///
 /// # Errors
 /// The first map that occurs twice.
-pub fn each_map_once(maps: impl IntoIterator<Item = MapTable>) -> Result<(), InvalidValue> {
+pub fn check_distinct_maps(maps: impl IntoIterator<Item = MapTable>) -> Result<(), InvalidValue> {
     let mut named = Vec::new();
     for map in maps {
         if named.contains(&map) {
@@ -144,7 +144,7 @@ impl MapWrite {
     /// # Errors
     /// The first map that violates this.
     pub fn check_all(writes: &[Self]) -> Result<(), InvalidValue> {
-        each_map_once(writes.iter().map(|write| write.replace.map()))?;
+        check_distinct_maps(writes.iter().map(|write| write.replace.map()))?;
         match writes.iter().find(|write| write.remove.map() != write.replace.map()) {
             None => Ok(()),
             Some(write) => Err(InvalidValue::new(
@@ -355,7 +355,7 @@ impl WriteSet<'_> {
     }
 
     /// The numbers of rows that are written if the conditions hold.
-    pub fn to_write(&self) -> RowCounts {
+    pub fn expected_counts(&self) -> RowCounts {
         let has_current = self.current.as_ref().is_some_and(|current| current.write.is_some());
         RowCounts {
             runs: self.rows().count() as u64,

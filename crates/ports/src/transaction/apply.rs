@@ -59,7 +59,7 @@ impl WriteSet<'_> {
     /// # Errors
     /// [`StoreError::Corrupt`] if they differ from those of the write set.
     pub fn verify(&self, written: RowCounts) -> Result<(), StoreError> {
-        let expected = self.to_write();
+        let expected = self.expected_counts();
         if written == expected {
             return Ok(());
         }

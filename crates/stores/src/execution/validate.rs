@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{AppendNodes, Owner};
 use ExecutionState::{Completed, Created, Running, Zombie};
-use temporal_dsql_ports::{ArchetypeRouter, CurrentExecutionsRouter, MapWrite, each_map_once};
+use temporal_dsql_ports::{
+    ArchetypeRouter, CurrentExecutionsRouter, MapWrite, check_distinct_maps,
+};
 
 type Checked = Result<(), InvalidValue>;
 
@@ -136,7 +138,7 @@ fn stored_snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
 
 fn snapshot(owner: Owner, snapshot: &Snapshot) -> Checked {
     same_run(owner, &snapshot.execution, &snapshot.current)?;
-    each_map_once(snapshot.maps.iter().map(MapEntries::map))?;
+    check_distinct_maps(snapshot.maps.iter().map(MapEntries::map))?;
     events(owner, &snapshot.events)
 }
 
