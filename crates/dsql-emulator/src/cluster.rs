@@ -12,9 +12,9 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
     Faults,
+    auth::{admission::Admission, tls::Tls},
     catalog::Versions,
     config::Config,
-    door::{admission::Admission, tls::Tls},
     engine::{
         ledger::Ledger,
         monitor::{self, Holder, Monitor},

@@ -16,13 +16,13 @@ use tokio::{
 
 use crate::{
     CatalogConflicts, ConfigError, Credentials, Faults, JobDelays, Latency, Limits,
-    backend::{self, Database},
-    cluster::Cluster,
-    config::{Backend, Config},
-    door::{
+    auth::{
         tls::{Tls, TlsError},
         token,
     },
+    backend::{self, Database},
+    cluster::Cluster,
+    config::{Backend, Config},
     faults::control,
     postgres::ServerError,
     session::serve,

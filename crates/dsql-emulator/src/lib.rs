@@ -7,7 +7,7 @@
 //!
 //! A client's statement passes, in this order:
 //!
-//! - `door`: TLS with SNI, the IAM token, the limits on connections;
+//! - `auth`: TLS with SNI, the IAM token, the limits on connections;
 //! - `session`: the messages of the protocol, transactions as the client sees them;
 //! - `rules`: what DSQL refuses, by the statement alone; `catalog`: by what PostgreSQL knows;
 //! - `engine`: transactions in which nobody waits and the loser learns at COMMIT;
@@ -16,11 +16,11 @@
 // An error carries all the fields of the wire; it is made once per refusal, not on a hot path.
 #![allow(clippy::result_large_err)]
 
+mod auth;
 mod backend;
 mod catalog;
 mod cluster;
 mod config;
-mod door;
 mod emulator;
 mod engine;
 mod faults;
@@ -32,8 +32,8 @@ mod sql;
 mod upstream;
 pub mod wire;
 
+pub use auth::tls::TlsError;
 pub use config::{CatalogConflicts, ConfigError, Credentials, JobDelays, Limits};
-pub use door::tls::TlsError;
 pub use emulator::{DsqlEmulator, DsqlEmulatorBuilder, StartError};
 pub use faults::{CommitFault, CommitRates, FaultReport, Faults, Latency, Refusal, StatementFault};
 pub use upstream::UpstreamError;

@@ -336,7 +336,7 @@ impl Refusal {
     /// In DSQL's words; `None` closes the connection.
     pub(crate) fn error(self) -> Option<DbError> {
         Some(match self {
-            Self::AccessDenied => crate::door::access_denied("The request was denied on demand"),
+            Self::AccessDenied => crate::auth::access_denied("The request was denied on demand"),
             Self::TooManyConnections => {
                 DbError::fatal("53300", "Unable to accept connection, too many open connections.")
             }

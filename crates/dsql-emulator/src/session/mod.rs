@@ -20,12 +20,12 @@ use tokio::{net::TcpStream, sync::Mutex as AsyncMutex};
 
 use crate::{
     Refusal,
+    auth::{
+        admission::ConnectionPermit,
+        startup::{AuthenticatedClient, Client, authenticate},
+    },
     catalog::Sight,
     cluster::Cluster,
-    door::{
-        admission::Admitted,
-        startup::{Client, Visitor, receive},
-    },
     engine::{observed::Failure, watch::Watch, worker::Worker},
     faults::Signal,
     rules::{Context, Control, Plan, Settings},
@@ -132,21 +132,22 @@ struct Session {
     asked: Option<Instant>,
     signal: tokio::sync::watch::Receiver<Signal>,
     signal_at_start: Signal,
-    _admitted: Admitted,
+    _permit: ConnectionPermit,
 }
 
 /// How long a client may take to come in: as long as PostgreSQL gives it.
-const HANDSHAKE: Duration = Duration::from_secs(60);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
-    let received = match tokio::time::timeout(HANDSHAKE, receive(socket, &cluster)).await {
-        Ok(received) => received,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    };
-    match received {
-        Ok(Some(visitor)) => {
-            if let Err(error) = open(visitor, cluster).await {
+    let authenticated =
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, authenticate(socket, &cluster)).await {
+            Ok(authenticated) => authenticated,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+    match authenticated {
+        Ok(Some(authenticated)) => {
+            if let Err(error) = open(authenticated, cluster).await {
                 tracing::debug!(%error, "a connection ended");
             }
         }
@@ -155,8 +156,9 @@ pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
     }
 }
 
-async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
-    let Visitor { mut client, user, settings, role, own_settings, admitted } = visitor;
+async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::Result<()> {
+    let AuthenticatedClient { mut client, user, settings, role, emulator_settings, permit } =
+        authenticated;
     let mut all: Vec<(&str, &str)> = vec![
         ("default_transaction_isolation", "repeatable read"),
         // Rings of waiting sessions are the monitor's business.
@@ -218,7 +220,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         reported: HashMap::new(),
         block: Block::None,
         failed: false,
-        settings: own_settings,
+        settings: emulator_settings,
         statements: HashMap::new(),
         portals: HashMap::new(),
         locking: HashMap::new(),
@@ -228,7 +230,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         asked: None,
         signal: signal.clone(),
         signal_at_start,
-        _admitted: admitted,
+        _permit: permit,
     };
     let _departure = Departure { cluster, watch, process };
     session.report_settings().await;

@@ -2,10 +2,10 @@
 
 mod support;
 
+mod auth;
 mod catalog;
 mod conflicts;
 mod differential;
-mod door;
 mod faults;
 mod history;
 mod images;
