@@ -7,7 +7,7 @@ use sqlparser::ast::{Expr, JoinOperator, Select, SetExpr, TableFactor, visit_exp
 
 use super::{
     Check, Plan,
-    query::{factors, folded, parse},
+    syntax::{factors, folded, parse},
 };
 use crate::{
     sql::{Statement, identifier},

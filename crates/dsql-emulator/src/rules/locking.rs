@@ -9,7 +9,7 @@
 
 use sqlparser::ast::{JoinOperator, Query, SetExpr, TableFactor};
 
-use super::query::{factors, folded, parse};
+use super::syntax::{factors, folded, parse};
 use crate::sql::{Cursor, Kind, Statement, Token, identifier};
 
 /// The two kinds of row locks that DSQL has (aurora-dsql.md#locks), the weaker first.

@@ -18,6 +18,7 @@ mod query;
 mod refused;
 mod sequence;
 mod setting;
+mod syntax;
 mod transaction;
 
 #[cfg(test)]

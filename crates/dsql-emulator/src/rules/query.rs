@@ -1,16 +1,10 @@
 //! Queries and row changes: what they may contain, whether they can write.
 
-use sqlparser::{
-    ast::{Ident, Query, Select, Statement as Ast, TableFactor},
-    dialect::PostgreSqlDialect,
-    parser::Parser,
-};
-
 use super::{
     Class, Context, Plan, Run, lateral,
     locking::{locking, locks_in_parentheses},
 };
-use crate::sql::{Cursor, Kind, Statement, Token};
+use crate::sql::{Cursor, Statement, Token};
 
 /// Functions that DSQL refuses: advisory locks [R], the others as AWS's guide for agents has it
 /// (aurora-dsql.md#sessions).
@@ -159,34 +153,4 @@ fn changes_in_with(tokens: &[Token]) -> bool {
     tokens
         .windows(2)
         .any(|pair| (pair[0].is_mark('(') || pair[0].is_mark(')')) && changes(&pair[1]))
-}
-
-/// Operators and words from which on a query is not parsed: its expressions may be so deep that
-/// walking over them takes more stack than there is.
-const MAX_PARSED: usize = 1_000;
-
-/// The syntax tree of a query, if it is one of a sensible size.
-pub(super) fn parse(text: &str, tokens: &[Token]) -> Option<Box<Query>> {
-    let deepens = |token: &&Token| {
-        matches!(token.kind, Kind::Word { .. } | Kind::Operator(_) | Kind::Mark('=' | '*'))
-    };
-    if tokens.iter().filter(deepens).count() > MAX_PARSED {
-        return None;
-    }
-    match Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()? {
-        Ast::Query(query) => Some(query),
-        _ => None,
-    }
-}
-
-/// The parts of its FROM clause.
-pub(super) fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
-    select.from.iter().flat_map(|from| {
-        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
-    })
-}
-
-/// A name as PostgreSQL folds it.
-pub(super) fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
