@@ -42,14 +42,14 @@ pub(crate) struct Cluster {
     /// PostgreSQL's major version.
     pub(crate) server_version: u32,
     control: AsyncMutex<Connection>,
-    seats: Mutex<HashMap<i32, Seat>>,
-    next_seat: AtomicI32,
+    cancel_keys: Mutex<HashMap<i32, CancelKey>>,
+    next_process: AtomicI32,
     random: Mutex<fastrand::Rng>,
 }
 
-/// What a client needs to cancel its statement.
+/// The cancel key of a session, and the statement that it cancels.
 #[derive(Clone, Debug)]
-struct Seat {
+struct CancelKey {
     secret: i32,
     watch: Arc<Watch>,
 }
@@ -89,8 +89,8 @@ impl Cluster {
             builtins,
             server_version,
             control: AsyncMutex::new(control),
-            seats: Mutex::default(),
-            next_seat: AtomicI32::new(1),
+            cancel_keys: Mutex::default(),
+            next_process: AtomicI32::new(1),
             random: Mutex::new(random),
             config,
             target,
@@ -109,31 +109,36 @@ impl Cluster {
         jobs::new_id(lock(&self.random).u128(..))
     }
 
-    /// Gives a session a place where it can be cancelled and detached: process and secret.
-    pub(crate) fn seat(&self, watch: &Arc<Watch>, worker: &Arc<AsyncMutex<Worker>>) -> (i32, i32) {
-        let process = self.next_seat.fetch_add(1, Ordering::Relaxed);
+    /// Registers a session: its statements can be cancelled with the returned process id and secret,
+    /// and its transaction can be detached.
+    pub(crate) fn register(
+        &self,
+        watch: &Arc<Watch>,
+        worker: &Arc<AsyncMutex<Worker>>,
+    ) -> (i32, i32) {
+        let process = self.next_process.fetch_add(1, Ordering::Relaxed);
         // Not of the seeded sequence: the order of connections is not repeatable.
         let secret = fastrand::i32(..);
-        lock(&self.seats).insert(process, Seat { secret, watch: watch.clone() });
+        lock(&self.cancel_keys).insert(process, CancelKey { secret, watch: watch.clone() });
         let worker: Arc<dyn Holder> = worker.clone();
         self.monitor.add(watch, Some(Arc::downgrade(&worker)));
         (process, secret)
     }
 
-    /// A session is over.
-    pub(crate) fn leave(&self, process: i32) {
-        lock(&self.seats).remove(&process);
+    /// Removes the cancel key of a session that has ended.
+    pub(crate) fn unregister(&self, process: i32) {
+        lock(&self.cancel_keys).remove(&process);
     }
 
-    /// A client asks for the end of its statement.
+    /// Handles a CancelRequest. A wrong process id or secret is ignored, as by PostgreSQL.
     pub(crate) async fn cancel(&self, process: i32, secret: i32) {
-        let seat = lock(&self.seats).get(&process).cloned();
-        let Some(seat) = seat.filter(|seat| seat.secret == secret) else { return };
+        let key = lock(&self.cancel_keys).get(&process).cloned();
+        let Some(key) = key.filter(|key| key.secret == secret) else { return };
         let end = async |process| {
             let mut control = self.control.lock().await;
             monitor::cancel(&mut control, process).await;
         };
-        seat.watch.cancel(None, CancelledBy::Client, end).await;
+        key.watch.cancel(None, CancelledBy::Client, end).await;
     }
 }
 

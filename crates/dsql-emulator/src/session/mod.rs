@@ -208,7 +208,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
     client.queue(&wire::authentication_ok());
     let watch = worker.watch().clone();
     let worker = Arc::new(AsyncMutex::new(worker));
-    let (process, secret) = cluster.seat(&watch, &worker);
+    let (process, secret) = cluster.register(&watch, &worker);
     let signal = cluster.faults.signal();
     let signal_at_start = *signal.borrow();
     let mut session = Session {
@@ -232,7 +232,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         signal_at_start,
         _permit: permit,
     };
-    let _departure = Departure { cluster, watch, process };
+    let _guard = SessionGuard { cluster, watch, process };
     session.report_settings().await;
     session.client.queue(&wire::key_data(process, secret));
     session.client.queue(&wire::ready_for_query(Status::Idle));
@@ -258,16 +258,16 @@ fn own_value<'a>(name: &str, user: &'a str) -> Option<&'a str> {
     }
 }
 
-/// Cleans up behind a session, however it ends.
-struct Departure {
+/// Cleans up when a session ends, for any reason.
+struct SessionGuard {
     cluster: Arc<Cluster>,
     watch: Arc<Watch>,
     process: i32,
 }
 
-impl Drop for Departure {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.cluster.leave(self.process);
+        self.cluster.unregister(self.process);
         // PostgreSQL notices a closed connection only when it has something to say. Until then a
         // statement under way would hold its locks, and nobody would be there to make way.
         // When the emulator ends, all of PostgreSQL's sessions end.
