@@ -16,9 +16,9 @@ use crate::{
     catalog::Versions,
     config::Config,
     engine::{
+        in_flight::{CancelledBy, StatementTracker},
         ledger::Ledger,
-        monitor::{self, Holder, Monitor},
-        watch::{CancelledBy, Watch},
+        lock_monitor::{self, Holder, Monitor},
         worker::Worker,
     },
     jobs::{self, Jobs},
@@ -51,7 +51,7 @@ pub(crate) struct Cluster {
 #[derive(Clone, Debug)]
 struct CancelKey {
     secret: i32,
-    watch: Arc<Watch>,
+    tracker: Arc<StatementTracker>,
 }
 
 impl Cluster {
@@ -113,15 +113,15 @@ impl Cluster {
     /// and its transaction can be detached.
     pub(crate) fn register(
         &self,
-        watch: &Arc<Watch>,
+        tracker: &Arc<StatementTracker>,
         worker: &Arc<AsyncMutex<Worker>>,
     ) -> (i32, i32) {
         let process = self.next_process.fetch_add(1, Ordering::Relaxed);
         // Not of the seeded sequence: the order of connections is not repeatable.
         let secret = fastrand::i32(..);
-        lock(&self.cancel_keys).insert(process, CancelKey { secret, watch: watch.clone() });
+        lock(&self.cancel_keys).insert(process, CancelKey { secret, tracker: tracker.clone() });
         let worker: Arc<dyn Holder> = worker.clone();
-        self.monitor.add(watch, Some(Arc::downgrade(&worker)));
+        self.monitor.add(tracker, Some(Arc::downgrade(&worker)));
         (process, secret)
     }
 
@@ -136,9 +136,9 @@ impl Cluster {
         let Some(key) = key.filter(|key| key.secret == secret) else { return };
         let end = async |process| {
             let mut control = self.control.lock().await;
-            monitor::cancel(&mut control, process).await;
+            lock_monitor::cancel(&mut control, process).await;
         };
-        key.watch.cancel(None, CancelledBy::Client, end).await;
+        key.tracker.cancel(None, CancelledBy::Client, end).await;
     }
 }
 

@@ -15,8 +15,9 @@ use crate::{
     catalog::{Origin, Versions},
     cluster::single,
     engine::{
-        monitor::Monitor,
-        observed::{Failure, Observed, Urgency},
+        in_flight::CancelPolicy,
+        lock_monitor::Monitor,
+        monitored::{Failure, MonitoredConnection},
         transaction::{Job, Work},
     },
     sql::literal,
@@ -78,13 +79,13 @@ impl Jobs {
         let id = literal(&job.id);
         tokio::time::sleep(delays.start).await;
         let connection = Connection::open(&self.target, &[]).await?;
-        let mut connection = Observed::new(connection, self.monitor.clone());
-        self.monitor.add(connection.watch(), None);
+        let mut connection = MonitoredConnection::new(connection, self.monitor.clone());
+        self.monitor.add(connection.tracker(), None);
         let processing = format!(
             "UPDATE dsql_emulator.job SET status = 'processing', update_time = clock_timestamp() \
              WHERE job_id = {id}"
         );
-        connection.query(&processing, Urgency::now()).await?;
+        connection.query(&processing, CancelPolicy::cancellable()).await?;
         tokio::time::sleep(delays.work).await;
 
         let failed = match &job.work {
@@ -93,7 +94,7 @@ impl Jobs {
                 let sql = format!(
                     "UPDATE pg_catalog.pg_index SET indisvalid = true WHERE indexrelid = {oid}"
                 );
-                connection.query(&sql, Urgency::now()).await?;
+                connection.query(&sql, CancelPolicy::cancellable()).await?;
                 None
             }
             Work::Validate { constraint } => validate(&mut connection, *constraint).await?,
@@ -107,7 +108,7 @@ impl Jobs {
             "UPDATE dsql_emulator.job SET status = '{status}', details = {details}, \
              update_time = clock_timestamp() WHERE job_id = {id}"
         );
-        connection.query(&end, Urgency::now()).await?;
+        connection.query(&end, CancelPolicy::cancellable()).await?;
         if job.work != Work::Drop {
             // Its completion is a change of the catalog, too (aurora-dsql.md#jobs).
             self.versions.end_job(origin);
@@ -117,18 +118,21 @@ impl Jobs {
 }
 
 /// Validates; what is wrong, in DSQL's words, if something is.
-async fn validate(connection: &mut Observed, constraint: u32) -> Result<Option<String>, Failure> {
+async fn validate(
+    connection: &mut MonitoredConnection,
+    constraint: u32,
+) -> Result<Option<String>, Failure> {
     // Table and constraint may have got other names since.
     let statement = format!(
         "SELECT pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I', \
          dsql_emulator.table_name(conrelid), conname) \
          FROM pg_catalog.pg_constraint WHERE oid = {constraint}"
     );
-    let Some(sql) = single(connection.query(&statement, Urgency::now()).await?) else {
+    let Some(sql) = single(connection.query(&statement, CancelPolicy::cancellable()).await?) else {
         return Ok(Some("constraint does not exist".to_owned()));
     };
     loop {
-        match connection.query(&sql, Urgency::now()).await {
+        match connection.query(&sql, CancelPolicy::cancellable()).await {
             Ok(_) => return Ok(None),
             Err(Failure::Interrupted) => {}
             Err(Failure::Refused(error)) => {

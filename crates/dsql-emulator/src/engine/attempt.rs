@@ -1,7 +1,8 @@
 //! Running a statement in a transaction, whatever has become of the transaction meanwhile.
 
 use super::{
-    observed::{Failure, Urgency},
+    in_flight::CancelPolicy,
+    monitored::Failure,
     statement::{Answer, Execution},
     transaction::{Ddl, Place},
     worker::Worker,
@@ -48,18 +49,18 @@ pub(crate) async fn attempt(
     run: &Run,
     execution: &Execution,
     may_restart: bool,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<Attempt, Failure> {
-    if !attach(worker, means.new_job_id, urgency).await? {
-        return in_shadow(worker, means, execution, urgency).await.map(done);
+    if !attach(worker, means.new_job_id, policy).await? {
+        return in_shadow(worker, means, execution, policy).await.map(done);
     }
     if run.class == Class::Ddl {
-        return run_ddl(worker, means, run, execution, urgency).await;
+        return run_ddl(worker, means, run, execution, policy).await;
     }
     worker.check_all(&run.checks).await?;
     // Without earlier changes the start of the transaction is as good.
     let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.holds_changes());
-    let mut answer = match worker.run(execution, save, urgency).await {
+    let mut answer = match worker.run(execution, save, policy).await {
         Err(Failure::Interrupted) => return Err(make_way(worker, save).await),
         other => other?,
     };
@@ -79,7 +80,7 @@ pub(crate) async fn attempt(
             worker.undo_statement().await?;
         }
         worker.detach().await?;
-        return in_shadow(worker, means, execution, urgency).await.map(done);
+        return in_shadow(worker, means, execution, policy).await.map(done);
     }
     if let Some(strength) = execution.locks {
         answer.effect.merge(worker.locked_rows(strength).await?);
@@ -92,7 +93,7 @@ pub(crate) async fn attempt(
 pub(crate) async fn attach(
     worker: &mut Worker,
     new_job_id: NewId<'_>,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<bool, Failure> {
     let Some(transaction) = &worker.transaction else { return Ok(true) };
     match &transaction.place {
@@ -104,8 +105,8 @@ pub(crate) async fn attach(
     }
     let ddl = transaction.ddl.clone();
     let attached = match &ddl {
-        None => worker.attach_rows(urgency).await,
-        Some(ddl) => match worker.run_ddl(ddl, new_job_id, urgency).await {
+        None => worker.attach_rows(policy).await,
+        Some(ddl) => match worker.run_ddl(ddl, new_job_id, policy).await {
             Ok(Answer { error: Some(error), .. }) => Err(Failure::Refused(error)),
             Ok(_) => {
                 if let Some(transaction) = &mut worker.transaction {
@@ -124,7 +125,7 @@ pub(crate) async fn attach(
         }
         Err(Failure::Refused(error)) if ddl.is_none() && is_row_conflict(&error) => {
             worker.undo_attach().await?;
-            match worker.shadow(urgency).await {
+            match worker.shadow(policy).await {
                 Err(Failure::Interrupted) => {
                     worker.undo_attach().await?;
                     Err(Failure::Interrupted)
@@ -175,13 +176,13 @@ async fn run_ddl(
     means: Means<'_>,
     run: &Run,
     execution: &Execution,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<Attempt, Failure> {
     let job = run.job.clone().map(|job| (job, (means.new_job_id)()));
     let ddl = Ddl { execution: execution.clone(), job };
     let checked = async {
         worker.check_all(&run.checks).await?;
-        worker.run_ddl(&ddl, means.new_job_id, urgency).await
+        worker.run_ddl(&ddl, means.new_job_id, policy).await
     };
     let mut answer = match checked.await {
         // There are no rows beside DDL, so there is nothing to keep.
@@ -234,7 +235,7 @@ async fn in_shadow(
     worker: &mut Worker,
     means: Means<'_>,
     execution: &Execution,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<Answer, Failure> {
     // What cannot be hidden is said at once.
     let given_up = |failure: Failure| match failure {
@@ -248,7 +249,7 @@ async fn in_shadow(
     if execution.copy_data.is_some() {
         return Err(Failure::Refused(conflict()));
     }
-    worker.lock_tables_of(execution, urgency).await.map_err(|failure| match failure {
+    worker.lock_tables_of(execution, policy).await.map_err(|failure| match failure {
         Failure::Interrupted => Failure::Refused(conflict()),
         other => other,
     })?;
@@ -256,14 +257,14 @@ async fn in_shadow(
         Some(Place::Detached(work)) => Some(work.clone()),
         _ => None,
     };
-    worker.shadow(urgency).await.map_err(given_up)?;
+    worker.shadow(policy).await.map_err(given_up)?;
     let shadows = match worker.transaction.as_ref().map(|transaction| &transaction.place) {
         Some(Place::Shadowed(shadows)) => shadows.clone(),
         _ => return Err(Failure::Refused(conflict())),
     };
     let text = unqualified(&execution.statement, &shadows);
     let execution = Execution { text: Some(text.into()), locks: None, ..execution.clone() };
-    let mut answer = match worker.run(&execution, true, urgency).await {
+    let mut answer = match worker.run(&execution, true, policy).await {
         Err(failure) => return Err(given_up(failure)),
         Ok(answer) => answer,
     };

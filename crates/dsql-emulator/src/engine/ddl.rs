@@ -1,7 +1,8 @@
 //! DDL statements, and the jobs that they start.
 
 use super::{
-    observed::{Failure, Urgency},
+    in_flight::CancelPolicy,
+    monitored::Failure,
     statement::{Answer, Execution},
     transaction::{Ddl, Job, Work},
     worker::Worker,
@@ -118,17 +119,17 @@ impl Worker {
         &mut self,
         ddl: &Ddl,
         new_id: impl Fn() -> String,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
         let mut answer = match &ddl.job {
             Some((NewJob::Validate { table, constraint }, id)) => {
-                self.run_validate(table, constraint, id, urgency).await?
+                self.run_validate(table, constraint, id, policy).await?
             }
             Some((NewJob::Index { not_unique }, id)) => {
-                self.run_index(&ddl.execution, not_unique.as_deref(), id, urgency).await?
+                self.run_index(&ddl.execution, not_unique.as_deref(), id, policy).await?
             }
             None => {
-                let answer = self.run(&ddl.execution, true, urgency).await?;
+                let answer = self.run(&ddl.execution, true, policy).await?;
                 if let Some(transaction) = &mut self.transaction {
                     transaction.jobs.clear();
                 }
@@ -140,7 +141,7 @@ impl Worker {
         } else {
             for oid in std::mem::take(&mut answer.effect.dropped) {
                 let row = ("DROP", oid, None);
-                self.add_job(Job { id: new_id(), work: Work::Drop }, row, urgency).await?;
+                self.add_job(Job { id: new_id(), work: Work::Drop }, row, policy).await?;
             }
         }
         Ok(answer)
@@ -151,9 +152,9 @@ impl Worker {
         execution: &Execution,
         not_unique: Option<&str>,
         id: &str,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
-        let mut answer = self.run(execution, true, urgency).await?;
+        let mut answer = self.run(execution, true, policy).await?;
         let mut duplicates = false;
         if let (Some(text), Some("23505")) =
             (not_unique, answer.error.as_ref().map(|error| error.code.as_str()))
@@ -163,7 +164,7 @@ impl Worker {
             duplicates = true;
             self.undo_statement().await?;
             let execution = Execution { text: Some(text.into()), ..execution.clone() };
-            answer = self.run(&execution, true, urgency).await?;
+            answer = self.run(&execution, true, policy).await?;
         }
         if answer.error.is_some() {
             return Ok(answer);
@@ -178,12 +179,12 @@ impl Worker {
                  SELECT dsql_emulator.instrument(indrelid) FROM pg_catalog.pg_index \
                  WHERE indexrelid = {oid}"
             );
-            self.as_superuser(&sql, urgency).await?;
+            self.as_superuser(&sql, policy).await?;
             if let Some(transaction) = &mut self.transaction {
                 transaction.jobs.clear();
             }
             let job = Job { id: id.to_owned(), work: Work::Index { oid, duplicates } };
-            self.add_job(job, ("INDEX_BUILD", oid, Some(&name)), urgency).await?;
+            self.add_job(job, ("INDEX_BUILD", oid, Some(&name)), policy).await?;
             answer.messages.push(wire::data_row(&[Some(id.as_bytes())]));
         }
         Ok(answer)
@@ -194,7 +195,7 @@ impl Worker {
         table: &str,
         constraint: &str,
         id: &str,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
         let question = format!(
             "SELECT r.oid, r.relname, pg_catalog.pg_has_role(r.relowner, 'USAGE'), c.oid, c.contype \
@@ -226,11 +227,11 @@ impl Worker {
             transaction.jobs.clear();
         }
         let named = format!("SELECT dsql_emulator.table_name({oid})");
-        let name = single(self.as_superuser(&named, urgency).await?);
+        let name = single(self.as_superuser(&named, policy).await?);
         let constraint = constraint_oid.parse().unwrap_or(0);
         let job = Job { id: id.to_owned(), work: Work::Validate { constraint } };
         let row = ("VALIDATE_CONSTRAINT", oid.parse().unwrap_or(0), name.as_deref());
-        self.add_job(job, row, urgency).await?;
+        self.add_job(job, row, policy).await?;
         Ok(Answer {
             messages: vec![
                 wire::row_description(&[Column::text("job_id")]),
@@ -246,7 +247,7 @@ impl Worker {
         &mut self,
         job: Job,
         (kind, oid, name): (&str, u32, Option<&str>),
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<(), Failure> {
         let sql = format!(
             "INSERT INTO dsql_emulator.job (job_id, job_type, object_id, object_name) \
@@ -254,7 +255,7 @@ impl Worker {
             literal(&job.id),
             name.map_or("NULL".into(), literal)
         );
-        self.as_superuser(&sql, urgency).await?;
+        self.as_superuser(&sql, policy).await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.jobs.push(job);
         }

@@ -6,7 +6,7 @@
 //!
 //! - every transaction is a repeatable read one, with its snapshot taken at BEGIN, and an internal
 //!   savepoint right behind it;
-//! - the [`monitor`] sees who waits for whom. The transaction in the way is *detached*: the rows it
+//! - the [`lock_monitor`] sees who waits for whom. The transaction in the way is *detached*: the rows it
 //!   has changed are read, and rolled back to the savepoint. Its locks are gone, its snapshot is
 //!   not. Before it needs its changes again, at its next statement or at COMMIT, they are put back
 //!   ([`changes`]). Nothing that a client has seen is computed twice, so random values and
@@ -21,11 +21,11 @@ pub(crate) mod attempt;
 pub(crate) mod changes;
 pub(crate) mod ddl;
 pub(crate) mod footprint;
+pub(crate) mod in_flight;
 pub(crate) mod ledger;
-pub(crate) mod monitor;
-pub(crate) mod observed;
+pub(crate) mod lock_monitor;
+pub(crate) mod monitored;
 pub(crate) mod report;
 pub(crate) mod statement;
 pub(crate) mod transaction;
-pub(crate) mod watch;
 pub(crate) mod worker;

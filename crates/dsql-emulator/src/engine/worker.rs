@@ -8,13 +8,13 @@ use std::sync::Arc;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
+    in_flight::{CancelPolicy, StatementTracker},
     ledger::Ledger,
-    monitor::{Holder, Monitor},
-    observed::{Failure, Observed, Urgency},
+    lock_monitor::{Holder, Monitor},
+    monitored::{Failure, MonitoredConnection},
     report::Effect,
     statement::{Answer, Execution},
     transaction::{Place, Transaction},
-    watch::Watch,
 };
 use crate::{
     cluster::single,
@@ -35,7 +35,7 @@ const BACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    connection: Observed,
+    connection: MonitoredConnection,
     ledger: Arc<Ledger>,
     /// The client's role, quoted.
     user: String,
@@ -67,7 +67,7 @@ impl Worker {
             ]))
             .await?;
         Ok(Self {
-            connection: Observed::new(connection, monitor),
+            connection: MonitoredConnection::new(connection, monitor),
             ledger,
             user,
             role: "none".into(),
@@ -77,8 +77,8 @@ impl Worker {
         })
     }
 
-    pub(crate) fn watch(&self) -> &Arc<Watch> {
-        self.connection.watch()
+    pub(crate) fn tracker(&self) -> &Arc<StatementTracker> {
+        self.connection.tracker()
     }
 
     pub(crate) fn parameters(&self) -> &[(String, String)] {
@@ -94,10 +94,10 @@ impl Worker {
     pub(crate) async fn as_superuser(
         &mut self,
         sql: &str,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Rows, Failure> {
         let sql = format!("SET SESSION AUTHORIZATION DEFAULT; {sql}; {}", self.as_client());
-        self.connection.query(&sql, urgency).await
+        self.connection.query(&sql, policy).await
     }
 
     /// Back from the superuser to the client's role.
@@ -111,7 +111,7 @@ impl Worker {
 
     /// Runs `sql` as the client, and gives the rows.
     pub(crate) async fn as_client_query(&mut self, sql: &str) -> Result<Rows, Failure> {
-        self.connection.query(sql, Urgency::shielded()).await
+        self.connection.query(sql, CancelPolicy::internal()).await
     }
 
     /// The client has set a role, or may have.
@@ -129,14 +129,14 @@ impl Worker {
         name: &str,
         sql: &str,
         types: &[u32],
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Vec<Message>, Failure> {
         let mut messages: Vec<Message> =
             self.unused.drain(..).map(|name| wire::close_statement(&name)).collect();
         messages.push(wire::parse(name, sql, types));
         messages.push(wire::describe_statement(name));
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
         match answer.iter().find(|message| message.tag() == tag::ERROR) {
             Some(error) => Err(Failure::Refused(DbError::read(error))),
             None => Ok(answer),
@@ -147,11 +147,11 @@ impl Worker {
     pub(crate) async fn run_alone(
         &mut self,
         execution: &Execution,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
         let mut messages = execution.messages();
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&execution.exchange(messages), urgency).await?;
+        let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
         Ok(Answer::read(answer))
     }
 
@@ -161,12 +161,12 @@ impl Worker {
         &mut self,
         execution: &Execution,
         save: bool,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
         let mut messages = if save { savepoint() } else { Vec::new() };
         messages.extend(execution.messages());
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&execution.exchange(messages), urgency).await?;
+        let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
         self.connection.has_succeeded();
         Ok(Answer::read(answer))
     }
@@ -181,7 +181,8 @@ impl Worker {
             strength.class(),
             self.as_client()
         );
-        let answer = self.connection.exchange(&Exchange::query(&sql), Urgency::shielded()).await?;
+        let answer =
+            self.connection.exchange(&Exchange::query(&sql), CancelPolicy::internal()).await?;
         rows(&answer).map_err(Failure::Refused)?;
         let mut effect = Effect::default();
         effect.take_all(&answer);
@@ -192,13 +193,13 @@ impl Worker {
     pub(crate) async fn probe_copy(
         &mut self,
         execution: &Execution,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Option<Message>, Failure> {
         let saved = self.transaction.is_some();
         let mut messages = if saved { savepoint() } else { Vec::new() };
         messages.extend(execution.messages());
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
         if saved {
             self.undo_statement().await?;
         }
@@ -225,7 +226,7 @@ impl Worker {
              pg_catalog.set_config('dsql_emulator.transaction', 'on', true); \
              SAVEPOINT dsql_emulator_start"
         );
-        let read_only = single(self.connection.query(&sql, Urgency::now()).await?);
+        let read_only = single(self.connection.query(&sql, CancelPolicy::cancellable()).await?);
         let read_only = read_only.as_deref() == Some("on");
         self.transaction = Some(Transaction::new(ledger.begin(), read_only));
         self.role_before.clone_from(&self.role);
@@ -234,7 +235,7 @@ impl Worker {
 
     /// Commits what is attached.
     pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
-        let committed = self.connection.query("COMMIT", Urgency::commit()).await;
+        let committed = self.connection.query("COMMIT", CancelPolicy::commit()).await;
         self.transaction = None;
         if committed.is_err() {
             self.role.clone_from(&self.role_before);
@@ -248,13 +249,13 @@ impl Worker {
             return Ok(());
         }
         self.role.clone_from(&self.role_before);
-        self.connection.query("ROLLBACK", Urgency::shielded()).await.map(drop)
+        self.connection.query("ROLLBACK", CancelPolicy::internal()).await.map(drop)
     }
 
     /// Notes a place to go back to, before what belongs to one statement.
     pub(crate) async fn save_statement(&mut self) -> Result<(), Failure> {
         let sql = "SAVEPOINT dsql_emulator_statement";
-        self.connection.query(sql, Urgency::shielded()).await.map(drop)
+        self.connection.query(sql, CancelPolicy::internal()).await.map(drop)
     }
 
     /// Whether another transaction has committed a key that `effect` writes.
@@ -269,7 +270,7 @@ impl Worker {
 
     /// Goes back to before a statement that failed.
     pub(crate) async fn undo_statement(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_STATEMENT, Urgency::shielded()).await.map(drop)
+        self.connection.query(BACK_TO_STATEMENT, CancelPolicy::internal()).await.map(drop)
     }
 
     /// Detaches the transaction because another session waits for it.
@@ -296,7 +297,7 @@ impl Worker {
         let keys = transaction.effect.changes.keys_as_json();
         let redo = transaction.settings.clone();
         let found = if keys == "{}" {
-            self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
+            self.connection.query(BACK_TO_START, CancelPolicy::internal()).await?;
             Vec::new()
         } else {
             // Going back restores the role, too.
@@ -305,10 +306,10 @@ impl Worker {
                  SELECT rel, image FROM dsql_emulator.read_rows({}); {BACK_TO_START}",
                 literal(&keys)
             );
-            self.connection.query(&sql, Urgency::shielded()).await?
+            self.connection.query(&sql, CancelPolicy::internal()).await?
         };
         for setting in redo {
-            self.connection.query(&setting, Urgency::shielded()).await?;
+            self.connection.query(&setting, CancelPolicy::internal()).await?;
         }
         let found: Vec<(u32, String)> = found
             .into_iter()
@@ -325,7 +326,7 @@ impl Worker {
 
     /// Gives up what a transaction has done, or the copies in which one that has lost goes on.
     async fn let_go(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
+        self.connection.query(BACK_TO_START, CancelPolicy::internal()).await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.place = Place::Gone;
         }
@@ -333,13 +334,13 @@ impl Worker {
     }
 
     /// Puts rows back that were taken out. After an error PostgreSQL's transaction has failed.
-    pub(crate) async fn attach_rows(&mut self, urgency: Urgency) -> Result<(), Failure> {
+    pub(crate) async fn attach_rows(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
         let Some(Transaction { place: Place::Detached(work), .. }) = &self.transaction else {
             return Ok(());
         };
         if work != "{}" {
             let sql = write_rows(work, false);
-            self.as_superuser(&sql, urgency).await?;
+            self.as_superuser(&sql, policy).await?;
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.place = Place::Attached;
@@ -350,10 +351,10 @@ impl Worker {
     /// Goes back to the start of the transaction, whose changes are detached, after an attempt to
     /// put them back has failed.
     pub(crate) async fn undo_attach(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
+        self.connection.query(BACK_TO_START, CancelPolicy::internal()).await?;
         let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
         for setting in redo {
-            self.connection.query(&setting, Urgency::shielded()).await?;
+            self.connection.query(&setting, CancelPolicy::internal()).await?;
         }
         Ok(())
     }
@@ -362,11 +363,11 @@ impl Worker {
     pub(crate) async fn lock_tables_of(
         &mut self,
         execution: &Execution,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<(), Failure> {
         let text = execution.text.as_deref().unwrap_or(&execution.statement.text);
         let messages = vec![wire::parse("", text, &execution.types), wire::sync()];
-        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
         if let Some(error) = answer.iter().find(|message| message.tag() == tag::ERROR) {
             return Err(Failure::Refused(DbError::read(error)));
         }
@@ -380,7 +381,7 @@ impl Worker {
 
     /// Gives a detached transaction copies to go on in: of the tables that it has locked, and of
     /// those that it has changed. For one that has copies already, more of them.
-    pub(crate) async fn shadow(&mut self, urgency: Urgency) -> Result<(), Failure> {
+    pub(crate) async fn shadow(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let changed: Vec<String> =
             transaction.effect.changes.tables().map(|oid| oid.to_string()).collect();
@@ -394,7 +395,7 @@ impl Worker {
              dsql_emulator.locked_tables() || '{{{}}}'::oid[]); {writing}",
             changed.join(",")
         );
-        let rows = self.as_superuser(&sql, urgency).await?;
+        let rows = self.as_superuser(&sql, policy).await?;
         shadows.extend(rows.into_iter().filter_map(|row| match &row[..] {
             [Some(schema), Some(table)] => Some((schema.clone(), table.clone())),
             _ => None,

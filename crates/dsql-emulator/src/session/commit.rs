@@ -4,9 +4,7 @@ use super::{Block, Outcome, Session, Trouble};
 use crate::{
     cluster::Cluster,
     engine::{
-        attempt::attach,
-        observed::{Failure, Urgency},
-        transaction::Place,
+        attempt::attach, in_flight::CancelPolicy, monitored::Failure, transaction::Place,
         worker::Worker,
     },
     faults::{CommitFault, catalog_conflict, conflict, unavailable},
@@ -154,7 +152,7 @@ async fn put_back(worker: &mut Worker, cluster: &Cluster) -> Outcome<()> {
         .as_ref()
         .is_some_and(|transaction| matches!(transaction.place, Place::Detached(_)));
     loop {
-        match attach(worker, &|| cluster.new_job_id(), Urgency::commit()).await {
+        match attach(worker, &|| cluster.new_job_id(), CancelPolicy::commit()).await {
             Ok(true) => break,
             // What the ledger does not know of: a table that is not instrumented.
             Ok(false) => return Err(conflict().into()),
@@ -171,7 +169,7 @@ async fn put_back(worker: &mut Worker, cluster: &Cluster) -> Outcome<()> {
         work.push(format!("SELECT dsql_emulator.check_deferred('{{{tables}}}')"));
     }
     if !work.is_empty() {
-        worker.as_superuser(&work.join("; "), Urgency::commit()).await?;
+        worker.as_superuser(&work.join("; "), CancelPolicy::commit()).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use super::{Outcome, Session, Trouble};
 use crate::{
-    engine::{observed::Urgency, statement::Execution},
+    engine::{in_flight::CancelPolicy, statement::Execution},
     wire::{DbError, Fields, tag},
 };
 
@@ -14,7 +14,7 @@ impl Session {
     pub(super) async fn receive_copy(&mut self, execution: &mut Execution) -> Outcome<()> {
         let invitation = {
             let mut worker = self.worker.lock().await;
-            worker.probe_copy(execution, Urgency::now()).await?
+            worker.probe_copy(execution, CancelPolicy::cancellable()).await?
         };
         let Some(invitation) = invitation else {
             // Nothing is read, for instance because the statement is not what it seemed.

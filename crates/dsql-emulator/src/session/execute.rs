@@ -8,7 +8,8 @@ use crate::{
     cluster::single,
     engine::{
         attempt::{Attempt, Means, attempt},
-        observed::{BEFORE_RETRY, Failure, Urgency},
+        in_flight::CancelPolicy,
+        monitored::{Failure, RETRY_DELAY},
         statement::{Answer, Execution},
     },
     faults::{StatementFault, catalog_conflict, conflict, unavailable},
@@ -212,12 +213,12 @@ impl Session {
     }
 
     async fn run_alone(&mut self, run: &Run, execution: &Execution) -> Outcome<Answer> {
-        let urgency = Urgency::now();
+        let policy = CancelPolicy::cancellable();
         let worker = self.worker.clone();
         let mut worker = worker.lock().await;
         worker.check_all(&run.checks).await?;
         let mut answer = loop {
-            match worker.run_alone(execution, urgency).await {
+            match worker.run_alone(execution, policy).await {
                 Err(Failure::Interrupted) => {}
                 other => break other?,
             }
@@ -248,7 +249,7 @@ impl Session {
         mut execution: Execution,
         single: bool,
     ) -> Outcome<Attempt> {
-        let urgency = Urgency::now();
+        let policy = CancelPolicy::cancellable();
         let cluster = self.cluster.clone();
         let new_job_id = || cluster.new_job_id();
         let most_rows = cluster.config.limits.transaction_rows;
@@ -257,19 +258,17 @@ impl Session {
             let worker = self.worker.clone();
             let mut worker = worker.lock().await;
             let ready = match &run.locking {
-                Some(locking) => {
-                    self.add_locks(&mut worker, &mut execution, locking, urgency).await
-                }
+                Some(locking) => self.add_locks(&mut worker, &mut execution, locking, policy).await,
                 None => Ok(()),
             };
             let tried = match ready {
-                Ok(()) => attempt(&mut worker, means, run, &execution, single, urgency).await,
+                Ok(()) => attempt(&mut worker, means, run, &execution, single, policy).await,
                 Err(failure) => Err(failure),
             };
             match tried {
                 Err(Failure::Interrupted) => {
                     drop(worker);
-                    tokio::time::sleep(BEFORE_RETRY).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
                 Ok(attempt) => {
                     if run.class == Class::Setting {
@@ -376,7 +375,7 @@ impl Session {
         };
         let mut answer = {
             let mut worker = self.worker.lock().await;
-            worker.run_alone(&question, Urgency::now()).await?
+            worker.run_alone(&question, CancelPolicy::cancellable()).await?
         };
         if let Some(error) = answer.error.take() {
             return Err(error.into());

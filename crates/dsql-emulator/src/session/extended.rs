@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     engine::{
-        observed::{BEFORE_RETRY, Failure, Urgency},
+        in_flight::CancelPolicy,
+        monitored::{Failure, RETRY_DELAY},
         statement::Execution,
     },
     rules::{self, Class, Plan},
@@ -81,10 +82,10 @@ impl Session {
             return Ok(Prepared { statement, plan, types, columns: own_columns, upstream: None });
         };
         let name = self.new_name();
-        let urgency = Urgency::now();
+        let policy = CancelPolicy::cancellable();
         let answer = loop {
             let mut worker = self.worker.lock().await;
-            match worker.prepare(&name, &text, &types, urgency).await {
+            match worker.prepare(&name, &text, &types, policy).await {
                 Err(Failure::Interrupted) => {
                     // An error, if only of the emulator's making, so PostgreSQL's transaction has
                     // failed. If it holds nothing, that is easily mended.
@@ -94,7 +95,7 @@ impl Session {
                     }
                     worker.undo_attach_if_open().await?;
                     drop(worker);
-                    tokio::time::sleep(BEFORE_RETRY).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
                 other => break other?,
             }

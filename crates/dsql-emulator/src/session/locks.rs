@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use super::Session;
 use crate::{
-    engine::{
-        observed::{Failure, Urgency},
-        statement::Execution,
-        worker::Worker,
-    },
+    engine::{in_flight::CancelPolicy, monitored::Failure, statement::Execution, worker::Worker},
     rules::{LockStrength, LockedTable, Locking},
     sql::literal,
 };
@@ -39,7 +35,7 @@ impl Session {
         worker: &mut Worker,
         execution: &mut Execution,
         locking: &Locking,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<(), Failure> {
         let Some(transaction) = &worker.transaction else { return Ok(()) };
         if transaction.has_lost() {
@@ -53,7 +49,7 @@ impl Session {
             }
             return Ok(());
         }
-        let known = self.known(worker, execution, locking, urgency).await?;
+        let known = self.known(worker, execution, locking, policy).await?;
         (execution.text, execution.prepared) = (None, Some(known.prepared));
         execution.locks = known.locks;
         Ok(())
@@ -64,7 +60,7 @@ impl Session {
         worker: &mut Worker,
         execution: &Execution,
         locking: &Locking,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Known, Failure> {
         let (catalog, epoch) = (self.cluster.versions.current(), self.epoch);
         let is_current = |known: &&Known| {
@@ -75,7 +71,7 @@ impl Session {
             return Ok(known.clone());
         }
         let prepared = self.new_name();
-        let locks = match prepare(worker, execution, locking, &prepared, urgency).await {
+        let locks = match prepare(worker, execution, locking, &prepared, policy).await {
             Err(Failure::Interrupted) => {
                 worker.undo_statement().await?;
                 return Err(Failure::Interrupted);
@@ -99,12 +95,12 @@ async fn prepare(
     execution: &Execution,
     locking: &Locking,
     name: &str,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<Option<LockStrength>, Failure> {
     worker.save_statement().await?;
     let tables: Vec<&LockedTable> = locking.tables().collect();
     if locking.can_report() {
-        check(worker, execution, locking, urgency).await?;
+        check(worker, execution, locking, policy).await?;
     }
     let calls = if tables.is_empty() { Vec::new() } else { calls(worker, &tables).await? };
     let call = |table: &LockedTable| {
@@ -112,7 +108,7 @@ async fn prepare(
         calls.get(position).cloned().flatten()
     };
     let (text, locks) = locking.reporting(&execution.statement, call);
-    worker.prepare(name, &text, &execution.types, urgency).await?;
+    worker.prepare(name, &text, &execution.types, policy).await?;
     Ok(locks)
 }
 
@@ -122,13 +118,13 @@ async fn check(
     worker: &mut Worker,
     execution: &Execution,
     locking: &Locking,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<(), Failure> {
     let mut explain = execution.clone();
     explain.text = Some(format!("{EXPLAIN}{}", locking.text).into());
     (explain.locks, explain.describe) = (None, false);
     explain.bind.result_formats.clear();
-    let answer = worker.run(&explain, false, urgency).await?;
+    let answer = worker.run(&explain, false, policy).await?;
     match answer.error {
         None => Ok(()),
         Some(mut error) => {
@@ -165,7 +161,7 @@ async fn calls(
         })
         .collect();
     let sql = format!("SELECT {}", expressions.join(", "));
-    let found = worker.as_superuser(&sql, Urgency::shielded()).await?;
+    let found = worker.as_superuser(&sql, CancelPolicy::internal()).await?;
     let entries = found.into_iter().next().unwrap_or_default();
     let call = |(entries, table): (Option<String>, &&LockedTable)| {
         let class = table.strength.class();

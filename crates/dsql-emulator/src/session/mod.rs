@@ -26,7 +26,7 @@ use crate::{
     },
     catalog::Sight,
     cluster::Cluster,
-    engine::{observed::Failure, watch::Watch, worker::Worker},
+    engine::{in_flight::StatementTracker, monitored::Failure, worker::Worker},
     faults::Signal,
     rules::{Context, Control, Plan, Settings},
     sql::{Statement, literal},
@@ -206,9 +206,9 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
     }
 
     client.queue(&wire::authentication_ok());
-    let watch = worker.watch().clone();
+    let tracker = worker.tracker().clone();
     let worker = Arc::new(AsyncMutex::new(worker));
-    let (process, secret) = cluster.register(&watch, &worker);
+    let (process, secret) = cluster.register(&tracker, &worker);
     let signal = cluster.faults.signal();
     let signal_at_start = *signal.borrow();
     let mut session = Session {
@@ -232,7 +232,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         signal_at_start,
         _permit: permit,
     };
-    let _guard = SessionGuard { cluster, watch, process };
+    let _guard = SessionGuard { cluster, tracker, process };
     session.report_settings().await;
     session.client.queue(&wire::key_data(process, secret));
     session.client.queue(&wire::ready_for_query(Status::Idle));
@@ -261,7 +261,7 @@ fn own_value<'a>(name: &str, user: &'a str) -> Option<&'a str> {
 /// Cleans up when a session ends, for any reason.
 struct SessionGuard {
     cluster: Arc<Cluster>,
-    watch: Arc<Watch>,
+    tracker: Arc<StatementTracker>,
     process: i32,
 }
 
@@ -271,10 +271,10 @@ impl Drop for SessionGuard {
         // PostgreSQL notices a closed connection only when it has something to say. Until then a
         // statement under way would hold its locks, and nobody would be there to make way.
         // When the emulator ends, all of PostgreSQL's sessions end.
-        if self.watch.flight().is_some()
+        if self.tracker.in_flight().is_some()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (cluster, process) = (self.cluster.clone(), self.watch.process);
+            let (cluster, process) = (self.cluster.clone(), self.tracker.process);
             runtime.spawn(async move {
                 let sql = format!("SELECT pg_catalog.pg_terminate_backend({process})");
                 let _ = cluster.query(&sql).await;

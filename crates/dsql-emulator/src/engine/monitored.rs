@@ -1,13 +1,10 @@
 //! A connection to PostgreSQL in the sight of the monitor.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    monitor::{GRACE, Monitor},
-    watch::{CancelledBy, Watch},
+    in_flight::{CancelPolicy, CancelledBy, StatementTracker},
+    lock_monitor::{Monitor, SLOW_AFTER},
 };
 use crate::{
     upstream::{Connection, Exchange, Rows, UpstreamError, rows},
@@ -34,55 +31,27 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// When a statement was asked for, and who may cancel it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Urgency {
-    pub(crate) since: Instant,
-    /// Not the monitor: others wait for it.
-    pub(crate) urgent: bool,
-    /// Not the client: it is none of its statements.
-    pub(crate) shielded: bool,
-}
-
-impl Urgency {
-    pub(crate) fn now() -> Self {
-        Self { since: Instant::now(), urgent: false, shielded: false }
-    }
-
-    /// A commit waits, and everybody for the commit.
-    pub(crate) fn commit() -> Self {
-        Self { since: Instant::now(), urgent: true, shielded: false }
-    }
-
-    /// The emulator's own work between the statements of clients: a transaction goes back, or makes
-    /// way. It waits for nobody, so it is soon over; were it cancelled, the transaction would have
-    /// failed with its locks in place, and could not make way any more.
-    pub(crate) fn shielded() -> Self {
-        Self { since: Instant::now(), urgent: true, shielded: true }
-    }
-}
-
 /// How long to wait before a statement that made way runs again.
-pub(crate) const BEFORE_RETRY: Duration = Duration::from_millis(1);
+pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(1);
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Observed {
+pub(crate) struct MonitoredConnection {
     connection: Connection,
-    watch: Arc<Watch>,
+    tracker: Arc<StatementTracker>,
     monitor: Arc<Monitor>,
     broken: bool,
 }
 
-impl Observed {
+impl MonitoredConnection {
     /// The monitor has to be told of it ([`Monitor::add`]).
     pub(crate) fn new(connection: Connection, monitor: Arc<Monitor>) -> Self {
-        let watch = Arc::new(Watch::new(connection.process()));
-        Self { connection, watch, monitor, broken: false }
+        let tracker = Arc::new(StatementTracker::new(connection.process()));
+        Self { connection, tracker, monitor, broken: false }
     }
 
-    pub(crate) fn watch(&self) -> &Arc<Watch> {
-        &self.watch
+    pub(crate) fn tracker(&self) -> &Arc<StatementTracker> {
+        &self.tracker
     }
 
     pub(crate) fn parameters(&self) -> &[(String, String)] {
@@ -96,21 +65,21 @@ impl Observed {
 
     /// A statement has gone through: the monitor's patience with it starts anew.
     pub(crate) fn has_succeeded(&self) {
-        self.monitor.has_succeeded(self.watch.process);
+        self.monitor.has_succeeded(self.tracker.process);
     }
 
     /// Sends, and reads the whole answer.
     pub(crate) async fn exchange(
         &mut self,
         exchange: &Exchange,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Vec<Message>, Failure> {
-        self.watch.take_off(urgency);
-        let process = self.watch.process;
+        self.tracker.start(policy);
+        let process = self.tracker.process;
         let (answer, slow) = {
             let answer = self.connection.exchange(exchange);
             tokio::pin!(answer);
-            match tokio::time::timeout(GRACE, &mut answer).await {
+            match tokio::time::timeout(SLOW_AFTER, &mut answer).await {
                 Ok(answer) => (answer, false),
                 Err(_) => {
                     self.monitor.is_slow(process);
@@ -118,7 +87,7 @@ impl Observed {
                 }
             }
         };
-        let cancelled_by = self.watch.land().await;
+        let cancelled_by = self.tracker.finish().await;
         if slow {
             self.monitor.is_done(process);
         }
@@ -133,14 +102,14 @@ impl Observed {
     }
 
     /// Runs `sql`, one statement or more; the rows of all of them.
-    pub(crate) async fn query(&mut self, sql: &str, urgency: Urgency) -> Result<Rows, Failure> {
-        let answer = self.exchange(&Exchange::query(sql), urgency).await?;
+    pub(crate) async fn query(&mut self, sql: &str, policy: CancelPolicy) -> Result<Rows, Failure> {
+        let answer = self.exchange(&Exchange::query(sql), policy).await?;
         rows(&answer).map_err(Failure::Refused)
     }
 }
 
-impl Drop for Observed {
+impl Drop for MonitoredConnection {
     fn drop(&mut self) {
-        self.monitor.remove(self.watch.process);
+        self.monitor.remove(self.tracker.process);
     }
 }

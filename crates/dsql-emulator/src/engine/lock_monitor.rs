@@ -14,11 +14,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::watch::{CancelledBy, Flight, Watch};
+use super::in_flight::{CancelledBy, InFlightStatement, StatementTracker};
 use crate::upstream::Connection;
 
 /// A statement that is answered sooner waits for nobody.
-pub(crate) const GRACE: Duration = Duration::from_millis(3);
+pub(crate) const SLOW_AFTER: Duration = Duration::from_millis(3);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Between two looks while nothing happens.
@@ -37,14 +37,14 @@ pub(crate) trait Holder: std::fmt::Debug + Send + Sync {
 /// Watches the workers of one emulator.
 #[derive(Debug, Default)]
 pub(crate) struct Monitor {
-    workers: Mutex<HashMap<i32, Watched>>,
+    workers: Mutex<HashMap<i32, TrackedBackend>>,
     slow: Mutex<HashSet<i32>>,
     woken: Notify,
 }
 
 #[derive(Clone, Debug)]
-struct Watched {
-    watch: Arc<Watch>,
+struct TrackedBackend {
+    tracker: Arc<StatementTracker>,
     /// None for connections of the emulator's own, which hold no transaction open.
     holder: Option<Weak<dyn Holder>>,
     /// How often its statement was cancelled; patience grows with it.
@@ -55,13 +55,13 @@ struct Watched {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Detach(i32),
-    Cancel(i32, Flight),
+    Cancel(i32, InFlightStatement),
 }
 
 impl Monitor {
-    pub(crate) fn add(&self, watch: &Arc<Watch>, holder: Option<Weak<dyn Holder>>) {
-        let watched = Watched { watch: watch.clone(), holder, cancelled: 0 };
-        lock(&self.workers).insert(watch.process, watched);
+    pub(crate) fn add(&self, tracker: &Arc<StatementTracker>, holder: Option<Weak<dyn Holder>>) {
+        let backend = TrackedBackend { tracker: tracker.clone(), holder, cancelled: 0 };
+        lock(&self.workers).insert(tracker.process, backend);
     }
 
     pub(crate) fn remove(&self, process: i32) {
@@ -69,7 +69,7 @@ impl Monitor {
         lock(&self.slow).remove(&process);
     }
 
-    /// A statement of this process has not been answered within [`GRACE`].
+    /// A statement of this process has not been answered within [`SLOW_AFTER`].
     pub(crate) fn is_slow(&self, process: i32) {
         lock(&self.slow).insert(process);
         self.woken.notify_one();
@@ -114,8 +114,8 @@ impl Monitor {
     fn decide(&self, blocked: &HashMap<i32, Vec<i32>>, now: Instant) -> Vec<Action> {
         let workers = lock(&self.workers);
         let seen = |process: i32| {
-            let watched = workers.get(&process)?;
-            Some((watched.watch.flight(), watched.cancelled))
+            let backend = workers.get(&process)?;
+            Some((backend.tracker.in_flight(), backend.cancelled))
         };
         decide(blocked, seen, now)
     }
@@ -128,23 +128,23 @@ impl Monitor {
                     holder.make_way();
                 }
             }
-            Action::Cancel(process, flight) => {
-                let watch = {
+            Action::Cancel(process, statement) => {
+                let tracker = {
                     let mut workers = lock(&self.workers);
-                    let Some(watched) = workers.get_mut(&process) else { return };
-                    watched.cancelled += 1;
-                    watched.watch.clone()
+                    let Some(backend) = workers.get_mut(&process) else { return };
+                    backend.cancelled += 1;
+                    backend.tracker.clone()
                 };
                 let by = CancelledBy::Monitor;
-                watch.cancel(Some(flight), by, |process| cancel(control, process)).await;
+                tracker.cancel(Some(statement), by, |process| cancel(control, process)).await;
             }
         }
     }
 
     /// A statement has succeeded: its worker's patience starts anew.
     pub(crate) fn has_succeeded(&self, process: i32) {
-        if let Some(watched) = lock(&self.workers).get_mut(&process) {
-            watched.cancelled = 0;
+        if let Some(backend) = lock(&self.workers).get_mut(&process) {
+            backend.cancelled = 0;
         }
     }
 }
@@ -184,14 +184,14 @@ async fn blocked(
 /// that each is running, and how often it was cancelled.
 fn decide(
     blocked: &HashMap<i32, Vec<i32>>,
-    seen: impl Fn(i32) -> Option<(Option<Flight>, u32)>,
+    seen: impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
     now: Instant,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut waiters: Vec<i32> = blocked.keys().copied().collect();
     waiters.sort_unstable();
     for waiter in waiters {
-        let urgent = flight(&seen, waiter).is_some_and(|flight| flight.urgent);
+        let urgent = statement_of(&seen, waiter).is_some_and(|statement| statement.urgent);
         let mut path = vec![waiter];
         let mut visited = HashSet::new();
         walk(blocked, &seen, &mut path, &mut visited, urgent, now, &mut actions);
@@ -205,13 +205,16 @@ fn decide(
     once
 }
 
-fn flight(seen: &impl Fn(i32) -> Option<(Option<Flight>, u32)>, process: i32) -> Option<Flight> {
-    seen(process).and_then(|(flight, _)| flight)
+fn statement_of(
+    seen: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
+    process: i32,
+) -> Option<InFlightStatement> {
+    seen(process).and_then(|(statement, _)| statement)
 }
 
 fn walk(
     blocked: &HashMap<i32, Vec<i32>>,
-    seen: &impl Fn(i32) -> Option<(Option<Flight>, u32)>,
+    seen: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
     path: &mut Vec<i32>,
     visited: &mut HashSet<i32>,
     urgent: bool,
@@ -231,10 +234,10 @@ fn walk(
         } else {
             match seen(blocker) {
                 Some((None, _)) => actions.push(Action::Detach(blocker)),
-                Some((Some(flight), cancelled)) if !flight.urgent => {
+                Some((Some(statement), cancelled)) if !statement.urgent => {
                     let patience = if urgent { COMMIT_PATIENCE } else { PATIENCE };
-                    if now.duration_since(flight.sent) > patience * 2_u32.pow(cancelled.min(6)) {
-                        actions.push(Action::Cancel(blocker, flight));
+                    if now.duration_since(statement.sent) > patience * 2_u32.pow(cancelled.min(6)) {
+                        actions.push(Action::Cancel(blocker, statement));
                     }
                 }
                 // A commit is over in a moment; others are none of ours.
@@ -246,14 +249,14 @@ fn walk(
 
 /// The youngest statement of a ring makes way; never one that a commit waits for.
 fn break_ring(
-    seen: &impl Fn(i32) -> Option<(Option<Flight>, u32)>,
+    seen: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
     ring: &[i32],
 ) -> Option<Action> {
     ring.iter()
-        .filter_map(|process| flight(seen, *process).map(|flight| (*process, flight)))
-        .filter(|(_, flight)| !flight.urgent)
-        .max_by_key(|(process, flight)| (flight.since, *process))
-        .map(|(process, flight)| Action::Cancel(process, flight))
+        .filter_map(|process| statement_of(seen, *process).map(|statement| (*process, statement)))
+        .filter(|(_, statement)| !statement.urgent)
+        .max_by_key(|(process, statement)| (statement.since, *process))
+        .map(|(process, statement)| Action::Cancel(process, statement))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -263,26 +266,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::observed::Urgency;
+    use crate::engine::in_flight::CancelPolicy;
 
     /// A worker whose statement was asked for `age` milliseconds ago.
-    fn running(now: Instant, age: u64, urgent: bool) -> Flight {
-        let watch = Watch::new(0);
+    fn running(now: Instant, age: u64, urgent: bool) -> InFlightStatement {
+        let tracker = StatementTracker::new(0);
         let since = now - Duration::from_millis(age);
-        watch.take_off(Urgency { since, urgent, shielded: false });
-        let mut flight = watch.flight().unwrap();
-        flight.sent = flight.since;
-        flight
+        tracker.start(CancelPolicy { since, urgent, shielded: false });
+        let mut statement = tracker.in_flight().unwrap();
+        statement.sent = statement.since;
+        statement
     }
 
     fn actions(
         blocked: &[(i32, &[i32])],
-        flights: &[(i32, Option<Flight>)],
+        in_flight: &[(i32, Option<InFlightStatement>)],
         now: Instant,
     ) -> Vec<Action> {
         let blocked = blocked.iter().map(|(waiter, by)| (*waiter, by.to_vec())).collect();
         let seen = |process| {
-            flights.iter().find(|(known, _)| *known == process).map(|(_, flight)| (*flight, 0))
+            in_flight
+                .iter()
+                .find(|(known, _)| *known == process)
+                .map(|(_, statement)| (*statement, 0))
         };
         decide(&blocked, seen, now)
     }
@@ -290,9 +296,9 @@ mod tests {
     #[test]
     fn an_idle_transaction_at_the_end_of_the_chain_is_detached_and_nobody_else() {
         let now = Instant::now() + Duration::from_secs(10);
-        let flights =
+        let in_flight =
             [(1, Some(running(now, 5, false))), (2, Some(running(now, 4, false))), (3, None)];
-        let found = actions(&[(1, &[2]), (2, &[3])], &flights, now);
+        let found = actions(&[(1, &[2]), (2, &[3])], &in_flight, now);
         assert_eq!(found, [Action::Detach(3)]);
     }
 
@@ -302,36 +308,36 @@ mod tests {
         let young = [(1, Some(running(now, 5, false))), (2, Some(running(now, 100, false)))];
         assert_eq!(actions(&[(1, &[2])], &young, now), []);
         let old = running(now, 300, false);
-        let flights = [(1, Some(running(now, 5, false))), (2, Some(old))];
-        assert_eq!(actions(&[(1, &[2])], &flights, now), [Action::Cancel(2, old)]);
+        let in_flight = [(1, Some(running(now, 5, false))), (2, Some(old))];
+        assert_eq!(actions(&[(1, &[2])], &in_flight, now), [Action::Cancel(2, old)]);
     }
 
     #[test]
     fn a_commit_has_little_patience_and_is_never_cancelled() {
         let now = Instant::now() + Duration::from_secs(10);
         let other = running(now, 100, false);
-        let flights = [(1, Some(running(now, 5, true))), (2, Some(other))];
-        assert_eq!(actions(&[(1, &[2])], &flights, now), [Action::Cancel(2, other)]);
-        let flights = [(1, Some(running(now, 5, false))), (2, Some(running(now, 900, true)))];
-        assert_eq!(actions(&[(1, &[2])], &flights, now), []);
+        let in_flight = [(1, Some(running(now, 5, true))), (2, Some(other))];
+        assert_eq!(actions(&[(1, &[2])], &in_flight, now), [Action::Cancel(2, other)]);
+        let in_flight = [(1, Some(running(now, 5, false))), (2, Some(running(now, 900, true)))];
+        assert_eq!(actions(&[(1, &[2])], &in_flight, now), []);
     }
 
     #[test]
     fn in_a_ring_the_youngest_statement_makes_way() {
         let now = Instant::now() + Duration::from_secs(10);
         let young = running(now, 5, false);
-        let flights = [
+        let in_flight = [
             (1, Some(running(now, 9, false))),
             (2, Some(young)),
             (3, Some(running(now, 7, false))),
         ];
-        let found = actions(&[(1, &[2]), (2, &[3]), (3, &[1])], &flights, now);
+        let found = actions(&[(1, &[2]), (2, &[3]), (3, &[1])], &in_flight, now);
         assert_eq!(found, [Action::Cancel(2, young)]);
         // Unless a commit waits for it.
         let committing = running(now, 1, true);
         let other = running(now, 9, false);
-        let flights = [(1, Some(other)), (2, Some(committing))];
-        let found = actions(&[(1, &[2]), (2, &[1])], &flights, now);
+        let in_flight = [(1, Some(other)), (2, Some(committing))];
+        let found = actions(&[(1, &[2]), (2, &[1])], &in_flight, now);
         assert_eq!(found, [Action::Cancel(1, other)]);
     }
 
