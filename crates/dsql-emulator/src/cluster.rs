@@ -16,9 +16,9 @@ use crate::{
     catalog::Versions,
     config::Config,
     engine::{
+        commit_log::CommitLog,
         in_flight::{CancelledBy, StatementTracker},
-        ledger::Ledger,
-        lock_monitor::{self, Holder, Monitor},
+        lock_monitor::{self, LockHolder, LockMonitor},
         worker::Worker,
     },
     jobs::{self, Jobs},
@@ -33,8 +33,8 @@ pub(crate) struct Cluster {
     pub(crate) tls: Tls,
     pub(crate) faults: Faults,
     pub(crate) admission: Admission,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) commit_log: Arc<CommitLog>,
+    pub(crate) monitor: Arc<LockMonitor>,
     pub(crate) versions: Arc<Versions>,
     pub(crate) jobs: Arc<Jobs>,
     /// Names of PostgreSQL's functions and keywords.
@@ -75,14 +75,14 @@ impl Cluster {
             .await?;
         let server_version = single(version).and_then(|text| text.parse().ok()).unwrap_or(0);
         let watching = Connection::open(&target, &[]).await?;
-        let monitor = Arc::new(Monitor::default());
+        let monitor = Arc::new(LockMonitor::default());
         tokio::spawn(monitor.clone().run(watching));
         let mut random = fastrand::Rng::with_seed(config.seed);
         let versions = Arc::new(Versions::new(config.catalog_conflicts, random.u64(..)));
         let jobs = Jobs::new(config.jobs, target.clone(), monitor.clone(), versions.clone());
         Ok(Arc::new(Self {
             admission: Admission::new(&config.limits),
-            ledger: Arc::default(),
+            commit_log: Arc::default(),
             monitor,
             versions,
             jobs: Arc::new(jobs),
@@ -120,7 +120,7 @@ impl Cluster {
         // Not of the seeded sequence: the order of connections is not repeatable.
         let secret = fastrand::i32(..);
         lock(&self.cancel_keys).insert(process, CancelKey { secret, tracker: tracker.clone() });
-        let worker: Arc<dyn Holder> = worker.clone();
+        let worker: Arc<dyn LockHolder> = worker.clone();
         self.monitor.add(tracker, Some(Arc::downgrade(&worker)));
         (process, secret)
     }

@@ -16,7 +16,7 @@ use crate::{
     cluster::single,
     engine::{
         in_flight::CancelPolicy,
-        lock_monitor::Monitor,
+        lock_monitor::LockMonitor,
         monitored::{Failure, MonitoredConnection},
         transaction::{Job, Work},
     },
@@ -33,7 +33,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 pub(crate) struct Jobs {
     delays: JobDelays,
     target: Target,
-    monitor: Arc<Monitor>,
+    monitor: Arc<LockMonitor>,
     versions: Arc<Versions>,
     /// Those that clients may wait for: whether they have succeeded, once they have ended.
     known: Mutex<HashMap<String, watch::Receiver<Option<bool>>>>,
@@ -43,7 +43,7 @@ impl Jobs {
     pub(crate) fn new(
         delays: JobDelays,
         target: Target,
-        monitor: Arc<Monitor>,
+        monitor: Arc<LockMonitor>,
         versions: Arc<Versions>,
     ) -> Self {
         Self { delays, target, monitor, versions, known: Mutex::default() }

@@ -61,7 +61,7 @@ pub(crate) async fn attempt(
     // Without earlier changes the start of the transaction is as good.
     let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.holds_changes());
     let mut answer = match worker.run(execution, save, policy).await {
-        Err(Failure::Interrupted) => return Err(make_way(worker, save).await),
+        Err(Failure::Interrupted) => return Err(release_locks(worker, save).await),
         other => other?,
     };
     let met = match answer.error.take() {
@@ -149,7 +149,7 @@ fn is_row_conflict(error: &DbError) -> bool {
 }
 
 fn is_conflict(error: &DbError, worker: &Worker) -> bool {
-    let moved = || worker.transaction.as_ref().is_some_and(|t| t.begun.is_overtaken());
+    let moved = || worker.transaction.as_ref().is_some_and(|t| t.snapshot.is_stale());
     match error.code.as_str() {
         "40001" | "40P01" => true,
         "23505" | "23503" => moved(),
@@ -158,14 +158,14 @@ fn is_conflict(error: &DbError, worker: &Worker) -> bool {
 }
 
 /// Detaches after the statement was cancelled; what to report then.
-async fn make_way(worker: &mut Worker, saved: bool) -> Failure {
-    let made_way = async {
+async fn release_locks(worker: &mut Worker, saved: bool) -> Failure {
+    let released = async {
         if saved {
             worker.undo_statement().await?;
         }
         worker.detach().await
     };
-    match made_way.await {
+    match released.await {
         Ok(()) => Failure::Interrupted,
         Err(failure) => failure,
     }
@@ -186,7 +186,7 @@ async fn run_ddl(
     };
     let mut answer = match checked.await {
         // There are no rows beside DDL, so there is nothing to keep.
-        Err(Failure::Interrupted) => return Err(make_way(worker, false).await),
+        Err(Failure::Interrupted) => return Err(release_locks(worker, false).await),
         other => other?,
     };
     if let Some(error) = answer.error.take() {

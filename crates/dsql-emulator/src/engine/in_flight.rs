@@ -71,7 +71,7 @@ impl CancelPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CancelledBy {
     /// The statement runs again, and the client does not notice.
-    Monitor,
+    LockMonitor,
     /// The client wants it to fail.
     Client,
 }
@@ -150,11 +150,11 @@ mod tests {
         let first = tracker.in_flight();
         assert_eq!(tracker.finish().await, None);
         tracker.start(CancelPolicy::cancellable());
-        tracker.cancel(first, CancelledBy::Monitor, call).await;
+        tracker.cancel(first, CancelledBy::LockMonitor, call).await;
         assert_eq!(calls.load(Ordering::Relaxed), 0);
-        tracker.cancel(tracker.in_flight(), CancelledBy::Monitor, call).await;
+        tracker.cancel(tracker.in_flight(), CancelledBy::LockMonitor, call).await;
         assert_eq!(calls.load(Ordering::Relaxed), 1);
-        assert_eq!(tracker.finish().await, Some(CancelledBy::Monitor));
+        assert_eq!(tracker.finish().await, Some(CancelledBy::LockMonitor));
         assert_eq!(tracker.in_flight(), None);
         // What the emulator does in between is not the client's to cancel.
         tracker.start(CancelPolicy::internal());

@@ -3,7 +3,7 @@
 //! Only statements that PostgreSQL has not answered for a few milliseconds are looked at. Behind
 //! each there is a chain of processes, each waiting for the next. If the last one is idle in its
 //! transaction, that transaction is detached. If it is running, its statement will soon be
-//! answered; one that takes long is cancelled and runs again. In a ring, the youngest statement is
+//! answered; one that takes long is cancelled and runs again. In a cycle, the youngest statement is
 //! cancelled. Since a statement that runs again keeps its age, each is the oldest one day.
 
 use std::{
@@ -20,23 +20,23 @@ use crate::upstream::Connection;
 /// A statement that is answered sooner waits for nobody.
 pub(crate) const SLOW_AFTER: Duration = Duration::from_millis(3);
 /// Between two looks.
-const PAUSE: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// Between two looks while nothing happens.
-const LONG_PAUSE: Duration = Duration::from_millis(50);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a running statement may be in the way, for the first time.
-const PATIENCE: Duration = Duration::from_millis(250);
+const BLOCKER_TIMEOUT: Duration = Duration::from_millis(250);
 /// The same if a commit waits, and everybody for the commit.
-const COMMIT_PATIENCE: Duration = Duration::from_millis(25);
+const COMMIT_BLOCKER_TIMEOUT: Duration = Duration::from_millis(25);
 
 /// Who may be idle in a transaction that others wait for.
-pub(crate) trait Holder: std::fmt::Debug + Send + Sync {
+pub(crate) trait LockHolder: std::fmt::Debug + Send + Sync {
     /// Detaches the transaction, some time soon, unless it is busy: then the monitor looks again.
-    fn make_way(self: Arc<Self>);
+    fn release_locks(self: Arc<Self>);
 }
 
 /// Watches the workers of one emulator.
 #[derive(Debug, Default)]
-pub(crate) struct Monitor {
+pub(crate) struct LockMonitor {
     workers: Mutex<HashMap<i32, TrackedBackend>>,
     slow: Mutex<HashSet<i32>>,
     woken: Notify,
@@ -46,8 +46,8 @@ pub(crate) struct Monitor {
 struct TrackedBackend {
     tracker: Arc<StatementTracker>,
     /// None for connections of the emulator's own, which hold no transaction open.
-    holder: Option<Weak<dyn Holder>>,
-    /// How often its statement was cancelled; patience grows with it.
+    holder: Option<Weak<dyn LockHolder>>,
+    /// How often its statement was cancelled; timeout grows with it.
     cancelled: u32,
 }
 
@@ -58,8 +58,12 @@ enum Action {
     Cancel(i32, InFlightStatement),
 }
 
-impl Monitor {
-    pub(crate) fn add(&self, tracker: &Arc<StatementTracker>, holder: Option<Weak<dyn Holder>>) {
+impl LockMonitor {
+    pub(crate) fn add(
+        &self,
+        tracker: &Arc<StatementTracker>,
+        holder: Option<Weak<dyn LockHolder>>,
+    ) {
         let backend = TrackedBackend { tracker: tracker.clone(), holder, cancelled: 0 };
         lock(&self.workers).insert(tracker.process, backend);
     }
@@ -70,24 +74,24 @@ impl Monitor {
     }
 
     /// A statement of this process has not been answered within [`SLOW_AFTER`].
-    pub(crate) fn is_slow(&self, process: i32) {
+    pub(crate) fn mark_slow(&self, process: i32) {
         lock(&self.slow).insert(process);
         self.woken.notify_one();
     }
 
     /// It has been answered.
-    pub(crate) fn is_done(&self, process: i32) {
+    pub(crate) fn mark_done(&self, process: i32) {
         lock(&self.slow).remove(&process);
     }
 
     /// Looks, for ever. `control` is a connection for this alone.
     pub(crate) async fn run(self: Arc<Self>, mut control: Connection) {
-        let mut quiet = 0_u32;
+        let mut idle_polls = 0_u32;
         loop {
             let slow: Vec<i32> = lock(&self.slow).iter().copied().collect();
             if slow.is_empty() {
                 self.woken.notified().await;
-                quiet = 0;
+                idle_polls = 0;
                 continue;
             }
             let blocked = match blocked(&mut control, &slow).await {
@@ -98,34 +102,35 @@ impl Monitor {
                 }
             };
             let actions = self.decide(&blocked, Instant::now());
-            quiet = if actions.is_empty() { quiet + 1 } else { 0 };
+            idle_polls = if actions.is_empty() { idle_polls + 1 } else { 0 };
             for action in actions {
-                self.act(action, &mut control).await;
+                self.perform(action, &mut control).await;
             }
             // A statement that is merely long is not looked at so often.
-            let pause = if blocked.is_empty() { PAUSE * quiet.min(25) } else { PAUSE };
+            let interval =
+                if blocked.is_empty() { POLL_INTERVAL * idle_polls.min(25) } else { POLL_INTERVAL };
             tokio::select! {
-                () = tokio::time::sleep(pause.min(LONG_PAUSE)) => {}
-                () = self.woken.notified() => quiet = 0,
+                () = tokio::time::sleep(interval.min(MAX_POLL_INTERVAL)) => {}
+                () = self.woken.notified() => idle_polls = 0,
             }
         }
     }
 
     fn decide(&self, blocked: &HashMap<i32, Vec<i32>>, now: Instant) -> Vec<Action> {
         let workers = lock(&self.workers);
-        let seen = |process: i32| {
+        let state_of = |process: i32| {
             let backend = workers.get(&process)?;
             Some((backend.tracker.in_flight(), backend.cancelled))
         };
-        decide(blocked, seen, now)
+        decide(blocked, state_of, now)
     }
 
-    async fn act(&self, action: Action, control: &mut Connection) {
+    async fn perform(&self, action: Action, control: &mut Connection) {
         match action {
             Action::Detach(process) => {
                 let holder = lock(&self.workers).get(&process).and_then(|w| w.holder.clone());
                 if let Some(holder) = holder.and_then(|holder| holder.upgrade()) {
-                    holder.make_way();
+                    holder.release_locks();
                 }
             }
             Action::Cancel(process, statement) => {
@@ -135,14 +140,14 @@ impl Monitor {
                     backend.cancelled += 1;
                     backend.tracker.clone()
                 };
-                let by = CancelledBy::Monitor;
+                let by = CancelledBy::LockMonitor;
                 tracker.cancel(Some(statement), by, |process| cancel(control, process)).await;
             }
         }
     }
 
-    /// A statement has succeeded: its worker's patience starts anew.
-    pub(crate) fn has_succeeded(&self, process: i32) {
+    /// A statement has succeeded: its worker's timeout starts anew.
+    pub(crate) fn reset_cancellations(&self, process: i32) {
         if let Some(backend) = lock(&self.workers).get_mut(&process) {
             backend.cancelled = 0;
         }
@@ -180,21 +185,21 @@ async fn blocked(
         .collect())
 }
 
-/// What to do so that nobody in `blocked` has to wait. `seen` knows the workers: the statement
+/// What to do so that nobody in `blocked` has to wait. `state_of` knows the workers: the statement
 /// that each is running, and how often it was cancelled.
 fn decide(
     blocked: &HashMap<i32, Vec<i32>>,
-    seen: impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
+    state_of: impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
     now: Instant,
 ) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut waiters: Vec<i32> = blocked.keys().copied().collect();
     waiters.sort_unstable();
     for waiter in waiters {
-        let urgent = statement_of(&seen, waiter).is_some_and(|statement| statement.urgent);
+        let urgent = statement_of(&state_of, waiter).is_some_and(|statement| statement.urgent);
         let mut path = vec![waiter];
         let mut visited = HashSet::new();
-        walk(blocked, &seen, &mut path, &mut visited, urgent, now, &mut actions);
+        follow(blocked, &state_of, &mut path, &mut visited, urgent, now, &mut actions);
     }
     let mut once = Vec::new();
     for action in actions {
@@ -206,15 +211,15 @@ fn decide(
 }
 
 fn statement_of(
-    seen: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
+    state_of: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
     process: i32,
 ) -> Option<InFlightStatement> {
-    seen(process).and_then(|(statement, _)| statement)
+    state_of(process).and_then(|(statement, _)| statement)
 }
 
-fn walk(
+fn follow(
     blocked: &HashMap<i32, Vec<i32>>,
-    seen: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
+    state_of: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
     path: &mut Vec<i32>,
     visited: &mut HashSet<i32>,
     urgent: bool,
@@ -224,19 +229,19 @@ fn walk(
     let last = *path.last().expect("a path has a start");
     for blocker in blocked.get(&last).into_iter().flatten().copied() {
         if let Some(start) = path.iter().position(|process| *process == blocker) {
-            actions.extend(break_ring(seen, &path[start..]));
+            actions.extend(break_deadlock(state_of, &path[start..]));
         } else if blocked.contains_key(&blocker) {
             if visited.insert(blocker) {
                 path.push(blocker);
-                walk(blocked, seen, path, visited, urgent, now, actions);
+                follow(blocked, state_of, path, visited, urgent, now, actions);
                 path.pop();
             }
         } else {
-            match seen(blocker) {
+            match state_of(blocker) {
                 Some((None, _)) => actions.push(Action::Detach(blocker)),
                 Some((Some(statement), cancelled)) if !statement.urgent => {
-                    let patience = if urgent { COMMIT_PATIENCE } else { PATIENCE };
-                    if now.duration_since(statement.sent) > patience * 2_u32.pow(cancelled.min(6)) {
+                    let timeout = if urgent { COMMIT_BLOCKER_TIMEOUT } else { BLOCKER_TIMEOUT };
+                    if now.duration_since(statement.sent) > timeout * 2_u32.pow(cancelled.min(6)) {
                         actions.push(Action::Cancel(blocker, statement));
                     }
                 }
@@ -247,13 +252,16 @@ fn walk(
     }
 }
 
-/// The youngest statement of a ring makes way; never one that a commit waits for.
-fn break_ring(
-    seen: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
-    ring: &[i32],
+/// The youngest statement of a cycle makes way; never one that a commit waits for.
+fn break_deadlock(
+    state_of: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
+    cycle: &[i32],
 ) -> Option<Action> {
-    ring.iter()
-        .filter_map(|process| statement_of(seen, *process).map(|statement| (*process, statement)))
+    cycle
+        .iter()
+        .filter_map(|process| {
+            statement_of(state_of, *process).map(|statement| (*process, statement))
+        })
         .filter(|(_, statement)| !statement.urgent)
         .max_by_key(|(process, statement)| (statement.since, *process))
         .map(|(process, statement)| Action::Cancel(process, statement))
@@ -284,13 +292,13 @@ mod tests {
         now: Instant,
     ) -> Vec<Action> {
         let blocked = blocked.iter().map(|(waiter, by)| (*waiter, by.to_vec())).collect();
-        let seen = |process| {
+        let state_of = |process| {
             in_flight
                 .iter()
                 .find(|(known, _)| *known == process)
                 .map(|(_, statement)| (*statement, 0))
         };
-        decide(&blocked, seen, now)
+        decide(&blocked, state_of, now)
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!   not. Before it needs its changes again, at its next statement or at COMMIT, they are put back
 //!   ([`changes`]). Nothing that a client has seen is computed twice, so random values and
 //!   sequences stay what they were;
-//! - what a transaction touches is its [`footprint`], reported by triggers; the [`ledger`] compares
+//! - what a transaction touches is its [`footprint`], reported by triggers; the [`commit_log`] compares
 //!   it at COMMIT with those committed since its BEGIN;
 //! - a transaction that PostgreSQL refuses at a statement, because a row has changed behind its
 //!   snapshot, has lost, and must not know it yet. It goes on in temporary copies of its tables,
@@ -19,10 +19,10 @@
 
 pub(crate) mod attempt;
 pub(crate) mod changes;
+pub(crate) mod commit_log;
 pub(crate) mod ddl;
 pub(crate) mod footprint;
 pub(crate) mod in_flight;
-pub(crate) mod ledger;
 pub(crate) mod lock_monitor;
 pub(crate) mod monitored;
 pub(crate) mod report;

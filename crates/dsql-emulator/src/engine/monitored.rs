@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     in_flight::{CancelPolicy, CancelledBy, StatementTracker},
-    lock_monitor::{Monitor, SLOW_AFTER},
+    lock_monitor::{LockMonitor, SLOW_AFTER},
 };
 use crate::{
     upstream::{Connection, Exchange, Rows, UpstreamError, rows},
@@ -39,13 +39,13 @@ pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(1);
 pub(crate) struct MonitoredConnection {
     connection: Connection,
     tracker: Arc<StatementTracker>,
-    monitor: Arc<Monitor>,
+    monitor: Arc<LockMonitor>,
     broken: bool,
 }
 
 impl MonitoredConnection {
-    /// The monitor has to be told of it ([`Monitor::add`]).
-    pub(crate) fn new(connection: Connection, monitor: Arc<Monitor>) -> Self {
+    /// The monitor has to be told of it ([`LockMonitor::add`]).
+    pub(crate) fn new(connection: Connection, monitor: Arc<LockMonitor>) -> Self {
         let tracker = Arc::new(StatementTracker::new(connection.process()));
         Self { connection, tracker, monitor, broken: false }
     }
@@ -63,9 +63,9 @@ impl MonitoredConnection {
         self.broken
     }
 
-    /// A statement has gone through: the monitor's patience with it starts anew.
-    pub(crate) fn has_succeeded(&self) {
-        self.monitor.has_succeeded(self.tracker.process);
+    /// A statement has gone through: the monitor's timeout with it starts anew.
+    pub(crate) fn reset_cancellations(&self) {
+        self.monitor.reset_cancellations(self.tracker.process);
     }
 
     /// Sends, and reads the whole answer.
@@ -82,20 +82,20 @@ impl MonitoredConnection {
             match tokio::time::timeout(SLOW_AFTER, &mut answer).await {
                 Ok(answer) => (answer, false),
                 Err(_) => {
-                    self.monitor.is_slow(process);
+                    self.monitor.mark_slow(process);
                     (answer.await, true)
                 }
             }
         };
         let cancelled_by = self.tracker.finish().await;
         if slow {
-            self.monitor.is_done(process);
+            self.monitor.mark_done(process);
         }
         let answer = answer.inspect_err(|_| self.broken = true)?;
         let cancelled = answer
             .iter()
             .any(|message| message.tag() == tag::ERROR && DbError::read(message).code == "57014");
-        if cancelled && cancelled_by == Some(CancelledBy::Monitor) {
+        if cancelled && cancelled_by == Some(CancelledBy::LockMonitor) {
             return Err(Failure::Interrupted);
         }
         Ok(answer)

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{ledger::Begun, report::Effect, statement::Execution};
+use super::{commit_log::Snapshot, report::Effect, statement::Execution};
 use crate::rules::NewJob;
 
 /// What the emulator knows of a transaction besides what PostgreSQL knows.
 #[derive(Debug)]
 pub(crate) struct Transaction {
-    pub(crate) begun: Begun,
+    pub(crate) snapshot: Snapshot,
     pub(crate) since: Instant,
     pub(crate) read_only: bool,
     pub(crate) place: Place,
@@ -67,9 +67,9 @@ pub(crate) enum Place {
 }
 
 impl Transaction {
-    pub(crate) fn new(begun: Begun, read_only: bool) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, read_only: bool) -> Self {
         Self {
-            begun,
+            snapshot,
             since: Instant::now(),
             read_only,
             place: Place::Attached,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
+    commit_log::CommitLog,
     in_flight::{CancelPolicy, StatementTracker},
-    ledger::Ledger,
-    lock_monitor::{Holder, Monitor},
+    lock_monitor::{LockHolder, LockMonitor},
     monitored::{Failure, MonitoredConnection},
     report::Effect,
     statement::{Answer, Execution},
@@ -36,7 +36,7 @@ const BACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
 #[derive(Debug)]
 pub(crate) struct Worker {
     connection: MonitoredConnection,
-    ledger: Arc<Ledger>,
+    commit_log: Arc<CommitLog>,
     /// The client's role, quoted.
     user: String,
     /// The role that it has set, as a literal; `none` if none.
@@ -54,8 +54,8 @@ impl Worker {
         target: &Target,
         user: &str,
         settings: &[(&str, &str)],
-        monitor: Arc<Monitor>,
-        ledger: Arc<Ledger>,
+        monitor: Arc<LockMonitor>,
+        commit_log: Arc<CommitLog>,
     ) -> Result<Self, UpstreamError> {
         let mut connection = Connection::open(target, settings).await?;
         let user = identifier(user);
@@ -68,7 +68,7 @@ impl Worker {
             .await?;
         Ok(Self {
             connection: MonitoredConnection::new(connection, monitor),
-            ledger,
+            commit_log,
             user,
             role: "none".into(),
             role_before: "none".into(),
@@ -167,7 +167,7 @@ impl Worker {
         messages.extend(execution.messages());
         messages.push(wire::sync());
         let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
-        self.connection.has_succeeded();
+        self.connection.reset_cancellations();
         Ok(Answer::read(answer))
     }
 
@@ -212,8 +212,8 @@ impl Worker {
 
     /// Begins a transaction: its snapshot, and the savepoint behind it.
     pub(crate) async fn begin(&mut self, access: Access) -> Result<(), Failure> {
-        let ledger = self.ledger.clone();
-        let _turn = ledger.begin_turn().await;
+        let commit_log = self.commit_log.clone();
+        let _guard = commit_log.lock_snapshot().await;
         let access = match access {
             Access::Default => "",
             Access::ReadOnly => " READ ONLY",
@@ -228,7 +228,7 @@ impl Worker {
         );
         let read_only = single(self.connection.query(&sql, CancelPolicy::cancellable()).await?);
         let read_only = read_only.as_deref() == Some("on");
-        self.transaction = Some(Transaction::new(ledger.begin(), read_only));
+        self.transaction = Some(Transaction::new(commit_log.snapshot(), read_only));
         self.role_before.clone_from(&self.role);
         Ok(())
     }
@@ -261,10 +261,10 @@ impl Worker {
     /// Whether another transaction has committed a key that `effect` writes.
     pub(crate) fn is_beaten_for_a_key(&self, effect: &Effect) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| {
-            let begun = &transaction.begun;
+            let snapshot = &transaction.snapshot;
             !effect.changes.is_empty()
-                && begun.is_overtaken()
-                && self.ledger.conflict(begun, &effect.footprint.keys()).is_some()
+                && snapshot.is_stale()
+                && self.commit_log.conflict(snapshot, &effect.footprint.keys()).is_some()
         })
     }
 
@@ -274,7 +274,7 @@ impl Worker {
     }
 
     /// Detaches the transaction because another session waits for it.
-    async fn make_way(&mut self) {
+    async fn release_locks(&mut self) {
         if self.connection.is_broken() {
             return;
         }
@@ -416,10 +416,10 @@ impl Worker {
     }
 }
 
-impl Holder for AsyncMutex<Worker> {
-    fn make_way(self: Arc<Self>) {
+impl LockHolder for AsyncMutex<Worker> {
+    fn release_locks(self: Arc<Self>) {
         if let Ok(mut worker) = self.try_lock_owned() {
-            tokio::spawn(async move { worker.make_way().await });
+            tokio::spawn(async move { worker.release_locks().await });
         }
     }
 }

@@ -76,7 +76,7 @@ impl Session {
             return worker.commit().await.map_err(Trouble::from);
         }
         // First the turn and then the worker: whoever waits for the turn can be detached.
-        let turn = cluster.ledger.commit_turn().await;
+        let guard = cluster.commit_log.lock_commit().await;
         self.check_limits().await?;
         let mut worker = worker.lock().await;
         let Some(transaction) = &worker.transaction else { return Ok(()) };
@@ -84,7 +84,7 @@ impl Session {
             return Err(conflict().into());
         }
         let footprint = &transaction.effect.footprint;
-        if let Some(entry) = cluster.ledger.conflict(&transaction.begun, footprint) {
+        if let Some(entry) = cluster.commit_log.conflict(&transaction.snapshot, footprint) {
             tracing::debug!(relation = entry.relation, key = %entry.key, "a commit lost");
             return Err(conflict().into());
         }
@@ -97,16 +97,16 @@ impl Session {
             ),
             None => return Ok(()),
         };
-        let entered = cluster.ledger.enter(&footprint, &turn);
+        let logged = cluster.commit_log.append(&footprint, &guard);
         if let Err(failure) = worker.commit().await {
             // One whose answer is lost may have been done.
             if matches!(failure, Failure::Refused(_)) {
-                cluster.ledger.retract(entered, &turn);
+                cluster.commit_log.retract(logged, &guard);
             }
             return Err(failure.into());
         }
         let origin = changes_catalog.then(|| cluster.versions.change(self.sight()));
-        drop((worker, turn));
+        drop((worker, guard));
         if let Some(origin) = origin {
             jobs.into_iter().for_each(|job| cluster.jobs.start(job, origin));
         }
@@ -154,7 +154,7 @@ async fn put_back(worker: &mut Worker, cluster: &Cluster) -> Outcome<()> {
     loop {
         match attach(worker, &|| cluster.new_job_id(), CancelPolicy::commit()).await {
             Ok(true) => break,
-            // What the ledger does not know of: a table that is not instrumented.
+            // What the commit_log does not know of: a table that is not instrumented.
             Ok(false) => return Err(conflict().into()),
             Err(Failure::Interrupted) => {}
             Err(failure) => return Err(failure.into()),

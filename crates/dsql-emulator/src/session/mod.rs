@@ -171,9 +171,14 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         ("dsql.enable_batched_nestloop", "on"),
     ];
     all.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let opened =
-        Worker::open(&cluster.target, &user, &all, cluster.monitor.clone(), cluster.ledger.clone())
-            .await;
+    let opened = Worker::open(
+        &cluster.target,
+        &user,
+        &all,
+        cluster.monitor.clone(),
+        cluster.commit_log.clone(),
+    )
+    .await;
     let mut worker = match opened {
         Ok(worker) => worker,
         Err(error) => {
@@ -343,7 +348,7 @@ impl Session {
             let shift = self.signal.borrow_and_update().clock;
             let mut most = limits.session_age;
             if self.block != Block::None {
-                // A transaction that has begun may be finished (aurora-dsql.md#admission).
+                // A transaction that has snapshot may be finished (aurora-dsql.md#admission).
                 most += limits.transaction_age;
             }
             let aged = shift.saturating_sub(self.signal_at_start.clock);

@@ -1,0 +1,244 @@
+//! Who has committed what since when: the judge of conflicts.
+//!
+//! One number counts the commits that changed or locked rows. A transaction remembers the number
+//! at its BEGIN, and at COMMIT loses if an entry of its footprint was committed under a later
+//! number in a class that conflicts with its own. The earliest committer wins
+//! (aurora-dsql.md#conflicts).
+//!
+//! A commit is logged before PostgreSQL is asked for it: as soon as PostgreSQL has done it, other
+//! sessions meet its rows, and have to know that they are overtaken.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::footprint::{Class, Entry, Footprint};
+
+/// From this many entries on, those that nobody can conflict with any more are forgotten.
+const MIN_SWEEP: usize = 4_096;
+
+/// The commits of one database.
+#[derive(Debug, Default)]
+pub(crate) struct CommitLog {
+    /// Snapshots are taken while no commit is under way: read by BEGIN, written by COMMIT.
+    commit_order: RwLock<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of the last commit that was logged.
+    last: u64,
+    /// When each entry was last committed, by class.
+    entries: HashMap<Entry, [u64; 3]>,
+    /// Numbers at which transactions have snapshot that are still open, and how many.
+    open_snapshots: BTreeMap<u64, usize>,
+    sweep_at: usize,
+}
+
+/// A transaction that has snapshot. Dropped with it.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    commit_log: Arc<CommitLog>,
+    at: u64,
+}
+
+/// A commit that was logged, and what the entries were before.
+#[derive(Debug)]
+pub(crate) struct LoggedCommit {
+    before: Vec<(Entry, [u64; 3])>,
+}
+
+/// While it lives, nobody begins and nobody else commits.
+#[derive(Debug)]
+pub(crate) struct CommitGuard<'a> {
+    _guard: RwLockWriteGuard<'a, ()>,
+}
+
+impl CommitLog {
+    /// Waits until no commit is under way and keeps it so. The snapshot is taken under this.
+    pub(crate) async fn lock_snapshot(&self) -> RwLockReadGuard<'_, ()> {
+        self.commit_order.read().await
+    }
+
+    /// Registers a transaction whose snapshot is taken. Belongs under [`lock_snapshot`](Self::lock_snapshot).
+    pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
+        let mut state = self.state();
+        let at = state.last;
+        *state.open_snapshots.entry(at).or_default() += 1;
+        Snapshot { commit_log: self.clone(), at }
+    }
+
+    /// Waits for the right to commit.
+    pub(crate) async fn lock_commit(&self) -> CommitGuard<'_> {
+        CommitGuard { _guard: self.commit_order.write().await }
+    }
+
+    /// The entry that makes a transaction lose.
+    pub(crate) fn conflict(&self, snapshot: &Snapshot, footprint: &Footprint) -> Option<Entry> {
+        let state = self.state();
+        let lost = |(entry, classes): &(&Entry, super::footprint::Classes)| {
+            state.entries.get(*entry).is_some_and(|committed| {
+                classes.iter().any(|own| {
+                    Class::ALL
+                        .iter()
+                        .zip(committed)
+                        .any(|(other, number)| *number > snapshot.at && own.conflicts_with(*other))
+                })
+            })
+        };
+        footprint.entries().find(lost).map(|(entry, _)| entry.clone())
+    }
+
+    /// Enters a commit that PostgreSQL is about to be asked for.
+    pub(crate) fn append(&self, footprint: &Footprint, _guard: &CommitGuard<'_>) -> LoggedCommit {
+        let mut state = self.state();
+        state.sweep();
+        state.last += 1;
+        let number = state.last;
+        let mut before = Vec::new();
+        for (entry, classes) in footprint.entries() {
+            let committed = state.entries.entry(entry.clone()).or_default();
+            before.push((entry.clone(), *committed));
+            for (class, at) in Class::ALL.into_iter().zip(committed) {
+                if classes.iter().any(|own| own == class) {
+                    *at = number;
+                }
+            }
+        }
+        LoggedCommit { before }
+    }
+
+    /// Takes back a commit that PostgreSQL has refused.
+    pub(crate) fn retract(&self, logged: LoggedCommit, _guard: &CommitGuard<'_>) {
+        self.state().entries.extend(logged.before);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sweep(&mut self) {
+        if self.entries.len() < self.sweep_at.max(MIN_SWEEP) {
+            return;
+        }
+        let oldest = self.open_snapshots.keys().next().copied().unwrap_or(self.last);
+        self.entries.retain(|_, committed| committed.iter().any(|number| *number > oldest));
+        self.sweep_at = self.entries.len() * 2;
+    }
+}
+
+impl Snapshot {
+    /// Whether anything was committed since, or is about to be: what it wrote may be met already.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.commit_log.state().last > self.at
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let mut state = self.commit_log.state();
+        if let Some(count) = state.open_snapshots.get_mut(&self.at) {
+            *count -= 1;
+            if *count == 0 {
+                state.open_snapshots.remove(&self.at);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touching(key: &str, class: Class) -> Footprint {
+        let mut footprint = Footprint::default();
+        footprint.add(1, key, class);
+        footprint
+    }
+
+    async fn commit(commit_log: &CommitLog, footprint: &Footprint) {
+        let guard = commit_log.lock_commit().await;
+        commit_log.append(footprint, &guard);
+    }
+
+    #[tokio::test]
+    async fn the_later_committer_loses_if_the_classes_conflict() {
+        for one in Class::ALL {
+            for other in Class::ALL {
+                let commit_log = Arc::new(CommitLog::default());
+                let snapshot = commit_log.snapshot();
+                commit(&commit_log, &touching("a", one)).await;
+                let lost = commit_log.conflict(&snapshot, &touching("a", other)).is_some();
+                assert_eq!(lost, one.conflicts_with(other), "{one:?} then {other:?}");
+                assert!(commit_log.conflict(&snapshot, &touching("b", other)).is_none());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_before_the_begin_is_no_conflict() {
+        let commit_log = Arc::new(CommitLog::default());
+        commit(&commit_log, &touching("a", Class::Key)).await;
+        let snapshot = commit_log.snapshot();
+        assert!(commit_log.conflict(&snapshot, &touching("a", Class::Key)).is_none());
+        assert!(!snapshot.is_stale());
+        commit(&commit_log, &touching("b", Class::Key)).await;
+        assert!(snapshot.is_stale());
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_was_refused_is_none() {
+        let commit_log = Arc::new(CommitLog::default());
+        commit(&commit_log, &touching("a", Class::NonKey)).await;
+        let snapshot = commit_log.snapshot();
+        let guard = commit_log.lock_commit().await;
+        let logged = commit_log.append(&touching("a", Class::Key), &guard);
+        assert!(snapshot.is_stale());
+        assert!(commit_log.conflict(&snapshot, &touching("a", Class::Share)).is_some());
+        commit_log.retract(logged, &guard);
+        assert!(commit_log.conflict(&snapshot, &touching("a", Class::Share)).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_older_commit_of_the_same_entry_in_another_class_is_not_forgotten() {
+        let commit_log = Arc::new(CommitLog::default());
+        let snapshot = commit_log.snapshot();
+        commit(&commit_log, &touching("a", Class::NonKey)).await;
+        commit(&commit_log, &touching("a", Class::Share)).await;
+        assert!(commit_log.conflict(&snapshot, &touching("a", Class::NonKey)).is_some());
+    }
+
+    #[tokio::test]
+    async fn entries_are_forgotten_when_nobody_can_conflict_with_them() {
+        let commit_log = Arc::new(CommitLog::default());
+        let snapshot = commit_log.snapshot();
+        for number in 0..MIN_SWEEP + 10 {
+            commit(&commit_log, &touching(&number.to_string(), Class::Key)).await;
+        }
+        assert!(commit_log.conflict(&snapshot, &touching("0", Class::Key)).is_some());
+        drop(snapshot);
+        for number in 0..2 * MIN_SWEEP {
+            commit(&commit_log, &touching(&format!("x{number}"), Class::Key)).await;
+        }
+        assert!(commit_log.state().entries.len() < 2 * MIN_SWEEP);
+        assert!(commit_log.state().open_snapshots.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_begin_waits_for_a_commit_under_way() {
+        let commit_log = Arc::new(CommitLog::default());
+        let guard = commit_log.lock_commit().await;
+        let snapshot = commit_log.lock_snapshot();
+        tokio::pin!(snapshot);
+        let soon = std::time::Duration::from_millis(10);
+        assert!(tokio::time::timeout(soon, &mut snapshot).await.is_err());
+        drop(guard);
+        drop(tokio::time::timeout(soon, snapshot).await.unwrap());
+    }
+}
