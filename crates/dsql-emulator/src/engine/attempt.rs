@@ -4,7 +4,7 @@ use super::{
     in_flight::CancelPolicy,
     monitored::Failure,
     statement::{Answer, Execution},
-    transaction::{Ddl, Place},
+    transaction::{Ddl, WriteSetState},
     worker::Worker,
 };
 use crate::{
@@ -25,9 +25,9 @@ pub(crate) enum Attempt {
 
 /// What an attempt takes from the cluster.
 #[derive(Clone, Copy)]
-pub(crate) struct Means<'a> {
+pub(crate) struct AttemptContext<'a> {
     /// Rows that a transaction may write.
-    pub(crate) most_rows: u64,
+    pub(crate) max_rows: u64,
     pub(crate) new_job_id: NewId<'a>,
 }
 
@@ -45,21 +45,21 @@ fn done(answer: Answer) -> Attempt {
 /// [`Failure::Interrupted`] it is detached, and the statement is to be run again.
 pub(crate) async fn attempt(
     worker: &mut Worker,
-    means: Means<'_>,
+    context: AttemptContext<'_>,
     run: &Run,
     execution: &Execution,
     may_restart: bool,
     policy: CancelPolicy,
 ) -> Result<Attempt, Failure> {
-    if !attach(worker, means.new_job_id, policy).await? {
-        return in_shadow(worker, means, execution, policy).await.map(done);
+    if !reattach(worker, context.new_job_id, policy).await? {
+        return run_in_shadow_tables(worker, context, execution, policy).await.map(done);
     }
     if run.class == Class::Ddl {
-        return run_ddl(worker, means, run, execution, policy).await;
+        return run_ddl(worker, context, run, execution, policy).await;
     }
     worker.check_all(&run.checks).await?;
     // Without earlier changes the start of the transaction is as good.
-    let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.holds_changes());
+    let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.has_changes());
     let mut answer = match worker.run(execution, save, policy).await {
         Err(Failure::Interrupted) => return Err(release_locks(worker, save).await),
         other => other?,
@@ -72,62 +72,62 @@ pub(crate) async fn attempt(
         Some(_) => true,
         // A key can be written again once another transaction has deleted it, though it is in the
         // snapshot. A statement by itself leaves that to its commit.
-        None => !may_restart && worker.is_beaten_for_a_key(&answer.effect),
+        None => !may_restart && worker.has_lost_a_key(&answer.effect),
     };
     if met {
         // The snapshot is to say how the statement ends.
         if save {
-            worker.undo_statement().await?;
+            worker.rollback_statement().await?;
         }
         worker.detach().await?;
-        return in_shadow(worker, means, execution, policy).await.map(done);
+        return run_in_shadow_tables(worker, context, execution, policy).await.map(done);
     }
     if let Some(strength) = execution.locks {
         answer.effect.merge(worker.locked_rows(strength).await?);
     }
-    note(worker, means, run, execution, &mut answer)?;
+    record(worker, context, run, execution, &mut answer)?;
     Ok(done(answer))
 }
 
 /// Puts back what was detached. `false` if the transaction goes on in copies.
-pub(crate) async fn attach(
+pub(crate) async fn reattach(
     worker: &mut Worker,
     new_job_id: NewId<'_>,
     policy: CancelPolicy,
 ) -> Result<bool, Failure> {
     let Some(transaction) = &worker.transaction else { return Ok(true) };
-    match &transaction.place {
-        Place::Attached => return Ok(true),
-        Place::Shadowed(_) => return Ok(false),
+    match &transaction.write_set {
+        WriteSetState::InTables => return Ok(true),
+        WriteSetState::InShadowTables(_) => return Ok(false),
         // Its copies have made way for a change of the catalog.
-        Place::Gone => return Err(Failure::Refused(catalog_conflict())),
-        Place::Detached(_) => {}
+        WriteSetState::Discarded => return Err(Failure::Refused(catalog_conflict())),
+        WriteSetState::Detached(_) => {}
     }
     let ddl = transaction.ddl.clone();
-    let attached = match &ddl {
-        None => worker.attach_rows(policy).await,
+    let reattached = match &ddl {
+        None => worker.reattach_rows(policy).await,
         Some(ddl) => match worker.run_ddl(ddl, new_job_id, policy).await {
             Ok(Answer { error: Some(error), .. }) => Err(Failure::Refused(error)),
             Ok(_) => {
                 if let Some(transaction) = &mut worker.transaction {
-                    transaction.place = Place::Attached;
+                    transaction.write_set = WriteSetState::InTables;
                 }
                 Ok(())
             }
             Err(failure) => Err(failure),
         },
     };
-    match attached {
+    match reattached {
         Ok(()) => Ok(true),
         Err(Failure::Interrupted) => {
-            worker.undo_attach().await?;
+            worker.rollback_to_start().await?;
             Err(Failure::Interrupted)
         }
         Err(Failure::Refused(error)) if ddl.is_none() && is_row_conflict(&error) => {
-            worker.undo_attach().await?;
-            match worker.shadow(policy).await {
+            worker.rollback_to_start().await?;
+            match worker.use_shadow_tables(policy).await {
                 Err(Failure::Interrupted) => {
-                    worker.undo_attach().await?;
+                    worker.rollback_to_start().await?;
                     Err(Failure::Interrupted)
                 }
                 other => other.map(|()| false),
@@ -161,7 +161,7 @@ fn is_conflict(error: &DbError, worker: &Worker) -> bool {
 async fn release_locks(worker: &mut Worker, saved: bool) -> Failure {
     let released = async {
         if saved {
-            worker.undo_statement().await?;
+            worker.rollback_statement().await?;
         }
         worker.detach().await
     };
@@ -173,16 +173,16 @@ async fn release_locks(worker: &mut Worker, saved: bool) -> Failure {
 
 async fn run_ddl(
     worker: &mut Worker,
-    means: Means<'_>,
+    context: AttemptContext<'_>,
     run: &Run,
     execution: &Execution,
     policy: CancelPolicy,
 ) -> Result<Attempt, Failure> {
-    let job = run.job.clone().map(|job| (job, (means.new_job_id)()));
+    let job = run.job.clone().map(|job| (job, (context.new_job_id)()));
     let ddl = Ddl { execution: execution.clone(), job };
     let checked = async {
         worker.check_all(&run.checks).await?;
-        worker.run_ddl(&ddl, means.new_job_id, policy).await
+        worker.run_ddl(&ddl, context.new_job_id, policy).await
     };
     let mut answer = match checked.await {
         // There are no rows beside DDL, so there is nothing to keep.
@@ -200,9 +200,9 @@ async fn run_ddl(
 }
 
 /// Enters what a statement has done, unless it is too much.
-fn note(
+fn record(
     worker: &mut Worker,
-    means: Means<'_>,
+    context: AttemptContext<'_>,
     run: &Run,
     execution: &Execution,
     answer: &mut Answer,
@@ -210,7 +210,7 @@ fn note(
     let Some(transaction) = &mut worker.transaction else { return Ok(()) };
     let effect = std::mem::take(&mut answer.effect);
     let rows = effect.footprint.rows;
-    check_rows(transaction.effect.footprint.rows + rows, means)?;
+    check_rows(transaction.effect.footprint.rows + rows, context)?;
     transaction.effect.merge(effect);
     transaction.has_run = true;
     transaction.has_dml |= rows > 0;
@@ -222,8 +222,8 @@ fn note(
 }
 
 /// aurora-dsql.md#limits: refused at the statement.
-fn check_rows(rows: u64, means: Means<'_>) -> Result<(), Failure> {
-    if rows > means.most_rows {
+fn check_rows(rows: u64, context: AttemptContext<'_>) -> Result<(), Failure> {
+    if rows > context.max_rows {
         return Err(Failure::Refused(DbError::new("54000", "transaction row limit exceeded")));
     }
     Ok(())
@@ -231,14 +231,14 @@ fn check_rows(rows: u64, means: Means<'_>) -> Result<(), Failure> {
 
 /// Runs a statement in copies of the tables, which are in the transaction's snapshot. It has lost,
 /// unless the statement turns out to change nothing.
-async fn in_shadow(
+async fn run_in_shadow_tables(
     worker: &mut Worker,
-    means: Means<'_>,
+    context: AttemptContext<'_>,
     execution: &Execution,
     policy: CancelPolicy,
 ) -> Result<Answer, Failure> {
     // What cannot be hidden is said at once.
-    let given_up = |failure: Failure| match failure {
+    let as_conflict = |failure: Failure| match failure {
         Failure::Interrupted => Failure::Refused(conflict()),
         Failure::Refused(error) => {
             tracing::debug!(%error, "a lost transaction cannot go on in copies");
@@ -253,35 +253,35 @@ async fn in_shadow(
         Failure::Interrupted => Failure::Refused(conflict()),
         other => other,
     })?;
-    let detached = match worker.transaction.as_ref().map(|transaction| &transaction.place) {
-        Some(Place::Detached(work)) => Some(work.clone()),
+    let detached = match worker.transaction.as_ref().map(|transaction| &transaction.write_set) {
+        Some(WriteSetState::Detached(work)) => Some(work.clone()),
         _ => None,
     };
-    worker.shadow(policy).await.map_err(given_up)?;
-    let shadows = match worker.transaction.as_ref().map(|transaction| &transaction.place) {
-        Some(Place::Shadowed(shadows)) => shadows.clone(),
+    worker.use_shadow_tables(policy).await.map_err(as_conflict)?;
+    let shadows = match worker.transaction.as_ref().map(|transaction| &transaction.write_set) {
+        Some(WriteSetState::InShadowTables(shadows)) => shadows.clone(),
         _ => return Err(Failure::Refused(conflict())),
     };
     let text = unqualified(&execution.statement, &shadows);
     let execution = Execution { text: Some(text.into()), locks: None, ..execution.clone() };
     let mut answer = match worker.run(&execution, true, policy).await {
-        Err(failure) => return Err(given_up(failure)),
+        Err(failure) => return Err(as_conflict(failure)),
         Ok(answer) => answer,
     };
     if let Some(error) = answer.error.take() {
-        return Err(Failure::Refused(of_tables(error, &shadows)));
+        return Err(Failure::Refused(with_table_schema(error, &shadows)));
     }
     let written = answer.written_rows();
     if let (Some(work), Some(0)) = (detached, written)
         && !changes_in_parentheses(&execution.statement.tokens)
     {
-        worker.leave_shadow(work).await?;
+        worker.leave_shadow_tables(work).await?;
     }
     let written = written.unwrap_or(0);
     if let Some(transaction) = &mut worker.transaction {
         let footprint = &mut transaction.effect.footprint;
         footprint.rows += written;
-        check_rows(footprint.rows, means)?;
+        check_rows(footprint.rows, context)?;
         transaction.has_run = true;
         transaction.has_dml |= written > 0;
     }
@@ -290,7 +290,7 @@ async fn in_shadow(
 }
 
 /// An error that names a copy as the table that it is one of.
-fn of_tables(mut error: DbError, shadows: &[(String, String)]) -> DbError {
+fn with_table_schema(mut error: DbError, shadows: &[(String, String)]) -> DbError {
     const SCHEMA: u8 = b's';
     let table = error.other(b't');
     let shadow = shadows.iter().find(|(_, name)| Some(name.as_str()) == table);
@@ -328,8 +328,8 @@ mod tests {
             error.others = vec![(b's', schema.to_owned()), (b't', "t".to_owned())];
             error
         };
-        assert_eq!(of_tables(error("pg_temp_3"), &shadows), error("s"));
-        assert_eq!(of_tables(error("pg_temp_3"), &[]), error("pg_temp_3"));
+        assert_eq!(with_table_schema(error("pg_temp_3"), &shadows), error("s"));
+        assert_eq!(with_table_schema(error("pg_temp_3"), &[]), error("pg_temp_3"));
     }
 
     #[test]

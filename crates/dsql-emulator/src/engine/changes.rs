@@ -51,7 +51,7 @@ impl Changes {
     }
 
     /// The question for `read_rows`: `{"table": ["key", …], …}`.
-    pub(crate) fn keys_as_json(&self) -> String {
+    pub(crate) fn read_rows_argument(&self) -> String {
         let keyed = self.tables.iter().filter(|(_, table)| !table.keys.is_empty());
         let tables: Map<String, Value> =
             keyed.map(|(oid, table)| (oid.to_string(), json!(table.keys))).collect();
@@ -59,7 +59,7 @@ impl Changes {
     }
 
     /// The work for `write_rows`, with the rows that `read_rows` had found.
-    pub(crate) fn with_rows(&self, rows: &[(u32, String)]) -> String {
+    pub(crate) fn write_rows_argument(&self, rows: &[(u32, String)]) -> String {
         let tables: Map<String, Value> = self
             .tables
             .iter()
@@ -87,9 +87,9 @@ mod tests {
         later.touch(1, ["[1]".into()]);
         later.replace(2, vec!["(a)".into()], vec!["(b)".into()]);
         changes.merge(later);
-        assert_eq!(changes.keys_as_json(), r#"{"1":["[1]","[2]"]}"#);
+        assert_eq!(changes.read_rows_argument(), r#"{"1":["[1]","[2]"]}"#);
         // The row with key 2 is gone, so nothing was found for it.
-        let work = changes.with_rows(&[(1, "(1,x)".into())]);
+        let work = changes.write_rows_argument(&[(1, "(1,x)".into())]);
         assert_eq!(
             work,
             r#"{"1":{"keys":["[1]","[2]"],"rows":["(1,x)"],"steps":[]},"2":{"keys":[],"rows":[],"steps":[["(a)",null],[null,"(b)"]]}}"#

@@ -162,7 +162,7 @@ impl Worker {
             // The table has duplicates. The index is made all the same, stays invalid, and
             // refuses more of them (aurora-dsql.md#jobs).
             duplicates = true;
-            self.undo_statement().await?;
+            self.rollback_statement().await?;
             let execution = Execution { text: Some(text.into()), ..execution.clone() };
             answer = self.run(&execution, true, policy).await?;
         }

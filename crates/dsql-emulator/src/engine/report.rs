@@ -184,7 +184,7 @@ mod tests {
             ]
         );
         assert_eq!((effect.footprint.rows, effect.footprint.bytes), (2, 50));
-        assert_eq!(effect.changes.keys_as_json(), r#"{"9":["[1]","[2]"]}"#);
+        assert_eq!(effect.changes.read_rows_argument(), r#"{"9":["[1]","[2]"]}"#);
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
                 (1, "[2]".into(), vec![Class::Key, Class::NonKey]),
             ]
         );
-        assert_eq!(moved.changes.keys_as_json(), r#"{"9":["[1]","[2]"]}"#);
+        assert_eq!(moved.changes.read_rows_argument(), r#"{"9":["[1]","[2]"]}"#);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(crate) struct Transaction {
     pub(crate) snapshot: Snapshot,
     pub(crate) since: Instant,
     pub(crate) read_only: bool,
-    pub(crate) place: Place,
+    pub(crate) write_set: WriteSetState,
     pub(crate) effect: Effect,
     /// Statements that changed the session, to be run again when the transaction is detached.
     pub(crate) settings: Vec<Arc<str>>,
@@ -54,16 +54,16 @@ pub(crate) enum Work {
 
 /// Where the changes of a transaction are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum WriteSetState {
     /// In its tables.
-    Attached,
+    InTables,
     /// Here, as work for `write_rows`. Its locks are gone.
     Detached(String),
     /// In temporary copies of these tables (schema and name): it has lost, and goes on so that its
     /// client does not learn it before COMMIT.
-    Shadowed(Vec<(String, String)>),
+    InShadowTables(Vec<(String, String)>),
     /// Nowhere: it has lost, and its copies had to make way.
-    Gone,
+    Discarded,
 }
 
 impl Transaction {
@@ -72,7 +72,7 @@ impl Transaction {
             snapshot,
             since: Instant::now(),
             read_only,
-            place: Place::Attached,
+            write_set: WriteSetState::InTables,
             effect: Effect::default(),
             settings: Vec::new(),
             ddl: None,
@@ -85,16 +85,16 @@ impl Transaction {
 
     /// Whether it has lost a conflict already.
     pub(crate) fn has_lost(&self) -> bool {
-        matches!(self.place, Place::Shadowed(_) | Place::Gone)
+        matches!(self.write_set, WriteSetState::InShadowTables(_) | WriteSetState::Discarded)
     }
 
     /// Whether there is anything that would be lost by going back to its start.
-    pub(crate) fn holds_changes(&self) -> bool {
+    pub(crate) fn has_changes(&self) -> bool {
         !self.effect.changes.is_empty() || self.ddl.is_some() || !self.settings.is_empty()
     }
 
     /// Whether its commit changes anything, or holds a lock.
-    pub(crate) fn leaves_traces(&self) -> bool {
+    pub(crate) fn has_effects(&self) -> bool {
         !self.effect.footprint.is_empty() || self.changes_catalog()
     }
 

@@ -14,7 +14,7 @@ use super::{
     monitored::{Failure, MonitoredConnection},
     report::Effect,
     statement::{Answer, Execution},
-    transaction::{Place, Transaction},
+    transaction::{Transaction, WriteSetState},
 };
 use crate::{
     cluster::single,
@@ -28,9 +28,9 @@ use crate::{
 ///
 /// Savepoints are never released. Whoever waits for a row of a released one waits for the whole
 /// transaction, and would not notice that it has gone back to its start.
-const SAVE: &str = "dsql_emulator_save";
-const BACK_TO_START: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_start";
-const BACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
+const SAVEPOINT_NAME: &str = "dsql_emulator_save";
+const ROLLBACK_TO_START: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_start";
+const ROLLBACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
 
 /// See the module.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Worker {
         connection.query(&format!("SET SESSION AUTHORIZATION {user}")).await?;
         connection
             .exchange(&Exchange::new(vec![
-                wire::parse(SAVE, "SAVEPOINT dsql_emulator_statement", &[]),
+                wire::parse(SAVEPOINT_NAME, "SAVEPOINT dsql_emulator_statement", &[]),
                 wire::sync(),
             ]))
             .await?;
@@ -115,7 +115,7 @@ impl Worker {
     }
 
     /// The client has set a role, or may have.
-    pub(crate) async fn note_role(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn refresh_role(&mut self) -> Result<(), Failure> {
         let rows = self.as_client_query("SHOW role").await?;
         if let Some([Some(role)]) = rows.first().map(Vec::as_slice) {
             self.role.clone_from(role);
@@ -144,7 +144,7 @@ impl Worker {
     }
 
     /// Runs a statement without a transaction around it.
-    pub(crate) async fn run_alone(
+    pub(crate) async fn run_outside_transaction(
         &mut self,
         execution: &Execution,
         policy: CancelPolicy,
@@ -190,7 +190,7 @@ impl Worker {
     }
 
     /// Begins a COPY FROM STDIN and breaks it off: what the client is to be told of its format.
-    pub(crate) async fn probe_copy(
+    pub(crate) async fn copy_response(
         &mut self,
         execution: &Execution,
         policy: CancelPolicy,
@@ -201,12 +201,12 @@ impl Worker {
         messages.push(wire::sync());
         let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
         if saved {
-            self.undo_statement().await?;
+            self.rollback_statement().await?;
         }
-        let invitation = answer.iter().find(|message| message.tag() == tag::COPY_IN);
+        let copy_in = answer.iter().find(|message| message.tag() == tag::COPY_IN);
         match answer.iter().find(|message| message.tag() == tag::ERROR) {
-            Some(error) if invitation.is_none() => Err(Failure::Refused(DbError::read(error))),
-            _ => Ok(invitation.cloned()),
+            Some(error) if copy_in.is_none() => Err(Failure::Refused(DbError::read(error))),
+            _ => Ok(copy_in.cloned()),
         }
     }
 
@@ -253,13 +253,13 @@ impl Worker {
     }
 
     /// Notes a place to go back to, before what belongs to one statement.
-    pub(crate) async fn save_statement(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn savepoint_statement(&mut self) -> Result<(), Failure> {
         let sql = "SAVEPOINT dsql_emulator_statement";
         self.connection.query(sql, CancelPolicy::internal()).await.map(drop)
     }
 
     /// Whether another transaction has committed a key that `effect` writes.
-    pub(crate) fn is_beaten_for_a_key(&self, effect: &Effect) -> bool {
+    pub(crate) fn has_lost_a_key(&self, effect: &Effect) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| {
             let snapshot = &transaction.snapshot;
             !effect.changes.is_empty()
@@ -269,8 +269,8 @@ impl Worker {
     }
 
     /// Goes back to before a statement that failed.
-    pub(crate) async fn undo_statement(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_STATEMENT, CancelPolicy::internal()).await.map(drop)
+    pub(crate) async fn rollback_statement(&mut self) -> Result<(), Failure> {
+        self.connection.query(ROLLBACK_TO_STATEMENT, CancelPolicy::internal()).await.map(drop)
     }
 
     /// Detaches the transaction because another session waits for it.
@@ -278,15 +278,15 @@ impl Worker {
         if self.connection.is_broken() {
             return;
         }
-        let result = match self.transaction.as_ref().map(|transaction| &transaction.place) {
-            Some(Place::Attached) => self.detach().await,
-            Some(Place::Shadowed(_)) => self.let_go().await,
-            Some(Place::Detached(_) | Place::Gone) | None => Ok(()),
+        let result = match self.transaction.as_ref().map(|transaction| &transaction.write_set) {
+            Some(WriteSetState::InTables) => self.detach().await,
+            Some(WriteSetState::InShadowTables(_)) => self.discard_changes().await,
+            Some(WriteSetState::Detached(_) | WriteSetState::Discarded) | None => Ok(()),
         };
         if let Err(failure) = result {
             tracing::warn!(?failure, "a transaction could not be detached, and is given up");
             // Others wait for it. If its connection is gone, they do not any more.
-            let _ = self.let_go().await;
+            let _ = self.discard_changes().await;
         }
     }
 
@@ -294,16 +294,16 @@ impl Worker {
     /// have failed.
     pub(crate) async fn detach(&mut self) -> Result<(), Failure> {
         let Some(transaction) = &self.transaction else { return Ok(()) };
-        let keys = transaction.effect.changes.keys_as_json();
+        let keys = transaction.effect.changes.read_rows_argument();
         let redo = transaction.settings.clone();
         let found = if keys == "{}" {
-            self.connection.query(BACK_TO_START, CancelPolicy::internal()).await?;
+            self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
             Vec::new()
         } else {
             // Going back restores the role, too.
             let sql = format!(
                 "SET SESSION AUTHORIZATION DEFAULT; \
-                 SELECT rel, image FROM dsql_emulator.read_rows({}); {BACK_TO_START}",
+                 SELECT rel, image FROM dsql_emulator.read_rows({}); {ROLLBACK_TO_START}",
                 literal(&keys)
             );
             self.connection.query(&sql, CancelPolicy::internal()).await?
@@ -319,23 +319,25 @@ impl Worker {
             })
             .collect();
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Detached(transaction.effect.changes.with_rows(&found));
+            transaction.write_set =
+                WriteSetState::Detached(transaction.effect.changes.write_rows_argument(&found));
         }
         Ok(())
     }
 
     /// Gives up what a transaction has done, or the copies in which one that has lost goes on.
-    async fn let_go(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, CancelPolicy::internal()).await?;
+    async fn discard_changes(&mut self) -> Result<(), Failure> {
+        self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Gone;
+            transaction.write_set = WriteSetState::Discarded;
         }
         Ok(())
     }
 
     /// Puts rows back that were taken out. After an error PostgreSQL's transaction has failed.
-    pub(crate) async fn attach_rows(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
-        let Some(Transaction { place: Place::Detached(work), .. }) = &self.transaction else {
+    pub(crate) async fn reattach_rows(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
+        let Some(Transaction { write_set: WriteSetState::Detached(work), .. }) = &self.transaction
+        else {
             return Ok(());
         };
         if work != "{}" {
@@ -343,15 +345,15 @@ impl Worker {
             self.as_superuser(&sql, policy).await?;
         }
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Attached;
+            transaction.write_set = WriteSetState::InTables;
         }
         Ok(())
     }
 
     /// Goes back to the start of the transaction, whose changes are detached, after an attempt to
     /// put them back has failed.
-    pub(crate) async fn undo_attach(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, CancelPolicy::internal()).await?;
+    pub(crate) async fn rollback_to_start(&mut self) -> Result<(), Failure> {
+        self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
         let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
         for setting in redo {
             self.connection.query(&setting, CancelPolicy::internal()).await?;
@@ -375,20 +377,20 @@ impl Worker {
     }
 
     /// Mends a transaction that holds nothing and has failed by a cancellation.
-    pub(crate) async fn undo_attach_if_open(&mut self) -> Result<(), Failure> {
-        if self.transaction.is_some() { self.undo_attach().await } else { Ok(()) }
+    pub(crate) async fn rollback_to_start_if_open(&mut self) -> Result<(), Failure> {
+        if self.transaction.is_some() { self.rollback_to_start().await } else { Ok(()) }
     }
 
     /// Gives a detached transaction copies to go on in: of the tables that it has locked, and of
     /// those that it has changed. For one that has copies already, more of them.
-    pub(crate) async fn shadow(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
+    pub(crate) async fn use_shadow_tables(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let changed: Vec<String> =
             transaction.effect.changes.tables().map(|oid| oid.to_string()).collect();
-        let (writing, mut shadows) = match &transaction.place {
-            Place::Detached(work) => (write_rows(work, true), Vec::new()),
-            Place::Shadowed(shadows) => ("SELECT 1".into(), shadows.clone()),
-            Place::Attached | Place::Gone => return Ok(()),
+        let (writing, mut shadows) = match &transaction.write_set {
+            WriteSetState::Detached(work) => (write_rows(work, true), Vec::new()),
+            WriteSetState::InShadowTables(shadows) => ("SELECT 1".into(), shadows.clone()),
+            WriteSetState::InTables | WriteSetState::Discarded => return Ok(()),
         };
         let sql = format!(
             "SELECT schema_name, table_name FROM dsql_emulator.make_shadows(\
@@ -401,16 +403,16 @@ impl Worker {
             _ => None,
         }));
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Shadowed(shadows);
+            transaction.write_set = WriteSetState::InShadowTables(shadows);
         }
         Ok(())
     }
 
     /// Gives up the copies that a transaction turned out not to need; `work` is what was detached.
-    pub(crate) async fn leave_shadow(&mut self, work: String) -> Result<(), Failure> {
-        self.undo_attach().await?;
+    pub(crate) async fn leave_shadow_tables(&mut self, work: String) -> Result<(), Failure> {
+        self.rollback_to_start().await?;
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Detached(work);
+            transaction.write_set = WriteSetState::Detached(work);
         }
         Ok(())
     }
@@ -425,14 +427,14 @@ impl LockHolder for AsyncMutex<Worker> {
 }
 
 fn savepoint() -> Vec<Message> {
-    vec![wire::bind("", SAVE, &wire::BindParts::default()), wire::execute("", 0)]
+    vec![wire::bind("", SAVEPOINT_NAME, &wire::BindParts::default()), wire::execute("", 0)]
 }
 
 /// Rows go where they belong without triggers and foreign keys: what those did is among the rows.
-fn write_rows(work: &str, to_shadow: bool) -> String {
+fn write_rows(work: &str, to_shadow_tables: bool) -> String {
     format!(
         "SET LOCAL session_replication_role = replica; SELECT dsql_emulator.write_rows({}, \
-         {to_shadow}); SET LOCAL session_replication_role = origin",
+         {to_shadow_tables}); SET LOCAL session_replication_role = origin",
         literal(work)
     )
 }

@@ -4,7 +4,7 @@ use super::{Block, Outcome, Session, Trouble};
 use crate::{
     cluster::Cluster,
     engine::{
-        attempt::attach, in_flight::CancelPolicy, monitored::Failure, transaction::Place,
+        attempt::reattach, in_flight::CancelPolicy, monitored::Failure, transaction::WriteSetState,
         worker::Worker,
     },
     faults::{CommitFault, catalog_conflict, conflict, unavailable},
@@ -46,7 +46,7 @@ impl Session {
         let counts = {
             let worker = self.worker.lock().await;
             worker.transaction.as_ref().is_some_and(|transaction| {
-                transaction.has_run && (explicit || transaction.leaves_traces())
+                transaction.has_run && (explicit || transaction.has_effects())
             })
         };
         if !counts {
@@ -64,7 +64,7 @@ impl Session {
             worker
                 .transaction
                 .as_ref()
-                .is_none_or(|transaction| !transaction.leaves_traces() && !transaction.has_lost())
+                .is_none_or(|transaction| !transaction.has_effects() && !transaction.has_lost())
         };
         if self.transaction_has_run().await && cluster.versions.is_conflict(self.sight()) {
             return Err(catalog_conflict().into());
@@ -88,7 +88,7 @@ impl Session {
             tracing::debug!(relation = entry.relation, key = %entry.key, "a commit lost");
             return Err(conflict().into());
         }
-        put_back(&mut worker, &cluster).await?;
+        reattach_for_commit(&mut worker, &cluster).await?;
         let (footprint, jobs, changes_catalog) = match &mut worker.transaction {
             Some(transaction) => (
                 std::mem::take(&mut transaction.effect.footprint),
@@ -146,13 +146,13 @@ impl Session {
 }
 
 /// Puts back what is detached, and does what was left for the commit. Others make way.
-async fn put_back(worker: &mut Worker, cluster: &Cluster) -> Outcome<()> {
+async fn reattach_for_commit(worker: &mut Worker, cluster: &Cluster) -> Outcome<()> {
     let was_detached = worker
         .transaction
         .as_ref()
-        .is_some_and(|transaction| matches!(transaction.place, Place::Detached(_)));
+        .is_some_and(|transaction| matches!(transaction.write_set, WriteSetState::Detached(_)));
     loop {
-        match attach(worker, &|| cluster.new_job_id(), CancelPolicy::commit()).await {
+        match reattach(worker, &|| cluster.new_job_id(), CancelPolicy::commit()).await {
             Ok(true) => break,
             // What the commit_log does not know of: a table that is not instrumented.
             Ok(false) => return Err(conflict().into()),

@@ -12,15 +12,15 @@ use crate::{
 impl Session {
     /// Asks the client for the rows of a COPY.
     pub(super) async fn receive_copy(&mut self, execution: &mut Execution) -> Outcome<()> {
-        let invitation = {
+        let copy_in = {
             let mut worker = self.worker.lock().await;
-            worker.probe_copy(execution, CancelPolicy::cancellable()).await?
+            worker.copy_response(execution, CancelPolicy::cancellable()).await?
         };
-        let Some(invitation) = invitation else {
+        let Some(copy_in) = copy_in else {
             // Nothing is read, for instance because the statement is not what it seemed.
             return Ok(());
         };
-        self.client.queue(&invitation);
+        self.client.queue(&copy_in);
         self.client.flush().await?;
         let mut data = Vec::new();
         loop {

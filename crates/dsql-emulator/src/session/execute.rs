@@ -2,12 +2,14 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Block, Outcome, Session, Trouble, aborted, extended::runs_alone, text_of};
+use super::{
+    Block, Outcome, Session, Trouble, aborted, extended::runs_outside_transaction, text_of,
+};
 use crate::{
     catalog::Versions,
     cluster::single,
     engine::{
-        attempt::{Attempt, Means, attempt},
+        attempt::{Attempt, AttemptContext, attempt},
         in_flight::CancelPolicy,
         monitored::{Failure, RETRY_DELAY},
         statement::{Answer, Execution},
@@ -177,8 +179,8 @@ impl Session {
             execution.text = run.text.as_deref().map(Arc::from);
         }
         let mut run = Cow::Borrowed(run);
-        if self.block == Block::None && ends && runs_alone(run.class) {
-            let answer = self.run_alone(&run, &execution).await?;
+        if self.block == Block::None && ends && runs_outside_transaction(run.class) {
+            let answer = self.run_outside_transaction(&run, &execution).await?;
             match &answer.error {
                 None => return Ok(answer.into()),
                 // A view, for instance, may call a function that writes.
@@ -212,13 +214,17 @@ impl Session {
         }
     }
 
-    async fn run_alone(&mut self, run: &Run, execution: &Execution) -> Outcome<Answer> {
+    async fn run_outside_transaction(
+        &mut self,
+        run: &Run,
+        execution: &Execution,
+    ) -> Outcome<Answer> {
         let policy = CancelPolicy::cancellable();
         let worker = self.worker.clone();
         let mut worker = worker.lock().await;
         worker.check_all(&run.checks).await?;
         let mut answer = loop {
-            match worker.run_alone(execution, policy).await {
+            match worker.run_outside_transaction(execution, policy).await {
                 Err(Failure::Interrupted) => {}
                 other => break other?,
             }
@@ -228,7 +234,7 @@ impl Session {
             answer.messages.retain(|message| message.tag() != tag::NOTICE);
         }
         if run.class == Class::Setting && answer.error.is_none() {
-            worker.note_role().await?;
+            worker.refresh_role().await?;
             drop(worker);
             self.note_setting(execution);
         }
@@ -252,8 +258,8 @@ impl Session {
         let policy = CancelPolicy::cancellable();
         let cluster = self.cluster.clone();
         let new_job_id = || cluster.new_job_id();
-        let most_rows = cluster.config.limits.transaction_rows;
-        let means = Means { most_rows, new_job_id: &new_job_id };
+        let max_rows = cluster.config.limits.transaction_rows;
+        let context = AttemptContext { max_rows, new_job_id: &new_job_id };
         loop {
             let worker = self.worker.clone();
             let mut worker = worker.lock().await;
@@ -262,7 +268,7 @@ impl Session {
                 None => Ok(()),
             };
             let tried = match ready {
-                Ok(()) => attempt(&mut worker, means, run, &execution, single, policy).await,
+                Ok(()) => attempt(&mut worker, context, run, &execution, single, policy).await,
                 Err(failure) => Err(failure),
             };
             match tried {
@@ -272,7 +278,7 @@ impl Session {
                 }
                 Ok(attempt) => {
                     if run.class == Class::Setting {
-                        worker.note_role().await?;
+                        worker.refresh_role().await?;
                         self.note_setting(&execution);
                     }
                     return Ok(attempt);
@@ -375,7 +381,7 @@ impl Session {
         };
         let mut answer = {
             let mut worker = self.worker.lock().await;
-            worker.run_alone(&question, CancelPolicy::cancellable()).await?
+            worker.run_outside_transaction(&question, CancelPolicy::cancellable()).await?
         };
         if let Some(error) = answer.error.take() {
             return Err(error.into());

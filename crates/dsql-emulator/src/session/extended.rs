@@ -89,11 +89,11 @@ impl Session {
                 Err(Failure::Interrupted) => {
                     // An error, if only of the emulator's making, so PostgreSQL's transaction has
                     // failed. If it holds nothing, that is easily mended.
-                    let idle = worker.transaction.as_ref().is_none_or(|t| !t.holds_changes());
+                    let idle = worker.transaction.as_ref().is_none_or(|t| !t.has_changes());
                     if !idle {
                         return Err(crate::faults::conflict().into());
                     }
-                    worker.undo_attach_if_open().await?;
+                    worker.rollback_to_start_if_open().await?;
                     drop(worker);
                     tokio::time::sleep(RETRY_DELAY).await;
                 }
@@ -319,6 +319,6 @@ fn parameter_types(description: &Message) -> Vec<u32> {
 }
 
 /// Whether an answer of this kind of statement can be computed without a transaction around it.
-pub(super) const fn runs_alone(class: Class) -> bool {
+pub(super) const fn runs_outside_transaction(class: Class) -> bool {
     matches!(class, Class::Read | Class::Setting | Class::Utility | Class::CopyOut)
 }

@@ -73,7 +73,7 @@ impl Session {
         let prepared = self.new_name();
         let locks = match prepare(worker, execution, locking, &prepared, policy).await {
             Err(Failure::Interrupted) => {
-                worker.undo_statement().await?;
+                worker.rollback_statement().await?;
                 return Err(Failure::Interrupted);
             }
             other => other?,
@@ -97,7 +97,7 @@ async fn prepare(
     name: &str,
     policy: CancelPolicy,
 ) -> Result<Option<LockStrength>, Failure> {
-    worker.save_statement().await?;
+    worker.savepoint_statement().await?;
     let tables: Vec<&LockedTable> = locking.tables().collect();
     if locking.can_report() {
         check(worker, execution, locking, policy).await?;

@@ -200,7 +200,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
     if let Some(role) = role {
         let set = format!("SET ROLE {}", literal(&role));
         let done = match worker.as_client_query(&set).await {
-            Ok(_) => worker.note_role().await,
+            Ok(_) => worker.refresh_role().await,
             Err(failure) => Err(failure),
         };
         if let Err(Failure::Refused(error)) = done {
