@@ -347,17 +347,17 @@ impl DsqlEmulatorBuilder {
             stop: Some(stop),
             thread: Some(thread),
         };
-        let place = start.await.map_err(|_| StartError::Panicked)??;
-        emulator.address = place.address;
-        emulator.control_address = place.control_address;
-        emulator.ca_pem = place.ca_pem;
-        emulator.ca_file = place.ca_file;
+        let endpoints = start.await.map_err(|_| StartError::Panicked)??;
+        emulator.address = endpoints.address;
+        emulator.control_address = endpoints.control_address;
+        emulator.ca_pem = endpoints.ca_pem;
+        emulator.ca_file = endpoints.ca_file;
         Ok(emulator)
     }
 }
 
 /// Where a started emulator is.
-struct Place {
+struct Endpoints {
     address: SocketAddr,
     control_address: SocketAddr,
     ca_pem: String,
@@ -368,7 +368,7 @@ struct Place {
 fn run(
     config: Config,
     faults: Faults,
-    started: oneshot::Sender<Result<Place, StartError>>,
+    started: oneshot::Sender<Result<Endpoints, StartError>>,
     stopped: oneshot::Receiver<()>,
 ) {
     let runtime = Runtime::new_multi_thread()
@@ -383,14 +383,14 @@ fn run(
             return;
         }
     };
-    let open = runtime.block_on(async {
-        match open(config, faults).await {
-            Ok((open, place)) => {
-                if started.send(Ok(place)).is_ok() {
+    let resources = runtime.block_on(async {
+        match start_serving(config, faults).await {
+            Ok((resources, endpoints)) => {
+                if started.send(Ok(endpoints)).is_ok() {
                     // An error is the drop of the other end, which means the same.
                     let _ = stopped.await;
                 }
-                Some(open)
+                Some(resources)
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -400,13 +400,13 @@ fn run(
     });
     // Sessions and jobs end with the runtime, before what they work on does.
     drop(runtime);
-    if let Some(open) = open {
-        open.close();
+    if let Some(resources) = resources {
+        resources.close();
     }
 }
 
 /// What runs while an emulator is open.
-struct Open {
+struct Resources {
     database: Database,
     ca_file: PathBuf,
     ca_pem: String,
@@ -414,7 +414,10 @@ struct Open {
     _folder: Option<tempfile::TempDir>,
 }
 
-async fn open(config: Config, faults: Faults) -> Result<(Open, Place), StartError> {
+async fn start_serving(
+    config: Config,
+    faults: Faults,
+) -> Result<(Resources, Endpoints), StartError> {
     // First what fails soon.
     let tls = Tls::new(&config.hosts)?;
     let listener = listen((config.listen, config.port).into()).await?;
@@ -426,13 +429,13 @@ async fn open(config: Config, faults: Faults) -> Result<(Open, Place), StartErro
     let database = Database::open(&config.backend).await?;
     match serve_on(listener, control, &database, config, tls, faults.clone()).await {
         Ok((ca_pem, folder, ca_file)) => {
-            let open = Open {
+            let resources = Resources {
                 database,
                 ca_file: ca_file.clone(),
                 ca_pem: ca_pem.clone(),
                 _folder: folder,
             };
-            Ok((open, Place { address, control_address, ca_pem, ca_file }))
+            Ok((resources, Endpoints { address, control_address, ca_pem, ca_file }))
         }
         Err(error) => {
             database.close().await;
@@ -442,7 +445,7 @@ async fn open(config: Config, faults: Faults) -> Result<(Open, Place), StartErro
 }
 
 /// The certificate authority, a folder for it if it needs one, and its file.
-type Serving = (String, Option<tempfile::TempDir>, PathBuf);
+type CaFile = (String, Option<tempfile::TempDir>, PathBuf);
 
 async fn serve_on(
     listener: TcpListener,
@@ -451,7 +454,7 @@ async fn serve_on(
     config: Config,
     tls: Tls,
     faults: Faults,
-) -> Result<Serving, StartError> {
+) -> Result<CaFile, StartError> {
     backend::grant(&database.target).await?;
     let ca_pem = tls.ca_pem.clone();
     let (folder, ca_file) = write_ca(config.ca_file.as_deref(), database, &ca_pem)?;
@@ -491,11 +494,11 @@ fn write_ca(
         std::fs::write(&file, ca_pem).map_err(failed(writing))?;
         return Ok((folder, file));
     }
-    let is_somebodys = match std::fs::read(&file) {
+    let is_foreign = match std::fs::read(&file) {
         Ok(content) => !content.starts_with(CA_MARK.as_bytes()),
         Err(error) => error.kind() != io::ErrorKind::NotFound && file.exists(),
     };
-    if is_somebodys {
+    if is_foreign {
         let source = io::Error::new(
             io::ErrorKind::AlreadyExists,
             "a file is there that no emulator has written; choose another name",
@@ -531,7 +534,7 @@ where
     }
 }
 
-impl Open {
+impl Resources {
     fn close(self) {
         if std::fs::read_to_string(&self.ca_file).is_ok_and(|text| text.ends_with(&self.ca_pem)) {
             let _ = std::fs::remove_file(&self.ca_file);

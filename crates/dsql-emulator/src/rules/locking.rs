@@ -5,7 +5,7 @@
 //! more sort key, a function that reports a row and has the same value for every row: it is called
 //! once for each row that the query returns, and changes neither its columns nor its order. A query
 //! with a LIMIT would report the rows beyond the limit, too. There the function is called in a query
-//! around it, which takes the rows by their place (`ctid`).
+//! around it, which takes the rows by their position (`ctid`).
 
 use sqlparser::ast::{JoinOperator, Query, SetExpr, TableFactor};
 
@@ -65,7 +65,7 @@ struct Reporting {
     changes: Vec<Change>,
 }
 
-/// A part of the text, in bytes, and what takes its place.
+/// A part of the text, in bytes, and what takes its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Change {
     start: usize,
@@ -192,16 +192,16 @@ pub(super) fn locking(statement: &Statement) -> Option<Locking> {
         return None;
     }
     let text = Text::new(statement);
-    let mut queries: Vec<(Place, Vec<&Clause>)> = Vec::new();
+    let mut queries: Vec<(QueryPosition, Vec<&Clause>)> = Vec::new();
     for clause in &clauses {
-        let place = text.query_of(clause);
-        match queries.iter_mut().find(|(known, _)| *known == place) {
+        let position = text.query_of(clause);
+        match queries.iter_mut().find(|(known, _)| *known == position) {
             Some((_, own)) => own.push(clause),
-            None => queries.push((place, vec![clause])),
+            None => queries.push((position, vec![clause])),
         }
     }
-    let queries = queries.into_iter().map(|(place, own)| {
-        let reporting = text.reporting(&place, &own, &clauses);
+    let queries = queries.into_iter().map(|(position, own)| {
+        let reporting = text.reporting(&position, &own, &clauses);
         LockingQuery { reporting, ..left_to_postgresql(&statement.tokens, &own) }
     });
     Some(whole(statement, queries.collect()))
@@ -241,7 +241,7 @@ fn strongest<'a>(clauses: impl Iterator<Item = &'a Clause>) -> Option<LockStreng
 
 /// Where a query is, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct QueryPosition {
     /// The parenthesis that opens around it, if there is one.
     group: Option<usize>,
     /// Its SELECT, if it has one.
@@ -282,19 +282,24 @@ impl<'a> Text<'a> {
     }
 
     /// The query that a clause belongs to.
-    fn query_of(&self, clause: &Clause) -> Place {
+    fn query_of(&self, clause: &Clause) -> QueryPosition {
         let group = self.around[clause.first];
         let begin = group.map_or(0, |opened| opened + 1);
         let select = (begin..clause.first)
             .rev()
             .find(|at| self.around[*at] == group && self.tokens[*at].is("SELECT"));
-        Place { group, select }
+        QueryPosition { group, select }
     }
 
-    /// How the query at `place`, whose clauses are `own` of `all`, reports the rows that it locks.
-    fn reporting(&self, place: &Place, own: &[&Clause], all: &[Clause]) -> Option<Reporting> {
+    /// How the query at `position`, whose clauses are `own` of `all`, reports the rows that it locks.
+    fn reporting(
+        &self,
+        position: &QueryPosition,
+        own: &[&Clause],
+        all: &[Clause],
+    ) -> Option<Reporting> {
         let tokens = self.tokens;
-        let (group, select) = (place.group, place.select?);
+        let (group, select) = (position.group, position.select?);
         let last = own.last()?.last;
         let group_end = group.map_or(tokens.len(), |opened| self.closing[opened]);
         let on_level =

@@ -139,27 +139,27 @@ fn statement(
 
 fn tokens(text: &str) -> Option<Vec<Token>> {
     let raw = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
-    let mut place = Place::new(text);
+    let mut offset = ByteOffset::new(text);
     let mut tokens = Vec::with_capacity(raw.len());
     for token in raw {
         if matches!(token.token, RawToken::Whitespace(_) | RawToken::EOF) {
             continue;
         }
-        let (start, end) = (place.advance(token.span.start), place.advance(token.span.end));
+        let (start, end) = (offset.advance(token.span.start), offset.advance(token.span.end));
         tokens.push(Token { kind: kind(token.token), start, end });
     }
     Some(tokens)
 }
 
 /// Turns line and column, which the lexer counts in characters, into an offset in bytes.
-struct Place<'a> {
+struct ByteOffset<'a> {
     rest: std::str::Chars<'a>,
     whole: usize,
     line: u64,
     column: u64,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ByteOffset<'a> {
     fn new(text: &'a str) -> Self {
         Self { rest: text.chars(), whole: text.len(), line: 1, column: 1 }
     }

@@ -30,7 +30,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]
-    place: Place,
+    listen: ListenOptions,
     #[command(flatten)]
     limits: LimitOptions,
     #[command(flatten)]
@@ -109,8 +109,8 @@ pub(crate) struct Identity {
 
 /// Where the emulator listens and what is behind it.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Place")]
-struct Place {
+#[command(next_help_heading = "Listening")]
+struct ListenOptions {
     /// Address to listen on
     #[arg(long, value_name = "IP", env = "DSQL_EMULATOR_LISTEN", default_value = "127.0.0.1")]
     listen: IpAddr,
@@ -205,7 +205,7 @@ impl Cli {
     /// # Errors
     /// What is wrong with the options.
     pub(crate) fn builder(&self) -> Result<DsqlEmulatorBuilder, String> {
-        let Self { identity, place, limits: options, behaviour, .. } = self;
+        let Self { identity, listen, limits: options, behaviour, .. } = self;
         let mut limits = Limits::default();
         limits.transaction_rows = options.transaction_rows;
         limits.transaction_bytes = options.transaction_bytes.get();
@@ -219,10 +219,10 @@ impl Cli {
             .hosts(identity.hosts.clone())
             .region(identity.region.clone())
             .credentials(identity.credentials()?)
-            .arn(place.arn.clone())
-            .listen(place.listen)
-            .port(place.port)
-            .control_port(place.control_port)
+            .arn(listen.arn.clone())
+            .listen(listen.listen)
+            .port(listen.port)
+            .control_port(listen.control_port)
             .limits(limits)
             .job_delays(JobDelays {
                 start: behaviour.job_start,
@@ -234,11 +234,11 @@ impl Cli {
             .accept_data_modifying_with(!behaviour.refuse_data_modifying_with)
             .accept_locking_subqueries(!behaviour.refuse_locking_subqueries)
             .seed(behaviour.seed);
-        let builder = match &place.ca_file {
+        let builder = match &listen.ca_file {
             Some(file) => builder.ca_file(file),
             None => builder,
         };
-        Ok(match &place.postgres_url {
+        Ok(match &listen.postgres_url {
             Some(url) => builder.postgres_url(url),
             None => builder.own_postgres(),
         })
