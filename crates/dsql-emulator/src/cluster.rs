@@ -13,7 +13,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::{
     Faults,
     auth::{admission::Admission, tls::Tls},
-    catalog::Versions,
+    catalog::CatalogVersions,
     config::Config,
     engine::{
         commit_log::CommitLog,
@@ -35,7 +35,7 @@ pub(crate) struct Cluster {
     pub(crate) admission: Admission,
     pub(crate) commit_log: Arc<CommitLog>,
     pub(crate) monitor: Arc<LockMonitor>,
-    pub(crate) versions: Arc<Versions>,
+    pub(crate) versions: Arc<CatalogVersions>,
     pub(crate) jobs: Arc<Jobs>,
     /// Names of PostgreSQL's functions and keywords.
     pub(crate) builtins: HashSet<String>,
@@ -78,7 +78,7 @@ impl Cluster {
         let monitor = Arc::new(LockMonitor::default());
         tokio::spawn(monitor.clone().run(watching));
         let mut random = fastrand::Rng::with_seed(config.seed);
-        let versions = Arc::new(Versions::new(config.catalog_conflicts, random.u64(..)));
+        let versions = Arc::new(CatalogVersions::new(config.catalog_conflicts, random.u64(..)));
         let jobs = Jobs::new(config.jobs, target.clone(), monitor.clone(), versions.clone());
         Ok(Arc::new(Self {
             admission: Admission::new(&config.limits),

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     JobDelays,
-    catalog::{Origin, Versions},
+    catalog::{CatalogVersions, Origin},
     cluster::single,
     engine::{
         in_flight::CancelPolicy,
@@ -34,7 +34,7 @@ pub(crate) struct Jobs {
     delays: JobDelays,
     target: Target,
     monitor: Arc<LockMonitor>,
-    versions: Arc<Versions>,
+    versions: Arc<CatalogVersions>,
     /// Those that clients may wait for: whether they have succeeded, once they have ended.
     known: Mutex<HashMap<String, watch::Receiver<Option<bool>>>>,
 }
@@ -44,7 +44,7 @@ impl Jobs {
         delays: JobDelays,
         target: Target,
         monitor: Arc<LockMonitor>,
-        versions: Arc<Versions>,
+        versions: Arc<CatalogVersions>,
     ) -> Self {
         Self { delays, target, monitor, versions, known: Mutex::default() }
     }
@@ -111,7 +111,7 @@ impl Jobs {
         connection.query(&end, CancelPolicy::cancellable()).await?;
         if job.work != Work::Drop {
             // Its completion is a change of the catalog, too (aurora-dsql.md#jobs).
-            self.versions.end_job(origin);
+            self.versions.record_job_end(origin);
         }
         Ok(failed.is_none())
     }

@@ -66,7 +66,8 @@ impl Session {
                 .as_ref()
                 .is_none_or(|transaction| !transaction.has_effects() && !transaction.has_lost())
         };
-        if self.transaction_has_run().await && cluster.versions.is_conflict(self.sight()) {
+        if self.transaction_has_run().await && cluster.versions.is_conflict(self.session_catalog())
+        {
             return Err(catalog_conflict().into());
         }
         if quiet {
@@ -105,7 +106,8 @@ impl Session {
             }
             return Err(failure.into());
         }
-        let origin = changes_catalog.then(|| cluster.versions.change(self.sight()));
+        let origin =
+            changes_catalog.then(|| cluster.versions.record_change(self.session_catalog()));
         drop((worker, guard));
         if let Some(origin) = origin {
             jobs.into_iter().for_each(|job| cluster.jobs.start(job, origin));

@@ -6,7 +6,7 @@ use super::{
     Block, Outcome, Session, Trouble, aborted, extended::runs_outside_transaction, text_of,
 };
 use crate::{
-    catalog::Versions,
+    catalog::CatalogVersions,
     cluster::single,
     engine::{
         attempt::{Attempt, AttemptContext, attempt},
@@ -111,10 +111,10 @@ impl Session {
                 }
                 let mut reply = Reply::tag(if start { "START TRANSACTION" } else { "BEGIN" });
                 let block = self.block;
-                let sight = self.sight();
+                let session_catalog = self.session_catalog();
                 match block {
                     Block::None => {
-                        Versions::begin(sight);
+                        CatalogVersions::begin(session_catalog);
                         self.worker.lock().await.begin(access).await?;
                     }
                     Block::Implicit => {}
@@ -159,11 +159,12 @@ impl Session {
         }
         let begins = self.block == Block::None;
         let cluster = self.cluster.clone();
-        let sight = self.sight();
+        let session_catalog = self.session_catalog();
         if begins {
-            Versions::begin(sight);
+            CatalogVersions::begin(session_catalog);
         }
-        if !is_about_settings(&execution.statement) && cluster.versions.look(sight) {
+        if !is_about_settings(&execution.statement) && cluster.versions.use_catalog(session_catalog)
+        {
             return Err(catalog_conflict().into());
         }
         Ok(())

@@ -48,7 +48,7 @@ impl Session {
             return Err(refusal.into());
         }
         // PostgreSQL looks its names up.
-        self.sight();
+        self.session_catalog();
         let prepared = Arc::new(self.prepare(statement, plan, types).await?);
         if self.statements.contains_key(&name) {
             self.forget(&prepared).await;

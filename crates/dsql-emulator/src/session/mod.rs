@@ -24,7 +24,7 @@ use crate::{
         admission::ConnectionPermit,
         startup::{AuthenticatedClient, Client, authenticate},
     },
-    catalog::Sight,
+    catalog::SessionCatalog,
     cluster::Cluster,
     engine::{in_flight::StatementTracker, monitored::Failure, worker::Worker},
     faults::Signal,
@@ -117,7 +117,7 @@ struct Session {
     reported: HashMap<String, String>,
     worker: Arc<AsyncMutex<Worker>>,
     /// What it knows of the catalog, from its first statement on.
-    sight: Option<Sight>,
+    session_catalog: Option<SessionCatalog>,
     block: Block,
     failed: bool,
     settings: Settings,
@@ -217,7 +217,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
     let signal = cluster.faults.signal();
     let signal_at_start = *signal.borrow();
     let mut session = Session {
-        sight: None,
+        session_catalog: None,
         cluster: cluster.clone(),
         client,
         user,
@@ -468,8 +468,8 @@ impl Session {
     }
 
     /// What the session knows of the catalog.
-    fn sight(&mut self) -> &mut Sight {
-        self.sight.get_or_insert_with(|| self.cluster.versions.first_sight())
+    fn session_catalog(&mut self) -> &mut SessionCatalog {
+        self.session_catalog.get_or_insert_with(|| self.cluster.versions.open_session())
     }
 
     fn context(&self) -> Context<'_> {
