@@ -1,6 +1,6 @@
 //! COMMIT: where conflicts show, limits are checked, and answers get lost.
 
-use super::{Block, Outcome, Session, Trouble};
+use super::{Block, Session, SessionError, SessionResult};
 use crate::{
     cluster::Cluster,
     engine::{
@@ -13,21 +13,21 @@ use crate::{
 
 impl Session {
     /// Commits the transaction, which is over then in any case.
-    pub(super) async fn commit(&mut self) -> Outcome<()> {
+    pub(super) async fn commit(&mut self) -> SessionResult<()> {
         let fault = self.fault().await;
         let committed = match fault {
             None => self.try_commit().await,
             Some(CommitFault::Conflict) => Err(conflict().into()),
             Some(CommitFault::CatalogConflict) => Err(catalog_conflict().into()),
             Some(CommitFault::Unavailable { applied: false }) => Err(unavailable().into()),
-            Some(CommitFault::LostAnswer { applied: false }) => Err(Trouble::Close),
+            Some(CommitFault::LostAnswer { applied: false }) => Err(SessionError::Close),
             Some(CommitFault::Unavailable { applied: true }) => {
                 self.try_commit().await.and(Err(unavailable().into()))
             }
             Some(CommitFault::LostAnswer { applied: true }) => {
                 // If the commit is refused, it is the refusal that is lost.
                 let _ = self.try_commit().await;
-                Err(Trouble::Close)
+                Err(SessionError::Close)
             }
         };
         self.block = Block::None;
@@ -52,14 +52,14 @@ impl Session {
         if !counts {
             return None;
         }
-        self.pass(self.cluster.faults.latency().commit).await;
+        self.delay(self.cluster.faults.latency().commit).await;
         self.cluster.faults.next_commit()
     }
 
-    async fn try_commit(&mut self) -> Outcome<()> {
+    async fn try_commit(&mut self) -> SessionResult<()> {
         let cluster = self.cluster.clone();
         let worker = self.worker.clone();
-        let quiet = {
+        let is_read_only = {
             let worker = worker.lock().await;
             worker
                 .transaction
@@ -70,11 +70,11 @@ impl Session {
         {
             return Err(catalog_conflict().into());
         }
-        if quiet {
+        if is_read_only {
             // Nobody can be in conflict with what was only read.
             self.check_limits().await?;
             let mut worker = worker.lock().await;
-            return worker.commit().await.map_err(Trouble::from);
+            return worker.commit().await.map_err(SessionError::from);
         }
         // First the turn and then the worker: whoever waits for the turn can be detached.
         let guard = cluster.commit_log.lock_commit().await;
@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// aurora-dsql.md#limits: age and size, at COMMIT.
-    async fn check_limits(&self) -> Outcome<()> {
+    async fn check_limits(&self) -> SessionResult<()> {
         const MIB: u64 = 1024 * 1024;
         let limits = &self.cluster.config.limits;
         let worker = self.worker.lock().await;
@@ -148,7 +148,7 @@ impl Session {
 }
 
 /// Puts back what is detached, and does what was left for the commit. Others make way.
-async fn reattach_for_commit(worker: &mut Worker, cluster: &Cluster) -> Outcome<()> {
+async fn reattach_for_commit(worker: &mut Worker, cluster: &Cluster) -> SessionResult<()> {
     let was_detached = worker
         .transaction
         .as_ref()

@@ -3,7 +3,7 @@
 //! The rows are taken in whole before PostgreSQL sees any of them, so that the statement can make
 //! way and run again like any other.
 
-use super::{Outcome, Session, Trouble};
+use super::{Session, SessionError, SessionResult};
 use crate::{
     engine::{in_flight::CancelPolicy, statement::Execution},
     wire::{DbError, Fields, tag},
@@ -11,7 +11,7 @@ use crate::{
 
 impl Session {
     /// Asks the client for the rows of a COPY.
-    pub(super) async fn receive_copy(&mut self, execution: &mut Execution) -> Outcome<()> {
+    pub(super) async fn receive_copy(&mut self, execution: &mut Execution) -> SessionResult<()> {
         let copy_in = {
             let mut worker = self.worker.lock().await;
             worker.copy_response(execution, CancelPolicy::cancellable()).await?
@@ -24,7 +24,9 @@ impl Session {
         self.client.flush().await?;
         let mut data = Vec::new();
         loop {
-            let Some(message) = self.client.message().await? else { return Err(Trouble::Close) };
+            let Some(message) = self.client.message().await? else {
+                return Err(SessionError::Close);
+            };
             match message.tag() {
                 tag::COPY_DATA => data.push(message.payload_bytes()),
                 tag::COPY_DONE => break,

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    Block, Outcome, Session, Trouble, aborted, extended::runs_outside_transaction, text_of,
+    Block, Session, SessionError, SessionResult, aborted, extended::runs_outside_transaction,
+    text_of,
 };
 use crate::{
     catalog::CatalogVersions,
@@ -61,7 +62,7 @@ impl Session {
         plan: &Plan,
         execution: Execution,
         ends: bool,
-    ) -> Outcome<Reply> {
+    ) -> SessionResult<Reply> {
         if let Plan::Control(control) = plan {
             return self.control(*control).await;
         }
@@ -99,7 +100,7 @@ impl Session {
         Ok(reply)
     }
 
-    async fn control(&mut self, control: Control) -> Outcome<Reply> {
+    async fn control(&mut self, control: Control) -> SessionResult<Reply> {
         let warning = |code, message| {
             let warning = wire::notice(&DbError::warning(code, message));
             vec![warning]
@@ -150,12 +151,12 @@ impl Session {
     }
 
     /// What may happen to any statement before it runs.
-    async fn before_statement(&mut self, execution: &Execution) -> Outcome<()> {
+    async fn before_statement(&mut self, execution: &Execution) -> SessionResult<()> {
         match self.cluster.faults.next_statement(&execution.statement.text) {
             None => {}
             Some(StatementFault::Unavailable) => return Err(unavailable().into()),
             Some(StatementFault::CatalogConflict) => return Err(catalog_conflict().into()),
-            Some(StatementFault::Close) => return Err(Trouble::Close),
+            Some(StatementFault::Close) => return Err(SessionError::Close),
         }
         let begins = self.block == Block::None;
         let cluster = self.cluster.clone();
@@ -175,7 +176,7 @@ impl Session {
         run: &Run,
         mut execution: Execution,
         ends: bool,
-    ) -> Outcome<Reply> {
+    ) -> SessionResult<Reply> {
         if execution.text.is_none() && execution.prepared.is_none() {
             execution.text = run.text.as_deref().map(Arc::from);
         }
@@ -219,7 +220,7 @@ impl Session {
         &mut self,
         run: &Run,
         execution: &Execution,
-    ) -> Outcome<Answer> {
+    ) -> SessionResult<Answer> {
         let policy = CancelPolicy::cancellable();
         let worker = self.worker.clone();
         let mut worker = worker.lock().await;
@@ -244,7 +245,7 @@ impl Session {
 
     /// The client has changed a setting, or all of them.
     fn note_setting(&mut self, execution: &Execution) {
-        self.epoch += 1;
+        self.settings_version += 1;
         if Cursor::new(&execution.statement.tokens).sees("RESET ALL") {
             self.settings = Settings::default();
         }
@@ -255,7 +256,7 @@ impl Session {
         run: &Run,
         mut execution: Execution,
         single: bool,
-    ) -> Outcome<Attempt> {
+    ) -> SessionResult<Attempt> {
         let policy = CancelPolicy::cancellable();
         let cluster = self.cluster.clone();
         let new_job_id = || cluster.new_job_id();
@@ -291,7 +292,7 @@ impl Session {
 
     /// aurora-dsql.md#ddl-in-transactions: one DDL statement in a transaction, and no rows written
     /// beside it.
-    async fn check_mixing(&mut self, run: &Run) -> Outcome<()> {
+    async fn check_mixing(&mut self, run: &Run) -> SessionResult<()> {
         let worker = self.worker.lock().await;
         let Some(transaction) = &worker.transaction else { return Ok(()) };
         if run.class == Class::Ddl && transaction.changes_catalog() {
@@ -316,7 +317,7 @@ impl Session {
         }
     }
 
-    async fn begin_implicit(&mut self) -> Outcome<()> {
+    async fn begin_implicit(&mut self) -> SessionResult<()> {
         if self.block == Block::None {
             self.worker.lock().await.begin(Access::Default).await?;
             self.block = Block::Implicit;
@@ -324,13 +325,13 @@ impl Session {
         Ok(())
     }
 
-    async fn end_implicit(&mut self, ends: bool) -> Outcome<()> {
+    async fn end_implicit(&mut self, ends: bool) -> SessionResult<()> {
         if ends && self.block == Block::Implicit { self.commit().await } else { Ok(()) }
     }
 
     /// aurora-dsql.md#connections: maps a role to an IAM identity. It counts as DDL
     /// (aurora-dsql.md#ddl-in-transactions).
-    async fn map_role(&mut self, grant: bool, role: &str, arn: &str) -> Outcome<Reply> {
+    async fn map_role(&mut self, grant: bool, role: &str, arn: &str) -> SessionResult<Reply> {
         self.begin_implicit().await?;
         let mut worker = self.worker.lock().await;
         let known =
@@ -345,7 +346,7 @@ impl Session {
             let message = format!("permission denied to grant role \"{role}\"");
             return Err(DbError::new("42501", message).into());
         }
-        let Some(transaction) = &mut worker.transaction else { return Err(Trouble::Close) };
+        let Some(transaction) = &mut worker.transaction else { return Err(SessionError::Close) };
         if transaction.changes_catalog() {
             return Err(multiple_ddl().into());
         }
@@ -369,7 +370,7 @@ impl Session {
     }
 
     /// aurora-dsql.md#jobs
-    async fn wait_for_job(&mut self, argument: &str, execution: Execution) -> Outcome<Reply> {
+    async fn wait_for_job(&mut self, argument: &str, execution: Execution) -> SessionResult<Reply> {
         self.before_statement(&execution).await?;
         let binary = execution.bind.result_formats.first() == Some(&1);
         let text = format!("SELECT ({argument})::pg_catalog.text");

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Block, Outcome, Portal, Prepared, Rows, Session, Trouble, protocol_violation, statement_text,
+    Block, Portal, Prepared, Rows, Session, SessionError, SessionResult, protocol_violation,
+    statement_text,
 };
 use crate::{
     engine::{
@@ -20,7 +21,7 @@ use crate::{
 };
 
 impl Session {
-    pub(super) async fn parse(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) async fn parse(&mut self, message: &Message) -> SessionResult<()> {
         let (name, sql, types) = wire::read_parse(message).ok_or_else(protocol_violation)?;
         if name.is_empty() {
             // It ends whether or not there is another one.
@@ -66,7 +67,7 @@ impl Session {
         statement: Statement,
         plan: Plan,
         types: Vec<u32>,
-    ) -> Outcome<Prepared> {
+    ) -> SessionResult<Prepared> {
         let own_columns = plan.own_columns().map(|columns| wire::row_description(&columns));
         let text = match &plan {
             Plan::Run(run) if run.job.is_none() => match (&run.text, &run.locking) {
@@ -111,7 +112,7 @@ impl Session {
         })
     }
 
-    pub(super) fn bind(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) fn bind(&mut self, message: &Message) -> SessionResult<()> {
         let (portal, name, bind) = wire::read_bind(message).ok_or_else(protocol_violation)?;
         let prepared = self.prepared(&name)?;
         check_parameters(&name, &prepared, &bind)?;
@@ -126,7 +127,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn describe(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) fn describe(&mut self, message: &Message) -> SessionResult<()> {
         let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
         let (prepared, formats) = match kind {
             b'S' => (self.prepared(&name)?, None),
@@ -152,7 +153,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) async fn execute_portal(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) async fn execute_portal(&mut self, message: &Message) -> SessionResult<()> {
         let (name, most) = wire::read_execute(message).ok_or_else(protocol_violation)?;
         let prepared = self.portal(&name)?.prepared.clone();
         self.check_not_failed(&prepared.plan)?;
@@ -172,7 +173,7 @@ impl Session {
                 for message in reply.messages {
                     match message.tag() {
                         tag::DATA_ROW => rows.rows.push_back(message),
-                        // The client has asked for it already, or does not want it.
+                        // The client has requested_at for it already, or does not want it.
                         tag::ROW_DESCRIPTION => {}
                         _ => self.client.queue(&message),
                     }
@@ -184,7 +185,7 @@ impl Session {
         for row in answer.rows.drain(..count) {
             self.client.queue(&row);
         }
-        // Whoever has got as many rows as he asked for does not know yet whether there are more.
+        // Whoever has got as many rows as he requested_at for does not know yet whether there are more.
         match &answer.tag {
             _ if most > 0 && count == most => self.client.queue(&wire::portal_suspended()),
             Some(tag) if prepared.columns.is_some() => {
@@ -200,7 +201,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) async fn close(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) async fn close(&mut self, message: &Message) -> SessionResult<()> {
         let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
         match kind {
             b'S' => self.forget_statement(&name).await,
@@ -211,7 +212,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) async fn sync(&mut self) -> Outcome<()> {
+    pub(super) async fn sync(&mut self) -> SessionResult<()> {
         if self.block == Block::Implicit {
             self.commit().await?;
         }
@@ -236,25 +237,28 @@ impl Session {
         }
     }
 
-    fn prepared(&self, name: &str) -> Outcome<Arc<Prepared>> {
+    fn prepared(&self, name: &str) -> SessionResult<Arc<Prepared>> {
         self.statements.get(name).cloned().ok_or_else(|| {
             let message = match name {
                 "" => "unnamed prepared statement does not exist".to_owned(),
                 name => format!("prepared statement \"{name}\" does not exist"),
             };
-            Trouble::Error(DbError::new("26000", message))
+            SessionError::Reported(DbError::new("26000", message))
         })
     }
 
-    fn portal(&mut self, name: &str) -> Outcome<&mut Portal> {
+    fn portal(&mut self, name: &str) -> SessionResult<&mut Portal> {
         self.portals.get_mut(name).ok_or_else(|| {
-            Trouble::Error(DbError::new("34000", format!("portal \"{name}\" does not exist")))
+            SessionError::Reported(DbError::new(
+                "34000",
+                format!("portal \"{name}\" does not exist"),
+            ))
         })
     }
 }
 
 /// Whether a Bind has as many parameters as its statement, and formats for all or none of them.
-fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
+fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> SessionResult<()> {
     let (parameters, formats) = (bind.parameters.len(), bind.parameter_formats.len());
     if formats > 1 && formats != parameters {
         return Err(violation(format!(
@@ -272,7 +276,7 @@ fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> Outcom
 }
 
 /// Whether a Bind has formats for all columns of its statement, or none.
-fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
+fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> SessionResult<()> {
     let formats = bind.result_formats.len();
     match prepared.columns.as_ref().map(wire::column_count) {
         Some(columns) if formats > 1 && formats != columns => Err(violation(format!(
@@ -282,11 +286,11 @@ fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
     }
 }
 
-fn violation(message: String) -> Trouble {
-    Trouble::Error(DbError::new("08P01", message))
+fn violation(message: String) -> SessionError {
+    SessionError::Reported(DbError::new("08P01", message))
 }
 
-fn invalid_subtype(message: &str, subtype: u8) -> Trouble {
+fn invalid_subtype(message: &str, subtype: u8) -> SessionError {
     violation(format!("invalid {message} message subtype {subtype}"))
 }
 

@@ -10,16 +10,16 @@ use crate::{
 };
 
 /// Remembered texts of locking statements.
-const MAX_KNOWN: usize = 256;
+const MAX_REPORTING_STATEMENTS: usize = 256;
 /// What comes before a statement that PostgreSQL is to look at and not to run.
 const EXPLAIN: &str = "EXPLAIN ";
 
 /// The text that reports what a statement locks.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct ReportingStatement {
     /// When it was made: it depends on the catalog, the role and the search path.
     catalog: usize,
-    epoch: u64,
+    settings_version: u64,
     /// The types of its parameters.
     types: Arc<[u32]>,
     /// The name under which PostgreSQL has it prepared.
@@ -49,22 +49,23 @@ impl Session {
             }
             return Ok(());
         }
-        let known = self.known(worker, execution, locking, policy).await?;
+        let known = self.reporting_statement(worker, execution, locking, policy).await?;
         (execution.text, execution.prepared) = (None, Some(known.prepared));
         execution.locks = known.locks;
         Ok(())
     }
 
-    async fn known(
+    async fn reporting_statement(
         &mut self,
         worker: &mut Worker,
         execution: &Execution,
         locking: &Locking,
         policy: CancelPolicy,
-    ) -> Result<Known, Failure> {
-        let (catalog, epoch) = (self.cluster.versions.current(), self.epoch);
-        let is_current = |known: &&Known| {
-            (known.catalog, known.epoch) == (catalog, epoch) && known.types == execution.types
+    ) -> Result<ReportingStatement, Failure> {
+        let (catalog, settings_version) = (self.cluster.versions.current(), self.settings_version);
+        let is_current = |known: &&ReportingStatement| {
+            (known.catalog, known.settings_version) == (catalog, settings_version)
+                && known.types == execution.types
         };
         let text = &execution.statement.text;
         if let Some(known) = self.locking.get(text).filter(is_current) {
@@ -78,10 +79,16 @@ impl Session {
             }
             other => other?,
         };
-        if self.locking.len() >= MAX_KNOWN {
+        if self.locking.len() >= MAX_REPORTING_STATEMENTS {
             self.locking.drain().for_each(|(_, former)| worker.forget(former.prepared));
         }
-        let known = Known { catalog, epoch, types: execution.types.clone(), prepared, locks };
+        let known = ReportingStatement {
+            catalog,
+            settings_version,
+            types: execution.types.clone(),
+            prepared,
+            locks,
+        };
         if let Some(former) = self.locking.insert(text.clone(), known.clone()) {
             worker.forget(former.prepared);
         }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use locks::Known;
+use locks::ReportingStatement;
 use tokio::{net::TcpStream, sync::Mutex as AsyncMutex};
 
 use crate::{
@@ -35,35 +35,35 @@ use crate::{
 
 /// Why a message could not be answered as it should.
 #[derive(Debug)]
-enum Trouble {
+enum SessionError {
     /// The client is told.
-    Error(DbError),
+    Reported(DbError),
     /// The connection closes.
     Close,
 }
 
-type Outcome<T> = Result<T, Trouble>;
+type SessionResult<T> = Result<T, SessionError>;
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for SessionError {
     fn from(_: io::Error) -> Self {
         Self::Close
     }
 }
 
-impl From<DbError> for Trouble {
+impl From<DbError> for SessionError {
     fn from(error: DbError) -> Self {
-        Self::Error(error)
+        Self::Reported(error)
     }
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for SessionError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Refused(error) => Self::Error(error),
+            Failure::Refused(error) => Self::Reported(error),
             // Whoever runs a statement runs it again; what is not a statement has nothing to wait
             // for.
             Failure::Interrupted => {
-                Self::Error(DbError::new("57014", "canceling statement due to user request"))
+                Self::Reported(DbError::new("57014", "canceling statement due to user request"))
             }
             Failure::Broken(error) => {
                 tracing::warn!(%error, "a session lost PostgreSQL");
@@ -123,13 +123,13 @@ struct Session {
     settings: Settings,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
-    locking: HashMap<String, Known>,
+    locking: HashMap<String, ReportingStatement>,
     /// Grows with every change of a setting.
-    epoch: u64,
+    settings_version: u64,
     next_name: u64,
     opened: Instant,
-    /// When the client asked what it waits for; `None` while it waits for nothing.
-    asked: Option<Instant>,
+    /// When the client requested_at what it waits for; `None` while it waits for nothing.
+    requested_at: Option<Instant>,
     signal: tokio::sync::watch::Receiver<Signal>,
     signal_at_start: Signal,
     _permit: ConnectionPermit,
@@ -229,10 +229,10 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         statements: HashMap::new(),
         portals: HashMap::new(),
         locking: HashMap::new(),
-        epoch: 0,
+        settings_version: 0,
         next_name: 0,
         opened: Instant::now(),
-        asked: None,
+        requested_at: None,
         signal: signal.clone(),
         signal_at_start,
         _permit: permit,
@@ -254,7 +254,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
 }
 
 /// The value of a setting that is not PostgreSQL's own towards a client.
-fn own_value<'a>(name: &str, user: &'a str) -> Option<&'a str> {
+fn overridden_parameter<'a>(name: &str, user: &'a str) -> Option<&'a str> {
     match name {
         "server_version" => Some(crate::SERVER_VERSION),
         "is_superuser" => Some("off"),
@@ -289,14 +289,14 @@ impl Drop for SessionGuard {
 }
 
 impl Session {
-    async fn run(&mut self) -> Outcome<()> {
+    async fn run(&mut self) -> SessionResult<()> {
         self.client.flush().await?;
-        let mut skips = false;
+        let mut skipping = false;
         loop {
             let Some(message) = self.next_message().await? else { return Ok(()) };
-            self.asked.get_or_insert_with(Instant::now);
+            self.requested_at.get_or_insert_with(Instant::now);
             let kind = message.tag();
-            if skips && kind != tag::SYNC && kind != tag::TERMINATE {
+            if skipping && kind != tag::SYNC && kind != tag::TERMINATE {
                 continue;
             }
             let answered = match kind {
@@ -319,19 +319,19 @@ impl Session {
                 }
                 other => {
                     let message = format!("invalid frontend message type {other}");
-                    self.tell(&DbError::fatal("08P01", message));
+                    self.queue_error(&DbError::fatal("08P01", message));
                     return Ok(());
                 }
             };
             match answered {
-                Ok(()) => skips = false,
-                Err(Trouble::Close) => return Err(Trouble::Close),
-                Err(Trouble::Error(error)) => {
+                Ok(()) => skipping = false,
+                Err(SessionError::Close) => return Err(SessionError::Close),
+                Err(SessionError::Reported(error)) => {
                     self.fail().await?;
-                    self.tell(&error);
+                    self.queue_error(&error);
                     // The rest of a batch is ignored, a Flush included.
-                    skips = !matches!(kind, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL);
-                    if skips {
+                    skipping = !matches!(kind, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL);
+                    if skipping {
                         self.send_error().await?;
                     } else {
                         self.ready().await?;
@@ -342,7 +342,7 @@ impl Session {
     }
 
     /// The next message; `None` when the session is over, by the client's wish or by age.
-    async fn next_message(&mut self) -> Outcome<Option<Message>> {
+    async fn next_message(&mut self) -> SessionResult<Option<Message>> {
         loop {
             let limits = &self.cluster.config.limits;
             let shift = self.signal.borrow_and_update().clock;
@@ -371,32 +371,32 @@ impl Session {
     }
 
     /// Tells the client of an error.
-    fn tell(&mut self, error: &DbError) {
-        self.client.queue(&in_dsql_words(error.clone()).message());
+    fn queue_error(&mut self, error: &DbError) {
+        self.client.queue(&as_dsql_error(error.clone()).message());
     }
 
     /// Sends what is queued, because the client asks for it.
-    async fn flush(&mut self) -> Outcome<()> {
-        self.pass(self.cluster.faults.latency().round_trip).await;
-        self.asked = None;
+    async fn flush(&mut self) -> SessionResult<()> {
+        self.delay(self.cluster.faults.latency().round_trip).await;
+        self.requested_at = None;
         self.client.flush().await?;
         Ok(())
     }
 
     /// Sends the error that ends a batch. A client that sends Flush waits for it before its Sync.
-    async fn send_error(&mut self) -> Outcome<()> {
-        let asked = self.asked;
-        self.pass(self.cluster.faults.latency().round_trip).await;
+    async fn send_error(&mut self) -> SessionResult<()> {
+        let requested_at = self.requested_at;
+        self.delay(self.cluster.faults.latency().round_trip).await;
         // A Sync that is under way already is part of the same round trip.
-        self.asked = asked;
+        self.requested_at = requested_at;
         self.client.flush().await?;
         Ok(())
     }
 
     /// The end of an answer.
-    async fn ready(&mut self) -> Outcome<()> {
-        self.pass(self.cluster.faults.latency().round_trip).await;
-        self.asked = None;
+    async fn ready(&mut self) -> SessionResult<()> {
+        self.delay(self.cluster.faults.latency().round_trip).await;
+        self.requested_at = None;
         let status = match self.block {
             Block::Explicit if self.failed => Status::Failed,
             Block::Explicit => Status::InTransaction,
@@ -413,7 +413,7 @@ impl Session {
     async fn report_settings(&mut self) {
         let worker = self.worker.lock().await;
         for (name, value) in worker.parameters() {
-            let value = own_value(name, &self.user).unwrap_or(value);
+            let value = overridden_parameter(name, &self.user).unwrap_or(value);
             if self.reported.get(name).is_some_and(|told| told == value) {
                 continue;
             }
@@ -422,23 +422,23 @@ impl Session {
         }
     }
 
-    /// Waits until `latency` has passed since the client asked, and counts what follows from then.
+    /// Waits until `latency` has passed since the client requested_at, and counts what follows from then.
     ///
     /// The runtime's own timer ticks in milliseconds, which is as much as a round trip may take.
-    async fn pass(&mut self, latency: Duration) {
+    async fn delay(&mut self, latency: Duration) {
         if latency.is_zero() {
             return;
         }
-        let due = self.asked.unwrap_or_else(Instant::now) + latency;
+        let due = self.requested_at.unwrap_or_else(Instant::now) + latency;
         let left = due.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             futures_timer::Delay::new(left).await;
         }
-        self.asked = Some(due);
+        self.requested_at = Some(due);
     }
 
     /// A statement has failed, and with it the transaction.
-    async fn fail(&mut self) -> Outcome<()> {
+    async fn fail(&mut self) -> SessionResult<()> {
         self.worker.lock().await.rollback().await?;
         match self.block {
             Block::Explicit if self.failed => {}
@@ -462,7 +462,7 @@ impl Session {
     }
 
     /// After a failed statement only the end of the transaction is permitted.
-    fn check_not_failed(&self, plan: &Plan) -> Outcome<()> {
+    fn check_not_failed(&self, plan: &Plan) -> SessionResult<()> {
         let ends = matches!(plan, Plan::Control(Control::Commit | Control::Rollback));
         if self.failed && !ends { Err(aborted().into()) } else { Ok(()) }
     }
@@ -496,12 +496,12 @@ fn aborted() -> DbError {
     )
 }
 
-fn protocol_violation() -> Trouble {
-    Trouble::Error(DbError::new("08P01", "invalid message format"))
+fn protocol_violation() -> SessionError {
+    SessionError::Reported(DbError::new("08P01", "invalid message format"))
 }
 
 /// The text of statements, which are read as UTF-8 whatever `client_encoding` is.
-fn statement_text(bytes: &[u8]) -> Outcome<&str> {
+fn statement_text(bytes: &[u8]) -> SessionResult<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
         let wrong = &bytes[error.valid_up_to()..];
         // As many bytes as the first promises, which is what PostgreSQL shows.
@@ -514,12 +514,12 @@ fn statement_text(bytes: &[u8]) -> Outcome<&str> {
         let shown: Vec<String> =
             wrong.iter().take(shown).map(|byte| format!("0x{byte:02x}")).collect();
         let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
-        Trouble::Error(DbError::new("22021", message))
+        SessionError::Reported(DbError::new("22021", message))
     })
 }
 
 /// Errors of PostgreSQL that DSQL has other words for, and no trace of the emulator.
-fn in_dsql_words(mut error: DbError) -> DbError {
+fn as_dsql_error(mut error: DbError) -> DbError {
     if error.other(b'W').is_some_and(|context| context.contains("dsql_emulator")) {
         // Raised by the emulator's own functions: where is nobody's business.
         error.others.retain(|(field, _)| !b"WFLR".contains(field));

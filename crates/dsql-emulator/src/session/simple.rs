@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Block, Outcome, Session, Trouble, protocol_violation, statement_text};
+use super::{Block, Session, SessionError, SessionResult, protocol_violation, statement_text};
 use crate::{
     engine::statement::Execution,
     rules,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Session {
-    pub(super) async fn simple_query(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) async fn simple_query(&mut self, message: &Message) -> SessionResult<()> {
         let text = wire::read_query(message).ok_or_else(protocol_violation)?;
         // The unnamed statement ends with it.
         self.forget_statement("").await;
@@ -24,11 +24,11 @@ impl Session {
             let offset = statement.offset;
             match self.simple_statement(statement, position + 1 == count).await {
                 Ok(()) => {}
-                Err(Trouble::Close) => return Err(Trouble::Close),
-                Err(Trouble::Error(mut error)) => {
+                Err(SessionError::Close) => return Err(SessionError::Close),
+                Err(SessionError::Reported(mut error)) => {
                     error.position = error.position.map(|position| position + offset);
                     self.fail().await?;
-                    self.tell(&error);
+                    self.queue_error(&error);
                     break;
                 }
             }
@@ -39,7 +39,7 @@ impl Session {
         self.ready().await
     }
 
-    async fn simple_statement(&mut self, statement: Statement, last: bool) -> Outcome<()> {
+    async fn simple_statement(&mut self, statement: Statement, last: bool) -> SessionResult<()> {
         let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
         self.check_not_failed(&plan)?;
