@@ -4,7 +4,7 @@
 -- names are PostgreSQL's display names, as they are in DSQL's messages
 -- (aurora-dsql.md#refused-statements, aurora-dsql.md#types).
 
-CREATE FUNCTION dsql_emulator.refuse(code text, message text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION dsql_emulator.raise_error(code text, message text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
 END $$;
@@ -30,18 +30,18 @@ BEGIN
      WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped ORDER BY c.attnum
   LOOP
     IF a.attidentity <> '' AND a.atttypid <> 'bigint'::regtype THEN
-      PERFORM dsql_emulator.refuse('0A000', format(
+      PERFORM dsql_emulator.raise_error('0A000', format(
         'datatype %s not supported, identity column type must be bigint', format_type(a.atttypid, NULL)));
     END IF;
     IF NOT COALESCE(dsql_emulator.is_storable(a.atttypid), false) THEN
-      PERFORM dsql_emulator.refuse('0A000',
+      PERFORM dsql_emulator.raise_error('0A000',
         format('datatype %s not supported', format_type(COALESCE(a.base, a.atttypid), NULL)));
     END IF;
     IF a.base = 'varchar'::regtype AND a.atttypmod > 65535 + 4 THEN
-      PERFORM dsql_emulator.refuse('54000', 'Datatype limit greater than 65535 bytes not supported for varchar');
+      PERFORM dsql_emulator.raise_error('54000', 'Datatype limit greater than 65535 bytes not supported for varchar');
     END IF;
     IF a.base = 'bpchar'::regtype AND a.atttypmod > 4096 + 4 THEN
-      PERFORM dsql_emulator.refuse('54000', 'Datatype limit greater than 4096 bytes not supported for char');
+      PERFORM dsql_emulator.raise_error('54000', 'Datatype limit greater than 4096 bytes not supported for char');
     END IF;
     -- A bare numeric is a numeric(18,6). The column is new, so it holds nothing yet.
     IF a.atttypid = 'numeric'::regtype AND a.atttypmod = -1 THEN
@@ -51,7 +51,7 @@ BEGIN
   END LOOP;
   IF (SELECT count(*) FROM pg_catalog.pg_attribute c
        WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped) > 255 THEN
-    PERFORM dsql_emulator.refuse('54011', 'tables can have at most 255 columns');
+    PERFORM dsql_emulator.raise_error('54011', 'tables can have at most 255 columns');
   END IF;
 END $$;
 
@@ -63,7 +63,7 @@ DECLARE
 BEGIN
   SELECT * INTO STRICT i FROM pg_catalog.pg_index WHERE indexrelid = an_index;
   IF i.indnkeyatts > 8 THEN
-    PERFORM dsql_emulator.refuse('54011', 'more than 8 column keys in an index are not supported');
+    PERFORM dsql_emulator.raise_error('54011', 'more than 8 column keys in an index are not supported');
   END IF;
   FOR a IN
     SELECT c.atttypid, dsql_emulator.base_type(c.atttypid) AS base,
@@ -74,7 +74,7 @@ BEGIN
      WHERE c.attrelid = an_index AND c.attnum <= i.indnkeyatts ORDER BY c.attnum
   LOOP
     IF NOT COALESCE(dsql_emulator.is_key_type(a.atttypid), false) THEN
-      PERFORM dsql_emulator.refuse('0A000', format('datatype %s is not supported in a key',
+      PERFORM dsql_emulator.raise_error('0A000', format('datatype %s is not supported in a key',
         format_type(COALESCE(a.base, a.atttypid), NULL)));
     END IF;
     IF a.base IN ('varchar'::regtype, 'bpchar'::regtype) AND a.typmod > 4 THEN
@@ -82,10 +82,10 @@ BEGIN
     END IF;
   END LOOP;
   IF declared > 2000 THEN
-    PERFORM dsql_emulator.refuse('54000', 'key size greater than 2000 bytes not supported');
+    PERFORM dsql_emulator.raise_error('54000', 'key size greater than 2000 bytes not supported');
   END IF;
   IF (SELECT count(*) FROM pg_catalog.pg_index o WHERE o.indrelid = i.indrelid) > 24 THEN
-    PERFORM dsql_emulator.refuse('54000', 'more than 24 indexes per table are not allowed');
+    PERFORM dsql_emulator.raise_error('54000', 'more than 24 indexes per table are not allowed');
   END IF;
 END $$;
 
@@ -107,7 +107,7 @@ BEGIN
        WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'sys', 'dsql_emulator')
       ) o GROUP BY o.what, o.most HAVING count(*) > o.most
   LOOP
-    PERFORM dsql_emulator.refuse('54000', format('more than %s %s not allowed', kind.most, kind.what));
+    PERFORM dsql_emulator.raise_error('54000', format('more than %s %s not allowed', kind.most, kind.what));
   END LOOP;
 END $$;
 
@@ -139,7 +139,7 @@ BEGIN
         'o', 'index', 't', c.objid::bigint, 'name', c.object_identity);
     ELSIF c.command_tag = 'CREATE DOMAIN' AND NOT COALESCE(dsql_emulator.is_storable(c.objid), false) THEN
       -- [I]: nothing could be stored in it.
-      PERFORM dsql_emulator.refuse('0A000', format('datatype %s not supported',
+      PERFORM dsql_emulator.raise_error('0A000', format('datatype %s not supported',
         format_type(dsql_emulator.base_type(c.objid), NULL)));
     ELSIF c.classid = 'pg_catalog.pg_namespace'::regclass THEN
       touched := touched || ARRAY(SELECT i.rel FROM dsql_emulator.instrumented i

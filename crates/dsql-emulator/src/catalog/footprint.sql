@@ -22,7 +22,7 @@ CREATE FUNCTION dsql_emulator.base_type(type oid) RETURNS oid LANGUAGE sql STABL
 
 -- What makes equal keys of one text: numbers without trailing zeros, no negative zero, no padding,
 -- and nothing that depends on a setting.
-CREATE FUNCTION dsql_emulator.canonical(type oid, expression text) RETURNS text
+CREATE FUNCTION dsql_emulator.canonical_expression(type oid, expression text) RETURNS text
   LANGUAGE sql STABLE AS $$
     SELECT CASE dsql_emulator.base_type(type)
       WHEN 'numeric'::regtype THEN format('pg_catalog.trim_scale(%s)', expression)
@@ -37,13 +37,13 @@ CREATE FUNCTION dsql_emulator.key_expression(rel oid, columns int2[], alias text
   LANGUAGE sql STABLE AS $$
     SELECT format('CASE WHEN pg_catalog.num_nulls(%s) = 0 THEN pg_catalog.json_build_array(%s)::text END',
         string_agg(format('%s.%I', alias, a.attname), ', ' ORDER BY c.position),
-        string_agg(dsql_emulator.canonical(a.atttypid, format('%s.%I', alias, a.attname)), ', '
+        string_agg(dsql_emulator.canonical_expression(a.atttypid, format('%s.%I', alias, a.attname)), ', '
           ORDER BY c.position))
       FROM unnest(columns) WITH ORDINALITY AS c(number, position)
       JOIN pg_catalog.pg_attribute a ON a.attrelid = rel AND a.attnum = c.number $$;
 
 -- The unique indexes whose columns are key columns, the primary key first.
-CREATE FUNCTION dsql_emulator.keys(rel oid)
+CREATE FUNCTION dsql_emulator.unique_indexes(rel oid)
   RETURNS TABLE (index oid, columns int2[], is_primary boolean)
   LANGUAGE sql STABLE AS $$
     SELECT i.indexrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indisprimary
@@ -58,10 +58,10 @@ CREATE FUNCTION dsql_emulator.entries_expression(rel oid, alias text) RETURNS te
       FROM (
         SELECT format('pg_catalog.json_build_array(%s, %s)', k.index,
                  dsql_emulator.key_expression(rel, k.columns, alias)) AS entry
-          FROM dsql_emulator.keys(rel) k
+          FROM dsql_emulator.unique_indexes(rel) k
         UNION ALL
         SELECT format('pg_catalog.json_build_array(%s, pg_catalog.dsql_emulator_text(%s.*))', rel, alias)
-         WHERE NOT EXISTS (SELECT 1 FROM dsql_emulator.keys(rel) k WHERE k.is_primary)
+         WHERE NOT EXISTS (SELECT 1 FROM dsql_emulator.unique_indexes(rel) k WHERE k.is_primary)
       ) entries $$;
 
 -- Reports a row with these entries as locked, in this class. It is put into clients' queries, where
@@ -153,9 +153,9 @@ BEGIN
   SELECT format('%I.%I', n.nspname, c.relname) INTO STRICT table_name
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.oid = rel;
-  SELECT EXISTS (SELECT 1 FROM dsql_emulator.keys(rel) k WHERE k.is_primary) INTO has_primary;
+  SELECT EXISTS (SELECT 1 FROM dsql_emulator.unique_indexes(rel) k WHERE k.is_primary) INTO has_primary;
 
-  FOR item IN SELECT * FROM dsql_emulator.keys(rel) LOOP
+  FOR item IN SELECT * FROM dsql_emulator.unique_indexes(rel) LOOP
     number := number + 1;
     new_keys := new_keys || format(', json_build_array(%s, json_agg(%s))', item.index,
       dsql_emulator.key_expression(rel, item.columns, 'n'));

@@ -2,7 +2,7 @@
 -- for a transaction that has lost already.
 
 -- Columns that can be written: those that are not generated.
-CREATE FUNCTION dsql_emulator.writable(rel oid, prefix text) RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION dsql_emulator.writable_columns(rel oid, prefix text) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT string_agg(prefix || quote_ident(a.attname), ', ' ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a
    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' $$;
@@ -45,7 +45,7 @@ END $$;
 -- Makes rows what a transaction had made of them. For each table: the keys that it touched, the
 -- rows that it left there, and, without a primary key, the rows that it took and gave in turn.
 -- The target is the table itself, or its shadow.
-CREATE FUNCTION dsql_emulator.write_rows(changes json, to_shadow boolean) RETURNS void
+CREATE FUNCTION dsql_emulator.write_rows(changes json, to_shadow_tables boolean) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   t record;
@@ -57,11 +57,11 @@ DECLARE
   found bigint;
 BEGIN
   FOR t IN SELECT key::oid AS rel, value FROM json_each(changes) LOOP
-    target := CASE WHEN to_shadow
+    target := CASE WHEN to_shadow_tables
       THEN format('pg_temp.%I', (SELECT relname FROM pg_catalog.pg_class WHERE oid = t.rel))
       ELSE dsql_emulator.table_name(t.rel) END;
     insertion := format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM (SELECT (i.image::%s).* FROM unnest($1) AS i(image)) r',
-      target, dsql_emulator.writable(t.rel, ''), dsql_emulator.writable(t.rel, 'r.'),
+      target, dsql_emulator.writable_columns(t.rel, ''), dsql_emulator.writable_columns(t.rel, 'r.'),
       dsql_emulator.table_name(t.rel));
     IF json_array_length(t.value -> 'keys') > 0 THEN
       SELECT * INTO k FROM dsql_emulator.key_source(t.rel);
@@ -69,19 +69,19 @@ BEGIN
         USING ARRAY(SELECT json_array_elements_text(t.value -> 'keys'));
       EXECUTE insertion USING ARRAY(SELECT json_array_elements_text(t.value -> 'rows'));
     END IF;
-    FOR step IN SELECT value ->> 0 AS taken, value ->> 1 AS given
+    FOR step IN SELECT value ->> 0 AS removed, value ->> 1 AS added
                   FROM json_array_elements(t.value -> 'steps')
     LOOP
-      IF step.taken IS NOT NULL THEN
+      IF step.removed IS NOT NULL THEN
         EXECUTE format('DELETE FROM %s WHERE ctid = (SELECT ctid FROM %s t WHERE dsql_emulator_text(t.*) = $1 LIMIT 1)',
-          target, target) USING step.taken;
+          target, target) USING step.removed;
         GET DIAGNOSTICS found = ROW_COUNT;
         IF found = 0 THEN
           RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a row is gone';
         END IF;
       END IF;
-      IF step.given IS NOT NULL THEN
-        EXECUTE insertion USING ARRAY[step.given];
+      IF step.added IS NOT NULL THEN
+        EXECUTE insertion USING ARRAY[step.added];
       END IF;
     END LOOP;
   END LOOP;
@@ -89,16 +89,16 @@ END $$;
 
 -- Copies of tables, and of those that their foreign keys lead to and come from, in the
 -- transaction's snapshot: temporary, so they hide the tables, and gone with the transaction.
-CREATE FUNCTION dsql_emulator.make_shadows(tables oid[]) RETURNS TABLE (schema_name name, table_name name)
+CREATE FUNCTION dsql_emulator.create_shadow_tables(tables oid[]) RETURNS TABLE (schema_name name, table_name name)
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 DECLARE
   t record;
   c record;
 BEGIN
-  CREATE TEMP TABLE IF NOT EXISTS dsql_emulator_shadow (rel oid, is_new boolean) ON COMMIT DROP;
-  UPDATE pg_temp.dsql_emulator_shadow SET is_new = false;
-  INSERT INTO pg_temp.dsql_emulator_shadow
+  CREATE TEMP TABLE IF NOT EXISTS dsql_emulator_shadow_table (rel oid, is_new boolean) ON COMMIT DROP;
+  UPDATE pg_temp.dsql_emulator_shadow_table SET is_new = false;
+  INSERT INTO pg_temp.dsql_emulator_shadow_table
     WITH RECURSIVE reached AS (
       SELECT c.oid FROM pg_catalog.pg_class c
         JOIN dsql_emulator.instrumented i ON i.rel = c.oid WHERE c.oid = ANY (tables)
@@ -107,15 +107,15 @@ BEGIN
         FROM reached r JOIN pg_catalog.pg_constraint f
           ON f.contype = 'f' AND r.oid IN (f.conrelid, f.confrelid))
     SELECT r.oid, true FROM reached r
-     WHERE r.oid NOT IN (SELECT s.rel FROM pg_temp.dsql_emulator_shadow s);
+     WHERE r.oid NOT IN (SELECT s.rel FROM pg_temp.dsql_emulator_shadow_table s);
   FOR t IN SELECT s.rel, p.relname, dsql_emulator.table_name(s.rel) AS name
-             FROM pg_temp.dsql_emulator_shadow s JOIN pg_catalog.pg_class p ON p.oid = s.rel
+             FROM pg_temp.dsql_emulator_shadow_table s JOIN pg_catalog.pg_class p ON p.oid = s.rel
             WHERE s.is_new
   LOOP
     EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP',
       t.relname, t.name);
     EXECUTE format('INSERT INTO pg_temp.%I (%s) SELECT %s FROM %s', t.relname,
-      dsql_emulator.writable(t.rel, ''), dsql_emulator.writable(t.rel, ''), t.name);
+      dsql_emulator.writable_columns(t.rel, ''), dsql_emulator.writable_columns(t.rel, ''), t.name);
     -- An identity column takes its numbers from the table's own sequence.
     FOR c IN SELECT a.attname, pg_get_serial_sequence(t.name, a.attname) AS sequence
                FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.rel AND a.attidentity <> ''
@@ -145,7 +145,7 @@ BEGIN
              FROM pg_catalog.pg_constraint f
              JOIN pg_catalog.pg_class own ON own.oid = f.conrelid
              JOIN pg_catalog.pg_class other ON other.oid = f.confrelid
-             JOIN pg_temp.dsql_emulator_shadow s ON s.rel = f.conrelid AND s.is_new
+             JOIN pg_temp.dsql_emulator_shadow_table s ON s.rel = f.conrelid AND s.is_new
             WHERE f.contype = 'f'
   LOOP
     EXECUTE format('ALTER TABLE pg_temp.%I ADD CONSTRAINT %I %s%s', c.own, c.conname,
@@ -153,7 +153,7 @@ BEGIN
       CASE WHEN c.definition LIKE '% NOT VALID' THEN '' ELSE ' NOT VALID' END);
   END LOOP;
   RETURN QUERY
-    SELECT n.nspname, c.relname FROM pg_temp.dsql_emulator_shadow s
+    SELECT n.nspname, c.relname FROM pg_temp.dsql_emulator_shadow_table s
       JOIN pg_catalog.pg_class c ON c.oid = s.rel
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE s.is_new;
 END $$;
@@ -167,7 +167,7 @@ CREATE FUNCTION dsql_emulator.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
 
 -- Who is in the group of lockers with this id. It may be the id of a transaction instead, which
 -- xmax does not tell; then there is no such group, or one of other rows.
-CREATE FUNCTION dsql_emulator.lockers(id xid) RETURNS xid[] LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+CREATE FUNCTION dsql_emulator.locking_transactions(id xid) RETURNS xid[] LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
   RETURN ARRAY(SELECT member.xid FROM pg_get_multixact_members(id) AS member);
 EXCEPTION WHEN OTHERS THEN
@@ -189,7 +189,7 @@ BEGIN
               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
   LOOP
     EXECUTE format(
-      'SELECT dsql_emulator_lock(%L, %s) FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND dsql_emulator.lockers(t.xmax) && $1',
+      'SELECT dsql_emulator_lock(%L, %s) FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND dsql_emulator.locking_transactions(t.xmax) && $1',
       class, item.entries, item.table_name) USING own;
   END LOOP;
 END $$;

@@ -1,4 +1,4 @@
-//! The rows that a transaction has changed, so that they can be taken out and put back.
+//! The rows that a transaction has changed, so that they can be removed out and put back.
 //!
 //! Rows are kept as PostgreSQL prints them, and put back as they were: what a statement computed
 //! is never computed again.
@@ -17,7 +17,7 @@ pub(crate) struct Changes {
 struct Table {
     /// Primary keys of all rows that were inserted, updated or deleted.
     keys: BTreeSet<String>,
-    /// Without a primary key: rows taken and given, in order.
+    /// Without a primary key: rows removed and added, in order.
     steps: Vec<(Option<String>, Option<String>)>,
 }
 
@@ -32,10 +32,10 @@ impl Changes {
     }
 
     /// Notes that rows of a table without a primary key were replaced by others.
-    pub(crate) fn replace(&mut self, table: u32, taken: Vec<String>, given: Vec<String>) {
+    pub(crate) fn replace(&mut self, table: u32, removed: Vec<String>, added: Vec<String>) {
         let steps = &mut self.tables.entry(table).or_default().steps;
-        steps.extend(taken.into_iter().map(|row| (Some(row), None)));
-        steps.extend(given.into_iter().map(|row| (None, Some(row))));
+        steps.extend(removed.into_iter().map(|row| (Some(row), None)));
+        steps.extend(added.into_iter().map(|row| (None, Some(row))));
     }
 
     pub(crate) fn merge(&mut self, later: Self) {

@@ -50,10 +50,10 @@ struct Report {
     /// Keys that foreign keys refer to.
     #[serde(default)]
     s: Option<Vec<Keys>>,
-    /// Without a primary key: the rows that were given.
+    /// Without a primary key: the rows that were added.
     #[serde(default)]
     a: Option<Vec<String>>,
-    /// Without a primary key: the rows that were taken.
+    /// Without a primary key: the rows that were removed.
     #[serde(default)]
     r: Option<Vec<String>>,
     #[serde(default)]
@@ -100,8 +100,8 @@ impl Effect {
                 footprint.add(index, key, Class::Share);
             }
         }
-        let (given, taken) = (report.a, report.r);
-        if given.is_none() && taken.is_none() {
+        let (added, removed) = (report.a, report.r);
+        if added.is_none() && removed.is_none() {
             // There is a primary key, and it comes first.
             let Some((primary, keys)) = moved.into_iter().next() else { return };
             self.changes.touch(table, keys.into_iter().flatten().flatten());
@@ -112,11 +112,11 @@ impl Effect {
             return;
         }
         let deletes = report.o == "d";
-        for image in taken.iter().flatten() {
+        for image in removed.iter().flatten() {
             let class = if deletes { Class::Key } else { Class::NonKey };
             footprint.add(table, image.as_str(), class);
         }
-        self.changes.replace(table, taken.unwrap_or_default(), given.unwrap_or_default());
+        self.changes.replace(table, removed.unwrap_or_default(), added.unwrap_or_default());
     }
 
     /// A row with these entries was locked and not written.

@@ -393,7 +393,7 @@ impl Worker {
             WriteSetState::InTables | WriteSetState::Discarded => return Ok(()),
         };
         let sql = format!(
-            "SELECT schema_name, table_name FROM dsql_emulator.make_shadows(\
+            "SELECT schema_name, table_name FROM dsql_emulator.create_shadow_tables(\
              dsql_emulator.locked_tables() || '{{{}}}'::oid[]); {writing}",
             changed.join(",")
         );
