@@ -22,7 +22,7 @@ use crate::{
         worker::Worker,
     },
     jobs::{self, Jobs},
-    upstream::{Connection, Rows, Target, UpstreamError},
+    upstream::{Connection, Rows, Target, UpstreamError, single},
 };
 
 /// See the module.
@@ -140,11 +140,6 @@ impl Cluster {
         };
         key.tracker.cancel(None, CancelledBy::Client, end).await;
     }
-}
-
-/// The one value of an answer.
-pub(crate) fn single(rows: Rows) -> Option<String> {
-    rows.into_iter().next()?.into_iter().next()?
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use crate::{
     JobDelays,
     catalog::{CatalogVersions, Origin},
-    cluster::single,
     engine::{
         in_flight::CancelPolicy,
         lock_monitor::LockMonitor,
@@ -21,7 +20,7 @@ use crate::{
         transaction::{Job, Work},
     },
     sql::literal,
-    upstream::{Connection, Target},
+    upstream::{Connection, Target, single},
 };
 
 /// What a failed build of a unique index says [D].

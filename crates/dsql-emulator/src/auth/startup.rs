@@ -11,9 +11,10 @@ use super::{
     token::{self, Expected},
 };
 use crate::{
-    cluster::{Cluster, single},
+    cluster::Cluster,
     rules::{Settings, boolean, startup_option},
     sql::literal,
+    upstream::single,
     wire::{self, DbError, FirstMessage, Message, PROTOCOL_OPTION, Startup, WireStream, tag},
 };
 

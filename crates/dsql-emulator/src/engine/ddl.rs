@@ -8,9 +8,9 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    cluster::single,
     rules::{Check, NewJob, defect},
     sql::literal,
+    upstream::single,
     wire::{self, Column, DbError},
 };
 

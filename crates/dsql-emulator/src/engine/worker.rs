@@ -17,10 +17,9 @@ use super::{
     transaction::{Transaction, WriteSetState},
 };
 use crate::{
-    cluster::single,
     rules::{Access, LockStrength},
     sql::{identifier, literal, text_of_bytea},
-    upstream::{Connection, Exchange, Rows, Target, UpstreamError, rows},
+    upstream::{Connection, Exchange, Rows, Target, UpstreamError, rows, single},
     wire::{self, DbError, Message, tag},
 };
 

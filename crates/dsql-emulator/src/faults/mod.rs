@@ -332,26 +332,6 @@ pub(crate) fn unavailable() -> DbError {
     DbError::new("XX000", "server unavailable")
 }
 
-impl Refusal {
-    /// In DSQL's words; `None` closes the connection.
-    pub(crate) fn error(self) -> Option<DbError> {
-        Some(match self {
-            Self::AccessDenied => crate::auth::access_denied("The request was denied on demand"),
-            Self::TooManyConnections => {
-                DbError::fatal("53300", "Unable to accept connection, too many open connections.")
-            }
-            Self::RateExceeded => {
-                DbError::fatal("53400", "Unable to accept connection, rate exceeded.")
-            }
-            Self::WakingUp => DbError::fatal(
-                "08006",
-                "unable to accept connection, waking up cluster, please retry later",
-            ),
-            Self::Closed => return None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     catalog::CatalogVersions,
-    cluster::single,
     engine::{
         attempt::{Attempt, AttemptContext, attempt},
         in_flight::CancelPolicy,
@@ -19,6 +18,7 @@ use crate::{
     jobs,
     rules::{Access, Class, Control, Plan, Run, Settings},
     sql::{Cursor, Statement, literal},
+    upstream::single,
     wire::{self, Column, DbError, Message, tag},
 };
 

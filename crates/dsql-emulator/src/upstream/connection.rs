@@ -216,3 +216,8 @@ pub(crate) fn rows(answer: &[Message]) -> Result<Rows, DbError> {
         .map(|row| wire::data_values(row).into_iter().map(text).collect())
         .collect())
 }
+
+/// The first value of the first row; `None` if it is null or there is no row.
+pub(crate) fn single(rows: Rows) -> Option<String> {
+    rows.into_iter().next()?.into_iter().next()?
+}

@@ -7,7 +7,7 @@ mod connection;
 mod scram;
 mod target;
 
-pub(crate) use connection::{Connection, Exchange, Rows, rows};
+pub(crate) use connection::{Connection, Exchange, Rows, rows, single};
 pub(crate) use target::Target;
 
 use std::io;
