@@ -85,6 +85,16 @@ impl Status {
             Self::Failed => b'E',
         }
     }
+
+    /// The status of a ReadyForQuery message; `None` if it has none of the three.
+    pub fn read(ready_for_query: &Message) -> Option<Self> {
+        match ready_for_query.payload() {
+            [b'I'] => Some(Self::Idle),
+            [b'T'] => Some(Self::InTransaction),
+            [b'E'] => Some(Self::Failed),
+            _ => None,
+        }
+    }
 }
 
 /// The bytes of a length field, which counts itself.
@@ -130,6 +140,11 @@ impl Message {
     /// The frame: tag, length, payload.
     pub fn frame(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The frame, without a copy.
+    pub fn into_frame(self) -> Bytes {
+        self.0
     }
 }
 

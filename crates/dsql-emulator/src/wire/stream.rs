@@ -11,12 +11,13 @@ use super::{FirstMessage, LENGTH, Message};
 const MAX_FIRST_MESSAGE: usize = 10_000;
 /// PostgreSQL's own bound for a message.
 const MAX_MESSAGE: usize = 1 << 30;
-/// How long the end of a stream may take.
-const FINISH: Duration = Duration::from_secs(5);
+/// How long [`WireStream::finish`] may take.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One side of a connection: reads whole messages, gathers what is to be written.
+/// One side of a connection: reads whole messages, and buffers messages to be written.
 ///
-/// Dropping a read that is under way loses nothing.
+/// Reads are cancel-safe. A stream that can only be read or only be written has the methods of that
+/// direction.
 #[derive(Debug)]
 pub struct WireStream<S> {
     stream: S,
@@ -67,9 +68,17 @@ impl<S> WireStream<S> {
     pub fn next_tag(&self) -> Option<u8> {
         self.incoming.first().copied()
     }
+
+    /// The stream itself, once the read buffer is empty.
+    ///
+    /// # Errors
+    /// The buffer holds bytes that arrived before encryption began.
+    pub fn into_inner(self) -> io::Result<S> {
+        if self.incoming.is_empty() { Ok(self.stream) } else { Err(not_the_protocol()) }
+    }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
+impl<S: AsyncWrite + Unpin> WireStream<S> {
     /// Writes what was queued.
     ///
     /// # Errors
@@ -84,21 +93,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
     /// Writes what was queued and ends the stream, TLS by a close_notify.
     ///
     /// # Errors
-    /// The stream's, or a peer that does not read for five seconds.
+    /// The stream's, or a timeout if the peer does not read for five seconds.
     pub async fn finish(&mut self) -> io::Result<()> {
         let end = async {
             self.flush().await?;
             self.stream.shutdown().await
         };
-        tokio::time::timeout(FINISH, end)
+        tokio::time::timeout(FINISH_TIMEOUT, end)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Writes one byte at once: the answer to an SSLRequest or GSSENCRequest.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn send_byte(&mut self, byte: u8) -> io::Result<()> {
+        self.stream.write_all(&[byte]).await?;
+        self.stream.flush().await
+    }
+}
+
+impl<S: AsyncRead + Unpin> WireStream<S> {
     /// The next message; `None` at the end of the stream.
     ///
     /// # Errors
-    /// The stream's, its end in the middle of a message, or a length that no message has.
+    /// The stream's, its end in the middle of a message, or a length that is not allowed.
     pub async fn message(&mut self) -> io::Result<Option<Message>> {
         if !self.fill(1 + LENGTH).await? {
             return Ok(None);
@@ -120,29 +140,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
         FirstMessage::read(bytes.slice(LENGTH..)).map(Some).ok_or_else(not_the_protocol)
     }
 
-    /// Sends one byte at once: the answer to a question about encryption.
-    ///
-    /// # Errors
-    /// The stream's.
-    pub async fn send_byte(&mut self, byte: u8) -> io::Result<()> {
-        self.stream.write_all(&[byte]).await?;
-        self.stream.flush().await
-    }
-
-    /// Reads one byte: the answer to a question about encryption.
+    /// Reads one byte: the answer to an SSLRequest or GSSENCRequest.
     ///
     /// # Errors
     /// The stream's, or its end.
     pub async fn read_byte(&mut self) -> io::Result<u8> {
         self.take(1).await.map(|bytes| bytes[0])
-    }
-
-    /// The stream, once nothing is left in the buffers.
-    ///
-    /// # Errors
-    /// More has arrived than was read: bytes before the encryption began.
-    pub fn into_inner(self) -> io::Result<S> {
-        if self.incoming.is_empty() { Ok(self.stream) } else { Err(not_the_protocol()) }
     }
 
     async fn take(&mut self, bytes: usize) -> io::Result<Bytes> {
