@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, io, ops::ControlFlow, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use dsql_emulator::wire::{self, DbError, FirstMessage, Message, Status, WireStream, tag};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{
@@ -21,7 +22,6 @@ use super::{
     Shared,
     fault::{Fault, Hook, Then},
     unit::{Chunk, Collector, Unit},
-    wire::{FirstMessage, Message, Reader, status, tag},
 };
 
 /// Whether the connection goes on.
@@ -44,15 +44,15 @@ enum Awaiting {
 
 struct Connection {
     shared: Arc<Shared>,
-    client: Reader<OwnedReadHalf>,
-    server: Reader<OwnedReadHalf>,
+    client: WireStream<OwnedReadHalf>,
+    server: WireStream<OwnedReadHalf>,
     to_client: Writer,
     to_server: Writer,
     collector: Collector,
     queue: VecDeque<Chunk>,
     awaiting: Option<Awaiting>,
     /// The transaction status that the server reported last.
-    status: u8,
+    status: Status,
 }
 
 /// Serves one client until either side closes or a fault does.
@@ -67,12 +67,12 @@ pub(super) async fn serve(client: TcpStream, shared: Arc<Shared>) -> io::Result<
         to_client: Writer::spawn(to_client, shared.clone()),
         to_server: Writer::spawn(to_server, shared.clone()),
         shared,
-        client: Reader::new(from_client),
-        server: Reader::new(from_server),
+        client: WireStream::new(from_client),
+        server: WireStream::new(from_server),
         collector: Collector::default(),
         queue: VecDeque::new(),
         awaiting: None,
-        status: status::IDLE,
+        status: Status::Idle,
     };
     let result = connection.run().await;
     // What was said before the end still arrives.
@@ -112,34 +112,34 @@ impl Connection {
         }
     }
 
-    /// Passes on what comes before the session: questions about encryption, and its startup.
+    /// Passes on what comes before the session: requests for encryption, and the startup message.
     async fn begin(&mut self) -> io::Result<Flow> {
         loop {
-            match self.client.first_message().await? {
-                None => return CLOSE,
-                Some(FirstMessage::Encryption(bytes)) => {
-                    self.to_server.send(bytes);
-                    let answer = self.server.byte().await?;
+            let Some(first) = self.client.first_message().await? else { return CLOSE };
+            match &first {
+                FirstMessage::Tls | FirstMessage::Gssapi => {
+                    self.to_server.send(first.frame());
+                    let answer = self.server.read_byte().await?;
                     if answer != b'N' {
                         return Err(io::Error::new(
                             io::ErrorKind::Unsupported,
-                            "the server wants to encrypt, and the proxy could not read that",
+                            "the server accepts encryption, which the proxy cannot read",
                         ));
                     }
                     self.to_client.send(Bytes::from_static(b"N"));
                 }
-                Some(FirstMessage::Cancel(bytes)) => {
-                    self.to_server.send(bytes);
-                    // The server says nothing and closes when it has taken note.
-                    let _ = self.server.byte().await;
+                FirstMessage::Cancel { .. } => {
+                    self.to_server.send(first.frame());
+                    // The server sends no answer and closes the connection.
+                    let _ = self.server.read_byte().await;
                     return CLOSE;
                 }
-                Some(FirstMessage::Startup(bytes)) => {
+                FirstMessage::Startup(_) => {
                     let fault = self.shared.script().next_session();
                     if self.before_session(fault).await?.is_break() {
                         return CLOSE;
                     }
-                    self.to_server.send(bytes);
+                    self.to_server.send(first.frame());
                     // Until the first ReadyForQuery.
                     self.awaiting = Some(Awaiting::Relay);
                     return GO_ON;
@@ -151,8 +151,8 @@ impl Connection {
     async fn before_session(&mut self, fault: Option<Fault>) -> io::Result<Flow> {
         let Some(fault) = fault else { return GO_ON };
         if let Some((sqlstate, message)) = fault.as_error() {
-            let error = Message::error("FATAL", sqlstate, message);
-            self.to_client.send(error.bytes());
+            let error = DbError::fatal(sqlstate, message).message();
+            self.to_client.send(error.into_frame());
             return CLOSE;
         }
         match fault {
@@ -182,7 +182,7 @@ impl Connection {
                 None => break,
                 Some(Chunk::Immediate(bytes) | Chunk::Passive(bytes)) => self.to_server.send(bytes),
                 Some(Chunk::Unit(unit)) => {
-                    let fault = self.shared.on_unit(&unit, self.status == status::IDLE);
+                    let fault = self.shared.on_unit(&unit, self.status == Status::Idle);
                     if self.forward(unit, fault).await?.is_break() {
                         return CLOSE;
                     }
@@ -195,7 +195,7 @@ impl Connection {
     async fn forward(&mut self, unit: Unit, fault: Option<Fault>) -> io::Result<Flow> {
         let error = fault.as_ref().and_then(Fault::as_error);
         if let Some((sqlstate, message)) = error {
-            self.refuse(&unit, Message::error("ERROR", sqlstate, message));
+            self.refuse(&unit, DbError::new(sqlstate, message).message());
             return GO_ON;
         }
         let awaiting = match fault {
@@ -221,21 +221,20 @@ impl Connection {
     /// that the error would have left it in.
     fn refuse(&mut self, unit: &Unit, error: Message) {
         let instead = match self.status {
-            status::IDLE => None,
+            Status::Idle => None,
             _ if unit.ends_transaction() => Some("ROLLBACK"),
             // Any failure aborts a transaction.
-            status::IN_TRANSACTION => Some("SELECT 1/0"),
-            _already_aborted => None,
+            Status::InTransaction => Some("SELECT 1/0"),
+            Status::Failed => None,
         };
         match instead {
             Some(sql) => {
-                self.to_server.send(Message::query(sql).bytes());
+                self.to_server.send(wire::query(sql).into_frame());
                 self.awaiting = Some(Awaiting::Replace(error));
             }
             None => {
-                self.to_client.send(error.bytes());
-                let ready = Message::ready_for_query(self.status);
-                self.to_client.send(ready.bytes());
+                self.to_client.send(error.into_frame());
+                self.to_client.send(wire::ready_for_query(self.status).into_frame());
             }
         }
     }
@@ -243,27 +242,27 @@ impl Connection {
     async fn on_server(&mut self, message: Message) -> io::Result<Flow> {
         let complete = message.tag() == tag::READY_FOR_QUERY;
         if complete {
-            self.status = message.payload().first().copied().unwrap_or(status::IDLE);
+            self.status = Status::read(&message).unwrap_or(Status::Idle);
         }
         match self.awaiting.take() {
-            None => self.to_client.send(message.bytes()),
+            None => self.to_client.send(message.into_frame()),
             Some(Awaiting::Relay) => {
-                self.to_client.send(message.bytes());
+                self.to_client.send(message.into_frame());
                 self.awaiting = (!complete).then_some(Awaiting::Relay);
             }
             Some(Awaiting::Replace(error)) if complete => {
-                self.to_client.send(error.bytes());
-                self.to_client.send(message.bytes());
+                self.to_client.send(error.into_frame());
+                self.to_client.send(message.into_frame());
             }
             Some(Awaiting::Replace(error)) => {
                 // A rollback may also reset parameters, which the client must know.
                 if message.tag() == tag::PARAMETER_STATUS {
-                    self.to_client.send(message.bytes());
+                    self.to_client.send(message.into_frame());
                 }
                 self.awaiting = Some(Awaiting::Replace(error));
             }
             Some(Awaiting::Hold(mut answer, hook)) => {
-                answer.extend_from_slice(&message.bytes());
+                answer.extend_from_slice(message.frame());
                 if !complete {
                     self.awaiting = Some(Awaiting::Hold(answer, hook));
                 } else if self.shared.call(hook).await == Then::Close {

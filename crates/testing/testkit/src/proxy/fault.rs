@@ -181,18 +181,17 @@ impl Script {
 
 #[cfg(test)]
 mod tests {
+    use dsql_emulator::wire;
+
     use super::*;
-    use crate::proxy::{
-        unit::{Chunk, Collector},
-        wire::Message,
-    };
+    use crate::proxy::unit::{Chunk, Collector};
 
     fn next(script: &mut Script, sql: &str) -> Option<String> {
         next_in(script, sql, true)
     }
 
     fn next_in(script: &mut Script, sql: &str, is_outside: bool) -> Option<String> {
-        let Some(Chunk::Unit(unit)) = Collector::default().push(Message::query(sql)) else {
+        let Some(Chunk::Unit(unit)) = Collector::default().push(wire::query(sql)) else {
             panic!("a query is a unit");
         };
         script.next_unit(&unit, is_outside).map(|fault| format!("{fault:?}"))

@@ -7,7 +7,6 @@
 mod connection;
 mod fault;
 mod unit;
-mod wire;
 
 pub use fault::{Fault, OccCode, Then, When};
 

@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
-
-use super::wire::{Message, tag};
+use dsql_emulator::wire::{self, Message, tag};
 
 /// One round trip as the client sent it.
 #[derive(Clone, Debug, Default)]
@@ -104,10 +103,10 @@ impl Collector {
     pub(super) fn push(&mut self, message: Message) -> Option<Chunk> {
         let tag = message.tag();
         if matches!(tag, tag::PASSWORD | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL) {
-            return Some(Chunk::Immediate(message.bytes()));
+            return Some(Chunk::Immediate(message.into_frame()));
         }
-        self.note(&message);
-        self.batch.extend_from_slice(&message.bytes());
+        self.record(&message);
+        self.batch.extend_from_slice(message.frame());
         match tag {
             tag::QUERY | tag::SYNC | tag::FUNCTION_CALL => {
                 let mut unit = std::mem::take(&mut self.unit);
@@ -119,22 +118,25 @@ impl Collector {
         }
     }
 
-    fn note(&mut self, message: &Message) {
-        let mut strings = message.strings();
-        let mut string = || strings.next().unwrap_or_default();
+    /// Records the SQL texts of `message`, and whether it runs a statement.
+    fn record(&mut self, message: &Message) {
+        let lossy = |text: Bytes| String::from_utf8_lossy(&text).into_owned();
         match message.tag() {
             tag::QUERY => {
-                self.unit.texts.push(string());
+                self.unit.texts.extend(wire::read_query(message).map(lossy));
                 self.unit.executes = true;
             }
             tag::PARSE => {
-                let (name, text) = (string(), string());
-                self.unit.texts.push(text.clone());
-                self.prepared.insert(name, text);
+                if let Some((name, text, _types)) = wire::read_parse(message) {
+                    let text = lossy(text);
+                    self.unit.texts.push(text.clone());
+                    self.prepared.insert(name, text);
+                }
             }
             tag::BIND => {
-                let (_portal, name) = (string(), string());
-                self.unit.bound.extend(self.prepared.get(&name).cloned());
+                if let Some((_portal, name, _parts)) = wire::read_bind(message) {
+                    self.unit.bound.extend(self.prepared.get(&name).cloned());
+                }
             }
             tag::EXECUTE => self.unit.executes = true,
             _ => {}
@@ -158,7 +160,7 @@ mod tests {
     }
 
     fn query(sql: &str) -> Unit {
-        let message = Message::query(sql);
+        let message = wire::query(sql);
         let Some(Chunk::Unit(unit)) = Collector::default().push(message) else {
             panic!("a query is a unit");
         };
