@@ -41,7 +41,7 @@ const fn rule(
 const RULES: &[Rule] = &[
     rule(DOMAIN, &[], &[]),
     rule(PORTS, &[DOMAIN], &[]),
-    rule(MEMORY, &[DOMAIN, PORTS], &[CONFORMANCE]),
+    rule(MEMORY, &[DOMAIN, PORTS], &[CONFORMANCE, STORES]),
     rule(STORES, &[DOMAIN, PORTS], &[]),
     rule(STORE, &[DOMAIN, PORTS], &[CONFORMANCE, EMULATOR, MIGRATE, STORES, TESTKIT]),
     rule(MIGRATE, &[DOMAIN, PORTS], &[EMULATOR, TESTKIT]),
