@@ -1,4 +1,4 @@
-//! What all connections of one emulator share.
+//! The state that all connections of one emulator share.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,10 +25,10 @@ use crate::{
     upstream::{Connection, Rows, Target, UpstreamError, single},
 };
 
-/// See the module.
+/// The state of one emulator.
 pub(crate) struct Cluster {
     pub(crate) config: Config,
-    /// The emulator's database, as its superuser.
+    /// The emulator's database, with the credentials of a superuser.
     pub(crate) target: Target,
     pub(crate) tls: Tls,
     pub(crate) faults: Faults,
@@ -99,7 +99,7 @@ impl Cluster {
         }))
     }
 
-    /// Runs `sql` as the superuser, on a connection of the emulator's own.
+    /// Runs `sql` as the superuser, on a connection that only the emulator uses.
     pub(crate) async fn query(&self, sql: &str) -> Result<Rows, UpstreamError> {
         self.control.lock().await.query(sql).await
     }
@@ -117,7 +117,7 @@ impl Cluster {
         worker: &Arc<AsyncMutex<Worker>>,
     ) -> (i32, i32) {
         let process = self.next_process.fetch_add(1, Ordering::Relaxed);
-        // Not of the seeded sequence: the order of connections is not repeatable.
+        // Not from the seeded sequence: the order of connections is not deterministic.
         let secret = fastrand::i32(..);
         lock(&self.cancel_keys).insert(process, CancelKey { secret, tracker: tracker.clone() });
         let worker: Arc<dyn LockHolder> = worker.clone();

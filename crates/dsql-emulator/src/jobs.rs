@@ -1,7 +1,7 @@
 //! Asynchronous jobs: indexes that become valid, constraints that are validated
 //! (aurora-dsql.md#jobs).
 //!
-//! The work itself is done at once or at the end; in between there is only time.
+//! The work is done immediately or at the end; the job takes time only to imitate a cluster.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use crate::{
     upstream::{Connection, Target, single},
 };
 
-/// What a failed build of a unique index says [D].
+/// The details of a failed build of a unique index [D].
 const DUPLICATES: &str = "Found duplicate key while validating index for UCVs";
 /// The alphabet of base 32 (RFC 4648), in lower case.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -34,7 +34,7 @@ pub(crate) struct Jobs {
     target: Target,
     monitor: Arc<LockMonitor>,
     versions: Arc<CatalogVersions>,
-    /// Those that clients may wait for: whether they have succeeded, once they have ended.
+    /// By id: the channel that delivers whether the job succeeded, when it ends.
     known: Mutex<HashMap<String, watch::Receiver<Option<bool>>>>,
 }
 
@@ -48,7 +48,7 @@ impl Jobs {
         Self { delays, target, monitor, versions, known: Mutex::default() }
     }
 
-    /// Starts a job, which began with the change of the catalog at `origin`.
+    /// Starts a job, which belongs to the catalog change at `origin`.
     pub(crate) fn start(self: &Arc<Self>, job: Job, origin: Origin) {
         let (ended, end) = watch::channel(None);
         self.known().insert(job.id.clone(), end);
@@ -62,7 +62,7 @@ impl Jobs {
         });
     }
 
-    /// Waits for a job; `None` if there is no such job.
+    /// Waits until a job ends; whether it succeeded. `None` if there is no such job.
     pub(crate) async fn wait(&self, id: &str) -> Option<bool> {
         let mut end = self.known().get(id).cloned()?;
         let succeeded = end.wait_for(Option::is_some).await.ok()?;
@@ -109,19 +109,19 @@ impl Jobs {
         );
         connection.query(&end, CancelPolicy::cancellable()).await?;
         if job.work != Work::Drop {
-            // Its completion is a change of the catalog, too (aurora-dsql.md#jobs).
+            // The end of a job is a catalog change as well (aurora-dsql.md#jobs).
             self.versions.record_job_end(origin);
         }
         Ok(failed.is_none())
     }
 }
 
-/// Validates; what is wrong, in DSQL's words, if something is.
+/// Validates a constraint; returns the details of the failure in DSQL's words.
 async fn validate(
     connection: &mut MonitoredConnection,
     constraint: u32,
 ) -> Result<Option<String>, Failure> {
-    // Table and constraint may have got other names since.
+    // The table and the constraint may have been renamed since.
     let statement = format!(
         "SELECT pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I', \
          dsql_emulator.table_name(conrelid), conname) \
@@ -136,7 +136,7 @@ async fn validate(
             Err(Failure::Interrupted) => {}
             Err(Failure::Refused(error)) => {
                 let message = error.message;
-                // PostgreSQL names the relation, DSQL does not.
+                // PostgreSQL's message contains the relation, DSQL's does not.
                 let shorter = match (message.find(" of relation "), message.find(" is violated")) {
                     (Some(from), Some(to)) if from < to => {
                         format!("{}{}", &message[..from], &message[to..])
@@ -162,7 +162,7 @@ pub(crate) fn new_id(random: u128) -> String {
         .collect()
 }
 
-/// Whether a text can be the id of a job.
+/// Whether `text` has the form of a job id.
 pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 26 && text.bytes().all(|byte| ALPHABET.contains(&byte))
 }
@@ -175,7 +175,7 @@ mod tests {
     fn an_id_is_sixteen_bytes_in_base_32() {
         assert_eq!(new_id(0), "a".repeat(26));
         assert_eq!(new_id(u128::MAX), format!("{}4", "7".repeat(25)));
-        // As any implementation of RFC 4648 encodes the bytes 00 01 … 0f.
+        // The result of other implementations of RFC 4648 for the bytes 00 01 … 0f.
         let bytes: [u8; 16] = std::array::from_fn(|byte| byte as u8);
         assert_eq!(new_id(u128::from_be_bytes(bytes)), "aaaqeayeaudaocajbifqydiob4");
     }

@@ -1,5 +1,4 @@
-//! Starting and stopping: how long it takes, what can be wrong, and that nothing is left behind,
-//! however an emulator ends.
+//! Starting and stopping: duration, errors, and cleaning up, however an emulator ends.
 
 #[path = "behaviour/support/gate.rs"]
 mod gate;
@@ -33,12 +32,12 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// The folder of an emulator's server, which its CA file is in.
+/// The folder of an emulator's server, which contains its CA file.
 fn folder(ca_file: &Path) -> PathBuf {
     ca_file.parent().expect("a folder").to_owned()
 }
 
-/// Command lines of processes that have to do with `folder`.
+/// Command lines of processes that mention `folder`.
 fn processes(folder: &Path) -> Vec<String> {
     let folder = folder.to_string_lossy();
     fs::read_dir("/proc")
@@ -79,7 +78,7 @@ fn after_a_drop_nothing_is_left_and_a_shared_server_lives_as_long_as_anybody_nee
         let (folder, file) = (folder(one.ca_file()), one.ca_file().to_owned());
         assert_eq!(folder, self::folder(other.ca_file()));
         assert!(!processes(&folder).is_empty() && threads() > 0);
-        // A session that is open is no reason to stay.
+        // An open session does not keep the server running.
         let _session = PgConnection::connect(&one.url()).await.unwrap();
         drop(one);
         assert!(!file.exists());
@@ -90,7 +89,7 @@ fn after_a_drop_nothing_is_left_and_a_shared_server_lives_as_long_as_anybody_nee
     assert_eq!(threads(), 0);
 }
 
-/// Makes PostgreSQL log more with one line than a pipe holds.
+/// Makes PostgreSQL log a line that is longer than the buffer of a pipe.
 async fn fail_at_length(url: &str) {
     let mut session = PgConnection::connect(url).await.unwrap();
     let sql = format!("SELECT no_such_column, '{}'", "x".repeat(200_000));
@@ -143,7 +142,7 @@ fn after_a_panic_of_its_test_nothing_is_left() {
     assert_eq!(threads(), 0);
 }
 
-/// How long the faster of two starts takes. None is stopped in between.
+/// The duration of the faster of two starts. Both keep running.
 fn best_of_two<T>(start: impl Fn() -> T) -> Duration {
     let mut started = Vec::new();
     let times = (0..2).map(|_| {
@@ -248,7 +247,7 @@ fn a_port_that_is_taken_is_named() {
     );
 }
 
-/// Runs the program to its end, with these variables and none of AWS's.
+/// Runs the program until it ends, with these variables and none of AWS's.
 fn output(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(arguments, variables).output().unwrap()
 }
@@ -262,7 +261,7 @@ fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// The one line of a run that failed.
+/// The one line on standard error of a run that failed.
 #[track_caller]
 fn complaint(output: &Output, code: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
@@ -291,11 +290,11 @@ fn what_is_wrong_is_said_in_one_line_and_the_exit_code_tells_whose_fault_it_is()
     }
 }
 
-/// The program while it runs. Killed if a test fails.
+/// The running program. Killed if a test fails.
 struct Running {
     child: Child,
     greeting: String,
-    /// Its standard error. A pipe that nobody reads would stop it.
+    /// Its standard error. A file, because a full pipe blocks its writer.
     said: File,
 }
 
@@ -320,14 +319,14 @@ impl Running {
         Self { child, greeting, said }
     }
 
-    /// The value that a client is told to export.
+    /// The value of an exported variable.
     fn exported(&self, name: &str) -> String {
         let prefix = format!("export {name}=");
         let value = self.greeting.lines().find_map(|line| line.strip_prefix(&prefix));
         value.unwrap_or_else(|| panic!("no {name} in {}", self.greeting)).to_owned()
     }
 
-    /// A URL made of what is exported, and of a token that the program prints.
+    /// A URL from the exported variables and a token that the program prints.
     fn url(&self, variables: &[(&str, &str)]) -> String {
         let host = self.exported("CLUSTER_ENDPOINT");
         let token = output(&["token", "--host", &host], variables);
@@ -384,7 +383,7 @@ fn the_program_stops_at_a_signal_and_leaves_nothing_behind() {
         let folder = folder(Path::new(&running.exported("SQL_TLS_CA_FILE")));
         block_on(async {
             answers(&running.url(&[])).await;
-            // An open session is no reason to stay.
+            // An open session does not keep the program running.
             let _session = PgConnection::connect(&running.url(&[])).await.unwrap();
             running.signal(signal);
             assert_eq!(running.exit_code(), Some(0), "{signal}");
@@ -419,12 +418,12 @@ fn the_program_keeps_the_secrets_that_it_was_given() {
     ];
     let directory = tempfile::tempdir().unwrap();
     let ca_file = directory.path().join("ca.pem");
-    // What is there is somebody's.
+    // A foreign file is not overwritten.
     fs::write(&ca_file, "mine").unwrap();
     let said = complaint(&output(&["--ca-file", ca_file.to_str().unwrap()], &[]), 1);
     assert!(said.contains("a file is there that no emulator has written"), "{said}");
     assert_eq!(fs::read_to_string(&ca_file).unwrap(), "mine");
-    // It may be that of an emulator that was killed.
+    // A file of an emulator that was killed is replaced.
     let mark = "# The certificate authority of a dsql-emulator, which may replace this file.\n";
     fs::write(&ca_file, format!("{mark}old")).unwrap();
     let arguments = [
@@ -441,7 +440,7 @@ fn the_program_keeps_the_secrets_that_it_was_given() {
     let token_variables = [&variables[..3], &[("AWS_REGION", "eu-north-1")]].concat();
     block_on(async {
         let url = running.url(&token_variables);
-        // The first name leads nowhere here; the second is another one of the same cluster.
+        // The first name does not resolve here; the second is another name of the same cluster.
         let error = PgConnection::connect(&url.replace("my.dsql.test", "localhost")).await;
         let error = error.unwrap_err().to_string();
         assert!(error.contains("access denied"), "the token is for another host: {error}");

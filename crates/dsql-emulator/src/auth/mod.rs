@@ -1,5 +1,5 @@
-//! The way in: TLS with SNI, a token signed with AWS credentials, and limits on how many come and
-//! how fast (aurora-dsql.md#admission).
+//! Authentication of clients: TLS with SNI, IAM tokens, and limits on connections
+//! (aurora-dsql.md#admission).
 
 pub(crate) mod admission;
 pub(crate) mod startup;
@@ -8,7 +8,7 @@ pub(crate) mod token;
 
 use crate::{Refusal, wire::DbError};
 
-/// The refusal for all that is wrong with a token or a role.
+/// The refusal of a wrong token or role.
 pub(crate) fn access_denied(hint: impl Into<String>) -> DbError {
     DbError::fatal("08006", "unable to accept connection, access denied").with_hint(hint)
 }

@@ -1,4 +1,4 @@
-//! From an open socket to a client who may come in.
+//! The startup phase of a connection: TLS, startup message, token, role.
 
 use std::io;
 
@@ -24,19 +24,20 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// A client's connection.
 pub(crate) type Client = WireStream<TlsStream<TcpStream>>;
 
-/// A client who may come in.
+/// A client whose token was accepted, and its session parameters.
 pub(crate) struct AuthenticatedClient {
     pub(crate) client: Client,
     pub(crate) user: String,
-    /// Settings that PostgreSQL knows.
+    /// Settings that are passed to PostgreSQL.
     pub(crate) settings: Vec<(String, String)>,
-    /// The role to take at once.
+    /// The value of the startup parameter `role`.
     pub(crate) role: Option<String>,
     pub(crate) emulator_settings: Settings,
     pub(crate) permit: ConnectionPermit,
 }
 
-/// Receives a connection. `None` if it was not a client, or one that was refused and told so.
+/// Authenticates a new connection. `None` if it is not a session: a cancel request, a connection
+/// that ended, or a client that was refused.
 pub(crate) async fn authenticate(
     socket: TcpStream,
     cluster: &Cluster,
@@ -87,7 +88,7 @@ pub(crate) async fn authenticate(
     }
 }
 
-/// What is said before TLS begins.
+/// Handles the unencrypted messages before the TLS handshake.
 async fn negotiate_encryption(
     mut wire: WireStream<TcpStream>,
     cluster: &Cluster,
@@ -104,7 +105,7 @@ async fn negotiate_encryption(
                 return Ok(None);
             }
             Some(FirstMessage::Startup(_)) => {
-                // That TLS is mandatory is known, the words are not [I].
+                // TLS is mandatory; the message is inferred [I].
                 let refusal =
                     DbError::fatal("08006", "unable to accept connection, TLS is required")
                         .with_hint("Connect with sslmode=verify-full");
@@ -117,7 +118,7 @@ async fn negotiate_encryption(
     }
 }
 
-/// What is known of a client before it has its connection.
+/// The session parameters of an accepted client.
 struct AcceptedClient {
     user: String,
     settings: Vec<(String, String)>,
@@ -126,7 +127,8 @@ struct AcceptedClient {
     permit: ConnectionPermit,
 }
 
-/// Checks a client. The error is what it is told; nothing if the connection just closes.
+/// Checks limits, token and role. The error is the refusal to send; `None` closes the connection
+/// without one.
 async fn authorize(
     client: &mut Client,
     name: Option<String>,
@@ -206,7 +208,7 @@ async fn check_startup(
     Ok((user, settings, role, emulator_settings))
 }
 
-/// A role other than `admin` must exist and be mapped to the client's identity.
+/// Checks that a role other than `admin` exists and is mapped to the client's IAM identity.
 async fn check_role(user: &str, cluster: &Cluster) -> Result<(), DbError> {
     if user == "admin" {
         return Ok(());
@@ -233,7 +235,7 @@ async fn check_role(user: &str, cluster: &Cluster) -> Result<(), DbError> {
     }
 }
 
-/// The settings of a startup message, those of its `options` included.
+/// The settings of a startup message, including those in `options`.
 fn parameters(startup: &Startup) -> Result<Vec<(String, String)>, DbError> {
     let mut parameters = Vec::new();
     for (name, value) in &startup.parameters {
@@ -247,7 +249,7 @@ fn parameters(startup: &Startup) -> Result<Vec<(String, String)>, DbError> {
     Ok(parameters)
 }
 
-/// `-c name=value` and `--name=value`, with backslashes before spaces.
+/// Parses `-c name=value` and `--name=value`, with backslashes before spaces.
 fn options(text: &str) -> Result<Vec<(String, String)>, DbError> {
     let mut words = vec![String::new()];
     let mut escaped = false;

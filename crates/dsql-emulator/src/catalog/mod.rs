@@ -1,4 +1,5 @@
-//! What the emulator puts into its database, and how often that database's catalog has changed.
+//! The SQL objects that the emulator installs in its database, and the versions of that database's
+//! catalog.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -7,7 +8,7 @@ use std::{
 
 use crate::CatalogConflicts;
 
-/// The statements that make an empty database the emulator's, in one transaction.
+/// The statements that install the emulator's objects in an empty database, in one transaction.
 pub(crate) const INSTALL: &str = concat!(
     "BEGIN;\n",
     include_str!("system.sql"),
@@ -17,7 +18,7 @@ pub(crate) const INSTALL: &str = concat!(
     "COMMIT;\n"
 );
 
-/// The changes of one cluster's catalog.
+/// The catalog changes of one cluster, and which session has seen which.
 #[derive(Debug)]
 pub(crate) struct CatalogVersions {
     state: Mutex<State>,
@@ -27,35 +28,35 @@ pub(crate) struct CatalogVersions {
 #[derive(Debug)]
 struct State {
     changes: Vec<Change>,
-    /// How many sessions there have been.
+    /// How many sessions have been opened.
     sessions: u64,
     random: fastrand::Rng,
 }
 
-/// A change of the catalog.
+/// A committed change of the catalog.
 #[derive(Debug)]
 struct Change {
     origin: Origin,
     at: Instant,
 }
 
-/// What a session knows of the catalog. It has none before its first statement, so what happened
-/// before cannot be news to it [I].
+/// What a session has seen of the catalog. It is created at the session's first statement: earlier
+/// changes do not concern the session [I].
 #[derive(Debug)]
 pub(crate) struct SessionCatalog {
     session: u64,
     seen: usize,
-    /// Whether the transaction has run a statement that may look at the catalog.
+    /// Whether the transaction has run a statement that can use the catalog.
     is_used: bool,
 }
 
-/// Where a change comes from.
+/// The origin of a catalog change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
-    /// Who made it, and does not hear of it.
+    /// The session that made it, which does not get a conflict.
     session: u64,
-    /// The last session that there was when it was made. The end of a job is a change that was
-    /// made when the job began: later sessions have read the catalog with it [I].
+    /// The newest session when the change was made. The end of a job counts as a change from when
+    /// the job began: later sessions have read the catalog with it [I].
     last: u64,
 }
 
@@ -66,19 +67,19 @@ impl CatalogVersions {
         Self { state: Mutex::new(state), conflicts }
     }
 
-    /// The catalog as it is now, in the eyes of a session with its first statement.
+    /// Registers a session, at its first statement.
     pub(crate) fn open_session(&self) -> SessionCatalog {
         let mut state = self.state();
         state.sessions += 1;
         SessionCatalog { session: state.sessions, seen: state.changes.len(), is_used: false }
     }
 
-    /// How many changes there have been.
+    /// The number of changes so far.
     pub(crate) fn current(&self) -> usize {
         self.state().changes.len()
     }
 
-    /// Notes a change by a session. What it returns is for the jobs that begin with it.
+    /// Records a change by a session. The origin is passed to the jobs that belong to the change.
     pub(crate) fn record_change(&self, by: &SessionCatalog) -> Origin {
         let mut state = self.state();
         let origin = Origin { session: by.session, last: state.sessions };
@@ -86,24 +87,25 @@ impl CatalogVersions {
         origin
     }
 
-    /// Notes the end of a job.
+    /// Records the end of a job as a change.
     pub(crate) fn record_job_end(&self, origin: Origin) {
         self.state().changes.push(Change { origin, at: Instant::now() });
     }
 
-    /// A transaction begins, which has not looked at the catalog yet.
+    /// Begins a transaction, which has not used the catalog yet.
     pub(crate) fn begin(session_catalog: &mut SessionCatalog) {
         session_catalog.is_used = false;
     }
 
-    /// A statement looks at the catalog. Whether it fails because another session has changed it.
+    /// Records that a statement uses the catalog; returns whether it fails because another session
+    /// has changed it.
     pub(crate) fn use_catalog(&self, session_catalog: &mut SessionCatalog) -> bool {
         session_catalog.is_used = true;
         self.is_conflict(session_catalog)
     }
 
-    /// Brings a session up to date, if its transaction has looked at the catalog. Whether the
-    /// session is to learn that way that another one has changed it.
+    /// Marks all changes as seen, if the transaction has used the catalog; returns whether the
+    /// session gets a conflict because of a change by another one.
     pub(crate) fn is_conflict(&self, session_catalog: &mut SessionCatalog) -> bool {
         self.is_conflict_at(session_catalog, Instant::now())
     }
@@ -174,7 +176,7 @@ mod tests {
         let after = Instant::now();
         other.is_used = true;
         assert!(!versions.is_conflict_at(&mut other, after + window));
-        // A session that comes too late does not learn of it later either.
+        // A change that is older than the window is not reported later either.
         assert!(!versions.is_conflict_at(&mut other, before));
         versions.record_change(&one);
         assert!(versions.is_conflict_at(&mut other, before + window / 2));

@@ -1,4 +1,4 @@
-//! Running a statement in a transaction, whatever has become of the transaction meanwhile.
+//! Runs a statement in a transaction, in whatever state the transaction's write set is.
 
 use super::{
     in_flight::CancelPolicy,
@@ -14,35 +14,35 @@ use crate::{
     wire::DbError,
 };
 
-/// What came of running a statement once.
+/// The result of running a statement once.
 #[derive(Debug)]
 pub(crate) enum Attempt {
     Done(Box<Answer>),
-    /// Another transaction has won, or may have. An autocommit statement can begin anew; if it
-    /// does not, this is its error.
+    /// Another transaction has committed a conflicting change, or may have. An autocommit statement
+    /// can start again; if it does not, this is its error.
     Lost(DbError),
 }
 
-/// What an attempt takes from the cluster.
+/// What an attempt needs besides the worker.
 #[derive(Clone, Copy)]
 pub(crate) struct AttemptContext<'a> {
-    /// Rows that a transaction may write.
+    /// The maximum number of rows that a transaction may write.
     pub(crate) max_rows: u64,
     pub(crate) new_job_id: NewId<'a>,
 }
 
-/// Makes the id of a job.
+/// Generates the id of a job.
 pub(crate) type NewId<'a> = &'a (dyn Fn() -> String + Send + Sync);
 
 fn done(answer: Answer) -> Attempt {
     Attempt::Done(Box::new(answer))
 }
 
-/// Runs a statement in the worker's transaction. With `may_restart` nothing has run before it, so
-/// a conflict need not be hidden.
+/// Runs a statement in the worker's transaction. With `may_restart` it is the first statement of an
+/// autocommit transaction, so a conflict is returned instead of hidden.
 ///
-/// After [`Failure::Refused`] the transaction has failed and is to be rolled back. After
-/// [`Failure::Interrupted`] it is detached, and the statement is to be run again.
+/// After [`Failure::Refused`] the transaction has failed and must be rolled back. After
+/// [`Failure::Interrupted`] it is detached, and the statement must run again.
 pub(crate) async fn attempt(
     worker: &mut Worker,
     context: AttemptContext<'_>,
@@ -58,7 +58,7 @@ pub(crate) async fn attempt(
         return run_ddl(worker, context, run, execution, policy).await;
     }
     worker.check_all(&run.checks).await?;
-    // Without earlier changes the start of the transaction is as good.
+    // Without earlier changes, the savepoint at the start of the transaction is enough.
     let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.has_changes());
     let mut answer = match worker.run(execution, save, policy).await {
         Err(Failure::Interrupted) => return Err(release_locks(worker, save).await),
@@ -70,12 +70,12 @@ pub(crate) async fn attempt(
         }
         Some(error) if may_restart => return Ok(Attempt::Lost(error)),
         Some(_) => true,
-        // A key can be written again once another transaction has deleted it, though it is in the
-        // snapshot. A statement by itself leaves that to its commit.
+        // PostgreSQL accepts a key that another transaction has deleted since the snapshot. DSQL
+        // reports that conflict at COMMIT. An autocommit statement leaves it to its commit.
         None => !may_restart && worker.has_lost_a_key(&answer.effect),
     };
     if met {
-        // The snapshot is to say how the statement ends.
+        // The statement runs again on the transaction's snapshot, which determines its result.
         if save {
             worker.rollback_statement().await?;
         }
@@ -89,7 +89,8 @@ pub(crate) async fn attempt(
     Ok(done(answer))
 }
 
-/// Puts back what was detached. `false` if the transaction goes on in copies.
+/// Writes a detached write set back to its tables. Returns `false` if the transaction continues in
+/// shadow tables.
 pub(crate) async fn reattach(
     worker: &mut Worker,
     new_job_id: NewId<'_>,
@@ -99,7 +100,7 @@ pub(crate) async fn reattach(
     match &transaction.write_set {
         WriteSetState::InTables => return Ok(true),
         WriteSetState::InShadowTables(_) => return Ok(false),
-        // Its copies have made way for a change of the catalog.
+        // Its shadow tables were dropped because a catalog change waited for their locks.
         WriteSetState::Discarded => return Err(Failure::Refused(catalog_conflict())),
         WriteSetState::Detached(_) => {}
     }
@@ -133,7 +134,7 @@ pub(crate) async fn reattach(
                 other => other.map(|()| false),
             }
         }
-        // The rows do not fit any more: the tables have changed.
+        // The rows do not fit the tables, which have been altered.
         Err(Failure::Refused(error)) => {
             tracing::debug!(%error, "changes do not fit the catalog any more");
             Err(Failure::Refused(catalog_conflict()))
@@ -142,8 +143,8 @@ pub(crate) async fn reattach(
     }
 }
 
-/// PostgreSQL's words for a conflict; and for a key that another transaction may have committed
-/// behind the snapshot.
+/// Whether the error is a conflict, or a key that another transaction may have committed since the
+/// snapshot.
 fn is_row_conflict(error: &DbError) -> bool {
     matches!(error.code.as_str(), "40001" | "40P01" | "23505" | "23503")
 }
@@ -157,7 +158,7 @@ fn is_conflict(error: &DbError, worker: &Worker) -> bool {
     }
 }
 
-/// Detaches after the statement was cancelled; what to report then.
+/// Detaches the transaction after its statement was cancelled. Returns the failure to report.
 async fn release_locks(worker: &mut Worker, saved: bool) -> Failure {
     let released = async {
         if saved {
@@ -185,7 +186,7 @@ async fn run_ddl(
         worker.run_ddl(&ddl, context.new_job_id, policy).await
     };
     let mut answer = match checked.await {
-        // There are no rows beside DDL, so there is nothing to keep.
+        // A transaction with DDL has no rows, so there is nothing to keep.
         Err(Failure::Interrupted) => return Err(release_locks(worker, false).await),
         other => other?,
     };
@@ -199,7 +200,7 @@ async fn run_ddl(
     Ok(done(answer))
 }
 
-/// Enters what a statement has done, unless it is too much.
+/// Records the effects of a statement, or refuses it if the transaction exceeds the row limit.
 fn record(
     worker: &mut Worker,
     context: AttemptContext<'_>,
@@ -229,15 +230,15 @@ fn check_rows(rows: u64, context: AttemptContext<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a statement in copies of the tables, which are in the transaction's snapshot. It has lost,
-/// unless the statement turns out to change nothing.
+/// Runs a statement in shadow tables, which are copies from the transaction's snapshot. The
+/// transaction has lost, unless the statement changes nothing.
 async fn run_in_shadow_tables(
     worker: &mut Worker,
     context: AttemptContext<'_>,
     execution: &Execution,
     policy: CancelPolicy,
 ) -> Result<Answer, Failure> {
-    // What cannot be hidden is said at once.
+    // A failure that cannot be hidden until COMMIT is reported as a conflict at once.
     let as_conflict = |failure: Failure| match failure {
         Failure::Interrupted => Failure::Refused(conflict()),
         Failure::Refused(error) => {
@@ -289,7 +290,7 @@ async fn run_in_shadow_tables(
     Ok(answer)
 }
 
-/// An error that names a copy as the table that it is one of.
+/// Replaces the schema of a shadow table in an error by that of its table.
 fn with_table_schema(mut error: DbError, shadows: &[(String, String)]) -> DbError {
     const SCHEMA: u8 = b's';
     let table = error.other(b't');
@@ -301,7 +302,7 @@ fn with_table_schema(mut error: DbError, shadows: &[(String, String)]) -> DbErro
     error
 }
 
-/// The text of a statement in which the names of tables with copies lead to the copies.
+/// The text of a statement in which qualified names of tables refer to their shadow tables.
 fn unqualified(statement: &Statement, shadows: &[(String, String)]) -> String {
     let mut edit = Edit::default();
     for parts in statement.tokens.windows(3) {

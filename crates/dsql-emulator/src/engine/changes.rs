@@ -1,13 +1,14 @@
-//! The rows that a transaction has changed, so that they can be removed out and put back.
+//! The rows that a transaction has changed, so that they can be removed from the database and
+//! written back.
 //!
-//! Rows are kept as PostgreSQL prints them, and put back as they were: what a statement computed
-//! is never computed again.
+//! Rows are kept in PostgreSQL's text form and written back unchanged: no expression is evaluated
+//! twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-/// What a transaction changed, table by table.
+/// The changed rows of a transaction, by table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
     tables: BTreeMap<u32, Table>,
@@ -17,7 +18,7 @@ pub(crate) struct Changes {
 struct Table {
     /// Primary keys of all rows that were inserted, updated or deleted.
     keys: BTreeSet<String>,
-    /// Without a primary key: rows removed and added, in order.
+    /// For a table without a primary key: removed and added rows, in order.
     steps: Vec<(Option<String>, Option<String>)>,
 }
 
@@ -26,12 +27,12 @@ impl Changes {
         self.tables.is_empty()
     }
 
-    /// Notes that rows with these primary keys are not what they were.
+    /// Records that the rows with these primary keys have changed.
     pub(crate) fn touch(&mut self, table: u32, keys: impl IntoIterator<Item = String>) {
         self.tables.entry(table).or_default().keys.extend(keys);
     }
 
-    /// Notes that rows of a table without a primary key were replaced by others.
+    /// Records that rows of a table without a primary key were replaced.
     pub(crate) fn replace(&mut self, table: u32, removed: Vec<String>, added: Vec<String>) {
         let steps = &mut self.tables.entry(table).or_default().steps;
         steps.extend(removed.into_iter().map(|row| (Some(row), None)));
@@ -50,7 +51,7 @@ impl Changes {
         self.tables.keys().copied()
     }
 
-    /// The question for `read_rows`: `{"table": ["key", …], …}`.
+    /// The argument of `read_rows`: `{"table": ["key", …], …}`.
     pub(crate) fn read_rows_argument(&self) -> String {
         let keyed = self.tables.iter().filter(|(_, table)| !table.keys.is_empty());
         let tables: Map<String, Value> =
@@ -58,7 +59,7 @@ impl Changes {
         Value::Object(tables).to_string()
     }
 
-    /// The work for `write_rows`, with the rows that `read_rows` had found.
+    /// The argument of `write_rows`, with the rows that `read_rows` has returned.
     pub(crate) fn write_rows_argument(&self, rows: &[(u32, String)]) -> String {
         let tables: Map<String, Value> = self
             .tables
@@ -88,7 +89,7 @@ mod tests {
         later.replace(2, vec!["(a)".into()], vec!["(b)".into()]);
         changes.merge(later);
         assert_eq!(changes.read_rows_argument(), r#"{"1":["[1]","[2]"]}"#);
-        // The row with key 2 is gone, so nothing was found for it.
+        // The row with key 2 was deleted, so `read_rows` did not return it.
         let work = changes.write_rows_argument(&[(1, "(1,x)".into())]);
         assert_eq!(
             work,

@@ -1,12 +1,12 @@
-//! Who has committed what since when: the judge of conflicts.
+//! The log of commits, which detects conflicts.
 //!
-//! One number counts the commits that changed or locked rows. A transaction remembers the number
-//! at its BEGIN, and at COMMIT loses if an entry of its footprint was committed under a later
+//! Commits that changed or locked rows are numbered. A transaction keeps the number of the last
+//! commit at its BEGIN. At COMMIT it loses if an entry of its footprint was committed under a later
 //! number in a class that conflicts with its own. The earliest committer wins
 //! (aurora-dsql.md#conflicts).
 //!
-//! A commit is logged before PostgreSQL is asked for it: as soon as PostgreSQL has done it, other
-//! sessions meet its rows, and have to know that they are overtaken.
+//! A commit is logged before COMMIT is sent to PostgreSQL: as soon as PostgreSQL has committed,
+//! other sessions can meet its rows and must see that their snapshots are stale.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,13 +17,14 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::footprint::{Class, Entry, Footprint};
 
-/// From this many entries on, those that nobody can conflict with any more are forgotten.
+/// From this number of entries on, those that no open snapshot can conflict with are removed.
 const MIN_SWEEP: usize = 4_096;
 
 /// The commits of one database.
 #[derive(Debug, Default)]
 pub(crate) struct CommitLog {
-    /// Snapshots are taken while no commit is under way: read by BEGIN, written by COMMIT.
+    /// Serialises commits, and keeps snapshots from being taken during one: read-locked by BEGIN,
+    /// write-locked by COMMIT.
     commit_order: RwLock<()>,
     state: Mutex<State>,
 }
@@ -32,39 +33,41 @@ pub(crate) struct CommitLog {
 struct State {
     /// The number of the last commit that was logged.
     last: u64,
-    /// When each entry was last committed, by class.
+    /// The number of the last commit of each entry, by class.
     entries: HashMap<Entry, [u64; 3]>,
-    /// Numbers at which transactions have snapshot that are still open, and how many.
+    /// The numbers of open snapshots, and how many have each.
     open_snapshots: BTreeMap<u64, usize>,
     sweep_at: usize,
 }
 
-/// A transaction that has snapshot. Dropped with it.
+/// The position of a transaction's snapshot in the log. Dropping it ends the registration.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     commit_log: Arc<CommitLog>,
     at: u64,
 }
 
-/// A commit that was logged, and what the entries were before.
+/// A logged commit, with the previous values of its entries.
 #[derive(Debug)]
 pub(crate) struct LoggedCommit {
     before: Vec<(Entry, [u64; 3])>,
 }
 
-/// While it lives, nobody begins and nobody else commits.
+/// The right to commit. While it exists, no snapshot is taken and no other transaction commits.
 #[derive(Debug)]
 pub(crate) struct CommitGuard<'a> {
     _guard: RwLockWriteGuard<'a, ()>,
 }
 
 impl CommitLog {
-    /// Waits until no commit is under way and keeps it so. The snapshot is taken under this.
+    /// Waits until no commit is in progress, and blocks commits until the guard is dropped. The
+    /// snapshot is taken under this guard.
     pub(crate) async fn lock_snapshot(&self) -> RwLockReadGuard<'_, ()> {
         self.commit_order.read().await
     }
 
-    /// Registers a transaction whose snapshot is taken. Belongs under [`lock_snapshot`](Self::lock_snapshot).
+    /// Registers a snapshot that PostgreSQL has just taken, under the guard of
+    /// [`lock_snapshot`](Self::lock_snapshot).
     pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
         let mut state = self.state();
         let at = state.last;
@@ -77,7 +80,7 @@ impl CommitLog {
         CommitGuard { _guard: self.commit_order.write().await }
     }
 
-    /// The entry that makes a transaction lose.
+    /// The entry of `footprint` that conflicts with a commit after `snapshot`, if there is one.
     pub(crate) fn conflict(&self, snapshot: &Snapshot, footprint: &Footprint) -> Option<Entry> {
         let state = self.state();
         let lost = |(entry, classes): &(&Entry, super::footprint::Classes)| {
@@ -93,7 +96,7 @@ impl CommitLog {
         footprint.entries().find(lost).map(|(entry, _)| entry.clone())
     }
 
-    /// Enters a commit that PostgreSQL is about to be asked for.
+    /// Logs a commit, before COMMIT is sent to PostgreSQL.
     pub(crate) fn append(&self, footprint: &Footprint, _guard: &CommitGuard<'_>) -> LoggedCommit {
         let mut state = self.state();
         state.sweep();
@@ -112,7 +115,7 @@ impl CommitLog {
         LoggedCommit { before }
     }
 
-    /// Takes back a commit that PostgreSQL has refused.
+    /// Removes a commit that PostgreSQL has refused.
     pub(crate) fn retract(&self, logged: LoggedCommit, _guard: &CommitGuard<'_>) {
         self.state().entries.extend(logged.before);
     }
@@ -134,7 +137,8 @@ impl State {
 }
 
 impl Snapshot {
-    /// Whether anything was committed since, or is about to be: what it wrote may be met already.
+    /// Whether another transaction has committed since, or is about to: its rows may be visible
+    /// already.
     pub(crate) fn is_stale(&self) -> bool {
         self.commit_log.state().last > self.at
     }

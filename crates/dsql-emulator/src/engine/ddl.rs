@@ -14,8 +14,8 @@ use crate::{
     wire::{self, Column, DbError},
 };
 
-/// DSQL's words for a key of a type that cannot be ordered; PostgreSQL says so before the
-/// emulator's own check of types sees it (aurora-dsql.md#refused-statements, aurora-dsql.md#types).
+/// DSQL's error for a key of a type without a sort order. PostgreSQL reports it before the
+/// emulator's own check of types runs (aurora-dsql.md#refused-statements, aurora-dsql.md#types).
 fn keyless_type(error: DbError, is_index: bool) -> DbError {
     let name = error
         .message
@@ -23,7 +23,7 @@ fn keyless_type(error: DbError, is_index: bool) -> DbError {
         .and_then(|rest| rest.split_once(" has no default operator class for access method"))
         .map(|(name, _)| name);
     match name {
-        // Of those, only json can be stored.
+        // Of these types, only json can be stored.
         Some(name) if is_index || name == "json" => {
             DbError::new("0A000", format!("datatype {name} is not supported in a key"))
         }
@@ -33,7 +33,7 @@ fn keyless_type(error: DbError, is_index: bool) -> DbError {
 }
 
 impl Worker {
-    /// Asks the catalog what must not be so before a statement runs.
+    /// Runs the catalog checks of a statement.
     pub(crate) async fn check_all(&mut self, checks: &[Check]) -> Result<(), Failure> {
         for check in checks {
             if let Some(refusal) = self.check(check).await? {
@@ -43,7 +43,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The refusal, if it is so.
+    /// Runs one check; returns the refusal if it fails.
     async fn check(&mut self, check: &Check) -> Result<Option<DbError>, Failure> {
         let table = |name: &str| format!("pg_catalog.to_regclass({})", literal(name));
         let (question, code, message) = match check {
@@ -75,7 +75,7 @@ impl Worker {
                 "0A000",
                 "unsupported mode. please use CREATE INDEX ASYNC.".to_owned(),
             ),
-            // aurora-dsql.md#refused-statements. An unknown type is PostgreSQL's to complain about.
+            // aurora-dsql.md#refused-statements. PostgreSQL reports an unknown type.
             Check::BigIdentity { column_type } => {
                 let question = format!(
                     "SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.to_regtype({}) AS t \
@@ -159,8 +159,8 @@ impl Worker {
         if let (Some(text), Some("23505")) =
             (not_unique, answer.error.as_ref().map(|error| error.code.as_str()))
         {
-            // The table has duplicates. The index is made all the same, stays invalid, and
-            // refuses more of them (aurora-dsql.md#jobs).
+            // The table has duplicates. The index is created without UNIQUE, stays invalid, and
+            // rejects new duplicates (aurora-dsql.md#jobs).
             duplicates = true;
             self.rollback_statement().await?;
             let execution = Execution { text: Some(text.into()), ..execution.clone() };
@@ -170,7 +170,7 @@ impl Worker {
             return Ok(answer);
         }
         answer.messages.push(wire::row_description(&[Column::text("job_id")]));
-        // None if it was there already, and IF NOT EXISTS said so.
+        // None if the index exists and the statement has IF NOT EXISTS.
         if let Some((oid, name)) = answer.effect.indexes.pop() {
             let unique = if duplicates { ", indisunique = true, indimmediate = true" } else { "" };
             let sql = format!(
@@ -242,7 +242,7 @@ impl Worker {
         })
     }
 
-    /// Enters a job in `sys.jobs`, as part of the transaction.
+    /// Inserts a job into `sys.jobs`, as part of the transaction.
     async fn add_job(
         &mut self,
         job: Job,

@@ -1,5 +1,4 @@
-//! What a worker is doing, for those who have to know from outside: the monitor, and a client that
-//! cancels.
+//! The in-flight statement of a worker, as the lock monitor and cancelling clients see it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -8,10 +7,10 @@ use std::{
 
 use tokio::sync::Mutex as AsyncMutex;
 
-/// The public side of one worker.
+/// Tracks the in-flight statement of one PostgreSQL session.
 #[derive(Debug)]
 pub(crate) struct StatementTracker {
-    /// PostgreSQL's process.
+    /// The process id of the PostgreSQL session.
     pub(crate) process: i32,
     state: Mutex<State>,
     /// Held while a cancellation is sent, so that it cannot hit a later statement.
@@ -28,24 +27,24 @@ struct State {
 /// A statement that PostgreSQL has not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InFlightStatement {
-    /// When its client asked for it: older statements have the right of way.
+    /// When the client requested it. In a deadlock, the youngest statement is cancelled.
     pub(crate) since: Instant,
-    /// When it was sent, for the last time.
+    /// When it was last sent.
     pub(crate) sent: Instant,
-    /// It is never cancelled to make way.
+    /// The lock monitor does not cancel it.
     pub(crate) urgent: bool,
-    /// It is none of the client's.
+    /// The client cannot cancel it.
     shielded: bool,
     number: u64,
 }
 
-/// When a statement was asked for, and who may cancel it.
+/// When a statement was requested, and who may cancel it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CancelPolicy {
     pub(crate) since: Instant,
-    /// Not the monitor: others wait for it.
+    /// The lock monitor may not: others wait for it.
     pub(crate) urgent: bool,
-    /// Not the client: it is none of its statements.
+    /// The client may not: it is not one of its statements.
     pub(crate) shielded: bool,
 }
 
@@ -54,25 +53,25 @@ impl CancelPolicy {
         Self { since: Instant::now(), urgent: false, shielded: false }
     }
 
-    /// A commit waits, and everybody for the commit.
+    /// For statements of a commit, which other sessions wait for.
     pub(crate) fn commit() -> Self {
         Self { since: Instant::now(), urgent: true, shielded: false }
     }
 
-    /// The emulator's own work between the statements of clients: a transaction goes back, or makes
-    /// way. It waits for nobody, so it is soon over; were it cancelled, the transaction would have
-    /// failed with its locks in place, and could not make way any more.
+    /// For the emulator's own statements between those of clients, such as a rollback to a
+    /// savepoint. They wait for no lock and end soon. If one were cancelled, the transaction would
+    /// fail and keep its locks.
     pub(crate) fn internal() -> Self {
         Self { since: Instant::now(), urgent: true, shielded: true }
     }
 }
 
-/// Whose wish it is that a statement ends.
+/// Who has cancelled a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CancelledBy {
-    /// The statement runs again, and the client does not notice.
+    /// The lock monitor. The statement runs again, and the client does not notice.
     LockMonitor,
-    /// The client wants it to fail.
+    /// The client. The statement fails.
     Client,
 }
 
@@ -81,7 +80,7 @@ impl StatementTracker {
         Self { process, state: Mutex::default(), gate: AsyncMutex::default() }
     }
 
-    /// A statement is sent.
+    /// Records that a statement is sent.
     pub(crate) fn start(&self, CancelPolicy { since, urgent, shielded }: CancelPolicy) {
         let mut state = self.state();
         state.number += 1;
@@ -91,7 +90,7 @@ impl StatementTracker {
             Some(InFlightStatement { since, sent: Instant::now(), urgent, shielded, number });
     }
 
-    /// The answer is there. Who had it cancelled, if anybody.
+    /// Records that the answer has arrived. Returns who has cancelled the statement, if anyone.
     pub(crate) async fn finish(&self) -> Option<CancelledBy> {
         let _gate = self.gate.lock().await;
         let mut state = self.state();
@@ -103,8 +102,8 @@ impl StatementTracker {
         self.state().statement
     }
 
-    /// Runs `cancel` if `statement` is still under way, and notes by whom. If none is named, that is any
-    /// of the client's.
+    /// Runs `cancel` if `statement` is still in flight, and records by whom. `None` stands for any
+    /// statement of the client.
     pub(crate) async fn cancel<F: Future<Output = ()>>(
         &self,
         statement: Option<InFlightStatement>,
@@ -156,7 +155,7 @@ mod tests {
         assert_eq!(calls.load(Ordering::Relaxed), 1);
         assert_eq!(tracker.finish().await, Some(CancelledBy::LockMonitor));
         assert_eq!(tracker.in_flight(), None);
-        // What the emulator does in between is not the client's to cancel.
+        // A client cannot cancel the emulator's own statements.
         tracker.start(CancelPolicy::internal());
         tracker.cancel(None, CancelledBy::Client, call).await;
         assert_eq!(calls.load(Ordering::Relaxed), 1);

@@ -1,10 +1,11 @@
-//! Sees who waits for whom, and makes way.
+//! Detects sessions that wait for locks, and makes the holders release them.
 //!
-//! Only statements that PostgreSQL has not answered for a few milliseconds are looked at. Behind
-//! each there is a chain of processes, each waiting for the next. If the last one is idle in its
-//! transaction, that transaction is detached. If it is running, its statement will soon be
-//! answered; one that takes long is cancelled and runs again. In a cycle, the youngest statement is
-//! cancelled. Since a statement that runs again keeps its age, each is the oldest one day.
+//! Only statements that PostgreSQL has not answered for a few milliseconds are examined. Each may
+//! be the start of a chain of processes in which each waits for the next. If the last process is
+//! idle in a transaction, that transaction is detached. If it runs a statement, the monitor waits;
+//! a statement that takes too long is cancelled and runs again. In a deadlock, the youngest
+//! statement is cancelled. A statement that runs again keeps its age, so each becomes the oldest in
+//! the end.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,24 +18,25 @@ use tokio::sync::Notify;
 use super::in_flight::{CancelledBy, InFlightStatement, StatementTracker};
 use crate::upstream::Connection;
 
-/// A statement that is answered sooner waits for nobody.
+/// A statement that takes longer than this is examined.
 pub(crate) const SLOW_AFTER: Duration = Duration::from_millis(3);
-/// Between two looks.
+/// The time between two queries of the lock graph.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
-/// Between two looks while nothing happens.
+/// The maximum of that time, while nothing changes.
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a running statement may be in the way, for the first time.
+/// How long a running statement may block others before it is cancelled for the first time.
 const BLOCKER_TIMEOUT: Duration = Duration::from_millis(250);
-/// The same if a commit waits, and everybody for the commit.
+/// The same if it blocks a commit, for which all other sessions wait.
 const COMMIT_BLOCKER_TIMEOUT: Duration = Duration::from_millis(25);
 
-/// Who may be idle in a transaction that others wait for.
+/// A session that can be idle in a transaction and hold locks.
 pub(crate) trait LockHolder: std::fmt::Debug + Send + Sync {
-    /// Detaches the transaction, some time soon, unless it is busy: then the monitor looks again.
+    /// Detaches the transaction in the background. If the session is busy, the call has no effect,
+    /// and the monitor repeats it.
     fn release_locks(self: Arc<Self>);
 }
 
-/// Watches the workers of one emulator.
+/// The lock monitor of one emulator.
 #[derive(Debug, Default)]
 pub(crate) struct LockMonitor {
     workers: Mutex<HashMap<i32, TrackedBackend>>,
@@ -45,13 +47,13 @@ pub(crate) struct LockMonitor {
 #[derive(Clone, Debug)]
 struct TrackedBackend {
     tracker: Arc<StatementTracker>,
-    /// None for connections of the emulator's own, which hold no transaction open.
+    /// None for the emulator's own connections, which keep no transaction open.
     holder: Option<Weak<dyn LockHolder>>,
-    /// How often its statement was cancelled; timeout grows with it.
+    /// How often its statement was cancelled; the timeout grows with it.
     cancelled: u32,
 }
 
-/// What is to be done about a process that is in the way.
+/// How to unblock the sessions that wait for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Detach(i32),
@@ -79,12 +81,12 @@ impl LockMonitor {
         self.woken.notify_one();
     }
 
-    /// It has been answered.
+    /// The statement has been answered.
     pub(crate) fn mark_done(&self, process: i32) {
         lock(&self.slow).remove(&process);
     }
 
-    /// Looks, for ever. `control` is a connection for this alone.
+    /// Monitors until the connection `control` breaks.
     pub(crate) async fn run(self: Arc<Self>, mut control: Connection) {
         let mut idle_polls = 0_u32;
         loop {
@@ -106,7 +108,7 @@ impl LockMonitor {
             for action in actions {
                 self.perform(action, &mut control).await;
             }
-            // A statement that is merely long is not looked at so often.
+            // Statements that are slow but not blocked are examined less often.
             let interval =
                 if blocked.is_empty() { POLL_INTERVAL * idle_polls.min(25) } else { POLL_INTERVAL };
             tokio::select! {
@@ -146,7 +148,7 @@ impl LockMonitor {
         }
     }
 
-    /// A statement has succeeded: its worker's timeout starts anew.
+    /// A statement has succeeded: the timeout of the next one is the initial one again.
     pub(crate) fn reset_cancellations(&self, process: i32) {
         if let Some(backend) = lock(&self.workers).get_mut(&process) {
             backend.cancelled = 0;
@@ -154,7 +156,7 @@ impl LockMonitor {
     }
 }
 
-/// Asks PostgreSQL to end the statement of a process.
+/// Cancels the statement of a process.
 pub(crate) async fn cancel(control: &mut Connection, process: i32) {
     let sql = format!("SELECT pg_catalog.pg_cancel_backend({process})");
     if let Err(error) = control.query(&sql).await {
@@ -162,7 +164,7 @@ pub(crate) async fn cancel(control: &mut Connection, process: i32) {
     }
 }
 
-/// Who waits for whom, among `processes`.
+/// The blocked processes among `processes`, each with those that it waits for.
 async fn blocked(
     control: &mut Connection,
     processes: &[i32],
@@ -185,8 +187,8 @@ async fn blocked(
         .collect())
 }
 
-/// What to do so that nobody in `blocked` has to wait. `state_of` knows the workers: the statement
-/// that each is running, and how often it was cancelled.
+/// The actions that unblock the processes in `blocked`. `state_of` returns the in-flight statement
+/// of a worker and how often it was cancelled.
 fn decide(
     blocked: &HashMap<i32, Vec<i32>>,
     state_of: impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
@@ -245,14 +247,14 @@ fn follow(
                         actions.push(Action::Cancel(blocker, statement));
                     }
                 }
-                // A commit is over in a moment; others are none of ours.
+                // A commit ends soon; processes of other programs are ignored.
                 _ => {}
             }
         }
     }
 }
 
-/// The youngest statement of a cycle makes way; never one that a commit waits for.
+/// Cancels the youngest statement of a deadlock, except statements of a commit.
 fn break_deadlock(
     state_of: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
     cycle: &[i32],
@@ -276,7 +278,7 @@ mod tests {
     use super::*;
     use crate::engine::in_flight::CancelPolicy;
 
-    /// A worker whose statement was asked for `age` milliseconds ago.
+    /// The in-flight statement of a worker, requested `age` milliseconds ago.
     fn running(now: Instant, age: u64, urgent: bool) -> InFlightStatement {
         let tracker = StatementTracker::new(0);
         let since = now - Duration::from_millis(age);
@@ -341,7 +343,7 @@ mod tests {
         ];
         let found = actions(&[(1, &[2]), (2, &[3]), (3, &[1])], &in_flight, now);
         assert_eq!(found, [Action::Cancel(2, young)]);
-        // Unless a commit waits for it.
+        // A statement of a commit is not cancelled.
         let committing = running(now, 1, true);
         let other = running(now, 9, false);
         let in_flight = [(1, Some(other)), (2, Some(committing))];

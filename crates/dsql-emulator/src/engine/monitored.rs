@@ -1,4 +1,4 @@
-//! A connection to PostgreSQL in the sight of the monitor.
+//! A connection to PostgreSQL whose statements the lock monitor sees.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use crate::{
     wire::{DbError, Message, tag},
 };
 
-/// Why a statement has no answer.
+/// Why a statement has no result.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// PostgreSQL refused it.
     Refused(DbError),
-    /// It was cancelled to make way, and has to run again.
+    /// The lock monitor has cancelled it; it must run again.
     Interrupted,
-    /// The connection is gone.
+    /// The connection broke.
     Broken(UpstreamError),
 }
 
@@ -31,10 +31,10 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// How long to wait before a statement that made way runs again.
+/// The delay before a cancelled statement runs again.
 pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(1);
 
-/// See the module.
+/// A connection whose in-flight statement is tracked.
 #[derive(Debug)]
 pub(crate) struct MonitoredConnection {
     connection: Connection,
@@ -44,7 +44,7 @@ pub(crate) struct MonitoredConnection {
 }
 
 impl MonitoredConnection {
-    /// The monitor has to be told of it ([`LockMonitor::add`]).
+    /// The caller registers it with [`LockMonitor::add`].
     pub(crate) fn new(connection: Connection, monitor: Arc<LockMonitor>) -> Self {
         let tracker = Arc::new(StatementTracker::new(connection.process()));
         Self { connection, tracker, monitor, broken: false }
@@ -63,12 +63,12 @@ impl MonitoredConnection {
         self.broken
     }
 
-    /// A statement has gone through: the monitor's timeout with it starts anew.
+    /// Resets the count of cancellations, after a statement that has succeeded.
     pub(crate) fn reset_cancellations(&self) {
         self.monitor.reset_cancellations(self.tracker.process);
     }
 
-    /// Sends, and reads the whole answer.
+    /// Sends messages and reads the whole answer.
     pub(crate) async fn exchange(
         &mut self,
         exchange: &Exchange,
@@ -101,7 +101,7 @@ impl MonitoredConnection {
         Ok(answer)
     }
 
-    /// Runs `sql`, one statement or more; the rows of all of them.
+    /// Runs one or more statements; returns the rows of all of them.
     pub(crate) async fn query(&mut self, sql: &str, policy: CancelPolicy) -> Result<Rows, Failure> {
         let answer = self.exchange(&Exchange::query(sql), policy).await?;
         rows(&answer).map_err(Failure::Refused)

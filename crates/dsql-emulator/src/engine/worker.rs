@@ -1,7 +1,7 @@
-//! The connection that does one client's work.
+//! The PostgreSQL connection that runs the statements of one client.
 //!
-//! The client's statements run as the client's role; what the emulator does in between runs as
-//! the superuser that the connection belongs to.
+//! The client's statements run as the client's role. The emulator's own statements run as the
+//! superuser of the connection.
 
 use std::sync::Arc;
 
@@ -23,27 +23,27 @@ use crate::{
     wire::{self, DbError, Message, tag},
 };
 
-/// The name of the prepared statement that puts a savepoint before a client's statement.
+/// The name of the prepared statement that sets a savepoint before a client's statement.
 ///
-/// Savepoints are never released. Whoever waits for a row of a released one waits for the whole
-/// transaction, and would not notice that it has gone back to its start.
+/// Savepoints are never released. A session that waits for a row of a released savepoint waits for
+/// the whole transaction, even if that rolls back to its start.
 const SAVEPOINT_NAME: &str = "dsql_emulator_save";
 const ROLLBACK_TO_START: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_start";
 const ROLLBACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
 
-/// See the module.
+/// The connection of one client, with the state of its transaction.
 #[derive(Debug)]
 pub(crate) struct Worker {
     connection: MonitoredConnection,
     commit_log: Arc<CommitLog>,
     /// The client's role, quoted.
     user: String,
-    /// The role that it has set, as a literal; `none` if none.
+    /// The role that it has set, or `none`.
     role: String,
-    /// The same at the beginning of the transaction.
+    /// The role at the beginning of the transaction.
     role_before: String,
     pub(crate) transaction: Option<Transaction>,
-    /// Prepared statements that are of no use any more.
+    /// Prepared statements to close with the next Parse.
     unused: Vec<Arc<str>>,
 }
 
@@ -84,12 +84,12 @@ impl Worker {
         self.connection.parameters()
     }
 
-    /// A prepared statement that PostgreSQL may forget.
+    /// Schedules a prepared statement to be closed.
     pub(crate) fn forget(&mut self, prepared: Arc<str>) {
         self.unused.push(prepared);
     }
 
-    /// Runs `sql`, one statement or more, as the superuser.
+    /// Runs one or more statements as the superuser.
     pub(crate) async fn as_superuser(
         &mut self,
         sql: &str,
@@ -99,7 +99,7 @@ impl Worker {
         self.connection.query(&sql, policy).await
     }
 
-    /// Back from the superuser to the client's role.
+    /// The statements that return from the superuser to the client's role.
     fn as_client(&self) -> String {
         let set_role = match self.role.as_str() {
             "none" => String::new(),
@@ -108,12 +108,12 @@ impl Worker {
         format!("SET SESSION AUTHORIZATION {}{set_role}", self.user)
     }
 
-    /// Runs `sql` as the client, and gives the rows.
+    /// Runs `sql` as the client and returns the rows.
     pub(crate) async fn as_client_query(&mut self, sql: &str) -> Result<Rows, Failure> {
         self.connection.query(sql, CancelPolicy::internal()).await
     }
 
-    /// The client has set a role, or may have.
+    /// Reads the role again, after a statement that may have set it.
     pub(crate) async fn refresh_role(&mut self) -> Result<(), Failure> {
         let rows = self.as_client_query("SHOW role").await?;
         if let Some([Some(role)]) = rows.first().map(Vec::as_slice) {
@@ -122,7 +122,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Prepares a statement under `name`; its parameter types and columns.
+    /// Prepares a statement under `name`; returns its parameter types and columns.
     pub(crate) async fn prepare(
         &mut self,
         name: &str,
@@ -142,7 +142,7 @@ impl Worker {
         }
     }
 
-    /// Runs a statement without a transaction around it.
+    /// Runs a statement outside of a transaction.
     pub(crate) async fn run_outside_transaction(
         &mut self,
         execution: &Execution,
@@ -155,7 +155,7 @@ impl Worker {
     }
 
     /// Runs a statement in the transaction, with a savepoint before it if `save`. After an error
-    /// PostgreSQL's transaction has failed.
+    /// the transaction has failed in PostgreSQL.
     pub(crate) async fn run(
         &mut self,
         execution: &Execution,
@@ -170,10 +170,11 @@ impl Worker {
         Ok(Answer::read(answer))
     }
 
-    /// The rows that PostgreSQL itself has locked for the transaction, each locked so strongly.
+    /// The rows that PostgreSQL itself has locked for the transaction, all counted as locked with
+    /// `strength`.
     ///
-    /// It looks at every row of the tables that were locked: nothing else leads from a transaction
-    /// to its locks. The statement is done and could not be undone by itself.
+    /// It scans every row of the locked tables: PostgreSQL has no other way from a transaction to
+    /// its row locks.
     pub(crate) async fn locked_rows(&mut self, strength: LockStrength) -> Result<Effect, Failure> {
         let sql = format!(
             "SET SESSION AUTHORIZATION DEFAULT; SELECT dsql_emulator.report_locked_rows('{}'); {}",
@@ -188,7 +189,7 @@ impl Worker {
         Ok(effect)
     }
 
-    /// Begins a COPY FROM STDIN and breaks it off: what the client is to be told of its format.
+    /// Starts and aborts a COPY FROM STDIN, to get the CopyInResponse for the client.
     pub(crate) async fn copy_response(
         &mut self,
         execution: &Execution,
@@ -209,7 +210,7 @@ impl Worker {
         }
     }
 
-    /// Begins a transaction: its snapshot, and the savepoint behind it.
+    /// Begins a transaction: takes its snapshot and sets the savepoint after it.
     pub(crate) async fn begin(&mut self, access: Access) -> Result<(), Failure> {
         let commit_log = self.commit_log.clone();
         let _guard = commit_log.lock_snapshot().await;
@@ -218,7 +219,7 @@ impl Worker {
             Access::ReadOnly => " READ ONLY",
             Access::ReadWrite => " READ WRITE",
         };
-        // Its first query takes the snapshot.
+        // The first query takes the snapshot.
         let sql = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; \
              SELECT pg_catalog.current_setting_of_host('transaction_read_only'), \
@@ -232,7 +233,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Commits what is attached.
+    /// Commits the transaction, whose write set must be in its tables.
     pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
         let committed = self.connection.query("COMMIT", CancelPolicy::commit()).await;
         self.transaction = None;
@@ -242,7 +243,7 @@ impl Worker {
         committed.map(drop)
     }
 
-    /// Ends the transaction, if there is one, without a trace.
+    /// Rolls the transaction back, if there is one.
     pub(crate) async fn rollback(&mut self) -> Result<(), Failure> {
         if self.transaction.take().is_none() {
             return Ok(());
@@ -251,7 +252,7 @@ impl Worker {
         self.connection.query("ROLLBACK", CancelPolicy::internal()).await.map(drop)
     }
 
-    /// Notes a place to go back to, before what belongs to one statement.
+    /// Sets the savepoint before a statement.
     pub(crate) async fn savepoint_statement(&mut self) -> Result<(), Failure> {
         let sql = "SAVEPOINT dsql_emulator_statement";
         self.connection.query(sql, CancelPolicy::internal()).await.map(drop)
@@ -267,7 +268,7 @@ impl Worker {
         })
     }
 
-    /// Goes back to before a statement that failed.
+    /// Rolls back to the savepoint before a statement that failed.
     pub(crate) async fn rollback_statement(&mut self) -> Result<(), Failure> {
         self.connection.query(ROLLBACK_TO_STATEMENT, CancelPolicy::internal()).await.map(drop)
     }
@@ -284,13 +285,14 @@ impl Worker {
         };
         if let Err(failure) = result {
             tracing::warn!(?failure, "a transaction could not be detached, and is given up");
-            // Others wait for it. If its connection is gone, they do not any more.
+            // Other sessions wait for its locks. If the connection is broken, PostgreSQL releases
+            // them.
             let _ = self.discard_changes().await;
         }
     }
 
-    /// Takes the changes of the transaction out of the database. PostgreSQL's transaction must not
-    /// have failed.
+    /// Removes the transaction's changes from the database and keeps them. The transaction must not
+    /// have failed in PostgreSQL.
     pub(crate) async fn detach(&mut self) -> Result<(), Failure> {
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let keys = transaction.effect.changes.read_rows_argument();
@@ -299,7 +301,7 @@ impl Worker {
             self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
             Vec::new()
         } else {
-            // Going back restores the role, too.
+            // The rollback restores the role as well.
             let sql = format!(
                 "SET SESSION AUTHORIZATION DEFAULT; \
                  SELECT rel, image FROM dsql_emulator.read_rows({}); {ROLLBACK_TO_START}",
@@ -324,7 +326,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives up what a transaction has done, or the copies in which one that has lost goes on.
+    /// Rolls back to the start and discards the write set, or the shadow tables of a transaction
+    /// that has lost.
     async fn discard_changes(&mut self) -> Result<(), Failure> {
         self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
         if let Some(transaction) = &mut self.transaction {
@@ -333,7 +336,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Puts rows back that were taken out. After an error PostgreSQL's transaction has failed.
+    /// Writes the detached rows back. After an error the transaction has failed in PostgreSQL.
     pub(crate) async fn reattach_rows(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
         let Some(Transaction { write_set: WriteSetState::Detached(work), .. }) = &self.transaction
         else {
@@ -349,8 +352,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Goes back to the start of the transaction, whose changes are detached, after an attempt to
-    /// put them back has failed.
+    /// Rolls back to the start of a detached transaction, after an attempt to reattach it has
+    /// failed.
     pub(crate) async fn rollback_to_start(&mut self) -> Result<(), Failure> {
         self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
         let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
@@ -360,7 +363,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Has PostgreSQL read a statement, which locks the tables that it names, under whatever name.
+    /// Lets PostgreSQL parse a statement, which locks its tables, also those behind views.
     pub(crate) async fn lock_tables_of(
         &mut self,
         execution: &Execution,
@@ -375,13 +378,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Mends a transaction that holds nothing and has failed by a cancellation.
+    /// Repairs a transaction without changes that failed because its statement was cancelled.
     pub(crate) async fn rollback_to_start_if_open(&mut self) -> Result<(), Failure> {
         if self.transaction.is_some() { self.rollback_to_start().await } else { Ok(()) }
     }
 
-    /// Gives a detached transaction copies to go on in: of the tables that it has locked, and of
-    /// those that it has changed. For one that has copies already, more of them.
+    /// Creates shadow tables for a detached transaction: of the tables that it has locked and of
+    /// those that it has changed. A transaction that has shadow tables gets more of them.
     pub(crate) async fn use_shadow_tables(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let changed: Vec<String> =
@@ -407,7 +410,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives up the copies that a transaction turned out not to need; `work` is what was detached.
+    /// Drops shadow tables that the transaction does not need; `work` is its detached write set.
     pub(crate) async fn leave_shadow_tables(&mut self, work: String) -> Result<(), Failure> {
         self.rollback_to_start().await?;
         if let Some(transaction) = &mut self.transaction {
@@ -429,7 +432,7 @@ fn savepoint() -> Vec<Message> {
     vec![wire::bind("", SAVEPOINT_NAME, &wire::BindParts::default()), wire::execute("", 0)]
 }
 
-/// Rows go where they belong without triggers and foreign keys: what those did is among the rows.
+/// Rows are written without triggers and foreign keys: the effects of those are among the rows.
 fn write_rows(work: &str, to_shadow_tables: bool) -> String {
     format!(
         "SET LOCAL session_replication_role = replica; SELECT dsql_emulator.write_rows({}, \

@@ -1,7 +1,6 @@
-//! Faults from outside of the process: lines of text on a loopback port, each with one answer.
+//! The control port: faults for other processes, as lines of text with one answer each.
 //!
-//! `nc 127.0.0.1 PORT` is a client, and so is any language's socket. The commands are in
-//! [`HELP`].
+//! `nc 127.0.0.1 PORT` is a client. The commands are in [`HELP`].
 
 use std::{str::FromStr, time::Duration};
 
@@ -12,7 +11,7 @@ use tokio::{
 
 use super::{CommitFault, CommitRates, Faults, Latency, Refusal, StatementFault};
 
-/// What can be said.
+/// The commands.
 pub(crate) const HELP: &str = "\
 commit conflict|catalog-conflict|unavailable-applied|unavailable-lost|answer-lost-applied|answer-lost|pass [TIMES]
 statement unavailable|catalog-conflict|close [TIMES] [TEXT THAT IT CONTAINS]
@@ -25,7 +24,7 @@ clear
 status
 help";
 
-/// Answers a connection to its end.
+/// Serves a connection until it ends.
 pub(crate) async fn serve(socket: TcpStream, faults: Faults) {
     if let Err(error) = talk(socket, &faults).await {
         tracing::debug!(%error, "a control connection ended");
@@ -45,7 +44,7 @@ async fn talk(mut socket: TcpStream, faults: &Faults) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Carries out one line; the answer.
+/// Executes one command; returns the text of the answer.
 fn execute(line: &str, faults: &Faults) -> Result<String, String> {
     let mut words = line.split_whitespace();
     let command = words.next().unwrap_or_default();

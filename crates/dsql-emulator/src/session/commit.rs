@@ -1,4 +1,4 @@
-//! COMMIT: where conflicts show, limits are checked, and answers get lost.
+//! COMMIT: conflicts, limits, injected faults.
 
 use super::{Block, Session, SessionError, SessionResult};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Session {
-    /// Commits the transaction, which is over then in any case.
+    /// Commits the transaction. Whatever the result, the transaction ends.
     pub(super) async fn commit(&mut self) -> SessionResult<()> {
         let fault = self.fault().await;
         let committed = match fault {
@@ -25,7 +25,7 @@ impl Session {
                 self.try_commit().await.and(Err(unavailable().into()))
             }
             Some(CommitFault::LostAnswer { applied: true }) => {
-                // If the commit is refused, it is the refusal that is lost.
+                // If the commit fails, the error is the answer that is lost.
                 let _ = self.try_commit().await;
                 Err(SessionError::Close)
             }
@@ -39,8 +39,8 @@ impl Session {
         committed
     }
 
-    /// The fault of this commit. Only what has run, and in an implicit transaction only what has
-    /// left traces, counts as one.
+    /// The fault of this commit. A transaction counts as a commit if it has run a statement, an
+    /// implicit one only if it has effects.
     async fn fault(&mut self) -> Option<CommitFault> {
         let explicit = self.block == Block::Explicit;
         let counts = {
@@ -71,12 +71,13 @@ impl Session {
             return Err(catalog_conflict().into());
         }
         if is_read_only {
-            // Nobody can be in conflict with what was only read.
+            // A read-only transaction cannot conflict.
             self.check_limits().await?;
             let mut worker = worker.lock().await;
             return worker.commit().await.map_err(SessionError::from);
         }
-        // First the turn and then the worker: whoever waits for the turn can be detached.
+        // The commit guard comes before the lock of the worker: a session that waits for the guard
+        // can still be detached.
         let guard = cluster.commit_log.lock_commit().await;
         self.check_limits().await?;
         let mut worker = worker.lock().await;
@@ -100,7 +101,7 @@ impl Session {
         };
         let logged = cluster.commit_log.append(&footprint, &guard);
         if let Err(failure) = worker.commit().await {
-            // One whose answer is lost may have been done.
+            // A commit without an answer may have been applied.
             if matches!(failure, Failure::Refused(_)) {
                 cluster.commit_log.retract(logged, &guard);
             }
@@ -147,7 +148,7 @@ impl Session {
     }
 }
 
-/// Puts back what is detached, and does what was left for the commit. Others make way.
+/// Reattaches the transaction, and runs the statements that were deferred to the commit.
 async fn reattach_for_commit(worker: &mut Worker, cluster: &Cluster) -> SessionResult<()> {
     let was_detached = worker
         .transaction
@@ -156,7 +157,7 @@ async fn reattach_for_commit(worker: &mut Worker, cluster: &Cluster) -> SessionR
     loop {
         match reattach(worker, &|| cluster.new_job_id(), CancelPolicy::commit()).await {
             Ok(true) => break,
-            // What the commit_log does not know of: a table that is not instrumented.
+            // The commit log does not know of tables without triggers.
             Ok(false) => return Err(conflict().into()),
             Err(Failure::Interrupted) => {}
             Err(failure) => return Err(failure.into()),

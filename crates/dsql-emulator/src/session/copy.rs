@@ -1,7 +1,7 @@
 //! COPY FROM STDIN (aurora-dsql.md#sessions).
 //!
-//! The rows are taken in whole before PostgreSQL sees any of them, so that the statement can make
-//! way and run again like any other.
+//! All rows are received before PostgreSQL gets any of them, so that the statement can be cancelled
+//! and run again like any other.
 
 use super::{Session, SessionError, SessionResult};
 use crate::{
@@ -10,14 +10,15 @@ use crate::{
 };
 
 impl Session {
-    /// Asks the client for the rows of a COPY.
+    /// Receives the rows of a COPY from the client.
     pub(super) async fn receive_copy(&mut self, execution: &mut Execution) -> SessionResult<()> {
         let copy_in = {
             let mut worker = self.worker.lock().await;
             worker.copy_response(execution, CancelPolicy::cancellable()).await?
         };
         let Some(copy_in) = copy_in else {
-            // Nothing is read, for instance because the statement is not what it seemed.
+            // PostgreSQL does not read any data, for example because the statement is something
+            // else.
             return Ok(());
         };
         self.client.queue(&copy_in);

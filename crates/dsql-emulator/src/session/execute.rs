@@ -1,4 +1,4 @@
-//! Carrying out one plan.
+//! Executes the plan of a statement.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -22,13 +22,13 @@ use crate::{
     wire::{self, Column, DbError, Message, tag},
 };
 
-/// What a trigger says of a write outside of a transaction (`catalog/footprint.sql`).
+/// The SQLSTATE that triggers raise for a write outside of a transaction (`catalog/footprint.sql`).
 const WRITES: &str = "DE001";
-/// How often an autocommit statement begins anew because a key may have been committed behind its
+/// How often an autocommit statement starts again because a key may have been committed since its
 /// snapshot.
 const RESTARTS: u32 = 10;
 
-/// The answer to a statement.
+/// The result of a statement.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     /// Columns, rows, notices.
@@ -41,7 +41,7 @@ impl Reply {
         Self { messages: Vec::new(), tag: Some(tag.into()) }
     }
 
-    /// One value; that of a text is the same in both formats.
+    /// A row with one value. For a text, both formats are the same.
     fn row(column: Column, value: &[u8], tag: &str) -> Self {
         let columns = wire::row_description(&[column]);
         let row = wire::data_row(&[Some(value)]);
@@ -56,7 +56,7 @@ impl From<Answer> for Reply {
 }
 
 impl Session {
-    /// Carries out a plan. `ends` says that an implicit transaction ends with it.
+    /// Executes a plan. With `ends`, an implicit transaction ends with it.
     pub(super) async fn execute(
         &mut self,
         plan: &Plan,
@@ -130,7 +130,7 @@ impl Session {
             Control::Commit | Control::Rollback => {
                 let messages = match self.block {
                     Block::Explicit => Vec::new(),
-                    // An implicit one ends all the same.
+                    // An implicit transaction ends nevertheless.
                     Block::Implicit | Block::None => {
                         warning("25P01", "there is no transaction in progress")
                     }
@@ -139,8 +139,8 @@ impl Session {
                     self.commit().await?;
                     "COMMIT"
                 } else {
-                    // aurora-dsql.md#transactions: COMMIT of a failed transaction succeeds, and
-                    // says ROLLBACK.
+                    // aurora-dsql.md#transactions: COMMIT of a failed transaction succeeds with the
+                    // tag ROLLBACK.
                     self.worker.lock().await.rollback().await?;
                     self.end_transaction();
                     "ROLLBACK"
@@ -150,7 +150,7 @@ impl Session {
         }
     }
 
-    /// What may happen to any statement before it runs.
+    /// Applies injected faults and catalog conflicts before a statement runs.
     async fn before_statement(&mut self, execution: &Execution) -> SessionResult<()> {
         match self.cluster.faults.next_statement(&execution.statement.text) {
             None => {}
@@ -185,7 +185,7 @@ impl Session {
             let answer = self.run_outside_transaction(&run, &execution).await?;
             match &answer.error {
                 None => return Ok(answer.into()),
-                // A view, for instance, may call a function that writes.
+                // For example a view that calls a function that writes.
                 Some(error) if error.code == WRITES => run.to_mut().class = Class::Write,
                 Some(error) => return Err(error.clone().into()),
             }
@@ -207,7 +207,8 @@ impl Session {
                     self.worker.lock().await.rollback().await?;
                     self.block = Block::None;
                     restarts += 1;
-                    // A conflict is one, an existing key is only perhaps one.
+                    // A conflict is definite. A duplicate key may be one that was committed since
+                    // the snapshot.
                     if error.code.starts_with("40") || restarts > RESTARTS {
                         return Err(conflict().into());
                     }
@@ -232,7 +233,7 @@ impl Session {
             }
         };
         if is_bare_analyze(&execution.statement) {
-            // They name every table of the host that is not the client's.
+            // The notices name tables of the underlying server that the client does not own.
             answer.messages.retain(|message| message.tag() != tag::NOTICE);
         }
         if run.class == Class::Setting && answer.error.is_none() {
@@ -243,7 +244,7 @@ impl Session {
         Ok(answer)
     }
 
-    /// The client has changed a setting, or all of them.
+    /// Records that the client has changed a setting, or all of them.
     fn note_setting(&mut self, execution: &Execution) {
         self.settings_version += 1;
         if Cursor::new(&execution.statement.tokens).sees("RESET ALL") {
@@ -290,8 +291,8 @@ impl Session {
         }
     }
 
-    /// aurora-dsql.md#ddl-in-transactions: one DDL statement in a transaction, and no rows written
-    /// beside it.
+    /// aurora-dsql.md#ddl-in-transactions: at most one DDL statement in a transaction, and no
+    /// writes together with it.
     async fn check_mixing(&mut self, run: &Run) -> SessionResult<()> {
         let worker = self.worker.lock().await;
         let Some(transaction) = &worker.transaction else { return Ok(()) };
@@ -340,7 +341,7 @@ impl Session {
             let message = format!("role \"{role}\" does not exist");
             return Err(DbError::new("42704", message).into());
         };
-        // Words [I]: PostgreSQL's for a role that may not be granted.
+        // Message [I]: PostgreSQL's for a role that may not be granted.
         let may = "SELECT pg_catalog.pg_has_role(current_user, 'admin', 'USAGE')";
         if single(worker.as_client_query(may).await?).as_deref() != Some("t") {
             let message = format!("permission denied to grant role \"{role}\"");
@@ -408,13 +409,13 @@ impl Session {
     }
 }
 
-/// SET, SHOW and RESET, which need nothing of the catalog and do not fail because of it [I].
+/// SET, SHOW and RESET, which do not use the catalog and do not fail because of its changes [I].
 fn is_about_settings(statement: &Statement) -> bool {
     let cursor = Cursor::new(&statement.tokens);
     ["SET", "SHOW", "RESET"].iter().any(|word| cursor.sees(word))
 }
 
-/// ANALYZE of everything.
+/// ANALYZE without a table.
 fn is_bare_analyze(statement: &Statement) -> bool {
     let mut cursor = Cursor::new(&statement.tokens);
     let analyzes = cursor.eat("ANALYZE") || cursor.eat("ANALYSE");

@@ -1,7 +1,7 @@
-//! The extended protocol: Parse, Bind, Describe, Execute, Close, Sync.
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close, Sync.
 //!
-//! Portals live here and not in PostgreSQL: a portal of PostgreSQL ends when its transaction makes
-//! way for another session.
+//! Portals are kept here and not in PostgreSQL, where a portal ends when its transaction is
+//! detached.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Session {
     pub(super) async fn parse(&mut self, message: &Message) -> SessionResult<()> {
         let (name, sql, types) = wire::read_parse(message).ok_or_else(protocol_violation)?;
         if name.is_empty() {
-            // It ends whether or not there is another one.
+            // The unnamed statement ends even if this Parse fails.
             self.forget_statement("").await;
         }
         let mut statements = split(statement_text(&sql)?);
@@ -48,7 +48,7 @@ impl Session {
         if let Plan::Refuse(refusal) = plan {
             return Err(refusal.into());
         }
-        // PostgreSQL looks its names up.
+        // PostgreSQL resolves its names in the catalog.
         self.session_catalog();
         let prepared = Arc::new(self.prepare(statement, plan, types).await?);
         if self.statements.contains_key(&name) {
@@ -61,7 +61,7 @@ impl Session {
         Ok(())
     }
 
-    /// Has PostgreSQL prepare a statement that is its to run.
+    /// Prepares a statement in PostgreSQL, if PostgreSQL runs it.
     async fn prepare(
         &mut self,
         statement: Statement,
@@ -88,8 +88,8 @@ impl Session {
             let mut worker = self.worker.lock().await;
             match worker.prepare(&name, &text, &types, policy).await {
                 Err(Failure::Interrupted) => {
-                    // An error, if only of the emulator's making, so PostgreSQL's transaction has
-                    // failed. If it holds nothing, that is easily mended.
+                    // The cancellation has failed the transaction in PostgreSQL. Without changes it
+                    // can be repaired.
                     let idle = worker.transaction.as_ref().is_none_or(|t| !t.has_changes());
                     if !idle {
                         return Err(crate::faults::conflict().into());
@@ -159,7 +159,7 @@ impl Session {
         self.check_not_failed(&prepared.plan)?;
         let portal = self.portal(&name)?;
         let mut answer = match portal.answer.take() {
-            // One that has no rows to give more of has done what it does.
+            // A portal without rows can be run only once.
             Some(_) if prepared.columns.is_none() => {
                 let message = format!("portal \"{name}\" cannot be run");
                 return Err(DbError::new("55000", message).into());
@@ -173,7 +173,7 @@ impl Session {
                 for message in reply.messages {
                     match message.tag() {
                         tag::DATA_ROW => rows.rows.push_back(message),
-                        // The client has requested_at for it already, or does not want it.
+                        // The client gets the columns by Describe.
                         tag::ROW_DESCRIPTION => {}
                         _ => self.client.queue(&message),
                     }
@@ -185,7 +185,7 @@ impl Session {
         for row in answer.rows.drain(..count) {
             self.client.queue(&row);
         }
-        // Whoever has got as many rows as he requested_at for does not know yet whether there are more.
+        // A client that got the maximum number of rows does not know whether there are more.
         match &answer.tag {
             _ if most > 0 && count == most => self.client.queue(&wire::portal_suspended()),
             Some(tag) if prepared.columns.is_some() => {
@@ -194,7 +194,7 @@ impl Session {
             Some(tag) => self.client.queue(&wire::command_complete(tag)),
             None => self.client.queue(&wire::empty_query()),
         }
-        // A transaction that has ended has taken its portals along.
+        // The end of a transaction closes its portals.
         if let Some(portal) = self.portals.get_mut(&name) {
             portal.answer = Some(answer);
         }
@@ -222,16 +222,16 @@ impl Session {
         self.ready().await
     }
 
-    /// Ends a prepared statement, if there is one.
+    /// Closes a prepared statement, if it exists.
     pub(super) async fn forget_statement(&mut self, name: &str) {
         if let Some(prepared) = self.statements.remove(name) {
             self.forget(&prepared).await;
         }
     }
 
-    /// Lets PostgreSQL forget a statement, some time.
+    /// Schedules a prepared statement of PostgreSQL to be closed.
     pub(super) async fn forget(&self, prepared: &Arc<Prepared>) {
-        // A portal may still run it.
+        // A portal may still use it.
         if let (Some(name), 1) = (&prepared.upstream, Arc::strong_count(prepared)) {
             self.worker.lock().await.forget(name.clone());
         }
@@ -257,7 +257,7 @@ impl Session {
     }
 }
 
-/// Whether a Bind has as many parameters as its statement, and formats for all or none of them.
+/// Checks that a Bind has as many parameters as its statement, and formats for all or none of them.
 fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> SessionResult<()> {
     let (parameters, formats) = (bind.parameters.len(), bind.parameter_formats.len());
     if formats > 1 && formats != parameters {
@@ -275,7 +275,7 @@ fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> Sessio
     Ok(())
 }
 
-/// Whether a Bind has formats for all columns of its statement, or none.
+/// Checks that a Bind has formats for all columns of its statement, or none.
 fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> SessionResult<()> {
     let formats = bind.result_formats.len();
     match prepared.columns.as_ref().map(wire::column_count) {
@@ -304,7 +304,7 @@ fn execution(prepared: &Prepared, portal: &Portal) -> Execution {
     }
 }
 
-/// The tag of an answer that has given so many rows this time.
+/// The command tag with the number of rows of this Execute.
 fn counting(tag: &str, rows: usize) -> String {
     match tag.rsplit_once(' ') {
         Some((words, count)) if count.parse::<u64>().is_ok() => format!("{words} {rows}"),
@@ -322,7 +322,7 @@ fn parameter_types(description: &Message) -> Vec<u32> {
         .collect()
 }
 
-/// Whether an answer of this kind of statement can be computed without a transaction around it.
+/// Whether a statement of this class can run outside of a transaction.
 pub(super) const fn runs_outside_transaction(class: Class) -> bool {
     matches!(class, Class::Read | Class::Setting | Class::Utility | Class::CopyOut)
 }

@@ -1,4 +1,4 @@
-//! Queries that lock rows (aurora-dsql.md#locks): each is made to report which.
+//! Locking queries (aurora-dsql.md#locks): each is changed to report the rows that it locks.
 
 use std::sync::Arc;
 
@@ -9,27 +9,27 @@ use crate::{
     sql::literal,
 };
 
-/// Remembered texts of locking statements.
+/// The maximum number of cached statements.
 const MAX_REPORTING_STATEMENTS: usize = 256;
-/// What comes before a statement that PostgreSQL is to look at and not to run.
+/// The prefix of a statement that PostgreSQL checks and does not run.
 const EXPLAIN: &str = "EXPLAIN ";
 
-/// The text that reports what a statement locks.
+/// A prepared statement that runs a locking query and reports the rows that it locks.
 #[derive(Clone, Debug)]
 pub(super) struct ReportingStatement {
-    /// When it was made: it depends on the catalog, the role and the search path.
+    /// The version of the catalog that it was made for.
     catalog: usize,
     settings_version: u64,
     /// The types of its parameters.
     types: Arc<[u32]>,
-    /// The name under which PostgreSQL has it prepared.
+    /// The name of the prepared statement in PostgreSQL.
     prepared: Arc<str>,
-    /// How strongly PostgreSQL itself locks rows.
+    /// The strength of the locks that PostgreSQL itself takes.
     locks: Option<LockStrength>,
 }
 
 impl Session {
-    /// Makes a statement report which rows it locks.
+    /// Changes a statement so that it reports the rows that it locks.
     pub(super) async fn add_locks(
         &mut self,
         worker: &mut Worker,
@@ -39,11 +39,11 @@ impl Session {
     ) -> Result<(), Failure> {
         let Some(transaction) = &worker.transaction else { return Ok(()) };
         if transaction.has_lost() {
-            // What it locks makes no difference any more.
+            // The locks of a transaction that has lost have no effect.
             return Ok(());
         }
         if transaction.read_only {
-            // PostgreSQL has the words for a lock where nothing may be written.
+            // PostgreSQL's own error for a lock in a read-only transaction.
             if execution.prepared.is_none() {
                 execution.text = Some(locking.text.as_str().into());
             }
@@ -96,7 +96,8 @@ impl Session {
     }
 }
 
-/// Prepares the text that reports what a statement locks. How strongly PostgreSQL itself locks rows.
+/// Prepares the statement that reports the locked rows. Returns the strength of the locks that
+/// PostgreSQL itself takes.
 async fn prepare(
     worker: &mut Worker,
     execution: &Execution,
@@ -119,8 +120,8 @@ async fn prepare(
     Ok(locks)
 }
 
-/// What PostgreSQL refuses of a locking clause, from its place in the query to the rights on the
-/// tables, it has to see with the clause.
+/// Lets PostgreSQL check the statement with its locking clauses: their place in the query, and the
+/// rights on the tables.
 async fn check(
     worker: &mut Worker,
     execution: &Execution,
@@ -141,12 +142,12 @@ async fn check(
     }
 }
 
-/// The calls that report a row of each table; none for what is not a plain table.
+/// The function calls that report a row of each table; `None` for what is not a plain table.
 async fn calls(
     worker: &mut Worker,
     tables: &[&LockedTable],
 ) -> Result<Vec<Option<String>>, Failure> {
-    // The names mean what they mean to the client.
+    // The names are resolved with the client's search path.
     let oids: Vec<String> = tables
         .iter()
         .map(|table| {

@@ -1,4 +1,4 @@
-//! One client: its messages in, its answers out.
+//! The session of one client: handles its messages and sends the answers.
 
 mod commit;
 mod copy;
@@ -33,10 +33,10 @@ use crate::{
     wire::{self, BindParts, DbError, Message, Status, tag},
 };
 
-/// Why a message could not be answered as it should.
+/// Why a message could not be handled.
 #[derive(Debug)]
 enum SessionError {
-    /// The client is told.
+    /// An error that is sent to the client.
     Reported(DbError),
     /// The connection closes.
     Close,
@@ -60,8 +60,7 @@ impl From<Failure> for SessionError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(error) => Self::Reported(error),
-            // Whoever runs a statement runs it again; what is not a statement has nothing to wait
-            // for.
+            // The caller runs a statement again; anything else reports this error.
             Failure::Interrupted => {
                 Self::Reported(DbError::new("57014", "canceling statement due to user request"))
             }
@@ -73,11 +72,11 @@ impl From<Failure> for SessionError {
     }
 }
 
-/// What kind of transaction the session is in.
+/// The kind of transaction that the session is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Block {
     None,
-    /// Of one message, or of a batch up to its Sync.
+    /// The implicit transaction of one message, or of a batch up to its Sync.
     Implicit,
     /// Between BEGIN and COMMIT.
     Explicit,
@@ -89,13 +88,13 @@ struct Prepared {
     statement: Arc<Statement>,
     plan: Plan,
     types: Arc<[u32]>,
-    /// Its columns, if it has any.
+    /// Its RowDescription, if it returns rows.
     columns: Option<Message>,
-    /// Its name in PostgreSQL, if it is there.
+    /// Its name in PostgreSQL, if it is prepared there.
     upstream: Option<Arc<str>>,
 }
 
-/// A statement with its parameters, and its answer as far as it was not fetched yet.
+/// A portal: a statement with its parameters, and the rows that were not fetched yet.
 #[derive(Debug)]
 struct Portal {
     prepared: Arc<Prepared>,
@@ -113,10 +112,10 @@ struct Session {
     cluster: Arc<Cluster>,
     client: Client,
     user: String,
-    /// The settings that the client was told of, with their values.
+    /// The values of settings that were reported to the client.
     reported: HashMap<String, String>,
     worker: Arc<AsyncMutex<Worker>>,
-    /// What it knows of the catalog, from its first statement on.
+    /// What it has seen of the catalog, from its first statement on.
     session_catalog: Option<SessionCatalog>,
     block: Block,
     failed: bool,
@@ -124,21 +123,21 @@ struct Session {
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
     locking: HashMap<String, ReportingStatement>,
-    /// Grows with every change of a setting.
+    /// Increases with every change of a setting.
     settings_version: u64,
     next_name: u64,
     opened: Instant,
-    /// When the client requested_at what it waits for; `None` while it waits for nothing.
+    /// When the client sent the message that it waits for; `None` if it waits for nothing.
     requested_at: Option<Instant>,
     signal: tokio::sync::watch::Receiver<Signal>,
     signal_at_start: Signal,
     _permit: ConnectionPermit,
 }
 
-/// How long a client may take to come in: as long as PostgreSQL gives it.
+/// PostgreSQL's default of `authentication_timeout`.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves one connection to its end.
+/// Serves one connection until it ends.
 pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
     let authenticated =
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, authenticate(socket, &cluster)).await {
@@ -161,13 +160,13 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         authenticated;
     let mut all: Vec<(&str, &str)> = vec![
         ("default_transaction_isolation", "repeatable read"),
-        // Rings of waiting sessions are the monitor's business.
+        // The lock monitor resolves deadlocks.
         ("deadlock_timeout", "10min"),
-        // aurora-dsql.md#limits: 128 MiB for a query.
+        // aurora-dsql.md#limits: a query may use 128 MiB.
         ("temp_file_limit", "131072"),
         ("client_min_messages", "notice"),
         ("bytea_output", "hex"),
-        // PostgreSQL does not know it, and keeps it. That it is on is inferred [I].
+        // PostgreSQL stores it as a custom setting. The default `on` is inferred [I].
         ("dsql.enable_batched_nestloop", "on"),
     ];
     all.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -183,7 +182,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         Ok(worker) => worker,
         Err(error) => {
             let refusal = match error.refusal() {
-                // PostgreSQL takes fewer connections than a cluster does.
+                // PostgreSQL accepts fewer connections than a cluster.
                 Some(own) if own.code == "53300" => {
                     Refusal::TooManyConnections.error().unwrap_or_else(|| own.clone())
                 }
@@ -248,12 +247,12 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
     };
     match ended {
         Ok(()) => session.client.finish().await,
-        // The connection breaks off.
+        // The connection closes without an answer.
         Err(_) => Ok(()),
     }
 }
 
-/// The value of a setting that is not PostgreSQL's own towards a client.
+/// The value to report to clients where it differs from PostgreSQL's.
 fn overridden_parameter<'a>(name: &str, user: &'a str) -> Option<&'a str> {
     match name {
         "server_version" => Some(crate::SERVER_VERSION),
@@ -273,9 +272,9 @@ struct SessionGuard {
 impl Drop for SessionGuard {
     fn drop(&mut self) {
         self.cluster.unregister(self.process);
-        // PostgreSQL notices a closed connection only when it has something to say. Until then a
-        // statement under way would hold its locks, and nobody would be there to make way.
-        // When the emulator ends, all of PostgreSQL's sessions end.
+        // PostgreSQL notices a closed connection only when it sends something. Until then an
+        // in-flight statement would keep its locks, and no session could release them. When the
+        // emulator stops, all of PostgreSQL's sessions end.
         if self.tracker.in_flight().is_some()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -312,7 +311,7 @@ impl Session {
                 tag::FLUSH => self.flush().await,
                 tag::SYNC => self.sync().await,
                 tag::TERMINATE => return Ok(()),
-                // What is left of a COPY that has failed.
+                // The remaining messages of a COPY that has failed.
                 tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
                 tag::FUNCTION_CALL => {
                     Err(DbError::new("0A000", "function calls are not supported").into())
@@ -329,7 +328,7 @@ impl Session {
                 Err(SessionError::Reported(error)) => {
                     self.fail().await?;
                     self.queue_error(&error);
-                    // The rest of a batch is ignored, a Flush included.
+                    // The rest of the batch is ignored, including Flush.
                     skipping = !matches!(kind, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL);
                     if skipping {
                         self.send_error().await?;
@@ -341,14 +340,14 @@ impl Session {
         }
     }
 
-    /// The next message; `None` when the session is over, by the client's wish or by age.
+    /// The next message; `None` when the session ends, by the client or by its age.
     async fn next_message(&mut self) -> SessionResult<Option<Message>> {
         loop {
             let limits = &self.cluster.config.limits;
             let shift = self.signal.borrow_and_update().clock;
             let mut most = limits.session_age;
             if self.block != Block::None {
-                // A transaction that has snapshot may be finished (aurora-dsql.md#admission).
+                // A transaction that has begun may be finished (aurora-dsql.md#admission).
                 most += limits.transaction_age;
             }
             let aged = shift.saturating_sub(self.signal_at_start.clock);
@@ -359,7 +358,7 @@ impl Session {
             let mut signal = self.signal.clone();
             tokio::select! {
                 message = self.client.message() => {
-                    // A message that is too long closes the connection without a word
+                    // A message that is too long closes the connection without an error
                     // (aurora-dsql.md#limits).
                     return Ok(message?);
                 }
@@ -370,12 +369,12 @@ impl Session {
         }
     }
 
-    /// Tells the client of an error.
+    /// Queues an error for the client.
     fn queue_error(&mut self, error: &DbError) {
         self.client.queue(&as_dsql_error(error.clone()).message());
     }
 
-    /// Sends what is queued, because the client asks for it.
+    /// Sends what is queued, on a Flush.
     async fn flush(&mut self) -> SessionResult<()> {
         self.delay(self.cluster.faults.latency().round_trip).await;
         self.requested_at = None;
@@ -383,17 +382,18 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the error that ends a batch. A client that sends Flush waits for it before its Sync.
+    /// Sends the error that ends a batch. A client that sends Flush waits for the error before its
+    /// Sync.
     async fn send_error(&mut self) -> SessionResult<()> {
         let requested_at = self.requested_at;
         self.delay(self.cluster.faults.latency().round_trip).await;
-        // A Sync that is under way already is part of the same round trip.
+        // A Sync that has been sent already is part of the same round trip.
         self.requested_at = requested_at;
         self.client.flush().await?;
         Ok(())
     }
 
-    /// The end of an answer.
+    /// Sends ReadyForQuery.
     async fn ready(&mut self) -> SessionResult<()> {
         self.delay(self.cluster.faults.latency().round_trip).await;
         self.requested_at = None;
@@ -408,8 +408,7 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the client of settings that have another value than it was told, also because a
-    /// transaction that set them was rolled back.
+    /// Reports settings whose values differ from those reported before, also after a rollback.
     async fn report_settings(&mut self) {
         let worker = self.worker.lock().await;
         for (name, value) in worker.parameters() {
@@ -422,9 +421,9 @@ impl Session {
         }
     }
 
-    /// Waits until `latency` has passed since the client requested_at, and counts what follows from then.
+    /// Waits until `latency` has passed since the client's message, and starts the next interval.
     ///
-    /// The runtime's own timer ticks in milliseconds, which is as much as a round trip may take.
+    /// The runtime's own timer has a resolution of a millisecond, which is as long as a round trip.
     async fn delay(&mut self, latency: Duration) {
         if latency.is_zero() {
             return;
@@ -437,14 +436,14 @@ impl Session {
         self.requested_at = Some(due);
     }
 
-    /// A statement has failed, and with it the transaction.
+    /// Rolls back after a statement has failed.
     async fn fail(&mut self) -> SessionResult<()> {
         self.worker.lock().await.rollback().await?;
         match self.block {
             Block::Explicit if self.failed => {}
             Block::Explicit => {
                 self.failed = true;
-                // They are there until the end of the transaction, and do nothing any more.
+                // Portals exist until the end of the transaction, and return no more rows.
                 for portal in self.portals.values_mut() {
                     portal.answer.get_or_insert_default();
                 }
@@ -454,20 +453,20 @@ impl Session {
         Ok(())
     }
 
-    /// The transaction is over, and with it its portals.
+    /// Ends the transaction and closes its portals.
     fn end_transaction(&mut self) {
         self.block = Block::None;
         self.failed = false;
         self.portals.clear();
     }
 
-    /// After a failed statement only the end of the transaction is permitted.
+    /// In a failed transaction only COMMIT and ROLLBACK are permitted.
     fn check_not_failed(&self, plan: &Plan) -> SessionResult<()> {
         let ends = matches!(plan, Plan::Control(Control::Commit | Control::Rollback));
         if self.failed && !ends { Err(aborted().into()) } else { Ok(()) }
     }
 
-    /// What the session knows of the catalog.
+    /// What the session has seen of the catalog.
     fn session_catalog(&mut self) -> &mut SessionCatalog {
         self.session_catalog.get_or_insert_with(|| self.cluster.versions.open_session())
     }
@@ -488,7 +487,7 @@ impl Session {
     }
 }
 
-/// aurora-dsql.md#transactions: before anything else that could be said about a statement.
+/// aurora-dsql.md#transactions: takes precedence over any other error of a statement.
 fn aborted() -> DbError {
     DbError::new(
         "25P02",
@@ -500,11 +499,11 @@ fn protocol_violation() -> SessionError {
     SessionError::Reported(DbError::new("08P01", "invalid message format"))
 }
 
-/// The text of statements, which are read as UTF-8 whatever `client_encoding` is.
+/// Decodes the text of statements, which is UTF-8 regardless of `client_encoding`.
 fn statement_text(bytes: &[u8]) -> SessionResult<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
         let wrong = &bytes[error.valid_up_to()..];
-        // As many bytes as the first promises, which is what PostgreSQL shows.
+        // PostgreSQL shows as many bytes as the first one announces.
         let shown = match wrong[0] {
             0xc0..=0xdf => 2,
             0xe0..=0xef => 3,
@@ -518,10 +517,10 @@ fn statement_text(bytes: &[u8]) -> SessionResult<&str> {
     })
 }
 
-/// Errors of PostgreSQL that DSQL has other words for, and no trace of the emulator.
+/// Replaces errors of PostgreSQL by DSQL's, and removes traces of the emulator.
 fn as_dsql_error(mut error: DbError) -> DbError {
     if error.other(b'W').is_some_and(|context| context.contains("dsql_emulator")) {
-        // Raised by the emulator's own functions: where is nobody's business.
+        // Raised by the emulator's own functions, whose location is hidden.
         error.others.retain(|(field, _)| !b"WFLR".contains(field));
     }
     match (error.code.as_str(), error.message.as_str()) {
@@ -530,7 +529,7 @@ fn as_dsql_error(mut error: DbError) -> DbError {
             "54000",
             "query requires more than allowed temp space of 131072 KB to execute",
         ),
-        // aurora-dsql.md#sizes: a key that not even PostgreSQL takes.
+        // aurora-dsql.md#sizes: a key that is too long for PostgreSQL as well.
         ("54000", message) if message.starts_with("index row") => {
             DbError::new("54000", "key size too large")
         }

@@ -1,8 +1,8 @@
-//! Changing a few words of a statement and leaving the rest as it was written.
+//! Edits of a statement that change some tokens and keep the rest.
 
 use super::{Statement, Token};
 
-/// Changes to one text, collected first and made together.
+/// Changes to one text, which are collected and then applied together.
 #[derive(Debug, Default)]
 pub(crate) struct Edit {
     /// Start, end, replacement.

@@ -8,23 +8,23 @@ use tokio::net::TcpStream;
 use super::{Target, UpstreamError, scram::Scram};
 use crate::wire::{self, DbError, Fields, Message, WireStream, tag};
 
-/// A connection that is between two statements, or whose answer is being read.
+/// A connection to PostgreSQL.
 #[derive(Debug)]
 pub(crate) struct Connection {
     wire: WireStream<TcpStream>,
     address: String,
     process: i32,
     parameters: Vec<(String, String)>,
-    /// An answer was asked for and not read to its end: the connection is of no more use.
+    /// A previous answer was not read completely, so the connection cannot be used.
     unfinished: bool,
 }
 
-/// What is sent in one go; the answer ends with one ReadyForQuery.
+/// Messages that are sent together; the answer ends with one ReadyForQuery.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange {
     /// The messages. The last is a Query or a Sync.
     pub(crate) messages: Vec<Message>,
-    /// What a COPY FROM STDIN among them reads. Without it such a COPY fails.
+    /// The data of a COPY FROM STDIN among them. Without data such a COPY fails.
     pub(crate) copy_data: Option<Vec<Bytes>>,
 }
 
@@ -42,7 +42,7 @@ impl Exchange {
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
 impl Connection {
-    /// Opens a session with `settings` for its lifetime.
+    /// Opens a session with `settings`.
     pub(crate) async fn open(
         target: &Target,
         settings: &[(&str, &str)],
@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// The process that serves this connection.
+    /// The process id of the session.
     pub(crate) fn process(&self) -> i32 {
         self.process
     }
@@ -133,8 +133,8 @@ impl Connection {
         }
     }
 
-    /// Sends and reads the whole answer, its ReadyForQuery included. Errors of statements are
-    /// part of the answer, reports of settings are not: see [`parameters`](Self::parameters).
+    /// Sends messages and reads the whole answer, including ReadyForQuery. Errors of statements are
+    /// part of the answer; ParameterStatus messages are not: see [`parameters`](Self::parameters).
     pub(crate) async fn exchange(
         &mut self,
         sent: &Exchange,
@@ -175,12 +175,12 @@ impl Connection {
                 self.wire.queue(&Message::new(tag::COPY_DONE, &[]));
             }
         }
-        // A COPY takes no notice of the Sync that was sent behind it.
+        // During a COPY the server ignores the Sync that was sent after it.
         self.wire.queue(&wire::sync());
         self.flush().await
     }
 
-    /// Runs `sql`, which may be several statements; the rows of all of them.
+    /// Runs one or more statements; returns the rows of all of them.
     pub(crate) async fn query(&mut self, sql: &str) -> Result<Rows, UpstreamError> {
         let answer = self.exchange(&Exchange::query(sql)).await?;
         rows(&answer).map_err(UpstreamError::Refused)

@@ -1,7 +1,7 @@
-//! Connections to the PostgreSQL that does the work.
+//! Connections to the underlying PostgreSQL server.
 //!
-//! No driver: one would hide what the emulator passes on, and this one talks to a server of its
-//! own choosing, over loopback as a rule.
+//! A driver would hide messages that the emulator forwards. This client connects without TLS, as a
+//! rule over loopback.
 
 mod connection;
 mod scram;
@@ -14,34 +14,34 @@ use std::io;
 
 use crate::wire::DbError;
 
-/// Why PostgreSQL did not do what was asked.
+/// Why a request to PostgreSQL failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// The connection broke, or could not be made.
     #[error("the connection to PostgreSQL at {address} failed")]
     Io {
-        /// Where PostgreSQL is.
+        /// The address of PostgreSQL.
         address: String,
-        /// What happened.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// PostgreSQL refused.
+    /// PostgreSQL reported an error.
     #[error("PostgreSQL refused: {0}")]
     Refused(DbError),
-    /// PostgreSQL asks for a kind of authentication that the emulator does not do.
+    /// PostgreSQL requires an authentication method that the emulator does not support.
     #[error(
         "PostgreSQL asks for {0}; the emulator can do trust, password and scram-sha-256 \
          authentication"
     )]
     Authentication(String),
-    /// PostgreSQL said something that does not belong there.
+    /// PostgreSQL sent an unexpected message.
     #[error("PostgreSQL sent something unexpected: {0}")]
     Protocol(&'static str),
 }
 
 impl UpstreamError {
-    /// The server's own words, if it said any.
+    /// The error that PostgreSQL reported, if it did.
     pub(crate) fn refusal(&self) -> Option<&DbError> {
         match self {
             Self::Refused(error) => Some(error),

@@ -7,9 +7,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{FirstMessage, LENGTH, Message};
 
-/// PostgreSQL's own bound for a first message.
+/// PostgreSQL's limit for a first message.
 const MAX_FIRST_MESSAGE: usize = 10_000;
-/// PostgreSQL's own bound for a message.
+/// PostgreSQL's limit for a message.
 const MAX_MESSAGE: usize = 1 << 30;
 /// How long [`WireStream::finish`] may take.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub struct WireStream<S> {
 }
 
 impl<S> WireStream<S> {
-    /// Messages over `stream`.
+    /// A wire stream over `stream`.
     pub fn new(stream: S) -> Self {
         Self {
             stream,
@@ -37,34 +37,34 @@ impl<S> WireStream<S> {
         }
     }
 
-    /// Refuses messages whose length field says more than `bytes`.
+    /// Limits the length of messages to `bytes`, according to their length field.
     #[must_use]
     pub fn with_max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
-    /// Puts a message where [`flush`](Self::flush) finds it.
+    /// Queues a message for [`flush`](Self::flush).
     pub fn queue(&mut self, message: &Message) {
         self.outgoing.extend_from_slice(message.frame());
     }
 
-    /// The same for bytes that are no tagged message: a first message.
+    /// Queues bytes without a tag: a first message.
     pub fn queue_raw(&mut self, bytes: &[u8]) {
         self.outgoing.extend_from_slice(bytes);
     }
 
-    /// Bytes that wait to be written.
+    /// The number of queued bytes.
     pub fn queued(&self) -> usize {
         self.outgoing.len()
     }
 
-    /// Forgets what was queued and not written.
+    /// Discards what was queued and not written.
     pub fn discard_queued(&mut self) {
         self.outgoing.clear();
     }
 
-    /// The tag of the next message, if any of it has arrived.
+    /// The tag of the next message, if its first byte has arrived.
     pub fn next_tag(&self) -> Option<u8> {
         self.incoming.first().copied()
     }
@@ -156,7 +156,7 @@ impl<S: AsyncRead + Unpin> WireStream<S> {
         }
     }
 
-    /// Reads until `bytes` have arrived; `false` if the stream ends cleanly before any.
+    /// Reads until `bytes` have arrived; `false` if the stream ends before the first byte.
     async fn fill(&mut self, bytes: usize) -> io::Result<bool> {
         while self.incoming.len() < bytes {
             self.incoming.reserve(bytes - self.incoming.len());
@@ -176,7 +176,7 @@ fn not_the_protocol() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "this is not PostgreSQL's protocol")
 }
 
-/// The length at the start of `bytes`; it counts itself.
+/// Reads the length at the start of `bytes`, which includes itself.
 fn length(bytes: &[u8], most: usize) -> io::Result<usize> {
     let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
     if (LENGTH..=most).contains(&length) {

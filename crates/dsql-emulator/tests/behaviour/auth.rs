@@ -1,4 +1,4 @@
-//! The way in (aurora-dsql.md#connections, aurora-dsql.md#sessions): TLS, SNI, tokens, startup
+//! Authentication (aurora-dsql.md#connections, aurora-dsql.md#sessions): TLS, SNI, tokens, startup
 //! parameters, limits.
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Who is not let in, and why.
+/// The error of a client that is refused.
 async fn refusal(emulator: &DsqlEmulator, entry: &Entry) -> DbError {
     match Client::enter(emulator, entry).await {
         Ok(_) => panic!("let in: {entry:?}"),
@@ -129,7 +129,7 @@ async fn an_expired_token_opens_nothing_and_an_open_session_outlives_its_token()
     let error = refusal(&emulator, &entry).await;
     assert!(error.hint.as_ref().is_some_and(|h| h.starts_with("Signature expired: ")), "{error:?}");
     assert_eq!(client.value("SELECT 1").await, "1");
-    // An hour after its begin it is over.
+    // A session ends an hour after its begin.
     emulator.faults().shift_clock(Duration::from_secs(40 * 60));
     let end = timeout(SOON, client.next()).await.expect("an end");
     assert!(end.is_err(), "{end:?}");
@@ -151,7 +151,7 @@ async fn a_role_comes_in_when_it_exists_and_is_mapped_to_the_identity() {
     assert_eq!(client.value("SELECT current_user || ' ' || session_user").await, "app app");
     let (code, _) = client.refused("CREATE TABLE public.t (id int PRIMARY KEY)").await;
     assert_eq!(code, "42501");
-    // A token for admin is none for a role.
+    // A token for admin is not valid for another role.
     let wrong = Entry { password: emulator.token("admin"), ..app.clone() };
     let hint = refusal(&emulator, &wrong).await.hint.unwrap();
     assert_eq!(hint, "Wrong user to action mapping. user: app, action: DbConnectAdmin");
@@ -219,8 +219,8 @@ async fn connections_that_come_too_fast_are_refused() {
     );
 }
 
-/// There are no more messages, and the end of TLS is said: without it a client has to take the end
-/// for that of an attacker.
+/// There are no more messages, and TLS ends with close_notify: without it, a client must assume a
+/// truncation attack.
 async fn ends_with_close_notify<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut WireStream<S>) {
     let end = timeout(SOON, wire.message()).await.expect("an end");
     assert_eq!(end.expect("a close_notify"), None);

@@ -1,4 +1,4 @@
-//! Failures on demand, by the API and by the control connection.
+//! Injected faults, by the API and by the control port.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ async fn client(emulator: &DsqlEmulator) -> Client {
     client
 }
 
-/// Ids that are there.
+/// The ids in the table.
 async fn ids(emulator: &DsqlEmulator) -> String {
     let mut client = Client::connect(emulator).await;
     client.value("SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') FROM t").await
@@ -30,14 +30,14 @@ async fn ids(emulator: &DsqlEmulator) -> String {
 async fn a_commit_fails_as_asked_and_is_applied_as_asked() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client(&emulator).await;
-    // Reads and failed transactions are no commits.
+    // Reads and failed transactions do not count as commits.
     emulator.faults().at_commit(CommitFault::Conflict, 1);
     client.ok("SELECT 1").await;
     assert_eq!(emulator.faults().pending(), 1);
     client.ok("BEGIN").await;
     client.ok("INSERT INTO t VALUES (1)").await;
     assert_eq!(pair(&client.refused("COMMIT").await), CONFLICT);
-    // A statement by itself has a commit, too.
+    // An autocommit statement counts as a commit.
     for (fault, error, applied) in [
         (CommitFault::Conflict, CONFLICT, false),
         (CommitFault::CatalogConflict, CATALOG_CONFLICT, false),
@@ -116,7 +116,7 @@ async fn time_passes_at_round_trips_and_commits() {
     assert!(start.elapsed() >= trip + commit);
 }
 
-/// What each of 60 inserts said, under random faults.
+/// The results of 60 inserts under random faults.
 async fn outcomes(seed: u64) -> Option<Vec<String>> {
     let emulator = start_default().await?;
     let mut client = client(&emulator).await;

@@ -31,7 +31,7 @@ async fn wait(client: &mut Client, id: &str) -> String {
     answer.value().to_owned()
 }
 
-/// The row of a job, and the validity of its index.
+/// The row of a job, with the validity of its index.
 async fn state(client: &mut Client, id: &str) -> String {
     client
         .value(&format!(
@@ -58,7 +58,7 @@ async fn an_index_is_invalid_until_its_job_has_ended() {
     assert_eq!(is_valid(&mut client, "v").await, "t");
     assert_eq!(state(&mut client, &id).await, "completed INDEX_BUILD public.v");
     client.ok("ALTER TABLE t ADD CONSTRAINT v UNIQUE USING INDEX v").await;
-    // A job that has ended is waited for at once, again and again.
+    // Waiting for a job that has ended returns at once, any number of times.
     assert_eq!(wait(&mut client, &id).await, "t");
 }
 
@@ -74,7 +74,7 @@ async fn a_unique_build_over_duplicates_fails_and_its_index_stays_invalid() {
         "failed INDEX_BUILD public.v Found duplicate key while validating index for UCVs"
     );
     assert_eq!(is_valid(&mut client, "v").await, "f");
-    // Until it is dropped and built anew over other rows.
+    // It stays invalid until it is dropped and created again over other rows.
     client.ok("DROP INDEX v").await;
     client.ok("DELETE FROM t WHERE id = 2").await;
     let id = job(&mut client, "CREATE UNIQUE INDEX ASYNC v ON t (v)").await;
@@ -161,7 +161,7 @@ async fn the_end_of_a_job_is_news_to_other_sessions_that_were_there_when_it_bega
     assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);
     let mut later = Client::connect(&emulator).await;
     assert_eq!(later.value("SELECT 1").await, "1");
-    // Its own session may go on at once, and so may those that had not read the catalog before.
+    // Its own session gets no conflict, nor do sessions that had not read the catalog before.
     assert_eq!(wait(&mut client, &id).await, "t");
     assert_eq!(client.value("SELECT 1").await, "1");
     assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);

@@ -1,4 +1,5 @@
-//! The emulator from outside: over sockets, TLS and tokens, on one PostgreSQL for all tests.
+//! Tests of the emulator through its socket, with TLS and tokens, on one PostgreSQL server for all
+//! tests.
 
 mod support;
 

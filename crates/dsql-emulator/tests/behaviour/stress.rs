@@ -1,4 +1,4 @@
-//! Many writers on few keys: all finish, nothing is lost.
+//! Many writers on few keys: all succeed in the end, and no update is lost.
 
 #![expect(clippy::disallowed_methods, reason = "as clients do that know nothing of DSQL")]
 
@@ -12,7 +12,7 @@ const WRITERS: u32 = 64;
 const KEYS: u32 = 8;
 const SEED: u64 = 4_711;
 
-/// Adds 1 to `key` by reading it first; how often it had to be tried.
+/// Adds 1 to `key` after reading it; returns the number of attempts.
 async fn add(connection: &mut PgConnection, key: i32, random: &mut fastrand::Rng) -> u32 {
     let mut attempts = 0;
     loop {

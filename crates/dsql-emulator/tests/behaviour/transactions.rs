@@ -36,7 +36,7 @@ async fn a_failed_transaction_refuses_everything_first_and_its_commit_says_rollb
     assert_eq!(client.ok("COMMIT").await, "ROLLBACK");
     assert_eq!(count(&mut client).await, "0");
 
-    // A refusal fails a transaction, and outside of one it leaves nothing behind.
+    // A refusal aborts a transaction, and has no effect outside of one.
     client.ok("BEGIN").await;
     let message = "unsupported transaction statement: SAVEPOINT";
     assert_eq!(pair(&client.refused("SAVEPOINT s").await), ("0A000", message));
@@ -76,7 +76,7 @@ async fn the_statements_of_one_message_are_one_transaction() {
     assert_eq!(client.value("SELECT to_regclass('a') IS NULL").await, "t");
     let mixed = client.query("INSERT INTO t VALUES (4); DROP TABLE t").await;
     assert_eq!(mixed[1].refused(), MIXED);
-    // A transaction that begins inside of a message goes on after it.
+    // A transaction that begins inside of a message continues after it.
     client.query("INSERT INTO t VALUES (5); BEGIN; INSERT INTO t VALUES (6)").await;
     client.ok("ROLLBACK").await;
     assert_eq!(count(&mut client).await, "2");
@@ -112,7 +112,7 @@ async fn three_thousand_rows_are_the_limit_at_the_statement() {
     assert_eq!(client.ok(&insert(1, 3_000)).await, "INSERT 0 3000");
     assert_eq!(pair(&client.refused(&insert(3_001, 6_001)).await), ROW_LIMIT);
     assert_eq!(count(&mut client).await, "3000");
-    // They add up; locked rows do not count, deleted ones do.
+    // Written rows add up, deleted ones included; locked rows do not count.
     client.ok("BEGIN").await;
     client.ok(&insert(3_001, 5_999)).await;
     let locked = client.run("SELECT id FROM t WHERE id <= 3000 FOR UPDATE").await;

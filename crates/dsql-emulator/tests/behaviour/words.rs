@@ -1,4 +1,4 @@
-//! Statements whose rules need the catalog, or PostgreSQL's own words (aurora-dsql.md#locks,
+//! Statements whose rules need the catalog, or PostgreSQL's own messages (aurora-dsql.md#locks,
 //! aurora-dsql.md#ddl, aurora-dsql.md#types, aurora-dsql.md#sessions).
 
 use dsql_emulator::{DsqlEmulator, wire};
@@ -173,7 +173,7 @@ async fn what_is_wrong_with_a_locking_clause_is_said_in_postgresqls_words() {
     let entry = Entry::of(&emulator).user(&emulator, "reader");
     let mut reader = Client::enter(&emulator, &entry).await.unwrap();
     assert_eq!(pair(&reader.refused(lock).await), ("42501", "permission denied for table t"));
-    // What has nothing to lock locks nothing.
+    // Queries without rows to lock have no effect.
     for sql in ["SELECT i FROM (VALUES (1)) AS v(i) FOR UPDATE", "SELECT 1 AS i FOR UPDATE"] {
         assert_eq!(client.value(sql).await, "1", "{sql}");
     }
@@ -214,7 +214,7 @@ async fn rows_are_locked_through_views_and_by_whatever_runs_the_query() {
             assert_eq!(pair(&other.refused("COMMIT").await), CONFLICT, "{lock}");
         }
     }
-    // The limit of rows holds for all of them.
+    // The row limit applies to all of them.
     let many =
         "COPY (INSERT INTO t SELECT n FROM generate_series(3, 4000) AS n RETURNING id) TO STDOUT";
     assert_eq!(pair(&client.refused(many).await), ("54000", "transaction row limit exceeded"));

@@ -1,4 +1,4 @@
-//! `dsql-emulator`: a stand-in for a DSQL cluster, until a signal ends it.
+//! `dsql-emulator`: runs a stand-in for a DSQL cluster until it gets a signal.
 
 mod cli;
 mod greeting;
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command, Control, Token};
 
-/// How a run failed.
+/// Why the program failed, and its exit code.
 struct Failure {
     exit: u8,
     reason: String,
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { exit, reason }) => {
-            // Whoever closed standard error does not want to know.
+            // An error of a closed standard error is ignored.
             let _ = writeln!(io::stderr(), "error: {reason}");
             ExitCode::from(exit)
         }
@@ -77,7 +77,7 @@ fn print_token(cli: &Cli, token: &Token) -> Result<(), Failure> {
     writeln!(io::stdout(), "{token}").map_err(Failure::system)
 }
 
-/// Says one line to the control port of a running emulator, and prints the answer.
+/// Sends one command to the control port of a running emulator, and prints the answer.
 fn send(control: &Control) -> Result<(), Failure> {
     let line = control.command.join(" ");
     let talk = || -> io::Result<String> {
@@ -119,12 +119,12 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
     let mut stdout = io::stdout();
     let _ = stdout.write_all(greeting::text(&emulator).as_bytes()).and_then(|()| stdout.flush());
     signalled.await;
-    // Its database and its server go with it.
+    // Dropping it removes its database and stops its server.
     drop(emulator);
     Ok(())
 }
 
-/// An error and its causes in one line, each cause that is not told already.
+/// An error and its causes in one line, without repeated texts.
 fn reason(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -387,7 +387,7 @@ fn an_asynchronous_index_is_sent_without_the_word() {
     assert_eq!(index.job, Some(NewJob::Index { not_unique }));
     let unnamed = run("CREATE INDEX ASYNC ON t (a NULLS FIRST)");
     assert_eq!(unnamed.job, Some(NewJob::Index { not_unique: None }));
-    // The name is PostgreSQL's to complain about.
+    // PostgreSQL reports the name.
     run("CREATE INDEX ASYNC public.i ON t (a)");
 }
 
@@ -508,7 +508,7 @@ fn jobs_are_waited_for_by_a_literal_or_a_parameter() {
         let plan = plan_of(sql);
         assert!(matches!(&plan, Plan::WaitForJob { argument: a } if a == argument), "{plan:?}");
     }
-    // PostgreSQL has the words for these.
+    // PostgreSQL reports these.
     run("CALL sys.wait_for_job((SELECT job_id FROM sys.jobs LIMIT 1))");
     run("CALL sys.wait_for_job()");
 }

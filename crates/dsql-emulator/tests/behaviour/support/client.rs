@@ -1,5 +1,5 @@
-//! A client on the wire, over TLS and with a token, that shows what drivers hide: tags, fields of
-//! errors, the order of messages.
+//! A client on the wire protocol, over TLS and with a token, that shows what drivers hide: tags,
+//! fields of errors, the order of messages.
 
 use std::{io, sync::Arc};
 
@@ -17,10 +17,10 @@ use tokio_rustls::{
     },
 };
 
-/// See the module.
+/// A client connection.
 pub struct Client {
     pub wire: WireStream<TlsStream<TcpStream>>,
-    /// Process and secret, to cancel with.
+    /// Process id and secret, for a CancelRequest.
     pub key: (i32, i32),
     pub parameters: Vec<(String, String)>,
 }
@@ -37,7 +37,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// The tag of a statement that went well.
+    /// The tag of a statement that has succeeded.
     #[track_caller]
     pub fn ok(&self) -> &str {
         match (&self.error, &self.tag) {
@@ -46,7 +46,7 @@ impl Observation {
         }
     }
 
-    /// SQLSTATE and message of one that did not.
+    /// SQLSTATE and message of a statement that has failed.
     #[track_caller]
     pub fn refused(&self) -> (&str, &str) {
         match &self.error {
@@ -65,7 +65,7 @@ impl Observation {
     }
 }
 
-/// How to come in.
+/// The parameters of a connection.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub host: String,
@@ -73,9 +73,9 @@ pub struct Entry {
     pub password: String,
     pub database: String,
     pub parameters: Vec<(String, String)>,
-    /// Names the server in the handshake.
+    /// Sends SNI in the handshake.
     pub sni: bool,
-    /// Begins with TLS at once.
+    /// Starts TLS without an SSLRequest.
     pub direct: bool,
 }
 
@@ -104,7 +104,7 @@ impl Entry {
     }
 }
 
-/// Why a client is not in.
+/// Why a connection was refused.
 #[derive(Debug)]
 pub enum Refused {
     Told(DbError),
@@ -112,7 +112,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// What it was told.
+    /// The error that the client got.
     #[track_caller]
     pub fn error(self) -> DbError {
         match self {
@@ -209,7 +209,7 @@ impl Client {
         self.wire.flush().await
     }
 
-    /// Sends messages and reads up to ReadyForQuery, which is included.
+    /// Sends messages and reads the answer up to and including ReadyForQuery.
     pub async fn exchange(&mut self, messages: &[Message]) -> io::Result<Vec<Message>> {
         self.send(messages).await?;
         let mut answer = Vec::new();
@@ -223,13 +223,13 @@ impl Client {
         }
     }
 
-    /// Runs a text by the simple protocol; what came of each of its statements.
+    /// Runs a text by the simple protocol; returns the result of each of its statements.
     pub async fn try_query(&mut self, sql: &str) -> io::Result<Vec<Observation>> {
         let answer = self.exchange(&[wire::query(sql)]).await?;
         Ok(observations(&answer))
     }
 
-    /// The same, on a connection that is expected to live.
+    /// The same, on a connection that must not break.
     pub async fn query(&mut self, sql: &str) -> Vec<Observation> {
         self.try_query(sql).await.expect("a living connection")
     }
@@ -241,14 +241,14 @@ impl Client {
         observations.remove(0)
     }
 
-    /// Runs one statement that must go well; its tag.
+    /// Runs one statement that must succeed; returns its tag.
     pub async fn ok(&mut self, sql: &str) -> String {
         let observation = self.run(sql).await;
         assert!(observation.error.is_none(), "{sql}: {observation:?}");
         observation.tag.expect("a tag")
     }
 
-    /// Runs one statement that must fail; SQLSTATE and message.
+    /// Runs one statement that must fail; returns SQLSTATE and message.
     pub async fn refused(&mut self, sql: &str) -> (String, String) {
         let observation = self.run(sql).await;
         let error = observation.error.unwrap_or_else(|| panic!("{sql} is not refused"));
