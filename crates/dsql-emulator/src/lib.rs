@@ -38,7 +38,9 @@ pub mod wire;
 pub use auth::tls::TlsError;
 pub use config::{CatalogConflicts, ConfigError, Credentials, JobDelays, Limits};
 pub use emulator::{DsqlEmulator, DsqlEmulatorBuilder, StartError};
-pub use faults::{CommitFault, CommitRates, FaultReport, Faults, Latency, Refusal, StatementFault};
+pub use faults::{
+    CommitFault, CommitRates, FaultReport, Faults, Latency, OccCode, Refusal, StatementFault,
+};
 pub use upstream::UpstreamError;
 
 /// The reported `server_version` (aurora-dsql.md#environment).

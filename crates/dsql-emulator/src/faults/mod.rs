@@ -20,6 +20,25 @@ const MAX_LATENCY: Duration = Duration::from_secs(60 * 60);
 /// The maximum of a clock shift: a thousand years, within the range of a clock.
 const MAX_SHIFT: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
 
+/// DSQL's code of a conflict, which is part of the message (aurora-dsql.md#conflicts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OccCode {
+    /// `OC000`: another transaction wrote the same rows.
+    Oc000,
+    /// `OC001`: another transaction changed the schema.
+    Oc001,
+}
+
+impl OccCode {
+    /// DSQL's message (aurora-dsql.md#conflicts).
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Oc000 => "change conflicts with another transaction (OC000)",
+            Self::Oc001 => "schema has been updated by another transaction (OC001)",
+        }
+    }
+}
+
 /// A fault of a commit.
 ///
 /// A commit is the COMMIT of a transaction that has run a statement and has not failed, or the end
@@ -321,12 +340,12 @@ fn draw(random: &mut fastrand::Rng, rates: &CommitRates) -> Option<CommitFault> 
 
 /// aurora-dsql.md#conflicts
 pub(crate) fn conflict() -> DbError {
-    DbError::new("40001", "change conflicts with another transaction (OC000)")
+    DbError::new("40001", OccCode::Oc000.message())
 }
 
 /// aurora-dsql.md#conflicts
 pub(crate) fn catalog_conflict() -> DbError {
-    DbError::new("40001", "schema has been updated by another transaction (OC001)")
+    DbError::new("40001", OccCode::Oc001.message())
 }
 
 /// aurora-dsql.md#transient-failures
