@@ -1,8 +1,8 @@
 //! One connection through the proxy.
 //!
-//! Units are worked off one at a time: the next one is forwarded when the server has answered the
-//! last one with ReadyForQuery. What the client sends in the meantime waits here. So there is
-//! never a doubt which unit an answer belongs to, and a fault has one place to happen.
+//! Requests are forwarded one at a time: the next one when the server has answered the previous one
+//! with ReadyForQuery. Until then, what the client sends is queued. So every answer belongs to a
+//! known request, and a fault applies to exactly one.
 
 use std::{collections::VecDeque, io, ops::ControlFlow, sync::Arc};
 
@@ -20,25 +20,25 @@ use tokio::{
 
 use super::{
     Shared,
-    fault::{Fault, Hook, Then},
-    unit::{Chunk, Collector, Unit},
+    fault::{Hook, Then, WireFault},
+    request::{Chunk, Collector, Request},
 };
 
-/// Whether the connection goes on.
+/// Whether the connection continues.
 type Flow = ControlFlow<()>;
 
 const GO_ON: io::Result<Flow> = Ok(ControlFlow::Continue(()));
 const CLOSE: io::Result<Flow> = Ok(ControlFlow::Break(()));
 
-/// What becomes of the answer that is under way.
+/// What happens to the answer that is in progress.
 enum Awaiting {
-    /// The client gets it as it comes.
+    /// It is forwarded to the client.
     Relay,
-    /// The client gets this, and the status of the answer; the rest of it is dropped.
+    /// The client gets this error and the ReadyForQuery of the answer; the rest is dropped.
     Replace(Message),
-    /// The client gets it when it is complete and the hook agrees.
+    /// It is forwarded when it is complete and the hook returns [`Then::Continue`].
     Hold(BytesMut, Hook),
-    /// Nobody gets it, and the connection is closed.
+    /// It is dropped, and the connection is closed.
     Lose,
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn serve(client: TcpStream, shared: Arc<Shared>) -> io::Result<
         status: Status::Idle,
     };
     let result = connection.run().await;
-    // What was said before the end still arrives.
+    // What was queued before the end is still written.
     connection.to_client.finish().await;
     connection.to_server.finish().await;
     result
@@ -92,14 +92,14 @@ impl Connection {
                 return Ok(());
             }
             if !client_is_open && self.queue.is_empty() {
-                // The server works off what it has, as it would for a client without a proxy.
+                // The server handles what it has received, as for a client without a proxy.
                 self.to_server.close();
             }
             tokio::select! {
                 message = self.client.message(), if client_is_open => match message {
                     Ok(Some(message)) => self.on_client(message),
-                    // A client that dies in the middle of a message has gone all the same; a
-                    // server would work off what arrived before.
+                    // A client that ends in the middle of a message is treated as closed; a server
+                    // handles what arrived before.
                     Ok(None) | Err(_) => client_is_open = false,
                 },
                 message = self.server.message() => match message? {
@@ -112,7 +112,7 @@ impl Connection {
         }
     }
 
-    /// Passes on what comes before the session: requests for encryption, and the startup message.
+    /// Forwards what precedes the session: requests for encryption, and the startup message.
     async fn begin(&mut self) -> io::Result<Flow> {
         loop {
             let Some(first) = self.client.first_message().await? else { return CLOSE };
@@ -148,7 +148,7 @@ impl Connection {
         }
     }
 
-    async fn before_session(&mut self, fault: Option<Fault>) -> io::Result<Flow> {
+    async fn before_session(&mut self, fault: Option<WireFault>) -> io::Result<Flow> {
         let Some(fault) = fault else { return GO_ON };
         if let Some((sqlstate, message)) = fault.as_error() {
             let error = DbError::fatal(sqlstate, message).message();
@@ -156,8 +156,8 @@ impl Connection {
             return CLOSE;
         }
         match fault {
-            Fault::Delay(time) => tokio::time::sleep(time).await,
-            Fault::Before(hook) | Fault::After(hook) => {
+            WireFault::Delay(time) => tokio::time::sleep(time).await,
+            WireFault::Before(hook) | WireFault::After(hook) => {
                 if self.shared.call(hook).await == Then::Close {
                     return CLOSE;
                 }
@@ -175,15 +175,15 @@ impl Connection {
         }
     }
 
-    /// Forwards what waits, up to the first unit that has to be answered.
+    /// Forwards what is queued, up to the first request that must be answered.
     async fn dispatch(&mut self) -> io::Result<Flow> {
         while self.awaiting.is_none() {
             match self.queue.pop_front() {
                 None => break,
                 Some(Chunk::Immediate(bytes) | Chunk::Passive(bytes)) => self.to_server.send(bytes),
-                Some(Chunk::Unit(unit)) => {
-                    let fault = self.shared.on_unit(&unit, self.status == Status::Idle);
-                    if self.forward(unit, fault).await?.is_break() {
+                Some(Chunk::Request(request)) => {
+                    let fault = self.shared.on_request(&request, self.status == Status::Idle);
+                    if self.forward(request, fault).await?.is_break() {
                         return CLOSE;
                     }
                 }
@@ -192,37 +192,37 @@ impl Connection {
         GO_ON
     }
 
-    async fn forward(&mut self, unit: Unit, fault: Option<Fault>) -> io::Result<Flow> {
-        let error = fault.as_ref().and_then(Fault::as_error);
+    async fn forward(&mut self, request: Request, fault: Option<WireFault>) -> io::Result<Flow> {
+        let error = fault.as_ref().and_then(WireFault::as_error);
         if let Some((sqlstate, message)) = error {
-            self.refuse(&unit, DbError::new(sqlstate, message).message());
+            self.refuse(&request, DbError::new(sqlstate, message).message());
             return GO_ON;
         }
         let awaiting = match fault {
-            Some(Fault::LoseBefore) => return CLOSE,
-            Some(Fault::LoseAfter) => Awaiting::Lose,
-            Some(Fault::After(hook)) => Awaiting::Hold(BytesMut::new(), hook),
-            Some(Fault::Before(hook)) => match self.shared.call(hook).await {
+            Some(WireFault::LostBefore) => return CLOSE,
+            Some(WireFault::LostAfter) => Awaiting::Lose,
+            Some(WireFault::After(hook)) => Awaiting::Hold(BytesMut::new(), hook),
+            Some(WireFault::Before(hook)) => match self.shared.call(hook).await {
                 Then::Continue => Awaiting::Relay,
                 Then::Close => return CLOSE,
             },
-            Some(Fault::Delay(time)) => {
+            Some(WireFault::Delay(time)) => {
                 tokio::time::sleep(time).await;
                 Awaiting::Relay
             }
             _ => Awaiting::Relay,
         };
-        self.to_server.send(unit.bytes);
+        self.to_server.send(request.bytes);
         self.awaiting = Some(awaiting);
         GO_ON
     }
 
-    /// Answers `unit` with `error` in the server's place, and brings the server into the state
-    /// that the error would have left it in.
-    fn refuse(&mut self, unit: &Unit, error: Message) {
+    /// Answers `request` with `error` instead of the server, and brings the server into the state
+    /// that this error would have left.
+    fn refuse(&mut self, request: &Request, error: Message) {
         let instead = match self.status {
             Status::Idle => None,
-            _ if unit.ends_transaction() => Some("ROLLBACK"),
+            _ if request.ends_transaction() => Some("ROLLBACK"),
             // Any failure aborts a transaction.
             Status::InTransaction => Some("SELECT 1/0"),
             Status::Failed => None,
@@ -255,7 +255,7 @@ impl Connection {
                 self.to_client.send(message.into_frame());
             }
             Some(Awaiting::Replace(error)) => {
-                // A rollback may also reset parameters, which the client must know.
+                // A rollback can also reset parameters, which the client must get.
                 if message.tag() == tag::PARAMETER_STATUS {
                     self.to_client.send(message.into_frame());
                 }
@@ -278,8 +278,8 @@ impl Connection {
     }
 }
 
-/// The writing half of one side, in a task of its own: the proxy must go on reading from a server
-/// while it writes to it, or the two could wait for each other.
+/// The writing half of one side, in its own task: the proxy must read from a server while it writes
+/// to it, or the two can deadlock.
 struct Writer {
     queue: Option<mpsc::UnboundedSender<Bytes>>,
     task: JoinHandle<()>,
@@ -291,7 +291,7 @@ impl Writer {
         Self { queue: Some(queue), task: tokio::spawn(write_all(stream, received, shared)) }
     }
 
-    /// Sends in order. Bytes for a side that is gone are dropped; its reader sees the end.
+    /// Sends in order. Bytes for a closed side are dropped; its reader detects the end.
     fn send(&self, bytes: Bytes) {
         if let Some(queue) = &self.queue {
             let _ = queue.send(bytes);
