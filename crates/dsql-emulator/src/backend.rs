@@ -88,7 +88,7 @@ impl Database {
             connection.query(&format!("DROP DATABASE {name} WITH (FORCE)")).await
         };
         if let Err(error) = dropped.await {
-            tracing::warn!(%error, database = self.target.database, "a database is left behind");
+            tracing::warn!(%error, database = self.target.database, "a database was not dropped");
         }
     }
 }
@@ -107,14 +107,14 @@ impl Template {
 
 /// The shared server. The first caller starts it; concurrent callers wait.
 async fn shared() -> Result<Arc<Template>, StartError> {
-    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let _turn = TURN.lock().await;
-    let known = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(template) = known().upgrade() {
+    static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _guard = STARTING.lock().await;
+    let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(template) = shared().upgrade() {
         return Ok(template);
     }
     let template = Arc::new(start().await?);
-    *known() = Arc::downgrade(&template);
+    *shared() = Arc::downgrade(&template);
     Ok(template)
 }
 
@@ -145,21 +145,23 @@ async fn check(connection: &mut Connection) -> Result<(), StartError> {
              EXISTS (SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = 'admin' AND rolsuper)",
         )
         .await?;
-    let Some([Some(version), Some(is_superuser), Some(admin_is_one)]) =
+    let Some([Some(version), Some(is_superuser), Some(admin_is_superuser)]) =
         rows.first().map(Vec::as_slice)
     else {
         return Err(StartError::PostgresUrl { reason: "the server does not answer".into() });
     };
     if version.parse::<u32>().unwrap_or(0) < 15 {
         return Err(StartError::PostgresUrl {
-            reason: format!("it leads to PostgreSQL {version}; the emulator needs 15 or later"),
+            reason: format!(
+                "the server is PostgreSQL {version}; the emulator requires 15 or later"
+            ),
         });
     }
     if is_superuser != "t" {
         return Err(StartError::PostgresUrl { reason: "its user is not a superuser".into() });
     }
-    if admin_is_one == "t" {
-        let reason = "its role `admin` is a superuser, and DSQL's is none".into();
+    if admin_is_superuser == "t" {
+        let reason = "its role `admin` is a superuser, and DSQL's is not".into();
         return Err(StartError::PostgresUrl { reason });
     }
     Ok(())

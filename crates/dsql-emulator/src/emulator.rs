@@ -425,8 +425,10 @@ async fn start_serving(
     let listener = listen((config.listen, config.port).into()).await?;
     let control = listen(([127, 0, 0, 1], config.control_port).into()).await?;
     let addresses = listener.local_addr().and_then(|a| Ok((a, control.local_addr()?)));
-    let (address, control_address) =
-        addresses.map_err(|source| StartError::Io { what: "asking for a port".into(), source })?;
+    let (address, control_address) = addresses.map_err(|source| StartError::Io {
+        what: "reading the address of a listener".into(),
+        source,
+    })?;
 
     let database = Database::open(&config.backend).await?;
     match serve_on(listener, control, &database, config, tls, faults.clone()).await {
@@ -472,13 +474,13 @@ async fn serve_on(
 /// By default the CA file is in the folder of the server, which is removed with it even if this
 /// process is killed.
 fn write_ca(
-    asked: Option<&Path>,
+    requested: Option<&Path>,
     database: &Database,
     ca_pem: &str,
 ) -> Result<(Option<tempfile::TempDir>, PathBuf), StartError> {
     let name = format!("{}.pem", database.target.database);
     let failed = |what: String| |source| StartError::Io { what, source };
-    let (folder, file) = match (asked, database.folder()) {
+    let (folder, file) = match (requested, database.folder()) {
         (Some(file), _) => (None, std::path::absolute(file)),
         (None, Some(folder)) => (None, Ok(folder.join(name))),
         (None, None) => {
@@ -492,7 +494,7 @@ fn write_ca(
     };
     let file = file.map_err(failed("finding the CA file".into()))?;
     let writing = format!("writing the CA file `{}`", file.display());
-    if asked.is_none() {
+    if requested.is_none() {
         std::fs::write(&file, ca_pem).map_err(failed(writing))?;
         return Ok((folder, file));
     }
@@ -503,7 +505,7 @@ fn write_ca(
     if is_foreign {
         let source = io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "a file is there that no emulator has written; choose another name",
+            "the file exists and was not written by an emulator; choose another name",
         );
         return Err(failed(writing)(source));
     }
@@ -543,7 +545,7 @@ impl Resources {
         }
         match Runtime::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.database.close()),
-            Err(error) => tracing::warn!(%error, "a database may be left behind"),
+            Err(error) => tracing::warn!(%error, "a database may not have been dropped"),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Jobs {
         tokio::spawn(async move {
             let result = jobs.run(&job, origin).await;
             if let Err(failure) = &result {
-                tracing::error!(job = job.id, ?failure, "an asynchronous job broke off");
+                tracing::error!(job = job.id, ?failure, "an asynchronous job failed");
             }
             let _ = ended.send(Some(matches!(result, Ok(true))));
         });
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_ids() {
+    fn other_texts_are_not_ids() {
         assert!(is_id(&new_id(42)));
         for text in ["", "no-such-job", "AAAQEAYEAUDAOCAJBIFQYDIOB4", "aaaqeayeaudaocajbifqydiob40"]
         {

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_admitted_at_once_and_then_so_many_a_second() {
+    fn a_burst_is_admitted_at_once_and_then_the_rate_applies() {
         let admission = admission(1_000, 10.0, 3.0);
         let now = Instant::now();
         let admit = |after| admission.admit(now + Duration::from_millis(after)).map(drop);

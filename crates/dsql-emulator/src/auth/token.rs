@@ -248,7 +248,7 @@ mod tests {
 
     /// The test vectors of the AWS CLI and the AWS SDK for Java.
     #[test]
-    fn a_token_is_the_one_that_aws_publishes_for_the_same_input() {
+    fn tokens_match_the_published_test_vectors() {
         for (user, signature) in [
             ("admin", "a08adc4c84a490014ce374b90c98ba9ed015b77b451c0d9f9fb3f8ca8c6f9c36"),
             ("app", "e319d85380261f643d78a558f76257f05aacea758a6ccd42a2510e2ae0854a47"),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_token_is_accepted_and_each_wrong_one_told_why() {
+    fn a_valid_token_is_accepted_and_an_invalid_one_is_refused_with_a_hint() {
         let keys = keys();
         assert_eq!(verify(&token_for("admin"), &expected(&keys, "admin")), Ok(()));
         assert_eq!(verify(&token_for("app"), &expected(&keys, "app")), Ok(()));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_session_is_part_of_the_proof() {
+    fn the_session_token_is_part_of_the_signature() {
         let temporary = Credentials { session_token: Some("a/b+c=".into()), ..keys() };
         let token = sign(&temporary, HOST, REGION, "admin", DEFAULT_LIFETIME, now());
         assert_eq!(verify(&token, &expected(&temporary, "admin")), Ok(()));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_lives_for_a_week_at_most() {
+    fn a_token_is_valid_for_a_week_at_most() {
         let sign =
             |seconds| sign(&keys(), HOST, REGION, "admin", Duration::from_secs(seconds), now());
         let keys = keys();

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_learns_once_of_changes_by_others_and_never_of_its_own() {
+    fn a_session_gets_one_conflict_for_changes_by_others_and_none_for_its_own() {
         let versions = CatalogVersions::new(CatalogConflicts::Always, 0);
         let (mut one, mut other) = (versions.open_session(), versions.open_session());
         versions.record_change(&one);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_job_is_news_to_those_who_were_there_when_it_began() {
+    fn the_end_of_a_job_is_a_change_for_sessions_older_than_the_job() {
         let versions = CatalogVersions::new(CatalogConflicts::Always, 0);
         let (mut one, mut other) = (versions.open_session(), versions.open_session());
         let origin = versions.record_change(&one);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn within_a_window_only_what_is_recent_is_news() {
+    fn within_a_window_only_recent_changes_conflict() {
         let window = Duration::from_secs(60);
         let versions = CatalogVersions::new(CatalogConflicts::Within(window), 0);
         let (one, mut other) = (versions.open_session(), versions.open_session());
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_has_not_looked_at_the_catalog_learns_nothing() {
+    fn a_transaction_that_has_not_used_the_catalog_gets_no_conflict() {
         let versions = CatalogVersions::new(CatalogConflicts::Always, 0);
         let (one, mut other) = (versions.open_session(), versions.open_session());
         assert!(!versions.use_catalog(&mut other));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn it_can_be_switched_off_or_left_to_chance() {
+    fn conflicts_can_be_off_or_random() {
         let conflicts = |mode| {
             let versions = CatalogVersions::new(mode, 7);
             let (one, mut other) = (versions.open_session(), versions.open_session());

@@ -77,7 +77,7 @@ BEGIN
           target, target) USING step.removed;
         GET DIAGNOSTICS found = ROW_COUNT;
         IF found = 0 THEN
-          RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a row is gone';
+          RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a row does not exist any more';
         END IF;
       END IF;
       IF step.added IS NOT NULL THEN

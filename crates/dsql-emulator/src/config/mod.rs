@@ -212,9 +212,10 @@ pub struct ConfigError {
 
 impl Config {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |setting, reason: &str| Err(ConfigError { setting, reason: reason.to_owned() });
+        let invalid =
+            |setting, reason: &str| Err(ConfigError { setting, reason: reason.to_owned() });
         if self.hosts.is_empty() {
-            return wrong("host", "at least one name is needed, for the certificate and for SNI");
+            return invalid("host", "at least one name is needed, for the certificate and for SNI");
         }
         for host in &self.hosts {
             let permitted = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
@@ -222,30 +223,33 @@ impl Config {
                 return Err(ConfigError {
                     setting: "host",
                     reason: format!(
-                        "`{host}` is not a host name; DSQL is reached by name, because it asks \
-                         for SNI"
+                        "`{host}` is not a host name; clients connect by name, because DSQL \
+                         requires SNI"
                     ),
                 });
             }
         }
         if self.region.is_empty() || !self.region.is_ascii() || self.region.contains([' ', '/']) {
-            return wrong("region", "it is empty or not the name of a region");
+            return invalid("region", "it is not the name of a region");
         }
         let credentials = &self.credentials;
         if credentials.access_key_id.is_empty() || credentials.secret_access_key.is_empty() {
-            return wrong("credentials", "access key id and secret access key must not be empty");
+            return invalid("credentials", "access key id and secret access key must not be empty");
         }
         if let CatalogConflicts::WithProbability(p) = self.catalog_conflicts
             && !(0.0..=1.0).contains(&p)
         {
-            return wrong("catalog conflicts", "the probability is not between 0 and 1");
+            return invalid("catalog conflicts", "the probability is not between 0 and 1");
         }
         let limits = &self.limits;
         if !(limits.connection_rate > 0.0 && limits.connection_burst >= 1.0) {
-            return wrong("limits", "connection rate must be above 0, and burst at least 1");
+            return invalid("limits", "connection rate must be above 0, and burst at least 1");
         }
         if limits.connections == 0 || limits.message_bytes < 1_024 {
-            return wrong("limits", "no connection and no message would be possible");
+            return invalid(
+                "limits",
+                "at least one connection and messages of 1,024 bytes must be possible",
+            );
         }
         Ok(())
     }
@@ -256,26 +260,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_works() {
+    fn the_default_is_valid() {
         assert_eq!(Config::default().check(), Ok(()));
     }
 
     #[test]
     fn a_wrong_setting_is_named() {
-        let wrong = |change: fn(&mut Config)| {
+        let invalid = |change: fn(&mut Config)| {
             let mut config = Config::default();
             change(&mut config);
             config.check().unwrap_err().setting
         };
-        assert_eq!(wrong(|c| c.hosts.clear()), "host");
-        assert_eq!(wrong(|c| c.hosts.push("127.0.0.1".into())), "host");
-        assert_eq!(wrong(|c| c.hosts.push("a b".into())), "host");
-        assert_eq!(wrong(|c| c.region = String::new()), "region");
-        assert_eq!(wrong(|c| c.credentials.access_key_id.clear()), "credentials");
+        assert_eq!(invalid(|c| c.hosts.clear()), "host");
+        assert_eq!(invalid(|c| c.hosts.push("127.0.0.1".into())), "host");
+        assert_eq!(invalid(|c| c.hosts.push("a b".into())), "host");
+        assert_eq!(invalid(|c| c.region = String::new()), "region");
+        assert_eq!(invalid(|c| c.credentials.access_key_id.clear()), "credentials");
         let p = |c: &mut Config| c.catalog_conflicts = CatalogConflicts::WithProbability(f64::NAN);
-        assert_eq!(wrong(p), "catalog conflicts");
-        assert_eq!(wrong(|c| c.limits.connection_rate = 0.0), "limits");
-        assert_eq!(wrong(|c| c.limits.connections = 0), "limits");
+        assert_eq!(invalid(p), "catalog conflicts");
+        assert_eq!(invalid(|c| c.limits.connection_rate = 0.0), "limits");
+        assert_eq!(invalid(|c| c.limits.connections = 0), "limits");
     }
 
     #[test]

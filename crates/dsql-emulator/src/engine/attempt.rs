@@ -136,7 +136,7 @@ pub(crate) async fn reattach(
         }
         // The rows do not fit the tables, which have been altered.
         Err(Failure::Refused(error)) => {
-            tracing::debug!(%error, "changes do not fit the catalog any more");
+            tracing::debug!(%error, "detached changes do not fit the altered tables");
             Err(Failure::Refused(catalog_conflict()))
         }
         Err(broken) => Err(broken),
@@ -242,7 +242,7 @@ async fn run_in_shadow_tables(
     let as_conflict = |failure: Failure| match failure {
         Failure::Interrupted => Failure::Refused(conflict()),
         Failure::Refused(error) => {
-            tracing::debug!(%error, "a lost transaction cannot go on in copies");
+            tracing::debug!(%error, "a transaction that has lost cannot continue in shadow tables");
             Failure::Refused(conflict())
         }
         broken => broken,
@@ -322,7 +322,7 @@ mod tests {
     use crate::sql::split;
 
     #[test]
-    fn an_error_in_a_copy_is_one_of_its_table() {
+    fn an_error_in_a_shadow_table_names_its_table() {
         let shadows = [("s".to_owned(), "t".to_owned())];
         let error = |schema: &str| {
             let mut error = DbError::new("23505", "duplicate key value");
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_a_schema_lead_to_the_copies() {
+    fn qualified_names_refer_to_the_shadow_tables() {
         let shadows = [("public".to_owned(), "t".to_owned())];
         let text = |sql: &str| unqualified(&split(sql).remove(0), &shadows);
         assert_eq!(

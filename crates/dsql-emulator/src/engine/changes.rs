@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_asked_for_and_written_by_their_keys() {
+    fn changes_are_read_and_written_by_their_keys() {
         let mut changes = Changes::default();
         assert!(changes.is_empty());
         changes.touch(1, ["[1]".into(), "[2]".into()]);

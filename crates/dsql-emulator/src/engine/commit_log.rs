@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_committed_before_the_begin_is_no_conflict() {
+    async fn a_commit_before_the_snapshot_is_no_conflict() {
         let commit_log = Arc::new(CommitLog::default());
         commit(&commit_log, &touching("a", Class::Key)).await;
         let snapshot = commit_log.snapshot();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_commit_that_was_refused_is_none() {
+    async fn a_refused_commit_is_removed_from_the_log() {
         let commit_log = Arc::new(CommitLog::default());
         commit(&commit_log, &touching("a", Class::NonKey)).await;
         let snapshot = commit_log.snapshot();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_older_commit_of_the_same_entry_in_another_class_is_not_forgotten() {
+    async fn an_older_commit_of_the_same_entry_in_another_class_is_kept() {
         let commit_log = Arc::new(CommitLog::default());
         let snapshot = commit_log.snapshot();
         commit(&commit_log, &touching("a", Class::NonKey)).await;
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entries_are_forgotten_when_nobody_can_conflict_with_them() {
+    async fn entries_are_removed_when_no_snapshot_can_conflict_with_them() {
         let commit_log = Arc::new(CommitLog::default());
         let snapshot = commit_log.snapshot();
         for number in 0..MIN_SWEEP + 10 {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_begin_waits_for_a_commit_under_way() {
+    async fn a_snapshot_waits_for_a_commit_in_progress() {
         let commit_log = Arc::new(CommitLog::default());
         let guard = commit_log.lock_commit().await;
         let snapshot = commit_log.lock_snapshot();

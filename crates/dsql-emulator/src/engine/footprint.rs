@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_matrix_is_that_of_the_facts_sheet() {
+    fn the_conflict_matrix_is_that_of_the_reference() {
         use Class::{Key, NonKey, Share};
         for (one, other, conflict) in [
             (Key, Key, true),

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_cancellation_hits_the_statement_it_was_meant_for_or_none() {
+    async fn a_cancellation_applies_only_to_the_statement_it_was_sent_for() {
         let tracker = StatementTracker::new(7);
         let calls = AtomicU32::new(0);
         let call = |_| async {

@@ -99,7 +99,7 @@ impl LockMonitor {
             let blocked = match blocked(&mut control, &slow).await {
                 Ok(blocked) => blocked,
                 Err(error) => {
-                    tracing::error!(%error, "the monitor lost PostgreSQL");
+                    tracing::error!(%error, "the lock monitor lost its connection to PostgreSQL");
                     return;
                 }
             };
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_transaction_at_the_end_of_the_chain_is_detached_and_nobody_else() {
+    fn only_the_idle_transaction_at_the_end_of_a_chain_is_detached() {
         let now = Instant::now() + Duration::from_secs(10);
         let in_flight =
             [(1, Some(running(now, 5, false))), (2, Some(running(now, 4, false))), (3, None)];
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_statement_is_waited_for_but_not_for_ever() {
+    fn a_running_blocker_is_cancelled_after_a_timeout() {
         let now = Instant::now() + Duration::from_secs(10);
         let young = [(1, Some(running(now, 5, false))), (2, Some(running(now, 100, false)))];
         assert_eq!(actions(&[(1, &[2])], &young, now), []);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_has_little_patience_and_is_never_cancelled() {
+    fn a_commit_has_a_shorter_timeout_and_is_never_cancelled() {
         let now = Instant::now() + Duration::from_secs(10);
         let other = running(now, 100, false);
         let in_flight = [(1, Some(running(now, 5, true))), (2, Some(other))];
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_ring_the_youngest_statement_makes_way() {
+    fn in_a_deadlock_the_youngest_statement_is_cancelled() {
         let now = Instant::now() + Duration::from_secs(10);
         let young = running(now, 5, false);
         let in_flight = [
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_of_others_are_left_alone() {
+    fn other_processes_are_ignored() {
         let now = Instant::now() + Duration::from_secs(10);
         assert_eq!(actions(&[(1, &[99])], &[(1, Some(running(now, 5, false)))], now), []);
     }

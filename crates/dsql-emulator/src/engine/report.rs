@@ -74,7 +74,7 @@ impl Effect {
         match serde_json::from_str(notice.detail.as_deref().unwrap_or_default()) {
             Ok(report) => self.add(report),
             // The emulator's own triggers wrote it, so this is a defect.
-            Err(error) => tracing::error!(%error, "a report of a trigger cannot be read"),
+            Err(error) => tracing::error!(%error, "the report of a trigger cannot be parsed"),
         }
         true
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_insert_touches_its_keys_and_those_it_refers_to() {
+    fn an_insert_accesses_its_keys_and_the_referenced_ones() {
         let effect = effect(&[
             r#"{"t":9,"o":"i","n":2,"b":50,"k":[[1,["[1]","[2]"]],[2,["[\"x\"]",null]]],"s":[[5,["[7]",null]]],"a":null}"#,
         ]);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_touches_rows_and_the_keys_that_it_changes() {
+    fn an_update_accesses_its_rows_and_the_keys_that_it_changes() {
         let plain = effect(&[
             r#"{"t":9,"o":"u","n":1,"b":50,"k":[[1,null]],"w":["[1]"],"s":[[5,null]],"a":null,"r":null}"#,
         ]);
@@ -222,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn notices_of_others_are_left_alone() {
+    fn other_notices_are_ignored() {
         let notice = wire::notice(&DbError::warning("00000", "table \"x\" does not exist"));
         assert!(!Effect::default().take(&notice));
         assert!(!Effect::default().take(&wire::sync()));
     }
 
     #[test]
-    fn objects_that_come_and_go_are_known() {
+    fn created_and_dropped_objects_are_reported() {
         let effect =
             effect(&[r#"{"o":"index","t":12,"name":"public.i"}"#, r#"{"o":"drop","t":13}"#]);
         assert_eq!(effect.indexes, [(12, "public.i".into())]);

@@ -284,7 +284,7 @@ impl Worker {
             Some(WriteSetState::Detached(_) | WriteSetState::Discarded) | None => Ok(()),
         };
         if let Err(failure) = result {
-            tracing::warn!(?failure, "a transaction could not be detached, and is given up");
+            tracing::warn!(?failure, "a transaction could not be detached and is discarded");
             // Other sessions wait for its locks. If the connection is broken, PostgreSQL releases
             // them.
             let _ = self.discard_changes().await;

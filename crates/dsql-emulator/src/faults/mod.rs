@@ -358,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_decides_commit_by_commit_and_then_lets_them_pass() {
+    fn a_script_decides_each_commit_and_later_commits_succeed() {
         let faults = Faults::default();
         faults.script([None, Some(CommitFault::Conflict)]);
         faults.at_commit(CommitFault::LostAnswer { applied: true }, 2);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_decides_alike_and_about_as_often_as_asked() {
+    fn the_same_seed_gives_the_same_faults_at_the_configured_rate() {
         let rates = CommitRates { conflict: 0.3, lost_answer: 0.2, ..CommitRates::default() };
         let run = |seed| {
             let faults = Faults::default();
@@ -386,13 +386,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "at most 1 together")]
-    fn rates_of_more_than_all_commits_are_refused() {
+    fn rates_above_one_in_total_are_refused() {
         let rates = CommitRates { conflict: 0.7, unavailable: 0.7, ..CommitRates::default() };
         Faults::default().at_random(1, rates);
     }
 
     #[test]
-    fn a_statement_is_hit_by_its_text_and_so_many_times() {
+    fn a_statement_fault_matches_by_text_and_count() {
         let faults = Faults::default();
         faults.at_statement(Some("t1"), StatementFault::Unavailable, 2);
         assert_eq!(faults.next_statement("SELECT 1"), None);
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_may_be_as_small_and_as_large_as_they_like() {
+    fn extreme_counts_and_durations_are_accepted() {
         let faults = Faults::default();
         faults.at_commit(CommitFault::Conflict, 0);
         faults.at_statement(None, StatementFault::Close, 0);
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_refused_so_many_times_or_for_ever() {
+    fn connections_are_refused_a_number_of_times_or_always() {
         let faults = Faults::default();
         faults.refuse_connections(Refusal::WakingUp, 1);
         assert_eq!(faults.next_connection(), Some(Refusal::WakingUp));

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn pg_bin_wins_and_is_believed_only_if_it_is_right() {
+    fn pg_bin_takes_precedence_and_must_hold_the_programs() {
         let (root, mut system) = system("exit 1");
         install(&system.debian.join("15/bin"));
         let own = root.path().join("own");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_installed_without_questions() {
+    fn a_missing_postgresql_is_installed_without_prompts() {
         let (root, system) = system(INSTALLS);
         assert_eq!(system.folder(true).unwrap(), root.path().join("versions/15/bin"));
         assert_eq!(
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_installed_unasked_or_without_the_right_to() {
+    fn nothing_is_installed_without_the_option_or_without_root() {
         let (root, mut system) = system(INSTALLS);
         assert!(matches!(system.folder(false), Err(ServerError::NotInstalled)));
         system.is_root = false;

@@ -58,10 +58,10 @@ pub struct Server {
     supervisor: Child,
     /// The supervisor's output when PostgreSQL ends. A file, because a full pipe that nobody reads
     /// blocks its writer.
-    said: File,
+    supervisor_output: File,
     /// The pipe to the supervisor. Closing it stops the server.
-    lifeline: Option<ChildStdin>,
-    place: Detached,
+    stop_pipe: Option<ChildStdin>,
+    location: Detached,
     programs: PathBuf,
 }
 
@@ -90,7 +90,7 @@ impl Server {
         let name = format!("dsql-emulator-pg-{:016x}", fastrand::u64(..));
         let directory = env::temp_dir().join(name);
 
-        let (said, stderr) = tempfile::tempfile()
+        let (supervisor_output, stderr) = tempfile::tempfile()
             .and_then(|file| Ok((file.try_clone()?, file)))
             .map_err(ServerError::io("making a file for the end of PostgreSQL's log"))?;
 
@@ -113,53 +113,60 @@ impl Server {
             command.uid(account.uid).gid(account.gid);
         }
         let mut supervisor = command.spawn().map_err(ServerError::io("starting /bin/sh"))?;
-        let lifeline = supervisor.stdin.take();
-        let place = Detached { directory, port };
+        let stop_pipe = supervisor.stdin.take();
+        let location = Detached { directory, port };
         let programs = binaries.to_owned();
-        let mut server = Self { supervisor, said, lifeline, place, programs };
+        let mut server = Self { supervisor, supervisor_output, stop_pipe, location, programs };
         server.wait_until_ready()?;
         Ok(server)
     }
 
     fn wait_until_ready(&mut self) -> Result<(), ServerError> {
         let deadline = Instant::now() + START_TIMEOUT;
-        while !self.place.is_running() {
+        while !self.location.is_running() {
             let ended =
                 self.supervisor.try_wait().map_err(ServerError::io("waiting for /bin/sh"))?;
             let (what, log) = if ended.is_some() {
-                let mut said = Vec::new();
-                let _ = self.said.rewind().and_then(|()| self.said.read_to_end(&mut said));
-                ("did not start", String::from_utf8_lossy(&said).into_owned())
+                let mut supervisor_output = Vec::new();
+                let _ = self
+                    .supervisor_output
+                    .rewind()
+                    .and_then(|()| self.supervisor_output.read_to_end(&mut supervisor_output));
+                ("did not start", String::from_utf8_lossy(&supervisor_output).into_owned())
             } else if Instant::now() > deadline {
-                let log = fs::read_to_string(self.place.log_file()).unwrap_or_default();
+                let log = fs::read_to_string(self.location.log_file()).unwrap_or_default();
                 ("did not accept connections in time", tail(&log, 20))
             } else {
                 thread::sleep(POLL);
                 continue;
             };
-            return Err(ServerError::Start { directory: self.place.directory.clone(), what, log });
+            return Err(ServerError::Start {
+                directory: self.location.directory.clone(),
+                what,
+                log,
+            });
         }
         Ok(())
     }
 
     /// `postgres://postgres@127.0.0.1:PORT/postgres`
     pub fn url(&self) -> String {
-        self.place.url()
+        self.location.url()
     }
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.place.port
+        self.location.port
     }
 
     /// Address and port.
     pub fn addr(&self) -> SocketAddr {
-        self.place.addr()
+        self.location.addr()
     }
 
     /// PostgreSQL's data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.place.data_dir()
+        self.location.data_dir()
     }
 
     /// The folder of its programs. Other programs of PostgreSQL are often in it too.
@@ -169,7 +176,7 @@ impl Server {
 
     /// What another process needs to find and stop the server, once it is detached.
     pub fn place(&self) -> &Detached {
-        &self.place
+        &self.location
     }
 
     /// Lets the server run after this process ends, until [`Detached::stop`].
@@ -177,17 +184,18 @@ impl Server {
     /// # Errors
     /// The file that keeps the server running cannot be written.
     pub fn detach(self) -> Result<Detached, ServerError> {
-        fs::write(self.place.keep_file(), "").map_err(ServerError::io("detaching the server"))?;
-        let place = self.place.clone();
+        fs::write(self.location.keep_file(), "")
+            .map_err(ServerError::io("detaching the server"))?;
+        let location = self.location.clone();
         drop(self);
-        Ok(place)
+        Ok(location)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.lifeline.take());
-        if !self.place.keep_file().exists() {
+        drop(self.stop_pipe.take());
+        if !self.location.keep_file().exists() {
             let _ = self.supervisor.wait();
         }
     }

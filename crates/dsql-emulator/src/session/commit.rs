@@ -87,7 +87,7 @@ impl Session {
         }
         let footprint = &transaction.effect.footprint;
         if let Some(entry) = cluster.commit_log.conflict(&transaction.snapshot, footprint) {
-            tracing::debug!(relation = entry.relation, key = %entry.key, "a commit lost");
+            tracing::debug!(relation = entry.relation, key = %entry.key, "a commit lost a conflict");
             return Err(conflict().into());
         }
         reattach_for_commit(&mut worker, &cluster).await?;
@@ -127,22 +127,25 @@ impl Session {
         let limits = &self.cluster.config.limits;
         let worker = self.worker.lock().await;
         let Some(transaction) = &worker.transaction else { return Ok(()) };
-        let (age, most) = (transaction.since.elapsed(), limits.transaction_age);
-        if age > most {
-            let most = most.as_secs();
+        let (age, limit) = (transaction.since.elapsed(), limits.transaction_age);
+        if age > limit {
+            let limit = limit.as_secs();
             return Err(DbError::new(
                 "54000",
-                format!("transaction age limit of {most}s exceeded"),
+                format!("transaction age limit of {limit}s exceeded"),
             )
-            .with_detail(format!("Current transaction age {}s exceeds {most}s", age.as_secs()))
+            .with_detail(format!("Current transaction age {}s exceeds {limit}s", age.as_secs()))
             .into());
         }
-        let (bytes, most) = (transaction.effect.footprint.bytes, limits.transaction_bytes);
-        if bytes >= most {
-            let (bytes, most) = (bytes.div_ceil(MIB), most.div_ceil(MIB));
-            return Err(DbError::new("54000", format!("transaction size limit {most}mb exceeded"))
-                .with_detail(format!("Current transaction size {bytes}mb > {most}mb"))
-                .into());
+        let (bytes, limit) = (transaction.effect.footprint.bytes, limits.transaction_bytes);
+        if bytes >= limit {
+            let (bytes, limit) = (bytes.div_ceil(MIB), limit.div_ceil(MIB));
+            return Err(DbError::new(
+                "54000",
+                format!("transaction size limit {limit}mb exceeded"),
+            )
+            .with_detail(format!("Current transaction size {bytes}mb > {limit}mb"))
+            .into());
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl From<Failure> for SessionError {
                 Self::Reported(DbError::new("57014", "canceling statement due to user request"))
             }
             Failure::Broken(error) => {
-                tracing::warn!(%error, "a session lost PostgreSQL");
+                tracing::warn!(%error, "a session lost its connection to PostgreSQL");
                 Self::Close
             }
         }
@@ -151,7 +151,7 @@ pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
             }
         }
         Ok(None) => {}
-        Err(error) => tracing::debug!(%error, "a connection did not become a session"),
+        Err(error) => tracing::debug!(%error, "a connection ended before its session began"),
     }
 }
 
@@ -413,7 +413,7 @@ impl Session {
         let worker = self.worker.lock().await;
         for (name, value) in worker.parameters() {
             let value = overridden_parameter(name, &self.user).unwrap_or(value);
-            if self.reported.get(name).is_some_and(|told| told == value) {
+            if self.reported.get(name).is_some_and(|reported| reported == value) {
                 continue;
             }
             self.client.queue(&wire::parameter_status(name, value));

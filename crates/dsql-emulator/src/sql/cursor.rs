@@ -184,7 +184,7 @@ mod tests {
     use crate::sql::split;
 
     #[test]
-    fn keywords_are_eaten_together_or_not_at_all() {
+    fn keywords_are_skipped_together_or_not_at_all() {
         let statement = split("CREATE UNIQUE INDEX i").remove(0);
         let mut cursor = Cursor::new(&statement.tokens);
         assert!(!cursor.eat("CREATE INDEX"));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_cut_at_the_outer_commas() {
+    fn items_are_split_at_the_outer_commas() {
         let statement = split("a int, b numeric(1, 2), c text").remove(0);
         let lengths: Vec<usize> =
             Cursor::new(&statement.tokens).items().iter().map(|item| item.len()).collect();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_and_identifiers_survive_any_text() {
+    fn literals_and_identifiers_are_quoted() {
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
         assert_eq!(literal("é' 𝄞"), "E'\\U000000e9'' \\U0001d11e'");

@@ -40,7 +40,7 @@ mod tests {
     use crate::sql::split;
 
     #[test]
-    fn changes_are_made_in_the_order_of_their_places() {
+    fn changes_are_applied_in_the_order_of_their_positions() {
         let statement = split("SELECT a FROM t FOR UPDATE").remove(0);
         let tokens = &statement.tokens;
         let mut edit = Edit::default();

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_where_they_say_in_any_script() {
+    fn token_positions_are_right_in_any_script() {
         let sql = "SELECT 'žluť 🐎',\n  \"Größe\", x FROM tab";
         let [statement] = &split(sql)[..] else { panic!("one statement") };
         let texts: Vec<&str> =
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_knows_how_many_characters_come_before() {
+    fn a_statement_has_its_offset_in_characters() {
         let statements = split("SELECT 'ž'; \n SELECT 2");
         assert_eq!(statements[1].offset, 14);
     }

@@ -27,16 +27,16 @@ pub enum UpstreamError {
         source: io::Error,
     },
     /// PostgreSQL reported an error.
-    #[error("PostgreSQL refused: {0}")]
+    #[error("PostgreSQL reported an error: {0}")]
     Refused(DbError),
     /// PostgreSQL requires an authentication method that the emulator does not support.
     #[error(
-        "PostgreSQL asks for {0}; the emulator can do trust, password and scram-sha-256 \
-         authentication"
+        "PostgreSQL requires the authentication method {0}; the emulator supports trust, password \
+         and scram-sha-256"
     )]
     Authentication(String),
     /// PostgreSQL sent an unexpected message.
-    #[error("PostgreSQL sent something unexpected: {0}")]
+    #[error("PostgreSQL sent an unexpected message: {0}")]
     Protocol(&'static str),
 }
 

@@ -73,7 +73,7 @@ mod tests {
     /// RFC 7677 §3, without the user name, which PostgreSQL leaves out. The proof differs from the
     /// RFC's; the test checks that both sides compute the same.
     #[test]
-    fn a_server_that_knows_the_password_is_believed_and_another_is_not() {
+    fn a_server_signature_is_accepted_only_with_the_right_password() {
         let mut scram = Scram::new("pencil", "rOprNGfwEbeRWgbNEkqO".into());
         assert_eq!(scram.first(), "n,,n=,r=rOprNGfwEbeRWgbNEkqO");
         let challenge = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_something_else_is_refused() {
+    fn a_url_with_another_scheme_is_refused() {
         assert!("mysql://localhost".parse::<Target>().unwrap_err().contains("mysql"));
         assert!("localhost".parse::<Target>().is_err());
     }

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_portals_columns_have_the_formats_that_were_asked_for() {
+    fn the_columns_of_a_portal_have_the_formats_of_its_bind() {
         let two = row_description(&[Column::text("a"), Column::text("b")]);
         assert_eq!(with_column_formats(&two, &[]), two);
         let last = |message: Message| message.payload()[message.payload().len() - 1];

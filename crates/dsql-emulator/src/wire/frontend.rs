@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_more_than_belongs_to_it_is_none() {
+    fn a_message_with_trailing_bytes_is_rejected() {
         let longer =
             |message: Message| Message::new(message.tag(), &[message.payload(), &[0]].concat());
         assert_eq!(read_query(&longer(query("SELECT 1"))), None);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_message_is_told_apart_by_its_code() {
+    fn the_first_message_is_recognised_by_its_code() {
         for first in [
             startup(&[("user", "admin")]),
             FirstMessage::Tls,

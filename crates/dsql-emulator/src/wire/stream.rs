@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_length_that_is_not_allowed_is_refused_before_the_payload_arrives() {
+    async fn an_invalid_length_is_refused_before_the_payload_arrives() {
         for (bytes, most) in [
             (&b"Q\0\0\0\x03"[..], MAX_MESSAGE),
             (b"Q\xff\xff\xff\xff", MAX_MESSAGE),

@@ -80,7 +80,7 @@ fn lost(observation: &Observation) {
 }
 
 #[tokio::test]
-async fn every_cell_of_the_matrix_is_decided_at_commit_and_statements_report_as_if_alone() {
+async fn every_cell_of_the_conflict_matrix_is_decided_at_commit() {
     // A statement on row 1, its class, and its tag without concurrency.
     const TOUCHES: [(&str, Touch, &str); 6] = [
         ("DELETE FROM p WHERE id = 1", Touch::Key, "DELETE 1"),
@@ -114,7 +114,7 @@ async fn every_cell_of_the_matrix_is_decided_at_commit_and_statements_report_as_
 }
 
 #[tokio::test]
-async fn each_row_is_locked_as_its_own_clause_says() {
+async fn each_row_is_locked_by_its_own_clause() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
     admin.ok("INSERT INTO cascading VALUES (1, 1, 0), (2, 2, 0)").await;
@@ -164,7 +164,7 @@ async fn each_row_is_locked_as_its_own_clause_says() {
 }
 
 #[tokio::test]
-async fn a_lock_looks_at_the_rows_that_it_locks_however_many_there_are() {
+async fn the_cost_of_a_lock_does_not_depend_on_the_size_of_the_table() {
     const ROWS: u32 = 1_000;
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok(&format!("INSERT INTO p SELECT n, n FROM generate_series(1, {ROWS}) AS n")).await;
@@ -186,7 +186,7 @@ async fn a_lock_looks_at_the_rows_that_it_locks_however_many_there_are() {
 }
 
 #[tokio::test]
-async fn a_row_that_several_lock_in_subqueries_is_locked_by_each_of_them() {
+async fn a_row_locked_by_several_subqueries_is_locked_by_each_of_them() {
     const LOCK: &str = "SELECT (SELECT id FROM p WHERE id = 1 FOR KEY SHARE)";
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1)").await;
@@ -205,7 +205,7 @@ async fn a_row_that_several_lock_in_subqueries_is_locked_by_each_of_them() {
 }
 
 #[tokio::test]
-async fn inserts_of_the_same_key_conflict_and_an_old_key_is_a_duplicate() {
+async fn inserts_of_the_same_key_conflict_and_an_existing_key_is_a_duplicate() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     let pairs = [
         ("INSERT INTO p VALUES ($id, $id)", "INSERT INTO p VALUES ($id, -$id)"),
@@ -231,7 +231,7 @@ async fn inserts_of_the_same_key_conflict_and_an_old_key_is_a_duplicate() {
 }
 
 #[tokio::test]
-async fn what_is_only_read_conflicts_with_nothing() {
+async fn reads_conflict_with_nothing() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
     // Write skew is possible unless the rows that are read are locked.
@@ -260,7 +260,7 @@ async fn what_is_only_read_conflicts_with_nothing() {
 }
 
 #[tokio::test]
-async fn a_statement_alone_never_waits_and_the_open_transaction_loses_to_it() {
+async fn an_autocommit_statement_never_waits_and_the_open_transaction_loses() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1)").await;
     let mut open = Client::connect(&emulator).await;
@@ -277,7 +277,7 @@ async fn a_statement_alone_never_waits_and_the_open_transaction_loses_to_it() {
 }
 
 #[tokio::test]
-async fn a_loser_that_meets_the_winners_rows_goes_on_in_its_snapshot() {
+async fn a_loser_that_meets_the_winners_rows_continues_in_its_snapshot() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2), (3, 3)").await;
     let mut race = Race::start(&emulator).await;
@@ -313,7 +313,7 @@ async fn deleting_a_parent_conflicts_with_its_new_and_its_cascading_children() {
 }
 
 #[tokio::test]
-async fn transactions_on_other_rows_commit_whatever_the_order_of_their_statements() {
+async fn transactions_on_other_rows_commit_in_any_order_of_their_statements() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
     let mut race = Race::start(&emulator).await;

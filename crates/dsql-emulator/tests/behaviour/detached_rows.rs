@@ -4,7 +4,7 @@
 use dsql_emulator::wire::{self, BindParts, tag};
 
 use crate::support::{
-    CONFLICT, Client, Entry, Observation, client::observations, pair, start_default,
+    CONFLICT, Client, ConnectOptions, Observation, client::observations, pair, start_default,
 };
 
 /// Two sessions of one emulator, each with its own settings, and a third one.
@@ -18,11 +18,13 @@ async fn sessions(
     for sql in schema {
         admin.ok(sql).await;
     }
-    let entry = |settings: &[(&str, &str)]| {
-        settings.iter().fold(Entry::of(&emulator), |entry, (name, value)| entry.set(name, value))
+    let options = |settings: &[(&str, &str)]| {
+        settings
+            .iter()
+            .fold(ConnectOptions::of(&emulator), |options, (name, value)| options.set(name, value))
     };
-    let one = Client::enter(&emulator, &entry(one)).await.unwrap();
-    let other = Client::enter(&emulator, &entry(other)).await.unwrap();
+    let one = Client::open(&emulator, &options(one)).await.unwrap();
+    let other = Client::open(&emulator, &options(other)).await.unwrap();
     Some((emulator, admin, one, other))
 }
 
@@ -39,7 +41,7 @@ async fn with_bytes(client: &mut Client, sql: &str, parameters: &[&[u8]]) -> Obs
 }
 
 #[tokio::test]
-async fn a_key_is_the_same_key_however_it_is_shown() {
+async fn equal_keys_conflict_regardless_of_output_settings() {
     const SCHEMA: [&str; 5] = [
         "CREATE TABLE f (k float8 PRIMARY KEY, v int)",
         "CREATE TABLE r (k real PRIMARY KEY, v int)",
@@ -86,7 +88,7 @@ async fn a_key_is_the_same_key_however_it_is_shown() {
 }
 
 #[tokio::test]
-async fn rows_come_back_as_they_were_whatever_the_settings() {
+async fn rows_are_written_back_unchanged_regardless_of_settings() {
     const SCHEMA: [&str; 2] = [
         "CREATE TABLE keyed (k int PRIMARY KEY, f float8, at timestamptz, i interval, b bytea)",
         "CREATE TABLE keyless (k int, f float8, at timestamptz, i interval, b bytea)",

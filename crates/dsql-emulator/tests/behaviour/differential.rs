@@ -127,7 +127,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         wire.flush().await.unwrap();
         let mut answer = Vec::new();
         loop {
-            let message = wire.message().await.unwrap().expect("a connection that lives");
+            let message = wire.message().await.unwrap().expect("an open connection");
             answer.push(shown(&message));
             if message.tag() == tag::READY_FOR_QUERY {
                 return answer;

@@ -282,7 +282,7 @@ async fn transact(client: &mut Client, number: i64, random: &mut fastrand::Rng) 
 }
 
 /// Each COMMIT was refused if and only if a commit outside of its snapshot conflicts with it.
-fn judge_commits(all: &[Done]) {
+fn check_commits(all: &[Done]) {
     let committed = || all.iter().filter(|done| done.end == End::Committed);
     for one in committed() {
         for other in committed().filter(|other| other.number > one.number) {
@@ -302,7 +302,7 @@ fn judge_commits(all: &[Done]) {
 
 /// The rows that each transaction saw are those that the transactions in its snapshot have left,
 /// applied in order.
-fn judge_snapshots(all: &[Done], last: &Rows) {
+fn check_snapshots(all: &[Done], last: &Rows) {
     let committed: HashMap<i64, &Done> =
         all.iter().filter(|d| d.end == End::Committed).map(|d| (d.number, d)).collect();
     let mut order: Vec<&Done> = all.iter().collect();
@@ -328,7 +328,7 @@ fn judge_snapshots(all: &[Done], last: &Rows) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_commits_is_decided_by_snapshots_and_footprints_alone() {
+async fn snapshots_and_footprints_decide_which_transactions_commit() {
     let Some(emulator) = start_default().await else { return };
     println!("seed {SEED}");
     let mut admin = Client::connect(&emulator).await;
@@ -357,15 +357,15 @@ async fn who_commits_is_decided_by_snapshots_and_footprints_alone() {
     let (committed, refused) = (count(End::Committed), count(End::Refused));
     println!("{committed} committed, {refused} refused, {} duplicates", count(End::Duplicate));
     assert!(committed > 50 && refused > 20, "they have met");
-    judge_commits(&all);
+    check_commits(&all);
     let rows = admin.run("SELECT id, k, v FROM item").await.rows;
     let number = |text: &Option<String>| text.as_deref().unwrap().parse::<i64>().unwrap();
     let last = rows.iter().map(|row| (number(&row[0]), (number(&row[1]), number(&row[2]))));
-    judge_snapshots(&all, &last.collect());
+    check_snapshots(&all, &last.collect());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_was_absent_when_it_was_read_is_no_duplicate_before_commit() {
+async fn a_key_outside_of_the_snapshot_is_no_duplicate_before_commit() {
     const CLIENTS: usize = 4;
     const TIMES: usize = 150;
     let Some(emulator) = start_default().await else { return };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
 
-use crate::support::{CATALOG_CONFLICT, Client, Entry, pair, start, strict};
+use crate::support::{CATALOG_CONFLICT, Client, ConnectOptions, pair, start, strict};
 
 async fn emulator(work: Duration) -> Option<(DsqlEmulator, Client)> {
     let delays = JobDelays { start: Duration::ZERO, work, ..JobDelays::default() };
@@ -83,7 +83,7 @@ async fn a_unique_build_over_duplicates_fails_and_its_index_stays_invalid() {
 }
 
 #[tokio::test]
-async fn a_constraint_is_validated_or_the_job_says_why_not() {
+async fn a_constraint_is_validated_or_the_job_has_the_reason() {
     let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
     client.ok("INSERT INTO t VALUES (1, -1)").await;
     client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
@@ -102,7 +102,7 @@ async fn a_constraint_is_validated_or_the_job_says_why_not() {
 }
 
 #[tokio::test]
-async fn only_its_owner_validates_only_what_can_be_validated_whatever_it_is_called_by_then() {
+async fn validation_checks_owner_and_kind_and_survives_renames() {
     let Some((emulator, mut client)) = emulator(Duration::from_millis(300)).await else { return };
     client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
     for (constraint, code, message) in [
@@ -118,8 +118,8 @@ async fn only_its_owner_validates_only_what_can_be_validated_whatever_it_is_call
     }
     client.ok("CREATE ROLE validator WITH LOGIN").await;
     client.ok("AWS IAM GRANT validator TO 'arn:aws:iam::123456789012:role/dsql-emulator'").await;
-    let entry = Entry::of(&emulator).user(&emulator, "validator");
-    let mut stranger = Client::enter(&emulator, &entry).await.unwrap();
+    let options = ConnectOptions::of(&emulator).user(&emulator, "validator");
+    let mut stranger = Client::open(&emulator, &options).await.unwrap();
     let validate = "ALTER TABLE ASYNC t VALIDATE CONSTRAINT positive";
     let refused = stranger.refused(validate).await;
     assert_eq!(pair(&refused), ("42501", "must be owner of table t"));
@@ -135,7 +135,7 @@ async fn only_its_owner_validates_only_what_can_be_validated_whatever_it_is_call
 }
 
 #[tokio::test]
-async fn a_job_begins_with_the_commit_of_its_transaction_or_never() {
+async fn a_job_starts_only_if_its_transaction_commits() {
     let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
     client.ok("BEGIN").await;
     let id = job(&mut client, "CREATE INDEX ASYNC v ON t (v)").await;
@@ -149,7 +149,7 @@ async fn a_job_begins_with_the_commit_of_its_transaction_or_never() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_job_is_news_to_other_sessions_that_were_there_when_it_began() {
+async fn the_end_of_a_job_is_a_change_for_sessions_that_are_older_than_it() {
     let delays = JobDelays { start: Duration::ZERO, ..JobDelays::default() };
     let Some(emulator) = start(strict().job_delays(delays)).await else { return };
     let mut client = Client::connect(&emulator).await;

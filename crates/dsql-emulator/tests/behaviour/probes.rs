@@ -120,8 +120,8 @@ fn folder() -> &'static Path {
 fn files() -> BTreeMap<String, File> {
     fs::read_dir(folder())
         .expect("the folder of the probes")
-        .filter_map(|entry| {
-            let path = entry.expect("an entry").path();
+        .filter_map(|options| {
+            let path = options.expect("an options").path();
             let name = path.file_stem()?.to_str()?.to_owned();
             let is_json = path.extension().is_some_and(|extension| extension == "json");
             let text = is_json.then(|| fs::read_to_string(&path).expect("a file"))?;
@@ -218,27 +218,27 @@ enum On {
 #[tokio::test]
 async fn every_recorded_probe_is_answered_as_the_cluster_answered_it() {
     let mut failures = Vec::new();
-    let Some(table) = play_all(On::TheSame, &mut failures).await else { return };
+    let Some(table) = run_all(On::TheSame, &mut failures).await else { return };
     println!("{table}");
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
     for (name, reason) in ACCEPTED {
-        let entry = format!("| `{name}` | {reason} |");
-        assert!(DOCUMENT.contains(&entry), "the document does not explain `{name}`");
+        let options = format!("| `{name}` | {reason} |");
+        assert!(DOCUMENT.contains(&options), "the document does not explain `{name}`");
     }
     assert!(DOCUMENT.contains(&table), "the table of the document should be:\n{table}");
 }
 
 #[tokio::test]
-async fn a_probe_is_answered_alike_on_a_connection_of_its_own() {
+async fn a_probe_has_the_same_answer_on_a_new_connection() {
     let mut failures = Vec::new();
-    if play_all(On::ItsOwn, &mut failures).await.is_none() {
+    if run_all(On::ItsOwn, &mut failures).await.is_none() {
         return;
     }
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// Runs all files; returns the table for the document.
-async fn play_all(on: On, failures: &mut Vec<String>) -> Option<String> {
+async fn run_all(on: On, failures: &mut Vec<String>) -> Option<String> {
     let mut table = String::new();
     for (file, probes) in files() {
         let (mut passed, mut accepted_here) = (0, 0);

@@ -11,14 +11,14 @@ use dsql_emulator::{
 };
 use sqlx::{Connection, Row};
 
-use crate::support::{CONFLICT, Client, Entry, client::observations, pair, start_default};
+use crate::support::{CONFLICT, Client, ConnectOptions, client::observations, pair, start_default};
 
 fn tags(answer: &[Message]) -> String {
     answer.iter().map(|message| char::from(message.tag())).collect()
 }
 
 #[tokio::test]
-async fn parameters_and_columns_are_described_and_rows_come_in_parts() {
+async fn parameters_and_columns_are_described_and_rows_are_fetched_in_parts() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     let sql = "SELECT n, $1::text AS t FROM generate_series(1, 5) AS n";
@@ -38,8 +38,8 @@ async fn parameters_and_columns_are_described_and_rows_come_in_parts() {
         .unwrap();
     // ParseComplete, ParameterDescription, RowDescription, BindComplete, rows in parts.
     assert_eq!(tags(&answer), "1tT2DDsDDsDC3Z");
-    let gone = client.exchange(&[wire::bind("", "s", &bind), wire::sync()]).await.unwrap();
-    assert_eq!(observations(&gone)[0].refused().0, "26000");
+    let missing = client.exchange(&[wire::bind("", "s", &bind), wire::sync()]).await.unwrap();
+    assert_eq!(observations(&missing)[0].refused().0, "26000");
 }
 
 #[tokio::test]
@@ -74,11 +74,11 @@ async fn an_error_ends_its_batch_and_its_batch_only() {
 /// The next message; the test fails if none arrives in time.
 async fn promptly(client: &mut Client, what: &str) -> Message {
     let next = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
-    next.unwrap_or_else(|_| panic!("{what}: no message comes")).expect("a living connection")
+    next.unwrap_or_else(|_| panic!("{what}: no message arrives")).expect("an open connection")
 }
 
 #[tokio::test]
-async fn an_error_comes_with_flush_whichever_message_fails() {
+async fn an_error_is_sent_on_flush_whichever_message_fails() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
@@ -137,7 +137,7 @@ async fn an_error_comes_with_flush_whichever_message_fails() {
 }
 
 #[tokio::test]
-async fn a_flush_is_a_round_trip_and_an_error_is_none_beside_its_sync() {
+async fn a_flush_takes_a_round_trip_and_an_error_shares_that_of_its_sync() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     let round_trip = Duration::from_millis(500);
@@ -168,8 +168,8 @@ fn reported(answer: &[Message]) -> Vec<String> {
 #[tokio::test]
 async fn a_setting_is_reported_when_it_changes_and_when_a_rollback_reverts_it() {
     let Some(emulator) = start_default().await else { return };
-    let entry = Entry::of(&emulator).set("TimeZone", "UTC");
-    let mut client = Client::enter(&emulator, &entry).await.unwrap();
+    let options = ConnectOptions::of(&emulator).set("TimeZone", "UTC");
+    let mut client = Client::open(&emulator, &options).await.unwrap();
     let mut parameters = client.parameters.clone();
     parameters.sort();
     parameters.dedup_by(|one, other| one.0 == other.0);
@@ -213,7 +213,7 @@ async fn a_setting_is_reported_when_it_changes_and_when_a_rollback_reverts_it() 
 }
 
 #[tokio::test]
-async fn texts_that_are_no_single_statement_are_refused_or_empty() {
+async fn texts_that_are_not_one_statement_are_refused_or_empty() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     assert_eq!(client.extended("SELECT 1; SELECT 2", &[]).await.refused().0, "42601");
@@ -225,7 +225,7 @@ async fn texts_that_are_no_single_statement_are_refused_or_empty() {
 }
 
 #[tokio::test]
-async fn copy_goes_to_and_from_the_client_only() {
+async fn copy_is_only_to_and_from_the_client() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
@@ -307,7 +307,7 @@ async fn an_explain_of_an_explain_of_an_explain_is_a_syntax_error() {
 }
 
 #[tokio::test]
-async fn the_answer_of_a_call_has_the_format_that_was_asked_for() {
+async fn the_result_of_a_call_has_the_format_of_the_bind() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;

@@ -43,7 +43,7 @@ async fn add(connection: &mut PgConnection, key: i32, random: &mut fastrand::Rng
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_writers_on_eight_keys_all_finish_and_none_is_lost() {
+async fn sixty_four_writers_on_eight_keys_all_succeed_and_lose_no_update() {
     let Some(emulator) = start_default().await else { return };
     println!("seed {SEED}");
     let mut admin = PgConnection::connect(&emulator.url()).await.unwrap();

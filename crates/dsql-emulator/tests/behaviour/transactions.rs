@@ -23,7 +23,7 @@ async fn count(client: &mut Client) -> String {
 }
 
 #[tokio::test]
-async fn a_failed_transaction_refuses_everything_first_and_its_commit_says_rollback() {
+async fn a_failed_transaction_refuses_all_statements_and_its_commit_has_the_tag_rollback() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client_with_table(&emulator).await;
     client.ok("BEGIN").await;
@@ -47,7 +47,7 @@ async fn a_failed_transaction_refuses_everything_first_and_its_commit_says_rollb
 }
 
 #[tokio::test]
-async fn begin_and_commit_out_of_place_only_warn() {
+async fn a_nested_begin_and_a_commit_outside_only_warn() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     client.ok("BEGIN").await;
@@ -83,7 +83,7 @@ async fn the_statements_of_one_message_are_one_transaction() {
 }
 
 #[tokio::test]
-async fn a_transaction_has_one_ddl_statement_and_no_rows_beside_it() {
+async fn a_transaction_has_at_most_one_ddl_statement_and_then_no_writes() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client_with_table(&emulator).await;
     for (first, second, refusal) in [
@@ -174,7 +174,7 @@ async fn a_transaction_that_is_too_old_fails_at_commit() {
 }
 
 #[tokio::test]
-async fn what_nobody_has_recorded_runs_or_is_refused_as_it_is_configured() {
+async fn unrecorded_statements_run_or_are_refused_as_configured() {
     const CHANGES: &str = "WITH a AS (INSERT INTO t VALUES (1, 'x') RETURNING id) SELECT id FROM a";
     const LOCKS: &str = "SELECT id FROM (SELECT id FROM t WHERE id = 1 FOR UPDATE) AS a";
     let Some(emulator) = start_default().await else { return };

@@ -120,7 +120,7 @@ async fn a_copy_passes_through() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_in_the_middle_of_a_copy_is_missed_by_the_server() {
+async fn a_client_that_disconnects_during_a_copy_is_noticed_by_the_server() {
     let Some(fixture) = Fixture::new().await else { return };
     let mut client = fixture.connect().await;
     let mut copy = client.copy_in_raw("COPY t FROM STDIN").await.unwrap();
@@ -210,7 +210,7 @@ async fn a_conflict_at_a_statement_aborts_its_transaction() {
 }
 
 #[tokio::test]
-async fn an_error_outside_of_a_transaction_does_nothing() {
+async fn an_error_outside_of_a_transaction_applies_nothing() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };
@@ -274,7 +274,7 @@ async fn a_commit_whose_answer_is_lost_is_applied() {
 }
 
 #[tokio::test]
-async fn a_delayed_unit_arrives_late_and_whole() {
+async fn a_delayed_request_arrives_late_and_whole() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };
@@ -290,7 +290,7 @@ async fn a_delayed_unit_arrives_late_and_whole() {
 }
 
 #[tokio::test]
-async fn a_hook_before_a_unit_decides_whether_the_server_sees_it() {
+async fn a_hook_before_a_request_decides_whether_the_server_gets_it() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };
@@ -314,7 +314,7 @@ async fn a_hook_before_a_unit_decides_whether_the_server_sees_it() {
 }
 
 #[tokio::test]
-async fn a_hook_after_a_unit_runs_when_it_is_applied_and_before_the_client_knows() {
+async fn a_hook_after_a_request_runs_when_it_is_applied_and_before_the_client_knows() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };
@@ -352,7 +352,7 @@ async fn an_assertion_that_fails_in_a_hook_fails_the_test() {
 }
 
 #[tokio::test]
-async fn a_session_can_be_refused_with_an_error_or_without_a_word() {
+async fn a_session_can_be_refused_with_or_without_an_error() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };
@@ -367,7 +367,7 @@ async fn a_session_can_be_refused_with_an_error_or_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_cut_closes_every_connection_and_new_ones_are_accepted() {
+async fn cut_closes_every_connection_and_new_ones_are_accepted() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };
@@ -382,7 +382,7 @@ async fn a_cut_closes_every_connection_and_new_ones_are_accepted() {
 }
 
 #[tokio::test]
-async fn while_it_refuses_nobody_listens_and_open_connections_stay() {
+async fn while_it_refuses_the_port_is_closed_and_open_connections_stay() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };

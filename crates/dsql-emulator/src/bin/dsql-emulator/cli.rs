@@ -13,14 +13,14 @@ use dsql_emulator::{
 };
 
 const AFTER_HELP: &str = "\
-What a client needs to know is printed on start, as lines that a shell can read. Faults are asked \
-for on the control port, line by line; send it `help`.
+On start it prints what clients need as shell variables. The control port injects faults, one \
+command per line; `help` lists them.
 
-PostgreSQL is looked for in PG_BIN, in Debian's folders and on the PATH. RUST_LOG, such as \
-dsql_emulator=debug, shows what goes on, on standard error.
+PostgreSQL's programs are searched in PG_BIN, in Debian's folders and on the PATH. RUST_LOG, such as \
+dsql_emulator=debug, enables a log on standard error.
 
 It runs until SIGINT, SIGTERM or SIGHUP and leaves nothing behind. Exit codes: 0 stopped by a \
-signal, 1 could not start, 2 used wrongly.";
+signal, 1 failed to start, 2 wrong usage.";
 
 /// A stand-in for an Amazon Aurora DSQL cluster, in front of a stock PostgreSQL, for tests.
 #[derive(Debug, Parser)]
@@ -289,8 +289,8 @@ mod tests {
 
     /// Parses options without the environment variables of the process that runs the tests.
     fn parsed(arguments: &[&str]) -> Cli {
-        let given = ["dsql-emulator", "--region=us-east-1", "--host=localhost"];
-        let mut cli = Cli::parse_from(given.iter().chain(arguments));
+        let defaults = ["dsql-emulator", "--region=us-east-1", "--host=localhost"];
+        let mut cli = Cli::parse_from(defaults.iter().chain(arguments));
         if !arguments.iter().any(|argument| argument.contains("key")) {
             cli.identity.access_key_id = None;
             cli.identity.secret_access_key = None;
@@ -305,9 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn without_options_the_emulator_is_that_of_the_library_on_a_server_of_its_own() {
-        let asked = parsed(&[]).builder().unwrap();
-        assert_eq!(format!("{asked:?}"), format!("{:?}", DsqlEmulator::builder().own_postgres()));
+    fn without_options_the_program_uses_the_librarys_defaults_and_its_own_server() {
+        let configured = parsed(&[]).builder().unwrap();
+        assert_eq!(
+            format!("{configured:?}"),
+            format!("{:?}", DsqlEmulator::builder().own_postgres())
+        );
     }
 
     #[test]
@@ -329,14 +332,14 @@ mod tests {
 
     #[test]
     fn options_reach_the_emulator() {
-        let asked = parsed(&[
+        let configured = parsed(&[
             "--transaction-age=2s",
             "--catalog-conflicts=0.25",
             "--job-work=1min",
             "--refuse-data-modifying-with",
             "--ca-file=ca.pem",
         ]);
-        let asked = format!("{:?}", asked.builder().unwrap());
+        let configured = format!("{:?}", configured.builder().unwrap());
         for part in [
             "transaction_age: 2s",
             "WithProbability(0.25)",
@@ -344,12 +347,12 @@ mod tests {
             "data_modifying_with: false, locking_subqueries: true",
             "ca.pem",
         ] {
-            assert!(asked.contains(part), "{part}: {asked}");
+            assert!(configured.contains(part), "{part}: {configured}");
         }
     }
 
     #[test]
-    fn half_of_the_credentials_are_named_and_a_secret_is_not_shown() {
+    fn a_missing_credential_is_named_and_the_secret_is_not_shown() {
         let mut identity = parsed(&[]).identity;
         identity.access_key_id = Some("AKIDEXAMPLE".into());
         assert!(identity.credentials().unwrap_err().contains("AWS_SECRET_ACCESS_KEY"));

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_quoted_where_a_shell_would_not_take_it_as_it_is() {
+    fn a_value_is_quoted_only_where_a_shell_requires_it() {
         assert_eq!(quoted("/var/lib/a-b_c.pem"), "/var/lib/a-b_c.pem");
         assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(quoted(""), "''");

@@ -43,7 +43,7 @@ fn each_row_is_reported_as_its_own_clause_locks_it() {
 }
 
 #[test]
-fn the_queries_of_one_statement_lock_each_in_their_own_way() {
+fn each_query_of_a_statement_is_changed_on_its_own() {
     reports(
         "WITH shard AS MATERIALIZED (SELECT range_id FROM shards WHERE id = $1 FOR KEY SHARE), \
          run AS (SELECT * FROM runs ORDER BY id FOR UPDATE) \
@@ -108,7 +108,7 @@ fn a_common_table_expression_and_a_function_have_no_rows_to_lock() {
 }
 
 #[test]
-fn what_cannot_be_told_beforehand_is_left_to_postgresql() {
+fn queries_that_cannot_report_are_left_to_postgresql() {
     use LockStrength::{KeyShare, Update};
     for (sql, sent) in [
         (
@@ -141,7 +141,7 @@ fn what_cannot_be_told_beforehand_is_left_to_postgresql() {
 }
 
 #[test]
-fn only_what_belongs_to_a_locking_clause_goes_with_it() {
+fn only_the_locking_clause_is_removed() {
     let locking = run("SELECT nowait, skip FROM t, u FOR UPDATE OF t NOWAIT").locking.unwrap();
     assert_eq!(locking.text.trim_end(), "SELECT nowait, skip FROM t, u FOR UPDATE OF t");
     // The text for PostgreSQL's check has the clause, although there is nothing to lock.

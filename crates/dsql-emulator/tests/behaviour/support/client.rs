@@ -67,7 +67,7 @@ impl Observation {
 
 /// The parameters of a connection.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ConnectOptions {
     pub host: String,
     pub user: String,
     pub password: String,
@@ -79,7 +79,7 @@ pub struct Entry {
     pub direct: bool,
 }
 
-impl Entry {
+impl ConnectOptions {
     pub fn of(emulator: &DsqlEmulator) -> Self {
         Self {
             host: emulator.host().into(),
@@ -107,7 +107,7 @@ impl Entry {
 /// Why a connection was refused.
 #[derive(Debug)]
 pub enum Refused {
-    Told(DbError),
+    Error(DbError),
     Closed(io::Error),
 }
 
@@ -116,7 +116,7 @@ impl Refused {
     #[track_caller]
     pub fn error(self) -> DbError {
         match self {
-            Self::Told(error) => error,
+            Self::Error(error) => error,
             Self::Closed(error) => panic!("closed: {error}"),
         }
     }
@@ -128,7 +128,10 @@ impl From<io::Error> for Refused {
     }
 }
 
-pub async fn tls(emulator: &DsqlEmulator, entry: &Entry) -> io::Result<TlsStream<TcpStream>> {
+pub async fn tls(
+    emulator: &DsqlEmulator,
+    options: &ConnectOptions,
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(emulator.ca_pem().as_bytes()).expect("a certificate");
     roots.add(ca).expect("a certificate authority");
@@ -138,11 +141,11 @@ pub async fn tls(emulator: &DsqlEmulator, entry: &Entry) -> io::Result<TlsStream
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-    config.enable_sni = entry.sni;
+    config.enable_sni = options.sni;
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     let socket = TcpStream::connect(emulator.addr()).await?;
     socket.set_nodelay(true)?;
-    let socket = if entry.direct {
+    let socket = if options.direct {
         socket
     } else {
         let mut plain = WireStream::new(socket);
@@ -151,21 +154,21 @@ pub async fn tls(emulator: &DsqlEmulator, entry: &Entry) -> io::Result<TlsStream
         assert_eq!(plain.read_byte().await?, b'S');
         plain.into_inner()?
     };
-    let name = ServerName::try_from(entry.host.clone()).expect("a name");
+    let name = ServerName::try_from(options.host.clone()).expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, socket).await
 }
 
 impl Client {
     pub async fn connect(emulator: &DsqlEmulator) -> Self {
-        Self::enter(emulator, &Entry::of(emulator)).await.expect("a connection")
+        Self::open(emulator, &ConnectOptions::of(emulator)).await.expect("a connection")
     }
 
-    pub async fn enter(emulator: &DsqlEmulator, entry: &Entry) -> Result<Self, Refused> {
-        let mut wire = WireStream::new(tls(emulator, entry).await?);
-        let mut parameters = vec![("user", entry.user.as_str())];
-        parameters.push(("database", &entry.database));
+    pub async fn open(emulator: &DsqlEmulator, options: &ConnectOptions) -> Result<Self, Refused> {
+        let mut wire = WireStream::new(tls(emulator, options).await?);
+        let mut parameters = vec![("user", options.user.as_str())];
+        parameters.push(("database", &options.database));
         parameters
-            .extend(entry.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            .extend(options.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         wire.queue_raw(&wire::startup(&parameters).frame());
         wire.flush().await?;
         let mut client = Self { wire, key: (0, 0), parameters: Vec::new() };
@@ -174,7 +177,7 @@ impl Client {
             let payload = message.payload();
             match message.tag() {
                 tag::AUTHENTICATION if payload == [0, 0, 0, 3] => {
-                    let password = format!("{}\0", entry.password);
+                    let password = format!("{}\0", options.password);
                     client.wire.queue(&Message::new(tag::PASSWORD, password.as_bytes()));
                     client.wire.flush().await?;
                 }
@@ -192,7 +195,7 @@ impl Client {
                     client.key = (number(0), number(4));
                 }
                 tag::READY_FOR_QUERY => return Ok(client),
-                tag::ERROR => return Err(Refused::Told(DbError::read(&message))),
+                tag::ERROR => return Err(Refused::Error(DbError::read(&message))),
                 _ => {}
             }
         }

@@ -5,7 +5,7 @@ mod gate;
 use dsql_emulator::{CatalogConflicts, DsqlEmulator, DsqlEmulatorBuilder};
 use tokio::sync::OnceCell;
 
-pub use client::{Client, Entry, Observation};
+pub use client::{Client, ConnectOptions, Observation};
 pub use gate::offline;
 
 /// Keeps the PostgreSQL server that all emulators of this process share running from the first test

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_counted_from_the_moment_of_injection() {
+    fn a_request_is_counted_from_the_moment_of_injection() {
         let mut script = Script::default();
         next(&mut script, "SELECT 1");
         script.inject(When::RoundTrip(2), WireFault::LostAfter);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_for_the_same_unit_happen_one_by_one_in_order() {
+    fn faults_for_the_same_request_happen_one_by_one_in_order() {
         let mut script = Script::default();
         script.inject(When::Commit, WireFault::Conflict(OccCode::Oc000));
         script.inject(When::Commit, WireFault::Conflict(OccCode::Oc001));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_and_a_unit_do_not_take_each_others_faults() {
+    fn session_faults_and_request_faults_are_separate() {
         let mut script = Script::default();
         script.inject(When::RoundTrip(1), WireFault::LostAfter);
         script.inject(When::Connect, WireFault::LostBefore);

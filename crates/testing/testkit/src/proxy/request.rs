@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_a_unit_and_a_batch_is_one_up_to_its_sync() {
+    fn a_query_is_a_request_and_a_batch_is_one_up_to_its_sync() {
         let mut collector = Collector::default();
         let requests = requests(
             &mut collector,
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_known_in_any_case_and_only_as_a_statement() {
+    fn a_commit_is_recognised_in_any_case_and_only_as_a_statement() {
         for commit in ["COMMIT", "commit", " Commit ; "] {
             assert!(query(commit).is_commit(), "{commit}");
             assert!(query(commit).ends_transaction(), "{commit}");
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_known_in_with_too_and_a_lock_is_none() {
+    fn a_write_is_recognised_in_with_too_and_a_lock_is_none() {
         for write in [
             "INSERT INTO t VALUES (1)",
             "update t SET n = 1",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_an_answer_under_way_is_passed_on_at_once() {
+    fn messages_of_an_answer_in_progress_are_forwarded_at_once() {
         let mut collector = Collector::default();
         for tag in [b'p', b'd', b'c', b'f'] {
             let chunk = collector.push(Message::new(tag, b"x"));
