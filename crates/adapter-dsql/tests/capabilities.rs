@@ -13,7 +13,7 @@ use temporal_dsql_domain::{ImmediateQueue, ImmediateTask, Tasks};
 use temporal_dsql_ports::{Attempt, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{Capabilities, Config, DsqlStore, OpenError, WriteForm};
 use temporal_dsql_stores::{ShardStore, TaskStore};
-use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
+use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
 /// Texts that only the statement of a whole act has, and one that the lock of a shard has, too.
 const ACT: &str = "WITH shard AS";
@@ -34,8 +34,8 @@ fn found(capabilities: Option<Capabilities>) -> Option<(bool, bool)> {
     capabilities.map(|found| (found.one_statement, found.key_share))
 }
 
-fn refusal(sqlstate: &str) -> Fault {
-    Fault::error(sqlstate, "not supported")
+fn refusal(sqlstate: &str) -> WireFault {
+    WireFault::error(sqlstate, "not supported")
 }
 
 /// Adds one task. It is an act as any other.
@@ -150,8 +150,8 @@ async fn what_is_no_refusal_of_the_text_is_an_error_and_no_guess() {
         let mut config = config(&database, &proxy);
         config.write_form = form;
         let faults = ["42501", "25P02", "XX000", "53200", "ZZ999"]
-            .map(|sqlstate| Fault::error(sqlstate, "something else"));
-        for fault in faults.into_iter().chain([Fault::LoseBefore, Fault::LoseAfter]) {
+            .map(|sqlstate| WireFault::error(sqlstate, "something else"));
+        for fault in faults.into_iter().chain([WireFault::LostBefore, WireFault::LostAfter]) {
             let what = format!("{fault:?} of {text}");
             proxy.inject(When::Matching(text.into()), fault);
             let error = connect(&config).await.map(drop).unwrap_err();
@@ -172,7 +172,7 @@ async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_rep
         let mut config = config(&database, &proxy);
         config.retry = RetryPolicy::default();
         config.write_form = form;
-        proxy.inject(When::Matching(text.into()), Fault::LoseAfter);
+        proxy.inject(When::Matching(text.into()), WireFault::LostAfter);
         let store = connect(&config).await.unwrap();
         assert_eq!(proxy.pending_faults(), 0);
         assert_eq!(found(store.capabilities()), Some((one_statement, true)));

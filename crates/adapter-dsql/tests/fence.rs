@@ -19,7 +19,7 @@ use temporal_dsql_domain::ShardId;
 use temporal_dsql_ports::{Outcome, RetryPolicy};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
-use temporal_dsql_testkit::{Fault, ScratchDatabase, Then, When};
+use temporal_dsql_testkit::{ScratchDatabase, Then, When, WireFault};
 
 /// Owners of shards of their own.
 fn owners() -> impl Iterator<Item = Owner> {
@@ -68,7 +68,7 @@ async fn an_act_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
 
             let (arrived, has_arrived) = tokio::sync::oneshot::channel();
             let (release, released) = mpsc::channel::<()>();
-            let hold = Fault::before(move || {
+            let hold = WireFault::before(move || {
                 arrived.send(()).unwrap();
                 released.recv().unwrap();
                 Then::Continue
@@ -176,7 +176,7 @@ async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
     let store = store_at(&database, proxy.addr()).await;
     let mut owners = owners();
     for kind in KINDS {
-        for (fault, is_applied) in [(Fault::LoseBefore, false), (Fault::LoseAfter, true)] {
+        for (fault, is_applied) in [(WireFault::LostBefore, false), (WireFault::LostAfter, true)] {
             let act = Act::prepared(&store, kind, owners.next().unwrap()).await;
             let before = stored(&database, &act).await;
             proxy.inject(When::Executing("WITH shard AS".into()), fault);

@@ -14,7 +14,7 @@ use temporal_dsql_ports::{
     Attempt, BoxFuture, Outcome, RetryPolicy, Store, StoreError, StoreExt, Transaction,
 };
 use temporal_dsql_store::{DsqlStore, METRICS, connect};
-use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
+use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 
 /// A database with the schema behind a proxy, and a store on it.
 async fn opened() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
@@ -63,7 +63,7 @@ async fn an_operation_is_one_span_with_every_statement_of_every_attempt_inside()
     let Some((store, proxy, _database)) = opened().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
-    proxy.inject(When::Commit, Fault::Conflict(OccCode::Oc000));
+    proxy.inject(When::Commit, WireFault::Conflict(OccCode::Oc000));
     let (trace, _guard) = Trace::start();
     store.run("Change", &row, change).await.unwrap();
     let operations = operations(&trace);
@@ -155,8 +155,8 @@ async fn a_commit_without_an_answer_is_warned_of_counted_and_classed_by_what_it_
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
     let faults = [
-        (Fault::LoseAfter, "connection_lost"),
-        (Fault::error("XX000", "server unavailable"), "server_error"),
+        (WireFault::LostAfter, "connection_lost"),
+        (WireFault::error("XX000", "server unavailable"), "server_error"),
     ];
     for (number, (fault, class)) in (1..).zip(faults) {
         proxy.inject(When::Commit, fault);
@@ -238,9 +238,9 @@ async fn what_is_described_is_the_table_and_what_is_emitted_is_in_it() {
     }
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
-    proxy.inject(When::Commit, Fault::Conflict(OccCode::Oc000));
+    proxy.inject(When::Commit, WireFault::Conflict(OccCode::Oc000));
     store.run("Change", &row, change).await.unwrap();
-    proxy.inject(When::Commit, Fault::LoseAfter);
+    proxy.inject(When::Commit, WireFault::LostAfter);
     store.run("Change", &row, change).await.unwrap_err();
     // The reserve is refilled and the gauges are set when the pool is looked after.
     tokio::time::sleep(Duration::from_millis(1_500)).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use support::{config, execution, shard};
 use temporal_dsql_ports::{Attempt, Store};
 use temporal_dsql_store::{WriteForm, connect};
-use temporal_dsql_testkit::{Fault, ScratchDatabase, When};
+use temporal_dsql_testkit::{ScratchDatabase, When, WireFault};
 
 #[tokio::test]
 async fn after_a_cut_one_operation_costs_one_failed_exchange_and_one_connection() {
@@ -60,7 +60,7 @@ async fn a_connection_that_has_answered_since_is_kept() {
     let store = connect(&config, None).await.unwrap();
     let mut one = store.begin(Attempt::first("One")).await.unwrap();
     let mut other = store.begin(Attempt::first("Other")).await.unwrap();
-    proxy.inject(When::Executing("INSERT INTO executions".into()), Fault::LoseBefore);
+    proxy.inject(When::Executing("INSERT INTO executions".into()), WireFault::LostBefore);
     one.insert_into_executions(&execution()).await.unwrap_err();
     drop(one);
     other.insert_into_executions(&execution()).await.unwrap();
@@ -81,7 +81,7 @@ async fn there_are_never_more_connections_than_configured_while_the_reserve_refi
     config.pool.min_connections = MOST as u32;
     let moment = Duration::from_millis(300);
     for _ in 0..3 * MOST {
-        proxy.inject(When::Connect, Fault::Delay(moment));
+        proxy.inject(When::Connect, WireFault::Delay(moment));
     }
     let store = connect(&config, None).await.unwrap();
     let begin = || store.begin(Attempt::first("Hold"));

@@ -12,7 +12,7 @@ use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::{
     CreateExecution, CreateMode, ExecutionStore, ShardStore, Snapshot, TaskStore,
 };
-use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, When};
+use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
 /// How acts are sent: the answer to the one statement is lost, or the one to COMMIT.
 const FORMS: [WriteForm; 2] = [WriteForm::OneStatement, WriteForm::StatementPerTable];
@@ -28,7 +28,7 @@ async fn opened(form: WriteForm) -> Option<(DsqlStore, FaultProxy, ScratchDataba
 
 /// Refuses the next statement with this text for a reason that does not pass.
 fn refuse(proxy: &FaultProxy, text: &str) {
-    proxy.inject(When::Executing(text.into()), Fault::error("42501", "permission denied"));
+    proxy.inject(When::Executing(text.into()), WireFault::error("42501", "permission denied"));
 }
 
 fn assert_unknown(error: &StoreError) {
@@ -57,7 +57,7 @@ async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
     for form in FORMS {
         let Some((store, proxy, _database)) = opened(form).await else { return };
         let request = request();
-        proxy.inject(When::AnyCommit, Fault::LoseAfter);
+        proxy.inject(When::AnyCommit, WireFault::LostAfter);
         refuse(&proxy, "state_encoding, db_record_version FROM executions");
         let executions = ExecutionStore::new(&store);
         assert_unknown(&executions.create(&request).await.unwrap_err());
@@ -74,7 +74,7 @@ async fn tasks_that_cannot_be_looked_for_may_have_been_added() {
             immediate: vec![(ImmediateQueue::Transfer, vec![task])],
             scheduled: Vec::new(),
         };
-        proxy.inject(When::AnyCommit, Fault::LoseAfter);
+        proxy.inject(When::AnyCommit, WireFault::LostAfter);
         refuse(&proxy, "FROM transfer_tasks");
         assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());
     }
@@ -96,7 +96,7 @@ async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
         let runtime = tokio::runtime::Handle::current();
         proxy.inject(
             When::AnyCommit,
-            Fault::after(move || {
+            WireFault::after(move || {
                 let taken_over = std::thread::spawn(move || {
                     runtime.block_on(async {
                         let shard =
@@ -122,7 +122,7 @@ async fn a_deletion_that_is_refused_when_it_is_repeated_may_have_happened_before
     let run = request.snapshot.execution.filter();
     let executions = ExecutionStore::new(&store);
     executions.create(&request).await.unwrap();
-    proxy.inject(When::AnyCommit, Fault::LoseAfter);
+    proxy.inject(When::AnyCommit, WireFault::LostAfter);
     refuse(&proxy, "DELETE FROM executions");
     assert_unknown(&executions.delete(&run).await.unwrap_err());
     assert_eq!(executions.get(&run).await.unwrap(), None);
@@ -136,10 +136,10 @@ async fn a_claim_or_progress_that_has_not_arrived_stays_unknown() {
     for range_id in [1, 2] {
         let before = shards.get(OWNER.shard_id).await.unwrap();
         let row = ShardsRow { shard_id: OWNER.shard_id, range_id, data: other_blob(range_id) };
-        proxy.inject(When::AnyCommit, Fault::LoseBefore);
+        proxy.inject(When::AnyCommit, WireFault::LostBefore);
         assert_unknown(&shards.update(&row, 1).await.unwrap_err());
         assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), before);
-        proxy.inject(When::AnyCommit, Fault::LoseAfter);
+        proxy.inject(When::AnyCommit, WireFault::LostAfter);
         shards.update(&row, 1).await.unwrap();
         assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), Some(row));
         assert_eq!(proxy.pending_faults(), 0);

@@ -11,7 +11,7 @@ use temporal_dsql_ports::{
     StoreExt, Within, WriteSet, limits::LimitKind,
 };
 use temporal_dsql_store::{DsqlStore, WriteForm};
-use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
+use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 
 /// A database with the schema behind a proxy, and a store on it.
 async fn opened() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
@@ -83,12 +83,12 @@ async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
     let Some((store, proxy, database)) = opened().await else {
         return;
     };
-    for (fault, applied) in [(Fault::LoseBefore, "0"), (Fault::LoseAfter, "1")] {
+    for (fault, applied) in [(WireFault::LostBefore, "0"), (WireFault::LostAfter, "1")] {
         let row = execution();
         // The connection must know the statement, or its preparation would meet the fault.
         store.session().insert_into_executions(&execution()).await.unwrap();
         database.execute("DELETE FROM executions").await.unwrap();
-        proxy.inject(When::Unit(1), fault);
+        proxy.inject(When::RoundTrip(1), fault);
         let error = store.session().insert_into_executions(&row).await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
         let count = database.query("SELECT count(*) FROM executions").await.unwrap();
@@ -103,8 +103,8 @@ async fn an_autocommit_read_whose_answer_is_lost_is_sent_again() {
     };
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
-    for fault in [Fault::LoseBefore, Fault::LoseAfter] {
-        proxy.inject(When::Unit(1), fault);
+    for fault in [WireFault::LostBefore, WireFault::LostAfter] {
+        proxy.inject(When::RoundTrip(1), fault);
         let read = store.session().select_from_executions(&row.filter()).await.unwrap();
         assert_eq!(read.as_ref(), Some(&row));
         assert_eq!(proxy.pending_faults(), 0);
@@ -117,7 +117,7 @@ async fn a_connection_lost_before_commit_is_definite_and_the_transaction_is_repe
         return;
     };
     let row = current(ArchetypeId::WORKFLOW);
-    proxy.inject(When::Matching("INSERT INTO current_executions".into()), Fault::LoseAfter);
+    proxy.inject(When::Matching("INSERT INTO current_executions".into()), WireFault::LostAfter);
     let inserted = store
         .run("Insert", &row, |transaction, row| {
             Box::pin(async move { transaction.insert_into_current_executions(row).await })
@@ -137,7 +137,7 @@ async fn every_kind_of_conflict_is_retried_in_autocommit_too() {
     store.session().insert_into_executions(&execution()).await.unwrap();
     for code in [OccCode::Oc000, OccCode::Oc001] {
         let row = execution();
-        proxy.inject(When::Unit(1), Fault::Conflict(code));
+        proxy.inject(When::RoundTrip(1), WireFault::Conflict(code));
         assert_eq!(store.session().insert_into_executions(&row).await.unwrap(), 1);
         assert_eq!(proxy.pending_faults(), 0, "{code:?} was met");
     }
@@ -156,7 +156,7 @@ async fn after_a_catalog_conflict_statements_are_prepared_again() {
     store.session().select_from_executions(&key).await.unwrap();
     store.session().select_from_executions(&key).await.unwrap();
     assert_eq!(prepared(&proxy), 1);
-    proxy.inject(When::Unit(1), Fault::Conflict(OccCode::Oc001));
+    proxy.inject(When::RoundTrip(1), WireFault::Conflict(OccCode::Oc001));
     store.session().select_from_executions(&key).await.unwrap();
     assert_eq!(prepared(&proxy), 2);
 }
@@ -166,7 +166,7 @@ async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
     let Some((store, proxy, _database)) = opened().await else {
         return;
     };
-    let unavailable = || Fault::error("XX000", "server unavailable");
+    let unavailable = || WireFault::error("XX000", "server unavailable");
     let row = current(ArchetypeId::WORKFLOW);
     let insert = || {
         store.run("Insert", &row, |transaction, row| {
@@ -227,7 +227,7 @@ async fn a_limit_of_the_server_is_reported_and_not_retried() {
         return;
     };
     store.session().insert_into_executions(&execution()).await.unwrap();
-    proxy.inject(When::Unit(1), Fault::error("54000", "transaction row limit exceeded"));
+    proxy.inject(When::RoundTrip(1), WireFault::error("54000", "transaction row limit exceeded"));
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(matches!(error, StoreError::Limit { .. }), "{error:?}");
     let source = std::error::Error::source(&error).unwrap().to_string();
@@ -240,7 +240,7 @@ async fn a_message_that_the_server_finds_too_long_is_a_limit_and_not_an_outage()
         return;
     };
     store.session().insert_into_executions(&execution()).await.unwrap();
-    proxy.inject(When::Unit(1), Fault::error("08P01", "invalid message length"));
+    proxy.inject(When::RoundTrip(1), WireFault::error("08P01", "invalid message length"));
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Limit { kind: LimitKind::TransactionBytes, .. }),
@@ -260,7 +260,7 @@ async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_close
     let store = temporal_dsql_store::connect(&config, None).await.unwrap();
     store.session().insert_into_executions(&execution()).await.unwrap();
     let never = Duration::from_secs(60);
-    proxy.inject(When::Unit(1), Fault::Delay(never));
+    proxy.inject(When::RoundTrip(1), WireFault::Delay(never));
     let start = Instant::now();
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(start.elapsed() < never / 2);
@@ -281,7 +281,7 @@ async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
     for _ in 0..30 {
         let mut transaction = store.begin(Attempt::first("Cancelled")).await.unwrap();
         transaction.insert_into_current_executions(&row).await.unwrap();
-        proxy.inject(When::Unit(1), Fault::Delay(Duration::from_millis(50)));
+        proxy.inject(When::RoundTrip(1), WireFault::Delay(Duration::from_millis(50)));
         let id = row.filter();
         let lock = transaction.lock_current_executions(&id);
         assert!(tokio::time::timeout(Duration::from_millis(5), lock).await.is_err());
@@ -309,7 +309,7 @@ async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transa
     for by_drop in [false, true] {
         let mut transaction = store.begin(Attempt::first("GivenUp")).await.unwrap();
         let late = Duration::from_millis(100);
-        proxy.inject(When::Executing("INSERT INTO executions".into()), Fault::Delay(late));
+        proxy.inject(When::Executing("INSERT INTO executions".into()), WireFault::Delay(late));
         let duplicate = transaction.insert_into_executions(&row);
         assert!(tokio::time::timeout(late / 10, duplicate).await.is_err());
         if by_drop {
@@ -333,7 +333,7 @@ async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() 
     let mut transaction = store.begin(Attempt::first("GivenUp")).await.unwrap();
     transaction.insert_into_executions(&first).await.unwrap();
     let late = Duration::from_millis(100);
-    proxy.inject(When::Executing("INSERT INTO executions".into()), Fault::Delay(late));
+    proxy.inject(When::Executing("INSERT INTO executions".into()), WireFault::Delay(late));
     let insert = transaction.insert_into_executions(&second);
     assert!(tokio::time::timeout(late / 10, insert).await.is_err());
     tokio::time::sleep(2 * late).await;
@@ -396,7 +396,7 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     };
     let refuse = |message: &str| {
         let text = When::Executing("INSERT INTO executions".into());
-        proxy.inject(text, Fault::error("23505", message));
+        proxy.inject(text, WireFault::error("23505", message));
     };
     let request = || {
         let execution = execution();
@@ -477,7 +477,7 @@ async fn an_act_that_its_deadline_ends_says_whether_it_may_have_been_applied() {
         (3, "COMMIT", Outcome::Unknown),
     ] {
         let row = inserted().await;
-        proxy.inject(When::Unit(unit), Fault::Delay(never));
+        proxy.inject(When::RoundTrip(unit), WireFault::Delay(never));
         let start = Instant::now();
         let within = Within::new(&store, LIMIT);
         let updated = within.run("Update", &row, |transaction, row| {
@@ -488,11 +488,11 @@ async fn an_act_that_its_deadline_ends_says_whether_it_may_have_been_applied() {
     }
     // A statement by itself: a read applies nothing, a write may have been applied.
     let row = inserted().await;
-    proxy.inject(When::Unit(1), Fault::Delay(never));
+    proxy.inject(When::RoundTrip(1), WireFault::Delay(never));
     let within = Within::new(&store, LIMIT);
     let read = within.session().select_from_current_executions(&row.filter()).await;
     assert_ended(read.unwrap_err(), Outcome::NotApplied, "a read");
-    proxy.inject(When::Unit(1), Fault::Delay(never));
+    proxy.inject(When::RoundTrip(1), WireFault::Delay(never));
     let within = Within::new(&store, LIMIT);
     let written = within.session().update_current_executions(&row).await;
     assert_ended(written.unwrap_err(), Outcome::Unknown, "a write");

@@ -1,4 +1,4 @@
-//! The PostgreSQL behind an emulator, and the emulator's database in it.
+//! The PostgreSQL server behind an emulator, and the emulator's database in it.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -11,29 +11,29 @@ use crate::{
     upstream::{Connection, Target},
 };
 
-/// The server that the emulators of this process share, while one of them uses it.
+/// The server that the emulators of this process share. It stops when the last of them is dropped.
 static SHARED: Mutex<Weak<Template>> = Mutex::new(Weak::new());
-/// A database that is ready for an emulator, to be copied.
+/// The template database: an emulator's database is a copy of it.
 const TEMPLATE: &str = "dsql_emulator_template";
-/// How many connections the server takes: one for each client, and a few for each emulator.
+/// `max_connections` of the server: one for each client, and a few for each emulator.
 const MAX_CONNECTIONS: u16 = 500;
 
-/// A server that was started here, with a database to copy.
+/// A server that this process started, with the template database.
 struct Template {
     server: Server,
 }
 
-/// A database of one emulator, dropped with this value.
+/// The database of one emulator. [`close`](Self::close) drops it.
 pub(crate) struct Database {
     pub(crate) target: Target,
-    /// Where databases are made.
+    /// The database from which others are created and dropped.
     maintenance: Target,
-    /// `None` for a server that somebody else runs.
+    /// `None` for a server given by URL.
     template: Option<Arc<Template>>,
 }
 
 impl Database {
-    /// Makes a database on the server of `backend`, which is started if it is to be.
+    /// Creates a database on the server of `backend`, which is started if necessary.
     pub(crate) async fn open(backend: &Backend) -> Result<Self, StartError> {
         let name = format!("dsql_emulator_{}_{:012x}", std::process::id(), fastrand::u64(..) >> 16);
         let (maintenance, template) = match backend {
@@ -71,13 +71,13 @@ impl Database {
         install(&self.target).await
     }
 
-    /// A folder that goes with the server, whatever happens to this process.
+    /// A folder that is removed with the server, also when this process is killed.
     pub(crate) fn folder(&self) -> Option<std::path::PathBuf> {
         let template = self.template.as_ref()?;
         template.server.data_dir().parent().map(std::path::Path::to_owned)
     }
 
-    /// Drops the database, unless its server goes with it.
+    /// Drops the database, unless its server stops at the same time.
     pub(crate) async fn close(self) {
         if self.template.as_ref().is_some_and(|template| Arc::strong_count(template) == 1) {
             return;
@@ -88,7 +88,7 @@ impl Database {
             connection.query(&format!("DROP DATABASE {name} WITH (FORCE)")).await
         };
         if let Err(error) = dropped.await {
-            tracing::warn!(%error, database = self.target.database, "a database is left behind");
+            tracing::warn!(%error, database = self.target.database, "a database was not dropped");
         }
     }
 }
@@ -105,26 +105,26 @@ impl Template {
     }
 }
 
-/// The shared server; the first who asks starts it, and the others wait.
+/// The shared server. The first caller starts it; concurrent callers wait.
 async fn shared() -> Result<Arc<Template>, StartError> {
-    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let _turn = TURN.lock().await;
-    let known = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(template) = known().upgrade() {
+    static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _guard = STARTING.lock().await;
+    let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(template) = shared().upgrade() {
         return Ok(template);
     }
     let template = Arc::new(start().await?);
-    *known() = Arc::downgrade(&template);
+    *shared() = Arc::downgrade(&template);
     Ok(template)
 }
 
 async fn start() -> Result<Template, StartError> {
     let options = Options {
         max_connections: MAX_CONNECTIONS,
-        // An emulator starts where it is called; installing software is not its business.
+        // Starting an emulator must not install software.
         install: false,
-        // There is no such configuration (aurora-dsql.md#refused-statements), and so the functions
-        // say that go by it.
+        // DSQL has no configuration `english` (aurora-dsql.md#refused-statements), so functions
+        // that use the default fail with that message.
         settings: vec![("default_text_search_config".into(), "english".into())],
     };
     let server = tokio::task::spawn_blocking(move || Server::start(&options)).await;
@@ -136,7 +136,7 @@ async fn start() -> Result<Template, StartError> {
     Ok(template)
 }
 
-/// Whether a server that is there can be used.
+/// Checks that a server given by URL can be used.
 async fn check(connection: &mut Connection) -> Result<(), StartError> {
     let rows = connection
         .query(
@@ -145,32 +145,35 @@ async fn check(connection: &mut Connection) -> Result<(), StartError> {
              EXISTS (SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = 'admin' AND rolsuper)",
         )
         .await?;
-    let Some([Some(version), Some(is_superuser), Some(admin_is_one)]) =
+    let Some([Some(version), Some(is_superuser), Some(admin_is_superuser)]) =
         rows.first().map(Vec::as_slice)
     else {
         return Err(StartError::PostgresUrl { reason: "the server does not answer".into() });
     };
     if version.parse::<u32>().unwrap_or(0) < 15 {
         return Err(StartError::PostgresUrl {
-            reason: format!("it leads to PostgreSQL {version}; the emulator needs 15 or later"),
+            reason: format!(
+                "the server is PostgreSQL {version}; the emulator requires 15 or later"
+            ),
         });
     }
     if is_superuser != "t" {
         return Err(StartError::PostgresUrl { reason: "its user is not a superuser".into() });
     }
-    if admin_is_one == "t" {
-        let reason = "its role `admin` is a superuser, and DSQL's is none".into();
+    if admin_is_superuser == "t" {
+        let reason = "its role `admin` is a superuser, and DSQL's is not".into();
         return Err(StartError::PostgresUrl { reason });
     }
     Ok(())
 }
 
-/// The role `admin`, which all emulators on a server share: no superuser, but it may make roles.
+/// Creates the role `admin`, which all emulators on a server share: not a superuser, with
+/// CREATEROLE.
 async fn make_admin(connection: &mut Connection) -> Result<(), StartError> {
     let sql = format!(
         "DO $$ BEGIN CREATE ROLE admin LOGIN CREATEROLE PASSWORD {}; \
          EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
-        // Nobody logs in with it: clients come through the emulator.
+        // The password is never used: clients connect through the emulator.
         literal(&format!("{:032x}", fastrand::u128(..)))
     );
     connection.query(&sql).await?;
@@ -184,7 +187,7 @@ async fn install(target: &Target) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What cannot be copied with a database: rights on it.
+/// Grants rights on the database, which a copy of the template does not have.
 pub(crate) async fn grant(target: &Target) -> Result<(), StartError> {
     let mut connection = Connection::open(target, &[]).await?;
     let name = identifier(&target.database);

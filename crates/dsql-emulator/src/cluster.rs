@@ -1,4 +1,4 @@
-//! What all connections of one emulator share.
+//! The state that all connections of one emulator share.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,46 +12,46 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
     Faults,
-    catalog::Versions,
+    auth::{admission::Admission, tls::Tls},
+    catalog::CatalogVersions,
     config::Config,
-    door::{admission::Admission, tls::Tls},
     engine::{
-        ledger::Ledger,
-        monitor::{self, Holder, Monitor},
-        watch::{CancelledBy, Watch},
+        commit_log::CommitLog,
+        in_flight::{CancelledBy, StatementTracker},
+        lock_monitor::{self, LockHolder, LockMonitor},
         worker::Worker,
     },
     jobs::{self, Jobs},
-    upstream::{Connection, Rows, Target, UpstreamError},
+    upstream::{Connection, Rows, Target, UpstreamError, single},
 };
 
-/// See the module.
+/// The state of one emulator.
 pub(crate) struct Cluster {
     pub(crate) config: Config,
-    /// The emulator's database, as its superuser.
+    /// The emulator's database, with the credentials of a superuser.
     pub(crate) target: Target,
     pub(crate) tls: Tls,
     pub(crate) faults: Faults,
     pub(crate) admission: Admission,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) monitor: Arc<Monitor>,
-    pub(crate) versions: Arc<Versions>,
+    pub(crate) commit_log: Arc<CommitLog>,
+    pub(crate) monitor: Arc<LockMonitor>,
+    pub(crate) versions: Arc<CatalogVersions>,
     pub(crate) jobs: Arc<Jobs>,
     /// Names of PostgreSQL's functions and keywords.
     pub(crate) builtins: HashSet<String>,
     /// PostgreSQL's major version.
     pub(crate) server_version: u32,
     control: AsyncMutex<Connection>,
-    seats: Mutex<HashMap<i32, Seat>>,
-    next_seat: AtomicI32,
+    cancel_keys: Mutex<HashMap<i32, CancelKey>>,
+    next_process: AtomicI32,
     random: Mutex<fastrand::Rng>,
 }
 
-/// What a client needs to cancel its statement.
+/// The cancel key of a session, and the statement that it cancels.
 #[derive(Clone, Debug)]
-struct Seat {
+struct CancelKey {
     secret: i32,
-    watch: Arc<Watch>,
+    tracker: Arc<StatementTracker>,
 }
 
 impl Cluster {
@@ -75,22 +75,22 @@ impl Cluster {
             .await?;
         let server_version = single(version).and_then(|text| text.parse().ok()).unwrap_or(0);
         let watching = Connection::open(&target, &[]).await?;
-        let monitor = Arc::new(Monitor::default());
+        let monitor = Arc::new(LockMonitor::default());
         tokio::spawn(monitor.clone().run(watching));
         let mut random = fastrand::Rng::with_seed(config.seed);
-        let versions = Arc::new(Versions::new(config.catalog_conflicts, random.u64(..)));
+        let versions = Arc::new(CatalogVersions::new(config.catalog_conflicts, random.u64(..)));
         let jobs = Jobs::new(config.jobs, target.clone(), monitor.clone(), versions.clone());
         Ok(Arc::new(Self {
             admission: Admission::new(&config.limits),
-            ledger: Arc::default(),
+            commit_log: Arc::default(),
             monitor,
             versions,
             jobs: Arc::new(jobs),
             builtins,
             server_version,
             control: AsyncMutex::new(control),
-            seats: Mutex::default(),
-            next_seat: AtomicI32::new(1),
+            cancel_keys: Mutex::default(),
+            next_process: AtomicI32::new(1),
             random: Mutex::new(random),
             config,
             target,
@@ -99,7 +99,7 @@ impl Cluster {
         }))
     }
 
-    /// Runs `sql` as the superuser, on a connection of the emulator's own.
+    /// Runs `sql` as the superuser, on a connection that only the emulator uses.
     pub(crate) async fn query(&self, sql: &str) -> Result<Rows, UpstreamError> {
         self.control.lock().await.query(sql).await
     }
@@ -109,37 +109,37 @@ impl Cluster {
         jobs::new_id(lock(&self.random).u128(..))
     }
 
-    /// Gives a session a place where it can be cancelled and detached: process and secret.
-    pub(crate) fn seat(&self, watch: &Arc<Watch>, worker: &Arc<AsyncMutex<Worker>>) -> (i32, i32) {
-        let process = self.next_seat.fetch_add(1, Ordering::Relaxed);
-        // Not of the seeded sequence: the order of connections is not repeatable.
+    /// Registers a session: its statements can be cancelled with the returned process id and secret,
+    /// and its transaction can be detached.
+    pub(crate) fn register(
+        &self,
+        tracker: &Arc<StatementTracker>,
+        worker: &Arc<AsyncMutex<Worker>>,
+    ) -> (i32, i32) {
+        let process = self.next_process.fetch_add(1, Ordering::Relaxed);
+        // Not from the seeded sequence: the order of connections is not deterministic.
         let secret = fastrand::i32(..);
-        lock(&self.seats).insert(process, Seat { secret, watch: watch.clone() });
-        let worker: Arc<dyn Holder> = worker.clone();
-        self.monitor.add(watch, Some(Arc::downgrade(&worker)));
+        lock(&self.cancel_keys).insert(process, CancelKey { secret, tracker: tracker.clone() });
+        let worker: Arc<dyn LockHolder> = worker.clone();
+        self.monitor.add(tracker, Some(Arc::downgrade(&worker)));
         (process, secret)
     }
 
-    /// A session is over.
-    pub(crate) fn leave(&self, process: i32) {
-        lock(&self.seats).remove(&process);
+    /// Removes the cancel key of a session that has ended.
+    pub(crate) fn unregister(&self, process: i32) {
+        lock(&self.cancel_keys).remove(&process);
     }
 
-    /// A client asks for the end of its statement.
+    /// Handles a CancelRequest. A wrong process id or secret is ignored, as by PostgreSQL.
     pub(crate) async fn cancel(&self, process: i32, secret: i32) {
-        let seat = lock(&self.seats).get(&process).cloned();
-        let Some(seat) = seat.filter(|seat| seat.secret == secret) else { return };
+        let key = lock(&self.cancel_keys).get(&process).cloned();
+        let Some(key) = key.filter(|key| key.secret == secret) else { return };
         let end = async |process| {
             let mut control = self.control.lock().await;
-            monitor::cancel(&mut control, process).await;
+            lock_monitor::cancel(&mut control, process).await;
         };
-        seat.watch.cancel(None, CancelledBy::Client, end).await;
+        key.tracker.cancel(None, CancelledBy::Client, end).await;
     }
-}
-
-/// The one value of an answer.
-pub(crate) fn single(rows: Rows) -> Option<String> {
-    rows.into_iter().next()?.into_iter().next()?
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

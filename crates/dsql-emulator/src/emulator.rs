@@ -1,4 +1,4 @@
-//! A running emulator, and how to get one.
+//! A running emulator, and the builder that starts one.
 
 use std::{
     io,
@@ -16,13 +16,13 @@ use tokio::{
 
 use crate::{
     CatalogConflicts, ConfigError, Credentials, Faults, JobDelays, Latency, Limits,
-    backend::{self, Database},
-    cluster::Cluster,
-    config::{Backend, Config},
-    door::{
+    auth::{
         tls::{Tls, TlsError},
         token,
     },
+    backend::{self, Database},
+    cluster::Cluster,
+    config::{Backend, Config},
     faults::control,
     postgres::ServerError,
     session::serve,
@@ -33,43 +33,43 @@ use crate::{
 /// Why an emulator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration cannot work.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// PostgreSQL could not be started.
+    /// PostgreSQL failed to start.
     #[error(transparent)]
     Server(#[from] ServerError),
     /// The URL of a PostgreSQL cannot be used.
     #[error("the URL of PostgreSQL cannot be used: {reason}")]
     PostgresUrl {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// PostgreSQL cannot be talked to.
+    /// A connection to PostgreSQL failed.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// There is no certificate.
+    /// The certificate could not be created.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The port is taken, or may not be used.
+    /// The port is in use, or reserved.
     #[error("cannot listen on {address}: {source}{}", port_advice(.source))]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A file or thread could not be made.
+    /// A file or thread could not be created.
     #[error("{what}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: String,
-        /// What the operating system says.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A part of the emulator panicked while it started.
+    /// The emulator's thread panicked while it started.
     #[error("the emulator panicked while it started")]
     Panicked,
 }
@@ -82,10 +82,10 @@ fn port_advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// A stand-in for a DSQL cluster, until it is dropped.
+/// A stand-in for a DSQL cluster, which runs until it is dropped.
 ///
-/// It runs on a thread of its own, so a test may block, and be the client of its own emulator on
-/// a runtime with one thread. Dropping it closes all connections and leaves nothing behind.
+/// It runs on its own threads, so a test may block, and may connect to its own emulator from a
+/// single-threaded runtime. Dropping it closes all connections and removes its database and files.
 #[derive(Debug)]
 pub struct DsqlEmulator {
     config: Config,
@@ -98,7 +98,7 @@ pub struct DsqlEmulator {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// What an emulator is to be like. See [`DsqlEmulator::builder`].
+/// The configuration of an emulator. See [`DsqlEmulator::builder`].
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct DsqlEmulatorBuilder(Config);
@@ -106,21 +106,22 @@ pub struct DsqlEmulatorBuilder(Config);
 impl DsqlEmulator {
     /// Starts an emulator with a database of its own, on a free port of the loopback address.
     ///
-    /// The emulators of a process share one PostgreSQL, which the first starts and the last stops.
+    /// The emulators of a process share one PostgreSQL server. The first starts it, and the last
+    /// stops it.
     ///
     /// # Errors
-    /// See [`StartError`]; as a rule, PostgreSQL is not installed.
+    /// See [`StartError`]. The most frequent cause is that PostgreSQL is not installed.
     pub async fn start() -> Result<Self, StartError> {
         Self::builder().start().await
     }
 
-    /// An emulator that is not like any other.
+    /// A builder for an emulator with another configuration than the default.
     pub fn builder() -> DsqlEmulatorBuilder {
         DsqlEmulatorBuilder::default()
     }
 
-    /// The host name to connect to: the first that it was given, `localhost` as a rule. The
-    /// address will not do, because DSQL asks for SNI.
+    /// The host name to connect to: the first of [`hosts`](DsqlEmulatorBuilder::hosts), by default
+    /// `localhost`. Clients must not connect by IP address, because DSQL requires SNI.
     pub fn host(&self) -> &str {
         &self.config.hosts[0]
     }
@@ -135,38 +136,39 @@ impl DsqlEmulator {
         self.address
     }
 
-    /// Where faults can be asked for from outside of this process: see `docs/emulator.md`.
+    /// The address of the control port, which injects faults from other processes: see
+    /// `docs/emulator.md`.
     pub fn control_addr(&self) -> SocketAddr {
         self.control_address
     }
 
-    /// The region that tokens have to be signed for.
+    /// The region that tokens must be signed for.
     pub fn region(&self) -> &str {
         &self.config.region
     }
 
-    /// The credentials that tokens have to be signed with.
+    /// The credentials that tokens must be signed with.
     pub fn credentials(&self) -> &Credentials {
         &self.config.credentials
     }
 
-    /// The IAM identity of the credentials, as `AWS IAM GRANT` wants it.
+    /// The IAM identity of the credentials, for `AWS IAM GRANT`.
     pub fn arn(&self) -> &str {
         &self.config.arn
     }
 
-    /// The certificate authority that clients have to trust, as PEM.
+    /// The certificate authority that clients must trust, as PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// The same as a file, which goes with the emulator.
+    /// The file with the certificate authority. It is removed with the emulator.
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
     }
 
-    /// A token for `user`, valid for 15 minutes from now. `admin` is the one role that is there;
-    /// others are made as on a cluster.
+    /// A token for `user`, valid for 15 minutes from now. Only the role `admin` exists at first;
+    /// others are created as on a cluster.
     pub fn token(&self, user: &str) -> String {
         self.credentials().token(self.host(), self.region(), user, token::DEFAULT_LIFETIME)
     }
@@ -176,7 +178,7 @@ impl DsqlEmulator {
         self.url_for("admin")
     }
 
-    /// The same for another role.
+    /// A URL for another role, with a token that is valid for 15 minutes from now.
     pub fn url_for(&self, user: &str) -> String {
         let encode = |text: &str| -> String {
             url::form_urlencoded::byte_serialize(text.as_bytes())
@@ -193,7 +195,7 @@ impl DsqlEmulator {
         )
     }
 
-    /// Makes things go wrong.
+    /// The handle that injects faults.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
@@ -203,46 +205,46 @@ impl Drop for DsqlEmulator {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It may be the emulator's own thread that panicked; there is nobody to tell.
+            // A panic of the emulator's thread has been printed already.
             let _ = thread.join();
         }
     }
 }
 
 impl DsqlEmulatorBuilder {
-    /// The address to listen on; 127.0.0.1 unless this says otherwise.
+    /// The address to listen on. The default is 127.0.0.1.
     pub fn listen(mut self, address: IpAddr) -> Self {
         self.0.listen = address;
         self
     }
 
-    /// The port; 0, the default, is any that is free.
+    /// The port. The default, 0, selects a free port.
     pub fn port(mut self, port: u16) -> Self {
         self.0.port = port;
         self
     }
 
-    /// The port of the control connection, likewise. It always listens on 127.0.0.1.
+    /// The control port, on 127.0.0.1. The default, 0, selects a free port.
     pub fn control_port(mut self, port: u16) -> Self {
         self.0.control_port = port;
         self
     }
 
-    /// The host names by which clients may come, instead of `localhost`: they are in the
-    /// certificate, and compared with SNI and with the host of a token. They have to lead to the
-    /// address that it listens on.
+    /// The host names of the emulator, instead of `localhost`. They are in the certificate, and are
+    /// compared with SNI and with the host in a token. They must resolve to the address that it
+    /// listens on.
     pub fn hosts<T: Into<String>>(mut self, hosts: impl IntoIterator<Item = T>) -> Self {
         self.0.hosts = hosts.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The region; `us-east-1` unless this says otherwise.
+    /// The region. The default is `us-east-1`.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.0.region = region.into();
         self
     }
 
-    /// The credentials that tokens have to be signed with.
+    /// The credentials that tokens must be signed with.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.0.credentials = credentials;
         self
@@ -254,28 +256,28 @@ impl DsqlEmulatorBuilder {
         self
     }
 
-    /// Where to write the certificate authority, instead of a file with a name of its own. The
-    /// file goes with the emulator, unless the process is killed. One that is there and was not
-    /// written by an emulator is left alone, and the emulator does not start.
+    /// The file to write the certificate authority to, instead of a new one. It is removed with the
+    /// emulator, unless the process is killed. A file that exists and was not written by an
+    /// emulator is not overwritten: the emulator does not start.
     pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.0.ca_file = Some(file.into());
         self
     }
 
-    /// Starts a PostgreSQL for this emulator alone: its roles are its own then.
+    /// Starts a PostgreSQL server for this emulator only, so that its roles are its own.
     pub fn own_postgres(mut self) -> Self {
         self.0.backend = Backend::Own;
         self
     }
 
-    /// Uses a PostgreSQL that is there, version 15 or later, by the URL of a superuser. The
-    /// emulator makes a database in it and drops it in the end; the role `admin` stays.
+    /// Uses a running PostgreSQL, version 15 or later, by the URL of a superuser. The emulator
+    /// creates a database and drops it at the end. The role `admin` stays.
     pub fn postgres_url(mut self, url: impl Into<String>) -> Self {
         self.0.backend = Backend::Url(url.into());
         self
     }
 
-    /// DSQL's limits, as far as they can be changed.
+    /// DSQL's limits that can be changed.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.0.limits = limits;
         self
@@ -287,33 +289,33 @@ impl DsqlEmulatorBuilder {
         self
     }
 
-    /// When sessions learn that others have changed the catalog.
+    /// When a session gets `OC001` after another session has changed the catalog.
     pub fn catalog_conflicts(mut self, conflicts: CatalogConflicts) -> Self {
         self.0.catalog_conflicts = conflicts;
         self
     }
 
-    /// Whether INSERT, UPDATE and DELETE are permitted inside of a WITH clause, which no source
-    /// records of DSQL. They are unless this says otherwise; refused, it is with `0A000`.
+    /// Whether INSERT, UPDATE and DELETE are permitted inside of a WITH clause. No source records
+    /// DSQL's behaviour. The default is true; otherwise they are refused with `0A000`.
     pub fn accept_data_modifying_with(mut self, accept: bool) -> Self {
         self.0.unrecorded.data_modifying_with = accept;
         self
     }
 
-    /// Whether locking clauses are permitted in subqueries and WITH clauses, as the release note
-    /// of 2026-08-24 has it. They are unless this says otherwise; refused, it is with `0A000`.
+    /// Whether locking clauses are permitted in subqueries and WITH clauses, as the release note of
+    /// 2026-08-24 says. The default is true; otherwise they are refused with `0A000`.
     pub fn accept_locking_subqueries(mut self, accept: bool) -> Self {
         self.0.unrecorded.locking_subqueries = accept;
         self
     }
 
-    /// The least time that every round trip and commit takes.
+    /// The minimum time of every round trip and commit.
     pub fn latency(mut self, latency: Latency) -> Self {
         self.0.latency = latency;
         self
     }
 
-    /// Decides what is left to chance: the ids of jobs, and catalog conflicts with a probability.
+    /// The seed of random decisions: the ids of jobs, and catalog conflicts with a probability.
     pub fn seed(mut self, seed: u64) -> Self {
         self.0.seed = seed;
         self
@@ -347,28 +349,28 @@ impl DsqlEmulatorBuilder {
             stop: Some(stop),
             thread: Some(thread),
         };
-        let place = start.await.map_err(|_| StartError::Panicked)??;
-        emulator.address = place.address;
-        emulator.control_address = place.control_address;
-        emulator.ca_pem = place.ca_pem;
-        emulator.ca_file = place.ca_file;
+        let endpoints = start.await.map_err(|_| StartError::Panicked)??;
+        emulator.address = endpoints.address;
+        emulator.control_address = endpoints.control_address;
+        emulator.ca_pem = endpoints.ca_pem;
+        emulator.ca_file = endpoints.ca_file;
         Ok(emulator)
     }
 }
 
-/// Where a started emulator is.
-struct Place {
+/// The addresses and files of a running emulator.
+struct Endpoints {
     address: SocketAddr,
     control_address: SocketAddr,
     ca_pem: String,
     ca_file: PathBuf,
 }
 
-/// The emulator's thread, until it is told to stop.
+/// The main function of the emulator's thread. It returns when `stopped` is dropped.
 fn run(
     config: Config,
     faults: Faults,
-    started: oneshot::Sender<Result<Place, StartError>>,
+    started: oneshot::Sender<Result<Endpoints, StartError>>,
     stopped: oneshot::Receiver<()>,
 ) {
     let runtime = Runtime::new_multi_thread()
@@ -383,14 +385,14 @@ fn run(
             return;
         }
     };
-    let open = runtime.block_on(async {
-        match open(config, faults).await {
-            Ok((open, place)) => {
-                if started.send(Ok(place)).is_ok() {
-                    // An error is the drop of the other end, which means the same.
+    let resources = runtime.block_on(async {
+        match start_serving(config, faults).await {
+            Ok((resources, endpoints)) => {
+                if started.send(Ok(endpoints)).is_ok() {
+                    // An error means that the sender was dropped, which is the signal to stop.
                     let _ = stopped.await;
                 }
-                Some(open)
+                Some(resources)
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -398,41 +400,46 @@ fn run(
             }
         }
     });
-    // Sessions and jobs end with the runtime, before what they work on does.
+    // Dropping the runtime ends sessions and jobs before the database is dropped.
     drop(runtime);
-    if let Some(open) = open {
-        open.close();
+    if let Some(resources) = resources {
+        resources.close();
     }
 }
 
-/// What runs while an emulator is open.
-struct Open {
+/// What must be cleaned up when an emulator stops.
+struct Resources {
     database: Database,
     ca_file: PathBuf,
     ca_pem: String,
-    /// Where the file is if the server has no folder.
+    /// The folder of the CA file, if the server has none.
     _folder: Option<tempfile::TempDir>,
 }
 
-async fn open(config: Config, faults: Faults) -> Result<(Open, Place), StartError> {
-    // First what fails soon.
+async fn start_serving(
+    config: Config,
+    faults: Faults,
+) -> Result<(Resources, Endpoints), StartError> {
+    // Cheap checks first.
     let tls = Tls::new(&config.hosts)?;
     let listener = listen((config.listen, config.port).into()).await?;
     let control = listen(([127, 0, 0, 1], config.control_port).into()).await?;
     let addresses = listener.local_addr().and_then(|a| Ok((a, control.local_addr()?)));
-    let (address, control_address) =
-        addresses.map_err(|source| StartError::Io { what: "asking for a port".into(), source })?;
+    let (address, control_address) = addresses.map_err(|source| StartError::Io {
+        what: "reading the address of a listener".into(),
+        source,
+    })?;
 
     let database = Database::open(&config.backend).await?;
     match serve_on(listener, control, &database, config, tls, faults.clone()).await {
         Ok((ca_pem, folder, ca_file)) => {
-            let open = Open {
+            let resources = Resources {
                 database,
                 ca_file: ca_file.clone(),
                 ca_pem: ca_pem.clone(),
                 _folder: folder,
             };
-            Ok((open, Place { address, control_address, ca_pem, ca_file }))
+            Ok((resources, Endpoints { address, control_address, ca_pem, ca_file }))
         }
         Err(error) => {
             database.close().await;
@@ -441,8 +448,8 @@ async fn open(config: Config, faults: Faults) -> Result<(Open, Place), StartErro
     }
 }
 
-/// The certificate authority, a folder for it if it needs one, and its file.
-type Serving = (String, Option<tempfile::TempDir>, PathBuf);
+/// The certificate authority, the temporary folder of its file if there is one, and the file.
+type CaFile = (String, Option<tempfile::TempDir>, PathBuf);
 
 async fn serve_on(
     listener: TcpListener,
@@ -451,7 +458,7 @@ async fn serve_on(
     config: Config,
     tls: Tls,
     faults: Faults,
-) -> Result<Serving, StartError> {
+) -> Result<CaFile, StartError> {
     backend::grant(&database.target).await?;
     let ca_pem = tls.ca_pem.clone();
     let (folder, ca_file) = write_ca(config.ca_file.as_deref(), database, &ca_pem)?;
@@ -464,16 +471,16 @@ async fn serve_on(
     Ok((ca_pem, folder, ca_file))
 }
 
-/// Where nothing else is asked for, the CA file lives in the folder of the server, so that it goes
-/// with it whatever happens.
+/// By default the CA file is in the folder of the server, which is removed with it even if this
+/// process is killed.
 fn write_ca(
-    asked: Option<&Path>,
+    requested: Option<&Path>,
     database: &Database,
     ca_pem: &str,
 ) -> Result<(Option<tempfile::TempDir>, PathBuf), StartError> {
     let name = format!("{}.pem", database.target.database);
     let failed = |what: String| |source| StartError::Io { what, source };
-    let (folder, file) = match (asked, database.folder()) {
+    let (folder, file) = match (requested, database.folder()) {
         (Some(file), _) => (None, std::path::absolute(file)),
         (None, Some(folder)) => (None, Ok(folder.join(name))),
         (None, None) => {
@@ -487,18 +494,18 @@ fn write_ca(
     };
     let file = file.map_err(failed("finding the CA file".into()))?;
     let writing = format!("writing the CA file `{}`", file.display());
-    if asked.is_none() {
+    if requested.is_none() {
         std::fs::write(&file, ca_pem).map_err(failed(writing))?;
         return Ok((folder, file));
     }
-    let is_somebodys = match std::fs::read(&file) {
+    let is_foreign = match std::fs::read(&file) {
         Ok(content) => !content.starts_with(CA_MARK.as_bytes()),
         Err(error) => error.kind() != io::ErrorKind::NotFound && file.exists(),
     };
-    if is_somebodys {
+    if is_foreign {
         let source = io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "a file is there that no emulator has written; choose another name",
+            "the file exists and was not written by an emulator; choose another name",
         );
         return Err(failed(writing)(source));
     }
@@ -506,7 +513,7 @@ fn write_ca(
     Ok((folder, file))
 }
 
-/// How a CA file begins whose name was chosen by somebody; readers of PEM skip it.
+/// The first line of a CA file with a user-defined name. PEM readers skip it.
 const CA_MARK: &str =
     "# The certificate authority of a dsql-emulator, which may replace this file.\n";
 
@@ -514,7 +521,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
 
-/// Has every connection served, for ever.
+/// Accepts connections until the runtime ends, and serves each in a task.
 async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -523,7 +530,7 @@ where
         match listener.accept().await {
             Ok((socket, _)) => drop(tokio::spawn(serve(socket))),
             Err(error) => {
-                // Too many open files, for instance: it may pass.
+                // For example too many open files, which may be temporary.
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -531,14 +538,14 @@ where
     }
 }
 
-impl Open {
+impl Resources {
     fn close(self) {
         if std::fs::read_to_string(&self.ca_file).is_ok_and(|text| text.ends_with(&self.ca_pem)) {
             let _ = std::fs::remove_file(&self.ca_file);
         }
         match Runtime::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.database.close()),
-            Err(error) => tracing::warn!(%error, "a database may be left behind"),
+            Err(error) => tracing::warn!(%error, "a database may not have been dropped"),
         }
     }
 }

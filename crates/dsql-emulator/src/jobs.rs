@@ -1,7 +1,7 @@
 //! Asynchronous jobs: indexes that become valid, constraints that are validated
 //! (aurora-dsql.md#jobs).
 //!
-//! The work itself is done at once or at the end; in between there is only time.
+//! The work is done immediately or at the end; the job takes time only to imitate a cluster.
 
 use std::{
     collections::HashMap,
@@ -12,18 +12,18 @@ use tokio::sync::watch;
 
 use crate::{
     JobDelays,
-    catalog::{Origin, Versions},
-    cluster::single,
+    catalog::{CatalogVersions, Origin},
     engine::{
-        monitor::Monitor,
-        observed::{Failure, Observed, Urgency},
+        in_flight::CancelPolicy,
+        lock_monitor::LockMonitor,
+        monitored::{Failure, MonitoredConnection},
         transaction::{Job, Work},
     },
     sql::literal,
-    upstream::{Connection, Target},
+    upstream::{Connection, Target, single},
 };
 
-/// What a failed build of a unique index says [D].
+/// The details of a failed build of a unique index [D].
 const DUPLICATES: &str = "Found duplicate key while validating index for UCVs";
 /// The alphabet of base 32 (RFC 4648), in lower case.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -32,9 +32,9 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 pub(crate) struct Jobs {
     delays: JobDelays,
     target: Target,
-    monitor: Arc<Monitor>,
-    versions: Arc<Versions>,
-    /// Those that clients may wait for: whether they have succeeded, once they have ended.
+    monitor: Arc<LockMonitor>,
+    versions: Arc<CatalogVersions>,
+    /// By id: the channel that delivers whether the job succeeded, when it ends.
     known: Mutex<HashMap<String, watch::Receiver<Option<bool>>>>,
 }
 
@@ -42,13 +42,13 @@ impl Jobs {
     pub(crate) fn new(
         delays: JobDelays,
         target: Target,
-        monitor: Arc<Monitor>,
-        versions: Arc<Versions>,
+        monitor: Arc<LockMonitor>,
+        versions: Arc<CatalogVersions>,
     ) -> Self {
         Self { delays, target, monitor, versions, known: Mutex::default() }
     }
 
-    /// Starts a job, which began with the change of the catalog at `origin`.
+    /// Starts a job, which belongs to the catalog change at `origin`.
     pub(crate) fn start(self: &Arc<Self>, job: Job, origin: Origin) {
         let (ended, end) = watch::channel(None);
         self.known().insert(job.id.clone(), end);
@@ -56,13 +56,13 @@ impl Jobs {
         tokio::spawn(async move {
             let result = jobs.run(&job, origin).await;
             if let Err(failure) = &result {
-                tracing::error!(job = job.id, ?failure, "an asynchronous job broke off");
+                tracing::error!(job = job.id, ?failure, "an asynchronous job failed");
             }
             let _ = ended.send(Some(matches!(result, Ok(true))));
         });
     }
 
-    /// Waits for a job; `None` if there is no such job.
+    /// Waits until a job ends; whether it succeeded. `None` if there is no such job.
     pub(crate) async fn wait(&self, id: &str) -> Option<bool> {
         let mut end = self.known().get(id).cloned()?;
         let succeeded = end.wait_for(Option::is_some).await.ok()?;
@@ -78,13 +78,13 @@ impl Jobs {
         let id = literal(&job.id);
         tokio::time::sleep(delays.start).await;
         let connection = Connection::open(&self.target, &[]).await?;
-        let mut connection = Observed::new(connection, self.monitor.clone());
-        self.monitor.add(connection.watch(), None);
+        let mut connection = MonitoredConnection::new(connection, self.monitor.clone());
+        self.monitor.add(connection.tracker(), None);
         let processing = format!(
             "UPDATE dsql_emulator.job SET status = 'processing', update_time = clock_timestamp() \
              WHERE job_id = {id}"
         );
-        connection.query(&processing, Urgency::now()).await?;
+        connection.query(&processing, CancelPolicy::cancellable()).await?;
         tokio::time::sleep(delays.work).await;
 
         let failed = match &job.work {
@@ -93,7 +93,7 @@ impl Jobs {
                 let sql = format!(
                     "UPDATE pg_catalog.pg_index SET indisvalid = true WHERE indexrelid = {oid}"
                 );
-                connection.query(&sql, Urgency::now()).await?;
+                connection.query(&sql, CancelPolicy::cancellable()).await?;
                 None
             }
             Work::Validate { constraint } => validate(&mut connection, *constraint).await?,
@@ -107,33 +107,36 @@ impl Jobs {
             "UPDATE dsql_emulator.job SET status = '{status}', details = {details}, \
              update_time = clock_timestamp() WHERE job_id = {id}"
         );
-        connection.query(&end, Urgency::now()).await?;
+        connection.query(&end, CancelPolicy::cancellable()).await?;
         if job.work != Work::Drop {
-            // Its completion is a change of the catalog, too (aurora-dsql.md#jobs).
-            self.versions.end_job(origin);
+            // The end of a job is a catalog change as well (aurora-dsql.md#jobs).
+            self.versions.record_job_end(origin);
         }
         Ok(failed.is_none())
     }
 }
 
-/// Validates; what is wrong, in DSQL's words, if something is.
-async fn validate(connection: &mut Observed, constraint: u32) -> Result<Option<String>, Failure> {
-    // Table and constraint may have got other names since.
+/// Validates a constraint; returns the details of the failure in DSQL's words.
+async fn validate(
+    connection: &mut MonitoredConnection,
+    constraint: u32,
+) -> Result<Option<String>, Failure> {
+    // The table and the constraint may have been renamed since.
     let statement = format!(
         "SELECT pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I', \
          dsql_emulator.table_name(conrelid), conname) \
          FROM pg_catalog.pg_constraint WHERE oid = {constraint}"
     );
-    let Some(sql) = single(connection.query(&statement, Urgency::now()).await?) else {
+    let Some(sql) = single(connection.query(&statement, CancelPolicy::cancellable()).await?) else {
         return Ok(Some("constraint does not exist".to_owned()));
     };
     loop {
-        match connection.query(&sql, Urgency::now()).await {
+        match connection.query(&sql, CancelPolicy::cancellable()).await {
             Ok(_) => return Ok(None),
             Err(Failure::Interrupted) => {}
             Err(Failure::Refused(error)) => {
                 let message = error.message;
-                // PostgreSQL names the relation, DSQL does not.
+                // PostgreSQL's message contains the relation, DSQL's does not.
                 let shorter = match (message.find(" of relation "), message.find(" is violated")) {
                     (Some(from), Some(to)) if from < to => {
                         format!("{}{}", &message[..from], &message[to..])
@@ -159,7 +162,7 @@ pub(crate) fn new_id(random: u128) -> String {
         .collect()
 }
 
-/// Whether a text can be the id of a job.
+/// Whether `text` has the form of a job id.
 pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 26 && text.bytes().all(|byte| ALPHABET.contains(&byte))
 }
@@ -172,13 +175,13 @@ mod tests {
     fn an_id_is_sixteen_bytes_in_base_32() {
         assert_eq!(new_id(0), "a".repeat(26));
         assert_eq!(new_id(u128::MAX), format!("{}4", "7".repeat(25)));
-        // As any implementation of RFC 4648 encodes the bytes 00 01 … 0f.
+        // The result of other implementations of RFC 4648 for the bytes 00 01 … 0f.
         let bytes: [u8; 16] = std::array::from_fn(|byte| byte as u8);
         assert_eq!(new_id(u128::from_be_bytes(bytes)), "aaaqeayeaudaocajbifqydiob4");
     }
 
     #[test]
-    fn other_texts_are_no_ids() {
+    fn other_texts_are_not_ids() {
         assert!(is_id(&new_id(42)));
         for text in ["", "no-such-job", "AAAQEAYEAUDAOCAJBIFQYDIOB4", "aaaqeayeaudaocajbifqydiob40"]
         {

@@ -1,5 +1,4 @@
-//! Starting and stopping: how long it takes, what can be wrong, and that nothing is left behind,
-//! however an emulator ends.
+//! Starting and stopping: duration, errors, and cleaning up, however an emulator ends.
 
 #[path = "behaviour/support/gate.rs"]
 mod gate;
@@ -24,21 +23,21 @@ use sqlx::{Connection, PgConnection};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dsql-emulator");
 
 /// One test at a time: they count the threads of this process.
-fn alone() -> Option<MutexGuard<'static, ()>> {
-    static TURN: Mutex<()> = Mutex::new(());
-    (!gate::offline()).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+fn serial() -> Option<MutexGuard<'static, ()>> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    (!gate::offline()).then(|| LOCK.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// The folder of an emulator's server, which its CA file is in.
+/// The folder of an emulator's server, which contains its CA file.
 fn folder(ca_file: &Path) -> PathBuf {
     ca_file.parent().expect("a folder").to_owned()
 }
 
-/// Command lines of processes that have to do with `folder`.
+/// Command lines of processes that mention `folder`.
 fn processes(folder: &Path) -> Vec<String> {
     let folder = folder.to_string_lossy();
     fs::read_dir("/proc")
@@ -71,15 +70,15 @@ async fn answers(url: &str) {
 }
 
 #[test]
-fn after_a_drop_nothing_is_left_and_a_shared_server_lives_as_long_as_anybody_needs_it() {
-    let Some(_turn) = alone() else { return };
+fn a_drop_leaves_nothing_behind_and_a_shared_server_stops_with_its_last_emulator() {
+    let Some(_guard) = serial() else { return };
     block_on(async {
         let one = DsqlEmulator::start().await.unwrap();
         let other = DsqlEmulator::start().await.unwrap();
         let (folder, file) = (folder(one.ca_file()), one.ca_file().to_owned());
         assert_eq!(folder, self::folder(other.ca_file()));
         assert!(!processes(&folder).is_empty() && threads() > 0);
-        // A session that is open is no reason to stay.
+        // An open session does not keep the server running.
         let _session = PgConnection::connect(&one.url()).await.unwrap();
         drop(one);
         assert!(!file.exists());
@@ -90,7 +89,7 @@ fn after_a_drop_nothing_is_left_and_a_shared_server_lives_as_long_as_anybody_nee
     assert_eq!(threads(), 0);
 }
 
-/// Makes PostgreSQL log more with one line than a pipe holds.
+/// Makes PostgreSQL log a line that is longer than the buffer of a pipe.
 async fn fail_at_length(url: &str) {
     let mut session = PgConnection::connect(url).await.unwrap();
     let sql = format!("SELECT no_such_column, '{}'", "x".repeat(200_000));
@@ -99,25 +98,25 @@ async fn fail_at_length(url: &str) {
 }
 
 #[test]
-fn an_emulator_whose_server_has_logged_long_lines_ends_with_its_handle() {
-    let Some(_turn) = alone() else { return };
+fn an_emulator_whose_server_has_logged_long_lines_stops_when_it_is_dropped() {
+    let Some(_guard) = serial() else { return };
     let emulator = block_on(DsqlEmulator::builder().own_postgres().start()).unwrap();
     let folder = folder(emulator.ca_file());
     block_on(fail_at_length(&emulator.url()));
     let log = fs::metadata(folder.join("log")).unwrap().len();
     assert!(log > 200_000, "PostgreSQL has logged {log} bytes");
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         drop(emulator);
-        tell.send(())
+        sender.send(())
     });
-    told.recv_timeout(Duration::from_secs(60)).expect("the emulator does not end");
+    receiver.recv_timeout(Duration::from_secs(60)).expect("the emulator does not end");
     nothing_is_left(&folder);
 }
 
 #[test]
 fn the_program_stops_although_its_server_has_logged_long_lines() {
-    let Some(_turn) = alone() else { return };
+    let Some(_guard) = serial() else { return };
     let mut running = Running::start(&[], &[]);
     let folder = folder(Path::new(&running.exported("SQL_TLS_CA_FILE")));
     block_on(fail_at_length(&running.url(&[])));
@@ -127,23 +126,23 @@ fn the_program_stops_although_its_server_has_logged_long_lines() {
 }
 
 #[test]
-fn after_a_panic_of_its_test_nothing_is_left() {
-    let Some(_turn) = alone() else { return };
-    let (tell, told) = mpsc::channel();
+fn a_panic_of_its_test_leaves_nothing_behind() {
+    let Some(_guard) = serial() else { return };
+    let (sender, receiver) = mpsc::channel();
     let test = thread::spawn(move || {
         block_on(async {
             let emulator = DsqlEmulator::start().await.unwrap();
             let mut session = PgConnection::connect(&emulator.url()).await.unwrap();
-            tell.send(folder(emulator.ca_file())).unwrap();
+            sender.send(folder(emulator.ca_file())).unwrap();
             sqlx::raw_sql("BEGIN; SELECT no_such_column").execute(&mut session).await.unwrap();
         });
     });
     assert!(test.join().is_err());
-    nothing_is_left(&told.recv().unwrap());
+    nothing_is_left(&receiver.recv().unwrap());
     assert_eq!(threads(), 0);
 }
 
-/// How long the faster of two starts takes. None is stopped in between.
+/// The duration of the faster of two starts. Both keep running.
 fn best_of_two<T>(start: impl Fn() -> T) -> Duration {
     let mut started = Vec::new();
     let times = (0..2).map(|_| {
@@ -156,7 +155,7 @@ fn best_of_two<T>(start: impl Fn() -> T) -> Duration {
 
 #[test]
 fn a_start_takes_less_than_three_seconds_beyond_that_of_postgresql() {
-    let Some(_turn) = alone() else { return };
+    let Some(_guard) = serial() else { return };
     let server = best_of_two(|| Server::start(&Options::default()).unwrap());
     let own = best_of_two(|| block_on(DsqlEmulator::builder().own_postgres().start()).unwrap());
     let _first = block_on(DsqlEmulator::start()).unwrap();
@@ -169,8 +168,8 @@ fn a_start_takes_less_than_three_seconds_beyond_that_of_postgresql() {
 }
 
 #[test]
-fn a_database_on_somebody_elses_server_is_dropped_and_the_url_has_to_be_right() {
-    let Some(_turn) = alone() else { return };
+fn a_database_on_a_server_given_by_url_is_dropped_and_a_wrong_url_is_an_error() {
+    let Some(_guard) = serial() else { return };
     let server = Server::start(&Options::default()).unwrap();
     block_on(async {
         let with = |url: String| DsqlEmulator::builder().postgres_url(url).start();
@@ -206,8 +205,8 @@ fn a_database_on_somebody_elses_server_is_dropped_and_the_url_has_to_be_right() 
 }
 
 #[test]
-fn a_server_that_takes_no_more_connections_says_so_in_dsqls_words() {
-    let Some(_turn) = alone() else { return };
+fn a_server_without_free_connections_has_dsqls_error() {
+    let Some(_guard) = serial() else { return };
     let options = Options { max_connections: 12, ..Options::default() };
     let server = Server::start(&options).unwrap();
     block_on(async {
@@ -227,8 +226,8 @@ fn a_server_that_takes_no_more_connections_says_so_in_dsqls_words() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
-    let Some(_turn) = alone() else { return };
+fn a_port_in_use_is_named() {
+    let Some(_guard) = serial() else { return };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for builder in [DsqlEmulator::builder().port(port), DsqlEmulator::builder().control_port(port)]
@@ -241,14 +240,14 @@ fn a_port_that_is_taken_is_named() {
     }
     let failed = output(&["--port", &port.to_string()], &[]);
     assert_eq!(
-        complaint(&failed, 1),
+        error_line(&failed, 1),
         format!(
             "error: cannot listen on 127.0.0.1:{port}: Address already in use (os error 98); another program uses the port, choose another one or 0"
         )
     );
 }
 
-/// Runs the program to its end, with these variables and none of AWS's.
+/// Runs the program until it ends, with these variables and none of AWS's.
 fn output(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(arguments, variables).output().unwrap()
 }
@@ -262,18 +261,18 @@ fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// The one line of a run that failed.
+/// The one line on standard error of a run that failed.
 #[track_caller]
-fn complaint(output: &Output, code: i32) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
-    said
+fn error_line(output: &Output, code: i32) -> String {
+    let printed = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    assert_eq!(output.status.code(), Some(code), "{printed}");
+    assert!(printed.starts_with("error: ") && printed.lines().count() == 1, "{printed}");
+    printed
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_line_and_the_exit_code_tells_whose_fault_it_is() {
-    let Some(_turn) = alone() else { return };
+fn errors_are_one_line_and_the_exit_code_separates_usage_from_failure() {
+    let Some(_guard) = serial() else { return };
     let secret = ("AWS_SECRET_ACCESS_KEY", "s3cr3t");
     for (arguments, variables, code, part) in [
         (&["--host", "127.0.0.1"][..], &[][..], 2, "`127.0.0.1` is not a host name"),
@@ -286,48 +285,48 @@ fn what_is_wrong_is_said_in_one_line_and_the_exit_code_tells_whose_fault_it_is()
         (&["--postgres-url", "postgres://u:s3cr3t@127.0.0.1:1"], &[], 1, "127.0.0.1:1 failed"),
         (&["--ca-file", "/no/such/folder/ca.pem"], &[], 1, "`/no/such/folder/ca.pem`"),
     ] {
-        let said = complaint(&output(arguments, variables), code);
-        assert!(said.contains(part) && !said.contains("s3cr3t"), "{said}");
+        let printed = error_line(&output(arguments, variables), code);
+        assert!(printed.contains(part) && !printed.contains("s3cr3t"), "{printed}");
     }
 }
 
-/// The program while it runs. Killed if a test fails.
+/// The running program. Killed if a test fails.
 struct Running {
     child: Child,
-    greeting: String,
-    /// Its standard error. A pipe that nobody reads would stop it.
-    said: File,
+    startup_message: String,
+    /// Its standard error. A file, because a full pipe blocks its writer.
+    printed: File,
 }
 
 impl Running {
     fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut said = tempfile::tempfile().unwrap();
+        let mut printed = tempfile::tempfile().unwrap();
         let mut child = command(arguments, variables)
             .stdout(Stdio::piped())
-            .stderr(said.try_clone().unwrap())
+            .stderr(printed.try_clone().unwrap())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut greeting = String::new();
-        while !greeting.contains("# psql:") {
+        let mut startup_message = String::new();
+        while !startup_message.contains("# psql:") {
             let Some(line) = lines.next() else {
                 child.wait().unwrap();
-                panic!("it did not start: {}", text(&mut said));
+                panic!("it did not start: {}", text(&mut printed));
             };
-            greeting.push_str(&line.unwrap());
-            greeting.push('\n');
+            startup_message.push_str(&line.unwrap());
+            startup_message.push('\n');
         }
-        Self { child, greeting, said }
+        Self { child, startup_message, printed }
     }
 
-    /// The value that a client is told to export.
+    /// The value of an exported variable.
     fn exported(&self, name: &str) -> String {
         let prefix = format!("export {name}=");
-        let value = self.greeting.lines().find_map(|line| line.strip_prefix(&prefix));
-        value.unwrap_or_else(|| panic!("no {name} in {}", self.greeting)).to_owned()
+        let value = self.startup_message.lines().find_map(|line| line.strip_prefix(&prefix));
+        value.unwrap_or_else(|| panic!("no {name} in {}", self.startup_message)).to_owned()
     }
 
-    /// A URL made of what is exported, and of a token that the program prints.
+    /// A URL from the exported variables and a token that the program prints.
     fn url(&self, variables: &[(&str, &str)]) -> String {
         let host = self.exported("CLUSTER_ENDPOINT");
         let token = output(&["token", "--host", &host], variables);
@@ -378,13 +377,13 @@ impl Drop for Running {
 
 #[test]
 fn the_program_stops_at_a_signal_and_leaves_nothing_behind() {
-    let Some(_turn) = alone() else { return };
+    let Some(_guard) = serial() else { return };
     for signal in ["INT", "TERM", "HUP"] {
         let mut running = Running::start(&[], &[]);
         let folder = folder(Path::new(&running.exported("SQL_TLS_CA_FILE")));
         block_on(async {
             answers(&running.url(&[])).await;
-            // An open session is no reason to stay.
+            // An open session does not keep the program running.
             let _session = PgConnection::connect(&running.url(&[])).await.unwrap();
             running.signal(signal);
             assert_eq!(running.exit_code(), Some(0), "{signal}");
@@ -395,7 +394,7 @@ fn the_program_stops_at_a_signal_and_leaves_nothing_behind() {
 
 #[test]
 fn the_program_leaves_nothing_behind_when_it_is_killed() {
-    let Some(_turn) = alone() else { return };
+    let Some(_guard) = serial() else { return };
     let mut running = Running::start(&[], &[]);
     let folder = folder(Path::new(&running.exported("SQL_TLS_CA_FILE")));
     assert!(!processes(&folder).is_empty());
@@ -409,8 +408,8 @@ fn the_program_leaves_nothing_behind_when_it_is_killed() {
 }
 
 #[test]
-fn the_program_keeps_the_secrets_that_it_was_given() {
-    let Some(_turn) = alone() else { return };
+fn the_program_does_not_print_given_secrets() {
+    let Some(_guard) = serial() else { return };
     let variables = [
         ("AWS_ACCESS_KEY_ID", "AKIDOFMINE"),
         ("AWS_SECRET_ACCESS_KEY", "s3cr3t-k3y"),
@@ -419,12 +418,12 @@ fn the_program_keeps_the_secrets_that_it_was_given() {
     ];
     let directory = tempfile::tempdir().unwrap();
     let ca_file = directory.path().join("ca.pem");
-    // What is there is somebody's.
+    // A foreign file is not overwritten.
     fs::write(&ca_file, "mine").unwrap();
-    let said = complaint(&output(&["--ca-file", ca_file.to_str().unwrap()], &[]), 1);
-    assert!(said.contains("a file is there that no emulator has written"), "{said}");
+    let printed = error_line(&output(&["--ca-file", ca_file.to_str().unwrap()], &[]), 1);
+    assert!(printed.contains("the file exists and was not written by an emulator"), "{printed}");
     assert_eq!(fs::read_to_string(&ca_file).unwrap(), "mine");
-    // It may be that of an emulator that was killed.
+    // A file of an emulator that was killed is replaced.
     let mark = "# The certificate authority of a dsql-emulator, which may replace this file.\n";
     fs::write(&ca_file, format!("{mark}old")).unwrap();
     let arguments = [
@@ -434,45 +433,45 @@ fn the_program_keeps_the_secrets_that_it_was_given() {
         ca_file.to_str().unwrap(),
     ];
     let mut running = Running::start(&arguments, &variables);
-    assert!(running.greeting.contains("AKIDOFMINE"), "{}", running.greeting);
-    assert!(!running.greeting.contains("s3cr3t"), "{}", running.greeting);
+    assert!(running.startup_message.contains("AKIDOFMINE"), "{}", running.startup_message);
+    assert!(!running.startup_message.contains("s3cr3t"), "{}", running.startup_message);
     assert_eq!(running.exported("AWS_REGION"), "eu-north-1");
     assert_eq!(running.exported("CLUSTER_ENDPOINT"), "my.dsql.test");
     let token_variables = [&variables[..3], &[("AWS_REGION", "eu-north-1")]].concat();
     block_on(async {
         let url = running.url(&token_variables);
-        // The first name leads nowhere here; the second is another one of the same cluster.
+        // The first name does not resolve here; the second is another name of the same cluster.
         let error = PgConnection::connect(&url.replace("my.dsql.test", "localhost")).await;
         let error = error.unwrap_err().to_string();
         assert!(error.contains("access denied"), "the token is for another host: {error}");
-        running.greeting = running.greeting.replace("my.dsql.test", "localhost");
+        running.startup_message = running.startup_message.replace("my.dsql.test", "localhost");
         answers(&running.url(&token_variables)).await;
     });
     running.signal("TERM");
     assert_eq!(running.exit_code(), Some(0));
-    let said = text(&mut running.said);
-    assert!(!said.contains("s3cr3t"), "{said}");
+    let printed = text(&mut running.printed);
+    assert!(!printed.contains("s3cr3t"), "{printed}");
     assert!(!ca_file.exists());
 }
 
 #[test]
-fn the_commands_of_the_document_do_what_it_says() {
-    let Some(_turn) = alone() else { return };
+fn the_commands_of_the_document_work() {
+    let Some(_guard) = serial() else { return };
     let document = include_str!("../README.md");
     let script = document.split("```bash\n").nth(1).and_then(|rest| rest.split("```").next());
     let directory = tempfile::tempdir().unwrap();
     let programs = Path::new(PROGRAM).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    let played = Command::new("/bin/sh")
+    let finished = Command::new("/bin/sh")
         .args(["-ec", &format!("{}\nwait $!", script.expect("a script"))])
         .current_dir(directory.path())
         .env("PATH", path)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&played.stdout);
-    assert!(played.status.success(), "{said}{}", String::from_utf8_lossy(&played.stderr));
-    assert!(said.contains("PostgreSQL 16"), "{said}");
-    assert!(said.contains("ok pending=2 commits=0"), "{said}");
+    let printed = String::from_utf8_lossy(&finished.stdout);
+    assert!(finished.status.success(), "{printed}{}", String::from_utf8_lossy(&finished.stderr));
+    assert!(printed.contains("PostgreSQL 16"), "{printed}");
+    assert!(printed.contains("ok pending=2 commits=0"), "{printed}");
     let environment = fs::read_to_string(directory.path().join("emulator.env")).unwrap();
     let ca_file = environment.split("SQL_TLS_CA_FILE=").nth(1).unwrap().lines().next().unwrap();
     nothing_is_left(&folder(Path::new(ca_file)));

@@ -16,7 +16,7 @@ use std::{
 };
 
 use support::Tool;
-use temporal_dsql_testkit::{Fault, FaultProxy, ScratchDatabase, Then, When};
+use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, Then, When, WireFault};
 
 /// Databases that are worked on at once.
 const WORKERS: usize = 4;
@@ -62,7 +62,7 @@ fn kill_and_resume(template: &ScratchDatabase, command: &[&str], statement: &str
         killed.send(()).unwrap();
         Then::Close
     };
-    let fault = if before { Fault::before(hook) } else { Fault::after(hook) };
+    let fault = if before { WireFault::before(hook) } else { WireFault::after(hook) };
     proxy.inject(When::Executing(statement.to_owned()), fault);
     let spawned = Tool::via(&database, proxy.addr()).spawn(command);
     *child.lock().unwrap() = Some(spawned);

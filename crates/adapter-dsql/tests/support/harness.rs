@@ -13,7 +13,7 @@ use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place, run_t
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
-use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
+use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 
 /// What the places of one run share.
 struct Shared {
@@ -122,9 +122,9 @@ impl Place for Scratch {
     fn fail_next_commits(&self, faults: &[CommitFault]) {
         for fault in faults {
             let fault = match fault {
-                CommitFault::Conflict => Fault::Conflict(OccCode::Oc000),
-                CommitFault::LostBefore => Fault::LoseBefore,
-                CommitFault::LostAfter => Fault::LoseAfter,
+                CommitFault::Conflict => WireFault::Conflict(OccCode::Oc000),
+                CommitFault::LostBefore => WireFault::LostBefore,
+                CommitFault::LostAfter => WireFault::LostAfter,
             };
             self.proxy.inject(When::AnyCommit, fault);
         }

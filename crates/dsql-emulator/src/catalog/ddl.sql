@@ -1,15 +1,15 @@
--- What DSQL checks of objects once they are resolved, and the triggers of new tables.
+-- DSQL's checks of new objects, after PostgreSQL has resolved them, and the triggers of new tables.
 --
--- Types are compared where PostgreSQL has resolved them, behind aliases and domains, and their
--- names are PostgreSQL's display names, as they are in DSQL's messages
--- (aurora-dsql.md#refused-statements, aurora-dsql.md#types).
+-- Types are checked after PostgreSQL has resolved aliases and domains. Their names in messages are
+-- PostgreSQL's display names, as in DSQL's messages (aurora-dsql.md#refused-statements,
+-- aurora-dsql.md#types).
 
-CREATE FUNCTION dsql_emulator.refuse(code text, message text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION dsql_emulator.raise_error(code text, message text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
 END $$;
 
--- aurora-dsql.md#types: storable types, and those of keys.
+-- aurora-dsql.md#types: types of columns, and types of keys.
 CREATE FUNCTION dsql_emulator.is_key_type(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT dsql_emulator.base_type(type) IN ('smallint'::regtype, 'integer'::regtype,
     'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype,
@@ -30,20 +30,20 @@ BEGIN
      WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped ORDER BY c.attnum
   LOOP
     IF a.attidentity <> '' AND a.atttypid <> 'bigint'::regtype THEN
-      PERFORM dsql_emulator.refuse('0A000', format(
+      PERFORM dsql_emulator.raise_error('0A000', format(
         'datatype %s not supported, identity column type must be bigint', format_type(a.atttypid, NULL)));
     END IF;
     IF NOT COALESCE(dsql_emulator.is_storable(a.atttypid), false) THEN
-      PERFORM dsql_emulator.refuse('0A000',
+      PERFORM dsql_emulator.raise_error('0A000',
         format('datatype %s not supported', format_type(COALESCE(a.base, a.atttypid), NULL)));
     END IF;
     IF a.base = 'varchar'::regtype AND a.atttypmod > 65535 + 4 THEN
-      PERFORM dsql_emulator.refuse('54000', 'Datatype limit greater than 65535 bytes not supported for varchar');
+      PERFORM dsql_emulator.raise_error('54000', 'Datatype limit greater than 65535 bytes not supported for varchar');
     END IF;
     IF a.base = 'bpchar'::regtype AND a.atttypmod > 4096 + 4 THEN
-      PERFORM dsql_emulator.refuse('54000', 'Datatype limit greater than 4096 bytes not supported for char');
+      PERFORM dsql_emulator.raise_error('54000', 'Datatype limit greater than 4096 bytes not supported for char');
     END IF;
-    -- A bare numeric is a numeric(18,6). The column is new, so it holds nothing yet.
+    -- A numeric without precision is a numeric(18,6). The column is new and has no values.
     IF a.atttypid = 'numeric'::regtype AND a.atttypmod = -1 THEN
       UPDATE pg_catalog.pg_attribute SET atttypmod = ((18 << 16) | 6) + 4
        WHERE attrelid = rel AND attnum = a.attnum;
@@ -51,7 +51,7 @@ BEGIN
   END LOOP;
   IF (SELECT count(*) FROM pg_catalog.pg_attribute c
        WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped) > 255 THEN
-    PERFORM dsql_emulator.refuse('54011', 'tables can have at most 255 columns');
+    PERFORM dsql_emulator.raise_error('54011', 'tables can have at most 255 columns');
   END IF;
 END $$;
 
@@ -63,7 +63,7 @@ DECLARE
 BEGIN
   SELECT * INTO STRICT i FROM pg_catalog.pg_index WHERE indexrelid = an_index;
   IF i.indnkeyatts > 8 THEN
-    PERFORM dsql_emulator.refuse('54011', 'more than 8 column keys in an index are not supported');
+    PERFORM dsql_emulator.raise_error('54011', 'more than 8 column keys in an index are not supported');
   END IF;
   FOR a IN
     SELECT c.atttypid, dsql_emulator.base_type(c.atttypid) AS base,
@@ -74,7 +74,7 @@ BEGIN
      WHERE c.attrelid = an_index AND c.attnum <= i.indnkeyatts ORDER BY c.attnum
   LOOP
     IF NOT COALESCE(dsql_emulator.is_key_type(a.atttypid), false) THEN
-      PERFORM dsql_emulator.refuse('0A000', format('datatype %s is not supported in a key',
+      PERFORM dsql_emulator.raise_error('0A000', format('datatype %s is not supported in a key',
         format_type(COALESCE(a.base, a.atttypid), NULL)));
     END IF;
     IF a.base IN ('varchar'::regtype, 'bpchar'::regtype) AND a.typmod > 4 THEN
@@ -82,15 +82,15 @@ BEGIN
     END IF;
   END LOOP;
   IF declared > 2000 THEN
-    PERFORM dsql_emulator.refuse('54000', 'key size greater than 2000 bytes not supported');
+    PERFORM dsql_emulator.raise_error('54000', 'key size greater than 2000 bytes not supported');
   END IF;
   IF (SELECT count(*) FROM pg_catalog.pg_index o WHERE o.indrelid = i.indrelid) > 24 THEN
-    PERFORM dsql_emulator.refuse('54000', 'more than 24 indexes per table are not allowed');
+    PERFORM dsql_emulator.raise_error('54000', 'more than 24 indexes per table are not allowed');
   END IF;
 END $$;
 
--- aurora-dsql.md#sizes: objects of a cluster. Only the message for schemas is known; the others are
--- like it.
+-- aurora-dsql.md#sizes: the number of objects of a cluster. Only the message for schemas is known;
+-- the others are like it.
 CREATE FUNCTION dsql_emulator.check_counts() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   kind record;
@@ -107,11 +107,11 @@ BEGIN
        WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'sys', 'dsql_emulator')
       ) o GROUP BY o.what, o.most HAVING count(*) > o.most
   LOOP
-    PERFORM dsql_emulator.refuse('54000', format('more than %s %s not allowed', kind.most, kind.what));
+    PERFORM dsql_emulator.raise_error('54000', format('more than %s %s not allowed', kind.most, kind.what));
   END LOOP;
 END $$;
 
--- The emulator's own statements come from the owner of these functions, clients' never do.
+-- The emulator's own statements run as the owner of these functions; clients' statements never do.
 CREATE FUNCTION dsql_emulator.after_ddl() RETURNS event_trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET client_encoding = 'UTF8' AS $$
 DECLARE
@@ -121,8 +121,8 @@ BEGIN
   IF session_user = current_user THEN
     RETURN;
   END IF;
-  -- By what the objects are: a renamed column is a `table column` of its table, and ALTER INDEX and
-  -- ALTER VIEW rename tables, too.
+  -- Dispatch by the object's own kind: for a renamed column the event says `table column`, and
+  -- ALTER INDEX and ALTER VIEW can rename tables as well.
   FOR c IN SELECT DISTINCT d.objid, d.object_identity, d.command_tag, d.classid, r.relkind
              FROM pg_event_trigger_ddl_commands() d
              LEFT JOIN pg_catalog.pg_class r
@@ -138,8 +138,8 @@ BEGIN
       RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = json_build_object(
         'o', 'index', 't', c.objid::bigint, 'name', c.object_identity);
     ELSIF c.command_tag = 'CREATE DOMAIN' AND NOT COALESCE(dsql_emulator.is_storable(c.objid), false) THEN
-      -- [I]: nothing could be stored in it.
-      PERFORM dsql_emulator.refuse('0A000', format('datatype %s not supported',
+      -- [I]: no column could have the domain.
+      PERFORM dsql_emulator.raise_error('0A000', format('datatype %s not supported',
         format_type(dsql_emulator.base_type(c.objid), NULL)));
     ELSIF c.classid = 'pg_catalog.pg_namespace'::regclass THEN
       touched := touched || ARRAY(SELECT i.rel FROM dsql_emulator.instrumented i
@@ -152,8 +152,8 @@ END $$;
 CREATE EVENT TRIGGER dsql_emulator_after_ddl ON ddl_command_end
   EXECUTE FUNCTION dsql_emulator.after_ddl();
 
--- A key that goes changes what its table reports. A table or index that goes leaves a job behind
--- (aurora-dsql.md#jobs); the emulator makes it.
+-- A dropped key changes what the triggers of its table report. Dropping a table or index starts a
+-- job (aurora-dsql.md#jobs), which the emulator creates.
 CREATE FUNCTION dsql_emulator.after_drop() RETURNS event_trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE

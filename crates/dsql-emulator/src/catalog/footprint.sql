@@ -1,13 +1,13 @@
--- Which rows a statement touches: triggers on every table, that tell it to the emulator.
+-- Triggers on every table that report which rows a statement writes or locks.
 --
--- A footprint is what DSQL compares at commit (aurora-dsql.md#conflict-matrix). It is made of
+-- A footprint is what DSQL compares at commit (aurora-dsql.md#conflict-matrix). It consists of
 -- entries: an index, and the key of a row in it, for the primary key and every other unique index
--- that is neither partial nor on expressions. A table without a primary key has its rows' content
--- instead of a key. The triggers are internal ones, as those of foreign keys are, so no client
--- meets them; they report by a notice that the emulator takes out of the answer.
+-- that is neither partial nor on expressions. For a table without a primary key, the content of a
+-- row is its key. The triggers are internal ones, like those of foreign keys, so clients do not see
+-- them. They report by a notice that the emulator removes from the answer.
 
--- A value or row as one text, whatever the session's settings say about how values look. It is
--- part of clients' statements too (see `entries_expression`), so they must be able to call it.
+-- A value or row as one text that does not depend on the session's settings. Clients' statements
+-- contain it as well (see `entries_expression`), so clients must be able to call it.
 CREATE FUNCTION pg_catalog.dsql_emulator_text(anyelement) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE
   SET extra_float_digits = 1 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
@@ -20,9 +20,9 @@ CREATE FUNCTION dsql_emulator.base_type(type oid) RETURNS oid LANGUAGE sql STABL
     SELECT t.oid, t.typbasetype FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typbasetype)
   SELECT oid FROM chain WHERE typbasetype = 0 $$;
 
--- What makes equal keys of one text: numbers without trailing zeros, no negative zero, no padding,
--- and nothing that depends on a setting.
-CREATE FUNCTION dsql_emulator.canonical(type oid, expression text) RETURNS text
+-- An expression whose text is the same for equal keys: numbers without trailing zeros or negative
+-- zero, strings without padding, and nothing that depends on a setting.
+CREATE FUNCTION dsql_emulator.canonical_expression(type oid, expression text) RETURNS text
   LANGUAGE sql STABLE AS $$
     SELECT CASE dsql_emulator.base_type(type)
       WHEN 'numeric'::regtype THEN format('pg_catalog.trim_scale(%s)', expression)
@@ -32,18 +32,18 @@ CREATE FUNCTION dsql_emulator.canonical(type oid, expression text) RETURNS text
       WHEN 'bpchar'::regtype THEN format('%s::text', expression)
       ELSE expression END $$;
 
--- An expression for the key with these columns of `alias`; null if one of them is.
+-- An expression for the key with these columns of `alias`; null if one of the columns is.
 CREATE FUNCTION dsql_emulator.key_expression(rel oid, columns int2[], alias text) RETURNS text
   LANGUAGE sql STABLE AS $$
     SELECT format('CASE WHEN pg_catalog.num_nulls(%s) = 0 THEN pg_catalog.json_build_array(%s)::text END',
         string_agg(format('%s.%I', alias, a.attname), ', ' ORDER BY c.position),
-        string_agg(dsql_emulator.canonical(a.atttypid, format('%s.%I', alias, a.attname)), ', '
+        string_agg(dsql_emulator.canonical_expression(a.atttypid, format('%s.%I', alias, a.attname)), ', '
           ORDER BY c.position))
       FROM unnest(columns) WITH ORDINALITY AS c(number, position)
       JOIN pg_catalog.pg_attribute a ON a.attrelid = rel AND a.attnum = c.number $$;
 
--- The unique indexes whose columns are key columns, the primary key first.
-CREATE FUNCTION dsql_emulator.keys(rel oid)
+-- The unique indexes whose keys are entries of a footprint, the primary key first.
+CREATE FUNCTION dsql_emulator.unique_indexes(rel oid)
   RETURNS TABLE (index oid, columns int2[], is_primary boolean)
   LANGUAGE sql STABLE AS $$
     SELECT i.indexrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indisprimary
@@ -58,14 +58,14 @@ CREATE FUNCTION dsql_emulator.entries_expression(rel oid, alias text) RETURNS te
       FROM (
         SELECT format('pg_catalog.json_build_array(%s, %s)', k.index,
                  dsql_emulator.key_expression(rel, k.columns, alias)) AS entry
-          FROM dsql_emulator.keys(rel) k
+          FROM dsql_emulator.unique_indexes(rel) k
         UNION ALL
         SELECT format('pg_catalog.json_build_array(%s, pg_catalog.dsql_emulator_text(%s.*))', rel, alias)
-         WHERE NOT EXISTS (SELECT 1 FROM dsql_emulator.keys(rel) k WHERE k.is_primary)
+         WHERE NOT EXISTS (SELECT 1 FROM dsql_emulator.unique_indexes(rel) k WHERE k.is_primary)
       ) entries $$;
 
--- Reports a row with these entries as locked, in this class. It is put into clients' queries, where
--- it is called for each row that they lock; so it must have the same value for all, and PostgreSQL
+-- Reports a row with these entries as locked in this class. It is added to clients' queries, where
+-- it is called for each row that they lock. It returns the same value for all rows, but PostgreSQL
 -- must not know that.
 CREATE FUNCTION pg_catalog.dsql_emulator_lock(class text, entries json) RETURNS boolean
   LANGUAGE plpgsql VOLATILE SET client_encoding = 'UTF8' AS $$
@@ -74,8 +74,8 @@ BEGIN
   RETURN true;
 END $$;
 
--- Bytes of the key of an index, as DSQL is seen to count them: its columns and those of the
--- primary key, and eight for each column after the first (aurora-dsql.md#sizes).
+-- The size of the key of an index in bytes, as observed on DSQL: its columns and those of the
+-- primary key, and eight bytes for each column after the first (aurora-dsql.md#sizes).
 CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETURNS text
   LANGUAGE sql STABLE AS $$
     WITH i AS (SELECT * FROM pg_catalog.pg_index WHERE indexrelid = an_index),
@@ -107,10 +107,10 @@ CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETU
       || ' + ' || (8 * (count(*) - 1))::text
       FROM sized $$;
 
--- What every trigger begins with. A statement that only seems to read, because a function of a view
--- writes, is not in a transaction of the emulator's; it is run again in one. And a statement that
--- writes to many tables leaves most of them as they are: nothing is to be told of those. `rows` are
--- the rows that came or went.
+-- The first lines of every trigger. A statement that seems to read, and writes through a function
+-- of a view, does not run in a transaction of the emulator; the error makes it run again in one. A
+-- statement without changed rows is not reported. `rows` is the transition table of the changed
+-- rows.
 CREATE FUNCTION dsql_emulator.trigger_prologue(rows text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT format(
 $body$  IF pg_catalog.current_setting_of_host('dsql_emulator.transaction', true) IS DISTINCT FROM 'on' THEN
@@ -120,13 +120,12 @@ $body$  IF pg_catalog.current_setting_of_host('dsql_emulator.transaction', true)
     RETURN NULL;
   END IF;$body$, rows) $$;
 
--- Makes the triggers of a table, or makes them fit again after its keys or names changed. What they
--- tell is in UTF-8, whatever the client's encoding is.
+-- Creates the triggers of a table, or updates them after its keys or names have changed. Reports
+-- are in UTF-8, regardless of the client's encoding.
 CREATE FUNCTION dsql_emulator.instrument(rel oid) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $body$
 DECLARE
-  -- What the emulator adds to a row and to an index entry, from two measurements
-  -- (aurora-dsql.md#limits).
+  -- The overhead per row and per index entry, from two measurements (aurora-dsql.md#limits).
   row_overhead constant int := 123;
   entry_overhead constant int := 314;
   has_primary boolean;
@@ -153,9 +152,9 @@ BEGIN
   SELECT format('%I.%I', n.nspname, c.relname) INTO STRICT table_name
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.oid = rel;
-  SELECT EXISTS (SELECT 1 FROM dsql_emulator.keys(rel) k WHERE k.is_primary) INTO has_primary;
+  SELECT EXISTS (SELECT 1 FROM dsql_emulator.unique_indexes(rel) k WHERE k.is_primary) INTO has_primary;
 
-  FOR item IN SELECT * FROM dsql_emulator.keys(rel) LOOP
+  FOR item IN SELECT * FROM dsql_emulator.unique_indexes(rel) LOOP
     number := number + 1;
     new_keys := new_keys || format(', json_build_array(%s, json_agg(%s))', item.index,
       dsql_emulator.key_expression(rel, item.columns, 'n'));
@@ -175,7 +174,8 @@ BEGIN
     images_old := 'json_agg(pg_catalog.dsql_emulator_text(o.*))';
   END IF;
 
-  -- Foreign keys: an entry in the unique index of the other table, in the order of its columns.
+  -- Foreign keys: an entry in the unique index of the referenced table, in the order of its
+  -- columns.
   FOR item IN
     SELECT f.conindid AS index, array_agg(own.number ORDER BY k.position) AS columns
       FROM pg_catalog.pg_constraint f
@@ -194,8 +194,8 @@ BEGIN
       dsql_emulator.key_expression(rel, item.columns, 'o'));
   END LOOP;
 
-  -- Sizes (aurora-dsql.md#sizes). A column's size in the row is that before compression; only if
-  -- that is suspicious, the stored row is looked at. bytea is not compressed.
+  -- Sizes (aurora-dsql.md#sizes). In the transition table, values are not compressed yet. The
+  -- stored row is examined only if that size exceeds a limit. bytea is not compressed.
   SELECT string_agg(format('COALESCE(pg_catalog.pg_column_size(t.%I), 0)', a.attname), ' + '
            ORDER BY a.attnum),
          string_agg(CASE WHEN b.oid = 'bytea'::regtype THEN format(
@@ -226,7 +226,7 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
   END LOOP;
 
   FOREACH is_new IN ARRAY ARRAY[true, false] LOOP
-    -- Insert if new, else update: they check and count alike, and report differently.
+    -- The triggers for INSERT (is_new) and UPDATE check and count alike, and report differently.
     EXECUTE format($function$
 CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET client_encoding = 'UTF8' AS $trigger$
@@ -309,5 +309,6 @@ END $trigger$ $function$,
       dsql_emulator.entries_expression(rel, 't');
 END $body$;
 
--- What the triggers of a table were made for, and the entries of a row of alias `t`.
+-- The tables that have triggers: the objects that the triggers depend on, and the entries of a row
+-- of alias `t`.
 CREATE TABLE dsql_emulator.instrumented (rel oid PRIMARY KEY, parts oid[] NOT NULL, entries text NOT NULL);

@@ -1,4 +1,5 @@
-//! What the emulator puts into its database, and how often that database's catalog has changed.
+//! The SQL objects that the emulator installs in its database, and the versions of that database's
+//! catalog.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -7,19 +8,19 @@ use std::{
 
 use crate::CatalogConflicts;
 
-/// The statements that make an empty database the emulator's, in one transaction.
+/// The statements that install the emulator's objects in an empty database, in one transaction.
 pub(crate) const INSTALL: &str = concat!(
     "BEGIN;\n",
-    include_str!("facade.sql"),
+    include_str!("system.sql"),
     include_str!("footprint.sql"),
     include_str!("ddl.sql"),
     include_str!("rows.sql"),
     "COMMIT;\n"
 );
 
-/// The changes of one cluster's catalog.
+/// The catalog changes of one cluster, and which session has seen which.
 #[derive(Debug)]
-pub(crate) struct Versions {
+pub(crate) struct CatalogVersions {
     state: Mutex<State>,
     conflicts: CatalogConflicts,
 }
@@ -27,98 +28,99 @@ pub(crate) struct Versions {
 #[derive(Debug)]
 struct State {
     changes: Vec<Change>,
-    /// How many sessions there have been.
+    /// How many sessions have been opened.
     sessions: u64,
     random: fastrand::Rng,
 }
 
-/// A change of the catalog.
+/// A committed change of the catalog.
 #[derive(Debug)]
 struct Change {
     origin: Origin,
     at: Instant,
 }
 
-/// What a session knows of the catalog. It has none before its first statement, so what happened
-/// before cannot be news to it [I].
+/// What a session has seen of the catalog. It is created at the session's first statement: earlier
+/// changes do not concern the session [I].
 #[derive(Debug)]
-pub(crate) struct Sight {
+pub(crate) struct SessionCatalog {
     session: u64,
     seen: usize,
-    /// Whether the transaction has run a statement that may look at the catalog.
-    has_looked: bool,
+    /// Whether the transaction has run a statement that can use the catalog.
+    is_used: bool,
 }
 
-/// Where a change comes from.
+/// The origin of a catalog change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
-    /// Who made it, and does not hear of it.
+    /// The session that made it, which does not get a conflict.
     session: u64,
-    /// The last session that there was when it was made. The end of a job is a change that was
-    /// made when the job began: later sessions have read the catalog with it [I].
+    /// The newest session when the change was made. The end of a job counts as a change from when
+    /// the job began: later sessions have read the catalog with it [I].
     last: u64,
 }
 
-impl Versions {
+impl CatalogVersions {
     pub(crate) fn new(conflicts: CatalogConflicts, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         let state = State { changes: Vec::new(), sessions: 0, random };
         Self { state: Mutex::new(state), conflicts }
     }
 
-    /// The catalog as it is now, in the eyes of a session with its first statement.
-    pub(crate) fn first_sight(&self) -> Sight {
+    /// Registers a session, at its first statement.
+    pub(crate) fn open_session(&self) -> SessionCatalog {
         let mut state = self.state();
         state.sessions += 1;
-        Sight { session: state.sessions, seen: state.changes.len(), has_looked: false }
+        SessionCatalog { session: state.sessions, seen: state.changes.len(), is_used: false }
     }
 
-    /// How many changes there have been.
+    /// The number of changes so far.
     pub(crate) fn current(&self) -> usize {
         self.state().changes.len()
     }
 
-    /// Notes a change by a session. What it returns is for the jobs that begin with it.
-    pub(crate) fn change(&self, by: &Sight) -> Origin {
+    /// Records a change by a session. The origin is passed to the jobs that belong to the change.
+    pub(crate) fn record_change(&self, by: &SessionCatalog) -> Origin {
         let mut state = self.state();
         let origin = Origin { session: by.session, last: state.sessions };
         state.changes.push(Change { origin, at: Instant::now() });
         origin
     }
 
-    /// Notes the end of a job.
-    pub(crate) fn end_job(&self, origin: Origin) {
+    /// Records the end of a job as a change.
+    pub(crate) fn record_job_end(&self, origin: Origin) {
         self.state().changes.push(Change { origin, at: Instant::now() });
     }
 
-    /// A transaction begins, which has not looked at the catalog yet.
-    pub(crate) fn begin(sight: &mut Sight) {
-        sight.has_looked = false;
+    /// Begins a transaction, which has not used the catalog yet.
+    pub(crate) fn begin(session_catalog: &mut SessionCatalog) {
+        session_catalog.is_used = false;
     }
 
-    /// A statement looks at the catalog. Whether it fails because another session has changed it.
-    pub(crate) fn look(&self, sight: &mut Sight) -> bool {
-        sight.has_looked = true;
-        self.is_conflict(sight)
+    /// Records that a statement uses the catalog; returns whether it fails because another session
+    /// has changed it.
+    pub(crate) fn use_catalog(&self, session_catalog: &mut SessionCatalog) -> bool {
+        session_catalog.is_used = true;
+        self.is_conflict(session_catalog)
     }
 
-    /// Brings a session up to date, if its transaction has looked at the catalog. Whether the
-    /// session is to learn that way that another one has changed it.
-    pub(crate) fn is_conflict(&self, sight: &mut Sight) -> bool {
-        self.is_conflict_at(sight, Instant::now())
+    /// Marks all changes as seen, if the transaction has used the catalog; returns whether the
+    /// session gets a conflict because of a change by another one.
+    pub(crate) fn is_conflict(&self, session_catalog: &mut SessionCatalog) -> bool {
+        self.is_conflict_at(session_catalog, Instant::now())
     }
 
-    fn is_conflict_at(&self, sight: &mut Sight, now: Instant) -> bool {
-        if !sight.has_looked {
+    fn is_conflict_at(&self, session_catalog: &mut SessionCatalog, now: Instant) -> bool {
+        if !session_catalog.is_used {
             return false;
         }
         let mut state = self.state();
-        let news = state.changes[sight.seen..].iter().rev().find(|change| {
+        let unseen = state.changes[session_catalog.seen..].iter().rev().find(|change| {
             let origin = change.origin;
-            origin.session != sight.session && sight.session <= origin.last
+            origin.session != session_catalog.session && session_catalog.session <= origin.last
         });
-        let latest = news.map(|change| change.at);
-        sight.seen = state.changes.len();
+        let latest = unseen.map(|change| change.at);
+        session_catalog.seen = state.changes.len();
         latest.is_some_and(|at| match self.conflicts {
             CatalogConflicts::Off => false,
             CatalogConflicts::Within(window) => now.saturating_duration_since(at) < window,
@@ -139,67 +141,67 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_learns_once_of_changes_by_others_and_never_of_its_own() {
-        let versions = Versions::new(CatalogConflicts::Always, 0);
-        let (mut one, mut other) = (versions.first_sight(), versions.first_sight());
-        versions.change(&one);
-        assert!(!versions.look(&mut one));
-        versions.change(&other);
-        versions.change(&one);
-        assert!(versions.look(&mut one));
-        assert!(!versions.look(&mut one));
-        assert!(versions.look(&mut other));
+    fn a_session_gets_one_conflict_for_changes_by_others_and_none_for_its_own() {
+        let versions = CatalogVersions::new(CatalogConflicts::Always, 0);
+        let (mut one, mut other) = (versions.open_session(), versions.open_session());
+        versions.record_change(&one);
+        assert!(!versions.use_catalog(&mut one));
+        versions.record_change(&other);
+        versions.record_change(&one);
+        assert!(versions.use_catalog(&mut one));
+        assert!(!versions.use_catalog(&mut one));
+        assert!(versions.use_catalog(&mut other));
     }
 
     #[test]
-    fn the_end_of_a_job_is_news_to_those_who_were_there_when_it_began() {
-        let versions = Versions::new(CatalogConflicts::Always, 0);
-        let (mut one, mut other) = (versions.first_sight(), versions.first_sight());
-        let origin = versions.change(&one);
-        assert!(versions.look(&mut other));
-        let mut later = versions.first_sight();
-        versions.end_job(origin);
-        assert!(!versions.look(&mut one));
-        assert!(versions.look(&mut other));
-        assert!(!versions.look(&mut later));
+    fn the_end_of_a_job_is_a_change_for_sessions_older_than_the_job() {
+        let versions = CatalogVersions::new(CatalogConflicts::Always, 0);
+        let (mut one, mut other) = (versions.open_session(), versions.open_session());
+        let origin = versions.record_change(&one);
+        assert!(versions.use_catalog(&mut other));
+        let mut later = versions.open_session();
+        versions.record_job_end(origin);
+        assert!(!versions.use_catalog(&mut one));
+        assert!(versions.use_catalog(&mut other));
+        assert!(!versions.use_catalog(&mut later));
     }
 
     #[test]
-    fn within_a_window_only_what_is_recent_is_news() {
+    fn within_a_window_only_recent_changes_conflict() {
         let window = Duration::from_secs(60);
-        let versions = Versions::new(CatalogConflicts::Within(window), 0);
-        let (one, mut other) = (versions.first_sight(), versions.first_sight());
+        let versions = CatalogVersions::new(CatalogConflicts::Within(window), 0);
+        let (one, mut other) = (versions.open_session(), versions.open_session());
         let before = Instant::now();
-        versions.change(&one);
+        versions.record_change(&one);
         let after = Instant::now();
-        other.has_looked = true;
+        other.is_used = true;
         assert!(!versions.is_conflict_at(&mut other, after + window));
-        // A session that comes too late does not learn of it later either.
+        // A change that is older than the window is not reported later either.
         assert!(!versions.is_conflict_at(&mut other, before));
-        versions.change(&one);
+        versions.record_change(&one);
         assert!(versions.is_conflict_at(&mut other, before + window / 2));
         assert!(!versions.is_conflict_at(&mut other, before + window / 2));
     }
 
     #[test]
-    fn a_transaction_that_has_not_looked_at_the_catalog_learns_nothing() {
-        let versions = Versions::new(CatalogConflicts::Always, 0);
-        let (one, mut other) = (versions.first_sight(), versions.first_sight());
-        assert!(!versions.look(&mut other));
-        Versions::begin(&mut other);
-        versions.change(&one);
+    fn a_transaction_that_has_not_used_the_catalog_gets_no_conflict() {
+        let versions = CatalogVersions::new(CatalogConflicts::Always, 0);
+        let (one, mut other) = (versions.open_session(), versions.open_session());
+        assert!(!versions.use_catalog(&mut other));
+        CatalogVersions::begin(&mut other);
+        versions.record_change(&one);
         assert!(!versions.is_conflict(&mut other));
-        assert!(versions.look(&mut other));
+        assert!(versions.use_catalog(&mut other));
     }
 
     #[test]
-    fn it_can_be_switched_off_or_left_to_chance() {
+    fn conflicts_can_be_off_or_random() {
         let conflicts = |mode| {
-            let versions = Versions::new(mode, 7);
-            let (one, mut other) = (versions.first_sight(), versions.first_sight());
+            let versions = CatalogVersions::new(mode, 7);
+            let (one, mut other) = (versions.open_session(), versions.open_session());
             let mut once = || {
-                versions.change(&one);
-                versions.look(&mut other)
+                versions.record_change(&one);
+                versions.use_catalog(&mut other)
             };
             (0..1_000).filter(|_| once()).count()
         };

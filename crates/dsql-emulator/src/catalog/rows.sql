@@ -1,14 +1,14 @@
--- Taking a transaction's changes out of the database, putting them back, and a place to go on
--- for a transaction that has lost already.
+-- Reads the changed rows of a transaction before it is detached, writes them back, and creates the
+-- shadow tables of a transaction that has lost.
 
--- Columns that can be written: those that are not generated.
-CREATE FUNCTION dsql_emulator.writable(rel oid, prefix text) RETURNS text LANGUAGE sql STABLE AS $$
+-- The writable columns: those that are not generated.
+CREATE FUNCTION dsql_emulator.writable_columns(rel oid, prefix text) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT string_agg(prefix || quote_ident(a.attname), ', ' ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a
    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' $$;
 
--- A FROM item `k` with the columns of the primary key, from keys in $1 as text[]; and the
--- condition that joins it to `t`.
+-- A FROM item `k` with the columns of the primary key, from keys in $1 as text[], and the condition
+-- that joins it to `t`.
 CREATE FUNCTION dsql_emulator.key_source(rel oid, OUT source text, OUT condition text)
   LANGUAGE sql STABLE AS $$
     SELECT format('(SELECT %s FROM unnest($1) AS j(key)) AS k',
@@ -25,8 +25,8 @@ CREATE FUNCTION dsql_emulator.table_name(rel oid) RETURNS text LANGUAGE sql STAB
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.oid = rel $$;
 
--- The rows with these primary keys, as this transaction sees them: {"table": ["key", …], …}. They
--- come as bytes, for the sake of sessions in another encoding than UTF-8.
+-- The rows with these primary keys in this transaction: {"table": ["key", …], …}. They are returned
+-- as bytes because the session may have another encoding than UTF-8.
 CREATE FUNCTION dsql_emulator.read_rows(keys json) RETURNS TABLE (rel oid, image bytea)
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
@@ -42,10 +42,10 @@ BEGIN
   END LOOP;
 END $$;
 
--- Makes rows what a transaction had made of them. For each table: the keys that it touched, the
--- rows that it left there, and, without a primary key, the rows that it took and gave in turn.
--- The target is the table itself, or its shadow.
-CREATE FUNCTION dsql_emulator.write_rows(changes json, to_shadow boolean) RETURNS void
+-- Writes the changes of a transaction back. For each table: the changed keys, the rows with these
+-- keys, and, without a primary key, the removed and added rows in order. The target is the table
+-- itself or its shadow table.
+CREATE FUNCTION dsql_emulator.write_rows(changes json, to_shadow_tables boolean) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   t record;
@@ -57,11 +57,11 @@ DECLARE
   found bigint;
 BEGIN
   FOR t IN SELECT key::oid AS rel, value FROM json_each(changes) LOOP
-    target := CASE WHEN to_shadow
+    target := CASE WHEN to_shadow_tables
       THEN format('pg_temp.%I', (SELECT relname FROM pg_catalog.pg_class WHERE oid = t.rel))
       ELSE dsql_emulator.table_name(t.rel) END;
     insertion := format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM (SELECT (i.image::%s).* FROM unnest($1) AS i(image)) r',
-      target, dsql_emulator.writable(t.rel, ''), dsql_emulator.writable(t.rel, 'r.'),
+      target, dsql_emulator.writable_columns(t.rel, ''), dsql_emulator.writable_columns(t.rel, 'r.'),
       dsql_emulator.table_name(t.rel));
     IF json_array_length(t.value -> 'keys') > 0 THEN
       SELECT * INTO k FROM dsql_emulator.key_source(t.rel);
@@ -69,36 +69,37 @@ BEGIN
         USING ARRAY(SELECT json_array_elements_text(t.value -> 'keys'));
       EXECUTE insertion USING ARRAY(SELECT json_array_elements_text(t.value -> 'rows'));
     END IF;
-    FOR step IN SELECT value ->> 0 AS taken, value ->> 1 AS given
+    FOR step IN SELECT value ->> 0 AS removed, value ->> 1 AS added
                   FROM json_array_elements(t.value -> 'steps')
     LOOP
-      IF step.taken IS NOT NULL THEN
+      IF step.removed IS NOT NULL THEN
         EXECUTE format('DELETE FROM %s WHERE ctid = (SELECT ctid FROM %s t WHERE dsql_emulator_text(t.*) = $1 LIMIT 1)',
-          target, target) USING step.taken;
+          target, target) USING step.removed;
         GET DIAGNOSTICS found = ROW_COUNT;
         IF found = 0 THEN
-          RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a row is gone';
+          RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a row does not exist any more';
         END IF;
       END IF;
-      IF step.given IS NOT NULL THEN
-        EXECUTE insertion USING ARRAY[step.given];
+      IF step.added IS NOT NULL THEN
+        EXECUTE insertion USING ARRAY[step.added];
       END IF;
     END LOOP;
   END LOOP;
 END $$;
 
--- Copies of tables, and of those that their foreign keys lead to and come from, in the
--- transaction's snapshot: temporary, so they hide the tables, and gone with the transaction.
-CREATE FUNCTION dsql_emulator.make_shadows(tables oid[]) RETURNS TABLE (schema_name name, table_name name)
+-- Creates shadow tables: temporary copies of tables, and of those connected by foreign keys, in the
+-- transaction's snapshot. They hide the tables by their names and are dropped at the end of the
+-- transaction.
+CREATE FUNCTION dsql_emulator.create_shadow_tables(tables oid[]) RETURNS TABLE (schema_name name, table_name name)
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 DECLARE
   t record;
   c record;
 BEGIN
-  CREATE TEMP TABLE IF NOT EXISTS dsql_emulator_shadow (rel oid, is_new boolean) ON COMMIT DROP;
-  UPDATE pg_temp.dsql_emulator_shadow SET is_new = false;
-  INSERT INTO pg_temp.dsql_emulator_shadow
+  CREATE TEMP TABLE IF NOT EXISTS dsql_emulator_shadow_table (rel oid, is_new boolean) ON COMMIT DROP;
+  UPDATE pg_temp.dsql_emulator_shadow_table SET is_new = false;
+  INSERT INTO pg_temp.dsql_emulator_shadow_table
     WITH RECURSIVE reached AS (
       SELECT c.oid FROM pg_catalog.pg_class c
         JOIN dsql_emulator.instrumented i ON i.rel = c.oid WHERE c.oid = ANY (tables)
@@ -107,16 +108,16 @@ BEGIN
         FROM reached r JOIN pg_catalog.pg_constraint f
           ON f.contype = 'f' AND r.oid IN (f.conrelid, f.confrelid))
     SELECT r.oid, true FROM reached r
-     WHERE r.oid NOT IN (SELECT s.rel FROM pg_temp.dsql_emulator_shadow s);
+     WHERE r.oid NOT IN (SELECT s.rel FROM pg_temp.dsql_emulator_shadow_table s);
   FOR t IN SELECT s.rel, p.relname, dsql_emulator.table_name(s.rel) AS name
-             FROM pg_temp.dsql_emulator_shadow s JOIN pg_catalog.pg_class p ON p.oid = s.rel
+             FROM pg_temp.dsql_emulator_shadow_table s JOIN pg_catalog.pg_class p ON p.oid = s.rel
             WHERE s.is_new
   LOOP
     EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP',
       t.relname, t.name);
     EXECUTE format('INSERT INTO pg_temp.%I (%s) SELECT %s FROM %s', t.relname,
-      dsql_emulator.writable(t.rel, ''), dsql_emulator.writable(t.rel, ''), t.name);
-    -- An identity column takes its numbers from the table's own sequence.
+      dsql_emulator.writable_columns(t.rel, ''), dsql_emulator.writable_columns(t.rel, ''), t.name);
+    -- An identity column uses the sequence of its table.
     FOR c IN SELECT a.attname, pg_get_serial_sequence(t.name, a.attname) AS sequence
                FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.rel AND a.attidentity <> ''
     LOOP
@@ -138,14 +139,14 @@ BEGIN
     END LOOP;
     EXECUTE format('GRANT ALL ON pg_temp.%I TO PUBLIC', t.relname);
   END LOOP;
-  -- Foreign keys last, when every table has its unique indexes. They are not checked for what is
-  -- there: the snapshot has kept them.
+  -- Foreign keys come last, when every table has its unique indexes. Existing rows are not checked:
+  -- they are consistent in the snapshot.
   FOR c IN SELECT f.conname, own.relname AS own, pg_get_constraintdef(f.oid) AS definition,
                   dsql_emulator.table_name(f.confrelid) AS name, other.relname AS other
              FROM pg_catalog.pg_constraint f
              JOIN pg_catalog.pg_class own ON own.oid = f.conrelid
              JOIN pg_catalog.pg_class other ON other.oid = f.confrelid
-             JOIN pg_temp.dsql_emulator_shadow s ON s.rel = f.conrelid AND s.is_new
+             JOIN pg_temp.dsql_emulator_shadow_table s ON s.rel = f.conrelid AND s.is_new
             WHERE f.contype = 'f'
   LOOP
     EXECUTE format('ALTER TABLE pg_temp.%I ADD CONSTRAINT %I %s%s', c.own, c.conname,
@@ -153,30 +154,30 @@ BEGIN
       CASE WHEN c.definition LIKE '% NOT VALID' THEN '' ELSE ' NOT VALID' END);
   END LOOP;
   RETURN QUERY
-    SELECT n.nspname, c.relname FROM pg_temp.dsql_emulator_shadow s
+    SELECT n.nspname, c.relname FROM pg_temp.dsql_emulator_shadow_table s
       JOIN pg_catalog.pg_class c ON c.oid = s.rel
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE s.is_new;
 END $$;
 
--- The tables that this transaction has a lock on: those that its statements name, by whatever
--- name or view.
+-- The tables that this transaction has locked: those of its statements, also behind views.
 CREATE FUNCTION dsql_emulator.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
   SELECT array_agg(DISTINCT l.relation)
     FROM pg_catalog.pg_locks l JOIN dsql_emulator.instrumented i ON i.rel = l.relation
    WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' $$;
 
--- Who is in the group of lockers with this id. It may be the id of a transaction instead, which
--- xmax does not tell; then there is no such group, or one of other rows.
-CREATE FUNCTION dsql_emulator.lockers(id xid) RETURNS xid[] LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+-- The members of the multixact with this id. The id in xmax may also be that of a transaction; then
+-- there is no such multixact, or one of other rows.
+CREATE FUNCTION dsql_emulator.locking_transactions(id xid) RETURNS xid[] LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
   RETURN ARRAY(SELECT member.xid FROM pg_get_multixact_members(id) AS member);
 EXCEPTION WHEN OTHERS THEN
   RETURN '{}';
 END $$;
 
--- Reports all rows that this transaction has PostgreSQL's own lock on, and has not written: a row's
--- only locker leaves its transaction id in xmax; of several, as FOR KEY SHARE allows, it is that of
--- their group. Nearly all locking queries report by themselves (`dsql_emulator_lock`).
+-- Reports all rows that PostgreSQL has locked for this transaction and that it has not written. The
+-- xmax of a row is the transaction id of its only locker, or the multixact id of several, as FOR
+-- KEY SHARE permits. Nearly all locking queries report their rows themselves
+-- (`dsql_emulator_lock`).
 CREATE FUNCTION dsql_emulator.report_locked_rows(class text) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
@@ -189,12 +190,13 @@ BEGIN
               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
   LOOP
     EXECUTE format(
-      'SELECT dsql_emulator_lock(%L, %s) FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND dsql_emulator.lockers(t.xmax) && $1',
+      'SELECT dsql_emulator_lock(%L, %s) FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND dsql_emulator.locking_transactions(t.xmax) && $1',
       class, item.entries, item.table_name) USING own;
   END LOOP;
 END $$;
 
--- Foreign keys that a transaction checks at its end, of rows that were put back without checks.
+-- Checks deferred foreign keys at the end of a transaction, for rows that were written back without
+-- checks.
 CREATE FUNCTION dsql_emulator.check_deferred(tables oid[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   f record;

@@ -1,9 +1,9 @@
-//! What an emulator is like, apart from what it does on demand ([`crate::Faults`]).
+//! The configuration of an emulator. What can change while it runs is in [`crate::Faults`].
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-/// DSQL's limits that are an emulator's to change (aurora-dsql.md#limits,
-/// aurora-dsql.md#admission). Those of values, rows, keys and objects are fixed.
+/// DSQL's configurable limits (aurora-dsql.md#limits, aurora-dsql.md#admission). Those of values,
+/// rows, keys and objects are fixed.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -11,18 +11,18 @@ pub struct Limits {
     pub transaction_rows: u64,
     /// Bytes that a transaction may write, checked at COMMIT: 10 MiB.
     pub transaction_bytes: u64,
-    /// How old a transaction may be, checked at COMMIT: 300 s.
+    /// Maximum age of a transaction, checked at COMMIT: 300 s.
     pub transaction_age: Duration,
     /// Open connections: 10,000. PostgreSQL has its own limit, `max_connections`.
     pub connections: usize,
-    /// New connections in a second, on average: 100.
+    /// New connections per second, on average: 100.
     pub connection_rate: f64,
     /// New connections at once: 1,000.
     pub connection_burst: f64,
-    /// How long a connection stays open: 60 minutes. One that is in a transaction then may finish
-    /// it, within the age of a transaction.
+    /// Maximum age of a connection: 60 minutes. An open transaction may still finish, within the
+    /// maximum age of a transaction.
     pub session_age: Duration,
-    /// Bytes of a message from a client: 10 MiB. More closes the connection.
+    /// Bytes of a message from a client: 10 MiB. A longer message closes the connection.
     pub message_bytes: usize,
 }
 
@@ -42,20 +42,21 @@ impl Default for Limits {
     }
 }
 
-/// When a session learns that another one has changed the catalog
+/// When a session gets a conflict because another session has changed the catalog
 /// (aurora-dsql.md#transient-failures).
 ///
-/// It learns by `40001` and `(OC001)`, at its next statement or COMMIT, once for all changes that
-/// it had missed. SET, SHOW, RESET and a transaction of nothing else are spared. On a cluster it
-/// depends on time and chance whether a session learns at all.
+/// The conflict is `40001` with `(OC001)`, at the session's next statement or COMMIT, once for all
+/// changes since the last one. SET, SHOW, RESET and a transaction of only those do not fail. On a
+/// cluster it depends on time and chance whether a session gets one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum CatalogConflicts {
-    /// No session learns.
+    /// No session gets a conflict.
     Off,
-    /// A session learns if the newest change is younger than this. The default is half a second.
+    /// A session gets a conflict if the newest change is younger than this. The default is half a
+    /// second.
     Within(Duration),
-    /// Every session learns, however long ago the change was: the strictest setting.
+    /// Every session gets a conflict, regardless of the age of the change: the strictest setting.
     Always,
     /// As with `Always`, but with this probability, from 0 to 1.
     WithProbability(f64),
@@ -67,13 +68,14 @@ impl Default for CatalogConflicts {
     }
 }
 
-/// Statements of which no source records what DSQL says, so that clients can be tried both ways.
+/// Statements for which no source records DSQL's behaviour, so that clients can be tested both
+/// ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unrecorded {
     /// INSERT, UPDATE or DELETE inside of a WITH clause.
     pub(crate) data_modifying_with: bool,
     /// A locking clause in a subquery or a WITH clause. "Any query shape" is permitted since
-    /// 2026-08-24 (aurora-dsql.md#locks) [D]; clusters of before refused it.
+    /// 2026-08-24 (aurora-dsql.md#locks) [D]; before, clusters refused it.
     pub(crate) locking_subqueries: bool,
 }
 
@@ -104,7 +106,7 @@ impl Default for JobDelays {
     }
 }
 
-/// AWS credentials, such as tests have: not a secret, and still not shown by `Debug`.
+/// AWS credentials for tests. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The access key id.
@@ -127,7 +129,7 @@ impl Credentials {
 }
 
 impl Default for Credentials {
-    /// The credentials of AWS's own examples, which no scanner for secrets takes for a leak.
+    /// The credentials of AWS's published examples, which secret scanners ignore.
     fn default() -> Self {
         Self::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
     }
@@ -141,16 +143,16 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Which PostgreSQL is behind the emulator.
+/// The PostgreSQL server behind the emulator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Backend {
-    /// One that all emulators of this process share, each with a database of its own. It is
-    /// started by the first and stopped by the last.
+    /// A server that all emulators of this process share, each with a database of its own. The
+    /// first starts it and the last stops it.
     #[default]
     Shared,
-    /// One that is started for this emulator.
+    /// A server that is started for this emulator.
     Own,
-    /// One that is there, by the URL of a superuser. The emulator makes a database, and drops it.
+    /// A running server, by the URL of a superuser. The emulator creates a database and drops it.
     Url(String),
 }
 
@@ -163,9 +165,9 @@ pub(crate) struct Config {
     pub(crate) hosts: Vec<String>,
     pub(crate) region: String,
     pub(crate) credentials: Credentials,
-    /// Who the credentials are, as `AWS IAM GRANT` names them.
+    /// The IAM identity of the credentials, for `AWS IAM GRANT`.
     pub(crate) arn: String,
-    /// Where the certificate authority is written; by default in a folder that goes.
+    /// The file to write the certificate authority to; by default in a temporary folder.
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) backend: Backend,
     pub(crate) limits: Limits,
@@ -198,21 +200,22 @@ impl Default for Config {
     }
 }
 
-/// What is wrong with a configuration.
+/// A setting with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {reason}")]
 pub struct ConfigError {
-    /// Which setting.
+    /// The name of the setting.
     pub setting: &'static str,
-    /// What is wrong with it.
+    /// Why the value is invalid.
     pub reason: String,
 }
 
 impl Config {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |setting, reason: &str| Err(ConfigError { setting, reason: reason.to_owned() });
+        let invalid =
+            |setting, reason: &str| Err(ConfigError { setting, reason: reason.to_owned() });
         if self.hosts.is_empty() {
-            return wrong("host", "at least one name is needed, for the certificate and for SNI");
+            return invalid("host", "at least one name is needed, for the certificate and for SNI");
         }
         for host in &self.hosts {
             let permitted = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
@@ -220,30 +223,33 @@ impl Config {
                 return Err(ConfigError {
                     setting: "host",
                     reason: format!(
-                        "`{host}` is not a host name; DSQL is reached by name, because it asks \
-                         for SNI"
+                        "`{host}` is not a host name; clients connect by name, because DSQL \
+                         requires SNI"
                     ),
                 });
             }
         }
         if self.region.is_empty() || !self.region.is_ascii() || self.region.contains([' ', '/']) {
-            return wrong("region", "it is empty or not the name of a region");
+            return invalid("region", "it is not the name of a region");
         }
         let credentials = &self.credentials;
         if credentials.access_key_id.is_empty() || credentials.secret_access_key.is_empty() {
-            return wrong("credentials", "access key id and secret access key must not be empty");
+            return invalid("credentials", "access key id and secret access key must not be empty");
         }
         if let CatalogConflicts::WithProbability(p) = self.catalog_conflicts
             && !(0.0..=1.0).contains(&p)
         {
-            return wrong("catalog conflicts", "the probability is not between 0 and 1");
+            return invalid("catalog conflicts", "the probability is not between 0 and 1");
         }
         let limits = &self.limits;
         if !(limits.connection_rate > 0.0 && limits.connection_burst >= 1.0) {
-            return wrong("limits", "connection rate must be above 0, and burst at least 1");
+            return invalid("limits", "connection rate must be above 0, and burst at least 1");
         }
         if limits.connections == 0 || limits.message_bytes < 1_024 {
-            return wrong("limits", "no connection and no message would be possible");
+            return invalid(
+                "limits",
+                "at least one connection and messages of 1,024 bytes must be possible",
+            );
         }
         Ok(())
     }
@@ -254,26 +260,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_works() {
+    fn the_default_is_valid() {
         assert_eq!(Config::default().check(), Ok(()));
     }
 
     #[test]
     fn a_wrong_setting_is_named() {
-        let wrong = |change: fn(&mut Config)| {
+        let invalid = |change: fn(&mut Config)| {
             let mut config = Config::default();
             change(&mut config);
             config.check().unwrap_err().setting
         };
-        assert_eq!(wrong(|c| c.hosts.clear()), "host");
-        assert_eq!(wrong(|c| c.hosts.push("127.0.0.1".into())), "host");
-        assert_eq!(wrong(|c| c.hosts.push("a b".into())), "host");
-        assert_eq!(wrong(|c| c.region = String::new()), "region");
-        assert_eq!(wrong(|c| c.credentials.access_key_id.clear()), "credentials");
+        assert_eq!(invalid(|c| c.hosts.clear()), "host");
+        assert_eq!(invalid(|c| c.hosts.push("127.0.0.1".into())), "host");
+        assert_eq!(invalid(|c| c.hosts.push("a b".into())), "host");
+        assert_eq!(invalid(|c| c.region = String::new()), "region");
+        assert_eq!(invalid(|c| c.credentials.access_key_id.clear()), "credentials");
         let p = |c: &mut Config| c.catalog_conflicts = CatalogConflicts::WithProbability(f64::NAN);
-        assert_eq!(wrong(p), "catalog conflicts");
-        assert_eq!(wrong(|c| c.limits.connection_rate = 0.0), "limits");
-        assert_eq!(wrong(|c| c.limits.connections = 0), "limits");
+        assert_eq!(invalid(p), "catalog conflicts");
+        assert_eq!(invalid(|c| c.limits.connection_rate = 0.0), "limits");
+        assert_eq!(invalid(|c| c.limits.connections = 0), "limits");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Running a statement in a transaction, whatever has become of the transaction meanwhile.
+//! Runs a statement in a transaction, in whatever state the transaction's write set is.
 
 use super::{
-    observed::{Failure, Urgency},
+    in_flight::CancelPolicy,
+    monitored::Failure,
     statement::{Answer, Execution},
-    transaction::{Ddl, Place},
+    transaction::{Ddl, WriteSetState},
     worker::Worker,
 };
 use crate::{
@@ -13,54 +14,54 @@ use crate::{
     wire::DbError,
 };
 
-/// What came of running a statement once.
+/// The result of running a statement once.
 #[derive(Debug)]
 pub(crate) enum Attempt {
     Done(Box<Answer>),
-    /// Another transaction has won, or may have. An autocommit statement can begin anew; if it
-    /// does not, this is its error.
+    /// Another transaction has committed a conflicting change, or may have. An autocommit statement
+    /// can start again; if it does not, this is its error.
     Lost(DbError),
 }
 
-/// What an attempt takes from the cluster.
+/// What an attempt needs besides the worker.
 #[derive(Clone, Copy)]
-pub(crate) struct Means<'a> {
-    /// Rows that a transaction may write.
-    pub(crate) most_rows: u64,
+pub(crate) struct AttemptContext<'a> {
+    /// The maximum number of rows that a transaction may write.
+    pub(crate) max_rows: u64,
     pub(crate) new_job_id: NewId<'a>,
 }
 
-/// Makes the id of a job.
+/// Generates the id of a job.
 pub(crate) type NewId<'a> = &'a (dyn Fn() -> String + Send + Sync);
 
 fn done(answer: Answer) -> Attempt {
     Attempt::Done(Box::new(answer))
 }
 
-/// Runs a statement in the worker's transaction. With `may_restart` nothing has run before it, so
-/// a conflict need not be hidden.
+/// Runs a statement in the worker's transaction. With `may_restart` it is the first statement of an
+/// autocommit transaction, so a conflict is returned instead of hidden.
 ///
-/// After [`Failure::Refused`] the transaction has failed and is to be rolled back. After
-/// [`Failure::Interrupted`] it is detached, and the statement is to be run again.
+/// After [`Failure::Refused`] the transaction has failed and must be rolled back. After
+/// [`Failure::Interrupted`] it is detached, and the statement must run again.
 pub(crate) async fn attempt(
     worker: &mut Worker,
-    means: Means<'_>,
+    context: AttemptContext<'_>,
     run: &Run,
     execution: &Execution,
     may_restart: bool,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<Attempt, Failure> {
-    if !attach(worker, means.new_job_id, urgency).await? {
-        return in_shadow(worker, means, execution, urgency).await.map(done);
+    if !reattach(worker, context.new_job_id, policy).await? {
+        return run_in_shadow_tables(worker, context, execution, policy).await.map(done);
     }
     if run.class == Class::Ddl {
-        return run_ddl(worker, means, run, execution, urgency).await;
+        return run_ddl(worker, context, run, execution, policy).await;
     }
     worker.check_all(&run.checks).await?;
-    // Without earlier changes the start of the transaction is as good.
-    let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.holds_changes());
-    let mut answer = match worker.run(execution, save, urgency).await {
-        Err(Failure::Interrupted) => return Err(make_way(worker, save).await),
+    // Without earlier changes, the savepoint at the start of the transaction is enough.
+    let save = worker.transaction.as_ref().is_some_and(|transaction| transaction.has_changes());
+    let mut answer = match worker.run(execution, save, policy).await {
+        Err(Failure::Interrupted) => return Err(release_locks(worker, save).await),
         other => other?,
     };
     let met = match answer.error.take() {
@@ -69,86 +70,87 @@ pub(crate) async fn attempt(
         }
         Some(error) if may_restart => return Ok(Attempt::Lost(error)),
         Some(_) => true,
-        // A key can be written again once another transaction has deleted it, though it is in the
-        // snapshot. A statement by itself leaves that to its commit.
-        None => !may_restart && worker.is_beaten_for_a_key(&answer.effect),
+        // PostgreSQL accepts a key that another transaction has deleted since the snapshot. DSQL
+        // reports that conflict at COMMIT. An autocommit statement leaves it to its commit.
+        None => !may_restart && worker.has_lost_a_key(&answer.effect),
     };
     if met {
-        // The snapshot is to say how the statement ends.
+        // The statement runs again on the transaction's snapshot, which determines its result.
         if save {
-            worker.undo_statement().await?;
+            worker.rollback_statement().await?;
         }
         worker.detach().await?;
-        return in_shadow(worker, means, execution, urgency).await.map(done);
+        return run_in_shadow_tables(worker, context, execution, policy).await.map(done);
     }
     if let Some(strength) = execution.locks {
         answer.effect.merge(worker.locked_rows(strength).await?);
     }
-    note(worker, means, run, execution, &mut answer)?;
+    record(worker, context, run, execution, &mut answer)?;
     Ok(done(answer))
 }
 
-/// Puts back what was detached. `false` if the transaction goes on in copies.
-pub(crate) async fn attach(
+/// Writes a detached write set back to its tables. Returns `false` if the transaction continues in
+/// shadow tables.
+pub(crate) async fn reattach(
     worker: &mut Worker,
     new_job_id: NewId<'_>,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<bool, Failure> {
     let Some(transaction) = &worker.transaction else { return Ok(true) };
-    match &transaction.place {
-        Place::Attached => return Ok(true),
-        Place::Shadowed(_) => return Ok(false),
-        // Its copies have made way for a change of the catalog.
-        Place::Gone => return Err(Failure::Refused(catalog_conflict())),
-        Place::Detached(_) => {}
+    match &transaction.write_set {
+        WriteSetState::InTables => return Ok(true),
+        WriteSetState::InShadowTables(_) => return Ok(false),
+        // Its shadow tables were dropped because a catalog change waited for their locks.
+        WriteSetState::Discarded => return Err(Failure::Refused(catalog_conflict())),
+        WriteSetState::Detached(_) => {}
     }
     let ddl = transaction.ddl.clone();
-    let attached = match &ddl {
-        None => worker.attach_rows(urgency).await,
-        Some(ddl) => match worker.run_ddl(ddl, new_job_id, urgency).await {
+    let reattached = match &ddl {
+        None => worker.reattach_rows(policy).await,
+        Some(ddl) => match worker.run_ddl(ddl, new_job_id, policy).await {
             Ok(Answer { error: Some(error), .. }) => Err(Failure::Refused(error)),
             Ok(_) => {
                 if let Some(transaction) = &mut worker.transaction {
-                    transaction.place = Place::Attached;
+                    transaction.write_set = WriteSetState::InTables;
                 }
                 Ok(())
             }
             Err(failure) => Err(failure),
         },
     };
-    match attached {
+    match reattached {
         Ok(()) => Ok(true),
         Err(Failure::Interrupted) => {
-            worker.undo_attach().await?;
+            worker.rollback_to_start().await?;
             Err(Failure::Interrupted)
         }
         Err(Failure::Refused(error)) if ddl.is_none() && is_row_conflict(&error) => {
-            worker.undo_attach().await?;
-            match worker.shadow(urgency).await {
+            worker.rollback_to_start().await?;
+            match worker.use_shadow_tables(policy).await {
                 Err(Failure::Interrupted) => {
-                    worker.undo_attach().await?;
+                    worker.rollback_to_start().await?;
                     Err(Failure::Interrupted)
                 }
                 other => other.map(|()| false),
             }
         }
-        // The rows do not fit any more: the tables have changed.
+        // The rows do not fit the tables, which have been altered.
         Err(Failure::Refused(error)) => {
-            tracing::debug!(%error, "changes do not fit the catalog any more");
+            tracing::debug!(%error, "detached changes do not fit the altered tables");
             Err(Failure::Refused(catalog_conflict()))
         }
         Err(broken) => Err(broken),
     }
 }
 
-/// PostgreSQL's words for a conflict; and for a key that another transaction may have committed
-/// behind the snapshot.
+/// Whether the error is a conflict, or a key that another transaction may have committed since the
+/// snapshot.
 fn is_row_conflict(error: &DbError) -> bool {
     matches!(error.code.as_str(), "40001" | "40P01" | "23505" | "23503")
 }
 
 fn is_conflict(error: &DbError, worker: &Worker) -> bool {
-    let moved = || worker.transaction.as_ref().is_some_and(|t| t.begun.is_overtaken());
+    let moved = || worker.transaction.as_ref().is_some_and(|t| t.snapshot.is_stale());
     match error.code.as_str() {
         "40001" | "40P01" => true,
         "23505" | "23503" => moved(),
@@ -156,15 +158,15 @@ fn is_conflict(error: &DbError, worker: &Worker) -> bool {
     }
 }
 
-/// Detaches after the statement was cancelled; what to report then.
-async fn make_way(worker: &mut Worker, saved: bool) -> Failure {
-    let made_way = async {
+/// Detaches the transaction after its statement was cancelled. Returns the failure to report.
+async fn release_locks(worker: &mut Worker, saved: bool) -> Failure {
+    let released = async {
         if saved {
-            worker.undo_statement().await?;
+            worker.rollback_statement().await?;
         }
         worker.detach().await
     };
-    match made_way.await {
+    match released.await {
         Ok(()) => Failure::Interrupted,
         Err(failure) => failure,
     }
@@ -172,20 +174,20 @@ async fn make_way(worker: &mut Worker, saved: bool) -> Failure {
 
 async fn run_ddl(
     worker: &mut Worker,
-    means: Means<'_>,
+    context: AttemptContext<'_>,
     run: &Run,
     execution: &Execution,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<Attempt, Failure> {
-    let job = run.job.clone().map(|job| (job, (means.new_job_id)()));
+    let job = run.job.clone().map(|job| (job, (context.new_job_id)()));
     let ddl = Ddl { execution: execution.clone(), job };
     let checked = async {
         worker.check_all(&run.checks).await?;
-        worker.run_ddl(&ddl, means.new_job_id, urgency).await
+        worker.run_ddl(&ddl, context.new_job_id, policy).await
     };
     let mut answer = match checked.await {
-        // There are no rows beside DDL, so there is nothing to keep.
-        Err(Failure::Interrupted) => return Err(make_way(worker, false).await),
+        // A transaction with DDL has no rows, so there is nothing to keep.
+        Err(Failure::Interrupted) => return Err(release_locks(worker, false).await),
         other => other?,
     };
     if let Some(error) = answer.error.take() {
@@ -198,10 +200,10 @@ async fn run_ddl(
     Ok(done(answer))
 }
 
-/// Enters what a statement has done, unless it is too much.
-fn note(
+/// Records the effects of a statement, or refuses it if the transaction exceeds the row limit.
+fn record(
     worker: &mut Worker,
-    means: Means<'_>,
+    context: AttemptContext<'_>,
     run: &Run,
     execution: &Execution,
     answer: &mut Answer,
@@ -209,7 +211,7 @@ fn note(
     let Some(transaction) = &mut worker.transaction else { return Ok(()) };
     let effect = std::mem::take(&mut answer.effect);
     let rows = effect.footprint.rows;
-    check_rows(transaction.effect.footprint.rows + rows, means)?;
+    check_rows(transaction.effect.footprint.rows + rows, context)?;
     transaction.effect.merge(effect);
     transaction.has_run = true;
     transaction.has_dml |= rows > 0;
@@ -221,26 +223,26 @@ fn note(
 }
 
 /// aurora-dsql.md#limits: refused at the statement.
-fn check_rows(rows: u64, means: Means<'_>) -> Result<(), Failure> {
-    if rows > means.most_rows {
+fn check_rows(rows: u64, context: AttemptContext<'_>) -> Result<(), Failure> {
+    if rows > context.max_rows {
         return Err(Failure::Refused(DbError::new("54000", "transaction row limit exceeded")));
     }
     Ok(())
 }
 
-/// Runs a statement in copies of the tables, which are in the transaction's snapshot. It has lost,
-/// unless the statement turns out to change nothing.
-async fn in_shadow(
+/// Runs a statement in shadow tables, which are copies from the transaction's snapshot. The
+/// transaction has lost, unless the statement changes nothing.
+async fn run_in_shadow_tables(
     worker: &mut Worker,
-    means: Means<'_>,
+    context: AttemptContext<'_>,
     execution: &Execution,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<Answer, Failure> {
-    // What cannot be hidden is said at once.
-    let given_up = |failure: Failure| match failure {
+    // A failure that cannot be hidden until COMMIT is reported as a conflict at once.
+    let as_conflict = |failure: Failure| match failure {
         Failure::Interrupted => Failure::Refused(conflict()),
         Failure::Refused(error) => {
-            tracing::debug!(%error, "a lost transaction cannot go on in copies");
+            tracing::debug!(%error, "a transaction that has lost cannot continue in shadow tables");
             Failure::Refused(conflict())
         }
         broken => broken,
@@ -248,39 +250,39 @@ async fn in_shadow(
     if execution.copy_data.is_some() {
         return Err(Failure::Refused(conflict()));
     }
-    worker.lock_tables_of(execution, urgency).await.map_err(|failure| match failure {
+    worker.lock_tables_of(execution, policy).await.map_err(|failure| match failure {
         Failure::Interrupted => Failure::Refused(conflict()),
         other => other,
     })?;
-    let detached = match worker.transaction.as_ref().map(|transaction| &transaction.place) {
-        Some(Place::Detached(work)) => Some(work.clone()),
+    let detached = match worker.transaction.as_ref().map(|transaction| &transaction.write_set) {
+        Some(WriteSetState::Detached(work)) => Some(work.clone()),
         _ => None,
     };
-    worker.shadow(urgency).await.map_err(given_up)?;
-    let shadows = match worker.transaction.as_ref().map(|transaction| &transaction.place) {
-        Some(Place::Shadowed(shadows)) => shadows.clone(),
+    worker.use_shadow_tables(policy).await.map_err(as_conflict)?;
+    let shadows = match worker.transaction.as_ref().map(|transaction| &transaction.write_set) {
+        Some(WriteSetState::InShadowTables(shadows)) => shadows.clone(),
         _ => return Err(Failure::Refused(conflict())),
     };
     let text = unqualified(&execution.statement, &shadows);
     let execution = Execution { text: Some(text.into()), locks: None, ..execution.clone() };
-    let mut answer = match worker.run(&execution, true, urgency).await {
-        Err(failure) => return Err(given_up(failure)),
+    let mut answer = match worker.run(&execution, true, policy).await {
+        Err(failure) => return Err(as_conflict(failure)),
         Ok(answer) => answer,
     };
     if let Some(error) = answer.error.take() {
-        return Err(Failure::Refused(of_tables(error, &shadows)));
+        return Err(Failure::Refused(with_table_schema(error, &shadows)));
     }
     let written = answer.written_rows();
     if let (Some(work), Some(0)) = (detached, written)
         && !changes_in_parentheses(&execution.statement.tokens)
     {
-        worker.leave_shadow(work).await?;
+        worker.leave_shadow_tables(work).await?;
     }
     let written = written.unwrap_or(0);
     if let Some(transaction) = &mut worker.transaction {
         let footprint = &mut transaction.effect.footprint;
         footprint.rows += written;
-        check_rows(footprint.rows, means)?;
+        check_rows(footprint.rows, context)?;
         transaction.has_run = true;
         transaction.has_dml |= written > 0;
     }
@@ -288,8 +290,8 @@ async fn in_shadow(
     Ok(answer)
 }
 
-/// An error that names a copy as the table that it is one of.
-fn of_tables(mut error: DbError, shadows: &[(String, String)]) -> DbError {
+/// Replaces the schema of a shadow table in an error by that of its table.
+fn with_table_schema(mut error: DbError, shadows: &[(String, String)]) -> DbError {
     const SCHEMA: u8 = b's';
     let table = error.other(b't');
     let shadow = shadows.iter().find(|(_, name)| Some(name.as_str()) == table);
@@ -300,7 +302,7 @@ fn of_tables(mut error: DbError, shadows: &[(String, String)]) -> DbError {
     error
 }
 
-/// The text of a statement in which the names of tables with copies lead to the copies.
+/// The text of a statement in which qualified names of tables refer to their shadow tables.
 fn unqualified(statement: &Statement, shadows: &[(String, String)]) -> String {
     let mut edit = Edit::default();
     for parts in statement.tokens.windows(3) {
@@ -320,19 +322,19 @@ mod tests {
     use crate::sql::split;
 
     #[test]
-    fn an_error_in_a_copy_is_one_of_its_table() {
+    fn an_error_in_a_shadow_table_names_its_table() {
         let shadows = [("s".to_owned(), "t".to_owned())];
         let error = |schema: &str| {
             let mut error = DbError::new("23505", "duplicate key value");
             error.others = vec![(b's', schema.to_owned()), (b't', "t".to_owned())];
             error
         };
-        assert_eq!(of_tables(error("pg_temp_3"), &shadows), error("s"));
-        assert_eq!(of_tables(error("pg_temp_3"), &[]), error("pg_temp_3"));
+        assert_eq!(with_table_schema(error("pg_temp_3"), &shadows), error("s"));
+        assert_eq!(with_table_schema(error("pg_temp_3"), &[]), error("pg_temp_3"));
     }
 
     #[test]
-    fn names_with_a_schema_lead_to_the_copies() {
+    fn qualified_names_refer_to_the_shadow_tables() {
         let shadows = [("public".to_owned(), "t".to_owned())];
         let text = |sql: &str| unqualified(&split(sql).remove(0), &shadows);
         assert_eq!(

@@ -1,13 +1,14 @@
-//! The rows that a transaction has changed, so that they can be taken out and put back.
+//! The rows that a transaction has changed, so that they can be removed from the database and
+//! written back.
 //!
-//! Rows are kept as PostgreSQL prints them, and put back as they were: what a statement computed
-//! is never computed again.
+//! Rows are kept in PostgreSQL's text form and written back unchanged: no expression is evaluated
+//! twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-/// What a transaction changed, table by table.
+/// The changed rows of a transaction, by table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
     tables: BTreeMap<u32, Table>,
@@ -17,7 +18,7 @@ pub(crate) struct Changes {
 struct Table {
     /// Primary keys of all rows that were inserted, updated or deleted.
     keys: BTreeSet<String>,
-    /// Without a primary key: rows taken and given, in order.
+    /// For a table without a primary key: removed and added rows, in order.
     steps: Vec<(Option<String>, Option<String>)>,
 }
 
@@ -26,16 +27,16 @@ impl Changes {
         self.tables.is_empty()
     }
 
-    /// Notes that rows with these primary keys are not what they were.
+    /// Records that the rows with these primary keys have changed.
     pub(crate) fn touch(&mut self, table: u32, keys: impl IntoIterator<Item = String>) {
         self.tables.entry(table).or_default().keys.extend(keys);
     }
 
-    /// Notes that rows of a table without a primary key were replaced by others.
-    pub(crate) fn replace(&mut self, table: u32, taken: Vec<String>, given: Vec<String>) {
+    /// Records that rows of a table without a primary key were replaced.
+    pub(crate) fn replace(&mut self, table: u32, removed: Vec<String>, added: Vec<String>) {
         let steps = &mut self.tables.entry(table).or_default().steps;
-        steps.extend(taken.into_iter().map(|row| (Some(row), None)));
-        steps.extend(given.into_iter().map(|row| (None, Some(row))));
+        steps.extend(removed.into_iter().map(|row| (Some(row), None)));
+        steps.extend(added.into_iter().map(|row| (None, Some(row))));
     }
 
     pub(crate) fn merge(&mut self, later: Self) {
@@ -50,16 +51,16 @@ impl Changes {
         self.tables.keys().copied()
     }
 
-    /// The question for `read_rows`: `{"table": ["key", …], …}`.
-    pub(crate) fn keys_as_json(&self) -> String {
+    /// The argument of `read_rows`: `{"table": ["key", …], …}`.
+    pub(crate) fn read_rows_argument(&self) -> String {
         let keyed = self.tables.iter().filter(|(_, table)| !table.keys.is_empty());
         let tables: Map<String, Value> =
             keyed.map(|(oid, table)| (oid.to_string(), json!(table.keys))).collect();
         Value::Object(tables).to_string()
     }
 
-    /// The work for `write_rows`, with the rows that `read_rows` had found.
-    pub(crate) fn with_rows(&self, rows: &[(u32, String)]) -> String {
+    /// The argument of `write_rows`, with the rows that `read_rows` has returned.
+    pub(crate) fn write_rows_argument(&self, rows: &[(u32, String)]) -> String {
         let tables: Map<String, Value> = self
             .tables
             .iter()
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_asked_for_and_written_by_their_keys() {
+    fn changes_are_read_and_written_by_their_keys() {
         let mut changes = Changes::default();
         assert!(changes.is_empty());
         changes.touch(1, ["[1]".into(), "[2]".into()]);
@@ -87,9 +88,9 @@ mod tests {
         later.touch(1, ["[1]".into()]);
         later.replace(2, vec!["(a)".into()], vec!["(b)".into()]);
         changes.merge(later);
-        assert_eq!(changes.keys_as_json(), r#"{"1":["[1]","[2]"]}"#);
-        // The row with key 2 is gone, so nothing was found for it.
-        let work = changes.with_rows(&[(1, "(1,x)".into())]);
+        assert_eq!(changes.read_rows_argument(), r#"{"1":["[1]","[2]"]}"#);
+        // The row with key 2 was deleted, so `read_rows` did not return it.
+        let work = changes.write_rows_argument(&[(1, "(1,x)".into())]);
         assert_eq!(
             work,
             r#"{"1":{"keys":["[1]","[2]"],"rows":["(1,x)"],"steps":[]},"2":{"keys":[],"rows":[],"steps":[["(a)",null],[null,"(b)"]]}}"#

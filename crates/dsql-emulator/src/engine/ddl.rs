@@ -1,20 +1,21 @@
 //! DDL statements, and the jobs that they start.
 
 use super::{
-    observed::{Failure, Urgency},
+    in_flight::CancelPolicy,
+    monitored::Failure,
     statement::{Answer, Execution},
     transaction::{Ddl, Job, Work},
     worker::Worker,
 };
 use crate::{
-    cluster::single,
     rules::{Check, NewJob, defect},
     sql::literal,
+    upstream::single,
     wire::{self, Column, DbError},
 };
 
-/// DSQL's words for a key of a type that cannot be ordered; PostgreSQL says so before the
-/// emulator's own check of types sees it (aurora-dsql.md#refused-statements, aurora-dsql.md#types).
+/// DSQL's error for a key of a type without a sort order. PostgreSQL reports it before the
+/// emulator's own check of types runs (aurora-dsql.md#refused-statements, aurora-dsql.md#types).
 fn keyless_type(error: DbError, is_index: bool) -> DbError {
     let name = error
         .message
@@ -22,7 +23,7 @@ fn keyless_type(error: DbError, is_index: bool) -> DbError {
         .and_then(|rest| rest.split_once(" has no default operator class for access method"))
         .map(|(name, _)| name);
     match name {
-        // Of those, only json can be stored.
+        // Of these types, only json can be stored.
         Some(name) if is_index || name == "json" => {
             DbError::new("0A000", format!("datatype {name} is not supported in a key"))
         }
@@ -32,7 +33,7 @@ fn keyless_type(error: DbError, is_index: bool) -> DbError {
 }
 
 impl Worker {
-    /// Asks the catalog what must not be so before a statement runs.
+    /// Runs the catalog checks of a statement.
     pub(crate) async fn check_all(&mut self, checks: &[Check]) -> Result<(), Failure> {
         for check in checks {
             if let Some(refusal) = self.check(check).await? {
@@ -42,7 +43,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The refusal, if it is so.
+    /// Runs one check; returns the refusal if it fails.
     async fn check(&mut self, check: &Check) -> Result<Option<DbError>, Failure> {
         let table = |name: &str| format!("pg_catalog.to_regclass({})", literal(name));
         let (question, code, message) = match check {
@@ -74,7 +75,7 @@ impl Worker {
                 "0A000",
                 "unsupported mode. please use CREATE INDEX ASYNC.".to_owned(),
             ),
-            // aurora-dsql.md#refused-statements. An unknown type is PostgreSQL's to complain about.
+            // aurora-dsql.md#refused-statements. PostgreSQL reports an unknown type.
             Check::BigIdentity { column_type } => {
                 let question = format!(
                     "SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.to_regtype({}) AS t \
@@ -118,17 +119,17 @@ impl Worker {
         &mut self,
         ddl: &Ddl,
         new_id: impl Fn() -> String,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
         let mut answer = match &ddl.job {
             Some((NewJob::Validate { table, constraint }, id)) => {
-                self.run_validate(table, constraint, id, urgency).await?
+                self.run_validate(table, constraint, id, policy).await?
             }
             Some((NewJob::Index { not_unique }, id)) => {
-                self.run_index(&ddl.execution, not_unique.as_deref(), id, urgency).await?
+                self.run_index(&ddl.execution, not_unique.as_deref(), id, policy).await?
             }
             None => {
-                let answer = self.run(&ddl.execution, true, urgency).await?;
+                let answer = self.run(&ddl.execution, true, policy).await?;
                 if let Some(transaction) = &mut self.transaction {
                     transaction.jobs.clear();
                 }
@@ -140,7 +141,7 @@ impl Worker {
         } else {
             for oid in std::mem::take(&mut answer.effect.dropped) {
                 let row = ("DROP", oid, None);
-                self.add_job(Job { id: new_id(), work: Work::Drop }, row, urgency).await?;
+                self.add_job(Job { id: new_id(), work: Work::Drop }, row, policy).await?;
             }
         }
         Ok(answer)
@@ -151,25 +152,25 @@ impl Worker {
         execution: &Execution,
         not_unique: Option<&str>,
         id: &str,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
-        let mut answer = self.run(execution, true, urgency).await?;
+        let mut answer = self.run(execution, true, policy).await?;
         let mut duplicates = false;
         if let (Some(text), Some("23505")) =
             (not_unique, answer.error.as_ref().map(|error| error.code.as_str()))
         {
-            // The table has duplicates. The index is made all the same, stays invalid, and
-            // refuses more of them (aurora-dsql.md#jobs).
+            // The table has duplicates. The index is created without UNIQUE, stays invalid, and
+            // rejects new duplicates (aurora-dsql.md#jobs).
             duplicates = true;
-            self.undo_statement().await?;
+            self.rollback_statement().await?;
             let execution = Execution { text: Some(text.into()), ..execution.clone() };
-            answer = self.run(&execution, true, urgency).await?;
+            answer = self.run(&execution, true, policy).await?;
         }
         if answer.error.is_some() {
             return Ok(answer);
         }
         answer.messages.push(wire::row_description(&[Column::text("job_id")]));
-        // None if it was there already, and IF NOT EXISTS said so.
+        // None if the index exists and the statement has IF NOT EXISTS.
         if let Some((oid, name)) = answer.effect.indexes.pop() {
             let unique = if duplicates { ", indisunique = true, indimmediate = true" } else { "" };
             let sql = format!(
@@ -178,12 +179,12 @@ impl Worker {
                  SELECT dsql_emulator.instrument(indrelid) FROM pg_catalog.pg_index \
                  WHERE indexrelid = {oid}"
             );
-            self.as_superuser(&sql, urgency).await?;
+            self.as_superuser(&sql, policy).await?;
             if let Some(transaction) = &mut self.transaction {
                 transaction.jobs.clear();
             }
             let job = Job { id: id.to_owned(), work: Work::Index { oid, duplicates } };
-            self.add_job(job, ("INDEX_BUILD", oid, Some(&name)), urgency).await?;
+            self.add_job(job, ("INDEX_BUILD", oid, Some(&name)), policy).await?;
             answer.messages.push(wire::data_row(&[Some(id.as_bytes())]));
         }
         Ok(answer)
@@ -194,7 +195,7 @@ impl Worker {
         table: &str,
         constraint: &str,
         id: &str,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
         let question = format!(
             "SELECT r.oid, r.relname, pg_catalog.pg_has_role(r.relowner, 'USAGE'), c.oid, c.contype \
@@ -226,11 +227,11 @@ impl Worker {
             transaction.jobs.clear();
         }
         let named = format!("SELECT dsql_emulator.table_name({oid})");
-        let name = single(self.as_superuser(&named, urgency).await?);
+        let name = single(self.as_superuser(&named, policy).await?);
         let constraint = constraint_oid.parse().unwrap_or(0);
         let job = Job { id: id.to_owned(), work: Work::Validate { constraint } };
         let row = ("VALIDATE_CONSTRAINT", oid.parse().unwrap_or(0), name.as_deref());
-        self.add_job(job, row, urgency).await?;
+        self.add_job(job, row, policy).await?;
         Ok(Answer {
             messages: vec![
                 wire::row_description(&[Column::text("job_id")]),
@@ -241,12 +242,12 @@ impl Worker {
         })
     }
 
-    /// Enters a job in `sys.jobs`, as part of the transaction.
+    /// Inserts a job into `sys.jobs`, as part of the transaction.
     async fn add_job(
         &mut self,
         job: Job,
         (kind, oid, name): (&str, u32, Option<&str>),
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<(), Failure> {
         let sql = format!(
             "INSERT INTO dsql_emulator.job (job_id, job_type, object_id, object_name) \
@@ -254,7 +255,7 @@ impl Worker {
             literal(&job.id),
             name.map_or("NULL".into(), literal)
         );
-        self.as_superuser(&sql, urgency).await?;
+        self.as_superuser(&sql, policy).await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.jobs.push(job);
         }

@@ -1,9 +1,9 @@
-//! What a transaction touches, in the terms in which DSQL compares
+//! The footprint of a transaction: the keys and rows that DSQL compares at commit
 //! (aurora-dsql.md#conflict-matrix).
 
 use std::collections::{HashMap, HashSet};
 
-/// How a row is touched. Values are bits of a [`Classes`].
+/// The class of an access in the conflict matrix. Values are bits of a [`Classes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Class {
@@ -18,7 +18,7 @@ pub(crate) enum Class {
 impl Class {
     pub(crate) const ALL: [Self; 3] = [Self::Key, Self::NonKey, Self::Share];
 
-    /// The matrix of what cannot both commit (aurora-dsql.md#conflict-matrix).
+    /// Whether two accesses cannot both commit (aurora-dsql.md#conflict-matrix).
     pub(crate) const fn conflicts_with(self, other: Self) -> bool {
         use Class::{Key, NonKey, Share};
         match (self, other) {
@@ -28,7 +28,7 @@ impl Class {
     }
 }
 
-/// The classes in which one entry is touched.
+/// The classes of all accesses to one entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Classes(u8);
 
@@ -42,7 +42,7 @@ impl Classes {
     }
 }
 
-/// A key in a unique index; for a table without a primary key, a row's content in the table.
+/// A key in a unique index, or a row of a table without a primary key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entry {
     /// The oid of the index or table.
@@ -50,7 +50,7 @@ pub(crate) struct Entry {
     pub(crate) key: Box<str>,
 }
 
-/// What a statement or transaction touches.
+/// The entries that a statement or transaction has written or locked.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Footprint {
     entries: HashMap<Entry, Classes>,
@@ -74,7 +74,7 @@ impl Footprint {
         self.bytes += bytes;
     }
 
-    /// Rows that were only locked count with their key (aurora-dsql.md#locks), once.
+    /// Adds a locked row. Its key counts towards the bytes, once (aurora-dsql.md#locks).
     pub(crate) fn lock(&mut self, relation: u32, key: impl Into<Box<str>>, class: Class) {
         let key = key.into();
         let bytes = key.len() as u64;
@@ -94,12 +94,12 @@ impl Footprint {
         self.bytes += other.bytes;
     }
 
-    /// Whether there is nothing that another transaction could be in conflict with.
+    /// Whether no other transaction can conflict with it.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.tables.is_empty()
     }
 
-    /// Only the entries that came or went, or are locked FOR UPDATE.
+    /// The entries of class `Key`: inserted, deleted, or locked FOR UPDATE.
     pub(crate) fn keys(&self) -> Self {
         let mut keys = Self::default();
         for (entry, classes) in self.entries() {
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_matrix_is_that_of_the_facts_sheet() {
+    fn the_conflict_matrix_is_that_of_the_reference() {
         use Class::{Key, NonKey, Share};
         for (one, other, conflict) in [
             (Key, Key, true),

@@ -1,4 +1,4 @@
-//! What the triggers in the database tell, in notices that no client sees.
+//! The reports of the emulator's triggers, which arrive as notices and are removed from the answer.
 
 use serde::Deserialize;
 
@@ -8,31 +8,32 @@ use super::{
 };
 use crate::wire::{DbError, Message, tag};
 
-/// The message of such a notice; its detail is the report.
+/// The message of a report; its detail is the JSON.
 const MARK: &str = "dsql_emulator";
 
-/// What one statement did.
+/// The effects of one statement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Effect {
     pub(crate) footprint: Footprint,
     pub(crate) changes: Changes,
-    /// Indexes that were made: oid, and name with its schema.
+    /// Created indexes: oid and qualified name.
     pub(crate) indexes: Vec<(u32, String)>,
     /// Tables and indexes that were dropped.
     pub(crate) dropped: Vec<u32>,
 }
 
-/// Keys of rows in an index. A key with a null in it is none.
+/// Keys of rows in an index; null for a key with a null in it.
 type Keys = (u32, Option<Vec<Option<String>>>);
 
 #[derive(Debug, Deserialize)]
 struct Report {
-    /// `i`nsert, `u`pdate, `d`elete, `K` and `S` for a row that is locked so, `index`, `drop`.
+    /// The operation: `i`nsert, `u`pdate, `d`elete, `K` or `S` for a row locked in that class,
+    /// `index`, `drop`.
     o: String,
-    /// The table, or what was made or dropped.
+    /// The table, or the created or dropped object.
     #[serde(default)]
     t: u32,
-    /// The entries of a row that is locked: index and key.
+    /// The entries of a locked row: index and key.
     #[serde(default)]
     e: Vec<(u32, Option<String>)>,
     /// How many rows.
@@ -41,19 +42,19 @@ struct Report {
     /// How many bytes.
     #[serde(default)]
     b: u64,
-    /// Keys that came or went; those of the primary key first, if there is one.
+    /// Inserted and deleted keys; those of the primary key come first, if there is one.
     #[serde(default)]
     k: Option<Vec<Keys>>,
     /// Primary keys of updated rows.
     #[serde(default)]
     w: Option<Vec<Option<String>>>,
-    /// Keys that foreign keys refer to.
+    /// Keys that foreign keys reference.
     #[serde(default)]
     s: Option<Vec<Keys>>,
-    /// Without a primary key: the rows that were given.
+    /// Without a primary key: the rows that were added.
     #[serde(default)]
     a: Option<Vec<String>>,
-    /// Without a primary key: the rows that were taken.
+    /// Without a primary key: the rows that were removed.
     #[serde(default)]
     r: Option<Vec<String>>,
     #[serde(default)]
@@ -61,7 +62,7 @@ struct Report {
 }
 
 impl Effect {
-    /// Takes in `message` if it is a report.
+    /// Adds `message` if it is a report; returns whether it is one.
     pub(crate) fn take(&mut self, message: &Message) -> bool {
         if message.tag() != tag::NOTICE {
             return false;
@@ -72,8 +73,8 @@ impl Effect {
         }
         match serde_json::from_str(notice.detail.as_deref().unwrap_or_default()) {
             Ok(report) => self.add(report),
-            // The triggers are ours.
-            Err(error) => tracing::error!(%error, "a report of a trigger cannot be read"),
+            // The emulator's own triggers wrote it, so this is a defect.
+            Err(error) => tracing::error!(%error, "the report of a trigger cannot be parsed"),
         }
         true
     }
@@ -100,9 +101,9 @@ impl Effect {
                 footprint.add(index, key, Class::Share);
             }
         }
-        let (given, taken) = (report.a, report.r);
-        if given.is_none() && taken.is_none() {
-            // There is a primary key, and it comes first.
+        let (added, removed) = (report.a, report.r);
+        if added.is_none() && removed.is_none() {
+            // The table has a primary key, whose keys come first.
             let Some((primary, keys)) = moved.into_iter().next() else { return };
             self.changes.touch(table, keys.into_iter().flatten().flatten());
             for key in report.w.into_iter().flatten().flatten() {
@@ -112,14 +113,14 @@ impl Effect {
             return;
         }
         let deletes = report.o == "d";
-        for image in taken.iter().flatten() {
+        for image in removed.iter().flatten() {
             let class = if deletes { Class::Key } else { Class::NonKey };
             footprint.add(table, image.as_str(), class);
         }
-        self.changes.replace(table, taken.unwrap_or_default(), given.unwrap_or_default());
+        self.changes.replace(table, removed.unwrap_or_default(), added.unwrap_or_default());
     }
 
-    /// A row with these entries was locked and not written.
+    /// Adds a row that was locked and not written.
     fn lock(&mut self, entries: Vec<(u32, Option<String>)>, class: Class) {
         for (relation, key) in entries {
             if let Some(key) = key {
@@ -128,7 +129,7 @@ impl Effect {
         }
     }
 
-    /// Takes in the reports among the messages of an answer.
+    /// Adds the reports among the messages of an answer.
     pub(crate) fn take_all(&mut self, answer: &[Message]) {
         for message in answer {
             self.take(message);
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_insert_touches_its_keys_and_those_it_refers_to() {
+    fn an_insert_accesses_its_keys_and_the_referenced_ones() {
         let effect = effect(&[
             r#"{"t":9,"o":"i","n":2,"b":50,"k":[[1,["[1]","[2]"]],[2,["[\"x\"]",null]]],"s":[[5,["[7]",null]]],"a":null}"#,
         ]);
@@ -184,11 +185,11 @@ mod tests {
             ]
         );
         assert_eq!((effect.footprint.rows, effect.footprint.bytes), (2, 50));
-        assert_eq!(effect.changes.keys_as_json(), r#"{"9":["[1]","[2]"]}"#);
+        assert_eq!(effect.changes.read_rows_argument(), r#"{"9":["[1]","[2]"]}"#);
     }
 
     #[test]
-    fn an_update_touches_rows_and_the_keys_that_it_changes() {
+    fn an_update_accesses_its_rows_and_the_keys_that_it_changes() {
         let plain = effect(&[
             r#"{"t":9,"o":"u","n":1,"b":50,"k":[[1,null]],"w":["[1]"],"s":[[5,null]],"a":null,"r":null}"#,
         ]);
@@ -203,7 +204,7 @@ mod tests {
                 (1, "[2]".into(), vec![Class::Key, Class::NonKey]),
             ]
         );
-        assert_eq!(moved.changes.keys_as_json(), r#"{"9":["[1]","[2]"]}"#);
+        assert_eq!(moved.changes.read_rows_argument(), r#"{"9":["[1]","[2]"]}"#);
     }
 
     #[test]
@@ -221,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn notices_of_others_are_left_alone() {
+    fn other_notices_are_ignored() {
         let notice = wire::notice(&DbError::warning("00000", "table \"x\" does not exist"));
         assert!(!Effect::default().take(&notice));
         assert!(!Effect::default().take(&wire::sync()));
     }
 
     #[test]
-    fn objects_that_come_and_go_are_known() {
+    fn created_and_dropped_objects_are_reported() {
         let effect =
             effect(&[r#"{"o":"index","t":12,"name":"public.i"}"#, r#"{"o":"drop","t":13}"#]);
         assert_eq!(effect.indexes, [(12, "public.i".into())]);

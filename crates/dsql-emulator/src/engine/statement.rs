@@ -1,4 +1,4 @@
-//! A statement on its way to PostgreSQL, and the answer on its way back.
+//! A statement to run, and its result.
 
 use std::sync::Arc;
 
@@ -19,21 +19,21 @@ pub(crate) struct Execution {
     pub(crate) statement: Arc<Statement>,
     /// The types of its parameters, as far as they are known.
     pub(crate) types: Arc<[u32]>,
-    /// The name under which PostgreSQL has it prepared, if it has.
+    /// The name of its prepared statement in PostgreSQL, if there is one.
     pub(crate) prepared: Option<Arc<str>>,
-    /// What is sent instead of the statement.
+    /// The text to send instead of the client's.
     pub(crate) text: Option<Arc<str>>,
     pub(crate) bind: BindParts,
-    /// Whether the columns of the answer are asked for.
+    /// Whether to send a Describe.
     pub(crate) describe: bool,
-    /// What a COPY FROM STDIN reads.
+    /// The data of a COPY FROM STDIN.
     pub(crate) copy_data: Option<Vec<Bytes>>,
-    /// PostgreSQL itself locks rows, so strongly, and is to be asked which they are.
+    /// Set if PostgreSQL itself locks rows, which are then looked up: the strength of the lock.
     pub(crate) locks: Option<LockStrength>,
 }
 
 impl Execution {
-    /// A statement without parameters, of which nothing is known.
+    /// A statement without parameters or a prepared statement.
     pub(crate) fn simple(statement: Arc<Statement>) -> Self {
         Self {
             statement,
@@ -71,19 +71,19 @@ impl Execution {
     }
 }
 
-/// What PostgreSQL answered to one statement.
+/// The result of one statement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
-    /// Columns, rows and notices, as the client is to see them.
+    /// Columns, rows and notices for the client.
     pub(crate) messages: Vec<Message>,
-    /// The tag at the end; `None` for an empty statement.
+    /// The command tag; `None` for an empty statement.
     pub(crate) tag: Option<String>,
     pub(crate) error: Option<DbError>,
     pub(crate) effect: Effect,
 }
 
 impl Answer {
-    /// Reads the answer to the messages of an execution, with a savepoint before it or without.
+    /// Reads the answer to an execution, with or without a savepoint before it.
     pub(crate) fn read(messages: Vec<Message>) -> Self {
         let mut answer = Self::default();
         for message in messages {
@@ -109,7 +109,7 @@ impl Answer {
         answer
     }
 
-    /// Rows that the statement wrote, by its tag; `None` if its tag says nothing of that.
+    /// The number of written rows according to the command tag; `None` if the tag has none.
     pub(crate) fn written_rows(&self) -> Option<u64> {
         let mut words = self.tag.as_deref().unwrap_or_default().split(' ');
         match words.next() {

@@ -1,78 +1,79 @@
-//! One transaction of a client.
+//! The state of one client transaction.
 
 use std::{sync::Arc, time::Instant};
 
-use super::{ledger::Begun, report::Effect, statement::Execution};
+use super::{commit_log::Snapshot, report::Effect, statement::Execution};
 use crate::rules::NewJob;
 
-/// What the emulator knows of a transaction besides what PostgreSQL knows.
+/// What the emulator records about a transaction besides PostgreSQL's own state.
 #[derive(Debug)]
 pub(crate) struct Transaction {
-    pub(crate) begun: Begun,
+    pub(crate) snapshot: Snapshot,
     pub(crate) since: Instant,
     pub(crate) read_only: bool,
-    pub(crate) place: Place,
+    pub(crate) write_set: WriteSetState,
     pub(crate) effect: Effect,
-    /// Statements that changed the session, to be run again when the transaction is detached.
+    /// Statements that changed settings, which run again after a rollback to the start.
     pub(crate) settings: Vec<Arc<str>>,
-    /// The DDL statement, likewise.
+    /// The DDL statement, which runs again when the transaction is reattached.
     pub(crate) ddl: Option<Ddl>,
     /// Whether rows were, or may have been, written.
     pub(crate) has_dml: bool,
     /// Whether any statement ran.
     pub(crate) has_run: bool,
-    /// Jobs that begin with its commit.
+    /// Jobs that start when it commits.
     pub(crate) jobs: Vec<Job>,
-    /// What the superuser is to do at its commit: changes of IAM mappings.
+    /// Statements that the superuser runs at its commit: changes of IAM mappings.
     pub(crate) at_commit: Vec<String>,
 }
 
-/// A DDL statement, and the job that it starts, with its id.
+/// A DDL statement, and the job that it starts with the job's id.
 #[derive(Clone, Debug)]
 pub(crate) struct Ddl {
     pub(crate) execution: Execution,
     pub(crate) job: Option<(NewJob, String)>,
 }
 
-/// A job that begins when the transaction that asked for it commits.
+/// A job that starts when its transaction commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Job {
     pub(crate) id: String,
     pub(crate) work: Work,
 }
 
-/// What it does.
+/// The work of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// The index with this oid becomes valid, unless its table has duplicates.
     Index { oid: u32, duplicates: bool },
     /// The constraint with this oid is validated.
     Validate { constraint: u32 },
-    /// What was dropped is cleaned up.
+    /// The dropped object is cleaned up.
     Drop,
 }
 
-/// Where the changes of a transaction are.
+/// Where the write set of a transaction is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// In its tables.
-    Attached,
-    /// Here, as work for `write_rows`. Its locks are gone.
+pub(crate) enum WriteSetState {
+    /// In the tables.
+    InTables,
+    /// Removed from the tables, and kept here as the argument of `write_rows`. The transaction
+    /// holds no locks.
     Detached(String),
-    /// In temporary copies of these tables (schema and name): it has lost, and goes on so that its
-    /// client does not learn it before COMMIT.
-    Shadowed(Vec<(String, String)>),
-    /// Nowhere: it has lost, and its copies had to make way.
-    Gone,
+    /// In shadow tables of these tables (schema and name). The transaction has lost, and continues
+    /// so that its client gets the conflict at COMMIT.
+    InShadowTables(Vec<(String, String)>),
+    /// Discarded: the transaction has lost, and its shadow tables had to release their locks.
+    Discarded,
 }
 
 impl Transaction {
-    pub(crate) fn new(begun: Begun, read_only: bool) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, read_only: bool) -> Self {
         Self {
-            begun,
+            snapshot,
             since: Instant::now(),
             read_only,
-            place: Place::Attached,
+            write_set: WriteSetState::InTables,
             effect: Effect::default(),
             settings: Vec::new(),
             ddl: None,
@@ -85,20 +86,20 @@ impl Transaction {
 
     /// Whether it has lost a conflict already.
     pub(crate) fn has_lost(&self) -> bool {
-        matches!(self.place, Place::Shadowed(_) | Place::Gone)
+        matches!(self.write_set, WriteSetState::InShadowTables(_) | WriteSetState::Discarded)
     }
 
-    /// Whether there is anything that would be lost by going back to its start.
-    pub(crate) fn holds_changes(&self) -> bool {
+    /// Whether a rollback to its start would lose anything.
+    pub(crate) fn has_changes(&self) -> bool {
         !self.effect.changes.is_empty() || self.ddl.is_some() || !self.settings.is_empty()
     }
 
-    /// Whether its commit changes anything, or holds a lock.
-    pub(crate) fn leaves_traces(&self) -> bool {
+    /// Whether it has written or locked anything.
+    pub(crate) fn has_effects(&self) -> bool {
         !self.effect.footprint.is_empty() || self.changes_catalog()
     }
 
-    /// Whether it has run DDL; a mapping of a role counts (aurora-dsql.md#ddl-in-transactions).
+    /// Whether it has run DDL, including a mapping of a role (aurora-dsql.md#ddl-in-transactions).
     pub(crate) fn changes_catalog(&self) -> bool {
         self.ddl.is_some() || !self.at_commit.is_empty()
     }

@@ -1,50 +1,49 @@
-//! The connection that does one client's work.
+//! The PostgreSQL connection that runs the statements of one client.
 //!
-//! The client's statements run as the client's role; what the emulator does in between runs as
-//! the superuser that the connection belongs to.
+//! The client's statements run as the client's role. The emulator's own statements run as the
+//! superuser of the connection.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    ledger::Ledger,
-    monitor::{Holder, Monitor},
-    observed::{Failure, Observed, Urgency},
+    commit_log::CommitLog,
+    in_flight::{CancelPolicy, StatementTracker},
+    lock_monitor::{LockHolder, LockMonitor},
+    monitored::{Failure, MonitoredConnection},
     report::Effect,
     statement::{Answer, Execution},
-    transaction::{Place, Transaction},
-    watch::Watch,
+    transaction::{Transaction, WriteSetState},
 };
 use crate::{
-    cluster::single,
     rules::{Access, LockStrength},
     sql::{identifier, literal, text_of_bytea},
-    upstream::{Connection, Exchange, Rows, Target, UpstreamError, rows},
+    upstream::{Connection, Exchange, Rows, Target, UpstreamError, rows, single},
     wire::{self, DbError, Message, tag},
 };
 
-/// The name of the prepared statement that puts a savepoint before a client's statement.
+/// The name of the prepared statement that sets a savepoint before a client's statement.
 ///
-/// Savepoints are never released. Whoever waits for a row of a released one waits for the whole
-/// transaction, and would not notice that it has gone back to its start.
-const SAVE: &str = "dsql_emulator_save";
-const BACK_TO_START: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_start";
-const BACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
+/// Savepoints are never released. A session that waits for a row of a released savepoint waits for
+/// the whole transaction, even if that rolls back to its start.
+const SAVEPOINT_NAME: &str = "dsql_emulator_save";
+const ROLLBACK_TO_START: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_start";
+const ROLLBACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
 
-/// See the module.
+/// The connection of one client, with the state of its transaction.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    connection: Observed,
-    ledger: Arc<Ledger>,
+    connection: MonitoredConnection,
+    commit_log: Arc<CommitLog>,
     /// The client's role, quoted.
     user: String,
-    /// The role that it has set, as a literal; `none` if none.
+    /// The role that it has set, or `none`.
     role: String,
-    /// The same at the beginning of the transaction.
+    /// The role at the beginning of the transaction.
     role_before: String,
     pub(crate) transaction: Option<Transaction>,
-    /// Prepared statements that are of no use any more.
+    /// Prepared statements to close with the next Parse.
     unused: Vec<Arc<str>>,
 }
 
@@ -54,21 +53,21 @@ impl Worker {
         target: &Target,
         user: &str,
         settings: &[(&str, &str)],
-        monitor: Arc<Monitor>,
-        ledger: Arc<Ledger>,
+        monitor: Arc<LockMonitor>,
+        commit_log: Arc<CommitLog>,
     ) -> Result<Self, UpstreamError> {
         let mut connection = Connection::open(target, settings).await?;
         let user = identifier(user);
         connection.query(&format!("SET SESSION AUTHORIZATION {user}")).await?;
         connection
             .exchange(&Exchange::new(vec![
-                wire::parse(SAVE, "SAVEPOINT dsql_emulator_statement", &[]),
+                wire::parse(SAVEPOINT_NAME, "SAVEPOINT dsql_emulator_statement", &[]),
                 wire::sync(),
             ]))
             .await?;
         Ok(Self {
-            connection: Observed::new(connection, monitor),
-            ledger,
+            connection: MonitoredConnection::new(connection, monitor),
+            commit_log,
             user,
             role: "none".into(),
             role_before: "none".into(),
@@ -77,30 +76,30 @@ impl Worker {
         })
     }
 
-    pub(crate) fn watch(&self) -> &Arc<Watch> {
-        self.connection.watch()
+    pub(crate) fn tracker(&self) -> &Arc<StatementTracker> {
+        self.connection.tracker()
     }
 
     pub(crate) fn parameters(&self) -> &[(String, String)] {
         self.connection.parameters()
     }
 
-    /// A prepared statement that PostgreSQL may forget.
+    /// Schedules a prepared statement to be closed.
     pub(crate) fn forget(&mut self, prepared: Arc<str>) {
         self.unused.push(prepared);
     }
 
-    /// Runs `sql`, one statement or more, as the superuser.
+    /// Runs one or more statements as the superuser.
     pub(crate) async fn as_superuser(
         &mut self,
         sql: &str,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Rows, Failure> {
         let sql = format!("SET SESSION AUTHORIZATION DEFAULT; {sql}; {}", self.as_client());
-        self.connection.query(&sql, urgency).await
+        self.connection.query(&sql, policy).await
     }
 
-    /// Back from the superuser to the client's role.
+    /// The statements that return from the superuser to the client's role.
     fn as_client(&self) -> String {
         let set_role = match self.role.as_str() {
             "none" => String::new(),
@@ -109,13 +108,13 @@ impl Worker {
         format!("SET SESSION AUTHORIZATION {}{set_role}", self.user)
     }
 
-    /// Runs `sql` as the client, and gives the rows.
+    /// Runs `sql` as the client and returns the rows.
     pub(crate) async fn as_client_query(&mut self, sql: &str) -> Result<Rows, Failure> {
-        self.connection.query(sql, Urgency::shielded()).await
+        self.connection.query(sql, CancelPolicy::internal()).await
     }
 
-    /// The client has set a role, or may have.
-    pub(crate) async fn note_role(&mut self) -> Result<(), Failure> {
+    /// Reads the role again, after a statement that may have set it.
+    pub(crate) async fn refresh_role(&mut self) -> Result<(), Failure> {
         let rows = self.as_client_query("SHOW role").await?;
         if let Some([Some(role)]) = rows.first().map(Vec::as_slice) {
             self.role.clone_from(role);
@@ -123,118 +122,120 @@ impl Worker {
         Ok(())
     }
 
-    /// Prepares a statement under `name`; its parameter types and columns.
+    /// Prepares a statement under `name`; returns its parameter types and columns.
     pub(crate) async fn prepare(
         &mut self,
         name: &str,
         sql: &str,
         types: &[u32],
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Vec<Message>, Failure> {
         let mut messages: Vec<Message> =
             self.unused.drain(..).map(|name| wire::close_statement(&name)).collect();
         messages.push(wire::parse(name, sql, types));
         messages.push(wire::describe_statement(name));
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
         match answer.iter().find(|message| message.tag() == tag::ERROR) {
             Some(error) => Err(Failure::Refused(DbError::read(error))),
             None => Ok(answer),
         }
     }
 
-    /// Runs a statement without a transaction around it.
-    pub(crate) async fn run_alone(
+    /// Runs a statement outside of a transaction.
+    pub(crate) async fn run_outside_transaction(
         &mut self,
         execution: &Execution,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
         let mut messages = execution.messages();
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&execution.exchange(messages), urgency).await?;
+        let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
         Ok(Answer::read(answer))
     }
 
     /// Runs a statement in the transaction, with a savepoint before it if `save`. After an error
-    /// PostgreSQL's transaction has failed.
+    /// the transaction has failed in PostgreSQL.
     pub(crate) async fn run(
         &mut self,
         execution: &Execution,
         save: bool,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Answer, Failure> {
         let mut messages = if save { savepoint() } else { Vec::new() };
         messages.extend(execution.messages());
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&execution.exchange(messages), urgency).await?;
-        self.connection.has_succeeded();
+        let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
+        self.connection.reset_cancellations();
         Ok(Answer::read(answer))
     }
 
-    /// The rows that PostgreSQL itself has locked for the transaction, each locked so strongly.
+    /// The rows that PostgreSQL itself has locked for the transaction, all counted as locked with
+    /// `strength`.
     ///
-    /// It looks at every row of the tables that were locked: nothing else leads from a transaction
-    /// to its locks. The statement is done and could not be undone by itself.
+    /// It scans every row of the locked tables: PostgreSQL has no other way from a transaction to
+    /// its row locks.
     pub(crate) async fn locked_rows(&mut self, strength: LockStrength) -> Result<Effect, Failure> {
         let sql = format!(
             "SET SESSION AUTHORIZATION DEFAULT; SELECT dsql_emulator.report_locked_rows('{}'); {}",
             strength.class(),
             self.as_client()
         );
-        let answer = self.connection.exchange(&Exchange::query(&sql), Urgency::shielded()).await?;
+        let answer =
+            self.connection.exchange(&Exchange::query(&sql), CancelPolicy::internal()).await?;
         rows(&answer).map_err(Failure::Refused)?;
         let mut effect = Effect::default();
         effect.take_all(&answer);
         Ok(effect)
     }
 
-    /// Begins a COPY FROM STDIN and breaks it off: what the client is to be told of its format.
-    pub(crate) async fn probe_copy(
+    /// Starts and aborts a COPY FROM STDIN, to get the CopyInResponse for the client.
+    pub(crate) async fn copy_response(
         &mut self,
         execution: &Execution,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<Option<Message>, Failure> {
         let saved = self.transaction.is_some();
         let mut messages = if saved { savepoint() } else { Vec::new() };
         messages.extend(execution.messages());
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
         if saved {
-            self.undo_statement().await?;
+            self.rollback_statement().await?;
         }
-        let invitation = answer.iter().find(|message| message.tag() == tag::COPY_IN);
+        let copy_in = answer.iter().find(|message| message.tag() == tag::COPY_IN);
         match answer.iter().find(|message| message.tag() == tag::ERROR) {
-            Some(error) if invitation.is_none() => Err(Failure::Refused(DbError::read(error))),
-            _ => Ok(invitation.cloned()),
+            Some(error) if copy_in.is_none() => Err(Failure::Refused(DbError::read(error))),
+            _ => Ok(copy_in.cloned()),
         }
     }
 
-    /// Begins a transaction: its snapshot, and the savepoint behind it.
+    /// Begins a transaction: takes its snapshot and sets the savepoint after it.
     pub(crate) async fn begin(&mut self, access: Access) -> Result<(), Failure> {
-        let ledger = self.ledger.clone();
-        let _turn = ledger.begin_turn().await;
+        let commit_log = self.commit_log.clone();
+        let _guard = commit_log.lock_snapshot().await;
         let access = match access {
             Access::Default => "",
             Access::ReadOnly => " READ ONLY",
             Access::ReadWrite => " READ WRITE",
         };
-        // Its first query takes the snapshot.
+        // The first query takes the snapshot.
         let sql = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; \
              SELECT pg_catalog.current_setting_of_host('transaction_read_only'), \
              pg_catalog.set_config('dsql_emulator.transaction', 'on', true); \
              SAVEPOINT dsql_emulator_start"
         );
-        let read_only = single(self.connection.query(&sql, Urgency::now()).await?);
+        let read_only = single(self.connection.query(&sql, CancelPolicy::cancellable()).await?);
         let read_only = read_only.as_deref() == Some("on");
-        self.transaction = Some(Transaction::new(ledger.begin(), read_only));
+        self.transaction = Some(Transaction::new(commit_log.snapshot(), read_only));
         self.role_before.clone_from(&self.role);
         Ok(())
     }
 
-    /// Commits what is attached.
+    /// Commits the transaction, whose write set must be in its tables.
     pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
-        let committed = self.connection.query("COMMIT", Urgency::commit()).await;
+        let committed = self.connection.query("COMMIT", CancelPolicy::commit()).await;
         self.transaction = None;
         if committed.is_err() {
             self.role.clone_from(&self.role_before);
@@ -242,73 +243,74 @@ impl Worker {
         committed.map(drop)
     }
 
-    /// Ends the transaction, if there is one, without a trace.
+    /// Rolls the transaction back, if there is one.
     pub(crate) async fn rollback(&mut self) -> Result<(), Failure> {
         if self.transaction.take().is_none() {
             return Ok(());
         }
         self.role.clone_from(&self.role_before);
-        self.connection.query("ROLLBACK", Urgency::shielded()).await.map(drop)
+        self.connection.query("ROLLBACK", CancelPolicy::internal()).await.map(drop)
     }
 
-    /// Notes a place to go back to, before what belongs to one statement.
-    pub(crate) async fn save_statement(&mut self) -> Result<(), Failure> {
+    /// Sets the savepoint before a statement.
+    pub(crate) async fn savepoint_statement(&mut self) -> Result<(), Failure> {
         let sql = "SAVEPOINT dsql_emulator_statement";
-        self.connection.query(sql, Urgency::shielded()).await.map(drop)
+        self.connection.query(sql, CancelPolicy::internal()).await.map(drop)
     }
 
     /// Whether another transaction has committed a key that `effect` writes.
-    pub(crate) fn is_beaten_for_a_key(&self, effect: &Effect) -> bool {
+    pub(crate) fn has_lost_a_key(&self, effect: &Effect) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| {
-            let begun = &transaction.begun;
+            let snapshot = &transaction.snapshot;
             !effect.changes.is_empty()
-                && begun.is_overtaken()
-                && self.ledger.conflict(begun, &effect.footprint.keys()).is_some()
+                && snapshot.is_stale()
+                && self.commit_log.conflict(snapshot, &effect.footprint.keys()).is_some()
         })
     }
 
-    /// Goes back to before a statement that failed.
-    pub(crate) async fn undo_statement(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_STATEMENT, Urgency::shielded()).await.map(drop)
+    /// Rolls back to the savepoint before a statement that failed.
+    pub(crate) async fn rollback_statement(&mut self) -> Result<(), Failure> {
+        self.connection.query(ROLLBACK_TO_STATEMENT, CancelPolicy::internal()).await.map(drop)
     }
 
     /// Detaches the transaction because another session waits for it.
-    async fn make_way(&mut self) {
+    async fn release_locks(&mut self) {
         if self.connection.is_broken() {
             return;
         }
-        let result = match self.transaction.as_ref().map(|transaction| &transaction.place) {
-            Some(Place::Attached) => self.detach().await,
-            Some(Place::Shadowed(_)) => self.let_go().await,
-            Some(Place::Detached(_) | Place::Gone) | None => Ok(()),
+        let result = match self.transaction.as_ref().map(|transaction| &transaction.write_set) {
+            Some(WriteSetState::InTables) => self.detach().await,
+            Some(WriteSetState::InShadowTables(_)) => self.discard_changes().await,
+            Some(WriteSetState::Detached(_) | WriteSetState::Discarded) | None => Ok(()),
         };
         if let Err(failure) = result {
-            tracing::warn!(?failure, "a transaction could not be detached, and is given up");
-            // Others wait for it. If its connection is gone, they do not any more.
-            let _ = self.let_go().await;
+            tracing::warn!(?failure, "a transaction could not be detached and is discarded");
+            // Other sessions wait for its locks. If the connection is broken, PostgreSQL releases
+            // them.
+            let _ = self.discard_changes().await;
         }
     }
 
-    /// Takes the changes of the transaction out of the database. PostgreSQL's transaction must not
-    /// have failed.
+    /// Removes the transaction's changes from the database and keeps them. The transaction must not
+    /// have failed in PostgreSQL.
     pub(crate) async fn detach(&mut self) -> Result<(), Failure> {
         let Some(transaction) = &self.transaction else { return Ok(()) };
-        let keys = transaction.effect.changes.keys_as_json();
+        let keys = transaction.effect.changes.read_rows_argument();
         let redo = transaction.settings.clone();
         let found = if keys == "{}" {
-            self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
+            self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
             Vec::new()
         } else {
-            // Going back restores the role, too.
+            // The rollback restores the role as well.
             let sql = format!(
                 "SET SESSION AUTHORIZATION DEFAULT; \
-                 SELECT rel, image FROM dsql_emulator.read_rows({}); {BACK_TO_START}",
+                 SELECT rel, image FROM dsql_emulator.read_rows({}); {ROLLBACK_TO_START}",
                 literal(&keys)
             );
-            self.connection.query(&sql, Urgency::shielded()).await?
+            self.connection.query(&sql, CancelPolicy::internal()).await?
         };
         for setting in redo {
-            self.connection.query(&setting, Urgency::shielded()).await?;
+            self.connection.query(&setting, CancelPolicy::internal()).await?;
         }
         let found: Vec<(u32, String)> = found
             .into_iter()
@@ -318,120 +320,123 @@ impl Worker {
             })
             .collect();
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Detached(transaction.effect.changes.with_rows(&found));
+            transaction.write_set =
+                WriteSetState::Detached(transaction.effect.changes.write_rows_argument(&found));
         }
         Ok(())
     }
 
-    /// Gives up what a transaction has done, or the copies in which one that has lost goes on.
-    async fn let_go(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
+    /// Rolls back to the start and discards the write set, or the shadow tables of a transaction
+    /// that has lost.
+    async fn discard_changes(&mut self) -> Result<(), Failure> {
+        self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Gone;
+            transaction.write_set = WriteSetState::Discarded;
         }
         Ok(())
     }
 
-    /// Puts rows back that were taken out. After an error PostgreSQL's transaction has failed.
-    pub(crate) async fn attach_rows(&mut self, urgency: Urgency) -> Result<(), Failure> {
-        let Some(Transaction { place: Place::Detached(work), .. }) = &self.transaction else {
+    /// Writes the detached rows back. After an error the transaction has failed in PostgreSQL.
+    pub(crate) async fn reattach_rows(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
+        let Some(Transaction { write_set: WriteSetState::Detached(work), .. }) = &self.transaction
+        else {
             return Ok(());
         };
         if work != "{}" {
             let sql = write_rows(work, false);
-            self.as_superuser(&sql, urgency).await?;
+            self.as_superuser(&sql, policy).await?;
         }
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Attached;
+            transaction.write_set = WriteSetState::InTables;
         }
         Ok(())
     }
 
-    /// Goes back to the start of the transaction, whose changes are detached, after an attempt to
-    /// put them back has failed.
-    pub(crate) async fn undo_attach(&mut self) -> Result<(), Failure> {
-        self.connection.query(BACK_TO_START, Urgency::shielded()).await?;
+    /// Rolls back to the start of a detached transaction, after an attempt to reattach it has
+    /// failed.
+    pub(crate) async fn rollback_to_start(&mut self) -> Result<(), Failure> {
+        self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
         let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
         for setting in redo {
-            self.connection.query(&setting, Urgency::shielded()).await?;
+            self.connection.query(&setting, CancelPolicy::internal()).await?;
         }
         Ok(())
     }
 
-    /// Has PostgreSQL read a statement, which locks the tables that it names, under whatever name.
+    /// Lets PostgreSQL parse a statement, which locks its tables, also those behind views.
     pub(crate) async fn lock_tables_of(
         &mut self,
         execution: &Execution,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<(), Failure> {
         let text = execution.text.as_deref().unwrap_or(&execution.statement.text);
         let messages = vec![wire::parse("", text, &execution.types), wire::sync()];
-        let answer = self.connection.exchange(&Exchange::new(messages), urgency).await?;
+        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
         if let Some(error) = answer.iter().find(|message| message.tag() == tag::ERROR) {
             return Err(Failure::Refused(DbError::read(error)));
         }
         Ok(())
     }
 
-    /// Mends a transaction that holds nothing and has failed by a cancellation.
-    pub(crate) async fn undo_attach_if_open(&mut self) -> Result<(), Failure> {
-        if self.transaction.is_some() { self.undo_attach().await } else { Ok(()) }
+    /// Repairs a transaction without changes that failed because its statement was cancelled.
+    pub(crate) async fn rollback_to_start_if_open(&mut self) -> Result<(), Failure> {
+        if self.transaction.is_some() { self.rollback_to_start().await } else { Ok(()) }
     }
 
-    /// Gives a detached transaction copies to go on in: of the tables that it has locked, and of
-    /// those that it has changed. For one that has copies already, more of them.
-    pub(crate) async fn shadow(&mut self, urgency: Urgency) -> Result<(), Failure> {
+    /// Creates shadow tables for a detached transaction: of the tables that it has locked and of
+    /// those that it has changed. A transaction that has shadow tables gets more of them.
+    pub(crate) async fn use_shadow_tables(&mut self, policy: CancelPolicy) -> Result<(), Failure> {
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let changed: Vec<String> =
             transaction.effect.changes.tables().map(|oid| oid.to_string()).collect();
-        let (writing, mut shadows) = match &transaction.place {
-            Place::Detached(work) => (write_rows(work, true), Vec::new()),
-            Place::Shadowed(shadows) => ("SELECT 1".into(), shadows.clone()),
-            Place::Attached | Place::Gone => return Ok(()),
+        let (writing, mut shadows) = match &transaction.write_set {
+            WriteSetState::Detached(work) => (write_rows(work, true), Vec::new()),
+            WriteSetState::InShadowTables(shadows) => ("SELECT 1".into(), shadows.clone()),
+            WriteSetState::InTables | WriteSetState::Discarded => return Ok(()),
         };
         let sql = format!(
-            "SELECT schema_name, table_name FROM dsql_emulator.make_shadows(\
+            "SELECT schema_name, table_name FROM dsql_emulator.create_shadow_tables(\
              dsql_emulator.locked_tables() || '{{{}}}'::oid[]); {writing}",
             changed.join(",")
         );
-        let rows = self.as_superuser(&sql, urgency).await?;
+        let rows = self.as_superuser(&sql, policy).await?;
         shadows.extend(rows.into_iter().filter_map(|row| match &row[..] {
             [Some(schema), Some(table)] => Some((schema.clone(), table.clone())),
             _ => None,
         }));
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Shadowed(shadows);
+            transaction.write_set = WriteSetState::InShadowTables(shadows);
         }
         Ok(())
     }
 
-    /// Gives up the copies that a transaction turned out not to need; `work` is what was detached.
-    pub(crate) async fn leave_shadow(&mut self, work: String) -> Result<(), Failure> {
-        self.undo_attach().await?;
+    /// Drops shadow tables that the transaction does not need; `work` is its detached write set.
+    pub(crate) async fn leave_shadow_tables(&mut self, work: String) -> Result<(), Failure> {
+        self.rollback_to_start().await?;
         if let Some(transaction) = &mut self.transaction {
-            transaction.place = Place::Detached(work);
+            transaction.write_set = WriteSetState::Detached(work);
         }
         Ok(())
     }
 }
 
-impl Holder for AsyncMutex<Worker> {
-    fn make_way(self: Arc<Self>) {
+impl LockHolder for AsyncMutex<Worker> {
+    fn release_locks(self: Arc<Self>) {
         if let Ok(mut worker) = self.try_lock_owned() {
-            tokio::spawn(async move { worker.make_way().await });
+            tokio::spawn(async move { worker.release_locks().await });
         }
     }
 }
 
 fn savepoint() -> Vec<Message> {
-    vec![wire::bind("", SAVE, &wire::BindParts::default()), wire::execute("", 0)]
+    vec![wire::bind("", SAVEPOINT_NAME, &wire::BindParts::default()), wire::execute("", 0)]
 }
 
-/// Rows go where they belong without triggers and foreign keys: what those did is among the rows.
-fn write_rows(work: &str, to_shadow: bool) -> String {
+/// Rows are written without triggers and foreign keys: the effects of those are among the rows.
+fn write_rows(work: &str, to_shadow_tables: bool) -> String {
     format!(
         "SET LOCAL session_replication_role = replica; SELECT dsql_emulator.write_rows({}, \
-         {to_shadow}); SET LOCAL session_replication_role = origin",
+         {to_shadow_tables}); SET LOCAL session_replication_role = origin",
         literal(work)
     )
 }

@@ -1,7 +1,6 @@
-//! Faults from outside of the process: lines of text on a loopback port, each with one answer.
+//! The control port: faults for other processes, as lines of text with one answer each.
 //!
-//! `nc 127.0.0.1 PORT` is a client, and so is any language's socket. The commands are in
-//! [`HELP`].
+//! `nc 127.0.0.1 PORT` is a client. The commands are in [`HELP`].
 
 use std::{str::FromStr, time::Duration};
 
@@ -12,7 +11,7 @@ use tokio::{
 
 use super::{CommitFault, CommitRates, Faults, Latency, Refusal, StatementFault};
 
-/// What can be said.
+/// The commands.
 pub(crate) const HELP: &str = "\
 commit conflict|catalog-conflict|unavailable-applied|unavailable-lost|answer-lost-applied|answer-lost|pass [TIMES]
 statement unavailable|catalog-conflict|close [TIMES] [TEXT THAT IT CONTAINS]
@@ -25,14 +24,14 @@ clear
 status
 help";
 
-/// Answers a connection to its end.
+/// Serves a connection until it ends.
 pub(crate) async fn serve(socket: TcpStream, faults: Faults) {
-    if let Err(error) = talk(socket, &faults).await {
+    if let Err(error) = answer_lines(socket, &faults).await {
         tracing::debug!(%error, "a control connection ended");
     }
 }
 
-async fn talk(mut socket: TcpStream, faults: &Faults) -> std::io::Result<()> {
+async fn answer_lines(mut socket: TcpStream, faults: &Faults) -> std::io::Result<()> {
     let (reader, mut writer) = socket.split();
     let mut lines = BufReader::new(reader).lines();
     while let Some(line) = lines.next_line().await? {
@@ -45,7 +44,7 @@ async fn talk(mut socket: TcpStream, faults: &Faults) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Carries out one line; the answer.
+/// Executes one command; returns the text of the answer.
 fn execute(line: &str, faults: &Faults) -> Result<String, String> {
     let mut words = line.split_whitespace();
     let command = words.next().unwrap_or_default();
@@ -59,7 +58,7 @@ fn execute(line: &str, faults: &Faults) -> Result<String, String> {
                 "answer-lost-applied" => Some(CommitFault::LostAnswer { applied: true }),
                 "answer-lost" => Some(CommitFault::LostAnswer { applied: false }),
                 "pass" => None,
-                other => return Err(format!("`{other}` is no fault of a commit; try `help`")),
+                other => return Err(format!("`{other}` is not a commit fault; try `help`")),
             };
             faults.decide(fault, times(words.next())? as usize);
         }
@@ -68,7 +67,7 @@ fn execute(line: &str, faults: &Faults) -> Result<String, String> {
                 "unavailable" => StatementFault::Unavailable,
                 "catalog-conflict" => StatementFault::CatalogConflict,
                 "close" => StatementFault::Close,
-                other => return Err(format!("`{other}` is no fault of a statement; try `help`")),
+                other => return Err(format!("`{other}` is not a statement fault; try `help`")),
             };
             let times = times(words.next())?;
             let text = words.collect::<Vec<_>>().join(" ");
@@ -81,7 +80,7 @@ fn execute(line: &str, faults: &Faults) -> Result<String, String> {
                 "rate" => Refusal::RateExceeded,
                 "waking-up" => Refusal::WakingUp,
                 "close" => Refusal::Closed,
-                other => return Err(format!("`{other}` is no refusal; try `help`")),
+                other => return Err(format!("`{other}` is not a refusal; try `help`")),
             };
             faults.refuse_connections(refusal, times(words.next())?);
         }
@@ -112,7 +111,7 @@ fn execute(line: &str, faults: &Faults) -> Result<String, String> {
             ));
         }
         "help" => return Ok(format!("\n{HELP}")),
-        other => return Err(format!("`{other}` is no command; try `help`")),
+        other => return Err(format!("`{other}` is not a command; try `help`")),
     }
     Ok(String::new())
 }
@@ -135,16 +134,16 @@ fn times(text: Option<&str>) -> Result<u32, String> {
 fn rates<'a>(words: impl Iterator<Item = &'a str>) -> Result<CommitRates, String> {
     let mut rates = CommitRates::default();
     for word in words {
-        let (name, rate) = word.split_once('=').ok_or_else(|| format!("`{word}` is no rate"))?;
+        let (name, rate) = word.split_once('=').ok_or_else(|| format!("`{word}` is not a rate"))?;
         let rate: f64 = number(rate)?;
-        let place = match name {
+        let field = match name {
             "conflict" => &mut rates.conflict,
             "catalog-conflict" => &mut rates.catalog_conflict,
             "unavailable" => &mut rates.unavailable,
             "answer-lost" => &mut rates.lost_answer,
             other => return Err(format!("`{other}` has no rate; try `help`")),
         };
-        *place = rate;
+        *field = rate;
     }
     let each = [rates.conflict, rates.catalog_conflict, rates.unavailable, rates.lost_answer];
     if !(each.iter().all(|rate| *rate >= 0.0) && each.iter().sum::<f64>() <= 1.0) {
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_command_does_what_its_method_does() {
+    fn each_command_calls_its_method() {
         let faults = Faults::default();
         for line in [
             "commit conflict 2",
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_named_and_does_nothing() {
+    fn an_invalid_command_is_named_and_has_no_effect() {
         let faults = Faults::default();
         for (line, named) in [
             ("", "``"),

@@ -1,7 +1,7 @@
-//! Failures on demand: what a network, other clients and the service itself do to a client.
+//! Injected faults of commits, statements and connections.
 //!
-//! A script says what happens to the next commits, statements and connections, and random faults
-//! come from a seed, so a failing run can be repeated.
+//! Scripted faults apply to the next commits, statements and connections. Random faults come from a
+//! seed, so a failing run can be repeated.
 
 pub(crate) mod control;
 
@@ -15,45 +15,64 @@ use tokio::sync::watch;
 
 use crate::wire::DbError;
 
-/// Longer than any test waits, and far from what a clock can hold.
+/// The maximum of a latency: longer than any test waits, and within the range of a clock.
 const MAX_LATENCY: Duration = Duration::from_secs(60 * 60);
-/// A thousand years, likewise.
+/// The maximum of a clock shift: a thousand years, within the range of a clock.
 const MAX_SHIFT: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
 
-/// What happens to a commit.
+/// DSQL's code of a conflict, which is part of the message (aurora-dsql.md#conflicts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OccCode {
+    /// `OC000`: another transaction wrote the same rows.
+    Oc000,
+    /// `OC001`: another transaction changed the schema.
+    Oc001,
+}
+
+impl OccCode {
+    /// DSQL's message (aurora-dsql.md#conflicts).
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Oc000 => "change conflicts with another transaction (OC000)",
+            Self::Oc001 => "schema has been updated by another transaction (OC001)",
+        }
+    }
+}
+
+/// A fault of a commit.
 ///
-/// A commit is the COMMIT of a transaction that has run a statement and has not failed, and the
-/// end of an autocommit statement that writes or changes the catalog.
+/// A commit is the COMMIT of a transaction that has run a statement and has not failed, or the end
+/// of an autocommit statement that writes rows or changes the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CommitFault {
-    /// Another transaction wins: `40001` with `(OC000)`. Nothing is applied.
+    /// A conflict with another transaction: `40001` with `(OC000)`. Nothing is applied.
     Conflict,
-    /// The catalog has changed: `40001` with `(OC001)`. Nothing is applied.
+    /// A conflict with a catalog change: `40001` with `(OC001)`. Nothing is applied.
     CatalogConflict,
-    /// `XX000`, after which a client cannot know the outcome. The connection survives.
+    /// `XX000`, which leaves the outcome unknown to the client. The connection stays open.
     Unavailable {
-        /// Whether the transaction takes effect.
+        /// Whether the transaction is applied.
         applied: bool,
     },
-    /// The connection closes instead of an answer.
+    /// The connection closes without an answer.
     LostAnswer {
-        /// Whether the transaction takes effect.
+        /// Whether the transaction is applied.
         applied: bool,
     },
 }
 
-/// What happens to a statement before it runs.
+/// A fault of a statement, before it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StatementFault {
-    /// `XX000`; the transaction, if there is one, has failed.
+    /// `XX000`. An open transaction is aborted.
     Unavailable,
-    /// `40001` with `(OC001)`, likewise.
+    /// `40001` with `(OC001)`. An open transaction is aborted.
     CatalogConflict,
     /// The connection closes.
     Close,
 }
 
-/// What happens to a new connection (aurora-dsql.md#admission).
+/// Why a new connection is refused (aurora-dsql.md#admission).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// `08006`, access denied.
@@ -64,32 +83,32 @@ pub enum Refusal {
     RateExceeded,
     /// `08006`, the cluster is waking up.
     WakingUp,
-    /// It is closed without a word.
+    /// The connection closes without an error.
     Closed,
 }
 
-/// The least time that passes between a message and its answer.
+/// The minimum time between a message and its answer.
 ///
-/// What the emulator itself takes is part of it: 4 ms for a statement is what a client sees of a
-/// cluster (aurora-dsql.md#latency), whose own work is in them too.
+/// It includes the emulator's own work: 4 ms for a statement is the time that a client measures on
+/// a cluster (aurora-dsql.md#latency), which includes the cluster's work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     /// For each answer that a client waits for.
     pub round_trip: Duration,
-    /// Before each commit takes effect, on top of the former.
+    /// Before each commit is applied, in addition to `round_trip`.
     pub commit: Duration,
 }
 
-/// How often each fault happens at random, as a share of all commits. Together they are at most 1.
+/// The rates of random faults, as shares of all commits. Their sum is at most 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CommitRates {
     /// [`CommitFault::Conflict`].
     pub conflict: f64,
     /// [`CommitFault::CatalogConflict`].
     pub catalog_conflict: f64,
-    /// [`CommitFault::Unavailable`], applied or not by the toss of a coin.
+    /// [`CommitFault::Unavailable`], applied or not with equal probability.
     pub unavailable: f64,
-    /// [`CommitFault::LostAnswer`], likewise.
+    /// [`CommitFault::LostAnswer`], applied or not with equal probability.
     pub lost_answer: f64,
 }
 
@@ -104,7 +123,7 @@ pub struct FaultReport {
     pub connections: u64,
 }
 
-/// Makes things go wrong. A cheap handle; every copy is the same one.
+/// Injects faults. A cheap handle: clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Shared>);
 
@@ -120,18 +139,18 @@ impl Default for Shared {
     }
 }
 
-/// What open connections have to hear of.
+/// Changes that open connections must react to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signal {
     /// How often all connections were dropped.
     pub(crate) drops: u64,
-    /// How far the clock is ahead.
+    /// The shift of the clock.
     pub(crate) clock: Duration,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Decisions, and for how many commits each holds: never for none.
+    /// Scripted decisions, each with the number of commits that it applies to, at least 1.
     commits: VecDeque<(Option<CommitFault>, usize)>,
     statements: Vec<(Option<String>, StatementFault, u32)>,
     refusal: Option<(Refusal, u32)>,
@@ -141,29 +160,29 @@ struct State {
 }
 
 impl Faults {
-    /// Makes `fault` happen to the next `times` commits that have no fault yet.
+    /// Injects `fault` into the next `times` commits without a scripted decision.
     pub fn at_commit(&self, fault: CommitFault, times: usize) {
         self.decide(Some(fault), times);
     }
 
-    /// One decision for each of the next commits, after those that were made already. `None` lets
-    /// a commit pass.
+    /// Appends one decision for each of the next commits to the script. `None` lets a commit
+    /// succeed.
     pub fn script(&self, decisions: impl IntoIterator<Item = Option<CommitFault>>) {
         decisions.into_iter().for_each(|decision| self.decide(decision, 1));
     }
 
-    /// The same decision for the next `times` commits.
+    /// Appends the same decision for `times` commits to the script.
     fn decide(&self, decision: Option<CommitFault>, times: usize) {
         if times > 0 {
             self.state().commits.push_back((decision, times));
         }
     }
 
-    /// Random faults at commits that the script does not decide. The same seed decides the same
-    /// sequence of commits alike.
+    /// Injects random faults into commits without a scripted decision. The same seed gives the same
+    /// sequence of faults.
     ///
     /// # Panics
-    /// A rate is below 0 or not a number, or together they are above 1.
+    /// A rate is negative or not a number, or the sum of the rates is above 1.
     pub fn at_random(&self, seed: u64, rates: CommitRates) {
         let each = [rates.conflict, rates.catalog_conflict, rates.unavailable, rates.lost_answer];
         assert!(
@@ -173,7 +192,7 @@ impl Faults {
         self.state().random = Some((fastrand::Rng::with_seed(seed), rates));
     }
 
-    /// Makes `fault` happen to the next `times` statements; with `containing`, to those whose text
+    /// Injects `fault` into the next `times` statements; with `containing`, into those whose text
     /// contains it.
     pub fn at_statement(&self, containing: Option<&str>, fault: StatementFault, times: u32) {
         let containing = containing.map(str::to_owned);
@@ -182,25 +201,25 @@ impl Faults {
         }
     }
 
-    /// Refuses the next `times` connections; [`u32::MAX`] is for ever.
+    /// Refuses the next `times` connections, or all if `times` is [`u32::MAX`].
     pub fn refuse_connections(&self, refusal: Refusal, times: u32) {
         self.state().refusal = Some((refusal, times)).filter(|_| times > 0);
     }
 
-    /// Closes all connections, whatever they are doing.
+    /// Closes all connections, also in the middle of a statement.
     pub fn drop_connections(&self) {
         self.0.signal.send_modify(|signal| signal.drops += 1);
     }
 
-    /// Sets the latency: an hour each at most.
+    /// Sets the latency. Each value is limited to an hour.
     pub fn set_latency(&self, latency: Latency) {
         let Latency { round_trip, commit } = latency;
         self.state().latency =
             Latency { round_trip: round_trip.min(MAX_LATENCY), commit: commit.min(MAX_LATENCY) };
     }
 
-    /// Moves the emulator's clock ahead of the world's, so that tokens are older than they look
-    /// and sessions too. It adds to earlier shifts, up to a thousand years.
+    /// Advances the emulator's clock, by which tokens expire and sessions reach their maximum age.
+    /// Shifts add up, to a thousand years at most.
     pub fn shift_clock(&self, by: Duration) {
         let shift = |signal: &mut Signal| {
             signal.clock = signal.clock.saturating_add(by).min(MAX_SHIFT);
@@ -208,14 +227,15 @@ impl Faults {
         self.0.signal.send_modify(shift);
     }
 
-    /// Forgets all faults that have not happened, latency and clock shift included.
+    /// Removes all pending faults, the latency and the clock shift.
     pub fn clear(&self) {
         let mut state = self.state();
         *state = State { happened: state.happened, ..State::default() };
         self.0.signal.send_modify(|signal| signal.clock = Duration::ZERO);
     }
 
-    /// How many scripted faults have not happened yet. A test that expects its faults checks for 0.
+    /// The number of scripted faults that have not happened yet. A test that expects its faults
+    /// asserts 0.
     pub fn pending(&self) -> usize {
         let state = self.state();
         let commits = state.commits.iter().filter(|(fault, _)| fault.is_some());
@@ -228,12 +248,12 @@ impl Faults {
             .fold(0, usize::saturating_add)
     }
 
-    /// How many commits the script still decides, those that it lets pass included.
+    /// The number of commits that the script still decides, including those that succeed.
     pub fn undecided(&self) -> usize {
         self.state().commits.iter().map(|(_, times)| *times).fold(0, usize::saturating_add)
     }
 
-    /// What has happened.
+    /// The faults that have happened.
     pub fn report(&self) -> FaultReport {
         self.state().happened
     }
@@ -291,7 +311,7 @@ impl Faults {
         SystemTime::now() + self.0.signal.borrow().clock
     }
 
-    /// Tells of dropped connections and a shifted clock.
+    /// Notifies of dropped connections and clock shifts.
     pub(crate) fn signal(&self) -> watch::Receiver<Signal> {
         self.0.signal.subscribe()
     }
@@ -302,7 +322,8 @@ impl Faults {
 }
 
 fn draw(random: &mut fastrand::Rng, rates: &CommitRates) -> Option<CommitFault> {
-    // Drawn in any case, so that one decision costs the same of the sequence as another.
+    // Both values are always drawn, so that every decision uses the same share of the random
+    // sequence.
     let (mut at, applied) = (random.f64(), random.bool());
     [
         (rates.conflict, CommitFault::Conflict),
@@ -319,12 +340,12 @@ fn draw(random: &mut fastrand::Rng, rates: &CommitRates) -> Option<CommitFault> 
 
 /// aurora-dsql.md#conflicts
 pub(crate) fn conflict() -> DbError {
-    DbError::new("40001", "change conflicts with another transaction (OC000)")
+    DbError::new("40001", OccCode::Oc000.message())
 }
 
 /// aurora-dsql.md#conflicts
 pub(crate) fn catalog_conflict() -> DbError {
-    DbError::new("40001", "schema has been updated by another transaction (OC001)")
+    DbError::new("40001", OccCode::Oc001.message())
 }
 
 /// aurora-dsql.md#transient-failures
@@ -332,32 +353,12 @@ pub(crate) fn unavailable() -> DbError {
     DbError::new("XX000", "server unavailable")
 }
 
-impl Refusal {
-    /// In DSQL's words; `None` closes the connection.
-    pub(crate) fn error(self) -> Option<DbError> {
-        Some(match self {
-            Self::AccessDenied => crate::door::access_denied("The request was denied on demand"),
-            Self::TooManyConnections => {
-                DbError::fatal("53300", "Unable to accept connection, too many open connections.")
-            }
-            Self::RateExceeded => {
-                DbError::fatal("53400", "Unable to accept connection, rate exceeded.")
-            }
-            Self::WakingUp => DbError::fatal(
-                "08006",
-                "unable to accept connection, waking up cluster, please retry later",
-            ),
-            Self::Closed => return None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_script_decides_commit_by_commit_and_then_lets_them_pass() {
+    fn a_script_decides_each_commit_and_later_commits_succeed() {
         let faults = Faults::default();
         faults.script([None, Some(CommitFault::Conflict)]);
         faults.at_commit(CommitFault::LostAnswer { applied: true }, 2);
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_decides_alike_and_about_as_often_as_asked() {
+    fn the_same_seed_gives_the_same_faults_at_the_configured_rate() {
         let rates = CommitRates { conflict: 0.3, lost_answer: 0.2, ..CommitRates::default() };
         let run = |seed| {
             let faults = Faults::default();
@@ -385,13 +386,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "at most 1 together")]
-    fn rates_of_more_than_all_commits_are_refused() {
+    fn rates_above_one_in_total_are_refused() {
         let rates = CommitRates { conflict: 0.7, unavailable: 0.7, ..CommitRates::default() };
         Faults::default().at_random(1, rates);
     }
 
     #[test]
-    fn a_statement_is_hit_by_its_text_and_so_many_times() {
+    fn a_statement_fault_matches_by_text_and_count() {
         let faults = Faults::default();
         faults.at_statement(Some("t1"), StatementFault::Unavailable, 2);
         assert_eq!(faults.next_statement("SELECT 1"), None);
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_may_be_as_small_and_as_large_as_they_like() {
+    fn extreme_counts_and_durations_are_accepted() {
         let faults = Faults::default();
         faults.at_commit(CommitFault::Conflict, 0);
         faults.at_statement(None, StatementFault::Close, 0);
@@ -425,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_refused_so_many_times_or_for_ever() {
+    fn connections_are_refused_a_number_of_times_or_always() {
         let faults = Faults::default();
         faults.refuse_connections(Refusal::WakingUp, 1);
         assert_eq!(faults.next_connection(), Some(Refusal::WakingUp));

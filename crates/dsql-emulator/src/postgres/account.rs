@@ -1,17 +1,17 @@
-//! Whom to run the server as: `initdb` refuses root.
+//! The account that the server runs as: `initdb` refuses root.
 
 use std::fs;
 
 use super::ServerError;
 
-/// A user of the operating system, by its numbers.
+/// A user of the operating system, by numeric ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
 
-/// The account to change to: `None` unless this process is root's.
+/// The account to switch to; `None` unless this process runs as root.
 pub(super) fn account() -> Result<Option<Account>, ServerError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are, and how to get them.
+//! Finds PostgreSQL's programs, and installs them.
 
 use std::{
     cmp::Reverse,
@@ -11,8 +11,8 @@ use std::{
 
 use super::ServerError;
 
-/// The folder of `initdb` and `postgres`: `PG_BIN`, else Debian's newest, else one on the `PATH`,
-/// else, with `install` and as root on Debian, the one that is installed now.
+/// The folder of `initdb` and `postgres`: `PG_BIN`, else Debian's newest, else one on the `PATH`.
+/// With `install` and as root on Debian, a missing PostgreSQL is installed.
 pub(super) fn folder(install: bool) -> Result<PathBuf, ServerError> {
     let system = System {
         pg_bin: env::var_os("PG_BIN").map(PathBuf::from),
@@ -23,10 +23,10 @@ pub(super) fn folder(install: bool) -> Result<PathBuf, ServerError> {
     system.folder(install)
 }
 
-/// What decides where the programs are.
+/// The parts of the system that the search depends on.
 struct System {
     pg_bin: Option<PathBuf>,
-    /// The folder in which Debian keeps one folder per major version.
+    /// Debian's folder with one subfolder per major version.
     debian: PathBuf,
     path: OsString,
     is_root: bool,
@@ -56,7 +56,7 @@ impl System {
 
     fn installed(&self) -> Option<PathBuf> {
         newest(&self.debian).or_else(|| {
-            // The programs lie side by side where the link leads.
+            // All programs are in the folder that the link leads to.
             let initdb = fs::canonicalize(self.on_path("initdb")?).ok()?;
             let folder = initdb.parent()?;
             holds_programs(folder).then(|| folder.to_owned())
@@ -112,12 +112,12 @@ mod tests {
         fs::write(bin.join("postgres"), "").unwrap();
     }
 
-    /// A root's system without PostgreSQL; `apt-get` does what `script` says.
+    /// A system of root without PostgreSQL, whose `apt-get` runs `script`.
     fn system(script: &str) -> (TempDir, System) {
         let root = tempfile::tempdir().unwrap();
         let script = format!("#!/bin/sh\ncd '{}'\n{script}\n", root.path().display());
-        // Not written by this process: another test may fork while the file is open, and a file
-        // that is open for writing cannot be run.
+        // A child process writes it: another test may fork while the file is open, and a file that
+        // is open for writing cannot be executed.
         let written = Command::new("/bin/sh")
             .args(["-c", r#"printf %s "$1" >"$0" && chmod +x "$0""#])
             .args([root.path().join("apt-get").as_os_str(), script.as_ref()])
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn pg_bin_wins_and_is_believed_only_if_it_is_right() {
+    fn pg_bin_takes_precedence_and_must_hold_the_programs() {
         let (root, mut system) = system("exit 1");
         install(&system.debian.join("15/bin"));
         let own = root.path().join("own");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_installed_without_questions() {
+    fn a_missing_postgresql_is_installed_without_prompts() {
         let (root, system) = system(INSTALLS);
         assert_eq!(system.folder(true).unwrap(), root.path().join("versions/15/bin"));
         assert_eq!(
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_installed_unasked_or_without_the_right_to() {
+    fn nothing_is_installed_without_the_option_or_without_root() {
         let (root, mut system) = system(INSTALLS);
         assert!(matches!(system.folder(false), Err(ServerError::NotInstalled)));
         system.is_root = false;

@@ -1,8 +1,8 @@
-//! A scratch PostgreSQL server: found or installed, started, and gone when its holder is.
+//! A temporary PostgreSQL server, which stops when the process that started it ends.
 //!
-//! Tests need a real database and must leave nothing behind, even when they are killed. The
-//! server therefore runs under a supervisor, a few lines of shell in `supervisor.sh`, that lives
-//! as long as a pipe to this process is open.
+//! Tests must leave nothing behind, even when they are killed. The server therefore runs under a
+//! supervisor, the shell script `supervisor.sh`, which runs as long as a pipe to this process is
+//! open.
 
 mod account;
 mod binaries;
@@ -12,10 +12,10 @@ pub use server::{Detached, Options, Server};
 
 use std::{io, path::PathBuf};
 
-/// Why there is no server.
+/// Why a server did not start or stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The programs are nowhere to be found and could not be installed.
+    /// The programs were not found and could not be installed.
     #[error(
         "no PostgreSQL found: install it (Debian: `apt-get install postgresql`) or set PG_BIN \
          to the folder of its `initdb`"
@@ -29,31 +29,31 @@ pub enum ServerError {
     Install {
         /// The command line.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: std::process::ExitStatus,
     },
-    /// PostgreSQL refuses to run as root, and there is nobody else to run it as.
+    /// PostgreSQL does not run as root, and no other account exists.
     #[error("PostgreSQL does not run as root, and /etc/passwd has neither `postgres` nor `nobody`")]
     NoAccount,
-    /// The server did not come up. The end of its log says why.
+    /// The server did not start. The end of its log has the reason.
     #[error("PostgreSQL in `{directory}` {what}; the end of its log:\n{log}")]
     Start {
-        /// Where it was to live.
+        /// Its directory.
         directory: PathBuf,
         /// What happened.
         what: &'static str,
         /// The end of its log.
         log: String,
     },
-    /// A server that was to stop did not.
+    /// The server did not stop in time.
     #[error("PostgreSQL in `{0}` did not stop within {1:?}")]
     Stop(PathBuf, std::time::Duration),
-    /// The operating system refused something else.
+    /// Another operation of the operating system failed.
     #[error("{what}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// The refusal.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },

@@ -20,20 +20,20 @@ use super::{ServerError, account, binaries};
 const SUPERVISOR: &str = include_str!("supervisor.sh");
 /// How long a server may take to accept connections, `initdb` included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a detached server may take to be gone.
+/// How long [`Detached::stop`] waits.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long its supervisor may take to see to that. It looks several times a second.
+/// How long [`Detached::stop`] waits for the supervisor, which polls several times a second.
 const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(5);
-/// Another process may take the free port before the server does.
+/// Attempts to start, because another process may take the free port before the server does.
 const PORT_ATTEMPTS: u32 = 5;
 const POLL: Duration = Duration::from_millis(10);
 
-/// What a server is to be like.
+/// The options of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many connections it takes at once.
+    /// `max_connections`.
     pub max_connections: u16,
-    /// More settings, as in `postgresql.conf`; they win over those that this module makes.
+    /// More settings, as in `postgresql.conf`. They override those of this module.
     pub settings: Vec<(String, String)>,
     /// Install PostgreSQL if it is missing, where that is possible (root on Debian).
     pub install: bool,
@@ -45,23 +45,23 @@ impl Default for Options {
     }
 }
 
-/// A PostgreSQL server on a loopback port, with its data in a directory for temporary files.
+/// A PostgreSQL server on a loopback port, with its data in a temporary directory.
 ///
-/// As close to DSQL as settings go: UTF-8, the C locale, UTC (aurora-dsql.md#environment). Nothing
-/// is kept, so nothing is synced. The superuser `postgres` needs no password; any other role does
+/// Its settings imitate DSQL: UTF-8, the C locale, UTC (aurora-dsql.md#environment). Its data need
+/// not survive, so fsync is off. The superuser `postgres` needs no password; any other role does
 /// (SCRAM).
 ///
-/// It stops, and its directory goes, when this value is dropped and also when the process ends in
-/// any other way, SIGKILL included.
+/// The server stops, and its directory is removed, when this value is dropped and also when the
+/// process ends in any other way, including SIGKILL.
 #[derive(Debug)]
 pub struct Server {
     supervisor: Child,
-    /// What the supervisor says when PostgreSQL ends. A file, because a pipe that nobody reads
-    /// stops its writer.
-    said: File,
-    /// Taken when the server is to stop.
-    lifeline: Option<ChildStdin>,
-    place: Detached,
+    /// The supervisor's output when PostgreSQL ends. A file, because a full pipe that nobody reads
+    /// blocks its writer.
+    supervisor_output: File,
+    /// The pipe to the supervisor. Closing it stops the server.
+    stop_pipe: Option<ChildStdin>,
+    location: Detached,
     programs: PathBuf,
 }
 
@@ -69,8 +69,7 @@ impl Server {
     /// Starts a server and waits until it accepts connections.
     ///
     /// # Errors
-    /// PostgreSQL is not there and cannot be installed, or it does not come up: the error carries
-    /// the end of its log.
+    /// PostgreSQL is not installed, or it does not start: the error contains the end of its log.
     pub fn start(options: &Options) -> Result<Self, ServerError> {
         let binaries = binaries::folder(options.install)?;
         let mut attempt = 1;
@@ -91,7 +90,7 @@ impl Server {
         let name = format!("dsql-emulator-pg-{:016x}", fastrand::u64(..));
         let directory = env::temp_dir().join(name);
 
-        let (said, stderr) = tempfile::tempfile()
+        let (supervisor_output, stderr) = tempfile::tempfile()
             .and_then(|file| Ok((file.try_clone()?, file)))
             .map_err(ServerError::io("making a file for the end of PostgreSQL's log"))?;
 
@@ -103,97 +102,107 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(stderr)
-            // The account may not see where this process works, and PG… variables are not for it.
+            // The account may have no access to the working directory, and the server must not read
+            // PG… variables.
             .current_dir("/")
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            // Out of the reach of the terminal's Ctrl-C.
+            // A process group of its own, so that Ctrl-C in the terminal does not reach it.
             .process_group(0);
         if let Some(account) = account::account()? {
             command.uid(account.uid).gid(account.gid);
         }
         let mut supervisor = command.spawn().map_err(ServerError::io("starting /bin/sh"))?;
-        let lifeline = supervisor.stdin.take();
-        let place = Detached { directory, port };
+        let stop_pipe = supervisor.stdin.take();
+        let location = Detached { directory, port };
         let programs = binaries.to_owned();
-        let mut server = Self { supervisor, said, lifeline, place, programs };
+        let mut server = Self { supervisor, supervisor_output, stop_pipe, location, programs };
         server.wait_until_ready()?;
         Ok(server)
     }
 
     fn wait_until_ready(&mut self) -> Result<(), ServerError> {
         let deadline = Instant::now() + START_TIMEOUT;
-        while !self.place.is_running() {
+        while !self.location.is_running() {
             let ended =
                 self.supervisor.try_wait().map_err(ServerError::io("waiting for /bin/sh"))?;
             let (what, log) = if ended.is_some() {
-                let mut said = Vec::new();
-                let _ = self.said.rewind().and_then(|()| self.said.read_to_end(&mut said));
-                ("did not start", String::from_utf8_lossy(&said).into_owned())
+                let mut supervisor_output = Vec::new();
+                let _ = self
+                    .supervisor_output
+                    .rewind()
+                    .and_then(|()| self.supervisor_output.read_to_end(&mut supervisor_output));
+                ("did not start", String::from_utf8_lossy(&supervisor_output).into_owned())
             } else if Instant::now() > deadline {
-                let log = fs::read_to_string(self.place.log_file()).unwrap_or_default();
+                let log = fs::read_to_string(self.location.log_file()).unwrap_or_default();
                 ("did not accept connections in time", tail(&log, 20))
             } else {
                 thread::sleep(POLL);
                 continue;
             };
-            return Err(ServerError::Start { directory: self.place.directory.clone(), what, log });
+            return Err(ServerError::Start {
+                directory: self.location.directory.clone(),
+                what,
+                log,
+            });
         }
         Ok(())
     }
 
     /// `postgres://postgres@127.0.0.1:PORT/postgres`
     pub fn url(&self) -> String {
-        self.place.url()
+        self.location.url()
     }
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.place.port
+        self.location.port
     }
 
     /// Address and port.
     pub fn addr(&self) -> SocketAddr {
-        self.place.addr()
+        self.location.addr()
     }
 
     /// PostgreSQL's data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.place.data_dir()
+        self.location.data_dir()
     }
 
-    /// The folder of its programs. What comes with PostgreSQL besides is often there too.
+    /// The folder of its programs. Other programs of PostgreSQL are often in it too.
     pub fn programs(&self) -> &Path {
         &self.programs
     }
 
-    /// What another process has to know to find and stop the server, once it is detached.
+    /// What another process needs to find and stop the server, once it is detached.
     pub fn place(&self) -> &Detached {
-        &self.place
+        &self.location
     }
 
-    /// Lets the server run on after this process, until [`Detached::stop`].
+    /// Lets the server run after this process ends, until [`Detached::stop`].
     ///
     /// # Errors
-    /// The file that keeps it alive cannot be written.
+    /// The file that keeps the server running cannot be written.
     pub fn detach(self) -> Result<Detached, ServerError> {
-        fs::write(self.place.keep_file(), "").map_err(ServerError::io("detaching the server"))?;
-        let place = self.place.clone();
+        fs::write(self.location.keep_file(), "")
+            .map_err(ServerError::io("detaching the server"))?;
+        let location = self.location.clone();
         drop(self);
-        Ok(place)
+        Ok(location)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.lifeline.take());
-        if !self.place.keep_file().exists() {
+        drop(self.stop_pipe.take());
+        if !self.location.keep_file().exists() {
             let _ = self.supervisor.wait();
         }
     }
 }
 
-/// A server that runs on its own; enough to find and stop it from another process.
+/// A server that runs independently of the process that started it; enough to find and stop it from
+/// another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detached {
     /// Its directory.
@@ -218,22 +227,23 @@ impl Detached {
         self.directory.join("data")
     }
 
-    /// What the server logs.
+    /// The server's log.
     pub fn log_file(&self) -> PathBuf {
         self.directory.join("log")
     }
 
     /// Whether the server accepts connections.
     pub fn is_running(&self) -> bool {
-        // Another process may listen on the port; only this server writes this file.
+        // The port alone is not proof: another process may listen on it. Only this server writes
+        // this file.
         let ready = fs::read_to_string(self.data_dir().join("postmaster.pid"))
             .is_ok_and(|text| text.lines().nth(7).is_some_and(|status| status.trim() == "ready"));
         ready && TcpStream::connect(self.addr()).is_ok()
     }
 
-    /// Stops the server, removes its directory and waits until both are gone. A directory whose
-    /// server is gone already, after a restart of the machine, is removed too, and a server whose
-    /// supervisor is gone is stopped all the same.
+    /// Stops the server, removes its directory and waits until both are done. The directory of a
+    /// server that does not run any more, after a restart of the machine, is removed too. A server
+    /// whose supervisor was killed is stopped as well.
     ///
     /// # Errors
     /// It does not stop in time, or the directory cannot be removed.
@@ -248,7 +258,8 @@ impl Detached {
                 return Err(ServerError::Stop(self.directory.clone(), STOP_TIMEOUT));
             }
             if waited > SUPERVISOR_TIMEOUT {
-                // Nobody does it. As long as the server answers, the number is its own.
+                // The supervisor does not react. While the server answers, the process id is its
+                // own.
                 match self.postmaster().filter(|_| self.is_running()) {
                     Some(postmaster) => {
                         let _ = kill_process(postmaster, Signal::QUIT);
@@ -287,7 +298,7 @@ fn server_arguments(options: &Options, port: u16) -> Vec<String> {
     ];
     let ours = ours.into_iter().map(|(name, value)| format!("{name}={value}"));
     let theirs = options.settings.iter().map(|(name, value)| format!("{name}={value}"));
-    // PostgreSQL takes the last of several values.
+    // PostgreSQL uses the last of several values.
     ours.chain(theirs).flat_map(|setting| ["-c".to_owned(), setting]).collect()
 }
 

@@ -2,9 +2,9 @@
 #
 #   sh supervisor.sh DIRECTORY BINARIES [server argument …]
 #
-# A process cannot clean up after its own SIGKILL, but the kernel closes its end of a pipe. So
-# whoever holds the other end of standard input holds the server; nothing is ever written to it.
-# While the file DIRECTORY/keep exists, the server outlives its holder.
+# A process cannot clean up after its own SIGKILL, but the kernel closes its end of a pipe. The
+# process at the other end of standard input keeps the server running; it never writes to the pipe.
+# While the file DIRECTORY/keep exists, the server runs on after that process ends.
 set -u
 directory=$1
 binaries=$2
@@ -13,13 +13,13 @@ log=$directory/log
 server=
 watcher=
 
-# What ends the holder must not end the cleaning up.
+# Signals that end the starting process must not prevent the cleanup.
 trap '' HUP INT PIPE
 trap 'exit 1' TERM
 trap finish EXIT
 
-# Immediate shutdown: nothing here is worth a checkpoint. A server that has only just been forked
-# ignores the signal, so it is sent until there is nobody to send it to.
+# Immediate shutdown: the data is temporary and needs no checkpoint. A server that has just been
+# forked ignores the signal, so it is sent until the process has ended.
 stop() {
 	while kill -QUIT "$server"; do sleep 0.1; done 2>/dev/null
 }
@@ -34,7 +34,7 @@ finish() {
 	rm -rf "$directory"
 }
 
-# To whoever waits for the start.
+# Sends the end of the log to the process that waits for the start.
 fail() {
 	tail -n 20 "$log" >&2
 	exit 1

@@ -1,12 +1,13 @@
-//! ALTER TABLE (aurora-dsql.md#alter-table): what each action may be.
+//! ALTER TABLE (aurora-dsql.md#alter-table): the permitted actions.
 //!
-//! Refusals are `unsupported ALTER TABLE … statement` around PostgreSQL's own name of the action.
+//! Messages of refusals are `unsupported ALTER TABLE … statement` with PostgreSQL's name of the
+//! action.
 
 use super::{Check, Class, Context, NewJob, Plan, create_table, sequence};
 use crate::sql::{Cursor, Edit, Statement, Token, identifier};
 
-/// Actions that are refused by their first words, and PostgreSQL's names of them. Recorded: row
-/// security, validation. That the others are refused is [O LINT] or [I], and so are their names.
+/// Actions that are refused by their first words, with PostgreSQL's names. Recorded: row security,
+/// validation. The refusals of the others, and their names, are [O LINT] or [I].
 const REFUSED: &[(&str, &str)] = &[
     ("VALIDATE CONSTRAINT", "VALIDATE CONSTRAINT"),
     ("ENABLE ROW LEVEL SECURITY", "ENABLE ROW SECURITY"),
@@ -35,7 +36,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("ALTER CONSTRAINT", "ALTER CONSTRAINT"),
 ];
 
-/// Changes of a column that are refused, likewise. Recorded: the first three.
+/// Changes of a column that are refused, with PostgreSQL's names. Recorded: the first three.
 const REFUSED_OF_COLUMN: &[(&str, &str)] = &[
     ("SET NOT NULL", "SET NOT NULL"),
     ("SET DATA TYPE", "SET DATA TYPE"),
@@ -74,7 +75,7 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
     Plan::ddl(text, None, checks)
 }
 
-/// aurora-dsql.md#alter-table: `ALTER TABLE ASYNC t VALIDATE CONSTRAINT c`, and nothing else.
+/// aurora-dsql.md#alter-table: only `ALTER TABLE ASYNC t VALIDATE CONSTRAINT c`.
 fn plan_async(mut cursor: Cursor<'_>, table: String) -> Plan {
     let validates = cursor.eat("VALIDATE CONSTRAINT");
     match cursor.next().and_then(Token::word) {
@@ -119,7 +120,7 @@ fn check_action(
             return Err(unsupported(&word));
         }
     } else if cursor.eat("ENABLE TRIGGER") || cursor.eat("DISABLE TRIGGER") {
-        // Accepted, and there are no triggers but the emulator's own, which are internal.
+        // Accepted. All triggers are the emulator's own, which are internal.
         if let Some(all) = cursor.peek().filter(|token| token.is("ALL")) {
             edit.replace(all, all, "USER");
         }
@@ -127,8 +128,8 @@ fn check_action(
     Ok(None)
 }
 
-/// ADD COLUMN without constraints; ADD CONSTRAINT only CHECK and FOREIGN KEY that are NOT VALID,
-/// and UNIQUE over an index that is there.
+/// ADD COLUMN without constraints; of ADD CONSTRAINT only CHECK and FOREIGN KEY with NOT VALID, and
+/// UNIQUE USING INDEX.
 fn check_add(
     statement: &Statement,
     mut cursor: Cursor<'_>,
@@ -167,7 +168,7 @@ fn check_add(
     create_table::check_column(statement, cursor.rest(), context, edit)
 }
 
-/// The primary key stays, with all its columns; what it is, the catalog knows.
+/// The primary key and its columns cannot be dropped; the catalog is asked what they are.
 fn check_drop(mut cursor: Cursor<'_>, table: &str) -> Option<Check> {
     let table = table.to_owned();
     if cursor.eat("CONSTRAINT") {
@@ -194,7 +195,7 @@ fn check_alter_column(
         return sequence::check_identity(identity);
     }
     if cursor.eat("SET STORAGE") {
-        // PostgreSQL has the word since version 16; for text it means this.
+        // PostgreSQL has DEFAULT since version 16; for text it means EXTENDED.
         if let Some(word) = cursor.peek().filter(|token| token.is("DEFAULT"))
             && context.server_version < 16
         {

@@ -1,4 +1,4 @@
-//! CREATE, for what is not refused by its first words.
+//! CREATE statements that are not refused by their first words.
 
 use super::{Class, Context, Plan, create_table, index, sequence};
 use crate::sql::{Cursor, Edit, Kind, Statement, Token, identifier};
@@ -26,7 +26,7 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
         return create_table::plan(statement, cursor, context);
     }
     if temporary {
-        // Refused (aurora-dsql.md#refused-statements) [O]; words [I], after those of tables.
+        // Refused (aurora-dsql.md#refused-statements) [O]; message [I], like that for tables.
         let object = cursor.find("VIEW").map_or("sequence", |_| "view");
         let statement = object.to_uppercase();
         return Plan::unsupported(format!(
@@ -51,8 +51,8 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
 /// Before this version of PostgreSQL, statistics need a name; DSQL's do not.
 const NAMELESS_SINCE: u32 = 16;
 
-/// The statement with a name for its statistics, after PostgreSQL's own pattern. `None` if it has
-/// one, or cannot be read.
+/// Adds a name for the statistics, which follows PostgreSQL's pattern. `None` if the statement has
+/// a name, or cannot be read.
 fn name_statistics(statement: &Statement, mut cursor: Cursor<'_>) -> Option<String> {
     let word = cursor.next()?;
     cursor.parenthesised();
@@ -73,7 +73,7 @@ fn name_statistics(statement: &Statement, mut cursor: Cursor<'_>) -> Option<Stri
     Some(edit.apply(statement))
 }
 
-/// aurora-dsql.md#refused-statements: no kind of type but domains.
+/// aurora-dsql.md#refused-statements: domains are the only types that can be created.
 fn plan_type(mut cursor: Cursor<'_>) -> Plan {
     cursor.name();
     if cursor.eat("AS ENUM") {
@@ -85,7 +85,7 @@ fn plan_type(mut cursor: Cursor<'_>) -> Plan {
     if cursor.eat("AS") {
         return Plan::unsupported("unsupported statement: CompositeType");
     }
-    // [I]: a base type, or the shell of one.
+    // [I]: a base type or shell type.
     Plan::unsupported("unsupported statement: Define")
 }
 

@@ -1,5 +1,5 @@
-//! CREATE TABLE (aurora-dsql.md#tables). The types of columns are checked where they are resolved,
-//! in the database.
+//! CREATE TABLE (aurora-dsql.md#tables). The types of columns are checked in the database, where
+//! they are resolved.
 
 use super::{Check, Context, Plan, sequence};
 use crate::sql::{Cursor, Edit, Statement, Token};
@@ -39,8 +39,8 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
     Plan::ddl(text, None, checks)
 }
 
-/// `PARTITION BY` is refused in these words (aurora-dsql.md#refused-statements) [O]; the others are
-/// refused [O LINT], in words after it [I].
+/// `PARTITION BY` is refused with this message (aurora-dsql.md#refused-statements) [O]; the others
+/// are refused [O LINT], with messages like it [I].
 fn clause(name: &str) -> Plan {
     Plan::unsupported(format!("{name} clause not supported for CREATE TABLE"))
 }
@@ -97,7 +97,7 @@ pub(super) fn check_column(
     }
 }
 
-/// The type of a column: what is written between its name and its constraints.
+/// The type of a column: the text between its name and its constraints.
 fn type_text(statement: &Statement, cursor: Cursor<'_>) -> Option<String> {
     const BEHIND: [&str; 9] = [
         "GENERATED",

@@ -1,8 +1,8 @@
-//! The one database of a cluster, which is called `postgres` there and something else here.
+//! The one database of a cluster, which is called `postgres` on DSQL and has another name here.
 
 use crate::sql::{Edit, Statement, Token, split};
 
-/// The statement without what names the database: `CURRENT_CATALOG`, and the first part of
+/// Removes the name of the database from a statement: `CURRENT_CATALOG`, and the first part of
 /// `postgres.schema.table` (aurora-dsql.md#environment).
 pub(crate) fn in_own_database(statement: Statement) -> Statement {
     let tokens = &statement.tokens;
@@ -13,7 +13,7 @@ pub(crate) fn in_own_database(statement: Statement) -> Statement {
             continue;
         }
         if token.is("CURRENT_CATALOG") {
-            // A function of that name, so that its column has it too.
+            // A function with that name, so that its column has the name too.
             edit.replace(token, token, "pg_catalog.\"current_catalog\"()");
         } else if let [database, dot, schema, other_dot, table, ..] = &tokens[position..]
             && database.word() == Some("postgres")

@@ -1,4 +1,4 @@
-//! ALTER and DROP of everything but tables (aurora-dsql.md#tables).
+//! ALTER and DROP of all objects other than tables (aurora-dsql.md#tables).
 
 use super::{Class, Context, Plan, alter_table, sequence};
 use crate::sql::{Cursor, Statement};
@@ -32,7 +32,7 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
         });
     }
     if cursor.sees("FUNCTION") {
-        // Only these four forms [O LINT]; words [I].
+        // Only these four forms [O LINT]; message [I].
         let forms = ["RENAME TO", "OWNER TO", "SET SCHEMA", "DEPENDS ON"];
         if !forms.iter().any(|form| cursor.finds(form)) {
             return Plan::unsupported("unsupported statement: AlterFunction");
@@ -42,7 +42,7 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
         return plan_alter_role(cursor);
     }
     if cursor.sees("USER") {
-        // [O LINT], words [I].
+        // [O LINT], message [I].
         return Plan::unsupported("unsupported statement: AlterRole");
     }
     if cursor.eat("INDEX") {
@@ -58,7 +58,7 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
     Plan::run(Class::Ddl)
 }
 
-/// RENAME and RESET are supported, settings and properties are not [O LINT]; words [I].
+/// RENAME and RESET are supported, settings and properties are not [O LINT]; messages [I].
 fn plan_alter_role(mut cursor: Cursor<'_>) -> Plan {
     cursor.next();
     if cursor.finds("RENAME TO") || cursor.finds("RESET") {
@@ -88,7 +88,7 @@ fn plan_alter_statistics(cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// Objects that DSQL can drop; `SCHEMA … CASCADE` and the like are PostgreSQL's business.
+/// Objects that DSQL can drop. PostgreSQL handles `SCHEMA … CASCADE` and the like.
 const DROPPABLE: &[&str] = &[
     "TABLE",
     "INDEX",

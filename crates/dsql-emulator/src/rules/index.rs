@@ -1,4 +1,4 @@
-//! CREATE INDEX: asynchronous, and plain in its details (aurora-dsql.md#indexes).
+//! CREATE INDEX: only asynchronous, and without most options (aurora-dsql.md#indexes).
 
 use super::{Check, Context, NewJob, Plan};
 use crate::sql::{Cursor, Edit, Statement, Token};
@@ -27,7 +27,7 @@ pub(super) fn plan_create(statement: &Statement, context: &Context<'_>) -> Plan 
     Plan::ddl(Some(without(&[asynchronous])), Some(job), Vec::new())
 }
 
-/// Permitted only on an empty table, in a session that asks for it [D].
+/// Permitted only on an empty table, in a session that enables it [D].
 fn plan_sync(cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     let refusal = || Plan::unsupported("unsupported mode. please use CREATE INDEX ASYNC.");
     if !context.sync_index {
@@ -40,13 +40,13 @@ fn plan_sync(cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     }
 }
 
-/// Checks what follows `CREATE INDEX ASYNC`; the table. What PostgreSQL does not understand
-/// either is left to it.
+/// Checks what follows `CREATE INDEX ASYNC`; returns the table. Syntax errors are left to
+/// PostgreSQL.
 fn details(mut cursor: Cursor<'_>) -> Result<Option<String>, Plan> {
     let unsupported = |message: &str| Err(Plan::unsupported(message));
     cursor.eat("IF NOT EXISTS");
     if !cursor.sees("ON") && cursor.name().is_none_or(|name| name.len() > 1) {
-        // A schema before the name: a syntax error of PostgreSQL's, as of DSQL's.
+        // A schema before the name is a syntax error in PostgreSQL and DSQL.
         return Ok(None);
     }
     if !cursor.eat("ON") {
@@ -60,7 +60,7 @@ fn details(mut cursor: Cursor<'_>) -> Result<Option<String>, Plan> {
     for key in Cursor::new(cursor.parenthesised().unwrap_or_default()).items() {
         check_key(key)?;
     }
-    // [I]: of the options that change the storage, none is in the documentation.
+    // [I]: no storage option is in the documentation.
     for option in ["WITH", "TABLESPACE"] {
         if cursor.finds(option) {
             return unsupported(&format!("{option} not supported for CREATE INDEX"));
@@ -77,7 +77,7 @@ fn check_key(key: &[Token]) -> Result<(), Plan> {
         cursor.parenthesised();
     }
     if cursor.eat("COLLATE") {
-        // Another collation than C is refused, as in expressions; words [I].
+        // Collations other than C are refused, as in expressions; message [I].
         super::query::check_collation(&mut cursor)?;
     }
     if let Some(token) = cursor.peek()

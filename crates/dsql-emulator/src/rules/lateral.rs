@@ -1,5 +1,5 @@
-//! The defect of DSQL's planner that is known (aurora-dsql.md#refused-statements): a LEFT JOIN
-//! LATERAL whose subquery has a column of the other side in its target list fails.
+//! A known defect of DSQL's planner (aurora-dsql.md#refused-statements): a LEFT JOIN LATERAL fails
+//! if the target list of its subquery has a column of an outer table.
 
 use std::ops::ControlFlow;
 
@@ -7,20 +7,20 @@ use sqlparser::ast::{Expr, JoinOperator, Select, SetExpr, TableFactor, visit_exp
 
 use super::{
     Check, Plan,
-    query::{factors, folded, parse},
+    syntax::{factors, folded, parse},
 };
 use crate::{
     sql::{Statement, identifier},
     wire::DbError,
 };
 
-/// What DSQL says, about the table inside.
+/// DSQL's error, with the first table of the subquery.
 pub(crate) fn defect(child: &str) -> DbError {
     DbError::new("42804", format!("attribute 1 of type {child} has wrong type"))
 }
 
-/// Refuses a query with such a join. Where a column has no table's name before it, the catalog has
-/// to be asked whose it is.
+/// Refuses a query with such a join. For unqualified columns, the returned checks ask the catalog
+/// which table they belong to.
 pub(super) fn check(statement: &Statement) -> Result<Vec<Check>, Plan> {
     if !statement.tokens.iter().any(|token| token.is("LATERAL")) {
         return Ok(Vec::new());
@@ -69,7 +69,7 @@ fn check_join(outer: &Select, inner: &Select) -> Result<Option<Check>, Plan> {
         return Err(Plan::Refuse(defect(&child)));
     }
     let inner_tables = tables(inner);
-    // Whatever else the subquery reads may have columns of any name.
+    // Other items of the subquery's FROM clause may have columns of any name.
     if columns.is_empty() || inner_tables.len() < factors(inner).count() {
         return Ok(None);
     }
@@ -92,7 +92,7 @@ fn tables(select: &Select) -> Vec<String> {
     factors(select).filter_map(name).collect()
 }
 
-/// What a part of FROM is called.
+/// The name of an item of a FROM clause.
 fn factor_name(factor: &TableFactor) -> Option<String> {
     match factor {
         TableFactor::Table { alias: Some(alias), .. }

@@ -1,15 +1,15 @@
-//! Locking clauses: which rows each query of a statement locks, and how the emulator learns of them
-//! (aurora-dsql.md#locks).
+//! Locking clauses: which rows each query of a statement locks, and how they are reported to the
+//! emulator (aurora-dsql.md#locks).
 //!
-//! Nothing waits on DSQL, so PostgreSQL is not asked to lock. A locking clause is replaced by one
-//! more sort key, a function that reports a row and has the same value for every row: it is called
-//! once for each row that the query returns, and changes neither its columns nor its order. A query
-//! with a LIMIT would report the rows beyond the limit, too. There the function is called in a query
-//! around it, which takes the rows by their place (`ctid`).
+//! On DSQL no statement waits for a lock, so PostgreSQL is not asked to lock rows. A locking clause
+//! is replaced by an additional sort key: a function that reports a row and returns the same value
+//! for every row. It is called once for each returned row, and does not change columns or order. In
+//! a query with a LIMIT it would also be called for the rows beyond the limit; there it is called
+//! in an outer query, which selects the rows by their `ctid`.
 
 use sqlparser::ast::{JoinOperator, Query, SetExpr, TableFactor};
 
-use super::query::{factors, folded, parse};
+use super::syntax::{factors, folded, parse};
 use crate::sql::{Cursor, Kind, Statement, Token, identifier};
 
 /// The two kinds of row locks that DSQL has (aurora-dsql.md#locks), the weaker first.
@@ -20,7 +20,7 @@ pub(crate) enum LockStrength {
 }
 
 impl LockStrength {
-    /// The class of the matrix (aurora-dsql.md#conflict-matrix) in which a locked row counts.
+    /// The class of a locked row in the conflict matrix (aurora-dsql.md#conflict-matrix).
     pub(crate) const fn class(self) -> &'static str {
         match self {
             Self::KeyShare => "S",
@@ -32,18 +32,18 @@ impl LockStrength {
 /// A table whose rows a query locks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LockedTable {
-    /// Its name, quoted, as the query has it.
+    /// Its name in the query, quoted.
     pub(crate) relation: String,
-    /// What the query calls it, quoted.
+    /// Its alias in the query, quoted.
     pub(crate) alias: String,
     pub(crate) strength: LockStrength,
 }
 
-/// What a statement locks, query by query.
+/// The locking queries of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Locking {
-    /// The statement without what would make PostgreSQL skip or refuse rows that another session
-    /// has locked.
+    /// The statement without NOWAIT and SKIP LOCKED, which would make PostgreSQL refuse or skip
+    /// rows that another session has locked.
     pub(crate) text: String,
     queries: Vec<LockingQuery>,
 }
@@ -53,9 +53,10 @@ pub(crate) struct Locking {
 struct LockingQuery {
     /// The strongest of its clauses.
     strength: LockStrength,
-    /// What goes if PostgreSQL is to lock the rows itself: NOWAIT and SKIP LOCKED.
+    /// The removal of NOWAIT and SKIP LOCKED, if PostgreSQL locks the rows itself.
     without_policy: Vec<Change>,
-    /// The other way; `None` if the query has no form that it can be told for.
+    /// The changes that report the rows instead; `None` if the query has a form that does not
+    /// permit it.
     reporting: Option<Reporting>,
 }
 
@@ -65,13 +66,13 @@ struct Reporting {
     changes: Vec<Change>,
 }
 
-/// A part of the text, in bytes, and what takes its place.
+/// A replacement of a part of the text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Change {
     start: usize,
     end: usize,
     text: String,
-    /// Behind `text`, the calls that report a row, and then this.
+    /// If set, the calls that report a row follow `text`, and then this.
     calls: Option<&'static str>,
 }
 
@@ -86,7 +87,7 @@ impl Change {
 }
 
 impl Locking {
-    /// Whether any of its queries can report. Then the statement is one that can be explained.
+    /// Whether any of its queries can report its rows. Then the statement can be explained.
     pub(crate) fn can_report(&self) -> bool {
         self.queries.iter().any(|query| query.reporting.is_some())
     }
@@ -96,9 +97,9 @@ impl Locking {
         self.queries.iter().flat_map(|query| &query.reporting).flat_map(|way| &way.tables)
     }
 
-    /// The text of `statement` that reports the rows it locks. `call` makes the call that reports a
-    /// row of a table; it has none for what is not a plain table. How strongly PostgreSQL locks rows
-    /// itself, for queries that do not report.
+    /// The text of `statement` that reports the rows that it locks, and the strength of the locks
+    /// that PostgreSQL takes itself for queries that cannot report. `call` returns the function
+    /// call that reports a row of a table, or `None` for what is not a plain table.
     pub(crate) fn reporting(
         &self,
         statement: &Statement,
@@ -125,7 +126,7 @@ impl Locking {
     }
 }
 
-/// A text with changes, each with the calls that it may make.
+/// Applies changes to a text, each with the calls that it may contain.
 fn changed(text: &str, mut changes: Vec<(&Change, String)>) -> String {
     changes.sort_by_key(|(change, _)| change.start);
     let mut changed = String::with_capacity(2 * text.len());
@@ -143,14 +144,14 @@ fn changed(text: &str, mut changes: Vec<(&Change, String)>) -> String {
     changed
 }
 
-/// A locking clause and where it is, in tokens.
+/// A locking clause and its position, in tokens.
 struct Clause {
     first: usize,
     last: usize,
     strength: LockStrength,
     /// The names after OF; none means all.
     of: Vec<String>,
-    /// Where NOWAIT or SKIP LOCKED is.
+    /// The position of NOWAIT or SKIP LOCKED.
     policy: Option<(usize, usize)>,
 }
 
@@ -173,8 +174,7 @@ fn clause(tokens: &[Token], position: usize) -> Option<Clause> {
             }
         }
     }
-    // No statement ever blocks (aurora-dsql.md#locks), so there is nothing to skip and nothing to
-    // wait for.
+    // Statements never block (aurora-dsql.md#locks), so these have no effect.
     let before = position + cursor.at();
     let policy = cursor.eat("NOWAIT") || cursor.eat("SKIP LOCKED");
     let last = position + cursor.at() - 1;
@@ -185,30 +185,29 @@ fn clauses(tokens: &[Token]) -> Vec<Clause> {
     (0..tokens.len()).filter_map(|position| clause(tokens, position)).collect()
 }
 
-/// What a statement locks; `None` if nothing.
+/// The locking queries of a statement; `None` if it has none.
 pub(super) fn locking(statement: &Statement) -> Option<Locking> {
     let clauses = clauses(&statement.tokens);
     if clauses.is_empty() {
         return None;
     }
     let text = Text::new(statement);
-    let mut queries: Vec<(Place, Vec<&Clause>)> = Vec::new();
+    let mut queries: Vec<(QueryPosition, Vec<&Clause>)> = Vec::new();
     for clause in &clauses {
-        let place = text.query_of(clause);
-        match queries.iter_mut().find(|(known, _)| *known == place) {
+        let position = text.query_of(clause);
+        match queries.iter_mut().find(|(known, _)| *known == position) {
             Some((_, own)) => own.push(clause),
-            None => queries.push((place, vec![clause])),
+            None => queries.push((position, vec![clause])),
         }
     }
-    let queries = queries.into_iter().map(|(place, own)| {
-        let reporting = text.reporting(&place, &own, &clauses);
+    let queries = queries.into_iter().map(|(position, own)| {
+        let reporting = text.reporting(&position, &own, &clauses);
         LockingQuery { reporting, ..left_to_postgresql(&statement.tokens, &own) }
     });
     Some(whole(statement, queries.collect()))
 }
 
-/// The same for a statement that shows how another is run, or that copies its rows: PostgreSQL runs
-/// that one as it is.
+/// The locking queries inside of EXPLAIN or COPY, which PostgreSQL locks itself.
 pub(super) fn locking_inside(statement: &Statement) -> Option<Locking> {
     let clauses = clauses(&statement.tokens);
     if clauses.is_empty() {
@@ -239,26 +238,26 @@ fn strongest<'a>(clauses: impl Iterator<Item = &'a Clause>) -> Option<LockStreng
     clauses.map(|clause| clause.strength).max()
 }
 
-/// Where a query is, in tokens.
+/// The position of a query, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    /// The parenthesis that opens around it, if there is one.
+struct QueryPosition {
+    /// The opening parenthesis of its group, if it is in one.
     group: Option<usize>,
     /// Its SELECT, if it has one.
     select: Option<usize>,
 }
 
-/// A statement, and what is in which parentheses.
+/// A statement, with the structure of its parentheses.
 struct Text<'a> {
     statement: &'a Statement,
     tokens: &'a [Token],
-    /// The parenthesis that opens directly around each token.
+    /// The innermost opening parenthesis around each token.
     around: Vec<Option<usize>>,
-    /// The one that closes, for each that opens.
+    /// The closing parenthesis of each opening one.
     closing: Vec<usize>,
 }
 
-/// The words that come after the tables of a query that locks.
+/// Keywords that can follow the FROM clause of a locking query.
 const AFTER_TABLES: [&str; 6] = ["WHERE", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR"];
 
 impl<'a> Text<'a> {
@@ -282,24 +281,30 @@ impl<'a> Text<'a> {
     }
 
     /// The query that a clause belongs to.
-    fn query_of(&self, clause: &Clause) -> Place {
+    fn query_of(&self, clause: &Clause) -> QueryPosition {
         let group = self.around[clause.first];
         let begin = group.map_or(0, |opened| opened + 1);
         let select = (begin..clause.first)
             .rev()
             .find(|at| self.around[*at] == group && self.tokens[*at].is("SELECT"));
-        Place { group, select }
+        QueryPosition { group, select }
     }
 
-    /// How the query at `place`, whose clauses are `own` of `all`, reports the rows that it locks.
-    fn reporting(&self, place: &Place, own: &[&Clause], all: &[Clause]) -> Option<Reporting> {
+    /// How the query at `position`, with the clauses `own` of `all`, reports the rows that it
+    /// locks.
+    fn reporting(
+        &self,
+        position: &QueryPosition,
+        own: &[&Clause],
+        all: &[Clause],
+    ) -> Option<Reporting> {
         let tokens = self.tokens;
-        let (group, select) = (place.group, place.select?);
+        let (group, select) = (position.group, position.select?);
         let last = own.last()?.last;
         let group_end = group.map_or(tokens.len(), |opened| self.closing[opened]);
         let on_level =
             |range: std::ops::Range<usize>| range.filter(move |at| self.around[*at] == group);
-        // An INSERT may go on behind its query.
+        // An INSERT may continue after its query.
         let goes_on = |at: &usize| tokens[*at].is("RETURNING") || tokens[*at].is("ON");
         let end = on_level(last + 1..group_end).find(goes_on).unwrap_or(group_end);
         let from = on_level(select + 1..own.first()?.first)
@@ -320,7 +325,7 @@ impl<'a> Text<'a> {
         if found.tables.is_empty() {
             return Some(Reporting { tables: Vec::new(), changes: self.removals(own) });
         }
-        // In EXISTS, PostgreSQL drops what is of no use to it, unless there is an OFFSET.
+        // In EXISTS, PostgreSQL removes the ORDER BY, unless there is an OFFSET.
         let exists = group.is_some_and(|opened| opened > 0 && tokens[opened - 1].is("EXISTS"));
         let calls = Some(if exists { " OFFSET 0" } else { "" });
         let mut changes = self.removals(own);
@@ -331,7 +336,7 @@ impl<'a> Text<'a> {
             return Some(Reporting { tables: found.tables, changes });
         }
 
-        // The rows in the limit by their places, of each table.
+        // Selects the rows within the limit by the ctid of each table.
         let inner = |join: &sqlparser::ast::Join| {
             matches!(
                 join.join_operator,
@@ -346,7 +351,7 @@ impl<'a> Text<'a> {
             let stop = next(&["LIMIT", "OFFSET", "FETCH", "FOR"], order..end).unwrap_or(end);
             order..stop
         });
-        // What is written twice must not lock.
+        // A part that is written twice must not contain a locking clause.
         let twice = [Some(select..tables_end), sorting.clone()];
         let locks =
             |clause: &Clause| twice.iter().flatten().any(|part| part.contains(&clause.first));
@@ -404,7 +409,7 @@ impl<'a> Text<'a> {
         parse(&text, &self.tokens[select..end])
     }
 
-    /// Whether `name`, where the token `position` is, is that of a query of a WITH clause.
+    /// Whether `name` at token `position` refers to a query of a WITH clause.
     fn is_common(&self, name: &str, position: usize) -> bool {
         (0..self.tokens.len()).any(|at| {
             if self.tokens[at].word() != Some(name) {
@@ -426,7 +431,7 @@ impl<'a> Text<'a> {
             let end = group.map_or(self.tokens.len(), |opened| self.closing[opened]);
             let recursive =
                 (begin..at).any(|at| self.around[at] == group && self.tokens[at].is("RECURSIVE"));
-            // Its own query means the table of that name, and so do those before it.
+            // Inside of its own query, and before it, the name refers to the table.
             let known_from = if recursive { begin } else { self.closing[body] };
             (known_from..end).contains(&position)
         })
@@ -436,12 +441,12 @@ impl<'a> Text<'a> {
 /// The tables that a query locks.
 struct Found {
     tables: Vec<LockedTable>,
-    /// Whether it reads nothing else.
+    /// Whether the query reads only these.
     all: bool,
 }
 
-/// The tables that the clauses lock; `None` if one of them is not a plain table. `common` knows the
-/// names of queries of a WITH clause, which have no rows to lock.
+/// The tables that the clauses lock; `None` if one of them is not a plain table. `common` tells
+/// whether a name is that of a query of a WITH clause, which has no rows to lock.
 fn locked_tables(
     query: &Query,
     clauses: &[&Clause],
@@ -491,7 +496,7 @@ fn locked_tables(
     Some(found)
 }
 
-/// Whether there is a locking clause in parentheses, other than those around the statement.
+/// Whether there is a locking clause in parentheses, other than those around the whole statement.
 pub(super) fn locks_in_parentheses(tokens: &[Token]) -> bool {
     let around = tokens.iter().take_while(|token| token.is_mark('(')).count();
     let mut depth = 0;

@@ -1,10 +1,11 @@
-//! What DSQL refuses and what it does in its own way: one plan for each statement.
+//! The rules that decide what happens to a statement: refused, answered by the emulator, or run by
+//! PostgreSQL.
 //!
-//! Each rule cites the section of `docs/reference/aurora-dsql.md` that it is from, and the class of
-//! its evidence where that is not recorded (aurora-dsql.md#evidence), such as `[I]` for inferred. A
-//! message of such a rule follows the pattern of recorded ones, which DSQL takes from PostgreSQL's
-//! names of statements and of ALTER TABLE actions. Rules that need types or the catalog are in
-//! `catalog/`, where PostgreSQL has resolved them.
+//! Each rule cites its section of `docs/reference/aurora-dsql.md`, and the class of its evidence if
+//! it is not recorded (aurora-dsql.md#evidence), such as `[I]` for inferred. Messages that are not
+//! recorded follow the pattern of recorded ones, which DSQL derives from PostgreSQL's names of
+//! statements and of ALTER TABLE actions. Rules that need types or the catalog are in `catalog/`,
+//! where PostgreSQL has resolved them.
 
 mod alter_table;
 mod create;
@@ -18,6 +19,7 @@ mod query;
 mod refused;
 mod sequence;
 mod setting;
+mod syntax;
 mod transaction;
 
 #[cfg(test)]
@@ -38,53 +40,53 @@ use crate::{
     wire::{Column, DbError},
 };
 
-/// What is to be done with a statement.
+/// How a statement is executed.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
     /// A transaction begins or ends.
     Control(Control),
     /// The statement is refused.
     Refuse(DbError),
-    /// The emulator answers by itself: one row of one text column.
+    /// The emulator answers with one row of one text column.
     Show { column: &'static str, value: &'static str },
-    /// Every prepared statement is forgotten.
+    /// All prepared statements are closed.
     DeallocateAll,
-    /// A setting that only the emulator knows: whether CREATE INDEX needs no ASYNC.
+    /// A setting of the emulator: whether CREATE INDEX is permitted without ASYNC.
     EmulatorSetting { sync_index: bool, tag: &'static str },
-    /// The job that this expression names is waited for.
+    /// Waits for the job whose id is the value of this expression.
     WaitForJob { argument: String },
-    /// A role is mapped to an IAM identity, or no longer.
+    /// Adds or removes the mapping of a role to an IAM identity.
     IamMapping { grant: bool, role: String, arn: String },
-    /// PostgreSQL does it.
+    /// PostgreSQL runs it.
     Run(Run),
 }
 
-/// What PostgreSQL is to do, and what the emulator has to know about it.
+/// A statement that PostgreSQL runs, with its properties.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// What is sent, where it is not the statement itself.
+    /// The text to send, if it is not the statement's own.
     pub(crate) text: Option<String>,
     pub(crate) class: Class,
-    /// Whether it says INSERT, UPDATE or DELETE.
+    /// Whether it contains INSERT, UPDATE or DELETE.
     pub(crate) changes_rows: bool,
-    /// Rows that are locked without being written.
+    /// Its locking clauses.
     pub(crate) locking: Option<Locking>,
     /// The asynchronous job that it starts.
     pub(crate) job: Option<NewJob>,
-    /// What the catalog must not say beforehand.
+    /// The catalog checks to run before it.
     pub(crate) checks: Vec<Check>,
 }
 
-/// What kind of thing a statement does.
+/// The class of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Reads, and cannot write.
+    /// Only reads.
     Read,
-    /// Writes rows, or may.
+    /// Writes rows, or can.
     Write,
     /// Changes the catalog.
     Ddl,
-    /// Changes the session; part of its state, undone with its transaction.
+    /// Changes a setting of the session. A rollback undoes it.
     Setting,
     /// Anything else.
     Utility,
@@ -97,14 +99,14 @@ pub(crate) enum Class {
 /// An asynchronous job (aurora-dsql.md#jobs).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NewJob {
-    /// `CREATE INDEX ASYNC`. For a unique one: the same without UNIQUE, for a table with
+    /// `CREATE INDEX ASYNC`. For a unique index: the statement without UNIQUE, for a table with
     /// duplicates.
     Index { not_unique: Option<String> },
     /// `ALTER TABLE ASYNC … VALIDATE CONSTRAINT`.
     Validate { table: String, constraint: String },
 }
 
-/// A question to the catalog, before a statement runs.
+/// A catalog check before a statement runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
     /// The column must not be part of the primary key.
@@ -115,33 +117,34 @@ pub(crate) enum Check {
     Empty { table: String },
     /// An identity column must be of type bigint.
     BigIdentity { column_type: String },
-    /// None of these columns of a LEFT JOIN LATERAL may be one of the outer tables and none of the
+    /// No unqualified column of a LEFT JOIN LATERAL may belong to an outer table and to none of the
     /// inner ones, the first of which is `child`.
     NotOfOuterTable { columns: Vec<String>, inner: Vec<String>, outer: Vec<String>, child: String },
 }
 
-/// What a plan depends on besides the statement.
+/// What a plan depends on in addition to the statement.
 #[derive(Clone, Debug)]
 pub(crate) struct Context<'a> {
-    /// Functions and keywords of PostgreSQL. Any other function may write.
+    /// Functions and keywords of PostgreSQL. Other functions may write.
     pub(crate) builtins: &'a HashSet<String>,
     /// PostgreSQL's major version.
     pub(crate) server_version: u32,
     /// Whether the session permits CREATE INDEX without ASYNC on an empty table
     /// (aurora-dsql.md#indexes).
     pub(crate) sync_index: bool,
-    /// What is accepted without a record of it.
+    /// Whether statements are accepted for which DSQL's behaviour is not recorded.
     pub(crate) unrecorded: Unrecorded,
 }
 
 impl Run {
-    /// The statement as it is.
+    /// Runs the statement unchanged.
     fn of(class: Class) -> Self {
         let (text, locking, job) = (None, None, None);
         Self { text, class, changes_rows: false, locking, job, checks: Vec::new() }
     }
 
-    /// Whether it writes rows by what it says (aurora-dsql.md#ddl-in-transactions: not beside DDL).
+    /// Whether its text says that it writes rows, which is not permitted together with DDL
+    /// (aurora-dsql.md#ddl-in-transactions).
     pub(crate) fn writes_rows(&self) -> bool {
         self.changes_rows || self.class == Class::CopyIn
     }
@@ -152,7 +155,7 @@ impl Plan {
         Self::Refuse(DbError::new(code, message))
     }
 
-    /// A syntax error at the next token of a statement, in PostgreSQL's words.
+    /// A syntax error at the next token of a statement, with PostgreSQL's message.
     fn syntax_error(statement: &Statement, cursor: &Cursor<'_>) -> Self {
         let Some(token) = cursor.peek() else {
             return Self::refuse("42601", "syntax error at end of input");
@@ -163,7 +166,7 @@ impl Plan {
         Self::Refuse(error)
     }
 
-    /// Refuses with the SQLSTATE that most refusals have, feature_not_supported.
+    /// Refuses with SQLSTATE 0A000, feature_not_supported, as DSQL does in most cases.
     fn unsupported(message: impl Into<String>) -> Self {
         Self::refuse("0A000", message)
     }
@@ -172,12 +175,12 @@ impl Plan {
         Self::Run(Run::of(class))
     }
 
-    /// A DDL statement that PostgreSQL gets in other words, if `text` has any.
+    /// A DDL statement, which is sent as `text` if that is given.
     fn ddl(text: Option<String>, job: Option<NewJob>, checks: Vec<Check>) -> Self {
         Self::Run(Run { text, job, checks, ..Run::of(Class::Ddl) })
     }
 
-    /// The columns of an answer that the emulator makes itself.
+    /// The columns of a result that the emulator produces itself.
     pub(crate) fn own_columns(&self) -> Option<Vec<Column>> {
         match self {
             Self::Show { column, .. } => Some(vec![Column::text(column)]),
@@ -270,7 +273,7 @@ fn plan_deallocate(mut cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// aurora-dsql.md#jobs: `CALL sys.wait_for_job(…)`. Anything odd about it is PostgreSQL's to say.
+/// aurora-dsql.md#jobs: `CALL sys.wait_for_job(…)`. PostgreSQL reports errors of its form.
 fn plan_call(statement: &Statement) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
     cursor.eat("CALL");
@@ -298,13 +301,13 @@ fn plan_call(statement: &Statement) -> Plan {
     }
 }
 
-/// aurora-dsql.md#sessions: to and from the client. Files are PostgreSQL's to refuse: `admin` is no
-/// superuser.
+/// aurora-dsql.md#sessions: only to and from the client. PostgreSQL refuses files, because `admin`
+/// is not a superuser.
 fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
     cursor.eat("COPY");
     if let Some([first, .., last]) = cursor.parenthesised() {
-        // What the statement inside does is done, whoever reads its rows.
+        // The inner statement runs, so its rules apply.
         let inner = split(&statement.text[first.start..last.end]).into_iter().next();
         match inner.map(|inner| plan(&inner, context)) {
             Some(Plan::Refuse(error)) => return Plan::Refuse(error),
@@ -323,7 +326,7 @@ fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
     }
 }
 
-/// An EXPLAIN is refused as its statement is; with ANALYZE it does what its statement does.
+/// The rules of the inner statement apply. With ANALYZE it runs.
 fn plan_explain(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
     cursor.eat("EXPLAIN");
@@ -331,7 +334,7 @@ fn plan_explain(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut analyses = options.iter().any(|token| token.is("ANALYZE") || token.is("ANALYSE"));
     analyses |= cursor.eat("ANALYZE") || cursor.eat("ANALYSE");
     cursor.eat("VERBOSE");
-    // An EXPLAIN of an EXPLAIN is none, as PostgreSQL will say.
+    // PostgreSQL reports an EXPLAIN of an EXPLAIN as a syntax error.
     let Some(first) = cursor.peek().filter(|first| !first.is("EXPLAIN")) else {
         return Plan::run(Class::Utility);
     };

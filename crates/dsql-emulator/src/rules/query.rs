@@ -1,18 +1,12 @@
-//! Queries and row changes: what they may contain, whether they can write.
-
-use sqlparser::{
-    ast::{Ident, Query, Select, Statement as Ast, TableFactor},
-    dialect::PostgreSqlDialect,
-    parser::Parser,
-};
+//! Queries and DML: what they may contain, and whether they can write.
 
 use super::{
     Class, Context, Plan, Run, lateral,
     locking::{locking, locks_in_parentheses},
 };
-use crate::sql::{Cursor, Kind, Statement, Token};
+use crate::sql::{Cursor, Statement, Token};
 
-/// Functions that DSQL refuses: advisory locks [R], the others as AWS's guide for agents has it
+/// Functions that DSQL refuses: advisory locks [R], the others according to AWS's guide for agents
 /// (aurora-dsql.md#sessions).
 const REFUSED_FUNCTIONS: &[&str] = &[
     "lastval",
@@ -57,7 +51,8 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     Plan::Run(Run { text: None, class, changes_rows, locking, job: None, checks })
 }
 
-/// What is refused on demand, because nobody knows whether DSQL does. Words [I].
+/// Statements that are refused by configuration, because DSQL's behaviour is not recorded. Messages
+/// [I].
 fn check_unrecorded(tokens: &[Token], context: &Context<'_>) -> Option<Plan> {
     if !context.unrecorded.data_modifying_with && changes_in_parentheses(tokens) {
         return Some(Plan::unsupported("data-modifying statements in WITH are not supported"));
@@ -68,7 +63,7 @@ fn check_unrecorded(tokens: &[Token], context: &Context<'_>) -> Option<Plan> {
     None
 }
 
-/// Whether a statement inside of this one changes rows. Only WITH can have one.
+/// Whether a statement in a WITH clause changes rows.
 pub(crate) fn changes_in_parentheses(tokens: &[Token]) -> bool {
     (1..tokens.len()).any(|position| {
         let inner = Cursor::new(&tokens[position..]);
@@ -115,7 +110,7 @@ fn calls(tokens: &[Token], position: usize) -> bool {
 }
 
 /// Expressions may have the collations "C", "POSIX" and "default"
-/// (aurora-dsql.md#refused-statements) [O]. Words [I].
+/// (aurora-dsql.md#refused-statements) [O]. Message [I].
 pub(super) fn check_collation(cursor: &mut Cursor<'_>) -> Result<(), Plan> {
     match cursor.name().as_deref() {
         Some(["C" | "POSIX" | "default"] | ["pg_catalog", "C" | "POSIX" | "default"]) => Ok(()),
@@ -123,7 +118,7 @@ pub(super) fn check_collation(cursor: &mut Cursor<'_>) -> Result<(), Plan> {
     }
 }
 
-/// The first word of the statement behind its WITH clause.
+/// The first keyword of the statement after its WITH clause.
 pub(super) fn main_word(tokens: &[Token]) -> Option<&str> {
     const MAIN: [&str; 7] = ["SELECT", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE"];
     let mut cursor = Cursor::new(tokens);
@@ -131,7 +126,7 @@ pub(super) fn main_word(tokens: &[Token]) -> Option<&str> {
     while let Some(token) = cursor.peek() {
         if MAIN.iter().any(|word| token.is(word)) {
             let at = cursor.at();
-            // Elsewhere it is the name of a query, as a rule.
+            // Elsewhere it is usually the name of a query.
             if at == 0 || tokens[at - 1].is_mark(')') {
                 return token.word();
             }
@@ -144,8 +139,8 @@ pub(super) fn main_word(tokens: &[Token]) -> Option<&str> {
     first
 }
 
-/// Whether a query may change rows: by a WITH clause that does, or by a function that is none of
-/// PostgreSQL's.
+/// Whether a query may change rows: by a WITH clause, or by a function that is not PostgreSQL's
+/// own.
 fn may_write(tokens: &[Token], context: &Context<'_>) -> bool {
     let calls_unknown = tokens.iter().enumerate().any(|(position, token)| {
         calls(tokens, position) && token.word().is_some_and(|word| !context.builtins.contains(word))
@@ -153,40 +148,10 @@ fn may_write(tokens: &[Token], context: &Context<'_>) -> bool {
     calls_unknown || changes_in_with(tokens)
 }
 
-/// Whether rows are changed in parentheses, or behind them.
+/// Whether INSERT, UPDATE or DELETE follows a parenthesis.
 fn changes_in_with(tokens: &[Token]) -> bool {
     let changes = |token: &Token| ["INSERT", "UPDATE", "DELETE"].iter().any(|word| token.is(word));
     tokens
         .windows(2)
         .any(|pair| (pair[0].is_mark('(') || pair[0].is_mark(')')) && changes(&pair[1]))
-}
-
-/// Operators and words from which on a query is not parsed: its expressions may be so deep that
-/// walking over them takes more stack than there is.
-const MAX_PARSED: usize = 1_000;
-
-/// The syntax tree of a query, if it is one of a sensible size.
-pub(super) fn parse(text: &str, tokens: &[Token]) -> Option<Box<Query>> {
-    let deepens = |token: &&Token| {
-        matches!(token.kind, Kind::Word { .. } | Kind::Operator(_) | Kind::Mark('=' | '*'))
-    };
-    if tokens.iter().filter(deepens).count() > MAX_PARSED {
-        return None;
-    }
-    match Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()? {
-        Ast::Query(query) => Some(query),
-        _ => None,
-    }
-}
-
-/// The parts of its FROM clause.
-pub(super) fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
-    select.from.iter().flat_map(|from| {
-        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
-    })
-}
-
-/// A name as PostgreSQL folds it.
-pub(super) fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }

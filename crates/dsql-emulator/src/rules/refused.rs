@@ -5,7 +5,7 @@ use crate::sql::Cursor;
 
 /// First words, and the message with SQLSTATE 0A000.
 struct Refused {
-    /// In upper case. The first entry that fits decides, so longer ones come first.
+    /// In upper case. The first matching entry decides, so longer ones come first.
     words: &'static str,
     message: &'static str,
 }
@@ -14,9 +14,9 @@ const fn refused(words: &'static str, message: &'static str) -> Refused {
     Refused { words, message }
 }
 
-/// Recorded ones first (aurora-dsql.md#refused-statements). Those below follow the pattern of the
-/// recorded ones, `unsupported statement: ` and PostgreSQL's name of the parse node: that they are
-/// refused is known or inferred, their words are inferred [I].
+/// Recorded ones first (aurora-dsql.md#refused-statements). The messages of those below are
+/// inferred [I]: `unsupported statement: ` and PostgreSQL's name of the parse node. Their refusal
+/// is known or inferred.
 const REFUSED: &[Refused] = &[
     // Recorded [R]
     refused("TRUNCATE", "unsupported statement: Truncate"),
@@ -36,12 +36,12 @@ const REFUSED: &[Refused] = &[
     // Observed [O]
     refused("CREATE PROCEDURE", "PROCEDURE is not supported"),
     refused("CREATE POLICY", "unsupported statement: CreatePolicy"),
-    // Refused (aurora-dsql.md#transactions) [O LINT], words [I]
+    // Refused (aurora-dsql.md#transactions) [O LINT], messages [I]
     refused("LOCK", "unsupported statement: Lock"),
     refused("DISCARD", "unsupported statement: Discard"),
     refused("DECLARE", "unsupported statement: DeclareCursor"),
     refused("LOAD", "unsupported statement: Load"),
-    // Refused by LINT's rules, or nothing that a distributed cluster could do [I]
+    // Refused by the linter's rules, or impossible on a distributed cluster [I]
     refused("ALTER POLICY", "unsupported statement: AlterPolicy"),
     refused("CREATE SERVER", "unsupported statement: CreateForeignServer"),
     refused("CREATE FOREIGN DATA WRAPPER", "unsupported statement: CreateFdw"),
@@ -93,10 +93,10 @@ const REFUSED: &[Refused] = &[
     refused("ALTER TABLE ALL IN TABLESPACE", "unsupported statement: AlterTableMoveAll"),
 ];
 
-/// The refusal of a statement that begins as one of the table does.
+/// The refusal of a statement that begins with the words of an entry.
 pub(super) fn find(cursor: Cursor<'_>) -> Option<Plan> {
     let mut replacing = cursor;
-    // `CREATE OR REPLACE x` is what `CREATE x` is.
+    // `CREATE OR REPLACE x` is refused like `CREATE x`.
     let replaces = replacing.eat("CREATE OR REPLACE");
     let fits = |words: &str| match words.strip_prefix("CREATE ") {
         Some(object) if replaces => replacing.sees(object),

@@ -1,4 +1,4 @@
-//! Sequences and identity columns: the cache is explicit, 1 or at least 65536, and the type is
+//! Sequences and identity columns: CACHE must be given, 1 or at least 65536, and the type must be
 //! bigint (aurora-dsql.md#refused-statements).
 
 use super::{Class, Plan};
@@ -20,7 +20,7 @@ pub(super) fn plan_create(mut cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// `cursor` is behind ALTER SEQUENCE: the rules hold for what is changed.
+/// `cursor` is behind ALTER SEQUENCE. Only what the statement changes is checked.
 pub(super) fn plan_alter(mut cursor: Cursor<'_>) -> Plan {
     cursor.eat("IF EXISTS");
     cursor.name();
@@ -28,7 +28,7 @@ pub(super) fn plan_alter(mut cursor: Cursor<'_>) -> Plan {
     check_type(cursor).or(cache).unwrap_or_else(|| Plan::run(Class::Ddl))
 }
 
-/// `cursor` is behind AS IDENTITY. The cache comes before the type of the column
+/// `cursor` is behind AS IDENTITY. The cache is checked before the type of the column
 /// (aurora-dsql.md#order-of-checks), which is checked in the database.
 pub(super) fn check_identity(mut cursor: Cursor<'_>) -> Option<Plan> {
     let options = Cursor::new(cursor.parenthesised().unwrap_or_default());

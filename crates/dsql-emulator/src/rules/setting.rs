@@ -27,13 +27,13 @@ const SETTABLE: &[&str] = &[
     "timezone",
 ];
 
-/// The one that PostgreSQL does not know: the emulator keeps it.
+/// The setting that PostgreSQL does not have; the emulator stores it.
 const SYNC_INDEX: &str = "disable_sync_create_index";
 
-/// What a session has that is not PostgreSQL's to keep.
+/// The settings of a session that the emulator stores.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    /// CREATE INDEX without ASYNC is permitted on an empty table.
+    /// Whether CREATE INDEX without ASYNC is permitted on an empty table.
     pub(crate) sync_index: bool,
 }
 
@@ -81,7 +81,7 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
         return Plan::Refuse(not_settable("session_authorization"));
     }
     if cursor.eat(CHARACTERISTICS) {
-        // Accepted and effective (aurora-dsql.md#transactions); PostgreSQL does it.
+        // Accepted and effective (aurora-dsql.md#transactions); PostgreSQL runs it.
         return match transaction::modes(statement, cursor) {
             Ok(_) if cursor.is_at_end() => Plan::syntax_error(statement, &cursor),
             Ok(_) => Plan::run(Class::Setting),
@@ -105,7 +105,7 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
     if is_settable(&name) {
         return Plan::run(Class::Setting);
     }
-    // A statement that makes no sense is no setting that is refused.
+    // A malformed statement is a syntax error and not a refused setting.
     if !cursor.sees("FROM CURRENT") {
         let assigns = cursor.eat("TO") || cursor.eat_mark('=');
         if !assigns || cursor.is_at_end() {
@@ -115,7 +115,7 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
     if name == SYNC_INDEX { plan_sync_index(cursor) } else { Plan::Refuse(not_settable(&name)) }
 }
 
-/// A level that does not exist is named first, and the rest is refused as a whole
+/// An unsupported isolation level is reported by name, everything else as a whole
 /// (aurora-dsql.md#transactions).
 fn plan_set_transaction(statement: &Statement, cursor: Cursor<'_>) -> Plan {
     let refusal = Plan::Refuse(not_settable("TRANSACTION"));
@@ -147,10 +147,10 @@ fn plan_sync_index(mut cursor: Cursor<'_>) -> Plan {
     )
 }
 
-/// A Boolean value as PostgreSQL reads it: a word that can be shortened.
+/// Parses a Boolean as PostgreSQL does, with abbreviations.
 pub(crate) fn boolean(text: &str) -> Option<bool> {
     let text = text.to_ascii_lowercase();
-    // `o` is both.
+    // `o` is ambiguous.
     let shortens = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
     let is = |words: &[(&str, usize)]| words.iter().any(|(word, least)| shortens(word, *least));
     if is(&[("true", 1), ("yes", 1), ("on", 2), ("1", 1)]) {
@@ -175,8 +175,8 @@ fn plan_reset(mut cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// aurora-dsql.md#environment: the version, and what PostgreSQL 16 no longer has; and the one that
-/// it never had.
+/// aurora-dsql.md#environment: the version, settings that PostgreSQL 16 no longer has, and the
+/// emulator's own.
 fn plan_show(mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     let name = match cursor.next().and_then(|token| token.word()) {
         Some(name) if cursor.is_at_end() => name,

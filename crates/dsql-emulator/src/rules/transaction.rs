@@ -1,4 +1,4 @@
-//! Transactions: what may begin, and how they end (aurora-dsql.md#transactions).
+//! Transaction control: BEGIN, COMMIT, ROLLBACK and their options (aurora-dsql.md#transactions).
 
 use super::Plan;
 use crate::sql::{Cursor, Statement};
@@ -6,7 +6,7 @@ use crate::sql::{Cursor, Statement};
 /// A transaction begins or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
-    /// BEGIN, or with `start` START TRANSACTION: they differ in the tag of their answer.
+    /// BEGIN, or START TRANSACTION if `start`, which have different command tags.
     Begin {
         access: Access,
         start: bool,
@@ -15,7 +15,7 @@ pub(crate) enum Control {
     Rollback,
 }
 
-/// What a transaction may do; `Default` is what the session says.
+/// The access mode of a transaction; `Default` is that of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Access {
     #[default]
@@ -48,7 +48,7 @@ pub(super) fn plan(statement: &Statement) -> Plan {
     let chains = cursor.eat("AND CHAIN");
     let _ = cursor.eat("AND NO CHAIN");
     if chains {
-        // [I]: no source has it.
+        // [I]: not in any source.
         return unsupported("AND CHAIN");
     }
     if !cursor.is_at_end() {
@@ -57,7 +57,7 @@ pub(super) fn plan(statement: &Statement) -> Plan {
     Plan::Control(if commits { Control::Commit } else { Control::Rollback })
 }
 
-/// `PREPARE TRANSACTION` and `PREPARE`: rejected (aurora-dsql.md#transactions), words [I].
+/// `PREPARE TRANSACTION` and `PREPARE`: refused (aurora-dsql.md#transactions), messages [I].
 pub(super) fn plan_prepare(cursor: Cursor<'_>) -> Plan {
     if cursor.sees("PREPARE TRANSACTION") {
         unsupported("PREPARE TRANSACTION")
@@ -74,7 +74,7 @@ fn plan_begin(statement: &Statement, mut cursor: Cursor<'_>, start: bool) -> Pla
     }
 }
 
-/// Reads transaction modes: only repeatable read, read only or read write.
+/// Reads transaction modes: REPEATABLE READ, READ ONLY, READ WRITE.
 pub(super) fn modes(statement: &Statement, mut cursor: Cursor<'_>) -> Result<Access, Plan> {
     let mut access = Access::Default;
     while !cursor.is_at_end() {
@@ -94,7 +94,7 @@ pub(super) fn modes(statement: &Statement, mut cursor: Cursor<'_>) -> Result<Acc
     Ok(access)
 }
 
-/// An isolation level: repeatable read, the only one.
+/// Reads an isolation level: only REPEATABLE READ is supported.
 fn level(statement: &Statement, cursor: &mut Cursor<'_>) -> Result<(), Plan> {
     const OTHERS: [&str; 3] = ["SERIALIZABLE", "READ COMMITTED", "READ UNCOMMITTED"];
     if cursor.eat("REPEATABLE READ") {

@@ -1,30 +1,33 @@
 //! COPY FROM STDIN (aurora-dsql.md#sessions).
 //!
-//! The rows are taken in whole before PostgreSQL sees any of them, so that the statement can make
-//! way and run again like any other.
+//! All rows are received before PostgreSQL gets any of them, so that the statement can be cancelled
+//! and run again like any other.
 
-use super::{Outcome, Session, Trouble};
+use super::{Session, SessionError, SessionResult};
 use crate::{
-    engine::{observed::Urgency, statement::Execution},
+    engine::{in_flight::CancelPolicy, statement::Execution},
     wire::{DbError, Fields, tag},
 };
 
 impl Session {
-    /// Asks the client for the rows of a COPY.
-    pub(super) async fn receive_copy(&mut self, execution: &mut Execution) -> Outcome<()> {
-        let invitation = {
+    /// Receives the rows of a COPY from the client.
+    pub(super) async fn receive_copy(&mut self, execution: &mut Execution) -> SessionResult<()> {
+        let copy_in = {
             let mut worker = self.worker.lock().await;
-            worker.probe_copy(execution, Urgency::now()).await?
+            worker.copy_response(execution, CancelPolicy::cancellable()).await?
         };
-        let Some(invitation) = invitation else {
-            // Nothing is read, for instance because the statement is not what it seemed.
+        let Some(copy_in) = copy_in else {
+            // PostgreSQL does not read any data, for example because the statement is something
+            // else.
             return Ok(());
         };
-        self.client.queue(&invitation);
+        self.client.queue(&copy_in);
         self.client.flush().await?;
         let mut data = Vec::new();
         loop {
-            let Some(message) = self.client.message().await? else { return Err(Trouble::Close) };
+            let Some(message) = self.client.message().await? else {
+                return Err(SessionError::Close);
+            };
             match message.tag() {
                 tag::COPY_DATA => data.push(message.payload_bytes()),
                 tag::COPY_DONE => break,

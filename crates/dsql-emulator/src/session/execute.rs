@@ -1,30 +1,34 @@
-//! Carrying out one plan.
+//! Executes the plan of a statement.
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Block, Outcome, Session, Trouble, aborted, extended::runs_alone, text_of};
+use super::{
+    Block, Session, SessionError, SessionResult, aborted, extended::runs_outside_transaction,
+    text_of,
+};
 use crate::{
-    catalog::Versions,
-    cluster::single,
+    catalog::CatalogVersions,
     engine::{
-        attempt::{Attempt, Means, attempt},
-        observed::{BEFORE_RETRY, Failure, Urgency},
+        attempt::{Attempt, AttemptContext, attempt},
+        in_flight::CancelPolicy,
+        monitored::{Failure, RETRY_DELAY},
         statement::{Answer, Execution},
     },
     faults::{StatementFault, catalog_conflict, conflict, unavailable},
     jobs,
     rules::{Access, Class, Control, Plan, Run, Settings},
     sql::{Cursor, Statement, literal},
+    upstream::single,
     wire::{self, Column, DbError, Message, tag},
 };
 
-/// What a trigger says of a write outside of a transaction (`catalog/footprint.sql`).
+/// The SQLSTATE that triggers raise for a write outside of a transaction (`catalog/footprint.sql`).
 const WRITES: &str = "DE001";
-/// How often an autocommit statement begins anew because a key may have been committed behind its
+/// How often an autocommit statement starts again because a key may have been committed since its
 /// snapshot.
 const RESTARTS: u32 = 10;
 
-/// The answer to a statement.
+/// The result of a statement.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     /// Columns, rows, notices.
@@ -37,7 +41,7 @@ impl Reply {
         Self { messages: Vec::new(), tag: Some(tag.into()) }
     }
 
-    /// One value; that of a text is the same in both formats.
+    /// A row with one value. For a text, both formats are the same.
     fn row(column: Column, value: &[u8], tag: &str) -> Self {
         let columns = wire::row_description(&[column]);
         let row = wire::data_row(&[Some(value)]);
@@ -52,13 +56,13 @@ impl From<Answer> for Reply {
 }
 
 impl Session {
-    /// Carries out a plan. `ends` says that an implicit transaction ends with it.
+    /// Executes a plan. With `ends`, an implicit transaction ends with it.
     pub(super) async fn execute(
         &mut self,
         plan: &Plan,
         execution: Execution,
         ends: bool,
-    ) -> Outcome<Reply> {
+    ) -> SessionResult<Reply> {
         if let Plan::Control(control) = plan {
             return self.control(*control).await;
         }
@@ -96,7 +100,7 @@ impl Session {
         Ok(reply)
     }
 
-    async fn control(&mut self, control: Control) -> Outcome<Reply> {
+    async fn control(&mut self, control: Control) -> SessionResult<Reply> {
         let warning = |code, message| {
             let warning = wire::notice(&DbError::warning(code, message));
             vec![warning]
@@ -108,10 +112,10 @@ impl Session {
                 }
                 let mut reply = Reply::tag(if start { "START TRANSACTION" } else { "BEGIN" });
                 let block = self.block;
-                let sight = self.sight();
+                let session_catalog = self.session_catalog();
                 match block {
                     Block::None => {
-                        Versions::begin(sight);
+                        CatalogVersions::begin(session_catalog);
                         self.worker.lock().await.begin(access).await?;
                     }
                     Block::Implicit => {}
@@ -126,7 +130,7 @@ impl Session {
             Control::Commit | Control::Rollback => {
                 let messages = match self.block {
                     Block::Explicit => Vec::new(),
-                    // An implicit one ends all the same.
+                    // An implicit transaction ends nevertheless.
                     Block::Implicit | Block::None => {
                         warning("25P01", "there is no transaction in progress")
                     }
@@ -135,8 +139,8 @@ impl Session {
                     self.commit().await?;
                     "COMMIT"
                 } else {
-                    // aurora-dsql.md#transactions: COMMIT of a failed transaction succeeds, and
-                    // says ROLLBACK.
+                    // aurora-dsql.md#transactions: COMMIT of a failed transaction succeeds with the
+                    // tag ROLLBACK.
                     self.worker.lock().await.rollback().await?;
                     self.end_transaction();
                     "ROLLBACK"
@@ -146,21 +150,22 @@ impl Session {
         }
     }
 
-    /// What may happen to any statement before it runs.
-    async fn before_statement(&mut self, execution: &Execution) -> Outcome<()> {
+    /// Applies injected faults and catalog conflicts before a statement runs.
+    async fn before_statement(&mut self, execution: &Execution) -> SessionResult<()> {
         match self.cluster.faults.next_statement(&execution.statement.text) {
             None => {}
             Some(StatementFault::Unavailable) => return Err(unavailable().into()),
             Some(StatementFault::CatalogConflict) => return Err(catalog_conflict().into()),
-            Some(StatementFault::Close) => return Err(Trouble::Close),
+            Some(StatementFault::Close) => return Err(SessionError::Close),
         }
         let begins = self.block == Block::None;
         let cluster = self.cluster.clone();
-        let sight = self.sight();
+        let session_catalog = self.session_catalog();
         if begins {
-            Versions::begin(sight);
+            CatalogVersions::begin(session_catalog);
         }
-        if !is_about_settings(&execution.statement) && cluster.versions.look(sight) {
+        if !is_about_settings(&execution.statement) && cluster.versions.use_catalog(session_catalog)
+        {
             return Err(catalog_conflict().into());
         }
         Ok(())
@@ -171,16 +176,16 @@ impl Session {
         run: &Run,
         mut execution: Execution,
         ends: bool,
-    ) -> Outcome<Reply> {
+    ) -> SessionResult<Reply> {
         if execution.text.is_none() && execution.prepared.is_none() {
             execution.text = run.text.as_deref().map(Arc::from);
         }
         let mut run = Cow::Borrowed(run);
-        if self.block == Block::None && ends && runs_alone(run.class) {
-            let answer = self.run_alone(&run, &execution).await?;
+        if self.block == Block::None && ends && runs_outside_transaction(run.class) {
+            let answer = self.run_outside_transaction(&run, &execution).await?;
             match &answer.error {
                 None => return Ok(answer.into()),
-                // A view, for instance, may call a function that writes.
+                // For example a view that calls a function that writes.
                 Some(error) if error.code == WRITES => run.to_mut().class = Class::Write,
                 Some(error) => return Err(error.clone().into()),
             }
@@ -202,7 +207,8 @@ impl Session {
                     self.worker.lock().await.rollback().await?;
                     self.block = Block::None;
                     restarts += 1;
-                    // A conflict is one, an existing key is only perhaps one.
+                    // A conflict is definite. A duplicate key may be one that was committed since
+                    // the snapshot.
                     if error.code.starts_with("40") || restarts > RESTARTS {
                         return Err(conflict().into());
                     }
@@ -211,32 +217,36 @@ impl Session {
         }
     }
 
-    async fn run_alone(&mut self, run: &Run, execution: &Execution) -> Outcome<Answer> {
-        let urgency = Urgency::now();
+    async fn run_outside_transaction(
+        &mut self,
+        run: &Run,
+        execution: &Execution,
+    ) -> SessionResult<Answer> {
+        let policy = CancelPolicy::cancellable();
         let worker = self.worker.clone();
         let mut worker = worker.lock().await;
         worker.check_all(&run.checks).await?;
         let mut answer = loop {
-            match worker.run_alone(execution, urgency).await {
+            match worker.run_outside_transaction(execution, policy).await {
                 Err(Failure::Interrupted) => {}
                 other => break other?,
             }
         };
         if is_bare_analyze(&execution.statement) {
-            // They name every table of the host that is not the client's.
+            // The notices name tables of the underlying server that the client does not own.
             answer.messages.retain(|message| message.tag() != tag::NOTICE);
         }
         if run.class == Class::Setting && answer.error.is_none() {
-            worker.note_role().await?;
+            worker.refresh_role().await?;
             drop(worker);
             self.note_setting(execution);
         }
         Ok(answer)
     }
 
-    /// The client has changed a setting, or all of them.
+    /// Records that the client has changed a setting, or all of them.
     fn note_setting(&mut self, execution: &Execution) {
-        self.epoch += 1;
+        self.settings_version += 1;
         if Cursor::new(&execution.statement.tokens).sees("RESET ALL") {
             self.settings = Settings::default();
         }
@@ -247,33 +257,31 @@ impl Session {
         run: &Run,
         mut execution: Execution,
         single: bool,
-    ) -> Outcome<Attempt> {
-        let urgency = Urgency::now();
+    ) -> SessionResult<Attempt> {
+        let policy = CancelPolicy::cancellable();
         let cluster = self.cluster.clone();
         let new_job_id = || cluster.new_job_id();
-        let most_rows = cluster.config.limits.transaction_rows;
-        let means = Means { most_rows, new_job_id: &new_job_id };
+        let max_rows = cluster.config.limits.transaction_rows;
+        let context = AttemptContext { max_rows, new_job_id: &new_job_id };
         loop {
             let worker = self.worker.clone();
             let mut worker = worker.lock().await;
             let ready = match &run.locking {
-                Some(locking) => {
-                    self.add_locks(&mut worker, &mut execution, locking, urgency).await
-                }
+                Some(locking) => self.add_locks(&mut worker, &mut execution, locking, policy).await,
                 None => Ok(()),
             };
             let tried = match ready {
-                Ok(()) => attempt(&mut worker, means, run, &execution, single, urgency).await,
+                Ok(()) => attempt(&mut worker, context, run, &execution, single, policy).await,
                 Err(failure) => Err(failure),
             };
             match tried {
                 Err(Failure::Interrupted) => {
                     drop(worker);
-                    tokio::time::sleep(BEFORE_RETRY).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
                 Ok(attempt) => {
                     if run.class == Class::Setting {
-                        worker.note_role().await?;
+                        worker.refresh_role().await?;
                         self.note_setting(&execution);
                     }
                     return Ok(attempt);
@@ -283,9 +291,9 @@ impl Session {
         }
     }
 
-    /// aurora-dsql.md#ddl-in-transactions: one DDL statement in a transaction, and no rows written
-    /// beside it.
-    async fn check_mixing(&mut self, run: &Run) -> Outcome<()> {
+    /// aurora-dsql.md#ddl-in-transactions: at most one DDL statement in a transaction, and no
+    /// writes together with it.
+    async fn check_mixing(&mut self, run: &Run) -> SessionResult<()> {
         let worker = self.worker.lock().await;
         let Some(transaction) = &worker.transaction else { return Ok(()) };
         if run.class == Class::Ddl && transaction.changes_catalog() {
@@ -310,7 +318,7 @@ impl Session {
         }
     }
 
-    async fn begin_implicit(&mut self) -> Outcome<()> {
+    async fn begin_implicit(&mut self) -> SessionResult<()> {
         if self.block == Block::None {
             self.worker.lock().await.begin(Access::Default).await?;
             self.block = Block::Implicit;
@@ -318,13 +326,13 @@ impl Session {
         Ok(())
     }
 
-    async fn end_implicit(&mut self, ends: bool) -> Outcome<()> {
+    async fn end_implicit(&mut self, ends: bool) -> SessionResult<()> {
         if ends && self.block == Block::Implicit { self.commit().await } else { Ok(()) }
     }
 
     /// aurora-dsql.md#connections: maps a role to an IAM identity. It counts as DDL
     /// (aurora-dsql.md#ddl-in-transactions).
-    async fn map_role(&mut self, grant: bool, role: &str, arn: &str) -> Outcome<Reply> {
+    async fn map_role(&mut self, grant: bool, role: &str, arn: &str) -> SessionResult<Reply> {
         self.begin_implicit().await?;
         let mut worker = self.worker.lock().await;
         let known =
@@ -333,13 +341,13 @@ impl Session {
             let message = format!("role \"{role}\" does not exist");
             return Err(DbError::new("42704", message).into());
         };
-        // Words [I]: PostgreSQL's for a role that may not be granted.
+        // Message [I]: PostgreSQL's for a role that may not be granted.
         let may = "SELECT pg_catalog.pg_has_role(current_user, 'admin', 'USAGE')";
         if single(worker.as_client_query(may).await?).as_deref() != Some("t") {
             let message = format!("permission denied to grant role \"{role}\"");
             return Err(DbError::new("42501", message).into());
         }
-        let Some(transaction) = &mut worker.transaction else { return Err(Trouble::Close) };
+        let Some(transaction) = &mut worker.transaction else { return Err(SessionError::Close) };
         if transaction.changes_catalog() {
             return Err(multiple_ddl().into());
         }
@@ -363,7 +371,7 @@ impl Session {
     }
 
     /// aurora-dsql.md#jobs
-    async fn wait_for_job(&mut self, argument: &str, execution: Execution) -> Outcome<Reply> {
+    async fn wait_for_job(&mut self, argument: &str, execution: Execution) -> SessionResult<Reply> {
         self.before_statement(&execution).await?;
         let binary = execution.bind.result_formats.first() == Some(&1);
         let text = format!("SELECT ({argument})::pg_catalog.text");
@@ -376,7 +384,7 @@ impl Session {
         };
         let mut answer = {
             let mut worker = self.worker.lock().await;
-            worker.run_alone(&question, Urgency::now()).await?
+            worker.run_outside_transaction(&question, CancelPolicy::cancellable()).await?
         };
         if let Some(error) = answer.error.take() {
             return Err(error.into());
@@ -401,13 +409,13 @@ impl Session {
     }
 }
 
-/// SET, SHOW and RESET, which need nothing of the catalog and do not fail because of it [I].
+/// SET, SHOW and RESET, which do not use the catalog and do not fail because of its changes [I].
 fn is_about_settings(statement: &Statement) -> bool {
     let cursor = Cursor::new(&statement.tokens);
     ["SET", "SHOW", "RESET"].iter().any(|word| cursor.sees(word))
 }
 
-/// ANALYZE of everything.
+/// ANALYZE without a table.
 fn is_bare_analyze(statement: &Statement) -> bool {
     let mut cursor = Cursor::new(&statement.tokens);
     let analyzes = cursor.eat("ANALYZE") || cursor.eat("ANALYSE");

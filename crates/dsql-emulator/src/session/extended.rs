@@ -1,16 +1,18 @@
-//! The extended protocol: Parse, Bind, Describe, Execute, Close, Sync.
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close, Sync.
 //!
-//! Portals live here and not in PostgreSQL: a portal of PostgreSQL ends when its transaction makes
-//! way for another session.
+//! Portals are kept here and not in PostgreSQL, where a portal ends when its transaction is
+//! detached.
 
 use std::sync::Arc;
 
 use super::{
-    Block, Outcome, Portal, Prepared, Rows, Session, Trouble, protocol_violation, statement_text,
+    Block, Portal, Prepared, Rows, Session, SessionError, SessionResult, protocol_violation,
+    statement_text,
 };
 use crate::{
     engine::{
-        observed::{BEFORE_RETRY, Failure, Urgency},
+        in_flight::CancelPolicy,
+        monitored::{Failure, RETRY_DELAY},
         statement::Execution,
     },
     rules::{self, Class, Plan},
@@ -19,10 +21,10 @@ use crate::{
 };
 
 impl Session {
-    pub(super) async fn parse(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) async fn parse(&mut self, message: &Message) -> SessionResult<()> {
         let (name, sql, types) = wire::read_parse(message).ok_or_else(protocol_violation)?;
         if name.is_empty() {
-            // It ends whether or not there is another one.
+            // The unnamed statement ends even if this Parse fails.
             self.forget_statement("").await;
         }
         let mut statements = split(statement_text(&sql)?);
@@ -46,8 +48,8 @@ impl Session {
         if let Plan::Refuse(refusal) = plan {
             return Err(refusal.into());
         }
-        // PostgreSQL looks its names up.
-        self.sight();
+        // PostgreSQL resolves its names in the catalog.
+        self.session_catalog();
         let prepared = Arc::new(self.prepare(statement, plan, types).await?);
         if self.statements.contains_key(&name) {
             self.forget(&prepared).await;
@@ -59,13 +61,13 @@ impl Session {
         Ok(())
     }
 
-    /// Has PostgreSQL prepare a statement that is its to run.
+    /// Prepares a statement in PostgreSQL, if PostgreSQL runs it.
     async fn prepare(
         &mut self,
         statement: Statement,
         plan: Plan,
         types: Vec<u32>,
-    ) -> Outcome<Prepared> {
+    ) -> SessionResult<Prepared> {
         let own_columns = plan.own_columns().map(|columns| wire::row_description(&columns));
         let text = match &plan {
             Plan::Run(run) if run.job.is_none() => match (&run.text, &run.locking) {
@@ -81,20 +83,20 @@ impl Session {
             return Ok(Prepared { statement, plan, types, columns: own_columns, upstream: None });
         };
         let name = self.new_name();
-        let urgency = Urgency::now();
+        let policy = CancelPolicy::cancellable();
         let answer = loop {
             let mut worker = self.worker.lock().await;
-            match worker.prepare(&name, &text, &types, urgency).await {
+            match worker.prepare(&name, &text, &types, policy).await {
                 Err(Failure::Interrupted) => {
-                    // An error, if only of the emulator's making, so PostgreSQL's transaction has
-                    // failed. If it holds nothing, that is easily mended.
-                    let idle = worker.transaction.as_ref().is_none_or(|t| !t.holds_changes());
+                    // The cancellation has failed the transaction in PostgreSQL. Without changes it
+                    // can be repaired.
+                    let idle = worker.transaction.as_ref().is_none_or(|t| !t.has_changes());
                     if !idle {
                         return Err(crate::faults::conflict().into());
                     }
-                    worker.undo_attach_if_open().await?;
+                    worker.rollback_to_start_if_open().await?;
                     drop(worker);
-                    tokio::time::sleep(BEFORE_RETRY).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
                 other => break other?,
             }
@@ -110,7 +112,7 @@ impl Session {
         })
     }
 
-    pub(super) fn bind(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) fn bind(&mut self, message: &Message) -> SessionResult<()> {
         let (portal, name, bind) = wire::read_bind(message).ok_or_else(protocol_violation)?;
         let prepared = self.prepared(&name)?;
         check_parameters(&name, &prepared, &bind)?;
@@ -125,7 +127,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn describe(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) fn describe(&mut self, message: &Message) -> SessionResult<()> {
         let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
         let (prepared, formats) = match kind {
             b'S' => (self.prepared(&name)?, None),
@@ -151,13 +153,13 @@ impl Session {
         Ok(())
     }
 
-    pub(super) async fn execute_portal(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) async fn execute_portal(&mut self, message: &Message) -> SessionResult<()> {
         let (name, most) = wire::read_execute(message).ok_or_else(protocol_violation)?;
         let prepared = self.portal(&name)?.prepared.clone();
         self.check_not_failed(&prepared.plan)?;
         let portal = self.portal(&name)?;
         let mut answer = match portal.answer.take() {
-            // One that has no rows to give more of has done what it does.
+            // A portal without rows can be run only once.
             Some(_) if prepared.columns.is_none() => {
                 let message = format!("portal \"{name}\" cannot be run");
                 return Err(DbError::new("55000", message).into());
@@ -171,7 +173,7 @@ impl Session {
                 for message in reply.messages {
                     match message.tag() {
                         tag::DATA_ROW => rows.rows.push_back(message),
-                        // The client has asked for it already, or does not want it.
+                        // The client gets the columns by Describe.
                         tag::ROW_DESCRIPTION => {}
                         _ => self.client.queue(&message),
                     }
@@ -183,7 +185,7 @@ impl Session {
         for row in answer.rows.drain(..count) {
             self.client.queue(&row);
         }
-        // Whoever has got as many rows as he asked for does not know yet whether there are more.
+        // A client that got the maximum number of rows does not know whether there are more.
         match &answer.tag {
             _ if most > 0 && count == most => self.client.queue(&wire::portal_suspended()),
             Some(tag) if prepared.columns.is_some() => {
@@ -192,14 +194,14 @@ impl Session {
             Some(tag) => self.client.queue(&wire::command_complete(tag)),
             None => self.client.queue(&wire::empty_query()),
         }
-        // A transaction that has ended has taken its portals along.
+        // The end of a transaction closes its portals.
         if let Some(portal) = self.portals.get_mut(&name) {
             portal.answer = Some(answer);
         }
         Ok(())
     }
 
-    pub(super) async fn close(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) async fn close(&mut self, message: &Message) -> SessionResult<()> {
         let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
         match kind {
             b'S' => self.forget_statement(&name).await,
@@ -210,7 +212,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) async fn sync(&mut self) -> Outcome<()> {
+    pub(super) async fn sync(&mut self) -> SessionResult<()> {
         if self.block == Block::Implicit {
             self.commit().await?;
         }
@@ -220,40 +222,43 @@ impl Session {
         self.ready().await
     }
 
-    /// Ends a prepared statement, if there is one.
+    /// Closes a prepared statement, if it exists.
     pub(super) async fn forget_statement(&mut self, name: &str) {
         if let Some(prepared) = self.statements.remove(name) {
             self.forget(&prepared).await;
         }
     }
 
-    /// Lets PostgreSQL forget a statement, some time.
+    /// Schedules a prepared statement of PostgreSQL to be closed.
     pub(super) async fn forget(&self, prepared: &Arc<Prepared>) {
-        // A portal may still run it.
+        // A portal may still use it.
         if let (Some(name), 1) = (&prepared.upstream, Arc::strong_count(prepared)) {
             self.worker.lock().await.forget(name.clone());
         }
     }
 
-    fn prepared(&self, name: &str) -> Outcome<Arc<Prepared>> {
+    fn prepared(&self, name: &str) -> SessionResult<Arc<Prepared>> {
         self.statements.get(name).cloned().ok_or_else(|| {
             let message = match name {
                 "" => "unnamed prepared statement does not exist".to_owned(),
                 name => format!("prepared statement \"{name}\" does not exist"),
             };
-            Trouble::Error(DbError::new("26000", message))
+            SessionError::Reported(DbError::new("26000", message))
         })
     }
 
-    fn portal(&mut self, name: &str) -> Outcome<&mut Portal> {
+    fn portal(&mut self, name: &str) -> SessionResult<&mut Portal> {
         self.portals.get_mut(name).ok_or_else(|| {
-            Trouble::Error(DbError::new("34000", format!("portal \"{name}\" does not exist")))
+            SessionError::Reported(DbError::new(
+                "34000",
+                format!("portal \"{name}\" does not exist"),
+            ))
         })
     }
 }
 
-/// Whether a Bind has as many parameters as its statement, and formats for all or none of them.
-fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
+/// Checks that a Bind has as many parameters as its statement, and formats for all or none of them.
+fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> SessionResult<()> {
     let (parameters, formats) = (bind.parameters.len(), bind.parameter_formats.len());
     if formats > 1 && formats != parameters {
         return Err(violation(format!(
@@ -270,8 +275,8 @@ fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> Outcom
     Ok(())
 }
 
-/// Whether a Bind has formats for all columns of its statement, or none.
-fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
+/// Checks that a Bind has formats for all columns of its statement, or none.
+fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> SessionResult<()> {
     let formats = bind.result_formats.len();
     match prepared.columns.as_ref().map(wire::column_count) {
         Some(columns) if formats > 1 && formats != columns => Err(violation(format!(
@@ -281,11 +286,11 @@ fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> Outcome<()> {
     }
 }
 
-fn violation(message: String) -> Trouble {
-    Trouble::Error(DbError::new("08P01", message))
+fn violation(message: String) -> SessionError {
+    SessionError::Reported(DbError::new("08P01", message))
 }
 
-fn invalid_subtype(message: &str, subtype: u8) -> Trouble {
+fn invalid_subtype(message: &str, subtype: u8) -> SessionError {
     violation(format!("invalid {message} message subtype {subtype}"))
 }
 
@@ -299,7 +304,7 @@ fn execution(prepared: &Prepared, portal: &Portal) -> Execution {
     }
 }
 
-/// The tag of an answer that has given so many rows this time.
+/// The command tag with the number of rows of this Execute.
 fn counting(tag: &str, rows: usize) -> String {
     match tag.rsplit_once(' ') {
         Some((words, count)) if count.parse::<u64>().is_ok() => format!("{words} {rows}"),
@@ -317,7 +322,7 @@ fn parameter_types(description: &Message) -> Vec<u32> {
         .collect()
 }
 
-/// Whether an answer of this kind of statement can be computed without a transaction around it.
-pub(super) const fn runs_alone(class: Class) -> bool {
+/// Whether a statement of this class can run outside of a transaction.
+pub(super) const fn runs_outside_transaction(class: Class) -> bool {
     matches!(class, Class::Read | Class::Setting | Class::Utility | Class::CopyOut)
 }

@@ -1,91 +1,94 @@
-//! Queries that lock rows (aurora-dsql.md#locks): each is made to report which.
+//! Locking queries (aurora-dsql.md#locks): each is changed to report the rows that it locks.
 
 use std::sync::Arc;
 
 use super::Session;
 use crate::{
-    engine::{
-        observed::{Failure, Urgency},
-        statement::Execution,
-        worker::Worker,
-    },
+    engine::{in_flight::CancelPolicy, monitored::Failure, statement::Execution, worker::Worker},
     rules::{LockStrength, LockedTable, Locking},
     sql::literal,
 };
 
-/// Remembered texts of locking statements.
-const MAX_KNOWN: usize = 256;
-/// What comes before a statement that PostgreSQL is to look at and not to run.
+/// The maximum number of cached statements.
+const MAX_REPORTING_STATEMENTS: usize = 256;
+/// The prefix of a statement that PostgreSQL checks and does not run.
 const EXPLAIN: &str = "EXPLAIN ";
 
-/// The text that reports what a statement locks.
+/// A prepared statement that runs a locking query and reports the rows that it locks.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
-    /// When it was made: it depends on the catalog, the role and the search path.
+pub(super) struct ReportingStatement {
+    /// The version of the catalog that it was made for.
     catalog: usize,
-    epoch: u64,
+    settings_version: u64,
     /// The types of its parameters.
     types: Arc<[u32]>,
-    /// The name under which PostgreSQL has it prepared.
+    /// The name of the prepared statement in PostgreSQL.
     prepared: Arc<str>,
-    /// How strongly PostgreSQL itself locks rows.
+    /// The strength of the locks that PostgreSQL itself takes.
     locks: Option<LockStrength>,
 }
 
 impl Session {
-    /// Makes a statement report which rows it locks.
+    /// Changes a statement so that it reports the rows that it locks.
     pub(super) async fn add_locks(
         &mut self,
         worker: &mut Worker,
         execution: &mut Execution,
         locking: &Locking,
-        urgency: Urgency,
+        policy: CancelPolicy,
     ) -> Result<(), Failure> {
         let Some(transaction) = &worker.transaction else { return Ok(()) };
         if transaction.has_lost() {
-            // What it locks makes no difference any more.
+            // The locks of a transaction that has lost have no effect.
             return Ok(());
         }
         if transaction.read_only {
-            // PostgreSQL has the words for a lock where nothing may be written.
+            // PostgreSQL's own error for a lock in a read-only transaction.
             if execution.prepared.is_none() {
                 execution.text = Some(locking.text.as_str().into());
             }
             return Ok(());
         }
-        let known = self.known(worker, execution, locking, urgency).await?;
+        let known = self.reporting_statement(worker, execution, locking, policy).await?;
         (execution.text, execution.prepared) = (None, Some(known.prepared));
         execution.locks = known.locks;
         Ok(())
     }
 
-    async fn known(
+    async fn reporting_statement(
         &mut self,
         worker: &mut Worker,
         execution: &Execution,
         locking: &Locking,
-        urgency: Urgency,
-    ) -> Result<Known, Failure> {
-        let (catalog, epoch) = (self.cluster.versions.current(), self.epoch);
-        let is_current = |known: &&Known| {
-            (known.catalog, known.epoch) == (catalog, epoch) && known.types == execution.types
+        policy: CancelPolicy,
+    ) -> Result<ReportingStatement, Failure> {
+        let (catalog, settings_version) = (self.cluster.versions.current(), self.settings_version);
+        let is_current = |known: &&ReportingStatement| {
+            (known.catalog, known.settings_version) == (catalog, settings_version)
+                && known.types == execution.types
         };
         let text = &execution.statement.text;
         if let Some(known) = self.locking.get(text).filter(is_current) {
             return Ok(known.clone());
         }
         let prepared = self.new_name();
-        let locks = match prepare(worker, execution, locking, &prepared, urgency).await {
+        let locks = match prepare(worker, execution, locking, &prepared, policy).await {
             Err(Failure::Interrupted) => {
-                worker.undo_statement().await?;
+                worker.rollback_statement().await?;
                 return Err(Failure::Interrupted);
             }
             other => other?,
         };
-        if self.locking.len() >= MAX_KNOWN {
+        if self.locking.len() >= MAX_REPORTING_STATEMENTS {
             self.locking.drain().for_each(|(_, former)| worker.forget(former.prepared));
         }
-        let known = Known { catalog, epoch, types: execution.types.clone(), prepared, locks };
+        let known = ReportingStatement {
+            catalog,
+            settings_version,
+            types: execution.types.clone(),
+            prepared,
+            locks,
+        };
         if let Some(former) = self.locking.insert(text.clone(), known.clone()) {
             worker.forget(former.prepared);
         }
@@ -93,18 +96,19 @@ impl Session {
     }
 }
 
-/// Prepares the text that reports what a statement locks. How strongly PostgreSQL itself locks rows.
+/// Prepares the statement that reports the locked rows. Returns the strength of the locks that
+/// PostgreSQL itself takes.
 async fn prepare(
     worker: &mut Worker,
     execution: &Execution,
     locking: &Locking,
     name: &str,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<Option<LockStrength>, Failure> {
-    worker.save_statement().await?;
+    worker.savepoint_statement().await?;
     let tables: Vec<&LockedTable> = locking.tables().collect();
     if locking.can_report() {
-        check(worker, execution, locking, urgency).await?;
+        check(worker, execution, locking, policy).await?;
     }
     let calls = if tables.is_empty() { Vec::new() } else { calls(worker, &tables).await? };
     let call = |table: &LockedTable| {
@@ -112,23 +116,23 @@ async fn prepare(
         calls.get(position).cloned().flatten()
     };
     let (text, locks) = locking.reporting(&execution.statement, call);
-    worker.prepare(name, &text, &execution.types, urgency).await?;
+    worker.prepare(name, &text, &execution.types, policy).await?;
     Ok(locks)
 }
 
-/// What PostgreSQL refuses of a locking clause, from its place in the query to the rights on the
-/// tables, it has to see with the clause.
+/// Lets PostgreSQL check the statement with its locking clauses: their place in the query, and the
+/// rights on the tables.
 async fn check(
     worker: &mut Worker,
     execution: &Execution,
     locking: &Locking,
-    urgency: Urgency,
+    policy: CancelPolicy,
 ) -> Result<(), Failure> {
     let mut explain = execution.clone();
     explain.text = Some(format!("{EXPLAIN}{}", locking.text).into());
     (explain.locks, explain.describe) = (None, false);
     explain.bind.result_formats.clear();
-    let answer = worker.run(&explain, false, urgency).await?;
+    let answer = worker.run(&explain, false, policy).await?;
     match answer.error {
         None => Ok(()),
         Some(mut error) => {
@@ -138,12 +142,12 @@ async fn check(
     }
 }
 
-/// The calls that report a row of each table; none for what is not a plain table.
+/// The function calls that report a row of each table; `None` for what is not a plain table.
 async fn calls(
     worker: &mut Worker,
     tables: &[&LockedTable],
 ) -> Result<Vec<Option<String>>, Failure> {
-    // The names mean what they mean to the client.
+    // The names are resolved with the client's search path.
     let oids: Vec<String> = tables
         .iter()
         .map(|table| {
@@ -165,7 +169,7 @@ async fn calls(
         })
         .collect();
     let sql = format!("SELECT {}", expressions.join(", "));
-    let found = worker.as_superuser(&sql, Urgency::shielded()).await?;
+    let found = worker.as_superuser(&sql, CancelPolicy::internal()).await?;
     let entries = found.into_iter().next().unwrap_or_default();
     let call = |(entries, table): (Option<String>, &&LockedTable)| {
         let class = table.strength.class();

@@ -1,4 +1,4 @@
-//! One client: its messages in, its answers out.
+//! The session of one client: handles its messages and sends the answers.
 
 mod commit;
 mod copy;
@@ -15,69 +15,68 @@ use std::{
 };
 
 use bytes::Bytes;
-use locks::Known;
+use locks::ReportingStatement;
 use tokio::{net::TcpStream, sync::Mutex as AsyncMutex};
 
 use crate::{
     Refusal,
-    catalog::Sight,
-    cluster::Cluster,
-    door::{
-        admission::Admitted,
-        startup::{Client, Visitor, receive},
+    auth::{
+        admission::ConnectionPermit,
+        startup::{AuthenticatedClient, Client, authenticate},
     },
-    engine::{observed::Failure, watch::Watch, worker::Worker},
+    catalog::SessionCatalog,
+    cluster::Cluster,
+    engine::{in_flight::StatementTracker, monitored::Failure, worker::Worker},
     faults::Signal,
     rules::{Context, Control, Plan, Settings},
     sql::{Statement, literal},
     wire::{self, BindParts, DbError, Message, Status, tag},
 };
 
-/// Why a message could not be answered as it should.
+/// Why a message could not be handled.
 #[derive(Debug)]
-enum Trouble {
-    /// The client is told.
-    Error(DbError),
+enum SessionError {
+    /// An error that is sent to the client.
+    Reported(DbError),
     /// The connection closes.
     Close,
 }
 
-type Outcome<T> = Result<T, Trouble>;
+type SessionResult<T> = Result<T, SessionError>;
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for SessionError {
     fn from(_: io::Error) -> Self {
         Self::Close
     }
 }
 
-impl From<DbError> for Trouble {
+impl From<DbError> for SessionError {
     fn from(error: DbError) -> Self {
-        Self::Error(error)
+        Self::Reported(error)
     }
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for SessionError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Refused(error) => Self::Error(error),
-            // Whoever runs a statement runs it again; what is not a statement has nothing to wait
-            // for.
+            Failure::Refused(error) => Self::Reported(error),
+            // The caller runs a statement again; anything else reports this error.
             Failure::Interrupted => {
-                Self::Error(DbError::new("57014", "canceling statement due to user request"))
+                Self::Reported(DbError::new("57014", "canceling statement due to user request"))
             }
             Failure::Broken(error) => {
-                tracing::warn!(%error, "a session lost PostgreSQL");
+                tracing::warn!(%error, "a session lost its connection to PostgreSQL");
                 Self::Close
             }
         }
     }
 }
 
-/// What kind of transaction the session is in.
+/// The kind of transaction that the session is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Block {
     None,
-    /// Of one message, or of a batch up to its Sync.
+    /// The implicit transaction of one message, or of a batch up to its Sync.
     Implicit,
     /// Between BEGIN and COMMIT.
     Explicit,
@@ -89,13 +88,13 @@ struct Prepared {
     statement: Arc<Statement>,
     plan: Plan,
     types: Arc<[u32]>,
-    /// Its columns, if it has any.
+    /// Its RowDescription, if it returns rows.
     columns: Option<Message>,
-    /// Its name in PostgreSQL, if it is there.
+    /// Its name in PostgreSQL, if it is prepared there.
     upstream: Option<Arc<str>>,
 }
 
-/// A statement with its parameters, and its answer as far as it was not fetched yet.
+/// A portal: a statement with its parameters, and the rows that were not fetched yet.
 #[derive(Debug)]
 struct Portal {
     prepared: Arc<Prepared>,
@@ -113,70 +112,77 @@ struct Session {
     cluster: Arc<Cluster>,
     client: Client,
     user: String,
-    /// The settings that the client was told of, with their values.
+    /// The values of settings that were reported to the client.
     reported: HashMap<String, String>,
     worker: Arc<AsyncMutex<Worker>>,
-    /// What it knows of the catalog, from its first statement on.
-    sight: Option<Sight>,
+    /// What it has seen of the catalog, from its first statement on.
+    session_catalog: Option<SessionCatalog>,
     block: Block,
     failed: bool,
     settings: Settings,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
-    locking: HashMap<String, Known>,
-    /// Grows with every change of a setting.
-    epoch: u64,
+    locking: HashMap<String, ReportingStatement>,
+    /// Increases with every change of a setting.
+    settings_version: u64,
     next_name: u64,
     opened: Instant,
-    /// When the client asked what it waits for; `None` while it waits for nothing.
-    asked: Option<Instant>,
+    /// When the client sent the message that it waits for; `None` if it waits for nothing.
+    requested_at: Option<Instant>,
     signal: tokio::sync::watch::Receiver<Signal>,
     signal_at_start: Signal,
-    _admitted: Admitted,
+    _permit: ConnectionPermit,
 }
 
-/// How long a client may take to come in: as long as PostgreSQL gives it.
-const HANDSHAKE: Duration = Duration::from_secs(60);
+/// PostgreSQL's default of `authentication_timeout`.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves one connection to its end.
+/// Serves one connection until it ends.
 pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
-    let received = match tokio::time::timeout(HANDSHAKE, receive(socket, &cluster)).await {
-        Ok(received) => received,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    };
-    match received {
-        Ok(Some(visitor)) => {
-            if let Err(error) = open(visitor, cluster).await {
+    let authenticated =
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, authenticate(socket, &cluster)).await {
+            Ok(authenticated) => authenticated,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+    match authenticated {
+        Ok(Some(authenticated)) => {
+            if let Err(error) = open(authenticated, cluster).await {
                 tracing::debug!(%error, "a connection ended");
             }
         }
         Ok(None) => {}
-        Err(error) => tracing::debug!(%error, "a connection did not become a session"),
+        Err(error) => tracing::debug!(%error, "a connection ended before its session began"),
     }
 }
 
-async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
-    let Visitor { mut client, user, settings, role, own_settings, admitted } = visitor;
+async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::Result<()> {
+    let AuthenticatedClient { mut client, user, settings, role, emulator_settings, permit } =
+        authenticated;
     let mut all: Vec<(&str, &str)> = vec![
         ("default_transaction_isolation", "repeatable read"),
-        // Rings of waiting sessions are the monitor's business.
+        // The lock monitor resolves deadlocks.
         ("deadlock_timeout", "10min"),
-        // aurora-dsql.md#limits: 128 MiB for a query.
+        // aurora-dsql.md#limits: a query may use 128 MiB.
         ("temp_file_limit", "131072"),
         ("client_min_messages", "notice"),
         ("bytea_output", "hex"),
-        // PostgreSQL does not know it, and keeps it. That it is on is inferred [I].
+        // PostgreSQL stores it as a custom setting. The default `on` is inferred [I].
         ("dsql.enable_batched_nestloop", "on"),
     ];
     all.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let opened =
-        Worker::open(&cluster.target, &user, &all, cluster.monitor.clone(), cluster.ledger.clone())
-            .await;
+    let opened = Worker::open(
+        &cluster.target,
+        &user,
+        &all,
+        cluster.monitor.clone(),
+        cluster.commit_log.clone(),
+    )
+    .await;
     let mut worker = match opened {
         Ok(worker) => worker,
         Err(error) => {
             let refusal = match error.refusal() {
-                // PostgreSQL takes fewer connections than a cluster does.
+                // PostgreSQL accepts fewer connections than a cluster.
                 Some(own) if own.code == "53300" => {
                     Refusal::TooManyConnections.error().unwrap_or_else(|| own.clone())
                 }
@@ -193,7 +199,7 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
     if let Some(role) = role {
         let set = format!("SET ROLE {}", literal(&role));
         let done = match worker.as_client_query(&set).await {
-            Ok(_) => worker.note_role().await,
+            Ok(_) => worker.refresh_role().await,
             Err(failure) => Err(failure),
         };
         if let Err(Failure::Refused(error)) = done {
@@ -204,13 +210,13 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
     }
 
     client.queue(&wire::authentication_ok());
-    let watch = worker.watch().clone();
+    let tracker = worker.tracker().clone();
     let worker = Arc::new(AsyncMutex::new(worker));
-    let (process, secret) = cluster.seat(&watch, &worker);
+    let (process, secret) = cluster.register(&tracker, &worker);
     let signal = cluster.faults.signal();
     let signal_at_start = *signal.borrow();
     let mut session = Session {
-        sight: None,
+        session_catalog: None,
         cluster: cluster.clone(),
         client,
         user,
@@ -218,19 +224,19 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
         reported: HashMap::new(),
         block: Block::None,
         failed: false,
-        settings: own_settings,
+        settings: emulator_settings,
         statements: HashMap::new(),
         portals: HashMap::new(),
         locking: HashMap::new(),
-        epoch: 0,
+        settings_version: 0,
         next_name: 0,
         opened: Instant::now(),
-        asked: None,
+        requested_at: None,
         signal: signal.clone(),
         signal_at_start,
-        _admitted: admitted,
+        _permit: permit,
     };
-    let _departure = Departure { cluster, watch, process };
+    let _guard = SessionGuard { cluster, tracker, process };
     session.report_settings().await;
     session.client.queue(&wire::key_data(process, secret));
     session.client.queue(&wire::ready_for_query(Status::Idle));
@@ -241,13 +247,13 @@ async fn open(visitor: Visitor, cluster: Arc<Cluster>) -> io::Result<()> {
     };
     match ended {
         Ok(()) => session.client.finish().await,
-        // The connection breaks off.
+        // The connection closes without an answer.
         Err(_) => Ok(()),
     }
 }
 
-/// The value of a setting that is not PostgreSQL's own towards a client.
-fn own_value<'a>(name: &str, user: &'a str) -> Option<&'a str> {
+/// The value to report to clients where it differs from PostgreSQL's.
+fn overridden_parameter<'a>(name: &str, user: &'a str) -> Option<&'a str> {
     match name {
         "server_version" => Some(crate::SERVER_VERSION),
         "is_superuser" => Some("off"),
@@ -256,23 +262,23 @@ fn own_value<'a>(name: &str, user: &'a str) -> Option<&'a str> {
     }
 }
 
-/// Cleans up behind a session, however it ends.
-struct Departure {
+/// Cleans up when a session ends, for any reason.
+struct SessionGuard {
     cluster: Arc<Cluster>,
-    watch: Arc<Watch>,
+    tracker: Arc<StatementTracker>,
     process: i32,
 }
 
-impl Drop for Departure {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.cluster.leave(self.process);
-        // PostgreSQL notices a closed connection only when it has something to say. Until then a
-        // statement under way would hold its locks, and nobody would be there to make way.
-        // When the emulator ends, all of PostgreSQL's sessions end.
-        if self.watch.flight().is_some()
+        self.cluster.unregister(self.process);
+        // PostgreSQL notices a closed connection only when it sends something. Until then an
+        // in-flight statement would keep its locks, and no session could release them. When the
+        // emulator stops, all of PostgreSQL's sessions end.
+        if self.tracker.in_flight().is_some()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (cluster, process) = (self.cluster.clone(), self.watch.process);
+            let (cluster, process) = (self.cluster.clone(), self.tracker.process);
             runtime.spawn(async move {
                 let sql = format!("SELECT pg_catalog.pg_terminate_backend({process})");
                 let _ = cluster.query(&sql).await;
@@ -282,14 +288,14 @@ impl Drop for Departure {
 }
 
 impl Session {
-    async fn run(&mut self) -> Outcome<()> {
+    async fn run(&mut self) -> SessionResult<()> {
         self.client.flush().await?;
-        let mut skips = false;
+        let mut skipping = false;
         loop {
             let Some(message) = self.next_message().await? else { return Ok(()) };
-            self.asked.get_or_insert_with(Instant::now);
+            self.requested_at.get_or_insert_with(Instant::now);
             let kind = message.tag();
-            if skips && kind != tag::SYNC && kind != tag::TERMINATE {
+            if skipping && kind != tag::SYNC && kind != tag::TERMINATE {
                 continue;
             }
             let answered = match kind {
@@ -305,26 +311,26 @@ impl Session {
                 tag::FLUSH => self.flush().await,
                 tag::SYNC => self.sync().await,
                 tag::TERMINATE => return Ok(()),
-                // What is left of a COPY that has failed.
+                // The remaining messages of a COPY that has failed.
                 tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
                 tag::FUNCTION_CALL => {
                     Err(DbError::new("0A000", "function calls are not supported").into())
                 }
                 other => {
                     let message = format!("invalid frontend message type {other}");
-                    self.tell(&DbError::fatal("08P01", message));
+                    self.queue_error(&DbError::fatal("08P01", message));
                     return Ok(());
                 }
             };
             match answered {
-                Ok(()) => skips = false,
-                Err(Trouble::Close) => return Err(Trouble::Close),
-                Err(Trouble::Error(error)) => {
+                Ok(()) => skipping = false,
+                Err(SessionError::Close) => return Err(SessionError::Close),
+                Err(SessionError::Reported(error)) => {
                     self.fail().await?;
-                    self.tell(&error);
-                    // The rest of a batch is ignored, a Flush included.
-                    skips = !matches!(kind, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL);
-                    if skips {
+                    self.queue_error(&error);
+                    // The rest of the batch is ignored, including Flush.
+                    skipping = !matches!(kind, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL);
+                    if skipping {
                         self.send_error().await?;
                     } else {
                         self.ready().await?;
@@ -334,8 +340,8 @@ impl Session {
         }
     }
 
-    /// The next message; `None` when the session is over, by the client's wish or by age.
-    async fn next_message(&mut self) -> Outcome<Option<Message>> {
+    /// The next message; `None` when the session ends, by the client or by its age.
+    async fn next_message(&mut self) -> SessionResult<Option<Message>> {
         loop {
             let limits = &self.cluster.config.limits;
             let shift = self.signal.borrow_and_update().clock;
@@ -352,7 +358,7 @@ impl Session {
             let mut signal = self.signal.clone();
             tokio::select! {
                 message = self.client.message() => {
-                    // A message that is too long closes the connection without a word
+                    // A message that is too long closes the connection without an error
                     // (aurora-dsql.md#limits).
                     return Ok(message?);
                 }
@@ -363,33 +369,34 @@ impl Session {
         }
     }
 
-    /// Tells the client of an error.
-    fn tell(&mut self, error: &DbError) {
-        self.client.queue(&in_dsql_words(error.clone()).message());
+    /// Queues an error for the client.
+    fn queue_error(&mut self, error: &DbError) {
+        self.client.queue(&as_dsql_error(error.clone()).message());
     }
 
-    /// Sends what is queued, because the client asks for it.
-    async fn flush(&mut self) -> Outcome<()> {
-        self.pass(self.cluster.faults.latency().round_trip).await;
-        self.asked = None;
+    /// Sends what is queued, on a Flush.
+    async fn flush(&mut self) -> SessionResult<()> {
+        self.delay(self.cluster.faults.latency().round_trip).await;
+        self.requested_at = None;
         self.client.flush().await?;
         Ok(())
     }
 
-    /// Sends the error that ends a batch. A client that sends Flush waits for it before its Sync.
-    async fn send_error(&mut self) -> Outcome<()> {
-        let asked = self.asked;
-        self.pass(self.cluster.faults.latency().round_trip).await;
-        // A Sync that is under way already is part of the same round trip.
-        self.asked = asked;
+    /// Sends the error that ends a batch. A client that sends Flush waits for the error before its
+    /// Sync.
+    async fn send_error(&mut self) -> SessionResult<()> {
+        let requested_at = self.requested_at;
+        self.delay(self.cluster.faults.latency().round_trip).await;
+        // A Sync that has been sent already is part of the same round trip.
+        self.requested_at = requested_at;
         self.client.flush().await?;
         Ok(())
     }
 
-    /// The end of an answer.
-    async fn ready(&mut self) -> Outcome<()> {
-        self.pass(self.cluster.faults.latency().round_trip).await;
-        self.asked = None;
+    /// Sends ReadyForQuery.
+    async fn ready(&mut self) -> SessionResult<()> {
+        self.delay(self.cluster.faults.latency().round_trip).await;
+        self.requested_at = None;
         let status = match self.block {
             Block::Explicit if self.failed => Status::Failed,
             Block::Explicit => Status::InTransaction,
@@ -401,13 +408,12 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the client of settings that have another value than it was told, also because a
-    /// transaction that set them was rolled back.
+    /// Reports settings whose values differ from those reported before, also after a rollback.
     async fn report_settings(&mut self) {
         let worker = self.worker.lock().await;
         for (name, value) in worker.parameters() {
-            let value = own_value(name, &self.user).unwrap_or(value);
-            if self.reported.get(name).is_some_and(|told| told == value) {
+            let value = overridden_parameter(name, &self.user).unwrap_or(value);
+            if self.reported.get(name).is_some_and(|reported| reported == value) {
                 continue;
             }
             self.client.queue(&wire::parameter_status(name, value));
@@ -415,29 +421,29 @@ impl Session {
         }
     }
 
-    /// Waits until `latency` has passed since the client asked, and counts what follows from then.
+    /// Waits until `latency` has passed since the client's message, and starts the next interval.
     ///
-    /// The runtime's own timer ticks in milliseconds, which is as much as a round trip may take.
-    async fn pass(&mut self, latency: Duration) {
+    /// The runtime's own timer has a resolution of a millisecond, which is as long as a round trip.
+    async fn delay(&mut self, latency: Duration) {
         if latency.is_zero() {
             return;
         }
-        let due = self.asked.unwrap_or_else(Instant::now) + latency;
+        let due = self.requested_at.unwrap_or_else(Instant::now) + latency;
         let left = due.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             futures_timer::Delay::new(left).await;
         }
-        self.asked = Some(due);
+        self.requested_at = Some(due);
     }
 
-    /// A statement has failed, and with it the transaction.
-    async fn fail(&mut self) -> Outcome<()> {
+    /// Rolls back after a statement has failed.
+    async fn fail(&mut self) -> SessionResult<()> {
         self.worker.lock().await.rollback().await?;
         match self.block {
             Block::Explicit if self.failed => {}
             Block::Explicit => {
                 self.failed = true;
-                // They are there until the end of the transaction, and do nothing any more.
+                // Portals exist until the end of the transaction, and return no more rows.
                 for portal in self.portals.values_mut() {
                     portal.answer.get_or_insert_default();
                 }
@@ -447,22 +453,22 @@ impl Session {
         Ok(())
     }
 
-    /// The transaction is over, and with it its portals.
+    /// Ends the transaction and closes its portals.
     fn end_transaction(&mut self) {
         self.block = Block::None;
         self.failed = false;
         self.portals.clear();
     }
 
-    /// After a failed statement only the end of the transaction is permitted.
-    fn check_not_failed(&self, plan: &Plan) -> Outcome<()> {
+    /// In a failed transaction only COMMIT and ROLLBACK are permitted.
+    fn check_not_failed(&self, plan: &Plan) -> SessionResult<()> {
         let ends = matches!(plan, Plan::Control(Control::Commit | Control::Rollback));
         if self.failed && !ends { Err(aborted().into()) } else { Ok(()) }
     }
 
-    /// What the session knows of the catalog.
-    fn sight(&mut self) -> &mut Sight {
-        self.sight.get_or_insert_with(|| self.cluster.versions.first_sight())
+    /// What the session has seen of the catalog.
+    fn session_catalog(&mut self) -> &mut SessionCatalog {
+        self.session_catalog.get_or_insert_with(|| self.cluster.versions.open_session())
     }
 
     fn context(&self) -> Context<'_> {
@@ -481,7 +487,7 @@ impl Session {
     }
 }
 
-/// aurora-dsql.md#transactions: before anything else that could be said about a statement.
+/// aurora-dsql.md#transactions: takes precedence over any other error of a statement.
 fn aborted() -> DbError {
     DbError::new(
         "25P02",
@@ -489,15 +495,15 @@ fn aborted() -> DbError {
     )
 }
 
-fn protocol_violation() -> Trouble {
-    Trouble::Error(DbError::new("08P01", "invalid message format"))
+fn protocol_violation() -> SessionError {
+    SessionError::Reported(DbError::new("08P01", "invalid message format"))
 }
 
-/// The text of statements, which are read as UTF-8 whatever `client_encoding` is.
-fn statement_text(bytes: &[u8]) -> Outcome<&str> {
+/// Decodes the text of statements, which is UTF-8 regardless of `client_encoding`.
+fn statement_text(bytes: &[u8]) -> SessionResult<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
         let wrong = &bytes[error.valid_up_to()..];
-        // As many bytes as the first promises, which is what PostgreSQL shows.
+        // PostgreSQL shows as many bytes as the first one announces.
         let shown = match wrong[0] {
             0xc0..=0xdf => 2,
             0xe0..=0xef => 3,
@@ -507,14 +513,14 @@ fn statement_text(bytes: &[u8]) -> Outcome<&str> {
         let shown: Vec<String> =
             wrong.iter().take(shown).map(|byte| format!("0x{byte:02x}")).collect();
         let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
-        Trouble::Error(DbError::new("22021", message))
+        SessionError::Reported(DbError::new("22021", message))
     })
 }
 
-/// Errors of PostgreSQL that DSQL has other words for, and no trace of the emulator.
-fn in_dsql_words(mut error: DbError) -> DbError {
+/// Replaces errors of PostgreSQL by DSQL's, and removes traces of the emulator.
+fn as_dsql_error(mut error: DbError) -> DbError {
     if error.other(b'W').is_some_and(|context| context.contains("dsql_emulator")) {
-        // Raised by the emulator's own functions: where is nobody's business.
+        // Raised by the emulator's own functions, whose location is hidden.
         error.others.retain(|(field, _)| !b"WFLR".contains(field));
     }
     match (error.code.as_str(), error.message.as_str()) {
@@ -523,7 +529,7 @@ fn in_dsql_words(mut error: DbError) -> DbError {
             "54000",
             "query requires more than allowed temp space of 131072 KB to execute",
         ),
-        // aurora-dsql.md#sizes: a key that not even PostgreSQL takes.
+        // aurora-dsql.md#sizes: a key that is too long for PostgreSQL as well.
         ("54000", message) if message.starts_with("index row") => {
             DbError::new("54000", "key size too large")
         }

@@ -1,8 +1,8 @@
-//! The simple protocol: a text with any number of statements.
+//! The simple query protocol: a text with any number of statements.
 
 use std::sync::Arc;
 
-use super::{Block, Outcome, Session, Trouble, protocol_violation, statement_text};
+use super::{Block, Session, SessionError, SessionResult, protocol_violation, statement_text};
 use crate::{
     engine::statement::Execution,
     rules,
@@ -11,9 +11,9 @@ use crate::{
 };
 
 impl Session {
-    pub(super) async fn simple_query(&mut self, message: &Message) -> Outcome<()> {
+    pub(super) async fn simple_query(&mut self, message: &Message) -> SessionResult<()> {
         let text = wire::read_query(message).ok_or_else(protocol_violation)?;
-        // The unnamed statement ends with it.
+        // A simple query ends the unnamed statement.
         self.forget_statement("").await;
         let statements = split(statement_text(&text)?);
         if statements.is_empty() {
@@ -24,11 +24,11 @@ impl Session {
             let offset = statement.offset;
             match self.simple_statement(statement, position + 1 == count).await {
                 Ok(()) => {}
-                Err(Trouble::Close) => return Err(Trouble::Close),
-                Err(Trouble::Error(mut error)) => {
+                Err(SessionError::Close) => return Err(SessionError::Close),
+                Err(SessionError::Reported(mut error)) => {
                     error.position = error.position.map(|position| position + offset);
                     self.fail().await?;
-                    self.tell(&error);
+                    self.queue_error(&error);
                     break;
                 }
             }
@@ -39,11 +39,11 @@ impl Session {
         self.ready().await
     }
 
-    async fn simple_statement(&mut self, statement: Statement, last: bool) -> Outcome<()> {
+    async fn simple_statement(&mut self, statement: Statement, last: bool) -> SessionResult<()> {
         let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
         self.check_not_failed(&plan)?;
-        // It runs in the unnamed portal.
+        // A simple query uses the unnamed portal.
         self.portals.remove("");
         let execution = Execution::simple(Arc::new(statement));
         let reply = self.execute(&plan, execution, last).await?;
@@ -54,7 +54,7 @@ impl Session {
             Some(tag) => self.client.queue(&wire::command_complete(tag)),
             None => self.client.queue(&wire::empty_query()),
         }
-        // An answer that is long is sent while the next one is made.
+        // A long answer is sent while the next statement runs.
         if self.client.queued() > 64 * 1024 {
             self.client.flush().await?;
         }

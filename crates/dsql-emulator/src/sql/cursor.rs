@@ -1,8 +1,8 @@
-//! Walking over the tokens of a statement.
+//! A cursor over the tokens of a statement; quoting of identifiers and literals.
 
 use super::{Kind, Token};
 
-/// A place between two tokens.
+/// A position between two tokens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     tokens: &'a [Token],
@@ -14,7 +14,7 @@ impl<'a> Cursor<'a> {
         Self { tokens, at: 0 }
     }
 
-    /// The number of the next token.
+    /// The index of the next token.
     pub(crate) fn at(&self) -> usize {
         self.at
     }
@@ -29,7 +29,7 @@ impl<'a> Cursor<'a> {
         Some(token)
     }
 
-    /// Passes one token unless `passed` says that it has been.
+    /// Skips one token unless `passed` is true.
     pub(crate) fn next_if_not(&mut self, passed: bool) {
         if !passed {
             self.next();
@@ -45,7 +45,7 @@ impl<'a> Cursor<'a> {
         self.clone().eat(words)
     }
 
-    /// Passes these keywords, if they come next.
+    /// Skips these keywords and returns true, if they come next.
     pub(crate) fn eat(&mut self, words: &str) -> bool {
         let mut ahead = *self;
         for word in words.split(' ') {
@@ -63,7 +63,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Passes a name such as `a.b`; its parts.
+    /// Skips a name such as `a.b`; returns its parts.
     pub(crate) fn name(&mut self) -> Option<Vec<&'a str>> {
         let mut parts = vec![self.next()?.word()?];
         while self.eat_mark('.') {
@@ -72,7 +72,7 @@ impl<'a> Cursor<'a> {
         Some(parts)
     }
 
-    /// Passes what is in parentheses, if they come next; the tokens between them.
+    /// Skips a group in parentheses, if one comes next; returns the tokens between them.
     pub(crate) fn parenthesised(&mut self) -> Option<&'a [Token]> {
         if !self.eat_mark('(') {
             return None;
@@ -92,12 +92,12 @@ impl<'a> Cursor<'a> {
         Some(&self.tokens[start..])
     }
 
-    /// What is left.
+    /// The remaining tokens.
     pub(crate) fn rest(&self) -> &'a [Token] {
         &self.tokens[self.at.min(self.tokens.len())..]
     }
 
-    /// What is left, cut at the commas outside of parentheses.
+    /// The remaining tokens, split at the commas outside of parentheses.
     pub(crate) fn items(&self) -> Vec<&'a [Token]> {
         let mut items = Vec::new();
         let mut ahead = *self;
@@ -119,13 +119,12 @@ impl<'a> Cursor<'a> {
         items
     }
 
-    /// Whether these keywords follow each other anywhere ahead, outside of parentheses.
+    /// Whether these keywords occur in sequence ahead, outside of parentheses.
     pub(crate) fn finds(&self, words: &str) -> bool {
         self.find(words).is_some()
     }
 
-    /// A cursor before the next place where these keywords follow each other, outside of
-    /// parentheses.
+    /// A cursor before the next occurrence of these keywords in sequence, outside of parentheses.
     pub(crate) fn find(&self, words: &str) -> Option<Self> {
         let mut ahead = *self;
         while !ahead.is_at_end() {
@@ -145,8 +144,8 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// `text` as a literal in SQL, whatever `standard_conforming_strings` and `client_encoding` are: in
-/// ASCII.
+/// `text` as a literal in SQL, in ASCII: it does not depend on `standard_conforming_strings` and
+/// `client_encoding`.
 pub(crate) fn literal(text: &str) -> String {
     if text.is_ascii() && !text.contains('\\') {
         return format!("'{}'", text.replace('\'', "''"));
@@ -165,8 +164,8 @@ pub(crate) fn literal(text: &str) -> String {
     literal
 }
 
-/// The text in a value of type `bytea`, as PostgreSQL prints it: how texts come from a session
-/// whose client has another encoding than UTF-8. `None` if it is no such thing.
+/// The text in a value of type `bytea` in its output format, by which texts are transferred from a
+/// session whose client has another encoding than UTF-8. `None` if the value is malformed.
 pub(crate) fn text_of_bytea(printed: &str) -> Option<String> {
     let digits = printed.strip_prefix("\\x")?.as_bytes();
     if digits.len() % 2 != 0 {
@@ -185,7 +184,7 @@ mod tests {
     use crate::sql::split;
 
     #[test]
-    fn keywords_are_eaten_together_or_not_at_all() {
+    fn keywords_are_skipped_together_or_not_at_all() {
         let statement = split("CREATE UNIQUE INDEX i").remove(0);
         let mut cursor = Cursor::new(&statement.tokens);
         assert!(!cursor.eat("CREATE INDEX"));
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_cut_at_the_outer_commas() {
+    fn items_are_split_at_the_outer_commas() {
         let statement = split("a int, b numeric(1, 2), c text").remove(0);
         let lengths: Vec<usize> =
             Cursor::new(&statement.tokens).items().iter().map(|item| item.len()).collect();
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_and_identifiers_survive_any_text() {
+    fn literals_and_identifiers_are_quoted() {
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
         assert_eq!(literal("é' 𝄞"), "E'\\U000000e9'' \\U0001d11e'");

@@ -1,8 +1,8 @@
-//! Changing a few words of a statement and leaving the rest as it was written.
+//! Edits of a statement that change some tokens and keep the rest.
 
 use super::{Statement, Token};
 
-/// Changes to one text, collected first and made together.
+/// Changes to one text, which are collected and then applied together.
 #[derive(Debug, Default)]
 pub(crate) struct Edit {
     /// Start, end, replacement.
@@ -40,7 +40,7 @@ mod tests {
     use crate::sql::split;
 
     #[test]
-    fn changes_are_made_in_the_order_of_their_places() {
+    fn changes_are_applied_in_the_order_of_their_positions() {
         let statement = split("SELECT a FROM t FOR UPDATE").remove(0);
         let tokens = &statement.tokens;
         let mut edit = Edit::default();

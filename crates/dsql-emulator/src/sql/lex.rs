@@ -1,11 +1,11 @@
-//! Tokens with their places, and statements.
+//! Splits a text into statements and tokens with their positions.
 
 use sqlparser::{
     dialect::PostgreSqlDialect,
     tokenizer::{Location, Token as RawToken, Tokenizer},
 };
 
-/// A token and where it is in the text, in bytes.
+/// A token and its position in the text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
@@ -13,16 +13,16 @@ pub(crate) struct Token {
     pub(crate) end: usize,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A keyword or an identifier: folded to lower case unless it was quoted.
+    /// A keyword or an identifier, in lower case unless it is quoted.
     Word {
         text: String,
         quoted: bool,
     },
     Number(String),
-    /// A string in any kind of quotes, as far as its content is plain.
+    /// A string literal of any kind.
     Text(String),
     /// `$1`
     Parameter,
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
 }
 
 impl Token {
-    /// Whether this is the keyword `word`, which is in upper case.
+    /// Whether this is the keyword `word`, which is given in upper case.
     pub(crate) fn is(&self, word: &str) -> bool {
         matches!(&self.kind, Kind::Word { text, quoted: false } if text.eq_ignore_ascii_case(word))
     }
@@ -46,7 +46,7 @@ impl Token {
         matches!(&self.kind, Kind::Operator(text) if text == operator)
     }
 
-    /// A word, as an identifier.
+    /// The text of a keyword or identifier.
     pub(crate) fn word(&self) -> Option<&str> {
         match &self.kind {
             Kind::Word { text, .. } => Some(text),
@@ -58,16 +58,16 @@ impl Token {
 /// One statement of a text, without its semicolon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statement {
-    /// As it was written, from its first token to its last.
+    /// Its text, from its first token to its last.
     pub(crate) text: String,
-    /// Its tokens, by their places in `text`. None if the text has no tokens that make sense.
+    /// Its tokens, with positions in `text`. Empty if the text cannot be tokenised.
     pub(crate) tokens: Vec<Token>,
-    /// How many characters of the whole text come before.
+    /// The number of characters before it in the whole text.
     pub(crate) offset: usize,
 }
 
-/// The statements of `text`. A text that cannot be read is one statement without tokens, for
-/// PostgreSQL to complain about.
+/// The statements of `text`. A text that cannot be tokenised is one statement without tokens, for
+/// which PostgreSQL reports the error.
 pub(crate) fn split(text: &str) -> Vec<Statement> {
     let Some(tokens) = tokens(text) else {
         return vec![Statement { text: text.to_owned(), tokens: Vec::new(), offset: 0 }];
@@ -75,7 +75,7 @@ pub(crate) fn split(text: &str) -> Vec<Statement> {
     let mut statements: Vec<Statement> = Vec::new();
     let mut current: Vec<Token> = Vec::new();
     let mut body = FunctionBody::default();
-    // How far the text is counted: in bytes, in characters.
+    // The position up to which the text is counted: in bytes, in characters.
     let mut counted = (0, 0);
     let mut statement = |text, tokens| statement(text, tokens, &mut counted);
     for token in tokens {
@@ -91,7 +91,7 @@ pub(crate) fn split(text: &str) -> Vec<Statement> {
     statements
 }
 
-/// Knows whether a semicolon is inside `BEGIN ATOMIC … END`, the body of a SQL function.
+/// Tracks whether a semicolon is inside `BEGIN ATOMIC … END`, the body of a SQL function.
 #[derive(Debug, Default)]
 struct FunctionBody {
     creates: bool,
@@ -139,32 +139,32 @@ fn statement(
 
 fn tokens(text: &str) -> Option<Vec<Token>> {
     let raw = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
-    let mut place = Place::new(text);
+    let mut offset = ByteOffset::new(text);
     let mut tokens = Vec::with_capacity(raw.len());
     for token in raw {
         if matches!(token.token, RawToken::Whitespace(_) | RawToken::EOF) {
             continue;
         }
-        let (start, end) = (place.advance(token.span.start), place.advance(token.span.end));
+        let (start, end) = (offset.advance(token.span.start), offset.advance(token.span.end));
         tokens.push(Token { kind: kind(token.token), start, end });
     }
     Some(tokens)
 }
 
-/// Turns line and column, which the lexer counts in characters, into an offset in bytes.
-struct Place<'a> {
+/// Converts line and column, which the tokeniser counts in characters, into an offset in bytes.
+struct ByteOffset<'a> {
     rest: std::str::Chars<'a>,
     whole: usize,
     line: u64,
     column: u64,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ByteOffset<'a> {
     fn new(text: &'a str) -> Self {
         Self { rest: text.chars(), whole: text.len(), line: 1, column: 1 }
     }
 
-    /// Goes forward to `location`.
+    /// Advances to `location` and returns its offset.
     fn advance(&mut self, location: Location) -> usize {
         while (self.line, self.column) < (location.line, location.column) {
             match self.rest.next() {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_where_they_say_in_any_script() {
+    fn token_positions_are_right_in_any_script() {
         let sql = "SELECT 'žluť 🐎',\n  \"Größe\", x FROM tab";
         let [statement] = &split(sql)[..] else { panic!("one statement") };
         let texts: Vec<&str> =
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_knows_how_many_characters_come_before() {
+    fn a_statement_has_its_offset_in_characters() {
         let statements = split("SELECT 'ž'; \n SELECT 2");
         assert_eq!(statements[1].offset, 14);
     }

@@ -1,10 +1,10 @@
-//! Reading SQL, as far as the emulator has to.
+//! Tokens, cursors and edits of SQL statements.
 //!
 //! PostgreSQL parses and runs every statement. The emulator reads it first, to refuse what DSQL
-//! refuses, to know transactions, locks and jobs when it sees them, and to change a few words on
-//! the way. The lexer is that of `sqlparser-dsql`, the one of AWS's own linter. Its grammar is
-//! used for queries. For everything else words are enough, and safer: much of what DSQL refuses is
-//! not in that grammar at all, and what PostgreSQL is to run stays its author's text.
+//! refuses, to recognise transactions, locks and jobs, and to change some words. The tokeniser is
+//! that of `sqlparser-dsql`, which AWS's linter uses. Its grammar is used for queries. Everything
+//! else is recognised by tokens: much of what DSQL refuses is not in that grammar, and PostgreSQL
+//! gets the client's text unchanged.
 
 mod cursor;
 mod edit;

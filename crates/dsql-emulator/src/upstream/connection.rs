@@ -8,23 +8,23 @@ use tokio::net::TcpStream;
 use super::{Target, UpstreamError, scram::Scram};
 use crate::wire::{self, DbError, Fields, Message, WireStream, tag};
 
-/// A connection that is between two statements, or whose answer is being read.
+/// A connection to PostgreSQL.
 #[derive(Debug)]
 pub(crate) struct Connection {
     wire: WireStream<TcpStream>,
     address: String,
     process: i32,
     parameters: Vec<(String, String)>,
-    /// An answer was asked for and not read to its end: the connection is of no more use.
+    /// A previous answer was not read completely, so the connection cannot be used.
     unfinished: bool,
 }
 
-/// What is sent in one go; the answer ends with one ReadyForQuery.
+/// Messages that are sent together; the answer ends with one ReadyForQuery.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange {
     /// The messages. The last is a Query or a Sync.
     pub(crate) messages: Vec<Message>,
-    /// What a COPY FROM STDIN among them reads. Without it such a COPY fails.
+    /// The data of a COPY FROM STDIN among them. Without data such a COPY fails.
     pub(crate) copy_data: Option<Vec<Bytes>>,
 }
 
@@ -42,7 +42,7 @@ impl Exchange {
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
 impl Connection {
-    /// Opens a session with `settings` for its lifetime.
+    /// Opens a session with `settings`.
     pub(crate) async fn open(
         target: &Target,
         settings: &[(&str, &str)],
@@ -77,26 +77,26 @@ impl Connection {
                 tag::AUTHENTICATION => {
                     let mut fields = Fields::new(message.payload_bytes());
                     let kind = fields.i32().unwrap_or(-1);
-                    let said = fields.rest();
-                    let said = String::from_utf8_lossy(&said);
+                    let data = fields.rest();
+                    let data = String::from_utf8_lossy(&data);
                     let answer = match kind {
                         0 => continue,
                         3 => format!("{password}\0").into_bytes(),
-                        10 if said.split('\0').any(|name| name == "SCRAM-SHA-256") => {
+                        10 if data.split('\0').any(|name| name == "SCRAM-SHA-256") => {
                             let nonce = format!("{:032x}", fastrand::u128(..));
                             let first = scram.insert(Scram::new(password, nonce)).first();
                             let length = i32::try_from(first.len()).unwrap_or(0).to_be_bytes();
                             [b"SCRAM-SHA-256\0", &length[..], first.as_bytes()].concat()
                         }
                         11 => {
-                            let proof = scram.as_mut().and_then(|scram| scram.prove(&said));
+                            let proof = scram.as_mut().and_then(|scram| scram.prove(&data));
                             proof.ok_or(UpstreamError::Protocol("a SCRAM challenge"))?.into_bytes()
                         }
-                        12 if scram.as_ref().is_some_and(|scram| scram.verify(&said)) => continue,
+                        12 if scram.as_ref().is_some_and(|scram| scram.verify(&data)) => continue,
                         12 => return Err(UpstreamError::Protocol("a SCRAM signature")),
                         5 => return Err(UpstreamError::Authentication("md5".into())),
                         other => {
-                            return Err(UpstreamError::Authentication(format!("method {other}")));
+                            return Err(UpstreamError::Authentication(other.to_string()));
                         }
                     };
                     self.wire.queue(&Message::new(tag::PASSWORD, &answer));
@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// The process that serves this connection.
+    /// The process id of the session.
     pub(crate) fn process(&self) -> i32 {
         self.process
     }
@@ -133,8 +133,8 @@ impl Connection {
         }
     }
 
-    /// Sends and reads the whole answer, its ReadyForQuery included. Errors of statements are
-    /// part of the answer, reports of settings are not: see [`parameters`](Self::parameters).
+    /// Sends messages and reads the whole answer, including ReadyForQuery. Errors of statements are
+    /// part of the answer; ParameterStatus messages are not: see [`parameters`](Self::parameters).
     pub(crate) async fn exchange(
         &mut self,
         sent: &Exchange,
@@ -175,12 +175,12 @@ impl Connection {
                 self.wire.queue(&Message::new(tag::COPY_DONE, &[]));
             }
         }
-        // A COPY takes no notice of the Sync that was sent behind it.
+        // During a COPY the server ignores the Sync that was sent after it.
         self.wire.queue(&wire::sync());
         self.flush().await
     }
 
-    /// Runs `sql`, which may be several statements; the rows of all of them.
+    /// Runs one or more statements; returns the rows of all of them.
     pub(crate) async fn query(&mut self, sql: &str) -> Result<Rows, UpstreamError> {
         let answer = self.exchange(&Exchange::query(sql)).await?;
         rows(&answer).map_err(UpstreamError::Refused)
@@ -215,4 +215,9 @@ pub(crate) fn rows(answer: &[Message]) -> Result<Rows, DbError> {
         .filter(|message| message.tag() == tag::DATA_ROW)
         .map(|row| wire::data_values(row).into_iter().map(text).collect())
         .collect())
+}
+
+/// The first value of the first row; `None` if it is null or there is no row.
+pub(crate) fn single(rows: Rows) -> Option<String> {
+    rows.into_iter().next()?.into_iter().next()?
 }

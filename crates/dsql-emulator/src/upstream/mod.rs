@@ -1,47 +1,47 @@
-//! Connections to the PostgreSQL that does the work.
+//! Connections to the underlying PostgreSQL server.
 //!
-//! No driver: one would hide what the emulator passes on, and this one talks to a server of its
-//! own choosing, over loopback as a rule.
+//! A driver would hide messages that the emulator forwards. This client connects without TLS, as a
+//! rule over loopback.
 
 mod connection;
 mod scram;
 mod target;
 
-pub(crate) use connection::{Connection, Exchange, Rows, rows};
+pub(crate) use connection::{Connection, Exchange, Rows, rows, single};
 pub(crate) use target::Target;
 
 use std::io;
 
 use crate::wire::DbError;
 
-/// Why PostgreSQL did not do what was asked.
+/// Why a request to PostgreSQL failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// The connection broke, or could not be made.
     #[error("the connection to PostgreSQL at {address} failed")]
     Io {
-        /// Where PostgreSQL is.
+        /// The address of PostgreSQL.
         address: String,
-        /// What happened.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// PostgreSQL refused.
-    #[error("PostgreSQL refused: {0}")]
+    /// PostgreSQL reported an error.
+    #[error("PostgreSQL reported an error: {0}")]
     Refused(DbError),
-    /// PostgreSQL asks for a kind of authentication that the emulator does not do.
+    /// PostgreSQL requires an authentication method that the emulator does not support.
     #[error(
-        "PostgreSQL asks for {0}; the emulator can do trust, password and scram-sha-256 \
-         authentication"
+        "PostgreSQL requires the authentication method {0}; the emulator supports trust, password \
+         and scram-sha-256"
     )]
     Authentication(String),
-    /// PostgreSQL said something that does not belong there.
-    #[error("PostgreSQL sent something unexpected: {0}")]
+    /// PostgreSQL sent an unexpected message.
+    #[error("PostgreSQL sent an unexpected message: {0}")]
     Protocol(&'static str),
 }
 
 impl UpstreamError {
-    /// The server's own words, if it said any.
+    /// The error that PostgreSQL reported, if it did.
     pub(crate) fn refusal(&self) -> Option<&DbError> {
         match self {
             Self::Refused(error) => Some(error),

@@ -1,15 +1,15 @@
-//! SCRAM-SHA-256, for a PostgreSQL that somebody else runs and that asks for a password
-//! (RFC 5802, RFC 7677; without channel binding).
+//! SCRAM-SHA-256, for a server given by URL that requires a password (RFC 5802, RFC 7677; without
+//! channel binding).
 
 use std::num::NonZeroU32;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::{digest, hmac, pbkdf2};
 
-/// The header that says: no channel binding.
+/// The GS2 header: no channel binding.
 const HEADER: &str = "n,,";
 
-/// One login.
+/// One SCRAM exchange.
 pub(super) struct Scram {
     password: String,
     nonce: String,
@@ -26,12 +26,12 @@ impl Scram {
         format!("n=,r={}", self.nonce)
     }
 
-    /// What the client says first.
+    /// The client-first message.
     pub(super) fn first(&self) -> String {
         format!("{HEADER}{}", self.first_bare())
     }
 
-    /// The client's proof, in answer to the server's challenge.
+    /// The client-final message, in answer to the server's challenge.
     pub(super) fn prove(&mut self, challenge: &str) -> Option<String> {
         let field = |name: &str| challenge.split(',').find_map(|part| part.strip_prefix(name));
         let (nonce, salt) = (field("r=")?, STANDARD.decode(field("s=")?).ok()?);
@@ -54,7 +54,7 @@ impl Scram {
         Some(format!("{without_proof},p={}", STANDARD.encode(proof)))
     }
 
-    /// Whether the server knows the password too.
+    /// Verifies the server's signature.
     pub(super) fn verify(&self, last: &str) -> bool {
         last.strip_prefix("v=")
             .and_then(|signature| STANDARD.decode(signature).ok())
@@ -70,10 +70,10 @@ fn sign(key: &[u8], message: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// RFC 7677 §3, without the user name, which PostgreSQL leaves out: so the proof is another,
-    /// and what is checked is that both sides compute alike.
+    /// RFC 7677 §3, without the user name, which PostgreSQL leaves out. The proof differs from the
+    /// RFC's; the test checks that both sides compute the same.
     #[test]
-    fn a_server_that_knows_the_password_is_believed_and_another_is_not() {
+    fn a_server_signature_is_accepted_only_with_the_right_password() {
         let mut scram = Scram::new("pencil", "rOprNGfwEbeRWgbNEkqO".into());
         assert_eq!(scram.first(), "n,,n=,r=rOprNGfwEbeRWgbNEkqO");
         let challenge = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";

@@ -1,10 +1,10 @@
-//! Which PostgreSQL, and as whom.
+//! The address, database and credentials of a PostgreSQL server.
 
 use std::{fmt, str::FromStr};
 
 use url::Url;
 
-/// A server and a superuser of it.
+/// A database of a server, and the credentials of a superuser.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) host: String,
@@ -15,7 +15,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The same server, another database.
+    /// The same server with another database.
     pub(crate) fn with_database(&self, database: &str) -> Self {
         Self { database: database.to_owned(), ..self.clone() }
     }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_something_else_is_refused() {
+    fn a_url_with_another_scheme_is_refused() {
         assert!("mysql://localhost".parse::<Target>().unwrap_err().contains("mysql"));
         assert!("localhost".parse::<Target>().is_err());
     }

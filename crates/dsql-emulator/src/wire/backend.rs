@@ -1,5 +1,4 @@
-//! What a server sends: written towards the emulator's clients, taken apart where PostgreSQL
-//! said more than the client is to see.
+//! Messages of a server: written to the emulator's clients, and read from PostgreSQL.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -8,14 +7,14 @@ use super::{
     put_value, tag,
 };
 
-/// A column of an answer that the emulator makes itself.
+/// A column of a result that the emulator produces itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: &'static str,
     /// The oid of its type.
     pub type_oid: u32,
-    /// The size of its type; -1 if that varies.
+    /// The size of its type; -1 if it varies.
     pub type_size: i16,
 }
 
@@ -31,17 +30,17 @@ impl Column {
     }
 }
 
-/// Asks for a password in clear text, which is what DSQL's token travels as.
+/// AuthenticationCleartextPassword: DSQL's token is sent as a cleartext password.
 pub fn authentication_cleartext() -> Message {
     Message::new(tag::AUTHENTICATION, &3_i32.to_be_bytes())
 }
 
-/// The client is who it says.
+/// AuthenticationOk.
 pub fn authentication_ok() -> Message {
     Message::new(tag::AUTHENTICATION, &0_i32.to_be_bytes())
 }
 
-/// The newest version that the server speaks, 3.0, and the options it does not know.
+/// NegotiateProtocolVersion: version 3.0, and the unknown protocol options.
 pub fn negotiate_version(unknown: &[&str]) -> Message {
     let mut payload = BytesMut::new();
     payload.put_i32(VERSION);
@@ -50,22 +49,22 @@ pub fn negotiate_version(unknown: &[&str]) -> Message {
     Message::new(tag::NEGOTIATE_VERSION, &payload)
 }
 
-/// A setting that clients follow.
+/// ParameterStatus.
 pub fn parameter_status(name: &str, value: &str) -> Message {
     text_message(tag::PARAMETER_STATUS, &[name, value])
 }
 
-/// What a client needs to cancel a statement.
+/// BackendKeyData.
 pub fn key_data(process: i32, secret: i32) -> Message {
     Message::new(tag::KEY_DATA, &[process.to_be_bytes(), secret.to_be_bytes()].concat())
 }
 
-/// The server waits for the next statement.
+/// ReadyForQuery.
 pub fn ready_for_query(status: Status) -> Message {
     Message::new(tag::READY_FOR_QUERY, &[status.byte()])
 }
 
-/// A statement is done.
+/// CommandComplete.
 pub fn command_complete(tag: &str) -> Message {
     text_message(self::tag::COMMAND_COMPLETE, &[tag])
 }
@@ -75,7 +74,7 @@ pub fn command_tag(message: &Message) -> String {
     Fields::new(message.payload_bytes()).text().unwrap_or_default()
 }
 
-/// A notice.
+/// NoticeResponse.
 pub fn notice(notice: &DbError) -> Message {
     notice.encode(tag::NOTICE)
 }
@@ -86,21 +85,21 @@ macro_rules! bare {
     };
 }
 bare! {
-    /// A statement is prepared.
+    /// ParseComplete.
     parse_complete PARSE_COMPLETE
-    /// A portal is made.
+    /// BindComplete.
     bind_complete BIND_COMPLETE
-    /// A statement or portal is gone.
+    /// CloseComplete.
     close_complete CLOSE_COMPLETE
-    /// The statement was empty.
+    /// EmptyQueryResponse.
     empty_query EMPTY_QUERY
-    /// There are no columns.
+    /// NoData.
     no_data NO_DATA
-    /// The portal has more rows.
+    /// PortalSuspended.
     portal_suspended PORTAL_SUSPENDED
 }
 
-/// The types of a statement's parameters.
+/// ParameterDescription.
 pub fn parameter_description(types: &[u32]) -> Message {
     let mut payload = BytesMut::new();
     put_count(&mut payload, types.len());
@@ -108,7 +107,7 @@ pub fn parameter_description(types: &[u32]) -> Message {
     Message::new(tag::PARAMETER_DESCRIPTION, &payload)
 }
 
-/// The columns of an answer, all in text format.
+/// RowDescription, with all columns in text format.
 pub fn row_description(columns: &[Column]) -> Message {
     let mut payload = BytesMut::new();
     put_count(&mut payload, columns.len());
@@ -124,7 +123,7 @@ pub fn row_description(columns: &[Column]) -> Message {
     Message::new(tag::ROW_DESCRIPTION, &payload)
 }
 
-/// A row.
+/// DataRow.
 pub fn data_row(values: &[Option<&[u8]>]) -> Message {
     let mut payload = BytesMut::new();
     put_count(&mut payload, values.len());
@@ -132,14 +131,14 @@ pub fn data_row(values: &[Option<&[u8]>]) -> Message {
     Message::new(tag::DATA_ROW, &payload)
 }
 
-/// The values of a row.
+/// The values of a DataRow.
 pub fn data_values(row: &Message) -> Vec<Option<Bytes>> {
     let mut fields = Fields::new(row.payload_bytes());
     let count = fields.count().unwrap_or(0);
     (0..count).map_while(|_| fields.value()).collect()
 }
 
-/// The description with the formats that a Bind asks for.
+/// A RowDescription with the formats of a Bind.
 pub fn with_column_formats(description: &Message, formats: &[i16]) -> Message {
     let format = |position: usize| match formats {
         [] => 0,
@@ -154,14 +153,14 @@ pub fn with_column_formats(description: &Message, formats: &[i16]) -> Message {
     encode_columns(columns)
 }
 
-/// How many columns a description has.
+/// The number of columns of a RowDescription.
 pub fn column_count(description: &Message) -> usize {
     Fields::new(description.payload_bytes()).count().unwrap_or(0)
 }
 
-/// The columns of a description, each as its bytes.
+/// The columns of a RowDescription, each as its bytes.
 fn columns(description: &Message) -> Vec<BytesMut> {
-    /// What follows a column's name: table, number, type, size, modifier, format.
+    /// The bytes after a column's name: table, number, type, size, modifier, format.
     const AFTER_NAME: usize = 4 + 2 + 4 + 2 + 4 + 2;
     let mut fields = Fields::new(description.payload_bytes());
     let count = fields.count().unwrap_or(0);
@@ -188,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_portals_columns_have_the_formats_that_were_asked_for() {
+    fn the_columns_of_a_portal_have_the_formats_of_its_bind() {
         let two = row_description(&[Column::text("a"), Column::text("b")]);
         assert_eq!(with_column_formats(&two, &[]), two);
         let last = |message: Message| message.payload()[message.payload().len() - 1];

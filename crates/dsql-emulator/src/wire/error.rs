@@ -1,4 +1,4 @@
-//! An error or notice as it crosses the wire.
+//! ErrorResponse and NoticeResponse.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{Fields, Message, put_text, tag};
 
-/// An error of the server: the fields that clients look at, and the others as they came.
+/// An error or notice of a server: the fields that clients use, and the others as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DbError {
     /// `ERROR`, `FATAL`, or the level of a notice.
@@ -15,13 +15,13 @@ pub struct DbError {
     pub code: String,
     /// The message.
     pub message: String,
-    /// More about what happened.
+    /// The DETAIL.
     pub detail: Option<String>,
-    /// What to do about it.
+    /// The HINT.
     pub hint: Option<String>,
-    /// Where in the statement, in characters from 1.
+    /// The position in the statement, in characters from 1.
     pub position: Option<usize>,
-    /// Other fields: their type and text.
+    /// Other fields: type and text.
     pub others: Vec<(u8, String)>,
 }
 
@@ -88,7 +88,7 @@ impl DbError {
         error
     }
 
-    /// As an ErrorResponse.
+    /// Encodes it as an ErrorResponse.
     pub fn message(&self) -> Message {
         self.encode(tag::ERROR)
     }

@@ -1,56 +1,56 @@
-//! What a client sends: written towards PostgreSQL, read from the emulator's clients.
+//! Messages of a client: written to PostgreSQL, and read from the emulator's clients.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Fields, LENGTH, Message, put_count, put_text, put_value, tag};
 
-/// The version of the protocol, 3.0.
+/// The protocol version 3.0.
 pub const VERSION: i32 = 196_608;
-/// How the names of a startup message's options of the protocol begin.
+/// The prefix of protocol options in a startup message.
 pub const PROTOCOL_OPTION: &str = "_pq_.";
 
 /// The first message of a client, which has no tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstMessage {
-    /// A session begins.
+    /// StartupMessage.
     Startup(Startup),
-    /// A question whether the server does TLS.
+    /// SSLRequest.
     Tls,
-    /// A question whether the server does GSSAPI encryption.
+    /// GSSENCRequest.
     Gssapi,
-    /// The statement of another session is to be cancelled.
+    /// CancelRequest, for the statement of another session.
     Cancel {
         /// The session's process id.
         process: i32,
-        /// Its secret.
+        /// The session's secret key.
         secret: i32,
     },
 }
 
-/// How a session begins.
+/// The startup message of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Startup {
-    /// The minor version of the protocol that the client would like.
+    /// The minor protocol version that the client requests.
     pub minor: i32,
     /// Its parameters, in order.
     pub parameters: Vec<(String, String)>,
 }
 
 impl Startup {
-    /// The names of its options of the protocol, none of which the emulator knows.
+    /// The names of its protocol options. The emulator supports none.
     pub fn protocol_options(&self) -> Vec<&str> {
         let names = self.parameters.iter().map(|(name, _)| name.as_str());
         names.filter(|name| name.starts_with(PROTOCOL_OPTION)).collect()
     }
 
-    /// A parameter.
+    /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
 impl FirstMessage {
-    /// Reads what follows the length.
+    /// Reads the payload, which follows the length.
     pub(super) fn read(payload: Bytes) -> Option<Self> {
         let mut fields = Fields::new(payload);
         Some(match fields.i32()? {
@@ -68,7 +68,7 @@ impl FirstMessage {
         })
     }
 
-    /// As bytes, with the length.
+    /// Encodes the message with its length.
     pub fn frame(&self) -> Bytes {
         let mut payload = BytesMut::new();
         match self {
@@ -95,19 +95,19 @@ impl FirstMessage {
     }
 }
 
-/// The start of a session with `parameters`.
+/// StartupMessage with `parameters`.
 pub fn startup(parameters: &[(&str, &str)]) -> FirstMessage {
     let parameters =
         parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     FirstMessage::Startup(Startup { minor: 0, parameters })
 }
 
-/// A simple query.
+/// Query.
 pub fn query(sql: &str) -> Message {
     text_message(tag::QUERY, &[sql])
 }
 
-/// Prepares a statement; parameter types of 0 are to be inferred.
+/// Parse. Parameter types of 0 are inferred by the server.
 pub fn parse(name: &str, sql: &str, types: &[u32]) -> Message {
     let mut payload = BytesMut::new();
     put_text(&mut payload, name);
@@ -119,7 +119,7 @@ pub fn parse(name: &str, sql: &str, types: &[u32]) -> Message {
     Message::new(tag::PARSE, &payload)
 }
 
-/// The text of a simple query, in whatever encoding.
+/// The text of a Query, in any encoding.
 pub fn read_query(message: &Message) -> Option<Bytes> {
     let mut fields = Fields::new(message.payload_bytes());
     let text = fields.text_bytes()?;
@@ -134,18 +134,18 @@ pub fn read_parse(message: &Message) -> Option<(String, Bytes, Vec<u32>)> {
     fields.at_end((name, sql, types))
 }
 
-/// What a Bind says after the two names.
+/// The formats and parameters of a Bind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BindParts {
     /// Format codes of the parameters: none, one for all, or one for each.
     pub parameter_formats: Vec<i16>,
     /// The parameters.
     pub parameters: Vec<Option<Bytes>>,
-    /// Format codes of the columns, likewise.
+    /// Format codes of the columns: none, one for all, or one for each.
     pub result_formats: Vec<i16>,
 }
 
-/// Makes a portal of a prepared statement.
+/// Bind.
 pub fn bind(portal: &str, statement: &str, parts: &BindParts) -> Message {
     let mut payload = BytesMut::new();
     put_text(&mut payload, portal);
@@ -161,7 +161,7 @@ pub fn bind(portal: &str, statement: &str, parts: &BindParts) -> Message {
     Message::new(tag::BIND, &payload)
 }
 
-/// Portal, statement and the rest of a Bind.
+/// Portal, statement, formats and parameters of a Bind.
 pub fn read_bind(message: &Message) -> Option<(String, String, BindParts)> {
     let mut fields = Fields::new(message.payload_bytes());
     let (portal, statement) = (fields.text()?, fields.text()?);
@@ -177,7 +177,7 @@ fn formats(fields: &mut Fields) -> Option<Vec<i16>> {
     (0..fields.count()?).map(|_| fields.i16()).collect()
 }
 
-/// Runs a portal for at most `rows` rows; 0 for all.
+/// Execute, for at most `rows` rows; 0 for all.
 pub fn execute(portal: &str, rows: i32) -> Message {
     let mut payload = BytesMut::new();
     put_text(&mut payload, portal);
@@ -192,29 +192,29 @@ pub fn read_execute(message: &Message) -> Option<(String, usize)> {
     fields.at_end((portal, usize::try_from(rows).unwrap_or(0)))
 }
 
-/// Asks for the columns of a portal.
+/// Describe, for a portal.
 pub fn describe_portal(portal: &str) -> Message {
     target(tag::DESCRIBE, b'P', portal)
 }
 
-/// Asks for the parameters and columns of a prepared statement.
+/// Describe, for a prepared statement.
 pub fn describe_statement(statement: &str) -> Message {
     target(tag::DESCRIBE, b'S', statement)
 }
 
-/// Forgets a prepared statement.
+/// Close, for a prepared statement.
 pub fn close_statement(statement: &str) -> Message {
     target(tag::CLOSE, b'S', statement)
 }
 
-/// What a Describe or Close is about: `P` or `S`, and the name.
+/// The target of a Describe or Close: `P` or `S`, and the name.
 pub fn read_target(message: &Message) -> Option<(u8, String)> {
     let mut fields = Fields::new(message.payload_bytes());
     let target = (fields.byte()?, fields.text()?);
     fields.at_end(target)
 }
 
-/// The end of a batch.
+/// Sync.
 pub fn sync() -> Message {
     Message::new(tag::SYNC, &[])
 }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_more_than_belongs_to_it_is_none() {
+    fn a_message_with_trailing_bytes_is_rejected() {
         let longer =
             |message: Message| Message::new(message.tag(), &[message.payload(), &[0]].concat());
         assert_eq!(read_query(&longer(query("SELECT 1"))), None);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_message_is_told_apart_by_its_code() {
+    fn the_first_message_is_recognised_by_its_code() {
         for first in [
             startup(&[("user", "admin")]),
             FirstMessage::Tls,

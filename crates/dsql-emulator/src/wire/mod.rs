@@ -1,8 +1,8 @@
-//! The framing of PostgreSQL's protocol 3.0, both directions of it.
+//! PostgreSQL's wire protocol, version 3.0: framing, and the messages of clients and servers.
 //!
-//! The emulator is a server to its clients and a client to PostgreSQL, and has to see every byte
-//! in between: it holds answers back and swallows notices. So messages
-//! stay bytes here, and are taken apart only where somebody looks inside.
+//! The emulator is a server for its clients and a client of PostgreSQL, and forwards most messages
+//! unchanged. A [`Message`] therefore is its bytes; functions read and write the fields of single
+//! messages. Proxies and test clients can use this module as well.
 
 mod backend;
 mod error;
@@ -25,7 +25,7 @@ pub use stream::WireStream;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The tags of messages. A tag may mean one thing from a client and another from a server.
+/// The tags of messages. A tag can have one meaning from a client and another from a server.
 pub mod tag {
     #![allow(missing_docs)]
     pub const BIND: u8 = b'B';
@@ -85,17 +85,27 @@ impl Status {
             Self::Failed => b'E',
         }
     }
+
+    /// The status of a ReadyForQuery message; `None` if it has none of the three.
+    pub fn read(ready_for_query: &Message) -> Option<Self> {
+        match ready_for_query.payload() {
+            [b'I'] => Some(Self::Idle),
+            [b'T'] => Some(Self::InTransaction),
+            [b'E'] => Some(Self::Failed),
+            _ => None,
+        }
+    }
 }
 
-/// The bytes of a length field, which counts itself.
+/// The size of a length field, whose value includes itself.
 pub(crate) const LENGTH: usize = 4;
 
-/// A whole message with its tag.
+/// A message with its tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message(Bytes);
 
 impl Message {
-    /// A message of `payload`.
+    /// A message with this payload.
     ///
     /// # Panics
     /// The payload has 2 GiB or more.
@@ -117,7 +127,7 @@ impl Message {
         self.0[0]
     }
 
-    /// What follows tag and length.
+    /// The payload: the bytes after tag and length.
     pub fn payload(&self) -> &[u8] {
         &self.0[1 + LENGTH..]
     }
@@ -131,9 +141,15 @@ impl Message {
     pub fn frame(&self) -> &[u8] {
         &self.0
     }
+
+    /// The frame, without a copy.
+    pub fn into_frame(self) -> Bytes {
+        self.0
+    }
 }
 
-/// Reads the fields of a payload in order. Every method is `None` when the payload ends too soon.
+/// Reads the fields of a payload in order. Every method returns `None` when the payload ends too
+/// early.
 #[derive(Debug)]
 pub(crate) struct Fields(Bytes);
 
@@ -167,12 +183,12 @@ impl Fields {
         self.i32().map(i32::cast_unsigned)
     }
 
-    /// Bytes up to a zero byte.
+    /// A zero-terminated string. Invalid UTF-8 is replaced.
     pub(crate) fn text(&mut self) -> Option<String> {
         self.text_bytes().map(|text| String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// The same as they are: not all clients write UTF-8.
+    /// A zero-terminated string as bytes: not all clients write UTF-8.
     pub(crate) fn text_bytes(&mut self) -> Option<Bytes> {
         let end = self.0.iter().position(|byte| *byte == 0)?;
         let text = self.0.split_to(end);
@@ -180,7 +196,7 @@ impl Fields {
         Some(text)
     }
 
-    /// A length and as many bytes; `Some(None)` is NULL.
+    /// A value with a length before it; `Some(None)` is NULL.
     pub(crate) fn value(&mut self) -> Option<Option<Bytes>> {
         match self.i32()? {
             -1 => Some(None),
@@ -188,7 +204,7 @@ impl Fields {
         }
     }
 
-    /// `value`, if nothing is left: a message has no more than what belongs to it.
+    /// Returns `value` if no bytes are left: a message must not be longer than its fields.
     pub(crate) fn at_end<T>(self, value: T) -> Option<T> {
         self.0.is_empty().then_some(value)
     }
@@ -203,7 +219,7 @@ pub(crate) fn put_text(buffer: &mut BytesMut, text: &str) {
     buffer.put_u8(0);
 }
 
-/// A count on the wire. More than fit are the caller's mistake.
+/// Writes a count, which the caller keeps below 65,536.
 pub(crate) fn put_count(buffer: &mut BytesMut, count: usize) {
     buffer.put_u16(u16::try_from(count).expect("a count that fits"));
 }

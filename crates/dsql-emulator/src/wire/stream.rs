@@ -7,16 +7,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{FirstMessage, LENGTH, Message};
 
-/// PostgreSQL's own bound for a first message.
+/// PostgreSQL's limit for a first message.
 const MAX_FIRST_MESSAGE: usize = 10_000;
-/// PostgreSQL's own bound for a message.
+/// PostgreSQL's limit for a message.
 const MAX_MESSAGE: usize = 1 << 30;
-/// How long the end of a stream may take.
-const FINISH: Duration = Duration::from_secs(5);
+/// How long [`WireStream::finish`] may take.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One side of a connection: reads whole messages, gathers what is to be written.
+/// One side of a connection: reads whole messages, and buffers messages to be written.
 ///
-/// Dropping a read that is under way loses nothing.
+/// Reads are cancel-safe. A stream that can only be read or only be written has the methods of that
+/// direction.
 #[derive(Debug)]
 pub struct WireStream<S> {
     stream: S,
@@ -26,7 +27,7 @@ pub struct WireStream<S> {
 }
 
 impl<S> WireStream<S> {
-    /// Messages over `stream`.
+    /// A wire stream over `stream`.
     pub fn new(stream: S) -> Self {
         Self {
             stream,
@@ -36,40 +37,48 @@ impl<S> WireStream<S> {
         }
     }
 
-    /// Refuses messages whose length field says more than `bytes`.
+    /// Limits the length of messages to `bytes`, according to their length field.
     #[must_use]
     pub fn with_max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
-    /// Puts a message where [`flush`](Self::flush) finds it.
+    /// Queues a message for [`flush`](Self::flush).
     pub fn queue(&mut self, message: &Message) {
         self.outgoing.extend_from_slice(message.frame());
     }
 
-    /// The same for bytes that are no tagged message: a first message.
+    /// Queues bytes without a tag: a first message.
     pub fn queue_raw(&mut self, bytes: &[u8]) {
         self.outgoing.extend_from_slice(bytes);
     }
 
-    /// Bytes that wait to be written.
+    /// The number of queued bytes.
     pub fn queued(&self) -> usize {
         self.outgoing.len()
     }
 
-    /// Forgets what was queued and not written.
+    /// Discards what was queued and not written.
     pub fn discard_queued(&mut self) {
         self.outgoing.clear();
     }
 
-    /// The tag of the next message, if any of it has arrived.
+    /// The tag of the next message, if its first byte has arrived.
     pub fn next_tag(&self) -> Option<u8> {
         self.incoming.first().copied()
     }
+
+    /// The stream itself, once the read buffer is empty.
+    ///
+    /// # Errors
+    /// The buffer holds bytes that arrived before encryption began.
+    pub fn into_inner(self) -> io::Result<S> {
+        if self.incoming.is_empty() { Ok(self.stream) } else { Err(not_the_protocol()) }
+    }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
+impl<S: AsyncWrite + Unpin> WireStream<S> {
     /// Writes what was queued.
     ///
     /// # Errors
@@ -84,21 +93,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
     /// Writes what was queued and ends the stream, TLS by a close_notify.
     ///
     /// # Errors
-    /// The stream's, or a peer that does not read for five seconds.
+    /// The stream's, or a timeout if the peer does not read for five seconds.
     pub async fn finish(&mut self) -> io::Result<()> {
         let end = async {
             self.flush().await?;
             self.stream.shutdown().await
         };
-        tokio::time::timeout(FINISH, end)
+        tokio::time::timeout(FINISH_TIMEOUT, end)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Writes one byte at once: the answer to an SSLRequest or GSSENCRequest.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn send_byte(&mut self, byte: u8) -> io::Result<()> {
+        self.stream.write_all(&[byte]).await?;
+        self.stream.flush().await
+    }
+}
+
+impl<S: AsyncRead + Unpin> WireStream<S> {
     /// The next message; `None` at the end of the stream.
     ///
     /// # Errors
-    /// The stream's, its end in the middle of a message, or a length that no message has.
+    /// The stream's, its end in the middle of a message, or a length that is not allowed.
     pub async fn message(&mut self) -> io::Result<Option<Message>> {
         if !self.fill(1 + LENGTH).await? {
             return Ok(None);
@@ -120,29 +140,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
         FirstMessage::read(bytes.slice(LENGTH..)).map(Some).ok_or_else(not_the_protocol)
     }
 
-    /// Sends one byte at once: the answer to a question about encryption.
-    ///
-    /// # Errors
-    /// The stream's.
-    pub async fn send_byte(&mut self, byte: u8) -> io::Result<()> {
-        self.stream.write_all(&[byte]).await?;
-        self.stream.flush().await
-    }
-
-    /// Reads one byte: the answer to a question about encryption.
+    /// Reads one byte: the answer to an SSLRequest or GSSENCRequest.
     ///
     /// # Errors
     /// The stream's, or its end.
     pub async fn read_byte(&mut self) -> io::Result<u8> {
         self.take(1).await.map(|bytes| bytes[0])
-    }
-
-    /// The stream, once nothing is left in the buffers.
-    ///
-    /// # Errors
-    /// More has arrived than was read: bytes before the encryption began.
-    pub fn into_inner(self) -> io::Result<S> {
-        if self.incoming.is_empty() { Ok(self.stream) } else { Err(not_the_protocol()) }
     }
 
     async fn take(&mut self, bytes: usize) -> io::Result<Bytes> {
@@ -153,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WireStream<S> {
         }
     }
 
-    /// Reads until `bytes` have arrived; `false` if the stream ends cleanly before any.
+    /// Reads until `bytes` have arrived; `false` if the stream ends before the first byte.
     async fn fill(&mut self, bytes: usize) -> io::Result<bool> {
         while self.incoming.len() < bytes {
             self.incoming.reserve(bytes - self.incoming.len());
@@ -173,7 +176,7 @@ fn not_the_protocol() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "this is not PostgreSQL's protocol")
 }
 
-/// The length at the start of `bytes`; it counts itself.
+/// Reads the length at the start of `bytes`, which includes itself.
 fn length(bytes: &[u8], most: usize) -> io::Result<usize> {
     let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
     if (LENGTH..=most).contains(&length) {
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_length_that_is_not_allowed_is_refused_before_the_payload_arrives() {
+    async fn an_invalid_length_is_refused_before_the_payload_arrives() {
         for (bytes, most) in [
             (&b"Q\0\0\0\x03"[..], MAX_MESSAGE),
             (b"Q\xff\xff\xff\xff", MAX_MESSAGE),

@@ -1,4 +1,4 @@
-//! Sessions that learn of catalog changes (aurora-dsql.md#transient-failures).
+//! Conflicts of sessions with catalog changes (aurora-dsql.md#transient-failures).
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ async fn clients(emulator: &DsqlEmulator) -> (Client, Client) {
 }
 
 #[tokio::test]
-async fn a_change_by_another_session_is_heard_of_once() {
+async fn a_change_by_another_session_causes_one_conflict() {
     let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
-    // What happened before its first statement is no news to a session.
+    // Changes before its first statement do not concern a session.
     one.ok("COMMENT ON TABLE t IS 'y'").await;
     assert_eq!(other.value("SELECT count(*) FROM t").await, "0");
     for change in [
@@ -38,7 +38,7 @@ async fn a_change_by_another_session_is_heard_of_once() {
 }
 
 #[tokio::test]
-async fn it_fails_a_transaction_at_its_next_statement_or_at_commit() {
+async fn a_change_fails_a_transaction_at_its_next_statement_or_at_commit() {
     let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     other.ok("BEGIN").await;
@@ -56,7 +56,7 @@ async fn it_fails_a_transaction_at_its_next_statement_or_at_commit() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_changed_rows_makes_way_for_ddl_on_its_table() {
+async fn a_transaction_that_changed_rows_does_not_block_ddl_on_its_table() {
     let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     other.ok("BEGIN").await;
@@ -67,7 +67,7 @@ async fn a_transaction_that_changed_rows_makes_way_for_ddl_on_its_table() {
 }
 
 #[tokio::test]
-async fn prepared_statements_survive_it() {
+async fn prepared_statements_survive_a_change() {
     let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     other
@@ -84,7 +84,7 @@ async fn prepared_statements_survive_it() {
 }
 
 #[tokio::test]
-async fn it_can_be_switched_off() {
+async fn conflicts_can_be_switched_off() {
     let builder = DsqlEmulator::builder().catalog_conflicts(CatalogConflicts::Off);
     let Some(emulator) = start(builder).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
@@ -94,31 +94,31 @@ async fn it_can_be_switched_off() {
     assert_eq!(other.ok("COMMIT").await, "COMMIT");
 }
 
-/// Whether `other` hears of a change that `one` makes, once `wait` has passed.
-async fn hears_after(wait: Duration, one: &mut Client, other: &mut Client) -> bool {
+/// Whether `other` gets a conflict after a change by `one`, once `wait` has passed.
+async fn conflicts_after(wait: Duration, one: &mut Client, other: &mut Client) -> bool {
     other.ok("SELECT 1").await;
     one.ok("COMMENT ON TABLE t IS 'x'").await;
     tokio::time::sleep(wait).await;
-    let heard = other.run("SELECT count(*) FROM t").await.error;
-    if let Some(error) = &heard {
+    let conflict = other.run("SELECT count(*) FROM t").await.error;
+    if let Some(error) = &conflict {
         assert_eq!((error.code.as_str(), error.message.as_str()), CATALOG_CONFLICT);
     }
-    heard.is_some()
+    conflict.is_some()
 }
 
 #[tokio::test]
-async fn by_default_a_change_is_heard_of_for_half_a_second() {
+async fn by_default_a_change_causes_conflicts_for_half_a_second() {
     let Some(emulator) = start_default().await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     let soon = async |one: &mut Client, other: &mut Client| {
         let begin = Instant::now();
-        let heard = hears_after(Duration::ZERO, one, other).await;
-        // A machine that was busy for too long proves nothing.
-        heard || begin.elapsed() > Duration::from_millis(450)
+        let conflict = conflicts_after(Duration::ZERO, one, other).await;
+        // On a machine that was busy for too long the result says nothing.
+        conflict || begin.elapsed() > Duration::from_millis(450)
     };
     assert!(soon(&mut one, &mut other).await);
-    assert!(!hears_after(Duration::from_millis(500), &mut one, &mut other).await);
-    // What was not heard of in time is not heard of with the next change either: that is heard of.
+    assert!(!conflicts_after(Duration::from_millis(500), &mut one, &mut other).await);
+    // A change that was not reported in time is not reported later; the next change is.
     assert!(soon(&mut one, &mut other).await);
     // The same at COMMIT.
     other.ok("BEGIN").await;
@@ -134,11 +134,11 @@ async fn the_window_can_be_set() {
     let builder = DsqlEmulator::builder().catalog_conflicts(window);
     let Some(emulator) = start(builder).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
-    assert!(hears_after(Duration::from_millis(600), &mut one, &mut other).await);
+    assert!(conflicts_after(Duration::from_millis(600), &mut one, &mut other).await);
 }
 
 #[tokio::test]
-async fn set_show_and_reset_do_not_hear_of_it() {
+async fn set_show_and_reset_do_not_conflict() {
     let Some(emulator) = start(strict()).await else { return };
     let (mut one, mut other) = clients(&emulator).await;
     let quiet = [
@@ -155,13 +155,13 @@ async fn set_show_and_reset_do_not_hear_of_it() {
         other.ok(sql).await;
         assert_eq!(other.extended(sql, &[]).await.error, None, "{sql}");
     }
-    // Nor does a transaction of nothing else, implicit or not.
+    // Nor does a transaction of only those, implicit or explicit.
     for sql in [&["BEGIN"][..], &quiet, &["COMMIT"]].concat() {
         other.ok(sql).await;
     }
     let both = other.query("SET extra_float_digits = 1; SHOW extra_float_digits").await;
     assert_eq!((both[0].ok(), both[1].value()), ("SET", "1"));
-    // The next other statement hears of it, and so does a COMMIT after one.
+    // The next other statement gets the conflict, and so does a COMMIT after one.
     assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);
     other.ok("BEGIN").await;
     other.ok("SELECT 1").await;
@@ -181,7 +181,7 @@ async fn rows_are_written_as_before_after_columns_tables_and_schemas_were_rename
     ] {
         client.ok(sql).await;
     }
-    // Its size before compression makes the emulator look at what is stored.
+    // Its uncompressed size makes the trigger examine the stored row.
     const LARGE: &str = "repeat('x', 1100000)";
     for (rename, table, key, value) in [
         ("ALTER TABLE s.t RENAME COLUMN id TO k", "s.t", "k", "v"),

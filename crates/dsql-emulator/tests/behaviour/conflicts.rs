@@ -1,4 +1,4 @@
-//! Who wins and who loses, and that nobody waits (aurora-dsql.md#conflicts,
+//! Winners and losers of conflicts, without waiting (aurora-dsql.md#conflicts,
 //! aurora-dsql.md#conflict-matrix).
 
 use std::time::Duration;
@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use crate::support::{CONFLICT, Client, Observation, pair, start_default};
 
-/// A statement that answers within this time has waited for nobody: no transaction here ends
-/// before both have had their answers.
+/// A statement that is answered within this time has not waited: no transaction here ends before
+/// both have their answers.
 const NO_WAIT: Duration = Duration::from_secs(10);
 
 const SCHEMA: [&str; 3] = [
@@ -18,7 +18,7 @@ const SCHEMA: [&str; 3] = [
     "CREATE TABLE cascading (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE, v int)",
 ];
 
-/// How a row is touched, as the columns of the matrix have it.
+/// The class of an access, as in the conflict matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Touch {
     Key,
@@ -51,14 +51,14 @@ impl Race {
         Self { one, other }
     }
 
-    /// Runs a statement in each; both answers.
+    /// Runs a statement in each transaction; returns both answers.
     async fn run(&mut self, one: &str, other: &str) -> (Observation, Observation) {
         let one = timeout(NO_WAIT, self.one.run(one)).await.expect("no waiting");
         let other = timeout(NO_WAIT, self.other.run(other)).await.expect("no waiting");
         (one, other)
     }
 
-    /// Commits in this order; what the second says.
+    /// Commits in this order; returns the result of the second.
     async fn commit(&mut self) -> Observation {
         assert_eq!(self.one.ok("COMMIT").await, "COMMIT", "the earliest committer wins");
         self.other.run("COMMIT").await
@@ -80,8 +80,8 @@ fn lost(observation: &Observation) {
 }
 
 #[tokio::test]
-async fn every_cell_of_the_matrix_is_decided_at_commit_and_statements_report_as_if_alone() {
-    // A statement on row 1, its class, and its tag when nobody else is there.
+async fn every_cell_of_the_conflict_matrix_is_decided_at_commit() {
+    // A statement on row 1, its class, and its tag without concurrency.
     const TOUCHES: [(&str, Touch, &str); 6] = [
         ("DELETE FROM p WHERE id = 1", Touch::Key, "DELETE 1"),
         ("UPDATE p SET k = k + 100 WHERE id = 1", Touch::Key, "UPDATE 1"),
@@ -107,18 +107,18 @@ async fn every_cell_of_the_matrix_is_decided_at_commit_and_statements_report_as_
             } else {
                 assert_eq!(end.ok(), "COMMIT", "{both}");
             }
-            // The loser's connection is as good as new.
+            // The loser's connection stays usable.
             assert_eq!(race.other.value("SELECT 1").await, "1");
         }
     }
 }
 
 #[tokio::test]
-async fn each_row_is_locked_as_its_own_clause_says() {
+async fn each_row_is_locked_by_its_own_clause() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
     admin.ok("INSERT INTO cascading VALUES (1, 1, 0), (2, 2, 0)").await;
-    // Each shares a row of p and locks one of cascading for itself.
+    // Each locks a row of p FOR KEY SHARE, and a row of cascading alone.
     for lock in [
         "WITH a AS MATERIALIZED (SELECT id FROM p WHERE id = 1 FOR KEY SHARE), \
          b AS MATERIALIZED (SELECT id FROM cascading WHERE id = 1 FOR UPDATE) \
@@ -164,11 +164,11 @@ async fn each_row_is_locked_as_its_own_clause_says() {
 }
 
 #[tokio::test]
-async fn a_lock_looks_at_the_rows_that_it_locks_however_many_there_are() {
+async fn the_cost_of_a_lock_does_not_depend_on_the_size_of_the_table() {
     const ROWS: u32 = 1_000;
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok(&format!("INSERT INTO p SELECT n, n FROM generate_series(1, {ROWS}) AS n")).await;
-    // Rows that somebody has locked or changed keep a trace of it.
+    // Rows that were locked or changed keep an xmax.
     admin.ok("UPDATE p SET v = 1").await;
     let mut client = Client::connect(&emulator).await;
     for lock in [
@@ -186,7 +186,7 @@ async fn a_lock_looks_at_the_rows_that_it_locks_however_many_there_are() {
 }
 
 #[tokio::test]
-async fn a_row_that_several_lock_in_subqueries_is_locked_by_each_of_them() {
+async fn a_row_locked_by_several_subqueries_is_locked_by_each_of_them() {
     const LOCK: &str = "SELECT (SELECT id FROM p WHERE id = 1 FOR KEY SHARE)";
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1)").await;
@@ -205,7 +205,7 @@ async fn a_row_that_several_lock_in_subqueries_is_locked_by_each_of_them() {
 }
 
 #[tokio::test]
-async fn inserts_of_the_same_key_conflict_and_an_old_key_is_a_duplicate() {
+async fn inserts_of_the_same_key_conflict_and_an_existing_key_is_a_duplicate() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     let pairs = [
         ("INSERT INTO p VALUES ($id, $id)", "INSERT INTO p VALUES ($id, -$id)"),
@@ -231,10 +231,10 @@ async fn inserts_of_the_same_key_conflict_and_an_old_key_is_a_duplicate() {
 }
 
 #[tokio::test]
-async fn what_is_only_read_conflicts_with_nothing() {
+async fn reads_conflict_with_nothing() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
-    // Write skew, unless the rows read are locked.
+    // Write skew is possible unless the rows that are read are locked.
     for (lock, conflict) in [("", false), (" FOR UPDATE", true)] {
         let mut race = Race::start(&emulator).await;
         let reads = format!("SELECT id FROM p WHERE id IN (1, 2) ORDER BY id{lock}");
@@ -243,7 +243,7 @@ async fn what_is_only_read_conflicts_with_nothing() {
         let end = race.commit().await;
         assert_eq!(end.error.is_some(), conflict, "{lock}: {end:?}");
     }
-    // Phantoms, whether the range is locked or not.
+    // Phantoms are possible whether or not the range is locked.
     for (round, lock) in ["", " FOR UPDATE"].into_iter().enumerate() {
         let mut race = Race::start(&emulator).await;
         let reads = format!("SELECT id FROM p WHERE id >= 100{lock}");
@@ -260,7 +260,7 @@ async fn what_is_only_read_conflicts_with_nothing() {
 }
 
 #[tokio::test]
-async fn a_statement_alone_never_waits_and_the_open_transaction_loses_to_it() {
+async fn an_autocommit_statement_never_waits_and_the_open_transaction_loses() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1)").await;
     let mut open = Client::connect(&emulator).await;
@@ -268,7 +268,7 @@ async fn a_statement_alone_never_waits_and_the_open_transaction_loses_to_it() {
     assert_eq!(open.ok("UPDATE p SET v = 10 WHERE id = 1").await, "UPDATE 1");
     let alone = timeout(NO_WAIT, admin.ok("UPDATE p SET v = 20 WHERE id = 1")).await;
     assert_eq!(alone.expect("no waiting"), "UPDATE 1");
-    // It does not know yet, and sees its own rows.
+    // The loser does not see the conflict yet, and sees its own rows.
     assert_eq!(open.value("SELECT v FROM p WHERE id = 1").await, "10");
     assert_eq!(open.ok("UPDATE p SET v = v + 1 WHERE id = 1").await, "UPDATE 1");
     assert_eq!(open.value("SELECT v FROM p WHERE id = 1").await, "11");
@@ -277,13 +277,13 @@ async fn a_statement_alone_never_waits_and_the_open_transaction_loses_to_it() {
 }
 
 #[tokio::test]
-async fn a_loser_that_meets_the_winners_rows_goes_on_in_its_snapshot() {
+async fn a_loser_that_meets_the_winners_rows_continues_in_its_snapshot() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2), (3, 3)").await;
     let mut race = Race::start(&emulator).await;
     race.run("UPDATE p SET v = 5", "SELECT 1").await;
     race.one.ok("COMMIT").await;
-    // The rows have changed behind its snapshot, so it has lost before it writes.
+    // The rows have changed since its snapshot, so it has lost before it writes.
     assert_eq!(race.other.ok("UPDATE p SET v = v + 1").await, "UPDATE 3");
     assert_eq!(race.other.value("SELECT sum(v) FROM p").await, "3");
     assert_eq!(race.other.ok("INSERT INTO p VALUES (4, 4)").await, "INSERT 0 1");
@@ -313,7 +313,7 @@ async fn deleting_a_parent_conflicts_with_its_new_and_its_cascading_children() {
 }
 
 #[tokio::test]
-async fn transactions_on_other_rows_commit_whatever_the_order_of_their_statements() {
+async fn transactions_on_other_rows_commit_in_any_order_of_their_statements() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
     let mut race = Race::start(&emulator).await;

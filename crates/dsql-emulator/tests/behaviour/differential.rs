@@ -1,7 +1,7 @@
-//! The extended protocol next to PostgreSQL's own: the same messages, the same answers.
+//! The extended protocol compared with PostgreSQL's: the same messages must have the same answers.
 //!
-//! The statements are such that DSQL's rules leave alone. A session of random messages runs on the
-//! emulator and on the PostgreSQL behind it; message types, SQLSTATEs, rows and tags have to agree.
+//! The statements are not affected by DSQL's rules. A session of random messages runs on the
+//! emulator and on the PostgreSQL behind it. Message types, SQLSTATEs, rows and tags must be equal.
 
 use dsql_emulator::{
     DsqlEmulator,
@@ -22,7 +22,7 @@ const SESSIONS: u64 = 100;
 const BATCHES: usize = 25;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Statements that both understand alike.
+/// Statements that both execute alike.
 const STATEMENTS: &[&str] = &[
     "SELECT 1",
     "SELECT $1::int + 1",
@@ -60,11 +60,11 @@ fn message(random: &mut Rng) -> Message {
         14 => wire::close_statement(statement),
         _ => close_portal(portal),
     };
-    // PostgreSQL reads a Bind in parts, so there what it finds first is another thing.
+    // PostgreSQL reads a Bind in parts, and can report another defect of it first.
     if random.u8(..40) > 0 || whole.tag() == tag::BIND {
         return whole;
     }
-    // Something is missing at the end, or too much.
+    // The message is too short or too long.
     let payload = whole.payload();
     if random.bool() {
         Message::new(whole.tag(), &payload[..payload.len() - 1])
@@ -92,7 +92,7 @@ fn close_portal(name: &str) -> Message {
     Message::new(tag::CLOSE, format!("P{name}\0").as_bytes())
 }
 
-/// Messages that have one ReadyForQuery as the end of their answer.
+/// Messages whose answers end with one ReadyForQuery.
 fn batch(random: &mut Rng) -> Vec<Message> {
     if random.u8(..4) == 0 {
         // The simple protocol has no parameters.
@@ -105,7 +105,7 @@ fn batch(random: &mut Rng) -> Vec<Message> {
     messages
 }
 
-/// What is compared of a message.
+/// The parts of a message that are compared.
 fn shown(message: &Message) -> String {
     let kind = char::from(message.tag());
     match message.tag() {
@@ -127,7 +127,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         wire.flush().await.unwrap();
         let mut answer = Vec::new();
         loop {
-            let message = wire.message().await.unwrap().expect("a connection that lives");
+            let message = wire.message().await.unwrap().expect("an open connection");
             answer.push(shown(&message));
             if message.tag() == tag::READY_FOR_QUERY {
                 return answer;
@@ -173,7 +173,7 @@ async fn random_messages_are_answered_as_postgresql_answers_them() {
     }
 }
 
-/// A batch, to be read by people.
+/// A batch in readable form.
 fn written(batch: &[Message]) -> String {
     let texts = batch.iter().map(|message| {
         let payload = String::from_utf8_lossy(message.payload()).replace('\0', "·");

@@ -1,4 +1,4 @@
-//! Failures on demand, by the API and by the control connection.
+//! Injected faults, by the API and by the control port.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::support::{
-    CATALOG_CONFLICT, CONFLICT, Client, Entry, client::Refused, pair, start_default,
+    CATALOG_CONFLICT, CONFLICT, Client, ConnectOptions, client::Refused, pair, start_default,
 };
 
 const UNAVAILABLE: (&str, &str) = ("XX000", "server unavailable");
@@ -20,24 +20,24 @@ async fn client(emulator: &DsqlEmulator) -> Client {
     client
 }
 
-/// Ids that are there.
+/// The ids in the table.
 async fn ids(emulator: &DsqlEmulator) -> String {
     let mut client = Client::connect(emulator).await;
     client.value("SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') FROM t").await
 }
 
 #[tokio::test]
-async fn a_commit_fails_as_asked_and_is_applied_as_asked() {
+async fn each_commit_fault_fails_the_commit_and_applies_it_or_not() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client(&emulator).await;
-    // Reads and failed transactions are no commits.
+    // Reads and failed transactions do not count as commits.
     emulator.faults().at_commit(CommitFault::Conflict, 1);
     client.ok("SELECT 1").await;
     assert_eq!(emulator.faults().pending(), 1);
     client.ok("BEGIN").await;
     client.ok("INSERT INTO t VALUES (1)").await;
     assert_eq!(pair(&client.refused("COMMIT").await), CONFLICT);
-    // A statement by itself has a commit, too.
+    // An autocommit statement counts as a commit.
     for (fault, error, applied) in [
         (CommitFault::Conflict, CONFLICT, false),
         (CommitFault::CatalogConflict, CATALOG_CONFLICT, false),
@@ -66,7 +66,7 @@ async fn a_lost_answer_closes_the_connection_before_or_after_the_commit() {
 }
 
 #[tokio::test]
-async fn statements_and_connections_fail_as_asked() {
+async fn statement_faults_and_refusals_happen_as_scripted() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client(&emulator).await;
     let faults = emulator.faults();
@@ -86,13 +86,13 @@ async fn statements_and_connections_fail_as_asked() {
         (Refusal::RateExceeded, "53400"),
     ] {
         faults.refuse_connections(refusal, 1);
-        match Client::enter(&emulator, &Entry::of(&emulator)).await {
+        match Client::open(&emulator, &ConnectOptions::of(&emulator)).await {
             Err(refused) => assert_eq!(refused.error().code, code, "{refusal:?}"),
             Ok(_) => panic!("let in in spite of {refusal:?}"),
         }
     }
     faults.refuse_connections(Refusal::Closed, 1);
-    let closed = Client::enter(&emulator, &Entry::of(&emulator)).await;
+    let closed = Client::open(&emulator, &ConnectOptions::of(&emulator)).await;
     assert!(matches!(closed, Err(Refused::Closed(_))));
 
     let mut client = Client::connect(&emulator).await;
@@ -103,7 +103,7 @@ async fn statements_and_connections_fail_as_asked() {
 }
 
 #[tokio::test]
-async fn time_passes_at_round_trips_and_commits() {
+async fn round_trips_and_commits_take_the_configured_latency() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client(&emulator).await;
     let (trip, commit) = (Duration::from_millis(30), Duration::from_millis(60));
@@ -116,7 +116,7 @@ async fn time_passes_at_round_trips_and_commits() {
     assert!(start.elapsed() >= trip + commit);
 }
 
-/// What each of 60 inserts said, under random faults.
+/// The results of 60 inserts under random faults.
 async fn outcomes(seed: u64) -> Option<Vec<String>> {
     let emulator = start_default().await?;
     let mut client = client(&emulator).await;
@@ -153,7 +153,7 @@ impl Control {
         Self(BufReader::new(TcpStream::connect(emulator.control_addr()).await.unwrap()))
     }
 
-    async fn say(&mut self, line: &str) -> String {
+    async fn send(&mut self, line: &str) -> String {
         self.0.get_mut().write_all(format!("{line}\n").as_bytes()).await.unwrap();
         let mut answer = String::new();
         self.0.read_line(&mut answer).await.unwrap();
@@ -162,7 +162,7 @@ impl Control {
 }
 
 #[tokio::test]
-async fn the_control_connection_does_what_the_api_does() {
+async fn the_control_port_does_what_the_api_does() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client(&emulator).await;
     let mut control = Control::open(&emulator).await;
@@ -173,39 +173,39 @@ async fn the_control_connection_does_what_the_api_does() {
         ("statement unavailable 1 INTO t", UNAVAILABLE),
         ("statement catalog-conflict", CATALOG_CONFLICT),
     ] {
-        assert_eq!(control.say(line).await, "ok", "{line}");
+        assert_eq!(control.send(line).await, "ok", "{line}");
         assert_eq!(pair(&client.refused("INSERT INTO t VALUES (1)").await), error, "{line}");
     }
     assert_eq!(ids(&emulator).await, "");
-    assert_eq!(control.say("commit unavailable-applied").await, "ok");
+    assert_eq!(control.send("commit unavailable-applied").await, "ok");
     client.refused("INSERT INTO t VALUES (1)").await;
-    assert_eq!(control.say("status").await, "ok pending=0 commits=4 statements=2 connections=0");
+    assert_eq!(control.send("status").await, "ok pending=0 commits=4 statements=2 connections=0");
 
     for (line, applied) in [("commit answer-lost", "1"), ("commit answer-lost-applied", "1 2")] {
         let mut client = Client::connect(&emulator).await;
-        assert_eq!(control.say(line).await, "ok");
+        assert_eq!(control.send(line).await, "ok");
         assert!(client.try_query("INSERT INTO t VALUES (2)").await.is_err(), "{line}");
         assert_eq!(ids(&emulator).await, applied);
     }
-    assert_eq!(control.say("refuse rate").await, "ok");
-    match Client::enter(&emulator, &Entry::of(&emulator)).await {
+    assert_eq!(control.send("refuse rate").await, "ok");
+    match Client::open(&emulator, &ConnectOptions::of(&emulator)).await {
         Err(refused) => assert_eq!(refused.error().code, "53400"),
         Ok(_) => panic!("let in"),
     }
-    assert_eq!(control.say("latency 30 0").await, "ok");
+    assert_eq!(control.send("latency 30 0").await, "ok");
     let start = Instant::now();
     client.ok("SELECT 1").await;
     assert!(start.elapsed() >= Duration::from_millis(30));
-    assert_eq!(control.say("clear").await, "ok");
+    assert_eq!(control.send("clear").await, "ok");
 
-    let entry = Entry::of(&emulator);
-    assert_eq!(control.say("clock 1200").await, "ok");
-    match Client::enter(&emulator, &entry).await {
+    let options = ConnectOptions::of(&emulator);
+    assert_eq!(control.send("clock 1200").await, "ok");
+    match Client::open(&emulator, &options).await {
         Err(refused) => assert!(refused.error().hint.unwrap().contains("Signature expired")),
         Ok(_) => panic!("let in"),
     }
-    assert_eq!(control.say("drop").await, "ok");
+    assert_eq!(control.send("drop").await, "ok");
     assert!(client.next().await.is_err());
-    let wrong = control.say("commit nonsense").await;
-    assert_eq!(wrong, "error `nonsense` is no fault of a commit; try `help`");
+    let wrong = control.send("commit nonsense").await;
+    assert_eq!(wrong, "error `nonsense` is not a commit fault; try `help`");
 }

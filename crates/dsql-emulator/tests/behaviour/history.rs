@@ -1,9 +1,10 @@
-//! Many sessions at full speed, and a judge of what they saw (aurora-dsql.md#conflicts,
+//! Many concurrent sessions, and a checker of their histories (aurora-dsql.md#conflicts,
 //! aurora-dsql.md#conflict-matrix).
 //!
-//! Each transaction reads everything there is, and so knows its snapshot: which transactions had
-//! committed, and what the rows were. A model in memory says from there what each of its statements
-//! has to answer. At the end the judge knows who committed, who was refused, and who saw whom.
+//! Each transaction reads all rows, and so determines its snapshot: which transactions had
+//! committed, and what the rows were. A model in memory predicts the answer of each of its
+//! statements. At the end the checker knows who committed, who was refused, and which transactions
+//! each one saw.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,7 +16,7 @@ use crate::support::{CONFLICT, Client, Observation, start_default};
 const SEED: u64 = 20_261_126;
 const SESSIONS: u32 = 10;
 const TRANSACTIONS: u32 = 50;
-/// Ids, and values of the unique column: few, so that transactions meet.
+/// Ids, and values of the unique column: few, so that transactions conflict.
 const KEYS: u64 = 8;
 const ENOUGH: Duration = Duration::from_secs(240);
 
@@ -29,7 +30,7 @@ const SCHEMA: [&str; 5] = [
 const EVERYTHING: &str = "SELECT 'c', number, 0, 0 FROM committed \
                           UNION ALL SELECT 'i', id, k, v FROM item";
 
-/// How an entry is touched.
+/// The class of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     Key,
@@ -78,11 +79,11 @@ fn apply(rows: &mut Rows, write: Write) {
 enum End {
     Committed,
     Refused,
-    /// A duplicate that was in its snapshot.
+    /// A duplicate key that its snapshot contained.
     Duplicate,
 }
 
-/// What one transaction did.
+/// The history of one transaction.
 #[derive(Debug)]
 struct Done {
     number: i64,
@@ -90,7 +91,7 @@ struct Done {
     rows: Rows,
     touched: BTreeSet<(Entry, Class)>,
     writes: Vec<Write>,
-    /// When its COMMIT was sent, and answered.
+    /// When its COMMIT was sent and answered.
     commit: (Instant, Instant),
     end: End,
 }
@@ -103,7 +104,7 @@ impl Done {
     }
 }
 
-/// A transaction that is running: what it sees, with its own writes.
+/// A running transaction: the rows that it sees, including its own writes.
 struct Running {
     done: Done,
     view: Rows,
@@ -123,7 +124,7 @@ impl Running {
         self.view.values().any(|(other, _)| *other == k)
     }
 
-    /// A statement on random rows, and what it has to answer: its tag, or the key that exists.
+    /// A statement on random rows, and its expected answer: its tag, or the existing key.
     fn step(&mut self, random: &mut fastrand::Rng) -> (String, Result<String, Vec<String>>) {
         let mut key = || i64::try_from(random.u64(0..KEYS)).unwrap();
         let (id, k, other) = (key(), key(), key());
@@ -206,7 +207,7 @@ impl Running {
                     self.touch(Entry::Item(id), item);
                     self.touch(Entry::Unique(k), item);
                 }
-                // A join locks what it finds, two queries lock each what it finds.
+                // A join locks the rows that it returns; two queries each lock theirs.
                 let both = kind == 9 || kind == 8 && found.is_some();
                 if both {
                     self.touch(Entry::Extra(other), extra);
@@ -280,8 +281,8 @@ async fn transact(client: &mut Client, number: i64, random: &mut fastrand::Rng) 
     done
 }
 
-/// Each COMMIT was refused if and only if a commit that it did not see is in conflict with it.
-fn judge_commits(all: &[Done]) {
+/// Each COMMIT was refused if and only if a commit outside of its snapshot conflicts with it.
+fn check_commits(all: &[Done]) {
     let committed = || all.iter().filter(|done| done.end == End::Committed);
     for one in committed() {
         for other in committed().filter(|other| other.number > one.number) {
@@ -299,8 +300,9 @@ fn judge_commits(all: &[Done]) {
     }
 }
 
-/// What each transaction saw is what those that it saw have left behind, one after the other.
-fn judge_snapshots(all: &[Done], last: &Rows) {
+/// The rows that each transaction saw are those that the transactions in its snapshot have left,
+/// applied in order.
+fn check_snapshots(all: &[Done], last: &Rows) {
     let committed: HashMap<i64, &Done> =
         all.iter().filter(|d| d.end == End::Committed).map(|d| (d.number, d)).collect();
     let mut order: Vec<&Done> = all.iter().collect();
@@ -310,7 +312,7 @@ fn judge_snapshots(all: &[Done], last: &Rows) {
     let mut advance = |rows: &mut Rows, to: &BTreeSet<i64>| {
         assert!(applied.is_subset(to), "snapshots are of one order of commits");
         let mut new: Vec<&Done> = to.difference(&applied).map(|n| committed[n]).collect();
-        // Who is seen by another saw less than that one.
+        // A transaction in another's snapshot has a smaller snapshot.
         new.sort_by_key(|done| done.saw.len());
         for done in new {
             done.writes.iter().for_each(|write| apply(rows, *write));
@@ -326,7 +328,7 @@ fn judge_snapshots(all: &[Done], last: &Rows) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_commits_is_decided_by_snapshots_and_footprints_alone() {
+async fn snapshots_and_footprints_decide_which_transactions_commit() {
     let Some(emulator) = start_default().await else { return };
     println!("seed {SEED}");
     let mut admin = Client::connect(&emulator).await;
@@ -355,15 +357,15 @@ async fn who_commits_is_decided_by_snapshots_and_footprints_alone() {
     let (committed, refused) = (count(End::Committed), count(End::Refused));
     println!("{committed} committed, {refused} refused, {} duplicates", count(End::Duplicate));
     assert!(committed > 50 && refused > 20, "they have met");
-    judge_commits(&all);
+    check_commits(&all);
     let rows = admin.run("SELECT id, k, v FROM item").await.rows;
     let number = |text: &Option<String>| text.as_deref().unwrap().parse::<i64>().unwrap();
     let last = rows.iter().map(|row| (number(&row[0]), (number(&row[1]), number(&row[2]))));
-    judge_snapshots(&all, &last.collect());
+    check_snapshots(&all, &last.collect());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_was_absent_when_it_was_read_is_no_duplicate_before_commit() {
+async fn a_key_outside_of_the_snapshot_is_no_duplicate_before_commit() {
     const CLIENTS: usize = 4;
     const TIMES: usize = 150;
     let Some(emulator) = start_default().await else { return };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
 
-use crate::support::{CATALOG_CONFLICT, Client, Entry, pair, start, strict};
+use crate::support::{CATALOG_CONFLICT, Client, ConnectOptions, pair, start, strict};
 
 async fn emulator(work: Duration) -> Option<(DsqlEmulator, Client)> {
     let delays = JobDelays { start: Duration::ZERO, work, ..JobDelays::default() };
@@ -31,7 +31,7 @@ async fn wait(client: &mut Client, id: &str) -> String {
     answer.value().to_owned()
 }
 
-/// The row of a job, and the validity of its index.
+/// The row of a job, with the validity of its index.
 async fn state(client: &mut Client, id: &str) -> String {
     client
         .value(&format!(
@@ -58,7 +58,7 @@ async fn an_index_is_invalid_until_its_job_has_ended() {
     assert_eq!(is_valid(&mut client, "v").await, "t");
     assert_eq!(state(&mut client, &id).await, "completed INDEX_BUILD public.v");
     client.ok("ALTER TABLE t ADD CONSTRAINT v UNIQUE USING INDEX v").await;
-    // A job that has ended is waited for at once, again and again.
+    // Waiting for a job that has ended returns at once, any number of times.
     assert_eq!(wait(&mut client, &id).await, "t");
 }
 
@@ -74,7 +74,7 @@ async fn a_unique_build_over_duplicates_fails_and_its_index_stays_invalid() {
         "failed INDEX_BUILD public.v Found duplicate key while validating index for UCVs"
     );
     assert_eq!(is_valid(&mut client, "v").await, "f");
-    // Until it is dropped and built anew over other rows.
+    // It stays invalid until it is dropped and created again over other rows.
     client.ok("DROP INDEX v").await;
     client.ok("DELETE FROM t WHERE id = 2").await;
     let id = job(&mut client, "CREATE UNIQUE INDEX ASYNC v ON t (v)").await;
@@ -83,7 +83,7 @@ async fn a_unique_build_over_duplicates_fails_and_its_index_stays_invalid() {
 }
 
 #[tokio::test]
-async fn a_constraint_is_validated_or_the_job_says_why_not() {
+async fn a_constraint_is_validated_or_the_job_has_the_reason() {
     let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
     client.ok("INSERT INTO t VALUES (1, -1)").await;
     client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
@@ -102,7 +102,7 @@ async fn a_constraint_is_validated_or_the_job_says_why_not() {
 }
 
 #[tokio::test]
-async fn only_its_owner_validates_only_what_can_be_validated_whatever_it_is_called_by_then() {
+async fn validation_checks_owner_and_kind_and_survives_renames() {
     let Some((emulator, mut client)) = emulator(Duration::from_millis(300)).await else { return };
     client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
     for (constraint, code, message) in [
@@ -118,8 +118,8 @@ async fn only_its_owner_validates_only_what_can_be_validated_whatever_it_is_call
     }
     client.ok("CREATE ROLE validator WITH LOGIN").await;
     client.ok("AWS IAM GRANT validator TO 'arn:aws:iam::123456789012:role/dsql-emulator'").await;
-    let entry = Entry::of(&emulator).user(&emulator, "validator");
-    let mut stranger = Client::enter(&emulator, &entry).await.unwrap();
+    let options = ConnectOptions::of(&emulator).user(&emulator, "validator");
+    let mut stranger = Client::open(&emulator, &options).await.unwrap();
     let validate = "ALTER TABLE ASYNC t VALIDATE CONSTRAINT positive";
     let refused = stranger.refused(validate).await;
     assert_eq!(pair(&refused), ("42501", "must be owner of table t"));
@@ -135,7 +135,7 @@ async fn only_its_owner_validates_only_what_can_be_validated_whatever_it_is_call
 }
 
 #[tokio::test]
-async fn a_job_begins_with_the_commit_of_its_transaction_or_never() {
+async fn a_job_starts_only_if_its_transaction_commits() {
     let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
     client.ok("BEGIN").await;
     let id = job(&mut client, "CREATE INDEX ASYNC v ON t (v)").await;
@@ -149,7 +149,7 @@ async fn a_job_begins_with_the_commit_of_its_transaction_or_never() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_job_is_news_to_other_sessions_that_were_there_when_it_began() {
+async fn the_end_of_a_job_is_a_change_for_sessions_that_are_older_than_it() {
     let delays = JobDelays { start: Duration::ZERO, ..JobDelays::default() };
     let Some(emulator) = start(strict().job_delays(delays)).await else { return };
     let mut client = Client::connect(&emulator).await;
@@ -161,7 +161,7 @@ async fn the_end_of_a_job_is_news_to_other_sessions_that_were_there_when_it_bega
     assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);
     let mut later = Client::connect(&emulator).await;
     assert_eq!(later.value("SELECT 1").await, "1");
-    // Its own session may go on at once, and so may those that had not read the catalog before.
+    // Its own session gets no conflict, nor do sessions that had not read the catalog before.
     assert_eq!(wait(&mut client, &id).await, "t");
     assert_eq!(client.value("SELECT 1").await, "1");
     assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);

@@ -1,17 +1,18 @@
-//! The emulator from outside: over sockets, TLS and tokens, on one PostgreSQL for all tests.
+//! Tests of the emulator through its socket, with TLS and tokens, on one PostgreSQL server for all
+//! tests.
 
 mod support;
 
+mod auth;
 mod catalog;
 mod conflicts;
+mod detached_rows;
 mod differential;
-mod door;
 mod faults;
 mod history;
-mod images;
 mod jobs;
+mod messages;
 mod probes;
 mod protocol;
 mod stress;
 mod transactions;
-mod words;

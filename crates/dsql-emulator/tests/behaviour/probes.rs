@@ -1,8 +1,8 @@
-//! Every recorded probe, against the emulator, over TLS and with a token.
+//! Runs every recorded probe on the emulator, over TLS and with a token.
 //!
-//! The probes are what a real cluster answered (`probes/README.md`). Each file gets a fresh
-//! emulator with the relations of `probes/setup.sql`. What is compared: outcome, SQLSTATE and
-//! message, or tag, columns and rows; for races, their rule.
+//! The probes are statements with the answers of a real cluster (`probes/README.md`). Each file
+//! gets a new emulator with the relations of `probes/setup.sql`. Outcome, SQLSTATE and message are
+//! compared, or tag, columns and rows; for races, their rule.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 use crate::support::{Client, Observation, start_default};
 
-/// Probes that the emulator answers otherwise on purpose, with the reason. The table in
-/// `docs/emulator.md` has them too.
+/// Probes that the emulator answers differently on purpose, with the reason. They are also in the
+/// table of `docs/emulator.md`.
 const ACCEPTED: &[(&str, &str)] = &[];
 
-/// The document that tells of them: `docs/emulator.md`.
+/// The document that lists them: `docs/emulator.md`.
 const DOCUMENT: &str = include_str!("../../README.md");
 
 #[derive(Debug, Deserialize)]
@@ -36,7 +36,7 @@ struct Case {
     session_steps: Vec<Vec<String>>,
     #[serde(default)]
     session_results: Vec<Vec<Recorded>>,
-    /// Which session loses is a race.
+    /// It is a race which session loses.
     #[serde(default)]
     conflict_race: bool,
 }
@@ -57,7 +57,7 @@ struct Recorded {
 }
 
 impl Recorded {
-    /// What the recorder would have written down.
+    /// The observation in the form of the recorder.
     fn of(observation: &Observation, ignore_rows: bool) -> Self {
         if let Some(error) = &observation.error {
             return Self {
@@ -88,7 +88,7 @@ impl Recorded {
     }
 }
 
-/// A value as the recorder, a program in Go, prints it.
+/// Formats a value as the recorder, a program in Go, does.
 fn go(value: Option<&str>, oid: u32) -> String {
     const UUID: u32 = 2950;
     const TEXT_ARRAY: u32 = 1009;
@@ -120,8 +120,8 @@ fn folder() -> &'static Path {
 fn files() -> BTreeMap<String, File> {
     fs::read_dir(folder())
         .expect("the folder of the probes")
-        .filter_map(|entry| {
-            let path = entry.expect("an entry").path();
+        .filter_map(|options| {
+            let path = options.expect("an options").path();
             let name = path.file_stem()?.to_str()?.to_owned();
             let is_json = path.extension().is_some_and(|extension| extension == "json");
             let text = is_json.then(|| fs::read_to_string(&path).expect("a file"))?;
@@ -152,7 +152,7 @@ async fn differences(emulator: &DsqlEmulator, client: &mut Client, case: &Case) 
                 differences.push(format!("{step}\n  recorded {recorded:?}\n  found    {found:?}"));
             }
         }
-        // A case may leave its transaction open.
+        // A case can leave its transaction open.
         client.query("ROLLBACK").await;
         return differences;
     }
@@ -184,8 +184,8 @@ async fn differences(emulator: &DsqlEmulator, client: &mut Client, case: &Case) 
     vec![format!("sessions\n  recorded {recorded:?}\n  found    {found:?}")]
 }
 
-/// Whether one session loses, at the step and with the error that one was recorded to lose with,
-/// and everything else is as recorded.
+/// Whether one session loses, at the recorded step and with the recorded error, and everything else
+/// is as recorded.
 fn is_the_same_race(recorded: &[Vec<Recorded>], found: &[Vec<Recorded>], name: &str) -> bool {
     let losses = |sessions: &[Vec<Recorded>]| -> Vec<(usize, Recorded)> {
         sessions
@@ -206,39 +206,39 @@ fn is_the_same_race(recorded: &[Vec<Recorded>], found: &[Vec<Recorded>], name: &
     alike && others_alike
 }
 
-/// On which connection a case with one session is played.
+/// The connection for cases with one session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum On {
-    /// One for all cases of a file, as they were recorded.
+    /// One connection for all cases of a file, as they were recorded.
     TheSame,
-    /// One of its own, while the jobs that earlier cases have begun come to their end.
+    /// A new connection, while jobs of earlier cases are running.
     ItsOwn,
 }
 
 #[tokio::test]
 async fn every_recorded_probe_is_answered_as_the_cluster_answered_it() {
     let mut failures = Vec::new();
-    let Some(table) = play_all(On::TheSame, &mut failures).await else { return };
+    let Some(table) = run_all(On::TheSame, &mut failures).await else { return };
     println!("{table}");
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
     for (name, reason) in ACCEPTED {
-        let entry = format!("| `{name}` | {reason} |");
-        assert!(DOCUMENT.contains(&entry), "the document does not explain `{name}`");
+        let options = format!("| `{name}` | {reason} |");
+        assert!(DOCUMENT.contains(&options), "the document does not explain `{name}`");
     }
     assert!(DOCUMENT.contains(&table), "the table of the document should be:\n{table}");
 }
 
 #[tokio::test]
-async fn a_probe_is_answered_alike_on_a_connection_of_its_own() {
+async fn a_probe_has_the_same_answer_on_a_new_connection() {
     let mut failures = Vec::new();
-    if play_all(On::ItsOwn, &mut failures).await.is_none() {
+    if run_all(On::ItsOwn, &mut failures).await.is_none() {
         return;
     }
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Plays all files; the table for the document.
-async fn play_all(on: On, failures: &mut Vec<String>) -> Option<String> {
+/// Runs all files; returns the table for the document.
+async fn run_all(on: On, failures: &mut Vec<String>) -> Option<String> {
     let mut table = String::new();
     for (file, probes) in files() {
         let (mut passed, mut accepted_here) = (0, 0);

@@ -1,4 +1,4 @@
-//! The wire: simple and extended protocol, batches, portals, COPY, and a driver
+//! The wire protocol: simple and extended queries, batches, portals, COPY, and a driver
 //! (aurora-dsql.md#sessions).
 
 #![expect(clippy::disallowed_methods, reason = "as clients do that know nothing of DSQL")]
@@ -11,14 +11,14 @@ use dsql_emulator::{
 };
 use sqlx::{Connection, Row};
 
-use crate::support::{CONFLICT, Client, Entry, client::observations, pair, start_default};
+use crate::support::{CONFLICT, Client, ConnectOptions, client::observations, pair, start_default};
 
 fn tags(answer: &[Message]) -> String {
     answer.iter().map(|message| char::from(message.tag())).collect()
 }
 
 #[tokio::test]
-async fn parameters_and_columns_are_described_and_rows_come_in_parts() {
+async fn parameters_and_columns_are_described_and_rows_are_fetched_in_parts() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     let sql = "SELECT n, $1::text AS t FROM generate_series(1, 5) AS n";
@@ -38,8 +38,8 @@ async fn parameters_and_columns_are_described_and_rows_come_in_parts() {
         .unwrap();
     // ParseComplete, ParameterDescription, RowDescription, BindComplete, rows in parts.
     assert_eq!(tags(&answer), "1tT2DDsDDsDC3Z");
-    let gone = client.exchange(&[wire::bind("", "s", &bind), wire::sync()]).await.unwrap();
-    assert_eq!(observations(&gone)[0].refused().0, "26000");
+    let missing = client.exchange(&[wire::bind("", "s", &bind), wire::sync()]).await.unwrap();
+    assert_eq!(observations(&missing)[0].refused().0, "26000");
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn an_error_ends_its_batch_and_its_batch_only() {
     let found = observations(&answer);
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[1].refused().0, "22012");
-    // Up to its Sync a batch is one transaction.
+    // A batch is one transaction up to its Sync.
     assert_eq!(client.value("SELECT count(*) FROM t").await, "0");
     let batch: Vec<Message> = run("INSERT INTO t VALUES (1)")
         .into_iter()
@@ -71,14 +71,14 @@ async fn an_error_ends_its_batch_and_its_batch_only() {
     assert_eq!(client.value("SELECT count(*) FROM t").await, "2");
 }
 
-/// The next message, or a failure of the test if none comes.
+/// The next message; the test fails if none arrives in time.
 async fn promptly(client: &mut Client, what: &str) -> Message {
     let next = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
-    next.unwrap_or_else(|_| panic!("{what}: no message comes")).expect("a living connection")
+    next.unwrap_or_else(|_| panic!("{what}: no message arrives")).expect("an open connection")
 }
 
 #[tokio::test]
-async fn an_error_comes_with_flush_whichever_message_fails() {
+async fn an_error_is_sent_on_flush_whichever_message_fails() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
@@ -86,7 +86,7 @@ async fn an_error_comes_with_flush_whichever_message_fails() {
     let subtype = |tag| Message::new(tag, b"x\0");
     let run = |sql: &str| vec![wire::parse("", sql, &[]), wire::bind("", "", &none())];
     for (name, before, failing, code) in [
-        // PostgreSQL finds it, the emulator's rules do, the protocol does.
+        // The error is found by PostgreSQL, by the emulator's rules, or in the protocol.
         ("Parse", vec![], wire::parse("", "SELECT nothing", &[]), "42703"),
         ("Parse", vec![], wire::parse("", "CREATE TEMP TABLE u (id int)", &[]), "0A000"),
         ("Parse", vec![], wire::parse("", "SELECT 1; SELECT 2", &[]), "42601"),
@@ -105,7 +105,7 @@ async fn an_error_comes_with_flush_whichever_message_fails() {
         ("Execute", run("SELECT 1 / 0"), wire::execute("", 0), "22012"),
         ("Close", vec![], subtype(tag::CLOSE), "08P01"),
     ] {
-        // What follows an error is left out, a Flush included, until Sync.
+        // Messages after an error are ignored up to Sync, including Flush.
         let describe = wire::describe_statement("");
         let flush = || Message::new(tag::FLUSH, &[]);
         let batch = [before, vec![failing, describe, flush(), flush()]].concat();
@@ -120,7 +120,7 @@ async fn an_error_comes_with_flush_whichever_message_fails() {
         assert_eq!(tags(&client.exchange(&[wire::sync()]).await.unwrap()), "Z", "{name}");
         assert_eq!(client.value("SELECT 1").await, "1", "{name}");
     }
-    // Sync and a function call bring their error and the end of the answer.
+    // A Sync or a function call sends its error and the end of the answer.
     emulator.faults().script([Some(CommitFault::Conflict)]);
     let insert = [run("INSERT INTO t VALUES (1)"), vec![wire::execute("", 0)]].concat();
     let flushed = [insert, vec![Message::new(tag::FLUSH, &[])]].concat();
@@ -137,7 +137,7 @@ async fn an_error_comes_with_flush_whichever_message_fails() {
 }
 
 #[tokio::test]
-async fn a_flush_is_a_round_trip_and_an_error_is_none_beside_its_sync() {
+async fn a_flush_takes_a_round_trip_and_an_error_shares_that_of_its_sync() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     let round_trip = Duration::from_millis(500);
@@ -168,8 +168,8 @@ fn reported(answer: &[Message]) -> Vec<String> {
 #[tokio::test]
 async fn a_setting_is_reported_when_it_changes_and_when_a_rollback_reverts_it() {
     let Some(emulator) = start_default().await else { return };
-    let entry = Entry::of(&emulator).set("TimeZone", "UTC");
-    let mut client = Client::enter(&emulator, &entry).await.unwrap();
+    let options = ConnectOptions::of(&emulator).set("TimeZone", "UTC");
+    let mut client = Client::open(&emulator, &options).await.unwrap();
     let mut parameters = client.parameters.clone();
     parameters.sort();
     parameters.dedup_by(|one, other| one.0 == other.0);
@@ -190,7 +190,7 @@ async fn a_setting_is_reported_when_it_changes_and_when_a_rollback_reverts_it() 
         ("ROLLBACK", &["TimeZone=Asia/Tokyo"]),
         ("BEGIN", &[]),
         ("SET TimeZone TO 'Europe/Oslo'", &["TimeZone=Europe/Oslo"]),
-        // The error ends what the transaction has set, as in PostgreSQL.
+        // The error reverts the settings of the transaction, as in PostgreSQL.
         ("SELECT 1 / 0", &["TimeZone=Asia/Tokyo"]),
         ("COMMIT", &[]),
         ("BEGIN", &[]),
@@ -202,7 +202,7 @@ async fn a_setting_is_reported_when_it_changes_and_when_a_rollback_reverts_it() 
         let answer = client.exchange(&[wire::query(sql)]).await.unwrap();
         assert_eq!(reported(&answer), reports, "{sql}");
     }
-    // A commit that is refused reverts it, too.
+    // A refused commit reverts it, too.
     client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
     client.ok("BEGIN").await;
     client.ok("SET TimeZone TO 'Europe/Oslo'").await;
@@ -213,7 +213,7 @@ async fn a_setting_is_reported_when_it_changes_and_when_a_rollback_reverts_it() 
 }
 
 #[tokio::test]
-async fn texts_that_are_no_single_statement_are_refused_or_empty() {
+async fn texts_that_are_not_one_statement_are_refused_or_empty() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     assert_eq!(client.extended("SELECT 1; SELECT 2", &[]).await.refused().0, "42601");
@@ -225,7 +225,7 @@ async fn texts_that_are_no_single_statement_are_refused_or_empty() {
 }
 
 #[tokio::test]
-async fn copy_goes_to_and_from_the_client_only() {
+async fn copy_is_only_to_and_from_the_client() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
@@ -238,7 +238,7 @@ async fn copy_goes_to_and_from_the_client_only() {
     let done = client.exchange(&data(&rows)).await.unwrap();
     assert_eq!(observations(&done)[0].ok(), "COPY 3000");
 
-    // The limit of rows holds for it, too.
+    // The row limit applies to COPY, too.
     client.send(&[wire::query("COPY t FROM STDIN")]).await.unwrap();
     client.next().await.unwrap();
     let rows: String = (3_001..=6_001).map(|id| format!("{id}\tx\n")).collect();
@@ -275,7 +275,7 @@ async fn sqlx_connects_by_the_url_and_works_in_transactions() {
         .await
         .unwrap();
     assert_eq!((row.get::<i64, _>(0), row.get::<Vec<u8>, _>(1)), (2, vec![2; 10]));
-    // A transaction in a transaction is a savepoint, which DSQL does not have.
+    // A nested transaction is a savepoint, which DSQL does not have.
     let mut outer = connection.begin().await.unwrap();
     let error = outer.begin().await.unwrap_err();
     assert!(error.to_string().contains("unsupported transaction statement: SAVEPOINT"), "{error}");
@@ -299,7 +299,7 @@ async fn an_explain_of_an_explain_of_an_explain_is_a_syntax_error() {
     let nested = format!("{}SELECT 1", "EXPLAIN ".repeat(20_000));
     let error = client.refused(&nested).await;
     assert_eq!(pair(&error), ("42601", "syntax error at or near \"EXPLAIN\""));
-    // What is long without being wrong is PostgreSQL's to judge.
+    // PostgreSQL judges statements that are long and not malformed.
     client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
     let long =
         format!("SELECT id FROM t WHERE {} FOR UPDATE", "id = 1 OR ".repeat(100_000) + "true");
@@ -307,7 +307,7 @@ async fn an_explain_of_an_explain_of_an_explain_is_a_syntax_error() {
 }
 
 #[tokio::test]
-async fn the_answer_of_a_call_has_the_format_that_was_asked_for() {
+async fn the_result_of_a_call_has_the_format_of_the_bind() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;

@@ -1,4 +1,4 @@
-//! Many writers on few keys: all finish, nothing is lost.
+//! Many writers on few keys: all succeed in the end, and no update is lost.
 
 #![expect(clippy::disallowed_methods, reason = "as clients do that know nothing of DSQL")]
 
@@ -12,7 +12,7 @@ const WRITERS: u32 = 64;
 const KEYS: u32 = 8;
 const SEED: u64 = 4_711;
 
-/// Adds 1 to `key` by reading it first; how often it had to be tried.
+/// Adds 1 to `key` after reading it; returns the number of attempts.
 async fn add(connection: &mut PgConnection, key: i32, random: &mut fastrand::Rng) -> u32 {
     let mut attempts = 0;
     loop {
@@ -43,7 +43,7 @@ async fn add(connection: &mut PgConnection, key: i32, random: &mut fastrand::Rng
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_writers_on_eight_keys_all_finish_and_none_is_lost() {
+async fn sixty_four_writers_on_eight_keys_all_succeed_and_lose_no_update() {
     let Some(emulator) = start_default().await else { return };
     println!("seed {SEED}");
     let mut admin = PgConnection::connect(&emulator.url()).await.unwrap();

@@ -23,7 +23,7 @@ async fn count(client: &mut Client) -> String {
 }
 
 #[tokio::test]
-async fn a_failed_transaction_refuses_everything_first_and_its_commit_says_rollback() {
+async fn a_failed_transaction_refuses_all_statements_and_its_commit_has_the_tag_rollback() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client_with_table(&emulator).await;
     client.ok("BEGIN").await;
@@ -36,7 +36,7 @@ async fn a_failed_transaction_refuses_everything_first_and_its_commit_says_rollb
     assert_eq!(client.ok("COMMIT").await, "ROLLBACK");
     assert_eq!(count(&mut client).await, "0");
 
-    // A refusal fails a transaction, and outside of one it leaves nothing behind.
+    // A refusal aborts a transaction, and has no effect outside of one.
     client.ok("BEGIN").await;
     let message = "unsupported transaction statement: SAVEPOINT";
     assert_eq!(pair(&client.refused("SAVEPOINT s").await), ("0A000", message));
@@ -47,7 +47,7 @@ async fn a_failed_transaction_refuses_everything_first_and_its_commit_says_rollb
 }
 
 #[tokio::test]
-async fn begin_and_commit_out_of_place_only_warn() {
+async fn a_nested_begin_and_a_commit_outside_only_warn() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     client.ok("BEGIN").await;
@@ -76,14 +76,14 @@ async fn the_statements_of_one_message_are_one_transaction() {
     assert_eq!(client.value("SELECT to_regclass('a') IS NULL").await, "t");
     let mixed = client.query("INSERT INTO t VALUES (4); DROP TABLE t").await;
     assert_eq!(mixed[1].refused(), MIXED);
-    // A transaction that begins inside of a message goes on after it.
+    // A transaction that begins inside of a message continues after it.
     client.query("INSERT INTO t VALUES (5); BEGIN; INSERT INTO t VALUES (6)").await;
     client.ok("ROLLBACK").await;
     assert_eq!(count(&mut client).await, "2");
 }
 
 #[tokio::test]
-async fn a_transaction_has_one_ddl_statement_and_no_rows_beside_it() {
+async fn a_transaction_has_at_most_one_ddl_statement_and_then_no_writes() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client_with_table(&emulator).await;
     for (first, second, refusal) in [
@@ -112,7 +112,7 @@ async fn three_thousand_rows_are_the_limit_at_the_statement() {
     assert_eq!(client.ok(&insert(1, 3_000)).await, "INSERT 0 3000");
     assert_eq!(pair(&client.refused(&insert(3_001, 6_001)).await), ROW_LIMIT);
     assert_eq!(count(&mut client).await, "3000");
-    // They add up; locked rows do not count, deleted ones do.
+    // Written rows add up, deleted ones included; locked rows do not count.
     client.ok("BEGIN").await;
     client.ok(&insert(3_001, 5_999)).await;
     let locked = client.run("SELECT id FROM t WHERE id <= 3000 FOR UPDATE").await;
@@ -174,7 +174,7 @@ async fn a_transaction_that_is_too_old_fails_at_commit() {
 }
 
 #[tokio::test]
-async fn what_nobody_has_recorded_runs_or_is_refused_as_it_is_configured() {
+async fn unrecorded_statements_run_or_are_refused_as_configured() {
     const CHANGES: &str = "WITH a AS (INSERT INTO t VALUES (1, 'x') RETURNING id) SELECT id FROM a";
     const LOCKS: &str = "SELECT id FROM (SELECT id FROM t WHERE id = 1 FOR UPDATE) AS a";
     let Some(emulator) = start_default().await else { return };

@@ -1,14 +1,14 @@
 //! What is sent, and what happens when the connection breaks at any point of it.
 
 use temporal_dsql_migrate::{MigrateError, Observer, Progress, SchemaDatabase};
-use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
+use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 
 use crate::{Command, V1_0, V1_1, at, chain, connect, connect_via, history, spec::assert_is};
 
 /// Makes `fault` happen to each round trip of `command` in turn. The run completes by itself.
 async fn at_every_round_trip(
     command: Command,
-    fault: impl Fn() -> Fault,
+    fault: impl Fn() -> WireFault,
     make: impl AsyncFn() -> Option<ScratchDatabase>,
     check: impl AsyncFn(&ScratchDatabase),
 ) {
@@ -19,7 +19,7 @@ async fn at_every_round_trip(
         let scratch = ScratchDatabase::create_from_template(&template).await.unwrap();
         let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
         let mut database = connect_via(&scratch, proxy.addr()).await;
-        proxy.inject(When::Unit(unit), fault());
+        proxy.inject(When::RoundTrip(unit), fault());
         if let Err(error) = command.run(&mut database).await {
             panic!("{command:?}, {:?} at round trip {unit}: {}", fault(), chain(&error));
         }
@@ -43,33 +43,33 @@ async fn rolled_back(scratch: &ScratchDatabase) {
 
 #[tokio::test]
 async fn t5_an_update_whose_connection_breaks_anywhere_completes_with_one_history_row() {
-    for fault in [|| Fault::LoseBefore, || Fault::LoseAfter] {
+    for fault in [|| WireFault::LostBefore, || WireFault::LostAfter] {
         at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
     }
 }
 
 #[tokio::test]
 async fn t5_a_rollback_whose_connection_breaks_anywhere_completes_with_one_history_row() {
-    for fault in [|| Fault::LoseBefore, || Fault::LoseAfter] {
+    for fault in [|| WireFault::LostBefore, || WireFault::LostAfter] {
         at_every_round_trip(Command::Rollback, fault, async || at(V1_1).await, rolled_back).await;
     }
 }
 
 #[tokio::test]
 async fn t7_a_conflict_at_any_round_trip_of_an_update_is_retried() {
-    let fault = || Fault::Conflict(OccCode::Oc001);
+    let fault = || WireFault::Conflict(OccCode::Oc001);
     at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
 }
 
 #[tokio::test]
 async fn a_server_that_fails_inside_at_any_round_trip_does_no_harm() {
-    let fault = || Fault::error("XX000", "server unavailable");
+    let fault = || WireFault::error("XX000", "server unavailable");
     at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
 }
 
 #[tokio::test]
 async fn a_lost_answer_to_commit_is_resolved_by_the_version_row() {
-    for fault in [Fault::LoseBefore, Fault::LoseAfter] {
+    for fault in [WireFault::LostBefore, WireFault::LostAfter] {
         let Some(scratch) = at(V1_0).await else {
             return;
         };
@@ -91,11 +91,11 @@ async fn a_setup_survives_cuts_and_conflicts_on_its_way() {
     let mut database = connect_via(&scratch, proxy.addr()).await;
     for unit in (5..150).step_by(11) {
         let fault = match unit % 3 {
-            0 => Fault::LoseAfter,
-            1 => Fault::Conflict(OccCode::Oc001),
-            _ => Fault::LoseBefore,
+            0 => WireFault::LostAfter,
+            1 => WireFault::Conflict(OccCode::Oc001),
+            _ => WireFault::LostBefore,
         };
-        proxy.inject(When::Unit(unit), fault);
+        proxy.inject(When::RoundTrip(unit), fault);
     }
     Command::Setup(V1_1).run(&mut database).await.unwrap();
     assert_is(&connect(&scratch).await.catalog().await.unwrap(), "1.1");
@@ -208,7 +208,7 @@ struct Conflicts<'p>(&'p FaultProxy);
 impl Observer for Conflicts<'_> {
     fn on(&self, progress: Progress<'_>) {
         if let Progress::Retrying { .. } = progress {
-            self.0.inject(When::Unit(1), Fault::Conflict(OccCode::Oc000));
+            self.0.inject(When::RoundTrip(1), WireFault::Conflict(OccCode::Oc000));
         }
     }
 }
@@ -224,7 +224,7 @@ async fn conflicts_without_end_end_at_the_deadline_with_the_last_one() {
     patience.retry.base = std::time::Duration::from_millis(5);
     patience.retry.deadline = std::time::Duration::from_millis(200);
     let observer = Conflicts(&proxy);
-    proxy.inject(When::Unit(1), Fault::Conflict(OccCode::Oc000));
+    proxy.inject(When::RoundTrip(1), WireFault::Conflict(OccCode::Oc000));
     let mut migrator = temporal_dsql_migrate::Migrator::new(
         crate::embedded(),
         &mut database,

@@ -4,8 +4,8 @@
 //! - [`ScratchDatabase`]: one empty database per test, behind the gate that skips on a desk
 //!   without a database and fails in CI ([`gate`]).
 //! - [`ScratchCluster`]: the same for a stand-in of a DSQL cluster.
-//! - [`FaultProxy`]: a proxy on the wire between a client and a server, that counts round trips
-//!   and makes what no server does on demand: a conflict, a lost answer, a cut at an exact point.
+//! - [`FaultProxy`]: a proxy on the wire between a client and a server, which counts round trips
+//!   and injects faults at an exact request: a conflict, a lost answer, a closed connection.
 #![warn(missing_docs)]
 
 mod cluster;
@@ -15,5 +15,5 @@ mod proxy;
 
 pub use cluster::{Admin, ScratchCluster};
 pub use database::ScratchDatabase;
-pub use dsql_emulator::postgres;
-pub use proxy::{Fault, FaultProxy, OccCode, Then, When};
+pub use dsql_emulator::{OccCode, postgres};
+pub use proxy::{FaultProxy, Then, When, WireFault};

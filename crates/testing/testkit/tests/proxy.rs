@@ -9,15 +9,15 @@ use std::{
 };
 
 use sqlx::{Connection, Executor, PgConnection, Row};
-use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, Then, When};
+use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, Then, When, WireFault};
 
 /// A database with a table `t (n int)` that holds nothing, and a proxy in front of it.
-struct Bench {
+struct Fixture {
     database: ScratchDatabase,
     proxy: FaultProxy,
 }
 
-impl Bench {
+impl Fixture {
     async fn new() -> Option<Self> {
         let database = ScratchDatabase::create().await?;
         database.execute("CREATE TABLE t (n int)").await.expect("a table");
@@ -73,10 +73,10 @@ fn is_lost(result: Result<impl Sized, sqlx::Error>) -> bool {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the driver itself is looked at, not a store")]
 async fn without_faults_the_proxy_is_invisible() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     // Larger than every buffer on the way, in both directions.
     let long = "é".repeat(4 << 20);
     let row = sqlx::query("SELECT $1::text, length($1)")
@@ -100,44 +100,44 @@ async fn without_faults_the_proxy_is_invisible() {
     drop(transaction);
     sqlx::query("INSERT INTO t VALUES ($1)").bind(3).execute(&mut client).await.unwrap();
     client.close().await.unwrap();
-    bench.wait_until_nobody_is_connected().await;
-    assert_eq!(bench.stored().await, ["1", "3"]);
-    assert!(bench.proxy.bytes() > 2 * long.len() as u64);
+    fixture.wait_until_nobody_is_connected().await;
+    assert_eq!(fixture.stored().await, ["1", "3"]);
+    assert!(fixture.proxy.bytes() > 2 * long.len() as u64);
 }
 
 #[tokio::test]
 async fn a_copy_passes_through() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     let mut copy = client.copy_in_raw("COPY t FROM STDIN").await.unwrap();
     for n in 0..10_000 {
         copy.send(format!("{n}\n").as_bytes()).await.unwrap();
     }
     assert_eq!(copy.finish().await.unwrap(), 10_000);
-    assert_eq!(bench.stored().await.len(), 10_000);
+    assert_eq!(fixture.stored().await.len(), 10_000);
 }
 
 #[tokio::test]
-async fn a_client_that_goes_in_the_middle_of_a_copy_is_missed_by_the_server() {
-    let Some(bench) = Bench::new().await else { return };
-    let mut client = bench.connect().await;
+async fn a_client_that_disconnects_during_a_copy_is_noticed_by_the_server() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let mut client = fixture.connect().await;
     let mut copy = client.copy_in_raw("COPY t FROM STDIN").await.unwrap();
     copy.send(&b"1\n"[..]).await.unwrap();
     drop(copy);
     drop(client);
-    bench.wait_until_nobody_is_connected().await;
-    assert!(bench.stored().await.is_empty());
+    fixture.wait_until_nobody_is_connected().await;
+    assert!(fixture.stored().await.is_empty());
 }
 
 #[tokio::test]
 async fn the_servers_end_of_a_session_reaches_the_client() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
-    bench
+    let mut client = fixture.connect().await;
+    fixture
         .database
         .execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -151,20 +151,20 @@ async fn the_servers_end_of_a_session_reaches_the_client() {
 
 #[tokio::test]
 async fn a_round_trip_is_a_query_or_a_batch_up_to_its_sync() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
-    let start = bench.proxy.round_trips();
+    let mut client = fixture.connect().await;
+    let start = fixture.proxy.round_trips();
     assert_eq!(start, 0, "starting a session is not counted");
     client.execute("SELECT 1").await.unwrap();
-    assert_eq!(bench.proxy.round_trips(), 1);
+    assert_eq!(fixture.proxy.round_trips(), 1);
     let insert = || sqlx::query("INSERT INTO t VALUES ($1)").bind(7);
     insert().execute(&mut client).await.unwrap();
-    assert_eq!(bench.proxy.round_trips(), 3, "one to prepare, one to run");
+    assert_eq!(fixture.proxy.round_trips(), 3, "one to prepare, one to run");
     insert().execute(&mut client).await.unwrap();
-    assert_eq!(bench.proxy.round_trips(), 4, "prepared already");
-    assert_eq!(bench.proxy.statements(), ["SELECT 1", "INSERT INTO t VALUES ($1)"]);
+    assert_eq!(fixture.proxy.round_trips(), 4, "prepared already");
+    assert_eq!(fixture.proxy.statements(), ["SELECT 1", "INSERT INTO t VALUES ($1)"]);
 }
 
 #[tokio::test]
@@ -173,31 +173,31 @@ async fn a_conflict_at_commit_applies_nothing_and_leaves_the_session_usable() {
         (OccCode::Oc000, "change conflicts with another transaction (OC000)"),
         (OccCode::Oc001, "schema has been updated by another transaction (OC001)"),
     ] {
-        let Some(bench) = Bench::new().await else {
+        let Some(fixture) = Fixture::new().await else {
             return;
         };
-        let mut client = bench.connect().await;
+        let mut client = fixture.connect().await;
         client.execute("BEGIN").await.unwrap();
         client.execute("INSERT INTO t VALUES (1)").await.unwrap();
-        bench.proxy.inject(When::Commit, Fault::Conflict(code));
+        fixture.proxy.inject(When::Commit, WireFault::Conflict(code));
         let error = sqlstate(client.execute("commit").await);
         assert_eq!(error, ("40001".into(), message.into()));
         // The transaction is over on both sides: this is one of its own.
         client.execute("INSERT INTO t VALUES (2)").await.unwrap();
-        assert_eq!(bench.stored().await, ["2"]);
-        bench.end().await;
+        assert_eq!(fixture.stored().await, ["2"]);
+        fixture.end().await;
     }
 }
 
 #[tokio::test]
 async fn a_conflict_at_a_statement_aborts_its_transaction() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     client.execute("BEGIN").await.unwrap();
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
-    bench.proxy.inject(When::Unit(1), Fault::Conflict(OccCode::Oc000));
+    fixture.proxy.inject(When::RoundTrip(1), WireFault::Conflict(OccCode::Oc000));
     let conflict = client.execute("INSERT INTO t VALUES (2)").await;
     assert_eq!(sqlstate(conflict).0, "40001");
     // As PostgreSQL has it: refused until the end, and the end is a rollback.
@@ -205,96 +205,96 @@ async fn a_conflict_at_a_statement_aborts_its_transaction() {
     assert_eq!(sqlstate(aborted).0, "25P02");
     client.execute("COMMIT").await.unwrap();
     client.execute("INSERT INTO t VALUES (4)").await.unwrap();
-    assert_eq!(bench.stored().await, ["4"]);
-    bench.end().await;
+    assert_eq!(fixture.stored().await, ["4"]);
+    fixture.end().await;
 }
 
 #[tokio::test]
-async fn an_error_outside_of_a_transaction_does_nothing() {
-    let Some(bench) = Bench::new().await else {
+async fn an_error_outside_of_a_transaction_applies_nothing() {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
-    let fault = Fault::error("54000", "transaction row limit exceeded");
-    bench.proxy.inject(When::Executing("INSERT".into()), fault);
+    let mut client = fixture.connect().await;
+    let fault = WireFault::error("54000", "transaction row limit exceeded");
+    fixture.proxy.inject(When::Executing("INSERT".into()), fault);
     let insert = || sqlx::query("INSERT INTO t VALUES ($1)").bind(5);
     let error = sqlstate(insert().execute(&mut client).await);
     assert_eq!(error, ("54000".into(), "transaction row limit exceeded".into()));
-    assert!(bench.stored().await.is_empty());
+    assert!(fixture.stored().await.is_empty());
     insert().execute(&mut client).await.unwrap();
-    assert_eq!(bench.stored().await, ["5"]);
-    bench.end().await;
+    assert_eq!(fixture.stored().await, ["5"]);
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn an_error_while_a_statement_is_prepared_leaves_it_unprepared() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
-    bench.proxy.inject(When::Matching("INSERT".into()), Fault::Conflict(OccCode::Oc001));
+    let mut client = fixture.connect().await;
+    fixture.proxy.inject(When::Matching("INSERT".into()), WireFault::Conflict(OccCode::Oc001));
     let insert = || sqlx::query("INSERT INTO t VALUES ($1)").bind(5);
     assert_eq!(sqlstate(insert().execute(&mut client).await).0, "40001");
     insert().execute(&mut client).await.unwrap();
     // The text is known by the statement's name, too.
-    bench.proxy.inject(When::Matching("INSERT".into()), Fault::Conflict(OccCode::Oc000));
+    fixture.proxy.inject(When::Matching("INSERT".into()), WireFault::Conflict(OccCode::Oc000));
     assert_eq!(sqlstate(insert().execute(&mut client).await).0, "40001");
-    assert_eq!(bench.stored().await, ["5"]);
-    bench.end().await;
+    assert_eq!(fixture.stored().await, ["5"]);
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_commit_that_is_lost_before_the_server_is_not_applied() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     client.execute("BEGIN").await.unwrap();
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
-    bench.proxy.inject(When::Commit, Fault::LoseBefore);
+    fixture.proxy.inject(When::Commit, WireFault::LostBefore);
     assert!(is_lost(client.execute("COMMIT").await));
-    bench.wait_until_nobody_is_connected().await;
-    assert!(bench.stored().await.is_empty());
-    bench.end().await;
+    fixture.wait_until_nobody_is_connected().await;
+    assert!(fixture.stored().await.is_empty());
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_applied() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     client.execute("BEGIN").await.unwrap();
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
-    bench.proxy.inject(When::Commit, Fault::LoseAfter);
+    fixture.proxy.inject(When::Commit, WireFault::LostAfter);
     assert!(is_lost(client.execute("COMMIT").await));
     // No waiting: the answer had arrived before the client lost its connection.
-    assert_eq!(bench.stored().await, ["1"]);
-    bench.end().await;
+    assert_eq!(fixture.stored().await, ["1"]);
+    fixture.end().await;
 }
 
 #[tokio::test]
-async fn a_delayed_unit_arrives_late_and_whole() {
-    let Some(bench) = Bench::new().await else {
+async fn a_delayed_request_arrives_late_and_whole() {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     let delay = Duration::from_millis(150);
-    bench.proxy.inject(When::Unit(2), Fault::Delay(delay));
+    fixture.proxy.inject(When::RoundTrip(2), WireFault::Delay(delay));
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
     let start = Instant::now();
     client.execute("INSERT INTO t VALUES (2)").await.unwrap();
     assert!(start.elapsed() >= delay, "{:?}", start.elapsed());
-    assert_eq!(bench.stored().await, ["1", "2"]);
-    bench.end().await;
+    assert_eq!(fixture.stored().await, ["1", "2"]);
+    fixture.end().await;
 }
 
 #[tokio::test]
-async fn a_hook_before_a_unit_decides_whether_the_server_sees_it() {
-    let Some(bench) = Bench::new().await else {
+async fn a_hook_before_a_request_decides_whether_the_server_gets_it() {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     let called = Arc::new(AtomicBool::new(false));
     let hook = {
         let called = called.clone();
@@ -303,23 +303,23 @@ async fn a_hook_before_a_unit_decides_whether_the_server_sees_it() {
             Then::Continue
         }
     };
-    bench.proxy.inject(When::Unit(1), Fault::before(hook));
-    bench.proxy.inject(When::Unit(2), Fault::before(|| Then::Close));
+    fixture.proxy.inject(When::RoundTrip(1), WireFault::before(hook));
+    fixture.proxy.inject(When::RoundTrip(2), WireFault::before(|| Then::Close));
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
     assert!(called.load(Ordering::SeqCst));
     assert!(is_lost(client.execute("INSERT INTO t VALUES (2)").await));
-    bench.wait_until_nobody_is_connected().await;
-    assert_eq!(bench.stored().await, ["1"]);
-    bench.end().await;
+    fixture.wait_until_nobody_is_connected().await;
+    assert_eq!(fixture.stored().await, ["1"]);
+    fixture.end().await;
 }
 
 #[tokio::test]
-async fn a_hook_after_a_unit_runs_when_it_is_applied_and_before_the_client_knows() {
-    let Some(bench) = Bench::new().await else {
+async fn a_hook_after_a_request_runs_when_it_is_applied_and_before_the_client_knows() {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
-    let (url, runtime) = (bench.database.url(), tokio::runtime::Handle::current());
+    let mut client = fixture.connect().await;
+    let (url, runtime) = (fixture.database.url(), tokio::runtime::Handle::current());
     let hook = move || {
         let seen = runtime.block_on(async {
             let mut observer = PgConnection::connect(&url).await?;
@@ -328,73 +328,75 @@ async fn a_hook_after_a_unit_runs_when_it_is_applied_and_before_the_client_knows
         assert_eq!(seen.expect("rows").len(), 1, "applied already");
         Then::Continue
     };
-    bench.proxy.inject(When::Unit(1), Fault::after(hook));
-    bench.proxy.inject(When::Unit(2), Fault::after(|| Then::Close));
+    fixture.proxy.inject(When::RoundTrip(1), WireFault::after(hook));
+    fixture.proxy.inject(When::RoundTrip(2), WireFault::after(|| Then::Close));
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
     assert!(is_lost(client.execute("INSERT INTO t VALUES (2)").await));
-    assert_eq!(bench.stored().await, ["1", "2"]);
-    bench.end().await;
+    assert_eq!(fixture.stored().await, ["1", "2"]);
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn an_assertion_that_fails_in_a_hook_fails_the_test() {
-    let Some(bench) = Bench::new().await else {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut client = bench.connect().await;
-    bench.proxy.inject(When::Unit(1), Fault::before(|| panic!("as a failed assertion does")));
+    let mut client = fixture.connect().await;
+    fixture
+        .proxy
+        .inject(When::RoundTrip(1), WireFault::before(|| panic!("as a failed assertion does")));
     assert!(is_lost(client.execute("SELECT 1").await));
-    let Bench { proxy, .. } = bench;
+    let Fixture { proxy, .. } = fixture;
     let dropped = std::thread::spawn(move || drop(proxy));
     assert!(dropped.join().is_err());
 }
 
 #[tokio::test]
-async fn a_session_can_be_refused_with_an_error_or_without_a_word() {
-    let Some(bench) = Bench::new().await else {
+async fn a_session_can_be_refused_with_or_without_an_error() {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
     let busy = "Unable to accept connection, rate exceeded.";
-    bench.proxy.inject(When::Connect, Fault::error("53400", busy));
-    bench.proxy.inject(When::Connect, Fault::LoseBefore);
-    let refused = sqlstate(bench.try_connect().await);
+    fixture.proxy.inject(When::Connect, WireFault::error("53400", busy));
+    fixture.proxy.inject(When::Connect, WireFault::LostBefore);
+    let refused = sqlstate(fixture.try_connect().await);
     assert_eq!(refused, ("53400".into(), busy.into()));
-    assert!(is_lost(bench.try_connect().await));
-    bench.connect().await.execute("SELECT 1").await.unwrap();
-    bench.end().await;
+    assert!(is_lost(fixture.try_connect().await));
+    fixture.connect().await.execute("SELECT 1").await.unwrap();
+    fixture.end().await;
 }
 
 #[tokio::test]
-async fn a_cut_closes_every_connection_and_new_ones_are_accepted() {
-    let Some(bench) = Bench::new().await else {
+async fn cut_closes_every_connection_and_new_ones_are_accepted() {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let (mut one, mut two) = (bench.connect().await, bench.connect().await);
+    let (mut one, mut two) = (fixture.connect().await, fixture.connect().await);
     one.execute("BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
-    bench.proxy.cut();
+    fixture.proxy.cut();
     assert!(is_lost(one.execute("COMMIT").await));
     assert!(is_lost(two.execute("SELECT 1").await));
-    bench.wait_until_nobody_is_connected().await;
-    assert!(bench.stored().await.is_empty());
-    bench.connect().await.execute("SELECT 1").await.unwrap();
+    fixture.wait_until_nobody_is_connected().await;
+    assert!(fixture.stored().await.is_empty());
+    fixture.connect().await.execute("SELECT 1").await.unwrap();
 }
 
 #[tokio::test]
-async fn while_it_refuses_nobody_listens_and_open_connections_stay() {
-    let Some(bench) = Bench::new().await else {
+async fn while_it_refuses_the_port_is_closed_and_open_connections_stay() {
+    let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let mut before = bench.connect().await;
+    let mut before = fixture.connect().await;
     for _ in 0..3 {
-        bench.proxy.refuse(true);
-        match bench.try_connect().await {
+        fixture.proxy.refuse(true);
+        match fixture.try_connect().await {
             Err(sqlx::Error::Io(error)) => {
                 assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
             }
             other => panic!("expected a refusal, got {other:?}"),
         }
         before.execute("SELECT 1").await.unwrap();
-        bench.proxy.refuse(false);
-        bench.connect().await.execute("SELECT 1").await.unwrap();
+        fixture.proxy.refuse(false);
+        fixture.connect().await.execute("SELECT 1").await.unwrap();
     }
 }

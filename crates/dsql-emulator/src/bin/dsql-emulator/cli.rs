@@ -1,4 +1,4 @@
-//! Flags and variables, and the emulator that they ask for.
+//! Command-line options and environment variables, and the emulator that they configure.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,14 +13,14 @@ use dsql_emulator::{
 };
 
 const AFTER_HELP: &str = "\
-What a client needs to know is printed on start, as lines that a shell can read. Faults are asked \
-for on the control port, line by line; send it `help`.
+On start it prints what clients need as shell variables. The control port injects faults, one \
+command per line; `help` lists them.
 
-PostgreSQL is looked for in PG_BIN, in Debian's folders and on the PATH. RUST_LOG, such as \
-dsql_emulator=debug, shows what goes on, on standard error.
+PostgreSQL's programs are searched in PG_BIN, in Debian's folders and on the PATH. RUST_LOG, such as \
+dsql_emulator=debug, enables a log on standard error.
 
 It runs until SIGINT, SIGTERM or SIGHUP and leaves nothing behind. Exit codes: 0 stopped by a \
-signal, 1 could not start, 2 used wrongly.";
+signal, 1 failed to start, 2 wrong usage.";
 
 /// A stand-in for an Amazon Aurora DSQL cluster, in front of a stock PostgreSQL, for tests.
 #[derive(Debug, Parser)]
@@ -30,7 +30,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]
-    place: Place,
+    listen: ListenOptions,
     #[command(flatten)]
     limits: LimitOptions,
     #[command(flatten)]
@@ -41,9 +41,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Print a token, the password of a connection; nothing is started
+    /// Print a token, the password of a connection, and exit
     Token(Token),
-    /// Ask a running emulator for faults; `control help` lists them
+    /// Send a command to a running emulator; `control help` lists them
     Control(Control),
 }
 
@@ -67,11 +67,11 @@ pub(crate) struct Token {
     pub(crate) expires_in: Duration,
 }
 
-/// What a client has to know to get in, and what its token is signed with.
+/// What a client needs to connect, and what its token is signed with.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Identity")]
 pub(crate) struct Identity {
-    /// Name that clients come by, more than one with commas; it has to lead to --listen
+    /// Host name of the emulator, or several with commas; it must resolve to --listen
     #[arg(
         long = "host",
         global = true,
@@ -87,7 +87,7 @@ pub(crate) struct Identity {
     /// Access key id that tokens are signed with; by default that of AWS's examples
     #[arg(long, global = true, value_name = "ID", env = "AWS_ACCESS_KEY_ID")]
     access_key_id: Option<String>,
-    /// Its secret; better in the variable, because others can see a process's arguments
+    /// Secret access key; prefer the variable, because others can see a process's arguments
     #[arg(
         long,
         global = true,
@@ -107,17 +107,17 @@ pub(crate) struct Identity {
     session_token: Option<String>,
 }
 
-/// Where the emulator listens and what is behind it.
+/// The addresses that the emulator listens on, and the PostgreSQL behind it.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Place")]
-struct Place {
+#[command(next_help_heading = "Listening")]
+struct ListenOptions {
     /// Address to listen on
     #[arg(long, value_name = "IP", env = "DSQL_EMULATOR_LISTEN", default_value = "127.0.0.1")]
     listen: IpAddr,
-    /// Port; 0 is any that is free
+    /// Port; 0 selects a free one
     #[arg(long, short, env = "DSQL_EMULATOR_PORT", default_value_t = 0)]
     port: u16,
-    /// Port of the control connection, always on 127.0.0.1; 0 is any that is free
+    /// Control port, always on 127.0.0.1; 0 selects a free one
     #[arg(long, value_name = "PORT", env = "DSQL_EMULATOR_CONTROL_PORT", default_value_t = 0)]
     control_port: u16,
     /// Where to write the certificate authority, while the emulator runs [default: a new file]
@@ -126,7 +126,7 @@ struct Place {
     /// Use this PostgreSQL 15 or later, as a superuser, instead of starting one
     #[arg(long, value_name = "URL", env = "DSQL_EMULATOR_POSTGRES_URL", hide_env_values = true)]
     postgres_url: Option<String>,
-    /// Who the credentials are, as AWS IAM GRANT names them
+    /// IAM identity of the credentials, for AWS IAM GRANT
     #[arg(
         long,
         env = "DSQL_EMULATOR_ARN",
@@ -135,7 +135,7 @@ struct Place {
     arn: String,
 }
 
-/// DSQL's limits, as far as they can be changed.
+/// DSQL's configurable limits.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 struct LimitOptions {
@@ -145,19 +145,19 @@ struct LimitOptions {
     /// Bytes that a transaction may write
     #[arg(long, value_name = "BYTES", default_value = "10485760")]
     transaction_bytes: NonZeroU64,
-    /// How old a transaction may be at COMMIT
+    /// Maximum age of a transaction at COMMIT
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "300s")]
     transaction_age: Duration,
     /// Open connections
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     connections: usize,
-    /// New connections in a second
+    /// New connections per second
     #[arg(long, value_name = "RATE", default_value_t = 100.0)]
     connection_rate: f64,
     /// New connections at once
     #[arg(long, value_name = "COUNT", default_value_t = 1_000.0)]
     connection_burst: f64,
-    /// How long a connection stays open
+    /// Maximum age of a connection
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60min")]
     session_age: Duration,
     /// Bytes of a message from a client
@@ -165,47 +165,47 @@ struct LimitOptions {
     message_bytes: usize,
 }
 
-/// What differs from cluster to cluster, and from moment to moment.
+/// Delays, conflicts and refusals that differ between clusters.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Behaviour")]
 struct Behaviour {
     /// How long an asynchronous job is `submitted`
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "50ms")]
     job_start: Duration,
-    /// How long it is `processing` then
+    /// How long it is `processing` afterwards
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "250ms")]
     job_work: Duration,
-    /// How long sys.jobs shows it when it has ended
+    /// How long sys.jobs shows it after its end
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30min")]
     job_kept: Duration,
-    /// The least time that each round trip takes
+    /// Minimum time of each round trip
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0ms")]
     latency: Duration,
-    /// The least time that each commit takes, on top of that
+    /// Minimum time of each commit, in addition to that
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0ms")]
     commit_latency: Duration,
-    /// When sessions learn of catalog changes by 40001 (OC001): off, always, within a time of the
+    /// When a session gets 40001 (OC001) after a catalog change: off, always, within a time of the
     /// change such as 500ms, or with a probability such as 0.1
     #[arg(long, value_name = "WHEN", value_parser = conflicts, default_value = "500ms")]
     catalog_conflicts: CatalogConflicts,
-    /// Refuse INSERT, UPDATE and DELETE inside of WITH, which nobody has recorded
+    /// Refuse INSERT, UPDATE and DELETE inside of WITH, for which DSQL's behaviour is not recorded
     #[arg(long)]
     refuse_data_modifying_with: bool,
     /// Refuse locking clauses in subqueries, as clusters did until 2026-08
     #[arg(long)]
     refuse_locking_subqueries: bool,
-    /// Decides what is left to chance
+    /// Seed of random decisions
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
 }
 
 impl Cli {
-    /// The emulator that is asked for.
+    /// The emulator with these options.
     ///
     /// # Errors
-    /// What is wrong with the options.
+    /// Why the options are invalid.
     pub(crate) fn builder(&self) -> Result<DsqlEmulatorBuilder, String> {
-        let Self { identity, place, limits: options, behaviour, .. } = self;
+        let Self { identity, listen, limits: options, behaviour, .. } = self;
         let mut limits = Limits::default();
         limits.transaction_rows = options.transaction_rows;
         limits.transaction_bytes = options.transaction_bytes.get();
@@ -219,10 +219,10 @@ impl Cli {
             .hosts(identity.hosts.clone())
             .region(identity.region.clone())
             .credentials(identity.credentials()?)
-            .arn(place.arn.clone())
-            .listen(place.listen)
-            .port(place.port)
-            .control_port(place.control_port)
+            .arn(listen.arn.clone())
+            .listen(listen.listen)
+            .port(listen.port)
+            .control_port(listen.control_port)
             .limits(limits)
             .job_delays(JobDelays {
                 start: behaviour.job_start,
@@ -234,11 +234,11 @@ impl Cli {
             .accept_data_modifying_with(!behaviour.refuse_data_modifying_with)
             .accept_locking_subqueries(!behaviour.refuse_locking_subqueries)
             .seed(behaviour.seed);
-        let builder = match &place.ca_file {
+        let builder = match &listen.ca_file {
             Some(file) => builder.ca_file(file),
             None => builder,
         };
-        Ok(match &place.postgres_url {
+        Ok(match &listen.postgres_url {
             Some(url) => builder.postgres_url(url),
             None => builder.own_postgres(),
         })
@@ -246,7 +246,7 @@ impl Cli {
 }
 
 impl Identity {
-    /// The credentials; half of them are none.
+    /// The credentials. Id and secret must both be given, or neither.
     pub(crate) fn credentials(&self) -> Result<Credentials, String> {
         let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let (id, secret) = (filled(&self.access_key_id), filled(&self.secret_access_key));
@@ -287,10 +287,10 @@ mod tests {
 
     use super::*;
 
-    /// Whatever the variables of whoever runs the tests say.
+    /// Parses options without the environment variables of the process that runs the tests.
     fn parsed(arguments: &[&str]) -> Cli {
-        let given = ["dsql-emulator", "--region=us-east-1", "--host=localhost"];
-        let mut cli = Cli::parse_from(given.iter().chain(arguments));
+        let defaults = ["dsql-emulator", "--region=us-east-1", "--host=localhost"];
+        let mut cli = Cli::parse_from(defaults.iter().chain(arguments));
         if !arguments.iter().any(|argument| argument.contains("key")) {
             cli.identity.access_key_id = None;
             cli.identity.secret_access_key = None;
@@ -305,9 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn without_options_the_emulator_is_that_of_the_library_on_a_server_of_its_own() {
-        let asked = parsed(&[]).builder().unwrap();
-        assert_eq!(format!("{asked:?}"), format!("{:?}", DsqlEmulator::builder().own_postgres()));
+    fn without_options_the_program_uses_the_librarys_defaults_and_its_own_server() {
+        let configured = parsed(&[]).builder().unwrap();
+        assert_eq!(
+            format!("{configured:?}"),
+            format!("{:?}", DsqlEmulator::builder().own_postgres())
+        );
     }
 
     #[test]
@@ -329,14 +332,14 @@ mod tests {
 
     #[test]
     fn options_reach_the_emulator() {
-        let asked = parsed(&[
+        let configured = parsed(&[
             "--transaction-age=2s",
             "--catalog-conflicts=0.25",
             "--job-work=1min",
             "--refuse-data-modifying-with",
             "--ca-file=ca.pem",
         ]);
-        let asked = format!("{:?}", asked.builder().unwrap());
+        let configured = format!("{:?}", configured.builder().unwrap());
         for part in [
             "transaction_age: 2s",
             "WithProbability(0.25)",
@@ -344,12 +347,12 @@ mod tests {
             "data_modifying_with: false, locking_subqueries: true",
             "ca.pem",
         ] {
-            assert!(asked.contains(part), "{part}: {asked}");
+            assert!(configured.contains(part), "{part}: {configured}");
         }
     }
 
     #[test]
-    fn half_of_the_credentials_are_named_and_a_secret_is_not_shown() {
+    fn a_missing_credential_is_named_and_the_secret_is_not_shown() {
         let mut identity = parsed(&[]).identity;
         identity.access_key_id = Some("AKIDEXAMPLE".into());
         assert!(identity.credentials().unwrap_err().contains("AWS_SECRET_ACCESS_KEY"));

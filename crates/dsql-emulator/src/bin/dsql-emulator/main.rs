@@ -1,7 +1,7 @@
-//! `dsql-emulator`: a stand-in for a DSQL cluster, until a signal ends it.
+//! `dsql-emulator`: runs a stand-in for a DSQL cluster until it gets a signal.
 
 mod cli;
-mod greeting;
+mod startup_message;
 
 use std::{
     error::Error,
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command, Control, Token};
 
-/// How a run failed.
+/// Why the program failed, and its exit code.
 struct Failure {
     exit: u8,
     reason: String,
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { exit, reason }) => {
-            // Whoever closed standard error does not want to know.
+            // An error of a closed standard error is ignored.
             let _ = writeln!(io::stderr(), "error: {reason}");
             ExitCode::from(exit)
         }
@@ -77,16 +77,16 @@ fn print_token(cli: &Cli, token: &Token) -> Result<(), Failure> {
     writeln!(io::stdout(), "{token}").map_err(Failure::system)
 }
 
-/// Says one line to the control port of a running emulator, and prints the answer.
+/// Sends one command to the control port of a running emulator, and prints the answer.
 fn send(control: &Control) -> Result<(), Failure> {
     let line = control.command.join(" ");
-    let talk = || -> io::Result<String> {
+    let exchange = || -> io::Result<String> {
         let mut socket = TcpStream::connect(control.at)?;
         socket.write_all(format!("{line}\n").as_bytes())?;
         socket.shutdown(Shutdown::Write)?;
         io::read_to_string(socket)
     };
-    let answer = talk().map_err(|error| Failure {
+    let answer = exchange().map_err(|error| Failure {
         exit: 1,
         reason: format!("no emulator answers on {}: {error}", control.at),
     })?;
@@ -117,21 +117,22 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         () = &mut signalled => return Ok(()),
     };
     let mut stdout = io::stdout();
-    let _ = stdout.write_all(greeting::text(&emulator).as_bytes()).and_then(|()| stdout.flush());
+    let _ =
+        stdout.write_all(startup_message::text(&emulator).as_bytes()).and_then(|()| stdout.flush());
     signalled.await;
-    // Its database and its server go with it.
+    // Dropping it removes its database and stops its server.
     drop(emulator);
     Ok(())
 }
 
-/// An error and its causes in one line, each cause that is not told already.
+/// An error and its causes in one line, without repeated texts.
 fn reason(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.contains(&told) {
-            text = format!("{text}: {told}");
+        let cause_text = error.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         cause = error.source();
     }

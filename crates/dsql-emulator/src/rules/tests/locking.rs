@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// What is sent, with `!` and the class for the call that reports a row of a table, and how strongly
-/// PostgreSQL itself locks rows. What is called `view` is no table.
+/// The text that is sent, with `!` and the class for the call that reports a row of a table, and
+/// the strength of the locks that PostgreSQL takes itself. The relation `view` is not a table.
 fn reporting(sql: &str) -> (String, Option<LockStrength>) {
     let statement = split(sql).remove(0);
     let locking = run(sql).locking.unwrap_or_else(|| panic!("{sql} locks nothing"));
@@ -43,7 +43,7 @@ fn each_row_is_reported_as_its_own_clause_locks_it() {
 }
 
 #[test]
-fn the_queries_of_one_statement_lock_each_in_their_own_way() {
+fn each_query_of_a_statement_is_changed_on_its_own() {
     reports(
         "WITH shard AS MATERIALIZED (SELECT range_id FROM shards WHERE id = $1 FOR KEY SHARE), \
          run AS (SELECT * FROM runs ORDER BY id FOR UPDATE) \
@@ -96,7 +96,7 @@ fn a_common_table_expression_and_a_function_have_no_rows_to_lock() {
         "SELECT g FROM generate_series(1, 2) AS g FOR UPDATE",
         "SELECT g FROM generate_series(1, 2) AS g",
     );
-    // In its own query, the name is that of the table; behind it, it is not.
+    // Inside of its own query the name refers to the table, after it to the query.
     reports(
         "WITH t AS (SELECT i FROM t FOR KEY SHARE), u AS (SELECT i FROM t FOR UPDATE) SELECT FROM u",
         "WITH t AS (SELECT i FROM t ORDER BY !S(\"t\" \"t\")), u AS (SELECT i FROM t ) SELECT FROM u",
@@ -108,7 +108,7 @@ fn a_common_table_expression_and_a_function_have_no_rows_to_lock() {
 }
 
 #[test]
-fn what_cannot_be_told_beforehand_is_left_to_postgresql() {
+fn queries_that_cannot_report_are_left_to_postgresql() {
     use LockStrength::{KeyShare, Update};
     for (sql, sent) in [
         (
@@ -132,7 +132,7 @@ fn what_cannot_be_told_beforehand_is_left_to_postgresql() {
     ] {
         left_to_postgresql(sql, sent, Update);
     }
-    // Only those queries of the statement.
+    // Only those queries of the statement are changed.
     left_to_postgresql(
         "SELECT (SELECT 1 FROM view FOR KEY SHARE), x FROM t FOR UPDATE",
         "SELECT (SELECT 1 FROM view FOR KEY SHARE), x FROM t  ORDER BY !K(\"t\" \"t\")",
@@ -141,10 +141,10 @@ fn what_cannot_be_told_beforehand_is_left_to_postgresql() {
 }
 
 #[test]
-fn only_what_belongs_to_a_locking_clause_goes_with_it() {
+fn only_the_locking_clause_is_removed() {
     let locking = run("SELECT nowait, skip FROM t, u FOR UPDATE OF t NOWAIT").locking.unwrap();
     assert_eq!(locking.text.trim_end(), "SELECT nowait, skip FROM t, u FOR UPDATE OF t");
-    // What PostgreSQL is to check has the clause, though there is nothing to lock.
+    // The text for PostgreSQL's check has the clause, although there is nothing to lock.
     let locking = run("SELECT 1 FOR UPDATE OF nosuch NOWAIT").locking.unwrap();
     assert_eq!(locking.text.trim_end(), "SELECT 1 FOR UPDATE OF nosuch");
 }

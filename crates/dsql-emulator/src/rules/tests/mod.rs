@@ -31,7 +31,7 @@ fn run(sql: &str) -> Run {
 }
 
 #[test]
-fn what_is_refused_is_refused_in_these_words() {
+fn refusals_have_the_expected_messages() {
     let add_constraint = "unsupported ALTER TABLE ADD CONSTRAINT statement";
     let add_column = "ALTER TABLE ADD COLUMN with constraint not supported";
     let locking = "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported";
@@ -279,7 +279,7 @@ fn what_is_refused_is_refused_in_these_words() {
 }
 
 #[test]
-fn a_few_refusals_have_a_sqlstate_of_their_own() {
+fn some_refusals_have_other_sqlstates() {
     for (sql, code, message) in [
         ("CREATE TABLE t (a serial PRIMARY KEY)", "42704", "type \"serial\" does not exist"),
         ("CREATE TABLE t (a BIGSERIAL)", "42704", "type \"bigserial\" does not exist"),
@@ -377,7 +377,7 @@ fn a_query_reads_unless_it_could_write() {
 }
 
 #[test]
-fn an_asynchronous_index_is_sent_without_the_word() {
+fn an_asynchronous_index_is_sent_without_async() {
     let index = run("CREATE UNIQUE INDEX ASYNC i ON t (lower(a), b) INCLUDE (c) WHERE c > 0");
     assert_eq!(
         index.text.as_deref(),
@@ -387,7 +387,7 @@ fn an_asynchronous_index_is_sent_without_the_word() {
     assert_eq!(index.job, Some(NewJob::Index { not_unique }));
     let unnamed = run("CREATE INDEX ASYNC ON t (a NULLS FIRST)");
     assert_eq!(unnamed.job, Some(NewJob::Index { not_unique: None }));
-    // The name is PostgreSQL's to complain about.
+    // PostgreSQL reports the name.
     run("CREATE INDEX ASYNC public.i ON t (a)");
 }
 
@@ -407,7 +407,7 @@ fn a_sync_index_is_permitted_on_an_empty_table_if_the_session_says_so() {
 }
 
 #[test]
-fn validation_is_a_job() {
+fn validation_starts_a_job() {
     let run = run("ALTER TABLE ASYNC s.\"T\" VALIDATE CONSTRAINT c");
     let job = NewJob::Validate { table: "\"s\".\"T\"".into(), constraint: "c".into() };
     assert_eq!(run.job, Some(job));
@@ -427,7 +427,7 @@ fn dropping_asks_the_catalog_about_the_primary_key() {
 }
 
 #[test]
-fn a_syntax_error_is_said_in_postgresqls_words() {
+fn a_syntax_error_has_postgresqls_message() {
     for (sql, near, position) in [
         ("BEGIN Foo", Some("Foo"), 7),
         ("COMMIT 'é' x", Some("'é'"), 8),
@@ -451,14 +451,14 @@ fn a_syntax_error_is_said_in_postgresqls_words() {
 }
 
 #[test]
-fn a_main_word_is_no_name_of_a_query() {
+fn the_main_keyword_is_not_the_name_of_a_query() {
     run("WITH update AS (SELECT 1 AS i), merge AS (SELECT 2) SELECT i FROM update FOR UPDATE");
     let into = refusal("WITH table_ AS (SELECT 1) SELECT 1 INTO t");
     assert_eq!(into.1, "unsupported statement: CreateTableAs");
 }
 
 #[test]
-fn statistics_without_a_name_get_one_where_postgresql_asks_for_it() {
+fn statistics_without_a_name_get_one_where_postgresql_requires_it() {
     for (sql, sent) in [
         (
             "CREATE STATISTICS ON a, (lower(b)) FROM s.t",
@@ -508,7 +508,7 @@ fn jobs_are_waited_for_by_a_literal_or_a_parameter() {
         let plan = plan_of(sql);
         assert!(matches!(&plan, Plan::WaitForJob { argument: a } if a == argument), "{plan:?}");
     }
-    // PostgreSQL has the words for these.
+    // PostgreSQL reports these.
     run("CALL sys.wait_for_job((SELECT job_id FROM sys.jobs LIMIT 1))");
     run("CALL sys.wait_for_job()");
 }
@@ -533,7 +533,7 @@ fn an_empty_or_broken_text_is_left_to_postgresql() {
 }
 
 #[test]
-fn what_nobody_has_recorded_is_accepted_or_refused_as_it_is_configured() {
+fn unrecorded_statements_are_accepted_or_refused_as_configured() {
     let (with, locks) = (
         "data-modifying statements in WITH are not supported",
         "locking clauses in subqueries are not supported",

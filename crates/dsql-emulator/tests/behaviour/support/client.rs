@@ -1,5 +1,5 @@
-//! A client on the wire, over TLS and with a token, that shows what drivers hide: tags, fields of
-//! errors, the order of messages.
+//! A client on the wire protocol, over TLS and with a token, that shows what drivers hide: tags,
+//! fields of errors, the order of messages.
 
 use std::{io, sync::Arc};
 
@@ -17,10 +17,10 @@ use tokio_rustls::{
     },
 };
 
-/// See the module.
+/// A client connection.
 pub struct Client {
     pub wire: WireStream<TlsStream<TcpStream>>,
-    /// Process and secret, to cancel with.
+    /// Process id and secret, for a CancelRequest.
     pub key: (i32, i32),
     pub parameters: Vec<(String, String)>,
 }
@@ -37,7 +37,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// The tag of a statement that went well.
+    /// The tag of a statement that has succeeded.
     #[track_caller]
     pub fn ok(&self) -> &str {
         match (&self.error, &self.tag) {
@@ -46,7 +46,7 @@ impl Observation {
         }
     }
 
-    /// SQLSTATE and message of one that did not.
+    /// SQLSTATE and message of a statement that has failed.
     #[track_caller]
     pub fn refused(&self) -> (&str, &str) {
         match &self.error {
@@ -65,21 +65,21 @@ impl Observation {
     }
 }
 
-/// How to come in.
+/// The parameters of a connection.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ConnectOptions {
     pub host: String,
     pub user: String,
     pub password: String,
     pub database: String,
     pub parameters: Vec<(String, String)>,
-    /// Names the server in the handshake.
+    /// Sends SNI in the handshake.
     pub sni: bool,
-    /// Begins with TLS at once.
+    /// Starts TLS without an SSLRequest.
     pub direct: bool,
 }
 
-impl Entry {
+impl ConnectOptions {
     pub fn of(emulator: &DsqlEmulator) -> Self {
         Self {
             host: emulator.host().into(),
@@ -104,19 +104,19 @@ impl Entry {
     }
 }
 
-/// Why a client is not in.
+/// Why a connection was refused.
 #[derive(Debug)]
 pub enum Refused {
-    Told(DbError),
+    Error(DbError),
     Closed(io::Error),
 }
 
 impl Refused {
-    /// What it was told.
+    /// The error that the client got.
     #[track_caller]
     pub fn error(self) -> DbError {
         match self {
-            Self::Told(error) => error,
+            Self::Error(error) => error,
             Self::Closed(error) => panic!("closed: {error}"),
         }
     }
@@ -128,7 +128,10 @@ impl From<io::Error> for Refused {
     }
 }
 
-pub async fn tls(emulator: &DsqlEmulator, entry: &Entry) -> io::Result<TlsStream<TcpStream>> {
+pub async fn tls(
+    emulator: &DsqlEmulator,
+    options: &ConnectOptions,
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(emulator.ca_pem().as_bytes()).expect("a certificate");
     roots.add(ca).expect("a certificate authority");
@@ -138,11 +141,11 @@ pub async fn tls(emulator: &DsqlEmulator, entry: &Entry) -> io::Result<TlsStream
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-    config.enable_sni = entry.sni;
+    config.enable_sni = options.sni;
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     let socket = TcpStream::connect(emulator.addr()).await?;
     socket.set_nodelay(true)?;
-    let socket = if entry.direct {
+    let socket = if options.direct {
         socket
     } else {
         let mut plain = WireStream::new(socket);
@@ -151,21 +154,21 @@ pub async fn tls(emulator: &DsqlEmulator, entry: &Entry) -> io::Result<TlsStream
         assert_eq!(plain.read_byte().await?, b'S');
         plain.into_inner()?
     };
-    let name = ServerName::try_from(entry.host.clone()).expect("a name");
+    let name = ServerName::try_from(options.host.clone()).expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, socket).await
 }
 
 impl Client {
     pub async fn connect(emulator: &DsqlEmulator) -> Self {
-        Self::enter(emulator, &Entry::of(emulator)).await.expect("a connection")
+        Self::open(emulator, &ConnectOptions::of(emulator)).await.expect("a connection")
     }
 
-    pub async fn enter(emulator: &DsqlEmulator, entry: &Entry) -> Result<Self, Refused> {
-        let mut wire = WireStream::new(tls(emulator, entry).await?);
-        let mut parameters = vec![("user", entry.user.as_str())];
-        parameters.push(("database", &entry.database));
+    pub async fn open(emulator: &DsqlEmulator, options: &ConnectOptions) -> Result<Self, Refused> {
+        let mut wire = WireStream::new(tls(emulator, options).await?);
+        let mut parameters = vec![("user", options.user.as_str())];
+        parameters.push(("database", &options.database));
         parameters
-            .extend(entry.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            .extend(options.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         wire.queue_raw(&wire::startup(&parameters).frame());
         wire.flush().await?;
         let mut client = Self { wire, key: (0, 0), parameters: Vec::new() };
@@ -174,7 +177,7 @@ impl Client {
             let payload = message.payload();
             match message.tag() {
                 tag::AUTHENTICATION if payload == [0, 0, 0, 3] => {
-                    let password = format!("{}\0", entry.password);
+                    let password = format!("{}\0", options.password);
                     client.wire.queue(&Message::new(tag::PASSWORD, password.as_bytes()));
                     client.wire.flush().await?;
                 }
@@ -192,7 +195,7 @@ impl Client {
                     client.key = (number(0), number(4));
                 }
                 tag::READY_FOR_QUERY => return Ok(client),
-                tag::ERROR => return Err(Refused::Told(DbError::read(&message))),
+                tag::ERROR => return Err(Refused::Error(DbError::read(&message))),
                 _ => {}
             }
         }
@@ -209,7 +212,7 @@ impl Client {
         self.wire.flush().await
     }
 
-    /// Sends messages and reads up to ReadyForQuery, which is included.
+    /// Sends messages and reads the answer up to and including ReadyForQuery.
     pub async fn exchange(&mut self, messages: &[Message]) -> io::Result<Vec<Message>> {
         self.send(messages).await?;
         let mut answer = Vec::new();
@@ -223,13 +226,13 @@ impl Client {
         }
     }
 
-    /// Runs a text by the simple protocol; what came of each of its statements.
+    /// Runs a text by the simple protocol; returns the result of each of its statements.
     pub async fn try_query(&mut self, sql: &str) -> io::Result<Vec<Observation>> {
         let answer = self.exchange(&[wire::query(sql)]).await?;
         Ok(observations(&answer))
     }
 
-    /// The same, on a connection that is expected to live.
+    /// The same, on a connection that must not break.
     pub async fn query(&mut self, sql: &str) -> Vec<Observation> {
         self.try_query(sql).await.expect("a living connection")
     }
@@ -241,14 +244,14 @@ impl Client {
         observations.remove(0)
     }
 
-    /// Runs one statement that must go well; its tag.
+    /// Runs one statement that must succeed; returns its tag.
     pub async fn ok(&mut self, sql: &str) -> String {
         let observation = self.run(sql).await;
         assert!(observation.error.is_none(), "{sql}: {observation:?}");
         observation.tag.expect("a tag")
     }
 
-    /// Runs one statement that must fail; SQLSTATE and message.
+    /// Runs one statement that must fail; returns SQLSTATE and message.
     pub async fn refused(&mut self, sql: &str) -> (String, String) {
         let observation = self.run(sql).await;
         let error = observation.error.unwrap_or_else(|| panic!("{sql} is not refused"));

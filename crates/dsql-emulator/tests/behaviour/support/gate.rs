@@ -1,4 +1,4 @@
-//! The gate of all tests that start something.
+//! Skips tests that start something.
 
 use std::{
     env,
@@ -6,8 +6,8 @@ use std::{
     thread,
 };
 
-/// Whether this run is to start nothing; then a line about it is printed, past the capture of the
-/// test harness.
+/// Whether this run starts no server; then it prints a line about it, past the capture of the test
+/// harness.
 pub fn offline() -> bool {
     let offline = env::var("TEST_OFFLINE").is_ok_and(|value| value == "1");
     if offline {

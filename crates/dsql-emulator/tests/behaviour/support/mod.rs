@@ -1,17 +1,18 @@
-//! What the tests of the emulator share: the gate, and a client that sees every message.
+//! Shared code of the emulator's tests: skipping, and a client that shows every message.
 pub mod client;
 mod gate;
 
 use dsql_emulator::{CatalogConflicts, DsqlEmulator, DsqlEmulatorBuilder};
 use tokio::sync::OnceCell;
 
-pub use client::{Client, Entry, Observation};
+pub use client::{Client, ConnectOptions, Observation};
 pub use gate::offline;
 
-/// Keeps the PostgreSQL that all emulators of this process share, from the first test to the last.
+/// Keeps the PostgreSQL server that all emulators of this process share running from the first test
+/// to the last.
 static KEEPER: OnceCell<DsqlEmulator> = OnceCell::const_new();
 
-/// An emulator, unless this run is to start none.
+/// Starts an emulator; `None` if this run starts no server.
 pub async fn start(builder: DsqlEmulatorBuilder) -> Option<DsqlEmulator> {
     if offline() {
         return None;
@@ -25,23 +26,23 @@ pub async fn start(builder: DsqlEmulatorBuilder) -> Option<DsqlEmulator> {
     Some(builder.start().await.expect("an emulator"))
 }
 
-/// An emulator as it comes, unless this run is to start none.
+/// Starts an emulator with the default configuration; `None` if this run starts no server.
 pub async fn start_default() -> Option<DsqlEmulator> {
     start(DsqlEmulator::builder()).await
 }
 
-/// What every session hears of every catalog change from.
+/// A configuration under which every session gets a conflict after every catalog change.
 pub fn strict() -> DsqlEmulatorBuilder {
     DsqlEmulator::builder().catalog_conflicts(CatalogConflicts::Always)
 }
 
 /// The loser's error at COMMIT (aurora-dsql.md#conflicts).
 pub const CONFLICT: (&str, &str) = ("40001", "change conflicts with another transaction (OC000)");
-/// What a session hears of catalog changes (aurora-dsql.md#conflicts).
+/// The error of a session after a catalog change (aurora-dsql.md#conflicts).
 pub const CATALOG_CONFLICT: (&str, &str) =
     ("40001", "schema has been updated by another transaction (OC001)");
 
-/// A pair as a pair of slices, to compare with.
+/// A pair of strings as a pair of slices, for comparisons.
 pub fn pair(pair: &(String, String)) -> (&str, &str) {
     (&pair.0, &pair.1)
 }

@@ -1,12 +1,13 @@
 //! One connection through the proxy.
 //!
-//! Units are worked off one at a time: the next one is forwarded when the server has answered the
-//! last one with ReadyForQuery. What the client sends in the meantime waits here. So there is
-//! never a doubt which unit an answer belongs to, and a fault has one place to happen.
+//! Requests are forwarded one at a time: the next one when the server has answered the previous one
+//! with ReadyForQuery. Until then, what the client sends is queued. So every answer belongs to a
+//! known request, and a fault applies to exactly one.
 
 use std::{collections::VecDeque, io, ops::ControlFlow, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use dsql_emulator::wire::{self, DbError, FirstMessage, Message, Status, WireStream, tag};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{
@@ -19,40 +20,39 @@ use tokio::{
 
 use super::{
     Shared,
-    fault::{Fault, Hook, Then},
-    unit::{Chunk, Collector, Unit},
-    wire::{FirstMessage, Message, Reader, status, tag},
+    fault::{Hook, Then, WireFault},
+    request::{Chunk, Collector, Request},
 };
 
-/// Whether the connection goes on.
+/// Whether the connection continues.
 type Flow = ControlFlow<()>;
 
 const GO_ON: io::Result<Flow> = Ok(ControlFlow::Continue(()));
 const CLOSE: io::Result<Flow> = Ok(ControlFlow::Break(()));
 
-/// What becomes of the answer that is under way.
+/// What happens to the answer that is in progress.
 enum Awaiting {
-    /// The client gets it as it comes.
+    /// It is forwarded to the client.
     Relay,
-    /// The client gets this, and the status of the answer; the rest of it is dropped.
+    /// The client gets this error and the ReadyForQuery of the answer; the rest is dropped.
     Replace(Message),
-    /// The client gets it when it is complete and the hook agrees.
+    /// It is forwarded when it is complete and the hook returns [`Then::Continue`].
     Hold(BytesMut, Hook),
-    /// Nobody gets it, and the connection is closed.
+    /// It is dropped, and the connection is closed.
     Lose,
 }
 
 struct Connection {
     shared: Arc<Shared>,
-    client: Reader<OwnedReadHalf>,
-    server: Reader<OwnedReadHalf>,
+    client: WireStream<OwnedReadHalf>,
+    server: WireStream<OwnedReadHalf>,
     to_client: Writer,
     to_server: Writer,
     collector: Collector,
     queue: VecDeque<Chunk>,
     awaiting: Option<Awaiting>,
     /// The transaction status that the server reported last.
-    status: u8,
+    status: Status,
 }
 
 /// Serves one client until either side closes or a fault does.
@@ -67,15 +67,15 @@ pub(super) async fn serve(client: TcpStream, shared: Arc<Shared>) -> io::Result<
         to_client: Writer::spawn(to_client, shared.clone()),
         to_server: Writer::spawn(to_server, shared.clone()),
         shared,
-        client: Reader::new(from_client),
-        server: Reader::new(from_server),
+        client: WireStream::new(from_client),
+        server: WireStream::new(from_server),
         collector: Collector::default(),
         queue: VecDeque::new(),
         awaiting: None,
-        status: status::IDLE,
+        status: Status::Idle,
     };
     let result = connection.run().await;
-    // What was said before the end still arrives.
+    // What was queued before the end is still written.
     connection.to_client.finish().await;
     connection.to_server.finish().await;
     result
@@ -92,14 +92,14 @@ impl Connection {
                 return Ok(());
             }
             if !client_is_open && self.queue.is_empty() {
-                // The server works off what it has, as it would for a client without a proxy.
+                // The server handles what it has received, as for a client without a proxy.
                 self.to_server.close();
             }
             tokio::select! {
                 message = self.client.message(), if client_is_open => match message {
                     Ok(Some(message)) => self.on_client(message),
-                    // A client that dies in the middle of a message has gone all the same; a
-                    // server would work off what arrived before.
+                    // A client that ends in the middle of a message is treated as closed; a server
+                    // handles what arrived before.
                     Ok(None) | Err(_) => client_is_open = false,
                 },
                 message = self.server.message() => match message? {
@@ -112,34 +112,34 @@ impl Connection {
         }
     }
 
-    /// Passes on what comes before the session: questions about encryption, and its startup.
+    /// Forwards what precedes the session: requests for encryption, and the startup message.
     async fn begin(&mut self) -> io::Result<Flow> {
         loop {
-            match self.client.first_message().await? {
-                None => return CLOSE,
-                Some(FirstMessage::Encryption(bytes)) => {
-                    self.to_server.send(bytes);
-                    let answer = self.server.byte().await?;
+            let Some(first) = self.client.first_message().await? else { return CLOSE };
+            match &first {
+                FirstMessage::Tls | FirstMessage::Gssapi => {
+                    self.to_server.send(first.frame());
+                    let answer = self.server.read_byte().await?;
                     if answer != b'N' {
                         return Err(io::Error::new(
                             io::ErrorKind::Unsupported,
-                            "the server wants to encrypt, and the proxy could not read that",
+                            "the server accepts encryption, which the proxy cannot read",
                         ));
                     }
                     self.to_client.send(Bytes::from_static(b"N"));
                 }
-                Some(FirstMessage::Cancel(bytes)) => {
-                    self.to_server.send(bytes);
-                    // The server says nothing and closes when it has taken note.
-                    let _ = self.server.byte().await;
+                FirstMessage::Cancel { .. } => {
+                    self.to_server.send(first.frame());
+                    // The server sends no answer and closes the connection.
+                    let _ = self.server.read_byte().await;
                     return CLOSE;
                 }
-                Some(FirstMessage::Startup(bytes)) => {
+                FirstMessage::Startup(_) => {
                     let fault = self.shared.script().next_session();
                     if self.before_session(fault).await?.is_break() {
                         return CLOSE;
                     }
-                    self.to_server.send(bytes);
+                    self.to_server.send(first.frame());
                     // Until the first ReadyForQuery.
                     self.awaiting = Some(Awaiting::Relay);
                     return GO_ON;
@@ -148,16 +148,16 @@ impl Connection {
         }
     }
 
-    async fn before_session(&mut self, fault: Option<Fault>) -> io::Result<Flow> {
+    async fn before_session(&mut self, fault: Option<WireFault>) -> io::Result<Flow> {
         let Some(fault) = fault else { return GO_ON };
         if let Some((sqlstate, message)) = fault.as_error() {
-            let error = Message::error("FATAL", sqlstate, message);
-            self.to_client.send(error.bytes());
+            let error = DbError::fatal(sqlstate, message).message();
+            self.to_client.send(error.into_frame());
             return CLOSE;
         }
         match fault {
-            Fault::Delay(time) => tokio::time::sleep(time).await,
-            Fault::Before(hook) | Fault::After(hook) => {
+            WireFault::Delay(time) => tokio::time::sleep(time).await,
+            WireFault::Before(hook) | WireFault::After(hook) => {
                 if self.shared.call(hook).await == Then::Close {
                     return CLOSE;
                 }
@@ -175,15 +175,15 @@ impl Connection {
         }
     }
 
-    /// Forwards what waits, up to the first unit that has to be answered.
+    /// Forwards what is queued, up to the first request that must be answered.
     async fn dispatch(&mut self) -> io::Result<Flow> {
         while self.awaiting.is_none() {
             match self.queue.pop_front() {
                 None => break,
                 Some(Chunk::Immediate(bytes) | Chunk::Passive(bytes)) => self.to_server.send(bytes),
-                Some(Chunk::Unit(unit)) => {
-                    let fault = self.shared.on_unit(&unit, self.status == status::IDLE);
-                    if self.forward(unit, fault).await?.is_break() {
+                Some(Chunk::Request(request)) => {
+                    let fault = self.shared.on_request(&request, self.status == Status::Idle);
+                    if self.forward(request, fault).await?.is_break() {
                         return CLOSE;
                     }
                 }
@@ -192,50 +192,49 @@ impl Connection {
         GO_ON
     }
 
-    async fn forward(&mut self, unit: Unit, fault: Option<Fault>) -> io::Result<Flow> {
-        let error = fault.as_ref().and_then(Fault::as_error);
+    async fn forward(&mut self, request: Request, fault: Option<WireFault>) -> io::Result<Flow> {
+        let error = fault.as_ref().and_then(WireFault::as_error);
         if let Some((sqlstate, message)) = error {
-            self.refuse(&unit, Message::error("ERROR", sqlstate, message));
+            self.refuse(&request, DbError::new(sqlstate, message).message());
             return GO_ON;
         }
         let awaiting = match fault {
-            Some(Fault::LoseBefore) => return CLOSE,
-            Some(Fault::LoseAfter) => Awaiting::Lose,
-            Some(Fault::After(hook)) => Awaiting::Hold(BytesMut::new(), hook),
-            Some(Fault::Before(hook)) => match self.shared.call(hook).await {
+            Some(WireFault::LostBefore) => return CLOSE,
+            Some(WireFault::LostAfter) => Awaiting::Lose,
+            Some(WireFault::After(hook)) => Awaiting::Hold(BytesMut::new(), hook),
+            Some(WireFault::Before(hook)) => match self.shared.call(hook).await {
                 Then::Continue => Awaiting::Relay,
                 Then::Close => return CLOSE,
             },
-            Some(Fault::Delay(time)) => {
+            Some(WireFault::Delay(time)) => {
                 tokio::time::sleep(time).await;
                 Awaiting::Relay
             }
             _ => Awaiting::Relay,
         };
-        self.to_server.send(unit.bytes);
+        self.to_server.send(request.bytes);
         self.awaiting = Some(awaiting);
         GO_ON
     }
 
-    /// Answers `unit` with `error` in the server's place, and brings the server into the state
-    /// that the error would have left it in.
-    fn refuse(&mut self, unit: &Unit, error: Message) {
+    /// Answers `request` with `error` instead of the server, and brings the server into the state
+    /// that this error would have left.
+    fn refuse(&mut self, request: &Request, error: Message) {
         let instead = match self.status {
-            status::IDLE => None,
-            _ if unit.ends_transaction() => Some("ROLLBACK"),
+            Status::Idle => None,
+            _ if request.ends_transaction() => Some("ROLLBACK"),
             // Any failure aborts a transaction.
-            status::IN_TRANSACTION => Some("SELECT 1/0"),
-            _already_aborted => None,
+            Status::InTransaction => Some("SELECT 1/0"),
+            Status::Failed => None,
         };
         match instead {
             Some(sql) => {
-                self.to_server.send(Message::query(sql).bytes());
+                self.to_server.send(wire::query(sql).into_frame());
                 self.awaiting = Some(Awaiting::Replace(error));
             }
             None => {
-                self.to_client.send(error.bytes());
-                let ready = Message::ready_for_query(self.status);
-                self.to_client.send(ready.bytes());
+                self.to_client.send(error.into_frame());
+                self.to_client.send(wire::ready_for_query(self.status).into_frame());
             }
         }
     }
@@ -243,27 +242,27 @@ impl Connection {
     async fn on_server(&mut self, message: Message) -> io::Result<Flow> {
         let complete = message.tag() == tag::READY_FOR_QUERY;
         if complete {
-            self.status = message.payload().first().copied().unwrap_or(status::IDLE);
+            self.status = Status::read(&message).unwrap_or(Status::Idle);
         }
         match self.awaiting.take() {
-            None => self.to_client.send(message.bytes()),
+            None => self.to_client.send(message.into_frame()),
             Some(Awaiting::Relay) => {
-                self.to_client.send(message.bytes());
+                self.to_client.send(message.into_frame());
                 self.awaiting = (!complete).then_some(Awaiting::Relay);
             }
             Some(Awaiting::Replace(error)) if complete => {
-                self.to_client.send(error.bytes());
-                self.to_client.send(message.bytes());
+                self.to_client.send(error.into_frame());
+                self.to_client.send(message.into_frame());
             }
             Some(Awaiting::Replace(error)) => {
-                // A rollback may also reset parameters, which the client must know.
+                // A rollback can also reset parameters, which the client must get.
                 if message.tag() == tag::PARAMETER_STATUS {
-                    self.to_client.send(message.bytes());
+                    self.to_client.send(message.into_frame());
                 }
                 self.awaiting = Some(Awaiting::Replace(error));
             }
             Some(Awaiting::Hold(mut answer, hook)) => {
-                answer.extend_from_slice(&message.bytes());
+                answer.extend_from_slice(message.frame());
                 if !complete {
                     self.awaiting = Some(Awaiting::Hold(answer, hook));
                 } else if self.shared.call(hook).await == Then::Close {
@@ -279,8 +278,8 @@ impl Connection {
     }
 }
 
-/// The writing half of one side, in a task of its own: the proxy must go on reading from a server
-/// while it writes to it, or the two could wait for each other.
+/// The writing half of one side, in its own task: the proxy must read from a server while it writes
+/// to it, or the two can deadlock.
 struct Writer {
     queue: Option<mpsc::UnboundedSender<Bytes>>,
     task: JoinHandle<()>,
@@ -292,7 +291,7 @@ impl Writer {
         Self { queue: Some(queue), task: tokio::spawn(write_all(stream, received, shared)) }
     }
 
-    /// Sends in order. Bytes for a side that is gone are dropped; its reader sees the end.
+    /// Sends in order. Bytes for a closed side are dropped; its reader detects the end.
     fn send(&self, bytes: Bytes) {
         if let Some(queue) = &self.queue {
             let _ = queue.send(bytes);

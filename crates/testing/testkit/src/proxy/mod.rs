@@ -1,15 +1,14 @@
-//! A proxy on PostgreSQL's wire that counts round trips and injects faults.
+//! A proxy on PostgreSQL's wire protocol that counts round trips and injects faults.
 //!
-//! The faults that matter most, a lost conflict and a COMMIT whose answer is lost, happen on the
-//! wire and when they please. Between a client and a real server, the proxy makes them happen at
-//! an exact unit, and leaves both sides in the state that the real fault would.
+//! The most important faults, a conflict at COMMIT and a COMMIT whose answer is lost, occur on the
+//! wire at random moments. Between a client and a real server, the proxy injects them at an exact
+//! request, and leaves both sides in the state that the real fault would leave.
 
 mod connection;
 mod fault;
-mod unit;
-mod wire;
+mod request;
 
-pub use fault::{Fault, OccCode, Then, When};
+pub use fault::{Then, When, WireFault};
 
 use std::{
     collections::VecDeque,
@@ -30,23 +29,23 @@ use tokio::{
 };
 
 use fault::{Hook, Script};
-use unit::Unit;
+use request::Request;
 
-/// How many SQL texts the proxy remembers.
+/// The maximum number of SQL texts that the proxy records.
 const MAX_STATEMENTS: usize = 10_000;
 const BACKLOG: u32 = 128;
 
 /// A proxy between clients and one server, over plain TCP.
 ///
-/// It runs on threads of its own, so it also works for a test that blocks. Dropping it closes
-/// every connection, and panics if a hook has: an assertion in a hook fails the test.
+/// It runs on its own threads, so it also works for a test that blocks. Dropping it closes every
+/// connection, and panics if a hook has panicked: a failed assertion in a hook fails the test.
 ///
 /// ```no_run
-/// use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, When};
+/// use temporal_dsql_testkit::{FaultProxy, OccCode, When, WireFault};
 ///
 /// # fn test(server: std::net::SocketAddr) -> std::io::Result<()> {
 /// let proxy = FaultProxy::start(server)?;
-/// proxy.inject(When::Commit, Fault::Conflict(OccCode::Oc000));
+/// proxy.inject(When::Commit, WireFault::Conflict(OccCode::Oc000));
 /// // … a client of `proxy.url("postgres")` loses its next COMMIT to another transaction.
 /// assert_eq!(proxy.pending_faults(), 0);
 /// # Ok(())
@@ -56,9 +55,9 @@ const BACKLOG: u32 = 128;
 pub struct FaultProxy {
     shared: Arc<Shared>,
     addr: SocketAddr,
-    /// Bound and never listening: it keeps the port while the proxy refuses.
+    /// Bound and never listening: it reserves the port while the proxy refuses connections.
     _reservation: TcpSocket,
-    /// `None` while the proxy refuses.
+    /// `None` while the proxy refuses connections.
     accepting: Mutex<Option<JoinHandle<()>>>,
     /// `None` only while the proxy is dropped.
     runtime: Option<Runtime>,
@@ -79,7 +78,7 @@ impl FaultProxy {
     /// Starts a proxy for the server at `upstream`, on a free port of 127.0.0.1.
     ///
     /// # Errors
-    /// Those of the operating system.
+    /// Errors of the operating system.
     pub fn start(upstream: SocketAddr) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -113,7 +112,7 @@ impl FaultProxy {
         self.addr
     }
 
-    /// The URL of `database` for the role `postgres`, by way of the proxy.
+    /// The URL of `database` for the role `postgres`, through the proxy.
     ///
     /// For another role or a password see
     /// [`ScratchDatabase::url_via`](crate::ScratchDatabase::url_via).
@@ -121,24 +120,24 @@ impl FaultProxy {
         format!("postgres://postgres@{}/{database}", self.addr)
     }
 
-    /// Makes `fault` happen once, to the first unit that `when` fits. If several faults fit one
-    /// unit, the oldest happens, and the others wait for the next.
-    pub fn inject(&self, when: When, fault: Fault) {
+    /// Injects `fault` once, into the first request that matches `when`. If several faults match a
+    /// request, the oldest happens, and the others wait for the next.
+    pub fn inject(&self, when: When, fault: WireFault) {
         self.shared.script().inject(when, fault);
     }
 
-    /// How many faults have not happened yet. A test that expects its faults checks for 0.
+    /// The number of faults that have not happened yet. A test that expects its faults asserts 0.
     pub fn pending_faults(&self) -> usize {
         self.shared.script().pending()
     }
 
-    /// How many units clients have sent: simple Queries and batches up to a Sync. Starting a
-    /// session is not counted.
+    /// The number of requests that clients have sent: simple Queries and batches up to a Sync.
+    /// Starting a session is not counted.
     pub fn round_trips(&self) -> u64 {
-        self.shared.script().units()
+        self.shared.script().requests()
     }
 
-    /// How many bytes the proxy has written, to both sides.
+    /// The number of bytes that the proxy has written, to both sides.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
     }
@@ -149,17 +148,17 @@ impl FaultProxy {
         lock(&self.shared.statements).iter().cloned().collect()
     }
 
-    /// Closes all connections, whatever they are doing. New ones are accepted.
+    /// Closes all connections, also in the middle of a request. New ones are accepted.
     pub fn cut(&self) {
         let mut connections = std::mem::take(&mut *lock(&self.shared.connections));
         self.finish(async move { connections.shutdown().await });
     }
 
-    /// Starts or stops refusing new connections, as a host does on whose port nobody listens.
-    /// Those that are open stay.
+    /// Starts or stops refusing new connections, like a host without a listener on the port. Open
+    /// connections stay.
     ///
     /// # Panics
-    /// Listening again fails, though the port is kept.
+    /// Listening again fails, although the port is reserved.
     pub fn refuse(&self, refuse: bool) {
         let accepting = lock(&self.accepting).take();
         if let Some(accepting) = accepting {
@@ -180,7 +179,7 @@ impl FaultProxy {
         Ok(())
     }
 
-    /// Runs `work` on the proxy's runtime and waits for it, on whatever thread this is.
+    /// Runs `work` on the proxy's runtime and waits for it, from any thread.
     fn finish(&self, work: impl Future<Output = ()> + Send + 'static) {
         let (done, finished) = mpsc::channel();
         self.runtime().spawn(async move {
@@ -199,7 +198,7 @@ impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.cut();
         if let Some(runtime) = self.runtime.take() {
-            // The drop may happen on another runtime, where waiting is not allowed.
+            // The drop may run on another runtime, where blocking is not allowed.
             runtime.shutdown_background();
         }
         assert!(
@@ -214,17 +213,17 @@ impl Shared {
         lock(&self.script)
     }
 
-    /// Counts and remembers a unit, sent inside of a transaction or outside; returns the fault that
-    /// happens to it.
-    fn on_unit(&self, unit: &Unit, is_outside: bool) -> Option<Fault> {
+    /// Counts and records a request, which is sent inside or outside of a transaction; returns the
+    /// fault that happens to it.
+    fn on_request(&self, request: &Request, outside_transaction: bool) -> Option<WireFault> {
         let mut statements = lock(&self.statements);
-        statements.extend(unit.texts.iter().cloned());
+        statements.extend(request.texts.iter().cloned());
         let surplus = statements.len().saturating_sub(MAX_STATEMENTS);
         statements.drain(..surplus);
-        self.script().next_unit(unit, is_outside)
+        self.script().next_request(request, outside_transaction)
     }
 
-    /// Runs a hook where it may block: it kills processes and waits for them.
+    /// Runs a hook on a thread that may block: hooks kill processes and wait for them.
     async fn call(&self, hook: Hook) -> Then {
         tokio::task::spawn_blocking(hook).await.unwrap_or_else(|_| {
             self.hook_panicked.store(true, Ordering::SeqCst);
@@ -242,7 +241,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let serve = connection::serve(client, shared.clone());
         let mut connections = lock(&shared.connections);
         while connections.try_join_next().is_some() {}
-        // An error on one side closes both, which is all that either can learn.
+        // An error on one side closes both.
         connections.spawn(async move { drop(serve.await) });
     }
 }

@@ -1,9 +1,9 @@
-//! Statements whose rules need the catalog, or PostgreSQL's own words (aurora-dsql.md#locks,
+//! Statements whose rules need the catalog, or PostgreSQL's own messages (aurora-dsql.md#locks,
 //! aurora-dsql.md#ddl, aurora-dsql.md#types, aurora-dsql.md#sessions).
 
 use dsql_emulator::{DsqlEmulator, wire};
 
-use crate::support::{CONFLICT, Client, Entry, client::observations, pair, start_default};
+use crate::support::{CONFLICT, Client, ConnectOptions, client::observations, pair, start_default};
 
 async fn client(schema: &[&str]) -> Option<(DsqlEmulator, Client)> {
     let emulator = start_default().await?;
@@ -68,7 +68,7 @@ async fn types_that_cannot_be_keys_are_named() {
 }
 
 #[tokio::test]
-async fn there_is_one_database_and_no_language() {
+async fn there_is_one_database_and_no_text_search_configuration() {
     let Some((_emulator, mut client)) = client(&["CREATE TABLE t (id int PRIMARY KEY)"]).await
     else {
         return;
@@ -125,7 +125,7 @@ async fn dsqls_own_settings_are_shown_and_reset() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_locking_clause_is_said_in_postgresqls_words() {
+async fn an_invalid_locking_clause_has_postgresqls_error() {
     let Some((emulator, mut client)) = client(&[
         "CREATE TABLE t (id int PRIMARY KEY, v int)",
         "CREATE TABLE u (id int PRIMARY KEY, v int)",
@@ -170,10 +170,10 @@ async fn what_is_wrong_with_a_locking_clause_is_said_in_postgresqls_words() {
     let read_only = ("25006", "cannot execute SELECT FOR UPDATE in a read-only transaction");
     assert_eq!(pair(&client.refused(lock).await), read_only);
     client.ok("ROLLBACK").await;
-    let entry = Entry::of(&emulator).user(&emulator, "reader");
-    let mut reader = Client::enter(&emulator, &entry).await.unwrap();
+    let options = ConnectOptions::of(&emulator).user(&emulator, "reader");
+    let mut reader = Client::open(&emulator, &options).await.unwrap();
     assert_eq!(pair(&reader.refused(lock).await), ("42501", "permission denied for table t"));
-    // What has nothing to lock locks nothing.
+    // Queries without rows to lock have no effect.
     for sql in ["SELECT i FROM (VALUES (1)) AS v(i) FOR UPDATE", "SELECT 1 AS i FOR UPDATE"] {
         assert_eq!(client.value(sql).await, "1", "{sql}");
     }
@@ -182,7 +182,7 @@ async fn what_is_wrong_with_a_locking_clause_is_said_in_postgresqls_words() {
 }
 
 #[tokio::test]
-async fn rows_are_locked_through_views_and_by_whatever_runs_the_query() {
+async fn rows_are_locked_through_views_copy_and_explain_analyze() {
     let Some((emulator, mut client)) = client(&[
         "CREATE TABLE t (id int PRIMARY KEY, v int)",
         "CREATE VIEW w AS SELECT id, v FROM t",
@@ -214,7 +214,7 @@ async fn rows_are_locked_through_views_and_by_whatever_runs_the_query() {
             assert_eq!(pair(&other.refused("COMMIT").await), CONFLICT, "{lock}");
         }
     }
-    // The limit of rows holds for all of them.
+    // The row limit applies to all of them.
     let many =
         "COPY (INSERT INTO t SELECT n FROM generate_series(3, 4000) AS n RETURNING id) TO STDOUT";
     assert_eq!(pair(&client.refused(many).await), ("54000", "transaction row limit exceeded"));
@@ -222,7 +222,7 @@ async fn rows_are_locked_through_views_and_by_whatever_runs_the_query() {
 }
 
 #[tokio::test]
-async fn a_lateral_left_join_fails_over_an_outer_column_with_its_tables_name_or_without() {
+async fn a_lateral_left_join_fails_with_a_qualified_or_unqualified_outer_column() {
     let Some((_emulator, mut client)) = client(&[
         "CREATE TABLE p (id int PRIMARY KEY, name text)",
         "CREATE TABLE c (id int PRIMARY KEY, parent int)",
@@ -256,7 +256,7 @@ async fn a_lateral_left_join_fails_over_an_outer_column_with_its_tables_name_or_
 }
 
 #[tokio::test]
-async fn a_portal_that_has_ended_gives_no_rows_and_does_nothing_again() {
+async fn a_completed_portal_returns_no_rows_and_does_not_run_again() {
     let Some((_emulator, mut client)) = client(&["CREATE TABLE t (id int PRIMARY KEY)"]).await
     else {
         return;
@@ -310,7 +310,7 @@ async fn a_function_that_writes_behind_a_view_writes_in_a_transaction() {
 }
 
 #[tokio::test]
-async fn analyzing_everything_says_nothing_of_what_is_not_the_clients() {
+async fn analyze_without_a_table_sends_no_notices_about_other_tables() {
     let Some((_emulator, mut client)) = client(&["CREATE TABLE t (id int PRIMARY KEY)"]).await
     else {
         return;

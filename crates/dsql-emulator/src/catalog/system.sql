@@ -1,7 +1,7 @@
--- What a client sees of the cluster: its version, its one database, the schema sys.
+-- The system objects that clients see: the version, the one database, the schema sys.
 --
--- Functions of PostgreSQL that would tell the truth are renamed, and others take their place.
--- This is a database of the emulator's own; nothing else uses it.
+-- Functions that would show the underlying PostgreSQL are renamed and replaced. Only the emulator
+-- uses this database.
 
 CREATE SCHEMA dsql_emulator;
 
@@ -13,7 +13,7 @@ ALTER FUNCTION pg_catalog.current_database() RENAME TO current_database_of_host;
 CREATE FUNCTION pg_catalog.current_database() RETURNS name
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'postgres'::name $$;
 
--- What CURRENT_CATALOG is sent as: the word itself would tell the truth.
+-- Replaces CURRENT_CATALOG, which would return the name of the underlying database.
 CREATE FUNCTION pg_catalog.current_catalog() RETURNS name
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'postgres'::name $$;
 
@@ -41,7 +41,7 @@ CREATE FUNCTION pg_catalog.current_setting(text, boolean) RETURNS text
       WHEN 'lc_ctype' THEN CASE WHEN NOT $2 THEN pg_catalog.dsql_emulator_unrecognized($1) END
       ELSE pg_catalog.current_setting_of_host($1, $2) END $$;
 
--- The view of settings says the same, and is no way around the rules for SET.
+-- The view pg_settings shows the same, and cannot be used to change settings.
 CREATE OR REPLACE VIEW pg_catalog.pg_settings AS
   SELECT s.name,
          CASE s.name WHEN 'server_version' THEN '16.15' WHEN 'server_version_num' THEN '160015'
@@ -57,7 +57,7 @@ CREATE OR REPLACE VIEW pg_catalog.pg_settings AS
    WHERE s.name NOT IN ('lc_collate', 'lc_ctype');
 DROP RULE pg_settings_u ON pg_catalog.pg_settings;
 
--- The views of information_schema call the function by its new name now.
+-- The views of information_schema refer to the renamed function.
 DO $$
 DECLARE
   a_view record;
@@ -71,8 +71,8 @@ BEGIN
   END LOOP;
 END $$;
 
--- DSQL has no text search configuration for any language (aurora-dsql.md#refused-statements). What
--- PostgreSQL itself needs, `simple`, stays.
+-- DSQL has no text search configuration for any language (aurora-dsql.md#refused-statements).
+-- PostgreSQL itself needs `simple`.
 DO $$
 DECLARE
   a_name name;
@@ -106,7 +106,7 @@ CREATE TABLE dsql_emulator.job (
 CREATE TABLE dsql_emulator.setting (kept_for interval NOT NULL);
 INSERT INTO dsql_emulator.setting VALUES ('30 minutes');
 
--- An object that was dropped has no name any more.
+-- The name of a dropped object is not shown.
 CREATE VIEW sys.jobs AS
   SELECT job_id, status, details, job_type, class_id, object_id,
          CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = object_id)
@@ -117,11 +117,11 @@ CREATE VIEW sys.jobs AS
       OR update_time > clock_timestamp() - (SELECT kept_for FROM dsql_emulator.setting);
 GRANT SELECT ON sys.jobs TO PUBLIC;
 
--- For its signature. The emulator waits by itself and never runs this.
+-- Exists for its signature. The emulator handles the CALL and never runs this.
 CREATE PROCEDURE sys.wait_for_job(job_id text, INOUT succeeded boolean DEFAULT NULL)
   LANGUAGE plpgsql AS $$ BEGIN RAISE 'the emulator has not seen this CALL'; END $$;
 
--- Which IAM identities may be which role (aurora-dsql.md#connections).
+-- The mappings of roles to IAM identities (aurora-dsql.md#connections).
 CREATE TABLE dsql_emulator.iam_mapping (
   role oid NOT NULL,
   arn text NOT NULL,

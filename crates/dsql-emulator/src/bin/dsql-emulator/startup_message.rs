@@ -1,10 +1,10 @@
-//! What is printed on start: comments for people, and variables for a shell.
+//! The output on start: comments, and variables for a shell.
 
 use std::fmt::Write;
 
 use dsql_emulator::{Credentials, DsqlEmulator};
 
-/// The text for a running emulator. `eval` makes it the environment of `temporal-dsql-tool`.
+/// The text for a running emulator. `eval` turns it into the environment of `temporal-dsql-tool`.
 pub(crate) fn text(emulator: &DsqlEmulator) -> String {
     let (host, port, region) = (emulator.host(), emulator.port(), emulator.region());
     let ca_file = quoted(&emulator.ca_file().to_string_lossy());
@@ -36,7 +36,7 @@ pub(crate) fn text(emulator: &DsqlEmulator) -> String {
     export("SQL_TLS_CA_FILE", &ca_file);
     export("AWS_REGION", &quoted(region));
     export("DSQL_EMULATOR_CONTROL", &emulator.control_addr().to_string());
-    // Nobody's secret is printed but that of AWS's own examples.
+    // Only the published example secret is printed.
     if is_example {
         export("AWS_ACCESS_KEY_ID", &quoted(&credentials.access_key_id));
         export("AWS_SECRET_ACCESS_KEY", &quoted(&credentials.secret_access_key));
@@ -51,7 +51,7 @@ pub(crate) fn text(emulator: &DsqlEmulator) -> String {
     text
 }
 
-/// A value as a shell reads it.
+/// Quotes a value for a shell.
 fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+@%".contains(c);
     if !value.is_empty() && value.chars().all(plain) {
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_quoted_where_a_shell_would_not_take_it_as_it_is() {
+    fn a_value_is_quoted_only_where_a_shell_requires_it() {
         assert_eq!(quoted("/var/lib/a-b_c.pem"), "/var/lib/a-b_c.pem");
         assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(quoted(""), "''");

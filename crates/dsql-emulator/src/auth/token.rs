@@ -1,7 +1,7 @@
-//! Tokens: presigned URLs for service `dsql`, without their scheme (aurora-dsql.md#tokens).
+//! IAM tokens: presigned URLs for service `dsql`, without their scheme (aurora-dsql.md#tokens).
 //!
-//! The emulator checks a token as AWS does, by signing the same request with the credentials it
-//! knows. The hints are AWS's own words.
+//! The emulator verifies a token as AWS does: it signs the same request with the expected
+//! credentials and compares the signatures. The hints are AWS's own messages.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,17 +10,17 @@ use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormat
 
 use crate::Credentials;
 
-/// How long a token is valid unless it says otherwise.
+/// The default lifetime of a token.
 pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(900);
-/// How long a token can be valid.
+/// The maximum lifetime of a token, in seconds.
 const MAX_LIFETIME: u64 = 604_800;
-/// How far the clocks of client and cluster may be apart.
+/// The accepted difference between the clocks of client and cluster.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 const SERVICE: &str = "dsql";
 const DATE: &[BorrowedFormatItem<'_>] =
     time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// What a token permits.
+/// The IAM action that a token permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     ConnectAdmin,
@@ -28,7 +28,7 @@ enum Action {
 }
 
 impl Action {
-    /// What `user` needs.
+    /// The action that `user` needs.
     fn of(user: &str) -> Self {
         if user == "admin" { Self::ConnectAdmin } else { Self::Connect }
     }
@@ -42,8 +42,9 @@ impl Action {
 }
 
 impl Credentials {
-    /// A token for `user` on `host`, the password of its connections: a request for `DbConnect`,
-    /// or for `DbConnectAdmin` if it is `admin`, presigned for `lifetime` from now, to the second.
+    /// A token for `user` on `host`, which is the password of its connections: a request for
+    /// `DbConnect`, or for `DbConnectAdmin` if the user is `admin`, presigned for `lifetime` from
+    /// now, in whole seconds.
     pub fn token(&self, host: &str, region: &str, user: &str, lifetime: Duration) -> String {
         sign(self, host, region, user, lifetime, SystemTime::now())
     }
@@ -86,21 +87,21 @@ pub(crate) fn sign(
     format!("{host}/?{query}&X-Amz-Signature={signature}")
 }
 
-/// What tokens are checked against.
+/// The values that a token is verified against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected<'a> {
     pub(crate) credentials: &'a Credentials,
-    /// The name that the client connected to.
+    /// The server name that the client sent by SNI.
     pub(crate) host: &'a str,
     pub(crate) region: &'a str,
     pub(crate) user: &'a str,
     pub(crate) now: SystemTime,
 }
 
-/// Checks a token.
+/// Verifies a token.
 ///
 /// # Errors
-/// The hint that says what is wrong with it.
+/// The hint for the client: why the token is refused.
 pub(crate) fn verify(token: &str, expected: &Expected<'_>) -> Result<(), String> {
     let malformed = || "The token is not a presigned request for service dsql".to_owned();
     let (host, query) = token.split_once('?').ok_or_else(malformed)?;
@@ -163,9 +164,9 @@ pub(crate) fn verify(token: &str, expected: &Expected<'_>) -> Result<(), String>
     Ok(())
 }
 
-/// The text that a part of a query stands for.
+/// Decodes a percent-encoded part of a query.
 fn decoded(text: &str) -> String {
-    // In forms, a plus is a space; in tokens it is itself.
+    // Form decoding turns a plus into a space; in a token it is a plus.
     let pair = format!("v={}", text.replace('+', "%2B"));
     url::form_urlencoded::parse(pair.as_bytes()).map(|(_, value)| value.into_owned()).collect()
 }
@@ -199,7 +200,7 @@ fn check_time(date: &str, lifetime: &str, now: SystemTime) -> Result<(), String>
     Ok(())
 }
 
-/// The signature of the request that a token is: `GET host/?pairs`.
+/// The signature of the presigned request `GET host/?pairs`.
 fn signature(secret: &str, date: &str, scope: &str, host: &str, mut pairs: Vec<&str>) -> String {
     pairs.sort_unstable();
     let nothing = hex(digest::digest(&digest::SHA256, b"").as_ref());
@@ -245,9 +246,9 @@ mod tests {
         Expected { credentials, host: HOST, region: REGION, user, now: now() }
     }
 
-    /// The vectors that the AWS CLI and the AWS SDK for Java test their generators with.
+    /// The test vectors of the AWS CLI and the AWS SDK for Java.
     #[test]
-    fn a_token_is_the_one_that_aws_publishes_for_the_same_input() {
+    fn tokens_match_the_published_test_vectors() {
         for (user, signature) in [
             ("admin", "a08adc4c84a490014ce374b90c98ba9ed015b77b451c0d9f9fb3f8ca8c6f9c36"),
             ("app", "e319d85380261f643d78a558f76257f05aacea758a6ccd42a2510e2ae0854a47"),
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_token_is_accepted_and_each_wrong_one_told_why() {
+    fn a_valid_token_is_accepted_and_an_invalid_one_is_refused_with_a_hint() {
         let keys = keys();
         assert_eq!(verify(&token_for("admin"), &expected(&keys, "admin")), Ok(()));
         assert_eq!(verify(&token_for("app"), &expected(&keys, "app")), Ok(()));
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_session_is_part_of_the_proof() {
+    fn the_session_token_is_part_of_the_signature() {
         let temporary = Credentials { session_token: Some("a/b+c=".into()), ..keys() };
         let token = sign(&temporary, HOST, REGION, "admin", DEFAULT_LIFETIME, now());
         assert_eq!(verify(&token, &expected(&temporary, "admin")), Ok(()));
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_lives_for_a_week_at_most() {
+    fn a_token_is_valid_for_a_week_at_most() {
         let sign =
             |seconds| sign(&keys(), HOST, REGION, "admin", Duration::from_secs(seconds), now());
         let keys = keys();

@@ -1,4 +1,4 @@
-//! The way in (aurora-dsql.md#connections, aurora-dsql.md#sessions): TLS, SNI, tokens, startup
+//! Authentication (aurora-dsql.md#connections, aurora-dsql.md#sessions): TLS, SNI, tokens, startup
 //! parameters, limits.
 
 use std::time::Duration;
@@ -14,17 +14,17 @@ use tokio::{
 };
 
 use crate::support::{
-    Client, Entry,
+    Client, ConnectOptions,
     client::{Refused, tls},
     start, start_default,
 };
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Who is not let in, and why.
-async fn refusal(emulator: &DsqlEmulator, entry: &Entry) -> DbError {
-    match Client::enter(emulator, entry).await {
-        Ok(_) => panic!("let in: {entry:?}"),
+/// The error of a client that is refused.
+async fn refusal(emulator: &DsqlEmulator, options: &ConnectOptions) -> DbError {
+    match Client::open(emulator, options).await {
+        Ok(_) => panic!("let in: {options:?}"),
         Err(refused) => refused.error(),
     }
 }
@@ -36,7 +36,7 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
 }
 
 #[tokio::test]
-async fn nobody_comes_in_without_tls_or_without_sni_and_tls_may_begin_at_once() {
+async fn tls_and_sni_are_required_and_direct_tls_is_supported() {
     let Some(emulator) = start_default().await else { return };
     let mut plain = WireStream::new(TcpStream::connect(emulator.addr()).await.unwrap());
     plain.queue_raw(&wire::startup(&[("user", "admin"), ("database", "postgres")]).frame());
@@ -47,12 +47,12 @@ async fn nobody_comes_in_without_tls_or_without_sni_and_tls_may_begin_at_once() 
     assert_eq!((&*error.severity, &*error.code), ("FATAL", "08006"), "{error:?}");
     assert!(plain.message().await.unwrap().is_none(), "closed");
 
-    let anonymous = Entry { sni: false, ..Entry::of(&emulator) };
+    let anonymous = ConnectOptions { sni: false, ..ConnectOptions::of(&emulator) };
     let error = refusal(&emulator, &anonymous).await;
     assert_eq!(error.message, "unable to accept connection, sni was not received");
 
-    let direct = Entry { direct: true, ..Entry::of(&emulator) };
-    let mut client = Client::enter(&emulator, &direct).await.unwrap();
+    let direct = ConnectOptions { direct: true, ..ConnectOptions::of(&emulator) };
+    let mut client = Client::open(&emulator, &direct).await.unwrap();
     assert_eq!(client.value("SELECT current_user").await, "admin");
 }
 
@@ -71,7 +71,7 @@ async fn a_certificate_of_another_emulator_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_token_is_said_in_the_hint() {
+async fn the_hint_says_what_is_wrong_with_a_token() {
     let Some(emulator) = start_default().await else { return };
     let (host, region) = (emulator.host(), emulator.region());
     let quarter = Duration::from_secs(900);
@@ -113,7 +113,8 @@ async fn what_is_wrong_with_a_token_is_said_in_the_hint() {
         ),
     ];
     for (password, hint) in wrong {
-        let error = refusal(&emulator, &Entry { password, ..Entry::of(&emulator) }).await;
+        let error =
+            refusal(&emulator, &ConnectOptions { password, ..ConnectOptions::of(&emulator) }).await;
         assert_eq!((&*error.severity, &*error.code), ("FATAL", "08006"));
         assert_eq!(error.message, "unable to accept connection, access denied");
         assert!(error.hint.as_ref().is_some_and(|said| said.contains(hint)), "{hint}: {error:?}");
@@ -121,15 +122,15 @@ async fn what_is_wrong_with_a_token_is_said_in_the_hint() {
 }
 
 #[tokio::test]
-async fn an_expired_token_opens_nothing_and_an_open_session_outlives_its_token() {
+async fn an_expired_token_is_refused_and_an_open_session_outlives_its_token() {
     let Some(emulator) = start_default().await else { return };
-    let entry = Entry::of(&emulator);
-    let mut client = Client::enter(&emulator, &entry).await.unwrap();
+    let options = ConnectOptions::of(&emulator);
+    let mut client = Client::open(&emulator, &options).await.unwrap();
     emulator.faults().shift_clock(Duration::from_secs(20 * 60));
-    let error = refusal(&emulator, &entry).await;
+    let error = refusal(&emulator, &options).await;
     assert!(error.hint.as_ref().is_some_and(|h| h.starts_with("Signature expired: ")), "{error:?}");
     assert_eq!(client.value("SELECT 1").await, "1");
-    // An hour after its begin it is over.
+    // A session ends an hour after its begin.
     emulator.faults().shift_clock(Duration::from_secs(40 * 60));
     let end = timeout(SOON, client.next()).await.expect("an end");
     assert!(end.is_err(), "{end:?}");
@@ -138,21 +139,21 @@ async fn an_expired_token_opens_nothing_and_an_open_session_outlives_its_token()
 }
 
 #[tokio::test]
-async fn a_role_comes_in_when_it_exists_and_is_mapped_to_the_identity() {
+async fn a_role_can_connect_when_it_exists_and_is_mapped_to_the_identity() {
     let Some(emulator) = start(DsqlEmulator::builder().own_postgres()).await else { return };
-    let app = Entry::of(&emulator).user(&emulator, "app");
+    let app = ConnectOptions::of(&emulator).user(&emulator, "app");
     let denied = refusal(&emulator, &app).await;
     assert!(denied.hint.is_some_and(|hint| hint.contains("is not authorized")));
     let mut admin = Client::connect(&emulator).await;
     admin.ok("CREATE ROLE app WITH LOGIN").await;
     assert_eq!(refusal(&emulator, &app).await.code, "08006");
     admin.ok(&format!("AWS IAM GRANT app TO '{}'", emulator.arn())).await;
-    let mut client = Client::enter(&emulator, &app).await.unwrap();
+    let mut client = Client::open(&emulator, &app).await.unwrap();
     assert_eq!(client.value("SELECT current_user || ' ' || session_user").await, "app app");
     let (code, _) = client.refused("CREATE TABLE public.t (id int PRIMARY KEY)").await;
     assert_eq!(code, "42501");
-    // A token for admin is none for a role.
-    let wrong = Entry { password: emulator.token("admin"), ..app.clone() };
+    // A token for admin is not valid for another role.
+    let wrong = ConnectOptions { password: emulator.token("admin"), ..app.clone() };
     let hint = refusal(&emulator, &wrong).await.hint.unwrap();
     assert_eq!(hint, "Wrong user to action mapping. user: app, action: DbConnectAdmin");
     admin.ok(&format!("AWS IAM REVOKE app FROM '{}'", emulator.arn())).await;
@@ -160,13 +161,13 @@ async fn a_role_comes_in_when_it_exists_and_is_mapped_to_the_identity() {
 }
 
 #[tokio::test]
-async fn startup_parameters_follow_the_list_and_there_is_one_database() {
+async fn startup_parameters_are_restricted_and_there_is_one_database() {
     let Some(emulator) = start_default().await else { return };
-    let entry = Entry::of(&emulator)
+    let options = ConnectOptions::of(&emulator)
         .set("application_name", "me")
         .set("DateStyle", "ISO, DMY")
         .set("options", "-c search_path=a,b -c enable_seqscan=off");
-    let mut client = Client::enter(&emulator, &entry).await.unwrap();
+    let mut client = Client::open(&emulator, &options).await.unwrap();
     assert_eq!(client.value("SHOW search_path").await, "a,b");
     assert_eq!(client.value("SHOW application_name").await, "me");
     assert!(client.parameters.contains(&("server_version".into(), "16.15".into())));
@@ -175,13 +176,13 @@ async fn startup_parameters_follow_the_list_and_there_is_one_database() {
         ("default_transaction_read_only", "on"),
         ("options", "-c lock_timeout=5"),
     ] {
-        let error = refusal(&emulator, &Entry::of(&emulator).set(name, value)).await;
+        let error = refusal(&emulator, &ConnectOptions::of(&emulator).set(name, value)).await;
         let named = if name == "options" { "lock_timeout" } else { name };
         assert_eq!((&*error.severity, &*error.code), ("FATAL", "0A000"));
         let message = format!("setting configuration parameter \"{named}\" not supported");
         assert_eq!(error.message, message);
     }
-    let elsewhere = Entry { database: "other".into(), ..Entry::of(&emulator) };
+    let elsewhere = ConnectOptions { database: "other".into(), ..ConnectOptions::of(&emulator) };
     assert_eq!(refusal(&emulator, &elsewhere).await.code, "3D000");
 }
 
@@ -189,17 +190,17 @@ async fn startup_parameters_follow_the_list_and_there_is_one_database() {
 async fn connections_beyond_the_limit_are_refused_until_one_closes() {
     let builder = DsqlEmulator::builder().limits(limits(|limits| limits.connections = 2));
     let Some(emulator) = start(builder).await else { return };
-    let entry = Entry::of(&emulator);
-    let first = Client::enter(&emulator, &entry).await.unwrap();
-    let _second = Client::enter(&emulator, &entry).await.unwrap();
-    let error = refusal(&emulator, &entry).await;
+    let options = ConnectOptions::of(&emulator);
+    let first = Client::open(&emulator, &options).await.unwrap();
+    let _second = Client::open(&emulator, &options).await.unwrap();
+    let error = refusal(&emulator, &options).await;
     assert_eq!(
         (&*error.code, &*error.message),
         ("53300", "Unable to accept connection, too many open connections.")
     );
     drop(first);
     let again = async {
-        while Client::enter(&emulator, &entry).await.is_err() {
+        while Client::open(&emulator, &options).await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -207,27 +208,27 @@ async fn connections_beyond_the_limit_are_refused_until_one_closes() {
 }
 
 #[tokio::test]
-async fn connections_that_come_too_fast_are_refused() {
+async fn connections_above_the_rate_are_refused() {
     let slow = limits(|limits| (limits.connection_rate, limits.connection_burst) = (0.001, 2.0));
     let Some(emulator) = start(DsqlEmulator::builder().limits(slow)).await else { return };
     Client::connect(&emulator).await;
     Client::connect(&emulator).await;
-    let error = refusal(&emulator, &Entry::of(&emulator)).await;
+    let error = refusal(&emulator, &ConnectOptions::of(&emulator)).await;
     assert_eq!(
         (&*error.code, &*error.message),
         ("53400", "Unable to accept connection, rate exceeded.")
     );
 }
 
-/// There are no more messages, and the end of TLS is said: without it a client has to take the end
-/// for that of an attacker.
+/// There are no more messages, and TLS ends with close_notify: without it, a client must assume a
+/// truncation attack.
 async fn ends_with_close_notify<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut WireStream<S>) {
     let end = timeout(SOON, wire.message()).await.expect("an end");
     assert_eq!(end.expect("a close_notify"), None);
 }
 
 #[tokio::test]
-async fn a_session_that_its_client_ends_ends_with_close_notify() {
+async fn a_session_ended_by_its_client_ends_with_close_notify() {
     let Some(emulator) = start_default().await else { return };
     for last in [Message::new(tag::TERMINATE, &[]), Message::new(b'?', &[])] {
         let mut client = Client::connect(&emulator).await;
@@ -249,7 +250,8 @@ async fn a_newer_protocol_and_its_options_are_negotiated() {
         (0, &["_pq_.one", "_pq_.other"], true),
         (2, &["_pq_.one"], true),
     ] {
-        let mut wire = WireStream::new(tls(&emulator, &Entry::of(&emulator)).await.unwrap());
+        let mut wire =
+            WireStream::new(tls(&emulator, &ConnectOptions::of(&emulator)).await.unwrap());
         let options = options.iter().copied();
         let parameters = [("user", "admin"), ("database", "postgres")]
             .into_iter()
@@ -295,14 +297,15 @@ async fn a_session_that_is_too_old_is_closed_but_may_finish_its_transaction() {
 }
 
 #[tokio::test]
-async fn a_client_can_cancel_its_statement_and_nobody_elses() {
+async fn a_client_can_cancel_only_its_own_statement() {
     let Some(emulator) = start_default().await else { return };
     let mut client = Client::connect(&emulator).await;
     let (process, secret) = client.key;
     let asks = |secret| {
         let emulator = &emulator;
         async move {
-            let mut wire = WireStream::new(tls(emulator, &Entry::of(emulator)).await.unwrap());
+            let mut wire =
+                WireStream::new(tls(emulator, &ConnectOptions::of(emulator)).await.unwrap());
             wire.queue_raw(&wire::FirstMessage::Cancel { process, secret }.frame());
             wire.flush().await.unwrap();
             ends_with_close_notify(&mut wire).await;
@@ -320,7 +323,7 @@ async fn a_client_can_cancel_its_statement_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_closes_the_connection_without_a_word() {
+async fn a_message_that_is_too_long_closes_the_connection_without_an_error() {
     let small = limits(|limits| limits.message_bytes = 10_000);
     let Some(emulator) = start(DsqlEmulator::builder().limits(small)).await else { return };
     let mut client = Client::connect(&emulator).await;
@@ -328,11 +331,14 @@ async fn a_message_that_is_too_long_closes_the_connection_without_a_word() {
     assert_eq!(client.value(&text).await, "9000");
     let text = text.replace('x', "xx");
     assert!(client.try_query(&text).await.is_err());
-    match Client::enter(&emulator, &Entry { password: "x".repeat(20_000), ..Entry::of(&emulator) })
-        .await
+    match Client::open(
+        &emulator,
+        &ConnectOptions { password: "x".repeat(20_000), ..ConnectOptions::of(&emulator) },
+    )
+    .await
     {
         Err(Refused::Closed(_)) => {}
-        Err(Refused::Told(error)) => panic!("{error:?}"),
+        Err(Refused::Error(error)) => panic!("{error:?}"),
         Ok(_) => panic!("let in"),
     }
 }

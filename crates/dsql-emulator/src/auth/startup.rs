@@ -1,4 +1,4 @@
-//! From an open socket to a client who may come in.
+//! The startup phase of a connection: TLS, startup message, token, role.
 
 use std::io;
 
@@ -7,13 +7,14 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     access_denied,
-    admission::Admitted,
+    admission::ConnectionPermit,
     token::{self, Expected},
 };
 use crate::{
-    cluster::{Cluster, single},
+    cluster::Cluster,
     rules::{Settings, boolean, startup_option},
     sql::literal,
+    upstream::single,
     wire::{self, DbError, FirstMessage, Message, PROTOCOL_OPTION, Startup, WireStream, tag},
 };
 
@@ -23,20 +24,24 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// A client's connection.
 pub(crate) type Client = WireStream<TlsStream<TcpStream>>;
 
-/// A client who may come in.
-pub(crate) struct Visitor {
+/// A client whose token was accepted, and its session parameters.
+pub(crate) struct AuthenticatedClient {
     pub(crate) client: Client,
     pub(crate) user: String,
-    /// Settings that PostgreSQL knows.
+    /// Settings that are passed to PostgreSQL.
     pub(crate) settings: Vec<(String, String)>,
-    /// The role to take at once.
+    /// The value of the startup parameter `role`.
     pub(crate) role: Option<String>,
-    pub(crate) own_settings: Settings,
-    pub(crate) admitted: Admitted,
+    pub(crate) emulator_settings: Settings,
+    pub(crate) permit: ConnectionPermit,
 }
 
-/// Receives a connection. `None` if it was not a client, or one that was refused and told so.
-pub(crate) async fn receive(socket: TcpStream, cluster: &Cluster) -> io::Result<Option<Visitor>> {
+/// Authenticates a new connection. `None` if it is not a session: a cancel request, a connection
+/// that ended, or a client that was refused.
+pub(crate) async fn authenticate(
+    socket: TcpStream,
+    cluster: &Cluster,
+) -> io::Result<Option<AuthenticatedClient>> {
     socket.set_nodelay(true)?;
     let mut first_byte = [0];
     if socket.peek(&mut first_byte).await? == 0 {
@@ -45,7 +50,7 @@ pub(crate) async fn receive(socket: TcpStream, cluster: &Cluster) -> io::Result<
     let socket = if first_byte[0] == TLS_HANDSHAKE {
         socket
     } else {
-        let Some(socket) = plain(WireStream::new(socket), cluster).await? else {
+        let Some(socket) = negotiate_encryption(WireStream::new(socket), cluster).await? else {
             return Ok(None);
         };
         socket
@@ -62,10 +67,17 @@ pub(crate) async fn receive(socket: TcpStream, cluster: &Cluster) -> io::Result<
         }
         _ => return Ok(None),
     };
-    match enter(&mut client, name, &startup, cluster).await? {
-        Ok(entered) => {
-            let Entered { user, settings, role, own_settings, admitted } = entered;
-            Ok(Some(Visitor { client, user, settings, role, own_settings, admitted }))
+    match authorize(&mut client, name, &startup, cluster).await? {
+        Ok(accepted) => {
+            let AcceptedClient { user, settings, role, emulator_settings, permit } = accepted;
+            Ok(Some(AuthenticatedClient {
+                client,
+                user,
+                settings,
+                role,
+                emulator_settings,
+                permit,
+            }))
         }
         Err(Some(refusal)) => {
             client.queue(&refusal.message());
@@ -76,8 +88,8 @@ pub(crate) async fn receive(socket: TcpStream, cluster: &Cluster) -> io::Result<
     }
 }
 
-/// What is said before TLS begins.
-async fn plain(
+/// Handles the unencrypted messages before the TLS handshake.
+async fn negotiate_encryption(
     mut wire: WireStream<TcpStream>,
     cluster: &Cluster,
 ) -> io::Result<Option<TcpStream>> {
@@ -93,7 +105,7 @@ async fn plain(
                 return Ok(None);
             }
             Some(FirstMessage::Startup(_)) => {
-                // That TLS is mandatory is known, the words are not [I].
+                // TLS is mandatory; the message is inferred [I].
                 let refusal =
                     DbError::fatal("08006", "unable to accept connection, TLS is required")
                         .with_hint("Connect with sslmode=verify-full");
@@ -106,22 +118,23 @@ async fn plain(
     }
 }
 
-/// What is known of a client before it has its connection.
-struct Entered {
+/// The session parameters of an accepted client.
+struct AcceptedClient {
     user: String,
     settings: Vec<(String, String)>,
     role: Option<String>,
-    own_settings: Settings,
-    admitted: Admitted,
+    emulator_settings: Settings,
+    permit: ConnectionPermit,
 }
 
-/// Checks a client. The error is what it is told; nothing if the connection just closes.
-async fn enter(
+/// Checks limits, token and role. The error is the refusal to send; `None` closes the connection
+/// without one.
+async fn authorize(
     client: &mut Client,
     name: Option<String>,
     startup: &Startup,
     cluster: &Cluster,
-) -> io::Result<Result<Entered, Option<DbError>>> {
+) -> io::Result<Result<AcceptedClient, Option<DbError>>> {
     if let Some(refusal) = cluster.faults.next_connection() {
         return Ok(Err(refusal.error()));
     }
@@ -129,8 +142,8 @@ async fn enter(
         let refusal = DbError::fatal("08006", "unable to accept connection, sni was not received");
         return Ok(Err(Some(refusal)));
     };
-    let admitted = match cluster.admission.admit(std::time::Instant::now()) {
-        Ok(admitted) => admitted,
+    let permit = match cluster.admission.admit(std::time::Instant::now()) {
+        Ok(permit) => permit,
         Err(refusal) => return Ok(Err(refusal.error())),
     };
     let unknown = startup.protocol_options();
@@ -142,24 +155,24 @@ async fn enter(
     let Some(password) = client.message().await?.filter(|m| m.tag() == tag::PASSWORD) else {
         return Ok(Err(None));
     };
-    let checked = check(&password, &name, startup, cluster).await;
-    Ok(checked.map_err(Some).map(|(user, settings, role, own_settings)| Entered {
+    let checked = check_startup(&password, &name, startup, cluster).await;
+    Ok(checked.map_err(Some).map(|(user, settings, role, emulator_settings)| AcceptedClient {
         user,
         settings,
         role,
-        own_settings,
-        admitted,
+        emulator_settings,
+        permit,
     }))
 }
 
-type Checked = (String, Vec<(String, String)>, Option<String>, Settings);
+type StartupParameters = (String, Vec<(String, String)>, Option<String>, Settings);
 
-async fn check(
+async fn check_startup(
     password: &Message,
     name: &str,
     startup: &Startup,
     cluster: &Cluster,
-) -> Result<Checked, DbError> {
+) -> Result<StartupParameters, DbError> {
     let config = &cluster.config;
     if !config.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)) {
         return Err(access_denied(format!("There is no cluster `{name}` here")));
@@ -181,21 +194,21 @@ async fn check(
         return Err(DbError::fatal("3D000", message));
     }
     let mut settings = Vec::new();
-    let (mut role, mut own_settings) = (None, Settings::default());
+    let (mut role, mut emulator_settings) = (None, Settings::default());
     for (name, value) in parameters(startup)? {
         startup_option(&name)?;
         match name.as_str() {
             "role" => role = Some(value),
             "disable_sync_create_index" => {
-                own_settings.sync_index = boolean(&value) == Some(false);
+                emulator_settings.sync_index = boolean(&value) == Some(false);
             }
             _ => settings.push((name, value)),
         }
     }
-    Ok((user, settings, role, own_settings))
+    Ok((user, settings, role, emulator_settings))
 }
 
-/// A role other than `admin` must exist and be mapped to the client's identity.
+/// Checks that a role other than `admin` exists and is mapped to the client's IAM identity.
 async fn check_role(user: &str, cluster: &Cluster) -> Result<(), DbError> {
     if user == "admin" {
         return Ok(());
@@ -222,7 +235,7 @@ async fn check_role(user: &str, cluster: &Cluster) -> Result<(), DbError> {
     }
 }
 
-/// The settings of a startup message, those of its `options` included.
+/// The settings of a startup message, including those in `options`.
 fn parameters(startup: &Startup) -> Result<Vec<(String, String)>, DbError> {
     let mut parameters = Vec::new();
     for (name, value) in &startup.parameters {
@@ -236,7 +249,7 @@ fn parameters(startup: &Startup) -> Result<Vec<(String, String)>, DbError> {
     Ok(parameters)
 }
 
-/// `-c name=value` and `--name=value`, with backslashes before spaces.
+/// Parses `-c name=value` and `--name=value`, with backslashes before spaces.
 fn options(text: &str) -> Result<Vec<(String, String)>, DbError> {
     let mut words = vec![String::new()];
     let mut escaped = false;

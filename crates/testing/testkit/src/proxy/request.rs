@@ -1,49 +1,48 @@
-//! What a client sends, cut into units.
+//! Splits what a client sends into requests.
 //!
-//! A unit is what the server answers with one ReadyForQuery: a simple Query, or a batch of the
-//! extended protocol up to its Sync. It is one round trip, and the thing that a fault happens to.
+//! The server answers a request with one ReadyForQuery: a simple Query, or a batch of the extended
+//! protocol up to its Sync. It is one round trip, and the target of a fault.
 
 use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
+use dsql_emulator::wire::{self, Message, tag};
 
-use super::wire::{Message, tag};
-
-/// One round trip as the client sent it.
+/// The messages of one round trip.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unit {
-    /// The messages.
+pub(super) struct Request {
+    /// The encoded messages.
     pub(super) bytes: Bytes,
     /// The SQL texts of its Query and Parse messages.
     pub(super) texts: Vec<String>,
-    /// The SQL texts that it refers to by a prepared statement.
+    /// The SQL texts of the prepared statements that it binds.
     pub(super) bound: Vec<String>,
     /// Whether it runs its statement, and does not only prepare it.
     executes: bool,
 }
 
-impl Unit {
-    /// Whether a SQL text of this unit contains `part`.
+impl Request {
+    /// Whether a SQL text of this request contains `part`.
     pub(super) fn mentions(&self, part: &str) -> bool {
         self.all_texts().any(|text| text.contains(part))
     }
 
-    /// Whether this unit runs a statement whose SQL text contains `part`.
+    /// Whether this request runs a statement whose SQL text contains `part`.
     pub(super) fn executes(&self, part: &str) -> bool {
         self.executes && self.mentions(part)
     }
 
-    /// Whether this unit is COMMIT.
+    /// Whether this request is COMMIT.
     pub(super) fn is_commit(&self) -> bool {
         self.executes && self.all_texts().any(|text| word(text, 0, &["COMMIT"]))
     }
 
-    /// Whether this unit runs a statement that inserts, updates or deletes, in WITH too.
+    /// Whether this request runs a statement that inserts, updates or deletes, in WITH too.
     pub(super) fn writes(&self) -> bool {
         self.executes && self.all_texts().any(|text| writes(text))
     }
 
-    /// Whether this unit ends a transaction, one way or the other.
+    /// Whether this request commits or rolls back a transaction.
     pub(super) fn ends_transaction(&self) -> bool {
         let ends = |text: &String| {
             word(text, 0, &["COMMIT", "END", "ROLLBACK", "ABORT"]) && !word(text, 1, &["TO"])
@@ -56,7 +55,7 @@ impl Unit {
     }
 }
 
-/// Whether word number `index` of `text` is one of `words`, in any case.
+/// Whether word number `index` of `text` is one of `words`, ignoring case.
 fn word(text: &str, index: usize, words: &[&str]) -> bool {
     text.split(|c: char| c.is_whitespace() || c == ';')
         .filter(|word| !word.is_empty())
@@ -64,8 +63,8 @@ fn word(text: &str, index: usize, words: &[&str]) -> bool {
         .is_some_and(|word| words.iter().any(|known| known.eq_ignore_ascii_case(word)))
 }
 
-/// Whether `text` has a word that makes it a write. `FOR UPDATE` is a lock; a word in a literal is
-/// taken for one of the statement.
+/// Whether `text` has a keyword of a write. `FOR UPDATE` is a lock. A keyword in a literal counts
+/// as well.
 fn writes(text: &str) -> bool {
     let is =
         |word: &str, known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(word));
@@ -79,22 +78,22 @@ fn writes(text: &str) -> bool {
     )
 }
 
-/// What to do with what a client has sent.
+/// What to do with messages of a client.
 #[derive(Clone, Debug)]
 pub(super) enum Chunk {
-    /// Pass it on in its turn and wait for ReadyForQuery.
-    Unit(Unit),
-    /// Pass it on in its turn; no ReadyForQuery will come of it.
+    /// Forward it in order and wait for ReadyForQuery.
+    Request(Request),
+    /// Forward it in order; it has no ReadyForQuery.
     Passive(Bytes),
-    /// Pass it on at once: it belongs to the answer that is under way.
+    /// Forward it at once: it belongs to the answer in progress.
     Immediate(Bytes),
 }
 
-/// Collects the messages of one client into chunks.
+/// Groups the messages of one client into chunks.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     batch: BytesMut,
-    unit: Unit,
+    request: Request,
     /// The client's prepared statements: name to SQL text.
     prepared: HashMap<String, String>,
 }
@@ -104,39 +103,42 @@ impl Collector {
     pub(super) fn push(&mut self, message: Message) -> Option<Chunk> {
         let tag = message.tag();
         if matches!(tag, tag::PASSWORD | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL) {
-            return Some(Chunk::Immediate(message.bytes()));
+            return Some(Chunk::Immediate(message.into_frame()));
         }
-        self.note(&message);
-        self.batch.extend_from_slice(&message.bytes());
+        self.record(&message);
+        self.batch.extend_from_slice(message.frame());
         match tag {
             tag::QUERY | tag::SYNC | tag::FUNCTION_CALL => {
-                let mut unit = std::mem::take(&mut self.unit);
-                unit.bytes = self.batch.split().freeze();
-                Some(Chunk::Unit(unit))
+                let mut request = std::mem::take(&mut self.request);
+                request.bytes = self.batch.split().freeze();
+                Some(Chunk::Request(request))
             }
             tag::FLUSH | tag::TERMINATE => Some(Chunk::Passive(self.batch.split().freeze())),
             _ => None,
         }
     }
 
-    fn note(&mut self, message: &Message) {
-        let mut strings = message.strings();
-        let mut string = || strings.next().unwrap_or_default();
+    /// Records the SQL texts of `message`, and whether it runs a statement.
+    fn record(&mut self, message: &Message) {
+        let lossy = |text: Bytes| String::from_utf8_lossy(&text).into_owned();
         match message.tag() {
             tag::QUERY => {
-                self.unit.texts.push(string());
-                self.unit.executes = true;
+                self.request.texts.extend(wire::read_query(message).map(lossy));
+                self.request.executes = true;
             }
             tag::PARSE => {
-                let (name, text) = (string(), string());
-                self.unit.texts.push(text.clone());
-                self.prepared.insert(name, text);
+                if let Some((name, text, _types)) = wire::read_parse(message) {
+                    let text = lossy(text);
+                    self.request.texts.push(text.clone());
+                    self.prepared.insert(name, text);
+                }
             }
             tag::BIND => {
-                let (_portal, name) = (string(), string());
-                self.unit.bound.extend(self.prepared.get(&name).cloned());
+                if let Some((_portal, name, _parts)) = wire::read_bind(message) {
+                    self.request.bound.extend(self.prepared.get(&name).cloned());
+                }
             }
-            tag::EXECUTE => self.unit.executes = true,
+            tag::EXECUTE => self.request.executes = true,
             _ => {}
         }
     }
@@ -146,29 +148,29 @@ impl Collector {
 mod tests {
     use super::*;
 
-    fn units(collector: &mut Collector, messages: &[(u8, &[u8])]) -> Vec<Unit> {
+    fn requests(collector: &mut Collector, messages: &[(u8, &[u8])]) -> Vec<Request> {
         messages
             .iter()
             .filter_map(|(tag, payload)| collector.push(Message::new(*tag, payload)))
             .filter_map(|chunk| match chunk {
-                Chunk::Unit(unit) => Some(unit),
+                Chunk::Request(request) => Some(request),
                 _ => None,
             })
             .collect()
     }
 
-    fn query(sql: &str) -> Unit {
-        let message = Message::query(sql);
-        let Some(Chunk::Unit(unit)) = Collector::default().push(message) else {
-            panic!("a query is a unit");
+    fn query(sql: &str) -> Request {
+        let message = wire::query(sql);
+        let Some(Chunk::Request(request)) = Collector::default().push(message) else {
+            panic!("a query is a request");
         };
-        unit
+        request
     }
 
     #[test]
-    fn a_query_is_a_unit_and_a_batch_is_one_up_to_its_sync() {
+    fn a_query_is_a_request_and_a_batch_is_one_up_to_its_sync() {
         let mut collector = Collector::default();
-        let units = units(
+        let requests = requests(
             &mut collector,
             &[
                 (b'Q', b"BEGIN\0"),
@@ -178,14 +180,14 @@ mod tests {
                 (b'S', b""),
             ],
         );
-        let texts: Vec<_> = units.iter().map(|unit| unit.texts.clone()).collect();
+        let texts: Vec<_> = requests.iter().map(|request| request.texts.clone()).collect();
         assert_eq!(texts, [vec!["BEGIN"], vec!["SELECT 1"], vec![]]);
     }
 
     #[test]
     fn a_statement_that_was_prepared_earlier_is_known_by_its_name() {
         let mut collector = Collector::default();
-        let units = units(
+        let requests = requests(
             &mut collector,
             &[
                 (b'P', b"s1\0UPDATE t SET n = 1\0\0\0"),
@@ -195,8 +197,8 @@ mod tests {
                 (b'S', b""),
             ],
         );
-        let [prepares, runs] = &units[..] else {
-            panic!("two units: {units:?}");
+        let [prepares, runs] = &requests[..] else {
+            panic!("two requests: {requests:?}");
         };
         assert!(prepares.mentions("UPDATE t") && !prepares.executes("UPDATE t"));
         assert!(runs.mentions("UPDATE t") && runs.executes("UPDATE t"));
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_known_in_any_case_and_only_as_a_statement() {
+    fn a_commit_is_recognised_in_any_case_and_only_as_a_statement() {
         for commit in ["COMMIT", "commit", " Commit ; "] {
             assert!(query(commit).is_commit(), "{commit}");
             assert!(query(commit).ends_transaction(), "{commit}");
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_known_in_with_too_and_a_lock_is_none() {
+    fn a_write_is_recognised_in_with_too_and_a_lock_is_none() {
         for write in [
             "INSERT INTO t VALUES (1)",
             "update t SET n = 1",
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_an_answer_under_way_is_passed_on_at_once() {
+    fn messages_of_an_answer_in_progress_are_forwarded_at_once() {
         let mut collector = Collector::default();
         for tag in [b'p', b'd', b'c', b'f'] {
             let chunk = collector.push(Message::new(tag, b"x"));

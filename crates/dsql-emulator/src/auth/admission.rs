@@ -1,4 +1,4 @@
-//! How many may come, and how fast (aurora-dsql.md#admission).
+//! Limits on open connections and on the rate of new ones (aurora-dsql.md#admission).
 
 use std::{
     sync::{
@@ -10,15 +10,15 @@ use std::{
 
 use crate::{Limits, Refusal};
 
-/// Counts connections.
+/// Admits new connections within the limits.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    most: usize,
+    max_open: usize,
     open: Arc<AtomicUsize>,
     bucket: Mutex<Bucket>,
 }
 
-/// Tokens for new connections: `rate` of them come in each second, and `burst` fit in.
+/// A token bucket: `rate` tokens are added per second, up to `burst`. A new connection takes one.
 #[derive(Debug)]
 struct Bucket {
     rate: f64,
@@ -27,14 +27,14 @@ struct Bucket {
     at: Instant,
 }
 
-/// A connection that was admitted. Dropped with it.
+/// One of the permitted connections. Dropping it releases the permit.
 #[derive(Debug)]
-pub(crate) struct Admitted(Arc<AtomicUsize>);
+pub(crate) struct ConnectionPermit(Arc<AtomicUsize>);
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            most: limits.connections,
+            max_open: limits.connections,
             open: Arc::default(),
             bucket: Mutex::new(Bucket {
                 rate: limits.connection_rate,
@@ -45,20 +45,20 @@ impl Admission {
         }
     }
 
-    /// Admits one more connection.
-    pub(crate) fn admit(&self, now: Instant) -> Result<Admitted, Refusal> {
+    /// Admits one more connection, or returns the refusal for the limit that it exceeds.
+    pub(crate) fn admit(&self, now: Instant) -> Result<ConnectionPermit, Refusal> {
         if !self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now) {
             return Err(Refusal::RateExceeded);
         }
-        let admitted = Admitted(self.open.clone());
-        if self.open.fetch_add(1, Ordering::SeqCst) >= self.most {
+        let permit = ConnectionPermit(self.open.clone());
+        if self.open.fetch_add(1, Ordering::SeqCst) >= self.max_open {
             return Err(Refusal::TooManyConnections);
         }
-        Ok(admitted)
+        Ok(permit)
     }
 }
 
-impl Drop for Admitted {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_admitted_at_once_and_then_so_many_a_second() {
+    fn a_burst_is_admitted_at_once_and_then_the_rate_applies() {
         let admission = admission(1_000, 10.0, 3.0);
         let now = Instant::now();
         let admit = |after| admission.admit(now + Duration::from_millis(after)).map(drop);
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(admit(99), Err(Refusal::RateExceeded));
         assert_eq!(admit(101), Ok(()));
         assert_eq!(admit(102), Err(Refusal::RateExceeded));
-        // However long nobody came, no more than a burst is kept.
+        // The bucket never holds more than a burst.
         for _ in 0..3 {
             assert_eq!(admit(10_000), Ok(()));
         }

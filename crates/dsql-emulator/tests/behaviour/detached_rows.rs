@@ -1,13 +1,13 @@
-//! Rows that are taken out to make way come back as they were, and keys are compared by what they
-//! are: whatever a session's settings say about how values look.
+//! Detached rows are written back unchanged, and keys are compared by value, regardless of the
+//! settings of sessions.
 
 use dsql_emulator::wire::{self, BindParts, tag};
 
 use crate::support::{
-    CONFLICT, Client, Entry, Observation, client::observations, pair, start_default,
+    CONFLICT, Client, ConnectOptions, Observation, client::observations, pair, start_default,
 };
 
-/// Two sessions of one emulator, each with settings of its own, and a third.
+/// Two sessions of one emulator, each with its own settings, and a third one.
 async fn sessions(
     schema: &[&str],
     one: &[(&str, &str)],
@@ -18,15 +18,17 @@ async fn sessions(
     for sql in schema {
         admin.ok(sql).await;
     }
-    let entry = |settings: &[(&str, &str)]| {
-        settings.iter().fold(Entry::of(&emulator), |entry, (name, value)| entry.set(name, value))
+    let options = |settings: &[(&str, &str)]| {
+        settings
+            .iter()
+            .fold(ConnectOptions::of(&emulator), |options, (name, value)| options.set(name, value))
     };
-    let one = Client::enter(&emulator, &entry(one)).await.unwrap();
-    let other = Client::enter(&emulator, &entry(other)).await.unwrap();
+    let one = Client::open(&emulator, &options(one)).await.unwrap();
+    let other = Client::open(&emulator, &options(other)).await.unwrap();
     Some((emulator, admin, one, other))
 }
 
-/// Runs a statement with parameters as these bytes.
+/// Runs a statement with these bytes as parameters.
 async fn with_bytes(client: &mut Client, sql: &str, parameters: &[&[u8]]) -> Observation {
     let bind = BindParts {
         parameters: parameters.iter().map(|bytes| Some(bytes.to_vec().into())).collect(),
@@ -39,7 +41,7 @@ async fn with_bytes(client: &mut Client, sql: &str, parameters: &[&[u8]]) -> Obs
 }
 
 #[tokio::test]
-async fn a_key_is_the_same_key_however_it_is_shown() {
+async fn equal_keys_conflict_regardless_of_output_settings() {
     const SCHEMA: [&str; 5] = [
         "CREATE TABLE f (k float8 PRIMARY KEY, v int)",
         "CREATE TABLE r (k real PRIMARY KEY, v int)",
@@ -54,7 +56,7 @@ async fn a_key_is_the_same_key_however_it_is_shown() {
     };
     admin.ok("CREATE DOMAIN deeper AS deep").await;
     admin.ok("CREATE TABLE d (k deeper PRIMARY KEY, v int)").await;
-    // They hear of the last two.
+    // They get conflicts with the last two changes.
     one.run("SELECT 1").await;
     other.run("SELECT 1").await;
     for (table, key, again) in [
@@ -64,7 +66,7 @@ async fn a_key_is_the_same_key_however_it_is_shown() {
         ("c", "'a'", "'a  '"),
         ("d", "1.50", "1.5"),
     ] {
-        // Inserted by both: the later meets the earlier, which makes way.
+        // Inserted by both: the later one waits for the earlier one, which is detached.
         one.ok("BEGIN").await;
         other.ok("BEGIN").await;
         one.ok(&format!("INSERT INTO {table} VALUES ({key}, 1)")).await;
@@ -73,7 +75,7 @@ async fn a_key_is_the_same_key_however_it_is_shown() {
         assert_eq!(pair(&other.refused("COMMIT").await), CONFLICT, "{table}");
         assert_eq!(admin.value(&format!("SELECT v FROM {table}")).await, "1", "{table}");
 
-        // Locked by one, which nobody meets, and written by the other.
+        // Locked by one session, and written by the other.
         one.ok("BEGIN").await;
         other.ok("BEGIN").await;
         let lock = format!("SELECT v FROM {table} WHERE k = {key} FOR UPDATE");
@@ -86,7 +88,7 @@ async fn a_key_is_the_same_key_however_it_is_shown() {
 }
 
 #[tokio::test]
-async fn rows_come_back_as_they_were_whatever_the_settings() {
+async fn rows_are_written_back_unchanged_regardless_of_settings() {
     const SCHEMA: [&str; 2] = [
         "CREATE TABLE keyed (k int PRIMARY KEY, f float8, at timestamptz, i interval, b bytea)",
         "CREATE TABLE keyless (k int, f float8, at timestamptz, i interval, b bytea)",
@@ -150,7 +152,7 @@ async fn a_session_in_another_encoding_loses_no_character() {
     assert_eq!(admin.value(all).await, "a € \u{1d11e} 1, é é 9, € key 1, €€ key 1");
     assert_eq!(admin.value("SELECT concat_ws(' ', v, n) FROM keyless").await, "è 2");
 
-    // Keys that are not to be shown are compared all the same.
+    // Keys that a client may not read are compared as well.
     one.ok("BEGIN").await;
     other.ok("BEGIN").await;
     assert_eq!(one.ok("SELECT n FROM t WHERE euro = 'key' FOR UPDATE").await, "SELECT 2");

@@ -1,4 +1,4 @@
-//! The certificate of one emulator, and the handshake.
+//! The certificate authority and certificate of one emulator.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use tokio_rustls::{
     },
 };
 
-/// A way to TLS, and the certificate authority that clients have to trust.
+/// The TLS acceptor, and the certificate authority that clients must trust.
 pub(crate) struct Tls {
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) ca_pem: String,
 }
 
-/// Why there is no certificate.
+/// Why a certificate could not be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// It cannot be made.
+    /// The certificate could not be created.
     #[error("making a certificate")]
     Certificate(#[from] rcgen::Error),
-    /// It cannot be used.
+    /// The TLS library does not accept the certificate.
     #[error("using the certificate")]
     Configuration(#[from] tokio_rustls::rustls::Error),
 }
 
 impl Tls {
-    /// A certificate authority, and a certificate of it for `hosts` and the loopback address.
+    /// Creates a certificate authority, and a certificate for `hosts` and the loopback address.
     pub(crate) fn new(hosts: &[String]) -> Result<Self, TlsError> {
         let mut ca = CertificateParams::new(Vec::new())?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -53,7 +53,7 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
-        // Clients that begin with TLS at once (sslnegotiation=direct) have to name the protocol.
+        // Clients with sslnegotiation=direct require this ALPN protocol.
         config.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(Self { acceptor: Arc::new(config).into(), ca_pem: ca.pem() })
     }

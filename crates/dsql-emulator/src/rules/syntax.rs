@@ -1,0 +1,39 @@
+//! Syntax trees of queries, for the rules that need more than tokens.
+
+use sqlparser::{
+    ast::{Ident, Query, Select, Statement as Ast, TableFactor},
+    dialect::PostgreSqlDialect,
+    parser::Parser,
+};
+
+use crate::sql::{Kind, Token};
+
+/// A query with more words and operators than this is not parsed: its expressions may be nested so
+/// deeply that walking over them overflows the stack.
+const MAX_PARSED: usize = 1_000;
+
+/// The syntax tree of a query; `None` if `text` is not a query or has more than [`MAX_PARSED`] words.
+pub(super) fn parse(text: &str, tokens: &[Token]) -> Option<Box<Query>> {
+    let deepens = |token: &&Token| {
+        matches!(token.kind, Kind::Word { .. } | Kind::Operator(_) | Kind::Mark('=' | '*'))
+    };
+    if tokens.iter().filter(deepens).count() > MAX_PARSED {
+        return None;
+    }
+    match Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()? {
+        Ast::Query(query) => Some(query),
+        _ => None,
+    }
+}
+
+/// The items of the FROM clause.
+pub(super) fn factors(select: &Select) -> impl Iterator<Item = &TableFactor> {
+    select.from.iter().flat_map(|from| {
+        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+    })
+}
+
+/// A name as PostgreSQL folds it.
+pub(super) fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
