@@ -82,7 +82,7 @@ impl IndexBuild {
             Some((idle, since)) if idle == oid => since,
             _ => self.idle.insert((oid, Instant::now())).1,
         };
-        if !is_over && since.elapsed() < session.patience.orphan {
+        if !is_over && since.elapsed() < session.timeouts.job_visibility {
             self.wait(session, name, status).await?;
             return Ok(false);
         }
@@ -101,12 +101,12 @@ impl IndexBuild {
         status: Option<JobStatus>,
     ) -> Result<(), MigrateError> {
         let waited = self.waiting_since.get_or_insert_with(Instant::now).elapsed();
-        if waited >= session.patience.index_build {
+        if waited >= session.timeouts.index_build {
             return Err(MigrateError::StillBuilding { index: name.to_owned(), waited });
         }
         session.observer.on(Progress::Waiting { index: name, status, elapsed: waited });
         // A build that ends soon is seen soon, and a long one is not asked about all the time.
-        let longest = session.patience.poll;
+        let longest = session.timeouts.poll;
         tokio::time::sleep((waited / 2).clamp(FIRST_POLL.min(longest), longest)).await;
         Ok(())
     }

@@ -20,16 +20,16 @@
 //!
 //! ```no_run
 //! use temporal_dsql_migrate::{
-//!     DEFAULT_DATABASE, Migrator, Patience, PostgresDatabase, Schema, Setup, Silent,
+//!     DEFAULT_DATABASE, Migrator, PostgresDatabase, Schema, Setup, Silent, Timeouts,
 //! };
 //!
 //! # async fn example(options: sqlx::postgres::PgConnectOptions) -> Result<(), Box<dyn std::error::Error>> {
 //! let schema = Schema::embedded()?;
-//! let patience = Patience::default();
+//! let timeouts = Timeouts::default();
 //! let connector = Box::new(options);
-//! let mut database = PostgresDatabase::connect(connector, None, &patience.retry).await?;
+//! let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
 //! let mut migrator =
-//!     Migrator::new(&schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
+//!     Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &Silent);
 //! let plan = migrator.plan_setup(&Setup::default()).await?;
 //! let report = migrator.apply(&plan).await?;
 //! println!("{} steps done", report.done);
@@ -75,7 +75,7 @@ pub use progress::{Observer, Progress, Silent};
 pub use schema::{
     Change, Origin, Release, SCHEMA_NAME, SCHEMA_SQL, Schema, SchemaError, Statement,
 };
-pub use session::Patience;
+pub use session::Timeouts;
 pub use status::Status;
 pub use verify::{Foreign, Verification};
 pub use version_tables::{

@@ -3,7 +3,7 @@
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
-    Difference, MigrateError, Observer, Patience, Schema, SchemaDatabase,
+    Difference, MigrateError, Observer, Schema, SchemaDatabase, Timeouts,
     apply::{Applier, Report},
     objects::{Catalog, Table},
     plan::{Action, Plan, Probe, State, Step, probe, probe_table},
@@ -37,10 +37,10 @@ impl<'a> Migrator<'a> {
         schema: &'a Schema,
         database: &'a mut dyn SchemaDatabase,
         name: impl Into<String>,
-        patience: Patience,
+        timeouts: Timeouts,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { session: Session::new(database, patience, observer), schema, database: name.into() }
+        Self { session: Session::new(database, timeouts, observer), schema, database: name.into() }
     }
 
     /// Runs `plan`. A run that ends early, for whatever reason, is continued by running the

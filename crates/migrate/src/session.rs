@@ -18,7 +18,7 @@ use crate::{
 
 /// How long to try and to wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// Between attempts after a conflict or a lost connection, and how long to try one thing.
     pub retry: RetryPolicy,
     /// The most between two looks at a job that builds an index; the first follow each other
@@ -28,10 +28,10 @@ pub struct Patience {
     pub index_build: Duration,
     /// How long an invalid index without a running job is watched before it is taken for a
     /// leftover: a job may show a moment later than its index.
-    pub orphan: Duration,
+    pub job_visibility: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             retry: RetryPolicy {
@@ -41,7 +41,7 @@ impl Default for Patience {
             },
             poll: Duration::from_secs(1),
             index_build: Duration::from_secs(60 * 60),
-            orphan: Duration::from_secs(10),
+            job_visibility: Duration::from_secs(10),
         }
     }
 }
@@ -83,7 +83,7 @@ macro_rules! retried {
 /// A database, how patient to be with it, and who is told.
 pub(crate) struct Session<'a> {
     pub(crate) database: &'a mut dyn SchemaDatabase,
-    pub(crate) patience: Patience,
+    pub(crate) timeouts: Timeouts,
     pub(crate) observer: &'a dyn Observer,
     /// Whether the database has answered. Until then, that it cannot be reached is an answer.
     reached: bool,
@@ -92,10 +92,10 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(crate) fn new(
         database: &'a mut dyn SchemaDatabase,
-        patience: Patience,
+        timeouts: Timeouts,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { database, patience, observer, reached: false }
+        Self { database, timeouts, observer, reached: false }
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
         error: DatabaseError,
     ) -> Result<(), MigrateError> {
         attempts.number += 1;
-        let policy = &self.patience.retry;
+        let policy = &self.timeouts.retry;
         let wait = policy.ceiling(attempts.number).mul_f64(fastrand::f64());
         let waited = attempts.start.elapsed();
         if waited + wait >= policy.deadline {

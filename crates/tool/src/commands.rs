@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::CommandFactory;
 use temporal_dsql::Table;
 use temporal_dsql::migrate::{
-    Action, Digest, MigrateError, Migrator, Patience, Plan, PostgresDatabase, Rollback, Schema,
-    SchemaError, Setup, Step,
+    Action, Digest, MigrateError, Migrator, Plan, PostgresDatabase, Rollback, Schema, SchemaError,
+    Setup, Step, Timeouts,
 };
 
 use crate::{
@@ -57,7 +57,7 @@ impl<'c> Work<'c> {
     /// Reads the schema first, so that a wrong file is found before anything is sent.
     async fn begin(cli: &'c Cli, schema: Result<Schema, SchemaError>) -> Result<Work<'c>, Failure> {
         let schema = schema.map_err(MigrateError::from)?;
-        let database = target::open(&cli.connection, &Patience::default()).await?;
+        let database = target::open(&cli.connection, &Timeouts::default()).await?;
         let teller = Teller::new(cli.quiet || cli.output == Output::Json);
         for warning in schema.warnings() {
             teller.line(&format!("warning: {warning}"));
@@ -70,7 +70,7 @@ impl<'c> Work<'c> {
             &self.schema,
             &mut self.database,
             self.cli.connection.logical_database.as_str(),
-            Patience::default(),
+            Timeouts::default(),
             &self.teller,
         )
     }

@@ -19,7 +19,7 @@ use rustix::{
 use support::Tool;
 use temporal_dsql_testkit::ScratchDatabase;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A run of the tool on a terminal of its own.
 struct OnTerminal {
@@ -56,7 +56,7 @@ impl OnTerminal {
 
     /// What is shown up to and including `text`.
     fn until(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut shown = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -72,7 +72,7 @@ impl OnTerminal {
 
     /// The exit code.
     fn end(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();

@@ -22,8 +22,8 @@ use errors::chain;
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Patience, Plan, PostgresDatabase,
-    Progress, Report, Rollback, Schema, SchemaDatabase, Setup, Silent,
+    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Plan, PostgresDatabase, Progress,
+    Report, Rollback, Schema, SchemaDatabase, Setup, Silent, Timeouts,
 };
 use temporal_dsql_testkit::ScratchCluster;
 
@@ -49,21 +49,21 @@ fn quick(builder: DsqlEmulatorBuilder) -> DsqlEmulatorBuilder {
 }
 
 /// As short as the jobs here are.
-fn patience() -> Patience {
-    let mut patience = Patience { poll: Duration::from_millis(10), ..Patience::default() };
-    patience.retry.base = Duration::from_millis(5);
-    patience.retry.cap = Duration::from_millis(100);
-    patience
+fn timeouts() -> Timeouts {
+    let mut timeouts = Timeouts { poll: Duration::from_millis(10), ..Timeouts::default() };
+    timeouts.retry.base = Duration::from_millis(5);
+    timeouts.retry.cap = Duration::from_millis(100);
+    timeouts
 }
 
 /// A connection as `admin`.
 async fn connect(cluster: &ScratchCluster) -> PostgresDatabase {
     let options: PgConnectOptions = cluster.url().parse().unwrap();
-    PostgresDatabase::connect(Box::new(options), None, &patience().retry).await.unwrap()
+    PostgresDatabase::connect(Box::new(options), None, &timeouts().retry).await.unwrap()
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
-    Migrator::new(embedded(), database, DEFAULT_DATABASE, patience(), &Silent)
+    Migrator::new(embedded(), database, DEFAULT_DATABASE, timeouts(), &Silent)
 }
 
 /// A command, as a test gives it.
@@ -169,7 +169,7 @@ async fn a_session_that_is_closed_for_its_age_is_replaced_on_the_way() {
     };
     let mut database = connect(&cluster).await;
     let mut migrator =
-        Migrator::new(embedded(), &mut database, DEFAULT_DATABASE, patience(), &observer);
+        Migrator::new(embedded(), &mut database, DEFAULT_DATABASE, timeouts(), &observer);
     let plan = Command::Setup(V1_1).plan(&mut migrator).await.unwrap();
     migrator.apply(&plan).await.unwrap();
     assert_eq!(lost.into_inner(), 1, "sessions that were too old");

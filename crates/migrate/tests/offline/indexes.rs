@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use temporal_dsql_migrate::{
-    Engine, Job, JobStatus, MigrateError, Migrator, Patience, Progress, Schema, Setup, Silent,
+    Engine, Job, JobStatus, MigrateError, Migrator, Progress, Schema, Setup, Silent, Timeouts,
 };
 
 use crate::{
@@ -38,7 +38,7 @@ async fn t6_a_version_is_recorded_only_when_every_index_is_valid() {
     };
     let mut session = cluster.session();
     let mut migrator =
-        Migrator::new(embedded(), &mut session, "postgres", Patience::default(), &observer);
+        Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
     migrator.apply(&plan).await.unwrap();
     assert_is(&cluster.contents().catalog, "1.1");
@@ -146,8 +146,8 @@ async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
         };
         let start = tokio::time::Instant::now();
         let mut session = cluster.session();
-        let patience = Patience::default();
-        let mut migrator = Migrator::new(embedded(), &mut session, "postgres", patience, &observer);
+        let timeouts = Timeouts::default();
+        let mut migrator = Migrator::new(embedded(), &mut session, "postgres", timeouts, &observer);
         let plan = migrator.plan_update(None).await.unwrap();
         let error = migrator.apply(&plan).await.unwrap_err();
         let MigrateError::OutOfTime { action, attempts, .. } = &error else {
@@ -155,7 +155,7 @@ async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
         };
         assert_eq!(*action, drop);
         assert!(*attempts > 20, "{attempts}");
-        assert!(start.elapsed() < patience.retry.deadline + patience.orphan * 2);
+        assert!(start.elapsed() < timeouts.retry.deadline + timeouts.job_visibility * 2);
         assert_eq!(repairs.into_inner().unwrap(), 1, "it is told once");
     }
 }
@@ -210,18 +210,18 @@ async fn postgresql_reports_duplicates_at_once_and_in_the_same_way() {
     let start = tokio::time::Instant::now();
     let error = Command::Setup(V1_1).run(cluster.session()).await.unwrap_err();
     assert!(matches!(&error, MigrateError::IndexBuild { index, .. } if index == INDEX), "{error}");
-    assert!(start.elapsed() < Patience::default().retry.deadline);
+    assert!(start.elapsed() < Timeouts::default().retry.deadline);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_build_that_takes_too_long_is_left_to_go_on_and_is_waited_for_again() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
-    let patience = Patience { index_build: std::time::Duration::ZERO, ..Patience::default() };
+    let timeouts = Timeouts { index_build: std::time::Duration::ZERO, ..Timeouts::default() };
     cluster.change(|contents| {
         contents.catalog.indexes.remove(INDEX);
     });
-    let mut hasty = Migrator::new(embedded(), &mut session, "postgres", patience, &Silent);
+    let mut hasty = Migrator::new(embedded(), &mut session, "postgres", timeouts, &Silent);
     let plan = hasty.plan_update(None).await.unwrap();
     let error = hasty.apply(&plan).await.unwrap_err();
     assert!(matches!(error, MigrateError::StillBuilding { .. }), "{error}");

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    HISTORY_TABLE, MigrateError, Migrator, Patience, Progress, Report, Schema, Setup, Silent,
-    Table, VERSION_TABLE,
+    HISTORY_TABLE, MigrateError, Migrator, Progress, Report, Schema, Setup, Silent, Table,
+    Timeouts, VERSION_TABLE,
 };
 
 use crate::{
@@ -87,7 +87,7 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     let cluster = cluster_at(V1_1).await;
     let before = cluster.contents();
     let mut session = cluster.session();
-    let mut nameless = Migrator::new(embedded(), &mut session, "", Patience::default(), &Silent);
+    let mut nameless = Migrator::new(embedded(), &mut session, "", Timeouts::default(), &Silent);
     let error = nameless.plan_overwrite(&Setup::default()).await.unwrap_err();
     assert!(matches!(error, MigrateError::InvalidName { .. }), "{error}");
     let folder = tempfile::tempdir().unwrap();
@@ -135,7 +135,7 @@ async fn what_is_dropped_behind_the_back_of_a_setup_is_made_again_before_its_ver
         };
         let mut session = cluster.session();
         let mut migrator =
-            Migrator::new(embedded(), &mut session, "postgres", Patience::default(), &observer);
+            Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
         let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
         migrator.apply(&plan).await.unwrap();
         assert_is(&cluster.contents().catalog, "1.1");

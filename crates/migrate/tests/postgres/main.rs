@@ -16,8 +16,8 @@ use errors::chain;
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Patience, Plan, PostgresDatabase,
-    Report, Rollback, Schema, Setup, Silent,
+    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Plan, PostgresDatabase, Report,
+    Rollback, Schema, Setup, Silent, Timeouts,
 };
 use temporal_dsql_testkit::ScratchDatabase;
 
@@ -45,11 +45,11 @@ async fn connect_via(scratch: &ScratchDatabase, proxy: SocketAddr) -> PostgresDa
 }
 
 async fn open(options: PgConnectOptions) -> Result<PostgresDatabase, DatabaseError> {
-    PostgresDatabase::connect(Box::new(options), None, &Patience::default().retry).await
+    PostgresDatabase::connect(Box::new(options), None, &Timeouts::default().retry).await
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
-    Migrator::new(embedded(), database, DEFAULT_DATABASE, Patience::default(), &Silent)
+    Migrator::new(embedded(), database, DEFAULT_DATABASE, Timeouts::default(), &Silent)
 }
 
 /// A command, as a test gives it.

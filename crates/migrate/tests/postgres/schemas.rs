@@ -83,7 +83,7 @@ async fn dsql_is_known_by_its_jobs_and_can_be_forced() {
     let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
     assert_eq!(ids(database.index_jobs("j", 10).await.unwrap()), ["f", "d"]);
     assert_eq!(ids(database.index_jobs("k", 10).await.unwrap()), [""; 0]);
-    let retry = temporal_dsql_migrate::Patience::default().retry;
+    let retry = temporal_dsql_migrate::Timeouts::default().retry;
     let connector = Box::new(options(&scratch.url()));
     let forced =
         temporal_dsql_migrate::PostgresDatabase::connect(connector, Some(Engine::Postgres), &retry);

@@ -220,16 +220,16 @@ async fn conflicts_without_end_end_at_the_deadline_with_the_last_one() {
     };
     let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
     let mut database = connect_via(&scratch, proxy.addr()).await;
-    let mut patience = temporal_dsql_migrate::Patience::default();
-    patience.retry.base = std::time::Duration::from_millis(5);
-    patience.retry.deadline = std::time::Duration::from_millis(200);
+    let mut timeouts = temporal_dsql_migrate::Timeouts::default();
+    timeouts.retry.base = std::time::Duration::from_millis(5);
+    timeouts.retry.deadline = std::time::Duration::from_millis(200);
     let observer = Conflicts(&proxy);
     proxy.inject(When::Unit(1), Fault::Conflict(OccCode::Oc000));
     let mut migrator = temporal_dsql_migrate::Migrator::new(
         crate::embedded(),
         &mut database,
         "postgres",
-        patience,
+        timeouts,
         &observer,
     );
     let error = migrator.plan_update(None).await.unwrap_err();
