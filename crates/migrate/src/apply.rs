@@ -14,8 +14,8 @@ use crate::{
     index_build::{self, IndexBuild},
     objects::{Catalog, Table},
     plan::{Action, Plan, Probe, Step, probe},
+    retry::{Attempts, RetryingDatabase},
     schema::{Change, Statement},
-    session::{Attempts, Session},
     version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
 };
 
@@ -47,7 +47,7 @@ pub struct Report {
 
 /// Runs plans on a database.
 pub(crate) struct Applier<'s, 'a> {
-    session: &'s mut Session<'a>,
+    database: &'s mut RetryingDatabase<'a>,
     schema: &'s Schema,
     /// The catalog as it was read last, if nothing was done since. What is seen after one step is
     /// what is asked before the next.
@@ -57,8 +57,8 @@ pub(crate) struct Applier<'s, 'a> {
 }
 
 impl<'s, 'a> Applier<'s, 'a> {
-    pub(crate) fn new(session: &'s mut Session<'a>, schema: &'s Schema) -> Self {
-        Self { session, schema, catalog: None, recorded: false }
+    pub(crate) fn new(database: &'s mut RetryingDatabase<'a>, schema: &'s Schema) -> Self {
+        Self { database, schema, catalog: None, recorded: false }
     }
 
     pub(crate) async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
@@ -66,10 +66,10 @@ impl<'s, 'a> Applier<'s, 'a> {
         let total = plan.steps.len();
         for (position, step) in plan.steps.iter().enumerate() {
             let number = position + 1;
-            self.session.observer.on(Progress::Started { number, total, step });
+            self.database.observer.on(Progress::Started { number, total, step });
             let start = Instant::now();
             let done = self.apply_step(plan, position).await?;
-            self.session.observer.on(Progress::Finished {
+            self.database.observer.on(Progress::Finished {
                 number,
                 total,
                 step,
@@ -137,7 +137,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                     let Change::CreateIndex { name, index, .. } = &statement.change else {
                         unreachable!("only an index can be there and not be valid");
                     };
-                    if !build.is_abandoned(self.session, name, index, oid).await? {
+                    if !build.is_abandoned(self.database, name, index, oid).await? {
                         // The time that a build takes is not that of a conflict.
                         attempts = Attempts::new();
                         continue;
@@ -148,7 +148,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                         continue;
                     }
                     if build.dropping(oid) {
-                        self.session.observer.on(Progress::Repairing { index: name });
+                        self.database.observer.on(Progress::Repairing { index: name });
                     }
                     let drop = Statement::drop_index(name);
                     match self.act(&drop, &mut attempts).await? {
@@ -183,7 +183,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             }
             // As late as possible. DSQL has no lock that would keep a writer out between this and
             // the drop, which is why the writers must be on the older version by now.
-            if !with_rows && self.session.has_rows(table).await? {
+            if !with_rows && self.database.has_rows(table).await? {
                 return Err(MigrateError::TableHasRows {
                     table: table.to_owned(),
                     lowered: self.recorded,
@@ -199,7 +199,7 @@ impl<'s, 'a> Applier<'s, 'a> {
 
     /// That no version above `to` is recorded, under any name.
     async fn not_above(&mut self, to: SchemaVersion) -> Result<(), MigrateError> {
-        for row in self.session.version_rows().await? {
+        for row in self.database.version_rows().await? {
             let version = row.version.as_deref().and_then(|text| text.parse().ok());
             if version.is_some_and(|version: SchemaVersion| version > to) {
                 return Err(MigrateError::VersionChanged {
@@ -229,7 +229,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         let mut rounds = 0;
         let mut sent = false;
         loop {
-            let rows = self.session.version_rows().await?;
+            let rows = self.database.version_rows().await?;
             let row = rows.into_iter().find(|row| row.database == change.database);
             let now = row.and_then(|row| row.version);
             if reached(now.as_deref(), change) {
@@ -259,14 +259,14 @@ impl<'s, 'a> Applier<'s, 'a> {
                 }
                 continue;
             }
-            match self.session.database.record_version(change).await {
+            match self.database.inner.record_version(change).await {
                 Ok(true) => return Ok(true),
                 // Another run was faster; the next look shows where it led.
                 Ok(false) => {}
                 // The answer to COMMIT may be lost, and then the row tells.
-                Err(error) if self.session.may_pass(&error) || error.is_duplicate() => {
+                Err(error) if self.database.is_retryable(&error) || error.is_duplicate() => {
                     sent |= matches!(error, DatabaseError::Lost { .. });
-                    self.session.pause(&mut attempts, &action, error).await?;
+                    self.database.pause(&mut attempts, &action, error).await?;
                 }
                 Err(source) => return Err(MigrateError::Database { action, source }),
             }
@@ -300,7 +300,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             return Ok(missing);
         }
         for seed in objects.seeds.iter().filter(|seed| later.seeds.contains(seed)) {
-            if !self.session.has_seed(seed, &objects.key_of(&seed.table)).await? {
+            if !self.database.has_seed(seed, &objects.key_of(&seed.table)).await? {
                 missing.push(Difference::MissingSeed { table: seed.table.clone() });
             }
         }
@@ -316,7 +316,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         attempts: &mut Attempts,
     ) -> Result<Act, MigrateError> {
         self.catalog = None;
-        let error = match self.session.database.execute(statement).await {
+        let error = match self.database.inner.execute(statement).await {
             Ok(job) => return Ok(Act::Done(job)),
             Err(error) => error,
         };
@@ -327,10 +327,10 @@ impl<'s, 'a> Applier<'s, 'a> {
         };
         let act = match &error {
             DatabaseError::Lost { .. } => Act::Perhaps,
-            error if is_race || self.session.may_pass(error) => Act::NotDone,
+            error if is_race || self.database.is_retryable(error) => Act::NotDone,
             _ => return Ok(Act::Refused(error)),
         };
-        self.session.pause(attempts, &statement.summary(), error).await?;
+        self.database.pause(attempts, &statement.summary(), error).await?;
         Ok(act)
     }
 
@@ -341,7 +341,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         key: &[String],
     ) -> Result<Probe, MigrateError> {
         if let Change::Seed(seed) = &statement.change {
-            let is_there = self.session.has_seed(seed, key).await?;
+            let is_there = self.database.has_seed(seed, key).await?;
             return Ok(if is_there { Probe::InEffect } else { Probe::Pending });
         }
         let probe = probe(&statement.change, forms, self.catalog().await?);
@@ -355,7 +355,7 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn catalog(&mut self) -> Result<&Catalog, MigrateError> {
         let catalog = match self.catalog.take() {
             Some(catalog) => catalog,
-            None => self.session.catalog().await?,
+            None => self.database.catalog().await?,
         };
         Ok(self.catalog.insert(catalog))
     }
@@ -369,7 +369,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         }
         MigrateError::Statement {
             summary: statement.summary(),
-            statement: statement.text(self.session.engine()),
+            statement: statement.text(self.database.engine()),
             source,
         }
     }

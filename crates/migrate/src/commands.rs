@@ -50,7 +50,7 @@ impl Migrator<'_> {
     pub async fn plan_setup(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
         let version = self.requested(setup)?;
         if !setup.versioning {
-            let catalog = self.session.catalog().await?;
+            let catalog = self.database.catalog().await?;
             let mut plan = self.empty_plan(None, None);
             plan.steps = self.setup_steps(setup, version, &catalog).await?;
             return Ok(plan);
@@ -183,7 +183,7 @@ impl Migrator<'_> {
             if !differences.is_empty() {
                 return Err(MigrateError::Differs(differences));
             }
-            if !rollback.with_rows && self.session.has_rows(&table).await? {
+            if !rollback.with_rows && self.database.has_rows(&table).await? {
                 return Err(MigrateError::TableHasRows { table, lowered: false });
             }
             plan.steps.push(drop_table(&table, rollback.with_rows, Some(target)));
@@ -208,13 +208,13 @@ impl Migrator<'_> {
         if setup.versioning {
             self.check_name()?;
         }
-        let rows = self.session.version_rows().await?;
-        let mut catalog = self.session.catalog().await?;
+        let rows = self.database.version_rows().await?;
+        let mut catalog = self.database.catalog().await?;
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
         for row in &rows {
             let recorded = row.parsed()?;
             self.not_newer_than_tool(recorded)?;
-            if row.database == self.database {
+            if row.database == self.logical_name {
                 plan.from = Some(recorded);
             } else {
                 let name = &row.database;
@@ -266,7 +266,7 @@ impl Migrator<'_> {
         steps.extend(self.steps_from_nothing(version, catalog).await?);
         let release = self.schema.release(version);
         steps.push(record(VersionChange {
-            database: self.database.clone(),
+            database: self.logical_name.clone(),
             from: None,
             to: version,
             min_compatible: release.map_or(SchemaVersion::NONE, |release| release.min_compatible),
@@ -279,7 +279,7 @@ impl Migrator<'_> {
     /// The versions that are recorded for the same tables under other names.
     fn others(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
         rows.iter()
-            .filter(|row| row.database != self.database)
+            .filter(|row| row.database != self.logical_name)
             .filter_map(|row| Some((row.database.clone(), row.parsed().ok()?)))
             .collect()
     }
@@ -333,7 +333,7 @@ impl Migrator<'_> {
 
     fn change_to(&self, release: &Release) -> VersionChange {
         VersionChange {
-            database: self.database.clone(),
+            database: self.logical_name.clone(),
             from: None,
             to: release.version,
             min_compatible: release.min_compatible,

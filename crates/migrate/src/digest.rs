@@ -89,7 +89,7 @@ impl Migrator<'_> {
         excluded: &BTreeSet<RowKey>,
     ) -> Result<Digest, MigrateError> {
         let no_digest = |reason| MigrateError::NoDigest { table: table.to_owned(), reason };
-        let catalog = self.session.catalog().await?;
+        let catalog = self.database.catalog().await?;
         let definition = catalog.tables.get(table).ok_or_else(|| no_digest("does not exist"))?;
         if definition.primary_key.is_empty() {
             return Err(no_digest("has no primary key to read it in the order of"));
@@ -103,7 +103,7 @@ impl Migrator<'_> {
         let mut digest = Digest::default();
         let mut after: Option<RowKey> = None;
         loop {
-            let page = self.session.page(&scan, after.as_deref(), PAGE).await?;
+            let page = self.database.page(&scan, after.as_deref(), PAGE).await?;
             for row in &page {
                 let key = key_of(&scan, row);
                 if !excluded.contains(&key) {

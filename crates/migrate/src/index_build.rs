@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, time::Duration};
 use temporal_dsql_domain::Engine;
 use tokio::time::Instant;
 
-use crate::{JobStatus, MigrateError, Progress, objects::Index, session::Session};
+use crate::{JobStatus, MigrateError, Progress, objects::Index, retry::RetryingDatabase};
 
 /// Between the first two looks at a build.
 const FIRST_POLL: Duration = Duration::from_millis(50);
@@ -58,32 +58,32 @@ impl IndexBuild {
     /// The build has failed, or takes too long.
     pub(crate) async fn is_abandoned(
         &mut self,
-        session: &mut Session<'_>,
+        database: &mut RetryingDatabase<'_>,
         name: &str,
         index: &Index,
         oid: u32,
     ) -> Result<bool, MigrateError> {
-        let latest = session.index_jobs(name, oid).await?.into_iter().next();
+        let latest = database.index_jobs(name, oid).await?.into_iter().next();
         let status = latest.as_ref().map(|job| job.status);
         let is_over = match latest {
             Some(job) if job.status.is_running() => {
                 self.jobs.insert(job.id);
                 self.idle = None;
-                self.wait(session, name, status).await?;
+                self.wait(database, name, status).await?;
                 return Ok(false);
             }
             Some(job) if job.status == JobStatus::Failed && self.jobs.contains(&job.id) => {
                 return Err(failure(name, index, job.details));
             }
             Some(job) => job.status == JobStatus::Failed,
-            None => session.engine() == Engine::Postgres,
+            None => database.engine() == Engine::Postgres,
         };
         let since = match self.idle {
             Some((idle, since)) if idle == oid => since,
             _ => self.idle.insert((oid, Instant::now())).1,
         };
-        if !is_over && since.elapsed() < session.timeouts.job_visibility {
-            self.wait(session, name, status).await?;
+        if !is_over && since.elapsed() < database.timeouts.job_visibility {
+            self.wait(database, name, status).await?;
             return Ok(false);
         }
         let rebuilt = self.dropping.iter().filter(|dropped| **dropped != oid).count();
@@ -96,17 +96,17 @@ impl IndexBuild {
 
     async fn wait(
         &mut self,
-        session: &mut Session<'_>,
+        database: &mut RetryingDatabase<'_>,
         name: &str,
         status: Option<JobStatus>,
     ) -> Result<(), MigrateError> {
         let waited = self.waiting_since.get_or_insert_with(Instant::now).elapsed();
-        if waited >= session.timeouts.index_build {
+        if waited >= database.timeouts.index_build {
             return Err(MigrateError::StillBuilding { index: name.to_owned(), waited });
         }
-        session.observer.on(Progress::Waiting { index: name, status, elapsed: waited });
+        database.observer.on(Progress::Waiting { index: name, status, elapsed: waited });
         // A build that ends soon is seen soon, and a long one is not asked about all the time.
-        let longest = session.timeouts.poll;
+        let longest = database.timeouts.poll;
         tokio::time::sleep((waited / 2).clamp(FIRST_POLL.min(longest), longest)).await;
         Ok(())
     }

@@ -49,8 +49,8 @@ mod objects;
 mod plan;
 mod postgres;
 mod progress;
+mod retry;
 mod schema;
-mod session;
 mod status;
 mod verify;
 mod version_tables;
@@ -72,10 +72,10 @@ pub use objects::{
 pub use plan::{Action, Plan, State, Step};
 pub use postgres::{Connect, ConnectError, PostgresDatabase, Target};
 pub use progress::{Observer, Progress, Silent};
+pub use retry::Timeouts;
 pub use schema::{
     Change, Origin, Release, SCHEMA_NAME, SCHEMA_SQL, Schema, SchemaError, Statement,
 };
-pub use session::Timeouts;
 pub use status::Status;
 pub use verify::{Foreign, Verification};
 pub use version_tables::{

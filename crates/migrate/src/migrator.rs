@@ -7,8 +7,8 @@ use crate::{
     apply::{Applier, Report},
     objects::{Catalog, Table},
     plan::{Action, Plan, Probe, State, Step, probe, probe_table},
+    retry::RetryingDatabase,
     schema::{Change, Statement},
-    session::Session,
     version_tables::{self, VersionRow},
 };
 
@@ -18,9 +18,9 @@ use crate::{
 /// run at the same time by any number of processes; but the plan of an
 /// [overwrite](Self::plan_overwrite) is for one alone, because it drops what others make.
 pub struct Migrator<'a> {
-    pub(crate) session: Session<'a>,
+    pub(crate) database: RetryingDatabase<'a>,
     pub(crate) schema: &'a Schema,
-    pub(crate) database: String,
+    pub(crate) logical_name: String,
 }
 
 /// A database as it is found.
@@ -40,7 +40,11 @@ impl<'a> Migrator<'a> {
         timeouts: Timeouts,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { session: Session::new(database, timeouts, observer), schema, database: name.into() }
+        Self {
+            database: RetryingDatabase::new(database, timeouts, observer),
+            schema,
+            logical_name: name.into(),
+        }
     }
 
     /// Runs `plan`. A run that ends early, for whatever reason, is continued by running the
@@ -49,16 +53,16 @@ impl<'a> Migrator<'a> {
     /// # Errors
     /// What stopped it. What was done until then stays done.
     pub async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
-        Applier::new(&mut self.session, self.schema).apply(plan).await
+        Applier::new(&mut self.database, self.schema).apply(plan).await
     }
 
     /// Reads the versions and the catalog, so that they belong together.
     pub(crate) async fn situation(&mut self) -> Result<Situation, MigrateError> {
         self.check_name()?;
-        let mut rows = self.session.version_rows().await?;
+        let mut rows = self.database.version_rows().await?;
         loop {
-            let catalog = self.session.catalog().await?;
-            let again = self.session.version_rows().await?;
+            let catalog = self.database.catalog().await?;
+            let again = self.database.version_rows().await?;
             if rows == again {
                 let recorded = self.recorded(&rows)?;
                 return Ok(Situation { catalog, rows, recorded });
@@ -69,10 +73,10 @@ impl<'a> Migrator<'a> {
 
     /// That the name fits its column, which the server would find out last.
     pub(crate) fn check_name(&self) -> Result<(), MigrateError> {
-        let reason = match self.database.chars().count() {
+        let reason = match self.logical_name.chars().count() {
             0 => "is empty",
             256.. => "is longer than 255 characters",
-            _ if self.database.contains('\0') => "contains a NUL character",
+            _ if self.logical_name.contains('\0') => "contains a NUL character",
             _ => return Ok(()),
         };
         Err(MigrateError::InvalidName { reason })
@@ -82,7 +86,7 @@ impl<'a> Migrator<'a> {
         &self,
         rows: &[VersionRow],
     ) -> Result<Option<(String, SchemaVersion)>, MigrateError> {
-        let Some(row) = rows.iter().find(|row| row.database == self.database) else {
+        let Some(row) = rows.iter().find(|row| row.database == self.logical_name) else {
             return Ok(None);
         };
         Ok(Some((row.version.clone().unwrap_or_default(), row.parsed()?)))
@@ -91,7 +95,7 @@ impl<'a> Migrator<'a> {
     /// The error that no version is recorded; `rows` are those of other names.
     pub(crate) fn not_set_up(&self, rows: &[VersionRow]) -> MigrateError {
         MigrateError::NotSetUp {
-            database: self.database.clone(),
+            database: self.logical_name.clone(),
             others: rows.iter().map(|row| row.database.clone()).collect(),
         }
     }
@@ -122,8 +126,8 @@ impl<'a> Migrator<'a> {
         to: Option<SchemaVersion>,
     ) -> Plan {
         Plan {
-            engine: self.session.engine(),
-            database: self.database.clone(),
+            engine: self.database.engine(),
+            database: self.logical_name.clone(),
             from,
             to,
             notes: Vec::new(),
@@ -168,7 +172,7 @@ impl<'a> Migrator<'a> {
             let mut step = step(statement.clone(), forms, key.clone(), catalog)?;
             if let Change::Seed(seed) = &statement.change
                 && catalog.tables.contains_key(&seed.table)
-                && self.session.has_seed(seed, &key).await?
+                && self.database.has_seed(seed, &key).await?
             {
                 step.state = State::InEffect;
             }
@@ -250,7 +254,7 @@ impl<'a> Migrator<'a> {
                 continue;
             }
             let key = objects.key_of(&seed.table);
-            if !self.session.has_seed(seed, &key).await? {
+            if !self.database.has_seed(seed, &key).await? {
                 let action = Action::Run { statement: statement.clone(), forms: Vec::new(), key };
                 steps.push(Step { action, state: State::Pending });
             }
@@ -309,7 +313,7 @@ impl<'a> Migrator<'a> {
     fn check_engine(&self, statement: &Statement) -> Result<(), MigrateError> {
         match &statement.change {
             Change::CreateIndex { name, asynchronous: false, .. }
-                if self.session.engine() == Engine::Dsql =>
+                if self.database.engine() == Engine::Dsql =>
             {
                 Err(MigrateError::SynchronousIndex { index: name.clone() })
             }

@@ -86,8 +86,8 @@ impl Migrator<'_> {
     /// part of the answer.
     pub async fn status(&mut self) -> Result<Status, MigrateError> {
         self.check_name()?;
-        let rows = self.session.version_rows().await?;
-        let plan = if rows.iter().any(|row| row.database == self.database) {
+        let rows = self.database.version_rows().await?;
+        let plan = if rows.iter().any(|row| row.database == self.logical_name) {
             self.plan_update(None).await
         } else {
             self.plan_setup(&Setup::default()).await
@@ -99,12 +99,14 @@ impl Migrator<'_> {
             }
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        let current =
-            rows.iter().find(|row| row.database == self.database).and_then(|row| row.parsed().ok());
+        let current = rows
+            .iter()
+            .find(|row| row.database == self.logical_name)
+            .and_then(|row| row.parsed().ok());
         Ok(Status {
-            engine: self.session.engine(),
-            schema: self.session.schema().to_owned(),
-            database: self.database.clone(),
+            engine: self.database.engine(),
+            schema: self.database.schema().to_owned(),
+            database: self.logical_name.clone(),
             current,
             expected: self.schema.newest(),
             recorded: rows,

@@ -85,7 +85,7 @@ impl Migrator<'_> {
         version: Option<SchemaVersion>,
     ) -> Result<Verification, MigrateError> {
         let (catalog, version, is_recorded) = match version {
-            Some(version) => (self.session.catalog().await?, self.known(version)?, false),
+            Some(version) => (self.database.catalog().await?, self.known(version)?, false),
             None => {
                 let situation = self.situation().await?;
                 match situation.recorded {
@@ -109,16 +109,16 @@ impl Migrator<'_> {
                 continue;
             };
             if catalog.tables.contains_key(&seed.table)
-                && !self.session.has_seed(seed, &table.primary_key).await?
+                && !self.database.has_seed(seed, &table.primary_key).await?
             {
                 differences.push(Difference::MissingSeed { table: seed.table.clone() });
             }
         }
         differences.extend(self.leftovers(version, &catalog));
         Ok(Verification {
-            engine: self.session.engine(),
-            schema: self.session.schema().to_owned(),
-            database: self.database.clone(),
+            engine: self.database.engine(),
+            schema: self.database.schema().to_owned(),
+            database: self.logical_name.clone(),
             version,
             differences,
             foreign: self.foreign(&objects, &catalog),
@@ -139,7 +139,7 @@ impl Migrator<'_> {
             }
             let found = &catalog.indexes[name];
             if !found.valid {
-                let jobs = self.session.index_jobs(name, found.oid).await?;
+                let jobs = self.database.index_jobs(name, found.oid).await?;
                 differences.push(Difference::InvalidIndex {
                     index: name.clone(),
                     building: jobs.first().is_some_and(|job| job.status.is_running()),

@@ -66,10 +66,10 @@ macro_rules! retried {
         loop {
             match $call.await {
                 Ok(value) => {
-                    $self.reached = true;
+                    $self.responded = true;
                     return Ok(value);
                 }
-                Err(error) if $self.may_pass(&error) => {
+                Err(error) if $self.is_retryable(&error) => {
                     $self.pause(&mut attempts, $action, error).await?;
                 }
                 Err(source) => {
@@ -81,37 +81,37 @@ macro_rules! retried {
 }
 
 /// A database, how patient to be with it, and who is told.
-pub(crate) struct Session<'a> {
-    pub(crate) database: &'a mut dyn SchemaDatabase,
+pub(crate) struct RetryingDatabase<'a> {
+    pub(crate) inner: &'a mut dyn SchemaDatabase,
     pub(crate) timeouts: Timeouts,
     pub(crate) observer: &'a dyn Observer,
-    /// Whether the database has answered. Until then, that it cannot be reached is an answer.
-    reached: bool,
+    /// Whether the database has answered. Until then, that it cannot be responded is an answer.
+    responded: bool,
 }
 
-impl<'a> Session<'a> {
+impl<'a> RetryingDatabase<'a> {
     pub(crate) fn new(
         database: &'a mut dyn SchemaDatabase,
         timeouts: Timeouts,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { database, timeouts, observer, reached: false }
+        Self { inner: database, timeouts, observer, responded: false }
     }
 
     pub(crate) fn engine(&self) -> Engine {
-        self.database.engine()
+        self.inner.engine()
     }
 
     pub(crate) fn schema(&self) -> &str {
-        self.database.schema()
+        self.inner.schema()
     }
 
     pub(crate) async fn catalog(&mut self) -> Result<Catalog, MigrateError> {
-        retried!(self, "reading the catalog", self.database.catalog())
+        retried!(self, "reading the catalog", self.inner.catalog())
     }
 
     pub(crate) async fn version_rows(&mut self) -> Result<Vec<VersionRow>, MigrateError> {
-        retried!(self, "reading the schema version", self.database.version_rows())
+        retried!(self, "reading the schema version", self.inner.version_rows())
     }
 
     pub(crate) async fn index_jobs(
@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
         oid: u32,
     ) -> Result<Vec<Job>, MigrateError> {
         let action = &format!("looking for the job that builds index {index}");
-        retried!(self, action, self.database.index_jobs(index, oid))
+        retried!(self, action, self.inner.index_jobs(index, oid))
     }
 
     /// Whether `table` has rows. One that a concurrent run has dropped has none.
@@ -133,7 +133,7 @@ impl<'a> Session<'a> {
 
     async fn retried_has_rows(&mut self, table: &str) -> Result<bool, MigrateError> {
         let action = &format!("looking for rows in {table}");
-        retried!(self, action, self.database.has_rows(table))
+        retried!(self, action, self.inner.has_rows(table))
     }
 
     pub(crate) async fn has_seed(
@@ -142,7 +142,7 @@ impl<'a> Session<'a> {
         key: &[String],
     ) -> Result<bool, MigrateError> {
         let action = &format!("looking for the first row of {}", seed.table);
-        retried!(self, action, self.database.has_seed(seed, key))
+        retried!(self, action, self.inner.has_seed(seed, key))
     }
 
     pub(crate) async fn page(
@@ -152,12 +152,12 @@ impl<'a> Session<'a> {
         limit: usize,
     ) -> Result<Vec<Row>, MigrateError> {
         let action = &format!("reading {}", scan.table);
-        retried!(self, action, self.database.page(scan, after, limit))
+        retried!(self, action, self.inner.page(scan, after, limit))
     }
 
     /// Whether the same call may succeed if it is made again.
-    pub(crate) fn may_pass(&self, error: &DatabaseError) -> bool {
-        let lost = matches!(error, DatabaseError::Unreachable { .. }) && self.reached;
+    pub(crate) fn is_retryable(&self, error: &DatabaseError) -> bool {
+        let lost = matches!(error, DatabaseError::Unreachable { .. }) && self.responded;
         error.is_transient() || lost
     }
 
