@@ -55,11 +55,11 @@ impl Migrator<'_> {
             plan.steps = self.setup_steps(setup, version, &catalog).await?;
             return Ok(plan);
         }
-        let situation = self.situation().await?;
-        let Some((_, current)) = situation.recorded else {
-            self.not_ahead_of_others(version, &situation.rows)?;
+        let state = self.database_state().await?;
+        let Some((_, current)) = state.recorded else {
+            self.not_ahead_of_others(version, &state.rows)?;
             let mut plan = self.empty_plan(None, Some(version));
-            plan.steps = self.setup_steps(setup, version, &situation.catalog).await?;
+            plan.steps = self.setup_steps(setup, version, &state.catalog).await?;
             return Ok(plan);
         };
         if version == SchemaVersion::NONE && current > version {
@@ -73,7 +73,7 @@ impl Migrator<'_> {
             return Err(MigrateError::NeedsUpdate { current, requested: version });
         }
         let mut plan = self.empty_plan(Some(current), Some(version));
-        plan.steps = self.repairs(version, version, &situation.catalog).await?;
+        plan.steps = self.repairs(version, version, &state.catalog).await?;
         Ok(plan)
     }
 
@@ -94,9 +94,9 @@ impl Migrator<'_> {
             None => None,
             Some(target) => Some(self.known(target)?),
         };
-        let situation = self.situation().await?;
-        let Some((text, current)) = situation.recorded else {
-            return Err(self.not_set_up(&situation.rows));
+        let state = self.database_state().await?;
+        let Some((text, current)) = state.recorded else {
+            return Err(self.not_set_up(&state.rows));
         };
         self.not_newer_than_tool(current)?;
         let target = target.unwrap_or_else(|| self.schema.newest());
@@ -104,11 +104,11 @@ impl Migrator<'_> {
             return Err(MigrateError::NeedsRollback { current, requested: target });
         }
         let mut plan = self.empty_plan(Some(current), Some(target));
-        plan.steps = self.repairs(current, target, &situation.catalog).await?;
+        plan.steps = self.repairs(current, target, &state.catalog).await?;
         if target > current {
-            self.no_leftovers(target, &situation.catalog)?;
+            self.no_leftovers(target, &state.catalog)?;
         }
-        for (name, version) in self.others(&situation.rows) {
+        for (name, version) in self.others(&state.rows) {
             if version < target {
                 plan.notes.push(format!(
                     "the tables are also recorded for `{name}`, at {version}; update it, too, with \
@@ -121,7 +121,7 @@ impl Migrator<'_> {
         let schema = self.schema;
         for release in schema.releases_between(current, target) {
             let steps =
-                self.release_steps(previous, release.version, target, &situation.catalog).await?;
+                self.release_steps(previous, release.version, target, &state.catalog).await?;
             plan.steps.extend(steps);
             plan.steps.push(record(VersionChange {
                 from: Some(from),
@@ -147,22 +147,22 @@ impl Migrator<'_> {
     /// add tables, or a table that would be dropped has rows and they are not given up.
     pub async fn plan_rollback(&mut self, rollback: &Rollback) -> Result<Plan, MigrateError> {
         let target = self.known(rollback.to)?;
-        let situation = self.situation().await?;
-        let Some((text, current)) = situation.recorded else {
-            return Err(self.not_set_up(&situation.rows));
+        let state = self.database_state().await?;
+        let Some((text, current)) = state.recorded else {
+            return Err(self.not_set_up(&state.rows));
         };
         self.not_newer_than_tool(current)?;
         if target > current {
             return Err(MigrateError::NotARollback { current, requested: target });
         }
-        for (name, version) in self.others(&situation.rows) {
+        for (name, version) in self.others(&state.rows) {
             if version > target {
                 return Err(MigrateError::RecordedElsewhere { database: name, version });
             }
         }
         let mut plan = self.empty_plan(Some(current), Some(target));
         if let (true, Some(release)) = (target < current, self.schema.release(target)) {
-            plan.steps = self.version_table_steps(&situation.catalog)?;
+            plan.steps = self.version_table_steps(&state.catalog)?;
             plan.steps.push(record(VersionChange {
                 from: Some(text),
                 description: format!("rolled back from {current}"),
@@ -170,14 +170,14 @@ impl Migrator<'_> {
             }));
         }
         for table in self.added_tables(target)?.into_iter().rev() {
-            if !situation.catalog.tables.contains_key(&table) {
+            if !state.catalog.tables.contains_key(&table) {
                 continue;
             }
             let position = self.schema.end_of(target);
             let forms = self.schema.forms_of(&table, position, self.schema.newest());
             let differences = forms
                 .iter()
-                .map(|form| compare_table(&table, form, &situation.catalog))
+                .map(|form| compare_table(&table, form, &state.catalog))
                 .min_by_key(Vec::len)
                 .unwrap_or_default();
             if !differences.is_empty() {

@@ -24,7 +24,7 @@ pub struct Migrator<'a> {
 }
 
 /// A database as it is found.
-pub(crate) struct Situation {
+pub(crate) struct DatabaseState {
     pub(crate) catalog: Catalog,
     pub(crate) rows: Vec<VersionRow>,
     /// The version recorded under the logical name, as text and as a version.
@@ -57,7 +57,7 @@ impl<'a> Migrator<'a> {
     }
 
     /// Reads the versions and the catalog, so that they belong together.
-    pub(crate) async fn situation(&mut self) -> Result<Situation, MigrateError> {
+    pub(crate) async fn database_state(&mut self) -> Result<DatabaseState, MigrateError> {
         self.check_name()?;
         let mut rows = self.database.version_rows().await?;
         loop {
@@ -65,7 +65,7 @@ impl<'a> Migrator<'a> {
             let again = self.database.version_rows().await?;
             if rows == again {
                 let recorded = self.recorded(&rows)?;
-                return Ok(Situation { catalog, rows, recorded });
+                return Ok(DatabaseState { catalog, rows, recorded });
             }
             rows = again;
         }

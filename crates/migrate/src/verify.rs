@@ -87,10 +87,10 @@ impl Migrator<'_> {
         let (catalog, version, is_recorded) = match version {
             Some(version) => (self.database.catalog().await?, self.known(version)?, false),
             None => {
-                let situation = self.situation().await?;
-                match situation.recorded {
-                    Some((_, version)) => (situation.catalog, version, true),
-                    None => return Err(self.not_set_up(&situation.rows)),
+                let state = self.database_state().await?;
+                match state.recorded {
+                    Some((_, version)) => (state.catalog, version, true),
+                    None => return Err(self.not_set_up(&state.rows)),
                 }
             }
         };
