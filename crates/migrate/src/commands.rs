@@ -106,7 +106,7 @@ impl Migrator<'_> {
         let mut plan = self.empty_plan(Some(current), Some(target));
         plan.steps = self.repairs(current, target, &state.catalog).await?;
         if target > current {
-            self.no_leftovers(target, &state.catalog)?;
+            self.check_no_drift(target, &state.catalog)?;
         }
         for (name, version) in self.others(&state.rows) {
             if version < target {
@@ -304,7 +304,7 @@ impl Migrator<'_> {
         version: SchemaVersion,
         catalog: &Catalog,
     ) -> Result<Vec<Step>, MigrateError> {
-        self.no_leftovers(version, catalog)?;
+        self.check_no_drift(version, catalog)?;
         self.release_steps(SchemaVersion::NONE, version, version, catalog).await
     }
 

@@ -82,13 +82,13 @@ pub enum MigrateError {
         "version {version} was asked for, but objects of a newer one are there: {}; \
          nothing was changed; set up that version, or remove them (`rollback-schema` for a \
          database with a recorded version, `setup-schema --overwrite` for one without data)",
-        sentences(leftovers)
+        sentences(drift)
     )]
-    Leftovers {
+    Drift {
         /// The version that was asked for.
         version: SchemaVersion,
         /// What is there.
-        leftovers: Vec<Difference>,
+        drift: Vec<Difference>,
     },
 
     /// No version is recorded.
@@ -311,7 +311,7 @@ impl MigrateError {
     pub fn differences(&self) -> &[Difference] {
         match self {
             Self::Differs(differences) | Self::Broken { differences, .. } => differences,
-            Self::Leftovers { leftovers: differences, .. } => differences,
+            Self::Drift { drift: differences, .. } => differences,
             Self::Undone { missing: differences, .. } => differences,
             _ => &[],
         }

@@ -263,8 +263,8 @@ impl<'a> Migrator<'a> {
     }
 
     /// The tables and indexes of versions after `version` that are in `catalog`.
-    pub(crate) fn leftovers(&self, version: SchemaVersion, catalog: &Catalog) -> Vec<Difference> {
-        let mut leftovers = Vec::new();
+    pub(crate) fn drift(&self, version: SchemaVersion, catalog: &Catalog) -> Vec<Difference> {
+        let mut drift = Vec::new();
         let objects = self.schema.objects_at(version);
         for release in self.schema.releases_between(version, self.schema.newest()) {
             let later = self.schema.objects_at(release.version);
@@ -281,33 +281,33 @@ impl<'a> Migrator<'a> {
                 .filter(|name| catalog.indexes.contains_key(*name))
                 .map(|name| (name, "index"));
             for (name, object) in tables.chain(indexes) {
-                let leftover = Difference::Leftover {
+                let found = Difference::NewerObject {
                     name: name.clone(),
                     object,
                     version: release.version.to_string(),
                 };
-                let is_known = leftovers.iter().any(
-                    |other| matches!(other, Difference::Leftover { name: known, .. } if known == name),
+                let is_known = drift.iter().any(
+                    |other| matches!(other, Difference::NewerObject { name: known, .. } if known == name),
                 );
                 if !is_known {
-                    leftovers.push(leftover);
+                    drift.push(found);
                 }
             }
         }
-        leftovers
+        drift
     }
 
     /// That no newer object is there that `version` would be mistaken with.
-    pub(crate) fn no_leftovers(
+    pub(crate) fn check_no_drift(
         &self,
         version: SchemaVersion,
         catalog: &Catalog,
     ) -> Result<(), MigrateError> {
-        let leftovers = self.leftovers(version, catalog);
-        if leftovers.is_empty() {
+        let drift = self.drift(version, catalog);
+        if drift.is_empty() {
             return Ok(());
         }
-        Err(MigrateError::Leftovers { version, leftovers })
+        Err(MigrateError::Drift { version, drift })
     }
 
     fn check_engine(&self, statement: &Statement) -> Result<(), MigrateError> {

@@ -114,7 +114,7 @@ impl Migrator<'_> {
                 differences.push(Difference::MissingSeed { table: seed.table.clone() });
             }
         }
-        differences.extend(self.leftovers(version, &catalog));
+        differences.extend(self.drift(version, &catalog));
         Ok(Verification {
             engine: self.database.engine(),
             schema: self.database.schema().to_owned(),

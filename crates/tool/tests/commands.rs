@@ -165,7 +165,7 @@ async fn verify_exits_with_three_and_a_readable_diff_on_any_difference() {
 }
 
 #[tokio::test]
-async fn verify_finds_leftovers_of_another_version_and_leaves_foreign_tables_alone() {
+async fn verify_reports_drift_and_ignores_foreign_tables() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema"]);

@@ -95,8 +95,9 @@ pub enum Difference {
         /// The table.
         table: String,
     },
-    /// A table or an index of another version is there.
-    Leftover {
+    /// A table or an index that a newer version adds exists.
+    #[serde(rename = "leftover")]
+    NewerObject {
         /// Its name.
         name: String,
         /// `table` or `index`.
@@ -147,7 +148,7 @@ impl fmt::Display for Difference {
             Self::MissingSeed { table } => {
                 write!(f, "table {table}: the row that the schema starts with is missing")
             }
-            Self::Leftover { name, object, version } => {
+            Self::NewerObject { name, object, version } => {
                 write!(f, "{object} {name} belongs to version {version}")
             }
         }

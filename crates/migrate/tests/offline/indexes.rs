@@ -49,7 +49,7 @@ async fn t6_a_version_is_recorded_only_when_every_index_is_valid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_an_invalid_leftover_that_nobody_builds_is_dropped_and_built_anew() {
+async fn t6_an_invalid_index_without_a_job_is_dropped_and_rebuilt() {
     for forgets_jobs in [true, false] {
         let cluster = cluster_at(V1_0).await;
         cluster.behave(|behaviour| behaviour.forgets_jobs = forgets_jobs);
@@ -119,9 +119,9 @@ async fn a_job_that_failed_before_does_not_condemn_the_index_that_was_built_sinc
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_drop_of_a_leftover_may_lose_more_conflicts_than_an_index_is_rebuilt() {
+async fn the_drop_of_an_abandoned_index_may_lose_more_conflicts_than_the_rebuild_limit() {
     for forgets_jobs in [true, false] {
-        let cluster = leftover(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+        let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
         let drop = format!("drop index {INDEX}");
         cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), 9)));
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
@@ -135,7 +135,7 @@ async fn the_drop_of_a_leftover_may_lose_more_conflicts_than_an_index_is_rebuilt
 #[tokio::test(start_paused = true)]
 async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
     for forgets_jobs in [true, false] {
-        let cluster = leftover(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+        let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
         let drop = format!("drop index {INDEX}");
         cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), u32::MAX)));
         let repairs = Mutex::new(0);
@@ -161,7 +161,7 @@ async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
 }
 
 /// A cluster at 1.0 whose unique index another run has left invalid, with a job that has failed.
-async fn leftover(behaviour: Behaviour) -> Cluster {
+async fn abandoned_index(behaviour: Behaviour) -> Cluster {
     let cluster = Cluster::new(behaviour);
     cluster.behave(|behaviour| behaviour.duplicates.push(INDEX.to_owned()));
     Command::Setup(V1_0).run(cluster.session()).await.unwrap_err();

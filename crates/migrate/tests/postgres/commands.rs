@@ -206,7 +206,7 @@ async fn a_unique_index_over_duplicates_is_reported_with_the_duplicate() {
 }
 
 #[tokio::test]
-async fn t6_an_invalid_leftover_index_is_built_anew() {
+async fn t6_an_invalid_index_is_rebuilt() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
