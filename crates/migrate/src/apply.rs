@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::{
     DatabaseError, Difference, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
-    objects::{Catalog, Table},
+    objects::{Catalog, TableDefinition},
     plan::{Action, Plan, Probe, Step, probe},
     retry::{Attempts, RetryingDatabase},
     schema::{Change, Statement},
@@ -106,7 +106,7 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn run(
         &mut self,
         statement: &Statement,
-        forms: &[Table],
+        forms: &[TableDefinition],
         key: &[String],
     ) -> Result<bool, MigrateError> {
         let mut attempts = Attempts::new();
@@ -337,7 +337,7 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn probe(
         &mut self,
         statement: &Statement,
-        forms: &[Table],
+        forms: &[TableDefinition],
         key: &[String],
     ) -> Result<Probe, MigrateError> {
         if let Change::Seed(seed) = &statement.change {

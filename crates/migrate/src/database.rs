@@ -11,7 +11,7 @@ use serde::Serialize;
 use temporal_dsql_domain::Engine;
 
 use crate::{
-    objects::{Catalog, Column, Seed},
+    objects::{Catalog, ColumnDefinition, Seed},
     schema::Statement,
     version_tables::{VersionChange, VersionRow},
 };
@@ -97,7 +97,7 @@ pub struct Scan {
     /// The columns to read.
     pub columns: Vec<String>,
     /// The columns of the primary key.
-    pub key: Vec<Column>,
+    pub key: Vec<ColumnDefinition>,
 }
 
 /// The values of a row as text, in the order of [`Scan::columns`]; `None` is NULL.

@@ -124,7 +124,7 @@ fn key_of(scan: &Scan, row: &Row) -> RowKey {
         let position = scan.columns.iter().position(|column| column == name)?;
         row.get(position)?.clone()
     };
-    let column = |column: &crate::Column| value(&column.name).unwrap_or_default();
+    let column = |column: &crate::ColumnDefinition| value(&column.name).unwrap_or_default();
     scan.key.iter().map(column).collect()
 }
 

@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, time::Duration};
 use temporal_dsql_domain::Engine;
 use tokio::time::Instant;
 
-use crate::{JobStatus, MigrateError, Progress, objects::Index, retry::RetryingDatabase};
+use crate::{JobStatus, MigrateError, Progress, objects::IndexDefinition, retry::RetryingDatabase};
 
 /// Between the first two looks at a build.
 const FIRST_POLL: Duration = Duration::from_millis(50);
@@ -60,7 +60,7 @@ impl IndexBuild {
         &mut self,
         database: &mut RetryingDatabase<'_>,
         name: &str,
-        index: &Index,
+        index: &IndexDefinition,
         oid: u32,
     ) -> Result<bool, MigrateError> {
         let latest = database.index_jobs(name, oid).await?.into_iter().next();
@@ -113,7 +113,7 @@ impl IndexBuild {
 }
 
 /// The error for an index that could not be built because of `details`.
-pub(crate) fn failure(name: &str, index: &Index, details: String) -> MigrateError {
+pub(crate) fn failure(name: &str, index: &IndexDefinition, details: String) -> MigrateError {
     MigrateError::IndexBuild {
         index: name.to_owned(),
         table: index.table.clone(),

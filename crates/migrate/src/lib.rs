@@ -66,8 +66,8 @@ pub use digest::{Digest, RowKey};
 pub use error::MigrateError;
 pub use migrator::Migrator;
 pub use objects::{
-    Catalog, CatalogIndex, Column, Difference, Index, Objects, Seed, Table, compare_index,
-    compare_table, normalise,
+    Catalog, CatalogIndex, ColumnDefinition, Difference, IndexDefinition, Objects, Seed,
+    TableDefinition, compare_index, compare_table, normalise,
 };
 pub use plan::{Action, Plan, State, Step};
 pub use postgres::{Connect, ConnectError, PostgresDatabase, Target};

@@ -5,7 +5,7 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 use crate::{
     Difference, MigrateError, Observer, Schema, SchemaDatabase, Timeouts,
     apply::{Applier, Report},
-    objects::{Catalog, Table},
+    objects::{Catalog, TableDefinition},
     plan::{Action, Plan, Probe, State, Step, probe, probe_table},
     retry::RetryingDatabase,
     schema::{Change, Statement},
@@ -325,7 +325,7 @@ impl<'a> Migrator<'a> {
 /// The step that brings `statement` into effect.
 fn step(
     statement: Statement,
-    forms: Vec<Table>,
+    forms: Vec<TableDefinition>,
     key: Vec<String>,
     catalog: &Catalog,
 ) -> Result<Step, MigrateError> {

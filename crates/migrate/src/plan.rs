@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
-    objects::{Catalog, Difference, Table, compare_index, compare_table},
+    objects::{Catalog, Difference, TableDefinition, compare_index, compare_table},
     schema::{Change, Statement},
     version_tables::VersionChange,
 };
@@ -23,7 +23,7 @@ pub enum Action {
         statement: Statement,
         /// For a table: every form that the schema gives it from this statement on. An earlier
         /// run may have left any of them.
-        forms: Vec<Table>,
+        forms: Vec<TableDefinition>,
         /// For first rows: the columns by which they are found.
         key: Vec<String>,
     },
@@ -242,7 +242,7 @@ impl Probe {
 
 /// Asks `catalog` whether `change` is in effect; `forms` as in [`Action::Run`]. Whether first
 /// rows are there, a catalog cannot tell: for them the answer is [`Probe::Pending`].
-pub(crate) fn probe(change: &Change, forms: &[Table], catalog: &Catalog) -> Probe {
+pub(crate) fn probe(change: &Change, forms: &[TableDefinition], catalog: &Catalog) -> Probe {
     match change {
         Change::CreateTable { name, .. } => probe_table(name, forms, catalog),
         Change::AddColumn { table, column } => {
@@ -271,7 +271,7 @@ pub(crate) fn probe(change: &Change, forms: &[Table], catalog: &Catalog) -> Prob
 
 /// In effect if the table has any of `forms`. If it has none, it is compared with the last, which
 /// is what it should become.
-pub(crate) fn probe_table(name: &str, forms: &[Table], catalog: &Catalog) -> Probe {
+pub(crate) fn probe_table(name: &str, forms: &[TableDefinition], catalog: &Catalog) -> Probe {
     if catalog.kind_of(name).is_none() {
         return Probe::Pending;
     }

@@ -13,7 +13,7 @@ use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
     MigrateError,
-    objects::Table,
+    objects::TableDefinition,
     schema::{Change, Statement},
 };
 
@@ -60,7 +60,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
 }
 
 /// The version tables by name.
-pub(crate) fn tables() -> impl Iterator<Item = (String, Table)> {
+pub(crate) fn tables() -> impl Iterator<Item = (String, TableDefinition)> {
     statements().filter_map(|statement| match statement.change {
         Change::CreateTable { name, table } => Some((name, table)),
         _ => None,

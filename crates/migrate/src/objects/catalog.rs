@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Index, Table};
+use super::{IndexDefinition, TableDefinition};
 
 /// Everything in the schema that the connection works in, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// The tables by name.
-    pub tables: BTreeMap<String, Table>,
+    pub tables: BTreeMap<String, TableDefinition>,
     /// The secondary indexes by name. Those of primary keys are part of their table.
     pub indexes: BTreeMap<String, CatalogIndex>,
     /// Relations of other kinds (`view`, `sequence`, …) by name: they take names too, but they
@@ -20,7 +20,7 @@ pub struct Catalog {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogIndex {
     /// What it is.
-    pub index: Index,
+    pub index: IndexDefinition,
     /// Its object id, by which jobs refer to it.
     pub oid: u32,
     /// Whether queries may use it. Not before its build has ended, and never after a failed one.

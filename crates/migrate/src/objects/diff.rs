@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Catalog, Index, Table};
+use super::{Catalog, IndexDefinition, TableDefinition};
 
 /// One way in which a database is not what its schema version says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -159,7 +159,7 @@ impl fmt::Display for Difference {
 ///
 /// The order of columns is not compared. Every statement names its columns, and an operator could
 /// not change the order without making the table anew.
-pub fn compare_table(name: &str, expected: &Table, catalog: &Catalog) -> Vec<Difference> {
+pub fn compare_table(name: &str, expected: &TableDefinition, catalog: &Catalog) -> Vec<Difference> {
     let table = || name.to_owned();
     let Some(actual) = catalog.tables.get(name) else {
         return vec![missing(catalog, name, "table", Difference::MissingTable { table: table() })];
@@ -212,7 +212,7 @@ pub fn compare_table(name: &str, expected: &Table, catalog: &Catalog) -> Vec<Dif
 
 /// How the index `name` of `catalog` differs from `expected`: nothing if it is equal. Whether it
 /// is valid is another question.
-pub fn compare_index(name: &str, expected: &Index, catalog: &Catalog) -> Vec<Difference> {
+pub fn compare_index(name: &str, expected: &IndexDefinition, catalog: &Catalog) -> Vec<Difference> {
     let Some(actual) = catalog.indexes.get(name) else {
         return vec![missing(
             catalog,

@@ -15,7 +15,7 @@ pub use diff::{Difference, compare_index, compare_table};
 
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct ColumnDefinition {
     /// The name.
     pub name: String,
     /// The type, in the short spelling of [`normalise::type_name`]: `bigint`, `varchar(255)`.
@@ -28,9 +28,9 @@ pub struct Column {
 
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
+pub struct TableDefinition {
     /// The columns, in their order.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ColumnDefinition>,
     /// The columns of the primary key, in their order; empty if there is none.
     pub primary_key: Vec<String>,
     /// Constraints beside the primary key, as the catalog words them. A schema file cannot make
@@ -38,16 +38,16 @@ pub struct Table {
     pub constraints: Vec<String>,
 }
 
-impl Table {
+impl TableDefinition {
     /// The column called `name`.
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&ColumnDefinition> {
         self.columns.iter().find(|column| column.name == name)
     }
 }
 
 /// A secondary index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Index {
+pub struct IndexDefinition {
     /// The table that it is on.
     pub table: String,
     /// What it is on: columns, in their order. (In a catalog also expressions.)
@@ -74,9 +74,9 @@ pub struct Seed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Objects {
     /// The tables by name.
-    pub tables: BTreeMap<String, Table>,
+    pub tables: BTreeMap<String, TableDefinition>,
     /// The secondary indexes by name.
-    pub indexes: BTreeMap<String, Index>,
+    pub indexes: BTreeMap<String, IndexDefinition>,
     /// The rows that it starts with.
     pub seeds: Vec<Seed>,
 }

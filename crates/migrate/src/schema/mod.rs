@@ -23,7 +23,7 @@ pub use embedded::{SCHEMA_NAME, SCHEMA_SQL};
 pub(crate) use statement::quoted;
 pub use statement::{Change, Origin, Statement};
 
-use crate::objects::{Objects, Table};
+use crate::objects::{Objects, TableDefinition};
 
 /// Why a schema cannot be used. Nothing has run.
 #[derive(Debug, thiserror::Error)]
@@ -304,8 +304,13 @@ impl Schema {
 
     /// What the table `name` is after the statement `position` and after each later one up to
     /// `to`, without repetitions. A database on its way to `to` may have any of these forms.
-    pub(crate) fn forms_of(&self, name: &str, position: usize, to: SchemaVersion) -> Vec<Table> {
-        let mut forms: Vec<Table> = Vec::new();
+    pub(crate) fn forms_of(
+        &self,
+        name: &str,
+        position: usize,
+        to: SchemaVersion,
+    ) -> Vec<TableDefinition> {
+        let mut forms: Vec<TableDefinition> = Vec::new();
         for objects in &self.after[position..self.end_of(to).max(position)] {
             match objects.tables.get(name) {
                 Some(table) if forms.last() != Some(table) => forms.push(table.clone()),
@@ -321,7 +326,7 @@ impl Schema {
         name: &str,
         from: SchemaVersion,
         to: SchemaVersion,
-    ) -> Vec<Table> {
+    ) -> Vec<TableDefinition> {
         self.forms_of(name, self.end_of(from).saturating_sub(1), to)
     }
 

@@ -12,7 +12,7 @@ use sqlparser::{
 };
 
 use super::Change;
-use crate::objects::{Column, Index, Seed, Table, normalise};
+use crate::objects::{ColumnDefinition, IndexDefinition, Seed, TableDefinition, normalise};
 
 /// What the one statement in `text` changes.
 ///
@@ -60,7 +60,7 @@ fn unknown_kind() -> String {
 }
 
 fn create_table(create: &ast::CreateTable) -> Result<(Change, String), String> {
-    let mut table = Table::default();
+    let mut table = TableDefinition::default();
     let mut keys = Vec::new();
     let mut elements = Vec::new();
     for definition in &create.columns {
@@ -105,8 +105,8 @@ fn create_table(create: &ast::CreateTable) -> Result<(Change, String), String> {
 }
 
 /// The column, whether it is the primary key, and the text that says just that.
-fn column(definition: &ast::ColumnDef) -> Result<(Column, bool, String), String> {
-    let mut column = Column {
+fn column(definition: &ast::ColumnDef) -> Result<(ColumnDefinition, bool, String), String> {
+    let mut column = ColumnDefinition {
         name: folded(&definition.name),
         data_type: normalise::type_name(&definition.data_type.to_string()),
         nullable: true,
@@ -149,7 +149,7 @@ fn create_index(create: &ast::CreateIndex) -> Result<(Change, String), String> {
     );
     let change = Change::CreateIndex {
         name: object_name(name)?,
-        index: Index {
+        index: IndexDefinition {
             table: object_name(&create.table_name)?,
             columns,
             unique: create.unique,

@@ -8,7 +8,7 @@ use std::fmt;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use super::{parse, split::without_async};
-use crate::objects::{Column, Index, Objects, Seed, Table};
+use crate::objects::{ColumnDefinition, IndexDefinition, Objects, Seed, TableDefinition};
 
 /// Where a statement stands in the schema files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +35,14 @@ pub enum Change {
         /// Its name.
         name: String,
         /// What it is.
-        table: Table,
+        table: TableDefinition,
     },
     /// `ALTER TABLE … ADD COLUMN`.
     AddColumn {
         /// The table.
         table: String,
         /// The column.
-        column: Column,
+        column: ColumnDefinition,
     },
     /// `DROP TABLE`.
     DropTable {
@@ -54,7 +54,7 @@ pub enum Change {
         /// Its name.
         name: String,
         /// What it is.
-        index: Index,
+        index: IndexDefinition,
         /// Whether it says ASYNC, as DSQL demands (aurora-dsql.md#indexes).
         asynchronous: bool,
     },
@@ -190,14 +190,14 @@ impl Objects {
         Ok(())
     }
 
-    fn table_mut(&mut self, name: &str) -> Result<&mut Table, String> {
+    fn table_mut(&mut self, name: &str) -> Result<&mut TableDefinition, String> {
         self.tables
             .get_mut(name)
             .ok_or_else(|| format!("there is no table {name} before this statement"))
     }
 }
 
-fn columns_exist(name: &str, table: &Table, columns: &[String]) -> Result<(), String> {
+fn columns_exist(name: &str, table: &TableDefinition, columns: &[String]) -> Result<(), String> {
     match columns.iter().find(|column| table.column(column).is_none()) {
         Some(column) => Err(format!("table {name} has no column {column}")),
         None => Ok(()),

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    Column, DatabaseError, Difference, HISTORY_TABLE, MigrateError, Migrator, Progress, Report,
-    Schema, Setup, Silent, State, Table, Timeouts, VERSION_TABLE,
+    ColumnDefinition, DatabaseError, Difference, HISTORY_TABLE, MigrateError, Migrator, Progress,
+    Report, Schema, Setup, Silent, State, TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
@@ -132,14 +132,14 @@ async fn t7_a_conflict_on_every_call_makes_no_difference() {
 async fn t8_what_exists_but_differs_stops_everything_with_a_diff() {
     let cluster = empty();
     cluster.change(|contents| {
-        let table = Table {
-            columns: vec![Column {
+        let table = TableDefinition {
+            columns: vec![ColumnDefinition {
                 name: "shard_id".into(),
                 data_type: "bigint".into(),
                 nullable: true,
                 default: None,
             }],
-            ..Table::default()
+            ..TableDefinition::default()
         };
         contents.catalog.tables.insert("shards".into(), table);
     });
@@ -157,7 +157,7 @@ async fn t8_what_exists_but_differs_stops_everything_with_a_diff() {
     for table in ["executions", CHASM] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
-            contents.catalog.tables.insert(table.into(), Table::default());
+            contents.catalog.tables.insert(table.into(), TableDefinition::default());
         });
         let error = fails(Command::Update(V1_1), &cluster).await;
         assert!(error.to_string().contains(&format!("column {table}.shard_id is missing")));
@@ -333,8 +333,8 @@ async fn a_setup_without_versioning_makes_no_version_tables() {
     let mut contents = cluster.contents();
     assert!(contents.versions.is_empty() && contents.history.is_empty());
     assert!(!contents.catalog.tables.contains_key(VERSION_TABLE));
-    contents.catalog.tables.insert(VERSION_TABLE.into(), Table::default());
-    contents.catalog.tables.insert(HISTORY_TABLE.into(), Table::default());
+    contents.catalog.tables.insert(VERSION_TABLE.into(), TableDefinition::default());
+    contents.catalog.tables.insert(HISTORY_TABLE.into(), TableDefinition::default());
     assert_is(&contents.catalog, "1.1");
 }
 

@@ -1,7 +1,7 @@
 //! Schemas of one's own, which do more than add tables.
 
 use temporal_dsql_domain::SchemaVersion;
-use temporal_dsql_migrate::{MigrateError, Schema, Table};
+use temporal_dsql_migrate::{MigrateError, Schema, TableDefinition};
 
 use crate::{
     Command, V1_0, V1_1,
@@ -113,7 +113,7 @@ async fn a_table_on_its_way_to_a_later_version_may_have_any_form_in_between_and_
     // An update that died after it had added the column.
     let cluster = cluster_at(schema, V1_0).await;
     let z = schema.objects_at(V1_1).tables["a"].column("z").unwrap().clone();
-    let add = |table: &mut Table| table.columns.push(z.clone());
+    let add = |table: &mut TableDefinition| table.columns.push(z.clone());
     cluster.change(|contents| add(contents.catalog.tables.get_mut("a").unwrap()));
     let mut session = cluster.session();
     let mut migrator = migrator(schema, &mut session);

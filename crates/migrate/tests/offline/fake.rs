@@ -15,9 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use temporal_dsql_migrate::{
-    Catalog, CatalogIndex, Change, Column, DatabaseError, Engine, HISTORY_TABLE, Index, Job,
-    JobStatus, Row, Scan, SchemaDatabase, Seed, ServerError, Statement, VERSION_TABLE,
-    VersionChange, VersionRow,
+    Catalog, CatalogIndex, Change, ColumnDefinition, DatabaseError, Engine, HISTORY_TABLE,
+    IndexDefinition, Job, JobStatus, Row, Scan, SchemaDatabase, Seed, ServerError, Statement,
+    VERSION_TABLE, VersionChange, VersionRow,
 };
 use tokio::sync::Notify;
 
@@ -404,7 +404,7 @@ impl State {
     fn create_index(
         &mut self,
         name: &str,
-        index: &Index,
+        index: &IndexDefinition,
         asynchronous: bool,
     ) -> Result<Option<String>, DatabaseError> {
         let is_dsql = self.behaviour.engine == Engine::Dsql;
@@ -463,7 +463,7 @@ impl State {
 fn table_of<'c>(
     catalog: &'c mut Catalog,
     name: &str,
-) -> Result<&'c mut temporal_dsql_migrate::Table, DatabaseError> {
+) -> Result<&'c mut temporal_dsql_migrate::TableDefinition, DatabaseError> {
     catalog
         .tables
         .get_mut(name)
@@ -538,7 +538,7 @@ impl SchemaDatabase for Session {
         self.call(format!("page of {}", scan.table), |state| {
             let mut rows = state.contents.rows.get(&scan.table).cloned().unwrap_or_default();
             let key = |row: &Row| -> Vec<String> {
-                let position = |column: &Column| {
+                let position = |column: &ColumnDefinition| {
                     scan.columns.iter().position(|name| *name == column.name).unwrap()
                 };
                 scan.key.iter().map(|column| row[position(column)].clone().unwrap()).collect()

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    HISTORY_TABLE, MigrateError, Migrator, Progress, Report, Schema, Setup, Silent, Table,
-    Timeouts, VERSION_TABLE,
+    HISTORY_TABLE, MigrateError, Migrator, Progress, Report, Schema, Setup, Silent,
+    TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
@@ -23,7 +23,7 @@ const CHASM: &str = "current_chasm_executions";
 async fn t12_an_overwrite_drops_only_what_the_schema_knows_and_names_it_beforehand() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
-        contents.catalog.tables.insert("invoices".into(), Table::default());
+        contents.catalog.tables.insert("invoices".into(), TableDefinition::default());
         contents.catalog.others.insert("report".into(), "view");
         contents.versions.push(version_row("temporal", "1.0"));
     });
@@ -78,7 +78,7 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     cluster.change(|contents| {
         let mut index = contents.catalog.indexes.remove("cm_idx_lasthb").unwrap();
         index.index.table = "invoices".into();
-        contents.catalog.tables.insert("invoices".into(), Table::default());
+        contents.catalog.tables.insert("invoices".into(), TableDefinition::default());
         contents.catalog.indexes.insert("cm_idx_lasthb".into(), index);
     });
     let error = fails(Command::Overwrite(V1_0), &cluster).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use temporal_dsql_migrate::{MigrateError, Plan, Table};
+use temporal_dsql_migrate::{MigrateError, Plan, TableDefinition};
 
 use crate::{
     V1_0, V1_1, cluster_at, embedded,
@@ -55,8 +55,8 @@ async fn verify_finds_every_kind_of_difference_and_tells_what_is_foreign() {
     cluster.change(|contents| {
         let tables = &mut contents.catalog.tables;
         tables.remove("tasks");
-        tables.insert(CHASM.into(), Table::default());
-        tables.insert("invoices".into(), Table::default());
+        tables.insert(CHASM.into(), TableDefinition::default());
+        tables.insert("invoices".into(), TableDefinition::default());
         let shards = tables.get_mut("shards").unwrap();
         shards.columns.pop();
         shards.constraints.push("positive CHECK ((range_id > 0))".into());

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use temporal_dsql_migrate::{
-    Catalog, Column, HISTORY_TABLE, Index, Table, VERSION_TABLE, normalise,
+    Catalog, ColumnDefinition, HISTORY_TABLE, IndexDefinition, TableDefinition, VERSION_TABLE,
+    normalise,
 };
 
 #[derive(Deserialize)]
@@ -37,7 +38,7 @@ struct SpecIndex {
 }
 
 /// Tables and secondary indexes by name.
-pub type Specified = (BTreeMap<String, Table>, BTreeMap<String, Index>);
+pub type Specified = (BTreeMap<String, TableDefinition>, BTreeMap<String, IndexDefinition>);
 
 /// What version `version` must be.
 pub fn spec(version: &str) -> Specified {
@@ -52,16 +53,17 @@ pub fn spec(version: &str) -> Specified {
     let mut indexes = BTreeMap::new();
     for (name, table) in spec.tables {
         for SpecIndex { name: index, unique, columns } in table.indexes {
-            let index_of = Index { table: name.clone(), columns, unique, extras: Vec::new() };
+            let index_of =
+                IndexDefinition { table: name.clone(), columns, unique, extras: Vec::new() };
             indexes.insert(index, index_of);
         }
-        let columns = table.columns.into_iter().map(|column| Column {
+        let columns = table.columns.into_iter().map(|column| ColumnDefinition {
             default: column.default.and_then(|text| normalise::default(&text, &column.r#type)),
             name: column.name,
             data_type: column.r#type,
             nullable: column.nullable,
         });
-        let table = Table {
+        let table = TableDefinition {
             columns: columns.collect(),
             primary_key: table.primary_key,
             constraints: Vec::new(),
