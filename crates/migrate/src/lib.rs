@@ -20,7 +20,7 @@
 //!
 //! ```no_run
 //! use temporal_dsql_migrate::{
-//!     DEFAULT_DATABASE, Migrator, PostgresDatabase, Schema, Setup, Silent, Timeouts,
+//!     DEFAULT_DATABASE, Migrator, PostgresDatabase, Schema, Setup, IgnoreProgress, Timeouts,
 //! };
 //!
 //! # async fn example(options: sqlx::postgres::PgConnectOptions) -> Result<(), Box<dyn std::error::Error>> {
@@ -29,7 +29,7 @@
 //! let connector = Box::new(options);
 //! let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
 //! let mut migrator =
-//!     Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &Silent);
+//!     Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
 //! let plan = migrator.plan_setup(&Setup::default()).await?;
 //! let report = migrator.apply(&plan).await?;
 //! println!("{} steps done", report.done);
@@ -71,7 +71,7 @@ pub use objects::{
 };
 pub use plan::{Action, Plan, State, Step};
 pub use postgres::{Connect, ConnectError, PostgresDatabase, Target};
-pub use progress::{Observer, Progress, Silent};
+pub use progress::{IgnoreProgress, Progress, ProgressObserver};
 pub use retry::Timeouts;
 pub use schema::{
     Change, Origin, Release, SCHEMA_NAME, SCHEMA_SQL, Schema, SchemaError, Statement,

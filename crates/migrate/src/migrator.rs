@@ -3,7 +3,7 @@
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
-    Difference, MigrateError, Observer, Schema, SchemaDatabase, Timeouts,
+    Difference, MigrateError, ProgressObserver, Schema, SchemaDatabase, Timeouts,
     apply::{Applier, Report},
     objects::{Catalog, TableDefinition},
     plan::{Action, Plan, Probe, State, Step, probe, probe_table},
@@ -38,7 +38,7 @@ impl<'a> Migrator<'a> {
         database: &'a mut dyn SchemaDatabase,
         name: impl Into<String>,
         timeouts: Timeouts,
-        observer: &'a dyn Observer,
+        observer: &'a dyn ProgressObserver,
     ) -> Self {
         Self {
             database: RetryingDatabase::new(database, timeouts, observer),

@@ -58,12 +58,12 @@ pub enum Progress<'a> {
 }
 
 /// Is told what happens. Must return quickly.
-pub trait Observer: Send + Sync {
+pub trait ProgressObserver: Send + Sync {
     /// `progress` has just happened.
     fn on(&self, progress: Progress<'_>);
 }
 
-impl<F: Fn(Progress<'_>) + Send + Sync> Observer for F {
+impl<F: Fn(Progress<'_>) + Send + Sync> ProgressObserver for F {
     fn on(&self, progress: Progress<'_>) {
         self(progress);
     }
@@ -71,8 +71,8 @@ impl<F: Fn(Progress<'_>) + Send + Sync> Observer for F {
 
 /// Listens to nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct IgnoreProgress;
 
-impl Observer for Silent {
+impl ProgressObserver for IgnoreProgress {
     fn on(&self, _: Progress<'_>) {}
 }

@@ -11,7 +11,7 @@ use temporal_dsql_ports::RetryPolicy;
 use tokio::time::Instant;
 
 use crate::{
-    DatabaseError, Job, MigrateError, Observer, Progress, Row, Scan, SchemaDatabase,
+    DatabaseError, Job, MigrateError, Progress, ProgressObserver, Row, Scan, SchemaDatabase,
     objects::{Catalog, Seed},
     version_tables::VersionRow,
 };
@@ -84,7 +84,7 @@ macro_rules! retried {
 pub(crate) struct RetryingDatabase<'a> {
     pub(crate) inner: &'a mut dyn SchemaDatabase,
     pub(crate) timeouts: Timeouts,
-    pub(crate) observer: &'a dyn Observer,
+    pub(crate) observer: &'a dyn ProgressObserver,
     /// Whether the database has answered. Until then, that it cannot be responded is an answer.
     responded: bool,
 }
@@ -93,7 +93,7 @@ impl<'a> RetryingDatabase<'a> {
     pub(crate) fn new(
         database: &'a mut dyn SchemaDatabase,
         timeouts: Timeouts,
-        observer: &'a dyn Observer,
+        observer: &'a dyn ProgressObserver,
     ) -> Self {
         Self { inner: database, timeouts, observer, responded: false }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use temporal_dsql::migrate::{JobStatus, Observer, Progress};
+use temporal_dsql::migrate::{JobStatus, Progress, ProgressObserver};
 
 /// Seconds of a wait between two lines about it.
 const BETWEEN_LINES: u64 = 10;
@@ -92,7 +92,7 @@ impl Drop for Teller {
     }
 }
 
-impl Observer for Teller {
+impl ProgressObserver for Teller {
     fn on(&self, progress: Progress<'_>) {
         match progress {
             Progress::Started { number, total, step } => {

@@ -9,8 +9,8 @@ use temporal_dsql::{
     CurrentExecutionsRow, Engine, SchemaVersion, Table,
     dsql::{Config, Connector, DsqlStore, connect},
     migrate::{
-        DEFAULT_DATABASE, Digest, Migrator, Plan, PostgresDatabase, RowKey, Schema,
-        SchemaConnector, Setup, Silent, Timeouts,
+        DEFAULT_DATABASE, Digest, IgnoreProgress, Migrator, Plan, PostgresDatabase, RowKey, Schema,
+        SchemaConnector, Setup, Timeouts,
     },
 };
 use temporal_dsql_testkit::postgres::{Options, Server};
@@ -148,7 +148,7 @@ impl Database {
         let mut database =
             PostgresDatabase::connect(Box::new(connector), None, &timeouts.retry).await?;
         let mut migrator =
-            Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, timeouts, &Silent);
+            Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
         act(&mut migrator).await
     }
 }

@@ -8,7 +8,7 @@ use temporal_dsql_domain::{
     SignalId, TimerEntry, TimerId, TreeId,
 };
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, Migrator, PostgresDatabase, Schema, Setup, Silent, Timeouts,
+    DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
 };
 use temporal_dsql_testkit::ScratchDatabase;
 use uuid::Uuid;
@@ -33,7 +33,8 @@ pub(super) async fn connect() -> Option<(ScratchDatabase, PgConnection)> {
     let timeouts = Timeouts::default();
     let mut target =
         PostgresDatabase::connect(Box::new(options.clone()), None, &timeouts.retry).await.unwrap();
-    let mut migrator = Migrator::new(&schema, &mut target, DEFAULT_DATABASE, timeouts, &Silent);
+    let mut migrator =
+        Migrator::new(&schema, &mut target, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
     migrator.apply(&plan).await.unwrap();
     let connection = options.connect().await.unwrap();

@@ -19,7 +19,7 @@ use temporal_dsql_domain::{
     ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, ShardsRow, Timestamp, WorkflowId,
 };
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, Migrator, PostgresDatabase, Schema, Setup, Silent, Timeouts,
+    DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
 };
 use temporal_dsql_ports::RetryPolicy;
 use temporal_dsql_store::{Config, DsqlStore, connect};
@@ -59,7 +59,8 @@ async fn set_up_at(url: &str, timeouts: Timeouts) {
     let options: PgConnectOptions = url.parse().unwrap();
     let mut database =
         PostgresDatabase::connect(Box::new(options), None, &timeouts.retry).await.unwrap();
-    let mut migrator = Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &Silent);
+    let mut migrator =
+        Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
     migrator.apply(&plan).await.unwrap();
 }

@@ -22,8 +22,8 @@ use errors::chain;
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Plan, PostgresDatabase, Progress,
-    Report, Rollback, Schema, SchemaDatabase, Setup, Silent, Timeouts,
+    DEFAULT_DATABASE, DatabaseError, IgnoreProgress, MigrateError, Migrator, Plan,
+    PostgresDatabase, Progress, Report, Rollback, Schema, SchemaDatabase, Setup, Timeouts,
 };
 use temporal_dsql_testkit::ScratchCluster;
 
@@ -63,7 +63,7 @@ async fn connect(cluster: &ScratchCluster) -> PostgresDatabase {
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
-    Migrator::new(embedded(), database, DEFAULT_DATABASE, timeouts(), &Silent)
+    Migrator::new(embedded(), database, DEFAULT_DATABASE, timeouts(), &IgnoreProgress)
 }
 
 /// A command, as a test gives it.

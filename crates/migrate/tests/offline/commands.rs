@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    ColumnDefinition, DatabaseError, Difference, HISTORY_TABLE, MigrateError, Migrator, Progress,
-    Report, Schema, Setup, Silent, State, TableDefinition, Timeouts, VERSION_TABLE,
+    ColumnDefinition, DatabaseError, Difference, HISTORY_TABLE, IgnoreProgress, MigrateError,
+    Migrator, Progress, Report, Schema, Setup, State, TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
@@ -237,7 +237,7 @@ async fn a_database_without_a_version_is_set_up_first() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
     let mut other =
-        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &Silent);
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
     let error = other.plan_update(None).await.unwrap_err();
     assert!(error.to_string().contains("for database `temporal` (there is one for `postgres`)"));
 }
@@ -276,7 +276,8 @@ async fn a_logical_name_that_does_not_fit_its_column_is_refused_before_anything_
         [("", "is empty"), (&*"x".repeat(256), "255 characters"), ("a\0b", "a NUL character")]
     {
         let mut session = cluster.session();
-        let mut other = Migrator::new(embedded(), &mut session, name, Timeouts::default(), &Silent);
+        let mut other =
+            Migrator::new(embedded(), &mut session, name, Timeouts::default(), &IgnoreProgress);
         let error = other.plan_setup(&Setup::default()).await.unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }
@@ -309,7 +310,7 @@ async fn t2_the_same_tables_can_be_recorded_under_several_names() {
     let cluster = cluster_at(V1_1).await;
     let mut session = cluster.session();
     let mut other =
-        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &Silent);
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
     let plan = other.plan_setup(&Setup::default()).await.unwrap();
     assert_eq!(other.apply(&plan).await.unwrap().done, 1);
     let names: Vec<_> =
@@ -464,7 +465,7 @@ async fn tables_that_another_name_has_at_an_older_version_are_not_set_up_at_a_ne
     let before = cluster.contents();
     let mut session = cluster.session();
     let mut other =
-        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &Silent);
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
     let error = other.plan_setup(&Setup::default()).await.unwrap_err();
     assert!(error.to_string().contains("recorded for database `postgres`, at 1.0"), "{error}");
     assert_eq!(cluster.contents(), before);

@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 
 use temporal_dsql_migrate::{
-    Engine, Job, JobStatus, MigrateError, Migrator, Progress, Schema, Setup, Silent, Timeouts,
+    Engine, IgnoreProgress, Job, JobStatus, MigrateError, Migrator, Progress, Schema, Setup,
+    Timeouts,
 };
 
 use crate::{
@@ -221,7 +222,7 @@ async fn a_build_that_takes_too_long_is_left_to_go_on_and_is_waited_for_again() 
     cluster.change(|contents| {
         contents.catalog.indexes.remove(INDEX);
     });
-    let mut hasty = Migrator::new(embedded(), &mut session, "postgres", timeouts, &Silent);
+    let mut hasty = Migrator::new(embedded(), &mut session, "postgres", timeouts, &IgnoreProgress);
     let plan = hasty.plan_update(None).await.unwrap();
     let error = hasty.apply(&plan).await.unwrap_err();
     assert!(matches!(error, MigrateError::StillBuilding { .. }), "{error}");

@@ -20,8 +20,8 @@ use errors::chain;
 use fake::{Behaviour, Cluster, Session};
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, MigrateError, Migrator, Plan, Report, Rollback, Schema, Setup, Silent,
-    Timeouts,
+    DEFAULT_DATABASE, IgnoreProgress, MigrateError, Migrator, Plan, Report, Rollback, Schema,
+    Setup, Timeouts,
 };
 
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
@@ -80,7 +80,7 @@ impl Command {
 }
 
 fn migrator<'a>(schema: &'a Schema, session: &'a mut Session) -> Migrator<'a> {
-    Migrator::new(schema, session, DEFAULT_DATABASE, Timeouts::default(), &Silent)
+    Migrator::new(schema, session, DEFAULT_DATABASE, Timeouts::default(), &IgnoreProgress)
 }
 
 /// A cluster at `version`.

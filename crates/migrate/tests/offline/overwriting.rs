@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    HISTORY_TABLE, MigrateError, Migrator, Progress, Report, Schema, Setup, Silent,
+    HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Progress, Report, Schema, Setup,
     TableDefinition, Timeouts, VERSION_TABLE,
 };
 
@@ -87,7 +87,8 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     let cluster = cluster_at(V1_1).await;
     let before = cluster.contents();
     let mut session = cluster.session();
-    let mut nameless = Migrator::new(embedded(), &mut session, "", Timeouts::default(), &Silent);
+    let mut nameless =
+        Migrator::new(embedded(), &mut session, "", Timeouts::default(), &IgnoreProgress);
     let error = nameless.plan_overwrite(&Setup::default()).await.unwrap_err();
     assert!(matches!(error, MigrateError::InvalidName { .. }), "{error}");
     let folder = tempfile::tempdir().unwrap();

@@ -16,8 +16,8 @@ use errors::chain;
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Plan, PostgresDatabase, Report,
-    Rollback, Schema, Setup, Silent, Timeouts,
+    DEFAULT_DATABASE, DatabaseError, IgnoreProgress, MigrateError, Migrator, Plan,
+    PostgresDatabase, Report, Rollback, Schema, Setup, Timeouts,
 };
 use temporal_dsql_testkit::ScratchDatabase;
 
@@ -49,7 +49,7 @@ async fn open(options: PgConnectOptions) -> Result<PostgresDatabase, DatabaseErr
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
-    Migrator::new(embedded(), database, DEFAULT_DATABASE, Timeouts::default(), &Silent)
+    Migrator::new(embedded(), database, DEFAULT_DATABASE, Timeouts::default(), &IgnoreProgress)
 }
 
 /// A command, as a test gives it.

@@ -1,6 +1,6 @@
 //! What is sent, and what happens when the connection breaks at any point of it.
 
-use temporal_dsql_migrate::{MigrateError, Observer, Progress, SchemaDatabase};
+use temporal_dsql_migrate::{MigrateError, Progress, ProgressObserver, SchemaDatabase};
 use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
 
 use crate::{Command, V1_0, V1_1, at, chain, connect, connect_via, history, spec::assert_is};
@@ -205,7 +205,7 @@ async fn a_dry_run_sends_nothing_but_questions() {
 /// Conflicts without end.
 struct Conflicts<'p>(&'p FaultProxy);
 
-impl Observer for Conflicts<'_> {
+impl ProgressObserver for Conflicts<'_> {
     fn on(&self, progress: Progress<'_>) {
         if let Progress::Retrying { .. } = progress {
             self.0.inject(When::Unit(1), Fault::Conflict(OccCode::Oc000));

@@ -12,8 +12,8 @@ use temporal_dsql::{
     Engine, SchemaVersion,
     dsql::{Config, Connector, DsqlStore, TlsMode, connect},
     migrate::{
-        DEFAULT_DATABASE, MigrateError, Migrator, Plan, PostgresDatabase, Report, Schema,
-        SchemaConnector, Setup, Silent, Timeouts,
+        DEFAULT_DATABASE, IgnoreProgress, MigrateError, Migrator, Plan, PostgresDatabase, Report,
+        Schema, SchemaConnector, Setup, Timeouts,
     },
 };
 use temporal_dsql_testkit::{
@@ -134,7 +134,8 @@ pub async fn migrate(
     let connector = SchemaConnector::new(config, Connector::new(config, credentials)?);
     let mut database =
         PostgresDatabase::connect(Box::new(connector), None, &timeouts.retry).await?;
-    let mut migrator = Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &Silent);
+    let mut migrator =
+        Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = plan(&mut migrator).await?;
     Ok(migrator.apply(&plan).await?)
 }
