@@ -88,7 +88,7 @@ impl<'s, 'a> Applier<'s, 'a> {
     /// Brings a step into effect; tells whether this run did it.
     async fn apply_step(&mut self, plan: &Plan, position: usize) -> Result<bool, MigrateError> {
         match &plan.steps[position].action {
-            Action::Run { statement, forms, key } => self.run(statement, forms, key).await,
+            Action::Run { statement, layouts, key } => self.run(statement, layouts, key).await,
             Action::DropTable { statement, table, with_rows, to } => {
                 self.drop_table(statement, table, *with_rows, *to).await
             }
@@ -106,7 +106,7 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn run(
         &mut self,
         statement: &Statement,
-        forms: &[TableDefinition],
+        layouts: &[TableDefinition],
         key: &[String],
     ) -> Result<bool, MigrateError> {
         let mut attempts = Attempts::new();
@@ -114,7 +114,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         let mut done = false;
         let mut refused: Option<(Statement, DatabaseError)> = None;
         loop {
-            let probe = self.probe(statement, forms, key).await?;
+            let probe = self.probe(statement, layouts, key).await?;
             match (probe, refused.take()) {
                 (Probe::InEffect, _) => return Ok(done),
                 (Probe::Differs(differences), _) => return Err(MigrateError::Differs(differences)),
@@ -144,7 +144,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                     }
                     // The statement names the index, and by now that may be one that another run
                     // has built.
-                    if self.probe(statement, forms, key).await? != Probe::Unfinished(oid) {
+                    if self.probe(statement, layouts, key).await? != Probe::Unfinished(oid) {
                         continue;
                     }
                     if build.dropping(oid) {
@@ -253,8 +253,8 @@ impl<'s, 'a> Applier<'s, 'a> {
                 }
                 rounds += 1;
                 for step in release {
-                    if let Action::Run { statement, forms, key } = &step.action {
-                        self.run(statement, forms, key).await?;
+                    if let Action::Run { statement, layouts, key } = &step.action {
+                        self.run(statement, layouts, key).await?;
                     }
                 }
                 continue;
@@ -337,14 +337,14 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn probe(
         &mut self,
         statement: &Statement,
-        forms: &[TableDefinition],
+        layouts: &[TableDefinition],
         key: &[String],
     ) -> Result<Probe, MigrateError> {
         if let Change::Seed(seed) = &statement.change {
             let is_there = self.database.has_seed(seed, key).await?;
             return Ok(if is_there { Probe::InEffect } else { Probe::Pending });
         }
-        let probe = probe(&statement.change, forms, self.catalog().await?);
+        let probe = probe(&statement.change, layouts, self.catalog().await?);
         if matches!(probe, Probe::Unfinished(_)) {
             // It changes without this run's doing.
             self.catalog = None;

@@ -174,10 +174,10 @@ impl Migrator<'_> {
                 continue;
             }
             let position = self.schema.end_of(target);
-            let forms = self.schema.forms_of(&table, position, self.schema.newest());
-            let differences = forms
+            let layouts = self.schema.layouts_of(&table, position, self.schema.newest());
+            let differences = layouts
                 .iter()
-                .map(|form| compare_table(&table, form, &state.catalog))
+                .map(|layout| compare_table(&table, layout, &state.catalog))
                 .min_by_key(Vec::len)
                 .unwrap_or_default();
             if !differences.is_empty() {

@@ -139,11 +139,11 @@ impl<'a> Migrator<'a> {
     pub(crate) fn version_table_steps(&self, catalog: &Catalog) -> Result<Vec<Step>, MigrateError> {
         version_tables::statements()
             .map(|statement| {
-                let forms = match &statement.change {
+                let layouts = match &statement.change {
                     Change::CreateTable { table, .. } => vec![table.clone()],
                     _ => Vec::new(),
                 };
-                step(statement, forms, Vec::new(), catalog)
+                step(statement, layouts, Vec::new(), catalog)
             })
             .collect()
     }
@@ -162,14 +162,14 @@ impl<'a> Migrator<'a> {
         for (offset, statement) in schema.statements_between(from, to).iter().enumerate() {
             self.check_engine(statement)?;
             let position = start + offset;
-            let (forms, key) = match &statement.change {
+            let (layouts, key) = match &statement.change {
                 Change::CreateTable { name, .. } | Change::AddColumn { table: name, .. } => {
-                    (schema.forms_of(name, position, target), Vec::new())
+                    (schema.layouts_of(name, position, target), Vec::new())
                 }
                 Change::Seed(seed) => (Vec::new(), schema.key_at(position, &seed.table)),
                 _ => (Vec::new(), Vec::new()),
             };
-            let mut step = step(statement.clone(), forms, key.clone(), catalog)?;
+            let mut step = step(statement.clone(), layouts, key.clone(), catalog)?;
             if let Change::Seed(seed) = &statement.change
                 && catalog.tables.contains_key(&seed.table)
                 && self.database.has_seed(seed, &key).await?
@@ -206,8 +206,8 @@ impl<'a> Migrator<'a> {
         };
         let mut differences = Vec::new();
         for name in objects.tables.keys() {
-            let forms = schema.forms_from(name, recorded, target);
-            match probe_table(name, &forms, catalog) {
+            let layouts = schema.layouts_from(name, recorded, target);
+            match probe_table(name, &layouts, catalog) {
                 Probe::Differs(found) => differences.extend(found),
                 Probe::Pending if !is_dropped(name) => {
                     differences.push(Difference::MissingTable { table: name.clone() });
@@ -236,7 +236,7 @@ impl<'a> Migrator<'a> {
                         state: found.state(),
                         action: Action::Run {
                             statement: statement.clone(),
-                            forms: Vec::new(),
+                            layouts: Vec::new(),
                             key: Vec::new(),
                         },
                     });
@@ -255,7 +255,7 @@ impl<'a> Migrator<'a> {
             }
             let key = objects.key_of(&seed.table);
             if !self.database.has_seed(seed, &key).await? {
-                let action = Action::Run { statement: statement.clone(), forms: Vec::new(), key };
+                let action = Action::Run { statement: statement.clone(), layouts: Vec::new(), key };
                 steps.push(Step { action, state: State::Pending });
             }
         }
@@ -325,12 +325,12 @@ impl<'a> Migrator<'a> {
 /// The step that brings `statement` into effect.
 fn step(
     statement: Statement,
-    forms: Vec<TableDefinition>,
+    layouts: Vec<TableDefinition>,
     key: Vec<String>,
     catalog: &Catalog,
 ) -> Result<Step, MigrateError> {
-    match probe(&statement.change, &forms, catalog) {
+    match probe(&statement.change, &layouts, catalog) {
         Probe::Differs(differences) => Err(MigrateError::Differs(differences)),
-        found => Ok(Step { state: found.state(), action: Action::Run { statement, forms, key } }),
+        found => Ok(Step { state: found.state(), action: Action::Run { statement, layouts, key } }),
     }
 }

@@ -21,9 +21,9 @@ pub enum Action {
     Run {
         /// The statement.
         statement: Statement,
-        /// For a table: every form that the schema gives it from this statement on. An earlier
+        /// For a table: every layout that the schema gives it from this statement on. An earlier
         /// run may have left any of them.
-        forms: Vec<TableDefinition>,
+        layouts: Vec<TableDefinition>,
         /// For first rows: the columns by which they are found.
         key: Vec<String>,
     },
@@ -240,16 +240,16 @@ impl Probe {
     }
 }
 
-/// Asks `catalog` whether `change` is in effect; `forms` as in [`Action::Run`]. Whether first
+/// Asks `catalog` whether `change` is in effect; `layouts` as in [`Action::Run`]. Whether first
 /// rows are there, a catalog cannot tell: for them the answer is [`Probe::Pending`].
-pub(crate) fn probe(change: &Change, forms: &[TableDefinition], catalog: &Catalog) -> Probe {
+pub(crate) fn probe(change: &Change, layouts: &[TableDefinition], catalog: &Catalog) -> Probe {
     match change {
-        Change::CreateTable { name, .. } => probe_table(name, forms, catalog),
+        Change::CreateTable { name, .. } => probe_table(name, layouts, catalog),
         Change::AddColumn { table, column } => {
             let found = catalog.tables.get(table).and_then(|table| table.column(&column.name));
             match found {
                 None => Probe::Pending,
-                Some(_) => probe_table(table, forms, catalog),
+                Some(_) => probe_table(table, layouts, catalog),
             }
         }
         Change::CreateIndex { name, index, .. } => match catalog.kind_of(name) {
@@ -269,15 +269,15 @@ pub(crate) fn probe(change: &Change, forms: &[TableDefinition], catalog: &Catalo
     }
 }
 
-/// In effect if the table has any of `forms`. If it has none, it is compared with the last, which
+/// In effect if the table has any of `layouts`. If it has none, it is compared with the last, which
 /// is what it should become.
-pub(crate) fn probe_table(name: &str, forms: &[TableDefinition], catalog: &Catalog) -> Probe {
+pub(crate) fn probe_table(name: &str, layouts: &[TableDefinition], catalog: &Catalog) -> Probe {
     if catalog.kind_of(name).is_none() {
         return Probe::Pending;
     }
     let mut differences = Vec::new();
-    for form in forms {
-        differences = compare_table(name, form, catalog);
+    for layout in layouts {
+        differences = compare_table(name, layout, catalog);
         if differences.is_empty() {
             return Probe::InEffect;
         }

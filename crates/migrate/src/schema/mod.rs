@@ -303,31 +303,31 @@ impl Schema {
     }
 
     /// What the table `name` is after the statement `position` and after each later one up to
-    /// `to`, without repetitions. A database on its way to `to` may have any of these forms.
-    pub(crate) fn forms_of(
+    /// `to`, without repetitions. A database on its way to `to` may have any of these layouts.
+    pub(crate) fn layouts_of(
         &self,
         name: &str,
         position: usize,
         to: SchemaVersion,
     ) -> Vec<TableDefinition> {
-        let mut forms: Vec<TableDefinition> = Vec::new();
+        let mut layouts: Vec<TableDefinition> = Vec::new();
         for objects in &self.after[position..self.end_of(to).max(position)] {
             match objects.tables.get(name) {
-                Some(table) if forms.last() != Some(table) => forms.push(table.clone()),
+                Some(table) if layouts.last() != Some(table) => layouts.push(table.clone()),
                 _ => {}
             }
         }
-        forms
+        layouts
     }
 
     /// What the table `name` is at `from`, and what the releases up to `to` make of it.
-    pub(crate) fn forms_from(
+    pub(crate) fn layouts_from(
         &self,
         name: &str,
         from: SchemaVersion,
         to: SchemaVersion,
     ) -> Vec<TableDefinition> {
-        self.forms_of(name, self.end_of(from).saturating_sub(1), to)
+        self.layouts_of(name, self.end_of(from).saturating_sub(1), to)
     }
 
     /// The primary key of `table` after the statement `position`.

@@ -2,9 +2,9 @@
 
 mod commands;
 mod concurrent;
+mod custom_schemas;
 #[path = "../support/errors.rs"]
 mod errors;
-mod evolving;
 mod fake;
 mod indexes;
 mod kills;

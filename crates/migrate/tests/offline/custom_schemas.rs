@@ -108,7 +108,7 @@ async fn a_version_that_does_more_than_add_tables_cannot_be_rolled_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_on_its_way_to_a_later_version_may_have_any_form_in_between_and_no_other() {
+async fn a_table_in_an_unfinished_update_may_have_any_layout_in_between_and_no_other() {
     let schema = &schema();
     // An update that died after it had added the column.
     let cluster = cluster_at(schema, V1_0).await;
