@@ -13,7 +13,7 @@ use crate::{
     DatabaseError, Difference, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
     objects::{Catalog, TableDefinition},
-    plan::{Action, Plan, Probe, Step, probe},
+    plan::{Plan, Probe, Step, StepAction, probe},
     retry::{Attempts, RetryingDatabase},
     schema::{Change, Statement},
     version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
@@ -88,13 +88,14 @@ impl<'s, 'a> Applier<'s, 'a> {
     /// Brings a step into effect; tells whether this run did it.
     async fn apply_step(&mut self, plan: &Plan, position: usize) -> Result<bool, MigrateError> {
         match &plan.steps[position].action {
-            Action::Run { statement, layouts, key } => self.run(statement, layouts, key).await,
-            Action::DropTable { statement, table, with_rows, to } => {
+            StepAction::Run { statement, layouts, key } => self.run(statement, layouts, key).await,
+            StepAction::DropTable { statement, table, with_rows, to } => {
                 self.drop_table(statement, table, *with_rows, *to).await
             }
-            Action::Record(change) => {
+            StepAction::Record(change) => {
                 let before = &plan.steps[..position];
-                let last = before.iter().rposition(|step| matches!(step.action, Action::Record(_)));
+                let last =
+                    before.iter().rposition(|step| matches!(step.action, StepAction::Record(_)));
                 let release = &before[last.map_or(0, |last| last + 1)..];
                 let done = self.record(change, release, plan.to).await?;
                 self.recorded = true;
@@ -253,7 +254,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                 }
                 rounds += 1;
                 for step in release {
-                    if let Action::Run { statement, layouts, key } = &step.action {
+                    if let StepAction::Run { statement, layouts, key } = &step.action {
                         self.run(statement, layouts, key).await?;
                     }
                 }

@@ -5,7 +5,7 @@ use temporal_dsql_domain::SchemaVersion;
 use crate::{
     MigrateError, Migrator,
     objects::{Catalog, compare_table},
-    plan::{Action, Plan, State, Step},
+    plan::{Plan, Step, StepAction, StepState},
     schema::{Change, Release, Statement},
     version_tables::{
         HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow,
@@ -344,17 +344,17 @@ impl Migrator<'_> {
 }
 
 fn record(change: VersionChange) -> Step {
-    Step { action: Action::Record(change), state: State::Pending }
+    Step { action: StepAction::Record(change), state: StepState::Pending }
 }
 
 fn drop_table(table: &str, with_rows: bool, to: Option<SchemaVersion>) -> Step {
     Step {
-        action: Action::DropTable {
+        action: StepAction::DropTable {
             statement: Statement::drop_table(table),
             table: table.to_owned(),
             with_rows,
             to,
         },
-        state: State::Pending,
+        state: StepState::Pending,
     }
 }

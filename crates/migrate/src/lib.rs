@@ -69,7 +69,7 @@ pub use objects::{
     Catalog, CatalogIndex, ColumnDefinition, Difference, IndexDefinition, Objects, Seed,
     TableDefinition, compare_index, compare_table, normalise,
 };
-pub use plan::{Action, Plan, State, Step};
+pub use plan::{Plan, Step, StepAction, StepState};
 pub use postgres::{Connect, ConnectError, PostgresDatabase, Target};
 pub use progress::{IgnoreProgress, Progress, ProgressObserver};
 pub use retry::Timeouts;
@@ -77,7 +77,7 @@ pub use schema::{
     Change, Origin, Release, SCHEMA_NAME, SCHEMA_SQL, Schema, SchemaError, Statement,
 };
 pub use status::Status;
-pub use verify::{Foreign, Verification};
+pub use verify::{ForeignObject, Verification};
 pub use version_tables::{
     DEFAULT_DATABASE, Dml, HISTORY_TABLE, VERSION_TABLE, VersionChange, VersionRow,
 };

@@ -6,7 +6,7 @@ use crate::{
     Difference, MigrateError, ProgressObserver, Schema, SchemaDatabase, Timeouts,
     apply::{Applier, Report},
     objects::{Catalog, TableDefinition},
-    plan::{Action, Plan, Probe, State, Step, probe, probe_table},
+    plan::{Plan, Probe, Step, StepAction, StepState, probe, probe_table},
     retry::RetryingDatabase,
     schema::{Change, Statement},
     version_tables::{self, VersionRow},
@@ -174,7 +174,7 @@ impl<'a> Migrator<'a> {
                 && catalog.tables.contains_key(&seed.table)
                 && self.database.has_seed(seed, &key).await?
             {
-                step.state = State::InEffect;
+                step.state = StepState::InEffect;
             }
             steps.push(step);
         }
@@ -217,7 +217,7 @@ impl<'a> Migrator<'a> {
         }
         let mut steps = self.version_table_steps(catalog)?;
         // They are only worth a word if they are missing or about to be written.
-        steps.retain(|step| target > recorded || step.state != State::InEffect);
+        steps.retain(|step| target > recorded || step.state != StepState::InEffect);
         for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
             let Change::CreateIndex { name, index, .. } = &statement.change else {
                 continue;
@@ -234,7 +234,7 @@ impl<'a> Migrator<'a> {
                     self.check_engine(statement)?;
                     steps.push(Step {
                         state: found.state(),
-                        action: Action::Run {
+                        action: StepAction::Run {
                             statement: statement.clone(),
                             layouts: Vec::new(),
                             key: Vec::new(),
@@ -255,8 +255,9 @@ impl<'a> Migrator<'a> {
             }
             let key = objects.key_of(&seed.table);
             if !self.database.has_seed(seed, &key).await? {
-                let action = Action::Run { statement: statement.clone(), layouts: Vec::new(), key };
-                steps.push(Step { action, state: State::Pending });
+                let action =
+                    StepAction::Run { statement: statement.clone(), layouts: Vec::new(), key };
+                steps.push(Step { action, state: StepState::Pending });
             }
         }
         Ok(steps)
@@ -331,6 +332,8 @@ fn step(
 ) -> Result<Step, MigrateError> {
     match probe(&statement.change, &layouts, catalog) {
         Probe::Differs(differences) => Err(MigrateError::Differs(differences)),
-        found => Ok(Step { state: found.state(), action: Action::Run { statement, layouts, key } }),
+        found => {
+            Ok(Step { state: found.state(), action: StepAction::Run { statement, layouts, key } })
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum StepAction {
     /// Runs a statement of the schema, unless it is in effect.
     Run {
         /// The statement.
@@ -46,7 +46,7 @@ pub enum Action {
 /// How far a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum StepState {
     /// Nothing to do.
     InEffect,
     /// To be done.
@@ -60,9 +60,9 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What it does.
-    pub action: Action,
+    pub action: StepAction,
     /// How far it was when the plan was made.
-    pub state: State,
+    pub state: StepState,
 }
 
 /// The steps of a command.
@@ -85,7 +85,7 @@ pub struct Plan {
 impl Plan {
     /// The steps that are not in effect.
     pub fn pending(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| step.state != State::InEffect)
+        self.steps.iter().filter(|step| step.state != StepState::InEffect)
     }
 
     /// Whether there is nothing to do.
@@ -98,13 +98,13 @@ impl Step {
     /// What the step does, in a few words.
     pub fn summary(&self) -> String {
         match &self.action {
-            Action::Run { statement, .. } if self.state == State::Unfinished => {
+            StepAction::Run { statement, .. } if self.state == StepState::Unfinished => {
                 format!("finish or rebuild: {}", statement.summary())
             }
-            Action::Run { statement, .. } | Action::DropTable { statement, .. } => {
+            StepAction::Run { statement, .. } | StepAction::DropTable { statement, .. } => {
                 statement.summary()
             }
-            Action::Record(change) => {
+            StepAction::Record(change) => {
                 format!("record version {} for `{}`", change.to, change.database)
             }
         }
@@ -114,17 +114,17 @@ impl Step {
     /// statement has no BEGIN and COMMIT.
     pub fn transactions(&self, engine: Engine) -> Vec<Vec<String>> {
         match &self.action {
-            Action::Run { statement, .. } => {
+            StepAction::Run { statement, .. } => {
                 let mut transactions = vec![vec![statement.text(engine)]];
-                if let (State::Unfinished, Change::CreateIndex { name, .. }) =
+                if let (StepState::Unfinished, Change::CreateIndex { name, .. }) =
                     (self.state, &statement.change)
                 {
                     transactions.insert(0, vec![Statement::drop_index(name).text(engine)]);
                 }
                 transactions
             }
-            Action::DropTable { statement, .. } => vec![vec![statement.text(engine)]],
-            Action::Record(change) => {
+            StepAction::DropTable { statement, .. } => vec![vec![statement.text(engine)]],
+            StepAction::Record(change) => {
                 let [version, history] = change.statements();
                 vec![vec![
                     "BEGIN".to_owned(),
@@ -137,7 +137,7 @@ impl Step {
     }
 
     fn builds_index(&self) -> bool {
-        let Action::Run { statement, .. } = &self.action else {
+        let StepAction::Run { statement, .. } = &self.action else {
             return false;
         };
         matches!(statement.change, Change::CreateIndex { .. })
@@ -152,7 +152,7 @@ impl fmt::Display for Plan {
         }
         for (position, step) in self.pending().enumerate() {
             writeln!(f, "-- {}. {}", position + 1, step.summary())?;
-            if step.state == State::Unfinished {
+            if step.state == StepState::Unfinished {
                 writeln!(f, "-- (only if no job is building it)")?;
             }
             for transaction in step.transactions(self.engine) {
@@ -180,7 +180,7 @@ impl Serialize for Plan {
         #[derive(Serialize)]
         struct ShownStep {
             step: String,
-            state: State,
+            state: StepState,
             transactions: Vec<Vec<String>>,
         }
         #[derive(Serialize)]
@@ -231,16 +231,16 @@ pub(crate) enum Probe {
 }
 
 impl Probe {
-    pub(crate) const fn state(&self) -> State {
+    pub(crate) const fn state(&self) -> StepState {
         match self {
-            Self::InEffect => State::InEffect,
-            Self::Pending | Self::Differs(_) => State::Pending,
-            Self::Unfinished(_) => State::Unfinished,
+            Self::InEffect => StepState::InEffect,
+            Self::Pending | Self::Differs(_) => StepState::Pending,
+            Self::Unfinished(_) => StepState::Unfinished,
         }
     }
 }
 
-/// Asks `catalog` whether `change` is in effect; `layouts` as in [`Action::Run`]. Whether first
+/// Asks `catalog` whether `change` is in effect; `layouts` as in [`StepAction::Run`]. Whether first
 /// rows are there, a catalog cannot tell: for them the answer is [`Probe::Pending`].
 pub(crate) fn probe(change: &Change, layouts: &[TableDefinition], catalog: &Catalog) -> Probe {
     match change {

@@ -28,12 +28,12 @@ pub struct Verification {
     /// How it differs from that version: nothing if all is well.
     pub differences: Vec<Difference>,
     /// What is there that the schema does not know. No difference: it is somebody else's.
-    pub foreign: Vec<Foreign>,
+    pub foreign: Vec<ForeignObject>,
 }
 
 /// Something in the database that the schema does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Foreign {
+pub struct ForeignObject {
     /// Its name.
     pub name: String,
     /// `table`, `index`, `view`, `sequence`, …
@@ -65,7 +65,7 @@ impl fmt::Display for Verification {
         }
         if !self.foreign.is_empty() {
             writeln!(f, "Not part of the schema, left alone:")?;
-            for Foreign { name, kind } in &self.foreign {
+            for ForeignObject { name, kind } in &self.foreign {
                 writeln!(f, "  {kind} {name}")?;
             }
         }
@@ -149,7 +149,7 @@ impl Migrator<'_> {
         Ok(())
     }
 
-    fn foreign(&self, objects: &Objects, catalog: &Catalog) -> Vec<Foreign> {
+    fn foreign(&self, objects: &Objects, catalog: &Catalog) -> Vec<ForeignObject> {
         // Of another version: a leftover, not foreign.
         let newest = self.schema.objects_at(self.schema.newest());
         let version_tables: Vec<_> = version_tables::tables().map(|(name, _)| name).collect();
@@ -159,7 +159,7 @@ impl Migrator<'_> {
                 || version_tables.contains(table)
         };
         let foreign =
-            |name: &String, kind: &str| Foreign { name: name.clone(), kind: kind.to_owned() };
+            |name: &String, kind: &str| ForeignObject { name: name.clone(), kind: kind.to_owned() };
         let tables =
             catalog.tables.keys().filter(|name| !is_ours(name)).map(|name| foreign(name, "table"));
         // The indexes of a foreign table go without saying.

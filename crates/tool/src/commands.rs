@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::CommandFactory;
 use temporal_dsql::Table;
 use temporal_dsql::migrate::{
-    Action, Digest, MigrateError, Migrator, Plan, PostgresDatabase, Rollback, Schema, SchemaError,
-    Setup, Step, Timeouts,
+    Digest, MigrateError, Migrator, Plan, PostgresDatabase, Rollback, Schema, SchemaError, Setup,
+    Step, StepAction, Timeouts,
 };
 
 use crate::{
@@ -188,8 +188,8 @@ async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success,
 /// The table that a step drops, rows and all.
 fn table_lost_by(step: &Step) -> Option<&str> {
     match &step.action {
-        Action::DropTable { table, with_rows: true, .. } => Some(table),
-        Action::DropTable { .. } | Action::Run { .. } | Action::Record(_) => None,
+        StepAction::DropTable { table, with_rows: true, .. } => Some(table),
+        StepAction::DropTable { .. } | StepAction::Run { .. } | StepAction::Record(_) => None,
     }
 }
 

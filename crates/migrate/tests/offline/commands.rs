@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
     ColumnDefinition, DatabaseError, Difference, HISTORY_TABLE, IgnoreProgress, MigrateError,
-    Migrator, Progress, Report, Schema, Setup, State, TableDefinition, Timeouts, VERSION_TABLE,
+    Migrator, Progress, Report, Schema, Setup, StepState, TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
@@ -509,7 +509,7 @@ async fn steps_that_are_in_effect_are_told_apart_from_those_to_do() {
         pending,
         ["create table current_chasm_executions", "record version 1.1 for `postgres`"]
     );
-    assert_eq!(plan.steps[0].state, State::InEffect);
+    assert_eq!(plan.steps[0].state, StepState::InEffect);
     let report = migrator.apply(&plan).await.unwrap();
     assert_eq!(report, Report { done: 2, in_effect: plan.steps.len() - 2 });
 }
