@@ -180,7 +180,7 @@ pub(crate) struct SetupSchema {
     pub(crate) overwrite: bool,
 
     #[command(flatten)]
-    pub(crate) care: Care,
+    pub(crate) safety: SafetyFlags,
 }
 
 #[derive(Args, Debug)]
@@ -225,7 +225,7 @@ pub(crate) struct RollbackSchema {
     pub(crate) proof: Proof,
 
     #[command(flatten)]
-    pub(crate) care: Care,
+    pub(crate) safety: SafetyFlags,
 }
 
 /// The embedded schema.
@@ -246,7 +246,7 @@ pub(crate) struct Proof {
 
 /// Asking before something is lost, and looking before anything is done.
 #[derive(Args, Debug)]
-pub(crate) struct Care {
+pub(crate) struct SafetyFlags {
     /// Do not ask
     #[arg(long, short)]
     pub(crate) yes: bool,

@@ -12,7 +12,7 @@ use temporal_dsql::migrate::{
 use crate::{
     cli::{Cli, Command, Output, Proof, RollbackSchema, SetupSchema, UpdateSchema, Verify},
     exit::Failure,
-    progress::Teller,
+    progress::ProgressReporter,
     prompt,
     report::{Outcome, Success},
     target,
@@ -45,24 +45,27 @@ pub(crate) async fn run(cli: &Cli) -> Result<Success, Failure> {
     }
 }
 
-/// A schema and a database, and who is told about progress.
-struct Work<'c> {
+/// A schema and a database, and the progress reporter.
+struct CommandContext<'c> {
     cli: &'c Cli,
     schema: Schema,
     database: PostgresDatabase,
-    teller: Teller,
+    reporter: ProgressReporter,
 }
 
-impl<'c> Work<'c> {
+impl<'c> CommandContext<'c> {
     /// Reads the schema first, so that a wrong file is found before anything is sent.
-    async fn begin(cli: &'c Cli, schema: Result<Schema, SchemaError>) -> Result<Work<'c>, Failure> {
+    async fn open(
+        cli: &'c Cli,
+        schema: Result<Schema, SchemaError>,
+    ) -> Result<CommandContext<'c>, Failure> {
         let schema = schema.map_err(MigrateError::from)?;
         let database = target::open(&cli.connection, &Timeouts::default()).await?;
-        let teller = Teller::new(cli.quiet || cli.output == Output::Json);
+        let reporter = ProgressReporter::new(cli.quiet || cli.output == Output::Json);
         for warning in schema.warnings() {
-            teller.line(&format!("warning: {warning}"));
+            reporter.line(&format!("warning: {warning}"));
         }
-        Ok(Self { cli, schema, database, teller })
+        Ok(Self { cli, schema, database, reporter })
     }
 
     fn migrator(&mut self) -> Migrator<'_> {
@@ -71,7 +74,7 @@ impl<'c> Work<'c> {
             &mut self.database,
             self.cli.connection.logical_database.as_str(),
             Timeouts::default(),
-            &self.teller,
+            &self.reporter,
         )
     }
 
@@ -81,14 +84,14 @@ impl<'c> Work<'c> {
             return Ok(None);
         }
         let table = Table::CurrentExecutions.name();
-        self.teller.line(&format!("reading all of {table}"));
+        self.reporter.line(&format!("reading all of {table}"));
         Ok(Some(self.migrator().digest(table, &BTreeSet::new()).await?))
     }
 
     /// Tells what there is to know before the plan is run.
-    fn tell(&self, plan: &Plan) {
+    fn print_notes(&self, plan: &Plan) {
         for note in &plan.notes {
-            self.teller.line(&format!("note: {note}"));
+            self.reporter.line(&format!("note: {note}"));
         }
     }
 
@@ -96,7 +99,7 @@ impl<'c> Work<'c> {
     async fn confirm(&self, plan: &Plan, what: &str, yes: bool) -> Result<(), Failure> {
         let tables: Vec<_> = plan.steps.iter().filter_map(table_lost_by).collect();
         if yes || tables.is_empty() {
-            self.tell(plan);
+            self.print_notes(plan);
             return Ok(());
         }
         let mut question = format!(
@@ -129,7 +132,7 @@ impl<'c> Work<'c> {
     }
 }
 
-const NO_PROOF: Proof = Proof { prove: false };
+const WITHOUT_PROOF: Proof = Proof { prove: false };
 
 async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failure> {
     let schema = match (&options.schema_file, options.version) {
@@ -146,18 +149,18 @@ async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failu
             ));
         }
     };
-    let mut work = Work::begin(cli, schema).await?;
+    let mut context = CommandContext::open(cli, schema).await?;
     let setup = Setup { version: options.version, versioning: !options.disable_versioning };
     // An overwrite is planned whole: nothing is dropped for a setup that cannot be.
     let plan = match options.overwrite {
-        true => work.migrator().plan_overwrite(&setup).await?,
-        false => work.migrator().plan_setup(&setup).await?,
+        true => context.migrator().plan_overwrite(&setup).await?,
+        false => context.migrator().plan_setup(&setup).await?,
     };
-    if options.care.dry_run {
+    if options.safety.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    work.confirm(&plan, "--overwrite", options.care.yes).await?;
-    work.apply(plan, &NO_PROOF).await
+    context.confirm(&plan, "--overwrite", options.safety.yes).await?;
+    context.apply(plan, &WITHOUT_PROOF).await
 }
 
 async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Failure> {
@@ -165,24 +168,24 @@ async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Fai
         None => Schema::embedded(),
         Some(directory) => Schema::from_directory(directory),
     };
-    let mut work = Work::begin(cli, schema).await?;
-    let plan = work.migrator().plan_update(options.version).await?;
+    let mut context = CommandContext::open(cli, schema).await?;
+    let plan = context.migrator().plan_update(options.version).await?;
     if options.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    work.tell(&plan);
-    work.apply(plan, &options.proof).await
+    context.print_notes(&plan);
+    context.apply(plan, &options.proof).await
 }
 
 async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success, Failure> {
-    let mut work = Work::begin(cli, Schema::embedded()).await?;
+    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
     let rollback = Rollback { to: options.to, with_rows: options.drop_rows };
-    let plan = work.migrator().plan_rollback(&rollback).await?;
-    if options.care.dry_run {
+    let plan = context.migrator().plan_rollback(&rollback).await?;
+    if options.safety.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    work.confirm(&plan, "--drop-rows", options.care.yes).await?;
-    work.apply(plan, &options.proof).await
+    context.confirm(&plan, "--drop-rows", options.safety.yes).await?;
+    context.apply(plan, &options.proof).await
 }
 
 /// The table that a step drops, rows and all.
@@ -194,11 +197,11 @@ fn table_lost_by(step: &Step) -> Option<&str> {
 }
 
 async fn status(cli: &Cli) -> Result<Success, Failure> {
-    let mut work = Work::begin(cli, Schema::embedded()).await?;
-    Ok(Success::Status(work.migrator().status().await?))
+    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
+    Ok(Success::Status(context.migrator().status().await?))
 }
 
 async fn verify(cli: &Cli, options: &Verify) -> Result<Success, Failure> {
-    let mut work = Work::begin(cli, Schema::embedded()).await?;
-    Ok(Success::Verified(work.migrator().verify(options.version).await?))
+    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
+    Ok(Success::Verified(context.migrator().verify(options.version).await?))
 }

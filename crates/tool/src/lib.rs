@@ -26,7 +26,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parse(arguments.clone()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && cli::wants_json(&arguments) => {
-            return report::misused(&error).into();
+            return report::print_usage_error(&error).into();
         }
         // Help and versions are "errors" that clap prints to standard output with code 0.
         Err(error) => {
@@ -44,7 +44,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => Err(anyhow::Error::from(error).into()),
     };
-    report::finish(&cli, outcome).into()
+    report::print_outcome(&cli, outcome).into()
 }
 
 /// That [`run`] would take `arguments`, the first of which is the program's name. Nothing is run.

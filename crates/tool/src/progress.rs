@@ -13,13 +13,13 @@ use temporal_dsql::migrate::{JobStatus, Progress, ProgressObserver};
 const BETWEEN_LINES: u64 = 10;
 
 /// Tells progress on standard error, or not at all.
-pub(crate) struct Teller {
+pub(crate) struct ProgressReporter {
     style: Style,
 }
 
 enum Style {
     Silent,
-    Lines(Told),
+    Lines(LastWait),
     /// The spinner turns from the first moment that there is something to wait for: not yet while
     /// the operator is asked.
     Terminal(OnceLock<ProgressBar>),
@@ -27,27 +27,27 @@ enum Style {
 
 /// The wait that the last line was about.
 #[derive(Default)]
-struct Told(Mutex<Option<(String, u64)>>);
+struct LastWait(Mutex<Option<(String, u64)>>);
 
-impl Told {
+impl LastWait {
     /// Whether a wait for `index` is worth a line: a job is looked at many times in a second.
-    fn is_news(&self, index: &str, elapsed: Duration) -> bool {
+    fn is_due(&self, index: &str, elapsed: Duration) -> bool {
         let wait = (index.to_owned(), elapsed.as_secs() / BETWEEN_LINES);
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = last.as_ref() != Some(&wait);
+        let is_due = last.as_ref() != Some(&wait);
         *last = Some(wait);
-        is_news
+        is_due
     }
 }
 
-impl Teller {
+impl ProgressReporter {
     pub(crate) fn new(quiet: bool) -> Self {
         let style = if quiet {
             Style::Silent
         } else if std::io::stderr().is_terminal() {
             Style::Terminal(OnceLock::new())
         } else {
-            Style::Lines(Told::default())
+            Style::Lines(LastWait::default())
         };
         Self { style }
     }
@@ -65,7 +65,7 @@ impl Teller {
     }
 
     /// What is going on at the moment.
-    fn moment(&self, text: String) {
+    fn activity(&self, text: String) {
         if let Style::Terminal(bar) = &self.style {
             bar.get_or_init(spinner).set_message(text);
         }
@@ -82,7 +82,7 @@ fn spinner() -> ProgressBar {
     bar
 }
 
-impl Drop for Teller {
+impl Drop for ProgressReporter {
     fn drop(&mut self) {
         if let Style::Terminal(bar) = &self.style
             && let Some(bar) = bar.get()
@@ -92,11 +92,11 @@ impl Drop for Teller {
     }
 }
 
-impl ProgressObserver for Teller {
+impl ProgressObserver for ProgressReporter {
     fn on(&self, progress: Progress<'_>) {
         match progress {
             Progress::Started { number, total, step } => {
-                self.moment(format!("[{number}/{total}] {}", step.summary()));
+                self.activity(format!("[{number}/{total}] {}", step.summary()));
             }
             Progress::Finished { number, total, step, done, elapsed } => {
                 let summary = step.summary();
@@ -109,12 +109,12 @@ impl ProgressObserver for Teller {
             Progress::Waiting { index, status, elapsed } => {
                 let text = format!(
                     "index {index}: {}, {} s",
-                    status.map_or("waiting for its job", word),
+                    status.map_or("waiting for its job", status_text),
                     elapsed.as_secs()
                 );
                 match &self.style {
-                    Style::Terminal(_) => self.moment(text),
-                    Style::Lines(told) if told.is_news(index, elapsed) => self.line(&text),
+                    Style::Terminal(_) => self.activity(text),
+                    Style::Lines(last) if last.is_due(index, elapsed) => self.line(&text),
                     Style::Lines(_) | Style::Silent => {}
                 }
             }
@@ -129,7 +129,7 @@ impl ProgressObserver for Teller {
     }
 }
 
-const fn word(status: JobStatus) -> &'static str {
+const fn status_text(status: JobStatus) -> &'static str {
     match status {
         JobStatus::Submitted => "job submitted",
         JobStatus::Processing => "being built",
@@ -138,7 +138,7 @@ const fn word(status: JobStatus) -> &'static str {
     }
 }
 
-/// Nobody can be told that nobody listens, and the work goes on.
+/// A closed standard error is not a failure of the run.
 fn write_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn a_wait_is_worth_a_line_at_its_beginning_and_every_ten_seconds() {
-        let told = Told::default();
+        let last = LastWait::default();
         let lines = |index, milliseconds: [u64; 4]| {
-            milliseconds.map(|ms| told.is_news(index, Duration::from_millis(ms)))
+            milliseconds.map(|ms| last.is_due(index, Duration::from_millis(ms)))
         };
         assert_eq!(lines("a", [0, 50, 900, 9_999]), [true, false, false, false]);
         assert_eq!(lines("a", [10_000, 19_000, 20_000, 20_001]), [true, false, true, false]);

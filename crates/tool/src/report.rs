@@ -73,7 +73,7 @@ struct Json<'a> {
 }
 
 /// Prints how the run ended, and tells its exit code.
-pub(crate) fn finish(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
+pub(crate) fn print_outcome(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
     let exit = match &outcome {
         Ok(Success::Verified(verification)) if !verification.is_clean() => Exit::Differences,
         Ok(_) => Exit::Done,
@@ -99,7 +99,7 @@ pub(crate) fn finish(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
 }
 
 /// Prints for a machine that the arguments were wrong.
-pub(crate) fn misused(error: &clap::Error) -> Exit {
+pub(crate) fn print_usage_error(error: &clap::Error) -> Exit {
     let exit = Exit::Usage;
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
