@@ -1,4 +1,4 @@
-//! Running a plan: probe, act, probe.
+//! Runs a plan: for each step, probe, execute, probe again.
 //!
 //! The catalog decides, not the answers to statements. Before a step the catalog is asked whether
 //! it is in effect; after it has been run, whatever came back, the catalog is asked again. So it
@@ -25,13 +25,13 @@ const UNIQUE_VIOLATION: &str = "23505";
 const MAX_ROUNDS: u32 = 3;
 
 /// What became of a statement, as far as its answer tells.
-enum Act {
+enum ExecuteResult {
     /// It was run; the job that builds the index, if there is one.
-    Done(Option<String>),
+    Executed(Option<String>),
     /// The connection broke on the way: it was run, or it was not.
-    Perhaps,
+    Unknown,
     /// It was not run, and may be later.
-    NotDone,
+    NotExecuted,
     /// The server refused it for a reason that will not pass.
     Refused(DatabaseError),
 }
@@ -53,12 +53,12 @@ pub(crate) struct Applier<'s, 'a> {
     /// what is asked before the next.
     catalog: Option<Catalog>,
     /// Whether the plan's version change is made.
-    recorded: bool,
+    version_recorded: bool,
 }
 
 impl<'s, 'a> Applier<'s, 'a> {
     pub(crate) fn new(database: &'s mut RetryingDatabase<'a>, schema: &'s Schema) -> Self {
-        Self { database, schema, catalog: None, recorded: false }
+        Self { database, schema, catalog: None, version_recorded: false }
     }
 
     pub(crate) async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
@@ -98,7 +98,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                     before.iter().rposition(|step| matches!(step.action, StepAction::Record(_)));
                 let release = &before[last.map_or(0, |last| last + 1)..];
                 let done = self.record(change, release, plan.to).await?;
-                self.recorded = true;
+                self.version_recorded = true;
                 Ok(done)
             }
         }
@@ -119,20 +119,20 @@ impl<'s, 'a> Applier<'s, 'a> {
             match (probe, refused.take()) {
                 (Probe::InEffect, _) => return Ok(done),
                 (Probe::Differs(differences), _) => return Err(MigrateError::Differs(differences)),
-                (Probe::Pending, Some((act, error))) if act == *statement => {
-                    return Err(self.failed(&act, error));
+                (Probe::Pending, Some((failed, error))) if failed == *statement => {
+                    return Err(self.failed(&failed, error));
                 }
-                (Probe::Pending, _) => match self.act(statement, &mut attempts).await? {
-                    Act::Done(job) => {
+                (Probe::Pending, _) => match self.execute(statement, &mut attempts).await? {
+                    ExecuteResult::Executed(job) => {
                         done = true;
                         build.started(job);
                     }
-                    Act::Perhaps => done = true,
-                    Act::NotDone => {}
-                    Act::Refused(error) => refused = Some((statement.clone(), error)),
+                    ExecuteResult::Unknown => done = true,
+                    ExecuteResult::NotExecuted => {}
+                    ExecuteResult::Refused(error) => refused = Some((statement.clone(), error)),
                 },
-                (Probe::Unfinished(_), Some((act, error))) if act != *statement => {
-                    return Err(self.failed(&act, error));
+                (Probe::Unfinished(_), Some((failed, error))) if failed != *statement => {
+                    return Err(self.failed(&failed, error));
                 }
                 (Probe::Unfinished(oid), _) => {
                     let Change::CreateIndex { name, index, .. } = &statement.change else {
@@ -152,10 +152,10 @@ impl<'s, 'a> Applier<'s, 'a> {
                         self.database.observer.on(Progress::Repairing { index: name });
                     }
                     let drop = Statement::drop_index(name);
-                    match self.act(&drop, &mut attempts).await? {
-                        Act::Done(_) => attempts = Attempts::new(),
-                        Act::Perhaps | Act::NotDone => {}
-                        Act::Refused(error) => refused = Some((drop, error)),
+                    match self.execute(&drop, &mut attempts).await? {
+                        ExecuteResult::Executed(_) => attempts = Attempts::new(),
+                        ExecuteResult::Unknown | ExecuteResult::NotExecuted => {}
+                        ExecuteResult::Refused(error) => refused = Some((drop, error)),
                     }
                 }
             }
@@ -180,26 +180,26 @@ impl<'s, 'a> Applier<'s, 'a> {
                 return Err(self.failed(statement, error));
             }
             if let Some(to) = to {
-                self.not_above(to).await?;
+                self.check_no_newer_version(to).await?;
             }
             // As late as possible. DSQL has no lock that would keep a writer out between this and
             // the drop, which is why the writers must be on the older version by now.
             if !with_rows && self.database.has_rows(table).await? {
                 return Err(MigrateError::TableHasRows {
                     table: table.to_owned(),
-                    lowered: self.recorded,
+                    version_lowered: self.version_recorded,
                 });
             }
-            match self.act(statement, &mut attempts).await? {
-                Act::Done(_) | Act::Perhaps => done = true,
-                Act::NotDone => {}
-                Act::Refused(error) => refused = Some(error),
+            match self.execute(statement, &mut attempts).await? {
+                ExecuteResult::Executed(_) | ExecuteResult::Unknown => done = true,
+                ExecuteResult::NotExecuted => {}
+                ExecuteResult::Refused(error) => refused = Some(error),
             }
         }
     }
 
     /// That no version above `to` is recorded, under any name.
-    async fn not_above(&mut self, to: SchemaVersion) -> Result<(), MigrateError> {
+    async fn check_no_newer_version(&mut self, to: SchemaVersion) -> Result<(), MigrateError> {
         for row in self.database.version_rows().await? {
             let version = row.version.as_deref().and_then(|text| text.parse().ok());
             if version.is_some_and(|version: SchemaVersion| version > to) {
@@ -233,7 +233,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             let rows = self.database.version_rows().await?;
             let row = rows.into_iter().find(|row| row.database == change.database);
             let now = row.and_then(|row| row.version);
-            if reached(now.as_deref(), change) {
+            if is_recorded(now.as_deref(), change) {
                 return Ok(sent);
             }
             if now != change.from {
@@ -244,13 +244,13 @@ impl<'s, 'a> Applier<'s, 'a> {
                     actual: shown(now),
                 });
             }
-            let missing = match change.leads_up() {
+            let missing = match change.is_upgrade() {
                 true => self.missing(change.to, target.unwrap_or(change.to)).await?,
                 false => Vec::new(),
             };
             if !missing.is_empty() {
                 if rounds == MAX_ROUNDS {
-                    return Err(MigrateError::Undone { version: change.to, missing });
+                    return Err(MigrateError::ConcurrentlyDropped { version: change.to, missing });
                 }
                 rounds += 1;
                 for step in release {
@@ -311,14 +311,14 @@ impl<'s, 'a> Applier<'s, 'a> {
     /// Runs `statement` once, and waits a little if that may help. What became of it, the next
     /// probe tells: a refused statement may be in effect all the same, because a concurrent run was
     /// faster.
-    async fn act(
+    async fn execute(
         &mut self,
         statement: &Statement,
         attempts: &mut Attempts,
-    ) -> Result<Act, MigrateError> {
+    ) -> Result<ExecuteResult, MigrateError> {
         self.catalog = None;
         let error = match self.database.inner.execute(statement).await {
-            Ok(job) => return Ok(Act::Done(job)),
+            Ok(job) => return Ok(ExecuteResult::Executed(job)),
             Err(error) => error,
         };
         // Another run was faster; it has committed, or will before the deadline.
@@ -326,13 +326,13 @@ impl<'s, 'a> Applier<'s, 'a> {
             Change::DropTable { .. } | Change::DropIndex { .. } => error.is_undefined(),
             _ => error.is_duplicate(),
         };
-        let act = match &error {
-            DatabaseError::Lost { .. } => Act::Perhaps,
-            error if is_race || self.database.is_retryable(error) => Act::NotDone,
-            _ => return Ok(Act::Refused(error)),
+        let result = match &error {
+            DatabaseError::Lost { .. } => ExecuteResult::Unknown,
+            error if is_race || self.database.is_retryable(error) => ExecuteResult::NotExecuted,
+            _ => return Ok(ExecuteResult::Refused(error)),
         };
         self.database.pause(attempts, &statement.summary(), error).await?;
-        Ok(act)
+        Ok(result)
     }
 
     async fn probe(
@@ -379,12 +379,12 @@ impl<'s, 'a> Applier<'s, 'a> {
 /// Whether the recorded version `now` is where `change` leads, or further in its direction: then
 /// another run has done this change and the next. Any version is further than 0.0, which stands for
 /// the version tables alone.
-fn reached(now: Option<&str>, change: &VersionChange) -> bool {
+fn is_recorded(now: Option<&str>, change: &VersionChange) -> bool {
     match now.and_then(|text| text.parse::<SchemaVersion>().ok()) {
         Some(now) if now == change.to => true,
         Some(now) => {
             let may_go_on = change.from.is_some() || change.to == SchemaVersion::NONE;
-            change.leads_up() && may_go_on && now > change.to
+            change.is_upgrade() && may_go_on && now > change.to
         }
         None => false,
     }

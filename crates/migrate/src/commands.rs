@@ -48,7 +48,7 @@ impl Migrator<'_> {
     /// The database is at another version, has objects of a newer one, or has something that is
     /// not what the schema says. Nothing has run.
     pub async fn plan_setup(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
-        let version = self.requested(setup)?;
+        let version = self.requested_version(setup)?;
         if !setup.versioning {
             let catalog = self.database.catalog().await?;
             let mut plan = self.empty_plan(None, None);
@@ -57,7 +57,7 @@ impl Migrator<'_> {
         }
         let state = self.database_state().await?;
         let Some((_, current)) = state.recorded else {
-            self.not_ahead_of_others(version, &state.rows)?;
+            self.check_other_names_not_older(version, &state.rows)?;
             let mut plan = self.empty_plan(None, Some(version));
             plan.steps = self.setup_steps(setup, version, &state.catalog).await?;
             return Ok(plan);
@@ -65,7 +65,7 @@ impl Migrator<'_> {
         if version == SchemaVersion::NONE && current > version {
             return Ok(self.empty_plan(Some(current), Some(current)));
         }
-        self.not_newer_than_tool(current)?;
+        self.check_not_newer_than_schema(current)?;
         if current > version {
             return Err(MigrateError::NeedsRollback { current, requested: version });
         }
@@ -92,13 +92,13 @@ impl Migrator<'_> {
     ) -> Result<Plan, MigrateError> {
         let target = match target {
             None => None,
-            Some(target) => Some(self.known(target)?),
+            Some(target) => Some(self.known_version(target)?),
         };
         let state = self.database_state().await?;
         let Some((text, current)) = state.recorded else {
-            return Err(self.not_set_up(&state.rows));
+            return Err(self.not_set_up_error(&state.rows));
         };
-        self.not_newer_than_tool(current)?;
+        self.check_not_newer_than_schema(current)?;
         let target = target.unwrap_or_else(|| self.schema.newest());
         if target < current {
             return Err(MigrateError::NeedsRollback { current, requested: target });
@@ -108,7 +108,7 @@ impl Migrator<'_> {
         if target > current {
             self.check_no_drift(target, &state.catalog)?;
         }
-        for (name, version) in self.others(&state.rows) {
+        for (name, version) in self.other_names(&state.rows) {
             if version < target {
                 plan.notes.push(format!(
                     "the tables are also recorded for `{name}`, at {version}; update it, too, with \
@@ -146,16 +146,16 @@ impl Migrator<'_> {
     /// No version is recorded, the target is newer or unknown, the newer versions did more than
     /// add tables, or a table that would be dropped has rows and they are not given up.
     pub async fn plan_rollback(&mut self, rollback: &Rollback) -> Result<Plan, MigrateError> {
-        let target = self.known(rollback.to)?;
+        let target = self.known_version(rollback.to)?;
         let state = self.database_state().await?;
         let Some((text, current)) = state.recorded else {
-            return Err(self.not_set_up(&state.rows));
+            return Err(self.not_set_up_error(&state.rows));
         };
-        self.not_newer_than_tool(current)?;
+        self.check_not_newer_than_schema(current)?;
         if target > current {
             return Err(MigrateError::NotARollback { current, requested: target });
         }
-        for (name, version) in self.others(&state.rows) {
+        for (name, version) in self.other_names(&state.rows) {
             if version > target {
                 return Err(MigrateError::RecordedElsewhere { database: name, version });
             }
@@ -184,7 +184,7 @@ impl Migrator<'_> {
                 return Err(MigrateError::Differs(differences));
             }
             if !rollback.with_rows && self.database.has_rows(&table).await? {
-                return Err(MigrateError::TableHasRows { table, lowered: false });
+                return Err(MigrateError::TableHasRows { table, version_lowered: false });
             }
             plan.steps.push(drop_table(&table, rollback.with_rows, Some(target)));
         }
@@ -204,7 +204,7 @@ impl Migrator<'_> {
     /// Those of a setup of a database without these tables; or a version is recorded that is newer
     /// than the schema or cannot be read, under whatever name.
     pub async fn plan_overwrite(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
-        let version = self.requested(setup)?;
+        let version = self.requested_version(setup)?;
         if setup.versioning {
             self.check_name()?;
         }
@@ -213,7 +213,7 @@ impl Migrator<'_> {
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
         for row in &rows {
             let recorded = row.parsed()?;
-            self.not_newer_than_tool(recorded)?;
+            self.check_not_newer_than_schema(recorded)?;
             if row.database == self.logical_name {
                 plan.from = Some(recorded);
             } else {
@@ -244,11 +244,11 @@ impl Migrator<'_> {
     }
 
     /// The version that is asked for, which must be one of the schema's, or 0.0.
-    fn requested(&self, setup: &Setup) -> Result<SchemaVersion, MigrateError> {
+    fn requested_version(&self, setup: &Setup) -> Result<SchemaVersion, MigrateError> {
         match setup.version {
             None => Ok(self.schema.newest()),
             Some(SchemaVersion::NONE) => Ok(SchemaVersion::NONE),
-            Some(version) => self.known(version),
+            Some(version) => self.known_version(version),
         }
     }
 
@@ -260,10 +260,10 @@ impl Migrator<'_> {
         catalog: &Catalog,
     ) -> Result<Vec<Step>, MigrateError> {
         if !setup.versioning {
-            return self.steps_from_nothing(version, catalog).await;
+            return self.initial_steps(version, catalog).await;
         }
         let mut steps = self.version_table_steps(catalog)?;
-        steps.extend(self.steps_from_nothing(version, catalog).await?);
+        steps.extend(self.initial_steps(version, catalog).await?);
         let release = self.schema.release(version);
         steps.push(record(VersionChange {
             database: self.logical_name.clone(),
@@ -277,7 +277,7 @@ impl Migrator<'_> {
     }
 
     /// The versions that are recorded for the same tables under other names.
-    fn others(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
+    fn other_names(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
         rows.iter()
             .filter(|row| row.database != self.logical_name)
             .filter_map(|row| Some((row.database.clone(), row.parsed().ok()?)))
@@ -285,12 +285,12 @@ impl Migrator<'_> {
     }
 
     /// That a setup does not take tables to `requested` that are recorded at an older version.
-    fn not_ahead_of_others(
+    fn check_other_names_not_older(
         &self,
         requested: SchemaVersion,
         rows: &[VersionRow],
     ) -> Result<(), MigrateError> {
-        match self.others(rows).into_iter().find(|(_, version)| *version < requested) {
+        match self.other_names(rows).into_iter().find(|(_, version)| *version < requested) {
             None => Ok(()),
             Some((database, version)) => {
                 Err(MigrateError::OlderElsewhere { database, version, requested })
@@ -299,7 +299,7 @@ impl Migrator<'_> {
     }
 
     /// The steps of all releases up to `version`, for a database that has none of a later one.
-    async fn steps_from_nothing(
+    async fn initial_steps(
         &mut self,
         version: SchemaVersion,
         catalog: &Catalog,

@@ -44,7 +44,7 @@ pub enum MigrateError {
          continue",
         waited.as_secs()
     )]
-    OutOfTime {
+    DeadlineExceeded {
         /// What was being done.
         action: String,
         /// How often it was tried.
@@ -70,7 +70,7 @@ pub enum MigrateError {
          nothing was changed; see `verify`, and restore what is missing from a backup",
         sentences(differences)
     )]
-    Broken {
+    Incomplete {
         /// The recorded version.
         version: SchemaVersion,
         /// What is missing or different.
@@ -194,14 +194,14 @@ pub enum MigrateError {
     #[error(
         "table {table} has rows, which would be lost; nothing was dropped{}; stop the servers \
          that write it and delete the rows, or say that they may be dropped",
-        if *.lowered { ", but the recorded version is lowered" } else { "" }
+        if *.version_lowered { ", but the recorded version is lowered" } else { "" }
     )]
     TableHasRows {
         /// The table.
         table: String,
         /// Whether the version had been lowered when the rows were found. Running the rollback
         /// again continues; running `update-schema` goes back.
-        lowered: bool,
+        version_lowered: bool,
     },
 
     /// The same tables are recorded at a newer version under another name.
@@ -238,7 +238,7 @@ pub enum MigrateError {
          again",
         sentences(missing)
     )]
-    Undone {
+    ConcurrentlyDropped {
         /// The version.
         version: SchemaVersion,
         /// What is gone.
@@ -310,9 +310,9 @@ impl MigrateError {
     /// How the database differs from what the command needs, if that is what stopped it.
     pub fn differences(&self) -> &[Difference] {
         match self {
-            Self::Differs(differences) | Self::Broken { differences, .. } => differences,
+            Self::Differs(differences) | Self::Incomplete { differences, .. } => differences,
             Self::Drift { drift: differences, .. } => differences,
-            Self::Undone { missing: differences, .. } => differences,
+            Self::ConcurrentlyDropped { missing: differences, .. } => differences,
             _ => &[],
         }
     }

@@ -93,7 +93,7 @@ impl<'a> Migrator<'a> {
     }
 
     /// The error that no version is recorded; `rows` are those of other names.
-    pub(crate) fn not_set_up(&self, rows: &[VersionRow]) -> MigrateError {
+    pub(crate) fn not_set_up_error(&self, rows: &[VersionRow]) -> MigrateError {
         MigrateError::NotSetUp {
             database: self.logical_name.clone(),
             others: rows.iter().map(|row| row.database.clone()).collect(),
@@ -101,7 +101,10 @@ impl<'a> Migrator<'a> {
     }
 
     /// The version `requested`, which must be one of the schema's.
-    pub(crate) fn known(&self, requested: SchemaVersion) -> Result<SchemaVersion, MigrateError> {
+    pub(crate) fn known_version(
+        &self,
+        requested: SchemaVersion,
+    ) -> Result<SchemaVersion, MigrateError> {
         if self.schema.release(requested).is_some() {
             return Ok(requested);
         }
@@ -112,7 +115,10 @@ impl<'a> Migrator<'a> {
     }
 
     /// That `current`, the recorded version, is not newer than the schema.
-    pub(crate) fn not_newer_than_tool(&self, current: SchemaVersion) -> Result<(), MigrateError> {
+    pub(crate) fn check_not_newer_than_schema(
+        &self,
+        current: SchemaVersion,
+    ) -> Result<(), MigrateError> {
         let newest = self.schema.newest();
         if current > newest {
             return Err(MigrateError::NewerThanTool { current, newest });
@@ -244,7 +250,7 @@ impl<'a> Migrator<'a> {
             }
         }
         if !differences.is_empty() {
-            return Err(MigrateError::Broken { version: recorded, differences });
+            return Err(MigrateError::Incomplete { version: recorded, differences });
         }
         for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
             let Change::Seed(seed) = &statement.change else {

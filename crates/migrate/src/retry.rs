@@ -176,7 +176,7 @@ impl<'a> RetryingDatabase<'a> {
         let wait = policy.ceiling(attempts.number).mul_f64(fastrand::f64());
         let waited = attempts.start.elapsed();
         if waited + wait >= policy.deadline {
-            return Err(MigrateError::OutOfTime {
+            return Err(MigrateError::DeadlineExceeded {
                 action: action.to_owned(),
                 attempts: attempts.number,
                 waited,

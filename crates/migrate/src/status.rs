@@ -94,7 +94,9 @@ impl Migrator<'_> {
         };
         let (pending, problem) = match plan {
             Ok(plan) => (plan.pending().map(|step| step.summary()).collect(), None),
-            Err(error @ (MigrateError::Database { .. } | MigrateError::OutOfTime { .. })) => {
+            Err(
+                error @ (MigrateError::Database { .. } | MigrateError::DeadlineExceeded { .. }),
+            ) => {
                 return Err(error);
             }
             Err(error) => (Vec::new(), Some(error.to_string())),

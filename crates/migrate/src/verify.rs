@@ -85,16 +85,16 @@ impl Migrator<'_> {
         version: Option<SchemaVersion>,
     ) -> Result<Verification, MigrateError> {
         let (catalog, version, is_recorded) = match version {
-            Some(version) => (self.database.catalog().await?, self.known(version)?, false),
+            Some(version) => (self.database.catalog().await?, self.known_version(version)?, false),
             None => {
                 let state = self.database_state().await?;
                 match state.recorded {
                     Some((_, version)) => (state.catalog, version, true),
-                    None => return Err(self.not_set_up(&state.rows)),
+                    None => return Err(self.not_set_up_error(&state.rows)),
                 }
             }
         };
-        self.not_newer_than_tool(version)?;
+        self.check_not_newer_than_schema(version)?;
         let mut objects = self.schema.objects_at(version);
         if is_recorded {
             objects.tables.extend(version_tables::tables());

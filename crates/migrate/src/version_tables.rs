@@ -117,7 +117,7 @@ pub struct Dml {
 
 impl VersionChange {
     /// Whether it leads from an older version to a newer one, or from none.
-    pub(crate) fn leads_up(&self) -> bool {
+    pub(crate) fn is_upgrade(&self) -> bool {
         let from = self.from.as_deref().and_then(|text| text.parse::<SchemaVersion>().ok());
         from.is_none_or(|from| from < self.to)
     }

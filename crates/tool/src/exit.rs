@@ -57,9 +57,9 @@ impl From<ConfigError> for Failure {
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {
         let exit = match &error {
-            MigrateError::Differs(_) | MigrateError::Broken { .. } | MigrateError::Drift { .. } => {
-                Exit::Differences
-            }
+            MigrateError::Differs(_)
+            | MigrateError::Incomplete { .. }
+            | MigrateError::Drift { .. } => Exit::Differences,
             MigrateError::UnknownVersion { .. } | MigrateError::InvalidName { .. } => Exit::Usage,
             _ => Exit::Failed,
         };

@@ -192,7 +192,7 @@ async fn a_table_that_is_missing_below_its_recorded_version_is_reported_and_not_
             contents.catalog.tables.remove("executions");
         });
         let error = fails(command, &cluster).await;
-        assert!(matches!(&error, MigrateError::Broken { version, .. } if *version == V1_0));
+        assert!(matches!(&error, MigrateError::Incomplete { version, .. } if *version == V1_0));
         assert!(error.to_string().contains("table executions is missing"), "{error}");
     }
 }
@@ -389,7 +389,7 @@ async fn rows_that_appear_during_a_rollback_are_found_right_before_the_drop() {
     let plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
     cluster.change(|contents| add_row(contents, CHASM, &["1"]));
     let error = migrator.apply(&plan).await.unwrap_err();
-    assert!(matches!(error, MigrateError::TableHasRows { lowered: true, .. }), "{error}");
+    assert!(matches!(error, MigrateError::TableHasRows { version_lowered: true, .. }), "{error}");
     assert!(cluster.contents().catalog.tables.contains_key(CHASM));
     // Updating takes it back.
     Command::Update(V1_1).run(cluster.session()).await.unwrap();

@@ -151,7 +151,7 @@ async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
         let mut migrator = Migrator::new(embedded(), &mut session, "postgres", timeouts, &observer);
         let plan = migrator.plan_update(None).await.unwrap();
         let error = migrator.apply(&plan).await.unwrap_err();
-        let MigrateError::OutOfTime { action, attempts, .. } = &error else {
+        let MigrateError::DeadlineExceeded { action, attempts, .. } = &error else {
             panic!("{}", chain(&error));
         };
         assert_eq!(*action, drop);

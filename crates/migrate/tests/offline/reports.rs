@@ -128,7 +128,7 @@ async fn a_status_that_cannot_be_had_is_a_failure_and_a_version_that_cannot_be_r
     let first_row = "first row of namespace_metadata".to_owned();
     cluster.behave(|behaviour| behaviour.contended = Some((first_row, u32::MAX)));
     let error = migrator.status().await.unwrap_err();
-    assert!(matches!(error, MigrateError::OutOfTime { .. }), "{error}");
+    assert!(matches!(error, MigrateError::DeadlineExceeded { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -263,7 +263,7 @@ async fn a_rollback_refuses_while_there_are_rows_and_touches_no_other_table() {
     let before = digest(&mut database).await;
     assert_eq!(before.rows(), 2500);
     let error = Command::Rollback.run(&mut database).await.unwrap_err();
-    assert!(matches!(error, MigrateError::TableHasRows { lowered: false, .. }), "{error}");
+    assert!(matches!(error, MigrateError::TableHasRows { version_lowered: false, .. }), "{error}");
     assert_eq!(history(&scratch).await, ["0 > 1.1"]);
     scratch.execute("DELETE FROM current_chasm_executions").await.unwrap();
     Command::Rollback.run(&mut database).await.unwrap();

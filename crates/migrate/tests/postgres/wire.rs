@@ -233,7 +233,7 @@ async fn conflicts_without_end_end_at_the_deadline_with_the_last_one() {
         &observer,
     );
     let error = migrator.plan_update(None).await.unwrap_err();
-    let MigrateError::OutOfTime { attempts, .. } = &error else {
+    let MigrateError::DeadlineExceeded { attempts, .. } = &error else {
         panic!("{}", chain(&error));
     };
     assert!(*attempts > 2, "{attempts}");
