@@ -1,13 +1,13 @@
 //! The same against a stand-in for DSQL, over TLS and with a token: one statement that changes the
 //! catalog per transaction, indexes that are built by jobs, and conflicts at COMMIT.
 
+mod concurrent;
 #[path = "../support/errors.rs"]
 mod errors;
 mod faults;
 mod jobs;
 #[path = "../support/spec.rs"]
 mod spec;
-mod together;
 
 use std::{
     sync::{

@@ -10,7 +10,7 @@ use temporal_dsql_migrate::{
 
 use crate::{
     Command, V1_0, V1_1, chain, cluster_at, embedded,
-    fake::{Behaviour, Cluster, add_row, version_row},
+    fake_cluster::{Behaviour, Cluster, add_row, version_row},
     history, migrator, pairs,
     spec::assert_is,
 };

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     Command, V1_0, V1_1, cluster_at, embedded,
-    fake::{Behaviour, Cluster},
+    fake_cluster::{Behaviour, Cluster},
     history, pairs,
     spec::assert_is,
 };

@@ -5,7 +5,7 @@ use temporal_dsql_migrate::{MigrateError, Schema, TableDefinition};
 
 use crate::{
     Command, V1_0, V1_1,
-    fake::{Behaviour, Cluster, Fault},
+    fake_cluster::{Behaviour, Cluster, Fault},
     migrator,
 };
 
@@ -71,10 +71,10 @@ async fn columns_dropped_indexes_and_dropped_tables_survive_death_anywhere() {
                     None => (empty().await, Command::Setup(V1_2)),
                     Some(start) => (cluster_at(schema, start).await, Command::Update(V1_2)),
                 };
-                let (mut session, reached) = cluster.session().with_fault(call, fault);
+                let (mut session, signal) = cluster.session().with_fault(call, fault);
                 let ended = tokio::select! {
                     biased;
-                    () = reached.killed() => None,
+                    () = signal.killed() => None,
                     result = command.run_with(schema, &mut session) => Some(result),
                 };
                 let result = match ended {
@@ -85,7 +85,7 @@ async fn columns_dropped_indexes_and_dropped_tables_survive_death_anywhere() {
                     panic!("{command:?} from {start:?}, {fault:?} at call {call}: {error}");
                 }
                 at(schema, &cluster, V1_2);
-                if !reached.happened() {
+                if !signal.happened() {
                     assert!(call > 6, "{call}");
                     break;
                 }

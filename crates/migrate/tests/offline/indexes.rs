@@ -9,7 +9,7 @@ use temporal_dsql_migrate::{
 
 use crate::{
     Command, V1_0, V1_1, chain, cluster_at, embedded,
-    fake::{Behaviour, Cluster, Fault},
+    fake_cluster::{Behaviour, Cluster, Fault},
     migrator,
     spec::assert_is,
 };
@@ -72,10 +72,10 @@ async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
     // The first run dies when it has started the build.
     let mut cluster = slow();
     for call in 1.. {
-        let (session, reached) = cluster.session().with_fault(call, Fault::KillAfter);
+        let (session, signal) = cluster.session().with_fault(call, Fault::KillAfter);
         tokio::select! {
             biased;
-            () = reached.killed() => {}
+            () = signal.killed() => {}
             result = Command::Setup(V1_1).run(session) => panic!("it ended: {result:?}"),
         }
         if cluster.contents().catalog.indexes.contains_key(INDEX) {

@@ -5,9 +5,9 @@ mod concurrent;
 mod custom_schemas;
 #[path = "../support/errors.rs"]
 mod errors;
-mod fake;
+mod fake_cluster;
 mod indexes;
-mod kills;
+mod interruptions;
 mod overwriting;
 mod reports;
 mod schema_files;
@@ -17,7 +17,7 @@ mod spec;
 use std::sync::LazyLock;
 
 use errors::chain;
-use fake::{Behaviour, Cluster, Session};
+use fake_cluster::{Behaviour, Cluster, Session};
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, IgnoreProgress, MigrateError, Migrator, Plan, Report, Rollback, Schema,

@@ -12,7 +12,7 @@ use crate::{
     Command, V1_0, V1_1, cluster_at,
     commands::fails,
     embedded,
-    fake::{Behaviour, Cluster, version_row},
+    fake_cluster::{Behaviour, Cluster, version_row},
     history, migrator, pairs,
     spec::assert_is,
 };

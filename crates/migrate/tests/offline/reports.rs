@@ -6,7 +6,7 @@ use temporal_dsql_migrate::{MigrateError, Plan, TableDefinition};
 
 use crate::{
     V1_0, V1_1, cluster_at, embedded,
-    fake::{add_row, version_row},
+    fake_cluster::{add_row, version_row},
     migrator,
 };
 

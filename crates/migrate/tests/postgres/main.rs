@@ -1,14 +1,14 @@
 //! The same, on a real PostgreSQL: what the catalog says, what the server refuses, what happens on
 //! the wire.
 
+mod access;
 mod commands;
-mod doors;
 #[path = "../support/errors.rs"]
 mod errors;
+mod round_trips;
 mod schemas;
 #[path = "../support/spec.rs"]
 mod spec;
-mod wire;
 
 use std::{net::SocketAddr, sync::LazyLock};
 

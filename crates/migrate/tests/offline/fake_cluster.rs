@@ -143,7 +143,7 @@ impl Cluster {
             calls: 0,
             conflicts: BTreeMap::new(),
             fault: None,
-            reached: Arc::default(),
+            signal: Arc::default(),
             random: None,
         }
     }
@@ -178,7 +178,7 @@ pub enum Fault {
     KillBefore,
     /// The run dies when the cluster has done it, before it learns so.
     KillAfter,
-    /// The connection breaks, and the call has not reached the cluster.
+    /// The connection breaks, and the call has not signal the cluster.
     LoseBefore,
     /// The connection breaks, and the cluster has done it.
     LoseAfter,
@@ -186,12 +186,12 @@ pub enum Fault {
 
 /// Whether a fault has happened.
 #[derive(Debug, Default)]
-pub struct Reached {
+pub struct FaultSignal {
     happened: AtomicBool,
     killed: Notify,
 }
 
-impl Reached {
+impl FaultSignal {
     pub fn happened(&self) -> bool {
         self.happened.load(Ordering::SeqCst)
     }
@@ -211,16 +211,16 @@ pub struct Session {
     /// Conflicts by what was called for, since it came through.
     conflicts: BTreeMap<String, u32>,
     fault: Option<(u32, Fault)>,
-    reached: Arc<Reached>,
+    signal: Arc<FaultSignal>,
     random: Option<fastrand::Rng>,
 }
 
 impl Session {
     /// Makes `fault` happen to call number `call`, from 1. A killed run goes no further.
-    pub fn with_fault(mut self, call: u32, fault: Fault) -> (Self, Arc<Reached>) {
+    pub fn with_fault(mut self, call: u32, fault: Fault) -> (Self, Arc<FaultSignal>) {
         self.fault = Some((call, fault));
-        let reached = self.reached.clone();
-        (self, reached)
+        let signal = self.signal.clone();
+        (self, signal)
     }
 
     /// Lets other runs in between, in an order that `seed` decides.
@@ -241,7 +241,7 @@ impl Session {
         }
         self.calls += 1;
         let fault = self.fault.filter(|(call, _)| *call == self.calls).map(|(_, fault)| fault);
-        self.reached.happened.fetch_or(fault.is_some(), Ordering::SeqCst);
+        self.signal.happened.fetch_or(fault.is_some(), Ordering::SeqCst);
         match fault {
             Some(Fault::KillBefore) => self.die().await,
             Some(Fault::LoseBefore) => return Err(lost()),
@@ -287,7 +287,7 @@ impl Session {
     }
 
     async fn die(&self) {
-        self.reached.killed.notify_one();
+        self.signal.killed.notify_one();
         std::future::pending::<()>().await;
     }
 }

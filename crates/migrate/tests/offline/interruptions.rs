@@ -5,7 +5,7 @@ use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
     Command, V1_0, V1_1, cluster_at,
-    fake::{Behaviour, Cluster, Fault},
+    fake_cluster::{Behaviour, Cluster, Fault},
     history, pairs,
     spec::assert_is,
 };
@@ -26,10 +26,10 @@ async fn at_every_call(
     for fault in faults {
         for call in 1.. {
             let cluster = make().await;
-            let (session, reached) = cluster.session().with_fault(call, fault);
+            let (session, signal) = cluster.session().with_fault(call, fault);
             let ended = tokio::select! {
                 biased;
-                () = reached.killed() => None,
+                () = signal.killed() => None,
                 result = command.run(session) => Some(result),
             };
             let again = match ended {
@@ -40,7 +40,7 @@ async fn at_every_call(
                 panic!("{command:?} with {fault:?} at call {call}: {error}");
             }
             check(&cluster);
-            if !reached.happened() {
+            if !signal.happened() {
                 most = most.max(call - 1);
                 break;
             }
@@ -137,10 +137,10 @@ async fn a_run_that_dies_often_is_completed_all_the_same() {
     for seed in 0.. {
         runs = seed;
         let call = 1 + fastrand::Rng::with_seed(seed).u32(1..25);
-        let (session, reached) = cluster.session().with_fault(call, Fault::KillAfter);
+        let (session, signal) = cluster.session().with_fault(call, Fault::KillAfter);
         let ended = tokio::select! {
             biased;
-            () = reached.killed() => None,
+            () = signal.killed() => None,
             result = Command::Setup(V1_1).run(session) => Some(result),
         };
         if let Some(result) = ended {
