@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_look_alike_side_by_side_are_told_apart() {
+    fn different_rows_with_equal_concatenations_have_different_digests() {
         let rows = [
             text(&[Some("a"), Some("bc")]),
             text(&[Some("ab"), Some("c")]),
@@ -185,7 +185,7 @@ mod tests {
         }
 
         #[test]
-        fn any_changed_added_or_lost_row_shows(rows in rows(), at in 0_usize..8, value in "[a-c]{0,3}") {
+        fn any_changed_added_or_lost_row_changes_the_digest(rows in rows(), at in 0_usize..8, value in "[a-c]{0,3}") {
             let at = at % rows.len();
             let before = digest(&rows);
             let mut changed = rows.clone();

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_found_where_the_rest_is_not_understood() {
+    fn json_output_is_recognised_in_invalid_arguments() {
         for (line, expected) in [
             ("t --output json nonsense", true),
             ("t nonsense --output=json", true),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused_by_name() {
+    fn contradicting_flags_are_refused_by_name() {
         // temporal-persistence.md#validation
         for (line, named) in [
             ("t setup --version 1.1 --disable-versioning", "--disable-versioning"),

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_worth_a_line_at_its_beginning_and_every_ten_seconds() {
+    fn a_wait_gets_a_line_at_its_start_and_every_ten_seconds() {
         let last = LastWait::default();
         let lines = |index, milliseconds: [u64; 4]| {
             milliseconds.map(|ms| last.is_due(index, Duration::from_millis(ms)))

@@ -31,7 +31,7 @@ fn a_missing_endpoint_names_the_variable_to_set() {
 }
 
 #[test]
-fn creating_and_dropping_databases_is_said_not_to_apply() {
+fn creating_and_dropping_databases_is_refused_as_not_applicable() {
     for command in ["create-database", "create", "drop-database", "drop"] {
         fails(&Tool::nowhere(), &[command], 2, &["exactly one database", "setup-schema"]);
     }
@@ -128,7 +128,7 @@ async fn a_wrong_password_names_the_user_and_is_never_shown() {
 }
 
 #[tokio::test]
-async fn a_role_without_rights_is_told_which_right_is_missing() {
+async fn a_role_without_privileges_gets_an_error_that_names_the_privilege() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let role = format!("role_{}", database.name());
     database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'right'")).await.unwrap();
@@ -180,7 +180,7 @@ async fn a_version_row_that_is_newer_than_the_tool_stops_every_command_that_writ
 }
 
 #[tokio::test]
-async fn a_table_that_exists_but_differs_stops_everything_with_a_diff() {
+async fn a_table_that_differs_stops_the_command_with_a_diff() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     database

@@ -179,7 +179,7 @@ async fn verify_reports_drift_and_ignores_foreign_tables() {
 }
 
 #[tokio::test]
-async fn overwrite_names_what_it_drops_asks_and_spares_foreign_tables() {
+async fn overwrite_lists_what_it_drops_asks_and_keeps_foreign_tables() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema", "--version", "1.0"]);
@@ -213,7 +213,7 @@ async fn overwrite_names_what_it_drops_asks_and_spares_foreign_tables() {
 }
 
 #[tokio::test]
-async fn rollback_refuses_while_rows_would_be_lost_unless_it_is_told_to_drop_them() {
+async fn rollback_refuses_a_table_with_rows_without_drop_rows() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema"]);
@@ -299,7 +299,7 @@ async fn a_schema_directory_of_the_operators_own_is_applied_version_by_version()
 }
 
 #[tokio::test]
-async fn quiet_is_silent_on_success_and_still_tells_errors_and_codes() {
+async fn quiet_prints_nothing_on_success_and_keeps_errors_and_exit_codes() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     let run = tool.ok(&["--quiet", "setup-schema"]);
@@ -310,7 +310,7 @@ async fn quiet_is_silent_on_success_and_still_tells_errors_and_codes() {
 }
 
 #[tokio::test]
-async fn an_overwrite_that_is_asked_for_wrongly_costs_nothing() {
+async fn an_overwrite_that_cannot_be_planned_drops_nothing() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema", "--version", "1.0"]);
@@ -345,7 +345,7 @@ async fn a_setup_of_0_0_succeeds_on_a_database_that_has_a_version_as_the_go_tool
 }
 
 #[tokio::test]
-async fn a_missing_first_row_or_history_table_is_made_again_by_an_update() {
+async fn a_missing_first_row_or_history_table_is_restored_by_an_update() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema"]);
@@ -360,7 +360,7 @@ async fn a_missing_first_row_or_history_table_is_made_again_by_an_update() {
 }
 
 #[tokio::test]
-async fn machines_get_one_object_whatever_is_wrong() {
+async fn json_output_is_one_object_for_every_failure() {
     let (code, json) = Tool::nowhere().json(&["update-schema", "--version", "latest"]);
     assert_eq!((code, &json["exit_code"]), (2, &2.into()), "{json}");
     assert!(json["error"].as_str().unwrap().contains("'latest'"), "{json}");
@@ -381,7 +381,7 @@ async fn machines_get_one_object_whatever_is_wrong() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_no_failure() {
+async fn closed_output_streams_are_not_a_failure() {
     let closed = || {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

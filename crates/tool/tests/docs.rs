@@ -88,7 +88,7 @@ async fn every_command_of_the_documents_does_what_they_say() {
 }
 
 #[tokio::test]
-async fn the_commands_of_cargo_xtask_migrate_are_the_tools() {
+async fn the_documented_commands_of_cargo_xtask_migrate_work() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema"]);
@@ -179,7 +179,7 @@ fn explained() -> Vec<String> {
 }
 
 #[test]
-fn every_message_that_the_guide_quotes_is_one() {
+fn every_message_quoted_by_the_guide_exists() {
     let sources: String = [
         "crates/adapter-dsql/src/config/mod.rs",
         "crates/migrate/src/database.rs",

@@ -62,7 +62,7 @@ fn every_command_works_over_tls_with_an_iam_token() {
 }
 
 #[test]
-fn a_build_that_takes_its_time_is_reported_line_by_line() {
+fn a_slow_index_build_is_reported_in_lines() {
     let delays = JobDelays {
         start: Duration::from_millis(100),
         work: Duration::from_millis(300),
@@ -79,7 +79,7 @@ fn a_build_that_takes_its_time_is_reported_line_by_line() {
 }
 
 #[test]
-fn who_is_not_let_in_is_told_why_and_no_secret_is_shown() {
+fn a_refused_login_is_explained_and_no_secret_is_shown() {
     let Some(cluster) = empty() else { return };
     let fails = |tool: &Tool, named: &[&str]| {
         let run = tool.run(&["setup-schema"]);

@@ -102,7 +102,7 @@ async fn rows(database: &ScratchDatabase) -> String {
 const OVERWRITE: [&str; 4] = ["setup-schema", "--overwrite", "--version", "1.0"];
 
 #[tokio::test]
-async fn all_that_would_be_lost_is_told_before_the_question_and_the_answer_counts() {
+async fn the_prompt_lists_what_is_dropped_and_only_yes_proceeds() {
     let Some(database) = with_a_row().await else { return };
     let tool = Tool::new(&database);
     for (answer, code, left) in [("n\n", 1, "1"), ("\n", 1, "1"), ("y\n", 0, "0")] {
@@ -122,7 +122,7 @@ async fn all_that_would_be_lost_is_told_before_the_question_and_the_answer_count
 }
 
 #[tokio::test]
-async fn ctrl_c_is_an_answer_too() {
+async fn ctrl_c_at_the_prompt_cancels_the_run() {
     let Some(database) = with_a_row().await else { return };
     let mut run = OnTerminal::start(&Tool::new(&database), &OVERWRITE);
     run.until("Go on (y/N)? ");
@@ -133,7 +133,7 @@ async fn ctrl_c_is_an_answer_too() {
 }
 
 #[tokio::test]
-async fn a_spinner_turns_while_steps_are_done_and_their_lines_stay() {
+async fn a_terminal_shows_a_spinner_and_keeps_the_lines_of_steps() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let mut run = OnTerminal::start(&Tool::new(&database), &["setup-schema"]);
     let shown = run.until("[48/48] record version 1.1");

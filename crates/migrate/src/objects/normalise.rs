@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_spelling_is_its_own_spelling(text in "[a-zA-Z ]{0,12}(\\([0-9, ]{0,6}\\))?[a-z ]{0,6}") {
+        fn normalising_a_type_is_idempotent(text in "[a-zA-Z ]{0,12}(\\([0-9, ]{0,6}\\))?[a-z ]{0,6}") {
             let once = type_name(&text);
             prop_assert_eq!(type_name(&once), once);
         }

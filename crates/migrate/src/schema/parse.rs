@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_kinds_are_read_too() {
+    fn indexes_columns_drops_and_seeds_are_read() {
         let Change::CreateIndex { name, index, asynchronous } =
             change("CREATE UNIQUE INDEX ASYNC IF NOT EXISTS i ON t (a, B)")
         else {

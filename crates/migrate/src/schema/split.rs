@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_look_like_blocks_are_names() {
+    fn keywords_inside_identifiers_are_not_blocks() {
         // Upstream's splitter counts BEGIN, END and IF in identifiers
         // (temporal-persistence.md#statement-splitter).
         for statement in [
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_is_named_with_its_place() {
+    fn an_unclosed_token_is_reported_with_its_position() {
         for (text, expected) in [
             ("CREATE TABLE a (x INT;\nDROP TABLE b;", "unmatched `(` at line 1, column 16"),
             ("DROP TABLE a;\nDROP TABLE b);", "unmatched `)` at line 2, column 13"),

@@ -25,7 +25,7 @@ async fn a_setup_ends_when_every_index_is_valid() {
 }
 
 #[tokio::test]
-async fn a_build_that_somebody_left_behind_is_waited_for_and_not_begun_again() {
+async fn a_running_build_of_an_earlier_run_is_waited_for_and_not_restarted() {
     let delays = JobDelays { work: Duration::from_secs(1), ..JOBS };
     let Some(cluster) = ScratchCluster::create(|builder| builder.job_delays(delays)).await else {
         return;
@@ -81,7 +81,7 @@ async fn an_index_whose_job_has_failed_is_dropped_and_built_again_by_a_setup() {
 }
 
 #[tokio::test]
-async fn a_job_of_an_index_that_was_dropped_has_no_name_and_is_not_taken_for_another_ones() {
+async fn the_job_of_a_dropped_index_is_not_attributed_to_its_successor() {
     let Some(cluster) = at(V1_0).await else { return };
     cluster.query("DROP INDEX idx_namespaces_name").await.unwrap();
     let duplicates = "INSERT INTO namespaces SELECT 54321, gen_random_uuid(), 'twice', 0, '', '', \

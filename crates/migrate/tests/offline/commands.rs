@@ -67,7 +67,7 @@ async fn a_setup_of_0_0_makes_the_version_tables_only_and_an_update_does_the_res
 }
 
 #[tokio::test(start_paused = true)]
-async fn t3_running_a_command_again_changes_nothing_not_even_a_time() {
+async fn t3_running_a_command_again_changes_no_row_and_no_timestamp() {
     let cluster = cluster_at(V1_0).await;
     does_nothing(Command::Setup(V1_0), &cluster).await;
     does_nothing(Command::Update(V1_0), &cluster).await;
@@ -78,7 +78,7 @@ async fn t3_running_a_command_again_changes_nothing_not_even_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t4_the_first_row_is_written_once_and_left_alone_when_the_server_has_counted_on() {
+async fn t4_the_first_row_is_written_once_and_never_overwritten() {
     let cluster = cluster_at(SchemaVersion::NONE).await;
     Command::Update(V1_0).run(cluster.session()).await.unwrap();
     // The half of a setup: everything is there, the version is not.
@@ -92,7 +92,7 @@ async fn t4_the_first_row_is_written_once_and_left_alone_when_the_server_has_cou
 }
 
 #[tokio::test(start_paused = true)]
-async fn t7_conflicts_around_ddl_are_retried_on_the_same_session_and_told() {
+async fn t7_conflicts_around_ddl_are_retried_and_reported() {
     // Every statement here changes the catalog, which every other session learns by OC001.
     let cluster = empty();
     let told = Mutex::new(0);
@@ -118,7 +118,7 @@ async fn t7_conflicts_around_ddl_are_retried_on_the_same_session_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t7_a_conflict_on_every_call_makes_no_difference() {
+async fn t7_a_conflict_on_every_call_is_retried() {
     let cluster = Cluster::new(Behaviour { conflicts: 3, ..Behaviour::default() });
     Command::Setup(V1_0).run(cluster.session()).await.unwrap();
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
@@ -129,7 +129,7 @@ async fn t7_a_conflict_on_every_call_makes_no_difference() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t8_what_exists_but_differs_stops_everything_with_a_diff() {
+async fn t8_an_object_that_differs_stops_the_command_with_a_diff() {
     let cluster = empty();
     cluster.change(|contents| {
         let table = TableDefinition {
@@ -185,7 +185,7 @@ async fn a_view_that_has_the_name_of_a_table_stops_the_setup() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_is_missing_below_its_recorded_version_is_reported_and_not_made_again() {
+async fn a_missing_table_of_the_recorded_version_is_reported_and_not_recreated() {
     for command in [Command::Setup(V1_0), Command::Update(V1_0), Command::Update(V1_1)] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
@@ -198,7 +198,7 @@ async fn a_table_that_is_missing_below_its_recorded_version_is_reported_and_not_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_index_that_is_missing_below_its_recorded_version_is_built() {
+async fn a_missing_index_of_the_recorded_version_is_built() {
     for command in [Command::Setup(V1_0), Command::Update(V1_0)] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
@@ -228,7 +228,7 @@ async fn each_command_refuses_the_wrong_direction_and_says_which_command_is_righ
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_without_a_version_is_set_up_first() {
+async fn a_database_without_a_version_needs_setup_first() {
     for command in [Command::Update(V1_1), Command::Rollback(V1_0)] {
         let error = fails(command, &empty()).await;
         assert!(error.to_string().contains("run `setup-schema` first"), "{error}");
@@ -243,7 +243,7 @@ async fn a_database_without_a_version_is_set_up_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_is_newer_than_the_tool_is_left_alone() {
+async fn a_database_newer_than_the_tool_is_not_changed() {
     for command in [
         Command::Setup(V1_1),
         Command::Update(V1_1),
@@ -259,7 +259,7 @@ async fn a_database_that_is_newer_than_the_tool_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_cannot_be_read_is_named() {
+async fn a_malformed_recorded_version_is_named() {
     for text in [Some("one"), None] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| contents.versions[0].0.version = text.map(str::to_owned));
@@ -270,7 +270,7 @@ async fn a_version_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_logical_name_that_does_not_fit_its_column_is_refused_before_anything_runs() {
+async fn an_invalid_logical_name_is_refused_before_anything_runs() {
     let cluster = empty();
     for (name, reason) in
         [("", "is empty"), (&*"x".repeat(256), "255 characters"), ("a\0b", "a NUL character")]
@@ -285,7 +285,7 @@ async fn a_logical_name_that_does_not_fit_its_column_is_refused_before_anything_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_history_table_is_made_again_by_the_next_change_of_version() {
+async fn a_missing_history_table_is_recreated_by_the_next_version_change() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
         contents.catalog.tables.remove(HISTORY_TABLE);
@@ -295,7 +295,7 @@ async fn a_lost_history_table_is_made_again_by_the_next_change_of_version() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_setup_refuses_objects_of_a_newer_version() {
+async fn a_setup_refuses_drift() {
     let cluster = cluster_at(V1_1).await;
     cluster.change(|contents| contents.versions.clear());
     let error = fails(Command::Setup(V1_0), &cluster).await;
@@ -372,7 +372,7 @@ async fn a_rollback_lowers_the_version_first_and_touches_no_other_table() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollback_refuses_a_table_with_rows_unless_they_may_be_lost() {
+async fn a_rollback_refuses_a_table_with_rows_unless_it_may_drop_them() {
     let cluster = cluster_at(V1_1).await;
     cluster.change(|contents| add_row(contents, CHASM, &["1"]));
     let error = fails(Command::Rollback(V1_0), &cluster).await;
@@ -382,7 +382,7 @@ async fn a_rollback_refuses_a_table_with_rows_unless_they_may_be_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_that_appear_during_a_rollback_are_found_right_before_the_drop() {
+async fn rows_inserted_during_a_rollback_are_found_before_the_drop() {
     let cluster = cluster_at(V1_1).await;
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
@@ -398,7 +398,7 @@ async fn rows_that_appear_during_a_rollback_are_found_right_before_the_drop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollback_that_an_update_has_overtaken_drops_nothing() {
+async fn a_rollback_after_a_concurrent_update_drops_nothing() {
     let cluster = cluster_at(V1_1).await;
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
@@ -414,7 +414,7 @@ async fn a_rollback_that_an_update_has_overtaken_drops_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollback_stops_at_a_table_that_is_not_the_schemas() {
+async fn a_rollback_stops_at_a_table_with_another_definition() {
     let cluster = cluster_at(V1_1).await;
     cluster.change(|contents| {
         contents.catalog.tables.get_mut(CHASM).unwrap().columns.pop();
@@ -441,7 +441,7 @@ async fn a_setup_of_0_0_has_nothing_to_do_on_a_database_that_has_a_version() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_missing_at_the_recorded_version_and_holds_no_data_is_made_again() {
+async fn missing_objects_without_data_are_recreated() {
     for command in [Command::Setup(V1_0), Command::Update(V1_0), Command::Update(V1_1)] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
@@ -460,7 +460,7 @@ async fn what_is_missing_at_the_recorded_version_and_holds_no_data_is_made_again
 }
 
 #[tokio::test(start_paused = true)]
-async fn tables_that_another_name_has_at_an_older_version_are_not_set_up_at_a_newer_one() {
+async fn a_setup_refuses_tables_recorded_at_an_older_version_under_another_name() {
     let cluster = cluster_at(V1_0).await;
     let before = cluster.contents();
     let mut session = cluster.session();
@@ -498,7 +498,7 @@ async fn the_statements_of_an_update_do_not_depend_on_the_number_of_rows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn steps_that_are_in_effect_are_told_apart_from_those_to_do() {
+async fn a_plan_marks_each_step_as_in_effect_or_pending() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| contents.versions.clear());
     let mut session = cluster.session();
@@ -515,7 +515,7 @@ async fn steps_that_are_in_effect_are_told_apart_from_those_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_does_not_pass_ends_the_run_with_the_statement_and_what_to_do() {
+async fn a_permanent_error_stops_the_run_and_the_next_run_continues() {
     let cluster = empty();
     // A name that a plan found free is taken by a view before the plan runs.
     let mut session = cluster.session();

@@ -61,7 +61,7 @@ async fn cluster_at(schema: &Schema, version: SchemaVersion) -> Cluster {
 }
 
 #[tokio::test(start_paused = true)]
-async fn columns_dropped_indexes_and_dropped_tables_survive_death_anywhere() {
+async fn column_and_drop_steps_are_completed_after_a_fault_at_any_call() {
     let schema = &schema();
     let empty = async || Cluster::new(Behaviour::default());
     for fault in [Fault::KillBefore, Fault::KillAfter, Fault::LoseBefore, Fault::LoseAfter] {

@@ -93,7 +93,7 @@ async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_shows_a_moment_later_than_its_index_is_not_taken_for_missing() {
+async fn a_job_that_appears_later_than_its_index_is_waited_for() {
     let cluster = Cluster::new(Behaviour { hidden_jobs: 2, ..Behaviour::default() });
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
@@ -102,7 +102,7 @@ async fn a_job_that_shows_a_moment_later_than_its_index_is_not_taken_for_missing
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_failed_before_does_not_condemn_the_index_that_was_built_since() {
+async fn an_earlier_failed_job_does_not_fail_a_valid_index() {
     // A job of two calls ends between the look at the index and the look at its jobs.
     for job_calls in 1..6 {
         let stale_job = Job {
@@ -134,7 +134,7 @@ async fn the_drop_of_an_abandoned_index_may_lose_more_conflicts_than_the_rebuild
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
+async fn a_drop_that_always_conflicts_ends_at_the_deadline_with_the_last_conflict() {
     for forgets_jobs in [true, false] {
         let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
         let drop = format!("drop index {INDEX}");
@@ -181,7 +181,7 @@ async fn abandoned_index(behaviour: Behaviour) -> Cluster {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_a_failed_build_is_reported_with_its_details_and_the_repair() {
+async fn t6_a_failed_build_is_reported_with_details_and_remedy() {
     let cluster = Cluster::new(Behaviour::default());
     cluster.behave(|behaviour| behaviour.duplicates.push(INDEX.to_owned()));
     let error = Command::Setup(V1_1).run(cluster.session()).await.unwrap_err();
@@ -202,7 +202,7 @@ async fn t6_a_failed_build_is_reported_with_its_details_and_the_repair() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn postgresql_reports_duplicates_at_once_and_in_the_same_way() {
+async fn on_postgresql_a_duplicate_is_reported_at_once_with_the_same_error() {
     let cluster = Cluster::new(Behaviour {
         engine: Engine::Postgres,
         duplicates: vec![INDEX.to_owned()],
@@ -215,7 +215,7 @@ async fn postgresql_reports_duplicates_at_once_and_in_the_same_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_build_that_takes_too_long_is_left_to_go_on_and_is_waited_for_again() {
+async fn a_build_that_exceeds_the_timeout_continues_and_the_next_run_waits_for_it() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
     let timeouts = Timeouts { index_build: std::time::Duration::ZERO, ..Timeouts::default() };
@@ -233,7 +233,7 @@ async fn a_build_that_takes_too_long_is_left_to_go_on_and_is_waited_for_again() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_index_that_no_rebuild_makes_valid_is_given_up() {
+async fn an_index_that_stays_invalid_after_rebuilds_is_an_error() {
     let cluster = cluster_at(V1_0).await;
     invalidate(&cluster);
     // Its jobs fail, and are gone before anyone can look.

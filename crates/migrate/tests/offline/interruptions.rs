@@ -67,7 +67,7 @@ fn at(cluster: &Cluster, version: &str, recorded: &[(&str, &str)]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t5_a_setup_that_dies_anywhere_is_completed() {
+async fn t5_a_setup_killed_at_any_call_is_completed_by_the_next() {
     let calls = at_every_call(Command::Setup(V1_1), KILLS, empty, |cluster| {
         at(cluster, "1.1", &[("0", "1.1")]);
     })
@@ -77,7 +77,7 @@ async fn t5_a_setup_that_dies_anywhere_is_completed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t5_an_update_that_dies_or_loses_its_connection_anywhere_is_completed() {
+async fn t5_an_update_with_a_fault_at_any_call_is_completed() {
     let calls = at_every_call(
         Command::Update(V1_1),
         KILLS.into_iter().chain(LOSSES),
@@ -89,7 +89,7 @@ async fn t5_an_update_that_dies_or_loses_its_connection_anywhere_is_completed() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_over_several_versions_that_loses_its_connection_anywhere_completes() {
+async fn an_update_over_several_versions_completes_after_a_lost_connection_at_any_call() {
     let make = async || cluster_at(SchemaVersion::NONE).await;
     let recorded = [("0", "0.0"), ("0.0", "1.0"), ("1.0", "1.1")];
     let calls = at_every_call(Command::Update(V1_1), LOSSES, make, |cluster| {
@@ -100,7 +100,7 @@ async fn an_update_over_several_versions_that_loses_its_connection_anywhere_comp
 }
 
 #[tokio::test(start_paused = true)]
-async fn t5_a_rollback_that_dies_or_loses_its_connection_anywhere_is_completed() {
+async fn t5_a_rollback_with_a_fault_at_any_call_is_completed() {
     let calls = at_every_call(
         Command::Rollback(V1_0),
         KILLS.into_iter().chain(LOSSES),
@@ -112,7 +112,7 @@ async fn t5_a_rollback_that_dies_or_loses_its_connection_anywhere_is_completed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn t5_an_overwrite_that_dies_anywhere_is_completed() {
+async fn t5_an_overwrite_killed_at_any_call_is_completed_by_the_next() {
     let make = async || {
         let cluster = cluster_at(V1_1).await;
         let row = vec![Some("1".to_owned())];
@@ -131,7 +131,7 @@ async fn t5_an_overwrite_that_dies_anywhere_is_completed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_dies_often_is_completed_all_the_same() {
+async fn a_setup_that_is_killed_many_times_completes() {
     let cluster = empty().await;
     let mut runs = 0;
     for seed in 0.. {

@@ -20,7 +20,7 @@ use crate::{
 const CHASM: &str = "current_chasm_executions";
 
 #[tokio::test(start_paused = true)]
-async fn t12_an_overwrite_drops_only_what_the_schema_knows_and_names_it_beforehand() {
+async fn t12_an_overwrite_drops_only_tables_of_the_schema_and_lists_them_first() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
         contents.catalog.tables.insert("invoices".into(), TableDefinition::default());
@@ -119,7 +119,7 @@ async fn an_overwrite_sets_up_in_the_same_run_what_it_has_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_behind_the_back_of_a_setup_is_made_again_before_its_version_is_recorded() {
+async fn objects_dropped_during_a_setup_are_recreated_before_its_version_is_recorded() {
     for table in ["executions", "namespace_metadata", "namespaces", VERSION_TABLE] {
         let cluster = Cluster::new(Behaviour::default());
         let observer = |progress: Progress<'_>| {
@@ -146,7 +146,7 @@ async fn what_is_dropped_behind_the_back_of_a_setup_is_made_again_before_its_ver
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_is_not_recorded_over_a_table_that_an_update_cannot_make_again() {
+async fn a_version_is_not_recorded_while_a_table_of_an_older_version_is_missing() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);

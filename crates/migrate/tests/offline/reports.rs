@@ -45,7 +45,7 @@ async fn a_plan_shows_each_statement_and_its_transaction_and_touches_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn verify_finds_every_kind_of_difference_and_tells_what_is_foreign() {
+async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
@@ -116,7 +116,7 @@ async fn status_tells_what_is_recorded_expected_and_pending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_cannot_be_had_is_a_failure_and_a_version_that_cannot_be_read_is_shown() {
+async fn a_status_fails_if_reads_fail_and_shows_a_malformed_version() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);

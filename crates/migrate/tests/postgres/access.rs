@@ -74,7 +74,7 @@ async fn a_role_or_a_database_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_create_learns_what_it_lacks_and_nothing_is_left_behind() {
+async fn a_role_without_create_gets_an_error_that_names_the_privilege_and_nothing_is_created() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };
@@ -98,7 +98,7 @@ async fn a_role_that_may_not_create_learns_what_it_lacks_and_nothing_is_left_beh
 }
 
 #[tokio::test]
-async fn a_role_without_any_schema_is_told_to_get_one() {
+async fn a_role_without_a_schema_gets_an_error_with_the_remedy() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };
@@ -109,7 +109,7 @@ async fn a_role_without_any_schema_is_told_to_get_one() {
 }
 
 #[tokio::test]
-async fn t1_only_a_missing_version_reads_as_none_and_every_other_failure_is_one() {
+async fn t1_only_a_missing_version_row_or_table_reads_as_no_version() {
     // A populated database whose version cannot be read is not taken for an empty one.
     let Some(scratch) = at(V1_0).await else {
         return;

@@ -34,7 +34,7 @@ async fn a_setup_makes_the_catalog_of_the_specification() {
 }
 
 #[tokio::test]
-async fn the_catalog_is_that_of_the_specification_for_another_reader_too() {
+async fn information_schema_agrees_with_the_specification() {
     // Not by the code that is under test: PostgreSQL's own view, compared as text.
     let Some(scratch) = at(V1_1).await else {
         return;
@@ -100,7 +100,7 @@ async fn an_update_goes_from_1_0_to_1_1_and_a_rollback_back() {
 }
 
 #[tokio::test]
-async fn t3_running_a_command_again_changes_no_row_and_no_time() {
+async fn t3_running_a_command_again_changes_no_row_and_no_timestamp() {
     let Some(scratch) = at(V1_1).await else {
         return;
     };
@@ -344,7 +344,7 @@ async fn t13_views_are_not_tables() {
 }
 
 #[tokio::test]
-async fn what_depends_on_a_table_keeps_it_from_being_dropped() {
+async fn a_dependent_view_stops_the_drop_of_a_table() {
     let Some(scratch) = at(V1_1).await else {
         return;
     };

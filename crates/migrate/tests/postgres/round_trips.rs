@@ -62,7 +62,7 @@ async fn t7_a_conflict_at_any_round_trip_of_an_update_is_retried() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_inside_at_any_round_trip_does_no_harm() {
+async fn an_internal_server_error_at_any_round_trip_is_retried() {
     let fault = || Fault::error("XX000", "server unavailable");
     at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
 }
@@ -83,7 +83,7 @@ async fn a_lost_answer_to_commit_is_resolved_by_the_version_row() {
 }
 
 #[tokio::test]
-async fn a_setup_survives_cuts_and_conflicts_on_its_way() {
+async fn a_setup_survives_lost_connections_and_conflicts() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };
@@ -103,7 +103,7 @@ async fn a_setup_survives_cuts_and_conflicts_on_its_way() {
 }
 
 #[tokio::test]
-async fn a_host_that_goes_away_and_comes_back_is_waited_for() {
+async fn an_outage_of_the_host_is_waited_out() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
@@ -123,7 +123,7 @@ async fn a_host_that_goes_away_and_comes_back_is_waited_for() {
 }
 
 #[tokio::test]
-async fn only_what_dsql_takes_is_sent() {
+async fn only_statements_that_dsql_supports_are_sent() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };
@@ -182,7 +182,7 @@ async fn the_round_trips_of_an_update_do_not_depend_on_the_number_of_rows() {
 }
 
 #[tokio::test]
-async fn a_dry_run_sends_nothing_but_questions() {
+async fn a_dry_run_sends_only_selects() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
@@ -214,7 +214,7 @@ impl ProgressObserver for Conflicts<'_> {
 }
 
 #[tokio::test]
-async fn conflicts_without_end_end_at_the_deadline_with_the_last_one() {
+async fn endless_conflicts_end_at_the_deadline_with_the_last_conflict() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
