@@ -142,7 +142,7 @@ fn ten_at_once(database: &ScratchDatabase, command: &[&str]) {
 #[test]
 fn ten_upgrades_at_once_all_succeed_with_one_history_row() {
     let Some(database) = prepared(&[&["setup-schema", "--version", "1.0"]]) else { return };
-    ten_at_once(&database, &["update-schema"]);
+    ten_at_once(&database, &["update-schema", "--version", "1.1"]);
     let history = "SELECT new_version FROM schema_update_history ORDER BY update_time";
     let rows = blocking(database.query(history)).unwrap();
     let versions: Vec<_> = rows.iter().map(|row| row[0].as_deref().unwrap()).collect();

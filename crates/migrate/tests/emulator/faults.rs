@@ -53,7 +53,7 @@ async fn an_update_survives_every_fault_at_every_commit_with_one_history_row() {
         let mut history = vec!["0 > 1.0"];
         history.extend(["1.0 > 1.1", "1.1 > 1.0"].repeat(rounds));
         history.push("1.0 > 1.1");
-        assert_at(&cluster, "1.1", &history).await;
+        assert_at(&cluster, V1_1, &history).await;
     })
     .await;
 }
@@ -65,7 +65,7 @@ async fn a_rollback_survives_every_fault_at_every_commit_with_one_history_row() 
         let mut history = vec!["0 > 1.1"];
         history.extend(["1.1 > 1.0", "1.0 > 1.1"].repeat(rounds));
         history.push("1.1 > 1.0");
-        assert_at(&cluster, "1.0", &history).await;
+        assert_at(&cluster, V1_0, &history).await;
     })
     .await;
 }
@@ -88,6 +88,6 @@ async fn a_setup_survives_faults_at_a_third_of_its_commits() {
         }
         assert!(cluster.faults().report().commits > 5, "seed {seed} made too little trouble");
         cluster.faults().clear();
-        assert_at(&cluster, "1.1", &["0 > 1.1"]).await;
+        assert_at(&cluster, V1_1, &["0 > 1.1"]).await;
     }
 }

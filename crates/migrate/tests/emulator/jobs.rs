@@ -37,7 +37,7 @@ async fn a_running_build_of_an_earlier_run_is_waited_for_and_not_restarted() {
     // It ends while it waits for its first index, or before.
     abandoned.await.unwrap_err();
     Command::Setup(V1_0).run(&mut connect(&cluster).await).await.unwrap();
-    assert_at(&cluster, "1.0", &["0 > 1.0"]).await;
+    assert_at(&cluster, V1_0, &["0 > 1.0"]).await;
     let jobs = cluster.query("SELECT object_name FROM sys.jobs").await.unwrap();
     assert_eq!(jobs.len(), 7, "{jobs:?}");
 }
@@ -57,7 +57,7 @@ async fn a_unique_index_over_duplicates_is_reported_and_built_anew_when_they_are
     assert_eq!(history(&cluster).await, ["0 > 1.0"]);
     cluster.query("DELETE FROM namespaces").await.unwrap();
     Command::Update.run(&mut database).await.unwrap();
-    assert_at(&cluster, "1.1", &["0 > 1.0", "1.0 > 1.1"]).await;
+    assert_at(&cluster, V1_1, &["0 > 1.0", "1.0 > 1.1"]).await;
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn an_index_whose_job_has_failed_is_dropped_and_built_again_by_a_setup() {
     failed_build(&cluster).await;
     cluster.query("DELETE FROM namespaces").await.unwrap();
     Command::Setup(V1_1).run(&mut connect(&cluster).await).await.unwrap();
-    assert_at(&cluster, "1.1", &["0 > 1.1"]).await;
+    assert_at(&cluster, V1_1, &["0 > 1.1"]).await;
 }
 
 #[tokio::test]

@@ -70,7 +70,9 @@ fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Setup(SchemaVersion),
+    /// To 1.1.
     Update,
+    /// To 1.0.
     Rollback,
 }
 
@@ -81,7 +83,7 @@ impl Command {
                 let version = Some(version);
                 migrator.plan_setup(&Setup { version, ..Setup::default() }).await
             }
-            Self::Update => migrator.plan_update(None).await,
+            Self::Update => migrator.plan_update(Some(V1_1)).await,
             Self::Rollback => {
                 migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
             }
@@ -111,7 +113,7 @@ async fn history(cluster: &ScratchCluster) -> Vec<String> {
 }
 
 /// The catalog is that of the specification, and the history is `expected`.
-async fn assert_at(cluster: &ScratchCluster, version: &str, expected: &[&str]) {
+async fn assert_at(cluster: &ScratchCluster, version: SchemaVersion, expected: &[&str]) {
     let mut database = connect(cluster).await;
     assert_is(&database.catalog().await.unwrap(), version);
     let found = migrator(&mut database).verify(None).await.unwrap();
@@ -121,17 +123,17 @@ async fn assert_at(cluster: &ScratchCluster, version: &str, expected: &[&str]) {
 
 #[tokio::test]
 async fn setup_update_and_rollback_make_the_catalogs_of_the_specification() {
-    for (version, text) in [(V1_0, "1.0"), (V1_1, "1.1")] {
+    for version in [V1_0, V1_1] {
         let Some(cluster) = at(version).await else { return };
         assert_eq!(connect(&cluster).await.engine(), Engine::Dsql);
-        assert_at(&cluster, text, &[&format!("0 > {text}")]).await;
+        assert_at(&cluster, version, &[&format!("0 > {version}")]).await;
     }
     let Some(cluster) = at(V1_0).await else { return };
     let mut database = connect(&cluster).await;
     Command::Update.run(&mut database).await.unwrap();
-    assert_at(&cluster, "1.1", &["0 > 1.0", "1.0 > 1.1"]).await;
+    assert_at(&cluster, V1_1, &["0 > 1.0", "1.0 > 1.1"]).await;
     Command::Rollback.run(&mut database).await.unwrap();
-    assert_at(&cluster, "1.0", &["0 > 1.0", "1.0 > 1.1", "1.1 > 1.0"]).await;
+    assert_at(&cluster, V1_0, &["0 > 1.0", "1.0 > 1.1", "1.1 > 1.0"]).await;
 }
 
 #[tokio::test]
@@ -174,6 +176,6 @@ async fn a_session_that_is_closed_for_its_age_is_replaced_on_the_way() {
     migrator.apply(&plan).await.unwrap();
     assert_eq!(lost.into_inner(), 1, "sessions that were too old");
     let catalog = connect(&cluster).await.catalog().await.unwrap();
-    assert_is(&catalog, "1.1");
+    assert_is(&catalog, V1_1);
     assert_eq!(history(&cluster).await, ["0 > 1.1"]);
 }

@@ -11,7 +11,7 @@ use temporal_dsql_migrate::{
 use crate::{
     Command, V1_0, V1_1, chain, cluster_at, embedded,
     fake_cluster::{Behaviour, Cluster, add_row, version_row},
-    history, migrator, pairs,
+    history, migrator, newest, pairs,
     spec::assert_is,
 };
 
@@ -38,10 +38,11 @@ async fn does_nothing(command: Command, cluster: &Cluster) {
 
 #[tokio::test(start_paused = true)]
 async fn a_setup_makes_exactly_the_version_that_is_asked_for() {
-    for (version, text) in [(V1_0, "1.0"), (V1_1, "1.1")] {
+    for version in [V1_0, V1_1] {
+        let text = &*version.to_string();
         let cluster = cluster_at(version).await;
         let contents = cluster.contents();
-        assert_is(&contents.catalog, text);
+        assert_is(&contents.catalog, version);
         assert_eq!(contents.versions[0].0, version_row("postgres", text).0);
         let [row] = contents.history.as_slice() else {
             panic!("{:?}", contents.history);
@@ -57,7 +58,7 @@ async fn a_setup_of_0_0_makes_the_version_tables_only_and_an_update_does_the_res
     let tables: Vec<_> = cluster.contents().catalog.tables.into_keys().collect();
     assert_eq!(tables, [HISTORY_TABLE, VERSION_TABLE]);
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     let contents = cluster.contents();
     for (row, release) in contents.history[1..].iter().zip(embedded().releases()) {
         assert_eq!(row.manifest_md5, release.manifest_md5);
@@ -95,25 +96,25 @@ async fn t4_the_first_row_is_written_once_and_never_overwritten() {
 async fn t7_conflicts_around_ddl_are_retried_and_reported() {
     // Every statement here changes the catalog, which every other session learns by OC001.
     let cluster = empty();
-    let told = Mutex::new(0);
+    let conflicts = Mutex::new(0);
     let observer = |progress: Progress<'_>| {
         if let Progress::Retrying { error: DatabaseError::Conflict(_), .. } = progress {
-            *told.lock().unwrap() += 1;
+            *conflicts.lock().unwrap() += 1;
         }
     };
     let mut session = cluster.session();
     let mut migrator =
         Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
-    // Others change the catalog while this one runs.
-    let mut meddler = cluster.session();
-    let mut meddling = crate::migrator(embedded(), &mut meddler);
-    let other = meddling.plan_setup(&Setup::default()).await.unwrap();
-    let (one, two) = tokio::join!(migrator.apply(&plan), meddling.apply(&other));
-    one.unwrap();
-    two.unwrap();
-    assert!(*told.lock().unwrap() > 0);
-    assert_is(&cluster.contents().catalog, "1.1");
+    // A concurrent setup changes the catalog meanwhile.
+    let mut other_session = cluster.session();
+    let mut other = crate::migrator(embedded(), &mut other_session);
+    let other_plan = other.plan_setup(&Setup::default()).await.unwrap();
+    let (first, second) = tokio::join!(migrator.apply(&plan), other.apply(&other_plan));
+    first.unwrap();
+    second.unwrap();
+    assert!(*conflicts.lock().unwrap() > 0);
+    assert_is(&cluster.contents().catalog, newest());
     assert_eq!(history(&cluster).len(), 1);
 }
 
@@ -122,9 +123,9 @@ async fn t7_a_conflict_on_every_call_is_retried() {
     let cluster = Cluster::new(Behaviour { conflicts: 3, ..Behaviour::default() });
     Command::Setup(V1_0).run(cluster.session()).await.unwrap();
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.0");
+    assert_is(&cluster.contents().catalog, V1_0);
     assert_eq!(history(&cluster), pairs(&[("0", "1.0"), ("1.0", "1.1"), ("1.1", "1.0")]));
 }
 
@@ -205,7 +206,7 @@ async fn a_missing_index_of_the_recorded_version_is_built() {
             contents.catalog.indexes.remove("cm_idx_lasthb");
         });
         assert_eq!(command.run(cluster.session()).await.unwrap().done, 1);
-        assert_is(&cluster.contents().catalog, "1.0");
+        assert_is(&cluster.contents().catalog, V1_0);
         assert_eq!(history(&cluster).len(), 1);
     }
 }
@@ -213,12 +214,14 @@ async fn a_missing_index_of_the_recorded_version_is_built() {
 #[tokio::test(start_paused = true)]
 async fn each_command_refuses_the_wrong_direction_and_says_which_command_is_right() {
     let unknown = SchemaVersion::new(10, 3);
+    let known: Vec<_> = embedded().releases().iter().map(|r| r.version.to_string()).collect();
+    let not_found = format!("10.3 is specified but not found; there are: {}", known.join(", "));
     for (at, command, part) in [
         (V1_0, Command::Setup(V1_1), "run `update-schema` to bring it to 1.1"),
         (V1_1, Command::Setup(V1_0), "run `rollback-schema --to 1.0`"),
         (V1_1, Command::Update(V1_0), "run `rollback-schema --to 1.0`"),
         (V1_0, Command::Rollback(V1_1), "run `update-schema`"),
-        (V1_0, Command::Update(unknown), "10.3 is specified but not found; there are: 1.0, 1.1"),
+        (V1_0, Command::Update(unknown), &*not_found),
         (V1_0, Command::Setup(unknown), "10.3 is specified but not found"),
         (V1_0, Command::Rollback(unknown), "10.3 is specified but not found"),
     ] {
@@ -251,10 +254,10 @@ async fn a_database_newer_than_the_tool_is_not_changed() {
         Command::Rollback(V1_0),
     ] {
         let cluster = cluster_at(V1_1).await;
-        cluster.change(|contents| contents.versions[0] = version_row("postgres", "1.2"));
+        cluster.change(|contents| contents.versions[0] = version_row("postgres", "99.0"));
         let error = fails(command, &cluster).await;
-        let expected = "the database is at 1.2, newer than this tool (1.1)";
-        assert!(error.to_string().contains(expected), "{command:?}: {error}");
+        let expected = format!("the database is at 99.0, newer than this tool ({})", newest());
+        assert!(error.to_string().contains(&expected), "{command:?}: {error}");
     }
 }
 
@@ -291,7 +294,7 @@ async fn a_missing_history_table_is_recreated_by_the_next_version_change() {
         contents.catalog.tables.remove(HISTORY_TABLE);
     });
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,7 +310,7 @@ async fn a_setup_refuses_drift() {
 
 #[tokio::test(start_paused = true)]
 async fn t2_the_same_tables_can_be_recorded_under_several_names() {
-    let cluster = cluster_at(V1_1).await;
+    let cluster = cluster_at(newest()).await;
     let mut session = cluster.session();
     let mut other =
         Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
@@ -318,7 +321,8 @@ async fn t2_the_same_tables_can_be_recorded_under_several_names() {
     assert_eq!(names, ["postgres", "temporal"]);
     // Then neither name can be rolled back behind the other's back.
     let error = fails(Command::Rollback(V1_0), &cluster).await;
-    assert!(error.to_string().contains("also recorded for database `temporal`, at 1.1"));
+    let expected = format!("also recorded for database `temporal`, at {}", newest());
+    assert!(error.to_string().contains(&expected), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,7 +340,7 @@ async fn a_setup_without_versioning_makes_no_version_tables() {
     assert!(!contents.catalog.tables.contains_key(VERSION_TABLE));
     contents.catalog.tables.insert(VERSION_TABLE.into(), TableDefinition::default());
     contents.catalog.tables.insert(HISTORY_TABLE.into(), TableDefinition::default());
-    assert_is(&contents.catalog, "1.1");
+    assert_is(&contents.catalog, newest());
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,13 +348,13 @@ async fn a_single_file_is_set_up_as_the_version_that_it_is_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
     std::fs::write(&file, temporal_dsql_migrate::SCHEMA_SQL).unwrap();
-    let schema = Schema::from_file(&file, V1_1).unwrap();
+    let schema = Schema::from_file(&file, newest()).unwrap();
     let cluster = empty();
     let mut session = cluster.session();
-    Command::Setup(V1_1).run_with(&schema, &mut session).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    Command::Setup(newest()).run_with(&schema, &mut session).await.unwrap();
+    assert_is(&cluster.contents().catalog, newest());
     let (row, _) = &cluster.contents().versions[0];
-    assert_eq!(row.min_compatible.as_deref(), Some("1.1"));
+    assert_eq!(row.min_compatible, Some(newest().to_string()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,7 +369,7 @@ async fn a_rollback_lowers_the_version_first_and_touches_no_other_table() {
         .collect();
     assert_eq!(acts, ["record 1.0", "drop table current_chasm_executions"]);
     let contents = cluster.contents();
-    assert_is(&contents.catalog, "1.0");
+    assert_is(&contents.catalog, V1_0);
     assert_eq!(contents.rows["current_executions"].len(), 1);
     assert_eq!(contents.history[1].description, "rolled back from 1.1");
     assert_eq!(history(&cluster), pairs(&[("0", "1.1"), ("1.1", "1.0")]));
@@ -378,7 +382,7 @@ async fn a_rollback_refuses_a_table_with_rows_unless_it_may_drop_them() {
     let error = fails(Command::Rollback(V1_0), &cluster).await;
     assert!(error.to_string().contains("table current_chasm_executions has rows"), "{error}");
     Command::RollbackWithRows(V1_0).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.0");
+    assert_is(&cluster.contents().catalog, V1_0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -393,7 +397,7 @@ async fn rows_inserted_during_a_rollback_are_found_before_the_drop() {
     assert!(cluster.contents().catalog.tables.contains_key(CHASM));
     // Updating takes it back.
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     assert_eq!(cluster.contents().rows[CHASM].len(), 1);
 }
 
@@ -410,7 +414,7 @@ async fn a_rollback_after_a_concurrent_update_drops_nothing() {
     plan.steps = drops;
     let error = migrator.apply(&plan).await.unwrap_err();
     assert!(matches!(error, MigrateError::VersionChanged { .. }), "{error}");
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -449,7 +453,7 @@ async fn missing_objects_without_data_are_recreated() {
             contents.catalog.tables.remove(HISTORY_TABLE);
         });
         command.run(cluster.session()).await.unwrap();
-        let version = if command == Command::Update(V1_1) { "1.1" } else { "1.0" };
+        let version = if command == Command::Update(V1_1) { V1_1 } else { V1_0 };
         assert_is(&cluster.contents().catalog, version);
         assert_eq!(cluster.contents().rows["namespace_metadata"].len(), 1);
         let mut session = cluster.session();
@@ -476,7 +480,7 @@ async fn a_setup_refuses_tables_recorded_at_an_older_version_under_another_name(
     let plan = other.plan_update(None).await.unwrap();
     assert!(plan.notes[0].contains("recorded for `postgres`, at 1.0"), "{:?}", plan.notes);
     other.apply(&plan).await.unwrap();
-    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    Command::Update(newest()).run(cluster.session()).await.unwrap();
     assert!(other.plan_update(None).await.unwrap().notes.is_empty());
 }
 
@@ -534,5 +538,5 @@ async fn a_permanent_error_stops_the_run_and_the_next_run_continues() {
         contents.catalog.others.clear();
     });
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }

@@ -40,9 +40,10 @@ async fn t6_a_version_is_recorded_only_when_every_index_is_valid() {
     let mut session = cluster.session();
     let mut migrator =
         Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
-    let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+    let setup = Setup { version: Some(V1_1), ..Setup::default() };
+    let plan = migrator.plan_setup(&setup).await.unwrap();
     migrator.apply(&plan).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     let seen = seen.into_inner().unwrap();
     let indexes: std::collections::BTreeSet<_> = seen.iter().map(|(index, _)| index).collect();
     assert_eq!(indexes.len(), 7);
@@ -57,7 +58,7 @@ async fn t6_an_invalid_index_without_a_job_is_dropped_and_rebuilt() {
         invalidate(&cluster);
         cluster.take_calls();
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, V1_1);
         let acts: Vec<_> = calls_about_index(&cluster)
             .into_iter()
             .filter(|call| !call.starts_with("jobs"))
@@ -86,7 +87,7 @@ async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
     assert!(!cluster.contents().catalog.indexes[INDEX].valid);
     cluster.take_calls();
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     let calls = calls_about_index(&cluster);
     assert!(!calls.is_empty());
     assert!(calls.iter().all(|call| call.starts_with("jobs of")), "{calls:?}");
@@ -98,7 +99,7 @@ async fn a_job_that_appears_later_than_its_index_is_waited_for() {
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
     assert!(!calls.iter().any(|call| call.starts_with("drop index")), "{calls:?}");
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +116,7 @@ async fn an_earlier_failed_job_does_not_fail_a_valid_index() {
         Command::Setup(V1_1).run(cluster.session()).await.unwrap();
         let calls = cluster.take_calls();
         assert!(!calls.iter().any(|call| call.starts_with("drop")), "{job_calls}: {calls:?}");
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, V1_1);
     }
 }
 
@@ -126,7 +127,7 @@ async fn the_drop_of_an_abandoned_index_may_lose_more_conflicts_than_the_rebuild
         let drop = format!("drop index {INDEX}");
         cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), 9)));
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, V1_1);
         let calls = calls_about_index(&cluster);
         let acts: Vec<_> = calls.iter().filter(|call| !call.starts_with("jobs")).collect();
         assert_eq!(acts, [&drop, &format!("create index {INDEX}")]);
@@ -198,7 +199,7 @@ async fn t6_a_failed_build_is_reported_with_details_and_remedy() {
     // The operator removes the duplicates and runs it again.
     cluster.behave(|behaviour| behaviour.duplicates.clear());
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +230,7 @@ async fn a_build_that_exceeds_the_timeout_continues_and_the_next_run_waits_for_i
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
     assert!(!calls.iter().any(|call| call.starts_with("drop index")), "{calls:?}");
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,15 +53,15 @@ async fn empty() -> Cluster {
     Cluster::new(Behaviour::default())
 }
 
-/// The cluster is at 1.1 and settled: another run of `command` does nothing at all.
-fn at(cluster: &Cluster, version: &str, recorded: &[(&str, &str)]) {
+/// Asserts that the cluster is at `version`, with the changes `recorded` in its history.
+fn at(cluster: &Cluster, version: SchemaVersion, recorded: &[(&str, &str)]) {
     let contents = cluster.contents();
     assert_is(&contents.catalog, version);
     assert_eq!(history(cluster), pairs(recorded));
     let [(row, _)] = contents.versions.as_slice() else {
         panic!("one version row, not {:?}", contents.versions);
     };
-    assert_eq!(row.version.as_deref(), Some(version));
+    assert_eq!(row.version, Some(version.to_string()));
     assert_eq!(row.min_compatible.as_deref(), Some("1.0"));
     assert_eq!(contents.rows["namespace_metadata"].len(), 1);
 }
@@ -69,7 +69,7 @@ fn at(cluster: &Cluster, version: &str, recorded: &[(&str, &str)]) {
 #[tokio::test(start_paused = true)]
 async fn t5_a_setup_killed_at_any_call_is_completed_by_the_next() {
     let calls = at_every_call(Command::Setup(V1_1), KILLS, empty, |cluster| {
-        at(cluster, "1.1", &[("0", "1.1")]);
+        at(cluster, V1_1, &[("0", "1.1")]);
     })
     .await;
     // 2 version tables, 46 statements, 1 version, and the catalog between them.
@@ -82,7 +82,7 @@ async fn t5_an_update_with_a_fault_at_any_call_is_completed() {
         Command::Update(V1_1),
         KILLS.into_iter().chain(LOSSES),
         async || cluster_at(V1_0).await,
-        |cluster| at(cluster, "1.1", &[("0", "1.0"), ("1.0", "1.1")]),
+        |cluster| at(cluster, V1_1, &[("0", "1.0"), ("1.0", "1.1")]),
     )
     .await;
     assert!(calls >= 7, "{calls}");
@@ -93,7 +93,7 @@ async fn an_update_over_several_versions_completes_after_a_lost_connection_at_an
     let make = async || cluster_at(SchemaVersion::NONE).await;
     let recorded = [("0", "0.0"), ("0.0", "1.0"), ("1.0", "1.1")];
     let calls = at_every_call(Command::Update(V1_1), LOSSES, make, |cluster| {
-        at(cluster, "1.1", &recorded);
+        at(cluster, V1_1, &recorded);
     })
     .await;
     assert!(calls > 90, "{calls}");
@@ -105,7 +105,7 @@ async fn t5_a_rollback_with_a_fault_at_any_call_is_completed() {
         Command::Rollback(V1_0),
         KILLS.into_iter().chain(LOSSES),
         async || cluster_at(V1_1).await,
-        |cluster| at(cluster, "1.0", &[("0", "1.1"), ("1.1", "1.0")]),
+        |cluster| at(cluster, V1_0, &[("0", "1.1"), ("1.1", "1.0")]),
     )
     .await;
     assert!(calls >= 7, "{calls}");
@@ -123,7 +123,7 @@ async fn t5_an_overwrite_killed_at_any_call_is_completed_by_the_next() {
         cluster
     };
     let calls = at_every_call(Command::Overwrite(V1_1), KILLS, make, |cluster| {
-        at(cluster, "1.1", &[("0", "1.1")]);
+        at(cluster, V1_1, &[("0", "1.1")]);
         assert!(!cluster.contents().rows.contains_key("executions"));
     })
     .await;
@@ -149,5 +149,5 @@ async fn a_setup_that_is_killed_many_times_completes() {
         }
     }
     assert!(runs > 5, "{runs}");
-    at(&cluster, "1.1", &[("0", "1.1")]);
+    at(&cluster, V1_1, &[("0", "1.1")]);
 }

@@ -33,6 +33,11 @@ fn embedded() -> &'static Schema {
     &SCHEMA
 }
 
+/// The newest version of the schema files.
+fn newest() -> SchemaVersion {
+    embedded().newest()
+}
+
 /// A command, as a test gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Command {

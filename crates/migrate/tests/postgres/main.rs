@@ -56,9 +56,11 @@ fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Setup(SchemaVersion),
+    /// To 1.1.
     Update,
+    /// To 1.0.
     Rollback,
-    /// Drops everything and sets up.
+    /// Drops everything and sets up 1.1.
     Overwrite,
 }
 
@@ -69,8 +71,11 @@ impl Command {
                 let version = Some(version);
                 migrator.plan_setup(&Setup { version, ..Setup::default() }).await
             }
-            Self::Overwrite => migrator.plan_overwrite(&Setup::default()).await,
-            Self::Update => migrator.plan_update(None).await,
+            Self::Overwrite => {
+                let version = Some(V1_1);
+                migrator.plan_overwrite(&Setup { version, ..Setup::default() }).await
+            }
+            Self::Update => migrator.plan_update(Some(V1_1)).await,
             Self::Rollback => {
                 migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
             }

@@ -32,12 +32,12 @@ async fn at_every_round_trip(
 }
 
 async fn updated(scratch: &ScratchDatabase) {
-    assert_is(&connect(scratch).await.catalog().await.unwrap(), "1.1");
+    assert_is(&connect(scratch).await.catalog().await.unwrap(), V1_1);
     assert_eq!(history(scratch).await, ["0 > 1.0", "1.0 > 1.1"]);
 }
 
 async fn rolled_back(scratch: &ScratchDatabase) {
-    assert_is(&connect(scratch).await.catalog().await.unwrap(), "1.0");
+    assert_is(&connect(scratch).await.catalog().await.unwrap(), V1_0);
     assert_eq!(history(scratch).await, ["0 > 1.1", "1.1 > 1.0"]);
 }
 
@@ -98,7 +98,7 @@ async fn a_setup_survives_lost_connections_and_conflicts() {
         proxy.inject(When::Unit(unit), fault);
     }
     Command::Setup(V1_1).run(&mut database).await.unwrap();
-    assert_is(&connect(&scratch).await.catalog().await.unwrap(), "1.1");
+    assert_is(&connect(&scratch).await.catalog().await.unwrap(), V1_1);
     assert_eq!(history(&scratch).await, ["0 > 1.1"]);
 }
 

@@ -19,9 +19,9 @@ async fn a_role_with_a_schema_of_its_own_works_there_and_nowhere_else() {
     // Names do not fall through to the deployment in `public`.
     assert!(database.version_rows().await.unwrap().is_empty());
     Command::Setup(V1_1).run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.1");
+    assert_is(&database.catalog().await.unwrap(), V1_1);
     let mut other = connect(&scratch).await;
-    assert_is(&other.catalog().await.unwrap(), "1.0");
+    assert_is(&other.catalog().await.unwrap(), V1_0);
     assert_eq!(history(&scratch).await, ["0 > 1.0"]);
     // Dropping everything here drops nothing there, not even what is gone here already.
     scratch.execute("DROP TABLE mine.executions").await.unwrap();
@@ -29,7 +29,7 @@ async fn a_role_with_a_schema_of_its_own_works_there_and_nowhere_else() {
     let error = database.execute(&drop).await.unwrap_err();
     assert!(error.is_undefined(), "{error}");
     Command::Overwrite.run(&mut database).await.unwrap();
-    assert_is(&other.catalog().await.unwrap(), "1.0");
+    assert_is(&other.catalog().await.unwrap(), V1_0);
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_new_connection_stays_in_the_schema_of_the_first() {
     let error = database.catalog().await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     // By now a role called `postgres` would start in the schema of that name.
-    assert_is(&database.catalog().await.unwrap(), "1.0");
+    assert_is(&database.catalog().await.unwrap(), V1_0);
 }
 
 #[tokio::test]

@@ -8,7 +8,13 @@ use std::{
 };
 
 use serde_json::Value;
+use temporal_dsql::migrate::Schema;
 use temporal_dsql_testkit::ScratchDatabase;
+
+/// The newest version of the schema files, as text.
+pub fn newest() -> String {
+    Schema::embedded().unwrap().newest().to_string()
+}
 
 /// The tool, pointed at one database.
 pub struct Tool {

@@ -1,4 +1,6 @@
--- The schema of Temporal on Amazon Aurora DSQL, version 1.1, whole.
+-- Schema version 1.1
+--
+-- The whole schema of Temporal on Amazon Aurora DSQL.
 --
 -- It derives from the PostgreSQL schema of Temporal, version 1.19
 -- (schema/postgresql/v12/temporal/schema.sql of temporalio/temporal), table by table. Where it is
