@@ -212,7 +212,7 @@ impl Migrator<'_> {
         let mut catalog = self.database.catalog().await?;
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
         for row in &rows {
-            let recorded = row.parsed()?;
+            let recorded = row.parsed().ok_or_else(|| MigrateError::unreadable_version(row))?;
             self.check_not_newer_than_schema(recorded)?;
             if row.database == self.logical_name {
                 plan.from = Some(recorded);
@@ -280,7 +280,7 @@ impl Migrator<'_> {
     fn other_names(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
         rows.iter()
             .filter(|row| row.database != self.logical_name)
-            .filter_map(|row| Some((row.database.clone(), row.parsed().ok()?)))
+            .filter_map(|row| Some((row.database.clone(), row.parsed()?)))
             .collect()
     }
 

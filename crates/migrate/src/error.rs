@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use temporal_dsql_domain::SchemaVersion;
 
-use crate::{DatabaseError, Difference, SchemaError};
+use crate::{DatabaseError, Difference, SchemaError, VersionRow};
 
 /// Why a command on a schema failed.
 ///
@@ -307,6 +307,14 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
+    /// The error that the version of `row` is malformed.
+    pub(crate) fn unreadable_version(row: &VersionRow) -> Self {
+        Self::UnreadableVersion {
+            database: row.database.clone(),
+            text: row.version.clone().unwrap_or_default(),
+        }
+    }
+
     /// How the database differs from what the command needs, if that is what stopped it.
     pub fn differences(&self) -> &[Difference] {
         match self {

@@ -89,7 +89,10 @@ impl<'a> Migrator<'a> {
         let Some(row) = rows.iter().find(|row| row.database == self.logical_name) else {
             return Ok(None);
         };
-        Ok(Some((row.version.clone().unwrap_or_default(), row.parsed()?)))
+        match (&row.version, row.parsed()) {
+            (Some(text), Some(version)) => Ok(Some((text.clone(), version))),
+            _ => Err(MigrateError::unreadable_version(row)),
+        }
     }
 
     /// The error that no version is recorded; `rows` are those of other names.

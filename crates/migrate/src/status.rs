@@ -101,10 +101,8 @@ impl Migrator<'_> {
             }
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        let current = rows
-            .iter()
-            .find(|row| row.database == self.logical_name)
-            .and_then(|row| row.parsed().ok());
+        let current =
+            rows.iter().find(|row| row.database == self.logical_name).and_then(VersionRow::parsed);
         Ok(Status {
             engine: self.database.engine(),
             schema: self.database.schema().to_owned(),

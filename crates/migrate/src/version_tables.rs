@@ -12,7 +12,6 @@ use serde::Serialize;
 use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
-    MigrateError,
     objects::TableDefinition,
     schema::{Change, Statement},
 };
@@ -79,13 +78,9 @@ pub struct VersionRow {
 }
 
 impl VersionRow {
-    /// The version.
-    pub(crate) fn parsed(&self) -> Result<SchemaVersion, MigrateError> {
-        let text = self.version.as_deref().unwrap_or_default();
-        text.parse().map_err(|_| MigrateError::UnreadableVersion {
-            database: self.database.clone(),
-            text: text.to_owned(),
-        })
+    /// The version, unless it is malformed.
+    pub(crate) fn parsed(&self) -> Option<SchemaVersion> {
+        self.version.as_deref()?.parse().ok()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{IndexDefinition, TableDefinition};
+use super::definition::{IndexDefinition, TableDefinition};
 
 /// Everything in the schema that the connection works in, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

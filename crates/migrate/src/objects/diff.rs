@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Catalog, IndexDefinition, TableDefinition};
+use super::{
+    catalog::Catalog,
+    definition::{IndexDefinition, TableDefinition},
+};
 
 /// One way in which a database is not what its schema version says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -5,6 +5,7 @@
 //! directory. Every file of every release is split, parsed and applied to the object model when the
 //! schema is loaded, so that no migration starts that could fail half-way because of a file.
 
+mod change;
 mod embedded;
 mod manifest;
 mod parse;
@@ -19,9 +20,10 @@ use std::{
 
 use temporal_dsql_domain::SchemaVersion;
 
+pub use change::Change;
 pub use embedded::{SCHEMA_NAME, SCHEMA_SQL};
 pub(crate) use statement::quoted;
-pub use statement::{Change, Origin, Statement};
+pub use statement::{Origin, Statement};
 
 use crate::objects::{Objects, TableDefinition};
 

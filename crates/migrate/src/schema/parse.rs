@@ -11,7 +11,7 @@ use sqlparser::{
     parser::Parser,
 };
 
-use super::Change;
+use super::change::Change;
 use crate::objects::{ColumnDefinition, IndexDefinition, Seed, TableDefinition, normalise};
 
 /// What the one statement in `text` changes.

@@ -7,8 +7,7 @@ use std::fmt;
 
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
-use super::{parse, split::without_async};
-use crate::objects::{ColumnDefinition, IndexDefinition, Objects, Seed, TableDefinition};
+use super::{change::Change, parse, split::without_async};
 
 /// Where a statement stands in the schema files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,46 +24,6 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "version {}, {}, statement {}", self.version, self.file, self.number)
     }
-}
-
-/// What a statement changes: the part of the object model that tells whether it is in effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// `CREATE TABLE`.
-    CreateTable {
-        /// Its name.
-        name: String,
-        /// What it is.
-        table: TableDefinition,
-    },
-    /// `ALTER TABLE … ADD COLUMN`.
-    AddColumn {
-        /// The table.
-        table: String,
-        /// The column.
-        column: ColumnDefinition,
-    },
-    /// `DROP TABLE`.
-    DropTable {
-        /// The table.
-        name: String,
-    },
-    /// `CREATE [UNIQUE] INDEX [ASYNC]`.
-    CreateIndex {
-        /// Its name.
-        name: String,
-        /// What it is.
-        index: IndexDefinition,
-        /// Whether it says ASYNC, as DSQL demands (aurora-dsql.md#indexes).
-        asynchronous: bool,
-    },
-    /// `DROP INDEX`.
-    DropIndex {
-        /// The index.
-        name: String,
-    },
-    /// `INSERT … ON CONFLICT DO NOTHING`.
-    Seed(Seed),
 }
 
 /// A statement that is one transaction of its own.
@@ -132,78 +91,6 @@ impl Statement {
     }
 }
 
-impl Objects {
-    /// Applies `change`, as the database will.
-    ///
-    /// # Errors
-    /// Why it does not fit what is there.
-    pub(crate) fn apply(&mut self, change: &Change) -> Result<(), String> {
-        let known = |objects: &Self, name: &String| {
-            objects.tables.contains_key(name) || objects.indexes.contains_key(name)
-        };
-        match change {
-            Change::CreateTable { name, .. } | Change::CreateIndex { name, .. }
-                if known(self, name) =>
-            {
-                return Err(format!("the name {name} is taken by an earlier statement"));
-            }
-            Change::CreateTable { name, table } => {
-                self.tables.insert(name.clone(), table.clone());
-            }
-            Change::AddColumn { table, column } => {
-                let columns = &mut self.table_mut(table)?.columns;
-                if columns.iter().any(|other| other.name == column.name) {
-                    return Err(format!("table {table} has a column {} already", column.name));
-                }
-                columns.push(column.clone());
-            }
-            Change::DropTable { name } => {
-                self.table_mut(name)?;
-                self.tables.remove(name);
-                self.indexes.retain(|_, index| index.table != *name);
-                self.seeds.retain(|seed| seed.table != *name);
-            }
-            Change::CreateIndex { name, index, .. } => {
-                let table = self.table_mut(&index.table)?;
-                columns_exist(&index.table, table, &index.columns)?;
-                self.indexes.insert(name.clone(), index.clone());
-            }
-            Change::DropIndex { name } => {
-                if self.indexes.remove(name).is_none() {
-                    return Err(format!("there is no index {name} before this statement"));
-                }
-            }
-            Change::Seed(seed) => {
-                let table = self.table_mut(&seed.table)?;
-                columns_exist(&seed.table, table, &seed.columns)?;
-                if table.primary_key.is_empty()
-                    || !table.primary_key.iter().all(|key| seed.columns.contains(key))
-                {
-                    return Err(format!(
-                        "the row must give the primary key of {}, by which it is found again",
-                        seed.table
-                    ));
-                }
-                self.seeds.push(seed.clone());
-            }
-        }
-        Ok(())
-    }
-
-    fn table_mut(&mut self, name: &str) -> Result<&mut TableDefinition, String> {
-        self.tables
-            .get_mut(name)
-            .ok_or_else(|| format!("there is no table {name} before this statement"))
-    }
-}
-
-fn columns_exist(name: &str, table: &TableDefinition, columns: &[String]) -> Result<(), String> {
-    match columns.iter().find(|column| table.column(column).is_none()) {
-        Some(column) => Err(format!("table {name} has no column {column}")),
-        None => Ok(()),
-    }
-}
-
 /// `name` as an identifier that needs no folding.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -212,6 +99,7 @@ pub(crate) fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::Objects;
 
     fn change(text: &str) -> Change {
         Statement::parse(text).expect(text).change
