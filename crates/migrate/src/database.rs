@@ -19,6 +19,7 @@ use crate::{
 /// A database whose schema can be read and changed.
 ///
 /// All names mean objects of one schema: the one that the connection creates objects in.
+#[cfg_attr(test, mockall::automock)]
 #[async_trait]
 pub trait SchemaDatabase: Send {
     /// The kind of server.
@@ -81,10 +82,11 @@ pub trait SchemaDatabase: Send {
     ///
     /// # Errors
     /// Those of the connection and the server.
-    async fn page(
+    // The mock of this trait needs the named lifetime.
+    async fn page<'k>(
         &mut self,
         scan: &Scan,
-        after: Option<&[String]>,
+        after: Option<&'k [String]>,
         limit: usize,
     ) -> Result<Vec<Row>, DatabaseError>;
 }

@@ -50,6 +50,8 @@ mod plan;
 mod postgres;
 mod progress;
 mod retry;
+#[cfg(test)]
+mod retry_tests;
 mod schema;
 mod status;
 mod verify;

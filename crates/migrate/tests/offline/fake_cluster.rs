@@ -529,10 +529,10 @@ impl SchemaDatabase for Session {
         .await
     }
 
-    async fn page(
+    async fn page<'k>(
         &mut self,
         scan: &Scan,
-        after: Option<&[String]>,
+        after: Option<&'k [String]>,
         limit: usize,
     ) -> Result<Vec<Row>, DatabaseError> {
         self.call(format!("page of {}", scan.table), |state| {
