@@ -1,10 +1,9 @@
 //! Runs a plan: for each step, probe, execute, probe again.
 //!
-//! The catalog decides, not the answers to statements. Before a step the catalog is asked whether
-//! it is in effect; after it has been run, whatever came back, the catalog is asked again. So it
-//! makes no difference whether a run before this one died half-way, whether another one runs at
-//! the same time, or whether the answer to a statement was lost: a step that is in effect and
-//! equal to its definition has succeeded.
+//! The catalog decides whether a step has succeeded, not the response to its statement. The catalog
+//! is read before a step and again after it. A step that is in effect and equal to its definition
+//! has succeeded, even if an earlier run ended early, a concurrent run did it, or the response was
+//! lost.
 
 use temporal_dsql_domain::SchemaVersion;
 use tokio::time::Instant;
@@ -19,40 +18,40 @@ use crate::{
     version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
 };
 
-/// What PostgreSQL answers to a unique index over duplicates. On DSQL its job fails instead.
+/// The SQLSTATE of PostgreSQL for a unique index over duplicates. On DSQL the build job fails instead.
 const UNIQUE_VIOLATION: &str = "23505";
-/// How often a run does again what another one has undone, before it gives up.
+/// How often a run repeats steps that a concurrent run has undone, before it fails.
 const MAX_ROUNDS: u32 = 3;
 
-/// What became of a statement, as far as its answer tells.
+/// The outcome of a statement, as far as its response shows.
 enum ExecuteResult {
-    /// It was run; the job that builds the index, if there is one.
+    /// Executed; with the id of the job that builds the index, if there is one.
     Executed(Option<String>),
-    /// The connection broke on the way: it was run, or it was not.
+    /// The connection broke: the statement was executed or not.
     Unknown,
-    /// It was not run, and may be later.
+    /// Not executed; it can be retried.
     NotExecuted,
-    /// The server refused it for a reason that will not pass.
+    /// The server refused it with a permanent error.
     Refused(DatabaseError),
 }
 
-/// What came of a plan.
+/// The result of applying a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
-    /// Steps that this run did.
+    /// Steps that this run executed.
     pub done: usize,
-    /// Steps that were in effect.
+    /// Steps that were already in effect.
     pub in_effect: usize,
 }
 
-/// Runs plans on a database.
+/// Applies plans to a database.
 pub(crate) struct Applier<'s, 'a> {
     database: &'s mut RetryingDatabase<'a>,
     schema: &'s Schema,
-    /// The catalog as it was read last, if nothing was done since. What is seen after one step is
-    /// what is asked before the next.
+    /// The catalog as it was last read, unless a statement was executed since. One read serves the
+    /// probe after a step and the probe before the next.
     catalog: Option<Catalog>,
-    /// Whether the plan's version change is made.
+    /// Whether the version change of the plan has been recorded.
     version_recorded: bool,
 }
 
@@ -85,7 +84,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         Ok(report)
     }
 
-    /// Brings a step into effect; tells whether this run did it.
+    /// Brings a step into effect. Returns whether this run executed it.
     async fn apply_step(&mut self, plan: &Plan, position: usize) -> Result<bool, MigrateError> {
         match &plan.steps[position].action {
             StepAction::Run { statement, layouts, key } => self.run(statement, layouts, key).await,
@@ -136,15 +135,15 @@ impl<'s, 'a> Applier<'s, 'a> {
                 }
                 (Probe::Unfinished(oid), _) => {
                     let Change::CreateIndex { name, index, .. } = &statement.change else {
-                        unreachable!("only an index can be there and not be valid");
+                        unreachable!("only an index can exist and not be valid");
                     };
                     if !build.is_abandoned(self.database, name, index, oid).await? {
-                        // The time that a build takes is not that of a conflict.
+                        // The time of a build does not count towards the retry deadline.
                         attempts = Attempts::new();
                         continue;
                     }
-                    // The statement names the index, and by now that may be one that another run
-                    // has built.
+                    // The statement drops the index by name, and a concurrent run may have
+                    // replaced it.
                     if self.probe(statement, layouts, key).await? != Probe::Unfinished(oid) {
                         continue;
                     }
@@ -182,8 +181,8 @@ impl<'s, 'a> Applier<'s, 'a> {
             if let Some(to) = to {
                 self.check_no_newer_version(to).await?;
             }
-            // As late as possible. DSQL has no lock that would keep a writer out between this and
-            // the drop, which is why the writers must be on the older version by now.
+            // As late as possible. DSQL has no lock that keeps writers out between this check and
+            // the drop, so all servers must be on the older version by now.
             if !with_rows && self.database.has_rows(table).await? {
                 return Err(MigrateError::TableHasRows {
                     table: table.to_owned(),
@@ -198,7 +197,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         }
     }
 
-    /// That no version above `to` is recorded, under any name.
+    /// Checks that no version newer than `to` is recorded, under any logical name.
     async fn check_no_newer_version(&mut self, to: SchemaVersion) -> Result<(), MigrateError> {
         for row in self.database.version_rows().await? {
             let version = row.version.as_deref().and_then(|text| text.parse().ok());
@@ -213,12 +212,11 @@ impl<'s, 'a> Applier<'s, 'a> {
         Ok(())
     }
 
-    /// Writes the version row and the history row; tells whether this run did.
+    /// Writes the version row and the history row. Returns whether this run did.
     ///
-    /// Right before a version is recorded that is newer, everything of it is looked at again: an
-    /// overwrite or a rollback that runs at the same time drops what this run has made. Then the
-    /// steps of its release are done again. Between this look and the commit there is no lock that
-    /// would keep another run out, which is why an overwrite must be the only one.
+    /// Before a newer version is recorded, all of its objects are checked again, because a concurrent
+    /// overwrite or rollback may have dropped some. If so, the steps of the release are repeated. No
+    /// lock keeps other runs out between this check and the commit, so an overwrite must run alone.
     async fn record(
         &mut self,
         change: &VersionChange,
@@ -264,7 +262,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                 Ok(true) => return Ok(true),
                 // Another run was faster; the next look shows where it led.
                 Ok(false) => {}
-                // The answer to COMMIT may be lost, and then the row tells.
+                // The response to COMMIT may be lost; the next read of the row decides.
                 Err(error) if self.database.is_retryable(&error) || error.is_duplicate() => {
                     sent |= matches!(error, DatabaseError::Lost { .. });
                     self.database.pause(&mut attempts, &action, error).await?;
@@ -274,8 +272,8 @@ impl<'s, 'a> Applier<'s, 'a> {
         }
     }
 
-    /// What of `version` is not there, or not valid. What the plan drops on the way to `target`
-    /// may be gone: then another run is ahead.
+    /// The objects of `version` that are missing or invalid. Objects that are dropped before
+    /// `target` are not required: a concurrent run may be ahead.
     async fn missing(
         &mut self,
         version: SchemaVersion,
@@ -308,8 +306,8 @@ impl<'s, 'a> Applier<'s, 'a> {
         Ok(missing)
     }
 
-    /// Runs `statement` once, and waits a little if that may help. What became of it, the next
-    /// probe tells: a refused statement may be in effect all the same, because a concurrent run was
+    /// Executes `statement` once, and waits before a retry if the error is transient. The next probe
+    /// shows whether it is in effect: a refused statement may be, because a concurrent run was
     /// faster.
     async fn execute(
         &mut self,
@@ -321,7 +319,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             Ok(job) => return Ok(ExecuteResult::Executed(job)),
             Err(error) => error,
         };
-        // Another run was faster; it has committed, or will before the deadline.
+        // A concurrent run was faster; it has committed, or will before the deadline.
         let is_race = match statement.change {
             Change::DropTable { .. } | Change::DropIndex { .. } => error.is_undefined(),
             _ => error.is_duplicate(),
@@ -342,12 +340,12 @@ impl<'s, 'a> Applier<'s, 'a> {
         key: &[String],
     ) -> Result<Probe, MigrateError> {
         if let Change::Seed(seed) = &statement.change {
-            let is_there = self.database.has_seed(seed, key).await?;
-            return Ok(if is_there { Probe::InEffect } else { Probe::Pending });
+            let exists = self.database.has_seed(seed, key).await?;
+            return Ok(if exists { Probe::InEffect } else { Probe::Pending });
         }
         let probe = probe(&statement.change, layouts, self.catalog().await?);
         if matches!(probe, Probe::Unfinished(_)) {
-            // It changes without this run's doing.
+            // A job changes it.
             self.catalog = None;
         }
         Ok(probe)
@@ -376,9 +374,9 @@ impl<'s, 'a> Applier<'s, 'a> {
     }
 }
 
-/// Whether the recorded version `now` is where `change` leads, or further in its direction: then
-/// another run has done this change and the next. Any version is further than 0.0, which stands for
-/// the version tables alone.
+/// Whether the recorded version `now` is the target of `change`, or, for an upgrade, newer: then a
+/// concurrent run has recorded this change and later ones. Every version is newer than 0.0, which
+/// has the version tables only.
 fn is_recorded(now: Option<&str>, change: &VersionChange) -> bool {
     match now.and_then(|text| text.parse::<SchemaVersion>().ok()) {
         Some(now) if now == change.to => true,

@@ -1,4 +1,4 @@
-//! What each command does, as a plan.
+//! The plans of the commands: set up, update, roll back, overwrite.
 
 use temporal_dsql_domain::SchemaVersion;
 
@@ -12,12 +12,12 @@ use crate::{
     },
 };
 
-/// What to set up.
+/// The parameters of a setup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// The version; the newest if `None`. 0.0 is no schema, only version tables.
+    /// The version; the newest if `None`. 0.0 has the version tables only.
     pub version: Option<SchemaVersion>,
-    /// Whether the version is recorded. Without, the version tables are neither read nor made.
+    /// Whether the version is recorded. If not, the version tables are neither read nor created.
     pub versioning: bool,
 }
 
@@ -27,26 +27,26 @@ impl Default for Setup {
     }
 }
 
-/// What to roll back.
+/// The parameters of a rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rollback {
-    /// The version to go back to.
+    /// The version to roll back to.
     pub to: SchemaVersion,
     /// Whether tables that the newer versions added are dropped even if they have rows.
     pub with_rows: bool,
 }
 
 impl Migrator<'_> {
-    /// Plans to set up a database: exactly the version that is asked for, on a database without
-    /// one, or to continue a setup that ended early.
+    /// Plans to set up exactly the requested version on a database without one, or to continue a
+    /// setup that ended early.
     ///
-    /// A database that is at the version already is compared with it: nothing is changed, but for
-    /// what can be made again without touching data. One that has any version is set up as far as
-    /// 0.0 goes: there is nothing to do, as for Temporal's tool.
+    /// A database at the requested version is compared with it, and only missing objects without data
+    /// are created. For 0.0 and a database at any version there is nothing to do, as for Temporal's
+    /// tool.
     ///
     /// # Errors
-    /// The database is at another version, has objects of a newer one, or has something that is
-    /// not what the schema says. Nothing has run.
+    /// The database is at another version, has objects of a newer version, or has objects that differ
+    /// from the schema. Nothing was changed.
     pub async fn plan_setup(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
         let version = self.requested_version(setup)?;
         if !setup.versioning {
@@ -77,15 +77,15 @@ impl Migrator<'_> {
         Ok(plan)
     }
 
-    /// Plans to bring a database from its recorded version to `target`, or to the newest, release
-    /// by release: the statements of each, then its version.
+    /// Plans to update a database from its recorded version to `target`, or to the newest version.
+    /// For each release, its statements are executed and then its version is recorded.
     ///
-    /// What the recorded version should have is compared first, also if it is the target: what can
-    /// be made again without touching data is, anything else is an error.
+    /// The database is compared with its recorded version first, also if that is the target: missing
+    /// objects without data are created, any other difference is an error.
     ///
     /// # Errors
-    /// No version is recorded, the target is older or unknown, or the database has something that
-    /// is not what the schema says. Nothing has run.
+    /// No version is recorded, the target is older or unknown, or the database has objects that
+    /// differ from the schema. Nothing was changed.
     pub async fn plan_update(
         &mut self,
         target: Option<SchemaVersion>,
@@ -134,17 +134,17 @@ impl Migrator<'_> {
         Ok(plan)
     }
 
-    /// Plans to go back to an older version: the version is lowered first, then the tables that
-    /// the newer versions added are dropped, the last one first. No other table is touched.
+    /// Plans to roll back to an older version: lowers the recorded version, then drops the tables
+    /// that the newer versions added, in reverse order. No other table is changed.
     ///
-    /// The version is lowered first so that no server of the newer version starts any more. The
-    /// servers must be on the older version before this runs: a server that still writes a table
-    /// that is being dropped loses those writes. If the rollback ends in between, running it again
-    /// drops what is left; updating again takes it back.
+    /// The version is lowered first so that no server of the newer version starts after that. All
+    /// servers must be on the older version before the rollback: a server that still writes a dropped
+    /// table loses those writes. If the rollback ends early, running it again drops the remaining
+    /// tables; an update reverts it.
     ///
     /// # Errors
-    /// No version is recorded, the target is newer or unknown, the newer versions did more than
-    /// add tables, or a table that would be dropped has rows and they are not given up.
+    /// No version is recorded, the target is newer or unknown, the newer versions do more than add
+    /// tables, or a table to be dropped has rows and [`Rollback::with_rows`] is not set.
     pub async fn plan_rollback(&mut self, rollback: &Rollback) -> Result<Plan, MigrateError> {
         let target = self.known_version(rollback.to)?;
         let state = self.database_state().await?;
@@ -191,18 +191,17 @@ impl Migrator<'_> {
         Ok(plan)
     }
 
-    /// Plans to start over: to drop every table that this schema knows and the database has, rows
-    /// and all, and to set up what is asked for in their place. Tables that the schema does not
-    /// know stay. The whole setup is planned before anything is dropped, so that one that cannot
-    /// be costs nothing.
+    /// Plans to drop every table of this schema with its rows, and to set up the requested version.
+    /// Foreign tables are kept. The setup is planned before anything is dropped, so that a setup that
+    /// would be refused drops nothing.
     ///
-    /// The version tables go first: a run that ends early must not leave a version recorded that
-    /// the database no longer has. It is to be run again as it was: a setup without the drops takes
-    /// the tables that are left for its own, with their rows.
+    /// The version tables are dropped first: a run that ends early must not leave a recorded version
+    /// that the database no longer has. An overwrite that ended early must be repeated as an
+    /// overwrite: a setup would keep the remaining tables with their rows.
     ///
     /// # Errors
-    /// Those of a setup of a database without these tables; or a version is recorded that is newer
-    /// than the schema or cannot be read, under whatever name.
+    /// Those of a setup of a database without these tables; or a recorded version, under any logical
+    /// name, is newer than the schema or malformed.
     pub async fn plan_overwrite(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
         let version = self.requested_version(setup)?;
         if setup.versioning {
@@ -243,7 +242,7 @@ impl Migrator<'_> {
         Ok(plan)
     }
 
-    /// The version that is asked for, which must be one of the schema's, or 0.0.
+    /// The requested version, which must be a version of the schema, or 0.0.
     fn requested_version(&self, setup: &Setup) -> Result<SchemaVersion, MigrateError> {
         match setup.version {
             None => Ok(self.schema.newest()),
@@ -276,7 +275,7 @@ impl Migrator<'_> {
         Ok(steps)
     }
 
-    /// The versions that are recorded for the same tables under other names.
+    /// The versions recorded for the same tables under other logical names.
     fn other_names(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
         rows.iter()
             .filter(|row| row.database != self.logical_name)
@@ -284,7 +283,7 @@ impl Migrator<'_> {
             .collect()
     }
 
-    /// That a setup does not take tables to `requested` that are recorded at an older version.
+    /// Checks that no other logical name records these tables at a version older than `requested`.
     fn check_other_names_not_older(
         &self,
         requested: SchemaVersion,
@@ -298,7 +297,7 @@ impl Migrator<'_> {
         }
     }
 
-    /// The steps of all releases up to `version`, for a database that has none of a later one.
+    /// The steps of all releases up to `version`, for a database without objects of a newer one.
     async fn initial_steps(
         &mut self,
         version: SchemaVersion,
@@ -316,7 +315,7 @@ impl Migrator<'_> {
             let is_on_added = |table: &String| added.contains(table);
             match &statement.change {
                 Change::CreateTable { name, .. } => added.push(name.clone()),
-                // Gone with their table.
+                // Dropped with their table.
                 Change::AddColumn { table, .. } if is_on_added(table) => {}
                 Change::CreateIndex { index, .. } if is_on_added(&index.table) => {}
                 Change::Seed(seed) if is_on_added(&seed.table) => {}

@@ -1,22 +1,22 @@
 //! Sets up, upgrades, verifies and rolls back the schema of Temporal on Amazon Aurora DSQL.
 //!
-//! **The catalog is the journal.** There is no lock, no lease and no table of migrations that are
-//! under way. Every step is one idempotent statement in a transaction of its own, as DSQL demands
-//! of DDL anyway (aurora-dsql.md#ddl-in-transactions), and the catalog tells whether it is in
-//! effect *and equal to its definition*. So a run that died anywhere is resumed by running it
-//! again, and any number of runs may go on at once: they do the same work, and each finds what the
-//! others have done. Only an [overwrite](Migrator::plan_overwrite) must be alone, because it drops
-//! what others make.
+//! **The catalog is the journal.** There is no lock, no lease and no table of running migrations.
+//! Every step is one idempotent statement in its own transaction, as DSQL requires for DDL
+//! (aurora-dsql.md#ddl-in-transactions), and the catalog shows whether the step is in effect *and
+//! equal to its definition*. A run that ended early is continued by running it again, and runs can
+//! be concurrent: each skips the steps that others have done. Only an
+//! [overwrite](Migrator::plan_overwrite) must run alone, because it drops tables that others
+//! create.
 //!
 //! ```text
-//! Schema ──────► Migrator ──► Plan ──► apply: probe → act → probe
-//! (files)           │      (data)                │
-//!                   └──────► SchemaDatabase ◄────┘
+//! Schema ──────► Migrator ──► Plan ──► apply: probe → execute → probe
+//! (files)           │      (data)                  │
+//!                   └──────► SchemaDatabase ◄──────┘
 //!                       (port; PostgresDatabase)
 //! ```
 //!
-//! A [`Schema`] is read from the binary or from files, checked as a whole. A [`Migrator`] looks at
-//! a [`SchemaDatabase`] and makes the [`Plan`] of a command, which can be shown or applied.
+//! A [`Schema`] is read from the binary or from files, and validated as a whole. A [`Migrator`]
+//! reads a [`SchemaDatabase`] and makes the [`Plan`] of a command, which can be printed or applied.
 //!
 //! ```no_run
 //! use temporal_dsql_migrate::{

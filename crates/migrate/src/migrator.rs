@@ -1,4 +1,4 @@
-//! The commands on a schema: each looks at the database, makes a plan, and can run it.
+//! The entry point: reads a database, makes plans for it, and applies them.
 
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
@@ -12,18 +12,19 @@ use crate::{
     version_tables::{self, VersionRow},
 };
 
-/// A schema, the database that it is for, and the logical name of that database.
+/// Migrates one database, recorded under a logical name, to versions of a schema.
 ///
-/// Making a plan only reads; [`apply`](Self::apply) runs it. Both may be repeated at any time, and
-/// run at the same time by any number of processes; but the plan of an
-/// [overwrite](Self::plan_overwrite) is for one alone, because it drops what others make.
+/// Making a plan only reads; [`apply`](Self::apply) executes it. Both can be repeated at any time,
+/// and by several processes at the same time. The exception is the plan of an
+/// [overwrite](Self::plan_overwrite), which must run alone, because it drops tables that others
+/// create.
 pub struct Migrator<'a> {
     pub(crate) database: RetryingDatabase<'a>,
     pub(crate) schema: &'a Schema,
     pub(crate) logical_name: String,
 }
 
-/// A database as it is found.
+/// The catalog and the recorded versions of a database, read consistently.
 pub(crate) struct DatabaseState {
     pub(crate) catalog: Catalog,
     pub(crate) rows: Vec<VersionRow>,
@@ -47,16 +48,15 @@ impl<'a> Migrator<'a> {
         }
     }
 
-    /// Runs `plan`. A run that ends early, for whatever reason, is continued by running the
-    /// command again.
+    /// Applies `plan`. A run that ended early is continued by running the command again.
     ///
     /// # Errors
-    /// What stopped it. What was done until then stays done.
+    /// The first permanent failure. Steps that were executed stay in effect.
     pub async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
         Applier::new(&mut self.database, self.schema).apply(plan).await
     }
 
-    /// Reads the versions and the catalog, so that they belong together.
+    /// Reads the versions and the catalog; again, if the versions changed meanwhile.
     pub(crate) async fn database_state(&mut self) -> Result<DatabaseState, MigrateError> {
         self.check_name()?;
         let mut rows = self.database.version_rows().await?;
@@ -71,7 +71,7 @@ impl<'a> Migrator<'a> {
         }
     }
 
-    /// That the name fits its column, which the server would find out last.
+    /// Checks that the logical name fits its column.
     pub(crate) fn check_name(&self) -> Result<(), MigrateError> {
         let reason = match self.logical_name.chars().count() {
             0 => "is empty",
@@ -103,7 +103,7 @@ impl<'a> Migrator<'a> {
         }
     }
 
-    /// The version `requested`, which must be one of the schema's.
+    /// Returns `requested` if it is a version of the schema.
     pub(crate) fn known_version(
         &self,
         requested: SchemaVersion,
@@ -117,7 +117,7 @@ impl<'a> Migrator<'a> {
         })
     }
 
-    /// That `current`, the recorded version, is not newer than the schema.
+    /// Checks that the recorded version `current` is not newer than the schema.
     pub(crate) fn check_not_newer_than_schema(
         &self,
         current: SchemaVersion,
@@ -190,12 +190,11 @@ impl<'a> Migrator<'a> {
         Ok(steps)
     }
 
-    /// Compares a database with its recorded version, on the way to `target`. Gives the steps that
-    /// repair what can be repaired without touching data: missing version tables, missing and
-    /// unfinished indexes, missing first rows.
+    /// Compares a database with its recorded version, on the way to `target`. Returns the steps that
+    /// repair objects without data: missing version tables, missing and invalid indexes, missing
+    /// first rows.
     ///
-    /// Any other missing table is not created again: its rows would be missing still, and nobody
-    /// would notice.
+    /// Any other missing table is an error: recreated, it would hide the loss of its rows.
     pub(crate) async fn repairs(
         &mut self,
         recorded: SchemaVersion,
@@ -225,13 +224,13 @@ impl<'a> Migrator<'a> {
             }
         }
         let mut steps = self.version_table_steps(catalog)?;
-        // They are only worth a word if they are missing or about to be written.
+        // Listed only if they are missing or will be written.
         steps.retain(|step| target > recorded || step.state != StepState::InEffect);
         for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
             let Change::CreateIndex { name, index, .. } = &statement.change else {
                 continue;
             };
-            // An earlier index of this name may have been dropped since.
+            // A later statement may have dropped this index.
             if objects.indexes.get(name) != Some(index) {
                 continue;
             }
@@ -272,7 +271,7 @@ impl<'a> Migrator<'a> {
         Ok(steps)
     }
 
-    /// The tables and indexes of versions after `version` that are in `catalog`.
+    /// The tables and indexes in `catalog` that versions newer than `version` add.
     pub(crate) fn drift(&self, version: SchemaVersion, catalog: &Catalog) -> Vec<Difference> {
         let mut drift = Vec::new();
         let objects = self.schema.objects_at(version);
@@ -307,7 +306,7 @@ impl<'a> Migrator<'a> {
         drift
     }
 
-    /// That no newer object is there that `version` would be mistaken with.
+    /// Checks that no object of a version newer than `version` exists.
     pub(crate) fn check_no_drift(
         &self,
         version: SchemaVersion,

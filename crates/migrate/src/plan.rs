@@ -1,7 +1,7 @@
-//! The steps of a command, in order, with the boundary of each transaction.
+//! Plans: the steps of a command, in order, with the boundary of each transaction.
 //!
-//! A plan is data: it is made by reading only, it can be shown instead of run (`--dry-run`), and
-//! running it asks the catalog again before each step, so that it does not matter how old it is.
+//! Making a plan only reads. A plan can be printed instead of applied (`--dry-run`), and applying it
+//! probes the catalog again before each step, so an old plan is safe to apply.
 
 use std::fmt;
 
@@ -14,69 +14,69 @@ use crate::{
     version_tables::VersionChange,
 };
 
-/// What a step does.
+/// The action of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepAction {
-    /// Runs a statement of the schema, unless it is in effect.
+    /// Executes a statement of the schema, unless it is in effect.
     Run {
         /// The statement.
         statement: Statement,
-        /// For a table: every layout that the schema gives it from this statement on. An earlier
-        /// run may have left any of them.
+        /// For a table: every layout that it has from this statement on. An earlier run may have left
+        /// any of them.
         layouts: Vec<TableDefinition>,
-        /// For first rows: the columns by which they are found.
+        /// For seed rows: the columns of the primary key, which identify them.
         key: Vec<String>,
     },
-    /// Drops a table, if it is there.
+    /// Drops a table, if it exists.
     DropTable {
         /// The statement.
         statement: Statement,
         /// The table.
         table: String,
-        /// Whether its rows may be lost. If not, a table with rows stops the command.
+        /// Whether a table with rows is dropped. If not, it stops the command.
         with_rows: bool,
-        /// For a rollback: the version that it leads to. A newer one that is recorded by now, by
-        /// an update that somebody has started since, stops the command.
+        /// For a rollback: its target. A newer recorded version, from a concurrent update, stops the
+        /// command.
         to: Option<SchemaVersion>,
     },
-    /// Writes the version row and the history row, unless the version is recorded.
+    /// Writes the version row and the history row, unless the version is already recorded.
     Record(VersionChange),
 }
 
-/// How far a step is.
+/// The state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
-    /// Nothing to do.
+    /// In effect; there is nothing to do.
     InEffect,
-    /// To be done.
+    /// Not in effect.
     Pending,
-    /// An index that is there but not valid: it is waited for while a job builds it, and else
-    /// dropped and built anew.
+    /// An index that exists and is invalid. It is waited for while a job builds it, and dropped and
+    /// rebuilt otherwise.
     Unfinished,
 }
 
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What it does.
+    /// Its action.
     pub action: StepAction,
-    /// How far it was when the plan was made.
+    /// Its state when the plan was made.
     pub state: StepState,
 }
 
 /// The steps of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The kind of server that it is for.
+    /// The kind of server.
     pub engine: Engine,
     /// The logical name of the database.
     pub database: String,
-    /// The version that is recorded, if one is.
+    /// The recorded version, if there is one.
     pub from: Option<SchemaVersion>,
-    /// The version that will be recorded; `None` if there will be none.
+    /// The version that will be recorded, if any.
     pub to: Option<SchemaVersion>,
-    /// What there is to know before it runs.
+    /// Notes for the operator.
     pub notes: Vec<String>,
     /// The steps, in order.
     pub steps: Vec<Step>,
@@ -95,7 +95,7 @@ impl Plan {
 }
 
 impl Step {
-    /// What the step does, in a few words.
+    /// A short description of the step.
     pub fn summary(&self) -> String {
         match &self.action {
             StepAction::Run { statement, .. } if self.state == StepState::Unfinished => {
@@ -174,7 +174,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Every step with its transactions, as they are shown.
+/// All steps with their transactions.
 impl Serialize for Plan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -209,7 +209,7 @@ impl Serialize for Plan {
     }
 }
 
-/// Serializes anything that can be shown as what it shows.
+/// Serializes a value as its `Display` text.
 pub(crate) fn as_text<T: fmt::Display, S: Serializer>(
     value: &T,
     serializer: S,
@@ -217,16 +217,16 @@ pub(crate) fn as_text<T: fmt::Display, S: Serializer>(
     serializer.collect_str(value)
 }
 
-/// What a catalog says about a step.
+/// The state of a step according to a catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     /// In effect, and equal to the definition.
     InEffect,
     /// Not in effect.
     Pending,
-    /// An index that equals its definition and is not valid; its object id.
+    /// An index that equals its definition and is invalid, with its object id.
     Unfinished(u32),
-    /// Something is there that is not what the definition says.
+    /// An object exists that differs from the definition.
     Differs(Vec<Difference>),
 }
 
@@ -240,8 +240,8 @@ impl Probe {
     }
 }
 
-/// Asks `catalog` whether `change` is in effect; `layouts` as in [`StepAction::Run`]. Whether first
-/// rows are there, a catalog cannot tell: for them the answer is [`Probe::Pending`].
+/// Checks in `catalog` whether `change` is in effect; `layouts` as in [`StepAction::Run`]. A catalog
+/// does not show rows, so the result for seed rows is [`Probe::Pending`].
 pub(crate) fn probe(change: &Change, layouts: &[TableDefinition], catalog: &Catalog) -> Probe {
     match change {
         Change::CreateTable { name, .. } => probe_table(name, layouts, catalog),
@@ -269,8 +269,8 @@ pub(crate) fn probe(change: &Change, layouts: &[TableDefinition], catalog: &Cata
     }
 }
 
-/// In effect if the table has any of `layouts`. If it has none, it is compared with the last, which
-/// is what it should become.
+/// In effect if the table has any of `layouts`. Otherwise the differences from the last one, its
+/// final layout.
 pub(crate) fn probe_table(name: &str, layouts: &[TableDefinition], catalog: &Catalog) -> Probe {
     if catalog.kind_of(name).is_none() {
         return Probe::Pending;

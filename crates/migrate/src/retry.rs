@@ -1,8 +1,8 @@
-//! A database whose reads succeed unless something is really wrong.
+//! A database wrapper that retries reads.
 //!
-//! Reads can lose conflicts (OC001 hits plain SELECTs too, aurora-dsql.md#transient-failures) and
-//! connections can break; a read can simply be made again. Writes are not retried here: after a
-//! failed one the catalog is asked first.
+//! Reads fail with conflicts (OC001 affects plain SELECTs too, aurora-dsql.md#transient-failures) or
+//! when the connection breaks, and are retried. Writes are not retried here: after a failed write the
+//! catalog is probed first.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use crate::{
     version_tables::VersionRow,
 };
 
-/// How long to try and to wait.
+/// Timeouts and intervals of a migration.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Between attempts after a conflict or a lost connection, and how long to try one thing.
+    /// The backoff after transient failures, and the deadline of one action.
     pub retry: RetryPolicy,
-    /// The most between two looks at a job that builds an index; the first follow each other
-    /// sooner. Builds take 5–30 s even on tiny tables (aurora-dsql.md#jobs).
+    /// The longest interval between two polls of an index build; the first intervals are shorter.
+    /// Builds take 5–30 s even on tiny tables (aurora-dsql.md#jobs).
     pub poll: Duration,
-    /// How long to wait for one index.
+    /// The longest wait for one index build.
     pub index_build: Duration,
-    /// How long an invalid index without a running job is watched before it is taken for a
-    /// leftover: a job may show a moment later than its index.
+    /// How long the job of a new index may take to appear. An invalid index without a running job
+    /// for this long is abandoned.
     pub job_visibility: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The attempts at one thing.
+/// The attempts of one action.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     start: Instant,
@@ -59,7 +59,7 @@ impl Attempts {
     }
 }
 
-/// Makes a read again until it succeeds or fails for good.
+/// Retries a read until it succeeds or fails permanently.
 macro_rules! retried {
     ($self:ident, $action:expr, $call:expr) => {{
         let mut attempts = Attempts::new();
@@ -80,12 +80,13 @@ macro_rules! retried {
     }};
 }
 
-/// A database, how patient to be with it, and who is told.
+/// Retries reads of a database within its timeouts, and reports the retries.
 pub(crate) struct RetryingDatabase<'a> {
     pub(crate) inner: &'a mut dyn SchemaDatabase,
     pub(crate) timeouts: Timeouts,
     pub(crate) observer: &'a dyn ProgressObserver,
-    /// Whether the database has answered. Until then, that it cannot be responded is an answer.
+    /// True after the first successful call. Before it, "unreachable" is reported at once; after it,
+    /// retried.
     responded: bool,
 }
 
@@ -123,7 +124,7 @@ impl<'a> RetryingDatabase<'a> {
         retried!(self, action, self.inner.index_jobs(index, oid))
     }
 
-    /// Whether `table` has rows. One that a concurrent run has dropped has none.
+    /// Whether `table` has rows. A table that a concurrent run has dropped has none.
     pub(crate) async fn has_rows(&mut self, table: &str) -> Result<bool, MigrateError> {
         match self.retried_has_rows(table).await {
             Err(MigrateError::Database { source, .. }) if source.is_undefined() => Ok(false),
@@ -155,16 +156,16 @@ impl<'a> RetryingDatabase<'a> {
         retried!(self, action, self.inner.page(scan, after, limit))
     }
 
-    /// Whether the same call may succeed if it is made again.
+    /// Whether a retry of the call may succeed.
     pub(crate) fn is_retryable(&self, error: &DatabaseError) -> bool {
         let lost = matches!(error, DatabaseError::Unreachable { .. }) && self.responded;
         error.is_transient() || lost
     }
 
-    /// Waits before the next attempt at `action`, which has failed with `error`.
+    /// Waits before the next attempt of `action`, which has failed with `error`.
     ///
     /// # Errors
-    /// The time is over.
+    /// The deadline is reached.
     pub(crate) async fn pause(
         &mut self,
         attempts: &mut Attempts,

@@ -1,4 +1,4 @@
-//! Where a database stands.
+//! The recorded version of a database, the expected one, and the steps between them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{MigrateError, Migrator, Setup, VersionRow, plan::as_text};
 
-/// Where a database stands.
+/// The recorded and the expected version of a database, with the pending steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// The kind of server.
@@ -17,18 +17,18 @@ pub struct Status {
     pub schema: String,
     /// The logical name of the database.
     pub database: String,
-    /// The version recorded under it; `None` if there is none, or one that cannot be read, which
-    /// then is the problem.
+    /// The version recorded under it; `None` if there is none, or a malformed one, which is then the
+    /// [`problem`](Self::problem).
     #[serde(serialize_with = "optional")]
     pub current: Option<SchemaVersion>,
-    /// The newest version that the tool knows.
+    /// The newest version of the schema.
     #[serde(serialize_with = "as_text")]
     pub expected: SchemaVersion,
-    /// Everything that is recorded, under any name.
+    /// All version rows, under any logical name.
     pub recorded: Vec<VersionRow>,
-    /// What is to be done to get from one to the other.
+    /// The steps to the expected version.
     pub pending: Vec<String>,
-    /// Why that cannot be done.
+    /// The reason why there is no plan to the expected version.
     pub problem: Option<String>,
 }
 
@@ -79,11 +79,11 @@ impl fmt::Display for Status {
 }
 
 impl Migrator<'_> {
-    /// Tells where the database stands. Changes nothing.
+    /// Reads the status of the database. Changes nothing.
     ///
     /// # Errors
-    /// The database cannot be read, or its logical name is impossible. What would stop an update is
-    /// part of the answer.
+    /// The database cannot be read, or its logical name is invalid. An error that would stop an
+    /// update is part of the status.
     pub async fn status(&mut self) -> Result<Status, MigrateError> {
         self.check_name()?;
         let rows = self.database.version_rows().await?;

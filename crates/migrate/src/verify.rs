@@ -1,4 +1,4 @@
-//! Comparing a database with the version that it is recorded at.
+//! Compares a database with its recorded version.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::{
     version_tables,
 };
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verification {
     /// The kind of server.
@@ -22,16 +22,16 @@ pub struct Verification {
     pub schema: String,
     /// The logical name of the database.
     pub database: String,
-    /// The version that it was compared with.
+    /// The version that was compared.
     #[serde(serialize_with = "as_text")]
     pub version: SchemaVersion,
-    /// How it differs from that version: nothing if all is well.
+    /// The differences from that version; empty if there are none.
     pub differences: Vec<Difference>,
-    /// What is there that the schema does not know. No difference: it is somebody else's.
+    /// Objects that are not part of the schema. They do not count as differences.
     pub foreign: Vec<ForeignObject>,
 }
 
-/// Something in the database that the schema does not know.
+/// An object of the database that is not part of the schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ForeignObject {
     /// Its name.
@@ -41,7 +41,7 @@ pub struct ForeignObject {
 }
 
 impl Verification {
-    /// Whether the database is what its version says.
+    /// Whether the database matches the version.
     pub fn is_clean(&self) -> bool {
         self.differences.is_empty()
     }
@@ -51,20 +51,20 @@ impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { schema, database, version, .. } = self;
         if self.is_clean() {
-            writeln!(f, "`{database}` in schema {schema} is exactly version {version}.")?;
+            writeln!(f, "`{database}` in schema {schema} matches version {version}.")?;
         } else {
             let count = self.differences.len();
             let plural = if count == 1 { "" } else { "s" };
             writeln!(
                 f,
-                "`{database}` in schema {schema} is not version {version}: {count} difference{plural}"
+                "`{database}` in schema {schema} does not match version {version}: {count} difference{plural}"
             )?;
             for difference in &self.differences {
                 writeln!(f, "  - {difference}")?;
             }
         }
         if !self.foreign.is_empty() {
-            writeln!(f, "Not part of the schema, left alone:")?;
+            writeln!(f, "Not part of the schema, ignored:")?;
             for ForeignObject { name, kind } in &self.foreign {
                 writeln!(f, "  {kind} {name}")?;
             }
@@ -74,11 +74,10 @@ impl fmt::Display for Verification {
 }
 
 impl Migrator<'_> {
-    /// Compares the database with `version`, or with the version that is recorded. Changes
-    /// nothing.
+    /// Compares the database with `version`, or with the recorded version. Changes nothing.
     ///
     /// # Errors
-    /// No version is given and none is recorded, or it is newer than the schema knows, or the
+    /// No version is given and none is recorded, the version is newer than the schema, or the
     /// database cannot be read.
     pub async fn verify(
         &mut self,
@@ -150,7 +149,7 @@ impl Migrator<'_> {
     }
 
     fn foreign(&self, objects: &Objects, catalog: &Catalog) -> Vec<ForeignObject> {
-        // Of another version: a leftover, not foreign.
+        // Objects of other versions are drift, not foreign.
         let newest = self.schema.objects_at(self.schema.newest());
         let version_tables: Vec<_> = version_tables::tables().map(|(name, _)| name).collect();
         let is_ours = |table: &String| {
@@ -162,7 +161,7 @@ impl Migrator<'_> {
             |name: &String, kind: &str| ForeignObject { name: name.clone(), kind: kind.to_owned() };
         let tables =
             catalog.tables.keys().filter(|name| !is_ours(name)).map(|name| foreign(name, "table"));
-        // The indexes of a foreign table go without saying.
+        // Indexes of foreign tables are not listed.
         let indexes = catalog
             .indexes
             .iter()

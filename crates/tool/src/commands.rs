@@ -1,4 +1,4 @@
-//! What each command does: a plan, and its application.
+//! The commands: each makes a plan and applies it.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ struct CommandContext<'c> {
 }
 
 impl<'c> CommandContext<'c> {
-    /// Reads the schema first, so that a wrong file is found before anything is sent.
+    /// Checks the schema before it connects, so that an invalid file is reported first.
     async fn open(
         cli: &'c Cli,
         schema: Result<Schema, SchemaError>,
@@ -78,7 +78,7 @@ impl<'c> CommandContext<'c> {
         )
     }
 
-    /// The digest of the table that no migration may touch, if it was asked for.
+    /// The digest of `current_executions`, which no migration changes, if `--prove` is given.
     async fn digest(&mut self, proof: &Proof) -> Result<Option<Digest>, Failure> {
         if !proof.prove {
             return Ok(None);
@@ -88,14 +88,14 @@ impl<'c> CommandContext<'c> {
         Ok(Some(self.migrator().digest(table, &BTreeSet::new()).await?))
     }
 
-    /// Tells what there is to know before the plan is run.
+    /// Prints the notes of a plan.
     fn print_notes(&self, plan: &Plan) {
         for note in &plan.notes {
             self.reporter.line(&format!("note: {note}"));
         }
     }
 
-    /// Tells it, and asks if the plan drops tables with their rows; `yes` is the answer beforehand.
+    /// Asks for confirmation if the plan drops tables with their rows, unless `yes` is given.
     async fn confirm(&self, plan: &Plan, what: &str, yes: bool) -> Result<(), Failure> {
         let tables: Vec<_> = plan.steps.iter().filter_map(table_lost_by).collect();
         if yes || tables.is_empty() {
@@ -113,7 +113,7 @@ impl<'c> CommandContext<'c> {
         prompt::confirm(&question).await
     }
 
-    /// Applies the plan between two digests.
+    /// Applies the plan, and compares the digests before and after it.
     async fn apply(&mut self, plan: Plan, proof: &Proof) -> Result<Success, Failure> {
         let before = self.digest(proof).await?;
         let report = self.migrator().apply(&plan).await?;
@@ -121,8 +121,8 @@ impl<'c> CommandContext<'c> {
         if before != after {
             return Err(anyhow::anyhow!(
                 "current_executions changed while the schema was migrated: {} before, {} after. \
-                 No statement of this run touches it; if servers were writing meanwhile, repeat \
-                 the proof without them",
+                 No statement of this run writes it; if servers were writing, stop them and repeat \
+                 the command with --prove",
                 before.map_or_else(String::new, |digest| digest.to_string()),
                 after.map_or_else(String::new, |digest| digest.to_string()),
             )
@@ -138,7 +138,7 @@ async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failu
     let schema = match (&options.schema_file, options.version) {
         (None, _) => Schema::embedded(),
         (Some(file), Some(version)) => Schema::from_file(file, version),
-        // A file without a version is set up without recording one.
+        // Without versioning, the version of the file is not recorded.
         (Some(file), None) if options.disable_versioning => {
             Schema::from_file(file, temporal_dsql::VERSION)
         }
@@ -151,7 +151,7 @@ async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failu
     };
     let mut context = CommandContext::open(cli, schema).await?;
     let setup = Setup { version: options.version, versioning: !options.disable_versioning };
-    // An overwrite is planned whole: nothing is dropped for a setup that cannot be.
+    // The plan of an overwrite includes the setup: if that is refused, nothing is dropped.
     let plan = match options.overwrite {
         true => context.migrator().plan_overwrite(&setup).await?,
         false => context.migrator().plan_setup(&setup).await?,
@@ -188,7 +188,7 @@ async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success,
     context.apply(plan, &options.proof).await
 }
 
-/// The table that a step drops, rows and all.
+/// The table that a step drops with its rows.
 fn table_lost_by(step: &Step) -> Option<&str> {
     match &step.action {
         StepAction::DropTable { table, with_rows: true, .. } => Some(table),

@@ -1,4 +1,4 @@
-//! Telling how it goes: a spinner for waits on a terminal, plain lines everywhere else.
+//! The progress reporter: lines on standard error, with a spinner on a terminal.
 
 use std::{
     io::{IsTerminal, Write},
@@ -12,7 +12,7 @@ use temporal_dsql::migrate::{JobStatus, Progress, ProgressObserver};
 /// Seconds of a wait between two lines about it.
 const BETWEEN_LINES: u64 = 10;
 
-/// Tells progress on standard error, or not at all.
+/// Prints progress to standard error, unless it is quiet.
 pub(crate) struct ProgressReporter {
     style: Style,
 }
@@ -20,17 +20,16 @@ pub(crate) struct ProgressReporter {
 enum Style {
     Silent,
     Lines(LastWait),
-    /// The spinner turns from the first moment that there is something to wait for: not yet while
-    /// the operator is asked.
+    /// The spinner starts with the first step, so that it does not run during a prompt.
     Terminal(OnceLock<ProgressBar>),
 }
 
-/// The wait that the last line was about.
+/// The index and the interval of the last line about a wait.
 #[derive(Default)]
 struct LastWait(Mutex<Option<(String, u64)>>);
 
 impl LastWait {
-    /// Whether a wait for `index` is worth a line: a job is looked at many times in a second.
+    /// Whether a line about the wait for `index` is due: jobs are polled many times per second.
     fn is_due(&self, index: &str, elapsed: Duration) -> bool {
         let wait = (index.to_owned(), elapsed.as_secs() / BETWEEN_LINES);
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +51,7 @@ impl ProgressReporter {
         Self { style }
     }
 
-    /// A line that stays.
+    /// Prints a line.
     pub(crate) fn line(&self, text: &str) {
         match &self.style {
             Style::Silent => {}
@@ -64,7 +63,7 @@ impl ProgressReporter {
         }
     }
 
-    /// What is going on at the moment.
+    /// Shows the current activity next to the spinner.
     fn activity(&self, text: String) {
         if let Style::Terminal(bar) = &self.style {
             bar.get_or_init(spinner).set_message(text);
@@ -119,7 +118,7 @@ impl ProgressObserver for ProgressReporter {
                 }
             }
             Progress::Repairing { index } => {
-                self.line(&format!("index {index} is invalid and nobody builds it: rebuilding it"));
+                self.line(&format!("index {index} is invalid and no job builds it: rebuilding it"));
             }
             Progress::Retrying { action, attempts, error, wait } => self.line(&format!(
                 "{action}: attempt {attempts} failed ({error}); next in {} ms",

@@ -1,4 +1,4 @@
-//! Bad input: one clear message that names the thing, the right exit code, nothing half-done.
+//! Invalid input: one message that names the cause, the right exit code, and no change.
 
 mod support;
 
@@ -14,7 +14,7 @@ fn fails(tool: &Tool, arguments: &[&str], code: i32, named: &[&str]) {
     for name in named {
         assert!(run.err.contains(name), "{arguments:?}: `{name}` is not in: {}", run.err);
     }
-    assert_eq!(run.out, "", "{arguments:?}: a failure has no result");
+    assert_eq!(run.out, "", "{arguments:?}: a failure prints no result");
 }
 
 async fn tables(database: &ScratchDatabase) -> String {
@@ -63,7 +63,7 @@ fn t9_on_dsql_a_certificate_that_is_not_verified_in_full_is_refused() {
             fails(&tool, &["status"], 2, &named);
             tool.set("SQL_TLS_MODE", "");
         }
-        // It gets as far as the credentials, which this machine does not have.
+        // It fails at the credentials, which are not set here.
         tool.set("AWS_EC2_METADATA_DISABLED", "true").set("HOME", "/nonexistent");
         fails(&tool, &["status", "--tls-mode", "verify-full"], 1, &["credentials"]);
     }
@@ -81,7 +81,7 @@ fn an_endpoint_that_is_more_than_a_host_name_is_refused() {
         let named = [named, "host name alone", &endpoint];
         fails(&Tool::nowhere(), &["status", "--endpoint", &endpoint], 2, &named);
     }
-    // An address of the sixth version has colons of its own.
+    // An IPv6 address contains colons.
     let mut tool = Tool::nowhere();
     tool.set("SQL_PORT", "1");
     fails(&tool, &["status", "--endpoint", "::1"], 1, &["cannot reach ::1:1"]);
@@ -189,7 +189,7 @@ async fn a_table_that_differs_stops_the_command_with_a_diff() {
         .await
         .unwrap();
     fails(&tool, &["setup-schema"], 3, &["shards", "shard_id", "bigint", "range_id"]);
-    assert_eq!(tables(&database).await, "1", "nothing ran");
+    assert_eq!(tables(&database).await, "1", "nothing was executed");
     database.execute("DROP TABLE shards").await.unwrap();
 
     tool.ok(&["setup-schema", "--version", "1.0"]);

@@ -182,10 +182,10 @@ async fn verify_reports_drift_and_ignores_foreign_tables() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema"]);
-    database.execute("CREATE TABLE somebody_elses (id INT)").await.unwrap();
+    database.execute("CREATE TABLE foreign_table (id INT)").await.unwrap();
     database.execute("CREATE VIEW a_view AS SELECT * FROM executions").await.unwrap();
     let run = tool.ok(&["verify"]);
-    assert!(run.out.contains("somebody_elses") && run.out.contains("a_view"), "{}", run.out);
+    assert!(run.out.contains("foreign_table") && run.out.contains("a_view"), "{}", run.out);
     let against = tool.run(&["verify", "--version", "1.0"]);
     assert_eq!(against.code, 3);
     assert!(against.out.contains("current_chasm_executions"), "{}", against.out);
@@ -196,14 +196,14 @@ async fn overwrite_lists_what_it_drops_asks_and_keeps_foreign_tables() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema", "--version", "1.0"]);
-    database.execute("CREATE TABLE somebody_elses (id INT)").await.unwrap();
+    database.execute("CREATE TABLE foreign_table (id INT)").await.unwrap();
     database.execute("INSERT INTO shards VALUES (1, 1, 'x', 'Proto3')").await.unwrap();
     let refused = tool.run(&["setup-schema", "--overwrite"]);
-    assert_eq!(refused.code, 2, "nobody can be asked: {}", refused.err);
+    assert_eq!(refused.code, 2, "there is no terminal: {}", refused.err);
     for named in ["executions", "shards", "schema_version", "--yes"] {
         assert!(refused.err.contains(named), "`{named}` is not in {}", refused.err);
     }
-    assert!(!refused.err.contains("somebody_elses"), "{}", refused.err);
+    assert!(!refused.err.contains("foreign_table"), "{}", refused.err);
     assert_eq!(column(&database, "SELECT count(*) FROM shards").await, ["1"]);
 
     let dry = tool.ok(&["setup", "--overwrite", "--dry-run"]);
@@ -222,7 +222,7 @@ async fn overwrite_lists_what_it_drops_asks_and_keeps_foreign_tables() {
     assert_eq!((named("drop table"), named("create table")), (38, created), "{json}");
     assert_eq!(json["report"]["done"], steps.len(), "{json}");
     assert_eq!(column(&database, "SELECT count(*) FROM shards").await, ["0"]);
-    assert_eq!(column(&database, "SELECT count(*) FROM somebody_elses").await, ["0"]);
+    assert_eq!(column(&database, "SELECT count(*) FROM foreign_table").await, ["0"]);
     assert!(tool.ok(&["status"]).out.contains(&format!("current   {}", newest())));
 }
 
@@ -242,7 +242,7 @@ async fn rollback_refuses_a_table_with_rows_without_drop_rows() {
     assert_eq!(tool.run(&["rollback-schema", "--to", "1.0", "--drop-rows"]).code, 2);
     let proven = ["rollback-schema", "--to", "1.0", "--drop-rows", "--yes", "--prove"];
     let run = tool.ok(&proven);
-    assert!(run.out.contains("current_executions is as before"), "{}", run.out);
+    assert!(run.out.contains("current_executions is unchanged"), "{}", run.out);
     assert_eq!(tool.ok(&["verify"]).code, 0);
     tool.ok(&["update-schema"]);
     assert_eq!(column(&database, "SELECT count(*) FROM current_chasm_executions").await, ["0"]);
@@ -349,7 +349,7 @@ async fn an_overwrite_that_cannot_be_planned_drops_nothing() {
 async fn a_setup_of_0_0_succeeds_on_a_database_that_has_a_version_as_the_go_tools_does() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
-    // What Temporal's scripts run at every start.
+    // The commands of Temporal's scripts at every start.
     for round in 0..2 {
         tool.ok(&["setup-schema", "-v", "0.0"]);
         tool.ok(&["update-schema", "-s", "dsql/temporal"]);

@@ -22,7 +22,7 @@ pub struct TableDefinition {
     pub columns: Vec<ColumnDefinition>,
     /// The columns of the primary key, in their order; empty if there is none.
     pub primary_key: Vec<String>,
-    /// Constraints beside the primary key, as the catalog words them. A schema file cannot make
+    /// Constraints other than the primary key, as the catalog prints them. Schema files cannot define
     /// any, so a table that has one differs.
     pub constraints: Vec<String>,
 }
@@ -37,36 +37,37 @@ impl TableDefinition {
 /// A secondary index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexDefinition {
-    /// The table that it is on.
+    /// The indexed table.
     pub table: String,
-    /// What it is on: columns, in their order. (In a catalog also expressions.)
+    /// The indexed columns, in order; in a catalog also expressions.
     pub columns: Vec<String>,
-    /// Whether it keeps duplicates out.
+    /// Whether it is unique.
     pub unique: bool,
-    /// What makes it other than a plain index (a predicate, included columns, an order), as the
-    /// catalog words it. A schema file cannot make such an index, so one that is differs.
+    /// Properties of an index that is not plain (a predicate, included columns, an order), as the
+    /// catalog prints them. Schema files cannot define such an index, so an index that has one
+    /// differs.
     pub extras: Vec<String>,
 }
 
-/// Rows that a schema starts with: `INSERT … ON CONFLICT DO NOTHING`.
+/// Seed rows: `INSERT … ON CONFLICT DO NOTHING`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
     /// The table.
     pub table: String,
-    /// The columns that are given.
+    /// The inserted columns.
     pub columns: Vec<String>,
     /// The rows, each with one SQL literal per column.
     pub rows: Vec<Vec<String>>,
 }
 
-/// Everything that a schema consists of at some point.
+/// All objects of a schema version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Objects {
     /// The tables by name.
     pub tables: BTreeMap<String, TableDefinition>,
     /// The secondary indexes by name.
     pub indexes: BTreeMap<String, IndexDefinition>,
-    /// The rows that it starts with.
+    /// The seed rows.
     pub seeds: Vec<Seed>,
 }
 

@@ -2,14 +2,14 @@
 
 use crate::objects::{ColumnDefinition, IndexDefinition, Objects, Seed, TableDefinition};
 
-/// What a statement changes: the part of the object model that tells whether it is in effect.
+/// The effect of a statement. The catalog shows whether it has taken place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `CREATE TABLE`.
     CreateTable {
         /// Its name.
         name: String,
-        /// What it is.
+        /// Its definition.
         table: TableDefinition,
     },
     /// `ALTER TABLE … ADD COLUMN`.
@@ -28,9 +28,9 @@ pub enum Change {
     CreateIndex {
         /// Its name.
         name: String,
-        /// What it is.
+        /// Its definition.
         index: IndexDefinition,
-        /// Whether it says ASYNC, as DSQL demands (aurora-dsql.md#indexes).
+        /// Whether it has ASYNC, as DSQL requires (aurora-dsql.md#indexes).
         asynchronous: bool,
     },
     /// `DROP INDEX`.
@@ -43,10 +43,10 @@ pub enum Change {
 }
 
 impl Objects {
-    /// Applies `change`, as the database will.
+    /// Applies `change` to the model.
     ///
     /// # Errors
-    /// Why it does not fit what is there.
+    /// The reason why it contradicts the objects before it.
     pub(crate) fn apply(&mut self, change: &Change) -> Result<(), String> {
         let known = |objects: &Self, name: &String| {
             objects.tables.contains_key(name) || objects.indexes.contains_key(name)
@@ -90,7 +90,7 @@ impl Objects {
                     || !table.primary_key.iter().all(|key| seed.columns.contains(key))
                 {
                     return Err(format!(
-                        "the row must give the primary key of {}, by which it is found again",
+                        "the row must give the primary key of {}, which identifies it",
                         seed.table
                     ));
                 }

@@ -1,7 +1,7 @@
-//! One statement of a schema, and what it changes.
+//! The statements of a schema.
 //!
-//! A step of a migration can be resumed only if the catalog can tell whether it is in effect. So
-//! a schema may contain just the kinds of statement that leave such a trace ([`Change`]).
+//! A migration step can be resumed only if the catalog shows whether it is in effect. So a schema may
+//! contain only the kinds of statement whose effect the catalog shows ([`Change`]).
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use super::{change::Change, parse, split::without_async};
 
-/// Where a statement stands in the schema files.
+/// The place of a statement in the schema files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The version that it is part of.
+    /// The version.
     pub version: SchemaVersion,
     /// The name of the file.
     pub file: String,
@@ -26,21 +26,21 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A statement that is one transaction of its own.
+/// A statement, executed in its own transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// What it changes.
+    /// Its effect.
     pub change: Change,
-    /// Where it stands in the schema files; `None` for a statement that the tool makes.
+    /// Its place in the schema files; `None` for a generated statement.
     pub origin: Option<Origin>,
     text: String,
 }
 
 impl Statement {
-    /// Reads one statement of a schema file.
+    /// Parses one statement of a schema file.
     ///
     /// # Errors
-    /// Why the statement cannot be part of a schema.
+    /// The reason why the statement is not supported.
     pub fn parse(text: &str) -> Result<Self, String> {
         let change = parse::change(text)?;
         Ok(Self { change, origin: None, text: text.to_owned() })
@@ -50,7 +50,7 @@ impl Statement {
         Self { origin: Some(origin), ..self }
     }
 
-    /// `DROP TABLE`, without CASCADE: what depends on the table is not ours to drop.
+    /// `DROP TABLE` without CASCADE, so that foreign objects are not dropped.
     pub(crate) fn drop_table(name: &str) -> Self {
         Self {
             text: format!("DROP TABLE {}", quoted(name)),
@@ -68,7 +68,7 @@ impl Statement {
         }
     }
 
-    /// The text to run on `engine`: as it is written, but on PostgreSQL without ASYNC.
+    /// The SQL for `engine`: the source text, on PostgreSQL without ASYNC.
     pub fn text(&self, engine: Engine) -> String {
         match (engine, &self.change) {
             (Engine::Postgres, Change::CreateIndex { asynchronous: true, .. }) => {
@@ -78,7 +78,7 @@ impl Statement {
         }
     }
 
-    /// What the statement does, in a few words.
+    /// A short description of the effect.
     pub fn summary(&self) -> String {
         match &self.change {
             Change::CreateTable { name, .. } => format!("create table {name}"),
@@ -91,7 +91,7 @@ impl Statement {
     }
 }
 
-/// `name` as an identifier that needs no folding.
+/// `name` as a quoted identifier.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,5 +1,5 @@
-//! The same against a stand-in for DSQL, over TLS and with a token: one statement that changes the
-//! catalog per transaction, indexes that are built by jobs, and conflicts at COMMIT.
+//! Migrations on the DSQL emulator, over TLS with a token: one DDL statement per transaction, index
+//! builds by jobs, and conflicts at COMMIT.
 
 mod concurrent;
 #[path = "../support/errors.rs"]
@@ -31,14 +31,14 @@ use crate::spec::assert_is;
 
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
-/// Long enough for the migrator to see an index that is not ready.
+/// Long enough for the migrator to see an invalid index.
 const JOBS: JobDelays = JobDelays {
     start: Duration::from_millis(5),
     work: Duration::from_millis(20),
     kept: Duration::from_secs(30 * 60),
 };
 
-/// The schema of the tool, read once.
+/// The embedded schema.
 fn embedded() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
     &SCHEMA
@@ -48,7 +48,7 @@ fn quick(builder: DsqlEmulatorBuilder) -> DsqlEmulatorBuilder {
     builder.job_delays(JOBS)
 }
 
-/// As short as the jobs here are.
+/// As short as the jobs of these tests.
 fn timeouts() -> Timeouts {
     let mut timeouts = Timeouts { poll: Duration::from_millis(10), ..Timeouts::default() };
     timeouts.retry.base = Duration::from_millis(5);
@@ -66,7 +66,7 @@ fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
     Migrator::new(embedded(), database, DEFAULT_DATABASE, timeouts(), &IgnoreProgress)
 }
 
-/// A command, as a test gives it.
+/// A command of the tool.
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Setup(SchemaVersion),
@@ -97,7 +97,7 @@ impl Command {
     }
 }
 
-/// A cluster at `version`, or `None` if there is no server to make one on.
+/// A cluster at `version`, or `None` without a server.
 async fn at(version: SchemaVersion) -> Option<ScratchCluster> {
     let cluster = ScratchCluster::create(quick).await?;
     Command::Setup(version).run(&mut connect(&cluster).await).await.unwrap();
@@ -112,7 +112,7 @@ async fn history(cluster: &ScratchCluster) -> Vec<String> {
     rows.into_iter().map(|row| row[0].clone().unwrap()).collect()
 }
 
-/// The catalog is that of the specification, and the history is `expected`.
+/// Asserts that the catalog is that of the specification, and the history is `expected`.
 async fn assert_at(cluster: &ScratchCluster, version: SchemaVersion, expected: &[&str]) {
     let mut database = connect(cluster).await;
     assert_is(&database.catalog().await.unwrap(), version);
@@ -161,7 +161,7 @@ async fn a_session_that_is_closed_for_its_age_is_replaced_on_the_way() {
         return;
     };
     let lost = AtomicUsize::new(0);
-    // The cluster's clock goes ahead by more than that in the middle of the run.
+    // The cluster's clock advances by more than the session age during the run.
     let observer = |progress: Progress<'_>| match progress {
         Progress::Finished { number: 10, .. } => cluster.faults().shift_clock(2 * age),
         Progress::Retrying { error: DatabaseError::Lost { .. }, .. } => {

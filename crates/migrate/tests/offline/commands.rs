@@ -1,4 +1,4 @@
-//! What each command does, refuses and leaves alone.
+//! The effects and refusals of each command.
 
 use std::sync::Mutex;
 
@@ -28,7 +28,7 @@ pub(crate) async fn fails(command: Command, cluster: &Cluster) -> MigrateError {
     error
 }
 
-/// Runs `command`, which has nothing to do.
+/// Runs `command`, and asserts that it changes nothing.
 async fn does_nothing(command: Command, cluster: &Cluster) {
     let before = cluster.contents();
     let report = command.run(cluster.session()).await.unwrap();
@@ -82,7 +82,7 @@ async fn t3_running_a_command_again_changes_no_row_and_no_timestamp() {
 async fn t4_the_first_row_is_written_once_and_never_overwritten() {
     let cluster = cluster_at(SchemaVersion::NONE).await;
     Command::Update(V1_0).run(cluster.session()).await.unwrap();
-    // The half of a setup: everything is there, the version is not.
+    // A setup that ended before its version was recorded.
     cluster.change(|contents| {
         contents.versions[0] = version_row("postgres", "0.0");
         contents.rows.get_mut("namespace_metadata").unwrap()[0][1] = Some("7".to_owned());
@@ -94,7 +94,7 @@ async fn t4_the_first_row_is_written_once_and_never_overwritten() {
 
 #[tokio::test(start_paused = true)]
 async fn t7_conflicts_around_ddl_are_retried_and_reported() {
-    // Every statement here changes the catalog, which every other session learns by OC001.
+    // Every statement changes the catalog, which causes OC001 in other sessions.
     let cluster = empty();
     let conflicts = Mutex::new(0);
     let observer = |progress: Progress<'_>| {
@@ -154,7 +154,7 @@ async fn t8_an_object_that_differs_stops_the_command_with_a_diff() {
     ] {
         assert!(text.contains(part), "{text}");
     }
-    // The same for an update, in the tables that are there and in those to come.
+    // The same for an update, for existing and for new tables.
     for table in ["executions", CHASM] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
@@ -163,7 +163,7 @@ async fn t8_an_object_that_differs_stops_the_command_with_a_diff() {
         let error = fails(Command::Update(V1_1), &cluster).await;
         assert!(error.to_string().contains(&format!("column {table}.shard_id is missing")));
     }
-    // And for an index that is on something else.
+    // And for an index on other columns.
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
         let index = contents.catalog.indexes.get_mut("cm_idx_rolehost").unwrap();
@@ -215,7 +215,8 @@ async fn a_missing_index_of_the_recorded_version_is_built() {
 async fn each_command_refuses_the_wrong_direction_and_says_which_command_is_right() {
     let unknown = SchemaVersion::new(10, 3);
     let known: Vec<_> = embedded().releases().iter().map(|r| r.version.to_string()).collect();
-    let not_found = format!("10.3 is specified but not found; there are: {}", known.join(", "));
+    let not_found =
+        format!("10.3 is specified but not found; known versions: {}", known.join(", "));
     for (at, command, part) in [
         (V1_0, Command::Setup(V1_1), "run `update-schema` to bring it to 1.1"),
         (V1_1, Command::Setup(V1_0), "run `rollback-schema --to 1.0`"),
@@ -236,7 +237,7 @@ async fn a_database_without_a_version_needs_setup_first() {
         let error = fails(command, &empty()).await;
         assert!(error.to_string().contains("run `setup-schema` first"), "{error}");
     }
-    // T2: one that is recorded under another name is told by that name.
+    // T2: the error names the logical names that are recorded.
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
     let mut other =
@@ -304,7 +305,7 @@ async fn a_setup_refuses_drift() {
     let error = fails(Command::Setup(V1_0), &cluster).await;
     let text = error.to_string();
     assert!(text.contains("table current_chasm_executions belongs to version 1.1"), "{text}");
-    // The version that they are of, it completes.
+    // A setup of their version completes.
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
 }
 
@@ -319,7 +320,7 @@ async fn t2_the_same_tables_can_be_recorded_under_several_names() {
     let names: Vec<_> =
         cluster.contents().versions.into_iter().map(|(row, _)| row.database).collect();
     assert_eq!(names, ["postgres", "temporal"]);
-    // Then neither name can be rolled back behind the other's back.
+    // Then a rollback under one name is refused while the other has the newer version.
     let error = fails(Command::Rollback(V1_0), &cluster).await;
     let expected = format!("also recorded for database `temporal`, at {}", newest());
     assert!(error.to_string().contains(&expected), "{error}");
@@ -363,11 +364,11 @@ async fn a_rollback_lowers_the_version_first_and_touches_no_other_table() {
     cluster.change(|contents| add_row(contents, "current_executions", &["1"]));
     Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
-    let acts: Vec<_> = calls
+    let writes: Vec<_> = calls
         .iter()
         .filter(|call| call.starts_with("record") || call.starts_with("drop"))
         .collect();
-    assert_eq!(acts, ["record 1.0", "drop table current_chasm_executions"]);
+    assert_eq!(writes, ["record 1.0", "drop table current_chasm_executions"]);
     let contents = cluster.contents();
     assert_is(&contents.catalog, V1_0);
     assert_eq!(contents.rows["current_executions"].len(), 1);
@@ -395,7 +396,7 @@ async fn rows_inserted_during_a_rollback_are_found_before_the_drop() {
     let error = migrator.apply(&plan).await.unwrap_err();
     assert!(matches!(error, MigrateError::TableHasRows { version_lowered: true, .. }), "{error}");
     assert!(cluster.contents().catalog.tables.contains_key(CHASM));
-    // Updating takes it back.
+    // An update reverts the rollback.
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
     assert_is(&cluster.contents().catalog, V1_1);
     assert_eq!(cluster.contents().rows[CHASM].len(), 1);
@@ -407,7 +408,7 @@ async fn a_rollback_after_a_concurrent_update_drops_nothing() {
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
     let mut plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
-    // It has lowered the version when somebody updates again, and only then goes on.
+    // The rollback has lowered the version. A concurrent update raises it before the drop.
     let drops = plan.steps.split_off(plan.steps.len() - 1);
     migrator.apply(&plan).await.unwrap();
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
@@ -434,7 +435,7 @@ async fn a_setup_of_0_0_has_nothing_to_do_on_a_database_that_has_a_version() {
     for version in [SchemaVersion::NONE, V1_0, V1_1] {
         does_nothing(nothing, &cluster_at(version).await).await;
     }
-    // One that another run has set up meanwhile is no failure either.
+    // A concurrent setup of a version is not a failure.
     let cluster = empty();
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
@@ -473,7 +474,7 @@ async fn a_setup_refuses_tables_recorded_at_an_older_version_under_another_name(
     let error = other.plan_setup(&Setup::default()).await.unwrap_err();
     assert!(error.to_string().contains("recorded for database `postgres`, at 1.0"), "{error}");
     assert_eq!(cluster.contents(), before);
-    // At the same version they are; and whoever then updates one name is told of the other.
+    // At the same version the setup succeeds. An update of one name notes the other.
     let setup = Setup { version: Some(V1_0), ..Setup::default() };
     let plan = other.plan_setup(&setup).await.unwrap();
     other.apply(&plan).await.unwrap();
@@ -521,7 +522,7 @@ async fn a_plan_marks_each_step_as_in_effect_or_pending() {
 #[tokio::test(start_paused = true)]
 async fn a_permanent_error_stops_the_run_and_the_next_run_continues() {
     let cluster = empty();
-    // A name that a plan found free is taken by a view before the plan runs.
+    // A view takes the name of a table between the plan and its application.
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
@@ -533,7 +534,7 @@ async fn a_permanent_error_stops_the_run_and_the_next_run_continues() {
         panic!("{}", chain(&error));
     };
     assert!(matches!(&differences[0], Difference::NameTaken { name, .. } if name == "tasks"));
-    // What was done until then is kept, and the next run goes on from there.
+    // Executed steps stay in effect, and the next run continues.
     cluster.change(|contents| {
         contents.catalog.others.clear();
     });

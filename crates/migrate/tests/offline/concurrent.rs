@@ -1,4 +1,4 @@
-//! Any number of runs at once do the work of one.
+//! Concurrent runs: all succeed, and together have the effect of one.
 
 use temporal_dsql_domain::SchemaVersion;
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use crate::{
 
 const RUNS: u64 = 10;
 
-/// Runs `command` ten times at once, in an order that `seed` decides.
+/// Runs `command` ten times concurrently, interleaved by `seed`. Returns the steps executed.
 async fn ten_at_once(command: Command, cluster: &Cluster, seed: u64) -> usize {
     fastrand::seed(seed);
     let mut runs = JoinSet::new();
@@ -33,7 +33,7 @@ async fn t10_ten_updates_at_once_all_succeed_and_leave_one_history_row() {
     for seed in 0..100 {
         let cluster = cluster_at(V1_0).await;
         let done = ten_at_once(Command::Update(V1_1), &cluster, seed).await;
-        assert_eq!(done, 2, "seed {seed}: one table and one version, whoever did them");
+        assert_eq!(done, 2, "seed {seed}: one table and one version, in any of the runs");
         assert_is(&cluster.contents().catalog, V1_1);
         assert_eq!(history(&cluster), pairs(&[("0", "1.0"), ("1.0", "1.1")]), "seed {seed}");
     }

@@ -1,4 +1,4 @@
-//! Schemas of one's own, which do more than add tables.
+//! Custom schemas, which do more than add tables.
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{MigrateError, Schema, TableDefinition};
@@ -11,7 +11,7 @@ use crate::{
 
 const V1_2: SchemaVersion = SchemaVersion::new(1, 2);
 
-/// Three versions: tables, then a column and another index, then one table less.
+/// Three versions: create tables; add a column and replace an index; drop a table.
 fn schema() -> Schema {
     let folder = tempfile::tempdir().unwrap();
     for (version, text) in [
@@ -43,7 +43,7 @@ fn schema() -> Schema {
     Schema::from_directory(folder.path()).unwrap()
 }
 
-/// The cluster is exactly what the schema says of `version`.
+/// Asserts that the cluster has exactly the objects of `version`.
 fn at(schema: &Schema, cluster: &Cluster, version: SchemaVersion) {
     let objects = schema.objects_at(version);
     let mut catalog = cluster.contents().catalog;
@@ -110,7 +110,7 @@ async fn a_version_that_does_more_than_add_tables_cannot_be_rolled_back() {
 #[tokio::test(start_paused = true)]
 async fn a_table_in_an_unfinished_update_may_have_any_layout_in_between_and_no_other() {
     let schema = &schema();
-    // An update that died after it had added the column.
+    // An update that ended after it had added the column.
     let cluster = cluster_at(schema, V1_0).await;
     let z = schema.objects_at(V1_1).tables["a"].column("z").unwrap().clone();
     let add = |table: &mut TableDefinition| table.columns.push(z.clone());
@@ -123,7 +123,7 @@ async fn a_table_in_an_unfinished_update_may_have_any_layout_in_between_and_no_o
         pending,
         ["drop index a_x", "create index a_z", "record version 1.1 for `postgres`"]
     );
-    // A column that no version has.
+    // A column of no version.
     cluster.change(|contents| {
         contents.catalog.tables.get_mut("a").unwrap().columns[2].name = "w".to_owned();
     });

@@ -1,9 +1,9 @@
-//! A cluster in memory that behaves towards a migration as DSQL does
-//! (aurora-dsql.md#transient-failures, aurora-dsql.md#limits, aurora-dsql.md#ddl).
+//! A fake DSQL cluster in memory (aurora-dsql.md#transient-failures, aurora-dsql.md#limits,
+//! aurora-dsql.md#ddl).
 //!
-//! It has a catalog, background jobs that take a number of calls, and conflicts on the first
-//! statement of a session after any change of the catalog. A test can kill a run before or after
-//! any of its calls, break its connection there, and let other runs in between.
+//! It has a catalog, background jobs that take a number of calls, and a conflict for the first
+//! statement of a session after a change of the catalog. A test can kill a run or break its connection
+//! before or after any call, and interleave runs.
 
 use std::{
     collections::BTreeMap,
@@ -31,17 +31,17 @@ pub struct History {
     pub time: u64,
 }
 
-/// What is in a database, with all its times: equal if nothing has changed.
+/// The contents of the database, with timestamps: equal only if nothing was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     pub catalog: Catalog,
     pub rows: BTreeMap<String, Vec<Row>>,
-    /// The version rows with the time they were written.
+    /// The version rows, with the time of their last write.
     pub versions: Vec<(VersionRow, u64)>,
     pub history: Vec<History>,
 }
 
-/// A version row that was written at the beginning of time.
+/// A version row with timestamp 0.
 pub fn version_row(database: &str, version: &str) -> (VersionRow, u64) {
     let row = VersionRow {
         database: database.to_owned(),
@@ -64,7 +64,7 @@ struct Build {
     oid: u32,
     /// Calls until it ends.
     calls: u32,
-    /// Calls until it shows.
+    /// Calls until it is visible.
     hidden: u32,
 }
 
@@ -72,21 +72,21 @@ struct Build {
 #[derive(Clone, Debug)]
 pub struct Behaviour {
     pub engine: Engine,
-    /// Whether a session's first call after a change of the catalog fails with OC001.
+    /// Whether a session's first call after a catalog change fails with OC001.
     pub stale_catalogs: bool,
-    /// How often each thing that a session calls for fails with OC001 before it comes through.
+    /// How often each call of a session fails with OC001 before it succeeds.
     pub conflicts: u32,
     /// Unique indexes whose columns have duplicates.
     pub duplicates: Vec<String>,
     /// Calls that a job takes.
     pub job_calls: u32,
-    /// Calls until a new job shows.
+    /// Calls until a new job is visible.
     pub hidden_jobs: u32,
-    /// Whether finished jobs are forgotten at once.
+    /// Whether finished jobs are deleted at once.
     pub forgets_jobs: bool,
-    /// A job that failed long ago and is told of after those of each index.
+    /// An earlier failed job, listed after the jobs of each index.
     pub stale_job: Option<Job>,
-    /// One thing that fails with OC001 so often, whoever calls for it.
+    /// A call that fails with OC001 this many times, in all sessions.
     pub contended: Option<(String, u32)>,
 }
 
@@ -115,7 +115,7 @@ struct State {
     catalog_version: u64,
     next_oid: u32,
     time: u64,
-    /// The calls that came through, by their names, over all sessions.
+    /// The names of the successful calls of all sessions.
     calls: Vec<String>,
 }
 
@@ -152,7 +152,7 @@ impl Cluster {
         self.lock().contents.clone()
     }
 
-    /// Changes the contents behind everybody's back.
+    /// Changes the contents without a session.
     pub fn change(&self, change: impl FnOnce(&mut Contents)) {
         change(&mut self.lock().contents);
     }
@@ -161,7 +161,7 @@ impl Cluster {
         change(&mut self.lock().behaviour);
     }
 
-    /// The names of the calls that were made, and forgets them.
+    /// Takes the names of the calls so far.
     pub fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().calls)
     }
@@ -171,20 +171,20 @@ impl Cluster {
     }
 }
 
-/// What happens to one call.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The run dies before the call reaches the cluster.
+    /// The run is killed before the call reaches the cluster.
     KillBefore,
-    /// The run dies when the cluster has done it, before it learns so.
+    /// The run is killed after the call, before the response.
     KillAfter,
-    /// The connection breaks, and the call has not signal the cluster.
+    /// The connection breaks before the call reaches the cluster.
     LoseBefore,
-    /// The connection breaks, and the cluster has done it.
+    /// The connection breaks after the call, before the response.
     LoseAfter,
 }
 
-/// Whether a fault has happened.
+/// Signals that a fault has happened.
 #[derive(Debug, Default)]
 pub struct FaultSignal {
     happened: AtomicBool,
@@ -196,7 +196,7 @@ impl FaultSignal {
         self.happened.load(Ordering::SeqCst)
     }
 
-    /// Waits until the run is dead.
+    /// Waits until the run is killed.
     pub async fn killed(&self) {
         self.killed.notified().await;
     }
@@ -208,7 +208,7 @@ pub struct Session {
     /// The version of the catalog that the session has cached.
     seen: u64,
     calls: u32,
-    /// Conflicts by what was called for, since it came through.
+    /// Conflicts by call name, since its last success.
     conflicts: BTreeMap<String, u32>,
     fault: Option<(u32, Fault)>,
     signal: Arc<FaultSignal>,
@@ -216,14 +216,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes `fault` happen to call number `call`, from 1. A killed run goes no further.
+    /// Injects `fault` into call number `call`, from 1. A killed run never returns.
     pub fn with_fault(mut self, call: u32, fault: Fault) -> (Self, Arc<FaultSignal>) {
         self.fault = Some((call, fault));
         let signal = self.signal.clone();
         (self, signal)
     }
 
-    /// Lets other runs in between, in an order that `seed` decides.
+    /// Interleaves other runs, in an order that depends on `seed`.
     pub fn interleaved(mut self, seed: u64) -> Self {
         self.random = Some(fastrand::Rng::with_seed(seed));
         self
@@ -280,7 +280,7 @@ impl Session {
         *conflicts = 0;
         state.calls.push(name);
         let result = work(&mut state);
-        // A session knows of its own changes.
+        // A session sees its own changes.
         self.seen = state.catalog_version;
         state.advance_jobs();
         result
@@ -385,7 +385,7 @@ impl State {
                 if catalog.indexes.remove(name).is_none() {
                     return Err(refused("42704", &format!("index \"{name}\" does not exist")));
                 }
-                // Its job stays in the list, by the object id that nothing has any more.
+                // Its job stays in the list under the old object id.
             }
             Change::Seed(seed) => {
                 table_of(catalog, &seed.table)?;

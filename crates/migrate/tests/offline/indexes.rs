@@ -1,4 +1,4 @@
-//! Indexes that are built in the background: waited for, found again, repaired, reported.
+//! Index builds in the background: waiting, repairs and failures.
 
 use std::sync::Mutex;
 
@@ -22,7 +22,7 @@ fn invalidate(cluster: &Cluster) {
     });
 }
 
-/// The calls that were made about the index.
+/// The calls about the index.
 fn calls_about_index(cluster: &Cluster) -> Vec<String> {
     let calls = cluster.take_calls();
     calls.into_iter().filter(|call| call.contains(INDEX)).collect()
@@ -59,18 +59,18 @@ async fn t6_an_invalid_index_without_a_job_is_dropped_and_rebuilt() {
         cluster.take_calls();
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
         assert_is(&cluster.contents().catalog, V1_1);
-        let acts: Vec<_> = calls_about_index(&cluster)
+        let writes: Vec<_> = calls_about_index(&cluster)
             .into_iter()
             .filter(|call| !call.starts_with("jobs"))
             .collect();
-        assert_eq!(acts, [format!("drop index {INDEX}"), format!("create index {INDEX}")]);
+        assert_eq!(writes, [format!("drop index {INDEX}"), format!("create index {INDEX}")]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
     let slow = || Cluster::new(Behaviour { job_calls: 20, ..Behaviour::default() });
-    // The first run dies when it has started the build.
+    // The first run is killed after it has started the build.
     let mut cluster = slow();
     for call in 1.. {
         let (session, signal) = cluster.session().with_fault(call, Fault::KillAfter);
@@ -104,10 +104,10 @@ async fn a_job_that_appears_later_than_its_index_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn an_earlier_failed_job_does_not_fail_a_valid_index() {
-    // A job of two calls ends between the look at the index and the look at its jobs.
+    // A job of two calls ends between the read of the catalog and the read of its jobs.
     for job_calls in 1..6 {
         let stale_job = Job {
-            id: "job-of-yesterday".to_owned(),
+            id: "earlier-job".to_owned(),
             status: JobStatus::Failed,
             details: "Found duplicate key".to_owned(),
         };
@@ -129,8 +129,8 @@ async fn the_drop_of_an_abandoned_index_may_lose_more_conflicts_than_the_rebuild
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
         assert_is(&cluster.contents().catalog, V1_1);
         let calls = calls_about_index(&cluster);
-        let acts: Vec<_> = calls.iter().filter(|call| !call.starts_with("jobs")).collect();
-        assert_eq!(acts, [&drop, &format!("create index {INDEX}")]);
+        let writes: Vec<_> = calls.iter().filter(|call| !call.starts_with("jobs")).collect();
+        assert_eq!(writes, [&drop, &format!("create index {INDEX}")]);
     }
 }
 
@@ -158,17 +158,17 @@ async fn a_drop_that_always_conflicts_ends_at_the_deadline_with_the_last_conflic
         assert_eq!(*action, drop);
         assert!(*attempts > 20, "{attempts}");
         assert!(start.elapsed() < timeouts.retry.deadline + timeouts.job_visibility * 2);
-        assert_eq!(repairs.into_inner().unwrap(), 1, "it is told once");
+        assert_eq!(repairs.into_inner().unwrap(), 1, "it is reported once");
     }
 }
 
-/// A cluster at 1.0 whose unique index another run has left invalid, with a job that has failed.
+/// A cluster at 1.0 with an invalid unique index, whose job has failed.
 async fn abandoned_index(behaviour: Behaviour) -> Cluster {
     let cluster = Cluster::new(behaviour);
     cluster.behave(|behaviour| behaviour.duplicates.push(INDEX.to_owned()));
     Command::Setup(V1_0).run(cluster.session()).await.unwrap_err();
     cluster.behave(|behaviour| behaviour.duplicates.clear());
-    // The rest of the setup, by hand.
+    // The rest of the setup.
     let whole = cluster_at(V1_0).await.contents();
     cluster.change(|contents| {
         let oid = contents.catalog.indexes[INDEX].oid;
@@ -196,7 +196,7 @@ async fn t6_a_failed_build_is_reported_with_details_and_remedy() {
         assert!(text.contains(part), "{text}");
     }
     assert!(cluster.contents().versions.is_empty(), "no version is recorded");
-    // The operator removes the duplicates and runs it again.
+    // The operator removes the duplicates and runs the command again.
     cluster.behave(|behaviour| behaviour.duplicates.clear());
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
     assert_is(&cluster.contents().catalog, V1_1);
@@ -223,9 +223,10 @@ async fn a_build_that_exceeds_the_timeout_continues_and_the_next_run_waits_for_i
     cluster.change(|contents| {
         contents.catalog.indexes.remove(INDEX);
     });
-    let mut hasty = Migrator::new(embedded(), &mut session, "postgres", timeouts, &IgnoreProgress);
-    let plan = hasty.plan_update(None).await.unwrap();
-    let error = hasty.apply(&plan).await.unwrap_err();
+    let mut impatient =
+        Migrator::new(embedded(), &mut session, "postgres", timeouts, &IgnoreProgress);
+    let plan = impatient.plan_update(None).await.unwrap();
+    let error = impatient.apply(&plan).await.unwrap_err();
     assert!(matches!(error, MigrateError::StillBuilding { .. }), "{error}");
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
@@ -237,7 +238,7 @@ async fn a_build_that_exceeds_the_timeout_continues_and_the_next_run_waits_for_i
 async fn an_index_that_stays_invalid_after_rebuilds_is_an_error() {
     let cluster = cluster_at(V1_0).await;
     invalidate(&cluster);
-    // Its jobs fail, and are gone before anyone can look.
+    // Its jobs fail, and are deleted at once.
     cluster.behave(|behaviour| {
         behaviour.duplicates.push(INDEX.to_owned());
         behaviour.forgets_jobs = true;

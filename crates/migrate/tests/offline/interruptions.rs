@@ -1,5 +1,5 @@
-//! A run that dies at any point is completed by running it again; one that loses its connection
-//! at any point completes by itself.
+//! Interruptions at every call: a killed run is completed by the next, and a run that loses its
+//! connection completes.
 
 use temporal_dsql_domain::SchemaVersion;
 
@@ -13,9 +13,8 @@ use crate::{
 const KILLS: [Fault; 2] = [Fault::KillBefore, Fault::KillAfter];
 const LOSSES: [Fault; 2] = [Fault::LoseBefore, Fault::LoseAfter];
 
-/// Makes each of `faults` happen to every call of `command`, each time on a new cluster: a run
-/// that dies is run again. `check` gets the cluster when all is done. Tells how many calls there
-/// were.
+/// Injects each of `faults` into every call of `command`, each time on a new cluster. A killed run is
+/// repeated. `check` gets the final cluster. Returns the number of calls.
 async fn at_every_call(
     command: Command,
     faults: impl IntoIterator<Item = Fault>,

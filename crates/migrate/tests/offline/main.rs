@@ -1,4 +1,4 @@
-//! What a migration does, shown on a cluster in memory.
+//! Migrations on a fake cluster in memory.
 
 mod commands;
 mod concurrent;
@@ -27,7 +27,7 @@ use temporal_dsql_migrate::{
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
 
-/// The schema of the tool, read once.
+/// The embedded schema.
 fn embedded() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
     &SCHEMA
@@ -38,14 +38,14 @@ fn newest() -> SchemaVersion {
     embedded().newest()
 }
 
-/// A command, as a test gives it.
+/// A command of the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Command {
     Setup(SchemaVersion),
     Update(SchemaVersion),
     Rollback(SchemaVersion),
     RollbackWithRows(SchemaVersion),
-    /// Drops everything and sets up.
+    /// Drops all tables and sets up.
     Overwrite(SchemaVersion),
 }
 
@@ -68,7 +68,7 @@ impl Command {
         }
     }
 
-    /// Runs the command with the embedded schema, as the tool does.
+    /// Runs the command with the embedded schema.
     async fn run(self, mut session: Session) -> Result<Report, MigrateError> {
         self.run_with(embedded(), &mut session).await
     }

@@ -1,4 +1,4 @@
-//! Starting over, and what is dropped while somebody else sets up.
+//! Overwrites, and drops during a concurrent setup.
 
 use std::collections::BTreeSet;
 
@@ -51,13 +51,13 @@ async fn t12_an_overwrite_drops_only_tables_of_the_schema_and_lists_them_first()
 
 #[tokio::test(start_paused = true)]
 async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
-    // What stops the setup.
+    // The errors of a setup.
     let cluster = cluster_at(V1_1).await;
     let error = fails(Command::Overwrite(SchemaVersion::new(9, 9)), &cluster).await;
     assert!(matches!(error, MigrateError::UnknownVersion { .. }), "{error}");
     let too_new = format!("newer than this tool ({})", newest());
     for (version, part) in [("99.0", &*too_new), ("x", "not a version")] {
-        // Under whatever name: the tables are the same.
+        // Under any logical name: the tables are the same.
         for name in ["postgres", "temporal"] {
             let cluster = cluster_at(V1_1).await;
             cluster.change(|contents| {
@@ -74,7 +74,7 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     });
     let error = fails(Command::Overwrite(V1_1), &cluster).await;
     assert!(matches!(error, MigrateError::Differs(_)), "{error}");
-    // An index of a table that stays has the name of one to be built.
+    // An index of a foreign table has the name of an index of the schema.
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
         let mut index = contents.catalog.indexes.remove("cm_idx_lasthb").unwrap();
@@ -88,9 +88,9 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     let cluster = cluster_at(V1_1).await;
     let before = cluster.contents();
     let mut session = cluster.session();
-    let mut nameless =
+    let mut unnamed =
         Migrator::new(embedded(), &mut session, "", Timeouts::default(), &IgnoreProgress);
-    let error = nameless.plan_overwrite(&Setup::default()).await.unwrap_err();
+    let error = unnamed.plan_overwrite(&Setup::default()).await.unwrap_err();
     assert!(matches!(error, MigrateError::InvalidName { .. }), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
@@ -124,7 +124,7 @@ async fn objects_dropped_during_a_setup_are_recreated_before_its_version_is_reco
     for table in ["executions", "namespace_metadata", "namespaces", VERSION_TABLE] {
         let cluster = Cluster::new(Behaviour::default());
         let observer = |progress: Progress<'_>| {
-            // As an overwrite of somebody else does it.
+            // As a concurrent overwrite does.
             if let Progress::Started { step, .. } = progress
                 && step.summary().starts_with("record")
             {

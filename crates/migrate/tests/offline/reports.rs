@@ -1,4 +1,4 @@
-//! What a database tells about itself: plans, verification, status, digests.
+//! Plans, verification, status and digests.
 
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
     let mut migrator = migrator(embedded(), &mut session);
     let clean = migrator.verify(None).await.unwrap();
     assert!(clean.is_clean(), "{clean}");
-    assert_eq!(clean.to_string(), "`postgres` in schema public is exactly version 1.0.\n");
+    assert_eq!(clean.to_string(), "`postgres` in schema public matches version 1.0.\n");
     cluster.change(|contents| {
         let tables = &mut contents.catalog.tables;
         tables.remove("tasks");
@@ -77,8 +77,8 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
             "table shards: constraint positive CHECK ((range_id > 0)) is not in the definition",
             "table tasks is missing",
             "index cm_idx_lasthb is missing",
-            "index idx_namespaces_name is invalid, its build has failed or was cut short",
-            "table namespace_metadata: the row that the schema starts with is missing",
+            "index idx_namespaces_name is invalid: its build failed or was interrupted",
+            "table namespace_metadata: its first row is missing",
             "table current_chasm_executions belongs to version 1.1",
         ]
     );
@@ -107,7 +107,7 @@ async fn status_tells_what_is_recorded_expected_and_pending() {
     let plan = migrator.plan_update(None).await.unwrap();
     migrator.apply(&plan).await.unwrap();
     assert!(migrator.status().await.unwrap().is_current());
-    // What stops an update is part of the answer.
+    // An error that would stop an update is part of the status.
     cluster.change(|contents| {
         contents.catalog.tables.remove("tasks");
     });
@@ -135,7 +135,7 @@ async fn a_status_fails_if_reads_fail_and_shows_a_malformed_version() {
 async fn a_digest_leaves_out_the_rows_that_are_excluded() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
-        // More than a page, in no order; `namespaces` has the key (partition_id, id).
+        // More than a page, unordered; `namespaces` has the key (partition_id, id).
         for row in (0..2_500).rev() {
             let id = format!("{row:05}");
             add_row(contents, "namespaces", &["54321", &id, "name", "0", "data", "Proto3", "f"]);

@@ -1,4 +1,4 @@
-//! The schema files: what the tool brings along, and what it reads from directories.
+//! The embedded schema files, and schemas from directories.
 
 use std::{fs, path::Path};
 
@@ -44,7 +44,7 @@ fn the_whole_schema_is_its_versions_one_after_the_other() {
         statements.iter().map(|statement| statement.text(Engine::Dsql)).collect()
     };
     assert_eq!(texts(&whole), texts(embedded()));
-    // And its comments are theirs, under a header that tells where they come from.
+    // Its comments are those of the versions, below a header that names the source.
     assert!(SCHEMA_SQL.contains("PostgreSQL schema of Temporal, version 1.19"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/dsql/temporal/versioned");
     for release in embedded().releases() {
@@ -89,7 +89,7 @@ fn the_linter_of_aws_accepts_every_file() {
         }
     }
     assert!(linted >= 11, "only {linted} files were found");
-    // It would say so if one were wrong.
+    // The linter reports a violation.
     assert!(!dsql_lint::lint_sql("CREATE INDEX i ON t (a);").is_empty());
 }
 
@@ -182,14 +182,14 @@ fn every_file_of_every_version_is_checked_before_anything_runs() {
         (
             "v3.5/a.sql",
             "CREATE TABLE a (id INT); UPDATE a SET id = 1;",
-            "version 3.5, a.sql, statement 2 (`UPDATE a SET id = 1`) cannot run as a step that is \
-             resumable: its kind is none of",
+            "version 3.5, a.sql, statement 2 (`UPDATE a SET id = 1`) cannot run as a resumable \
+             step: its kind is none of",
         ),
         (
             "v3.5/a.sql",
             "CREATE TABLE v0_5 (id INT);",
-            "version 3.5, a.sql, statement 1 (`CREATE TABLE v0_5 (id INT)`) cannot run as a step \
-             that is resumable: the name v0_5 is taken",
+            "version 3.5, a.sql, statement 1 (`CREATE TABLE v0_5 (id INT)`) cannot run as a \
+             resumable step: the name v0_5 is taken",
         ),
     ] {
         let versions = Versions::new(&NAMES);

@@ -1,4 +1,4 @@
-//! What the commands make of a real catalog.
+//! The commands on a PostgreSQL catalog.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ async fn a_setup_makes_the_catalog_of_the_specification() {
 
 #[tokio::test]
 async fn information_schema_agrees_with_the_specification() {
-    // Not by the code that is under test: PostgreSQL's own view, compared as text.
+    // Read with information_schema instead of the code under test.
     let Some(scratch) = at(V1_1).await else {
         return;
     };
@@ -210,7 +210,7 @@ async fn t6_an_invalid_index_is_rebuilt() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
-    // What a build that failed half-way leaves behind.
+    // The state after a failed build.
     let invalid = "UPDATE pg_index SET indisvalid = false \
                    WHERE indexrelid = 'idx_namespaces_name'::regclass";
     scratch.execute(invalid).await.unwrap();
@@ -269,7 +269,7 @@ async fn a_rollback_refuses_while_there_are_rows_and_touches_no_other_table() {
     Command::Rollback.run(&mut database).await.unwrap();
     assert_is(&database.catalog().await.unwrap(), V1_0);
     assert_eq!(digest(&mut database).await, before);
-    // And it would have shown the smallest change.
+    // The digest changes with a single bit.
     let change = "UPDATE current_executions SET data = '\\x00fe' WHERE shard_id = 1234";
     scratch.execute(change).await.unwrap();
     assert_ne!(digest(&mut database).await, before);
@@ -337,7 +337,7 @@ async fn t13_views_are_not_tables() {
         assert!(error.to_string().contains(expected), "{command:?}: {error}");
         assert_eq!(history(&scratch).await, ["0 > 1.0"], "{command:?}");
     }
-    // What has no such table, its place may be taken by anything.
+    // Version 1.0 has no such table, so the view does not matter.
     let setup = Setup { version: Some(V1_0), ..Setup::default() };
     let plan = migrator(&mut database).plan_overwrite(&setup).await.unwrap();
     assert!(plan.steps.iter().all(|step| !step.summary().contains("chasm_executions")));
@@ -354,7 +354,7 @@ async fn a_dependent_view_stops_the_drop_of_a_table() {
     let text = chain(&error);
     assert!(text.contains("DROP TABLE \"current_chasm_executions\""), "{text}");
     assert!(text.contains("view mine depends on table current_chasm_executions"), "{text}");
-    // The version is lowered; running it again when the view is gone completes it.
+    // The version is lowered. After the view is dropped, running it again completes the rollback.
     scratch.execute("DROP VIEW mine").await.unwrap();
     let mut database = connect(&scratch).await;
     Command::Rollback.run(&mut database).await.unwrap();

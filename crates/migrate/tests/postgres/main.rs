@@ -1,5 +1,4 @@
-//! The same, on a real PostgreSQL: what the catalog says, what the server refuses, what happens on
-//! the wire.
+//! Migrations on a PostgreSQL server: catalogs, refusals, and faults at every round trip.
 
 mod access;
 mod commands;
@@ -24,7 +23,7 @@ use temporal_dsql_testkit::ScratchDatabase;
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
 
-/// The schema of the tool, read once.
+/// The embedded schema.
 fn embedded() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
     &SCHEMA
@@ -34,12 +33,12 @@ fn options(url: &str) -> PgConnectOptions {
     url.parse().unwrap()
 }
 
-/// A connection as the role that made the database.
+/// A connection as the owner of the database.
 async fn connect(scratch: &ScratchDatabase) -> PostgresDatabase {
     open(options(&scratch.url())).await.unwrap()
 }
 
-/// The same by way of a proxy.
+/// The same, through a proxy.
 async fn connect_via(scratch: &ScratchDatabase, proxy: SocketAddr) -> PostgresDatabase {
     open(options(&scratch.url_via(proxy))).await.unwrap()
 }
@@ -52,7 +51,7 @@ fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
     Migrator::new(embedded(), database, DEFAULT_DATABASE, Timeouts::default(), &IgnoreProgress)
 }
 
-/// A command, as a test gives it.
+/// A command of the tool.
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Setup(SchemaVersion),
@@ -60,7 +59,7 @@ enum Command {
     Update,
     /// To 1.0.
     Rollback,
-    /// Drops everything and sets up 1.1.
+    /// Drops all tables and sets up 1.1.
     Overwrite,
 }
 
@@ -89,14 +88,14 @@ impl Command {
     }
 }
 
-/// A database at `version`, or `None` if there is no server to make one on.
+/// A database at `version`, or `None` without a server.
 async fn at(version: SchemaVersion) -> Option<ScratchDatabase> {
     let scratch = ScratchDatabase::create().await?;
     Command::Setup(version).run(&mut connect(&scratch).await).await.unwrap();
     Some(scratch)
 }
 
-/// Every row of the version tables, times included.
+/// All rows of the version tables, with their timestamps.
 async fn versions(scratch: &ScratchDatabase) -> Vec<Vec<Option<String>>> {
     let mut rows = scratch.query("SELECT * FROM schema_version ORDER BY db_name").await.unwrap();
     let history = "SELECT * FROM schema_update_history ORDER BY update_time";

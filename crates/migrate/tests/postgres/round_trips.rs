@@ -1,11 +1,11 @@
-//! What is sent, and what happens when the connection breaks at any point of it.
+//! The statements that are sent, and faults at every round trip.
 
 use temporal_dsql_migrate::{MigrateError, Progress, ProgressObserver, SchemaDatabase};
 use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
 
 use crate::{Command, V1_0, V1_1, at, chain, connect, connect_via, history, spec::assert_is};
 
-/// Makes `fault` happen to each round trip of `command` in turn. The run completes by itself.
+/// Injects `fault` into each round trip of `command` in turn. The run completes every time.
 async fn at_every_round_trip(
     command: Command,
     fault: impl Fn() -> Fault,
@@ -137,7 +137,7 @@ async fn only_statements_that_dsql_supports_are_sent() {
     for statement in &statements {
         let upper = statement.to_uppercase();
         let first = upper.split_whitespace().next().unwrap_or_default();
-        assert!(!statement.trim_end_matches(';').contains(';'), "several: {statement}");
+        assert!(!statement.trim_end_matches(';').contains(';'), "several statements: {statement}");
         for forbidden in ["SAVEPOINT", "ADVISORY", "LOCK TABLE", "WAIT_FOR_JOB", "TRUNCATE"] {
             assert!(!upper.contains(forbidden), "{statement}");
         }
@@ -202,7 +202,7 @@ async fn a_dry_run_sends_only_selects() {
     }
 }
 
-/// Conflicts without end.
+/// Injects a conflict into every retry.
 struct Conflicts<'p>(&'p FaultProxy);
 
 impl ProgressObserver for Conflicts<'_> {
