@@ -299,7 +299,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             return Ok(missing);
         }
         for seed in objects.seeds.iter().filter(|seed| later.seeds.contains(seed)) {
-            if !self.database.has_seed(seed, &objects.key_of(&seed.table)).await? {
+            if !self.database.has_seed(seed, &objects.primary_key_of(&seed.table)).await? {
                 missing.push(Difference::MissingSeed { table: seed.table.clone() });
             }
         }

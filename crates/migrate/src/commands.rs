@@ -236,7 +236,7 @@ impl Migrator<'_> {
             plan.steps.push(drop_table(name, true, None));
         }
         for name in &known {
-            catalog.forget_table(name);
+            catalog.remove_table(name);
         }
         plan.steps.extend(self.setup_steps(setup, version, &catalog).await?);
         Ok(plan)

@@ -261,7 +261,7 @@ impl<'a> Migrator<'a> {
             if !objects.seeds.contains(seed) || is_dropped(&seed.table) {
                 continue;
             }
-            let key = objects.key_of(&seed.table);
+            let key = objects.primary_key_of(&seed.table);
             if !self.database.has_seed(seed, &key).await? {
                 let action =
                     StepAction::Run { statement: statement.clone(), layouts: Vec::new(), key };

@@ -40,7 +40,7 @@ impl Catalog {
     }
 
     /// Removes the table `name` and its indexes, as DROP TABLE would.
-    pub(crate) fn forget_table(&mut self, name: &str) {
+    pub(crate) fn remove_table(&mut self, name: &str) {
         if self.tables.remove(name).is_some() {
             self.indexes.retain(|_, found| found.index.table != name);
         }

@@ -73,7 +73,7 @@ pub struct Objects {
 
 impl Objects {
     /// The columns of the primary key of `table`; none if there is no such table.
-    pub(crate) fn key_of(&self, table: &str) -> Vec<String> {
+    pub(crate) fn primary_key_of(&self, table: &str) -> Vec<String> {
         self.tables.get(table).map(|table| table.primary_key.clone()).unwrap_or_default()
     }
 }

@@ -334,7 +334,7 @@ impl Schema {
 
     /// The primary key of `table` after the statement `position`.
     pub(crate) fn key_at(&self, position: usize, table: &str) -> Vec<String> {
-        self.after[position].key_of(table)
+        self.after[position].primary_key_of(table)
     }
 
     /// The position after the last statement of the releases up to `version`.
