@@ -7,9 +7,30 @@ use crate::InvalidValue;
 /// The schema version that this release reads, writes and sets up (requirements.md#req-1-5,
 /// requirements.md#req-8-1).
 ///
-/// The Go fork keeps it in `schema/dsql/version.go`; the schema tool and the stores take it from
-/// here and nowhere else (requirements.md#req-8-3).
-pub const VERSION: SchemaVersion = SchemaVersion::new(1, 1);
+/// It is the newest version of the schema files, read from the first line of `schema.sql` when the
+/// crate is compiled. The schema tool and the stores take it from here (requirements.md#req-8-3);
+/// the Go fork has it in `schema/dsql/version.go`.
+pub const VERSION: SchemaVersion =
+    version_of(include_str!("../../migrate/schema/dsql/temporal/schema.sql"));
+
+/// The version in the first line of a schema file, `-- Schema version X.Y`.
+const fn version_of(schema: &str) -> SchemaVersion {
+    let schema = schema.as_bytes();
+    let mut numbers = [0, 0];
+    let mut part = 0;
+    let mut at = "-- Schema version ".len();
+    while schema[at] != b'\n' {
+        match schema[at] {
+            b'.' => part += 1,
+            digit => {
+                assert!(digit.is_ascii_digit(), "the first line is not `-- Schema version X.Y`");
+                numbers[part] = 10 * numbers[part] + (digit - b'0') as u32;
+            }
+        }
+        at += 1;
+    }
+    SchemaVersion::new(numbers[0], numbers[1])
+}
 
 /// A version of the schema, ordered by its numbers: 1.10 is newer than 1.9.
 ///
@@ -94,8 +115,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_release_is_for_schema_1_1() {
-        assert_eq!(VERSION.to_string(), "1.1");
+    fn the_version_of_the_release_is_read_from_the_schema_file() {
+        assert_eq!(version_of("-- Schema version 12.34\n-- and 5.6"), SchemaVersion::new(12, 34));
+        // The first version with current_chasm_executions (requirements.md#req-1-5).
+        assert!(VERSION >= SchemaVersion::new(1, 1), "{VERSION}");
     }
 
     #[test]

@@ -1,10 +1,9 @@
-//! Running a plan: probe, act, probe.
+//! Runs a plan: for each step, probe, execute, probe again.
 //!
-//! The catalog decides, not the answers to statements. Before a step the catalog is asked whether
-//! it is in effect; after it has been run, whatever came back, the catalog is asked again. So it
-//! makes no difference whether a run before this one died half-way, whether another one runs at
-//! the same time, or whether the answer to a statement was lost: a step that is in effect and
-//! equal to its definition has succeeded.
+//! The catalog decides whether a step has succeeded, not the response to its statement. The catalog
+//! is read before a step and again after it. A step that is in effect and equal to its definition
+//! has succeeded, even if an earlier run ended early, a concurrent run did it, or the response was
+//! lost.
 
 use temporal_dsql_domain::SchemaVersion;
 use tokio::time::Instant;
@@ -12,53 +11,53 @@ use tokio::time::Instant;
 use crate::{
     DatabaseError, Difference, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
-    objects::{Catalog, Table},
-    plan::{Action, Plan, Probe, Step, probe},
+    objects::{Catalog, TableDefinition},
+    plan::{Plan, Probe, Step, StepAction, probe},
+    retry::{Attempts, RetryingDatabase},
     schema::{Change, Statement},
-    session::{Attempts, Session},
     version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
 };
 
-/// What PostgreSQL answers to a unique index over duplicates. On DSQL its job fails instead.
+/// The SQLSTATE of PostgreSQL for a unique index over duplicates. On DSQL the build job fails instead.
 const UNIQUE_VIOLATION: &str = "23505";
-/// How often a run does again what another one has undone, before it gives up.
+/// How often a run repeats steps that a concurrent run has undone, before it fails.
 const MAX_ROUNDS: u32 = 3;
 
-/// What became of a statement, as far as its answer tells.
-enum Act {
-    /// It was run; the job that builds the index, if there is one.
-    Done(Option<String>),
-    /// The connection broke on the way: it was run, or it was not.
-    Perhaps,
-    /// It was not run, and may be later.
-    NotDone,
-    /// The server refused it for a reason that will not pass.
+/// The outcome of a statement, as far as its response shows.
+enum ExecuteResult {
+    /// Executed; with the id of the job that builds the index, if there is one.
+    Executed(Option<String>),
+    /// The connection broke: the statement was executed or not.
+    Unknown,
+    /// Not executed; it can be retried.
+    NotExecuted,
+    /// The server refused it with a permanent error.
     Refused(DatabaseError),
 }
 
-/// What came of a plan.
+/// The result of applying a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
-    /// Steps that this run did.
+    /// Steps that this run executed.
     pub done: usize,
-    /// Steps that were in effect.
+    /// Steps that were already in effect.
     pub in_effect: usize,
 }
 
-/// Runs plans on a database.
+/// Applies plans to a database.
 pub(crate) struct Applier<'s, 'a> {
-    session: &'s mut Session<'a>,
+    database: &'s mut RetryingDatabase<'a>,
     schema: &'s Schema,
-    /// The catalog as it was read last, if nothing was done since. What is seen after one step is
-    /// what is asked before the next.
+    /// The catalog as it was last read, unless a statement was executed since. One read serves the
+    /// probe after a step and the probe before the next.
     catalog: Option<Catalog>,
-    /// Whether the plan's version change is made.
-    recorded: bool,
+    /// Whether the version change of the plan has been recorded.
+    version_recorded: bool,
 }
 
 impl<'s, 'a> Applier<'s, 'a> {
-    pub(crate) fn new(session: &'s mut Session<'a>, schema: &'s Schema) -> Self {
-        Self { session, schema, catalog: None, recorded: false }
+    pub(crate) fn new(database: &'s mut RetryingDatabase<'a>, schema: &'s Schema) -> Self {
+        Self { database, schema, catalog: None, version_recorded: false }
     }
 
     pub(crate) async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
@@ -66,10 +65,10 @@ impl<'s, 'a> Applier<'s, 'a> {
         let total = plan.steps.len();
         for (position, step) in plan.steps.iter().enumerate() {
             let number = position + 1;
-            self.session.observer.on(Progress::Started { number, total, step });
+            self.database.observer.on(Progress::Started { number, total, step });
             let start = Instant::now();
             let done = self.apply_step(plan, position).await?;
-            self.session.observer.on(Progress::Finished {
+            self.database.observer.on(Progress::Finished {
                 number,
                 total,
                 step,
@@ -85,19 +84,20 @@ impl<'s, 'a> Applier<'s, 'a> {
         Ok(report)
     }
 
-    /// Brings a step into effect; tells whether this run did it.
+    /// Brings a step into effect. Returns whether this run executed it.
     async fn apply_step(&mut self, plan: &Plan, position: usize) -> Result<bool, MigrateError> {
         match &plan.steps[position].action {
-            Action::Run { statement, forms, key } => self.run(statement, forms, key).await,
-            Action::DropTable { statement, table, with_rows, to } => {
+            StepAction::Run { statement, layouts, key } => self.run(statement, layouts, key).await,
+            StepAction::DropTable { statement, table, with_rows, to } => {
                 self.drop_table(statement, table, *with_rows, *to).await
             }
-            Action::Record(change) => {
+            StepAction::Record(change) => {
                 let before = &plan.steps[..position];
-                let last = before.iter().rposition(|step| matches!(step.action, Action::Record(_)));
+                let last =
+                    before.iter().rposition(|step| matches!(step.action, StepAction::Record(_)));
                 let release = &before[last.map_or(0, |last| last + 1)..];
                 let done = self.record(change, release, plan.to).await?;
-                self.recorded = true;
+                self.version_recorded = true;
                 Ok(done)
             }
         }
@@ -106,7 +106,7 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn run(
         &mut self,
         statement: &Statement,
-        forms: &[Table],
+        layouts: &[TableDefinition],
         key: &[String],
     ) -> Result<bool, MigrateError> {
         let mut attempts = Attempts::new();
@@ -114,47 +114,47 @@ impl<'s, 'a> Applier<'s, 'a> {
         let mut done = false;
         let mut refused: Option<(Statement, DatabaseError)> = None;
         loop {
-            let probe = self.probe(statement, forms, key).await?;
+            let probe = self.probe(statement, layouts, key).await?;
             match (probe, refused.take()) {
                 (Probe::InEffect, _) => return Ok(done),
                 (Probe::Differs(differences), _) => return Err(MigrateError::Differs(differences)),
-                (Probe::Pending, Some((act, error))) if act == *statement => {
-                    return Err(self.failed(&act, error));
+                (Probe::Pending, Some((failed, error))) if failed == *statement => {
+                    return Err(self.failed(&failed, error));
                 }
-                (Probe::Pending, _) => match self.act(statement, &mut attempts).await? {
-                    Act::Done(job) => {
+                (Probe::Pending, _) => match self.execute(statement, &mut attempts).await? {
+                    ExecuteResult::Executed(job) => {
                         done = true;
                         build.started(job);
                     }
-                    Act::Perhaps => done = true,
-                    Act::NotDone => {}
-                    Act::Refused(error) => refused = Some((statement.clone(), error)),
+                    ExecuteResult::Unknown => done = true,
+                    ExecuteResult::NotExecuted => {}
+                    ExecuteResult::Refused(error) => refused = Some((statement.clone(), error)),
                 },
-                (Probe::Unfinished(_), Some((act, error))) if act != *statement => {
-                    return Err(self.failed(&act, error));
+                (Probe::Unfinished(_), Some((failed, error))) if failed != *statement => {
+                    return Err(self.failed(&failed, error));
                 }
                 (Probe::Unfinished(oid), _) => {
                     let Change::CreateIndex { name, index, .. } = &statement.change else {
-                        unreachable!("only an index can be there and not be valid");
+                        unreachable!("only an index can exist and not be valid");
                     };
-                    if !build.is_abandoned(self.session, name, index, oid).await? {
-                        // The time that a build takes is not that of a conflict.
+                    if !build.is_abandoned(self.database, name, index, oid).await? {
+                        // The time of a build does not count towards the retry deadline.
                         attempts = Attempts::new();
                         continue;
                     }
-                    // The statement names the index, and by now that may be one that another run
-                    // has built.
-                    if self.probe(statement, forms, key).await? != Probe::Unfinished(oid) {
+                    // The statement drops the index by name, and a concurrent run may have
+                    // replaced it.
+                    if self.probe(statement, layouts, key).await? != Probe::Unfinished(oid) {
                         continue;
                     }
                     if build.dropping(oid) {
-                        self.session.observer.on(Progress::Repairing { index: name });
+                        self.database.observer.on(Progress::Repairing { index: name });
                     }
                     let drop = Statement::drop_index(name);
-                    match self.act(&drop, &mut attempts).await? {
-                        Act::Done(_) => attempts = Attempts::new(),
-                        Act::Perhaps | Act::NotDone => {}
-                        Act::Refused(error) => refused = Some((drop, error)),
+                    match self.execute(&drop, &mut attempts).await? {
+                        ExecuteResult::Executed(_) => attempts = Attempts::new(),
+                        ExecuteResult::Unknown | ExecuteResult::NotExecuted => {}
+                        ExecuteResult::Refused(error) => refused = Some((drop, error)),
                     }
                 }
             }
@@ -179,27 +179,27 @@ impl<'s, 'a> Applier<'s, 'a> {
                 return Err(self.failed(statement, error));
             }
             if let Some(to) = to {
-                self.not_above(to).await?;
+                self.check_no_newer_version(to).await?;
             }
-            // As late as possible. DSQL has no lock that would keep a writer out between this and
-            // the drop, which is why the writers must be on the older version by now.
-            if !with_rows && self.session.has_rows(table).await? {
+            // As late as possible. DSQL has no lock that keeps writers out between this check and
+            // the drop, so all servers must be on the older version by now.
+            if !with_rows && self.database.has_rows(table).await? {
                 return Err(MigrateError::TableHasRows {
                     table: table.to_owned(),
-                    lowered: self.recorded,
+                    version_lowered: self.version_recorded,
                 });
             }
-            match self.act(statement, &mut attempts).await? {
-                Act::Done(_) | Act::Perhaps => done = true,
-                Act::NotDone => {}
-                Act::Refused(error) => refused = Some(error),
+            match self.execute(statement, &mut attempts).await? {
+                ExecuteResult::Executed(_) | ExecuteResult::Unknown => done = true,
+                ExecuteResult::NotExecuted => {}
+                ExecuteResult::Refused(error) => refused = Some(error),
             }
         }
     }
 
-    /// That no version above `to` is recorded, under any name.
-    async fn not_above(&mut self, to: SchemaVersion) -> Result<(), MigrateError> {
-        for row in self.session.version_rows().await? {
+    /// Checks that no version newer than `to` is recorded, under any logical name.
+    async fn check_no_newer_version(&mut self, to: SchemaVersion) -> Result<(), MigrateError> {
+        for row in self.database.version_rows().await? {
             let version = row.version.as_deref().and_then(|text| text.parse().ok());
             if version.is_some_and(|version: SchemaVersion| version > to) {
                 return Err(MigrateError::VersionChanged {
@@ -212,12 +212,11 @@ impl<'s, 'a> Applier<'s, 'a> {
         Ok(())
     }
 
-    /// Writes the version row and the history row; tells whether this run did.
+    /// Writes the version row and the history row. Returns whether this run did.
     ///
-    /// Right before a version is recorded that is newer, everything of it is looked at again: an
-    /// overwrite or a rollback that runs at the same time drops what this run has made. Then the
-    /// steps of its release are done again. Between this look and the commit there is no lock that
-    /// would keep another run out, which is why an overwrite must be the only one.
+    /// Before a newer version is recorded, all of its objects are checked again, because a concurrent
+    /// overwrite or rollback may have dropped some. If so, the steps of the release are repeated. No
+    /// lock keeps other runs out between this check and the commit, so an overwrite must run alone.
     async fn record(
         &mut self,
         change: &VersionChange,
@@ -229,10 +228,10 @@ impl<'s, 'a> Applier<'s, 'a> {
         let mut rounds = 0;
         let mut sent = false;
         loop {
-            let rows = self.session.version_rows().await?;
+            let rows = self.database.version_rows().await?;
             let row = rows.into_iter().find(|row| row.database == change.database);
             let now = row.and_then(|row| row.version);
-            if reached(now.as_deref(), change) {
+            if is_recorded(now.as_deref(), change) {
                 return Ok(sent);
             }
             if now != change.from {
@@ -243,38 +242,38 @@ impl<'s, 'a> Applier<'s, 'a> {
                     actual: shown(now),
                 });
             }
-            let missing = match change.leads_up() {
+            let missing = match change.is_upgrade() {
                 true => self.missing(change.to, target.unwrap_or(change.to)).await?,
                 false => Vec::new(),
             };
             if !missing.is_empty() {
                 if rounds == MAX_ROUNDS {
-                    return Err(MigrateError::Undone { version: change.to, missing });
+                    return Err(MigrateError::ConcurrentlyDropped { version: change.to, missing });
                 }
                 rounds += 1;
                 for step in release {
-                    if let Action::Run { statement, forms, key } = &step.action {
-                        self.run(statement, forms, key).await?;
+                    if let StepAction::Run { statement, layouts, key } = &step.action {
+                        self.run(statement, layouts, key).await?;
                     }
                 }
                 continue;
             }
-            match self.session.database.record_version(change).await {
+            match self.database.inner.record_version(change).await {
                 Ok(true) => return Ok(true),
                 // Another run was faster; the next look shows where it led.
                 Ok(false) => {}
-                // The answer to COMMIT may be lost, and then the row tells.
-                Err(error) if self.session.may_pass(&error) || error.is_duplicate() => {
+                // The response to COMMIT may be lost; the next read of the row decides.
+                Err(error) if self.database.is_retryable(&error) || error.is_duplicate() => {
                     sent |= matches!(error, DatabaseError::Lost { .. });
-                    self.session.pause(&mut attempts, &action, error).await?;
+                    self.database.pause(&mut attempts, &action, error).await?;
                 }
                 Err(source) => return Err(MigrateError::Database { action, source }),
             }
         }
     }
 
-    /// What of `version` is not there, or not valid. What the plan drops on the way to `target`
-    /// may be gone: then another run is ahead.
+    /// The objects of `version` that are missing or invalid. Objects that are dropped before
+    /// `target` are not required: a concurrent run may be ahead.
     async fn missing(
         &mut self,
         version: SchemaVersion,
@@ -300,53 +299,53 @@ impl<'s, 'a> Applier<'s, 'a> {
             return Ok(missing);
         }
         for seed in objects.seeds.iter().filter(|seed| later.seeds.contains(seed)) {
-            if !self.session.has_seed(seed, &objects.key_of(&seed.table)).await? {
+            if !self.database.has_seed(seed, &objects.primary_key_of(&seed.table)).await? {
                 missing.push(Difference::MissingSeed { table: seed.table.clone() });
             }
         }
         Ok(missing)
     }
 
-    /// Runs `statement` once, and waits a little if that may help. What became of it, the next
-    /// probe tells: a refused statement may be in effect all the same, because a concurrent run was
+    /// Executes `statement` once, and waits before a retry if the error is transient. The next probe
+    /// shows whether it is in effect: a refused statement may be, because a concurrent run was
     /// faster.
-    async fn act(
+    async fn execute(
         &mut self,
         statement: &Statement,
         attempts: &mut Attempts,
-    ) -> Result<Act, MigrateError> {
+    ) -> Result<ExecuteResult, MigrateError> {
         self.catalog = None;
-        let error = match self.session.database.execute(statement).await {
-            Ok(job) => return Ok(Act::Done(job)),
+        let error = match self.database.inner.execute(statement).await {
+            Ok(job) => return Ok(ExecuteResult::Executed(job)),
             Err(error) => error,
         };
-        // Another run was faster; it has committed, or will before the deadline.
+        // A concurrent run was faster; it has committed, or will before the deadline.
         let is_race = match statement.change {
             Change::DropTable { .. } | Change::DropIndex { .. } => error.is_undefined(),
             _ => error.is_duplicate(),
         };
-        let act = match &error {
-            DatabaseError::Lost { .. } => Act::Perhaps,
-            error if is_race || self.session.may_pass(error) => Act::NotDone,
-            _ => return Ok(Act::Refused(error)),
+        let result = match &error {
+            DatabaseError::Lost { .. } => ExecuteResult::Unknown,
+            error if is_race || self.database.is_retryable(error) => ExecuteResult::NotExecuted,
+            _ => return Ok(ExecuteResult::Refused(error)),
         };
-        self.session.pause(attempts, &statement.summary(), error).await?;
-        Ok(act)
+        self.database.pause(attempts, &statement.summary(), error).await?;
+        Ok(result)
     }
 
     async fn probe(
         &mut self,
         statement: &Statement,
-        forms: &[Table],
+        layouts: &[TableDefinition],
         key: &[String],
     ) -> Result<Probe, MigrateError> {
         if let Change::Seed(seed) = &statement.change {
-            let is_there = self.session.has_seed(seed, key).await?;
-            return Ok(if is_there { Probe::InEffect } else { Probe::Pending });
+            let exists = self.database.has_seed(seed, key).await?;
+            return Ok(if exists { Probe::InEffect } else { Probe::Pending });
         }
-        let probe = probe(&statement.change, forms, self.catalog().await?);
+        let probe = probe(&statement.change, layouts, self.catalog().await?);
         if matches!(probe, Probe::Unfinished(_)) {
-            // It changes without this run's doing.
+            // A job changes it.
             self.catalog = None;
         }
         Ok(probe)
@@ -355,7 +354,7 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn catalog(&mut self) -> Result<&Catalog, MigrateError> {
         let catalog = match self.catalog.take() {
             Some(catalog) => catalog,
-            None => self.session.catalog().await?,
+            None => self.database.catalog().await?,
         };
         Ok(self.catalog.insert(catalog))
     }
@@ -369,21 +368,21 @@ impl<'s, 'a> Applier<'s, 'a> {
         }
         MigrateError::Statement {
             summary: statement.summary(),
-            statement: statement.text(self.session.engine()),
+            statement: statement.text(self.database.engine()),
             source,
         }
     }
 }
 
-/// Whether the recorded version `now` is where `change` leads, or further in its direction: then
-/// another run has done this change and the next. Any version is further than 0.0, which stands for
-/// the version tables alone.
-fn reached(now: Option<&str>, change: &VersionChange) -> bool {
+/// Whether the recorded version `now` is the target of `change`, or, for an upgrade, newer: then a
+/// concurrent run has recorded this change and later ones. Every version is newer than 0.0, which
+/// has the version tables only.
+fn is_recorded(now: Option<&str>, change: &VersionChange) -> bool {
     match now.and_then(|text| text.parse::<SchemaVersion>().ok()) {
         Some(now) if now == change.to => true,
         Some(now) => {
             let may_go_on = change.from.is_some() || change.to == SchemaVersion::NONE;
-            change.leads_up() && may_go_on && now > change.to
+            change.is_upgrade() && may_go_on && now > change.to
         }
         None => false,
     }

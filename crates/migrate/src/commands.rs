@@ -1,23 +1,23 @@
-//! What each command does, as a plan.
+//! The plans of the commands: set up, update, roll back, overwrite.
 
 use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
     MigrateError, Migrator,
     objects::{Catalog, compare_table},
-    plan::{Action, Plan, State, Step},
+    plan::{Plan, Step, StepAction, StepState},
     schema::{Change, Release, Statement},
     version_tables::{
         HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow,
     },
 };
 
-/// What to set up.
+/// The parameters of a setup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// The version; the newest if `None`. 0.0 is no schema, only version tables.
+    /// The version; the newest if `None`. 0.0 has the version tables only.
     pub version: Option<SchemaVersion>,
-    /// Whether the version is recorded. Without, the version tables are neither read nor made.
+    /// Whether the version is recorded. If not, the version tables are neither read nor created.
     pub versioning: bool,
 }
 
@@ -27,45 +27,45 @@ impl Default for Setup {
     }
 }
 
-/// What to roll back.
+/// The parameters of a rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rollback {
-    /// The version to go back to.
+    /// The version to roll back to.
     pub to: SchemaVersion,
     /// Whether tables that the newer versions added are dropped even if they have rows.
     pub with_rows: bool,
 }
 
 impl Migrator<'_> {
-    /// Plans to set up a database: exactly the version that is asked for, on a database without
-    /// one, or to continue a setup that ended early.
+    /// Plans to set up exactly the requested version on a database without one, or to continue a
+    /// setup that ended early.
     ///
-    /// A database that is at the version already is compared with it: nothing is changed, but for
-    /// what can be made again without touching data. One that has any version is set up as far as
-    /// 0.0 goes: there is nothing to do, as for Temporal's tool.
+    /// A database at the requested version is compared with it, and only missing objects without data
+    /// are created. For 0.0 and a database at any version there is nothing to do, as for Temporal's
+    /// tool.
     ///
     /// # Errors
-    /// The database is at another version, has objects of a newer one, or has something that is
-    /// not what the schema says. Nothing has run.
+    /// The database is at another version, has objects of a newer version, or has objects that differ
+    /// from the schema. Nothing was changed.
     pub async fn plan_setup(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
-        let version = self.requested(setup)?;
+        let version = self.requested_version(setup)?;
         if !setup.versioning {
-            let catalog = self.session.catalog().await?;
+            let catalog = self.database.catalog().await?;
             let mut plan = self.empty_plan(None, None);
             plan.steps = self.setup_steps(setup, version, &catalog).await?;
             return Ok(plan);
         }
-        let situation = self.situation().await?;
-        let Some((_, current)) = situation.recorded else {
-            self.not_ahead_of_others(version, &situation.rows)?;
+        let state = self.database_state().await?;
+        let Some((_, current)) = state.recorded else {
+            self.check_other_names_not_older(version, &state.rows)?;
             let mut plan = self.empty_plan(None, Some(version));
-            plan.steps = self.setup_steps(setup, version, &situation.catalog).await?;
+            plan.steps = self.setup_steps(setup, version, &state.catalog).await?;
             return Ok(plan);
         };
         if version == SchemaVersion::NONE && current > version {
             return Ok(self.empty_plan(Some(current), Some(current)));
         }
-        self.not_newer_than_tool(current)?;
+        self.check_not_newer_than_schema(current)?;
         if current > version {
             return Err(MigrateError::NeedsRollback { current, requested: version });
         }
@@ -73,42 +73,42 @@ impl Migrator<'_> {
             return Err(MigrateError::NeedsUpdate { current, requested: version });
         }
         let mut plan = self.empty_plan(Some(current), Some(version));
-        plan.steps = self.repairs(version, version, &situation.catalog).await?;
+        plan.steps = self.repairs(version, version, &state.catalog).await?;
         Ok(plan)
     }
 
-    /// Plans to bring a database from its recorded version to `target`, or to the newest, release
-    /// by release: the statements of each, then its version.
+    /// Plans to update a database from its recorded version to `target`, or to the newest version.
+    /// For each release, its statements are executed and then its version is recorded.
     ///
-    /// What the recorded version should have is compared first, also if it is the target: what can
-    /// be made again without touching data is, anything else is an error.
+    /// The database is compared with its recorded version first, also if that is the target: missing
+    /// objects without data are created, any other difference is an error.
     ///
     /// # Errors
-    /// No version is recorded, the target is older or unknown, or the database has something that
-    /// is not what the schema says. Nothing has run.
+    /// No version is recorded, the target is older or unknown, or the database has objects that
+    /// differ from the schema. Nothing was changed.
     pub async fn plan_update(
         &mut self,
         target: Option<SchemaVersion>,
     ) -> Result<Plan, MigrateError> {
         let target = match target {
             None => None,
-            Some(target) => Some(self.known(target)?),
+            Some(target) => Some(self.known_version(target)?),
         };
-        let situation = self.situation().await?;
-        let Some((text, current)) = situation.recorded else {
-            return Err(self.not_set_up(&situation.rows));
+        let state = self.database_state().await?;
+        let Some((text, current)) = state.recorded else {
+            return Err(self.not_set_up_error(&state.rows));
         };
-        self.not_newer_than_tool(current)?;
+        self.check_not_newer_than_schema(current)?;
         let target = target.unwrap_or_else(|| self.schema.newest());
         if target < current {
             return Err(MigrateError::NeedsRollback { current, requested: target });
         }
         let mut plan = self.empty_plan(Some(current), Some(target));
-        plan.steps = self.repairs(current, target, &situation.catalog).await?;
+        plan.steps = self.repairs(current, target, &state.catalog).await?;
         if target > current {
-            self.no_leftovers(target, &situation.catalog)?;
+            self.check_no_drift(target, &state.catalog)?;
         }
-        for (name, version) in self.others(&situation.rows) {
+        for (name, version) in self.other_names(&state.rows) {
             if version < target {
                 plan.notes.push(format!(
                     "the tables are also recorded for `{name}`, at {version}; update it, too, with \
@@ -121,7 +121,7 @@ impl Migrator<'_> {
         let schema = self.schema;
         for release in schema.releases_between(current, target) {
             let steps =
-                self.release_steps(previous, release.version, target, &situation.catalog).await?;
+                self.release_steps(previous, release.version, target, &state.catalog).await?;
             plan.steps.extend(steps);
             plan.steps.push(record(VersionChange {
                 from: Some(from),
@@ -134,35 +134,35 @@ impl Migrator<'_> {
         Ok(plan)
     }
 
-    /// Plans to go back to an older version: the version is lowered first, then the tables that
-    /// the newer versions added are dropped, the last one first. No other table is touched.
+    /// Plans to roll back to an older version: lowers the recorded version, then drops the tables
+    /// that the newer versions added, in reverse order. No other table is changed.
     ///
-    /// The version is lowered first so that no server of the newer version starts any more. The
-    /// servers must be on the older version before this runs: a server that still writes a table
-    /// that is being dropped loses those writes. If the rollback ends in between, running it again
-    /// drops what is left; updating again takes it back.
+    /// The version is lowered first so that no server of the newer version starts after that. All
+    /// servers must be on the older version before the rollback: a server that still writes a dropped
+    /// table loses those writes. If the rollback ends early, running it again drops the remaining
+    /// tables; an update reverts it.
     ///
     /// # Errors
-    /// No version is recorded, the target is newer or unknown, the newer versions did more than
-    /// add tables, or a table that would be dropped has rows and they are not given up.
+    /// No version is recorded, the target is newer or unknown, the newer versions do more than add
+    /// tables, or a table to be dropped has rows and [`Rollback::with_rows`] is not set.
     pub async fn plan_rollback(&mut self, rollback: &Rollback) -> Result<Plan, MigrateError> {
-        let target = self.known(rollback.to)?;
-        let situation = self.situation().await?;
-        let Some((text, current)) = situation.recorded else {
-            return Err(self.not_set_up(&situation.rows));
+        let target = self.known_version(rollback.to)?;
+        let state = self.database_state().await?;
+        let Some((text, current)) = state.recorded else {
+            return Err(self.not_set_up_error(&state.rows));
         };
-        self.not_newer_than_tool(current)?;
+        self.check_not_newer_than_schema(current)?;
         if target > current {
             return Err(MigrateError::NotARollback { current, requested: target });
         }
-        for (name, version) in self.others(&situation.rows) {
+        for (name, version) in self.other_names(&state.rows) {
             if version > target {
                 return Err(MigrateError::RecordedElsewhere { database: name, version });
             }
         }
         let mut plan = self.empty_plan(Some(current), Some(target));
         if let (true, Some(release)) = (target < current, self.schema.release(target)) {
-            plan.steps = self.version_table_steps(&situation.catalog)?;
+            plan.steps = self.version_table_steps(&state.catalog)?;
             plan.steps.push(record(VersionChange {
                 from: Some(text),
                 description: format!("rolled back from {current}"),
@@ -170,51 +170,50 @@ impl Migrator<'_> {
             }));
         }
         for table in self.added_tables(target)?.into_iter().rev() {
-            if !situation.catalog.tables.contains_key(&table) {
+            if !state.catalog.tables.contains_key(&table) {
                 continue;
             }
             let position = self.schema.end_of(target);
-            let forms = self.schema.forms_of(&table, position, self.schema.newest());
-            let differences = forms
+            let layouts = self.schema.layouts_of(&table, position, self.schema.newest());
+            let differences = layouts
                 .iter()
-                .map(|form| compare_table(&table, form, &situation.catalog))
+                .map(|layout| compare_table(&table, layout, &state.catalog))
                 .min_by_key(Vec::len)
                 .unwrap_or_default();
             if !differences.is_empty() {
                 return Err(MigrateError::Differs(differences));
             }
-            if !rollback.with_rows && self.session.has_rows(&table).await? {
-                return Err(MigrateError::TableHasRows { table, lowered: false });
+            if !rollback.with_rows && self.database.has_rows(&table).await? {
+                return Err(MigrateError::TableHasRows { table, version_lowered: false });
             }
             plan.steps.push(drop_table(&table, rollback.with_rows, Some(target)));
         }
         Ok(plan)
     }
 
-    /// Plans to start over: to drop every table that this schema knows and the database has, rows
-    /// and all, and to set up what is asked for in their place. Tables that the schema does not
-    /// know stay. The whole setup is planned before anything is dropped, so that one that cannot
-    /// be costs nothing.
+    /// Plans to drop every table of this schema with its rows, and to set up the requested version.
+    /// Foreign tables are kept. The setup is planned before anything is dropped, so that a setup that
+    /// would be refused drops nothing.
     ///
-    /// The version tables go first: a run that ends early must not leave a version recorded that
-    /// the database no longer has. It is to be run again as it was: a setup without the drops takes
-    /// the tables that are left for its own, with their rows.
+    /// The version tables are dropped first: a run that ends early must not leave a recorded version
+    /// that the database no longer has. An overwrite that ended early must be repeated as an
+    /// overwrite: a setup would keep the remaining tables with their rows.
     ///
     /// # Errors
-    /// Those of a setup of a database without these tables; or a version is recorded that is newer
-    /// than the schema or cannot be read, under whatever name.
+    /// Those of a setup of a database without these tables; or a recorded version, under any logical
+    /// name, is newer than the schema or malformed.
     pub async fn plan_overwrite(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
-        let version = self.requested(setup)?;
+        let version = self.requested_version(setup)?;
         if setup.versioning {
             self.check_name()?;
         }
-        let rows = self.session.version_rows().await?;
-        let mut catalog = self.session.catalog().await?;
+        let rows = self.database.version_rows().await?;
+        let mut catalog = self.database.catalog().await?;
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
         for row in &rows {
-            let recorded = row.parsed()?;
-            self.not_newer_than_tool(recorded)?;
-            if row.database == self.database {
+            let recorded = row.parsed().ok_or_else(|| MigrateError::unreadable_version(row))?;
+            self.check_not_newer_than_schema(recorded)?;
+            if row.database == self.logical_name {
                 plan.from = Some(recorded);
             } else {
                 let name = &row.database;
@@ -237,18 +236,18 @@ impl Migrator<'_> {
             plan.steps.push(drop_table(name, true, None));
         }
         for name in &known {
-            catalog.forget_table(name);
+            catalog.remove_table(name);
         }
         plan.steps.extend(self.setup_steps(setup, version, &catalog).await?);
         Ok(plan)
     }
 
-    /// The version that is asked for, which must be one of the schema's, or 0.0.
-    fn requested(&self, setup: &Setup) -> Result<SchemaVersion, MigrateError> {
+    /// The requested version, which must be a version of the schema, or 0.0.
+    fn requested_version(&self, setup: &Setup) -> Result<SchemaVersion, MigrateError> {
         match setup.version {
             None => Ok(self.schema.newest()),
             Some(SchemaVersion::NONE) => Ok(SchemaVersion::NONE),
-            Some(version) => self.known(version),
+            Some(version) => self.known_version(version),
         }
     }
 
@@ -260,13 +259,13 @@ impl Migrator<'_> {
         catalog: &Catalog,
     ) -> Result<Vec<Step>, MigrateError> {
         if !setup.versioning {
-            return self.steps_from_nothing(version, catalog).await;
+            return self.initial_steps(version, catalog).await;
         }
         let mut steps = self.version_table_steps(catalog)?;
-        steps.extend(self.steps_from_nothing(version, catalog).await?);
+        steps.extend(self.initial_steps(version, catalog).await?);
         let release = self.schema.release(version);
         steps.push(record(VersionChange {
-            database: self.database.clone(),
+            database: self.logical_name.clone(),
             from: None,
             to: version,
             min_compatible: release.map_or(SchemaVersion::NONE, |release| release.min_compatible),
@@ -276,21 +275,21 @@ impl Migrator<'_> {
         Ok(steps)
     }
 
-    /// The versions that are recorded for the same tables under other names.
-    fn others(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
+    /// The versions recorded for the same tables under other logical names.
+    fn other_names(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
         rows.iter()
-            .filter(|row| row.database != self.database)
-            .filter_map(|row| Some((row.database.clone(), row.parsed().ok()?)))
+            .filter(|row| row.database != self.logical_name)
+            .filter_map(|row| Some((row.database.clone(), row.parsed()?)))
             .collect()
     }
 
-    /// That a setup does not take tables to `requested` that are recorded at an older version.
-    fn not_ahead_of_others(
+    /// Checks that no other logical name records these tables at a version older than `requested`.
+    fn check_other_names_not_older(
         &self,
         requested: SchemaVersion,
         rows: &[VersionRow],
     ) -> Result<(), MigrateError> {
-        match self.others(rows).into_iter().find(|(_, version)| *version < requested) {
+        match self.other_names(rows).into_iter().find(|(_, version)| *version < requested) {
             None => Ok(()),
             Some((database, version)) => {
                 Err(MigrateError::OlderElsewhere { database, version, requested })
@@ -298,13 +297,13 @@ impl Migrator<'_> {
         }
     }
 
-    /// The steps of all releases up to `version`, for a database that has none of a later one.
-    async fn steps_from_nothing(
+    /// The steps of all releases up to `version`, for a database without objects of a newer one.
+    async fn initial_steps(
         &mut self,
         version: SchemaVersion,
         catalog: &Catalog,
     ) -> Result<Vec<Step>, MigrateError> {
-        self.no_leftovers(version, catalog)?;
+        self.check_no_drift(version, catalog)?;
         self.release_steps(SchemaVersion::NONE, version, version, catalog).await
     }
 
@@ -316,7 +315,7 @@ impl Migrator<'_> {
             let is_on_added = |table: &String| added.contains(table);
             match &statement.change {
                 Change::CreateTable { name, .. } => added.push(name.clone()),
-                // Gone with their table.
+                // Dropped with their table.
                 Change::AddColumn { table, .. } if is_on_added(table) => {}
                 Change::CreateIndex { index, .. } if is_on_added(&index.table) => {}
                 Change::Seed(seed) if is_on_added(&seed.table) => {}
@@ -333,7 +332,7 @@ impl Migrator<'_> {
 
     fn change_to(&self, release: &Release) -> VersionChange {
         VersionChange {
-            database: self.database.clone(),
+            database: self.logical_name.clone(),
             from: None,
             to: release.version,
             min_compatible: release.min_compatible,
@@ -344,17 +343,17 @@ impl Migrator<'_> {
 }
 
 fn record(change: VersionChange) -> Step {
-    Step { action: Action::Record(change), state: State::Pending }
+    Step { action: StepAction::Record(change), state: StepState::Pending }
 }
 
 fn drop_table(table: &str, with_rows: bool, to: Option<SchemaVersion>) -> Step {
     Step {
-        action: Action::DropTable {
+        action: StepAction::DropTable {
             statement: Statement::drop_table(table),
             table: table.to_owned(),
             with_rows,
             to,
         },
-        state: State::Pending,
+        state: StepState::Pending,
     }
 }

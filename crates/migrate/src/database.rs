@@ -1,8 +1,7 @@
-//! The port to a database: what a migration asks of it, and how it may fail.
+//! The database port of a migration, and its errors.
 //!
-//! Every method is one round trip and one transaction. None of them tries again: what to do about
-//! a failure is decided above the port, by asking the catalog, so that it is decided in one way
-//! for every database and can be tested without one.
+//! Every method is one transaction. No method retries: the layer above the port reads the catalog and
+//! decides, so that the rules are the same for every database and can be tested without one.
 
 use std::fmt;
 
@@ -11,20 +10,21 @@ use serde::Serialize;
 use temporal_dsql_domain::Engine;
 
 use crate::{
-    objects::{Catalog, Column, Seed},
+    objects::{Catalog, ColumnDefinition, Seed},
     schema::Statement,
     version_tables::{VersionChange, VersionRow},
 };
 
 /// A database whose schema can be read and changed.
 ///
-/// All names mean objects of one schema: the one that the connection creates objects in.
+/// All names refer to objects of one schema: the one in which the connection creates objects.
+#[cfg_attr(test, mockall::automock)]
 #[async_trait]
 pub trait SchemaDatabase: Send {
     /// The kind of server.
     fn engine(&self) -> Engine;
 
-    /// The schema of all names: `public`, or that of a custom role (aurora-dsql.md#connections).
+    /// The schema of these objects: `public`, or that of a custom role (aurora-dsql.md#connections).
     fn schema(&self) -> &str;
 
     /// Reads the whole catalog of the schema in one snapshot.
@@ -33,7 +33,7 @@ pub trait SchemaDatabase: Send {
     /// Those of the connection and the server.
     async fn catalog(&mut self) -> Result<Catalog, DatabaseError>;
 
-    /// Runs one statement in a transaction of its own. For an asynchronous index, tells the id of
+    /// Executes one statement in its own transaction. For an asynchronous index, returns the id of
     /// the job that builds it.
     ///
     /// # Errors
@@ -41,23 +41,23 @@ pub trait SchemaDatabase: Send {
     /// effect.
     async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError>;
 
-    /// The jobs that build, or built, the index with the object id `oid`, the latest first. Only
-    /// if there is none, those of the name `index`: an index that was dropped had that name, too.
-    /// DSQL forgets a job 30 minutes after its end (aurora-dsql.md#jobs); PostgreSQL has none.
+    /// The jobs that build or built the index with the object id `oid`, the latest first. If there is
+    /// none, the jobs of indexes called `index`, which may have been dropped. DSQL deletes a job 30
+    /// minutes after its end (aurora-dsql.md#jobs); PostgreSQL has no jobs.
     ///
     /// # Errors
     /// Those of the connection and the server.
     async fn index_jobs(&mut self, index: &str, oid: u32) -> Result<Vec<Job>, DatabaseError>;
 
-    /// All rows of `schema_version`, in the order of their names. Empty if there is no such
-    /// table; every other failure is an error (temporal-persistence.md#t1).
+    /// All rows of `schema_version`, ordered by name. Empty if the table does not exist; every other
+    /// failure is an error (temporal-persistence.md#t1).
     ///
     /// # Errors
     /// Those of the connection and the server.
     async fn version_rows(&mut self) -> Result<Vec<VersionRow>, DatabaseError>;
 
-    /// Writes the version row and the history row of `change` in one transaction, if the version
-    /// is still the one that the change starts from; tells whether it was.
+    /// Writes the version row and the history row of `change` in one transaction, if the recorded
+    /// version equals [`VersionChange::from`]. Returns whether it did.
     ///
     /// # Errors
     /// Those of the connection and the server. Unless the server refused, the change may be in
@@ -70,26 +70,26 @@ pub trait SchemaDatabase: Send {
     /// Those of the connection and the server.
     async fn has_rows(&mut self, table: &str) -> Result<bool, DatabaseError>;
 
-    /// Whether every row of `seed` is there, by the columns `key` of its primary key.
+    /// Whether every row of `seed` exists, identified by the columns `key` of the primary key.
     ///
     /// # Errors
     /// Those of the connection and the server.
     async fn has_seed(&mut self, seed: &Seed, key: &[String]) -> Result<bool, DatabaseError>;
 
-    /// At most `limit` rows of a table in the order of its key, after the row with the key
-    /// `after`.
+    /// At most `limit` rows of a table in key order, after the row with the key `after`.
     ///
     /// # Errors
     /// Those of the connection and the server.
-    async fn page(
+    // The mock of this trait needs the named lifetime.
+    async fn page<'k>(
         &mut self,
         scan: &Scan,
-        after: Option<&[String]>,
+        after: Option<&'k [String]>,
         limit: usize,
     ) -> Result<Vec<Row>, DatabaseError>;
 }
 
-/// Which rows to read with [`SchemaDatabase::page`], and how.
+/// A table scan with [`SchemaDatabase::page`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
     /// The table.
@@ -97,7 +97,7 @@ pub struct Scan {
     /// The columns to read.
     pub columns: Vec<String>,
     /// The columns of the primary key.
-    pub key: Vec<Column>,
+    pub key: Vec<ColumnDefinition>,
 }
 
 /// The values of a row as text, in the order of [`Scan::columns`]; `None` is NULL.
@@ -108,23 +108,23 @@ pub type Row = Vec<Option<String>>;
 pub struct Job {
     /// Its id.
     pub id: String,
-    /// How far it is.
+    /// Its status.
     pub status: JobStatus,
-    /// What the server says about it.
+    /// The details that the server reports.
     pub details: String,
 }
 
-/// How far a job is.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
-    /// It waits for its turn.
+    /// Waiting to start.
     Submitted,
-    /// It is running.
+    /// Running.
     Processing,
-    /// It has ended well.
+    /// Ended successfully.
     Completed,
-    /// It has failed, or was cancelled.
+    /// Failed or cancelled.
     Failed,
 }
 
@@ -146,7 +146,7 @@ impl fmt::Display for JobStatus {
     }
 }
 
-/// What a server says when it refuses.
+/// An error response of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerError {
     /// The SQLSTATE.
@@ -174,29 +174,29 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// The error of a driver or of a source of credentials, kept as it was.
+/// The error of a driver or of a credentials provider.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a call to a database failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The transaction lost against another one and did nothing; the next attempt may win. Normal
-    /// around DDL (aurora-dsql.md#transient-failures).
+    /// The transaction lost a conflict and was not applied. Common around DDL
+    /// (aurora-dsql.md#transient-failures).
     #[error("conflict with another transaction: {0}")]
     Conflict(Box<ServerError>),
 
-    /// The server takes no more connections now, or is waking up. Nothing was done.
+    /// The server accepts no more connections now, or is starting. Nothing was applied.
     #[error("the server is busy: {0}")]
     Busy(Box<ServerError>),
 
-    /// The connection broke, or the server failed inside. What was under way may be in effect.
+    /// The connection broke, or the server had an internal error. The statement may be in effect.
     #[error("the connection to {host}:{port} broke")]
     Lost {
         /// The host.
         host: String,
         /// The port.
         port: u16,
-        /// What happened.
+        /// The cause.
         #[source]
         source: BoxError,
     },
@@ -205,12 +205,12 @@ pub enum DatabaseError {
     #[error("the server refused: {0}")]
     Refused(Box<ServerError>),
 
-    /// The role lacks a right.
-    #[error("the role `{user}` lacks a right: {server}; {advice}")]
+    /// The role lacks a privilege.
+    #[error("the role `{user}` lacks a privilege: {server}; {advice}")]
     Denied {
         /// The role.
         user: String,
-        /// What the server says, which names the object.
+        /// The error of the server, which names the object.
         server: Box<ServerError>,
         /// What to do.
         advice: &'static str,
@@ -223,12 +223,12 @@ pub enum DatabaseError {
         host: String,
         /// The port.
         port: u16,
-        /// Why.
+        /// The cause.
         #[source]
         source: BoxError,
     },
 
-    /// No connection that can be trusted could be made.
+    /// The TLS handshake failed.
     #[error(
         "cannot make a TLS connection to {host}:{port}; check that the host name is the one in its \
          certificate, and the CA file if one is given"
@@ -238,17 +238,17 @@ pub enum DatabaseError {
         host: String,
         /// The port.
         port: u16,
-        /// Why.
+        /// The cause.
         #[source]
         source: BoxError,
     },
 
-    /// The connection is configured in a way that cannot work.
-    #[error("the connection is not configured right")]
+    /// The connection configuration is invalid.
+    #[error("the connection configuration is invalid")]
     Configuration(#[source] BoxError),
 
     /// The server did not accept the credentials.
-    #[error("{host}:{port} does not let `{user}` in: {server}")]
+    #[error("{host}:{port} refused the login of `{user}`: {server}")]
     Authentication {
         /// The host.
         host: String,
@@ -256,11 +256,11 @@ pub enum DatabaseError {
         port: u16,
         /// The role.
         user: String,
-        /// What the server says.
+        /// The error of the server.
         server: Box<ServerError>,
     },
 
-    /// No credentials could be had.
+    /// The credentials provider failed.
     #[error("cannot get credentials for `{user}` at {host}:{port}")]
     Credentials {
         /// The host.
@@ -269,7 +269,7 @@ pub enum DatabaseError {
         port: u16,
         /// The role.
         user: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: BoxError,
     },
@@ -285,7 +285,7 @@ pub enum DatabaseError {
         database: String,
     },
 
-    /// There is no schema that the role may use.
+    /// The role can use no schema.
     #[error(
         "the role `{user}` has no schema to work in; create one (CREATE SCHEMA {user} \
          AUTHORIZATION {user}), or grant USAGE on one and set the role's search_path"
@@ -295,19 +295,19 @@ pub enum DatabaseError {
         user: String,
     },
 
-    /// The driver failed in a way that has nothing to do with the server.
-    #[error("the answer of the server cannot be read")]
+    /// The driver failed, for example to decode a response.
+    #[error("the response of the server cannot be read")]
     Driver(#[source] BoxError),
 }
 
 impl DatabaseError {
-    /// Whether the same call may succeed if it is made again, on the same or on a new connection.
+    /// Whether a retry of the call may succeed, on the same or on a new connection.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::Busy(_) | Self::Lost { .. })
     }
 
-    /// Whether it says that what a statement makes is there already: a concurrent run was faster,
-    /// or another object has the name. The catalog knows which it is.
+    /// Whether the object or row already exists: a concurrent run was faster, or another object has
+    /// the name. The catalog shows which.
     pub fn is_duplicate(&self) -> bool {
         let Self::Refused(server) = self else {
             return false;
@@ -315,8 +315,8 @@ impl DatabaseError {
         match server.sqlstate.as_str() {
             // Duplicate table, duplicate object.
             "42P07" | "42710" => true,
-            // Duplicate key: of PostgreSQL's own catalog, when two create an object of one name,
-            // or of the history, when two record a version in the same microsecond.
+            // Duplicate key: in PostgreSQL's catalog, for two concurrent CREATEs of one name, or in
+            // the history, for two records in the same microsecond.
             "23505" => server.constraint.as_deref().is_some_and(|constraint| {
                 constraint.starts_with("pg_") || constraint == "schema_update_history_pkey"
             }),
@@ -324,8 +324,7 @@ impl DatabaseError {
         }
     }
 
-    /// Whether it says that what a statement names is not there: for one that drops it, a
-    /// concurrent run was faster.
+    /// Whether the object does not exist: for a DROP, a concurrent run was faster.
     pub fn is_undefined(&self) -> bool {
         let Self::Refused(server) = self else {
             return false;

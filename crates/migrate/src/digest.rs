@@ -1,9 +1,9 @@
-//! A fingerprint of a table's rows, to show that nothing touched them.
+//! Digests of table rows, to check that a migration changed none.
 //!
-//! Each row is hashed by itself and the hashes are added up, so that the sum does not depend on
-//! the order in which rows are read, and one changed bit in one row changes it. The rows are read
-//! in pages in the order of the key, each page a short transaction, because one long transaction
-//! may not outlive 300 s (aurora-dsql.md#limits) and the rows may not fit into memory.
+//! Each row is hashed, and the hashes are added. The sum does not depend on the order of the rows, and
+//! changes with any bit of any row. The rows are read in pages in key order, each page in its own
+//! short transaction, because a transaction is limited to 300 s (aurora-dsql.md#limits) and the rows
+//! may not fit into memory.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -18,7 +18,7 @@ const PAGE: usize = 1_000;
 /// The values of a row's primary key as text, in the order of the key.
 pub type RowKey = Vec<String>;
 
-/// A fingerprint of a set of rows, whatever their order.
+/// A digest of a set of rows, independent of their order.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Digest {
     rows: u64,
@@ -26,7 +26,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// How many rows it is of.
+    /// The number of rows.
     pub const fn rows(&self) -> u64 {
         self.rows
     }
@@ -36,7 +36,7 @@ impl Digest {
         let mut hash = Sha256::new();
         hash.update((row.len() as u64).to_be_bytes());
         for value in row {
-            // The length keeps ("a", "bc") and ("ab", "c") apart, the mark NULL and empty.
+            // The length distinguishes ("a", "bc") from ("ab", "c"), the tag NULL from empty.
             match value {
                 None => hash.update([0]),
                 Some(value) => {
@@ -46,8 +46,7 @@ impl Digest {
                 }
             }
         }
-        // Addition modulo 2^256: it knows no order, and unlike XOR it does not lose a row that is
-        // there twice.
+        // Addition modulo 2^256 is commutative, and unlike XOR it does not cancel duplicates.
         let mut carry = false;
         for (digit, added) in self.sum.iter_mut().zip(hash.finalize()).rev() {
             (*digit, carry) = digit.carrying_add(added, carry);
@@ -76,10 +75,10 @@ impl Serialize for Digest {
 }
 
 impl Migrator<'_> {
-    /// The digest of the rows of `table`, but for those with a key in `excluded`.
+    /// The digest of the rows of `table`, without those with a key in `excluded`.
     ///
-    /// It is not of one moment: a row that is written while the table is read counts as it was or
-    /// as it is. Exclude the rows that are being written.
+    /// The pages are read at different times: a row that is written meanwhile counts with its old or
+    /// its new value. Exclude rows that are being written.
     ///
     /// # Errors
     /// There is no such table, it has no primary key, or it cannot be read.
@@ -89,7 +88,7 @@ impl Migrator<'_> {
         excluded: &BTreeSet<RowKey>,
     ) -> Result<Digest, MigrateError> {
         let no_digest = |reason| MigrateError::NoDigest { table: table.to_owned(), reason };
-        let catalog = self.session.catalog().await?;
+        let catalog = self.database.catalog().await?;
         let definition = catalog.tables.get(table).ok_or_else(|| no_digest("does not exist"))?;
         if definition.primary_key.is_empty() {
             return Err(no_digest("has no primary key to read it in the order of"));
@@ -103,7 +102,7 @@ impl Migrator<'_> {
         let mut digest = Digest::default();
         let mut after: Option<RowKey> = None;
         loop {
-            let page = self.session.page(&scan, after.as_deref(), PAGE).await?;
+            let page = self.database.page(&scan, after.as_deref(), PAGE).await?;
             for row in &page {
                 let key = key_of(&scan, row);
                 if !excluded.contains(&key) {
@@ -124,7 +123,7 @@ fn key_of(scan: &Scan, row: &Row) -> RowKey {
         let position = scan.columns.iter().position(|column| column == name)?;
         row.get(position)?.clone()
     };
-    let column = |column: &crate::Column| value(&column.name).unwrap_or_default();
+    let column = |column: &crate::ColumnDefinition| value(&column.name).unwrap_or_default();
     scan.key.iter().map(column).collect()
 }
 
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_look_alike_side_by_side_are_told_apart() {
+    fn different_rows_with_equal_concatenations_have_different_digests() {
         let rows = [
             text(&[Some("a"), Some("bc")]),
             text(&[Some("ab"), Some("c")]),
@@ -185,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn any_changed_added_or_lost_row_shows(rows in rows(), at in 0_usize..8, value in "[a-c]{0,3}") {
+        fn any_changed_added_or_lost_row_changes_the_digest(rows in rows(), at in 0_usize..8, value in "[a-c]{0,3}") {
             let at = at % rows.len();
             let before = digest(&rows);
             let mut changed = rows.clone();

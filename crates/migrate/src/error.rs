@@ -1,94 +1,94 @@
-//! Why a migration stopped. Each error names the thing and says what to do.
+//! The errors of a migration. Each message names the object and the remedy.
 
 use std::time::Duration;
 
 use temporal_dsql_domain::SchemaVersion;
 
-use crate::{DatabaseError, Difference, SchemaError};
+use crate::{DatabaseError, Difference, SchemaError, VersionRow};
 
-/// Why a command on a schema failed.
+/// The failure of a command on a schema.
 ///
-/// Whatever it is, running the command again is safe: what is in effect is found in the catalog
-/// and skipped.
+/// Running the command again is always safe: steps in effect are found in the catalog and skipped.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The schema files are wrong. Nothing ran.
+    /// The schema files are invalid. Nothing was executed.
     #[error(transparent)]
     Schema(#[from] SchemaError),
 
-    /// The database could not be asked.
+    /// A call to the database failed.
     #[error("{action} failed")]
     Database {
-        /// What was being done.
+        /// The failed action.
         action: String,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: DatabaseError,
     },
 
     /// A statement failed and is not in effect.
-    #[error("cannot {summary}: `{statement}` failed; repair the cause and run the command again")]
+    #[error("cannot {summary}: `{statement}` failed; fix the cause and run the command again")]
     Statement {
-        /// What it was to do.
+        /// The summary of the statement.
         summary: String,
         /// The statement.
         statement: String,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: DatabaseError,
     },
 
-    /// Conflicts, or a lost connection, did not end in time.
+    /// Transient failures lasted until the deadline.
     #[error(
         "{action} did not succeed within {} s, in {attempts} attempt(s); run the command again to \
          continue",
         waited.as_secs()
     )]
-    OutOfTime {
-        /// What was being done.
+    DeadlineExceeded {
+        /// The failed action.
         action: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// For how long.
+        /// The time since the first attempt.
         waited: Duration,
         /// The last failure.
         #[source]
         source: DatabaseError,
     },
 
-    /// An object exists, but is not what the schema says. It was left as it is.
+    /// An existing object differs from the schema. It was not changed.
     #[error(
-        "what exists is not what the schema says: {}; it was left as it is; make it equal to the \
-         schema, or move it out of the way, and run the command again",
+        "existing objects differ from the schema: {}; they were not changed; make them equal to the \
+         schema, or rename or drop them, and run the command again",
         sentences(.0)
     )]
     Differs(Vec<Difference>),
 
-    /// A database does not have what its recorded version says. Nothing was changed.
+    /// The database does not match its recorded version. Nothing was changed.
     #[error(
-        "the database is recorded at version {version}, but does not have all of it: {}; \
-         nothing was changed; see `verify`, and restore what is missing from a backup",
+        "the database is recorded at version {version}, but does not match it: {}; \
+         nothing was changed; run `verify` for the whole list, and restore what is missing from a \
+         backup",
         sentences(differences)
     )]
-    Broken {
+    Incomplete {
         /// The recorded version.
         version: SchemaVersion,
-        /// What is missing or different.
+        /// The missing and different objects.
         differences: Vec<Difference>,
     },
 
-    /// Objects of a newer version are there.
+    /// Objects of a version newer than the requested one exist.
     #[error(
-        "version {version} was asked for, but objects of a newer one are there: {}; \
-         nothing was changed; set up that version, or remove them (`rollback-schema` for a \
+        "version {version} was requested, but objects of a newer version exist: {}; \
+         nothing was changed; set up the newer version, or remove them (`rollback-schema` for a \
          database with a recorded version, `setup-schema --overwrite` for one without data)",
-        sentences(leftovers)
+        sentences(drift)
     )]
-    Leftovers {
-        /// The version that was asked for.
+    Drift {
+        /// The requested version.
         version: SchemaVersion,
-        /// What is there.
-        leftovers: Vec<Difference>,
+        /// These objects.
+        drift: Vec<Difference>,
     },
 
     /// No version is recorded.
@@ -97,20 +97,20 @@ pub enum MigrateError {
         also_recorded(others)
     )]
     NotSetUp {
-        /// The logical name that was asked for.
+        /// The requested logical name.
         database: String,
         /// The names for which a version is recorded.
         others: Vec<String>,
     },
 
-    /// The logical name of the database cannot be recorded.
+    /// The logical name of the database is invalid.
     #[error("the logical database name {reason}")]
     InvalidName {
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
 
-    /// The recorded version cannot be read.
+    /// The recorded version is malformed.
     #[error(
         "the version recorded for database `{database}` is `{text}`, which is not a version; \
          correct it in table schema_version"
@@ -118,11 +118,11 @@ pub enum MigrateError {
     UnreadableVersion {
         /// The logical name.
         database: String,
-        /// What is recorded.
+        /// The recorded text.
         text: String,
     },
 
-    /// A setup found an older version.
+    /// A setup of a database at an older version.
     #[error(
         "the database is at {current}; `setup-schema` sets up empty databases only; \
          run `update-schema` to bring it to {requested}"
@@ -130,11 +130,11 @@ pub enum MigrateError {
     NeedsUpdate {
         /// The recorded version.
         current: SchemaVersion,
-        /// The version that was asked for.
+        /// The requested version.
         requested: SchemaVersion,
     },
 
-    /// An update or a setup would go backwards.
+    /// An update or a setup to an older version.
     #[error(
         "the database is at {current}, newer than {requested}; \
          run `rollback-schema --to {requested}` to go back"
@@ -142,22 +142,22 @@ pub enum MigrateError {
     NeedsRollback {
         /// The recorded version.
         current: SchemaVersion,
-        /// The version that was asked for.
+        /// The requested version.
         requested: SchemaVersion,
     },
 
-    /// A rollback would go forwards.
+    /// A rollback to a newer version.
     #[error(
         "the database is at {current}, older than {requested}; run `update-schema` to go forward"
     )]
     NotARollback {
         /// The recorded version.
         current: SchemaVersion,
-        /// The version that was asked for.
+        /// The requested version.
         requested: SchemaVersion,
     },
 
-    /// The database is newer than everything that this tool knows.
+    /// The recorded version is newer than the newest version of the schema.
     #[error(
         "the database is at {current}, newer than this tool ({newest}); use the tool of a release \
          that knows {current}"
@@ -169,12 +169,12 @@ pub enum MigrateError {
         newest: SchemaVersion,
     },
 
-    /// There is no such version.
-    #[error("version {requested} is specified but not found; there are: {}", list(known))]
+    /// The schema has no such version.
+    #[error("version {requested} is specified but not found; known versions: {}", list(known))]
     UnknownVersion {
-        /// The version that was asked for.
+        /// The requested version.
         requested: SchemaVersion,
-        /// The versions that there are.
+        /// The versions of the schema.
         known: Vec<SchemaVersion>,
     },
 
@@ -186,27 +186,27 @@ pub enum MigrateError {
     Irreversible {
         /// The version.
         version: SchemaVersion,
-        /// What it does.
+        /// The summary of a statement that is not reversible.
         summary: String,
     },
 
     /// A table that a rollback would drop has rows.
     #[error(
         "table {table} has rows, which would be lost; nothing was dropped{}; stop the servers \
-         that write it and delete the rows, or say that they may be dropped",
-        if *.lowered { ", but the recorded version is lowered" } else { "" }
+         that write it and delete the rows, or pass `--drop-rows`",
+        if *.version_lowered { ", but the recorded version is lowered" } else { "" }
     )]
     TableHasRows {
         /// The table.
         table: String,
-        /// Whether the version had been lowered when the rows were found. Running the rollback
-        /// again continues; running `update-schema` goes back.
-        lowered: bool,
+        /// Whether the version had been lowered when the rows were found. Running the rollback again
+        /// continues it; `update-schema` reverts it.
+        version_lowered: bool,
     },
 
     /// The same tables are recorded at a newer version under another name.
     #[error(
-        "the tables are also recorded for database `{database}`, at {version}; roll that back \
+        "the tables are also recorded for database `{database}`, at {version}; roll it back \
          first (with its name as the logical database), or delete its row in schema_version"
     )]
     RecordedElsewhere {
@@ -227,43 +227,42 @@ pub enum MigrateError {
         database: String,
         /// The version recorded under it.
         version: SchemaVersion,
-        /// The version that was asked for.
+        /// The requested version.
         requested: SchemaVersion,
     },
 
-    /// What this run had made or found was gone before its version could be recorded.
+    /// A concurrent run dropped objects of a version before it could be recorded.
     #[error(
-        "version {version} was not recorded, because what this run had brought about is gone \
-         again: {}; another run drops it; see that only one of them goes on, and run the command \
-         again",
+        "version {version} was not recorded, because a concurrent run dropped objects of this run: \
+         {}; stop the other run, and run the command again",
         sentences(missing)
     )]
-    Undone {
+    ConcurrentlyDropped {
         /// The version.
         version: SchemaVersion,
-        /// What is gone.
+        /// The dropped objects.
         missing: Vec<Difference>,
     },
 
-    /// Another run changed the version to something else.
+    /// A concurrent run changed the recorded version.
     #[error(
-        "the version recorded for database `{database}` changed to {actual} while this ran, \
-         expected {expected}; see `status`, and run the command that you want again"
+        "the version recorded for database `{database}` changed from {expected} to {actual} during \
+         this run; check `status`, and run the command again if it is still needed"
     )]
     VersionChanged {
         /// The logical name.
         database: String,
-        /// What this run had seen.
+        /// The version that this run had read.
         expected: String,
-        /// What is recorded now.
+        /// The version recorded now.
         actual: String,
     },
 
     /// An index could not be built.
     #[error(
         "index {index} could not be built: {details}; if its rows are not unique, remove the \
-         duplicates in {table} ({}); then run the command again: it drops the invalid index and \
-         builds it anew",
+         duplicates in {table} ({}); then run the command again: it drops and rebuilds the invalid \
+         index",
         columns.join(", ")
     )]
     IndexBuild {
@@ -273,13 +272,13 @@ pub enum MigrateError {
         table: String,
         /// Its columns.
         columns: Vec<String>,
-        /// What the server says.
+        /// The details that the server reports.
         details: String,
     },
 
     /// An index is still being built.
     #[error(
-        "index {index} is still being built after {} s; run the command again to go on waiting",
+        "index {index} is still being built after {} s; run the command again to continue waiting",
         waited.as_secs()
     )]
     StillBuilding {
@@ -289,30 +288,38 @@ pub enum MigrateError {
         waited: Duration,
     },
 
-    /// A schema file builds an index in a way that DSQL does not take.
+    /// A schema file builds an index synchronously, which DSQL does not support.
     #[error("index {index}: write CREATE INDEX ASYNC; DSQL builds indexes in the background only")]
     SynchronousIndex {
         /// The index.
         index: String,
     },
 
-    /// A table has no primary key, so its rows have no order to read them in.
-    #[error("table {table} {reason}, so no digest of its rows can be made")]
+    /// A table has no primary key to read its rows in order.
+    #[error("table {table} {reason}, so the digest of its rows cannot be computed")]
     NoDigest {
         /// The table.
         table: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
 }
 
 impl MigrateError {
-    /// How the database differs from what the command needs, if that is what stopped it.
+    /// The error that the version of `row` is malformed.
+    pub(crate) fn unreadable_version(row: &VersionRow) -> Self {
+        Self::UnreadableVersion {
+            database: row.database.clone(),
+            text: row.version.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The differences that stopped the command, if that was the reason.
     pub fn differences(&self) -> &[Difference] {
         match self {
-            Self::Differs(differences) | Self::Broken { differences, .. } => differences,
-            Self::Leftovers { leftovers: differences, .. } => differences,
-            Self::Undone { missing: differences, .. } => differences,
+            Self::Differs(differences) | Self::Incomplete { differences, .. } => differences,
+            Self::Drift { drift: differences, .. } => differences,
+            Self::ConcurrentlyDropped { missing: differences, .. } => differences,
             _ => &[],
         }
     }

@@ -1,35 +1,35 @@
-//! Waiting for an index that is built in the background.
+//! Waits for an index that is built in the background.
 //!
-//! On DSQL, `CREATE INDEX ASYNC` answers at once, and the index is in the catalog, invalid, while
-//! a job builds it (aurora-dsql.md#jobs). Whether it is valid, only the catalog tells; the job adds
-//! why not. DSQL forgets a job half an hour after its end, so an invalid index without a job is one
-//! whose build failed earlier, or was never started: a leftover that Temporal's tool would skip as
-//! "already exists" (temporal-persistence.md#t6). The job is polled, because the call that waits
-//! for it could outlive the 300 s that a transaction may last.
+//! On DSQL, `CREATE INDEX ASYNC` returns at once, and the catalog shows an invalid index while a job
+//! builds it (aurora-dsql.md#jobs). The catalog shows when it is valid; the job has the reason of a
+//! failure. DSQL deletes a job half an hour after its end, so the build of an invalid index without a
+//! job has failed or never started. Such an index is abandoned; Temporal's tool would skip it as
+//! "already exists" (temporal-persistence.md#t6). The job is polled, because the procedure that waits
+//! for it could exceed the 300 s limit of a transaction.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use temporal_dsql_domain::Engine;
 use tokio::time::Instant;
 
-use crate::{JobStatus, MigrateError, Progress, objects::Index, session::Session};
+use crate::{JobStatus, MigrateError, Progress, objects::IndexDefinition, retry::RetryingDatabase};
 
-/// Between the first two looks at a build.
+/// The wait between the first two polls of a build.
 const FIRST_POLL: Duration = Duration::from_millis(50);
-/// How often a run drops the same index to build it anew, before it gives up.
+/// How often a run rebuilds the same index before it fails.
 const MAX_REBUILDS: usize = 3;
 
-/// What one run knows of the build of one index.
+/// The build of one index, as observed by one run.
 #[derive(Debug, Default)]
 pub(crate) struct IndexBuild {
-    /// The jobs that this run has started or waited for: if one of them fails, it is news. A
-    /// failed job of another run is a leftover.
+    /// The jobs that this run has started or waited for. If one of them fails, the run fails; an
+    /// older failed job only marks its index as abandoned.
     jobs: BTreeSet<String>,
     waiting_since: Option<Instant>,
-    /// The index that is invalid and that no job is building, and since when.
+    /// The invalid index without a running job, and since when.
     idle: Option<(u32, Instant)>,
-    /// The invalid indexes, by their object ids, that this run has tried to drop. One that the
-    /// catalog still shows was not dropped: the attempt was lost to a conflict.
+    /// The object ids of the invalid indexes that this run has tried to drop. One that the catalog
+    /// still shows was not dropped: the attempt lost a conflict.
     dropping: BTreeSet<u32>,
 }
 
@@ -38,57 +38,57 @@ impl IndexBuild {
         Self::default()
     }
 
-    /// This run has created the index, which `job` builds.
+    /// Records that this run has created the index, which `job` builds.
     pub(crate) fn started(&mut self, job: Option<String>) {
         self.jobs.extend(job);
     }
 
-    /// This run is about to drop the invalid index `oid`; tells whether it is for the first time.
+    /// Records that this run drops the invalid index `oid`. Returns whether it is the first attempt.
     pub(crate) fn dropping(&mut self, oid: u32) -> bool {
         self.dropping.insert(oid)
     }
 
-    /// Looks at an invalid index once: waits a little while it is being built, and tells whether
-    /// it is a leftover that nobody builds.
+    /// Polls the job of an invalid index once. Waits if it is running. Returns whether the index is
+    /// abandoned.
     ///
-    /// Only its latest job counts. The catalog was read before the job: a job that has ended well
-    /// since then has made the index valid, and the next reading shows it.
+    /// Only the latest job counts. The catalog was read before the job: if the job has completed since,
+    /// the next read of the catalog shows a valid index.
     ///
     /// # Errors
-    /// The build has failed, or takes too long.
+    /// The build has failed, or exceeds its timeout.
     pub(crate) async fn is_abandoned(
         &mut self,
-        session: &mut Session<'_>,
+        database: &mut RetryingDatabase<'_>,
         name: &str,
-        index: &Index,
+        index: &IndexDefinition,
         oid: u32,
     ) -> Result<bool, MigrateError> {
-        let latest = session.index_jobs(name, oid).await?.into_iter().next();
+        let latest = database.index_jobs(name, oid).await?.into_iter().next();
         let status = latest.as_ref().map(|job| job.status);
         let is_over = match latest {
             Some(job) if job.status.is_running() => {
                 self.jobs.insert(job.id);
                 self.idle = None;
-                self.wait(session, name, status).await?;
+                self.wait(database, name, status).await?;
                 return Ok(false);
             }
             Some(job) if job.status == JobStatus::Failed && self.jobs.contains(&job.id) => {
                 return Err(failure(name, index, job.details));
             }
             Some(job) => job.status == JobStatus::Failed,
-            None => session.engine() == Engine::Postgres,
+            None => database.engine() == Engine::Postgres,
         };
         let since = match self.idle {
             Some((idle, since)) if idle == oid => since,
             _ => self.idle.insert((oid, Instant::now())).1,
         };
-        if !is_over && since.elapsed() < session.patience.orphan {
-            self.wait(session, name, status).await?;
+        if !is_over && since.elapsed() < database.timeouts.job_visibility {
+            self.wait(database, name, status).await?;
             return Ok(false);
         }
         let rebuilt = self.dropping.iter().filter(|dropped| **dropped != oid).count();
         if rebuilt >= MAX_REBUILDS {
-            let details = "it was built anew several times and is still invalid".to_owned();
+            let details = "it was rebuilt several times and is still invalid".to_owned();
             return Err(failure(name, index, details));
         }
         Ok(true)
@@ -96,24 +96,24 @@ impl IndexBuild {
 
     async fn wait(
         &mut self,
-        session: &mut Session<'_>,
+        database: &mut RetryingDatabase<'_>,
         name: &str,
         status: Option<JobStatus>,
     ) -> Result<(), MigrateError> {
         let waited = self.waiting_since.get_or_insert_with(Instant::now).elapsed();
-        if waited >= session.patience.index_build {
+        if waited >= database.timeouts.index_build {
             return Err(MigrateError::StillBuilding { index: name.to_owned(), waited });
         }
-        session.observer.on(Progress::Waiting { index: name, status, elapsed: waited });
-        // A build that ends soon is seen soon, and a long one is not asked about all the time.
-        let longest = session.patience.poll;
+        database.observer.on(Progress::Waiting { index: name, status, elapsed: waited });
+        // The interval grows with the time waited: short builds end soon, long ones are polled less.
+        let longest = database.timeouts.poll;
         tokio::time::sleep((waited / 2).clamp(FIRST_POLL.min(longest), longest)).await;
         Ok(())
     }
 }
 
-/// The error for an index that could not be built because of `details`.
-pub(crate) fn failure(name: &str, index: &Index, details: String) -> MigrateError {
+/// The error for a failed index build.
+pub(crate) fn failure(name: &str, index: &IndexDefinition, details: String) -> MigrateError {
     MigrateError::IndexBuild {
         index: name.to_owned(),
         table: index.table.clone(),

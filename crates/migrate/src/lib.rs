@@ -1,35 +1,35 @@
 //! Sets up, upgrades, verifies and rolls back the schema of Temporal on Amazon Aurora DSQL.
 //!
-//! **The catalog is the journal.** There is no lock, no lease and no table of migrations that are
-//! under way. Every step is one idempotent statement in a transaction of its own, as DSQL demands
-//! of DDL anyway (aurora-dsql.md#ddl-in-transactions), and the catalog tells whether it is in
-//! effect *and equal to its definition*. So a run that died anywhere is resumed by running it
-//! again, and any number of runs may go on at once: they do the same work, and each finds what the
-//! others have done. Only an [overwrite](Migrator::plan_overwrite) must be alone, because it drops
-//! what others make.
+//! **The catalog is the journal.** There is no lock, no lease and no table of running migrations.
+//! Every step is one idempotent statement in its own transaction, as DSQL requires for DDL
+//! (aurora-dsql.md#ddl-in-transactions), and the catalog shows whether the step is in effect *and
+//! equal to its definition*. A run that ended early is continued by running it again, and runs can
+//! be concurrent: each skips the steps that others have done. Only an
+//! [overwrite](Migrator::plan_overwrite) must run alone, because it drops tables that others
+//! create.
 //!
 //! ```text
-//! Schema ──────► Migrator ──► Plan ──► apply: probe → act → probe
-//! (files)           │      (data)                │
-//!                   └──────► SchemaDatabase ◄────┘
+//! Schema ──────► Migrator ──► Plan ──► apply: probe → execute → probe
+//! (files)           │      (data)                  │
+//!                   └──────► SchemaDatabase ◄──────┘
 //!                       (port; PostgresDatabase)
 //! ```
 //!
-//! A [`Schema`] is read from the binary or from files, checked as a whole. A [`Migrator`] looks at
-//! a [`SchemaDatabase`] and makes the [`Plan`] of a command, which can be shown or applied.
+//! A [`Schema`] is read from the binary or from files, and validated as a whole. A [`Migrator`]
+//! reads a [`SchemaDatabase`] and makes the [`Plan`] of a command, which can be printed or applied.
 //!
 //! ```no_run
 //! use temporal_dsql_migrate::{
-//!     DEFAULT_DATABASE, Migrator, Patience, PostgresDatabase, Schema, Setup, Silent,
+//!     DEFAULT_DATABASE, Migrator, PostgresDatabase, Schema, Setup, IgnoreProgress, Timeouts,
 //! };
 //!
 //! # async fn example(options: sqlx::postgres::PgConnectOptions) -> Result<(), Box<dyn std::error::Error>> {
 //! let schema = Schema::embedded()?;
-//! let patience = Patience::default();
+//! let timeouts = Timeouts::default();
 //! let connector = Box::new(options);
-//! let mut database = PostgresDatabase::connect(connector, None, &patience.retry).await?;
+//! let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
 //! let mut migrator =
-//!     Migrator::new(&schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
+//!     Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
 //! let plan = migrator.plan_setup(&Setup::default()).await?;
 //! let report = migrator.apply(&plan).await?;
 //! println!("{} steps done", report.done);
@@ -49,8 +49,10 @@ mod objects;
 mod plan;
 mod postgres;
 mod progress;
+mod retry;
+#[cfg(test)]
+mod retry_tests;
 mod schema;
-mod session;
 mod status;
 mod verify;
 mod version_tables;
@@ -66,18 +68,18 @@ pub use digest::{Digest, RowKey};
 pub use error::MigrateError;
 pub use migrator::Migrator;
 pub use objects::{
-    Catalog, CatalogIndex, Column, Difference, Index, Objects, Seed, Table, compare_index,
-    compare_table, normalise,
+    Catalog, CatalogIndex, ColumnDefinition, Difference, IndexDefinition, Objects, Seed,
+    TableDefinition, compare_index, compare_table, normalise,
 };
-pub use plan::{Action, Plan, State, Step};
+pub use plan::{Plan, Step, StepAction, StepState};
 pub use postgres::{Connect, ConnectError, PostgresDatabase, Target};
-pub use progress::{Observer, Progress, Silent};
+pub use progress::{IgnoreProgress, Progress, ProgressObserver};
+pub use retry::Timeouts;
 pub use schema::{
     Change, Origin, Release, SCHEMA_NAME, SCHEMA_SQL, Schema, SchemaError, Statement,
 };
-pub use session::Patience;
 pub use status::Status;
-pub use verify::{Foreign, Verification};
+pub use verify::{ForeignObject, Verification};
 pub use version_tables::{
     DEFAULT_DATABASE, Dml, HISTORY_TABLE, VERSION_TABLE, VersionChange, VersionRow,
 };

@@ -1,30 +1,31 @@
-//! The commands on a schema: each looks at the database, makes a plan, and can run it.
+//! The entry point: reads a database, makes plans for it, and applies them.
 
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
-    Difference, MigrateError, Observer, Patience, Schema, SchemaDatabase,
+    Difference, MigrateError, ProgressObserver, Schema, SchemaDatabase, Timeouts,
     apply::{Applier, Report},
-    objects::{Catalog, Table},
-    plan::{Action, Plan, Probe, State, Step, probe, probe_table},
+    objects::{Catalog, TableDefinition},
+    plan::{Plan, Probe, Step, StepAction, StepState, probe, probe_table},
+    retry::RetryingDatabase,
     schema::{Change, Statement},
-    session::Session,
     version_tables::{self, VersionRow},
 };
 
-/// A schema, the database that it is for, and the logical name of that database.
+/// Migrates one database, recorded under a logical name, to versions of a schema.
 ///
-/// Making a plan only reads; [`apply`](Self::apply) runs it. Both may be repeated at any time, and
-/// run at the same time by any number of processes; but the plan of an
-/// [overwrite](Self::plan_overwrite) is for one alone, because it drops what others make.
+/// Making a plan only reads; [`apply`](Self::apply) executes it. Both can be repeated at any time,
+/// and by several processes at the same time. The exception is the plan of an
+/// [overwrite](Self::plan_overwrite), which must run alone, because it drops tables that others
+/// create.
 pub struct Migrator<'a> {
-    pub(crate) session: Session<'a>,
+    pub(crate) database: RetryingDatabase<'a>,
     pub(crate) schema: &'a Schema,
-    pub(crate) database: String,
+    pub(crate) logical_name: String,
 }
 
-/// A database as it is found.
-pub(crate) struct Situation {
+/// The catalog and the recorded versions of a database, read consistently.
+pub(crate) struct DatabaseState {
     pub(crate) catalog: Catalog,
     pub(crate) rows: Vec<VersionRow>,
     /// The version recorded under the logical name, as text and as a version.
@@ -37,42 +38,45 @@ impl<'a> Migrator<'a> {
         schema: &'a Schema,
         database: &'a mut dyn SchemaDatabase,
         name: impl Into<String>,
-        patience: Patience,
-        observer: &'a dyn Observer,
+        timeouts: Timeouts,
+        observer: &'a dyn ProgressObserver,
     ) -> Self {
-        Self { session: Session::new(database, patience, observer), schema, database: name.into() }
+        Self {
+            database: RetryingDatabase::new(database, timeouts, observer),
+            schema,
+            logical_name: name.into(),
+        }
     }
 
-    /// Runs `plan`. A run that ends early, for whatever reason, is continued by running the
-    /// command again.
+    /// Applies `plan`. A run that ended early is continued by running the command again.
     ///
     /// # Errors
-    /// What stopped it. What was done until then stays done.
+    /// The first permanent failure. Steps that were executed stay in effect.
     pub async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
-        Applier::new(&mut self.session, self.schema).apply(plan).await
+        Applier::new(&mut self.database, self.schema).apply(plan).await
     }
 
-    /// Reads the versions and the catalog, so that they belong together.
-    pub(crate) async fn situation(&mut self) -> Result<Situation, MigrateError> {
+    /// Reads the versions and the catalog; again, if the versions changed meanwhile.
+    pub(crate) async fn database_state(&mut self) -> Result<DatabaseState, MigrateError> {
         self.check_name()?;
-        let mut rows = self.session.version_rows().await?;
+        let mut rows = self.database.version_rows().await?;
         loop {
-            let catalog = self.session.catalog().await?;
-            let again = self.session.version_rows().await?;
+            let catalog = self.database.catalog().await?;
+            let again = self.database.version_rows().await?;
             if rows == again {
                 let recorded = self.recorded(&rows)?;
-                return Ok(Situation { catalog, rows, recorded });
+                return Ok(DatabaseState { catalog, rows, recorded });
             }
             rows = again;
         }
     }
 
-    /// That the name fits its column, which the server would find out last.
+    /// Checks that the logical name fits its column.
     pub(crate) fn check_name(&self) -> Result<(), MigrateError> {
-        let reason = match self.database.chars().count() {
+        let reason = match self.logical_name.chars().count() {
             0 => "is empty",
             256.. => "is longer than 255 characters",
-            _ if self.database.contains('\0') => "contains a NUL character",
+            _ if self.logical_name.contains('\0') => "contains a NUL character",
             _ => return Ok(()),
         };
         Err(MigrateError::InvalidName { reason })
@@ -82,22 +86,28 @@ impl<'a> Migrator<'a> {
         &self,
         rows: &[VersionRow],
     ) -> Result<Option<(String, SchemaVersion)>, MigrateError> {
-        let Some(row) = rows.iter().find(|row| row.database == self.database) else {
+        let Some(row) = rows.iter().find(|row| row.database == self.logical_name) else {
             return Ok(None);
         };
-        Ok(Some((row.version.clone().unwrap_or_default(), row.parsed()?)))
+        match (&row.version, row.parsed()) {
+            (Some(text), Some(version)) => Ok(Some((text.clone(), version))),
+            _ => Err(MigrateError::unreadable_version(row)),
+        }
     }
 
     /// The error that no version is recorded; `rows` are those of other names.
-    pub(crate) fn not_set_up(&self, rows: &[VersionRow]) -> MigrateError {
+    pub(crate) fn not_set_up_error(&self, rows: &[VersionRow]) -> MigrateError {
         MigrateError::NotSetUp {
-            database: self.database.clone(),
+            database: self.logical_name.clone(),
             others: rows.iter().map(|row| row.database.clone()).collect(),
         }
     }
 
-    /// The version `requested`, which must be one of the schema's.
-    pub(crate) fn known(&self, requested: SchemaVersion) -> Result<SchemaVersion, MigrateError> {
+    /// Returns `requested` if it is a version of the schema.
+    pub(crate) fn known_version(
+        &self,
+        requested: SchemaVersion,
+    ) -> Result<SchemaVersion, MigrateError> {
         if self.schema.release(requested).is_some() {
             return Ok(requested);
         }
@@ -107,8 +117,11 @@ impl<'a> Migrator<'a> {
         })
     }
 
-    /// That `current`, the recorded version, is not newer than the schema.
-    pub(crate) fn not_newer_than_tool(&self, current: SchemaVersion) -> Result<(), MigrateError> {
+    /// Checks that the recorded version `current` is not newer than the schema.
+    pub(crate) fn check_not_newer_than_schema(
+        &self,
+        current: SchemaVersion,
+    ) -> Result<(), MigrateError> {
         let newest = self.schema.newest();
         if current > newest {
             return Err(MigrateError::NewerThanTool { current, newest });
@@ -122,8 +135,8 @@ impl<'a> Migrator<'a> {
         to: Option<SchemaVersion>,
     ) -> Plan {
         Plan {
-            engine: self.session.engine(),
-            database: self.database.clone(),
+            engine: self.database.engine(),
+            database: self.logical_name.clone(),
             from,
             to,
             notes: Vec::new(),
@@ -135,11 +148,11 @@ impl<'a> Migrator<'a> {
     pub(crate) fn version_table_steps(&self, catalog: &Catalog) -> Result<Vec<Step>, MigrateError> {
         version_tables::statements()
             .map(|statement| {
-                let forms = match &statement.change {
+                let layouts = match &statement.change {
                     Change::CreateTable { table, .. } => vec![table.clone()],
                     _ => Vec::new(),
                 };
-                step(statement, forms, Vec::new(), catalog)
+                step(statement, layouts, Vec::new(), catalog)
             })
             .collect()
     }
@@ -158,31 +171,30 @@ impl<'a> Migrator<'a> {
         for (offset, statement) in schema.statements_between(from, to).iter().enumerate() {
             self.check_engine(statement)?;
             let position = start + offset;
-            let (forms, key) = match &statement.change {
+            let (layouts, key) = match &statement.change {
                 Change::CreateTable { name, .. } | Change::AddColumn { table: name, .. } => {
-                    (schema.forms_of(name, position, target), Vec::new())
+                    (schema.layouts_of(name, position, target), Vec::new())
                 }
                 Change::Seed(seed) => (Vec::new(), schema.key_at(position, &seed.table)),
                 _ => (Vec::new(), Vec::new()),
             };
-            let mut step = step(statement.clone(), forms, key.clone(), catalog)?;
+            let mut step = step(statement.clone(), layouts, key.clone(), catalog)?;
             if let Change::Seed(seed) = &statement.change
                 && catalog.tables.contains_key(&seed.table)
-                && self.session.has_seed(seed, &key).await?
+                && self.database.has_seed(seed, &key).await?
             {
-                step.state = State::InEffect;
+                step.state = StepState::InEffect;
             }
             steps.push(step);
         }
         Ok(steps)
     }
 
-    /// Compares a database with its recorded version, on the way to `target`. Gives the steps that
-    /// repair what can be repaired without touching data: missing version tables, missing and
-    /// unfinished indexes, missing first rows.
+    /// Compares a database with its recorded version, on the way to `target`. Returns the steps that
+    /// repair objects without data: missing version tables, missing and invalid indexes, missing
+    /// first rows.
     ///
-    /// Any other missing table is not created again: its rows would be missing still, and nobody
-    /// would notice.
+    /// Any other missing table is an error: recreated, it would hide the loss of its rows.
     pub(crate) async fn repairs(
         &mut self,
         recorded: SchemaVersion,
@@ -202,8 +214,8 @@ impl<'a> Migrator<'a> {
         };
         let mut differences = Vec::new();
         for name in objects.tables.keys() {
-            let forms = schema.forms_from(name, recorded, target);
-            match probe_table(name, &forms, catalog) {
+            let layouts = schema.layouts_from(name, recorded, target);
+            match probe_table(name, &layouts, catalog) {
                 Probe::Differs(found) => differences.extend(found),
                 Probe::Pending if !is_dropped(name) => {
                     differences.push(Difference::MissingTable { table: name.clone() });
@@ -212,13 +224,13 @@ impl<'a> Migrator<'a> {
             }
         }
         let mut steps = self.version_table_steps(catalog)?;
-        // They are only worth a word if they are missing or about to be written.
-        steps.retain(|step| target > recorded || step.state != State::InEffect);
+        // Listed only if they are missing or will be written.
+        steps.retain(|step| target > recorded || step.state != StepState::InEffect);
         for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
             let Change::CreateIndex { name, index, .. } = &statement.change else {
                 continue;
             };
-            // An earlier index of this name may have been dropped since.
+            // A later statement may have dropped this index.
             if objects.indexes.get(name) != Some(index) {
                 continue;
             }
@@ -230,9 +242,9 @@ impl<'a> Migrator<'a> {
                     self.check_engine(statement)?;
                     steps.push(Step {
                         state: found.state(),
-                        action: Action::Run {
+                        action: StepAction::Run {
                             statement: statement.clone(),
-                            forms: Vec::new(),
+                            layouts: Vec::new(),
                             key: Vec::new(),
                         },
                     });
@@ -240,7 +252,7 @@ impl<'a> Migrator<'a> {
             }
         }
         if !differences.is_empty() {
-            return Err(MigrateError::Broken { version: recorded, differences });
+            return Err(MigrateError::Incomplete { version: recorded, differences });
         }
         for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
             let Change::Seed(seed) = &statement.change else {
@@ -249,18 +261,19 @@ impl<'a> Migrator<'a> {
             if !objects.seeds.contains(seed) || is_dropped(&seed.table) {
                 continue;
             }
-            let key = objects.key_of(&seed.table);
-            if !self.session.has_seed(seed, &key).await? {
-                let action = Action::Run { statement: statement.clone(), forms: Vec::new(), key };
-                steps.push(Step { action, state: State::Pending });
+            let key = objects.primary_key_of(&seed.table);
+            if !self.database.has_seed(seed, &key).await? {
+                let action =
+                    StepAction::Run { statement: statement.clone(), layouts: Vec::new(), key };
+                steps.push(Step { action, state: StepState::Pending });
             }
         }
         Ok(steps)
     }
 
-    /// The tables and indexes of versions after `version` that are in `catalog`.
-    pub(crate) fn leftovers(&self, version: SchemaVersion, catalog: &Catalog) -> Vec<Difference> {
-        let mut leftovers = Vec::new();
+    /// The tables and indexes in `catalog` that versions newer than `version` add.
+    pub(crate) fn drift(&self, version: SchemaVersion, catalog: &Catalog) -> Vec<Difference> {
+        let mut drift = Vec::new();
         let objects = self.schema.objects_at(version);
         for release in self.schema.releases_between(version, self.schema.newest()) {
             let later = self.schema.objects_at(release.version);
@@ -277,39 +290,39 @@ impl<'a> Migrator<'a> {
                 .filter(|name| catalog.indexes.contains_key(*name))
                 .map(|name| (name, "index"));
             for (name, object) in tables.chain(indexes) {
-                let leftover = Difference::Leftover {
+                let found = Difference::NewerObject {
                     name: name.clone(),
                     object,
                     version: release.version.to_string(),
                 };
-                let is_known = leftovers.iter().any(
-                    |other| matches!(other, Difference::Leftover { name: known, .. } if known == name),
+                let is_known = drift.iter().any(
+                    |other| matches!(other, Difference::NewerObject { name: known, .. } if known == name),
                 );
                 if !is_known {
-                    leftovers.push(leftover);
+                    drift.push(found);
                 }
             }
         }
-        leftovers
+        drift
     }
 
-    /// That no newer object is there that `version` would be mistaken with.
-    pub(crate) fn no_leftovers(
+    /// Checks that no object of a version newer than `version` exists.
+    pub(crate) fn check_no_drift(
         &self,
         version: SchemaVersion,
         catalog: &Catalog,
     ) -> Result<(), MigrateError> {
-        let leftovers = self.leftovers(version, catalog);
-        if leftovers.is_empty() {
+        let drift = self.drift(version, catalog);
+        if drift.is_empty() {
             return Ok(());
         }
-        Err(MigrateError::Leftovers { version, leftovers })
+        Err(MigrateError::Drift { version, drift })
     }
 
     fn check_engine(&self, statement: &Statement) -> Result<(), MigrateError> {
         match &statement.change {
             Change::CreateIndex { name, asynchronous: false, .. }
-                if self.session.engine() == Engine::Dsql =>
+                if self.database.engine() == Engine::Dsql =>
             {
                 Err(MigrateError::SynchronousIndex { index: name.clone() })
             }
@@ -321,12 +334,14 @@ impl<'a> Migrator<'a> {
 /// The step that brings `statement` into effect.
 fn step(
     statement: Statement,
-    forms: Vec<Table>,
+    layouts: Vec<TableDefinition>,
     key: Vec<String>,
     catalog: &Catalog,
 ) -> Result<Step, MigrateError> {
-    match probe(&statement.change, &forms, catalog) {
+    match probe(&statement.change, &layouts, catalog) {
         Probe::Differs(differences) => Err(MigrateError::Differs(differences)),
-        found => Ok(Step { state: found.state(), action: Action::Run { statement, forms, key } }),
+        found => {
+            Ok(Step { state: found.state(), action: StepAction::Run { statement, layouts, key } })
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! The steps of a command, in order, with the boundary of each transaction.
+//! Plans: the steps of a command, in order, with the boundary of each transaction.
 //!
-//! A plan is data: it is made by reading only, it can be shown instead of run (`--dry-run`), and
-//! running it asks the catalog again before each step, so that it does not matter how old it is.
+//! Making a plan only reads. A plan can be printed instead of applied (`--dry-run`), and applying it
+//! probes the catalog again before each step, so an old plan is safe to apply.
 
 use std::fmt;
 
@@ -9,74 +9,74 @@ use serde::{Serialize, Serializer};
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
-    objects::{Catalog, Difference, Table, compare_index, compare_table},
+    objects::{Catalog, Difference, TableDefinition, compare_index, compare_table},
     schema::{Change, Statement},
     version_tables::VersionChange,
 };
 
-/// What a step does.
+/// The action of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Runs a statement of the schema, unless it is in effect.
+pub enum StepAction {
+    /// Executes a statement of the schema, unless it is in effect.
     Run {
         /// The statement.
         statement: Statement,
-        /// For a table: every form that the schema gives it from this statement on. An earlier
-        /// run may have left any of them.
-        forms: Vec<Table>,
-        /// For first rows: the columns by which they are found.
+        /// For a table: every layout that it has from this statement on. An earlier run may have left
+        /// any of them.
+        layouts: Vec<TableDefinition>,
+        /// For seed rows: the columns of the primary key, which identify them.
         key: Vec<String>,
     },
-    /// Drops a table, if it is there.
+    /// Drops a table, if it exists.
     DropTable {
         /// The statement.
         statement: Statement,
         /// The table.
         table: String,
-        /// Whether its rows may be lost. If not, a table with rows stops the command.
+        /// Whether a table with rows is dropped. If not, it stops the command.
         with_rows: bool,
-        /// For a rollback: the version that it leads to. A newer one that is recorded by now, by
-        /// an update that somebody has started since, stops the command.
+        /// For a rollback: its target. A newer recorded version, from a concurrent update, stops the
+        /// command.
         to: Option<SchemaVersion>,
     },
-    /// Writes the version row and the history row, unless the version is recorded.
+    /// Writes the version row and the history row, unless the version is already recorded.
     Record(VersionChange),
 }
 
-/// How far a step is.
+/// The state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Nothing to do.
+pub enum StepState {
+    /// In effect; there is nothing to do.
     InEffect,
-    /// To be done.
+    /// Not in effect.
     Pending,
-    /// An index that is there but not valid: it is waited for while a job builds it, and else
-    /// dropped and built anew.
+    /// An index that exists and is invalid. It is waited for while a job builds it, and dropped and
+    /// rebuilt otherwise.
     Unfinished,
 }
 
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What it does.
-    pub action: Action,
-    /// How far it was when the plan was made.
-    pub state: State,
+    /// Its action.
+    pub action: StepAction,
+    /// Its state when the plan was made.
+    pub state: StepState,
 }
 
 /// The steps of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The kind of server that it is for.
+    /// The kind of server.
     pub engine: Engine,
     /// The logical name of the database.
     pub database: String,
-    /// The version that is recorded, if one is.
+    /// The recorded version, if there is one.
     pub from: Option<SchemaVersion>,
-    /// The version that will be recorded; `None` if there will be none.
+    /// The version that will be recorded, if any.
     pub to: Option<SchemaVersion>,
-    /// What there is to know before it runs.
+    /// Notes for the operator.
     pub notes: Vec<String>,
     /// The steps, in order.
     pub steps: Vec<Step>,
@@ -85,7 +85,7 @@ pub struct Plan {
 impl Plan {
     /// The steps that are not in effect.
     pub fn pending(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| step.state != State::InEffect)
+        self.steps.iter().filter(|step| step.state != StepState::InEffect)
     }
 
     /// Whether there is nothing to do.
@@ -95,16 +95,16 @@ impl Plan {
 }
 
 impl Step {
-    /// What the step does, in a few words.
+    /// A short description of the step.
     pub fn summary(&self) -> String {
         match &self.action {
-            Action::Run { statement, .. } if self.state == State::Unfinished => {
+            StepAction::Run { statement, .. } if self.state == StepState::Unfinished => {
                 format!("finish or rebuild: {}", statement.summary())
             }
-            Action::Run { statement, .. } | Action::DropTable { statement, .. } => {
+            StepAction::Run { statement, .. } | StepAction::DropTable { statement, .. } => {
                 statement.summary()
             }
-            Action::Record(change) => {
+            StepAction::Record(change) => {
                 format!("record version {} for `{}`", change.to, change.database)
             }
         }
@@ -114,17 +114,17 @@ impl Step {
     /// statement has no BEGIN and COMMIT.
     pub fn transactions(&self, engine: Engine) -> Vec<Vec<String>> {
         match &self.action {
-            Action::Run { statement, .. } => {
+            StepAction::Run { statement, .. } => {
                 let mut transactions = vec![vec![statement.text(engine)]];
-                if let (State::Unfinished, Change::CreateIndex { name, .. }) =
+                if let (StepState::Unfinished, Change::CreateIndex { name, .. }) =
                     (self.state, &statement.change)
                 {
                     transactions.insert(0, vec![Statement::drop_index(name).text(engine)]);
                 }
                 transactions
             }
-            Action::DropTable { statement, .. } => vec![vec![statement.text(engine)]],
-            Action::Record(change) => {
+            StepAction::DropTable { statement, .. } => vec![vec![statement.text(engine)]],
+            StepAction::Record(change) => {
                 let [version, history] = change.statements();
                 vec![vec![
                     "BEGIN".to_owned(),
@@ -137,7 +137,7 @@ impl Step {
     }
 
     fn builds_index(&self) -> bool {
-        let Action::Run { statement, .. } = &self.action else {
+        let StepAction::Run { statement, .. } = &self.action else {
             return false;
         };
         matches!(statement.change, Change::CreateIndex { .. })
@@ -152,7 +152,7 @@ impl fmt::Display for Plan {
         }
         for (position, step) in self.pending().enumerate() {
             writeln!(f, "-- {}. {}", position + 1, step.summary())?;
-            if step.state == State::Unfinished {
+            if step.state == StepState::Unfinished {
                 writeln!(f, "-- (only if no job is building it)")?;
             }
             for transaction in step.transactions(self.engine) {
@@ -174,13 +174,13 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Every step with its transactions, as they are shown.
+/// All steps with their transactions.
 impl Serialize for Plan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct ShownStep {
             step: String,
-            state: State,
+            state: StepState,
             transactions: Vec<Vec<String>>,
         }
         #[derive(Serialize)]
@@ -209,7 +209,7 @@ impl Serialize for Plan {
     }
 }
 
-/// Serializes anything that can be shown as what it shows.
+/// Serializes a value as its `Display` text.
 pub(crate) fn as_text<T: fmt::Display, S: Serializer>(
     value: &T,
     serializer: S,
@@ -217,39 +217,39 @@ pub(crate) fn as_text<T: fmt::Display, S: Serializer>(
     serializer.collect_str(value)
 }
 
-/// What a catalog says about a step.
+/// The state of a step according to a catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     /// In effect, and equal to the definition.
     InEffect,
     /// Not in effect.
     Pending,
-    /// An index that equals its definition and is not valid; its object id.
+    /// An index that equals its definition and is invalid, with its object id.
     Unfinished(u32),
-    /// Something is there that is not what the definition says.
+    /// An object exists that differs from the definition.
     Differs(Vec<Difference>),
 }
 
 impl Probe {
-    pub(crate) const fn state(&self) -> State {
+    pub(crate) const fn state(&self) -> StepState {
         match self {
-            Self::InEffect => State::InEffect,
-            Self::Pending | Self::Differs(_) => State::Pending,
-            Self::Unfinished(_) => State::Unfinished,
+            Self::InEffect => StepState::InEffect,
+            Self::Pending | Self::Differs(_) => StepState::Pending,
+            Self::Unfinished(_) => StepState::Unfinished,
         }
     }
 }
 
-/// Asks `catalog` whether `change` is in effect; `forms` as in [`Action::Run`]. Whether first
-/// rows are there, a catalog cannot tell: for them the answer is [`Probe::Pending`].
-pub(crate) fn probe(change: &Change, forms: &[Table], catalog: &Catalog) -> Probe {
+/// Checks in `catalog` whether `change` is in effect; `layouts` as in [`StepAction::Run`]. A catalog
+/// does not show rows, so the result for seed rows is [`Probe::Pending`].
+pub(crate) fn probe(change: &Change, layouts: &[TableDefinition], catalog: &Catalog) -> Probe {
     match change {
-        Change::CreateTable { name, .. } => probe_table(name, forms, catalog),
+        Change::CreateTable { name, .. } => probe_table(name, layouts, catalog),
         Change::AddColumn { table, column } => {
             let found = catalog.tables.get(table).and_then(|table| table.column(&column.name));
             match found {
                 None => Probe::Pending,
-                Some(_) => probe_table(table, forms, catalog),
+                Some(_) => probe_table(table, layouts, catalog),
             }
         }
         Change::CreateIndex { name, index, .. } => match catalog.kind_of(name) {
@@ -269,15 +269,15 @@ pub(crate) fn probe(change: &Change, forms: &[Table], catalog: &Catalog) -> Prob
     }
 }
 
-/// In effect if the table has any of `forms`. If it has none, it is compared with the last, which
-/// is what it should become.
-pub(crate) fn probe_table(name: &str, forms: &[Table], catalog: &Catalog) -> Probe {
+/// In effect if the table has any of `layouts`. Otherwise the differences from the last one, its
+/// final layout.
+pub(crate) fn probe_table(name: &str, layouts: &[TableDefinition], catalog: &Catalog) -> Probe {
     if catalog.kind_of(name).is_none() {
         return Probe::Pending;
     }
     let mut differences = Vec::new();
-    for form in forms {
-        differences = compare_table(name, form, catalog);
+    for layout in layouts {
+        differences = compare_table(name, layout, catalog);
         if differences.is_empty() {
             return Probe::InEffect;
         }

@@ -1,13 +1,13 @@
-//! What a migration tells its surroundings while it runs: the seam for progress bars and logs.
+//! Progress events of a migration, for progress bars and logs.
 
 use std::time::Duration;
 
 use crate::{DatabaseError, JobStatus, plan::Step};
 
-/// Something that happened.
+/// A progress event.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// A step begins.
+    /// A step starts.
     Started {
         /// Its number, from 1.
         number: usize,
@@ -16,7 +16,7 @@ pub enum Progress<'a> {
         /// The step.
         step: &'a Step,
     },
-    /// A step has ended well.
+    /// A step has succeeded.
     Finished {
         /// Its number, from 1.
         number: usize,
@@ -24,55 +24,55 @@ pub enum Progress<'a> {
         total: usize,
         /// The step.
         step: &'a Step,
-        /// Whether this run did it. If not, it was in effect: from an earlier run, or because a
-        /// concurrent one was faster.
+        /// Whether this run executed it. If not, it was in effect, from an earlier or a concurrent
+        /// run.
         done: bool,
-        /// How long it took.
+        /// The duration.
         elapsed: Duration,
     },
-    /// An index is being built; told with every look at its job.
+    /// An index is being built; reported at every poll of its job.
     Waiting {
         /// The index.
         index: &'a str,
-        /// How far its job is; `None` if there is none to be seen.
+        /// The status of its job; `None` if no job is visible.
         status: Option<JobStatus>,
-        /// How long this run has waited for it.
+        /// The time that this run has waited for it.
         elapsed: Duration,
     },
-    /// An invalid index that nobody builds is dropped, to be built anew.
+    /// An invalid index without a running job is dropped and rebuilt.
     Repairing {
         /// The index.
         index: &'a str,
     },
-    /// Something failed in a way that may pass, and is tried again.
+    /// A transient failure is retried.
     Retrying {
-        /// What failed.
+        /// The failed action.
         action: &'a str,
-        /// How often it was tried.
+        /// The number of attempts so far.
         attempts: u32,
         /// The failure.
         error: &'a DatabaseError,
-        /// How long until the next attempt.
+        /// The wait before the next attempt.
         wait: Duration,
     },
 }
 
-/// Is told what happens. Must return quickly.
-pub trait Observer: Send + Sync {
-    /// `progress` has just happened.
+/// Receives progress events. Must return quickly.
+pub trait ProgressObserver: Send + Sync {
+    /// Handles one event.
     fn on(&self, progress: Progress<'_>);
 }
 
-impl<F: Fn(Progress<'_>) + Send + Sync> Observer for F {
+impl<F: Fn(Progress<'_>) + Send + Sync> ProgressObserver for F {
     fn on(&self, progress: Progress<'_>) {
         self(progress);
     }
 }
 
-/// Listens to nothing.
+/// Ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct IgnoreProgress;
 
-impl Observer for Silent {
+impl ProgressObserver for IgnoreProgress {
     fn on(&self, _: Progress<'_>) {}
 }

@@ -1,4 +1,4 @@
-//! Where a database stands.
+//! The recorded version of a database, the expected one, and the steps between them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{MigrateError, Migrator, Setup, VersionRow, plan::as_text};
 
-/// Where a database stands.
+/// The recorded and the expected version of a database, with the pending steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// The kind of server.
@@ -17,18 +17,18 @@ pub struct Status {
     pub schema: String,
     /// The logical name of the database.
     pub database: String,
-    /// The version recorded under it; `None` if there is none, or one that cannot be read, which
-    /// then is the problem.
+    /// The version recorded under it; `None` if there is none, or a malformed one, which is then the
+    /// [`problem`](Self::problem).
     #[serde(serialize_with = "optional")]
     pub current: Option<SchemaVersion>,
-    /// The newest version that the tool knows.
+    /// The newest version of the schema.
     #[serde(serialize_with = "as_text")]
     pub expected: SchemaVersion,
-    /// Everything that is recorded, under any name.
+    /// All version rows, under any logical name.
     pub recorded: Vec<VersionRow>,
-    /// What is to be done to get from one to the other.
+    /// The steps to the expected version.
     pub pending: Vec<String>,
-    /// Why that cannot be done.
+    /// The reason why there is no plan to the expected version.
     pub problem: Option<String>,
 }
 
@@ -79,32 +79,34 @@ impl fmt::Display for Status {
 }
 
 impl Migrator<'_> {
-    /// Tells where the database stands. Changes nothing.
+    /// Reads the status of the database. Changes nothing.
     ///
     /// # Errors
-    /// The database cannot be read, or its logical name is impossible. What would stop an update is
-    /// part of the answer.
+    /// The database cannot be read, or its logical name is invalid. An error that would stop an
+    /// update is part of the status.
     pub async fn status(&mut self) -> Result<Status, MigrateError> {
         self.check_name()?;
-        let rows = self.session.version_rows().await?;
-        let plan = if rows.iter().any(|row| row.database == self.database) {
+        let rows = self.database.version_rows().await?;
+        let plan = if rows.iter().any(|row| row.database == self.logical_name) {
             self.plan_update(None).await
         } else {
             self.plan_setup(&Setup::default()).await
         };
         let (pending, problem) = match plan {
             Ok(plan) => (plan.pending().map(|step| step.summary()).collect(), None),
-            Err(error @ (MigrateError::Database { .. } | MigrateError::OutOfTime { .. })) => {
+            Err(
+                error @ (MigrateError::Database { .. } | MigrateError::DeadlineExceeded { .. }),
+            ) => {
                 return Err(error);
             }
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
         let current =
-            rows.iter().find(|row| row.database == self.database).and_then(|row| row.parsed().ok());
+            rows.iter().find(|row| row.database == self.logical_name).and_then(VersionRow::parsed);
         Ok(Status {
-            engine: self.session.engine(),
-            schema: self.session.schema().to_owned(),
-            database: self.database.clone(),
+            engine: self.database.engine(),
+            schema: self.database.schema().to_owned(),
+            database: self.logical_name.clone(),
             current,
             expected: self.schema.newest(),
             recorded: rows,

@@ -1,4 +1,4 @@
-//! Comparing a database with the version that it is recorded at.
+//! Compares a database with its recorded version.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::{
     version_tables,
 };
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verification {
     /// The kind of server.
@@ -22,18 +22,18 @@ pub struct Verification {
     pub schema: String,
     /// The logical name of the database.
     pub database: String,
-    /// The version that it was compared with.
+    /// The version that was compared.
     #[serde(serialize_with = "as_text")]
     pub version: SchemaVersion,
-    /// How it differs from that version: nothing if all is well.
+    /// The differences from that version; empty if there are none.
     pub differences: Vec<Difference>,
-    /// What is there that the schema does not know. No difference: it is somebody else's.
-    pub foreign: Vec<Foreign>,
+    /// Objects that are not part of the schema. They do not count as differences.
+    pub foreign: Vec<ForeignObject>,
 }
 
-/// Something in the database that the schema does not know.
+/// An object of the database that is not part of the schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Foreign {
+pub struct ForeignObject {
     /// Its name.
     pub name: String,
     /// `table`, `index`, `view`, `sequence`, …
@@ -41,7 +41,7 @@ pub struct Foreign {
 }
 
 impl Verification {
-    /// Whether the database is what its version says.
+    /// Whether the database matches the version.
     pub fn is_clean(&self) -> bool {
         self.differences.is_empty()
     }
@@ -51,21 +51,21 @@ impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { schema, database, version, .. } = self;
         if self.is_clean() {
-            writeln!(f, "`{database}` in schema {schema} is exactly version {version}.")?;
+            writeln!(f, "`{database}` in schema {schema} matches version {version}.")?;
         } else {
             let count = self.differences.len();
             let plural = if count == 1 { "" } else { "s" };
             writeln!(
                 f,
-                "`{database}` in schema {schema} is not version {version}: {count} difference{plural}"
+                "`{database}` in schema {schema} does not match version {version}: {count} difference{plural}"
             )?;
             for difference in &self.differences {
                 writeln!(f, "  - {difference}")?;
             }
         }
         if !self.foreign.is_empty() {
-            writeln!(f, "Not part of the schema, left alone:")?;
-            for Foreign { name, kind } in &self.foreign {
+            writeln!(f, "Not part of the schema, ignored:")?;
+            for ForeignObject { name, kind } in &self.foreign {
                 writeln!(f, "  {kind} {name}")?;
             }
         }
@@ -74,27 +74,26 @@ impl fmt::Display for Verification {
 }
 
 impl Migrator<'_> {
-    /// Compares the database with `version`, or with the version that is recorded. Changes
-    /// nothing.
+    /// Compares the database with `version`, or with the recorded version. Changes nothing.
     ///
     /// # Errors
-    /// No version is given and none is recorded, or it is newer than the schema knows, or the
+    /// No version is given and none is recorded, the version is newer than the schema, or the
     /// database cannot be read.
     pub async fn verify(
         &mut self,
         version: Option<SchemaVersion>,
     ) -> Result<Verification, MigrateError> {
         let (catalog, version, is_recorded) = match version {
-            Some(version) => (self.session.catalog().await?, self.known(version)?, false),
+            Some(version) => (self.database.catalog().await?, self.known_version(version)?, false),
             None => {
-                let situation = self.situation().await?;
-                match situation.recorded {
-                    Some((_, version)) => (situation.catalog, version, true),
-                    None => return Err(self.not_set_up(&situation.rows)),
+                let state = self.database_state().await?;
+                match state.recorded {
+                    Some((_, version)) => (state.catalog, version, true),
+                    None => return Err(self.not_set_up_error(&state.rows)),
                 }
             }
         };
-        self.not_newer_than_tool(version)?;
+        self.check_not_newer_than_schema(version)?;
         let mut objects = self.schema.objects_at(version);
         if is_recorded {
             objects.tables.extend(version_tables::tables());
@@ -109,16 +108,16 @@ impl Migrator<'_> {
                 continue;
             };
             if catalog.tables.contains_key(&seed.table)
-                && !self.session.has_seed(seed, &table.primary_key).await?
+                && !self.database.has_seed(seed, &table.primary_key).await?
             {
                 differences.push(Difference::MissingSeed { table: seed.table.clone() });
             }
         }
-        differences.extend(self.leftovers(version, &catalog));
+        differences.extend(self.drift(version, &catalog));
         Ok(Verification {
-            engine: self.session.engine(),
-            schema: self.session.schema().to_owned(),
-            database: self.database.clone(),
+            engine: self.database.engine(),
+            schema: self.database.schema().to_owned(),
+            database: self.logical_name.clone(),
             version,
             differences,
             foreign: self.foreign(&objects, &catalog),
@@ -139,7 +138,7 @@ impl Migrator<'_> {
             }
             let found = &catalog.indexes[name];
             if !found.valid {
-                let jobs = self.session.index_jobs(name, found.oid).await?;
+                let jobs = self.database.index_jobs(name, found.oid).await?;
                 differences.push(Difference::InvalidIndex {
                     index: name.clone(),
                     building: jobs.first().is_some_and(|job| job.status.is_running()),
@@ -149,8 +148,8 @@ impl Migrator<'_> {
         Ok(())
     }
 
-    fn foreign(&self, objects: &Objects, catalog: &Catalog) -> Vec<Foreign> {
-        // Of another version: a leftover, not foreign.
+    fn foreign(&self, objects: &Objects, catalog: &Catalog) -> Vec<ForeignObject> {
+        // Objects of other versions are drift, not foreign.
         let newest = self.schema.objects_at(self.schema.newest());
         let version_tables: Vec<_> = version_tables::tables().map(|(name, _)| name).collect();
         let is_ours = |table: &String| {
@@ -159,10 +158,10 @@ impl Migrator<'_> {
                 || version_tables.contains(table)
         };
         let foreign =
-            |name: &String, kind: &str| Foreign { name: name.clone(), kind: kind.to_owned() };
+            |name: &String, kind: &str| ForeignObject { name: name.clone(), kind: kind.to_owned() };
         let tables =
             catalog.tables.keys().filter(|name| !is_ours(name)).map(|name| foreign(name, "table"));
-        // The indexes of a foreign table go without saying.
+        // Indexes of foreign tables are not listed.
         let indexes = catalog
             .indexes
             .iter()

@@ -1,19 +1,17 @@
-//! Temporal's two version tables: `schema_version` says at which version a database is,
-//! `schema_update_history` how it got there.
+//! Temporal's version tables: `schema_version` has the current version of a database,
+//! `schema_update_history` its changes.
 //!
 //! They have exactly the columns and contents that Temporal's tool and server read and write
-//! (temporal-persistence.md#version-tables), so that either tool can continue where the other
-//! stopped. The version row is kept under the logical name of the database, because the server
-//! looks it up under its own configured name. Both rows of a change are written in one transaction,
-//! guarded by the version that the change starts from: of concurrent runs one writes, and the
-//! others see that it did.
+//! (temporal-persistence.md#version-tables), so that either tool can continue the work of the other.
+//! The key of the version row is the logical name of the database, under which the server looks it
+//! up. Both rows of a change are written in one transaction, on the condition that the recorded
+//! version is the old one: of several concurrent runs, one writes and the others see its rows.
 
 use serde::Serialize;
 use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
-    MigrateError,
-    objects::Table,
+    objects::TableDefinition,
     schema::{Change, Statement},
 };
 
@@ -25,7 +23,7 @@ pub const HISTORY_TABLE: &str = "schema_update_history";
 /// The logical database name that the Go tool for DSQL writes.
 pub const DEFAULT_DATABASE: &str = "postgres";
 
-/// The description of the history row of a setup, as Temporal's tool writes it.
+/// The description in the history row of a setup, as Temporal's tool writes it.
 pub(crate) const INITIAL_DESCRIPTION: &str = "initial version";
 /// The old version in the history row of a setup, as Temporal's tool writes it.
 const INITIAL_OLD_VERSION: &str = "0";
@@ -60,7 +58,7 @@ pub(crate) fn statements() -> impl Iterator<Item = Statement> {
 }
 
 /// The version tables by name.
-pub(crate) fn tables() -> impl Iterator<Item = (String, Table)> {
+pub(crate) fn tables() -> impl Iterator<Item = (String, TableDefinition)> {
     statements().filter_map(|statement| match statement.change {
         Change::CreateTable { name, table } => Some((name, table)),
         _ => None,
@@ -72,20 +70,16 @@ pub(crate) fn tables() -> impl Iterator<Item = (String, Table)> {
 pub struct VersionRow {
     /// The logical name of the database.
     pub database: String,
-    /// Its version, as it is recorded. The column may be NULL; no tool writes that.
+    /// The recorded text. The column is nullable; no tool writes NULL.
     pub version: Option<String>,
-    /// The oldest version that code may expect and still run.
+    /// The oldest schema version with which code is compatible.
     pub min_compatible: Option<String>,
 }
 
 impl VersionRow {
-    /// The version.
-    pub(crate) fn parsed(&self) -> Result<SchemaVersion, MigrateError> {
-        let text = self.version.as_deref().unwrap_or_default();
-        text.parse().map_err(|_| MigrateError::UnreadableVersion {
-            database: self.database.clone(),
-            text: text.to_owned(),
-        })
+    /// The version, unless it is malformed.
+    pub(crate) fn parsed(&self) -> Option<SchemaVersion> {
+        self.version.as_deref()?.parse().ok()
     }
 }
 
@@ -94,15 +88,15 @@ impl VersionRow {
 pub struct VersionChange {
     /// The logical name of the database.
     pub database: String,
-    /// The version it starts from, as it is recorded; `None` if none is.
+    /// The recorded text of the old version; `None` for a setup.
     pub from: Option<String>,
-    /// The version it leads to.
+    /// The new version.
     pub to: SchemaVersion,
-    /// The oldest version that code may expect and still run on the new one.
+    /// The oldest schema version that is compatible with the new one.
     pub min_compatible: SchemaVersion,
-    /// The MD5 of the manifest; empty where there is none.
+    /// The MD5 of the manifest; empty if there is none.
     pub manifest_md5: String,
-    /// What the history says about it.
+    /// The description in the history row.
     pub description: String,
 }
 
@@ -116,14 +110,14 @@ pub struct Dml {
 }
 
 impl VersionChange {
-    /// Whether it leads from an older version to a newer one, or from none.
-    pub(crate) fn leads_up(&self) -> bool {
+    /// Whether the new version is newer than the old one, or there is no old one.
+    pub(crate) fn is_upgrade(&self) -> bool {
         let from = self.from.as_deref().and_then(|text| text.parse::<SchemaVersion>().ok());
         from.is_none_or(|from| from < self.to)
     }
 
-    /// The two statements of the change's transaction: the guarded write of the version row, whose
-    /// row count tells whether the change applies, and the history row.
+    /// The two statements of the transaction: the conditional write of the version row, which affects
+    /// one row if the change applies, and the insert of the history row.
     pub fn statements(&self) -> [Dml; 2] {
         let (to, min_compatible) = (self.to.to_string(), self.min_compatible.to_string());
         let version = match &self.from {
@@ -162,7 +156,7 @@ impl VersionChange {
 }
 
 impl Dml {
-    /// The statement with its parameters in place, to be read.
+    /// The statement with its parameters as literals, for display.
     pub fn rendered(&self) -> String {
         let mut pieces = self.text.split('$');
         let mut rendered = pieces.next().unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! Flags, aliases and variables: those of the Go tool (temporal-persistence.md#commands-and-flags),
-//! and what goes beyond it.
+//! Flags and aliases: those of the Go tool (temporal-persistence.md#commands-and-flags) and additional
+//! ones.
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
@@ -8,14 +8,14 @@ use temporal_dsql::SchemaVersion;
 use temporal_dsql::migrate::{DEFAULT_DATABASE, SCHEMA_NAME};
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done or nothing to do, 1 failed, 2 used wrongly, 3 the database differs from the \
+Exit codes: 0 done or nothing to do, 1 failed, 2 usage error, 3 the database differs from the \
 schema.
 
-Aurora DSQL is reached with IAM tokens, signed with the credentials that the AWS tools would use. \
-A password for PostgreSQL is taken from SQL_PASSWORD only, so that it is in no process list.
+For Aurora DSQL, the tool generates IAM tokens with the credentials of the standard AWS chain. A \
+password for PostgreSQL is read from SQL_PASSWORD only, so that it does not appear in process lists.
 
-Every command may be interrupted and run again, and any number of runs may go on at once. Only \
-setup-schema --overwrite must be the only one, because it drops what others make.";
+Every command can be interrupted and run again, and several runs can go on at the same time. Only \
+setup-schema --overwrite must run alone, because it drops tables that other runs create.";
 
 /// Sets up, upgrades, verifies and rolls back the schema of Temporal on Amazon Aurora DSQL.
 #[derive(Debug, Parser)]
@@ -24,11 +24,11 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
-    /// How the result is printed
+    /// Output format
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 
-    /// No progress on standard error; errors and exit codes stay
+    /// Print no progress on standard error; errors are still printed
     #[arg(
         long, short, global = true,
         num_args = 0..=1, require_equals = true,
@@ -41,7 +41,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Where the database is and how to get in.
+/// The connection to the database.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
@@ -61,35 +61,36 @@ pub(crate) struct Connection {
     #[arg(long, alias = "db", global = true)]
     pub(crate) database: Option<String>,
 
-    /// AWS region of the cluster; by default what its host name says [env: REGION; AWS_REGION if
-    /// the host name says none]
+    /// AWS region of the cluster; by default taken from the host name [env: REGION; AWS_REGION if
+    /// the host name contains none]
     #[arg(long, global = true)]
     pub(crate) region: Option<String>,
 
-    /// Kind of server; auto goes by the host name, a password or a region [env: DSQL_ENGINE]
+    /// Kind of server; auto decides by host name, password or region [env: DSQL_ENGINE]
     /// [default: auto]
     #[arg(long, global = true, value_enum)]
     pub(crate) engine: Option<EngineChoice>,
 
-    /// PEM file of the certificate authority to trust [env: SQL_TLS_CA_FILE]
+    /// PEM file of a certificate authority to trust [env: SQL_TLS_CA_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) tls_ca_file: Option<PathBuf>,
 
-    /// TLS to a PostgreSQL server; DSQL is always verified in full, and less is refused
+    /// TLS mode for a PostgreSQL server; for DSQL only verify-full is accepted
     /// [env: SQL_TLS_MODE]
     #[arg(long, global = true, value_enum)]
     pub(crate) tls_mode: Option<TlsChoice>,
 
-    /// Name that the server looks its schema version up under: its configured database name
+    /// Name under which the schema version is recorded: the database name in the server's
+    /// configuration
     #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_DATABASE)]
     pub(crate) logical_database: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people
+    /// Human-readable text
     Text,
-    /// One JSON object, for machines
+    /// One JSON object
     Json,
 }
 
@@ -113,14 +114,14 @@ pub(crate) enum Command {
     /// Set up an empty database at one version
     #[command(alias = "setup")]
     SetupSchema(SetupSchema),
-    /// Bring a database to a newer version
+    /// Update a database to a newer version
     #[command(alias = "update")]
     UpdateSchema(UpdateSchema),
-    /// Show where a database stands
+    /// Show the recorded version, the expected version and the pending steps
     Status,
     /// Compare a database with its recorded version; exit code 3 if they differ
     Verify(Verify),
-    /// Go back to an older version
+    /// Roll back to an older version
     #[command(alias = "rollback")]
     RollbackSchema(RollbackSchema),
     /// Not applicable: a DSQL cluster has exactly one database
@@ -157,7 +158,7 @@ pub(crate) struct SetupSchema {
     #[command(flatten)]
     pub(crate) schema: SchemaName,
 
-    /// File of SQL statements to run instead of an embedded schema; needs --version
+    /// File of SQL statements to run instead of the embedded schema; needs --version
     #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "schema_name")]
     pub(crate) schema_file: Option<PathBuf>,
 
@@ -170,7 +171,7 @@ pub(crate) struct SetupSchema {
     )]
     pub(crate) disable_versioning: bool,
 
-    /// Drop every table of this schema first, with its rows; asks, unless --yes is given
+    /// Drop every table of this schema with its rows first; asks for confirmation without --yes
     #[arg(
         long, short,
         num_args = 0..=1, require_equals = true,
@@ -180,7 +181,7 @@ pub(crate) struct SetupSchema {
     pub(crate) overwrite: bool,
 
     #[command(flatten)]
-    pub(crate) care: Care,
+    pub(crate) safety: SafetyFlags,
 }
 
 #[derive(Args, Debug)]
@@ -192,14 +193,14 @@ pub(crate) struct UpdateSchema {
     #[command(flatten)]
     pub(crate) schema: SchemaName,
 
-    /// Directory of versioned schemas to use instead of the embedded ones
+    /// Directory of schema versions to use instead of the embedded ones
     #[arg(long, short = 'd', value_name = "DIR", conflicts_with = "schema_name")]
     pub(crate) schema_dir: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) proof: Proof,
 
-    /// Print each statement and its transaction boundary; change nothing
+    /// Print the statements with their transaction boundaries; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -213,11 +214,12 @@ pub(crate) struct Verify {
 
 #[derive(Args, Debug)]
 pub(crate) struct RollbackSchema {
-    /// Version to go back to
+    /// Version to roll back to
     #[arg(long, value_name = "VERSION")]
     pub(crate) to: SchemaVersion,
 
-    /// Drop the tables of the newer versions even if they have rows; asks, unless --yes is given
+    /// Drop the tables of the newer versions even if they have rows; asks for confirmation without
+    /// --yes
     #[arg(long)]
     pub(crate) drop_rows: bool,
 
@@ -225,10 +227,10 @@ pub(crate) struct RollbackSchema {
     pub(crate) proof: Proof,
 
     #[command(flatten)]
-    pub(crate) care: Care,
+    pub(crate) safety: SafetyFlags,
 }
 
-/// The embedded schema.
+/// The choice of the embedded schema.
 #[derive(Args, Debug)]
 pub(crate) struct SchemaName {
     /// Embedded schema
@@ -236,22 +238,22 @@ pub(crate) struct SchemaName {
     pub(crate) schema_name: Option<String>,
 }
 
+/// The check that the command changes no row of `current_executions`.
 #[derive(Args, Debug)]
 pub(crate) struct Proof {
-    /// Read all of current_executions before and after, and prove that not a byte of it changed;
-    /// needs quiet writers
+    /// Compare digests of all rows of current_executions before and after; writers must be stopped
     #[arg(long)]
     pub(crate) prove: bool,
 }
 
-/// Asking before something is lost, and looking before anything is done.
+/// The flags of commands that drop tables.
 #[derive(Args, Debug)]
-pub(crate) struct Care {
-    /// Do not ask
+pub(crate) struct SafetyFlags {
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub(crate) yes: bool,
 
-    /// Print each statement and its transaction boundary; change nothing
+    /// Print the statements with their transaction boundaries; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -287,7 +289,7 @@ pub(crate) fn accept_single_dashes(
         .collect()
 }
 
-/// Whether `arguments`, which are not understood as a whole, ask for JSON.
+/// Whether the invalid `arguments` request JSON output.
 pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
     let is = |argument: &OsString, text: &str| {
         argument.to_str().is_some_and(|argument| argument.trim_start_matches('-') == text)
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_found_where_the_rest_is_not_understood() {
+    fn json_output_is_recognised_in_invalid_arguments() {
         for (line, expected) in [
             ("t --output json nonsense", true),
             ("t nonsense --output=json", true),
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused_by_name() {
+    fn contradicting_flags_are_refused_by_name() {
         // temporal-persistence.md#validation
         for (line, named) in [
             ("t setup --version 1.1 --disable-versioning", "--disable-versioning"),

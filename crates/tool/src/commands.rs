@@ -1,18 +1,18 @@
-//! What each command does: a plan, and its application.
+//! The commands: each makes a plan and applies it.
 
 use std::collections::BTreeSet;
 
 use clap::CommandFactory;
 use temporal_dsql::Table;
 use temporal_dsql::migrate::{
-    Digest, MigrateError, Migrator, Patience, Plan, PostgresDatabase, Rollback, Schema,
-    SchemaError, Setup, Step, StepAction,
+    Digest, MigrateError, Migrator, Plan, PostgresDatabase, Rollback, Schema, SchemaError, Setup,
+    Step, StepAction, Timeouts,
 };
 
 use crate::{
     cli::{Cli, Command, Output, Proof, RollbackSchema, SetupSchema, UpdateSchema, Verify},
     exit::Failure,
-    progress::Teller,
+    progress::ProgressReporter,
     prompt,
     report::{Outcome, Success},
     target,
@@ -45,24 +45,27 @@ pub(crate) async fn run(cli: &Cli) -> Result<Success, Failure> {
     }
 }
 
-/// A schema and a database, and who is told about progress.
-struct Work<'c> {
+/// A schema and a database, and the progress reporter.
+struct CommandContext<'c> {
     cli: &'c Cli,
     schema: Schema,
     database: PostgresDatabase,
-    teller: Teller,
+    reporter: ProgressReporter,
 }
 
-impl<'c> Work<'c> {
-    /// Reads the schema first, so that a wrong file is found before anything is sent.
-    async fn begin(cli: &'c Cli, schema: Result<Schema, SchemaError>) -> Result<Work<'c>, Failure> {
+impl<'c> CommandContext<'c> {
+    /// Checks the schema before it connects, so that an invalid file is reported first.
+    async fn open(
+        cli: &'c Cli,
+        schema: Result<Schema, SchemaError>,
+    ) -> Result<CommandContext<'c>, Failure> {
         let schema = schema.map_err(MigrateError::from)?;
-        let database = target::open(&cli.connection, &Patience::default()).await?;
-        let teller = Teller::new(cli.quiet || cli.output == Output::Json);
+        let database = target::open(&cli.connection, &Timeouts::default()).await?;
+        let reporter = ProgressReporter::new(cli.quiet || cli.output == Output::Json);
         for warning in schema.warnings() {
-            teller.line(&format!("warning: {warning}"));
+            reporter.line(&format!("warning: {warning}"));
         }
-        Ok(Self { cli, schema, database, teller })
+        Ok(Self { cli, schema, database, reporter })
     }
 
     fn migrator(&mut self) -> Migrator<'_> {
@@ -70,33 +73,33 @@ impl<'c> Work<'c> {
             &self.schema,
             &mut self.database,
             self.cli.connection.logical_database.as_str(),
-            Patience::default(),
-            &self.teller,
+            Timeouts::default(),
+            &self.reporter,
         )
     }
 
-    /// The digest of the table that no migration may touch, if it was asked for.
+    /// The digest of `current_executions`, which no migration changes, if `--prove` is given.
     async fn digest(&mut self, proof: &Proof) -> Result<Option<Digest>, Failure> {
         if !proof.prove {
             return Ok(None);
         }
         let table = Table::CurrentExecutions.name();
-        self.teller.line(&format!("reading all of {table}"));
+        self.reporter.line(&format!("reading all of {table}"));
         Ok(Some(self.migrator().digest(table, &BTreeSet::new()).await?))
     }
 
-    /// Tells what there is to know before the plan is run.
-    fn tell(&self, plan: &Plan) {
+    /// Prints the notes of a plan.
+    fn print_notes(&self, plan: &Plan) {
         for note in &plan.notes {
-            self.teller.line(&format!("note: {note}"));
+            self.reporter.line(&format!("note: {note}"));
         }
     }
 
-    /// Tells it, and asks if the plan drops tables with their rows; `yes` is the answer beforehand.
+    /// Asks for confirmation if the plan drops tables with their rows, unless `yes` is given.
     async fn confirm(&self, plan: &Plan, what: &str, yes: bool) -> Result<(), Failure> {
         let tables: Vec<_> = plan.steps.iter().filter_map(table_lost_by).collect();
         if yes || tables.is_empty() {
-            self.tell(plan);
+            self.print_notes(plan);
             return Ok(());
         }
         let mut question = format!(
@@ -110,7 +113,7 @@ impl<'c> Work<'c> {
         prompt::confirm(&question).await
     }
 
-    /// Applies the plan between two digests.
+    /// Applies the plan, and compares the digests before and after it.
     async fn apply(&mut self, plan: Plan, proof: &Proof) -> Result<Success, Failure> {
         let before = self.digest(proof).await?;
         let report = self.migrator().apply(&plan).await?;
@@ -118,8 +121,8 @@ impl<'c> Work<'c> {
         if before != after {
             return Err(anyhow::anyhow!(
                 "current_executions changed while the schema was migrated: {} before, {} after. \
-                 No statement of this run touches it; if servers were writing meanwhile, repeat \
-                 the proof without them",
+                 No statement of this run writes it; if servers were writing, stop them and repeat \
+                 the command with --prove",
                 before.map_or_else(String::new, |digest| digest.to_string()),
                 after.map_or_else(String::new, |digest| digest.to_string()),
             )
@@ -129,13 +132,13 @@ impl<'c> Work<'c> {
     }
 }
 
-const NO_PROOF: Proof = Proof { prove: false };
+const WITHOUT_PROOF: Proof = Proof { prove: false };
 
 async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failure> {
     let schema = match (&options.schema_file, options.version) {
         (None, _) => Schema::embedded(),
         (Some(file), Some(version)) => Schema::from_file(file, version),
-        // A file without a version is set up without recording one.
+        // Without versioning, the version of the file is not recorded.
         (Some(file), None) if options.disable_versioning => {
             Schema::from_file(file, temporal_dsql::VERSION)
         }
@@ -146,18 +149,18 @@ async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failu
             ));
         }
     };
-    let mut work = Work::begin(cli, schema).await?;
+    let mut context = CommandContext::open(cli, schema).await?;
     let setup = Setup { version: options.version, versioning: !options.disable_versioning };
-    // An overwrite is planned whole: nothing is dropped for a setup that cannot be.
+    // The plan of an overwrite includes the setup: if that is refused, nothing is dropped.
     let plan = match options.overwrite {
-        true => work.migrator().plan_overwrite(&setup).await?,
-        false => work.migrator().plan_setup(&setup).await?,
+        true => context.migrator().plan_overwrite(&setup).await?,
+        false => context.migrator().plan_setup(&setup).await?,
     };
-    if options.care.dry_run {
+    if options.safety.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    work.confirm(&plan, "--overwrite", options.care.yes).await?;
-    work.apply(plan, &NO_PROOF).await
+    context.confirm(&plan, "--overwrite", options.safety.yes).await?;
+    context.apply(plan, &WITHOUT_PROOF).await
 }
 
 async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Failure> {
@@ -165,27 +168,27 @@ async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Fai
         None => Schema::embedded(),
         Some(directory) => Schema::from_directory(directory),
     };
-    let mut work = Work::begin(cli, schema).await?;
-    let plan = work.migrator().plan_update(options.version).await?;
+    let mut context = CommandContext::open(cli, schema).await?;
+    let plan = context.migrator().plan_update(options.version).await?;
     if options.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    work.tell(&plan);
-    work.apply(plan, &options.proof).await
+    context.print_notes(&plan);
+    context.apply(plan, &options.proof).await
 }
 
 async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success, Failure> {
-    let mut work = Work::begin(cli, Schema::embedded()).await?;
+    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
     let rollback = Rollback { to: options.to, with_rows: options.drop_rows };
-    let plan = work.migrator().plan_rollback(&rollback).await?;
-    if options.care.dry_run {
+    let plan = context.migrator().plan_rollback(&rollback).await?;
+    if options.safety.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    work.confirm(&plan, "--drop-rows", options.care.yes).await?;
-    work.apply(plan, &options.proof).await
+    context.confirm(&plan, "--drop-rows", options.safety.yes).await?;
+    context.apply(plan, &options.proof).await
 }
 
-/// The table that a step drops, rows and all.
+/// The table that a step drops with its rows.
 fn table_lost_by(step: &Step) -> Option<&str> {
     match &step.action {
         StepAction::DropTable { table, with_rows: true, .. } => Some(table),
@@ -194,11 +197,11 @@ fn table_lost_by(step: &Step) -> Option<&str> {
 }
 
 async fn status(cli: &Cli) -> Result<Success, Failure> {
-    let mut work = Work::begin(cli, Schema::embedded()).await?;
-    Ok(Success::Status(work.migrator().status().await?))
+    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
+    Ok(Success::Status(context.migrator().status().await?))
 }
 
 async fn verify(cli: &Cli, options: &Verify) -> Result<Success, Failure> {
-    let mut work = Work::begin(cli, Schema::embedded()).await?;
-    Ok(Success::Verified(work.migrator().verify(options.version).await?))
+    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
+    Ok(Success::Verified(context.migrator().verify(options.version).await?))
 }

@@ -1,4 +1,4 @@
-//! How a run ends: the exit codes, and which failure has which.
+//! Exit codes, and the exit code of each failure.
 
 use std::process::ExitCode;
 
@@ -12,9 +12,9 @@ pub(crate) enum Exit {
     Done = 0,
     /// Failed.
     Failed = 1,
-    /// Used wrongly; nothing was sent.
+    /// Usage error; nothing was sent.
     Usage = 2,
-    /// The database is not what the schema says.
+    /// The database differs from the schema.
     Differences = 3,
 }
 
@@ -24,7 +24,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A run that failed.
+/// A failed run, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -36,7 +36,7 @@ impl Failure {
         Self { exit, error: error.into() }
     }
 
-    /// The tool was used wrongly.
+    /// A usage error.
     pub(crate) fn usage(reason: impl std::fmt::Display) -> Self {
         Self::new(Exit::Usage, anyhow::anyhow!("{reason}"))
     }
@@ -58,8 +58,8 @@ impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {
         let exit = match &error {
             MigrateError::Differs(_)
-            | MigrateError::Broken { .. }
-            | MigrateError::Leftovers { .. } => Exit::Differences,
+            | MigrateError::Incomplete { .. }
+            | MigrateError::Drift { .. } => Exit::Differences,
             MigrateError::UnknownVersion { .. } | MigrateError::InvalidName { .. } => Exit::Usage,
             _ => Exit::Failed,
         };

@@ -1,8 +1,8 @@
-//! `temporal-dsql-tool`, as a library: `main` and the workspace's own commands run the same code.
+//! `temporal-dsql-tool` as a library, for its `main` and for `cargo xtask migrate`.
 //!
-//! The tool is thin. It reads flags and variables (`cli`), opens a connection (`target`), asks
-//! `temporal-dsql-migrate` for a plan and applies it (`commands`), tells how it goes (`progress`)
-//! and says how it ended (`report`), with an exit code that scripts can rely on (`exit`).
+//! The tool parses flags (`cli`), opens a connection (`target`), makes a plan with
+//! `temporal-dsql-migrate` and applies it (`commands`), prints progress (`progress`) and the result
+//! (`report`), and returns an exit code (`exit`).
 
 mod cli;
 mod commands;
@@ -26,9 +26,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parse(arguments.clone()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && cli::wants_json(&arguments) => {
-            return report::misused(&error).into();
+            return report::print_usage_error(&error).into();
         }
-        // Help and versions are "errors" that clap prints to standard output with code 0.
+        // clap reports --help and --version as errors with code 0.
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -38,19 +38,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(interruptible(commands::run(&cli)));
-            // Not waiting for whoever was asked a question and pressed Ctrl-C instead.
+            // Does not wait for a prompt that Ctrl-C has interrupted.
             runtime.shutdown_background();
             outcome
         }
         Err(error) => Err(anyhow::Error::from(error).into()),
     };
-    report::finish(&cli, outcome).into()
+    report::print_outcome(&cli, outcome).into()
 }
 
-/// That [`run`] would take `arguments`, the first of which is the program's name. Nothing is run.
+/// Checks that [`run`] accepts `arguments`, the first of which is the program's name. Runs nothing.
 ///
 /// # Errors
-/// What is wrong with them, as `run` would print it.
+/// The usage error that `run` would print.
 pub fn check(arguments: impl IntoIterator<Item = OsString>) -> Result<(), clap::Error> {
     parse(arguments).map(drop)
 }
@@ -61,7 +61,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
     Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
-/// Ends a run at Ctrl-C. Every step is a statement by itself, so the next run continues there.
+/// Ends a run at Ctrl-C. Every step is its own transaction, so the next run continues there.
 async fn interruptible(
     run: impl Future<Output = Result<report::Success, exit::Failure>>,
 ) -> Result<report::Success, exit::Failure> {
@@ -74,11 +74,11 @@ async fn interruptible(
     }
 }
 
-/// Diagnostics are off unless `RUST_LOG` turns them on.
+/// Logs to standard error as `RUST_LOG` says; nothing by default.
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
-    // Fails only if a subscriber is in place, which is then the one to use.
+    // Fails only if a subscriber is already installed.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))

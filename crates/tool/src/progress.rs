@@ -1,4 +1,4 @@
-//! Telling how it goes: a spinner for waits on a terminal, plain lines everywhere else.
+//! The progress reporter: lines on standard error, with a spinner on a terminal.
 
 use std::{
     io::{IsTerminal, Write},
@@ -12,47 +12,46 @@ use temporal_dsql::migrate::{JobStatus, Progress, ProgressObserver};
 /// Seconds of a wait between two lines about it.
 const BETWEEN_LINES: u64 = 10;
 
-/// Tells progress on standard error, or not at all.
-pub(crate) struct Teller {
+/// Prints progress to standard error, unless it is quiet.
+pub(crate) struct ProgressReporter {
     style: Style,
 }
 
 enum Style {
     Silent,
-    Lines(Told),
-    /// The spinner turns from the first moment that there is something to wait for: not yet while
-    /// the operator is asked.
+    Lines(LastWait),
+    /// The spinner starts with the first step, so that it does not run during a prompt.
     Terminal(OnceLock<ProgressBar>),
 }
 
-/// The wait that the last line was about.
+/// The index and the interval of the last line about a wait.
 #[derive(Default)]
-struct Told(Mutex<Option<(String, u64)>>);
+struct LastWait(Mutex<Option<(String, u64)>>);
 
-impl Told {
-    /// Whether a wait for `index` is worth a line: a job is looked at many times in a second.
-    fn is_news(&self, index: &str, elapsed: Duration) -> bool {
+impl LastWait {
+    /// Whether a line about the wait for `index` is due: jobs are polled many times per second.
+    fn is_due(&self, index: &str, elapsed: Duration) -> bool {
         let wait = (index.to_owned(), elapsed.as_secs() / BETWEEN_LINES);
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = last.as_ref() != Some(&wait);
+        let is_due = last.as_ref() != Some(&wait);
         *last = Some(wait);
-        is_news
+        is_due
     }
 }
 
-impl Teller {
+impl ProgressReporter {
     pub(crate) fn new(quiet: bool) -> Self {
         let style = if quiet {
             Style::Silent
         } else if std::io::stderr().is_terminal() {
             Style::Terminal(OnceLock::new())
         } else {
-            Style::Lines(Told::default())
+            Style::Lines(LastWait::default())
         };
         Self { style }
     }
 
-    /// A line that stays.
+    /// Prints a line.
     pub(crate) fn line(&self, text: &str) {
         match &self.style {
             Style::Silent => {}
@@ -64,8 +63,8 @@ impl Teller {
         }
     }
 
-    /// What is going on at the moment.
-    fn moment(&self, text: String) {
+    /// Shows the current activity next to the spinner.
+    fn activity(&self, text: String) {
         if let Style::Terminal(bar) = &self.style {
             bar.get_or_init(spinner).set_message(text);
         }
@@ -82,7 +81,7 @@ fn spinner() -> ProgressBar {
     bar
 }
 
-impl Drop for Teller {
+impl Drop for ProgressReporter {
     fn drop(&mut self) {
         if let Style::Terminal(bar) = &self.style
             && let Some(bar) = bar.get()
@@ -92,11 +91,11 @@ impl Drop for Teller {
     }
 }
 
-impl ProgressObserver for Teller {
+impl ProgressObserver for ProgressReporter {
     fn on(&self, progress: Progress<'_>) {
         match progress {
             Progress::Started { number, total, step } => {
-                self.moment(format!("[{number}/{total}] {}", step.summary()));
+                self.activity(format!("[{number}/{total}] {}", step.summary()));
             }
             Progress::Finished { number, total, step, done, elapsed } => {
                 let summary = step.summary();
@@ -109,17 +108,17 @@ impl ProgressObserver for Teller {
             Progress::Waiting { index, status, elapsed } => {
                 let text = format!(
                     "index {index}: {}, {} s",
-                    status.map_or("waiting for its job", word),
+                    status.map_or("waiting for its job", status_text),
                     elapsed.as_secs()
                 );
                 match &self.style {
-                    Style::Terminal(_) => self.moment(text),
-                    Style::Lines(told) if told.is_news(index, elapsed) => self.line(&text),
+                    Style::Terminal(_) => self.activity(text),
+                    Style::Lines(last) if last.is_due(index, elapsed) => self.line(&text),
                     Style::Lines(_) | Style::Silent => {}
                 }
             }
             Progress::Repairing { index } => {
-                self.line(&format!("index {index} is invalid and nobody builds it: rebuilding it"));
+                self.line(&format!("index {index} is invalid and no job builds it: rebuilding it"));
             }
             Progress::Retrying { action, attempts, error, wait } => self.line(&format!(
                 "{action}: attempt {attempts} failed ({error}); next in {} ms",
@@ -129,7 +128,7 @@ impl ProgressObserver for Teller {
     }
 }
 
-const fn word(status: JobStatus) -> &'static str {
+const fn status_text(status: JobStatus) -> &'static str {
     match status {
         JobStatus::Submitted => "job submitted",
         JobStatus::Processing => "being built",
@@ -138,7 +137,7 @@ const fn word(status: JobStatus) -> &'static str {
     }
 }
 
-/// Nobody can be told that nobody listens, and the work goes on.
+/// A closed standard error is not a failure of the run.
 fn write_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -148,10 +147,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_worth_a_line_at_its_beginning_and_every_ten_seconds() {
-        let told = Told::default();
+    fn a_wait_gets_a_line_at_its_start_and_every_ten_seconds() {
+        let last = LastWait::default();
         let lines = |index, milliseconds: [u64; 4]| {
-            milliseconds.map(|ms| told.is_news(index, Duration::from_millis(ms)))
+            milliseconds.map(|ms| last.is_due(index, Duration::from_millis(ms)))
         };
         assert_eq!(lines("a", [0, 50, 900, 9_999]), [true, false, false, false]);
         assert_eq!(lines("a", [10_000, 19_000, 20_000, 20_001]), [true, false, true, false]);

@@ -1,24 +1,24 @@
-//! Asking before something is lost.
+//! The confirmation prompt.
 
 use std::io::{BufRead, IsTerminal, Write};
 
 use crate::exit::{Exit, Failure};
 
-/// Asks on the terminal whether to go on, after telling what would be lost.
+/// Prints `what` and asks on the terminal for confirmation.
 ///
 /// # Errors
-/// The answer is not yes; or nobody can be asked, because standard input is not a terminal.
+/// The answer is not yes, or standard input is not a terminal.
 pub(crate) async fn confirm(what: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
-            "{what}\nnothing was changed; give --yes to go on without being asked"
+            "{what}\nnothing was changed; pass --yes to skip this confirmation"
         )));
     }
     let mut terminal = std::io::stderr();
-    write!(terminal, "{what}\nGo on (y/N)? ")
+    write!(terminal, "{what}\nContinue (y/N)? ")
         .and_then(|()| terminal.flush())
         .map_err(anyhow::Error::from)?;
-    // On a thread of its own, so that Ctrl-C is heard meanwhile.
+    // On its own thread, so that Ctrl-C is handled meanwhile.
     let answer = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map(|_| answer)

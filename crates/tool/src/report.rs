@@ -1,4 +1,4 @@
-//! Saying how a run ended: text for people, one JSON object for machines.
+//! Prints the result of a run, as text or as one JSON object.
 
 use std::io::{self, Write};
 
@@ -12,28 +12,28 @@ use crate::{
     exit::{Exit, Failure},
 };
 
-/// How a command succeeded.
+/// The result of a successful command.
 #[derive(Debug)]
 pub(crate) enum Success {
     /// A plan was applied.
     Applied { outcome: Outcome, plan: Plan, report: Report, proof: Option<Digest> },
-    /// What would be done.
+    /// The plans of a dry run.
     DryRun(Vec<Plan>),
-    /// Where the database stands.
+    /// The status of the database.
     Status(Status),
-    /// How the database compares.
+    /// The result of a verification.
     Verified(Verification),
     /// A completion script.
     Completions(String),
 }
 
-/// Whether a run that was to change something did.
+/// Whether a run has changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// This run did something.
+    /// This run executed steps.
     Done,
-    /// Everything was in effect.
+    /// All steps were already in effect.
     NothingToDo,
 }
 
@@ -43,7 +43,7 @@ impl Outcome {
     }
 }
 
-/// What `--output json` prints.
+/// The output of `--output json`.
 #[derive(Default, Serialize)]
 struct Json<'a> {
     /// Null if the arguments name none.
@@ -67,13 +67,13 @@ struct Json<'a> {
     /// The failure and its causes.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// Of a failure that is one of differences: which.
+    /// The differences of a failure with exit code 3.
     #[serde(skip_serializing_if = "<[Difference]>::is_empty")]
     differences: &'a [Difference],
 }
 
-/// Prints how the run ended, and tells its exit code.
-pub(crate) fn finish(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
+/// Prints the result of the run, and returns its exit code.
+pub(crate) fn print_outcome(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
     let exit = match &outcome {
         Ok(Success::Verified(verification)) if !verification.is_clean() => Exit::Differences,
         Ok(_) => Exit::Done,
@@ -89,7 +89,7 @@ pub(crate) fn finish(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
         }
     };
     match printed {
-        // Who closes a pipe has read what they wanted to.
+        // The reader of a closed pipe needs no more output.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             print_error(&anyhow::Error::from(error).context("cannot print the result"));
             if exit == Exit::Done { Exit::Failed } else { exit }
@@ -98,12 +98,12 @@ pub(crate) fn finish(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
     }
 }
 
-/// Prints for a machine that the arguments were wrong.
-pub(crate) fn misused(error: &clap::Error) -> Exit {
+/// Prints a usage error as JSON.
+pub(crate) fn print_usage_error(error: &clap::Error) -> Exit {
     let exit = Exit::Usage;
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
-    // The exit code tells it even if nobody reads.
+    // The exit code is returned even if the output cannot be written.
     let _ = print_json(&Json { exit_code: exit as u8, error: Some(text), ..Json::default() });
     exit
 }
@@ -141,13 +141,13 @@ fn text(success: &Success) -> String {
             );
             let mut text = match outcome {
                 Outcome::Done => format!(
-                    "done: {version}; {} steps done, {} were in effect",
+                    "done: {version}; {} steps run, {} already in effect",
                     report.done, report.in_effect
                 ),
                 Outcome::NothingToDo => format!("nothing to do: {version}"),
             };
             if let Some(digest) = proof {
-                text.push_str(&format!("\ncurrent_executions is as before: {digest}"));
+                text.push_str(&format!("\ncurrent_executions is unchanged: {digest}"));
             }
             text
         }
@@ -162,7 +162,7 @@ fn text(success: &Success) -> String {
 }
 
 fn print_json(json: &Json<'_>) -> io::Result<()> {
-    // Plain data without maps of odd keys always has a JSON form.
+    // Serialization fails only for maps with keys other than strings.
     print(&serde_json::to_string_pretty(json).unwrap_or_default())
 }
 
@@ -172,7 +172,7 @@ fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// If that fails too, the exit code is left to tell.
+/// Failures are ignored; the exit code is still returned.
 fn print_error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "error: {error:#}");
 }

@@ -4,7 +4,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql::{
     Engine,
     dsql::{Auth, Config, Connector, TlsMode},
-    migrate::{Patience, PostgresDatabase, SchemaConnector},
+    migrate::{PostgresDatabase, SchemaConnector, Timeouts},
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 /// Opens the database that the flags and variables name.
 pub(crate) async fn open(
     flags: &Connection,
-    patience: &Patience,
+    timeouts: &Timeouts,
 ) -> Result<PostgresDatabase, Failure> {
     let mut config = Config::from_env_and(|name| value(flags, name))?;
     config.application_name = "temporal-dsql-tool".into();
@@ -34,7 +34,7 @@ pub(crate) async fn open(
         Auth::Password(_) | Auth::Trust => (config.engine, None),
     };
     let connector = SchemaConnector::new(&config, Connector::new(&config, credentials)?);
-    PostgresDatabase::connect(Box::new(connector), engine, &patience.retry)
+    PostgresDatabase::connect(Box::new(connector), engine, &timeouts.retry)
         .await
         .map_err(|error| anyhow::Error::from(error).into())
 }

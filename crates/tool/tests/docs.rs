@@ -1,4 +1,5 @@
-//! The documents, played: every command that they show is run, in their order, and must succeed.
+//! Tests of the documents: every command in them runs in order and must succeed, and every message of
+//! the tool is explained.
 
 mod support;
 
@@ -23,10 +24,10 @@ fn documents() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What a document asks of its test, line by line.
+/// An instruction of a document to its test.
 #[derive(Debug, PartialEq)]
 enum Instruction {
-    /// `<!-- database: 1.0 -->`: from here on, a database of this version.
+    /// `<!-- database: 1.0 -->`: continue with a new database at this version.
     Database(String),
     /// A line of a block of shell commands.
     Command(String),
@@ -52,7 +53,7 @@ fn instructions(document: &str) -> Vec<Instruction> {
 #[tokio::test]
 async fn every_command_of_the_documents_does_what_they_say() {
     let Some(mut database) = ScratchDatabase::create().await else { return };
-    let mut played = 0;
+    let mut commands = 0;
     for (path, text) in documents() {
         for instruction in instructions(&text) {
             match instruction {
@@ -68,15 +69,15 @@ async fn every_command_of_the_documents_does_what_they_say() {
                         ["temporal-dsql-tool", ref arguments @ ..] => {
                             let run = Tool::new(&database).run(arguments);
                             assert_eq!(run.code, 0, "{path}: {line}: {}{}", run.out, run.err);
-                            played += 1;
+                            commands += 1;
                         }
-                        // Where the test reaches its database by variables of its own.
+                        // The test connects to its database with its own variables.
                         ["export", setting] => {
                             let (name, _) = setting.split_once('=').unwrap();
                             let help = Tool::nowhere().ok(&["--help"]).out;
                             assert!(help.contains(name), "{path}: the tool does not read {name}");
                         }
-                        // Of xtask's own commands, docs/testing.md says what runs them.
+                        // docs/testing.md lists the tests that run xtask's own commands.
                         ["cargo", "xtask", ..] => {}
                         _ => panic!("{path}: nothing runs `{line}`"),
                     }
@@ -84,15 +85,15 @@ async fn every_command_of_the_documents_does_what_they_say() {
             }
         }
     }
-    assert!(played >= 15, "only {played} commands were found");
+    assert!(commands >= 15, "only {commands} commands were found");
 }
 
 #[tokio::test]
-async fn the_commands_of_cargo_xtask_migrate_are_the_tools() {
+async fn the_documented_commands_of_cargo_xtask_migrate_work() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema"]);
-    let mut played = 0;
+    let mut commands = 0;
     for (path, text) in documents() {
         for command in text.split(['`', '\n']).map(str::trim) {
             let arguments: Vec<&str> = command.split_whitespace().collect();
@@ -101,14 +102,14 @@ async fn the_commands_of_cargo_xtask_migrate_are_the_tools() {
             {
                 let run = tool.run(arguments);
                 assert_eq!(run.code, 0, "{path}: {command}: {}{}", run.out, run.err);
-                played += 1;
+                commands += 1;
             }
         }
     }
-    assert!(played >= 1, "no command was found");
+    assert!(commands >= 1, "no command was found");
 }
 
-/// The section of the guide that is called `title`, without those below it.
+/// The section of the guide with the heading `title`.
 fn section<'g>(guide: &'g str, title: &str) -> &'g str {
     guide
         .split("\n## ")
@@ -150,7 +151,7 @@ fn the_guide_has_the_steps_the_rollback_the_downtime_and_the_verification() {
     }
 }
 
-/// The text of a source file with what varies as `…` and each string on one line.
+/// The text of a source file, with `…` for each placeholder and each string on one line.
 fn messages(path: &str) -> String {
     let source = fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
     let mut pieces = source.split("\\\n");
@@ -159,7 +160,7 @@ fn messages(path: &str) -> String {
     let mut text = String::new();
     for (position, piece) in joined.split('{').enumerate() {
         match piece.split_once('}') {
-            // Not a block of code.
+            // A placeholder, not a block of code.
             Some((name, rest)) if position > 0 && !name.contains(char::is_whitespace) => {
                 text.push('…');
                 text.push_str(rest);
@@ -170,16 +171,16 @@ fn messages(path: &str) -> String {
     text
 }
 
-/// The messages that the guide explains, in its tables.
+/// The messages in the tables of the guide.
 fn explained() -> Vec<String> {
     let guide = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let tables = section(&guide, "When something is wrong");
+    let tables = section(&guide, "Troubleshooting");
     let cells = tables.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
 #[test]
-fn every_message_that_the_guide_quotes_is_one() {
+fn every_message_quoted_by_the_guide_exists() {
     let sources: String = [
         "crates/adapter-dsql/src/config/mod.rs",
         "crates/migrate/src/database.rs",
@@ -195,8 +196,8 @@ fn every_message_that_the_guide_quotes_is_one() {
     let quoted = explained();
     assert!(quoted.len() >= 50, "{quoted:?}");
     for message in quoted {
-        let is_said = sources.lines().any(|line| line.contains('"') && line.contains(&message));
-        assert!(is_said, "no message of the tool says `{message}`");
+        let exists = sources.lines().any(|line| line.contains('"') && line.contains(&message));
+        assert!(exists, "no message of the tool contains `{message}`");
     }
 }
 
@@ -206,7 +207,7 @@ fn every_error_of_a_migration_is_explained_by_the_guide() {
     let mut errors = 0;
     for path in ["crates/migrate/src/error.rs", "crates/migrate/src/database.rs"] {
         for attribute in messages(path).split("#[error(").skip(1) {
-            // What is not a text of its own is that of its cause.
+            // A transparent error has the message of its cause.
             let Some(text) = attribute.trim_start().strip_prefix('"') else { continue };
             let text = text.split('"').next().unwrap_or_default();
             let is_explained = explained.iter().any(|message| text.contains(message));

@@ -1,5 +1,4 @@
-//! The tool as a process against a stand-in for a DSQL cluster: host, port, CA file and
-//! credentials are all it is given.
+//! The tool as a process on the DSQL emulator, with host, port, CA file and credentials.
 
 mod support;
 
@@ -11,24 +10,24 @@ use std::{
 };
 
 use dsql_emulator::{CommitFault, JobDelays};
-use support::{Run, Tool};
+use support::{Run, Tool, newest};
 use temporal_dsql_testkit::ScratchCluster;
 
-/// Clusters that are worked on at once.
+/// Clusters in use at the same time.
 const WORKERS: usize = 4;
 
 fn blocking<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// A cluster without a schema, or `None` if there is no server to make one on.
+/// A cluster without a schema, or `None` without a server.
 fn empty() -> Option<ScratchCluster> {
     let moment = Duration::from_millis(10);
     let delays = JobDelays { start: moment, work: moment, ..JobDelays::default() };
     blocking(ScratchCluster::create(|builder| builder.job_delays(delays)))
 }
 
-/// Pointed at `cluster` as an operator would do it.
+/// The tool with the environment of an operator of `cluster`.
 fn tool(cluster: &ScratchCluster) -> Tool {
     let mut tool = Tool::nowhere();
     tool.set("CLUSTER_ENDPOINT", cluster.host());
@@ -57,12 +56,12 @@ fn every_command_works_over_tls_with_an_iam_token() {
     tool.ok(&["verify"]);
     tool.ok(&["setup-schema", "--overwrite", "--yes"]);
     let (_, status) = tool.json(&["status"]);
-    assert_eq!(status["status"]["current"], "1.1");
+    assert_eq!(status["status"]["current"], newest());
     tool.ok(&["verify"]);
 }
 
 #[test]
-fn a_build_that_takes_its_time_is_reported_line_by_line() {
+fn a_slow_index_build_is_reported_in_lines() {
     let delays = JobDelays {
         start: Duration::from_millis(100),
         work: Duration::from_millis(300),
@@ -74,12 +73,12 @@ fn a_build_that_takes_its_time_is_reported_line_by_line() {
     };
     let run = tool(&cluster).ok(&["setup-schema"]);
     let waits = run.err.lines().filter(|line| line.starts_with("index idx_namespaces_name: "));
-    assert_eq!(waits.count(), 1, "one line for a wait that is short: {}", run.err);
+    assert_eq!(waits.count(), 1, "one line for a short wait: {}", run.err);
     tool(&cluster).ok(&["verify"]);
 }
 
 #[test]
-fn who_is_not_let_in_is_told_why_and_no_secret_is_shown() {
+fn a_refused_login_is_explained_and_no_secret_is_shown() {
     let Some(cluster) = empty() else { return };
     let fails = |tool: &Tool, named: &[&str]| {
         let run = tool.run(&["setup-schema"]);
@@ -94,22 +93,22 @@ fn who_is_not_let_in_is_told_why_and_no_secret_is_shown() {
     };
     let mut wrong = tool(&cluster);
     wrong.set("AWS_SECRET_ACCESS_KEY", "hunter2").set("RUST_LOG", "trace");
-    fails(&wrong, &["does not let `admin` in", "access denied", "signature"]);
-    let mut elsewhere = tool(&cluster);
-    elsewhere.set("AWS_REGION", "eu-west-1");
-    fails(&elsewhere, &["access denied"]);
-    let mut distrustful = tool(&cluster);
-    distrustful.set("SQL_TLS_CA_FILE", "");
-    fails(&distrustful, &["cannot make a TLS connection", "CA file", "UnknownIssuer"]);
-    let mut stranger = tool(&cluster);
-    stranger.set("SQL_USER", "nobody");
-    fails(&stranger, &["nobody"]);
-    // And nothing was begun.
+    fails(&wrong, &["refused the login of `admin`", "access denied", "signature"]);
+    let mut wrong_region = tool(&cluster);
+    wrong_region.set("AWS_REGION", "eu-west-1");
+    fails(&wrong_region, &["access denied"]);
+    let mut without_ca = tool(&cluster);
+    without_ca.set("SQL_TLS_CA_FILE", "");
+    fails(&without_ca, &["cannot make a TLS connection", "CA file", "UnknownIssuer"]);
+    let mut unknown_role = tool(&cluster);
+    unknown_role.set("SQL_USER", "nobody");
+    fails(&unknown_role, &["nobody"]);
+    // Nothing was changed.
     let (_, status) = tool(&cluster).json(&["status"]);
     assert_eq!(status["status"]["current"], serde_json::Value::Null);
 }
 
-/// How many commits `command` makes.
+/// The number of commits of `command`.
 fn commits(cluster: &ScratchCluster, command: &[&str]) -> usize {
     const MANY: usize = 10_000;
     cluster.faults().script(std::iter::repeat_n(None, MANY));
@@ -119,18 +118,18 @@ fn commits(cluster: &ScratchCluster, command: &[&str]) -> usize {
     MANY - left
 }
 
-/// A way to `cluster` for one connection: whoever has lost it does not get in again.
-fn one_way(cluster: &ScratchCluster) -> u16 {
-    let door = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = door.local_addr().unwrap().port();
+/// A proxy to `cluster` for one connection: later connections are refused.
+fn single_connection_proxy(cluster: &ScratchCluster) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
     let server = cluster.addr();
     thread::spawn(move || {
-        let (client, _) = door.accept().unwrap();
-        drop(door);
+        let (client, _) = listener.accept().unwrap();
+        drop(listener);
         let server = TcpStream::connect(server).unwrap();
         let pump = |mut from: TcpStream, mut to: TcpStream| {
             thread::spawn(move || {
-                // It ends when either side does, in whatever way.
+                // Ends when either side closes the connection.
                 let _ = std::io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Both);
             });
@@ -141,17 +140,18 @@ fn one_way(cluster: &ScratchCluster) -> u16 {
     port
 }
 
-/// Kills `command` at its commit number `commit`, when the cluster has applied it or before.
+/// Kills `command` at its commit number `commit`, before or after the cluster has applied it.
 fn kill(cluster: &ScratchCluster, command: &[&str], commit: usize, applied: bool) {
     let faults = cluster.faults();
     let before = faults.report().commits;
     let lost = Some(CommitFault::LostAnswer { applied });
     faults.script(std::iter::repeat_n(None, commit).chain([lost]));
-    // It has one connection, and loses it with the answer.
-    let mut child = tool(cluster).set("SQL_PORT", one_way(cluster).to_string()).spawn(command);
+    // The tool has one connection, and loses it with the response.
+    let mut child =
+        tool(cluster).set("SQL_PORT", single_connection_proxy(cluster).to_string()).spawn(command);
     let deadline = Instant::now() + Duration::from_secs(60);
     while faults.report().commits == before {
-        assert!(Instant::now() < deadline, "{command:?} never came to commit {commit}");
+        assert!(Instant::now() < deadline, "{command:?} did not reach commit {commit}");
         thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
@@ -199,7 +199,7 @@ fn kill_everywhere(preparation: &[&[&str]], command: &[&str], every: usize, at_l
 
 #[test]
 fn setup_is_completed_by_the_next_run_wherever_it_was_killed() {
-    // Every commit is killed on PostgreSQL (tests/kills.rs); here the ones that have jobs count.
+    // Every commit is killed on PostgreSQL (tests/kills.rs); here every sixth, with index builds.
     kill_everywhere(&[], &["setup-schema"], 6, 45);
 }
 

@@ -1,6 +1,5 @@
-//! The tool as a process that is killed (SIGKILL) before and after every statement that changes
-//! something, and as many processes at once. Running it again completes, and the database is
-//! exactly what its version says.
+//! The tool as a process: killed (SIGKILL) before and after every writing statement, and several
+//! processes at the same time. The next run completes, and the database matches its version.
 
 mod support;
 
@@ -18,14 +17,14 @@ use std::{
 use support::Tool;
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, Then, When, WireFault};
 
-/// Databases that are worked on at once.
+/// Databases in use at the same time.
 const WORKERS: usize = 4;
 
 fn blocking<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Kills the process as soon as it is known.
+/// Kills the process as soon as it has started.
 fn kill(child: &Mutex<Option<Child>>) {
     loop {
         if let Some(child) = &mut *child.lock().unwrap() {
@@ -37,7 +36,7 @@ fn kill(child: &Mutex<Option<Child>>) {
     }
 }
 
-/// The statements of a command that change something, in the order in which they are sent.
+/// The writing statements of a command, in order.
 fn changes(template: &ScratchDatabase, command: &[&str]) -> Vec<String> {
     let database = blocking(ScratchDatabase::create_from_template(template)).unwrap();
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
@@ -49,8 +48,8 @@ fn changes(template: &ScratchDatabase, command: &[&str]) -> Vec<String> {
     statements
 }
 
-/// Kills `command` at `statement`, before the server sees it or after it has answered; then runs
-/// it again and verifies the outcome.
+/// Kills `command` before or after the server executes `statement`; then runs it again and verifies
+/// the database.
 fn kill_and_resume(template: &ScratchDatabase, command: &[&str], statement: &str, before: bool) {
     let database = blocking(ScratchDatabase::create_from_template(template)).unwrap();
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
@@ -85,7 +84,7 @@ fn kill_and_resume(template: &ScratchDatabase, command: &[&str], statement: &str
     assert!(third.out.starts_with("nothing to do"), "{place} `{statement}`: {}", third.out);
 }
 
-/// A database that `preparation` was run on.
+/// A database after `preparation`.
 fn prepared(preparation: &[&[&str]]) -> Option<ScratchDatabase> {
     let database = blocking(ScratchDatabase::create())?;
     for command in preparation {
@@ -128,7 +127,7 @@ fn rollback_is_completed_by_the_next_run_wherever_it_was_killed() {
     kill_everywhere(&[&["setup-schema"]], &["rollback-schema", "--to", "1.0"], 4);
 }
 
-/// Runs ten processes at once; all succeed.
+/// Runs ten processes at the same time; all succeed.
 fn ten_at_once(database: &ScratchDatabase, command: &[&str]) {
     let tool = Tool::new(database);
     let children: Vec<_> = (0..10).map(|_| tool.spawn(command)).collect();
@@ -142,7 +141,7 @@ fn ten_at_once(database: &ScratchDatabase, command: &[&str]) {
 #[test]
 fn ten_upgrades_at_once_all_succeed_with_one_history_row() {
     let Some(database) = prepared(&[&["setup-schema", "--version", "1.0"]]) else { return };
-    ten_at_once(&database, &["update-schema"]);
+    ten_at_once(&database, &["update-schema", "--version", "1.1"]);
     let history = "SELECT new_version FROM schema_update_history ORDER BY update_time";
     let rows = blocking(database.query(history)).unwrap();
     let versions: Vec<_> = rows.iter().map(|row| row[0].as_deref().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! The tool on a terminal: it asks before something is lost, hears the answer, and hears Ctrl-C.
+//! The tool on a terminal: the confirmation prompt, Ctrl-C and the spinner.
 
 mod support;
 
@@ -16,12 +16,12 @@ use rustix::{
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
-use support::Tool;
+use support::{Tool, newest};
 use temporal_dsql_testkit::ScratchDatabase;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A run of the tool on a terminal of its own.
+/// A run of the tool on its own terminal.
 struct OnTerminal {
     child: Child,
     keyboard: File,
@@ -48,15 +48,15 @@ impl OnTerminal {
         let (sender, screen) = mpsc::channel();
         thread::spawn(move || {
             let mut byte = [0];
-            // Ends when the last one who has the terminal closes it.
+            // Ends when the last handle of the terminal is closed.
             while shown.read_exact(&mut byte).is_ok() && sender.send(byte[0]).is_ok() {}
         });
         Self { child, keyboard, screen }
     }
 
-    /// What is shown up to and including `text`.
+    /// The output up to and including `text`.
     fn until(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut shown = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -72,7 +72,7 @@ impl OnTerminal {
 
     /// The exit code.
     fn end(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
@@ -80,11 +80,11 @@ impl OnTerminal {
             thread::sleep(Duration::from_millis(10));
         }
         self.child.kill().unwrap();
-        panic!("the tool does not end");
+        panic!("the tool does not exit");
     }
 }
 
-/// A database at 1.0 with one row that is to be lost, or not, and a version under another name.
+/// A database at 1.0 with one row, and a version under a second logical name.
 async fn with_a_row() -> Option<ScratchDatabase> {
     let database = ScratchDatabase::create().await?;
     let tool = Tool::new(&database);
@@ -102,16 +102,16 @@ async fn rows(database: &ScratchDatabase) -> String {
 const OVERWRITE: [&str; 4] = ["setup-schema", "--overwrite", "--version", "1.0"];
 
 #[tokio::test]
-async fn all_that_would_be_lost_is_told_before_the_question_and_the_answer_counts() {
+async fn the_prompt_lists_what_is_dropped_and_only_yes_proceeds() {
     let Some(database) = with_a_row().await else { return };
     let tool = Tool::new(&database);
     for (answer, code, left) in [("n\n", 1, "1"), ("\n", 1, "1"), ("y\n", 0, "0")] {
         let mut run = OnTerminal::start(&tool, &OVERWRITE);
-        let question = run.until("Go on (y/N)? ");
+        let question = run.until("Continue (y/N)? ");
         for named in ["these 38 tables", "  shards", "note: the version recorded for `temporal`"] {
             assert!(question.contains(named), "`{named}` is not in {question}");
         }
-        assert!(!question.contains('\u{1b}'), "nothing turns over the question: {question:?}");
+        assert!(!question.contains('\u{1b}'), "the spinner runs during the prompt: {question:?}");
         run.keyboard.write_all(answer.as_bytes()).unwrap();
         if code == 1 {
             run.until("not confirmed; nothing was changed");
@@ -122,10 +122,10 @@ async fn all_that_would_be_lost_is_told_before_the_question_and_the_answer_count
 }
 
 #[tokio::test]
-async fn ctrl_c_is_an_answer_too() {
+async fn ctrl_c_at_the_prompt_cancels_the_run() {
     let Some(database) = with_a_row().await else { return };
     let mut run = OnTerminal::start(&Tool::new(&database), &OVERWRITE);
-    run.until("Go on (y/N)? ");
+    run.until("Continue (y/N)? ");
     kill_process(Pid::from_child(&run.child), Signal::INT).unwrap();
     run.until("interrupted");
     assert_eq!(run.end(), Some(1));
@@ -133,11 +133,14 @@ async fn ctrl_c_is_an_answer_too() {
 }
 
 #[tokio::test]
-async fn a_spinner_turns_while_steps_are_done_and_their_lines_stay() {
+async fn a_terminal_shows_a_spinner_and_keeps_the_lines_of_steps() {
     let Some(database) = ScratchDatabase::create().await else { return };
-    let mut run = OnTerminal::start(&Tool::new(&database), &["setup-schema"]);
-    let shown = run.until("[48/48] record version 1.1");
+    let tool = Tool::new(&database);
+    let (_, dry_run) = tool.json(&["setup-schema", "--dry-run"]);
+    let steps = dry_run["dry_run"][0]["steps"].as_array().unwrap().len();
+    let mut run = OnTerminal::start(&tool, &["setup-schema"]);
+    let shown = run.until(&format!("[{steps}/{steps}] record version {}", newest()));
     assert!(shown.contains('\u{1b}'), "{shown:?}");
-    assert!(shown.contains("[14/48] create table shards ("), "{shown:?}");
+    assert!(shown.contains(&format!("[14/{steps}] create table shards (")), "{shown:?}");
     assert_eq!(run.end(), Some(0));
 }

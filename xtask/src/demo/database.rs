@@ -9,8 +9,8 @@ use temporal_dsql::{
     CurrentExecutionsRow, Engine, SchemaVersion, Table,
     dsql::{Config, Connector, DsqlStore, connect},
     migrate::{
-        DEFAULT_DATABASE, Digest, Migrator, Patience, Plan, PostgresDatabase, RowKey, Schema,
-        SchemaConnector, Setup, Silent,
+        DEFAULT_DATABASE, Digest, IgnoreProgress, Migrator, Plan, PostgresDatabase, RowKey, Schema,
+        SchemaConnector, Setup, Timeouts,
     },
 };
 use temporal_dsql_testkit::postgres::{Options, Server};
@@ -140,15 +140,15 @@ impl Database {
     }
 
     async fn migrate<T>(&self, act: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<T>) -> Result<T> {
-        let patience = Patience::default();
+        let timeouts = Timeouts::default();
         let connector = SchemaConnector::new(
             &self.config,
             Connector::new(&self.config, self.credentials.clone())?,
         );
         let mut database =
-            PostgresDatabase::connect(Box::new(connector), None, &patience.retry).await?;
+            PostgresDatabase::connect(Box::new(connector), None, &timeouts.retry).await?;
         let mut migrator =
-            Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
+            Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
         act(&mut migrator).await
     }
 }

@@ -76,7 +76,7 @@ async fn play(kind: Kind) -> Result<()> {
         workflows.len()
     );
 
-    step("Upgrade to 1.1 while a writer keeps updating some of the current executions");
+    step(&format!("Upgrade to {VERSION} while a writer keeps updating some current executions"));
     upgrade(&database, &store, &mut workflows).await?;
     println!(
         "the store accepts the schema: {}",

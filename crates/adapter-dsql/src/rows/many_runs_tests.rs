@@ -8,7 +8,7 @@ use temporal_dsql_domain::{
     SignalId, TimerEntry, TimerId, TreeId,
 };
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, Migrator, Patience, PostgresDatabase, Schema, Setup, Silent,
+    DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
 };
 use temporal_dsql_testkit::ScratchDatabase;
 use uuid::Uuid;
@@ -30,10 +30,11 @@ pub(super) async fn connect() -> Option<(ScratchDatabase, PgConnection)> {
     let database = ScratchDatabase::create().await?;
     let schema = Schema::embedded().unwrap();
     let options: PgConnectOptions = database.url().parse().unwrap();
-    let patience = Patience::default();
+    let timeouts = Timeouts::default();
     let mut target =
-        PostgresDatabase::connect(Box::new(options.clone()), None, &patience.retry).await.unwrap();
-    let mut migrator = Migrator::new(&schema, &mut target, DEFAULT_DATABASE, patience, &Silent);
+        PostgresDatabase::connect(Box::new(options.clone()), None, &timeouts.retry).await.unwrap();
+    let mut migrator =
+        Migrator::new(&schema, &mut target, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
     migrator.apply(&plan).await.unwrap();
     let connection = options.connect().await.unwrap();

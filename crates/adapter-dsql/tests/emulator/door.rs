@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use dsql_emulator::Refusal;
-use temporal_dsql_domain::Engine;
+use temporal_dsql_domain::{Engine, VERSION};
 use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{Config, ConnectError, Connector, OpenError, WriteForm, connect};
 use temporal_dsql_testkit::ScratchCluster;
@@ -44,7 +44,7 @@ async fn host_port_ca_and_credentials_are_enough() {
     assert_eq!(store.session().insert_into_executions(&row).await.unwrap(), 1);
     assert_eq!(store.session().select_from_executions(&row.filter()).await.unwrap(), Some(row));
     let version = store.schema_version("postgres").await.unwrap();
-    assert_eq!(version.unwrap().to_string(), "1.1");
+    assert_eq!(version, Some(VERSION));
 }
 
 #[tokio::test]

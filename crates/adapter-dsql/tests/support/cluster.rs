@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use dsql_emulator::{DsqlEmulatorBuilder, JobDelays};
-use temporal_dsql_migrate::Patience;
+use temporal_dsql_migrate::Timeouts;
 use temporal_dsql_ports::RetryPolicy;
 use temporal_dsql_store::{Config, DsqlStore, connect};
 use temporal_dsql_testkit::ScratchCluster;
@@ -18,7 +18,7 @@ pub async fn cluster(
     let moment = Duration::from_millis(5);
     let jobs = JobDelays { start: moment, work: moment, ..JobDelays::default() };
     let cluster = ScratchCluster::create(|builder| configure(builder.job_delays(jobs))).await?;
-    set_up_at(&cluster.url(), Patience { poll: moment, ..Patience::default() }).await;
+    set_up_at(&cluster.url(), Timeouts { poll: moment, ..Timeouts::default() }).await;
     Some(cluster)
 }
 

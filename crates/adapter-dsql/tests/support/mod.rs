@@ -19,7 +19,7 @@ use temporal_dsql_domain::{
     ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, ShardsRow, Timestamp, WorkflowId,
 };
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, Migrator, Patience, PostgresDatabase, Schema, Setup, Silent,
+    DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
 };
 use temporal_dsql_ports::RetryPolicy;
 use temporal_dsql_store::{Config, DsqlStore, connect};
@@ -50,16 +50,17 @@ pub fn blob() -> DataBlob {
 
 /// Sets up the newest schema, as the tool does.
 pub async fn set_up(database: &ScratchDatabase) {
-    set_up_at(&database.url(), Patience::default()).await;
+    set_up_at(&database.url(), Timeouts::default()).await;
 }
 
 /// The same at `url`.
-async fn set_up_at(url: &str, patience: Patience) {
+async fn set_up_at(url: &str, timeouts: Timeouts) {
     let schema = Schema::embedded().unwrap();
     let options: PgConnectOptions = url.parse().unwrap();
     let mut database =
-        PostgresDatabase::connect(Box::new(options), None, &patience.retry).await.unwrap();
-    let mut migrator = Migrator::new(&schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
+        PostgresDatabase::connect(Box::new(options), None, &timeouts.retry).await.unwrap();
+    let mut migrator =
+        Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
     migrator.apply(&plan).await.unwrap();
 }

@@ -1,35 +1,34 @@
-//! What a database really has, as one reading of its catalog.
+//! The objects of a database, as one read of its catalog.
 
 use std::collections::BTreeMap;
 
-use super::{Index, Table};
+use super::definition::{IndexDefinition, TableDefinition};
 
-/// Everything in the schema that the connection works in, at one moment.
+/// All objects of the connection's schema, in one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// The tables by name.
-    pub tables: BTreeMap<String, Table>,
-    /// The secondary indexes by name. Those of primary keys are part of their table.
+    pub tables: BTreeMap<String, TableDefinition>,
+    /// The secondary indexes by name. Primary keys are part of their tables.
     pub indexes: BTreeMap<String, CatalogIndex>,
-    /// Relations of other kinds (`view`, `sequence`, …) by name: they take names too, but they
-    /// are not tables (temporal-persistence.md#t13).
+    /// Relations of other kinds (`view`, `sequence`, …) by name. They share the namespace of tables
+    /// (temporal-persistence.md#t13).
     pub others: BTreeMap<String, &'static str>,
 }
 
 /// An index of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogIndex {
-    /// What it is.
-    pub index: Index,
-    /// Its object id, by which jobs refer to it.
+    /// Its definition.
+    pub index: IndexDefinition,
+    /// Its object id, to which jobs refer.
     pub oid: u32,
-    /// Whether queries may use it. Not before its build has ended, and never after a failed one.
+    /// Whether queries can use it: only after a successful build.
     pub valid: bool,
 }
 
 impl Catalog {
-    /// What has the name `name`, if anything has: tables, indexes and the others share one space
-    /// of names.
+    /// The kind of the relation called `name`, if there is one. All relations share one namespace.
     pub fn kind_of(&self, name: &str) -> Option<&'static str> {
         if self.tables.contains_key(name) {
             Some("table")
@@ -40,8 +39,8 @@ impl Catalog {
         }
     }
 
-    /// Leaves the table `name` out, with its indexes, as if it had been dropped.
-    pub(crate) fn forget_table(&mut self, name: &str) {
+    /// Removes the table `name` and its indexes, as DROP TABLE would.
+    pub(crate) fn remove_table(&mut self, name: &str) {
         if self.tables.remove(name).is_some() {
             self.indexes.retain(|_, found| found.index.table != name);
         }

@@ -1,37 +1,40 @@
-//! How an object of a database differs from its definition, as data and as a sentence.
+//! Comparison of a database's objects with their definitions.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::{Catalog, Index, Table};
+use super::{
+    catalog::Catalog,
+    definition::{IndexDefinition, TableDefinition},
+};
 
-/// One way in which a database is not what its schema version says.
+/// One difference between a database and its schema version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Difference {
-    /// A table is not there.
+    /// A table is missing.
     MissingTable {
         /// The table.
         table: String,
     },
-    /// Something else has the name of a table or an index.
+    /// A relation of another kind has the name of a table or an index.
     NameTaken {
         /// The name.
         name: String,
-        /// What should have it.
+        /// The expected kind.
         expected: &'static str,
-        /// What has it.
+        /// The actual kind.
         actual: String,
     },
-    /// A column is not there.
+    /// A column is missing.
     MissingColumn {
         /// The table.
         table: String,
         /// The column.
         column: String,
     },
-    /// A column is there that the definition does not have.
+    /// A column is not in the definition.
     UnexpectedColumn {
         /// The table.
         table: String,
@@ -46,62 +49,63 @@ pub enum Difference {
         column: String,
         /// `type`, `nullability` or `default`.
         property: &'static str,
-        /// What the definition says.
+        /// The value in the definition.
         expected: String,
-        /// What the database has.
+        /// The value in the database.
         actual: String,
     },
-    /// The primary key is on other columns, or on the same in another order.
+    /// The primary key has other columns or another order.
     PrimaryKey {
         /// The table.
         table: String,
-        /// What the definition says.
+        /// The value in the definition.
         expected: Vec<String>,
-        /// What the database has.
+        /// The value in the database.
         actual: Vec<String>,
     },
-    /// A constraint is there that the definition does not have.
+    /// A constraint is not in the definition.
     UnexpectedConstraint {
         /// The table.
         table: String,
-        /// The constraint, in the catalog's words.
+        /// The constraint, as the catalog prints it.
         constraint: String,
     },
-    /// An index is not there.
+    /// An index is missing.
     MissingIndex {
         /// The index.
         index: String,
     },
-    /// An index is there, but no query may use it: it is being built, or its build has failed.
+    /// An index is invalid: it is being built, or its build has failed.
     InvalidIndex {
         /// The index.
         index: String,
-        /// Whether a job is building it now.
+        /// Whether a job is building it.
         building: bool,
     },
-    /// An index is on something else, or of another kind.
+    /// An index has another table, other columns, another uniqueness or another kind.
     Index {
         /// The index.
         index: String,
         /// `table`, `columns`, `uniqueness` or `kind`.
         property: &'static str,
-        /// What the definition says.
+        /// The value in the definition.
         expected: String,
-        /// What the database has.
+        /// The value in the database.
         actual: String,
     },
-    /// A row that the schema starts with is not there.
+    /// A seed row is missing.
     MissingSeed {
         /// The table.
         table: String,
     },
-    /// A table or an index of another version is there.
-    Leftover {
+    /// A table or an index that a newer version adds exists.
+    #[serde(rename = "leftover")]
+    NewerObject {
         /// Its name.
         name: String,
         /// `table` or `index`.
         object: &'static str,
-        /// The version that has it.
+        /// The version that adds it.
         version: String,
     },
 }
@@ -137,7 +141,7 @@ impl fmt::Display for Difference {
                 let why = if *building {
                     "is still being built"
                 } else {
-                    "is invalid, its build has failed or was cut short"
+                    "is invalid: its build failed or was interrupted"
                 };
                 write!(f, "index {index} {why}")
             }
@@ -145,20 +149,20 @@ impl fmt::Display for Difference {
                 write!(f, "index {index}: {property} should be {expected} and is {actual}")
             }
             Self::MissingSeed { table } => {
-                write!(f, "table {table}: the row that the schema starts with is missing")
+                write!(f, "table {table}: its first row is missing")
             }
-            Self::Leftover { name, object, version } => {
+            Self::NewerObject { name, object, version } => {
                 write!(f, "{object} {name} belongs to version {version}")
             }
         }
     }
 }
 
-/// How the table `name` of `catalog` differs from `expected`: nothing if it is equal.
+/// The differences between the table `name` of `catalog` and `expected`; empty if they are equal.
 ///
-/// The order of columns is not compared. Every statement names its columns, and an operator could
-/// not change the order without making the table anew.
-pub fn compare_table(name: &str, expected: &Table, catalog: &Catalog) -> Vec<Difference> {
+/// The order of columns is not compared: every statement names its columns, and changing the order
+/// would require a new table.
+pub fn compare_table(name: &str, expected: &TableDefinition, catalog: &Catalog) -> Vec<Difference> {
     let table = || name.to_owned();
     let Some(actual) = catalog.tables.get(name) else {
         return vec![missing(catalog, name, "table", Difference::MissingTable { table: table() })];
@@ -209,9 +213,9 @@ pub fn compare_table(name: &str, expected: &Table, catalog: &Catalog) -> Vec<Dif
     differences
 }
 
-/// How the index `name` of `catalog` differs from `expected`: nothing if it is equal. Whether it
-/// is valid is another question.
-pub fn compare_index(name: &str, expected: &Index, catalog: &Catalog) -> Vec<Difference> {
+/// The differences between the index `name` of `catalog` and `expected`; empty if they are equal.
+/// Its validity is not compared.
+pub fn compare_index(name: &str, expected: &IndexDefinition, catalog: &Catalog) -> Vec<Difference> {
     let Some(actual) = catalog.indexes.get(name) else {
         return vec![missing(
             catalog,
@@ -243,7 +247,7 @@ pub fn compare_index(name: &str, expected: &Index, catalog: &Catalog) -> Vec<Dif
     .collect()
 }
 
-/// `missing`, or that something else has the name.
+/// `missing`, or [`Difference::NameTaken`] if another kind of relation has the name.
 fn missing(
     catalog: &Catalog,
     name: &str,

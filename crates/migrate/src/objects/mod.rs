@@ -1,89 +1,13 @@
-//! What a schema consists of, in one model for both of its sources: the statements of schema files
-//! and the catalog of a database.
+//! The object model of a schema: definitions, a database's catalog, and their comparison.
 //!
-//! Both are brought to the same spelling ([`normalise`]), so that comparing them ([`diff`]) is
-//! comparing values. Names are as the catalog has them: folded, without quotes.
+//! Definitions come from schema files, catalogs from a database. [`normalise`] gives the types and
+//! defaults of both the same spelling. Names are folded and unquoted, as the catalog has them.
 
 mod catalog;
+mod definition;
 mod diff;
 pub mod normalise;
 
-use std::collections::BTreeMap;
-
 pub use catalog::{Catalog, CatalogIndex};
+pub use definition::{ColumnDefinition, IndexDefinition, Objects, Seed, TableDefinition};
 pub use diff::{Difference, compare_index, compare_table};
-
-/// A column of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// The name.
-    pub name: String,
-    /// The type, in the short spelling of [`normalise::type_name`]: `bigint`, `varchar(255)`.
-    pub data_type: String,
-    /// Whether NULL may be stored.
-    pub nullable: bool,
-    /// The default, in the spelling of [`normalise::default`]; `None` if there is none.
-    pub default: Option<String>,
-}
-
-/// A table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
-    /// The columns, in their order.
-    pub columns: Vec<Column>,
-    /// The columns of the primary key, in their order; empty if there is none.
-    pub primary_key: Vec<String>,
-    /// Constraints beside the primary key, as the catalog words them. A schema file cannot make
-    /// any, so a table that has one differs.
-    pub constraints: Vec<String>,
-}
-
-impl Table {
-    /// The column called `name`.
-    pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|column| column.name == name)
-    }
-}
-
-/// A secondary index.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Index {
-    /// The table that it is on.
-    pub table: String,
-    /// What it is on: columns, in their order. (In a catalog also expressions.)
-    pub columns: Vec<String>,
-    /// Whether it keeps duplicates out.
-    pub unique: bool,
-    /// What makes it other than a plain index (a predicate, included columns, an order), as the
-    /// catalog words it. A schema file cannot make such an index, so one that is differs.
-    pub extras: Vec<String>,
-}
-
-/// Rows that a schema starts with: `INSERT … ON CONFLICT DO NOTHING`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seed {
-    /// The table.
-    pub table: String,
-    /// The columns that are given.
-    pub columns: Vec<String>,
-    /// The rows, each with one SQL literal per column.
-    pub rows: Vec<Vec<String>>,
-}
-
-/// Everything that a schema consists of at some point.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Objects {
-    /// The tables by name.
-    pub tables: BTreeMap<String, Table>,
-    /// The secondary indexes by name.
-    pub indexes: BTreeMap<String, Index>,
-    /// The rows that it starts with.
-    pub seeds: Vec<Seed>,
-}
-
-impl Objects {
-    /// The columns of the primary key of `table`; none if there is no such table.
-    pub(crate) fn key_of(&self, table: &str) -> Vec<String> {
-        self.tables.get(table).map(|table| table.primary_key.clone()).unwrap_or_default()
-    }
-}

@@ -1,7 +1,7 @@
-//! One spelling for types and defaults, whether they come from a schema file or from a catalog.
+//! Canonical spelling of types and defaults, for schema files and catalogs.
 //!
-//! `VARCHAR(255)` in a file is `character varying(255)` in a catalog, and its default `''` is
-//! `''::character varying` there. Without one spelling, every table would differ from itself.
+//! `VARCHAR(255)` in a file is `character varying(255)` in a catalog, and the default `''` is
+//! `''::character varying` there.
 
 use sqlparser::{
     ast::{Expr, UnaryOperator, Value},
@@ -11,7 +11,7 @@ use sqlparser::{
 
 /// The short name of a type: `bigint`, `varchar(255)`, `timestamp`.
 ///
-/// A type that is not known stays as it is, in lower case: it equals itself and nothing else.
+/// An unknown type is only converted to lower case.
 pub fn type_name(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     // Arguments are not always at the end: `timestamp(3) without time zone`.
@@ -40,7 +40,7 @@ pub fn type_name(text: &str) -> String {
         other => other,
     };
     match (name, arguments.as_str()) {
-        // A length and a scale that are not written.
+        // Implicit length and scale.
         ("char", "") => "char(1)".to_owned(),
         ("numeric", precision) if !precision.is_empty() && !precision.contains(',') => {
             format!("numeric({precision},0)")
@@ -50,15 +50,15 @@ pub fn type_name(text: &str) -> String {
     }
 }
 
-/// A default of a column of type `data_type`: literals without the casts and quotes that a catalog
-/// adds, everything else as a parsed expression prints. `None` for NULL, which is no default.
+/// A default of a column of type `data_type`. Literals lose the casts and quotes that a catalog
+/// adds; other expressions are parsed and printed. `None` for NULL, which is no default.
 pub fn default(text: &str, data_type: &str) -> Option<String> {
     let parsed = Parser::new(&PostgreSqlDialect {})
         .try_with_sql(text)
         .and_then(|mut parser| parser.parse_expr());
     match parsed {
         Ok(expression) => default_expression(&expression, data_type),
-        // Not readable for this parser; it still equals itself.
+        // Not supported by this parser: kept as it is.
         Err(_) => Some(text.to_owned()),
     }
 }
@@ -74,7 +74,7 @@ pub fn default_expression(expression: &Expr, data_type: &str) -> Option<String> 
     };
     match bare {
         Value::Null => None,
-        // PostgreSQL prints a negative number, and may print any, as a string with a cast.
+        // PostgreSQL prints negative numbers, and possibly others, as strings with a cast.
         Value::SingleQuotedString(text) if is_number(data_type) => Some(text.clone()),
         other => Some(other.to_string()),
     }
@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_spelling_is_its_own_spelling(text in "[a-zA-Z ]{0,12}(\\([0-9, ]{0,6}\\))?[a-z ]{0,6}") {
+        fn normalising_a_type_is_idempotent(text in "[a-zA-Z ]{0,12}(\\([0-9, ]{0,6}\\))?[a-z ]{0,6}") {
             let once = type_name(&text);
             prop_assert_eq!(type_name(&once), once);
         }

@@ -6,7 +6,9 @@ use sqlx::{
     postgres::{PgRow, types::Oid},
 };
 
-use crate::objects::{Catalog, CatalogIndex, Column, Index, Table, normalise};
+use crate::objects::{
+    Catalog, CatalogIndex, ColumnDefinition, IndexDefinition, TableDefinition, normalise,
+};
 
 /// Rows of one shape for relations, columns, keys, indexes and constraints of the schema `$1`, in
 /// the order in which [`read`] takes them in.
@@ -67,7 +69,7 @@ pub(super) fn read(rows: &[PgRow]) -> Result<Catalog, sqlx::Error> {
         match row.try_get::<i32, _>("kind")? {
             1 => match relation_kind(&name) {
                 None => {
-                    catalog.tables.insert(relation, Table::default());
+                    catalog.tables.insert(relation, TableDefinition::default());
                 }
                 Some(kind) => {
                     catalog.others.insert(relation, kind);
@@ -76,7 +78,7 @@ pub(super) fn read(rows: &[PgRow]) -> Result<Catalog, sqlx::Error> {
             2 => {
                 let data_type = normalise::type_name(row.try_get("detail")?);
                 let default: Option<String> = row.try_get("extra")?;
-                let column = Column {
+                let column = ColumnDefinition {
                     name,
                     nullable: !row.try_get("flag")?,
                     default: default.and_then(|text| normalise::default(&text, &data_type)),
@@ -88,7 +90,7 @@ pub(super) fn read(rows: &[PgRow]) -> Result<Catalog, sqlx::Error> {
             4 => {
                 let definition: Option<String> = row.try_get("extra")?;
                 let found = CatalogIndex {
-                    index: Index {
+                    index: IndexDefinition {
                         table: relation,
                         columns: Vec::new(),
                         unique: row.try_get("is_unique")?,
@@ -110,7 +112,7 @@ pub(super) fn read(rows: &[PgRow]) -> Result<Catalog, sqlx::Error> {
     Ok(catalog)
 }
 
-fn table(catalog: &mut Catalog, name: String) -> &mut Table {
+fn table(catalog: &mut Catalog, name: String) -> &mut TableDefinition {
     catalog.tables.entry(name).or_default()
 }
 

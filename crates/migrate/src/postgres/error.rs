@@ -246,7 +246,7 @@ mod tests {
         ] {
             let (error, text) = shown(sqlstate, message, Phase::Connect);
             assert!(!error.is_transient(), "{text}");
-            assert!(text.starts_with("db.example:5432 does not let `app` in:"), "{text}");
+            assert!(text.starts_with("db.example:5432 refused the login of `app`:"), "{text}");
             assert!(text.contains(message), "{text}");
         }
         let (_, text) = shown("3D000", "database \"temporal\" does not exist", Phase::Connect);
@@ -262,7 +262,7 @@ mod tests {
         ] {
             let (error, text) = shown("42501", message, Phase::Statement);
             assert!(!error.is_transient());
-            assert!(text.contains("the role `app` lacks a right"), "{text}");
+            assert!(text.contains("the role `app` lacks a privilege"), "{text}");
             assert!(text.contains(message) && text.contains(advice), "{text}");
         }
     }

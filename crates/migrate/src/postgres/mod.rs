@@ -339,10 +339,10 @@ impl SchemaDatabase for PostgresDatabase {
         self.ask(scan::has_seed(seed, key)).await
     }
 
-    async fn page(
+    async fn page<'k>(
         &mut self,
         scan: &Scan,
-        after: Option<&[String]>,
+        after: Option<&'k [String]>,
         limit: usize,
     ) -> Result<Vec<Row>, DatabaseError> {
         let mut page = Vec::new();

@@ -3,7 +3,7 @@
 
 use crate::{
     Scan,
-    objects::{Column, Seed},
+    objects::{ColumnDefinition, Seed},
     schema::quoted,
 };
 
@@ -32,7 +32,7 @@ pub(super) fn seeks(scan: &Scan, after: Option<&[String]>) -> Vec<Seek> {
         return vec![Seek { text: format!("{select} ORDER BY {order}"), parameters: Vec::new() }];
     };
     let condition = |position: usize, operator: &str| {
-        let Column { name, data_type, .. } = &scan.key[position];
+        let ColumnDefinition { name, data_type, .. } = &scan.key[position];
         format!("{} {operator} ${}::{data_type}", column(name), position + 1)
     };
     (1..=scan.key.len())
@@ -73,8 +73,8 @@ fn list(items: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
 
-    fn column(name: &str, data_type: &str) -> Column {
-        Column {
+    fn column(name: &str, data_type: &str) -> ColumnDefinition {
+        ColumnDefinition {
             name: name.to_owned(),
             data_type: data_type.to_owned(),
             nullable: false,

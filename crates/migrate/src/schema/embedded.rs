@@ -1,10 +1,10 @@
-//! The schema that is part of the binary: `dsql/temporal`.
+//! The embedded schema `dsql/temporal`.
 
-/// The name by which Temporal's tool and this one know the embedded schema (`--schema-name`).
+/// The name of the embedded schema in Temporal's tool and in this one (`--schema-name`).
 pub const SCHEMA_NAME: &str = "dsql/temporal";
 
-/// The whole current schema in one file, for reading and for other tools. A test keeps it equal
-/// to the versions.
+/// The newest version of the schema in one file, for readers and other tools. A test compares it with
+/// the version directories.
 pub const SCHEMA_SQL: &str = include_str!("../../schema/dsql/temporal/schema.sql");
 
 /// A version directory: its name, its manifest and its other files.
@@ -31,7 +31,7 @@ macro_rules! directory {
     };
 }
 
-/// Every version, in the order of the numbers.
+/// All versions, in ascending order.
 pub(super) const DIRECTORIES: &[Directory] = &[
     directory!("v1.0":
         "cluster.sql",

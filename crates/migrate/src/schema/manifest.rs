@@ -1,11 +1,11 @@
-//! `manifest.json` of a version directory, in Temporal's format
+//! Parses `manifest.json` of a version directory, in Temporal's format
 //! (temporal-persistence.md#update-schema).
 
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use temporal_dsql_domain::SchemaVersion;
 
-/// The most characters of a description: the width of its column in `schema_update_history`.
+/// The longest description, in characters: the width of its column in `schema_update_history`.
 const MAX_DESCRIPTION: usize = 255;
 
 /// A valid manifest.
@@ -33,7 +33,7 @@ struct Raw {
 /// Reads the manifest of the directory of `version`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason why it is invalid.
 pub(crate) fn read(bytes: &[u8], version: SchemaVersion) -> Result<Manifest, String> {
     let raw: Raw =
         serde_json::from_slice(bytes).map_err(|error| format!("is not valid: {error}"))?;
@@ -55,7 +55,7 @@ pub(crate) fn read(bytes: &[u8], version: SchemaVersion) -> Result<Manifest, Str
     }
     let files = raw.schema_update_cql_files;
     if files.is_empty() && !raw.allow_no_cql_files {
-        return Err("lists no SchemaUpdateCqlFiles; set AllowNoCqlFiles if that is meant".into());
+        return Err("lists no SchemaUpdateCqlFiles; set AllowNoCqlFiles if that is intended".into());
     }
     for (position, file) in files.iter().enumerate() {
         if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\', '\0']) {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_without_files_must_say_that_it_means_it() {
+    fn a_version_without_files_needs_allow_no_cql_files() {
         let text =
             r#"{"CurrVersion": "0.4", "MinCompatibleVersion": "0.1", "AllowNoCqlFiles": true}"#;
         assert!(manifest(text).unwrap().files.is_empty());

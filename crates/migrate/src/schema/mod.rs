@@ -1,10 +1,11 @@
-//! The schema files: found, read and checked as a whole, before anything runs.
+//! The schema files: found, read and validated as a whole before anything is executed.
 //!
-//! A schema is a row of releases, each a directory `vX.Y` with a manifest and the files that it
+//! A schema is a sequence of releases, each a directory `vX.Y` with a manifest and the files that it
 //! lists (temporal-persistence.md#update-schema). It is embedded in the binary, or read from a
-//! directory. Every file of every release is split, parsed and applied to the object model when the
-//! schema is loaded, so that no migration starts that could fail half-way because of a file.
+//! directory. Loading a schema splits and parses every file of every release and applies it to the
+//! object model, so that no migration fails half-way because of an invalid file.
 
+mod change;
 mod embedded;
 mod manifest;
 mod parse;
@@ -19,13 +20,14 @@ use std::{
 
 use temporal_dsql_domain::SchemaVersion;
 
+pub use change::Change;
 pub use embedded::{SCHEMA_NAME, SCHEMA_SQL};
 pub(crate) use statement::quoted;
-pub use statement::{Change, Origin, Statement};
+pub use statement::{Origin, Statement};
 
-use crate::objects::{Objects, Table};
+use crate::objects::{Objects, TableDefinition};
 
-/// Why a schema cannot be used. Nothing has run.
+/// An invalid schema. Nothing was executed.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// A file or directory cannot be read.
@@ -33,11 +35,11 @@ pub enum SchemaError {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A directory has no version in it.
+    /// A directory contains no versions.
     #[error(
         "{} contains no subdirectories of versions, such as v1.0; give the directory that has them",
         path.display()
@@ -46,7 +48,7 @@ pub enum SchemaError {
         /// The directory.
         path: PathBuf,
     },
-    /// Two directories are the same version.
+    /// Two directories have the same version.
     #[error("{first} and {second} are both version {version}; remove one of them")]
     SameVersion {
         /// One directory.
@@ -56,15 +58,15 @@ pub enum SchemaError {
         /// Their version.
         version: SchemaVersion,
     },
-    /// A manifest is malformed or says something else than its directory.
+    /// A manifest is malformed or contradicts its directory.
     #[error("{directory}/manifest.json {reason}")]
     Manifest {
         /// The directory.
         directory: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// A manifest lists a file that is not there.
+    /// A manifest lists a file that does not exist.
     #[error("{directory}/manifest.json lists {file}, which is not in the directory")]
     MissingFile {
         /// The directory.
@@ -77,17 +79,17 @@ pub enum SchemaError {
     Text {
         /// The file.
         file: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A statement cannot be part of a schema.
-    #[error("{origin} (`{start}`) cannot run as a step that is resumable: {reason}")]
+    #[error("{origin} (`{start}`) cannot run as a resumable step: {reason}")]
     Statement {
-        /// Where it stands.
+        /// Its place in the schema files.
         origin: Origin,
-        /// How it begins.
+        /// Its first line.
         start: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
@@ -97,27 +99,27 @@ pub enum SchemaError {
 pub struct Release {
     /// The version.
     pub version: SchemaVersion,
-    /// The oldest version that code may expect and still run on this one.
+    /// The oldest schema version that is compatible with this one.
     pub min_compatible: SchemaVersion,
-    /// What is new.
+    /// The description of the changes.
     pub description: String,
     /// The MD5 of the manifest in hex; empty if there is no manifest.
     pub manifest_md5: String,
-    /// How many statements of the schema come before those of the next release.
+    /// The number of statements of this and all earlier releases.
     end: usize,
 }
 
-/// All versions of a schema.
+/// A schema with all its versions.
 #[derive(Clone, Debug)]
 pub struct Schema {
     releases: Vec<Release>,
     statements: Vec<Statement>,
-    /// What there is after each statement.
+    /// The objects after each statement.
     after: Vec<Objects>,
     warnings: Vec<String>,
 }
 
-/// A version directory, read but not understood.
+/// The files of a version directory, not yet parsed.
 struct Files {
     directory: String,
     version: SchemaVersion,
@@ -126,10 +128,10 @@ struct Files {
 }
 
 impl Schema {
-    /// The schema that this release of the tool brings along: `dsql/temporal`.
+    /// The schema `dsql/temporal`, which is embedded in the binary.
     ///
     /// # Errors
-    /// None, as tests show: the files are part of the binary.
+    /// None: tests parse the embedded files.
     pub fn embedded() -> Result<Self, SchemaError> {
         let directory = |directory: &embedded::Directory| Files {
             directory: directory.name.to_owned(),
@@ -146,10 +148,10 @@ impl Schema {
 
     /// The schema in the version directories of `path` (`--schema-dir`).
     ///
-    /// What is not a version directory is ignored, with a [warning](Self::warnings).
+    /// Other entries are ignored with a [warning](Self::warnings).
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first error in the directory or in a file.
     pub fn from_directory(path: &Path) -> Result<Self, SchemaError> {
         let mut warnings = Vec::new();
         let mut versions = Vec::new();
@@ -177,11 +179,11 @@ impl Schema {
         Self::build(versions, warnings)
     }
 
-    /// The schema in one file (`--schema-file`), which is `version` as a whole and compatible
-    /// with no older one.
+    /// The schema in one file (`--schema-file`), as the only release `version`, compatible with no
+    /// older version.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The first error in the file.
     pub fn from_file(path: &Path, version: SchemaVersion) -> Result<Self, SchemaError> {
         let text = read_text(path)?;
         let mut schema = Self {
@@ -259,12 +261,12 @@ impl Schema {
         Ok(())
     }
 
-    /// What was ignored when the schema was read.
+    /// Warnings about ignored files and directories.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// All versions, from the oldest to the newest.
+    /// All releases, from the oldest to the newest.
     pub fn releases(&self) -> &[Release] {
         &self.releases
     }
@@ -288,13 +290,13 @@ impl Schema {
         self.releases.iter().filter(move |release| release.version > from && release.version <= to)
     }
 
-    /// The statements of the releases after `from`, up to and including `to`, in their order.
+    /// The statements of the releases after `from`, up to and including `to`, in order.
     pub fn statements_between(&self, from: SchemaVersion, to: SchemaVersion) -> &[Statement] {
         let start = self.end_of(from);
         &self.statements[start..self.end_of(to).max(start)]
     }
 
-    /// Everything there is at `version`.
+    /// All objects of `version`.
     pub fn objects_at(&self, version: SchemaVersion) -> Objects {
         match self.end_of(version) {
             0 => Objects::default(),
@@ -302,32 +304,37 @@ impl Schema {
         }
     }
 
-    /// What the table `name` is after the statement `position` and after each later one up to
-    /// `to`, without repetitions. A database on its way to `to` may have any of these forms.
-    pub(crate) fn forms_of(&self, name: &str, position: usize, to: SchemaVersion) -> Vec<Table> {
-        let mut forms: Vec<Table> = Vec::new();
+    /// The layouts of the table `name` after the statement `position` and after each later one up to
+    /// `to`, without repetitions. A database during an update to `to` may have any of them.
+    pub(crate) fn layouts_of(
+        &self,
+        name: &str,
+        position: usize,
+        to: SchemaVersion,
+    ) -> Vec<TableDefinition> {
+        let mut layouts: Vec<TableDefinition> = Vec::new();
         for objects in &self.after[position..self.end_of(to).max(position)] {
             match objects.tables.get(name) {
-                Some(table) if forms.last() != Some(table) => forms.push(table.clone()),
+                Some(table) if layouts.last() != Some(table) => layouts.push(table.clone()),
                 _ => {}
             }
         }
-        forms
+        layouts
     }
 
-    /// What the table `name` is at `from`, and what the releases up to `to` make of it.
-    pub(crate) fn forms_from(
+    /// The layouts of the table `name` from `from` up to `to`.
+    pub(crate) fn layouts_from(
         &self,
         name: &str,
         from: SchemaVersion,
         to: SchemaVersion,
-    ) -> Vec<Table> {
-        self.forms_of(name, self.end_of(from).saturating_sub(1), to)
+    ) -> Vec<TableDefinition> {
+        self.layouts_of(name, self.end_of(from).saturating_sub(1), to)
     }
 
     /// The primary key of `table` after the statement `position`.
     pub(crate) fn key_at(&self, position: usize, table: &str) -> Vec<String> {
-        self.after[position].key_of(table)
+        self.after[position].primary_key_of(table)
     }
 
     /// The position after the last statement of the releases up to `version`.

@@ -1,9 +1,8 @@
-//! Reading the text of a statement as a [`Change`].
+//! Parses a schema statement into a [`Change`].
 //!
-//! A statement is taken only if the object model holds all that it says: what was understood of
-//! it, written out again, must parse to the same. So no clause is ever overlooked, and everything
-//! that could not be compared with a catalog is refused when the file is read, long before
-//! anything runs.
+//! A statement is accepted only if the object model represents it completely: the change, printed as
+//! SQL, must parse to the same syntax tree. So a clause that could not be compared with a catalog is
+//! refused when the file is read.
 
 use sqlparser::{
     ast::{self, AlterTableOperation, ColumnOption, Expr, Ident, ObjectName, ObjectType, SetExpr},
@@ -11,13 +10,13 @@ use sqlparser::{
     parser::Parser,
 };
 
-use super::Change;
-use crate::objects::{Column, Index, Seed, Table, normalise};
+use super::change::Change;
+use crate::objects::{ColumnDefinition, IndexDefinition, Seed, TableDefinition, normalise};
 
-/// What the one statement in `text` changes.
+/// The change of the single statement in `text`.
 ///
 /// # Errors
-/// Why it cannot be part of a schema.
+/// The reason why the statement is not supported.
 pub(super) fn change(text: &str) -> Result<Change, String> {
     let ast = parse_one(text)?;
     let (change, understood) = read(&ast)?;
@@ -39,7 +38,7 @@ fn parse_one(text: &str) -> Result<ast::Statement, String> {
     }
 }
 
-/// What `ast` changes, and the text that says just that.
+/// The change of `ast`, and the SQL that represents just this change.
 fn read(ast: &ast::Statement) -> Result<(Change, String), String> {
     match ast {
         ast::Statement::CreateTable(create) => create_table(create),
@@ -60,7 +59,7 @@ fn unknown_kind() -> String {
 }
 
 fn create_table(create: &ast::CreateTable) -> Result<(Change, String), String> {
-    let mut table = Table::default();
+    let mut table = TableDefinition::default();
     let mut keys = Vec::new();
     let mut elements = Vec::new();
     for definition in &create.columns {
@@ -104,9 +103,9 @@ fn create_table(create: &ast::CreateTable) -> Result<(Change, String), String> {
     Ok((Change::CreateTable { name, table }, understood))
 }
 
-/// The column, whether it is the primary key, and the text that says just that.
-fn column(definition: &ast::ColumnDef) -> Result<(Column, bool, String), String> {
-    let mut column = Column {
+/// The column, whether it is the primary key, and the SQL that represents just this.
+fn column(definition: &ast::ColumnDef) -> Result<(ColumnDefinition, bool, String), String> {
+    let mut column = ColumnDefinition {
         name: folded(&definition.name),
         data_type: normalise::type_name(&definition.data_type.to_string()),
         nullable: true,
@@ -137,7 +136,7 @@ fn column(definition: &ast::ColumnDef) -> Result<(Column, bool, String), String>
 
 fn create_index(create: &ast::CreateIndex) -> Result<(Change, String), String> {
     let Some(name) = &create.name else {
-        return Err("the index has no name, by which it could be found again".to_owned());
+        return Err("the index has no name".to_owned());
     };
     let (columns, understood) = index_columns(&create.columns)?;
     let understood = format!(
@@ -149,7 +148,7 @@ fn create_index(create: &ast::CreateIndex) -> Result<(Change, String), String> {
     );
     let change = Change::CreateIndex {
         name: object_name(name)?,
-        index: Index {
+        index: IndexDefinition {
             table: object_name(&create.table_name)?,
             columns,
             unique: create.unique,
@@ -160,7 +159,7 @@ fn create_index(create: &ast::CreateIndex) -> Result<(Change, String), String> {
     Ok((change, understood))
 }
 
-/// The names of plain index columns, and the text that says just them.
+/// The names of plain index columns, and the SQL that represents just them.
 fn index_columns(columns: &[ast::IndexColumn]) -> Result<(Vec<String>, String), String> {
     let mut names = Vec::new();
     let mut understood = Vec::new();
@@ -252,11 +251,11 @@ fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
 }
 
-fn optional(is_there: bool, text: &str) -> &str {
-    if is_there { text } else { "" }
+fn optional(is_present: bool, text: &str) -> &str {
+    if is_present { text } else { "" }
 }
 
-/// The one part of `name`: a statement names objects of the schema that the connection works in.
+/// The unqualified name: statements refer to objects of the connection's schema.
 fn object_name(name: &ObjectName) -> Result<String, String> {
     match name.0.as_slice() {
         [part] => part.as_ident().map(folded).ok_or_else(|| format!("`{name}` is not a name")),
@@ -266,7 +265,7 @@ fn object_name(name: &ObjectName) -> Result<String, String> {
     }
 }
 
-/// The name as the catalog has it: in lower case, unless it is quoted.
+/// The name as in the catalog: in lower case, unless it is quoted.
 fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_kinds_are_read_too() {
+    fn indexes_columns_drops_and_seeds_are_read() {
         let Change::CreateIndex { name, index, asynchronous } =
             change("CREATE UNIQUE INDEX ASYNC IF NOT EXISTS i ON t (a, B)")
         else {

@@ -1,9 +1,9 @@
-//! Cuts a schema file into statements, and takes words out of statements.
+//! Splits a schema file into statements, and removes ASYNC from statements for PostgreSQL.
 //!
-//! Both work on the tokens of AWS's lexer, so that semicolons in strings, comments and `$$` bodies
-//! separate nothing and a keyword is never found inside a name. Upstream's splitter works on text,
-//! and chokes on identifiers such as `end_time` (temporal-persistence.md#statement-splitter). The
-//! source text is kept as it is written: it is what runs, and what a plan shows.
+//! Both use the tokens of AWS's lexer: semicolons in strings, comments and `$$` bodies do not separate
+//! statements, and keywords inside identifiers are ignored. Upstream's splitter works on text and
+//! fails on identifiers such as `end_time` (temporal-persistence.md#statement-splitter). The source
+//! text is executed and printed as it is written.
 
 use std::ops::Range;
 
@@ -13,15 +13,15 @@ use sqlparser::{
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
 };
 
-/// Cuts `text` at the semicolons between statements. Statements come without their semicolon and
-/// without the comments around them; empty ones are dropped.
+/// Splits `text` at the semicolons between statements. The statements have no semicolon and no
+/// comments around them; empty statements are omitted.
 ///
 /// # Errors
-/// Why the text cannot be cut: an unclosed quote, comment or parenthesis, and where.
+/// An unclosed quote, comment or parenthesis, with its position.
 pub(crate) fn split(text: &str) -> Result<Vec<&str>, String> {
     let mut statements = Vec::new();
     let mut open: Vec<Location> = Vec::new();
-    // The bytes of the current statement's first to last significant token.
+    // From the first to the last significant token of the current statement.
     let mut extent: Option<Range<usize>> = None;
     for Lexeme { token, bytes, at } in lex(text)? {
         match token {
@@ -32,7 +32,7 @@ pub(crate) fn split(text: &str) -> Result<Vec<&str>, String> {
             }
             Token::LParen => open.push(at),
             Token::RParen if open.pop().is_none() => {
-                return Err(format!("unmatched `)` at {}", place(at)));
+                return Err(format!("unmatched `)` at {}", position(at)));
             }
             _ => {}
         }
@@ -40,16 +40,16 @@ pub(crate) fn split(text: &str) -> Result<Vec<&str>, String> {
         extent = Some(start..bytes.end);
     }
     if let Some(at) = open.pop() {
-        return Err(format!("unmatched `(` at {}", place(at)));
+        return Err(format!("unmatched `(` at {}", position(at)));
     }
     statements.extend(extent.map(|bytes| &text[bytes]));
     Ok(statements)
 }
 
-/// `statement` without the word ASYNC after CREATE [UNIQUE] INDEX: how PostgreSQL spells it.
+/// `statement` without ASYNC after CREATE [UNIQUE] INDEX, for PostgreSQL.
 ///
 /// # Errors
-/// The text cannot be read; see [`split`].
+/// The text cannot be split into tokens; see [`split`].
 pub(crate) fn without_async(statement: &str) -> Result<String, String> {
     let lexemes = lex(statement)?;
     let mut words = lexemes.iter().filter(|lexeme| !matches!(lexeme.token, Token::Whitespace(_)));
@@ -64,7 +64,7 @@ pub(crate) fn without_async(statement: &str) -> Result<String, String> {
 }
 
 fn is(token: &Token, keyword: Keyword) -> bool {
-    // A quoted word is a name, whatever it spells.
+    // A quoted word is an identifier.
     matches!(token, Token::Word(word) if word.keyword == keyword && word.quote_style.is_none())
 }
 
@@ -77,7 +77,7 @@ struct Lexeme {
 fn lex(text: &str) -> Result<Vec<Lexeme>, String> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
         .tokenize_with_location()
-        .map_err(|error| format!("{} at {}", error.message, place(error.location)))?;
+        .map_err(|error| format!("{} at {}", error.message, position(error.location)))?;
     let mut cursor = Cursor::new(text);
     let lexeme = |token: TokenWithSpan| {
         let at = token.span.start;
@@ -87,11 +87,11 @@ fn lex(text: &str) -> Result<Vec<Lexeme>, String> {
     Ok(tokens.into_iter().map(lexeme).collect())
 }
 
-fn place(at: Location) -> String {
+fn position(at: Location) -> String {
     format!("line {}, column {}", at.line, at.column)
 }
 
-/// Turns the lexer's lines and columns, which only grow, into bytes.
+/// Converts the ascending lines and columns of the lexer into byte offsets.
 struct Cursor<'t> {
     rest: std::str::Chars<'t>,
     line: u64,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_look_like_blocks_are_names() {
+    fn keywords_inside_identifiers_are_not_blocks() {
         // Upstream's splitter counts BEGIN, END and IF in identifiers
         // (temporal-persistence.md#statement-splitter).
         for statement in [
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_is_named_with_its_place() {
+    fn an_unclosed_token_is_reported_with_its_position() {
         for (text, expected) in [
             ("CREATE TABLE a (x INT;\nDROP TABLE b;", "unmatched `(` at line 1, column 16"),
             ("DROP TABLE a;\nDROP TABLE b);", "unmatched `)` at line 2, column 13"),

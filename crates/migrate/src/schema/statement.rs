@@ -1,19 +1,18 @@
-//! One statement of a schema, and what it changes.
+//! The statements of a schema.
 //!
-//! A step of a migration can be resumed only if the catalog can tell whether it is in effect. So
-//! a schema may contain just the kinds of statement that leave such a trace ([`Change`]).
+//! A migration step can be resumed only if the catalog shows whether it is in effect. So a schema may
+//! contain only the kinds of statement whose effect the catalog shows ([`Change`]).
 
 use std::fmt;
 
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
-use super::{parse, split::without_async};
-use crate::objects::{Column, Index, Objects, Seed, Table};
+use super::{change::Change, parse, split::without_async};
 
-/// Where a statement stands in the schema files.
+/// The place of a statement in the schema files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The version that it is part of.
+    /// The version.
     pub version: SchemaVersion,
     /// The name of the file.
     pub file: String,
@@ -27,61 +26,21 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What a statement changes: the part of the object model that tells whether it is in effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// `CREATE TABLE`.
-    CreateTable {
-        /// Its name.
-        name: String,
-        /// What it is.
-        table: Table,
-    },
-    /// `ALTER TABLE … ADD COLUMN`.
-    AddColumn {
-        /// The table.
-        table: String,
-        /// The column.
-        column: Column,
-    },
-    /// `DROP TABLE`.
-    DropTable {
-        /// The table.
-        name: String,
-    },
-    /// `CREATE [UNIQUE] INDEX [ASYNC]`.
-    CreateIndex {
-        /// Its name.
-        name: String,
-        /// What it is.
-        index: Index,
-        /// Whether it says ASYNC, as DSQL demands (aurora-dsql.md#indexes).
-        asynchronous: bool,
-    },
-    /// `DROP INDEX`.
-    DropIndex {
-        /// The index.
-        name: String,
-    },
-    /// `INSERT … ON CONFLICT DO NOTHING`.
-    Seed(Seed),
-}
-
-/// A statement that is one transaction of its own.
+/// A statement, executed in its own transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// What it changes.
+    /// Its effect.
     pub change: Change,
-    /// Where it stands in the schema files; `None` for a statement that the tool makes.
+    /// Its place in the schema files; `None` for a generated statement.
     pub origin: Option<Origin>,
     text: String,
 }
 
 impl Statement {
-    /// Reads one statement of a schema file.
+    /// Parses one statement of a schema file.
     ///
     /// # Errors
-    /// Why the statement cannot be part of a schema.
+    /// The reason why the statement is not supported.
     pub fn parse(text: &str) -> Result<Self, String> {
         let change = parse::change(text)?;
         Ok(Self { change, origin: None, text: text.to_owned() })
@@ -91,7 +50,7 @@ impl Statement {
         Self { origin: Some(origin), ..self }
     }
 
-    /// `DROP TABLE`, without CASCADE: what depends on the table is not ours to drop.
+    /// `DROP TABLE` without CASCADE, so that foreign objects are not dropped.
     pub(crate) fn drop_table(name: &str) -> Self {
         Self {
             text: format!("DROP TABLE {}", quoted(name)),
@@ -109,7 +68,7 @@ impl Statement {
         }
     }
 
-    /// The text to run on `engine`: as it is written, but on PostgreSQL without ASYNC.
+    /// The SQL for `engine`: the source text, on PostgreSQL without ASYNC.
     pub fn text(&self, engine: Engine) -> String {
         match (engine, &self.change) {
             (Engine::Postgres, Change::CreateIndex { asynchronous: true, .. }) => {
@@ -119,7 +78,7 @@ impl Statement {
         }
     }
 
-    /// What the statement does, in a few words.
+    /// A short description of the effect.
     pub fn summary(&self) -> String {
         match &self.change {
             Change::CreateTable { name, .. } => format!("create table {name}"),
@@ -132,79 +91,7 @@ impl Statement {
     }
 }
 
-impl Objects {
-    /// Applies `change`, as the database will.
-    ///
-    /// # Errors
-    /// Why it does not fit what is there.
-    pub(crate) fn apply(&mut self, change: &Change) -> Result<(), String> {
-        let known = |objects: &Self, name: &String| {
-            objects.tables.contains_key(name) || objects.indexes.contains_key(name)
-        };
-        match change {
-            Change::CreateTable { name, .. } | Change::CreateIndex { name, .. }
-                if known(self, name) =>
-            {
-                return Err(format!("the name {name} is taken by an earlier statement"));
-            }
-            Change::CreateTable { name, table } => {
-                self.tables.insert(name.clone(), table.clone());
-            }
-            Change::AddColumn { table, column } => {
-                let columns = &mut self.table_mut(table)?.columns;
-                if columns.iter().any(|other| other.name == column.name) {
-                    return Err(format!("table {table} has a column {} already", column.name));
-                }
-                columns.push(column.clone());
-            }
-            Change::DropTable { name } => {
-                self.table_mut(name)?;
-                self.tables.remove(name);
-                self.indexes.retain(|_, index| index.table != *name);
-                self.seeds.retain(|seed| seed.table != *name);
-            }
-            Change::CreateIndex { name, index, .. } => {
-                let table = self.table_mut(&index.table)?;
-                columns_exist(&index.table, table, &index.columns)?;
-                self.indexes.insert(name.clone(), index.clone());
-            }
-            Change::DropIndex { name } => {
-                if self.indexes.remove(name).is_none() {
-                    return Err(format!("there is no index {name} before this statement"));
-                }
-            }
-            Change::Seed(seed) => {
-                let table = self.table_mut(&seed.table)?;
-                columns_exist(&seed.table, table, &seed.columns)?;
-                if table.primary_key.is_empty()
-                    || !table.primary_key.iter().all(|key| seed.columns.contains(key))
-                {
-                    return Err(format!(
-                        "the row must give the primary key of {}, by which it is found again",
-                        seed.table
-                    ));
-                }
-                self.seeds.push(seed.clone());
-            }
-        }
-        Ok(())
-    }
-
-    fn table_mut(&mut self, name: &str) -> Result<&mut Table, String> {
-        self.tables
-            .get_mut(name)
-            .ok_or_else(|| format!("there is no table {name} before this statement"))
-    }
-}
-
-fn columns_exist(name: &str, table: &Table, columns: &[String]) -> Result<(), String> {
-    match columns.iter().find(|column| table.column(column).is_none()) {
-        Some(column) => Err(format!("table {name} has no column {column}")),
-        None => Ok(()),
-    }
-}
-
-/// `name` as an identifier that needs no folding.
+/// `name` as a quoted identifier.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -212,6 +99,7 @@ pub(crate) fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::Objects;
 
     fn change(text: &str) -> Change {
         Statement::parse(text).expect(text).change

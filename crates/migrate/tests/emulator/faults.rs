@@ -1,11 +1,11 @@
-//! What a cluster can do to a migration at each of its commits.
+//! Faults at every commit of a migration.
 
 use dsql_emulator::{CommitFault, CommitRates};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::{Command, V1_0, V1_1, assert_at, at, chain, connect, quick};
 
-/// Everything that can happen at a commit (aurora-dsql.md#transient-failures,
+/// All faults at a commit (aurora-dsql.md#transient-failures,
 /// aurora-dsql.md#limits).
 const FAULTS: [CommitFault; 6] = [
     CommitFault::Conflict,
@@ -16,7 +16,7 @@ const FAULTS: [CommitFault; 6] = [
     CommitFault::LostAnswer { applied: true },
 ];
 
-/// Plays each fault at each commit of `command`, and `undo` after it. Each completes by itself.
+/// Injects each fault at each commit of `command`, and runs `undo` after it. Each run completes.
 async fn at_every_commit(
     cluster: &ScratchCluster,
     command: Command,
@@ -53,7 +53,7 @@ async fn an_update_survives_every_fault_at_every_commit_with_one_history_row() {
         let mut history = vec!["0 > 1.0"];
         history.extend(["1.0 > 1.1", "1.1 > 1.0"].repeat(rounds));
         history.push("1.0 > 1.1");
-        assert_at(&cluster, "1.1", &history).await;
+        assert_at(&cluster, V1_1, &history).await;
     })
     .await;
 }
@@ -65,7 +65,7 @@ async fn a_rollback_survives_every_fault_at_every_commit_with_one_history_row() 
         let mut history = vec!["0 > 1.1"];
         history.extend(["1.1 > 1.0", "1.0 > 1.1"].repeat(rounds));
         history.push("1.1 > 1.0");
-        assert_at(&cluster, "1.0", &history).await;
+        assert_at(&cluster, V1_0, &history).await;
     })
     .await;
 }
@@ -86,8 +86,8 @@ async fn a_setup_survives_faults_at_a_third_of_its_commits() {
         if let Err(error) = Command::Setup(V1_1).run(&mut database).await {
             panic!("seed {seed}: {}", chain(&error));
         }
-        assert!(cluster.faults().report().commits > 5, "seed {seed} made too little trouble");
+        assert!(cluster.faults().report().commits > 5, "seed {seed} injected too few faults");
         cluster.faults().clear();
-        assert_at(&cluster, "1.1", &["0 > 1.1"]).await;
+        assert_at(&cluster, V1_1, &["0 > 1.1"]).await;
     }
 }

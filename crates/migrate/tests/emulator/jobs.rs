@@ -1,4 +1,4 @@
-//! Indexes that a job builds: waited for, found again, and failed.
+//! Index builds by jobs: waiting, continuing an earlier build, and failures.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ async fn a_setup_ends_when_every_index_is_valid() {
 }
 
 #[tokio::test]
-async fn a_build_that_somebody_left_behind_is_waited_for_and_not_begun_again() {
+async fn a_running_build_of_an_earlier_run_is_waited_for_and_not_restarted() {
     let delays = JobDelays { work: Duration::from_secs(1), ..JOBS };
     let Some(cluster) = ScratchCluster::create(|builder| builder.job_delays(delays)).await else {
         return;
@@ -34,16 +34,16 @@ async fn a_build_that_somebody_left_behind_is_waited_for_and_not_begun_again() {
     let abandoned = tokio::time::timeout(Duration::from_millis(700), async {
         Command::Setup(V1_0).run(&mut database).await.map(|_| ())
     });
-    // It ends while it waits for its first index, or before.
+    // The timeout cancels it while it waits for the first index, or before.
     abandoned.await.unwrap_err();
     Command::Setup(V1_0).run(&mut connect(&cluster).await).await.unwrap();
-    assert_at(&cluster, "1.0", &["0 > 1.0"]).await;
+    assert_at(&cluster, V1_0, &["0 > 1.0"]).await;
     let jobs = cluster.query("SELECT object_name FROM sys.jobs").await.unwrap();
     assert_eq!(jobs.len(), 7, "{jobs:?}");
 }
 
 #[tokio::test]
-async fn a_unique_index_over_duplicates_is_reported_and_built_anew_when_they_are_gone() {
+async fn a_unique_index_over_duplicates_is_reported_and_rebuilt_after_their_removal() {
     let Some(cluster) = at(V1_0).await else { return };
     cluster.query("DROP INDEX idx_namespaces_name").await.unwrap();
     let duplicates = "INSERT INTO namespaces SELECT 54321, gen_random_uuid(), 'twice', 0, '', '', \
@@ -57,7 +57,7 @@ async fn a_unique_index_over_duplicates_is_reported_and_built_anew_when_they_are
     assert_eq!(history(&cluster).await, ["0 > 1.0"]);
     cluster.query("DELETE FROM namespaces").await.unwrap();
     Command::Update.run(&mut database).await.unwrap();
-    assert_at(&cluster, "1.1", &["0 > 1.0", "1.0 > 1.1"]).await;
+    assert_at(&cluster, V1_1, &["0 > 1.0", "1.0 > 1.1"]).await;
 }
 
 #[tokio::test]
@@ -66,22 +66,22 @@ async fn an_index_whose_job_has_failed_is_dropped_and_built_again_by_a_setup() {
     cluster.query("DROP INDEX cm_idx_lasthb").await.unwrap();
     cluster.query("DELETE FROM schema_version").await.unwrap();
     cluster.query("DELETE FROM schema_update_history").await.unwrap();
-    // A build over duplicates leaves an index that is invalid for good.
+    // A build over duplicates leaves an invalid index.
     cluster.query("DROP INDEX idx_namespaces_name").await.unwrap();
     let duplicates = "INSERT INTO namespaces SELECT 54321, gen_random_uuid(), 'twice', 0, '', '', \
                       false FROM generate_series(1, 2)";
     cluster.query(duplicates).await.unwrap();
     let build = "CREATE UNIQUE INDEX ASYNC idx_namespaces_name ON namespaces (name)";
     cluster.query(build).await.unwrap();
-    // Not before its end: a build that is going on, a setup waits for and reports.
+    // After its end: a setup would wait for a running build and report its failure.
     failed_build(&cluster).await;
     cluster.query("DELETE FROM namespaces").await.unwrap();
     Command::Setup(V1_1).run(&mut connect(&cluster).await).await.unwrap();
-    assert_at(&cluster, "1.1", &["0 > 1.1"]).await;
+    assert_at(&cluster, V1_1, &["0 > 1.1"]).await;
 }
 
 #[tokio::test]
-async fn a_job_of_an_index_that_was_dropped_has_no_name_and_is_not_taken_for_another_ones() {
+async fn the_job_of_a_dropped_index_is_not_attributed_to_its_successor() {
     let Some(cluster) = at(V1_0).await else { return };
     cluster.query("DROP INDEX idx_namespaces_name").await.unwrap();
     let duplicates = "INSERT INTO namespaces SELECT 54321, gen_random_uuid(), 'twice', 0, '', '', \
@@ -101,7 +101,7 @@ async fn a_job_of_an_index_that_was_dropped_has_no_name_and_is_not_taken_for_ano
     assert_eq!(jobs[0], ["completed", "INDEX_BUILD"].map(|text| Some(text.to_owned())));
 }
 
-/// Waits until a build has failed; the name that its job has.
+/// Waits until a build has failed, and returns the object name of its job.
 async fn failed_build(cluster: &ScratchCluster) -> Option<String> {
     let mut admin = cluster.admin();
     let failed = "SELECT object_name FROM sys.jobs WHERE status = 'failed'";

@@ -1,13 +1,13 @@
-//! The same against a stand-in for DSQL, over TLS and with a token: one statement that changes the
-//! catalog per transaction, indexes that are built by jobs, and conflicts at COMMIT.
+//! Migrations on the DSQL emulator, over TLS with a token: one DDL statement per transaction, index
+//! builds by jobs, and conflicts at COMMIT.
 
+mod concurrent;
 #[path = "../support/errors.rs"]
 mod errors;
 mod faults;
 mod jobs;
 #[path = "../support/spec.rs"]
 mod spec;
-mod together;
 
 use std::{
     sync::{
@@ -22,8 +22,8 @@ use errors::chain;
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Patience, Plan, PostgresDatabase,
-    Progress, Report, Rollback, Schema, SchemaDatabase, Setup, Silent,
+    DEFAULT_DATABASE, DatabaseError, IgnoreProgress, MigrateError, Migrator, Plan,
+    PostgresDatabase, Progress, Report, Rollback, Schema, SchemaDatabase, Setup, Timeouts,
 };
 use temporal_dsql_testkit::ScratchCluster;
 
@@ -31,14 +31,14 @@ use crate::spec::assert_is;
 
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
-/// Long enough for the migrator to see an index that is not ready.
+/// Long enough for the migrator to see an invalid index.
 const JOBS: JobDelays = JobDelays {
     start: Duration::from_millis(5),
     work: Duration::from_millis(20),
     kept: Duration::from_secs(30 * 60),
 };
 
-/// The schema of the tool, read once.
+/// The embedded schema.
 fn embedded() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
     &SCHEMA
@@ -48,29 +48,31 @@ fn quick(builder: DsqlEmulatorBuilder) -> DsqlEmulatorBuilder {
     builder.job_delays(JOBS)
 }
 
-/// As short as the jobs here are.
-fn patience() -> Patience {
-    let mut patience = Patience { poll: Duration::from_millis(10), ..Patience::default() };
-    patience.retry.base = Duration::from_millis(5);
-    patience.retry.cap = Duration::from_millis(100);
-    patience
+/// As short as the jobs of these tests.
+fn timeouts() -> Timeouts {
+    let mut timeouts = Timeouts { poll: Duration::from_millis(10), ..Timeouts::default() };
+    timeouts.retry.base = Duration::from_millis(5);
+    timeouts.retry.cap = Duration::from_millis(100);
+    timeouts
 }
 
 /// A connection as `admin`.
 async fn connect(cluster: &ScratchCluster) -> PostgresDatabase {
     let options: PgConnectOptions = cluster.url().parse().unwrap();
-    PostgresDatabase::connect(Box::new(options), None, &patience().retry).await.unwrap()
+    PostgresDatabase::connect(Box::new(options), None, &timeouts().retry).await.unwrap()
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
-    Migrator::new(embedded(), database, DEFAULT_DATABASE, patience(), &Silent)
+    Migrator::new(embedded(), database, DEFAULT_DATABASE, timeouts(), &IgnoreProgress)
 }
 
-/// A command, as a test gives it.
+/// A command of the tool.
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Setup(SchemaVersion),
+    /// To 1.1.
     Update,
+    /// To 1.0.
     Rollback,
 }
 
@@ -81,7 +83,7 @@ impl Command {
                 let version = Some(version);
                 migrator.plan_setup(&Setup { version, ..Setup::default() }).await
             }
-            Self::Update => migrator.plan_update(None).await,
+            Self::Update => migrator.plan_update(Some(V1_1)).await,
             Self::Rollback => {
                 migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
             }
@@ -95,7 +97,7 @@ impl Command {
     }
 }
 
-/// A cluster at `version`, or `None` if there is no server to make one on.
+/// A cluster at `version`, or `None` without a server.
 async fn at(version: SchemaVersion) -> Option<ScratchCluster> {
     let cluster = ScratchCluster::create(quick).await?;
     Command::Setup(version).run(&mut connect(&cluster).await).await.unwrap();
@@ -110,8 +112,8 @@ async fn history(cluster: &ScratchCluster) -> Vec<String> {
     rows.into_iter().map(|row| row[0].clone().unwrap()).collect()
 }
 
-/// The catalog is that of the specification, and the history is `expected`.
-async fn assert_at(cluster: &ScratchCluster, version: &str, expected: &[&str]) {
+/// Asserts that the catalog is that of the specification, and the history is `expected`.
+async fn assert_at(cluster: &ScratchCluster, version: SchemaVersion, expected: &[&str]) {
     let mut database = connect(cluster).await;
     assert_is(&database.catalog().await.unwrap(), version);
     let found = migrator(&mut database).verify(None).await.unwrap();
@@ -121,17 +123,17 @@ async fn assert_at(cluster: &ScratchCluster, version: &str, expected: &[&str]) {
 
 #[tokio::test]
 async fn setup_update_and_rollback_make_the_catalogs_of_the_specification() {
-    for (version, text) in [(V1_0, "1.0"), (V1_1, "1.1")] {
+    for version in [V1_0, V1_1] {
         let Some(cluster) = at(version).await else { return };
         assert_eq!(connect(&cluster).await.engine(), Engine::Dsql);
-        assert_at(&cluster, text, &[&format!("0 > {text}")]).await;
+        assert_at(&cluster, version, &[&format!("0 > {version}")]).await;
     }
     let Some(cluster) = at(V1_0).await else { return };
     let mut database = connect(&cluster).await;
     Command::Update.run(&mut database).await.unwrap();
-    assert_at(&cluster, "1.1", &["0 > 1.0", "1.0 > 1.1"]).await;
+    assert_at(&cluster, V1_1, &["0 > 1.0", "1.0 > 1.1"]).await;
     Command::Rollback.run(&mut database).await.unwrap();
-    assert_at(&cluster, "1.0", &["0 > 1.0", "1.0 > 1.1", "1.1 > 1.0"]).await;
+    assert_at(&cluster, V1_0, &["0 > 1.0", "1.0 > 1.1", "1.1 > 1.0"]).await;
 }
 
 #[tokio::test]
@@ -159,7 +161,7 @@ async fn a_session_that_is_closed_for_its_age_is_replaced_on_the_way() {
         return;
     };
     let lost = AtomicUsize::new(0);
-    // The cluster's clock goes ahead by more than that in the middle of the run.
+    // The cluster's clock advances by more than the session age during the run.
     let observer = |progress: Progress<'_>| match progress {
         Progress::Finished { number: 10, .. } => cluster.faults().shift_clock(2 * age),
         Progress::Retrying { error: DatabaseError::Lost { .. }, .. } => {
@@ -169,11 +171,11 @@ async fn a_session_that_is_closed_for_its_age_is_replaced_on_the_way() {
     };
     let mut database = connect(&cluster).await;
     let mut migrator =
-        Migrator::new(embedded(), &mut database, DEFAULT_DATABASE, patience(), &observer);
+        Migrator::new(embedded(), &mut database, DEFAULT_DATABASE, timeouts(), &observer);
     let plan = Command::Setup(V1_1).plan(&mut migrator).await.unwrap();
     migrator.apply(&plan).await.unwrap();
     assert_eq!(lost.into_inner(), 1, "sessions that were too old");
     let catalog = connect(&cluster).await.catalog().await.unwrap();
-    assert_is(&catalog, "1.1");
+    assert_is(&catalog, V1_1);
     assert_eq!(history(&cluster).await, ["0 > 1.1"]);
 }

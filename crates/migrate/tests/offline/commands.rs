@@ -1,17 +1,17 @@
-//! What each command does, refuses and leaves alone.
+//! The effects and refusals of each command.
 
 use std::sync::Mutex;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    Column, DatabaseError, Difference, HISTORY_TABLE, MigrateError, Migrator, Patience, Progress,
-    Report, Schema, Setup, Silent, State, Table, VERSION_TABLE,
+    ColumnDefinition, DatabaseError, Difference, HISTORY_TABLE, IgnoreProgress, MigrateError,
+    Migrator, Progress, Report, Schema, Setup, StepState, TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
     Command, V1_0, V1_1, chain, cluster_at, embedded,
-    fake::{Behaviour, Cluster, add_row, version_row},
-    history, migrator, pairs,
+    fake_cluster::{Behaviour, Cluster, add_row, version_row},
+    history, migrator, newest, pairs,
     spec::assert_is,
 };
 
@@ -28,7 +28,7 @@ pub(crate) async fn fails(command: Command, cluster: &Cluster) -> MigrateError {
     error
 }
 
-/// Runs `command`, which has nothing to do.
+/// Runs `command`, and asserts that it changes nothing.
 async fn does_nothing(command: Command, cluster: &Cluster) {
     let before = cluster.contents();
     let report = command.run(cluster.session()).await.unwrap();
@@ -38,10 +38,11 @@ async fn does_nothing(command: Command, cluster: &Cluster) {
 
 #[tokio::test(start_paused = true)]
 async fn a_setup_makes_exactly_the_version_that_is_asked_for() {
-    for (version, text) in [(V1_0, "1.0"), (V1_1, "1.1")] {
+    for version in [V1_0, V1_1] {
+        let text = &*version.to_string();
         let cluster = cluster_at(version).await;
         let contents = cluster.contents();
-        assert_is(&contents.catalog, text);
+        assert_is(&contents.catalog, version);
         assert_eq!(contents.versions[0].0, version_row("postgres", text).0);
         let [row] = contents.history.as_slice() else {
             panic!("{:?}", contents.history);
@@ -57,7 +58,7 @@ async fn a_setup_of_0_0_makes_the_version_tables_only_and_an_update_does_the_res
     let tables: Vec<_> = cluster.contents().catalog.tables.into_keys().collect();
     assert_eq!(tables, [HISTORY_TABLE, VERSION_TABLE]);
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     let contents = cluster.contents();
     for (row, release) in contents.history[1..].iter().zip(embedded().releases()) {
         assert_eq!(row.manifest_md5, release.manifest_md5);
@@ -67,7 +68,7 @@ async fn a_setup_of_0_0_makes_the_version_tables_only_and_an_update_does_the_res
 }
 
 #[tokio::test(start_paused = true)]
-async fn t3_running_a_command_again_changes_nothing_not_even_a_time() {
+async fn t3_running_a_command_again_changes_no_row_and_no_timestamp() {
     let cluster = cluster_at(V1_0).await;
     does_nothing(Command::Setup(V1_0), &cluster).await;
     does_nothing(Command::Update(V1_0), &cluster).await;
@@ -78,10 +79,10 @@ async fn t3_running_a_command_again_changes_nothing_not_even_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t4_the_first_row_is_written_once_and_left_alone_when_the_server_has_counted_on() {
+async fn t4_the_first_row_is_written_once_and_never_overwritten() {
     let cluster = cluster_at(SchemaVersion::NONE).await;
     Command::Update(V1_0).run(cluster.session()).await.unwrap();
-    // The half of a setup: everything is there, the version is not.
+    // A setup that ended before its version was recorded.
     cluster.change(|contents| {
         contents.versions[0] = version_row("postgres", "0.0");
         contents.rows.get_mut("namespace_metadata").unwrap()[0][1] = Some("7".to_owned());
@@ -92,54 +93,54 @@ async fn t4_the_first_row_is_written_once_and_left_alone_when_the_server_has_cou
 }
 
 #[tokio::test(start_paused = true)]
-async fn t7_conflicts_around_ddl_are_retried_on_the_same_session_and_told() {
-    // Every statement here changes the catalog, which every other session learns by OC001.
+async fn t7_conflicts_around_ddl_are_retried_and_reported() {
+    // Every statement changes the catalog, which causes OC001 in other sessions.
     let cluster = empty();
-    let told = Mutex::new(0);
+    let conflicts = Mutex::new(0);
     let observer = |progress: Progress<'_>| {
         if let Progress::Retrying { error: DatabaseError::Conflict(_), .. } = progress {
-            *told.lock().unwrap() += 1;
+            *conflicts.lock().unwrap() += 1;
         }
     };
     let mut session = cluster.session();
     let mut migrator =
-        Migrator::new(embedded(), &mut session, "postgres", Patience::default(), &observer);
+        Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
-    // Others change the catalog while this one runs.
-    let mut meddler = cluster.session();
-    let mut meddling = crate::migrator(embedded(), &mut meddler);
-    let other = meddling.plan_setup(&Setup::default()).await.unwrap();
-    let (one, two) = tokio::join!(migrator.apply(&plan), meddling.apply(&other));
-    one.unwrap();
-    two.unwrap();
-    assert!(*told.lock().unwrap() > 0);
-    assert_is(&cluster.contents().catalog, "1.1");
+    // A concurrent setup changes the catalog meanwhile.
+    let mut other_session = cluster.session();
+    let mut other = crate::migrator(embedded(), &mut other_session);
+    let other_plan = other.plan_setup(&Setup::default()).await.unwrap();
+    let (first, second) = tokio::join!(migrator.apply(&plan), other.apply(&other_plan));
+    first.unwrap();
+    second.unwrap();
+    assert!(*conflicts.lock().unwrap() > 0);
+    assert_is(&cluster.contents().catalog, newest());
     assert_eq!(history(&cluster).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn t7_a_conflict_on_every_call_makes_no_difference() {
+async fn t7_a_conflict_on_every_call_is_retried() {
     let cluster = Cluster::new(Behaviour { conflicts: 3, ..Behaviour::default() });
     Command::Setup(V1_0).run(cluster.session()).await.unwrap();
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.0");
+    assert_is(&cluster.contents().catalog, V1_0);
     assert_eq!(history(&cluster), pairs(&[("0", "1.0"), ("1.0", "1.1"), ("1.1", "1.0")]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn t8_what_exists_but_differs_stops_everything_with_a_diff() {
+async fn t8_an_object_that_differs_stops_the_command_with_a_diff() {
     let cluster = empty();
     cluster.change(|contents| {
-        let table = Table {
-            columns: vec![Column {
+        let table = TableDefinition {
+            columns: vec![ColumnDefinition {
                 name: "shard_id".into(),
                 data_type: "bigint".into(),
                 nullable: true,
                 default: None,
             }],
-            ..Table::default()
+            ..TableDefinition::default()
         };
         contents.catalog.tables.insert("shards".into(), table);
     });
@@ -153,16 +154,16 @@ async fn t8_what_exists_but_differs_stops_everything_with_a_diff() {
     ] {
         assert!(text.contains(part), "{text}");
     }
-    // The same for an update, in the tables that are there and in those to come.
+    // The same for an update, for existing and for new tables.
     for table in ["executions", CHASM] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
-            contents.catalog.tables.insert(table.into(), Table::default());
+            contents.catalog.tables.insert(table.into(), TableDefinition::default());
         });
         let error = fails(Command::Update(V1_1), &cluster).await;
         assert!(error.to_string().contains(&format!("column {table}.shard_id is missing")));
     }
-    // And for an index that is on something else.
+    // And for an index on other columns.
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
         let index = contents.catalog.indexes.get_mut("cm_idx_rolehost").unwrap();
@@ -185,27 +186,27 @@ async fn a_view_that_has_the_name_of_a_table_stops_the_setup() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_is_missing_below_its_recorded_version_is_reported_and_not_made_again() {
+async fn a_missing_table_of_the_recorded_version_is_reported_and_not_recreated() {
     for command in [Command::Setup(V1_0), Command::Update(V1_0), Command::Update(V1_1)] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
             contents.catalog.tables.remove("executions");
         });
         let error = fails(command, &cluster).await;
-        assert!(matches!(&error, MigrateError::Broken { version, .. } if *version == V1_0));
+        assert!(matches!(&error, MigrateError::Incomplete { version, .. } if *version == V1_0));
         assert!(error.to_string().contains("table executions is missing"), "{error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_index_that_is_missing_below_its_recorded_version_is_built() {
+async fn a_missing_index_of_the_recorded_version_is_built() {
     for command in [Command::Setup(V1_0), Command::Update(V1_0)] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
             contents.catalog.indexes.remove("cm_idx_lasthb");
         });
         assert_eq!(command.run(cluster.session()).await.unwrap().done, 1);
-        assert_is(&cluster.contents().catalog, "1.0");
+        assert_is(&cluster.contents().catalog, V1_0);
         assert_eq!(history(&cluster).len(), 1);
     }
 }
@@ -213,12 +214,15 @@ async fn an_index_that_is_missing_below_its_recorded_version_is_built() {
 #[tokio::test(start_paused = true)]
 async fn each_command_refuses_the_wrong_direction_and_says_which_command_is_right() {
     let unknown = SchemaVersion::new(10, 3);
+    let known: Vec<_> = embedded().releases().iter().map(|r| r.version.to_string()).collect();
+    let not_found =
+        format!("10.3 is specified but not found; known versions: {}", known.join(", "));
     for (at, command, part) in [
         (V1_0, Command::Setup(V1_1), "run `update-schema` to bring it to 1.1"),
         (V1_1, Command::Setup(V1_0), "run `rollback-schema --to 1.0`"),
         (V1_1, Command::Update(V1_0), "run `rollback-schema --to 1.0`"),
         (V1_0, Command::Rollback(V1_1), "run `update-schema`"),
-        (V1_0, Command::Update(unknown), "10.3 is specified but not found; there are: 1.0, 1.1"),
+        (V1_0, Command::Update(unknown), &*not_found),
         (V1_0, Command::Setup(unknown), "10.3 is specified but not found"),
         (V1_0, Command::Rollback(unknown), "10.3 is specified but not found"),
     ] {
@@ -228,22 +232,22 @@ async fn each_command_refuses_the_wrong_direction_and_says_which_command_is_righ
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_without_a_version_is_set_up_first() {
+async fn a_database_without_a_version_needs_setup_first() {
     for command in [Command::Update(V1_1), Command::Rollback(V1_0)] {
         let error = fails(command, &empty()).await;
         assert!(error.to_string().contains("run `setup-schema` first"), "{error}");
     }
-    // T2: one that is recorded under another name is told by that name.
+    // T2: the error names the logical names that are recorded.
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
     let mut other =
-        Migrator::new(embedded(), &mut session, "temporal", Patience::default(), &Silent);
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
     let error = other.plan_update(None).await.unwrap_err();
     assert!(error.to_string().contains("for database `temporal` (there is one for `postgres`)"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_is_newer_than_the_tool_is_left_alone() {
+async fn a_database_newer_than_the_tool_is_not_changed() {
     for command in [
         Command::Setup(V1_1),
         Command::Update(V1_1),
@@ -251,15 +255,15 @@ async fn a_database_that_is_newer_than_the_tool_is_left_alone() {
         Command::Rollback(V1_0),
     ] {
         let cluster = cluster_at(V1_1).await;
-        cluster.change(|contents| contents.versions[0] = version_row("postgres", "1.2"));
+        cluster.change(|contents| contents.versions[0] = version_row("postgres", "99.0"));
         let error = fails(command, &cluster).await;
-        let expected = "the database is at 1.2, newer than this tool (1.1)";
-        assert!(error.to_string().contains(expected), "{command:?}: {error}");
+        let expected = format!("the database is at 99.0, newer than this tool ({})", newest());
+        assert!(error.to_string().contains(&expected), "{command:?}: {error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_cannot_be_read_is_named() {
+async fn a_malformed_recorded_version_is_named() {
     for text in [Some("one"), None] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| contents.versions[0].0.version = text.map(str::to_owned));
@@ -270,13 +274,14 @@ async fn a_version_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_logical_name_that_does_not_fit_its_column_is_refused_before_anything_runs() {
+async fn an_invalid_logical_name_is_refused_before_anything_runs() {
     let cluster = empty();
     for (name, reason) in
         [("", "is empty"), (&*"x".repeat(256), "255 characters"), ("a\0b", "a NUL character")]
     {
         let mut session = cluster.session();
-        let mut other = Migrator::new(embedded(), &mut session, name, Patience::default(), &Silent);
+        let mut other =
+            Migrator::new(embedded(), &mut session, name, Timeouts::default(), &IgnoreProgress);
         let error = other.plan_setup(&Setup::default()).await.unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }
@@ -284,40 +289,41 @@ async fn a_logical_name_that_does_not_fit_its_column_is_refused_before_anything_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_history_table_is_made_again_by_the_next_change_of_version() {
+async fn a_missing_history_table_is_recreated_by_the_next_version_change() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
         contents.catalog.tables.remove(HISTORY_TABLE);
     });
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_setup_refuses_objects_of_a_newer_version() {
+async fn a_setup_refuses_drift() {
     let cluster = cluster_at(V1_1).await;
     cluster.change(|contents| contents.versions.clear());
     let error = fails(Command::Setup(V1_0), &cluster).await;
     let text = error.to_string();
     assert!(text.contains("table current_chasm_executions belongs to version 1.1"), "{text}");
-    // The version that they are of, it completes.
+    // A setup of their version completes.
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn t2_the_same_tables_can_be_recorded_under_several_names() {
-    let cluster = cluster_at(V1_1).await;
+    let cluster = cluster_at(newest()).await;
     let mut session = cluster.session();
     let mut other =
-        Migrator::new(embedded(), &mut session, "temporal", Patience::default(), &Silent);
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
     let plan = other.plan_setup(&Setup::default()).await.unwrap();
     assert_eq!(other.apply(&plan).await.unwrap().done, 1);
     let names: Vec<_> =
         cluster.contents().versions.into_iter().map(|(row, _)| row.database).collect();
     assert_eq!(names, ["postgres", "temporal"]);
-    // Then neither name can be rolled back behind the other's back.
+    // Then a rollback under one name is refused while the other has the newer version.
     let error = fails(Command::Rollback(V1_0), &cluster).await;
-    assert!(error.to_string().contains("also recorded for database `temporal`, at 1.1"));
+    let expected = format!("also recorded for database `temporal`, at {}", newest());
+    assert!(error.to_string().contains(&expected), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,9 +339,9 @@ async fn a_setup_without_versioning_makes_no_version_tables() {
     let mut contents = cluster.contents();
     assert!(contents.versions.is_empty() && contents.history.is_empty());
     assert!(!contents.catalog.tables.contains_key(VERSION_TABLE));
-    contents.catalog.tables.insert(VERSION_TABLE.into(), Table::default());
-    contents.catalog.tables.insert(HISTORY_TABLE.into(), Table::default());
-    assert_is(&contents.catalog, "1.1");
+    contents.catalog.tables.insert(VERSION_TABLE.into(), TableDefinition::default());
+    contents.catalog.tables.insert(HISTORY_TABLE.into(), TableDefinition::default());
+    assert_is(&contents.catalog, newest());
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,13 +349,13 @@ async fn a_single_file_is_set_up_as_the_version_that_it_is_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
     std::fs::write(&file, temporal_dsql_migrate::SCHEMA_SQL).unwrap();
-    let schema = Schema::from_file(&file, V1_1).unwrap();
+    let schema = Schema::from_file(&file, newest()).unwrap();
     let cluster = empty();
     let mut session = cluster.session();
-    Command::Setup(V1_1).run_with(&schema, &mut session).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    Command::Setup(newest()).run_with(&schema, &mut session).await.unwrap();
+    assert_is(&cluster.contents().catalog, newest());
     let (row, _) = &cluster.contents().versions[0];
-    assert_eq!(row.min_compatible.as_deref(), Some("1.1"));
+    assert_eq!(row.min_compatible, Some(newest().to_string()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -358,62 +364,62 @@ async fn a_rollback_lowers_the_version_first_and_touches_no_other_table() {
     cluster.change(|contents| add_row(contents, "current_executions", &["1"]));
     Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
-    let acts: Vec<_> = calls
+    let writes: Vec<_> = calls
         .iter()
         .filter(|call| call.starts_with("record") || call.starts_with("drop"))
         .collect();
-    assert_eq!(acts, ["record 1.0", "drop table current_chasm_executions"]);
+    assert_eq!(writes, ["record 1.0", "drop table current_chasm_executions"]);
     let contents = cluster.contents();
-    assert_is(&contents.catalog, "1.0");
+    assert_is(&contents.catalog, V1_0);
     assert_eq!(contents.rows["current_executions"].len(), 1);
     assert_eq!(contents.history[1].description, "rolled back from 1.1");
     assert_eq!(history(&cluster), pairs(&[("0", "1.1"), ("1.1", "1.0")]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollback_refuses_a_table_with_rows_unless_they_may_be_lost() {
+async fn a_rollback_refuses_a_table_with_rows_unless_it_may_drop_them() {
     let cluster = cluster_at(V1_1).await;
     cluster.change(|contents| add_row(contents, CHASM, &["1"]));
     let error = fails(Command::Rollback(V1_0), &cluster).await;
     assert!(error.to_string().contains("table current_chasm_executions has rows"), "{error}");
     Command::RollbackWithRows(V1_0).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.0");
+    assert_is(&cluster.contents().catalog, V1_0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_that_appear_during_a_rollback_are_found_right_before_the_drop() {
+async fn rows_inserted_during_a_rollback_are_found_before_the_drop() {
     let cluster = cluster_at(V1_1).await;
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
     let plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
     cluster.change(|contents| add_row(contents, CHASM, &["1"]));
     let error = migrator.apply(&plan).await.unwrap_err();
-    assert!(matches!(error, MigrateError::TableHasRows { lowered: true, .. }), "{error}");
+    assert!(matches!(error, MigrateError::TableHasRows { version_lowered: true, .. }), "{error}");
     assert!(cluster.contents().catalog.tables.contains_key(CHASM));
-    // Updating takes it back.
+    // An update reverts the rollback.
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     assert_eq!(cluster.contents().rows[CHASM].len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollback_that_an_update_has_overtaken_drops_nothing() {
+async fn a_rollback_after_a_concurrent_update_drops_nothing() {
     let cluster = cluster_at(V1_1).await;
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
     let mut plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
-    // It has lowered the version when somebody updates again, and only then goes on.
+    // The rollback has lowered the version. A concurrent update raises it before the drop.
     let drops = plan.steps.split_off(plan.steps.len() - 1);
     migrator.apply(&plan).await.unwrap();
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
     plan.steps = drops;
     let error = migrator.apply(&plan).await.unwrap_err();
     assert!(matches!(error, MigrateError::VersionChanged { .. }), "{error}");
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollback_stops_at_a_table_that_is_not_the_schemas() {
+async fn a_rollback_stops_at_a_table_with_another_definition() {
     let cluster = cluster_at(V1_1).await;
     cluster.change(|contents| {
         contents.catalog.tables.get_mut(CHASM).unwrap().columns.pop();
@@ -429,7 +435,7 @@ async fn a_setup_of_0_0_has_nothing_to_do_on_a_database_that_has_a_version() {
     for version in [SchemaVersion::NONE, V1_0, V1_1] {
         does_nothing(nothing, &cluster_at(version).await).await;
     }
-    // One that another run has set up meanwhile is no failure either.
+    // A concurrent setup of a version is not a failure.
     let cluster = empty();
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
@@ -440,7 +446,7 @@ async fn a_setup_of_0_0_has_nothing_to_do_on_a_database_that_has_a_version() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_missing_at_the_recorded_version_and_holds_no_data_is_made_again() {
+async fn missing_objects_without_data_are_recreated() {
     for command in [Command::Setup(V1_0), Command::Update(V1_0), Command::Update(V1_1)] {
         let cluster = cluster_at(V1_0).await;
         cluster.change(|contents| {
@@ -448,7 +454,7 @@ async fn what_is_missing_at_the_recorded_version_and_holds_no_data_is_made_again
             contents.catalog.tables.remove(HISTORY_TABLE);
         });
         command.run(cluster.session()).await.unwrap();
-        let version = if command == Command::Update(V1_1) { "1.1" } else { "1.0" };
+        let version = if command == Command::Update(V1_1) { V1_1 } else { V1_0 };
         assert_is(&cluster.contents().catalog, version);
         assert_eq!(cluster.contents().rows["namespace_metadata"].len(), 1);
         let mut session = cluster.session();
@@ -459,23 +465,23 @@ async fn what_is_missing_at_the_recorded_version_and_holds_no_data_is_made_again
 }
 
 #[tokio::test(start_paused = true)]
-async fn tables_that_another_name_has_at_an_older_version_are_not_set_up_at_a_newer_one() {
+async fn a_setup_refuses_tables_recorded_at_an_older_version_under_another_name() {
     let cluster = cluster_at(V1_0).await;
     let before = cluster.contents();
     let mut session = cluster.session();
     let mut other =
-        Migrator::new(embedded(), &mut session, "temporal", Patience::default(), &Silent);
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
     let error = other.plan_setup(&Setup::default()).await.unwrap_err();
     assert!(error.to_string().contains("recorded for database `postgres`, at 1.0"), "{error}");
     assert_eq!(cluster.contents(), before);
-    // At the same version they are; and whoever then updates one name is told of the other.
+    // At the same version the setup succeeds. An update of one name notes the other.
     let setup = Setup { version: Some(V1_0), ..Setup::default() };
     let plan = other.plan_setup(&setup).await.unwrap();
     other.apply(&plan).await.unwrap();
     let plan = other.plan_update(None).await.unwrap();
     assert!(plan.notes[0].contains("recorded for `postgres`, at 1.0"), "{:?}", plan.notes);
     other.apply(&plan).await.unwrap();
-    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    Command::Update(newest()).run(cluster.session()).await.unwrap();
     assert!(other.plan_update(None).await.unwrap().notes.is_empty());
 }
 
@@ -497,7 +503,7 @@ async fn the_statements_of_an_update_do_not_depend_on_the_number_of_rows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn steps_that_are_in_effect_are_told_apart_from_those_to_do() {
+async fn a_plan_marks_each_step_as_in_effect_or_pending() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| contents.versions.clear());
     let mut session = cluster.session();
@@ -508,15 +514,15 @@ async fn steps_that_are_in_effect_are_told_apart_from_those_to_do() {
         pending,
         ["create table current_chasm_executions", "record version 1.1 for `postgres`"]
     );
-    assert_eq!(plan.steps[0].state, State::InEffect);
+    assert_eq!(plan.steps[0].state, StepState::InEffect);
     let report = migrator.apply(&plan).await.unwrap();
     assert_eq!(report, Report { done: 2, in_effect: plan.steps.len() - 2 });
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_does_not_pass_ends_the_run_with_the_statement_and_what_to_do() {
+async fn a_permanent_error_stops_the_run_and_the_next_run_continues() {
     let cluster = empty();
-    // A name that a plan found free is taken by a view before the plan runs.
+    // A view takes the name of a table between the plan and its application.
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
@@ -528,10 +534,10 @@ async fn an_error_that_does_not_pass_ends_the_run_with_the_statement_and_what_to
         panic!("{}", chain(&error));
     };
     assert!(matches!(&differences[0], Difference::NameTaken { name, .. } if name == "tasks"));
-    // What was done until then is kept, and the next run goes on from there.
+    // Executed steps stay in effect, and the next run continues.
     cluster.change(|contents| {
         contents.catalog.others.clear();
     });
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }

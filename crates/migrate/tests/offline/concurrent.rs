@@ -1,18 +1,18 @@
-//! Any number of runs at once do the work of one.
+//! Concurrent runs: all succeed, and together have the effect of one.
 
 use temporal_dsql_domain::SchemaVersion;
 use tokio::task::JoinSet;
 
 use crate::{
     Command, V1_0, V1_1, cluster_at, embedded,
-    fake::{Behaviour, Cluster},
+    fake_cluster::{Behaviour, Cluster},
     history, pairs,
     spec::assert_is,
 };
 
 const RUNS: u64 = 10;
 
-/// Runs `command` ten times at once, in an order that `seed` decides.
+/// Runs `command` ten times concurrently, interleaved by `seed`. Returns the steps executed.
 async fn ten_at_once(command: Command, cluster: &Cluster, seed: u64) -> usize {
     fastrand::seed(seed);
     let mut runs = JoinSet::new();
@@ -33,8 +33,8 @@ async fn t10_ten_updates_at_once_all_succeed_and_leave_one_history_row() {
     for seed in 0..100 {
         let cluster = cluster_at(V1_0).await;
         let done = ten_at_once(Command::Update(V1_1), &cluster, seed).await;
-        assert_eq!(done, 2, "seed {seed}: one table and one version, whoever did them");
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_eq!(done, 2, "seed {seed}: one table and one version, in any of the runs");
+        assert_is(&cluster.contents().catalog, V1_1);
         assert_eq!(history(&cluster), pairs(&[("0", "1.0"), ("1.0", "1.1")]), "seed {seed}");
     }
 }
@@ -44,7 +44,7 @@ async fn ten_updates_over_several_versions_at_once_record_each_version_once() {
     for seed in 0..20 {
         let cluster = cluster_at(SchemaVersion::NONE).await;
         ten_at_once(Command::Update(V1_1), &cluster, seed).await;
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, V1_1);
         let recorded = pairs(&[("0", "0.0"), ("0.0", "1.0"), ("1.0", "1.1")]);
         assert_eq!(history(&cluster), recorded, "seed {seed}");
     }
@@ -55,7 +55,7 @@ async fn t10_ten_setups_at_once_all_succeed_and_leave_one_history_row() {
     for seed in 0..20 {
         let cluster = Cluster::new(Behaviour::default());
         ten_at_once(Command::Setup(V1_1), &cluster, seed).await;
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, V1_1);
         assert_eq!(history(&cluster), pairs(&[("0", "1.1")]), "seed {seed}");
     }
 }
@@ -65,13 +65,13 @@ async fn ten_rollbacks_at_once_all_succeed_and_leave_one_history_row() {
     for seed in 0..100 {
         let cluster = cluster_at(V1_1).await;
         ten_at_once(Command::Rollback(V1_0), &cluster, seed).await;
-        assert_is(&cluster.contents().catalog, "1.0");
+        assert_is(&cluster.contents().catalog, V1_0);
         assert_eq!(history(&cluster), pairs(&[("0", "1.1"), ("1.1", "1.0")]), "seed {seed}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_runs_that_find_the_same_leftover_index_leave_one_that_is_valid() {
+async fn ten_runs_that_find_the_same_invalid_index_leave_one_that_is_valid() {
     for seed in 0..50 {
         let cluster = cluster_at(V1_0).await;
         cluster.behave(|behaviour| behaviour.forgets_jobs = true);
@@ -79,7 +79,7 @@ async fn ten_runs_that_find_the_same_leftover_index_leave_one_that_is_valid() {
             contents.catalog.indexes.get_mut("idx_namespaces_name").unwrap().valid = false;
         });
         ten_at_once(Command::Update(V1_1), &cluster, seed).await;
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, V1_1);
         assert_eq!(history(&cluster).len(), 2, "seed {seed}");
     }
 }

@@ -1,14 +1,15 @@
-//! Indexes that are built in the background: waited for, found again, repaired, reported.
+//! Index builds in the background: waiting, repairs and failures.
 
 use std::sync::Mutex;
 
 use temporal_dsql_migrate::{
-    Engine, Job, JobStatus, MigrateError, Migrator, Patience, Progress, Schema, Setup, Silent,
+    Engine, IgnoreProgress, Job, JobStatus, MigrateError, Migrator, Progress, Schema, Setup,
+    Timeouts,
 };
 
 use crate::{
     Command, V1_0, V1_1, chain, cluster_at, embedded,
-    fake::{Behaviour, Cluster, Fault},
+    fake_cluster::{Behaviour, Cluster, Fault},
     migrator,
     spec::assert_is,
 };
@@ -21,7 +22,7 @@ fn invalidate(cluster: &Cluster) {
     });
 }
 
-/// The calls that were made about the index.
+/// The calls about the index.
 fn calls_about_index(cluster: &Cluster) -> Vec<String> {
     let calls = cluster.take_calls();
     calls.into_iter().filter(|call| call.contains(INDEX)).collect()
@@ -38,10 +39,11 @@ async fn t6_a_version_is_recorded_only_when_every_index_is_valid() {
     };
     let mut session = cluster.session();
     let mut migrator =
-        Migrator::new(embedded(), &mut session, "postgres", Patience::default(), &observer);
-    let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+        Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
+    let setup = Setup { version: Some(V1_1), ..Setup::default() };
+    let plan = migrator.plan_setup(&setup).await.unwrap();
     migrator.apply(&plan).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     let seen = seen.into_inner().unwrap();
     let indexes: std::collections::BTreeSet<_> = seen.iter().map(|(index, _)| index).collect();
     assert_eq!(indexes.len(), 7);
@@ -49,32 +51,32 @@ async fn t6_a_version_is_recorded_only_when_every_index_is_valid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_an_invalid_leftover_that_nobody_builds_is_dropped_and_built_anew() {
+async fn t6_an_invalid_index_without_a_job_is_dropped_and_rebuilt() {
     for forgets_jobs in [true, false] {
         let cluster = cluster_at(V1_0).await;
         cluster.behave(|behaviour| behaviour.forgets_jobs = forgets_jobs);
         invalidate(&cluster);
         cluster.take_calls();
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
-        assert_is(&cluster.contents().catalog, "1.1");
-        let acts: Vec<_> = calls_about_index(&cluster)
+        assert_is(&cluster.contents().catalog, V1_1);
+        let writes: Vec<_> = calls_about_index(&cluster)
             .into_iter()
             .filter(|call| !call.starts_with("jobs"))
             .collect();
-        assert_eq!(acts, [format!("drop index {INDEX}"), format!("create index {INDEX}")]);
+        assert_eq!(writes, [format!("drop index {INDEX}"), format!("create index {INDEX}")]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
     let slow = || Cluster::new(Behaviour { job_calls: 20, ..Behaviour::default() });
-    // The first run dies when it has started the build.
+    // The first run is killed after it has started the build.
     let mut cluster = slow();
     for call in 1.. {
-        let (session, reached) = cluster.session().with_fault(call, Fault::KillAfter);
+        let (session, signal) = cluster.session().with_fault(call, Fault::KillAfter);
         tokio::select! {
             biased;
-            () = reached.killed() => {}
+            () = signal.killed() => {}
             result = Command::Setup(V1_1).run(session) => panic!("it ended: {result:?}"),
         }
         if cluster.contents().catalog.indexes.contains_key(INDEX) {
@@ -85,27 +87,27 @@ async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
     assert!(!cluster.contents().catalog.indexes[INDEX].valid);
     cluster.take_calls();
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
     let calls = calls_about_index(&cluster);
     assert!(!calls.is_empty());
     assert!(calls.iter().all(|call| call.starts_with("jobs of")), "{calls:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_shows_a_moment_later_than_its_index_is_not_taken_for_missing() {
+async fn a_job_that_appears_later_than_its_index_is_waited_for() {
     let cluster = Cluster::new(Behaviour { hidden_jobs: 2, ..Behaviour::default() });
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
     assert!(!calls.iter().any(|call| call.starts_with("drop index")), "{calls:?}");
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_failed_before_does_not_condemn_the_index_that_was_built_since() {
-    // A job of two calls ends between the look at the index and the look at its jobs.
+async fn an_earlier_failed_job_does_not_fail_a_valid_index() {
+    // A job of two calls ends between the read of the catalog and the read of its jobs.
     for job_calls in 1..6 {
         let stale_job = Job {
-            id: "job-of-yesterday".to_owned(),
+            id: "earlier-job".to_owned(),
             status: JobStatus::Failed,
             details: "Found duplicate key".to_owned(),
         };
@@ -114,28 +116,28 @@ async fn a_job_that_failed_before_does_not_condemn_the_index_that_was_built_sinc
         Command::Setup(V1_1).run(cluster.session()).await.unwrap();
         let calls = cluster.take_calls();
         assert!(!calls.iter().any(|call| call.starts_with("drop")), "{job_calls}: {calls:?}");
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, V1_1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_drop_of_a_leftover_may_lose_more_conflicts_than_an_index_is_rebuilt() {
+async fn the_drop_of_an_abandoned_index_may_lose_more_conflicts_than_the_rebuild_limit() {
     for forgets_jobs in [true, false] {
-        let cluster = leftover(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+        let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
         let drop = format!("drop index {INDEX}");
         cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), 9)));
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, V1_1);
         let calls = calls_about_index(&cluster);
-        let acts: Vec<_> = calls.iter().filter(|call| !call.starts_with("jobs")).collect();
-        assert_eq!(acts, [&drop, &format!("create index {INDEX}")]);
+        let writes: Vec<_> = calls.iter().filter(|call| !call.starts_with("jobs")).collect();
+        assert_eq!(writes, [&drop, &format!("create index {INDEX}")]);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
+async fn a_drop_that_always_conflicts_ends_at_the_deadline_with_the_last_conflict() {
     for forgets_jobs in [true, false] {
-        let cluster = leftover(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+        let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
         let drop = format!("drop index {INDEX}");
         cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), u32::MAX)));
         let repairs = Mutex::new(0);
@@ -146,27 +148,27 @@ async fn a_drop_that_never_wins_ends_at_the_deadline_with_the_last_conflict() {
         };
         let start = tokio::time::Instant::now();
         let mut session = cluster.session();
-        let patience = Patience::default();
-        let mut migrator = Migrator::new(embedded(), &mut session, "postgres", patience, &observer);
+        let timeouts = Timeouts::default();
+        let mut migrator = Migrator::new(embedded(), &mut session, "postgres", timeouts, &observer);
         let plan = migrator.plan_update(None).await.unwrap();
         let error = migrator.apply(&plan).await.unwrap_err();
-        let MigrateError::OutOfTime { action, attempts, .. } = &error else {
+        let MigrateError::DeadlineExceeded { action, attempts, .. } = &error else {
             panic!("{}", chain(&error));
         };
         assert_eq!(*action, drop);
         assert!(*attempts > 20, "{attempts}");
-        assert!(start.elapsed() < patience.retry.deadline + patience.orphan * 2);
-        assert_eq!(repairs.into_inner().unwrap(), 1, "it is told once");
+        assert!(start.elapsed() < timeouts.retry.deadline + timeouts.job_visibility * 2);
+        assert_eq!(repairs.into_inner().unwrap(), 1, "it is reported once");
     }
 }
 
-/// A cluster at 1.0 whose unique index another run has left invalid, with a job that has failed.
-async fn leftover(behaviour: Behaviour) -> Cluster {
+/// A cluster at 1.0 with an invalid unique index, whose job has failed.
+async fn abandoned_index(behaviour: Behaviour) -> Cluster {
     let cluster = Cluster::new(behaviour);
     cluster.behave(|behaviour| behaviour.duplicates.push(INDEX.to_owned()));
     Command::Setup(V1_0).run(cluster.session()).await.unwrap_err();
     cluster.behave(|behaviour| behaviour.duplicates.clear());
-    // The rest of the setup, by hand.
+    // The rest of the setup.
     let whole = cluster_at(V1_0).await.contents();
     cluster.change(|contents| {
         let oid = contents.catalog.indexes[INDEX].oid;
@@ -180,7 +182,7 @@ async fn leftover(behaviour: Behaviour) -> Cluster {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_a_failed_build_is_reported_with_its_details_and_the_repair() {
+async fn t6_a_failed_build_is_reported_with_details_and_remedy() {
     let cluster = Cluster::new(Behaviour::default());
     cluster.behave(|behaviour| behaviour.duplicates.push(INDEX.to_owned()));
     let error = Command::Setup(V1_1).run(cluster.session()).await.unwrap_err();
@@ -194,14 +196,14 @@ async fn t6_a_failed_build_is_reported_with_its_details_and_the_repair() {
         assert!(text.contains(part), "{text}");
     }
     assert!(cluster.contents().versions.is_empty(), "no version is recorded");
-    // The operator removes the duplicates and runs it again.
+    // The operator removes the duplicates and runs the command again.
     cluster.behave(|behaviour| behaviour.duplicates.clear());
     Command::Setup(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn postgresql_reports_duplicates_at_once_and_in_the_same_way() {
+async fn on_postgresql_a_duplicate_is_reported_at_once_with_the_same_error() {
     let cluster = Cluster::new(Behaviour {
         engine: Engine::Postgres,
         duplicates: vec![INDEX.to_owned()],
@@ -210,32 +212,33 @@ async fn postgresql_reports_duplicates_at_once_and_in_the_same_way() {
     let start = tokio::time::Instant::now();
     let error = Command::Setup(V1_1).run(cluster.session()).await.unwrap_err();
     assert!(matches!(&error, MigrateError::IndexBuild { index, .. } if index == INDEX), "{error}");
-    assert!(start.elapsed() < Patience::default().retry.deadline);
+    assert!(start.elapsed() < Timeouts::default().retry.deadline);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_build_that_takes_too_long_is_left_to_go_on_and_is_waited_for_again() {
+async fn a_build_that_exceeds_the_timeout_continues_and_the_next_run_waits_for_it() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
-    let patience = Patience { index_build: std::time::Duration::ZERO, ..Patience::default() };
+    let timeouts = Timeouts { index_build: std::time::Duration::ZERO, ..Timeouts::default() };
     cluster.change(|contents| {
         contents.catalog.indexes.remove(INDEX);
     });
-    let mut hasty = Migrator::new(embedded(), &mut session, "postgres", patience, &Silent);
-    let plan = hasty.plan_update(None).await.unwrap();
-    let error = hasty.apply(&plan).await.unwrap_err();
+    let mut impatient =
+        Migrator::new(embedded(), &mut session, "postgres", timeouts, &IgnoreProgress);
+    let plan = impatient.plan_update(None).await.unwrap();
+    let error = impatient.apply(&plan).await.unwrap_err();
     assert!(matches!(error, MigrateError::StillBuilding { .. }), "{error}");
     Command::Update(V1_1).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
     assert!(!calls.iter().any(|call| call.starts_with("drop index")), "{calls:?}");
-    assert_is(&cluster.contents().catalog, "1.1");
+    assert_is(&cluster.contents().catalog, V1_1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_index_that_no_rebuild_makes_valid_is_given_up() {
+async fn an_index_that_stays_invalid_after_rebuilds_is_an_error() {
     let cluster = cluster_at(V1_0).await;
     invalidate(&cluster);
-    // Its jobs fail, and are gone before anyone can look.
+    // Its jobs fail, and are deleted at once.
     cluster.behave(|behaviour| {
         behaviour.duplicates.push(INDEX.to_owned());
         behaviour.forgets_jobs = true;

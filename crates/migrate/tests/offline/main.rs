@@ -1,13 +1,13 @@
-//! What a migration does, shown on a cluster in memory.
+//! Migrations on a fake cluster in memory.
 
 mod commands;
 mod concurrent;
+mod custom_schemas;
 #[path = "../support/errors.rs"]
 mod errors;
-mod evolving;
-mod fake;
+mod fake_cluster;
 mod indexes;
-mod kills;
+mod interruptions;
 mod overwriting;
 mod reports;
 mod schema_files;
@@ -17,30 +17,35 @@ mod spec;
 use std::sync::LazyLock;
 
 use errors::chain;
-use fake::{Behaviour, Cluster, Session};
+use fake_cluster::{Behaviour, Cluster, Session};
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, MigrateError, Migrator, Patience, Plan, Report, Rollback, Schema, Setup,
-    Silent,
+    DEFAULT_DATABASE, IgnoreProgress, MigrateError, Migrator, Plan, Report, Rollback, Schema,
+    Setup, Timeouts,
 };
 
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
 
-/// The schema of the tool, read once.
+/// The embedded schema.
 fn embedded() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
     &SCHEMA
 }
 
-/// A command, as a test gives it.
+/// The newest version of the schema files.
+fn newest() -> SchemaVersion {
+    embedded().newest()
+}
+
+/// A command of the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Command {
     Setup(SchemaVersion),
     Update(SchemaVersion),
     Rollback(SchemaVersion),
     RollbackWithRows(SchemaVersion),
-    /// Drops everything and sets up.
+    /// Drops all tables and sets up.
     Overwrite(SchemaVersion),
 }
 
@@ -63,7 +68,7 @@ impl Command {
         }
     }
 
-    /// Runs the command with the embedded schema, as the tool does.
+    /// Runs the command with the embedded schema.
     async fn run(self, mut session: Session) -> Result<Report, MigrateError> {
         self.run_with(embedded(), &mut session).await
     }
@@ -80,7 +85,7 @@ impl Command {
 }
 
 fn migrator<'a>(schema: &'a Schema, session: &'a mut Session) -> Migrator<'a> {
-    Migrator::new(schema, session, DEFAULT_DATABASE, Patience::default(), &Silent)
+    Migrator::new(schema, session, DEFAULT_DATABASE, Timeouts::default(), &IgnoreProgress)
 }
 
 /// A cluster at `version`.

@@ -1,29 +1,29 @@
-//! Starting over, and what is dropped while somebody else sets up.
+//! Overwrites, and drops during a concurrent setup.
 
 use std::collections::BTreeSet;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    HISTORY_TABLE, MigrateError, Migrator, Patience, Progress, Report, Schema, Setup, Silent,
-    Table, VERSION_TABLE,
+    HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Progress, Report, Schema, Setup,
+    TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
     Command, V1_0, V1_1, cluster_at,
     commands::fails,
     embedded,
-    fake::{Behaviour, Cluster, version_row},
-    history, migrator, pairs,
+    fake_cluster::{Behaviour, Cluster, version_row},
+    history, migrator, newest, pairs,
     spec::assert_is,
 };
 
 const CHASM: &str = "current_chasm_executions";
 
 #[tokio::test(start_paused = true)]
-async fn t12_an_overwrite_drops_only_what_the_schema_knows_and_names_it_beforehand() {
+async fn t12_an_overwrite_drops_only_tables_of_the_schema_and_lists_them_first() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
-        contents.catalog.tables.insert("invoices".into(), Table::default());
+        contents.catalog.tables.insert("invoices".into(), TableDefinition::default());
         contents.catalog.others.insert("report".into(), "view");
         contents.versions.push(version_row("temporal", "1.0"));
     });
@@ -51,12 +51,13 @@ async fn t12_an_overwrite_drops_only_what_the_schema_knows_and_names_it_beforeha
 
 #[tokio::test(start_paused = true)]
 async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
-    // What stops the setup.
+    // The errors of a setup.
     let cluster = cluster_at(V1_1).await;
     let error = fails(Command::Overwrite(SchemaVersion::new(9, 9)), &cluster).await;
     assert!(matches!(error, MigrateError::UnknownVersion { .. }), "{error}");
-    for (version, part) in [("2.3", "newer than this tool (1.1)"), ("x", "not a version")] {
-        // Under whatever name: the tables are the same.
+    let too_new = format!("newer than this tool ({})", newest());
+    for (version, part) in [("99.0", &*too_new), ("x", "not a version")] {
+        // Under any logical name: the tables are the same.
         for name in ["postgres", "temporal"] {
             let cluster = cluster_at(V1_1).await;
             cluster.change(|contents| {
@@ -73,12 +74,12 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     });
     let error = fails(Command::Overwrite(V1_1), &cluster).await;
     assert!(matches!(error, MigrateError::Differs(_)), "{error}");
-    // An index of a table that stays has the name of one to be built.
+    // An index of a foreign table has the name of an index of the schema.
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| {
         let mut index = contents.catalog.indexes.remove("cm_idx_lasthb").unwrap();
         index.index.table = "invoices".into();
-        contents.catalog.tables.insert("invoices".into(), Table::default());
+        contents.catalog.tables.insert("invoices".into(), TableDefinition::default());
         contents.catalog.indexes.insert("cm_idx_lasthb".into(), index);
     });
     let error = fails(Command::Overwrite(V1_0), &cluster).await;
@@ -87,8 +88,9 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     let cluster = cluster_at(V1_1).await;
     let before = cluster.contents();
     let mut session = cluster.session();
-    let mut nameless = Migrator::new(embedded(), &mut session, "", Patience::default(), &Silent);
-    let error = nameless.plan_overwrite(&Setup::default()).await.unwrap_err();
+    let mut unnamed =
+        Migrator::new(embedded(), &mut session, "", Timeouts::default(), &IgnoreProgress);
+    let error = unnamed.plan_overwrite(&Setup::default()).await.unwrap_err();
     assert!(matches!(error, MigrateError::InvalidName { .. }), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
@@ -112,17 +114,17 @@ async fn an_overwrite_sets_up_in_the_same_run_what_it_has_dropped() {
     let plan = migrator.plan_overwrite(&Setup::default()).await.unwrap();
     let report = migrator.apply(&plan).await.unwrap();
     assert_eq!(report, Report { done: plan.steps.len(), in_effect: 0 });
-    assert_is(&cluster.contents().catalog, "1.1");
-    assert_eq!(history(&cluster), pairs(&[("0", "1.1")]));
+    assert_is(&cluster.contents().catalog, newest());
+    assert_eq!(history(&cluster), pairs(&[("0", &newest().to_string())]));
     assert!(!cluster.contents().rows.contains_key("executions"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_behind_the_back_of_a_setup_is_made_again_before_its_version_is_recorded() {
+async fn objects_dropped_during_a_setup_are_recreated_before_its_version_is_recorded() {
     for table in ["executions", "namespace_metadata", "namespaces", VERSION_TABLE] {
         let cluster = Cluster::new(Behaviour::default());
         let observer = |progress: Progress<'_>| {
-            // As an overwrite of somebody else does it.
+            // As a concurrent overwrite does.
             if let Progress::Started { step, .. } = progress
                 && step.summary().starts_with("record")
             {
@@ -135,17 +137,17 @@ async fn what_is_dropped_behind_the_back_of_a_setup_is_made_again_before_its_ver
         };
         let mut session = cluster.session();
         let mut migrator =
-            Migrator::new(embedded(), &mut session, "postgres", Patience::default(), &observer);
+            Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
         let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
         migrator.apply(&plan).await.unwrap();
-        assert_is(&cluster.contents().catalog, "1.1");
+        assert_is(&cluster.contents().catalog, newest());
         assert_eq!(cluster.contents().rows["namespace_metadata"].len(), 1, "{table}");
-        assert_eq!(history(&cluster), pairs(&[("0", "1.1")]));
+        assert_eq!(history(&cluster), pairs(&[("0", &newest().to_string())]));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_is_not_recorded_over_a_table_that_an_update_cannot_make_again() {
+async fn a_version_is_not_recorded_while_a_table_of_an_older_version_is_missing() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
@@ -154,7 +156,7 @@ async fn a_version_is_not_recorded_over_a_table_that_an_update_cannot_make_again
         contents.catalog.tables.remove("executions");
     });
     let error = migrator.apply(&plan).await.unwrap_err();
-    assert!(matches!(error, MigrateError::Undone { version: V1_1, .. }), "{error}");
+    assert!(matches!(error, MigrateError::ConcurrentlyDropped { version: V1_1, .. }), "{error}");
     assert!(error.to_string().contains("table executions is missing"), "{error}");
     assert_eq!(history(&cluster), pairs(&[("0", "1.0")]));
 }

@@ -1,4 +1,4 @@
-//! What the commands make of a real catalog.
+//! The commands on a PostgreSQL catalog.
 
 use std::collections::BTreeSet;
 
@@ -14,28 +14,28 @@ use crate::{
 
 #[tokio::test]
 async fn a_setup_makes_the_catalog_of_the_specification() {
-    for (version, text) in [(V1_0, "1.0"), (V1_1, "1.1")] {
+    for version in [V1_0, V1_1] {
         let Some(scratch) = at(version).await else {
             return;
         };
         let mut database = connect(&scratch).await;
         assert_eq!(database.engine(), Engine::Postgres);
-        assert_is(&database.catalog().await.unwrap(), text);
-        let row = |text: &str| VersionRow {
+        assert_is(&database.catalog().await.unwrap(), version);
+        let row = VersionRow {
             database: "postgres".to_owned(),
-            version: Some(text.to_owned()),
+            version: Some(version.to_string()),
             min_compatible: Some("1.0".to_owned()),
         };
-        assert_eq!(database.version_rows().await.unwrap(), [row(text)]);
-        assert_eq!(history(&scratch).await, [format!("0 > {text}")]);
+        assert_eq!(database.version_rows().await.unwrap(), [row]);
+        assert_eq!(history(&scratch).await, [format!("0 > {version}")]);
         let found = migrator(&mut database).verify(None).await.unwrap();
         assert!(found.is_clean() && found.foreign.is_empty(), "{found}");
     }
 }
 
 #[tokio::test]
-async fn the_catalog_is_that_of_the_specification_for_another_reader_too() {
-    // Not by the code that is under test: PostgreSQL's own view, compared as text.
+async fn information_schema_agrees_with_the_specification() {
+    // Read with information_schema instead of the code under test.
     let Some(scratch) = at(V1_1).await else {
         return;
     };
@@ -80,7 +80,7 @@ async fn an_update_goes_from_1_0_to_1_1_and_a_rollback_back() {
     };
     let mut database = connect(&scratch).await;
     Command::Update.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.1");
+    assert_is(&database.catalog().await.unwrap(), V1_1);
     let md5 = &embedded().release(V1_1).unwrap().manifest_md5;
     let row = scratch
         .query(
@@ -95,12 +95,12 @@ async fn an_update_goes_from_1_0_to_1_1_and_a_rollback_back() {
     let values: Vec<_> = row[0].iter().map(|value| value.as_deref().unwrap()).collect();
     assert_eq!(values, [md5, description, "t", "t", "t"]);
     Command::Rollback.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.0");
+    assert_is(&database.catalog().await.unwrap(), V1_0);
     assert_eq!(history(&scratch).await, ["0 > 1.0", "1.0 > 1.1", "1.1 > 1.0"]);
 }
 
 #[tokio::test]
-async fn t3_running_a_command_again_changes_no_row_and_no_time() {
+async fn t3_running_a_command_again_changes_no_row_and_no_timestamp() {
     let Some(scratch) = at(V1_1).await else {
         return;
     };
@@ -123,7 +123,7 @@ async fn t4_a_setup_over_a_half_done_one_keeps_the_first_row() {
     scratch.execute(half).await.unwrap();
     let mut database = connect(&scratch).await;
     Command::Setup(V1_1).run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.1");
+    assert_is(&database.catalog().await.unwrap(), V1_1);
     let rows = scratch.query("SELECT * FROM namespace_metadata").await.unwrap();
     assert_eq!(rows, [[Some("54321".to_owned()), Some("7".to_owned())]]);
 }
@@ -156,7 +156,7 @@ async fn t10_ten_setups_at_once_all_succeed_and_leave_one_history_row() {
         return;
     };
     ten_at_once(&scratch, Command::Setup(V1_1)).await;
-    assert_is(&connect(&scratch).await.catalog().await.unwrap(), "1.1");
+    assert_is(&connect(&scratch).await.catalog().await.unwrap(), V1_1);
     assert_eq!(history(&scratch).await, ["0 > 1.1"]);
 }
 
@@ -167,7 +167,7 @@ async fn t10_ten_updates_at_once_all_succeed_and_leave_one_history_row() {
             return;
         };
         ten_at_once(&scratch, Command::Update).await;
-        assert_is(&connect(&scratch).await.catalog().await.unwrap(), "1.1");
+        assert_is(&connect(&scratch).await.catalog().await.unwrap(), V1_1);
         assert_eq!(history(&scratch).await, ["0 > 1.0", "1.0 > 1.1"]);
     }
 }
@@ -202,15 +202,15 @@ async fn a_unique_index_over_duplicates_is_reported_with_the_duplicate() {
     assert_eq!(history(&scratch).await, ["0 > 1.0"]);
     scratch.execute("DELETE FROM namespaces").await.unwrap();
     Command::Update.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.1");
+    assert_is(&database.catalog().await.unwrap(), V1_1);
 }
 
 #[tokio::test]
-async fn t6_an_invalid_leftover_index_is_built_anew() {
+async fn t6_an_invalid_index_is_rebuilt() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
-    // What a build that failed half-way leaves behind.
+    // The state after a failed build.
     let invalid = "UPDATE pg_index SET indisvalid = false \
                    WHERE indexrelid = 'idx_namespaces_name'::regclass";
     scratch.execute(invalid).await.unwrap();
@@ -218,7 +218,7 @@ async fn t6_an_invalid_leftover_index_is_built_anew() {
     let found = migrator(&mut database).verify(None).await.unwrap();
     assert!(found.to_string().contains("index idx_namespaces_name is invalid"), "{found}");
     Command::Update.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.1");
+    assert_is(&database.catalog().await.unwrap(), V1_1);
 }
 
 #[tokio::test]
@@ -263,13 +263,13 @@ async fn a_rollback_refuses_while_there_are_rows_and_touches_no_other_table() {
     let before = digest(&mut database).await;
     assert_eq!(before.rows(), 2500);
     let error = Command::Rollback.run(&mut database).await.unwrap_err();
-    assert!(matches!(error, MigrateError::TableHasRows { lowered: false, .. }), "{error}");
+    assert!(matches!(error, MigrateError::TableHasRows { version_lowered: false, .. }), "{error}");
     assert_eq!(history(&scratch).await, ["0 > 1.1"]);
     scratch.execute("DELETE FROM current_chasm_executions").await.unwrap();
     Command::Rollback.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.0");
+    assert_is(&database.catalog().await.unwrap(), V1_0);
     assert_eq!(digest(&mut database).await, before);
-    // And it would have shown the smallest change.
+    // The digest changes with a single bit.
     let change = "UPDATE current_executions SET data = '\\x00fe' WHERE shard_id = 1234";
     scratch.execute(change).await.unwrap();
     assert_ne!(digest(&mut database).await, before);
@@ -337,14 +337,14 @@ async fn t13_views_are_not_tables() {
         assert!(error.to_string().contains(expected), "{command:?}: {error}");
         assert_eq!(history(&scratch).await, ["0 > 1.0"], "{command:?}");
     }
-    // What has no such table, its place may be taken by anything.
+    // Version 1.0 has no such table, so the view does not matter.
     let setup = Setup { version: Some(V1_0), ..Setup::default() };
     let plan = migrator(&mut database).plan_overwrite(&setup).await.unwrap();
     assert!(plan.steps.iter().all(|step| !step.summary().contains("chasm_executions")));
 }
 
 #[tokio::test]
-async fn what_depends_on_a_table_keeps_it_from_being_dropped() {
+async fn a_dependent_view_stops_the_drop_of_a_table() {
     let Some(scratch) = at(V1_1).await else {
         return;
     };
@@ -354,10 +354,10 @@ async fn what_depends_on_a_table_keeps_it_from_being_dropped() {
     let text = chain(&error);
     assert!(text.contains("DROP TABLE \"current_chasm_executions\""), "{text}");
     assert!(text.contains("view mine depends on table current_chasm_executions"), "{text}");
-    // The version is lowered; running it again when the view is gone completes it.
+    // The version is lowered. After the view is dropped, running it again completes the rollback.
     scratch.execute("DROP VIEW mine").await.unwrap();
     let mut database = connect(&scratch).await;
     Command::Rollback.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.0");
+    assert_is(&database.catalog().await.unwrap(), V1_0);
     assert_eq!(history(&scratch).await, ["0 > 1.1", "1.1 > 1.0"]);
 }

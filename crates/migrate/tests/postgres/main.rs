@@ -1,14 +1,13 @@
-//! The same, on a real PostgreSQL: what the catalog says, what the server refuses, what happens on
-//! the wire.
+//! Migrations on a PostgreSQL server: catalogs, refusals, and faults at every round trip.
 
+mod access;
 mod commands;
-mod doors;
 #[path = "../support/errors.rs"]
 mod errors;
+mod round_trips;
 mod schemas;
 #[path = "../support/spec.rs"]
 mod spec;
-mod wire;
 
 use std::{net::SocketAddr, sync::LazyLock};
 
@@ -16,15 +15,15 @@ use errors::chain;
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, DatabaseError, MigrateError, Migrator, Patience, Plan, PostgresDatabase,
-    Report, Rollback, Schema, Setup, Silent,
+    DEFAULT_DATABASE, DatabaseError, IgnoreProgress, MigrateError, Migrator, Plan,
+    PostgresDatabase, Report, Rollback, Schema, Setup, Timeouts,
 };
 use temporal_dsql_testkit::ScratchDatabase;
 
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
 
-/// The schema of the tool, read once.
+/// The embedded schema.
 fn embedded() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
     &SCHEMA
@@ -34,31 +33,33 @@ fn options(url: &str) -> PgConnectOptions {
     url.parse().unwrap()
 }
 
-/// A connection as the role that made the database.
+/// A connection as the owner of the database.
 async fn connect(scratch: &ScratchDatabase) -> PostgresDatabase {
     open(options(&scratch.url())).await.unwrap()
 }
 
-/// The same by way of a proxy.
+/// The same, through a proxy.
 async fn connect_via(scratch: &ScratchDatabase, proxy: SocketAddr) -> PostgresDatabase {
     open(options(&scratch.url_via(proxy))).await.unwrap()
 }
 
 async fn open(options: PgConnectOptions) -> Result<PostgresDatabase, DatabaseError> {
-    PostgresDatabase::connect(Box::new(options), None, &Patience::default().retry).await
+    PostgresDatabase::connect(Box::new(options), None, &Timeouts::default().retry).await
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {
-    Migrator::new(embedded(), database, DEFAULT_DATABASE, Patience::default(), &Silent)
+    Migrator::new(embedded(), database, DEFAULT_DATABASE, Timeouts::default(), &IgnoreProgress)
 }
 
-/// A command, as a test gives it.
+/// A command of the tool.
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Setup(SchemaVersion),
+    /// To 1.1.
     Update,
+    /// To 1.0.
     Rollback,
-    /// Drops everything and sets up.
+    /// Drops all tables and sets up 1.1.
     Overwrite,
 }
 
@@ -69,8 +70,11 @@ impl Command {
                 let version = Some(version);
                 migrator.plan_setup(&Setup { version, ..Setup::default() }).await
             }
-            Self::Overwrite => migrator.plan_overwrite(&Setup::default()).await,
-            Self::Update => migrator.plan_update(None).await,
+            Self::Overwrite => {
+                let version = Some(V1_1);
+                migrator.plan_overwrite(&Setup { version, ..Setup::default() }).await
+            }
+            Self::Update => migrator.plan_update(Some(V1_1)).await,
             Self::Rollback => {
                 migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
             }
@@ -84,14 +88,14 @@ impl Command {
     }
 }
 
-/// A database at `version`, or `None` if there is no server to make one on.
+/// A database at `version`, or `None` without a server.
 async fn at(version: SchemaVersion) -> Option<ScratchDatabase> {
     let scratch = ScratchDatabase::create().await?;
     Command::Setup(version).run(&mut connect(&scratch).await).await.unwrap();
     Some(scratch)
 }
 
-/// Every row of the version tables, times included.
+/// All rows of the version tables, with their timestamps.
 async fn versions(scratch: &ScratchDatabase) -> Vec<Vec<Option<String>>> {
     let mut rows = scratch.query("SELECT * FROM schema_version ORDER BY db_name").await.unwrap();
     let history = "SELECT * FROM schema_update_history ORDER BY update_time";

@@ -1,4 +1,4 @@
-//! Several deployments in one database, each in a schema of its own.
+//! Several deployments in one database, each in its own schema.
 
 use temporal_dsql_domain::Engine;
 use temporal_dsql_migrate::{Job, JobStatus, SchemaDatabase, Statement};
@@ -19,17 +19,17 @@ async fn a_role_with_a_schema_of_its_own_works_there_and_nowhere_else() {
     // Names do not fall through to the deployment in `public`.
     assert!(database.version_rows().await.unwrap().is_empty());
     Command::Setup(V1_1).run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), "1.1");
+    assert_is(&database.catalog().await.unwrap(), V1_1);
     let mut other = connect(&scratch).await;
-    assert_is(&other.catalog().await.unwrap(), "1.0");
+    assert_is(&other.catalog().await.unwrap(), V1_0);
     assert_eq!(history(&scratch).await, ["0 > 1.0"]);
-    // Dropping everything here drops nothing there, not even what is gone here already.
+    // An overwrite in one schema drops nothing in the other, even if a table is already missing.
     scratch.execute("DROP TABLE mine.executions").await.unwrap();
     let drop = Statement::parse("DROP TABLE executions").unwrap();
     let error = database.execute(&drop).await.unwrap_err();
     assert!(error.is_undefined(), "{error}");
     Command::Overwrite.run(&mut database).await.unwrap();
-    assert_is(&other.catalog().await.unwrap(), "1.0");
+    assert_is(&other.catalog().await.unwrap(), V1_0);
 }
 
 #[tokio::test]
@@ -44,8 +44,8 @@ async fn a_new_connection_stays_in_the_schema_of_the_first() {
     scratch.query(end).await.unwrap();
     let error = database.catalog().await.unwrap_err();
     assert!(error.is_transient(), "{error}");
-    // By now a role called `postgres` would start in the schema of that name.
-    assert_is(&database.catalog().await.unwrap(), "1.0");
+    // A new session of the role `postgres` would now start in the schema of that name.
+    assert_is(&database.catalog().await.unwrap(), V1_0);
 }
 
 #[tokio::test]
@@ -78,12 +78,12 @@ async fn dsql_is_known_by_its_jobs_and_can_be_forced() {
     assert_eq!(database.index_jobs("i", 7).await.unwrap(), [of_seven], "not of another index i");
     let of_eight = [building, failed];
     assert_eq!(database.index_jobs("i", 8).await.unwrap(), of_eight, "the latest first");
-    // By its name, with its schema or without, only if no job has its id.
+    // By name, with or without schema, only if no job has the object id.
     assert_eq!(database.index_jobs("i", 10).await.unwrap(), of_eight);
     let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
     assert_eq!(ids(database.index_jobs("j", 10).await.unwrap()), ["f", "d"]);
     assert_eq!(ids(database.index_jobs("k", 10).await.unwrap()), [""; 0]);
-    let retry = temporal_dsql_migrate::Patience::default().retry;
+    let retry = temporal_dsql_migrate::Timeouts::default().retry;
     let connector = Box::new(options(&scratch.url()));
     let forced =
         temporal_dsql_migrate::PostgresDatabase::connect(connector, Some(Engine::Postgres), &retry);

@@ -1,6 +1,6 @@
-//! An error with all that caused it.
+//! Messages of an error with its causes.
 
-/// The chain of an error's messages.
+/// The messages of an error and its causes, joined.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut chain = error.to_string();
     let mut source = error.source();

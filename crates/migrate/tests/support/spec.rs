@@ -1,11 +1,13 @@
-//! The catalogs that both schema versions must produce, written down once
-//! more (temporal-persistence.md#schema).
+//! The catalog that each schema version must produce (temporal-persistence.md#schema), specified
+//! apart from the schema files.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use serde::Deserialize;
+use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    Catalog, Column, HISTORY_TABLE, Index, Table, VERSION_TABLE, normalise,
+    Catalog, ColumnDefinition, HISTORY_TABLE, IndexDefinition, TableDefinition, VERSION_TABLE,
+    normalise,
 };
 
 #[derive(Deserialize)]
@@ -37,31 +39,29 @@ struct SpecIndex {
 }
 
 /// Tables and secondary indexes by name.
-pub type Specified = (BTreeMap<String, Table>, BTreeMap<String, Index>);
+pub type Specified = (BTreeMap<String, TableDefinition>, BTreeMap<String, IndexDefinition>);
 
-/// What version `version` must be.
-pub fn spec(version: &str) -> Specified {
-    let text = match version {
-        "1.0" => include_str!("../fixtures/schema-v1.0.json"),
-        "1.1" => include_str!("../fixtures/schema-v1.1.json"),
-        other => panic!("there is no specification of {other}"),
-    };
-    let spec: Spec = serde_json::from_str(text).unwrap();
-    assert_eq!(spec.version, version);
+/// The tables and indexes that `version` must have.
+pub fn spec(version: SchemaVersion) -> Specified {
+    let path = format!("{}/tests/fixtures/schema-v{version}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let spec: Spec = serde_json::from_str(&text).unwrap();
+    assert_eq!(spec.version, version.to_string());
     let mut tables = BTreeMap::new();
     let mut indexes = BTreeMap::new();
     for (name, table) in spec.tables {
         for SpecIndex { name: index, unique, columns } in table.indexes {
-            let index_of = Index { table: name.clone(), columns, unique, extras: Vec::new() };
+            let index_of =
+                IndexDefinition { table: name.clone(), columns, unique, extras: Vec::new() };
             indexes.insert(index, index_of);
         }
-        let columns = table.columns.into_iter().map(|column| Column {
+        let columns = table.columns.into_iter().map(|column| ColumnDefinition {
             default: column.default.and_then(|text| normalise::default(&text, &column.r#type)),
             name: column.name,
             data_type: column.r#type,
             nullable: column.nullable,
         });
-        let table = Table {
+        let table = TableDefinition {
             columns: columns.collect(),
             primary_key: table.primary_key,
             constraints: Vec::new(),
@@ -71,10 +71,10 @@ pub fn spec(version: &str) -> Specified {
     (tables, indexes)
 }
 
-/// That `catalog` is exactly version `version`: its tables, with their columns in order, its
-/// indexes, all of them valid, and the version tables.
+/// Asserts that `catalog` has exactly the tables and columns of `version`, its indexes, all of them
+/// valid, and the version tables.
 #[track_caller]
-pub fn assert_is(catalog: &Catalog, version: &str) {
+pub fn assert_is(catalog: &Catalog, version: SchemaVersion) {
     let (tables, indexes) = spec(version);
     let mut actual = catalog.tables.clone();
     for table in [VERSION_TABLE, HISTORY_TABLE] {

@@ -12,8 +12,8 @@ use temporal_dsql::{
     Engine, SchemaVersion,
     dsql::{Config, Connector, DsqlStore, TlsMode, connect},
     migrate::{
-        DEFAULT_DATABASE, MigrateError, Migrator, Patience, Plan, PostgresDatabase, Report, Schema,
-        SchemaConnector, Setup, Silent,
+        DEFAULT_DATABASE, IgnoreProgress, MigrateError, Migrator, Plan, PostgresDatabase, Report,
+        Schema, SchemaConnector, Setup, Timeouts,
     },
 };
 use temporal_dsql_testkit::{
@@ -130,11 +130,12 @@ pub async fn migrate(
     plan: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<Plan, MigrateError>,
 ) -> Result<Report> {
     let schema = Schema::embedded()?;
-    let patience = Patience { poll: Duration::from_millis(5), ..Patience::default() };
+    let timeouts = Timeouts { poll: Duration::from_millis(5), ..Timeouts::default() };
     let connector = SchemaConnector::new(config, Connector::new(config, credentials)?);
     let mut database =
-        PostgresDatabase::connect(Box::new(connector), None, &patience.retry).await?;
-    let mut migrator = Migrator::new(&schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
+        PostgresDatabase::connect(Box::new(connector), None, &timeouts.retry).await?;
+    let mut migrator =
+        Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = plan(&mut migrator).await?;
     Ok(migrator.apply(&plan).await?)
 }

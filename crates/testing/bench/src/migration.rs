@@ -89,7 +89,7 @@ impl Benchmark for Migration {
         });
         vec![Table {
             name: "migration",
-            title: "Update from schema 1.0 to 1.1, as current_executions grows".into(),
+            title: format!("Update from schema 1.0 to {VERSION}, as current_executions grows"),
             header: header.map(str::to_owned).into(),
             rows: rows.collect(),
             chart: Chart {

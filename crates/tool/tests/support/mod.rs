@@ -1,4 +1,4 @@
-//! Running the tool as an operator does: as a process, with flags and variables.
+//! Runs the tool as a process, with flags and environment variables.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
@@ -8,14 +8,20 @@ use std::{
 };
 
 use serde_json::Value;
+use temporal_dsql::migrate::Schema;
 use temporal_dsql_testkit::ScratchDatabase;
 
-/// The tool, pointed at one database.
+/// The newest version of the schema files, as text.
+pub fn newest() -> String {
+    Schema::embedded().unwrap().newest().to_string()
+}
+
+/// The tool with its environment variables.
 pub struct Tool {
     variables: Vec<(String, OsString)>,
 }
 
-/// How a run ended.
+/// The result of a run.
 pub struct Run {
     /// The exit code.
     pub code: i32,
@@ -26,12 +32,12 @@ pub struct Run {
 }
 
 impl Tool {
-    /// Pointed at `database`, by variables.
+    /// Connects to `database`.
     pub fn new(database: &ScratchDatabase) -> Self {
         Self::via(database, database.addr().unwrap())
     }
 
-    /// Pointed at `database` over `addr`.
+    /// Connects to `database` through `addr`.
     pub fn via(database: &ScratchDatabase, addr: SocketAddr) -> Self {
         let mut tool = Self { variables: Vec::new() };
         tool.set("SQL_HOST", addr.ip().to_string());
@@ -41,7 +47,7 @@ impl Tool {
         tool
     }
 
-    /// Pointed at nothing.
+    /// Has no endpoint.
     pub const fn nowhere() -> Self {
         Self { variables: Vec::new() }
     }
@@ -53,19 +59,19 @@ impl Tool {
         self
     }
 
-    /// The tool, to be run.
+    /// The command, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_temporal-dsql-tool"));
         command
             .args(arguments)
-            // Nothing of this machine's environment decides a test.
+            // Tests do not depend on the environment of the machine.
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }
 
-    /// Runs the tool to its end.
+    /// Runs the tool.
     pub fn run(&self, arguments: &[&str]) -> Run {
         self.command(arguments).output().unwrap().into()
     }
@@ -87,7 +93,7 @@ impl Tool {
         (run.code, json)
     }
 
-    /// Starts the tool and lets it run.
+    /// Starts the tool.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
@@ -96,7 +102,7 @@ impl Tool {
 impl From<Output> for Run {
     fn from(output: Output) -> Self {
         Self {
-            // Killed by a signal has no code.
+            // A process killed by a signal has no code.
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),

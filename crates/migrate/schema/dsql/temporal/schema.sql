@@ -1,23 +1,25 @@
--- The schema of Temporal on Amazon Aurora DSQL, version 1.1, whole.
+-- Schema version 1.1
+--
+-- The whole schema of Temporal on Amazon Aurora DSQL.
 --
 -- It derives from the PostgreSQL schema of Temporal, version 1.19
--- (schema/postgresql/v12/temporal/schema.sql of temporalio/temporal), table by table. Where it is
--- not as upstream, the comment of the table says so and why. What holds everywhere:
---   * ids that upstream keeps in BYTEA are UUID, because DSQL takes no BYTEA in a key
---   * secondary indexes are built in the background: CREATE INDEX ASYNC. The tool that runs this
---     on PostgreSQL leaves the word out
+-- (schema/postgresql/v12/temporal/schema.sql of temporalio/temporal), table by table. Comments of
+-- tables name each difference from upstream and its reason. General differences:
+--   * ids that are BYTEA upstream are UUID, because DSQL does not support BYTEA in a key
+--   * secondary indexes are built in the background: CREATE INDEX ASYNC. On PostgreSQL the tool
+--     removes ASYNC
 --   * there are no CHECK constraints, no foreign keys and no serial types
---   * each statement is one transaction, because DSQL runs one DDL statement in a transaction
+--   * each statement is one transaction, because DSQL runs one DDL statement per transaction
 --
--- This file is the versions below versioned/ in their order, for reading and for tools that set up
--- a database in one go. A test keeps it equal to them.
+-- This file contains the versions below versioned/ in order, for readers and for tools that set up a
+-- database from one file. A test compares it with them.
 
 -- ---------------------------------------------------------------------------------------------
--- Cluster: who is in it, and what it knows of itself and of others.
+-- Cluster metadata and membership.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per cluster that this one knows, its own included. The blob is the ClusterMetadata
--- message, and version guards its updates. As upstream.
+-- One row per known cluster, including this one. The blob is the ClusterMetadata message; version
+-- is compared by its updates. As upstream.
 CREATE TABLE cluster_metadata_info (
   metadata_partition INTEGER NOT NULL,
   cluster_name VARCHAR(255) NOT NULL,
@@ -27,9 +29,9 @@ CREATE TABLE cluster_metadata_info (
   PRIMARY KEY (metadata_partition, cluster_name)
 );
 
--- The heartbeat of every service process, by which processes find each other.
--- Not as upstream: host_id is UUID, because DSQL takes no BYTEA in a key, and the three times have
--- no default, because every writer gives them.
+-- The heartbeats of the service processes, for membership.
+-- Not as upstream: host_id is UUID, because DSQL does not support BYTEA in a key, and the three times
+-- have no default, because every writer sets them.
 CREATE TABLE cluster_membership (
   membership_partition INTEGER NOT NULL,
   host_id UUID NOT NULL,
@@ -42,8 +44,8 @@ CREATE TABLE cluster_membership (
   PRIMARY KEY (membership_partition, host_id)
 );
 
--- The five ways in which members are looked up. DSQL builds secondary indexes only in the
--- background (CREATE INDEX ASYNC). Not as upstream: the first is not unique.
+-- Indexes for the lookups of members. DSQL builds secondary indexes only in the background
+-- (CREATE INDEX ASYNC). Not as upstream: the first is not unique.
 CREATE INDEX ASYNC cm_idx_rolehost ON cluster_membership (role, host_id);
 CREATE INDEX ASYNC cm_idx_rolelasthb ON cluster_membership (role, last_heartbeat);
 CREATE INDEX ASYNC cm_idx_rpchost ON cluster_membership (rpc_address, role);
@@ -54,8 +56,8 @@ CREATE INDEX ASYNC cm_idx_recordexpiry ON cluster_membership (record_expiry);
 -- Namespaces.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per namespace. Not as upstream: id is UUID, and the uniqueness of name is an index of
--- its own, built in the background, instead of a constraint of the table.
+-- One row per namespace. Not as upstream: id is UUID, and name is unique by an index that is built
+-- in the background, instead of a table constraint.
 CREATE TABLE namespaces (
   partition_id INTEGER NOT NULL,
   id UUID NOT NULL,
@@ -69,23 +71,24 @@ CREATE TABLE namespaces (
 
 CREATE UNIQUE INDEX ASYNC idx_namespaces_name ON namespaces (name);
 
--- A single row: the version that grows with every change to any namespace. As upstream.
+-- A single row: the notification version, which every change of a namespace increments. As upstream.
 CREATE TABLE namespace_metadata (
   partition_id INTEGER NOT NULL,
   notification_version BIGINT NOT NULL,
   PRIMARY KEY (partition_id)
 );
 
--- That row, in the partition that Temporal uses. A database that has it keeps it as it is: the
--- server has counted on since.
+-- The initial row, in Temporal's partition. An existing row is kept, because the server has
+-- incremented it.
 INSERT INTO namespace_metadata (partition_id, notification_version) VALUES (54321, 1) ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------------------------------------
--- Executions: the mutable state of every run, and which run of an id is current.
--- Ids are UUID in the whole family, where upstream has BYTEA: DSQL takes no BYTEA in a key.
+-- Executions: the mutable state of every run, and the current run of every workflow id.
+-- Ids in all these tables are UUID, where upstream has BYTEA: DSQL does not support BYTEA in a key.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per history shard. range_id is the fence: it grows when a shard changes its owner.
+-- One row per history shard. range_id is the fencing token: it increases when the shard gets a new
+-- owner.
 CREATE TABLE shards (
   shard_id INTEGER NOT NULL,
   range_id BIGINT NOT NULL,
@@ -95,7 +98,7 @@ CREATE TABLE shards (
 );
 
 -- One row per run, of every archetype: the execution info in data, the execution state in state.
--- db_record_version guards the updates.
+-- Updates compare db_record_version.
 CREATE TABLE executions (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -111,8 +114,8 @@ CREATE TABLE executions (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id)
 );
 
--- One row per workflow id: its latest run. data repeats the execution state of that run. Only
--- workflows are here. The other archetypes have current_chasm_executions, since version 1.1.
+-- One row per workflow id: its latest run. data is a copy of the execution state of that run.
+-- Workflows only: other archetypes are in current_chasm_executions, since version 1.1.
 CREATE TABLE current_executions (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -129,9 +132,9 @@ CREATE TABLE current_executions (
   PRIMARY KEY (shard_id, namespace_id, workflow_id)
 );
 
--- Events that arrived while a workflow task was running, in the order of id.
--- Not as upstream: id is a plain BIGINT that the writer supplies, because DSQL has no serial
--- types, and its uniqueness is an index built in the background.
+-- Events buffered during a workflow task, in the order of id.
+-- Not as upstream: id is a BIGINT that the writer supplies, because DSQL has no serial types, and it
+-- is unique by an index that is built in the background.
 CREATE TABLE buffered_events (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -162,7 +165,7 @@ CREATE TABLE activity_info_maps (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, schedule_id)
 );
 
--- User timers, by the id that the workflow gave them.
+-- User timers, by timer id.
 CREATE TABLE timer_info_maps (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -186,7 +189,7 @@ CREATE TABLE child_execution_info_maps (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, initiated_id)
 );
 
--- Pending requests to cancel another execution, likewise.
+-- Pending requests to cancel another execution, by the id of the event that initiated them.
 CREATE TABLE request_cancel_info_maps (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -198,7 +201,7 @@ CREATE TABLE request_cancel_info_maps (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, initiated_id)
 );
 
--- Pending signals to another execution, likewise.
+-- Pending signals to another execution, by the id of the event that initiated them.
 CREATE TABLE signal_info_maps (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -210,7 +213,7 @@ CREATE TABLE signal_info_maps (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, initiated_id)
 );
 
--- The ids of signals that were requested: a set, so that a repeated request is recognised.
+-- The request ids of received signals: a set, for deduplication.
 CREATE TABLE signals_requested_sets (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -221,7 +224,7 @@ CREATE TABLE signals_requested_sets (
 );
 
 -- The component tree of a CHASM execution, one row per node.
--- Not as upstream: chasm_path is text, because DSQL takes no BYTEA in a key.
+-- Not as upstream: chasm_path is text, because DSQL does not support BYTEA in a key.
 CREATE TABLE chasm_node_maps (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -249,8 +252,8 @@ CREATE TABLE history_tree (
   PRIMARY KEY (shard_id, tree_id, branch_id)
 );
 
--- One row per batch of events of a branch. Of the rows with one node_id the reader keeps the one
--- that prev_txn_id links to.
+-- One row per event batch of a branch. Of the rows with one node_id, the reader uses the one to
+-- which prev_txn_id links.
 CREATE TABLE history_node (
   shard_id INTEGER NOT NULL,
   tree_id UUID NOT NULL,
@@ -264,10 +267,10 @@ CREATE TABLE history_node (
 );
 
 -- ---------------------------------------------------------------------------------------------
--- The task queues inside the history service. All as upstream.
+-- The task queues of the history service. All as upstream.
 -- ---------------------------------------------------------------------------------------------
 
--- Tasks of a category that has no table of its own, to be done at once.
+-- Immediate tasks of categories without their own table.
 CREATE TABLE history_immediate_tasks (
   shard_id INTEGER NOT NULL,
   category_id INTEGER NOT NULL,
@@ -277,7 +280,7 @@ CREATE TABLE history_immediate_tasks (
   PRIMARY KEY (shard_id, category_id, task_id)
 );
 
--- The same, to be done at a time.
+-- Scheduled tasks of categories without their own table.
 CREATE TABLE history_scheduled_tasks (
   shard_id INTEGER NOT NULL,
   category_id INTEGER NOT NULL,
@@ -288,7 +291,7 @@ CREATE TABLE history_scheduled_tasks (
   PRIMARY KEY (shard_id, category_id, visibility_timestamp, task_id)
 );
 
--- Work to hand over: to matching, to other executions.
+-- Transfer tasks: to matching and to other executions.
 CREATE TABLE transfer_tasks (
   shard_id INTEGER NOT NULL,
   task_id BIGINT NOT NULL,
@@ -297,7 +300,7 @@ CREATE TABLE transfer_tasks (
   PRIMARY KEY (shard_id, task_id)
 );
 
--- Timeouts and user timers, in the order in which they fire.
+-- Timer tasks: timeouts and user timers, in the order of their time.
 CREATE TABLE timer_tasks (
   shard_id INTEGER NOT NULL,
   visibility_timestamp TIMESTAMP NOT NULL,
@@ -307,7 +310,7 @@ CREATE TABLE timer_tasks (
   PRIMARY KEY (shard_id, visibility_timestamp, task_id)
 );
 
--- Changes to send to other clusters.
+-- Replication tasks: changes to send to other clusters.
 CREATE TABLE replication_tasks (
   shard_id INTEGER NOT NULL,
   task_id BIGINT NOT NULL,
@@ -316,7 +319,7 @@ CREATE TABLE replication_tasks (
   PRIMARY KEY (shard_id, task_id)
 );
 
--- Changes from other clusters that could not be applied.
+-- Replication tasks from other clusters that could not be applied.
 CREATE TABLE replication_tasks_dlq (
   source_cluster_name VARCHAR(255) NOT NULL,
   shard_id INTEGER NOT NULL,
@@ -326,7 +329,7 @@ CREATE TABLE replication_tasks_dlq (
   PRIMARY KEY (source_cluster_name, shard_id, task_id)
 );
 
--- Changes to tell the visibility store.
+-- Visibility tasks: changes for the visibility store.
 CREATE TABLE visibility_tasks (
   shard_id INTEGER NOT NULL,
   task_id BIGINT NOT NULL,
@@ -337,8 +340,8 @@ CREATE TABLE visibility_tasks (
 
 -- ---------------------------------------------------------------------------------------------
 -- Matching: workflow and activity tasks that wait for a worker.
--- Not as upstream: task_queue_id is UUID, a hash of the upstream id, because DSQL takes no BYTEA
--- in a key. The namespace of user data and build ids is UUID, too.
+-- Not as upstream: task_queue_id is UUID, a hash of the upstream id, because DSQL does not support
+-- BYTEA in a key. The namespace of user data and build ids is UUID, too.
 -- ---------------------------------------------------------------------------------------------
 
 -- The lease and the acknowledgement levels of every task queue partition.
@@ -361,7 +364,7 @@ CREATE TABLE tasks (
   PRIMARY KEY (range_hash, task_queue_id, task_id)
 );
 
--- Both again for fair queues, whose tasks are ordered by the pass of the scheduler first.
+-- The same tables for fair queues, whose tasks are ordered by scheduler pass first.
 CREATE TABLE task_queues_v2 (
   range_hash BIGINT NOT NULL,
   task_queue_id UUID NOT NULL,
@@ -381,7 +384,7 @@ CREATE TABLE tasks_v2 (
   PRIMARY KEY (range_hash, task_queue_id, pass, task_id)
 );
 
--- What users say about a task queue, such as its versioning rules. version guards the updates.
+-- User data of a task queue, such as its versioning rules. Updates compare version.
 CREATE TABLE task_queue_user_data (
   namespace_id UUID NOT NULL,
   task_queue_name VARCHAR(255) NOT NULL,
@@ -391,7 +394,7 @@ CREATE TABLE task_queue_user_data (
   PRIMARY KEY (namespace_id, task_queue_name)
 );
 
--- Which task queues know a build id.
+-- The task queues of each build id.
 CREATE TABLE build_id_to_task_queue (
   namespace_id UUID NOT NULL,
   build_id VARCHAR(255) NOT NULL,
@@ -403,7 +406,7 @@ CREATE TABLE build_id_to_task_queue (
 -- Durable queues between services. All as upstream.
 -- ---------------------------------------------------------------------------------------------
 
--- The first kind: one queue per type, for namespace replication and its dead letters.
+-- Queue v1: one queue per type, for namespace replication and its dead letters.
 CREATE TABLE queue (
   queue_type INTEGER NOT NULL,
   message_id BIGINT NOT NULL,
@@ -412,7 +415,7 @@ CREATE TABLE queue (
   PRIMARY KEY (queue_type, message_id)
 );
 
--- How far each reader of such a queue is.
+-- The ack levels of the readers of such a queue.
 CREATE TABLE queue_metadata (
   queue_type INTEGER NOT NULL,
   data BYTEA NOT NULL,
@@ -421,7 +424,7 @@ CREATE TABLE queue_metadata (
   PRIMARY KEY (queue_type)
 );
 
--- The second kind: any number of named queues per type, for dead letters of history tasks.
+-- Queue v2: any number of named queues per type, for dead letters of history tasks.
 CREATE TABLE queues (
   queue_type INTEGER NOT NULL,
   queue_name VARCHAR(255) NOT NULL,
@@ -444,7 +447,7 @@ CREATE TABLE queue_messages (
 -- Nexus endpoints.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per endpoint. version guards the updates. Not as upstream: id is UUID.
+-- One row per endpoint. Updates compare version. Not as upstream: id is UUID.
 CREATE TABLE nexus_endpoints (
   id UUID NOT NULL,
   data BYTEA NOT NULL,
@@ -453,8 +456,8 @@ CREATE TABLE nexus_endpoints (
   PRIMARY KEY (id)
 );
 
--- A single row, of id 0: the version of the list of endpoints as a whole. Not as upstream: that
--- there is one row only is kept by the writers, who use no other id, and not by a CHECK.
+-- A single row, with id 0: the version of the whole list of endpoints. Not as upstream: no CHECK
+-- ensures a single row; all writers use id 0.
 CREATE TABLE nexus_endpoints_partition_status (
   id INTEGER NOT NULL DEFAULT 0,
   version BIGINT NOT NULL,
@@ -462,14 +465,14 @@ CREATE TABLE nexus_endpoints_partition_status (
 );
 
 -- ---------------------------------------------------------------------------------------------
--- Version 1.1: current executions of every archetype but workflows.
+-- Version 1.1: current executions of all archetypes except workflows.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per business id and archetype: its latest run. It is current_executions with the
--- archetype in the key, so that a workflow and a schedule may have the same id. archetype_id is an
--- unsigned number of 32 bits, which only BIGINT holds.
--- Not as upstream: namespace_id and run_id are UUID, because DSQL takes no BYTEA in a key.
--- As upstream, there is no CHECK: which states are valid is the rule of the server that writes them.
+-- One row per business id and archetype: its latest run. Like current_executions, with the archetype
+-- in the key, so that executions of different archetypes can have the same id. archetype_id is an
+-- unsigned 32-bit number, so it is a BIGINT.
+-- Not as upstream: namespace_id and run_id are UUID, because DSQL does not support BYTEA in a key.
+-- As upstream, there is no CHECK: the server validates the states.
 CREATE TABLE current_chasm_executions (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,

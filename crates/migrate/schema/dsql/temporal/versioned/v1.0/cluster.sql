@@ -1,9 +1,9 @@
 -- ---------------------------------------------------------------------------------------------
--- Cluster: who is in it, and what it knows of itself and of others.
+-- Cluster metadata and membership.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per cluster that this one knows, its own included. The blob is the ClusterMetadata
--- message, and version guards its updates. As upstream.
+-- One row per known cluster, including this one. The blob is the ClusterMetadata message; version
+-- is compared by its updates. As upstream.
 CREATE TABLE cluster_metadata_info (
   metadata_partition INTEGER NOT NULL,
   cluster_name VARCHAR(255) NOT NULL,
@@ -13,9 +13,9 @@ CREATE TABLE cluster_metadata_info (
   PRIMARY KEY (metadata_partition, cluster_name)
 );
 
--- The heartbeat of every service process, by which processes find each other.
--- Not as upstream: host_id is UUID, because DSQL takes no BYTEA in a key, and the three times have
--- no default, because every writer gives them.
+-- The heartbeats of the service processes, for membership.
+-- Not as upstream: host_id is UUID, because DSQL does not support BYTEA in a key, and the three times
+-- have no default, because every writer sets them.
 CREATE TABLE cluster_membership (
   membership_partition INTEGER NOT NULL,
   host_id UUID NOT NULL,
@@ -28,8 +28,8 @@ CREATE TABLE cluster_membership (
   PRIMARY KEY (membership_partition, host_id)
 );
 
--- The five ways in which members are looked up. DSQL builds secondary indexes only in the
--- background (CREATE INDEX ASYNC). Not as upstream: the first is not unique.
+-- Indexes for the lookups of members. DSQL builds secondary indexes only in the background
+-- (CREATE INDEX ASYNC). Not as upstream: the first is not unique.
 CREATE INDEX ASYNC cm_idx_rolehost ON cluster_membership (role, host_id);
 CREATE INDEX ASYNC cm_idx_rolelasthb ON cluster_membership (role, last_heartbeat);
 CREATE INDEX ASYNC cm_idx_rpchost ON cluster_membership (rpc_address, role);

@@ -15,7 +15,7 @@ CREATE TABLE activity_info_maps (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, schedule_id)
 );
 
--- User timers, by the id that the workflow gave them.
+-- User timers, by timer id.
 CREATE TABLE timer_info_maps (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE child_execution_info_maps (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, initiated_id)
 );
 
--- Pending requests to cancel another execution, likewise.
+-- Pending requests to cancel another execution, by the id of the event that initiated them.
 CREATE TABLE request_cancel_info_maps (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -51,7 +51,7 @@ CREATE TABLE request_cancel_info_maps (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, initiated_id)
 );
 
--- Pending signals to another execution, likewise.
+-- Pending signals to another execution, by the id of the event that initiated them.
 CREATE TABLE signal_info_maps (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -63,7 +63,7 @@ CREATE TABLE signal_info_maps (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id, initiated_id)
 );
 
--- The ids of signals that were requested: a set, so that a repeated request is recognised.
+-- The request ids of received signals: a set, for deduplication.
 CREATE TABLE signals_requested_sets (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -74,7 +74,7 @@ CREATE TABLE signals_requested_sets (
 );
 
 -- The component tree of a CHASM execution, one row per node.
--- Not as upstream: chasm_path is text, because DSQL takes no BYTEA in a key.
+-- Not as upstream: chasm_path is text, because DSQL does not support BYTEA in a key.
 CREATE TABLE chasm_node_maps (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,

@@ -1,9 +1,10 @@
 -- ---------------------------------------------------------------------------------------------
--- Executions: the mutable state of every run, and which run of an id is current.
--- Ids are UUID in the whole family, where upstream has BYTEA: DSQL takes no BYTEA in a key.
+-- Executions: the mutable state of every run, and the current run of every workflow id.
+-- Ids in all these tables are UUID, where upstream has BYTEA: DSQL does not support BYTEA in a key.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per history shard. range_id is the fence: it grows when a shard changes its owner.
+-- One row per history shard. range_id is the fencing token: it increases when the shard gets a new
+-- owner.
 CREATE TABLE shards (
   shard_id INTEGER NOT NULL,
   range_id BIGINT NOT NULL,
@@ -13,7 +14,7 @@ CREATE TABLE shards (
 );
 
 -- One row per run, of every archetype: the execution info in data, the execution state in state.
--- db_record_version guards the updates.
+-- Updates compare db_record_version.
 CREATE TABLE executions (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -29,8 +30,8 @@ CREATE TABLE executions (
   PRIMARY KEY (shard_id, namespace_id, workflow_id, run_id)
 );
 
--- One row per workflow id: its latest run. data repeats the execution state of that run. Only
--- workflows are here. The other archetypes have current_chasm_executions, since version 1.1.
+-- One row per workflow id: its latest run. data is a copy of the execution state of that run.
+-- Workflows only: other archetypes are in current_chasm_executions, since version 1.1.
 CREATE TABLE current_executions (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,
@@ -47,9 +48,9 @@ CREATE TABLE current_executions (
   PRIMARY KEY (shard_id, namespace_id, workflow_id)
 );
 
--- Events that arrived while a workflow task was running, in the order of id.
--- Not as upstream: id is a plain BIGINT that the writer supplies, because DSQL has no serial
--- types, and its uniqueness is an index built in the background.
+-- Events buffered during a workflow task, in the order of id.
+-- Not as upstream: id is a BIGINT that the writer supplies, because DSQL has no serial types, and it
+-- is unique by an index that is built in the background.
 CREATE TABLE buffered_events (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,

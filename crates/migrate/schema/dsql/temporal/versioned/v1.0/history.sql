@@ -12,8 +12,8 @@ CREATE TABLE history_tree (
   PRIMARY KEY (shard_id, tree_id, branch_id)
 );
 
--- One row per batch of events of a branch. Of the rows with one node_id the reader keeps the one
--- that prev_txn_id links to.
+-- One row per event batch of a branch. Of the rows with one node_id, the reader uses the one to
+-- which prev_txn_id links.
 CREATE TABLE history_node (
   shard_id INTEGER NOT NULL,
   tree_id UUID NOT NULL,

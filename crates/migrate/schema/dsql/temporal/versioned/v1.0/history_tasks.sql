@@ -1,8 +1,8 @@
 -- ---------------------------------------------------------------------------------------------
--- The task queues inside the history service. All as upstream.
+-- The task queues of the history service. All as upstream.
 -- ---------------------------------------------------------------------------------------------
 
--- Tasks of a category that has no table of its own, to be done at once.
+-- Immediate tasks of categories without their own table.
 CREATE TABLE history_immediate_tasks (
   shard_id INTEGER NOT NULL,
   category_id INTEGER NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE history_immediate_tasks (
   PRIMARY KEY (shard_id, category_id, task_id)
 );
 
--- The same, to be done at a time.
+-- Scheduled tasks of categories without their own table.
 CREATE TABLE history_scheduled_tasks (
   shard_id INTEGER NOT NULL,
   category_id INTEGER NOT NULL,
@@ -23,7 +23,7 @@ CREATE TABLE history_scheduled_tasks (
   PRIMARY KEY (shard_id, category_id, visibility_timestamp, task_id)
 );
 
--- Work to hand over: to matching, to other executions.
+-- Transfer tasks: to matching and to other executions.
 CREATE TABLE transfer_tasks (
   shard_id INTEGER NOT NULL,
   task_id BIGINT NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE transfer_tasks (
   PRIMARY KEY (shard_id, task_id)
 );
 
--- Timeouts and user timers, in the order in which they fire.
+-- Timer tasks: timeouts and user timers, in the order of their time.
 CREATE TABLE timer_tasks (
   shard_id INTEGER NOT NULL,
   visibility_timestamp TIMESTAMP NOT NULL,
@@ -42,7 +42,7 @@ CREATE TABLE timer_tasks (
   PRIMARY KEY (shard_id, visibility_timestamp, task_id)
 );
 
--- Changes to send to other clusters.
+-- Replication tasks: changes to send to other clusters.
 CREATE TABLE replication_tasks (
   shard_id INTEGER NOT NULL,
   task_id BIGINT NOT NULL,
@@ -51,7 +51,7 @@ CREATE TABLE replication_tasks (
   PRIMARY KEY (shard_id, task_id)
 );
 
--- Changes from other clusters that could not be applied.
+-- Replication tasks from other clusters that could not be applied.
 CREATE TABLE replication_tasks_dlq (
   source_cluster_name VARCHAR(255) NOT NULL,
   shard_id INTEGER NOT NULL,
@@ -61,7 +61,7 @@ CREATE TABLE replication_tasks_dlq (
   PRIMARY KEY (source_cluster_name, shard_id, task_id)
 );
 
--- Changes to tell the visibility store.
+-- Visibility tasks: changes for the visibility store.
 CREATE TABLE visibility_tasks (
   shard_id INTEGER NOT NULL,
   task_id BIGINT NOT NULL,

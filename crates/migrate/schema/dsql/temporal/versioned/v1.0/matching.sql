@@ -1,7 +1,7 @@
 -- ---------------------------------------------------------------------------------------------
 -- Matching: workflow and activity tasks that wait for a worker.
--- Not as upstream: task_queue_id is UUID, a hash of the upstream id, because DSQL takes no BYTEA
--- in a key. The namespace of user data and build ids is UUID, too.
+-- Not as upstream: task_queue_id is UUID, a hash of the upstream id, because DSQL does not support
+-- BYTEA in a key. The namespace of user data and build ids is UUID, too.
 -- ---------------------------------------------------------------------------------------------
 
 -- The lease and the acknowledgement levels of every task queue partition.
@@ -24,7 +24,7 @@ CREATE TABLE tasks (
   PRIMARY KEY (range_hash, task_queue_id, task_id)
 );
 
--- Both again for fair queues, whose tasks are ordered by the pass of the scheduler first.
+-- The same tables for fair queues, whose tasks are ordered by scheduler pass first.
 CREATE TABLE task_queues_v2 (
   range_hash BIGINT NOT NULL,
   task_queue_id UUID NOT NULL,
@@ -44,7 +44,7 @@ CREATE TABLE tasks_v2 (
   PRIMARY KEY (range_hash, task_queue_id, pass, task_id)
 );
 
--- What users say about a task queue, such as its versioning rules. version guards the updates.
+-- User data of a task queue, such as its versioning rules. Updates compare version.
 CREATE TABLE task_queue_user_data (
   namespace_id UUID NOT NULL,
   task_queue_name VARCHAR(255) NOT NULL,
@@ -54,7 +54,7 @@ CREATE TABLE task_queue_user_data (
   PRIMARY KEY (namespace_id, task_queue_name)
 );
 
--- Which task queues know a build id.
+-- The task queues of each build id.
 CREATE TABLE build_id_to_task_queue (
   namespace_id UUID NOT NULL,
   build_id VARCHAR(255) NOT NULL,

@@ -2,8 +2,8 @@
 -- Namespaces.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per namespace. Not as upstream: id is UUID, and the uniqueness of name is an index of
--- its own, built in the background, instead of a constraint of the table.
+-- One row per namespace. Not as upstream: id is UUID, and name is unique by an index that is built
+-- in the background, instead of a table constraint.
 CREATE TABLE namespaces (
   partition_id INTEGER NOT NULL,
   id UUID NOT NULL,
@@ -17,13 +17,13 @@ CREATE TABLE namespaces (
 
 CREATE UNIQUE INDEX ASYNC idx_namespaces_name ON namespaces (name);
 
--- A single row: the version that grows with every change to any namespace. As upstream.
+-- A single row: the notification version, which every change of a namespace increments. As upstream.
 CREATE TABLE namespace_metadata (
   partition_id INTEGER NOT NULL,
   notification_version BIGINT NOT NULL,
   PRIMARY KEY (partition_id)
 );
 
--- That row, in the partition that Temporal uses. A database that has it keeps it as it is: the
--- server has counted on since.
+-- The initial row, in Temporal's partition. An existing row is kept, because the server has
+-- incremented it.
 INSERT INTO namespace_metadata (partition_id, notification_version) VALUES (54321, 1) ON CONFLICT DO NOTHING;

@@ -2,7 +2,7 @@
 -- Nexus endpoints.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per endpoint. version guards the updates. Not as upstream: id is UUID.
+-- One row per endpoint. Updates compare version. Not as upstream: id is UUID.
 CREATE TABLE nexus_endpoints (
   id UUID NOT NULL,
   data BYTEA NOT NULL,
@@ -11,8 +11,8 @@ CREATE TABLE nexus_endpoints (
   PRIMARY KEY (id)
 );
 
--- A single row, of id 0: the version of the list of endpoints as a whole. Not as upstream: that
--- there is one row only is kept by the writers, who use no other id, and not by a CHECK.
+-- A single row, with id 0: the version of the whole list of endpoints. Not as upstream: no CHECK
+-- ensures a single row; all writers use id 0.
 CREATE TABLE nexus_endpoints_partition_status (
   id INTEGER NOT NULL DEFAULT 0,
   version BIGINT NOT NULL,

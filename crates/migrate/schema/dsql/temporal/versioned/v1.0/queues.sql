@@ -2,7 +2,7 @@
 -- Durable queues between services. All as upstream.
 -- ---------------------------------------------------------------------------------------------
 
--- The first kind: one queue per type, for namespace replication and its dead letters.
+-- Queue v1: one queue per type, for namespace replication and its dead letters.
 CREATE TABLE queue (
   queue_type INTEGER NOT NULL,
   message_id BIGINT NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE queue (
   PRIMARY KEY (queue_type, message_id)
 );
 
--- How far each reader of such a queue is.
+-- The ack levels of the readers of such a queue.
 CREATE TABLE queue_metadata (
   queue_type INTEGER NOT NULL,
   data BYTEA NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE queue_metadata (
   PRIMARY KEY (queue_type)
 );
 
--- The second kind: any number of named queues per type, for dead letters of history tasks.
+-- Queue v2: any number of named queues per type, for dead letters of history tasks.
 CREATE TABLE queues (
   queue_type INTEGER NOT NULL,
   queue_name VARCHAR(255) NOT NULL,

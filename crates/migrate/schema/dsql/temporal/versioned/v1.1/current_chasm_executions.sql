@@ -1,12 +1,12 @@
 -- ---------------------------------------------------------------------------------------------
--- Version 1.1: current executions of every archetype but workflows.
+-- Version 1.1: current executions of all archetypes except workflows.
 -- ---------------------------------------------------------------------------------------------
 
--- One row per business id and archetype: its latest run. It is current_executions with the
--- archetype in the key, so that a workflow and a schedule may have the same id. archetype_id is an
--- unsigned number of 32 bits, which only BIGINT holds.
--- Not as upstream: namespace_id and run_id are UUID, because DSQL takes no BYTEA in a key.
--- As upstream, there is no CHECK: which states are valid is the rule of the server that writes them.
+-- One row per business id and archetype: its latest run. Like current_executions, with the archetype
+-- in the key, so that executions of different archetypes can have the same id. archetype_id is an
+-- unsigned 32-bit number, so it is a BIGINT.
+-- Not as upstream: namespace_id and run_id are UUID, because DSQL does not support BYTEA in a key.
+-- As upstream, there is no CHECK: the server validates the states.
 CREATE TABLE current_chasm_executions (
   shard_id INTEGER NOT NULL,
   namespace_id UUID NOT NULL,

@@ -1,17 +1,17 @@
-//! Schemas of one's own, which do more than add tables.
+//! Custom schemas, which do more than add tables.
 
 use temporal_dsql_domain::SchemaVersion;
-use temporal_dsql_migrate::{MigrateError, Schema, Table};
+use temporal_dsql_migrate::{MigrateError, Schema, TableDefinition};
 
 use crate::{
     Command, V1_0, V1_1,
-    fake::{Behaviour, Cluster, Fault},
+    fake_cluster::{Behaviour, Cluster, Fault},
     migrator,
 };
 
 const V1_2: SchemaVersion = SchemaVersion::new(1, 2);
 
-/// Three versions: tables, then a column and another index, then one table less.
+/// Three versions: create tables; add a column and replace an index; drop a table.
 fn schema() -> Schema {
     let folder = tempfile::tempdir().unwrap();
     for (version, text) in [
@@ -43,7 +43,7 @@ fn schema() -> Schema {
     Schema::from_directory(folder.path()).unwrap()
 }
 
-/// The cluster is exactly what the schema says of `version`.
+/// Asserts that the cluster has exactly the objects of `version`.
 fn at(schema: &Schema, cluster: &Cluster, version: SchemaVersion) {
     let objects = schema.objects_at(version);
     let mut catalog = cluster.contents().catalog;
@@ -61,7 +61,7 @@ async fn cluster_at(schema: &Schema, version: SchemaVersion) -> Cluster {
 }
 
 #[tokio::test(start_paused = true)]
-async fn columns_dropped_indexes_and_dropped_tables_survive_death_anywhere() {
+async fn column_and_drop_steps_are_completed_after_a_fault_at_any_call() {
     let schema = &schema();
     let empty = async || Cluster::new(Behaviour::default());
     for fault in [Fault::KillBefore, Fault::KillAfter, Fault::LoseBefore, Fault::LoseAfter] {
@@ -71,10 +71,10 @@ async fn columns_dropped_indexes_and_dropped_tables_survive_death_anywhere() {
                     None => (empty().await, Command::Setup(V1_2)),
                     Some(start) => (cluster_at(schema, start).await, Command::Update(V1_2)),
                 };
-                let (mut session, reached) = cluster.session().with_fault(call, fault);
+                let (mut session, signal) = cluster.session().with_fault(call, fault);
                 let ended = tokio::select! {
                     biased;
-                    () = reached.killed() => None,
+                    () = signal.killed() => None,
                     result = command.run_with(schema, &mut session) => Some(result),
                 };
                 let result = match ended {
@@ -85,7 +85,7 @@ async fn columns_dropped_indexes_and_dropped_tables_survive_death_anywhere() {
                     panic!("{command:?} from {start:?}, {fault:?} at call {call}: {error}");
                 }
                 at(schema, &cluster, V1_2);
-                if !reached.happened() {
+                if !signal.happened() {
                     assert!(call > 6, "{call}");
                     break;
                 }
@@ -108,12 +108,12 @@ async fn a_version_that_does_more_than_add_tables_cannot_be_rolled_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_on_its_way_to_a_later_version_may_have_any_form_in_between_and_no_other() {
+async fn a_table_in_an_unfinished_update_may_have_any_layout_in_between_and_no_other() {
     let schema = &schema();
-    // An update that died after it had added the column.
+    // An update that ended after it had added the column.
     let cluster = cluster_at(schema, V1_0).await;
     let z = schema.objects_at(V1_1).tables["a"].column("z").unwrap().clone();
-    let add = |table: &mut Table| table.columns.push(z.clone());
+    let add = |table: &mut TableDefinition| table.columns.push(z.clone());
     cluster.change(|contents| add(contents.catalog.tables.get_mut("a").unwrap()));
     let mut session = cluster.session();
     let mut migrator = migrator(schema, &mut session);
@@ -123,7 +123,7 @@ async fn a_table_on_its_way_to_a_later_version_may_have_any_form_in_between_and_
         pending,
         ["drop index a_x", "create index a_z", "record version 1.1 for `postgres`"]
     );
-    // A column that no version has.
+    // A column of no version.
     cluster.change(|contents| {
         contents.catalog.tables.get_mut("a").unwrap().columns[2].name = "w".to_owned();
     });

@@ -1,11 +1,11 @@
-//! What is sent, and what happens when the connection breaks at any point of it.
+//! The statements that are sent, and faults at every round trip.
 
-use temporal_dsql_migrate::{MigrateError, Observer, Progress, SchemaDatabase};
+use temporal_dsql_migrate::{MigrateError, Progress, ProgressObserver, SchemaDatabase};
 use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 
 use crate::{Command, V1_0, V1_1, at, chain, connect, connect_via, history, spec::assert_is};
 
-/// Makes `fault` happen to each round trip of `command` in turn. The run completes by itself.
+/// Injects `fault` into each round trip of `command` in turn. The run completes every time.
 async fn at_every_round_trip(
     command: Command,
     fault: impl Fn() -> WireFault,
@@ -32,12 +32,12 @@ async fn at_every_round_trip(
 }
 
 async fn updated(scratch: &ScratchDatabase) {
-    assert_is(&connect(scratch).await.catalog().await.unwrap(), "1.1");
+    assert_is(&connect(scratch).await.catalog().await.unwrap(), V1_1);
     assert_eq!(history(scratch).await, ["0 > 1.0", "1.0 > 1.1"]);
 }
 
 async fn rolled_back(scratch: &ScratchDatabase) {
-    assert_is(&connect(scratch).await.catalog().await.unwrap(), "1.0");
+    assert_is(&connect(scratch).await.catalog().await.unwrap(), V1_0);
     assert_eq!(history(scratch).await, ["0 > 1.1", "1.1 > 1.0"]);
 }
 
@@ -62,7 +62,7 @@ async fn t7_a_conflict_at_any_round_trip_of_an_update_is_retried() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_inside_at_any_round_trip_does_no_harm() {
+async fn an_internal_server_error_at_any_round_trip_is_retried() {
     let fault = || WireFault::error("XX000", "server unavailable");
     at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
 }
@@ -83,7 +83,7 @@ async fn a_lost_answer_to_commit_is_resolved_by_the_version_row() {
 }
 
 #[tokio::test]
-async fn a_setup_survives_cuts_and_conflicts_on_its_way() {
+async fn a_setup_survives_lost_connections_and_conflicts() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };
@@ -98,12 +98,12 @@ async fn a_setup_survives_cuts_and_conflicts_on_its_way() {
         proxy.inject(When::RoundTrip(unit), fault);
     }
     Command::Setup(V1_1).run(&mut database).await.unwrap();
-    assert_is(&connect(&scratch).await.catalog().await.unwrap(), "1.1");
+    assert_is(&connect(&scratch).await.catalog().await.unwrap(), V1_1);
     assert_eq!(history(&scratch).await, ["0 > 1.1"]);
 }
 
 #[tokio::test]
-async fn a_host_that_goes_away_and_comes_back_is_waited_for() {
+async fn an_outage_of_the_host_is_waited_out() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
@@ -123,7 +123,7 @@ async fn a_host_that_goes_away_and_comes_back_is_waited_for() {
 }
 
 #[tokio::test]
-async fn only_what_dsql_takes_is_sent() {
+async fn only_statements_that_dsql_supports_are_sent() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };
@@ -137,7 +137,7 @@ async fn only_what_dsql_takes_is_sent() {
     for statement in &statements {
         let upper = statement.to_uppercase();
         let first = upper.split_whitespace().next().unwrap_or_default();
-        assert!(!statement.trim_end_matches(';').contains(';'), "several: {statement}");
+        assert!(!statement.trim_end_matches(';').contains(';'), "several statements: {statement}");
         for forbidden in ["SAVEPOINT", "ADVISORY", "LOCK TABLE", "WAIT_FOR_JOB", "TRUNCATE"] {
             assert!(!upper.contains(forbidden), "{statement}");
         }
@@ -182,7 +182,7 @@ async fn the_round_trips_of_an_update_do_not_depend_on_the_number_of_rows() {
 }
 
 #[tokio::test]
-async fn a_dry_run_sends_nothing_but_questions() {
+async fn a_dry_run_sends_only_selects() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
@@ -202,10 +202,10 @@ async fn a_dry_run_sends_nothing_but_questions() {
     }
 }
 
-/// Conflicts without end.
+/// Injects a conflict into every retry.
 struct Conflicts<'p>(&'p FaultProxy);
 
-impl Observer for Conflicts<'_> {
+impl ProgressObserver for Conflicts<'_> {
     fn on(&self, progress: Progress<'_>) {
         if let Progress::Retrying { .. } = progress {
             self.0.inject(When::RoundTrip(1), WireFault::Conflict(OccCode::Oc000));
@@ -214,26 +214,26 @@ impl Observer for Conflicts<'_> {
 }
 
 #[tokio::test]
-async fn conflicts_without_end_end_at_the_deadline_with_the_last_one() {
+async fn endless_conflicts_end_at_the_deadline_with_the_last_conflict() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };
     let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
     let mut database = connect_via(&scratch, proxy.addr()).await;
-    let mut patience = temporal_dsql_migrate::Patience::default();
-    patience.retry.base = std::time::Duration::from_millis(5);
-    patience.retry.deadline = std::time::Duration::from_millis(200);
+    let mut timeouts = temporal_dsql_migrate::Timeouts::default();
+    timeouts.retry.base = std::time::Duration::from_millis(5);
+    timeouts.retry.deadline = std::time::Duration::from_millis(200);
     let observer = Conflicts(&proxy);
     proxy.inject(When::RoundTrip(1), WireFault::Conflict(OccCode::Oc000));
     let mut migrator = temporal_dsql_migrate::Migrator::new(
         crate::embedded(),
         &mut database,
         "postgres",
-        patience,
+        timeouts,
         &observer,
     );
     let error = migrator.plan_update(None).await.unwrap_err();
-    let MigrateError::OutOfTime { attempts, .. } = &error else {
+    let MigrateError::DeadlineExceeded { attempts, .. } = &error else {
         panic!("{}", chain(&error));
     };
     assert!(*attempts > 2, "{attempts}");

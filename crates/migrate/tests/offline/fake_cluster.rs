@@ -1,9 +1,9 @@
-//! A cluster in memory that behaves towards a migration as DSQL does
-//! (aurora-dsql.md#transient-failures, aurora-dsql.md#limits, aurora-dsql.md#ddl).
+//! A fake DSQL cluster in memory (aurora-dsql.md#transient-failures, aurora-dsql.md#limits,
+//! aurora-dsql.md#ddl).
 //!
-//! It has a catalog, background jobs that take a number of calls, and conflicts on the first
-//! statement of a session after any change of the catalog. A test can kill a run before or after
-//! any of its calls, break its connection there, and let other runs in between.
+//! It has a catalog, background jobs that take a number of calls, and a conflict for the first
+//! statement of a session after a change of the catalog. A test can kill a run or break its connection
+//! before or after any call, and interleave runs.
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use temporal_dsql_migrate::{
-    Catalog, CatalogIndex, Change, Column, DatabaseError, Engine, HISTORY_TABLE, Index, Job,
-    JobStatus, Row, Scan, SchemaDatabase, Seed, ServerError, Statement, VERSION_TABLE,
-    VersionChange, VersionRow,
+    Catalog, CatalogIndex, Change, ColumnDefinition, DatabaseError, Engine, HISTORY_TABLE,
+    IndexDefinition, Job, JobStatus, Row, Scan, SchemaDatabase, Seed, ServerError, Statement,
+    VERSION_TABLE, VersionChange, VersionRow,
 };
 use tokio::sync::Notify;
 
@@ -31,17 +31,17 @@ pub struct History {
     pub time: u64,
 }
 
-/// What is in a database, with all its times: equal if nothing has changed.
+/// The contents of the database, with timestamps: equal only if nothing was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     pub catalog: Catalog,
     pub rows: BTreeMap<String, Vec<Row>>,
-    /// The version rows with the time they were written.
+    /// The version rows, with the time of their last write.
     pub versions: Vec<(VersionRow, u64)>,
     pub history: Vec<History>,
 }
 
-/// A version row that was written at the beginning of time.
+/// A version row with timestamp 0.
 pub fn version_row(database: &str, version: &str) -> (VersionRow, u64) {
     let row = VersionRow {
         database: database.to_owned(),
@@ -64,7 +64,7 @@ struct Build {
     oid: u32,
     /// Calls until it ends.
     calls: u32,
-    /// Calls until it shows.
+    /// Calls until it is visible.
     hidden: u32,
 }
 
@@ -72,21 +72,21 @@ struct Build {
 #[derive(Clone, Debug)]
 pub struct Behaviour {
     pub engine: Engine,
-    /// Whether a session's first call after a change of the catalog fails with OC001.
+    /// Whether a session's first call after a catalog change fails with OC001.
     pub stale_catalogs: bool,
-    /// How often each thing that a session calls for fails with OC001 before it comes through.
+    /// How often each call of a session fails with OC001 before it succeeds.
     pub conflicts: u32,
     /// Unique indexes whose columns have duplicates.
     pub duplicates: Vec<String>,
     /// Calls that a job takes.
     pub job_calls: u32,
-    /// Calls until a new job shows.
+    /// Calls until a new job is visible.
     pub hidden_jobs: u32,
-    /// Whether finished jobs are forgotten at once.
+    /// Whether finished jobs are deleted at once.
     pub forgets_jobs: bool,
-    /// A job that failed long ago and is told of after those of each index.
+    /// An earlier failed job, listed after the jobs of each index.
     pub stale_job: Option<Job>,
-    /// One thing that fails with OC001 so often, whoever calls for it.
+    /// A call that fails with OC001 this many times, in all sessions.
     pub contended: Option<(String, u32)>,
 }
 
@@ -115,7 +115,7 @@ struct State {
     catalog_version: u64,
     next_oid: u32,
     time: u64,
-    /// The calls that came through, by their names, over all sessions.
+    /// The names of the successful calls of all sessions.
     calls: Vec<String>,
 }
 
@@ -143,7 +143,7 @@ impl Cluster {
             calls: 0,
             conflicts: BTreeMap::new(),
             fault: None,
-            reached: Arc::default(),
+            signal: Arc::default(),
             random: None,
         }
     }
@@ -152,7 +152,7 @@ impl Cluster {
         self.lock().contents.clone()
     }
 
-    /// Changes the contents behind everybody's back.
+    /// Changes the contents without a session.
     pub fn change(&self, change: impl FnOnce(&mut Contents)) {
         change(&mut self.lock().contents);
     }
@@ -161,7 +161,7 @@ impl Cluster {
         change(&mut self.lock().behaviour);
     }
 
-    /// The names of the calls that were made, and forgets them.
+    /// Takes the names of the calls so far.
     pub fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().calls)
     }
@@ -171,32 +171,32 @@ impl Cluster {
     }
 }
 
-/// What happens to one call.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The run dies before the call reaches the cluster.
+    /// The run is killed before the call reaches the cluster.
     KillBefore,
-    /// The run dies when the cluster has done it, before it learns so.
+    /// The run is killed after the call, before the response.
     KillAfter,
-    /// The connection breaks, and the call has not reached the cluster.
+    /// The connection breaks before the call reaches the cluster.
     LoseBefore,
-    /// The connection breaks, and the cluster has done it.
+    /// The connection breaks after the call, before the response.
     LoseAfter,
 }
 
-/// Whether a fault has happened.
+/// Signals that a fault has happened.
 #[derive(Debug, Default)]
-pub struct Reached {
+pub struct FaultSignal {
     happened: AtomicBool,
     killed: Notify,
 }
 
-impl Reached {
+impl FaultSignal {
     pub fn happened(&self) -> bool {
         self.happened.load(Ordering::SeqCst)
     }
 
-    /// Waits until the run is dead.
+    /// Waits until the run is killed.
     pub async fn killed(&self) {
         self.killed.notified().await;
     }
@@ -208,22 +208,22 @@ pub struct Session {
     /// The version of the catalog that the session has cached.
     seen: u64,
     calls: u32,
-    /// Conflicts by what was called for, since it came through.
+    /// Conflicts by call name, since its last success.
     conflicts: BTreeMap<String, u32>,
     fault: Option<(u32, Fault)>,
-    reached: Arc<Reached>,
+    signal: Arc<FaultSignal>,
     random: Option<fastrand::Rng>,
 }
 
 impl Session {
-    /// Makes `fault` happen to call number `call`, from 1. A killed run goes no further.
-    pub fn with_fault(mut self, call: u32, fault: Fault) -> (Self, Arc<Reached>) {
+    /// Injects `fault` into call number `call`, from 1. A killed run never returns.
+    pub fn with_fault(mut self, call: u32, fault: Fault) -> (Self, Arc<FaultSignal>) {
         self.fault = Some((call, fault));
-        let reached = self.reached.clone();
-        (self, reached)
+        let signal = self.signal.clone();
+        (self, signal)
     }
 
-    /// Lets other runs in between, in an order that `seed` decides.
+    /// Interleaves other runs, in an order that depends on `seed`.
     pub fn interleaved(mut self, seed: u64) -> Self {
         self.random = Some(fastrand::Rng::with_seed(seed));
         self
@@ -241,7 +241,7 @@ impl Session {
         }
         self.calls += 1;
         let fault = self.fault.filter(|(call, _)| *call == self.calls).map(|(_, fault)| fault);
-        self.reached.happened.fetch_or(fault.is_some(), Ordering::SeqCst);
+        self.signal.happened.fetch_or(fault.is_some(), Ordering::SeqCst);
         match fault {
             Some(Fault::KillBefore) => self.die().await,
             Some(Fault::LoseBefore) => return Err(lost()),
@@ -280,14 +280,14 @@ impl Session {
         *conflicts = 0;
         state.calls.push(name);
         let result = work(&mut state);
-        // A session knows of its own changes.
+        // A session sees its own changes.
         self.seen = state.catalog_version;
         state.advance_jobs();
         result
     }
 
     async fn die(&self) {
-        self.reached.killed.notify_one();
+        self.signal.killed.notify_one();
         std::future::pending::<()>().await;
     }
 }
@@ -385,7 +385,7 @@ impl State {
                 if catalog.indexes.remove(name).is_none() {
                     return Err(refused("42704", &format!("index \"{name}\" does not exist")));
                 }
-                // Its job stays in the list, by the object id that nothing has any more.
+                // Its job stays in the list under the old object id.
             }
             Change::Seed(seed) => {
                 table_of(catalog, &seed.table)?;
@@ -404,7 +404,7 @@ impl State {
     fn create_index(
         &mut self,
         name: &str,
-        index: &Index,
+        index: &IndexDefinition,
         asynchronous: bool,
     ) -> Result<Option<String>, DatabaseError> {
         let is_dsql = self.behaviour.engine == Engine::Dsql;
@@ -463,7 +463,7 @@ impl State {
 fn table_of<'c>(
     catalog: &'c mut Catalog,
     name: &str,
-) -> Result<&'c mut temporal_dsql_migrate::Table, DatabaseError> {
+) -> Result<&'c mut temporal_dsql_migrate::TableDefinition, DatabaseError> {
     catalog
         .tables
         .get_mut(name)
@@ -529,16 +529,16 @@ impl SchemaDatabase for Session {
         .await
     }
 
-    async fn page(
+    async fn page<'k>(
         &mut self,
         scan: &Scan,
-        after: Option<&[String]>,
+        after: Option<&'k [String]>,
         limit: usize,
     ) -> Result<Vec<Row>, DatabaseError> {
         self.call(format!("page of {}", scan.table), |state| {
             let mut rows = state.contents.rows.get(&scan.table).cloned().unwrap_or_default();
             let key = |row: &Row| -> Vec<String> {
-                let position = |column: &Column| {
+                let position = |column: &ColumnDefinition| {
                     scan.columns.iter().position(|name| *name == column.name).unwrap()
                 };
                 scan.key.iter().map(|column| row[position(column)].clone().unwrap()).collect()

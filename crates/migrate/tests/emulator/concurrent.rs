@@ -22,12 +22,12 @@ async fn ten_at_once(cluster: &ScratchCluster, command: Command) {
 async fn t10_ten_setups_at_once_all_succeed_and_leave_one_history_row() {
     let Some(cluster) = ScratchCluster::create(quick).await else { return };
     ten_at_once(&cluster, Command::Setup(V1_1)).await;
-    assert_at(&cluster, "1.1", &["0 > 1.1"]).await;
+    assert_at(&cluster, V1_1, &["0 > 1.1"]).await;
 }
 
 #[tokio::test]
 async fn t10_ten_updates_at_once_all_succeed_and_leave_one_history_row() {
     let Some(cluster) = at(V1_0).await else { return };
     ten_at_once(&cluster, Command::Update).await;
-    assert_at(&cluster, "1.1", &["0 > 1.0", "1.0 > 1.1"]).await;
+    assert_at(&cluster, V1_1, &["0 > 1.0", "1.0 > 1.1"]).await;
 }

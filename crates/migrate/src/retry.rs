@@ -1,8 +1,8 @@
-//! A database whose reads succeed unless something is really wrong.
+//! A database wrapper that retries reads.
 //!
-//! Reads can lose conflicts (OC001 hits plain SELECTs too, aurora-dsql.md#transient-failures) and
-//! connections can break; a read can simply be made again. Writes are not retried here: after a
-//! failed one the catalog is asked first.
+//! Reads fail with conflicts (OC001 affects plain SELECTs too, aurora-dsql.md#transient-failures) or
+//! when the connection breaks, and are retried. Writes are not retried here: after a failed write the
+//! catalog is probed first.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use temporal_dsql_ports::RetryPolicy;
 use tokio::time::Instant;
 
 use crate::{
-    DatabaseError, Job, MigrateError, Observer, Progress, Row, Scan, SchemaDatabase,
+    DatabaseError, Job, MigrateError, Progress, ProgressObserver, Row, Scan, SchemaDatabase,
     objects::{Catalog, Seed},
     version_tables::VersionRow,
 };
 
-/// How long to try and to wait.
+/// Timeouts and intervals of a migration.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// Between attempts after a conflict or a lost connection, and how long to try one thing.
+pub struct Timeouts {
+    /// The backoff after transient failures, and the deadline of one action.
     pub retry: RetryPolicy,
-    /// The most between two looks at a job that builds an index; the first follow each other
-    /// sooner. Builds take 5–30 s even on tiny tables (aurora-dsql.md#jobs).
+    /// The longest interval between two polls of an index build; the first intervals are shorter.
+    /// Builds take 5–30 s even on tiny tables (aurora-dsql.md#jobs).
     pub poll: Duration,
-    /// How long to wait for one index.
+    /// The longest wait for one index build.
     pub index_build: Duration,
-    /// How long an invalid index without a running job is watched before it is taken for a
-    /// leftover: a job may show a moment later than its index.
-    pub orphan: Duration,
+    /// How long the job of a new index may take to appear. An invalid index without a running job
+    /// for this long is abandoned.
+    pub job_visibility: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             retry: RetryPolicy {
@@ -41,12 +41,12 @@ impl Default for Patience {
             },
             poll: Duration::from_secs(1),
             index_build: Duration::from_secs(60 * 60),
-            orphan: Duration::from_secs(10),
+            job_visibility: Duration::from_secs(10),
         }
     }
 }
 
-/// The attempts at one thing.
+/// The attempts of one action.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     start: Instant,
@@ -59,17 +59,17 @@ impl Attempts {
     }
 }
 
-/// Makes a read again until it succeeds or fails for good.
+/// Retries a read until it succeeds or fails permanently.
 macro_rules! retried {
     ($self:ident, $action:expr, $call:expr) => {{
         let mut attempts = Attempts::new();
         loop {
             match $call.await {
                 Ok(value) => {
-                    $self.reached = true;
+                    $self.responded = true;
                     return Ok(value);
                 }
-                Err(error) if $self.may_pass(&error) => {
+                Err(error) if $self.is_retryable(&error) => {
                     $self.pause(&mut attempts, $action, error).await?;
                 }
                 Err(source) => {
@@ -80,38 +80,39 @@ macro_rules! retried {
     }};
 }
 
-/// A database, how patient to be with it, and who is told.
-pub(crate) struct Session<'a> {
-    pub(crate) database: &'a mut dyn SchemaDatabase,
-    pub(crate) patience: Patience,
-    pub(crate) observer: &'a dyn Observer,
-    /// Whether the database has answered. Until then, that it cannot be reached is an answer.
-    reached: bool,
+/// Retries reads of a database within its timeouts, and reports the retries.
+pub(crate) struct RetryingDatabase<'a> {
+    pub(crate) inner: &'a mut dyn SchemaDatabase,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) observer: &'a dyn ProgressObserver,
+    /// True after the first successful call. Before it, "unreachable" is reported at once; after it,
+    /// retried.
+    responded: bool,
 }
 
-impl<'a> Session<'a> {
+impl<'a> RetryingDatabase<'a> {
     pub(crate) fn new(
         database: &'a mut dyn SchemaDatabase,
-        patience: Patience,
-        observer: &'a dyn Observer,
+        timeouts: Timeouts,
+        observer: &'a dyn ProgressObserver,
     ) -> Self {
-        Self { database, patience, observer, reached: false }
+        Self { inner: database, timeouts, observer, responded: false }
     }
 
     pub(crate) fn engine(&self) -> Engine {
-        self.database.engine()
+        self.inner.engine()
     }
 
     pub(crate) fn schema(&self) -> &str {
-        self.database.schema()
+        self.inner.schema()
     }
 
     pub(crate) async fn catalog(&mut self) -> Result<Catalog, MigrateError> {
-        retried!(self, "reading the catalog", self.database.catalog())
+        retried!(self, "reading the catalog", self.inner.catalog())
     }
 
     pub(crate) async fn version_rows(&mut self) -> Result<Vec<VersionRow>, MigrateError> {
-        retried!(self, "reading the schema version", self.database.version_rows())
+        retried!(self, "reading the schema version", self.inner.version_rows())
     }
 
     pub(crate) async fn index_jobs(
@@ -120,10 +121,10 @@ impl<'a> Session<'a> {
         oid: u32,
     ) -> Result<Vec<Job>, MigrateError> {
         let action = &format!("looking for the job that builds index {index}");
-        retried!(self, action, self.database.index_jobs(index, oid))
+        retried!(self, action, self.inner.index_jobs(index, oid))
     }
 
-    /// Whether `table` has rows. One that a concurrent run has dropped has none.
+    /// Whether `table` has rows. A table that a concurrent run has dropped has none.
     pub(crate) async fn has_rows(&mut self, table: &str) -> Result<bool, MigrateError> {
         match self.retried_has_rows(table).await {
             Err(MigrateError::Database { source, .. }) if source.is_undefined() => Ok(false),
@@ -133,7 +134,7 @@ impl<'a> Session<'a> {
 
     async fn retried_has_rows(&mut self, table: &str) -> Result<bool, MigrateError> {
         let action = &format!("looking for rows in {table}");
-        retried!(self, action, self.database.has_rows(table))
+        retried!(self, action, self.inner.has_rows(table))
     }
 
     pub(crate) async fn has_seed(
@@ -142,7 +143,7 @@ impl<'a> Session<'a> {
         key: &[String],
     ) -> Result<bool, MigrateError> {
         let action = &format!("looking for the first row of {}", seed.table);
-        retried!(self, action, self.database.has_seed(seed, key))
+        retried!(self, action, self.inner.has_seed(seed, key))
     }
 
     pub(crate) async fn page(
@@ -152,19 +153,19 @@ impl<'a> Session<'a> {
         limit: usize,
     ) -> Result<Vec<Row>, MigrateError> {
         let action = &format!("reading {}", scan.table);
-        retried!(self, action, self.database.page(scan, after, limit))
+        retried!(self, action, self.inner.page(scan, after, limit))
     }
 
-    /// Whether the same call may succeed if it is made again.
-    pub(crate) fn may_pass(&self, error: &DatabaseError) -> bool {
-        let lost = matches!(error, DatabaseError::Unreachable { .. }) && self.reached;
+    /// Whether a retry of the call may succeed.
+    pub(crate) fn is_retryable(&self, error: &DatabaseError) -> bool {
+        let lost = matches!(error, DatabaseError::Unreachable { .. }) && self.responded;
         error.is_transient() || lost
     }
 
-    /// Waits before the next attempt at `action`, which has failed with `error`.
+    /// Waits before the next attempt of `action`, which has failed with `error`.
     ///
     /// # Errors
-    /// The time is over.
+    /// The deadline is reached.
     pub(crate) async fn pause(
         &mut self,
         attempts: &mut Attempts,
@@ -172,11 +173,11 @@ impl<'a> Session<'a> {
         error: DatabaseError,
     ) -> Result<(), MigrateError> {
         attempts.number += 1;
-        let policy = &self.patience.retry;
+        let policy = &self.timeouts.retry;
         let wait = policy.ceiling(attempts.number).mul_f64(fastrand::f64());
         let waited = attempts.start.elapsed();
         if waited + wait >= policy.deadline {
-            return Err(MigrateError::OutOfTime {
+            return Err(MigrateError::DeadlineExceeded {
                 action: action.to_owned(),
                 attempts: attempts.number,
                 waited,

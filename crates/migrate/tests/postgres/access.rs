@@ -1,4 +1,4 @@
-//! Who is not let in, or may not do what is needed, learns what and where.
+//! Refused logins and missing privileges: the error names the role, the object and the remedy.
 
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_migrate::{DatabaseError, MigrateError, SchemaDatabase};
@@ -8,7 +8,7 @@ use crate::{Command, V1_0, V1_1, at, chain, connect, open, options};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
-/// A role with a name of its own, which is dropped at the end.
+/// A role with a unique name, to be dropped at the end.
 struct Role<'s> {
     scratch: &'s ScratchDatabase,
     name: String,
@@ -42,7 +42,7 @@ fn no_secret(error: &DatabaseError) -> String {
 
 #[tokio::test]
 async fn an_unreachable_host_is_named_at_once() {
-    // A port that was free a moment ago.
+    // A port on which no server listens.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -66,7 +66,7 @@ async fn a_role_or_a_database_that_does_not_exist_is_named() {
     let error = open(nobody).await.err().unwrap();
     let text = no_secret(&error);
     assert!(matches!(error, DatabaseError::Authentication { .. }), "{text}");
-    assert!(text.contains("does not let `nobody_at_all` in"), "{text}");
+    assert!(text.contains("refused the login of `nobody_at_all`"), "{text}");
     let nowhere = options(&scratch.url()).database("no_such_database").password(SECRET);
     let error = open(nowhere).await.err().unwrap();
     let text = no_secret(&error);
@@ -74,7 +74,7 @@ async fn a_role_or_a_database_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_create_learns_what_it_lacks_and_nothing_is_left_behind() {
+async fn a_role_without_create_gets_an_error_that_names_the_privilege_and_nothing_is_created() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };
@@ -85,7 +85,7 @@ async fn a_role_that_may_not_create_learns_what_it_lacks_and_nothing_is_left_beh
     let text = chain(&error);
     for part in [
         "cannot create table schema_version",
-        &format!("the role `{}` lacks a right", role.name),
+        &format!("the role `{}` lacks a privilege", role.name),
         "permission denied for schema public",
         "grant it CREATE and USAGE on the schema",
     ] {
@@ -98,7 +98,7 @@ async fn a_role_that_may_not_create_learns_what_it_lacks_and_nothing_is_left_beh
 }
 
 #[tokio::test]
-async fn a_role_without_any_schema_is_told_to_get_one() {
+async fn a_role_without_a_schema_gets_an_error_with_the_remedy() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };
@@ -109,8 +109,8 @@ async fn a_role_without_any_schema_is_told_to_get_one() {
 }
 
 #[tokio::test]
-async fn t1_only_a_missing_version_reads_as_none_and_every_other_failure_is_one() {
-    // A populated database whose version cannot be read is not taken for an empty one.
+async fn t1_only_a_missing_version_row_or_table_reads_as_no_version() {
+    // A database whose version cannot be read is not treated as empty.
     let Some(scratch) = at(V1_0).await else {
         return;
     };
@@ -127,7 +127,7 @@ async fn t1_only_a_missing_version_reads_as_none_and_every_other_failure_is_one(
     }
     assert_eq!(crate::versions(&scratch).await, before);
     role.drop().await;
-    // No row, and no table: no version.
+    // Without a row or without the table, there is no version.
     let mut database = connect(&scratch).await;
     scratch.execute("DELETE FROM schema_version").await.unwrap();
     assert!(database.version_rows().await.unwrap().is_empty());
