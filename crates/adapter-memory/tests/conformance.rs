@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place};
+use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness};
 use temporal_dsql_domain::Table;
 use temporal_dsql_memory::{Fault, FaultPlan, MemoryStore};
 use temporal_dsql_ports::{Clock, RetryPolicy, Runner, Store, SystemClock};
@@ -23,7 +23,7 @@ impl Harness for Memory {
         Capabilities { optimistic_locks: true, transaction_limits: true }
     }
 
-    async fn fresh(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Place> {
+    async fn new_fixture(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Fixture> {
         let clock = Arc::new(SetClock(AtomicU64::new(SetClock::ZERO)));
         let runner = Runner::builder().policy(policy).clock(clock.clone()).seed(seed);
         let store = MemoryStore::builder().runner(runner.build()).clock(clock.clone()).seed(seed);
@@ -63,7 +63,7 @@ struct Stored {
 }
 
 #[async_trait]
-impl Place for Stored {
+impl Fixture for Stored {
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.store.clone())
     }

@@ -36,12 +36,12 @@ pub trait Harness: Send + Sync + 'static {
     /// An empty database with the newest schema, and a store on it that retries as `policy` says.
     ///
     /// What the store draws by itself it draws from `seed`, as far as it can be told to.
-    async fn fresh(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Place>;
+    async fn new_fixture(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Fixture>;
 }
 
 /// An empty database with a store on it.
 #[async_trait]
-pub trait Place: Send + Sync {
+pub trait Fixture: Send + Sync {
     /// The store.
     fn store(&self) -> Arc<dyn Store>;
 
@@ -49,7 +49,7 @@ pub trait Place: Send + Sync {
     /// first one did.
     async fn reopen(&self) -> Arc<dyn Store>;
 
-    /// Sets the clocks of the engine so many seconds ahead of the world's, or behind it. An engine
+    /// Sets the clocks of the engine `seconds` ahead of the wall clock; negative for behind. An engine
     /// whose clocks cannot be set makes sure instead that nothing has asked one so far.
     fn set_clock(&self, seconds: i64);
 

@@ -4,6 +4,7 @@
 //! `tests/conformance.rs` implements [`Harness`] and calls [`run`]. Each scenario that re-expresses
 //! a test of Temporal's own suites names it, and `docs/testing.md` has the map.
 
+mod context;
 mod entries;
 mod harness;
 mod history_fuzz;
@@ -12,10 +13,9 @@ mod queue;
 pub mod real_data;
 mod scenario;
 mod scenarios;
-mod world;
 
-pub use harness::{Capabilities, CommitFault, Harness, Place};
+pub use context::TestContext;
+pub use harness::{Capabilities, CommitFault, Fixture, Harness};
 pub use history_fuzz::{HistoryFuzzReport, fuzz_histories};
 pub use queue::Queue;
 pub use scenario::{Case, Cases, Scenario, run, run_those, scenarios};
-pub use world::World;

@@ -6,7 +6,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use temporal_dsql_domain::{ArchetypeId, MapTable};
 use temporal_dsql_ports::BoxFuture;
 
-use crate::{Capabilities, Harness, Queue, World};
+use crate::{Capabilities, Harness, Queue, TestContext};
 
 /// For what a scenario is played, once for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct Scenario {
     /// Which engines it is for.
     pub applies: fn(Capabilities) -> bool,
     /// Plays it; panics if the behaviour is not there.
-    pub play: for<'w> fn(&'w World) -> BoxFuture<'w, ()>,
+    pub play: for<'w> fn(&'w TestContext) -> BoxFuture<'w, ()>,
 }
 
 impl Scenario {
@@ -110,7 +110,7 @@ impl Scenario {
     }
 }
 
-/// Makes the table of one area's scenarios from async functions of a [`World`].
+/// Makes the table of one area's scenarios from async functions of a [`TestContext`].
 macro_rules! scenario_table {
     ($area:literal: $(
         $name:ident $(per $cases:ident)? $(if $needs:ident)? $(= $($upstream:literal),+)?;
@@ -122,7 +122,7 @@ macro_rules! scenario_table {
                 upstream: &[$($($upstream),+)?],
                 cases: scenario_table!(@cases $($cases)?),
                 applies: scenario_table!(@applies $($needs)?),
-                play: |world| Box::pin($name(world)),
+                play: |ctx| Box::pin($name(ctx)),
             },
         )*];
     };
@@ -144,7 +144,7 @@ pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
 /// not apply to the engine is listed as ignored.
 ///
 /// The seed is printed; `CONFORMANCE_SEED` sets it. It repeats every row and choice of a scenario, and
-/// what the stores draw that can be told to ([`Harness::fresh`]). It does not repeat which of
+/// what the stores draw that can be told to ([`Harness::new_fixture`]). It does not repeat which of
 /// several tasks, connections or servers is faster.
 pub fn run(harness: impl Harness) -> ExitCode {
     run_those(harness, |_| true)
@@ -199,11 +199,11 @@ fn play(
         .build()
         .map_err(|error| Failed::from(error.to_string()))?;
     let harness = Arc::clone(harness);
-    // Spawned, so that a panic ends the scenario and the place is still cleaned up.
+    // Spawned, so that a panic ends the scenario and the fixture is still cleaned up.
     let played = runtime.block_on(async move {
         let mut playing = tokio::spawn(async move {
-            let world = World::new(harness, case, seed).await;
-            (scenario.play)(&world).await;
+            let ctx = TestContext::new(harness, case, seed).await;
+            (scenario.play)(&ctx).await;
         });
         let played = tokio::time::timeout(patience, &mut playing).await;
         playing.abort();
@@ -233,9 +233,9 @@ mod tests {
     use temporal_dsql_ports::RetryPolicy;
 
     use super::{Case, play, scenarios};
-    use crate::{Capabilities, Harness, Place};
+    use crate::{Capabilities, Fixture, Harness};
 
-    /// Never makes a place.
+    /// Never returns a fixture.
     struct Hanging;
 
     #[async_trait]
@@ -244,7 +244,7 @@ mod tests {
             Capabilities { optimistic_locks: true, transaction_limits: true }
         }
 
-        async fn fresh(&self, _policy: RetryPolicy, _seed: u64) -> Box<dyn Place> {
+        async fn new_fixture(&self, _policy: RetryPolicy, _seed: u64) -> Box<dyn Fixture> {
             pending().await
         }
     }

@@ -13,10 +13,10 @@ use temporal_dsql_stores::{
 };
 
 use crate::{
-    World,
+    TestContext,
+    context::owned::{Owned, rows},
     interposed::counting,
     scenario::scenario_table,
-    world::owned::{Owned, rows},
 };
 
 scenario_table! { "act_histories":
@@ -60,8 +60,8 @@ async fn conflict(shard: &Owned<'_>) -> (ConflictResolve, [Snapshot; 2]) {
     (request, [zombie, current])
 }
 
-async fn an_act_writes_every_batch_of_every_run_and_new_branches(world: &World) {
-    let shard = world.owned().await;
+async fn an_act_writes_every_batch_of_every_run_and_new_branches(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let mut new = shard.new_run(Created);
     extend(&shard, &mut new.events, 3);
     shard.create(CreateMode::BrandNew, &new).await.unwrap();
@@ -86,25 +86,28 @@ async fn an_act_writes_every_batch_of_every_run_and_new_branches(world: &World) 
 }
 
 /// Asserts that an act ends with a failed condition and writes nothing to any table.
-async fn assert_leaves_nothing(world: &World, act: impl Future<Output = Result<(), StoreError>>) {
-    let before = world.row_count().await;
+async fn assert_leaves_nothing(
+    ctx: &TestContext,
+    act: impl Future<Output = Result<(), StoreError>>,
+) {
+    let before = ctx.row_count().await;
     let result = act.await;
     assert!(matches!(result, Err(StoreError::Condition(_))), "{result:?}");
-    assert_eq!(world.row_count().await, before);
+    assert_eq!(ctx.row_count().await, before);
 }
 
-async fn a_refused_act_leaves_no_batch_and_no_branch(world: &World) {
-    let shard = world.owned().await;
+async fn a_refused_act_leaves_no_batch_and_no_branch(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let open = shard.created(Running).await;
     let next = shard.snapshot(&shard.next_run(&open.current, Created));
     // The id has a current execution.
-    assert_leaves_nothing(world, shard.create(CreateMode::BrandNew, &next)).await;
+    assert_leaves_nothing(ctx, shard.create(CreateMode::BrandNew, &next)).await;
     // It is not closed.
     let reuse = CreateMode::UpdateCurrent {
         previous_run_id: open.current.run_id,
         previous_last_write_version: open.execution.last_write_version,
     };
-    assert_leaves_nothing(world, shard.create(reuse, &next)).await;
+    assert_leaves_nothing(ctx, shard.create(reuse, &next)).await;
     // The new run exists.
     let mutation = shard.mutation(&open, Completed);
     let mut exists = next.clone();
@@ -113,54 +116,54 @@ async fn a_refused_act_leaves_no_batch_and_no_branch(world: &World) {
     exists.execution.run_id = zombie.execution.run_id;
     exists.current.run_id = zombie.execution.run_id;
     let mode = UpdateMode::UpdateCurrent;
-    assert_leaves_nothing(world, shard.update(mode, &mutation, Some(&exists))).await;
+    assert_leaves_nothing(ctx, shard.update(mode, &mutation, Some(&exists))).await;
     // The run is at another version.
     let mut other = mutation.clone();
     other.expected = Expected::RecordVersion(other.execution.db_record_version);
     other.execution.db_record_version += 1;
-    assert_leaves_nothing(world, shard.update(mode, &other, Some(&next))).await;
+    assert_leaves_nothing(ctx, shard.update(mode, &other, Some(&next))).await;
     let mut set = SetExecution {
         owner: shard.owner,
         snapshot: shard.reset(&open, Running),
         expected: other.expected,
     };
     set.snapshot.execution.db_record_version += 1;
-    assert_leaves_nothing(world, shard.executions.set(&set)).await;
+    assert_leaves_nothing(ctx, shard.executions.set(&set)).await;
     let (mut request, _) = conflict(&shard).await;
     request.expected = Expected::RecordVersion(request.reset.execution.db_record_version);
     request.reset.execution.db_record_version += 1;
-    assert_leaves_nothing(world, shard.executions.conflict_resolve(&request)).await;
+    assert_leaves_nothing(ctx, shard.executions.conflict_resolve(&request)).await;
     // The shard has another owner.
     let (request, _) = conflict(&shard).await;
     shard.is_deposed().await;
-    assert_leaves_nothing(world, shard.executions.conflict_resolve(&request)).await;
-    assert_leaves_nothing(world, shard.update(mode, &mutation, Some(&next))).await;
+    assert_leaves_nothing(ctx, shard.executions.conflict_resolve(&request)).await;
+    assert_leaves_nothing(ctx, shard.update(mode, &mutation, Some(&next))).await;
     shard.assert_stored(&open).await;
 }
 
-async fn a_batch_of_an_ancestor_refuses_the_whole_act(world: &World) {
-    let shard = world.owned().await;
+async fn a_batch_of_an_ancestor_refuses_the_whole_act(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     let mut mutation = shard.mutation(&run, Running);
-    let branch = world.branch().branch_id;
+    let branch = ctx.branch().branch_id;
     let mut late = mutation.events[0].clone();
     late.branch = late.branch.fork(9, branch).unwrap();
     mutation.events.push(late);
-    let before = world.row_count().await;
+    let before = ctx.row_count().await;
     let result = shard.update(UpdateMode::UpdateCurrent, &mutation, None).await;
     assert!(
         matches!(result, Err(StoreError::InvalidArgument { field: "node_id", .. })),
         "{result:?}"
     );
-    assert_eq!(world.row_count().await, before);
+    assert_eq!(ctx.row_count().await, before);
 }
 
 /// As after an act whose history was appended first, and which was asked for again.
-async fn an_act_overwrites_a_batch_that_is_there_already(world: &World) {
-    let shard = world.owned().await;
+async fn an_act_overwrites_a_batch_that_is_there_already(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let mut new = shard.new_run(Created);
     shard.histories.append(&new.events[0]).await.unwrap();
-    new.events[0].node.data = world.data();
+    new.events[0].node.data = ctx.data();
     shard.create(CreateMode::BrandNew, &new).await.unwrap();
     assert_history(&shard, &new.events).await;
     assert_eq!(shard.stored(&new.execution).await, Some(rows(&new)));
@@ -168,15 +171,15 @@ async fn an_act_overwrites_a_batch_that_is_there_already(world: &World) {
 
 /// Asserts that a new run is created with all its batches by the store; and that they go first if
 /// they are refused together with the rest.
-async fn assert_created(world: &World, is_refused: bool, new: impl Fn(&Owned<'_>) -> Snapshot) {
-    let shard = world.owned().await;
+async fn assert_created(ctx: &TestContext, is_refused: bool, new: impl Fn(&Owned<'_>) -> Snapshot) {
+    let shard = ctx.owned().await;
     let direct = new(&shard);
     shard.create(CreateMode::BrandNew, &direct).await.unwrap();
     assert_eq!(shard.stored(&direct.execution).await, Some(rows(&direct)));
     assert_history(&shard, &direct.events).await;
 
     let counted = new(&shard);
-    let (store, begun) = counting(&world.store);
+    let (store, begun) = counting(&ctx.store);
     let request =
         CreateExecution { owner: shard.owner, mode: CreateMode::BrandNew, snapshot: counted };
     ExecutionStore::new(store).create(&request).await.unwrap();
@@ -188,20 +191,20 @@ async fn assert_created(world: &World, is_refused: bool, new: impl Fn(&Owned<'_>
     assert_eq!(begun.load(Ordering::SeqCst), expected);
 }
 
-async fn batches_of_too_many_rows_are_appended_before_their_act(world: &World) {
-    let is_refused = world.harness.capabilities().transaction_limits;
-    assert_created(world, is_refused, |shard| {
+async fn batches_of_too_many_rows_are_appended_before_their_act(ctx: &TestContext) {
+    let is_refused = ctx.harness.capabilities().transaction_limits;
+    assert_created(ctx, is_refused, |shard| {
         let mut new = shard.new_run(Created);
-        new.maps = vec![world.entries(MapTable::Activities, 2_970)];
+        new.maps = vec![ctx.entries(MapTable::Activities, 2_970)];
         extend(shard, &mut new.events, 40);
         new
     })
     .await;
 }
 
-async fn batches_of_too_many_bytes_are_appended_before_their_act(world: &World) {
+async fn batches_of_too_many_bytes_are_appended_before_their_act(ctx: &TestContext) {
     // A message is not larger than a transaction of DSQL, on any engine.
-    assert_created(world, true, |shard| {
+    assert_created(ctx, true, |shard| {
         let mut new = shard.new_run(Created);
         extend(shard, &mut new.events, 11);
         for batch in &mut new.events {

@@ -10,13 +10,13 @@ use temporal_dsql_domain::CurrentExecutionsRow;
 use temporal_dsql_ports::{ConditionFailed, RetryPolicy, Store, StoreError, StoreExt};
 
 use crate::{
-    World,
-    interposed::meeting,
-    scenario::scenario_table,
-    world::{
+    TestContext,
+    context::{
         acts::Act,
         owned::{AnyStore, Owned},
     },
+    interposed::meeting,
+    scenario::scenario_table,
 };
 
 scenario_table! { "contention":
@@ -48,14 +48,14 @@ async fn create(store: &dyn Store, row: &CurrentExecutionsRow) -> Result<(), Sto
         .await
 }
 
-async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(world: &World) {
+async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(ctx: &TestContext) {
     for round in 0..4 {
-        let id = world.current();
-        let rows: Vec<_> = (0..16).map(|_| world.changed(&id)).collect();
+        let id = ctx.current();
+        let rows: Vec<_> = (0..16).map(|_| ctx.changed(&id)).collect();
         // In every other round all have begun before one of them looks; in the others they come
         // as they come.
-        let (met, begun) = meeting(&world.store, 16);
-        let store = if round % 2 == 0 { met } else { Arc::clone(&world.store) };
+        let (met, begun) = meeting(&ctx.store, 16);
+        let store = if round % 2 == 0 { met } else { Arc::clone(&ctx.store) };
         let attempts = rows.iter().map(|row| {
             let (store, row) = (Arc::clone(&store), row.clone());
             async move { tokio::spawn(async move { create(&*store, &row).await }).await.unwrap() }
@@ -73,17 +73,17 @@ async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(world:
                 "a loser must learn the winner, got {result:?}"
             );
         }
-        assert_eq!(world.read(&id.filter()).await.as_ref(), Some(winner));
+        assert_eq!(ctx.read(&id.filter()).await.as_ref(), Some(winner));
         let begun = begun.load(Ordering::SeqCst);
         assert!(round % 2 != 0 || begun >= 16 + 15, "each loser begins again, not {begun} in all");
     }
 }
 
-async fn sixteen_creators_without_a_transaction_have_one_winner(world: &World) {
-    let id = world.current();
-    let rows: Vec<_> = (0..16).map(|_| world.changed(&id)).collect();
+async fn sixteen_creators_without_a_transaction_have_one_winner(ctx: &TestContext) {
+    let id = ctx.current();
+    let rows: Vec<_> = (0..16).map(|_| ctx.changed(&id)).collect();
     let attempts = rows.iter().map(|row| {
-        let (store, row) = (Arc::clone(&world.store), row.clone());
+        let (store, row) = (Arc::clone(&ctx.store), row.clone());
         async move {
             tokio::spawn(async move { store.session().insert_into_current_executions(&row).await })
                 .await
@@ -100,19 +100,19 @@ async fn sixteen_creators_without_a_transaction_have_one_winner(world: &World) {
         }
     }
     assert!(winner.is_some());
-    assert_eq!(world.read(&id.filter()).await, winner);
+    assert_eq!(ctx.read(&id.filter()).await, winner);
 }
 
-async fn no_increment_of_many_writers_is_lost(world: &World) {
+async fn no_increment_of_many_writers_is_lost(ctx: &TestContext) {
     const WRITERS: i64 = 8;
     const ROUNDS: i64 = 10;
     // The first increments all begin before one of them looks; the others come as they come.
-    let (met, begun) = meeting(&world.store, WRITERS as usize);
-    let mut row = world.current();
+    let (met, begun) = meeting(&ctx.store, WRITERS as usize);
+    let mut row = ctx.current();
     row.last_write_version = 0;
-    world.insert(&row).await;
+    ctx.insert(&row).await;
     let writers = (0..WRITERS).map(|_| {
-        let (met, store, row) = (Arc::clone(&met), Arc::clone(&world.store), row.clone());
+        let (met, store, row) = (Arc::clone(&met), Arc::clone(&ctx.store), row.clone());
         tokio::spawn(async move {
             let mut seen = Vec::new();
             for round in 0..ROUNDS {
@@ -137,17 +137,17 @@ async fn no_increment_of_many_writers_is_lost(world: &World) {
     let distinct: BTreeSet<_> = seen.iter().copied().collect();
     assert_eq!(distinct, (1..=WRITERS * ROUNDS).collect());
     assert_eq!(seen.len(), distinct.len());
-    let last = world.read(&row.filter()).await.unwrap().last_write_version;
+    let last = ctx.read(&row.filter()).await.unwrap().last_write_version;
     assert_eq!(last, WRITERS * ROUNDS);
     let begun = begun.load(Ordering::SeqCst) as i64;
     assert!(begun >= 2 * WRITERS - 1, "all but one begin again, not {begun} in all");
 }
 
-async fn exactly_one_of_many_deleters_deletes(world: &World) {
-    let row = world.current();
-    world.insert(&row).await;
+async fn exactly_one_of_many_deleters_deletes(ctx: &TestContext) {
+    let row = ctx.current();
+    ctx.insert(&row).await;
     let deleters = (0..16).map(|_| {
-        let (store, row) = (Arc::clone(&world.store), row.clone());
+        let (store, row) = (Arc::clone(&ctx.store), row.clone());
         tokio::spawn(async move {
             store.session().delete_from_current_executions(&row.filter(), row.run_id).await
         })
@@ -155,23 +155,23 @@ async fn exactly_one_of_many_deleters_deletes(world: &World) {
     let deleted: u64 =
         join_all(deleters).await.into_iter().map(|deleter| deleter.unwrap().unwrap()).sum();
     assert_eq!(deleted, 1);
-    assert_eq!(world.read(&row.filter()).await, None);
+    assert_eq!(ctx.read(&row.filter()).await, None);
 }
 
 /// Eight at once, each on an id of its own, in one shard: none of them begins again.
-async fn the_acts_of_one_owner_do_not_meet(world: &World) {
-    let shard = world.owned().await;
+async fn the_acts_of_one_owner_do_not_meet(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = eight_acts(&shard).await;
-    let (met, begun) = meeting(&world.store, 8);
+    let (met, begun) = meeting(&ctx.store, 8);
     do_at_once(acts, &met).await;
     assert_eq!(begun.load(Ordering::SeqCst), 8, "an act began again");
 
     // The same in the store's own way, with the first conflict told.
-    let world = world.with_policy(RetryPolicy::NEVER).await;
-    let shard = world.owned().await;
+    let ctx = ctx.with_policy(RetryPolicy::NEVER).await;
+    let shard = ctx.owned().await;
     for _ in 0..5 {
         let acts = eight_acts(&shard).await;
-        do_at_once(acts, &world.store).await;
+        do_at_once(acts, &ctx.store).await;
     }
 }
 

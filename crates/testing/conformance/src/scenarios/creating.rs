@@ -12,10 +12,10 @@ use temporal_dsql_ports::{ConditionFailed, StoreError};
 use temporal_dsql_stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot};
 
 use crate::{
-    World,
+    TestContext,
+    context::owned::{Owned, assert_refused, current_is, rows},
     interposed::meeting,
     scenario::scenario_table,
-    world::owned::{Owned, assert_refused, current_is, rows},
 };
 
 scenario_table! { "creating":
@@ -61,14 +61,14 @@ async fn assert_not_created(
     snapshot: &Snapshot,
     expected: &ConditionFailed,
 ) {
-    let before = shard.world.row_count().await;
+    let before = shard.ctx.row_count().await;
     assert_refused(shard.create(mode, snapshot).await, expected);
-    assert_eq!(shard.world.row_count().await, before);
+    assert_eq!(shard.ctx.row_count().await, before);
     assert_eq!(shard.stored(&snapshot.execution).await, None);
 }
 
-async fn a_brand_new_execution_is_stored_whole(world: &World) {
-    let shard = world.owned().await;
+async fn a_brand_new_execution_is_stored_whole(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let snapshot = shard.new_run(Created);
     shard.create(CreateMode::BrandNew, &snapshot).await.unwrap();
     shard.assert_stored(&snapshot).await;
@@ -76,8 +76,8 @@ async fn a_brand_new_execution_is_stored_whole(world: &World) {
     assert_eq!(shard.task_count().await, snapshot.tasks.len() as u64);
 }
 
-async fn an_id_with_a_current_execution_refuses_a_brand_new_one_and_tells_it(world: &World) {
-    let shard = world.owned().await;
+async fn an_id_with_a_current_execution_refuses_a_brand_new_one_and_tells_it(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     for state in [Created, Running, Completed] {
         let first = shard.created(state).await;
         let second = shard.snapshot(&shard.next_run(&first.current, Created));
@@ -88,8 +88,8 @@ async fn an_id_with_a_current_execution_refuses_a_brand_new_one_and_tells_it(wor
     }
 }
 
-async fn the_id_of_a_closed_execution_is_used_again(world: &World) {
-    let shard = world.owned().await;
+async fn the_id_of_a_closed_execution_is_used_again(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Completed).await;
     let second = shard.snapshot(&shard.next_run(&first.current, Created));
     shard.create(after(&first), &second).await.unwrap();
@@ -98,8 +98,8 @@ async fn the_id_of_a_closed_execution_is_used_again(world: &World) {
     assert_eq!(shard.current_of(&first.current).await, Some(second.current));
 }
 
-async fn reuse_expects_the_previous_run_closed_at_its_version(world: &World) {
-    let shard = world.owned().await;
+async fn reuse_expects_the_previous_run_closed_at_its_version(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let closed = shard.created(Completed).await;
     let next = shard.snapshot(&shard.next_run(&closed.current, Created));
     let expected = current_is(Some(&closed.current));
@@ -108,7 +108,7 @@ async fn reuse_expects_the_previous_run_closed_at_its_version(world: &World) {
         unreachable!("the mode that reuses an id");
     };
     let wrong_run =
-        CreateMode::UpdateCurrent { previous_run_id: world.run_id(), previous_last_write_version };
+        CreateMode::UpdateCurrent { previous_run_id: ctx.run_id(), previous_last_write_version };
     let wrong_version = CreateMode::UpdateCurrent {
         previous_run_id,
         previous_last_write_version: previous_last_write_version ^ 1,
@@ -122,8 +122,8 @@ async fn reuse_expects_the_previous_run_closed_at_its_version(world: &World) {
     }
 }
 
-async fn reuse_of_an_id_without_an_execution_is_refused(world: &World) {
-    let shard = world.owned().await;
+async fn reuse_of_an_id_without_an_execution_is_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let absent = shard.new_run(Completed);
     let next = shard.snapshot(&shard.next_run(&absent.current, Created));
     assert_not_created(&shard, after(&absent), &next, &current_is(None)).await;
@@ -132,19 +132,19 @@ async fn reuse_of_an_id_without_an_execution_is_refused(world: &World) {
 /// They diverge when a closed run is updated without its current row
 /// (temporal-persistence.md#executions, temporal-persistence.md#create).
 async fn a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current_row(
-    world: &World,
+    ctx: &TestContext,
 ) {
-    let shard = world.owned().await;
+    let shard = ctx.owned().await;
     let first = shard.created(Completed).await;
     let stale = after(&first);
     let last_write_version = first.execution.last_write_version ^ 1;
     let run = ExecutionsRow { last_write_version, ..first.execution.clone() };
-    assert_eq!(world.store.session().update_executions(&run).await.unwrap(), 1);
+    assert_eq!(ctx.store.session().update_executions(&run).await.unwrap(), 1);
     let observed = CurrentExecutionsRow { last_write_version, ..first.current.clone() };
     let expected = current_is(Some(&observed));
     let next = shard.snapshot(&shard.next_run(&first.current, Created));
     let other = CreateMode::UpdateCurrent {
-        previous_run_id: world.run_id(),
+        previous_run_id: ctx.run_id(),
         previous_last_write_version: last_write_version,
     };
     for mode in [CreateMode::BrandNew, stale, other] {
@@ -156,8 +156,8 @@ async fn a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current
     shard.create(mode, &next).await.unwrap();
 }
 
-async fn a_zombie_is_created_beside_the_current_execution(world: &World) {
-    let shard = world.owned().await;
+async fn a_zombie_is_created_beside_the_current_execution(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Completed).await;
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
@@ -170,8 +170,8 @@ async fn a_zombie_is_created_beside_the_current_execution(world: &World) {
     assert_eq!(shard.current_of(&alone.current).await, None);
 }
 
-async fn a_run_that_exists_is_not_created_again(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_that_exists_is_not_created_again(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Completed).await;
     let mut again = shard.snapshot(&first.current);
     again.execution.run_id = first.execution.run_id;
@@ -186,8 +186,8 @@ async fn a_run_that_exists_is_not_created_again(world: &World) {
     shard.assert_stored(&zombie).await;
 }
 
-async fn a_closed_execution_is_created_in_every_mode(world: &World) {
-    let shard = world.owned().await;
+async fn a_closed_execution_is_created_in_every_mode(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.new_run(Completed);
     shard.create(CreateMode::BrandNew, &first).await.unwrap();
     let second = shard.snapshot(&shard.next_run(&first.current, Completed));
@@ -200,8 +200,8 @@ async fn a_closed_execution_is_created_in_every_mode(world: &World) {
     assert_eq!(shard.current_of(&first.current).await, Some(second.current));
 }
 
-async fn bypassing_does_not_create_the_current_run_again(world: &World) {
-    let shard = world.owned().await;
+async fn bypassing_does_not_create_the_current_run_again(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Running).await;
     let mut zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     zombie.current.run_id = current.current.run_id;
@@ -211,11 +211,11 @@ async fn bypassing_does_not_create_the_current_run_again(world: &World) {
     shard.assert_stored(&current).await;
 }
 
-async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(world: &World) {
-    let shard = world.owned().await;
+async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let id = shard.current(Created);
     // All sixteen have begun before one of them looks, so that each would be the first.
-    let (store, begun) = meeting(&world.store, 16);
+    let (store, begun) = meeting(&ctx.store, 16);
     let creators = (0..16).map(|_| {
         let snapshot = shard.snapshot(&shard.next_run(&id, Created));
         let request = CreateExecution { owner: shard.owner, mode: CreateMode::BrandNew, snapshot };
@@ -242,10 +242,10 @@ async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(world: &World
     assert_eq!(shard.task_count().await, winner.tasks.len() as u64);
 }
 
-async fn archetypes_have_ids_of_their_own(world: &World) {
+async fn archetypes_have_ids_of_their_own(ctx: &TestContext) {
     use temporal_dsql_domain::ArchetypeId;
 
-    let shard = world.owned().await;
+    let shard = ctx.owned().await;
     let one = shard.created(Created).await;
     // The same id in another archetype: 7 is nobody's.
     let archetype_id = ArchetypeId(7);

@@ -10,10 +10,10 @@ use std::{
 use temporal_dsql_ports::{DeadlinePassed, Outcome, Store, StoreError, Within};
 
 use crate::{
-    CommitFault, World,
+    CommitFault, TestContext,
+    context::histories::{stored, whole},
     interposed::interposed,
     scenario::scenario_table,
-    world::histories::{stored, whole},
 };
 
 scenario_table! { "deadlines":
@@ -33,13 +33,13 @@ fn assert_passed(error: &StoreError) {
     assert!(error.source().is_some());
 }
 
-async fn an_act_that_is_ended_before_its_commit_is_not_applied(world: &World) {
-    let shard = world.owned().await;
+async fn an_act_that_is_ended_before_its_commit_is_not_applied(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = shard.acts().await;
     let (executions, tasks) = (shard.execution_count().await, shard.task_count().await);
     for act in acts {
         // It begins, and never gets any further.
-        let hanging = interposed(&world.store, Box::new(|_| Box::pin(pending())));
+        let hanging = interposed(&ctx.store, Box::new(|_| Box::pin(pending())));
         let limit = Duration::from_millis(200);
         let start = Instant::now();
         let store: Arc<dyn Store> = Arc::new(Within::new(hanging, limit));
@@ -50,12 +50,12 @@ async fn an_act_that_is_ended_before_its_commit_is_not_applied(world: &World) {
     }
 }
 
-async fn after_the_deadline_nothing_is_sent_by_any_store(world: &World) {
-    let shard = world.owned().await;
+async fn after_the_deadline_nothing_is_sent_by_any_store(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, _) = stored(&shard, &[(1, 10, 0)]).await;
     let shard_id = shard.owner.shard_id;
-    let run = world.run();
-    let tasks = world.tasks_of_every_queue(1);
+    let run = ctx.run();
+    let tasks = ctx.tasks_of_every_queue(1);
     let now = Duration::ZERO;
     let executions = shard.executions.within(now);
     assert_passed(&executions.get(&run).await.unwrap_err());
@@ -70,19 +70,19 @@ async fn after_the_deadline_nothing_is_sent_by_any_store(world: &World) {
     assert_passed(&deleted.unwrap_err());
     let shards = shard.shards.within(now);
     assert_passed(&shards.get(shard_id).await.unwrap_err());
-    assert_passed(&shards.get_or_create(&world.shard()).await.unwrap_err());
+    assert_passed(&shards.get_or_create(&ctx.shard()).await.unwrap_err());
     assert_passed(&shards.update(&shard.takeover(), shard.owner.range_id).await.unwrap_err());
-    let store = Within::new(Arc::clone(&world.store), now);
+    let store = Within::new(Arc::clone(&ctx.store), now);
     assert_passed(&store.schema_version("postgres").await.unwrap_err());
     // Nothing was.
     assert_eq!(shard.shards.get(shard_id).await.unwrap(), Some(shard.shard.clone()));
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn conflicts_are_repeated_until_the_deadline_and_no_longer(world: &World) {
-    let shard = world.owned().await;
-    let tasks = world.tasks_of_every_queue(1);
-    world.place.fail_next_commits(&[CommitFault::Conflict; 1_000]);
+async fn conflicts_are_repeated_until_the_deadline_and_no_longer(ctx: &TestContext) {
+    let shard = ctx.owned().await;
+    let tasks = ctx.tasks_of_every_queue(1);
+    ctx.fixture.fail_next_commits(&[CommitFault::Conflict; 1_000]);
     let start = Instant::now();
     let limit = Duration::from_millis(500);
     let error = shard.tasks.within(limit).add(shard.owner, &tasks).await.unwrap_err();
@@ -91,13 +91,13 @@ async fn conflicts_are_repeated_until_the_deadline_and_no_longer(world: &World) 
     // The deadline falls between two attempts or into one.
     let is_ended = matches!(error, StoreError::Contended { .. } | StoreError::Unavailable { .. });
     assert!(is_ended, "{error:?}");
-    assert!(world.place.faults_left() < 999, "it was repeated");
+    assert!(ctx.fixture.faults_left() < 999, "it was repeated");
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn an_act_that_ends_before_its_deadline_is_done(world: &World) {
-    let shard = world.owned().await;
-    let tasks = world.tasks_of_every_queue(1);
+async fn an_act_that_ends_before_its_deadline_is_done(ctx: &TestContext) {
+    let shard = ctx.owned().await;
+    let tasks = ctx.tasks_of_every_queue(1);
     let an_hour = Duration::from_secs(3_600);
     shard.tasks.within(an_hour).add(shard.owner, &tasks).await.unwrap();
     assert_eq!(shard.task_count().await, tasks.len() as u64);

@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_stores::{CreateMode, UpdateMode};
 
-use crate::{World, scenario::scenario_table};
+use crate::{TestContext, scenario::scenario_table};
 
 scenario_table! { "deleting":
     a_deleted_current_execution_is_gone_and_its_run_stays per archetype
@@ -21,8 +21,8 @@ scenario_table! { "deleting":
     every_table_of_a_run_is_emptied_when_it_is_deleted = "temporal-persistence.md#case-12";
 }
 
-async fn a_deleted_current_execution_is_gone_and_its_run_stays(world: &World) {
-    let shard = world.owned().await;
+async fn a_deleted_current_execution_is_gone_and_its_run_stays(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     let id = run.current.filter();
     shard.executions.delete_current(&id, run.current.run_id).await.unwrap();
@@ -32,8 +32,8 @@ async fn a_deleted_current_execution_is_gone_and_its_run_stays(world: &World) {
     shard.executions.delete_current(&id, run.current.run_id).await.unwrap();
 }
 
-async fn a_run_that_is_not_the_current_one_deletes_no_current_execution(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_that_is_not_the_current_one_deletes_no_current_execution(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     let zombie = shard.snapshot(&shard.next_run(&run.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
@@ -48,8 +48,8 @@ async fn a_run_that_is_not_the_current_one_deletes_no_current_execution(world: &
     shard.assert_stored(&alone).await;
 }
 
-async fn a_deleted_execution_is_gone_with_all_that_belongs_to_it(world: &World) {
-    let shard = world.owned().await;
+async fn a_deleted_execution_is_gone_with_all_that_belongs_to_it(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let zombie = shard.created(Zombie).await;
     let other = shard.snapshot(&shard.next_run(&zombie.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &other).await.unwrap();
@@ -61,15 +61,15 @@ async fn a_deleted_execution_is_gone_with_all_that_belongs_to_it(world: &World) 
     assert_eq!(shard.task_count().await, tasks);
 }
 
-async fn deleting_an_absent_execution_is_no_error(world: &World) {
-    let shard = world.owned().await;
+async fn deleting_an_absent_execution_is_no_error(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let absent = shard.new_run(Created);
     shard.executions.delete(&absent.execution.filter()).await.unwrap();
     shard.assert_missing(&absent.execution).await;
 }
 
-async fn an_id_is_brand_new_again_after_its_execution_was_deleted(world: &World) {
-    let shard = world.owned().await;
+async fn an_id_is_brand_new_again_after_its_execution_was_deleted(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Running).await;
     let id = first.current.filter();
     shard.executions.delete_current(&id, first.current.run_id).await.unwrap();
@@ -97,17 +97,17 @@ const OF_A_RUN: [Table; 9] = [
     Table::BufferedEvents,
 ];
 
-async fn every_table_of_a_run_is_emptied_when_it_is_deleted(world: &World) {
-    let shard = world.owned().await;
+async fn every_table_of_a_run_is_emptied_when_it_is_deleted(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Zombie).await;
     let mutation = shard.mutation(&run, Zombie);
     shard.update(UpdateMode::BypassCurrent, &mutation, None).await.unwrap();
     for table in OF_A_RUN {
-        assert_ne!(world.place.count(table).await, 0, "{table} has rows of the run");
+        assert_ne!(ctx.fixture.count(table).await, 0, "{table} has rows of the run");
     }
     shard.executions.delete(&run.execution.filter()).await.unwrap();
     for table in OF_A_RUN {
-        assert_eq!(world.place.count(table).await, 0, "{table}");
+        assert_eq!(ctx.fixture.count(table).await, 0, "{table}");
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use temporal_dsql_memory::MemoryStore;
 
 use self::draw::Draw;
-use crate::{World, scenario::scenario_table, world::owned::AnyStore};
+use crate::{TestContext, context::owned::AnyStore, scenario::scenario_table};
 
 scenario_table! { "differential":
     random_acts_are_answered_as_by_the_memory_adapter;
@@ -29,11 +29,11 @@ const STEPS: usize = 300;
 /// After how many acts the rows are compared, too.
 const ROUND: usize = 100;
 
-async fn random_acts_are_answered_as_by_the_memory_adapter(world: &World) {
-    let seed = world.random(|random| random.u64(..));
+async fn random_acts_are_answered_as_by_the_memory_adapter(ctx: &TestContext) {
+    let seed = ctx.random(|random| random.u64(..));
     let memory = MemoryStore::builder().seed(seed).build();
     let model: AnyStore = Arc::new(memory.clone());
-    let store = AnyStore::clone(&world.store);
+    let store = AnyStore::clone(&ctx.store);
     let mut draw = Draw::new(seed, AnyStore::clone(&model));
     let mut succeeded = 0;
     for number in 1..=STEPS {
@@ -47,7 +47,7 @@ async fn random_acts_are_answered_as_by_the_memory_adapter(world: &World) {
         );
         succeeded += usize::from(answer.is_ok());
         if number % ROUND == 0 {
-            rows::assert_same(world, &memory, &format!("seed {seed}, after act {number}")).await;
+            rows::assert_same(ctx, &memory, &format!("seed {seed}, after act {number}")).await;
         }
     }
     assert!(succeeded > STEPS / 4, "seed {seed}: only {succeeded} of {STEPS} acts succeed");

@@ -11,14 +11,14 @@ use temporal_dsql_ports::{BoxFuture, ConditionFailed, Outcome, StoreError, Store
 use temporal_dsql_stores::{CreateExecution, CreateMode, Owner, ShardStore};
 
 use crate::{
-    World,
-    interposed::{counting, holding_back, interposed_once},
-    scenario::scenario_table,
-    world::{
+    TestContext,
+    context::{
         acts::Act,
         assert_conflict,
         owned::{AnyStore, Owned, assert_refused, rows},
     },
+    interposed::{counting, holding_back, interposed_once},
+    scenario::scenario_table,
 };
 
 scenario_table! { "fencing":
@@ -55,9 +55,9 @@ async fn assert_fenced(shard: &Owned<'_>, store: AnyStore, act: &Act, observed: 
         Some(row) => shard.stored(row).await,
         None => None,
     };
-    let before = (shard.world.row_count().await, run().await);
+    let before = (shard.ctx.row_count().await, run().await);
     assert_refused(act.done_by(store).await, &lost(shard.owner, observed));
-    assert_eq!((shard.world.row_count().await, run().await), before, "{act:?}");
+    assert_eq!((shard.ctx.row_count().await, run().await), before, "{act:?}");
 }
 
 /// How a shard is taken over.
@@ -96,12 +96,12 @@ fn go_server<'t>(
     })
 }
 
-async fn a_deposed_owner_writes_nothing_by_any_act(world: &World) {
-    let shard = world.owned().await;
+async fn a_deposed_owner_writes_nothing_by_any_act(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = shard.acts().await;
     let next = shard.is_deposed().await;
     for act in acts {
-        assert_fenced(&shard, Arc::clone(&world.store), &act, Some(next.range_id)).await;
+        assert_fenced(&shard, Arc::clone(&ctx.store), &act, Some(next.range_id)).await;
     }
     let refused = shard.shards.assert_ownership(shard.owner).await;
     assert_refused(refused, &lost(shard.owner, Some(next.range_id)));
@@ -111,8 +111,8 @@ async fn a_deposed_owner_writes_nothing_by_any_act(world: &World) {
 /// A store on which another owner claims the shard right after the first transaction has begun,
 /// and has looked: its snapshot is older than the takeover.
 fn taken_over_after_the_first_look(shard: &Owned<'_>, way: Way) -> AnyStore {
-    let (store, next, owner) = (Arc::clone(&shard.world.store), shard.takeover(), shard.owner);
-    interposed_once(&shard.world.store, 1, move |transaction| {
+    let (store, next, owner) = (Arc::clone(&shard.ctx.store), shard.takeover(), shard.owner);
+    interposed_once(&shard.ctx.store, 1, move |transaction| {
         let (store, next) = (Arc::clone(&store), next.clone());
         Box::pin(async move {
             let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
@@ -124,9 +124,9 @@ fn taken_over_after_the_first_look(shard: &Owned<'_>, way: Way) -> AnyStore {
     })
 }
 
-async fn an_owner_that_is_deposed_while_it_acts_writes_nothing(world: &World) {
+async fn an_owner_that_is_deposed_while_it_acts_writes_nothing(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let act = shard.acts().await[kind].clone();
         let store = taken_over_after_the_first_look(&shard, way);
         assert_fenced(&shard, store, &act, Some(shard.takeover().range_id)).await;
@@ -138,25 +138,25 @@ fn kinds_and_ways() -> impl Iterator<Item = (usize, Way)> {
     (0..5).flat_map(|kind| WAYS.map(|way| (kind, way)))
 }
 
-async fn an_act_that_commits_before_the_takeover_is_kept(world: &World) {
+async fn an_act_that_commits_before_the_takeover_is_kept(ctx: &TestContext) {
     for kind in 0..5 {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let act = shard.acts().await[kind].clone();
         let before = shard.task_count().await;
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
+        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
         shard.is_deposed().await;
         shard.assert_done(&act, before).await;
     }
 }
 
 /// The act commits between the snapshot of the takeover and its lock.
-async fn a_takeover_from_before_an_act_begins_again(world: &World) {
+async fn a_takeover_from_before_an_act_begins_again(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let act = shard.acts().await[kind].clone();
         let before = shard.task_count().await;
-        let (inner, in_gap) = (Arc::clone(&world.store), act.clone());
-        let store = interposed_once(&world.store, 1, move |_| {
+        let (inner, in_gap) = (Arc::clone(&ctx.store), act.clone());
+        let store = interposed_once(&ctx.store, 1, move |_| {
             let (act, store) = (in_gap.clone(), Arc::clone(&inner));
             Box::pin(async move { act.done_by(store).await.unwrap() })
         });
@@ -167,37 +167,37 @@ async fn a_takeover_from_before_an_act_begins_again(world: &World) {
         // Beginning again, it sees the act, and deposes the owner.
         shard.assert_done(&act, before).await;
         assert_refused(
-            act.done_by(Arc::clone(&world.store)).await,
+            act.done_by(Arc::clone(&ctx.store)).await,
             &lost(shard.owner, Some(next.range_id)),
         );
     }
 }
 
 /// Both have made all their statements; the takeover commits first.
-async fn an_act_that_has_looked_does_not_commit_after_a_takeover(world: &World) {
+async fn an_act_that_has_looked_does_not_commit_after_a_takeover(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let act = shard.acts().await[kind].clone();
-        let before = world.row_count().await;
-        let (store, held) = holding_back(&world.store, |_| true);
+        let before = ctx.row_count().await;
+        let (store, held) = holding_back(&ctx.store, |_| true);
         let error = act.done_by(store).await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
-        take_over(&world.store, &shard.takeover(), shard.owner.range_id, way).await;
+        take_over(&ctx.store, &shard.takeover(), shard.owner.range_id, way).await;
         assert_conflict(held.commit_next().await.expect("the act"));
-        assert_eq!(world.row_count().await, before, "{act:?}");
+        assert_eq!(ctx.row_count().await, before, "{act:?}");
     }
 }
 
 /// Both have made all their statements; the act commits first.
-async fn a_takeover_that_has_looked_does_not_commit_after_an_act(world: &World) {
+async fn a_takeover_that_has_looked_does_not_commit_after_an_act(ctx: &TestContext) {
     for kind in 0..5 {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let act = shard.acts().await[kind].clone();
         let before = shard.task_count().await;
         let next = shard.takeover();
-        let mut takeover = world.begin("UpdateShard").await;
+        let mut takeover = ctx.begin("UpdateShard").await;
         assert_eq!(go_server(&mut *takeover, &next).await.unwrap(), Some(shard.owner.range_id));
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
+        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
         assert_conflict(takeover.commit().await);
         shard.assert_done(&act, before).await;
         shard.shards.assert_ownership(shard.owner).await.unwrap();
@@ -205,14 +205,14 @@ async fn a_takeover_that_has_looked_does_not_commit_after_an_act(world: &World) 
 }
 
 /// Why a takeover locks the shard: an update alone commits, and so does an act from before it.
-async fn an_update_without_the_lock_is_no_fence(world: &World) {
+async fn an_update_without_the_lock_is_no_fence(ctx: &TestContext) {
     for kind in 0..5 {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let act = shard.acts().await[kind].clone();
         let before = shard.task_count().await;
-        let (inner, next) = (Arc::clone(&world.store), shard.takeover());
+        let (inner, next) = (Arc::clone(&ctx.store), shard.takeover());
         let claim = next.clone();
-        let store = interposed_once(&world.store, 1, move |_| {
+        let store = interposed_once(&ctx.store, 1, move |_| {
             let (inner, claim) = (Arc::clone(&inner), claim.clone());
             Box::pin(async move {
                 let expected = Some(claim.range_id - 1);
@@ -226,21 +226,21 @@ async fn an_update_without_the_lock_is_no_fence(world: &World) {
     }
 }
 
-async fn in_a_shard_that_is_absent_nothing_is_written(world: &World) {
-    let mut shard = world.owned().await;
-    let shard_id = world.shard_id();
+async fn in_a_shard_that_is_absent_nothing_is_written(ctx: &TestContext) {
+    let mut shard = ctx.owned().await;
+    let shard_id = ctx.shard_id();
     shard.owner = Owner { shard_id, range_id: 1 };
     let new = shard.new_run(Created);
     let refused = shard.create(CreateMode::BrandNew, &new).await;
     assert_refused(refused, &lost(shard.owner, None));
-    let tasks = world.tasks_of_every_queue(1);
+    let tasks = ctx.tasks_of_every_queue(1);
     assert_refused(shard.tasks.add(shard.owner, &tasks).await, &lost(shard.owner, None));
     assert_refused(shard.shards.assert_ownership(shard.owner).await, &lost(shard.owner, None));
-    assert_eq!(world.row_count().await, 0);
+    assert_eq!(ctx.row_count().await, 0);
 }
 
-async fn whoever_claims_the_shard_back_writes_again(world: &World) {
-    let mut shard = world.owned().await;
+async fn whoever_claims_the_shard_back_writes_again(ctx: &TestContext) {
+    let mut shard = ctx.owned().await;
     let other = shard.is_deposed().await;
     let back = ShardsRow { range_id: other.range_id + 1, ..shard.takeover() };
     shard.shards.update(&back, other.range_id).await.unwrap();
@@ -256,35 +256,35 @@ async fn whoever_claims_the_shard_back_writes_again(world: &World) {
     }
 }
 
-async fn a_shard_that_changes_hands_does_not_concern_the_others(world: &World) {
-    let (one, other) = (world.owned().await, world.owned().await);
+async fn a_shard_that_changes_hands_does_not_concern_the_others(ctx: &TestContext) {
+    let (one, other) = (ctx.owned().await, ctx.owned().await);
     let act = one.acts().await[1].clone();
     let before = one.task_count().await;
     other.is_deposed().await;
-    let store = taken_over_after_the_first_look(&world.owned().await, Way::Store);
+    let store = taken_over_after_the_first_look(&ctx.owned().await, Way::Store);
     // The takeover in the gap is one of a third shard.
     let third = act.done_by(store).await;
     third.unwrap();
     one.assert_done(&act, before).await;
 }
 
-async fn an_owner_that_saves_its_progress_stays_the_owner(world: &World) {
-    let shard = world.owned().await;
+async fn an_owner_that_saves_its_progress_stays_the_owner(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let [create, ..] = shard.acts().await;
     let before = shard.task_count().await;
-    let progress = ShardsRow { data: world.data(), ..shard.shard.clone() };
+    let progress = ShardsRow { data: ctx.data(), ..shard.shard.clone() };
     shard.shards.update(&progress, shard.owner.range_id).await.unwrap();
-    create.done_by(Arc::clone(&world.store)).await.unwrap();
+    create.done_by(Arc::clone(&ctx.store)).await.unwrap();
     shard.assert_done(&create, before).await;
     assert_eq!(shard.shards.get(shard.owner.shard_id).await.unwrap(), Some(progress));
 }
 
-async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(world: &World) {
-    let shard = world.owned().await;
+async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let old = shard.owner.range_id;
     // Each claims a range id of its own, so that it can be told apart afterwards.
     let claims = (1..=8).map(|ahead| {
-        let claim = ShardsRow { range_id: old + ahead, data: world.data(), ..shard.shard.clone() };
+        let claim = ShardsRow { range_id: old + ahead, data: ctx.data(), ..shard.shard.clone() };
         let shards: ShardStore<AnyStore> = shard.shards.clone();
         tokio::spawn(async move {
             let result = shards.update(&claim, old).await;
@@ -311,8 +311,8 @@ async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(world: &
     }
 }
 
-async fn a_deposed_owner_may_read_and_append_what_nobody_points_at(world: &World) {
-    let shard = world.owned().await;
+async fn a_deposed_owner_may_read_and_append_what_nobody_points_at(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     shard.is_deposed().await;
     shard.assert_stored(&run).await;

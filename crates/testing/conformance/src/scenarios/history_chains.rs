@@ -6,11 +6,12 @@ use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{PageToken, ReadHistory};
 
 use crate::{
-    World, fuzz_histories,
-    scenario::scenario_table,
-    world::histories::{
+    TestContext,
+    context::histories::{
         appended, assert_history, backwards, batch, fork, forwards, stored, trim, whole,
     },
+    fuzz_histories,
+    scenario::scenario_table,
 };
 
 scenario_table! { "history_chains":
@@ -31,8 +32,8 @@ scenario_table! { "history_chains":
 /// transaction.
 const BACKFILLED: [(i64, i64, i64); 4] = [(1, 10, 0), (4, 11, 10), (6, 12, 0), (8, 13, 12)];
 
-async fn trimming_deletes_nothing_if_the_chain_ends_before_the_first_node(world: &World) {
-    let shard = world.owned().await;
+async fn trimming_deletes_nothing_if_the_chain_ends_before_the_first_node(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, nodes) = stored(&shard, &BACKFILLED).await;
     assert_eq!(trim(&shard, &branch, &nodes[3]).await, 0);
     assert_history(&shard, &branch, &nodes.iter().collect::<Vec<_>>()).await;
@@ -40,11 +41,13 @@ async fn trimming_deletes_nothing_if_the_chain_ends_before_the_first_node(world:
     let stale = appended(&shard, &branch, &[(8, 14, 12)]).await;
     assert_eq!(trim(&shard, &branch, &nodes[3]).await, 0);
     assert_eq!(backwards(&shard, &branch, 9, 14).await[0], stale[0]);
-    assert_eq!(world.place.count(Table::HistoryNode).await, 5);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 5);
 }
 
-async fn trimming_a_fork_that_begins_with_a_backfilled_batch_leaves_its_base_whole(world: &World) {
-    let shard = world.owned().await;
+async fn trimming_a_fork_that_begins_with_a_backfilled_batch_leaves_its_base_whole(
+    ctx: &TestContext,
+) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;
     let own = appended(&shard, &branch, &[(6, 20, 0)]).await;
@@ -53,13 +56,13 @@ async fn trimming_a_fork_that_begins_with_a_backfilled_batch_leaves_its_base_who
     assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &own[0]]).await;
 }
 
-async fn trimming_leaves_smaller_transactions_and_nodes_off_the_chain(world: &World) {
-    let shard = world.owned().await;
+async fn trimming_leaves_smaller_transactions_and_nodes_off_the_chain(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     // 11 and 13 are smaller than the chain's; 14 is at a node that the chain does not have.
     let nodes = [(1, 10, 0), (4, 11, 10), (4, 12, 10), (5, 14, 12), (6, 13, 11), (6, 15, 12)];
     let (branch, nodes) = stored(&shard, &nodes).await;
     assert_eq!(trim(&shard, &branch, &nodes[5]).await, 0);
-    assert_eq!(world.place.count(Table::HistoryNode).await, 6);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 6);
     // At the nodes of the chain that ends earlier, only 13 is larger; 15 is after its end.
     let (branch, nodes) =
         stored(&shard, &[(1, 10, 0), (4, 13, 10), (4, 12, 10), (6, 15, 12)]).await;
@@ -67,8 +70,8 @@ async fn trimming_leaves_smaller_transactions_and_nodes_off_the_chain(world: &Wo
     assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &nodes[3]]).await;
 }
 
-async fn reading_backwards_goes_on_past_a_backfilled_batch(world: &World) {
-    let shard = world.owned().await;
+async fn reading_backwards_goes_on_past_a_backfilled_batch(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, nodes) = stored(&shard, &BACKFILLED).await;
     for limit in 1..6 {
         let read = backwards(&shard, &branch, limit, 13).await;
@@ -79,9 +82,9 @@ async fn reading_backwards_goes_on_past_a_backfilled_batch(world: &World) {
 }
 
 async fn reading_backwards_past_a_backfilled_batch_gives_what_reading_forwards_gives(
-    world: &World,
+    ctx: &TestContext,
 ) {
-    let shard = world.owned().await;
+    let shard = ctx.owned().await;
     // Before the backfilled batch at node 8: 12 shadows 11, and 9 came too late.
     let nodes = [(1, 10, 0), (4, 11, 10), (4, 12, 10), (6, 9, 8), (8, 20, 0), (9, 21, 20)];
     let (base, nodes) = stored(&shard, &nodes).await;
@@ -93,9 +96,9 @@ async fn reading_backwards_past_a_backfilled_batch_gives_what_reading_forwards_g
 }
 
 async fn reading_backwards_without_a_last_transaction_begins_with_the_last_valid_batch(
-    world: &World,
+    ctx: &TestContext,
 ) {
-    let shard = world.owned().await;
+    let shard = ctx.owned().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 12, 10), (4, 11, 10)]).await;
     for limit in [1, 2, 9] {
         let read = backwards(&shard, &branch, limit, 0).await;
@@ -103,8 +106,8 @@ async fn reading_backwards_without_a_last_transaction_begins_with_the_last_valid
     }
 }
 
-async fn a_batch_of_the_same_transaction_as_the_one_before_is_valid(world: &World) {
-    let shard = world.owned().await;
+async fn a_batch_of_the_same_transaction_as_the_one_before_is_valid(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 10, 10), (6, 11, 10)]).await;
     let ids: Vec<_> = forwards(&shard, &branch, 2).await.iter().map(|node| node.node_id).collect();
     assert_eq!(ids, [1, 4, 6]);
@@ -116,12 +119,12 @@ async fn a_batch_of_the_same_transaction_as_the_one_before_is_valid(world: &Worl
 }
 
 /// However many batches are stale, a page ends.
-async fn pages_without_a_valid_batch_end_and_the_next_one_goes_on(world: &World) {
-    let shard = world.owned().await;
+async fn pages_without_a_valid_batch_end_and_the_next_one_goes_on(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, first) = stored(&shard, &[(1, 1_000, 0)]).await;
-    let stale: Vec<_> = (2..=150).map(|id| batch(world, id, id, id - 1)).collect();
+    let stale: Vec<_> = (2..=150).map(|id| batch(ctx, id, id, id - 1)).collect();
     let key = branch.key(shard.owner.shard_id);
-    world.store.session().insert_into_history_node(&key, &stale).await.unwrap();
+    ctx.store.session().insert_into_history_node(&key, &stale).await.unwrap();
     let last = appended(&shard, &branch, &[(151, 1_001, 1_000)]).await;
     let request = whole(&shard, &branch, 1);
     let (mut sizes, mut all, mut token) = (Vec::new(), Vec::new(), None);
@@ -140,8 +143,8 @@ async fn pages_without_a_valid_batch_end_and_the_next_one_goes_on(world: &World)
     assert_eq!(read, [last[0].clone(), first[0].clone()]);
 }
 
-async fn a_token_of_the_other_direction_is_refused(world: &World) {
-    let shard = world.owned().await;
+async fn a_token_of_the_other_direction_is_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, _) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let request = whole(&shard, &branch, 1);
     let forward = shard.histories.read(&request, None).await.unwrap().next;
@@ -159,8 +162,8 @@ async fn a_token_of_the_other_direction_is_refused(world: &World) {
     }
 }
 
-async fn a_token_goes_on_after_it_was_bytes_and_only_with_its_own_read(world: &World) {
-    let shard = world.owned().await;
+async fn a_token_goes_on_after_it_was_bytes_and_only_with_its_own_read(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;
     let request = whole(&shard, &base, 1);
@@ -174,7 +177,7 @@ async fn a_token_goes_on_after_it_was_bytes_and_only_with_its_own_read(world: &W
         ReadHistory { branch, ..request.clone() },
         ReadHistory { min_node_id: 2, ..request.clone() },
         ReadHistory { max_node_id: 6, ..request.clone() },
-        ReadHistory { shard_id: world.shard_id(), ..request.clone() },
+        ReadHistory { shard_id: ctx.shard_id(), ..request.clone() },
     ] {
         let error = shard.histories.read(&other, Some(token)).await.unwrap_err();
         assert!(
@@ -184,9 +187,9 @@ async fn a_token_goes_on_after_it_was_bytes_and_only_with_its_own_read(world: &W
     }
 }
 
-async fn no_branch_that_was_readable_reads_differently_after_a_trim(world: &World) {
+async fn no_branch_that_was_readable_reads_differently_after_a_trim(ctx: &TestContext) {
     const TREES: u32 = 8;
-    let seed = world.random(|random| random.u64(..));
-    let report = fuzz_histories(std::sync::Arc::clone(&world.store), seed, TREES).await;
+    let seed = ctx.random(|random| random.u64(..));
+    let report = fuzz_histories(std::sync::Arc::clone(&ctx.store), seed, TREES).await;
     assert!(report.compared > 0, "seed {seed}: {report:?}");
 }

@@ -6,15 +6,15 @@ use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{NewBranch, ReadHistory};
 
 use crate::{
-    World,
-    scenario::scenario_table,
-    world::{
+    TestContext,
+    context::{
         histories::{
             append, appended, assert_history, backwards, batch, fork, forwards, info, root, stored,
             trim, whole,
         },
         owned::Owned,
     },
+    scenario::scenario_table,
 };
 
 scenario_table! { "history_store":
@@ -56,30 +56,30 @@ scenario_table! { "history_store":
     a_page_of_no_branches_is_refused;
 }
 
-async fn the_first_batch_is_appended_and_read(world: &World) {
-    let shard = world.owned().await;
+async fn the_first_batch_is_appended_and_read(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0)]).await;
     assert_history(&shard, &branch, &[&nodes[0]]).await;
     let tree = shard.histories.tree(shard.owner.shard_id, branch.tree_id).await.unwrap();
     assert_eq!(tree, [info(&branch)]);
 }
 
-async fn batches_are_read_one_after_the_other(world: &World) {
-    let shard = world.owned().await;
+async fn batches_are_read_one_after_the_other(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &nodes[2]]).await;
 }
 
-async fn a_larger_transaction_shadows_a_batch(world: &World) {
-    let shard = world.owned().await;
+async fn a_larger_transaction_shadows_a_batch(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     // 11 lost to 12, and 13 was written on top of 11.
     let nodes = [(1, 10, 0), (4, 11, 10), (6, 13, 11), (4, 14, 10), (6, 15, 14)];
     let (branch, nodes) = stored(&shard, &nodes).await;
     assert_history(&shard, &branch, &[&nodes[0], &nodes[3], &nodes[4]]).await;
 }
 
-async fn a_fork_has_its_ancestors_batches_before_its_own(world: &World) {
-    let shard = world.owned().await;
+async fn a_fork_has_its_ancestors_batches_before_its_own(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;
     let own = appended(&shard, &branch, &[(6, 13, 11), (9, 14, 13)]).await;
@@ -95,16 +95,16 @@ async fn a_fork_has_its_ancestors_batches_before_its_own(world: &World) {
     assert_eq!(branches, [base, branch, second]);
 }
 
-async fn a_fork_does_not_have_what_its_ancestors_shadowed(world: &World) {
-    let shard = world.owned().await;
+async fn a_fork_does_not_have_what_its_ancestors_shadowed(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (4, 12, 10)]).await;
     let branch = fork(&shard, &base, 6).await;
     let own = appended(&shard, &branch, &[(6, 13, 12)]).await;
     assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &own[0]]).await;
 }
 
-async fn a_fork_shadows_its_own_batches(world: &World) {
-    let shard = world.owned().await;
+async fn a_fork_shadows_its_own_batches(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     let branch = fork(&shard, &base, 4).await;
     let own = appended(&shard, &branch, &[(4, 12, 10), (4, 13, 10), (6, 14, 13)]).await;
@@ -112,35 +112,35 @@ async fn a_fork_shadows_its_own_batches(world: &World) {
     assert_history(&shard, &base, &[&nodes[0], &nodes[1]]).await;
 }
 
-async fn trimming_deletes_what_shadows_the_chain(world: &World) {
-    let shard = world.owned().await;
+async fn trimming_deletes_what_shadows_the_chain(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     // 12 and 14 come from writers that failed; 13 is the last batch that was committed.
     let nodes = [(1, 10, 0), (4, 12, 10), (4, 11, 10), (6, 14, 11), (6, 13, 11)];
     let (branch, nodes) = stored(&shard, &nodes).await;
     assert_eq!(trim(&shard, &branch, &nodes[4]).await, 2);
-    assert_eq!(world.place.count(Table::HistoryNode).await, 3);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 3);
     assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &nodes[4]]).await;
     assert_eq!(trim(&shard, &branch, &nodes[4]).await, 0);
     // A chain that is not complete says nothing about the others.
-    let absent = batch(world, 9, 99, 98);
+    let absent = batch(ctx, 9, 99, 98);
     append(&shard, &branch, &absent).await.unwrap();
     assert_eq!(trim(&shard, &branch, &absent).await, 0);
-    assert_eq!(world.place.count(Table::HistoryNode).await, 4);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 4);
 }
 
-async fn trimming_a_fork_deletes_what_shadows_its_ancestors(world: &World) {
-    let shard = world.owned().await;
+async fn trimming_a_fork_deletes_what_shadows_its_ancestors(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 12, 10), (4, 11, 10)]).await;
     let branch = fork(&shard, &base, 6).await;
     let own = appended(&shard, &branch, &[(6, 13, 11)]).await;
     assert_eq!(trim(&shard, &branch, &own[0]).await, 1);
-    assert_eq!(world.place.count(Table::HistoryNode).await, 3);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 3);
     assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &own[0]]).await;
     assert_history(&shard, &base, &[&nodes[0], &nodes[2]]).await;
 }
 
-async fn trimming_a_fork_deletes_what_shadows_its_own(world: &World) {
-    let shard = world.owned().await;
+async fn trimming_a_fork_deletes_what_shadows_its_own(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     let branch = fork(&shard, &base, 4).await;
     let own = appended(&shard, &branch, &[(4, 13, 10), (4, 12, 10)]).await;
@@ -149,8 +149,8 @@ async fn trimming_a_fork_deletes_what_shadows_its_own(world: &World) {
     assert_history(&shard, &base, &[&nodes[0], &nodes[1]]).await;
 }
 
-async fn pages_of_any_size_have_all_batches_in_either_direction(world: &World) {
-    let shard = world.owned().await;
+async fn pages_of_any_size_have_all_batches_in_either_direction(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let batches: Vec<_> = (0..40).map(|n| (1 + 3 * n, 1 + n, n)).collect();
     let (branch, nodes) = stored(&shard, &batches).await;
     for limit in [1, 7, 39, 40, 41] {
@@ -173,45 +173,45 @@ async fn forked(shard: &Owned<'_>) -> (HistoryBranch, HistoryBranch, Vec<History
     (base, branch, nodes)
 }
 
-async fn a_base_that_is_deleted_first_leaves_what_its_fork_needs(world: &World) {
-    let shard = world.owned().await;
+async fn a_base_that_is_deleted_first_leaves_what_its_fork_needs(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, branch, nodes) = forked(&shard).await;
     let shard_id = shard.owner.shard_id;
     shard.histories.delete(shard_id, &base).await.unwrap();
     assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &nodes[3]]).await;
-    assert_eq!(world.place.count(Table::HistoryNode).await, 3);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 3);
     shard.histories.delete(shard_id, &branch).await.unwrap();
     // A history without a batch, which Temporal's manager tells as one that is not found.
     assert_history(&shard, &branch, &[]).await;
-    assert_eq!(world.place.count(Table::HistoryNode).await, 0);
-    assert_eq!(world.place.count(Table::HistoryTree).await, 0);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 0);
+    assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 0);
 }
 
-async fn a_fork_that_is_deleted_first_leaves_the_base_whole(world: &World) {
-    let shard = world.owned().await;
+async fn a_fork_that_is_deleted_first_leaves_the_base_whole(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, branch, nodes) = forked(&shard).await;
     let shard_id = shard.owner.shard_id;
     shard.histories.delete(shard_id, &branch).await.unwrap();
     assert_history(&shard, &base, &[&nodes[0], &nodes[1], &nodes[2]]).await;
-    assert_eq!(world.place.count(Table::HistoryNode).await, 3);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 3);
     shard.histories.delete(shard_id, &base).await.unwrap();
     shard.histories.delete(shard_id, &base).await.unwrap();
-    assert_eq!(world.place.count(Table::HistoryNode).await, 0);
-    assert_eq!(world.place.count(Table::HistoryTree).await, 0);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 0);
+    assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 0);
 }
 
-async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(world: &World) {
-    let shard = world.owned().await;
-    let branch = root(world);
+async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(ctx: &TestContext) {
+    let shard = ctx.owned().await;
+    let branch = root(ctx);
     // At each node, three writers failed before one got through, and one came after it.
     let (mut chain, mut prev) = (Vec::new(), 0);
     for n in 0..8 {
         let node_id = 1 + 2 * n;
         let valid = 100 * (n + 1) + 50;
         for failed in [1, 2, 3] {
-            append(&shard, &branch, &batch(world, node_id, valid - failed, prev)).await.unwrap();
+            append(&shard, &branch, &batch(ctx, node_id, valid - failed, prev)).await.unwrap();
         }
-        let node = batch(world, node_id, valid, prev);
+        let node = batch(ctx, node_id, valid, prev);
         append(&shard, &branch, &node).await.unwrap();
         chain.push(node);
         prev = valid;
@@ -224,8 +224,8 @@ async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(w
     }
 }
 
-async fn pages_go_on_while_stale_batches_are_trimmed(world: &World) {
-    let shard = world.owned().await;
+async fn pages_go_on_while_stale_batches_are_trimmed(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let batches = [(1, 10, 0), (3, 12, 10), (5, 16, 12), (5, 14, 12), (7, 17, 14), (7, 15, 14)];
     let (branch, nodes) = stored(&shard, &batches).await;
     let request = whole(&shard, &branch, 2);
@@ -241,36 +241,36 @@ async fn pages_go_on_while_stale_batches_are_trimmed(world: &World) {
     assert_eq!(all, [0, 1, 3, 5].map(|index: usize| nodes[index].clone()));
 }
 
-async fn a_branch_of_five_thousand_batches_is_deleted(world: &World) {
-    let shard = world.owned().await;
+async fn a_branch_of_five_thousand_batches_is_deleted(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, _) = stored(&shard, &[(1, 1, 0)]).await;
     let key = branch.key(shard.owner.shard_id);
-    let many: Vec<_> = (2..=5_000).map(|id| batch(world, id, id, id - 1)).collect();
+    let many: Vec<_> = (2..=5_000).map(|id| batch(ctx, id, id, id - 1)).collect();
     for part in many.chunks(2_500) {
-        world.store.session().insert_into_history_node(&key, part).await.unwrap();
+        ctx.store.session().insert_into_history_node(&key, part).await.unwrap();
     }
-    assert_eq!(world.place.count(Table::HistoryNode).await, 5_000);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 5_000);
     shard.histories.delete(shard.owner.shard_id, &branch).await.unwrap();
-    assert_eq!(world.place.count(Table::HistoryNode).await, 0);
-    assert_eq!(world.place.count(Table::HistoryTree).await, 0);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 0);
+    assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 0);
 }
 
-async fn appending_a_batch_again_changes_nothing(world: &World) {
-    let shard = world.owned().await;
+async fn appending_a_batch_again_changes_nothing(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     for node in &nodes {
         append(&shard, &branch, node).await.unwrap();
     }
     assert_history(&shard, &branch, &[&nodes[0], &nodes[1]]).await;
-    assert_eq!(world.place.count(Table::HistoryNode).await, 2);
-    assert_eq!(world.place.count(Table::HistoryTree).await, 1);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 2);
+    assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 1);
 }
 
-async fn a_batch_of_an_ancestor_is_not_appended(world: &World) {
-    let shard = world.owned().await;
+async fn a_batch_of_an_ancestor_is_not_appended(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;
-    let error = append(&shard, &branch, &batch(world, 4, 13, 10)).await.unwrap_err();
+    let error = append(&shard, &branch, &batch(ctx, 4, 13, 10)).await.unwrap_err();
     let StoreError::InvalidArgument { field, reason, .. } = error else {
         panic!("{error:?}");
     };
@@ -279,18 +279,18 @@ async fn a_batch_of_an_ancestor_is_not_appended(world: &World) {
     assert_history(&shard, &base, &[&nodes[0], &nodes[1], &nodes[2]]).await;
 }
 
-async fn a_branch_is_not_forked_before_its_first_batch(world: &World) {
-    let shard = world.owned().await;
+async fn a_branch_is_not_forked_before_its_first_batch(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, _) = stored(&shard, &[(1, 10, 0)]).await;
-    let branch_id = world.branch().branch_id;
+    let branch_id = ctx.branch().branch_id;
     let new = NewBranch { branch_id, fork_time: Timestamp::UNIX_EPOCH, info: "fork".into() };
     let error = shard.histories.fork(shard.owner.shard_id, &base, 1, new).await.unwrap_err();
     assert!(matches!(error, StoreError::InvalidArgument { field: "fork_node_id", .. }));
-    assert_eq!(world.place.count(Table::HistoryTree).await, 1);
+    assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 1);
 }
 
-async fn branches_that_are_forked_and_appended_to_at_once_do_not_mix(world: &World) {
-    let shard = world.owned().await;
+async fn branches_that_are_forked_and_appended_to_at_once_do_not_mix(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     let forks = (0..8).map(|number| {
         let (shard, base) = (&shard, &base);
@@ -310,13 +310,13 @@ async fn branches_that_are_forked_and_appended_to_at_once_do_not_mix(world: &Wor
     assert_eq!(tree.len(), 9);
 }
 
-async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(world: &World) {
-    let shard = world.owned().await;
-    let tree = world.branch();
+async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(ctx: &TestContext) {
+    let shard = ctx.owned().await;
+    let tree = ctx.branch();
     let created = (0..8).map(|_| {
         let shard = &shard;
         async move {
-            let branch = HistoryBranch::root(tree.tree_id, world.branch().branch_id);
+            let branch = HistoryBranch::root(tree.tree_id, ctx.branch().branch_id);
             let nodes = [(1, 1, 0), (4, 2, 1), (5, 3, 2), (9, 4_000, 3)];
             let nodes = appended(shard, &branch, &nodes).await;
             assert_history(shard, &branch, &nodes.iter().collect::<Vec<_>>()).await;
@@ -346,11 +346,11 @@ async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(world: &Wo
     }
     let left = shard.histories.tree(shard.owner.shard_id, tree.tree_id).await.unwrap();
     assert_eq!(left, []);
-    assert_eq!(world.place.count(Table::HistoryNode).await, 0);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 0);
 }
 
-async fn pages_skip_what_is_shadowed_and_go_on_into_a_fork(world: &World) {
-    let shard = world.owned().await;
+async fn pages_skip_what_is_shadowed_and_go_on_into_a_fork(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     // Three batches at node 6 came too late: the one at node 5 has their events.
     let batches =
         [(1, 1, 0), (4, 2, 1), (5, 6, 2), (6, 3, 2), (6, 4, 2), (6, 5, 2), (9, 7, 6), (10, 8, 7)];
@@ -392,17 +392,17 @@ async fn pages_skip_what_is_shadowed_and_go_on_into_a_fork(world: &World) {
 }
 
 /// Whoever makes a branch brings its id; two of one id would be one branch.
-async fn a_thousand_branches_that_are_made_at_once_have_ids_of_their_own(world: &World) {
-    let shard = world.owned().await;
+async fn a_thousand_branches_that_are_made_at_once_have_ids_of_their_own(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (base, _) = stored(&shard, &[(1, 1, 0)]).await;
     let forks = (0..1_000).map(|_| fork(&shard, &base, 2));
     let forks = stream::iter(forks).buffer_unordered(16).collect::<Vec<_>>().await;
     assert_eq!(forks.len(), 1_000);
-    assert_eq!(world.place.count(Table::HistoryTree).await, 1_001);
+    assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 1_001);
 }
 
-async fn all_branches_of_all_trees_are_scanned(world: &World) {
-    let shard = world.owned().await;
+async fn all_branches_of_all_trees_are_scanned(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     // The first page of an empty table, from nowhere (temporal-persistence.md#fault-8).
     assert_eq!(shard.histories.all_branches(None, 100).await.unwrap(), []);
     let mut keys = Vec::new();
@@ -423,8 +423,8 @@ async fn all_branches_of_all_trees_are_scanned(world: &World) {
     assert_eq!(found, keys);
 }
 
-async fn a_page_of_no_branches_is_refused(world: &World) {
-    let shard = world.owned().await;
+async fn a_page_of_no_branches_is_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     stored(&shard, &[(1, 10, 0)]).await;
     let refused = shard.histories.all_branches(None, 0).await;
     assert!(

@@ -23,10 +23,10 @@ use temporal_dsql_ports::RetryPolicy;
 use tokio::sync::Notify;
 
 use crate::{
-    World,
+    TestContext,
+    context::owned::AnyStore,
     interposed::{HeldBack, holding_back, interposed},
     scenario::scenario_table,
-    world::owned::AnyStore,
 };
 use check::Tally;
 use clients::{Client, Service};
@@ -49,20 +49,22 @@ struct Plan {
 
 const CLIENTS: usize = 6;
 
-async fn many_clients_without_faults_keep_every_promise(world: &World) {
-    let tally = play(world, Plan { lives: 1, acts: 160, has_faults: false }).await;
+async fn many_clients_without_faults_keep_every_promise(ctx: &TestContext) {
+    let tally = play(ctx, Plan { lives: 1, acts: 160, has_faults: false }).await;
     assert_proves_something(&tally);
     assert_eq!(tally.unknown, 0, "{tally:?}");
 }
 
-async fn many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise(world: &World) {
+async fn many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise(
+    ctx: &TestContext,
+) {
     let mut tally = Tally::default();
     for _ in 0..4 {
-        tally += play(world, Plan { lives: 4, acts: 50, has_faults: true }).await;
+        tally += play(ctx, Plan { lives: 4, acts: 50, has_faults: true }).await;
     }
     assert_proves_something(&tally);
     assert!(tally.unknown >= 10, "{tally:?}");
-    let has_late_arrivals = world.harness.capabilities().optimistic_locks;
+    let has_late_arrivals = ctx.harness.capabilities().optimistic_locks;
     assert!(!has_late_arrivals || tally.arrived >= 2, "{tally:?}");
 }
 
@@ -76,21 +78,21 @@ fn assert_proves_something(tally: &Tally) {
 }
 
 /// Plays a history and checks it; tells what has happened in it.
-async fn play(world: &World, plan: Plan) -> Tally {
+async fn play(ctx: &TestContext, plan: Plan) -> Tally {
     // The shortest waits, so that the random numbers decide as much as they can.
     let policy = RetryPolicy {
         base: Duration::ZERO,
         cap: Duration::ZERO,
         deadline: Duration::from_secs(60),
     };
-    let world = world.with_policy(policy).await;
-    let service = Service::new(&world).await;
-    let mut store = Arc::clone(&world.store);
+    let ctx = ctx.with_policy(policy).await;
+    let service = Service::new(&ctx).await;
+    let mut store = Arc::clone(&ctx.store);
     let mut late = Vec::new();
     for life in 1..=plan.lives {
-        late.push(live(&world, &service, &store, plan, life).await);
+        late.push(live(&ctx, &service, &store, plan, life).await);
         if life < plan.lives {
-            store = world.place.reopen().await;
+            store = ctx.fixture.reopen().await;
         }
     }
     // The last owner comes after everything that may still be under way. A fault that has not
@@ -116,7 +118,7 @@ async fn play(world: &World, plan: Plan) -> Tally {
 /// One life of the service: until all clients are done, or until it dies. What is still held back
 /// then is left.
 async fn live(
-    world: &World,
+    ctx: &TestContext,
     service: &Service<'_>,
     store: &AnyStore,
     plan: Plan,
@@ -135,13 +137,13 @@ async fn live(
         }),
     );
     // Where locks wait, whoever waited for an act that is held back would keep it from arriving.
-    let has_late_arrivals = plan.has_faults && world.harness.capabilities().optimistic_locks;
+    let has_late_arrivals = plan.has_faults && ctx.harness.capabilities().optimistic_locks;
     let gap = service.gap();
     let (interleaved, held) =
         holding_back(&interleaved, move |held| has_late_arrivals && gap.holds(held));
     let death = Notify::new();
     let dies_after = if plan.has_faults && life < plan.lives {
-        world.random(|random| random.u32(plan.acts / 4..plan.acts))
+        ctx.random(|random| random.u32(plan.acts / 4..plan.acts))
     } else {
         u32::MAX
     };

@@ -9,9 +9,9 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
-    World,
+    TestContext,
+    context::{assert_conflict, settle},
     scenario::scenario_table,
-    world::{assert_conflict, settle},
 };
 
 scenario_table! { "locks":
@@ -23,15 +23,15 @@ scenario_table! { "locks":
 }
 
 /// A shard with a current execution, its run and another run.
-async fn lockable(world: &World) -> (ShardsRow, CurrentExecutionsRow, [ExecutionsRow; 2]) {
-    let current = world.current();
-    let shard = ShardsRow { shard_id: current.shard_id, ..world.shard() };
-    let row = world.execution_of(&current);
-    let other = world.execution_of(&world.changed(&current));
-    world.store.session().insert_into_shards(&shard).await.unwrap();
-    world.insert(&current).await;
-    world.insert_execution(&row).await;
-    world.insert_execution(&other).await;
+async fn lockable(ctx: &TestContext) -> (ShardsRow, CurrentExecutionsRow, [ExecutionsRow; 2]) {
+    let current = ctx.current();
+    let shard = ShardsRow { shard_id: current.shard_id, ..ctx.shard() };
+    let row = ctx.execution_of(&current);
+    let other = ctx.execution_of(&ctx.changed(&current));
+    ctx.store.session().insert_into_shards(&shard).await.unwrap();
+    ctx.insert(&current).await;
+    ctx.insert_execution(&row).await;
+    ctx.insert_execution(&other).await;
     (shard, current, [row, other])
 }
 
@@ -58,10 +58,10 @@ fn looking<'a>(
     }
 }
 
-async fn locks_tell_what_is_there(world: &World) {
-    let (shard, current, [row, other]) = lockable(world).await;
+async fn locks_tell_what_is_there(ctx: &TestContext) {
+    let (shard, current, [row, other]) = lockable(ctx).await;
     let id = current.filter();
-    let mut transaction = world.begin("Lock").await;
+    let mut transaction = ctx.begin("Lock").await;
     let both = looking(shard.shard_id, Some(&id), &[&row, &other]);
     let observed = transaction.observe(&both).await.unwrap();
     // One by one they tell the same.
@@ -75,7 +75,7 @@ async fn locks_tell_what_is_there(world: &World) {
     assert_eq!(observed.runs.len(), 2);
     transaction.commit().await.unwrap();
 
-    let mut transaction = world.begin("Lock").await;
+    let mut transaction = ctx.begin("Lock").await;
     let observed = transaction.observe(&looking(shard.shard_id, None, &[])).await.unwrap();
     let expected = Observed { range_id: Some(shard.range_id), ..Observed::default() };
     assert_eq!(observed, expected);
@@ -84,12 +84,11 @@ async fn locks_tell_what_is_there(world: &World) {
     transaction.commit().await.unwrap();
 }
 
-async fn locks_of_what_is_absent_tell_so(world: &World) {
-    let (shard, current, [row, _]) = lockable(world).await;
-    let absent = ExecutionsRow { run_id: world.run_id(), ..row.clone() };
-    let mut transaction = world.begin("Lock").await;
-    let elsewhere =
-        CurrentExecutionsFilter { shard_id: shard.shard_id, ..world.current().filter() };
+async fn locks_of_what_is_absent_tell_so(ctx: &TestContext) {
+    let (shard, current, [row, _]) = lockable(ctx).await;
+    let absent = ExecutionsRow { run_id: ctx.run_id(), ..row.clone() };
+    let mut transaction = ctx.begin("Lock").await;
+    let elsewhere = CurrentExecutionsFilter { shard_id: shard.shard_id, ..ctx.current().filter() };
     let set = looking(shard.shard_id, Some(&elsewhere), &[]);
     let observed = transaction.observe(&set).await.unwrap();
     let expected = Observed { range_id: Some(shard.range_id), ..Observed::default() };
@@ -99,24 +98,26 @@ async fn locks_of_what_is_absent_tell_so(world: &World) {
     let observed = transaction.observe(&set).await.unwrap();
     assert_eq!(observed.runs, [(row.run_id, row.version())]);
     assert_eq!(observed.current, Some(current), "what is there is told and locked");
-    let nowhere = world.execution();
+    let nowhere = ctx.execution();
     let set = looking(nowhere.shard_id, None, &[&nowhere]);
     assert_eq!(transaction.observe(&set).await.unwrap(), Observed::default());
     transaction.commit().await.unwrap();
 }
 
 /// What a refusal tells of the current execution is as its run has it.
-async fn the_run_of_a_current_execution_is_told_though_the_act_does_not_write_it(world: &World) {
-    let (shard, current, [row, other]) = lockable(world).await;
+async fn the_run_of_a_current_execution_is_told_though_the_act_does_not_write_it(
+    ctx: &TestContext,
+) {
+    let (shard, current, [row, other]) = lockable(ctx).await;
     let id = current.filter();
-    let mut transaction = world.begin("Lock").await;
+    let mut transaction = ctx.begin("Lock").await;
     let set = looking(shard.shard_id, Some(&id), &[&other]);
     let observed = transaction.observe(&set).await.unwrap();
     assert_eq!(observed.current_run, Some(row.version()));
     assert_eq!(observed.runs, [(other.run_id, other.version())]);
     transaction.rollback().await.unwrap();
-    world.store.session().delete_from_executions(&row.filter()).await.unwrap();
-    let mut transaction = world.begin("Lock").await;
+    ctx.store.session().delete_from_executions(&row.filter()).await.unwrap();
+    let mut transaction = ctx.begin("Lock").await;
     let observed = transaction.observe(&set).await.unwrap();
     assert_eq!((observed.current, observed.current_run), (Some(current), None));
     transaction.rollback().await.unwrap();
@@ -124,12 +125,12 @@ async fn the_run_of_a_current_execution_is_told_though_the_act_does_not_write_it
 
 /// The act comes last, after the other transaction has committed, so that no engine waits. A row that
 /// the act writes need not be locked before: writing it conflicts as well.
-async fn every_lock_refuses_what_was_written_since(world: &World) {
+async fn every_lock_refuses_what_was_written_since(ctx: &TestContext) {
     for written in ["shard", "current", "run", "other run", "closed run"] {
-        let (shard, current, [row, other]) = lockable(world).await;
-        let mut late = world.begin("Late").await;
+        let (shard, current, [row, other]) = lockable(ctx).await;
+        let mut late = ctx.begin("Late").await;
         late.select_from_shards(shard.shard_id).await.unwrap();
-        let mut writer = world.begin("Write").await;
+        let mut writer = ctx.begin("Write").await;
         let rows = match written {
             "shard" => {
                 // As a takeover does it.
@@ -137,9 +138,9 @@ async fn every_lock_refuses_what_was_written_since(world: &World) {
                 writer.write_lock_shards(shard.shard_id).await.unwrap();
                 writer.update_shards(&taken, None).await
             }
-            "current" => writer.update_current_executions(&world.changed(&current)).await,
-            "run" | "closed run" => writer.update_executions(&world.changed_execution(&row)).await,
-            _ => writer.update_executions(&world.changed_execution(&other)).await,
+            "current" => writer.update_current_executions(&ctx.changed(&current)).await,
+            "run" | "closed run" => writer.update_executions(&ctx.changed_execution(&row)).await,
+            _ => writer.update_executions(&ctx.changed_execution(&other)).await,
         };
         assert_eq!(rows.unwrap(), 1);
         writer.commit().await.unwrap();
@@ -160,18 +161,18 @@ async fn every_lock_refuses_what_was_written_since(world: &World) {
     }
 }
 
-async fn locks_keep_nobody_from_other_rows(world: &World) {
-    let (shard, current, [row, other]) = lockable(world).await;
-    let (unrelated, _, [elsewhere, _]) = lockable(world).await;
+async fn locks_keep_nobody_from_other_rows(ctx: &TestContext) {
+    let (shard, current, [row, other]) = lockable(ctx).await;
+    let (unrelated, _, [elsewhere, _]) = lockable(ctx).await;
     let id = current.filter();
-    let mut first = world.begin("First").await;
-    let mut second = world.begin("Second").await;
+    let mut first = ctx.begin("First").await;
+    let mut second = ctx.begin("Second").await;
     first.observe(&looking(shard.shard_id, Some(&id), &[&row])).await.unwrap();
     second.observe(&looking(unrelated.shard_id, None, &[&elsewhere])).await.unwrap();
     // The other run, of the same shard: its owner's acts do not meet in the shard's row.
     second.observe(&looking(shard.shard_id, None, &[&other])).await.unwrap();
-    first.update_executions(&world.changed_execution(&row)).await.unwrap();
-    second.update_executions(&world.changed_execution(&other)).await.unwrap();
+    first.update_executions(&ctx.changed_execution(&row)).await.unwrap();
+    second.update_executions(&ctx.changed_execution(&other)).await.unwrap();
     second.commit().await.unwrap();
     first.commit().await.unwrap();
 }

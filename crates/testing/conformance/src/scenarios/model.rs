@@ -14,7 +14,7 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{Session, StoreError};
 use uuid::Uuid;
 
-use crate::{World, scenario::scenario_table};
+use crate::{TestContext, scenario::scenario_table};
 
 scenario_table! { "model":
     random_operations_agree_with_the_reference;
@@ -189,19 +189,19 @@ async fn perform(
 /// Plays the step on the store: autocommit, or as a transaction that is committed if it did not
 /// fail.
 async fn play(
-    world: &World,
+    ctx: &TestContext,
     step: Step,
     current: &CurrentExecutionsRow,
     execution: &ExecutionsRow,
 ) -> Answer {
     let result = if step.in_transaction {
-        let mut transaction = world.begin("Step").await;
+        let mut transaction = ctx.begin("Step").await;
         match perform(&mut *transaction, step.operation, current, execution).await {
             Ok(answer) => transaction.commit().await.map(|()| answer),
             Err(error) => transaction.rollback().await.and(Err(error)),
         }
     } else {
-        perform(&mut *world.store.session(), step.operation, current, execution).await
+        perform(&mut *ctx.store.session(), step.operation, current, execution).await
     };
     match result {
         Ok(answer) => answer,
@@ -230,21 +230,21 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-async fn random_operations_agree_with_the_reference(world: &World) {
-    let seed = world.random(|random| random.u64(..));
+async fn random_operations_agree_with_the_reference(ctx: &TestContext) {
+    let seed = ctx.random(|random| random.u64(..));
     let config = Config {
         cases: 64,
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
         ..Config::default()
     };
-    let ids = [world.current(), world.current()];
+    let ids = [ctx.current(), ctx.current()];
     let runtime = tokio::runtime::Handle::current();
     let mut runner = TestRunner::new(config);
     let result = tokio::task::block_in_place(|| {
         runner.run(&steps(), |steps| {
             // A namespace of its own keeps one case apart from the next.
-            let namespace_id = NamespaceId(Uuid::from_u128(world.random(|random| random.u128(..))));
+            let namespace_id = NamespaceId(Uuid::from_u128(ctx.random(|random| random.u128(..))));
             let mut reference = Reference::default();
             for step in steps {
                 let current = CurrentExecutionsRow {
@@ -254,10 +254,10 @@ async fn random_operations_agree_with_the_reference(world: &World) {
                     last_write_version: step.version,
                     ..ids[step.id].clone()
                 };
-                let mut execution = world.execution_of(&current);
+                let mut execution = ctx.execution_of(&current);
                 execution.last_write_version = -step.version;
                 let expected = reference.step(step.operation, &current, &execution);
-                let answer = runtime.block_on(play(world, step, &current, &execution));
+                let answer = runtime.block_on(play(ctx, step, &current, &execution));
                 prop_assert_eq!(answer, expected, "{:?}", step);
             }
             Ok(())

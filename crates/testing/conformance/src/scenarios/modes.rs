@@ -8,7 +8,7 @@ use temporal_dsql_stores::{
     UpdateExecution, UpdateMode,
 };
 
-use crate::{World, scenario::scenario_table, world::owned::Owned};
+use crate::{TestContext, context::owned::Owned, scenario::scenario_table};
 
 scenario_table! { "modes":
     creating_takes_the_states_of_its_mode;
@@ -27,12 +27,10 @@ fn is_invalid(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::InvalidArgument { .. }))
 }
 
-async fn creating_takes_the_states_of_its_mode(world: &World) {
-    let shard = world.owned().await;
-    let reuse = CreateMode::UpdateCurrent {
-        previous_run_id: world.run_id(),
-        previous_last_write_version: 0,
-    };
+async fn creating_takes_the_states_of_its_mode(ctx: &TestContext) {
+    let shard = ctx.owned().await;
+    let reuse =
+        CreateMode::UpdateCurrent { previous_run_id: ctx.run_id(), previous_last_write_version: 0 };
     for (mode, forbidden) in [
         (CreateMode::BrandNew, &[Zombie][..]),
         (reuse, &[Zombie]),
@@ -45,8 +43,8 @@ async fn creating_takes_the_states_of_its_mode(world: &World) {
     }
 }
 
-async fn updating_takes_the_states_of_its_mode(world: &World) {
-    let shard = world.owned().await;
+async fn updating_takes_the_states_of_its_mode(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let open = [Created, Running];
     for mode in [UpdateMode::UpdateCurrent, UpdateMode::BypassCurrent, UpdateMode::IgnoreCurrent] {
         for state in STATES {
@@ -72,8 +70,8 @@ async fn updating_takes_the_states_of_its_mode(world: &World) {
     }
 }
 
-async fn resolving_takes_the_states_of_its_mode(world: &World) {
-    let shard = world.owned().await;
+async fn resolving_takes_the_states_of_its_mode(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let open = [Created, Running];
     let some_or_none = || [None].into_iter().chain(STATES.map(Some));
     for mode in [ConflictResolveMode::UpdateCurrent, ConflictResolveMode::BypassCurrent] {
@@ -126,10 +124,10 @@ fn resolve(
     }
 }
 
-async fn a_status_that_does_not_go_with_the_state_is_refused(world: &World) {
+async fn a_status_that_does_not_go_with_the_state_is_refused(ctx: &TestContext) {
     use temporal_dsql_domain::ExecutionStatus;
 
-    let shard = world.owned().await;
+    let shard = ctx.owned().await;
     for (state, status) in [
         (Created, ExecutionStatus::Completed),
         (Running, ExecutionStatus::Failed),
@@ -154,16 +152,16 @@ async fn a_status_that_does_not_go_with_the_state_is_refused(world: &World) {
     assert_eq!(shard.current_of(&run.current).await, Some(mutation.current));
 }
 
-async fn rows_of_different_runs_are_refused(world: &World) {
-    let shard = world.owned().await;
-    let create = async |change: fn(&World, &mut Snapshot)| {
+async fn rows_of_different_runs_are_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
+    let create = async |change: fn(&TestContext, &mut Snapshot)| {
         let mut snapshot = shard.new_run(Created);
-        change(world, &mut snapshot);
+        change(ctx, &mut snapshot);
         is_invalid(&shard.create(CreateMode::BrandNew, &snapshot).await)
     };
-    assert!(create(|world, snapshot| snapshot.current.run_id = world.run_id()).await);
-    assert!(create(|world, snapshot| snapshot.execution.shard_id = world.shard_id()).await);
-    assert!(create(|world, snapshot| snapshot.current.shard_id = world.shard_id()).await);
+    assert!(create(|ctx, snapshot| snapshot.current.run_id = ctx.run_id()).await);
+    assert!(create(|ctx, snapshot| snapshot.execution.shard_id = ctx.shard_id()).await);
+    assert!(create(|ctx, snapshot| snapshot.current.shard_id = ctx.shard_id()).await);
     // The next run is one of the same id.
     let run = shard.created(Running).await;
     let mutation = shard.mutation(&run, Completed);
@@ -173,8 +171,8 @@ async fn rows_of_different_runs_are_refused(world: &World) {
     shard.assert_stored(&run).await;
 }
 
-async fn a_record_version_that_does_not_follow_is_refused(world: &World) {
-    let shard = world.owned().await;
+async fn a_record_version_that_does_not_follow_is_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     let at = run.execution.db_record_version;
     for wrong in [at - 1, at, at + 2] {
@@ -191,15 +189,15 @@ async fn a_record_version_that_does_not_follow_is_refused(world: &World) {
     shard.assert_stored(&run).await;
 }
 
-async fn what_is_refused_appends_no_history(world: &World) {
+async fn what_is_refused_appends_no_history(ctx: &TestContext) {
     use temporal_dsql_domain::Table;
 
-    let shard = world.owned().await;
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
-    let nodes = world.place.count(Table::HistoryNode).await;
+    let nodes = ctx.fixture.count(Table::HistoryNode).await;
     let mutation = shard.mutation(&run, Zombie);
     let mode = UpdateMode::UpdateCurrent;
     let request = UpdateExecution { owner: shard.owner, mode, mutation, new: None };
     assert!(is_invalid(&shard.executions.update(&request).await));
-    assert_eq!(world.place.count(Table::HistoryNode).await, nodes);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, nodes);
 }

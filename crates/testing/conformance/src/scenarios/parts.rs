@@ -14,14 +14,14 @@ use temporal_dsql_stores::{
 };
 
 use crate::{
-    World,
-    entries::{joined, split},
-    scenario::scenario_table,
-    world::{
+    TestContext,
+    context::{
         acts::Act,
         owned::{AnyStore, Owned, assert_refused, rows},
         sets::{Change, act, apply},
     },
+    entries::{joined, split},
+    scenario::scenario_table,
 };
 
 scenario_table! { "parts":
@@ -141,17 +141,17 @@ impl Acts {
 /// Asserts that each act is refused as one that cannot be, by the name of the field, and stores
 /// nothing, not even history.
 async fn assert_invalid(shard: &Owned<'_>, acts: Vec<Act>, expected: &str) {
-    let world = shard.world;
+    let ctx = shard.ctx;
     let stored = async || {
         let mut stored = vec![shard.execution_count().await, shard.task_count().await];
         for table in [Table::HistoryNode, Table::HistoryTree] {
-            stored.push(world.place.count(table).await);
+            stored.push(ctx.fixture.count(table).await);
         }
         stored
     };
     let before = stored().await;
     for act in acts {
-        match act.done_by(AnyStore::clone(&world.store)).await {
+        match act.done_by(AnyStore::clone(&ctx.store)).await {
             Err(StoreError::InvalidArgument { field, .. }) => assert_eq!(field, expected),
             other => panic!("{act:?}: {other:?}"),
         }
@@ -159,11 +159,11 @@ async fn assert_invalid(shard: &Owned<'_>, acts: Vec<Act>, expected: &str) {
     }
 }
 
-async fn a_map_that_comes_twice_is_refused(world: &World) {
-    let shard = world.owned().await;
+async fn a_map_that_comes_twice_is_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = Acts::new(&shard).await;
     let twice = acts.with_snapshot(|snapshot| {
-        let again = world.entries(snapshot.maps[2].map(), 1);
+        let again = ctx.entries(snapshot.maps[2].map(), 1);
         snapshot.maps.push(again);
     });
     assert_invalid(&shard, twice, "maps").await;
@@ -174,8 +174,8 @@ async fn a_map_that_comes_twice_is_refused(world: &World) {
     assert_invalid(&shard, twice, "maps").await;
 }
 
-async fn a_write_of_one_map_that_removes_from_another_is_refused(world: &World) {
-    let shard = world.owned().await;
+async fn a_write_of_one_map_that_removes_from_another_is_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = Acts::new(&shard).await;
     let other = acts.with_mutation(|mutation| {
         assert_eq!(mutation.maps[3].replace.map(), MapTable::RequestCancels);
@@ -184,8 +184,8 @@ async fn a_write_of_one_map_that_removes_from_another_is_refused(world: &World) 
     assert_invalid(&shard, other, "maps").await;
 }
 
-async fn a_run_in_two_parts_of_a_request_is_refused(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_in_two_parts_of_a_request_is_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = Acts::new(&shard).await;
     let twice = vec![
         acts.update(|request| {
@@ -226,18 +226,18 @@ async fn a_run_in_two_parts_of_a_request_is_refused(world: &World) {
     shard.assert_stored(run).await;
 }
 
-async fn events_of_another_shard_are_refused(world: &World) {
-    let shard = world.owned().await;
+async fn events_of_another_shard_are_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = Acts::new(&shard).await;
-    let other = world.shard_id();
+    let other = ctx.shard_id();
     let acts = acts.with_events(|events| events.shard_id = other);
     assert_invalid(&shard, acts, "shard_id").await;
 }
 
-async fn a_new_branch_that_is_not_the_branch_of_its_events_is_refused(world: &World) {
-    let shard = world.owned().await;
+async fn a_new_branch_that_is_not_the_branch_of_its_events_is_refused(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = Acts::new(&shard).await;
-    let other = world.branch();
+    let other = ctx.branch();
     let changes: [&(dyn Fn(&mut HistoryTreeInfo) + Sync); 3] = [
         &|info| info.branch.tree_id = other.tree_id,
         &|info| info.branch.branch_id = other.branch_id,
@@ -253,17 +253,17 @@ async fn a_new_branch_that_is_not_the_branch_of_its_events_is_refused(world: &Wo
         assert_invalid(&shard, acts, "new_branch").await;
         let mut events = shard.new_run(Created).events.remove(0);
         change(events.new_branch.as_mut().unwrap());
-        let nodes = world.place.count(Table::HistoryNode).await;
+        let nodes = ctx.fixture.count(Table::HistoryNode).await;
         match shard.histories.append(&events).await {
             Err(StoreError::InvalidArgument { field, .. }) => assert_eq!(field, "new_branch"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(world.place.count(Table::HistoryNode).await, nodes);
+        assert_eq!(ctx.fixture.count(Table::HistoryNode).await, nodes);
     }
 }
 
-async fn events_before_the_branch_are_refused_with_the_whole_request(world: &World) {
-    let shard = world.owned().await;
+async fn events_before_the_branch_are_refused_with_the_whole_request(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let acts = Acts::new(&shard).await;
     // Behind a batch that could be appended.
     let behind = |change: &(dyn Fn(&mut AppendNodes) + Sync)| {
@@ -283,14 +283,14 @@ async fn events_before_the_branch_are_refused_with_the_whole_request(world: &Wor
     assert_invalid(&shard, behind(&|events| events.node.txn_id = i64::MIN), "txn_id").await;
 }
 
-async fn a_set_of_sixteen_hundred_activities_is_repeated(world: &World) {
-    let shard = world.owned().await;
+async fn a_set_of_sixteen_hundred_activities_is_repeated(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let mut before = shard.created(Running).await;
-    let pool = world.entries(MapTable::Activities, 1_700);
+    let pool = ctx.entries(MapTable::Activities, 1_700);
     let (_, later) = split(pool.clone(), 100);
     let (sooner, _) = split(pool, 1_600);
     // The same keys, and all but a hundred of them with a hundred others.
-    for entries in [sooner.clone(), world.changed_entries(&sooner), later] {
+    for entries in [sooner.clone(), ctx.changed_entries(&sooner), later] {
         let mut snapshot = shard.reset(&before, Running);
         snapshot.maps = vec![entries];
         let expected = Expected::RecordVersion(before.execution.db_record_version);
@@ -302,37 +302,36 @@ async fn a_set_of_sixteen_hundred_activities_is_repeated(world: &World) {
 }
 
 /// Rows without a run are what a Go server's delete has left (temporal-persistence.md#other-acts).
-async fn a_new_run_leaves_the_rows_that_it_finds(world: &World) {
-    let map = world.map();
-    let shard = world.owned().await;
+async fn a_new_run_leaves_the_rows_that_it_finds(ctx: &TestContext) {
+    let map = ctx.map();
+    let shard = ctx.owned().await;
     let run = shard.new_run(Created);
     let key = run.execution.filter();
-    let left = world.entries(map, 3);
+    let left = ctx.entries(map, 3);
     let (overwritten, _) = split(left.clone(), 1);
-    let new = joined(world.changed_entries(&overwritten), world.entries(map, 1));
-    let mut session = world.store.session();
+    let new = joined(ctx.changed_entries(&overwritten), ctx.entries(map, 1));
+    let mut session = ctx.store.session();
     session.replace_into_map(&key, &left).await.unwrap();
     let maps = [new.clone()];
-    apply(world, &act(&run.execution, RunChange::Insert { row: &run.execution, maps: &maps }))
-        .await;
+    apply(ctx, &act(&run.execution, RunChange::Insert { row: &run.execution, maps: &maps })).await;
     let found = session.select_all_from_map(&key, map).await.unwrap();
     assert_eq!(found, joined(left, new));
 }
 
-async fn a_new_run_leaves_the_buffer_that_it_finds(world: &World) {
-    let shard = world.owned().await;
+async fn a_new_run_leaves_the_buffer_that_it_finds(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.new_run(Created);
     let key = run.execution.filter();
-    let expected = world.events(2);
-    let mut session = world.store.session();
+    let expected = ctx.events(2);
+    let mut session = ctx.store.session();
     session.insert_into_buffered_events(&key, &expected).await.unwrap();
     let insert = RunChange::Insert { row: &run.execution, maps: &run.maps };
-    apply(world, &act(&run.execution, insert)).await;
+    apply(ctx, &act(&run.execution, insert)).await;
     assert_eq!(session.select_from_buffered_events(&key).await.unwrap(), expected);
 }
 
-async fn an_oversized_entry_is_refused_though_it_would_not_stay(world: &World) {
-    let shard = world.owned().await;
+async fn an_oversized_entry_is_refused_though_it_would_not_stay(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     let blob = |bytes| DataBlob::new(vec![7; bytes], Encoding::new("Proto3").unwrap());
     let entry = |bytes| IdEntry { id: 1, data: blob(bytes) };
@@ -346,19 +345,19 @@ async fn an_oversized_entry_is_refused_though_it_would_not_stay(world: &World) {
         replace: MapEntries::Signals(vec![entry(too_large), entry(1)]),
     };
     for map in [removed, overwritten] {
-        let mut refused = Change::new(world, &run.execution);
+        let mut refused = Change::new(ctx, &run.execution);
         refused.maps.push(map);
-        match world.store.apply(&refused.set()).await {
+        match ctx.store.apply(&refused.set()).await {
             Err(StoreError::Limit { kind, .. }) => assert_eq!(kind, LimitKind::ValueBytes),
             other => panic!("{other:?}"),
         }
     }
     let nodes = [blob(too_large), blob(1)].map(|data| {
-        let mut node = world.node(1, 1);
+        let mut node = ctx.node(1, 1);
         node.data = data;
         node
     });
-    match world.store.session().insert_into_history_node(&world.branch(), &nodes).await {
+    match ctx.store.session().insert_into_history_node(&ctx.branch(), &nodes).await {
         Err(StoreError::Limit { kind, .. }) => assert_eq!(kind, LimitKind::ValueBytes),
         other => panic!("{other:?}"),
     }
@@ -366,9 +365,9 @@ async fn an_oversized_entry_is_refused_though_it_would_not_stay(world: &World) {
 
 /// Whoever owns the shard, and in whichever form the act is written.
 async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_are_looked_at(
-    world: &World,
+    ctx: &TestContext,
 ) {
-    let shard = world.owned().await;
+    let shard = ctx.owned().await;
     let task = |task_id| temporal_dsql_domain::ImmediateTask {
         task_id,
         data: DataBlob::new(vec![7; 1_000_000], Encoding::new("Proto3").unwrap()),
@@ -382,7 +381,7 @@ async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_ar
         let mut add = WriteSet::new("AddTasks", owner.shard_id);
         add.range_id = Some(owner.range_id);
         add.tasks.push(&tasks);
-        match world.store.apply(&add).await {
+        match ctx.store.apply(&add).await {
             Err(StoreError::Limit { kind, .. }) => assert_eq!(kind, LimitKind::TransactionBytes),
             other => panic!("{other:?}"),
         }
@@ -390,8 +389,8 @@ async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_ar
 }
 
 /// What is refused before it is sent does not end the transaction.
-async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(world: &World) {
-    let shard = world.owned().await;
+async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     let key = run.execution.filter();
     let large = || DataBlob::new(vec![7; 1_000_000], Encoding::new("Proto3").unwrap());
@@ -404,22 +403,19 @@ async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(world: &Worl
     };
     let events: Vec<_> = (0..11).map(|_| large()).collect();
     let nodes: Vec<_> = (0..11)
-        .map(|node_id| temporal_dsql_domain::HistoryNode {
-            data: large(),
-            ..world.node(node_id, 1)
-        })
+        .map(|node_id| temporal_dsql_domain::HistoryNode { data: large(), ..ctx.node(node_id, 1) })
         .collect();
-    let mut whole = Change::new(world, &run.execution);
+    let mut whole = Change::new(ctx, &run.execution);
     let remove = MapKeys::none(MapTable::Activities);
     whole.maps.push(MapWrite { remove, replace: entries(11) });
     let queue = ImmediateQueue::Transfer;
-    let mut transaction = world.begin("Write").await;
+    let mut transaction = ctx.begin("Write").await;
     let refusals = [
         transaction.write(&whole.set(), &Observed::default()).await.map(|_| 0),
         transaction.replace_into_map(&key, &entries(11)).await,
         transaction.insert_into_immediate_tasks(key.shard_id, &queue, &tasks(11)).await,
         transaction.insert_into_buffered_events(&key, &events).await,
-        transaction.insert_into_history_node(&world.branch(), &nodes).await,
+        transaction.insert_into_history_node(&ctx.branch(), &nodes).await,
     ];
     for refusal in refusals {
         assert!(
@@ -429,12 +425,12 @@ async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(world: &Worl
     }
     transaction.replace_into_map(&key, &entries(2)).await.unwrap();
     transaction.commit().await.unwrap();
-    let found = world.store.session().select_all_from_map(&key, MapTable::Activities).await;
+    let found = ctx.store.session().select_all_from_map(&key, MapTable::Activities).await;
     assert_eq!(found.unwrap(), joined(run.maps[0].clone(), entries(2)));
 }
 
-async fn of_two_duplicates_the_first_in_the_order_of_the_tables_is_told(world: &World) {
-    let shard = world.owned().await;
+async fn of_two_duplicates_the_first_in_the_order_of_the_tables_is_told(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Completed).await;
     // A run before its tasks.
     let mut again = shard.snapshot(&run.current);

@@ -10,7 +10,7 @@ use temporal_dsql_stores::{
     ExecutionStore, HistoryStore, Owner, ReadHistory, ShardStore, TaskStore,
 };
 
-use crate::{World, real_data, scenario::scenario_table};
+use crate::{TestContext, real_data, scenario::scenario_table};
 
 scenario_table! { "recorded":
     every_execution_of_a_real_server_comes_back_unchanged;
@@ -21,39 +21,39 @@ scenario_table! { "recorded":
     every_history_of_a_real_server_is_read_in_both_directions;
 }
 
-async fn every_execution_of_a_real_server_comes_back_unchanged(world: &World) {
+async fn every_execution_of_a_real_server_comes_back_unchanged(ctx: &TestContext) {
     let rows = real_data::executions();
     for row in &rows {
-        world.insert_execution(row).await;
+        ctx.insert_execution(row).await;
     }
     for row in &rows {
-        assert_eq!(world.read_execution(&row.filter()).await.as_ref(), Some(row));
+        assert_eq!(ctx.read_execution(&row.filter()).await.as_ref(), Some(row));
     }
-    assert_eq!(world.place.count(Table::Executions).await, rows.len() as u64);
+    assert_eq!(ctx.fixture.count(Table::Executions).await, rows.len() as u64);
 }
 
-async fn every_current_execution_of_a_real_server_comes_back_unchanged(world: &World) {
+async fn every_current_execution_of_a_real_server_comes_back_unchanged(ctx: &TestContext) {
     let workflows = real_data::current_executions();
     let others = real_data::current_chasm_executions();
     for row in workflows.iter().chain(&others) {
-        world.insert(row).await;
+        ctx.insert(row).await;
     }
     for row in workflows.iter().chain(&others) {
-        assert_eq!(world.read(&row.filter()).await.as_ref(), Some(row));
+        assert_eq!(ctx.read(&row.filter()).await.as_ref(), Some(row));
     }
-    let count = |table| world.place.count(table);
+    let count = |table| ctx.fixture.count(table);
     assert_eq!(count(Table::CurrentExecutions).await, workflows.len() as u64);
     assert_eq!(count(Table::CurrentChasmExecutions).await, others.len() as u64);
 }
 
-async fn every_current_execution_of_a_real_server_is_found_with_its_run(world: &World) {
+async fn every_current_execution_of_a_real_server_is_found_with_its_run(ctx: &TestContext) {
     for row in &real_data::executions() {
-        world.insert_execution(row).await;
+        ctx.insert_execution(row).await;
     }
     let current = real_data::current_executions();
     for row in current.iter().chain(&real_data::current_chasm_executions()) {
-        world.insert(row).await;
-        let mut transaction = world.begin("LockJoin").await;
+        ctx.insert(row).await;
+        let mut transaction = ctx.begin("LockJoin").await;
         let filter = row.filter();
         let rows = transaction.lock_current_executions_join_executions(&filter).await.unwrap();
         transaction.commit().await.unwrap();
@@ -63,7 +63,7 @@ async fn every_current_execution_of_a_real_server_is_found_with_its_run(world: &
 }
 
 /// The `executions` row, its current execution if it is the current one, and its maps, as one act.
-async fn every_whole_execution_of_a_real_server_comes_back_unchanged(world: &World) {
+async fn every_whole_execution_of_a_real_server_comes_back_unchanged(ctx: &TestContext) {
     let mut entries = real_data::entries();
     let mut current: BTreeMap<_, _> = real_data::current_executions()
         .into_iter()
@@ -82,7 +82,7 @@ async fn every_whole_execution_of_a_real_server_comes_back_unchanged(world: &Wor
             write: Some(row),
         });
         set.runs.push(RunChange::Insert { row: &execution, maps: &maps });
-        world.store.apply(&set).await.unwrap();
+        ctx.store.apply(&set).await.unwrap();
         let of = |map| maps.iter().find(|of| of.map() == map).cloned();
         let all = MapTable::ALL.map(|map| of(map).unwrap_or_else(|| MapEntries::none(map)));
         expected
@@ -90,7 +90,7 @@ async fn every_whole_execution_of_a_real_server_comes_back_unchanged(world: &Wor
     }
     assert!(entries.is_empty(), "entries without a run: {:?}", entries.keys());
     assert!(current.is_empty(), "current executions without a run: {:?}", current.keys());
-    let executions = ExecutionStore::new(Arc::clone(&world.store));
+    let executions = ExecutionStore::new(Arc::clone(&ctx.store));
     for (state, row) in expected {
         let read = executions.get(&state.execution.filter()).await.unwrap();
         assert_eq!(read, Some(state));
@@ -100,13 +100,15 @@ async fn every_whole_execution_of_a_real_server_comes_back_unchanged(world: &Wor
     }
 }
 
-async fn every_task_of_a_real_server_is_added_by_its_owner_and_comes_back_unchanged(world: &World) {
-    let shards = ShardStore::new(Arc::clone(&world.store));
+async fn every_task_of_a_real_server_is_added_by_its_owner_and_comes_back_unchanged(
+    ctx: &TestContext,
+) {
+    let shards = ShardStore::new(Arc::clone(&ctx.store));
     let shard = real_data::shards().remove(0);
     assert_eq!(shards.get_or_create(&shard).await.unwrap(), shard);
     let shard_id = shard.shard_id;
     let owner = Owner { shard_id, range_id: shard.range_id };
-    let (store, tasks) = (TaskStore::new(Arc::clone(&world.store)), real_data::tasks());
+    let (store, tasks) = (TaskStore::new(Arc::clone(&ctx.store)), real_data::tasks());
     store.add(owner, &tasks).await.unwrap();
     for (queue, tasks) in tasks.immediate {
         let page = store.immediate_page(shard_id, &queue, i64::MIN..i64::MAX, 10_000).await;
@@ -120,15 +122,15 @@ async fn every_task_of_a_real_server_is_added_by_its_owner_and_comes_back_unchan
     assert_eq!(shards.get(shard_id).await.unwrap(), Some(shard));
 }
 
-async fn every_history_of_a_real_server_is_read_in_both_directions(world: &World) {
+async fn every_history_of_a_real_server_is_read_in_both_directions(ctx: &TestContext) {
     let (mut nodes, branches) = (real_data::history_nodes(), real_data::history_branches());
     for (branch, nodes) in &nodes {
-        world.store.session().insert_into_history_node(branch, nodes).await.unwrap();
+        ctx.store.session().insert_into_history_node(branch, nodes).await.unwrap();
     }
     for row in &branches {
-        world.store.session().insert_into_history_tree(row).await.unwrap();
+        ctx.store.session().insert_into_history_tree(row).await.unwrap();
     }
-    let histories = HistoryStore::new(Arc::clone(&world.store));
+    let histories = HistoryStore::new(Arc::clone(&ctx.store));
     let all = histories.all_branches(None, 1_000).await.unwrap();
     assert!(all == branches, "as they were written, in the order of their keys");
     for row in branches {

@@ -8,9 +8,9 @@ use temporal_dsql_stores::{
 };
 
 use crate::{
-    World,
+    TestContext,
+    context::owned::{Owned, assert_refused, current_is, is_absent, version_is},
     scenario::scenario_table,
-    world::owned::{Owned, assert_refused, current_is, is_absent, version_is},
 };
 
 scenario_table! { "resolving":
@@ -115,7 +115,7 @@ async fn assert_not_resolved(
             shard.stored(&request.reset.execution).await,
             current,
             shard.current_of(&request.reset.current).await,
-            shard.world.row_count().await,
+            shard.ctx.row_count().await,
         )
     };
     let before = state().await;
@@ -129,8 +129,8 @@ fn off_by_one(request: &mut ConflictResolve) {
     request.reset.execution.db_record_version += 1;
 }
 
-async fn the_current_run_is_suppressed_by_a_zombie(world: &World) {
-    let shard = world.owned().await;
+async fn the_current_run_is_suppressed_by_a_zombie(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let case = suppression(&shard).await;
     resolve(&shard, &case.request).await.unwrap();
     shard.assert_stored(&case.request.reset).await;
@@ -139,8 +139,8 @@ async fn the_current_run_is_suppressed_by_a_zombie(world: &World) {
     assert_eq!(current.as_ref(), Some(&case.request.reset.current));
 }
 
-async fn only_the_current_run_is_suppressed(world: &World) {
-    let shard = world.owned().await;
+async fn only_the_current_run_is_suppressed(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let mut case = suppression(&shard).await;
     let another = zombie_of(&shard, &case.current).await;
     case.request.current = Some(shard.mutation(&another, Zombie));
@@ -148,16 +148,16 @@ async fn only_the_current_run_is_suppressed(world: &World) {
     assert_not_resolved(&shard, &case.request, &expected).await;
 }
 
-async fn a_reset_run_at_another_version_is_not_resolved(world: &World) {
-    let shard = world.owned().await;
+async fn a_reset_run_at_another_version_is_not_resolved(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let mut case = suppression(&shard).await;
     off_by_one(&mut case.request);
     let expected = version_is(&case.zombie.execution);
     assert_not_resolved(&shard, &case.request, &expected).await;
 }
 
-async fn a_suppressed_run_at_another_version_is_not_resolved(world: &World) {
-    let shard = world.owned().await;
+async fn a_suppressed_run_at_another_version_is_not_resolved(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let mut case = suppression(&shard).await;
     let mutation = case.request.current.as_mut().unwrap();
     mutation.expected = Expected::RecordVersion(mutation.execution.db_record_version);
@@ -166,8 +166,8 @@ async fn a_suppressed_run_at_another_version_is_not_resolved(world: &World) {
     assert_not_resolved(&shard, &case.request, &expected).await;
 }
 
-async fn a_suppression_is_followed_by_a_new_run(world: &World) {
-    let shard = world.owned().await;
+async fn a_suppression_is_followed_by_a_new_run(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let mut case = suppression(&shard).await;
     case.request.reset = shard.reset(&case.zombie, Completed);
     let new = shard.snapshot(&shard.next_run(&case.current.current, Running));
@@ -179,8 +179,8 @@ async fn a_suppression_is_followed_by_a_new_run(world: &World) {
     assert_eq!(shard.current_of(&case.current.current).await, Some(new.current));
 }
 
-async fn the_current_run_is_reset(world: &World) {
-    let shard = world.owned().await;
+async fn the_current_run_is_reset(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Created).await;
     let request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Running);
     resolve(&shard, &request).await.unwrap();
@@ -188,8 +188,8 @@ async fn the_current_run_is_reset(world: &World) {
     assert_eq!(shard.current_of(&current.current).await, Some(request.reset.current));
 }
 
-async fn only_the_current_run_is_reset_as_such(world: &World) {
-    let shard = world.owned().await;
+async fn only_the_current_run_is_reset_as_such(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Created).await;
     let zombie = zombie_of(&shard, &current).await;
     let request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &zombie, Running);
@@ -199,16 +199,16 @@ async fn only_the_current_run_is_reset_as_such(world: &World) {
     assert_not_resolved(&shard, &request, &current_is(None)).await;
 }
 
-async fn a_current_run_at_another_version_is_not_reset(world: &World) {
-    let shard = world.owned().await;
+async fn a_current_run_at_another_version_is_not_reset(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Created).await;
     let mut request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Running);
     off_by_one(&mut request);
     assert_not_resolved(&shard, &request, &version_is(&current.execution)).await;
 }
 
-async fn a_reset_of_the_current_run_is_followed_by_a_new_run(world: &World) {
-    let shard = world.owned().await;
+async fn a_reset_of_the_current_run_is_followed_by_a_new_run(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Created).await;
     let mut request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Completed);
     let new = shard.snapshot(&shard.next_run(&current.current, Running));
@@ -219,8 +219,8 @@ async fn a_reset_of_the_current_run_is_followed_by_a_new_run(world: &World) {
     assert_eq!(shard.current_of(&current.current).await, Some(new.current));
 }
 
-async fn a_zombie_is_reset_beside_the_current_run(world: &World) {
-    let shard = world.owned().await;
+async fn a_zombie_is_reset_beside_the_current_run(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Created).await;
     let zombie = zombie_of(&shard, &current).await;
     let request = conflict(&shard, ConflictResolveMode::BypassCurrent, &zombie, Zombie);
@@ -230,23 +230,23 @@ async fn a_zombie_is_reset_beside_the_current_run(world: &World) {
     assert_eq!(shard.current_of(&current.current).await, Some(current.current));
 }
 
-async fn the_current_run_is_not_reset_as_a_zombie(world: &World) {
-    let shard = world.owned().await;
+async fn the_current_run_is_not_reset_as_a_zombie(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Created).await;
     let request = conflict(&shard, ConflictResolveMode::BypassCurrent, &current, Zombie);
     assert_not_resolved(&shard, &request, &current_is(Some(&current.current))).await;
 }
 
-async fn a_zombie_at_another_version_is_not_reset(world: &World) {
-    let shard = world.owned().await;
+async fn a_zombie_at_another_version_is_not_reset(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let zombie = shard.created(Zombie).await;
     let mut request = conflict(&shard, ConflictResolveMode::BypassCurrent, &zombie, Zombie);
     off_by_one(&mut request);
     assert_not_resolved(&shard, &request, &version_is(&zombie.execution)).await;
 }
 
-async fn a_reset_of_a_zombie_is_followed_by_another_one(world: &World) {
-    let shard = world.owned().await;
+async fn a_reset_of_a_zombie_is_followed_by_another_one(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Running).await;
     let zombie = zombie_of(&shard, &current).await;
     let mut request = conflict(&shard, ConflictResolveMode::BypassCurrent, &zombie, Completed);
@@ -267,8 +267,8 @@ fn set(shard: &Owned<'_>, of: &Snapshot, state: ExecutionState) -> SetExecution 
     }
 }
 
-async fn an_absent_run_is_not_set(world: &World) {
-    let shard = world.owned().await;
+async fn an_absent_run_is_not_set(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let absent = shard.new_run(Created);
     let request = set(&shard, &absent, Running);
     assert_refused(shard.executions.set(&request).await, &is_absent(&absent.execution));
@@ -276,8 +276,8 @@ async fn an_absent_run_is_not_set(world: &World) {
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn a_run_at_another_version_is_not_set(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_at_another_version_is_not_set(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Created).await;
     let mut request = set(&shard, &first, Running);
     request.expected = Expected::RecordVersion(first.execution.db_record_version + 1);
@@ -287,8 +287,8 @@ async fn a_run_at_another_version_is_not_set(world: &World) {
     assert_eq!(shard.task_count().await, first.tasks.len() as u64);
 }
 
-async fn a_run_is_set_whatever_the_current_one_is(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_is_set_whatever_the_current_one_is(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Created).await;
     let zombie = zombie_of(&shard, &current).await;
     for (of, state) in [(&current, Running), (&zombie, Zombie)] {
@@ -299,8 +299,8 @@ async fn a_run_is_set_whatever_the_current_one_is(world: &World) {
     assert_eq!(shard.current_of(&current.current).await, Some(current.current));
 }
 
-async fn what_a_reset_leaves_out_is_gone(world: &World) {
-    let shard = world.owned().await;
+async fn what_a_reset_leaves_out_is_gone(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Running).await;
     let mut request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Running);
     // Of seven maps one is kept, with other entries.

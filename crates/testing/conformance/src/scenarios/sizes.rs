@@ -11,9 +11,9 @@ use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{CreateMode, Expected, SetExecution, Snapshot, UpdateMode};
 
 use crate::{
-    World,
+    TestContext,
+    context::owned::{Owned, rows},
     scenario::scenario_table,
-    world::owned::{Owned, rows},
 };
 
 scenario_table! { "sizes":
@@ -37,13 +37,13 @@ fn assert_limit(result: Result<(), StoreError>, expected: LimitKind) {
     }
 }
 
-async fn a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole(world: &World) {
-    let shard = world.owned().await;
+async fn a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let mut largest = shard.new_run(Created);
     largest.execution.data.data = vec![7; limits::MAX_VALUE_BYTES];
     shard.create(CreateMode::BrandNew, &largest).await.unwrap();
     shard.assert_stored(&largest).await;
-    let before = world.row_count().await;
+    let before = ctx.row_count().await;
 
     let mut larger = shard.new_run(Created);
     larger.execution.data.data = vec![7; limits::MAX_VALUE_BYTES + 1];
@@ -60,11 +60,11 @@ async fn a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole(w
     let result = shard.update(UpdateMode::UpdateCurrent, &mutation, None).await;
     assert_limit(result, LimitKind::ValueBytes);
     shard.assert_stored(&largest).await;
-    assert_eq!(world.row_count().await, before);
+    assert_eq!(ctx.row_count().await, before);
 }
 
-async fn the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole(world: &World) {
-    let shard = world.owned().await;
+async fn the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let longest = "𝄞".repeat(WorkflowId::MAX_CHARS);
     let current = |id: &str| CurrentExecutionsRow {
         workflow_id: WorkflowId::new(id).unwrap(),
@@ -73,14 +73,14 @@ async fn the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole(w
     let fits = shard.snapshot(&current(&longest));
     shard.create(CreateMode::BrandNew, &fits).await.unwrap();
     shard.assert_stored(&fits).await;
-    let before = world.row_count().await;
+    let before = ctx.row_count().await;
     let mut too_long = shard.snapshot(&current(&longest));
     let MapEntries::Timers(timers) = &mut too_long.maps[1] else {
         panic!("the second map is the one of timers");
     };
     timers[0].timer_id = TimerId::new(&longest).unwrap();
     assert_limit(shard.create(CreateMode::BrandNew, &too_long).await, LimitKind::KeyBytes);
-    assert_eq!(world.row_count().await, before);
+    assert_eq!(ctx.row_count().await, before);
     shard.assert_missing(&too_long.execution).await;
 }
 
@@ -88,13 +88,13 @@ async fn the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole(w
 async fn reset_to(shard: &Owned<'_>, activities: usize) -> (Snapshot, SetExecution) {
     let run = shard.created(Running).await;
     let mut snapshot = shard.reset(&run, Running);
-    snapshot.maps = vec![shard.world.entries(MapTable::Activities, activities)];
+    snapshot.maps = vec![shard.ctx.entries(MapTable::Activities, activities)];
     let expected = Expected::RecordVersion(run.execution.db_record_version);
     (run, SetExecution { owner: shard.owner, snapshot, expected })
 }
 
-async fn a_reset_of_three_thousand_five_hundred_activities_is_refused_whole(world: &World) {
-    let shard = world.owned().await;
+async fn a_reset_of_three_thousand_five_hundred_activities_is_refused_whole(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (run, set) = reset_to(&shard, 3_500).await;
     let tasks = shard.task_count().await;
     assert_limit(shard.executions.set(&set).await, LimitKind::TransactionRows);
@@ -105,18 +105,18 @@ async fn a_reset_of_three_thousand_five_hundred_activities_is_refused_whole(worl
     assert_eq!(shard.history(&run.events[0]).await, [run.events[0].node.clone(), batch]);
 }
 
-async fn a_reset_over_many_entries_is_done_or_refused_whole(world: &World) {
-    let shard = world.owned().await;
+async fn a_reset_over_many_entries_is_done_or_refused_whole(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let (_, set) = reset_to(&shard, 2_500).await;
     shard.executions.set(&set).await.unwrap();
     shard.assert_stored(&set.snapshot).await;
     // The next one removes as many as it writes: 5,000 rows, if nothing is kept.
     let mut again = shard.reset(&set.snapshot, Running);
-    again.maps = vec![world.entries(MapTable::Activities, 2_500)];
+    again.maps = vec![ctx.entries(MapTable::Activities, 2_500)];
     let expected = Expected::RecordVersion(set.snapshot.execution.db_record_version);
     let request = SetExecution { owner: shard.owner, snapshot: again.clone(), expected };
     let result = shard.executions.set(&request).await;
-    if world.harness.capabilities().transaction_limits {
+    if ctx.harness.capabilities().transaction_limits {
         assert_limit(result, LimitKind::TransactionRows);
         let stored = shard.stored(&set.snapshot.execution).await;
         assert_eq!(stored, Some(rows(&set.snapshot)));
@@ -126,15 +126,15 @@ async fn a_reset_over_many_entries_is_done_or_refused_whole(world: &World) {
     }
 }
 
-async fn an_execution_of_more_rows_than_a_transaction_may_have_is_deleted(world: &World) {
-    let shard = world.owned().await;
+async fn an_execution_of_more_rows_than_a_transaction_may_have_is_deleted(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     let key = run.execution.filter();
-    let mut session = world.store.session();
+    let mut session = ctx.store.session();
     for map in [MapTable::Activities, MapTable::ChasmNodes] {
-        session.replace_into_map(&key, &world.entries(map, 2_500)).await.unwrap();
+        session.replace_into_map(&key, &ctx.entries(map, 2_500)).await.unwrap();
     }
-    session.insert_into_buffered_events(&key, &world.events(1_200)).await.unwrap();
+    session.insert_into_buffered_events(&key, &ctx.events(1_200)).await.unwrap();
     shard.executions.delete(&key).await.unwrap();
     shard.assert_missing(&run.execution).await;
     let left = shard.execution_count().await;

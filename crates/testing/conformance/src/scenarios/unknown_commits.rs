@@ -13,14 +13,14 @@ use tokio::sync::Notify;
 
 use crate::{
     CommitFault::{Conflict, LostAfter, LostBefore},
-    World,
-    interposed::{holding_back, when_lost},
-    scenario::scenario_table,
-    world::{
+    TestContext,
+    context::{
         acts::Act,
         assert_conflict,
         owned::{AnyStore, Owned, assert_refused, current_is},
     },
+    interposed::{holding_back, when_lost},
+    scenario::scenario_table,
 };
 
 scenario_table! { "unknown_commits":
@@ -43,10 +43,10 @@ scenario_table! { "unknown_commits":
 }
 
 /// One act of each kind, each in a shard of its own.
-async fn acts(world: &World) -> Vec<(Owned<'_>, Act)> {
+async fn acts(ctx: &TestContext) -> Vec<(Owned<'_>, Act)> {
     let mut acts = Vec::new();
     for kind in 0..5 {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let act = shard.acts().await[kind].clone();
         acts.push((shard, act));
     }
@@ -64,94 +64,94 @@ fn assert_unknown(result: Result<(), StoreError>) {
     }
 }
 
-async fn an_act_that_was_applied_is_reported_as_done(world: &World) {
-    for (shard, act) in acts(world).await {
+async fn an_act_that_was_applied_is_reported_as_done(ctx: &TestContext) {
+    for (shard, act) in acts(ctx).await {
         let before = shard.task_count().await;
-        world.place.fail_next_commits(&[LostAfter]);
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
+        ctx.fixture.fail_next_commits(&[LostAfter]);
+        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
+        assert_eq!(ctx.fixture.faults_left(), 0);
         shard.assert_done(&act, before).await;
     }
 }
 
 /// Nothing says that it will not arrive; the client may ask again, with the same conditions.
-async fn an_act_that_was_not_applied_stays_unknown_and_is_not_repeated(world: &World) {
-    for (shard, act) in acts(world).await {
-        let before = (world.row_count().await, shard.task_count().await);
-        world.place.fail_next_commits(&[LostBefore]);
-        assert_unknown(act.done_by(Arc::clone(&world.store)).await);
-        assert_eq!(world.place.faults_left(), 0);
-        assert_eq!(world.row_count().await, before.0, "{act:?}");
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
+async fn an_act_that_was_not_applied_stays_unknown_and_is_not_repeated(ctx: &TestContext) {
+    for (shard, act) in acts(ctx).await {
+        let before = (ctx.row_count().await, shard.task_count().await);
+        ctx.fixture.fail_next_commits(&[LostBefore]);
+        assert_unknown(act.done_by(Arc::clone(&ctx.store)).await);
+        assert_eq!(ctx.fixture.faults_left(), 0);
+        assert_eq!(ctx.row_count().await, before.0, "{act:?}");
+        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
         shard.assert_done(&act, before.1).await;
     }
 }
 
 /// Why an act that is not found is not reported as not applied, and not repeated.
-async fn an_act_that_arrives_after_its_client_has_given_up_is_done_once(world: &World) {
-    for (shard, act) in acts(world).await {
+async fn an_act_that_arrives_after_its_client_has_given_up_is_done_once(ctx: &TestContext) {
+    for (shard, act) in acts(ctx).await {
         let before = shard.task_count().await;
-        let (store, held) = holding_back(&world.store, |_| true);
+        let (store, held) = holding_back(&ctx.store, |_| true);
         assert_unknown(act.done_by(store).await);
         assert_eq!(shard.task_count().await, before);
         held.commit_next().await.expect("the act").unwrap();
         shard.assert_done(&act, before).await;
         // Asked for again, its conditions do not hold any more.
-        let rows = world.row_count().await;
-        let again = act.done_by(Arc::clone(&world.store)).await.unwrap_err();
+        let rows = ctx.row_count().await;
+        let again = act.done_by(Arc::clone(&ctx.store)).await.unwrap_err();
         assert!(
             matches!(again, StoreError::Condition(_) | StoreError::AlreadyExists { .. }),
             "{again:?}"
         );
-        assert_eq!(world.row_count().await, rows);
+        assert_eq!(ctx.row_count().await, rows);
     }
 }
 
-async fn an_act_that_arrives_after_a_takeover_is_refused(world: &World) {
-    for (shard, act) in acts(world).await {
-        let before = world.row_count().await;
-        let (store, held) = holding_back(&world.store, |_| true);
+async fn an_act_that_arrives_after_a_takeover_is_refused(ctx: &TestContext) {
+    for (shard, act) in acts(ctx).await {
+        let before = ctx.row_count().await;
+        let (store, held) = holding_back(&ctx.store, |_| true);
         assert_unknown(act.done_by(store).await);
         shard.is_deposed().await;
         assert_conflict(held.commit_next().await.expect("the act"));
-        assert_eq!(world.row_count().await, before, "{act:?}");
+        assert_eq!(ctx.row_count().await, before, "{act:?}");
     }
 }
 
 /// A store on which another owner claims the shard after the answer was lost.
 fn taken_over_when_lost(shard: &Owned<'_>) -> AnyStore {
     let (shards, next, range_id) = (shard.shards.clone(), shard.takeover(), shard.owner.range_id);
-    when_lost(&shard.world.store, move || {
+    when_lost(&shard.ctx.store, move || {
         let (shards, next) = (shards.clone(), next.clone());
         Box::pin(async move { shards.update(&next, range_id).await.unwrap() })
     })
 }
 
-async fn an_act_that_was_not_applied_before_a_takeover_never_is(world: &World) {
-    for (shard, act) in acts(world).await {
-        let before = world.row_count().await;
-        world.place.fail_next_commits(&[LostBefore]);
+async fn an_act_that_was_not_applied_before_a_takeover_never_is(ctx: &TestContext) {
+    for (shard, act) in acts(ctx).await {
+        let before = ctx.row_count().await;
+        ctx.fixture.fail_next_commits(&[LostBefore]);
         assert_unknown(act.done_by(taken_over_when_lost(&shard)).await);
-        let refused = act.done_by(Arc::clone(&world.store)).await;
+        let refused = act.done_by(Arc::clone(&ctx.store)).await;
         let observed = Some(shard.takeover().range_id);
         let (shard_id, expected) = (shard.owner.shard_id, shard.owner.range_id);
         let lost = ConditionFailed::ShardOwnershipLost { shard_id, expected, observed };
         assert_refused(refused, &lost);
-        assert_eq!(world.row_count().await, before, "{act:?}");
+        assert_eq!(ctx.row_count().await, before, "{act:?}");
     }
 }
 
-async fn an_act_that_was_applied_before_a_takeover_is_reported_as_done(world: &World) {
-    for (shard, act) in acts(world).await {
+async fn an_act_that_was_applied_before_a_takeover_is_reported_as_done(ctx: &TestContext) {
+    for (shard, act) in acts(ctx).await {
         let before = shard.task_count().await;
-        world.place.fail_next_commits(&[LostAfter]);
+        ctx.fixture.fail_next_commits(&[LostAfter]);
         act.done_by(taken_over_when_lost(&shard)).await.unwrap();
         shard.assert_done(&act, before).await;
     }
 }
 
-async fn a_run_that_was_written_since_proves_nothing(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_that_was_written_since_proves_nothing(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Created).await;
     let first = shard.mutation(&run, Running);
     let mut after = run.clone();
@@ -161,12 +161,12 @@ async fn a_run_that_was_written_since_proves_nothing(world: &World) {
     let mode = UpdateMode::UpdateCurrent;
     let update = |mutation| UpdateExecution { owner, mode, mutation, new: None };
     let next = update(second.clone());
-    let store = when_lost(&world.store, move || {
+    let store = when_lost(&ctx.store, move || {
         let (executions, next) = (executions.clone(), next.clone());
         Box::pin(async move { executions.update(&next).await.unwrap() })
     });
     let before = shard.task_count().await;
-    world.place.fail_next_commits(&[LostAfter]);
+    ctx.fixture.fail_next_commits(&[LostAfter]);
     assert_unknown(ExecutionStore::new(store).update(&update(first.clone())).await);
     let stored = shard.stored(&run.execution).await.unwrap();
     assert_eq!(stored.execution, second.execution, "and it is not done a second time");
@@ -174,16 +174,16 @@ async fn a_run_that_was_written_since_proves_nothing(world: &World) {
     assert_eq!(shard.task_count().await, before + tasks);
 }
 
-async fn a_version_that_stays_proves_nothing(world: &World) {
+async fn a_version_that_stays_proves_nothing(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let run = shard.created(Created).await;
         // As writers did that knew no record versions, and without a new event.
         let mut mutation = shard.mutation(&run, Running);
         mutation.events.clear();
         mutation.execution.next_event_id = run.execution.next_event_id;
         mutation.expected = Expected::NextEventId(run.execution.next_event_id);
-        world.place.fail_next_commits(&[fault]);
+        ctx.fixture.fail_next_commits(&[fault]);
         assert_unknown(shard.update(UpdateMode::UpdateCurrent, &mutation, None).await);
         let stored = shard.stored(&run.execution).await.unwrap();
         let expected = if fault == LostAfter { mutation.execution } else { run.execution };
@@ -192,9 +192,9 @@ async fn a_version_that_stays_proves_nothing(world: &World) {
 }
 
 async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_asks_again(
-    world: &World,
+    ctx: &TestContext,
 ) {
-    let shard = world.owned().await;
+    let shard = ctx.owned().await;
     let id = shard.current(Created);
     let request = || CreateExecution {
         owner: shard.owner,
@@ -203,11 +203,11 @@ async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_a
     };
     let (winner, loser) = (request(), request());
     let (executions, other) = (shard.executions.clone(), winner.clone());
-    let store = when_lost(&world.store, move || {
+    let store = when_lost(&ctx.store, move || {
         let (executions, other) = (executions.clone(), other.clone());
         Box::pin(async move { executions.create(&other).await.unwrap() })
     });
-    world.place.fail_next_commits(&[LostBefore]);
+    ctx.fixture.fail_next_commits(&[LostBefore]);
     assert_unknown(ExecutionStore::new(store).create(&loser).await);
     let refused = shard.executions.create(&loser).await;
     assert_refused(refused, &current_is(Some(&winner.snapshot.current)));
@@ -216,32 +216,32 @@ async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_a
     assert_eq!(shard.current_of(&id).await, Some(winner.snapshot.current));
 }
 
-async fn a_deletion_whose_answer_is_lost_is_done_again(world: &World) {
+async fn a_deletion_whose_answer_is_lost_is_done_again(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let run = shard.created(Running).await;
-        world.place.fail_next_commits(&[fault]);
+        ctx.fixture.fail_next_commits(&[fault]);
         shard.executions.delete(&run.execution.filter()).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
+        assert_eq!(ctx.fixture.faults_left(), 0);
         shard.assert_missing(&run.execution).await;
-        world.place.fail_next_commits(&[fault]);
+        ctx.fixture.fail_next_commits(&[fault]);
         let (id, run_id) = (run.current.filter(), run.current.run_id);
         shard.executions.delete_current(&id, run_id).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
+        assert_eq!(ctx.fixture.faults_left(), 0);
         assert_eq!(shard.current_of(&run.current).await, None);
     }
 }
 
-async fn a_batch_whose_answer_is_lost_is_appended_again(world: &World) {
+async fn a_batch_whose_answer_is_lost_is_appended_again(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         // With the row of a new branch, and without one.
         let first = shard.events(None);
         let second = shard.events(Some(&first));
         for batch in [&first, &second] {
-            world.place.fail_next_commits(&[fault]);
+            ctx.fixture.fail_next_commits(&[fault]);
             shard.histories.append(batch).await.unwrap();
-            assert_eq!(world.place.faults_left(), 0);
+            assert_eq!(ctx.fixture.faults_left(), 0);
         }
         let (branch, shard_id) = (&first.branch, first.shard_id);
         assert_eq!(shard.history(&first).await, [first.node.clone(), second.node]);
@@ -251,33 +251,33 @@ async fn a_batch_whose_answer_is_lost_is_appended_again(world: &World) {
 }
 
 /// What changes nothing if it is done again is done again three times at most.
-async fn what_loses_every_answer_stays_unknown(world: &World) {
-    let shard = world.owned().await;
+async fn what_loses_every_answer_stays_unknown(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let run = shard.created(Running).await;
     let batch = shard.events(run.events.last());
-    let before = world.row_count().await;
-    world.place.fail_next_commits(&[LostBefore; 3]);
+    let before = ctx.row_count().await;
+    ctx.fixture.fail_next_commits(&[LostBefore; 3]);
     assert_unknown(shard.executions.delete(&run.execution.filter()).await);
-    assert_eq!(world.place.faults_left(), 0);
-    world.place.fail_next_commits(&[LostBefore; 3]);
+    assert_eq!(ctx.fixture.faults_left(), 0);
+    ctx.fixture.fail_next_commits(&[LostBefore; 3]);
     assert_unknown(shard.histories.append(&batch).await);
-    assert_eq!(world.place.faults_left(), 0);
-    assert_eq!(world.row_count().await, before);
+    assert_eq!(ctx.fixture.faults_left(), 0);
+    assert_eq!(ctx.row_count().await, before);
     shard.assert_stored(&run).await;
 }
 
-async fn conflicts_at_commit_are_repeated_and_the_act_is_done_once(world: &World) {
-    let shard = world.owned().await;
+async fn conflicts_at_commit_are_repeated_and_the_act_is_done_once(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     for act in shard.acts().await {
         let before = shard.task_count().await;
-        world.place.fail_next_commits(&[Conflict; 4]);
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
+        ctx.fixture.fail_next_commits(&[Conflict; 4]);
+        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
+        assert_eq!(ctx.fixture.faults_left(), 0);
         shard.assert_done(&act, before).await;
     }
 }
 
-async fn conflicts_until_the_deadline_write_nothing_of_any_act(world: &World) {
+async fn conflicts_until_the_deadline_write_nothing_of_any_act(ctx: &TestContext) {
     use std::time::Duration;
 
     let policy = RetryPolicy {
@@ -285,11 +285,11 @@ async fn conflicts_until_the_deadline_write_nothing_of_any_act(world: &World) {
         cap: Duration::from_millis(2),
         deadline: Duration::from_millis(30),
     };
-    let impatient = world.with_policy(policy).await;
+    let impatient = ctx.with_policy(policy).await;
     let shard = impatient.owned().await;
     let acts = shard.acts().await;
     let before = impatient.row_count().await;
-    impatient.place.fail_next_commits(&[Conflict; 10_000]);
+    impatient.fixture.fail_next_commits(&[Conflict; 10_000]);
     for act in acts {
         let error = act.done_by(Arc::clone(&impatient.store)).await.unwrap_err();
         assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
@@ -298,19 +298,19 @@ async fn conflicts_until_the_deadline_write_nothing_of_any_act(world: &World) {
     assert_eq!(impatient.row_count().await, before);
 }
 
-async fn the_store_works_on_after_a_restart_in_the_middle_of_an_act(world: &World) {
+async fn the_store_works_on_after_a_restart_in_the_middle_of_an_act(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = world.owned().await;
+        let shard = ctx.owned().await;
         let [create, ..] = shard.acts().await;
         let before = shard.task_count().await;
         // The service dies before it can look for what was lost.
         let dying = Arc::new(Notify::new());
         let lost = Arc::clone(&dying);
-        let store = when_lost(&world.store, move || -> BoxFuture<'static, ()> {
+        let store = when_lost(&ctx.store, move || -> BoxFuture<'static, ()> {
             lost.notify_one();
             Box::pin(std::future::pending())
         });
-        world.place.fail_next_commits(&[fault]);
+        ctx.fixture.fail_next_commits(&[fault]);
         tokio::select! {
             result = create.done_by(store) => panic!("it lived on: {result:?}"),
             () = dying.notified() => {}

@@ -5,9 +5,9 @@ use temporal_dsql_ports::ConditionFailed;
 use temporal_dsql_stores::{CreateMode, Expected, Mutation, Snapshot, UpdateMode};
 
 use crate::{
-    World,
+    TestContext,
+    context::owned::{Owned, assert_refused, current_is, is_absent, version_is},
     scenario::scenario_table,
-    world::owned::{Owned, assert_refused, current_is, is_absent, version_is},
 };
 
 scenario_table! { "updating":
@@ -49,7 +49,7 @@ async fn assert_not_updated(
         (
             shard.stored(&mutation.execution).await,
             shard.current_of(&mutation.current).await,
-            shard.world.row_count().await,
+            shard.ctx.row_count().await,
         )
     };
     let before = state().await;
@@ -57,8 +57,8 @@ async fn assert_not_updated(
     assert_eq!(state().await, before);
 }
 
-async fn the_current_run_is_updated_whole(world: &World) {
-    let shard = world.owned().await;
+async fn the_current_run_is_updated_whole(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Created).await;
     let mutation = shard.mutation(&first, Running);
     shard.update(UpdateMode::UpdateCurrent, &mutation, None).await.unwrap();
@@ -67,8 +67,8 @@ async fn the_current_run_is_updated_whole(world: &World) {
     assert_eq!(shard.task_count().await, (first.tasks.len() + mutation.tasks.len()) as u64);
 }
 
-async fn a_run_that_is_not_the_current_one_is_not_updated_as_such(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_that_is_not_the_current_one_is_not_updated_as_such(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Completed).await;
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
@@ -87,8 +87,8 @@ async fn a_run_that_is_not_the_current_one_is_not_updated_as_such(world: &World)
     assert_not_updated(&shard, mode, &mutation, None, &current_is(None)).await;
 }
 
-async fn a_run_at_another_record_version_is_not_updated(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_at_another_record_version_is_not_updated(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Created).await;
     for off in [-1, 1] {
         let mut mutation = shard.mutation(&first, Running);
@@ -100,8 +100,8 @@ async fn a_run_at_another_record_version_is_not_updated(world: &World) {
     shard.assert_stored(&first).await;
 }
 
-async fn a_run_at_another_next_event_is_not_updated(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_at_another_next_event_is_not_updated(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Created).await;
     let mut mutation = shard.mutation(&first, Running);
     mutation.execution.db_record_version = 0;
@@ -113,8 +113,8 @@ async fn a_run_at_another_next_event_is_not_updated(world: &World) {
     shard.assert_mutated(&first, &mutation).await;
 }
 
-async fn a_run_that_is_absent_is_not_updated(world: &World) {
-    let shard = world.owned().await;
+async fn a_run_that_is_absent_is_not_updated(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Running).await;
     let mutation = shard.mutation(&first, Running);
     shard.executions.delete(&first.execution.filter()).await.unwrap();
@@ -124,8 +124,8 @@ async fn a_run_that_is_absent_is_not_updated(world: &World) {
     }
 }
 
-async fn a_closed_run_is_followed_by_a_new_one(world: &World) {
-    let shard = world.owned().await;
+async fn a_closed_run_is_followed_by_a_new_one(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Created).await;
     let mutation = shard.mutation(&first, Completed);
     let new = shard.snapshot(&shard.next_run(&first.current, Running));
@@ -135,8 +135,8 @@ async fn a_closed_run_is_followed_by_a_new_one(world: &World) {
     assert_eq!(shard.current_of(&first.current).await, Some(new.current));
 }
 
-async fn a_new_run_that_exists_leaves_all_as_it_was(world: &World) {
-    let shard = world.owned().await;
+async fn a_new_run_that_exists_leaves_all_as_it_was(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Running).await;
     let zombie = shard.snapshot(&shard.next_run(&first.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
@@ -150,8 +150,8 @@ async fn a_new_run_that_exists_leaves_all_as_it_was(world: &World) {
     shard.assert_stored(&zombie).await;
 }
 
-async fn a_zombie_is_updated_beside_the_current_execution(world: &World) {
-    let shard = world.owned().await;
+async fn a_zombie_is_updated_beside_the_current_execution(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Completed).await;
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
@@ -167,16 +167,16 @@ async fn a_zombie_is_updated_beside_the_current_execution(world: &World) {
     assert_eq!(shard.current_of(&alone.current).await, None);
 }
 
-async fn the_current_run_is_not_updated_as_a_zombie(world: &World) {
-    let shard = world.owned().await;
+async fn the_current_run_is_not_updated_as_a_zombie(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let current = shard.created(Completed).await;
     let mutation = shard.mutation(&current, Zombie);
     let expected = current_is(Some(&current.current));
     assert_not_updated(&shard, UpdateMode::BypassCurrent, &mutation, None, &expected).await;
 }
 
-async fn a_zombie_at_another_record_version_is_not_updated(world: &World) {
-    let shard = world.owned().await;
+async fn a_zombie_at_another_record_version_is_not_updated(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let zombie = shard.created(Zombie).await;
     let mut mutation = shard.mutation(&zombie, Zombie);
     mutation.expected = Expected::RecordVersion(zombie.execution.db_record_version - 1);
@@ -185,8 +185,8 @@ async fn a_zombie_at_another_record_version_is_not_updated(world: &World) {
     assert_not_updated(&shard, UpdateMode::BypassCurrent, &mutation, None, &expected).await;
 }
 
-async fn a_zombie_is_followed_by_another_one(world: &World) {
-    let shard = world.owned().await;
+async fn a_zombie_is_followed_by_another_one(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let zombie = shard.created(Zombie).await;
     let mutation = shard.mutation(&zombie, Completed);
     let new = shard.snapshot(&shard.next_run(&zombie.current, Zombie));
@@ -196,8 +196,8 @@ async fn a_zombie_is_followed_by_another_one(world: &World) {
     assert_eq!(shard.current_of(&zombie.current).await, None);
 }
 
-async fn a_closed_run_is_updated_whatever_the_current_one_is(world: &World) {
-    let shard = world.owned().await;
+async fn a_closed_run_is_updated_whatever_the_current_one_is(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Completed).await;
     let mutation = shard.mutation(&first, Completed);
     shard.update(UpdateMode::IgnoreCurrent, &mutation, None).await.unwrap();
@@ -211,8 +211,8 @@ async fn a_closed_run_is_updated_whatever_the_current_one_is(world: &World) {
     assert_eq!(shard.current_of(&first.current).await, Some(first.current));
 }
 
-async fn buffered_events_are_appended_and_cleared(world: &World) {
-    let shard = world.owned().await;
+async fn buffered_events_are_appended_and_cleared(ctx: &TestContext) {
+    let shard = ctx.owned().await;
     let first = shard.created(Running).await;
     let mut at = first.clone();
     let mut expected = Vec::new();

@@ -11,7 +11,7 @@ use temporal_dsql_stores::{AppendNodes, ExecutionStore, Owner, ReadHistory, Shar
 use uuid::Uuid;
 
 use super::step::{Step, new_branch};
-use crate::{Queue, world::owned::AnyStore};
+use crate::{Queue, context::owned::AnyStore};
 
 /// Draws acts that mostly fit what `model` has.
 pub(super) struct Draw {

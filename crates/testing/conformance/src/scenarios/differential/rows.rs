@@ -8,17 +8,17 @@ use temporal_dsql_ports::Store;
 use temporal_dsql_stores::{ImmediatePage, ScheduledPage};
 
 use super::{draw, step::Value};
-use crate::{Queue, World};
+use crate::{Queue, TestContext};
 
-/// Asserts that the adapter of `world` has the rows that `memory` has.
-pub(super) async fn assert_same(world: &World, memory: &MemoryStore, when: &str) {
-    let (ours, theirs) = (all(&*world.store).await, all(memory).await);
+/// Asserts that the adapter of `ctx` has the rows that `memory` has.
+pub(super) async fn assert_same(ctx: &TestContext, memory: &MemoryStore, when: &str) {
+    let (ours, theirs) = (all(&*ctx.store).await, all(memory).await);
     assert_eq!(ours.len(), theirs.len(), "{when}");
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert!(ours == theirs, "{when}: {ours:?}\nbut the memory adapter has\n{theirs:?}");
     }
     for table in TABLES {
-        let rows = world.place.count(table).await;
+        let rows = ctx.fixture.count(table).await;
         assert_eq!(rows, memory.count(table) as u64, "{when}: rows of {table}");
     }
 }

@@ -13,7 +13,7 @@ use temporal_dsql_stores::{
     UpdateExecution,
 };
 
-use crate::world::owned::AnyStore;
+use crate::context::owned::AnyStore;
 
 /// An act, with all that it needs.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use super::{
     clients::{Service, branch, range_id, task_ids},
     notes::{Act, Deletion, End, Kind, Notes, Takeover, Written},
 };
-use crate::world::owned::AnyStore;
+use crate::context::owned::AnyStore;
 
 /// What is stored in the end.
 #[derive(Clone, Debug)]

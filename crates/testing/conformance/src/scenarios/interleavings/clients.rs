@@ -23,9 +23,9 @@ use tokio::sync::Notify;
 
 use super::notes::{Act, Deletion, End, HOSTS, Kind, Notes, Takeover, Written};
 use crate::{
-    CommitFault, World,
+    CommitFault, TestContext,
+    context::owned::{AnyStore, Owned},
     interposed::HeldBack,
-    world::owned::{AnyStore, Owned},
 };
 
 /// What the clients of one shard share.
@@ -60,13 +60,13 @@ impl Gap {
 }
 
 impl<'w> Service<'w> {
-    pub(super) async fn new(world: &'w World) -> Self {
-        let owned = world.owned().await;
+    pub(super) async fn new(ctx: &'w TestContext) -> Self {
+        let owned = ctx.owned().await;
         // A small range id, so that it can be counted up.
         let row = ShardsRow { range_id: 1, ..owned.shard.clone() };
         owned.shards.update(&row, owned.owner.range_id).await.unwrap();
         let notes = Arc::new(Mutex::new(Notes { first: Some(row), ..Notes::default() }));
-        let random = Mutex::new(world.random(fastrand::Rng::fork));
+        let random = Mutex::new(ctx.random(fastrand::Rng::fork));
         Self {
             ids: (0..IDS).map(|_| owned.current(Created)).collect(),
             owned,
@@ -130,7 +130,7 @@ impl<'s> Client<'s> {
     }
 
     fn random(&self, below: usize) -> usize {
-        self.service.owned.world.random(|random| random.usize(..below))
+        self.service.owned.ctx.random(|random| random.usize(..below))
     }
 
     /// Lets an act arrive whose client has given up, sometimes.
@@ -151,9 +151,9 @@ impl<'s> Client<'s> {
     pub(super) fn maybe_fail(&self) {
         const FAULTS: [CommitFault; 3] =
             [CommitFault::Conflict, CommitFault::LostBefore, CommitFault::LostAfter];
-        let place = &self.service.owned.world.place;
-        if place.faults_left() == 0 && self.random(3) == 0 {
-            place.fail_next_commits(&[FAULTS[self.random(3)]]);
+        let fixture = &self.service.owned.ctx.fixture;
+        if fixture.faults_left() == 0 && self.random(3) == 0 {
+            fixture.fail_next_commits(&[FAULTS[self.random(3)]]);
         }
     }
 
@@ -223,7 +223,7 @@ impl<'s> Client<'s> {
         let owned = &self.service.owned;
         let found = self.shards.get(owned.owner.shard_id).await.unwrap().expect("the shard");
         // Temporal's row names its owner, so that no two claims are the same row.
-        let data = owned.world.data();
+        let data = owned.ctx.data();
         let claim = ShardsRow { range_id: found.range_id + 1, data, ..found.clone() };
         let mut notes = self.service.notes();
         notes.takeovers.push(Takeover { claim, found: None, tasks: None, end: End::Unknown });
@@ -290,7 +290,7 @@ impl<'s> Client<'s> {
     }
 
     async fn add_task(&self, owner: Owner) {
-        let run_id = self.service.owned.world.run_id();
+        let run_id = self.service.owned.ctx.run_id();
         let (task_id, tasks) = self.begin(Kind::AddTask, 0, run_id, owner);
         let result = self.tasks.add(owner, &tasks).await;
         self.end(task_id, owner, &result);
@@ -329,8 +329,7 @@ impl<'s> Client<'s> {
         let owned = &self.service.owned;
         let current = owned.next_run(&self.service.ids[number], Created);
         let (task_id, tasks) = self.begin(kind, number, current.run_id, owner);
-        let execution =
-            ExecutionsRow { db_record_version: 1, ..owned.world.execution_of(&current) };
+        let execution = ExecutionsRow { db_record_version: 1, ..owned.ctx.execution_of(&current) };
         let maps = vec![MapEntries::Activities(vec![entry(task_id, owner)])];
         self.writes(task_id, &current, &execution);
         let events = vec![batch(&current, 1, task_id, owner)];
@@ -362,7 +361,7 @@ impl<'s> Client<'s> {
         let state = if self.random(3) == 0 { Completed } else { Running };
         let current = CurrentExecutionsRow { run_id: row.run_id, ..owned.next_run(row, state) };
         let execution =
-            ExecutionsRow { db_record_version: from + 1, ..owned.world.changed_execution(run) };
+            ExecutionsRow { db_record_version: from + 1, ..owned.ctx.changed_execution(run) };
         self.writes(task_id, &current, &execution);
         let events = vec![batch(&current, from + 1, task_id, owner)];
         let mutation = Mutation {

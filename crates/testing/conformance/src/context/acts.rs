@@ -125,7 +125,7 @@ impl Owned<'_> {
             Act::Update(Box::new(update), Box::new(rows(&open))),
             Act::ConflictResolve(Box::new(resolve)),
             Act::Set(Box::new(set)),
-            Act::AddTasks(owner, self.world.tasks_of_every_queue(1)),
+            Act::AddTasks(owner, self.ctx.tasks_of_every_queue(1)),
         ]
     }
 
@@ -142,7 +142,7 @@ impl Owned<'_> {
         }
         let Tasks { immediate, scheduled } = act.tasks();
         let shard_id = self.owner.shard_id;
-        let mut session = self.world.store.session();
+        let mut session = self.ctx.store.session();
         for (queue, tasks) in immediate {
             for task in tasks {
                 let ids = task.task_id..task.task_id + 1;

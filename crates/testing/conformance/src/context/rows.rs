@@ -8,10 +8,10 @@ use temporal_dsql_domain::{
     TimerEntry, TimerId, Timestamp, TreeId,
 };
 
-use super::World;
+use super::TestContext;
 use crate::Queue;
 
-impl World {
+impl TestContext {
     /// A run that nobody has.
     pub fn run(&self) -> ExecutionsFilter {
         self.execution().filter()
@@ -90,18 +90,18 @@ impl World {
     /// As many events for a buffer, no two the same.
     pub fn events(&self, count: usize) -> Vec<DataBlob> {
         let encoding = Encoding::new("Proto3").unwrap();
-        self.many(count, |world| DataBlob::new(world.word("event"), encoding.clone()))
+        self.many(count, |ctx| DataBlob::new(ctx.word("event"), encoding.clone()))
     }
 
     /// As many tasks for a queue, in its order.
     pub fn tasks(&self, queue: &Queue, count: usize) -> Vec<ScheduledTask> {
         let mut micros = self.random(|random| random.i64(0..4_000_000_000_000_000));
         let mut task_id = self.random(|random| random.i64(0..1_000_000_000));
-        self.many(count, |world| {
-            micros += world.random(|random| random.i64(1..1_000_000_000));
-            task_id += world.random(|random| random.i64(1..1_000));
+        self.many(count, |ctx| {
+            micros += ctx.random(|random| random.i64(1..1_000_000_000));
+            task_id += ctx.random(|random| random.i64(1..1_000));
             let time = Timestamp::from_unix_micros(micros).unwrap();
-            ScheduledTask { key: queue.key(time, task_id), data: world.data() }
+            ScheduledTask { key: queue.key(time, task_id), data: ctx.data() }
         })
     }
 

@@ -6,17 +6,17 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{AppendNodes, NewBranch, ReadHistory};
 
-use super::{World, owned::Owned};
+use super::{TestContext, owned::Owned};
 
 /// The root branch of a new tree, without a row yet.
-pub(crate) fn root(world: &World) -> HistoryBranch {
-    let key = world.branch();
+pub(crate) fn root(ctx: &TestContext) -> HistoryBranch {
+    let key = ctx.branch();
     HistoryBranch::root(key.tree_id, key.branch_id)
 }
 
 /// A batch at `node_id` by transaction `txn_id`, on top of `prev_txn_id`.
-pub(crate) fn batch(world: &World, node_id: i64, txn_id: i64, prev_txn_id: i64) -> HistoryNode {
-    HistoryNode { prev_txn_id, ..world.node(node_id, txn_id) }
+pub(crate) fn batch(ctx: &TestContext, node_id: i64, txn_id: i64, prev_txn_id: i64) -> HistoryNode {
+    HistoryNode { prev_txn_id, ..ctx.node(node_id, txn_id) }
 }
 
 /// What is recorded about a branch.
@@ -45,7 +45,7 @@ pub(crate) async fn stored(
     shard: &Owned<'_>,
     nodes: &[(i64, i64, i64)],
 ) -> (HistoryBranch, Vec<HistoryNode>) {
-    let branch = root(shard.world);
+    let branch = root(shard.ctx);
     let nodes = appended(shard, &branch, nodes).await;
     (branch, nodes)
 }
@@ -58,7 +58,7 @@ pub(crate) async fn appended(
 ) -> Vec<HistoryNode> {
     let mut all = Vec::new();
     for (node_id, txn_id, prev_txn_id) in nodes {
-        let node = batch(shard.world, *node_id, *txn_id, *prev_txn_id);
+        let node = batch(shard.ctx, *node_id, *txn_id, *prev_txn_id);
         append(shard, branch, &node).await.unwrap();
         all.push(node);
     }
@@ -66,7 +66,7 @@ pub(crate) async fn appended(
 }
 
 pub(crate) async fn fork(shard: &Owned<'_>, branch: &HistoryBranch, node_id: i64) -> HistoryBranch {
-    let branch_id: BranchId = shard.world.branch().branch_id;
+    let branch_id: BranchId = shard.ctx.branch().branch_id;
     let new = NewBranch { branch_id, fork_time: Timestamp::UNIX_EPOCH, info: "fork".into() };
     shard.histories.fork(shard.owner.shard_id, branch, node_id, new).await.unwrap()
 }

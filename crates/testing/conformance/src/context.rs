@@ -19,14 +19,14 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction};
 use uuid::Uuid;
 
-use crate::{Case, Harness, Place, Queue};
+use crate::{Case, Fixture, Harness, Queue};
 
 /// The surroundings of one scenario.
-pub struct World {
+pub struct TestContext {
     /// The adapter.
     pub harness: Arc<dyn Harness>,
     /// An empty database.
-    pub place: Arc<dyn Place>,
+    pub fixture: Arc<dyn Fixture>,
     /// The store on it.
     pub store: Arc<dyn Store>,
     /// The archetype that the scenario is played for; workflow, unless it is played for each.
@@ -57,19 +57,19 @@ const PATIENT: RetryPolicy = RetryPolicy {
     deadline: Duration::from_secs(60),
 };
 
-impl World {
+impl TestContext {
     pub(crate) async fn new(harness: Arc<dyn Harness>, case: Case, seed: u64) -> Self {
         let archetype = match case {
             Case::Archetype(archetype) => archetype,
             _ => ArchetypeId::WORKFLOW,
         };
         let mut random = fastrand::Rng::with_seed(seed);
-        let place = harness.fresh(PATIENT, random.u64(..)).await;
-        let place: Arc<dyn Place> = Arc::from(place);
+        let fixture = harness.new_fixture(PATIENT, random.u64(..)).await;
+        let fixture: Arc<dyn Fixture> = Arc::from(fixture);
         Self {
-            store: place.store(),
+            store: fixture.store(),
             harness,
-            place,
+            fixture,
             archetype,
             case,
             random: Mutex::new(random),
@@ -80,11 +80,12 @@ impl World {
     /// The same scenario in a database of its own, whose store retries as `policy` says.
     pub async fn with_policy(&self, policy: RetryPolicy) -> Self {
         let mut random = self.random(fastrand::Rng::fork);
-        let place: Arc<dyn Place> = Arc::from(self.harness.fresh(policy, random.u64(..)).await);
+        let fixture: Arc<dyn Fixture> =
+            Arc::from(self.harness.new_fixture(policy, random.u64(..)).await);
         Self {
-            store: place.store(),
+            store: fixture.store(),
             harness: Arc::clone(&self.harness),
-            place,
+            fixture,
             archetype: self.archetype,
             case: self.case.clone(),
             random: Mutex::new(random),

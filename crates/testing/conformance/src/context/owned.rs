@@ -15,7 +15,7 @@ use temporal_dsql_stores::{
     Owner, ReadHistory, ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode,
 };
 
-use super::World;
+use super::TestContext;
 use crate::{
     Queue,
     entries::{joined, split, without},
@@ -26,7 +26,7 @@ pub(crate) type AnyStore = Arc<dyn Store>;
 
 /// A shard with its owner, and the atomic stores.
 pub(crate) struct Owned<'w> {
-    pub(crate) world: &'w World,
+    pub(crate) ctx: &'w TestContext,
     pub(crate) shard: ShardsRow,
     pub(crate) owner: Owner,
     pub(crate) executions: ExecutionStore<AnyStore>,
@@ -35,7 +35,7 @@ pub(crate) struct Owned<'w> {
     pub(crate) tasks: TaskStore<AnyStore>,
 }
 
-impl World {
+impl TestContext {
     /// A shard that somebody owns.
     pub(crate) async fn owned(&self) -> Owned<'_> {
         let store = || Arc::clone(&self.store);
@@ -43,7 +43,7 @@ impl World {
         let shards = ShardStore::new(store());
         shards.get_or_create(&shard).await.unwrap();
         Owned {
-            world: self,
+            ctx: self,
             owner: Owner { shard_id: shard.shard_id, range_id: shard.range_id },
             shard,
             executions: ExecutionStore::new(store()),
@@ -57,7 +57,7 @@ impl World {
 impl Owned<'_> {
     /// An id in the shard that nobody has, with a run of it in `state`.
     pub(crate) fn current(&self, state: ExecutionState) -> CurrentExecutionsRow {
-        let row = CurrentExecutionsRow { shard_id: self.owner.shard_id, ..self.world.current() };
+        let row = CurrentExecutionsRow { shard_id: self.owner.shard_id, ..self.ctx.current() };
         self.in_state(&row, state)
     }
 
@@ -67,7 +67,7 @@ impl Owned<'_> {
         of: &CurrentExecutionsRow,
         state: ExecutionState,
     ) -> CurrentExecutionsRow {
-        self.in_state(&self.world.changed(of), state)
+        self.in_state(&self.ctx.changed(of), state)
     }
 
     fn in_state(&self, row: &CurrentExecutionsRow, state: ExecutionState) -> CurrentExecutionsRow {
@@ -80,7 +80,7 @@ impl Owned<'_> {
             ExecutionStatus::TimedOut,
         ];
         let status = match state {
-            ExecutionState::Completed => self.world.random(|random| CLOSED[random.usize(..6)]),
+            ExecutionState::Completed => self.ctx.random(|random| CLOSED[random.usize(..6)]),
             _ => ExecutionStatus::Running,
         };
         CurrentExecutionsRow { state, status, ..row.clone() }
@@ -91,13 +91,13 @@ impl Owned<'_> {
         // As Temporal writes them: what the current execution tells of its run is the run's.
         let execution = ExecutionsRow {
             last_write_version: current.last_write_version,
-            ..self.world.execution_of(current)
+            ..self.ctx.execution_of(current)
         };
         Snapshot {
             execution,
             current: current.clone(),
-            maps: MapTable::ALL.map(|map| self.world.entries(map, 3)).into(),
-            tasks: self.world.tasks_of_every_queue(2),
+            maps: MapTable::ALL.map(|map| self.ctx.entries(map, 3)).into(),
+            tasks: self.ctx.tasks_of_every_queue(2),
             events: vec![self.events(None)],
         }
     }
@@ -110,7 +110,7 @@ impl Owned<'_> {
     /// A run that takes the place of all that is stored of `of`, in `state`.
     pub(crate) fn reset(&self, of: &Snapshot, state: ExecutionState) -> Snapshot {
         let execution = self.following(&of.execution);
-        let current = self.world.changed(&of.current);
+        let current = self.ctx.changed(&of.current);
         let current = CurrentExecutionsRow {
             run_id: execution.run_id,
             last_write_version: execution.last_write_version,
@@ -125,7 +125,7 @@ impl Owned<'_> {
     /// A change to every part of a run, after which it is in `state`.
     pub(crate) fn mutation(&self, of: &Snapshot, state: ExecutionState) -> Mutation {
         let execution = self.following(&of.execution);
-        let current = self.world.changed(&of.current);
+        let current = self.ctx.changed(&of.current);
         let current = CurrentExecutionsRow {
             run_id: execution.run_id,
             last_write_version: execution.last_write_version,
@@ -135,18 +135,18 @@ impl Owned<'_> {
             // One goes, one changes, one stays, one comes.
             let (removed, others) = split(entries.clone(), 1);
             let (changed, _) = split(others, 1);
-            let new = self.world.entries(entries.map(), 1);
+            let new = self.ctx.entries(entries.map(), 1);
             MapWrite {
                 remove: removed.keys(),
-                replace: joined(self.world.changed_entries(&changed), new),
+                replace: joined(self.ctx.changed_entries(&changed), new),
             }
         });
         Mutation {
             expected: Expected::RecordVersion(of.execution.db_record_version),
             current: self.in_state(&current, state),
             maps: maps.collect(),
-            buffered: BufferedWrite { clear: false, append: self.world.events(2) },
-            tasks: self.world.tasks_of_every_queue(1),
+            buffered: BufferedWrite { clear: false, append: self.ctx.events(2) },
+            tasks: self.ctx.tasks_of_every_queue(1),
             events: vec![self.events(of.events.last())],
             execution,
         }
@@ -155,26 +155,26 @@ impl Owned<'_> {
     /// The same run with everything changed and the next record version.
     fn following(&self, row: &ExecutionsRow) -> ExecutionsRow {
         let db_record_version = row.db_record_version + 1;
-        ExecutionsRow { db_record_version, ..self.world.changed_execution(row) }
+        ExecutionsRow { db_record_version, ..self.ctx.changed_execution(row) }
     }
 
     /// The batch of events after `before`, or the first one of a new branch.
     pub(crate) fn events(&self, before: Option<&AppendNodes>) -> AppendNodes {
         if let Some(before) = before {
             let node_id = before.node.node_id + 3;
-            let mut node = self.world.node(node_id, before.node.txn_id + 1);
+            let mut node = self.ctx.node(node_id, before.node.txn_id + 1);
             node.prev_txn_id = before.node.txn_id;
             return AppendNodes { new_branch: None, node, ..before.clone() };
         }
-        let key = self.world.branch();
+        let key = self.ctx.branch();
         let branch = HistoryBranch::root(key.tree_id, key.branch_id);
         let info = HistoryTreeInfo {
             branch: branch.clone(),
             fork_time: Timestamp::UNIX_EPOCH,
             info: "a scenario".into(),
         };
-        let txn_id = self.world.random(|random| random.i64(1..1_000_000));
-        let mut node = self.world.node(1, txn_id);
+        let txn_id = self.ctx.random(|random| random.i64(1..1_000_000));
+        let mut node = self.ctx.node(1, txn_id);
         node.prev_txn_id = 0;
         AppendNodes { shard_id: self.owner.shard_id, branch, new_branch: Some(info), node }
     }
@@ -242,7 +242,7 @@ impl Owned<'_> {
     /// Asserts that nothing is stored of a run.
     pub(crate) async fn assert_missing(&self, row: &ExecutionsRow) {
         assert_eq!(self.stored(row).await, None);
-        let mut session = self.world.store.session();
+        let mut session = self.ctx.store.session();
         for map in MapTable::ALL {
             let left = session.select_all_from_map(&row.filter(), map).await.unwrap();
             assert!(left.is_empty(), "{map:?} has {left:?}");
@@ -271,22 +271,18 @@ impl Owned<'_> {
 
     /// The shard as another owner would claim it.
     pub(crate) fn takeover(&self) -> ShardsRow {
-        ShardsRow {
-            range_id: self.shard.range_id + 1,
-            data: self.world.data(),
-            ..self.shard.clone()
-        }
+        ShardsRow { range_id: self.shard.range_id + 1, data: self.ctx.data(), ..self.shard.clone() }
     }
 
     /// How many tasks there are in all queues.
     pub(crate) async fn task_count(&self) -> u64 {
-        self.world.count(&Queue::all().map(|queue| queue.table())).await
+        self.ctx.count(&Queue::all().map(|queue| queue.table())).await
     }
 
     /// How many rows there are of runs and current executions, of whatever id.
     pub(crate) async fn execution_count(&self) -> u64 {
-        self.world.count(&MapTable::ALL.map(MapTable::table)).await
-            + self.world.count(&OF_EXECUTIONS).await
+        self.ctx.count(&MapTable::ALL.map(MapTable::table)).await
+            + self.ctx.count(&OF_EXECUTIONS).await
     }
 }
 
@@ -298,12 +294,12 @@ const OF_EXECUTIONS: [Table; 4] = [
     Table::BufferedEvents,
 ];
 
-impl World {
+impl TestContext {
     /// How many rows these tables have together.
     async fn count(&self, tables: &[Table]) -> u64 {
         let mut count = 0;
         for table in tables {
-            count += self.place.count(*table).await;
+            count += self.fixture.count(*table).await;
         }
         count
     }

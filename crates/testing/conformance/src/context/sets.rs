@@ -9,7 +9,7 @@ use temporal_dsql_ports::{
     MutableStateRows, RunChange, WriteSet,
 };
 
-use super::World;
+use super::TestContext;
 
 /// Everything that can be written for a new run.
 pub(crate) struct NewRun {
@@ -22,14 +22,14 @@ pub(crate) struct NewRun {
 }
 
 impl NewRun {
-    pub(crate) fn new(world: &World, row: &ExecutionsRow) -> Self {
-        let branch = BranchKey { shard_id: row.shard_id, ..world.branch() };
+    pub(crate) fn new(ctx: &TestContext, row: &ExecutionsRow) -> Self {
+        let branch = BranchKey { shard_id: row.shard_id, ..ctx.branch() };
         Self {
             row: row.clone(),
-            maps: MapTable::ALL.map(|map| world.entries(map, 4)).into(),
-            tasks: world.tasks_of_every_queue(2),
-            tree: world.tree_row(branch),
-            nodes: [world.node(1, 10), world.node(4, 11)],
+            maps: MapTable::ALL.map(|map| ctx.entries(map, 4)).into(),
+            tasks: ctx.tasks_of_every_queue(2),
+            tree: ctx.tree_row(branch),
+            nodes: [ctx.node(1, 10), ctx.node(4, 11)],
         }
     }
 
@@ -60,19 +60,19 @@ impl NewRun {
     }
 
     /// Asserts that its history is there.
-    pub(crate) async fn assert_history(&self, world: &World) {
+    pub(crate) async fn assert_history(&self, ctx: &TestContext) {
         let branch = self.tree.branch;
-        assert_eq!(nodes(world, &branch).await, self.nodes);
-        let mut session = world.store.session();
+        assert_eq!(nodes(ctx, &branch).await, self.nodes);
+        let mut session = ctx.store.session();
         let trees = session.select_from_history_tree(branch.shard_id, branch.tree_id).await;
         assert_eq!(trees.unwrap(), std::slice::from_ref(&self.tree));
     }
 }
 
 /// A new run, stored.
-pub(crate) async fn stored(world: &World, row: &ExecutionsRow) -> NewRun {
-    let run = NewRun::new(world, row);
-    world.store.apply(&run.set()).await.unwrap();
+pub(crate) async fn stored(ctx: &TestContext, row: &ExecutionsRow) -> NewRun {
+    let run = NewRun::new(ctx, row);
+    ctx.store.apply(&run.set()).await.unwrap();
     run
 }
 
@@ -87,10 +87,10 @@ pub(crate) struct Change {
 
 impl Change {
     /// One that changes everything of the `executions` row `of` and nothing else.
-    pub(crate) fn new(world: &World, of: &ExecutionsRow) -> Self {
+    pub(crate) fn new(ctx: &TestContext, of: &ExecutionsRow) -> Self {
         let row = ExecutionsRow {
             db_record_version: of.db_record_version.wrapping_add(1),
-            ..world.changed_execution(of)
+            ..ctx.changed_execution(of)
         };
         let expected = Expected::RecordVersion(of.db_record_version);
         Self { row, expected, maps: Vec::new(), buffered: BufferedWrite::default() }
@@ -125,16 +125,16 @@ pub(crate) fn current(
     Some(CurrentChange { id: row.filter(), expected, write: Some(row) })
 }
 
-pub(crate) async fn apply(world: &World, set: &WriteSet<'_>) {
-    world.store.apply(set).await.unwrap();
+pub(crate) async fn apply(ctx: &TestContext, set: &WriteSet<'_>) {
+    ctx.store.apply(set).await.unwrap();
 }
 
-pub(crate) async fn read(world: &World, run: &ExecutionsFilter) -> Option<MutableStateRows> {
-    world.store.session().select_mutable_state(run).await.unwrap()
+pub(crate) async fn read(ctx: &TestContext, run: &ExecutionsFilter) -> Option<MutableStateRows> {
+    ctx.store.session().select_mutable_state(run).await.unwrap()
 }
 
 /// The batches of a branch.
-pub(crate) async fn nodes(world: &World, branch: &BranchKey) -> Vec<HistoryNode> {
+pub(crate) async fn nodes(ctx: &TestContext, branch: &BranchKey) -> Vec<HistoryNode> {
     let all = NodePage {
         min_node_id: i64::MIN,
         max_node_id: i64::MAX,
@@ -142,5 +142,5 @@ pub(crate) async fn nodes(world: &World, branch: &BranchKey) -> Vec<HistoryNode>
         after: None,
         limit: 9,
     };
-    world.store.session().range_select_from_history_node(branch, &all).await.unwrap()
+    ctx.store.session().range_select_from_history_node(branch, &all).await.unwrap()
 }
