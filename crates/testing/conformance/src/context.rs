@@ -1,10 +1,10 @@
 //! What a scenario has at hand: a store, random rows, and shorthands for what it does often.
 
-pub(crate) mod acts;
+pub(crate) mod guarded_requests;
 pub(crate) mod histories;
-pub(crate) mod owned;
+pub(crate) mod owned_shard;
 mod rows;
-pub(crate) mod sets;
+pub(crate) mod write_sets;
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicI32},

@@ -8,7 +8,7 @@ mod context;
 mod entries;
 mod harness;
 mod history_fuzz;
-mod interposed;
+mod interceptors;
 mod queue;
 pub mod real_data;
 mod scenario;

@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{AppendNodes, NewBranch, ReadHistory};
 
-use super::{TestContext, owned::Owned};
+use super::{TestContext, owned_shard::OwnedShard};
 
 /// The root branch of a new tree, without a row yet.
 pub(crate) fn root(ctx: &TestContext) -> HistoryBranch {
@@ -26,7 +26,7 @@ pub(crate) fn info(branch: &HistoryBranch) -> HistoryTreeInfo {
 }
 
 pub(crate) async fn append(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     branch: &HistoryBranch,
     node: &HistoryNode,
 ) -> Result<(), StoreError> {
@@ -42,7 +42,7 @@ pub(crate) async fn append(
 
 /// A root branch with these batches, given as node, transaction and the transaction before.
 pub(crate) async fn stored(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     nodes: &[(i64, i64, i64)],
 ) -> (HistoryBranch, Vec<HistoryNode>) {
     let branch = root(shard.ctx);
@@ -52,7 +52,7 @@ pub(crate) async fn stored(
 
 /// Appends batches to `branch`.
 pub(crate) async fn appended(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     branch: &HistoryBranch,
     nodes: &[(i64, i64, i64)],
 ) -> Vec<HistoryNode> {
@@ -65,13 +65,17 @@ pub(crate) async fn appended(
     all
 }
 
-pub(crate) async fn fork(shard: &Owned<'_>, branch: &HistoryBranch, node_id: i64) -> HistoryBranch {
+pub(crate) async fn fork(
+    shard: &OwnedShard<'_>,
+    branch: &HistoryBranch,
+    node_id: i64,
+) -> HistoryBranch {
     let branch_id: BranchId = shard.ctx.branch().branch_id;
     let new = NewBranch { branch_id, fork_time: Timestamp::UNIX_EPOCH, info: "fork".into() };
     shard.histories.fork(shard.owner.shard_id, branch, node_id, new).await.unwrap()
 }
 
-pub(crate) fn whole(shard: &Owned<'_>, branch: &HistoryBranch, limit: u32) -> ReadHistory {
+pub(crate) fn whole(shard: &OwnedShard<'_>, branch: &HistoryBranch, limit: u32) -> ReadHistory {
     ReadHistory {
         shard_id: shard.owner.shard_id,
         branch: branch.clone(),
@@ -83,7 +87,7 @@ pub(crate) fn whole(shard: &Owned<'_>, branch: &HistoryBranch, limit: u32) -> Re
 
 /// All pages of a branch, oldest first.
 pub(crate) async fn forwards(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     branch: &HistoryBranch,
     limit: u32,
 ) -> Vec<HistoryNode> {
@@ -102,7 +106,7 @@ pub(crate) async fn forwards(
 
 /// All pages of a branch, newest first.
 pub(crate) async fn backwards(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     branch: &HistoryBranch,
     limit: u32,
     last_txn_id: i64,
@@ -121,7 +125,7 @@ pub(crate) async fn backwards(
 
 /// Asserts that a branch has these batches, whichever way it is read.
 pub(crate) async fn assert_history(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     branch: &HistoryBranch,
     expected: &[&HistoryNode],
 ) {
@@ -135,7 +139,11 @@ pub(crate) async fn assert_history(
     }
 }
 
-pub(crate) async fn trim(shard: &Owned<'_>, branch: &HistoryBranch, last: &HistoryNode) -> u64 {
+pub(crate) async fn trim(
+    shard: &OwnedShard<'_>,
+    branch: &HistoryBranch,
+    last: &HistoryNode,
+) -> u64 {
     let last = NodePosition { node_id: last.node_id, txn_id: last.txn_id };
     shard.histories.trim(shard.owner.shard_id, branch, last).await.unwrap()
 }

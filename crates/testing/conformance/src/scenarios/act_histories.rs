@@ -14,8 +14,8 @@ use temporal_dsql_stores::{
 
 use crate::{
     TestContext,
-    context::owned::{Owned, rows},
-    interposed::counting,
+    context::owned_shard::{OwnedShard, rows},
+    interceptors::counting_begins,
     scenario::scenario_table,
 };
 
@@ -29,14 +29,14 @@ scenario_table! { "act_histories":
 }
 
 /// Adds batches until there are `count`.
-fn extend(shard: &Owned<'_>, events: &mut Vec<AppendNodes>, count: usize) {
+fn extend(shard: &OwnedShard<'_>, events: &mut Vec<AppendNodes>, count: usize) {
     while events.len() < count {
         events.push(shard.events(events.last()));
     }
 }
 
 /// Asserts that these batches are all of their branch, and that the branch is recorded.
-async fn assert_history(shard: &Owned<'_>, batches: &[AppendNodes]) {
+async fn assert_history(shard: &OwnedShard<'_>, batches: &[AppendNodes]) {
     let first = batches.first().expect("a batch");
     let expected: Vec<_> = batches.iter().map(|batch| batch.node.clone()).collect();
     assert_eq!(shard.history(first).await, expected);
@@ -45,8 +45,8 @@ async fn assert_history(shard: &Owned<'_>, batches: &[AppendNodes]) {
 }
 
 /// A conflict of three runs, the third of which is new; and the two that are stored.
-async fn conflict(shard: &Owned<'_>) -> (ConflictResolve, [Snapshot; 2]) {
-    let current = shard.created(Created).await;
+async fn conflict(shard: &OwnedShard<'_>) -> (ConflictResolve, [Snapshot; 2]) {
+    let current = shard.create_run(Created).await;
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
     let request = ConflictResolve {
@@ -61,7 +61,7 @@ async fn conflict(shard: &Owned<'_>) -> (ConflictResolve, [Snapshot; 2]) {
 }
 
 async fn an_act_writes_every_batch_of_every_run_and_new_branches(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut new = shard.new_run(Created);
     extend(&shard, &mut new.events, 3);
     shard.create(CreateMode::BrandNew, &new).await.unwrap();
@@ -88,17 +88,17 @@ async fn an_act_writes_every_batch_of_every_run_and_new_branches(ctx: &TestConte
 /// Asserts that an act ends with a failed condition and writes nothing to any table.
 async fn assert_leaves_nothing(
     ctx: &TestContext,
-    act: impl Future<Output = Result<(), StoreError>>,
+    operation: impl Future<Output = Result<(), StoreError>>,
 ) {
     let before = ctx.row_count().await;
-    let result = act.await;
+    let result = operation.await;
     assert!(matches!(result, Err(StoreError::Condition(_))), "{result:?}");
     assert_eq!(ctx.row_count().await, before);
 }
 
 async fn a_refused_act_leaves_no_batch_and_no_branch(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let open = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let open = shard.create_run(Running).await;
     let next = shard.snapshot(&shard.next_run(&open.current, Created));
     // The id has a current execution.
     assert_leaves_nothing(ctx, shard.create(CreateMode::BrandNew, &next)).await;
@@ -135,15 +135,15 @@ async fn a_refused_act_leaves_no_batch_and_no_branch(ctx: &TestContext) {
     assert_leaves_nothing(ctx, shard.executions.conflict_resolve(&request)).await;
     // The shard has another owner.
     let (request, _) = conflict(&shard).await;
-    shard.is_deposed().await;
+    shard.depose_owner().await;
     assert_leaves_nothing(ctx, shard.executions.conflict_resolve(&request)).await;
     assert_leaves_nothing(ctx, shard.update(mode, &mutation, Some(&next))).await;
     shard.assert_stored(&open).await;
 }
 
 async fn a_batch_of_an_ancestor_refuses_the_whole_act(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let mut mutation = shard.mutation(&run, Running);
     let branch = ctx.branch().branch_id;
     let mut late = mutation.events[0].clone();
@@ -160,7 +160,7 @@ async fn a_batch_of_an_ancestor_refuses_the_whole_act(ctx: &TestContext) {
 
 /// As after an act whose history was appended first, and which was asked for again.
 async fn an_act_overwrites_a_batch_that_is_there_already(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut new = shard.new_run(Created);
     shard.histories.append(&new.events[0]).await.unwrap();
     new.events[0].node.data = ctx.data();
@@ -171,15 +171,19 @@ async fn an_act_overwrites_a_batch_that_is_there_already(ctx: &TestContext) {
 
 /// Asserts that a new run is created with all its batches by the store; and that they go first if
 /// they are refused together with the rest.
-async fn assert_created(ctx: &TestContext, is_refused: bool, new: impl Fn(&Owned<'_>) -> Snapshot) {
-    let shard = ctx.owned().await;
+async fn assert_created(
+    ctx: &TestContext,
+    is_refused: bool,
+    new: impl Fn(&OwnedShard<'_>) -> Snapshot,
+) {
+    let shard = ctx.owned_shard().await;
     let direct = new(&shard);
     shard.create(CreateMode::BrandNew, &direct).await.unwrap();
     assert_eq!(shard.stored(&direct.execution).await, Some(rows(&direct)));
     assert_history(&shard, &direct.events).await;
 
     let counted = new(&shard);
-    let (store, begun) = counting(&ctx.store);
+    let (store, begun) = counting_begins(&ctx.store);
     let request =
         CreateExecution { owner: shard.owner, mode: CreateMode::BrandNew, snapshot: counted };
     ExecutionStore::new(store).create(&request).await.unwrap();

@@ -100,7 +100,7 @@ fn expected_current(ctx: &TestContext, stored: &Stored, is_new: bool) -> Expecte
 }
 
 /// A random act on what is stored.
-fn act<'a>(ctx: &TestContext, stored: &Stored, rows: &'a Rows) -> WriteSet<'a> {
+fn random_write_set<'a>(ctx: &TestContext, stored: &Stored, rows: &'a Rows) -> WriteSet<'a> {
     let mut set = WriteSet::new("Change", rows.next.shard_id);
     let range_id = stored.shard.as_ref().map_or(1, |shard| shard.range_id);
     set.range_id = (!one_in(ctx, 6)).then(|| range_id - i64::from(one_in(ctx, 8)));
@@ -175,7 +175,7 @@ async fn an_act_is_applied_if_and_only_if_its_conditions_hold(ctx: &TestContext)
             maps: vec![ctx.entries(temporal_dsql_domain::MapTable::Timers, 2)],
             buffered: BufferedWrite { clear: false, append: ctx.events(1) },
         };
-        let set = act(ctx, &stored, &rows);
+        let set = random_write_set(ctx, &stored, &rows);
         let mut expected = observed(&stored, &set);
         let mut transaction = ctx.begin("Observe").await;
         let mut found = transaction.observe(&set).await.unwrap();

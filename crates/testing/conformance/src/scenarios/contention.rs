@@ -12,10 +12,10 @@ use temporal_dsql_ports::{ConditionFailed, RetryPolicy, Store, StoreError, Store
 use crate::{
     TestContext,
     context::{
-        acts::Act,
-        owned::{AnyStore, Owned},
+        guarded_requests::GuardedRequest,
+        owned_shard::{OwnedShard, SharedStore},
     },
-    interposed::meeting,
+    interceptors::barrier_after_begin,
     scenario::scenario_table,
 };
 
@@ -54,7 +54,7 @@ async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(ctx: &
         let rows: Vec<_> = (0..16).map(|_| ctx.changed(&id)).collect();
         // In every other round all have begun before one of them looks; in the others they come
         // as they come.
-        let (met, begun) = meeting(&ctx.store, 16);
+        let (met, begun) = barrier_after_begin(&ctx.store, 16);
         let store = if round % 2 == 0 { met } else { Arc::clone(&ctx.store) };
         let attempts = rows.iter().map(|row| {
             let (store, row) = (Arc::clone(&store), row.clone());
@@ -107,7 +107,7 @@ async fn no_increment_of_many_writers_is_lost(ctx: &TestContext) {
     const WRITERS: i64 = 8;
     const ROUNDS: i64 = 10;
     // The first increments all begin before one of them looks; the others come as they come.
-    let (met, begun) = meeting(&ctx.store, WRITERS as usize);
+    let (met, begun) = barrier_after_begin(&ctx.store, WRITERS as usize);
     let mut row = ctx.current();
     row.last_write_version = 0;
     ctx.insert(&row).await;
@@ -160,32 +160,32 @@ async fn exactly_one_of_many_deleters_deletes(ctx: &TestContext) {
 
 /// Eight at once, each on an id of its own, in one shard: none of them begins again.
 async fn the_acts_of_one_owner_do_not_meet(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = eight_acts(&shard).await;
-    let (met, begun) = meeting(&ctx.store, 8);
-    do_at_once(acts, &met).await;
-    assert_eq!(begun.load(Ordering::SeqCst), 8, "an act began again");
+    let shard = ctx.owned_shard().await;
+    let requests = eight_requests(&shard).await;
+    let (met, begun) = barrier_after_begin(&ctx.store, 8);
+    execute_concurrently(requests, &met).await;
+    assert_eq!(begun.load(Ordering::SeqCst), 8, "a request was repeated");
 
     // The same in the store's own way, with the first conflict told.
     let ctx = ctx.with_policy(RetryPolicy::NEVER).await;
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     for _ in 0..5 {
-        let acts = eight_acts(&shard).await;
-        do_at_once(acts, &ctx.store).await;
+        let requests = eight_requests(&shard).await;
+        execute_concurrently(requests, &ctx.store).await;
     }
 }
 
 /// Acts of all kinds, each on an id of its own.
-async fn eight_acts(shard: &Owned<'_>) -> Vec<Act> {
-    let (first, second) = (shard.acts().await, shard.acts().await);
+async fn eight_requests(shard: &OwnedShard<'_>) -> Vec<GuardedRequest> {
+    let (first, second) = (shard.guarded_requests().await, shard.guarded_requests().await);
     first.into_iter().chain(second).take(8).collect()
 }
 
 /// Does all of them at once.
-async fn do_at_once(acts: Vec<Act>, store: &AnyStore) {
-    let done = acts.into_iter().map(|act| {
+async fn execute_concurrently(requests: Vec<GuardedRequest>, store: &SharedStore) {
+    let done = requests.into_iter().map(|request| {
         let store = Arc::clone(store);
-        tokio::spawn(async move { act.done_by(store).await })
+        tokio::spawn(async move { request.execute(store).await })
     });
     for result in join_all(done).await {
         result.unwrap().unwrap();

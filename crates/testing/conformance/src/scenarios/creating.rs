@@ -13,8 +13,8 @@ use temporal_dsql_stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot
 
 use crate::{
     TestContext,
-    context::owned::{Owned, assert_refused, current_is, rows},
-    interposed::meeting,
+    context::owned_shard::{OwnedShard, assert_refused, current_is, rows},
+    interceptors::barrier_after_begin,
     scenario::scenario_table,
 };
 
@@ -56,7 +56,7 @@ fn after(previous: &Snapshot) -> CreateMode {
 
 /// Asserts that creating is refused and writes to no table.
 async fn assert_not_created(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     mode: CreateMode,
     snapshot: &Snapshot,
     expected: &ConditionFailed,
@@ -68,7 +68,7 @@ async fn assert_not_created(
 }
 
 async fn a_brand_new_execution_is_stored_whole(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let snapshot = shard.new_run(Created);
     shard.create(CreateMode::BrandNew, &snapshot).await.unwrap();
     shard.assert_stored(&snapshot).await;
@@ -77,9 +77,9 @@ async fn a_brand_new_execution_is_stored_whole(ctx: &TestContext) {
 }
 
 async fn an_id_with_a_current_execution_refuses_a_brand_new_one_and_tells_it(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     for state in [Created, Running, Completed] {
-        let first = shard.created(state).await;
+        let first = shard.create_run(state).await;
         let second = shard.snapshot(&shard.next_run(&first.current, Created));
         // The row has the run, its state and status, its start and its requests' ids.
         let expected = current_is(Some(&first.current));
@@ -89,8 +89,8 @@ async fn an_id_with_a_current_execution_refuses_a_brand_new_one_and_tells_it(ctx
 }
 
 async fn the_id_of_a_closed_execution_is_used_again(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Completed).await;
     let second = shard.snapshot(&shard.next_run(&first.current, Created));
     shard.create(after(&first), &second).await.unwrap();
     shard.assert_stored(&first).await;
@@ -99,8 +99,8 @@ async fn the_id_of_a_closed_execution_is_used_again(ctx: &TestContext) {
 }
 
 async fn reuse_expects_the_previous_run_closed_at_its_version(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let closed = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let closed = shard.create_run(Completed).await;
     let next = shard.snapshot(&shard.next_run(&closed.current, Created));
     let expected = current_is(Some(&closed.current));
     let CreateMode::UpdateCurrent { previous_run_id, previous_last_write_version } = after(&closed)
@@ -116,14 +116,14 @@ async fn reuse_expects_the_previous_run_closed_at_its_version(ctx: &TestContext)
     assert_not_created(&shard, wrong_run, &next, &expected).await;
     assert_not_created(&shard, wrong_version, &next, &expected).await;
     for open in [Created, Running] {
-        let open = shard.created(open).await;
+        let open = shard.create_run(open).await;
         let next = shard.snapshot(&shard.next_run(&open.current, Created));
         assert_not_created(&shard, after(&open), &next, &current_is(Some(&open.current))).await;
     }
 }
 
 async fn reuse_of_an_id_without_an_execution_is_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let absent = shard.new_run(Completed);
     let next = shard.snapshot(&shard.next_run(&absent.current, Created));
     assert_not_created(&shard, after(&absent), &next, &current_is(None)).await;
@@ -134,8 +134,8 @@ async fn reuse_of_an_id_without_an_execution_is_refused(ctx: &TestContext) {
 async fn a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current_row(
     ctx: &TestContext,
 ) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Completed).await;
     let stale = after(&first);
     let last_write_version = first.execution.last_write_version ^ 1;
     let run = ExecutionsRow { last_write_version, ..first.execution.clone() };
@@ -157,22 +157,22 @@ async fn a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current
 }
 
 async fn a_zombie_is_created_beside_the_current_execution(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Completed).await;
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
     shard.assert_stored(&zombie).await;
     shard.assert_stored(&current).await;
     assert_eq!(shard.current_of(&zombie.current).await, Some(current.current));
     // Nor does it become the current one where there is none.
-    let alone = shard.created(Zombie).await;
+    let alone = shard.create_run(Zombie).await;
     shard.assert_stored(&alone).await;
     assert_eq!(shard.current_of(&alone.current).await, None);
 }
 
 async fn a_run_that_exists_is_not_created_again(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Completed).await;
     let mut again = shard.snapshot(&first.current);
     again.execution.run_id = first.execution.run_id;
     let before = shard.task_count().await;
@@ -180,14 +180,14 @@ async fn a_run_that_exists_is_not_created_again(ctx: &TestContext) {
     assert_refused(shard.create(after(&first), &again).await, &expected);
     shard.assert_stored(&first).await;
     assert_eq!(shard.task_count().await, before);
-    let zombie = shard.created(Zombie).await;
+    let zombie = shard.create_run(Zombie).await;
     let expected = ConditionFailed::ExecutionExists { run_id: zombie.execution.run_id };
     assert_refused(shard.create(CreateMode::BypassCurrent, &zombie).await, &expected);
     shard.assert_stored(&zombie).await;
 }
 
 async fn a_closed_execution_is_created_in_every_mode(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let first = shard.new_run(Completed);
     shard.create(CreateMode::BrandNew, &first).await.unwrap();
     let second = shard.snapshot(&shard.next_run(&first.current, Completed));
@@ -201,8 +201,8 @@ async fn a_closed_execution_is_created_in_every_mode(ctx: &TestContext) {
 }
 
 async fn bypassing_does_not_create_the_current_run_again(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Running).await;
     let mut zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     zombie.current.run_id = current.current.run_id;
     zombie.execution.run_id = current.current.run_id;
@@ -212,10 +212,10 @@ async fn bypassing_does_not_create_the_current_run_again(ctx: &TestContext) {
 }
 
 async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let id = shard.current(Created);
     // All sixteen have begun before one of them looks, so that each would be the first.
-    let (store, begun) = meeting(&ctx.store, 16);
+    let (store, begun) = barrier_after_begin(&ctx.store, 16);
     let creators = (0..16).map(|_| {
         let snapshot = shard.snapshot(&shard.next_run(&id, Created));
         let request = CreateExecution { owner: shard.owner, mode: CreateMode::BrandNew, snapshot };
@@ -245,8 +245,8 @@ async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(ctx: &TestCon
 async fn archetypes_have_ids_of_their_own(ctx: &TestContext) {
     use temporal_dsql_domain::ArchetypeId;
 
-    let shard = ctx.owned().await;
-    let one = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let one = shard.create_run(Created).await;
     // The same id in another archetype: 7 is nobody's.
     let archetype_id = ArchetypeId(7);
     let row = shard.next_run(&one.current, Created);

@@ -12,7 +12,7 @@ use temporal_dsql_ports::{DeadlinePassed, Outcome, Store, StoreError, Within};
 use crate::{
     CommitFault, TestContext,
     context::histories::{stored, whole},
-    interposed::interposed,
+    interceptors::intercept_begin,
     scenario::scenario_table,
 };
 
@@ -34,24 +34,24 @@ fn assert_passed(error: &StoreError) {
 }
 
 async fn an_act_that_is_ended_before_its_commit_is_not_applied(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = shard.acts().await;
+    let shard = ctx.owned_shard().await;
+    let requests = shard.guarded_requests().await;
     let (executions, tasks) = (shard.execution_count().await, shard.task_count().await);
-    for act in acts {
+    for request in requests {
         // It begins, and never gets any further.
-        let hanging = interposed(&ctx.store, Box::new(|_| Box::pin(pending())));
+        let hanging = intercept_begin(&ctx.store, Box::new(|_| Box::pin(pending())));
         let limit = Duration::from_millis(200);
         let start = Instant::now();
         let store: Arc<dyn Store> = Arc::new(Within::new(hanging, limit));
-        assert_passed(&act.done_by(store).await.unwrap_err());
+        assert_passed(&request.execute(store).await.unwrap_err());
         assert!(start.elapsed() >= limit, "{:?}", start.elapsed());
-        assert_eq!(shard.execution_count().await, executions, "{act:?}");
-        assert_eq!(shard.task_count().await, tasks, "{act:?}");
+        assert_eq!(shard.execution_count().await, executions, "{request:?}");
+        assert_eq!(shard.task_count().await, tasks, "{request:?}");
     }
 }
 
 async fn after_the_deadline_nothing_is_sent_by_any_store(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, _) = stored(&shard, &[(1, 10, 0)]).await;
     let shard_id = shard.owner.shard_id;
     let run = ctx.run();
@@ -80,7 +80,7 @@ async fn after_the_deadline_nothing_is_sent_by_any_store(ctx: &TestContext) {
 }
 
 async fn conflicts_are_repeated_until_the_deadline_and_no_longer(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let tasks = ctx.tasks_of_every_queue(1);
     ctx.fixture.fail_next_commits(&[CommitFault::Conflict; 1_000]);
     let start = Instant::now();
@@ -96,7 +96,7 @@ async fn conflicts_are_repeated_until_the_deadline_and_no_longer(ctx: &TestConte
 }
 
 async fn an_act_that_ends_before_its_deadline_is_done(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let tasks = ctx.tasks_of_every_queue(1);
     let an_hour = Duration::from_secs(3_600);
     shard.tasks.within(an_hour).add(shard.owner, &tasks).await.unwrap();

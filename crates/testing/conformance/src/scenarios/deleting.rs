@@ -22,8 +22,8 @@ scenario_table! { "deleting":
 }
 
 async fn a_deleted_current_execution_is_gone_and_its_run_stays(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let id = run.current.filter();
     shard.executions.delete_current(&id, run.current.run_id).await.unwrap();
     assert_eq!(shard.current_of(&run.current).await, None);
@@ -33,15 +33,15 @@ async fn a_deleted_current_execution_is_gone_and_its_run_stays(ctx: &TestContext
 }
 
 async fn a_run_that_is_not_the_current_one_deletes_no_current_execution(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let zombie = shard.snapshot(&shard.next_run(&run.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
     let id = run.current.filter();
     shard.executions.delete_current(&id, zombie.current.run_id).await.unwrap();
     assert_eq!(shard.current_of(&run.current).await, Some(run.current));
     // An id without a current execution stays without.
-    let alone = shard.created(Zombie).await;
+    let alone = shard.create_run(Zombie).await;
     let id = alone.current.filter();
     shard.executions.delete_current(&id, alone.current.run_id).await.unwrap();
     assert_eq!(shard.current_of(&alone.current).await, None);
@@ -49,8 +49,8 @@ async fn a_run_that_is_not_the_current_one_deletes_no_current_execution(ctx: &Te
 }
 
 async fn a_deleted_execution_is_gone_with_all_that_belongs_to_it(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let zombie = shard.created(Zombie).await;
+    let shard = ctx.owned_shard().await;
+    let zombie = shard.create_run(Zombie).await;
     let other = shard.snapshot(&shard.next_run(&zombie.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &other).await.unwrap();
     let tasks = shard.task_count().await;
@@ -62,15 +62,15 @@ async fn a_deleted_execution_is_gone_with_all_that_belongs_to_it(ctx: &TestConte
 }
 
 async fn deleting_an_absent_execution_is_no_error(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let absent = shard.new_run(Created);
     shard.executions.delete(&absent.execution.filter()).await.unwrap();
     shard.assert_missing(&absent.execution).await;
 }
 
 async fn an_id_is_brand_new_again_after_its_execution_was_deleted(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Running).await;
     let id = first.current.filter();
     shard.executions.delete_current(&id, first.current.run_id).await.unwrap();
     shard.executions.delete(&first.execution.filter()).await.unwrap();
@@ -98,8 +98,8 @@ const OF_A_RUN: [Table; 9] = [
 ];
 
 async fn every_table_of_a_run_is_emptied_when_it_is_deleted(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Zombie).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Zombie).await;
     let mutation = shard.mutation(&run, Zombie);
     shard.update(UpdateMode::BypassCurrent, &mutation, None).await.unwrap();
     for table in OF_A_RUN {

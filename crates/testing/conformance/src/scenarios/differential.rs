@@ -18,7 +18,7 @@ use std::sync::Arc;
 use temporal_dsql_memory::MemoryStore;
 
 use self::draw::Draw;
-use crate::{TestContext, context::owned::AnyStore, scenario::scenario_table};
+use crate::{TestContext, context::owned_shard::SharedStore, scenario::scenario_table};
 
 scenario_table! { "differential":
     random_acts_are_answered_as_by_the_memory_adapter;
@@ -32,9 +32,9 @@ const ROUND: usize = 100;
 async fn random_acts_are_answered_as_by_the_memory_adapter(ctx: &TestContext) {
     let seed = ctx.random(|random| random.u64(..));
     let memory = MemoryStore::builder().seed(seed).build();
-    let model: AnyStore = Arc::new(memory.clone());
-    let store = AnyStore::clone(&ctx.store);
-    let mut draw = Draw::new(seed, AnyStore::clone(&model));
+    let model: SharedStore = Arc::new(memory.clone());
+    let store = SharedStore::clone(&ctx.store);
+    let mut draw = Draw::new(seed, SharedStore::clone(&model));
     let mut succeeded = 0;
     for number in 1..=STEPS {
         let step = draw.step().await;

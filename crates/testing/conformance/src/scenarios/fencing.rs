@@ -13,11 +13,11 @@ use temporal_dsql_stores::{CreateExecution, CreateMode, Owner, ShardStore};
 use crate::{
     TestContext,
     context::{
-        acts::Act,
         assert_conflict,
-        owned::{AnyStore, Owned, assert_refused, rows},
+        guarded_requests::GuardedRequest,
+        owned_shard::{OwnedShard, SharedStore, assert_refused, rows},
     },
-    interposed::{counting, holding_back, interposed_once},
+    interceptors::{counting_begins, delaying_commits, intercept_nth_begin},
     scenario::scenario_table,
 };
 
@@ -50,14 +50,19 @@ fn lost(owner: Owner, observed: Option<i64>) -> ConditionFailed {
 }
 
 /// Asserts that an act of a deposed owner is refused and writes nothing.
-async fn assert_fenced(shard: &Owned<'_>, store: AnyStore, act: &Act, observed: Option<i64>) {
-    let run = async || match act.written() {
+async fn assert_fenced(
+    shard: &OwnedShard<'_>,
+    store: SharedStore,
+    request: &GuardedRequest,
+    observed: Option<i64>,
+) {
+    let run = async || match request.written() {
         Some(row) => shard.stored(row).await,
         None => None,
     };
     let before = (shard.ctx.row_count().await, run().await);
-    assert_refused(act.done_by(store).await, &lost(shard.owner, observed));
-    assert_eq!((shard.ctx.row_count().await, run().await), before, "{act:?}");
+    assert_refused(request.execute(store).await, &lost(shard.owner, observed));
+    assert_eq!((shard.ctx.row_count().await, run().await), before, "{request:?}");
 }
 
 /// How a shard is taken over.
@@ -72,10 +77,10 @@ enum Way {
 const WAYS: [Way; 2] = [Way::Store, Way::GoServer];
 
 /// `next` claims its shard from the owner with the range id `previous`.
-async fn take_over(store: &AnyStore, next: &ShardsRow, previous: i64, way: Way) {
+async fn take_over(store: &SharedStore, next: &ShardsRow, previous: i64, way: Way) {
     match way {
         Way::Store => {
-            ShardStore::new(AnyStore::clone(store)).update(next, previous).await.unwrap();
+            ShardStore::new(SharedStore::clone(store)).update(next, previous).await.unwrap();
         }
         Way::GoServer => {
             let range_id = store.run("UpdateShard", next, go_server).await.unwrap();
@@ -97,11 +102,11 @@ fn go_server<'t>(
 }
 
 async fn a_deposed_owner_writes_nothing_by_any_act(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = shard.acts().await;
-    let next = shard.is_deposed().await;
-    for act in acts {
-        assert_fenced(&shard, Arc::clone(&ctx.store), &act, Some(next.range_id)).await;
+    let shard = ctx.owned_shard().await;
+    let requests = shard.guarded_requests().await;
+    let next = shard.depose_owner().await;
+    for request in requests {
+        assert_fenced(&shard, Arc::clone(&ctx.store), &request, Some(next.range_id)).await;
     }
     let refused = shard.shards.assert_ownership(shard.owner).await;
     assert_refused(refused, &lost(shard.owner, Some(next.range_id)));
@@ -110,9 +115,9 @@ async fn a_deposed_owner_writes_nothing_by_any_act(ctx: &TestContext) {
 
 /// A store on which another owner claims the shard right after the first transaction has begun,
 /// and has looked: its snapshot is older than the takeover.
-fn taken_over_after_the_first_look(shard: &Owned<'_>, way: Way) -> AnyStore {
+fn taken_over_after_the_first_look(shard: &OwnedShard<'_>, way: Way) -> SharedStore {
     let (store, next, owner) = (Arc::clone(&shard.ctx.store), shard.takeover(), shard.owner);
-    interposed_once(&shard.ctx.store, 1, move |transaction| {
+    intercept_nth_begin(&shard.ctx.store, 1, move |transaction| {
         let (store, next) = (Arc::clone(&store), next.clone());
         Box::pin(async move {
             let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
@@ -126,10 +131,10 @@ fn taken_over_after_the_first_look(shard: &Owned<'_>, way: Way) -> AnyStore {
 
 async fn an_owner_that_is_deposed_while_it_acts_writes_nothing(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
-        let shard = ctx.owned().await;
-        let act = shard.acts().await[kind].clone();
+        let shard = ctx.owned_shard().await;
+        let request = shard.guarded_requests().await[kind].clone();
         let store = taken_over_after_the_first_look(&shard, way);
-        assert_fenced(&shard, store, &act, Some(shard.takeover().range_id)).await;
+        assert_fenced(&shard, store, &request, Some(shard.takeover().range_id)).await;
     }
 }
 
@@ -140,34 +145,34 @@ fn kinds_and_ways() -> impl Iterator<Item = (usize, Way)> {
 
 async fn an_act_that_commits_before_the_takeover_is_kept(ctx: &TestContext) {
     for kind in 0..5 {
-        let shard = ctx.owned().await;
-        let act = shard.acts().await[kind].clone();
+        let shard = ctx.owned_shard().await;
+        let request = shard.guarded_requests().await[kind].clone();
         let before = shard.task_count().await;
-        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
-        shard.is_deposed().await;
-        shard.assert_done(&act, before).await;
+        request.execute(Arc::clone(&ctx.store)).await.unwrap();
+        shard.depose_owner().await;
+        shard.assert_applied(&request, before).await;
     }
 }
 
 /// The act commits between the snapshot of the takeover and its lock.
 async fn a_takeover_from_before_an_act_begins_again(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
-        let shard = ctx.owned().await;
-        let act = shard.acts().await[kind].clone();
+        let shard = ctx.owned_shard().await;
+        let request = shard.guarded_requests().await[kind].clone();
         let before = shard.task_count().await;
-        let (inner, in_gap) = (Arc::clone(&ctx.store), act.clone());
-        let store = interposed_once(&ctx.store, 1, move |_| {
-            let (act, store) = (in_gap.clone(), Arc::clone(&inner));
-            Box::pin(async move { act.done_by(store).await.unwrap() })
+        let (inner, in_gap) = (Arc::clone(&ctx.store), request.clone());
+        let store = intercept_nth_begin(&ctx.store, 1, move |_| {
+            let (request, store) = (in_gap.clone(), Arc::clone(&inner));
+            Box::pin(async move { request.execute(store).await.unwrap() })
         });
-        let (store, begun) = counting(&store);
+        let (store, begun) = counting_begins(&store);
         let next = shard.takeover();
         take_over(&store, &next, shard.owner.range_id, way).await;
-        assert_eq!(begun.load(Ordering::SeqCst), 2, "{way:?}: it met the act's lock");
+        assert_eq!(begun.load(Ordering::SeqCst), 2, "{way:?}: it met the request's lock");
         // Beginning again, it sees the act, and deposes the owner.
-        shard.assert_done(&act, before).await;
+        shard.assert_applied(&request, before).await;
         assert_refused(
-            act.done_by(Arc::clone(&ctx.store)).await,
+            request.execute(Arc::clone(&ctx.store)).await,
             &lost(shard.owner, Some(next.range_id)),
         );
     }
@@ -176,30 +181,30 @@ async fn a_takeover_from_before_an_act_begins_again(ctx: &TestContext) {
 /// Both have made all their statements; the takeover commits first.
 async fn an_act_that_has_looked_does_not_commit_after_a_takeover(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
-        let shard = ctx.owned().await;
-        let act = shard.acts().await[kind].clone();
+        let shard = ctx.owned_shard().await;
+        let request = shard.guarded_requests().await[kind].clone();
         let before = ctx.row_count().await;
-        let (store, held) = holding_back(&ctx.store, |_| true);
-        let error = act.done_by(store).await.unwrap_err();
+        let (store, held) = delaying_commits(&ctx.store, |_| true);
+        let error = request.execute(store).await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
         take_over(&ctx.store, &shard.takeover(), shard.owner.range_id, way).await;
-        assert_conflict(held.commit_next().await.expect("the act"));
-        assert_eq!(ctx.row_count().await, before, "{act:?}");
+        assert_conflict(held.commit_next().await.expect("the request"));
+        assert_eq!(ctx.row_count().await, before, "{request:?}");
     }
 }
 
 /// Both have made all their statements; the act commits first.
 async fn a_takeover_that_has_looked_does_not_commit_after_an_act(ctx: &TestContext) {
     for kind in 0..5 {
-        let shard = ctx.owned().await;
-        let act = shard.acts().await[kind].clone();
+        let shard = ctx.owned_shard().await;
+        let request = shard.guarded_requests().await[kind].clone();
         let before = shard.task_count().await;
         let next = shard.takeover();
         let mut takeover = ctx.begin("UpdateShard").await;
         assert_eq!(go_server(&mut *takeover, &next).await.unwrap(), Some(shard.owner.range_id));
-        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
+        request.execute(Arc::clone(&ctx.store)).await.unwrap();
         assert_conflict(takeover.commit().await);
-        shard.assert_done(&act, before).await;
+        shard.assert_applied(&request, before).await;
         shard.shards.assert_ownership(shard.owner).await.unwrap();
     }
 }
@@ -207,12 +212,12 @@ async fn a_takeover_that_has_looked_does_not_commit_after_an_act(ctx: &TestConte
 /// Why a takeover locks the shard: an update alone commits, and so does an act from before it.
 async fn an_update_without_the_lock_is_no_fence(ctx: &TestContext) {
     for kind in 0..5 {
-        let shard = ctx.owned().await;
-        let act = shard.acts().await[kind].clone();
+        let shard = ctx.owned_shard().await;
+        let request = shard.guarded_requests().await[kind].clone();
         let before = shard.task_count().await;
         let (inner, next) = (Arc::clone(&ctx.store), shard.takeover());
         let claim = next.clone();
-        let store = interposed_once(&ctx.store, 1, move |_| {
+        let store = intercept_nth_begin(&ctx.store, 1, move |_| {
             let (inner, claim) = (Arc::clone(&inner), claim.clone());
             Box::pin(async move {
                 let expected = Some(claim.range_id - 1);
@@ -220,14 +225,14 @@ async fn an_update_without_the_lock_is_no_fence(ctx: &TestContext) {
                 assert_eq!(updated.unwrap(), 1);
             })
         });
-        act.done_by(store).await.unwrap();
-        shard.assert_done(&act, before).await;
+        request.execute(store).await.unwrap();
+        shard.assert_applied(&request, before).await;
         assert_eq!(shard.shards.get(next.shard_id).await.unwrap(), Some(next));
     }
 }
 
 async fn in_a_shard_that_is_absent_nothing_is_written(ctx: &TestContext) {
-    let mut shard = ctx.owned().await;
+    let mut shard = ctx.owned_shard().await;
     let shard_id = ctx.shard_id();
     shard.owner = Owner { shard_id, range_id: 1 };
     let new = shard.new_run(Created);
@@ -240,13 +245,13 @@ async fn in_a_shard_that_is_absent_nothing_is_written(ctx: &TestContext) {
 }
 
 async fn whoever_claims_the_shard_back_writes_again(ctx: &TestContext) {
-    let mut shard = ctx.owned().await;
-    let other = shard.is_deposed().await;
+    let mut shard = ctx.owned_shard().await;
+    let other = shard.depose_owner().await;
     let back = ShardsRow { range_id: other.range_id + 1, ..shard.takeover() };
     shard.shards.update(&back, other.range_id).await.unwrap();
     let old = shard.owner;
     shard.owner.range_id = back.range_id;
-    shard.created(Running).await;
+    shard.create_run(Running).await;
     for deposed in [old, other] {
         let snapshot = shard.new_run(Created);
         let mode = CreateMode::BrandNew;
@@ -257,35 +262,35 @@ async fn whoever_claims_the_shard_back_writes_again(ctx: &TestContext) {
 }
 
 async fn a_shard_that_changes_hands_does_not_concern_the_others(ctx: &TestContext) {
-    let (one, other) = (ctx.owned().await, ctx.owned().await);
-    let act = one.acts().await[1].clone();
+    let (one, other) = (ctx.owned_shard().await, ctx.owned_shard().await);
+    let request = one.guarded_requests().await[1].clone();
     let before = one.task_count().await;
-    other.is_deposed().await;
-    let store = taken_over_after_the_first_look(&ctx.owned().await, Way::Store);
+    other.depose_owner().await;
+    let store = taken_over_after_the_first_look(&ctx.owned_shard().await, Way::Store);
     // The takeover in the gap is one of a third shard.
-    let third = act.done_by(store).await;
+    let third = request.execute(store).await;
     third.unwrap();
-    one.assert_done(&act, before).await;
+    one.assert_applied(&request, before).await;
 }
 
 async fn an_owner_that_saves_its_progress_stays_the_owner(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let [create, ..] = shard.acts().await;
+    let shard = ctx.owned_shard().await;
+    let [create, ..] = shard.guarded_requests().await;
     let before = shard.task_count().await;
     let progress = ShardsRow { data: ctx.data(), ..shard.shard.clone() };
     shard.shards.update(&progress, shard.owner.range_id).await.unwrap();
-    create.done_by(Arc::clone(&ctx.store)).await.unwrap();
-    shard.assert_done(&create, before).await;
+    create.execute(Arc::clone(&ctx.store)).await.unwrap();
+    shard.assert_applied(&create, before).await;
     assert_eq!(shard.shards.get(shard.owner.shard_id).await.unwrap(), Some(progress));
 }
 
 async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let old = shard.owner.range_id;
     // Each claims a range id of its own, so that it can be told apart afterwards.
     let claims = (1..=8).map(|ahead| {
         let claim = ShardsRow { range_id: old + ahead, data: ctx.data(), ..shard.shard.clone() };
-        let shards: ShardStore<AnyStore> = shard.shards.clone();
+        let shards: ShardStore<SharedStore> = shard.shards.clone();
         tokio::spawn(async move {
             let result = shards.update(&claim, old).await;
             (claim, result)
@@ -312,9 +317,9 @@ async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(ctx: &Te
 }
 
 async fn a_deposed_owner_may_read_and_append_what_nobody_points_at(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
-    shard.is_deposed().await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
+    shard.depose_owner().await;
     shard.assert_stored(&run).await;
     // A batch alone is not guarded (temporal-persistence.md#create); the mutable state does not
     // know it.

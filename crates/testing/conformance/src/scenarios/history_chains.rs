@@ -33,7 +33,7 @@ scenario_table! { "history_chains":
 const BACKFILLED: [(i64, i64, i64); 4] = [(1, 10, 0), (4, 11, 10), (6, 12, 0), (8, 13, 12)];
 
 async fn trimming_deletes_nothing_if_the_chain_ends_before_the_first_node(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, nodes) = stored(&shard, &BACKFILLED).await;
     assert_eq!(trim(&shard, &branch, &nodes[3]).await, 0);
     assert_history(&shard, &branch, &nodes.iter().collect::<Vec<_>>()).await;
@@ -47,7 +47,7 @@ async fn trimming_deletes_nothing_if_the_chain_ends_before_the_first_node(ctx: &
 async fn trimming_a_fork_that_begins_with_a_backfilled_batch_leaves_its_base_whole(
     ctx: &TestContext,
 ) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;
     let own = appended(&shard, &branch, &[(6, 20, 0)]).await;
@@ -57,7 +57,7 @@ async fn trimming_a_fork_that_begins_with_a_backfilled_batch_leaves_its_base_who
 }
 
 async fn trimming_leaves_smaller_transactions_and_nodes_off_the_chain(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     // 11 and 13 are smaller than the chain's; 14 is at a node that the chain does not have.
     let nodes = [(1, 10, 0), (4, 11, 10), (4, 12, 10), (5, 14, 12), (6, 13, 11), (6, 15, 12)];
     let (branch, nodes) = stored(&shard, &nodes).await;
@@ -71,7 +71,7 @@ async fn trimming_leaves_smaller_transactions_and_nodes_off_the_chain(ctx: &Test
 }
 
 async fn reading_backwards_goes_on_past_a_backfilled_batch(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, nodes) = stored(&shard, &BACKFILLED).await;
     for limit in 1..6 {
         let read = backwards(&shard, &branch, limit, 13).await;
@@ -84,7 +84,7 @@ async fn reading_backwards_goes_on_past_a_backfilled_batch(ctx: &TestContext) {
 async fn reading_backwards_past_a_backfilled_batch_gives_what_reading_forwards_gives(
     ctx: &TestContext,
 ) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     // Before the backfilled batch at node 8: 12 shadows 11, and 9 came too late.
     let nodes = [(1, 10, 0), (4, 11, 10), (4, 12, 10), (6, 9, 8), (8, 20, 0), (9, 21, 20)];
     let (base, nodes) = stored(&shard, &nodes).await;
@@ -98,7 +98,7 @@ async fn reading_backwards_past_a_backfilled_batch_gives_what_reading_forwards_g
 async fn reading_backwards_without_a_last_transaction_begins_with_the_last_valid_batch(
     ctx: &TestContext,
 ) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 12, 10), (4, 11, 10)]).await;
     for limit in [1, 2, 9] {
         let read = backwards(&shard, &branch, limit, 0).await;
@@ -107,7 +107,7 @@ async fn reading_backwards_without_a_last_transaction_begins_with_the_last_valid
 }
 
 async fn a_batch_of_the_same_transaction_as_the_one_before_is_valid(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 10, 10), (6, 11, 10)]).await;
     let ids: Vec<_> = forwards(&shard, &branch, 2).await.iter().map(|node| node.node_id).collect();
     assert_eq!(ids, [1, 4, 6]);
@@ -120,7 +120,7 @@ async fn a_batch_of_the_same_transaction_as_the_one_before_is_valid(ctx: &TestCo
 
 /// However many batches are stale, a page ends.
 async fn pages_without_a_valid_batch_end_and_the_next_one_goes_on(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, first) = stored(&shard, &[(1, 1_000, 0)]).await;
     let stale: Vec<_> = (2..=150).map(|id| batch(ctx, id, id, id - 1)).collect();
     let key = branch.key(shard.owner.shard_id);
@@ -144,7 +144,7 @@ async fn pages_without_a_valid_batch_end_and_the_next_one_goes_on(ctx: &TestCont
 }
 
 async fn a_token_of_the_other_direction_is_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, _) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let request = whole(&shard, &branch, 1);
     let forward = shard.histories.read(&request, None).await.unwrap().next;
@@ -163,7 +163,7 @@ async fn a_token_of_the_other_direction_is_refused(ctx: &TestContext) {
 }
 
 async fn a_token_goes_on_after_it_was_bytes_and_only_with_its_own_read(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;
     let request = whole(&shard, &base, 1);

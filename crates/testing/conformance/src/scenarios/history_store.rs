@@ -12,7 +12,7 @@ use crate::{
             append, appended, assert_history, backwards, batch, fork, forwards, info, root, stored,
             trim, whole,
         },
-        owned::Owned,
+        owned_shard::OwnedShard,
     },
     scenario::scenario_table,
 };
@@ -57,7 +57,7 @@ scenario_table! { "history_store":
 }
 
 async fn the_first_batch_is_appended_and_read(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0)]).await;
     assert_history(&shard, &branch, &[&nodes[0]]).await;
     let tree = shard.histories.tree(shard.owner.shard_id, branch.tree_id).await.unwrap();
@@ -65,13 +65,13 @@ async fn the_first_batch_is_appended_and_read(ctx: &TestContext) {
 }
 
 async fn batches_are_read_one_after_the_other(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &nodes[2]]).await;
 }
 
 async fn a_larger_transaction_shadows_a_batch(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     // 11 lost to 12, and 13 was written on top of 11.
     let nodes = [(1, 10, 0), (4, 11, 10), (6, 13, 11), (4, 14, 10), (6, 15, 14)];
     let (branch, nodes) = stored(&shard, &nodes).await;
@@ -79,7 +79,7 @@ async fn a_larger_transaction_shadows_a_batch(ctx: &TestContext) {
 }
 
 async fn a_fork_has_its_ancestors_batches_before_its_own(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;
     let own = appended(&shard, &branch, &[(6, 13, 11), (9, 14, 13)]).await;
@@ -96,7 +96,7 @@ async fn a_fork_has_its_ancestors_batches_before_its_own(ctx: &TestContext) {
 }
 
 async fn a_fork_does_not_have_what_its_ancestors_shadowed(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (4, 12, 10)]).await;
     let branch = fork(&shard, &base, 6).await;
     let own = appended(&shard, &branch, &[(6, 13, 12)]).await;
@@ -104,7 +104,7 @@ async fn a_fork_does_not_have_what_its_ancestors_shadowed(ctx: &TestContext) {
 }
 
 async fn a_fork_shadows_its_own_batches(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     let branch = fork(&shard, &base, 4).await;
     let own = appended(&shard, &branch, &[(4, 12, 10), (4, 13, 10), (6, 14, 13)]).await;
@@ -113,7 +113,7 @@ async fn a_fork_shadows_its_own_batches(ctx: &TestContext) {
 }
 
 async fn trimming_deletes_what_shadows_the_chain(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     // 12 and 14 come from writers that failed; 13 is the last batch that was committed.
     let nodes = [(1, 10, 0), (4, 12, 10), (4, 11, 10), (6, 14, 11), (6, 13, 11)];
     let (branch, nodes) = stored(&shard, &nodes).await;
@@ -129,7 +129,7 @@ async fn trimming_deletes_what_shadows_the_chain(ctx: &TestContext) {
 }
 
 async fn trimming_a_fork_deletes_what_shadows_its_ancestors(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 12, 10), (4, 11, 10)]).await;
     let branch = fork(&shard, &base, 6).await;
     let own = appended(&shard, &branch, &[(6, 13, 11)]).await;
@@ -140,7 +140,7 @@ async fn trimming_a_fork_deletes_what_shadows_its_ancestors(ctx: &TestContext) {
 }
 
 async fn trimming_a_fork_deletes_what_shadows_its_own(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     let branch = fork(&shard, &base, 4).await;
     let own = appended(&shard, &branch, &[(4, 13, 10), (4, 12, 10)]).await;
@@ -150,7 +150,7 @@ async fn trimming_a_fork_deletes_what_shadows_its_own(ctx: &TestContext) {
 }
 
 async fn pages_of_any_size_have_all_batches_in_either_direction(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let batches: Vec<_> = (0..40).map(|n| (1 + 3 * n, 1 + n, n)).collect();
     let (branch, nodes) = stored(&shard, &batches).await;
     for limit in [1, 7, 39, 40, 41] {
@@ -166,7 +166,7 @@ async fn pages_of_any_size_have_all_batches_in_either_direction(ctx: &TestContex
 }
 
 /// A base and a fork of it, with a batch each beyond what they share.
-async fn forked(shard: &Owned<'_>) -> (HistoryBranch, HistoryBranch, Vec<HistoryNode>) {
+async fn forked(shard: &OwnedShard<'_>) -> (HistoryBranch, HistoryBranch, Vec<HistoryNode>) {
     let (base, mut nodes) = stored(shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(shard, &base, 6).await;
     nodes.extend(appended(shard, &branch, &[(6, 13, 11)]).await);
@@ -174,7 +174,7 @@ async fn forked(shard: &Owned<'_>) -> (HistoryBranch, HistoryBranch, Vec<History
 }
 
 async fn a_base_that_is_deleted_first_leaves_what_its_fork_needs(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, branch, nodes) = forked(&shard).await;
     let shard_id = shard.owner.shard_id;
     shard.histories.delete(shard_id, &base).await.unwrap();
@@ -188,7 +188,7 @@ async fn a_base_that_is_deleted_first_leaves_what_its_fork_needs(ctx: &TestConte
 }
 
 async fn a_fork_that_is_deleted_first_leaves_the_base_whole(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, branch, nodes) = forked(&shard).await;
     let shard_id = shard.owner.shard_id;
     shard.histories.delete(shard_id, &branch).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_fork_that_is_deleted_first_leaves_the_base_whole(ctx: &TestContext) {
 }
 
 async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let branch = root(ctx);
     // At each node, three writers failed before one got through, and one came after it.
     let (mut chain, mut prev) = (Vec::new(), 0);
@@ -225,7 +225,7 @@ async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(c
 }
 
 async fn pages_go_on_while_stale_batches_are_trimmed(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let batches = [(1, 10, 0), (3, 12, 10), (5, 16, 12), (5, 14, 12), (7, 17, 14), (7, 15, 14)];
     let (branch, nodes) = stored(&shard, &batches).await;
     let request = whole(&shard, &branch, 2);
@@ -242,7 +242,7 @@ async fn pages_go_on_while_stale_batches_are_trimmed(ctx: &TestContext) {
 }
 
 async fn a_branch_of_five_thousand_batches_is_deleted(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, _) = stored(&shard, &[(1, 1, 0)]).await;
     let key = branch.key(shard.owner.shard_id);
     let many: Vec<_> = (2..=5_000).map(|id| batch(ctx, id, id, id - 1)).collect();
@@ -256,7 +256,7 @@ async fn a_branch_of_five_thousand_batches_is_deleted(ctx: &TestContext) {
 }
 
 async fn appending_a_batch_again_changes_nothing(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (branch, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     for node in &nodes {
         append(&shard, &branch, node).await.unwrap();
@@ -267,7 +267,7 @@ async fn appending_a_batch_again_changes_nothing(ctx: &TestContext) {
 }
 
 async fn a_batch_of_an_ancestor_is_not_appended(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;
     let error = append(&shard, &branch, &batch(ctx, 4, 13, 10)).await.unwrap_err();
@@ -280,7 +280,7 @@ async fn a_batch_of_an_ancestor_is_not_appended(ctx: &TestContext) {
 }
 
 async fn a_branch_is_not_forked_before_its_first_batch(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, _) = stored(&shard, &[(1, 10, 0)]).await;
     let branch_id = ctx.branch().branch_id;
     let new = NewBranch { branch_id, fork_time: Timestamp::UNIX_EPOCH, info: "fork".into() };
@@ -290,7 +290,7 @@ async fn a_branch_is_not_forked_before_its_first_batch(ctx: &TestContext) {
 }
 
 async fn branches_that_are_forked_and_appended_to_at_once_do_not_mix(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     let forks = (0..8).map(|number| {
         let (shard, base) = (&shard, &base);
@@ -311,7 +311,7 @@ async fn branches_that_are_forked_and_appended_to_at_once_do_not_mix(ctx: &TestC
 }
 
 async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let tree = ctx.branch();
     let created = (0..8).map(|_| {
         let shard = &shard;
@@ -350,7 +350,7 @@ async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(ctx: &Test
 }
 
 async fn pages_skip_what_is_shadowed_and_go_on_into_a_fork(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     // Three batches at node 6 came too late: the one at node 5 has their events.
     let batches =
         [(1, 1, 0), (4, 2, 1), (5, 6, 2), (6, 3, 2), (6, 4, 2), (6, 5, 2), (9, 7, 6), (10, 8, 7)];
@@ -393,7 +393,7 @@ async fn pages_skip_what_is_shadowed_and_go_on_into_a_fork(ctx: &TestContext) {
 
 /// Whoever makes a branch brings its id; two of one id would be one branch.
 async fn a_thousand_branches_that_are_made_at_once_have_ids_of_their_own(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (base, _) = stored(&shard, &[(1, 1, 0)]).await;
     let forks = (0..1_000).map(|_| fork(&shard, &base, 2));
     let forks = stream::iter(forks).buffer_unordered(16).collect::<Vec<_>>().await;
@@ -402,7 +402,7 @@ async fn a_thousand_branches_that_are_made_at_once_have_ids_of_their_own(ctx: &T
 }
 
 async fn all_branches_of_all_trees_are_scanned(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     // The first page of an empty table, from nowhere (temporal-persistence.md#fault-8).
     assert_eq!(shard.histories.all_branches(None, 100).await.unwrap(), []);
     let mut keys = Vec::new();
@@ -424,7 +424,7 @@ async fn all_branches_of_all_trees_are_scanned(ctx: &TestContext) {
 }
 
 async fn a_page_of_no_branches_is_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     stored(&shard, &[(1, 10, 0)]).await;
     let refused = shard.histories.all_branches(None, 0).await;
     assert!(

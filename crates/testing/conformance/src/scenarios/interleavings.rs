@@ -24,8 +24,8 @@ use tokio::sync::Notify;
 
 use crate::{
     TestContext,
-    context::owned::AnyStore,
-    interposed::{HeldBack, holding_back, interposed},
+    context::owned_shard::SharedStore,
+    interceptors::{DelayedCommits, delaying_commits, intercept_begin},
     scenario::scenario_table,
 };
 use check::Tally;
@@ -120,12 +120,12 @@ async fn play(ctx: &TestContext, plan: Plan) -> Tally {
 async fn live(
     ctx: &TestContext,
     service: &Service<'_>,
-    store: &AnyStore,
+    store: &SharedStore,
     plan: Plan,
     life: u32,
-) -> HeldBack {
+) -> DelayedCommits {
     let gap = service.gap();
-    let interleaved = interposed(
+    let interleaved = intercept_begin(
         store,
         Box::new(move |_| {
             let steps = gap.steps();
@@ -140,7 +140,7 @@ async fn live(
     let has_late_arrivals = plan.has_faults && ctx.harness.capabilities().optimistic_locks;
     let gap = service.gap();
     let (interleaved, held) =
-        holding_back(&interleaved, move |held| has_late_arrivals && gap.holds(held));
+        delaying_commits(&interleaved, move |held| has_late_arrivals && gap.holds(held));
     let death = Notify::new();
     let dies_after = if plan.has_faults && life < plan.lives {
         ctx.random(|random| random.u32(plan.acts / 4..plan.acts))

@@ -12,7 +12,7 @@ use temporal_dsql_ports::StoreExt;
 use crate::{
     TestContext,
     context::{assert_conflict, settle},
-    interposed::interposed_once,
+    interceptors::intercept_nth_begin,
     scenario::scenario_table,
 };
 
@@ -271,7 +271,7 @@ async fn what_commits_in_the_gap_of_an_interposed_store_is_not_in_the_snapshot(c
     ctx.insert(&row).await;
     let (others, changed) = (Arc::clone(&ctx.store), ctx.changed(&row));
     let committed = changed.clone();
-    let store = interposed_once(&ctx.store, 1, move |_| {
+    let store = intercept_nth_begin(&ctx.store, 1, move |_| {
         let (others, changed) = (Arc::clone(&others), changed.clone());
         Box::pin(async move {
             let updated = others.session().update_current_executions(&changed).await;

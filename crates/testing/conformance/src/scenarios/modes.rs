@@ -8,7 +8,7 @@ use temporal_dsql_stores::{
     UpdateExecution, UpdateMode,
 };
 
-use crate::{TestContext, context::owned::Owned, scenario::scenario_table};
+use crate::{TestContext, context::owned_shard::OwnedShard, scenario::scenario_table};
 
 scenario_table! { "modes":
     creating_takes_the_states_of_its_mode;
@@ -28,7 +28,7 @@ fn is_invalid(result: &Result<(), StoreError>) -> bool {
 }
 
 async fn creating_takes_the_states_of_its_mode(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let reuse =
         CreateMode::UpdateCurrent { previous_run_id: ctx.run_id(), previous_last_write_version: 0 };
     for (mode, forbidden) in [
@@ -44,7 +44,7 @@ async fn creating_takes_the_states_of_its_mode(ctx: &TestContext) {
 }
 
 async fn updating_takes_the_states_of_its_mode(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let open = [Created, Running];
     for mode in [UpdateMode::UpdateCurrent, UpdateMode::BypassCurrent, UpdateMode::IgnoreCurrent] {
         for state in STATES {
@@ -71,7 +71,7 @@ async fn updating_takes_the_states_of_its_mode(ctx: &TestContext) {
 }
 
 async fn resolving_takes_the_states_of_its_mode(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let open = [Created, Running];
     let some_or_none = || [None].into_iter().chain(STATES.map(Some));
     for mode in [ConflictResolveMode::UpdateCurrent, ConflictResolveMode::BypassCurrent] {
@@ -106,7 +106,7 @@ async fn resolving_takes_the_states_of_its_mode(ctx: &TestContext) {
 
 /// A conflict of runs in these states, none of which is stored.
 fn resolve(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     mode: ConflictResolveMode,
     reset: ExecutionState,
     new: Option<ExecutionState>,
@@ -127,7 +127,7 @@ fn resolve(
 async fn a_status_that_does_not_go_with_the_state_is_refused(ctx: &TestContext) {
     use temporal_dsql_domain::ExecutionStatus;
 
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     for (state, status) in [
         (Created, ExecutionStatus::Completed),
         (Running, ExecutionStatus::Failed),
@@ -145,7 +145,7 @@ async fn a_status_that_does_not_go_with_the_state_is_refused(ctx: &TestContext) 
     let mut new = shard.new_run(Running);
     new.current.status = ExecutionStatus::Paused;
     assert!(is_invalid(&shard.create(CreateMode::BrandNew, &new).await));
-    let run = shard.created(Running).await;
+    let run = shard.create_run(Running).await;
     let mut mutation = shard.mutation(&run, Running);
     mutation.current.status = ExecutionStatus::Paused;
     shard.update(UpdateMode::UpdateCurrent, &mutation, None).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_status_that_does_not_go_with_the_state_is_refused(ctx: &TestContext) 
 }
 
 async fn rows_of_different_runs_are_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let create = async |change: fn(&TestContext, &mut Snapshot)| {
         let mut snapshot = shard.new_run(Created);
         change(ctx, &mut snapshot);
@@ -163,7 +163,7 @@ async fn rows_of_different_runs_are_refused(ctx: &TestContext) {
     assert!(create(|ctx, snapshot| snapshot.execution.shard_id = ctx.shard_id()).await);
     assert!(create(|ctx, snapshot| snapshot.current.shard_id = ctx.shard_id()).await);
     // The next run is one of the same id.
-    let run = shard.created(Running).await;
+    let run = shard.create_run(Running).await;
     let mutation = shard.mutation(&run, Completed);
     let stranger = shard.new_run(Created);
     let result = shard.update(UpdateMode::UpdateCurrent, &mutation, Some(&stranger)).await;
@@ -172,8 +172,8 @@ async fn rows_of_different_runs_are_refused(ctx: &TestContext) {
 }
 
 async fn a_record_version_that_does_not_follow_is_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let at = run.execution.db_record_version;
     for wrong in [at - 1, at, at + 2] {
         let mut mutation = shard.mutation(&run, Running);
@@ -192,8 +192,8 @@ async fn a_record_version_that_does_not_follow_is_refused(ctx: &TestContext) {
 async fn what_is_refused_appends_no_history(ctx: &TestContext) {
     use temporal_dsql_domain::Table;
 
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let nodes = ctx.fixture.count(Table::HistoryNode).await;
     let mutation = shard.mutation(&run, Zombie);
     let mode = UpdateMode::UpdateCurrent;

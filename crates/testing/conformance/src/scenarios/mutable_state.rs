@@ -15,8 +15,8 @@ use temporal_dsql_ports::{
 use crate::{
     Queue, TestContext,
     context::{
-        owned::{assert_refused, current_is, is_absent, version_is},
-        sets::{Change, NewRun, act, apply, current, deletion, nodes, read, stored},
+        owned_shard::{assert_refused, current_is, is_absent, version_is},
+        write_sets::{Change, NewRun, apply, current, deletion, nodes, read, stored, write_set},
     },
     entries::{joined, split},
     scenario::scenario_table,
@@ -86,7 +86,7 @@ async fn a_whole_execution_is_written_and_read(ctx: &TestContext) {
 
 async fn a_run_without_anything_else_is_written_and_read(ctx: &TestContext) {
     let row = ctx.execution();
-    apply(ctx, &act(&row, RunChange::Insert { row: &row, maps: &[] })).await;
+    apply(ctx, &write_set(&row, RunChange::Insert { row: &row, maps: &[] })).await;
     let read = read(ctx, &row.filter()).await.unwrap();
     assert_eq!(read.execution, row);
     assert_eq!(read.maps, MapTable::ALL.map(MapEntries::none));
@@ -229,7 +229,7 @@ impl ThreeRuns {
         let Self { reset, reset_maps, changed, .. } = self;
         let replace =
             RunChange::Replace { row: &reset.row, expected: reset.expected, maps: reset_maps };
-        let mut set = act(&reset.row, replace);
+        let mut set = write_set(&reset.row, replace);
         set.current = current(&self.next, ExpectedCurrent::Run(self.old.run_id));
         set.runs.push(changed.update());
         set.tasks.extend(&self.tasks);
@@ -316,13 +316,13 @@ async fn entries_that_are_not_written_are_removed(ctx: &TestContext) {
     let maps: Vec<_> = first.maps.iter().map(kept).collect();
     let reset = Change::new(ctx, &row);
     let (next, expected) = (&reset.row, reset.expected);
-    apply(ctx, &act(next, RunChange::Replace { row: next, expected, maps: &maps })).await;
+    apply(ctx, &write_set(next, RunChange::Replace { row: next, expected, maps: &maps })).await;
     let state = read(ctx, &row.filter()).await.unwrap();
     assert_eq!(state, MutableStateRows { execution: next.clone(), maps, buffered: Vec::new() });
     // Nothing is written: nothing stays.
     let again = Change::new(ctx, next);
     let (row, expected) = (&again.row, again.expected);
-    apply(ctx, &act(row, RunChange::Replace { row, expected, maps: &[] })).await;
+    apply(ctx, &write_set(row, RunChange::Replace { row, expected, maps: &[] })).await;
     let state = read(ctx, &row.filter()).await.unwrap();
     assert_eq!(state.maps, MapTable::ALL.map(MapEntries::none));
 }
@@ -443,7 +443,7 @@ async fn random_writes_do_what_their_row_operations_do(ctx: &TestContext) {
             change.maps.iter_mut().for_each(|of| of.remove = MapKeys::none(of.replace.map()));
             let Change { row, expected, .. } = &change;
             let replace = RunChange::Replace { row, expected: *expected, maps: &maps };
-            apply(ctx, &act(row, replace)).await;
+            apply(ctx, &write_set(row, replace)).await;
         } else {
             apply(ctx, &change.set()).await;
         }

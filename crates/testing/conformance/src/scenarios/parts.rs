@@ -16,9 +16,9 @@ use temporal_dsql_stores::{
 use crate::{
     TestContext,
     context::{
-        acts::Act,
-        owned::{AnyStore, Owned, assert_refused, rows},
-        sets::{Change, act, apply},
+        guarded_requests::GuardedRequest,
+        owned_shard::{OwnedShard, SharedStore, assert_refused, rows},
+        write_sets::{Change, apply, write_set},
     },
     entries::{joined, split},
     scenario::scenario_table,
@@ -42,7 +42,7 @@ scenario_table! { "parts":
 
 /// Acts on a stored run, a zombie beside it and runs that are not stored: one of each kind, each
 /// with a part of every kind.
-struct Acts {
+struct Requests {
     create: CreateExecution,
     update: UpdateExecution,
     resolve: ConflictResolve,
@@ -50,10 +50,10 @@ struct Acts {
     before: Snapshot,
 }
 
-impl Acts {
-    async fn new(shard: &Owned<'_>) -> Self {
+impl Requests {
+    async fn new(shard: &OwnedShard<'_>) -> Self {
         let owner = shard.owner;
-        let before = shard.created(Running).await;
+        let before = shard.create_run(Running).await;
         let zombie = shard.snapshot(&shard.next_run(&before.current, Zombie));
         shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
         let next = || shard.snapshot(&shard.next_run(&before.current, Created));
@@ -87,32 +87,32 @@ impl Acts {
         }
     }
 
-    fn create(&self, change: impl Fn(&mut CreateExecution)) -> Act {
+    fn create(&self, change: impl Fn(&mut CreateExecution)) -> GuardedRequest {
         let mut request = self.create.clone();
         change(&mut request);
-        Act::Create(Box::new(request))
+        GuardedRequest::Create(Box::new(request))
     }
 
-    fn update(&self, change: impl Fn(&mut UpdateExecution)) -> Act {
+    fn update(&self, change: impl Fn(&mut UpdateExecution)) -> GuardedRequest {
         let mut request = self.update.clone();
         change(&mut request);
-        Act::Update(Box::new(request), Box::new(rows(&self.before)))
+        GuardedRequest::Update(Box::new(request), Box::new(rows(&self.before)))
     }
 
-    fn resolve(&self, change: impl Fn(&mut ConflictResolve)) -> Act {
+    fn resolve(&self, change: impl Fn(&mut ConflictResolve)) -> GuardedRequest {
         let mut request = self.resolve.clone();
         change(&mut request);
-        Act::ConflictResolve(Box::new(request))
+        GuardedRequest::ConflictResolve(Box::new(request))
     }
 
-    fn set(&self, change: impl Fn(&mut SetExecution)) -> Act {
+    fn set(&self, change: impl Fn(&mut SetExecution)) -> GuardedRequest {
         let mut request = self.set.clone();
         change(&mut request);
-        Act::Set(Box::new(request))
+        GuardedRequest::Set(Box::new(request))
     }
 
     /// Every act, with a change to one of its snapshots.
-    fn with_snapshot(&self, change: impl Fn(&mut Snapshot)) -> Vec<Act> {
+    fn with_snapshot(&self, change: impl Fn(&mut Snapshot)) -> Vec<GuardedRequest> {
         vec![
             self.create(|request| change(&mut request.snapshot)),
             self.update(|request| change(request.new.as_mut().unwrap())),
@@ -123,7 +123,7 @@ impl Acts {
     }
 
     /// Every act that has a mutation, with a change to it.
-    fn with_mutation(&self, change: impl Fn(&mut Mutation)) -> Vec<Act> {
+    fn with_mutation(&self, change: impl Fn(&mut Mutation)) -> Vec<GuardedRequest> {
         vec![
             self.update(|request| change(&mut request.mutation)),
             self.resolve(|request| change(request.current.as_mut().unwrap())),
@@ -131,16 +131,16 @@ impl Acts {
     }
 
     /// Every act, with a change to the events of one of its parts.
-    fn with_events(&self, change: impl Fn(&mut AppendNodes)) -> Vec<Act> {
-        let mut acts = self.with_snapshot(|snapshot| change(&mut snapshot.events[0]));
-        acts.extend(self.with_mutation(|mutation| change(&mut mutation.events[0])));
-        acts
+    fn with_events(&self, change: impl Fn(&mut AppendNodes)) -> Vec<GuardedRequest> {
+        let mut requests = self.with_snapshot(|snapshot| change(&mut snapshot.events[0]));
+        requests.extend(self.with_mutation(|mutation| change(&mut mutation.events[0])));
+        requests
     }
 }
 
 /// Asserts that each act is refused as one that cannot be, by the name of the field, and stores
 /// nothing, not even history.
-async fn assert_invalid(shard: &Owned<'_>, acts: Vec<Act>, expected: &str) {
+async fn assert_invalid(shard: &OwnedShard<'_>, requests: Vec<GuardedRequest>, expected: &str) {
     let ctx = shard.ctx;
     let stored = async || {
         let mut stored = vec![shard.execution_count().await, shard.task_count().await];
@@ -150,24 +150,24 @@ async fn assert_invalid(shard: &Owned<'_>, acts: Vec<Act>, expected: &str) {
         stored
     };
     let before = stored().await;
-    for act in acts {
-        match act.done_by(AnyStore::clone(&ctx.store)).await {
+    for request in requests {
+        match request.execute(SharedStore::clone(&ctx.store)).await {
             Err(StoreError::InvalidArgument { field, .. }) => assert_eq!(field, expected),
-            other => panic!("{act:?}: {other:?}"),
+            other => panic!("{request:?}: {other:?}"),
         }
-        assert_eq!(stored().await, before, "{act:?}");
+        assert_eq!(stored().await, before, "{request:?}");
     }
 }
 
 async fn a_map_that_comes_twice_is_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = Acts::new(&shard).await;
-    let twice = acts.with_snapshot(|snapshot| {
+    let shard = ctx.owned_shard().await;
+    let requests = Requests::new(&shard).await;
+    let twice = requests.with_snapshot(|snapshot| {
         let again = ctx.entries(snapshot.maps[2].map(), 1);
         snapshot.maps.push(again);
     });
     assert_invalid(&shard, twice, "maps").await;
-    let twice = acts.with_mutation(|mutation| {
+    let twice = requests.with_mutation(|mutation| {
         let replace = MapEntries::none(mutation.maps[0].replace.map());
         mutation.maps.push(MapWrite { remove: MapKeys::none(replace.map()), replace });
     });
@@ -175,9 +175,9 @@ async fn a_map_that_comes_twice_is_refused(ctx: &TestContext) {
 }
 
 async fn a_write_of_one_map_that_removes_from_another_is_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = Acts::new(&shard).await;
-    let other = acts.with_mutation(|mutation| {
+    let shard = ctx.owned_shard().await;
+    let requests = Requests::new(&shard).await;
+    let other = requests.with_mutation(|mutation| {
         assert_eq!(mutation.maps[3].replace.map(), MapTable::RequestCancels);
         mutation.maps[3].remove = MapKeys::Signals(vec![1]);
     });
@@ -185,27 +185,27 @@ async fn a_write_of_one_map_that_removes_from_another_is_refused(ctx: &TestConte
 }
 
 async fn a_run_in_two_parts_of_a_request_is_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = Acts::new(&shard).await;
+    let shard = ctx.owned_shard().await;
+    let requests = Requests::new(&shard).await;
     let twice = vec![
-        acts.update(|request| {
+        requests.update(|request| {
             let current = &shard.next_run(&request.mutation.current, Created);
             let mut next = shard.snapshot(current);
             next.current.run_id = request.mutation.execution.run_id;
             next.execution.run_id = request.mutation.execution.run_id;
             request.new = Some(next);
         }),
-        acts.resolve(|request| {
+        requests.resolve(|request| {
             let new = request.new.as_mut().unwrap();
             new.current.run_id = request.reset.execution.run_id;
             new.execution.run_id = request.reset.execution.run_id;
         }),
-        acts.resolve(|request| {
+        requests.resolve(|request| {
             let current = request.current.as_mut().unwrap();
             current.current.run_id = request.reset.execution.run_id;
             current.execution.run_id = request.reset.execution.run_id;
         }),
-        acts.resolve(|request| {
+        requests.resolve(|request| {
             let current = request.current.as_ref().unwrap();
             let new = request.new.as_mut().unwrap();
             new.current.run_id = current.execution.run_id;
@@ -214,29 +214,29 @@ async fn a_run_in_two_parts_of_a_request_is_refused(ctx: &TestContext) {
     ];
     assert_invalid(&shard, twice, "run_id").await;
     // The current run, reset and changed at once: the reset alone would satisfy both conditions.
-    let run = &acts.before;
+    let run = &requests.before;
     let both = ConflictResolve {
         reset: shard.reset(run, Running),
         expected: Expected::RecordVersion(run.execution.db_record_version),
         new: None,
         current: Some(shard.mutation(run, Completed)),
-        ..acts.resolve.clone()
+        ..requests.resolve.clone()
     };
-    assert_invalid(&shard, vec![Act::ConflictResolve(Box::new(both))], "run_id").await;
+    assert_invalid(&shard, vec![GuardedRequest::ConflictResolve(Box::new(both))], "run_id").await;
     shard.assert_stored(run).await;
 }
 
 async fn events_of_another_shard_are_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = Acts::new(&shard).await;
+    let shard = ctx.owned_shard().await;
+    let requests = Requests::new(&shard).await;
     let other = ctx.shard_id();
-    let acts = acts.with_events(|events| events.shard_id = other);
-    assert_invalid(&shard, acts, "shard_id").await;
+    let requests = requests.with_events(|events| events.shard_id = other);
+    assert_invalid(&shard, requests, "shard_id").await;
 }
 
 async fn a_new_branch_that_is_not_the_branch_of_its_events_is_refused(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = Acts::new(&shard).await;
+    let shard = ctx.owned_shard().await;
+    let requests = Requests::new(&shard).await;
     let other = ctx.branch();
     let changes: [&(dyn Fn(&mut HistoryTreeInfo) + Sync); 3] = [
         &|info| info.branch.tree_id = other.tree_id,
@@ -249,8 +249,9 @@ async fn a_new_branch_that_is_not_the_branch_of_its_events_is_refused(ctx: &Test
             fork_time: temporal_dsql_domain::Timestamp::UNIX_EPOCH,
             info: String::new(),
         };
-        let acts = acts.with_events(|events| change(events.new_branch.insert(info(events))));
-        assert_invalid(&shard, acts, "new_branch").await;
+        let requests =
+            requests.with_events(|events| change(events.new_branch.insert(info(events))));
+        assert_invalid(&shard, requests, "new_branch").await;
         let mut events = shard.new_run(Created).events.remove(0);
         change(events.new_branch.as_mut().unwrap());
         let nodes = ctx.fixture.count(Table::HistoryNode).await;
@@ -263,16 +264,16 @@ async fn a_new_branch_that_is_not_the_branch_of_its_events_is_refused(ctx: &Test
 }
 
 async fn events_before_the_branch_are_refused_with_the_whole_request(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let acts = Acts::new(&shard).await;
+    let shard = ctx.owned_shard().await;
+    let requests = Requests::new(&shard).await;
     // Behind a batch that could be appended.
     let behind = |change: &(dyn Fn(&mut AppendNodes) + Sync)| {
-        let mut behind = acts.with_snapshot(|snapshot| {
+        let mut behind = requests.with_snapshot(|snapshot| {
             let mut last = snapshot.events[0].clone();
             change(&mut last);
             snapshot.events.push(last);
         });
-        behind.extend(acts.with_mutation(|mutation| {
+        behind.extend(requests.with_mutation(|mutation| {
             let mut last = mutation.events[0].clone();
             change(&mut last);
             mutation.events.push(last);
@@ -284,8 +285,8 @@ async fn events_before_the_branch_are_refused_with_the_whole_request(ctx: &TestC
 }
 
 async fn a_set_of_sixteen_hundred_activities_is_repeated(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let mut before = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let mut before = shard.create_run(Running).await;
     let pool = ctx.entries(MapTable::Activities, 1_700);
     let (_, later) = split(pool.clone(), 100);
     let (sooner, _) = split(pool, 1_600);
@@ -304,7 +305,7 @@ async fn a_set_of_sixteen_hundred_activities_is_repeated(ctx: &TestContext) {
 /// Rows without a run are what a Go server's delete has left (temporal-persistence.md#other-acts).
 async fn a_new_run_leaves_the_rows_that_it_finds(ctx: &TestContext) {
     let map = ctx.map();
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let run = shard.new_run(Created);
     let key = run.execution.filter();
     let left = ctx.entries(map, 3);
@@ -313,26 +314,27 @@ async fn a_new_run_leaves_the_rows_that_it_finds(ctx: &TestContext) {
     let mut session = ctx.store.session();
     session.replace_into_map(&key, &left).await.unwrap();
     let maps = [new.clone()];
-    apply(ctx, &act(&run.execution, RunChange::Insert { row: &run.execution, maps: &maps })).await;
+    apply(ctx, &write_set(&run.execution, RunChange::Insert { row: &run.execution, maps: &maps }))
+        .await;
     let found = session.select_all_from_map(&key, map).await.unwrap();
     assert_eq!(found, joined(left, new));
 }
 
 async fn a_new_run_leaves_the_buffer_that_it_finds(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let run = shard.new_run(Created);
     let key = run.execution.filter();
     let expected = ctx.events(2);
     let mut session = ctx.store.session();
     session.insert_into_buffered_events(&key, &expected).await.unwrap();
     let insert = RunChange::Insert { row: &run.execution, maps: &run.maps };
-    apply(ctx, &act(&run.execution, insert)).await;
+    apply(ctx, &write_set(&run.execution, insert)).await;
     assert_eq!(session.select_from_buffered_events(&key).await.unwrap(), expected);
 }
 
 async fn an_oversized_entry_is_refused_though_it_would_not_stay(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let blob = |bytes| DataBlob::new(vec![7; bytes], Encoding::new("Proto3").unwrap());
     let entry = |bytes| IdEntry { id: 1, data: blob(bytes) };
     let too_large = temporal_dsql_domain::limits::MAX_VALUE_BYTES + 1;
@@ -367,7 +369,7 @@ async fn an_oversized_entry_is_refused_though_it_would_not_stay(ctx: &TestContex
 async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_are_looked_at(
     ctx: &TestContext,
 ) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let task = |task_id| temporal_dsql_domain::ImmediateTask {
         task_id,
         data: DataBlob::new(vec![7; 1_000_000], Encoding::new("Proto3").unwrap()),
@@ -376,7 +378,7 @@ async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_ar
         immediate: vec![(ImmediateQueue::Transfer, (0..11).map(task).collect())],
         scheduled: Vec::new(),
     };
-    let next = shard.is_deposed().await;
+    let next = shard.depose_owner().await;
     for owner in [shard.owner, next] {
         let mut add = WriteSet::new("AddTasks", owner.shard_id);
         add.range_id = Some(owner.range_id);
@@ -390,8 +392,8 @@ async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_ar
 
 /// What is refused before it is sent does not end the transaction.
 async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let key = run.execution.filter();
     let large = || DataBlob::new(vec![7; 1_000_000], Encoding::new("Proto3").unwrap());
     let entries = |count| {
@@ -430,8 +432,8 @@ async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(ctx: &TestCo
 }
 
 async fn of_two_duplicates_the_first_in_the_order_of_the_tables_is_told(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Completed).await;
     // A run before its tasks.
     let mut again = shard.snapshot(&run.current);
     again.tasks = run.tasks.clone();

@@ -9,7 +9,7 @@ use temporal_dsql_stores::{
 
 use crate::{
     TestContext,
-    context::owned::{Owned, assert_refused, current_is, is_absent, version_is},
+    context::owned_shard::{OwnedShard, assert_refused, current_is, is_absent, version_is},
     scenario::scenario_table,
 };
 
@@ -52,7 +52,7 @@ scenario_table! { "resolving":
 
 /// A conflict to resolve: `reset` takes the place of the run `of`.
 fn conflict(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     mode: ConflictResolveMode,
     of: &Snapshot,
     state: ExecutionState,
@@ -81,8 +81,8 @@ impl Suppression {
     }
 }
 
-async fn suppression(shard: &Owned<'_>) -> Suppression {
-    let current = shard.created(Created).await;
+async fn suppression(shard: &OwnedShard<'_>) -> Suppression {
+    let current = shard.create_run(Created).await;
     let zombie = zombie_of(shard, &current).await;
     let mut request = conflict(shard, ConflictResolveMode::UpdateCurrent, &zombie, Running);
     request.current = Some(shard.mutation(&current, Zombie));
@@ -90,19 +90,19 @@ async fn suppression(shard: &Owned<'_>) -> Suppression {
 }
 
 /// A zombie beside `current`.
-async fn zombie_of(shard: &Owned<'_>, current: &Snapshot) -> Snapshot {
+async fn zombie_of(shard: &OwnedShard<'_>, current: &Snapshot) -> Snapshot {
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
     zombie
 }
 
-async fn resolve(shard: &Owned<'_>, request: &ConflictResolve) -> Result<(), StoreError> {
+async fn resolve(shard: &OwnedShard<'_>, request: &ConflictResolve) -> Result<(), StoreError> {
     shard.executions.conflict_resolve(request).await
 }
 
 /// Asserts that resolving is refused and changes nothing.
 async fn assert_not_resolved(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     request: &ConflictResolve,
     expected: &ConditionFailed,
 ) {
@@ -130,7 +130,7 @@ fn off_by_one(request: &mut ConflictResolve) {
 }
 
 async fn the_current_run_is_suppressed_by_a_zombie(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let case = suppression(&shard).await;
     resolve(&shard, &case.request).await.unwrap();
     shard.assert_stored(&case.request.reset).await;
@@ -140,7 +140,7 @@ async fn the_current_run_is_suppressed_by_a_zombie(ctx: &TestContext) {
 }
 
 async fn only_the_current_run_is_suppressed(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut case = suppression(&shard).await;
     let another = zombie_of(&shard, &case.current).await;
     case.request.current = Some(shard.mutation(&another, Zombie));
@@ -149,7 +149,7 @@ async fn only_the_current_run_is_suppressed(ctx: &TestContext) {
 }
 
 async fn a_reset_run_at_another_version_is_not_resolved(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut case = suppression(&shard).await;
     off_by_one(&mut case.request);
     let expected = version_is(&case.zombie.execution);
@@ -157,7 +157,7 @@ async fn a_reset_run_at_another_version_is_not_resolved(ctx: &TestContext) {
 }
 
 async fn a_suppressed_run_at_another_version_is_not_resolved(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut case = suppression(&shard).await;
     let mutation = case.request.current.as_mut().unwrap();
     mutation.expected = Expected::RecordVersion(mutation.execution.db_record_version);
@@ -167,7 +167,7 @@ async fn a_suppressed_run_at_another_version_is_not_resolved(ctx: &TestContext) 
 }
 
 async fn a_suppression_is_followed_by_a_new_run(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut case = suppression(&shard).await;
     case.request.reset = shard.reset(&case.zombie, Completed);
     let new = shard.snapshot(&shard.next_run(&case.current.current, Running));
@@ -180,8 +180,8 @@ async fn a_suppression_is_followed_by_a_new_run(ctx: &TestContext) {
 }
 
 async fn the_current_run_is_reset(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Created).await;
     let request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Running);
     resolve(&shard, &request).await.unwrap();
     shard.assert_stored(&request.reset).await;
@@ -189,27 +189,27 @@ async fn the_current_run_is_reset(ctx: &TestContext) {
 }
 
 async fn only_the_current_run_is_reset_as_such(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Created).await;
     let zombie = zombie_of(&shard, &current).await;
     let request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &zombie, Running);
     assert_not_resolved(&shard, &request, &current_is(Some(&current.current))).await;
-    let alone = shard.created(Zombie).await;
+    let alone = shard.create_run(Zombie).await;
     let request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &alone, Running);
     assert_not_resolved(&shard, &request, &current_is(None)).await;
 }
 
 async fn a_current_run_at_another_version_is_not_reset(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Created).await;
     let mut request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Running);
     off_by_one(&mut request);
     assert_not_resolved(&shard, &request, &version_is(&current.execution)).await;
 }
 
 async fn a_reset_of_the_current_run_is_followed_by_a_new_run(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Created).await;
     let mut request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Completed);
     let new = shard.snapshot(&shard.next_run(&current.current, Running));
     request.new = Some(new.clone());
@@ -220,8 +220,8 @@ async fn a_reset_of_the_current_run_is_followed_by_a_new_run(ctx: &TestContext) 
 }
 
 async fn a_zombie_is_reset_beside_the_current_run(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Created).await;
     let zombie = zombie_of(&shard, &current).await;
     let request = conflict(&shard, ConflictResolveMode::BypassCurrent, &zombie, Zombie);
     resolve(&shard, &request).await.unwrap();
@@ -231,23 +231,23 @@ async fn a_zombie_is_reset_beside_the_current_run(ctx: &TestContext) {
 }
 
 async fn the_current_run_is_not_reset_as_a_zombie(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Created).await;
     let request = conflict(&shard, ConflictResolveMode::BypassCurrent, &current, Zombie);
     assert_not_resolved(&shard, &request, &current_is(Some(&current.current))).await;
 }
 
 async fn a_zombie_at_another_version_is_not_reset(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let zombie = shard.created(Zombie).await;
+    let shard = ctx.owned_shard().await;
+    let zombie = shard.create_run(Zombie).await;
     let mut request = conflict(&shard, ConflictResolveMode::BypassCurrent, &zombie, Zombie);
     off_by_one(&mut request);
     assert_not_resolved(&shard, &request, &version_is(&zombie.execution)).await;
 }
 
 async fn a_reset_of_a_zombie_is_followed_by_another_one(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Running).await;
     let zombie = zombie_of(&shard, &current).await;
     let mut request = conflict(&shard, ConflictResolveMode::BypassCurrent, &zombie, Completed);
     let new = shard.snapshot(&shard.next_run(&current.current, Zombie));
@@ -259,7 +259,7 @@ async fn a_reset_of_a_zombie_is_followed_by_another_one(ctx: &TestContext) {
 }
 
 /// A request to set the run `of`.
-fn set(shard: &Owned<'_>, of: &Snapshot, state: ExecutionState) -> SetExecution {
+fn set(shard: &OwnedShard<'_>, of: &Snapshot, state: ExecutionState) -> SetExecution {
     SetExecution {
         owner: shard.owner,
         snapshot: shard.reset(of, state),
@@ -268,7 +268,7 @@ fn set(shard: &Owned<'_>, of: &Snapshot, state: ExecutionState) -> SetExecution 
 }
 
 async fn an_absent_run_is_not_set(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let absent = shard.new_run(Created);
     let request = set(&shard, &absent, Running);
     assert_refused(shard.executions.set(&request).await, &is_absent(&absent.execution));
@@ -277,8 +277,8 @@ async fn an_absent_run_is_not_set(ctx: &TestContext) {
 }
 
 async fn a_run_at_another_version_is_not_set(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Created).await;
     let mut request = set(&shard, &first, Running);
     request.expected = Expected::RecordVersion(first.execution.db_record_version + 1);
     request.snapshot.execution.db_record_version += 1;
@@ -288,8 +288,8 @@ async fn a_run_at_another_version_is_not_set(ctx: &TestContext) {
 }
 
 async fn a_run_is_set_whatever_the_current_one_is(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Created).await;
     let zombie = zombie_of(&shard, &current).await;
     for (of, state) in [(&current, Running), (&zombie, Zombie)] {
         let request = set(&shard, of, state);
@@ -300,8 +300,8 @@ async fn a_run_is_set_whatever_the_current_one_is(ctx: &TestContext) {
 }
 
 async fn what_a_reset_leaves_out_is_gone(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Running).await;
     let mut request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Running);
     // Of seven maps one is kept, with other entries.
     request.reset.maps.truncate(1);

@@ -13,7 +13,9 @@ use temporal_dsql_ports::{
     BoxFuture, ConditionFailed, Outcome, RetryPolicy, StoreError, StoreExt, Transaction,
 };
 
-use crate::{CommitFault, TestContext, interposed::interposed_once, scenario::scenario_table};
+use crate::{
+    CommitFault, TestContext, interceptors::intercept_nth_begin, scenario::scenario_table,
+};
 
 scenario_table! { "retries":
     a_lost_conflict_runs_the_body_again_on_a_fresh_snapshot per archetype;
@@ -76,7 +78,7 @@ async fn a_lost_conflict_runs_the_body_again_on_a_fresh_snapshot(ctx: &TestConte
     let request = Request::new(row.clone());
     // Another writer commits when the first attempt has its snapshot, so that this one cannot.
     let others = Arc::clone(&ctx.store);
-    let store = interposed_once(&ctx.store, 1, move |_| {
+    let store = intercept_nth_begin(&ctx.store, 1, move |_| {
         let (others, row) = (Arc::clone(&others), row.clone());
         Box::pin(async move {
             let row = CurrentExecutionsRow { last_write_version: 20, ..row };

@@ -11,7 +11,7 @@ use crate::{
     TestContext,
     context::{
         histories::{append, appended, assert_history, batch, root},
-        owned::Owned,
+        owned_shard::OwnedShard,
     },
     real_data,
     scenario::scenario_table,
@@ -35,16 +35,16 @@ fn later() -> Timestamp {
 }
 
 /// A run in the shard, which is not stored.
-fn run(shard: &Owned<'_>) -> ExecutionsRow {
+fn run(shard: &OwnedShard<'_>) -> ExecutionsRow {
     ExecutionsRow { shard_id: shard.owner.shard_id, ..shard.ctx.execution() }
 }
 
 /// A branch for `run` with one batch.
-async fn branch_of(shard: &Owned<'_>, run: &ExecutionsFilter) -> HistoryBranch {
+async fn branch_of(shard: &OwnedShard<'_>, run: &ExecutionsFilter) -> HistoryBranch {
     branch_with(shard, HistoryTreeInfo::info_of(run)).await
 }
 
-async fn branch_with(shard: &Owned<'_>, info: String) -> HistoryBranch {
+async fn branch_with(shard: &OwnedShard<'_>, info: String) -> HistoryBranch {
     let branch = root(shard.ctx);
     let new_branch =
         HistoryTreeInfo { branch: branch.clone(), fork_time: Timestamp::UNIX_EPOCH, info };
@@ -58,22 +58,22 @@ async fn branch_with(shard: &Owned<'_>, info: String) -> HistoryBranch {
     branch
 }
 
-async fn insert(shard: &Owned<'_>, row: &ExecutionsRow) {
+async fn insert(shard: &OwnedShard<'_>, row: &ExecutionsRow) {
     shard.ctx.store.session().insert_into_executions(row).await.unwrap();
 }
 
-async fn orphans(shard: &Owned<'_>) -> OrphanPage {
+async fn orphans(shard: &OwnedShard<'_>) -> OrphanPage {
     let page = shard.histories.orphans(later(), None, 1_000).await.unwrap();
     assert_eq!(page.next, None);
     page
 }
 
-async fn delete(shard: &Owned<'_>, branch: &BranchKey, limit: u32) -> OrphanDeletion {
+async fn delete(shard: &OwnedShard<'_>, branch: &BranchKey, limit: u32) -> OrphanDeletion {
     shard.histories.delete_orphan(branch, later(), limit).await.unwrap()
 }
 
 async fn a_branch_without_an_execution_is_found_and_deleted_in_steps(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let branch = branch_of(&shard, &run(&shard).filter()).await;
     let key = branch.key(shard.owner.shard_id);
     let many: Vec<_> = (2..=2_500).map(|id| batch(ctx, id, id + 10, id + 9)).collect();
@@ -93,7 +93,7 @@ async fn a_branch_without_an_execution_is_found_and_deleted_in_steps(ctx: &TestC
 }
 
 async fn a_branch_of_an_execution_is_kept_until_that_is_gone(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let row = run(&shard);
     insert(&shard, &row).await;
     let key = branch_of(&shard, &row.filter()).await.key(shard.owner.shard_id);
@@ -110,7 +110,7 @@ async fn a_branch_of_an_execution_is_kept_until_that_is_gone(ctx: &TestContext) 
 }
 
 async fn a_young_branch_is_kept(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let key = branch_of(&shard, &run(&shard).filter()).await.key(shard.owner.shard_id);
     let made = Timestamp::UNIX_EPOCH;
     let page = shard.histories.orphans(made, None, 9).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_young_branch_is_kept(ctx: &TestContext) {
 }
 
 async fn a_branch_whose_execution_cannot_be_told_is_never_deleted(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let shard_id = shard.owner.shard_id;
     let mut unclear = Vec::new();
     let run_id = ctx.run_id();
@@ -160,7 +160,7 @@ async fn a_branch_whose_execution_cannot_be_told_is_never_deleted(ctx: &TestCont
 }
 
 async fn a_branch_that_another_run_of_its_tree_has_is_kept(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let shard_id = shard.owner.shard_id;
     let mut owner = run(&shard);
     let base = branch_of(&shard, &owner.filter()).await;
@@ -187,7 +187,7 @@ async fn a_branch_that_another_run_of_its_tree_has_is_kept(ctx: &TestContext) {
 }
 
 async fn a_fork_that_is_deleted_leaves_what_its_base_needs(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let shard_id = shard.owner.shard_id;
     let owner = run(&shard);
     insert(&shard, &owner).await;
@@ -217,7 +217,7 @@ async fn a_fork_that_is_deleted_leaves_what_its_base_needs(ctx: &TestContext) {
 }
 
 async fn pages_go_over_all_branches(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut expected = Vec::new();
     for number in 0..11 {
         let row = run(&shard);
@@ -244,7 +244,7 @@ async fn pages_go_over_all_branches(ctx: &TestContext) {
 }
 
 async fn a_page_and_a_step_have_at_least_one_row(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let key = branch_of(&shard, &run(&shard).filter()).await.key(shard.owner.shard_id);
     let page = shard.histories.orphans(later(), None, 0).await.map(drop);
     let step = shard.histories.delete_orphan(&key, later(), 0).await.map(drop);
@@ -257,7 +257,7 @@ async fn a_page_and_a_step_have_at_least_one_row(ctx: &TestContext) {
 }
 
 async fn no_branch_of_a_real_server_is_an_orphan_until_its_execution_is_gone(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut session = ctx.store.session();
     let executions = real_data::executions();
     for row in &executions {

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use temporal_dsql_domain::ShardsRow;
 use temporal_dsql_ports::ConditionFailed;
 
-use crate::{TestContext, context::owned::assert_refused, scenario::scenario_table};
+use crate::{TestContext, context::owned_shard::assert_refused, scenario::scenario_table};
 
 scenario_table! { "shard_store":
     a_shard_that_is_absent_is_created = "shard.go/TestGetOrCreateShard_Create";
@@ -18,7 +18,7 @@ scenario_table! { "shard_store":
 }
 
 async fn a_shard_that_is_absent_is_created(ctx: &TestContext) {
-    let owned = ctx.owned().await;
+    let owned = ctx.owned_shard().await;
     let row = ctx.shard();
     assert_eq!(owned.shards.get(row.shard_id).await.unwrap(), None);
     assert_eq!(owned.shards.get_or_create(&row).await.unwrap(), row);
@@ -26,7 +26,7 @@ async fn a_shard_that_is_absent_is_created(ctx: &TestContext) {
 }
 
 async fn a_shard_that_exists_is_read_and_not_created(ctx: &TestContext) {
-    let owned = ctx.owned().await;
+    let owned = ctx.owned_shard().await;
     let other = ShardsRow { shard_id: owned.shard.shard_id, ..ctx.shard() };
     assert_eq!(owned.shards.get_or_create(&other).await.unwrap(), owned.shard);
     assert_eq!(owned.shards.get(other.shard_id).await.unwrap(), Some(owned.shard));
@@ -38,7 +38,7 @@ fn lost(row: &ShardsRow, expected: i64, observed: Option<i64>) -> ConditionFaile
 }
 
 async fn an_update_from_another_range_id_is_refused_and_changes_nothing(ctx: &TestContext) {
-    let owned = ctx.owned().await;
+    let owned = ctx.owned_shard().await;
     let next = owned.takeover();
     for wrong in [owned.shard.range_id - 1, next.range_id, 0] {
         let expected = lost(&next, wrong, Some(owned.shard.range_id));
@@ -49,14 +49,14 @@ async fn an_update_from_another_range_id_is_refused_and_changes_nothing(ctx: &Te
 }
 
 async fn an_update_from_the_recorded_range_id_is_made(ctx: &TestContext) {
-    let owned = ctx.owned().await;
+    let owned = ctx.owned_shard().await;
     let next = owned.takeover();
     owned.shards.update(&next, owned.shard.range_id).await.unwrap();
     assert_eq!(owned.shards.get(next.shard_id).await.unwrap(), Some(next));
 }
 
 async fn of_eight_creators_of_one_shard_all_read_the_same(ctx: &TestContext) {
-    let owned = ctx.owned().await;
+    let owned = ctx.owned_shard().await;
     let shard_id = ctx.shard_id();
     let creators = (0..8).map(|_| {
         let (shards, row) = (owned.shards.clone(), ShardsRow { shard_id, ..ctx.shard() });
@@ -68,7 +68,7 @@ async fn of_eight_creators_of_one_shard_all_read_the_same(ctx: &TestContext) {
 }
 
 async fn an_absent_shard_is_not_updated(ctx: &TestContext) {
-    let owned = ctx.owned().await;
+    let owned = ctx.owned_shard().await;
     let absent = ctx.shard();
     assert_refused(owned.shards.update(&absent, 1).await, &lost(&absent, 1, None));
     assert_eq!(owned.shards.get(absent.shard_id).await.unwrap(), None);
@@ -76,7 +76,7 @@ async fn an_absent_shard_is_not_updated(ctx: &TestContext) {
 
 /// What the Go fork's unconditional update allows (temporal-persistence.md#fault-2).
 async fn a_range_id_never_goes_back_by_a_stale_update(ctx: &TestContext) {
-    let owned = ctx.owned().await;
+    let owned = ctx.owned_shard().await;
     let next = owned.takeover();
     owned.shards.update(&next, owned.shard.range_id).await.unwrap();
     // The deposed owner saves its progress, and tries to claim the shard from what it knew.

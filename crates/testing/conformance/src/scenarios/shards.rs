@@ -190,7 +190,7 @@ async fn a_shard_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(ctx: &Te
 }
 
 /// A shard and an execution in it, both stored.
-async fn owned(ctx: &TestContext) -> (ShardsRow, ExecutionsRow) {
+async fn owned_shard(ctx: &TestContext) -> (ShardsRow, ExecutionsRow) {
     let (shard, mut execution) = (ctx.shard(), ctx.execution());
     execution.shard_id = shard.shard_id;
     insert(ctx, &shard).await;
@@ -210,7 +210,7 @@ async fn take_over(ctx: &TestContext, row: &ShardsRow) -> ShardsRow {
 }
 
 async fn an_owner_that_was_deposed_since_its_snapshot_writes_nothing(ctx: &TestContext) {
-    let (shard, execution) = owned(ctx).await;
+    let (shard, execution) = owned_shard(ctx).await;
     let mut owner = ctx.begin("Owner").await;
     owner.select_from_executions(&execution.filter()).await.unwrap();
     take_over(ctx, &shard).await;
@@ -225,7 +225,7 @@ async fn an_owner_that_was_deposed_since_its_snapshot_writes_nothing(ctx: &TestC
 }
 
 async fn an_owner_that_was_deposed_before_its_snapshot_finds_another_range_id(ctx: &TestContext) {
-    let (shard, _) = owned(ctx).await;
+    let (shard, _) = owned_shard(ctx).await;
     let next = take_over(ctx, &shard).await;
     let mut owner = ctx.begin("Owner").await;
     let range_id = owner.read_lock_shards(shard.shard_id).await.unwrap();
@@ -234,7 +234,7 @@ async fn an_owner_that_was_deposed_before_its_snapshot_finds_another_range_id(ct
 }
 
 async fn a_takeover_loses_against_an_owner_that_commits_first(ctx: &TestContext) {
-    let (shard, execution) = owned(ctx).await;
+    let (shard, execution) = owned_shard(ctx).await;
     let changed = ctx.changed_execution(&execution);
     let mut owner = ctx.begin("Owner").await;
     let mut takeover = ctx.begin("TakeOver").await;
@@ -250,7 +250,7 @@ async fn a_takeover_loses_against_an_owner_that_commits_first(ctx: &TestContext)
 }
 
 async fn an_owner_loses_against_a_takeover_that_commits_first(ctx: &TestContext) {
-    let (shard, execution) = owned(ctx).await;
+    let (shard, execution) = owned_shard(ctx).await;
     let mut owner = ctx.begin("Owner").await;
     let mut takeover = ctx.begin("TakeOver").await;
     owner.read_lock_shards(shard.shard_id).await.unwrap();
@@ -267,7 +267,7 @@ async fn an_owner_loses_against_a_takeover_that_commits_first(ctx: &TestContext)
 /// Why there is a lock: with a read in its place both commit (aurora-dsql.md#conflict-matrix, write
 /// skew).
 async fn a_plain_read_of_the_shard_keeps_nobody_out(ctx: &TestContext) {
-    let (shard, execution) = owned(ctx).await;
+    let (shard, execution) = owned_shard(ctx).await;
     let changed = ctx.changed_execution(&execution);
     let mut owner = ctx.begin("Owner").await;
     let read = owner.select_from_shards(shard.shard_id).await.unwrap().unwrap();
@@ -282,7 +282,7 @@ async fn a_plain_read_of_the_shard_keeps_nobody_out(ctx: &TestContext) {
 /// so that both commit. It is how an owner saves its progress.
 async fn an_update_of_the_shard_without_its_lock_keeps_nobody_out(ctx: &TestContext) {
     for update_is_first in [false, true] {
-        let (shard, execution) = owned(ctx).await;
+        let (shard, execution) = owned_shard(ctx).await;
         let changed = ctx.changed_execution(&execution);
         let next = taken_over(ctx, &shard);
         let mut owner = ctx.begin("Owner").await;
@@ -303,7 +303,7 @@ async fn an_update_of_the_shard_without_its_lock_keeps_nobody_out(ctx: &TestCont
 }
 
 async fn two_locks_of_one_owner_do_not_meet(ctx: &TestContext) {
-    let (shard, execution) = owned(ctx).await;
+    let (shard, execution) = owned_shard(ctx).await;
     let other = ExecutionsRow { run_id: ctx.run_id(), ..execution.clone() };
     let mut first = ctx.begin("First").await;
     let mut second = ctx.begin("Second").await;

@@ -12,7 +12,7 @@ use temporal_dsql_stores::{CreateMode, Expected, SetExecution, Snapshot, UpdateM
 
 use crate::{
     TestContext,
-    context::owned::{Owned, rows},
+    context::owned_shard::{OwnedShard, rows},
     scenario::scenario_table,
 };
 
@@ -38,7 +38,7 @@ fn assert_limit(result: Result<(), StoreError>, expected: LimitKind) {
 }
 
 async fn a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let mut largest = shard.new_run(Created);
     largest.execution.data.data = vec![7; limits::MAX_VALUE_BYTES];
     shard.create(CreateMode::BrandNew, &largest).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole(c
 }
 
 async fn the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let longest = "𝄞".repeat(WorkflowId::MAX_CHARS);
     let current = |id: &str| CurrentExecutionsRow {
         workflow_id: WorkflowId::new(id).unwrap(),
@@ -85,8 +85,8 @@ async fn the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole(c
 }
 
 /// A request to reset a run that is stored to one with this many activities.
-async fn reset_to(shard: &Owned<'_>, activities: usize) -> (Snapshot, SetExecution) {
-    let run = shard.created(Running).await;
+async fn reset_to(shard: &OwnedShard<'_>, activities: usize) -> (Snapshot, SetExecution) {
+    let run = shard.create_run(Running).await;
     let mut snapshot = shard.reset(&run, Running);
     snapshot.maps = vec![shard.ctx.entries(MapTable::Activities, activities)];
     let expected = Expected::RecordVersion(run.execution.db_record_version);
@@ -94,7 +94,7 @@ async fn reset_to(shard: &Owned<'_>, activities: usize) -> (Snapshot, SetExecuti
 }
 
 async fn a_reset_of_three_thousand_five_hundred_activities_is_refused_whole(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (run, set) = reset_to(&shard, 3_500).await;
     let tasks = shard.task_count().await;
     assert_limit(shard.executions.set(&set).await, LimitKind::TransactionRows);
@@ -106,7 +106,7 @@ async fn a_reset_of_three_thousand_five_hundred_activities_is_refused_whole(ctx:
 }
 
 async fn a_reset_over_many_entries_is_done_or_refused_whole(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let (_, set) = reset_to(&shard, 2_500).await;
     shard.executions.set(&set).await.unwrap();
     shard.assert_stored(&set.snapshot).await;
@@ -127,8 +127,8 @@ async fn a_reset_over_many_entries_is_done_or_refused_whole(ctx: &TestContext) {
 }
 
 async fn an_execution_of_more_rows_than_a_transaction_may_have_is_deleted(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let key = run.execution.filter();
     let mut session = ctx.store.session();
     for map in [MapTable::Activities, MapTable::ChasmNodes] {

@@ -8,7 +8,7 @@ use temporal_dsql_ports::{Outcome, StoreError};
 
 use crate::{
     CommitFault, Queue, TestContext,
-    context::owned::{Owned, assert_refused},
+    context::owned_shard::{OwnedShard, assert_refused},
     scenario::scenario_table,
 };
 
@@ -62,7 +62,7 @@ fn for_queue(queue: &Queue, tasks: &[ScheduledTask]) -> Tasks {
 
 /// A page, with the key that the next one begins at.
 async fn page(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     queue: &Queue,
     from: ScheduledKey,
     limit: u32,
@@ -88,7 +88,7 @@ async fn page(
 }
 
 /// All pages, each of a random size.
-async fn pages(shard: &Owned<'_>, queue: &Queue) -> Vec<ScheduledTask> {
+async fn pages(shard: &OwnedShard<'_>, queue: &Queue) -> Vec<ScheduledTask> {
     let (mut all, mut from) = (Vec::new(), FIRST);
     loop {
         let limit = shard.ctx.random(|random| random.u32(1..8));
@@ -103,7 +103,7 @@ async fn pages(shard: &Owned<'_>, queue: &Queue) -> Vec<ScheduledTask> {
 }
 
 /// Completes one task.
-async fn complete(shard: &Owned<'_>, queue: &Queue, key: ScheduledKey) {
+async fn complete(shard: &OwnedShard<'_>, queue: &Queue, key: ScheduledKey) {
     let shard_id = shard.owner.shard_id;
     match queue {
         Queue::Immediate(queue) => {
@@ -116,7 +116,7 @@ async fn complete(shard: &Owned<'_>, queue: &Queue, key: ScheduledKey) {
 }
 
 /// Completes all tasks; tells how many.
-async fn complete_all(shard: &Owned<'_>, queue: &Queue) -> u64 {
+async fn complete_all(shard: &OwnedShard<'_>, queue: &Queue) -> u64 {
     let shard_id = shard.owner.shard_id;
     match queue {
         Queue::Immediate(queue) => {
@@ -131,7 +131,7 @@ async fn complete_all(shard: &Owned<'_>, queue: &Queue) -> u64 {
 }
 
 async fn an_added_task_is_read_and_completed(ctx: &TestContext) {
-    let (shard, queue) = (ctx.owned().await, ctx.queue());
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
     let tasks = ctx.tasks(queue, 1);
     shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
     assert_eq!(pages(&shard, queue).await, tasks);
@@ -141,7 +141,7 @@ async fn an_added_task_is_read_and_completed(ctx: &TestContext) {
 }
 
 async fn added_tasks_are_paged_in_order_and_completed_by_range(ctx: &TestContext) {
-    let (shard, queue) = (ctx.owned().await, ctx.queue());
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
     let tasks = ctx.tasks(queue, 30);
     let mut shuffled = tasks.clone();
     ctx.random(|random| random.shuffle(&mut shuffled));
@@ -156,7 +156,7 @@ async fn added_tasks_are_paged_in_order_and_completed_by_range(ctx: &TestContext
 
 async fn tasks_of_one_time_are_read_in_the_order_of_their_ids(ctx: &TestContext) {
     for queue in Queue::all().iter().filter(|queue| matches!(queue, Queue::Scheduled(_))) {
-        let shard = ctx.owned().await;
+        let shard = ctx.owned_shard().await;
         let time = Timestamp::from_unix_micros(1_600_000_000_000_000).unwrap();
         let tasks: Vec<_> = (1..=9)
             .map(|task_id| ScheduledTask {
@@ -175,7 +175,7 @@ fn dlq_task(ctx: &TestContext, task_id: i64) -> ImmediateTask {
 }
 
 async fn the_replication_dlq_is_empty_until_a_task_is_put_into_it(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let shard_id = shard.owner.shard_id;
     let [one, other] = ["cluster-b", "cluster-c"].map(|name| ClusterName::new(name).unwrap());
     let is_empty = async |source: &ClusterName, first| {
@@ -193,7 +193,7 @@ async fn the_replication_dlq_is_empty_until_a_task_is_put_into_it(ctx: &TestCont
 }
 
 async fn a_task_is_put_into_the_replication_dlq_once(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let source = ClusterName::new("cluster-b").unwrap();
     let task = dlq_task(ctx, 7);
     for _ in 0..2 {
@@ -207,7 +207,7 @@ async fn a_task_is_put_into_the_replication_dlq_once(ctx: &TestContext) {
 }
 
 async fn tasks_of_all_queues_are_added_together_or_not_at_all(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let tasks = ctx.tasks_of_every_queue(3);
     shard.tasks.add(shard.owner, &tasks).await.unwrap();
     assert_eq!(shard.task_count().await, tasks.len() as u64);
@@ -220,10 +220,10 @@ async fn tasks_of_all_queues_are_added_together_or_not_at_all(ctx: &TestContext)
 }
 
 async fn adding_nothing_checks_the_ownership(ctx: &TestContext) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let none = Tasks::default();
     shard.tasks.add(shard.owner, &none).await.unwrap();
-    let next = shard.is_deposed().await;
+    let next = shard.depose_owner().await;
     let lost = temporal_dsql_ports::ConditionFailed::ShardOwnershipLost {
         shard_id: shard.owner.shard_id,
         expected: shard.owner.range_id,
@@ -248,7 +248,7 @@ async fn a_page_that_ends_at_the_last_task_of_a_time_goes_on_at_the_next(ctx: &T
         data: ctx.data(),
     };
     for queue in Queue::all().iter().filter(|queue| matches!(queue, Queue::Scheduled(_))) {
-        let shard = ctx.owned().await;
+        let shard = ctx.owned_shard().await;
         let tasks = vec![at(5, 1), at(5, i64::MAX), at(6, i64::MIN), at(6, i64::MAX), at(9, 0)];
         shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
         for limit in 1..=6 {
@@ -266,7 +266,7 @@ async fn a_page_that_ends_at_the_last_task_of_a_time_goes_on_at_the_next(ctx: &T
 }
 
 async fn a_page_that_ends_with_its_range_is_the_last_one(ctx: &TestContext) {
-    let (shard, queue) = (ctx.owned().await, ctx.queue());
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
     let shard_id = shard.owner.shard_id;
     let mut tasks = ctx.tasks(queue, 3);
     if let Queue::Scheduled(_) = queue {
@@ -297,7 +297,7 @@ async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied
     let queue = ctx.queue();
     for fault in [CommitFault::LostAfter, CommitFault::LostBefore] {
         for time in [Timestamp::UNIX_EPOCH, Timestamp::MAX] {
-            let shard = ctx.owned().await;
+            let shard = ctx.owned_shard().await;
             let before = shard.task_count().await;
             let key = queue.key(time, i64::MAX);
             let tasks = for_queue(queue, &[ScheduledTask { key, data: ctx.data() }]);
@@ -322,7 +322,7 @@ async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied
 }
 
 async fn pages_go_on_while_tasks_are_completed_behind_and_before_them(ctx: &TestContext) {
-    let (shard, queue) = (ctx.owned().await, ctx.queue());
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
     let tasks = ctx.tasks(queue, 24);
     shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
     let (mut seen, mut from) = (Vec::new(), Some(FIRST));
@@ -344,7 +344,7 @@ async fn pages_go_on_while_tasks_are_completed_behind_and_before_them(ctx: &Test
 }
 
 async fn a_range_of_ten_thousand_tasks_is_completed(ctx: &TestContext) {
-    let (shard, queue) = (ctx.owned().await, ctx.queue());
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
     let tasks = ctx.tasks(queue, 10_000);
     for part in tasks.chunks(2_500) {
         shard.tasks.add(shard.owner, &for_queue(queue, part)).await.unwrap();

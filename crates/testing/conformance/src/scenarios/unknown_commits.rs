@@ -15,11 +15,11 @@ use crate::{
     CommitFault::{Conflict, LostAfter, LostBefore},
     TestContext,
     context::{
-        acts::Act,
         assert_conflict,
-        owned::{AnyStore, Owned, assert_refused, current_is},
+        guarded_requests::GuardedRequest,
+        owned_shard::{OwnedShard, SharedStore, assert_refused, current_is},
     },
-    interposed::{holding_back, when_lost},
+    interceptors::{after_unknown_outcome, delaying_commits},
     scenario::scenario_table,
 };
 
@@ -43,14 +43,14 @@ scenario_table! { "unknown_commits":
 }
 
 /// One act of each kind, each in a shard of its own.
-async fn acts(ctx: &TestContext) -> Vec<(Owned<'_>, Act)> {
-    let mut acts = Vec::new();
+async fn requests(ctx: &TestContext) -> Vec<(OwnedShard<'_>, GuardedRequest)> {
+    let mut requests = Vec::new();
     for kind in 0..5 {
-        let shard = ctx.owned().await;
-        let act = shard.acts().await[kind].clone();
-        acts.push((shard, act));
+        let shard = ctx.owned_shard().await;
+        let request = shard.guarded_requests().await[kind].clone();
+        requests.push((shard, request));
     }
-    acts
+    requests
 }
 
 /// Asserts that an act ends with an unknown outcome.
@@ -65,40 +65,40 @@ fn assert_unknown(result: Result<(), StoreError>) {
 }
 
 async fn an_act_that_was_applied_is_reported_as_done(ctx: &TestContext) {
-    for (shard, act) in acts(ctx).await {
+    for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
         ctx.fixture.fail_next_commits(&[LostAfter]);
-        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
+        request.execute(Arc::clone(&ctx.store)).await.unwrap();
         assert_eq!(ctx.fixture.faults_left(), 0);
-        shard.assert_done(&act, before).await;
+        shard.assert_applied(&request, before).await;
     }
 }
 
 /// Nothing says that it will not arrive; the client may ask again, with the same conditions.
 async fn an_act_that_was_not_applied_stays_unknown_and_is_not_repeated(ctx: &TestContext) {
-    for (shard, act) in acts(ctx).await {
+    for (shard, request) in requests(ctx).await {
         let before = (ctx.row_count().await, shard.task_count().await);
         ctx.fixture.fail_next_commits(&[LostBefore]);
-        assert_unknown(act.done_by(Arc::clone(&ctx.store)).await);
+        assert_unknown(request.execute(Arc::clone(&ctx.store)).await);
         assert_eq!(ctx.fixture.faults_left(), 0);
-        assert_eq!(ctx.row_count().await, before.0, "{act:?}");
-        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
-        shard.assert_done(&act, before.1).await;
+        assert_eq!(ctx.row_count().await, before.0, "{request:?}");
+        request.execute(Arc::clone(&ctx.store)).await.unwrap();
+        shard.assert_applied(&request, before.1).await;
     }
 }
 
 /// Why an act that is not found is not reported as not applied, and not repeated.
 async fn an_act_that_arrives_after_its_client_has_given_up_is_done_once(ctx: &TestContext) {
-    for (shard, act) in acts(ctx).await {
+    for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
-        let (store, held) = holding_back(&ctx.store, |_| true);
-        assert_unknown(act.done_by(store).await);
+        let (store, held) = delaying_commits(&ctx.store, |_| true);
+        assert_unknown(request.execute(store).await);
         assert_eq!(shard.task_count().await, before);
-        held.commit_next().await.expect("the act").unwrap();
-        shard.assert_done(&act, before).await;
+        held.commit_next().await.expect("the request").unwrap();
+        shard.assert_applied(&request, before).await;
         // Asked for again, its conditions do not hold any more.
         let rows = ctx.row_count().await;
-        let again = act.done_by(Arc::clone(&ctx.store)).await.unwrap_err();
+        let again = request.execute(Arc::clone(&ctx.store)).await.unwrap_err();
         assert!(
             matches!(again, StoreError::Condition(_) | StoreError::AlreadyExists { .. }),
             "{again:?}"
@@ -108,51 +108,51 @@ async fn an_act_that_arrives_after_its_client_has_given_up_is_done_once(ctx: &Te
 }
 
 async fn an_act_that_arrives_after_a_takeover_is_refused(ctx: &TestContext) {
-    for (shard, act) in acts(ctx).await {
+    for (shard, request) in requests(ctx).await {
         let before = ctx.row_count().await;
-        let (store, held) = holding_back(&ctx.store, |_| true);
-        assert_unknown(act.done_by(store).await);
-        shard.is_deposed().await;
-        assert_conflict(held.commit_next().await.expect("the act"));
-        assert_eq!(ctx.row_count().await, before, "{act:?}");
+        let (store, held) = delaying_commits(&ctx.store, |_| true);
+        assert_unknown(request.execute(store).await);
+        shard.depose_owner().await;
+        assert_conflict(held.commit_next().await.expect("the request"));
+        assert_eq!(ctx.row_count().await, before, "{request:?}");
     }
 }
 
 /// A store on which another owner claims the shard after the answer was lost.
-fn taken_over_when_lost(shard: &Owned<'_>) -> AnyStore {
+fn taken_over_after_unknown_outcome(shard: &OwnedShard<'_>) -> SharedStore {
     let (shards, next, range_id) = (shard.shards.clone(), shard.takeover(), shard.owner.range_id);
-    when_lost(&shard.ctx.store, move || {
+    after_unknown_outcome(&shard.ctx.store, move || {
         let (shards, next) = (shards.clone(), next.clone());
         Box::pin(async move { shards.update(&next, range_id).await.unwrap() })
     })
 }
 
 async fn an_act_that_was_not_applied_before_a_takeover_never_is(ctx: &TestContext) {
-    for (shard, act) in acts(ctx).await {
+    for (shard, request) in requests(ctx).await {
         let before = ctx.row_count().await;
         ctx.fixture.fail_next_commits(&[LostBefore]);
-        assert_unknown(act.done_by(taken_over_when_lost(&shard)).await);
-        let refused = act.done_by(Arc::clone(&ctx.store)).await;
+        assert_unknown(request.execute(taken_over_after_unknown_outcome(&shard)).await);
+        let refused = request.execute(Arc::clone(&ctx.store)).await;
         let observed = Some(shard.takeover().range_id);
         let (shard_id, expected) = (shard.owner.shard_id, shard.owner.range_id);
         let lost = ConditionFailed::ShardOwnershipLost { shard_id, expected, observed };
         assert_refused(refused, &lost);
-        assert_eq!(ctx.row_count().await, before, "{act:?}");
+        assert_eq!(ctx.row_count().await, before, "{request:?}");
     }
 }
 
 async fn an_act_that_was_applied_before_a_takeover_is_reported_as_done(ctx: &TestContext) {
-    for (shard, act) in acts(ctx).await {
+    for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
         ctx.fixture.fail_next_commits(&[LostAfter]);
-        act.done_by(taken_over_when_lost(&shard)).await.unwrap();
-        shard.assert_done(&act, before).await;
+        request.execute(taken_over_after_unknown_outcome(&shard)).await.unwrap();
+        shard.assert_applied(&request, before).await;
     }
 }
 
 async fn a_run_that_was_written_since_proves_nothing(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Created).await;
     let first = shard.mutation(&run, Running);
     let mut after = run.clone();
     after.execution = first.execution.clone();
@@ -161,7 +161,7 @@ async fn a_run_that_was_written_since_proves_nothing(ctx: &TestContext) {
     let mode = UpdateMode::UpdateCurrent;
     let update = |mutation| UpdateExecution { owner, mode, mutation, new: None };
     let next = update(second.clone());
-    let store = when_lost(&ctx.store, move || {
+    let store = after_unknown_outcome(&ctx.store, move || {
         let (executions, next) = (executions.clone(), next.clone());
         Box::pin(async move { executions.update(&next).await.unwrap() })
     });
@@ -176,8 +176,8 @@ async fn a_run_that_was_written_since_proves_nothing(ctx: &TestContext) {
 
 async fn a_version_that_stays_proves_nothing(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = ctx.owned().await;
-        let run = shard.created(Created).await;
+        let shard = ctx.owned_shard().await;
+        let run = shard.create_run(Created).await;
         // As writers did that knew no record versions, and without a new event.
         let mut mutation = shard.mutation(&run, Running);
         mutation.events.clear();
@@ -194,7 +194,7 @@ async fn a_version_that_stays_proves_nothing(ctx: &TestContext) {
 async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_asks_again(
     ctx: &TestContext,
 ) {
-    let shard = ctx.owned().await;
+    let shard = ctx.owned_shard().await;
     let id = shard.current(Created);
     let request = || CreateExecution {
         owner: shard.owner,
@@ -203,7 +203,7 @@ async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_a
     };
     let (winner, loser) = (request(), request());
     let (executions, other) = (shard.executions.clone(), winner.clone());
-    let store = when_lost(&ctx.store, move || {
+    let store = after_unknown_outcome(&ctx.store, move || {
         let (executions, other) = (executions.clone(), other.clone());
         Box::pin(async move { executions.create(&other).await.unwrap() })
     });
@@ -218,8 +218,8 @@ async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_a
 
 async fn a_deletion_whose_answer_is_lost_is_done_again(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = ctx.owned().await;
-        let run = shard.created(Running).await;
+        let shard = ctx.owned_shard().await;
+        let run = shard.create_run(Running).await;
         ctx.fixture.fail_next_commits(&[fault]);
         shard.executions.delete(&run.execution.filter()).await.unwrap();
         assert_eq!(ctx.fixture.faults_left(), 0);
@@ -234,7 +234,7 @@ async fn a_deletion_whose_answer_is_lost_is_done_again(ctx: &TestContext) {
 
 async fn a_batch_whose_answer_is_lost_is_appended_again(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = ctx.owned().await;
+        let shard = ctx.owned_shard().await;
         // With the row of a new branch, and without one.
         let first = shard.events(None);
         let second = shard.events(Some(&first));
@@ -252,8 +252,8 @@ async fn a_batch_whose_answer_is_lost_is_appended_again(ctx: &TestContext) {
 
 /// What changes nothing if it is done again is done again three times at most.
 async fn what_loses_every_answer_stays_unknown(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let run = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let batch = shard.events(run.events.last());
     let before = ctx.row_count().await;
     ctx.fixture.fail_next_commits(&[LostBefore; 3]);
@@ -267,13 +267,13 @@ async fn what_loses_every_answer_stays_unknown(ctx: &TestContext) {
 }
 
 async fn conflicts_at_commit_are_repeated_and_the_act_is_done_once(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    for act in shard.acts().await {
+    let shard = ctx.owned_shard().await;
+    for request in shard.guarded_requests().await {
         let before = shard.task_count().await;
         ctx.fixture.fail_next_commits(&[Conflict; 4]);
-        act.done_by(Arc::clone(&ctx.store)).await.unwrap();
+        request.execute(Arc::clone(&ctx.store)).await.unwrap();
         assert_eq!(ctx.fixture.faults_left(), 0);
-        shard.assert_done(&act, before).await;
+        shard.assert_applied(&request, before).await;
     }
 }
 
@@ -286,12 +286,12 @@ async fn conflicts_until_the_deadline_write_nothing_of_any_act(ctx: &TestContext
         deadline: Duration::from_millis(30),
     };
     let impatient = ctx.with_policy(policy).await;
-    let shard = impatient.owned().await;
-    let acts = shard.acts().await;
+    let shard = impatient.owned_shard().await;
+    let requests = shard.guarded_requests().await;
     let before = impatient.row_count().await;
     impatient.fixture.fail_next_commits(&[Conflict; 10_000]);
-    for act in acts {
-        let error = act.done_by(Arc::clone(&impatient.store)).await.unwrap_err();
+    for request in requests {
+        let error = request.execute(Arc::clone(&impatient.store)).await.unwrap_err();
         assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
     }
@@ -300,30 +300,32 @@ async fn conflicts_until_the_deadline_write_nothing_of_any_act(ctx: &TestContext
 
 async fn the_store_works_on_after_a_restart_in_the_middle_of_an_act(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = ctx.owned().await;
-        let [create, ..] = shard.acts().await;
+        let shard = ctx.owned_shard().await;
+        let [create, ..] = shard.guarded_requests().await;
         let before = shard.task_count().await;
         // The service dies before it can look for what was lost.
         let dying = Arc::new(Notify::new());
         let lost = Arc::clone(&dying);
-        let store = when_lost(&ctx.store, move || -> BoxFuture<'static, ()> {
+        let store = after_unknown_outcome(&ctx.store, move || -> BoxFuture<'static, ()> {
             lost.notify_one();
             Box::pin(std::future::pending())
         });
         ctx.fixture.fail_next_commits(&[fault]);
         tokio::select! {
-            result = create.done_by(store) => panic!("it lived on: {result:?}"),
+            result = create.execute(store) => panic!("it lived on: {result:?}"),
             () = dying.notified() => {}
         }
         // Its successor claims the shard, and finds all of it or nothing.
-        let next = shard.is_deposed().await;
-        let Act::Create(mut request) = create.clone() else { unreachable!("a creation") };
+        let next = shard.depose_owner().await;
+        let GuardedRequest::Create(mut request) = create.clone() else {
+            unreachable!("a creation")
+        };
         request.owner = next;
         let again = shard.executions.create(&request).await;
         match fault {
             LostAfter => assert_refused(again, &current_is(Some(&request.snapshot.current))),
             _ => again.unwrap(),
         }
-        shard.assert_done(&create, before).await;
+        shard.assert_applied(&create, before).await;
     }
 }

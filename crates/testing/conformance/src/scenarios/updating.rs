@@ -6,7 +6,7 @@ use temporal_dsql_stores::{CreateMode, Expected, Mutation, Snapshot, UpdateMode}
 
 use crate::{
     TestContext,
-    context::owned::{Owned, assert_refused, current_is, is_absent, version_is},
+    context::owned_shard::{OwnedShard, assert_refused, current_is, is_absent, version_is},
     scenario::scenario_table,
 };
 
@@ -39,7 +39,7 @@ scenario_table! { "updating":
 
 /// Asserts that updating is refused and changes nothing.
 async fn assert_not_updated(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     mode: UpdateMode,
     mutation: &Mutation,
     new: Option<&Snapshot>,
@@ -58,8 +58,8 @@ async fn assert_not_updated(
 }
 
 async fn the_current_run_is_updated_whole(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Created).await;
     let mutation = shard.mutation(&first, Running);
     shard.update(UpdateMode::UpdateCurrent, &mutation, None).await.unwrap();
     shard.assert_mutated(&first, &mutation).await;
@@ -68,8 +68,8 @@ async fn the_current_run_is_updated_whole(ctx: &TestContext) {
 }
 
 async fn a_run_that_is_not_the_current_one_is_not_updated_as_such(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Completed).await;
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
     let mode = UpdateMode::UpdateCurrent;
@@ -82,14 +82,14 @@ async fn a_run_that_is_not_the_current_one_is_not_updated_as_such(ctx: &TestCont
     assert_not_updated(&shard, mode, &mutation, None, &expected).await;
     shard.assert_missing(&nowhere.execution).await;
     // An id without a current execution says that it has none.
-    let alone = shard.created(Zombie).await;
+    let alone = shard.create_run(Zombie).await;
     let mutation = shard.mutation(&alone, Running);
     assert_not_updated(&shard, mode, &mutation, None, &current_is(None)).await;
 }
 
 async fn a_run_at_another_record_version_is_not_updated(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Created).await;
     for off in [-1, 1] {
         let mut mutation = shard.mutation(&first, Running);
         mutation.expected = Expected::RecordVersion(first.execution.db_record_version + off);
@@ -101,8 +101,8 @@ async fn a_run_at_another_record_version_is_not_updated(ctx: &TestContext) {
 }
 
 async fn a_run_at_another_next_event_is_not_updated(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Created).await;
     let mut mutation = shard.mutation(&first, Running);
     mutation.execution.db_record_version = 0;
     mutation.expected = Expected::NextEventId(first.execution.next_event_id ^ 1);
@@ -114,8 +114,8 @@ async fn a_run_at_another_next_event_is_not_updated(ctx: &TestContext) {
 }
 
 async fn a_run_that_is_absent_is_not_updated(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Running).await;
     let mutation = shard.mutation(&first, Running);
     shard.executions.delete(&first.execution.filter()).await.unwrap();
     let expected = is_absent(&first.execution);
@@ -125,8 +125,8 @@ async fn a_run_that_is_absent_is_not_updated(ctx: &TestContext) {
 }
 
 async fn a_closed_run_is_followed_by_a_new_one(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Created).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Created).await;
     let mutation = shard.mutation(&first, Completed);
     let new = shard.snapshot(&shard.next_run(&first.current, Running));
     shard.update(UpdateMode::UpdateCurrent, &mutation, Some(&new)).await.unwrap();
@@ -136,8 +136,8 @@ async fn a_closed_run_is_followed_by_a_new_one(ctx: &TestContext) {
 }
 
 async fn a_new_run_that_exists_leaves_all_as_it_was(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Running).await;
     let zombie = shard.snapshot(&shard.next_run(&first.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
     let mutation = shard.mutation(&first, Completed);
@@ -151,8 +151,8 @@ async fn a_new_run_that_exists_leaves_all_as_it_was(ctx: &TestContext) {
 }
 
 async fn a_zombie_is_updated_beside_the_current_execution(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Completed).await;
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
     shard.create(CreateMode::BypassCurrent, &zombie).await.unwrap();
     let mutation = shard.mutation(&zombie, Zombie);
@@ -160,7 +160,7 @@ async fn a_zombie_is_updated_beside_the_current_execution(ctx: &TestContext) {
     shard.assert_mutated(&zombie, &mutation).await;
     assert_eq!(shard.current_of(&zombie.current).await, Some(current.current));
     // Without a current execution it is all the same.
-    let alone = shard.created(Zombie).await;
+    let alone = shard.create_run(Zombie).await;
     let mutation = shard.mutation(&alone, Zombie);
     shard.update(UpdateMode::BypassCurrent, &mutation, None).await.unwrap();
     shard.assert_mutated(&alone, &mutation).await;
@@ -168,16 +168,16 @@ async fn a_zombie_is_updated_beside_the_current_execution(ctx: &TestContext) {
 }
 
 async fn the_current_run_is_not_updated_as_a_zombie(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let current = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let current = shard.create_run(Completed).await;
     let mutation = shard.mutation(&current, Zombie);
     let expected = current_is(Some(&current.current));
     assert_not_updated(&shard, UpdateMode::BypassCurrent, &mutation, None, &expected).await;
 }
 
 async fn a_zombie_at_another_record_version_is_not_updated(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let zombie = shard.created(Zombie).await;
+    let shard = ctx.owned_shard().await;
+    let zombie = shard.create_run(Zombie).await;
     let mut mutation = shard.mutation(&zombie, Zombie);
     mutation.expected = Expected::RecordVersion(zombie.execution.db_record_version - 1);
     mutation.execution.db_record_version -= 1;
@@ -186,8 +186,8 @@ async fn a_zombie_at_another_record_version_is_not_updated(ctx: &TestContext) {
 }
 
 async fn a_zombie_is_followed_by_another_one(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let zombie = shard.created(Zombie).await;
+    let shard = ctx.owned_shard().await;
+    let zombie = shard.create_run(Zombie).await;
     let mutation = shard.mutation(&zombie, Completed);
     let new = shard.snapshot(&shard.next_run(&zombie.current, Zombie));
     shard.update(UpdateMode::BypassCurrent, &mutation, Some(&new)).await.unwrap();
@@ -197,8 +197,8 @@ async fn a_zombie_is_followed_by_another_one(ctx: &TestContext) {
 }
 
 async fn a_closed_run_is_updated_whatever_the_current_one_is(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Completed).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Completed).await;
     let mutation = shard.mutation(&first, Completed);
     shard.update(UpdateMode::IgnoreCurrent, &mutation, None).await.unwrap();
     shard.assert_mutated(&first, &mutation).await;
@@ -212,8 +212,8 @@ async fn a_closed_run_is_updated_whatever_the_current_one_is(ctx: &TestContext) 
 }
 
 async fn buffered_events_are_appended_and_cleared(ctx: &TestContext) {
-    let shard = ctx.owned().await;
-    let first = shard.created(Running).await;
+    let shard = ctx.owned_shard().await;
+    let first = shard.create_run(Running).await;
     let mut at = first.clone();
     let mut expected = Vec::new();
     for clear in [false, false, true, false] {

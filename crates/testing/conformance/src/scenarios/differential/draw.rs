@@ -11,12 +11,12 @@ use temporal_dsql_stores::{AppendNodes, ExecutionStore, Owner, ReadHistory, Shar
 use uuid::Uuid;
 
 use super::step::{Step, new_branch};
-use crate::{Queue, context::owned::AnyStore};
+use crate::{Queue, context::owned_shard::SharedStore};
 
 /// Draws acts that mostly fit what `model` has.
 pub(super) struct Draw {
     pub(super) random: fastrand::Rng,
-    pub(super) model: AnyStore,
+    pub(super) model: SharedStore,
     /// The last number that a task has had.
     last_task_id: i64,
     /// The shards that are still to be made.
@@ -88,7 +88,7 @@ const TIMES: [Timestamp; 4] =
     [Timestamp::MIN, Timestamp::STORED_ZERO_TIME, Timestamp::UNIX_EPOCH, Timestamp::MAX];
 
 impl Draw {
-    pub(super) fn new(seed: u64, model: AnyStore) -> Self {
+    pub(super) fn new(seed: u64, model: SharedStore) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
             model,

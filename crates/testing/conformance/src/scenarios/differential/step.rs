@@ -13,7 +13,7 @@ use temporal_dsql_stores::{
     UpdateExecution,
 };
 
-use crate::context::owned::AnyStore;
+use crate::context::owned_shard::SharedStore;
 
 /// An act, with all that it needs.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ const PAGES: usize = 8;
 
 impl Step {
     /// Does it on `store`.
-    pub(super) async fn done_by(&self, store: &AnyStore) -> Answer {
+    pub(super) async fn done_by(&self, store: &SharedStore) -> Answer {
         let shards = ShardStore::new(store);
         let executions = ExecutionStore::new(store);
         let tasks = TaskStore::new(store);

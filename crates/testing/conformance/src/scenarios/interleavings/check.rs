@@ -15,7 +15,7 @@ use super::{
     clients::{Service, branch, range_id, task_ids},
     notes::{Act, Deletion, End, Kind, Notes, Takeover, Written},
 };
-use crate::context::owned::AnyStore;
+use crate::context::owned_shard::SharedStore;
 
 /// What is stored in the end.
 #[derive(Clone, Debug)]
@@ -33,9 +33,9 @@ pub(super) struct Found {
 }
 
 /// Looks at everything that the notes of `service` are about.
-pub(super) async fn look(service: &Service<'_>, store: &AnyStore) -> Found {
+pub(super) async fn look(service: &Service<'_>, store: &SharedStore) -> Found {
     let shard_id = service.owned.owner.shard_id;
-    let executions = ExecutionStore::new(AnyStore::clone(store));
+    let executions = ExecutionStore::new(SharedStore::clone(store));
     let mut current = Vec::new();
     for id in &service.ids {
         current.push(executions.get_current(&id.filter()).await.unwrap());
@@ -44,7 +44,7 @@ pub(super) async fn look(service: &Service<'_>, store: &AnyStore) -> Found {
         service.notes().acts.values().map(|act| (act.run_id, act.id)).collect();
     let mut stored = BTreeMap::new();
     let (mut batches, mut branches) = (BTreeMap::new(), BTreeSet::new());
-    let histories = HistoryStore::new(AnyStore::clone(store));
+    let histories = HistoryStore::new(SharedStore::clone(store));
     for (run_id, id) in runs {
         let branch = branch(run_id);
         if !histories.tree(shard_id, branch.tree_id).await.unwrap().is_empty() {
@@ -68,8 +68,8 @@ pub(super) async fn look(service: &Service<'_>, store: &AnyStore) -> Found {
             stored.insert(run_id, state);
         }
     }
-    let shard = ShardStore::new(AnyStore::clone(store)).get(shard_id).await.unwrap();
-    let present = task_ids(&TaskStore::new(AnyStore::clone(store)), shard_id).await;
+    let shard = ShardStore::new(SharedStore::clone(store)).get(shard_id).await.unwrap();
+    let present = task_ids(&TaskStore::new(SharedStore::clone(store)), shard_id).await;
     let shard = shard.expect("the shard");
     Found { shard, present, current, stored, batches, branches }
 }

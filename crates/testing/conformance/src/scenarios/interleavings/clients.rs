@@ -24,13 +24,13 @@ use tokio::sync::Notify;
 use super::notes::{Act, Deletion, End, HOSTS, Kind, Notes, Takeover, Written};
 use crate::{
     CommitFault, TestContext,
-    context::owned::{AnyStore, Owned},
-    interposed::HeldBack,
+    context::owned_shard::{OwnedShard, SharedStore},
+    interceptors::DelayedCommits,
 };
 
 /// What the clients of one shard share.
 pub(super) struct Service<'w> {
-    pub(super) owned: Owned<'w>,
+    pub(super) owned: OwnedShard<'w>,
     pub(super) ids: Vec<CurrentExecutionsRow>,
     notes: Arc<Mutex<Notes>>,
     gap: Arc<Gap>,
@@ -61,7 +61,7 @@ impl Gap {
 
 impl<'w> Service<'w> {
     pub(super) async fn new(ctx: &'w TestContext) -> Self {
-        let owned = ctx.owned().await;
+        let owned = ctx.owned_shard().await;
         // A small range id, so that it can be counted up.
         let row = ShardsRow { range_id: 1, ..owned.shard.clone() };
         owned.shards.update(&row, owned.owner.range_id).await.unwrap();
@@ -111,14 +111,14 @@ impl<'w> Service<'w> {
 pub(super) struct Client<'s> {
     service: &'s Service<'s>,
     host: usize,
-    store: AnyStore,
-    executions: ExecutionStore<AnyStore>,
-    shards: ShardStore<AnyStore>,
-    tasks: TaskStore<AnyStore>,
+    store: SharedStore,
+    executions: ExecutionStore<SharedStore>,
+    shards: ShardStore<SharedStore>,
+    tasks: TaskStore<SharedStore>,
 }
 
 impl<'s> Client<'s> {
-    pub(super) fn new(service: &'s Service<'s>, store: &AnyStore, number: usize) -> Self {
+    pub(super) fn new(service: &'s Service<'s>, store: &SharedStore, number: usize) -> Self {
         Self {
             service,
             host: number % HOSTS,
@@ -134,7 +134,7 @@ impl<'s> Client<'s> {
     }
 
     /// Lets an act arrive whose client has given up, sometimes.
-    pub(super) async fn maybe_arrive(&self, held: &HeldBack) {
+    pub(super) async fn maybe_arrive(&self, held: &DelayedCommits) {
         if self.random(4) != 0 {
             return;
         }
@@ -426,7 +426,7 @@ impl<'s> Client<'s> {
 
 /// A claim of the shard, by hand.
 struct Claim {
-    store: AnyStore,
+    store: SharedStore,
     notes: Arc<Mutex<Notes>>,
     /// Of the takeover in the notes.
     number: usize,
@@ -486,7 +486,10 @@ fn batch(current: &CurrentExecutionsRow, version: i64, task_id: i64, owner: Owne
 }
 
 /// The tasks that are there, each with the range id it was written under.
-pub(super) async fn task_ids(tasks: &TaskStore<AnyStore>, shard_id: ShardId) -> BTreeMap<i64, i64> {
+pub(super) async fn task_ids(
+    tasks: &TaskStore<SharedStore>,
+    shard_id: ShardId,
+) -> BTreeMap<i64, i64> {
     let queue = ImmediateQueue::Transfer;
     let range = i64::MIN..i64::MAX;
     let page = tasks.immediate_page(shard_id, &queue, range, 10_000).await.unwrap();

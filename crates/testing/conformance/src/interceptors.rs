@@ -31,19 +31,19 @@ pub(crate) type Between =
     Box<dyn for<'t> Fn(&'t mut dyn Transaction) -> BoxFuture<'t, ()> + Send + Sync>;
 
 /// The store inside, and what happens.
-struct Interposed {
+struct BeginInterceptor {
     store: Arc<dyn Store>,
     between: Between,
 }
 
 /// A store on `store` with `between` in the gap.
-pub(crate) fn interposed(store: &Arc<dyn Store>, between: Between) -> Arc<dyn Store> {
-    Arc::new(Interposed { store: Arc::clone(store), between })
+pub(crate) fn intercept_begin(store: &Arc<dyn Store>, between: Between) -> Arc<dyn Store> {
+    Arc::new(BeginInterceptor { store: Arc::clone(store), between })
 }
 
 /// A store on `store` on which something happens once: in the gap of the transaction that is the
 /// `number`th to begin, counted from 1.
-pub(crate) fn interposed_once(
+pub(crate) fn intercept_nth_begin(
     store: &Arc<dyn Store>,
     number: usize,
     happens: impl for<'t> Fn(&'t mut dyn Transaction) -> BoxFuture<'t, ()> + Send + Sync + 'static,
@@ -56,12 +56,15 @@ pub(crate) fn interposed_once(
             Box::pin(async {})
         }
     });
-    interposed(store, between)
+    intercept_begin(store, between)
 }
 
 /// A store on `store` whose first `count` transactions wait for each other, so that none of them
 /// sees what another one commits; and how many transactions have begun.
-pub(crate) fn meeting(store: &Arc<dyn Store>, count: usize) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
+pub(crate) fn barrier_after_begin(
+    store: &Arc<dyn Store>,
+    count: usize,
+) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
     let begun = Arc::new(AtomicUsize::new(0));
     let (all, counted) = (Arc::new(Barrier::new(count)), Arc::clone(&begun));
     let between: Between = Box::new(move |_| {
@@ -73,22 +76,22 @@ pub(crate) fn meeting(store: &Arc<dyn Store>, count: usize) -> (Arc<dyn Store>, 
             }
         })
     });
-    (interposed(store, between), begun)
+    (intercept_begin(store, between), begun)
 }
 
 /// A store on `store`, and how many transactions have begun on it.
-pub(crate) fn counting(store: &Arc<dyn Store>) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
+pub(crate) fn counting_begins(store: &Arc<dyn Store>) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
     let begun = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&begun);
     let between: Between = Box::new(move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {})
     });
-    (interposed(store, between), begun)
+    (intercept_begin(store, between), begun)
 }
 
 #[async_trait]
-impl Store for Interposed {
+impl Store for BeginInterceptor {
     fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
         self.store.session_until(deadline)
     }
@@ -120,14 +123,14 @@ type Apply = Box<
 >;
 
 /// The store inside, and how acts are applied to it.
-struct Applying {
+struct ApplyInterceptor {
     store: Arc<dyn Store>,
     apply: Apply,
 }
 
 /// A store on `store` on which `happens` follows each act whose outcome is unknown, before the
 /// client learns it.
-pub(crate) fn when_lost(
+pub(crate) fn after_unknown_outcome(
     store: &Arc<dyn Store>,
     happens: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
 ) -> Arc<dyn Store> {
@@ -142,15 +145,15 @@ pub(crate) fn when_lost(
             result
         })
     });
-    Arc::new(Applying { store: Arc::clone(store), apply })
+    Arc::new(ApplyInterceptor { store: Arc::clone(store), apply })
 }
 
 /// The transactions of acts whose clients were told that the outcome is unknown. Each has made all
 /// its statements and may still commit.
 #[derive(Clone, Default)]
-pub(crate) struct HeldBack(Arc<Mutex<VecDeque<Box<dyn Transaction>>>>);
+pub(crate) struct DelayedCommits(Arc<Mutex<VecDeque<Box<dyn Transaction>>>>);
 
-impl HeldBack {
+impl DelayedCommits {
     /// Commits the one that is held back longest; `None` if there is none.
     pub(crate) async fn commit_next(&self) -> Option<Result<(), StoreError>> {
         let next = self.0.lock().unwrap().pop_front();
@@ -162,14 +165,14 @@ impl HeldBack {
 }
 
 /// A store on `store` that holds an act back if `is_held` is true when it is asked for: its
-/// statements are made and its commit is left to the [`HeldBack`]. The act's client is told at once
+/// statements are made and its commit is left to the [`DelayedCommits`]. The act's client is told at once
 /// that the outcome is unknown. `is_held` is told how many acts are held back already. Acts that no
 /// range id guards are never held back.
-pub(crate) fn holding_back(
+pub(crate) fn delaying_commits(
     store: &Arc<dyn Store>,
     is_held: impl Fn(usize) -> bool + Send + Sync + 'static,
-) -> (Arc<dyn Store>, HeldBack) {
-    let held = HeldBack::default();
+) -> (Arc<dyn Store>, DelayedCommits) {
+    let held = DelayedCommits::default();
     let holds = held.clone();
     let apply: Apply = Box::new(move |store, set| {
         let held = holds.0.lock().unwrap().len();
@@ -181,7 +184,7 @@ pub(crate) fn holding_back(
             Err(StoreError::Unavailable { op: set.op, outcome: Outcome::Unknown, source: None })
         })
     });
-    (Arc::new(Applying { store: Arc::clone(store), apply }), held)
+    (Arc::new(ApplyInterceptor { store: Arc::clone(store), apply }), held)
 }
 
 /// The transaction of an act that has made all its statements.
@@ -199,7 +202,7 @@ async fn ready_to_commit(
 }
 
 #[async_trait]
-impl Store for Applying {
+impl Store for ApplyInterceptor {
     fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
         self.store.session_until(deadline)
     }

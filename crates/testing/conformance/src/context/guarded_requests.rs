@@ -11,11 +11,11 @@ use temporal_dsql_stores::{
     Expected, Owner, SetExecution, TaskStore, UpdateExecution, UpdateMode,
 };
 
-use super::owned::{AnyStore, Owned, mutated, rows};
+use super::owned_shard::{OwnedShard, SharedStore, mutated, rows};
 
 /// A guarded act, ready to be done.
 #[derive(Clone, Debug)]
-pub(crate) enum Act {
+pub(crate) enum GuardedRequest {
     Create(Box<CreateExecution>),
     /// The change, and the run before it.
     Update(Box<UpdateExecution>, Box<MutableStateRows>),
@@ -24,10 +24,10 @@ pub(crate) enum Act {
     AddTasks(Owner, Tasks),
 }
 
-impl Act {
+impl GuardedRequest {
     /// Does it through `store`.
-    pub(crate) async fn done_by(&self, store: AnyStore) -> Result<(), StoreError> {
-        let executions = ExecutionStore::new(AnyStore::clone(&store));
+    pub(crate) async fn execute(&self, store: SharedStore) -> Result<(), StoreError> {
+        let executions = ExecutionStore::new(SharedStore::clone(&store));
         match self {
             Self::Create(request) => executions.create(request).await,
             Self::Update(request, _) => executions.update(request).await,
@@ -92,19 +92,19 @@ impl Act {
     }
 }
 
-impl Owned<'_> {
+impl OwnedShard<'_> {
     /// One act of each kind, each on an id of its own.
-    pub(crate) async fn acts(&self) -> [Act; 5] {
+    pub(crate) async fn guarded_requests(&self) -> [GuardedRequest; 5] {
         let owner = self.owner;
         let new = self.new_run(Created);
         let create = CreateExecution { owner, mode: CreateMode::BrandNew, snapshot: new };
 
-        let open = self.created(Created).await;
+        let open = self.create_run(Created).await;
         let mutation = self.mutation(&open, Running);
         let mode = UpdateMode::UpdateCurrent;
         let update = UpdateExecution { owner, mode, mutation, new: None };
 
-        let current = self.created(Running).await;
+        let current = self.create_run(Running).await;
         let reset = self.reset(&current, Running);
         let resolve = ConflictResolve {
             owner,
@@ -115,32 +115,32 @@ impl Owned<'_> {
             current: None,
         };
 
-        let zombie = self.created(Zombie).await;
+        let zombie = self.create_run(Zombie).await;
         let snapshot = self.reset(&zombie, Zombie);
         let expected = Expected::RecordVersion(zombie.execution.db_record_version);
         let set = SetExecution { owner, snapshot, expected };
 
         [
-            Act::Create(Box::new(create)),
-            Act::Update(Box::new(update), Box::new(rows(&open))),
-            Act::ConflictResolve(Box::new(resolve)),
-            Act::Set(Box::new(set)),
-            Act::AddTasks(owner, self.ctx.tasks_of_every_queue(1)),
+            GuardedRequest::Create(Box::new(create)),
+            GuardedRequest::Update(Box::new(update), Box::new(rows(&open))),
+            GuardedRequest::ConflictResolve(Box::new(resolve)),
+            GuardedRequest::Set(Box::new(set)),
+            GuardedRequest::AddTasks(owner, self.ctx.tasks_of_every_queue(1)),
         ]
     }
 
     /// Asserts that an act was done, entirely and once; `before` is the number of tasks before.
-    pub(crate) async fn assert_done(&self, act: &Act, before: u64) {
-        if let Some(after) = act.run_after() {
-            assert_eq!(self.stored(&after.execution).await, Some(after), "{act:?}");
+    pub(crate) async fn assert_applied(&self, request: &GuardedRequest, before: u64) {
+        if let Some(after) = request.run_after() {
+            assert_eq!(self.stored(&after.execution).await, Some(after), "{request:?}");
         }
-        if let Some(row) = act.current_after() {
-            assert_eq!(self.current_of(row).await.as_ref(), Some(row), "{act:?}");
+        if let Some(row) = request.current_after() {
+            assert_eq!(self.current_of(row).await.as_ref(), Some(row), "{request:?}");
         }
-        if let Some(last) = act.events().last() {
-            assert_eq!(self.history(last).await.last(), Some(&last.node), "{act:?}");
+        if let Some(last) = request.events().last() {
+            assert_eq!(self.history(last).await.last(), Some(&last.node), "{request:?}");
         }
-        let Tasks { immediate, scheduled } = act.tasks();
+        let Tasks { immediate, scheduled } = request.tasks();
         let shard_id = self.owner.shard_id;
         let mut session = self.ctx.store.session();
         for (queue, tasks) in immediate {
@@ -148,7 +148,7 @@ impl Owned<'_> {
                 let ids = task.task_id..task.task_id + 1;
                 let found =
                     session.range_select_from_immediate_tasks(shard_id, queue, ids, 1).await;
-                assert_eq!(found.unwrap(), std::slice::from_ref(task), "{act:?}");
+                assert_eq!(found.unwrap(), std::slice::from_ref(task), "{request:?}");
             }
         }
         for (queue, tasks) in scheduled {
@@ -156,9 +156,9 @@ impl Owned<'_> {
                 let range = ScheduledRange { from: task.key, until: Timestamp::MAX };
                 let found =
                     session.range_select_from_scheduled_tasks(shard_id, *queue, range, 1).await;
-                assert_eq!(found.unwrap(), std::slice::from_ref(task), "{act:?}");
+                assert_eq!(found.unwrap(), std::slice::from_ref(task), "{request:?}");
             }
         }
-        assert_eq!(self.task_count().await, before + act.tasks().len() as u64, "{act:?}");
+        assert_eq!(self.task_count().await, before + request.tasks().len() as u64, "{request:?}");
     }
 }

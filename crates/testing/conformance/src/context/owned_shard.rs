@@ -22,27 +22,27 @@ use crate::{
 };
 
 /// A store as the atomic stores take it.
-pub(crate) type AnyStore = Arc<dyn Store>;
+pub(crate) type SharedStore = Arc<dyn Store>;
 
 /// A shard with its owner, and the atomic stores.
-pub(crate) struct Owned<'w> {
+pub(crate) struct OwnedShard<'w> {
     pub(crate) ctx: &'w TestContext,
     pub(crate) shard: ShardsRow,
     pub(crate) owner: Owner,
-    pub(crate) executions: ExecutionStore<AnyStore>,
-    pub(crate) histories: HistoryStore<AnyStore>,
-    pub(crate) shards: ShardStore<AnyStore>,
-    pub(crate) tasks: TaskStore<AnyStore>,
+    pub(crate) executions: ExecutionStore<SharedStore>,
+    pub(crate) histories: HistoryStore<SharedStore>,
+    pub(crate) shards: ShardStore<SharedStore>,
+    pub(crate) tasks: TaskStore<SharedStore>,
 }
 
 impl TestContext {
     /// A shard that somebody owns.
-    pub(crate) async fn owned(&self) -> Owned<'_> {
+    pub(crate) async fn owned_shard(&self) -> OwnedShard<'_> {
         let store = || Arc::clone(&self.store);
         let shard = self.shard();
         let shards = ShardStore::new(store());
         shards.get_or_create(&shard).await.unwrap();
-        Owned {
+        OwnedShard {
             ctx: self,
             owner: Owner { shard_id: shard.shard_id, range_id: shard.range_id },
             shard,
@@ -54,7 +54,7 @@ impl TestContext {
     }
 }
 
-impl Owned<'_> {
+impl OwnedShard<'_> {
     /// An id in the shard that nobody has, with a run of it in `state`.
     pub(crate) fn current(&self, state: ExecutionState) -> CurrentExecutionsRow {
         let row = CurrentExecutionsRow { shard_id: self.owner.shard_id, ..self.ctx.current() };
@@ -180,7 +180,7 @@ impl Owned<'_> {
     }
 
     /// A run that is stored: the current one of its id, or a zombie beside it.
-    pub(crate) async fn created(&self, state: ExecutionState) -> Snapshot {
+    pub(crate) async fn create_run(&self, state: ExecutionState) -> Snapshot {
         let snapshot = self.new_run(state);
         let mode = match state {
             ExecutionState::Zombie => CreateMode::BypassCurrent,
@@ -263,7 +263,7 @@ impl Owned<'_> {
     }
 
     /// Another owner claims the shard; this one does not know it.
-    pub(crate) async fn is_deposed(&self) -> Owner {
+    pub(crate) async fn depose_owner(&self) -> Owner {
         let next = self.takeover();
         self.shards.update(&next, self.owner.range_id).await.unwrap();
         Owner { range_id: next.range_id, ..self.owner }

@@ -102,12 +102,12 @@ impl Change {
     }
 
     pub(crate) fn set(&self) -> WriteSet<'_> {
-        act(&self.row, self.update())
+        write_set(&self.row, self.update())
     }
 }
 
 /// An act that changes one run and nothing else.
-pub(crate) fn act<'a>(row: &ExecutionsRow, change: RunChange<'a>) -> WriteSet<'a> {
+pub(crate) fn write_set<'a>(row: &ExecutionsRow, change: RunChange<'a>) -> WriteSet<'a> {
     WriteSet { runs: vec![change], ..WriteSet::new("Change", row.shard_id) }
 }
 
