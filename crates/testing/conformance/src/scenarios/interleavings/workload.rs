@@ -21,7 +21,9 @@ use temporal_dsql_stores::{
 
 use tokio::sync::Notify;
 
-use super::notes::{Act, Deletion, End, HOSTS, Kind, Notes, Takeover, Written};
+use super::history::{
+    Completion, Deletion, HOSTS, History, Operation, OperationKind, Takeover, WrittenRows,
+};
 use crate::{
     CommitFault, TestContext,
     context::owned_shard::{OwnedShard, SharedStore},
@@ -30,30 +32,30 @@ use crate::{
 
 /// What the clients of one shard share.
 pub(super) struct Service<'w> {
-    pub(super) owned: OwnedShard<'w>,
+    pub(super) shard: OwnedShard<'w>,
     pub(super) ids: Vec<CurrentExecutionsRow>,
-    notes: Arc<Mutex<Notes>>,
-    gap: Arc<Gap>,
+    history: Arc<Mutex<History>>,
+    delays: Arc<Delays>,
     finished: Notify,
 }
 
 const IDS: usize = 3;
 
 /// How long a transaction waits for others between its snapshot and its first statement.
-pub(super) struct Gap {
+pub(super) struct Delays {
     random: Mutex<fastrand::Rng>,
-    notes: Arc<Mutex<Notes>>,
+    history: Arc<Mutex<History>>,
 }
 
-impl Gap {
+impl Delays {
     /// Whether an act is to be held back, if `held` are so already: each has a connection.
-    pub(super) fn holds(&self, held: usize) -> bool {
-        held < 3 && self.random.lock().unwrap().u32(..8) == 0
+    pub(super) fn delays_commit(&self, delayed: usize) -> bool {
+        delayed < 3 && self.random.lock().unwrap().u32(..8) == 0
     }
 
     /// As a number of steps of others.
     pub(super) fn steps(&self) -> u32 {
-        self.notes.lock().unwrap().begun += 1;
+        self.history.lock().unwrap().begun += 1;
         let mut random = self.random.lock().unwrap();
         if random.bool() { 0 } else { random.u32(1..6) }
     }
@@ -61,49 +63,49 @@ impl Gap {
 
 impl<'w> Service<'w> {
     pub(super) async fn new(ctx: &'w TestContext) -> Self {
-        let owned = ctx.owned_shard().await;
+        let shard = ctx.owned_shard().await;
         // A small range id, so that it can be counted up.
-        let row = ShardsRow { range_id: 1, ..owned.shard.clone() };
-        owned.shards.update(&row, owned.owner.range_id).await.unwrap();
-        let notes = Arc::new(Mutex::new(Notes { first: Some(row), ..Notes::default() }));
+        let row = ShardsRow { range_id: 1, ..shard.shard.clone() };
+        shard.shards.update(&row, shard.owner.range_id).await.unwrap();
+        let history = Arc::new(Mutex::new(History { first: Some(row), ..History::default() }));
         let random = Mutex::new(ctx.random(fastrand::Rng::fork));
         Self {
-            ids: (0..IDS).map(|_| owned.current(Created)).collect(),
-            owned,
-            gap: Arc::new(Gap { random, notes: Arc::clone(&notes) }),
-            notes,
+            ids: (0..IDS).map(|_| shard.current(Created)).collect(),
+            shard,
+            delays: Arc::new(Delays { random, history: Arc::clone(&history) }),
+            history,
             finished: Notify::new(),
         }
     }
 
-    pub(super) fn gap(&self) -> Arc<Gap> {
-        Arc::clone(&self.gap)
+    pub(super) fn delays(&self) -> Arc<Delays> {
+        Arc::clone(&self.delays)
     }
 
-    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap()
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap()
     }
 
     /// Counts a finished act, and lets those know who wait for one.
-    pub(super) fn count_act(&self) {
-        self.notes().finished += 1;
+    pub(super) fn count_operation(&self) {
+        self.history().finished += 1;
         self.finished.notify_waiters();
     }
 
     /// How many acts this life has had.
-    pub(super) fn acts(&self) -> u32 {
-        self.notes().finished
+    pub(super) fn finished(&self) -> u32 {
+        self.history().finished
     }
 
-    pub(super) fn next_life(&self) {
-        let mut notes = self.notes();
-        notes.finished = 0;
-        notes.acts.values_mut().for_each(|act| act.is_under_way = false);
+    pub(super) fn restart(&self) {
+        let mut history = self.history();
+        history.finished = 0;
+        history.operations.values_mut().for_each(|operation| operation.is_pending = false);
     }
 
     /// A service that died does not know what it owned.
     pub(super) fn forget_range_ids(&self) {
-        self.notes().hosts = [None; HOSTS];
+        self.history().hosts = [None; HOSTS];
     }
 }
 
@@ -130,17 +132,17 @@ impl<'s> Client<'s> {
     }
 
     fn random(&self, below: usize) -> usize {
-        self.service.owned.ctx.random(|random| random.usize(..below))
+        self.service.shard.ctx.random(|random| random.usize(..below))
     }
 
     /// Lets an act arrive whose client has given up, sometimes.
-    pub(super) async fn maybe_arrive(&self, held: &DelayedCommits) {
+    pub(super) async fn maybe_commit_delayed(&self, delayed: &DelayedCommits) {
         if self.random(4) != 0 {
             return;
         }
-        match held.commit_next().await {
+        match delayed.commit_next().await {
             None => {}
-            Some(Ok(())) => self.service.notes().arrived += 1,
+            Some(Ok(())) => self.service.history().late_commits += 1,
             // Others were faster, or the connection broke.
             Some(Err(error)) if error.is_transient() => {}
             Some(Err(error)) => panic!("{error:?}"),
@@ -151,7 +153,7 @@ impl<'s> Client<'s> {
     pub(super) fn maybe_fail(&self) {
         const FAULTS: [CommitFault; 3] =
             [CommitFault::Conflict, CommitFault::LostBefore, CommitFault::LostAfter];
-        let fixture = &self.service.owned.ctx.fixture;
+        let fixture = &self.service.shard.ctx.fixture;
         if fixture.faults_left() == 0 && self.random(3) == 0 {
             fixture.fail_next_commits(&[FAULTS[self.random(3)]]);
         }
@@ -159,24 +161,24 @@ impl<'s> Client<'s> {
 
     /// Does something, as the owner that the host believes to be. A host that knows that it is none
     /// waits for others to act, and claims the shard now and then.
-    pub(super) async fn act(&self) {
-        let hosts = self.service.notes().hosts;
+    pub(super) async fn step(&self) {
+        let hosts = self.service.history().hosts;
         let Some(range_id) = hosts[self.host] else {
             // Rarely, so that an owner has time to do something.
             if hosts.iter().all(Option::is_none) || self.random(40) == 0 {
                 self.take_over().await;
-                return self.service.count_act();
+                return self.service.count_operation();
             }
             return self.service.finished.notified().await;
         };
-        let owner = Owner { shard_id: self.service.owned.owner.shard_id, range_id };
+        let owner = Owner { shard_id: self.service.shard.owner.shard_id, range_id };
         match self.random(40) {
             0 => drop(self.take_over().await),
             1..=6 => self.delete().await,
             7..=9 => self.add_task(owner).await,
             _ => self.create_or_update(owner).await,
         }
-        self.service.count_act();
+        self.service.count_operation();
         // Others have their turn, also where nothing waits.
         tokio::task::yield_now().await;
     }
@@ -184,67 +186,74 @@ impl<'s> Client<'s> {
     /// Claims the shard, by the store or by hand; tells whether that worked.
     async fn take_over(&self) -> bool {
         if self.random(2) == 0 {
-            return self.take_over_and_look().await;
+            return self.take_over_and_read_queue().await;
         }
         let (number, found) = self.begin_takeover().await;
         let claim = {
-            let takeover = &mut self.service.notes().takeovers[number];
+            let takeover = &mut self.service.history().takeovers[number];
             takeover.found = Some(found.clone());
             takeover.claim.clone()
         };
         let result = self.shards.update(&claim, found.range_id).await;
-        let is_owner = self.end_takeover(number, &result);
+        let is_owner = self.finish_takeover(number, &result);
         if is_owner {
             let tasks = task_ids(&self.tasks, claim.shard_id).await;
-            self.service.notes().takeovers[number].tasks = Some(tasks.into_keys().collect());
+            self.service.history().takeovers[number].tasks = Some(tasks.into_keys().collect());
         } else {
             // A claim whose answer was lost may have been applied, and overtaken by the next one
             // before the store looked: then it is told the owner, too.
-            self.service.notes().takeovers[number].end = End::Unknown;
+            self.service.history().takeovers[number].completion = Completion::Unknown;
         }
         is_owner
     }
 
     /// Claims the shard by hand, and finds what deposed owners have written until then.
-    pub(super) async fn take_over_and_look(&self) -> bool {
+    pub(super) async fn take_over_and_read_queue(&self) -> bool {
         let (number, found) = self.begin_takeover().await;
         let claim = Claim {
             store: Arc::clone(&self.store),
-            notes: Arc::clone(&self.service.notes),
+            history: Arc::clone(&self.service.history),
             number,
             expected: found.range_id,
         };
-        let result = self.store.run("TakeOver", &claim, claim_and_look).await;
-        self.end_takeover(number, &result)
+        let result = self.store.run("TakeOver", &claim, claim_and_read_queue).await;
+        self.finish_takeover(number, &result)
     }
 
     /// Writes down that a claim begins; its number, and the shard as it is.
     async fn begin_takeover(&self) -> (usize, ShardsRow) {
-        let owned = &self.service.owned;
-        let found = self.shards.get(owned.owner.shard_id).await.unwrap().expect("the shard");
+        let shard = &self.service.shard;
+        let found = self.shards.get(shard.owner.shard_id).await.unwrap().expect("the shard");
         // Temporal's row names its owner, so that no two claims are the same row.
-        let data = owned.ctx.data();
+        let data = shard.ctx.data();
         let claim = ShardsRow { range_id: found.range_id + 1, data, ..found.clone() };
-        let mut notes = self.service.notes();
-        notes.takeovers.push(Takeover { claim, found: None, tasks: None, end: End::Unknown });
-        (notes.takeovers.len() - 1, found)
+        let mut history = self.service.history();
+        history.takeovers.push(Takeover {
+            claim,
+            found: None,
+            tasks: None,
+            completion: Completion::Unknown,
+        });
+        (history.takeovers.len() - 1, found)
     }
 
     /// Writes down how a claim ended; tells whether that worked.
-    fn end_takeover(&self, number: usize, result: &Result<(), StoreError>) -> bool {
-        let end = match result {
-            Ok(()) => End::Done,
-            Err(error) if error.outcome() == Outcome::Unknown => End::Unknown,
-            Err(StoreError::Condition(ConditionFailed::ShardOwnershipLost { .. })) => End::Refused,
-            Err(error) if error.is_transient() => End::Refused,
+    fn finish_takeover(&self, number: usize, result: &Result<(), StoreError>) -> bool {
+        let completion = match result {
+            Ok(()) => Completion::Acknowledged,
+            Err(error) if error.outcome() == Outcome::Unknown => Completion::Unknown,
+            Err(StoreError::Condition(ConditionFailed::ShardOwnershipLost { .. })) => {
+                Completion::Failed
+            }
+            Err(error) if error.is_transient() => Completion::Failed,
             Err(error) => panic!("{error:?}"),
         };
-        let mut notes = self.service.notes();
-        notes.takeovers[number].end = end;
-        if end == End::Done {
-            notes.hosts[self.host] = Some(notes.takeovers[number].claim.range_id);
+        let mut history = self.service.history();
+        history.takeovers[number].completion = completion;
+        if completion == Completion::Acknowledged {
+            history.hosts[self.host] = Some(history.takeovers[number].claim.range_id);
         }
-        end == End::Done
+        completion == Completion::Acknowledged
     }
 
     async fn delete(&self) {
@@ -252,26 +261,27 @@ impl<'s> Client<'s> {
         let run_id = current.run_id;
         {
             // Nobody deletes a run whose creator still waits for the answer.
-            let mut notes = self.service.notes();
-            let is_under_way = |act: &Act| act.run_id == run_id && act.is_under_way;
-            if notes.acts.values().any(is_under_way) {
+            let mut history = self.service.history();
+            let is_pending =
+                |operation: &Operation| operation.run_id == run_id && operation.is_pending;
+            if history.operations.values().any(is_pending) {
                 return;
             }
-            notes.deleting += 1;
-            notes.deletions.entry(run_id).or_default();
+            history.delete_requests += 1;
+            history.deletions.entry(run_id).or_default();
         }
         let deleted = |result: Result<(), StoreError>| match result {
             Ok(()) => true,
             Err(error) if error.is_transient() => false,
             Err(error) => panic!("{error:?}"),
         };
-        let note = |what: fn(&mut Deletion)| {
-            what(self.service.notes().deletions.get_mut(&run_id).expect("it was asked for"));
+        let record = |what: fn(&mut Deletion)| {
+            what(self.service.history().deletions.get_mut(&run_id).expect("it was asked for"));
         };
         if deleted(self.executions.delete_current(&current.filter(), run_id).await) {
-            note(|deletion| deletion.of_current = true);
+            record(|deletion| deletion.of_current = true);
             if deleted(self.executions.delete(&current.executions_filter()).await) {
-                note(|deletion| deletion.of_run = true);
+                record(|deletion| deletion.of_run = true);
             }
         }
     }
@@ -290,10 +300,10 @@ impl<'s> Client<'s> {
     }
 
     async fn add_task(&self, owner: Owner) {
-        let run_id = self.service.owned.ctx.run_id();
-        let (task_id, tasks) = self.begin(Kind::AddTask, 0, run_id, owner);
+        let run_id = self.service.shard.ctx.run_id();
+        let (task_id, tasks) = self.begin(OperationKind::AddTask, 0, run_id, owner);
         let result = self.tasks.add(owner, &tasks).await;
-        self.end(task_id, owner, &result);
+        self.finish(task_id, owner, &result);
     }
 
     /// Looks at an id, and does what its state asks for; by then it may be another one.
@@ -318,20 +328,20 @@ impl<'s> Client<'s> {
                     previous_run_id: previous,
                     previous_last_write_version: run.last_write_version,
                 };
-                self.create(owner, number, Kind::Reuse { previous }, mode).await;
+                self.create(owner, number, OperationKind::Reuse { previous }, mode).await;
             }
             // Also where there is one: the refusal names it.
-            _ => self.create(owner, number, Kind::Create, CreateMode::BrandNew).await,
+            _ => self.create(owner, number, OperationKind::Create, CreateMode::BrandNew).await,
         }
     }
 
-    async fn create(&self, owner: Owner, number: usize, kind: Kind, mode: CreateMode) {
-        let owned = &self.service.owned;
-        let current = owned.next_run(&self.service.ids[number], Created);
+    async fn create(&self, owner: Owner, number: usize, kind: OperationKind, mode: CreateMode) {
+        let shard = &self.service.shard;
+        let current = shard.next_run(&self.service.ids[number], Created);
         let (task_id, tasks) = self.begin(kind, number, current.run_id, owner);
-        let execution = ExecutionsRow { db_record_version: 1, ..owned.ctx.execution_of(&current) };
+        let execution = ExecutionsRow { db_record_version: 1, ..shard.ctx.execution_of(&current) };
         let maps = vec![MapEntries::Activities(vec![entry(task_id, owner)])];
-        self.writes(task_id, &current, &execution);
+        self.record_rows(task_id, &current, &execution);
         let events = vec![batch(&current, 1, task_id, owner)];
         let snapshot = Snapshot { execution, current, maps, tasks, events };
         let result = self.executions.create(&CreateExecution { owner, mode, snapshot }).await;
@@ -339,13 +349,15 @@ impl<'s> Client<'s> {
             observed: Some(observed),
         })) = &result
         {
-            let notes = self.service.notes();
-            let is_real = notes.acts.values().any(|act| {
-                act.run_id == observed.run_id && act.id == number && act.end != End::Refused
+            let history = self.service.history();
+            let is_real = history.operations.values().any(|operation| {
+                operation.run_id == observed.run_id
+                    && operation.id == number
+                    && operation.completion != Completion::Failed
             });
             assert!(is_real, "nobody has created {observed:?}");
         }
-        self.end(task_id, owner, &result);
+        self.finish(task_id, owner, &result);
     }
 
     async fn update(
@@ -355,14 +367,15 @@ impl<'s> Client<'s> {
         row: &CurrentExecutionsRow,
         run: &ExecutionsRow,
     ) {
-        let owned = &self.service.owned;
+        let shard = &self.service.shard;
         let from = run.db_record_version;
-        let (task_id, tasks) = self.begin(Kind::Update { from }, number, row.run_id, owner);
+        let (task_id, tasks) =
+            self.begin(OperationKind::Update { from }, number, row.run_id, owner);
         let state = if self.random(3) == 0 { Completed } else { Running };
-        let current = CurrentExecutionsRow { run_id: row.run_id, ..owned.next_run(row, state) };
+        let current = CurrentExecutionsRow { run_id: row.run_id, ..shard.next_run(row, state) };
         let execution =
-            ExecutionsRow { db_record_version: from + 1, ..owned.ctx.changed_execution(run) };
-        self.writes(task_id, &current, &execution);
+            ExecutionsRow { db_record_version: from + 1, ..shard.ctx.changed_execution(run) };
+        self.record_rows(task_id, &current, &execution);
         let events = vec![batch(&current, from + 1, task_id, owner)];
         let mutation = Mutation {
             execution,
@@ -379,55 +392,59 @@ impl<'s> Client<'s> {
         let mode = UpdateMode::UpdateCurrent;
         let request = UpdateExecution { owner, mode, mutation, new: None };
         let result = self.executions.update(&request).await;
-        self.end(task_id, owner, &result);
+        self.finish(task_id, owner, &result);
     }
 
     /// Writes down that an act begins; its task is what proves it.
-    fn begin(&self, kind: Kind, id: usize, run_id: RunId, owner: Owner) -> (i64, Tasks) {
-        let mut notes = self.service.notes();
-        notes.last_task_id += 1;
-        let task_id = notes.last_task_id;
+    fn begin(&self, kind: OperationKind, id: usize, run_id: RunId, owner: Owner) -> (i64, Tasks) {
+        let mut history = self.service.history();
+        history.last_task_id += 1;
+        let task_id = history.last_task_id;
         let range_id = owner.range_id;
-        let (written, end, is_under_way) = (None, End::Unknown, true);
-        notes.acts.insert(task_id, Act { kind, id, run_id, range_id, written, end, is_under_way });
+        let (written, completion, is_pending) = (None, Completion::Unknown, true);
+        history.operations.insert(
+            task_id,
+            Operation { kind, id, run_id, range_id, written, completion, is_pending },
+        );
         let task = ImmediateTask { task_id, data: entry(task_id, owner).data };
         let immediate = vec![(ImmediateQueue::Transfer, vec![task])];
         (task_id, Tasks { immediate, ..Tasks::default() })
     }
 
     /// Writes down the rows that an act is about to write.
-    fn writes(&self, task_id: i64, current: &CurrentExecutionsRow, execution: &ExecutionsRow) {
-        let written = Written { current: current.clone(), execution: execution.clone() };
-        let mut notes = self.service.notes();
-        notes.acts.get_mut(&task_id).expect("a beginning").written = Some(Box::new(written));
+    fn record_rows(&self, task_id: i64, current: &CurrentExecutionsRow, execution: &ExecutionsRow) {
+        let written = WrittenRows { current: current.clone(), execution: execution.clone() };
+        let mut history = self.service.history();
+        history.operations.get_mut(&task_id).expect("a beginning").written =
+            Some(Box::new(written));
     }
 
     /// Writes down how an act ended.
-    fn end(&self, task_id: i64, owner: Owner, result: &Result<(), StoreError>) {
-        let mut notes = self.service.notes();
-        let end = match result {
-            Ok(()) => End::Done,
-            Err(error) if error.outcome() == Outcome::Unknown => End::Unknown,
+    fn finish(&self, task_id: i64, owner: Owner, result: &Result<(), StoreError>) {
+        let mut history = self.service.history();
+        let completion = match result {
+            Ok(()) => Completion::Acknowledged,
+            Err(error) if error.outcome() == Outcome::Unknown => Completion::Unknown,
             Err(StoreError::Condition(failed)) => {
                 if matches!(failed, ConditionFailed::ShardOwnershipLost { .. })
-                    && notes.hosts[self.host] == Some(owner.range_id)
+                    && history.hosts[self.host] == Some(owner.range_id)
                 {
-                    notes.hosts[self.host] = None;
+                    history.hosts[self.host] = None;
                 }
-                End::Refused
+                Completion::Failed
             }
-            Err(error) if error.is_transient() => End::Refused,
+            Err(error) if error.is_transient() => Completion::Failed,
             Err(error) => panic!("{error:?}"),
         };
-        let act = notes.acts.get_mut(&task_id).expect("a beginning");
-        (act.end, act.is_under_way) = (end, false);
+        let operation = history.operations.get_mut(&task_id).expect("a beginning");
+        (operation.completion, operation.is_pending) = (completion, false);
     }
 }
 
 /// A claim of the shard, by hand.
 struct Claim {
     store: SharedStore,
-    notes: Arc<Mutex<Notes>>,
+    history: Arc<Mutex<History>>,
     /// Of the takeover in the notes.
     number: usize,
     expected: i64,
@@ -438,12 +455,12 @@ struct Claim {
 /// While the lock is held no owner commits a write: on some engines it waits, and on the others the
 /// claim conflicts with whoever does. So what is found is all that there is when the claim commits.
 /// A session of its own looks, because the transaction's snapshot may be older than the lock.
-fn claim_and_look<'t>(
+fn claim_and_read_queue<'t>(
     transaction: &'t mut dyn Transaction,
     claim: &'t Claim,
 ) -> BoxFuture<'t, Result<(), StoreError>> {
     Box::pin(async move {
-        let row = claim.notes.lock().unwrap().takeovers[claim.number].claim.clone();
+        let row = claim.history.lock().unwrap().takeovers[claim.number].claim.clone();
         let (shard_id, expected) = (row.shard_id, claim.expected);
         let observed = transaction.write_lock_shards(shard_id).await?;
         if observed != Some(expected) {
@@ -453,7 +470,7 @@ fn claim_and_look<'t>(
         let found = transaction.select_from_shards(shard_id).await?;
         let tasks = task_ids(&TaskStore::new(Arc::clone(&claim.store)), shard_id).await;
         {
-            let takeover = &mut claim.notes.lock().unwrap().takeovers[claim.number];
+            let takeover = &mut claim.history.lock().unwrap().takeovers[claim.number];
             takeover.found = found;
             takeover.tasks = Some(tasks.into_keys().collect());
         }

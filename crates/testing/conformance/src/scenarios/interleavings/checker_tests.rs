@@ -11,8 +11,8 @@ use temporal_dsql_ports::MutableStateRows;
 use uuid::Uuid;
 
 use super::{
-    check::{Found, Tally, check},
-    notes::{Act, Deletion, End, Kind, Notes, Takeover, Written},
+    checker::{Counts, FinalState, check_history},
+    history::{Completion, Deletion, History, Operation, OperationKind, Takeover, WrittenRows},
 };
 
 fn blob(byte: u8) -> DataBlob {
@@ -33,7 +33,7 @@ fn shard(range_id: i64) -> ShardsRow {
 }
 
 /// The rows that the act with this task writes.
-fn written(task_id: i64, run_id: RunId, version: i64) -> Written {
+fn written(task_id: i64, run_id: RunId, version: i64) -> WrittenRows {
     let byte = task_id as u8;
     let current = CurrentExecutionsRow {
         shard_id: ShardId(1),
@@ -60,21 +60,21 @@ fn written(task_id: i64, run_id: RunId, version: i64) -> Written {
         state: blob(byte),
         db_record_version: version,
     };
-    Written { current, execution }
+    WrittenRows { current, execution }
 }
 
 /// A history that is true: run 1 is created and updated under range id 1, the shard is claimed, and
 /// run 2 takes the place of run 1 and is updated under range id 2.
-struct Forged {
-    notes: Notes,
-    found: Found,
+struct ForgedHistory {
+    history: History,
+    found: FinalState,
 }
 
-impl Forged {
+impl ForgedHistory {
     fn new() -> Self {
         let mut forged = Self {
-            notes: Notes { first: Some(shard(1)), ..Notes::default() },
-            found: Found {
+            history: History { first: Some(shard(1)), ..History::default() },
+            found: FinalState {
                 shard: shard(2),
                 present: BTreeMap::new(),
                 current: vec![None],
@@ -83,23 +83,23 @@ impl Forged {
                 branches: BTreeSet::new(),
             },
         };
-        forged.act(1, Kind::Create, run(1), 1);
-        forged.act(2, Kind::Update { from: 1 }, run(1), 1);
-        forged.notes.takeovers.push(Takeover {
+        forged.add(1, OperationKind::Create, run(1), 1);
+        forged.add(2, OperationKind::Update { from: 1 }, run(1), 1);
+        forged.history.takeovers.push(Takeover {
             claim: shard(2),
             found: Some(shard(1)),
             tasks: Some(BTreeSet::from([1, 2])),
-            end: End::Done,
+            completion: Completion::Acknowledged,
         });
-        forged.act(3, Kind::Reuse { previous: run(1) }, run(2), 2);
-        forged.act(4, Kind::Update { from: 1 }, run(2), 2);
-        forged.notes.begun = 5;
+        forged.add(3, OperationKind::Reuse { previous: run(1) }, run(2), 2);
+        forged.add(4, OperationKind::Update { from: 1 }, run(2), 2);
+        forged.history.begun = 5;
         forged
     }
 
     /// An act that was done and has left what it should.
-    fn act(&mut self, task_id: i64, kind: Kind, run_id: RunId, range_id: i64) {
-        let version = if let Kind::Update { from } = kind { from + 1 } else { 1 };
+    fn add(&mut self, task_id: i64, kind: OperationKind, run_id: RunId, range_id: i64) {
+        let version = if let OperationKind::Update { from } = kind { from + 1 } else { 1 };
         let written = written(task_id, run_id, version);
         self.found.present.insert(task_id, range_id);
         self.found.current[0] = Some(written.current.clone());
@@ -113,23 +113,23 @@ impl Forged {
         state.execution = written.execution.clone();
         let MapEntries::Activities(entries) = &mut state.maps[0] else { unreachable!("the first") };
         entries.push(IdEntry { id: task_id, data: tag(range_id) });
-        if matches!(kind, Kind::Update { .. }) {
+        if matches!(kind, OperationKind::Update { .. }) {
             state.buffered.push(tag(range_id));
         }
         let written = Some(Box::new(written));
-        let (id, end, is_under_way) = (0, End::Done, false);
-        let act = Act { kind, id, run_id, range_id, written, end, is_under_way };
-        self.notes.acts.insert(task_id, act);
+        let (id, completion, is_pending) = (0, Completion::Acknowledged, false);
+        let operation = Operation { kind, id, run_id, range_id, written, completion, is_pending };
+        self.history.operations.insert(task_id, operation);
     }
 
-    fn end(&mut self, task_id: i64, end: End) {
-        self.notes.acts.get_mut(&task_id).unwrap().end = end;
+    fn finish(&mut self, task_id: i64, completion: Completion) {
+        self.history.operations.get_mut(&task_id).unwrap().completion = completion;
     }
 
     /// What is left of the act with this task, taken back: as if it had not been applied.
     fn undo(&mut self, task_id: i64) {
         self.found.present.remove(&task_id);
-        let run_id = self.notes.acts[&task_id].run_id;
+        let run_id = self.history.operations[&task_id].run_id;
         let batches = self.found.batches.get_mut(&run_id).unwrap();
         batches.retain(|(_, txn_id)| *txn_id != task_id);
         let state = self.found.stored.get_mut(&run_id).unwrap();
@@ -137,23 +137,23 @@ impl Forged {
         entries.retain(|entry| entry.id != task_id);
     }
 
-    fn check(&self) -> Tally {
-        check(&self.notes, &self.found)
+    fn check(&self) -> Counts {
+        check_history(&self.history, &self.found)
     }
 }
 
 #[test]
 fn a_true_history_passes_and_is_counted() {
-    let tally = Forged::new().check();
-    assert_eq!((tally.created, tally.reused, tally.updated, tally.added), (1, 1, 2, 0));
-    assert_eq!((tally.deleted, tally.taken_over, tally.unknown), (0, 1, 0));
-    assert_eq!((tally.asked, tally.begun, tally.done()), (5, 5, 4));
+    let counts = ForgedHistory::new().check();
+    assert_eq!((counts.created, counts.reused, counts.updated, counts.added), (1, 1, 2, 0));
+    assert_eq!((counts.deleted, counts.taken_over, counts.unknown), (0, 1, 0));
+    assert_eq!((counts.requested, counts.begun, counts.acknowledged()), (5, 5, 4));
 }
 
 #[test]
 fn an_act_whose_end_is_unknown_may_have_left_a_trace_or_none() {
-    let mut forged = Forged::new();
-    forged.end(4, End::Unknown);
+    let mut forged = ForgedHistory::new();
+    forged.finish(4, Completion::Unknown);
     assert_eq!(forged.check().unknown, 1);
     forged.undo(4);
     let before = written(3, run(2), 1);
@@ -167,7 +167,7 @@ fn an_act_whose_end_is_unknown_may_have_left_a_trace_or_none() {
 #[test]
 #[should_panic(expected = "was acknowledged and is lost")]
 fn an_act_that_was_acknowledged_and_is_lost_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.present.remove(&2);
     forged.check();
 }
@@ -175,15 +175,15 @@ fn an_act_that_was_acknowledged_and_is_lost_is_found() {
 #[test]
 #[should_panic(expected = "failed and left a trace")]
 fn an_act_that_failed_and_left_a_trace_is_found() {
-    let mut forged = Forged::new();
-    forged.end(4, End::Refused);
+    let mut forged = ForgedHistory::new();
+    forged.finish(4, Completion::Failed);
     forged.check();
 }
 
 #[test]
 #[should_panic(expected = "nobody has added 9")]
 fn a_task_of_nobody_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.present.insert(9, 1);
     forged.check();
 }
@@ -191,15 +191,15 @@ fn a_task_of_nobody_is_found() {
 #[test]
 #[should_panic(expected = "record versions of")]
 fn two_updates_of_one_version_are_found() {
-    let mut forged = Forged::new();
-    forged.act(5, Kind::Update { from: 1 }, run(2), 2);
+    let mut forged = ForgedHistory::new();
+    forged.add(5, OperationKind::Update { from: 1 }, run(2), 2);
     forged.check();
 }
 
 #[test]
 #[should_panic(expected = "is lost")]
 fn a_run_without_what_was_written_to_it_last_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     let state = forged.found.stored.get_mut(&run(2)).unwrap();
     state.execution = ExecutionsRow { data: blob(9), ..state.execution.clone() };
     forged.check();
@@ -208,7 +208,7 @@ fn a_run_without_what_was_written_to_it_last_is_found() {
 #[test]
 #[should_panic(expected = "entries of")]
 fn a_run_without_an_entry_that_was_added_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.stored.get_mut(&run(2)).unwrap().maps[0] = MapEntries::none(MapTable::Activities);
     forged.check();
 }
@@ -216,7 +216,7 @@ fn a_run_without_an_entry_that_was_added_is_found() {
 #[test]
 #[should_panic(expected = "the current execution is not what was written last")]
 fn a_lost_update_of_a_current_execution_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.current[0] = Some(written(3, run(2), 1).current);
     forged.check();
 }
@@ -224,23 +224,23 @@ fn a_lost_update_of_a_current_execution_is_found() {
 #[test]
 #[should_panic(expected = "two runs took the place of")]
 fn two_runs_in_the_place_of_one_are_found() {
-    let mut forged = Forged::new();
-    forged.act(5, Kind::Reuse { previous: run(1) }, run(3), 2);
+    let mut forged = ForgedHistory::new();
+    forged.add(5, OperationKind::Reuse { previous: run(1) }, run(3), 2);
     forged.check();
 }
 
 #[test]
 #[should_panic(expected = "several current executions of one id")]
 fn two_current_executions_of_one_id_are_found() {
-    let mut forged = Forged::new();
-    forged.act(5, Kind::Create, run(3), 2);
+    let mut forged = ForgedHistory::new();
+    forged.add(5, OperationKind::Create, run(3), 2);
     forged.check();
 }
 
 #[test]
 #[should_panic(expected = "the current execution was lost")]
 fn a_current_execution_that_is_lost_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.current[0] = None;
     forged.check();
 }
@@ -248,8 +248,8 @@ fn a_current_execution_that_is_lost_is_found() {
 #[test]
 #[should_panic(expected = "is current, and was replaced")]
 fn a_current_execution_that_was_replaced_is_found() {
-    let mut forged = Forged::new();
-    forged.notes.deletions.insert(run(2), Deletion::default());
+    let mut forged = ForgedHistory::new();
+    forged.history.deletions.insert(run(2), Deletion::default());
     forged.found.current[0] = Some(written(2, run(1), 2).current);
     forged.check();
 }
@@ -257,7 +257,7 @@ fn a_current_execution_that_was_replaced_is_found() {
 #[test]
 #[should_panic(expected = "batches of")]
 fn a_batch_that_is_lost_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.batches.get_mut(&run(2)).unwrap().remove(&(2, 4));
     forged.check();
 }
@@ -265,7 +265,7 @@ fn a_batch_that_is_lost_is_found() {
 #[test]
 #[should_panic(expected = "batches of")]
 fn a_batch_of_an_act_that_failed_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.batches.get_mut(&run(2)).unwrap().insert((3, 5));
     forged.check();
 }
@@ -273,7 +273,7 @@ fn a_batch_of_an_act_that_failed_is_found() {
 #[test]
 #[should_panic(expected = "the branch of")]
 fn a_branch_of_a_run_that_was_not_created_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.batches.insert(run(3), BTreeSet::new());
     forged.found.branches.insert(run(3));
     forged.check();
@@ -282,7 +282,7 @@ fn a_branch_of_a_run_that_was_not_created_is_found() {
 #[test]
 #[should_panic(expected = "a run is lost")]
 fn a_run_that_is_gone_and_that_nobody_deleted_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.stored.remove(&run(1));
     forged.check();
 }
@@ -290,24 +290,24 @@ fn a_run_that_is_gone_and_that_nobody_deleted_is_found() {
 #[test]
 #[should_panic(expected = "was deleted and is current")]
 fn a_deletion_that_left_the_current_execution_is_found() {
-    let mut forged = Forged::new();
-    forged.notes.deletions.insert(run(2), Deletion { of_current: true, of_run: false });
+    let mut forged = ForgedHistory::new();
+    forged.history.deletions.insert(run(2), Deletion { of_current: true, of_run: false });
     forged.check();
 }
 
 #[test]
 #[should_panic(expected = "was deleted and is stored")]
 fn a_deletion_that_left_the_run_is_found() {
-    let mut forged = Forged::new();
-    forged.notes.deletions.insert(run(2), Deletion { of_current: true, of_run: true });
+    let mut forged = ForgedHistory::new();
+    forged.history.deletions.insert(run(2), Deletion { of_current: true, of_run: true });
     forged.found.current[0] = None;
     forged.check();
 }
 
 #[test]
 fn a_deletion_that_was_only_asked_for_may_have_deleted_something_or_nothing() {
-    let mut forged = Forged::new();
-    forged.notes.deletions.insert(run(2), Deletion::default());
+    let mut forged = ForgedHistory::new();
+    forged.history.deletions.insert(run(2), Deletion::default());
     forged.check();
     forged.found.current[0] = None;
     forged.check();
@@ -318,46 +318,46 @@ fn a_deletion_that_was_only_asked_for_may_have_deleted_something_or_nothing() {
 #[test]
 #[should_panic(expected = "written by deposed owners")]
 fn a_write_by_a_deposed_owner_is_found() {
-    let mut forged = Forged::new();
-    forged.act(5, Kind::Update { from: 2 }, run(2), 1);
+    let mut forged = ForgedHistory::new();
+    forged.add(5, OperationKind::Update { from: 2 }, run(2), 1);
     forged.check();
 }
 
 #[test]
 #[should_panic(expected = "a claim was acknowledged and is lost")]
 fn two_owners_with_one_range_id_are_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     let other = ShardsRow { data: blob(9), ..shard(2) };
-    let claim = Takeover { claim: other, ..forged.notes.takeovers[0].clone() };
-    forged.notes.takeovers.push(claim);
+    let claim = Takeover { claim: other, ..forged.history.takeovers[0].clone() };
+    forged.history.takeovers.push(claim);
     forged.check();
 }
 
 #[test]
 #[should_panic(expected = "a claim failed and left a trace")]
 fn a_claim_that_failed_and_left_a_trace_is_found() {
-    let mut forged = Forged::new();
-    forged.notes.takeovers[0].end = End::Refused;
+    let mut forged = ForgedHistory::new();
+    forged.history.takeovers[0].completion = Completion::Failed;
     forged.check();
 }
 
 #[test]
 #[should_panic(expected = "nobody has claimed the shard")]
 fn a_shard_that_nobody_has_claimed_so_is_found() {
-    let mut forged = Forged::new();
+    let mut forged = ForgedHistory::new();
     forged.found.shard.data = blob(9);
     forged.check();
 }
 
 /// A history whose first claim lost its answer, and whose next one has found that it was applied.
-fn with_a_lost_claim() -> Forged {
-    let mut forged = Forged::new();
-    forged.notes.takeovers[0].end = End::Unknown;
-    forged.notes.takeovers.push(Takeover {
+fn with_a_lost_claim() -> ForgedHistory {
+    let mut forged = ForgedHistory::new();
+    forged.history.takeovers[0].completion = Completion::Unknown;
+    forged.history.takeovers.push(Takeover {
         claim: shard(3),
         found: Some(shard(2)),
         tasks: Some(BTreeSet::from([1, 2, 3, 4, 5])),
-        end: End::Done,
+        completion: Completion::Acknowledged,
     });
     forged.found.shard = shard(3);
     forged
@@ -372,6 +372,6 @@ fn a_claim_whose_answer_was_lost_counts_if_the_next_one_has_found_it() {
 #[should_panic(expected = "written by deposed owners")]
 fn a_late_write_after_a_claim_whose_answer_was_lost_is_found() {
     let mut forged = with_a_lost_claim();
-    forged.act(5, Kind::Update { from: 2 }, run(2), 1);
+    forged.add(5, OperationKind::Update { from: 2 }, run(2), 1);
     forged.check();
 }

@@ -9,7 +9,7 @@ pub(super) const HOSTS: usize = 3;
 
 /// What an act was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum OperationKind {
     /// Made the run the current one of an id that had none, at record version 1.
     Create,
     /// Took the place of a closed run.
@@ -22,44 +22,44 @@ pub(super) enum Kind {
 
 /// What the client knows of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Completion {
     /// It was on its way when the service died, or its outcome is unknown.
     Unknown,
     /// It was acknowledged.
-    Done,
+    Acknowledged,
     /// It failed, and surely left no trace.
-    Refused,
+    Failed,
 }
 
 /// The rows that an act writes whole.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Written {
+pub(super) struct WrittenRows {
     pub(super) current: CurrentExecutionsRow,
     pub(super) execution: ExecutionsRow,
 }
 
 /// An act of a client, by the id of its task.
 #[derive(Clone, Debug)]
-pub(super) struct Act {
-    pub(super) kind: Kind,
+pub(super) struct Operation {
+    pub(super) kind: OperationKind,
     /// The number of the workflow id.
     pub(super) id: usize,
     pub(super) run_id: RunId,
     pub(super) range_id: i64,
     /// `None` if it only adds a task.
-    pub(super) written: Option<Box<Written>>,
-    pub(super) end: End,
+    pub(super) written: Option<Box<WrittenRows>>,
+    pub(super) completion: Completion,
     /// Whether the client still waits for the end.
-    pub(super) is_under_way: bool,
+    pub(super) is_pending: bool,
 }
 
-impl Act {
+impl Operation {
     /// The record version that it brings its run to; `None` if it writes no run.
     pub(super) const fn version(&self) -> Option<i64> {
         match self.kind {
-            Kind::Create | Kind::Reuse { .. } => Some(1),
-            Kind::Update { from } => Some(from + 1),
-            Kind::AddTask => None,
+            OperationKind::Create | OperationKind::Reuse { .. } => Some(1),
+            OperationKind::Update { from } => Some(from + 1),
+            OperationKind::AddTask => None,
         }
     }
 }
@@ -74,7 +74,7 @@ pub(super) struct Takeover {
     /// The tasks that were found while no owner before could add one: by its last attempt under the
     /// lock, or after it was acknowledged. `None` if nobody has looked.
     pub(super) tasks: Option<BTreeSet<i64>>,
-    pub(super) end: End,
+    pub(super) completion: Completion,
 }
 
 /// What is known of the deletion of a run that was the current one. It was asked for.
@@ -88,10 +88,10 @@ pub(super) struct Deletion {
 
 /// What was written down.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct History {
     /// The shard before the first claim.
     pub(super) first: Option<ShardsRow>,
-    pub(super) acts: BTreeMap<i64, Act>,
+    pub(super) operations: BTreeMap<i64, Operation>,
     pub(super) takeovers: Vec<Takeover>,
     pub(super) deletions: BTreeMap<RunId, Deletion>,
     /// The range id that each of the hosts believes in; clients share hosts.
@@ -102,7 +102,7 @@ pub(super) struct Notes {
     /// How many transactions have begun, each attempt counted.
     pub(super) begun: usize,
     /// How many deletions of runs were asked for, again or for the first time.
-    pub(super) deleting: usize,
+    pub(super) delete_requests: usize,
     /// How many acts were applied after their clients had given up.
-    pub(super) arrived: usize,
+    pub(super) late_commits: usize,
 }
