@@ -8,16 +8,16 @@
 //! nobody's run has left. No two acts run at the same time, and no act is larger than a
 //! transaction may be: stock PostgreSQL has no such limit.
 
-mod draw;
+mod generator;
+mod operation;
 mod requests;
 mod rows;
-mod step;
 
 use std::sync::Arc;
 
 use temporal_dsql_memory::MemoryStore;
 
-use self::draw::Draw;
+use self::generator::Generator;
 use crate::{TestContext, context::owned_shard::SharedStore, scenario::scenario_table};
 
 scenario_table! { "differential":
@@ -25,30 +25,33 @@ scenario_table! { "differential":
 }
 
 /// How many acts are done. Each is a few round trips.
-const STEPS: usize = 300;
+const OPERATIONS: usize = 300;
 /// After how many acts the rows are compared, too.
-const ROUND: usize = 100;
+const COMPARE_EVERY: usize = 100;
 
 async fn random_acts_are_answered_as_by_the_memory_adapter(ctx: &TestContext) {
     let seed = ctx.random(|random| random.u64(..));
     let memory = MemoryStore::builder().seed(seed).build();
     let model: SharedStore = Arc::new(memory.clone());
     let store = SharedStore::clone(&ctx.store);
-    let mut draw = Draw::new(seed, SharedStore::clone(&model));
+    let mut generator = Generator::new(seed, SharedStore::clone(&model));
     let mut succeeded = 0;
-    for number in 1..=STEPS {
-        let step = draw.step().await;
-        let expected = step.done_by(&model).await;
-        let answer = step.done_by(&store).await;
+    for number in 1..=OPERATIONS {
+        let operation = generator.next_operation().await;
+        let expected = operation.execute(&model).await;
+        let result = operation.execute(&store).await;
         assert!(
-            answer == expected,
-            "seed {seed}, act {number} of {STEPS}: {answer:?}, but the memory adapter answers \
-             {expected:?} to {step:?}"
+            result == expected,
+            "seed {seed}, act {number} of {OPERATIONS}: {result:?}, but the memory adapter answers \
+             {expected:?} to {operation:?}"
         );
-        succeeded += usize::from(answer.is_ok());
-        if number % ROUND == 0 {
+        succeeded += usize::from(result.is_ok());
+        if number % COMPARE_EVERY == 0 {
             rows::assert_same(ctx, &memory, &format!("seed {seed}, after act {number}")).await;
         }
     }
-    assert!(succeeded > STEPS / 4, "seed {seed}: only {succeeded} of {STEPS} acts succeed");
+    assert!(
+        succeeded > OPERATIONS / 4,
+        "seed {seed}: only {succeeded} of {OPERATIONS} acts succeed"
+    );
 }

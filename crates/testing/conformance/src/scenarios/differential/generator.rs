@@ -10,11 +10,11 @@ use temporal_dsql_domain::{
 use temporal_dsql_stores::{AppendNodes, ExecutionStore, Owner, ReadHistory, ShardStore};
 use uuid::Uuid;
 
-use super::step::{Step, new_branch};
+use super::operation::{Operation, new_branch};
 use crate::{Queue, context::owned_shard::SharedStore};
 
 /// Draws acts that mostly fit what `model` has.
-pub(super) struct Draw {
+pub(super) struct Generator {
     pub(super) random: fastrand::Rng,
     pub(super) model: SharedStore,
     /// The last number that a task has had.
@@ -87,7 +87,7 @@ const NUMBERS: [i64; 7] = [i64::MIN, -1, 0, 1, 2, 3, i64::MAX];
 const TIMES: [Timestamp; 4] =
     [Timestamp::MIN, Timestamp::STORED_ZERO_TIME, Timestamp::UNIX_EPOCH, Timestamp::MAX];
 
-impl Draw {
+impl Generator {
     pub(super) fn new(seed: u64, model: SharedStore) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
@@ -98,9 +98,13 @@ impl Draw {
     }
 
     /// The next act.
-    pub(super) async fn step(&mut self) -> Step {
+    pub(super) async fn next_operation(&mut self) -> Operation {
         if let Some(shard_id) = self.shards.pop() {
-            return Step::GetOrCreateShard(ShardsRow { shard_id, range_id: 1, data: self.blob() });
+            return Operation::GetOrCreateShard(ShardsRow {
+                shard_id,
+                range_id: 1,
+                data: self.blob(),
+            });
         }
         let shard_id = self.shard_id();
         match self.random.u32(0..100) {
@@ -108,52 +112,52 @@ impl Draw {
             20..40 => self.update(shard_id).await,
             40..48 => self.conflict_resolve(shard_id).await,
             48..54 => self.set(shard_id).await,
-            54..70 => self.run_step(shard_id).await,
-            70..76 => self.shard_step(shard_id).await,
-            76..88 => self.task_step(shard_id).await,
-            _ => self.history_step(shard_id),
+            54..70 => self.run_operation(shard_id).await,
+            70..76 => self.shard_operation(shard_id).await,
+            76..88 => self.task_operation(shard_id).await,
+            _ => self.history_operation(shard_id),
         }
     }
 
-    async fn run_step(&mut self, shard_id: ShardId) -> Step {
+    async fn run_operation(&mut self, shard_id: ShardId) -> Operation {
         let run = self.stored_run(shard_id).await;
         let id = self.one_of(&currents(shard_id));
         match self.random.u32(0..16) {
-            0..3 => Step::Get(run),
-            3..5 => Step::GetCurrent(id),
-            5..8 => Step::Delete(run),
+            0..3 => Operation::Get(run),
+            3..5 => Operation::GetCurrent(id),
+            5..8 => Operation::Delete(run),
             8..10 => {
                 let stored = ExecutionStore::new(&self.model).get_current(&id).await.unwrap();
-                let run_id = stored.filter(|_| self.mostly()).map_or(run.run_id, |row| row.run_id);
-                Step::DeleteCurrent(id, run_id)
+                let run_id = stored.filter(|_| self.usually()).map_or(run.run_id, |row| row.run_id);
+                Operation::DeleteCurrent(id, run_id)
             }
-            10..13 => Step::LeaveRows(run),
+            10..13 => Operation::DeleteExecutionRow(run),
             13 | 14 => {
                 let map = self.one_of(&MapTable::ALL);
-                Step::LeaveEntries(self.one_of(&runs(shard_id)), self.entries(map))
+                Operation::InsertMapEntries(self.one_of(&runs(shard_id)), self.entries(map))
             }
             _ => {
                 let events = self.blobs();
-                Step::LeaveEvents(self.one_of(&runs(shard_id)), events)
+                Operation::InsertBufferedEvents(self.one_of(&runs(shard_id)), events)
             }
         }
     }
 
-    async fn shard_step(&mut self, shard_id: ShardId) -> Step {
+    async fn shard_operation(&mut self, shard_id: ShardId) -> Operation {
         let owner = self.owner(shard_id).await;
-        let range_id = if self.mostly() { owner.range_id.wrapping_add(1) } else { self.number() };
+        let range_id = if self.usually() { owner.range_id.wrapping_add(1) } else { self.number() };
         let row = ShardsRow { shard_id, range_id, data: self.blob() };
         match self.random.u32(0..8) {
-            0..3 if shard_id != shards()[2] => Step::GetOrCreateShard(row),
-            3..6 => Step::UpdateShard(row, owner.range_id),
-            6 => Step::GetShard(shard_id),
-            _ => Step::AssertOwnership(owner),
+            0..3 if shard_id != shards()[2] => Operation::GetOrCreateShard(row),
+            3..6 => Operation::UpdateShard(row, owner.range_id),
+            6 => Operation::GetShard(shard_id),
+            _ => Operation::AssertOwnership(owner),
         }
     }
 
-    async fn task_step(&mut self, shard_id: ShardId) -> Step {
+    async fn task_operation(&mut self, shard_id: ShardId) -> Operation {
         let ids = self.number()..self.number();
-        let ids: ImmediateRange = if self.mostly() { i64::MIN..self.last_task_id } else { ids };
+        let ids: ImmediateRange = if self.usually() { i64::MIN..self.last_task_id } else { ids };
         let from = ScheduledKey { visibility_timestamp: self.time(), task_id: self.number() };
         let times = ScheduledRange { from, until: self.time() };
         let limit = self.one_of(&[0, 1, 2, 3, 1_000, u32::MAX]);
@@ -163,47 +167,53 @@ impl Draw {
             (0..3, _) => {
                 let owner = self.owner(shard_id).await;
                 let tasks = if self.random.u32(0..12) == 0 { self.large() } else { self.tasks() };
-                Step::AddTasks(owner, tasks)
+                Operation::AddTasks(owner, tasks)
             }
-            (3 | 4, Queue::Immediate(queue)) => Step::ImmediatePage(shard_id, queue, ids, limit),
-            (3 | 4, Queue::Scheduled(queue)) => Step::ScheduledPage(shard_id, queue, times, limit),
-            (5, Queue::Immediate(queue)) => Step::CompleteImmediate(shard_id, queue, task_id),
+            (3 | 4, Queue::Immediate(queue)) => {
+                Operation::ImmediatePage(shard_id, queue, ids, limit)
+            }
+            (3 | 4, Queue::Scheduled(queue)) => {
+                Operation::ScheduledPage(shard_id, queue, times, limit)
+            }
+            (5, Queue::Immediate(queue)) => Operation::CompleteImmediate(shard_id, queue, task_id),
             (5, Queue::Scheduled(queue)) => {
                 let key = ScheduledKey { visibility_timestamp: self.time(), task_id };
-                Step::CompleteScheduled(shard_id, queue, key)
+                Operation::CompleteScheduled(shard_id, queue, key)
             }
-            (6, Queue::Immediate(queue)) => Step::CompleteImmediateRange(shard_id, queue, ids),
-            (6, Queue::Scheduled(queue)) => Step::CompleteScheduledRange(shard_id, queue, times),
+            (6, Queue::Immediate(queue)) => Operation::CompleteImmediateRange(shard_id, queue, ids),
+            (6, Queue::Scheduled(queue)) => {
+                Operation::CompleteScheduledRange(shard_id, queue, times)
+            }
             (_, Queue::Immediate(_)) => {
                 let task = ImmediateTask { task_id, data: self.blob() };
-                Step::PutToDlq(shard_id, cluster, task)
+                Operation::PutToDlq(shard_id, cluster, task)
             }
-            (_, Queue::Scheduled(_)) => Step::IsDlqEmpty(shard_id, cluster, task_id),
+            (_, Queue::Scheduled(_)) => Operation::IsDlqEmpty(shard_id, cluster, task_id),
         }
     }
 
-    fn history_step(&mut self, shard_id: ShardId) -> Step {
+    fn history_operation(&mut self, shard_id: ShardId) -> Operation {
         let branch = self.one_of(&branches());
         let (node_id, txn_id) = (self.node_id(), self.txn_id());
         let request = ReadHistory {
             shard_id,
             branch: branch.clone(),
-            min_node_id: if self.mostly() { 1 } else { self.number() },
-            max_node_id: if self.mostly() { i64::MAX } else { self.node_id() },
+            min_node_id: if self.usually() { 1 } else { self.number() },
+            max_node_id: if self.usually() { i64::MAX } else { self.node_id() },
             limit: self.one_of(&[0, 1, 2, 100]),
         };
         match self.random.u32(0..16) {
-            0..7 => Step::Append(self.events(shard_id)),
+            0..7 => Operation::Append(self.events(shard_id)),
             7 => {
                 let number = self.random.u128(0..3);
-                Step::Fork(shard_id, branch, node_id, new_branch(branch_id(number)))
+                Operation::Fork(shard_id, branch, node_id, new_branch(branch_id(number)))
             }
-            8 => Step::Tree(shard_id, branch.tree_id),
-            9 => Step::AllBranches(self.one_of(&[0, 1, 2, 100])),
-            10 => Step::DeleteBranch(shard_id, branch),
-            11 | 12 => Step::Read(request),
-            13 | 14 => Step::ReadReverse(request, txn_id),
-            _ => Step::Trim(shard_id, branch, NodePosition { node_id, txn_id }),
+            8 => Operation::Tree(shard_id, branch.tree_id),
+            9 => Operation::AllBranches(self.one_of(&[0, 1, 2, 100])),
+            10 => Operation::DeleteBranch(shard_id, branch),
+            11 | 12 => Operation::Read(request),
+            13 | 14 => Operation::ReadReverse(request, txn_id),
+            _ => Operation::Trim(shard_id, branch, NodePosition { node_id, txn_id }),
         }
     }
 
@@ -213,7 +223,7 @@ impl Draw {
         let recorded = if self.rarely() { self.one_of(&branches()) } else { branch.clone() };
         let info = new_branch(recorded.branch_id);
         let info = HistoryTreeInfo { branch: recorded, fork_time: info.fork_time, info: info.info };
-        let node_id = if self.mostly() {
+        let node_id = if self.usually() {
             branch.begin_node_id() + self.random.i64(0..4)
         } else {
             self.node_id()
@@ -224,7 +234,7 @@ impl Draw {
             node: HistoryNode {
                 node_id,
                 txn_id: self.txn_id(),
-                prev_txn_id: if self.mostly() { self.random.i64(0..8) } else { self.number() },
+                prev_txn_id: if self.usually() { self.random.i64(0..8) } else { self.number() },
                 data: self.blob(),
             },
             branch,
@@ -382,7 +392,7 @@ impl Draw {
     }
 
     /// Four times in five.
-    pub(super) fn mostly(&mut self) -> bool {
+    pub(super) fn usually(&mut self) -> bool {
         self.random.u32(0..5) > 0
     }
 

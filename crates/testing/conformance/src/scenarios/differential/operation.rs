@@ -17,7 +17,7 @@ use crate::context::owned_shard::SharedStore;
 
 /// An act, with all that it needs.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum Operation {
     GetOrCreateShard(ShardsRow),
     GetShard(ShardId),
     UpdateShard(ShardsRow, i64),
@@ -48,13 +48,13 @@ pub(super) enum Step {
     ReadReverse(ReadHistory, i64),
     Trim(ShardId, HistoryBranch, NodePosition),
     /// Row operations that leave rows without their run, as a Go server's deletes do.
-    LeaveRows(ExecutionsFilter),
-    LeaveEntries(ExecutionsFilter, MapEntries),
-    LeaveEvents(ExecutionsFilter, Vec<DataBlob>),
+    DeleteExecutionRow(ExecutionsFilter),
+    InsertMapEntries(ExecutionsFilter, MapEntries),
+    InsertBufferedEvents(ExecutionsFilter, Vec<DataBlob>),
 }
 
 /// What an act answers.
-pub(super) type Answer = Result<Value, Failure>;
+pub(super) type OperationResult = Result<Value, Failure>;
 
 /// What a successful act answers.
 #[derive(Debug, PartialEq)]
@@ -102,9 +102,9 @@ impl From<StoreError> for Failure {
 /// The most pages that are read of one branch.
 const PAGES: usize = 8;
 
-impl Step {
+impl Operation {
     /// Does it on `store`.
-    pub(super) async fn done_by(&self, store: &SharedStore) -> Answer {
+    pub(super) async fn execute(&self, store: &SharedStore) -> OperationResult {
         let shards = ShardStore::new(store);
         let executions = ExecutionStore::new(store);
         let tasks = TaskStore::new(store);
@@ -192,11 +192,13 @@ impl Step {
             Self::Trim(shard_id, branch, last) => {
                 Value::Count(histories.trim(*shard_id, branch, *last).await?)
             }
-            Self::LeaveRows(run) => Value::Count(session.delete_from_executions(run).await?),
-            Self::LeaveEntries(run, entries) => {
+            Self::DeleteExecutionRow(run) => {
+                Value::Count(session.delete_from_executions(run).await?)
+            }
+            Self::InsertMapEntries(run, entries) => {
                 Value::Count(session.replace_into_map(run, entries).await?)
             }
-            Self::LeaveEvents(run, events) => {
+            Self::InsertBufferedEvents(run, events) => {
                 Value::Count(session.insert_into_buffered_events(run, events).await?)
             }
         })

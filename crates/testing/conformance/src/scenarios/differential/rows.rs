@@ -7,7 +7,7 @@ use temporal_dsql_memory::MemoryStore;
 use temporal_dsql_ports::Store;
 use temporal_dsql_stores::{ImmediatePage, ScheduledPage};
 
-use super::{draw, step::Value};
+use super::{generator, operation::Value};
 use crate::{Queue, TestContext};
 
 /// Asserts that the adapter of `ctx` has the rows that `memory` has.
@@ -54,10 +54,10 @@ const ALL: u32 = 100_000;
 async fn all(store: &dyn Store) -> Vec<(String, Value)> {
     let mut session = store.session();
     let mut all = Vec::new();
-    for shard_id in draw::shards() {
+    for shard_id in generator::shards() {
         let found = session.select_from_shards(shard_id).await.unwrap();
         all.push((format!("shard {shard_id}"), Value::Shard(found)));
-        for queue in draw::queues() {
+        for queue in generator::queues() {
             let found = match &queue {
                 Queue::Immediate(queue) => {
                     let range = i64::MIN..i64::MAX;
@@ -76,7 +76,7 @@ async fn all(store: &dyn Store) -> Vec<(String, Value)> {
             };
             all.push((format!("{queue} of shard {shard_id}"), found));
         }
-        for branch in draw::branches() {
+        for branch in generator::branches() {
             let key = branch.key(shard_id);
             let page = NodePage {
                 min_node_id: i64::MIN,
@@ -88,11 +88,11 @@ async fn all(store: &dyn Store) -> Vec<(String, Value)> {
             let found = session.range_select_from_history_node(&key, &page).await.unwrap();
             all.push((format!("{key:?}"), Value::History(vec![(found, false)])));
         }
-        for id in draw::currents(shard_id) {
+        for id in generator::currents(shard_id) {
             let found = session.select_from_current_executions(&id).await.unwrap();
             all.push((format!("{id:?}"), Value::Current(found.map(Box::new))));
         }
-        for run in draw::runs(shard_id) {
+        for run in generator::runs(shard_id) {
             let found = session.select_mutable_state(&run).await.unwrap();
             if found.is_none() {
                 // What is there without a run.
