@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness, run_those};
+use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness, run_filtered};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, connect};
@@ -182,8 +182,8 @@ pub fn run(takes: Takes) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let shared = Arc::new(Shared { takes, free: Mutex::default(), written: OnceCell::new() });
-    let code = run_those(Emulators(Arc::clone(&shared)), |scenario| {
-        takes == Takes::OneStatement || scenario.is_of_whole_executions()
+    let code = run_filtered(Emulators(Arc::clone(&shared)), |scenario| {
+        takes == Takes::OneStatement || scenario.uses_write_sets()
     });
     // While nothing else runs: the databases are dropped here.
     shared.free.lock().unwrap().clear();

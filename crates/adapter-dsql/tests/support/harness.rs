@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness, run_those};
+use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness, run_filtered};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
@@ -175,8 +175,8 @@ pub fn run(write_form: WriteForm) -> ExitCode {
         Some(Shared { write_form, template, free: Mutex::default(), clean })
     });
     match shared {
-        Some(shared) => run_those(Postgres(Arc::new(shared)), |scenario| {
-            write_form == WriteForm::Auto || scenario.is_of_whole_executions()
+        Some(shared) => run_filtered(Postgres(Arc::new(shared)), |scenario| {
+            write_form == WriteForm::Auto || scenario.uses_write_sets()
         }),
         None => ExitCode::SUCCESS,
     }

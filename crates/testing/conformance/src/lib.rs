@@ -4,6 +4,7 @@
 //! `tests/conformance.rs` implements [`Harness`] and calls [`run`]. Each scenario that re-expresses
 //! a test of Temporal's own suites names it, and `docs/testing.md` has the map.
 
+mod case;
 mod context;
 mod entries;
 mod harness;
@@ -13,9 +14,13 @@ mod queue;
 pub mod real_data;
 mod scenario;
 mod scenarios;
+mod suite;
 
+pub use case::{Case, Cases};
 pub use context::TestContext;
 pub use harness::{Capabilities, CommitFault, Fixture, Harness};
 pub use history_fuzz::{HistoryFuzzReport, fuzz_histories};
 pub use queue::Queue;
-pub use scenario::{Case, Cases, Scenario, run, run_those, scenarios};
+pub use scenario::Scenario;
+pub use scenarios::all as scenarios;
+pub use suite::{run, run_filtered};

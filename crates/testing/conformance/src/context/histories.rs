@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{AppendNodes, NewBranch, ReadHistory};
 
-use super::{TestContext, owned_shard::OwnedShard};
+use super::{owned_shard::OwnedShard, test_context::TestContext};
 
 /// The root branch of a new tree, without a row yet.
 pub(crate) fn root(ctx: &TestContext) -> HistoryBranch {

@@ -15,10 +15,10 @@ use temporal_dsql_stores::{
     Owner, ReadHistory, ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode,
 };
 
-use super::TestContext;
+use super::test_context::TestContext;
 use crate::{
-    Queue,
     entries::{joined, split, without},
+    queue::Queue,
 };
 
 /// A store as the atomic stores take it.

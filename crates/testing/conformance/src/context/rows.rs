@@ -8,8 +8,8 @@ use temporal_dsql_domain::{
     TimerEntry, TimerId, Timestamp, TreeId,
 };
 
-use super::TestContext;
-use crate::Queue;
+use super::test_context::TestContext;
+use crate::queue::Queue;
 
 impl TestContext {
     /// A run that nobody has.

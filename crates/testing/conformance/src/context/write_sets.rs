@@ -9,7 +9,7 @@ use temporal_dsql_ports::{
     MutableStateRows, RunChange, WriteSet,
 };
 
-use super::TestContext;
+use super::test_context::TestContext;
 
 /// Everything that can be written for a new run.
 pub(crate) struct NewRun {

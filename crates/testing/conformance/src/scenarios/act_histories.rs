@@ -13,8 +13,10 @@ use temporal_dsql_stores::{
 };
 
 use crate::{
-    TestContext,
-    context::owned_shard::{OwnedShard, rows},
+    context::{
+        TestContext,
+        owned_shard::{OwnedShard, rows},
+    },
     interceptors::counting_begins,
     scenario::scenario_table,
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use temporal_dsql_domain::{DataBlob, ExecutionsFilter, Table, limits};
 use temporal_dsql_ports::{StoreError, StoreExt};
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "buffered_events":
     inserting_one_event_affects_one_row = "history_execution_buffer.go/TestInsert_Single";

@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::StoreError;
 
 use crate::{
-    TestContext,
+    context::TestContext,
     entries::{joined, split, without},
     scenario::scenario_table,
 };

@@ -11,7 +11,7 @@ use temporal_dsql_ports::{
     StoreError, WriteSet,
 };
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "conditions":
     an_act_is_applied_if_and_only_if_its_conditions_hold;

@@ -10,8 +10,8 @@ use temporal_dsql_domain::CurrentExecutionsRow;
 use temporal_dsql_ports::{ConditionFailed, RetryPolicy, Store, StoreError, StoreExt};
 
 use crate::{
-    TestContext,
     context::{
+        TestContext,
         guarded_requests::GuardedRequest,
         owned_shard::{OwnedShard, SharedStore},
     },

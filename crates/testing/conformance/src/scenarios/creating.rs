@@ -12,8 +12,10 @@ use temporal_dsql_ports::{ConditionFailed, StoreError};
 use temporal_dsql_stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot};
 
 use crate::{
-    TestContext,
-    context::owned_shard::{OwnedShard, assert_refused, current_is, rows},
+    context::{
+        TestContext,
+        owned_shard::{OwnedShard, assert_refused, current_is, rows},
+    },
     interceptors::barrier_after_begin,
     scenario::scenario_table,
 };

@@ -4,7 +4,7 @@
 use temporal_dsql_domain::{ArchetypeId, Table};
 use temporal_dsql_ports::StoreError;
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "current_executions":
     inserting_affects_one_row per archetype

@@ -10,8 +10,11 @@ use std::{
 use temporal_dsql_ports::{DeadlinePassed, Outcome, Store, StoreError, Within};
 
 use crate::{
-    CommitFault, TestContext,
-    context::histories::{stored, whole},
+    context::{
+        TestContext,
+        histories::{stored, whole},
+    },
+    harness::CommitFault,
     interceptors::intercept_begin,
     scenario::scenario_table,
 };

@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_stores::{CreateMode, UpdateMode};
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "deleting":
     a_deleted_current_execution_is_gone_and_its_run_stays per archetype

@@ -18,7 +18,10 @@ use std::sync::Arc;
 use temporal_dsql_memory::MemoryStore;
 
 use self::generator::Generator;
-use crate::{TestContext, context::owned_shard::SharedStore, scenario::scenario_table};
+use crate::{
+    context::{TestContext, owned_shard::SharedStore},
+    scenario::scenario_table,
+};
 
 scenario_table! { "differential":
     random_acts_are_answered_as_by_the_memory_adapter;

@@ -3,7 +3,7 @@
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::StoreError;
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "executions":
     inserting_affects_one_row = "history_execution.go/TestInsert_Success";

@@ -11,9 +11,9 @@ use temporal_dsql_ports::{BoxFuture, ConditionFailed, Outcome, StoreError, Store
 use temporal_dsql_stores::{CreateExecution, CreateMode, Owner, ShardStore};
 
 use crate::{
-    TestContext,
     context::{
-        assert_conflict,
+        TestContext,
+        conflicts::assert_conflict,
         guarded_requests::GuardedRequest,
         owned_shard::{OwnedShard, SharedStore, assert_refused, rows},
     },

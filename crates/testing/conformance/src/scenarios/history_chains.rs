@@ -6,11 +6,13 @@ use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{PageToken, ReadHistory};
 
 use crate::{
-    TestContext,
-    context::histories::{
-        appended, assert_history, backwards, batch, fork, forwards, stored, trim, whole,
+    context::{
+        TestContext,
+        histories::{
+            appended, assert_history, backwards, batch, fork, forwards, stored, trim, whole,
+        },
     },
-    fuzz_histories,
+    history_fuzz::fuzz_histories,
     scenario::scenario_table,
 };
 

@@ -9,8 +9,10 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::StoreError;
 
 use crate::{
-    TestContext,
-    context::{assert_conflict, settle},
+    context::{
+        TestContext,
+        conflicts::{assert_conflict, settle},
+    },
     scenario::scenario_table,
 };
 

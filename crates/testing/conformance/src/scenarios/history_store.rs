@@ -6,8 +6,8 @@ use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{NewBranch, ReadHistory};
 
 use crate::{
-    TestContext,
     context::{
+        TestContext,
         histories::{
             append, appended, assert_history, backwards, batch, fork, forwards, info, root, stored,
             trim, whole,

@@ -5,7 +5,7 @@ use temporal_dsql_domain::{BranchId, BranchKey, HistoryTreeRow, ShardId, Table, 
 use temporal_dsql_ports::StoreError;
 use uuid::Uuid;
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "history_trees":
     inserting_a_branch_affects_one_row = "history_tree.go/TestInsert_Success";

@@ -23,8 +23,7 @@ use temporal_dsql_ports::RetryPolicy;
 use tokio::sync::Notify;
 
 use crate::{
-    TestContext,
-    context::owned_shard::SharedStore,
+    context::{TestContext, owned_shard::SharedStore},
     interceptors::{DelayedCommits, delaying_commits, intercept_begin},
     scenario::scenario_table,
 };

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use temporal_dsql_ports::StoreExt;
 
 use crate::{
-    TestContext,
-    context::{assert_conflict, settle},
+    context::{
+        TestContext,
+        conflicts::{assert_conflict, settle},
+    },
     interceptors::intercept_nth_begin,
     scenario::scenario_table,
 };

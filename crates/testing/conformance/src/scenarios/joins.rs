@@ -1,8 +1,10 @@
 //! The lock that joins a current execution with the `executions` row of its run.
 
 use crate::{
-    TestContext,
-    context::{assert_conflict, settle},
+    context::{
+        TestContext,
+        conflicts::{assert_conflict, settle},
+    },
     scenario::scenario_table,
 };
 

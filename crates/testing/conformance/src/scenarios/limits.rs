@@ -3,7 +3,7 @@
 use temporal_dsql_domain::{ExecutionsRow, Table, limits};
 use temporal_dsql_ports::{Outcome, StoreError, Transaction};
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "limits":
     three_thousand_rows_are_committed_and_one_more_is_refused if transaction_limits;

@@ -8,8 +8,10 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::StoreError;
 
 use crate::{
-    TestContext,
-    context::{assert_conflict, settle},
+    context::{
+        TestContext,
+        conflicts::{assert_conflict, settle},
+    },
     entries::{appended, joined, split, without},
     scenario::scenario_table,
 };

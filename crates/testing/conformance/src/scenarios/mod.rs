@@ -42,9 +42,9 @@ mod updating;
 mod values;
 mod version;
 
-use crate::Scenario;
+use crate::scenario::Scenario;
 
-pub(crate) const ALL: &[&[Scenario]] = &[
+const ALL: &[&[Scenario]] = &[
     executions::SCENARIOS,
     current_executions::SCENARIOS,
     routing::SCENARIOS,
@@ -87,3 +87,8 @@ pub(crate) const ALL: &[&[Scenario]] = &[
     recorded::SCENARIOS,
     version::SCENARIOS,
 ];
+
+/// Every scenario, in the order in which they are listed.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    ALL.iter().copied().flatten()
+}

@@ -14,7 +14,7 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{Session, StoreError};
 use uuid::Uuid;
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "model":
     random_operations_agree_with_the_reference;

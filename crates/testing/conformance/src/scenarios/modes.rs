@@ -8,7 +8,10 @@ use temporal_dsql_stores::{
     UpdateExecution, UpdateMode,
 };
 
-use crate::{TestContext, context::owned_shard::OwnedShard, scenario::scenario_table};
+use crate::{
+    context::{TestContext, owned_shard::OwnedShard},
+    scenario::scenario_table,
+};
 
 scenario_table! { "modes":
     creating_takes_the_states_of_its_mode;

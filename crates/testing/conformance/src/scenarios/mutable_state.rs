@@ -13,12 +13,13 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
-    Queue, TestContext,
     context::{
+        TestContext,
         owned_shard::{assert_refused, current_is, is_absent, version_is},
         write_sets::{Change, NewRun, apply, current, deletion, nodes, read, stored, write_set},
     },
     entries::{joined, split},
+    queue::Queue,
     scenario::scenario_table,
 };
 

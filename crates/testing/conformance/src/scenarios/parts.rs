@@ -14,8 +14,8 @@ use temporal_dsql_stores::{
 };
 
 use crate::{
-    TestContext,
     context::{
+        TestContext,
         guarded_requests::GuardedRequest,
         owned_shard::{OwnedShard, SharedStore, assert_refused, rows},
         write_sets::{Change, apply, write_set},

@@ -10,7 +10,7 @@ use temporal_dsql_stores::{
     ExecutionStore, HistoryStore, Owner, ReadHistory, ShardStore, TaskStore,
 };
 
-use crate::{TestContext, real_data, scenario::scenario_table};
+use crate::{context::TestContext, real_data, scenario::scenario_table};
 
 scenario_table! { "recorded":
     every_execution_of_a_real_server_comes_back_unchanged;

@@ -14,7 +14,8 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
-    CommitFault, TestContext, interceptors::intercept_nth_begin, scenario::scenario_table,
+    context::TestContext, harness::CommitFault, interceptors::intercept_nth_begin,
+    scenario::scenario_table,
 };
 
 scenario_table! { "retries":

@@ -4,7 +4,7 @@
 use temporal_dsql_domain::{ArchetypeId, CurrentExecutionsFilter, Table};
 use temporal_dsql_ports::StoreError;
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "routing":
     a_row_is_in_the_table_of_its_archetype_and_in_no_other per archetype;

@@ -8,8 +8,8 @@ use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{AppendNodes, NewBranch, OrphanDeletion, OrphanPage};
 
 use crate::{
-    TestContext,
     context::{
+        TestContext,
         histories::{append, appended, assert_history, batch, root},
         owned_shard::OwnedShard,
     },

@@ -4,7 +4,10 @@ use futures_util::future::join_all;
 use temporal_dsql_domain::ShardsRow;
 use temporal_dsql_ports::ConditionFailed;
 
-use crate::{TestContext, context::owned_shard::assert_refused, scenario::scenario_table};
+use crate::{
+    context::{TestContext, owned_shard::assert_refused},
+    scenario::scenario_table,
+};
 
 scenario_table! { "shard_store":
     a_shard_that_is_absent_is_created = "shard.go/TestGetOrCreateShard_Create";

@@ -5,8 +5,10 @@ use temporal_dsql_domain::{ExecutionsRow, ShardId, ShardsRow, Table, limits};
 use temporal_dsql_ports::StoreError;
 
 use crate::{
-    TestContext,
-    context::{assert_conflict, settle},
+    context::{
+        TestContext,
+        conflicts::{assert_conflict, settle},
+    },
     scenario::scenario_table,
 };
 

@@ -11,8 +11,10 @@ use temporal_dsql_ports::StoreError;
 use temporal_dsql_stores::{CreateMode, Expected, SetExecution, Snapshot, UpdateMode};
 
 use crate::{
-    TestContext,
-    context::owned_shard::{OwnedShard, rows},
+    context::{
+        TestContext,
+        owned_shard::{OwnedShard, rows},
+    },
     scenario::scenario_table,
 };
 

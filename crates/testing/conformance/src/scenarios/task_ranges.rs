@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
     ShardId, TaskCategory, Timestamp,
 };
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "task_ranges":
     an_immediate_range_includes_its_first_id_and_excludes_its_last;

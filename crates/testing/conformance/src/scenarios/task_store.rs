@@ -7,8 +7,12 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{Outcome, StoreError};
 
 use crate::{
-    CommitFault, Queue, TestContext,
-    context::owned_shard::{OwnedShard, assert_refused},
+    context::{
+        TestContext,
+        owned_shard::{OwnedShard, assert_refused},
+    },
+    harness::CommitFault,
+    queue::Queue,
     scenario::scenario_table,
 };
 

@@ -4,7 +4,7 @@
 use temporal_dsql_domain::{ScheduledKey, ScheduledTask, ShardId, Timestamp, limits};
 use temporal_dsql_ports::StoreError;
 
-use crate::{Queue, TestContext, scenario::scenario_table};
+use crate::{context::TestContext, queue::Queue, scenario::scenario_table};
 
 scenario_table! { "tasks":
     inserting_one_task_affects_one_row per queue

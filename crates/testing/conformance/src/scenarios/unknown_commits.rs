@@ -12,13 +12,13 @@ use temporal_dsql_stores::{
 use tokio::sync::Notify;
 
 use crate::{
-    CommitFault::{Conflict, LostAfter, LostBefore},
-    TestContext,
     context::{
-        assert_conflict,
+        TestContext,
+        conflicts::assert_conflict,
         guarded_requests::GuardedRequest,
         owned_shard::{OwnedShard, SharedStore, assert_refused, current_is},
     },
+    harness::CommitFault::{Conflict, LostAfter, LostBefore},
     interceptors::{after_unknown_outcome, delaying_commits},
     scenario::scenario_table,
 };

@@ -5,8 +5,10 @@ use temporal_dsql_ports::ConditionFailed;
 use temporal_dsql_stores::{CreateMode, Expected, Mutation, Snapshot, UpdateMode};
 
 use crate::{
-    TestContext,
-    context::owned_shard::{OwnedShard, assert_refused, current_is, is_absent, version_is},
+    context::{
+        TestContext,
+        owned_shard::{OwnedShard, assert_refused, current_is, is_absent, version_is},
+    },
     scenario::scenario_table,
 };
 

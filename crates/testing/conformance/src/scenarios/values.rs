@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::StoreError;
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "values":
     a_start_time_is_kept_to_the_microsecond per archetype;

@@ -3,7 +3,7 @@
 use temporal_dsql_domain::VERSION;
 use temporal_dsql_ports::{IncompatibleSchema, verify_compatible_version};
 
-use crate::{TestContext, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "version":
     the_store_reports_the_version_of_this_release

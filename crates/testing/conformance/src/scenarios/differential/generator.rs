@@ -11,7 +11,7 @@ use temporal_dsql_stores::{AppendNodes, ExecutionStore, Owner, ReadHistory, Shar
 use uuid::Uuid;
 
 use super::operation::{Operation, new_branch};
-use crate::{Queue, context::owned_shard::SharedStore};
+use crate::{context::owned_shard::SharedStore, queue::Queue};
 
 /// Draws acts that mostly fit what `model` has.
 pub(super) struct Generator {

@@ -8,7 +8,7 @@ use temporal_dsql_ports::Store;
 use temporal_dsql_stores::{ImmediatePage, ScheduledPage};
 
 use super::{generator, operation::Value};
-use crate::{Queue, TestContext};
+use crate::{context::TestContext, queue::Queue};
 
 /// Asserts that the adapter of `ctx` has the rows that `memory` has.
 pub(super) async fn assert_same(ctx: &TestContext, memory: &MemoryStore, when: &str) {

@@ -25,8 +25,11 @@ use super::history::{
     Completion, Deletion, HOSTS, History, Operation, OperationKind, Takeover, WrittenRows,
 };
 use crate::{
-    CommitFault, TestContext,
-    context::owned_shard::{OwnedShard, SharedStore},
+    context::{
+        TestContext,
+        owned_shard::{OwnedShard, SharedStore},
+    },
+    harness::CommitFault,
     interceptors::DelayedCommits,
 };
 

@@ -1,19 +1,16 @@
-//! The rows of a real Temporal 1.32 server, for tests and the demo.
+//! The recorded executions and current executions.
 
-mod family;
-
-pub use family::{entries, history_branches, history_nodes, shards, tasks};
-
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use temporal_dsql_domain::{
-    ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState, ExecutionStatus,
-    ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, WorkflowId,
+    ArchetypeId, CurrentExecutionsRow, DataBlob, ExecutionState, ExecutionStatus, ExecutionsRow,
+    NamespaceId, RequestId, RunId, ShardId, WorkflowId,
 };
+
+use super::decode::{bytes, encoding, lines};
 
 /// Every row of `executions`.
 pub fn executions() -> Vec<ExecutionsRow> {
-    lines(include_str!("../data/temporal-1.32/executions.jsonl"))
+    lines(include_str!("../../data/temporal-1.32/executions.jsonl"))
         .map(|row: Execution| ExecutionsRow {
             shard_id: ShardId(row.shard_id),
             namespace_id: row.namespace_id.parse().unwrap(),
@@ -30,12 +27,12 @@ pub fn executions() -> Vec<ExecutionsRow> {
 
 /// Every row of `current_executions`: the workflows.
 pub fn current_executions() -> Vec<CurrentExecutionsRow> {
-    lines(include_str!("../data/temporal-1.32/current_executions.jsonl")).map(current).collect()
+    lines(include_str!("../../data/temporal-1.32/current_executions.jsonl")).map(current).collect()
 }
 
 /// Every row of `current_chasm_executions`: activities, schedulers and Nexus operations.
 pub fn current_chasm_executions() -> Vec<CurrentExecutionsRow> {
-    lines(include_str!("../data/temporal-1.32/current_chasm_executions.jsonl"))
+    lines(include_str!("../../data/temporal-1.32/current_chasm_executions.jsonl"))
         .map(current)
         .collect()
 }
@@ -92,18 +89,6 @@ fn current(row: Current) -> CurrentExecutionsRow {
         data: row.data.as_deref().map(bytes),
         data_encoding: encoding(&row.data_encoding),
     }
-}
-
-fn lines<T: for<'de> Deserialize<'de>>(text: &'static str) -> impl Iterator<Item = T> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap())
-}
-
-fn bytes(base64: &str) -> Vec<u8> {
-    STANDARD.decode(base64).unwrap()
-}
-
-fn encoding(name: &str) -> Encoding {
-    Encoding::new(name).unwrap()
 }
 
 #[cfg(test)]

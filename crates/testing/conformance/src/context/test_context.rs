@@ -1,11 +1,5 @@
 //! What a scenario has at hand: a store, random rows, and shorthands for what it does often.
 
-pub(crate) mod guarded_requests;
-pub(crate) mod histories;
-pub(crate) mod owned_shard;
-mod rows;
-pub(crate) mod write_sets;
-
 use std::{
     sync::{Arc, Mutex, atomic::AtomicI32},
     time::Duration,
@@ -16,10 +10,14 @@ use temporal_dsql_domain::{
     ExecutionStatus, ExecutionsFilter, ExecutionsRow, MapTable, NamespaceId, RequestId, RunId,
     Timestamp, WorkflowId,
 };
-use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, Transaction};
+use temporal_dsql_ports::{Attempt, RetryPolicy, Store, Transaction};
 use uuid::Uuid;
 
-use crate::{Case, Fixture, Harness, Queue};
+use crate::{
+    case::Case,
+    harness::{Fixture, Harness},
+    queue::Queue,
+};
 
 /// The surroundings of one scenario.
 pub struct TestContext {
@@ -33,7 +31,7 @@ pub struct TestContext {
     pub archetype: ArchetypeId,
     case: Case,
     random: Mutex<fastrand::Rng>,
-    next_shard: AtomicI32,
+    pub(super) next_shard: AtomicI32,
 }
 
 /// States and statuses that go together, as Temporal's suites use them.
@@ -114,18 +112,18 @@ impl TestContext {
         draw(&mut self.random.lock().unwrap())
     }
 
-    fn uuid(&self) -> Uuid {
+    pub(super) fn uuid(&self) -> Uuid {
         Uuid::from_u128(self.random(|random| random.u128(..)))
     }
 
-    fn blob(&self) -> Vec<u8> {
+    pub(super) fn blob(&self) -> Vec<u8> {
         self.random(|random| {
             let length = random.usize(1..200);
             std::iter::repeat_with(|| random.u8(..)).take(length).collect()
         })
     }
 
-    fn word(&self, prefix: &str) -> String {
+    pub(super) fn word(&self, prefix: &str) -> String {
         format!("{prefix}-{}", self.random(|random| random.u64(..)))
     }
 
@@ -230,34 +228,5 @@ impl TestContext {
     #[expect(clippy::disallowed_methods, reason = "interleaving needs the steps one by one")]
     pub async fn begin(&self, op: &'static str) -> Box<dyn Transaction> {
         self.store.begin(Attempt::first(op)).await.unwrap()
-    }
-}
-
-/// Whether a write and the commit that follows it won or lost a conflict, wherever it shows:
-/// DSQL reports it at COMMIT, PostgreSQL at the statement (aurora-dsql.md#conflicts).
-pub(crate) async fn settle(
-    transaction: Box<dyn Transaction>,
-    write: Result<u64, StoreError>,
-) -> Result<(), StoreError> {
-    match write {
-        Ok(rows) => {
-            assert_eq!(rows, 1, "a statement reports its normal row count until COMMIT");
-            transaction.commit().await
-        }
-        Err(error) => {
-            transaction.rollback().await.unwrap();
-            Err(error)
-        }
-    }
-}
-
-/// Asserts that a transaction lost a conflict and wrote nothing.
-#[track_caller]
-pub(crate) fn assert_conflict(result: Result<(), StoreError>) {
-    match result {
-        Err(error @ StoreError::Contended { .. }) => {
-            assert_eq!(error.outcome(), Outcome::NotApplied);
-        }
-        other => panic!("expected a conflict, got {other:?}"),
     }
 }

@@ -10,7 +10,7 @@ use temporal_dsql_domain::{
     WorkflowId,
 };
 
-use super::{bytes, encoding, lines};
+use super::decode::{bytes, encoding, lines};
 
 /// The lines of one file of the recording.
 macro_rules! recorded {
