@@ -11,12 +11,12 @@ use crate::{context::TestContext, scenario::scenario_table};
 scenario_table! { "buffered_events":
     inserting_one_event_affects_one_row = "history_execution_buffer.go/TestInsert_Single";
     inserting_two_events_affects_two_rows = "history_execution_buffer.go/TestInsert_Multiple";
-    events_come_back_in_the_order_of_insertion = "history_execution_buffer.go/TestInsertSelect";
+    events_are_read_in_insertion_order = "history_execution_buffer.go/TestInsertSelect";
     deleting_from_an_empty_buffer_affects_none = "history_execution_buffer.go/TestDeleteSelect";
     an_emptied_buffer_is_empty = "history_execution_buffer.go/TestInsertDelete";
     the_order_holds_across_three_hosts_whose_clocks_are_five_seconds_apart
         = "temporal-persistence.md#case-6";
-    the_order_goes_on_after_the_first_events_are_deleted;
+    the_order_is_kept_after_the_first_events_are_deleted;
     an_emptied_buffer_is_filled_again_in_order;
     equal_events_are_all_kept;
     inserting_no_event_affects_none;
@@ -49,7 +49,7 @@ async fn inserting_two_events_affects_two_rows(ctx: &TestContext) {
     assert_eq!(ctx.fixture.count(Table::BufferedEvents).await, 2);
 }
 
-async fn events_come_back_in_the_order_of_insertion(ctx: &TestContext) {
+async fn events_are_read_in_insertion_order(ctx: &TestContext) {
     let (run, events) = (ctx.run(), ctx.events(20));
     assert_eq!(insert(ctx, &run, &events).await, 20);
     assert_eq!(select(ctx, &run).await, events);
@@ -94,7 +94,7 @@ async fn the_order_holds_across_three_hosts_whose_clocks_are_five_seconds_apart(
     assert_eq!(store.session().select_from_buffered_events(&run).await.unwrap(), events);
 }
 
-async fn the_order_goes_on_after_the_first_events_are_deleted(ctx: &TestContext) {
+async fn the_order_is_kept_after_the_first_events_are_deleted(ctx: &TestContext) {
     let (run, events) = (ctx.run(), ctx.events(8));
     insert(ctx, &run, &events[..4]).await;
     assert_eq!(delete(ctx, &run, Some(2)).await, 2);

@@ -12,15 +12,15 @@ use crate::{
 };
 
 scenario_table! { "chasm_nodes":
-    the_nodes_of_a_tree_come_back = "history_execution_chasm.go/TestInsert";
+    inserted_nodes_are_read = "history_execution_chasm.go/TestInsert";
     nodes_are_overwritten_by_their_paths = "history_execution_chasm.go/TestUpdate";
     nodes_are_deleted_by_their_paths = "history_execution_chasm.go/TestDelete";
     a_whole_tree_is_deleted = "history_execution_chasm.go/TestDeleteAll";
     nodes_are_inserted_overwritten_and_deleted
         = "history_execution_chasm.go/TestInsertReplaceDelete";
-    absent_and_empty_data_are_told_apart;
+    absent_and_empty_data_are_distinguished;
     the_root_has_an_empty_path;
-    nodes_come_in_the_order_of_their_paths;
+    nodes_are_read_in_path_order;
     a_node_of_two_mebibytes_is_refused_as_a_row;
     metadata_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
 }
@@ -41,7 +41,7 @@ async fn select(ctx: &TestContext, run: &ExecutionsFilter) -> MapEntries {
     ctx.store.session().select_all_from_map(run, MAP).await.unwrap()
 }
 
-async fn the_nodes_of_a_tree_come_back(ctx: &TestContext) {
+async fn inserted_nodes_are_read(ctx: &TestContext) {
     let (run, nodes) = (ctx.run(), ctx.entries(MAP, 10));
     replace(ctx, &run, &nodes).await;
     assert_eq!(select(ctx, &run).await, nodes);
@@ -89,7 +89,7 @@ async fn comes_back(ctx: &TestContext, run: &ExecutionsFilter, node: &ChasmNode)
     assert_eq!(select(ctx, run).await, nodes);
 }
 
-async fn absent_and_empty_data_are_told_apart(ctx: &TestContext) {
+async fn absent_and_empty_data_are_distinguished(ctx: &TestContext) {
     let (run, node) = (ctx.run(), ctx.chasm_node());
     let none = Encoding::new("").unwrap();
     for data in [None, Some(Vec::new()), Some(vec![0, 255, b'\\', b'\'']), None] {
@@ -111,7 +111,7 @@ async fn the_root_has_an_empty_path(ctx: &TestContext) {
     assert_eq!(select(ctx, &run).await.len(), 3);
 }
 
-async fn nodes_come_in_the_order_of_their_paths(ctx: &TestContext) {
+async fn nodes_are_read_in_path_order(ctx: &TestContext) {
     let run = ctx.run();
     let node = |path: &str| ChasmNode { path: ChasmPath::new(path).unwrap(), ..ctx.chasm_node() };
     let mut nodes = ["a", "", "a$b", "a#b", "B", "a$b$c", "aa"].map(node).to_vec();

@@ -14,9 +14,9 @@ use temporal_dsql_ports::{
 use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "conditions":
-    an_act_is_applied_if_and_only_if_its_conditions_hold;
-    parts_that_do_not_go_together_are_refused_and_nothing_is_written;
-    a_run_that_is_deleted_after_it_was_observed_does_not_come_back;
+    a_write_set_is_applied_if_and_only_if_its_conditions_hold;
+    an_inconsistent_write_set_is_refused_and_nothing_is_written;
+    a_run_deleted_after_it_was_observed_is_not_written_again;
 }
 
 /// What is stored before an act, of one shard and one id.
@@ -158,7 +158,7 @@ async fn look(
     (runs, ctx.read(&next.filter()).await)
 }
 
-async fn an_act_is_applied_if_and_only_if_its_conditions_hold(ctx: &TestContext) {
+async fn a_write_set_is_applied_if_and_only_if_its_conditions_hold(ctx: &TestContext) {
     let (mut applied, mut refused) = (0, [0; 4]);
     for round in 0..150 {
         let stored = stored(ctx).await;
@@ -219,7 +219,7 @@ const fn kind(condition: &ConditionFailed) -> usize {
     }
 }
 
-async fn parts_that_do_not_go_together_are_refused_and_nothing_is_written(ctx: &TestContext) {
+async fn an_inconsistent_write_set_is_refused_and_nothing_is_written(ctx: &TestContext) {
     let current = ctx.current();
     let run = ctx.execution_of(&current);
     let insert = RunChange::Insert { row: &run, maps: &[] };
@@ -240,7 +240,7 @@ async fn parts_that_do_not_go_together_are_refused_and_nothing_is_written(ctx: &
 }
 
 /// PostgreSQL's upsert inserts a row that was deleted since the snapshot.
-async fn a_run_that_is_deleted_after_it_was_observed_does_not_come_back(ctx: &TestContext) {
+async fn a_run_deleted_after_it_was_observed_is_not_written_again(ctx: &TestContext) {
     let run = ctx.execution_of(&ctx.current());
     let mut session = ctx.store.session();
     session.insert_into_executions(&run).await.unwrap();

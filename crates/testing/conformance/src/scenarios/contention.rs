@@ -20,11 +20,11 @@ use crate::{
 };
 
 scenario_table! { "contention":
-    of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner per archetype;
+    of_sixteen_creators_one_succeeds_and_the_others_observe_its_row per archetype;
     sixteen_creators_without_a_transaction_have_one_winner per archetype;
     no_increment_of_many_writers_is_lost per archetype;
     exactly_one_of_many_deleters_deletes per archetype;
-    the_acts_of_one_owner_do_not_meet;
+    requests_of_one_owner_do_not_conflict;
 }
 
 /// Makes `row` the current execution of its id, if the id has none.
@@ -48,7 +48,7 @@ async fn create(store: &dyn Store, row: &CurrentExecutionsRow) -> Result<(), Sto
         .await
 }
 
-async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(ctx: &TestContext) {
+async fn of_sixteen_creators_one_succeeds_and_the_others_observe_its_row(ctx: &TestContext) {
     for round in 0..4 {
         let id = ctx.current();
         let rows: Vec<_> = (0..16).map(|_| ctx.changed(&id)).collect();
@@ -159,7 +159,7 @@ async fn exactly_one_of_many_deleters_deletes(ctx: &TestContext) {
 }
 
 /// Eight at once, each on an id of its own, in one shard: none of them begins again.
-async fn the_acts_of_one_owner_do_not_meet(ctx: &TestContext) {
+async fn requests_of_one_owner_do_not_conflict(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let requests = eight_requests(&shard).await;
     let (met, begun) = barrier_after_begin(&ctx.store, 8);

@@ -11,22 +11,22 @@ scenario_table! { "current_executions":
         = "history_current_execution.go/TestInsert_Success";
     inserting_twice_is_refused_and_changes_nothing per archetype
         = "history_current_execution.go/TestInsert_Fail_Duplicate";
-    what_is_inserted_is_what_is_read per archetype
+    an_inserted_row_is_read_unchanged per archetype
         = "history_current_execution.go/TestInsertSelect";
     updating_affects_one_row per archetype
         = "history_current_execution.go/TestInsertUpdate_Success";
     updating_an_absent_row_affects_none per archetype
         = "history_current_execution.go/TestUpdate_Fail";
-    what_is_updated_is_what_is_read per archetype
+    an_updated_row_is_read_unchanged per archetype
         = "history_current_execution.go/TestInsertUpdateSelect";
-    what_is_deleted_is_gone per archetype
+    a_deleted_row_is_absent per archetype
         = "history_current_execution.go/TestInsertDeleteSelect_Success";
     deleting_by_another_run_leaves_the_row per archetype
         = "history_current_execution.go/TestInsertDeleteSelect_Fail";
     a_lock_returns_the_row per archetype = "history_current_execution.go/TestLock";
     locking_an_absent_row_returns_none per archetype;
     an_id_can_be_used_again_after_its_row_was_deleted per archetype;
-    what_was_written_is_there_after_a_restart per archetype;
+    a_written_row_is_read_after_a_restart per archetype;
 }
 
 async fn inserting_affects_one_row(ctx: &TestContext) {
@@ -51,7 +51,7 @@ async fn inserting_twice_is_refused_and_changes_nothing(ctx: &TestContext) {
     assert_eq!(ctx.read(&row.filter()).await, Some(row));
 }
 
-async fn what_is_inserted_is_what_is_read(ctx: &TestContext) {
+async fn an_inserted_row_is_read_unchanged(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     assert_eq!(ctx.read(&row.filter()).await, Some(row));
@@ -70,7 +70,7 @@ async fn updating_an_absent_row_affects_none(ctx: &TestContext) {
     assert_eq!(ctx.read(&row.filter()).await, None);
 }
 
-async fn what_is_updated_is_what_is_read(ctx: &TestContext) {
+async fn an_updated_row_is_read_unchanged(ctx: &TestContext) {
     let row = ctx.current();
     let bystander = ctx.current();
     ctx.insert(&row).await;
@@ -81,7 +81,7 @@ async fn what_is_updated_is_what_is_read(ctx: &TestContext) {
     assert_eq!(ctx.read(&bystander.filter()).await, Some(bystander));
 }
 
-async fn what_is_deleted_is_gone(ctx: &TestContext) {
+async fn a_deleted_row_is_absent(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     let mut session = ctx.store.session();
@@ -127,7 +127,7 @@ async fn an_id_can_be_used_again_after_its_row_was_deleted(ctx: &TestContext) {
     assert_eq!(ctx.read(&row.filter()).await, Some(next));
 }
 
-async fn what_was_written_is_there_after_a_restart(ctx: &TestContext) {
+async fn a_written_row_is_read_after_a_restart(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     let reopened = ctx.fixture.reopen().await;

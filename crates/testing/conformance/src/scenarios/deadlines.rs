@@ -20,10 +20,10 @@ use crate::{
 };
 
 scenario_table! { "deadlines":
-    an_act_that_is_ended_before_its_commit_is_not_applied;
-    after_the_deadline_nothing_is_sent_by_any_store;
-    conflicts_are_repeated_until_the_deadline_and_no_longer;
-    an_act_that_ends_before_its_deadline_is_done;
+    a_request_ended_before_its_commit_is_not_applied;
+    no_store_sends_a_statement_after_the_deadline;
+    conflicts_are_retried_until_the_deadline_and_no_longer;
+    a_request_that_ends_before_its_deadline_is_applied;
 }
 
 #[track_caller]
@@ -36,7 +36,7 @@ fn assert_passed(error: &StoreError) {
     assert!(error.source().is_some());
 }
 
-async fn an_act_that_is_ended_before_its_commit_is_not_applied(ctx: &TestContext) {
+async fn a_request_ended_before_its_commit_is_not_applied(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let requests = shard.guarded_requests().await;
     let (executions, tasks) = (shard.execution_count().await, shard.task_count().await);
@@ -53,7 +53,7 @@ async fn an_act_that_is_ended_before_its_commit_is_not_applied(ctx: &TestContext
     }
 }
 
-async fn after_the_deadline_nothing_is_sent_by_any_store(ctx: &TestContext) {
+async fn no_store_sends_a_statement_after_the_deadline(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (branch, _) = stored(&shard, &[(1, 10, 0)]).await;
     let shard_id = shard.owner.shard_id;
@@ -82,7 +82,7 @@ async fn after_the_deadline_nothing_is_sent_by_any_store(ctx: &TestContext) {
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn conflicts_are_repeated_until_the_deadline_and_no_longer(ctx: &TestContext) {
+async fn conflicts_are_retried_until_the_deadline_and_no_longer(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let tasks = ctx.tasks_of_every_queue(1);
     ctx.fixture.fail_next_commits(&[CommitFault::Conflict; 1_000]);
@@ -98,7 +98,7 @@ async fn conflicts_are_repeated_until_the_deadline_and_no_longer(ctx: &TestConte
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn an_act_that_ends_before_its_deadline_is_done(ctx: &TestContext) {
+async fn a_request_that_ends_before_its_deadline_is_applied(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let tasks = ctx.tasks_of_every_queue(1);
     let an_hour = Duration::from_secs(3_600);

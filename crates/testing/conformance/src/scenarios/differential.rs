@@ -24,7 +24,7 @@ use crate::{
 };
 
 scenario_table! { "differential":
-    random_acts_are_answered_as_by_the_memory_adapter;
+    random_operations_have_the_results_of_the_memory_adapter;
 }
 
 /// How many acts are done. Each is a few round trips.
@@ -32,7 +32,7 @@ const OPERATIONS: usize = 300;
 /// After how many acts the rows are compared, too.
 const COMPARE_EVERY: usize = 100;
 
-async fn random_acts_are_answered_as_by_the_memory_adapter(ctx: &TestContext) {
+async fn random_operations_have_the_results_of_the_memory_adapter(ctx: &TestContext) {
     let seed = ctx.random(|random| random.u64(..));
     let memory = MemoryStore::builder().seed(seed).build();
     let model: SharedStore = Arc::new(memory.clone());

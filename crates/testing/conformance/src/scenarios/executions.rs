@@ -9,12 +9,12 @@ scenario_table! { "executions":
     inserting_affects_one_row = "history_execution.go/TestInsert_Success";
     inserting_twice_is_refused_and_changes_nothing
         = "history_execution.go/TestInsert_Fail_Duplicate";
-    what_is_inserted_is_what_is_read = "history_execution.go/TestInsertSelect";
+    an_inserted_row_is_read_unchanged = "history_execution.go/TestInsertSelect";
     updating_affects_one_row = "history_execution.go/TestInsertUpdate_Success";
     updating_an_absent_row_affects_none = "history_execution.go/TestUpdate_Fail";
-    what_is_updated_is_what_is_read = "history_execution.go/TestInsertUpdateSelect";
+    an_updated_row_is_read_unchanged = "history_execution.go/TestInsertUpdateSelect";
     deleting_an_absent_row_affects_none = "history_execution.go/TestDeleteSelect";
-    what_is_deleted_is_gone = "history_execution.go/TestInsertDeleteSelect";
+    a_deleted_row_is_absent = "history_execution.go/TestInsertDeleteSelect";
     a_read_lock_returns_the_versions = "history_execution.go/TestReadLock";
     a_write_lock_returns_the_versions = "history_execution.go/TestWriteLock";
     locking_an_absent_row_returns_none;
@@ -38,7 +38,7 @@ async fn inserting_twice_is_refused_and_changes_nothing(ctx: &TestContext) {
     assert_eq!(ctx.read_execution(&row.filter()).await, Some(row));
 }
 
-async fn what_is_inserted_is_what_is_read(ctx: &TestContext) {
+async fn an_inserted_row_is_read_unchanged(ctx: &TestContext) {
     let row = ctx.execution();
     ctx.insert_execution(&row).await;
     assert_eq!(ctx.read_execution(&row.filter()).await, Some(row));
@@ -57,7 +57,7 @@ async fn updating_an_absent_row_affects_none(ctx: &TestContext) {
     assert_eq!(ctx.read_execution(&row.filter()).await, None);
 }
 
-async fn what_is_updated_is_what_is_read(ctx: &TestContext) {
+async fn an_updated_row_is_read_unchanged(ctx: &TestContext) {
     let row = ctx.execution();
     ctx.insert_execution(&row).await;
     let changed = ctx.changed_execution(&row);
@@ -71,7 +71,7 @@ async fn deleting_an_absent_row_affects_none(ctx: &TestContext) {
     assert_eq!(ctx.read_execution(&filter).await, None);
 }
 
-async fn what_is_deleted_is_gone(ctx: &TestContext) {
+async fn a_deleted_row_is_absent(ctx: &TestContext) {
     let row = ctx.execution();
     ctx.insert_execution(&row).await;
     assert_eq!(ctx.store.session().delete_from_executions(&row.filter()).await.unwrap(), 1);

@@ -22,22 +22,22 @@ use crate::{
 };
 
 scenario_table! { "fencing":
-    a_deposed_owner_writes_nothing_by_any_act;
-    an_owner_that_is_deposed_while_it_acts_writes_nothing = "temporal-persistence.md#case-1";
-    an_act_that_commits_before_the_takeover_is_kept = "temporal-persistence.md#case-1";
-    a_takeover_from_before_an_act_begins_again if optimistic_locks
+    every_request_of_a_deposed_owner_is_refused;
+    an_owner_deposed_during_a_request_writes_nothing = "temporal-persistence.md#case-1";
+    a_request_committed_before_the_takeover_is_kept = "temporal-persistence.md#case-1";
+    a_takeover_that_began_before_a_request_is_retried if optimistic_locks
         = "temporal-persistence.md#case-1";
-    an_act_that_has_looked_does_not_commit_after_a_takeover if optimistic_locks
+    a_request_that_has_read_does_not_commit_after_a_takeover if optimistic_locks
         = "temporal-persistence.md#case-1";
-    a_takeover_that_has_looked_does_not_commit_after_an_act if optimistic_locks
+    a_takeover_that_has_read_does_not_commit_after_a_request if optimistic_locks
         = "temporal-persistence.md#case-1";
-    an_update_without_the_lock_is_no_fence;
-    in_a_shard_that_is_absent_nothing_is_written;
-    whoever_claims_the_shard_back_writes_again;
-    a_shard_that_changes_hands_does_not_concern_the_others;
-    an_owner_that_saves_its_progress_stays_the_owner;
+    an_update_without_the_lock_does_not_fence;
+    nothing_is_written_to_an_absent_shard;
+    an_owner_that_reclaims_the_shard_writes_again;
+    a_takeover_does_not_affect_other_shards;
+    an_owner_that_saves_its_progress_remains_the_owner;
     of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes;
-    a_deposed_owner_may_read_and_append_what_nobody_points_at;
+    a_deposed_owner_may_read_and_append_unreferenced_history;
 }
 
 /// The condition that the shard has another owner.
@@ -101,7 +101,7 @@ fn go_server<'t>(
     })
 }
 
-async fn a_deposed_owner_writes_nothing_by_any_act(ctx: &TestContext) {
+async fn every_request_of_a_deposed_owner_is_refused(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let requests = shard.guarded_requests().await;
     let next = shard.depose_owner().await;
@@ -129,7 +129,7 @@ fn taken_over_after_the_first_look(shard: &OwnedShard<'_>, way: Way) -> SharedSt
     })
 }
 
-async fn an_owner_that_is_deposed_while_it_acts_writes_nothing(ctx: &TestContext) {
+async fn an_owner_deposed_during_a_request_writes_nothing(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
@@ -143,7 +143,7 @@ fn kinds_and_ways() -> impl Iterator<Item = (usize, Way)> {
     (0..5).flat_map(|kind| WAYS.map(|way| (kind, way)))
 }
 
-async fn an_act_that_commits_before_the_takeover_is_kept(ctx: &TestContext) {
+async fn a_request_committed_before_the_takeover_is_kept(ctx: &TestContext) {
     for kind in 0..5 {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
@@ -155,7 +155,7 @@ async fn an_act_that_commits_before_the_takeover_is_kept(ctx: &TestContext) {
 }
 
 /// The act commits between the snapshot of the takeover and its lock.
-async fn a_takeover_from_before_an_act_begins_again(ctx: &TestContext) {
+async fn a_takeover_that_began_before_a_request_is_retried(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
@@ -179,7 +179,7 @@ async fn a_takeover_from_before_an_act_begins_again(ctx: &TestContext) {
 }
 
 /// Both have made all their statements; the takeover commits first.
-async fn an_act_that_has_looked_does_not_commit_after_a_takeover(ctx: &TestContext) {
+async fn a_request_that_has_read_does_not_commit_after_a_takeover(ctx: &TestContext) {
     for (kind, way) in kinds_and_ways() {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
@@ -194,7 +194,7 @@ async fn an_act_that_has_looked_does_not_commit_after_a_takeover(ctx: &TestConte
 }
 
 /// Both have made all their statements; the act commits first.
-async fn a_takeover_that_has_looked_does_not_commit_after_an_act(ctx: &TestContext) {
+async fn a_takeover_that_has_read_does_not_commit_after_a_request(ctx: &TestContext) {
     for kind in 0..5 {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
@@ -210,7 +210,7 @@ async fn a_takeover_that_has_looked_does_not_commit_after_an_act(ctx: &TestConte
 }
 
 /// Why a takeover locks the shard: an update alone commits, and so does an act from before it.
-async fn an_update_without_the_lock_is_no_fence(ctx: &TestContext) {
+async fn an_update_without_the_lock_does_not_fence(ctx: &TestContext) {
     for kind in 0..5 {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
@@ -231,7 +231,7 @@ async fn an_update_without_the_lock_is_no_fence(ctx: &TestContext) {
     }
 }
 
-async fn in_a_shard_that_is_absent_nothing_is_written(ctx: &TestContext) {
+async fn nothing_is_written_to_an_absent_shard(ctx: &TestContext) {
     let mut shard = ctx.owned_shard().await;
     let shard_id = ctx.shard_id();
     shard.owner = Owner { shard_id, range_id: 1 };
@@ -244,7 +244,7 @@ async fn in_a_shard_that_is_absent_nothing_is_written(ctx: &TestContext) {
     assert_eq!(ctx.row_count().await, 0);
 }
 
-async fn whoever_claims_the_shard_back_writes_again(ctx: &TestContext) {
+async fn an_owner_that_reclaims_the_shard_writes_again(ctx: &TestContext) {
     let mut shard = ctx.owned_shard().await;
     let other = shard.depose_owner().await;
     let back = ShardsRow { range_id: other.range_id + 1, ..shard.takeover() };
@@ -261,7 +261,7 @@ async fn whoever_claims_the_shard_back_writes_again(ctx: &TestContext) {
     }
 }
 
-async fn a_shard_that_changes_hands_does_not_concern_the_others(ctx: &TestContext) {
+async fn a_takeover_does_not_affect_other_shards(ctx: &TestContext) {
     let (one, other) = (ctx.owned_shard().await, ctx.owned_shard().await);
     let request = one.guarded_requests().await[1].clone();
     let before = one.task_count().await;
@@ -273,7 +273,7 @@ async fn a_shard_that_changes_hands_does_not_concern_the_others(ctx: &TestContex
     one.assert_applied(&request, before).await;
 }
 
-async fn an_owner_that_saves_its_progress_stays_the_owner(ctx: &TestContext) {
+async fn an_owner_that_saves_its_progress_remains_the_owner(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let [create, ..] = shard.guarded_requests().await;
     let before = shard.task_count().await;
@@ -316,7 +316,7 @@ async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(ctx: &Te
     }
 }
 
-async fn a_deposed_owner_may_read_and_append_what_nobody_points_at(ctx: &TestContext) {
+async fn a_deposed_owner_may_read_and_append_unreferenced_history(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Running).await;
     shard.depose_owner().await;

@@ -18,15 +18,15 @@ use crate::{
 
 scenario_table! { "history_chains":
     trimming_deletes_nothing_if_the_chain_ends_before_the_first_node;
-    trimming_a_fork_that_begins_with_a_backfilled_batch_leaves_its_base_whole;
+    trimming_a_fork_that_begins_with_a_backfilled_batch_keeps_its_base_complete;
     trimming_leaves_smaller_transactions_and_nodes_off_the_chain;
-    reading_backwards_goes_on_past_a_backfilled_batch;
-    reading_backwards_past_a_backfilled_batch_gives_what_reading_forwards_gives;
+    reading_backwards_continues_past_a_backfilled_batch;
+    reading_backwards_past_a_backfilled_batch_returns_the_same_batches_as_forwards;
     reading_backwards_without_a_last_transaction_begins_with_the_last_valid_batch;
     a_batch_of_the_same_transaction_as_the_one_before_is_valid;
-    pages_without_a_valid_batch_end_and_the_next_one_goes_on;
+    a_page_without_a_valid_batch_ends_and_the_next_one_continues;
     a_token_of_the_other_direction_is_refused;
-    a_token_goes_on_after_it_was_bytes_and_only_with_its_own_read;
+    a_serialized_token_continues_only_the_read_that_returned_it;
     no_branch_that_was_readable_reads_differently_after_a_trim;
 }
 
@@ -46,7 +46,7 @@ async fn trimming_deletes_nothing_if_the_chain_ends_before_the_first_node(ctx: &
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 5);
 }
 
-async fn trimming_a_fork_that_begins_with_a_backfilled_batch_leaves_its_base_whole(
+async fn trimming_a_fork_that_begins_with_a_backfilled_batch_keeps_its_base_complete(
     ctx: &TestContext,
 ) {
     let shard = ctx.owned_shard().await;
@@ -72,7 +72,7 @@ async fn trimming_leaves_smaller_transactions_and_nodes_off_the_chain(ctx: &Test
     assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &nodes[3]]).await;
 }
 
-async fn reading_backwards_goes_on_past_a_backfilled_batch(ctx: &TestContext) {
+async fn reading_backwards_continues_past_a_backfilled_batch(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (branch, nodes) = stored(&shard, &BACKFILLED).await;
     for limit in 1..6 {
@@ -83,7 +83,7 @@ async fn reading_backwards_goes_on_past_a_backfilled_batch(ctx: &TestContext) {
     assert_history(&shard, &branch, &nodes.iter().collect::<Vec<_>>()).await;
 }
 
-async fn reading_backwards_past_a_backfilled_batch_gives_what_reading_forwards_gives(
+async fn reading_backwards_past_a_backfilled_batch_returns_the_same_batches_as_forwards(
     ctx: &TestContext,
 ) {
     let shard = ctx.owned_shard().await;
@@ -121,7 +121,7 @@ async fn a_batch_of_the_same_transaction_as_the_one_before_is_valid(ctx: &TestCo
 }
 
 /// However many batches are stale, a page ends.
-async fn pages_without_a_valid_batch_end_and_the_next_one_goes_on(ctx: &TestContext) {
+async fn a_page_without_a_valid_batch_ends_and_the_next_one_continues(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (branch, first) = stored(&shard, &[(1, 1_000, 0)]).await;
     let stale: Vec<_> = (2..=150).map(|id| batch(ctx, id, id, id - 1)).collect();
@@ -164,7 +164,7 @@ async fn a_token_of_the_other_direction_is_refused(ctx: &TestContext) {
     }
 }
 
-async fn a_token_goes_on_after_it_was_bytes_and_only_with_its_own_read(ctx: &TestContext) {
+async fn a_serialized_token_continues_only_the_read_that_returned_it(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(&shard, &base, 6).await;

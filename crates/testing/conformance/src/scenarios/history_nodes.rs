@@ -19,23 +19,23 @@ use crate::{
 scenario_table! { "history_nodes":
     inserting_a_node_affects_one_row = "history_node.go/TestInsert_Success";
     inserting_a_node_again_overwrites_it = "history_node.go/TestInsert_Fail_Duplicate";
-    a_node_comes_back = "history_node.go/TestInsertSelect_Single";
-    pages_go_over_all_nodes_the_largest_transaction_first
+    an_inserted_node_is_read = "history_node.go/TestInsertSelect_Single";
+    pages_cover_all_nodes_largest_transaction_first
         = "history_node.go/TestInsertSelect_Multiple";
     deleting_an_absent_node_affects_none = "history_node.go/TestDeleteSelect";
-    a_deleted_node_is_gone = "history_node.go/TestInsertDeleteSelect_Single";
+    a_deleted_node_is_absent = "history_node.go/TestInsertDeleteSelect_Single";
     all_nodes_from_one_on_are_deleted = "history_node.go/TestInsertDeleteSelect_Multiple";
-    pages_in_reverse_lose_and_repeat_nothing;
-    metadata_comes_in_the_same_pages_as_the_nodes;
+    reverse_pages_cover_every_node_once;
+    metadata_has_the_same_pages_as_the_nodes;
     a_page_stays_between_its_bounds_in_either_order;
-    a_page_begins_after_a_node_whether_it_is_there_or_not;
-    paging_goes_on_while_nodes_are_deleted_in_either_order = "temporal-persistence.md#case-9";
+    a_page_begins_after_a_position_whether_or_not_it_exists;
+    paging_continues_while_nodes_are_deleted_in_either_order = "temporal-persistence.md#case-9";
     several_nodes_are_inserted_at_once;
-    of_several_nodes_at_one_position_the_last_one_counts;
+    of_several_nodes_at_one_position_the_last_one_is_stored;
     one_transaction_of_a_node_is_deleted_and_the_others_stay;
     nodes_are_deleted_in_chunks_from_the_first_on;
     each_branch_has_nodes_of_its_own;
-    the_largest_and_smallest_numbers_come_back_in_order;
+    the_largest_and_smallest_numbers_are_read_in_order;
     the_smallest_number_is_no_transaction;
     a_node_that_another_transaction_wrote_since_is_a_conflict;
     a_batch_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
@@ -128,14 +128,14 @@ async fn inserting_a_node_again_overwrites_it(ctx: &TestContext) {
     assert_eq!(select(ctx, &branch, &ALL).await, [again]);
 }
 
-async fn a_node_comes_back(ctx: &TestContext) {
+async fn an_inserted_node_is_read(ctx: &TestContext) {
     let (branch, node) = (ctx.branch(), ctx.node(1, 5));
     insert(ctx, &branch, std::slice::from_ref(&node)).await;
     let page = NodePage { min_node_id: 1, max_node_id: 2, limit: 1, ..ALL };
     assert_eq!(select(ctx, &branch, &page).await, [node]);
 }
 
-async fn pages_go_over_all_nodes_the_largest_transaction_first(ctx: &TestContext) {
+async fn pages_cover_all_nodes_largest_transaction_first(ctx: &TestContext) {
     let (branch, rows) = history(ctx, 100, |random| random.i64(2..10)).await;
     let limit = ctx.random(|random| random.u32(10..20));
     let read = read_in_pages(ctx, &branch, NodePage { limit, ..ALL }).await;
@@ -151,7 +151,7 @@ async fn deleting_an_absent_node_affects_none(ctx: &TestContext) {
     assert_eq!(select(ctx, &branch, &ALL).await, []);
 }
 
-async fn a_deleted_node_is_gone(ctx: &TestContext) {
+async fn a_deleted_node_is_absent(ctx: &TestContext) {
     let (branch, node) = (ctx.branch(), ctx.node(1, 5));
     insert(ctx, &branch, std::slice::from_ref(&node)).await;
     let mut session = ctx.store.session();
@@ -166,7 +166,7 @@ async fn all_nodes_from_one_on_are_deleted(ctx: &TestContext) {
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 0);
 }
 
-async fn pages_in_reverse_lose_and_repeat_nothing(ctx: &TestContext) {
+async fn reverse_pages_cover_every_node_once(ctx: &TestContext) {
     let (branch, rows) = history(ctx, 30, |random| random.i64(1..6)).await;
     let expected = in_order(rows, NodeOrder::Reverse);
     // Pages of every size end in the middle of a node somewhere.
@@ -176,7 +176,7 @@ async fn pages_in_reverse_lose_and_repeat_nothing(ctx: &TestContext) {
     }
 }
 
-async fn metadata_comes_in_the_same_pages_as_the_nodes(ctx: &TestContext) {
+async fn metadata_has_the_same_pages_as_the_nodes(ctx: &TestContext) {
     let (branch, rows) = history(ctx, 12, |random| random.i64(1..4)).await;
     for order in ORDERS {
         let rows = in_order(rows.clone(), order);
@@ -209,7 +209,7 @@ async fn a_page_stays_between_its_bounds_in_either_order(ctx: &TestContext) {
     assert_eq!(select(ctx, &branch, &NodePage { limit: 0, ..ALL }).await, []);
 }
 
-async fn a_page_begins_after_a_node_whether_it_is_there_or_not(ctx: &TestContext) {
+async fn a_page_begins_after_a_position_whether_or_not_it_exists(ctx: &TestContext) {
     let branch = ctx.branch();
     let nodes = [(2, 50), (2, 30), (4, 70), (4, 20), (4, 10), (9, 5)]
         .map(|(node_id, txn_id)| ctx.node(node_id, txn_id));
@@ -244,7 +244,7 @@ async fn a_page_begins_after_a_node_whether_it_is_there_or_not(ctx: &TestContext
     }
 }
 
-async fn paging_goes_on_while_nodes_are_deleted_in_either_order(ctx: &TestContext) {
+async fn paging_continues_while_nodes_are_deleted_in_either_order(ctx: &TestContext) {
     for order in ORDERS {
         let (branch, rows) = history(ctx, 10, |_| 3).await;
         let rows = in_order(rows, order);
@@ -277,7 +277,7 @@ async fn several_nodes_are_inserted_at_once(ctx: &TestContext) {
     assert_eq!(select(ctx, &branch, &ALL).await, expected);
 }
 
-async fn of_several_nodes_at_one_position_the_last_one_counts(ctx: &TestContext) {
+async fn of_several_nodes_at_one_position_the_last_one_is_stored(ctx: &TestContext) {
     let branch = ctx.branch();
     let nodes = [(1, 5), (2, 5), (1, 5)].map(|(node_id, txn_id)| ctx.node(node_id, txn_id));
     assert_eq!(insert(ctx, &branch, &nodes).await, 2);
@@ -355,7 +355,7 @@ async fn the_smallest_number_is_no_transaction(ctx: &TestContext) {
     assert_eq!(select(ctx, &branch, &ALL).await, [node]);
 }
 
-async fn the_largest_and_smallest_numbers_come_back_in_order(ctx: &TestContext) {
+async fn the_largest_and_smallest_numbers_are_read_in_order(ctx: &TestContext) {
     let branch = ctx.branch();
     // The table holds transactions negated, so the very smallest number is not one.
     let edges = [i64::MIN + 1, -1, 0, 1, i64::MAX];

@@ -23,23 +23,23 @@ scenario_table! { "history_store":
     a_larger_transaction_shadows_a_batch = "history_store.go/TestAppendSelect_Shadowing";
     a_fork_has_its_ancestors_batches_before_its_own
         = "history_store.go/TestAppendForkSelect_NoShadowing";
-    a_fork_does_not_have_what_its_ancestors_shadowed
+    a_fork_does_not_have_batches_shadowed_in_its_ancestors
         = "history_store.go/TestAppendForkSelect_Shadowing_NonLastBranch";
     a_fork_shadows_its_own_batches
         = "history_store.go/TestAppendForkSelect_Shadowing_LastBranch";
-    trimming_deletes_what_shadows_the_chain = "history_store.go/TestAppendSelectTrim";
-    trimming_a_fork_deletes_what_shadows_its_ancestors
+    trimming_deletes_batches_that_shadow_the_chain = "history_store.go/TestAppendSelectTrim";
+    trimming_a_fork_deletes_batches_that_shadow_its_ancestors
         = "history_store.go/TestAppendForkSelectTrim_NonLastBranch";
-    trimming_a_fork_deletes_what_shadows_its_own
+    trimming_a_fork_deletes_batches_that_shadow_its_own
         = "history_store.go/TestAppendForkSelectTrim_LastBranch";
     pages_of_any_size_have_all_batches_in_either_direction = "history_store.go/TestAppendBatches";
-    a_base_that_is_deleted_first_leaves_what_its_fork_needs
+    deleting_the_base_first_keeps_the_batches_of_its_fork
         = "history_store.go/TestForkDeleteBranch_DeleteBaseBranchFirst";
-    a_fork_that_is_deleted_first_leaves_the_base_whole
+    deleting_the_fork_first_keeps_the_base_complete
         = "history_store.go/TestForkDeleteBranch_DeleteForkedBranchFirst";
     reverse_pages_follow_the_chain_through_several_transactions_of_a_node
         = "temporal-persistence.md#case-10";
-    pages_go_on_while_stale_batches_are_trimmed = "temporal-persistence.md#case-9";
+    paging_continues_while_stale_batches_are_trimmed = "temporal-persistence.md#case-9";
     a_branch_of_five_thousand_batches_is_deleted = "temporal-persistence.md#case-7";
     appending_a_batch_again_changes_nothing;
     a_batch_of_an_ancestor_is_not_appended;
@@ -48,12 +48,12 @@ scenario_table! { "history_store":
         = "history_v2_persistence.go/TestConcurrentlyForkAndAppendBranches";
     branches_that_are_created_and_appended_to_at_once_do_not_mix
         = "history_v2_persistence.go/TestConcurrentlyCreateAndAppendBranches";
-    pages_skip_what_is_shadowed_and_go_on_into_a_fork
+    pages_skip_shadowed_batches_and_continue_into_a_fork
         = "history_v2_persistence.go/TestReadBranchByPagination";
     a_thousand_branches_that_are_made_at_once_have_ids_of_their_own
         = "history_v2_persistence.go/TestGenUUIDs";
     all_branches_of_all_trees_are_scanned = "history_v2_persistence.go/TestScanAllTrees";
-    a_page_of_no_branches_is_refused;
+    a_page_limit_of_zero_is_refused;
 }
 
 async fn the_first_batch_is_appended_and_read(ctx: &TestContext) {
@@ -95,7 +95,7 @@ async fn a_fork_has_its_ancestors_batches_before_its_own(ctx: &TestContext) {
     assert_eq!(branches, [base, branch, second]);
 }
 
-async fn a_fork_does_not_have_what_its_ancestors_shadowed(ctx: &TestContext) {
+async fn a_fork_does_not_have_batches_shadowed_in_its_ancestors(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10), (4, 12, 10)]).await;
     let branch = fork(&shard, &base, 6).await;
@@ -112,7 +112,7 @@ async fn a_fork_shadows_its_own_batches(ctx: &TestContext) {
     assert_history(&shard, &base, &[&nodes[0], &nodes[1]]).await;
 }
 
-async fn trimming_deletes_what_shadows_the_chain(ctx: &TestContext) {
+async fn trimming_deletes_batches_that_shadow_the_chain(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     // 12 and 14 come from writers that failed; 13 is the last batch that was committed.
     let nodes = [(1, 10, 0), (4, 12, 10), (4, 11, 10), (6, 14, 11), (6, 13, 11)];
@@ -128,7 +128,7 @@ async fn trimming_deletes_what_shadows_the_chain(ctx: &TestContext) {
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 4);
 }
 
-async fn trimming_a_fork_deletes_what_shadows_its_ancestors(ctx: &TestContext) {
+async fn trimming_a_fork_deletes_batches_that_shadow_its_ancestors(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 12, 10), (4, 11, 10)]).await;
     let branch = fork(&shard, &base, 6).await;
@@ -139,7 +139,7 @@ async fn trimming_a_fork_deletes_what_shadows_its_ancestors(ctx: &TestContext) {
     assert_history(&shard, &base, &[&nodes[0], &nodes[2]]).await;
 }
 
-async fn trimming_a_fork_deletes_what_shadows_its_own(ctx: &TestContext) {
+async fn trimming_a_fork_deletes_batches_that_shadow_its_own(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (base, nodes) = stored(&shard, &[(1, 10, 0), (4, 11, 10)]).await;
     let branch = fork(&shard, &base, 4).await;
@@ -173,7 +173,7 @@ async fn forked(shard: &OwnedShard<'_>) -> (HistoryBranch, HistoryBranch, Vec<Hi
     (base, branch, nodes)
 }
 
-async fn a_base_that_is_deleted_first_leaves_what_its_fork_needs(ctx: &TestContext) {
+async fn deleting_the_base_first_keeps_the_batches_of_its_fork(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (base, branch, nodes) = forked(&shard).await;
     let shard_id = shard.owner.shard_id;
@@ -187,7 +187,7 @@ async fn a_base_that_is_deleted_first_leaves_what_its_fork_needs(ctx: &TestConte
     assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 0);
 }
 
-async fn a_fork_that_is_deleted_first_leaves_the_base_whole(ctx: &TestContext) {
+async fn deleting_the_fork_first_keeps_the_base_complete(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (base, branch, nodes) = forked(&shard).await;
     let shard_id = shard.owner.shard_id;
@@ -224,7 +224,7 @@ async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(c
     }
 }
 
-async fn pages_go_on_while_stale_batches_are_trimmed(ctx: &TestContext) {
+async fn paging_continues_while_stale_batches_are_trimmed(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let batches = [(1, 10, 0), (3, 12, 10), (5, 16, 12), (5, 14, 12), (7, 17, 14), (7, 15, 14)];
     let (branch, nodes) = stored(&shard, &batches).await;
@@ -349,7 +349,7 @@ async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(ctx: &Test
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 0);
 }
 
-async fn pages_skip_what_is_shadowed_and_go_on_into_a_fork(ctx: &TestContext) {
+async fn pages_skip_shadowed_batches_and_continue_into_a_fork(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     // Three batches at node 6 came too late: the one at node 5 has their events.
     let batches =
@@ -423,7 +423,7 @@ async fn all_branches_of_all_trees_are_scanned(ctx: &TestContext) {
     assert_eq!(found, keys);
 }
 
-async fn a_page_of_no_branches_is_refused(ctx: &TestContext) {
+async fn a_page_limit_of_zero_is_refused(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     stored(&shard, &[(1, 10, 0)]).await;
     let refused = shard.histories.all_branches(None, 0).await;

@@ -10,15 +10,15 @@ use crate::{context::TestContext, scenario::scenario_table};
 scenario_table! { "history_trees":
     inserting_a_branch_affects_one_row = "history_tree.go/TestInsert_Success";
     inserting_a_branch_again_overwrites_it = "history_tree.go/TestInsert_Duplicate_Success";
-    a_branch_comes_back = "history_tree.go/TestInsertSelect";
+    an_inserted_branch_is_read = "history_tree.go/TestInsertSelect";
     deleting_an_absent_branch_affects_none = "history_tree.go/TestDeleteSelect";
-    a_deleted_branch_is_gone = "history_tree.go/TestInsertDeleteSelect";
-    the_branches_of_a_tree_come_in_the_order_of_their_ids;
+    a_deleted_branch_is_absent = "history_tree.go/TestInsertDeleteSelect";
+    the_branches_of_a_tree_are_read_in_id_order;
     each_shard_and_each_tree_has_branches_of_its_own;
-    pages_go_over_all_branches_in_the_order_of_their_keys;
-    a_page_begins_after_a_branch_whether_it_is_there_or_not;
-    the_first_page_leaves_out_nothing_not_even_zeros;
-    paging_goes_on_while_branches_are_deleted_and_added = "temporal-persistence.md#case-9";
+    pages_cover_all_branches_in_key_order;
+    a_page_begins_after_a_key_whether_or_not_it_exists;
+    the_first_page_includes_a_key_of_zeros;
+    paging_continues_while_branches_are_deleted_and_added = "temporal-persistence.md#case-9";
     a_branch_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
 }
 
@@ -63,7 +63,7 @@ async fn inserting_a_branch_again_overwrites_it(ctx: &TestContext) {
     assert_eq!(select(ctx, &branch).await, [again]);
 }
 
-async fn a_branch_comes_back(ctx: &TestContext) {
+async fn an_inserted_branch_is_read(ctx: &TestContext) {
     let row = ctx.tree_row(ctx.branch());
     insert(ctx, &row).await;
     assert_eq!(select(ctx, &row.branch).await, [row]);
@@ -75,14 +75,14 @@ async fn deleting_an_absent_branch_affects_none(ctx: &TestContext) {
     assert_eq!(select(ctx, &branch).await, []);
 }
 
-async fn a_deleted_branch_is_gone(ctx: &TestContext) {
+async fn a_deleted_branch_is_absent(ctx: &TestContext) {
     let row = ctx.tree_row(ctx.branch());
     insert(ctx, &row).await;
     assert_eq!(ctx.store.session().delete_from_history_tree(&row.branch).await.unwrap(), 1);
     assert_eq!(select(ctx, &row.branch).await, []);
 }
 
-async fn the_branches_of_a_tree_come_in_the_order_of_their_ids(ctx: &TestContext) {
+async fn the_branches_of_a_tree_are_read_in_id_order(ctx: &TestContext) {
     let branch = ctx.branch();
     let rows = inserted(ctx, (0..10).map(|_| ctx.fork(&branch)).collect()).await;
     assert_eq!(select(ctx, &branch).await, rows);
@@ -120,7 +120,7 @@ async fn a_forest(ctx: &TestContext) -> Vec<HistoryTreeRow> {
     inserted(ctx, keys).await
 }
 
-async fn pages_go_over_all_branches_in_the_order_of_their_keys(ctx: &TestContext) {
+async fn pages_cover_all_branches_in_key_order(ctx: &TestContext) {
     let rows = a_forest(ctx).await;
     for limit in [1, 4, 9, 26, 27, 28] {
         let mut read: Vec<HistoryTreeRow> = Vec::new();
@@ -136,7 +136,7 @@ async fn pages_go_over_all_branches_in_the_order_of_their_keys(ctx: &TestContext
     }
 }
 
-async fn a_page_begins_after_a_branch_whether_it_is_there_or_not(ctx: &TestContext) {
+async fn a_page_begins_after_a_key_whether_or_not_it_exists(ctx: &TestContext) {
     let rows = a_forest(ctx).await;
     assert_eq!(page(ctx, Some(rows[12].branch), 5).await, rows[13..18]);
     let mut session = ctx.store.session();
@@ -145,7 +145,7 @@ async fn a_page_begins_after_a_branch_whether_it_is_there_or_not(ctx: &TestConte
     assert_eq!(page(ctx, Some(rows[26].branch), 5).await, []);
 }
 
-async fn the_first_page_leaves_out_nothing_not_even_zeros(ctx: &TestContext) {
+async fn the_first_page_includes_a_key_of_zeros(ctx: &TestContext) {
     let zero = BranchKey {
         shard_id: ShardId(0),
         tree_id: TreeId(Uuid::nil()),
@@ -163,7 +163,7 @@ async fn the_first_page_leaves_out_nothing_not_even_zeros(ctx: &TestContext) {
     assert_eq!(page(ctx, Some(last), 9).await, []);
 }
 
-async fn paging_goes_on_while_branches_are_deleted_and_added(ctx: &TestContext) {
+async fn paging_continues_while_branches_are_deleted_and_added(ctx: &TestContext) {
     let rows = a_forest(ctx).await;
     let first = page(ctx, None, 9).await;
     assert_eq!(first, rows[..9]);

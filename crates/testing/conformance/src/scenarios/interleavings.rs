@@ -31,8 +31,8 @@ use checker::Counts;
 use workload::{Client, Service};
 
 scenario_table! { "interleavings":
-    many_clients_without_faults_keep_every_promise;
-    many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise;
+    concurrent_clients_without_faults_keep_every_invariant;
+    concurrent_clients_with_conflicts_lost_commits_and_restarts_keep_every_invariant;
 }
 
 /// What a round is like.
@@ -48,13 +48,13 @@ struct Plan {
 
 const CLIENTS: usize = 6;
 
-async fn many_clients_without_faults_keep_every_promise(ctx: &TestContext) {
+async fn concurrent_clients_without_faults_keep_every_invariant(ctx: &TestContext) {
     let counts = run_plan(ctx, Plan { incarnations: 1, operations: 160, has_faults: false }).await;
     assert_coverage(&counts);
     assert_eq!(counts.unknown, 0, "{counts:?}");
 }
 
-async fn many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise(
+async fn concurrent_clients_with_conflicts_lost_commits_and_restarts_keep_every_invariant(
     ctx: &TestContext,
 ) {
     let mut counts = Counts::default();

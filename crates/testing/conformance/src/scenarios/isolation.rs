@@ -20,10 +20,10 @@ use crate::{
 
 scenario_table! { "isolation":
     a_transaction_sees_its_own_writes per archetype;
-    nobody_sees_what_is_not_committed per archetype;
+    uncommitted_writes_are_invisible per archetype;
     a_rollback_leaves_no_trace per archetype;
     a_dropped_transaction_leaves_no_trace per archetype;
-    a_snapshot_does_not_move per archetype;
+    a_snapshot_does_not_change per archetype;
     a_lost_update_is_refused per archetype;
     an_update_of_a_row_deleted_since_is_refused per archetype;
     a_delete_of_a_row_updated_since_is_refused per archetype;
@@ -31,12 +31,12 @@ scenario_table! { "isolation":
     transactions_on_different_rows_both_commit per archetype;
     write_skew_over_plain_reads_commits;
     write_skew_over_locked_reads_is_refused;
-    a_phantom_commits;
+    a_phantom_read_commits;
     two_open_writers_of_one_row_have_one_winner per archetype if optimistic_locks;
     two_open_creators_of_one_row_have_one_winner per archetype if optimistic_locks;
     two_locks_of_one_row_conflict_without_a_write per archetype if optimistic_locks;
     a_failed_statement_fails_the_commit_even_if_it_was_swallowed per archetype;
-    what_commits_in_the_gap_of_an_interposed_store_is_not_in_the_snapshot;
+    writes_committed_by_a_begin_hook_are_not_in_the_snapshot;
 }
 
 async fn a_transaction_sees_its_own_writes(ctx: &TestContext) {
@@ -58,7 +58,7 @@ async fn a_transaction_sees_its_own_writes(ctx: &TestContext) {
     assert_eq!(ctx.read(&filter).await, Some(row));
 }
 
-async fn nobody_sees_what_is_not_committed(ctx: &TestContext) {
+async fn uncommitted_writes_are_invisible(ctx: &TestContext) {
     let row = ctx.current();
     let mut transaction = ctx.begin("Insert").await;
     transaction.insert_into_current_executions(&row).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_dropped_transaction_leaves_no_trace(ctx: &TestContext) {
     assert_eq!(ctx.store.session().update_current_executions(&changed).await.unwrap(), 1);
 }
 
-async fn a_snapshot_does_not_move(ctx: &TestContext) {
+async fn a_snapshot_does_not_change(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     let mut reader = ctx.begin("Read").await;
@@ -203,7 +203,7 @@ async fn write_skew_over_locked_reads_is_refused(ctx: &TestContext) {
     assert_eq!(ctx.read(&two.filter()).await, Some(two));
 }
 
-async fn a_phantom_commits(ctx: &TestContext) {
+async fn a_phantom_read_commits(ctx: &TestContext) {
     let (absent, other) = (ctx.current(), ctx.current());
     let mut first = ctx.begin("First").await;
     let mut second = ctx.begin("Second").await;
@@ -268,7 +268,7 @@ async fn a_failed_statement_fails_the_commit_even_if_it_was_swallowed(ctx: &Test
 }
 
 /// What all those rely on that let others come in between.
-async fn what_commits_in_the_gap_of_an_interposed_store_is_not_in_the_snapshot(ctx: &TestContext) {
+async fn writes_committed_by_a_begin_hook_are_not_in_the_snapshot(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     let (others, changed) = (Arc::clone(&ctx.store), ctx.changed(&row));

@@ -31,14 +31,14 @@ scenario_table! { "maps":
           "history_execution_request_cancel.go/TestReplace_Multiple",
           "history_execution_signal.go/TestReplace_Multiple",
           "history_execution_signal_requested.go/TestReplace_Multiple";
-    one_entry_comes_back per map
+    one_entry_is_read per map
         = "history_execution_activity.go/TestReplaceSelect_Single",
           "history_execution_child_workflow.go/TestReplaceSelect_Single",
           "history_execution_timer.go/TestReplaceSelect_Single",
           "history_execution_request_cancel.go/TestReplaceSelect_Single",
           "history_execution_signal.go/TestReplaceSelect_Single",
           "history_execution_signal_requested.go/TestReplaceSelect_Single";
-    many_entries_come_back_in_the_order_of_their_keys per map
+    many_entries_are_read_in_key_order per map
         = "history_execution_activity.go/TestReplaceSelect_Multiple",
           "history_execution_child_workflow.go/TestReplaceSelect_Multiple",
           "history_execution_timer.go/TestReplaceSelect_Multiple",
@@ -66,14 +66,14 @@ scenario_table! { "maps":
           "history_execution_request_cancel.go/TestDeleteSelect_All",
           "history_execution_signal.go/TestDeleteSelect_All",
           "history_execution_signal_requested.go/TestDeleteSelect_All";
-    a_deleted_entry_is_gone per map
+    a_deleted_entry_is_absent per map
         = "history_execution_activity.go/TestReplaceDeleteSelect_Single",
           "history_execution_child_workflow.go/TestReplaceDeleteSelect_Single",
           "history_execution_timer.go/TestReplaceDeleteSelect_Single",
           "history_execution_request_cancel.go/TestReplaceDeleteSelect_Single",
           "history_execution_signal.go/TestReplaceDeleteSelect_Single",
           "history_execution_signal_requested.go/TestReplaceDeleteSelect_Single";
-    deleted_entries_are_gone per map
+    deleted_entries_are_absent per map
         = "history_execution_activity.go/TestReplaceDeleteSelect_Multiple",
           "history_execution_child_workflow.go/TestReplaceDeleteSelect_Multiple",
           "history_execution_timer.go/TestReplaceDeleteSelect_Multiple",
@@ -88,9 +88,9 @@ scenario_table! { "maps":
           "history_execution_signal.go/TestReplaceDeleteSelect_All",
           "history_execution_signal_requested.go/TestReplaceDeleteSelect_All";
     replacing_an_entry_overwrites_it_and_leaves_the_others per map;
-    of_several_entries_with_one_key_the_last_one_counts per map;
-    without_entries_or_keys_nothing_happens per map;
-    only_entries_that_are_there_count_as_deleted per map;
+    of_several_entries_with_one_key_the_last_one_is_stored per map;
+    an_empty_list_of_entries_or_keys_affects_none per map;
+    only_existing_entries_count_as_deleted per map;
     each_run_and_each_map_has_entries_of_its_own per map;
     a_map_is_emptied_in_chunks_in_the_order_of_its_keys per map;
     a_transaction_reads_the_entries_that_it_has_written per map;
@@ -98,9 +98,9 @@ scenario_table! { "maps":
     entries_with_different_keys_are_written_by_two_transactions_at_once per map;
     three_thousand_entries_are_written_at_once_and_one_more_is_refused per map
         if transaction_limits;
-    ids_at_the_edges_come_back_in_order;
-    texts_in_any_script_are_keys_in_the_order_of_their_bytes;
-    the_longest_keys_fit_and_together_with_the_longest_id_are_refused;
+    extreme_ids_are_read_in_order;
+    texts_in_any_script_are_keys_in_byte_order;
+    the_longest_keys_fit_and_are_refused_with_the_longest_id;
     a_value_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
 }
 
@@ -136,11 +136,11 @@ async fn come_back(ctx: &TestContext, count: usize) {
     assert_eq!(select(ctx, &run, ctx.map()).await, entries);
 }
 
-async fn one_entry_comes_back(ctx: &TestContext) {
+async fn one_entry_is_read(ctx: &TestContext) {
     come_back(ctx, 1).await;
 }
 
-async fn many_entries_come_back_in_the_order_of_their_keys(ctx: &TestContext) {
+async fn many_entries_are_read_in_key_order(ctx: &TestContext) {
     come_back(ctx, 20).await;
 }
 
@@ -162,14 +162,14 @@ async fn deleting_all_of_an_empty_map_affects_none(ctx: &TestContext) {
     assert!(select(ctx, &run, ctx.map()).await.is_empty());
 }
 
-async fn a_deleted_entry_is_gone(ctx: &TestContext) {
+async fn a_deleted_entry_is_absent(ctx: &TestContext) {
     let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 1));
     replace(ctx, &run, &entries).await;
     assert_eq!(delete(ctx, &run, &entries.keys()).await, 1);
     assert!(select(ctx, &run, ctx.map()).await.is_empty());
 }
 
-async fn deleted_entries_are_gone(ctx: &TestContext) {
+async fn deleted_entries_are_absent(ctx: &TestContext) {
     let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 20));
     replace(ctx, &run, &entries).await;
     assert_eq!(delete(ctx, &run, &entries.keys()).await, 20);
@@ -201,7 +201,7 @@ async fn replacing_an_entry_overwrites_it_and_leaves_the_others(ctx: &TestContex
     assert_eq!(replace(ctx, &run, &some).await, rewritten(ctx.map(), 6) + 3);
 }
 
-async fn of_several_entries_with_one_key_the_last_one_counts(ctx: &TestContext) {
+async fn of_several_entries_with_one_key_the_last_one_is_stored(ctx: &TestContext) {
     let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 3));
     let last = ctx.changed_entries(&entries);
     let twice = appended(entries, last.clone());
@@ -211,7 +211,7 @@ async fn of_several_entries_with_one_key_the_last_one_counts(ctx: &TestContext) 
     assert_eq!(delete(ctx, &run, &twice.keys()).await, 3, "each is deleted once");
 }
 
-async fn without_entries_or_keys_nothing_happens(ctx: &TestContext) {
+async fn an_empty_list_of_entries_or_keys_affects_none(ctx: &TestContext) {
     let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 2));
     replace(ctx, &run, &entries).await;
     assert_eq!(replace(ctx, &run, &MapEntries::none(ctx.map())).await, 0);
@@ -220,7 +220,7 @@ async fn without_entries_or_keys_nothing_happens(ctx: &TestContext) {
     assert_eq!(select(ctx, &run, ctx.map()).await, entries);
 }
 
-async fn only_entries_that_are_there_count_as_deleted(ctx: &TestContext) {
+async fn only_existing_entries_count_as_deleted(ctx: &TestContext) {
     let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 9));
     let (there, absent) = split(entries, 6);
     replace(ctx, &run, &there).await;
@@ -327,7 +327,7 @@ async fn three_thousand_entries_are_written_at_once_and_one_more_is_refused(ctx:
 const NUMBERED: [MapTable; 4] =
     [MapTable::Activities, MapTable::ChildExecutions, MapTable::RequestCancels, MapTable::Signals];
 
-async fn ids_at_the_edges_come_back_in_order(ctx: &TestContext) {
+async fn extreme_ids_are_read_in_order(ctx: &TestContext) {
     for map in NUMBERED {
         let (run, mut entries) = (ctx.run(), ctx.entries(map, 7));
         let edges = [i64::MIN, -256, -1, 0, 1, 1 << 40, i64::MAX];
@@ -362,7 +362,7 @@ fn with_texts(ctx: &TestContext, texts: &[&str]) -> [MapEntries; 3] {
     ]
 }
 
-async fn texts_in_any_script_are_keys_in_the_order_of_their_bytes(ctx: &TestContext) {
+async fn texts_in_any_script_are_keys_in_byte_order(ctx: &TestContext) {
     let mut texts = [
         "",
         " ",
@@ -396,7 +396,7 @@ async fn texts_in_any_script_are_keys_in_the_order_of_their_bytes(ctx: &TestCont
     }
 }
 
-async fn the_longest_keys_fit_and_together_with_the_longest_id_are_refused(ctx: &TestContext) {
+async fn the_longest_keys_fit_and_are_refused_with_the_longest_id(ctx: &TestContext) {
     let longest = "🦀".repeat(TimerId::MAX_CHARS);
     for entries in with_texts(ctx, &[&longest]) {
         let mut run = ctx.run();

@@ -26,22 +26,22 @@ use crate::{
 scenario_table! { "mutable_state":
     a_whole_execution_is_written_and_read per archetype;
     a_run_without_anything_else_is_written_and_read;
-    an_absent_run_is_not_read_whatever_else_there_is;
+    an_absent_run_is_not_read_even_if_it_has_other_rows;
     a_run_and_its_current_execution_are_updated per archetype;
     updating_what_is_absent_is_refused per archetype;
     a_run_that_exists_is_not_inserted;
     a_current_execution_that_exists_is_not_inserted per archetype;
     a_task_that_exists_is_not_inserted;
-    an_act_on_three_runs_writes_all_of_them per archetype;
-    an_act_on_three_runs_is_refused_whole;
+    a_write_set_of_three_runs_writes_all_of_them per archetype;
+    a_write_set_of_three_runs_is_refused_whole;
     entries_that_are_not_written_are_removed;
-    an_entry_that_is_written_and_removed_is_gone;
+    an_entry_written_and_removed_at_once_is_absent;
     a_buffer_is_cleared_before_events_are_appended;
-    random_writes_do_what_their_row_operations_do;
+    random_write_sets_equal_their_row_operations;
     an_oversized_entry_is_refused_and_nothing_is_stored;
     more_than_three_thousand_rows_are_refused_and_nothing_is_stored if transaction_limits;
     a_read_never_mixes_two_writes;
-    a_deleted_execution_leaves_nothing_of_its_run;
+    deleting_an_execution_leaves_no_row_of_its_run;
     deleting_an_absent_execution_is_no_error;
 }
 
@@ -95,7 +95,7 @@ async fn a_run_without_anything_else_is_written_and_read(ctx: &TestContext) {
     assert_eq!(ctx.row_count().await, 1);
 }
 
-async fn an_absent_run_is_not_read_whatever_else_there_is(ctx: &TestContext) {
+async fn an_absent_run_is_not_read_even_if_it_has_other_rows(ctx: &TestContext) {
     let row = ctx.execution();
     assert_eq!(read(ctx, &row.filter()).await, None);
     stored(ctx, &row).await;
@@ -242,7 +242,7 @@ impl ThreeRuns {
     }
 }
 
-async fn an_act_on_three_runs_writes_all_of_them(ctx: &TestContext) {
+async fn a_write_set_of_three_runs_writes_all_of_them(ctx: &TestContext) {
     let runs = ThreeRuns::stored(ctx).await;
     let before = ctx.row_count().await;
     let mut changed = read(ctx, &runs.changed.row.filter()).await.unwrap();
@@ -270,7 +270,7 @@ async fn an_act_on_three_runs_writes_all_of_them(ctx: &TestContext) {
     assert_eq!(ctx.row_count().await, before - 7 * 2 + 2 + (1 + 7 * 4 + 7 * 2 + 3) + 7 * 2 + 2);
 }
 
-async fn an_act_on_three_runs_is_refused_whole(ctx: &TestContext) {
+async fn a_write_set_of_three_runs_is_refused_whole(ctx: &TestContext) {
     let runs = ThreeRuns::stored(ctx).await;
     let before: Vec<_> = {
         let mut before = Vec::new();
@@ -329,7 +329,7 @@ async fn entries_that_are_not_written_are_removed(ctx: &TestContext) {
 }
 
 /// Temporal's stores write first and remove then (temporal-persistence.md#update).
-async fn an_entry_that_is_written_and_removed_is_gone(ctx: &TestContext) {
+async fn an_entry_written_and_removed_at_once_is_absent(ctx: &TestContext) {
     let row = ctx.execution();
     let first = stored(ctx, &row).await;
     let mut change = Change::new(ctx, &row);
@@ -429,7 +429,7 @@ fn of_run(row: &ExecutionsRow, run: &ExecutionsFilter) -> ExecutionsRow {
     }
 }
 
-async fn random_writes_do_what_their_row_operations_do(ctx: &TestContext) {
+async fn random_write_sets_equal_their_row_operations(ctx: &TestContext) {
     let (mut row, other) = (ctx.execution(), ctx.run());
     ctx.insert_execution(&row).await;
     ctx.insert_execution(&of_run(&row, &other)).await;
@@ -553,7 +553,7 @@ async fn a_read_never_mixes_two_writes(ctx: &TestContext) {
     assert_eq!(last, WRITES);
 }
 
-async fn a_deleted_execution_leaves_nothing_of_its_run(ctx: &TestContext) {
+async fn deleting_an_execution_leaves_no_row_of_its_run(ctx: &TestContext) {
     let current = ctx.current();
     let row = ctx.execution_of(&current);
     let run = row.filter();

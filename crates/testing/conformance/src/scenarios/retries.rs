@@ -26,7 +26,7 @@ scenario_table! { "retries":
     a_duplicate_is_not_repeated per archetype;
     a_commit_lost_before_it_arrived_is_unknown_and_not_repeated per archetype;
     a_commit_lost_after_it_was_applied_is_unknown_and_not_repeated per archetype;
-    the_store_works_on_after_a_lost_commit per archetype;
+    the_store_is_usable_after_a_lost_commit per archetype;
     a_body_that_fails_leaves_no_trace per archetype;
 }
 
@@ -168,7 +168,7 @@ async fn a_commit_lost_after_it_was_applied_is_unknown_and_not_repeated(ctx: &Te
     assert!(lose_a_commit(ctx, CommitFault::LostAfter).await.is_some());
 }
 
-async fn the_store_works_on_after_a_lost_commit(ctx: &TestContext) {
+async fn the_store_is_usable_after_a_lost_commit(ctx: &TestContext) {
     for fault in [CommitFault::LostBefore, CommitFault::LostAfter, CommitFault::Conflict] {
         let request = Request::new(ctx.current());
         ctx.fixture.fail_next_commits(&[fault]);

@@ -19,14 +19,14 @@ use crate::{
 
 scenario_table! { "scavenging":
     a_branch_without_an_execution_is_found_and_deleted_in_steps;
-    a_branch_of_an_execution_is_kept_until_that_is_gone;
-    a_young_branch_is_kept;
-    a_branch_whose_execution_cannot_be_told_is_never_deleted;
+    a_branch_of_an_execution_is_kept_until_the_execution_is_deleted;
+    a_branch_younger_than_the_age_limit_is_kept;
+    a_branch_of_an_unidentifiable_execution_is_never_deleted;
     a_branch_that_another_run_of_its_tree_has_is_kept;
-    a_fork_that_is_deleted_leaves_what_its_base_needs;
-    pages_go_over_all_branches;
-    a_page_and_a_step_have_at_least_one_row;
-    no_branch_of_a_real_server_is_an_orphan_until_its_execution_is_gone;
+    deleting_a_fork_keeps_the_batches_of_its_base;
+    pages_cover_all_branches;
+    a_page_and_a_step_have_a_limit_of_at_least_one_row;
+    no_branch_of_a_real_server_is_an_orphan_until_its_execution_is_deleted;
 }
 
 /// Every branch of a scenario is made at the Unix epoch, and this is later.
@@ -92,7 +92,7 @@ async fn a_branch_without_an_execution_is_found_and_deleted_in_steps(ctx: &TestC
     assert_eq!(orphans(&shard).await, OrphanPage::default());
 }
 
-async fn a_branch_of_an_execution_is_kept_until_that_is_gone(ctx: &TestContext) {
+async fn a_branch_of_an_execution_is_kept_until_the_execution_is_deleted(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let row = run(&shard);
     insert(&shard, &row).await;
@@ -109,7 +109,7 @@ async fn a_branch_of_an_execution_is_kept_until_that_is_gone(ctx: &TestContext) 
     assert_eq!(delete(&shard, &key, 9).await, OrphanDeletion::Done);
 }
 
-async fn a_young_branch_is_kept(ctx: &TestContext) {
+async fn a_branch_younger_than_the_age_limit_is_kept(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let key = branch_of(&shard, &run(&shard).filter()).await.key(shard.owner.shard_id);
     let made = Timestamp::UNIX_EPOCH;
@@ -120,7 +120,7 @@ async fn a_young_branch_is_kept(ctx: &TestContext) {
     assert_eq!(orphans(&shard).await.orphans, [key]);
 }
 
-async fn a_branch_whose_execution_cannot_be_told_is_never_deleted(ctx: &TestContext) {
+async fn a_branch_of_an_unidentifiable_execution_is_never_deleted(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let shard_id = shard.owner.shard_id;
     let mut unclear = Vec::new();
@@ -186,7 +186,7 @@ async fn a_branch_that_another_run_of_its_tree_has_is_kept(ctx: &TestContext) {
     assert_eq!(orphans(&shard).await.orphans, [fork.key(shard_id)]);
 }
 
-async fn a_fork_that_is_deleted_leaves_what_its_base_needs(ctx: &TestContext) {
+async fn deleting_a_fork_keeps_the_batches_of_its_base(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let shard_id = shard.owner.shard_id;
     let owner = run(&shard);
@@ -216,7 +216,7 @@ async fn a_fork_that_is_deleted_leaves_what_its_base_needs(ctx: &TestContext) {
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 3);
 }
 
-async fn pages_go_over_all_branches(ctx: &TestContext) {
+async fn pages_cover_all_branches(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let mut expected = Vec::new();
     for number in 0..11 {
@@ -243,7 +243,7 @@ async fn pages_go_over_all_branches(ctx: &TestContext) {
     }
 }
 
-async fn a_page_and_a_step_have_at_least_one_row(ctx: &TestContext) {
+async fn a_page_and_a_step_have_a_limit_of_at_least_one_row(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let key = branch_of(&shard, &run(&shard).filter()).await.key(shard.owner.shard_id);
     let page = shard.histories.orphans(later(), None, 0).await.map(drop);
@@ -256,7 +256,7 @@ async fn a_page_and_a_step_have_at_least_one_row(ctx: &TestContext) {
     }
 }
 
-async fn no_branch_of_a_real_server_is_an_orphan_until_its_execution_is_gone(ctx: &TestContext) {
+async fn no_branch_of_a_real_server_is_an_orphan_until_its_execution_is_deleted(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let mut session = ctx.store.session();
     let executions = real_data::executions();

@@ -15,9 +15,9 @@ scenario_table! { "shard_store":
     an_update_from_another_range_id_is_refused_and_changes_nothing
         = "shard.go/TestUpdateShard_OwnershipLost";
     an_update_from_the_recorded_range_id_is_made = "shard.go/TestUpdateShard_Success";
-    of_eight_creators_of_one_shard_all_read_the_same;
+    all_eight_concurrent_creators_of_a_shard_read_the_same_row;
     an_absent_shard_is_not_updated;
-    a_range_id_never_goes_back_by_a_stale_update;
+    a_stale_update_never_decreases_the_range_id;
 }
 
 async fn a_shard_that_is_absent_is_created(ctx: &TestContext) {
@@ -58,7 +58,7 @@ async fn an_update_from_the_recorded_range_id_is_made(ctx: &TestContext) {
     assert_eq!(owned.shards.get(next.shard_id).await.unwrap(), Some(next));
 }
 
-async fn of_eight_creators_of_one_shard_all_read_the_same(ctx: &TestContext) {
+async fn all_eight_concurrent_creators_of_a_shard_read_the_same_row(ctx: &TestContext) {
     let owned = ctx.owned_shard().await;
     let shard_id = ctx.shard_id();
     let creators = (0..8).map(|_| {
@@ -78,7 +78,7 @@ async fn an_absent_shard_is_not_updated(ctx: &TestContext) {
 }
 
 /// What the Go fork's unconditional update allows (temporal-persistence.md#fault-2).
-async fn a_range_id_never_goes_back_by_a_stale_update(ctx: &TestContext) {
+async fn a_stale_update_never_decreases_the_range_id(ctx: &TestContext) {
     let owned = ctx.owned_shard().await;
     let next = owned.takeover();
     owned.shards.update(&next, owned.shard.range_id).await.unwrap();

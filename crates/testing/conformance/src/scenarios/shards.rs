@@ -16,25 +16,25 @@ scenario_table! { "shards":
     inserting_a_shard_affects_one_row = "history_shard.go/TestInsert_Success";
     inserting_a_shard_twice_is_refused_and_changes_nothing
         = "history_shard.go/TestInsert_Fail_Duplicate";
-    a_shard_comes_back = "history_shard.go/TestInsertSelect";
+    an_inserted_shard_is_read = "history_shard.go/TestInsertSelect";
     updating_a_shard_affects_one_row = "history_shard.go/TestInsertUpdate_Success";
     updating_an_absent_shard_affects_none = "history_shard.go/TestUpdate_Fail";
-    an_updated_shard_comes_back = "history_shard.go/TestInsertUpdateSelect";
+    an_updated_shard_is_read = "history_shard.go/TestInsertUpdateSelect";
     a_read_lock_returns_the_range_id = "history_shard.go/TestInsertReadLock";
     a_write_lock_returns_the_range_id = "history_shard.go/TestInsertWriteLock";
-    an_update_with_a_condition_happens_only_if_it_holds;
+    a_conditional_update_is_applied_only_if_its_condition_holds;
     of_two_conditional_updates_from_one_range_id_one_is_made;
     an_absent_shard_is_neither_read_nor_locked;
     outside_a_transaction_a_lock_is_a_read;
-    the_largest_and_smallest_numbers_come_back;
+    the_largest_and_smallest_numbers_are_read_unchanged;
     a_shard_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
     an_owner_that_was_deposed_since_its_snapshot_writes_nothing;
     an_owner_that_was_deposed_before_its_snapshot_finds_another_range_id;
     a_takeover_loses_against_an_owner_that_commits_first if optimistic_locks;
     an_owner_loses_against_a_takeover_that_commits_first if optimistic_locks;
-    a_plain_read_of_the_shard_keeps_nobody_out;
-    an_update_of_the_shard_without_its_lock_keeps_nobody_out;
-    two_locks_of_one_owner_do_not_meet;
+    a_plain_read_of_the_shard_does_not_fence;
+    an_update_of_the_shard_without_its_lock_does_not_fence;
+    two_locks_of_one_owner_do_not_conflict;
 }
 
 async fn insert(ctx: &TestContext, row: &ShardsRow) {
@@ -73,7 +73,7 @@ async fn inserting_a_shard_twice_is_refused_and_changes_nothing(ctx: &TestContex
     assert_eq!(select(ctx, row.shard_id).await, Some(row));
 }
 
-async fn a_shard_comes_back(ctx: &TestContext) {
+async fn an_inserted_shard_is_read(ctx: &TestContext) {
     let row = ctx.shard();
     insert(ctx, &row).await;
     assert_eq!(select(ctx, row.shard_id).await, Some(row));
@@ -92,7 +92,7 @@ async fn updating_an_absent_shard_affects_none(ctx: &TestContext) {
     assert_eq!(select(ctx, row.shard_id).await, None);
 }
 
-async fn an_updated_shard_comes_back(ctx: &TestContext) {
+async fn an_updated_shard_is_read(ctx: &TestContext) {
     let row = ctx.shard();
     insert(ctx, &row).await;
     let changed = changed(ctx, &row);
@@ -118,7 +118,7 @@ async fn a_write_lock_returns_the_range_id(ctx: &TestContext) {
     transaction.commit().await.unwrap();
 }
 
-async fn an_update_with_a_condition_happens_only_if_it_holds(ctx: &TestContext) {
+async fn a_conditional_update_is_applied_only_if_its_condition_holds(ctx: &TestContext) {
     let row = ctx.shard();
     insert(ctx, &row).await;
     let next = taken_over(ctx, &row);
@@ -167,7 +167,7 @@ async fn outside_a_transaction_a_lock_is_a_read(ctx: &TestContext) {
     assert_eq!(update(ctx, &taken_over(ctx, &row), range_id).await, 1);
 }
 
-async fn the_largest_and_smallest_numbers_come_back(ctx: &TestContext) {
+async fn the_largest_and_smallest_numbers_are_read_unchanged(ctx: &TestContext) {
     for (shard_id, range_id) in [(i32::MIN, i64::MIN), (-1, -1), (0, 0), (i32::MAX, i64::MAX)] {
         let row = ShardsRow { shard_id: ShardId(shard_id), range_id, ..ctx.shard() };
         insert(ctx, &row).await;
@@ -268,7 +268,7 @@ async fn an_owner_loses_against_a_takeover_that_commits_first(ctx: &TestContext)
 
 /// Why there is a lock: with a read in its place both commit (aurora-dsql.md#conflict-matrix, write
 /// skew).
-async fn a_plain_read_of_the_shard_keeps_nobody_out(ctx: &TestContext) {
+async fn a_plain_read_of_the_shard_does_not_fence(ctx: &TestContext) {
     let (shard, execution) = owned_shard(ctx).await;
     let changed = ctx.changed_execution(&execution);
     let mut owner = ctx.begin("Owner").await;
@@ -282,7 +282,7 @@ async fn a_plain_read_of_the_shard_keeps_nobody_out(ctx: &TestContext) {
 
 /// Why a takeover locks: an update leaves the key as it is and does not meet a lock FOR KEY SHARE,
 /// so that both commit. It is how an owner saves its progress.
-async fn an_update_of_the_shard_without_its_lock_keeps_nobody_out(ctx: &TestContext) {
+async fn an_update_of_the_shard_without_its_lock_does_not_fence(ctx: &TestContext) {
     for update_is_first in [false, true] {
         let (shard, execution) = owned_shard(ctx).await;
         let changed = ctx.changed_execution(&execution);
@@ -304,7 +304,7 @@ async fn an_update_of_the_shard_without_its_lock_keeps_nobody_out(ctx: &TestCont
     }
 }
 
-async fn two_locks_of_one_owner_do_not_meet(ctx: &TestContext) {
+async fn two_locks_of_one_owner_do_not_conflict(ctx: &TestContext) {
     let (shard, execution) = owned_shard(ctx).await;
     let other = ExecutionsRow { run_id: ctx.run_id(), ..execution.clone() };
     let mut first = ctx.begin("First").await;

@@ -18,7 +18,7 @@ scenario_table! { "task_ranges":
         = "history_scheduled_task.go/TestInsertSelect_UpperBoundExclusive";
     later_times_are_in_the_range_whatever_their_ids
         = "history_scheduled_task.go/TestInsertSelect_CrossTimestampCursor";
-    pages_over_times_and_ids_lose_and_repeat_nothing
+    pages_over_times_and_ids_cover_every_task_once
         = "history_scheduled_task.go/TestInsertSelect_MultiplePages";
     tasks_of_one_microsecond_are_in_the_order_of_their_ids
         = "history_scheduled_task.go/TestInsertSelect_PageBoundarySplitsSameTimestamp";
@@ -163,7 +163,7 @@ async fn in_pages(
     }
 }
 
-async fn pages_over_times_and_ids_lose_and_repeat_nothing(ctx: &TestContext) {
+async fn pages_over_times_and_ids_cover_every_task_once(ctx: &TestContext) {
     let keys: Vec<_> = (0..9).map(|n| key(n / 3 * 1_000, n % 3 + 1)).collect();
     for queue in SCHEDULED {
         let (shard, tasks) = inserted(ctx, queue, &keys).await;

@@ -38,11 +38,11 @@ scenario_table! { "task_store":
         = "execution_mutable_state_task.go/TestIsReplicationDLQEmpty";
     a_task_is_put_into_the_replication_dlq_once;
     tasks_of_all_queues_are_added_together_or_not_at_all;
-    adding_nothing_checks_the_ownership;
-    a_page_that_ends_at_the_last_task_of_a_time_goes_on_at_the_next;
+    adding_no_tasks_checks_the_ownership;
+    a_page_that_ends_at_the_last_task_of_a_time_continues_at_the_next;
     a_page_that_ends_with_its_range_is_the_last_one per queue;
-    a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied per queue;
-    pages_go_on_while_tasks_are_completed_behind_and_before_them per queue
+    a_lost_answer_to_a_task_at_the_largest_key_is_never_reported_as_not_applied per queue;
+    paging_continues_while_tasks_before_and_after_it_are_completed per queue
         = "temporal-persistence.md#case-9";
     a_range_of_ten_thousand_tasks_is_completed per queue = "temporal-persistence.md#case-7";
 }
@@ -223,7 +223,7 @@ async fn tasks_of_all_queues_are_added_together_or_not_at_all(ctx: &TestContext)
     assert_eq!(shard.task_count().await, tasks.len() as u64);
 }
 
-async fn adding_nothing_checks_the_ownership(ctx: &TestContext) {
+async fn adding_no_tasks_checks_the_ownership(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let none = Tasks::default();
     shard.tasks.add(shard.owner, &none).await.unwrap();
@@ -243,7 +243,7 @@ async fn adding_nothing_checks_the_ownership(ctx: &TestContext) {
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn a_page_that_ends_at_the_last_task_of_a_time_goes_on_at_the_next(ctx: &TestContext) {
+async fn a_page_that_ends_at_the_last_task_of_a_time_continues_at_the_next(ctx: &TestContext) {
     let at = |micros, task_id| ScheduledTask {
         key: ScheduledKey {
             visibility_timestamp: Timestamp::from_unix_micros(micros).unwrap(),
@@ -295,7 +295,7 @@ async fn a_page_that_ends_with_its_range_is_the_last_one(ctx: &TestContext) {
     }
 }
 
-async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied(
+async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_reported_as_not_applied(
     ctx: &TestContext,
 ) {
     let queue = ctx.queue();
@@ -325,7 +325,7 @@ async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied
     }
 }
 
-async fn pages_go_on_while_tasks_are_completed_behind_and_before_them(ctx: &TestContext) {
+async fn paging_continues_while_tasks_before_and_after_it_are_completed(ctx: &TestContext) {
     let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
     let tasks = ctx.tasks(queue, 24);
     shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();

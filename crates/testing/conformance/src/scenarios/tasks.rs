@@ -31,13 +31,13 @@ scenario_table! { "tasks":
           "history_replication_task.go/TestInsert_Multiple_Fail_Duplicate",
           "history_visibility_task.go/TestInsert_Multiple_Fail_Duplicate",
           "history_replication_task_dlq.go/TestInsert_Multiple_Fail_Duplicate";
-    a_task_comes_back per queue
+    an_inserted_task_is_read per queue
         = "history_transfer_task.go/TestInsertSelect_Single",
           "history_timer_task.go/TestInsertSelect_Single",
           "history_replication_task.go/TestInsertSelect_Single",
           "history_visibility_task.go/TestInsertSelect_Single",
           "history_replication_task_dlq.go/TestInsertSelect_Single";
-    pages_go_over_all_tasks_in_order per queue
+    pages_cover_all_tasks_in_order per queue
         = "history_transfer_task.go/TestInsertSelect_Multiple",
           "history_timer_task.go/TestInsertSelect_Multiple",
           "history_replication_task.go/TestInsertSelect_Multiple",
@@ -55,7 +55,7 @@ scenario_table! { "tasks":
           "history_replication_task.go/TestDeleteSelect_Multiple",
           "history_visibility_task.go/TestDeleteSelect_Multiple",
           "history_replication_task_dlq.go/TestDeleteSelect_Multiple";
-    a_deleted_task_is_gone per queue
+    a_deleted_task_is_absent per queue
         = "history_transfer_task.go/TestInsertDeleteSelect_Single",
           "history_timer_task.go/TestInsertDeleteSelect_Single",
           "history_replication_task.go/TestInsertDeleteSelect_Single",
@@ -67,11 +67,11 @@ scenario_table! { "tasks":
           "history_replication_task.go/TestInsertDeleteSelect_Multiple",
           "history_visibility_task.go/TestInsertDeleteSelect_Multiple",
           "history_replication_task_dlq.go/TestInsertDeleteSelect_Multiple";
-    tasks_inserted_in_any_order_come_in_theirs per queue;
+    tasks_inserted_in_any_order_are_read_in_key_order per queue;
     the_same_task_twice_in_one_call_is_refused per queue;
     inserting_no_task_affects_none per queue;
     each_shard_and_each_queue_has_tasks_of_its_own per queue;
-    paging_goes_on_while_tasks_are_deleted_and_added per queue = "temporal-persistence.md#case-9";
+    paging_continues_while_tasks_are_deleted_and_added per queue = "temporal-persistence.md#case-9";
     a_range_is_deleted_in_chunks_from_its_beginning per queue;
     a_transaction_reads_the_tasks_that_it_has_inserted per queue;
     two_transactions_insert_different_tasks_at_once per queue;
@@ -153,7 +153,7 @@ async fn inserting_tasks_of_which_one_exists_inserts_none(ctx: &TestContext) {
     assert_eq!(select_all(ctx, shard).await, tasks[2..3]);
 }
 
-async fn a_task_comes_back(ctx: &TestContext) {
+async fn an_inserted_task_is_read(ctx: &TestContext) {
     let (shard, tasks) = (ctx.shard_id(), ctx.tasks(ctx.queue(), 1));
     insert(ctx, shard, &tasks).await;
     assert_eq!(select(ctx, shard, tasks[0].key, 1).await, tasks);
@@ -179,7 +179,7 @@ async fn read_in_pages(
     }
 }
 
-async fn pages_go_over_all_tasks_in_order(ctx: &TestContext) {
+async fn pages_cover_all_tasks_in_order(ctx: &TestContext) {
     let (shard, tasks) = (ctx.shard_id(), ctx.tasks(ctx.queue(), 20));
     assert_eq!(insert(ctx, shard, &tasks).await, 20);
     for limit in [1, 7, 10, 20, 40] {
@@ -206,7 +206,7 @@ async fn deleting_an_empty_range_affects_none(ctx: &TestContext) {
     assert_eq!(select_all(ctx, shard).await, tasks[..1]);
 }
 
-async fn a_deleted_task_is_gone(ctx: &TestContext) {
+async fn a_deleted_task_is_absent(ctx: &TestContext) {
     let (shard, tasks) = (ctx.shard_id(), ctx.tasks(ctx.queue(), 3));
     insert(ctx, shard, &tasks).await;
     assert_eq!(delete(ctx, shard, tasks[1].key).await, 1);
@@ -222,7 +222,7 @@ async fn a_deleted_range_is_empty(ctx: &TestContext) {
     assert_eq!(ctx.fixture.count(ctx.queue().table()).await, 0);
 }
 
-async fn tasks_inserted_in_any_order_come_in_theirs(ctx: &TestContext) {
+async fn tasks_inserted_in_any_order_are_read_in_key_order(ctx: &TestContext) {
     let (shard, tasks) = (ctx.shard_id(), ctx.tasks(ctx.queue(), 20));
     let mut shuffled = tasks.clone();
     ctx.random(|random| random.shuffle(&mut shuffled));
@@ -263,7 +263,7 @@ async fn each_shard_and_each_queue_has_tasks_of_its_own(ctx: &TestContext) {
     assert_eq!(select_all(ctx, other).await, tasks[1..]);
 }
 
-async fn paging_goes_on_while_tasks_are_deleted_and_added(ctx: &TestContext) {
+async fn paging_continues_while_tasks_are_deleted_and_added(ctx: &TestContext) {
     let (shard, tasks) = (ctx.shard_id(), ctx.tasks(ctx.queue(), 20));
     // The one that is added last sorts before what is still to be read.
     insert(ctx, shard, &tasks[1..]).await;

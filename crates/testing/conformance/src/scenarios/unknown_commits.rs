@@ -24,22 +24,22 @@ use crate::{
 };
 
 scenario_table! { "unknown_commits":
-    an_act_that_was_applied_is_reported_as_done = "temporal-persistence.md#case-4";
-    an_act_that_was_not_applied_stays_unknown_and_is_not_repeated
+    an_applied_request_is_reported_as_applied = "temporal-persistence.md#case-4";
+    a_request_that_was_not_applied_stays_unknown_and_is_not_retried
         = "temporal-persistence.md#case-4";
-    an_act_that_arrives_after_its_client_has_given_up_is_done_once;
-    an_act_that_arrives_after_a_takeover_is_refused if optimistic_locks;
-    an_act_that_was_not_applied_before_a_takeover_never_is;
-    an_act_that_was_applied_before_a_takeover_is_reported_as_done;
-    a_run_that_was_written_since_proves_nothing;
-    a_version_that_stays_proves_nothing;
-    a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_asks_again per archetype;
-    a_deletion_whose_answer_is_lost_is_done_again;
-    a_batch_whose_answer_is_lost_is_appended_again;
-    what_loses_every_answer_stays_unknown;
-    conflicts_at_commit_are_repeated_and_the_act_is_done_once = "temporal-persistence.md#case-3";
-    conflicts_until_the_deadline_write_nothing_of_any_act = "temporal-persistence.md#case-3";
-    the_store_works_on_after_a_restart_in_the_middle_of_an_act;
+    a_commit_that_arrives_after_its_client_gave_up_is_applied_once;
+    a_commit_that_arrives_after_a_takeover_is_refused if optimistic_locks;
+    a_request_not_applied_before_a_takeover_never_is;
+    a_request_applied_before_a_takeover_is_reported_as_applied;
+    a_run_written_since_leaves_the_outcome_unknown;
+    an_unchanged_version_leaves_the_outcome_unknown;
+    a_retried_creation_that_lost_its_answer_and_the_race_receives_the_winning_row per archetype;
+    a_deletion_whose_answer_is_lost_is_retried;
+    an_append_whose_answer_is_lost_is_retried;
+    an_operation_that_loses_every_answer_stays_unknown;
+    conflicts_at_commit_are_retried_and_the_request_is_applied_once = "temporal-persistence.md#case-3";
+    conflicts_until_the_deadline_write_no_row_of_any_request = "temporal-persistence.md#case-3";
+    the_store_is_usable_after_a_restart_during_a_request;
 }
 
 /// One act of each kind, each in a shard of its own.
@@ -64,7 +64,7 @@ fn assert_unknown(result: Result<(), StoreError>) {
     }
 }
 
-async fn an_act_that_was_applied_is_reported_as_done(ctx: &TestContext) {
+async fn an_applied_request_is_reported_as_applied(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
         ctx.fixture.fail_next_commits(&[LostAfter]);
@@ -75,7 +75,7 @@ async fn an_act_that_was_applied_is_reported_as_done(ctx: &TestContext) {
 }
 
 /// Nothing says that it will not arrive; the client may ask again, with the same conditions.
-async fn an_act_that_was_not_applied_stays_unknown_and_is_not_repeated(ctx: &TestContext) {
+async fn a_request_that_was_not_applied_stays_unknown_and_is_not_retried(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = (ctx.row_count().await, shard.task_count().await);
         ctx.fixture.fail_next_commits(&[LostBefore]);
@@ -88,7 +88,7 @@ async fn an_act_that_was_not_applied_stays_unknown_and_is_not_repeated(ctx: &Tes
 }
 
 /// Why an act that is not found is not reported as not applied, and not repeated.
-async fn an_act_that_arrives_after_its_client_has_given_up_is_done_once(ctx: &TestContext) {
+async fn a_commit_that_arrives_after_its_client_gave_up_is_applied_once(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
         let (store, held) = delaying_commits(&ctx.store, |_| true);
@@ -107,7 +107,7 @@ async fn an_act_that_arrives_after_its_client_has_given_up_is_done_once(ctx: &Te
     }
 }
 
-async fn an_act_that_arrives_after_a_takeover_is_refused(ctx: &TestContext) {
+async fn a_commit_that_arrives_after_a_takeover_is_refused(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = ctx.row_count().await;
         let (store, held) = delaying_commits(&ctx.store, |_| true);
@@ -127,7 +127,7 @@ fn taken_over_after_unknown_outcome(shard: &OwnedShard<'_>) -> SharedStore {
     })
 }
 
-async fn an_act_that_was_not_applied_before_a_takeover_never_is(ctx: &TestContext) {
+async fn a_request_not_applied_before_a_takeover_never_is(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = ctx.row_count().await;
         ctx.fixture.fail_next_commits(&[LostBefore]);
@@ -141,7 +141,7 @@ async fn an_act_that_was_not_applied_before_a_takeover_never_is(ctx: &TestContex
     }
 }
 
-async fn an_act_that_was_applied_before_a_takeover_is_reported_as_done(ctx: &TestContext) {
+async fn a_request_applied_before_a_takeover_is_reported_as_applied(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
         ctx.fixture.fail_next_commits(&[LostAfter]);
@@ -150,7 +150,7 @@ async fn an_act_that_was_applied_before_a_takeover_is_reported_as_done(ctx: &Tes
     }
 }
 
-async fn a_run_that_was_written_since_proves_nothing(ctx: &TestContext) {
+async fn a_run_written_since_leaves_the_outcome_unknown(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Created).await;
     let first = shard.mutation(&run, Running);
@@ -174,7 +174,7 @@ async fn a_run_that_was_written_since_proves_nothing(ctx: &TestContext) {
     assert_eq!(shard.task_count().await, before + tasks);
 }
 
-async fn a_version_that_stays_proves_nothing(ctx: &TestContext) {
+async fn an_unchanged_version_leaves_the_outcome_unknown(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
         let shard = ctx.owned_shard().await;
         let run = shard.create_run(Created).await;
@@ -191,7 +191,7 @@ async fn a_version_that_stays_proves_nothing(ctx: &TestContext) {
     }
 }
 
-async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_asks_again(
+async fn a_retried_creation_that_lost_its_answer_and_the_race_receives_the_winning_row(
     ctx: &TestContext,
 ) {
     let shard = ctx.owned_shard().await;
@@ -216,7 +216,7 @@ async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_a
     assert_eq!(shard.current_of(&id).await, Some(winner.snapshot.current));
 }
 
-async fn a_deletion_whose_answer_is_lost_is_done_again(ctx: &TestContext) {
+async fn a_deletion_whose_answer_is_lost_is_retried(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
         let shard = ctx.owned_shard().await;
         let run = shard.create_run(Running).await;
@@ -232,7 +232,7 @@ async fn a_deletion_whose_answer_is_lost_is_done_again(ctx: &TestContext) {
     }
 }
 
-async fn a_batch_whose_answer_is_lost_is_appended_again(ctx: &TestContext) {
+async fn an_append_whose_answer_is_lost_is_retried(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
         let shard = ctx.owned_shard().await;
         // With the row of a new branch, and without one.
@@ -251,7 +251,7 @@ async fn a_batch_whose_answer_is_lost_is_appended_again(ctx: &TestContext) {
 }
 
 /// What changes nothing if it is done again is done again three times at most.
-async fn what_loses_every_answer_stays_unknown(ctx: &TestContext) {
+async fn an_operation_that_loses_every_answer_stays_unknown(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Running).await;
     let batch = shard.events(run.events.last());
@@ -266,7 +266,7 @@ async fn what_loses_every_answer_stays_unknown(ctx: &TestContext) {
     shard.assert_stored(&run).await;
 }
 
-async fn conflicts_at_commit_are_repeated_and_the_act_is_done_once(ctx: &TestContext) {
+async fn conflicts_at_commit_are_retried_and_the_request_is_applied_once(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     for request in shard.guarded_requests().await {
         let before = shard.task_count().await;
@@ -277,7 +277,7 @@ async fn conflicts_at_commit_are_repeated_and_the_act_is_done_once(ctx: &TestCon
     }
 }
 
-async fn conflicts_until_the_deadline_write_nothing_of_any_act(ctx: &TestContext) {
+async fn conflicts_until_the_deadline_write_no_row_of_any_request(ctx: &TestContext) {
     use std::time::Duration;
 
     let policy = RetryPolicy {
@@ -298,7 +298,7 @@ async fn conflicts_until_the_deadline_write_nothing_of_any_act(ctx: &TestContext
     assert_eq!(impatient.row_count().await, before);
 }
 
-async fn the_store_works_on_after_a_restart_in_the_middle_of_an_act(ctx: &TestContext) {
+async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
         let shard = ctx.owned_shard().await;
         let [create, ..] = shard.guarded_requests().await;

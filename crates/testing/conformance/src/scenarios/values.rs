@@ -10,16 +10,16 @@ use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "values":
     a_start_time_is_kept_to_the_microsecond per archetype;
-    the_earliest_and_the_latest_time_come_back per archetype;
-    an_absent_start_time_comes_back_absent per archetype;
-    null_and_empty_blobs_are_told_apart per archetype;
-    ids_in_any_script_come_back_as_they_were per archetype;
-    a_request_without_an_id_comes_back per archetype;
+    the_earliest_and_the_latest_time_are_read_unchanged per archetype;
+    an_absent_start_time_is_read_as_absent per archetype;
+    null_and_empty_blobs_are_distinguished per archetype;
+    ids_in_any_script_are_read_unchanged per archetype;
+    an_empty_request_id_is_read_unchanged per archetype;
     the_longest_ids_are_stored_and_found per archetype;
     an_id_of_256_characters_is_refused_before_the_database;
     ids_that_differ_in_case_or_normalization_are_different per archetype;
-    the_largest_and_smallest_numbers_come_back per archetype;
-    a_state_that_nobody_knows_is_kept per archetype;
+    the_largest_and_smallest_numbers_are_read_unchanged per archetype;
+    an_unknown_state_is_kept per archetype;
     a_blob_of_one_mebibyte_is_stored_and_one_byte_more_is_refused per archetype;
     an_oversized_execution_is_refused_and_stores_nothing;
 }
@@ -37,7 +37,7 @@ async fn a_start_time_is_kept_to_the_microsecond(ctx: &TestContext) {
     assert_eq!(read.to_string(), "2026-11-23T02:19:02.780998Z", "truncated, not rounded");
 }
 
-async fn the_earliest_and_the_latest_time_come_back(ctx: &TestContext) {
+async fn the_earliest_and_the_latest_time_are_read_unchanged(ctx: &TestContext) {
     let before_1970 = Timestamp::from_unix_nanos(-1).unwrap();
     for time in [
         Timestamp::MIN,
@@ -52,7 +52,7 @@ async fn the_earliest_and_the_latest_time_come_back(ctx: &TestContext) {
     }
 }
 
-async fn an_absent_start_time_comes_back_absent(ctx: &TestContext) {
+async fn an_absent_start_time_is_read_as_absent(ctx: &TestContext) {
     let mut row = ctx.current();
     row.start_time = None;
     comes_back(ctx, &row).await;
@@ -62,7 +62,7 @@ async fn an_absent_start_time_comes_back_absent(ctx: &TestContext) {
     assert_eq!(ctx.read(&row.filter()).await, Some(changed));
 }
 
-async fn null_and_empty_blobs_are_told_apart(ctx: &TestContext) {
+async fn null_and_empty_blobs_are_distinguished(ctx: &TestContext) {
     for data in [None, Some(Vec::new()), Some(vec![0]), Some(vec![0, 255, b'\\', b'\''])] {
         let mut row = ctx.current();
         row.data = data;
@@ -74,7 +74,7 @@ async fn null_and_empty_blobs_are_told_apart(ctx: &TestContext) {
     assert_eq!(ctx.read_execution(&execution.filter()).await, Some(execution));
 }
 
-async fn ids_in_any_script_come_back_as_they_were(ctx: &TestContext) {
+async fn ids_in_any_script_are_read_unchanged(ctx: &TestContext) {
     for id in [
         " ",
         "order/été №91 転単",
@@ -94,7 +94,7 @@ async fn ids_in_any_script_come_back_as_they_were(ctx: &TestContext) {
     }
 }
 
-async fn a_request_without_an_id_comes_back(ctx: &TestContext) {
+async fn an_empty_request_id_is_read_unchanged(ctx: &TestContext) {
     let mut row = ctx.current();
     row.create_request_id = RequestId::new("").unwrap();
     comes_back(ctx, &row).await;
@@ -132,7 +132,7 @@ async fn ids_that_differ_in_case_or_normalization_are_different(ctx: &TestContex
     }
 }
 
-async fn the_largest_and_smallest_numbers_come_back(ctx: &TestContext) {
+async fn the_largest_and_smallest_numbers_are_read_unchanged(ctx: &TestContext) {
     for (shard, version) in [(i32::MIN, i64::MIN), (-1, -1), (0, 0), (i32::MAX, i64::MAX)] {
         let mut row = ctx.current();
         row.shard_id = ShardId(shard);
@@ -146,7 +146,7 @@ async fn the_largest_and_smallest_numbers_come_back(ctx: &TestContext) {
     }
 }
 
-async fn a_state_that_nobody_knows_is_kept(ctx: &TestContext) {
+async fn an_unknown_state_is_kept(ctx: &TestContext) {
     let mut row = ctx.current();
     row.state = ExecutionState::from_stored(4_711);
     row.status = ExecutionStatus::from_stored(-8);

@@ -8,11 +8,11 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "joins":
+scenario_table! { "join_locks":
     the_version_is_the_one_of_the_execution per archetype;
     without_a_current_execution_the_list_is_empty per archetype;
     a_current_execution_without_its_run_is_an_empty_list per archetype;
-    another_run_of_the_id_does_not_count per archetype;
+    another_run_of_the_id_is_not_returned per archetype;
     outside_a_transaction_it_is_a_read per archetype;
     the_current_row_is_locked per archetype;
     the_execution_row_is_locked_too per archetype;
@@ -51,7 +51,7 @@ async fn a_current_execution_without_its_run_is_an_empty_list(ctx: &TestContext)
     transaction.commit().await.unwrap();
 }
 
-async fn another_run_of_the_id_does_not_count(ctx: &TestContext) {
+async fn another_run_of_the_id_is_not_returned(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     ctx.insert_execution(&ctx.execution_of(&ctx.changed(&row))).await;

@@ -5,7 +5,7 @@ use temporal_dsql_ports::{Outcome, StoreError, Transaction};
 
 use crate::{context::TestContext, scenario::scenario_table};
 
-scenario_table! { "limits":
+scenario_table! { "transaction_limits":
     three_thousand_rows_are_committed_and_one_more_is_refused if transaction_limits;
     ten_mebibytes_are_refused_at_commit if transaction_limits;
 }

@@ -18,14 +18,14 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "sizes":
+scenario_table! { "size_limits":
     a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole
         = "temporal-persistence.md#case-8";
-    the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole per archetype
+    the_longest_id_is_written_and_refused_whole_with_the_longest_timer_id per archetype
         = "temporal-persistence.md#case-8";
     a_reset_of_three_thousand_five_hundred_activities_is_refused_whole if transaction_limits
         = "temporal-persistence.md#case-7";
-    a_reset_over_many_entries_is_done_or_refused_whole;
+    a_reset_over_many_entries_is_applied_or_refused_whole;
     an_execution_of_more_rows_than_a_transaction_may_have_is_deleted
         = "temporal-persistence.md#case-7";
 }
@@ -65,7 +65,7 @@ async fn a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole(c
     assert_eq!(ctx.row_count().await, before);
 }
 
-async fn the_longest_id_is_written_and_with_the_longest_timer_id_refused_whole(ctx: &TestContext) {
+async fn the_longest_id_is_written_and_refused_whole_with_the_longest_timer_id(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let longest = "𝄞".repeat(WorkflowId::MAX_CHARS);
     let current = |id: &str| CurrentExecutionsRow {
@@ -107,7 +107,7 @@ async fn a_reset_of_three_thousand_five_hundred_activities_is_refused_whole(ctx:
     assert_eq!(shard.history(&run.events[0]).await, [run.events[0].node.clone(), batch]);
 }
 
-async fn a_reset_over_many_entries_is_done_or_refused_whole(ctx: &TestContext) {
+async fn a_reset_over_many_entries_is_applied_or_refused_whole(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (_, set) = reset_to(&shard, 2_500).await;
     shard.executions.set(&set).await.unwrap();

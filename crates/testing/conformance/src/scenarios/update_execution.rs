@@ -12,7 +12,7 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "updating":
+scenario_table! { "update_execution":
     the_current_run_is_updated_whole per archetype
         = "execution_mutable_state.go/TestUpdate_NotZombie",
           "execution_mutable_state.go/TestUpdate_NotZombie_CHASM";

@@ -13,14 +13,14 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "modes":
-    creating_takes_the_states_of_its_mode;
-    updating_takes_the_states_of_its_mode;
-    resolving_takes_the_states_of_its_mode;
-    a_status_that_does_not_go_with_the_state_is_refused;
+scenario_table! { "state_validation":
+    creating_allows_only_the_states_of_its_mode;
+    updating_allows_only_the_states_of_its_mode;
+    resolving_allows_only_the_states_of_its_mode;
+    a_status_that_contradicts_the_state_is_refused;
     rows_of_different_runs_are_refused;
     a_record_version_that_does_not_follow_is_refused;
-    what_is_refused_appends_no_history;
+    a_refused_request_appends_no_history;
 }
 
 const STATES: [ExecutionState; 4] = [Created, Running, Completed, Zombie];
@@ -30,7 +30,7 @@ fn is_invalid(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::InvalidArgument { .. }))
 }
 
-async fn creating_takes_the_states_of_its_mode(ctx: &TestContext) {
+async fn creating_allows_only_the_states_of_its_mode(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let reuse =
         CreateMode::UpdateCurrent { previous_run_id: ctx.run_id(), previous_last_write_version: 0 };
@@ -46,7 +46,7 @@ async fn creating_takes_the_states_of_its_mode(ctx: &TestContext) {
     }
 }
 
-async fn updating_takes_the_states_of_its_mode(ctx: &TestContext) {
+async fn updating_allows_only_the_states_of_its_mode(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let open = [Created, Running];
     for mode in [UpdateMode::UpdateCurrent, UpdateMode::BypassCurrent, UpdateMode::IgnoreCurrent] {
@@ -73,7 +73,7 @@ async fn updating_takes_the_states_of_its_mode(ctx: &TestContext) {
     }
 }
 
-async fn resolving_takes_the_states_of_its_mode(ctx: &TestContext) {
+async fn resolving_allows_only_the_states_of_its_mode(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let open = [Created, Running];
     let some_or_none = || [None].into_iter().chain(STATES.map(Some));
@@ -127,7 +127,7 @@ fn resolve(
     }
 }
 
-async fn a_status_that_does_not_go_with_the_state_is_refused(ctx: &TestContext) {
+async fn a_status_that_contradicts_the_state_is_refused(ctx: &TestContext) {
     use temporal_dsql_domain::ExecutionStatus;
 
     let shard = ctx.owned_shard().await;
@@ -192,7 +192,7 @@ async fn a_record_version_that_does_not_follow_is_refused(ctx: &TestContext) {
     shard.assert_stored(&run).await;
 }
 
-async fn what_is_refused_appends_no_history(ctx: &TestContext) {
+async fn a_refused_request_appends_no_history(ctx: &TestContext) {
     use temporal_dsql_domain::Table;
 
     let shard = ctx.owned_shard().await;

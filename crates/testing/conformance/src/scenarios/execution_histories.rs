@@ -21,13 +21,13 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "act_histories":
-    an_act_writes_every_batch_of_every_run_and_new_branches;
-    a_refused_act_leaves_no_batch_and_no_branch;
-    a_batch_of_an_ancestor_refuses_the_whole_act;
-    an_act_overwrites_a_batch_that_is_there_already;
-    batches_of_too_many_rows_are_appended_before_their_act;
-    batches_of_too_many_bytes_are_appended_before_their_act;
+scenario_table! { "execution_histories":
+    a_request_writes_every_batch_of_every_run_and_new_branches;
+    a_refused_request_writes_no_batch_and_no_branch;
+    a_batch_of_an_ancestor_branch_fails_the_whole_request;
+    a_request_overwrites_a_batch_that_already_exists;
+    batches_of_too_many_rows_are_appended_before_their_request;
+    batches_of_too_many_bytes_are_appended_before_their_request;
 }
 
 /// Adds batches until there are `count`.
@@ -62,7 +62,7 @@ async fn conflict(shard: &OwnedShard<'_>) -> (ConflictResolve, [Snapshot; 2]) {
     (request, [zombie, current])
 }
 
-async fn an_act_writes_every_batch_of_every_run_and_new_branches(ctx: &TestContext) {
+async fn a_request_writes_every_batch_of_every_run_and_new_branches(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let mut new = shard.new_run(Created);
     extend(&shard, &mut new.events, 3);
@@ -98,7 +98,7 @@ async fn assert_leaves_nothing(
     assert_eq!(ctx.row_count().await, before);
 }
 
-async fn a_refused_act_leaves_no_batch_and_no_branch(ctx: &TestContext) {
+async fn a_refused_request_writes_no_batch_and_no_branch(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let open = shard.create_run(Running).await;
     let next = shard.snapshot(&shard.next_run(&open.current, Created));
@@ -143,7 +143,7 @@ async fn a_refused_act_leaves_no_batch_and_no_branch(ctx: &TestContext) {
     shard.assert_stored(&open).await;
 }
 
-async fn a_batch_of_an_ancestor_refuses_the_whole_act(ctx: &TestContext) {
+async fn a_batch_of_an_ancestor_branch_fails_the_whole_request(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Running).await;
     let mut mutation = shard.mutation(&run, Running);
@@ -161,7 +161,7 @@ async fn a_batch_of_an_ancestor_refuses_the_whole_act(ctx: &TestContext) {
 }
 
 /// As after an act whose history was appended first, and which was asked for again.
-async fn an_act_overwrites_a_batch_that_is_there_already(ctx: &TestContext) {
+async fn a_request_overwrites_a_batch_that_already_exists(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let mut new = shard.new_run(Created);
     shard.histories.append(&new.events[0]).await.unwrap();
@@ -197,7 +197,7 @@ async fn assert_created(
     assert_eq!(begun.load(Ordering::SeqCst), expected);
 }
 
-async fn batches_of_too_many_rows_are_appended_before_their_act(ctx: &TestContext) {
+async fn batches_of_too_many_rows_are_appended_before_their_request(ctx: &TestContext) {
     let is_refused = ctx.harness.capabilities().transaction_limits;
     assert_created(ctx, is_refused, |shard| {
         let mut new = shard.new_run(Created);
@@ -208,7 +208,7 @@ async fn batches_of_too_many_rows_are_appended_before_their_act(ctx: &TestContex
     .await;
 }
 
-async fn batches_of_too_many_bytes_are_appended_before_their_act(ctx: &TestContext) {
+async fn batches_of_too_many_bytes_are_appended_before_their_request(ctx: &TestContext) {
     // A message is not larger than a transaction of DSQL, on any engine.
     assert_created(ctx, true, |shard| {
         let mut new = shard.new_run(Created);

@@ -20,11 +20,11 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "creating":
+scenario_table! { "create_execution":
     a_brand_new_execution_is_stored_whole per archetype
         = "execution_mutable_state.go/TestCreate_BrandNew",
           "execution_mutable_state.go/TestCreate_BrandNew_CHASM";
-    an_id_with_a_current_execution_refuses_a_brand_new_one_and_tells_it per archetype
+    creating_over_a_current_execution_is_refused_and_reports_it per archetype
         = "execution_mutable_state.go/TestCreate_BrandNew_CurrentConflict";
     the_id_of_a_closed_execution_is_used_again per archetype
         = "execution_mutable_state.go/TestCreate_Reuse",
@@ -32,7 +32,7 @@ scenario_table! { "creating":
     reuse_expects_the_previous_run_closed_at_its_version per archetype
         = "execution_mutable_state.go/TestCreate_Reuse_CurrentConflict";
     reuse_of_an_id_without_an_execution_is_refused per archetype;
-    a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current_row per archetype;
+    a_refused_creation_reports_the_version_of_the_run_and_not_of_the_current_row per archetype;
     a_zombie_is_created_beside_the_current_execution per archetype
         = "execution_mutable_state.go/TestCreate_Zombie";
     a_run_that_exists_is_not_created_again per archetype
@@ -42,7 +42,7 @@ scenario_table! { "creating":
           "execution_mutable_state.go/TestCreate_ClosedWorkflow_Bypass",
           "execution_mutable_state.go/TestCreate_ClosedWorkflow_UpdateCurrent";
     bypassing_does_not_create_the_current_run_again;
-    of_sixteen_brand_new_creators_fifteen_are_told_the_winner per archetype
+    of_sixteen_concurrent_creators_fifteen_receive_the_winning_row per archetype
         = "temporal-persistence.md#case-2";
     archetypes_have_ids_of_their_own per archetype
         = "execution_mutable_state.go/TestArchetypeSeparateIDSpace";
@@ -78,7 +78,7 @@ async fn a_brand_new_execution_is_stored_whole(ctx: &TestContext) {
     assert_eq!(shard.task_count().await, snapshot.tasks.len() as u64);
 }
 
-async fn an_id_with_a_current_execution_refuses_a_brand_new_one_and_tells_it(ctx: &TestContext) {
+async fn creating_over_a_current_execution_is_refused_and_reports_it(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     for state in [Created, Running, Completed] {
         let first = shard.create_run(state).await;
@@ -133,7 +133,7 @@ async fn reuse_of_an_id_without_an_execution_is_refused(ctx: &TestContext) {
 
 /// They diverge when a closed run is updated without its current row
 /// (temporal-persistence.md#executions, temporal-persistence.md#create).
-async fn a_refused_creator_is_told_the_version_of_the_run_and_not_of_the_current_row(
+async fn a_refused_creation_reports_the_version_of_the_run_and_not_of_the_current_row(
     ctx: &TestContext,
 ) {
     let shard = ctx.owned_shard().await;
@@ -213,7 +213,7 @@ async fn bypassing_does_not_create_the_current_run_again(ctx: &TestContext) {
     shard.assert_stored(&current).await;
 }
 
-async fn of_sixteen_brand_new_creators_fifteen_are_told_the_winner(ctx: &TestContext) {
+async fn of_sixteen_concurrent_creators_fifteen_receive_the_winning_row(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let id = shard.current(Created);
     // All sixteen have begun before one of them looks, so that each would be the first.

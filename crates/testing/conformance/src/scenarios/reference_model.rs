@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{context::TestContext, scenario::scenario_table};
 
-scenario_table! { "model":
+scenario_table! { "reference_model":
     random_operations_agree_with_the_reference;
 }
 

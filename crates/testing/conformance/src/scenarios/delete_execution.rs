@@ -8,20 +8,20 @@ use temporal_dsql_stores::{CreateMode, UpdateMode};
 
 use crate::{context::TestContext, scenario::scenario_table};
 
-scenario_table! { "deleting":
-    a_deleted_current_execution_is_gone_and_its_run_stays per archetype
+scenario_table! { "delete_execution":
+    deleting_a_current_execution_keeps_its_run per archetype
         = "execution_mutable_state.go/TestDeleteCurrent_IsCurrent";
     a_run_that_is_not_the_current_one_deletes_no_current_execution per archetype
         = "execution_mutable_state.go/TestDeleteCurrent_NotCurrent";
-    a_deleted_execution_is_gone_with_all_that_belongs_to_it per archetype
+    deleting_an_execution_deletes_all_rows_of_its_run per archetype
         = "execution_mutable_state.go/TestDelete_Exists";
     deleting_an_absent_execution_is_no_error per archetype
         = "execution_mutable_state.go/TestDelete_NotExists";
-    an_id_is_brand_new_again_after_its_execution_was_deleted per archetype;
-    every_table_of_a_run_is_emptied_when_it_is_deleted = "temporal-persistence.md#case-12";
+    an_id_can_be_created_again_after_its_execution_was_deleted per archetype;
+    every_table_of_a_run_is_empty_after_its_deletion = "temporal-persistence.md#case-12";
 }
 
-async fn a_deleted_current_execution_is_gone_and_its_run_stays(ctx: &TestContext) {
+async fn deleting_a_current_execution_keeps_its_run(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Running).await;
     let id = run.current.filter();
@@ -48,7 +48,7 @@ async fn a_run_that_is_not_the_current_one_deletes_no_current_execution(ctx: &Te
     shard.assert_stored(&alone).await;
 }
 
-async fn a_deleted_execution_is_gone_with_all_that_belongs_to_it(ctx: &TestContext) {
+async fn deleting_an_execution_deletes_all_rows_of_its_run(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let zombie = shard.create_run(Zombie).await;
     let other = shard.snapshot(&shard.next_run(&zombie.current, Zombie));
@@ -68,7 +68,7 @@ async fn deleting_an_absent_execution_is_no_error(ctx: &TestContext) {
     shard.assert_missing(&absent.execution).await;
 }
 
-async fn an_id_is_brand_new_again_after_its_execution_was_deleted(ctx: &TestContext) {
+async fn an_id_can_be_created_again_after_its_execution_was_deleted(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let first = shard.create_run(Running).await;
     let id = first.current.filter();
@@ -97,7 +97,7 @@ const OF_A_RUN: [Table; 9] = [
     Table::BufferedEvents,
 ];
 
-async fn every_table_of_a_run_is_emptied_when_it_is_deleted(ctx: &TestContext) {
+async fn every_table_of_a_run_is_empty_after_its_deletion(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Zombie).await;
     let mutation = shard.mutation(&run, Zombie);

@@ -15,7 +15,7 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "resolving":
+scenario_table! { "conflict_resolve":
     the_current_run_is_suppressed_by_a_zombie per archetype
         = "execution_mutable_state.go/TestConflictResolve_SuppressCurrent";
     only_the_current_run_is_suppressed per archetype
@@ -49,7 +49,7 @@ scenario_table! { "resolving":
     a_run_is_set_whatever_the_current_one_is per archetype
         = "execution_mutable_state.go/TestSet",
           "execution_mutable_state.go/TestSet_CHASM";
-    what_a_reset_leaves_out_is_gone;
+    a_reset_removes_what_it_does_not_contain;
 }
 
 /// A conflict to resolve: `reset` takes the place of the run `of`.
@@ -301,7 +301,7 @@ async fn a_run_is_set_whatever_the_current_one_is(ctx: &TestContext) {
     assert_eq!(shard.current_of(&current.current).await, Some(current.current));
 }
 
-async fn what_a_reset_leaves_out_is_gone(ctx: &TestContext) {
+async fn a_reset_removes_what_it_does_not_contain(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let current = shard.create_run(Running).await;
     let mut request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Running);

@@ -16,12 +16,12 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "locks":
-    locks_tell_what_is_there per archetype;
-    locks_of_what_is_absent_tell_so per archetype;
-    the_run_of_a_current_execution_is_told_though_the_act_does_not_write_it;
-    every_lock_refuses_what_was_written_since;
-    locks_keep_nobody_from_other_rows;
+scenario_table! { "condition_locks":
+    locking_reports_the_rows per archetype;
+    locking_absent_rows_reports_none per archetype;
+    the_run_of_a_current_execution_is_observed_even_if_it_is_not_written;
+    every_lock_conflicts_with_a_write_since_the_snapshot;
+    locks_do_not_affect_other_rows;
 }
 
 /// A shard with a current execution, its run and another run.
@@ -60,7 +60,7 @@ fn looking<'a>(
     }
 }
 
-async fn locks_tell_what_is_there(ctx: &TestContext) {
+async fn locking_reports_the_rows(ctx: &TestContext) {
     let (shard, current, [row, other]) = lockable(ctx).await;
     let id = current.filter();
     let mut transaction = ctx.begin("Lock").await;
@@ -86,7 +86,7 @@ async fn locks_tell_what_is_there(ctx: &TestContext) {
     transaction.commit().await.unwrap();
 }
 
-async fn locks_of_what_is_absent_tell_so(ctx: &TestContext) {
+async fn locking_absent_rows_reports_none(ctx: &TestContext) {
     let (shard, current, [row, _]) = lockable(ctx).await;
     let absent = ExecutionsRow { run_id: ctx.run_id(), ..row.clone() };
     let mut transaction = ctx.begin("Lock").await;
@@ -107,9 +107,7 @@ async fn locks_of_what_is_absent_tell_so(ctx: &TestContext) {
 }
 
 /// What a refusal tells of the current execution is as its run has it.
-async fn the_run_of_a_current_execution_is_told_though_the_act_does_not_write_it(
-    ctx: &TestContext,
-) {
+async fn the_run_of_a_current_execution_is_observed_even_if_it_is_not_written(ctx: &TestContext) {
     let (shard, current, [row, other]) = lockable(ctx).await;
     let id = current.filter();
     let mut transaction = ctx.begin("Lock").await;
@@ -127,7 +125,7 @@ async fn the_run_of_a_current_execution_is_told_though_the_act_does_not_write_it
 
 /// The act comes last, after the other transaction has committed, so that no engine waits. A row that
 /// the act writes need not be locked before: writing it conflicts as well.
-async fn every_lock_refuses_what_was_written_since(ctx: &TestContext) {
+async fn every_lock_conflicts_with_a_write_since_the_snapshot(ctx: &TestContext) {
     for written in ["shard", "current", "run", "other run", "closed run"] {
         let (shard, current, [row, other]) = lockable(ctx).await;
         let mut late = ctx.begin("Late").await;
@@ -163,7 +161,7 @@ async fn every_lock_refuses_what_was_written_since(ctx: &TestContext) {
     }
 }
 
-async fn locks_keep_nobody_from_other_rows(ctx: &TestContext) {
+async fn locks_do_not_affect_other_rows(ctx: &TestContext) {
     let (shard, current, [row, other]) = lockable(ctx).await;
     let (unrelated, _, [elsewhere, _]) = lockable(ctx).await;
     let id = current.filter();

@@ -24,20 +24,20 @@ use crate::{
     scenario::scenario_table,
 };
 
-scenario_table! { "parts":
-    a_map_that_comes_twice_is_refused;
+scenario_table! { "request_validation":
+    a_map_that_occurs_twice_is_refused;
     a_write_of_one_map_that_removes_from_another_is_refused;
-    a_run_in_two_parts_of_a_request_is_refused;
+    a_run_that_occurs_twice_in_a_request_is_refused;
     events_of_another_shard_are_refused;
     a_new_branch_that_is_not_the_branch_of_its_events_is_refused;
     events_before_the_branch_are_refused_with_the_whole_request;
-    a_set_of_sixteen_hundred_activities_is_repeated;
-    a_new_run_leaves_the_rows_that_it_finds per map;
-    a_new_run_leaves_the_buffer_that_it_finds;
-    an_oversized_entry_is_refused_though_it_would_not_stay;
-    an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_are_looked_at;
-    more_than_ten_mebibytes_in_one_statement_are_refused_there;
-    of_two_duplicates_the_first_in_the_order_of_the_tables_is_told;
+    sixteen_hundred_activities_are_set_repeatedly;
+    a_new_run_keeps_existing_map_entries per map;
+    a_new_run_keeps_existing_buffered_events;
+    an_oversized_entry_is_refused_even_if_it_is_removed;
+    a_write_set_larger_than_a_transaction_is_refused_before_its_conditions_are_checked;
+    more_than_ten_mebibytes_in_one_statement_are_refused_at_the_statement;
+    of_two_duplicates_the_first_in_table_order_is_reported;
 }
 
 /// Acts on a stored run, a zombie beside it and runs that are not stored: one of each kind, each
@@ -159,7 +159,7 @@ async fn assert_invalid(shard: &OwnedShard<'_>, requests: Vec<GuardedRequest>, e
     }
 }
 
-async fn a_map_that_comes_twice_is_refused(ctx: &TestContext) {
+async fn a_map_that_occurs_twice_is_refused(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let requests = Requests::new(&shard).await;
     let twice = requests.with_snapshot(|snapshot| {
@@ -184,7 +184,7 @@ async fn a_write_of_one_map_that_removes_from_another_is_refused(ctx: &TestConte
     assert_invalid(&shard, other, "maps").await;
 }
 
-async fn a_run_in_two_parts_of_a_request_is_refused(ctx: &TestContext) {
+async fn a_run_that_occurs_twice_in_a_request_is_refused(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let requests = Requests::new(&shard).await;
     let twice = vec![
@@ -284,7 +284,7 @@ async fn events_before_the_branch_are_refused_with_the_whole_request(ctx: &TestC
     assert_invalid(&shard, behind(&|events| events.node.txn_id = i64::MIN), "txn_id").await;
 }
 
-async fn a_set_of_sixteen_hundred_activities_is_repeated(ctx: &TestContext) {
+async fn sixteen_hundred_activities_are_set_repeatedly(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let mut before = shard.create_run(Running).await;
     let pool = ctx.entries(MapTable::Activities, 1_700);
@@ -303,7 +303,7 @@ async fn a_set_of_sixteen_hundred_activities_is_repeated(ctx: &TestContext) {
 }
 
 /// Rows without a run are what a Go server's delete has left (temporal-persistence.md#other-acts).
-async fn a_new_run_leaves_the_rows_that_it_finds(ctx: &TestContext) {
+async fn a_new_run_keeps_existing_map_entries(ctx: &TestContext) {
     let map = ctx.map();
     let shard = ctx.owned_shard().await;
     let run = shard.new_run(Created);
@@ -320,7 +320,7 @@ async fn a_new_run_leaves_the_rows_that_it_finds(ctx: &TestContext) {
     assert_eq!(found, joined(left, new));
 }
 
-async fn a_new_run_leaves_the_buffer_that_it_finds(ctx: &TestContext) {
+async fn a_new_run_keeps_existing_buffered_events(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.new_run(Created);
     let key = run.execution.filter();
@@ -332,7 +332,7 @@ async fn a_new_run_leaves_the_buffer_that_it_finds(ctx: &TestContext) {
     assert_eq!(session.select_from_buffered_events(&key).await.unwrap(), expected);
 }
 
-async fn an_oversized_entry_is_refused_though_it_would_not_stay(ctx: &TestContext) {
+async fn an_oversized_entry_is_refused_even_if_it_is_removed(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Running).await;
     let blob = |bytes| DataBlob::new(vec![7; bytes], Encoding::new("Proto3").unwrap());
@@ -366,7 +366,7 @@ async fn an_oversized_entry_is_refused_though_it_would_not_stay(ctx: &TestContex
 }
 
 /// Whoever owns the shard, and in whichever form the act is written.
-async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_are_looked_at(
+async fn a_write_set_larger_than_a_transaction_is_refused_before_its_conditions_are_checked(
     ctx: &TestContext,
 ) {
     let shard = ctx.owned_shard().await;
@@ -391,7 +391,7 @@ async fn an_act_that_no_transaction_can_hold_is_refused_before_its_conditions_ar
 }
 
 /// What is refused before it is sent does not end the transaction.
-async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(ctx: &TestContext) {
+async fn more_than_ten_mebibytes_in_one_statement_are_refused_at_the_statement(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Running).await;
     let key = run.execution.filter();
@@ -431,7 +431,7 @@ async fn more_than_ten_mebibytes_in_one_statement_are_refused_there(ctx: &TestCo
     assert_eq!(found.unwrap(), joined(run.maps[0].clone(), entries(2)));
 }
 
-async fn of_two_duplicates_the_first_in_the_order_of_the_tables_is_told(ctx: &TestContext) {
+async fn of_two_duplicates_the_first_in_table_order_is_reported(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Completed).await;
     // A run before its tasks.

@@ -12,16 +12,16 @@ use temporal_dsql_stores::{
 
 use crate::{context::TestContext, real_data, scenario::scenario_table};
 
-scenario_table! { "recorded":
-    every_execution_of_a_real_server_comes_back_unchanged;
-    every_current_execution_of_a_real_server_comes_back_unchanged;
+scenario_table! { "recorded_rows":
+    every_execution_of_a_real_server_is_read_unchanged;
+    every_current_execution_of_a_real_server_is_read_unchanged;
     every_current_execution_of_a_real_server_is_found_with_its_run;
-    every_whole_execution_of_a_real_server_comes_back_unchanged;
-    every_task_of_a_real_server_is_added_by_its_owner_and_comes_back_unchanged;
+    every_whole_execution_of_a_real_server_is_read_unchanged;
+    every_task_of_a_real_server_is_added_by_its_owner_and_read_unchanged;
     every_history_of_a_real_server_is_read_in_both_directions;
 }
 
-async fn every_execution_of_a_real_server_comes_back_unchanged(ctx: &TestContext) {
+async fn every_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
     let rows = real_data::executions();
     for row in &rows {
         ctx.insert_execution(row).await;
@@ -32,7 +32,7 @@ async fn every_execution_of_a_real_server_comes_back_unchanged(ctx: &TestContext
     assert_eq!(ctx.fixture.count(Table::Executions).await, rows.len() as u64);
 }
 
-async fn every_current_execution_of_a_real_server_comes_back_unchanged(ctx: &TestContext) {
+async fn every_current_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
     let workflows = real_data::current_executions();
     let others = real_data::current_chasm_executions();
     for row in workflows.iter().chain(&others) {
@@ -63,7 +63,7 @@ async fn every_current_execution_of_a_real_server_is_found_with_its_run(ctx: &Te
 }
 
 /// The `executions` row, its current execution if it is the current one, and its maps, as one act.
-async fn every_whole_execution_of_a_real_server_comes_back_unchanged(ctx: &TestContext) {
+async fn every_whole_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
     let mut entries = real_data::entries();
     let mut current: BTreeMap<_, _> = real_data::current_executions()
         .into_iter()
@@ -100,9 +100,7 @@ async fn every_whole_execution_of_a_real_server_comes_back_unchanged(ctx: &TestC
     }
 }
 
-async fn every_task_of_a_real_server_is_added_by_its_owner_and_comes_back_unchanged(
-    ctx: &TestContext,
-) {
+async fn every_task_of_a_real_server_is_added_by_its_owner_and_read_unchanged(ctx: &TestContext) {
     let shards = ShardStore::new(Arc::clone(&ctx.store));
     let shard = real_data::shards().remove(0);
     assert_eq!(shards.get_or_create(&shard).await.unwrap(), shard);
