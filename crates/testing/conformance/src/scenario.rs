@@ -10,9 +10,9 @@ pub struct Scenario {
     pub area: &'static str,
     /// A sentence, with underscores.
     pub name: &'static str,
-    /// The tests of Temporal's suites that it re-expresses, as `file/Test`, and the cases that no
-    /// suite of Temporal has (temporal-persistence.md#cases), by their anchors in that file.
-    pub upstream: &'static [&'static str],
+    /// What it covers: tests of Temporal's suites as `file/Test`, and requirements
+    /// (requirements.md) and cases (temporal-persistence.md#cases) by file and anchor.
+    pub citations: &'static [&'static str],
     /// For what it is played.
     pub cases: Cases,
     /// Which engines it is for.
@@ -52,13 +52,13 @@ impl Scenario {
 /// Makes the table of one area's scenarios from async functions of a [`TestContext`].
 macro_rules! scenario_table {
     ($area:literal: $(
-        $name:ident $(per $cases:ident)? $(if $needs:ident)? $(= $($upstream:literal),+)?;
+        $name:ident $(per $cases:ident)? $(if $needs:ident)? $(= $($citation:literal),+)?;
     )*) => {
         pub(crate) const SCENARIOS: &[$crate::scenario::Scenario] = &[$(
             $crate::scenario::Scenario {
                 area: $area,
                 name: stringify!($name),
-                upstream: &[$($($upstream),+)?],
+                citations: &[$($($citation),+)?],
                 cases: scenario_table!(@cases $($cases)?),
                 applies: scenario_table!(@applies $($needs)?),
                 run: |ctx| Box::pin($name(ctx)),

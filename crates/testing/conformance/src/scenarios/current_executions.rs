@@ -8,11 +8,12 @@ use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "current_executions":
     inserting_affects_one_row per archetype
-        = "history_current_execution.go/TestInsert_Success";
+        = "history_current_execution.go/TestInsert_Success", "requirements.md#req-9-1";
     inserting_twice_is_refused_and_changes_nothing per archetype
         = "history_current_execution.go/TestInsert_Fail_Duplicate";
     an_inserted_row_is_read_unchanged per archetype
-        = "history_current_execution.go/TestInsertSelect";
+        = "history_current_execution.go/TestInsertSelect", "requirements.md#req-2-5",
+          "requirements.md#req-9-2";
     updating_affects_one_row per archetype
         = "history_current_execution.go/TestInsertUpdate_Success";
     updating_an_absent_row_affects_none per archetype
@@ -20,7 +21,7 @@ scenario_table! { "current_executions":
     an_updated_row_is_read_unchanged per archetype
         = "history_current_execution.go/TestInsertUpdateSelect";
     a_deleted_row_is_absent per archetype
-        = "history_current_execution.go/TestInsertDeleteSelect_Success";
+        = "history_current_execution.go/TestInsertDeleteSelect_Success", "requirements.md#req-9-3";
     deleting_by_another_run_leaves_the_row per archetype
         = "history_current_execution.go/TestInsertDeleteSelect_Fail";
     a_lock_returns_the_row per archetype = "history_current_execution.go/TestLock";

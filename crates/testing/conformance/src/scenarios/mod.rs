@@ -89,6 +89,6 @@ const ALL: &[&[Scenario]] = &[
 ];
 
 /// Every scenario, in the order in which they are listed.
-pub fn all() -> impl Iterator<Item = &'static Scenario> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
     ALL.iter().copied().flatten()
 }

@@ -7,13 +7,15 @@ use temporal_dsql_ports::StoreError;
 use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "routing":
-    a_row_is_in_the_table_of_its_archetype_and_in_no_other per archetype;
-    every_archetype_id_but_workflow_is_in_the_chasm_table;
-    an_unspecified_archetype_in_a_filter_means_workflow;
+    a_row_is_in_the_table_of_its_archetype_and_in_no_other per archetype
+        = "requirements.md#req-2-1", "requirements.md#req-2-2";
+    every_archetype_id_but_workflow_is_in_the_chasm_table
+        = "requirements.md#req-2-3", "requirements.md#req-2-4";
+    an_unspecified_archetype_in_a_filter_means_workflow = "requirements.md#req-5-1";
     an_unspecified_archetype_in_a_row_is_refused_and_stores_nothing;
     a_workflow_and_an_activity_with_one_id_do_not_see_each_other
         = "execution_mutable_state.go/TestArchetypeSeparateIDSpace";
-    a_row_read_from_current_executions_is_a_workflow;
+    a_row_read_from_current_executions_is_a_workflow = "requirements.md#req-5-3";
 }
 
 async fn counts(ctx: &TestContext) -> (u64, u64) {

@@ -7,7 +7,7 @@ use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "version":
     the_store_reports_the_version_of_this_release
-        = "version_tests.go/TestVerifyCompatibleVersion";
+        = "version_tests.go/TestVerifyCompatibleVersion", "requirements.md#req-1-5";
     an_unknown_logical_name_has_no_version = "version_tests.go/TestVerifyCompatibleVersion";
 }
 
