@@ -6,24 +6,24 @@ use temporal_dsql_domain::{ArchetypeId, MapTable};
 
 use crate::queue::Queue;
 
-/// For what a scenario is played, once for each.
+/// The parameter that a scenario runs for, once per value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cases {
-    /// Once.
+    /// No parameter: the scenario runs once.
     One,
-    /// For workflows, for every archetype of Temporal 1.32 and for one that nobody knows: the
-    /// largest id, as in Temporal's own suite.
+    /// Workflow, every other archetype of Temporal 1.32, and the largest archetype id, which is
+    /// unknown, as in Temporal's own suite.
     Archetypes,
-    /// For every map of a run.
+    /// Every map of a run.
     Maps,
-    /// For every task queue, and for two categories.
+    /// Every task queue, and two categories.
     Queues,
 }
 
-/// What a scenario is played for.
+/// The value of the parameter.
 #[derive(Clone, Debug)]
 pub enum Case {
-    /// Nothing in particular.
+    /// None.
     One,
     /// An archetype.
     Archetype(ArchetypeId),
@@ -52,7 +52,7 @@ impl Cases {
 }
 
 impl fmt::Display for Case {
-    /// As it follows the name of a scenario.
+    /// The suffix of the scenario's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One => Ok(()),

@@ -1,14 +1,14 @@
-//! Stores that change when an act happens.
+//! Stores that run a hook at a defined point of a transaction or a request.
 //!
-//! On an interposed store others come in between the snapshot of a transaction and its first
-//! statement. It applies an act in the reference way, a statement per table, whatever the store
-//! inside does: only a transaction has such a gap. Under snapshot isolation it is the order of
-//! snapshots and commits that decides, so this one gap is enough to bring about every interleaving
-//! of whole acts. Stock PostgreSQL takes the snapshot at the first statement and not at BEGIN, so a
-//! transaction reads a row before anything else happens.
+//! [`intercept_begin`] runs a hook between the snapshot of a transaction and its first statement.
+//! It applies a write set with a statement per table, whatever the inner store does: only a
+//! transaction has this point. Under snapshot isolation the order of snapshots and commits decides,
+//! so this point is enough to produce every interleaving of whole transactions. Stock PostgreSQL
+//! takes the snapshot at the first statement and not at BEGIN, so the interceptor reads a row
+//! before it runs the hook.
 //!
-//! The others come in after an act whose answer was lost, or hold an act back until its client has
-//! given up.
+//! [`after_unknown_outcome`] runs a hook after a request whose answer was lost, and
+//! [`delaying_commits`] delays a commit until its client has given up.
 
 use std::{
     collections::VecDeque,
@@ -26,48 +26,48 @@ use temporal_dsql_ports::{
 };
 use tokio::sync::Barrier;
 
-/// What happens in the gap.
-pub(crate) type Between =
+/// Runs between the snapshot and the first statement.
+pub(crate) type BeginHook =
     Box<dyn for<'t> Fn(&'t mut dyn Transaction) -> BoxFuture<'t, ()> + Send + Sync>;
 
-/// The store inside, and what happens.
+/// The inner store, and the hook.
 struct BeginInterceptor {
     store: Arc<dyn Store>,
-    between: Between,
+    hook: BeginHook,
 }
 
-/// A store on `store` with `between` in the gap.
-pub(crate) fn intercept_begin(store: &Arc<dyn Store>, between: Between) -> Arc<dyn Store> {
-    Arc::new(BeginInterceptor { store: Arc::clone(store), between })
+/// A store on `store` that runs `hook` in every transaction that begins.
+pub(crate) fn intercept_begin(store: &Arc<dyn Store>, hook: BeginHook) -> Arc<dyn Store> {
+    Arc::new(BeginInterceptor { store: Arc::clone(store), hook })
 }
 
-/// A store on `store` on which something happens once: in the gap of the transaction that is the
-/// `number`th to begin, counted from 1.
+/// A store on `store` that runs `hook` in the `number`th transaction that begins, counted from
+/// 1.
 pub(crate) fn intercept_nth_begin(
     store: &Arc<dyn Store>,
     number: usize,
-    happens: impl for<'t> Fn(&'t mut dyn Transaction) -> BoxFuture<'t, ()> + Send + Sync + 'static,
+    hook: impl for<'t> Fn(&'t mut dyn Transaction) -> BoxFuture<'t, ()> + Send + Sync + 'static,
 ) -> Arc<dyn Store> {
     let begun = AtomicUsize::new(0);
-    let between: Between = Box::new(move |transaction| {
+    let hook: BeginHook = Box::new(move |transaction| {
         if begun.fetch_add(1, Ordering::SeqCst) + 1 == number {
-            happens(transaction)
+            hook(transaction)
         } else {
             Box::pin(async {})
         }
     });
-    intercept_begin(store, between)
+    intercept_begin(store, hook)
 }
 
-/// A store on `store` whose first `count` transactions wait for each other, so that none of them
-/// sees what another one commits; and how many transactions have begun.
+/// A store on `store` whose first `count` transactions wait for each other after they began, so
+/// that none sees a commit of another; and the number of transactions that began.
 pub(crate) fn barrier_after_begin(
     store: &Arc<dyn Store>,
     count: usize,
 ) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
     let begun = Arc::new(AtomicUsize::new(0));
     let (all, counted) = (Arc::new(Barrier::new(count)), Arc::clone(&begun));
-    let between: Between = Box::new(move |_| {
+    let hook: BeginHook = Box::new(move |_| {
         let is_awaited = counted.fetch_add(1, Ordering::SeqCst) < count;
         let all = Arc::clone(&all);
         Box::pin(async move {
@@ -76,18 +76,18 @@ pub(crate) fn barrier_after_begin(
             }
         })
     });
-    (intercept_begin(store, between), begun)
+    (intercept_begin(store, hook), begun)
 }
 
-/// A store on `store`, and how many transactions have begun on it.
+/// A store on `store`, and the number of transactions that began on it.
 pub(crate) fn counting_begins(store: &Arc<dyn Store>) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
     let begun = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&begun);
-    let between: Between = Box::new(move |_| {
+    let hook: BeginHook = Box::new(move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
         Box::pin(async {})
     });
-    (intercept_begin(store, between), begun)
+    (intercept_begin(store, hook), begun)
 }
 
 #[async_trait]
@@ -96,13 +96,13 @@ impl Store for BeginInterceptor {
         self.store.session_until(deadline)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
+    #[expect(clippy::disallowed_methods, reason = "forwards to the inner store")]
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
-        /// Nobody's: a plain read leaves no trace, whatever it finds.
+        /// The row need not exist: a plain read causes no conflict.
         const ANY: ShardId = ShardId(0);
         let mut transaction = self.store.begin(attempt).await?;
         transaction.select_from_shards(ANY).await?;
-        (self.between)(&mut *transaction).await;
+        (self.hook)(&mut *transaction).await;
         Ok(transaction)
     }
 
@@ -115,32 +115,32 @@ impl Store for BeginInterceptor {
     }
 }
 
-/// How an act is applied to the store inside.
-type Apply = Box<
+/// Applies a write set to the inner store.
+type ApplyHook = Box<
     dyn for<'t> Fn(&'t dyn Store, &'t WriteSet<'t>) -> BoxFuture<'t, Result<(), StoreError>>
         + Send
         + Sync,
 >;
 
-/// The store inside, and how acts are applied to it.
+/// The inner store, and how write sets are applied to it.
 struct ApplyInterceptor {
     store: Arc<dyn Store>,
-    apply: Apply,
+    apply: ApplyHook,
 }
 
-/// A store on `store` on which `happens` follows each act whose outcome is unknown, before the
-/// client learns it.
+/// A store on `store` that runs `hook` after each write set whose outcome is unknown, before the
+/// outcome is returned.
 pub(crate) fn after_unknown_outcome(
     store: &Arc<dyn Store>,
-    happens: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
 ) -> Arc<dyn Store> {
-    let happens = Arc::new(happens);
-    let apply: Apply = Box::new(move |store, set| {
-        let happens = Arc::clone(&happens);
+    let hook = Arc::new(hook);
+    let apply: ApplyHook = Box::new(move |store, set| {
+        let hook = Arc::clone(&hook);
         Box::pin(async move {
             let result = store.apply(set).await;
             if result.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown) {
-                happens().await;
+                hook().await;
             }
             result
         })
@@ -148,13 +148,13 @@ pub(crate) fn after_unknown_outcome(
     Arc::new(ApplyInterceptor { store: Arc::clone(store), apply })
 }
 
-/// The transactions of acts whose clients were told that the outcome is unknown. Each has made all
-/// its statements and may still commit.
+/// Transactions whose outcome was reported as unknown. All their statements are executed, and they
+/// may still commit.
 #[derive(Clone, Default)]
 pub(crate) struct DelayedCommits(Arc<Mutex<VecDeque<Box<dyn Transaction>>>>);
 
 impl DelayedCommits {
-    /// Commits the one that is held back longest; `None` if there is none.
+    /// Commits the oldest transaction; `None` if there is none.
     pub(crate) async fn commit_next(&self) -> Option<Result<(), StoreError>> {
         let next = self.0.lock().unwrap().pop_front();
         match next {
@@ -164,31 +164,31 @@ impl DelayedCommits {
     }
 }
 
-/// A store on `store` that holds an act back if `is_held` is true when it is asked for: its
-/// statements are made and its commit is left to the [`DelayedCommits`]. The act's client is told at once
-/// that the outcome is unknown. `is_held` is told how many acts are held back already. Acts that no
-/// range id guards are never held back.
+/// A store on `store` that executes the statements of a write set, leaves its commit to the
+/// [`DelayedCommits`] and reports an unknown outcome, if `should_delay` is true for the number of
+/// commits that are delayed already. Write sets without a range id are never delayed.
 pub(crate) fn delaying_commits(
     store: &Arc<dyn Store>,
-    is_held: impl Fn(usize) -> bool + Send + Sync + 'static,
+    should_delay: impl Fn(usize) -> bool + Send + Sync + 'static,
 ) -> (Arc<dyn Store>, DelayedCommits) {
-    let held = DelayedCommits::default();
-    let holds = held.clone();
-    let apply: Apply = Box::new(move |store, set| {
-        let held = holds.0.lock().unwrap().len();
-        let holds = (set.range_id.is_some() && is_held(held)).then(|| holds.clone());
+    let delayed = DelayedCommits::default();
+    let delayed_commits = delayed.clone();
+    let apply: ApplyHook = Box::new(move |store, set| {
+        let delayed = delayed_commits.0.lock().unwrap().len();
+        let delayed_commits =
+            (set.range_id.is_some() && should_delay(delayed)).then(|| delayed_commits.clone());
         Box::pin(async move {
-            let Some(held) = holds else { return store.apply(set).await };
+            let Some(delayed) = delayed_commits else { return store.apply(set).await };
             let transaction = ready_to_commit(store, set).await?;
-            held.0.lock().unwrap().push_back(transaction);
+            delayed.0.lock().unwrap().push_back(transaction);
             Err(StoreError::Unavailable { op: set.op, outcome: Outcome::Unknown, source: None })
         })
     });
-    (Arc::new(ApplyInterceptor { store: Arc::clone(store), apply }), held)
+    (Arc::new(ApplyInterceptor { store: Arc::clone(store), apply }), delayed)
 }
 
-/// The transaction of an act that has made all its statements.
-#[expect(clippy::disallowed_methods, reason = "the commit comes later, if it comes")]
+/// The transaction of a write set after all its statements.
+#[expect(clippy::disallowed_methods, reason = "the commit is delayed or omitted")]
 async fn ready_to_commit(
     store: &dyn Store,
     set: &WriteSet<'_>,
@@ -207,7 +207,7 @@ impl Store for ApplyInterceptor {
         self.store.session_until(deadline)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
+    #[expect(clippy::disallowed_methods, reason = "forwards to the inner store")]
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
         self.store.begin(attempt).await
     }
@@ -216,7 +216,7 @@ impl Store for ApplyInterceptor {
         self.store.runner()
     }
 
-    /// The scenarios that use it have no deadlines.
+    /// Ignores the deadline: the scenarios that use it have none.
     async fn apply_until(&self, _: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
         (self.apply)(&*self.store, set).await
     }

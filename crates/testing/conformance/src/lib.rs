@@ -1,8 +1,8 @@
 //! The contract of a Temporal store on Aurora DSQL, as one suite of scenarios.
 //!
 //! A scenario is written once, over the ports, and runs against every adapter: an adapter's
-//! `tests/conformance.rs` implements [`Harness`] and calls [`run`]. Each scenario cites
-//! the requirements and the tests of Temporal's own suites that it covers; the tables of
+//! `tests/conformance.rs` implements [`Harness`] and calls [`run`]. Each scenario cites the
+//! requirements and the tests of Temporal's own suites that it covers; the tables of
 //! `docs/testing.md` are generated from these citations.
 
 mod case;

@@ -6,23 +6,24 @@ use crate::{case::Cases, context::TestContext, harness::Capabilities};
 
 /// One behaviour that every adapter has.
 pub struct Scenario {
-    /// The module it belongs to.
+    /// The module of the scenario.
     pub area: &'static str,
-    /// A sentence, with underscores.
+    /// The behaviour, as a sentence with underscores.
     pub name: &'static str,
     /// What it covers: tests of Temporal's suites as `file/Test`, and requirements
     /// (requirements.md) and cases (temporal-persistence.md#cases) by file and anchor.
     pub citations: &'static [&'static str],
-    /// For what it is played.
+    /// The parameter that it runs for.
     pub cases: Cases,
-    /// Which engines it is for.
+    /// Whether it applies to an engine.
     pub applies: fn(Capabilities) -> bool,
-    /// Plays it; panics if the behaviour is not there.
+    /// Runs it; panics if the behaviour differs.
     pub run: for<'w> fn(&'w TestContext) -> BoxFuture<'w, ()>,
 }
 
 impl Scenario {
-    /// Areas that only ask for single rows, which every way to write whole executions sends alike.
+    /// Areas that use only row operations, which are sent in the same way whichever way write sets
+    /// are sent.
     pub(crate) const ROW_AREAS: [&str; 17] = [
         "buffered_events",
         "chasm_nodes",
@@ -43,7 +44,7 @@ impl Scenario {
         "version",
     ];
 
-    /// Whether this depends on how whole executions are locked and written.
+    /// Whether the scenario applies write sets, so that it depends on the way they are sent.
     pub fn uses_write_sets(&self) -> bool {
         !Self::ROW_AREAS.contains(&self.area)
     }

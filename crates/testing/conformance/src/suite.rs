@@ -1,4 +1,4 @@
-//! Runs the scenarios as a test binary.
+//! The test binary that runs the scenarios.
 
 use std::{num::NonZero, process::ExitCode, sync::Arc, time::Duration};
 
@@ -8,20 +8,20 @@ use crate::{
     case::Case, context::TestContext, harness::Harness, scenario::Scenario, scenarios::all,
 };
 
-/// Plays every scenario that applies, as a test binary (`harness = false`). A scenario that does
-/// not apply to the engine is listed as ignored.
+/// Runs every scenario as a test binary (`harness = false`). A scenario that does not apply to the
+/// engine is listed as ignored.
 ///
-/// The seed is printed; `CONFORMANCE_SEED` sets it. It repeats every row and choice of a scenario, and
-/// what the stores draw that can be told to ([`Harness::new_fixture`]). It does not repeat which of
-/// several tasks, connections or servers is faster.
+/// The seed is printed; `CONFORMANCE_SEED` sets it. It reproduces the rows and random choices of a
+/// scenario, and those of the stores that support it ([`Harness::new_fixture`]). It does not
+/// reproduce the timing of tasks, connections and servers.
 pub fn run(harness: impl Harness) -> ExitCode {
     run_filtered(harness, |_| true)
 }
 
-/// Plays those scenarios of which `is_wanted` is true, like [`run`].
+/// Runs the scenarios for which `is_wanted` is true, like [`run`].
 pub fn run_filtered(harness: impl Harness, is_wanted: impl Fn(&Scenario) -> bool) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Trials wait for servers, for locks and for time to pass more than they work.
+    // Trials mostly wait: for servers, locks and time.
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     arguments.test_threads.get_or_insert(2 * processors);
     let harness: Arc<dyn Harness> = Arc::new(harness);
@@ -51,7 +51,7 @@ fn trials(harness: &Arc<dyn Harness>, scenario: &'static Scenario, seed: u64) ->
     scenario.cases.list().into_iter().map(trial).collect()
 }
 
-/// How long a scenario is waited for. All take much less; one that does not end hangs.
+/// The timeout of a scenario. All scenarios take much less; one that exceeds it hangs.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 fn run_case(
@@ -67,7 +67,7 @@ fn run_case(
         .build()
         .map_err(|error| Failed::from(error.to_string()))?;
     let harness = Arc::clone(harness);
-    // Spawned, so that a panic ends the scenario and the fixture is still cleaned up.
+    // Spawned, so that a panic ends the scenario and the fixture is still dropped.
     let result = runtime.block_on(async move {
         let mut task = tokio::spawn(async move {
             let ctx = TestContext::new(harness, case, seed).await;
@@ -78,7 +78,7 @@ fn run_case(
         result
     });
     let Ok(result) = result else {
-        // Whatever it hangs in may hang for ever.
+        // A blocking task may hang for ever.
         runtime.shutdown_background();
         return Err(format!("the scenario has not ended after {timeout:?}").into());
     };
@@ -108,7 +108,7 @@ mod tests {
         scenarios::all,
     };
 
-    /// Never returns a fixture.
+    /// A harness that never returns a fixture.
     struct Hanging;
 
     #[async_trait]
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_area_of_rows_is_there_and_some_are_not_of_rows() {
+    fn every_row_area_has_scenarios_and_some_scenarios_use_write_sets() {
         for area in Scenario::ROW_AREAS {
             assert!(all().any(|scenario| scenario.area == area), "{area}");
         }

@@ -2,8 +2,8 @@
 
 use temporal_dsql_ports::{Outcome, StoreError, Transaction};
 
-/// Whether a write and the commit that follows it won or lost a conflict, wherever it shows:
-/// DSQL reports it at COMMIT, PostgreSQL at the statement (aurora-dsql.md#conflicts).
+/// Ends a transaction after its write and returns whether it won: DSQL reports a conflict at
+/// COMMIT, PostgreSQL at the statement (aurora-dsql.md#conflicts).
 pub(crate) async fn settle(
     transaction: Box<dyn Transaction>,
     write: Result<u64, StoreError>,

@@ -1,4 +1,5 @@
-//! The acts that an owner's range id guards, as values: what holds for all of them is said once.
+//! One request of each kind that the owner's range id guards, and assertions that hold for all of
+//! them.
 
 use temporal_dsql_domain::{
     CurrentExecutionsRow,
@@ -13,11 +14,11 @@ use temporal_dsql_stores::{
 
 use super::owned_shard::{OwnedShard, SharedStore, mutated, rows};
 
-/// A guarded act, ready to be done.
+/// A guarded request.
 #[derive(Clone, Debug)]
 pub(crate) enum GuardedRequest {
     Create(Box<CreateExecution>),
-    /// The change, and the run before it.
+    /// The update, and the run as it is stored before it.
     Update(Box<UpdateExecution>, Box<MutableStateRows>),
     ConflictResolve(Box<ConflictResolve>),
     Set(Box<SetExecution>),
@@ -25,7 +26,7 @@ pub(crate) enum GuardedRequest {
 }
 
 impl GuardedRequest {
-    /// Does it through `store`.
+    /// Executes the request on `store`.
     pub(crate) async fn execute(&self, store: SharedStore) -> Result<(), StoreError> {
         let executions = ExecutionStore::new(SharedStore::clone(&store));
         match self {
@@ -37,7 +38,7 @@ impl GuardedRequest {
         }
     }
 
-    /// The row that says whether it was done; adding tasks has none.
+    /// The `executions` row that the request writes; adding tasks writes none.
     pub(crate) fn written(&self) -> Option<&ExecutionsRow> {
         match self {
             Self::Create(request) => Some(&request.snapshot.execution),
@@ -48,7 +49,7 @@ impl GuardedRequest {
         }
     }
 
-    /// The whole run as it leaves it.
+    /// The whole run after the request.
     fn run_after(&self) -> Option<MutableStateRows> {
         match self {
             Self::Create(request) => Some(rows(&request.snapshot)),
@@ -59,7 +60,7 @@ impl GuardedRequest {
         }
     }
 
-    /// The current execution that it makes.
+    /// The current execution after the request.
     fn current_after(&self) -> Option<&CurrentExecutionsRow> {
         match self {
             Self::Create(request) => Some(&request.snapshot.current),
@@ -69,7 +70,7 @@ impl GuardedRequest {
         }
     }
 
-    /// The batches of history that it appends.
+    /// The history batches that the request appends.
     fn events(&self) -> &[AppendNodes] {
         match self {
             Self::Create(request) => &request.snapshot.events,
@@ -80,7 +81,7 @@ impl GuardedRequest {
         }
     }
 
-    /// The tasks that it adds.
+    /// The tasks that the request adds.
     fn tasks(&self) -> &Tasks {
         match self {
             Self::Create(request) => &request.snapshot.tasks,
@@ -93,7 +94,7 @@ impl GuardedRequest {
 }
 
 impl OwnedShard<'_> {
-    /// One act of each kind, each on an id of its own.
+    /// One request of each kind, each for a workflow id of its own.
     pub(crate) async fn guarded_requests(&self) -> [GuardedRequest; 5] {
         let owner = self.owner;
         let new = self.new_run(Created);
@@ -129,7 +130,8 @@ impl OwnedShard<'_> {
         ]
     }
 
-    /// Asserts that an act was done, entirely and once; `before` is the number of tasks before.
+    /// Asserts that a request was applied completely and exactly once. `before` is the number of
+    /// tasks before it.
     pub(crate) async fn assert_applied(&self, request: &GuardedRequest, before: u64) {
         if let Some(after) = request.run_after() {
             assert_eq!(self.stored(&after.execution).await, Some(after), "{request:?}");

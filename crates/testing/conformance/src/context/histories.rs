@@ -1,4 +1,4 @@
-//! Histories in an owned shard, and what a branch reads as.
+//! Histories in an owned shard, and the contents of their branches.
 
 use temporal_dsql_domain::{
     BranchId, HistoryBranch, HistoryNode, HistoryTreeInfo, NodePosition, Timestamp,
@@ -8,18 +8,18 @@ use temporal_dsql_stores::{AppendNodes, NewBranch, ReadHistory};
 
 use super::{owned_shard::OwnedShard, test_context::TestContext};
 
-/// The root branch of a new tree, without a row yet.
+/// The root branch of a new tree that is not stored.
 pub(crate) fn root(ctx: &TestContext) -> HistoryBranch {
     let key = ctx.branch();
     HistoryBranch::root(key.tree_id, key.branch_id)
 }
 
-/// A batch at `node_id` by transaction `txn_id`, on top of `prev_txn_id`.
+/// A batch at `node_id` by transaction `txn_id`, whose previous transaction is `prev_txn_id`.
 pub(crate) fn batch(ctx: &TestContext, node_id: i64, txn_id: i64, prev_txn_id: i64) -> HistoryNode {
     HistoryNode { prev_txn_id, ..ctx.node(node_id, txn_id) }
 }
 
-/// What is recorded about a branch.
+/// The record of a branch.
 pub(crate) fn info(branch: &HistoryBranch) -> HistoryTreeInfo {
     let fork_time = Timestamp::UNIX_EPOCH;
     HistoryTreeInfo { branch: branch.clone(), fork_time, info: "scenario".into() }
@@ -40,7 +40,8 @@ pub(crate) async fn append(
     shard.histories.append(&nodes).await
 }
 
-/// A root branch with these batches, given as node, transaction and the transaction before.
+/// Stores a root branch with these batches, given as (node id, transaction id, previous transaction
+/// id).
 pub(crate) async fn stored(
     shard: &OwnedShard<'_>,
     nodes: &[(i64, i64, i64)],
@@ -123,7 +124,7 @@ pub(crate) async fn backwards(
     }
 }
 
-/// Asserts that a branch has these batches, whichever way it is read.
+/// Asserts that a branch has these batches when it is read forwards and backwards.
 pub(crate) async fn assert_history(
     shard: &OwnedShard<'_>,
     branch: &HistoryBranch,

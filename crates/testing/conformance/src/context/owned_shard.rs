@@ -1,4 +1,5 @@
-//! An owned shard with whole executions in it: what scenarios of the atomic stores begin with.
+//! A shard with an owner, and whole executions in it: the starting point of the scenarios of
+//! Temporal's stores.
 
 use std::sync::Arc;
 
@@ -21,10 +22,10 @@ use crate::{
     queue::Queue,
 };
 
-/// A store as the atomic stores take it.
+/// A store as Temporal's stores take it.
 pub(crate) type SharedStore = Arc<dyn Store>;
 
-/// A shard with its owner, and the atomic stores.
+/// A shard with its owner, and Temporal's stores.
 pub(crate) struct OwnedShard<'w> {
     pub(crate) ctx: &'w TestContext,
     pub(crate) shard: ShardsRow,
@@ -36,7 +37,7 @@ pub(crate) struct OwnedShard<'w> {
 }
 
 impl TestContext {
-    /// A shard that somebody owns.
+    /// A new shard that has an owner.
     pub(crate) async fn owned_shard(&self) -> OwnedShard<'_> {
         let store = || Arc::clone(&self.store);
         let shard = self.shard();
@@ -55,7 +56,7 @@ impl TestContext {
 }
 
 impl OwnedShard<'_> {
-    /// An id in the shard that nobody has, with a run of it in `state`.
+    /// A current execution with a new id in this shard, in `state`.
     pub(crate) fn current(&self, state: ExecutionState) -> CurrentExecutionsRow {
         let row = CurrentExecutionsRow { shard_id: self.owner.shard_id, ..self.ctx.current() };
         self.in_state(&row, state)
@@ -86,9 +87,10 @@ impl OwnedShard<'_> {
         CurrentExecutionsRow { state, status, ..row.clone() }
     }
 
-    /// A new run with something in every map and every queue, and the beginning of its history.
+    /// A new run with entries in every map, tasks in every queue, and the first batch of its
+    /// history.
     pub(crate) fn snapshot(&self, current: &CurrentExecutionsRow) -> Snapshot {
-        // As Temporal writes them: what the current execution tells of its run is the run's.
+        // As Temporal writes them: both rows have the last write version of the run.
         let execution = ExecutionsRow {
             last_write_version: current.last_write_version,
             ..self.ctx.execution_of(current)
@@ -102,12 +104,12 @@ impl OwnedShard<'_> {
         }
     }
 
-    /// A new run of a new id.
+    /// A new run with a new id.
     pub(crate) fn new_run(&self, state: ExecutionState) -> Snapshot {
         self.snapshot(&self.current(state))
     }
 
-    /// A run that takes the place of all that is stored of `of`, in `state`.
+    /// A run in `state` that replaces everything stored of `of`.
     pub(crate) fn reset(&self, of: &Snapshot, state: ExecutionState) -> Snapshot {
         let execution = self.following(&of.execution);
         let current = self.ctx.changed(&of.current);
@@ -122,7 +124,7 @@ impl OwnedShard<'_> {
         reset
     }
 
-    /// A change to every part of a run, after which it is in `state`.
+    /// A change to every part of a run that leaves it in `state`.
     pub(crate) fn mutation(&self, of: &Snapshot, state: ExecutionState) -> Mutation {
         let execution = self.following(&of.execution);
         let current = self.ctx.changed(&of.current);
@@ -132,7 +134,7 @@ impl OwnedShard<'_> {
             ..current
         };
         let maps = of.maps.iter().map(|entries| {
-            // One goes, one changes, one stays, one comes.
+            // One entry is removed, one changed, one kept, one added.
             let (removed, others) = split(entries.clone(), 1);
             let (changed, _) = split(others, 1);
             let new = self.ctx.entries(entries.map(), 1);
@@ -152,13 +154,13 @@ impl OwnedShard<'_> {
         }
     }
 
-    /// The same run with everything changed and the next record version.
+    /// The same run with every value changed and the next record version.
     fn following(&self, row: &ExecutionsRow) -> ExecutionsRow {
         let db_record_version = row.db_record_version + 1;
         ExecutionsRow { db_record_version, ..self.ctx.changed_execution(row) }
     }
 
-    /// The batch of events after `before`, or the first one of a new branch.
+    /// The batch after `before`, or the first batch of a new branch.
     pub(crate) fn events(&self, before: Option<&AppendNodes>) -> AppendNodes {
         if let Some(before) = before {
             let node_id = before.node.node_id + 3;
@@ -179,7 +181,7 @@ impl OwnedShard<'_> {
         AppendNodes { shard_id: self.owner.shard_id, branch, new_branch: Some(info), node }
     }
 
-    /// A run that is stored: the current one of its id, or a zombie beside it.
+    /// Creates a run: the current one of its id, or a zombie that is not current.
     pub(crate) async fn create_run(&self, state: ExecutionState) -> Snapshot {
         let snapshot = self.new_run(state);
         let mode = match state {
@@ -200,7 +202,7 @@ impl OwnedShard<'_> {
         self.executions.create(&request).await
     }
 
-    /// Makes the change `mutation`, and creates `new`.
+    /// Applies `mutation`, and creates `new`.
     pub(crate) async fn update(
         &self,
         mode: UpdateMode,
@@ -211,12 +213,12 @@ impl OwnedShard<'_> {
         self.executions.update(&UpdateExecution { owner: self.owner, mode, mutation, new }).await
     }
 
-    /// Everything that is stored for a run.
+    /// Reads everything that is stored of a run.
     pub(crate) async fn stored(&self, row: &ExecutionsRow) -> Option<MutableStateRows> {
         self.executions.get(&row.filter()).await.unwrap()
     }
 
-    /// The current execution of an id.
+    /// Reads the current execution of an id.
     pub(crate) async fn current_of(
         &self,
         row: &CurrentExecutionsRow,
@@ -231,7 +233,7 @@ impl OwnedShard<'_> {
         assert_eq!(self.history(last).await.last(), Some(&last.node));
     }
 
-    /// Asserts that the run `of` is stored as `mutation` has left it, with its history.
+    /// Asserts that the run `of` is stored as `mutation` leaves it, with its history.
     pub(crate) async fn assert_mutated(&self, of: &Snapshot, mutation: &Mutation) {
         let expected = mutated(rows(of), mutation);
         assert_eq!(self.stored(&of.execution).await, Some(expected));
@@ -239,7 +241,7 @@ impl OwnedShard<'_> {
         assert_eq!(self.history(last).await, [of.events[0].node.clone(), last.node.clone()]);
     }
 
-    /// Asserts that nothing is stored of a run.
+    /// Asserts that no row of a run is stored.
     pub(crate) async fn assert_missing(&self, row: &ExecutionsRow) {
         assert_eq!(self.stored(row).await, None);
         let mut session = self.ctx.store.session();
@@ -262,31 +264,31 @@ impl OwnedShard<'_> {
         self.histories.read(&request, None).await.unwrap().nodes
     }
 
-    /// Another owner claims the shard; this one does not know it.
+    /// Another owner claims the shard without the knowledge of this one.
     pub(crate) async fn depose_owner(&self) -> Owner {
         let next = self.takeover();
         self.shards.update(&next, self.owner.range_id).await.unwrap();
         Owner { range_id: next.range_id, ..self.owner }
     }
 
-    /// The shard as another owner would claim it.
+    /// The shard row as the next owner writes it.
     pub(crate) fn takeover(&self) -> ShardsRow {
         ShardsRow { range_id: self.shard.range_id + 1, data: self.ctx.data(), ..self.shard.clone() }
     }
 
-    /// How many tasks there are in all queues.
+    /// The number of tasks in all queues.
     pub(crate) async fn task_count(&self) -> u64 {
         self.ctx.count(&Queue::all().map(|queue| queue.table())).await
     }
 
-    /// How many rows there are of runs and current executions, of whatever id.
+    /// The number of rows of all runs and current executions.
     pub(crate) async fn execution_count(&self) -> u64 {
         self.ctx.count(&MapTable::ALL.map(MapTable::table)).await
             + self.ctx.count(&OF_EXECUTIONS).await
     }
 }
 
-/// The tables of runs and current executions, beside the maps.
+/// The tables of runs and current executions, without the maps.
 const OF_EXECUTIONS: [Table; 4] = [
     Table::Executions,
     Table::CurrentExecutions,
@@ -295,7 +297,7 @@ const OF_EXECUTIONS: [Table; 4] = [
 ];
 
 impl TestContext {
-    /// How many rows these tables have together.
+    /// The number of rows of these tables together.
     async fn count(&self, tables: &[Table]) -> u64 {
         let mut count = 0;
         for table in tables {
@@ -304,7 +306,7 @@ impl TestContext {
         count
     }
 
-    /// How many rows there are in all tables that an act may write.
+    /// The number of rows of all tables that a request may write.
     pub(crate) async fn row_count(&self) -> u64 {
         self.count(&MapTable::ALL.map(MapTable::table)).await
             + self.count(&Queue::all().map(|queue| queue.table())).await
@@ -312,7 +314,7 @@ impl TestContext {
             + self.count(&[Table::HistoryNode, Table::HistoryTree]).await
     }
 
-    /// As many tasks for every queue.
+    /// `count` tasks for every queue.
     pub(crate) fn tasks_of_every_queue(&self, count: usize) -> Tasks {
         let mut all = Tasks::default();
         for queue in Queue::all() {
@@ -331,7 +333,7 @@ impl TestContext {
     }
 }
 
-/// What is read after `snapshot` was created, or has taken the place of another.
+/// The rows after `snapshot` was created or has replaced a run.
 pub(crate) fn rows(snapshot: &Snapshot) -> MutableStateRows {
     let of = |map| snapshot.maps.iter().find(|entries| entries.map() == map).cloned();
     MutableStateRows {
@@ -341,7 +343,7 @@ pub(crate) fn rows(snapshot: &Snapshot) -> MutableStateRows {
     }
 }
 
-/// What is read after `mutation`, if `before` was read before it.
+/// The rows after `mutation`, if they were `before`.
 pub(crate) fn mutated(mut before: MutableStateRows, mutation: &Mutation) -> MutableStateRows {
     before.execution = mutation.execution.clone();
     for MapWrite { remove, replace } in &mutation.maps {
@@ -356,7 +358,7 @@ pub(crate) fn mutated(mut before: MutableStateRows, mutation: &Mutation) -> Muta
     before
 }
 
-/// Asserts that an act failed because of a condition, with what was observed.
+/// Asserts that a request failed because of this condition.
 #[track_caller]
 pub(crate) fn assert_refused(result: Result<(), StoreError>, expected: &ConditionFailed) {
     match result {
@@ -365,17 +367,17 @@ pub(crate) fn assert_refused(result: Result<(), StoreError>, expected: &Conditio
     }
 }
 
-/// The condition that the current execution is another one, which is told.
+/// The failed condition on the current execution, which is `row`.
 pub(crate) fn current_is(row: Option<&CurrentExecutionsRow>) -> ConditionFailed {
     ConditionFailed::CurrentExecution { observed: row.cloned().map(Box::new) }
 }
 
-/// The condition that a run is at the version of `row`.
+/// The failed condition on a run, which has the version of `row`.
 pub(crate) fn version_is(row: &ExecutionsRow) -> ConditionFailed {
     ConditionFailed::Execution { run_id: row.run_id, observed: Some(row.version()) }
 }
 
-/// The condition that a run is not there.
+/// The failed condition on a run that is absent.
 pub(crate) fn is_absent(row: &ExecutionsRow) -> ConditionFailed {
     ConditionFailed::Execution { run_id: row.run_id, observed: None }
 }

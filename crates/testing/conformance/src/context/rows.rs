@@ -1,4 +1,4 @@
-//! Random rows of what belongs to an execution, a history or a shard.
+//! Random rows of executions, histories and shards.
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use super::test_context::TestContext;
 use crate::queue::Queue;
 
 impl TestContext {
-    /// A run that nobody has.
+    /// The key of a run that is not stored.
     pub fn run(&self) -> ExecutionsFilter {
         self.execution().filter()
     }
@@ -22,7 +22,7 @@ impl TestContext {
         DataBlob::new(self.blob(), Encoding::new("Proto3").unwrap())
     }
 
-    /// As many random entries of a map, in the order of their keys.
+    /// `count` random entries of a map, in key order.
     pub fn entries(&self, map: MapTable, count: usize) -> MapEntries {
         let mut entries = match map {
             MapTable::Activities => MapEntries::Activities(self.many(count, Self::id_entry)),
@@ -87,13 +87,13 @@ impl TestContext {
         }
     }
 
-    /// As many events for a buffer, no two the same.
+    /// `count` distinct events for a buffer.
     pub fn events(&self, count: usize) -> Vec<DataBlob> {
         let encoding = Encoding::new("Proto3").unwrap();
         self.many(count, |ctx| DataBlob::new(ctx.word("event"), encoding.clone()))
     }
 
-    /// As many tasks for a queue, in its order.
+    /// `count` tasks for a queue, in key order.
     pub fn tasks(&self, queue: &Queue, count: usize) -> Vec<ScheduledTask> {
         let mut micros = self.random(|random| random.i64(0..4_000_000_000_000_000));
         let mut task_id = self.random(|random| random.i64(0..1_000_000_000));
@@ -105,7 +105,7 @@ impl TestContext {
         })
     }
 
-    /// A branch that nobody has.
+    /// The key of a branch that is not stored.
     pub fn branch(&self) -> BranchKey {
         BranchKey {
             shard_id: self.shard_id(),
@@ -119,24 +119,24 @@ impl TestContext {
         BranchKey { branch_id: BranchId(self.uuid()), ..*branch }
     }
 
-    /// The row of a branch.
+    /// The row of this branch.
     pub fn tree_row(&self, branch: BranchKey) -> HistoryTreeRow {
         HistoryTreeRow { branch, data: self.data() }
     }
 
-    /// A batch of events at a node.
+    /// A batch of events at this node.
     pub fn node(&self, node_id: i64, txn_id: i64) -> HistoryNode {
         let prev_txn_id = self.random(|random| random.i64(0..i64::MAX));
         HistoryNode { node_id, txn_id, prev_txn_id, data: self.data() }
     }
 
-    /// A shard that nobody has.
+    /// A shard that is not stored.
     pub fn shard(&self) -> ShardsRow {
         let range_id = self.random(|random| random.i64(1..i64::MAX));
         ShardsRow { shard_id: self.shard_id(), range_id, data: self.data() }
     }
 
-    /// A shard id that nobody has.
+    /// A shard id that is not in use.
     pub fn shard_id(&self) -> ShardId {
         ShardId(self.next_shard.fetch_add(1, Ordering::Relaxed))
     }

@@ -1,4 +1,4 @@
-//! What a scenario has at hand: a store, random rows, and shorthands for what it does often.
+//! The context of a scenario: a store, random rows, and shorthands for common row operations.
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicI32},
@@ -19,22 +19,22 @@ use crate::{
     queue::Queue,
 };
 
-/// The surroundings of one scenario.
+/// What a scenario runs with.
 pub struct TestContext {
     /// The adapter.
     pub harness: Arc<dyn Harness>,
-    /// An empty database.
+    /// The empty database.
     pub fixture: Arc<dyn Fixture>,
     /// The store on it.
     pub store: Arc<dyn Store>,
-    /// The archetype that the scenario is played for; workflow, unless it is played for each.
+    /// The archetype that the scenario runs for; workflow if it has another parameter or none.
     pub archetype: ArchetypeId,
     case: Case,
     random: Mutex<fastrand::Rng>,
     pub(super) next_shard: AtomicI32,
 }
 
-/// States and statuses that go together, as Temporal's suites use them.
+/// Valid pairs of state and status, as Temporal's suites use them.
 const PAIRS: [(ExecutionState, ExecutionStatus); 9] = [
     (ExecutionState::Created, ExecutionStatus::Running),
     (ExecutionState::Running, ExecutionStatus::Running),
@@ -47,8 +47,8 @@ const PAIRS: [(ExecutionState, ExecutionStatus); 9] = [
     (ExecutionState::Completed, ExecutionStatus::TimedOut),
 ];
 
-/// The default, but for the deadline: sixteen writers of one row take their time on a machine that
-/// has other work.
+/// The default policy with a longer deadline: sixteen writers of one row take long on a busy
+/// machine.
 const PATIENT: RetryPolicy = RetryPolicy {
     base: Duration::from_millis(20),
     cap: Duration::from_secs(1),
@@ -75,7 +75,8 @@ impl TestContext {
         }
     }
 
-    /// The same scenario in a database of its own, whose store retries as `policy` says.
+    /// A context for the same scenario with a database of its own, whose store retries as `policy`
+    /// says.
     pub async fn with_policy(&self, policy: RetryPolicy) -> Self {
         let mut random = self.random(fastrand::Rng::fork);
         let fixture: Arc<dyn Fixture> =
@@ -91,19 +92,19 @@ impl TestContext {
         }
     }
 
-    /// The map that the scenario is played for.
+    /// The map that the scenario runs for.
     pub fn map(&self) -> MapTable {
         match self.case {
             Case::Map(map) => map,
-            _ => panic!("the scenario is not played for each map"),
+            _ => panic!("the scenario has no map parameter"),
         }
     }
 
-    /// The task queue that the scenario is played for.
+    /// The task queue that the scenario runs for.
     pub fn queue(&self) -> &Queue {
         match &self.case {
             Case::Queue(queue) => queue,
-            _ => panic!("the scenario is not played for each queue"),
+            _ => panic!("the scenario has no queue parameter"),
         }
     }
 
@@ -127,12 +128,12 @@ impl TestContext {
         format!("{prefix}-{}", self.random(|random| random.u64(..)))
     }
 
-    /// A run id that nobody has.
+    /// A run id that is not in use.
     pub fn run_id(&self) -> RunId {
         RunId(self.uuid())
     }
 
-    /// A current execution of this scenario's archetype, with an id that nobody has.
+    /// A current execution of this scenario's archetype with a new id.
     pub fn current(&self) -> CurrentExecutionsRow {
         let row = CurrentExecutionsRow {
             shard_id: self.shard_id(),
@@ -151,7 +152,7 @@ impl TestContext {
         self.changed(&row)
     }
 
-    /// The same id with everything else different.
+    /// The same id with every other value changed.
     pub fn changed(&self, row: &CurrentExecutionsRow) -> CurrentExecutionsRow {
         let (state, status) = self.random(|random| PAIRS[random.usize(..PAIRS.len())]);
         // From 1970 to 2096.
@@ -185,12 +186,12 @@ impl TestContext {
         }
     }
 
-    /// An execution with an id that nobody has.
+    /// An execution with a new id.
     pub fn execution(&self) -> ExecutionsRow {
         self.execution_of(&self.current())
     }
 
-    /// The same execution with everything but the key different.
+    /// The same execution with every value but the key changed.
     pub fn changed_execution(&self, row: &ExecutionsRow) -> ExecutionsRow {
         let other = self.execution();
         ExecutionsRow {
@@ -224,8 +225,8 @@ impl TestContext {
         self.store.session().select_from_executions(filter).await.unwrap()
     }
 
-    /// Begins a transaction that the scenario interleaves with others by hand.
-    #[expect(clippy::disallowed_methods, reason = "interleaving needs the steps one by one")]
+    /// Begins a transaction whose statements the scenario interleaves with others.
+    #[expect(clippy::disallowed_methods, reason = "the scenario interleaves the statements")]
     pub async fn begin(&self, op: &'static str) -> Box<dyn Transaction> {
         self.store.begin(Attempt::first(op)).await.unwrap()
     }

@@ -1,4 +1,4 @@
-//! Write sets for runs that a scenario makes up, and what is read after them.
+//! Write sets for runs of a scenario, and the rows after them.
 
 use temporal_dsql_domain::{
     BranchKey, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow, HistoryNode, HistoryTreeRow,
@@ -11,7 +11,7 @@ use temporal_dsql_ports::{
 
 use super::test_context::TestContext;
 
-/// Everything that can be written for a new run.
+/// All rows that can be written for a new run.
 pub(crate) struct NewRun {
     pub(crate) row: ExecutionsRow,
     pub(crate) maps: Vec<MapEntries>,
@@ -43,14 +43,14 @@ impl NewRun {
         }
     }
 
-    /// The act that writes it and nothing else.
+    /// The write set of this run alone.
     pub(crate) fn set(&self) -> WriteSet<'_> {
         let mut set = WriteSet::new("Insert", self.row.shard_id);
         self.add_to(&mut set);
         set
     }
 
-    /// What is read after it was written.
+    /// The rows after it was written.
     pub(crate) fn expected(&self) -> MutableStateRows {
         MutableStateRows {
             execution: self.row.clone(),
@@ -59,7 +59,7 @@ impl NewRun {
         }
     }
 
-    /// Asserts that its history is there.
+    /// Asserts that its history is stored.
     pub(crate) async fn assert_history(&self, ctx: &TestContext) {
         let branch = self.tree.branch;
         assert_eq!(nodes(ctx, &branch).await, self.nodes);
@@ -69,7 +69,7 @@ impl NewRun {
     }
 }
 
-/// A new run, stored.
+/// A new run that is stored.
 pub(crate) async fn stored(ctx: &TestContext, row: &ExecutionsRow) -> NewRun {
     let run = NewRun::new(ctx, row);
     ctx.store.apply(&run.set()).await.unwrap();
@@ -86,7 +86,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// One that changes everything of the `executions` row `of` and nothing else.
+    /// A change of every value of the `executions` row `of`.
     pub(crate) fn new(ctx: &TestContext, of: &ExecutionsRow) -> Self {
         let row = ExecutionsRow {
             db_record_version: of.db_record_version.wrapping_add(1),
@@ -106,18 +106,18 @@ impl Change {
     }
 }
 
-/// An act that changes one run and nothing else.
+/// A write set with this change of one run.
 pub(crate) fn write_set<'a>(row: &ExecutionsRow, change: RunChange<'a>) -> WriteSet<'a> {
     WriteSet { runs: vec![change], ..WriteSet::new("Change", row.shard_id) }
 }
 
-/// An act that deletes one run.
+/// A write set that deletes one run.
 pub(crate) fn deletion(run: &ExecutionsFilter) -> WriteSet<'_> {
     let runs = vec![RunChange::Delete(run)];
     WriteSet { runs, ..WriteSet::new("Delete", run.shard_id) }
 }
 
-/// What becomes of the current execution `row`, if it is as `expected`.
+/// A change of the current execution to `row` on the condition `expected`.
 pub(crate) fn current(
     row: &CurrentExecutionsRow,
     expected: ExpectedCurrent,

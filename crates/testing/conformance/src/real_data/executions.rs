@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_of_the_server_is_here() {
+    fn every_recorded_execution_is_decoded() {
         // counts.json of the recording
         assert_eq!(executions().len(), 290);
         assert_eq!(current_executions().len(), 170);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_archetypes_are_the_three_that_were_recorded() {
+    fn the_archetypes_are_those_of_the_recording() {
         let count =
             |id| current_chasm_executions().iter().filter(|row| row.archetype_id == id).count();
         assert_eq!(count(ArchetypeId::ACTIVITY), 60);

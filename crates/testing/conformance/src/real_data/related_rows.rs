@@ -36,7 +36,7 @@ pub fn entries() -> BTreeMap<ExecutionsFilter, Vec<MapEntries>> {
                 of.extend(more);
             }
             (Some(MapEntries::ChasmNodes(of)), MapEntries::ChasmNodes(more)) => of.extend(more),
-            (_, entries) => panic!("{:?} is not in the recording", entries.map()),
+            (_, entries) => panic!("{:?} is not recorded", entries.map()),
         }
     };
     for Row { run, rest } in recorded!("activity_info_maps") {
@@ -68,7 +68,7 @@ pub fn history_nodes() -> BTreeMap<BranchKey, Vec<HistoryNode>> {
     let mut all = BTreeMap::<BranchKey, Vec<HistoryNode>>::new();
     for row in recorded!("history_node") {
         let Events { branch, node_id, txn_id, prev_txn_id, blob } = row;
-        // The table has it negated.
+        // The column holds the negated id.
         let node = HistoryNode { node_id, txn_id: -txn_id, prev_txn_id, data: blob.into() };
         all.entry(branch.into()).or_default().push(node);
     }
@@ -84,7 +84,7 @@ pub fn history_branches() -> Vec<HistoryTreeRow> {
     branches
 }
 
-/// Every shard: there is one.
+/// Every shard; the recording has one.
 pub fn shards() -> Vec<ShardsRow> {
     recorded!("shards")
         .map(|Shard { shard_id, range_id, blob }| ShardsRow {
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_of_the_family_is_here() {
+    fn every_related_row_is_decoded() {
         // counts.json of the recording
         let of = |map| -> usize {
             let all = entries();

@@ -1,5 +1,5 @@
-//! Row operations on `buffered_events`: Temporal's `history_execution_buffer.go`, and the order
-//! that it does not show (temporal-persistence.md#case-6).
+//! Row operations on `buffered_events`: Temporal's `history_execution_buffer.go`, and the order of
+//! events (temporal-persistence.md#case-6).
 
 use std::sync::Arc;
 
@@ -69,8 +69,8 @@ async fn an_emptied_buffer_is_empty(ctx: &TestContext) {
     assert_eq!(ctx.fixture.count(Table::BufferedEvents).await, 0);
 }
 
-/// Each transaction is one of another store, as of another host, and the later ones are of hosts
-/// whose clocks are behind.
+/// Each transaction is one of another store, as on another host; the clocks of the later hosts are
+/// behind.
 async fn the_order_holds_across_three_hosts_whose_clocks_are_five_seconds_apart(ctx: &TestContext) {
     let execution = ctx.execution();
     let run = execution.filter();
@@ -158,12 +158,12 @@ async fn a_transaction_reads_the_events_that_it_has_appended(ctx: &TestContext) 
     transaction.insert_into_buffered_events(&run, &events[4..]).await.unwrap();
     assert_eq!(transaction.select_from_buffered_events(&run).await.unwrap(), events);
     assert_eq!(transaction.delete_from_buffered_events(&run, Some(1)).await.unwrap(), 1);
-    assert_eq!(select(ctx, &run).await, events[..2], "nobody else sees it yet");
+    assert_eq!(select(ctx, &run).await, events[..2], "an uncommitted write is invisible");
     transaction.commit().await.unwrap();
     assert_eq!(select(ctx, &run).await, events[1..]);
 }
 
-/// What makes an id unique must not make runs wait for each other or conflict.
+/// The unique id of an event must not make runs wait for each other or conflict.
 async fn three_runs_buffer_at_the_same_time(ctx: &TestContext) {
     let mut open = Vec::new();
     for _ in 0..3 {

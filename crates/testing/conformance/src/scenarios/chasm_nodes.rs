@@ -1,4 +1,4 @@
-//! Row operations on `chasm_node_maps` that only it has: Temporal's `history_execution_chasm.go`.
+//! Row operations that only `chasm_node_maps` has: Temporal's `history_execution_chasm.go`.
 
 use temporal_dsql_domain::{
     ChasmNode, ChasmPath, Encoding, ExecutionsFilter, MapEntries, MapTable, Table, limits,
@@ -82,7 +82,7 @@ async fn nodes_are_inserted_overwritten_and_deleted(ctx: &TestContext) {
     assert_eq!(select(ctx, &run).await, without(joined(nodes, changed), &gone.keys()));
 }
 
-/// Writes one node over whatever is at its path, and reads it back.
+/// Writes one node, overwriting the node at its path, and reads it.
 async fn comes_back(ctx: &TestContext, run: &ExecutionsFilter, node: &ChasmNode) {
     let nodes = MapEntries::ChasmNodes(vec![node.clone()]);
     replace(ctx, run, &nodes).await;

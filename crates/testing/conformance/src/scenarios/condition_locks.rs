@@ -1,5 +1,5 @@
-//! The locks that an act takes before it checks its conditions: they tell what is there and refuse
-//! what was written since.
+//! The locks that a write set takes before its conditions are checked: they return the current
+//! rows, and conflict with writes since the snapshot.
 
 use temporal_dsql_domain::{
     CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsRow, ShardId, ShardsRow,
@@ -39,7 +39,7 @@ async fn lockable(ctx: &TestContext) -> (ShardsRow, CurrentExecutionsRow, [Execu
 
 const NOTHING: &BufferedWrite = &BufferedWrite { clear: false, append: Vec::new() };
 
-/// An act of the owner of `shard_id` that looks at the current execution `id` and at `runs`.
+/// A write set of the owner of `shard_id` that observes the current execution `id` and `runs`.
 fn looking<'a>(
     shard_id: ShardId,
     id: Option<&CurrentExecutionsFilter>,
@@ -66,7 +66,7 @@ async fn locking_reports_the_rows(ctx: &TestContext) {
     let mut transaction = ctx.begin("Lock").await;
     let both = looking(shard.shard_id, Some(&id), &[&row, &other]);
     let observed = transaction.observe(&both).await.unwrap();
-    // One by one they tell the same.
+    // The row operations return the same.
     let range_id = transaction.read_lock_shards(shard.shard_id).await.unwrap();
     assert_eq!((observed.range_id, range_id), (Some(shard.range_id), Some(shard.range_id)));
     let alone = transaction.lock_current_executions(&id).await.unwrap();
@@ -99,14 +99,14 @@ async fn locking_absent_rows_reports_none(ctx: &TestContext) {
     let set = looking(shard.shard_id, Some(&id), &[&absent, &row]);
     let observed = transaction.observe(&set).await.unwrap();
     assert_eq!(observed.runs, [(row.run_id, row.version())]);
-    assert_eq!(observed.current, Some(current), "what is there is told and locked");
+    assert_eq!(observed.current, Some(current), "the stored row is reported and locked");
     let nowhere = ctx.execution();
     let set = looking(nowhere.shard_id, None, &[&nowhere]);
     assert_eq!(transaction.observe(&set).await.unwrap(), Observed::default());
     transaction.commit().await.unwrap();
 }
 
-/// What a refusal tells of the current execution is as its run has it.
+/// A refusal reports the current execution with the last write version of its run.
 async fn the_run_of_a_current_execution_is_observed_even_if_it_is_not_written(ctx: &TestContext) {
     let (shard, current, [row, other]) = lockable(ctx).await;
     let id = current.filter();
@@ -123,8 +123,8 @@ async fn the_run_of_a_current_execution_is_observed_even_if_it_is_not_written(ct
     transaction.rollback().await.unwrap();
 }
 
-/// The act comes last, after the other transaction has committed, so that no engine waits. A row that
-/// the act writes need not be locked before: writing it conflicts as well.
+/// The write set comes last, after the other transaction has committed, so that no engine blocks. A
+/// row that is written need not be locked before: the write conflicts, too.
 async fn every_lock_conflicts_with_a_write_since_the_snapshot(ctx: &TestContext) {
     for written in ["shard", "current", "run", "other run", "closed run"] {
         let (shard, current, [row, other]) = lockable(ctx).await;
@@ -133,7 +133,7 @@ async fn every_lock_conflicts_with_a_write_since_the_snapshot(ctx: &TestContext)
         let mut writer = ctx.begin("Write").await;
         let rows = match written {
             "shard" => {
-                // As a takeover does it.
+                // As in a takeover.
                 let taken = ShardsRow { range_id: shard.range_id - 1, ..shard.clone() };
                 writer.write_lock_shards(shard.shard_id).await.unwrap();
                 writer.update_shards(&taken, None).await
@@ -169,7 +169,8 @@ async fn locks_do_not_affect_other_rows(ctx: &TestContext) {
     let mut second = ctx.begin("Second").await;
     first.observe(&looking(shard.shard_id, Some(&id), &[&row])).await.unwrap();
     second.observe(&looking(unrelated.shard_id, None, &[&elsewhere])).await.unwrap();
-    // The other run, of the same shard: its owner's acts do not meet in the shard's row.
+    // The other run is in the same shard: write sets of one owner do not conflict on the shard's
+    // row.
     second.observe(&looking(shard.shard_id, None, &[&other])).await.unwrap();
     first.update_executions(&ctx.changed_execution(&row)).await.unwrap();
     second.update_executions(&ctx.changed_execution(&other)).await.unwrap();

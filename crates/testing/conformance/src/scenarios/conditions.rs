@@ -1,5 +1,6 @@
-//! The conditions of acts, in random combinations: an act is applied if and only if
-//! [`WriteSet::check`] says so for what is stored, and a refusal is the one that it names.
+//! The conditions of write sets, in random combinations: a write set is applied if and only if
+//! [`WriteSet::check`] accepts the stored rows, and a refusal reports the condition that it
+//! returns.
 
 use temporal_dsql_domain::{
     CurrentExecutionsRow,
@@ -19,12 +20,12 @@ scenario_table! { "conditions":
     a_run_deleted_after_it_was_observed_is_not_written_again;
 }
 
-/// What is stored before an act, of one shard and one id.
+/// The rows of one shard and one id before a write set.
 struct Stored {
-    /// The rows of three runs of the id, stored or not.
+    /// The rows of three runs of the id, which may be stored.
     runs: [ExecutionsRow; 3],
     is_stored: [bool; 3],
-    /// Of the first run.
+    /// The current execution, which is the first run.
     current: Option<CurrentExecutionsRow>,
     shard: Option<ShardsRow>,
 }
@@ -48,7 +49,7 @@ async fn stored(ctx: &TestContext) -> Stored {
     };
     let stored = Stored {
         runs: std::array::from_fn(run),
-        // The last one is usually new.
+        // The last one is new in most rounds.
         is_stored: [!one_in(ctx, 5), !one_in(ctx, 5), one_in(ctx, 5)],
         shard: (!one_in(ctx, 8)).then(|| ShardsRow { shard_id: current.shard_id, ..ctx.shard() }),
         current: (!one_in(ctx, 4)).then_some(current),
@@ -68,7 +69,7 @@ async fn stored(ctx: &TestContext) -> Stored {
     stored
 }
 
-/// The rows that an act writes, whichever of them it does.
+/// The rows that a write set may write.
 struct Rows {
     next: CurrentExecutionsRow,
     runs: [ExecutionsRow; 3],
@@ -76,7 +77,7 @@ struct Rows {
     buffered: BufferedWrite,
 }
 
-/// What is expected of a run: most of the time what is stored.
+/// The expected version of a run: usually the stored one.
 fn expected(ctx: &TestContext, run: &ExecutionsRow) -> Expected {
     let off = i64::from(one_in(ctx, 6));
     match ctx.random(|random| random.bool()) {
@@ -85,7 +86,7 @@ fn expected(ctx: &TestContext, run: &ExecutionsRow) -> Expected {
     }
 }
 
-/// What is expected of the current execution: most of the time what may be.
+/// The expected state of the current execution: usually one that holds.
 fn expected_current(ctx: &TestContext, stored: &Stored, is_new: bool) -> ExpectedCurrent {
     let [first, second, _] = &stored.runs;
     let run_id = if one_in(ctx, 6) { second.run_id } else { first.run_id };
@@ -93,13 +94,13 @@ fn expected_current(ctx: &TestContext, stored: &Stored, is_new: bool) -> Expecte
     match ctx.random(|random| random.u8(..4)) {
         0 => ExpectedCurrent::Absent,
         1 => ExpectedCurrent::Run(run_id),
-        // As a creation expects it, which does not write the run before.
+        // As a creation, which does not write the previous run, expects it.
         2 if is_new => ExpectedCurrent::Closed { run_id, last_write_version },
         _ => ExpectedCurrent::AnyBut(if one_in(ctx, 2) { second.run_id } else { run_id }),
     }
 }
 
-/// A random act on what is stored.
+/// A random write set for these rows.
 fn random_write_set<'a>(ctx: &TestContext, stored: &Stored, rows: &'a Rows) -> WriteSet<'a> {
     let mut set = WriteSet::new("Change", rows.next.shard_id);
     let range_id = stored.shard.as_ref().map_or(1, |shard| shard.range_id);
@@ -111,7 +112,7 @@ fn random_write_set<'a>(ctx: &TestContext, stored: &Stored, rows: &'a Rows) -> W
         let id = rows.next.filter();
         set.current = Some(CurrentChange { id, expected, write: write.then_some(&rows.next) });
     }
-    // The first of them that exist, and a new one.
+    // The first existing runs, and a new one.
     let existing = if is_new { 0 } else { ctx.random(|random| random.usize(..3)) };
     for number in 0..existing {
         let row = &rows.runs[number];
@@ -127,7 +128,7 @@ fn random_write_set<'a>(ctx: &TestContext, stored: &Stored, rows: &'a Rows) -> W
     set
 }
 
-/// What the act finds if it looks.
+/// What the write set observes.
 fn observed(stored: &Stored, set: &WriteSet<'_>) -> Observed {
     let existing = || stored.runs.iter().zip(stored.is_stored).filter(|(_, is)| *is);
     let looked_at = set.observed_runs();
@@ -145,7 +146,7 @@ fn observed(stored: &Stored, set: &WriteSet<'_>) -> Observed {
     }
 }
 
-/// The rows of the runs and of the current execution.
+/// Reads the rows of the runs and of the current execution.
 async fn look(
     ctx: &TestContext,
     stored: &Stored,
@@ -239,7 +240,7 @@ async fn an_inconsistent_write_set_is_refused_and_nothing_is_written(ctx: &TestC
     }
 }
 
-/// PostgreSQL's upsert inserts a row that was deleted since the snapshot.
+/// An upsert of PostgreSQL would insert a row that was deleted since the snapshot.
 async fn a_run_deleted_after_it_was_observed_is_not_written_again(ctx: &TestContext) {
     let run = ctx.execution_of(&ctx.current());
     let mut session = ctx.store.session();

@@ -1,5 +1,5 @@
-//! Resolving replication conflicts, and setting executions: runs that take the place of what is
-//! stored.
+//! Temporal's ConflictResolveWorkflowExecution and SetWorkflowExecution: requests that replace a
+//! stored run.
 
 use temporal_dsql_domain::ExecutionState::{self, Completed, Created, Running, Zombie};
 use temporal_dsql_ports::{ConditionFailed, StoreError};
@@ -52,7 +52,7 @@ scenario_table! { "conflict_resolve":
     a_reset_removes_what_it_does_not_contain;
 }
 
-/// A conflict to resolve: `reset` takes the place of the run `of`.
+/// A request in which `reset` replaces the run `of`.
 fn conflict(
     shard: &OwnedShard<'_>,
     mode: ConflictResolveMode,
@@ -69,7 +69,7 @@ fn conflict(
     }
 }
 
-/// A current run that is to be suppressed by the zombie beside it.
+/// A current run that the zombie beside it suppresses.
 struct Suppression {
     current: Snapshot,
     zombie: Snapshot,
@@ -77,7 +77,7 @@ struct Suppression {
 }
 
 impl Suppression {
-    /// The change to the run that is current until then.
+    /// The change to the current run.
     fn mutation(&self) -> &Mutation {
         self.request.current.as_ref().expect("a suppression")
     }
@@ -125,7 +125,7 @@ async fn assert_not_resolved(
     assert_eq!(state().await, before);
 }
 
-/// Makes the request expect the version after the one that is there.
+/// Makes the request expect the version after the stored one.
 fn off_by_one(request: &mut ConflictResolve) {
     request.expected = Expected::RecordVersion(request.reset.execution.db_record_version);
     request.reset.execution.db_record_version += 1;
@@ -260,7 +260,7 @@ async fn a_reset_of_a_zombie_is_followed_by_another_one(ctx: &TestContext) {
     assert_eq!(shard.current_of(&current.current).await, Some(current.current));
 }
 
-/// A request to set the run `of`.
+/// A request that sets the run `of`.
 fn set(shard: &OwnedShard<'_>, of: &Snapshot, state: ExecutionState) -> SetExecution {
     SetExecution {
         owner: shard.owner,
@@ -305,7 +305,7 @@ async fn a_reset_removes_what_it_does_not_contain(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let current = shard.create_run(Running).await;
     let mut request = conflict(&shard, ConflictResolveMode::UpdateCurrent, &current, Running);
-    // Of seven maps one is kept, with other entries.
+    // One of seven maps is kept, with other entries.
     request.reset.maps.truncate(1);
     resolve(&shard, &request).await.unwrap();
     shard.assert_stored(&request.reset).await;

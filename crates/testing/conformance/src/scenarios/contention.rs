@@ -1,4 +1,4 @@
-//! Many callers at once: one winner per id, and no update lost.
+//! Many concurrent callers: one winner per id, and no lost update.
 
 use std::{
     collections::BTreeSet,
@@ -52,8 +52,7 @@ async fn of_sixteen_creators_one_succeeds_and_the_others_observe_its_row(ctx: &T
     for round in 0..4 {
         let id = ctx.current();
         let rows: Vec<_> = (0..16).map(|_| ctx.changed(&id)).collect();
-        // In every other round all have begun before one of them looks; in the others they come
-        // as they come.
+        // In every other round all transactions have begun before the first of them reads.
         let (met, begun) = barrier_after_begin(&ctx.store, 16);
         let store = if round % 2 == 0 { met } else { Arc::clone(&ctx.store) };
         let attempts = rows.iter().map(|row| {
@@ -70,12 +69,12 @@ async fn of_sixteen_creators_one_succeeds_and_the_others_observe_its_row(ctx: &T
         for result in results.iter().filter_map(|result| result.as_ref().err()) {
             assert!(
                 matches!(result, StoreError::Condition(seen) if *seen == observed),
-                "a loser must learn the winner, got {result:?}"
+                "a loser must receive the winning row, got {result:?}"
             );
         }
         assert_eq!(ctx.read(&id.filter()).await.as_ref(), Some(winner));
         let begun = begun.load(Ordering::SeqCst);
-        assert!(round % 2 != 0 || begun >= 16 + 15, "each loser begins again, not {begun} in all");
+        assert!(round % 2 != 0 || begun >= 16 + 15, "each loser must retry: {begun} transactions");
     }
 }
 
@@ -96,7 +95,7 @@ async fn sixteen_creators_without_a_transaction_have_one_winner(ctx: &TestContex
         match result {
             Ok(1) if winner.is_none() => winner = Some(row),
             Err(StoreError::AlreadyExists { .. }) => {}
-            other => panic!("a second winner or another failure: {other:?}"),
+            other => panic!("unexpected result: {other:?}"),
         }
     }
     assert!(winner.is_some());
@@ -106,7 +105,7 @@ async fn sixteen_creators_without_a_transaction_have_one_winner(ctx: &TestContex
 async fn no_increment_of_many_writers_is_lost(ctx: &TestContext) {
     const WRITERS: i64 = 8;
     const ROUNDS: i64 = 10;
-    // The first increments all begin before one of them looks; the others come as they come.
+    // The first increments have all begun before the first of them reads.
     let (met, begun) = barrier_after_begin(&ctx.store, WRITERS as usize);
     let mut row = ctx.current();
     row.last_write_version = 0;
@@ -133,14 +132,14 @@ async fn no_increment_of_many_writers_is_lost(ctx: &TestContext) {
     });
     let seen: Vec<_> =
         join_all(writers).await.into_iter().flat_map(|writer| writer.unwrap()).collect();
-    // Every value from 1 to the last was given out exactly once.
+    // Every value from 1 to the last was returned exactly once.
     let distinct: BTreeSet<_> = seen.iter().copied().collect();
     assert_eq!(distinct, (1..=WRITERS * ROUNDS).collect());
     assert_eq!(seen.len(), distinct.len());
     let last = ctx.read(&row.filter()).await.unwrap().last_write_version;
     assert_eq!(last, WRITERS * ROUNDS);
     let begun = begun.load(Ordering::SeqCst) as i64;
-    assert!(begun >= 2 * WRITERS - 1, "all but one begin again, not {begun} in all");
+    assert!(begun >= 2 * WRITERS - 1, "all but one must retry: {begun} transactions");
 }
 
 async fn exactly_one_of_many_deleters_deletes(ctx: &TestContext) {
@@ -158,7 +157,7 @@ async fn exactly_one_of_many_deleters_deletes(ctx: &TestContext) {
     assert_eq!(ctx.read(&row.filter()).await, None);
 }
 
-/// Eight at once, each on an id of its own, in one shard: none of them begins again.
+/// Eight concurrent requests in one shard, each for an id of its own: none is repeated.
 async fn requests_of_one_owner_do_not_conflict(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let requests = eight_requests(&shard).await;
@@ -166,7 +165,7 @@ async fn requests_of_one_owner_do_not_conflict(ctx: &TestContext) {
     execute_concurrently(requests, &met).await;
     assert_eq!(begun.load(Ordering::SeqCst), 8, "a request was repeated");
 
-    // The same in the store's own way, with the first conflict told.
+    // The same in the store's own way, without retries.
     let ctx = ctx.with_policy(RetryPolicy::NEVER).await;
     let shard = ctx.owned_shard().await;
     for _ in 0..5 {
@@ -175,13 +174,13 @@ async fn requests_of_one_owner_do_not_conflict(ctx: &TestContext) {
     }
 }
 
-/// Acts of all kinds, each on an id of its own.
+/// Requests of all kinds, each for an id of its own.
 async fn eight_requests(shard: &OwnedShard<'_>) -> Vec<GuardedRequest> {
     let (first, second) = (shard.guarded_requests().await, shard.guarded_requests().await);
     first.into_iter().chain(second).take(8).collect()
 }
 
-/// Does all of them at once.
+/// Executes all requests concurrently.
 async fn execute_concurrently(requests: Vec<GuardedRequest>, store: &SharedStore) {
     let done = requests.into_iter().map(|request| {
         let store = Arc::clone(store);

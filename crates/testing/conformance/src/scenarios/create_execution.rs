@@ -1,4 +1,4 @@
-//! Creating executions: what each mode expects, what is stored, and what a refusal tells.
+//! Creating executions: the conditions of each mode, the rows written, and what a refusal reports.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -56,7 +56,7 @@ fn after(previous: &Snapshot) -> CreateMode {
     }
 }
 
-/// Asserts that creating is refused and writes to no table.
+/// Asserts that a creation is refused and that no table changes.
 async fn assert_not_created(
     shard: &OwnedShard<'_>,
     mode: CreateMode,
@@ -83,7 +83,7 @@ async fn creating_over_a_current_execution_is_refused_and_reports_it(ctx: &TestC
     for state in [Created, Running, Completed] {
         let first = shard.create_run(state).await;
         let second = shard.snapshot(&shard.next_run(&first.current, Created));
-        // The row has the run, its state and status, its start and its requests' ids.
+        // The refusal reports the whole row: run, state, status, start time and request ids.
         let expected = current_is(Some(&first.current));
         assert_not_created(&shard, CreateMode::BrandNew, &second, &expected).await;
         shard.assert_stored(&first).await;
@@ -131,7 +131,7 @@ async fn reuse_of_an_id_without_an_execution_is_refused(ctx: &TestContext) {
     assert_not_created(&shard, after(&absent), &next, &current_is(None)).await;
 }
 
-/// They diverge when a closed run is updated without its current row
+/// The two versions differ after a closed run is updated without its current row
 /// (temporal-persistence.md#executions, temporal-persistence.md#create).
 async fn a_refused_creation_reports_the_version_of_the_run_and_not_of_the_current_row(
     ctx: &TestContext,
@@ -166,7 +166,7 @@ async fn a_zombie_is_created_beside_the_current_execution(ctx: &TestContext) {
     shard.assert_stored(&zombie).await;
     shard.assert_stored(&current).await;
     assert_eq!(shard.current_of(&zombie.current).await, Some(current.current));
-    // Nor does it become the current one where there is none.
+    // A zombie does not become the current run either if there is none.
     let alone = shard.create_run(Zombie).await;
     shard.assert_stored(&alone).await;
     assert_eq!(shard.current_of(&alone.current).await, None);
@@ -216,7 +216,7 @@ async fn bypassing_does_not_create_the_current_run_again(ctx: &TestContext) {
 async fn of_sixteen_concurrent_creators_fifteen_receive_the_winning_row(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let id = shard.current(Created);
-    // All sixteen have begun before one of them looks, so that each would be the first.
+    // All sixteen transactions have begun before the first of them reads.
     let (store, begun) = barrier_after_begin(&ctx.store, 16);
     let creators = (0..16).map(|_| {
         let snapshot = shard.snapshot(&shard.next_run(&id, Created));
@@ -238,7 +238,7 @@ async fn of_sixteen_concurrent_creators_fifteen_receive_the_winning_row(ctx: &Te
         assert_eq!(shard.history(&loser.events[0]).await, []);
     }
     let begun = begun.load(Ordering::SeqCst);
-    assert!(begun >= 16 + 15, "each loser begins again to see the winner, not {begun} in all");
+    assert!(begun >= 16 + 15, "each loser must retry to see the winner: {begun} transactions");
     assert_eq!(shard.stored(&winner.execution).await, Some(rows(&winner)));
     assert_eq!(shard.current_of(&id).await.as_ref(), Some(&winner.current));
     assert_eq!(shard.task_count().await, winner.tasks.len() as u64);
@@ -249,12 +249,12 @@ async fn archetypes_have_ids_of_their_own(ctx: &TestContext) {
 
     let shard = ctx.owned_shard().await;
     let one = shard.create_run(Created).await;
-    // The same id in another archetype: 7 is nobody's.
+    // The same id in another archetype, whose id 7 is unknown.
     let archetype_id = ArchetypeId(7);
     let row = shard.next_run(&one.current, Created);
     let other = shard.snapshot(&CurrentExecutionsRow { archetype_id, ..row });
     shard.create(CreateMode::BrandNew, &other).await.unwrap();
-    // Updating one, by creating its next run, does not touch the other; nor does deleting it.
+    // Updating and deleting one execution and creating its next run do not change the other.
     let mutation = shard.mutation(&one, Completed);
     let update = temporal_dsql_stores::UpdateMode::UpdateCurrent;
     shard.update(update, &mutation, None).await.unwrap();
@@ -273,7 +273,7 @@ async fn archetypes_have_ids_of_their_own(ctx: &TestContext) {
     assert_eq!(shard.current_of(&next.current).await, None);
     assert_eq!(shard.current_of(&other.current).await.as_ref(), Some(&other.current));
     assert_eq!(shard.stored(&other.execution).await, Some(rows(&other)));
-    // A refusal tells the current execution of the archetype, not the other one's.
+    // A refusal reports the current execution of the same archetype.
     let again = shard.snapshot(&shard.next_run(&other.current, Created));
     match shard.create(CreateMode::BrandNew, &again).await {
         Err(StoreError::Condition(failed)) => {

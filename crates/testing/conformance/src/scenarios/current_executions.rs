@@ -1,4 +1,4 @@
-//! Row operations on current executions, for every archetype: Temporal's
+//! Row operations on current executions of every archetype: Temporal's
 //! `history_current_execution.go`.
 
 use temporal_dsql_domain::{ArchetypeId, Table};

@@ -1,4 +1,4 @@
-//! Acts that end by a deadline of their caller.
+//! Requests with a deadline of their caller.
 
 use std::{
     error::Error,
@@ -41,7 +41,7 @@ async fn a_request_ended_before_its_commit_is_not_applied(ctx: &TestContext) {
     let requests = shard.guarded_requests().await;
     let (executions, tasks) = (shard.execution_count().await, shard.task_count().await);
     for request in requests {
-        // It begins, and never gets any further.
+        // The transaction begins and makes no progress.
         let hanging = intercept_begin(&ctx.store, Box::new(|_| Box::pin(pending())));
         let limit = Duration::from_millis(200);
         let start = Instant::now();
@@ -77,7 +77,7 @@ async fn no_store_sends_a_statement_after_the_deadline(ctx: &TestContext) {
     assert_passed(&shards.update(&shard.takeover(), shard.owner.range_id).await.unwrap_err());
     let store = Within::new(Arc::clone(&ctx.store), now);
     assert_passed(&store.schema_version("postgres").await.unwrap_err());
-    // Nothing was.
+    // No statement was sent.
     assert_eq!(shard.shards.get(shard_id).await.unwrap(), Some(shard.shard.clone()));
     assert_eq!(shard.task_count().await, 0);
 }
@@ -89,12 +89,12 @@ async fn conflicts_are_retried_until_the_deadline_and_no_longer(ctx: &TestContex
     let start = Instant::now();
     let limit = Duration::from_millis(500);
     let error = shard.tasks.within(limit).add(shard.owner, &tasks).await.unwrap_err();
-    // Much shorter than the deadline of the policy, which is a minute.
+    // The deadline of the policy is a minute.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    // The deadline falls between two attempts or into one.
+    // The deadline passes between two attempts or during one.
     let is_ended = matches!(error, StoreError::Contended { .. } | StoreError::Unavailable { .. });
     assert!(is_ended, "{error:?}");
-    assert!(ctx.fixture.faults_left() < 999, "it was repeated");
+    assert!(ctx.fixture.faults_left() < 999, "the transaction must be retried");
     assert_eq!(shard.task_count().await, 0);
 }
 

@@ -28,7 +28,7 @@ async fn deleting_a_current_execution_keeps_its_run(ctx: &TestContext) {
     shard.executions.delete_current(&id, run.current.run_id).await.unwrap();
     assert_eq!(shard.current_of(&run.current).await, None);
     shard.assert_stored(&run).await;
-    // Once more is no error.
+    // Deleting again is no error.
     shard.executions.delete_current(&id, run.current.run_id).await.unwrap();
 }
 
@@ -40,7 +40,7 @@ async fn a_run_that_is_not_the_current_one_deletes_no_current_execution(ctx: &Te
     let id = run.current.filter();
     shard.executions.delete_current(&id, zombie.current.run_id).await.unwrap();
     assert_eq!(shard.current_of(&run.current).await, Some(run.current));
-    // An id without a current execution stays without.
+    // An id without a current execution has none afterwards.
     let alone = shard.create_run(Zombie).await;
     let id = alone.current.filter();
     shard.executions.delete_current(&id, alone.current.run_id).await.unwrap();
@@ -56,7 +56,7 @@ async fn deleting_an_execution_deletes_all_rows_of_its_run(ctx: &TestContext) {
     let tasks = shard.task_count().await;
     shard.executions.delete(&zombie.execution.filter()).await.unwrap();
     shard.assert_missing(&zombie.execution).await;
-    // What belongs to another run of the id, or to the shard, stays.
+    // Rows of another run of the id and of the shard are kept.
     shard.assert_stored(&other).await;
     assert_eq!(shard.task_count().await, tasks);
 }
@@ -77,14 +77,14 @@ async fn an_id_can_be_created_again_after_its_execution_was_deleted(ctx: &TestCo
     let second = shard.snapshot(&shard.next_run(&first.current, Created));
     shard.create(CreateMode::BrandNew, &second).await.unwrap();
     shard.assert_stored(&second).await;
-    // A late deletion of the first run does not hit the second.
+    // A late deletion of the first run does not delete the second.
     shard.executions.delete_current(&id, first.current.run_id).await.unwrap();
     shard.executions.delete(&first.execution.filter()).await.unwrap();
     shard.assert_stored(&second).await;
     assert_eq!(shard.current_of(&first.current).await, Some(second.current));
 }
 
-/// Every table with rows of one run. A test compares them with the schema.
+/// Every table with rows of one run. A test compares the list with the schema.
 const OF_A_RUN: [Table; 9] = [
     Table::Executions,
     Table::ActivityInfoMaps,
@@ -115,8 +115,8 @@ async fn every_table_of_a_run_is_empty_after_its_deletion(ctx: &TestContext) {
 mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
-    /// temporal-persistence.md#case-12: a table that a later schema adds to a run must not be
-    /// forgotten.
+    /// temporal-persistence.md#case-12: a table that a later schema adds to a run must be added to
+    /// the list.
     #[test]
     fn the_tables_of_a_run_are_those_of_the_schema() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))

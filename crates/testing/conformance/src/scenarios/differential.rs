@@ -1,12 +1,12 @@
-//! Random acts of every store, on the adapter and on the memory adapter with the same rows: every
-//! answer is the same, and so are the rows that are left.
+//! Random operations of every store, on the adapter and on the memory adapter with the same rows:
+//! all results and the rows at the end are the same.
 //!
-//! The acts are drawn from few shards, ids, runs and branches, so that they meet, and most of them
-//! fit what is stored, so that they succeed. The others are odd: parts that do not belong
-//! together, rows that are missing or exist, wrong range ids and versions, numbers at the ends of
-//! their ranges, values and keys of the largest size and one more, empty lists, and rows that
-//! nobody's run has left. No two acts run at the same time, and no act is larger than a
-//! transaction may be: stock PostgreSQL has no such limit.
+//! The operations use few shards, ids, runs and branches, so that they affect the same rows, and
+//! most of them fit the stored rows, so that they succeed. The others are invalid or unusual:
+//! inconsistent requests, missing or existing rows, wrong range ids and versions, extreme numbers,
+//! values and keys of the maximum size and one byte more, empty lists, and rows that a deletion has
+//! left without their run. Operations are not concurrent, and none is larger than a transaction may
+//! be, because stock PostgreSQL has no such limit.
 
 mod generator;
 mod operation;
@@ -27,9 +27,9 @@ scenario_table! { "differential":
     random_operations_have_the_results_of_the_memory_adapter;
 }
 
-/// How many acts are done. Each is a few round trips.
+/// The number of operations. Each takes a few round trips.
 const OPERATIONS: usize = 300;
-/// After how many acts the rows are compared, too.
+/// The rows are compared after so many operations.
 const COMPARE_EVERY: usize = 100;
 
 async fn random_operations_have_the_results_of_the_memory_adapter(ctx: &TestContext) {
@@ -45,16 +45,17 @@ async fn random_operations_have_the_results_of_the_memory_adapter(ctx: &TestCont
         let result = operation.execute(&store).await;
         assert!(
             result == expected,
-            "seed {seed}, act {number} of {OPERATIONS}: {result:?}, but the memory adapter answers \
+            "seed {seed}, operation {number} of {OPERATIONS}: {result:?}, but the memory adapter returns \
              {expected:?} to {operation:?}"
         );
         succeeded += usize::from(result.is_ok());
         if number % COMPARE_EVERY == 0 {
-            rows::assert_same(ctx, &memory, &format!("seed {seed}, after act {number}")).await;
+            rows::assert_same(ctx, &memory, &format!("seed {seed}, after operation {number}"))
+                .await;
         }
     }
     assert!(
         succeeded > OPERATIONS / 4,
-        "seed {seed}: only {succeeded} of {OPERATIONS} acts succeed"
+        "seed {seed}: only {succeeded} of {OPERATIONS} operations succeed"
     );
 }

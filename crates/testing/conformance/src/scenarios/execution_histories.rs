@@ -1,4 +1,5 @@
-//! The history of acts: it is written with its act, or not at all; what does not fit goes first.
+//! History in requests: it is written with its request or not at all; batches that do not fit are
+//! appended before it.
 
 use std::sync::atomic::Ordering;
 
@@ -37,7 +38,7 @@ fn extend(shard: &OwnedShard<'_>, events: &mut Vec<AppendNodes>, count: usize) {
     }
 }
 
-/// Asserts that these batches are all of their branch, and that the branch is recorded.
+/// Asserts that their branch has these batches and no others, and that the branch is recorded.
 async fn assert_history(shard: &OwnedShard<'_>, batches: &[AppendNodes]) {
     let first = batches.first().expect("a batch");
     let expected: Vec<_> = batches.iter().map(|batch| batch.node.clone()).collect();
@@ -46,7 +47,7 @@ async fn assert_history(shard: &OwnedShard<'_>, batches: &[AppendNodes]) {
     assert_eq!(tree.iter().collect::<Vec<_>>(), first.new_branch.iter().collect::<Vec<_>>());
 }
 
-/// A conflict of three runs, the third of which is new; and the two that are stored.
+/// A request with three runs, the third of which is new, and the two stored runs.
 async fn conflict(shard: &OwnedShard<'_>) -> (ConflictResolve, [Snapshot; 2]) {
     let current = shard.create_run(Created).await;
     let zombie = shard.snapshot(&shard.next_run(&current.current, Zombie));
@@ -87,7 +88,7 @@ async fn a_request_writes_every_batch_of_every_run_and_new_branches(ctx: &TestCo
     assert_history(&shard, &request.new.as_ref().unwrap().events).await;
 }
 
-/// Asserts that an act ends with a failed condition and writes nothing to any table.
+/// Asserts that a request fails because of a condition and that no table changes.
 async fn assert_leaves_nothing(
     ctx: &TestContext,
     operation: impl Future<Output = Result<(), StoreError>>,
@@ -104,7 +105,7 @@ async fn a_refused_request_writes_no_batch_and_no_branch(ctx: &TestContext) {
     let next = shard.snapshot(&shard.next_run(&open.current, Created));
     // The id has a current execution.
     assert_leaves_nothing(ctx, shard.create(CreateMode::BrandNew, &next)).await;
-    // It is not closed.
+    // The current run is not closed.
     let reuse = CreateMode::UpdateCurrent {
         previous_run_id: open.current.run_id,
         previous_last_write_version: open.execution.last_write_version,
@@ -160,7 +161,7 @@ async fn a_batch_of_an_ancestor_branch_fails_the_whole_request(ctx: &TestContext
     assert_eq!(ctx.row_count().await, before);
 }
 
-/// As after an act whose history was appended first, and which was asked for again.
+/// As after a request whose history was appended first, and which is retried.
 async fn a_request_overwrites_a_batch_that_already_exists(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let mut new = shard.new_run(Created);
@@ -171,8 +172,8 @@ async fn a_request_overwrites_a_batch_that_already_exists(ctx: &TestContext) {
     assert_eq!(shard.stored(&new.execution).await, Some(rows(&new)));
 }
 
-/// Asserts that a new run is created with all its batches by the store; and that they go first if
-/// they are refused together with the rest.
+/// Asserts that a new run is created with all its batches, and that they are appended first if they
+/// are refused together with the rest.
 async fn assert_created(
     ctx: &TestContext,
     is_refused: bool,
@@ -191,8 +192,8 @@ async fn assert_created(
     ExecutionStore::new(store).create(&request).await.unwrap();
     assert_eq!(shard.stored(&request.snapshot.execution).await, Some(rows(&request.snapshot)));
     assert_history(&shard, &request.snapshot.events).await;
-    // The refused one, the batch with the new branch, and the act without batches. A batch alone is
-    // a single statement.
+    // The refused transaction, the one of the batch with the new branch, and the one without
+    // batches. A batch without a new branch is a single statement.
     let expected = if is_refused { 3 } else { 1 };
     assert_eq!(begun.load(Ordering::SeqCst), expected);
 }
@@ -209,7 +210,7 @@ async fn batches_of_too_many_rows_are_appended_before_their_request(ctx: &TestCo
 }
 
 async fn batches_of_too_many_bytes_are_appended_before_their_request(ctx: &TestContext) {
-    // A message is not larger than a transaction of DSQL, on any engine.
+    // On every engine the data of one statement is at most that of a DSQL transaction.
     assert_created(ctx, true, |shard| {
         let mut new = shard.new_run(Created);
         extend(shard, &mut new.events, 11);

@@ -1,4 +1,5 @@
-//! No write by a deposed owner, whichever the act and however the two race.
+//! Fencing: a deposed owner writes nothing, whichever request it sends and in whichever order
+//! request and takeover run.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -49,7 +50,7 @@ fn lost(owner: Owner, observed: Option<i64>) -> ConditionFailed {
     }
 }
 
-/// Asserts that an act of a deposed owner is refused and writes nothing.
+/// Asserts that a request of a deposed owner is refused and writes nothing.
 async fn assert_fenced(
     shard: &OwnedShard<'_>,
     store: SharedStore,
@@ -65,31 +66,31 @@ async fn assert_fenced(
     assert_eq!((shard.ctx.row_count().await, run().await), before, "{request:?}");
 }
 
-/// How a shard is taken over.
+/// How another owner takes a shard over.
 #[derive(Clone, Copy, Debug)]
-enum Way {
-    /// By [`ShardStore::update`].
+enum TakeoverMethod {
+    /// With [`ShardStore::update`].
     Store,
-    /// By the two statements of a Go server, whose update names no condition.
+    /// With the two statements of the Go server, whose update has no condition.
     GoServer,
 }
 
-const WAYS: [Way; 2] = [Way::Store, Way::GoServer];
+const TAKEOVER_METHODS: [TakeoverMethod; 2] = [TakeoverMethod::Store, TakeoverMethod::GoServer];
 
 /// `next` claims its shard from the owner with the range id `previous`.
-async fn take_over(store: &SharedStore, next: &ShardsRow, previous: i64, way: Way) {
-    match way {
-        Way::Store => {
+async fn take_over(store: &SharedStore, next: &ShardsRow, previous: i64, method: TakeoverMethod) {
+    match method {
+        TakeoverMethod::Store => {
             ShardStore::new(SharedStore::clone(store)).update(next, previous).await.unwrap();
         }
-        Way::GoServer => {
+        TakeoverMethod::GoServer => {
             let range_id = store.run("UpdateShard", next, go_server).await.unwrap();
             assert_eq!(range_id, Some(previous));
         }
     }
 }
 
-/// The two statements; the range id that the first one finds.
+/// The two statements; returns the range id that the first one reads.
 fn go_server<'t>(
     transaction: &'t mut dyn Transaction,
     next: &'t ShardsRow,
@@ -113,34 +114,38 @@ async fn every_request_of_a_deposed_owner_is_refused(ctx: &TestContext) {
     shard.shards.assert_ownership(next).await.unwrap();
 }
 
-/// A store on which another owner claims the shard right after the first transaction has begun,
-/// and has looked: its snapshot is older than the takeover.
-fn taken_over_after_the_first_look(shard: &OwnedShard<'_>, way: Way) -> SharedStore {
+/// A store on which another owner claims the shard after the first transaction has begun and read
+/// it: the snapshot is older than the takeover.
+fn taken_over_after_the_first_read(shard: &OwnedShard<'_>, method: TakeoverMethod) -> SharedStore {
     let (store, next, owner) = (Arc::clone(&shard.ctx.store), shard.takeover(), shard.owner);
     intercept_nth_begin(&shard.ctx.store, 1, move |transaction| {
         let (store, next) = (Arc::clone(&store), next.clone());
         Box::pin(async move {
             let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
             assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id));
-            take_over(&store, &next, owner.range_id, way).await;
+            take_over(&store, &next, owner.range_id, method).await;
             let seen = transaction.select_from_shards(owner.shard_id).await.unwrap();
-            assert_eq!(seen.map(|row| row.range_id), Some(owner.range_id), "its snapshot is older");
+            assert_eq!(
+                seen.map(|row| row.range_id),
+                Some(owner.range_id),
+                "the snapshot is older than the takeover"
+            );
         })
     })
 }
 
 async fn an_owner_deposed_during_a_request_writes_nothing(ctx: &TestContext) {
-    for (kind, way) in kinds_and_ways() {
+    for (kind, method) in kinds_and_methods() {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
-        let store = taken_over_after_the_first_look(&shard, way);
+        let store = taken_over_after_the_first_read(&shard, method);
         assert_fenced(&shard, store, &request, Some(shard.takeover().range_id)).await;
     }
 }
 
-/// Every kind of act with every way to take its shard over.
-fn kinds_and_ways() -> impl Iterator<Item = (usize, Way)> {
-    (0..5).flat_map(|kind| WAYS.map(|way| (kind, way)))
+/// Every kind of request with every way to take the shard over.
+fn kinds_and_methods() -> impl Iterator<Item = (usize, TakeoverMethod)> {
+    (0..5).flat_map(|kind| TAKEOVER_METHODS.map(|method| (kind, method)))
 }
 
 async fn a_request_committed_before_the_takeover_is_kept(ctx: &TestContext) {
@@ -154,9 +159,9 @@ async fn a_request_committed_before_the_takeover_is_kept(ctx: &TestContext) {
     }
 }
 
-/// The act commits between the snapshot of the takeover and its lock.
+/// The request commits between the snapshot of the takeover and its lock.
 async fn a_takeover_that_began_before_a_request_is_retried(ctx: &TestContext) {
-    for (kind, way) in kinds_and_ways() {
+    for (kind, method) in kinds_and_methods() {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
         let before = shard.task_count().await;
@@ -167,9 +172,9 @@ async fn a_takeover_that_began_before_a_request_is_retried(ctx: &TestContext) {
         });
         let (store, begun) = counting_begins(&store);
         let next = shard.takeover();
-        take_over(&store, &next, shard.owner.range_id, way).await;
-        assert_eq!(begun.load(Ordering::SeqCst), 2, "{way:?}: it met the request's lock");
-        // Beginning again, it sees the act, and deposes the owner.
+        take_over(&store, &next, shard.owner.range_id, method).await;
+        assert_eq!(begun.load(Ordering::SeqCst), 2, "{method:?}: the lock must conflict");
+        // The second attempt sees the request, and deposes the owner.
         shard.assert_applied(&request, before).await;
         assert_refused(
             request.execute(Arc::clone(&ctx.store)).await,
@@ -178,22 +183,22 @@ async fn a_takeover_that_began_before_a_request_is_retried(ctx: &TestContext) {
     }
 }
 
-/// Both have made all their statements; the takeover commits first.
+/// Both have executed all their statements; the takeover commits first.
 async fn a_request_that_has_read_does_not_commit_after_a_takeover(ctx: &TestContext) {
-    for (kind, way) in kinds_and_ways() {
+    for (kind, method) in kinds_and_methods() {
         let shard = ctx.owned_shard().await;
         let request = shard.guarded_requests().await[kind].clone();
         let before = ctx.row_count().await;
-        let (store, held) = delaying_commits(&ctx.store, |_| true);
+        let (store, delayed) = delaying_commits(&ctx.store, |_| true);
         let error = request.execute(store).await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
-        take_over(&ctx.store, &shard.takeover(), shard.owner.range_id, way).await;
-        assert_conflict(held.commit_next().await.expect("the request"));
+        take_over(&ctx.store, &shard.takeover(), shard.owner.range_id, method).await;
+        assert_conflict(delayed.commit_next().await.expect("the request"));
         assert_eq!(ctx.row_count().await, before, "{request:?}");
     }
 }
 
-/// Both have made all their statements; the act commits first.
+/// Both have executed all their statements; the request commits first.
 async fn a_takeover_that_has_read_does_not_commit_after_a_request(ctx: &TestContext) {
     for kind in 0..5 {
         let shard = ctx.owned_shard().await;
@@ -209,7 +214,7 @@ async fn a_takeover_that_has_read_does_not_commit_after_a_request(ctx: &TestCont
     }
 }
 
-/// Why a takeover locks the shard: an update alone commits, and so does an act from before it.
+/// Why a takeover locks the shard: without the lock, the update and an earlier request both commit.
 async fn an_update_without_the_lock_does_not_fence(ctx: &TestContext) {
     for kind in 0..5 {
         let shard = ctx.owned_shard().await;
@@ -266,8 +271,8 @@ async fn a_takeover_does_not_affect_other_shards(ctx: &TestContext) {
     let request = one.guarded_requests().await[1].clone();
     let before = one.task_count().await;
     other.depose_owner().await;
-    let store = taken_over_after_the_first_look(&ctx.owned_shard().await, Way::Store);
-    // The takeover in the gap is one of a third shard.
+    let store = taken_over_after_the_first_read(&ctx.owned_shard().await, TakeoverMethod::Store);
+    // The hook takes over a third shard.
     let third = request.execute(store).await;
     third.unwrap();
     one.assert_applied(&request, before).await;
@@ -287,7 +292,7 @@ async fn an_owner_that_saves_its_progress_remains_the_owner(ctx: &TestContext) {
 async fn of_eight_claims_at_once_one_succeeds_and_only_its_owner_writes(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let old = shard.owner.range_id;
-    // Each claims a range id of its own, so that it can be told apart afterwards.
+    // Each claims another range id, so that the winner can be identified.
     let claims = (1..=8).map(|ahead| {
         let claim = ShardsRow { range_id: old + ahead, data: ctx.data(), ..shard.shard.clone() };
         let shards: ShardStore<SharedStore> = shard.shards.clone();
@@ -321,8 +326,8 @@ async fn a_deposed_owner_may_read_and_append_unreferenced_history(ctx: &TestCont
     let run = shard.create_run(Running).await;
     shard.depose_owner().await;
     shard.assert_stored(&run).await;
-    // A batch alone is not guarded (temporal-persistence.md#create); the mutable state does not
-    // know it.
+    // An append alone is not guarded (temporal-persistence.md#create); the mutable state does not
+    // refer to the batch.
     let batch = shard.events(run.events.last());
     shard.histories.append(&batch).await.unwrap();
     assert_eq!(shard.history(&batch).await, [run.events[0].node.clone(), batch.node]);

@@ -1,5 +1,5 @@
-//! Row operations on `history_node`: Temporal's `history_node.go`, and paging in reverse, where
-//! its plugins lose rows (temporal-persistence.md#history, temporal-persistence.md#case-10).
+//! Row operations on `history_node`: Temporal's `history_node.go`, and reverse paging, where its
+//! plugins lose rows (temporal-persistence.md#history, temporal-persistence.md#case-10).
 
 use std::cmp::Reverse;
 
@@ -78,8 +78,7 @@ fn in_order(mut nodes: Vec<HistoryNode>, order: NodeOrder) -> Vec<HistoryNode> {
     nodes
 }
 
-/// A branch of as many nodes, each with as many transactions as `transactions` says, inserted in
-/// any order.
+/// A branch of `nodes` nodes, each with `transactions` transactions, inserted in random order.
 async fn history(
     ctx: &TestContext,
     nodes: i64,
@@ -101,7 +100,7 @@ async fn history(
     (branch, rows)
 }
 
-/// Reads page after page, each after the last node of the one before.
+/// Reads all pages, each after the last node of the page before.
 async fn read_in_pages(ctx: &TestContext, branch: &BranchKey, first: NodePage) -> Vec<HistoryNode> {
     let mut read: Vec<HistoryNode> = Vec::new();
     let mut page = first;
@@ -139,7 +138,7 @@ async fn pages_cover_all_nodes_largest_transaction_first(ctx: &TestContext) {
     let (branch, rows) = history(ctx, 100, |random| random.i64(2..10)).await;
     let limit = ctx.random(|random| random.u32(10..20));
     let read = read_in_pages(ctx, &branch, NodePage { limit, ..ALL }).await;
-    assert_eq!(read, in_order(rows, NodeOrder::Forward), "pages of {limit}");
+    assert_eq!(read, in_order(rows, NodeOrder::Forward), "limit {limit}");
 }
 
 async fn deleting_an_absent_node_affects_none(ctx: &TestContext) {
@@ -169,10 +168,10 @@ async fn all_nodes_from_one_on_are_deleted(ctx: &TestContext) {
 async fn reverse_pages_cover_every_node_once(ctx: &TestContext) {
     let (branch, rows) = history(ctx, 30, |random| random.i64(1..6)).await;
     let expected = in_order(rows, NodeOrder::Reverse);
-    // Pages of every size end in the middle of a node somewhere.
+    // Pages of every size end between two transactions of a node.
     for limit in [1, 2, 3, 7, 200] {
         let page = NodePage { order: NodeOrder::Reverse, limit, ..ALL };
-        assert_eq!(read_in_pages(ctx, &branch, page).await, expected, "pages of {limit}");
+        assert_eq!(read_in_pages(ctx, &branch, page).await, expected, "limit {limit}");
     }
 }
 
@@ -214,7 +213,7 @@ async fn a_page_begins_after_a_position_whether_or_not_it_exists(ctx: &TestConte
     let nodes = [(2, 50), (2, 30), (4, 70), (4, 20), (4, 10), (9, 5)]
         .map(|(node_id, txn_id)| ctx.node(node_id, txn_id));
     insert(ctx, &branch, &nodes).await;
-    // After how many nodes each position is, in forward order.
+    // The number of nodes before each position, in forward order.
     let positions = [
         (1, 1, 0),
         (2, 51, 0),
@@ -234,7 +233,7 @@ async fn a_page_begins_after_a_position_whether_or_not_it_exists(ctx: &TestConte
         reverse.reverse();
         assert_eq!(reverse, nodes[..before], "before {node_id}, {txn_id}");
     }
-    // A position outside the bounds does not widen them.
+    // A position outside the bounds does not extend the page.
     let bounds = NodePage { min_node_id: 4, max_node_id: 9, ..ALL };
     for (order, node_id) in [(NodeOrder::Forward, 1), (NodeOrder::Reverse, 20)] {
         let after = Some(NodePosition { node_id, txn_id: 1 });
@@ -251,7 +250,7 @@ async fn paging_continues_while_nodes_are_deleted_in_either_order(ctx: &TestCont
         let page = NodePage { order, limit: 7, ..ALL };
         let first = select(ctx, &branch, &page).await;
         assert_eq!(first, rows[..7]);
-        // One that was read, the last that was read, the next one, and a later one.
+        // A node that was read, the last one that was read, the next one, and a later one.
         let mut session = ctx.store.session();
         for gone in [2, 6, 7, 20] {
             let deleted = session.delete_from_history_node(&branch, position(&rows[gone])).await;
@@ -269,7 +268,7 @@ async fn several_nodes_are_inserted_at_once(ctx: &TestContext) {
     let mut nodes = [(1, 5), (1, 9), (4, 7)].map(|(node_id, txn_id)| ctx.node(node_id, txn_id));
     assert_eq!(insert(ctx, &branch, &nodes).await, 3);
     assert_eq!(insert(ctx, &branch, &[]).await, 0);
-    // One that is there, and one that is new.
+    // An existing node and a new one.
     nodes[2] = ctx.node(4, 7);
     let new = ctx.node(6, 1);
     assert_eq!(insert(ctx, &branch, &[new.clone(), nodes[2].clone()]).await, 2);
@@ -300,7 +299,7 @@ async fn nodes_are_deleted_in_chunks_from_the_first_on(ctx: &TestContext) {
     let branch = ctx.branch();
     let mut left: Vec<_> = (1..=5).flat_map(|id| [ctx.node(id, 9), ctx.node(id, 4)]).collect();
     insert(ctx, &branch, &left).await;
-    // The first two nodes are before the range and stay.
+    // The first two nodes are before the range and are kept.
     for deleted in [4, 2, 0] {
         assert_eq!(delete_from(ctx, &branch, 3, 4).await, deleted as u64);
         left.drain(4..4 + deleted);
@@ -327,7 +326,7 @@ async fn each_branch_has_nodes_of_its_own(ctx: &TestContext) {
     }
 }
 
-/// The table holds the negated number, and the smallest has none.
+/// The column holds the negated number, which does not exist for the smallest one.
 async fn the_smallest_number_is_no_transaction(ctx: &TestContext) {
     let branch = ctx.branch();
     let node = ctx.node(1, 1);
@@ -357,7 +356,7 @@ async fn the_smallest_number_is_no_transaction(ctx: &TestContext) {
 
 async fn the_largest_and_smallest_numbers_are_read_in_order(ctx: &TestContext) {
     let branch = ctx.branch();
-    // The table holds transactions negated, so the very smallest number is not one.
+    // The column holds the negated transaction id, so the smallest number is not valid.
     let edges = [i64::MIN + 1, -1, 0, 1, i64::MAX];
     let mut nodes = Vec::new();
     for node_id in [i64::MIN, -1, 0, i64::MAX - 1] {

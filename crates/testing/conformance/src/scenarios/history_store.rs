@@ -1,4 +1,4 @@
-//! Histories through the atomic store: appended, read both ways, forked, trimmed and deleted.
+//! HistoryStore: append, read in both directions, fork, trim and delete.
 
 use futures_util::{StreamExt, future::join_all, stream};
 use temporal_dsql_domain::{HistoryBranch, HistoryNode, Table, Timestamp};
@@ -72,7 +72,7 @@ async fn batches_are_read_one_after_the_other(ctx: &TestContext) {
 
 async fn a_larger_transaction_shadows_a_batch(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
-    // 11 lost to 12, and 13 was written on top of 11.
+    // 12 shadows 11, and 13 follows 11.
     let nodes = [(1, 10, 0), (4, 11, 10), (6, 13, 11), (4, 14, 10), (6, 15, 14)];
     let (branch, nodes) = stored(&shard, &nodes).await;
     assert_history(&shard, &branch, &[&nodes[0], &nodes[3], &nodes[4]]).await;
@@ -85,7 +85,7 @@ async fn a_fork_has_its_ancestors_batches_before_its_own(ctx: &TestContext) {
     let own = appended(&shard, &branch, &[(6, 13, 11), (9, 14, 13)]).await;
     assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &own[0], &own[1]]).await;
     assert_history(&shard, &base, &[&nodes[0], &nodes[1], &nodes[2]]).await;
-    // A fork of the fork has the nodes of both.
+    // A fork of the fork has the batches of both.
     let second = fork(&shard, &branch, 9).await;
     let last = appended(&shard, &second, &[(9, 15, 13)]).await;
     assert_history(&shard, &second, &[&nodes[0], &nodes[1], &own[0], &last[0]]).await;
@@ -114,14 +114,14 @@ async fn a_fork_shadows_its_own_batches(ctx: &TestContext) {
 
 async fn trimming_deletes_batches_that_shadow_the_chain(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
-    // 12 and 14 come from writers that failed; 13 is the last batch that was committed.
+    // 12 and 14 are of writers that failed; 13 is the last committed batch.
     let nodes = [(1, 10, 0), (4, 12, 10), (4, 11, 10), (6, 14, 11), (6, 13, 11)];
     let (branch, nodes) = stored(&shard, &nodes).await;
     assert_eq!(trim(&shard, &branch, &nodes[4]).await, 2);
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 3);
     assert_history(&shard, &branch, &[&nodes[0], &nodes[2], &nodes[4]]).await;
     assert_eq!(trim(&shard, &branch, &nodes[4]).await, 0);
-    // A chain that is not complete says nothing about the others.
+    // An incomplete chain does not make other batches stale.
     let absent = batch(ctx, 9, 99, 98);
     append(&shard, &branch, &absent).await.unwrap();
     assert_eq!(trim(&shard, &branch, &absent).await, 0);
@@ -159,13 +159,13 @@ async fn pages_of_any_size_have_all_batches_in_either_direction(ctx: &TestContex
         reversed.reverse();
         assert_eq!(reversed, nodes);
     }
-    // A part of it: from one node, inclusive, to another, exclusive.
+    // A range of nodes: the first is included, the last excluded.
     let request = ReadHistory { min_node_id: 4, max_node_id: 13, ..whole(&shard, &branch, 100) };
     let part = shard.histories.read(&request, None).await.unwrap();
     assert_eq!((part.nodes, part.next), (nodes[1..4].to_vec(), None));
 }
 
-/// A base and a fork of it, with a batch each beyond what they share.
+/// A base and a fork of it, each with one more batch than they share.
 async fn forked(shard: &OwnedShard<'_>) -> (HistoryBranch, HistoryBranch, Vec<HistoryNode>) {
     let (base, mut nodes) = stored(shard, &[(1, 10, 0), (4, 11, 10), (6, 12, 11)]).await;
     let branch = fork(shard, &base, 6).await;
@@ -181,7 +181,7 @@ async fn deleting_the_base_first_keeps_the_batches_of_its_fork(ctx: &TestContext
     assert_history(&shard, &branch, &[&nodes[0], &nodes[1], &nodes[3]]).await;
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 3);
     shard.histories.delete(shard_id, &branch).await.unwrap();
-    // A history without a batch, which Temporal's manager tells as one that is not found.
+    // A branch without a batch, which Temporal's manager reports as not found.
     assert_history(&shard, &branch, &[]).await;
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 0);
     assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 0);
@@ -203,7 +203,7 @@ async fn deleting_the_fork_first_keeps_the_base_complete(ctx: &TestContext) {
 async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let branch = root(ctx);
-    // At each node, three writers failed before one got through, and one came after it.
+    // At each node, three writers failed before the one that committed, and one came after it.
     let (mut chain, mut prev) = (Vec::new(), 0);
     for n in 0..8 {
         let node_id = 1 + 2 * n;
@@ -219,8 +219,8 @@ async fn reverse_pages_follow_the_chain_through_several_transactions_of_a_node(c
     for limit in [1, 2, 3, 4, 5, 100] {
         let mut reversed = backwards(&shard, &branch, limit, prev).await;
         reversed.reverse();
-        assert_eq!(reversed, chain, "pages of {limit}");
-        assert_eq!(forwards(&shard, &branch, limit).await, chain, "pages of {limit}");
+        assert_eq!(reversed, chain, "limit {limit}");
+        assert_eq!(forwards(&shard, &branch, limit).await, chain, "limit {limit}");
     }
 }
 
@@ -330,10 +330,10 @@ async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(ctx: &Test
     let overwritten = created.iter().map(|(branch, nodes)| {
         let shard = &shard;
         async move {
-            // A smaller transaction changes nothing.
+            // A smaller transaction does not shadow a batch.
             appended(shard, branch, &[(5, 0, 2)]).await;
             assert_history(shard, branch, &nodes.iter().collect::<Vec<_>>()).await;
-            // Larger ones take the place of what was there, the last one that of all before.
+            // Larger ones do; the last one shadows all before.
             let others = [(5, 3_000, 2), (5, 3_001, 2), (7, 3_002, 3_001), (9, 4_001, 3_002)];
             let others = appended(shard, branch, &others).await;
             let expected = [&nodes[0], &nodes[1], &others[1], &others[2], &others[3]];
@@ -351,12 +351,12 @@ async fn branches_that_are_created_and_appended_to_at_once_do_not_mix(ctx: &Test
 
 async fn pages_skip_shadowed_batches_and_continue_into_a_fork(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
-    // Three batches at node 6 came too late: the one at node 5 has their events.
+    // Three batches at node 6 are late: the batch at node 5 contains their events.
     let batches =
         [(1, 1, 0), (4, 2, 1), (5, 6, 2), (6, 3, 2), (6, 4, 2), (6, 5, 2), (9, 7, 6), (10, 8, 7)];
     let (base, nodes) = stored(&shard, &batches).await;
-    // A part that begins in the middle of a batch begins with what is there; its events are its
-    // reader's to judge.
+    // A range that begins in the middle of a batch begins with the next batch; its reader checks
+    // the events.
     let middle = ReadHistory { min_node_id: 6, max_node_id: 10, ..whole(&shard, &base, 4) };
     let page = shard.histories.read(&middle, None).await.unwrap();
     assert_eq!(page.nodes, [nodes[5].clone(), nodes[6].clone()]);
@@ -367,9 +367,9 @@ async fn pages_skip_shadowed_batches_and_continue_into_a_fork(ctx: &TestContext)
     let own = appended(&shard, &branch, &own).await;
     let expected: Vec<_> = [&nodes[..3], &nodes[6..], &more[..2], &own[..]].concat();
     for limit in 1..=12 {
-        assert_eq!(forwards(&shard, &branch, limit).await, expected, "pages of {limit}");
+        assert_eq!(forwards(&shard, &branch, limit).await, expected, "limit {limit}");
     }
-    // Pages need not be of one size.
+    // The limit may differ from page to page.
     let (mut found, mut token) = (Vec::new(), None);
     for limit in [3, 3, 3, 3, 1, 2, 1, 1, 100] {
         let page = shard.histories.read(&whole(&shard, &branch, limit), token).await.unwrap();
@@ -380,7 +380,7 @@ async fn pages_skip_shadowed_batches_and_continue_into_a_fork(ctx: &TestContext)
         }
     }
     assert_eq!((found, token), (expected, None));
-    // In the middle of the last batch there is nothing, which is a page like any other.
+    // A range in the middle of the last batch is an empty page.
     let after = ReadHistory { min_node_id: 19, ..whole(&shard, &branch, 3) };
     let page = shard.histories.read(&after, None).await.unwrap();
     assert_eq!((page.nodes, page.next), (Vec::new(), None));
@@ -391,7 +391,7 @@ async fn pages_skip_shadowed_batches_and_continue_into_a_fork(ctx: &TestContext)
     assert_eq!(left, []);
 }
 
-/// Whoever makes a branch brings its id; two of one id would be one branch.
+/// The caller chooses the id of a branch; two branches with one id would be one branch.
 async fn a_thousand_branches_that_are_made_at_once_have_ids_of_their_own(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (base, _) = stored(&shard, &[(1, 1, 0)]).await;
@@ -403,7 +403,7 @@ async fn a_thousand_branches_that_are_made_at_once_have_ids_of_their_own(ctx: &T
 
 async fn all_branches_of_all_trees_are_scanned(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
-    // The first page of an empty table, from nowhere (temporal-persistence.md#fault-8).
+    // The first page of an empty table without a start key (temporal-persistence.md#fault-8).
     assert_eq!(shard.histories.all_branches(None, 100).await.unwrap(), []);
     let mut keys = Vec::new();
     for _ in 0..101 {

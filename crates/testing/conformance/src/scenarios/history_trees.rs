@@ -1,5 +1,5 @@
-//! Row operations on `history_tree`: Temporal's `history_tree.go`, and the scan over all trees
-//! that its `ScanAllTrees` needs.
+//! Row operations on `history_tree`: Temporal's `history_tree.go`, and the scan of all branches for
+//! its `ScanAllTrees`.
 
 use temporal_dsql_domain::{BranchId, BranchKey, HistoryTreeRow, ShardId, Table, TreeId, limits};
 use temporal_dsql_ports::StoreError;
@@ -35,7 +35,7 @@ async fn page(ctx: &TestContext, after: Option<BranchKey>, limit: u32) -> Vec<Hi
     ctx.store.session().paginate_branches_from_history_tree(after, limit).await.unwrap()
 }
 
-/// Rows with these keys, inserted, in the order of their keys.
+/// Inserts rows with these keys and returns them in key order.
 async fn inserted(ctx: &TestContext, mut keys: Vec<BranchKey>) -> Vec<HistoryTreeRow> {
     let mut rows = Vec::new();
     for key in &keys {
@@ -106,7 +106,7 @@ async fn each_shard_and_each_tree_has_branches_of_its_own(ctx: &TestContext) {
     }
 }
 
-/// Branches of several trees in several shards, in the order of their keys.
+/// Branches of several trees in several shards, in key order.
 async fn a_forest(ctx: &TestContext) -> Vec<HistoryTreeRow> {
     let mut keys = Vec::new();
     for _ in 0..3 {
@@ -132,7 +132,7 @@ async fn pages_cover_all_branches_in_key_order(ctx: &TestContext) {
             }
             read.extend(page);
         }
-        assert_eq!(read, rows, "pages of {limit}");
+        assert_eq!(read, rows, "limit {limit}");
     }
 }
 
@@ -172,7 +172,7 @@ async fn paging_continues_while_branches_are_deleted_and_added(ctx: &TestContext
         let deleted = session.delete_from_history_tree(&rows[gone].branch).await.unwrap();
         assert_eq!(deleted, 1);
     }
-    // It sorts before everything that is still to be read.
+    // The new key is before all keys that are not read yet.
     let early = BranchKey { shard_id: ShardId(0), ..ctx.branch() };
     insert(ctx, &ctx.tree_row(early)).await;
     let second = page(ctx, first.last().map(|row| row.branch), 9).await;

@@ -1,14 +1,13 @@
-//! A history of many clients, checked afterwards.
+//! A history of concurrent clients, recorded and then checked.
 //!
-//! Creators, updaters, deleters and new owners of one shard interleave at random, some commits
-//! lose conflicts or their answers, some acts arrive after their clients have given up, and now and
-//! then the service dies in the middle of everything.
-//! Every act adds a task with an id of its own, so that afterwards the queue tells which acts were
-//! applied, also to runs that are gone; every task and every entry names the range id it was
-//! written under.
+//! Clients of one shard create, update and delete executions and take the shard over in random
+//! order. Some commits lose conflicts or their answers, some commits arrive after their clients
+//! have given up, and the service crashes now and then. Every operation adds a task with a unique
+//! id, so that the queue shows afterwards which operations were applied, even to deleted runs;
+//! every task and every map entry holds the range id under which it was written.
 //!
-//! The clients are one task whose steps the scenario's random numbers interleave, so that on an
-//! adapter without I/O the seed repeats a history step by step.
+//! The clients are one task whose steps are interleaved by the scenario's random numbers, so that
+//! the seed reproduces a history exactly on an adapter without I/O.
 
 mod checker;
 #[cfg(test)]
@@ -35,14 +34,15 @@ scenario_table! { "interleavings":
     concurrent_clients_with_conflicts_lost_commits_and_restarts_keep_every_invariant;
 }
 
-/// What a round is like.
+/// The parameters of a round.
 #[derive(Clone, Copy)]
 struct Plan {
-    /// How many lives the service has.
+    /// How often the service is started.
     incarnations: u32,
-    /// How many acts all clients together do, unless the service dies before.
+    /// The number of operations of all clients together in each incarnation, unless the service
+    /// crashes before.
     operations: u32,
-    /// Whether commits fail and the service dies.
+    /// Whether commits fail and the service crashes.
     has_faults: bool,
 }
 
@@ -67,19 +67,19 @@ async fn concurrent_clients_with_conflicts_lost_commits_and_restarts_keep_every_
     assert!(!has_late_commits || counts.late_commits >= 2, "{counts:?}");
 }
 
-/// Asserts that every kind of act was done, and that acts have met.
+/// Asserts that every kind of operation was applied, and that operations conflicted.
 fn assert_coverage(counts: &Counts) {
     let Counts { created, reused, updated, added, deleted, taken_over, requested, begun, .. } =
         *counts;
     assert!(counts.acknowledged() >= 60, "{counts:?}");
     assert!(created >= 2 && reused >= 3 && updated >= 20 && added >= 2, "{counts:?}");
     assert!(deleted >= 1 && taken_over >= 3, "{counts:?}");
-    assert!(begun > requested, "nobody had to begin again: {counts:?}");
+    assert!(begun > requested, "no transaction was retried: {counts:?}");
 }
 
-/// Plays a history and checks it; tells what has happened in it.
+/// Runs the clients, checks the history and returns its counts.
 async fn run_plan(ctx: &TestContext, plan: Plan) -> Counts {
-    // The shortest waits, so that the random numbers decide as much as they can.
+    // Without waits the random numbers decide the order.
     let policy = RetryPolicy {
         base: Duration::ZERO,
         cap: Duration::ZERO,
@@ -95,17 +95,17 @@ async fn run_plan(ctx: &TestContext, plan: Plan) -> Counts {
             store = ctx.fixture.reopen().await;
         }
     }
-    // The last owner comes after everything that may still be under way. A fault that has not
-    // happened yet may meet it, and what a dead service has left under way.
+    // The last claim comes after everything that may still be pending. A pending fault may make it
+    // fail, and so may a pending commit of a crashed service.
     let checker = Client::new(&service, &store, 0);
     let mut claims = 1;
     while !checker.take_over_and_read_queue().await {
         claims += 1;
-        assert!(claims <= 20, "nobody else is there, and the shard cannot be claimed");
+        assert!(claims <= 20, "the shard cannot be claimed although no other client runs");
     }
     for delayed in late {
         while let Some(result) = delayed.commit_next().await {
-            // The connection of an act of a life before may be gone.
+            // The connection of a transaction of an earlier incarnation may be closed.
             let error = result.expect_err("the shard has another owner");
             assert!(error.is_transient(), "{error:?}");
         }
@@ -115,8 +115,7 @@ async fn run_plan(ctx: &TestContext, plan: Plan) -> Counts {
     checker::check_history(&history, &found)
 }
 
-/// One life of the service: until all clients are done, or until it dies. What is still held back
-/// then is left.
+/// Runs the service until all clients are done or it crashes. Returns the delayed commits.
 async fn run_until_crash(
     ctx: &TestContext,
     service: &Service<'_>,
@@ -136,7 +135,8 @@ async fn run_until_crash(
             })
         }),
     );
-    // Where locks wait, whoever waited for an act that is held back would keep it from arriving.
+    // On an engine that blocks, a client that waits for the lock of a delayed commit would keep it
+    // from committing.
     let has_late_commits = plan.has_faults && ctx.harness.capabilities().optimistic_locks;
     let delays = service.delays();
     let (interleaved, delayed) = delaying_commits(&interleaved, move |delayed| {
@@ -167,7 +167,7 @@ async fn run_until_crash(
     let crash = std::pin::pin!(crash.notified());
     let clients = std::pin::pin!(join_all(clients));
     if let Either::Right(_) = select(clients, crash).await {
-        // Whatever was under way is dropped where it was.
+        // Pending operations are dropped.
         service.forget_range_ids();
     }
     service.restart();

@@ -1,9 +1,9 @@
-//! Snapshot isolation as DSQL has it (aurora-dsql.md#conflict-matrix): lost updates are refused,
-//! write skew is not.
+//! Snapshot isolation as in DSQL (aurora-dsql.md#conflict-matrix): lost updates are refused, write
+//! skew is not.
 //!
 //! Each scenario finishes one transaction before the other one writes, so that it also runs on an
-//! engine that blocks. The first statement of a transaction reads, because stock PostgreSQL takes
-//! the snapshot then and not at BEGIN.
+//! engine that blocks. The first statement of a transaction is a read, because stock PostgreSQL
+//! takes the snapshot then and not at BEGIN.
 
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ async fn a_dropped_transaction_leaves_no_trace(ctx: &TestContext) {
     transaction.update_current_executions(&ctx.changed(&row)).await.unwrap();
     drop(transaction);
     assert_eq!(ctx.read(&row.filter()).await, Some(row.clone()));
-    // The row is free again: nothing of the dropped transaction blocks or conflicts.
+    // Nothing of the dropped transaction blocks or conflicts.
     let changed = ctx.changed(&row);
     assert_eq!(ctx.store.session().update_current_executions(&changed).await.unwrap(), 1);
 }
@@ -207,7 +207,7 @@ async fn a_phantom_read_commits(ctx: &TestContext) {
     let (absent, other) = (ctx.current(), ctx.current());
     let mut first = ctx.begin("First").await;
     let mut second = ctx.begin("Second").await;
-    // Each sees that the row the other one is about to insert is absent.
+    // Each reads that the row inserted by the other one is absent.
     assert!(first.lock_current_executions(&other.filter()).await.unwrap().is_none());
     assert!(second.lock_current_executions(&absent.filter()).await.unwrap().is_none());
     first.insert_into_current_executions(&absent).await.unwrap();
@@ -224,7 +224,7 @@ async fn two_open_writers_of_one_row_have_one_winner(ctx: &TestContext) {
     let mut second = ctx.begin("Second").await;
     assert_eq!(first.update_current_executions(&one).await.unwrap(), 1);
     assert_eq!(second.update_current_executions(&two).await.unwrap(), 1);
-    // The first to commit wins, whoever wrote first (aurora-dsql.md#conflicts).
+    // The first commit wins, whichever transaction wrote first (aurora-dsql.md#conflicts).
     second.commit().await.unwrap();
     assert_conflict(first.commit().await);
     assert_eq!(ctx.read(&row.filter()).await, Some(two));
@@ -264,10 +264,10 @@ async fn a_failed_statement_fails_the_commit_even_if_it_was_swallowed(ctx: &Test
     let commit = transaction.commit().await.unwrap_err();
     assert_eq!(next.to_string(), first.to_string());
     assert_eq!(commit.to_string(), first.to_string());
-    assert_eq!(ctx.read(&other.filter()).await, None, "nothing of it was applied");
+    assert_eq!(ctx.read(&other.filter()).await, None, "nothing was applied");
 }
 
-/// What all those rely on that let others come in between.
+/// The property on which all scenarios with a begin hook rely.
 async fn writes_committed_by_a_begin_hook_are_not_in_the_snapshot(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;

@@ -1,4 +1,4 @@
-//! The lock that joins a current execution with the `executions` row of its run.
+//! The lock of a current execution joined with the `executions` row of its run.
 
 use crate::{
     context::{
@@ -76,7 +76,7 @@ async fn outside_a_transaction_it_is_a_read(ctx: &TestContext) {
     assert_eq!(rows, [expected]);
 }
 
-/// The lock comes last, after the other transaction has committed, so that no engine waits.
+/// The lock comes last, after the other transaction has committed, so that no engine blocks.
 async fn the_current_row_is_locked(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
@@ -102,8 +102,8 @@ async fn the_execution_row_is_locked_too(ctx: &TestContext) {
     assert_conflict(settle(late, locked.map(|_| 1)).await);
 }
 
-/// Stricter than a lock over an inner join, which takes none where the join has no row: what
-/// follows from the absence of the run depends on the current row all the same.
+/// Stricter than a lock over an inner join, which locks no row if the join is empty: a decision
+/// that follows from the absence of the run depends on the current row, too.
 async fn the_current_row_is_locked_though_its_run_is_absent(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;

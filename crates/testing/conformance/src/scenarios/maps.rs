@@ -1,4 +1,4 @@
-//! Row operations on the maps of a run, each played for every map: Temporal's
+//! Row operations on the maps of a run, for every map: Temporal's
 //! `history_execution_{activity,child_workflow,timer,request_cancel,signal,signal_requested}.go`.
 
 use temporal_dsql_domain::{
@@ -184,7 +184,7 @@ async fn a_map_without_any_of_its_entries_is_empty(ctx: &TestContext) {
     assert_eq!(ctx.fixture.count(ctx.map().table()).await, 0);
 }
 
-/// How many rows it counts to write entries that are there already: a set keeps what it has.
+/// The row count of writing existing entries: a set does not overwrite them.
 fn rewritten(map: MapTable, entries: u64) -> u64 {
     if map == MapTable::SignalsRequested { 0 } else { entries }
 }
@@ -196,7 +196,7 @@ async fn replacing_an_entry_overwrites_it_and_leaves_the_others(ctx: &TestContex
     let changed = ctx.changed_entries(&first);
     assert_eq!(replace(ctx, &run, &changed).await, rewritten(ctx.map(), 4));
     assert_eq!(select(ctx, &run, ctx.map()).await, joined(changed, others.clone()));
-    // New entries and old ones in one call.
+    // New and existing entries in one call.
     let some = joined(ctx.changed_entries(&others), ctx.entries(ctx.map(), 3));
     assert_eq!(replace(ctx, &run, &some).await, rewritten(ctx.map(), 6) + 3);
 }
@@ -281,7 +281,7 @@ async fn a_transaction_reads_the_entries_that_it_has_written(ctx: &TestContext) 
     assert_eq!(transaction.delete_from_map(&run, &gone.keys()).await.unwrap(), 2);
     let expected = without(joined(changed, new), &gone.keys());
     assert_eq!(transaction.select_all_from_map(&run, map).await.unwrap(), expected);
-    assert_eq!(select(ctx, &run, map).await, old, "nobody else sees it yet");
+    assert_eq!(select(ctx, &run, map).await, old, "an uncommitted write is invisible");
     transaction.commit().await.unwrap();
     assert_eq!(select(ctx, &run, map).await, expected);
 }
@@ -346,7 +346,7 @@ async fn extreme_ids_are_read_in_order(ctx: &TestContext) {
     }
 }
 
-/// Entries with these keys, of every map whose keys are texts.
+/// Entries with these keys, of every map whose keys are strings.
 fn with_texts(ctx: &TestContext, texts: &[&str]) -> [MapEntries; 3] {
     let signals = texts.iter().map(|text| SignalId::new(text).unwrap());
     let timers = texts
@@ -429,7 +429,7 @@ async fn a_value_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(ctx: &Te
     }
 }
 
-/// Gives the first entry this value.
+/// Sets the value of the first entry.
 fn set_value(entries: &mut MapEntries, value: Vec<u8>) {
     match entries {
         MapEntries::Activities(of)

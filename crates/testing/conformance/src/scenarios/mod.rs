@@ -1,4 +1,4 @@
-//! The scenarios, one module per area.
+//! The list of all scenarios, one module per area.
 
 mod buffered_events;
 mod chasm_nodes;

@@ -1,5 +1,5 @@
-//! Acts as write sets: whole executions are written and read, and an act does what its row
-//! operations do one by one.
+//! Write sets of whole executions: they are written and read, and equal the same row operations one
+//! by one.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ scenario_table! { "mutable_state":
     deleting_an_absent_execution_is_no_error;
 }
 
-/// Asserts that an act is refused because of `expected`, and that it changes nothing.
+/// Asserts that a write set is refused because of `expected` and changes nothing.
 async fn assert_refuses(ctx: &TestContext, set: &WriteSet<'_>, expected: &ConditionFailed) {
     let before = ctx.row_count().await;
     assert_refused(ctx.store.apply(set).await, expected);
@@ -60,7 +60,7 @@ async fn a_whole_execution_is_written_and_read(ctx: &TestContext) {
     apply(ctx, &set).await;
     let key = run.row.filter();
     assert_eq!(read(ctx, &key).await, Some(run.expected()));
-    // The row operations see the same.
+    // The row operations read the same.
     assert_eq!(ctx.read(&row.filter()).await, Some(row));
     assert_eq!(ctx.read_execution(&key).await.as_ref(), Some(&run.row));
     let mut session = ctx.store.session();
@@ -102,7 +102,7 @@ async fn an_absent_run_is_not_read_even_if_it_has_other_rows(ctx: &TestContext) 
     let other = ExecutionsFilter { run_id: ctx.run_id(), ..row.filter() };
     assert_eq!(read(ctx, &other).await, None);
     ctx.store.session().delete_from_executions(&row.filter()).await.unwrap();
-    assert_eq!(read(ctx, &row.filter()).await, None, "entries alone are no execution");
+    assert_eq!(read(ctx, &row.filter()).await, None, "entries without a run");
 }
 
 async fn a_run_and_its_current_execution_are_updated(ctx: &TestContext) {
@@ -119,7 +119,7 @@ async fn a_run_and_its_current_execution_are_updated(ctx: &TestContext) {
     apply(ctx, &set).await;
     assert_eq!(ctx.read(&before.filter()).await, Some(next));
     let expected = MutableStateRows { execution: change.row.clone(), ..run.expected() };
-    assert_eq!(read(ctx, &row.filter()).await, Some(expected), "maps stay as they were");
+    assert_eq!(read(ctx, &row.filter()).await, Some(expected), "the maps are unchanged");
     assert_eq!(ctx.row_count().await, rows + 7);
 }
 
@@ -130,7 +130,7 @@ async fn updating_what_is_absent_is_refused(ctx: &TestContext) {
     let mut set = change.set();
     set.tasks.push(&tasks);
     assert_refuses(ctx, &set, &is_absent(&execution)).await;
-    // The current execution comes first.
+    // The condition on the current execution is checked first.
     set.current = current(&row, ExpectedCurrent::Run(row.run_id));
     assert_refuses(ctx, &set, &current_is(None)).await;
     ctx.insert(&row).await;
@@ -156,7 +156,7 @@ async fn a_current_execution_that_exists_is_not_inserted(ctx: &TestContext) {
     set.current = current(&next, ExpectedCurrent::Absent);
     assert_refuses(ctx, &set, &current_is(Some(&before))).await;
     assert_eq!(ctx.read(&before.filter()).await.as_ref(), Some(&before));
-    // The last write version that is told is the run's.
+    // The refusal reports the last write version of the run.
     let run = ctx.execution_of(&before);
     ctx.insert_execution(&run).await;
     let told = CurrentExecutionsRow { last_write_version: run.last_write_version, ..before };
@@ -184,7 +184,7 @@ async fn a_task_that_exists_is_not_inserted(ctx: &TestContext) {
 }
 
 /// A conflict of three runs of one id: the zombie is reset, the current run is changed, and a new
-/// run takes its place.
+/// run replaces it.
 struct ThreeRuns {
     old: CurrentExecutionsRow,
     next: CurrentExecutionsRow,
@@ -192,14 +192,14 @@ struct ThreeRuns {
     reset_maps: Vec<MapEntries>,
     changed: Change,
     new: NewRun,
-    /// Beside those of the new run.
+    /// The tasks in addition to those of the new run.
     tasks: [Tasks; 2],
     nodes: [HistoryNode; 2],
     branches: [BranchKey; 2],
 }
 
 impl ThreeRuns {
-    /// The two that exist are stored.
+    /// Stores the two existing runs.
     async fn stored(ctx: &TestContext) -> Self {
         let old = ctx.current();
         ctx.insert(&old).await;
@@ -265,8 +265,8 @@ async fn a_write_set_of_three_runs_writes_all_of_them(ctx: &TestContext) {
     for (node, branch) in runs.nodes.iter().zip(runs.branches) {
         assert_eq!(nodes(ctx, &branch).await.last(), Some(node));
     }
-    // Of the reset run seven maps have two entries less; of the changed one two events are new. The
-    // new run has 46 rows; the other tasks are two of each queue, and two batches.
+    // Seven maps of the reset run lose two entries each; the changed run gains two events. The new
+    // run has 46 rows; the other tasks are two of each queue, and there are two batches.
     assert_eq!(ctx.row_count().await, before - 7 * 2 + 2 + (1 + 7 * 4 + 7 * 2 + 3) + 7 * 2 + 2);
 }
 
@@ -292,7 +292,7 @@ async fn a_write_set_of_three_runs_is_refused_whole(ctx: &TestContext) {
     }
     let mut other = runs.set();
     other.current = current(&runs.next, ExpectedCurrent::Run(runs.next.run_id));
-    // The run of the current execution is stored, and tells its last write version.
+    // The run of the current execution is stored, and its last write version is reported.
     let last_write_version = before[1].execution.last_write_version;
     let told = CurrentExecutionsRow { last_write_version, ..runs.old.clone() };
     assert_refuses(ctx, &other, &current_is(Some(&told))).await;
@@ -309,7 +309,7 @@ async fn entries_that_are_not_written_are_removed(ctx: &TestContext) {
     let first = stored(ctx, &row).await;
     let mut session = ctx.store.session();
     session.insert_into_buffered_events(&row.filter(), &ctx.events(3)).await.unwrap();
-    // Of each map two entries stay with other values, two go, two come.
+    // Of each map two entries are kept with other values, two are removed and two are added.
     let kept = |entries: &MapEntries| {
         let (stay, _) = split(entries.clone(), 2);
         joined(ctx.changed_entries(&stay), ctx.entries(entries.map(), 2))
@@ -320,7 +320,7 @@ async fn entries_that_are_not_written_are_removed(ctx: &TestContext) {
     apply(ctx, &write_set(next, RunChange::Replace { row: next, expected, maps: &maps })).await;
     let state = read(ctx, &row.filter()).await.unwrap();
     assert_eq!(state, MutableStateRows { execution: next.clone(), maps, buffered: Vec::new() });
-    // Nothing is written: nothing stays.
+    // A replacement without entries removes all.
     let again = Change::new(ctx, next);
     let (row, expected) = (&again.row, again.expected);
     apply(ctx, &write_set(row, RunChange::Replace { row, expected, maps: &[] })).await;
@@ -328,14 +328,14 @@ async fn entries_that_are_not_written_are_removed(ctx: &TestContext) {
     assert_eq!(state.maps, MapTable::ALL.map(MapEntries::none));
 }
 
-/// Temporal's stores write first and remove then (temporal-persistence.md#update).
+/// Temporal's stores write first and remove afterwards (temporal-persistence.md#update).
 async fn an_entry_written_and_removed_at_once_is_absent(ctx: &TestContext) {
     let row = ctx.execution();
     let first = stored(ctx, &row).await;
     let mut change = Change::new(ctx, &row);
     let mut expected = Vec::new();
     for entries in &first.maps {
-        // One is there and written again, one is there, two are there and not removed, one is new.
+        // One entry is overwritten, one is removed, two are kept, and one is new.
         let (both, others) = split(ctx.changed_entries(entries), 1);
         let (removed, stay) = split(others, 1);
         let new = ctx.entries(entries.map(), 1);
@@ -366,7 +366,7 @@ async fn a_buffer_is_cleared_before_events_are_appended(ctx: &TestContext) {
     assert_eq!(expected, []);
 }
 
-/// Some of the entries, drawn.
+/// A random subset of the entries.
 fn some_of(ctx: &TestContext, entries: &MapEntries) -> MapEntries {
     let mut some = MapEntries::none(entries.map());
     let mut left = entries.clone();
@@ -380,7 +380,7 @@ fn some_of(ctx: &TestContext, entries: &MapEntries) -> MapEntries {
     some
 }
 
-/// A random change of a run whose entries all come from `pool`.
+/// A random change of a run whose entries are all from `pool`.
 fn random_change(ctx: &TestContext, of: &ExecutionsRow, pool: &[MapEntries]) -> Change {
     let chance = || ctx.random(|random| random.bool());
     let mut change = Change::new(ctx, of);
@@ -396,8 +396,8 @@ fn random_change(ctx: &TestContext, of: &ExecutionsRow, pool: &[MapEntries]) -> 
     change
 }
 
-/// The same change to another run, one row operation after the other; `is_whole` if all that is
-/// not written goes.
+/// Applies the same change to another run with row operations; `is_whole` if entries that are not
+/// written are removed.
 async fn one_by_one(ctx: &TestContext, change: &Change, is_whole: bool, run: &ExecutionsFilter) {
     let session = &mut *ctx.store.session();
     assert_eq!(session.update_executions(&of_run(&change.row, run)).await.unwrap(), 1);
@@ -418,7 +418,7 @@ async fn one_by_one(ctx: &TestContext, change: &Change, is_whole: bool, run: &Ex
     session.insert_into_buffered_events(run, append).await.unwrap();
 }
 
-/// The row of another run with the same values.
+/// The same row for another run.
 fn of_run(row: &ExecutionsRow, run: &ExecutionsFilter) -> ExecutionsRow {
     ExecutionsRow {
         shard_id: run.shard_id,
@@ -439,7 +439,7 @@ async fn random_write_sets_equal_their_row_operations(ctx: &TestContext) {
         let is_whole = ctx.random(|random| random.u8(..4)) == 0;
         let maps: Vec<_> = change.maps.iter().map(|of| of.replace.clone()).collect();
         if is_whole {
-            // A replacement removes by leaving out, and appends no events.
+            // A replacement removes the entries that it does not contain, and appends no events.
             change.buffered.append.clear();
             change.maps.iter_mut().for_each(|of| of.remove = MapKeys::none(of.replace.map()));
             let Change { row, expected, .. } = &change;
@@ -460,7 +460,7 @@ async fn random_write_sets_equal_their_row_operations(ctx: &TestContext) {
 async fn an_oversized_entry_is_refused_and_nothing_is_stored(ctx: &TestContext) {
     let mut new = NewRun::new(ctx, &ctx.execution());
     let MapEntries::ChasmNodes(nodes) = &mut new.maps[6] else {
-        panic!("the last map is the one of nodes");
+        panic!("the last map must be the CHASM nodes");
     };
     nodes[0].data = Some(vec![7; limits::MAX_VALUE_BYTES + 1]);
     let error = ctx.store.apply(&new.set()).await.unwrap_err();
@@ -485,7 +485,7 @@ async fn more_than_three_thousand_rows_are_refused_and_nothing_is_stored(ctx: &T
     assert_eq!(ctx.row_count().await, 1);
 }
 
-/// A change that gives every part of a run the same mark.
+/// A change that writes the same mark to every part of a run.
 fn marked(row: &ExecutionsRow, maps: &[MapEntries], mark: u8) -> Change {
     let data = DataBlob::new([mark], row.data.encoding.clone());
     let mut writes = Vec::new();
@@ -538,15 +538,15 @@ async fn a_read_never_mixes_two_writes(ctx: &TestContext) {
         }
     });
     let mut last = 0;
-    // Until the writer is done, or has panicked; then once more.
+    // Until the writer has ended or panicked, then once more.
     let mut is_over = false;
     while !is_over {
         is_over = writer.is_finished();
         let marks = marks(&read(ctx, &run).await.unwrap());
         assert_eq!(marks, vec![marks[0]; 1 + 9 + 3]);
-        assert!(marks[0] >= last, "a later read shows a later write");
+        assert!(marks[0] >= last, "a later read must not return an older write");
         last = marks[0];
-        // An adapter without I/O never waits, and the writer may be next in line on this thread.
+        // An adapter without I/O never waits, and the writer may need this thread.
         tokio::task::yield_now().await;
     }
     writer.await.unwrap();
@@ -571,7 +571,7 @@ async fn deleting_an_execution_leaves_no_row_of_its_run(ctx: &TestContext) {
         assert!(left.is_empty(), "{map:?} has {left:?}");
     }
     assert_eq!(session.select_from_buffered_events(&run).await.unwrap(), []);
-    // Another run, the current execution, the tasks and the history are not of the run.
+    // Rows of another run, the current execution, the tasks and the history are kept.
     assert_eq!(read(ctx, &other_row.filter()).await, Some(other.expected()));
     assert_eq!(ctx.read(&current.filter()).await, Some(current));
     assert_eq!(ctx.fixture.count(Table::TransferTasks).await, 4);
@@ -582,7 +582,7 @@ async fn deleting_an_absent_execution_is_no_error(ctx: &TestContext) {
     let row = ctx.execution();
     let run = row.filter();
     apply(ctx, &deletion(&run)).await;
-    // What an earlier deletion left behind goes, too.
+    // Rows left by an earlier deletion are deleted, too.
     stored(ctx, &row).await;
     ctx.store.session().delete_from_executions(&run).await.unwrap();
     apply(ctx, &deletion(&run)).await;

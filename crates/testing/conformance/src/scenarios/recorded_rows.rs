@@ -1,4 +1,4 @@
-//! The rows that a real Temporal 1.32 server wrote, in and out unchanged.
+//! The rows of a real Temporal 1.32 server, written and read unchanged.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -57,12 +57,13 @@ async fn every_current_execution_of_a_real_server_is_found_with_its_run(ctx: &Te
         let filter = row.filter();
         let rows = transaction.lock_current_executions_join_executions(&filter).await.unwrap();
         transaction.commit().await.unwrap();
-        assert_eq!(rows.len(), 1, "{} has its run", row.workflow_id);
+        assert_eq!(rows.len(), 1, "{} must have its run", row.workflow_id);
         assert_eq!(rows[0].run_id, row.run_id);
     }
 }
 
-/// The `executions` row, its current execution if it is the current one, and its maps, as one act.
+/// The `executions` row, its current execution if it is the current run, and its maps, as one write
+/// set.
 async fn every_whole_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
     let mut entries = real_data::entries();
     let mut current: BTreeMap<_, _> = real_data::current_executions()
@@ -130,11 +131,11 @@ async fn every_history_of_a_real_server_is_read_in_both_directions(ctx: &TestCon
     }
     let histories = HistoryStore::new(Arc::clone(&ctx.store));
     let all = histories.all_branches(None, 1_000).await.unwrap();
-    assert!(all == branches, "as they were written, in the order of their keys");
+    assert!(all == branches, "all branches in key order");
     for row in branches {
         let info = HistoryTreeInfo::from_blob(&row.data).unwrap();
-        // A server keeps the branch twice, the second time as the token that callers know. Its
-        // fork time has nanoseconds, so that the rest may differ.
+        // A server stores the branch twice, the second time as the branch token. Its fork time has
+        // nanoseconds, so the bytes may differ.
         let token = info.branch.to_token();
         assert!(row.data.data.ends_with(&token) && info.to_blob().data.ends_with(&token));
         assert_eq!(HistoryTreeInfo::from_blob(&info.to_blob()).unwrap(), info);
@@ -154,5 +155,5 @@ async fn every_history_of_a_real_server_is_read_in_both_directions(ctx: &TestCon
         reversed.reverse();
         assert_eq!(reversed, expected);
     }
-    assert!(nodes.is_empty(), "batches of branches that are not there: {:?}", nodes.keys());
+    assert!(nodes.is_empty(), "batches without a branch: {:?}", nodes.keys());
 }

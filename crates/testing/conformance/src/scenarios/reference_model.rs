@@ -1,4 +1,4 @@
-//! Random sequences of operations against a reference that is as simple as can be: maps.
+//! Random sequences of operations against a reference model of maps.
 
 use std::collections::BTreeMap;
 
@@ -23,16 +23,16 @@ scenario_table! { "reference_model":
 const ARCHETYPES: [ArchetypeId; 3] =
     [ArchetypeId::WORKFLOW, ArchetypeId::ACTIVITY, ArchetypeId(u32::MAX)];
 
-/// One operation on one of a few ids, archetypes and runs, so that they meet.
+/// An operation on one of a few ids, archetypes and runs, so that operations affect the same rows.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     operation: Operation,
     id: usize,
     archetype: ArchetypeId,
     run: u8,
-    /// Distinguishes one version of a row from the next.
+    /// Distinguishes the versions of a row.
     version: i64,
-    /// Whether the step is a committed transaction of its own or an autocommit call.
+    /// Whether the operation is a transaction of its own or an autocommit call.
     in_transaction: bool,
 }
 
@@ -65,7 +65,7 @@ const OPERATIONS: [Operation; 11] = [
     Operation::LockJoin,
 ];
 
-/// What an operation answered, in a form that the reference can compare with.
+/// The result of an operation in a form that the reference can compare.
 #[derive(Clone, Debug, PartialEq)]
 enum Answer {
     Rows(u64),
@@ -186,7 +186,7 @@ async fn perform(
     })
 }
 
-/// Plays the step on the store: autocommit, or as a transaction that is committed if it did not
+/// Executes the operation on the store: autocommit, or as a transaction that commits if it did not
 /// fail.
 async fn play(
     ctx: &TestContext,
@@ -243,7 +243,7 @@ async fn random_operations_agree_with_the_reference(ctx: &TestContext) {
     let mut runner = TestRunner::new(config);
     let result = tokio::task::block_in_place(|| {
         runner.run(&steps(), |steps| {
-            // A namespace of its own keeps one case apart from the next.
+            // A namespace of its own separates the cases.
             let namespace_id = NamespaceId(Uuid::from_u128(ctx.random(|random| random.u128(..))));
             let mut reference = Reference::default();
             for step in steps {

@@ -1,5 +1,5 @@
-//! Which parts a request and a write may be made of: what does not belong together is refused
-//! before anything is stored, and what does is stored in the same way by every adapter.
+//! The parts of requests and write sets: an inconsistent one is refused before anything is stored,
+//! and a consistent one is stored alike by every adapter.
 
 use temporal_dsql_domain::{
     DataBlob, Encoding,
@@ -40,8 +40,8 @@ scenario_table! { "request_validation":
     of_two_duplicates_the_first_in_table_order_is_reported;
 }
 
-/// Acts on a stored run, a zombie beside it and runs that are not stored: one of each kind, each
-/// with a part of every kind.
+/// Requests on a stored run, a zombie beside it and new runs: one of each kind, each with every
+/// kind of part.
 struct Requests {
     create: CreateExecution,
     update: UpdateExecution,
@@ -111,7 +111,7 @@ impl Requests {
         GuardedRequest::Set(Box::new(request))
     }
 
-    /// Every act, with a change to one of its snapshots.
+    /// Every request, with a change to one of its snapshots.
     fn with_snapshot(&self, change: impl Fn(&mut Snapshot)) -> Vec<GuardedRequest> {
         vec![
             self.create(|request| change(&mut request.snapshot)),
@@ -122,7 +122,7 @@ impl Requests {
         ]
     }
 
-    /// Every act that has a mutation, with a change to it.
+    /// Every request with a mutation, with a change to it.
     fn with_mutation(&self, change: impl Fn(&mut Mutation)) -> Vec<GuardedRequest> {
         vec![
             self.update(|request| change(&mut request.mutation)),
@@ -130,7 +130,7 @@ impl Requests {
         ]
     }
 
-    /// Every act, with a change to the events of one of its parts.
+    /// Every request, with a change to the events of one of its runs.
     fn with_events(&self, change: impl Fn(&mut AppendNodes)) -> Vec<GuardedRequest> {
         let mut requests = self.with_snapshot(|snapshot| change(&mut snapshot.events[0]));
         requests.extend(self.with_mutation(|mutation| change(&mut mutation.events[0])));
@@ -138,8 +138,8 @@ impl Requests {
     }
 }
 
-/// Asserts that each act is refused as one that cannot be, by the name of the field, and stores
-/// nothing, not even history.
+/// Asserts that each request is refused as invalid with the name of the field, and stores nothing,
+/// not even history.
 async fn assert_invalid(shard: &OwnedShard<'_>, requests: Vec<GuardedRequest>, expected: &str) {
     let ctx = shard.ctx;
     let stored = async || {
@@ -213,7 +213,7 @@ async fn a_run_that_occurs_twice_in_a_request_is_refused(ctx: &TestContext) {
         }),
     ];
     assert_invalid(&shard, twice, "run_id").await;
-    // The current run, reset and changed at once: the reset alone would satisfy both conditions.
+    // The current run is reset and changed at once: the reset alone would satisfy both conditions.
     let run = &requests.before;
     let both = ConflictResolve {
         reset: shard.reset(run, Running),
@@ -266,7 +266,7 @@ async fn a_new_branch_that_is_not_the_branch_of_its_events_is_refused(ctx: &Test
 async fn events_before_the_branch_are_refused_with_the_whole_request(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let requests = Requests::new(&shard).await;
-    // Behind a batch that could be appended.
+    // After a batch that could be appended.
     let behind = |change: &(dyn Fn(&mut AppendNodes) + Sync)| {
         let mut behind = requests.with_snapshot(|snapshot| {
             let mut last = snapshot.events[0].clone();
@@ -290,7 +290,7 @@ async fn sixteen_hundred_activities_are_set_repeatedly(ctx: &TestContext) {
     let pool = ctx.entries(MapTable::Activities, 1_700);
     let (_, later) = split(pool.clone(), 100);
     let (sooner, _) = split(pool, 1_600);
-    // The same keys, and all but a hundred of them with a hundred others.
+    // First the same keys, then keys of which all but a hundred are the same.
     for entries in [sooner.clone(), ctx.changed_entries(&sooner), later] {
         let mut snapshot = shard.reset(&before, Running);
         snapshot.maps = vec![entries];
@@ -302,7 +302,7 @@ async fn sixteen_hundred_activities_are_set_repeatedly(ctx: &TestContext) {
     }
 }
 
-/// Rows without a run are what a Go server's delete has left (temporal-persistence.md#other-acts).
+/// Deletions of the Go server leave rows without a run (temporal-persistence.md#other-acts).
 async fn a_new_run_keeps_existing_map_entries(ctx: &TestContext) {
     let map = ctx.map();
     let shard = ctx.owned_shard().await;
@@ -365,7 +365,7 @@ async fn an_oversized_entry_is_refused_even_if_it_is_removed(ctx: &TestContext) 
     }
 }
 
-/// Whoever owns the shard, and in whichever form the act is written.
+/// Whoever owns the shard, and whichever way the write set is sent.
 async fn a_write_set_larger_than_a_transaction_is_refused_before_its_conditions_are_checked(
     ctx: &TestContext,
 ) {
@@ -390,7 +390,7 @@ async fn a_write_set_larger_than_a_transaction_is_refused_before_its_conditions_
     }
 }
 
-/// What is refused before it is sent does not end the transaction.
+/// An error before a statement is sent does not end the transaction.
 async fn more_than_ten_mebibytes_in_one_statement_are_refused_at_the_statement(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Running).await;
@@ -434,7 +434,7 @@ async fn more_than_ten_mebibytes_in_one_statement_are_refused_at_the_statement(c
 async fn of_two_duplicates_the_first_in_table_order_is_reported(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Completed).await;
-    // A run before its tasks.
+    // The run comes before its tasks.
     let mut again = shard.snapshot(&run.current);
     again.tasks = run.tasks.clone();
     let previous = CreateMode::UpdateCurrent {
@@ -443,7 +443,7 @@ async fn of_two_duplicates_the_first_in_table_order_is_reported(ctx: &TestContex
     };
     let exists = ConditionFailed::ExecutionExists { run_id: run.execution.run_id };
     assert_refused(shard.create(previous, &again).await, &exists);
-    // Tasks in the order of their tables, whatever the order of the request.
+    // Tasks come in table order, whatever the order in the request.
     let mut new = shard.new_run(Created);
     new.tasks = run.tasks.clone();
     new.tasks.immediate.reverse();

@@ -1,4 +1,4 @@
-//! The runner on this adapter: what is repeated, what is not, and what is known afterwards.
+//! The transaction runner on this adapter: what it retries, what it does not, and what it reports.
 
 use std::{
     sync::{
@@ -30,7 +30,7 @@ scenario_table! { "retries":
     a_body_that_fails_leaves_no_trace per archetype;
 }
 
-/// A request that counts how often the body ran with it.
+/// A request that counts how often the transaction body ran.
 struct Request {
     row: CurrentExecutionsRow,
     runs: AtomicU32,
@@ -57,7 +57,7 @@ fn insert<'t>(
     })
 }
 
-/// Adds one to the version of the request's row.
+/// Increments the version of the request's row.
 fn increment<'t>(
     transaction: &'t mut dyn Transaction,
     request: &'t Request,
@@ -77,7 +77,8 @@ async fn a_lost_conflict_runs_the_body_again_on_a_fresh_snapshot(ctx: &TestConte
     row.last_write_version = 10;
     ctx.insert(&row).await;
     let request = Request::new(row.clone());
-    // Another writer commits when the first attempt has its snapshot, so that this one cannot.
+    // Another writer commits after the snapshot of the first attempt, so that this attempt
+    // conflicts.
     let others = Arc::clone(&ctx.store);
     let store = intercept_nth_begin(&ctx.store, 1, move |_| {
         let (others, row) = (Arc::clone(&others), row.clone());
@@ -87,7 +88,7 @@ async fn a_lost_conflict_runs_the_body_again_on_a_fresh_snapshot(ctx: &TestConte
         })
     });
     let version = store.run("Increment", &request, increment).await.unwrap();
-    assert_eq!((version, request.runs()), (21, 2), "the second attempt sees the other's write");
+    assert_eq!((version, request.runs()), (21, 2), "the second attempt sees the concurrent write");
     let read = ctx.read(&request.row.filter()).await.unwrap();
     assert_eq!(read.last_write_version, 21);
 }
@@ -106,16 +107,16 @@ async fn conflicts_until_the_deadline_are_contention_and_write_nothing(ctx: &Tes
         cap: Duration::from_millis(2),
         deadline: Duration::from_millis(50),
     };
-    let impatient = ctx.with_policy(policy).await;
+    let limited = ctx.with_policy(policy).await;
     let request = Request::new(ctx.current());
-    impatient.fixture.fail_next_commits(&[CommitFault::Conflict; 10_000]);
-    let error = impatient.store.run("Insert", &request, insert).await.unwrap_err();
+    limited.fixture.fail_next_commits(&[CommitFault::Conflict; 10_000]);
+    let error = limited.store.run("Insert", &request, insert).await.unwrap_err();
     let StoreError::Contended { op, attempts, .. } = &error else {
         panic!("expected contention, got {error:?}");
     };
     assert_eq!((*op, *attempts), ("Insert", request.runs()));
     assert_eq!(error.outcome(), Outcome::NotApplied);
-    assert_eq!(impatient.read(&request.row.filter()).await, None);
+    assert_eq!(limited.read(&request.row.filter()).await, None);
 }
 
 async fn a_failed_condition_is_not_repeated(ctx: &TestContext) {
@@ -188,7 +189,7 @@ async fn a_body_that_fails_leaves_no_trace(ctx: &TestContext) {
                 transaction.insert_into_current_executions(&request.row).await?;
                 Err::<(), _>(StoreError::InvalidArgument {
                     field: "request",
-                    reason: "changed its mind".into(),
+                    reason: "cancelled by the body".into(),
                     source: None,
                 })
             })

@@ -1,5 +1,4 @@
-//! Which table a current execution lives in (requirements.md#requirement-2,
-//! requirements.md#requirement-5).
+//! The table of a current execution (requirements.md#requirement-2, requirements.md#requirement-5).
 
 use temporal_dsql_domain::{ArchetypeId, CurrentExecutionsFilter, Table};
 use temporal_dsql_ports::StoreError;

@@ -1,4 +1,4 @@
-//! Branches without an execution: found, and deleted in steps.
+//! The scavenger: branches without an execution are found, and deleted in steps.
 
 use temporal_dsql_domain::{
     BranchKey, DataBlob, Encoding, ExecutionsFilter, ExecutionsRow, HistoryBranch, HistoryTreeInfo,
@@ -29,12 +29,12 @@ scenario_table! { "scavenging":
     no_branch_of_a_real_server_is_an_orphan_until_its_execution_is_deleted;
 }
 
-/// Every branch of a scenario is made at the Unix epoch, and this is later.
+/// A time after the creation of every branch of a scenario, which is the Unix epoch.
 fn later() -> Timestamp {
     Timestamp::from_unix_micros(1).unwrap()
 }
 
-/// A run in the shard, which is not stored.
+/// A run in the shard that is not stored.
 fn run(shard: &OwnedShard<'_>) -> ExecutionsRow {
     ExecutionsRow { shard_id: shard.owner.shard_id, ..shard.ctx.execution() }
 }
@@ -84,7 +84,7 @@ async fn a_branch_without_an_execution_is_found_and_deleted_in_steps(ctx: &TestC
         assert_eq!(ctx.fixture.count(Table::HistoryNode).await, left);
         assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 1);
     }
-    assert_eq!(orphans(&shard).await.orphans, [key], "what is half deleted is found again");
+    assert_eq!(orphans(&shard).await.orphans, [key], "a partly deleted branch is found again");
     assert_eq!(delete(&shard, &key, 600).await, OrphanDeletion::Done);
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 0);
     assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 0);
@@ -102,7 +102,7 @@ async fn a_branch_of_an_execution_is_kept_until_the_execution_is_deleted(ctx: &T
     assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 1);
     ctx.store.session().delete_from_executions(&row.filter()).await.unwrap();
     assert_eq!(orphans(&shard).await.orphans, [key]);
-    // An execution that comes after the branch was listed keeps it.
+    // A branch is kept if its execution is created after the branch was listed.
     insert(&shard, &row).await;
     assert_eq!(delete(&shard, &key, 9).await, OrphanDeletion::Kept);
     ctx.store.session().delete_from_executions(&row.filter()).await.unwrap();
@@ -128,7 +128,7 @@ async fn a_branch_of_an_unidentifiable_execution_is_never_deleted(ctx: &TestCont
     for info in ["", "a scenario", "::", &format!("namespace:w:{run_id}")] {
         unclear.push(branch_with(&shard, info.to_owned()).await.key(shard_id));
     }
-    // Records that nobody can read, and one of another branch.
+    // Records that cannot be decoded, and one of another branch.
     let other = HistoryTreeInfo {
         branch: root(ctx),
         fork_time: Timestamp::UNIX_EPOCH,
@@ -141,7 +141,7 @@ async fn a_branch_of_an_unidentifiable_execution_is_never_deleted(ctx: &TestCont
         ctx.store.session().insert_into_history_tree(&row).await.unwrap();
         unclear.push(branch);
     }
-    // And one whose own record is clear, in a tree with one that is not.
+    // Also a branch whose own record can be decoded, in a tree with one whose record cannot.
     let clear = branch_of(&shard, &run(&shard).filter()).await;
     let beside = ctx.fork(&clear.key(shard_id));
     let row = HistoryTreeRow { branch: beside, data: ctx.data() };
@@ -170,13 +170,13 @@ async fn a_branch_that_another_run_of_its_tree_has_is_kept(ctx: &TestContext) {
         info: HistoryTreeInfo::info_of(&run(&shard).filter()),
     };
     let fork = shard.histories.fork(shard_id, &base, 4, new).await.unwrap();
-    // The run of the base has the fork's token in its blob, somewhere between other bytes.
+    // The blob of the base's run contains the token of the fork between other bytes.
     let blob = [&b"before"[..], &fork.to_token(), b"after"].concat();
     owner.data = DataBlob::new(blob, Encoding::new("Proto3").unwrap());
     insert(&shard, &owner).await;
     assert_eq!(orphans(&shard).await, OrphanPage::default());
     assert_eq!(delete(&shard, &fork.key(shard_id), 9).await, OrphanDeletion::Kept);
-    // What an unknown encoding hides is not known.
+    // Data in an unknown encoding cannot be searched.
     owner.data = DataBlob::new(*b"{}", Encoding::new("Json").unwrap());
     ctx.store.session().update_executions(&owner).await.unwrap();
     assert_eq!(orphans(&shard).await, OrphanPage::default());
@@ -239,7 +239,7 @@ async fn pages_cover_all_branches(ctx: &TestContext) {
                 break;
             }
         }
-        assert_eq!(found, expected, "pages of {limit}");
+        assert_eq!(found, expected, "limit {limit}");
     }
 }
 

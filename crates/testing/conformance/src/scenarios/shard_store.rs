@@ -1,4 +1,4 @@
-//! Shards through the atomic store.
+//! ShardStore: create, read and update shards.
 
 use futures_util::future::join_all;
 use temporal_dsql_domain::ShardsRow;
@@ -77,12 +77,12 @@ async fn an_absent_shard_is_not_updated(ctx: &TestContext) {
     assert_eq!(owned.shards.get(absent.shard_id).await.unwrap(), None);
 }
 
-/// What the Go fork's unconditional update allows (temporal-persistence.md#fault-2).
+/// The Go fork's unconditional update allows it (temporal-persistence.md#fault-2).
 async fn a_stale_update_never_decreases_the_range_id(ctx: &TestContext) {
     let owned = ctx.owned_shard().await;
     let next = owned.takeover();
     owned.shards.update(&next, owned.shard.range_id).await.unwrap();
-    // The deposed owner saves its progress, and tries to claim the shard from what it knew.
+    // The deposed owner saves its progress, and claims the shard with its old range id.
     let progress = ShardsRow { data: ctx.data(), ..owned.shard.clone() };
     let claim = ShardsRow { data: ctx.data(), ..next.clone() };
     for stale in [progress, claim] {

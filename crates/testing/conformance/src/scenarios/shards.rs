@@ -1,5 +1,5 @@
-//! Row operations on `shards`: Temporal's `history_shard.go`, the compare-and-set that it lacks,
-//! and the lock that keeps a deposed owner out (temporal-persistence.md#case-1).
+//! Row operations on `shards`: Temporal's `history_shard.go`, the compare-and-set update that it
+//! lacks, and the lock that fences a deposed owner (temporal-persistence.md#case-1).
 
 use temporal_dsql_domain::{ExecutionsRow, ShardId, ShardsRow, Table, limits};
 use temporal_dsql_ports::StoreError;
@@ -49,12 +49,12 @@ async fn update(ctx: &TestContext, row: &ShardsRow, expected: Option<i64>) -> u6
     ctx.store.session().update_shards(row, expected).await.unwrap()
 }
 
-/// The same shard with everything else different.
+/// The same shard with every other value changed.
 fn changed(ctx: &TestContext, row: &ShardsRow) -> ShardsRow {
     ShardsRow { shard_id: row.shard_id, ..ctx.shard() }
 }
 
-/// The shard after another owner took it.
+/// The shard after a takeover.
 fn taken_over(ctx: &TestContext, row: &ShardsRow) -> ShardsRow {
     ShardsRow { range_id: row.range_id + 1, ..changed(ctx, row) }
 }
@@ -128,7 +128,7 @@ async fn a_conditional_update_is_applied_only_if_its_condition_holds(ctx: &TestC
     }
     assert_eq!(update(ctx, &next, Some(row.range_id)).await, 1);
     assert_eq!(select(ctx, row.shard_id).await.as_ref(), Some(&next));
-    // The owner writes without a change of the range id.
+    // The owner updates the row without a change of the range id.
     let renewed = ShardsRow { range_id: next.range_id, ..changed(ctx, &next) };
     assert_eq!(update(ctx, &renewed, Some(next.range_id)).await, 1);
     assert_eq!(select(ctx, row.shard_id).await, Some(renewed));
@@ -200,7 +200,7 @@ async fn owned_shard(ctx: &TestContext) -> (ShardsRow, ExecutionsRow) {
     (shard, execution)
 }
 
-/// Another owner takes the shard over, with the statements of Temporal's stores.
+/// Takes the shard over with the statements of Temporal's stores.
 async fn take_over(ctx: &TestContext, row: &ShardsRow) -> ShardsRow {
     let next = taken_over(ctx, row);
     let mut transaction = ctx.begin("TakeOver").await;
@@ -266,7 +266,7 @@ async fn an_owner_loses_against_a_takeover_that_commits_first(ctx: &TestContext)
     assert_eq!(ctx.read_execution(&execution.filter()).await, Some(execution));
 }
 
-/// Why there is a lock: with a read in its place both commit (aurora-dsql.md#conflict-matrix, write
+/// Why the shard is locked: if it is only read, both commit (aurora-dsql.md#conflict-matrix, write
 /// skew).
 async fn a_plain_read_of_the_shard_does_not_fence(ctx: &TestContext) {
     let (shard, execution) = owned_shard(ctx).await;
@@ -280,8 +280,8 @@ async fn a_plain_read_of_the_shard_does_not_fence(ctx: &TestContext) {
     assert_eq!(ctx.read_execution(&execution.filter()).await, Some(changed));
 }
 
-/// Why a takeover locks: an update leaves the key as it is and does not meet a lock FOR KEY SHARE,
-/// so that both commit. It is how an owner saves its progress.
+/// Why a takeover locks the shard: an update does not change the key, so it does not conflict with
+/// a lock FOR KEY SHARE, and both commit. An owner saves its progress in this way.
 async fn an_update_of_the_shard_without_its_lock_does_not_fence(ctx: &TestContext) {
     for update_is_first in [false, true] {
         let (shard, execution) = owned_shard(ctx).await;

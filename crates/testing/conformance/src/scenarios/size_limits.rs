@@ -1,5 +1,5 @@
-//! Executions at DSQL's limits: written whole where they fit, refused whole where they do not,
-//! by the limit's name, and deleted all the same (aurora-dsql.md#limits, aurora-dsql.md#sizes).
+//! Executions at DSQL's limits: written whole where they fit, otherwise refused whole with the
+//! limit, and deleted in every case (aurora-dsql.md#limits, aurora-dsql.md#sizes).
 
 use temporal_dsql_domain::{
     CurrentExecutionsRow,
@@ -30,7 +30,7 @@ scenario_table! { "size_limits":
         = "temporal-persistence.md#case-7";
 }
 
-/// Asserts that an act was refused because of a limit.
+/// Asserts that a request was refused because of a limit.
 #[track_caller]
 fn assert_limit(result: Result<(), StoreError>, expected: LimitKind) {
     match result {
@@ -52,7 +52,7 @@ async fn a_value_of_one_mebibyte_is_written_and_one_byte_more_is_refused_whole(c
     assert_limit(shard.create(CreateMode::BrandNew, &larger).await, LimitKind::ValueBytes);
     let mut mutation = shard.mutation(&largest, Running);
     let MapEntries::Timers(timers) = &mut mutation.maps[1].replace else {
-        panic!("the second map is the one of timers");
+        panic!("the second map must be the timers");
     };
     timers[0].data.data = vec![7; limits::MAX_VALUE_BYTES + 1];
     let result = shard.update(UpdateMode::UpdateCurrent, &mutation, None).await;
@@ -78,7 +78,7 @@ async fn the_longest_id_is_written_and_refused_whole_with_the_longest_timer_id(c
     let before = ctx.row_count().await;
     let mut too_long = shard.snapshot(&current(&longest));
     let MapEntries::Timers(timers) = &mut too_long.maps[1] else {
-        panic!("the second map is the one of timers");
+        panic!("the second map must be the timers");
     };
     timers[0].timer_id = TimerId::new(&longest).unwrap();
     assert_limit(shard.create(CreateMode::BrandNew, &too_long).await, LimitKind::KeyBytes);
@@ -86,7 +86,7 @@ async fn the_longest_id_is_written_and_refused_whole_with_the_longest_timer_id(c
     shard.assert_missing(&too_long.execution).await;
 }
 
-/// A request to reset a run that is stored to one with this many activities.
+/// A request that resets a stored run to one with this many activities.
 async fn reset_to(shard: &OwnedShard<'_>, activities: usize) -> (Snapshot, SetExecution) {
     let run = shard.create_run(Running).await;
     let mut snapshot = shard.reset(&run, Running);
@@ -102,7 +102,8 @@ async fn a_reset_of_three_thousand_five_hundred_activities_is_refused_whole(ctx:
     assert_limit(shard.executions.set(&set).await, LimitKind::TransactionRows);
     assert_eq!(shard.stored(&run.execution).await, Some(rows(&run)));
     assert_eq!(shard.task_count().await, tasks);
-    // It would not fit without its batch either, which was appended first and does no harm.
+    // The request does not fit without its batch either; the batch was appended first and has no
+    // effect.
     let batch = set.snapshot.events[0].node.clone();
     assert_eq!(shard.history(&run.events[0]).await, [run.events[0].node.clone(), batch]);
 }
@@ -112,7 +113,7 @@ async fn a_reset_over_many_entries_is_applied_or_refused_whole(ctx: &TestContext
     let (_, set) = reset_to(&shard, 2_500).await;
     shard.executions.set(&set).await.unwrap();
     shard.assert_stored(&set.snapshot).await;
-    // The next one removes as many as it writes: 5,000 rows, if nothing is kept.
+    // The next reset removes as many entries as it writes: 5,000 rows.
     let mut again = shard.reset(&set.snapshot, Running);
     again.maps = vec![ctx.entries(MapTable::Activities, 2_500)];
     let expected = Expected::RecordVersion(set.snapshot.execution.db_record_version);

@@ -1,5 +1,5 @@
-//! Which states go with which mode (temporal-persistence.md#modes), for every combination, and
-//! which parts of a request belong together: refused before anything is sent.
+//! The states that each mode allows (temporal-persistence.md#modes), in every combination, and the
+//! consistency of a request's rows: an invalid request is refused before anything is sent.
 
 use temporal_dsql_domain::ExecutionState::{self, Completed, Created, Running, Zombie};
 use temporal_dsql_ports::StoreError;
@@ -25,7 +25,7 @@ scenario_table! { "state_validation":
 
 const STATES: [ExecutionState; 4] = [Created, Running, Completed, Zombie];
 
-/// Whether a request was refused as one that cannot be.
+/// Whether a request was refused as invalid.
 fn is_invalid(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::InvalidArgument { .. }))
 }
@@ -144,7 +144,7 @@ async fn a_status_that_contradicts_the_state_is_refused(ctx: &TestContext) {
         let result = shard.update(UpdateMode::IgnoreCurrent, &mutation, None).await;
         assert!(is_invalid(&result), "{state} {status}");
     }
-    // A run that exists may be paused, a new one may not.
+    // An existing run may be paused, a new one may not.
     let mut new = shard.new_run(Running);
     new.current.status = ExecutionStatus::Paused;
     assert!(is_invalid(&shard.create(CreateMode::BrandNew, &new).await));
@@ -165,7 +165,7 @@ async fn rows_of_different_runs_are_refused(ctx: &TestContext) {
     assert!(create(|ctx, snapshot| snapshot.current.run_id = ctx.run_id()).await);
     assert!(create(|ctx, snapshot| snapshot.execution.shard_id = ctx.shard_id()).await);
     assert!(create(|ctx, snapshot| snapshot.current.shard_id = ctx.shard_id()).await);
-    // The next run is one of the same id.
+    // The next run must have the same id.
     let run = shard.create_run(Running).await;
     let mutation = shard.mutation(&run, Completed);
     let stranger = shard.new_run(Created);

@@ -1,5 +1,5 @@
-//! The bounds of ranges of tasks: ids in immediate queues, times and ids in scheduled ones.
-//! Temporal's `history_scheduled_task.go`, for both tables of that shape.
+//! The bounds of task ranges: ids in immediate queues, times and ids in scheduled ones. Temporal's
+//! `history_scheduled_task.go`, for both tables of scheduled tasks.
 
 use temporal_dsql_domain::{
     ImmediateQueue, ImmediateTask, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask,
@@ -32,7 +32,7 @@ const IMMEDIATE: [ImmediateQueue; 2] =
 const SCHEDULED: [ScheduledQueue; 2] =
     [ScheduledQueue::Timer, ScheduledQueue::Category(TaskCategory::OUTBOUND)];
 
-/// So many microseconds after a time that is as good as any.
+/// A time so many microseconds after an arbitrary one.
 fn at(micros: i64) -> Timestamp {
     Timestamp::from_unix_micros(1_800_000_000_000_000 + micros).unwrap()
 }
@@ -41,7 +41,7 @@ fn key(micros: i64, task_id: i64) -> ScheduledKey {
     ScheduledKey { visibility_timestamp: at(micros), task_id }
 }
 
-/// Tasks with these keys, inserted into the queue in reverse, in a shard of their own.
+/// Inserts tasks with these keys in reverse order, in a shard of their own.
 async fn inserted(
     ctx: &TestContext,
     queue: ScheduledQueue,
@@ -136,7 +136,7 @@ async fn later_times_are_in_the_range_whatever_their_ids(ctx: &TestContext) {
         let (shard, tasks) = inserted(ctx, queue, &keys).await;
         let range = ScheduledRange { from: key(0, 2), until: at(2_000) };
         assert_eq!(select(ctx, queue, shard, range, 10).await, tasks[1..]);
-        // Between the times, and beyond every id of the first.
+        // Between the times, and larger than every id of the first.
         for from in [key(0, 4), key(0, i64::MAX), key(1, i64::MIN), key(999, 7)] {
             let range = ScheduledRange { from, until: at(2_000) };
             assert_eq!(select(ctx, queue, shard, range, 10).await, tasks[3..]);
@@ -144,7 +144,7 @@ async fn later_times_are_in_the_range_whatever_their_ids(ctx: &TestContext) {
     }
 }
 
-/// Reads page after page, each from the key after the last one of the page before.
+/// Reads all pages, each from the key after the last one of the page before.
 async fn in_pages(
     ctx: &TestContext,
     queue: ScheduledQueue,
@@ -169,7 +169,7 @@ async fn pages_over_times_and_ids_cover_every_task_once(ctx: &TestContext) {
         let (shard, tasks) = inserted(ctx, queue, &keys).await;
         for limit in [1, 2, 3, 4, 9, 10] {
             let pages = in_pages(ctx, queue, shard, limit).await;
-            assert_eq!(pages.concat(), tasks, "pages of {limit}");
+            assert_eq!(pages.concat(), tasks, "limit {limit}");
         }
     }
 }
@@ -183,8 +183,8 @@ async fn tasks_of_one_microsecond_are_in_the_order_of_their_ids(ctx: &TestContex
     }
 }
 
-/// Two times that differ by nanoseconds are one (temporal-persistence.md#history-tasks), in a key
-/// as in a value.
+/// Two times that differ by nanoseconds are equal (temporal-persistence.md#history-tasks), in a key
+/// and in a value.
 async fn times_are_kept_to_the_microsecond(ctx: &TestContext) {
     let nanos =
         |text: &str| ScheduledKey { visibility_timestamp: text.parse().unwrap(), task_id: 1 };

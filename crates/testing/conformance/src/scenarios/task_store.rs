@@ -1,4 +1,4 @@
-//! The task queues of a shard through the atomic store: added by the owner, paged, completed.
+//! TaskStore: the owner adds tasks, and they are read in pages and completed.
 
 use temporal_dsql_domain::{
     ClusterName, ImmediateQueue, ImmediateTask, ScheduledKey, ScheduledRange, ScheduledTask, Tasks,
@@ -49,7 +49,7 @@ scenario_table! { "task_store":
 
 const FIRST: ScheduledKey = ScheduledKey { visibility_timestamp: Timestamp::MIN, task_id: 0 };
 
-/// As many tasks as one queue is to have, as the store takes them.
+/// These tasks for one queue, as the store takes them.
 fn for_queue(queue: &Queue, tasks: &[ScheduledTask]) -> Tasks {
     match queue {
         Queue::Immediate(queue) => {
@@ -64,7 +64,7 @@ fn for_queue(queue: &Queue, tasks: &[ScheduledTask]) -> Tasks {
     }
 }
 
-/// A page, with the key that the next one begins at.
+/// A page, with the first key of the next one.
 async fn page(
     shard: &OwnedShard<'_>,
     queue: &Queue,
@@ -91,7 +91,7 @@ async fn page(
     }
 }
 
-/// All pages, each of a random size.
+/// All pages, each with a random limit.
 async fn pages(shard: &OwnedShard<'_>, queue: &Queue) -> Vec<ScheduledTask> {
     let (mut all, mut from) = (Vec::new(), FIRST);
     loop {
@@ -119,7 +119,7 @@ async fn complete(shard: &OwnedShard<'_>, queue: &Queue, key: ScheduledKey) {
     }
 }
 
-/// Completes all tasks; tells how many.
+/// Completes all tasks and returns their number.
 async fn complete_all(shard: &OwnedShard<'_>, queue: &Queue) -> u64 {
     let shard_id = shard.owner.shard_id;
     match queue {
@@ -190,7 +190,7 @@ async fn the_replication_dlq_is_empty_until_a_task_is_put_into_it(ctx: &TestCont
     assert!(!is_empty(&one, 0).await);
     assert!(!is_empty(&one, 7).await);
     assert!(is_empty(&one, 8).await);
-    assert!(is_empty(&other, 0).await, "each source has its own");
+    assert!(is_empty(&other, 0).await, "each source cluster has its own queue");
     let queue = ImmediateQueue::ReplicationDlq(one.clone());
     shard.tasks.complete_immediate(shard_id, &queue, 7).await.unwrap();
     assert!(is_empty(&one, 0).await);
@@ -215,7 +215,7 @@ async fn tasks_of_all_queues_are_added_together_or_not_at_all(ctx: &TestContext)
     let tasks = ctx.tasks_of_every_queue(3);
     shard.tasks.add(shard.owner, &tasks).await.unwrap();
     assert_eq!(shard.task_count().await, tasks.len() as u64);
-    // One task of the last queue exists: none of the first is added.
+    // One task of the last queue exists, so none of the first is added.
     let mut more = ctx.tasks_of_every_queue(3);
     more.scheduled[1].1[2].key = tasks.scheduled[1].1[0].key;
     let error = shard.tasks.add(shard.owner, &more).await.unwrap_err();
@@ -258,13 +258,13 @@ async fn a_page_that_ends_at_the_last_task_of_a_time_continues_at_the_next(ctx: 
         for limit in 1..=6 {
             let (mut all, mut from) = (Vec::new(), Some(FIRST));
             while let Some(at) = from {
-                assert!(all.len() < tasks.len(), "{queue}: pages of {limit} do not end");
+                assert!(all.len() < tasks.len(), "{queue}: limit {limit}: the pages do not end");
                 let (found, next) = page(&shard, queue, at, limit).await;
                 all.extend(found);
-                // A full page that was the last one is followed by an empty one.
+                // A full last page is followed by an empty one.
                 from = next.filter(|_| all.len() < tasks.len());
             }
-            assert_eq!(all, tasks, "{queue}: pages of {limit}");
+            assert_eq!(all, tasks, "{queue}: limit {limit}");
         }
     }
 }
@@ -274,11 +274,11 @@ async fn a_page_that_ends_with_its_range_is_the_last_one(ctx: &TestContext) {
     let shard_id = shard.owner.shard_id;
     let mut tasks = ctx.tasks(queue, 3);
     if let Queue::Scheduled(_) = queue {
-        // Its range ends with a time, and so after the last task of one.
+        // The range ends at a time, which is after the last task of the time before.
         tasks[1].key.task_id = i64::MAX;
     }
     shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
-    // The range ends right after the second task, with the page.
+    // The range ends right after the second task, as the page does.
     let end = tasks[1].key;
     match queue {
         Queue::Immediate(queue) => {
@@ -309,7 +309,7 @@ async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_reported_as_not_app
             let added = shard.tasks.add(shard.owner, &tasks).await;
             let stored = shard.task_count().await - before;
             assert_eq!(ctx.fixture.faults_left(), 0);
-            // No range has the largest key, so that reading proves nothing there.
+            // No range contains the largest key, so reading cannot prove the write.
             let outcome = added.as_ref().map_err(StoreError::outcome);
             match fault {
                 CommitFault::LostAfter => {
@@ -333,7 +333,7 @@ async fn paging_continues_while_tasks_before_and_after_it_are_completed(ctx: &Te
     while let Some(at) = from {
         let (found, next) = page(&shard, queue, at, 4).await;
         seen.extend(found.iter().cloned());
-        // The whole page is completed, and one task that the next page would have had.
+        // The whole page is completed, and one task of the next page.
         for task in &found {
             complete(&shard, queue, task.key).await;
         }
@@ -343,7 +343,7 @@ async fn paging_continues_while_tasks_before_and_after_it_are_completed(ctx: &Te
         }
         from = next;
     }
-    assert_eq!(seen, tasks, "none is lost and none is read twice");
+    assert_eq!(seen, tasks, "every task is read once");
     assert_eq!(pages(&shard, queue).await, []);
 }
 
@@ -354,7 +354,7 @@ async fn a_range_of_ten_thousand_tasks_is_completed(ctx: &TestContext) {
         shard.tasks.add(shard.owner, &for_queue(queue, part)).await.unwrap();
     }
     let last = tasks.last().unwrap().key;
-    // All but the last, in chunks that fit a transaction (aurora-dsql.md#limits).
+    // All tasks but the last, in chunks that fit a transaction (aurora-dsql.md#limits).
     let shard_id = shard.owner.shard_id;
     let completed = match queue {
         Queue::Immediate(queue) => {

@@ -1,4 +1,4 @@
-//! Row operations on the task queues of a shard, each played for every queue: Temporal's
+//! Row operations on the task queues of a shard, for every queue: Temporal's
 //! `history_{transfer,timer,replication,visibility}_task.go` and `history_replication_task_dlq.go`.
 
 use temporal_dsql_domain::{ScheduledKey, ScheduledTask, ShardId, Timestamp, limits};
@@ -81,7 +81,7 @@ scenario_table! { "tasks":
         if transaction_limits;
 }
 
-/// Before every task.
+/// A key before every task.
 const START: ScheduledKey =
     ScheduledKey { visibility_timestamp: Timestamp::MIN, task_id: i64::MIN };
 
@@ -114,7 +114,7 @@ async fn range_delete(ctx: &TestContext, shard_id: ShardId, from: ScheduledKey, 
     ctx.queue().range_delete(&mut *ctx.store.session(), shard_id, from, limit).await.unwrap()
 }
 
-/// Right after a task, as Temporal's page tokens have it.
+/// The key right after a task, as in Temporal's page tokens.
 fn after(task: &ScheduledTask) -> ScheduledKey {
     ScheduledKey { task_id: task.key.task_id + 1, ..task.key }
 }
@@ -160,7 +160,7 @@ async fn an_inserted_task_is_read(ctx: &TestContext) {
     assert_eq!(select(ctx, shard, after(&tasks[0]), 1).await, []);
 }
 
-/// Reads page after page, each after the last task of the one before.
+/// Reads all pages, each after the last task of the page before.
 async fn read_in_pages(
     ctx: &TestContext,
     shard_id: ShardId,
@@ -184,7 +184,7 @@ async fn pages_cover_all_tasks_in_order(ctx: &TestContext) {
     assert_eq!(insert(ctx, shard, &tasks).await, 20);
     for limit in [1, 7, 10, 20, 40] {
         let read = read_in_pages(ctx, shard, START, limit).await;
-        assert_eq!(read, tasks, "pages of {limit}");
+        assert_eq!(read, tasks, "limit {limit}");
     }
     assert_eq!(select(ctx, shard, START, 0).await, []);
 }
@@ -265,7 +265,7 @@ async fn each_shard_and_each_queue_has_tasks_of_its_own(ctx: &TestContext) {
 
 async fn paging_continues_while_tasks_are_deleted_and_added(ctx: &TestContext) {
     let (shard, tasks) = (ctx.shard_id(), ctx.tasks(ctx.queue(), 20));
-    // The one that is added last sorts before what is still to be read.
+    // The new task is before those that are not read yet.
     insert(ctx, shard, &tasks[1..]).await;
     let first = select(ctx, shard, START, 7).await;
     assert_eq!(first, tasks[1..8]);
@@ -297,7 +297,7 @@ async fn a_transaction_reads_the_tasks_that_it_has_inserted(ctx: &TestContext) {
     assert_eq!(queue.delete(&mut *transaction, shard, tasks[1].key).await.unwrap(), 1);
     let expected = [&tasks[..1], &tasks[2..]].concat();
     assert_eq!(queue.select(&mut *transaction, shard, START, 9).await.unwrap(), expected);
-    assert_eq!(select_all(ctx, shard).await, tasks[..2], "nobody else sees it yet");
+    assert_eq!(select_all(ctx, shard).await, tasks[..2], "an uncommitted write is invisible");
     transaction.commit().await.unwrap();
     assert_eq!(select_all(ctx, shard).await, expected);
 }
@@ -313,8 +313,8 @@ async fn two_transactions_insert_different_tasks_at_once(ctx: &TestContext) {
     assert_eq!(select_all(ctx, shard).await, tasks);
 }
 
-/// On DSQL it is a conflict at COMMIT (aurora-dsql.md#conflict-matrix), on PostgreSQL a duplicate
-/// at the statement.
+/// DSQL reports a conflict at COMMIT (aurora-dsql.md#conflict-matrix), PostgreSQL a duplicate at
+/// the statement.
 async fn a_task_that_another_transaction_inserted_since_is_refused(ctx: &TestContext) {
     let (shard, tasks) = (ctx.shard_id(), ctx.tasks(ctx.queue(), 2));
     let mut late = ctx.begin("Late").await;

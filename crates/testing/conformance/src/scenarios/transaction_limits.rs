@@ -1,4 +1,4 @@
-//! DSQL's limits on a transaction (aurora-dsql.md#limits), where the engine enforces them.
+//! DSQL's limits on a transaction (aurora-dsql.md#limits), on engines that enforce them.
 
 use temporal_dsql_domain::{ExecutionsRow, Table, limits};
 use temporal_dsql_ports::{Outcome, StoreError, Transaction};

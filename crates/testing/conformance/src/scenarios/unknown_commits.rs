@@ -1,6 +1,6 @@
-//! Commits whose answer is lost: resolved where the rows prove that the act was applied, unknown
-//! where they do not, and never simply repeated (temporal-persistence.md#retries). An act whose
-//! outcome is unknown may still arrive, until another owner takes the shard over.
+//! Commits whose answer is lost: reported as applied where the rows prove it, as unknown otherwise,
+//! and never retried blindly (temporal-persistence.md#retries). A commit with an unknown outcome
+//! may still arrive until another owner takes the shard over.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ scenario_table! { "unknown_commits":
     the_store_is_usable_after_a_restart_during_a_request;
 }
 
-/// One act of each kind, each in a shard of its own.
+/// One request of each kind, each in a shard of its own.
 async fn requests(ctx: &TestContext) -> Vec<(OwnedShard<'_>, GuardedRequest)> {
     let mut requests = Vec::new();
     for kind in 0..5 {
@@ -53,7 +53,7 @@ async fn requests(ctx: &TestContext) -> Vec<(OwnedShard<'_>, GuardedRequest)> {
     requests
 }
 
-/// Asserts that an act ends with an unknown outcome.
+/// Asserts that a request has an unknown outcome.
 #[track_caller]
 fn assert_unknown(result: Result<(), StoreError>) {
     match result {
@@ -74,7 +74,7 @@ async fn an_applied_request_is_reported_as_applied(ctx: &TestContext) {
     }
 }
 
-/// Nothing says that it will not arrive; the client may ask again, with the same conditions.
+/// The commit may still arrive; the client may retry the request with the same conditions.
 async fn a_request_that_was_not_applied_stays_unknown_and_is_not_retried(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = (ctx.row_count().await, shard.task_count().await);
@@ -87,16 +87,16 @@ async fn a_request_that_was_not_applied_stays_unknown_and_is_not_retried(ctx: &T
     }
 }
 
-/// Why an act that is not found is not reported as not applied, and not repeated.
+/// Why an absent write is neither reported as not applied nor retried.
 async fn a_commit_that_arrives_after_its_client_gave_up_is_applied_once(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
-        let (store, held) = delaying_commits(&ctx.store, |_| true);
+        let (store, delayed) = delaying_commits(&ctx.store, |_| true);
         assert_unknown(request.execute(store).await);
         assert_eq!(shard.task_count().await, before);
-        held.commit_next().await.expect("the request").unwrap();
+        delayed.commit_next().await.expect("the request").unwrap();
         shard.assert_applied(&request, before).await;
-        // Asked for again, its conditions do not hold any more.
+        // The conditions of a retry do not hold any more.
         let rows = ctx.row_count().await;
         let again = request.execute(Arc::clone(&ctx.store)).await.unwrap_err();
         assert!(
@@ -110,15 +110,15 @@ async fn a_commit_that_arrives_after_its_client_gave_up_is_applied_once(ctx: &Te
 async fn a_commit_that_arrives_after_a_takeover_is_refused(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = ctx.row_count().await;
-        let (store, held) = delaying_commits(&ctx.store, |_| true);
+        let (store, delayed) = delaying_commits(&ctx.store, |_| true);
         assert_unknown(request.execute(store).await);
         shard.depose_owner().await;
-        assert_conflict(held.commit_next().await.expect("the request"));
+        assert_conflict(delayed.commit_next().await.expect("the request"));
         assert_eq!(ctx.row_count().await, before, "{request:?}");
     }
 }
 
-/// A store on which another owner claims the shard after the answer was lost.
+/// A store on which another owner claims the shard after an answer was lost.
 fn taken_over_after_unknown_outcome(shard: &OwnedShard<'_>) -> SharedStore {
     let (shards, next, range_id) = (shard.shards.clone(), shard.takeover(), shard.owner.range_id);
     after_unknown_outcome(&shard.ctx.store, move || {
@@ -169,7 +169,7 @@ async fn a_run_written_since_leaves_the_outcome_unknown(ctx: &TestContext) {
     ctx.fixture.fail_next_commits(&[LostAfter]);
     assert_unknown(ExecutionStore::new(store).update(&update(first.clone())).await);
     let stored = shard.stored(&run.execution).await.unwrap();
-    assert_eq!(stored.execution, second.execution, "and it is not done a second time");
+    assert_eq!(stored.execution, second.execution, "the update must not be applied twice");
     let tasks = (first.tasks.len() + second.tasks.len()) as u64;
     assert_eq!(shard.task_count().await, before + tasks);
 }
@@ -178,7 +178,7 @@ async fn an_unchanged_version_leaves_the_outcome_unknown(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
         let shard = ctx.owned_shard().await;
         let run = shard.create_run(Created).await;
-        // As writers did that knew no record versions, and without a new event.
+        // As writers without record versions do, and without a new event.
         let mut mutation = shard.mutation(&run, Running);
         mutation.events.clear();
         mutation.execution.next_event_id = run.execution.next_event_id;
@@ -235,7 +235,7 @@ async fn a_deletion_whose_answer_is_lost_is_retried(ctx: &TestContext) {
 async fn an_append_whose_answer_is_lost_is_retried(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
         let shard = ctx.owned_shard().await;
-        // With the row of a new branch, and without one.
+        // First with the row of a new branch, then without one.
         let first = shard.events(None);
         let second = shard.events(Some(&first));
         for batch in [&first, &second] {
@@ -250,7 +250,7 @@ async fn an_append_whose_answer_is_lost_is_retried(ctx: &TestContext) {
     }
 }
 
-/// What changes nothing if it is done again is done again three times at most.
+/// An idempotent operation is sent at most three times.
 async fn an_operation_that_loses_every_answer_stays_unknown(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let run = shard.create_run(Running).await;
@@ -285,17 +285,17 @@ async fn conflicts_until_the_deadline_write_no_row_of_any_request(ctx: &TestCont
         cap: Duration::from_millis(2),
         deadline: Duration::from_millis(30),
     };
-    let impatient = ctx.with_policy(policy).await;
-    let shard = impatient.owned_shard().await;
+    let limited = ctx.with_policy(policy).await;
+    let shard = limited.owned_shard().await;
     let requests = shard.guarded_requests().await;
-    let before = impatient.row_count().await;
-    impatient.fixture.fail_next_commits(&[Conflict; 10_000]);
+    let before = limited.row_count().await;
+    limited.fixture.fail_next_commits(&[Conflict; 10_000]);
     for request in requests {
-        let error = request.execute(Arc::clone(&impatient.store)).await.unwrap_err();
+        let error = request.execute(Arc::clone(&limited.store)).await.unwrap_err();
         assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
     }
-    assert_eq!(impatient.row_count().await, before);
+    assert_eq!(limited.row_count().await, before);
 }
 
 async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext) {
@@ -303,7 +303,7 @@ async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext)
         let shard = ctx.owned_shard().await;
         let [create, ..] = shard.guarded_requests().await;
         let before = shard.task_count().await;
-        // The service dies before it can look for what was lost.
+        // The service crashes before it can look for the lost write.
         let dying = Arc::new(Notify::new());
         let lost = Arc::clone(&dying);
         let store = after_unknown_outcome(&ctx.store, move || -> BoxFuture<'static, ()> {
@@ -312,10 +312,10 @@ async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext)
         });
         ctx.fixture.fail_next_commits(&[fault]);
         tokio::select! {
-            result = create.execute(store) => panic!("it lived on: {result:?}"),
+            result = create.execute(store) => panic!("the request ended before the crash: {result:?}"),
             () = dying.notified() => {}
         }
-        // Its successor claims the shard, and finds all of it or nothing.
+        // The next owner claims the shard, and finds the whole request or nothing of it.
         let next = shard.depose_owner().await;
         let GuardedRequest::Create(mut request) = create.clone() else {
             unreachable!("a creation")

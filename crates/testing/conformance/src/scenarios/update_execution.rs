@@ -1,4 +1,4 @@
-//! Updating executions: what each mode expects, what is stored, and what a refusal tells.
+//! Updating executions: the conditions of each mode, the rows written, and what a refusal reports.
 
 use temporal_dsql_domain::ExecutionState::{Completed, Created, Running, Zombie};
 use temporal_dsql_ports::ConditionFailed;
@@ -78,12 +78,12 @@ async fn a_run_that_is_not_the_current_one_is_not_updated_as_such(ctx: &TestCont
     let mutation = shard.mutation(&zombie, Running);
     let expected = current_is(Some(&current.current));
     assert_not_updated(&shard, mode, &mutation, None, &expected).await;
-    // A run that is nowhere is told the same, and stays nowhere.
+    // The refusal of an absent run is the same.
     let nowhere = shard.snapshot(&shard.next_run(&current.current, Running));
     let mutation = shard.mutation(&nowhere, Running);
     assert_not_updated(&shard, mode, &mutation, None, &expected).await;
     shard.assert_missing(&nowhere.execution).await;
-    // An id without a current execution says that it has none.
+    // The refusal reports that the id has no current execution.
     let alone = shard.create_run(Zombie).await;
     let mutation = shard.mutation(&alone, Running);
     assert_not_updated(&shard, mode, &mutation, None, &current_is(None)).await;
@@ -161,7 +161,7 @@ async fn a_zombie_is_updated_beside_the_current_execution(ctx: &TestContext) {
     shard.update(UpdateMode::BypassCurrent, &mutation, None).await.unwrap();
     shard.assert_mutated(&zombie, &mutation).await;
     assert_eq!(shard.current_of(&zombie.current).await, Some(current.current));
-    // Without a current execution it is all the same.
+    // The same without a current execution.
     let alone = shard.create_run(Zombie).await;
     let mutation = shard.mutation(&alone, Zombie);
     shard.update(UpdateMode::BypassCurrent, &mutation, None).await.unwrap();
@@ -232,7 +232,7 @@ async fn buffered_events_are_appended_and_cleared(ctx: &TestContext) {
         let stored = shard.stored(&at.execution).await.unwrap();
         assert_eq!(stored.buffered, expected);
     }
-    // A reset empties it.
+    // A reset clears the buffer.
     let reset = shard.reset(&at, Running);
     let set = temporal_dsql_stores::SetExecution {
         owner: shard.owner,

@@ -1,4 +1,4 @@
-//! Values at the edges of what a column holds.
+//! Values at the limits of their columns.
 
 use temporal_dsql_domain::{
     DataBlob, Encoding, ExecutionState, ExecutionStatus, RequestId, ShardId, Table, Timestamp,
@@ -153,7 +153,7 @@ async fn an_unknown_state_is_kept(ctx: &TestContext) {
     comes_back(ctx, &row).await;
     let read = ctx.read(&row.filter()).await.unwrap();
     assert_eq!(read.state.to_string(), "Unknown(4711)");
-    // Read, changed elsewhere and written again, it is still there.
+    // Reading it and writing it again preserves it.
     let mut next = ctx.changed(&read);
     (next.state, next.status) = (read.state, read.status);
     assert_eq!(ctx.store.session().update_current_executions(&next).await.unwrap(), 1);

@@ -1,4 +1,4 @@
-//! The schema version that a store reports (requirements.md#req-1-5) and the check at start-up.
+//! The schema version that a store reports (requirements.md#req-1-5) and the check at startup.
 
 use temporal_dsql_domain::VERSION;
 use temporal_dsql_ports::{IncompatibleSchema, verify_compatible_version};

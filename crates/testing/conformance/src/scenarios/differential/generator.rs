@@ -1,4 +1,4 @@
-//! Drawing: which act is next, and the small things that acts are made of.
+//! The generator of operations and of their arguments.
 
 use temporal_dsql_domain::{
     ArchetypeId, BranchId, ChasmNode, ChasmPath, ClusterName, CurrentExecutionsFilter, DataBlob,
@@ -13,17 +13,17 @@ use uuid::Uuid;
 use super::operation::{Operation, new_branch};
 use crate::{context::owned_shard::SharedStore, queue::Queue};
 
-/// Draws acts that mostly fit what `model` has.
+/// Generates operations that usually fit the rows of `model`.
 pub(super) struct Generator {
     pub(super) random: fastrand::Rng,
     pub(super) model: SharedStore,
-    /// The last number that a task has had.
+    /// The largest task id in use.
     last_task_id: i64,
-    /// The shards that are still to be made.
+    /// The shards that are not created yet.
     shards: Vec<ShardId>,
 }
 
-/// The shards; the last one is never made.
+/// The shards; the last one is never created.
 pub(super) const fn shards() -> [ShardId; 3] {
     [ShardId(1), ShardId(i32::MAX), ShardId(2)]
 }
@@ -39,7 +39,7 @@ fn ids() -> [WorkflowId; 3] {
 const ARCHETYPES: [ArchetypeId; 3] =
     [ArchetypeId::WORKFLOW, ArchetypeId::ACTIVITY, ArchetypeId(u32::MAX)];
 
-/// All runs of a shard that there can be.
+/// All runs of a shard that operations use.
 pub(super) fn runs(shard_id: ShardId) -> Vec<ExecutionsFilter> {
     let run = |workflow_id: &WorkflowId, number| ExecutionsFilter {
         shard_id,
@@ -50,7 +50,7 @@ pub(super) fn runs(shard_id: ShardId) -> Vec<ExecutionsFilter> {
     ids().iter().flat_map(|id| (0..6).map(move |number| run(id, number))).collect()
 }
 
-/// All current executions of a shard that there can be.
+/// All current executions of a shard that operations use.
 pub(super) fn currents(shard_id: ShardId) -> Vec<CurrentExecutionsFilter> {
     let current = |workflow_id: &WorkflowId, archetype_id| CurrentExecutionsFilter {
         shard_id,
@@ -61,14 +61,14 @@ pub(super) fn currents(shard_id: ShardId) -> Vec<CurrentExecutionsFilter> {
     ids().iter().flat_map(|id| ARCHETYPES.map(|archetype| current(id, archetype))).collect()
 }
 
-/// All queues, those that share a table with another one included.
+/// All queues, including those that share a table.
 pub(super) fn queues() -> Vec<Queue> {
     let all = Queue::all();
     let siblings = all.iter().filter_map(Queue::sibling).collect::<Vec<_>>();
     all.into_iter().chain(siblings).collect()
 }
 
-/// All branches: a root and two forks, in each of two trees.
+/// All branches that operations use: a root and two forks in each of two trees.
 pub(super) fn branches() -> Vec<HistoryBranch> {
     let tree = |tree: u128| {
         let root = HistoryBranch::root(TreeId(Uuid::from_u128(tree)), branch_id(0));
@@ -97,7 +97,7 @@ impl Generator {
         }
     }
 
-    /// The next act.
+    /// The next operation.
     pub(super) async fn next_operation(&mut self) -> Operation {
         if let Some(shard_id) = self.shards.pop() {
             return Operation::GetOrCreateShard(ShardsRow {
@@ -217,7 +217,7 @@ impl Generator {
         }
     }
 
-    /// A batch of events, seldom of another shard or with a record of another branch.
+    /// A batch of events; rarely of another shard or with the record of another branch.
     pub(super) fn events(&mut self, shard_id: ShardId) -> AppendNodes {
         let branch = self.one_of(&branches());
         let recorded = if self.rarely() { self.one_of(&branches()) } else { branch.clone() };
@@ -241,7 +241,7 @@ impl Generator {
         }
     }
 
-    /// More tasks than one statement may carry.
+    /// More tasks than one statement holds.
     fn large(&mut self) -> Tasks {
         let encoding = Encoding::new("Proto3").unwrap();
         let task = |_| ImmediateTask {
@@ -252,7 +252,7 @@ impl Generator {
         Tasks { immediate: vec![(ImmediateQueue::Visibility, tasks)], scheduled: Vec::new() }
     }
 
-    /// Tasks of some queues, now and then some that exist and some twice.
+    /// Tasks of some queues; sometimes existing ones or duplicates.
     pub(super) fn tasks(&mut self) -> Tasks {
         let mut tasks = Tasks::default();
         for _ in 0..self.random.usize(0..4) {
@@ -278,7 +278,7 @@ impl Generator {
         tasks
     }
 
-    /// Entries of a map, now and then several with one key.
+    /// Entries of a map; sometimes several with one key.
     pub(super) fn entries(&mut self, map: MapTable) -> MapEntries {
         let count = self.random.usize(0..4);
         match self.keys(map, count) {
@@ -338,7 +338,7 @@ impl Generator {
         }
     }
 
-    /// A value, seldom one of the largest size, or of one byte more.
+    /// A value; rarely of the maximum size or one byte more.
     pub(super) fn blob(&mut self) -> DataBlob {
         let bytes = match self.random.u32(0..1_000) {
             0 => MAX_VALUE_BYTES,
@@ -353,14 +353,14 @@ impl Generator {
         (0..self.random.usize(0..3)).map(|_| self.blob()).collect()
     }
 
-    /// The owner of a shard, seldom a wrong one.
+    /// The owner of a shard; rarely a wrong one.
     pub(super) async fn owner(&mut self, shard_id: ShardId) -> Owner {
         let stored = ShardStore::new(&self.model).get(shard_id).await.unwrap();
         let range_id = stored.map(|row| row.range_id).filter(|_| !self.rarely());
         Owner { shard_id, range_id: range_id.unwrap_or_else(|| self.number()) }
     }
 
-    /// A run of the shard, mostly one that is stored.
+    /// A run of the shard, usually a stored one.
     pub(super) async fn stored_run(&mut self, shard_id: ShardId) -> ExecutionsFilter {
         let all = runs(shard_id);
         let mut stored = Vec::new();
@@ -391,12 +391,12 @@ impl Generator {
         self.one_of(&TIMES)
     }
 
-    /// Four times in five.
+    /// True in four of five cases.
     pub(super) fn usually(&mut self) -> bool {
         self.random.u32(0..5) > 0
     }
 
-    /// Once in twelve times.
+    /// True in one of twelve cases.
     pub(super) fn rarely(&mut self) -> bool {
         self.random.u32(0..12) == 0
     }

@@ -1,4 +1,4 @@
-//! One act, and what it answers in a form that can be compared.
+//! An operation, and its result in a comparable form.
 
 use temporal_dsql_domain::{
     BranchId, ClusterName, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob,
@@ -15,7 +15,7 @@ use temporal_dsql_stores::{
 
 use crate::context::owned_shard::SharedStore;
 
-/// An act, with all that it needs.
+/// An operation with its arguments.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     GetOrCreateShard(ShardsRow),
@@ -47,16 +47,16 @@ pub(super) enum Operation {
     Read(ReadHistory),
     ReadReverse(ReadHistory, i64),
     Trim(ShardId, HistoryBranch, NodePosition),
-    /// Row operations that leave rows without their run, as a Go server's deletes do.
+    /// Row operations that leave rows without their run, as deletions of the Go server do.
     DeleteExecutionRow(ExecutionsFilter),
     InsertMapEntries(ExecutionsFilter, MapEntries),
     InsertBufferedEvents(ExecutionsFilter, Vec<DataBlob>),
 }
 
-/// What an act answers.
+/// The result of an operation.
 pub(super) type OperationResult = Result<Value, Failure>;
 
-/// What a successful act answers.
+/// The value of a successful operation.
 #[derive(Debug, PartialEq)]
 pub(super) enum Value {
     Done,
@@ -72,18 +72,18 @@ pub(super) enum Value {
     Branch(HistoryBranch),
     Tree(Vec<HistoryTreeInfo>),
     Branches(Vec<HistoryTreeRow>),
-    /// Each page, and whether there is another one.
+    /// Each page, and whether another one follows.
     History(Vec<(Vec<HistoryNode>, bool)>),
 }
 
-/// How an act fails, without what only some adapters know.
+/// The error of an operation, without details that only some adapters know.
 #[derive(Debug, PartialEq)]
 pub(super) enum Failure {
     Condition(ConditionFailed),
     AlreadyExists(Table),
     InvalidArgument(&'static str),
     Limit(LimitKind),
-    /// What no act should meet here, as it is told.
+    /// An error that no operation should cause here, as text.
     Other(Outcome, String),
 }
 
@@ -99,11 +99,11 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// The most pages that are read of one branch.
+/// The maximum number of pages read of one branch.
 const PAGES: usize = 8;
 
 impl Operation {
-    /// Does it on `store`.
+    /// Executes the operation on `store`.
     pub(super) async fn execute(&self, store: &SharedStore) -> OperationResult {
         let shards = ShardStore::new(store);
         let executions = ExecutionStore::new(store);
@@ -209,7 +209,7 @@ const fn done((): ()) -> Value {
     Value::Done
 }
 
-/// A branch that is to be made.
+/// A branch to create.
 pub(super) const fn new_branch(branch_id: BranchId) -> NewBranch {
     NewBranch {
         branch_id,

@@ -1,4 +1,4 @@
-//! Drawing requests of whole executions.
+//! The generator of requests on whole executions.
 
 use temporal_dsql_domain::{
     CurrentExecutionsFilter, CurrentExecutionsRow, Encoding,
@@ -129,7 +129,7 @@ impl Generator {
         Operation::Set(Box::new(SetExecution { owner, snapshot, expected }))
     }
 
-    /// A next run of the id of `of`; seldom the same run, or one of another id.
+    /// The next run of the id of `of`; rarely the same run, or one of another id.
     async fn next(
         &mut self,
         of: &ExecutionsFilter,
@@ -144,7 +144,7 @@ impl Generator {
         self.snapshot(&run, archetype_id, state, 1)
     }
 
-    /// A run that is mostly not stored, of the id of `of`, if that is said.
+    /// A run that is usually not stored, of the id of `of` if it is given.
     async fn new_run(
         &mut self,
         shard_id: ShardId,
@@ -165,8 +165,8 @@ impl Generator {
         run
     }
 
-    /// The archetype and the current execution that are to go with a run: mostly those that have
-    /// it as the current one, if there are any.
+    /// The archetype and the current execution for a run: usually those whose current run it is, if
+    /// there are any.
     async fn current_of(
         &mut self,
         run: &ExecutionsFilter,
@@ -196,7 +196,7 @@ impl Generator {
         self.model.session().select_from_executions(run).await.unwrap()
     }
 
-    /// One of these states; seldom another one.
+    /// One of these states; rarely another one.
     fn state(&mut self, fitting: &[ExecutionState]) -> ExecutionState {
         if self.rarely() {
             return self.one_of(&[Created, Running, Completed, Zombie]);
@@ -204,7 +204,7 @@ impl Generator {
         self.one_of(fitting)
     }
 
-    /// The version that is expected of a run, mostly its own, and the one that follows it.
+    /// The expected version of a run, usually the stored one, and the version after it.
     async fn expected(&mut self, run: &ExecutionsFilter) -> (Expected, i64) {
         let stored = self.stored(run).await;
         let (version, next_event_id) =
@@ -318,7 +318,7 @@ impl Generator {
         (0..count)
             .map(|_| {
                 let mut events = self.events(shard_id);
-                // Most requests are to succeed.
+                // Most requests succeed.
                 if self.usually() {
                     events.shard_id = shard_id;
                     events.new_branch = None;

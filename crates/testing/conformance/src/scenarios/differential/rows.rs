@@ -1,4 +1,4 @@
-//! The rows that are left, through the row ports and by their number.
+//! Comparison of the stored rows, through the row ports and by their number.
 
 use temporal_dsql_domain::{
     MapTable, NodeOrder, NodePage, ScheduledKey, ScheduledRange, Table, Timestamp,
@@ -10,7 +10,7 @@ use temporal_dsql_stores::{ImmediatePage, ScheduledPage};
 use super::{generator, operation::Value};
 use crate::{context::TestContext, queue::Queue};
 
-/// Asserts that the adapter of `ctx` has the rows that `memory` has.
+/// Asserts that the adapter of `ctx` has the same rows as `memory`.
 pub(super) async fn assert_same(ctx: &TestContext, memory: &MemoryStore, when: &str) {
     let (ours, theirs) = (all(&*ctx.store).await, all(memory).await);
     assert_eq!(ours.len(), theirs.len(), "{when}");
@@ -47,10 +47,10 @@ const TABLES: [Table; 21] = [
     Table::Shards,
 ];
 
-/// More than there are of anything.
+/// A page limit larger than any table.
 const ALL: u32 = 100_000;
 
-/// All rows that can be read, under what they are of.
+/// All rows that operations can have written, with their keys.
 async fn all(store: &dyn Store) -> Vec<(String, Value)> {
     let mut session = store.session();
     let mut all = Vec::new();
@@ -95,7 +95,7 @@ async fn all(store: &dyn Store) -> Vec<(String, Value)> {
         for run in generator::runs(shard_id) {
             let found = session.select_mutable_state(&run).await.unwrap();
             if found.is_none() {
-                // What is there without a run.
+                // Rows without their run.
                 for map in MapTable::ALL {
                     let found = session.select_all_from_map(&run, map).await.unwrap();
                     all.push((format!("{run:?}"), Value::Entries(found)));

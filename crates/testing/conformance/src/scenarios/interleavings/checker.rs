@@ -1,4 +1,4 @@
-//! What must hold afterwards.
+//! The checks of a recorded history against the stored rows.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,22 +17,22 @@ use super::{
 };
 use crate::context::owned_shard::SharedStore;
 
-/// What is stored in the end.
+/// The stored rows at the end.
 #[derive(Clone, Debug)]
 pub(super) struct FinalState {
     pub(super) shard: ShardsRow,
-    /// The ids of the tasks that are there, each with the range id it was written under.
+    /// The ids of the stored tasks, each with the range id under which it was written.
     pub(super) present: BTreeMap<i64, i64>,
     /// The current execution of each id.
     pub(super) current: Vec<Option<CurrentExecutionsRow>>,
     pub(super) stored: BTreeMap<RunId, MutableStateRows>,
-    /// The batches of each run's history, as node and transaction.
+    /// The batches of each run's history, as node id and transaction id.
     pub(super) batches: BTreeMap<RunId, BTreeSet<(i64, i64)>>,
-    /// The runs whose histories have a branch.
+    /// The runs whose history has a recorded branch.
     pub(super) branches: BTreeSet<RunId>,
 }
 
-/// Looks at everything that the notes of `service` are about.
+/// Reads everything that the history of `service` refers to.
 pub(super) async fn read_final_state(service: &Service<'_>, store: &SharedStore) -> FinalState {
     let shard_id = service.shard.owner.shard_id;
     let executions = ExecutionStore::new(SharedStore::clone(store));
@@ -54,7 +54,7 @@ pub(super) async fn read_final_state(service: &Service<'_>, store: &SharedStore)
         if !histories.tree(shard_id, branch.tree_id).await.unwrap().is_empty() {
             branches.insert(run_id);
         }
-        // All of them, also those that a reader of the history would skip.
+        // All batches, including those that a reader of the history skips.
         let all = NodePage {
             min_node_id: i64::MIN,
             max_node_id: i64::MAX,
@@ -78,7 +78,7 @@ pub(super) async fn read_final_state(service: &Service<'_>, store: &SharedStore)
     FinalState { shard, present, current, stored, batches, branches }
 }
 
-/// How much of what has happened: what a history is worth.
+/// The counts of what a history contains.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) created: usize,
@@ -87,18 +87,18 @@ pub(super) struct Counts {
     pub(super) added: usize,
     pub(super) deleted: usize,
     pub(super) taken_over: usize,
-    /// Acts whose end their clients never learned.
+    /// Operations with an unknown outcome.
     pub(super) unknown: usize,
-    /// Acts that were applied after their clients had given up.
+    /// Commits that arrived after their clients had given up.
     pub(super) late_commits: usize,
-    /// Acts, claims and deletions.
+    /// All operations, claims and deletions.
     pub(super) requested: usize,
-    /// The transactions that began for them, each attempt counted.
+    /// The transactions that began for them, including retries.
     pub(super) begun: usize,
 }
 
 impl Counts {
-    /// The acts that were acknowledged.
+    /// The number of acknowledged operations.
     pub(super) const fn acknowledged(&self) -> usize {
         self.created + self.reused + self.updated + self.added
     }
@@ -119,7 +119,7 @@ impl AddAssign for Counts {
     }
 }
 
-/// Checks a history against what was found.
+/// Checks a history against the final state.
 pub(super) fn check_history(history: &History, found: &FinalState) -> Counts {
     let FinalState { shard, present, current, stored, .. } = found;
     check_acknowledged_and_failed_operations(history, present);
@@ -157,13 +157,13 @@ fn counts(history: &History, taken_over: usize) -> Counts {
 
 fn check_acknowledged_and_failed_operations(history: &History, present: &BTreeMap<i64, i64>) {
     for (task_id, operation) in &history.operations {
-        let is_there = present.contains_key(task_id);
+        let is_applied = present.contains_key(task_id);
         match operation.completion {
             Completion::Acknowledged => {
-                assert!(is_there, "{task_id} was acknowledged and is lost: {operation:?}")
+                assert!(is_applied, "{task_id} was acknowledged and not applied: {operation:?}")
             }
             Completion::Failed => {
-                assert!(!is_there, "{task_id} failed and left a trace: {operation:?}")
+                assert!(!is_applied, "{task_id} failed and was applied: {operation:?}")
             }
             Completion::Unknown => {}
         }
@@ -173,25 +173,25 @@ fn check_acknowledged_and_failed_operations(history: &History, present: &BTreeMa
         assert_eq!(
             operation.map(|operation| operation.range_id),
             Some(*range_id),
-            "nobody has added {task_id} so"
+            "no operation has added {task_id}"
         );
     }
 }
 
-/// The claims that were applied, the last one first: each has found the one before it, down to the
-/// first row of the shard. A claim whose answer was lost was applied if the next one has found it.
+/// The applied claims, newest first: each has read the row of the one before it, down to the first
+/// row of the shard. A claim with an unknown outcome was applied if the next one has read its row.
 fn check_takeovers<'n>(history: &'n History, shard: &'n ShardsRow) -> Vec<&'n Takeover> {
     let mut applied = Vec::new();
     let mut row = shard;
     while Some(row) != history.first.as_ref() {
         let claim = history.takeovers.iter().find(|takeover| takeover.claim == *row);
-        let claim = claim.unwrap_or_else(|| panic!("nobody has claimed the shard as {row:?}"));
+        let claim = claim.unwrap_or_else(|| panic!("no claim has written {row:?}"));
         assert_ne!(
             claim.completion,
             Completion::Failed,
-            "a claim failed and left a trace: {claim:?}"
+            "a claim failed and was applied: {claim:?}"
         );
-        row = claim.found.as_ref().expect("a claim that was applied has found a row");
+        row = claim.found.as_ref().expect("an applied claim has read a row");
         assert_eq!(claim.claim.range_id, row.range_id + 1, "{claim:?}");
         applied.push(claim);
     }
@@ -199,12 +199,12 @@ fn check_takeovers<'n>(history: &'n History, shard: &'n ShardsRow) -> Vec<&'n Ta
         history.takeovers.iter().filter(|takeover| takeover.completion == Completion::Acknowledged);
     for claim in done {
         let is_applied = applied.iter().any(|applied| applied.claim == claim.claim);
-        assert!(is_applied, "a claim was acknowledged and is lost: {claim:?}");
+        assert!(is_applied, "a claim was acknowledged and not applied: {claim:?}");
     }
     applied
 }
 
-/// What a new owner found under older range ids is all there will ever be.
+/// After a takeover, no task appears under an older range id.
 fn check_deposed_owners_write_nothing(applied: &[&Takeover], present: &BTreeMap<i64, i64>) {
     for takeover in applied {
         let Some(tasks) = &takeover.tasks else { continue };
@@ -218,7 +218,7 @@ fn check_deposed_owners_write_nothing(applied: &[&Takeover], present: &BTreeMap<
     }
 }
 
-/// The acts on a run that were applied.
+/// The applied operations on a run.
 fn applied_to<'n>(
     history: &'n History,
     present: &BTreeMap<i64, i64>,
@@ -231,13 +231,13 @@ fn applied_to<'n>(
         .collect()
 }
 
-/// The rows that the last one of these acts has written.
+/// The rows that the last of these operations has written.
 fn last_written<'n>(operations: &BTreeMap<i64, &'n Operation>) -> Option<&'n WrittenRows> {
     operations.values().max_by_key(|operation| operation.version())?.written.as_deref()
 }
 
-/// The updates of a run that were applied lead from each record version to the next, and the run
-/// has what each of them wrote.
+/// The applied updates of a run lead from each record version to the next, and the run has what
+/// each of them wrote.
 fn check_updates_of_run(
     history: &History,
     present: &BTreeMap<i64, i64>,
@@ -251,10 +251,10 @@ fn check_updates_of_run(
     let expected: Vec<_> = (1..=state.execution.db_record_version).collect();
     assert_eq!(versions, expected, "record versions of {run_id}: {applied:?}");
     let last = last_written(&applied).map(|written| &written.execution);
-    assert_eq!(Some(&state.execution), last, "what was written last of {run_id} is lost");
+    assert_eq!(Some(&state.execution), last, "the last write to {run_id} is lost");
 
     let MapEntries::Activities(entries) = &state.maps[0] else {
-        panic!("the first map is the one of activities");
+        panic!("the first map must be the activities");
     };
     let written: BTreeMap<_, _> =
         entries.iter().map(|entry| (entry.id, range_id(&entry.data))).collect();
@@ -264,8 +264,8 @@ fn check_updates_of_run(
     assert_eq!(state.buffered.len() as i64, state.execution.db_record_version - 1);
 }
 
-/// A run that was created is there, unless somebody asked for its deletion; and if that was
-/// acknowledged, it is not.
+/// A created run is stored unless its deletion was requested; if the deletion was acknowledged, the
+/// run is absent.
 fn check_runs_and_deletions(history: &History, found: &FinalState) {
     for (task_id, operation) in &history.operations {
         if matches!(operation.kind, OperationKind::Create | OperationKind::Reuse { .. })
@@ -283,8 +283,8 @@ fn check_runs_and_deletions(history: &History, found: &FinalState) {
     }
 }
 
-/// The history of a run has the batch of each act that was applied to it, and no other; and it has a
-/// branch if the act that creates the run was applied.
+/// The history of a run has the batch of each applied operation and no other; it has a branch if
+/// the creation of the run was applied.
 fn check_history_batches(history: &History, found: &FinalState) {
     for (run_id, batches) in &found.batches {
         let applied = applied_to(history, &found.present, *run_id);
@@ -298,8 +298,8 @@ fn check_history_batches(history: &History, found: &FinalState) {
     }
 }
 
-/// At most one current execution at a time: each one begins where the id had none, or where it
-/// takes the place of the one before. The last one is as it was written last.
+/// An id has at most one current execution at a time: each begins where the id had none, or
+/// replaces the one before. The last one has the values that were written last.
 fn check_current_executions(
     history: &History,
     present: &BTreeMap<i64, i64>,
@@ -319,12 +319,12 @@ fn check_current_executions(
             OperationKind::Create => assert!(begun.insert(operation.run_id)),
             OperationKind::Reuse { previous } => {
                 assert!(begun.insert(operation.run_id));
-                assert!(replaced.insert(previous), "two runs took the place of {previous}");
+                assert!(replaced.insert(previous), "two runs replaced {previous}");
             }
             OperationKind::Update { .. } | OperationKind::AddTask => {}
         }
     }
-    // Whatever was begun was replaced, was deleted, or is the current one.
+    // Each created run was replaced, was deleted, or is the current one.
     let left: Vec<_> = begun
         .iter()
         .filter(|run_id| !replaced.contains(run_id) && !history.deletions.contains_key(run_id))
@@ -335,10 +335,10 @@ fn check_current_executions(
     }
     if let Some(row) = current {
         let run_id = row.run_id;
-        assert!(begun.contains(&run_id), "{run_id} is current, and nobody has created it");
-        assert!(!replaced.contains(&run_id), "{run_id} is current, and was replaced");
+        assert!(begun.contains(&run_id), "{run_id} is current and was not created");
+        assert!(!replaced.contains(&run_id), "{run_id} is current and was replaced");
         let applied = applied_to(history, present, run_id);
         let last = last_written(&applied).map(|written| &written.current);
-        assert_eq!(Some(row), last, "the current execution is not what was written last");
+        assert_eq!(Some(row), last, "the current execution is not the one written last");
     }
 }

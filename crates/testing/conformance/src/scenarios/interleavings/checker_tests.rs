@@ -1,4 +1,4 @@
-//! The checker is no better than what it refuses: histories that are forged, each with one lie.
+//! Tests of the checker: forged histories with one violation each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ fn blob(byte: u8) -> DataBlob {
     DataBlob::new([byte], Encoding::new("Proto3").unwrap())
 }
 
-/// What an act under this range id leaves.
+/// The data that an operation under this range id writes.
 fn tag(range_id: i64) -> DataBlob {
     DataBlob::new(range_id.to_be_bytes(), Encoding::new("Proto3").unwrap())
 }
@@ -32,7 +32,7 @@ fn shard(range_id: i64) -> ShardsRow {
     ShardsRow { shard_id: ShardId(1), range_id, data: blob(range_id as u8) }
 }
 
-/// The rows that the act with this task writes.
+/// The rows that the operation with this task writes.
 fn written(task_id: i64, run_id: RunId, version: i64) -> WrittenRows {
     let byte = task_id as u8;
     let current = CurrentExecutionsRow {
@@ -63,8 +63,8 @@ fn written(task_id: i64, run_id: RunId, version: i64) -> WrittenRows {
     WrittenRows { current, execution }
 }
 
-/// A history that is true: run 1 is created and updated under range id 1, the shard is claimed, and
-/// run 2 takes the place of run 1 and is updated under range id 2.
+/// A valid history: run 1 is created and updated under range id 1, the shard is claimed, and run 2
+/// replaces run 1 and is updated under range id 2.
 struct ForgedHistory {
     history: History,
     found: FinalState,
@@ -97,7 +97,7 @@ impl ForgedHistory {
         forged
     }
 
-    /// An act that was done and has left what it should.
+    /// Adds an acknowledged operation with all its rows.
     fn add(&mut self, task_id: i64, kind: OperationKind, run_id: RunId, range_id: i64) {
         let version = if let OperationKind::Update { from } = kind { from + 1 } else { 1 };
         let written = written(task_id, run_id, version);
@@ -126,7 +126,7 @@ impl ForgedHistory {
         self.history.operations.get_mut(&task_id).unwrap().completion = completion;
     }
 
-    /// What is left of the act with this task, taken back: as if it had not been applied.
+    /// Removes the rows of the operation with this task, as if it had not been applied.
     fn undo(&mut self, task_id: i64) {
         self.found.present.remove(&task_id);
         let run_id = self.history.operations[&task_id].run_id;
@@ -143,7 +143,7 @@ impl ForgedHistory {
 }
 
 #[test]
-fn a_true_history_passes_and_is_counted() {
+fn a_valid_history_passes_and_is_counted() {
     let counts = ForgedHistory::new().check();
     assert_eq!((counts.created, counts.reused, counts.updated, counts.added), (1, 1, 2, 0));
     assert_eq!((counts.deleted, counts.taken_over, counts.unknown), (0, 1, 0));
@@ -151,7 +151,7 @@ fn a_true_history_passes_and_is_counted() {
 }
 
 #[test]
-fn an_act_whose_end_is_unknown_may_have_left_a_trace_or_none() {
+fn an_operation_with_an_unknown_outcome_may_be_applied_or_not() {
     let mut forged = ForgedHistory::new();
     forged.finish(4, Completion::Unknown);
     assert_eq!(forged.check().unknown, 1);
@@ -165,24 +165,24 @@ fn an_act_whose_end_is_unknown_may_have_left_a_trace_or_none() {
 }
 
 #[test]
-#[should_panic(expected = "was acknowledged and is lost")]
-fn an_act_that_was_acknowledged_and_is_lost_is_found() {
+#[should_panic(expected = "was acknowledged and not applied")]
+fn an_acknowledged_operation_that_is_not_applied_is_found() {
     let mut forged = ForgedHistory::new();
     forged.found.present.remove(&2);
     forged.check();
 }
 
 #[test]
-#[should_panic(expected = "failed and left a trace")]
-fn an_act_that_failed_and_left_a_trace_is_found() {
+#[should_panic(expected = "failed and was applied")]
+fn a_failed_operation_that_is_applied_is_found() {
     let mut forged = ForgedHistory::new();
     forged.finish(4, Completion::Failed);
     forged.check();
 }
 
 #[test]
-#[should_panic(expected = "nobody has added 9")]
-fn a_task_of_nobody_is_found() {
+#[should_panic(expected = "no operation has added 9")]
+fn a_task_of_no_operation_is_found() {
     let mut forged = ForgedHistory::new();
     forged.found.present.insert(9, 1);
     forged.check();
@@ -198,7 +198,7 @@ fn two_updates_of_one_version_are_found() {
 
 #[test]
 #[should_panic(expected = "is lost")]
-fn a_run_without_what_was_written_to_it_last_is_found() {
+fn a_run_without_its_last_write_is_found() {
     let mut forged = ForgedHistory::new();
     let state = forged.found.stored.get_mut(&run(2)).unwrap();
     state.execution = ExecutionsRow { data: blob(9), ..state.execution.clone() };
@@ -214,7 +214,7 @@ fn a_run_without_an_entry_that_was_added_is_found() {
 }
 
 #[test]
-#[should_panic(expected = "the current execution is not what was written last")]
+#[should_panic(expected = "the current execution is not the one written last")]
 fn a_lost_update_of_a_current_execution_is_found() {
     let mut forged = ForgedHistory::new();
     forged.found.current[0] = Some(written(3, run(2), 1).current);
@@ -222,8 +222,8 @@ fn a_lost_update_of_a_current_execution_is_found() {
 }
 
 #[test]
-#[should_panic(expected = "two runs took the place of")]
-fn two_runs_in_the_place_of_one_are_found() {
+#[should_panic(expected = "two runs replaced")]
+fn two_runs_that_replace_one_are_found() {
     let mut forged = ForgedHistory::new();
     forged.add(5, OperationKind::Reuse { previous: run(1) }, run(3), 2);
     forged.check();
@@ -246,7 +246,7 @@ fn a_current_execution_that_is_lost_is_found() {
 }
 
 #[test]
-#[should_panic(expected = "is current, and was replaced")]
+#[should_panic(expected = "is current and was replaced")]
 fn a_current_execution_that_was_replaced_is_found() {
     let mut forged = ForgedHistory::new();
     forged.history.deletions.insert(run(2), Deletion::default());
@@ -264,7 +264,7 @@ fn a_batch_that_is_lost_is_found() {
 
 #[test]
 #[should_panic(expected = "batches of")]
-fn a_batch_of_an_act_that_failed_is_found() {
+fn a_batch_of_a_failed_operation_is_found() {
     let mut forged = ForgedHistory::new();
     forged.found.batches.get_mut(&run(2)).unwrap().insert((3, 5));
     forged.check();
@@ -281,7 +281,7 @@ fn a_branch_of_a_run_that_was_not_created_is_found() {
 
 #[test]
 #[should_panic(expected = "a run is lost")]
-fn a_run_that_is_gone_and_that_nobody_deleted_is_found() {
+fn a_missing_run_that_was_not_deleted_is_found() {
     let mut forged = ForgedHistory::new();
     forged.found.stored.remove(&run(1));
     forged.check();
@@ -305,7 +305,7 @@ fn a_deletion_that_left_the_run_is_found() {
 }
 
 #[test]
-fn a_deletion_that_was_only_asked_for_may_have_deleted_something_or_nothing() {
+fn a_requested_deletion_may_be_applied_partly_or_not_at_all() {
     let mut forged = ForgedHistory::new();
     forged.history.deletions.insert(run(2), Deletion::default());
     forged.check();
@@ -324,7 +324,7 @@ fn a_write_by_a_deposed_owner_is_found() {
 }
 
 #[test]
-#[should_panic(expected = "a claim was acknowledged and is lost")]
+#[should_panic(expected = "a claim was acknowledged and not applied")]
 fn two_owners_with_one_range_id_are_found() {
     let mut forged = ForgedHistory::new();
     let other = ShardsRow { data: blob(9), ..shard(2) };
@@ -334,22 +334,22 @@ fn two_owners_with_one_range_id_are_found() {
 }
 
 #[test]
-#[should_panic(expected = "a claim failed and left a trace")]
-fn a_claim_that_failed_and_left_a_trace_is_found() {
+#[should_panic(expected = "a claim failed and was applied")]
+fn a_failed_claim_that_is_applied_is_found() {
     let mut forged = ForgedHistory::new();
     forged.history.takeovers[0].completion = Completion::Failed;
     forged.check();
 }
 
 #[test]
-#[should_panic(expected = "nobody has claimed the shard")]
-fn a_shard_that_nobody_has_claimed_so_is_found() {
+#[should_panic(expected = "no claim has written")]
+fn a_shard_row_of_no_claim_is_found() {
     let mut forged = ForgedHistory::new();
     forged.found.shard.data = blob(9);
     forged.check();
 }
 
-/// A history whose first claim lost its answer, and whose next one has found that it was applied.
+/// A history whose first claim has an unknown outcome, and whose next claim has read its row.
 fn with_a_lost_claim() -> ForgedHistory {
     let mut forged = ForgedHistory::new();
     forged.history.takeovers[0].completion = Completion::Unknown;
@@ -364,7 +364,7 @@ fn with_a_lost_claim() -> ForgedHistory {
 }
 
 #[test]
-fn a_claim_whose_answer_was_lost_counts_if_the_next_one_has_found_it() {
+fn a_claim_whose_answer_was_lost_counts_if_the_next_one_has_read_it() {
     assert_eq!(with_a_lost_claim().check().taken_over, 2);
 }
 

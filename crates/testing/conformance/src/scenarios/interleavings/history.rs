@@ -1,60 +1,60 @@
-//! What the clients write down about what they do: the history that is checked afterwards.
+//! The history that clients record: their operations, and what they know of the outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, RunId, ShardsRow};
 
-/// How many hosts the clients share.
+/// The number of hosts; clients share them.
 pub(super) const HOSTS: usize = 3;
 
-/// What an act was.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OperationKind {
-    /// Made the run the current one of an id that had none, at record version 1.
+    /// Created the current run of an id that had none, at record version 1.
     Create,
-    /// Took the place of a closed run.
+    /// Created a run that replaced a closed run.
     Reuse { previous: RunId },
-    /// Brought the run from this record version to the next.
+    /// Updated the run from this record version to the next.
     Update { from: i64 },
-    /// Added a task and nothing else.
+    /// Added a task only.
     AddTask,
 }
 
-/// What the client knows of it.
+/// What the client knows of the outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Completion {
-    /// It was on its way when the service died, or its outcome is unknown.
+    /// The outcome is unknown, or the service crashed before the answer.
     Unknown,
-    /// It was acknowledged.
+    /// The operation was acknowledged.
     Acknowledged,
-    /// It failed, and surely left no trace.
+    /// The operation failed and wrote nothing.
     Failed,
 }
 
-/// The rows that an act writes whole.
+/// The rows that an operation writes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct WrittenRows {
     pub(super) current: CurrentExecutionsRow,
     pub(super) execution: ExecutionsRow,
 }
 
-/// An act of a client, by the id of its task.
+/// An operation of a client; its key in the history is the id of its task.
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
     pub(super) kind: OperationKind,
-    /// The number of the workflow id.
+    /// The index of the workflow id.
     pub(super) id: usize,
     pub(super) run_id: RunId,
     pub(super) range_id: i64,
     /// `None` if it only adds a task.
     pub(super) written: Option<Box<WrittenRows>>,
     pub(super) completion: Completion,
-    /// Whether the client still waits for the end.
+    /// Whether the client still waits for the answer.
     pub(super) is_pending: bool,
 }
 
 impl Operation {
-    /// The record version that it brings its run to; `None` if it writes no run.
+    /// The record version after the operation; `None` if it writes no run.
     pub(super) const fn version(&self) -> Option<i64> {
         match self.kind {
             OperationKind::Create | OperationKind::Reuse { .. } => Some(1),
@@ -67,26 +67,26 @@ impl Operation {
 /// A claim of the shard.
 #[derive(Clone, Debug)]
 pub(super) struct Takeover {
-    /// The row that the claim writes, which no other one does.
+    /// The row that the claim writes; no other claim writes the same.
     pub(super) claim: ShardsRow,
-    /// The row that its last attempt found.
+    /// The row that its last attempt read.
     pub(super) found: Option<ShardsRow>,
-    /// The tasks that were found while no owner before could add one: by its last attempt under the
-    /// lock, or after it was acknowledged. `None` if nobody has looked.
+    /// The tasks that were stored when no earlier owner could add one any more: read by the last
+    /// attempt under the lock, or after the claim was acknowledged. `None` if they were not read.
     pub(super) tasks: Option<BTreeSet<i64>>,
     pub(super) completion: Completion,
 }
 
-/// What is known of the deletion of a run that was the current one. It was asked for.
+/// What is known of a requested deletion of a run that was the current one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deletion {
-    /// Whether it was acknowledged that the run is not the current one.
+    /// Whether the deletion of the current execution was acknowledged.
     pub(super) of_current: bool,
-    /// Whether it was acknowledged that the run is gone.
+    /// Whether the deletion of the run was acknowledged.
     pub(super) of_run: bool,
 }
 
-/// What was written down.
+/// The recorded history.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// The shard before the first claim.
@@ -94,15 +94,15 @@ pub(super) struct History {
     pub(super) operations: BTreeMap<i64, Operation>,
     pub(super) takeovers: Vec<Takeover>,
     pub(super) deletions: BTreeMap<RunId, Deletion>,
-    /// The range id that each of the hosts believes in; clients share hosts.
+    /// The range id under which each host operates; clients share hosts.
     pub(super) hosts: [Option<i64>; HOSTS],
     pub(super) last_task_id: i64,
-    /// How many acts this life has had.
+    /// The number of operations of this incarnation.
     pub(super) finished: u32,
-    /// How many transactions have begun, each attempt counted.
+    /// The number of transactions that began, including retries.
     pub(super) begun: usize,
-    /// How many deletions of runs were asked for, again or for the first time.
+    /// The number of requested deletions of runs, including repeated ones.
     pub(super) delete_requests: usize,
-    /// How many acts were applied after their clients had given up.
+    /// The number of commits that arrived after their clients had given up.
     pub(super) late_commits: usize,
 }

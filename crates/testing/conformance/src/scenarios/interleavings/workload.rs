@@ -1,4 +1,4 @@
-//! The clients: what they do.
+//! The clients, and the operations that they choose.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ use crate::{
     interceptors::DelayedCommits,
 };
 
-/// What the clients of one shard share.
+/// The state that the clients of one shard share.
 pub(super) struct Service<'w> {
     pub(super) shard: OwnedShard<'w>,
     pub(super) ids: Vec<CurrentExecutionsRow>,
@@ -44,19 +44,20 @@ pub(super) struct Service<'w> {
 
 const IDS: usize = 3;
 
-/// How long a transaction waits for others between its snapshot and its first statement.
+/// The random delays of transactions: between the snapshot and the first statement, and of commits.
 pub(super) struct Delays {
     random: Mutex<fastrand::Rng>,
     history: Arc<Mutex<History>>,
 }
 
 impl Delays {
-    /// Whether an act is to be held back, if `held` are so already: each has a connection.
+    /// Whether to delay another commit, if `delayed` are delayed already: each occupies a
+    /// connection.
     pub(super) fn delays_commit(&self, delayed: usize) -> bool {
         delayed < 3 && self.random.lock().unwrap().u32(..8) == 0
     }
 
-    /// As a number of steps of others.
+    /// The delay of a transaction, as a number of steps of other clients.
     pub(super) fn steps(&self) -> u32 {
         self.history.lock().unwrap().begun += 1;
         let mut random = self.random.lock().unwrap();
@@ -67,7 +68,7 @@ impl Delays {
 impl<'w> Service<'w> {
     pub(super) async fn new(ctx: &'w TestContext) -> Self {
         let shard = ctx.owned_shard().await;
-        // A small range id, so that it can be counted up.
+        // A small range id, so that it can be incremented.
         let row = ShardsRow { range_id: 1, ..shard.shard.clone() };
         shard.shards.update(&row, shard.owner.range_id).await.unwrap();
         let history = Arc::new(Mutex::new(History { first: Some(row), ..History::default() }));
@@ -89,13 +90,13 @@ impl<'w> Service<'w> {
         self.history.lock().unwrap()
     }
 
-    /// Counts a finished act, and lets those know who wait for one.
+    /// Counts a finished operation, and wakes the clients that wait for one.
     pub(super) fn count_operation(&self) {
         self.history().finished += 1;
         self.finished.notify_waiters();
     }
 
-    /// How many acts this life has had.
+    /// The number of operations of this incarnation.
     pub(super) fn finished(&self) -> u32 {
         self.history().finished
     }
@@ -106,13 +107,13 @@ impl<'w> Service<'w> {
         history.operations.values_mut().for_each(|operation| operation.is_pending = false);
     }
 
-    /// A service that died does not know what it owned.
+    /// A restarted service does not know the range ids that it held.
     pub(super) fn forget_range_ids(&self) {
         self.history().hosts = [None; HOSTS];
     }
 }
 
-/// One client, on one of the hosts.
+/// A client on one of the hosts.
 pub(super) struct Client<'s> {
     service: &'s Service<'s>,
     host: usize,
@@ -138,7 +139,7 @@ impl<'s> Client<'s> {
         self.service.shard.ctx.random(|random| random.usize(..below))
     }
 
-    /// Lets an act arrive whose client has given up, sometimes.
+    /// Sometimes commits the oldest delayed transaction.
     pub(super) async fn maybe_commit_delayed(&self, delayed: &DelayedCommits) {
         if self.random(4) != 0 {
             return;
@@ -146,13 +147,13 @@ impl<'s> Client<'s> {
         match delayed.commit_next().await {
             None => {}
             Some(Ok(())) => self.service.history().late_commits += 1,
-            // Others were faster, or the connection broke.
+            // It lost a conflict, or the connection broke.
             Some(Err(error)) if error.is_transient() => {}
             Some(Err(error)) => panic!("{error:?}"),
         }
     }
 
-    /// Lets one of the next commits fail, sometimes.
+    /// Sometimes makes one of the next commits fail.
     pub(super) fn maybe_fail(&self) {
         const FAULTS: [CommitFault; 3] =
             [CommitFault::Conflict, CommitFault::LostBefore, CommitFault::LostAfter];
@@ -162,12 +163,12 @@ impl<'s> Client<'s> {
         }
     }
 
-    /// Does something, as the owner that the host believes to be. A host that knows that it is none
-    /// waits for others to act, and claims the shard now and then.
+    /// Executes one random operation under the host's range id. A host without one waits for the
+    /// operations of others, and sometimes claims the shard.
     pub(super) async fn step(&self) {
         let hosts = self.service.history().hosts;
         let Some(range_id) = hosts[self.host] else {
-            // Rarely, so that an owner has time to do something.
+            // Rarely, so that an owner has time for operations.
             if hosts.iter().all(Option::is_none) || self.random(40) == 0 {
                 self.take_over().await;
                 return self.service.count_operation();
@@ -182,11 +183,12 @@ impl<'s> Client<'s> {
             _ => self.create_or_update(owner).await,
         }
         self.service.count_operation();
-        // Others have their turn, also where nothing waits.
+        // Yields to the other clients, even if nothing waits.
         tokio::task::yield_now().await;
     }
 
-    /// Claims the shard, by the store or by hand; tells whether that worked.
+    /// Claims the shard, with the store or with row operations; returns whether the claim was
+    /// acknowledged.
     async fn take_over(&self) -> bool {
         if self.random(2) == 0 {
             return self.take_over_and_read_queue().await;
@@ -203,14 +205,14 @@ impl<'s> Client<'s> {
             let tasks = task_ids(&self.tasks, claim.shard_id).await;
             self.service.history().takeovers[number].tasks = Some(tasks.into_keys().collect());
         } else {
-            // A claim whose answer was lost may have been applied, and overtaken by the next one
-            // before the store looked: then it is told the owner, too.
+            // A claim with a lost answer may have been applied and replaced by the next one before
+            // the store read the row. The store then reports the new owner.
             self.service.history().takeovers[number].completion = Completion::Unknown;
         }
         is_owner
     }
 
-    /// Claims the shard by hand, and finds what deposed owners have written until then.
+    /// Claims the shard with row operations, and reads the tasks that deposed owners have written.
     pub(super) async fn take_over_and_read_queue(&self) -> bool {
         let (number, found) = self.begin_takeover().await;
         let claim = Claim {
@@ -223,11 +225,11 @@ impl<'s> Client<'s> {
         self.finish_takeover(number, &result)
     }
 
-    /// Writes down that a claim begins; its number, and the shard as it is.
+    /// Records the beginning of a claim; returns its index and the current shard row.
     async fn begin_takeover(&self) -> (usize, ShardsRow) {
         let shard = &self.service.shard;
         let found = self.shards.get(shard.owner.shard_id).await.unwrap().expect("the shard");
-        // Temporal's row names its owner, so that no two claims are the same row.
+        // As in Temporal, where the row names its owner, no two claims write the same row.
         let data = shard.ctx.data();
         let claim = ShardsRow { range_id: found.range_id + 1, data, ..found.clone() };
         let mut history = self.service.history();
@@ -240,7 +242,7 @@ impl<'s> Client<'s> {
         (history.takeovers.len() - 1, found)
     }
 
-    /// Writes down how a claim ended; tells whether that worked.
+    /// Records the outcome of a claim; returns whether it was acknowledged.
     fn finish_takeover(&self, number: usize, result: &Result<(), StoreError>) -> bool {
         let completion = match result {
             Ok(()) => Completion::Acknowledged,
@@ -263,7 +265,7 @@ impl<'s> Client<'s> {
         let Some(current) = self.closed().await else { return };
         let run_id = current.run_id;
         {
-            // Nobody deletes a run whose creator still waits for the answer.
+            // A run whose creator still waits for the answer is not deleted.
             let mut history = self.service.history();
             let is_pending =
                 |operation: &Operation| operation.run_id == run_id && operation.is_pending;
@@ -279,7 +281,7 @@ impl<'s> Client<'s> {
             Err(error) => panic!("{error:?}"),
         };
         let record = |what: fn(&mut Deletion)| {
-            what(self.service.history().deletions.get_mut(&run_id).expect("it was asked for"));
+            what(self.service.history().deletions.get_mut(&run_id).expect("a requested deletion"));
         };
         if deleted(self.executions.delete_current(&current.filter(), run_id).await) {
             record(|deletion| deletion.of_current = true);
@@ -289,7 +291,7 @@ impl<'s> Client<'s> {
         }
     }
 
-    /// A current execution that is closed, if there is one.
+    /// A closed current execution, if there is one.
     async fn closed(&self) -> Option<CurrentExecutionsRow> {
         let first = self.random(IDS);
         for number in 0..IDS {
@@ -309,7 +311,8 @@ impl<'s> Client<'s> {
         self.finish(task_id, owner, &result);
     }
 
-    /// Looks at an id, and does what its state asks for; by then it may be another one.
+    /// Reads an id, and creates or updates a run as its state requires; the state may have changed
+    /// by then.
     async fn create_or_update(&self, owner: Owner) {
         let number = self.random(IDS);
         let id = &self.service.ids[number];
@@ -333,7 +336,7 @@ impl<'s> Client<'s> {
                 };
                 self.create(owner, number, OperationKind::Reuse { previous }, mode).await;
             }
-            // Also where there is one: the refusal names it.
+            // Also if there is a current execution: the refusal reports it.
             _ => self.create(owner, number, OperationKind::Create, CreateMode::BrandNew).await,
         }
     }
@@ -358,7 +361,7 @@ impl<'s> Client<'s> {
                     && operation.id == number
                     && operation.completion != Completion::Failed
             });
-            assert!(is_real, "nobody has created {observed:?}");
+            assert!(is_real, "no operation has created {observed:?}");
         }
         self.finish(task_id, owner, &result);
     }
@@ -398,7 +401,7 @@ impl<'s> Client<'s> {
         self.finish(task_id, owner, &result);
     }
 
-    /// Writes down that an act begins; its task is what proves it.
+    /// Records the beginning of an operation, and returns the task that proves it.
     fn begin(&self, kind: OperationKind, id: usize, run_id: RunId, owner: Owner) -> (i64, Tasks) {
         let mut history = self.service.history();
         history.last_task_id += 1;
@@ -414,15 +417,15 @@ impl<'s> Client<'s> {
         (task_id, Tasks { immediate, ..Tasks::default() })
     }
 
-    /// Writes down the rows that an act is about to write.
+    /// Records the rows that an operation writes.
     fn record_rows(&self, task_id: i64, current: &CurrentExecutionsRow, execution: &ExecutionsRow) {
         let written = WrittenRows { current: current.clone(), execution: execution.clone() };
         let mut history = self.service.history();
-        history.operations.get_mut(&task_id).expect("a beginning").written =
+        history.operations.get_mut(&task_id).expect("a recorded operation").written =
             Some(Box::new(written));
     }
 
-    /// Writes down how an act ended.
+    /// Records the outcome of an operation.
     fn finish(&self, task_id: i64, owner: Owner, result: &Result<(), StoreError>) {
         let mut history = self.service.history();
         let completion = match result {
@@ -439,25 +442,26 @@ impl<'s> Client<'s> {
             Err(error) if error.is_transient() => Completion::Failed,
             Err(error) => panic!("{error:?}"),
         };
-        let operation = history.operations.get_mut(&task_id).expect("a beginning");
+        let operation = history.operations.get_mut(&task_id).expect("a recorded operation");
         (operation.completion, operation.is_pending) = (completion, false);
     }
 }
 
-/// A claim of the shard, by hand.
+/// A claim of the shard with row operations.
 struct Claim {
     store: SharedStore,
     history: Arc<Mutex<History>>,
-    /// Of the takeover in the notes.
+    /// The index of the takeover in the history.
     number: usize,
     expected: i64,
 }
 
-/// Locks the shard, looks what is in its queue, and claims it.
+/// Locks the shard, reads its queue, and claims it.
 ///
-/// While the lock is held no owner commits a write: on some engines it waits, and on the others the
-/// claim conflicts with whoever does. So what is found is all that there is when the claim commits.
-/// A session of its own looks, because the transaction's snapshot may be older than the lock.
+/// While the lock is held no owner commits a write: on some engines the write waits, and on the
+/// others it conflicts with the claim. So the tasks that are read are complete when the claim
+/// commits. They are read in another session, because the transaction's snapshot may be older than
+/// the lock.
 fn claim_and_read_queue<'t>(
     transaction: &'t mut dyn Transaction,
     claim: &'t Claim,
@@ -482,7 +486,7 @@ fn claim_and_read_queue<'t>(
     })
 }
 
-/// An entry that names the act and the range id it was written under.
+/// An entry with the task id of the operation and the range id under which it is written.
 fn entry(task_id: i64, owner: Owner) -> IdEntry {
     let data = owner.range_id.to_be_bytes();
     let encoding = temporal_dsql_domain::Encoding::new("Proto3").unwrap();
@@ -494,7 +498,7 @@ pub(super) fn branch(run_id: RunId) -> HistoryBranch {
     HistoryBranch::root(TreeId(run_id.0), BranchId(run_id.0))
 }
 
-/// The batch that brings a run to this record version. The first one begins the branch.
+/// The batch of the operation that writes this record version. The first one begins the branch.
 fn batch(current: &CurrentExecutionsRow, version: i64, task_id: i64, owner: Owner) -> AppendNodes {
     let branch = branch(current.run_id);
     let data = entry(task_id, owner).data;
@@ -505,7 +509,7 @@ fn batch(current: &CurrentExecutionsRow, version: i64, task_id: i64, owner: Owne
     AppendNodes { shard_id: current.shard_id, branch, new_branch, node }
 }
 
-/// The tasks that are there, each with the range id it was written under.
+/// The stored tasks, each with the range id under which it was written.
 pub(super) async fn task_ids(
     tasks: &TaskStore<SharedStore>,
     shard_id: ShardId,
@@ -518,7 +522,7 @@ pub(super) async fn task_ids(
     tagged.collect()
 }
 
-/// The range id that an entry names.
+/// The range id of an entry.
 pub(super) fn range_id(data: &DataBlob) -> i64 {
     i64::from_be_bytes(data.data.as_slice().try_into().expect("eight bytes"))
 }
