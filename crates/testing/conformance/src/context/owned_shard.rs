@@ -111,7 +111,7 @@ impl OwnedShard<'_> {
 
     /// A run in `state` that replaces everything stored of `of`.
     pub(crate) fn reset(&self, of: &Snapshot, state: ExecutionState) -> Snapshot {
-        let execution = self.following(&of.execution);
+        let execution = self.next_version(&of.execution);
         let current = self.ctx.changed(&of.current);
         let current = CurrentExecutionsRow {
             run_id: execution.run_id,
@@ -126,7 +126,7 @@ impl OwnedShard<'_> {
 
     /// A change to every part of a run that leaves it in `state`.
     pub(crate) fn mutation(&self, of: &Snapshot, state: ExecutionState) -> Mutation {
-        let execution = self.following(&of.execution);
+        let execution = self.next_version(&of.execution);
         let current = self.ctx.changed(&of.current);
         let current = CurrentExecutionsRow {
             run_id: execution.run_id,
@@ -155,7 +155,7 @@ impl OwnedShard<'_> {
     }
 
     /// The same run with every value changed and the next record version.
-    fn following(&self, row: &ExecutionsRow) -> ExecutionsRow {
+    fn next_version(&self, row: &ExecutionsRow) -> ExecutionsRow {
         let db_record_version = row.db_record_version + 1;
         ExecutionsRow { db_record_version, ..self.ctx.changed_execution(row) }
     }
@@ -284,12 +284,12 @@ impl OwnedShard<'_> {
     /// The number of rows of all runs and current executions.
     pub(crate) async fn execution_count(&self) -> u64 {
         self.ctx.count(&MapTable::ALL.map(MapTable::table)).await
-            + self.ctx.count(&OF_EXECUTIONS).await
+            + self.ctx.count(&EXECUTION_TABLES).await
     }
 }
 
 /// The tables of runs and current executions, without the maps.
-const OF_EXECUTIONS: [Table; 4] = [
+const EXECUTION_TABLES: [Table; 4] = [
     Table::Executions,
     Table::CurrentExecutions,
     Table::CurrentChasmExecutions,
@@ -310,7 +310,7 @@ impl TestContext {
     pub(crate) async fn row_count(&self) -> u64 {
         self.count(&MapTable::ALL.map(MapTable::table)).await
             + self.count(&Queue::all().map(|queue| queue.table())).await
-            + self.count(&OF_EXECUTIONS).await
+            + self.count(&EXECUTION_TABLES).await
             + self.count(&[Table::HistoryNode, Table::HistoryTree]).await
     }
 

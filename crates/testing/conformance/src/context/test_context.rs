@@ -49,7 +49,7 @@ const PAIRS: [(ExecutionState, ExecutionStatus); 9] = [
 
 /// The default policy with a longer deadline: sixteen writers of one row take long on a busy
 /// machine.
-const PATIENT: RetryPolicy = RetryPolicy {
+const LONG_DEADLINE: RetryPolicy = RetryPolicy {
     base: Duration::from_millis(20),
     cap: Duration::from_secs(1),
     deadline: Duration::from_secs(60),
@@ -62,7 +62,7 @@ impl TestContext {
             _ => ArchetypeId::WORKFLOW,
         };
         let mut random = fastrand::Rng::with_seed(seed);
-        let fixture = harness.new_fixture(PATIENT, random.u64(..)).await;
+        let fixture = harness.new_fixture(LONG_DEADLINE, random.u64(..)).await;
         let fixture: Arc<dyn Fixture> = Arc::from(fixture);
         Self {
             store: fixture.store(),

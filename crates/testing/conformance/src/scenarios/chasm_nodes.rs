@@ -59,8 +59,8 @@ async fn nodes_are_overwritten_by_their_paths(ctx: &TestContext) {
 async fn nodes_are_deleted_by_their_paths(ctx: &TestContext) {
     let (run, nodes) = (ctx.run(), ctx.entries(MAP, 10));
     replace(ctx, &run, &nodes).await;
-    let (left, gone) = split(nodes, 5);
-    delete(ctx, &run, &gone).await;
+    let (left, deleted) = split(nodes, 5);
+    delete(ctx, &run, &deleted).await;
     assert_eq!(select(ctx, &run).await, left);
 }
 
@@ -74,16 +74,16 @@ async fn a_whole_tree_is_deleted(ctx: &TestContext) {
 async fn nodes_are_inserted_overwritten_and_deleted(ctx: &TestContext) {
     let (run, nodes) = (ctx.run(), ctx.entries(MAP, 15));
     replace(ctx, &run, &nodes).await;
-    let (gone, others) = split(nodes.clone(), 5);
+    let (deleted, others) = split(nodes.clone(), 5);
     let (half, _) = split(others, 5);
     let changed = ctx.changed_entries(&half);
     replace(ctx, &run, &changed).await;
-    delete(ctx, &run, &gone).await;
-    assert_eq!(select(ctx, &run).await, without(joined(nodes, changed), &gone.keys()));
+    delete(ctx, &run, &deleted).await;
+    assert_eq!(select(ctx, &run).await, without(joined(nodes, changed), &deleted.keys()));
 }
 
 /// Writes one node, overwriting the node at its path, and reads it.
-async fn comes_back(ctx: &TestContext, run: &ExecutionsFilter, node: &ChasmNode) {
+async fn assert_read_back(ctx: &TestContext, run: &ExecutionsFilter, node: &ChasmNode) {
     let nodes = MapEntries::ChasmNodes(vec![node.clone()]);
     replace(ctx, run, &nodes).await;
     assert_eq!(select(ctx, run).await, nodes);
@@ -94,17 +94,17 @@ async fn absent_and_empty_data_are_distinguished(ctx: &TestContext) {
     let none = Encoding::new("").unwrap();
     for data in [None, Some(Vec::new()), Some(vec![0, 255, b'\\', b'\'']), None] {
         let data_encoding = data.as_ref().map_or(&none, |_| &node.data_encoding).clone();
-        comes_back(ctx, &run, &ChasmNode { data, data_encoding, ..node.clone() }).await;
+        assert_read_back(ctx, &run, &ChasmNode { data, data_encoding, ..node.clone() }).await;
     }
     let mut node = node;
     node.metadata.data.clear();
-    comes_back(ctx, &run, &node).await;
+    assert_read_back(ctx, &run, &node).await;
 }
 
 async fn the_root_has_an_empty_path(ctx: &TestContext) {
     let (run, mut root) = (ctx.run(), ctx.chasm_node());
     root.path = ChasmPath::new("").unwrap();
-    comes_back(ctx, &run, &root).await;
+    assert_read_back(ctx, &run, &root).await;
     let nodes = MapEntries::ChasmNodes(vec![root]);
     replace(ctx, &run, &ctx.entries(MAP, 3)).await;
     delete(ctx, &run, &nodes).await;
@@ -140,5 +140,5 @@ async fn metadata_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(ctx: &T
     node.metadata.data = vec![7; limits::MAX_VALUE_BYTES + 1];
     is_refused(ctx, node.clone(), limits::LimitKind::ValueBytes).await;
     node.metadata.data.pop();
-    comes_back(ctx, &ctx.run(), &node).await;
+    assert_read_back(ctx, &ctx.run(), &node).await;
 }

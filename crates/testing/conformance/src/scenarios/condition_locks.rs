@@ -40,7 +40,7 @@ async fn lockable(ctx: &TestContext) -> (ShardsRow, CurrentExecutionsRow, [Execu
 const NOTHING: &BufferedWrite = &BufferedWrite { clear: false, append: Vec::new() };
 
 /// A write set of the owner of `shard_id` that observes the current execution `id` and `runs`.
-fn looking<'a>(
+fn observing<'a>(
     shard_id: ShardId,
     id: Option<&CurrentExecutionsFilter>,
     runs: &[&'a ExecutionsRow],
@@ -56,7 +56,7 @@ fn looking<'a>(
         range_id: Some(1),
         current: id.map(|id| CurrentChange { id: id.clone(), expected, write: None }),
         runs: runs.iter().map(update).collect(),
-        ..WriteSet::new("Look", shard_id)
+        ..WriteSet::new("Observe", shard_id)
     }
 }
 
@@ -64,7 +64,7 @@ async fn locking_reports_the_rows(ctx: &TestContext) {
     let (shard, current, [row, other]) = lockable(ctx).await;
     let id = current.filter();
     let mut transaction = ctx.begin("Lock").await;
-    let both = looking(shard.shard_id, Some(&id), &[&row, &other]);
+    let both = observing(shard.shard_id, Some(&id), &[&row, &other]);
     let observed = transaction.observe(&both).await.unwrap();
     // The row operations return the same.
     let range_id = transaction.read_lock_shards(shard.shard_id).await.unwrap();
@@ -78,10 +78,10 @@ async fn locking_reports_the_rows(ctx: &TestContext) {
     transaction.commit().await.unwrap();
 
     let mut transaction = ctx.begin("Lock").await;
-    let observed = transaction.observe(&looking(shard.shard_id, None, &[])).await.unwrap();
+    let observed = transaction.observe(&observing(shard.shard_id, None, &[])).await.unwrap();
     let expected = Observed { range_id: Some(shard.range_id), ..Observed::default() };
     assert_eq!(observed, expected);
-    let unguarded = WriteSet { range_id: None, ..looking(shard.shard_id, None, &[]) };
+    let unguarded = WriteSet { range_id: None, ..observing(shard.shard_id, None, &[]) };
     assert_eq!(transaction.observe(&unguarded).await.unwrap(), Observed::default());
     transaction.commit().await.unwrap();
 }
@@ -91,17 +91,17 @@ async fn locking_absent_rows_reports_none(ctx: &TestContext) {
     let absent = ExecutionsRow { run_id: ctx.run_id(), ..row.clone() };
     let mut transaction = ctx.begin("Lock").await;
     let elsewhere = CurrentExecutionsFilter { shard_id: shard.shard_id, ..ctx.current().filter() };
-    let set = looking(shard.shard_id, Some(&elsewhere), &[]);
+    let set = observing(shard.shard_id, Some(&elsewhere), &[]);
     let observed = transaction.observe(&set).await.unwrap();
     let expected = Observed { range_id: Some(shard.range_id), ..Observed::default() };
     assert_eq!(observed, expected);
     let id = current.filter();
-    let set = looking(shard.shard_id, Some(&id), &[&absent, &row]);
+    let set = observing(shard.shard_id, Some(&id), &[&absent, &row]);
     let observed = transaction.observe(&set).await.unwrap();
     assert_eq!(observed.runs, [(row.run_id, row.version())]);
     assert_eq!(observed.current, Some(current), "the stored row is reported and locked");
     let nowhere = ctx.execution();
-    let set = looking(nowhere.shard_id, None, &[&nowhere]);
+    let set = observing(nowhere.shard_id, None, &[&nowhere]);
     assert_eq!(transaction.observe(&set).await.unwrap(), Observed::default());
     transaction.commit().await.unwrap();
 }
@@ -111,7 +111,7 @@ async fn the_run_of_a_current_execution_is_observed_even_if_it_is_not_written(ct
     let (shard, current, [row, other]) = lockable(ctx).await;
     let id = current.filter();
     let mut transaction = ctx.begin("Lock").await;
-    let set = looking(shard.shard_id, Some(&id), &[&other]);
+    let set = observing(shard.shard_id, Some(&id), &[&other]);
     let observed = transaction.observe(&set).await.unwrap();
     assert_eq!(observed.current_run, Some(row.version()));
     assert_eq!(observed.runs, [(other.run_id, other.version())]);
@@ -145,7 +145,7 @@ async fn every_lock_conflicts_with_a_write_since_the_snapshot(ctx: &TestContext)
         assert_eq!(rows.unwrap(), 1);
         writer.commit().await.unwrap();
         let id = current.filter();
-        let mut set = looking(shard.shard_id, Some(&id), &[&row, &other]);
+        let mut set = observing(shard.shard_id, Some(&id), &[&row, &other]);
         if written == "closed run" {
             // The run is not written: only its last write version is expected.
             set.runs.remove(0);
@@ -167,11 +167,11 @@ async fn locks_do_not_affect_other_rows(ctx: &TestContext) {
     let id = current.filter();
     let mut first = ctx.begin("First").await;
     let mut second = ctx.begin("Second").await;
-    first.observe(&looking(shard.shard_id, Some(&id), &[&row])).await.unwrap();
-    second.observe(&looking(unrelated.shard_id, None, &[&elsewhere])).await.unwrap();
+    first.observe(&observing(shard.shard_id, Some(&id), &[&row])).await.unwrap();
+    second.observe(&observing(unrelated.shard_id, None, &[&elsewhere])).await.unwrap();
     // The other run is in the same shard: write sets of one owner do not conflict on the shard's
     // row.
-    second.observe(&looking(shard.shard_id, None, &[&other])).await.unwrap();
+    second.observe(&observing(shard.shard_id, None, &[&other])).await.unwrap();
     first.update_executions(&ctx.changed_execution(&row)).await.unwrap();
     second.update_executions(&ctx.changed_execution(&other)).await.unwrap();
     second.commit().await.unwrap();

@@ -131,8 +131,8 @@ fn random_write_set<'a>(ctx: &TestContext, stored: &Stored, rows: &'a Rows) -> W
 /// What the write set observes.
 fn observed(stored: &Stored, set: &WriteSet<'_>) -> Observed {
     let existing = || stored.runs.iter().zip(stored.is_stored).filter(|(_, is)| *is);
-    let looked_at = set.observed_runs();
-    let runs = existing().filter(|(row, _)| looked_at.contains(&row.run_id));
+    let observed_runs = set.observed_runs();
+    let runs = existing().filter(|(row, _)| observed_runs.contains(&row.run_id));
     let current = set.current.as_ref().and(stored.current.clone());
     let run_of = |current: &CurrentExecutionsRow| {
         existing().find(|(row, _)| row.run_id == current.run_id).map(|(row, _)| row.version())
@@ -147,7 +147,7 @@ fn observed(stored: &Stored, set: &WriteSet<'_>) -> Observed {
 }
 
 /// Reads the rows of the runs and of the current execution.
-async fn look(
+async fn read_rows(
     ctx: &TestContext,
     stored: &Stored,
     next: &CurrentExecutionsRow,
@@ -185,7 +185,7 @@ async fn a_write_set_is_applied_if_and_only_if_its_conditions_hold(ctx: &TestCon
         found.runs.sort_unstable_by_key(|(run_id, _)| *run_id);
         assert_eq!(found, expected, "round {round}: {set:?}");
 
-        let before = (look(ctx, &stored, &id).await, ctx.row_count().await);
+        let before = (read_rows(ctx, &stored, &id).await, ctx.row_count().await);
         match (set.check(&expected), ctx.store.apply(&set).await) {
             (Ok(()), Ok(())) => {
                 applied += 1;
@@ -197,12 +197,12 @@ async fn a_write_set_is_applied_if_and_only_if_its_conditions_hold(ctx: &TestCon
                 if let Some(write) = set.current.as_ref().and_then(|current| current.write) {
                     current = Some(write.clone());
                 }
-                assert_eq!(look(ctx, &stored, &id).await, (runs, current), "{set:?}");
+                assert_eq!(read_rows(ctx, &stored, &id).await, (runs, current), "{set:?}");
             }
-            (Err(condition), Err(StoreError::Condition(told))) => {
+            (Err(condition), Err(StoreError::Condition(reported))) => {
                 refused[kind(&condition)] += 1;
-                assert_eq!(told, condition, "round {round}: {set:?}");
-                let after = (look(ctx, &stored, &id).await, ctx.row_count().await);
+                assert_eq!(reported, condition, "round {round}: {set:?}");
+                let after = (read_rows(ctx, &stored, &id).await, ctx.row_count().await);
                 assert_eq!(after, before, "round {round}: {set:?}");
             }
             (expected, result) => panic!("round {round}: {expected:?}, {result:?}: {set:?}"),

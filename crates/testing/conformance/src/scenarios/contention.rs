@@ -53,8 +53,8 @@ async fn of_sixteen_creators_one_succeeds_and_the_others_observe_its_row(ctx: &T
         let id = ctx.current();
         let rows: Vec<_> = (0..16).map(|_| ctx.changed(&id)).collect();
         // In every other round all transactions have begun before the first of them reads.
-        let (met, begun) = barrier_after_begin(&ctx.store, 16);
-        let store = if round % 2 == 0 { met } else { Arc::clone(&ctx.store) };
+        let (synchronized, begun) = barrier_after_begin(&ctx.store, 16);
+        let store = if round % 2 == 0 { synchronized } else { Arc::clone(&ctx.store) };
         let attempts = rows.iter().map(|row| {
             let (store, row) = (Arc::clone(&store), row.clone());
             async move { tokio::spawn(async move { create(&*store, &row).await }).await.unwrap() }
@@ -106,16 +106,17 @@ async fn no_increment_of_many_writers_is_lost(ctx: &TestContext) {
     const WRITERS: i64 = 8;
     const ROUNDS: i64 = 10;
     // The first increments have all begun before the first of them reads.
-    let (met, begun) = barrier_after_begin(&ctx.store, WRITERS as usize);
+    let (synchronized, begun) = barrier_after_begin(&ctx.store, WRITERS as usize);
     let mut row = ctx.current();
     row.last_write_version = 0;
     ctx.insert(&row).await;
     let writers = (0..WRITERS).map(|_| {
-        let (met, store, row) = (Arc::clone(&met), Arc::clone(&ctx.store), row.clone());
+        let (synchronized, store, row) =
+            (Arc::clone(&synchronized), Arc::clone(&ctx.store), row.clone());
         tokio::spawn(async move {
             let mut seen = Vec::new();
             for round in 0..ROUNDS {
-                let store = if round == 0 { &met } else { &store };
+                let store = if round == 0 { &synchronized } else { &store };
                 let increment = store.run("Increment", &row, |transaction, row| {
                     Box::pin(async move {
                         let locked = transaction.lock_current_executions(&row.filter()).await?;
@@ -161,8 +162,8 @@ async fn exactly_one_of_many_deleters_deletes(ctx: &TestContext) {
 async fn requests_of_one_owner_do_not_conflict(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let requests = eight_requests(&shard).await;
-    let (met, begun) = barrier_after_begin(&ctx.store, 8);
-    execute_concurrently(requests, &met).await;
+    let (synchronized, begun) = barrier_after_begin(&ctx.store, 8);
+    execute_concurrently(requests, &synchronized).await;
     assert_eq!(begun.load(Ordering::SeqCst), 8, "a request was repeated");
 
     // The same in the store's own way, without retries.

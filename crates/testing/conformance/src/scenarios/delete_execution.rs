@@ -85,7 +85,7 @@ async fn an_id_can_be_created_again_after_its_execution_was_deleted(ctx: &TestCo
 }
 
 /// Every table with rows of one run. A test compares the list with the schema.
-const OF_A_RUN: [Table; 9] = [
+const RUN_TABLES: [Table; 9] = [
     Table::Executions,
     Table::ActivityInfoMaps,
     Table::TimerInfoMaps,
@@ -102,11 +102,11 @@ async fn every_table_of_a_run_is_empty_after_its_deletion(ctx: &TestContext) {
     let run = shard.create_run(Zombie).await;
     let mutation = shard.mutation(&run, Zombie);
     shard.update(UpdateMode::BypassCurrent, &mutation, None).await.unwrap();
-    for table in OF_A_RUN {
+    for table in RUN_TABLES {
         assert_ne!(ctx.fixture.count(table).await, 0, "{table} has rows of the run");
     }
     shard.executions.delete(&run.execution.filter()).await.unwrap();
-    for table in OF_A_RUN {
+    for table in RUN_TABLES {
         assert_eq!(ctx.fixture.count(table).await, 0, "{table}");
     }
 }
@@ -134,7 +134,7 @@ mod tests {
             })
             .map(|table| table[..table.find(['(', ' ', '\n']).unwrap()].to_owned())
             .collect();
-        let known = super::OF_A_RUN.map(|table| table.name().to_owned()).into();
+        let known = super::RUN_TABLES.map(|table| table.name().to_owned()).into();
         assert_eq!(of_a_run, known);
     }
 }

@@ -89,7 +89,7 @@ async fn a_request_writes_every_batch_of_every_run_and_new_branches(ctx: &TestCo
 }
 
 /// Asserts that a request fails because of a condition and that no table changes.
-async fn assert_leaves_nothing(
+async fn assert_writes_nothing(
     ctx: &TestContext,
     operation: impl Future<Output = Result<(), StoreError>>,
 ) {
@@ -104,13 +104,13 @@ async fn a_refused_request_writes_no_batch_and_no_branch(ctx: &TestContext) {
     let open = shard.create_run(Running).await;
     let next = shard.snapshot(&shard.next_run(&open.current, Created));
     // The id has a current execution.
-    assert_leaves_nothing(ctx, shard.create(CreateMode::BrandNew, &next)).await;
+    assert_writes_nothing(ctx, shard.create(CreateMode::BrandNew, &next)).await;
     // The current run is not closed.
     let reuse = CreateMode::UpdateCurrent {
         previous_run_id: open.current.run_id,
         previous_last_write_version: open.execution.last_write_version,
     };
-    assert_leaves_nothing(ctx, shard.create(reuse, &next)).await;
+    assert_writes_nothing(ctx, shard.create(reuse, &next)).await;
     // The new run exists.
     let mutation = shard.mutation(&open, Completed);
     let mut exists = next.clone();
@@ -119,28 +119,28 @@ async fn a_refused_request_writes_no_batch_and_no_branch(ctx: &TestContext) {
     exists.execution.run_id = zombie.execution.run_id;
     exists.current.run_id = zombie.execution.run_id;
     let mode = UpdateMode::UpdateCurrent;
-    assert_leaves_nothing(ctx, shard.update(mode, &mutation, Some(&exists))).await;
+    assert_writes_nothing(ctx, shard.update(mode, &mutation, Some(&exists))).await;
     // The run is at another version.
     let mut other = mutation.clone();
     other.expected = Expected::RecordVersion(other.execution.db_record_version);
     other.execution.db_record_version += 1;
-    assert_leaves_nothing(ctx, shard.update(mode, &other, Some(&next))).await;
+    assert_writes_nothing(ctx, shard.update(mode, &other, Some(&next))).await;
     let mut set = SetExecution {
         owner: shard.owner,
         snapshot: shard.reset(&open, Running),
         expected: other.expected,
     };
     set.snapshot.execution.db_record_version += 1;
-    assert_leaves_nothing(ctx, shard.executions.set(&set)).await;
+    assert_writes_nothing(ctx, shard.executions.set(&set)).await;
     let (mut request, _) = conflict(&shard).await;
     request.expected = Expected::RecordVersion(request.reset.execution.db_record_version);
     request.reset.execution.db_record_version += 1;
-    assert_leaves_nothing(ctx, shard.executions.conflict_resolve(&request)).await;
+    assert_writes_nothing(ctx, shard.executions.conflict_resolve(&request)).await;
     // The shard has another owner.
     let (request, _) = conflict(&shard).await;
     shard.depose_owner().await;
-    assert_leaves_nothing(ctx, shard.executions.conflict_resolve(&request)).await;
-    assert_leaves_nothing(ctx, shard.update(mode, &mutation, Some(&next))).await;
+    assert_writes_nothing(ctx, shard.executions.conflict_resolve(&request)).await;
+    assert_writes_nothing(ctx, shard.update(mode, &mutation, Some(&next))).await;
     shard.assert_stored(&open).await;
 }
 

@@ -252,8 +252,8 @@ async fn paging_continues_while_nodes_are_deleted_in_either_order(ctx: &TestCont
         assert_eq!(first, rows[..7]);
         // A node that was read, the last one that was read, the next one, and a later one.
         let mut session = ctx.store.session();
-        for gone in [2, 6, 7, 20] {
-            let deleted = session.delete_from_history_node(&branch, position(&rows[gone])).await;
+        for index in [2, 6, 7, 20] {
+            let deleted = session.delete_from_history_node(&branch, position(&rows[index])).await;
             assert_eq!(deleted.unwrap(), 1);
         }
         let after = first.last().map(position);

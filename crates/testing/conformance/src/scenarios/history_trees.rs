@@ -107,7 +107,7 @@ async fn each_shard_and_each_tree_has_branches_of_its_own(ctx: &TestContext) {
 }
 
 /// Branches of several trees in several shards, in key order.
-async fn a_forest(ctx: &TestContext) -> Vec<HistoryTreeRow> {
+async fn random_branches(ctx: &TestContext) -> Vec<HistoryTreeRow> {
     let mut keys = Vec::new();
     for _ in 0..3 {
         let shard = ctx.branch();
@@ -121,7 +121,7 @@ async fn a_forest(ctx: &TestContext) -> Vec<HistoryTreeRow> {
 }
 
 async fn pages_cover_all_branches_in_key_order(ctx: &TestContext) {
-    let rows = a_forest(ctx).await;
+    let rows = random_branches(ctx).await;
     for limit in [1, 4, 9, 26, 27, 28] {
         let mut read: Vec<HistoryTreeRow> = Vec::new();
         loop {
@@ -137,7 +137,7 @@ async fn pages_cover_all_branches_in_key_order(ctx: &TestContext) {
 }
 
 async fn a_page_begins_after_a_key_whether_or_not_it_exists(ctx: &TestContext) {
-    let rows = a_forest(ctx).await;
+    let rows = random_branches(ctx).await;
     assert_eq!(page(ctx, Some(rows[12].branch), 5).await, rows[13..18]);
     let mut session = ctx.store.session();
     assert_eq!(session.delete_from_history_tree(&rows[12].branch).await.unwrap(), 1);
@@ -164,12 +164,12 @@ async fn the_first_page_includes_a_key_of_zeros(ctx: &TestContext) {
 }
 
 async fn paging_continues_while_branches_are_deleted_and_added(ctx: &TestContext) {
-    let rows = a_forest(ctx).await;
+    let rows = random_branches(ctx).await;
     let first = page(ctx, None, 9).await;
     assert_eq!(first, rows[..9]);
     let mut session = ctx.store.session();
-    for gone in [0, 8, 9, 20] {
-        let deleted = session.delete_from_history_tree(&rows[gone].branch).await.unwrap();
+    for index in [0, 8, 9, 20] {
+        let deleted = session.delete_from_history_tree(&rows[index].branch).await.unwrap();
         assert_eq!(deleted, 1);
     }
     // The new key is before all keys that are not read yet.

@@ -130,18 +130,18 @@ async fn replacing_two_entries_affects_two_rows(ctx: &TestContext) {
     assert_eq!(ctx.fixture.count(ctx.map().table()).await, 2);
 }
 
-async fn come_back(ctx: &TestContext, count: usize) {
+async fn assert_read_back(ctx: &TestContext, count: usize) {
     let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), count));
     replace(ctx, &run, &entries).await;
     assert_eq!(select(ctx, &run, ctx.map()).await, entries);
 }
 
 async fn one_entry_is_read(ctx: &TestContext) {
-    come_back(ctx, 1).await;
+    assert_read_back(ctx, 1).await;
 }
 
 async fn many_entries_are_read_in_key_order(ctx: &TestContext) {
-    come_back(ctx, 20).await;
+    assert_read_back(ctx, 20).await;
 }
 
 async fn deleting_an_absent_entry_affects_none(ctx: &TestContext) {
@@ -224,8 +224,8 @@ async fn only_existing_entries_count_as_deleted(ctx: &TestContext) {
     let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 9));
     let (there, absent) = split(entries, 6);
     replace(ctx, &run, &there).await;
-    let (gone, _) = split(there.clone(), 2);
-    let keys = appended(gone, absent).keys();
+    let (deleted, _) = split(there.clone(), 2);
+    let keys = appended(deleted, absent).keys();
     assert_eq!(delete(ctx, &run, &keys).await, 2);
     assert_eq!(select(ctx, &run, ctx.map()).await, without(there, &keys));
 }
@@ -275,11 +275,11 @@ async fn a_transaction_reads_the_entries_that_it_has_written(ctx: &TestContext) 
     let (old, new) = split(ctx.entries(map, 10), 5);
     replace(ctx, &run, &old).await;
     let changed = ctx.changed_entries(&old);
-    let (gone, _) = split(changed.clone(), 2);
+    let (deleted, _) = split(changed.clone(), 2);
     let mut transaction = ctx.begin("Write").await;
     transaction.replace_into_map(&run, &joined(changed.clone(), new.clone())).await.unwrap();
-    assert_eq!(transaction.delete_from_map(&run, &gone.keys()).await.unwrap(), 2);
-    let expected = without(joined(changed, new), &gone.keys());
+    assert_eq!(transaction.delete_from_map(&run, &deleted.keys()).await.unwrap(), 2);
+    let expected = without(joined(changed, new), &deleted.keys());
     assert_eq!(transaction.select_all_from_map(&run, map).await.unwrap(), expected);
     assert_eq!(select(ctx, &run, map).await, old, "an uncommitted write is invisible");
     transaction.commit().await.unwrap();
@@ -390,8 +390,8 @@ async fn texts_in_any_script_are_keys_in_byte_order(ctx: &TestContext) {
         let run = ctx.run();
         assert_eq!(replace(ctx, &run, &entries).await, texts.len() as u64);
         assert_eq!(select(ctx, &run, entries.map()).await, entries);
-        let (gone, left) = split(entries, 9);
-        assert_eq!(delete(ctx, &run, &gone.keys()).await, 9);
+        let (deleted, left) = split(entries, 9);
+        assert_eq!(delete(ctx, &run, &deleted.keys()).await, 9);
         assert_eq!(select(ctx, &run, left.map()).await, left);
     }
 }

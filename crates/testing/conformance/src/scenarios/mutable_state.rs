@@ -159,8 +159,8 @@ async fn a_current_execution_that_exists_is_not_inserted(ctx: &TestContext) {
     // The refusal reports the last write version of the run.
     let run = ctx.execution_of(&before);
     ctx.insert_execution(&run).await;
-    let told = CurrentExecutionsRow { last_write_version: run.last_write_version, ..before };
-    assert_refuses(ctx, &set, &current_is(Some(&told))).await;
+    let reported = CurrentExecutionsRow { last_write_version: run.last_write_version, ..before };
+    assert_refuses(ctx, &set, &current_is(Some(&reported))).await;
 }
 
 async fn a_task_that_exists_is_not_inserted(ctx: &TestContext) {
@@ -294,8 +294,8 @@ async fn a_write_set_of_three_runs_is_refused_whole(ctx: &TestContext) {
     other.current = current(&runs.next, ExpectedCurrent::Run(runs.next.run_id));
     // The run of the current execution is stored, and its last write version is reported.
     let last_write_version = before[1].execution.last_write_version;
-    let told = CurrentExecutionsRow { last_write_version, ..runs.old.clone() };
-    assert_refuses(ctx, &other, &current_is(Some(&told))).await;
+    let reported = CurrentExecutionsRow { last_write_version, ..runs.old.clone() };
+    assert_refuses(ctx, &other, &current_is(Some(&reported))).await;
     ctx.insert_execution(&runs.new.row).await;
     let exists = ConditionFailed::ExecutionExists { run_id: runs.new.row.run_id };
     assert_refuses(ctx, &runs.set(), &exists).await;

@@ -67,7 +67,7 @@ const OPERATIONS: [Operation; 11] = [
 
 /// The result of an operation in a form that the reference can compare.
 #[derive(Clone, Debug, PartialEq)]
-enum Answer {
+enum OperationResult {
     Rows(u64),
     AlreadyExists,
     Execution(Option<Box<ExecutionsRow>>),
@@ -87,13 +87,13 @@ fn write<K: Ord, R: PartialEq>(
     key: K,
     row: R,
     must_exist: bool,
-) -> Answer {
+) -> OperationResult {
     match (rows.contains_key(&key), must_exist) {
-        (true, false) => Answer::AlreadyExists,
-        (false, true) => Answer::Rows(0),
+        (true, false) => OperationResult::AlreadyExists,
+        (false, true) => OperationResult::Rows(0),
         (true, true) | (false, false) => {
             rows.insert(key, row);
-            Answer::Rows(1)
+            OperationResult::Rows(1)
         }
     }
 }
@@ -104,7 +104,7 @@ impl Reference {
         operation: Operation,
         current: &CurrentExecutionsRow,
         execution: &ExecutionsRow,
-    ) -> Answer {
+    ) -> OperationResult {
         let (key, id) = (execution.filter(), current.filter());
         match operation {
             Operation::InsertExecution => {
@@ -112,18 +112,18 @@ impl Reference {
             }
             Operation::UpdateExecution => write(&mut self.executions, key, execution.clone(), true),
             Operation::SelectExecution => {
-                Answer::Execution(self.executions.get(&key).cloned().map(Box::new))
+                OperationResult::Execution(self.executions.get(&key).cloned().map(Box::new))
             }
             Operation::DeleteExecution => {
-                Answer::Rows(self.executions.remove(&key).map_or(0, |_| 1))
+                OperationResult::Rows(self.executions.remove(&key).map_or(0, |_| 1))
             }
-            Operation::LockExecution => Answer::Version(
+            Operation::LockExecution => OperationResult::Version(
                 self.executions.get(&key).map(|row| (row.db_record_version, row.next_event_id)),
             ),
             Operation::InsertCurrent => write(&mut self.current, id, current.clone(), false),
             Operation::UpdateCurrent => write(&mut self.current, id, current.clone(), true),
             Operation::SelectCurrent | Operation::LockCurrent => {
-                Answer::Current(self.current.get(&id).cloned().map(Box::new))
+                OperationResult::Current(self.current.get(&id).cloned().map(Box::new))
             }
             Operation::DeleteCurrent => {
                 let same_run =
@@ -131,7 +131,7 @@ impl Reference {
                 if same_run {
                     self.current.remove(&id);
                 }
-                Answer::Rows(u64::from(same_run))
+                OperationResult::Rows(u64::from(same_run))
             }
             Operation::LockJoin => {
                 let joined = self.current.get(&id).and_then(|row| {
@@ -139,7 +139,7 @@ impl Reference {
                     let last_write_version = execution.last_write_version;
                     Some(CurrentExecutionsRow { last_write_version, ..row.clone() })
                 });
-                Answer::Joined(joined.into_iter().collect())
+                OperationResult::Joined(joined.into_iter().collect())
             }
         }
     }
@@ -150,50 +150,56 @@ async fn perform(
     operation: Operation,
     current: &CurrentExecutionsRow,
     execution: &ExecutionsRow,
-) -> Result<Answer, StoreError> {
+) -> Result<OperationResult, StoreError> {
     let (key, id) = (execution.filter(), current.filter());
     Ok(match operation {
         Operation::InsertExecution => {
-            Answer::Rows(session.insert_into_executions(execution).await?)
+            OperationResult::Rows(session.insert_into_executions(execution).await?)
         }
-        Operation::UpdateExecution => Answer::Rows(session.update_executions(execution).await?),
+        Operation::UpdateExecution => {
+            OperationResult::Rows(session.update_executions(execution).await?)
+        }
         Operation::SelectExecution => {
-            Answer::Execution(session.select_from_executions(&key).await?.map(Box::new))
+            OperationResult::Execution(session.select_from_executions(&key).await?.map(Box::new))
         }
-        Operation::DeleteExecution => Answer::Rows(session.delete_from_executions(&key).await?),
-        Operation::LockExecution => Answer::Version(
+        Operation::DeleteExecution => {
+            OperationResult::Rows(session.delete_from_executions(&key).await?)
+        }
+        Operation::LockExecution => OperationResult::Version(
             session
                 .write_lock_executions(&key)
                 .await?
                 .map(|version| (version.db_record_version, version.next_event_id)),
         ),
         Operation::InsertCurrent => {
-            Answer::Rows(session.insert_into_current_executions(current).await?)
+            OperationResult::Rows(session.insert_into_current_executions(current).await?)
         }
-        Operation::UpdateCurrent => Answer::Rows(session.update_current_executions(current).await?),
-        Operation::SelectCurrent => {
-            Answer::Current(session.select_from_current_executions(&id).await?.map(Box::new))
+        Operation::UpdateCurrent => {
+            OperationResult::Rows(session.update_current_executions(current).await?)
         }
-        Operation::DeleteCurrent => {
-            Answer::Rows(session.delete_from_current_executions(&id, current.run_id).await?)
-        }
+        Operation::SelectCurrent => OperationResult::Current(
+            session.select_from_current_executions(&id).await?.map(Box::new),
+        ),
+        Operation::DeleteCurrent => OperationResult::Rows(
+            session.delete_from_current_executions(&id, current.run_id).await?,
+        ),
         Operation::LockCurrent => {
-            Answer::Current(session.lock_current_executions(&id).await?.map(Box::new))
+            OperationResult::Current(session.lock_current_executions(&id).await?.map(Box::new))
         }
         Operation::LockJoin => {
-            Answer::Joined(session.lock_current_executions_join_executions(&id).await?)
+            OperationResult::Joined(session.lock_current_executions_join_executions(&id).await?)
         }
     })
 }
 
 /// Executes the operation on the store: autocommit, or as a transaction that commits if it did not
 /// fail.
-async fn play(
+async fn execute(
     ctx: &TestContext,
     step: Step,
     current: &CurrentExecutionsRow,
     execution: &ExecutionsRow,
-) -> Answer {
+) -> OperationResult {
     let result = if step.in_transaction {
         let mut transaction = ctx.begin("Step").await;
         match perform(&mut *transaction, step.operation, current, execution).await {
@@ -205,7 +211,7 @@ async fn play(
     };
     match result {
         Ok(answer) => answer,
-        Err(StoreError::AlreadyExists { .. }) => Answer::AlreadyExists,
+        Err(StoreError::AlreadyExists { .. }) => OperationResult::AlreadyExists,
         Err(other) => panic!("{step:?}: {other:?}"),
     }
 }
@@ -257,7 +263,7 @@ async fn random_operations_agree_with_the_reference(ctx: &TestContext) {
                 let mut execution = ctx.execution_of(&current);
                 execution.last_write_version = -step.version;
                 let expected = reference.step(step.operation, &current, &execution);
-                let answer = runtime.block_on(play(ctx, step, &current, &execution));
+                let answer = runtime.block_on(execute(ctx, step, &current, &execution));
                 prop_assert_eq!(answer, expected, "{:?}", step);
             }
             Ok(())

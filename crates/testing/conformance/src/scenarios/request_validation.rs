@@ -365,7 +365,7 @@ async fn an_oversized_entry_is_refused_even_if_it_is_removed(ctx: &TestContext) 
     }
 }
 
-/// Whoever owns the shard, and whichever way the write set is sent.
+/// The limit is checked even if the shard has another owner, and for both ways to send a write set.
 async fn a_write_set_larger_than_a_transaction_is_refused_before_its_conditions_are_checked(
     ctx: &TestContext,
 ) {

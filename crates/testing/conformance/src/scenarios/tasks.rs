@@ -269,8 +269,8 @@ async fn paging_continues_while_tasks_are_deleted_and_added(ctx: &TestContext) {
     insert(ctx, shard, &tasks[1..]).await;
     let first = select(ctx, shard, START, 7).await;
     assert_eq!(first, tasks[1..8]);
-    for gone in [2, 7, 8, 15] {
-        assert_eq!(delete(ctx, shard, tasks[gone].key).await, 1);
+    for index in [2, 7, 8, 15] {
+        assert_eq!(delete(ctx, shard, tasks[index].key).await, 1);
     }
     insert(ctx, shard, &tasks[..1]).await;
     let others = read_in_pages(ctx, shard, after(&tasks[7]), 7).await;

@@ -304,8 +304,8 @@ async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext)
         let [create, ..] = shard.guarded_requests().await;
         let before = shard.task_count().await;
         // The service crashes before it can look for the lost write.
-        let dying = Arc::new(Notify::new());
-        let lost = Arc::clone(&dying);
+        let crashing = Arc::new(Notify::new());
+        let lost = Arc::clone(&crashing);
         let store = after_unknown_outcome(&ctx.store, move || -> BoxFuture<'static, ()> {
             lost.notify_one();
             Box::pin(std::future::pending())
@@ -313,7 +313,7 @@ async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext)
         ctx.fixture.fail_next_commits(&[fault]);
         tokio::select! {
             result = create.execute(store) => panic!("the request ended before the crash: {result:?}"),
-            () = dying.notified() => {}
+            () = crashing.notified() => {}
         }
         // The next owner claims the shard, and finds the whole request or nothing of it.
         let next = shard.depose_owner().await;

@@ -24,7 +24,7 @@ scenario_table! { "values":
     an_oversized_execution_is_refused_and_stores_nothing;
 }
 
-async fn comes_back(ctx: &TestContext, row: &temporal_dsql_domain::CurrentExecutionsRow) {
+async fn assert_read_back(ctx: &TestContext, row: &temporal_dsql_domain::CurrentExecutionsRow) {
     ctx.insert(row).await;
     assert_eq!(ctx.read(&row.filter()).await.as_ref(), Some(row));
 }
@@ -48,14 +48,14 @@ async fn the_earliest_and_the_latest_time_are_read_unchanged(ctx: &TestContext) 
     ] {
         let mut row = ctx.current();
         row.start_time = Some(time);
-        comes_back(ctx, &row).await;
+        assert_read_back(ctx, &row).await;
     }
 }
 
 async fn an_absent_start_time_is_read_as_absent(ctx: &TestContext) {
     let mut row = ctx.current();
     row.start_time = None;
-    comes_back(ctx, &row).await;
+    assert_read_back(ctx, &row).await;
     let mut changed = ctx.changed(&row);
     changed.start_time = None;
     assert_eq!(ctx.store.session().update_current_executions(&changed).await.unwrap(), 1);
@@ -66,7 +66,7 @@ async fn null_and_empty_blobs_are_distinguished(ctx: &TestContext) {
     for data in [None, Some(Vec::new()), Some(vec![0]), Some(vec![0, 255, b'\\', b'\''])] {
         let mut row = ctx.current();
         row.data = data;
-        comes_back(ctx, &row).await;
+        assert_read_back(ctx, &row).await;
     }
     let mut execution = ctx.execution();
     execution.data = DataBlob::new(Vec::new(), Encoding::new("").unwrap());
@@ -87,7 +87,7 @@ async fn ids_in_any_script_are_read_unchanged(ctx: &TestContext) {
         let mut row = ctx.current();
         row.workflow_id = WorkflowId::new(id).unwrap();
         row.create_request_id = RequestId::new(id).unwrap();
-        comes_back(ctx, &row).await;
+        assert_read_back(ctx, &row).await;
         let execution = ctx.execution_of(&row);
         ctx.insert_execution(&execution).await;
         assert_eq!(ctx.read_execution(&execution.filter()).await, Some(execution));
@@ -97,7 +97,7 @@ async fn ids_in_any_script_are_read_unchanged(ctx: &TestContext) {
 async fn an_empty_request_id_is_read_unchanged(ctx: &TestContext) {
     let mut row = ctx.current();
     row.create_request_id = RequestId::new("").unwrap();
-    comes_back(ctx, &row).await;
+    assert_read_back(ctx, &row).await;
 }
 
 async fn the_longest_ids_are_stored_and_found(ctx: &TestContext) {
@@ -106,7 +106,7 @@ async fn the_longest_ids_are_stored_and_found(ctx: &TestContext) {
         let mut row = ctx.current();
         row.workflow_id = WorkflowId::new(&longest).unwrap();
         row.create_request_id = RequestId::new(&longest).unwrap();
-        comes_back(ctx, &row).await;
+        assert_read_back(ctx, &row).await;
     }
 }
 
@@ -128,7 +128,7 @@ async fn ids_that_differ_in_case_or_normalization_are_different(ctx: &TestContex
     for id in ["Order", "order", "ordér", "orde\u{301}r", "order "] {
         let mut row = ctx.changed(&first);
         row.workflow_id = WorkflowId::new(id).unwrap();
-        comes_back(ctx, &row).await;
+        assert_read_back(ctx, &row).await;
     }
 }
 
@@ -137,7 +137,7 @@ async fn the_largest_and_smallest_numbers_are_read_unchanged(ctx: &TestContext) 
         let mut row = ctx.current();
         row.shard_id = ShardId(shard);
         row.last_write_version = version;
-        comes_back(ctx, &row).await;
+        assert_read_back(ctx, &row).await;
         let mut execution = ctx.execution_of(&row);
         execution.next_event_id = version;
         execution.db_record_version = version;
@@ -150,7 +150,7 @@ async fn an_unknown_state_is_kept(ctx: &TestContext) {
     let mut row = ctx.current();
     row.state = ExecutionState::from_stored(4_711);
     row.status = ExecutionStatus::from_stored(-8);
-    comes_back(ctx, &row).await;
+    assert_read_back(ctx, &row).await;
     let read = ctx.read(&row.filter()).await.unwrap();
     assert_eq!(read.state.to_string(), "Unknown(4711)");
     // Reading it and writing it again preserves it.
@@ -163,7 +163,7 @@ async fn an_unknown_state_is_kept(ctx: &TestContext) {
 async fn a_blob_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(ctx: &TestContext) {
     let mut row = ctx.current();
     row.data = Some(vec![7; limits::MAX_VALUE_BYTES]);
-    comes_back(ctx, &row).await;
+    assert_read_back(ctx, &row).await;
     let mut larger = ctx.changed(&row);
     larger.data = Some(vec![7; limits::MAX_VALUE_BYTES + 1]);
     let error = ctx.store.session().update_current_executions(&larger).await.unwrap_err();
