@@ -7,14 +7,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use temporal_dsql_client::{Phase, WriteForm, lacks_table, refuses_text};
 use temporal_dsql_ports::StoreError;
 
 use crate::{
-    config::WriteForm,
     error::{Reasons, sqlstate_of},
     link::Shared,
     rows::{mutable_state::apply, shards},
-    sqlstate::{Phase, lacks_table, refuses_text},
     statement::Statement,
     store::OpenError,
 };

@@ -5,10 +5,9 @@ use sqlx::{
     error::DatabaseError,
     postgres::{PgDatabaseError, PgSeverity},
 };
+use temporal_dsql_client::{Class, Phase, classify};
 use temporal_dsql_domain::{Table, limits::LimitKind};
 use temporal_dsql_ports::{Cause, StoreError};
-
-use crate::sqlstate::{Class, Phase, classify};
 
 /// What was being done when an error arrived.
 #[derive(Clone, Copy, Debug)]
@@ -210,7 +209,7 @@ pub(crate) fn is_catalog_conflict(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|refusal| {
         let code = refusal.code();
         classify(code.as_deref().unwrap_or(""), refusal.message(), Phase::Statement)
-            == Class::Conflict(crate::sqlstate::Conflict::Catalog)
+            == Class::Conflict(temporal_dsql_client::Conflict::Catalog)
     })
 }
 

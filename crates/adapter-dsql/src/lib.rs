@@ -10,33 +10,21 @@
 
 mod arguments;
 mod capabilities;
-mod config;
-mod connect;
 mod error;
-#[cfg(test)]
-mod guide;
 mod link;
-#[cfg(test)]
-mod logged;
 mod metrics;
 mod observe;
 mod pool;
 mod rows;
-mod sqlstate;
 mod statement;
 mod store;
 mod text;
 
 pub use capabilities::Capabilities;
-pub use config::{
-    Auth, Config, ConfigError, PoolConfig, Target, Tls, TlsMode, VARIABLES, Variable, WriteForm,
-    region_of_host,
-};
-pub use connect::{
-    Action, CachedTokenSource, ConnectError, Connector, IamTokenSource, Refusal, Token, TokenError,
-    TokenSource,
-};
 pub use metrics::{METRICS, Metric, MetricKind};
-/// The driver's connection, for callers of [`Connector::try_connect`] that hand it on.
-pub use sqlx::PgConnection;
 pub use store::{DsqlStore, OpenError, connect};
+pub use temporal_dsql_client::{
+    Action, Auth, CachedTokenSource, Config, ConfigError, ConnectError, Connector, IamTokenSource,
+    PgConnection, PoolConfig, Refusal, Target, Tls, TlsMode, Token, TokenError, TokenSource,
+    VARIABLES, Variable, WriteForm, region_of_host,
+};

@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use temporal_dsql_client::Phase;
 use temporal_dsql_ports::{
     Attempt, Cause, CurrentExecutionsRouter, Deadline, Outcome, Runner, StoreError, Transaction,
 };
@@ -11,7 +12,6 @@ use tracing::Instrument;
 use crate::{
     pool::{Loan, Pool},
     rows::Rows,
-    sqlstate::Phase,
     statement::{Answer, Statement, run_simple},
 };
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use temporal_dsql_client::ConnectError;
 use temporal_dsql_domain::limits::LimitKind;
 use temporal_dsql_ports::{BoxFuture, Cause, Observer, Outcome, StoreError};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    connect::ConnectError,
     error::{Reasons, is_busy},
     metrics::{
         TX_BACKOFF, TX_CONFLICT, TX_ERROR_CLASS, TX_EXHAUSTED, TX_LATENCY, TX_RETRY, TX_UNKNOWN,

@@ -21,6 +21,7 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use sqlx::{Connection, PgConnection};
+use temporal_dsql_client::{ConnectError, Connector, PoolConfig};
 use temporal_dsql_ports::{Cause, Outcome, StoreError};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
@@ -29,8 +30,6 @@ use tokio::{
 };
 
 use crate::{
-    config::PoolConfig,
-    connect::{ConnectError, Connector},
     metrics::{POOL_WAIT, POOL_WAIT_DURATION, TX_ERROR_CLASS},
     observe::ErrorClass,
 };

@@ -7,6 +7,7 @@ use sqlx::{
     Either, Executor, Postgres,
     postgres::{PgArguments, PgRow},
 };
+use temporal_dsql_client::Phase;
 use temporal_dsql_domain::{ShardId, Table, limits::LimitKind};
 use temporal_dsql_ports::{Attempt, Cause, StoreError};
 use tracing::{Instrument, Span, field::Empty};
@@ -16,7 +17,6 @@ use crate::{
     error::{Context, Damage, damage, is_catalog_conflict},
     observe::outcome,
     pool::Pooled,
-    sqlstate::Phase,
     text::Text,
 };
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use temporal_dsql_client::{Config, ConfigError, Connector, Phase};
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_ports::{
     Attempt, ByArchetype, CurrentExecutionsRouter, Deadline, Outcome, Runner, Session, Store,
@@ -12,14 +13,11 @@ use temporal_dsql_ports::{
 
 use crate::{
     capabilities::{Capabilities, Detection},
-    config::{Config, ConfigError},
-    connect::Connector,
     link::{Autocommit, Open, Shared},
     metrics,
     observe::Operations,
     pool::Pool,
-    rows::{Rows, mutable_state::apply::Act},
-    sqlstate::Phase,
+    rows::{Rows, mutable_state::apply::Act, statements},
 };
 
 /// Why a store could not be opened.
@@ -104,6 +102,8 @@ impl DsqlStore {
     ) -> Result<Self, OpenError> {
         metrics::describe();
         let engine = connector.engine();
+        // Room for all that a store sends, so that nothing is prepared twice on a connection.
+        let connector = connector.statement_cache_capacity(statements().count());
         let shared = Arc::new(Shared {
             pool: Pool::new(connector, config.pool),
             runner: Runner::builder().policy(config.retry).observer(Arc::new(Operations)).build(),

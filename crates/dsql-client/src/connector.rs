@@ -1,8 +1,5 @@
 //! Opening one connection: transport, token, and an error that says what to do.
 
-mod cache;
-mod token;
-
 use std::sync::Arc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -14,13 +11,11 @@ use sqlx::{
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::{Cause, Outcome, StoreError};
 
-pub use cache::CachedTokenSource;
-pub use token::{Action, IamTokenSource, Token, TokenError, TokenSource};
-
 use crate::{
     config::{Auth, Config, ConfigError, Target, TlsMode},
-    rows,
     sqlstate::{Class, Phase, classify},
+    token::{IamTokenSource, TokenError, TokenSource},
+    token_cache::CachedTokenSource,
 };
 
 /// Opens connections to one database.
@@ -235,8 +230,6 @@ impl Connector {
                 TlsMode::Require => PgSslMode::Require,
                 TlsMode::VerifyFull => PgSslMode::VerifyFull,
             })
-            // Room for all that a store sends, so that nothing is prepared twice on a connection.
-            .statement_cache_capacity(rows::statements().count())
             // This crate logs operations itself, by name and without their text.
             .disable_statement_logging();
         // Set in any case, because the driver takes what is not set from variables of libpq.
@@ -261,6 +254,14 @@ impl Connector {
             }),
             timeout: config.connect_timeout,
         }
+    }
+
+    /// Makes room for `statements` prepared statements on each connection. The driver's default is
+    /// 100.
+    #[must_use]
+    pub fn statement_cache_capacity(mut self, statements: usize) -> Self {
+        self.options = self.options.statement_cache_capacity(statements);
+        self
     }
 
     /// The engine that the configuration names or implies.
@@ -369,6 +370,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::Token;
 
     struct Silent;
 

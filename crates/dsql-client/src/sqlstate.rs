@@ -10,7 +10,7 @@ use temporal_dsql_ports::Outcome;
 
 /// Where in the life of a transaction an error arrived. It decides what a missing answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Opening a connection, or BEGIN.
     Opening,
     /// A statement before COMMIT, or a statement that only reads.
@@ -21,7 +21,7 @@ pub(crate) enum Phase {
 
 impl Phase {
     /// What is certain when the answer is missing.
-    pub(crate) const fn outcome_without_answer(self) -> Outcome {
+    pub const fn outcome_without_answer(self) -> Outcome {
         match self {
             Self::Opening | Self::Statement => Outcome::NotApplied,
             Self::Commit => Outcome::Unknown,
@@ -31,7 +31,7 @@ impl Phase {
 
 /// Why a transaction lost, by DSQL's own codes (aurora-dsql.md#conflicts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Conflict {
+pub enum Conflict {
     /// `OC000`: another transaction changed the same row.
     Data,
     /// `OC001`: the catalog changed, and this session had not heard of it.
@@ -42,7 +42,7 @@ pub(crate) enum Conflict {
 
 /// What an error of the server means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub enum Class {
     /// The transaction lost a conflict; nothing was applied.
     Conflict(Conflict),
     /// The key exists.
@@ -72,7 +72,7 @@ pub(crate) enum Class {
 /// the server itself, which can hit a session after its commit took effect: internal errors
 /// (`XX000` at COMMIT is documented as unknown, aurora-dsql.md#transient-failures), connection
 /// exceptions, shutdowns, and codes that this function does not know.
-pub(crate) fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
+pub fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
     let without_answer = Class::Unavailable(phase.outcome_without_answer());
     match sqlstate {
         "40001" | "OC000" | "OC001" => Class::Conflict(conflict(sqlstate, message)),
@@ -112,13 +112,13 @@ pub(crate) fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
 /// are: it lacks a feature (`0A`) or does not understand the text (`42`), or the text is too much for
 /// it (`54`). A missing right (`42501`) is about the user, not about the text, and a missing table
 /// ([`lacks_table`]) about the schema.
-pub(crate) fn refuses_text(sqlstate: &str) -> bool {
+pub fn refuses_text(sqlstate: &str) -> bool {
     !matches!(sqlstate, "42501" | UNDEFINED_TABLE)
         && matches!(sqlstate.get(..2), Some("0A" | "42" | "54"))
 }
 
 /// Whether a table of the statement is not there, or not yet.
-pub(crate) fn lacks_table(sqlstate: &str) -> bool {
+pub fn lacks_table(sqlstate: &str) -> bool {
     sqlstate == UNDEFINED_TABLE
 }
 

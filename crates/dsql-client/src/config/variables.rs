@@ -166,7 +166,8 @@ mod tests {
     use std::{ffi::OsString, fmt::Write as _, os::unix::ffi::OsStringExt};
 
     use super::*;
-    use crate::{guide, logged::logged_by};
+    use crate::logged::logged_by;
+    use temporal_dsql_testkit::assert_guide_has_table;
 
     #[test]
     fn the_guide_shows_this_table_and_nothing_else() {
@@ -176,7 +177,7 @@ mod tests {
             writeln!(table, "| `{name}`{or} | {default} | {meaning} |").unwrap();
         }
         let section = "What a service reads from the environment";
-        guide::assert_has_table(section, "| Variable |", &table);
+        assert_guide_has_table(section, "| Variable |", &table);
     }
 
     fn logged(variables: &[(OsString, OsString)]) -> Vec<String> {

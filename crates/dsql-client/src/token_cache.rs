@@ -7,8 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::token::{Token, TokenError, TokenSource};
-use crate::metrics::TOKEN_REFRESH_FAILURES;
+use crate::token::{Token, TokenError, TokenSource};
+
+/// The counter of IAM tokens that could not be made, in the `metrics` facade.
+pub const TOKEN_REFRESH_FAILURES: &str = "dsql_token_refresh_failures_total";
 
 /// A token is replaced when this part of its life is over.
 const REFRESH_AT: f64 = 0.8;
@@ -80,7 +82,7 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
                 Ok(token)
             }
             Err(error) => {
-                metrics::counter!(TOKEN_REFRESH_FAILURES.name).increment(1);
+                metrics::counter!(TOKEN_REFRESH_FAILURES).increment(1);
                 let now = (self.now)();
                 let mut state = self.state();
                 state.refresh_at = Some(now + RETRY_AFTER);

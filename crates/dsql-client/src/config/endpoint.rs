@@ -9,7 +9,7 @@ use super::ConfigError;
 /// label counts as well.
 ///
 /// ```
-/// use temporal_dsql_store::region_of_host;
+/// use temporal_dsql_client::region_of_host;
 ///
 /// let host = "abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws";
 /// assert_eq!(region_of_host(host).as_deref(), Some("us-east-1"));
