@@ -1,13 +1,10 @@
 //! From the driver's errors to the port's. There is no `From<sqlx::Error>`: what an error means
 //! depends on the phase it arrived in.
 
-use sqlx::{
-    error::DatabaseError,
-    postgres::{PgDatabaseError, PgSeverity},
-};
-use temporal_dsql_client::{Class, Phase, classify};
+use sqlx::error::DatabaseError;
+use temporal_dsql_client::{Class, Phase, classify_error};
 use temporal_dsql_domain::{Table, limits::LimitKind};
-use temporal_dsql_ports::{Cause, StoreError};
+use temporal_dsql_ports::{Cause, Outcome, StoreError};
 
 /// What was being done when an error arrived.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +23,8 @@ impl Context {
     pub(crate) fn error(self, error: sqlx::Error) -> StoreError {
         // A statement may write several tables; the error says which one it is about.
         let table = error.as_database_error().and_then(table_of).or(self.table);
-        let class = error.as_database_error().map_or(
-            Class::Unavailable(self.phase.outcome_without_answer()),
-            |refusal| {
-                classify(refusal.code().as_deref().unwrap_or(""), refusal.message(), self.phase)
-            },
-        );
+        let class = classify_error(&error, self.phase)
+            .unwrap_or(Class::Disconnected(self.phase.outcome_without_answer()));
         Self { table, ..self }.classified(class, Cause::new(error))
     }
 
@@ -63,14 +56,15 @@ impl Context {
                 reason: "has a value that the database refuses".into(),
                 source: Some(cause),
             },
-            (Class::Unauthorized, _) => StoreError::Unauthorized { op, source: Some(cause) },
+            (Class::Unauthenticated | Class::Denied, _) => {
+                StoreError::Unauthorized { op, source: Some(cause) }
+            }
             (Class::Unsupported, _) => StoreError::Unsupported { op, source: Some(cause) },
-            (Class::Busy, _) => StoreError::Unavailable {
-                op,
-                outcome: temporal_dsql_ports::Outcome::NotApplied,
-                source: Some(cause),
-            },
-            (Class::Unavailable(outcome), _) => {
+            (Class::Busy | Class::ConnectionRefused, _) => {
+                let outcome = Outcome::NotApplied;
+                StoreError::Unavailable { op, outcome, source: Some(cause) }
+            }
+            (Class::Disconnected(outcome) | Class::Unavailable(outcome), _) => {
                 StoreError::Unavailable { op, outcome, source: Some(cause) }
             }
         }
@@ -164,53 +158,6 @@ impl std::fmt::Display for Reasons<'_> {
         }
         Ok(())
     }
-}
-
-/// What an error did to the connection that it arrived on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Damage {
-    /// None: the server has refused a statement, and the session goes on.
-    None,
-    /// What is still on the wire is unknown, or the server has ended this session.
-    Session,
-    /// The connection is gone, for a reason that others may share: the network broke, the server
-    /// shut down or ended those that were idle.
-    Connections,
-}
-
-/// What `error` did to its connection.
-pub(crate) fn damage(error: &sqlx::Error) -> Damage {
-    let Some(refusal) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => Damage::None,
-            sqlx::Error::Io(_) => Damage::Connections,
-            _ => Damage::Session,
-        };
-    };
-    let severity = refusal.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
-    let ends_session = matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic));
-    let code = refusal.code();
-    match code.as_deref().unwrap_or("") {
-        "57P01" | "57P02" | "57P03" | "57P05" => Damage::Connections,
-        code if ends_session || matches!(code.get(..2), Some("57" | "08")) => Damage::Session,
-        _ => Damage::None,
-    }
-}
-
-/// Whether the server admits no more connections for the moment.
-pub(crate) fn is_busy(refusal: &dyn DatabaseError) -> bool {
-    classify(refusal.code().as_deref().unwrap_or(""), refusal.message(), Phase::Opening)
-        == Class::Busy
-}
-
-/// Whether an error means that the session's prepared statements are stale: the catalog changed
-/// under them (aurora-dsql.md#transient-failures).
-pub(crate) fn is_catalog_conflict(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|refusal| {
-        let code = refusal.code();
-        classify(code.as_deref().unwrap_or(""), refusal.message(), Phase::Statement)
-            == Class::Conflict(temporal_dsql_client::Conflict::Catalog)
-    })
 }
 
 #[cfg(test)]

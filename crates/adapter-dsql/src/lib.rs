@@ -25,6 +25,6 @@ pub use metrics::{METRICS, Metric, MetricKind};
 pub use store::{DsqlStore, OpenError, connect};
 pub use temporal_dsql_client::{
     Action, Auth, CachedTokenSource, Config, ConfigError, ConnectError, Connector, IamTokenSource,
-    PgConnection, PoolConfig, Refusal, Target, Tls, TlsMode, Token, TokenError, TokenSource,
-    VARIABLES, Variable, WriteForm, region_of_host,
+    Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError, TokenSource, VARIABLES,
+    Variable, WriteForm, region_of_host,
 };

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use temporal_dsql_client::ConnectError;
+use temporal_dsql_client::{Class, ConnectError, Phase, classify_error};
 use temporal_dsql_domain::limits::LimitKind;
 use temporal_dsql_ports::{BoxFuture, Cause, Observer, Outcome, StoreError};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    error::{Reasons, is_busy},
+    error::Reasons,
     metrics::{
         TX_BACKOFF, TX_CONFLICT, TX_ERROR_CLASS, TX_EXHAUSTED, TX_LATENCY, TX_RETRY, TX_UNKNOWN,
     },
@@ -205,9 +205,9 @@ impl ErrorClass {
     fn of_outage(cause: &Cause) -> Self {
         let cause = cause.get();
         if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
-            return match error.as_database_error() {
+            return match classify_error(error, Phase::Opening) {
                 None => Self::ConnectionLost,
-                Some(refusal) if is_busy(refusal) => Self::ConnectionLimit,
+                Some(Class::Busy) => Self::ConnectionLimit,
                 Some(_) => Self::ServerError,
             };
         }
@@ -226,7 +226,8 @@ impl ErrorClass {
             Some(ConnectError::Server { .. }) => Self::ServerError,
             // Those are no outages.
             Some(
-                ConnectError::Tls { .. }
+                ConnectError::Configuration(_)
+                | ConnectError::Tls { .. }
                 | ConnectError::Refused { .. }
                 | ConnectError::NoDatabase { .. },
             )

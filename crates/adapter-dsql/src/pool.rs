@@ -21,8 +21,8 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use sqlx::{Connection, PgConnection};
-use temporal_dsql_client::{ConnectError, Connector, PoolConfig};
-use temporal_dsql_ports::{Cause, Outcome, StoreError};
+use temporal_dsql_client::{Attempts, ConnectError, Connector, PoolConfig};
+use temporal_dsql_ports::{Cause, Outcome, RetryPolicy, StoreError};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
     task::JoinHandle,
@@ -280,26 +280,26 @@ impl Inner {
     /// Opens a connection under the rate limit. A cluster that is busy (`53300`, `53400`, waking
     /// up) is asked again, later and later, until the caller's time is over.
     async fn open(&self) -> Result<Pooled, ConnectError> {
-        let start = Instant::now();
-        let mut ceiling = Duration::from_millis(50);
+        let policy = RetryPolicy {
+            base: Duration::from_millis(50),
+            cap: Duration::from_secs(5),
+            deadline: self.config.acquire_timeout,
+        };
+        let mut attempts = Attempts::new();
         loop {
             self.limiter.until_ready().await;
-            match self.connector.connect().await {
+            let error = match self.connector.connect().await {
                 Ok(connection) => return Ok(self.pooled(connection)),
-                Err(error)
-                    if error.is_busy()
-                        && start.elapsed() + ceiling < self.config.acquire_timeout =>
-                {
-                    let class = ErrorClass::ConnectionLimit.name();
-                    metrics::counter!(TX_ERROR_CLASS.name,
-                        "operation" => "Connect", "error_class" => class)
-                    .increment(1);
-                    tracing::debug!(%error, "waiting before the next try");
-                    tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
-                    ceiling = (ceiling * 2).min(Duration::from_secs(5));
-                }
-                Err(error) => return Err(error),
-            }
+                Err(error) => error,
+            };
+            let wait = if error.is_busy() { attempts.next_wait(&policy) } else { None };
+            let Some(wait) = wait else { return Err(error) };
+            let class = ErrorClass::ConnectionLimit.name();
+            metrics::counter!(TX_ERROR_CLASS.name,
+                "operation" => "Connect", "error_class" => class)
+            .increment(1);
+            tracing::debug!(%error, "waiting before the next try");
+            tokio::time::sleep(wait).await;
         }
     }
 

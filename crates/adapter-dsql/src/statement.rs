@@ -7,18 +7,12 @@ use sqlx::{
     Either, Executor, Postgres,
     postgres::{PgArguments, PgRow},
 };
-use temporal_dsql_client::Phase;
+use temporal_dsql_client::{Class, Conflict, Damage, Phase, classify_error, damage};
 use temporal_dsql_domain::{ShardId, Table, limits::LimitKind};
 use temporal_dsql_ports::{Attempt, Cause, StoreError};
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::{
-    arguments::Arguments,
-    error::{Context, Damage, damage, is_catalog_conflict},
-    observe::outcome,
-    pool::Pooled,
-    text::Text,
-};
+use crate::{arguments::Arguments, error::Context, observe::outcome, pool::Pooled, text::Text};
 
 /// Bytes of a message to the server (aurora-dsql.md#limits).
 const MAX_MESSAGE_BYTES: usize = 10 * 1024 * 1024;
@@ -194,7 +188,11 @@ where
         Ok(Err(error)) => {
             match damage(&error) {
                 Damage::None => {
-                    if !is_catalog_conflict(&error) || forget_statements(pooled, timeout).await {
+                    // The session's prepared statements are stale: the catalog changed under them
+                    // (aurora-dsql.md#transient-failures).
+                    let is_stale = classify_error(&error, Phase::Statement)
+                        == Some(Class::Conflict(Conflict::Catalog));
+                    if !is_stale || forget_statements(pooled, timeout).await {
                         pooled.answered();
                     }
                 }

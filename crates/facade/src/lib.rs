@@ -62,9 +62,6 @@
 //! ```
 #![warn(missing_docs)]
 
-#[cfg(all(feature = "dsql", feature = "migrate"))]
-mod schema_connector;
-
 /// The example of the README, compiled.
 #[cfg(all(doctest, feature = "dsql"))]
 #[doc = include_str!("../../../README.md")]
@@ -94,7 +91,4 @@ pub mod memory {
 #[cfg(feature = "migrate")]
 pub mod migrate {
     pub use temporal_dsql_migrate::*;
-
-    #[cfg(feature = "dsql")]
-    pub use crate::schema_connector::SchemaConnector;
 }

@@ -6,6 +6,7 @@
 //! the same time, or whether the answer to a statement was lost: a step that is in effect and
 //! equal to its definition has succeeded.
 
+use temporal_dsql_client::Attempts;
 use temporal_dsql_domain::SchemaVersion;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::{
     objects::{Catalog, Table},
     plan::{Action, Plan, Probe, Step, probe},
     schema::{Change, Statement},
-    session::{Attempts, Session},
+    session::Session,
     version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
 };
 

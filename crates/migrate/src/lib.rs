@@ -23,10 +23,9 @@
 //!     DEFAULT_DATABASE, Migrator, Patience, PostgresDatabase, Schema, Setup, Silent,
 //! };
 //!
-//! # async fn example(options: sqlx::postgres::PgConnectOptions) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(connector: temporal_dsql_client::Connector) -> Result<(), Box<dyn std::error::Error>> {
 //! let schema = Schema::embedded()?;
 //! let patience = Patience::default();
-//! let connector = Box::new(options);
 //! let mut database = PostgresDatabase::connect(connector, None, &patience.retry).await?;
 //! let mut migrator =
 //!     Migrator::new(&schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
@@ -70,7 +69,7 @@ pub use objects::{
     compare_table, normalise,
 };
 pub use plan::{Action, Plan, State, Step};
-pub use postgres::{Connect, ConnectError, PostgresDatabase, Target};
+pub use postgres::PostgresDatabase;
 pub use progress::{Observer, Progress, Silent};
 pub use schema::{
     Change, Origin, Release, SCHEMA_NAME, SCHEMA_SQL, Schema, SchemaError, Statement,

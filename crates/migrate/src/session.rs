@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use temporal_dsql_client::Attempts;
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
-use tokio::time::Instant;
 
 use crate::{
     DatabaseError, Job, MigrateError, Observer, Progress, Row, Scan, SchemaDatabase,
@@ -43,19 +43,6 @@ impl Default for Patience {
             index_build: Duration::from_secs(60 * 60),
             orphan: Duration::from_secs(10),
         }
-    }
-}
-
-/// The attempts at one thing.
-#[derive(Debug)]
-pub(crate) struct Attempts {
-    start: Instant,
-    number: u32,
-}
-
-impl Attempts {
-    pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), number: 0 }
     }
 }
 
@@ -171,21 +158,17 @@ impl<'a> Session<'a> {
         action: &str,
         error: DatabaseError,
     ) -> Result<(), MigrateError> {
-        attempts.number += 1;
-        let policy = &self.patience.retry;
-        let wait = policy.ceiling(attempts.number).mul_f64(fastrand::f64());
-        let waited = attempts.start.elapsed();
-        if waited + wait >= policy.deadline {
+        let Some(wait) = attempts.next_wait(&self.patience.retry) else {
             return Err(MigrateError::OutOfTime {
                 action: action.to_owned(),
-                attempts: attempts.number,
-                waited,
+                attempts: attempts.failed(),
+                waited: attempts.elapsed(),
                 source: error,
             });
-        }
+        };
         self.observer.on(Progress::Retrying {
             action,
-            attempts: attempts.number,
+            attempts: attempts.failed(),
             error: &error,
             wait,
         });

@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
     // Ports: the retry policy, whether an operation was applied, and the error of a store.
     rule(CLIENT, &[DOMAIN, PORTS], &[TESTKIT]),
     rule(STORE, &[DOMAIN, PORTS, CLIENT], &[CONFORMANCE, EMULATOR, MIGRATE, STORES, TESTKIT]),
-    rule(MIGRATE, &[DOMAIN, PORTS], &[EMULATOR, TESTKIT]),
+    rule(MIGRATE, &[DOMAIN, PORTS, CLIENT], &[EMULATOR, TESTKIT]),
     rule(TOOL, &[FACADE], &[EMULATOR, TESTKIT]),
     rule(FACADE, &[DOMAIN, PORTS, STORES, MEMORY, STORE, MIGRATE], &[TESTKIT]),
     rule(CONFORMANCE, &[DOMAIN, PORTS, STORES, MEMORY], &[]),

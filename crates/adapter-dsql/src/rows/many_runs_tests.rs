@@ -32,7 +32,7 @@ pub(super) async fn connect() -> Option<(ScratchDatabase, PgConnection)> {
     let options: PgConnectOptions = database.url().parse().unwrap();
     let patience = Patience::default();
     let mut target =
-        PostgresDatabase::connect(Box::new(options.clone()), None, &patience.retry).await.unwrap();
+        PostgresDatabase::connect(options.clone().into(), None, &patience.retry).await.unwrap();
     let mut migrator = Migrator::new(&schema, &mut target, DEFAULT_DATABASE, patience, &Silent);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
     migrator.apply(&plan).await.unwrap();

@@ -58,7 +58,7 @@ async fn set_up_at(url: &str, patience: Patience) {
     let schema = Schema::embedded().unwrap();
     let options: PgConnectOptions = url.parse().unwrap();
     let mut database =
-        PostgresDatabase::connect(Box::new(options), None, &patience.retry).await.unwrap();
+        PostgresDatabase::connect(options.into(), None, &patience.retry).await.unwrap();
     let mut migrator = Migrator::new(&schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
     migrator.apply(&plan).await.unwrap();

@@ -56,6 +56,28 @@ pub struct Config {
     pub write_form: WriteForm,
 }
 
+/// Values that take the place of environment variables, such as the flags of a command. An empty
+/// text counts as no value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// [`Config::host`].
+    pub host: Option<String>,
+    /// [`Config::port`].
+    pub port: Option<u16>,
+    /// [`Config::user`].
+    pub user: Option<String>,
+    /// [`Config::database`].
+    pub database: Option<String>,
+    /// [`Config::engine`].
+    pub engine: Option<Option<Engine>>,
+    /// [`Config::region`].
+    pub region: Option<String>,
+    /// [`Tls::mode`].
+    pub tls_mode: Option<TlsMode>,
+    /// [`Tls::ca_file`].
+    pub tls_ca_file: Option<PathBuf>,
+}
+
 /// Transport security.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
@@ -106,6 +128,8 @@ pub struct PoolConfig {
     pub connection_burst: u32,
 }
 
+/// How long opening one connection may take, by default.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections of a cluster, from all clients (aurora-dsql.md#admission).
 const CLUSTER_CONNECTIONS: u32 = 10_000;
 /// DSQL closes a connection at this age (aurora-dsql.md#admission).
@@ -142,7 +166,7 @@ impl Config {
             tls: Tls::default(),
             application_name: "temporal-dsql".into(),
             token_lifetime: Duration::from_secs(900),
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
             statement_timeout: Duration::from_secs(60),
             pool: PoolConfig::default(),
             retry: RetryPolicy::default(),
@@ -163,20 +187,17 @@ impl Config {
     /// # Errors
     /// A variable is missing, cannot be read, or asks for what is not offered.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_env_and(|_| None)
+        Self::from_env_with(Overrides::default())
     }
 
-    /// Reads the configuration as [`from_env`](Self::from_env) does, but takes the value of a
-    /// variable from `first`, such as a flag of a command, if that has one.
+    /// Reads the configuration as [`from_env`](Self::from_env) does, with `overrides` in the place
+    /// of their variables.
     ///
     /// # Errors
     /// As [`from_env`](Self::from_env).
-    pub fn from_env_and(first: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    pub fn from_env_with(overrides: Overrides) -> Result<Self, ConfigError> {
         variables::warn_of(std::env::vars_os());
-        env::read(&|name| match first(name) {
-            Some(value) => Ok(Some(value)),
-            None => env::of_process(name),
-        })
+        env::read(&env::of_process, overrides)
     }
 
     /// Decides what was left open: the engine, how to authenticate, and the transport.

@@ -11,13 +11,12 @@ mod scan;
 use std::{future::Future, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row as _, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use temporal_dsql_client::{Attempts, Connector, Endpoint};
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
-use tokio::time::Instant;
 
-pub use error::{ConnectError, Target};
-use error::{Failure, classify};
+use error::{Failure, classify, not_connected};
 
 use crate::{
     DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
@@ -26,45 +25,13 @@ use crate::{
     version_tables::{VersionChange, VersionRow},
 };
 
-/// How long a connection may take to open. A cluster in another region takes less than a second.
-const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a statement may take. On DSQL a transaction cannot commit after 300 s
 /// (aurora-dsql.md#limits); ten more for its answer to arrive.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(310);
 
-/// Opens connections: with a password, or with a token that is made for each.
-#[async_trait]
-pub trait Connect: Send + Sync {
-    /// Opens a connection.
-    ///
-    /// # Errors
-    /// No credentials, or no connection.
-    async fn connect(&self) -> Result<PgConnection, ConnectError>;
-
-    /// What the connections lead to, for messages.
-    fn target(&self) -> Target;
-}
-
-#[async_trait]
-impl Connect for PgConnectOptions {
-    async fn connect(&self) -> Result<PgConnection, ConnectError> {
-        ConnectOptions::connect(self).await.map_err(ConnectError::Driver)
-    }
-
-    fn target(&self) -> Target {
-        Target {
-            host: self.get_host().to_owned(),
-            port: self.get_port(),
-            user: self.get_username().to_owned(),
-            database: self.get_database().unwrap_or_default().to_owned(),
-        }
-    }
-}
-
 /// A database on DSQL or PostgreSQL.
 pub struct PostgresDatabase {
-    connector: Box<dyn Connect>,
-    target: Target,
+    connector: Connector,
     engine: Engine,
     /// The schema that the first connection created objects in. Every connection is pinned to it,
     /// so that no name ever falls through to another schema of the search path, where another
@@ -80,19 +47,16 @@ impl PostgresDatabase {
     /// # Errors
     /// No connection, or the role has no schema to work in.
     pub async fn connect(
-        connector: Box<dyn Connect>,
+        connector: Connector,
         engine: Option<Engine>,
         retry: &RetryPolicy,
     ) -> Result<Self, DatabaseError> {
-        let target = connector.target();
-        let start = Instant::now();
-        let mut attempt = 0;
+        let mut attempts = Attempts::new();
         loop {
-            let error = match Self::open_first(&*connector, &target).await {
+            let error = match Self::open_first(&connector).await {
                 Ok((connection, found)) => {
                     return Ok(Self {
                         connector,
-                        target,
                         engine: engine.unwrap_or(found.engine),
                         schema: found.schema,
                         connection: Some(connection),
@@ -100,11 +64,8 @@ impl PostgresDatabase {
                 }
                 Err(error) => error,
             };
-            attempt += 1;
-            let wait = retry.ceiling(attempt).mul_f64(fastrand::f64());
-            if !error.is_transient() || start.elapsed() + wait >= retry.deadline {
-                return Err(error);
-            }
+            let wait = if error.is_transient() { attempts.next_wait(retry) } else { None };
+            let Some(wait) = wait else { return Err(error) };
             tokio::time::sleep(wait).await;
         }
     }
@@ -114,23 +75,19 @@ impl PostgresDatabase {
         &self.schema
     }
 
-    async fn open(connector: &dyn Connect, target: &Target) -> Result<PgConnection, DatabaseError> {
-        tokio::time::timeout(CONNECT_LIMIT, connector.connect())
-            .await
-            .map_err(|_| target.unreachable("no answer in time".into()))?
-            .map_err(|error| error.classify(target))
+    async fn open(connector: &Connector) -> Result<PgConnection, DatabaseError> {
+        let connected = connector.connect().await;
+        connected.map_err(|error| not_connected(error, connector.endpoint()))
     }
 
-    async fn open_first(
-        connector: &dyn Connect,
-        target: &Target,
-    ) -> Result<(PgConnection, Found), DatabaseError> {
-        let mut connection = Self::open(connector, target).await?;
+    async fn open_first(connector: &Connector) -> Result<(PgConnection, Found), DatabaseError> {
+        let endpoint = connector.endpoint();
+        let mut connection = Self::open(connector).await?;
         let found = within(Some(STATEMENT_LIMIT), find_out(&mut connection)).await;
         let found = found
-            .map_err(|failure| classify(failure, target))?
-            .ok_or_else(|| DatabaseError::NoSchema { user: target.user.clone() })?;
-        Self::pin(&mut connection, &found.schema, target).await?;
+            .map_err(|failure| classify(failure, endpoint))?
+            .ok_or_else(|| DatabaseError::NoSchema { user: endpoint.user.clone() })?;
+        Self::pin(&mut connection, &found.schema, endpoint).await?;
         Ok((connection, found))
     }
 
@@ -139,12 +96,12 @@ impl PostgresDatabase {
     async fn pin(
         connection: &mut PgConnection,
         schema: &str,
-        target: &Target,
+        endpoint: &Endpoint,
     ) -> Result<(), DatabaseError> {
         let text = format!("SET search_path TO {}", quoted(schema));
         let set = sqlx::raw_sql(AssertSqlSafe(text)).execute(connection);
         let set = within(Some(STATEMENT_LIMIT), set).await;
-        set.map(drop).map_err(|failure| classify(failure, target))
+        set.map(drop).map_err(|failure| classify(failure, endpoint))
     }
 
     /// The connection, out of its place: whoever takes it puts it [back](Self::settle) when the
@@ -154,8 +111,8 @@ impl PostgresDatabase {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        let mut connection = Self::open(&*self.connector, &self.target).await?;
-        Self::pin(&mut connection, &self.schema, &self.target).await?;
+        let mut connection = Self::open(&self.connector).await?;
+        Self::pin(&mut connection, &self.schema, self.connector.endpoint()).await?;
         Ok(connection)
     }
 
@@ -173,7 +130,7 @@ impl PostgresDatabase {
                 if failure.keeps_connection() {
                     self.connection = Some(connection);
                 }
-                Err(classify(failure, &self.target))
+                Err(classify(failure, self.connector.endpoint()))
             }
         }
     }
@@ -433,11 +390,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn t9_a_server_that_does_not_answer_is_given_up_and_its_statement_may_be_in_effect() {
-        let target = PgConnectOptions::new_without_pgpass().host("db.example").target();
+        let options = sqlx::postgres::PgConnectOptions::new_without_pgpass();
+        let connector = Connector::from(options.host("db.example"));
         let silence = std::future::pending::<Result<(), sqlx::Error>>();
         let failure = within(Some(STATEMENT_LIMIT), silence).await.unwrap_err();
         assert!(!failure.keeps_connection());
-        let error = classify(failure, &target);
+        let error = classify(failure, connector.endpoint());
         assert!(matches!(error, DatabaseError::Lost { .. }), "{error}");
         let source = std::error::Error::source(&error).unwrap();
         assert_eq!(source.to_string(), "no answer within 310 s");

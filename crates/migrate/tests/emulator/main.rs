@@ -59,7 +59,7 @@ fn patience() -> Patience {
 /// A connection as `admin`.
 async fn connect(cluster: &ScratchCluster) -> PostgresDatabase {
     let options: PgConnectOptions = cluster.url().parse().unwrap();
-    PostgresDatabase::connect(Box::new(options), None, &patience().retry).await.unwrap()
+    PostgresDatabase::connect(options.into(), None, &patience().retry).await.unwrap()
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {

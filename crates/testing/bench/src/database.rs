@@ -13,7 +13,7 @@ use temporal_dsql::{
     dsql::{Config, Connector, DsqlStore, TlsMode, connect},
     migrate::{
         DEFAULT_DATABASE, MigrateError, Migrator, Patience, Plan, PostgresDatabase, Report, Schema,
-        SchemaConnector, Setup, Silent,
+        Setup, Silent,
     },
 };
 use temporal_dsql_testkit::{
@@ -131,9 +131,8 @@ pub async fn migrate(
 ) -> Result<Report> {
     let schema = Schema::embedded()?;
     let patience = Patience { poll: Duration::from_millis(5), ..Patience::default() };
-    let connector = SchemaConnector::new(config, Connector::new(config, credentials)?);
-    let mut database =
-        PostgresDatabase::connect(Box::new(connector), None, &patience.retry).await?;
+    let connector = Connector::new(config, credentials)?;
+    let mut database = PostgresDatabase::connect(connector, None, &patience.retry).await?;
     let mut migrator = Migrator::new(&schema, &mut database, DEFAULT_DATABASE, patience, &Silent);
     let plan = plan(&mut migrator).await?;
     Ok(migrator.apply(&plan).await?)
