@@ -42,7 +42,7 @@ const fn rule(
 const RULES: &[Rule] = &[
     rule(DOMAIN, &[], &[]),
     rule(PORTS, &[DOMAIN], &[]),
-    rule(MEMORY, &[DOMAIN, PORTS], &[CONFORMANCE]),
+    rule(MEMORY, &[DOMAIN, PORTS], &[CONFORMANCE, STORES]),
     rule(STORES, &[DOMAIN, PORTS], &[]),
     // Ports: the retry policy, whether an operation was applied, and the error of a store.
     rule(CLIENT, &[DOMAIN, PORTS], &[TESTKIT]),
