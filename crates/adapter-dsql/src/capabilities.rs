@@ -12,10 +12,10 @@ use temporal_dsql_ports::StoreError;
 
 use crate::{
     error::{Reasons, sqlstate_of},
-    link::Shared,
+    executor::Shared,
+    open_error::OpenError,
     rows::{mutable_state::apply, shards},
     statement::Statement,
-    store::OpenError,
 };
 
 /// What the server takes.
@@ -105,8 +105,8 @@ impl Detection {
     async fn ask(&self, shared: &Shared) -> Result<Found, StoreError> {
         if self.wanted != WriteForm::StatementPerTable {
             let probe = apply::probe();
-            let act = apply::Act::new(&*shared.router, &probe)?;
-            match ask(shared, &act.statement()?).await? {
+            let write = apply::OneStatement::new(&*shared.router, &probe)?;
+            match ask(shared, &write.statement()?).await? {
                 Verdict::Taken => {
                     return Ok(Found::Known(Capabilities { one_statement: true, key_share: true }));
                 }
@@ -153,10 +153,10 @@ enum Found {
 /// Sends a statement that finds no row and writes none.
 async fn ask(shared: &Shared, probe: &Statement) -> Result<Verdict, StoreError> {
     let answer = shared.runner.retry("ProbeStatements", |attempt| async move {
-        let mut loan = shared.pool.get().await?;
+        let mut connection = shared.pool.get().await?;
         // It changes nothing, so that it is repeated whatever became of it.
         let timeout = shared.statement_timeout;
-        probe.clone().run(&mut loan, attempt.number, Phase::Statement, timeout).await
+        probe.clone().run(&mut connection, attempt.number, Phase::Statement, timeout).await
     });
     match answer.await {
         Ok(_) => Ok(Verdict::Taken),

@@ -160,6 +160,30 @@ impl std::fmt::Display for Reasons<'_> {
     }
 }
 
+/// The pool has no connection for a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoConnection {
+    /// Other callers use all connections.
+    #[error("no connection became free in time; all {most} are in use")]
+    Exhausted {
+        /// The largest number of connections.
+        most: u32,
+    },
+    /// The pool is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl From<NoConnection> for StoreError {
+    fn from(error: NoConnection) -> Self {
+        Self::Unavailable {
+            op: "Connect",
+            outcome: Outcome::NotApplied,
+            source: Some(Cause::new(error)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

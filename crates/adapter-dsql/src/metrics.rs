@@ -168,7 +168,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::observe::ErrorClass;
+    use crate::error_class::ErrorClass;
     use temporal_dsql_testkit::assert_guide_has_table;
 
     #[test]

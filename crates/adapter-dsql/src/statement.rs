@@ -12,7 +12,9 @@ use temporal_dsql_domain::{ShardId, Table, limits::LimitKind};
 use temporal_dsql_ports::{Attempt, Cause, StoreError};
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::{arguments::Arguments, error::Context, observe::outcome, pool::Pooled, text::Text};
+use crate::{
+    arguments::Arguments, error::Context, observe::outcome, pool::ServerConnection, text::Text,
+};
 
 /// Bytes of a message to the server (aurora-dsql.md#limits).
 const MAX_MESSAGE_BYTES: usize = 10 * 1024 * 1024;
@@ -65,7 +67,7 @@ impl Statement {
 
     /// The same statement as the whole of the act `op`, whose name errors and spans have. It writes
     /// many tables, so that an error which names no table is about none in particular.
-    pub(crate) fn of_act(self, op: &'static str) -> Self {
+    pub(crate) fn of_operation(self, op: &'static str) -> Self {
         Self { op, table: None, ..self }
     }
 
@@ -95,10 +97,10 @@ impl Statement {
         self.arguments
     }
 
-    /// Runs the statement on `pooled` and waits for its whole answer, at most for `timeout`.
+    /// Runs the statement on `connection` and waits for its whole answer, at most for `timeout`.
     pub(crate) async fn run(
         self,
-        pooled: &mut Pooled,
+        connection: &mut ServerConnection,
         attempt: u32,
         phase: Phase,
         timeout: Duration,
@@ -116,13 +118,13 @@ impl Statement {
         );
         let context = Context { op, table: self.table, phase };
         let query = sqlx::query_with(sql, self.arguments);
-        traced(span, answer(pooled, query, context, timeout)).await
+        traced(span, answer(connection, query, context, timeout)).await
     }
 }
 
 /// Runs one statement that takes no arguments, in the simple protocol: BEGIN, COMMIT, ROLLBACK.
 pub(crate) async fn run_simple(
-    pooled: &mut Pooled,
+    connection: &mut ServerConnection,
     sql: &'static str,
     attempt: Attempt,
     phase: Phase,
@@ -137,7 +139,7 @@ pub(crate) async fn run_simple(
         outcome = Empty
     );
     let context = Context { op: attempt.op, table: None, phase };
-    traced(span, answer(pooled, sqlx::raw_sql(sql), context, timeout)).await.map(drop)
+    traced(span, answer(connection, sqlx::raw_sql(sql), context, timeout)).await.map(drop)
 }
 
 /// Waits for the answer inside `span`, and says there what it was.
@@ -158,7 +160,7 @@ async fn traced(
 }
 
 async fn answer<'q, E>(
-    pooled: &mut Pooled,
+    connection: &mut ServerConnection,
     query: E,
     context: Context,
     timeout: Duration,
@@ -168,10 +170,10 @@ where
 {
     // Set for the time of the exchange: if this future is dropped in the middle, what is on the
     // wire is unknown and the connection must not be used again.
-    pooled.broken = true;
+    connection.broken = true;
     let exchange = async {
         let mut answer = Answer { affected: 0, rows: Vec::new() };
-        let mut stream = pooled.connection.fetch_many(query);
+        let mut stream = connection.inner.fetch_many(query);
         while let Some(part) = stream.try_next().await? {
             match part {
                 Either::Left(done) => answer.affected += done.rows_affected(),
@@ -182,7 +184,7 @@ where
     };
     match tokio::time::timeout(timeout, exchange).await {
         Ok(Ok(answer)) => {
-            pooled.answered();
+            connection.answered();
             Ok(answer)
         }
         Ok(Err(error)) => {
@@ -192,17 +194,17 @@ where
                     // (aurora-dsql.md#transient-failures).
                     let is_stale = classify_error(&error, Phase::Statement)
                         == Some(Class::Conflict(Conflict::Catalog));
-                    if !is_stale || forget_statements(pooled, timeout).await {
-                        pooled.answered();
+                    if !is_stale || forget_statements(connection, timeout).await {
+                        connection.answered();
                     }
                 }
                 Damage::Session => {}
-                Damage::Connections => pooled.lost(),
+                Damage::Connections => connection.lost(),
             }
             Err(context.error(error))
         }
         Err(elapsed) => {
-            pooled.lost();
+            connection.lost();
             Err(context.timeout(elapsed))
         }
     }
@@ -210,8 +212,8 @@ where
 
 /// Makes the next attempt prepare its statements against the new catalog; tells whether the
 /// connection is still good.
-async fn forget_statements(pooled: &mut Pooled, timeout: Duration) -> bool {
+async fn forget_statements(connection: &mut ServerConnection, timeout: Duration) -> bool {
     use sqlx::Connection;
-    let forgotten = pooled.connection.clear_cached_statements();
+    let forgotten = connection.inner.clear_cached_statements();
     matches!(tokio::time::timeout(timeout, forgotten).await, Ok(Ok(())))
 }

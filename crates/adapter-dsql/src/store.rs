@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use temporal_dsql_client::{Config, ConfigError, Connector, Phase};
+use temporal_dsql_client::{Config, Connector, Phase};
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_ports::{
     Attempt, ByArchetype, CurrentExecutionsRouter, Deadline, Outcome, Runner, Session, Store,
@@ -12,45 +12,16 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
+    autocommit::Autocommit,
     capabilities::{Capabilities, Detection},
-    link::{Autocommit, Open, Shared},
+    executor::Shared,
     metrics,
     observe::Operations,
+    open_error::OpenError,
+    open_transaction::OpenTransaction,
     pool::Pool,
-    rows::{Rows, mutable_state::apply::Act, statements},
+    rows::{Rows, mutable_state::apply::OneStatement, statements},
 };
-
-/// Why a store could not be opened.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The configuration cannot work; nothing was sent.
-    #[error("the configuration cannot work")]
-    Config(#[from] ConfigError),
-    /// The database did not let the first connection in.
-    #[error("the database cannot be used")]
-    Connect(#[source] StoreError),
-    /// The configuration demands a form of statements that the server refuses.
-    #[error("the server does not take {what}; {instead} does without")]
-    Refused {
-        /// What the server does not take.
-        what: &'static str,
-        /// The setting that does without.
-        instead: &'static str,
-        /// The refusal.
-        #[source]
-        source: StoreError,
-    },
-    /// Whether the server takes a form of statements could not be found out, for another reason
-    /// than that it does not.
-    #[error("it cannot be told whether the server takes {what}")]
-    Unclear {
-        /// What the server may take, and the setting that does without, if there is one.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        source: StoreError,
-    },
-}
 
 /// Temporal's executions on Aurora DSQL, or on stock PostgreSQL for development.
 ///
@@ -149,8 +120,8 @@ impl Store for DsqlStore {
 
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
         let capabilities = self.detection.get(&self.shared).await?;
-        let link = Open::begin(Arc::clone(&self.shared), attempt).await?;
-        Ok(Box::new(Rows { link, key_share: capabilities.key_share }))
+        let executor = OpenTransaction::begin(Arc::clone(&self.shared), attempt).await?;
+        Ok(Box::new(Rows { executor, key_share: capabilities.key_share }))
     }
 
     fn runner(&self) -> &Runner {
@@ -164,18 +135,18 @@ impl Store for DsqlStore {
         if !runner.until(deadline, op, Outcome::NotApplied, detection).await?.one_statement {
             return apply_by_table(&Within::until(self, deadline), set).await;
         }
-        let act = Act::new(&*shared.router, set)?;
+        let write = OneStatement::new(&*shared.router, set)?;
         let once = |attempt: Attempt| {
-            let act = &act;
+            let write = &write;
             async move {
-                let statement = act.statement()?;
+                let statement = write.statement()?;
                 let get = shared.pool.get();
-                let mut loan = runner.until(deadline, op, Outcome::NotApplied, get).await?;
+                let mut connection = runner.until(deadline, op, Outcome::NotApplied, get).await?;
                 // The statement commits with the same message that carries it.
                 let timeout = shared.statement_timeout;
-                let run = statement.run(&mut loan, attempt.number, Phase::Commit, timeout);
+                let run = statement.run(&mut connection, attempt.number, Phase::Commit, timeout);
                 let answer = runner.until(deadline, op, Outcome::Unknown, run).await;
-                act.outcome(&answer.map_err(|error| set.duplicate(error))?.rows)
+                write.outcome(&answer.map_err(|error| set.duplicate(error))?.rows)
             }
         };
         runner.retry_until(deadline, op, once).await
@@ -189,6 +160,6 @@ impl Store for DsqlStore {
 impl DsqlStore {
     fn autocommit(&self, deadline: Deadline) -> Rows<Autocommit<'_>> {
         // Outside a transaction a lock is a read: its strength does not matter.
-        Rows { link: Autocommit { shared: &self.shared, deadline }, key_share: true }
+        Rows { executor: Autocommit { shared: &self.shared, deadline }, key_share: true }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{Connection, Executor, PgConnection};
 use support::{
-    acts::{Act, KINDS, WAYS, assert_deposed, numbers, take_over},
+    operations::{Act, KINDS, WAYS, assert_deposed, numbers, take_over},
     recorder::Recorded,
     relay::Relay,
     wired,

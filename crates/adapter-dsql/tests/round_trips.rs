@@ -5,7 +5,7 @@ mod support;
 
 use support::{
     OWNER,
-    acts::{LARGE, Run, Size, TYPICAL, conflict_resolve, create, set, tasks, update},
+    operations::{LARGE, Run, Size, TYPICAL, conflict_resolve, create, set, tasks, update},
 };
 use temporal_dsql_domain::{ArchetypeId, MapEntries};
 use temporal_dsql_ports::Store;

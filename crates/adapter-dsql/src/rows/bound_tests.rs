@@ -166,7 +166,7 @@ fn of_acts(made: &mut Vec<Statement>) {
     let mut set = WriteSet::new("Act", SHARD);
     set.runs.push(RunChange::Insert { row: &run, maps: &[] });
     let router = temporal_dsql_ports::ByArchetype;
-    let act = mutable_state::apply::Act::new(&router, &set).unwrap();
+    let act = mutable_state::apply::OneStatement::new(&router, &set).unwrap();
     made.push(act.statement().unwrap());
     for meta in [&executions::DELETE_ALL, &mutable_state::per_table::OBSERVE] {
         made.push(act.statement_of(meta).unwrap());
@@ -174,7 +174,7 @@ fn of_acts(made: &mut Vec<Statement>) {
     let deleted = run.filter();
     let mut set = WriteSet::new("Delete", SHARD);
     set.runs.push(RunChange::Delete(&deleted));
-    made.push(mutable_state::apply::Act::new(&router, &set).unwrap().statement().unwrap());
+    made.push(mutable_state::apply::OneStatement::new(&router, &set).unwrap().statement().unwrap());
 }
 
 /// Every statement. [`super::exact`] refuses what is bound and not named, in a build

@@ -30,9 +30,9 @@ use temporal_dsql_ports::{Cause, StoreError};
 
 use super::{
     decode::Columns,
-    exact,
     executions::{by_key, key, set_id_of, set_run_ids},
     payload::Payload,
+    session::exact,
 };
 use crate::{
     arguments::Arguments,

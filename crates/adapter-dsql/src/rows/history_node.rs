@@ -18,8 +18,8 @@ use temporal_dsql_ports::StoreError;
 
 use super::{
     decode::Columns,
-    exact,
     payload::{Payload, column, last_of_each_key},
+    session::exact,
 };
 use crate::{
     arguments::Arguments,

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{
     decode::Columns,
-    exact,
     history_node::branch_key,
     payload::{Payload, column, last_of_each_key},
+    session::exact,
 };
 use crate::{
     arguments::Arguments,

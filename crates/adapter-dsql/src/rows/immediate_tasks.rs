@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ImmediateQueue, ImmediateRange, ImmediateTask, ShardId, Table};
 use temporal_dsql_ports::StoreError;
 
-use super::{decode::Columns, exact, payload::Payload};
+use super::{decode::Columns, payload::Payload, session::exact};
 use crate::{
     arguments::Arguments,
     statement::{Meta, Statement},

@@ -17,9 +17,9 @@ use uuid::Uuid;
 
 use super::{
     decode::Columns,
-    exact,
     executions::{by_key, key, set_id_of, set_run_ids},
     payload::{Payload, column, last_of_each_key},
+    session::exact,
 };
 use crate::{
     arguments::Arguments,

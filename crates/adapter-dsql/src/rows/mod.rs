@@ -45,58 +45,15 @@ pub(crate) mod mutable_state;
 mod payload;
 mod scheduled_tasks;
 pub(crate) mod schema_version;
+mod session;
 pub(crate) mod shards;
 #[cfg(test)]
 mod sql_tests;
+mod transaction;
 
-use sqlx::postgres::PgRow;
-use temporal_dsql_domain::ShardId;
-use temporal_dsql_ports::StoreError;
+pub(crate) use session::Rows;
 
-use self::decode::Columns;
-use crate::{
-    arguments::Arguments,
-    link::Link,
-    statement::{Meta, Statement},
-};
-
-/// The row ports over a link.
-pub(crate) struct Rows<L> {
-    pub(crate) link: L,
-    /// Whether the lock of a shard's guard is FOR KEY SHARE; FOR UPDATE otherwise.
-    pub(crate) key_share: bool,
-}
-
-impl<L: Link> Rows<L> {
-    /// Sends a statement and returns how many rows it affected.
-    async fn affected(&mut self, statement: Statement) -> Result<u64, StoreError> {
-        self.link.send(statement).await.map(|answer| answer.affected)
-    }
-
-    /// Sends a statement that returns at most one row, and decodes it.
-    async fn optional<T>(
-        &mut self,
-        statement: Statement,
-        decode: impl FnOnce(&PgRow) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        self.link.send(statement).await?.rows.first().map(decode).transpose()
-    }
-
-    /// Sends a statement that returns any number of rows, and decodes them.
-    async fn list<T>(
-        &mut self,
-        statement: Statement,
-        decode: impl FnMut(&PgRow) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        self.link.send(statement).await?.rows.iter().map(decode).collect()
-    }
-}
-
-/// A statement of a row port: its arguments are those that its text names, and no others.
-fn exact(meta: &'static Meta, shard_id: ShardId, arguments: &Arguments<'_>) -> Statement {
-    debug_assert_eq!(arguments.unused_by(&meta.text), [""; 0], "{} has no use for them", meta.op);
-    Statement::new(meta, shard_id, arguments)
-}
+use crate::statement::Meta;
 
 /// Every statement that a store sends, but BEGIN, COMMIT and ROLLBACK.
 pub(crate) fn statements() -> impl Iterator<Item = &'static Meta> {

@@ -8,8 +8,8 @@ use temporal_dsql_ports::StoreError;
 
 use super::{
     decode::{Columns, timestamp},
-    exact,
     payload::Payload,
+    session::exact,
 };
 use crate::{
     arguments::Arguments,

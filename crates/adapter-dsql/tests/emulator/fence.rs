@@ -15,10 +15,12 @@ use temporal_dsql_stores::{ExecutionStore, Owner, ShardStore};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{
-    acts::{self, Act, KINDS, Kind, Run, TYPICAL, WAYS, Way, assert_deposed, numbers, take_over},
     blob,
     cluster::{cluster, config, credentials, open},
     late,
+    operations::{
+        self, Act, KINDS, Kind, Run, TYPICAL, WAYS, Way, assert_deposed, numbers, take_over,
+    },
     recorder::Recorded,
     relay::Relay,
 };
@@ -206,9 +208,9 @@ async fn acts_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
         tokio::spawn(async move {
             let run = Run::new(owner, archetype, TYPICAL);
             let executions = ExecutionStore::new(&*store);
-            executions.create(&acts::create(&run)).await.unwrap();
+            executions.create(&operations::create(&run)).await.unwrap();
             for version in 2..2 + UPDATES {
-                executions.update(&acts::update(&run, version, None)).await.unwrap();
+                executions.update(&operations::update(&run, version, None)).await.unwrap();
             }
             executions.get(&run.execution(1).filter()).await.unwrap().unwrap()
         })

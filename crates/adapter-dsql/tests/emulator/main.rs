@@ -2,11 +2,11 @@
 
 mod catalog;
 mod closed;
+mod connecting;
 mod contention;
 mod cut;
-mod door;
 mod errors;
 mod fence;
 #[path = "../support/mod.rs"]
 mod support;
-mod unknown;
+mod unknown_commit;

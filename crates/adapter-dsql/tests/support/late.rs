@@ -9,7 +9,7 @@ use temporal_dsql_store::{Config, DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
 
 use super::{
-    acts::{Act, KINDS, Kind, WAYS, assert_deposed, take_over},
+    operations::{Act, KINDS, Kind, WAYS, assert_deposed, take_over},
     relay::{Held, Relay},
 };
 
@@ -20,7 +20,7 @@ enum Meanwhile {
     /// The client does the act again.
     Repeated,
     /// Another owner takes the shard over.
-    TakenOver(super::acts::Way),
+    TakenOver(super::operations::Way),
 }
 
 /// Sends each kind of act over `relay`, which holds its statement back until the client has given

@@ -1,12 +1,12 @@
 //! What the tests against a real server share.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
-pub mod acts;
 pub mod cluster;
 pub mod cut;
 pub mod emulator;
 pub mod harness;
 pub mod late;
+pub mod operations;
 pub mod recorder;
 pub mod relay;
 pub mod trace;

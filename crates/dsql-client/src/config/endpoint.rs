@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// The region in the host name of a DSQL cluster, `<cluster>.dsql.<region>.on.aws`
 /// (aurora-dsql.md#connections); `None` for any other host. A private endpoint's `dsql-<suffix>`

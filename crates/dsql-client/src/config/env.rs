@@ -5,15 +5,44 @@ use std::{env::VarError, str::FromStr, time::Duration};
 use temporal_dsql_domain::Engine;
 
 use super::{
-    Config, ConfigError, Overrides, TlsMode, WriteForm,
-    endpoint::check_host,
-    region_of_host,
+    Config, Overrides, TlsMode,
+    endpoint::{check_host, region_of_host},
+    error::ConfigError,
     variables::{
         BASE_LIFETIME, CONNECTION_BURST, CONNECTION_RATE, DATABASE, ENGINE, GUARD_WINDOW, HOST,
         LIFETIME_JITTER, MAX_CONNECTIONS, NOT_OFFERED, PASSWORD, PORT, REGION, TARGET_READY,
-        TLS_CA_FILE, TLS_MODE, TOKEN_DURATION, USER, Variable, WRITE_FORM,
+        TLS_CA_FILE, TLS_MODE, TOKEN_DURATION, USER, Variable, WRITE_FORM, warn_of,
     },
+    write_form::WriteForm,
 };
+
+impl Config {
+    /// Reads the configuration from the environment variables of [`VARIABLES`](super::VARIABLES).
+    ///
+    /// Durations are written as `11m` or `45s`. A value that cannot be read is an error, never a
+    /// silent default. The fork's shared (DynamoDB) limiter and leases are not offered; a
+    /// variable that turns one on is an error too, because ignoring it would press the cluster
+    /// harder than the operator meant. Its other variables of
+    /// temporal-persistence.md#environment-variables tune what is not here either, and are ignored.
+    /// A variable with the prefix `DSQL_` that is none of these is warned of, and so is a value
+    /// that is not UTF-8 of a variable that does not count.
+    ///
+    /// # Errors
+    /// A variable is missing, cannot be read, or asks for what is not offered.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_env_with(Overrides::default())
+    }
+
+    /// Reads the configuration as [`from_env`](Self::from_env) does, with `overrides` in the place
+    /// of their variables.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn from_env_with(overrides: Overrides) -> Result<Self, ConfigError> {
+        warn_of(std::env::vars_os());
+        read(&of_process, overrides)
+    }
+}
 
 /// Finds the value of a variable, or says why it cannot be read.
 type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
@@ -66,7 +95,7 @@ impl Reader<'_> {
 }
 
 /// A variable of this process.
-pub(super) fn of_process(name: &str) -> Result<Option<String>, String> {
+fn of_process(name: &str) -> Result<Option<String>, String> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value)),
         Err(VarError::NotPresent) => Ok(None),
@@ -74,7 +103,7 @@ pub(super) fn of_process(name: &str) -> Result<Option<String>, String> {
     }
 }
 
-pub(super) fn read(lookup: Lookup<'_>, overrides: Overrides) -> Result<Config, ConfigError> {
+fn read(lookup: Lookup<'_>, overrides: Overrides) -> Result<Config, ConfigError> {
     let env = Reader(lookup);
     for (name, what) in NOT_OFFERED {
         let mut on = false;

@@ -7,6 +7,7 @@
 
 mod endpoint;
 mod env;
+mod error;
 mod variables;
 mod write_form;
 
@@ -17,6 +18,7 @@ use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
 
 pub use endpoint::region_of_host;
+pub use error::ConfigError;
 pub use variables::{VARIABLES, Variable};
 pub use write_form::WriteForm;
 
@@ -174,32 +176,6 @@ impl Config {
         }
     }
 
-    /// Reads the configuration from the environment variables of [`VARIABLES`].
-    ///
-    /// Durations are written as `11m` or `45s`. A value that cannot be read is an error, never a
-    /// silent default. The fork's shared (DynamoDB) limiter and leases are not offered; a
-    /// variable that turns one on is an error too, because ignoring it would press the cluster
-    /// harder than the operator meant. Its other variables of
-    /// temporal-persistence.md#environment-variables tune what is not here either, and are ignored.
-    /// A variable with the prefix `DSQL_` that is none of these is warned of, and so is a value
-    /// that is not UTF-8 of a variable that does not count.
-    ///
-    /// # Errors
-    /// A variable is missing, cannot be read, or asks for what is not offered.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_env_with(Overrides::default())
-    }
-
-    /// Reads the configuration as [`from_env`](Self::from_env) does, with `overrides` in the place
-    /// of their variables.
-    ///
-    /// # Errors
-    /// As [`from_env`](Self::from_env).
-    pub fn from_env_with(overrides: Overrides) -> Result<Self, ConfigError> {
-        variables::warn_of(std::env::vars_os());
-        env::read(&env::of_process, overrides)
-    }
-
     /// Decides what was left open: the engine, how to authenticate, and the transport.
     ///
     /// The engine is, in this order: the one that is set; DSQL if the host name is a cluster's;
@@ -303,71 +279,6 @@ pub enum Auth {
     Password(SecretString),
     /// With nothing: the server trusts the address.
     Trust,
-}
-
-/// A configuration that cannot work.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// No host.
-    #[error("missing endpoint; set CLUSTER_ENDPOINT (or SQL_HOST) to the host of the cluster")]
-    MissingHost,
-    /// The endpoint is not a host name alone.
-    #[error(
-        "endpoint `{host}` {what}; give the host name alone, such as \
-         <cluster>.dsql.<region>.on.aws"
-    )]
-    InvalidHost {
-        /// The endpoint, without what is before an `@` in it.
-        host: String,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// No region to sign for.
-    #[error(
-        "the AWS region of `{host}` is not in its name; set REGION or AWS_REGION, or choose the \
-         postgres engine"
-    )]
-    MissingRegion {
-        /// The host.
-        host: String,
-    },
-    /// DSQL takes no passwords.
-    #[error(
-        "a password was given for `{host}`, but Aurora DSQL takes IAM tokens only; unset \
-         SQL_PASSWORD, or choose the postgres engine"
-    )]
-    PasswordOnDsql {
-        /// The host.
-        host: String,
-    },
-    /// DSQL takes no plain text.
-    #[error("Aurora DSQL takes TLS connections only; use tls mode verify-full or require")]
-    PlainTextOnDsql,
-    /// No credentials to sign with.
-    #[error("Aurora DSQL needs IAM tokens, and no AWS credentials provider was given to sign them")]
-    MissingCredentials,
-    /// A variable of libpq that the driver reads by itself and that nothing here can override.
-    #[error("environment variable {name} would change how the database is reached; unset it")]
-    ForeignVariable {
-        /// The variable.
-        name: &'static str,
-    },
-    /// A variable that cannot be read.
-    #[error("environment variable {name}: {reason}")]
-    InvalidVariable {
-        /// The variable.
-        name: &'static str,
-        /// What is wrong and what would be right. Never the value of a secret.
-        reason: String,
-    },
-    /// Pool settings that contradict each other.
-    #[error("pool setting {field} {reason}")]
-    InvalidPool {
-        /// The field.
-        field: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use temporal_dsql_ports::{
 };
 
 use super::{
-    arguments::Rows,
+    arguments::{WriteSetRows, route},
     decode::{self, Applied},
 };
 use crate::{
@@ -35,13 +35,13 @@ fn text(set: &WriteSet<'_>) -> &'static Meta {
 }
 
 /// An act that can be sent.
-pub(crate) struct Act<'a> {
+pub(crate) struct OneStatement<'a> {
     set: &'a WriteSet<'a>,
     route: Option<CurrentExecutionsRoute>,
-    rows: Rows<'a>,
+    rows: WriteSetRows<'a>,
 }
 
-impl<'a> Act<'a> {
+impl<'a> OneStatement<'a> {
     /// Checks that all of `set` can be stored.
     ///
     /// # Errors
@@ -52,16 +52,16 @@ impl<'a> Act<'a> {
         set: &'a WriteSet<'a>,
     ) -> Result<Self, StoreError> {
         set.validate()?;
-        let route = super::route(router, set)?;
-        Ok(Self { set, route, rows: Rows::new(set, route)? })
+        let route = route(router, set)?;
+        Ok(Self { set, route, rows: WriteSetRows::new(set, route)? })
     }
 
     /// The statement. Random parts of ids are drawn anew each time.
     ///
     /// # Errors
-    /// Those of [`Rows::arguments`].
+    /// Those of [`WriteSetRows::arguments`].
     pub(crate) fn statement(&self) -> Result<Statement, StoreError> {
-        Ok(self.statement_of(text(self.set))?.of_act(self.set.op))
+        Ok(self.statement_of(text(self.set))?.of_operation(self.set.op))
     }
 
     /// A statement of the values of this act.

@@ -5,7 +5,7 @@ use temporal_dsql_domain::{ExecutionVersion, MapTable, RunId, Table};
 use temporal_dsql_ports::{CurrentExecutionsRoute, Observed, StoreError, Written};
 use uuid::Uuid;
 
-use super::super::{Columns, current_executions as current};
+use super::super::{current_executions as current, decode::Columns};
 
 /// What was observed, but for the shard: one row for each run that exists, or one row without. The
 /// current execution is at `route`.

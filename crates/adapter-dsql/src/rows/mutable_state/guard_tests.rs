@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     super::many_runs_tests::{SHARD, blob, connect, entries, run},
-    apply::Act,
+    apply::OneStatement,
     decode,
 };
 
@@ -430,14 +430,14 @@ struct Played {
 async fn play(connection: &mut PgConnection, set: &WriteSet<'_>) -> Played {
     connection.execute(sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ")).await.unwrap();
     let before = changed(connection).await;
-    let act = Act::new(&ByArchetype, set).unwrap();
+    let act = OneStatement::new(&ByArchetype, set).unwrap();
     let statement = act.statement().unwrap();
     let query = sqlx::query_with(statement.meta.text.sql(), statement.into_arguments());
     let answer = query.fetch_all(&mut *connection).await.unwrap();
     let after = changed(connection).await;
     connection.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
     let differs = |(table, count): &(&String, &i64)| before.get(*table).unwrap_or(&0) != *count;
-    let route = super::route(&ByArchetype, set).unwrap();
+    let route = super::arguments::route(&ByArchetype, set).unwrap();
     let mut observed = decode::observed(route, &answer).unwrap();
     observed.range_id = answer[0].get("range_id");
     observed.runs.sort_unstable_by_key(|(run_id, _)| *run_id);

@@ -19,12 +19,11 @@ pub(super) mod select;
 use async_trait::async_trait;
 use temporal_dsql_domain::ExecutionsFilter;
 use temporal_dsql_ports::{
-    CurrentExecutionsRoute, CurrentExecutionsRouter, MutableState, MutableStateRows, Observed,
-    StoreError, WriteSet, Written,
+    MutableState, MutableStateRows, Observed, StoreError, WriteSet, Written,
 };
 
-use super::Rows;
-use crate::{link::Link, statement::Meta};
+use super::session::Rows;
+use crate::{executor::Executor, statement::Meta};
 
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
@@ -32,7 +31,7 @@ pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
 }
 
 #[async_trait]
-impl<L: Link> MutableState for Rows<L> {
+impl<E: Executor> MutableState for Rows<E> {
     async fn observe(&mut self, set: &WriteSet<'_>) -> Result<Observed, StoreError> {
         per_table::observe(self, set).await
     }
@@ -49,20 +48,6 @@ impl<L: Link> MutableState for Rows<L> {
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Option<MutableStateRows>, StoreError> {
-        select::decode(run, &self.link.send(select::statement(run)).await?.rows)
+        select::decode(run, &self.executor.send(select::statement(run)).await?.rows)
     }
-}
-
-/// Where the current execution of an act is, if it looks at it.
-fn route(
-    router: &dyn CurrentExecutionsRouter,
-    set: &WriteSet<'_>,
-) -> Result<Option<CurrentExecutionsRoute>, StoreError> {
-    Ok(match &set.current {
-        None => None,
-        Some(current) => Some(match current.write {
-            Some(row) => router.route_row(row)?,
-            None => router.route_filter(&current.id),
-        }),
-    })
 }

@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{MutableStateRows, StoreError};
 
-use super::super::{Columns, executions::by_key, maps};
+use super::super::{decode::Columns, executions::by_key, maps};
 use crate::{
     statement::{Meta, Statement},
     text::Text,
