@@ -58,7 +58,7 @@ pub struct Endpoint {
     pub database: String,
 }
 
-/// Why no connection could be opened. No message carries a secret.
+/// Why a connection could not be opened. No message contains a secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The configuration cannot be used, such as a CA file without a certificate.
@@ -106,7 +106,7 @@ pub enum ConnectError {
         user: String,
         /// The database.
         database: String,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: Cause,
     },
@@ -119,7 +119,7 @@ pub enum ConnectError {
         port: u16,
         /// The database.
         database: String,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: Cause,
     },
@@ -130,16 +130,16 @@ pub enum ConnectError {
         host: String,
         /// The port.
         port: u16,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: Cause,
     },
-    /// There is no token to connect with.
+    /// No token could be made.
     #[error("cannot make an IAM token for `{user}`")]
     Token {
         /// The user.
         user: String,
-        /// Why not.
+        /// The error of the token source.
         #[source]
         source: TokenError,
     },
@@ -150,7 +150,7 @@ pub enum ConnectError {
         host: String,
         /// The port.
         port: u16,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: Cause,
     },
@@ -249,7 +249,7 @@ impl Connector {
                 TlsMode::Require => PgSslMode::Require,
                 TlsMode::VerifyFull => PgSslMode::VerifyFull,
             })
-            // This crate logs operations itself, by name and without their text.
+            // The store logs operations by name, without the text of their statements.
             .disable_statement_logging();
         // Set in any case, because the driver takes what is not set from variables of libpq.
         options = match &config.tls.ca_file {
@@ -258,7 +258,7 @@ impl Connector {
         };
         options = options.password("");
         if engine == Engine::Postgres {
-            // The isolation of a single statement, as DSQL has it (aurora-dsql.md#transactions).
+            // The isolation of DSQL, for single statements (aurora-dsql.md#transactions).
             options = options.options([("default_transaction_isolation", "repeatable read")]);
         }
         Self {
@@ -393,7 +393,7 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Token;
+    use crate::token::{MockTokenSource, Token};
 
     struct Silent;
 
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn credentials_that_nobody_answers_for_count_against_the_timeout_of_the_connection() {
+    async fn a_token_source_that_does_not_answer_counts_against_the_timeout_of_the_connection() {
         let config = Config { password: Some("p".to_owned().into()), ..Config::new("localhost") };
         let mut connector = Connector::new(&config, None).unwrap();
         connector.secret = Secret::Token(std::sync::Arc::new(Silent));
@@ -417,8 +417,19 @@ mod tests {
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     }
 
+    #[tokio::test]
+    async fn a_connection_takes_one_token_and_fails_without_it_before_anything_is_sent() {
+        let mut tokens = MockTokenSource::new();
+        let failure = || Err(TokenError::Credentials("no profile".into()));
+        tokens.expect_token().once().returning(failure);
+        let config = Config { region: Some("eu-west-1".into()), ..Config::new("db.invalid") };
+        let connector = Connector::with_tokens(&config, Arc::new(tokens)).unwrap();
+        let error = connector.connect().await.unwrap_err();
+        assert!(matches!(&error, ConnectError::Token { user, .. } if user == "admin"), "{error:?}");
+    }
+
     #[test]
-    fn what_the_driver_would_read_behind_our_back_is_refused_by_its_name() {
+    fn a_variable_that_the_driver_would_read_is_refused_by_its_name() {
         assert_eq!(check_environment(|name| name == "PGPASSWORD"), Ok(()));
         for name in ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"] {
             let refused = check_environment(|set| set == name);
