@@ -20,7 +20,7 @@ impl Executor for Autocommit<'_> {
     async fn send(&mut self, statement: Statement) -> Result<Answer, StoreError> {
         let Self { shared, deadline } = *self;
         let runner = &shared.runner;
-        // A statement that writes commits with the same message that carries it.
+        // A statement that writes commits by itself.
         let (phase, ended) = if statement.meta.writes {
             (Phase::Commit, Outcome::Unknown)
         } else {

@@ -1,18 +1,18 @@
-//! From the driver's errors to the port's. There is no `From<sqlx::Error>`: what an error means
-//! depends on the phase it arrived in.
+//! Errors of the driver and of the pool as errors of the port. There is no `From<sqlx::Error>`: the
+//! meaning of an error depends on the phase.
 
 use sqlx::error::DatabaseError;
 use temporal_dsql_client::{Class, Phase, classify_error};
 use temporal_dsql_domain::{Table, limits::LimitKind};
 use temporal_dsql_ports::{Cause, Outcome, StoreError};
 
-/// What was being done when an error arrived.
+/// The operation, table and phase that an error belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     /// The operation.
     pub op: &'static str,
-    /// The table that the operation writes or reads; `None` for BEGIN, COMMIT and a
-    /// whole act.
+    /// The table that the statement writes or reads; `None` for BEGIN, COMMIT and a statement of many
+    /// tables.
     pub table: Option<Table>,
     /// The phase.
     pub phase: Phase,
@@ -21,7 +21,7 @@ pub(crate) struct Context {
 impl Context {
     /// The port's error for a driver's error.
     pub(crate) fn error(self, error: sqlx::Error) -> StoreError {
-        // A statement may write several tables; the error says which one it is about.
+        // A statement may write several tables; the error names the one that it is about.
         let table = error.as_database_error().and_then(table_of).or(self.table);
         let class = classify_error(&error, self.phase)
             .unwrap_or(Class::Disconnected(self.phase.outcome_without_answer()));
@@ -40,8 +40,8 @@ impl Context {
     fn classified(self, class: Class, cause: Cause) -> StoreError {
         let op = self.op;
         match (class, self.table) {
-            // A duplicate that shows at COMMIT is of a concurrent creator; what the loser of that
-            // race is told is not recorded (aurora-dsql.md#open-questions). Beginning again, it
+            // A duplicate at COMMIT means that a concurrent transaction inserted the row. Which error
+            // DSQL reports then is not recorded (aurora-dsql.md#open-questions). The next attempt
             // finds the row.
             (Class::Conflict(_), _) | (Class::Duplicate, None) => {
                 StoreError::Contended { op, attempts: 1, source: Some(cause) }
@@ -71,7 +71,7 @@ impl Context {
     }
 }
 
-/// The buffer of a run has used up its places (`rows::buffered_events`).
+/// The buffer of a run has used all positions (`rows::buffered_events`).
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "buffered_events: the run has used all 32,767 places of its buffer; they start again when a \
@@ -85,8 +85,8 @@ impl From<BufferFull> for StoreError {
     }
 }
 
-/// The tables that statements insert into: those that an error can name.
-const WRITTEN: [Table; 21] = [
+/// The tables that statements insert into, which a duplicate can be about.
+const INSERTED_INTO: [Table; 21] = [
     Table::Executions,
     Table::CurrentExecutions,
     Table::CurrentChasmExecutions,
@@ -110,32 +110,32 @@ const WRITTEN: [Table; 21] = [
     Table::Shards,
 ];
 
-/// The table that an error is about, if it says so: in its own field, as PostgreSQL does, or by the
-/// name of the constraint, which is in the message as well. What DSQL fills in is not recorded.
+/// The table that an error is about: from its own field, which PostgreSQL fills in, or from the name
+/// of the constraint, which is also in the message. Which of them DSQL fills in is not recorded.
 fn table_of(refusal: &dyn DatabaseError) -> Option<Table> {
     refusal
         .table()
-        .and_then(|name| WRITTEN.into_iter().find(|table| table.name() == name))
+        .and_then(|name| INSERTED_INTO.into_iter().find(|table| table.name() == name))
         .or_else(|| refusal.constraint().and_then(table_of_constraint))
         .or_else(|| quoted(refusal.message()).and_then(table_of_constraint))
 }
 
-/// The table of a primary key, by the name that the server gives it, or of the one other unique
-/// index in this family.
+/// The table of a primary key, by the name that the server generates, or of the only other unique
+/// index.
 fn table_of_constraint(name: &str) -> Option<Table> {
     if name == "idx_buffered_events_id" {
         return Some(Table::BufferedEvents);
     }
     let table_name = name.strip_suffix("_pkey")?;
-    WRITTEN.into_iter().find(|table| table.name() == table_name)
+    INSERTED_INTO.into_iter().find(|table| table.name() == table_name)
 }
 
-/// What a message has between its first quotation marks.
+/// The text between the first quotation marks of a message.
 fn quoted(message: &str) -> Option<&str> {
     message.split('"').nth(1)
 }
 
-/// The SQLSTATE that the server answered with, if it did.
+/// The SQLSTATE in the sources of an error.
 pub(crate) fn sqlstate_of(error: &StoreError) -> Option<String> {
     let cause = std::error::Error::source(error).and_then(<dyn std::error::Error>::downcast_ref);
     cause
@@ -145,7 +145,7 @@ pub(crate) fn sqlstate_of(error: &StoreError) -> Option<String> {
         .map(Into::into)
 }
 
-/// An error with its reasons, in one line.
+/// An error with all its sources, in one line.
 pub(crate) struct Reasons<'a>(pub(crate) &'a StoreError);
 
 impl std::fmt::Display for Reasons<'_> {

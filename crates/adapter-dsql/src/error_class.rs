@@ -76,9 +76,7 @@ impl ErrorClass {
                 "the request is wrong or too large, a right is missing, or a stored value cannot \
                  be read"
             }
-            Self::UnsupportedFeature => {
-                "the server does not take the statement, or a table is missing"
-            }
+            Self::UnsupportedFeature => "the server refuses the statement, or a table is missing",
             Self::ConnectionLimit => "the server admits no more connections for the moment",
             Self::TransactionTimeout => "a transaction lasted longer than DSQL's 300 s",
             Self::ConnectionLost => "a connection broke",

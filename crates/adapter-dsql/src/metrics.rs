@@ -94,11 +94,11 @@ pub(crate) const POOL_OPEN: Metric =
     gauge("dsql_pool_open", "connections that are open or being opened", "");
 pub(crate) const POOL_IN_USE: Metric = gauge(
     "dsql_pool_in_use",
-    "connections that are lent or being opened",
+    "connections that are in use or being opened",
     "above 90 % of `dsql_pool_max_open` for 5 minutes",
 );
 pub(crate) const POOL_IDLE: Metric =
-    gauge("dsql_pool_idle", "open connections that nobody uses", "");
+    gauge("dsql_pool_idle", "open connections that are not in use", "");
 pub(crate) const POOL_WAIT: Metric = counter(
     "dsql_pool_wait_total",
     &[],
@@ -108,7 +108,7 @@ pub(crate) const POOL_WAIT: Metric = counter(
 pub(crate) const POOL_WAIT_DURATION: Metric = seconds(
     "dsql_pool_wait_duration",
     &[],
-    "how long they waited, in vain or not",
+    "how long they waited, whether or not they got a connection",
     "mean above 1 s for 5 minutes",
 );
 pub(crate) const KEEPER_TOPUP: Metric =

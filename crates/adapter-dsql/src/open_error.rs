@@ -13,7 +13,7 @@ pub enum OpenError {
     #[error("the database cannot be used")]
     Connect(#[source] StoreError),
     /// The server refuses statements that the write configuration demands.
-    #[error("the server does not take {what}; {instead} does without")]
+    #[error("the server refuses {what}; {instead} does not need it")]
     Refused {
         /// The statements that the server refuses.
         what: &'static str,
@@ -24,7 +24,7 @@ pub enum OpenError {
         source: StoreError,
     },
     /// The capabilities of the server could not be detected.
-    #[error("it cannot be told whether the server takes {what}")]
+    #[error("cannot detect whether the server accepts {what}")]
     Unclear {
         /// The statements that were tried, and the setting that does not need them, if there is one.
         what: &'static str,

@@ -1,4 +1,4 @@
-//! A statement: constant text, typed arguments, and what is needed to say what went wrong.
+//! Statements: constant text with typed arguments, sent within a timeout and a span.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::{
 
 /// Bytes of a message to the server (aurora-dsql.md#limits).
 const MAX_MESSAGE_BYTES: usize = 10 * 1024 * 1024;
-/// What a Bind message has beside its arguments, and room to spare: its type and length, the names
+/// An upper bound of the bytes of a Bind message beside its arguments: its type and length, the names
 /// of the portal and of the statement, and the formats.
 const MESSAGE_OVERHEAD: usize = 64;
 
-/// What is constant about a statement.
+/// The constant part of a statement.
 #[derive(Debug)]
 pub(crate) struct Meta {
     /// Temporal's name of the operation.
@@ -47,7 +47,7 @@ pub(crate) struct Statement {
     bytes: usize,
 }
 
-/// What the server answered.
+/// The answer of the server.
 pub(crate) struct Answer {
     /// Rows that the statement affected or returned.
     pub affected: u64,
@@ -65,8 +65,8 @@ impl Statement {
         Self { meta, op: meta.op, table: Some(meta.table), shard_id, arguments, bytes }
     }
 
-    /// The same statement as the whole of the act `op`, whose name errors and spans have. It writes
-    /// many tables, so that an error which names no table is about none in particular.
+    /// The statement as the whole operation `op`, which errors and spans name. It writes many tables,
+    /// so an error without a table has none.
     pub(crate) fn of_operation(self, op: &'static str) -> Self {
         Self { op, table: None, ..self }
     }
@@ -74,8 +74,8 @@ impl Statement {
     /// Refuses a statement whose arguments do not fit a message.
     ///
     /// A server does not answer a message that is too long; it closes the connection
-    /// (aurora-dsql.md#limits). A write would look as if its answer had been lost, and a read be
-    /// sent again and again.
+    /// (aurora-dsql.md#limits). The outcome of a write would be unknown, and a read
+    /// would be repeated until its deadline.
     fn check_size(&self) -> Result<(), StoreError> {
         let bytes = self.bytes + MESSAGE_OVERHEAD;
         if bytes <= MAX_MESSAGE_BYTES {
@@ -142,7 +142,7 @@ pub(crate) async fn run_simple(
     traced(span, answer(connection, sqlx::raw_sql(sql), context, timeout)).await.map(drop)
 }
 
-/// Waits for the answer inside `span`, and says there what it was.
+/// Waits for the answer inside `span`, and records the outcome there.
 async fn traced(
     span: Span,
     exchange: impl Future<Output = Result<Answer, StoreError>>,
@@ -168,8 +168,8 @@ async fn answer<'q, E>(
 where
     E: sqlx::Execute<'q, Postgres> + 'q,
 {
-    // Set for the time of the exchange: if this future is dropped in the middle, what is on the
-    // wire is unknown and the connection must not be used again.
+    // Set during the exchange: if this future is dropped, the state of the wire is unknown and the
+    // connection must not be used again.
     connection.broken = true;
     let exchange = async {
         let mut answer = Answer { affected: 0, rows: Vec::new() };
@@ -210,8 +210,8 @@ where
     }
 }
 
-/// Makes the next attempt prepare its statements against the new catalog; tells whether the
-/// connection is still good.
+/// Clears the prepared statements, so that the next attempt prepares them against the new catalog.
+/// Returns whether the connection can be used again.
 async fn forget_statements(connection: &mut ServerConnection, timeout: Duration) -> bool {
     use sqlx::Connection;
     let forgotten = connection.inner.clear_cached_statements();

@@ -1,4 +1,4 @@
-//! The store: a pool, a runner and a router behind the port.
+//! The store on DSQL: opening it, and the implementation of [`Store`].
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ use crate::{
 
 /// Temporal's executions on Aurora DSQL, or on stock PostgreSQL for development.
 ///
-/// Cloning shares the connection pool. An operation is a span `operation` of the `tracing` subscriber
-/// in place, with its statements as spans `statement` inside; it counts through the `metrics`
-/// recorder in place ([`METRICS`](crate::METRICS)).
+/// Clones share the connection pool. An operation is a span `operation`, with its statements as spans
+/// `statement` inside, of the installed `tracing` subscriber, and counts in the installed `metrics`
+/// recorder ([`METRICS`](crate::METRICS)).
 #[derive(Clone)]
 pub struct DsqlStore {
     shared: Arc<Shared>,
@@ -35,11 +35,11 @@ pub struct DsqlStore {
     detection: Arc<Detection>,
 }
 
-/// Opens a store and proves with one connection that the database lets it in. Takes the place of
-/// the Go plugin's `newDB` (requirements.md#req-3-1, requirements.md#req-3-2): what a logger was
-/// passed for, the `tracing` subscriber in place receives.
+/// Opens a store, and one connection to check that the database accepts the user. This is the
+/// counterpart of `newDB` of the Go plugin (requirements.md#req-3-1, requirements.md#req-3-2); the
+/// installed `tracing` subscriber takes the place of its logger.
 ///
-/// `credentials` sign the IAM tokens that DSQL wants; PostgreSQL needs none.
+/// `credentials` sign the IAM tokens of DSQL; PostgreSQL needs none.
 ///
 /// ```no_run
 /// use temporal_dsql_store::{Config, connect};
@@ -64,7 +64,7 @@ impl DsqlStore {
     /// Opens a store over `connector`, with a router of the caller's.
     ///
     /// # Errors
-    /// The database cannot be reached, refuses the user, or refuses a form of statements that the
+    /// The database cannot be reached, refuses the user, or refuses statements that the write
     /// configuration demands.
     pub async fn open(
         config: &Config,
@@ -73,7 +73,7 @@ impl DsqlStore {
     ) -> Result<Self, OpenError> {
         metrics::describe();
         let engine = connector.engine();
-        // Room for all that a store sends, so that nothing is prepared twice on a connection.
+        // Room for all statements of a store, so that none is prepared twice on a connection.
         let connector = connector.statement_cache_capacity(statements().count());
         let shared = Arc::new(Shared {
             pool: Pool::new(connector, config.pool),
@@ -95,18 +95,18 @@ impl DsqlStore {
         Ok(Self { shared, engine, detection })
     }
 
-    /// The engine on the other side.
+    /// The engine of the database.
     pub const fn engine(&self) -> Engine {
         self.engine
     }
 
-    /// What the server takes; `None` as long as the schema is missing.
+    /// The detected capabilities of the server; `None` while the schema is missing.
     pub fn capabilities(&self) -> Option<Capabilities> {
         self.detection.known()
     }
 
     /// Closes the pool. Operations that follow fail as unavailable when their retry policy or their
-    /// deadline ends them; transactions that are open may end.
+    /// deadline ends them; open transactions can still be ended.
     pub fn close(&self) {
         self.shared.pool.close();
     }
@@ -142,7 +142,7 @@ impl Store for DsqlStore {
                 let statement = write.statement()?;
                 let get = shared.pool.get();
                 let mut connection = runner.until(deadline, op, Outcome::NotApplied, get).await?;
-                // The statement commits with the same message that carries it.
+                // The statement commits by itself.
                 let timeout = shared.statement_timeout;
                 let run = statement.run(&mut connection, attempt.number, Phase::Commit, timeout);
                 let answer = runner.until(deadline, op, Outcome::Unknown, run).await;

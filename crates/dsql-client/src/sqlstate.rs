@@ -50,10 +50,9 @@ pub enum Class {
     Duplicate,
     /// A limit of DSQL.
     Limit(LimitKind),
-    /// Arithmetic went beyond the largest number. One statement computes: it counts the places of
-    /// a run's buffered events.
+    /// Arithmetic overflow. One statement computes: it numbers the buffered events of a run.
     Overflow,
-    /// A value that the column or a constraint refuses.
+    /// A column or a constraint refuses a value.
     InvalidArgument,
     /// The server does not accept the user or its credentials.
     Unauthenticated,
@@ -154,7 +153,8 @@ fn conflict(sqlstate: &str, message: &str) -> Conflict {
     }
 }
 
-/// The limit that a message is about: DSQL's limits share `54000` (aurora-dsql.md#limits, aurora-dsql.md#sizes).
+/// The limit that a message is about: DSQL's limits share `54000` (aurora-dsql.md#limits,
+/// aurora-dsql.md#sizes).
 fn limit(message: &str) -> LimitKind {
     const KINDS: [(&str, LimitKind); 8] = [
         ("transaction row limit", LimitKind::TransactionRows),
@@ -214,7 +214,7 @@ mod tests {
     const ALL: [Phase; 3] = [Phase::Opening, Phase::Statement, Phase::Commit];
 
     #[test]
-    fn what_means_the_same_in_every_phase() {
+    fn codes_that_mean_the_same_in_every_phase() {
         let table = [
             // aurora-dsql.md#conflicts
             (
@@ -316,14 +316,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_about_the_text_refuses_it() {
+    fn only_an_error_about_the_text_refuses_it() {
         // A feature, the syntax, a column of another schema version, a planner's disagreement with
         // itself (aurora-dsql.md#refused-statements), limits on what one statement may be.
         for sqlstate in ["0A000", "42601", "42703", "42804", "54000", "54001"] {
             assert!(refuses_text(sqlstate), "{sqlstate}");
         }
         // A right, a table, a conflict, an aborted transaction, a full server, the server itself,
-        // codes that nobody knows.
+        // unknown codes.
         for sqlstate in [
             "42501", "42P01", "40001", "25P02", "53300", "53200", "57P01", "08006", "XX000",
             "ZZ999", "4", "é",
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_server_itself_leaves_a_commit_unknown_and_nothing_else() {
+    fn an_error_of_the_server_itself_leaves_only_a_commit_unknown() {
         type Of = fn(Outcome) -> Class;
         let table: [(&str, &str, Of, Class); 9] = [
             ("XX000", "server unavailable", Disconnected, Disconnected(NotApplied)),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_nobody_knows_leaves_a_commit_unknown_and_is_not_retried_elsewhere() {
+    fn an_unknown_code_leaves_a_commit_unknown_and_is_not_retried_elsewhere() {
         for sqlstate in ["ZZ999", "P0001", "", "é", "5"] {
             assert_eq!(classify(sqlstate, "", Phase::Commit), Unavailable(Unknown), "{sqlstate}");
             assert_eq!(classify(sqlstate, "", Phase::Statement), Unsupported, "{sqlstate}");

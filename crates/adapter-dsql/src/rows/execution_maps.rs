@@ -1,4 +1,4 @@
-//! [`ExecutionMaps`] over any executor: which method is which statement.
+//! [`ExecutionMaps`] over an executor: the statement of each method.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{DataBlob, ExecutionsFilter, MapEntries, MapKeys, MapTable};

@@ -1,4 +1,4 @@
-//! [`HistoryExecution`] over any executor: which method is which statement.
+//! [`HistoryExecution`] over an executor: the statement of each method.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -103,8 +103,8 @@ impl<E: Executor> HistoryExecution for Rows<E> {
     }
 
     /// Locks both rows, one after the other: a `FOR UPDATE` over a join is refused by releases of
-    /// DSQL before August 2026 (aurora-dsql.md#locks). Where nothing holds a lock, one plain join
-    /// does.
+    /// DSQL before August 2026 (aurora-dsql.md#locks). Where no lock is held, one plain join
+    /// is sent.
     async fn lock_current_executions_join_executions(
         &mut self,
         filter: &CurrentExecutionsFilter,

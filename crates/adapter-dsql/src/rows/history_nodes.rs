@@ -1,4 +1,4 @@
-//! [`HistoryNodes`] over any executor: which method is which statement.
+//! [`HistoryNodes`] over an executor: the statement of each method.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{

@@ -1,4 +1,4 @@
-//! [`HistoryTasks`] over any executor: which method is which statement.
+//! [`HistoryTasks`] over an executor: the statement of each method.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{

@@ -151,7 +151,7 @@ pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
     })
 }
 
-/// Adds entries to what a statement carries.
+/// Adds entries to the size of a statement.
 pub(super) fn check(
     payload: &mut Payload,
     run: &ExecutionsFilter,

@@ -1,8 +1,8 @@
-//! The row ports in SQL.
+//! The row ports in SQL: statements, their arguments, and the decoding of answers.
 //!
-//! One module per table family names its statements, whose texts are in `sql/*.sql`. Beside them are
-//! the functions that give rows to the texts as values of their parameters, and the functions that
-//! decode answers; both are pure. The implementation of a port says which statement is sent when.
+//! One module per table family has its statements, whose texts are in `sql/*.sql`, and pure functions
+//! that make arguments from rows and rows from answers. The implementation of a port decides which
+//! statement is sent.
 //!
 //! # Names of parameters
 //! - `:shard_id`, `:namespace_id`, `:workflow_id` are of the id, `:run_id` is of a single run.
@@ -11,8 +11,8 @@
 //! - `:{table}_gone_{column}` is an array, likewise: a column of the keys that are deleted.
 //!
 //! # Many keys in one statement
-//! A statement must be as good with a generic plan and where the server has no statistics. So what
-//! bounds the scan of a table is written out, and is not left to the order in which a server joins:
+//! A statement must be fast with a generic plan and without statistics. So each statement has explicit
+//! bounds for the scan of its table, and does not depend on the join order of the server:
 //!
 //! - Arrays of runs are sorted. Their first and last element bound the scan of a key: for a single
 //!   run, to the rows of that run. `= ANY` alone does not: PostgreSQL takes it for a filter where it
@@ -55,7 +55,7 @@ pub(crate) use session::Rows;
 
 use crate::statement::Meta;
 
-/// Every statement that a store sends, but BEGIN, COMMIT and ROLLBACK.
+/// Every statement of a store, except BEGIN, COMMIT and ROLLBACK.
 pub(crate) fn statements() -> impl Iterator<Item = &'static Meta> {
     executions::STATEMENTS
         .into_iter()

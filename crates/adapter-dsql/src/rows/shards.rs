@@ -1,4 +1,4 @@
-//! `shards`: who owns the executions in a shard.
+//! `shards`: the range id of each shard, and its data.
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
@@ -91,7 +91,7 @@ fn update(row: &ShardsRow, expected: Option<i64>) -> Result<Statement, StoreErro
     Ok(exact(&UPDATE_IF_EXPECTED, row.shard_id, &arguments))
 }
 
-/// The statement that takes the lock of an act, FOR KEY SHARE or else FOR UPDATE;
+/// The statement that locks the shard of a write, FOR KEY SHARE or else FOR UPDATE;
 /// [`decode_range_id`] reads its answer.
 pub(crate) fn read_lock(shard_id: ShardId, key_share: bool) -> Statement {
     let lock = if key_share { &READ_LOCK.for_key_share } else { &READ_LOCK.for_update };

@@ -1,4 +1,4 @@
-//! The store against a stand-in for a DSQL cluster: what no stock PostgreSQL does.
+//! The store on the emulator: behaviour of DSQL that stock PostgreSQL does not have.
 
 mod catalog;
 mod closed;

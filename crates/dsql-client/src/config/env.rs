@@ -19,16 +19,14 @@ use super::{
 impl Config {
     /// Reads the configuration from the environment variables of [`VARIABLES`](super::VARIABLES).
     ///
-    /// Durations are written as `11m` or `45s`. A value that cannot be read is an error, never a
-    /// silent default. The fork's shared (DynamoDB) limiter and leases are not offered; a
-    /// variable that turns one on is an error too, because ignoring it would press the cluster
-    /// harder than the operator meant. Its other variables of
-    /// temporal-persistence.md#environment-variables tune what is not here either, and are ignored.
-    /// A variable with the prefix `DSQL_` that is none of these is warned of, and so is a value
-    /// that is not UTF-8 of a variable that does not count.
+    /// Durations are written as `11m` or `45s`. A value that cannot be parsed is an error. The shared
+    /// (DynamoDB) limiter and leases of the Go fork do not exist here; a variable that turns one on
+    /// is an error, because the load on the cluster would be higher than configured. The other
+    /// variables of temporal-persistence.md#environment-variables are ignored. An unknown variable
+    /// with the prefix `DSQL_` is logged as a warning, and so is a value that is not UTF-8.
     ///
     /// # Errors
-    /// A variable is missing, cannot be read, or asks for what is not offered.
+    /// A variable is missing, cannot be read, or turns on what is not offered.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_env_with(Overrides::default())
     }
@@ -44,13 +42,13 @@ impl Config {
     }
 }
 
-/// Finds the value of a variable, or says why it cannot be read.
+/// Returns the value of a variable, or why it cannot be read.
 type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
 
 struct Reader<'a>(Lookup<'a>);
 
 impl Reader<'_> {
-    /// The variable's value if it is set to something, with its name.
+    /// The value of the variable and the name that it is set under; `None` if it is unset or empty.
     fn text(&self, variable: Variable) -> Result<Option<(&'static str, String)>, ConfigError> {
         for name in [Some(variable.name), variable.or].into_iter().flatten() {
             let value =
@@ -128,7 +126,7 @@ fn read(lookup: Lookup<'_>, overrides: Overrides) -> Result<Config, ConfigError>
     env.set_or(given(overrides.database), DATABASE, &mut config.database, owned)?;
     env.set(PASSWORD, &mut config.password, |text| Ok(Some(text.into())))?;
     env.set_or(overrides.engine, ENGINE, &mut config.engine, engine)?;
-    // AWS_REGION says where this process is; a cluster's name says where the cluster is.
+    // AWS_REGION is the region of this process, which need not be that of the cluster.
     let region = match region_of_host(&config.host) {
         Some(_) => Variable { or: None, ..REGION },
         None => REGION,
@@ -172,8 +170,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("`{text}` is not a duration such as 11m or 45s: {error}"))
 }
 
-/// The range that the service accepts is up to a week (aurora-dsql.md#tokens); the Go fork keeps to
-/// 15 s–15 min.
+/// The service accepts up to a week (aurora-dsql.md#tokens); the Go fork allows 15 s to 15 min.
 fn token_lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration(text)?;
     let (least, most) = (Duration::from_secs(15), Duration::from_secs(604_800));
@@ -234,7 +231,7 @@ mod tests {
         let asked = RefCell::new(BTreeSet::new());
         let lookup = |name: &str| {
             asked.borrow_mut().insert(name.to_owned());
-            // What another name is asked for first is not set.
+            // The first name is not set where there is a second one.
             Ok((name == "SQL_HOST").then(|| "h".to_owned()))
         };
         read(&lookup, Overrides::default()).unwrap();

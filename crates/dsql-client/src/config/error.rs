@@ -1,6 +1,6 @@
 //! Errors of a configuration.
 
-/// A configuration that cannot work.
+/// Why a configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// No host.
@@ -41,18 +41,18 @@ pub enum ConfigError {
     /// No credentials to sign with.
     #[error("Aurora DSQL needs IAM tokens, and no AWS credentials provider was given to sign them")]
     MissingCredentials,
-    /// A variable of libpq that the driver reads by itself and that nothing here can override.
+    /// A variable of libpq that the driver reads and that its options cannot override.
     #[error("environment variable {name} would change how the database is reached; unset it")]
     ForeignVariable {
         /// The variable.
         name: &'static str,
     },
-    /// A variable that cannot be read.
+    /// The value of a variable is wrong.
     #[error("environment variable {name}: {reason}")]
     InvalidVariable {
         /// The variable.
         name: &'static str,
-        /// What is wrong and what would be right. Never the value of a secret.
+        /// What is wrong and what is allowed. Never the value of a secret.
         reason: String,
     },
     /// Pool settings that contradict each other.

@@ -1,9 +1,9 @@
-//! How to reach a database, and how hard to press it.
+//! The configuration of a client: the database, authentication, TLS, the pool and retries.
 //!
 //! [`Config`] is plain data. [`Config::from_env`] reads it from the variables that the Go tool and
 //! the Go fork's server use (temporal-persistence.md#commands-and-flags,
-//! temporal-persistence.md#environment-variables); [`Config::resolve`] decides what was left open
-//! and refuses what cannot work, before anything is sent.
+//! temporal-persistence.md#environment-variables); [`Config::resolve`] infers what is not set
+//! and refuses a configuration that cannot work, before anything is sent.
 
 mod endpoint;
 mod env;
@@ -22,7 +22,7 @@ pub use error::ConfigError;
 pub use variables::{VARIABLES, Variable};
 pub use write_form::WriteForm;
 
-/// How to reach a database. `Debug` shows no secret.
+/// The configuration of a client. `Debug` shows no secret.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Host name or address: `<cluster>.dsql.<region>.on.aws` for DSQL.
@@ -33,9 +33,9 @@ pub struct Config {
     pub user: String,
     /// The database. DSQL has exactly one, `postgres` (aurora-dsql.md#environment).
     pub database: String,
-    /// The engine, if it is not to be inferred.
+    /// The engine; inferred if it is not set.
     pub engine: Option<Engine>,
-    /// The AWS region that tokens are signed for, if the host name does not say it.
+    /// The AWS region that tokens are signed for; by default the region in the host name.
     pub region: Option<String>,
     /// A static password, for PostgreSQL only.
     pub password: Option<SecretString>,
@@ -48,13 +48,13 @@ pub struct Config {
     /// How long opening one connection may take.
     pub connect_timeout: Duration,
     /// How long one statement may take. DSQL refuses `statement_timeout` (aurora-dsql.md#sessions),
-    /// so this client gives up and closes the connection.
+    /// so this client stops waiting and closes the connection.
     pub statement_timeout: Duration,
     /// The connection pool.
     pub pool: PoolConfig,
     /// How long conflicts are retried.
     pub retry: RetryPolicy,
-    /// Whether an act is one statement or a statement per table.
+    /// The write configuration.
     pub write_form: WriteForm,
 }
 
@@ -83,27 +83,27 @@ pub struct Overrides {
 /// Transport security.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// What is demanded of the server; by default what the engine needs: full verification on
-    /// DSQL, TLS if offered on PostgreSQL.
+    /// The requirement on the server. By default full verification on DSQL, and TLS if offered on
+    /// PostgreSQL.
     pub mode: Option<TlsMode>,
     /// A PEM file with the certificate authority to trust in addition to the public ones.
     pub ca_file: Option<PathBuf>,
 }
 
-/// What is demanded of the server's transport security, by the names of libpq's `sslmode`.
+/// The requirement on the server's transport security, by the names of libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
     /// Plain text. Not possible on DSQL.
     Disable,
     /// TLS if the server offers it, unverified. Not possible on DSQL.
     Prefer,
-    /// TLS, but anyone's certificate.
+    /// TLS with any certificate.
     Require,
-    /// TLS with a trusted certificate for this very host name.
+    /// TLS with a trusted certificate for the host name.
     VerifyFull,
 }
 
-/// How many connections there are and how long they live.
+/// The number of connections and their lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
     /// The most connections at a time, those of the reserve included; at most 10,000, which is what
@@ -176,7 +176,7 @@ impl Config {
         }
     }
 
-    /// Decides what was left open: the engine, how to authenticate, and the transport.
+    /// Infers what is not set: the engine, the authentication and the transport.
     ///
     /// The engine is, in this order: the one that is set; DSQL if the host name is a cluster's;
     /// PostgreSQL if there is a password; DSQL if there is a region to sign for; PostgreSQL.
@@ -256,7 +256,7 @@ impl Config {
     }
 }
 
-/// What a [`Config`] comes down to.
+/// The engine, authentication and transport of a [`Config`], all inferred.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The engine.
@@ -277,7 +277,7 @@ pub enum Auth {
     },
     /// With a static password.
     Password(SecretString),
-    /// With nothing: the server trusts the address.
+    /// Without a secret: the server trusts the address.
     Trust,
 }
 

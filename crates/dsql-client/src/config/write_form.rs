@@ -1,9 +1,10 @@
-//! How acts are sent.
+//! The write configuration: how the writes of an operation are sent.
 
-/// Whether an act is one statement or a transaction with a statement per table.
+/// The write configuration: whether the writes of an operation are one statement or a transaction
+/// with a statement per table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteForm {
-    /// One statement if the server takes it, which is found out when the store connects; otherwise
+    /// One statement if the server accepts it, which is detected when the store connects; otherwise
     /// a statement per table.
     #[default]
     Auto,

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_let_in_learns_where_and_as_whom() {
+    fn a_refused_user_learns_the_host_and_the_user() {
         for (sqlstate, message) in [
             ("28P01", "password authentication failed for user \"app\""),
             ("28000", "role \"app\" does not exist"),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_right_is_named_with_what_to_do() {
+    fn a_missing_right_is_named_with_its_remedy() {
         for (message, advice) in [
             ("permission denied for schema public", "only `admin` may create in `public`"),
             ("must be owner of table executions", "as the owner"),

@@ -1,4 +1,4 @@
-//! An act as one autocommit statement.
+//! A write set as one autocommit statement.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ShardId, Table};
@@ -23,8 +23,8 @@ const fn meta(op: &'static str, sql: &'static str) -> Meta {
     Meta { op, table: Table::Executions, writes: true, text: Text::new(sql, op) }
 }
 
-/// The text for an act. A server takes longer to begin and end the parts of `Apply` than to delete
-/// a run, so the deletion of one run has its own.
+/// The text for a write set. The parts of `Apply` cost a server more than the deletion of one run,
+/// which has a text of its own.
 fn text(set: &WriteSet<'_>) -> &'static Meta {
     let deletes_one_run = set.range_id.is_none()
         && set.current.is_none()
@@ -34,7 +34,7 @@ fn text(set: &WriteSet<'_>) -> &'static Meta {
     if deletes_one_run { &DELETE } else { &APPLY }
 }
 
-/// An act that can be sent.
+/// A write set that one statement writes.
 pub(crate) struct OneStatement<'a> {
     set: &'a WriteSet<'a>,
     route: Option<CurrentExecutionsRoute>,
@@ -64,7 +64,7 @@ impl<'a> OneStatement<'a> {
         Ok(self.statement_of(text(self.set))?.of_operation(self.set.op))
     }
 
-    /// A statement of the values of this act.
+    /// The statement `meta` with the values of this write set.
     pub(in crate::rows) fn statement_of(
         &self,
         meta: &'static Meta,
@@ -72,7 +72,7 @@ impl<'a> OneStatement<'a> {
         Ok(Statement::new(meta, self.set.shard_id, &self.rows.arguments()?))
     }
 
-    /// What the answer means.
+    /// The outcome, from the answer.
     ///
     /// # Errors
     /// The condition that does not hold. An error of [`WriteSet::verify`] is
@@ -101,8 +101,8 @@ impl<'a> OneStatement<'a> {
     }
 }
 
-/// An act of an owner of a shard that does not exist: it writes nothing, and shows whether a
-/// server takes the text.
+/// A write set of the owner of a shard that does not exist: it writes nothing, and shows whether a
+/// server accepts the text.
 pub(crate) const fn probe() -> WriteSet<'static> {
     let mut set = WriteSet::new("ProbeStatements", NO_SHARD);
     set.range_id = Some(0);

@@ -1,4 +1,4 @@
-//! The values of a write set, by the names that the texts of this module use.
+//! Arguments from a write set, by the names that the texts of this module use.
 
 use std::borrow::Cow;
 
@@ -295,12 +295,12 @@ fn given<'a>(run: &'a RunChange<'_>) -> Vec<&'a MapEntries> {
     }
 }
 
-/// Whether all that is stored for a run goes, but what is written.
+/// Whether everything that is stored for a run is deleted, except what is written.
 pub(super) const fn replaces(run: &RunChange<'_>) -> bool {
     matches!(run, RunChange::Replace { .. } | RunChange::Delete(_))
 }
 
-/// Whether the buffered events of a run go.
+/// Whether the buffered events of a run are deleted.
 pub(super) const fn clears(run: &RunChange<'_>) -> bool {
     match run {
         RunChange::Update { buffered, .. } => buffered.clear,
@@ -308,7 +308,7 @@ pub(super) const fn clears(run: &RunChange<'_>) -> bool {
     }
 }
 
-/// Whether entries of a run may go.
+/// Whether entries of a run may be deleted.
 fn removes(run: &RunChange<'_>) -> bool {
     match run {
         RunChange::Update { maps, .. } => maps.iter().any(|map| !map.remove.is_empty()),

@@ -1,12 +1,12 @@
-//! Acts and whole executions, in as few statements as the server takes.
+//! Write sets and whole executions, in as few statements as the server accepts.
 //!
 //! | | one statement | a statement per table |
 //! |---|---|---|
-//! | an act | [`apply`]: one autocommit statement | [`per_table`], inside a transaction |
+//! | a write set | [`apply`]: one autocommit statement | [`per_table`], inside a transaction |
 //! | the read of a whole run | one statement | one statement |
 //!
-//! In neither way does the number of statements depend on how many entries, events or tasks there
-//! are. Which way is used is detected ([`Capabilities`](crate::capabilities::Capabilities)).
+//! The number of statements does not depend on the number of entries, events or tasks. The write
+//! configuration is detected ([`Capabilities`](crate::capabilities::Capabilities)).
 
 pub(crate) mod apply;
 mod arguments;

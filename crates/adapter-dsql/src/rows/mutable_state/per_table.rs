@@ -1,4 +1,4 @@
-//! An act inside a transaction, with a statement for each table that it changes.
+//! A write set inside a transaction, with a statement for each table that it changes.
 
 use temporal_dsql_domain::{MapTable, Table};
 use temporal_dsql_ports::{
@@ -26,14 +26,14 @@ pub(in crate::rows) static OBSERVE: Meta = Meta {
     text: Text::new(include_str!("../../../sql/observe.sql"), "Observe"),
 };
 
-/// Locks the shard, reads all that the act looks at, and locks those rows that it does not write:
-/// a row that is written conflicts with every other write of it.
+/// Locks the shard, reads the rows of the conditions, and locks those that the write set does not
+/// write: a row that is written conflicts with every other write of it.
 pub(super) async fn observe<E: Executor>(
     session: &mut Rows<E>,
     set: &WriteSet<'_>,
 ) -> Result<Observed, StoreError> {
     let route = route(session.executor.router(), set)?;
-    // What no transaction can hold is refused before any condition is looked at.
+    // A write set that is too large is refused before any condition is read.
     let rows = WriteSetRows::new(set, route)?;
     let range_id = match set.range_id {
         Some(_) => session.read_lock_shards(set.shard_id).await?,
