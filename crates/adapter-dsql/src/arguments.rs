@@ -1,4 +1,4 @@
-//! Values for the parameters of a text, by name.
+//! Arguments: the values of the parameters of an SQL text, by name.
 
 use std::{borrow::Cow, cell::Cell, collections::HashMap, fmt};
 
@@ -23,7 +23,7 @@ pub(crate) struct Arguments<'a> {
 
 /// A value that the driver can encode, whatever its type.
 trait Value<'a> {
-    /// Adds it to `arguments`; tells how many bytes it has on the wire, with its length.
+    /// Adds it to `arguments`; returns its bytes on the wire, with its length.
     fn add_to(&self, arguments: &mut PgArguments) -> Result<usize, BoxDynError>;
 }
 
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// A value that tells how many bytes it has on the wire.
+/// A value that measures its bytes on the wire.
 struct Measured<'m, T> {
     value: &'m T,
     bytes: &'m Cell<usize>,
@@ -129,7 +129,7 @@ impl<'a> Arguments<'a> {
         (arguments, bytes)
     }
 
-    /// The names that `text` has no use for, sorted.
+    /// The names that `text` does not use, sorted.
     pub(crate) fn unused_by(&self, text: &'static Text) -> Vec<&str> {
         let is_used = |name: &&str| text.parameters().contains(name);
         let mut unused: Vec<_> =

@@ -1,72 +1,71 @@
-//! Which statements the server takes: found out by sending them.
+//! Server capabilities: which statements the server accepts, detected by sending them.
 //!
-//! When a store connects it sends the text of an act, for a shard that nobody has, and if need be
-//! the lock of a shard: they find no row and write none. A refusal of a text, told by its SQLSTATE, means the other way.
-//! A table that is missing says nothing about the server, because the schema may come later: the
-//! next act asks again. Any other error is no verdict either and is passed on.
+//! When a store connects it sends the statement of a whole write set, for a shard that does not
+//! exist, and if that is refused the lock of a shard. Both find no row and write none. A SQLSTATE that
+//! refuses the text selects the other write configuration. While a table is missing nothing is known,
+//! because the schema may be set up later: the next write detects again. Any other error is returned.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use temporal_dsql_client::{Phase, WriteForm, lacks_table, refuses_text};
 use temporal_dsql_ports::StoreError;
 
 use crate::{
-    config::WriteForm,
     error::{Reasons, sqlstate_of},
-    link::Shared,
+    executor::Shared,
+    open_error::OpenError,
     rows::{mutable_state::apply, shards},
-    sqlstate::{Phase, lacks_table, refuses_text},
     statement::Statement,
-    store::OpenError,
 };
 
-/// What the server takes.
+/// The statements that the server accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Whether an act is one statement: INSERT, UPDATE and DELETE in WITH, and locks in
+    /// Whether a write set is one statement: INSERT, UPDATE and DELETE in WITH, and locks in
     /// sub-selects. Otherwise it is a transaction with a statement per table.
     pub one_statement: bool,
-    /// Whether acts lock their shard FOR KEY SHARE. Otherwise they lock it FOR UPDATE, which keeps
-    /// the acts of one shard from overlapping.
+    /// Whether writes lock their shard FOR KEY SHARE. Otherwise they lock it FOR UPDATE, and the
+    /// writes of one shard conflict with each other.
     pub key_share: bool,
 }
 
-/// What is known of the server.
+/// The detected capabilities, if they are known.
 pub(crate) struct Detection {
     wanted: WriteForm,
     /// `None` while the schema is missing.
     found: Mutex<Option<Capabilities>>,
 }
 
-/// What the server says to a text.
+/// The answer of the server to a statement that probes it.
 enum Verdict {
     Taken,
     Refused(StoreError),
-    /// A table of it does not exist.
+    /// A table of the statement does not exist.
     NoTable,
 }
 
-/// The setting that does without one statement per act.
+/// The setting that does not need a whole write set in one statement.
 const INSTEAD: &str = "DSQL_WRITE_FORM=statement-per-table";
-const ONE_STATEMENT: &str = "a whole act in one statement";
+const ONE_STATEMENT: &str = "a whole write set in one statement";
 const ONE_STATEMENT_OR_NOT: &str =
-    "a whole act in one statement, which DSQL_WRITE_FORM=statement-per-table does without";
+    "a whole write set in one statement, which DSQL_WRITE_FORM=statement-per-table does not need";
 
 impl Detection {
-    /// Asks the server behind `shared`.
+    /// Detects the capabilities of the server behind `shared`.
     pub(crate) async fn start(wanted: WriteForm, shared: &Shared) -> Result<Self, OpenError> {
         let detection = Self { wanted, found: Mutex::default() };
         let what = match wanted {
             WriteForm::Auto | WriteForm::OneStatement => ONE_STATEMENT_OR_NOT,
             WriteForm::StatementPerTable => "FOR KEY SHARE",
         };
-        let found = detection.ask(shared).await;
+        let found = detection.detect(shared).await;
         let found = found.map_err(|source| OpenError::Unclear { what, source })?;
         match found {
             Found::Known(capabilities) => *detection.found() = Some(capabilities),
             Found::NoSchema => {
                 tracing::warn!(
-                    "the schema is missing; the first act finds out what the server takes"
+                    "the schema is missing; the first write detects what the server accepts"
                 );
             }
             Found::Refused(source) => {
@@ -76,20 +75,21 @@ impl Detection {
         Ok(detection)
     }
 
-    /// What the server takes, as far as it is known.
+    /// The capabilities; `None` while the schema is missing.
     pub(crate) fn known(&self) -> Option<Capabilities> {
         *self.found()
     }
 
-    /// What the server takes. While the schema is missing, what is wanted: the act will say so.
+    /// The capabilities, detected if they are not known. While the schema is missing, those that the
+    /// configuration prefers: the write will fail with the missing table.
     ///
     /// # Errors
-    /// The server cannot be asked.
+    /// The capabilities could not be detected.
     pub(crate) async fn get(&self, shared: &Shared) -> Result<Capabilities, StoreError> {
         if let Some(known) = self.known() {
             return Ok(known);
         }
-        match self.ask(shared).await? {
+        match self.detect(shared).await? {
             Found::Known(capabilities) => {
                 tracing::info!(?capabilities, "the schema exists now");
                 *self.found() = Some(capabilities);
@@ -103,11 +103,11 @@ impl Detection {
         }
     }
 
-    async fn ask(&self, shared: &Shared) -> Result<Found, StoreError> {
+    async fn detect(&self, shared: &Shared) -> Result<Found, StoreError> {
         if self.wanted != WriteForm::StatementPerTable {
             let probe = apply::probe();
-            let act = apply::Act::new(&*shared.router, &probe)?;
-            match ask(shared, &act.statement()?).await? {
+            let write = apply::OneStatement::new(&*shared.router, &probe)?;
+            match probe_with(shared, &write.statement()?).await? {
                 Verdict::Taken => {
                     return Ok(Found::Known(Capabilities { one_statement: true, key_share: true }));
                 }
@@ -123,13 +123,13 @@ impl Detection {
                 }
             }
         }
-        let key_share = match ask(shared, &shards::read_lock(apply::NO_SHARD, true)).await? {
+        let key_share = match probe_with(shared, &shards::read_lock(apply::NO_SHARD, true)).await? {
             Verdict::Taken => true,
             Verdict::NoTable => return Ok(Found::NoSchema),
             Verdict::Refused(source) => {
                 tracing::warn!(
                     reason = %Reasons(&source),
-                    "the server refuses FOR KEY SHARE; acts of one shard cannot overlap"
+                    "the server refuses FOR KEY SHARE; writes of one shard conflict with each other"
                 );
                 false
             }
@@ -137,27 +137,27 @@ impl Detection {
         Ok(Found::Known(Capabilities { one_statement: false, key_share }))
     }
 
-    /// A panic of another holder does not matter: every change is one assignment.
+    /// A poisoned lock is used: every change is one assignment.
     fn found(&self) -> MutexGuard<'_, Option<Capabilities>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What came of asking.
+/// The result of a detection.
 enum Found {
     Known(Capabilities),
     NoSchema,
-    /// The server refuses the form that the configuration demands.
+    /// The server refuses the statement that the configuration demands.
     Refused(StoreError),
 }
 
 /// Sends a statement that finds no row and writes none.
-async fn ask(shared: &Shared, probe: &Statement) -> Result<Verdict, StoreError> {
+async fn probe_with(shared: &Shared, probe: &Statement) -> Result<Verdict, StoreError> {
     let answer = shared.runner.retry("ProbeStatements", |attempt| async move {
-        let mut loan = shared.pool.get().await?;
-        // It changes nothing, so that it is repeated whatever became of it.
+        let mut connection = shared.pool.get().await?;
+        // The statement changes nothing, so an unknown outcome is repeated, too.
         let timeout = shared.statement_timeout;
-        probe.clone().run(&mut loan, attempt.number, Phase::Statement, timeout).await
+        probe.clone().run(&mut connection, attempt.number, Phase::Statement, timeout).await
     });
     match answer.await {
         Ok(_) => Ok(Verdict::Taken),

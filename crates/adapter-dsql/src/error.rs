@@ -1,22 +1,18 @@
-//! From the driver's errors to the port's. There is no `From<sqlx::Error>`: what an error means
-//! depends on the phase it arrived in.
+//! Errors of the driver and of the pool as errors of the port. There is no `From<sqlx::Error>`: the
+//! meaning of an error depends on the phase.
 
-use sqlx::{
-    error::DatabaseError,
-    postgres::{PgDatabaseError, PgSeverity},
-};
+use sqlx::error::DatabaseError;
+use temporal_dsql_client::{Class, Phase, classify_error};
 use temporal_dsql_domain::Table;
-use temporal_dsql_ports::{Cause, StoreError, limits::LimitKind};
+use temporal_dsql_ports::{Cause, Outcome, StoreError, limits::LimitKind};
 
-use crate::sqlstate::{Class, Phase, classify};
-
-/// What was being done when an error arrived.
+/// The operation, table and phase that an error belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     /// The operation.
     pub op: &'static str,
-    /// The table that the operation writes or reads; `None` for BEGIN, COMMIT and a
-    /// whole act.
+    /// The table that the statement writes or reads; `None` for BEGIN, COMMIT and a statement of many
+    /// tables.
     pub table: Option<Table>,
     /// The phase.
     pub phase: Phase,
@@ -25,14 +21,10 @@ pub(crate) struct Context {
 impl Context {
     /// The port's error for a driver's error.
     pub(crate) fn error(self, error: sqlx::Error) -> StoreError {
-        // A statement may write several tables; the error says which one it is about.
+        // A statement may write several tables; the error names the one that it is about.
         let table = error.as_database_error().and_then(table_of).or(self.table);
-        let class = error.as_database_error().map_or(
-            Class::Unavailable(self.phase.outcome_without_answer()),
-            |refusal| {
-                classify(refusal.code().as_deref().unwrap_or(""), refusal.message(), self.phase)
-            },
-        );
+        let class = classify_error(&error, self.phase)
+            .unwrap_or(Class::Disconnected(self.phase.outcome_without_answer()));
         Self { table, ..self }.classified(class, Cause::new(error))
     }
 
@@ -48,8 +40,8 @@ impl Context {
     fn classified(self, class: Class, cause: Cause) -> StoreError {
         let op = self.op;
         match (class, self.table) {
-            // A duplicate that shows at COMMIT is of a concurrent creator; what the loser of that
-            // race is told is not recorded (aurora-dsql.md#open-questions). Beginning again, it
+            // A duplicate at COMMIT means that a concurrent transaction inserted the row. Which error
+            // DSQL reports then is not recorded (aurora-dsql.md#open-questions). The next attempt
             // finds the row.
             (Class::Conflict(_), _) | (Class::Duplicate, None) => {
                 StoreError::Contended { op, attempts: 1, source: Some(cause) }
@@ -64,21 +56,22 @@ impl Context {
                 reason: "has a value that the database refuses".into(),
                 source: Some(cause),
             },
-            (Class::Unauthorized, _) => StoreError::Unauthorized { op, source: Some(cause) },
+            (Class::Unauthenticated | Class::Denied, _) => {
+                StoreError::Unauthorized { op, source: Some(cause) }
+            }
             (Class::Unsupported, _) => StoreError::Unsupported { op, source: Some(cause) },
-            (Class::Busy, _) => StoreError::Unavailable {
-                op,
-                outcome: temporal_dsql_ports::Outcome::NotApplied,
-                source: Some(cause),
-            },
-            (Class::Unavailable(outcome), _) => {
+            (Class::Busy | Class::ConnectionRefused, _) => {
+                let outcome = Outcome::NotApplied;
+                StoreError::Unavailable { op, outcome, source: Some(cause) }
+            }
+            (Class::Disconnected(outcome) | Class::Unavailable(outcome), _) => {
                 StoreError::Unavailable { op, outcome, source: Some(cause) }
             }
         }
     }
 }
 
-/// The buffer of a run has used up its places (`rows::buffered_events`).
+/// The buffer of a run has used all positions (`rows::buffered_events`).
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "buffered_events: the run has used all 32,767 places of its buffer; they start again when a \
@@ -92,8 +85,8 @@ impl From<BufferFull> for StoreError {
     }
 }
 
-/// The tables that statements insert into: those that an error can name.
-const WRITTEN: [Table; 21] = [
+/// The tables that statements insert into, which a duplicate can be about.
+const INSERTED_INTO: [Table; 21] = [
     Table::Executions,
     Table::CurrentExecutions,
     Table::CurrentChasmExecutions,
@@ -117,32 +110,32 @@ const WRITTEN: [Table; 21] = [
     Table::Shards,
 ];
 
-/// The table that an error is about, if it says so: in its own field, as PostgreSQL does, or by the
-/// name of the constraint, which is in the message as well. What DSQL fills in is not recorded.
+/// The table that an error is about: from its own field, which PostgreSQL fills in, or from the name
+/// of the constraint, which is also in the message. Which of them DSQL fills in is not recorded.
 fn table_of(refusal: &dyn DatabaseError) -> Option<Table> {
     refusal
         .table()
-        .and_then(|name| WRITTEN.into_iter().find(|table| table.name() == name))
+        .and_then(|name| INSERTED_INTO.into_iter().find(|table| table.name() == name))
         .or_else(|| refusal.constraint().and_then(table_of_constraint))
         .or_else(|| quoted(refusal.message()).and_then(table_of_constraint))
 }
 
-/// The table of a primary key, by the name that the server gives it, or of the one other unique
-/// index in this family.
+/// The table of a primary key, by the name that the server generates, or of the only other unique
+/// index.
 fn table_of_constraint(name: &str) -> Option<Table> {
     if name == "idx_buffered_events_id" {
         return Some(Table::BufferedEvents);
     }
     let table_name = name.strip_suffix("_pkey")?;
-    WRITTEN.into_iter().find(|table| table.name() == table_name)
+    INSERTED_INTO.into_iter().find(|table| table.name() == table_name)
 }
 
-/// What a message has between its first quotation marks.
+/// The text between the first quotation marks of a message.
 fn quoted(message: &str) -> Option<&str> {
     message.split('"').nth(1)
 }
 
-/// The SQLSTATE that the server answered with, if it did.
+/// The SQLSTATE in the sources of an error.
 pub(crate) fn sqlstate_of(error: &StoreError) -> Option<String> {
     let cause = std::error::Error::source(error).and_then(<dyn std::error::Error>::downcast_ref);
     cause
@@ -152,7 +145,7 @@ pub(crate) fn sqlstate_of(error: &StoreError) -> Option<String> {
         .map(Into::into)
 }
 
-/// An error with its reasons, in one line.
+/// An error with all its sources, in one line.
 pub(crate) struct Reasons<'a>(pub(crate) &'a StoreError);
 
 impl std::fmt::Display for Reasons<'_> {
@@ -167,51 +160,28 @@ impl std::fmt::Display for Reasons<'_> {
     }
 }
 
-/// What an error did to the connection that it arrived on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Damage {
-    /// None: the server has refused a statement, and the session goes on.
-    None,
-    /// What is still on the wire is unknown, or the server has ended this session.
-    Session,
-    /// The connection is gone, for a reason that others may share: the network broke, the server
-    /// shut down or ended those that were idle.
-    Connections,
+/// The pool has no connection for a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoConnection {
+    /// Other callers use all connections.
+    #[error("no connection became free in time; all {most} are in use")]
+    Exhausted {
+        /// The largest number of connections.
+        most: u32,
+    },
+    /// The pool is closed.
+    #[error("the store is closed")]
+    Closed,
 }
 
-/// What `error` did to its connection.
-pub(crate) fn damage(error: &sqlx::Error) -> Damage {
-    let Some(refusal) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => Damage::None,
-            sqlx::Error::Io(_) => Damage::Connections,
-            _ => Damage::Session,
-        };
-    };
-    let severity = refusal.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
-    let ends_session = matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic));
-    let code = refusal.code();
-    match code.as_deref().unwrap_or("") {
-        "57P01" | "57P02" | "57P03" | "57P05" => Damage::Connections,
-        code if ends_session || matches!(code.get(..2), Some("57" | "08")) => Damage::Session,
-        _ => Damage::None,
+impl From<NoConnection> for StoreError {
+    fn from(error: NoConnection) -> Self {
+        Self::Unavailable {
+            op: "Connect",
+            outcome: Outcome::NotApplied,
+            source: Some(Cause::new(error)),
+        }
     }
-}
-
-/// Whether the server admits no more connections for the moment.
-pub(crate) fn is_busy(refusal: &dyn DatabaseError) -> bool {
-    classify(refusal.code().as_deref().unwrap_or(""), refusal.message(), Phase::Opening)
-        == Class::Busy
-}
-
-/// Whether an error means that the session's prepared statements are stale: the catalog changed
-/// under them (aurora-dsql.md#transient-failures).
-pub(crate) fn is_catalog_conflict(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|refusal| {
-        let code = refusal.code();
-        classify(code.as_deref().unwrap_or(""), refusal.message(), Phase::Statement)
-            == Class::Conflict(crate::sqlstate::Conflict::Catalog)
-    })
 }
 
 #[cfg(test)]

@@ -1,42 +1,34 @@
 //! Temporal's persistence on Amazon Aurora DSQL, over the Postgres wire.
 //!
-//! [`connect`] opens a [`DsqlStore`], which implements the ports. Inside, a statement is text of a
-//! `.sql` file (`text`), whose parameters get their values by name (`arguments`, `rows`). It is sent
-//! over a link that is either autocommit or a transaction (`link`), on a connection of the pool
-//! (`pool`), which opens them at DSQL's rate and retires them before DSQL does. What the server
-//! answers is classified in one place (`sqlstate`). An act is one statement where the server takes
-//! it (`capabilities`, `rows/mutable_state`).
+//! [`connect`] opens a [`DsqlStore`], which implements the ports. A statement is text of a `.sql` file
+//! (`text`), whose parameters get their values by name (`arguments`, `rows`). An executor sends it:
+//! by itself (`autocommit`) or in a transaction (`open_transaction`), on a connection of the pool
+//! (`pool`), which opens connections at DSQL's rate and retires them before DSQL closes them. A write
+//! set is one statement where the server takes it (`capabilities`, `rows/mutable_state`).
 #![warn(missing_docs, clippy::unwrap_used)]
 
 mod arguments;
+mod autocommit;
 mod capabilities;
-mod config;
-mod connect;
 mod error;
-#[cfg(test)]
-mod guide;
-mod link;
-#[cfg(test)]
-mod logged;
+mod error_class;
+mod executor;
 mod metrics;
 mod observe;
+mod open_error;
+mod open_transaction;
 mod pool;
 mod rows;
-mod sqlstate;
 mod statement;
 mod store;
 mod text;
 
 pub use capabilities::Capabilities;
-pub use config::{
-    Auth, Config, ConfigError, PoolConfig, Target, Tls, TlsMode, VARIABLES, Variable, WriteForm,
-    region_of_host,
-};
-pub use connect::{
-    Action, CachedTokenSource, ConnectError, Connector, IamTokenSource, Refusal, Token, TokenError,
-    TokenSource,
-};
 pub use metrics::{METRICS, Metric, MetricKind};
-/// The driver's connection, for callers of [`Connector::try_connect`] that hand it on.
-pub use sqlx::PgConnection;
-pub use store::{DsqlStore, OpenError, connect};
+pub use open_error::OpenError;
+pub use store::{DsqlStore, connect};
+pub use temporal_dsql_client::{
+    Action, Auth, CachedTokenSource, Config, ConfigError, ConnectError, Connector, IamTokenSource,
+    Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError, TokenSource, VARIABLES,
+    Variable, WriteForm, region_of_host,
+};

@@ -3,6 +3,7 @@
 //! (temporal-persistence.md#metrics), where it has them.
 
 use metrics::Unit;
+use temporal_dsql_client::TOKEN_REFRESH_FAILURES;
 
 /// What a metric is to a recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +94,11 @@ pub(crate) const POOL_OPEN: Metric =
     gauge("dsql_pool_open", "connections that are open or being opened", "");
 pub(crate) const POOL_IN_USE: Metric = gauge(
     "dsql_pool_in_use",
-    "connections that are lent or being opened",
+    "connections that are in use or being opened",
     "above 90 % of `dsql_pool_max_open` for 5 minutes",
 );
 pub(crate) const POOL_IDLE: Metric =
-    gauge("dsql_pool_idle", "open connections that nobody uses", "");
+    gauge("dsql_pool_idle", "open connections that are not in use", "");
 pub(crate) const POOL_WAIT: Metric = counter(
     "dsql_pool_wait_total",
     &[],
@@ -107,7 +108,7 @@ pub(crate) const POOL_WAIT: Metric = counter(
 pub(crate) const POOL_WAIT_DURATION: Metric = seconds(
     "dsql_pool_wait_duration",
     &[],
-    "how long they waited, in vain or not",
+    "how long they waited, whether or not they got a connection",
     "mean above 1 s for 5 minutes",
 );
 pub(crate) const KEEPER_TOPUP: Metric =
@@ -122,8 +123,8 @@ pub(crate) const KEEPER_SIZE: Metric =
     gauge("dsql_pool_keeper_current_size", "the same as `dsql_pool_open`", "");
 pub(crate) const CLOSED_MAX_LIFETIME: Metric =
     gauge("dsql_db_closed_max_lifetime_total", "connections that were retired by age, so far", "");
-pub(crate) const TOKEN_REFRESH_FAILURES: Metric = counter(
-    "dsql_token_refresh_failures_total",
+const TOKEN_FAILURES: Metric = counter(
+    TOKEN_REFRESH_FAILURES,
     &[],
     "IAM tokens that could not be made",
     "above 0 for 5 minutes",
@@ -148,7 +149,7 @@ pub const METRICS: [Metric; 18] = [
     KEEPER_TOPUP_FAILURES,
     KEEPER_SIZE,
     CLOSED_MAX_LIFETIME,
-    TOKEN_REFRESH_FAILURES,
+    TOKEN_FAILURES,
 ];
 
 /// Describes [`METRICS`] to the recorder in place.
@@ -167,7 +168,8 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::{guide, observe::ErrorClass};
+    use crate::error_class::ErrorClass;
+    use temporal_dsql_testkit::assert_guide_has_table;
 
     #[test]
     fn the_guide_shows_this_table_and_nothing_else() {
@@ -181,7 +183,7 @@ mod tests {
             let row = format!("| `{name}{labels}` | {kind}, {unit} | {meaning} | {alert}");
             writeln!(table, "{} |", row.trim_end()).unwrap();
         }
-        guide::assert_has_table("What to watch", "| Metric |", &table);
+        assert_guide_has_table("What to watch", "| Metric |", &table);
     }
 
     #[test]
@@ -190,7 +192,7 @@ mod tests {
         for class in ErrorClass::ALL {
             writeln!(table, "| `{}` | {} |", class.name(), class.meaning()).unwrap();
         }
-        guide::assert_has_table("What to watch", "| `error_class` |", &table);
+        assert_guide_has_table("What to watch", "| `error_class` |", &table);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A statement: constant text, typed arguments, and what is needed to say what went wrong.
+//! Statements: constant text with typed arguments, sent within a timeout and a span.
 
 use std::time::Duration;
 
@@ -7,26 +7,22 @@ use sqlx::{
     Either, Executor, Postgres,
     postgres::{PgArguments, PgRow},
 };
+use temporal_dsql_client::{Class, Conflict, Damage, Phase, classify_error, damage};
 use temporal_dsql_domain::{ShardId, Table};
 use temporal_dsql_ports::{Attempt, Cause, StoreError, limits::LimitKind};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    arguments::Arguments,
-    error::{Context, Damage, damage, is_catalog_conflict},
-    observe::outcome,
-    pool::Pooled,
-    sqlstate::Phase,
-    text::Text,
+    arguments::Arguments, error::Context, observe::outcome, pool::ServerConnection, text::Text,
 };
 
 /// Bytes of a message to the server (aurora-dsql.md#limits).
 const MAX_MESSAGE_BYTES: usize = 10 * 1024 * 1024;
-/// What a Bind message has beside its arguments, and room to spare: its type and length, the names
+/// An upper bound of the bytes of a Bind message beside its arguments: its type and length, the names
 /// of the portal and of the statement, and the formats.
 const MESSAGE_OVERHEAD: usize = 64;
 
-/// What is constant about a statement.
+/// The constant part of a statement.
 #[derive(Debug)]
 pub(crate) struct Meta {
     /// Temporal's name of the operation.
@@ -51,7 +47,7 @@ pub(crate) struct Statement {
     bytes: usize,
 }
 
-/// What the server answered.
+/// The answer of the server.
 pub(crate) struct Answer {
     /// Rows that the statement affected or returned.
     pub affected: u64,
@@ -69,17 +65,17 @@ impl Statement {
         Self { meta, op: meta.op, table: Some(meta.table), shard_id, arguments, bytes }
     }
 
-    /// The same statement as the whole of the act `op`, whose name errors and spans have. It writes
-    /// many tables, so that an error which names no table is about none in particular.
-    pub(crate) fn of_act(self, op: &'static str) -> Self {
+    /// The statement as the whole operation `op`, which errors and spans name. It writes many tables,
+    /// so an error without a table has none.
+    pub(crate) fn of_operation(self, op: &'static str) -> Self {
         Self { op, table: None, ..self }
     }
 
     /// Refuses a statement whose arguments do not fit a message.
     ///
     /// A server does not answer a message that is too long; it closes the connection
-    /// (aurora-dsql.md#limits). A write would look as if its answer had been lost, and a read be
-    /// sent again and again.
+    /// (aurora-dsql.md#limits). The outcome of a write would be unknown, and a read
+    /// would be repeated until its deadline.
     fn check_size(&self) -> Result<(), StoreError> {
         let bytes = self.bytes + MESSAGE_OVERHEAD;
         if bytes <= MAX_MESSAGE_BYTES {
@@ -101,10 +97,10 @@ impl Statement {
         self.arguments
     }
 
-    /// Runs the statement on `pooled` and waits for its whole answer, at most for `timeout`.
+    /// Runs the statement on `connection` and waits for its whole answer, at most for `timeout`.
     pub(crate) async fn run(
         self,
-        pooled: &mut Pooled,
+        connection: &mut ServerConnection,
         attempt: u32,
         phase: Phase,
         timeout: Duration,
@@ -122,13 +118,13 @@ impl Statement {
         );
         let context = Context { op, table: self.table, phase };
         let query = sqlx::query_with(sql, self.arguments);
-        traced(span, answer(pooled, query, context, timeout)).await
+        traced(span, answer(connection, query, context, timeout)).await
     }
 }
 
 /// Runs one statement that takes no arguments, in the simple protocol: BEGIN, COMMIT, ROLLBACK.
 pub(crate) async fn run_simple(
-    pooled: &mut Pooled,
+    connection: &mut ServerConnection,
     sql: &'static str,
     attempt: Attempt,
     phase: Phase,
@@ -143,10 +139,10 @@ pub(crate) async fn run_simple(
         outcome = Empty
     );
     let context = Context { op: attempt.op, table: None, phase };
-    traced(span, answer(pooled, sqlx::raw_sql(sql), context, timeout)).await.map(drop)
+    traced(span, answer(connection, sqlx::raw_sql(sql), context, timeout)).await.map(drop)
 }
 
-/// Waits for the answer inside `span`, and says there what it was.
+/// Waits for the answer inside `span`, and records the outcome there.
 async fn traced(
     span: Span,
     exchange: impl Future<Output = Result<Answer, StoreError>>,
@@ -164,7 +160,7 @@ async fn traced(
 }
 
 async fn answer<'q, E>(
-    pooled: &mut Pooled,
+    connection: &mut ServerConnection,
     query: E,
     context: Context,
     timeout: Duration,
@@ -172,12 +168,12 @@ async fn answer<'q, E>(
 where
     E: sqlx::Execute<'q, Postgres> + 'q,
 {
-    // Set for the time of the exchange: if this future is dropped in the middle, what is on the
-    // wire is unknown and the connection must not be used again.
-    pooled.broken = true;
+    // Set during the exchange: if this future is dropped, the state of the wire is unknown and the
+    // connection must not be used again.
+    connection.broken = true;
     let exchange = async {
         let mut answer = Answer { affected: 0, rows: Vec::new() };
-        let mut stream = pooled.connection.fetch_many(query);
+        let mut stream = connection.inner.fetch_many(query);
         while let Some(part) = stream.try_next().await? {
             match part {
                 Either::Left(done) => answer.affected += done.rows_affected(),
@@ -188,32 +184,36 @@ where
     };
     match tokio::time::timeout(timeout, exchange).await {
         Ok(Ok(answer)) => {
-            pooled.answered();
+            connection.answered();
             Ok(answer)
         }
         Ok(Err(error)) => {
             match damage(&error) {
                 Damage::None => {
-                    if !is_catalog_conflict(&error) || forget_statements(pooled, timeout).await {
-                        pooled.answered();
+                    // The session's prepared statements are stale: the catalog changed under them
+                    // (aurora-dsql.md#transient-failures).
+                    let is_stale = classify_error(&error, Phase::Statement)
+                        == Some(Class::Conflict(Conflict::Catalog));
+                    if !is_stale || forget_statements(connection, timeout).await {
+                        connection.answered();
                     }
                 }
                 Damage::Session => {}
-                Damage::Connections => pooled.lost(),
+                Damage::Connections => connection.lost(),
             }
             Err(context.error(error))
         }
         Err(elapsed) => {
-            pooled.lost();
+            connection.lost();
             Err(context.timeout(elapsed))
         }
     }
 }
 
-/// Makes the next attempt prepare its statements against the new catalog; tells whether the
-/// connection is still good.
-async fn forget_statements(pooled: &mut Pooled, timeout: Duration) -> bool {
+/// Clears the prepared statements, so that the next attempt prepares them against the new catalog.
+/// Returns whether the connection can be used again.
+async fn forget_statements(connection: &mut ServerConnection, timeout: Duration) -> bool {
     use sqlx::Connection;
-    let forgotten = pooled.connection.clear_cached_statements();
+    let forgotten = connection.inner.clear_cached_statements();
     matches!(tokio::time::timeout(timeout, forgotten).await, Ok(Ok(())))
 }

@@ -1,9 +1,10 @@
-//! The store: a pool, a runner and a router behind the port.
+//! The store on DSQL: opening it, and the implementation of [`Store`].
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use temporal_dsql_client::{Config, Connector, Phase};
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_ports::{
     ArchetypeRouter, Attempt, CurrentExecutionsRouter, Deadline, Outcome, Runner, Session, Store,
@@ -11,54 +12,22 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
+    autocommit::Autocommit,
     capabilities::{Capabilities, Detection},
-    config::{Config, ConfigError},
-    connect::Connector,
-    link::{Autocommit, Open, Shared},
+    executor::Shared,
     metrics,
     observe::Operations,
+    open_error::OpenError,
+    open_transaction::OpenTransaction,
     pool::Pool,
-    rows::{Rows, mutable_state::apply::Act},
-    sqlstate::Phase,
+    rows::{Rows, mutable_state::apply::OneStatement, statements},
 };
-
-/// Why a store could not be opened.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The configuration cannot work; nothing was sent.
-    #[error("the configuration cannot work")]
-    Config(#[from] ConfigError),
-    /// The database did not let the first connection in.
-    #[error("the database cannot be used")]
-    Connect(#[source] StoreError),
-    /// The configuration demands a form of statements that the server refuses.
-    #[error("the server does not take {what}; {instead} does without")]
-    Refused {
-        /// What the server does not take.
-        what: &'static str,
-        /// The setting that does without.
-        instead: &'static str,
-        /// The refusal.
-        #[source]
-        source: StoreError,
-    },
-    /// Whether the server takes a form of statements could not be found out, for another reason
-    /// than that it does not.
-    #[error("it cannot be told whether the server takes {what}")]
-    Unclear {
-        /// What the server may take, and the setting that does without, if there is one.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        source: StoreError,
-    },
-}
 
 /// Temporal's executions on Aurora DSQL, or on stock PostgreSQL for development.
 ///
-/// Cloning shares the connection pool. An operation is a span `operation` of the `tracing` subscriber
-/// in place, with its statements as spans `statement` inside; it counts through the `metrics`
-/// recorder in place ([`METRICS`](crate::METRICS)).
+/// Clones share the connection pool. An operation is a span `operation`, with its statements as spans
+/// `statement` inside, of the installed `tracing` subscriber, and counts in the installed `metrics`
+/// recorder ([`METRICS`](crate::METRICS)).
 #[derive(Clone)]
 pub struct DsqlStore {
     shared: Arc<Shared>,
@@ -66,11 +35,11 @@ pub struct DsqlStore {
     detection: Arc<Detection>,
 }
 
-/// Opens a store and proves with one connection that the database lets it in. Takes the place of
-/// the Go plugin's `newDB` (requirements.md#req-3-1, requirements.md#req-3-2): what a logger was
-/// passed for, the `tracing` subscriber in place receives.
+/// Opens a store, and one connection to check that the database accepts the user. This is the
+/// counterpart of `newDB` of the Go plugin (requirements.md#req-3-1, requirements.md#req-3-2); the
+/// installed `tracing` subscriber takes the place of its logger.
 ///
-/// `credentials` sign the IAM tokens that DSQL wants; PostgreSQL needs none.
+/// `credentials` sign the IAM tokens of DSQL; PostgreSQL needs none.
 ///
 /// ```no_run
 /// use temporal_dsql_store::{Config, connect};
@@ -95,7 +64,7 @@ impl DsqlStore {
     /// Opens a store over `connector`, with a router of the caller's.
     ///
     /// # Errors
-    /// The database cannot be reached, refuses the user, or refuses a form of statements that the
+    /// The database cannot be reached, refuses the user, or refuses statements that the write
     /// configuration demands.
     pub async fn open(
         config: &Config,
@@ -104,6 +73,8 @@ impl DsqlStore {
     ) -> Result<Self, OpenError> {
         metrics::describe();
         let engine = connector.engine();
+        // Room for all statements of a store, so that none is prepared twice on a connection.
+        let connector = connector.statement_cache_capacity(statements().count());
         let shared = Arc::new(Shared {
             pool: Pool::new(connector, config.pool),
             runner: Runner::builder().policy(config.retry).observer(Arc::new(Operations)).build(),
@@ -124,18 +95,18 @@ impl DsqlStore {
         Ok(Self { shared, engine, detection })
     }
 
-    /// The engine on the other side.
+    /// The engine of the database.
     pub const fn engine(&self) -> Engine {
         self.engine
     }
 
-    /// What the server takes; `None` as long as the schema is missing.
+    /// The detected capabilities of the server; `None` while the schema is missing.
     pub fn capabilities(&self) -> Option<Capabilities> {
         self.detection.known()
     }
 
     /// Closes the pool. Operations that follow fail as unavailable when their retry policy or their
-    /// deadline ends them; transactions that are open may end.
+    /// deadline ends them; open transactions can still be ended.
     pub fn close(&self) {
         self.shared.pool.close();
     }
@@ -149,8 +120,8 @@ impl Store for DsqlStore {
 
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
         let capabilities = self.detection.get(&self.shared).await?;
-        let link = Open::begin(Arc::clone(&self.shared), attempt).await?;
-        Ok(Box::new(Rows { link, key_share: capabilities.key_share }))
+        let executor = OpenTransaction::begin(Arc::clone(&self.shared), attempt).await?;
+        Ok(Box::new(Rows { executor, key_share: capabilities.key_share }))
     }
 
     fn runner(&self) -> &Runner {
@@ -164,18 +135,18 @@ impl Store for DsqlStore {
         if !runner.until(deadline, op, Outcome::NotApplied, detection).await?.one_statement {
             return apply_by_table(&Within::until(self, deadline), set).await;
         }
-        let act = Act::new(&*shared.router, set)?;
+        let write = OneStatement::new(&*shared.router, set)?;
         let once = |attempt: Attempt| {
-            let act = &act;
+            let write = &write;
             async move {
-                let statement = act.statement()?;
+                let statement = write.statement()?;
                 let get = shared.pool.get();
-                let mut loan = runner.until(deadline, op, Outcome::NotApplied, get).await?;
-                // The statement commits with the same message that carries it.
+                let mut connection = runner.until(deadline, op, Outcome::NotApplied, get).await?;
+                // The statement commits by itself.
                 let timeout = shared.statement_timeout;
-                let run = statement.run(&mut loan, attempt.number, Phase::Commit, timeout);
+                let run = statement.run(&mut connection, attempt.number, Phase::Commit, timeout);
                 let answer = runner.until(deadline, op, Outcome::Unknown, run).await;
-                act.outcome(&answer.map_err(|error| set.duplicate(error))?.rows)
+                write.outcome(&answer.map_err(|error| set.duplicate(error))?.rows)
             }
         };
         runner.retry_until(deadline, op, once).await
@@ -189,6 +160,6 @@ impl Store for DsqlStore {
 impl DsqlStore {
     fn autocommit(&self, deadline: Deadline) -> Rows<Autocommit<'_>> {
         // Outside a transaction a lock is a read: its strength does not matter.
-        Rows { link: Autocommit { shared: &self.shared, deadline }, key_share: true }
+        Rows { executor: Autocommit { shared: &self.shared, deadline }, key_share: true }
     }
 }

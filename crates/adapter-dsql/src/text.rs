@@ -1,4 +1,4 @@
-//! SQL texts: statements in `.sql` files, with parameters that are named.
+//! SQL texts: statements of `.sql` files, with named parameters.
 //!
 //! A file holds any number of statements. A line `-- name: …` begins one, a `;` ends it:
 //!
@@ -9,8 +9,8 @@
 //! WHERE shard_id = :shard_id;
 //! ```
 //!
-//! What is sent has `$1`, `$2` … in the place of the names, numbered in the order in which they
-//! first occur, without comments and without line breaks. The values come from
+//! The server gets `$1`, `$2` … in the place of the names, numbered in the order of their first
+//! occurrence, without comments and without line breaks. The values come from
 //! [`Arguments`](crate::arguments::Arguments), by name.
 
 use std::sync::OnceLock;
@@ -41,7 +41,7 @@ impl Text {
         Self { file, name, parsed: OnceLock::new() }
     }
 
-    /// What is sent to the server.
+    /// The SQL for the server.
     ///
     /// # Panics
     /// The file has no such statement, or it is malformed.
@@ -86,7 +86,7 @@ impl Text {
     }
 }
 
-/// The statements of a file: their names, and what stands between the names.
+/// The statements of a file: their names and their unparsed texts.
 fn statements(file: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let mut rest = file.find(NAME).map(|at| &file[at + NAME.len()..]);
     std::iter::from_fn(move || {
@@ -98,8 +98,8 @@ fn statements(file: &'static str) -> impl Iterator<Item = (&'static str, &'stati
     })
 }
 
-/// Takes a statement apart. String literals and quoted names are copied as they are; `E''`
-/// literals, dollar quotes and comments in `/* */` are not known.
+/// Parses a statement. String literals and quoted names are copied unchanged; `E''` literals, dollar
+/// quotes and comments in `/* */` are not supported.
 fn parse(name: &str, text: &'static str) -> Parsed {
     let mut sql = String::with_capacity(text.len());
     let mut parameters: Vec<&'static str> = Vec::new();
@@ -153,7 +153,7 @@ fn parse(name: &str, text: &'static str) -> Parsed {
     }
     let behind =
         rest[1..].lines().map(str::trim).find(|line| !(line.is_empty() || line.starts_with("--")));
-    assert_eq!(behind, None, "{name}: something is behind `;`");
+    assert_eq!(behind, None, "{name}: text after `;`");
     Parsed { sql, parameters }
 }
 
@@ -206,7 +206,7 @@ mod tests {
     fn what_is_malformed_is_refused_by_the_name_of_the_statement() {
         for (text, reason) in [
             ("SELECT 1", "no `;`"),
-            ("SELECT 1; SELECT 2;", "behind `;`"),
+            ("SELECT 1; SELECT 2;", "after `;`"),
             ("SELECT : a;", "without a name"),
             ("SELECT 'a;", "no end of 'a;"),
         ] {

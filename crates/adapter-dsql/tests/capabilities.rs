@@ -15,7 +15,7 @@ use temporal_dsql_store::{Capabilities, Config, DsqlStore, OpenError, WriteForm}
 use temporal_dsql_stores::{ShardStore, TaskStore};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
-/// Texts that only the statement of a whole act has, and one that the lock of a shard has, too.
+/// Texts that only the statement of a whole write has, and one that the lock of a shard has, too.
 const ACT: &str = "WITH shard AS";
 const LOCK: &str = "FOR KEY SHARE";
 
@@ -29,7 +29,7 @@ async fn connect(config: &Config) -> Result<DsqlStore, OpenError> {
     temporal_dsql_store::connect(config, None).await
 }
 
-/// Whether an act is one statement, and whether acts lock their shard FOR KEY SHARE.
+/// Whether a write is one statement, and whether writes lock their shard FOR KEY SHARE.
 fn found(capabilities: Option<Capabilities>) -> Option<(bool, bool)> {
     capabilities.map(|found| (found.one_statement, found.key_share))
 }
@@ -38,8 +38,8 @@ fn refusal(sqlstate: &str) -> WireFault {
     WireFault::error(sqlstate, "not supported")
 }
 
-/// Adds one task. It is an act as any other.
-async fn act(store: &DsqlStore, task_id: i64) -> Result<(), StoreError> {
+/// Adds one task, as an example of a write.
+async fn add_task(store: &DsqlStore, task_id: i64) -> Result<(), StoreError> {
     let task = ImmediateTask { task_id, data: blob() };
     let immediate = vec![(ImmediateQueue::Transfer, vec![task])];
     TaskStore::new(store).add(OWNER, &Tasks { immediate, scheduled: Vec::new() }).await
@@ -51,17 +51,17 @@ fn count(texts: &[String], part: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_everything_is_sent_one_statement_for_each_act() {
+async fn a_server_that_accepts_everything_gets_one_statement_for_each_write() {
     let Some((database, proxy)) = support::wired().await else { return };
     let store = connect(&config(&database, &proxy)).await.unwrap();
     assert_eq!(found(store.capabilities()), Some((true, true)));
     store.session().insert_into_shards(&shard()).await.unwrap();
-    act(&store, 1).await.unwrap();
+    add_task(&store, 1).await.unwrap();
     assert_eq!(count(&proxy.statements(), "BEGIN"), 0);
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_the_act_is_sent_a_statement_per_table() {
+async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
     let Some((database, proxy)) = support::wired().await else { return };
     for (task_id, sqlstate) in (1..).zip(["0A000", "42601", "54001"]) {
         proxy.inject(When::Matching(ACT.into()), refusal(sqlstate));
@@ -70,7 +70,7 @@ async fn a_server_that_refuses_the_act_is_sent_a_statement_per_table() {
         assert_eq!(found(store.capabilities()), Some((false, true)), "{sqlstate}");
         ShardStore::new(&store).get_or_create(&shard()).await.unwrap();
         let before = proxy.statements().len();
-        act(&store, task_id).await.unwrap();
+        add_task(&store, task_id).await.unwrap();
         let sent = proxy.statements().split_off(before);
         assert_eq!((count(&sent, "BEGIN"), count(&sent, ACT)), (1, 0), "{sent:?}");
         // The connection knows the lock from the probe.
@@ -94,7 +94,7 @@ async fn a_server_that_refuses_for_key_share_is_sent_for_update() {
         assert_eq!(found(store.capabilities()), Some((false, false)), "{form:?}");
         ShardStore::new(&store).get_or_create(&shard()).await.unwrap();
         let before = proxy.statements().len();
-        act(&store, form as i64 + 1).await.unwrap();
+        add_task(&store, form as i64 + 1).await.unwrap();
         let sent = proxy.statements().split_off(before);
         let locks: Vec<_> = sent.iter().filter(|text| text.contains("FROM shards")).collect();
         assert_eq!(locks.len(), 1, "{sent:?}");
@@ -104,7 +104,7 @@ async fn a_server_that_refuses_for_key_share_is_sent_for_update() {
 
 /// The emulator refuses the one or the other construct, as clusters may do.
 #[tokio::test]
-async fn a_cluster_that_refuses_a_part_of_the_act_is_sent_a_statement_per_table() {
+async fn a_cluster_that_refuses_a_part_of_the_statement_gets_a_statement_per_table() {
     for (data_modifying_with, locking_subqueries) in
         [(true, true), (true, false), (false, true), (false, false)]
     {
@@ -118,7 +118,7 @@ async fn a_cluster_that_refuses_a_part_of_the_act_is_sent_a_statement_per_table(
         let takes_all = data_modifying_with && locking_subqueries;
         assert_eq!(found(store.capabilities()), Some((takes_all, true)));
         store.session().insert_into_shards(&shard()).await.unwrap();
-        act(&store, 1).await.unwrap();
+        add_task(&store, 1).await.unwrap();
         let mut config = cluster::config(&cluster);
         config.write_form = WriteForm::OneStatement;
         let demanded = temporal_dsql_store::connect(&config, Some(credentials(&cluster))).await;
@@ -156,7 +156,7 @@ async fn what_is_no_refusal_of_the_text_is_an_error_and_no_guess() {
             proxy.inject(When::Matching(text.into()), fault);
             let error = connect(&config).await.map(drop).unwrap_err();
             assert!(matches!(&error, OpenError::Unclear { .. }), "{what}: {error:?}");
-            // A setting that is in place already helps nobody.
+            // A setting that is already in place is not suggested.
             let advises = error.to_string().contains("DSQL_WRITE_FORM");
             assert_eq!(advises, form == WriteForm::Auto, "{what}: {error}");
         }
@@ -181,7 +181,7 @@ async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_rep
 
 /// The schema may come after the store.
 #[tokio::test]
-async fn before_the_schema_exists_nothing_is_decided_and_the_first_act_after_it_finds_out() {
+async fn without_a_schema_nothing_is_detected_and_the_first_write_after_it_detects() {
     for (form, expected) in [
         (WriteForm::Auto, (true, true)),
         (WriteForm::OneStatement, (true, true)),
@@ -194,18 +194,18 @@ async fn before_the_schema_exists_nothing_is_decided_and_the_first_act_after_it_
         let store = connect(&config).await.unwrap();
         assert_eq!(store.capabilities(), None, "{form:?}");
         for _ in 0..2 {
-            let error = act(&store, 1).await.unwrap_err();
+            let error = add_task(&store, 1).await.unwrap_err();
             assert!(matches!(error, StoreError::Unsupported { .. }), "{form:?}: {error:?}");
             assert_eq!(store.capabilities(), None, "{form:?}: there is still no schema");
         }
         set_up(&database).await;
         store.session().insert_into_shards(&shard()).await.unwrap();
-        act(&store, 1).await.unwrap();
+        add_task(&store, 1).await.unwrap();
         assert_eq!(found(store.capabilities()), Some(expected), "{form:?}");
-        // It is known, and nobody asks again.
+        // The capabilities are known and not detected again.
         let (mut before, mut trips) = (proxy.round_trips(), Vec::new());
         for task_id in 2..4 {
-            act(&store, task_id).await.unwrap();
+            add_task(&store, task_id).await.unwrap();
             trips.push(proxy.round_trips() - before);
             before = proxy.round_trips();
         }
@@ -216,7 +216,7 @@ async fn before_the_schema_exists_nothing_is_decided_and_the_first_act_after_it_
 
 /// The refusals of a server whose schema comes after the store.
 #[tokio::test]
-async fn a_server_that_refuses_the_act_is_found_out_by_the_first_act_after_the_schema_too() {
+async fn a_refusal_is_detected_by_the_first_write_after_the_schema_too() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
     let mut config = config(&database, &proxy);
@@ -227,10 +227,10 @@ async fn a_server_that_refuses_the_act_is_found_out_by_the_first_act_after_the_s
     auto.session().insert_into_shards(&shard()).await.unwrap();
     proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
     proxy.inject(When::Matching(LOCK.into()), refusal("0A000"));
-    act(&auto, 1).await.unwrap();
+    add_task(&auto, 1).await.unwrap();
     assert_eq!(found(auto.capabilities()), Some((false, false)));
     proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
-    let error = act(&demanded, 2).await.unwrap_err();
+    let error = add_task(&demanded, 2).await.unwrap_err();
     assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
     assert_eq!(demanded.capabilities(), None);
     assert_eq!(proxy.pending_faults(), 0);
@@ -239,7 +239,7 @@ async fn a_server_that_refuses_the_act_is_found_out_by_the_first_act_after_the_s
 /// A transaction begins in the form that is known, too.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a transaction that locks and ends by hand")]
-async fn a_transaction_that_begins_before_any_act_finds_out_as_well() {
+async fn a_transaction_that_begins_before_any_write_detects_as_well() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
     let store = connect(&config(&database, &proxy)).await.unwrap();

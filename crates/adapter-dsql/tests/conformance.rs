@@ -1,4 +1,4 @@
-//! The conformance suite on stock PostgreSQL, as a store is by default: an act is one statement.
+//! The conformance suite on stock PostgreSQL, as a store is by default: a write is one statement.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The conformance suite on a stand-in for DSQL, as a store is by default: an act is one statement.
+//! The conformance suite on a stand-in for DSQL, as a store is by default: a write is one statement.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! The fence of an act that is one statement, on PostgreSQL, where the locks of rows make it: an act
-//! and a takeover, in both orders, and statements that arrive late.
+//! The fence of a write that is one statement, on PostgreSQL, where row locks enforce it: a write and
+//! a takeover, in both orders, and statements that arrive late.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{Connection, Executor, PgConnection};
 use support::{
-    acts::{Act, KINDS, WAYS, assert_deposed, numbers, take_over},
+    operations::{GuardedWrite, KINDS, WAYS, assert_deposed, numbers, take_over},
     recorder::Recorded,
     relay::Relay,
     wired,
@@ -26,16 +26,16 @@ fn owners() -> impl Iterator<Item = Owner> {
     (100..).map(|shard| Owner { shard_id: ShardId(shard), range_id: 1 })
 }
 
-/// A store that sends each act as one statement over `addr`.
+/// A store that sends each write as one statement over `addr`.
 async fn store_at(database: &ScratchDatabase, addr: std::net::SocketAddr) -> DsqlStore {
     let mut config = support::config(database, addr);
     config.write_form = WriteForm::OneStatement;
     connect(&config, None).await.unwrap()
 }
 
-/// What is stored in the shard of an act.
-async fn stored(database: &ScratchDatabase, act: &Act) -> [i64; 5] {
-    numbers(&database.query(&act.question()).await.unwrap())
+/// What is stored in the shard of a write.
+async fn stored(database: &ScratchDatabase, write: &GuardedWrite) -> [i64; 5] {
+    numbers(&database.query(&write.question()).await.unwrap())
 }
 
 /// Waits until this many sessions wait for a lock.
@@ -44,14 +44,14 @@ async fn wait_for_waiting(database: &ScratchDatabase, sessions: usize) {
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let deadline = Instant::now() + Duration::from_secs(20);
     while database.query(waiting).await.unwrap().len() < sessions {
-        assert!(Instant::now() < deadline, "nobody waits");
+        assert!(Instant::now() < deadline, "no session waits");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// The takeover holds its lock when the act comes, and commits while the act waits.
+/// The takeover holds its lock when the write comes, and commits while the write waits.
 #[tokio::test]
-async fn an_act_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
+async fn a_write_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
     let Some((database, proxy)) = wired().await else { return };
@@ -61,8 +61,8 @@ async fn an_act_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
     for kind in KINDS {
         for way in WAYS {
             let owner = owners.next().unwrap();
-            let act = Act::prepared(&store, kind, owner).await;
-            let before = stored(&database, &act).await;
+            let write = GuardedWrite::prepared(&store, kind, owner).await;
+            let before = stored(&database, &write).await;
             let conflicts = [("operation", kind.op())];
             let lost_before = recorded.total("dsql_tx_conflict_total", &conflicts);
 
@@ -77,41 +77,41 @@ async fn an_act_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
             let taking = Arc::clone(&next_owner);
             let takeover = tokio::spawn(async move { take_over(&taking, owner, way).await });
             has_arrived.await.unwrap();
-            let (acting, by) = (act.clone(), Arc::clone(&store));
+            let (acting, by) = (write.clone(), Arc::clone(&store));
             let acted = tokio::spawn(async move { acting.done_by(&by).await });
             wait_for_waiting(&database, 1).await;
             release.send(()).unwrap();
 
             takeover.await.unwrap().unwrap();
-            assert_deposed(&act, acted.await.unwrap());
-            assert_eq!(stored(&database, &act).await, before, "{kind:?}, {way:?}");
+            assert_deposed(&write, acted.await.unwrap());
+            assert_eq!(stored(&database, &write).await, before, "{kind:?}, {way:?}");
             let lost = recorded.total("dsql_tx_conflict_total", &conflicts) - lost_before;
             assert_eq!(lost, 1, "{kind:?}, {way:?}: its snapshot is older than the takeover");
         }
     }
 }
 
-/// The act holds its lock of the shard and waits for a row when the takeover comes.
+/// The write holds its lock of the shard and waits for a row when the takeover comes.
 #[tokio::test]
-async fn a_takeover_waits_for_an_act_that_has_locked_the_shard_and_does_not_undo_it() {
+async fn a_takeover_waits_for_a_write_that_has_locked_the_shard_and_does_not_undo_it() {
     let Some((database, _proxy)) = wired().await else { return };
     let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
     let mut owners = owners();
     for kind in KINDS {
         for way in WAYS {
             let owner = owners.next().unwrap();
-            let act = Act::prepared(&store, kind, owner).await;
-            let before = stored(&database, &act).await;
+            let write = GuardedWrite::prepared(&store, kind, owner).await;
+            let before = stored(&database, &write).await;
 
-            // Another session holds the key of the act's task.
+            // Another session holds the key of the write's task.
             let mut other = PgConnection::connect(&database.url()).await.unwrap();
             let insert = format!(
                 "BEGIN; INSERT INTO transfer_tasks VALUES ({}, {}, '', '')",
                 owner.shard_id.0,
-                act.transfer_task()
+                write.transfer_task()
             );
             other.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(insert))).await.unwrap();
-            let (acting, by) = (act.clone(), Arc::clone(&store));
+            let (acting, by) = (write.clone(), Arc::clone(&store));
             let acted = tokio::spawn(async move { acting.done_by(&by).await });
             wait_for_waiting(&database, 1).await;
             let taking = Arc::clone(&store);
@@ -121,22 +121,22 @@ async fn a_takeover_waits_for_an_act_that_has_locked_the_shard_and_does_not_undo
 
             acted.await.unwrap().unwrap();
             takeover.await.unwrap().unwrap();
-            let applied = act.applied_to(before);
-            assert_eq!(stored(&database, &act).await, applied, "{kind:?}, {way:?}");
-            assert_deposed(&act, act.done_by(&store).await);
-            assert_eq!(stored(&database, &act).await, applied, "{kind:?}, {way:?}");
+            let applied = write.applied_to(before);
+            assert_eq!(stored(&database, &write).await, applied, "{kind:?}, {way:?}");
+            assert_deposed(&write, write.done_by(&store).await);
+            assert_eq!(stored(&database, &write).await, applied, "{kind:?}, {way:?}");
         }
     }
 }
 
-/// Acts of one owner lock the shard together: the second does not wait for the first.
+/// Writes of one owner lock the shard together: the second does not wait for the first.
 #[tokio::test]
-async fn an_act_does_not_wait_for_another_act_of_its_shard() {
+async fn a_write_does_not_wait_for_another_write_of_its_shard() {
     let Some((database, _proxy)) = wired().await else { return };
     let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
     let owner = owners().next().unwrap();
-    let first = Act::prepared(&store, KINDS[1], owner).await;
-    let second = Act::prepared(&store, KINDS[1], owner).await;
+    let first = GuardedWrite::prepared(&store, KINDS[1], owner).await;
+    let second = GuardedWrite::prepared(&store, KINDS[1], owner).await;
     let before = stored(&database, &first).await;
     let mut other = PgConnection::connect(&database.url()).await.unwrap();
     let insert = format!(
@@ -164,12 +164,12 @@ async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeove
     let mut relay = Relay::start(database.addr().unwrap()).await;
     let other = support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
     let config = support::config(&database, relay.addr());
-    let ask = async |act: &Act| stored(&database, act).await;
+    let ask = async |write: &GuardedWrite| stored(&database, write).await;
     support::late::applied_once_and_never_after_a_takeover(&mut relay, &config, None, &other, ask)
         .await;
 }
 
-/// What the answer of an act says when it is lost.
+/// What the answer of a write says when it is lost.
 #[tokio::test]
 async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
     let Some((database, proxy)) = wired().await else { return };
@@ -177,18 +177,18 @@ async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
     let mut owners = owners();
     for kind in KINDS {
         for (fault, is_applied) in [(WireFault::LostBefore, false), (WireFault::LostAfter, true)] {
-            let act = Act::prepared(&store, kind, owners.next().unwrap()).await;
-            let before = stored(&database, &act).await;
+            let write = GuardedWrite::prepared(&store, kind, owners.next().unwrap()).await;
+            let before = stored(&database, &write).await;
             proxy.inject(When::Executing("WITH shard AS".into()), fault);
-            let result = act.done_by(&store).await;
+            let result = write.done_by(&store).await;
             assert_eq!(proxy.pending_faults(), 0);
             if is_applied {
                 result.unwrap();
-                assert_eq!(stored(&database, &act).await, act.applied_to(before), "{kind:?}");
+                assert_eq!(stored(&database, &write).await, write.applied_to(before), "{kind:?}");
             } else {
                 let error = result.unwrap_err();
                 assert_eq!(error.outcome(), Outcome::Unknown, "{kind:?}: {error:?}");
-                assert_eq!(stored(&database, &act).await, before, "{kind:?}");
+                assert_eq!(stored(&database, &write).await, before, "{kind:?}");
             }
         }
     }

@@ -122,9 +122,9 @@ async fn a_statement_by_itself_is_an_operation_and_no_payload_is_seen() {
     assert!(!trace.text().contains("payload"), "{}", trace.text());
 }
 
-/// A caller that goes away ends its operation; what rolls back is still a part of it.
+/// Dropping an operation ends it; its rollback is still a part of it.
 #[tokio::test]
-async fn the_rollback_of_a_transaction_that_is_given_up_is_inside_its_operation() {
+async fn the_rollback_of_a_dropped_transaction_is_inside_its_operation() {
     let Some((store, _proxy, _database)) = opened().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     let (trace, _guard) = Trace::start();
@@ -186,7 +186,7 @@ async fn a_commit_without_an_answer_is_warned_of_counted_and_classed_by_what_it_
 
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a transaction that holds a connection")]
-async fn callers_that_wait_for_a_connection_are_counted_once_each_in_vain_or_not() {
+async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_without_success() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
     let Some((database, proxy)) = support::wired().await else { return };
@@ -202,7 +202,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_in_vain_or_not
     assert_eq!((waits(), durations()), (0, 0), "a connection was free");
     let holder = store.begin(Attempt::first("Hold")).await.unwrap();
     let error = store.session().select_from_executions(&key).await.unwrap_err();
-    assert_eq!((waits(), durations()), (1, 1), "in vain");
+    assert_eq!((waits(), durations()), (1, 1), "without success");
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("all 1 are in use"), "{source}");
     let exhausted = [("error_class", "pool_exhausted")];
@@ -219,7 +219,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_in_vain_or_not
     let mut session = store.session();
     let gone = session.select_from_executions(&key);
     assert!(tokio::time::timeout(Duration::from_millis(50), gone).await.is_err());
-    assert_eq!((waits(), durations()), (3, 3), "with a caller that went away");
+    assert_eq!((waits(), durations()), (3, 3), "with a caller that was dropped");
 }
 
 #[tokio::test]

@@ -51,10 +51,10 @@ async fn a_wrong_password_is_refused_by_the_name_of_the_user_and_never_shown() {
 }
 
 #[tokio::test]
-async fn a_host_that_nobody_answers_at_is_named_with_its_port() {
+async fn an_unreachable_host_is_named_with_its_port() {
     let mut config = Config::new("127.0.0.1");
     config.engine = Some(temporal_dsql_domain::Engine::Postgres);
-    // Bound and dropped: nobody listens there now.
+    // Bound and dropped: no process listens there now.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     config.port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -164,7 +164,7 @@ async fn a_server_that_is_full_is_asked_again_until_it_has_room() {
     assert!(!opening.is_finished(), "it waits instead of failing");
     sqlx::Connection::close(first).await.unwrap();
     opening.await.unwrap().unwrap();
-    // The store is gone; its connection may take a moment to be.
+    // The store is dropped; its connection may close a moment later.
     while database.execute(&format!("DROP ROLE {role}")).await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -31,7 +31,7 @@ async fn after_a_cut_one_operation_costs_one_failed_exchange_and_one_connection(
     }
 }
 
-/// A server that restarts tells each of its sessions, as an answer that nobody has asked for.
+/// A server that restarts sends each of its sessions an error without a request.
 #[tokio::test]
 async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
     let Some(database) = ScratchDatabase::create().await else { return };
@@ -113,7 +113,7 @@ async fn there_are_never_more_connections_than_configured_while_the_reserve_refi
 async fn a_transaction_that_is_given_up_releases_its_locks_at_once() {
     let Some(database) = ScratchDatabase::create().await else { return };
     support::set_up(&database).await;
-    // Without it, PostgreSQL does not see that a client is gone whose statement waits for a lock.
+    // Without it, PostgreSQL does not detect the end of a client whose statement waits for a lock.
     let notice = "SET client_connection_check_interval = '10ms'";
     database.execute(&format!("ALTER DATABASE {} {notice}", database.name())).await.unwrap();
     let addr = database.addr().unwrap();

@@ -1,11 +1,11 @@
-//! How many round trips an act on a whole execution takes, counted on the wire, and that their
+//! How many round trips a write on a whole execution takes, counted on the wire, and that their
 //! number does not depend on how much is written. `docs/performance.md` has the table of them.
 
 mod support;
 
 use support::{
     OWNER,
-    acts::{LARGE, Run, Size, TYPICAL, conflict_resolve, create, set, tasks, update},
+    operations::{LARGE, Run, Size, TYPICAL, conflict_resolve, create, set, tasks, update},
 };
 use temporal_dsql_domain::{ArchetypeId, MapEntries};
 use temporal_dsql_ports::Store;
@@ -13,7 +13,7 @@ use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::{ExecutionStore, TaskStore};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 
-/// The acts, in the order in which [`count`] counts them and the table shows them.
+/// The writes, in the order in which [`count`] counts them and the table shows them.
 const ACTS: [&str; 9] = [
     "create",
     "update",
@@ -29,7 +29,7 @@ const ACTS: [&str; 9] = [
 /// Round trips of each of the [`ACTS`]; BEGIN and COMMIT are counted.
 type Counts = [u64; ACTS.len()];
 
-/// Does each act once, and counts.
+/// Does each write once, and counts.
 async fn count(
     store: &DsqlStore,
     proxy: &FaultProxy,
@@ -110,22 +110,22 @@ async fn counts(database: &ScratchDatabase, proxy: &FaultProxy, form: WriteForm)
 fn shown() -> [Counts; 2] {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md");
     let document = std::fs::read_to_string(document).unwrap();
-    let of_act = |act: &str| {
+    let of_write = |write: &str| {
         let mut rows = document.lines().filter_map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
             let [name, one, per_table] = cells.as_slice() else { return None };
-            (*name == act).then(|| [one.parse().unwrap(), per_table.parse().unwrap()])
+            (*name == write).then(|| [one.parse().unwrap(), per_table.parse().unwrap()])
         });
-        let counts: [u64; 2] = rows.next().unwrap_or_else(|| panic!("no row for `{act}`"));
-        assert_eq!(rows.next(), None, "a second row for `{act}`");
+        let counts: [u64; 2] = rows.next().unwrap_or_else(|| panic!("no row for `{write}`"));
+        assert_eq!(rows.next(), None, "a second row for `{write}`");
         counts
     };
-    let rows = ACTS.map(of_act);
+    let rows = ACTS.map(of_write);
     [0, 1].map(|form| rows.map(|row| row[form]))
 }
 
 #[tokio::test]
-async fn an_act_takes_as_many_round_trips_as_its_form_says_however_much_it_writes() {
+async fn a_write_takes_a_fixed_number_of_round_trips_in_each_configuration() {
     let Some((database, proxy)) = support::wired().await else { return };
     let store = connect(&support::config(&database, proxy.addr()), None).await.unwrap();
     store.session().insert_into_shards(&support::shard()).await.unwrap();

@@ -1,5 +1,5 @@
-//! A lost answer that nothing resolves: the act says that it does not know, whatever goes wrong
-//! next, because who is told that nothing was applied does it again.
+//! A lost answer that no later read resolves: the write returns an unknown outcome, whatever fails
+//! next, because a caller repeats a write that was not applied.
 
 mod support;
 
@@ -14,7 +14,7 @@ use temporal_dsql_stores::{
 };
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
-/// How acts are sent: the answer to the one statement is lost, or the one to COMMIT.
+/// How writes are sent: the answer to the one statement is lost, or the one to COMMIT.
 const FORMS: [WriteForm; 2] = [WriteForm::OneStatement, WriteForm::StatementPerTable];
 
 async fn opened(form: WriteForm) -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {

@@ -1,4 +1,4 @@
-//! What goes over the wire: how many round trips, and what a lost or refused answer means.
+//! Round trips on the wire, and the outcome of an operation with a lost or refused answer.
 
 mod support;
 
@@ -182,7 +182,7 @@ async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
 }
 
 /// A body that swallows the error of a statement gets it again at COMMIT, and so does one that
-/// swallows the error of an act.
+/// swallows the error of a write.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the body is played by hand")]
 async fn a_write_that_failed_poisons_its_transaction() {
@@ -193,23 +193,23 @@ async fn a_write_that_failed_poisons_its_transaction() {
     let task = ImmediateTask { task_id: 1, data: row.data.clone() };
     let immediate = vec![(ImmediateQueue::Transfer, vec![task.clone(), task])];
     let twice = Tasks { immediate, scheduled: Vec::new() };
-    let mut act = WriteSet::new("Swallow", row.shard_id);
-    act.runs.push(RunChange::Insert { row: &row, maps: &[] });
-    act.tasks.push(&twice);
+    let mut write = WriteSet::new("Swallow", row.shard_id);
+    write.runs.push(RunChange::Insert { row: &row, maps: &[] });
+    write.tasks.push(&twice);
     let deletion = row.filter();
     let mut delete = WriteSet::new("Swallow", row.shard_id);
     delete.runs.push(RunChange::Delete(&deletion));
-    for of_act in [false, true] {
+    for of_write in [false, true] {
         let mut transaction = store.begin(Attempt::first("Swallow")).await.unwrap();
         transaction.insert_into_executions(&execution()).await.unwrap();
         let is_duplicate = |error: &StoreError| matches!(error, StoreError::AlreadyExists { .. });
-        let failed = if of_act {
-            transaction.write(&act, &Observed::default()).await.map(drop)
+        let failed = if of_write {
+            transaction.write(&write, &Observed::default()).await.map(drop)
         } else {
             transaction.insert_into_executions(&row).await.unwrap();
             transaction.insert_into_executions(&row).await.map(drop)
         };
-        assert!(is_duplicate(&failed.unwrap_err()), "of an act: {of_act}");
+        assert!(is_duplicate(&failed.unwrap_err()), "of a write: {of_write}");
         let later = transaction.write(&delete, &Observed::default()).await.unwrap_err();
         assert!(is_duplicate(&later), "{later:?}");
         let end = transaction.commit().await.unwrap_err();
@@ -217,7 +217,7 @@ async fn a_write_that_failed_poisons_its_transaction() {
         let left =
             "SELECT (SELECT count(*) FROM executions), (SELECT count(*) FROM transfer_tasks)";
         let left = database.query(left).await.unwrap();
-        assert_eq!(left[0], [Some("0".into()), Some("0".into())], "of an act: {of_act}");
+        assert_eq!(left[0], [Some("0".into()), Some("0".into())], "of a write: {of_write}");
     }
 }
 
@@ -269,7 +269,7 @@ async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_close
     store.session().insert_into_executions(&execution()).await.unwrap();
 }
 
-/// Temporal's `TestSQLiteTransactionContextCancellation`: a caller that goes away in the middle
+/// Temporal's `TestSQLiteTransactionContextCancellation`: a caller that is dropped in the middle
 /// takes its transaction with it, and the pool works on.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the transaction is left half-way on purpose")]
@@ -292,7 +292,7 @@ async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
     assert_eq!(store.session().insert_into_current_executions(&row).await.unwrap(), 1);
 }
 
-/// A statement whose answer, an error, comes when nobody waits for it any more: the next exchange on
+/// A statement whose answer, an error, arrives after its caller was dropped: the next exchange on
 /// that connection would read it in place of its own.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the transaction is given up by hand")]
@@ -346,7 +346,7 @@ async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() 
 }
 
 #[tokio::test]
-async fn a_time_that_nobody_can_say_is_corrupt_and_no_panic() {
+async fn a_time_out_of_range_is_corrupt_and_no_panic() {
     let Some((store, _proxy, database)) = opened().await else {
         return;
     };
@@ -361,9 +361,9 @@ async fn a_time_that_nobody_can_say_is_corrupt_and_no_panic() {
     }
 }
 
-/// What the statement of an act returns beside its counts is as it was before the act.
+/// What the statement of a write returns beside its counts is as it was before the write.
 #[tokio::test]
-async fn an_act_that_replaces_a_time_that_nobody_can_say_is_applied() {
+async fn a_write_that_replaces_a_time_out_of_range_is_applied() {
     use temporal_dsql_ports::{CurrentChange, ExpectedCurrent, WriteSet};
 
     let Some((store, _proxy, database)) = opened().await else {
@@ -380,7 +380,7 @@ async fn an_act_that_replaces_a_time_that_nobody_can_say_is_applied() {
     assert_eq!(found, Some(row));
 }
 
-/// The one statement of an act inserts into many tables.
+/// The one statement of a write inserts into many tables.
 #[tokio::test]
 async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     use temporal_dsql_domain::{CurrentExecutionsRow, Table};
@@ -418,7 +418,7 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     once.session().insert_into_shards(&support::shard()).await.unwrap();
     let executions = ExecutionStore::new(&once);
     // It may be about anything, and one that names the run, or the current execution, is about a
-    // creator who was faster. Both are told by what the next attempt finds.
+    // transaction that inserted the row first. The next attempt distinguishes them.
     let of_creators = ["executions_pkey", "current_executions_pkey"];
     let named = of_creators.map(|name| format!("{UNNAMED} \"{name}\""));
     for message in [UNNAMED].into_iter().chain(named.iter().map(String::as_str)) {
@@ -433,7 +433,7 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
         matches!(error, StoreError::AlreadyExists { table: Table::TimerTasks, .. }),
         "{error:?}"
     );
-    // The next attempt tells what it finds: here, nothing is in the way.
+    // The next attempt finds no row, and inserts it.
     let store = open(RetryPolicy::default()).await;
     let executions = ExecutionStore::new(&store);
     let request = request();
@@ -443,15 +443,15 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     assert_eq!(executions.get(&run.filter()).await.unwrap().unwrap().execution, *run);
 }
 
-/// What is known of an act that its caller's deadline ends depends on what was on the wire.
+/// The outcome of a write that the caller's deadline ends depends on what was on the wire.
 #[tokio::test]
-async fn an_act_that_its_deadline_ends_says_whether_it_may_have_been_applied() {
+async fn a_write_that_its_deadline_ends_reports_whether_it_may_have_been_applied() {
     const LIMIT: Duration = Duration::from_millis(500);
     let never = Duration::from_secs(60);
     let Some((store, proxy, _database)) = opened().await else {
         return;
     };
-    // A row of its own each time: the server keeps the lock of what it was not told the end of. The
+    // A row of its own each time: the server keeps the locks of a transaction whose end it has not received. The
     // connection that is left knows the statements, so that none of them is prepared later.
     let inserted = async || {
         let row = current(ArchetypeId::WORKFLOW);

@@ -89,9 +89,6 @@
 //! ```
 #![warn(missing_docs)]
 
-#[cfg(all(feature = "dsql", feature = "migrate"))]
-mod schema_connector;
-
 /// The example of the README, compiled.
 #[cfg(all(doctest, feature = "dsql"))]
 #[doc = include_str!("../../../README.md")]
@@ -141,9 +138,9 @@ pub mod stores {
 pub mod dsql {
     pub use temporal_dsql_store::{
         Action, Auth, CachedTokenSource, Capabilities, Config, ConfigError, ConnectError,
-        Connector, DsqlStore, IamTokenSource, METRICS, Metric, MetricKind, OpenError, PgConnection,
-        PoolConfig, Refusal, Target, Tls, TlsMode, Token, TokenError, TokenSource, VARIABLES,
-        Variable, WriteForm, connect, region_of_host,
+        Connector, DsqlStore, IamTokenSource, METRICS, Metric, MetricKind, OpenError, Overrides,
+        PoolConfig, Target, Tls, TlsMode, Token, TokenError, TokenSource, VARIABLES, Variable,
+        WriteForm, connect, region_of_host,
     };
 }
 
@@ -165,18 +162,14 @@ pub mod memory {
 #[cfg(feature = "migrate")]
 pub mod migrate {
     pub use temporal_dsql_migrate::{
-        Action as StepAction, BoxError, Catalog, CatalogIndex, Change, Column, Connect,
-        ConnectError as SchemaConnectError, DEFAULT_DATABASE, DatabaseError, Difference, Digest,
-        Dml, Foreign, HISTORY_TABLE, Index, Job, JobStatus, MigrateError, Migrator, Objects,
-        Observer as ProgressObserver, Origin, Patience, Plan, PostgresDatabase, Progress, Release,
-        Report, Rollback, Row, RowKey, SCHEMA_NAME, SCHEMA_SQL, Scan, Schema, SchemaDatabase,
-        SchemaError, Seed, ServerError, Setup, Silent, State, Statement, Status, Step,
-        Table as TableDefinition, Target as ConnectionTarget, VERSION_TABLE, Verification,
+        BoxError, Catalog, CatalogIndex, Change, ColumnDefinition, DEFAULT_DATABASE, DatabaseError,
+        Difference, Digest, Dml, ForeignObject, HISTORY_TABLE, IgnoreProgress, IndexDefinition,
+        Job, JobStatus, MigrateError, Migrator, Objects, Origin, Plan, PostgresDatabase, Progress,
+        ProgressObserver, Release, Report, Rollback, Row, RowKey, SCHEMA_NAME, SCHEMA_SQL, Scan,
+        Schema, SchemaDatabase, SchemaError, Seed, ServerError, Setup, Statement, Status, Step,
+        StepAction, StepState, TableDefinition, Timeouts, VERSION_TABLE, Verification,
         VersionChange, VersionRow, compare_index, compare_table, normalise,
     };
-
-    #[cfg(feature = "dsql")]
-    pub use crate::schema_connector::SchemaConnector;
 }
 
 #[cfg(test)]
@@ -200,7 +193,7 @@ mod tests {
     fn every_item_is_exported_by_a_name_of_its_own() {
         let (source, _) = include_str!("lib.rs").split_once("#[cfg(test)]").unwrap();
         let names = exported(source);
-        assert!(names.contains(&"Store") && names.contains(&"SchemaConnector"), "{names:?}");
+        assert!(names.contains(&"Store") && names.contains(&"Migrator"), "{names:?}");
         let mut seen = BTreeSet::new();
         for name in names {
             assert!(name.chars().all(|c| c.is_alphanumeric() || c == '_'), "`{name}` is no name");

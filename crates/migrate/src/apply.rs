@@ -5,6 +5,7 @@
 //! has succeeded, even if an earlier run ended early, a concurrent run did it, or the response was
 //! lost.
 
+use temporal_dsql_client::Attempts;
 use temporal_dsql_domain::SchemaVersion;
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use crate::{
     index_build::{self, IndexBuild},
     objects::{Catalog, TableDefinition},
     plan::{Plan, Probe, Step, StepAction, probe},
-    retry::{Attempts, RetryingDatabase},
+    retry::RetryingDatabase,
     schema::{Change, Statement},
     version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
 };

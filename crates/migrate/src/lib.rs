@@ -23,10 +23,9 @@
 //!     DEFAULT_DATABASE, Migrator, PostgresDatabase, Schema, Setup, IgnoreProgress, Timeouts,
 //! };
 //!
-//! # async fn example(options: sqlx::postgres::PgConnectOptions) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(connector: temporal_dsql_client::Connector) -> Result<(), Box<dyn std::error::Error>> {
 //! let schema = Schema::embedded()?;
 //! let timeouts = Timeouts::default();
-//! let connector = Box::new(options);
 //! let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
 //! let mut migrator =
 //!     Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
@@ -72,7 +71,7 @@ pub use objects::{
     TableDefinition, compare_index, compare_table, normalise,
 };
 pub use plan::{Plan, Step, StepAction, StepState};
-pub use postgres::{Connect, ConnectError, PostgresDatabase, Target};
+pub use postgres::PostgresDatabase;
 pub use progress::{IgnoreProgress, Progress, ProgressObserver};
 pub use retry::Timeouts;
 pub use schema::{

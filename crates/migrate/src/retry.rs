@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use temporal_dsql_client::Attempts;
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
-use tokio::time::Instant;
 
 use crate::{
     DatabaseError, Job, MigrateError, Progress, ProgressObserver, Row, Scan, SchemaDatabase,
@@ -46,20 +46,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The attempts of one action.
-#[derive(Debug)]
-pub(crate) struct Attempts {
-    start: Instant,
-    number: u32,
-}
-
-impl Attempts {
-    pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), number: 0 }
-    }
-}
-
-/// Retries a read until it succeeds or fails permanently.
+/// Makes a read again until it succeeds or fails for good.
 macro_rules! retried {
     ($self:ident, $action:expr, $call:expr) => {{
         let mut attempts = Attempts::new();
@@ -172,21 +159,17 @@ impl<'a> RetryingDatabase<'a> {
         action: &str,
         error: DatabaseError,
     ) -> Result<(), MigrateError> {
-        attempts.number += 1;
-        let policy = &self.timeouts.retry;
-        let wait = policy.ceiling(attempts.number).mul_f64(fastrand::f64());
-        let waited = attempts.start.elapsed();
-        if waited + wait >= policy.deadline {
+        let Some(wait) = attempts.next_wait(&self.timeouts.retry) else {
             return Err(MigrateError::DeadlineExceeded {
                 action: action.to_owned(),
-                attempts: attempts.number,
-                waited,
+                attempts: attempts.failed(),
+                waited: attempts.elapsed(),
                 source: error,
             });
-        }
+        };
         self.observer.on(Progress::Retrying {
             action,
-            attempts: attempts.number,
+            attempts: attempts.failed(),
             error: &error,
             wait,
         });

@@ -3,8 +3,8 @@
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql::{
     Engine,
-    dsql::{Auth, Config, Connector, TlsMode},
-    migrate::{PostgresDatabase, SchemaConnector, Timeouts},
+    dsql::{Auth, Config, Connector, Overrides, TlsMode},
+    migrate::{PostgresDatabase, Timeouts},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ pub(crate) async fn open(
     flags: &Connection,
     timeouts: &Timeouts,
 ) -> Result<PostgresDatabase, Failure> {
-    let mut config = Config::from_env_and(|name| value(flags, name))?;
+    let mut config = Config::from_env_with(overrides(flags))?;
     config.application_name = "temporal-dsql-tool".into();
     let mode = config.tls.mode.take();
     let target = config.resolve()?;
@@ -33,41 +33,32 @@ pub(crate) async fn open(
         Auth::Iam { region } => (Some(Engine::Dsql), Some(credentials(region).await)),
         Auth::Password(_) | Auth::Trust => (config.engine, None),
     };
-    let connector = SchemaConnector::new(&config, Connector::new(&config, credentials)?);
-    PostgresDatabase::connect(Box::new(connector), engine, &timeouts.retry)
+    let connector = Connector::new(&config, credentials)?;
+    PostgresDatabase::connect(connector, engine, &timeouts.retry)
         .await
         .map_err(|error| anyhow::Error::from(error).into())
 }
 
-/// The value of the flag that goes before a variable, if it is given.
-fn value(flags: &Connection, name: &str) -> Option<String> {
-    match name {
-        "CLUSTER_ENDPOINT" => flags.endpoint.clone(),
-        "SQL_PORT" => flags.port.map(|port| port.to_string()),
-        "SQL_USER" => flags.user.clone(),
-        "SQL_DATABASE" => flags.database.clone(),
-        "REGION" => flags.region.clone(),
-        "DSQL_ENGINE" => flags.engine.map(|engine| {
-            let engine = match engine {
-                EngineChoice::Auto => return "auto".to_owned(),
-                EngineChoice::Dsql => Engine::Dsql,
-                EngineChoice::Postgres => Engine::Postgres,
-            };
-            engine.to_string()
+/// The flags that are given.
+fn overrides(flags: &Connection) -> Overrides {
+    Overrides {
+        host: flags.endpoint.clone(),
+        port: flags.port,
+        user: flags.user.clone(),
+        database: flags.database.clone(),
+        engine: flags.engine.map(|choice| match choice {
+            EngineChoice::Auto => None,
+            EngineChoice::Dsql => Some(Engine::Dsql),
+            EngineChoice::Postgres => Some(Engine::Postgres),
         }),
-        "SQL_TLS_CA_FILE" => {
-            flags.tls_ca_file.as_ref().map(|file| file.to_string_lossy().into_owned())
-        }
-        "SQL_TLS_MODE" => flags.tls_mode.map(|mode| {
-            match mode {
-                TlsChoice::Disable => "disable",
-                TlsChoice::Prefer => "prefer",
-                TlsChoice::Require => "require",
-                TlsChoice::VerifyFull => "verify-full",
-            }
-            .to_owned()
+        region: flags.region.clone(),
+        tls_mode: flags.tls_mode.map(|choice| match choice {
+            TlsChoice::Disable => TlsMode::Disable,
+            TlsChoice::Prefer => TlsMode::Prefer,
+            TlsChoice::Require => TlsMode::Require,
+            TlsChoice::VerifyFull => TlsMode::VerifyFull,
         }),
-        _ => None,
+        tls_ca_file: flags.tls_ca_file.clone(),
     }
 }
 

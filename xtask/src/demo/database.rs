@@ -10,7 +10,7 @@ use temporal_dsql::{
     dsql::{Config, Connector, DsqlStore, connect},
     migrate::{
         DEFAULT_DATABASE, Digest, IgnoreProgress, Migrator, Plan, PostgresDatabase, RowKey, Schema,
-        SchemaConnector, Setup, Timeouts,
+        Setup, Timeouts,
     },
 };
 use temporal_dsql_testkit::postgres::{Options, Server};
@@ -141,12 +141,8 @@ impl Database {
 
     async fn migrate<T>(&self, act: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<T>) -> Result<T> {
         let timeouts = Timeouts::default();
-        let connector = SchemaConnector::new(
-            &self.config,
-            Connector::new(&self.config, self.credentials.clone())?,
-        );
-        let mut database =
-            PostgresDatabase::connect(Box::new(connector), None, &timeouts.retry).await?;
+        let connector = Connector::new(&self.config, self.credentials.clone())?;
+        let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
         let mut migrator =
             Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
         act(&mut migrator).await

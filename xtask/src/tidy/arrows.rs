@@ -16,6 +16,7 @@ struct Rule {
 
 const BENCH: &str = "temporal-dsql-bench";
 const FACADE: &str = "temporal-dsql";
+const CLIENT: &str = "temporal-dsql-client";
 const CONFORMANCE: &str = "temporal-dsql-conformance";
 const DOMAIN: &str = "temporal-dsql-domain";
 const EMULATOR: &str = "dsql-emulator";
@@ -43,8 +44,10 @@ const RULES: &[Rule] = &[
     rule(PORTS, &[DOMAIN], &[]),
     rule(MEMORY, &[DOMAIN, PORTS], &[CONFORMANCE, STORES]),
     rule(STORES, &[DOMAIN, PORTS], &[]),
-    rule(STORE, &[DOMAIN, PORTS], &[CONFORMANCE, EMULATOR, MIGRATE, STORES, TESTKIT]),
-    rule(MIGRATE, &[DOMAIN, PORTS], &[EMULATOR, TESTKIT]),
+    // Ports: the retry policy, whether an operation was applied, and the error of a store.
+    rule(CLIENT, &[DOMAIN, PORTS], &[TESTKIT]),
+    rule(STORE, &[DOMAIN, PORTS, CLIENT], &[CONFORMANCE, EMULATOR, MIGRATE, STORES, TESTKIT]),
+    rule(MIGRATE, &[DOMAIN, PORTS, CLIENT], &[EMULATOR, TESTKIT]),
     rule(TOOL, &[FACADE], &[EMULATOR, TESTKIT]),
     rule(FACADE, &[DOMAIN, PORTS, STORES, MEMORY, STORE, MIGRATE], &[TESTKIT]),
     rule(CONFORMANCE, &[DOMAIN, PORTS, STORES, MEMORY], &[]),
@@ -57,7 +60,7 @@ const RULES: &[Rule] = &[
 
 /// The driver, and who may name it.
 const DRIVER: &str = "sqlx";
-const DRIVER_USERS: &[&str] = &[STORE, MIGRATE, TESTKIT, EMULATOR];
+const DRIVER_USERS: &[&str] = &[CLIENT, STORE, MIGRATE, TESTKIT, EMULATOR];
 
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
     let ours: BTreeSet<&str> = packages.iter().map(|package| &*package.name).collect();

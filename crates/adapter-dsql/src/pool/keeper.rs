@@ -7,14 +7,14 @@ use std::{
 
 use tokio::{sync::OwnedSemaphorePermit, time::MissedTickBehavior};
 
-use super::Inner;
+use super::connections::Connections;
 use crate::metrics::{
     CLOSED_MAX_LIFETIME, KEEPER_SIZE, KEEPER_TOPUP, KEEPER_TOPUP_FAILURES, Metric, POOL_IDLE,
     POOL_IN_USE, POOL_MAX_OPEN, POOL_OPEN,
 };
 
 /// Once a second, closes idle connections that are no longer usable and refills the reserve.
-pub(super) async fn keep(pool: Weak<Inner>) {
+pub(super) async fn keep(pool: Weak<Connections>) {
     const SAMPLE_EVERY: u32 = 15;
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -29,7 +29,7 @@ pub(super) async fn keep(pool: Weak<Inner>) {
     }
 }
 
-impl Inner {
+impl Connections {
     fn retire(&self) {
         let guard_window = self.config.guard_window;
         let mut retired = 0.0;
@@ -58,27 +58,27 @@ impl Inner {
         }
     }
 
-    /// The right to open a connection for the reserve, if one is missing. A caller may come between,
-    /// and then there is one more than the reserve needs; there are never more than slots.
+    /// A slot to open a connection for the reserve, if one is missing. If a caller returns its
+    /// connection meanwhile, the reserve has one more than it needs.
     fn missing(&self) -> Option<OwnedSemaphorePermit> {
-        if self.idle().len() + self.lent() >= self.config.min_connections as usize {
+        if self.idle().len() + self.in_use() >= self.config.min_connections as usize {
             return None;
         }
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// How many connections are lent or being opened.
-    fn lent(&self) -> usize {
+    /// The number of connections that are in use or being opened.
+    fn in_use(&self) -> usize {
         self.config.max_connections as usize - self.slots.available_permits()
     }
 
     fn sample(&self) {
-        let (idle, lent) = (self.idle().len(), self.lent());
+        let (idle, in_use) = (self.idle().len(), self.in_use());
         let set = |metric: Metric, value: usize| metrics::gauge!(metric.name).set(value as f64);
         set(POOL_MAX_OPEN, self.config.max_connections as usize);
-        set(KEEPER_SIZE, idle + lent);
-        set(POOL_OPEN, idle + lent);
-        set(POOL_IN_USE, lent);
+        set(KEEPER_SIZE, idle + in_use);
+        set(POOL_OPEN, idle + in_use);
+        set(POOL_IN_USE, in_use);
         set(POOL_IDLE, idle);
     }
 }

@@ -160,21 +160,21 @@ fn of_histories(made: &mut Vec<Statement>) {
     made.push(history_tree::paginate(None, 1));
 }
 
-/// The statements of acts share one set of values, of which each takes what it names.
-fn of_acts(made: &mut Vec<Statement>) {
+/// The statements of writes share one set of values, of which each takes what it names.
+fn of_writes(made: &mut Vec<Statement>) {
     let run = run();
-    let mut set = WriteSet::new("Act", SHARD);
+    let mut set = WriteSet::new("GuardedWrite", SHARD);
     set.runs.push(RunChange::Insert { row: &run, maps: &[] });
     let router = temporal_dsql_ports::ArchetypeRouter;
-    let act = mutable_state::apply::Act::new(&router, &set).unwrap();
-    made.push(act.statement().unwrap());
+    let write = mutable_state::apply::OneStatement::new(&router, &set).unwrap();
+    made.push(write.statement().unwrap());
     for meta in [&executions::DELETE_ALL, &mutable_state::per_table::OBSERVE] {
-        made.push(act.statement_of(meta).unwrap());
+        made.push(write.statement_of(meta).unwrap());
     }
     let deleted = run.filter();
     let mut set = WriteSet::new("Delete", SHARD);
     set.runs.push(RunChange::Delete(&deleted));
-    made.push(mutable_state::apply::Act::new(&router, &set).unwrap().statement().unwrap());
+    made.push(mutable_state::apply::OneStatement::new(&router, &set).unwrap().statement().unwrap());
 }
 
 /// Every statement. [`super::exact`] refuses what is bound and not named, in a build
@@ -187,7 +187,7 @@ fn made() -> Vec<Statement> {
     of_maps(&mut made);
     of_tasks(&mut made);
     of_histories(&mut made);
-    of_acts(&mut made);
+    of_writes(&mut made);
     made.push(schema_version::select("temporal"));
     made
 }

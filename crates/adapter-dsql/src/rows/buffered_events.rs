@@ -2,27 +2,25 @@
 //!
 //! # Ids
 //! The table is read in the order of `id`, which is unique in the table and not only in the run
-//! (temporal-persistence.md#buffered-events, temporal-persistence.md#fault-7). An id is a place and
-//! a random number:
+//! (temporal-persistence.md#buffered-events, temporal-persistence.md#fault-7). An id is a position
+//! and a random number:
 //!
 //! ```text
-//! 0 | 15 bits: the place in the run's buffer | 48 bits: random
+//! 0 | 15 bits: the position in the run's buffer | 48 bits: random
 //! ```
 //!
-//! The place continues the largest id of the run, which the same statement reads: no clock, no
-//! sequence that all runs share, no name of a host. The caller holds the lock of the `executions`
-//! row, so nobody else continues the same buffer. The random bits keep the ids of different runs
-//! apart. Two runs that draw the same 48 bits for the same place collide, and the later one is
-//! refused with [`StoreError::AlreadyExists`] for this table; nothing was written, and repeating
-//! the whole transaction draws again. With ten thousand events in wait that is one insert in
-//! 28 thousand million.
+//! The position follows the largest id of the run, which the same statement reads. The caller holds
+//! the lock of the `executions` row, so no other transaction appends to the same buffer. The random
+//! bits make the ids of different runs distinct. If two runs draw the same 48 bits for the same
+//! position, the later insert fails with [`StoreError::AlreadyExists`] for this table; nothing was
+//! written, and the next attempt draws again. With ten thousand buffered events this happens to one
+//! insert in 28 thousand million.
 //!
-//! An id that the Go fork wrote is a time in its upper bits. It counts as a place like any other,
-//! so what is appended comes after it.
+//! The upper bits of an id that the Go fork wrote are a time. It is read as a position, so events that
+//! are appended follow it.
 //!
-//! The place after 32,767 does not exist, and the arithmetic overflows instead of going round:
-//! [`StoreError::Limit`]. A buffer starts again at place 1 when it is emptied, which the end of
-//! every workflow task does.
+//! After position 32,767 the arithmetic overflows: [`StoreError::Limit`]. A buffer starts again at
+//! position 1 when it is emptied, as at the end of every workflow task.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{DataBlob, ExecutionsFilter, RunId, Table};
@@ -30,9 +28,9 @@ use temporal_dsql_ports::{Cause, StoreError};
 
 use super::{
     decode::Columns,
-    exact,
     executions::{by_key, key, set_id_of, set_run_ids},
     payload::Payload,
+    session::exact,
 };
 use crate::{
     arguments::Arguments,
@@ -58,7 +56,7 @@ static DELETE_SOME: Meta = meta("DeleteFromBufferedEvents", true, "DeleteSomeFro
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 4] = [&INSERT, &SELECT, &DELETE, &DELETE_SOME];
 
-/// Adds events to what a statement carries.
+/// Adds events to the size of a statement.
 pub(super) fn check(
     payload: &mut Payload,
     run: &ExecutionsFilter,
@@ -71,7 +69,7 @@ pub(super) fn check(
 /// Sets the columns of events to append to the buffers of runs of one id, each run once.
 ///
 /// # Errors
-/// There are more events for a run than its buffer has places.
+/// There are more events for a run than its buffer has positions.
 pub(super) fn set_events<'a>(
     arguments: &mut Arguments<'a>,
     events: &[(RunId, &'a [DataBlob])],
@@ -90,8 +88,8 @@ pub(super) fn set_events<'a>(
     Ok(())
 }
 
-/// The ids of `count` events, relative to the place of the last one: ascending, with random
-/// numbers below the place.
+/// The ids of `count` events, relative to the position of the last one: ascending, with random
+/// numbers in the low bits.
 pub(super) fn places(
     count: usize,
     mut random: impl FnMut() -> u64,

@@ -12,8 +12,8 @@ use temporal_dsql_ports::{CurrentExecutionsRoute, StoreError, limits};
 
 use super::{
     decode::{Columns, timestamp},
-    exact,
     executions::set_id,
+    session::exact,
 };
 use crate::{
     arguments::Arguments,

@@ -1,4 +1,4 @@
-//! Reading columns. A value that cannot be read is an error by the name of its column.
+//! Decoding columns. An error names the table and the column.
 
 use sqlx::{
     Decode, Postgres, Row, Type,
@@ -84,8 +84,8 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// A time as it is read. The driver's own types panic at what PostgreSQL can store and they cannot
-/// say: `infinity`, or a year after 9999.
+/// A time as it is read. The types of the driver panic on values that PostgreSQL can store and they
+/// cannot represent: `infinity`, or a year after 9999.
 struct Micros(Timestamp);
 
 impl Type<Postgres> for Micros {

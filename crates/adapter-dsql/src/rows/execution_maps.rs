@@ -1,14 +1,14 @@
-//! [`ExecutionMaps`] over any link: which method is which statement.
+//! [`ExecutionMaps`] over an executor: the statement of each method.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{DataBlob, ExecutionsFilter, MapEntries, MapKeys, MapTable};
 use temporal_dsql_ports::{ExecutionMaps, StoreError};
 
-use super::{Rows, buffered_events, maps};
-use crate::link::Link;
+use super::{buffered_events, maps, session::Rows};
+use crate::executor::Executor;
 
 #[async_trait]
-impl<L: Link> ExecutionMaps for Rows<L> {
+impl<E: Executor> ExecutionMaps for Rows<E> {
     async fn replace_into_map(
         &mut self,
         run: &ExecutionsFilter,
@@ -22,7 +22,7 @@ impl<L: Link> ExecutionMaps for Rows<L> {
         run: &ExecutionsFilter,
         map: MapTable,
     ) -> Result<MapEntries, StoreError> {
-        maps::decode(map, &self.link.send(maps::select(run, map)).await?.rows)
+        maps::decode(map, &self.executor.send(maps::select(run, map)).await?.rows)
     }
 
     async fn delete_from_map(

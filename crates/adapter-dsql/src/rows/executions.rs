@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{
     decode::Columns,
-    exact,
     payload::{column, last_of_each_key},
+    session::exact,
 };
 use crate::{
     arguments::Arguments,

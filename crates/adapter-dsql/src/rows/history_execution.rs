@@ -1,4 +1,4 @@
-//! [`HistoryExecution`] over any link: which method is which statement.
+//! [`HistoryExecution`] over an executor: the statement of each method.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -8,19 +8,20 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{CurrentExecutionsRoute, HistoryExecution, StoreError};
 
 use super::{
-    Rows, current_executions as current,
+    current_executions as current,
     executions::{self, Lock},
+    session::Rows,
 };
-use crate::link::Link;
+use crate::executor::Executor;
 
-impl<L: Link> Rows<L> {
+impl<E: Executor> Rows<E> {
     pub(super) fn route(&self, filter: &CurrentExecutionsFilter) -> CurrentExecutionsRoute {
-        self.link.router().route_filter(filter)
+        self.executor.router().route_filter(filter)
     }
 }
 
 #[async_trait]
-impl<L: Link> HistoryExecution for Rows<L> {
+impl<E: Executor> HistoryExecution for Rows<E> {
     async fn insert_into_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError> {
         self.affected(executions::insert(row)?).await
     }
@@ -47,7 +48,7 @@ impl<L: Link> HistoryExecution for Rows<L> {
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionVersion>, StoreError> {
-        let lock = executions::lock(filter, Lock::Read, L::HOLDS_LOCKS);
+        let lock = executions::lock(filter, Lock::Read, E::HOLDS_LOCKS);
         self.optional(lock, executions::decode_locked).await
     }
 
@@ -55,7 +56,7 @@ impl<L: Link> HistoryExecution for Rows<L> {
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionVersion>, StoreError> {
-        let lock = executions::lock(filter, Lock::Write, L::HOLDS_LOCKS);
+        let lock = executions::lock(filter, Lock::Write, E::HOLDS_LOCKS);
         self.optional(lock, executions::decode_locked).await
     }
 
@@ -63,7 +64,7 @@ impl<L: Link> HistoryExecution for Rows<L> {
         &mut self,
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError> {
-        let route = self.link.router().route_row(row)?;
+        let route = self.executor.router().route_row(row)?;
         self.affected(current::insert(route, row)?).await
     }
 
@@ -71,7 +72,7 @@ impl<L: Link> HistoryExecution for Rows<L> {
         &mut self,
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError> {
-        let route = self.link.router().route_row(row)?;
+        let route = self.executor.router().route_row(row)?;
         self.affected(current::update(route, row)?).await
     }
 
@@ -97,20 +98,20 @@ impl<L: Link> HistoryExecution for Rows<L> {
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError> {
         let route = self.route(filter);
-        let statement = if L::HOLDS_LOCKS { current::lock } else { current::select };
+        let statement = if E::HOLDS_LOCKS { current::lock } else { current::select };
         self.optional(statement(route, filter), |row| current::decode(route, row)).await
     }
 
     /// Locks both rows, one after the other: a `FOR UPDATE` over a join is refused by releases of
-    /// DSQL before August 2026 (aurora-dsql.md#locks). Where nothing holds a lock, one plain join
-    /// does.
+    /// DSQL before August 2026 (aurora-dsql.md#locks). Where no lock is held, one plain join
+    /// is sent.
     async fn lock_current_executions_join_executions(
         &mut self,
         filter: &CurrentExecutionsFilter,
     ) -> Result<Vec<CurrentExecutionsRow>, StoreError> {
         let route = self.route(filter);
         let decode = |row: &_| current::decode(route, row);
-        if !L::HOLDS_LOCKS {
+        if !E::HOLDS_LOCKS {
             let joined = self.optional(current::select_join(route, filter), decode).await?;
             return Ok(joined.into_iter().collect());
         }

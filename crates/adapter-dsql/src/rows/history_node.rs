@@ -1,8 +1,8 @@
 //! `history_node`: batches of events.
 //!
 //! `txn_id` is stored negated, so that of several batches at one node the valid one, which has the
-//! largest, comes first in the order of the key (temporal-persistence.md#history). Everything here
-//! that is called `stored` is a negated one.
+//! largest, comes first in the order of the key (temporal-persistence.md#history). A name with
+//! `stored` is a negated one.
 //!
 //! A page continues after a position of two columns, which takes a filter: DSQL turns a comparison
 //! of rows into one in any case (aurora-dsql.md#indexes). The bounds of the node id begin at the
@@ -18,8 +18,8 @@ use temporal_dsql_ports::StoreError;
 
 use super::{
     decode::Columns,
-    exact,
     payload::{Payload, column, last_of_each_key},
+    session::exact,
 };
 use crate::{
     arguments::Arguments,
@@ -72,7 +72,7 @@ pub(super) fn branch_key(branch: &BranchKey) -> Arguments<'static> {
     arguments
 }
 
-/// Adds nodes to what a statement carries.
+/// Adds nodes to the size of a statement.
 pub(super) fn check(payload: &mut Payload, nodes: &[HistoryNode]) -> Result<(), StoreError> {
     let key = 4 + 16 + 16 + 8 + 8;
     nodes.iter().try_for_each(|node| payload.blob(Table::HistoryNode, key, &node.data))

@@ -1,4 +1,4 @@
-//! [`HistoryNodes`] over any link: which method is which statement.
+//! [`HistoryNodes`] over an executor: the statement of each method.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -6,11 +6,11 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{HistoryNodes, StoreError};
 
-use super::{Rows, history_node as node, history_tree as tree};
-use crate::link::Link;
+use super::{history_node as node, history_tree as tree, session::Rows};
+use crate::executor::Executor;
 
 #[async_trait]
-impl<L: Link> HistoryNodes for Rows<L> {
+impl<E: Executor> HistoryNodes for Rows<E> {
     async fn insert_into_history_node(
         &mut self,
         branch: &BranchKey,

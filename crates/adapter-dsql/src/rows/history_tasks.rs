@@ -1,4 +1,4 @@
-//! [`HistoryTasks`] over any link: which method is which statement.
+//! [`HistoryTasks`] over an executor: the statement of each method.
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -7,11 +7,11 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{HistoryTasks, StoreError};
 
-use super::{Rows, immediate_tasks as immediate, scheduled_tasks as scheduled};
-use crate::link::Link;
+use super::{immediate_tasks as immediate, scheduled_tasks as scheduled, session::Rows};
+use crate::executor::Executor;
 
 #[async_trait]
-impl<L: Link> HistoryTasks for Rows<L> {
+impl<E: Executor> HistoryTasks for Rows<E> {
     async fn insert_into_immediate_tasks(
         &mut self,
         shard_id: ShardId,

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{
     decode::Columns,
-    exact,
     history_node::branch_key,
     payload::{Payload, column, last_of_each_key},
+    session::exact,
 };
 use crate::{
     arguments::Arguments,
@@ -38,7 +38,7 @@ const START: BranchKey = BranchKey {
     branch_id: BranchId(Uuid::nil()),
 };
 
-/// Adds a branch to what a statement carries.
+/// Adds a branch to the size of a statement.
 pub(super) fn check(payload: &mut Payload, row: &HistoryTreeRow) -> Result<(), StoreError> {
     payload.blob(Table::HistoryTree, 4 + 16 + 16, &row.data)
 }

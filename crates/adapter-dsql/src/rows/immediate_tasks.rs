@@ -1,13 +1,12 @@
 //! Queues ordered by task id: five tables of one shape.
 //!
-//! Two of them have one more key column, a category or a source cluster, which tells their queues
-//! apart.
+//! Two of them have one more key column, a category or a source cluster, which identifies the queue.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ImmediateQueue, ImmediateRange, ImmediateTask, ShardId, Table};
 use temporal_dsql_ports::StoreError;
 
-use super::{decode::Columns, exact, payload::Payload};
+use super::{decode::Columns, payload::Payload, session::exact};
 use crate::{
     arguments::Arguments,
     statement::{Meta, Statement},
@@ -111,7 +110,7 @@ pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
         .flat_map(|queue| [&queue.insert, &queue.select, &queue.delete, &queue.delete_range])
 }
 
-/// The shard and, where the table has it, what tells its queues apart.
+/// The shard and, where the table has it, the column that identifies the queue.
 fn queue_columns(shard_id: ShardId, queue: &ImmediateQueue) -> Arguments<'_> {
     let mut arguments = Arguments::default();
     arguments.set("shard_id", shard_id.0);
@@ -125,7 +124,7 @@ fn queue_columns(shard_id: ShardId, queue: &ImmediateQueue) -> Arguments<'_> {
     arguments
 }
 
-/// Adds tasks to what a statement carries.
+/// Adds tasks to the size of a statement.
 pub(super) fn check(
     payload: &mut Payload,
     queue: &ImmediateQueue,

@@ -32,7 +32,7 @@ pub(super) async fn connect() -> Option<(ScratchDatabase, PgConnection)> {
     let options: PgConnectOptions = database.url().parse().unwrap();
     let timeouts = Timeouts::default();
     let mut target =
-        PostgresDatabase::connect(Box::new(options.clone()), None, &timeouts.retry).await.unwrap();
+        PostgresDatabase::connect(options.clone().into(), None, &timeouts.retry).await.unwrap();
     let mut migrator =
         Migrator::new(&schema, &mut target, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();

@@ -17,9 +17,9 @@ use uuid::Uuid;
 
 use super::{
     decode::Columns,
-    exact,
     executions::{by_key, key, set_id_of, set_run_ids},
     payload::{Payload, column, last_of_each_key},
+    session::exact,
 };
 use crate::{
     arguments::Arguments,
@@ -151,7 +151,7 @@ pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
     })
 }
 
-/// Adds entries to what a statement carries.
+/// Adds entries to the size of a statement.
 pub(super) fn check(
     payload: &mut Payload,
     run: &ExecutionsFilter,

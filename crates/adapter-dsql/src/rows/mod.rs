@@ -1,8 +1,8 @@
-//! The row ports in SQL.
+//! The row ports in SQL: statements, their arguments, and the decoding of answers.
 //!
-//! One module per table family names its statements, whose texts are in `sql/*.sql`. Beside them are
-//! the functions that give rows to the texts as values of their parameters, and the functions that
-//! decode answers; both are pure. The implementation of a port says which statement is sent when.
+//! One module per table family has its statements, whose texts are in `sql/*.sql`, and pure functions
+//! that make arguments from rows and rows from answers. The implementation of a port decides which
+//! statement is sent.
 //!
 //! # Names of parameters
 //! - `:shard_id`, `:namespace_id`, `:workflow_id` are of the id, `:run_id` is of a single run.
@@ -11,8 +11,8 @@
 //! - `:{table}_gone_{column}` is an array, likewise: a column of the keys that are deleted.
 //!
 //! # Many keys in one statement
-//! A statement must be as good with a generic plan and where the server has no statistics. So what
-//! bounds the scan of a table is written out, and is not left to the order in which a server joins:
+//! A statement must be fast with a generic plan and without statistics. So each statement has explicit
+//! bounds for the scan of its table, and does not depend on the join order of the server:
 //!
 //! - Arrays of runs are sorted. Their first and last element bound the scan of a key: for a single
 //!   run, to the rows of that run. `= ANY` alone does not: PostgreSQL takes it for a filter where it
@@ -45,60 +45,17 @@ pub(crate) mod mutable_state;
 mod payload;
 mod scheduled_tasks;
 pub(crate) mod schema_version;
+mod session;
 pub(crate) mod shards;
 #[cfg(test)]
 mod sql_tests;
+mod transaction;
 
-use sqlx::postgres::PgRow;
-use temporal_dsql_domain::ShardId;
-use temporal_dsql_ports::StoreError;
+pub(crate) use session::Rows;
 
-use self::decode::Columns;
-use crate::{
-    arguments::Arguments,
-    link::Link,
-    statement::{Meta, Statement},
-};
+use crate::statement::Meta;
 
-/// The row ports over a link.
-pub(crate) struct Rows<L> {
-    pub(crate) link: L,
-    /// Whether the lock of a shard's guard is FOR KEY SHARE; FOR UPDATE otherwise.
-    pub(crate) key_share: bool,
-}
-
-impl<L: Link> Rows<L> {
-    /// Sends a statement and returns how many rows it affected.
-    async fn affected(&mut self, statement: Statement) -> Result<u64, StoreError> {
-        self.link.send(statement).await.map(|answer| answer.affected)
-    }
-
-    /// Sends a statement that returns at most one row, and decodes it.
-    async fn optional<T>(
-        &mut self,
-        statement: Statement,
-        decode: impl FnOnce(&PgRow) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        self.link.send(statement).await?.rows.first().map(decode).transpose()
-    }
-
-    /// Sends a statement that returns any number of rows, and decodes them.
-    async fn list<T>(
-        &mut self,
-        statement: Statement,
-        decode: impl FnMut(&PgRow) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        self.link.send(statement).await?.rows.iter().map(decode).collect()
-    }
-}
-
-/// A statement of a row port: its arguments are those that its text names, and no others.
-fn exact(meta: &'static Meta, shard_id: ShardId, arguments: &Arguments<'_>) -> Statement {
-    debug_assert_eq!(arguments.unused_by(&meta.text), [""; 0], "{} has no use for them", meta.op);
-    Statement::new(meta, shard_id, arguments)
-}
-
-/// Every statement that a store sends, but BEGIN, COMMIT and ROLLBACK.
+/// Every statement of a store, except BEGIN, COMMIT and ROLLBACK.
 pub(crate) fn statements() -> impl Iterator<Item = &'static Meta> {
     executions::STATEMENTS
         .into_iter()

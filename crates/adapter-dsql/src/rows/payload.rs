@@ -1,4 +1,4 @@
-//! What a statement with many rows carries, checked before it is sent.
+//! The size of a statement with many rows, checked before it is sent.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use temporal_dsql_ports::{
 /// Adds up the rows of one statement and refuses what DSQL would.
 ///
 /// Beside the limits of each row there is one of the statement: a message of more than 10 MiB is
-/// not answered with an error, the connection is closed (aurora-dsql.md#limits). A write would then
-/// look as if its answer had been lost.
+/// not answered with an error, the connection is closed (aurora-dsql.md#limits). The outcome of a
+/// write would then be unknown.
 #[derive(Default)]
 pub(super) struct Payload {
     bytes: usize,

@@ -8,8 +8,8 @@ use temporal_dsql_ports::StoreError;
 
 use super::{
     decode::{Columns, timestamp},
-    exact,
     payload::Payload,
+    session::exact,
 };
 use crate::{
     arguments::Arguments,
@@ -79,7 +79,7 @@ pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
         .flat_map(|queue| [&queue.insert, &queue.select, &queue.delete, &queue.delete_range])
 }
 
-/// The shard and, where the table has it, the category, which tells its queues apart.
+/// The shard and, where the table has it, the category, which identifies the queue.
 fn queue_columns(shard_id: ShardId, queue: ScheduledQueue) -> Arguments<'static> {
     let mut arguments = Arguments::default();
     arguments.set("shard_id", shard_id.0);
@@ -89,7 +89,7 @@ fn queue_columns(shard_id: ShardId, queue: ScheduledQueue) -> Arguments<'static>
     arguments
 }
 
-/// Adds tasks to what a statement carries.
+/// Adds tasks to the size of a statement.
 pub(super) fn check(
     payload: &mut Payload,
     queue: ScheduledQueue,

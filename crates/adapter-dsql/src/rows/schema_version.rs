@@ -4,10 +4,10 @@ use sqlx::{Row, postgres::PgRow};
 use temporal_dsql_domain::{SchemaVersion, ShardId, Table};
 use temporal_dsql_ports::{Cause, StoreError};
 
-use super::{Rows, exact};
+use super::session::{Rows, exact};
 use crate::{
     arguments::Arguments,
-    link::Link,
+    executor::Executor,
     statement::{Meta, Statement},
     text::Text,
 };
@@ -22,7 +22,7 @@ static SELECT: Meta = Meta {
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 1] = [&SELECT];
 
-impl<L: Link> Rows<L> {
+impl<E: Executor> Rows<E> {
     /// The version that is recorded under `database`; `None` without a row or a table for it.
     pub(crate) async fn schema_version(
         &mut self,

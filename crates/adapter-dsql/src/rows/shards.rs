@@ -1,14 +1,18 @@
-//! `shards`: who owns the executions in a shard.
+//! `shards`: the range id of each shard, and its data.
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ShardId, ShardsRow, Table};
 use temporal_dsql_ports::{Shards, StoreError};
 
-use super::{Rows, decode::Columns, exact, payload::Payload};
+use super::{
+    decode::Columns,
+    payload::Payload,
+    session::{Rows, exact},
+};
 use crate::{
     arguments::Arguments,
-    link::Link,
+    executor::Executor,
     statement::{Meta, Statement},
     text::Text,
 };
@@ -87,7 +91,7 @@ fn update(row: &ShardsRow, expected: Option<i64>) -> Result<Statement, StoreErro
     Ok(exact(&UPDATE_IF_EXPECTED, row.shard_id, &arguments))
 }
 
-/// The statement that takes the lock of an act, FOR KEY SHARE or else FOR UPDATE;
+/// The statement that locks the shard of a write, FOR KEY SHARE or else FOR UPDATE;
 /// [`decode_range_id`] reads its answer.
 pub(crate) fn read_lock(shard_id: ShardId, key_share: bool) -> Statement {
     let lock = if key_share { &READ_LOCK.for_key_share } else { &READ_LOCK.for_update };
@@ -117,7 +121,7 @@ fn decode_range_id(row: &PgRow) -> Result<i64, StoreError> {
 }
 
 #[async_trait]
-impl<L: Link> Shards for Rows<L> {
+impl<E: Executor> Shards for Rows<E> {
     async fn insert_into_shards(&mut self, row: &ShardsRow) -> Result<u64, StoreError> {
         self.affected(insert(row)?).await
     }
@@ -138,7 +142,7 @@ impl<L: Link> Shards for Rows<L> {
     }
 
     async fn read_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
-        let lock = match L::HOLDS_LOCKS {
+        let lock = match E::HOLDS_LOCKS {
             true => read_lock(shard_id, self.key_share),
             false => by_key(&READ_LOCK.reading, shard_id),
         };
@@ -146,7 +150,7 @@ impl<L: Link> Shards for Rows<L> {
     }
 
     async fn write_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
-        let lock = if L::HOLDS_LOCKS { &WRITE_LOCK.for_update } else { &WRITE_LOCK.reading };
+        let lock = if E::HOLDS_LOCKS { &WRITE_LOCK.for_update } else { &WRITE_LOCK.reading };
         self.optional(by_key(lock, shard_id), decode_range_id).await
     }
 }

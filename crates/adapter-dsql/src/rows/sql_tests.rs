@@ -88,7 +88,7 @@ fn parts_of_a_statement_that_write_one_table_are_the_known_ones() {
 #[test]
 fn an_upsert_sets_no_key_column() {
     let upserts = statements().iter().filter(|(_, sql)| sql.contains("DO UPDATE SET ")).count();
-    assert_eq!(upserts, 6 + 2 + 1, "maps, histories and the whole act");
+    assert_eq!(upserts, 6 + 2 + 1, "maps, histories and the whole write");
     for (op, sql) in statements() {
         for set in sql.split("DO UPDATE SET ").skip(1) {
             let set = set.split(')').next().unwrap().split(" RETURNING").next().unwrap();

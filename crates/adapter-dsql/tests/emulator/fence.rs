@@ -1,5 +1,6 @@
-//! The fence of an act that is one statement, where commits decide: takeovers between the snapshot
-//! of an act and its commit, statements that arrive late, and acts of one shard that overlap.
+//! The fence of a write that is one statement, on DSQL, where the commit detects conflicts: takeovers
+//! between the snapshot of a write and its commit, statements that arrive late, and writes of one
+//! shard that overlap.
 
 use std::{
     net::SocketAddr,
@@ -15,10 +16,13 @@ use temporal_dsql_stores::{ExecutionStore, Owner, ShardStore};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{
-    acts::{self, Act, KINDS, Kind, Run, TYPICAL, WAYS, Way, assert_deposed, numbers, take_over},
     blob,
     cluster::{cluster, config, credentials, open},
     late,
+    operations::{
+        self, GuardedWrite, KINDS, Kind, Run, TYPICAL, WAYS, Way, assert_deposed, numbers,
+        take_over,
+    },
     recorder::Recorded,
     relay::Relay,
 };
@@ -28,8 +32,8 @@ async fn one_statement() -> Option<ScratchCluster> {
         .await
 }
 
-async fn stored(cluster: &ScratchCluster, act: &Act) -> [i64; 5] {
-    numbers(&cluster.query(&act.question()).await.unwrap())
+async fn stored(cluster: &ScratchCluster, write: &GuardedWrite) -> [i64; 5] {
+    numbers(&cluster.query(&write.question()).await.unwrap())
 }
 
 /// How many conflicts an operation has lost.
@@ -37,43 +41,43 @@ fn conflicts(recorded: &Recorded, op: &str) -> u64 {
     recorded.total("dsql_tx_conflict_total", &[("operation", op)])
 }
 
-/// Every kind of act with every way to take its shard over, prepared by `store`.
-async fn prepared(store: &DsqlStore) -> Vec<(Act, Way)> {
+/// Every kind of write with every way to take its shard over, prepared by `store`.
+async fn prepared(store: &DsqlStore) -> Vec<(GuardedWrite, Way)> {
     let mut prepared = Vec::new();
     for kind in KINDS {
         for way in WAYS {
             let shard_id = ShardId(100 + i32::try_from(prepared.len()).unwrap());
             let owner = Owner { shard_id, range_id: 1 };
-            prepared.push((Act::prepared(store, kind, owner).await, way));
+            prepared.push((GuardedWrite::prepared(store, kind, owner).await, way));
         }
     }
     prepared
 }
 
-/// The commits of the acts take a while, and the takeovers happen in it.
+/// The commits of the writes take a while, and the takeovers happen in it.
 async fn taken_over_before_the_commit(
     cluster: &ScratchCluster,
     acting: Arc<DsqlStore>,
-    acts: &[(Act, Way)],
+    writes: &[(GuardedWrite, Way)],
 ) -> Vec<Result<(), temporal_dsql_ports::StoreError>> {
     const COMMIT: Duration = Duration::from_secs(4);
     let next_owner = open(cluster, RetryPolicy::default()).await;
     // It knows its statements.
     let elsewhere = Owner { shard_id: ShardId(99), range_id: 1 };
-    Act::prepared(&next_owner, Kind::AddTasks, elsewhere).await;
+    GuardedWrite::prepared(&next_owner, Kind::AddTasks, elsewhere).await;
     cluster.faults().set_latency(Latency { commit: COMMIT, ..Latency::default() });
-    let running: Vec<_> = acts
+    let running: Vec<_> = writes
         .iter()
-        .map(|(act, _)| {
-            let (act, store) = (act.clone(), Arc::clone(&acting));
-            tokio::spawn(async move { act.done_by(&store).await })
+        .map(|(write, _)| {
+            let (write, store) = (write.clone(), Arc::clone(&acting));
+            tokio::spawn(async move { write.done_by(&store).await })
         })
         .collect();
     // Their statements have run when the locks of the shards are known.
     tokio::time::sleep(COMMIT / 2).await;
     cluster.faults().set_latency(Latency::default());
-    for (act, way) in acts {
-        take_over(&next_owner, act.owner, *way).await.unwrap();
+    for (write, way) in writes {
+        take_over(&next_owner, write.owner, *way).await.unwrap();
     }
     let mut results = Vec::new();
     for acted in running {
@@ -83,21 +87,21 @@ async fn taken_over_before_the_commit(
 }
 
 #[tokio::test]
-async fn a_takeover_between_the_snapshot_of_an_act_and_its_commit_ends_the_act() {
+async fn a_takeover_between_the_snapshot_of_a_write_and_its_commit_ends_the_write() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
     let Some(cluster) = one_statement().await else { return };
     let store = Arc::new(open(&cluster, RetryPolicy::default()).await);
-    let acts = prepared(&store).await;
+    let writes = prepared(&store).await;
     let mut before = Vec::new();
-    for (act, _) in &acts {
-        before.push((stored(&cluster, act).await, act));
+    for (write, _) in &writes {
+        before.push((stored(&cluster, write).await, write));
     }
     let lost_before = KINDS.map(|kind| conflicts(&recorded, kind.op()));
-    let results = taken_over_before_the_commit(&cluster, Arc::clone(&store), &acts).await;
-    for ((before, act), result) in before.into_iter().zip(results) {
-        assert_deposed(act, result);
-        assert_eq!(stored(&cluster, act).await, before, "{:?}", act.kind);
+    let results = taken_over_before_the_commit(&cluster, Arc::clone(&store), &writes).await;
+    for ((before, write), result) in before.into_iter().zip(results) {
+        assert_deposed(write, result);
+        assert_eq!(stored(&cluster, write).await, before, "{:?}", write.kind);
     }
     // Each had looked before the takeover: it lost its commit, looked again, and was refused.
     let lost = KINDS.map(|kind| conflicts(&recorded, kind.op()));
@@ -117,24 +121,24 @@ async fn a_commit_that_comes_late_is_lost_to_a_takeover_and_takes_effect_without
     let mut without = Vec::new();
     for (number, kind) in (200..).zip(KINDS) {
         let owner = Owner { shard_id: ShardId(number), range_id: 1 };
-        without.push(Act::prepared(&other, kind, owner).await);
+        without.push(GuardedWrite::prepared(&other, kind, owner).await);
     }
     let mut before = Vec::new();
-    for act in with_takeover.iter().map(|(act, _)| act).chain(&without) {
-        before.push(stored(&cluster, act).await);
+    for write in with_takeover.iter().map(|(write, _)| write).chain(&without) {
+        before.push(stored(&cluster, write).await);
     }
     config.statement_timeout = Duration::from_millis(1_000);
     let store = Arc::new(connect(&config, Some(credentials(&cluster))).await.unwrap());
-    let all: Vec<_> = without.iter().map(|act| (act.clone(), Way::Store)).collect();
+    let all: Vec<_> = without.iter().map(|write| (write.clone(), Way::Store)).collect();
     let commit = Duration::from_secs(5);
     cluster.faults().set_latency(Latency { commit, ..Latency::default() });
     let start = Instant::now();
     let running: Vec<_> = with_takeover
         .iter()
         .chain(&all)
-        .map(|(act, _)| {
-            let (act, store) = (act.clone(), Arc::clone(&store));
-            tokio::spawn(async move { act.done_by(&store).await })
+        .map(|(write, _)| {
+            let (write, store) = (write.clone(), Arc::clone(&store));
+            tokio::spawn(async move { write.done_by(&store).await })
         })
         .collect();
     for acted in running {
@@ -142,23 +146,23 @@ async fn a_commit_that_comes_late_is_lost_to_a_takeover_and_takes_effect_without
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
     }
     cluster.faults().set_latency(Latency::default());
-    for (act, way) in &with_takeover {
-        take_over(&other, act.owner, *way).await.unwrap();
+    for (write, way) in &with_takeover {
+        take_over(&other, write.owner, *way).await.unwrap();
     }
     assert!(start.elapsed() < commit, "too slow to mean anything: {:?}", start.elapsed());
     let deadline = start + Duration::from_secs(30);
-    let acts: Vec<_> = with_takeover.drain(..).map(|(act, _)| act).collect();
-    let (of_takeovers, of_others) = before.split_at(acts.len());
-    for (act, before) in without.iter().zip(of_others) {
-        while stored(&cluster, act).await != act.applied_to(*before) {
-            assert!(Instant::now() < deadline, "{:?} was never committed", act.kind);
+    let writes: Vec<_> = with_takeover.drain(..).map(|(write, _)| write).collect();
+    let (of_takeovers, of_others) = before.split_at(writes.len());
+    for (write, before) in without.iter().zip(of_others) {
+        while stored(&cluster, write).await != write.applied_to(*before) {
+            assert!(Instant::now() < deadline, "{:?} was never committed", write.kind);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     // The others have come to their commits by now, too: all of them were sent at once.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    for (act, before) in acts.iter().zip(of_takeovers) {
-        assert_eq!(stored(&cluster, act).await, *before, "{:?}", act.kind);
+    for (write, before) in writes.iter().zip(of_takeovers) {
+        assert_eq!(stored(&cluster, write).await, *before, "{:?}", write.kind);
     }
 }
 
@@ -169,7 +173,7 @@ async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeove
     let mut relay = Relay::start(SocketAddr::from(([127, 0, 0, 1], cluster.port()))).await;
     config.port = relay.addr().port();
     let other = open(&cluster, RetryPolicy::default()).await;
-    let ask = async |act: &Act| stored(&cluster, act).await;
+    let ask = async |write: &GuardedWrite| stored(&cluster, write).await;
     late::applied_once_and_never_after_a_takeover(
         &mut relay,
         &config,
@@ -180,9 +184,9 @@ async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeove
     .await;
 }
 
-/// What FOR KEY SHARE is for: the acts of an owner lock the same shard and do not conflict.
+/// What FOR KEY SHARE is for: the writes of an owner lock the same shard and do not conflict.
 #[tokio::test]
-async fn acts_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
+async fn writes_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
     const CALLERS: usize = 8;
     const UPDATES: i64 = 10;
     const COMMIT: Duration = Duration::from_millis(40);
@@ -206,9 +210,9 @@ async fn acts_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
         tokio::spawn(async move {
             let run = Run::new(owner, archetype, TYPICAL);
             let executions = ExecutionStore::new(&*store);
-            executions.create(&acts::create(&run)).await.unwrap();
+            executions.create(&operations::create(&run)).await.unwrap();
             for version in 2..2 + UPDATES {
-                executions.update(&acts::update(&run, version, None)).await.unwrap();
+                executions.update(&operations::update(&run, version, None)).await.unwrap();
             }
             executions.get(&run.execution(1).filter()).await.unwrap().unwrap()
         })
@@ -221,6 +225,6 @@ async fn acts_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
         assert_eq!(recorded.total(name, &[]), 0, "{name}");
     }
     // One after the other they would take all of their commits.
-    let acts = CALLERS as u32 * (1 + u32::try_from(UPDATES).unwrap());
-    assert!(took < COMMIT * acts, "{acts} acts took {took:?}");
+    let writes = CALLERS as u32 * (1 + u32::try_from(UPDATES).unwrap());
+    assert!(took < COMMIT * writes, "{writes} writes took {took:?}");
 }

@@ -1,12 +1,12 @@
-//! The store against a stand-in for a DSQL cluster: what no stock PostgreSQL does.
+//! The store on the emulator: behaviour of DSQL that stock PostgreSQL does not have.
 
 mod catalog;
 mod closed;
+mod connecting;
 mod contention;
 mod cut;
-mod door;
 mod errors;
 mod fence;
 #[path = "../support/mod.rs"]
 mod support;
-mod unknown;
+mod unknown_commit;

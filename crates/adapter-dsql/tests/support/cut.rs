@@ -74,7 +74,7 @@ async fn fill(store: &DsqlStore, size: usize) {
 /// Does one operation of each kind, each after `cut` has cut all of the `size` connections: each
 /// costs at most one exchange that fails and one connection that is opened.
 ///
-/// An act of one statement commits with the message that meets the cut, and nothing proves that the
+/// A write of one statement commits with the message that the cut interrupts, and nothing proves that the
 /// server did not get it: its outcome is unknown. A transaction meets the cut at BEGIN, and begins
 /// again unseen.
 pub async fn one_operation_costs_one_connection(
@@ -91,7 +91,7 @@ pub async fn one_operation_costs_one_connection(
         cut().await;
         trace.clear();
         let start = Instant::now();
-        let act = async || match operation {
+        let write = async || match operation {
             "create" => {
                 let mode = CreateMode::BrandNew;
                 let request = CreateExecution { owner: OWNER, mode, snapshot: run.clone() };
@@ -116,12 +116,12 @@ pub async fn one_operation_costs_one_connection(
             }
         };
         let is_read = operation.starts_with("get");
-        match act().await {
+        match write().await {
             Ok(()) => assert!(is_read || !commits_at_once, "{operation}"),
             Err(error) => {
                 assert!(commits_at_once && !is_read, "{operation}: {error:?}");
                 assert_eq!(error.outcome(), Outcome::Unknown, "{operation}: {error:?}");
-                act().await.unwrap();
+                write().await.unwrap();
             }
         }
         let (failed, opened) = (trace.count("failed"), trace.count("connected"));

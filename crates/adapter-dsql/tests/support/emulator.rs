@@ -32,7 +32,7 @@ pub enum Takes {
 /// What the fixtures of one run share.
 struct Shared {
     takes: Takes,
-    /// Clusters that nobody uses, as their last trial left them.
+    /// Unused clusters, with the contents of their last trial.
     free: Mutex<Vec<ScratchCluster>>,
     /// See [`written`]; asked once.
     written: OnceCell<String>,
@@ -85,7 +85,7 @@ async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
     true
 }
 
-/// The query that tells which of the store's tables have rows.
+/// The query for the tables of the store that have rows.
 async fn written(cluster: &ScratchCluster) -> String {
     let query = "SELECT string_agg(format('SELECT %L WHERE EXISTS (SELECT FROM %I)', tablename, \
                  tablename), ' UNION ALL ') FROM pg_tables WHERE schemaname = 'public' \
@@ -137,7 +137,7 @@ impl Fixture for Cluster {
         Arc::new(self.shared.open(self.cluster(), self.policy).await)
     }
 
-    /// The cluster's clock only goes ahead: the world's is its zero at a minute.
+    /// The clock of the cluster only moves forward: time zero of a test is one minute on it.
     fn set_clock(&self, seconds: i64) {
         const ZERO: u64 = 60;
         let faults = self.cluster().faults();

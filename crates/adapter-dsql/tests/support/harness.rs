@@ -1,7 +1,7 @@
 //! The conformance suite on stock PostgreSQL, in each way that a store can be set up.
 //!
-//! A trial takes a database that an earlier one has given back and empties it: copying a template
-//! would take longer than most trials.
+//! A trial reuses the database of an earlier one, and empties it: copying a template takes longer than
+//! most trials.
 
 use std::{
     process::ExitCode,
@@ -19,7 +19,7 @@ use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFaul
 struct Shared {
     write_form: WriteForm,
     template: ScratchDatabase,
-    /// Databases that nobody uses, as their last trial left them.
+    /// Unused databases, with the contents of their last trial.
     free: Mutex<Vec<ScratchDatabase>>,
     /// What empties one.
     clean: String,

@@ -1,4 +1,4 @@
-//! Statements that arrive after their client has given up.
+//! Statements that arrive after their client has timed out.
 
 use std::time::Duration;
 
@@ -9,28 +9,28 @@ use temporal_dsql_store::{Config, DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
 
 use super::{
-    acts::{Act, KINDS, Kind, WAYS, assert_deposed, take_over},
+    operations::{GuardedWrite, KINDS, Kind, WAYS, assert_deposed, take_over},
     relay::{Held, Relay},
 };
 
-/// What happens between the client's despair and the arrival.
+/// What happens between the client's timeout and the arrival of the statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meanwhile {
     Nothing,
-    /// The client does the act again.
+    /// The client repeats the write.
     Repeated,
     /// Another owner takes the shard over.
-    TakenOver(super::acts::Way),
+    TakenOver(super::operations::Way),
 }
 
-/// Sends each kind of act over `relay`, which holds its statement back until the client has given
-/// up. `other` has its own way to the database, and `stored` answers an act's question.
+/// Sends each kind of write over `relay`, which holds its statement back until the client has timed
+/// out. `other` connects without the relay, and `stored` runs the query of a write.
 pub async fn applied_once_and_never_after_a_takeover(
     relay: &mut Relay,
     config: &Config,
     credentials: Option<SharedCredentialsProvider>,
     other: &DsqlStore,
-    stored: impl AsyncFn(&Act) -> [i64; 5],
+    stored: impl AsyncFn(&GuardedWrite) -> [i64; 5],
 ) {
     let mut config = config.clone();
     config.write_form = WriteForm::OneStatement;
@@ -43,22 +43,22 @@ pub async fn applied_once_and_never_after_a_takeover(
             let what = format!("{kind:?}, {meanwhile:?}");
             shard += 1;
             let owner = Owner { shard_id: ShardId(shard), range_id: 1 };
-            let act = Act::prepared(other, kind, owner).await;
-            let before = stored(&act).await;
+            let write = GuardedWrite::prepared(other, kind, owner).await;
+            let before = stored(&write).await;
             let store = connect(&config, credentials.clone()).await.unwrap();
-            // The connection knows the statement, so that one message carries the whole act.
+            // The connection knows the statement, so that one message carries the whole write.
             warm(&store, owner).await;
             relay.hold();
-            let error = act.done_by(&store).await.unwrap_err();
+            let error = write.done_by(&store).await.unwrap_err();
             assert_eq!(error.outcome(), Outcome::Unknown, "{what}: {error:?}");
             store.close();
             let held: Held = relay.held().await;
-            assert_eq!(stored(&act).await, before, "{what}: it has not arrived");
+            assert_eq!(stored(&write).await, before, "{what}: it has not arrived");
             let expected = match meanwhile {
-                Meanwhile::Nothing => act.applied_to(before),
+                Meanwhile::Nothing => write.applied_to(before),
                 Meanwhile::Repeated => {
-                    act.done_by(other).await.unwrap();
-                    act.applied_to(before)
+                    write.done_by(other).await.unwrap();
+                    write.applied_to(before)
                 }
                 Meanwhile::TakenOver(way) => {
                     take_over(other, owner, way).await.unwrap();
@@ -66,31 +66,31 @@ pub async fn applied_once_and_never_after_a_takeover(
                 }
             };
             held.deliver().await;
-            assert_eq!(stored(&act).await, expected, "{what}");
-            // Whoever does it again now is told.
-            let again = act.done_by(other).await;
+            assert_eq!(stored(&write).await, expected, "{what}");
+            // A repetition is refused.
+            let again = write.done_by(other).await;
             match meanwhile {
-                Meanwhile::TakenOver(_) => assert_deposed(&act, again),
+                Meanwhile::TakenOver(_) => assert_deposed(&write, again),
                 Meanwhile::Nothing | Meanwhile::Repeated => {
                     let error = again.unwrap_err();
-                    let is_told = match kind {
+                    let is_refused = match kind {
                         Kind::AddTasks => matches!(error, StoreError::AlreadyExists { .. }),
                         _ => matches!(error, StoreError::Condition(_)),
                     };
-                    assert!(is_told, "{what}: {error:?}");
+                    assert!(is_refused, "{what}: {error:?}");
                 }
             }
-            assert_eq!(stored(&act).await, expected, "{what}");
+            assert_eq!(stored(&write).await, expected, "{what}");
         }
     }
 }
 
-/// Does an act that is refused: the range id is nobody's.
+/// Sends a write that is refused: no owner has the range id.
 async fn warm(store: &DsqlStore, owner: Owner) {
     for _ in 0..2 {
-        let nobody = Owner { range_id: -1, ..owner };
-        let act = Act::refused(nobody);
-        let error = act.done_by(store).await.unwrap_err();
+        let no_owner = Owner { range_id: -1, ..owner };
+        let write = GuardedWrite::refused(no_owner);
+        let error = write.done_by(store).await.unwrap_err();
         assert!(matches!(error, StoreError::Condition(_)), "{error:?}");
     }
 }

@@ -1,12 +1,12 @@
 //! What the tests against a real server share.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
-pub mod acts;
 pub mod cluster;
 pub mod cut;
 pub mod emulator;
 pub mod harness;
 pub mod late;
+pub mod operations;
 pub mod recorder;
 pub mod relay;
 pub mod trace;
@@ -58,7 +58,7 @@ async fn set_up_at(url: &str, timeouts: Timeouts) {
     let schema = Schema::embedded().unwrap();
     let options: PgConnectOptions = url.parse().unwrap();
     let mut database =
-        PostgresDatabase::connect(Box::new(options), None, &timeouts.retry).await.unwrap();
+        PostgresDatabase::connect(options.into(), None, &timeouts.retry).await.unwrap();
     let mut migrator =
         Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();

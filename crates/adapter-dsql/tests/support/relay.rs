@@ -55,10 +55,13 @@ impl Relay {
         self.holds.store(true, Ordering::SeqCst);
     }
 
-    /// What was held back, when the client has gone.
+    /// The bytes that were held back, once the client has disconnected.
     pub async fn held(&mut self) -> Held {
         let limit = Duration::from_secs(20);
-        tokio::time::timeout(limit, self.held.recv()).await.expect("the client goes").unwrap()
+        tokio::time::timeout(limit, self.held.recv())
+            .await
+            .expect("the client disconnects")
+            .unwrap()
     }
 }
 
@@ -97,7 +100,7 @@ async fn relay(
                 }
                 if holds.swap(false, Ordering::SeqCst) {
                     let mut bytes = sent[..count].to_vec();
-                    // Until the client goes, which may break the connection off.
+                    // Until the client disconnects, possibly without a Terminate message.
                     let _ = client.read_to_end(&mut bytes).await;
                     let _ = held.send(Held { bytes, server });
                     return Ok(());

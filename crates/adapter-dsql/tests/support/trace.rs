@@ -62,7 +62,7 @@ pub struct Trace(Arc<Mutex<Seen>>);
 /// The place of a span in [`Seen`].
 struct Place(usize);
 
-/// Subscribers that nobody uses and that last as long as the process.
+/// Unused subscribers that exist as long as the process.
 ///
 /// As long as `tracing` knows of only one subscriber, a place in the code that is reached for the
 /// first time by a thread without one is switched off for all threads.

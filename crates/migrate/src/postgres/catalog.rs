@@ -14,8 +14,8 @@ use crate::objects::{
 /// the order in which [`read`] takes them in.
 ///
 /// Left out are the access method, statistics and comments, which differ between the engines or
-/// are nobody's business (aurora-dsql.md#indexes). Definitions of indexes come once for each that
-/// has one to look at: to write them out takes the server longer than all the rest.
+/// do not matter to a schema (aurora-dsql.md#indexes). The definition of an index is selected once,
+/// and not for primary keys: generating it is the slowest part for the server.
 pub(super) const QUERY: &str = "\
     SELECT 1 AS kind, c.relname::text AS relation, c.relkind::text AS name, 0 AS position, \
            NULL AS detail, NULL AS extra, false AS flag, false AS is_unique, 0::oid AS oid \

@@ -1,59 +1,13 @@
-//! What an error of the driver means for a migration: one pure function over SQLSTATE and
-//! message, from aurora-dsql.md#conflicts, aurora-dsql.md#transient-failures,
-//! aurora-dsql.md#limits, aurora-dsql.md#admission.
+//! Errors of the connection and of the server, as errors of a migration.
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use sqlx::postgres::PgDatabaseError;
+use temporal_dsql_client::{
+    Class, ConnectError, Damage, Endpoint, Phase, classify as class_of, damage,
+};
 
 use crate::{BoxError, DatabaseError, ServerError};
-
-/// Why a connection could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// There are no credentials.
-    #[error("cannot get credentials")]
-    Credentials(#[source] BoxError),
-    /// The driver could not connect.
-    #[error(transparent)]
-    Driver(sqlx::Error),
-}
-
-/// What connections lead to. No secret is part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The host.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// The role.
-    pub user: String,
-    /// The database.
-    pub database: String,
-}
-
-impl Target {
-    pub(super) fn unreachable(&self, source: BoxError) -> DatabaseError {
-        DatabaseError::Unreachable { host: self.host.clone(), port: self.port, source }
-    }
-
-    fn untrusted(&self, source: BoxError) -> DatabaseError {
-        DatabaseError::Tls { host: self.host.clone(), port: self.port, source }
-    }
-
-    fn lost(&self, source: BoxError) -> DatabaseError {
-        DatabaseError::Lost { host: self.host.clone(), port: self.port, source }
-    }
-
-    fn authentication(&self, server: Box<ServerError>) -> DatabaseError {
-        DatabaseError::Authentication {
-            host: self.host.clone(),
-            port: self.port,
-            user: self.user.clone(),
-            server,
-        }
-    }
-}
 
 /// How a call on a connection failed.
 #[derive(Debug)]
@@ -63,63 +17,57 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Whether the connection is good for more.
+    /// Whether the connection can be used again.
     pub(super) fn keeps_connection(&self) -> bool {
-        let Self::Driver(sqlx::Error::Database(error)) = self else {
-            return false;
-        };
-        error
-            .try_downcast_ref::<PgDatabaseError>()
-            .is_some_and(|error| !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+        matches!(self, Self::Driver(error @ sqlx::Error::Database(_)) if damage(error) == Damage::None)
     }
 }
 
-impl ConnectError {
-    pub(super) fn classify(self, target: &Target) -> DatabaseError {
-        let error = match self {
-            Self::Credentials(source) => {
-                return DatabaseError::Credentials {
-                    host: target.host.clone(),
-                    port: target.port,
-                    user: target.user.clone(),
-                    source,
-                };
+/// Why no connection to `endpoint` could be opened.
+pub(super) fn not_connected(error: ConnectError, endpoint: &Endpoint) -> DatabaseError {
+    match error {
+        ConnectError::Configuration(source) => DatabaseError::Configuration(source.into()),
+        ConnectError::Unreachable { host, port, source } => {
+            DatabaseError::Unreachable { host, port, source: source.into() }
+        }
+        ConnectError::Tls { host, port, source } => {
+            DatabaseError::Tls { host, port, source: source.into() }
+        }
+        ConnectError::Token { user, source } => DatabaseError::Credentials {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            user,
+            source: source.into(),
+        },
+        ConnectError::Refused { source, .. }
+        | ConnectError::NoDatabase { source, .. }
+        | ConnectError::Busy { source, .. }
+        | ConnectError::Server { source, .. } => {
+            match source.get().downcast_ref().and_then(server_error) {
+                Some(server) => of_server(server, endpoint, Phase::Opening),
+                None => DatabaseError::Driver(source.into()),
             }
-            Self::Driver(error) => error,
-        };
-        match error {
-            sqlx::Error::Database(_) => match server_error(&error) {
-                Some(server) => of_server(server, target, Phase::Connect),
-                None => DatabaseError::Driver(error.into()),
-            },
-            sqlx::Error::Tls(source) => target.untrusted(source),
-            // rustls reports a certificate that it does not trust through std::io.
-            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                target.untrusted(error.into())
-            }
-            sqlx::Error::Configuration(source) => DatabaseError::Configuration(source),
-            other => target.unreachable(other.into()),
         }
     }
 }
 
 /// What `failure` of a call on an open connection means.
-pub(super) fn classify(failure: Failure, target: &Target) -> DatabaseError {
+pub(super) fn classify(failure: Failure, endpoint: &Endpoint) -> DatabaseError {
     let error = match failure {
         Failure::TimedOut(limit) => {
-            return target.lost(format!("no answer within {} s", limit.as_secs()).into());
+            return lost(endpoint, format!("no answer within {} s", limit.as_secs()).into());
         }
         Failure::Driver(error) => error,
     };
     match error {
         sqlx::Error::Database(_) => match server_error(&error) {
-            Some(server) => of_server(server, target, Phase::Statement),
+            Some(server) => of_server(server, endpoint, Phase::Statement),
             None => DatabaseError::Driver(error.into()),
         },
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
-        | sqlx::Error::WorkerCrashed => target.lost(error.into()),
+        | sqlx::Error::WorkerCrashed => lost(endpoint, error.into()),
         other => DatabaseError::Driver(other.into()),
     }
 }
@@ -135,41 +83,28 @@ fn server_error(error: &sqlx::Error) -> Option<Box<ServerError>> {
     }))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Connect,
-    Statement,
+fn lost(endpoint: &Endpoint, source: BoxError) -> DatabaseError {
+    DatabaseError::Lost { host: endpoint.host.clone(), port: endpoint.port, source }
 }
 
-fn of_server(server: Box<ServerError>, target: &Target, phase: Phase) -> DatabaseError {
-    // DSQL has no code of its own for this one (aurora-dsql.md#admission).
-    if server.message.contains("waking up cluster") {
-        return DatabaseError::Busy(server);
-    }
-    match server.sqlstate.as_str() {
-        // A lost conflict, OC000 or OC001; on PostgreSQL also a deadlock.
-        "40001" | "40P01" => DatabaseError::Conflict(server),
-        // Too many connections, connection rate exceeded, starting up.
-        "53300" | "53400" | "57P03" => DatabaseError::Busy(server),
-        "28000" | "28P01" => target.authentication(server),
-        // DSQL refuses tokens with a connection failure (aurora-dsql.md#admission).
-        code if code.starts_with("08") && phase == Phase::Connect => target.authentication(server),
-        "3D000" => DatabaseError::NoDatabase {
-            host: target.host.clone(),
-            port: target.port,
-            database: target.database.clone(),
-        },
-        "42501" => DatabaseError::Denied {
-            user: target.user.clone(),
-            advice: advice(&server.message),
-            server,
-        },
-        // The connection failed, the server is going down or cut the session, or it failed inside
-        // (`server unavailable`, aurora-dsql.md#transient-failures): whether the statement was run
-        // is not known.
-        "57P01" | "57P02" | "25P03" | "25P04" | "XX000" => target.lost(server.to_string().into()),
-        code if code.starts_with("08") => target.lost(server.to_string().into()),
-        _ => DatabaseError::Refused(server),
+fn of_server(server: Box<ServerError>, endpoint: &Endpoint, phase: Phase) -> DatabaseError {
+    let Endpoint { host, port, user, database } = endpoint.clone();
+    match class_of(&server.sqlstate, &server.message, phase) {
+        Class::Conflict(_) => DatabaseError::Conflict(server),
+        Class::Busy => DatabaseError::Busy(server),
+        Class::Unauthenticated | Class::ConnectionRefused => {
+            DatabaseError::Authentication { host, port, user, server }
+        }
+        Class::Denied => DatabaseError::Denied { user, advice: advice(&server.message), server },
+        Class::NoDatabase => DatabaseError::NoDatabase { host, port, database },
+        // Whether the statement was run is not known.
+        Class::Disconnected(_) => lost(endpoint, server.to_string().into()),
+        Class::Unavailable(_)
+        | Class::Duplicate
+        | Class::Limit(_)
+        | Class::Overflow
+        | Class::InvalidArgument
+        | Class::Unsupported => DatabaseError::Refused(server),
     }
 }
 
@@ -188,8 +123,8 @@ fn advice(message: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn target() -> Target {
-        Target {
+    fn endpoint() -> Endpoint {
+        Endpoint {
             host: "db.example".to_owned(),
             port: 5432,
             user: "app".to_owned(),
@@ -203,7 +138,7 @@ mod tests {
             message: message.to_owned(),
             ..ServerError::default()
         };
-        let error = of_server(Box::new(server), &target(), phase);
+        let error = of_server(Box::new(server), &endpoint(), phase);
         let text = error.to_string();
         (error, text)
     }
@@ -220,7 +155,7 @@ mod tests {
             ("08006", "unable to accept connection, waking up cluster, please retry later"),
             ("XX000", "waking up cluster"),
         ] {
-            for phase in [Phase::Connect, Phase::Statement] {
+            for phase in [Phase::Opening, Phase::Statement] {
                 let (error, text) = shown(sqlstate, message, phase);
                 assert!(error.is_transient(), "{text}");
                 assert!(!matches!(error, DatabaseError::Lost { .. }), "{text}");
@@ -238,23 +173,23 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_let_in_learns_where_and_as_whom() {
+    fn a_refused_user_learns_the_host_and_the_user() {
         for (sqlstate, message) in [
             ("28P01", "password authentication failed for user \"app\""),
             ("28000", "role \"app\" does not exist"),
             ("08006", "unable to accept connection, access denied"),
         ] {
-            let (error, text) = shown(sqlstate, message, Phase::Connect);
+            let (error, text) = shown(sqlstate, message, Phase::Opening);
             assert!(!error.is_transient(), "{text}");
             assert!(text.starts_with("db.example:5432 refused the login of `app`:"), "{text}");
             assert!(text.contains(message), "{text}");
         }
-        let (_, text) = shown("3D000", "database \"temporal\" does not exist", Phase::Connect);
+        let (_, text) = shown("3D000", "database \"temporal\" does not exist", Phase::Opening);
         assert!(text.contains("no database `temporal` at db.example:5432"), "{text}");
     }
 
     #[test]
-    fn a_missing_right_is_named_with_what_to_do() {
+    fn a_missing_right_is_named_with_its_remedy() {
         for (message, advice) in [
             ("permission denied for schema public", "only `admin` may create in `public`"),
             ("must be owner of table executions", "as the owner"),

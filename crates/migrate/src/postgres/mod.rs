@@ -1,8 +1,8 @@
-//! The port to a database, over the Postgres wire: Aurora DSQL and stock PostgreSQL.
+//! [`SchemaDatabase`] over the PostgreSQL wire protocol: Aurora DSQL and stock PostgreSQL.
 //!
-//! This is the only module that names a driver. Each method sends one statement, by itself, and
-//! says in our terms how it ended. A connection that broke is given up; the next call opens
-//! another. The one explicit transaction is that of the version row.
+//! This is the only module of the crate that names a driver. Each method sends one autocommit
+//! statement and returns its result or a [`DatabaseError`]. A broken connection is closed; the next
+//! call opens another. The one explicit transaction writes the version row and the history row.
 
 mod catalog;
 mod error;
@@ -11,13 +11,12 @@ mod scan;
 use std::{future::Future, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row as _, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use temporal_dsql_client::{Attempts, Connector, Endpoint};
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
-use tokio::time::Instant;
 
-pub use error::{ConnectError, Target};
-use error::{Failure, classify};
+use error::{Failure, classify, not_connected};
 
 use crate::{
     DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
@@ -26,73 +25,38 @@ use crate::{
     version_tables::{VersionChange, VersionRow},
 };
 
-/// How long a connection may take to open. A cluster in another region takes less than a second.
-const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-/// How long a statement may take. On DSQL a transaction cannot commit after 300 s
-/// (aurora-dsql.md#limits); ten more for its answer to arrive.
+/// How long a statement may take: DSQL refuses a commit after 300 s (aurora-dsql.md#limits), and ten
+/// seconds more for the answer.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(310);
-
-/// Opens connections: with a password, or with a token that is made for each.
-#[async_trait]
-pub trait Connect: Send + Sync {
-    /// Opens a connection.
-    ///
-    /// # Errors
-    /// No credentials, or no connection.
-    async fn connect(&self) -> Result<PgConnection, ConnectError>;
-
-    /// What the connections lead to, for messages.
-    fn target(&self) -> Target;
-}
-
-#[async_trait]
-impl Connect for PgConnectOptions {
-    async fn connect(&self) -> Result<PgConnection, ConnectError> {
-        ConnectOptions::connect(self).await.map_err(ConnectError::Driver)
-    }
-
-    fn target(&self) -> Target {
-        Target {
-            host: self.get_host().to_owned(),
-            port: self.get_port(),
-            user: self.get_username().to_owned(),
-            database: self.get_database().unwrap_or_default().to_owned(),
-        }
-    }
-}
 
 /// A database on DSQL or PostgreSQL.
 pub struct PostgresDatabase {
-    connector: Box<dyn Connect>,
-    target: Target,
+    connector: Connector,
     engine: Engine,
     /// The schema that the first connection created objects in. Every connection is pinned to it,
-    /// so that no name ever falls through to another schema of the search path, where another
-    /// deployment may live.
+    /// so that no name resolves to another schema of the search path, which another deployment
+    /// may use.
     schema: String,
     connection: Option<PgConnection>,
 }
 
 impl PostgresDatabase {
-    /// Connects, and finds out the engine unless it is given. A server that is busy or waking up
-    /// is tried again under `retry`.
+    /// Connects, and detects the engine unless it is given. Transient errors are retried under
+    /// `retry`.
     ///
     /// # Errors
     /// No connection, or the role has no schema to work in.
     pub async fn connect(
-        connector: Box<dyn Connect>,
+        connector: Connector,
         engine: Option<Engine>,
         retry: &RetryPolicy,
     ) -> Result<Self, DatabaseError> {
-        let target = connector.target();
-        let start = Instant::now();
-        let mut attempt = 0;
+        let mut attempts = Attempts::new();
         loop {
-            let error = match Self::open_first(&*connector, &target).await {
+            let error = match Self::open_first(&connector).await {
                 Ok((connection, found)) => {
                     return Ok(Self {
                         connector,
-                        target,
                         engine: engine.unwrap_or(found.engine),
                         schema: found.schema,
                         connection: Some(connection),
@@ -100,37 +64,30 @@ impl PostgresDatabase {
                 }
                 Err(error) => error,
             };
-            attempt += 1;
-            let wait = retry.ceiling(attempt).mul_f64(fastrand::f64());
-            if !error.is_transient() || start.elapsed() + wait >= retry.deadline {
-                return Err(error);
-            }
+            let wait = if error.is_transient() { attempts.next_wait(retry) } else { None };
+            let Some(wait) = wait else { return Err(error) };
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// The schema that it works in.
+    /// The schema of all objects.
     pub fn schema(&self) -> &str {
         &self.schema
     }
 
-    async fn open(connector: &dyn Connect, target: &Target) -> Result<PgConnection, DatabaseError> {
-        tokio::time::timeout(CONNECT_LIMIT, connector.connect())
-            .await
-            .map_err(|_| target.unreachable("no answer in time".into()))?
-            .map_err(|error| error.classify(target))
+    async fn open(connector: &Connector) -> Result<PgConnection, DatabaseError> {
+        let connected = connector.connect().await;
+        connected.map_err(|error| not_connected(error, connector.endpoint()))
     }
 
-    async fn open_first(
-        connector: &dyn Connect,
-        target: &Target,
-    ) -> Result<(PgConnection, Found), DatabaseError> {
-        let mut connection = Self::open(connector, target).await?;
-        let found = within(Some(STATEMENT_LIMIT), find_out(&mut connection)).await;
+    async fn open_first(connector: &Connector) -> Result<(PgConnection, Found), DatabaseError> {
+        let endpoint = connector.endpoint();
+        let mut connection = Self::open(connector).await?;
+        let found = within(Some(STATEMENT_LIMIT), detect(&mut connection)).await;
         let found = found
-            .map_err(|failure| classify(failure, target))?
-            .ok_or_else(|| DatabaseError::NoSchema { user: target.user.clone() })?;
-        Self::pin(&mut connection, &found.schema, target).await?;
+            .map_err(|failure| classify(failure, endpoint))?
+            .ok_or_else(|| DatabaseError::NoSchema { user: endpoint.user.clone() })?;
+        Self::pin(&mut connection, &found.schema, endpoint).await?;
         Ok((connection, found))
     }
 
@@ -139,23 +96,22 @@ impl PostgresDatabase {
     async fn pin(
         connection: &mut PgConnection,
         schema: &str,
-        target: &Target,
+        endpoint: &Endpoint,
     ) -> Result<(), DatabaseError> {
         let text = format!("SET search_path TO {}", quoted(schema));
         let set = sqlx::raw_sql(AssertSqlSafe(text)).execute(connection);
         let set = within(Some(STATEMENT_LIMIT), set).await;
-        set.map(drop).map_err(|failure| classify(failure, target))
+        set.map(drop).map_err(|failure| classify(failure, endpoint))
     }
 
-    /// The connection, out of its place: whoever takes it puts it [back](Self::settle) when the
-    /// server is done with it. A call that is dropped half-way leaves no connection behind in a
-    /// state that nobody knows.
+    /// Takes the connection, or opens one. [`settle`](Self::settle) puts it back after the answer, so
+    /// a call that is dropped before leaves no connection in an unknown state.
     async fn take(&mut self) -> Result<PgConnection, DatabaseError> {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        let mut connection = Self::open(&*self.connector, &self.target).await?;
-        Self::pin(&mut connection, &self.schema, &self.target).await?;
+        let mut connection = Self::open(&self.connector).await?;
+        Self::pin(&mut connection, &self.schema, self.connector.endpoint()).await?;
         Ok(connection)
     }
 
@@ -173,26 +129,26 @@ impl PostgresDatabase {
                 if failure.keeps_connection() {
                     self.connection = Some(connection);
                 }
-                Err(classify(failure, &self.target))
+                Err(classify(failure, self.connector.endpoint()))
             }
         }
     }
 
-    /// The time limit of `statement`: none for an index that PostgreSQL builds while we wait.
+    /// The time limit of `statement`: none for an index that PostgreSQL builds synchronously.
     fn limit(&self, statement: &Statement) -> Option<Duration> {
         let builds_index = matches!(statement.change, Change::CreateIndex { .. });
         (self.engine == Engine::Dsql || !builds_index).then_some(STATEMENT_LIMIT)
     }
 }
 
-/// What a new connection tells about its server.
+/// The engine and the schema of a new connection.
 struct Found {
     engine: Engine,
     schema: String,
 }
 
-/// Asks for the engine and the schema; there may be no schema.
-async fn find_out(connection: &mut PgConnection) -> Result<Option<Found>, sqlx::Error> {
+/// Reads the engine and the schema; `None` if the role has no schema.
+async fn detect(connection: &mut PgConnection) -> Result<Option<Found>, sqlx::Error> {
     // Only DSQL has the relation sys.jobs (aurora-dsql.md#jobs).
     let row = sqlx::query(
         "SELECT current_schema()::text, EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
@@ -249,7 +205,7 @@ impl SchemaDatabase for PostgresDatabase {
         let query = sqlx::raw_sql(AssertSqlSafe(text));
         let answer = within(limit, query.fetch_optional(&mut connection)).await;
         let answer = self.settle(connection, answer)?;
-        // The server has done it by now; an id that cannot be read is found again in sys.jobs.
+        // The statement has succeeded; a job whose id cannot be read is found in sys.jobs.
         let job = answer.and_then(|row| row.try_get_unchecked::<String, _>(0).ok());
         Ok(job.filter(|_| self.engine == Engine::Dsql))
     }
@@ -315,9 +271,9 @@ impl SchemaDatabase for PostgresDatabase {
         let mut connection = self.take().await?;
         let result = within(Some(STATEMENT_LIMIT), record(&mut connection, change)).await;
         let result = match result {
-            // The session stays, because the retry of a conflict needs it
-            // (aurora-dsql.md#transient-failures); so the transaction must be over. If it cannot be
-            // ended, the connection is broken, and the server ends it.
+            // The session is kept, because the retry of a conflict needs it
+            // (aurora-dsql.md#transient-failures), so the transaction is rolled back. If that fails,
+            // the connection is closed.
             Err(failure) if failure.keeps_connection() => {
                 let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut connection);
                 match within(Some(STATEMENT_LIMIT), rollback).await {
@@ -368,7 +324,8 @@ impl SchemaDatabase for PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// Asks a yes-or-no question. Its text is made of quoted names and of literals of the schema.
+    /// Runs a query that returns one boolean. Its text consists of quoted names and of literals of
+    /// schema files.
     async fn ask(&mut self, text: String) -> Result<bool, DatabaseError> {
         let mut connection = self.take().await?;
         let query = sqlx::query_scalar(AssertSqlSafe(text));
@@ -382,8 +339,7 @@ async fn record(
     connection: &mut PgConnection,
     change: &VersionChange,
 ) -> Result<bool, sqlx::Error> {
-    // The only level of DSQL (aurora-dsql.md#transactions); on PostgreSQL the default would do,
-    // too.
+    // The only isolation level of DSQL (aurora-dsql.md#transactions).
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ").execute(&mut *connection).await?;
     for (position, statement) in change.statements().into_iter().enumerate() {
         let mut query = sqlx::query(statement.text);
@@ -400,8 +356,7 @@ async fn record(
     Ok(true)
 }
 
-/// A status that no document names yet is not taken for an end: who waits for one is told in time
-/// that it does not come.
+/// An unknown status counts as processing: the wait for the job ends with its timeout.
 fn job_status(text: &str) -> JobStatus {
     match text {
         "submitted" => JobStatus::Submitted,
@@ -433,11 +388,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn t9_a_server_that_does_not_answer_is_given_up_and_its_statement_may_be_in_effect() {
-        let target = PgConnectOptions::new_without_pgpass().host("db.example").target();
+        let options = sqlx::postgres::PgConnectOptions::new_without_pgpass();
+        let connector = Connector::from(options.host("db.example"));
         let silence = std::future::pending::<Result<(), sqlx::Error>>();
         let failure = within(Some(STATEMENT_LIMIT), silence).await.unwrap_err();
         assert!(!failure.keeps_connection());
-        let error = classify(failure, &target);
+        let error = classify(failure, connector.endpoint());
         assert!(matches!(error, DatabaseError::Lost { .. }), "{error}");
         let source = std::error::Error::source(&error).unwrap();
         assert_eq!(source.to_string(), "no answer within 310 s");

@@ -50,7 +50,7 @@ pub(super) fn seeks(scan: &Scan, after: Option<&[String]>) -> Vec<Seek> {
         .collect()
 }
 
-/// The question whether every row of `seed` is there, by its primary key.
+/// The query whether every row of `seed` exists, by its primary key.
 pub(super) fn has_seed(seed: &Seed, key: &[String]) -> String {
     let exists = seed.rows.iter().map(|row| {
         let conditions: Vec<_> = seed

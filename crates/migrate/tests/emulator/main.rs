@@ -59,7 +59,7 @@ fn timeouts() -> Timeouts {
 /// A connection as `admin`.
 async fn connect(cluster: &ScratchCluster) -> PostgresDatabase {
     let options: PgConnectOptions = cluster.url().parse().unwrap();
-    PostgresDatabase::connect(Box::new(options), None, &timeouts().retry).await.unwrap()
+    PostgresDatabase::connect(options.into(), None, &timeouts().retry).await.unwrap()
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {

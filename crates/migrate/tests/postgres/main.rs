@@ -44,7 +44,7 @@ async fn connect_via(scratch: &ScratchDatabase, proxy: SocketAddr) -> PostgresDa
 }
 
 async fn open(options: PgConnectOptions) -> Result<PostgresDatabase, DatabaseError> {
-    PostgresDatabase::connect(Box::new(options), None, &Timeouts::default().retry).await
+    PostgresDatabase::connect(options.into(), None, &Timeouts::default().retry).await
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {

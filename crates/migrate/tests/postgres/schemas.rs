@@ -84,7 +84,7 @@ async fn dsql_is_known_by_its_jobs_and_can_be_forced() {
     assert_eq!(ids(database.index_jobs("j", 10).await.unwrap()), ["f", "d"]);
     assert_eq!(ids(database.index_jobs("k", 10).await.unwrap()), [""; 0]);
     let retry = temporal_dsql_migrate::Timeouts::default().retry;
-    let connector = Box::new(options(&scratch.url()));
+    let connector = options(&scratch.url()).into();
     let forced =
         temporal_dsql_migrate::PostgresDatabase::connect(connector, Some(Engine::Postgres), &retry);
     assert_eq!(forced.await.unwrap().engine(), Engine::Postgres);

@@ -13,7 +13,7 @@ use temporal_dsql::{
     dsql::{Config, Connector, DsqlStore, TlsMode, connect},
     migrate::{
         DEFAULT_DATABASE, IgnoreProgress, MigrateError, Migrator, Plan, PostgresDatabase, Report,
-        Schema, SchemaConnector, Setup, Timeouts,
+        Schema, Setup, Timeouts,
     },
 };
 use temporal_dsql_testkit::{
@@ -131,9 +131,8 @@ pub async fn migrate(
 ) -> Result<Report> {
     let schema = Schema::embedded()?;
     let timeouts = Timeouts { poll: Duration::from_millis(5), ..Timeouts::default() };
-    let connector = SchemaConnector::new(config, Connector::new(config, credentials)?);
-    let mut database =
-        PostgresDatabase::connect(Box::new(connector), None, &timeouts.retry).await?;
+    let connector = Connector::new(config, credentials)?;
+    let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
     let mut migrator =
         Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = plan(&mut migrator).await?;

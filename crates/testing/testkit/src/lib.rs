@@ -11,9 +11,11 @@
 mod cluster;
 mod database;
 pub mod gate;
+mod guide;
 mod proxy;
 
 pub use cluster::{Admin, ScratchCluster};
 pub use database::ScratchDatabase;
 pub use dsql_emulator::{OccCode, postgres};
+pub use guide::assert_guide_has_table;
 pub use proxy::{FaultProxy, Then, When, WireFault};

@@ -1,4 +1,4 @@
-//! An act as one autocommit statement.
+//! A write set as one autocommit statement.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ShardId, Table};
@@ -8,7 +8,7 @@ use temporal_dsql_ports::{
 };
 
 use super::{
-    arguments::Rows,
+    arguments::{WriteSetRows, route},
     decode::{self, Applied},
 };
 use crate::{
@@ -23,8 +23,8 @@ const fn meta(op: &'static str, sql: &'static str) -> Meta {
     Meta { op, table: Table::Executions, writes: true, text: Text::new(sql, op) }
 }
 
-/// The text for an act. A server takes longer to begin and end the parts of `Apply` than to delete
-/// a run, so the deletion of one run has its own.
+/// The text for a write set. The parts of `Apply` cost a server more than the deletion of one run,
+/// which has a text of its own.
 fn text(set: &WriteSet<'_>) -> &'static Meta {
     let deletes_one_run = set.range_id.is_none()
         && set.current.is_none()
@@ -34,14 +34,14 @@ fn text(set: &WriteSet<'_>) -> &'static Meta {
     if deletes_one_run { &DELETE } else { &APPLY }
 }
 
-/// An act that can be sent.
-pub(crate) struct Act<'a> {
+/// A write set that one statement writes.
+pub(crate) struct OneStatement<'a> {
     set: &'a WriteSet<'a>,
     route: Option<CurrentExecutionsRoute>,
-    rows: Rows<'a>,
+    rows: WriteSetRows<'a>,
 }
 
-impl<'a> Act<'a> {
+impl<'a> OneStatement<'a> {
     /// Checks that all of `set` can be stored.
     ///
     /// # Errors
@@ -52,19 +52,19 @@ impl<'a> Act<'a> {
         set: &'a WriteSet<'a>,
     ) -> Result<Self, StoreError> {
         set.validate()?;
-        let route = super::route(router, set)?;
-        Ok(Self { set, route, rows: Rows::new(set, route)? })
+        let route = route(router, set)?;
+        Ok(Self { set, route, rows: WriteSetRows::new(set, route)? })
     }
 
     /// The statement. Random parts of ids are drawn anew each time.
     ///
     /// # Errors
-    /// Those of [`Rows::arguments`].
+    /// Those of [`WriteSetRows::arguments`].
     pub(crate) fn statement(&self) -> Result<Statement, StoreError> {
-        Ok(self.statement_of(text(self.set))?.of_act(self.set.op))
+        Ok(self.statement_of(text(self.set))?.of_operation(self.set.op))
     }
 
-    /// A statement of the values of this act.
+    /// The statement `meta` with the values of this write set.
     pub(in crate::rows) fn statement_of(
         &self,
         meta: &'static Meta,
@@ -72,7 +72,7 @@ impl<'a> Act<'a> {
         Ok(Statement::new(meta, self.set.shard_id, &self.rows.arguments()?))
     }
 
-    /// What the answer means.
+    /// The outcome, from the answer.
     ///
     /// # Errors
     /// The condition that does not hold. An error of [`WriteSet::verify`] is
@@ -101,8 +101,8 @@ impl<'a> Act<'a> {
     }
 }
 
-/// An act of an owner of a shard that does not exist: it writes nothing, and shows whether a
-/// server takes the text.
+/// A write set of the owner of a shard that does not exist: it writes nothing, and shows whether a
+/// server accepts the text.
 pub(crate) const fn probe() -> WriteSet<'static> {
     let mut set = WriteSet::new("ProbeStatements", NO_SHARD);
     set.range_id = Some(0);

@@ -1,11 +1,11 @@
-//! The values of a write set, by the names that the texts of this module use.
+//! Arguments from a write set, by the names that the texts of this module use.
 
 use std::borrow::Cow;
 
 use temporal_dsql_domain::{MapEntries, MapKeys, MapTable, RunId};
 use temporal_dsql_ports::{
-    BufferedWrite, CurrentExecutionsRoute, Expected, ExpectedCurrent, HistoryChange, RunChange,
-    StoreError, WriteSet, limits,
+    BufferedWrite, CurrentExecutionsRoute, CurrentExecutionsRouter, Expected, ExpectedCurrent,
+    HistoryChange, RunChange, StoreError, WriteSet, limits,
 };
 use uuid::Uuid;
 
@@ -18,15 +18,29 @@ use super::super::{
 };
 use crate::arguments::Arguments;
 
-/// What a write set writes, table by table; borrowed from it where possible.
-pub(super) struct Rows<'a> {
+/// The table of the current execution of a write set, if the set reads or writes one.
+pub(super) fn route(
+    router: &dyn CurrentExecutionsRouter,
+    set: &WriteSet<'_>,
+) -> Result<Option<CurrentExecutionsRoute>, StoreError> {
+    Ok(match &set.current {
+        None => None,
+        Some(current) => Some(match current.write {
+            Some(row) => router.route_row(row)?,
+            None => router.route_filter(&current.id),
+        }),
+    })
+}
+
+/// The rows of a write set, table by table; borrowed from it where possible.
+pub(super) struct WriteSetRows<'a> {
     set: &'a WriteSet<'a>,
     route: Option<CurrentExecutionsRoute>,
     /// The entries that are written. An entry that is removed is not among them.
     entries: Vec<(RunId, Cow<'a, MapEntries>)>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> WriteSetRows<'a> {
     /// Collects the rows of `set`, whose current execution is at `route`, and checks that each
     /// can be stored and that all of them fit one statement, which is as much as fits a transaction.
     ///
@@ -281,12 +295,12 @@ fn given<'a>(run: &'a RunChange<'_>) -> Vec<&'a MapEntries> {
     }
 }
 
-/// Whether all that is stored for a run goes, but what is written.
+/// Whether everything that is stored for a run is deleted, except what is written.
 pub(super) const fn replaces(run: &RunChange<'_>) -> bool {
     matches!(run, RunChange::Replace { .. } | RunChange::Delete(_))
 }
 
-/// Whether the buffered events of a run go.
+/// Whether the buffered events of a run are deleted.
 pub(super) const fn clears(run: &RunChange<'_>) -> bool {
     match run {
         RunChange::Update { buffered, .. } => buffered.clear,
@@ -294,7 +308,7 @@ pub(super) const fn clears(run: &RunChange<'_>) -> bool {
     }
 }
 
-/// Whether entries of a run may go.
+/// Whether entries of a run may be deleted.
 fn removes(run: &RunChange<'_>) -> bool {
     match run {
         RunChange::Update { maps, .. } => maps.iter().any(|map| !map.remove.is_empty()),

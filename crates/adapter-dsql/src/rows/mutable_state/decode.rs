@@ -5,7 +5,7 @@ use temporal_dsql_domain::{ExecutionVersion, MapTable, RunId, Table};
 use temporal_dsql_ports::{CurrentExecutionsRoute, Observed, RowCounts, StoreError};
 use uuid::Uuid;
 
-use super::super::{Columns, current_executions as current};
+use super::super::{current_executions as current, decode::Columns};
 
 /// What was observed, but for the shard: one row for each run that exists, or one row without. The
 /// current execution is at `route`.
@@ -35,7 +35,7 @@ pub(super) fn observed(
     Ok(Observed { current, current_run: version(&columns, names)?, runs, ..Observed::default() })
 }
 
-/// The tables with rows of replaced runs that the act does not write.
+/// The tables with rows of replaced runs that the write set does not write.
 pub(super) fn removable(rows: &[PgRow]) -> Result<Vec<Table>, StoreError> {
     let columns = Columns::new(Table::Executions, first(rows)?);
     let mut tables = Vec::new();
@@ -47,16 +47,16 @@ pub(super) fn removable(rows: &[PgRow]) -> Result<Vec<Table>, StoreError> {
     Ok(tables)
 }
 
-/// What an act in one statement came to.
+/// The result of a write set in one statement.
 pub(super) enum Applied {
-    /// The conditions held, and the act is committed. What was observed is not read: a row that
-    /// cannot be decoded would make the act look as if it were not applied.
+    /// The conditions held, and the write set is committed. The observed rows are not decoded: an
+    /// error would look as if the write set were not applied.
     Written(RowCounts),
     /// A condition does not hold for what was observed, and nothing was written.
     Refused(Box<Observed>),
 }
 
-/// Reads the answer of an act in one statement.
+/// Decodes the answer of a write set in one statement.
 pub(super) fn applied(
     route: Option<CurrentExecutionsRoute>,
     rows: &[PgRow],

@@ -1,4 +1,4 @@
-//! The guard of the statement of an act, on PostgreSQL: it holds if and only if
+//! The guard of the statement of a write, on PostgreSQL: it holds if and only if
 //! [`WriteSet::check`] passes for what the statement has read, and rows change if and only if it
 //! holds.
 
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     super::many_runs_tests::{SHARD, blob, connect, entries, run},
-    apply::Act,
+    apply::OneStatement,
     decode,
 };
 
@@ -31,7 +31,7 @@ const STORED: ExecutionVersion =
 /// A current execution that has no `executions` row.
 const WITHOUT_RUN: RunId = RunId(Uuid::from_u128(500));
 
-/// The runs of the three places of an act: one that is stored, and one that is not.
+/// The runs of the three places of a write: one that is stored, and one that is not.
 const fn stored_run(place: usize) -> RunId {
     RunId(Uuid::from_u128(100 + place as u128))
 }
@@ -56,7 +56,7 @@ enum Current {
     Absent,
     /// The first stored run, in this state.
     First(ExecutionState),
-    /// A closed run whose `executions` row is gone.
+    /// A closed run without an `executions` row.
     WithoutRun,
 }
 
@@ -78,7 +78,7 @@ impl Current {
     }
 }
 
-/// What an act expects of the current execution.
+/// What a write expects of the current execution.
 fn expectations() -> Vec<Option<ExpectedCurrent>> {
     let closed = |run_id, off| ExpectedCurrent::Closed {
         run_id,
@@ -98,7 +98,7 @@ fn expectations() -> Vec<Option<ExpectedCurrent>> {
     [None].into_iter().chain(some.map(Some)).collect()
 }
 
-/// What an act does with one run.
+/// What a write does with one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Insert { is_stored: bool },
@@ -179,7 +179,7 @@ fn current_row(
     }
 }
 
-/// An act, by what it expects.
+/// A write, by what it expects.
 #[derive(Debug)]
 struct Case {
     owner: Owner,
@@ -188,7 +188,7 @@ struct Case {
     changes: Vec<Change>,
 }
 
-/// The rows that an act writes: something into every table.
+/// The rows that a write writes: something into every table.
 struct Written {
     rows: Vec<ExecutionsRow>,
     current: CurrentExecutionsRow,
@@ -257,7 +257,7 @@ impl Case {
         }
     }
 
-    /// Whether the act changes the current execution, if it may.
+    /// Whether the write changes the current execution, if it may.
     fn writes_current(&self) -> bool {
         self.expected.is_some_and(|expected| !matches!(expected, ExpectedCurrent::AnyBut(_)))
     }
@@ -313,7 +313,7 @@ impl Case {
         let current =
             current.row(self.archetype_id).filter(|_| is_there && self.expected.is_some());
         Observed {
-            // The statement locks the shard of an act that is not guarded as well.
+            // The statement locks the shard of a write that is not guarded as well.
             range_id: is_there.then_some(RANGE_ID),
             current_run: current
                 .as_ref()
@@ -325,7 +325,7 @@ impl Case {
         }
     }
 
-    /// The tables that the act changes if its conditions hold.
+    /// The tables that the write changes if its conditions hold.
     fn tables(&self) -> BTreeSet<String> {
         let mut tables: BTreeSet<_> = MapTable::ALL.iter().map(|map| map.table().name()).collect();
         tables.extend([
@@ -415,8 +415,8 @@ async fn changed(connection: &mut PgConnection) -> BTreeMap<String, i64> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// What an act came to.
-struct Played {
+/// What a write came to.
+struct Executed {
     /// Whether the guard held.
     holds: bool,
     /// What the statement has read.
@@ -426,25 +426,25 @@ struct Played {
     tables: BTreeSet<String>,
 }
 
-/// Plays an act and takes it back.
-async fn play(connection: &mut PgConnection, set: &WriteSet<'_>) -> Played {
+/// Plays a write and takes it back.
+async fn execute(connection: &mut PgConnection, set: &WriteSet<'_>) -> Executed {
     connection.execute(sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ")).await.unwrap();
     let before = changed(connection).await;
-    let act = Act::new(&ArchetypeRouter, set).unwrap();
-    let statement = act.statement().unwrap();
+    let write = OneStatement::new(&ArchetypeRouter, set).unwrap();
+    let statement = write.statement().unwrap();
     let query = sqlx::query_with(statement.meta.text.sql(), statement.into_arguments());
     let answer = query.fetch_all(&mut *connection).await.unwrap();
     let after = changed(connection).await;
     connection.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
     let differs = |(table, count): &(&String, &i64)| before.get(*table).unwrap_or(&0) != *count;
-    let route = super::route(&ArchetypeRouter, set).unwrap();
+    let route = super::arguments::route(&ArchetypeRouter, set).unwrap();
     let mut observed = decode::observed(route, &answer).unwrap();
     observed.range_id = answer[0].get("range_id");
     observed.runs.sort_unstable_by_key(|(run_id, _)| *run_id);
-    Played {
+    Executed {
         holds: answer[0].get("holds"),
         observed,
-        outcome: act.outcome(&answer),
+        outcome: write.outcome(&answer),
         tables: after.iter().filter(differs).map(|(table, _)| table.clone()).collect(),
     }
 }
@@ -462,7 +462,7 @@ struct Tally {
 async fn compare(connection: &mut PgConnection, case: &Case, current: Current, tally: &mut Tally) {
     let written = Written::of(case);
     let set = case.write_set(&written);
-    let Played { holds, observed, outcome, tables } = play(connection, &set).await;
+    let Executed { holds, observed, outcome, tables } = execute(connection, &set).await;
     assert_eq!(observed, case.observed(&set, current), "{case:?}, {current:?}");
     let checked = set.check(&observed);
     assert_eq!(holds, checked.is_ok(), "{case:?}, {current:?}: {checked:?}");
@@ -479,8 +479,8 @@ async fn compare(connection: &mut PgConnection, case: &Case, current: Current, t
         ConditionFailed::Execution { .. } => &mut tally.run,
         ConditionFailed::ExecutionExists { .. } => &mut tally.exists,
     } += 1;
-    let Err(StoreError::Condition(told)) = outcome else { panic!("{case:?}: {outcome:?}") };
-    assert_eq!(told, condition, "{case:?}, {current:?}");
+    let Err(StoreError::Condition(reported)) = outcome else { panic!("{case:?}: {outcome:?}") };
+    assert_eq!(reported, condition, "{case:?}, {current:?}");
 }
 
 /// Every owner, current execution and expectation of it in both tables, with every change of one

@@ -1,12 +1,12 @@
-//! Acts and whole executions, in as few statements as the server takes.
+//! Write sets and whole executions, in as few statements as the server accepts.
 //!
 //! | | one statement | a statement per table |
 //! |---|---|---|
-//! | an act | [`apply`]: one autocommit statement | [`per_table`], inside a transaction |
+//! | a write set | [`apply`]: one autocommit statement | [`per_table`], inside a transaction |
 //! | the read of a whole run | one statement | one statement |
 //!
-//! In neither way does the number of statements depend on how many entries, events or tasks there
-//! are. Which way is used is detected ([`Capabilities`](crate::capabilities::Capabilities)).
+//! The number of statements does not depend on the number of entries, events or tasks. The write
+//! configuration is detected ([`Capabilities`](crate::capabilities::Capabilities)).
 
 pub(crate) mod apply;
 mod arguments;
@@ -19,12 +19,11 @@ pub(super) mod select;
 use async_trait::async_trait;
 use temporal_dsql_domain::ExecutionsFilter;
 use temporal_dsql_ports::{
-    CurrentExecutionsRoute, CurrentExecutionsRouter, MutableState, MutableStateRows, Observed,
-    RowCounts, StoreError, WriteSet,
+    MutableState, MutableStateRows, Observed, RowCounts, StoreError, WriteSet,
 };
 
-use super::Rows;
-use crate::{link::Link, statement::Meta};
+use super::session::Rows;
+use crate::{executor::Executor, statement::Meta};
 
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
@@ -32,7 +31,7 @@ pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
 }
 
 #[async_trait]
-impl<L: Link> MutableState for Rows<L> {
+impl<E: Executor> MutableState for Rows<E> {
     async fn observe(&mut self, set: &WriteSet<'_>) -> Result<Observed, StoreError> {
         per_table::observe(self, set).await
     }
@@ -49,20 +48,6 @@ impl<L: Link> MutableState for Rows<L> {
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Option<MutableStateRows>, StoreError> {
-        select::decode(run, &self.link.send(select::statement(run)).await?.rows)
+        select::decode(run, &self.executor.send(select::statement(run)).await?.rows)
     }
-}
-
-/// Where the current execution of an act is, if it looks at it.
-fn route(
-    router: &dyn CurrentExecutionsRouter,
-    set: &WriteSet<'_>,
-) -> Result<Option<CurrentExecutionsRoute>, StoreError> {
-    Ok(match &set.current {
-        None => None,
-        Some(current) => Some(match current.write {
-            Some(row) => router.route_row(row)?,
-            None => router.route_filter(&current.id),
-        }),
-    })
 }

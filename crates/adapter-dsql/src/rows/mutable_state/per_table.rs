@@ -1,4 +1,4 @@
-//! An act inside a transaction, with a statement for each table that it changes.
+//! A write set inside a transaction, with a statement for each table that it changes.
 
 use temporal_dsql_domain::{MapTable, Table};
 use temporal_dsql_ports::{
@@ -7,14 +7,14 @@ use temporal_dsql_ports::{
 
 use super::{
     super::{
-        Rows as Session, buffered_events, current_executions as current, executions, history_node,
-        history_tree, immediate_tasks as immediate, maps, scheduled_tasks as scheduled,
+        buffered_events, current_executions as current, executions, history_node, history_tree,
+        immediate_tasks as immediate, maps, scheduled_tasks as scheduled, session::Rows,
     },
-    arguments::{Rows, clears, replaces},
+    arguments::{WriteSetRows, clears, replaces, route},
     decode,
 };
 use crate::{
-    link::Link,
+    executor::Executor,
     statement::{Meta, Statement},
     text::Text,
 };
@@ -26,15 +26,15 @@ pub(in crate::rows) static OBSERVE: Meta = Meta {
     text: Text::new(include_str!("../../../sql/observe.sql"), "Observe"),
 };
 
-/// Locks the shard, reads all that the act looks at, and locks those rows that it does not write:
-/// a row that is written conflicts with every other write of it.
-pub(super) async fn observe<L: Link>(
-    session: &mut Session<L>,
+/// Locks the shard, reads the rows of the conditions, and locks those that the write set does not
+/// write: a row that is written conflicts with every other write of it.
+pub(super) async fn observe<E: Executor>(
+    session: &mut Rows<E>,
     set: &WriteSet<'_>,
 ) -> Result<Observed, StoreError> {
-    let route = super::route(session.link.router(), set)?;
-    // What no transaction can hold is refused before any condition is looked at.
-    let rows = Rows::new(set, route)?;
+    let route = route(session.executor.router(), set)?;
+    // A write set that is too large is refused before any condition is read.
+    let rows = WriteSetRows::new(set, route)?;
     let range_id = match set.range_id {
         Some(_) => session.read_lock_shards(set.shard_id).await?,
         None => None,
@@ -43,7 +43,7 @@ pub(super) async fn observe<L: Link>(
         return Ok(Observed { range_id, ..Observed::default() });
     }
     let statement = Statement::new(&OBSERVE, set.shard_id, &rows.arguments()?);
-    let found = session.link.send(statement).await?.rows;
+    let found = session.executor.send(statement).await?.rows;
     let removable = decode::removable(&found)?;
     let observed = Observed { range_id, removable, ..decode::observed(route, &found)? };
     if let Some(current) = &set.current {
@@ -60,13 +60,13 @@ pub(super) async fn observe<L: Link>(
 }
 
 /// Writes table by table; tables with nothing to do have no statement.
-pub(super) async fn write<L: Link>(
-    session: &mut Session<L>,
+pub(super) async fn write<E: Executor>(
+    session: &mut Rows<E>,
     set: &WriteSet<'_>,
     observed: &Observed,
 ) -> Result<RowCounts, StoreError> {
-    let route = super::route(session.link.router(), set)?;
-    let rows = Rows::new(set, route)?;
+    let route = route(session.executor.router(), set)?;
+    let rows = WriteSetRows::new(set, route)?;
     let arguments = rows.arguments()?;
     let send = |meta| Statement::new(meta, set.shard_id, &arguments);
     let mut written = RowCounts::default();

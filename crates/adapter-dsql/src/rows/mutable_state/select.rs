@@ -1,4 +1,4 @@
-//! Reading everything that is stored for a run, in one statement and so as of one moment.
+//! Reading everything that is stored for a run, in one statement and one snapshot.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{MutableStateRows, StoreError};
 
-use super::super::{Columns, executions::by_key, maps};
+use super::super::{decode::Columns, executions::by_key, maps};
 use crate::{
     statement::{Meta, Statement},
     text::Text,
@@ -27,7 +27,7 @@ pub(in crate::rows) fn statement(run: &ExecutionsFilter) -> Statement {
     by_key(&META, run)
 }
 
-/// Reads the answer; `None` if the run is not there, whatever may be left of it.
+/// Reads the answer; `None` without an `executions` row, even if other rows of the run exist.
 pub(super) fn decode(
     run: &ExecutionsFilter,
     rows: &[PgRow],

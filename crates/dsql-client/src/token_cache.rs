@@ -1,4 +1,4 @@
-//! Keeps a token until it should be replaced.
+//! The token cache: keeps a token for most of its lifetime.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,35 +7,37 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::token::{Token, TokenError, TokenSource};
-use crate::metrics::TOKEN_REFRESH_FAILURES;
+use crate::token::{Token, TokenError, TokenSource};
 
-/// A token is replaced when this part of its life is over.
+/// The counter of IAM tokens that could not be made, in the `metrics` facade.
+pub const TOKEN_REFRESH_FAILURES: &str = "dsql_token_refresh_failures_total";
+
+/// The part of its lifetime after which a token is replaced.
 const REFRESH_AT: f64 = 0.8;
-/// After a failed refresh, the old token is used for this long before the next try.
+/// After a failed refresh, the old token is used for this long before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// A token this close to its end is not used: the server's clock may be ahead of ours.
+/// A token this close to its expiry is not used: the clock of the server may be ahead.
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
-/// A [`TokenSource`] that asks another one only when it must.
+/// A [`TokenSource`] that caches the tokens of another one.
 ///
-/// The token is replaced ahead of its end, by the first caller that finds it old; meanwhile the
-/// others use the one there is. If that fails, the old token stays in use while it is valid, the
-/// failure is reported, and the next try is seconds later, not a whole lifetime.
+/// The token is replaced ahead of its expiry, by the first caller that finds it old; meanwhile other
+/// callers use the old one. If the replacement fails, the old token stays in use while it is valid,
+/// the failure is logged and counted, and the next attempt is five seconds later.
 pub struct CachedTokenSource<S, C = fn() -> SystemTime> {
     source: S,
     now: C,
     state: Mutex<State>,
-    // Callers that have no valid token wait for the one that gets it.
+    // Held by the caller that gets a token; callers without a valid one wait for it.
     refresh: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     token: Option<Token>,
-    /// When the token should be replaced, or replacing it be tried again.
+    /// The time of the next replacement, or of the next attempt at it.
     refresh_at: Option<SystemTime>,
-    /// Why the last try failed, if it did.
+    /// The error of the last attempt, if it failed.
     failure: Option<TokenError>,
 }
 
@@ -59,7 +61,7 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
         self.state().failure.clone()
     }
 
-    /// The token there is, if it may still be used, and whether it should be replaced.
+    /// The cached token, if it is valid, and whether it is time to replace it.
     fn cached(&self) -> (Option<Token>, bool) {
         let now = (self.now)();
         let state = self.state();
@@ -80,7 +82,7 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
                 Ok(token)
             }
             Err(error) => {
-                metrics::counter!(TOKEN_REFRESH_FAILURES.name).increment(1);
+                metrics::counter!(TOKEN_REFRESH_FAILURES).increment(1);
                 let now = (self.now)();
                 let mut state = self.state();
                 state.refresh_at = Some(now + RETRY_AFTER);
@@ -101,7 +103,7 @@ where
         match self.cached() {
             (Some(token), false) => Ok(token),
             (Some(token), true) => {
-                // One caller refreshes; the others go on with the token there is.
+                // One caller refreshes; the others use the old token.
                 let Ok(_refreshing) = self.refresh.try_lock() else {
                     return Ok(token);
                 };
@@ -114,7 +116,7 @@ where
                 let _refreshing = self.refresh.lock().await;
                 match self.cached() {
                     (Some(token), _) => Ok(token),
-                    // Those who have waited for a try that failed do not all try again.
+                    // Callers that waited for a failed attempt do not all repeat it.
                     (None, false) => match self.failure() {
                         Some(error) => Err(error),
                         None => self.replace().await,
@@ -131,20 +133,22 @@ mod tests {
     use std::{
         sync::{
             Arc,
-            atomic::{AtomicU64, Ordering},
+            atomic::{AtomicBool, AtomicU64, Ordering},
         },
         time::UNIX_EPOCH,
     };
 
+    use mockall::Sequence;
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::token::MockTokenSource;
 
-    /// Seconds since the epoch, turned by hand.
+    /// Seconds since the epoch, set by a test.
     #[derive(Clone, Default)]
-    struct Hand(Arc<AtomicU64>);
+    struct TestClock(Arc<AtomicU64>);
 
-    impl Hand {
+    impl TestClock {
         fn set(&self, seconds: u64) {
             self.0.store(seconds, Ordering::SeqCst);
         }
@@ -154,38 +158,35 @@ mod tests {
         }
     }
 
-    /// Numbers its tokens; each lives for 900 seconds. Fails while `broken`.
-    struct Numbered {
-        hand: Hand,
-        made: Arc<AtomicU64>,
-        broken: Arc<AtomicU64>,
+    type Now = Box<dyn Fn() -> SystemTime + Send + Sync>;
+
+    fn cache<S: TokenSource>(source: S, clock: &TestClock) -> CachedTokenSource<S, Now> {
+        let clock = clock.clone();
+        CachedTokenSource::with_clock(source, Box::new(move || clock.now()))
     }
 
-    #[async_trait]
-    impl TokenSource for Numbered {
-        async fn token(&self) -> Result<Token, TokenError> {
-            tokio::task::yield_now().await;
-            if self.broken.load(Ordering::SeqCst) > 0 {
-                self.broken.fetch_add(1, Ordering::SeqCst);
-                return Err(TokenError::Credentials("the metadata service is away".into()));
-            }
-            let number = self.made.fetch_add(1, Ordering::SeqCst) + 1;
-            Ok(Token {
-                secret: format!("token {number}").into(),
-                expires: self.hand.now() + Duration::from_secs(900),
-            })
+    /// A token that is valid for 900 seconds.
+    fn token(clock: &TestClock, text: &str) -> Token {
+        Token { secret: text.into(), expires: clock.now() + Duration::from_secs(900) }
+    }
+
+    fn failure() -> TokenError {
+        TokenError::Credentials("the metadata service is away".into())
+    }
+
+    /// A source that is called once for each of `results`, in their order; `None` is a failure.
+    fn source(
+        clock: &TestClock,
+        results: impl IntoIterator<Item = Option<&'static str>>,
+    ) -> MockTokenSource {
+        let mut source = MockTokenSource::new();
+        let mut order = Sequence::new();
+        for result in results {
+            let clock = clock.clone();
+            let result = move || result.map(|text| token(&clock, text)).ok_or_else(failure);
+            source.expect_token().once().in_sequence(&mut order).returning(result);
         }
-    }
-
-    type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
-
-    fn cache() -> (CachedTokenSource<Numbered, Clock>, Hand, Arc<AtomicU64>, Arc<AtomicU64>) {
-        let hand = Hand::default();
-        let (made, broken) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let source = Numbered { hand: hand.clone(), made: made.clone(), broken: broken.clone() };
-        let clock = hand.clone();
-        let now: Clock = Box::new(move || clock.now());
-        (CachedTokenSource::with_clock(source, now), hand, made, broken)
+        source
     }
 
     async fn text(cache: &impl TokenSource) -> String {
@@ -194,44 +195,66 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_is_kept_for_four_fifths_of_its_life_and_then_replaced() {
-        let (cache, hand, _, _) = cache();
-        for (second, expected) in [(0, 1), (719, 1), (720, 2), (1_439, 2), (1_440, 3)] {
-            hand.set(second);
-            assert_eq!(text(&cache).await, format!("token {expected}"), "at {second} s");
+        let clock = TestClock::default();
+        let cache = cache(source(&clock, [Some("1"), Some("2"), Some("3")]), &clock);
+        for (second, expected) in [(0, "1"), (719, "1"), (720, "2"), (1_439, "2"), (1_440, "3")] {
+            clock.set(second);
+            assert_eq!(text(&cache).await, expected, "at {second} s");
         }
     }
 
     #[tokio::test]
     async fn after_a_failed_refresh_the_old_token_is_used_and_the_next_try_is_seconds_later() {
-        let (cache, hand, _, broken) = cache();
+        let clock = TestClock::default();
+        let mut cache = cache(source(&clock, [Some("1")]), &clock);
         text(&cache).await;
-        broken.store(1, Ordering::SeqCst);
-        for (second, tries) in [(720, 1), (721, 1), (724, 1), (725, 2), (726, 2), (730, 3)] {
-            hand.set(second);
-            assert_eq!(text(&cache).await, "token 1");
-            assert_eq!(broken.load(Ordering::SeqCst) - 1, tries, "at {second} s");
+        for (second, tries) in [(720, 1), (721, 0), (724, 0), (725, 1), (726, 0), (730, 1)] {
+            clock.set(second);
+            cache.source = source(&clock, vec![None; tries]);
+            assert_eq!(text(&cache).await, "1");
+            cache.source.checkpoint();
         }
-        broken.store(0, Ordering::SeqCst);
-        hand.set(735);
-        assert_eq!(text(&cache).await, "token 2");
+        clock.set(735);
+        cache.source = source(&clock, [Some("2")]);
+        assert_eq!(text(&cache).await, "2");
     }
 
     #[tokio::test]
     async fn an_expired_token_is_never_used_and_the_failure_is_returned() {
-        let (cache, hand, _, broken) = cache();
+        let clock = TestClock::default();
+        let cache = cache(source(&clock, [Some("1"), None]), &clock);
         text(&cache).await;
-        broken.store(1, Ordering::SeqCst);
-        hand.set(890);
+        clock.set(890);
         let error = cache.token().await.unwrap_err();
         assert!(error.to_string().contains("metadata service"), "{error}");
     }
 
+    /// Counts its calls, and lets other callers run during each. Fails while `is_broken`.
+    #[derive(Clone, Default)]
+    struct Yielding {
+        clock: TestClock,
+        calls: Arc<AtomicU64>,
+        is_broken: Arc<AtomicBool>,
+    }
+
+    #[async_trait]
+    impl TokenSource for Yielding {
+        async fn token(&self) -> Result<Token, TokenError> {
+            tokio::task::yield_now().await;
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            match self.is_broken.load(Ordering::SeqCst) {
+                true => Err(failure()),
+                false => Ok(token(&self.clock, "token")),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn callers_that_arrive_together_share_one_refresh() {
-        let (cache, hand, made, _) = cache();
-        let cache = Arc::new(cache);
+        let source = Yielding::default();
+        let cache = Arc::new(cache(source.clone(), &source.clock));
         for (second, expected) in [(0, 1), (800, 2)] {
-            hand.set(second);
+            source.clock.set(second);
             let callers: Vec<_> = (0..20)
                 .map(|_| {
                     let cache = Arc::clone(&cache);
@@ -241,17 +264,17 @@ mod tests {
             for caller in callers {
                 caller.await.unwrap();
             }
-            assert_eq!(made.load(Ordering::SeqCst), expected);
+            assert_eq!(source.calls.load(Ordering::SeqCst), expected);
         }
     }
 
     #[tokio::test]
     async fn callers_that_arrive_together_share_one_failure_and_the_next_try_is_seconds_later() {
-        let (cache, hand, _, broken) = cache();
-        broken.store(1, Ordering::SeqCst);
-        let cache = Arc::new(cache);
+        let source = Yielding::default();
+        source.is_broken.store(true, Ordering::SeqCst);
+        let cache = Arc::new(cache(source.clone(), &source.clock));
         for (second, tries) in [(0, 1), (4, 1), (5, 2)] {
-            hand.set(second);
+            source.clock.set(second);
             let callers: Vec<_> = (0..20)
                 .map(|_| {
                     let cache = Arc::clone(&cache);
@@ -261,10 +284,10 @@ mod tests {
             for caller in callers {
                 caller.await.unwrap();
             }
-            assert_eq!(broken.load(Ordering::SeqCst) - 1, tries, "at {second} s");
+            assert_eq!(source.calls.load(Ordering::SeqCst), tries, "at {second} s");
         }
-        broken.store(0, Ordering::SeqCst);
-        hand.set(10);
-        assert_eq!(text(&*cache).await, "token 1");
+        source.is_broken.store(false, Ordering::SeqCst);
+        source.clock.set(10);
+        assert_eq!(text(&*cache).await, "token");
     }
 }

@@ -1,15 +1,15 @@
-//! What the name of a host says, and what it must not.
+//! Host names: the region in the name of a cluster, and what is not a host name.
 
 use std::net::Ipv6Addr;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// The region in the host name of a DSQL cluster, `<cluster>.dsql.<region>.on.aws`
 /// (aurora-dsql.md#connections); `None` for any other host. A private endpoint's `dsql-<suffix>`
 /// label counts as well.
 ///
 /// ```
-/// use temporal_dsql_store::region_of_host;
+/// use temporal_dsql_client::region_of_host;
 ///
 /// let host = "abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws";
 /// assert_eq!(region_of_host(host).as_deref(), Some("us-east-1"));
@@ -30,8 +30,8 @@ pub fn region_of_host(host: &str) -> Option<String> {
     }
 }
 
-/// That `host` is no URL and has neither port nor path with it: nobody would find a host of that name,
-/// and the region in it would not be seen. A directory of sockets begins with a slash.
+/// Refuses a `host` that is a URL or includes a port or a path: it cannot be resolved, and its region
+/// is not recognised. A directory of sockets, which begins with a slash, is accepted.
 pub(super) fn check_host(host: &str) -> Result<(), ConfigError> {
     let what = if host.contains("://") {
         "is a URL"
@@ -44,7 +44,7 @@ pub(super) fn check_host(host: &str) -> Result<(), ConfigError> {
     } else {
         return Ok(());
     };
-    // What is before an @ may be a password.
+    // The part before an @ may contain a password.
     let host = host.rsplit_once('@').map_or(host.to_owned(), |(_, host)| format!("…@{host}"));
     Err(ConfigError::InvalidHost { host, what })
 }

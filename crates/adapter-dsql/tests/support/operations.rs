@@ -1,4 +1,4 @@
-//! Acts of an owner, and what they leave behind.
+//! Operations of the owner of a shard, and the rows that they write.
 
 use temporal_dsql_domain::{
     ArchetypeId, BranchId, ChasmNode, ChasmPath, CurrentExecutionsRow, ExecutionState,
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{blob, current};
 
-/// How much each run of an act writes.
+/// How much each run of a write writes.
 #[derive(Clone, Copy)]
 pub struct Size {
     /// Tasks of each queue.
@@ -201,7 +201,7 @@ pub fn set(run: &Run, db_record_version: i64) -> SetExecution {
     }
 }
 
-/// The kinds of acts that a range id guards.
+/// The kinds of writes that a range id guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Create,
@@ -227,9 +227,9 @@ impl Kind {
     }
 }
 
-/// A guarded act of an owner who has a shard of its own.
+/// A guarded write of an owner who has a shard of its own.
 #[derive(Clone)]
-pub struct Act {
+pub struct GuardedWrite {
     pub kind: Kind,
     pub owner: Owner,
     request: Request,
@@ -244,8 +244,8 @@ enum Request {
     AddTasks(Tasks),
 }
 
-impl Act {
-    /// An act of `owner`, whose shard is inserted, with the runs that it is about.
+impl GuardedWrite {
+    /// A write of `owner`, whose shard is inserted, with the runs that it is about.
     pub async fn prepared(store: &DsqlStore, kind: Kind, owner: Owner) -> Self {
         let row = ShardsRow { shard_id: owner.shard_id, range_id: owner.range_id, data: blob() };
         ShardStore::new(store).get_or_create(&row).await.unwrap();
@@ -266,7 +266,7 @@ impl Act {
         Self { kind, owner, request }
     }
 
-    /// An act on nothing that is stored, of an owner who may not be one.
+    /// A write about rows that do not exist, of an owner that may not own the shard.
     pub fn refused(owner: Owner) -> Self {
         let run = Run::new(owner, ArchetypeId::WORKFLOW, TYPICAL);
         Self { kind: Kind::Create, owner, request: Request::Create(Box::new(create(&run))) }
@@ -314,7 +314,7 @@ impl Act {
         )
     }
 
-    /// The answer to [`question`](Self::question) after the act was applied once.
+    /// The result of [`question`](Self::question) after the write was applied once.
     pub fn applied_to(&self, before: [i64; 5]) -> [i64; 5] {
         let [versions, current, transfer, timer, nodes] = before;
         let (of_run, of_current) = match self.kind {
@@ -364,14 +364,14 @@ fn go_server<'t>(
     })
 }
 
-/// Asserts that the shard has the next owner, and that this is why the act was refused.
-pub fn assert_deposed(act: &Act, result: Result<(), StoreError>) {
+/// Asserts that the shard has the next owner, and that this is why the write was refused.
+pub fn assert_deposed(write: &GuardedWrite, result: Result<(), StoreError>) {
     use temporal_dsql_ports::ConditionFailed::ShardOwnershipLost;
 
-    let Owner { shard_id, range_id: expected } = act.owner;
+    let Owner { shard_id, range_id: expected } = write.owner;
     let observed = Some(expected + 1);
     let Err(StoreError::Condition(condition)) = result else {
-        panic!("{:?}: {result:?}", act.kind)
+        panic!("{:?}: {result:?}", write.kind)
     };
-    assert_eq!(condition, ShardOwnershipLost { shard_id, expected, observed }, "{:?}", act.kind);
+    assert_eq!(condition, ShardOwnershipLost { shard_id, expected, observed }, "{:?}", write.kind);
 }

@@ -1,5 +1,4 @@
-//! A COMMIT whose answer is lost: the caller learns that it does not know, and nobody does the work
-//! twice.
+//! A COMMIT whose answer is lost: the outcome is unknown, and the transaction is not repeated.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The environment variables that a configuration is read from: one table, which the reader uses
-//! and the guide for operators shows.
+//! The table of environment variables that a configuration is read from, which the guide for
+//! operators shows.
 
 use std::ffi::OsStr;
 
@@ -8,11 +8,11 @@ use std::ffi::OsStr;
 pub struct Variable {
     /// The name.
     pub name: &'static str,
-    /// Another name, which counts if the first one is not set.
+    /// Another name, which is read if the first one is not set.
     pub or: Option<&'static str>,
-    /// What it is if it is not set, in Markdown.
+    /// The value if it is not set, in Markdown.
     pub default: &'static str,
-    /// What it says, in Markdown.
+    /// What it configures, in Markdown.
     pub meaning: &'static str,
 }
 
@@ -83,7 +83,7 @@ pub(super) const CONNECTION_BURST: Variable =
 pub(super) const WRITE_FORM: Variable = variable(
     "DSQL_WRITE_FORM",
     "`auto`",
-    "how acts are sent: `auto`, `one-statement` or `statement-per-table`",
+    "how writes are sent: `auto`, `one-statement` or `statement-per-table`",
 );
 
 /// Every variable that a configuration is read from.
@@ -108,14 +108,14 @@ pub const VARIABLES: [Variable; 18] = [
     WRITE_FORM,
 ];
 
-/// Switches of the Go fork that turn on what this store does not have
-/// (temporal-persistence.md#environment-variables). On, they are an error.
+/// Switches of the Go fork for features that this store does not have
+/// (temporal-persistence.md#environment-variables). If one is on, it is an error.
 pub(super) const NOT_OFFERED: [(&str, &str); 2] = [
     ("DSQL_DISTRIBUTED_RATE_LIMITER_ENABLED", "the shared (DynamoDB) connection rate limiter"),
     ("DSQL_DISTRIBUTED_CONN_LEASE_ENABLED", "the shared (DynamoDB) connection lease"),
 ];
 
-/// Variables of the Go fork that tune what this store does not have
+/// Variables of the Go fork that tune features that this store does not have
 /// (temporal-persistence.md#environment-variables).
 const WITHOUT_EFFECT: [&str; 13] = [
     "DSQL_STAGGERED_STARTUP",
@@ -135,11 +135,10 @@ const WITHOUT_EFFECT: [&str; 13] = [
 
 /// The prefix of this store's own variables.
 const PREFIX: &str = "DSQL_";
-/// The prefix of those of the emulator, which is often started from the same environment.
+/// The prefix of the variables of the emulator, which is often started from the same environment.
 const EMULATOR_PREFIX: &str = "DSQL_EMULATOR_";
 
-/// Warns of variables that look as if they were meant for this store and have no effect. No value is
-/// in the log.
+/// Warns of variables with the prefix of this store that have no effect. The log has no values.
 pub(super) fn warn_of(variables: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) {
     for (name, value) in variables {
         let name = name.as_ref().to_string_lossy();
@@ -166,7 +165,8 @@ mod tests {
     use std::{ffi::OsString, fmt::Write as _, os::unix::ffi::OsStringExt};
 
     use super::*;
-    use crate::{guide, logged::logged_by};
+    use crate::logged::logged_by;
+    use temporal_dsql_testkit::assert_guide_has_table;
 
     #[test]
     fn the_guide_shows_this_table_and_nothing_else() {
@@ -176,7 +176,7 @@ mod tests {
             writeln!(table, "| `{name}`{or} | {default} | {meaning} |").unwrap();
         }
         let section = "What a service reads from the environment";
-        guide::assert_has_table(section, "| Variable |", &table);
+        assert_guide_has_table(section, "| Variable |", &table);
     }
 
     fn logged(variables: &[(OsString, OsString)]) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! The password of a DSQL connection: a token that is signed here, without a network call.
+//! IAM tokens: the passwords of DSQL connections, signed locally without a network call.
 //!
 //! A token is a presigned URL for service `dsql` without its scheme (aurora-dsql.md#tokens). The
 //! database checks it at connect only, so an open session outlives its token.
@@ -18,41 +18,42 @@ use secrecy::SecretString;
 use tracing::{Dispatch, dispatcher};
 
 /// Makes the secret that a new connection authenticates with.
+#[cfg_attr(test, mockall::automock)]
 #[async_trait]
 pub trait TokenSource: Send + Sync {
     /// A token that is valid now.
     ///
     /// # Errors
-    /// Credentials cannot be had, or signing failed.
+    /// The credentials provider failed, or signing failed.
     async fn token(&self) -> Result<Token, TokenError>;
 }
 
-/// A secret and when it stops being one. `Debug` does not show the secret.
+/// A secret and its expiry. `Debug` does not show the secret.
 #[derive(Clone, Debug)]
 pub struct Token {
     /// The secret.
     pub secret: SecretString,
-    /// From then on the database refuses it.
+    /// The time from which the database refuses it.
     pub expires: SystemTime,
 }
 
-/// Why there is no token. Carries no secret.
+/// Why no token could be made. Carries no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The credentials chain gave nothing.
+    /// The credentials provider failed.
     #[error("no AWS credentials: {0}")]
     Credentials(String),
-    /// The signer refused.
+    /// The signer failed.
     #[error("cannot sign a token for `{host}`: {reason}")]
     Signing {
         /// The host that the token was for.
         host: String,
-        /// What the signer said.
+        /// The error of the signer.
         reason: String,
     },
 }
 
-/// What a token permits: DSQL knows two actions (aurora-dsql.md#tokens).
+/// The action that a token permits: DSQL has two (aurora-dsql.md#tokens).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// `DbConnectAdmin`, for the role `admin`.
@@ -102,7 +103,7 @@ impl IamTokenSource {
         }
     }
 
-    /// The token as of `now`. It ends with the credentials, if they end sooner.
+    /// A token that is valid from `now`. It expires no later than the credentials.
     fn sign(&self, credentials: Credentials, now: SystemTime) -> Result<Token, TokenError> {
         let left = credentials
             .expiry()
@@ -128,7 +129,7 @@ impl TokenSource for IamTokenSource {
     }
 }
 
-/// An error with all its causes in one line: the credentials chain keeps the useful part below.
+/// An error with all its causes in one line: the useful part is often in the last cause.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

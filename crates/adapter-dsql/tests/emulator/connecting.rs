@@ -1,4 +1,4 @@
-//! TLS and IAM: who gets in, and what those hear who do not (aurora-dsql.md#connections).
+//! TLS and IAM: accepted and refused connections, and their errors (aurora-dsql.md#connections).
 
 use std::time::Duration;
 

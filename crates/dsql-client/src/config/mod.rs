@@ -1,12 +1,13 @@
-//! How to reach a database, and how hard to press it.
+//! The configuration of a client: the database, authentication, TLS, the pool and retries.
 //!
 //! [`Config`] is plain data. [`Config::from_env`] reads it from the variables that the Go tool and
 //! the Go fork's server use (temporal-persistence.md#commands-and-flags,
-//! temporal-persistence.md#environment-variables); [`Config::resolve`] decides what was left open
-//! and refuses what cannot work, before anything is sent.
+//! temporal-persistence.md#environment-variables); [`Config::resolve`] infers what is not set
+//! and refuses a configuration that cannot work, before anything is sent.
 
 mod endpoint;
 mod env;
+mod error;
 mod variables;
 mod write_form;
 
@@ -17,10 +18,11 @@ use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
 
 pub use endpoint::region_of_host;
+pub use error::ConfigError;
 pub use variables::{VARIABLES, Variable};
 pub use write_form::WriteForm;
 
-/// How to reach a database. `Debug` shows no secret.
+/// The configuration of a client. `Debug` shows no secret.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Host name or address: `<cluster>.dsql.<region>.on.aws` for DSQL.
@@ -31,9 +33,9 @@ pub struct Config {
     pub user: String,
     /// The database. DSQL has exactly one, `postgres` (aurora-dsql.md#environment).
     pub database: String,
-    /// The engine, if it is not to be inferred.
+    /// The engine; inferred if it is not set.
     pub engine: Option<Engine>,
-    /// The AWS region that tokens are signed for, if the host name does not say it.
+    /// The AWS region that tokens are signed for; by default the region in the host name.
     pub region: Option<String>,
     /// A static password, for PostgreSQL only.
     pub password: Option<SecretString>,
@@ -46,40 +48,62 @@ pub struct Config {
     /// How long opening one connection may take.
     pub connect_timeout: Duration,
     /// How long one statement may take. DSQL refuses `statement_timeout` (aurora-dsql.md#sessions),
-    /// so this client gives up and closes the connection.
+    /// so this client stops waiting and closes the connection.
     pub statement_timeout: Duration,
     /// The connection pool.
     pub pool: PoolConfig,
     /// How long conflicts are retried.
     pub retry: RetryPolicy,
-    /// Whether an act is one statement or a statement per table.
+    /// The write configuration.
     pub write_form: WriteForm,
+}
+
+/// Values that take the place of environment variables, such as the flags of a command. An empty
+/// text counts as no value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// [`Config::host`].
+    pub host: Option<String>,
+    /// [`Config::port`].
+    pub port: Option<u16>,
+    /// [`Config::user`].
+    pub user: Option<String>,
+    /// [`Config::database`].
+    pub database: Option<String>,
+    /// [`Config::engine`].
+    pub engine: Option<Option<Engine>>,
+    /// [`Config::region`].
+    pub region: Option<String>,
+    /// [`Tls::mode`].
+    pub tls_mode: Option<TlsMode>,
+    /// [`Tls::ca_file`].
+    pub tls_ca_file: Option<PathBuf>,
 }
 
 /// Transport security.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// What is demanded of the server; by default what the engine needs: full verification on
-    /// DSQL, TLS if offered on PostgreSQL.
+    /// The requirement on the server. By default full verification on DSQL, and TLS if offered on
+    /// PostgreSQL.
     pub mode: Option<TlsMode>,
     /// A PEM file with the certificate authority to trust in addition to the public ones.
     pub ca_file: Option<PathBuf>,
 }
 
-/// What is demanded of the server's transport security, by the names of libpq's `sslmode`.
+/// The requirement on the server's transport security, by the names of libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
     /// Plain text. Not possible on DSQL.
     Disable,
     /// TLS if the server offers it, unverified. Not possible on DSQL.
     Prefer,
-    /// TLS, but anyone's certificate.
+    /// TLS with any certificate.
     Require,
-    /// TLS with a trusted certificate for this very host name.
+    /// TLS with a trusted certificate for the host name.
     VerifyFull,
 }
 
-/// How many connections there are and how long they live.
+/// The number of connections and their lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
     /// The most connections at a time, those of the reserve included; at most 10,000, which is what
@@ -106,6 +130,8 @@ pub struct PoolConfig {
     pub connection_burst: u32,
 }
 
+/// How long opening one connection may take, by default.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections of a cluster, from all clients (aurora-dsql.md#admission).
 const CLUSTER_CONNECTIONS: u32 = 10_000;
 /// DSQL closes a connection at this age (aurora-dsql.md#admission).
@@ -142,7 +168,7 @@ impl Config {
             tls: Tls::default(),
             application_name: "temporal-dsql".into(),
             token_lifetime: Duration::from_secs(900),
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
             statement_timeout: Duration::from_secs(60),
             pool: PoolConfig::default(),
             retry: RetryPolicy::default(),
@@ -150,36 +176,7 @@ impl Config {
         }
     }
 
-    /// Reads the configuration from the environment variables of [`VARIABLES`].
-    ///
-    /// Durations are written as `11m` or `45s`. A value that cannot be read is an error, never a
-    /// silent default. The fork's shared (DynamoDB) limiter and leases are not offered; a
-    /// variable that turns one on is an error too, because ignoring it would press the cluster
-    /// harder than the operator meant. Its other variables of
-    /// temporal-persistence.md#environment-variables tune what is not here either, and are ignored.
-    /// A variable with the prefix `DSQL_` that is none of these is warned of, and so is a value
-    /// that is not UTF-8 of a variable that does not count.
-    ///
-    /// # Errors
-    /// A variable is missing, cannot be read, or asks for what is not offered.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_env_and(|_| None)
-    }
-
-    /// Reads the configuration as [`from_env`](Self::from_env) does, but takes the value of a
-    /// variable from `first`, such as a flag of a command, if that has one.
-    ///
-    /// # Errors
-    /// As [`from_env`](Self::from_env).
-    pub fn from_env_and(first: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        variables::warn_of(std::env::vars_os());
-        env::read(&|name| match first(name) {
-            Some(value) => Ok(Some(value)),
-            None => env::of_process(name),
-        })
-    }
-
-    /// Decides what was left open: the engine, how to authenticate, and the transport.
+    /// Infers what is not set: the engine, the authentication and the transport.
     ///
     /// The engine is, in this order: the one that is set; DSQL if the host name is a cluster's;
     /// PostgreSQL if there is a password; DSQL if there is a region to sign for; PostgreSQL.
@@ -259,7 +256,7 @@ impl Config {
     }
 }
 
-/// What a [`Config`] comes down to.
+/// The engine, authentication and transport of a [`Config`], all inferred.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The engine.
@@ -280,73 +277,8 @@ pub enum Auth {
     },
     /// With a static password.
     Password(SecretString),
-    /// With nothing: the server trusts the address.
+    /// Without a secret: the server trusts the address.
     Trust,
-}
-
-/// A configuration that cannot work.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// No host.
-    #[error("missing endpoint; set CLUSTER_ENDPOINT (or SQL_HOST) to the host of the cluster")]
-    MissingHost,
-    /// The endpoint is not a host name alone.
-    #[error(
-        "endpoint `{host}` {what}; give the host name alone, such as \
-         <cluster>.dsql.<region>.on.aws"
-    )]
-    InvalidHost {
-        /// The endpoint, without what is before an `@` in it.
-        host: String,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// No region to sign for.
-    #[error(
-        "the AWS region of `{host}` is not in its name; set REGION or AWS_REGION, or choose the \
-         postgres engine"
-    )]
-    MissingRegion {
-        /// The host.
-        host: String,
-    },
-    /// DSQL takes no passwords.
-    #[error(
-        "a password was given for `{host}`, but Aurora DSQL takes IAM tokens only; unset \
-         SQL_PASSWORD, or choose the postgres engine"
-    )]
-    PasswordOnDsql {
-        /// The host.
-        host: String,
-    },
-    /// DSQL takes no plain text.
-    #[error("Aurora DSQL takes TLS connections only; use tls mode verify-full or require")]
-    PlainTextOnDsql,
-    /// No credentials to sign with.
-    #[error("Aurora DSQL needs IAM tokens, and no AWS credentials provider was given to sign them")]
-    MissingCredentials,
-    /// A variable of libpq that the driver reads by itself and that nothing here can override.
-    #[error("environment variable {name} would change how the database is reached; unset it")]
-    ForeignVariable {
-        /// The variable.
-        name: &'static str,
-    },
-    /// A variable that cannot be read.
-    #[error("environment variable {name}: {reason}")]
-    InvalidVariable {
-        /// The variable.
-        name: &'static str,
-        /// What is wrong and what would be right. Never the value of a secret.
-        reason: String,
-    },
-    /// Pool settings that contradict each other.
-    #[error("pool setting {field} {reason}")]
-    InvalidPool {
-        /// The field.
-        field: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 #[cfg(test)]

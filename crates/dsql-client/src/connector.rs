@@ -1,7 +1,4 @@
-//! Opening one connection: transport, token, and an error that says what to do.
-
-mod cache;
-mod token;
+//! Connections: TLS, the password or token, and errors that say what to do.
 
 use std::sync::Arc;
 
@@ -14,25 +11,30 @@ use sqlx::{
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::{Cause, Outcome, StoreError};
 
-pub use cache::CachedTokenSource;
-pub use token::{Action, IamTokenSource, Token, TokenError, TokenSource};
-
 use crate::{
-    config::{Auth, Config, ConfigError, Target, TlsMode},
-    rows,
-    sqlstate::{Class, Phase, classify},
+    config::{Auth, CONNECT_TIMEOUT, Config, ConfigError, Target, TlsMode, region_of_host},
+    sqlstate::{Class, Phase, classify_error},
+    token::{IamTokenSource, TokenError, TokenSource},
+    token_cache::CachedTokenSource,
 };
 
 /// Opens connections to one database.
 ///
-/// The store's pool opens its connections with one; a tool that needs a plain connection takes
-/// one too.
+/// ```no_run
+/// use temporal_dsql_client::{Config, Connector};
+///
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// let connector = Connector::new(&Config::from_env()?, None)?;
+/// let connection = connector.connect().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Connector {
     engine: Engine,
     options: PgConnectOptions,
     secret: Secret,
-    place: Arc<Place>,
+    endpoint: Arc<Endpoint>,
     timeout: std::time::Duration,
 }
 
@@ -43,19 +45,26 @@ enum Secret {
     Token(Arc<dyn TokenSource>),
 }
 
-/// What error messages call the other side.
-#[derive(Debug)]
-struct Place {
-    host: String,
-    port: u16,
-    user: String,
-    database: String,
+/// The database that a connector leads to, as error messages name it. No secret is part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// The database.
+    pub database: String,
 }
 
-/// Why no connection could be opened. No message carries a secret.
+/// Why a connection could not be opened. No message contains a secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody answers.
+    /// The configuration cannot be used, such as a CA file without a certificate.
+    #[error("the connection is not configured right")]
+    Configuration(#[source] Cause),
+    /// The host does not answer.
     #[error(
         "cannot reach {host}:{port}; check the endpoint, the port and the network between here \
          and there"
@@ -65,11 +74,11 @@ pub enum ConnectError {
         host: String,
         /// The port.
         port: u16,
-        /// What the network said.
+        /// The error of the network.
         #[source]
         source: Cause,
     },
-    /// The certificate or the TLS handshake is not as demanded.
+    /// The certificate or the TLS handshake is not what the configuration demands.
     #[error(
         "{host}:{port} did not pass TLS verification; check the host name, and the CA file if the \
          certificate is a private one"
@@ -97,7 +106,7 @@ pub enum ConnectError {
         user: String,
         /// The database.
         database: String,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: Cause,
     },
@@ -110,7 +119,7 @@ pub enum ConnectError {
         port: u16,
         /// The database.
         database: String,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: Cause,
     },
@@ -121,16 +130,16 @@ pub enum ConnectError {
         host: String,
         /// The port.
         port: u16,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: Cause,
     },
-    /// There is no token to connect with.
+    /// No token could be made.
     #[error("cannot make an IAM token for `{user}`")]
     Token {
         /// The user.
         user: String,
-        /// Why not.
+        /// The error of the token source.
         #[source]
         source: TokenError,
     },
@@ -141,14 +150,14 @@ pub enum ConnectError {
         host: String,
         /// The port.
         port: u16,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: Cause,
     },
 }
 
 impl ConnectError {
-    /// Whether waiting a little may help: the server answered that it is busy.
+    /// Whether the server answered that it admits no connections for the moment.
     pub const fn is_busy(&self) -> bool {
         matches!(self, Self::Busy { .. })
     }
@@ -168,6 +177,11 @@ impl From<ConnectError> for StoreError {
             ConnectError::Tls { .. } | ConnectError::Refused { .. } => {
                 Self::Unauthorized { op: OP, source: cause }
             }
+            ConnectError::Configuration(_) => Self::InvalidArgument {
+                field: "configuration",
+                reason: "cannot be used for a connection".into(),
+                source: cause,
+            },
             ConnectError::NoDatabase { database, .. } => Self::InvalidArgument {
                 field: "database",
                 reason: format!("`{database}` does not exist on the server"),
@@ -235,9 +249,7 @@ impl Connector {
                 TlsMode::Require => PgSslMode::Require,
                 TlsMode::VerifyFull => PgSslMode::VerifyFull,
             })
-            // Room for all that a store sends, so that nothing is prepared twice on a connection.
-            .statement_cache_capacity(rows::statements().count())
-            // This crate logs operations itself, by name and without their text.
+            // The store logs operations by name, without the text of their statements.
             .disable_statement_logging();
         // Set in any case, because the driver takes what is not set from variables of libpq.
         options = match &config.tls.ca_file {
@@ -246,14 +258,14 @@ impl Connector {
         };
         options = options.password("");
         if engine == Engine::Postgres {
-            // The isolation of a single statement, as DSQL has it (aurora-dsql.md#transactions).
+            // The isolation of DSQL, for single statements (aurora-dsql.md#transactions).
             options = options.options([("default_transaction_isolation", "repeatable read")]);
         }
         Self {
             engine,
             options,
             secret,
-            place: Arc::new(Place {
+            endpoint: Arc::new(Endpoint {
                 host: config.host.clone(),
                 port: config.port,
                 user: config.user.clone(),
@@ -263,59 +275,83 @@ impl Connector {
         }
     }
 
+    /// Makes room for `statements` prepared statements on each connection. The driver's default is
+    /// 100.
+    #[must_use]
+    pub fn statement_cache_capacity(mut self, statements: usize) -> Self {
+        self.options = self.options.statement_cache_capacity(statements);
+        self
+    }
+
     /// The engine that the configuration names or implies.
     pub const fn engine(&self) -> Engine {
         self.engine
     }
 
-    /// Opens a connection.
+    /// The database that the connections lead to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Opens a connection, within the timeout of the configuration, which includes the time that a
+    /// token takes.
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub async fn connect(&self) -> Result<PgConnection, ConnectError> {
-        match self.try_connect().await {
-            Ok(connection) => {
-                tracing::debug!(host = self.place.host, user = self.place.user, "connected");
+        let endpoint = &self.endpoint;
+        match tokio::time::timeout(self.timeout, self.open()).await {
+            Ok(Ok(connection)) => {
+                tracing::debug!(host = endpoint.host, user = endpoint.user, "connected");
                 Ok(connection)
             }
-            Err(Refusal::Token(source)) => {
-                Err(ConnectError::Token { user: self.place.user.clone(), source })
+            Ok(Err(error)) => Err(error),
+            Err(elapsed) => {
+                let error = std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed);
+                Err(endpoint.explain(error.into()))
             }
-            Err(Refusal::Driver(error)) => Err(self.place.explain(error)),
         }
     }
 
-    /// Opens a connection, for callers that have words of their own for the driver's errors.
-    ///
-    /// # Errors
-    /// There is no token, or the driver could not connect; a token and a connection that take longer
-    /// than the timeout together are an I/O error of kind `TimedOut`.
-    pub async fn try_connect(&self) -> Result<PgConnection, Refusal> {
-        match tokio::time::timeout(self.timeout, self.open()).await {
-            Ok(connected) => connected,
-            Err(elapsed) => Err(Refusal::Driver(sqlx::Error::Io(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                elapsed,
-            )))),
-        }
-    }
-
-    async fn open(&self) -> Result<PgConnection, Refusal> {
+    async fn open(&self) -> Result<PgConnection, ConnectError> {
         let options = match &self.secret {
             Secret::None => self.options.clone(),
             Secret::Password(password) => self.options.clone().password(password.expose_secret()),
             Secret::Token(source) => {
-                let token = source.token().await.map_err(Refusal::Token)?;
+                let user = || self.endpoint.user.clone();
+                let token = source.token().await;
+                let token = token.map_err(|source| ConnectError::Token { user: user(), source })?;
                 self.options.clone().password(token.secret.expose_secret())
             }
         };
-        options.connect().await.map_err(Refusal::Driver)
+        options.connect().await.map_err(|error| self.endpoint.explain(error))
     }
 }
 
-/// What the driver reads from the environment and this crate cannot set back. A connection is what
-/// its [`Config`] says and nothing else; DSQL refuses most of what `PGOPTIONS` can say
-/// (aurora-dsql.md#sessions).
+/// Options of the driver, for what a [`Config`] does not have. There is no token.
+impl From<PgConnectOptions> for Connector {
+    fn from(options: PgConnectOptions) -> Self {
+        let host = options.get_host().to_owned();
+        let engine = region_of_host(&host).map_or(Engine::Postgres, |_| Engine::Dsql);
+        let endpoint = Endpoint {
+            host,
+            port: options.get_port(),
+            user: options.get_username().to_owned(),
+            database: options.get_database().unwrap_or_default().to_owned(),
+        };
+        Self {
+            engine,
+            options,
+            secret: Secret::None,
+            endpoint: Arc::new(endpoint),
+            timeout: CONNECT_TIMEOUT,
+        }
+    }
+}
+
+/// Refuses the variables that the driver reads from the environment and that its options cannot
+/// override. A connection is what its [`Config`] says and nothing else; DSQL refuses most of what
+/// `PGOPTIONS` can say (aurora-dsql.md#sessions).
 fn check_environment(is_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
     match ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"].into_iter().find(|name| is_set(name)) {
         Some(name) => Err(ConfigError::ForeignVariable { name }),
@@ -323,45 +359,33 @@ fn check_environment(is_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
     }
 }
 
-/// Why [`Connector::try_connect`] failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// There is no token to connect with.
-    #[error(transparent)]
-    Token(TokenError),
-    /// The driver could not connect.
-    #[error(transparent)]
-    Driver(sqlx::Error),
-}
-
-impl Place {
+impl Endpoint {
     fn explain(&self, error: sqlx::Error) -> ConnectError {
-        let (host, port) = (self.host.clone(), self.port);
-        let class = error.as_database_error().map(|refusal| {
-            classify(refusal.code().as_deref().unwrap_or(""), refusal.message(), Phase::Opening)
-        });
-        let is_tls = match &error {
-            sqlx::Error::Tls(_) => true,
-            // rustls reports a certificate that it does not trust through std::io.
-            sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
-            _ => false,
-        };
-        let source = Cause::new(error);
-        match class {
-            Some(Class::Unauthorized) => ConnectError::Refused {
-                host,
-                port,
-                user: self.user.clone(),
-                database: self.database.clone(),
-                source,
-            },
-            Some(Class::NoDatabase) => {
-                ConnectError::NoDatabase { host, port, database: self.database.clone(), source }
+        let Self { host, port, user, database } = self.clone();
+        let class = classify_error(&error, Phase::Opening);
+        match (class, error) {
+            (Some(class), error) => {
+                let source = Cause::new(error);
+                match class {
+                    Class::Unauthenticated | Class::Denied => {
+                        ConnectError::Refused { host, port, user, database, source }
+                    }
+                    Class::NoDatabase => ConnectError::NoDatabase { host, port, database, source },
+                    Class::Busy => ConnectError::Busy { host, port, source },
+                    _ => ConnectError::Server { host, port, source },
+                }
             }
-            Some(Class::Busy) => ConnectError::Busy { host, port, source },
-            Some(_) => ConnectError::Server { host, port, source },
-            None if is_tls => ConnectError::Tls { host, port, source },
-            None => ConnectError::Unreachable { host, port, source },
+            (None, sqlx::Error::Configuration(source)) => {
+                ConnectError::Configuration(Cause::new(source))
+            }
+            (None, sqlx::Error::Tls(source)) => {
+                ConnectError::Tls { host, port, source: Cause::new(source) }
+            }
+            // rustls reports a certificate that it does not trust through std::io.
+            (None, sqlx::Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+                ConnectError::Tls { host, port, source: Cause::new(error) }
+            }
+            (None, error) => ConnectError::Unreachable { host, port, source: Cause::new(error) },
         }
     }
 }
@@ -369,6 +393,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::{MockTokenSource, Token};
 
     struct Silent;
 
@@ -380,17 +405,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn credentials_that_nobody_answers_for_count_against_the_timeout_of_the_connection() {
+    async fn a_token_source_that_does_not_answer_counts_against_the_timeout_of_the_connection() {
         let config = Config { password: Some("p".to_owned().into()), ..Config::new("localhost") };
         let mut connector = Connector::new(&config, None).unwrap();
         connector.secret = Secret::Token(std::sync::Arc::new(Silent));
-        let refused = connector.try_connect().await.unwrap_err();
-        let Refusal::Driver(sqlx::Error::Io(error)) = refused else { panic!("{refused:?}") };
+        let refused = connector.connect().await.unwrap_err();
+        let ConnectError::Unreachable { source, .. } = refused else { panic!("{refused:?}") };
+        let Some(sqlx::Error::Io(error)) = source.get().downcast_ref() else {
+            panic!("{source:?}")
+        };
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     }
 
+    #[tokio::test]
+    async fn a_connection_takes_one_token_and_fails_without_it_before_anything_is_sent() {
+        let mut tokens = MockTokenSource::new();
+        let failure = || Err(TokenError::Credentials("no profile".into()));
+        tokens.expect_token().once().returning(failure);
+        let config = Config { region: Some("eu-west-1".into()), ..Config::new("db.invalid") };
+        let connector = Connector::with_tokens(&config, Arc::new(tokens)).unwrap();
+        let error = connector.connect().await.unwrap_err();
+        assert!(matches!(&error, ConnectError::Token { user, .. } if user == "admin"), "{error:?}");
+    }
+
     #[test]
-    fn what_the_driver_would_read_behind_our_back_is_refused_by_its_name() {
+    fn a_variable_that_the_driver_would_read_is_refused_by_its_name() {
         assert_eq!(check_environment(|name| name == "PGPASSWORD"), Ok(()));
         for name in ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"] {
             let refused = check_environment(|set| set == name);

@@ -1,4 +1,4 @@
-//! What is logged, for tests.
+//! Capturing the log, for tests.
 
 use std::{
     io,
@@ -29,14 +29,14 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Subscribers that nobody uses and that last as long as the process.
+/// Unused subscribers that exist as long as the process.
 ///
-/// As long as `tracing` knows of only one subscriber, a place in the code that is reached for the
-/// first time by a thread without one is switched off for all threads.
+/// With only one subscriber, `tracing` switches a callsite off for all threads if a thread without a
+/// subscriber reaches it first.
 static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
 
-/// What `act` logs on this thread, at all levels: one line for each event.
-pub(crate) fn logged_by(act: impl FnOnce()) -> String {
+/// The log of `run` on this thread, at all levels: one line for each event.
+pub(crate) fn logged_by(run: impl FnOnce()) -> String {
     OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
@@ -45,6 +45,6 @@ pub(crate) fn logged_by(act: impl FnOnce()) -> String {
         .without_time()
         .with_writer(log.clone())
         .finish();
-    tracing::subscriber::with_default(subscriber, act);
+    tracing::subscriber::with_default(subscriber, run);
     String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
 }

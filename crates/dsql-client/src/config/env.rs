@@ -5,23 +5,50 @@ use std::{env::VarError, str::FromStr, time::Duration};
 use temporal_dsql_domain::Engine;
 
 use super::{
-    Config, ConfigError, TlsMode, WriteForm,
-    endpoint::check_host,
-    region_of_host,
+    Config, Overrides, TlsMode,
+    endpoint::{check_host, region_of_host},
+    error::ConfigError,
     variables::{
         BASE_LIFETIME, CONNECTION_BURST, CONNECTION_RATE, DATABASE, ENGINE, GUARD_WINDOW, HOST,
         LIFETIME_JITTER, MAX_CONNECTIONS, NOT_OFFERED, PASSWORD, PORT, REGION, TARGET_READY,
-        TLS_CA_FILE, TLS_MODE, TOKEN_DURATION, USER, Variable, WRITE_FORM,
+        TLS_CA_FILE, TLS_MODE, TOKEN_DURATION, USER, Variable, WRITE_FORM, warn_of,
     },
+    write_form::WriteForm,
 };
 
-/// Finds the value of a variable, or says why it cannot be read.
+impl Config {
+    /// Reads the configuration from the environment variables of [`VARIABLES`](super::VARIABLES).
+    ///
+    /// Durations are written as `11m` or `45s`. A value that cannot be parsed is an error. The shared
+    /// (DynamoDB) limiter and leases of the Go fork do not exist here; a variable that turns one on
+    /// is an error, because the load on the cluster would be higher than configured. The other
+    /// variables of temporal-persistence.md#environment-variables are ignored. An unknown variable
+    /// with the prefix `DSQL_` is logged as a warning, and so is a value that is not UTF-8.
+    ///
+    /// # Errors
+    /// A variable is missing, cannot be read, or turns on what is not offered.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_env_with(Overrides::default())
+    }
+
+    /// Reads the configuration as [`from_env`](Self::from_env) does, with `overrides` in the place
+    /// of their variables.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn from_env_with(overrides: Overrides) -> Result<Self, ConfigError> {
+        warn_of(std::env::vars_os());
+        read(&of_process, overrides)
+    }
+}
+
+/// Returns the value of a variable, or why it cannot be read.
 type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
 
 struct Reader<'a>(Lookup<'a>);
 
 impl Reader<'_> {
-    /// The variable's value if it is set to something, with its name.
+    /// The value of the variable and the name that it is set under; `None` if it is unset or empty.
     fn text(&self, variable: Variable) -> Result<Option<(&'static str, String)>, ConfigError> {
         for name in [Some(variable.name), variable.or].into_iter().flatten() {
             let value =
@@ -46,10 +73,27 @@ impl Reader<'_> {
         }
         Ok(())
     }
+
+    /// Sets `field` to `given`, or else reads the variable into it if it is set.
+    fn set_or<T>(
+        &self,
+        given: Option<T>,
+        variable: Variable,
+        field: &mut T,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<(), ConfigError> {
+        match given {
+            Some(value) => {
+                *field = value;
+                Ok(())
+            }
+            None => self.set(variable, field, parse),
+        }
+    }
 }
 
 /// A variable of this process.
-pub(super) fn of_process(name: &str) -> Result<Option<String>, String> {
+fn of_process(name: &str) -> Result<Option<String>, String> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value)),
         Err(VarError::NotPresent) => Ok(None),
@@ -57,7 +101,7 @@ pub(super) fn of_process(name: &str) -> Result<Option<String>, String> {
     }
 }
 
-pub(super) fn read(lookup: Lookup<'_>) -> Result<Config, ConfigError> {
+fn read(lookup: Lookup<'_>, overrides: Overrides) -> Result<Config, ConfigError> {
     let env = Reader(lookup);
     for (name, what) in NOT_OFFERED {
         let mut on = false;
@@ -69,23 +113,32 @@ pub(super) fn read(lookup: Lookup<'_>) -> Result<Config, ConfigError> {
             return Err(ConfigError::InvalidVariable { name, reason });
         }
     }
-    let (_, host) = env.text(HOST)?.ok_or(ConfigError::MissingHost)?;
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let host = match given(overrides.host) {
+        Some(host) => host,
+        None => env.text(HOST)?.ok_or(ConfigError::MissingHost)?.1,
+    };
     check_host(&host)?;
     let mut config = Config::new(host);
     let owned = |text: &str| Ok(text.to_owned());
-    env.set(PORT, &mut config.port, number)?;
-    env.set(USER, &mut config.user, owned)?;
-    env.set(DATABASE, &mut config.database, owned)?;
+    env.set_or(overrides.port, PORT, &mut config.port, number)?;
+    env.set_or(given(overrides.user), USER, &mut config.user, owned)?;
+    env.set_or(given(overrides.database), DATABASE, &mut config.database, owned)?;
     env.set(PASSWORD, &mut config.password, |text| Ok(Some(text.into())))?;
-    env.set(ENGINE, &mut config.engine, engine)?;
-    // AWS_REGION says where this process is; a cluster's name says where the cluster is.
+    env.set_or(overrides.engine, ENGINE, &mut config.engine, engine)?;
+    // AWS_REGION is the region of this process, which need not be that of the cluster.
     let region = match region_of_host(&config.host) {
         Some(_) => Variable { or: None, ..REGION },
         None => REGION,
     };
-    env.set(region, &mut config.region, |text| Ok(Some(text.to_owned())))?;
-    env.set(TLS_MODE, &mut config.tls.mode, |text| tls_mode(text).map(Some))?;
-    env.set(TLS_CA_FILE, &mut config.tls.ca_file, |text| Ok(Some(text.into())))?;
+    let given_region = given(overrides.region).map(Some);
+    env.set_or(given_region, region, &mut config.region, |text| Ok(Some(text.to_owned())))?;
+    let tls = &mut config.tls;
+    let mode = |text: &str| tls_mode(text).map(Some);
+    env.set_or(overrides.tls_mode.map(Some), TLS_MODE, &mut tls.mode, mode)?;
+    let ca_file = overrides.tls_ca_file.filter(|file| !file.as_os_str().is_empty());
+    let file = |text: &str| Ok(Some(text.into()));
+    env.set_or(ca_file.map(Some), TLS_CA_FILE, &mut tls.ca_file, file)?;
     env.set(TOKEN_DURATION, &mut config.token_lifetime, token_lifetime)?;
     env.set(WRITE_FORM, &mut config.write_form, write_form)?;
     let pool = &mut config.pool;
@@ -117,8 +170,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("`{text}` is not a duration such as 11m or 45s: {error}"))
 }
 
-/// The range that the service accepts is up to a week (aurora-dsql.md#tokens); the Go fork keeps to
-/// 15 s–15 min.
+/// The service accepts up to a week (aurora-dsql.md#tokens); the Go fork allows 15 s to 15 min.
 fn token_lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration(text)?;
     let (least, most) = (Duration::from_secs(15), Duration::from_secs(604_800));
@@ -163,10 +215,15 @@ mod tests {
     use crate::VARIABLES;
 
     fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        read(&|name| {
+        overridden(variables, Overrides::default())
+    }
+
+    fn overridden(variables: &[(&str, &str)], overrides: Overrides) -> Result<Config, ConfigError> {
+        let lookup = |name: &str| {
             let found = variables.iter().find(|(key, _)| *key == name);
             Ok(found.map(|(_, value)| (*value).to_owned()))
-        })
+        };
+        read(&lookup, overrides)
     }
 
     #[test]
@@ -174,10 +231,10 @@ mod tests {
         let asked = RefCell::new(BTreeSet::new());
         let lookup = |name: &str| {
             asked.borrow_mut().insert(name.to_owned());
-            // What another name is asked for first is not set.
+            // The first name is not set where there is a second one.
             Ok((name == "SQL_HOST").then(|| "h".to_owned()))
         };
-        read(&lookup).unwrap();
+        read(&lookup, Overrides::default()).unwrap();
         let table = VARIABLES.iter().flat_map(|variable| [Some(variable.name), variable.or]);
         let off = NOT_OFFERED.iter().map(|(name, _)| *name);
         let expected = table.flatten().chain(off).map(str::to_owned).collect();
@@ -267,6 +324,36 @@ mod tests {
     }
 
     #[test]
+    fn an_override_takes_the_place_of_its_variable_which_is_not_read() {
+        let variables = [
+            ("CLUSTER_ENDPOINT", "https://wrong"),
+            ("SQL_PORT", "wrong"),
+            ("SQL_USER", "ignored"),
+            ("SQL_DATABASE", "kept"),
+            ("DSQL_ENGINE", "wrong"),
+            ("REGION", "ignored"),
+            ("SQL_TLS_MODE", "wrong"),
+            ("SQL_TLS_CA_FILE", "ignored.pem"),
+        ];
+        let overrides = Overrides {
+            host: Some("h".into()),
+            port: Some(6432),
+            user: Some("temporal".into()),
+            database: Some(String::new()),
+            engine: Some(None),
+            region: Some("eu-west-1".into()),
+            tls_mode: Some(TlsMode::Require),
+            tls_ca_file: Some("ca.pem".into()),
+        };
+        let config = overridden(&variables, overrides).unwrap();
+        assert_eq!((&*config.host, config.port, &*config.user), ("h", 6432, "temporal"));
+        assert_eq!((&*config.database, config.engine), ("kept", None));
+        assert_eq!(config.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(config.tls.mode, Some(TlsMode::Require));
+        assert_eq!(config.tls.ca_file, Some("ca.pem".into()));
+    }
+
+    #[test]
     fn the_region_in_a_clusters_name_is_overruled_on_purpose_only() {
         let host = ("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
         let ambient = ("AWS_REGION", "us-east-1");
@@ -281,7 +368,10 @@ mod tests {
         let config = config(&[("CLUSTER_ENDPOINT", ""), ("SQL_HOST", "h"), ("SQL_PORT", "")]);
         let config = config.unwrap();
         assert_eq!((config.host.as_str(), config.port), ("h", 5432));
-        assert_eq!(super::read(&|_| Ok(None)).unwrap_err(), ConfigError::MissingHost);
+        assert_eq!(
+            read(&|_| Ok(None), Overrides::default()).unwrap_err(),
+            ConfigError::MissingHost
+        );
     }
 
     #[test]
@@ -309,7 +399,7 @@ mod tests {
             "SQL_PASSWORD" => Err("is not UTF-8".into()),
             _ => Ok(None),
         };
-        let error = super::read(&garbled).unwrap_err().to_string();
+        let error = read(&garbled, Overrides::default()).unwrap_err().to_string();
         assert!(error.contains("SQL_PASSWORD") && error.contains("UTF-8"), "{error}");
     }
 

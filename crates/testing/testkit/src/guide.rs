@@ -1,9 +1,12 @@
-//! What tests compare with the guide for operators.
+//! Tables of the guide for operators, which tests compare with the tables of the code.
 
-/// Asserts that the section `title` of the guide has exactly one table that begins with `head`, and
-/// that it is `table`.
-pub(crate) fn assert_has_table(title: &str, head: &str, table: &str) {
-    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+/// Asserts that the section `title` of `docs/operations.md` has exactly one table that begins with
+/// `head`, and that it is `table`.
+///
+/// # Panics
+/// It has another one, or none.
+pub fn assert_guide_has_table(title: &str, head: &str, table: &str) {
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/operations.md");
     let guide = std::fs::read_to_string(PATH).unwrap();
     let section = guide
         .split("\n## ")

@@ -1,15 +1,17 @@
-//! What an error of the server means.
+//! SQLSTATEs: what an error of the server means, and what it did to the connection.
 //!
-//! One pure function, [`classify`], from SQLSTATE, message and phase to a class. The message is
-//! looked at only where DSQL uses one SQLSTATE for several things: the OCC code of `40001`, the
-//! limits behind `54000`, and the refusals at the door (aurora-dsql.md#conflicts,
-//! aurora-dsql.md#limits, aurora-dsql.md#admission).
+//! [`classify`] is a pure function of SQLSTATE, message and phase. The message is looked at only
+//! where DSQL uses one SQLSTATE for several things: the OCC code of `40001`, the limits behind
+//! `54000`, and the refusals of a connection (aurora-dsql.md#conflicts, aurora-dsql.md#limits,
+//! aurora-dsql.md#admission).
 
-use temporal_dsql_ports::{Outcome, limits::LimitKind};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use temporal_dsql_ports::Outcome;
+use temporal_dsql_ports::limits::LimitKind;
 
-/// Where in the life of a transaction an error arrived. It decides what a missing answer means.
+/// The phase of a transaction that an error arrived in. It decides what a missing answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Opening a connection, or BEGIN.
     Opening,
     /// A statement before COMMIT, or a statement that only reads.
@@ -19,8 +21,8 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// What is certain when the answer is missing.
-    pub(crate) const fn outcome_without_answer(self) -> Outcome {
+    /// The outcome of a transaction whose answer is missing.
+    pub const fn outcome_without_answer(self) -> Outcome {
         match self {
             Self::Opening | Self::Statement => Outcome::NotApplied,
             Self::Commit => Outcome::Unknown,
@@ -28,9 +30,9 @@ impl Phase {
     }
 }
 
-/// Why a transaction lost, by DSQL's own codes (aurora-dsql.md#conflicts).
+/// The kind of a conflict, by DSQL's own codes (aurora-dsql.md#conflicts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Conflict {
+pub enum Conflict {
     /// `OC000`: another transaction changed the same row.
     Data,
     /// `OC001`: the catalog changed, and this session had not heard of it.
@@ -41,27 +43,32 @@ pub(crate) enum Conflict {
 
 /// What an error of the server means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub enum Class {
     /// The transaction lost a conflict; nothing was applied.
     Conflict(Conflict),
     /// The key exists.
     Duplicate,
     /// A limit of DSQL.
     Limit(LimitKind),
-    /// Arithmetic went beyond the largest number. One statement computes: it counts the places of
-    /// a run's buffered events.
+    /// Arithmetic overflow. One statement computes: it numbers the buffered events of a run.
     Overflow,
-    /// A value that the column or a constraint refuses.
+    /// A column or a constraint refuses a value.
     InvalidArgument,
-    /// Credentials or rights.
-    Unauthorized,
+    /// The server does not accept the user or its credentials.
+    Unauthenticated,
+    /// The user lacks a right.
+    Denied,
     /// A statement, table or column that the server does not have.
     Unsupported,
     /// The database of the connection does not exist.
     NoDatabase,
-    /// The cluster admits no more connections for the moment (`53300`, `53400`, waking up).
+    /// The server admits no connections for the moment (`53300`, `53400`, `57P03`, waking up).
     Busy,
-    /// The server failed or went away.
+    /// The server refused a connection with a connection exception (`08`).
+    ConnectionRefused,
+    /// The server ended the session, or failed inside it.
+    Disconnected(Outcome),
+    /// The server cannot do what was asked for the moment.
     Unavailable(Outcome),
 }
 
@@ -71,25 +78,30 @@ pub(crate) enum Class {
 /// the server itself, which can hit a session after its commit took effect: internal errors
 /// (`XX000` at COMMIT is documented as unknown, aurora-dsql.md#transient-failures), connection
 /// exceptions, shutdowns, and codes that this function does not know.
-pub(crate) fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
-    let without_answer = Class::Unavailable(phase.outcome_without_answer());
+pub fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
+    let outcome = phase.outcome_without_answer();
     match sqlstate {
         "40001" | "OC000" | "OC001" => Class::Conflict(conflict(sqlstate, message)),
-        // A deadlock; a lock that was not had in time.
+        // A deadlock; a lock that did not become free in time.
         "40P01" | "55P03" => Class::Conflict(Conflict::Unlabelled),
-        "40003" => without_answer,
+        "40003" => Class::Unavailable(outcome),
         "22003" => Class::Overflow,
         "23505" => Class::Duplicate,
         "25P02" => Class::Unavailable(Outcome::NotApplied),
         // The server has ended a session that was idle, or whose transaction took too long. Neither
         // happens to a transaction that commits.
-        "25P03" | "25P04" | "57P05" => Class::Unavailable(Outcome::NotApplied),
-        "42501" => Class::Unauthorized,
+        "25P03" | "25P04" | "57P05" => Class::Disconnected(Outcome::NotApplied),
+        "57P01" | "57P02" => Class::Disconnected(outcome),
+        "42501" => Class::Denied,
         "3D000" => Class::NoDatabase,
         "53200" if message.contains("temp space") => Class::Limit(LimitKind::Other),
         "53300" | "53400" => Class::Busy,
+        // The server starts up or shuts down. It says so before a session begins; if it says so
+        // after COMMIT was sent, the session has ended with an unknown outcome.
+        "57P03" if phase == Phase::Commit => Class::Disconnected(outcome),
+        "57P03" => Class::Busy,
         "54000" => Class::Limit(limit(message)),
-        "08006" if message.contains("access denied") => Class::Unauthorized,
+        "08006" if message.contains("access denied") => Class::Unauthenticated,
         "08P01" if message.contains("invalid message length") => {
             Class::Limit(LimitKind::TransactionBytes)
         }
@@ -97,27 +109,35 @@ pub(crate) fn classify(sqlstate: &str, message: &str, phase: Phase) -> Class {
         _ => match sqlstate.get(..2) {
             Some("0A" | "25" | "26" | "34" | "3F" | "42") => Class::Unsupported,
             Some("22" | "23" | "44") => Class::InvalidArgument,
-            Some("28") => Class::Unauthorized,
+            Some("28") => Class::Unauthenticated,
             Some("40" | "53") => Class::Unavailable(Outcome::NotApplied),
             Some("54") => Class::Limit(LimitKind::Other),
-            Some("08" | "57" | "58" | "XX") => without_answer,
-            _ if phase == Phase::Commit => without_answer,
+            Some("08") if phase == Phase::Opening => Class::ConnectionRefused,
+            Some("08" | "XX") => Class::Disconnected(outcome),
+            Some("57" | "58") => Class::Unavailable(outcome),
+            _ if phase == Phase::Commit => Class::Unavailable(outcome),
             _ => Class::Unsupported,
         },
     }
 }
 
-/// Whether a server that answers with this refuses the text of the statement, whatever its arguments
-/// are: it lacks a feature (`0A`) or does not understand the text (`42`), or the text is too much for
-/// it (`54`). A missing right (`42501`) is about the user, not about the text, and a missing table
-/// ([`lacks_table`]) about the schema.
-pub(crate) fn refuses_text(sqlstate: &str) -> bool {
+/// [`classify`] of an error of the driver; `None` if the server did not report it.
+pub fn classify_error(error: &sqlx::Error, phase: Phase) -> Option<Class> {
+    let error = error.as_database_error()?;
+    Some(classify(error.code().as_deref().unwrap_or(""), error.message(), phase))
+}
+
+/// Whether the SQLSTATE refuses the text of a statement, whatever its arguments: the server lacks a
+/// feature (`0A`), does not understand the text (`42`), or has a limit that the text exceeds (`54`).
+/// A missing right (`42501`) is about the user, and a missing table ([`lacks_table`]) about the
+/// schema.
+pub fn refuses_text(sqlstate: &str) -> bool {
     !matches!(sqlstate, "42501" | UNDEFINED_TABLE)
         && matches!(sqlstate.get(..2), Some("0A" | "42" | "54"))
 }
 
-/// Whether a table of the statement is not there, or not yet.
-pub(crate) fn lacks_table(sqlstate: &str) -> bool {
+/// Whether the SQLSTATE says that a table of the statement does not exist.
+pub fn lacks_table(sqlstate: &str) -> bool {
     sqlstate == UNDEFINED_TABLE
 }
 
@@ -133,7 +153,8 @@ fn conflict(sqlstate: &str, message: &str) -> Conflict {
     }
 }
 
-/// Tells DSQL's limits apart, which share `54000` (aurora-dsql.md#limits, aurora-dsql.md#sizes).
+/// The limit that a message is about: DSQL's limits share `54000` (aurora-dsql.md#limits,
+/// aurora-dsql.md#sizes).
 fn limit(message: &str) -> LimitKind {
     const KINDS: [(&str, LimitKind); 8] = [
         ("transaction row limit", LimitKind::TransactionRows),
@@ -152,6 +173,37 @@ fn limit(message: &str) -> LimitKind {
         .map_or(LimitKind::Other, |(_, kind)| *kind)
 }
 
+/// What an error did to the connection that it arrived on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// None: the server refused a statement, and the session continues.
+    None,
+    /// The state of the wire is unknown, or the server ended this session.
+    Session,
+    /// The connection broke for a reason that other connections may share: the network failed, or
+    /// the server shut down or ended idle sessions.
+    Connections,
+}
+
+/// What `error` did to its connection.
+pub fn damage(error: &sqlx::Error) -> Damage {
+    let Some(refused) = error.as_database_error() else {
+        return match error {
+            sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => Damage::None,
+            sqlx::Error::Io(_) => Damage::Connections,
+            _ => Damage::Session,
+        };
+    };
+    let severity = refused.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    let ends_session = matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic));
+    let code = refused.code();
+    match code.as_deref().unwrap_or("") {
+        "57P01" | "57P02" | "57P03" | "57P05" => Damage::Connections,
+        code if ends_session || matches!(code.get(..2), Some("57" | "08")) => Damage::Session,
+        _ => Damage::None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use Class::*;
@@ -162,7 +214,7 @@ mod tests {
     const ALL: [Phase; 3] = [Phase::Opening, Phase::Statement, Phase::Commit];
 
     #[test]
-    fn what_means_the_same_in_every_phase() {
+    fn codes_that_mean_the_same_in_every_phase() {
         let table = [
             // aurora-dsql.md#conflicts
             (
@@ -222,14 +274,14 @@ mod tests {
                 Limit(LimitKind::Other),
             ),
             // aurora-dsql.md#admission
-            ("08006", "unable to accept connection, access denied", Unauthorized),
+            ("08006", "unable to accept connection, access denied", Unauthenticated),
             ("53300", "Unable to accept connection, too many open connections.", Busy),
             ("53400", "Unable to accept connection, rate exceeded.", Busy),
             ("08006", "unable to accept connection, waking up cluster, please retry later", Busy),
-            ("28P01", "password authentication failed for user \"temporal\"", Unauthorized),
-            ("28000", "no pg_hba.conf entry for host", Unauthorized),
+            ("28P01", "password authentication failed for user \"temporal\"", Unauthenticated),
+            ("28000", "no pg_hba.conf entry for host", Unauthenticated),
             ("3D000", "database \"nowhere\" does not exist", NoDatabase),
-            ("42501", "permission denied for table executions", Unauthorized),
+            ("42501", "permission denied for table executions", Denied),
             ("42P01", "relation \"current_chasm_executions\" does not exist", Unsupported),
             ("0A000", "unsupported statement: Truncate", Unsupported),
             ("23505", "duplicate key value violates unique constraint", Duplicate),
@@ -241,13 +293,17 @@ mod tests {
             (
                 "25P03",
                 "terminating connection due to idle-in-transaction timeout",
-                Unavailable(NotApplied),
+                Disconnected(NotApplied),
             ),
-            ("25P04", "terminating connection due to transaction timeout", Unavailable(NotApplied)),
+            (
+                "25P04",
+                "terminating connection due to transaction timeout",
+                Disconnected(NotApplied),
+            ),
             (
                 "57P05",
                 "terminating connection due to idle-session timeout",
-                Unavailable(NotApplied),
+                Disconnected(NotApplied),
             ),
             ("08P01", "invalid message length", Limit(LimitKind::TransactionBytes)),
             ("53100", "could not extend file: No space left on device", Unavailable(NotApplied)),
@@ -260,14 +316,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_about_the_text_refuses_it() {
+    fn only_an_error_about_the_text_refuses_it() {
         // A feature, the syntax, a column of another schema version, a planner's disagreement with
         // itself (aurora-dsql.md#refused-statements), limits on what one statement may be.
         for sqlstate in ["0A000", "42601", "42703", "42804", "54000", "54001"] {
             assert!(refuses_text(sqlstate), "{sqlstate}");
         }
         // A right, a table, a conflict, an aborted transaction, a full server, the server itself,
-        // codes that nobody knows.
+        // unknown codes.
         for sqlstate in [
             "42501", "42P01", "40001", "25P02", "53300", "53200", "57P01", "08006", "XX000",
             "ZZ999", "4", "é",
@@ -277,28 +333,47 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_server_itself_leaves_a_commit_unknown_and_nothing_else() {
-        for (sqlstate, message) in [
-            ("XX000", "server unavailable"),
-            ("57P01", "terminating connection due to administrator command"),
-            ("57014", "canceling statement due to user request"),
-            ("58030", "input/output error"),
-            ("08003", "connection does not exist"),
-            ("08P01", "unexpected message type"),
-            ("40003", "statement completion unknown"),
-        ] {
-            for (phase, outcome) in [
-                (Phase::Opening, NotApplied),
-                (Phase::Statement, NotApplied),
-                (Phase::Commit, Unknown),
-            ] {
-                assert_eq!(classify(sqlstate, message, phase), Unavailable(outcome), "{sqlstate}");
+    fn an_error_of_the_server_itself_leaves_only_a_commit_unknown() {
+        type Of = fn(Outcome) -> Class;
+        let table: [(&str, &str, Of, Class); 9] = [
+            ("XX000", "server unavailable", Disconnected, Disconnected(NotApplied)),
+            (
+                "57P01",
+                "terminating connection due to administrator command",
+                Disconnected,
+                Disconnected(NotApplied),
+            ),
+            ("57P02", "terminating connection", Disconnected, Disconnected(NotApplied)),
+            (
+                "57014",
+                "canceling statement due to user request",
+                Unavailable,
+                Unavailable(NotApplied),
+            ),
+            ("58030", "input/output error", Unavailable, Unavailable(NotApplied)),
+            ("08003", "connection does not exist", Disconnected, ConnectionRefused),
+            ("08P01", "unexpected message type", Disconnected, ConnectionRefused),
+            ("40003", "statement completion unknown", Unavailable, Unavailable(NotApplied)),
+            ("08006", "connection failure", Disconnected, ConnectionRefused),
+        ];
+        for (sqlstate, message, class, opening) in table {
+            assert_eq!(classify(sqlstate, message, Phase::Opening), opening, "{sqlstate}");
+            for (phase, outcome) in [(Phase::Statement, NotApplied), (Phase::Commit, Unknown)] {
+                assert_eq!(classify(sqlstate, message, phase), class(outcome), "{sqlstate}");
             }
         }
     }
 
     #[test]
-    fn a_code_nobody_knows_leaves_a_commit_unknown_and_is_not_retried_elsewhere() {
+    fn a_server_that_starts_up_is_busy_but_proves_nothing_about_a_commit() {
+        let message = "the database system is starting up";
+        assert_eq!(classify("57P03", message, Phase::Opening), Busy);
+        assert_eq!(classify("57P03", message, Phase::Statement), Busy);
+        assert_eq!(classify("57P03", message, Phase::Commit), Disconnected(Unknown));
+    }
+
+    #[test]
+    fn an_unknown_code_leaves_a_commit_unknown_and_is_not_retried_elsewhere() {
         for sqlstate in ["ZZ999", "P0001", "", "é", "5"] {
             assert_eq!(classify(sqlstate, "", Phase::Commit), Unavailable(Unknown), "{sqlstate}");
             assert_eq!(classify(sqlstate, "", Phase::Statement), Unsupported, "{sqlstate}");

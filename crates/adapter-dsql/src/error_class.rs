@@ -1,0 +1,184 @@
+//! Classes of errors, as metrics and spans show them.
+
+use temporal_dsql_client::{Class, ConnectError, Phase, classify_error};
+use temporal_dsql_ports::limits::LimitKind;
+use temporal_dsql_ports::{Cause, StoreError};
+
+use crate::error::NoConnection;
+
+/// The class of an error. The first ones are the Go fork's (temporal-persistence.md#metrics); the
+/// others divide its class `unknown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorClass {
+    Retryable,
+    ConditionFailed,
+    Permanent,
+    UnsupportedFeature,
+    ConnectionLimit,
+    TransactionTimeout,
+    ConnectionLost,
+    Timeout,
+    ServerError,
+    Unreachable,
+    NoToken,
+    PoolExhausted,
+    PoolClosed,
+    Unavailable,
+}
+
+impl ErrorClass {
+    /// Every class, for the guide for operators.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Retryable,
+        Self::ConditionFailed,
+        Self::Permanent,
+        Self::UnsupportedFeature,
+        Self::ConnectionLimit,
+        Self::TransactionTimeout,
+        Self::ConnectionLost,
+        Self::Timeout,
+        Self::ServerError,
+        Self::Unreachable,
+        Self::NoToken,
+        Self::PoolExhausted,
+        Self::PoolClosed,
+        Self::Unavailable,
+    ];
+
+    /// The value of the label.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Retryable => "retryable",
+            Self::ConditionFailed => "condition_failed",
+            Self::Permanent => "permanent",
+            Self::UnsupportedFeature => "unsupported_feature",
+            Self::ConnectionLimit => "connection_limit",
+            Self::TransactionTimeout => "transaction_timeout",
+            Self::ConnectionLost => "connection_lost",
+            Self::Timeout => "timeout",
+            Self::ServerError => "server_error",
+            Self::Unreachable => "unreachable",
+            Self::NoToken => "no_token",
+            Self::PoolExhausted => "pool_exhausted",
+            Self::PoolClosed => "pool_closed",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// What it means, for the guide.
+    #[cfg(test)]
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Retryable => "a lost conflict",
+            Self::ConditionFailed => "a condition of the request did not hold, or a row exists",
+            Self::Permanent => {
+                "the request is wrong or too large, a right is missing, or a stored value cannot \
+                 be read"
+            }
+            Self::UnsupportedFeature => "the server refuses the statement, or a table is missing",
+            Self::ConnectionLimit => "the server admits no more connections for the moment",
+            Self::TransactionTimeout => "a transaction lasted longer than DSQL's 300 s",
+            Self::ConnectionLost => "a connection broke",
+            Self::Timeout => "a statement was not answered in time",
+            Self::ServerError => "the server failed or shuts down",
+            Self::Unreachable => "no connection could be opened",
+            Self::NoToken => "no IAM token could be made",
+            Self::PoolExhausted => "all connections were in use for too long",
+            Self::PoolClosed => "the store was closed",
+            Self::Unavailable => "an outage of another kind",
+        }
+    }
+
+    /// The class of `error`.
+    pub(crate) fn of(error: &StoreError) -> Self {
+        match error {
+            StoreError::Contended { .. } => Self::Retryable,
+            StoreError::Condition(_) | StoreError::AlreadyExists { .. } => Self::ConditionFailed,
+            StoreError::Limit { kind: LimitKind::TransactionAge, .. } => Self::TransactionTimeout,
+            StoreError::Unsupported { .. } => Self::UnsupportedFeature,
+            StoreError::InvalidArgument { .. }
+            | StoreError::Limit { .. }
+            | StoreError::Unauthorized { .. }
+            | StoreError::Corrupt { .. } => Self::Permanent,
+            StoreError::Unavailable { source, .. } => {
+                source.as_ref().map_or(Self::Unavailable, Self::of_outage)
+            }
+        }
+    }
+
+    fn of_outage(cause: &Cause) -> Self {
+        let cause = cause.get();
+        if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
+            return match classify_error(error, Phase::Opening) {
+                None => Self::ConnectionLost,
+                Some(Class::Busy) => Self::ConnectionLimit,
+                Some(_) => Self::ServerError,
+            };
+        }
+        if cause.is::<tokio::time::error::Elapsed>() {
+            return Self::Timeout;
+        }
+        match cause.downcast_ref::<NoConnection>() {
+            Some(NoConnection::Exhausted { .. }) => return Self::PoolExhausted,
+            Some(NoConnection::Closed) => return Self::PoolClosed,
+            None => {}
+        }
+        match cause.downcast_ref::<ConnectError>() {
+            Some(ConnectError::Busy { .. }) => Self::ConnectionLimit,
+            Some(ConnectError::Unreachable { .. }) => Self::Unreachable,
+            Some(ConnectError::Token { .. }) => Self::NoToken,
+            Some(ConnectError::Server { .. }) => Self::ServerError,
+            // These are not reported as unavailable.
+            Some(
+                ConnectError::Configuration(_)
+                | ConnectError::Tls { .. }
+                | ConnectError::Refused { .. }
+                | ConnectError::NoDatabase { .. },
+            )
+            | None => Self::Unavailable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use temporal_dsql_ports::Outcome;
+
+    use super::*;
+
+    fn class(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> &'static str {
+        let error = StoreError::Unavailable {
+            op: "Op",
+            outcome: Outcome::NotApplied,
+            source: Some(Cause::new(cause)),
+        };
+        ErrorClass::of(&error).name()
+    }
+
+    #[tokio::test]
+    async fn the_class_of_an_outage_says_what_it_was() {
+        let (host, port) = (String::new(), 5432);
+        let source = Cause::new("reset");
+        let io = || sqlx::Error::Io(io::ErrorKind::ConnectionReset.into());
+        let elapsed = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await;
+        assert_eq!(class(io()), "connection_lost");
+        assert_eq!(class(elapsed.unwrap_err()), "timeout");
+        assert_eq!(class(NoConnection::Exhausted { most: 4 }), "pool_exhausted");
+        assert_eq!(class(NoConnection::Closed), "pool_closed");
+        let unreachable =
+            ConnectError::Unreachable { host: host.clone(), port, source: source.clone() };
+        assert_eq!(class(unreachable), "unreachable");
+        assert_eq!(class(ConnectError::Busy { host, port, source }), "connection_limit");
+        assert_eq!(class("anything else"), "unavailable");
+    }
+
+    #[test]
+    fn no_two_classes_share_a_name() {
+        let mut names = ErrorClass::ALL.map(ErrorClass::name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+}

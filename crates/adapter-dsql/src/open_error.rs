@@ -1,0 +1,35 @@
+//! Errors of opening a store.
+
+use temporal_dsql_client::ConfigError;
+use temporal_dsql_ports::StoreError;
+
+/// Why a store could not be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The configuration cannot work; nothing was sent.
+    #[error("the configuration cannot work")]
+    Config(#[from] ConfigError),
+    /// The first connection could not be opened.
+    #[error("the database cannot be used")]
+    Connect(#[source] StoreError),
+    /// The server refuses statements that the write configuration demands.
+    #[error("the server refuses {what}; {instead} does not need it")]
+    Refused {
+        /// The statements that the server refuses.
+        what: &'static str,
+        /// The setting that does not need them.
+        instead: &'static str,
+        /// The refusal.
+        #[source]
+        source: StoreError,
+    },
+    /// The capabilities of the server could not be detected.
+    #[error("cannot detect whether the server accepts {what}")]
+    Unclear {
+        /// The statements that were tried, and the setting that does not need them, if there is one.
+        what: &'static str,
+        /// The error of the detection.
+        #[source]
+        source: StoreError,
+    },
+}

@@ -1,0 +1,216 @@
+//! The connections of a pool: idle ones, those in use, and how one is opened and closed.
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroU32,
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use sqlx::{Connection, PgConnection};
+use temporal_dsql_client::{Attempts, ConnectError, Connector, PoolConfig};
+use temporal_dsql_ports::RetryPolicy;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use crate::{error_class::ErrorClass, metrics::TX_ERROR_CLASS};
+
+/// What the pool, its keeper and the connections in use share.
+pub(super) struct Connections {
+    connector: Connector,
+    pub(super) config: PoolConfig,
+    limiter: DefaultDirectRateLimiter,
+    /// One slot for each connection that is in use or being opened. A caller opens a connection only
+    /// if it has a slot and none is idle, so there are never more connections than slots.
+    pub(super) slots: Arc<Semaphore>,
+    /// The most recently used one is at the back.
+    idle: Mutex<VecDeque<ServerConnection>>,
+    breakage: Breakage,
+}
+
+/// When a connection of the pool broke last.
+#[derive(Clone, Default)]
+struct Breakage(Arc<Mutex<Option<Instant>>>);
+
+impl Breakage {
+    fn record(&self, at: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Whether one broke after `used_at`, or in the same moment.
+    fn is_since(&self, used_at: Instant) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| used_at <= at)
+    }
+}
+
+/// A connection to the server, with its age and its last use.
+pub(crate) struct ServerConnection {
+    pub(crate) inner: PgConnection,
+    /// Set while the state of the wire is unknown. The connection is then closed, not reused.
+    pub(crate) broken: bool,
+    retire_at: Instant,
+    /// The time of the last answer.
+    used_at: Instant,
+    breakage: Breakage,
+}
+
+impl ServerConnection {
+    /// Records that the server has answered.
+    pub(crate) fn answered(&mut self) {
+        self.broken = false;
+        self.used_at = Instant::now();
+    }
+
+    /// Records that the connection broke, and with it probably those that were used before.
+    pub(crate) fn lost(&mut self) {
+        self.broken = true;
+        self.breakage.record(Instant::now());
+        tracing::info!("a connection broke; idle ones that were not used since are closed");
+    }
+
+    pub(super) fn is_usable(&self, guard_window: Duration) -> bool {
+        !self.broken && !self.is_due(guard_window) && !self.breakage.is_since(self.used_at)
+    }
+
+    pub(super) fn is_due(&self, guard_window: Duration) -> bool {
+        Instant::now() + guard_window >= self.retire_at
+    }
+}
+
+/// A connection that a caller uses. Dropping it returns it to the pool, or closes it if it cannot be
+/// used again.
+pub(crate) struct PooledConnection {
+    /// `None` only during the drop.
+    pooled: Option<ServerConnection>,
+    pool: Arc<Connections>,
+    /// Released after the connection is returned or closed.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Deref for PooledConnection {
+    type Target = ServerConnection;
+
+    fn deref(&self) -> &ServerConnection {
+        self.pooled.as_ref().expect("a connection until the drop")
+    }
+}
+
+impl DerefMut for PooledConnection {
+    fn deref_mut(&mut self) -> &mut ServerConnection {
+        self.pooled.as_mut().expect("a connection until the drop")
+    }
+}
+
+impl Drop for PooledConnection {
+    fn drop(&mut self) {
+        if let Some(pooled) = self.pooled.take()
+            && pooled.is_usable(self.pool.config.guard_window)
+        {
+            let mut idle = self.pool.idle();
+            // Under the lock of the idle connections: a closed pool stays empty.
+            if !self.pool.slots.is_closed() {
+                idle.push_back(pooled);
+            }
+        }
+    }
+}
+
+impl Connections {
+    pub(super) fn new(connector: Connector, config: PoolConfig) -> Self {
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(config.connection_rate))
+            .allow_burst(at_least_one(config.connection_burst));
+        Self {
+            connector,
+            config,
+            limiter: RateLimiter::direct(quota),
+            slots: Arc::new(Semaphore::new(config.max_connections as usize)),
+            idle: Mutex::default(),
+            breakage: Breakage::default(),
+        }
+    }
+
+    pub(super) fn idle(&self) -> MutexGuard<'_, VecDeque<ServerConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the usable connection that has been idle for the longest time, and closes unusable ones.
+    pub(super) fn next_idle(&self) -> Option<ServerConnection> {
+        let mut idle = self.idle();
+        while let Some(pooled) = idle.pop_front() {
+            if pooled.is_usable(self.config.guard_window) {
+                return Some(pooled);
+            }
+        }
+        None
+    }
+
+    pub(super) fn lend(
+        self: &Arc<Self>,
+        pooled: ServerConnection,
+        slot: OwnedSemaphorePermit,
+    ) -> PooledConnection {
+        PooledConnection { pooled: Some(pooled), pool: Arc::clone(self), _slot: slot }
+    }
+
+    /// Checks a connection that was idle for a while with one round trip, so that one that broke
+    /// meanwhile does not turn a write into an unknown outcome.
+    pub(super) async fn answers(&self, pooled: &mut ServerConnection) -> bool {
+        const TIMEOUT: Duration = Duration::from_secs(5);
+        if pooled.used_at.elapsed() <= self.config.idle_check {
+            return true;
+        }
+        let answers =
+            matches!(tokio::time::timeout(TIMEOUT, pooled.inner.ping()).await, Ok(Ok(())));
+        if answers {
+            pooled.answered();
+        } else {
+            pooled.lost();
+        }
+        answers
+    }
+
+    /// Opens a connection under the rate limit. While the server is busy, repeats the attempt with
+    /// backoff, until the time to acquire a connection is over.
+    pub(super) async fn open(&self) -> Result<ServerConnection, ConnectError> {
+        let policy = RetryPolicy {
+            base: Duration::from_millis(50),
+            cap: Duration::from_secs(5),
+            deadline: self.config.acquire_timeout,
+        };
+        let mut attempts = Attempts::new();
+        loop {
+            self.limiter.until_ready().await;
+            let error = match self.connector.connect().await {
+                Ok(connection) => return Ok(self.pooled(connection)),
+                Err(error) => error,
+            };
+            let wait = if error.is_busy() { attempts.next_wait(&policy) } else { None };
+            let Some(wait) = wait else { return Err(error) };
+            let class = ErrorClass::ConnectionLimit.name();
+            metrics::counter!(TX_ERROR_CLASS.name,
+                "operation" => "Connect", "error_class" => class)
+            .increment(1);
+            tracing::debug!(%error, "waiting before the next try");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn pooled(&self, connection: PgConnection) -> ServerConnection {
+        let now = Instant::now();
+        let PoolConfig { lifetime, lifetime_jitter, .. } = self.config;
+        let life = lifetime - lifetime_jitter / 2 + lifetime_jitter.mul_f64(fastrand::f64());
+        let breakage = self.breakage.clone();
+        ServerConnection {
+            inner: connection,
+            broken: false,
+            retire_at: now + life,
+            used_at: now,
+            breakage,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Errors of a configuration.
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No host.
+    #[error("missing endpoint; set CLUSTER_ENDPOINT (or SQL_HOST) to the host of the cluster")]
+    MissingHost,
+    /// The endpoint is not a host name alone.
+    #[error(
+        "endpoint `{host}` {what}; give the host name alone, such as \
+         <cluster>.dsql.<region>.on.aws"
+    )]
+    InvalidHost {
+        /// The endpoint, without what is before an `@` in it.
+        host: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// No region to sign for.
+    #[error(
+        "the AWS region of `{host}` is not in its name; set REGION or AWS_REGION, or choose the \
+         postgres engine"
+    )]
+    MissingRegion {
+        /// The host.
+        host: String,
+    },
+    /// DSQL takes no passwords.
+    #[error(
+        "a password was given for `{host}`, but Aurora DSQL takes IAM tokens only; unset \
+         SQL_PASSWORD, or choose the postgres engine"
+    )]
+    PasswordOnDsql {
+        /// The host.
+        host: String,
+    },
+    /// DSQL takes no plain text.
+    #[error("Aurora DSQL takes TLS connections only; use tls mode verify-full or require")]
+    PlainTextOnDsql,
+    /// No credentials to sign with.
+    #[error("Aurora DSQL needs IAM tokens, and no AWS credentials provider was given to sign them")]
+    MissingCredentials,
+    /// A variable of libpq that the driver reads and that its options cannot override.
+    #[error("environment variable {name} would change how the database is reached; unset it")]
+    ForeignVariable {
+        /// The variable.
+        name: &'static str,
+    },
+    /// The value of a variable is wrong.
+    #[error("environment variable {name}: {reason}")]
+    InvalidVariable {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong and what is allowed. Never the value of a secret.
+        reason: String,
+    },
+    /// Pool settings that contradict each other.
+    #[error("pool setting {field} {reason}")]
+    InvalidPool {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,28 @@
+//! Connections to Amazon Aurora DSQL, or to stock PostgreSQL for development.
+//!
+//! The store and the migrations connect with this crate. [`Config`] says how to reach a database; a
+//! [`Connector`] opens connections to it, over TLS and with an IAM token for each ([`TokenSource`]).
+//! [`classify`] says what an error of the server means, by SQLSTATE. [`Attempts`] counts the
+//! attempts of a caller and spreads them in time.
+#![warn(missing_docs, clippy::unwrap_used)]
+
+mod backoff;
+mod config;
+mod connector;
+#[cfg(test)]
+mod logged;
+mod sqlstate;
+mod token;
+mod token_cache;
+
+pub use backoff::Attempts;
+pub use config::{
+    Auth, Config, ConfigError, Overrides, PoolConfig, Target, Tls, TlsMode, VARIABLES, Variable,
+    WriteForm, region_of_host,
+};
+pub use connector::{ConnectError, Connector, Endpoint};
+pub use sqlstate::{
+    Class, Conflict, Damage, Phase, classify, classify_error, damage, lacks_table, refuses_text,
+};
+pub use token::{Action, IamTokenSource, Token, TokenError, TokenSource};
+pub use token_cache::{CachedTokenSource, TOKEN_REFRESH_FAILURES};
