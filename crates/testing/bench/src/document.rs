@@ -1,25 +1,18 @@
 //! Files of results, and the sections of `docs/performance.md` that are made from them.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    benchmark::{Entry, Shown},
     context::Context,
     environment::Environment,
+    registry::{Entry, Shown},
     table::{Goal, Table},
+    workspace::root,
 };
-
-/// The root of the workspace.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
-}
 
 fn document() -> PathBuf {
     root().join("docs/performance.md")
@@ -156,7 +149,7 @@ fn replace(document: &str, name: &str, text: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::benchmark::ALL;
+    use crate::registry::ALL;
 
     #[test]
     fn a_section_is_replaced_between_its_marks() {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{context, document::root};
+use crate::{context, workspace::root};
 
 /// What follows the commit's name if what was measured is in no commit.
 const CHANGED: char = '+';

@@ -24,23 +24,26 @@ mod migration;
 mod operations;
 mod point;
 mod processor;
+mod registry;
 mod rounds;
+mod rows;
 mod sharing;
 mod start;
 mod stats;
 mod storm;
 mod table;
 mod typical;
+mod workspace;
 
 use std::{num::NonZero, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use benchmark::{ALL, Entry};
 use context::{Context, Scale};
 use document::Results;
 use environment::Environment;
+use registry::{ALL, Entry};
 
 /// Measures this workspace next to its peers.
 #[derive(Parser)]

@@ -16,7 +16,7 @@ use crate::{
     chart::{Chart, Series},
     context::{Context, runtime},
     database::{Database, migrate},
-    point::rows,
+    rows,
     stats::Spread,
     table::{Goal, Table, nanos, ratio},
 };

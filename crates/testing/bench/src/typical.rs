@@ -17,7 +17,7 @@ use temporal_dsql::{
 };
 use uuid::Uuid;
 
-use crate::point::rows;
+use crate::rows;
 
 const ACTIVITIES: i64 = 2;
 const NODES: usize = 4;

@@ -36,8 +36,8 @@ use crate::{
     cluster::{Cluster, LATENCY},
     context::{Context, runtime},
     load::{Window, histogram},
-    point::rows::row,
     rounds,
+    rows::row,
     stats::Spread,
     table::{Goal, Table, nanos, number, ratio},
 };

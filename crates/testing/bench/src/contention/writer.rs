@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::policy::Policy;
 use crate::{
     load::{Span, histogram, record},
-    point::rows::row,
+    rows::row,
 };
 
 /// One of many writers.

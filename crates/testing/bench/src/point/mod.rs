@@ -8,8 +8,8 @@
 //! another order. The statements are not written here: they are what the server has seen of the
 //! store.
 
+mod operation;
 mod pgbench;
-pub mod rows;
 mod statements;
 mod store;
 mod tokio_postgres;
@@ -28,48 +28,13 @@ use crate::{
     context::{Context, runtime},
     database::{self, Database},
     load::{Load, Window},
-    rounds,
+    rounds, rows,
     stats::Spread,
     table::{Goal, Table, number, ratio},
 };
+use operation::{Operation, Plan};
 use pgbench::Pgbench;
 use statements::Statements;
-
-/// What is done to a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Operation {
-    /// One new row.
-    Insert,
-    /// One row by its key.
-    Select,
-    /// All but the key of one row.
-    Update,
-    /// `SELECT … FOR UPDATE` between BEGIN and COMMIT.
-    Lock,
-}
-
-impl Operation {
-    const ALL: [Self; 4] = [Self::Insert, Self::Select, Self::Update, Self::Lock];
-
-    /// Its name in tables.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Select => "select",
-            Self::Update => "update",
-            Self::Lock => "lock in a transaction",
-        }
-    }
-
-    /// Its name under bars.
-    const fn short_name(self) -> &'static str {
-        match self {
-            Self::Lock => "lock",
-            other => other.name(),
-        }
-    }
-}
 
 /// Who does it.
 #[derive(Clone, Copy)]
@@ -81,16 +46,6 @@ enum Client {
 
 impl Client {
     const ALL: [Self; 3] = [Self::Store, Self::TokioPostgres, Self::Pgbench];
-}
-
-struct Plan {
-    callers: &'static [usize],
-    rounds: usize,
-    rows: u32,
-    window: Window,
-    /// pgbench counts in seconds. Its first one is its warm-up, and as many are measured; none if
-    /// it is only to be seen to work.
-    pgbench_seconds: u64,
 }
 
 const FULL: Plan = Plan {

@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::{
-    Operation, Plan, rows,
+    operation::{Operation, Plan},
     statements::{ARGUMENTS, Statements, with_names},
 };
-use crate::{database::Database, environment::processors, processor::Used};
+use crate::{database::Database, environment::processors, processor::Used, rows};
 
 /// What a run of pgbench has done.
 pub struct Done {

@@ -5,8 +5,8 @@ use std::iter::zip;
 use anyhow::{Context, Result, ensure};
 use temporal_dsql::{Attempt, Store, dsql::connect};
 
-use super::{Operation, rows};
-use crate::database::Database;
+use super::operation::Operation;
+use crate::{database::Database, rows};
 
 /// The columns that arguments are for, in the order of the table: those of a whole row, of which a
 /// key has the first few.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use temporal_dsql::{Store, StoreExt, dsql::DsqlStore};
 
-use super::{Operation, Plan, rows};
+use super::operation::{Operation, Plan};
 use crate::{
     database::Database,
     load::{Caller, Load, closed_loop},
+    rows,
 };
 
 /// Lets `callers` do `operation`, each on a connection of the pool.

@@ -10,12 +10,13 @@ use tokio_postgres::{Client, NoTls, Row, Statement, types::ToSql};
 use uuid::Uuid;
 
 use super::{
-    Operation, Plan, rows,
+    operation::{Operation, Plan},
     statements::{ARGUMENTS, Statements, columns_of},
 };
 use crate::{
     database::Database,
     load::{Caller, Load, closed_loop},
+    rows,
 };
 
 /// Lets `callers` do `operation`, each on a connection of its own.

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use temporal_dsql::{ConditionFailed, Store, StoreError, stores::ExecutionStore};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::Queue;
+use super::queue::Queue;
 use crate::{
     load::{Span, histogram, record},
     typical::Execution,

@@ -12,6 +12,7 @@
 
 mod callers;
 mod conflicts;
+mod queue;
 
 use std::{
     sync::{Arc, atomic::AtomicI64},
@@ -39,6 +40,7 @@ use crate::{
 };
 use callers::{Hot, Own};
 use conflicts::Conflicts;
+use queue::Queue;
 
 struct Plan {
     shard_callers: [u32; 2],
@@ -62,30 +64,6 @@ const SMOKE: Plan =
 
 const MOMENT: Window =
     Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
-
-/// Where callers of one workflow queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Queue {
-    /// Nowhere: what the store does.
-    None,
-    /// Before the update.
-    Update,
-    /// Before the read, until the update has ended.
-    GetAndUpdate,
-}
-
-impl Queue {
-    const ALL: [Self; 3] = [Self::None, Self::Update, Self::GetAndUpdate];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none (the store)",
-            Self::Update => "around the update",
-            Self::GetAndUpdate => "around get and update",
-        }
-    }
-}
 
 /// What was found.
 #[derive(Debug, Serialize, Deserialize)]
