@@ -8,20 +8,20 @@ use crate::{
     table::{Goal, Table},
 };
 
-/// Something that is measured: the type is what was found, as its file holds it.
+/// A benchmark. The type is the results as its file has them.
 pub trait Benchmark: Serialize + DeserializeOwned {
-    /// The name: on the command line, of the file of results, and of the section of the document.
+    /// The name on the command line, of the file of results, and of the section of the document.
     const NAME: &'static str;
 
     /// Measures.
     ///
     /// # Errors
-    /// Something failed; a measurement with a failure in it is void.
+    /// An operation failed, which voids the measurement.
     fn measure(context: &Context) -> Result<Self>;
 
-    /// The tables that show it, each with its chart.
+    /// The tables of the results, each with its chart.
     fn tables(&self) -> Vec<Table>;
 
-    /// What was aimed at, and what was reached.
+    /// The goals and whether they are met.
     fn goals(&self) -> Vec<Goal>;
 }

@@ -18,18 +18,18 @@ use crate::{
     table::{Goal, Table},
 };
 
-/// A benchmark whose type is forgotten.
+/// A benchmark without its type.
 #[derive(Debug)]
 pub struct Entry {
     /// Its name.
     pub name: &'static str,
     /// Measures.
     pub measure: fn(&Context) -> Result<Value>,
-    /// Shows what was measured.
+    /// Makes tables and goals from results.
     pub show: fn(&Value) -> Result<Shown>,
 }
 
-/// What is shown of one benchmark.
+/// The tables and goals of one benchmark.
 pub struct Shown {
     /// See [`Benchmark::tables`].
     pub tables: Vec<Table>,
@@ -48,8 +48,8 @@ const fn entry<B: Benchmark>() -> Entry {
     }
 }
 
-/// All of them, in the order of the document. One more is a module with its type, a line here, and
-/// a section with its marks in the document.
+/// All benchmarks, in the order of the document. A new one needs a module with its type, a line
+/// here, and a section with its marks in the document.
 pub const ALL: &[Entry] = &[
     entry::<Point>(),
     entry::<Operations>(),

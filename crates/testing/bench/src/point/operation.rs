@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::Window;
 
-/// What is done to a row.
+/// An operation on one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// One new row.
+    /// Inserts one row.
     Insert,
-    /// One row by its key.
+    /// Selects one row by its key.
     Select,
-    /// All but the key of one row.
+    /// Updates all columns of one row but its key.
     Update,
     /// `SELECT … FOR UPDATE` between BEGIN and COMMIT.
     Lock,
@@ -22,7 +22,7 @@ impl Operation {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Insert, Self::Select, Self::Update, Self::Lock];
 
-    /// Its name in tables.
+    /// The name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Insert => "insert",
@@ -32,7 +32,7 @@ impl Operation {
         }
     }
 
-    /// Its name under bars.
+    /// The name in charts.
     pub const fn short_name(self) -> &'static str {
         match self {
             Self::Lock => "lock",

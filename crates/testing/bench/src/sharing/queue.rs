@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where callers of one workflow queue.
+/// The queue of the callers of one workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Queue {
-    /// Nowhere: what the store does.
+    /// No queue, as in the store.
     None,
-    /// Before the update.
+    /// Around the update.
     Update,
-    /// Before the read, until the update has ended.
+    /// Around the read and the update.
     GetAndUpdate,
 }
 
