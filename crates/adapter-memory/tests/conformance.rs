@@ -1,4 +1,4 @@
-//! The conformance suite on the double.
+//! The conformance suite on the memory adapter.
 
 use std::{
     process::ExitCode,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place};
+use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness};
 use temporal_dsql_domain::Table;
 use temporal_dsql_memory::{Fault, FaultPlan, MemoryStore};
 use temporal_dsql_ports::{Clock, RetryPolicy, Runner, Store, SystemClock};
@@ -23,29 +23,30 @@ impl Harness for Memory {
         Capabilities { optimistic_locks: true, transaction_limits: true }
     }
 
-    async fn fresh(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Place> {
-        let clock = Arc::new(SetClock(AtomicU64::new(SetClock::ZERO)));
+    async fn new_fixture(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Fixture> {
+        let clock = Arc::new(ShiftedClock(AtomicU64::new(ShiftedClock::ZERO)));
         let runner = Runner::builder().policy(policy).clock(clock.clone()).seed(seed);
         let store = MemoryStore::builder().runner(runner.build()).clock(clock.clone()).seed(seed);
-        Box::new(Stored { store: store.build(), clock, script: Mutex::default() })
+        Box::new(MemoryFixture { store: store.build(), clock, script: Mutex::default() })
     }
 }
 
-/// The runtime's clock, so many seconds ahead.
-struct SetClock(AtomicU64);
+/// The runtime's clock, shifted.
+struct ShiftedClock(AtomicU64);
 
-impl SetClock {
-    /// Where it is as the runtime's: it must not go below zero.
+impl ShiftedClock {
+    /// The value without a shift; it must not become negative.
     const ZERO: u64 = 3_600;
 }
 
 #[async_trait]
-impl Clock for SetClock {
+impl Clock for ShiftedClock {
     fn now(&self) -> Duration {
         SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
 
-    /// No time is none, and leaves the order to the tasks: a timer would tie it to the world's time.
+    /// A zero duration yields and sets no timer, so that wall-clock time does not affect the order
+    /// of tasks.
     async fn sleep(&self, duration: Duration) {
         if duration.is_zero() {
             tokio::task::yield_now().await;
@@ -55,15 +56,15 @@ impl Clock for SetClock {
     }
 }
 
-struct Stored {
+struct MemoryFixture {
     store: MemoryStore,
-    clock: Arc<SetClock>,
-    /// The faults of the present plan, those that have happened included.
+    clock: Arc<ShiftedClock>,
+    /// The faults of the current plan, including those that have occurred.
     script: Mutex<Vec<Fault>>,
 }
 
 #[async_trait]
-impl Place for Stored {
+impl Fixture for MemoryFixture {
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.store.clone())
     }
@@ -73,7 +74,7 @@ impl Place for Stored {
     }
 
     fn set_clock(&self, seconds: i64) {
-        self.clock.0.store(SetClock::ZERO.saturating_add_signed(seconds), Ordering::SeqCst);
+        self.clock.0.store(ShiftedClock::ZERO.saturating_add_signed(seconds), Ordering::SeqCst);
     }
 
     async fn count(&self, table: Table) -> u64 {
@@ -82,8 +83,8 @@ impl Place for Stored {
 
     fn fail_next_commits(&self, faults: &[CommitFault]) {
         let mut script = self.script.lock().unwrap();
-        let happened = script.len() - self.faults_left();
-        script.drain(..happened);
+        let consumed = script.len() - self.faults_left();
+        script.drain(..consumed);
         script.extend(faults.iter().map(|fault| match fault {
             CommitFault::Conflict => Fault::Conflict,
             CommitFault::LostBefore => Fault::LostBefore,

@@ -1,4 +1,4 @@
-//! Random histories, trimmed, in larger numbers than the conformance suite plays them.
+//! Random histories and trims, more of them than in the conformance suite.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use temporal_dsql_memory::MemoryStore;
 
 /// `HISTORY_FUZZ_SEED` repeats a run.
 #[tokio::test]
-async fn no_branch_that_was_readable_reads_differently_after_a_trim() {
+async fn readable_branches_read_the_same_after_a_trim() {
     const TREES: u32 = 400;
     let seed = std::env::var("HISTORY_FUZZ_SEED")
         .map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a number"));

@@ -19,7 +19,7 @@ fn shard(range_id: i64, owner: &str) -> ShardsRow {
     ShardsRow { shard_id: ShardId(1), range_id, data: DataBlob::new(owner.as_bytes(), encoding) }
 }
 
-/// A shard that host A owns with range id 7, and what happens to the next commits.
+/// A shard that host A owns with range id 7, and the faults of the next commits.
 async fn owned_by_a(faults: &[Fault]) -> (MemoryStore, ShardStore<MemoryStore>) {
     let store = MemoryStore::new();
     let shards = ShardStore::new(store.clone());
@@ -29,7 +29,7 @@ async fn owned_by_a(faults: &[Fault]) -> (MemoryStore, ShardStore<MemoryStore>) 
 }
 
 #[tokio::test]
-async fn a_claim_that_was_applied_is_reported_as_done() {
+async fn an_applied_claim_is_reported_as_applied() {
     let (store, shards) = owned_by_a(&[Fault::LostAfter]).await;
     shards.update(&shard(8, "b"), 7).await.unwrap();
     assert_eq!(store.fault_report().lost_after, 1);
@@ -37,16 +37,16 @@ async fn a_claim_that_was_applied_is_reported_as_done() {
 }
 
 #[tokio::test]
-async fn a_claim_that_is_not_there_stays_unknown_and_is_not_repeated() {
+async fn a_claim_that_was_not_applied_stays_unknown_and_is_not_retried() {
     let (_, shards) = owned_by_a(&[Fault::LostBefore]).await;
     let error = shards.update(&shard(8, "b"), 7).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    // A statement that is on its way somewhere could still arrive.
+    // The statement may still arrive.
     assert_eq!(error.outcome(), Outcome::Unknown);
     assert_eq!(shards.get(ShardId(1)).await.unwrap(), Some(shard(7, "a")));
 }
 
-/// A store on which C claims the shard when somebody looks for it outside of a transaction.
+/// A store on which C claims the shard when it is read outside of a transaction.
 struct ClaimedByC(MemoryStore);
 
 #[async_trait]
@@ -55,13 +55,13 @@ impl Store for ClaimedByC {
         let mut session = self.0.session();
         let row = shard(9, "c");
         let claim = std::pin::pin!(session.update_shards(&row, None));
-        // The double never waits.
+        // The memory adapter never waits.
         let claimed = claim.poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(claimed, Poll::Ready(Ok(1))));
         self.0.session_until(deadline)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
+    #[expect(clippy::disallowed_methods, reason = "forwards to the inner store")]
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
         self.0.begin(attempt).await
     }
@@ -76,10 +76,10 @@ impl Store for ClaimedByC {
 }
 
 #[tokio::test]
-async fn a_claim_that_lost_its_answer_to_another_one_is_told_the_owner() {
+async fn a_claim_that_lost_its_answer_and_the_race_reports_the_owner() {
     for fault in [Fault::LostBefore, Fault::LostAfter] {
         let (store, shards) = owned_by_a(&[fault]).await;
-        // Before B looks for its claim, C has claimed the shard.
+        // C claims the shard before B reads it.
         let claimed = ShardStore::new(ClaimedByC(store));
         let error = claimed.update(&shard(8, "b"), 7).await.unwrap_err();
         let StoreError::Condition(ConditionFailed::ShardOwnershipLost {
@@ -94,17 +94,17 @@ async fn a_claim_that_lost_its_answer_to_another_one_is_told_the_owner() {
 }
 
 #[tokio::test]
-async fn a_lost_save_is_done_if_it_is_there_and_unknown_if_not() {
+async fn a_lost_save_is_applied_if_its_row_is_stored_and_unknown_otherwise() {
     let (_, shards) = owned_by_a(&[Fault::LostAfter]).await;
     shards.update(&shard(7, "a, later"), 7).await.unwrap();
-    // The range id stays, so that the row before proves nothing.
+    // The range id is unchanged, so the old row proves nothing.
     let (_, shards) = owned_by_a(&[Fault::LostBefore]).await;
     let error = shards.update(&shard(7, "a, later"), 7).await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
 }
 
 #[tokio::test]
-async fn a_creation_whose_answer_is_lost_ends_with_the_row_that_is_there() {
+async fn a_creation_whose_answer_is_lost_returns_the_stored_row() {
     for fault in [Fault::LostBefore, Fault::LostAfter] {
         let store = MemoryStore::builder().faults(FaultPlan::script([fault])).build();
         let shards = ShardStore::new(store);
@@ -113,7 +113,7 @@ async fn a_creation_whose_answer_is_lost_ends_with_the_row_that_is_there() {
     }
 }
 
-/// A store that loses the answer to every commit, and applies none.
+/// A store that loses the answer to every commit and applies none.
 fn without_answers() -> MemoryStore {
     let rates = FaultRates { lost_before: 1.0, ..FaultRates::default() };
     MemoryStore::builder().faults(FaultPlan::seeded(1, rates)).build()
@@ -126,7 +126,7 @@ async fn a_creation_whose_every_answer_is_lost_ends_by_the_deadline_of_the_polic
     let error = ShardStore::new(store.clone()).get_or_create(&shard(1, "a")).await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
     assert!(start.elapsed() <= RetryPolicy::default().deadline, "{:?}", start.elapsed());
-    // With a wait after each that doubles up to a second.
+    // The wait doubles after each attempt, up to a second.
     let inserts = store.fault_report().lost_before;
     assert!((5..60).contains(&inserts), "{inserts}");
 }

@@ -7,7 +7,6 @@ mod arrows;
 mod citations;
 mod licences;
 mod manifests;
-mod map;
 mod packages;
 mod sources;
 mod trees;
@@ -64,7 +63,6 @@ fn check() -> Result<Vec<Finding>> {
     findings.extend(trees::check(trees::dependencies)?);
     findings
         .extend(licences::check(&licences::Licensed::all(&metadata), &read(licences::POLICY)?)?);
-    findings.extend(map::check(workspace::root()));
     for package in &packages {
         findings.extend(manifests::check(&package.manifest, &read(&package.manifest)?)?);
     }

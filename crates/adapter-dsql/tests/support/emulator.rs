@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place, run_those};
+use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness, run_filtered};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, connect};
@@ -29,7 +29,7 @@ pub enum Takes {
     StatementPerTable,
 }
 
-/// What the places of one run share.
+/// What the fixtures of one run share.
 struct Shared {
     takes: Takes,
     /// Clusters that nobody uses, as their last trial left them.
@@ -102,7 +102,7 @@ impl Harness for Emulators {
         Capabilities { optimistic_locks: true, transaction_limits: true }
     }
 
-    async fn fresh(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Place> {
+    async fn new_fixture(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Fixture> {
         let shared = Arc::clone(&self.0);
         let cluster = shared.cluster().await;
         let store = Arc::new(shared.open(&cluster, policy).await);
@@ -114,7 +114,7 @@ impl Harness for Emulators {
 struct Cluster {
     store: Arc<DsqlStore>,
     policy: RetryPolicy,
-    /// `None` only while the place is dropped.
+    /// `None` only while the fixture is dropped.
     cluster: Option<ScratchCluster>,
     admin: AsyncMutex<Admin>,
     shared: Arc<Shared>,
@@ -127,7 +127,7 @@ impl Cluster {
 }
 
 #[async_trait]
-impl Place for Cluster {
+impl Fixture for Cluster {
     fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store) as _
     }
@@ -182,8 +182,8 @@ pub fn run(takes: Takes) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let shared = Arc::new(Shared { takes, free: Mutex::default(), written: OnceCell::new() });
-    let code = run_those(Emulators(Arc::clone(&shared)), |scenario| {
-        takes == Takes::OneStatement || scenario.is_of_whole_executions()
+    let code = run_filtered(Emulators(Arc::clone(&shared)), |scenario| {
+        takes == Takes::OneStatement || scenario.uses_write_sets()
     });
     // While nothing else runs: the databases are dropped here.
     shared.free.lock().unwrap().clear();

@@ -9,13 +9,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Harness, Place, run_those};
+use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness, run_filtered};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_testkit::{Fault, FaultProxy, OccCode, ScratchDatabase, When};
 
-/// What the places of one run share.
+/// What the fixtures of one run share.
 struct Shared {
     write_form: WriteForm,
     template: ScratchDatabase,
@@ -62,7 +62,7 @@ impl Harness for Postgres {
         Capabilities { optimistic_locks: false, transaction_limits: false }
     }
 
-    async fn fresh(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Place> {
+    async fn new_fixture(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Fixture> {
         let shared = Arc::clone(&self.0);
         let database = shared.database().await;
         let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
@@ -75,7 +75,7 @@ struct Scratch {
     store: Arc<DsqlStore>,
     policy: RetryPolicy,
     proxy: FaultProxy,
-    /// `None` only while the place is dropped.
+    /// `None` only while the fixture is dropped.
     database: Option<ScratchDatabase>,
     shared: Arc<Shared>,
 }
@@ -87,7 +87,7 @@ impl Scratch {
 }
 
 #[async_trait]
-impl Place for Scratch {
+impl Fixture for Scratch {
     fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store) as _
     }
@@ -175,8 +175,8 @@ pub fn run(write_form: WriteForm) -> ExitCode {
         Some(Shared { write_form, template, free: Mutex::default(), clean })
     });
     match shared {
-        Some(shared) => run_those(Postgres(Arc::new(shared)), |scenario| {
-            write_form == WriteForm::Auto || scenario.is_of_whole_executions()
+        Some(shared) => run_filtered(Postgres(Arc::new(shared)), |scenario| {
+            write_form == WriteForm::Auto || scenario.uses_write_sets()
         }),
         None => ExitCode::SUCCESS,
     }

@@ -1,8 +1,8 @@
-//! Parts of the entries of a map, whichever map it is: what scenarios and references compare with.
+//! Set operations on the entries of a map, for all kinds of maps.
 
 use temporal_dsql_domain::{MapEntries, MapKeys};
 
-/// The first `count` entries, and the others.
+/// The first `count` entries, and the rest.
 pub(crate) fn split(mut entries: MapEntries, count: usize) -> (MapEntries, MapEntries) {
     use MapEntries::{
         Activities, ChasmNodes, ChildExecutions, RequestCancels, Signals, SignalsRequested, Timers,
@@ -17,19 +17,19 @@ pub(crate) fn split(mut entries: MapEntries, count: usize) -> (MapEntries, MapEn
         (Timers(first), Timers(others)) => *others = first.split_off(at),
         (SignalsRequested(first), SignalsRequested(others)) => *others = first.split_off(at),
         (ChasmNodes(first), ChasmNodes(others)) => *others = first.split_off(at),
-        _ => unreachable!("none of a map is of that map"),
+        _ => unreachable!("`MapEntries::none` returns entries of the same map"),
     }
     (entries, others)
 }
 
-/// All entries of two parts, in the order of their keys; the second part has the last word.
+/// The entries of both, in key order; those of `other` overwrite those of `one`.
 pub(crate) fn joined(one: MapEntries, other: MapEntries) -> MapEntries {
     let mut all = appended(one, other);
     all.last_of_each_key();
     all
 }
 
-/// The entries of one part, then those of the other.
+/// The entries of `one`, then those of `other`.
 pub(crate) fn appended(mut one: MapEntries, other: MapEntries) -> MapEntries {
     use MapEntries::{
         Activities, ChasmNodes, ChildExecutions, RequestCancels, Signals, SignalsRequested, Timers,

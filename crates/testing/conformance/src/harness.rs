@@ -1,4 +1,4 @@
-//! What an adapter gives the suite.
+//! The interface between the suite and an adapter.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 
-/// What differs between engines that are all correct.
+/// How engines differ that all satisfy the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// No statement ever waits for another transaction, and a lock without a write conflicts at
@@ -16,53 +16,54 @@ pub struct Capabilities {
     pub transaction_limits: bool,
 }
 
-/// What is to happen to a transaction at COMMIT.
+/// A fault of a transaction at COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitFault {
-    /// It loses a conflict (OC000); nothing is applied.
+    /// The commit loses a conflict (OC000); nothing is applied.
     Conflict,
-    /// The connection breaks while COMMIT is on its way; nothing is applied.
+    /// The connection breaks before COMMIT arrives; nothing is applied.
     LostBefore,
-    /// It is applied, and the connection breaks before the answer arrives.
+    /// The transaction is applied, and the connection breaks before the answer arrives.
     LostAfter,
 }
 
-/// Makes places to play scenarios in.
+/// Makes the fixtures of the scenarios.
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
-    /// What the engine behind this harness can do.
+    /// The capabilities of the engine.
     fn capabilities(&self) -> Capabilities;
 
-    /// An empty database with the newest schema, and a store on it that retries as `policy` says.
+    /// A new database with the newest schema, and a store on it that retries as `policy` says.
     ///
-    /// What the store draws by itself it draws from `seed`, as far as it can be told to.
-    async fn fresh(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Place>;
+    /// The store draws its random numbers from `seed` where the adapter supports it.
+    async fn new_fixture(&self, policy: RetryPolicy, seed: u64) -> Box<dyn Fixture>;
 }
 
 /// An empty database with a store on it.
 #[async_trait]
-pub trait Place: Send + Sync {
+pub trait Fixture: Send + Sync {
     /// The store.
     fn store(&self) -> Arc<dyn Store>;
 
-    /// Another store on the same database, as after a restart of the service; it retries as the
-    /// first one did.
+    /// Another store on the same database with the same retry policy, as after a restart of the
+    /// service.
     async fn reopen(&self) -> Arc<dyn Store>;
 
-    /// Sets the clocks of the engine so many seconds ahead of the world's, or behind it. An engine
-    /// whose clocks cannot be set makes sure instead that nothing has asked one so far.
+    /// Sets the clocks of the engine `seconds` ahead of the wall clock; a negative number sets them
+    /// behind it. An engine whose clocks cannot be set asserts instead that no statement has read a
+    /// clock.
     fn set_clock(&self, seconds: i64);
 
-    /// How many rows `table` has, asked around the store.
+    /// The number of rows of `table`, counted without the store.
     async fn count(&self, table: Table) -> u64;
 
-    /// Makes the next commits fail, one fault each, in this order and after the faults that are still
-    /// to come.
+    /// Makes the next commits fail, one for each fault in this order, after the faults that are
+    /// still pending.
     ///
-    /// A commit is the COMMIT of a transaction, and the end of a statement outside of one that
-    /// inserts, updates or deletes, whatever it finds.
+    /// A commit is the COMMIT of a transaction, or the end of an autocommit statement that inserts,
+    /// updates or deletes, even if it affects no row.
     fn fail_next_commits(&self, faults: &[CommitFault]);
 
-    /// How many of those faults are still to come.
+    /// The number of pending faults.
     fn faults_left(&self) -> usize;
 }

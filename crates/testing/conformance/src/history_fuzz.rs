@@ -1,9 +1,9 @@
-//! Random histories, trimmed: no branch that was readable reads differently afterwards.
+//! Random histories and trims: a branch that was readable reads the same after a trim.
 //!
-//! Writers append what Temporal's do: batches that are committed one on top of the other, batches
-//! of writers whose commit failed, batches of the replication backfill, which name no previous
-//! transaction, and forks. The model knows which batches of a branch were committed. What trimming
-//! is to delete is computed from the rule itself, on the rows of the model.
+//! Writers append as Temporal's do: batches that are committed one after the other, batches of
+//! writers whose commit failed, batches of the replication backfill, which name no previous
+//! transaction, and forks. The model knows which batches of a branch were committed. The batches
+//! that a trim must delete are computed from the rule, on the rows of the model.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,21 +18,21 @@ use uuid::Uuid;
 const SHARD: ShardId = ShardId(1);
 const STEPS: usize = 24;
 
-/// What happened in a run, so that a caller can see that it tried something.
+/// Counts of what a run has covered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistoryFuzzReport {
     /// Trims that deleted at least one batch.
     pub deleting: u32,
-    /// Trims that deleted nothing, because the chain does not reach the first node.
+    /// Trims that deleted nothing because the chain does not reach the first node.
     pub broken: u32,
-    /// Readings of branches that were readable before a trim and compared after it.
+    /// Readable branches that were compared after a trim.
     pub compared: u32,
 }
 
-/// Plays as many random trees on `store`, which needs no shard; tells what happened.
+/// Runs `trees` random trees on `store`, which needs no shard, and returns the counts.
 ///
 /// # Panics
-/// If a branch that was readable reads differently after a trim, if a trim deletes anything else
+/// If a branch that was readable reads differently after a trim, if a trim deletes other batches
 /// than the rule says, or if the store fails.
 pub async fn fuzz_histories(store: Arc<dyn Store>, seed: u64, trees: u32) -> HistoryFuzzReport {
     let mut report = HistoryFuzzReport::default();
@@ -48,7 +48,7 @@ pub async fn fuzz_histories(store: Arc<dyn Store>, seed: u64, trees: u32) -> His
     report
 }
 
-/// A branch, and the batches that were committed to it, its ancestors' included.
+/// A branch and the batches that were committed to it, including those of its ancestors.
 #[derive(Clone)]
 struct Lineage {
     branch: HistoryBranch,
@@ -129,8 +129,8 @@ impl Tree {
         self.next_txn_id
     }
 
-    /// The next batch of a branch. One in eight comes from the backfill; one in twelve has the
-    /// transaction of the one before.
+    /// Appends the next batch of a branch. One in eight comes from the backfill; one in twelve has
+    /// the transaction of the batch before.
     async fn commit(&mut self, which: usize) {
         let lineage = self.lineages[which].clone();
         let prev = lineage.chain.last().map_or(0, |node| node.txn_id);
@@ -147,13 +147,13 @@ impl Tree {
         lineage.next_node_id = next;
     }
 
-    /// Whether nobody has written with a larger transaction, so that it can be used once more.
+    /// Whether `txn_id` is the largest transaction id in use, so that another batch can have it.
     fn is_newest(&self, txn_id: i64) -> bool {
         txn_id == self.next_txn_id
     }
 
-    /// Batches of a writer whose commit fails: at the end of the branch, or at an earlier node of
-    /// its own, if the writer was late.
+    /// Appends batches of a writer whose commit fails: at the end of the branch, or at an earlier
+    /// node of its own.
     async fn fail(&mut self, which: usize) {
         let lineage = self.lineages[which].clone();
         let own =
@@ -191,7 +191,7 @@ impl Tree {
         self.lineages.push(Lineage { branch, chain, next_node_id: node_id });
     }
 
-    /// Trims as a service does, at a committed batch, mostly the last one.
+    /// Trims at a committed batch, usually the last one, as a service does.
     async fn trim(&mut self, which: usize, report: &mut HistoryFuzzReport, context: &str) {
         let lineage = self.lineages[which].clone();
         let last = if self.random.u32(..5) == 0 {
@@ -226,9 +226,9 @@ impl Tree {
         }
     }
 
-    /// What the rule says: the chain goes back from `last` while the node is not the first; it
-    /// counts if it ends at the first node, which has no previous transaction. Then what has a
-    /// larger transaction at a node of the chain is deleted.
+    /// The batches that the rule deletes. The chain is followed from `last` to the first node,
+    /// which has no previous transaction; `None` if it does not reach it. A batch at a node of the
+    /// chain with a larger transaction is stale.
     fn to_delete(
         &self,
         branch: &HistoryBranch,
@@ -304,7 +304,7 @@ impl Tree {
         assert_eq!(all, lineage.chain, "{context}: backwards");
     }
 
-    /// The rows that are stored are those of the model.
+    /// Asserts that the stored rows are those of the model.
     async fn assert_rows(&self, context: &str) {
         let mut session = self.store.session();
         for lineage in &self.lineages {

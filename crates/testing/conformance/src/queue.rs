@@ -1,4 +1,4 @@
-//! A task queue of either shape, so that what holds for both is said once.
+//! A task queue, immediate or scheduled, with one interface for both.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{Session, StoreError};
 
-/// A task queue. Its tasks are [`ScheduledTask`]s; those of an immediate queue are all due at the
-/// Unix epoch, which is not stored.
+/// A task queue. Its tasks are [`ScheduledTask`]s; those of an immediate queue have the Unix epoch
+/// as their time, which is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Queue {
     /// Ordered by task id.
@@ -41,7 +41,7 @@ impl Queue {
         }
     }
 
-    /// Another queue of the same table, if a table has several.
+    /// Another queue of the same table, if the table has several.
     pub fn sibling(&self) -> Option<Self> {
         Some(match self {
             Self::Immediate(ImmediateQueue::Category(category)) => {
@@ -61,7 +61,7 @@ impl Queue {
         })
     }
 
-    /// A key of this queue; an immediate one has no times.
+    /// A key of this queue. An immediate queue ignores the time.
     pub const fn key(&self, time: Timestamp, task_id: i64) -> ScheduledKey {
         let visibility_timestamp = match self {
             Self::Immediate(_) => Timestamp::UNIX_EPOCH,
@@ -165,5 +165,5 @@ impl fmt::Display for Queue {
 }
 
 fn following(category: TaskCategory) -> TaskCategory {
-    TaskCategory::new(category.id() + 1).expect("the larger numbers have no tables of their own")
+    TaskCategory::new(category.id() + 1).expect("a larger category has no table of its own")
 }

@@ -1,4 +1,4 @@
-//! Many callers at once: one winner per id, and no update lost.
+//! Many concurrent callers: one winner per id, and no lost update.
 
 use std::{
     collections::BTreeSet,
@@ -10,21 +10,21 @@ use temporal_dsql_domain::CurrentExecutionsRow;
 use temporal_dsql_ports::{ConditionFailed, RetryPolicy, Store, StoreError, StoreExt};
 
 use crate::{
-    World,
-    interposed::meeting,
-    scenario::scenario_table,
-    world::{
-        acts::Act,
-        owned::{AnyStore, Owned},
+    context::{
+        TestContext,
+        guarded_requests::GuardedRequest,
+        owned_shard::{OwnedShard, SharedStore},
     },
+    interceptors::barrier_after_begin,
+    scenario::scenario_table,
 };
 
 scenario_table! { "contention":
-    of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner per archetype;
+    of_sixteen_creators_one_succeeds_and_the_others_observe_its_row per archetype;
     sixteen_creators_without_a_transaction_have_one_winner per archetype;
     no_increment_of_many_writers_is_lost per archetype;
     exactly_one_of_many_deleters_deletes per archetype;
-    the_acts_of_one_owner_do_not_meet;
+    requests_of_one_owner_do_not_conflict;
 }
 
 /// Makes `row` the current execution of its id, if the id has none.
@@ -48,14 +48,13 @@ async fn create(store: &dyn Store, row: &CurrentExecutionsRow) -> Result<(), Sto
         .await
 }
 
-async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(world: &World) {
+async fn of_sixteen_creators_one_succeeds_and_the_others_observe_its_row(ctx: &TestContext) {
     for round in 0..4 {
-        let id = world.current();
-        let rows: Vec<_> = (0..16).map(|_| world.changed(&id)).collect();
-        // In every other round all have begun before one of them looks; in the others they come
-        // as they come.
-        let (met, begun) = meeting(&world.store, 16);
-        let store = if round % 2 == 0 { met } else { Arc::clone(&world.store) };
+        let id = ctx.current();
+        let rows: Vec<_> = (0..16).map(|_| ctx.changed(&id)).collect();
+        // In every other round all transactions have begun before the first of them reads.
+        let (synchronized, begun) = barrier_after_begin(&ctx.store, 16);
+        let store = if round % 2 == 0 { synchronized } else { Arc::clone(&ctx.store) };
         let attempts = rows.iter().map(|row| {
             let (store, row) = (Arc::clone(&store), row.clone());
             async move { tokio::spawn(async move { create(&*store, &row).await }).await.unwrap() }
@@ -70,20 +69,20 @@ async fn of_sixteen_creators_one_succeeds_and_the_others_learn_the_winner(world:
         for result in results.iter().filter_map(|result| result.as_ref().err()) {
             assert!(
                 matches!(result, StoreError::Condition(seen) if *seen == observed),
-                "a loser must learn the winner, got {result:?}"
+                "a loser must receive the winning row, got {result:?}"
             );
         }
-        assert_eq!(world.read(&id.filter()).await.as_ref(), Some(winner));
+        assert_eq!(ctx.read(&id.filter()).await.as_ref(), Some(winner));
         let begun = begun.load(Ordering::SeqCst);
-        assert!(round % 2 != 0 || begun >= 16 + 15, "each loser begins again, not {begun} in all");
+        assert!(round % 2 != 0 || begun >= 16 + 15, "each loser must retry: {begun} transactions");
     }
 }
 
-async fn sixteen_creators_without_a_transaction_have_one_winner(world: &World) {
-    let id = world.current();
-    let rows: Vec<_> = (0..16).map(|_| world.changed(&id)).collect();
+async fn sixteen_creators_without_a_transaction_have_one_winner(ctx: &TestContext) {
+    let id = ctx.current();
+    let rows: Vec<_> = (0..16).map(|_| ctx.changed(&id)).collect();
     let attempts = rows.iter().map(|row| {
-        let (store, row) = (Arc::clone(&world.store), row.clone());
+        let (store, row) = (Arc::clone(&ctx.store), row.clone());
         async move {
             tokio::spawn(async move { store.session().insert_into_current_executions(&row).await })
                 .await
@@ -96,27 +95,28 @@ async fn sixteen_creators_without_a_transaction_have_one_winner(world: &World) {
         match result {
             Ok(1) if winner.is_none() => winner = Some(row),
             Err(StoreError::AlreadyExists { .. }) => {}
-            other => panic!("a second winner or another failure: {other:?}"),
+            other => panic!("unexpected result: {other:?}"),
         }
     }
     assert!(winner.is_some());
-    assert_eq!(world.read(&id.filter()).await, winner);
+    assert_eq!(ctx.read(&id.filter()).await, winner);
 }
 
-async fn no_increment_of_many_writers_is_lost(world: &World) {
+async fn no_increment_of_many_writers_is_lost(ctx: &TestContext) {
     const WRITERS: i64 = 8;
     const ROUNDS: i64 = 10;
-    // The first increments all begin before one of them looks; the others come as they come.
-    let (met, begun) = meeting(&world.store, WRITERS as usize);
-    let mut row = world.current();
+    // The first increments have all begun before the first of them reads.
+    let (synchronized, begun) = barrier_after_begin(&ctx.store, WRITERS as usize);
+    let mut row = ctx.current();
     row.last_write_version = 0;
-    world.insert(&row).await;
+    ctx.insert(&row).await;
     let writers = (0..WRITERS).map(|_| {
-        let (met, store, row) = (Arc::clone(&met), Arc::clone(&world.store), row.clone());
+        let (synchronized, store, row) =
+            (Arc::clone(&synchronized), Arc::clone(&ctx.store), row.clone());
         tokio::spawn(async move {
             let mut seen = Vec::new();
             for round in 0..ROUNDS {
-                let store = if round == 0 { &met } else { &store };
+                let store = if round == 0 { &synchronized } else { &store };
                 let increment = store.run("Increment", &row, |transaction, row| {
                     Box::pin(async move {
                         let locked = transaction.lock_current_executions(&row.filter()).await?;
@@ -133,21 +133,21 @@ async fn no_increment_of_many_writers_is_lost(world: &World) {
     });
     let seen: Vec<_> =
         join_all(writers).await.into_iter().flat_map(|writer| writer.unwrap()).collect();
-    // Every value from 1 to the last was given out exactly once.
+    // Every value from 1 to the last was returned exactly once.
     let distinct: BTreeSet<_> = seen.iter().copied().collect();
     assert_eq!(distinct, (1..=WRITERS * ROUNDS).collect());
     assert_eq!(seen.len(), distinct.len());
-    let last = world.read(&row.filter()).await.unwrap().last_write_version;
+    let last = ctx.read(&row.filter()).await.unwrap().last_write_version;
     assert_eq!(last, WRITERS * ROUNDS);
     let begun = begun.load(Ordering::SeqCst) as i64;
-    assert!(begun >= 2 * WRITERS - 1, "all but one begin again, not {begun} in all");
+    assert!(begun >= 2 * WRITERS - 1, "all but one must retry: {begun} transactions");
 }
 
-async fn exactly_one_of_many_deleters_deletes(world: &World) {
-    let row = world.current();
-    world.insert(&row).await;
+async fn exactly_one_of_many_deleters_deletes(ctx: &TestContext) {
+    let row = ctx.current();
+    ctx.insert(&row).await;
     let deleters = (0..16).map(|_| {
-        let (store, row) = (Arc::clone(&world.store), row.clone());
+        let (store, row) = (Arc::clone(&ctx.store), row.clone());
         tokio::spawn(async move {
             store.session().delete_from_current_executions(&row.filter(), row.run_id).await
         })
@@ -155,37 +155,37 @@ async fn exactly_one_of_many_deleters_deletes(world: &World) {
     let deleted: u64 =
         join_all(deleters).await.into_iter().map(|deleter| deleter.unwrap().unwrap()).sum();
     assert_eq!(deleted, 1);
-    assert_eq!(world.read(&row.filter()).await, None);
+    assert_eq!(ctx.read(&row.filter()).await, None);
 }
 
-/// Eight at once, each on an id of its own, in one shard: none of them begins again.
-async fn the_acts_of_one_owner_do_not_meet(world: &World) {
-    let shard = world.owned().await;
-    let acts = eight_acts(&shard).await;
-    let (met, begun) = meeting(&world.store, 8);
-    do_at_once(acts, &met).await;
-    assert_eq!(begun.load(Ordering::SeqCst), 8, "an act began again");
+/// Eight concurrent requests in one shard, each for an id of its own: none is repeated.
+async fn requests_of_one_owner_do_not_conflict(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    let requests = eight_requests(&shard).await;
+    let (synchronized, begun) = barrier_after_begin(&ctx.store, 8);
+    execute_concurrently(requests, &synchronized).await;
+    assert_eq!(begun.load(Ordering::SeqCst), 8, "a request was repeated");
 
-    // The same in the store's own way, with the first conflict told.
-    let world = world.with_policy(RetryPolicy::NEVER).await;
-    let shard = world.owned().await;
+    // The same in the store's own way, without retries.
+    let ctx = ctx.with_policy(RetryPolicy::NEVER).await;
+    let shard = ctx.owned_shard().await;
     for _ in 0..5 {
-        let acts = eight_acts(&shard).await;
-        do_at_once(acts, &world.store).await;
+        let requests = eight_requests(&shard).await;
+        execute_concurrently(requests, &ctx.store).await;
     }
 }
 
-/// Acts of all kinds, each on an id of its own.
-async fn eight_acts(shard: &Owned<'_>) -> Vec<Act> {
-    let (first, second) = (shard.acts().await, shard.acts().await);
+/// Requests of all kinds, each for an id of its own.
+async fn eight_requests(shard: &OwnedShard<'_>) -> Vec<GuardedRequest> {
+    let (first, second) = (shard.guarded_requests().await, shard.guarded_requests().await);
     first.into_iter().chain(second).take(8).collect()
 }
 
-/// Does all of them at once.
-async fn do_at_once(acts: Vec<Act>, store: &AnyStore) {
-    let done = acts.into_iter().map(|act| {
+/// Executes all requests concurrently.
+async fn execute_concurrently(requests: Vec<GuardedRequest>, store: &SharedStore) {
+    let done = requests.into_iter().map(|request| {
         let store = Arc::clone(store);
-        tokio::spawn(async move { act.done_by(store).await })
+        tokio::spawn(async move { request.execute(store).await })
     });
     for result in join_all(done).await {
         result.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Acts that end by a deadline of their caller.
+//! Requests with a deadline of their caller.
 
 use std::{
     error::Error,
@@ -10,17 +10,20 @@ use std::{
 use temporal_dsql_ports::{DeadlinePassed, Outcome, Store, StoreError, Within};
 
 use crate::{
-    CommitFault, World,
-    interposed::interposed,
+    context::{
+        TestContext,
+        histories::{stored, whole},
+    },
+    harness::CommitFault,
+    interceptors::intercept_begin,
     scenario::scenario_table,
-    world::histories::{stored, whole},
 };
 
 scenario_table! { "deadlines":
-    an_act_that_is_ended_before_its_commit_is_not_applied;
-    after_the_deadline_nothing_is_sent_by_any_store;
-    conflicts_are_repeated_until_the_deadline_and_no_longer;
-    an_act_that_ends_before_its_deadline_is_done;
+    a_request_ended_before_its_commit_is_not_applied;
+    no_store_sends_a_statement_after_the_deadline;
+    conflicts_are_retried_until_the_deadline_and_no_longer;
+    a_request_that_ends_before_its_deadline_is_applied;
 }
 
 #[track_caller]
@@ -33,29 +36,29 @@ fn assert_passed(error: &StoreError) {
     assert!(error.source().is_some());
 }
 
-async fn an_act_that_is_ended_before_its_commit_is_not_applied(world: &World) {
-    let shard = world.owned().await;
-    let acts = shard.acts().await;
+async fn a_request_ended_before_its_commit_is_not_applied(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    let requests = shard.guarded_requests().await;
     let (executions, tasks) = (shard.execution_count().await, shard.task_count().await);
-    for act in acts {
-        // It begins, and never gets any further.
-        let hanging = interposed(&world.store, Box::new(|_| Box::pin(pending())));
+    for request in requests {
+        // The transaction begins and makes no progress.
+        let hanging = intercept_begin(&ctx.store, Box::new(|_| Box::pin(pending())));
         let limit = Duration::from_millis(200);
         let start = Instant::now();
         let store: Arc<dyn Store> = Arc::new(Within::new(hanging, limit));
-        assert_passed(&act.done_by(store).await.unwrap_err());
+        assert_passed(&request.execute(store).await.unwrap_err());
         assert!(start.elapsed() >= limit, "{:?}", start.elapsed());
-        assert_eq!(shard.execution_count().await, executions, "{act:?}");
-        assert_eq!(shard.task_count().await, tasks, "{act:?}");
+        assert_eq!(shard.execution_count().await, executions, "{request:?}");
+        assert_eq!(shard.task_count().await, tasks, "{request:?}");
     }
 }
 
-async fn after_the_deadline_nothing_is_sent_by_any_store(world: &World) {
-    let shard = world.owned().await;
+async fn no_store_sends_a_statement_after_the_deadline(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
     let (branch, _) = stored(&shard, &[(1, 10, 0)]).await;
     let shard_id = shard.owner.shard_id;
-    let run = world.run();
-    let tasks = world.tasks_of_every_queue(1);
+    let run = ctx.run();
+    let tasks = ctx.tasks_of_every_queue(1);
     let now = Duration::ZERO;
     let executions = shard.executions.within(now);
     assert_passed(&executions.get(&run).await.unwrap_err());
@@ -70,34 +73,34 @@ async fn after_the_deadline_nothing_is_sent_by_any_store(world: &World) {
     assert_passed(&deleted.unwrap_err());
     let shards = shard.shards.within(now);
     assert_passed(&shards.get(shard_id).await.unwrap_err());
-    assert_passed(&shards.get_or_create(&world.shard()).await.unwrap_err());
+    assert_passed(&shards.get_or_create(&ctx.shard()).await.unwrap_err());
     assert_passed(&shards.update(&shard.takeover(), shard.owner.range_id).await.unwrap_err());
-    let store = Within::new(Arc::clone(&world.store), now);
+    let store = Within::new(Arc::clone(&ctx.store), now);
     assert_passed(&store.schema_version("postgres").await.unwrap_err());
-    // Nothing was.
+    // No statement was sent.
     assert_eq!(shard.shards.get(shard_id).await.unwrap(), Some(shard.shard.clone()));
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn conflicts_are_repeated_until_the_deadline_and_no_longer(world: &World) {
-    let shard = world.owned().await;
-    let tasks = world.tasks_of_every_queue(1);
-    world.place.fail_next_commits(&[CommitFault::Conflict; 1_000]);
+async fn conflicts_are_retried_until_the_deadline_and_no_longer(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    let tasks = ctx.tasks_of_every_queue(1);
+    ctx.fixture.fail_next_commits(&[CommitFault::Conflict; 1_000]);
     let start = Instant::now();
     let limit = Duration::from_millis(500);
     let error = shard.tasks.within(limit).add(shard.owner, &tasks).await.unwrap_err();
-    // Much shorter than the deadline of the policy, which is a minute.
+    // The deadline of the policy is a minute.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    // The deadline falls between two attempts or into one.
+    // The deadline passes between two attempts or during one.
     let is_ended = matches!(error, StoreError::Contended { .. } | StoreError::Unavailable { .. });
     assert!(is_ended, "{error:?}");
-    assert!(world.place.faults_left() < 999, "it was repeated");
+    assert!(ctx.fixture.faults_left() < 999, "the transaction must be retried");
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn an_act_that_ends_before_its_deadline_is_done(world: &World) {
-    let shard = world.owned().await;
-    let tasks = world.tasks_of_every_queue(1);
+async fn a_request_that_ends_before_its_deadline_is_applied(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    let tasks = ctx.tasks_of_every_queue(1);
     let an_hour = Duration::from_secs(3_600);
     shard.tasks.within(an_hour).add(shard.owner, &tasks).await.unwrap();
     assert_eq!(shard.task_count().await, tasks.len() as u64);

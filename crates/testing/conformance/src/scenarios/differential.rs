@@ -1,54 +1,61 @@
-//! Random acts of every store, on the adapter and on the memory adapter with the same rows: every
-//! answer is the same, and so are the rows that are left.
+//! Random operations of every store, on the adapter and on the memory adapter with the same rows:
+//! all results and the rows at the end are the same.
 //!
-//! The acts are drawn from few shards, ids, runs and branches, so that they meet, and most of them
-//! fit what is stored, so that they succeed. The others are odd: parts that do not belong
-//! together, rows that are missing or exist, wrong range ids and versions, numbers at the ends of
-//! their ranges, values and keys of the largest size and one more, empty lists, and rows that
-//! nobody's run has left. No two acts run at the same time, and no act is larger than a
-//! transaction may be: stock PostgreSQL has no such limit.
+//! The operations use few shards, ids, runs and branches, so that they affect the same rows, and
+//! most of them fit the stored rows, so that they succeed. The others are invalid or unusual:
+//! inconsistent requests, missing or existing rows, wrong range ids and versions, extreme numbers,
+//! values and keys of the maximum size and one byte more, empty lists, and rows that a deletion has
+//! left without their run. Operations are not concurrent, and none is larger than a transaction may
+//! be, because stock PostgreSQL has no such limit.
 
-mod draw;
+mod generator;
+mod operation;
 mod requests;
 mod rows;
-mod step;
 
 use std::sync::Arc;
 
 use temporal_dsql_memory::MemoryStore;
 
-use self::draw::Draw;
-use crate::{World, scenario::scenario_table, world::owned::AnyStore};
+use self::generator::Generator;
+use crate::{
+    context::{TestContext, owned_shard::SharedStore},
+    scenario::scenario_table,
+};
 
 scenario_table! { "differential":
-    random_acts_are_answered_as_by_the_memory_adapter;
+    random_operations_have_the_results_of_the_memory_adapter;
 }
 
-/// How many acts are done. Each is a few round trips.
-const STEPS: usize = 300;
-/// After how many acts the rows are compared, too.
-const ROUND: usize = 100;
+/// The number of operations. Each takes a few round trips.
+const OPERATIONS: usize = 300;
+/// The rows are compared after so many operations.
+const COMPARE_EVERY: usize = 100;
 
-async fn random_acts_are_answered_as_by_the_memory_adapter(world: &World) {
-    let seed = world.random(|random| random.u64(..));
+async fn random_operations_have_the_results_of_the_memory_adapter(ctx: &TestContext) {
+    let seed = ctx.random(|random| random.u64(..));
     let memory = MemoryStore::builder().seed(seed).build();
-    let model: AnyStore = Arc::new(memory.clone());
-    let store = AnyStore::clone(&world.store);
-    let mut draw = Draw::new(seed, AnyStore::clone(&model));
+    let model: SharedStore = Arc::new(memory.clone());
+    let store = SharedStore::clone(&ctx.store);
+    let mut generator = Generator::new(seed, SharedStore::clone(&model));
     let mut succeeded = 0;
-    for number in 1..=STEPS {
-        let step = draw.step().await;
-        let expected = step.done_by(&model).await;
-        let answer = step.done_by(&store).await;
+    for number in 1..=OPERATIONS {
+        let operation = generator.next_operation().await;
+        let expected = operation.execute(&model).await;
+        let result = operation.execute(&store).await;
         assert!(
-            answer == expected,
-            "seed {seed}, act {number} of {STEPS}: {answer:?}, but the memory adapter answers \
-             {expected:?} to {step:?}"
+            result == expected,
+            "seed {seed}, operation {number} of {OPERATIONS}: {result:?}, but the memory adapter returns \
+             {expected:?} to {operation:?}"
         );
-        succeeded += usize::from(answer.is_ok());
-        if number % ROUND == 0 {
-            rows::assert_same(world, &memory, &format!("seed {seed}, after act {number}")).await;
+        succeeded += usize::from(result.is_ok());
+        if number % COMPARE_EVERY == 0 {
+            rows::assert_same(ctx, &memory, &format!("seed {seed}, after operation {number}"))
+                .await;
         }
     }
-    assert!(succeeded > STEPS / 4, "seed {seed}: only {succeeded} of {STEPS} acts succeed");
+    assert!(
+        succeeded > OPERATIONS / 4,
+        "seed {seed}: only {succeeded} of {OPERATIONS} operations succeed"
+    );
 }

@@ -1,151 +1,151 @@
-//! Row operations on `history_tree`: Temporal's `history_tree.go`, and the scan over all trees
-//! that its `ScanAllTrees` needs.
+//! Row operations on `history_tree`: Temporal's `history_tree.go`, and the scan of all branches for
+//! its `ScanAllTrees`.
 
 use temporal_dsql_domain::{BranchId, BranchKey, HistoryTreeRow, ShardId, Table, TreeId, limits};
 use temporal_dsql_ports::StoreError;
 use uuid::Uuid;
 
-use crate::{World, scenario::scenario_table};
+use crate::{context::TestContext, scenario::scenario_table};
 
 scenario_table! { "history_trees":
     inserting_a_branch_affects_one_row = "history_tree.go/TestInsert_Success";
     inserting_a_branch_again_overwrites_it = "history_tree.go/TestInsert_Duplicate_Success";
-    a_branch_comes_back = "history_tree.go/TestInsertSelect";
+    an_inserted_branch_is_read = "history_tree.go/TestInsertSelect";
     deleting_an_absent_branch_affects_none = "history_tree.go/TestDeleteSelect";
-    a_deleted_branch_is_gone = "history_tree.go/TestInsertDeleteSelect";
-    the_branches_of_a_tree_come_in_the_order_of_their_ids;
+    a_deleted_branch_is_absent = "history_tree.go/TestInsertDeleteSelect";
+    the_branches_of_a_tree_are_read_in_id_order;
     each_shard_and_each_tree_has_branches_of_its_own;
-    pages_go_over_all_branches_in_the_order_of_their_keys;
-    a_page_begins_after_a_branch_whether_it_is_there_or_not;
-    the_first_page_leaves_out_nothing_not_even_zeros;
-    paging_goes_on_while_branches_are_deleted_and_added = "temporal-persistence.md#case-9";
+    pages_cover_all_branches_in_key_order;
+    a_page_begins_after_a_key_whether_or_not_it_exists;
+    the_first_page_includes_a_key_of_zeros;
+    paging_continues_while_branches_are_deleted_and_added = "temporal-persistence.md#case-9";
     a_branch_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
 }
 
-async fn insert(world: &World, row: &HistoryTreeRow) {
-    assert_eq!(world.store.session().insert_into_history_tree(row).await.unwrap(), 1);
+async fn insert(ctx: &TestContext, row: &HistoryTreeRow) {
+    assert_eq!(ctx.store.session().insert_into_history_tree(row).await.unwrap(), 1);
 }
 
-async fn select(world: &World, branch: &BranchKey) -> Vec<HistoryTreeRow> {
-    let mut session = world.store.session();
+async fn select(ctx: &TestContext, branch: &BranchKey) -> Vec<HistoryTreeRow> {
+    let mut session = ctx.store.session();
     session.select_from_history_tree(branch.shard_id, branch.tree_id).await.unwrap()
 }
 
-async fn page(world: &World, after: Option<BranchKey>, limit: u32) -> Vec<HistoryTreeRow> {
-    world.store.session().paginate_branches_from_history_tree(after, limit).await.unwrap()
+async fn page(ctx: &TestContext, after: Option<BranchKey>, limit: u32) -> Vec<HistoryTreeRow> {
+    ctx.store.session().paginate_branches_from_history_tree(after, limit).await.unwrap()
 }
 
-/// Rows with these keys, inserted, in the order of their keys.
-async fn inserted(world: &World, mut keys: Vec<BranchKey>) -> Vec<HistoryTreeRow> {
+/// Inserts rows with these keys and returns them in key order.
+async fn inserted(ctx: &TestContext, mut keys: Vec<BranchKey>) -> Vec<HistoryTreeRow> {
     let mut rows = Vec::new();
     for key in &keys {
-        insert(world, &world.tree_row(*key)).await;
+        insert(ctx, &ctx.tree_row(*key)).await;
     }
     keys.sort_unstable();
     for key in keys {
-        let changed = world.tree_row(key);
-        insert(world, &changed).await;
+        let changed = ctx.tree_row(key);
+        insert(ctx, &changed).await;
         rows.push(changed);
     }
     rows
 }
 
-async fn inserting_a_branch_affects_one_row(world: &World) {
-    insert(world, &world.tree_row(world.branch())).await;
-    assert_eq!(world.place.count(Table::HistoryTree).await, 1);
+async fn inserting_a_branch_affects_one_row(ctx: &TestContext) {
+    insert(ctx, &ctx.tree_row(ctx.branch())).await;
+    assert_eq!(ctx.fixture.count(Table::HistoryTree).await, 1);
 }
 
-async fn inserting_a_branch_again_overwrites_it(world: &World) {
-    let branch = world.branch();
-    insert(world, &world.tree_row(branch)).await;
-    let again = world.tree_row(branch);
-    insert(world, &again).await;
-    assert_eq!(select(world, &branch).await, [again]);
+async fn inserting_a_branch_again_overwrites_it(ctx: &TestContext) {
+    let branch = ctx.branch();
+    insert(ctx, &ctx.tree_row(branch)).await;
+    let again = ctx.tree_row(branch);
+    insert(ctx, &again).await;
+    assert_eq!(select(ctx, &branch).await, [again]);
 }
 
-async fn a_branch_comes_back(world: &World) {
-    let row = world.tree_row(world.branch());
-    insert(world, &row).await;
-    assert_eq!(select(world, &row.branch).await, [row]);
+async fn an_inserted_branch_is_read(ctx: &TestContext) {
+    let row = ctx.tree_row(ctx.branch());
+    insert(ctx, &row).await;
+    assert_eq!(select(ctx, &row.branch).await, [row]);
 }
 
-async fn deleting_an_absent_branch_affects_none(world: &World) {
-    let branch = world.branch();
-    assert_eq!(world.store.session().delete_from_history_tree(&branch).await.unwrap(), 0);
-    assert_eq!(select(world, &branch).await, []);
+async fn deleting_an_absent_branch_affects_none(ctx: &TestContext) {
+    let branch = ctx.branch();
+    assert_eq!(ctx.store.session().delete_from_history_tree(&branch).await.unwrap(), 0);
+    assert_eq!(select(ctx, &branch).await, []);
 }
 
-async fn a_deleted_branch_is_gone(world: &World) {
-    let row = world.tree_row(world.branch());
-    insert(world, &row).await;
-    assert_eq!(world.store.session().delete_from_history_tree(&row.branch).await.unwrap(), 1);
-    assert_eq!(select(world, &row.branch).await, []);
+async fn a_deleted_branch_is_absent(ctx: &TestContext) {
+    let row = ctx.tree_row(ctx.branch());
+    insert(ctx, &row).await;
+    assert_eq!(ctx.store.session().delete_from_history_tree(&row.branch).await.unwrap(), 1);
+    assert_eq!(select(ctx, &row.branch).await, []);
 }
 
-async fn the_branches_of_a_tree_come_in_the_order_of_their_ids(world: &World) {
-    let branch = world.branch();
-    let rows = inserted(world, (0..10).map(|_| world.fork(&branch)).collect()).await;
-    assert_eq!(select(world, &branch).await, rows);
-    let mut session = world.store.session();
+async fn the_branches_of_a_tree_are_read_in_id_order(ctx: &TestContext) {
+    let branch = ctx.branch();
+    let rows = inserted(ctx, (0..10).map(|_| ctx.fork(&branch)).collect()).await;
+    assert_eq!(select(ctx, &branch).await, rows);
+    let mut session = ctx.store.session();
     assert_eq!(session.delete_from_history_tree(&rows[3].branch).await.unwrap(), 1);
     let left: Vec<_> = rows.iter().filter(|row| **row != rows[3]).cloned().collect();
-    assert_eq!(select(world, &branch).await, left);
+    assert_eq!(select(ctx, &branch).await, left);
 }
 
-async fn each_shard_and_each_tree_has_branches_of_its_own(world: &World) {
-    let branch = world.branch();
-    let other = world.branch();
+async fn each_shard_and_each_tree_has_branches_of_its_own(ctx: &TestContext) {
+    let branch = ctx.branch();
+    let other = ctx.branch();
     for key in [
         branch,
         BranchKey { tree_id: other.tree_id, ..branch },
         BranchKey { shard_id: other.shard_id, ..branch },
     ] {
-        let row = world.tree_row(key);
-        insert(world, &row).await;
-        assert_eq!(select(world, &key).await, [row]);
+        let row = ctx.tree_row(key);
+        insert(ctx, &row).await;
+        assert_eq!(select(ctx, &key).await, [row]);
     }
 }
 
-/// Branches of several trees in several shards, in the order of their keys.
-async fn a_forest(world: &World) -> Vec<HistoryTreeRow> {
+/// Branches of several trees in several shards, in key order.
+async fn random_branches(ctx: &TestContext) -> Vec<HistoryTreeRow> {
     let mut keys = Vec::new();
     for _ in 0..3 {
-        let shard = world.branch();
+        let shard = ctx.branch();
         for _ in 0..3 {
-            let tree = BranchKey { shard_id: shard.shard_id, ..world.branch() };
-            keys.extend((0..3).map(|_| world.fork(&tree)));
+            let tree = BranchKey { shard_id: shard.shard_id, ..ctx.branch() };
+            keys.extend((0..3).map(|_| ctx.fork(&tree)));
         }
     }
-    world.random(|random| random.shuffle(&mut keys));
-    inserted(world, keys).await
+    ctx.random(|random| random.shuffle(&mut keys));
+    inserted(ctx, keys).await
 }
 
-async fn pages_go_over_all_branches_in_the_order_of_their_keys(world: &World) {
-    let rows = a_forest(world).await;
+async fn pages_cover_all_branches_in_key_order(ctx: &TestContext) {
+    let rows = random_branches(ctx).await;
     for limit in [1, 4, 9, 26, 27, 28] {
         let mut read: Vec<HistoryTreeRow> = Vec::new();
         loop {
-            let page = page(world, read.last().map(|row| row.branch), limit).await;
+            let page = page(ctx, read.last().map(|row| row.branch), limit).await;
             assert!(page.len() <= limit as usize);
             if page.is_empty() {
                 break;
             }
             read.extend(page);
         }
-        assert_eq!(read, rows, "pages of {limit}");
+        assert_eq!(read, rows, "limit {limit}");
     }
 }
 
-async fn a_page_begins_after_a_branch_whether_it_is_there_or_not(world: &World) {
-    let rows = a_forest(world).await;
-    assert_eq!(page(world, Some(rows[12].branch), 5).await, rows[13..18]);
-    let mut session = world.store.session();
+async fn a_page_begins_after_a_key_whether_or_not_it_exists(ctx: &TestContext) {
+    let rows = random_branches(ctx).await;
+    assert_eq!(page(ctx, Some(rows[12].branch), 5).await, rows[13..18]);
+    let mut session = ctx.store.session();
     assert_eq!(session.delete_from_history_tree(&rows[12].branch).await.unwrap(), 1);
-    assert_eq!(page(world, Some(rows[12].branch), 5).await, rows[13..18]);
-    assert_eq!(page(world, Some(rows[26].branch), 5).await, []);
+    assert_eq!(page(ctx, Some(rows[12].branch), 5).await, rows[13..18]);
+    assert_eq!(page(ctx, Some(rows[26].branch), 5).await, []);
 }
 
-async fn the_first_page_leaves_out_nothing_not_even_zeros(world: &World) {
+async fn the_first_page_includes_a_key_of_zeros(ctx: &TestContext) {
     let zero = BranchKey {
         shard_id: ShardId(0),
         tree_id: TreeId(Uuid::nil()),
@@ -156,42 +156,42 @@ async fn the_first_page_leaves_out_nothing_not_even_zeros(world: &World) {
         tree_id: TreeId(Uuid::max()),
         branch_id: BranchId(Uuid::max()),
     };
-    let rows = inserted(world, vec![world.branch(), zero, last]).await;
-    assert_eq!(page(world, None, 9).await, rows);
+    let rows = inserted(ctx, vec![ctx.branch(), zero, last]).await;
+    assert_eq!(page(ctx, None, 9).await, rows);
     assert_eq!(rows[0].branch, zero);
-    assert_eq!(page(world, Some(zero), 9).await, rows[1..]);
-    assert_eq!(page(world, Some(last), 9).await, []);
+    assert_eq!(page(ctx, Some(zero), 9).await, rows[1..]);
+    assert_eq!(page(ctx, Some(last), 9).await, []);
 }
 
-async fn paging_goes_on_while_branches_are_deleted_and_added(world: &World) {
-    let rows = a_forest(world).await;
-    let first = page(world, None, 9).await;
+async fn paging_continues_while_branches_are_deleted_and_added(ctx: &TestContext) {
+    let rows = random_branches(ctx).await;
+    let first = page(ctx, None, 9).await;
     assert_eq!(first, rows[..9]);
-    let mut session = world.store.session();
-    for gone in [0, 8, 9, 20] {
-        let deleted = session.delete_from_history_tree(&rows[gone].branch).await.unwrap();
+    let mut session = ctx.store.session();
+    for index in [0, 8, 9, 20] {
+        let deleted = session.delete_from_history_tree(&rows[index].branch).await.unwrap();
         assert_eq!(deleted, 1);
     }
-    // It sorts before everything that is still to be read.
-    let early = BranchKey { shard_id: ShardId(0), ..world.branch() };
-    insert(world, &world.tree_row(early)).await;
-    let second = page(world, first.last().map(|row| row.branch), 9).await;
+    // The new key is before all keys that are not read yet.
+    let early = BranchKey { shard_id: ShardId(0), ..ctx.branch() };
+    insert(ctx, &ctx.tree_row(early)).await;
+    let second = page(ctx, first.last().map(|row| row.branch), 9).await;
     assert_eq!(second, rows[10..19]);
-    let third = page(world, second.last().map(|row| row.branch), 9).await;
+    let third = page(ctx, second.last().map(|row| row.branch), 9).await;
     let expected: Vec<_> = [&rows[19..20], &rows[21..]].concat();
     assert_eq!(third, expected);
 }
 
-async fn a_branch_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(world: &World) {
-    let mut row = world.tree_row(world.branch());
+async fn a_branch_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(ctx: &TestContext) {
+    let mut row = ctx.tree_row(ctx.branch());
     row.data.data = vec![7; limits::MAX_VALUE_BYTES];
-    insert(world, &row).await;
+    insert(ctx, &row).await;
     let mut larger = row.clone();
     larger.data.data.push(7);
-    let error = world.store.session().insert_into_history_tree(&larger).await.unwrap_err();
+    let error = ctx.store.session().insert_into_history_tree(&larger).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Limit { kind: limits::LimitKind::ValueBytes, .. }),
         "{error:?}"
     );
-    assert_eq!(select(world, &row.branch).await, [row]);
+    assert_eq!(select(ctx, &row.branch).await, [row]);
 }

@@ -1,20 +1,19 @@
-//! A history of many clients, checked afterwards.
+//! A history of concurrent clients, recorded and then checked.
 //!
-//! Creators, updaters, deleters and new owners of one shard interleave at random, some commits
-//! lose conflicts or their answers, some acts arrive after their clients have given up, and now and
-//! then the service dies in the middle of everything.
-//! Every act adds a task with an id of its own, so that afterwards the queue tells which acts were
-//! applied, also to runs that are gone; every task and every entry names the range id it was
-//! written under.
+//! Clients of one shard create, update and delete executions and take the shard over in random
+//! order. Some commits lose conflicts or their answers, some commits arrive after their clients
+//! have given up, and the service crashes now and then. Every operation adds a task with a unique
+//! id, so that the queue shows afterwards which operations were applied, even to deleted runs;
+//! every task and every map entry holds the range id under which it was written.
 //!
-//! The clients are one task whose steps the scenario's random numbers interleave, so that on an
-//! adapter without I/O the seed repeats a history step by step.
+//! The clients are one task whose steps are interleaved by the scenario's random numbers, so that
+//! the seed reproduces a history exactly on an adapter without I/O.
 
-mod check;
+mod checker;
 #[cfg(test)]
-mod check_tests;
-mod clients;
-mod notes;
+mod checker_tests;
+mod history;
+mod workload;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,110 +22,112 @@ use temporal_dsql_ports::RetryPolicy;
 use tokio::sync::Notify;
 
 use crate::{
-    World,
-    interposed::{HeldBack, holding_back, interposed},
+    context::{TestContext, owned_shard::SharedStore},
+    interceptors::{DelayedCommits, delaying_commits, intercept_begin},
     scenario::scenario_table,
-    world::owned::AnyStore,
 };
-use check::Tally;
-use clients::{Client, Service};
+use checker::Counts;
+use workload::{Client, Service};
 
 scenario_table! { "interleavings":
-    many_clients_without_faults_keep_every_promise;
-    many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise;
+    concurrent_clients_without_faults_keep_every_invariant;
+    concurrent_clients_with_conflicts_lost_commits_and_restarts_keep_every_invariant;
 }
 
-/// What a round is like.
+/// The parameters of a round.
 #[derive(Clone, Copy)]
 struct Plan {
-    /// How many lives the service has.
-    lives: u32,
-    /// How many acts all clients together do, unless the service dies before.
-    acts: u32,
-    /// Whether commits fail and the service dies.
+    /// How often the service is started.
+    incarnations: u32,
+    /// The number of operations of all clients together in each incarnation, unless the service
+    /// crashes before.
+    operations: u32,
+    /// Whether commits fail and the service crashes.
     has_faults: bool,
 }
 
 const CLIENTS: usize = 6;
 
-async fn many_clients_without_faults_keep_every_promise(world: &World) {
-    let tally = play(world, Plan { lives: 1, acts: 160, has_faults: false }).await;
-    assert_proves_something(&tally);
-    assert_eq!(tally.unknown, 0, "{tally:?}");
+async fn concurrent_clients_without_faults_keep_every_invariant(ctx: &TestContext) {
+    let counts = run_plan(ctx, Plan { incarnations: 1, operations: 160, has_faults: false }).await;
+    assert_coverage(&counts);
+    assert_eq!(counts.unknown, 0, "{counts:?}");
 }
 
-async fn many_clients_with_conflicts_lost_commits_and_restarts_keep_every_promise(world: &World) {
-    let mut tally = Tally::default();
+async fn concurrent_clients_with_conflicts_lost_commits_and_restarts_keep_every_invariant(
+    ctx: &TestContext,
+) {
+    let mut counts = Counts::default();
     for _ in 0..4 {
-        tally += play(world, Plan { lives: 4, acts: 50, has_faults: true }).await;
+        counts += run_plan(ctx, Plan { incarnations: 4, operations: 50, has_faults: true }).await;
     }
-    assert_proves_something(&tally);
-    assert!(tally.unknown >= 10, "{tally:?}");
-    let has_late_arrivals = world.harness.capabilities().optimistic_locks;
-    assert!(!has_late_arrivals || tally.arrived >= 2, "{tally:?}");
+    assert_coverage(&counts);
+    assert!(counts.unknown >= 10, "{counts:?}");
+    let has_late_commits = ctx.harness.capabilities().optimistic_locks;
+    assert!(!has_late_commits || counts.late_commits >= 2, "{counts:?}");
 }
 
-/// Asserts that every kind of act was done, and that acts have met.
-fn assert_proves_something(tally: &Tally) {
-    let Tally { created, reused, updated, added, deleted, taken_over, asked, begun, .. } = *tally;
-    assert!(tally.done() >= 60, "{tally:?}");
-    assert!(created >= 2 && reused >= 3 && updated >= 20 && added >= 2, "{tally:?}");
-    assert!(deleted >= 1 && taken_over >= 3, "{tally:?}");
-    assert!(begun > asked, "nobody had to begin again: {tally:?}");
+/// Asserts that every kind of operation was applied, and that operations conflicted.
+fn assert_coverage(counts: &Counts) {
+    let Counts { created, reused, updated, added, deleted, taken_over, requested, begun, .. } =
+        *counts;
+    assert!(counts.acknowledged() >= 60, "{counts:?}");
+    assert!(created >= 2 && reused >= 3 && updated >= 20 && added >= 2, "{counts:?}");
+    assert!(deleted >= 1 && taken_over >= 3, "{counts:?}");
+    assert!(begun > requested, "no transaction was retried: {counts:?}");
 }
 
-/// Plays a history and checks it; tells what has happened in it.
-async fn play(world: &World, plan: Plan) -> Tally {
-    // The shortest waits, so that the random numbers decide as much as they can.
+/// Runs the clients, checks the history and returns its counts.
+async fn run_plan(ctx: &TestContext, plan: Plan) -> Counts {
+    // Without waits the random numbers decide the order.
     let policy = RetryPolicy {
         base: Duration::ZERO,
         cap: Duration::ZERO,
         deadline: Duration::from_secs(60),
     };
-    let world = world.with_policy(policy).await;
-    let service = Service::new(&world).await;
-    let mut store = Arc::clone(&world.store);
+    let ctx = ctx.with_policy(policy).await;
+    let service = Service::new(&ctx).await;
+    let mut store = Arc::clone(&ctx.store);
     let mut late = Vec::new();
-    for life in 1..=plan.lives {
-        late.push(live(&world, &service, &store, plan, life).await);
-        if life < plan.lives {
-            store = world.place.reopen().await;
+    for incarnation in 1..=plan.incarnations {
+        late.push(run_until_crash(&ctx, &service, &store, plan, incarnation).await);
+        if incarnation < plan.incarnations {
+            store = ctx.fixture.reopen().await;
         }
     }
-    // The last owner comes after everything that may still be under way. A fault that has not
-    // happened yet may meet it, and what a dead service has left under way.
+    // The last claim comes after everything that may still be pending. A pending fault may make it
+    // fail, and so may a pending commit of a crashed service.
     let checker = Client::new(&service, &store, 0);
     let mut claims = 1;
-    while !checker.take_over_and_look().await {
+    while !checker.take_over_and_read_queue().await {
         claims += 1;
-        assert!(claims <= 20, "nobody else is there, and the shard cannot be claimed");
+        assert!(claims <= 20, "the shard cannot be claimed although no other client runs");
     }
-    for held in late {
-        while let Some(result) = held.commit_next().await {
-            // The connection of an act of a life before may be gone.
+    for delayed in late {
+        while let Some(result) = delayed.commit_next().await {
+            // The connection of a transaction of an earlier incarnation may be closed.
             let error = result.expect_err("the shard has another owner");
             assert!(error.is_transient(), "{error:?}");
         }
     }
-    let found = check::look(&service, &store).await;
-    let notes = service.notes();
-    check::check(&notes, &found)
+    let found = checker::read_final_state(&service, &store).await;
+    let history = service.history();
+    checker::check_history(&history, &found)
 }
 
-/// One life of the service: until all clients are done, or until it dies. What is still held back
-/// then is left.
-async fn live(
-    world: &World,
+/// Runs the service until all clients are done or it crashes. Returns the delayed commits.
+async fn run_until_crash(
+    ctx: &TestContext,
     service: &Service<'_>,
-    store: &AnyStore,
+    store: &SharedStore,
     plan: Plan,
-    life: u32,
-) -> HeldBack {
-    let gap = service.gap();
-    let interleaved = interposed(
+    incarnation: u32,
+) -> DelayedCommits {
+    let delays = service.delays();
+    let interleaved = intercept_begin(
         store,
         Box::new(move |_| {
-            let steps = gap.steps();
+            let steps = delays.steps();
             Box::pin(async move {
                 for _ in 0..steps {
                     tokio::task::yield_now().await;
@@ -134,39 +135,41 @@ async fn live(
             })
         }),
     );
-    // Where locks wait, whoever waited for an act that is held back would keep it from arriving.
-    let has_late_arrivals = plan.has_faults && world.harness.capabilities().optimistic_locks;
-    let gap = service.gap();
-    let (interleaved, held) =
-        holding_back(&interleaved, move |held| has_late_arrivals && gap.holds(held));
-    let death = Notify::new();
-    let dies_after = if plan.has_faults && life < plan.lives {
-        world.random(|random| random.u32(plan.acts / 4..plan.acts))
+    // On an engine that blocks, a client that waits for the lock of a delayed commit would keep it
+    // from committing.
+    let has_late_commits = plan.has_faults && ctx.harness.capabilities().optimistic_locks;
+    let delays = service.delays();
+    let (interleaved, delayed) = delaying_commits(&interleaved, move |delayed| {
+        has_late_commits && delays.delays_commit(delayed)
+    });
+    let crash = Notify::new();
+    let crash_after = if plan.has_faults && incarnation < plan.incarnations {
+        ctx.random(|random| random.u32(plan.operations / 4..plan.operations))
     } else {
         u32::MAX
     };
     let clients = (0..CLIENTS).map(|number| {
         let client = Client::new(service, &interleaved, number);
-        let (death, held) = (&death, &held);
+        let (crash, delayed) = (&crash, &delayed);
         async move {
-            while service.acts() < plan.acts {
+            while service.finished() < plan.operations {
                 if plan.has_faults {
                     client.maybe_fail();
-                    client.maybe_arrive(held).await;
+                    client.maybe_commit_delayed(delayed).await;
                 }
-                client.act().await;
-                if service.acts() >= dies_after {
-                    death.notify_one();
+                client.step().await;
+                if service.finished() >= crash_after {
+                    crash.notify_one();
                 }
             }
         }
     });
-    let death = std::pin::pin!(death.notified());
+    let crash = std::pin::pin!(crash.notified());
     let clients = std::pin::pin!(join_all(clients));
-    if let Either::Right(_) = select(clients, death).await {
-        // Whatever was under way is dropped where it was.
+    if let Either::Right(_) = select(clients, crash).await {
+        // Pending operations are dropped.
         service.forget_range_ids();
     }
-    service.next_life();
-    held.clone()
+    service.restart();
+    delayed.clone()
 }

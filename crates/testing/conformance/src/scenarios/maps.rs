@@ -1,4 +1,4 @@
-//! Row operations on the maps of a run, each played for every map: Temporal's
+//! Row operations on the maps of a run, for every map: Temporal's
 //! `history_execution_{activity,child_workflow,timer,request_cancel,signal,signal_requested}.go`.
 
 use temporal_dsql_domain::{
@@ -8,10 +8,12 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::StoreError;
 
 use crate::{
-    World,
+    context::{
+        TestContext,
+        conflicts::{assert_conflict, settle},
+    },
     entries::{appended, joined, split, without},
     scenario::scenario_table,
-    world::{assert_conflict, settle},
 };
 
 scenario_table! { "maps":
@@ -29,14 +31,14 @@ scenario_table! { "maps":
           "history_execution_request_cancel.go/TestReplace_Multiple",
           "history_execution_signal.go/TestReplace_Multiple",
           "history_execution_signal_requested.go/TestReplace_Multiple";
-    one_entry_comes_back per map
+    one_entry_is_read per map
         = "history_execution_activity.go/TestReplaceSelect_Single",
           "history_execution_child_workflow.go/TestReplaceSelect_Single",
           "history_execution_timer.go/TestReplaceSelect_Single",
           "history_execution_request_cancel.go/TestReplaceSelect_Single",
           "history_execution_signal.go/TestReplaceSelect_Single",
           "history_execution_signal_requested.go/TestReplaceSelect_Single";
-    many_entries_come_back_in_the_order_of_their_keys per map
+    many_entries_are_read_in_key_order per map
         = "history_execution_activity.go/TestReplaceSelect_Multiple",
           "history_execution_child_workflow.go/TestReplaceSelect_Multiple",
           "history_execution_timer.go/TestReplaceSelect_Multiple",
@@ -64,14 +66,14 @@ scenario_table! { "maps":
           "history_execution_request_cancel.go/TestDeleteSelect_All",
           "history_execution_signal.go/TestDeleteSelect_All",
           "history_execution_signal_requested.go/TestDeleteSelect_All";
-    a_deleted_entry_is_gone per map
+    a_deleted_entry_is_absent per map
         = "history_execution_activity.go/TestReplaceDeleteSelect_Single",
           "history_execution_child_workflow.go/TestReplaceDeleteSelect_Single",
           "history_execution_timer.go/TestReplaceDeleteSelect_Single",
           "history_execution_request_cancel.go/TestReplaceDeleteSelect_Single",
           "history_execution_signal.go/TestReplaceDeleteSelect_Single",
           "history_execution_signal_requested.go/TestReplaceDeleteSelect_Single";
-    deleted_entries_are_gone per map
+    deleted_entries_are_absent per map
         = "history_execution_activity.go/TestReplaceDeleteSelect_Multiple",
           "history_execution_child_workflow.go/TestReplaceDeleteSelect_Multiple",
           "history_execution_timer.go/TestReplaceDeleteSelect_Multiple",
@@ -86,9 +88,9 @@ scenario_table! { "maps":
           "history_execution_signal.go/TestReplaceDeleteSelect_All",
           "history_execution_signal_requested.go/TestReplaceDeleteSelect_All";
     replacing_an_entry_overwrites_it_and_leaves_the_others per map;
-    of_several_entries_with_one_key_the_last_one_counts per map;
-    without_entries_or_keys_nothing_happens per map;
-    only_entries_that_are_there_count_as_deleted per map;
+    of_several_entries_with_one_key_the_last_one_is_stored per map;
+    an_empty_list_of_entries_or_keys_affects_none per map;
+    only_existing_entries_count_as_deleted per map;
     each_run_and_each_map_has_entries_of_its_own per map;
     a_map_is_emptied_in_chunks_in_the_order_of_its_keys per map;
     a_transaction_reads_the_entries_that_it_has_written per map;
@@ -96,238 +98,238 @@ scenario_table! { "maps":
     entries_with_different_keys_are_written_by_two_transactions_at_once per map;
     three_thousand_entries_are_written_at_once_and_one_more_is_refused per map
         if transaction_limits;
-    ids_at_the_edges_come_back_in_order;
-    texts_in_any_script_are_keys_in_the_order_of_their_bytes;
-    the_longest_keys_fit_and_together_with_the_longest_id_are_refused;
+    extreme_ids_are_read_in_order;
+    texts_in_any_script_are_keys_in_byte_order;
+    the_longest_keys_fit_and_are_refused_with_the_longest_id;
     a_value_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
 }
 
-async fn replace(world: &World, run: &ExecutionsFilter, entries: &MapEntries) -> u64 {
-    world.store.session().replace_into_map(run, entries).await.unwrap()
+async fn replace(ctx: &TestContext, run: &ExecutionsFilter, entries: &MapEntries) -> u64 {
+    ctx.store.session().replace_into_map(run, entries).await.unwrap()
 }
 
-async fn select(world: &World, run: &ExecutionsFilter, map: MapTable) -> MapEntries {
-    world.store.session().select_all_from_map(run, map).await.unwrap()
+async fn select(ctx: &TestContext, run: &ExecutionsFilter, map: MapTable) -> MapEntries {
+    ctx.store.session().select_all_from_map(run, map).await.unwrap()
 }
 
-async fn delete(world: &World, run: &ExecutionsFilter, keys: &MapKeys) -> u64 {
-    world.store.session().delete_from_map(run, keys).await.unwrap()
+async fn delete(ctx: &TestContext, run: &ExecutionsFilter, keys: &MapKeys) -> u64 {
+    ctx.store.session().delete_from_map(run, keys).await.unwrap()
 }
 
-async fn delete_all(world: &World, run: &ExecutionsFilter, limit: Option<u32>) -> u64 {
-    world.store.session().delete_all_from_map(run, world.map(), limit).await.unwrap()
+async fn delete_all(ctx: &TestContext, run: &ExecutionsFilter, limit: Option<u32>) -> u64 {
+    ctx.store.session().delete_all_from_map(run, ctx.map(), limit).await.unwrap()
 }
 
-async fn replacing_one_entry_affects_one_row(world: &World) {
-    assert_eq!(replace(world, &world.run(), &world.entries(world.map(), 1)).await, 1);
-    assert_eq!(world.place.count(world.map().table()).await, 1);
+async fn replacing_one_entry_affects_one_row(ctx: &TestContext) {
+    assert_eq!(replace(ctx, &ctx.run(), &ctx.entries(ctx.map(), 1)).await, 1);
+    assert_eq!(ctx.fixture.count(ctx.map().table()).await, 1);
 }
 
-async fn replacing_two_entries_affects_two_rows(world: &World) {
-    assert_eq!(replace(world, &world.run(), &world.entries(world.map(), 2)).await, 2);
-    assert_eq!(world.place.count(world.map().table()).await, 2);
+async fn replacing_two_entries_affects_two_rows(ctx: &TestContext) {
+    assert_eq!(replace(ctx, &ctx.run(), &ctx.entries(ctx.map(), 2)).await, 2);
+    assert_eq!(ctx.fixture.count(ctx.map().table()).await, 2);
 }
 
-async fn come_back(world: &World, count: usize) {
-    let (run, entries) = (world.run(), world.entries(world.map(), count));
-    replace(world, &run, &entries).await;
-    assert_eq!(select(world, &run, world.map()).await, entries);
+async fn assert_read_back(ctx: &TestContext, count: usize) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), count));
+    replace(ctx, &run, &entries).await;
+    assert_eq!(select(ctx, &run, ctx.map()).await, entries);
 }
 
-async fn one_entry_comes_back(world: &World) {
-    come_back(world, 1).await;
+async fn one_entry_is_read(ctx: &TestContext) {
+    assert_read_back(ctx, 1).await;
 }
 
-async fn many_entries_come_back_in_the_order_of_their_keys(world: &World) {
-    come_back(world, 20).await;
+async fn many_entries_are_read_in_key_order(ctx: &TestContext) {
+    assert_read_back(ctx, 20).await;
 }
 
-async fn deleting_an_absent_entry_affects_none(world: &World) {
-    let (run, entries) = (world.run(), world.entries(world.map(), 1));
-    assert_eq!(delete(world, &run, &entries.keys()).await, 0);
-    assert!(select(world, &run, world.map()).await.is_empty());
+async fn deleting_an_absent_entry_affects_none(ctx: &TestContext) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 1));
+    assert_eq!(delete(ctx, &run, &entries.keys()).await, 0);
+    assert!(select(ctx, &run, ctx.map()).await.is_empty());
 }
 
-async fn deleting_absent_entries_affects_none(world: &World) {
-    let (run, entries) = (world.run(), world.entries(world.map(), 2));
-    assert_eq!(delete(world, &run, &entries.keys()).await, 0);
-    assert!(select(world, &run, world.map()).await.is_empty());
+async fn deleting_absent_entries_affects_none(ctx: &TestContext) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 2));
+    assert_eq!(delete(ctx, &run, &entries.keys()).await, 0);
+    assert!(select(ctx, &run, ctx.map()).await.is_empty());
 }
 
-async fn deleting_all_of_an_empty_map_affects_none(world: &World) {
-    let run = world.run();
-    assert_eq!(delete_all(world, &run, None).await, 0);
-    assert!(select(world, &run, world.map()).await.is_empty());
+async fn deleting_all_of_an_empty_map_affects_none(ctx: &TestContext) {
+    let run = ctx.run();
+    assert_eq!(delete_all(ctx, &run, None).await, 0);
+    assert!(select(ctx, &run, ctx.map()).await.is_empty());
 }
 
-async fn a_deleted_entry_is_gone(world: &World) {
-    let (run, entries) = (world.run(), world.entries(world.map(), 1));
-    replace(world, &run, &entries).await;
-    assert_eq!(delete(world, &run, &entries.keys()).await, 1);
-    assert!(select(world, &run, world.map()).await.is_empty());
+async fn a_deleted_entry_is_absent(ctx: &TestContext) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 1));
+    replace(ctx, &run, &entries).await;
+    assert_eq!(delete(ctx, &run, &entries.keys()).await, 1);
+    assert!(select(ctx, &run, ctx.map()).await.is_empty());
 }
 
-async fn deleted_entries_are_gone(world: &World) {
-    let (run, entries) = (world.run(), world.entries(world.map(), 20));
-    replace(world, &run, &entries).await;
-    assert_eq!(delete(world, &run, &entries.keys()).await, 20);
-    assert!(select(world, &run, world.map()).await.is_empty());
+async fn deleted_entries_are_absent(ctx: &TestContext) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 20));
+    replace(ctx, &run, &entries).await;
+    assert_eq!(delete(ctx, &run, &entries.keys()).await, 20);
+    assert!(select(ctx, &run, ctx.map()).await.is_empty());
 }
 
-async fn a_map_without_any_of_its_entries_is_empty(world: &World) {
-    let (run, entries) = (world.run(), world.entries(world.map(), 20));
-    replace(world, &run, &entries).await;
-    assert_eq!(delete_all(world, &run, None).await, 20);
-    assert!(select(world, &run, world.map()).await.is_empty());
-    assert_eq!(world.place.count(world.map().table()).await, 0);
+async fn a_map_without_any_of_its_entries_is_empty(ctx: &TestContext) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 20));
+    replace(ctx, &run, &entries).await;
+    assert_eq!(delete_all(ctx, &run, None).await, 20);
+    assert!(select(ctx, &run, ctx.map()).await.is_empty());
+    assert_eq!(ctx.fixture.count(ctx.map().table()).await, 0);
 }
 
-/// How many rows it counts to write entries that are there already: a set keeps what it has.
+/// The row count of writing existing entries: a set does not overwrite them.
 fn rewritten(map: MapTable, entries: u64) -> u64 {
     if map == MapTable::SignalsRequested { 0 } else { entries }
 }
 
-async fn replacing_an_entry_overwrites_it_and_leaves_the_others(world: &World) {
-    let run = world.run();
-    let (first, others) = split(world.entries(world.map(), 10), 4);
-    replace(world, &run, &joined(first.clone(), others.clone())).await;
-    let changed = world.changed_entries(&first);
-    assert_eq!(replace(world, &run, &changed).await, rewritten(world.map(), 4));
-    assert_eq!(select(world, &run, world.map()).await, joined(changed, others.clone()));
-    // New entries and old ones in one call.
-    let some = joined(world.changed_entries(&others), world.entries(world.map(), 3));
-    assert_eq!(replace(world, &run, &some).await, rewritten(world.map(), 6) + 3);
+async fn replacing_an_entry_overwrites_it_and_leaves_the_others(ctx: &TestContext) {
+    let run = ctx.run();
+    let (first, others) = split(ctx.entries(ctx.map(), 10), 4);
+    replace(ctx, &run, &joined(first.clone(), others.clone())).await;
+    let changed = ctx.changed_entries(&first);
+    assert_eq!(replace(ctx, &run, &changed).await, rewritten(ctx.map(), 4));
+    assert_eq!(select(ctx, &run, ctx.map()).await, joined(changed, others.clone()));
+    // New and existing entries in one call.
+    let some = joined(ctx.changed_entries(&others), ctx.entries(ctx.map(), 3));
+    assert_eq!(replace(ctx, &run, &some).await, rewritten(ctx.map(), 6) + 3);
 }
 
-async fn of_several_entries_with_one_key_the_last_one_counts(world: &World) {
-    let (run, entries) = (world.run(), world.entries(world.map(), 3));
-    let last = world.changed_entries(&entries);
+async fn of_several_entries_with_one_key_the_last_one_is_stored(ctx: &TestContext) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 3));
+    let last = ctx.changed_entries(&entries);
     let twice = appended(entries, last.clone());
-    assert_eq!(replace(world, &run, &twice).await, 3);
-    assert_eq!(select(world, &run, world.map()).await, last);
-    assert_eq!(replace(world, &run, &twice).await, rewritten(world.map(), 3));
-    assert_eq!(delete(world, &run, &twice.keys()).await, 3, "each is deleted once");
+    assert_eq!(replace(ctx, &run, &twice).await, 3);
+    assert_eq!(select(ctx, &run, ctx.map()).await, last);
+    assert_eq!(replace(ctx, &run, &twice).await, rewritten(ctx.map(), 3));
+    assert_eq!(delete(ctx, &run, &twice.keys()).await, 3, "each is deleted once");
 }
 
-async fn without_entries_or_keys_nothing_happens(world: &World) {
-    let (run, entries) = (world.run(), world.entries(world.map(), 2));
-    replace(world, &run, &entries).await;
-    assert_eq!(replace(world, &run, &MapEntries::none(world.map())).await, 0);
-    assert_eq!(delete(world, &run, &MapKeys::none(world.map())).await, 0);
-    assert_eq!(delete_all(world, &run, Some(0)).await, 0);
-    assert_eq!(select(world, &run, world.map()).await, entries);
+async fn an_empty_list_of_entries_or_keys_affects_none(ctx: &TestContext) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 2));
+    replace(ctx, &run, &entries).await;
+    assert_eq!(replace(ctx, &run, &MapEntries::none(ctx.map())).await, 0);
+    assert_eq!(delete(ctx, &run, &MapKeys::none(ctx.map())).await, 0);
+    assert_eq!(delete_all(ctx, &run, Some(0)).await, 0);
+    assert_eq!(select(ctx, &run, ctx.map()).await, entries);
 }
 
-async fn only_entries_that_are_there_count_as_deleted(world: &World) {
-    let (run, entries) = (world.run(), world.entries(world.map(), 9));
+async fn only_existing_entries_count_as_deleted(ctx: &TestContext) {
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), 9));
     let (there, absent) = split(entries, 6);
-    replace(world, &run, &there).await;
-    let (gone, _) = split(there.clone(), 2);
-    let keys = appended(gone, absent).keys();
-    assert_eq!(delete(world, &run, &keys).await, 2);
-    assert_eq!(select(world, &run, world.map()).await, without(there, &keys));
+    replace(ctx, &run, &there).await;
+    let (deleted, _) = split(there.clone(), 2);
+    let keys = appended(deleted, absent).keys();
+    assert_eq!(delete(ctx, &run, &keys).await, 2);
+    assert_eq!(select(ctx, &run, ctx.map()).await, without(there, &keys));
 }
 
-async fn each_run_and_each_map_has_entries_of_its_own(world: &World) {
-    let run = world.run();
+async fn each_run_and_each_map_has_entries_of_its_own(ctx: &TestContext) {
+    let run = ctx.run();
     let runs = [
         run.clone(),
-        ExecutionsFilter { run_id: world.run().run_id, ..run.clone() },
-        ExecutionsFilter { workflow_id: world.run().workflow_id, ..run.clone() },
-        ExecutionsFilter { namespace_id: world.run().namespace_id, ..run.clone() },
-        ExecutionsFilter { shard_id: world.run().shard_id, ..run.clone() },
+        ExecutionsFilter { run_id: ctx.run().run_id, ..run.clone() },
+        ExecutionsFilter { workflow_id: ctx.run().workflow_id, ..run.clone() },
+        ExecutionsFilter { namespace_id: ctx.run().namespace_id, ..run.clone() },
+        ExecutionsFilter { shard_id: ctx.run().shard_id, ..run.clone() },
     ];
-    let mut entries = vec![world.entries(world.map(), 3)];
+    let mut entries = vec![ctx.entries(ctx.map(), 3)];
     for run in &runs[1..] {
-        entries.push(world.changed_entries(&entries[0]));
-        replace(world, run, &entries[entries.len() - 1]).await;
+        entries.push(ctx.changed_entries(&entries[0]));
+        replace(ctx, run, &entries[entries.len() - 1]).await;
     }
-    replace(world, &run, &entries[0]).await;
+    replace(ctx, &run, &entries[0]).await;
     for (run, entries) in runs.iter().zip(&entries) {
-        assert_eq!(select(world, run, world.map()).await, *entries);
-        let others = MapTable::ALL.into_iter().filter(|map| *map != world.map());
+        assert_eq!(select(ctx, run, ctx.map()).await, *entries);
+        let others = MapTable::ALL.into_iter().filter(|map| *map != ctx.map());
         for other in others {
-            assert!(select(world, run, other).await.is_empty(), "{other:?}");
+            assert!(select(ctx, run, other).await.is_empty(), "{other:?}");
         }
     }
-    assert_eq!(delete_all(world, &runs[0], None).await, 3);
-    assert_eq!(delete(world, &runs[1], &entries[1].keys()).await, 3);
+    assert_eq!(delete_all(ctx, &runs[0], None).await, 3);
+    assert_eq!(delete(ctx, &runs[1], &entries[1].keys()).await, 3);
     for (run, entries) in runs.iter().zip(&entries).skip(2) {
-        assert_eq!(select(world, run, world.map()).await, *entries);
+        assert_eq!(select(ctx, run, ctx.map()).await, *entries);
     }
 }
 
-async fn a_map_is_emptied_in_chunks_in_the_order_of_its_keys(world: &World) {
-    let run = world.run();
-    let mut left = world.entries(world.map(), 10);
-    replace(world, &run, &left).await;
+async fn a_map_is_emptied_in_chunks_in_the_order_of_its_keys(ctx: &TestContext) {
+    let run = ctx.run();
+    let mut left = ctx.entries(ctx.map(), 10);
+    replace(ctx, &run, &left).await;
     for deleted in [4, 4, 2, 0] {
-        assert_eq!(delete_all(world, &run, Some(4)).await, deleted);
+        assert_eq!(delete_all(ctx, &run, Some(4)).await, deleted);
         (_, left) = split(left, 4);
-        assert_eq!(select(world, &run, world.map()).await, left);
+        assert_eq!(select(ctx, &run, ctx.map()).await, left);
     }
 }
 
-async fn a_transaction_reads_the_entries_that_it_has_written(world: &World) {
-    let (run, map) = (world.run(), world.map());
-    let (old, new) = split(world.entries(map, 10), 5);
-    replace(world, &run, &old).await;
-    let changed = world.changed_entries(&old);
-    let (gone, _) = split(changed.clone(), 2);
-    let mut transaction = world.begin("Write").await;
+async fn a_transaction_reads_the_entries_that_it_has_written(ctx: &TestContext) {
+    let (run, map) = (ctx.run(), ctx.map());
+    let (old, new) = split(ctx.entries(map, 10), 5);
+    replace(ctx, &run, &old).await;
+    let changed = ctx.changed_entries(&old);
+    let (deleted, _) = split(changed.clone(), 2);
+    let mut transaction = ctx.begin("Write").await;
     transaction.replace_into_map(&run, &joined(changed.clone(), new.clone())).await.unwrap();
-    assert_eq!(transaction.delete_from_map(&run, &gone.keys()).await.unwrap(), 2);
-    let expected = without(joined(changed, new), &gone.keys());
+    assert_eq!(transaction.delete_from_map(&run, &deleted.keys()).await.unwrap(), 2);
+    let expected = without(joined(changed, new), &deleted.keys());
     assert_eq!(transaction.select_all_from_map(&run, map).await.unwrap(), expected);
-    assert_eq!(select(world, &run, map).await, old, "nobody else sees it yet");
+    assert_eq!(select(ctx, &run, map).await, old, "an uncommitted write is invisible");
     transaction.commit().await.unwrap();
-    assert_eq!(select(world, &run, map).await, expected);
+    assert_eq!(select(ctx, &run, map).await, expected);
 }
 
-async fn an_entry_that_another_transaction_wrote_since_is_a_conflict(world: &World) {
-    let (run, map) = (world.run(), world.map());
-    let entries = world.entries(map, 1);
-    let mut late = world.begin("Late").await;
+async fn an_entry_that_another_transaction_wrote_since_is_a_conflict(ctx: &TestContext) {
+    let (run, map) = (ctx.run(), ctx.map());
+    let entries = ctx.entries(map, 1);
+    let mut late = ctx.begin("Late").await;
     assert!(late.select_all_from_map(&run, map).await.unwrap().is_empty());
-    replace(world, &run, &entries).await;
-    let written = late.replace_into_map(&run, &world.changed_entries(&entries)).await;
+    replace(ctx, &run, &entries).await;
+    let written = late.replace_into_map(&run, &ctx.changed_entries(&entries)).await;
     assert_conflict(settle(late, written).await);
-    assert_eq!(select(world, &run, map).await, entries);
+    assert_eq!(select(ctx, &run, map).await, entries);
 }
 
-async fn entries_with_different_keys_are_written_by_two_transactions_at_once(world: &World) {
-    let (run, map) = (world.run(), world.map());
-    let entries = world.entries(map, 4);
+async fn entries_with_different_keys_are_written_by_two_transactions_at_once(ctx: &TestContext) {
+    let (run, map) = (ctx.run(), ctx.map());
+    let entries = ctx.entries(map, 4);
     let (one, other) = split(entries.clone(), 2);
-    let mut first = world.begin("First").await;
-    let mut second = world.begin("Second").await;
+    let mut first = ctx.begin("First").await;
+    let mut second = ctx.begin("Second").await;
     first.replace_into_map(&run, &one).await.unwrap();
     second.replace_into_map(&run, &other).await.unwrap();
     first.commit().await.unwrap();
     second.commit().await.unwrap();
-    assert_eq!(select(world, &run, map).await, entries);
+    assert_eq!(select(ctx, &run, map).await, entries);
 }
 
-async fn three_thousand_entries_are_written_at_once_and_one_more_is_refused(world: &World) {
+async fn three_thousand_entries_are_written_at_once_and_one_more_is_refused(ctx: &TestContext) {
     let most = usize::try_from(limits::MAX_TRANSACTION_ROWS).unwrap();
-    let (run, entries) = (world.run(), world.entries(world.map(), most));
-    assert_eq!(replace(world, &run, &entries).await, limits::MAX_TRANSACTION_ROWS);
-    let more = world.entries(world.map(), most + 1);
-    let error = world.store.session().replace_into_map(&world.run(), &more).await.unwrap_err();
+    let (run, entries) = (ctx.run(), ctx.entries(ctx.map(), most));
+    assert_eq!(replace(ctx, &run, &entries).await, limits::MAX_TRANSACTION_ROWS);
+    let more = ctx.entries(ctx.map(), most + 1);
+    let error = ctx.store.session().replace_into_map(&ctx.run(), &more).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Limit { kind: limits::LimitKind::TransactionRows, .. }),
         "{error:?}"
     );
-    assert_eq!(world.place.count(world.map().table()).await, limits::MAX_TRANSACTION_ROWS);
+    assert_eq!(ctx.fixture.count(ctx.map().table()).await, limits::MAX_TRANSACTION_ROWS);
 }
 
 /// The maps whose keys are numbers.
 const NUMBERED: [MapTable; 4] =
     [MapTable::Activities, MapTable::ChildExecutions, MapTable::RequestCancels, MapTable::Signals];
 
-async fn ids_at_the_edges_come_back_in_order(world: &World) {
+async fn extreme_ids_are_read_in_order(ctx: &TestContext) {
     for map in NUMBERED {
-        let (run, mut entries) = (world.run(), world.entries(map, 7));
+        let (run, mut entries) = (ctx.run(), ctx.entries(map, 7));
         let edges = [i64::MIN, -256, -1, 0, 1, 1 << 40, i64::MAX];
         let (MapEntries::Activities(of)
         | MapEntries::ChildExecutions(of)
@@ -339,20 +341,20 @@ async fn ids_at_the_edges_come_back_in_order(world: &World) {
         for (entry, id) in of.iter_mut().zip(edges) {
             entry.id = id;
         }
-        replace(world, &run, &entries).await;
-        assert_eq!(select(world, &run, map).await, entries);
+        replace(ctx, &run, &entries).await;
+        assert_eq!(select(ctx, &run, map).await, entries);
     }
 }
 
-/// Entries with these keys, of every map whose keys are texts.
-fn with_texts(world: &World, texts: &[&str]) -> [MapEntries; 3] {
+/// Entries with these keys, of every map whose keys are strings.
+fn with_texts(ctx: &TestContext, texts: &[&str]) -> [MapEntries; 3] {
     let signals = texts.iter().map(|text| SignalId::new(text).unwrap());
     let timers = texts
         .iter()
-        .map(|text| TimerEntry { timer_id: TimerId::new(text).unwrap(), data: world.data() });
+        .map(|text| TimerEntry { timer_id: TimerId::new(text).unwrap(), data: ctx.data() });
     let nodes = texts
         .iter()
-        .map(|text| ChasmNode { path: ChasmPath::new(text).unwrap(), ..world.chasm_node() });
+        .map(|text| ChasmNode { path: ChasmPath::new(text).unwrap(), ..ctx.chasm_node() });
     [
         MapEntries::SignalsRequested(signals.collect()),
         MapEntries::Timers(timers.collect()),
@@ -360,7 +362,7 @@ fn with_texts(world: &World, texts: &[&str]) -> [MapEntries; 3] {
     ]
 }
 
-async fn texts_in_any_script_are_keys_in_the_order_of_their_bytes(world: &World) {
+async fn texts_in_any_script_are_keys_in_byte_order(ctx: &TestContext) {
     let mut texts = [
         "",
         " ",
@@ -384,50 +386,50 @@ async fn texts_in_any_script_are_keys_in_the_order_of_their_bytes(world: &World)
         "\u{202e}x",
     ];
     texts.sort_unstable();
-    for entries in with_texts(world, &texts) {
-        let run = world.run();
-        assert_eq!(replace(world, &run, &entries).await, texts.len() as u64);
-        assert_eq!(select(world, &run, entries.map()).await, entries);
-        let (gone, left) = split(entries, 9);
-        assert_eq!(delete(world, &run, &gone.keys()).await, 9);
-        assert_eq!(select(world, &run, left.map()).await, left);
+    for entries in with_texts(ctx, &texts) {
+        let run = ctx.run();
+        assert_eq!(replace(ctx, &run, &entries).await, texts.len() as u64);
+        assert_eq!(select(ctx, &run, entries.map()).await, entries);
+        let (deleted, left) = split(entries, 9);
+        assert_eq!(delete(ctx, &run, &deleted.keys()).await, 9);
+        assert_eq!(select(ctx, &run, left.map()).await, left);
     }
 }
 
-async fn the_longest_keys_fit_and_together_with_the_longest_id_are_refused(world: &World) {
+async fn the_longest_keys_fit_and_are_refused_with_the_longest_id(ctx: &TestContext) {
     let longest = "🦀".repeat(TimerId::MAX_CHARS);
-    for entries in with_texts(world, &[&longest]) {
-        let mut run = world.run();
-        assert_eq!(replace(world, &run, &entries).await, 1);
-        assert_eq!(select(world, &run, entries.map()).await, entries);
+    for entries in with_texts(ctx, &[&longest]) {
+        let mut run = ctx.run();
+        assert_eq!(replace(ctx, &run, &entries).await, 1);
+        assert_eq!(select(ctx, &run, entries.map()).await, entries);
 
         run.workflow_id = WorkflowId::new(&longest).unwrap();
-        let error = world.store.session().replace_into_map(&run, &entries).await.unwrap_err();
+        let error = ctx.store.session().replace_into_map(&run, &entries).await.unwrap_err();
         assert!(
             matches!(error, StoreError::Limit { kind: limits::LimitKind::KeyBytes, .. }),
             "{error:?}"
         );
-        assert_eq!(world.place.count(entries.map().table()).await, 1);
+        assert_eq!(ctx.fixture.count(entries.map().table()).await, 1);
     }
 }
 
-async fn a_value_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(world: &World) {
+async fn a_value_of_one_mebibyte_is_stored_and_one_byte_more_is_refused(ctx: &TestContext) {
     for map in MapTable::ALL.into_iter().filter(|map| *map != MapTable::SignalsRequested) {
-        let (run, mut entries) = (world.run(), world.entries(map, 1));
+        let (run, mut entries) = (ctx.run(), ctx.entries(map, 1));
         set_value(&mut entries, vec![7; limits::MAX_VALUE_BYTES]);
-        assert_eq!(replace(world, &run, &entries).await, 1);
+        assert_eq!(replace(ctx, &run, &entries).await, 1);
         let mut larger = entries.clone();
         set_value(&mut larger, vec![7; limits::MAX_VALUE_BYTES + 1]);
-        let error = world.store.session().replace_into_map(&run, &larger).await.unwrap_err();
+        let error = ctx.store.session().replace_into_map(&run, &larger).await.unwrap_err();
         assert!(
             matches!(error, StoreError::Limit { kind: limits::LimitKind::ValueBytes, .. }),
             "{error:?}"
         );
-        assert_eq!(select(world, &run, map).await, entries);
+        assert_eq!(select(ctx, &run, map).await, entries);
     }
 }
 
-/// Gives the first entry this value.
+/// Sets the value of the first entry.
 fn set_value(entries: &mut MapEntries, value: Vec<u8>) {
     match entries {
         MapEntries::Activities(of)

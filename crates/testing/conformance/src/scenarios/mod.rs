@@ -1,15 +1,17 @@
-//! The scenarios, one module per area.
+//! The list of all scenarios, one module per area.
 
-mod act_histories;
 mod buffered_events;
 mod chasm_nodes;
+mod condition_locks;
 mod conditions;
+mod conflict_resolve;
 mod contention;
-mod creating;
+mod create_execution;
 mod current_executions;
 mod deadlines;
-mod deleting;
+mod delete_execution;
 mod differential;
+mod execution_histories;
 mod executions;
 mod fencing;
 mod history_chains;
@@ -18,33 +20,31 @@ mod history_store;
 mod history_trees;
 mod interleavings;
 mod isolation;
-mod joins;
-mod limits;
-mod locks;
+mod join_locks;
 mod maps;
-mod model;
-mod modes;
 mod mutable_state;
-mod parts;
-mod recorded;
-mod resolving;
+mod recorded_rows;
+mod reference_model;
+mod request_validation;
 mod retries;
 mod routing;
 mod scavenging;
 mod shard_store;
 mod shards;
-mod sizes;
+mod size_limits;
+mod state_validation;
 mod task_ranges;
 mod task_store;
 mod tasks;
+mod transaction_limits;
 mod unknown_commits;
-mod updating;
+mod update_execution;
 mod values;
 mod version;
 
-use crate::Scenario;
+use crate::scenario::Scenario;
 
-pub(crate) const ALL: &[&[Scenario]] = &[
+const ALL: &[&[Scenario]] = &[
     executions::SCENARIOS,
     current_executions::SCENARIOS,
     routing::SCENARIOS,
@@ -58,32 +58,37 @@ pub(crate) const ALL: &[&[Scenario]] = &[
     tasks::SCENARIOS,
     task_ranges::SCENARIOS,
     mutable_state::SCENARIOS,
-    locks::SCENARIOS,
+    condition_locks::SCENARIOS,
     conditions::SCENARIOS,
-    creating::SCENARIOS,
-    updating::SCENARIOS,
-    resolving::SCENARIOS,
-    deleting::SCENARIOS,
-    act_histories::SCENARIOS,
+    create_execution::SCENARIOS,
+    update_execution::SCENARIOS,
+    conflict_resolve::SCENARIOS,
+    delete_execution::SCENARIOS,
+    execution_histories::SCENARIOS,
     task_store::SCENARIOS,
     shard_store::SCENARIOS,
     history_store::SCENARIOS,
     history_chains::SCENARIOS,
     scavenging::SCENARIOS,
     deadlines::SCENARIOS,
-    sizes::SCENARIOS,
+    size_limits::SCENARIOS,
     interleavings::SCENARIOS,
-    modes::SCENARIOS,
-    parts::SCENARIOS,
+    state_validation::SCENARIOS,
+    request_validation::SCENARIOS,
     fencing::SCENARIOS,
     unknown_commits::SCENARIOS,
-    joins::SCENARIOS,
+    join_locks::SCENARIOS,
     isolation::SCENARIOS,
     retries::SCENARIOS,
     contention::SCENARIOS,
-    limits::SCENARIOS,
-    model::SCENARIOS,
+    transaction_limits::SCENARIOS,
+    reference_model::SCENARIOS,
     differential::SCENARIOS,
-    recorded::SCENARIOS,
+    recorded_rows::SCENARIOS,
     version::SCENARIOS,
 ];
+
+/// Every scenario, in the order in which they are listed.
+pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
+    ALL.iter().copied().flatten()
+}

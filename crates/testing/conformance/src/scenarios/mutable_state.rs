@@ -1,5 +1,5 @@
-//! Acts as write sets: whole executions are written and read, and an act does what its row
-//! operations do one by one.
+//! Write sets of whole executions: they are written and read, and equal the same row operations one
+//! by one.
 
 use std::sync::Arc;
 
@@ -13,56 +13,57 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
-    Queue, World,
-    entries::{joined, split},
-    scenario::scenario_table,
-    world::{
-        owned::{assert_refused, current_is, is_absent, version_is},
-        sets::{Change, NewRun, act, apply, current, deletion, nodes, read, stored},
+    context::{
+        TestContext,
+        owned_shard::{assert_refused, current_is, is_absent, version_is},
+        write_sets::{Change, NewRun, apply, current, deletion, nodes, read, stored, write_set},
     },
+    entries::{joined, split},
+    queue::Queue,
+    scenario::scenario_table,
 };
 
 scenario_table! { "mutable_state":
     a_whole_execution_is_written_and_read per archetype;
     a_run_without_anything_else_is_written_and_read;
-    an_absent_run_is_not_read_whatever_else_there_is;
+    an_absent_run_is_not_read_even_if_it_has_other_rows;
     a_run_and_its_current_execution_are_updated per archetype;
     updating_what_is_absent_is_refused per archetype;
     a_run_that_exists_is_not_inserted;
     a_current_execution_that_exists_is_not_inserted per archetype;
     a_task_that_exists_is_not_inserted;
-    an_act_on_three_runs_writes_all_of_them per archetype;
-    an_act_on_three_runs_is_refused_whole;
+    a_write_set_of_three_runs_writes_all_of_them per archetype;
+    a_write_set_of_three_runs_is_refused_whole;
     entries_that_are_not_written_are_removed;
-    an_entry_that_is_written_and_removed_is_gone;
+    an_entry_written_and_removed_at_once_is_absent;
     a_buffer_is_cleared_before_events_are_appended;
-    random_writes_do_what_their_row_operations_do;
+    random_write_sets_equal_their_row_operations;
     an_oversized_entry_is_refused_and_nothing_is_stored;
     more_than_three_thousand_rows_are_refused_and_nothing_is_stored if transaction_limits;
     a_read_never_mixes_two_writes;
-    a_deleted_execution_leaves_nothing_of_its_run;
+    deleting_an_execution_leaves_no_row_of_its_run;
     deleting_an_absent_execution_is_no_error;
 }
 
-/// Asserts that an act is refused because of `expected`, and that it changes nothing.
-async fn assert_refuses(world: &World, set: &WriteSet<'_>, expected: &ConditionFailed) {
-    let before = world.row_count().await;
-    assert_refused(world.store.apply(set).await, expected);
-    assert_eq!(world.row_count().await, before);
+/// Asserts that a write set is refused because of `expected` and changes nothing.
+async fn assert_refuses(ctx: &TestContext, set: &WriteSet<'_>, expected: &ConditionFailed) {
+    let before = ctx.row_count().await;
+    assert_refused(ctx.store.apply(set).await, expected);
+    assert_eq!(ctx.row_count().await, before);
 }
 
-async fn a_whole_execution_is_written_and_read(world: &World) {
-    let row = world.current();
-    let run = NewRun::new(world, &world.execution_of(&row));
+async fn a_whole_execution_is_written_and_read(ctx: &TestContext) {
+    let row = ctx.current();
+    let run = NewRun::new(ctx, &ctx.execution_of(&row));
     let mut set = run.set();
     set.current = current(&row, ExpectedCurrent::Absent);
-    apply(world, &set).await;
+    apply(ctx, &set).await;
     let key = run.row.filter();
-    assert_eq!(read(world, &key).await, Some(run.expected()));
-    // The row operations see the same.
-    assert_eq!(world.read(&row.filter()).await, Some(row));
-    assert_eq!(world.read_execution(&key).await.as_ref(), Some(&run.row));
-    let mut session = world.store.session();
+    assert_eq!(read(ctx, &key).await, Some(run.expected()));
+    // The row operations read the same.
+    assert_eq!(ctx.read(&row.filter()).await, Some(row));
+    assert_eq!(ctx.read_execution(&key).await.as_ref(), Some(&run.row));
+    let mut session = ctx.store.session();
     for entries in &run.maps {
         let read = session.select_all_from_map(&key, entries.map()).await;
         assert_eq!(read.unwrap(), *entries);
@@ -79,111 +80,111 @@ async fn a_whole_execution_is_written_and_read(world: &World) {
         let queue = Queue::Scheduled(*queue);
         assert_eq!(queue.select(&mut *session, shard, start, 9).await.unwrap(), *tasks);
     }
-    run.assert_history(world).await;
+    run.assert_history(ctx).await;
     // The run, its current execution, 7 maps, 7 queues, two batches and a branch.
-    assert_eq!(world.row_count().await, 2 + 7 * 4 + 7 * 2 + 3);
+    assert_eq!(ctx.row_count().await, 2 + 7 * 4 + 7 * 2 + 3);
 }
 
-async fn a_run_without_anything_else_is_written_and_read(world: &World) {
-    let row = world.execution();
-    apply(world, &act(&row, RunChange::Insert { row: &row, maps: &[] })).await;
-    let read = read(world, &row.filter()).await.unwrap();
+async fn a_run_without_anything_else_is_written_and_read(ctx: &TestContext) {
+    let row = ctx.execution();
+    apply(ctx, &write_set(&row, RunChange::Insert { row: &row, maps: &[] })).await;
+    let read = read(ctx, &row.filter()).await.unwrap();
     assert_eq!(read.execution, row);
     assert_eq!(read.maps, MapTable::ALL.map(MapEntries::none));
     assert_eq!(read.buffered, []);
-    assert_eq!(world.row_count().await, 1);
+    assert_eq!(ctx.row_count().await, 1);
 }
 
-async fn an_absent_run_is_not_read_whatever_else_there_is(world: &World) {
-    let row = world.execution();
-    assert_eq!(read(world, &row.filter()).await, None);
-    stored(world, &row).await;
-    let other = ExecutionsFilter { run_id: world.run_id(), ..row.filter() };
-    assert_eq!(read(world, &other).await, None);
-    world.store.session().delete_from_executions(&row.filter()).await.unwrap();
-    assert_eq!(read(world, &row.filter()).await, None, "entries alone are no execution");
+async fn an_absent_run_is_not_read_even_if_it_has_other_rows(ctx: &TestContext) {
+    let row = ctx.execution();
+    assert_eq!(read(ctx, &row.filter()).await, None);
+    stored(ctx, &row).await;
+    let other = ExecutionsFilter { run_id: ctx.run_id(), ..row.filter() };
+    assert_eq!(read(ctx, &other).await, None);
+    ctx.store.session().delete_from_executions(&row.filter()).await.unwrap();
+    assert_eq!(read(ctx, &row.filter()).await, None, "entries without a run");
 }
 
-async fn a_run_and_its_current_execution_are_updated(world: &World) {
-    let before = world.current();
-    let row = world.execution_of(&before);
-    world.insert(&before).await;
-    let run = stored(world, &row).await;
-    let next = world.changed(&before);
-    let (change, tasks) = (Change::new(world, &row), world.tasks_of_every_queue(1));
+async fn a_run_and_its_current_execution_are_updated(ctx: &TestContext) {
+    let before = ctx.current();
+    let row = ctx.execution_of(&before);
+    ctx.insert(&before).await;
+    let run = stored(ctx, &row).await;
+    let next = ctx.changed(&before);
+    let (change, tasks) = (Change::new(ctx, &row), ctx.tasks_of_every_queue(1));
     let mut set = change.set();
     set.current = current(&next, ExpectedCurrent::Run(before.run_id));
     set.tasks.push(&tasks);
-    let rows = world.row_count().await;
-    apply(world, &set).await;
-    assert_eq!(world.read(&before.filter()).await, Some(next));
+    let rows = ctx.row_count().await;
+    apply(ctx, &set).await;
+    assert_eq!(ctx.read(&before.filter()).await, Some(next));
     let expected = MutableStateRows { execution: change.row.clone(), ..run.expected() };
-    assert_eq!(read(world, &row.filter()).await, Some(expected), "maps stay as they were");
-    assert_eq!(world.row_count().await, rows + 7);
+    assert_eq!(read(ctx, &row.filter()).await, Some(expected), "the maps are unchanged");
+    assert_eq!(ctx.row_count().await, rows + 7);
 }
 
-async fn updating_what_is_absent_is_refused(world: &World) {
-    let row = world.current();
-    let execution = world.execution_of(&row);
-    let (change, tasks) = (Change::new(world, &execution), world.tasks_of_every_queue(1));
+async fn updating_what_is_absent_is_refused(ctx: &TestContext) {
+    let row = ctx.current();
+    let execution = ctx.execution_of(&row);
+    let (change, tasks) = (Change::new(ctx, &execution), ctx.tasks_of_every_queue(1));
     let mut set = change.set();
     set.tasks.push(&tasks);
-    assert_refuses(world, &set, &is_absent(&execution)).await;
-    // The current execution comes first.
+    assert_refuses(ctx, &set, &is_absent(&execution)).await;
+    // The condition on the current execution is checked first.
     set.current = current(&row, ExpectedCurrent::Run(row.run_id));
-    assert_refuses(world, &set, &current_is(None)).await;
-    world.insert(&row).await;
-    assert_refuses(world, &set, &is_absent(&execution)).await;
-    assert_eq!(world.row_count().await, 1);
+    assert_refuses(ctx, &set, &current_is(None)).await;
+    ctx.insert(&row).await;
+    assert_refuses(ctx, &set, &is_absent(&execution)).await;
+    assert_eq!(ctx.row_count().await, 1);
 }
 
-async fn a_run_that_exists_is_not_inserted(world: &World) {
-    let row = world.execution();
-    let first = stored(world, &row).await;
-    let again = NewRun::new(world, &world.changed_execution(&row));
+async fn a_run_that_exists_is_not_inserted(ctx: &TestContext) {
+    let row = ctx.execution();
+    let first = stored(ctx, &row).await;
+    let again = NewRun::new(ctx, &ctx.changed_execution(&row));
     let exists = ConditionFailed::ExecutionExists { run_id: row.run_id };
-    assert_refuses(world, &again.set(), &exists).await;
-    assert_eq!(read(world, &row.filter()).await, Some(first.expected()));
+    assert_refuses(ctx, &again.set(), &exists).await;
+    assert_eq!(read(ctx, &row.filter()).await, Some(first.expected()));
 }
 
-async fn a_current_execution_that_exists_is_not_inserted(world: &World) {
-    let before = world.current();
-    world.insert(&before).await;
-    let next = world.changed(&before);
-    let new = NewRun::new(world, &world.execution_of(&next));
+async fn a_current_execution_that_exists_is_not_inserted(ctx: &TestContext) {
+    let before = ctx.current();
+    ctx.insert(&before).await;
+    let next = ctx.changed(&before);
+    let new = NewRun::new(ctx, &ctx.execution_of(&next));
     let mut set = new.set();
     set.current = current(&next, ExpectedCurrent::Absent);
-    assert_refuses(world, &set, &current_is(Some(&before))).await;
-    assert_eq!(world.read(&before.filter()).await.as_ref(), Some(&before));
-    // The last write version that is told is the run's.
-    let run = world.execution_of(&before);
-    world.insert_execution(&run).await;
-    let told = CurrentExecutionsRow { last_write_version: run.last_write_version, ..before };
-    assert_refuses(world, &set, &current_is(Some(&told))).await;
+    assert_refuses(ctx, &set, &current_is(Some(&before))).await;
+    assert_eq!(ctx.read(&before.filter()).await.as_ref(), Some(&before));
+    // The refusal reports the last write version of the run.
+    let run = ctx.execution_of(&before);
+    ctx.insert_execution(&run).await;
+    let reported = CurrentExecutionsRow { last_write_version: run.last_write_version, ..before };
+    assert_refuses(ctx, &set, &current_is(Some(&reported))).await;
 }
 
-async fn a_task_that_exists_is_not_inserted(world: &World) {
+async fn a_task_that_exists_is_not_inserted(ctx: &TestContext) {
     for (index, queue) in Queue::all().iter().enumerate() {
-        let row = world.execution();
-        let new = NewRun::new(world, &row);
+        let row = ctx.execution();
+        let new = NewRun::new(ctx, &row);
         let taken = match (new.tasks.immediate.get(index), index) {
             (Some((_, tasks)), _) => queue.key(Timestamp::UNIX_EPOCH, tasks[1].task_id),
             (None, index) => new.tasks.scheduled[index - new.tasks.immediate.len()].1[1].key,
         };
-        let task = temporal_dsql_domain::ScheduledTask { key: taken, data: world.data() };
-        queue.insert(&mut *world.store.session(), row.shard_id, &[task]).await.unwrap();
-        let before = world.row_count().await;
-        let error = world.store.apply(&new.set()).await.unwrap_err();
+        let task = temporal_dsql_domain::ScheduledTask { key: taken, data: ctx.data() };
+        queue.insert(&mut *ctx.store.session(), row.shard_id, &[task]).await.unwrap();
+        let before = ctx.row_count().await;
+        let error = ctx.store.apply(&new.set()).await.unwrap_err();
         assert!(
             matches!(error, StoreError::AlreadyExists { table, .. } if table == queue.table()),
             "{error:?}"
         );
-        assert_eq!(world.row_count().await, before);
+        assert_eq!(ctx.row_count().await, before);
     }
 }
 
 /// A conflict of three runs of one id: the zombie is reset, the current run is changed, and a new
-/// run takes its place.
+/// run replaces it.
 struct ThreeRuns {
     old: CurrentExecutionsRow,
     next: CurrentExecutionsRow,
@@ -191,34 +192,34 @@ struct ThreeRuns {
     reset_maps: Vec<MapEntries>,
     changed: Change,
     new: NewRun,
-    /// Beside those of the new run.
+    /// The tasks in addition to those of the new run.
     tasks: [Tasks; 2],
     nodes: [HistoryNode; 2],
     branches: [BranchKey; 2],
 }
 
 impl ThreeRuns {
-    /// The two that exist are stored.
-    async fn stored(world: &World) -> Self {
-        let old = world.current();
-        world.insert(&old).await;
-        let current = stored(world, &world.execution_of(&old)).await;
-        let zombie = stored(world, &world.execution_of(&world.changed(&old))).await;
-        let next = world.changed(&old);
-        let mut changed = Change::new(world, &current.row);
-        changed.buffered.append = world.events(2);
+    /// Stores the two existing runs.
+    async fn stored(ctx: &TestContext) -> Self {
+        let old = ctx.current();
+        ctx.insert(&old).await;
+        let current = stored(ctx, &ctx.execution_of(&old)).await;
+        let zombie = stored(ctx, &ctx.execution_of(&ctx.changed(&old))).await;
+        let next = ctx.changed(&old);
+        let mut changed = Change::new(ctx, &current.row);
+        changed.buffered.append = ctx.events(2);
         for entries in &current.maps {
             let remove = split(entries.clone(), 1).0.keys();
-            let replace = world.entries(entries.map(), 1);
+            let replace = ctx.entries(entries.map(), 1);
             changed.maps.push(MapWrite { remove, replace });
         }
         Self {
-            reset: Change::new(world, &zombie.row),
-            reset_maps: MapTable::ALL.map(|map| world.entries(map, 2)).into(),
+            reset: Change::new(ctx, &zombie.row),
+            reset_maps: MapTable::ALL.map(|map| ctx.entries(map, 2)).into(),
             changed,
-            new: NewRun::new(world, &world.execution_of(&next)),
-            tasks: [world.tasks_of_every_queue(1), world.tasks_of_every_queue(1)],
-            nodes: [world.node(7, 12), world.node(7, 13)],
+            new: NewRun::new(ctx, &ctx.execution_of(&next)),
+            tasks: [ctx.tasks_of_every_queue(1), ctx.tasks_of_every_queue(1)],
+            nodes: [ctx.node(7, 12), ctx.node(7, 13)],
             branches: [zombie.tree.branch, current.tree.branch],
             old,
             next,
@@ -229,7 +230,7 @@ impl ThreeRuns {
         let Self { reset, reset_maps, changed, .. } = self;
         let replace =
             RunChange::Replace { row: &reset.row, expected: reset.expected, maps: reset_maps };
-        let mut set = act(&reset.row, replace);
+        let mut set = write_set(&reset.row, replace);
         set.current = current(&self.next, ExpectedCurrent::Run(self.old.run_id));
         set.runs.push(changed.update());
         set.tasks.extend(&self.tasks);
@@ -241,40 +242,40 @@ impl ThreeRuns {
     }
 }
 
-async fn an_act_on_three_runs_writes_all_of_them(world: &World) {
-    let runs = ThreeRuns::stored(world).await;
-    let before = world.row_count().await;
-    let mut changed = read(world, &runs.changed.row.filter()).await.unwrap();
-    apply(world, &runs.set()).await;
-    assert_eq!(world.read(&runs.old.filter()).await.as_ref(), Some(&runs.next));
+async fn a_write_set_of_three_runs_writes_all_of_them(ctx: &TestContext) {
+    let runs = ThreeRuns::stored(ctx).await;
+    let before = ctx.row_count().await;
+    let mut changed = read(ctx, &runs.changed.row.filter()).await.unwrap();
+    apply(ctx, &runs.set()).await;
+    assert_eq!(ctx.read(&runs.old.filter()).await.as_ref(), Some(&runs.next));
     let reset = MutableStateRows {
         execution: runs.reset.row.clone(),
         maps: runs.reset_maps.clone(),
         buffered: Vec::new(),
     };
-    assert_eq!(read(world, &runs.reset.row.filter()).await, Some(reset));
+    assert_eq!(read(ctx, &runs.reset.row.filter()).await, Some(reset));
     changed.execution = runs.changed.row.clone();
     for (entries, MapWrite { replace, .. }) in changed.maps.iter_mut().zip(&runs.changed.maps) {
         *entries = joined(split(entries.clone(), 1).1, replace.clone());
     }
     changed.buffered = runs.changed.buffered.append.clone();
-    assert_eq!(read(world, &runs.changed.row.filter()).await, Some(changed));
-    assert_eq!(read(world, &runs.new.row.filter()).await, Some(runs.new.expected()));
-    runs.new.assert_history(world).await;
+    assert_eq!(read(ctx, &runs.changed.row.filter()).await, Some(changed));
+    assert_eq!(read(ctx, &runs.new.row.filter()).await, Some(runs.new.expected()));
+    runs.new.assert_history(ctx).await;
     for (node, branch) in runs.nodes.iter().zip(runs.branches) {
-        assert_eq!(nodes(world, &branch).await.last(), Some(node));
+        assert_eq!(nodes(ctx, &branch).await.last(), Some(node));
     }
-    // Of the reset run seven maps have two entries less; of the changed one two events are new. The
-    // new run has 46 rows; the other tasks are two of each queue, and two batches.
-    assert_eq!(world.row_count().await, before - 7 * 2 + 2 + (1 + 7 * 4 + 7 * 2 + 3) + 7 * 2 + 2);
+    // Seven maps of the reset run lose two entries each; the changed run gains two events. The new
+    // run has 46 rows; the other tasks are two of each queue, and there are two batches.
+    assert_eq!(ctx.row_count().await, before - 7 * 2 + 2 + (1 + 7 * 4 + 7 * 2 + 3) + 7 * 2 + 2);
 }
 
-async fn an_act_on_three_runs_is_refused_whole(world: &World) {
-    let runs = ThreeRuns::stored(world).await;
+async fn a_write_set_of_three_runs_is_refused_whole(ctx: &TestContext) {
+    let runs = ThreeRuns::stored(ctx).await;
     let before: Vec<_> = {
         let mut before = Vec::new();
         for run in [&runs.reset.row, &runs.changed.row] {
-            before.push(read(world, &run.filter()).await.unwrap());
+            before.push(read(ctx, &run.filter()).await.unwrap());
         }
         before
     };
@@ -287,91 +288,91 @@ async fn an_act_on_three_runs_is_refused_whole(world: &World) {
             }
             other => panic!("{other:?}"),
         }
-        assert_refuses(world, &set, &version_is(&stored.execution)).await;
+        assert_refuses(ctx, &set, &version_is(&stored.execution)).await;
     }
     let mut other = runs.set();
     other.current = current(&runs.next, ExpectedCurrent::Run(runs.next.run_id));
-    // The run of the current execution is stored, and tells its last write version.
+    // The run of the current execution is stored, and its last write version is reported.
     let last_write_version = before[1].execution.last_write_version;
-    let told = CurrentExecutionsRow { last_write_version, ..runs.old.clone() };
-    assert_refuses(world, &other, &current_is(Some(&told))).await;
-    world.insert_execution(&runs.new.row).await;
+    let reported = CurrentExecutionsRow { last_write_version, ..runs.old.clone() };
+    assert_refuses(ctx, &other, &current_is(Some(&reported))).await;
+    ctx.insert_execution(&runs.new.row).await;
     let exists = ConditionFailed::ExecutionExists { run_id: runs.new.row.run_id };
-    assert_refuses(world, &runs.set(), &exists).await;
+    assert_refuses(ctx, &runs.set(), &exists).await;
     for stored in before {
-        assert_eq!(read(world, &stored.execution.filter()).await, Some(stored));
+        assert_eq!(read(ctx, &stored.execution.filter()).await, Some(stored));
     }
 }
 
-async fn entries_that_are_not_written_are_removed(world: &World) {
-    let row = world.execution();
-    let first = stored(world, &row).await;
-    let mut session = world.store.session();
-    session.insert_into_buffered_events(&row.filter(), &world.events(3)).await.unwrap();
-    // Of each map two entries stay with other values, two go, two come.
+async fn entries_that_are_not_written_are_removed(ctx: &TestContext) {
+    let row = ctx.execution();
+    let first = stored(ctx, &row).await;
+    let mut session = ctx.store.session();
+    session.insert_into_buffered_events(&row.filter(), &ctx.events(3)).await.unwrap();
+    // Of each map two entries are kept with other values, two are removed and two are added.
     let kept = |entries: &MapEntries| {
         let (stay, _) = split(entries.clone(), 2);
-        joined(world.changed_entries(&stay), world.entries(entries.map(), 2))
+        joined(ctx.changed_entries(&stay), ctx.entries(entries.map(), 2))
     };
     let maps: Vec<_> = first.maps.iter().map(kept).collect();
-    let reset = Change::new(world, &row);
+    let reset = Change::new(ctx, &row);
     let (next, expected) = (&reset.row, reset.expected);
-    apply(world, &act(next, RunChange::Replace { row: next, expected, maps: &maps })).await;
-    let state = read(world, &row.filter()).await.unwrap();
+    apply(ctx, &write_set(next, RunChange::Replace { row: next, expected, maps: &maps })).await;
+    let state = read(ctx, &row.filter()).await.unwrap();
     assert_eq!(state, MutableStateRows { execution: next.clone(), maps, buffered: Vec::new() });
-    // Nothing is written: nothing stays.
-    let again = Change::new(world, next);
+    // A replacement without entries removes all.
+    let again = Change::new(ctx, next);
     let (row, expected) = (&again.row, again.expected);
-    apply(world, &act(row, RunChange::Replace { row, expected, maps: &[] })).await;
-    let state = read(world, &row.filter()).await.unwrap();
+    apply(ctx, &write_set(row, RunChange::Replace { row, expected, maps: &[] })).await;
+    let state = read(ctx, &row.filter()).await.unwrap();
     assert_eq!(state.maps, MapTable::ALL.map(MapEntries::none));
 }
 
-/// Temporal's stores write first and remove then (temporal-persistence.md#update).
-async fn an_entry_that_is_written_and_removed_is_gone(world: &World) {
-    let row = world.execution();
-    let first = stored(world, &row).await;
-    let mut change = Change::new(world, &row);
+/// Temporal's stores write first and remove afterwards (temporal-persistence.md#update).
+async fn an_entry_written_and_removed_at_once_is_absent(ctx: &TestContext) {
+    let row = ctx.execution();
+    let first = stored(ctx, &row).await;
+    let mut change = Change::new(ctx, &row);
     let mut expected = Vec::new();
     for entries in &first.maps {
-        // One is there and written again, one is there, two are there and not removed, one is new.
-        let (both, others) = split(world.changed_entries(entries), 1);
+        // One entry is overwritten, one is removed, two are kept, and one is new.
+        let (both, others) = split(ctx.changed_entries(entries), 1);
         let (removed, stay) = split(others, 1);
-        let new = world.entries(entries.map(), 1);
+        let new = ctx.entries(entries.map(), 1);
         let remove = joined(joined(both.clone(), removed), new.clone()).keys();
         let replace = joined(joined(both, stay.clone()), new);
         change.maps.push(MapWrite { remove, replace });
         expected.push(stay);
     }
-    apply(world, &change.set()).await;
-    assert_eq!(read(world, &row.filter()).await.unwrap().maps, expected);
+    apply(ctx, &change.set()).await;
+    assert_eq!(read(ctx, &row.filter()).await.unwrap().maps, expected);
 }
 
-async fn a_buffer_is_cleared_before_events_are_appended(world: &World) {
-    let mut row = world.execution();
-    stored(world, &row).await;
+async fn a_buffer_is_cleared_before_events_are_appended(ctx: &TestContext) {
+    let mut row = ctx.execution();
+    stored(ctx, &row).await;
     let mut expected = Vec::new();
     for (clear, count) in [(false, 3), (true, 3), (false, 3), (true, 3), (true, 0)] {
-        let mut change = Change::new(world, &row);
-        change.buffered = BufferedWrite { clear, append: world.events(count) };
-        apply(world, &change.set()).await;
+        let mut change = Change::new(ctx, &row);
+        change.buffered = BufferedWrite { clear, append: ctx.events(count) };
+        apply(ctx, &change.set()).await;
         if clear {
             expected.clear();
         }
         expected.extend(change.buffered.append);
-        assert_eq!(read(world, &row.filter()).await.unwrap().buffered, expected);
+        assert_eq!(read(ctx, &row.filter()).await.unwrap().buffered, expected);
         row = change.row;
     }
     assert_eq!(expected, []);
 }
 
-/// Some of the entries, drawn.
-fn some_of(world: &World, entries: &MapEntries) -> MapEntries {
+/// A random subset of the entries.
+fn some_of(ctx: &TestContext, entries: &MapEntries) -> MapEntries {
     let mut some = MapEntries::none(entries.map());
     let mut left = entries.clone();
     while !left.is_empty() {
         let (first, others) = split(left, 1);
-        if world.random(|random| random.bool()) {
+        if ctx.random(|random| random.bool()) {
             some = joined(some, first);
         }
         left = others;
@@ -379,26 +380,26 @@ fn some_of(world: &World, entries: &MapEntries) -> MapEntries {
     some
 }
 
-/// A random change of a run whose entries all come from `pool`.
-fn random_change(world: &World, of: &ExecutionsRow, pool: &[MapEntries]) -> Change {
-    let chance = || world.random(|random| random.bool());
-    let mut change = Change::new(world, of);
+/// A random change of a run whose entries are all from `pool`.
+fn random_change(ctx: &TestContext, of: &ExecutionsRow, pool: &[MapEntries]) -> Change {
+    let chance = || ctx.random(|random| random.bool());
+    let mut change = Change::new(ctx, of);
     for entries in pool {
-        let remove = some_of(world, entries).keys();
-        let replace = world.changed_entries(&some_of(world, entries));
+        let remove = some_of(ctx, entries).keys();
+        let replace = ctx.changed_entries(&some_of(ctx, entries));
         if chance() || chance() {
             change.maps.push(MapWrite { remove, replace });
         }
     }
-    let append = if chance() { world.events(2) } else { Vec::new() };
+    let append = if chance() { ctx.events(2) } else { Vec::new() };
     change.buffered = BufferedWrite { clear: chance(), append };
     change
 }
 
-/// The same change to another run, one row operation after the other; `is_whole` if all that is
-/// not written goes.
-async fn one_by_one(world: &World, change: &Change, is_whole: bool, run: &ExecutionsFilter) {
-    let session = &mut *world.store.session();
+/// Applies the same change to another run with row operations; `is_whole` if entries that are not
+/// written are removed.
+async fn one_by_one(ctx: &TestContext, change: &Change, is_whole: bool, run: &ExecutionsFilter) {
+    let session = &mut *ctx.store.session();
     assert_eq!(session.update_executions(&of_run(&change.row, run)).await.unwrap(), 1);
     for map in MapTable::ALL {
         if is_whole {
@@ -417,7 +418,7 @@ async fn one_by_one(world: &World, change: &Change, is_whole: bool, run: &Execut
     session.insert_into_buffered_events(run, append).await.unwrap();
 }
 
-/// The row of another run with the same values.
+/// The same row for another run.
 fn of_run(row: &ExecutionsRow, run: &ExecutionsFilter) -> ExecutionsRow {
     ExecutionsRow {
         shard_id: run.shard_id,
@@ -428,63 +429,63 @@ fn of_run(row: &ExecutionsRow, run: &ExecutionsFilter) -> ExecutionsRow {
     }
 }
 
-async fn random_writes_do_what_their_row_operations_do(world: &World) {
-    let (mut row, other) = (world.execution(), world.run());
-    world.insert_execution(&row).await;
-    world.insert_execution(&of_run(&row, &other)).await;
-    let pool = MapTable::ALL.map(|map| world.entries(map, 6));
+async fn random_write_sets_equal_their_row_operations(ctx: &TestContext) {
+    let (mut row, other) = (ctx.execution(), ctx.run());
+    ctx.insert_execution(&row).await;
+    ctx.insert_execution(&of_run(&row, &other)).await;
+    let pool = MapTable::ALL.map(|map| ctx.entries(map, 6));
     for round in 0..16 {
-        let mut change = random_change(world, &row, &pool);
-        let is_whole = world.random(|random| random.u8(..4)) == 0;
+        let mut change = random_change(ctx, &row, &pool);
+        let is_whole = ctx.random(|random| random.u8(..4)) == 0;
         let maps: Vec<_> = change.maps.iter().map(|of| of.replace.clone()).collect();
         if is_whole {
-            // A replacement removes by leaving out, and appends no events.
+            // A replacement removes the entries that it does not contain, and appends no events.
             change.buffered.append.clear();
             change.maps.iter_mut().for_each(|of| of.remove = MapKeys::none(of.replace.map()));
             let Change { row, expected, .. } = &change;
             let replace = RunChange::Replace { row, expected: *expected, maps: &maps };
-            apply(world, &act(row, replace)).await;
+            apply(ctx, &write_set(row, replace)).await;
         } else {
-            apply(world, &change.set()).await;
+            apply(ctx, &change.set()).await;
         }
-        one_by_one(world, &change, is_whole, &other).await;
+        one_by_one(ctx, &change, is_whole, &other).await;
         row = change.row.clone();
-        let whole = read(world, &row.filter()).await.unwrap();
-        let mut same = read(world, &other).await.unwrap();
+        let whole = read(ctx, &row.filter()).await.unwrap();
+        let mut same = read(ctx, &other).await.unwrap();
         same.execution = of_run(&same.execution, &row.filter());
         assert_eq!(whole, same, "round {round}: {change:?}");
     }
 }
 
-async fn an_oversized_entry_is_refused_and_nothing_is_stored(world: &World) {
-    let mut new = NewRun::new(world, &world.execution());
+async fn an_oversized_entry_is_refused_and_nothing_is_stored(ctx: &TestContext) {
+    let mut new = NewRun::new(ctx, &ctx.execution());
     let MapEntries::ChasmNodes(nodes) = &mut new.maps[6] else {
-        panic!("the last map is the one of nodes");
+        panic!("the last map must be the CHASM nodes");
     };
     nodes[0].data = Some(vec![7; limits::MAX_VALUE_BYTES + 1]);
-    let error = world.store.apply(&new.set()).await.unwrap_err();
+    let error = ctx.store.apply(&new.set()).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Limit { kind: limits::LimitKind::ValueBytes, .. }),
         "{error:?}"
     );
-    assert_eq!(world.row_count().await, 0);
+    assert_eq!(ctx.row_count().await, 0);
 }
 
-async fn more_than_three_thousand_rows_are_refused_and_nothing_is_stored(world: &World) {
-    let row = world.execution();
-    world.insert_execution(&row).await;
-    let mut change = Change::new(world, &row);
-    let replace = world.entries(MapTable::Activities, 3_500);
+async fn more_than_three_thousand_rows_are_refused_and_nothing_is_stored(ctx: &TestContext) {
+    let row = ctx.execution();
+    ctx.insert_execution(&row).await;
+    let mut change = Change::new(ctx, &row);
+    let replace = ctx.entries(MapTable::Activities, 3_500);
     change.maps.push(MapWrite { remove: MapKeys::none(MapTable::Activities), replace });
-    let error = world.store.apply(&change.set()).await.unwrap_err();
+    let error = ctx.store.apply(&change.set()).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Limit { kind: limits::LimitKind::TransactionRows, .. }),
         "{error:?}"
     );
-    assert_eq!(world.row_count().await, 1);
+    assert_eq!(ctx.row_count().await, 1);
 }
 
-/// A change that gives every part of a run the same mark.
+/// A change that writes the same mark to every part of a run.
 fn marked(row: &ExecutionsRow, maps: &[MapEntries], mark: u8) -> Change {
     let data = DataBlob::new([mark], row.data.encoding.clone());
     let mut writes = Vec::new();
@@ -521,14 +522,14 @@ fn marks(state: &MutableStateRows) -> Vec<u8> {
     marks
 }
 
-async fn a_read_never_mixes_two_writes(world: &World) {
+async fn a_read_never_mixes_two_writes(ctx: &TestContext) {
     const WRITES: u8 = 40;
-    let row = world.execution();
-    world.insert_execution(&row).await;
+    let row = ctx.execution();
+    ctx.insert_execution(&row).await;
     let maps = [MapTable::Activities, MapTable::Timers, MapTable::ChasmNodes]
-        .map(|map| world.entries(map, 3));
-    apply(world, &marked(&row, &maps, 0).set()).await;
-    let store = Arc::clone(&world.store);
+        .map(|map| ctx.entries(map, 3));
+    apply(ctx, &marked(&row, &maps, 0).set()).await;
+    let store = Arc::clone(&ctx.store);
     let run = row.filter();
     let writer = tokio::spawn(async move {
         for mark in 1..=WRITES {
@@ -537,53 +538,53 @@ async fn a_read_never_mixes_two_writes(world: &World) {
         }
     });
     let mut last = 0;
-    // Until the writer is done, or has panicked; then once more.
+    // Until the writer has ended or panicked, then once more.
     let mut is_over = false;
     while !is_over {
         is_over = writer.is_finished();
-        let marks = marks(&read(world, &run).await.unwrap());
+        let marks = marks(&read(ctx, &run).await.unwrap());
         assert_eq!(marks, vec![marks[0]; 1 + 9 + 3]);
-        assert!(marks[0] >= last, "a later read shows a later write");
+        assert!(marks[0] >= last, "a later read must not return an older write");
         last = marks[0];
-        // An adapter without I/O never waits, and the writer may be next in line on this thread.
+        // An adapter without I/O never waits, and the writer may need this thread.
         tokio::task::yield_now().await;
     }
     writer.await.unwrap();
     assert_eq!(last, WRITES);
 }
 
-async fn a_deleted_execution_leaves_nothing_of_its_run(world: &World) {
-    let current = world.current();
-    let row = world.execution_of(&current);
+async fn deleting_an_execution_leaves_no_row_of_its_run(ctx: &TestContext) {
+    let current = ctx.current();
+    let row = ctx.execution_of(&current);
     let run = row.filter();
-    world.insert(&current).await;
-    stored(world, &row).await;
-    let mut other_row = world.changed_execution(&row);
-    other_row.run_id = world.run_id();
-    let other = stored(world, &other_row).await;
-    let mut session = world.store.session();
-    session.insert_into_buffered_events(&run, &world.events(3)).await.unwrap();
-    apply(world, &deletion(&run)).await;
+    ctx.insert(&current).await;
+    stored(ctx, &row).await;
+    let mut other_row = ctx.changed_execution(&row);
+    other_row.run_id = ctx.run_id();
+    let other = stored(ctx, &other_row).await;
+    let mut session = ctx.store.session();
+    session.insert_into_buffered_events(&run, &ctx.events(3)).await.unwrap();
+    apply(ctx, &deletion(&run)).await;
     assert_eq!(session.select_from_executions(&run).await.unwrap(), None);
     for map in MapTable::ALL {
         let left = session.select_all_from_map(&run, map).await.unwrap();
         assert!(left.is_empty(), "{map:?} has {left:?}");
     }
     assert_eq!(session.select_from_buffered_events(&run).await.unwrap(), []);
-    // Another run, the current execution, the tasks and the history are not of the run.
-    assert_eq!(read(world, &other_row.filter()).await, Some(other.expected()));
-    assert_eq!(world.read(&current.filter()).await, Some(current));
-    assert_eq!(world.place.count(Table::TransferTasks).await, 4);
-    assert_eq!(world.place.count(Table::HistoryNode).await, 4);
+    // Rows of another run, the current execution, the tasks and the history are kept.
+    assert_eq!(read(ctx, &other_row.filter()).await, Some(other.expected()));
+    assert_eq!(ctx.read(&current.filter()).await, Some(current));
+    assert_eq!(ctx.fixture.count(Table::TransferTasks).await, 4);
+    assert_eq!(ctx.fixture.count(Table::HistoryNode).await, 4);
 }
 
-async fn deleting_an_absent_execution_is_no_error(world: &World) {
-    let row = world.execution();
+async fn deleting_an_absent_execution_is_no_error(ctx: &TestContext) {
+    let row = ctx.execution();
     let run = row.filter();
-    apply(world, &deletion(&run)).await;
-    // What an earlier deletion left behind goes, too.
-    stored(world, &row).await;
-    world.store.session().delete_from_executions(&run).await.unwrap();
-    apply(world, &deletion(&run)).await;
-    assert_eq!(world.row_count().await, 7 * 2 + 3, "only the tasks and the history are left");
+    apply(ctx, &deletion(&run)).await;
+    // Rows left by an earlier deletion are deleted, too.
+    stored(ctx, &row).await;
+    ctx.store.session().delete_from_executions(&run).await.unwrap();
+    apply(ctx, &deletion(&run)).await;
+    assert_eq!(ctx.row_count().await, 7 * 2 + 3, "only the tasks and the history are left");
 }

@@ -1,10 +1,13 @@
-//! Shards through the atomic store.
+//! ShardStore: create, read and update shards.
 
 use futures_util::future::join_all;
 use temporal_dsql_domain::ShardsRow;
 use temporal_dsql_ports::ConditionFailed;
 
-use crate::{World, scenario::scenario_table, world::owned::assert_refused};
+use crate::{
+    context::{TestContext, owned_shard::assert_refused},
+    scenario::scenario_table,
+};
 
 scenario_table! { "shard_store":
     a_shard_that_is_absent_is_created = "shard.go/TestGetOrCreateShard_Create";
@@ -12,22 +15,22 @@ scenario_table! { "shard_store":
     an_update_from_another_range_id_is_refused_and_changes_nothing
         = "shard.go/TestUpdateShard_OwnershipLost";
     an_update_from_the_recorded_range_id_is_made = "shard.go/TestUpdateShard_Success";
-    of_eight_creators_of_one_shard_all_read_the_same;
+    all_eight_concurrent_creators_of_a_shard_read_the_same_row;
     an_absent_shard_is_not_updated;
-    a_range_id_never_goes_back_by_a_stale_update;
+    a_stale_update_never_decreases_the_range_id;
 }
 
-async fn a_shard_that_is_absent_is_created(world: &World) {
-    let owned = world.owned().await;
-    let row = world.shard();
+async fn a_shard_that_is_absent_is_created(ctx: &TestContext) {
+    let owned = ctx.owned_shard().await;
+    let row = ctx.shard();
     assert_eq!(owned.shards.get(row.shard_id).await.unwrap(), None);
     assert_eq!(owned.shards.get_or_create(&row).await.unwrap(), row);
     assert_eq!(owned.shards.get(row.shard_id).await.unwrap(), Some(row));
 }
 
-async fn a_shard_that_exists_is_read_and_not_created(world: &World) {
-    let owned = world.owned().await;
-    let other = ShardsRow { shard_id: owned.shard.shard_id, ..world.shard() };
+async fn a_shard_that_exists_is_read_and_not_created(ctx: &TestContext) {
+    let owned = ctx.owned_shard().await;
+    let other = ShardsRow { shard_id: owned.shard.shard_id, ..ctx.shard() };
     assert_eq!(owned.shards.get_or_create(&other).await.unwrap(), owned.shard);
     assert_eq!(owned.shards.get(other.shard_id).await.unwrap(), Some(owned.shard));
 }
@@ -37,8 +40,8 @@ fn lost(row: &ShardsRow, expected: i64, observed: Option<i64>) -> ConditionFaile
     ConditionFailed::ShardOwnershipLost { shard_id: row.shard_id, expected, observed }
 }
 
-async fn an_update_from_another_range_id_is_refused_and_changes_nothing(world: &World) {
-    let owned = world.owned().await;
+async fn an_update_from_another_range_id_is_refused_and_changes_nothing(ctx: &TestContext) {
+    let owned = ctx.owned_shard().await;
     let next = owned.takeover();
     for wrong in [owned.shard.range_id - 1, next.range_id, 0] {
         let expected = lost(&next, wrong, Some(owned.shard.range_id));
@@ -48,18 +51,18 @@ async fn an_update_from_another_range_id_is_refused_and_changes_nothing(world: &
     }
 }
 
-async fn an_update_from_the_recorded_range_id_is_made(world: &World) {
-    let owned = world.owned().await;
+async fn an_update_from_the_recorded_range_id_is_made(ctx: &TestContext) {
+    let owned = ctx.owned_shard().await;
     let next = owned.takeover();
     owned.shards.update(&next, owned.shard.range_id).await.unwrap();
     assert_eq!(owned.shards.get(next.shard_id).await.unwrap(), Some(next));
 }
 
-async fn of_eight_creators_of_one_shard_all_read_the_same(world: &World) {
-    let owned = world.owned().await;
-    let shard_id = world.shard_id();
+async fn all_eight_concurrent_creators_of_a_shard_read_the_same_row(ctx: &TestContext) {
+    let owned = ctx.owned_shard().await;
+    let shard_id = ctx.shard_id();
     let creators = (0..8).map(|_| {
-        let (shards, row) = (owned.shards.clone(), ShardsRow { shard_id, ..world.shard() });
+        let (shards, row) = (owned.shards.clone(), ShardsRow { shard_id, ..ctx.shard() });
         tokio::spawn(async move { shards.get_or_create(&row).await.unwrap() })
     });
     let rows: Vec<_> = join_all(creators).await.into_iter().map(|row| row.unwrap()).collect();
@@ -67,21 +70,21 @@ async fn of_eight_creators_of_one_shard_all_read_the_same(world: &World) {
     assert_eq!(owned.shards.get(shard_id).await.unwrap().as_ref(), Some(&rows[0]));
 }
 
-async fn an_absent_shard_is_not_updated(world: &World) {
-    let owned = world.owned().await;
-    let absent = world.shard();
+async fn an_absent_shard_is_not_updated(ctx: &TestContext) {
+    let owned = ctx.owned_shard().await;
+    let absent = ctx.shard();
     assert_refused(owned.shards.update(&absent, 1).await, &lost(&absent, 1, None));
     assert_eq!(owned.shards.get(absent.shard_id).await.unwrap(), None);
 }
 
-/// What the Go fork's unconditional update allows (temporal-persistence.md#fault-2).
-async fn a_range_id_never_goes_back_by_a_stale_update(world: &World) {
-    let owned = world.owned().await;
+/// The Go fork's unconditional update allows it (temporal-persistence.md#fault-2).
+async fn a_stale_update_never_decreases_the_range_id(ctx: &TestContext) {
+    let owned = ctx.owned_shard().await;
     let next = owned.takeover();
     owned.shards.update(&next, owned.shard.range_id).await.unwrap();
-    // The deposed owner saves its progress, and tries to claim the shard from what it knew.
-    let progress = ShardsRow { data: world.data(), ..owned.shard.clone() };
-    let claim = ShardsRow { data: world.data(), ..next.clone() };
+    // The deposed owner saves its progress, and claims the shard with its old range id.
+    let progress = ShardsRow { data: ctx.data(), ..owned.shard.clone() };
+    let claim = ShardsRow { data: ctx.data(), ..next.clone() };
     for stale in [progress, claim] {
         let expected = lost(&next, owned.shard.range_id, Some(next.range_id));
         assert_refused(owned.shards.update(&stale, owned.shard.range_id).await, &expected);

@@ -1,4 +1,4 @@
-//! The task queues of a shard through the atomic store: added by the owner, paged, completed.
+//! TaskStore: the owner adds tasks, and they are read in pages and completed.
 
 use temporal_dsql_domain::{
     ClusterName, ImmediateQueue, ImmediateTask, ScheduledKey, ScheduledRange, ScheduledTask, Tasks,
@@ -7,9 +7,13 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{Outcome, StoreError};
 
 use crate::{
-    CommitFault, Queue, World,
+    context::{
+        TestContext,
+        owned_shard::{OwnedShard, assert_refused},
+    },
+    harness::CommitFault,
+    queue::Queue,
     scenario::scenario_table,
-    world::owned::{Owned, assert_refused},
 };
 
 scenario_table! { "task_store":
@@ -34,18 +38,18 @@ scenario_table! { "task_store":
         = "execution_mutable_state_task.go/TestIsReplicationDLQEmpty";
     a_task_is_put_into_the_replication_dlq_once;
     tasks_of_all_queues_are_added_together_or_not_at_all;
-    adding_nothing_checks_the_ownership;
-    a_page_that_ends_at_the_last_task_of_a_time_goes_on_at_the_next;
+    adding_no_tasks_checks_the_ownership;
+    a_page_that_ends_at_the_last_task_of_a_time_continues_at_the_next;
     a_page_that_ends_with_its_range_is_the_last_one per queue;
-    a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied per queue;
-    pages_go_on_while_tasks_are_completed_behind_and_before_them per queue
+    a_lost_answer_to_a_task_at_the_largest_key_is_never_reported_as_not_applied per queue;
+    paging_continues_while_tasks_before_and_after_it_are_completed per queue
         = "temporal-persistence.md#case-9";
     a_range_of_ten_thousand_tasks_is_completed per queue = "temporal-persistence.md#case-7";
 }
 
 const FIRST: ScheduledKey = ScheduledKey { visibility_timestamp: Timestamp::MIN, task_id: 0 };
 
-/// As many tasks as one queue is to have, as the store takes them.
+/// These tasks for one queue, as the store takes them.
 fn for_queue(queue: &Queue, tasks: &[ScheduledTask]) -> Tasks {
     match queue {
         Queue::Immediate(queue) => {
@@ -60,9 +64,9 @@ fn for_queue(queue: &Queue, tasks: &[ScheduledTask]) -> Tasks {
     }
 }
 
-/// A page, with the key that the next one begins at.
+/// A page, with the first key of the next one.
 async fn page(
-    shard: &Owned<'_>,
+    shard: &OwnedShard<'_>,
     queue: &Queue,
     from: ScheduledKey,
     limit: u32,
@@ -87,11 +91,11 @@ async fn page(
     }
 }
 
-/// All pages, each of a random size.
-async fn pages(shard: &Owned<'_>, queue: &Queue) -> Vec<ScheduledTask> {
+/// All pages, each with a random limit.
+async fn pages(shard: &OwnedShard<'_>, queue: &Queue) -> Vec<ScheduledTask> {
     let (mut all, mut from) = (Vec::new(), FIRST);
     loop {
-        let limit = shard.world.random(|random| random.u32(1..8));
+        let limit = shard.ctx.random(|random| random.u32(1..8));
         let (tasks, next) = page(shard, queue, from, limit).await;
         assert!(tasks.len() <= limit as usize);
         all.extend(tasks);
@@ -103,7 +107,7 @@ async fn pages(shard: &Owned<'_>, queue: &Queue) -> Vec<ScheduledTask> {
 }
 
 /// Completes one task.
-async fn complete(shard: &Owned<'_>, queue: &Queue, key: ScheduledKey) {
+async fn complete(shard: &OwnedShard<'_>, queue: &Queue, key: ScheduledKey) {
     let shard_id = shard.owner.shard_id;
     match queue {
         Queue::Immediate(queue) => {
@@ -115,8 +119,8 @@ async fn complete(shard: &Owned<'_>, queue: &Queue, key: ScheduledKey) {
     }
 }
 
-/// Completes all tasks; tells how many.
-async fn complete_all(shard: &Owned<'_>, queue: &Queue) -> u64 {
+/// Completes all tasks and returns their number.
+async fn complete_all(shard: &OwnedShard<'_>, queue: &Queue) -> u64 {
     let shard_id = shard.owner.shard_id;
     match queue {
         Queue::Immediate(queue) => {
@@ -130,9 +134,9 @@ async fn complete_all(shard: &Owned<'_>, queue: &Queue) -> u64 {
     }
 }
 
-async fn an_added_task_is_read_and_completed(world: &World) {
-    let (shard, queue) = (world.owned().await, world.queue());
-    let tasks = world.tasks(queue, 1);
+async fn an_added_task_is_read_and_completed(ctx: &TestContext) {
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
+    let tasks = ctx.tasks(queue, 1);
     shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
     assert_eq!(pages(&shard, queue).await, tasks);
     complete(&shard, queue, tasks[0].key).await;
@@ -140,11 +144,11 @@ async fn an_added_task_is_read_and_completed(world: &World) {
     complete(&shard, queue, tasks[0].key).await;
 }
 
-async fn added_tasks_are_paged_in_order_and_completed_by_range(world: &World) {
-    let (shard, queue) = (world.owned().await, world.queue());
-    let tasks = world.tasks(queue, 30);
+async fn added_tasks_are_paged_in_order_and_completed_by_range(ctx: &TestContext) {
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
+    let tasks = ctx.tasks(queue, 30);
     let mut shuffled = tasks.clone();
-    world.random(|random| random.shuffle(&mut shuffled));
+    ctx.random(|random| random.shuffle(&mut shuffled));
     for part in shuffled.chunks(7) {
         shard.tasks.add(shard.owner, &for_queue(queue, part)).await.unwrap();
     }
@@ -154,14 +158,14 @@ async fn added_tasks_are_paged_in_order_and_completed_by_range(world: &World) {
     assert_eq!(complete_all(&shard, queue).await, 0);
 }
 
-async fn tasks_of_one_time_are_read_in_the_order_of_their_ids(world: &World) {
+async fn tasks_of_one_time_are_read_in_the_order_of_their_ids(ctx: &TestContext) {
     for queue in Queue::all().iter().filter(|queue| matches!(queue, Queue::Scheduled(_))) {
-        let shard = world.owned().await;
+        let shard = ctx.owned_shard().await;
         let time = Timestamp::from_unix_micros(1_600_000_000_000_000).unwrap();
         let tasks: Vec<_> = (1..=9)
             .map(|task_id| ScheduledTask {
                 key: ScheduledKey { visibility_timestamp: time, task_id },
-                data: world.data(),
+                data: ctx.data(),
             })
             .collect();
         let reversed: Vec<_> = tasks.iter().rev().cloned().collect();
@@ -170,32 +174,32 @@ async fn tasks_of_one_time_are_read_in_the_order_of_their_ids(world: &World) {
     }
 }
 
-fn dlq_task(world: &World, task_id: i64) -> ImmediateTask {
-    ImmediateTask { task_id, data: world.data() }
+fn dlq_task(ctx: &TestContext, task_id: i64) -> ImmediateTask {
+    ImmediateTask { task_id, data: ctx.data() }
 }
 
-async fn the_replication_dlq_is_empty_until_a_task_is_put_into_it(world: &World) {
-    let shard = world.owned().await;
+async fn the_replication_dlq_is_empty_until_a_task_is_put_into_it(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
     let shard_id = shard.owner.shard_id;
     let [one, other] = ["cluster-b", "cluster-c"].map(|name| ClusterName::new(name).unwrap());
     let is_empty = async |source: &ClusterName, first| {
         shard.tasks.is_replication_dlq_empty(shard_id, source, first).await.unwrap()
     };
     assert!(is_empty(&one, 0).await);
-    shard.tasks.put_to_replication_dlq(shard_id, &one, &dlq_task(world, 7)).await.unwrap();
+    shard.tasks.put_to_replication_dlq(shard_id, &one, &dlq_task(ctx, 7)).await.unwrap();
     assert!(!is_empty(&one, 0).await);
     assert!(!is_empty(&one, 7).await);
     assert!(is_empty(&one, 8).await);
-    assert!(is_empty(&other, 0).await, "each source has its own");
+    assert!(is_empty(&other, 0).await, "each source cluster has its own queue");
     let queue = ImmediateQueue::ReplicationDlq(one.clone());
     shard.tasks.complete_immediate(shard_id, &queue, 7).await.unwrap();
     assert!(is_empty(&one, 0).await);
 }
 
-async fn a_task_is_put_into_the_replication_dlq_once(world: &World) {
-    let shard = world.owned().await;
+async fn a_task_is_put_into_the_replication_dlq_once(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
     let source = ClusterName::new("cluster-b").unwrap();
-    let task = dlq_task(world, 7);
+    let task = dlq_task(ctx, 7);
     for _ in 0..2 {
         let shard_id = shard.owner.shard_id;
         shard.tasks.put_to_replication_dlq(shard_id, &source, &task).await.unwrap();
@@ -206,75 +210,75 @@ async fn a_task_is_put_into_the_replication_dlq_once(world: &World) {
     assert_eq!(tasks[0].data, task.data);
 }
 
-async fn tasks_of_all_queues_are_added_together_or_not_at_all(world: &World) {
-    let shard = world.owned().await;
-    let tasks = world.tasks_of_every_queue(3);
+async fn tasks_of_all_queues_are_added_together_or_not_at_all(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    let tasks = ctx.tasks_of_every_queue(3);
     shard.tasks.add(shard.owner, &tasks).await.unwrap();
     assert_eq!(shard.task_count().await, tasks.len() as u64);
-    // One task of the last queue exists: none of the first is added.
-    let mut more = world.tasks_of_every_queue(3);
+    // One task of the last queue exists, so none of the first is added.
+    let mut more = ctx.tasks_of_every_queue(3);
     more.scheduled[1].1[2].key = tasks.scheduled[1].1[0].key;
     let error = shard.tasks.add(shard.owner, &more).await.unwrap_err();
     assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error:?}");
     assert_eq!(shard.task_count().await, tasks.len() as u64);
 }
 
-async fn adding_nothing_checks_the_ownership(world: &World) {
-    let shard = world.owned().await;
+async fn adding_no_tasks_checks_the_ownership(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
     let none = Tasks::default();
     shard.tasks.add(shard.owner, &none).await.unwrap();
-    let next = shard.is_deposed().await;
+    let next = shard.depose_owner().await;
     let lost = temporal_dsql_ports::ConditionFailed::ShardOwnershipLost {
         shard_id: shard.owner.shard_id,
         expected: shard.owner.range_id,
         observed: Some(next.range_id),
     };
-    let mut empty_queue = world.tasks_of_every_queue(1);
+    let mut empty_queue = ctx.tasks_of_every_queue(1);
     empty_queue.immediate.truncate(1);
     empty_queue.immediate[0].1.clear();
     empty_queue.scheduled.clear();
-    for tasks in [none, empty_queue, world.tasks_of_every_queue(1)] {
+    for tasks in [none, empty_queue, ctx.tasks_of_every_queue(1)] {
         assert_refused(shard.tasks.add(shard.owner, &tasks).await, &lost);
     }
     assert_eq!(shard.task_count().await, 0);
 }
 
-async fn a_page_that_ends_at_the_last_task_of_a_time_goes_on_at_the_next(world: &World) {
+async fn a_page_that_ends_at_the_last_task_of_a_time_continues_at_the_next(ctx: &TestContext) {
     let at = |micros, task_id| ScheduledTask {
         key: ScheduledKey {
             visibility_timestamp: Timestamp::from_unix_micros(micros).unwrap(),
             task_id,
         },
-        data: world.data(),
+        data: ctx.data(),
     };
     for queue in Queue::all().iter().filter(|queue| matches!(queue, Queue::Scheduled(_))) {
-        let shard = world.owned().await;
+        let shard = ctx.owned_shard().await;
         let tasks = vec![at(5, 1), at(5, i64::MAX), at(6, i64::MIN), at(6, i64::MAX), at(9, 0)];
         shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
         for limit in 1..=6 {
             let (mut all, mut from) = (Vec::new(), Some(FIRST));
             while let Some(at) = from {
-                assert!(all.len() < tasks.len(), "{queue}: pages of {limit} do not end");
+                assert!(all.len() < tasks.len(), "{queue}: limit {limit}: the pages do not end");
                 let (found, next) = page(&shard, queue, at, limit).await;
                 all.extend(found);
-                // A full page that was the last one is followed by an empty one.
+                // A full last page is followed by an empty one.
                 from = next.filter(|_| all.len() < tasks.len());
             }
-            assert_eq!(all, tasks, "{queue}: pages of {limit}");
+            assert_eq!(all, tasks, "{queue}: limit {limit}");
         }
     }
 }
 
-async fn a_page_that_ends_with_its_range_is_the_last_one(world: &World) {
-    let (shard, queue) = (world.owned().await, world.queue());
+async fn a_page_that_ends_with_its_range_is_the_last_one(ctx: &TestContext) {
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
     let shard_id = shard.owner.shard_id;
-    let mut tasks = world.tasks(queue, 3);
+    let mut tasks = ctx.tasks(queue, 3);
     if let Queue::Scheduled(_) = queue {
-        // Its range ends with a time, and so after the last task of one.
+        // The range ends at a time, which is after the last task of the time before.
         tasks[1].key.task_id = i64::MAX;
     }
     shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
-    // The range ends right after the second task, with the page.
+    // The range ends right after the second task, as the page does.
     let end = tasks[1].key;
     match queue {
         Queue::Immediate(queue) => {
@@ -291,19 +295,21 @@ async fn a_page_that_ends_with_its_range_is_the_last_one(world: &World) {
     }
 }
 
-async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied(world: &World) {
-    let queue = world.queue();
+async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_reported_as_not_applied(
+    ctx: &TestContext,
+) {
+    let queue = ctx.queue();
     for fault in [CommitFault::LostAfter, CommitFault::LostBefore] {
         for time in [Timestamp::UNIX_EPOCH, Timestamp::MAX] {
-            let shard = world.owned().await;
+            let shard = ctx.owned_shard().await;
             let before = shard.task_count().await;
             let key = queue.key(time, i64::MAX);
-            let tasks = for_queue(queue, &[ScheduledTask { key, data: world.data() }]);
-            world.place.fail_next_commits(&[fault]);
+            let tasks = for_queue(queue, &[ScheduledTask { key, data: ctx.data() }]);
+            ctx.fixture.fail_next_commits(&[fault]);
             let added = shard.tasks.add(shard.owner, &tasks).await;
             let stored = shard.task_count().await - before;
-            assert_eq!(world.place.faults_left(), 0);
-            // No range has the largest key, so that reading proves nothing there.
+            assert_eq!(ctx.fixture.faults_left(), 0);
+            // No range contains the largest key, so reading cannot prove the write.
             let outcome = added.as_ref().map_err(StoreError::outcome);
             match fault {
                 CommitFault::LostAfter => {
@@ -319,15 +325,15 @@ async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_told_as_not_applied
     }
 }
 
-async fn pages_go_on_while_tasks_are_completed_behind_and_before_them(world: &World) {
-    let (shard, queue) = (world.owned().await, world.queue());
-    let tasks = world.tasks(queue, 24);
+async fn paging_continues_while_tasks_before_and_after_it_are_completed(ctx: &TestContext) {
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
+    let tasks = ctx.tasks(queue, 24);
     shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
     let (mut seen, mut from) = (Vec::new(), Some(FIRST));
     while let Some(at) = from {
         let (found, next) = page(&shard, queue, at, 4).await;
         seen.extend(found.iter().cloned());
-        // The whole page is completed, and one task that the next page would have had.
+        // The whole page is completed, and one task of the next page.
         for task in &found {
             complete(&shard, queue, task.key).await;
         }
@@ -337,18 +343,18 @@ async fn pages_go_on_while_tasks_are_completed_behind_and_before_them(world: &Wo
         }
         from = next;
     }
-    assert_eq!(seen, tasks, "none is lost and none is read twice");
+    assert_eq!(seen, tasks, "every task is read once");
     assert_eq!(pages(&shard, queue).await, []);
 }
 
-async fn a_range_of_ten_thousand_tasks_is_completed(world: &World) {
-    let (shard, queue) = (world.owned().await, world.queue());
-    let tasks = world.tasks(queue, 10_000);
+async fn a_range_of_ten_thousand_tasks_is_completed(ctx: &TestContext) {
+    let (shard, queue) = (ctx.owned_shard().await, ctx.queue());
+    let tasks = ctx.tasks(queue, 10_000);
     for part in tasks.chunks(2_500) {
         shard.tasks.add(shard.owner, &for_queue(queue, part)).await.unwrap();
     }
     let last = tasks.last().unwrap().key;
-    // All but the last, in chunks that fit a transaction (aurora-dsql.md#limits).
+    // All tasks but the last, in chunks that fit a transaction (aurora-dsql.md#limits).
     let shard_id = shard.owner.shard_id;
     let completed = match queue {
         Queue::Immediate(queue) => {

@@ -1,6 +1,6 @@
-//! Commits whose answer is lost: resolved where the rows prove that the act was applied, unknown
-//! where they do not, and never simply repeated (temporal-persistence.md#retries). An act whose
-//! outcome is unknown may still arrive, until another owner takes the shard over.
+//! Commits whose answer is lost: reported as applied where the rows prove it, as unknown otherwise,
+//! and never retried blindly (temporal-persistence.md#retries). A commit with an unknown outcome
+//! may still arrive until another owner takes the shard over.
 
 use std::sync::Arc;
 
@@ -12,48 +12,48 @@ use temporal_dsql_stores::{
 use tokio::sync::Notify;
 
 use crate::{
-    CommitFault::{Conflict, LostAfter, LostBefore},
-    World,
-    interposed::{holding_back, when_lost},
-    scenario::scenario_table,
-    world::{
-        acts::Act,
-        assert_conflict,
-        owned::{AnyStore, Owned, assert_refused, current_is},
+    context::{
+        TestContext,
+        conflicts::assert_conflict,
+        guarded_requests::GuardedRequest,
+        owned_shard::{OwnedShard, SharedStore, assert_refused, current_is},
     },
+    harness::CommitFault::{Conflict, LostAfter, LostBefore},
+    interceptors::{after_unknown_outcome, delaying_commits},
+    scenario::scenario_table,
 };
 
 scenario_table! { "unknown_commits":
-    an_act_that_was_applied_is_reported_as_done = "temporal-persistence.md#case-4";
-    an_act_that_was_not_applied_stays_unknown_and_is_not_repeated
+    an_applied_request_is_reported_as_applied = "temporal-persistence.md#case-4";
+    a_request_that_was_not_applied_stays_unknown_and_is_not_retried
         = "temporal-persistence.md#case-4";
-    an_act_that_arrives_after_its_client_has_given_up_is_done_once;
-    an_act_that_arrives_after_a_takeover_is_refused if optimistic_locks;
-    an_act_that_was_not_applied_before_a_takeover_never_is;
-    an_act_that_was_applied_before_a_takeover_is_reported_as_done;
-    a_run_that_was_written_since_proves_nothing;
-    a_version_that_stays_proves_nothing;
-    a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_asks_again per archetype;
-    a_deletion_whose_answer_is_lost_is_done_again;
-    a_batch_whose_answer_is_lost_is_appended_again;
-    what_loses_every_answer_stays_unknown;
-    conflicts_at_commit_are_repeated_and_the_act_is_done_once = "temporal-persistence.md#case-3";
-    conflicts_until_the_deadline_write_nothing_of_any_act = "temporal-persistence.md#case-3";
-    the_store_works_on_after_a_restart_in_the_middle_of_an_act;
+    a_commit_that_arrives_after_its_client_gave_up_is_applied_once;
+    a_commit_that_arrives_after_a_takeover_is_refused if optimistic_locks;
+    a_request_not_applied_before_a_takeover_never_is;
+    a_request_applied_before_a_takeover_is_reported_as_applied;
+    a_run_written_since_leaves_the_outcome_unknown;
+    an_unchanged_version_leaves_the_outcome_unknown;
+    a_retried_creation_that_lost_its_answer_and_the_race_receives_the_winning_row per archetype;
+    a_deletion_whose_answer_is_lost_is_retried;
+    an_append_whose_answer_is_lost_is_retried;
+    an_operation_that_loses_every_answer_stays_unknown;
+    conflicts_at_commit_are_retried_and_the_request_is_applied_once = "temporal-persistence.md#case-3";
+    conflicts_until_the_deadline_write_no_row_of_any_request = "temporal-persistence.md#case-3";
+    the_store_is_usable_after_a_restart_during_a_request;
 }
 
-/// One act of each kind, each in a shard of its own.
-async fn acts(world: &World) -> Vec<(Owned<'_>, Act)> {
-    let mut acts = Vec::new();
+/// One request of each kind, each in a shard of its own.
+async fn requests(ctx: &TestContext) -> Vec<(OwnedShard<'_>, GuardedRequest)> {
+    let mut requests = Vec::new();
     for kind in 0..5 {
-        let shard = world.owned().await;
-        let act = shard.acts().await[kind].clone();
-        acts.push((shard, act));
+        let shard = ctx.owned_shard().await;
+        let request = shard.guarded_requests().await[kind].clone();
+        requests.push((shard, request));
     }
-    acts
+    requests
 }
 
-/// Asserts that an act ends with an unknown outcome.
+/// Asserts that a request has an unknown outcome.
 #[track_caller]
 fn assert_unknown(result: Result<(), StoreError>) {
     match result {
@@ -64,95 +64,95 @@ fn assert_unknown(result: Result<(), StoreError>) {
     }
 }
 
-async fn an_act_that_was_applied_is_reported_as_done(world: &World) {
-    for (shard, act) in acts(world).await {
+async fn an_applied_request_is_reported_as_applied(ctx: &TestContext) {
+    for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
-        world.place.fail_next_commits(&[LostAfter]);
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
-        shard.assert_done(&act, before).await;
+        ctx.fixture.fail_next_commits(&[LostAfter]);
+        request.execute(Arc::clone(&ctx.store)).await.unwrap();
+        assert_eq!(ctx.fixture.faults_left(), 0);
+        shard.assert_applied(&request, before).await;
     }
 }
 
-/// Nothing says that it will not arrive; the client may ask again, with the same conditions.
-async fn an_act_that_was_not_applied_stays_unknown_and_is_not_repeated(world: &World) {
-    for (shard, act) in acts(world).await {
-        let before = (world.row_count().await, shard.task_count().await);
-        world.place.fail_next_commits(&[LostBefore]);
-        assert_unknown(act.done_by(Arc::clone(&world.store)).await);
-        assert_eq!(world.place.faults_left(), 0);
-        assert_eq!(world.row_count().await, before.0, "{act:?}");
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
-        shard.assert_done(&act, before.1).await;
+/// The commit may still arrive; the client may retry the request with the same conditions.
+async fn a_request_that_was_not_applied_stays_unknown_and_is_not_retried(ctx: &TestContext) {
+    for (shard, request) in requests(ctx).await {
+        let before = (ctx.row_count().await, shard.task_count().await);
+        ctx.fixture.fail_next_commits(&[LostBefore]);
+        assert_unknown(request.execute(Arc::clone(&ctx.store)).await);
+        assert_eq!(ctx.fixture.faults_left(), 0);
+        assert_eq!(ctx.row_count().await, before.0, "{request:?}");
+        request.execute(Arc::clone(&ctx.store)).await.unwrap();
+        shard.assert_applied(&request, before.1).await;
     }
 }
 
-/// Why an act that is not found is not reported as not applied, and not repeated.
-async fn an_act_that_arrives_after_its_client_has_given_up_is_done_once(world: &World) {
-    for (shard, act) in acts(world).await {
+/// Why an absent write is neither reported as not applied nor retried.
+async fn a_commit_that_arrives_after_its_client_gave_up_is_applied_once(ctx: &TestContext) {
+    for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
-        let (store, held) = holding_back(&world.store, |_| true);
-        assert_unknown(act.done_by(store).await);
+        let (store, delayed) = delaying_commits(&ctx.store, |_| true);
+        assert_unknown(request.execute(store).await);
         assert_eq!(shard.task_count().await, before);
-        held.commit_next().await.expect("the act").unwrap();
-        shard.assert_done(&act, before).await;
-        // Asked for again, its conditions do not hold any more.
-        let rows = world.row_count().await;
-        let again = act.done_by(Arc::clone(&world.store)).await.unwrap_err();
+        delayed.commit_next().await.expect("the request").unwrap();
+        shard.assert_applied(&request, before).await;
+        // The conditions of a retry do not hold any more.
+        let rows = ctx.row_count().await;
+        let again = request.execute(Arc::clone(&ctx.store)).await.unwrap_err();
         assert!(
             matches!(again, StoreError::Condition(_) | StoreError::AlreadyExists { .. }),
             "{again:?}"
         );
-        assert_eq!(world.row_count().await, rows);
+        assert_eq!(ctx.row_count().await, rows);
     }
 }
 
-async fn an_act_that_arrives_after_a_takeover_is_refused(world: &World) {
-    for (shard, act) in acts(world).await {
-        let before = world.row_count().await;
-        let (store, held) = holding_back(&world.store, |_| true);
-        assert_unknown(act.done_by(store).await);
-        shard.is_deposed().await;
-        assert_conflict(held.commit_next().await.expect("the act"));
-        assert_eq!(world.row_count().await, before, "{act:?}");
+async fn a_commit_that_arrives_after_a_takeover_is_refused(ctx: &TestContext) {
+    for (shard, request) in requests(ctx).await {
+        let before = ctx.row_count().await;
+        let (store, delayed) = delaying_commits(&ctx.store, |_| true);
+        assert_unknown(request.execute(store).await);
+        shard.depose_owner().await;
+        assert_conflict(delayed.commit_next().await.expect("the request"));
+        assert_eq!(ctx.row_count().await, before, "{request:?}");
     }
 }
 
-/// A store on which another owner claims the shard after the answer was lost.
-fn taken_over_when_lost(shard: &Owned<'_>) -> AnyStore {
+/// A store on which another owner claims the shard after an answer was lost.
+fn taken_over_after_unknown_outcome(shard: &OwnedShard<'_>) -> SharedStore {
     let (shards, next, range_id) = (shard.shards.clone(), shard.takeover(), shard.owner.range_id);
-    when_lost(&shard.world.store, move || {
+    after_unknown_outcome(&shard.ctx.store, move || {
         let (shards, next) = (shards.clone(), next.clone());
         Box::pin(async move { shards.update(&next, range_id).await.unwrap() })
     })
 }
 
-async fn an_act_that_was_not_applied_before_a_takeover_never_is(world: &World) {
-    for (shard, act) in acts(world).await {
-        let before = world.row_count().await;
-        world.place.fail_next_commits(&[LostBefore]);
-        assert_unknown(act.done_by(taken_over_when_lost(&shard)).await);
-        let refused = act.done_by(Arc::clone(&world.store)).await;
+async fn a_request_not_applied_before_a_takeover_never_is(ctx: &TestContext) {
+    for (shard, request) in requests(ctx).await {
+        let before = ctx.row_count().await;
+        ctx.fixture.fail_next_commits(&[LostBefore]);
+        assert_unknown(request.execute(taken_over_after_unknown_outcome(&shard)).await);
+        let refused = request.execute(Arc::clone(&ctx.store)).await;
         let observed = Some(shard.takeover().range_id);
         let (shard_id, expected) = (shard.owner.shard_id, shard.owner.range_id);
         let lost = ConditionFailed::ShardOwnershipLost { shard_id, expected, observed };
         assert_refused(refused, &lost);
-        assert_eq!(world.row_count().await, before, "{act:?}");
+        assert_eq!(ctx.row_count().await, before, "{request:?}");
     }
 }
 
-async fn an_act_that_was_applied_before_a_takeover_is_reported_as_done(world: &World) {
-    for (shard, act) in acts(world).await {
+async fn a_request_applied_before_a_takeover_is_reported_as_applied(ctx: &TestContext) {
+    for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
-        world.place.fail_next_commits(&[LostAfter]);
-        act.done_by(taken_over_when_lost(&shard)).await.unwrap();
-        shard.assert_done(&act, before).await;
+        ctx.fixture.fail_next_commits(&[LostAfter]);
+        request.execute(taken_over_after_unknown_outcome(&shard)).await.unwrap();
+        shard.assert_applied(&request, before).await;
     }
 }
 
-async fn a_run_that_was_written_since_proves_nothing(world: &World) {
-    let shard = world.owned().await;
-    let run = shard.created(Created).await;
+async fn a_run_written_since_leaves_the_outcome_unknown(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Created).await;
     let first = shard.mutation(&run, Running);
     let mut after = run.clone();
     after.execution = first.execution.clone();
@@ -161,29 +161,29 @@ async fn a_run_that_was_written_since_proves_nothing(world: &World) {
     let mode = UpdateMode::UpdateCurrent;
     let update = |mutation| UpdateExecution { owner, mode, mutation, new: None };
     let next = update(second.clone());
-    let store = when_lost(&world.store, move || {
+    let store = after_unknown_outcome(&ctx.store, move || {
         let (executions, next) = (executions.clone(), next.clone());
         Box::pin(async move { executions.update(&next).await.unwrap() })
     });
     let before = shard.task_count().await;
-    world.place.fail_next_commits(&[LostAfter]);
+    ctx.fixture.fail_next_commits(&[LostAfter]);
     assert_unknown(ExecutionStore::new(store).update(&update(first.clone())).await);
     let stored = shard.stored(&run.execution).await.unwrap();
-    assert_eq!(stored.execution, second.execution, "and it is not done a second time");
+    assert_eq!(stored.execution, second.execution, "the update must not be applied twice");
     let tasks = (first.tasks.len() + second.tasks.len()) as u64;
     assert_eq!(shard.task_count().await, before + tasks);
 }
 
-async fn a_version_that_stays_proves_nothing(world: &World) {
+async fn an_unchanged_version_leaves_the_outcome_unknown(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = world.owned().await;
-        let run = shard.created(Created).await;
-        // As writers did that knew no record versions, and without a new event.
+        let shard = ctx.owned_shard().await;
+        let run = shard.create_run(Created).await;
+        // As writers without record versions do, and without a new event.
         let mut mutation = shard.mutation(&run, Running);
         mutation.events.clear();
         mutation.execution.next_event_id = run.execution.next_event_id;
         mutation.expected = Expected::NextEventId(run.execution.next_event_id);
-        world.place.fail_next_commits(&[fault]);
+        ctx.fixture.fail_next_commits(&[fault]);
         assert_unknown(shard.update(UpdateMode::UpdateCurrent, &mutation, None).await);
         let stored = shard.stored(&run.execution).await.unwrap();
         let expected = if fault == LostAfter { mutation.execution } else { run.execution };
@@ -191,10 +191,10 @@ async fn a_version_that_stays_proves_nothing(world: &World) {
     }
 }
 
-async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_asks_again(
-    world: &World,
+async fn a_retried_creation_that_lost_its_answer_and_the_race_receives_the_winning_row(
+    ctx: &TestContext,
 ) {
-    let shard = world.owned().await;
+    let shard = ctx.owned_shard().await;
     let id = shard.current(Created);
     let request = || CreateExecution {
         owner: shard.owner,
@@ -203,11 +203,11 @@ async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_a
     };
     let (winner, loser) = (request(), request());
     let (executions, other) = (shard.executions.clone(), winner.clone());
-    let store = when_lost(&world.store, move || {
+    let store = after_unknown_outcome(&ctx.store, move || {
         let (executions, other) = (executions.clone(), other.clone());
         Box::pin(async move { executions.create(&other).await.unwrap() })
     });
-    world.place.fail_next_commits(&[LostBefore]);
+    ctx.fixture.fail_next_commits(&[LostBefore]);
     assert_unknown(ExecutionStore::new(store).create(&loser).await);
     let refused = shard.executions.create(&loser).await;
     assert_refused(refused, &current_is(Some(&winner.snapshot.current)));
@@ -216,32 +216,32 @@ async fn a_creator_that_lost_its_answer_and_the_race_learns_the_winner_when_it_a
     assert_eq!(shard.current_of(&id).await, Some(winner.snapshot.current));
 }
 
-async fn a_deletion_whose_answer_is_lost_is_done_again(world: &World) {
+async fn a_deletion_whose_answer_is_lost_is_retried(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = world.owned().await;
-        let run = shard.created(Running).await;
-        world.place.fail_next_commits(&[fault]);
+        let shard = ctx.owned_shard().await;
+        let run = shard.create_run(Running).await;
+        ctx.fixture.fail_next_commits(&[fault]);
         shard.executions.delete(&run.execution.filter()).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
+        assert_eq!(ctx.fixture.faults_left(), 0);
         shard.assert_missing(&run.execution).await;
-        world.place.fail_next_commits(&[fault]);
+        ctx.fixture.fail_next_commits(&[fault]);
         let (id, run_id) = (run.current.filter(), run.current.run_id);
         shard.executions.delete_current(&id, run_id).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
+        assert_eq!(ctx.fixture.faults_left(), 0);
         assert_eq!(shard.current_of(&run.current).await, None);
     }
 }
 
-async fn a_batch_whose_answer_is_lost_is_appended_again(world: &World) {
+async fn an_append_whose_answer_is_lost_is_retried(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = world.owned().await;
-        // With the row of a new branch, and without one.
+        let shard = ctx.owned_shard().await;
+        // First with the row of a new branch, then without one.
         let first = shard.events(None);
         let second = shard.events(Some(&first));
         for batch in [&first, &second] {
-            world.place.fail_next_commits(&[fault]);
+            ctx.fixture.fail_next_commits(&[fault]);
             shard.histories.append(batch).await.unwrap();
-            assert_eq!(world.place.faults_left(), 0);
+            assert_eq!(ctx.fixture.faults_left(), 0);
         }
         let (branch, shard_id) = (&first.branch, first.shard_id);
         assert_eq!(shard.history(&first).await, [first.node.clone(), second.node]);
@@ -250,34 +250,34 @@ async fn a_batch_whose_answer_is_lost_is_appended_again(world: &World) {
     }
 }
 
-/// What changes nothing if it is done again is done again three times at most.
-async fn what_loses_every_answer_stays_unknown(world: &World) {
-    let shard = world.owned().await;
-    let run = shard.created(Running).await;
+/// An idempotent operation is sent at most three times.
+async fn an_operation_that_loses_every_answer_stays_unknown(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    let run = shard.create_run(Running).await;
     let batch = shard.events(run.events.last());
-    let before = world.row_count().await;
-    world.place.fail_next_commits(&[LostBefore; 3]);
+    let before = ctx.row_count().await;
+    ctx.fixture.fail_next_commits(&[LostBefore; 3]);
     assert_unknown(shard.executions.delete(&run.execution.filter()).await);
-    assert_eq!(world.place.faults_left(), 0);
-    world.place.fail_next_commits(&[LostBefore; 3]);
+    assert_eq!(ctx.fixture.faults_left(), 0);
+    ctx.fixture.fail_next_commits(&[LostBefore; 3]);
     assert_unknown(shard.histories.append(&batch).await);
-    assert_eq!(world.place.faults_left(), 0);
-    assert_eq!(world.row_count().await, before);
+    assert_eq!(ctx.fixture.faults_left(), 0);
+    assert_eq!(ctx.row_count().await, before);
     shard.assert_stored(&run).await;
 }
 
-async fn conflicts_at_commit_are_repeated_and_the_act_is_done_once(world: &World) {
-    let shard = world.owned().await;
-    for act in shard.acts().await {
+async fn conflicts_at_commit_are_retried_and_the_request_is_applied_once(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    for request in shard.guarded_requests().await {
         let before = shard.task_count().await;
-        world.place.fail_next_commits(&[Conflict; 4]);
-        act.done_by(Arc::clone(&world.store)).await.unwrap();
-        assert_eq!(world.place.faults_left(), 0);
-        shard.assert_done(&act, before).await;
+        ctx.fixture.fail_next_commits(&[Conflict; 4]);
+        request.execute(Arc::clone(&ctx.store)).await.unwrap();
+        assert_eq!(ctx.fixture.faults_left(), 0);
+        shard.assert_applied(&request, before).await;
     }
 }
 
-async fn conflicts_until_the_deadline_write_nothing_of_any_act(world: &World) {
+async fn conflicts_until_the_deadline_write_no_row_of_any_request(ctx: &TestContext) {
     use std::time::Duration;
 
     let policy = RetryPolicy {
@@ -285,45 +285,47 @@ async fn conflicts_until_the_deadline_write_nothing_of_any_act(world: &World) {
         cap: Duration::from_millis(2),
         deadline: Duration::from_millis(30),
     };
-    let impatient = world.with_policy(policy).await;
-    let shard = impatient.owned().await;
-    let acts = shard.acts().await;
-    let before = impatient.row_count().await;
-    impatient.place.fail_next_commits(&[Conflict; 10_000]);
-    for act in acts {
-        let error = act.done_by(Arc::clone(&impatient.store)).await.unwrap_err();
+    let limited = ctx.with_policy(policy).await;
+    let shard = limited.owned_shard().await;
+    let requests = shard.guarded_requests().await;
+    let before = limited.row_count().await;
+    limited.fixture.fail_next_commits(&[Conflict; 10_000]);
+    for request in requests {
+        let error = request.execute(Arc::clone(&limited.store)).await.unwrap_err();
         assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
     }
-    assert_eq!(impatient.row_count().await, before);
+    assert_eq!(limited.row_count().await, before);
 }
 
-async fn the_store_works_on_after_a_restart_in_the_middle_of_an_act(world: &World) {
+async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext) {
     for fault in [LostBefore, LostAfter] {
-        let shard = world.owned().await;
-        let [create, ..] = shard.acts().await;
+        let shard = ctx.owned_shard().await;
+        let [create, ..] = shard.guarded_requests().await;
         let before = shard.task_count().await;
-        // The service dies before it can look for what was lost.
-        let dying = Arc::new(Notify::new());
-        let lost = Arc::clone(&dying);
-        let store = when_lost(&world.store, move || -> BoxFuture<'static, ()> {
+        // The service crashes before it can look for the lost write.
+        let crashing = Arc::new(Notify::new());
+        let lost = Arc::clone(&crashing);
+        let store = after_unknown_outcome(&ctx.store, move || -> BoxFuture<'static, ()> {
             lost.notify_one();
             Box::pin(std::future::pending())
         });
-        world.place.fail_next_commits(&[fault]);
+        ctx.fixture.fail_next_commits(&[fault]);
         tokio::select! {
-            result = create.done_by(store) => panic!("it lived on: {result:?}"),
-            () = dying.notified() => {}
+            result = create.execute(store) => panic!("the request ended before the crash: {result:?}"),
+            () = crashing.notified() => {}
         }
-        // Its successor claims the shard, and finds all of it or nothing.
-        let next = shard.is_deposed().await;
-        let Act::Create(mut request) = create.clone() else { unreachable!("a creation") };
+        // The next owner claims the shard, and finds the whole request or nothing of it.
+        let next = shard.depose_owner().await;
+        let GuardedRequest::Create(mut request) = create.clone() else {
+            unreachable!("a creation")
+        };
         request.owner = next;
         let again = shard.executions.create(&request).await;
         match fault {
             LostAfter => assert_refused(again, &current_is(Some(&request.snapshot.current))),
             _ => again.unwrap(),
         }
-        shard.assert_done(&create, before).await;
+        shard.assert_applied(&create, before).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Drawing requests of whole executions.
+//! The generator of requests on whole executions.
 
 use temporal_dsql_domain::{
     CurrentExecutionsFilter, CurrentExecutionsRow, Encoding,
@@ -12,12 +12,12 @@ use temporal_dsql_stores::{
 };
 
 use super::{
-    draw::{self, Draw},
-    step::Step,
+    generator::{self, Generator},
+    operation::Operation,
 };
 
-impl Draw {
-    pub(super) async fn create(&mut self, shard_id: ShardId) -> Step {
+impl Generator {
+    pub(super) async fn create(&mut self, shard_id: ShardId) -> Operation {
         let owner = self.owner(shard_id).await;
         let run = self.new_run(shard_id, None).await;
         let (archetype_id, current) = self.current_of(&run).await;
@@ -34,8 +34,8 @@ impl Draw {
             None => None,
         };
         let mode = match (previous, &current) {
-            (Some(previous), _) if self.mostly() => previous,
-            (None, None) if self.mostly() => CreateMode::BrandNew,
+            (Some(previous), _) if self.usually() => previous,
+            (None, None) if self.usually() => CreateMode::BrandNew,
             (None, Some(row)) if self.rarely() => CreateMode::UpdateCurrent {
                 previous_run_id: row.run_id,
                 previous_last_write_version: row.last_write_version,
@@ -48,15 +48,15 @@ impl Draw {
             _ => self.state(&[Created, Running, Completed]),
         };
         let snapshot = self.snapshot(&run, archetype_id, state, 1);
-        Step::Create(Box::new(CreateExecution { owner, mode, snapshot }))
+        Operation::Create(Box::new(CreateExecution { owner, mode, snapshot }))
     }
 
-    pub(super) async fn update(&mut self, shard_id: ShardId) -> Step {
+    pub(super) async fn update(&mut self, shard_id: ShardId) -> Operation {
         let owner = self.owner(shard_id).await;
         let run = self.stored_run(shard_id).await;
         let (archetype_id, current) = self.current_of(&run).await;
         let is_current = current.is_some_and(|row| row.run_id == run.run_id);
-        let mode = if is_current == self.mostly() {
+        let mode = if is_current == self.usually() {
             UpdateMode::UpdateCurrent
         } else if self.random.bool() {
             UpdateMode::BypassCurrent
@@ -80,10 +80,10 @@ impl Draw {
         } else {
             None
         };
-        Step::Update(Box::new(UpdateExecution { owner, mode, mutation, new }))
+        Operation::Update(Box::new(UpdateExecution { owner, mode, mutation, new }))
     }
 
-    pub(super) async fn conflict_resolve(&mut self, shard_id: ShardId) -> Step {
+    pub(super) async fn conflict_resolve(&mut self, shard_id: ShardId) -> Operation {
         let owner = self.owner(shard_id).await;
         let run = self.stored_run(shard_id).await;
         let (archetype_id, current) = self.current_of(&run).await;
@@ -116,20 +116,20 @@ impl Draw {
             None
         };
         let request = ConflictResolve { owner, mode, reset, expected, new, current };
-        Step::ConflictResolve(Box::new(request))
+        Operation::ConflictResolve(Box::new(request))
     }
 
-    pub(super) async fn set(&mut self, shard_id: ShardId) -> Step {
+    pub(super) async fn set(&mut self, shard_id: ShardId) -> Operation {
         let owner = self.owner(shard_id).await;
         let run = self.stored_run(shard_id).await;
         let (archetype_id, _) = self.current_of(&run).await;
         let (expected, version) = self.expected(&run).await;
         let state = self.state(&[Running, Completed, Zombie]);
         let snapshot = self.snapshot(&run, archetype_id, state, version);
-        Step::Set(Box::new(SetExecution { owner, snapshot, expected }))
+        Operation::Set(Box::new(SetExecution { owner, snapshot, expected }))
     }
 
-    /// A next run of the id of `of`; seldom the same run, or one of another id.
+    /// The next run of the id of `of`; rarely the same run, or one of another id.
     async fn next(
         &mut self,
         of: &ExecutionsFilter,
@@ -144,13 +144,13 @@ impl Draw {
         self.snapshot(&run, archetype_id, state, 1)
     }
 
-    /// A run that is mostly not stored, of the id of `of`, if that is said.
+    /// A run that is usually not stored, of the id of `of` if it is given.
     async fn new_run(
         &mut self,
         shard_id: ShardId,
         of: Option<&ExecutionsFilter>,
     ) -> ExecutionsFilter {
-        let mut all = draw::runs(shard_id);
+        let mut all = generator::runs(shard_id);
         all.retain(|run| of.is_none_or(|of| of.workflow_id == run.workflow_id));
         let run = self.one_of(&all);
         if self.rarely() {
@@ -165,15 +165,15 @@ impl Draw {
         run
     }
 
-    /// The archetype and the current execution that are to go with a run: mostly those that have
-    /// it as the current one, if there are any.
+    /// The archetype and the current execution for a run: usually those whose current run it is, if
+    /// there are any.
     async fn current_of(
         &mut self,
         run: &ExecutionsFilter,
     ) -> (temporal_dsql_domain::ArchetypeId, Option<CurrentExecutionsRow>) {
         let executions = ExecutionStore::new(std::sync::Arc::clone(&self.model));
-        if self.mostly() {
-            for id in draw::currents(run.shard_id) {
+        if self.usually() {
+            for id in generator::currents(run.shard_id) {
                 let current = executions.get_current(&id).await.unwrap();
                 if let Some(row) = current
                     && row.executions_filter() == *run
@@ -196,7 +196,7 @@ impl Draw {
         self.model.session().select_from_executions(run).await.unwrap()
     }
 
-    /// One of these states; seldom another one.
+    /// One of these states; rarely another one.
     fn state(&mut self, fitting: &[ExecutionState]) -> ExecutionState {
         if self.rarely() {
             return self.one_of(&[Created, Running, Completed, Zombie]);
@@ -204,7 +204,7 @@ impl Draw {
         self.one_of(fitting)
     }
 
-    /// The version that is expected of a run, mostly its own, and the one that follows it.
+    /// The expected version of a run, usually the stored one, and the version after it.
     async fn expected(&mut self, run: &ExecutionsFilter) -> (Expected, i64) {
         let stored = self.stored(run).await;
         let (version, next_event_id) =
@@ -318,8 +318,8 @@ impl Draw {
         (0..count)
             .map(|_| {
                 let mut events = self.events(shard_id);
-                // Most requests are to succeed.
-                if self.mostly() {
+                // Most requests succeed.
+                if self.usually() {
                     events.shard_id = shard_id;
                     events.new_branch = None;
                     events.node.node_id = events.branch.begin_node_id();

@@ -1,4 +1,4 @@
-//! The rows that are left, through the row ports and by their number.
+//! Comparison of the stored rows, through the row ports and by their number.
 
 use temporal_dsql_domain::{
     MapTable, NodeOrder, NodePage, ScheduledKey, ScheduledRange, Table, Timestamp,
@@ -7,18 +7,18 @@ use temporal_dsql_memory::MemoryStore;
 use temporal_dsql_ports::Store;
 use temporal_dsql_stores::{ImmediatePage, ScheduledPage};
 
-use super::{draw, step::Value};
-use crate::{Queue, World};
+use super::{generator, operation::Value};
+use crate::{context::TestContext, queue::Queue};
 
-/// Asserts that the adapter of `world` has the rows that `memory` has.
-pub(super) async fn assert_same(world: &World, memory: &MemoryStore, when: &str) {
-    let (ours, theirs) = (all(&*world.store).await, all(memory).await);
+/// Asserts that the adapter of `ctx` has the same rows as `memory`.
+pub(super) async fn assert_same(ctx: &TestContext, memory: &MemoryStore, when: &str) {
+    let (ours, theirs) = (all(&*ctx.store).await, all(memory).await);
     assert_eq!(ours.len(), theirs.len(), "{when}");
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert!(ours == theirs, "{when}: {ours:?}\nbut the memory adapter has\n{theirs:?}");
     }
     for table in TABLES {
-        let rows = world.place.count(table).await;
+        let rows = ctx.fixture.count(table).await;
         assert_eq!(rows, memory.count(table) as u64, "{when}: rows of {table}");
     }
 }
@@ -47,17 +47,17 @@ const TABLES: [Table; 21] = [
     Table::Shards,
 ];
 
-/// More than there are of anything.
+/// A page limit larger than any table.
 const ALL: u32 = 100_000;
 
-/// All rows that can be read, under what they are of.
+/// All rows that operations can have written, with their keys.
 async fn all(store: &dyn Store) -> Vec<(String, Value)> {
     let mut session = store.session();
     let mut all = Vec::new();
-    for shard_id in draw::shards() {
+    for shard_id in generator::shards() {
         let found = session.select_from_shards(shard_id).await.unwrap();
         all.push((format!("shard {shard_id}"), Value::Shard(found)));
-        for queue in draw::queues() {
+        for queue in generator::queues() {
             let found = match &queue {
                 Queue::Immediate(queue) => {
                     let range = i64::MIN..i64::MAX;
@@ -76,7 +76,7 @@ async fn all(store: &dyn Store) -> Vec<(String, Value)> {
             };
             all.push((format!("{queue} of shard {shard_id}"), found));
         }
-        for branch in draw::branches() {
+        for branch in generator::branches() {
             let key = branch.key(shard_id);
             let page = NodePage {
                 min_node_id: i64::MIN,
@@ -88,14 +88,14 @@ async fn all(store: &dyn Store) -> Vec<(String, Value)> {
             let found = session.range_select_from_history_node(&key, &page).await.unwrap();
             all.push((format!("{key:?}"), Value::History(vec![(found, false)])));
         }
-        for id in draw::currents(shard_id) {
+        for id in generator::currents(shard_id) {
             let found = session.select_from_current_executions(&id).await.unwrap();
             all.push((format!("{id:?}"), Value::Current(found.map(Box::new))));
         }
-        for run in draw::runs(shard_id) {
+        for run in generator::runs(shard_id) {
             let found = session.select_mutable_state(&run).await.unwrap();
             if found.is_none() {
-                // What is there without a run.
+                // Rows without their run.
                 for map in MapTable::ALL {
                     let found = session.select_all_from_map(&run, map).await.unwrap();
                     all.push((format!("{run:?}"), Value::Entries(found)));

@@ -1,0 +1,12 @@
+//! What a scenario runs with: a store on an empty database, random rows, and shorthands for common
+//! operations.
+
+pub(crate) mod conflicts;
+pub(crate) mod guarded_requests;
+pub(crate) mod histories;
+pub(crate) mod owned_shard;
+mod rows;
+mod test_context;
+pub(crate) mod write_sets;
+
+pub use test_context::TestContext;
