@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: builds the benchmarks and the tool that they start, and runs them.
-//!
-//! Everything else is in `crates/testing/bench`, a program of its own, which is built as a release is.
+//! `cargo xtask bench`: builds the benchmarks and the tool that one of them starts, and runs them.
 
-use std::process::{Command, ExitCode};
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
 
 use anyhow::Result;
 
@@ -11,42 +12,40 @@ use crate::{process, workspace};
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The benchmarks; all if none is named.
+    /// The benchmarks; all by default
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Measure though files differ from the commit or the machine has other work; the results say
-    /// so.
+    /// Measure despite uncommitted changes or load on the machine; the results record both
     #[arg(long)]
     force: bool,
-    /// Run each for a moment, unoptimised, to see that it works; nothing is written.
+    /// Run each benchmark briefly and unoptimised, to test it; write nothing
     #[arg(long, conflicts_with = "draw")]
     smoke: bool,
-    /// Measure nothing; make tables and charts from the results that are there.
+    /// Measure nothing; draw tables and charts from the recorded results
     #[arg(long)]
     draw: bool,
 }
 
 impl Options {
-    /// A moment of each.
+    /// A brief run of all benchmarks.
     pub const SMOKE: Self = Self { names: Vec::new(), force: false, smoke: true, draw: false };
 
-    /// What has to be built before. As a release, each by itself: built together, the tool would
-    /// have what only the benchmarks switch on.
-    const fn builds(&self) -> &'static [&'static str] {
+    /// What is built, and what then runs the benchmarks. The release builds are separate: one build
+    /// of both would compile the tool with features that only the benchmarks enable.
+    fn commands(&self) -> Result<(Command, Command)> {
         if self.smoke {
-            // As the tests have built it: of other targets, other features would be switched on,
-            // and half of the dependencies built again.
-            &["cargo build --workspace --bins --tests"]
-        } else {
-            &[
-                "cargo build --release --package temporal-dsql-tool",
-                "cargo build --release --package temporal-dsql-bench",
-            ]
+            // The targets of `cargo xtask test`: others would enable other features, and build half
+            // of the dependencies again.
+            let build = process::command("cargo build --workspace --bins --tests");
+            let program = env::current_exe()?.with_file_name("temporal-dsql-bench");
+            let mut run = Command::new(program);
+            run.current_dir(workspace::root());
+            return Ok((build, run));
         }
-    }
-
-    const fn profile(&self) -> &'static str {
-        if self.smoke { "debug" } else { "release" }
+        Ok((
+            process::command("cargo build --release --package temporal-dsql-tool"),
+            process::command("cargo run --release --package temporal-dsql-bench --"),
+        ))
     }
 
     fn arguments(&self) -> Vec<&str> {
@@ -56,17 +55,14 @@ impl Options {
     }
 }
 
-/// Builds and runs.
+/// Builds and runs the benchmarks.
 ///
 /// # Errors
-/// Something cannot be built, or a benchmark fails.
+/// The first command that fails.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    for line in options.builds() {
-        process::run(&mut process::command(line))?;
-    }
-    let folder = workspace::metadata()?.target_directory.join(options.profile());
-    let mut command = Command::new(folder.join("temporal-dsql-bench"));
-    process::run(command.args(options.arguments()).current_dir(workspace::root()))?;
+    let (mut build, mut run) = options.commands()?;
+    process::run(&mut build)?;
+    process::run(run.args(options.arguments()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,13 +71,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_of_a_release_and_a_smoke_test_is_quick_to_build() {
+    fn benchmarks_are_release_builds_except_in_a_smoke_test() {
+        let release = |options: &Options| {
+            let (build, run) = options.commands().unwrap();
+            [build, run].map(|command| command.get_args().any(|word| word == "--release"))
+        };
         let full = Options { names: vec!["point".into()], smoke: false, ..Options::SMOKE };
-        assert_eq!(full.profile(), "release");
-        assert!(full.builds().iter().all(|line| line.contains("--release")));
+        assert_eq!(release(&full), [true; 2]);
         assert_eq!(full.arguments(), ["point"]);
-        assert_eq!(Options::SMOKE.profile(), "debug");
-        assert!(Options::SMOKE.builds().iter().all(|line| !line.contains("--release")));
+        assert_eq!(release(&Options::SMOKE), [false; 2]);
         assert_eq!(Options::SMOKE.arguments(), ["--smoke"]);
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what has to pass before a change is merged. `.ci/run` calls it.
+//! `cargo xtask ci`: runs everything that must pass before a change is merged. `.ci/run` calls it.
 
 use std::process::ExitCode;
 
@@ -6,17 +6,17 @@ use anyhow::Result;
 
 use crate::process;
 
-/// What runs before the README's commands, cheapest first.
+/// Checks that run before the README's commands, cheapest first.
 const CHECKS: &[&str] = &[
     "cargo fmt --all --check",
     "cargo xtask tidy",
     "cargo clippy --workspace --all-targets -- -D warnings",
 ];
 
-/// Commands that the README opens with, exactly as they stand there.
+/// The commands at the beginning of the README, word for word.
 const README_COMMANDS: &[&str] = &["cargo xtask demo", "cargo xtask test"];
 
-/// Runs all of it, up to the first failure.
+/// Runs every command, up to the first failure.
 ///
 /// # Errors
 /// The command that failed.
@@ -35,7 +35,7 @@ mod tests {
     use crate::workspace;
 
     #[test]
-    fn the_commands_are_those_that_the_readme_opens_with() {
+    fn the_readme_begins_with_the_commands_that_run_here() {
         let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
         let block = readme.split("```").nth(1).unwrap();
         for command in README_COMMANDS {

@@ -1,7 +1,7 @@
-//! `cargo xtask`: what a person or CI does with this workspace, one module per command.
+//! `cargo xtask`: the commands of this workspace for developers and CI, one module for each.
 //!
-//! Nothing but dispatch happens here. The commands are Rust, not shell, so that they run on every
-//! desk and can be tested.
+//! A command starts cargo or a program of the crate that has the dependencies that it needs, so
+//! that this crate depends on little.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -32,19 +32,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run all tests, on a PostgreSQL server that is started for them.
+    /// Run all tests, on a PostgreSQL server started for them
     Test(test::Options),
-    /// Measure this workspace next to its peers, and show it in docs/performance.md.
+    /// Measure this workspace and its peers, and write the results to docs/performance.md
     Bench(bench::Options),
-    /// Run everything that has to pass before a change is merged.
+    /// Run everything that must pass before a change is merged
     Ci,
-    /// Check what the compiler does not: arrows between crates, licences, sizes, wording.
+    /// Check what the compiler does not: dependencies between crates, licences, citations, sizes
     Tidy,
-    /// Show the product on real input, on a database that is started for it.
+    /// Store and read real rows, and upgrade the schema, on a database started for it
     Demo(demo::Options),
-    /// Operate on a deployment: the commands of temporal-dsql-tool.
+    /// Operate on a deployment: the commands of temporal-dsql-tool
     Migrate(migrate::Options),
-    /// A PostgreSQL server for the desk, kept until it is stopped.
+    /// Keep a PostgreSQL server for tests until it is stopped
     Pg {
         #[command(subcommand)]
         command: pg::Command,
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Tidy => tidy::run(),
         Command::Demo(options) => demo::run(&options),
-        Command::Migrate(options) => Ok(migrate::run(options)),
-        Command::Pg { command } => pg::run(&command),
+        Command::Migrate(options) => migrate::run(&options),
+        Command::Pg { command } => pg::run(command),
     };
     match result {
         Ok(code) => code,
@@ -76,9 +76,9 @@ mod tests {
 
     use super::*;
 
-    /// Documents show commands in backticks and in blocks; `<PLACEHOLDERS>` and `…` are not shown.
+    /// Documents show commands in backticks and in code blocks.
     #[test]
-    fn every_command_that_the_documents_show_is_one() {
+    fn every_command_in_the_documents_parses() {
         let root = workspace::root();
         let documents = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
         let mut shown = 0;
@@ -97,25 +97,24 @@ mod tests {
         assert!(shown >= 10, "only {shown} commands were found");
     }
 
-    /// Parses a command line to its end: what `migrate` passes on is parsed by the tool.
+    /// Parses a command line, and the arguments of `migrate` as the tool does.
     fn parse<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<(), clap::Error> {
         match Cli::try_parse_from(words)?.command {
-            // Without a command it prints its help, as the documents say of it.
-            Command::Migrate(options) if !options.is_empty() => options.check(),
+            Command::Migrate(options) => options.check(),
             _ => Ok(()),
         }
     }
 
     #[test]
-    fn what_the_tool_does_not_take_is_no_command_either() {
-        for (line, is_one) in [
+    fn arguments_that_the_tool_rejects_do_not_parse() {
+        for (line, is_valid) in [
             ("cargo-xtask migrate status --output json", true),
             ("cargo-xtask migrate update-schema -version 1.1", true),
             ("cargo-xtask migrate upgrade", false),
             ("cargo-xtask migrate status --no-such-flag", false),
             ("cargo-xtask pg restart", false),
         ] {
-            assert_eq!(parse(line.split(' ')).is_ok(), is_one, "{line}");
+            assert_eq!(parse(line.split(' ')).is_ok(), is_valid, "{line}");
         }
     }
 

@@ -1,83 +1,69 @@
-//! `cargo xtask test`: all tests of the workspace, with the database that they need.
-//!
-//! A desk may have no PostgreSQL running, or a wrong one. The tests therefore bring their own,
-//! which is gone when they end, however they end.
+//! `cargo xtask test`: runs all tests of the workspace, on a PostgreSQL server started for them.
 
-use std::{env, process::ExitCode};
-
-use anyhow::{Context, Result};
-use temporal_dsql_testkit::{
-    gate,
-    postgres::{self, Server},
+use std::{
+    env,
+    process::{Command, ExitCode},
 };
 
+use anyhow::Result;
+
 use crate::{bench, process};
+
+/// The URL of the server that tests create databases on.
+const SERVER_URL: &str = "TEST_POSTGRES_URL";
+/// If this is `1`, tests that need a database are skipped.
+const OFFLINE: &str = "TEST_OFFLINE";
 
 /// What to test.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Run what needs no database; no server is started.
+    /// Run the tests that need no database; start no server
     #[arg(long)]
     offline: bool,
-    /// Arguments for one `cargo test`, which then is all that runs: `-- -p xtask tidy`.
+    /// Arguments of one `cargo test`, which is all that then runs: `-- -p xtask tidy`
     #[arg(last = true)]
     cargo_test: Vec<String>,
 }
 
-/// Runs the tests.
+/// Runs the tests. Without a server in the environment, starts this command again under
+/// `test-postgres`, which sets `TEST_POSTGRES_URL` and stops the server when the command ends.
 ///
 /// # Errors
-/// No server can be started, or the first command that fails.
+/// The first command that fails.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let database = Database::provide(options.offline)?;
+    if options.offline {
+        println!("Tests that need a database are skipped.");
+    } else if env::var_os(SERVER_URL).is_some_and(|url| !url.is_empty()) {
+        println!("The tests use the server of {SERVER_URL}.");
+    } else {
+        return process::forward(&mut with_server(&options.cargo_test));
+    }
     for line in command_lines(&options.cargo_test) {
         let mut command = process::command("cargo");
         command.args(line);
-        database.tell(&mut command);
+        if options.offline {
+            command.env(OFFLINE, "1").env_remove(SERVER_URL);
+        } else {
+            command.env_remove(OFFLINE);
+        }
         process::run(&mut command)?;
     }
-    // A benchmark that nobody runs rots. Each needs a server, of its own.
+    // The benchmarks start a server of their own.
     if options.cargo_test.is_empty() && !options.offline {
         bench::run(&bench::Options::SMOKE)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the tests are told about a database.
-enum Database {
-    /// There is none, on purpose.
-    None,
-    /// They have inherited the URL of one.
-    Given,
-    /// They use ours.
-    Ours(Server),
-}
-
-impl Database {
-    fn provide(offline: bool) -> Result<Self> {
-        if offline {
-            println!("Tests that need a database are skipped.");
-            return Ok(Self::None);
-        }
-        if env::var_os(gate::SERVER_URL).is_some_and(|url| !url.is_empty()) {
-            println!("The tests use the server of {}.", gate::SERVER_URL);
-            return Ok(Self::Given);
-        }
-        let server = Server::start(&postgres::Options::default())
-            .context("the tests need a PostgreSQL server")?;
-        println!("The tests use a server of their own: {}", server.url());
-        Ok(Self::Ours(server))
+/// This command, run by `test-postgres`.
+fn with_server(cargo_test: &[String]) -> Command {
+    let mut command = process::command(
+        "cargo run --package temporal-dsql-testkit --bin test-postgres -- run cargo xtask test",
+    );
+    if !cargo_test.is_empty() {
+        command.arg("--").args(cargo_test);
     }
-
-    fn tell(&self, command: &mut std::process::Command) {
-        match self {
-            Self::None => command.env(gate::OFFLINE, "1").env_remove(gate::SERVER_URL),
-            Self::Given => command.env_remove(gate::OFFLINE),
-            Self::Ours(server) => {
-                command.env(gate::SERVER_URL, server.url()).env_remove(gate::OFFLINE)
-            }
-        };
-    }
+    command
 }
 
 /// The arguments of each `cargo` to run.
@@ -105,5 +91,8 @@ mod tests {
     fn arguments_replace_everything() {
         let only = ["-p".to_owned(), "xtask".to_owned()];
         assert_eq!(command_lines(&only), [["test", "-p", "xtask"]]);
+        let command = with_server(&only);
+        let arguments: Vec<_> = command.get_args().collect();
+        assert!(arguments.ends_with(&["test", "--", "-p", "xtask"].map(AsRef::as_ref)));
     }
 }

@@ -1,23 +1,24 @@
-//! Citations lead somewhere: the file and the anchor behind `#` that a text names are a document of
-//! this repository, and a heading or an anchor in it.
+//! Lint of citations: the file before `#` is a document of this repository, and the anchor after it
+//! exists in that document.
 //!
-//! The file is looked for from the folder of the citing text, in `docs/reference`, in `docs` and from
-//! the root; a link in Markdown leads from its folder only. The anchor is a heading as GitHub spells it in a link, or an explicit `<a id="…">`.
+//! The file is resolved from the folder of the citing text, from `docs/reference`, from `docs` and
+//! from the root; a link in Markdown only from its folder. An anchor is a heading as GitHub spells
+//! it in a link, or an explicit `<a id="…">`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
 
-/// Where a cited document may be, beside the folder of the text that cites it.
+/// The folders of cited documents, besides the folder of the citing text.
 const FOLDERS: [&str; 3] = ["docs/reference/", "docs/", ""];
-/// Data and what a tool writes: they cite nothing.
-const NOT_OURS: [&str; 3] = [".json", ".jsonl", ".lock"];
-/// Documents that are cited by number and are not in this repository. Split, so that this file does
-/// not cite them.
+/// Data and generated files, which cite nothing.
+const GENERATED: [&str; 3] = [".json", ".jsonl", ".lock"];
+/// Documents outside of this repository that were cited by number. Each name is split, so that this
+/// file passes.
 const NUMBERED: [&str; 4] =
     [concat!("fac", "ts"), concat!("contr", "act"), concat!("des", "ign"), concat!("re", "q")];
 
-/// Checks the citations in all `texts`, by their paths from the root.
+/// Checks the citations in `texts`, whose keys are paths from the root.
 pub(super) fn check(texts: &BTreeMap<String, String>) -> Vec<Finding> {
     let anchors: BTreeMap<&str, BTreeSet<String>> = texts
         .iter()
@@ -26,7 +27,7 @@ pub(super) fn check(texts: &BTreeMap<String, String>) -> Vec<Finding> {
         .collect();
     let mut findings = Vec::new();
     for (path, text) in texts {
-        if NOT_OURS.iter().any(|ending| path.ends_with(ending)) {
+        if GENERATED.iter().any(|ending| path.ends_with(ending)) {
             continue;
         }
         let old = numbered(text).into_iter().map(|(line, citation)| {
@@ -42,7 +43,7 @@ pub(super) fn check(texts: &BTreeMap<String, String>) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with a citation in the file `path`, if anything is.
+/// The fault of a citation in the file `path`, or `None`.
 fn unresolved(
     path: &str,
     citation: Citation<'_>,
@@ -51,7 +52,7 @@ fn unresolved(
     let Citation { file, anchor, is_link } = citation;
     let is_markdown = path.ends_with(".md");
     if file.is_empty() && !is_markdown {
-        // A link of rustdoc to a part of the page that it makes.
+        // A link of rustdoc within its page.
         return None;
     }
     let folder = path.rfind('/').map_or("", |end| &path[..=end]);
@@ -67,7 +68,7 @@ fn unresolved(
     }
 }
 
-/// `file` as seen from `folder`, which is empty or ends with a slash.
+/// The path of `file` relative to `folder`, which is empty or ends with a slash.
 fn joined(folder: &str, file: &str) -> String {
     let mut parts: Vec<&str> = folder.split_terminator('/').collect();
     for part in file.split('/') {
@@ -80,7 +81,7 @@ fn joined(folder: &str, file: &str) -> String {
     parts.join("/")
 }
 
-/// A citation as it is written. In a link within a document, the file is empty.
+/// A citation as written. The file of a link within a document is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Citation<'t> {
     file: &'t str,
@@ -88,7 +89,7 @@ struct Citation<'t> {
     is_link: bool,
 }
 
-/// The citations of a text, with the numbers of their lines.
+/// The citations of a text with their line numbers.
 fn citations(text: &str) -> Vec<(usize, Citation<'_>)> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -119,8 +120,7 @@ fn is_anchor(c: char) -> bool {
     c.is_alphanumeric() || c == '-' || c == '_'
 }
 
-/// Citations by number, with the numbers of their lines. A line may end between the name of the
-/// document and the number.
+/// Citations by number with their line numbers. A line may end between the document and the number.
 fn numbered(text: &str) -> Vec<(usize, String)> {
     let words: Vec<(usize, &str)> = text
         .lines()
@@ -141,7 +141,7 @@ fn numbered(text: &str) -> Vec<(usize, String)> {
     pairs.collect()
 }
 
-/// What a link into a Markdown document may name.
+/// The anchors of a Markdown document.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     let mut in_code = false;
@@ -162,7 +162,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// The second heading of one name is numbered 1.
+/// Adds the anchor of a heading. The second heading of the same name is numbered 1.
 fn add_heading(anchors: &mut BTreeSet<String>, slug: &str) {
     let numbered = (1..).map(|number| format!("{slug}-{number}"));
     let free =
@@ -183,7 +183,7 @@ mod tests {
     const DSQL: &str = "# Aurora DSQL\n\n## Limits\n\n- <a id=\"open-1\"></a>One.\n\n## T1–T13 (`x`)\n\
                         ```sh\n# Code\n```\n## Limits\n";
 
-    /// What is found in a text. `@` stands for `#` in both, so that this file cites nothing.
+    /// The findings in a text. `@` stands for `#` in both, so that this file cites nothing.
     fn findings(path: &str, text: &str) -> Vec<String> {
         let text = &text.replace('@', "#");
         let texts = [("docs/reference/dsql.md", DSQL), ("docs/own.md", "## Own\n"), (path, text)];

@@ -1,4 +1,4 @@
-//! Every crate has the lints and the licence of the workspace.
+//! Lint of manifests: every crate inherits the lints and the licence of the workspace.
 
 use anyhow::{Context, Result};
 use toml::Table;

@@ -1,15 +1,14 @@
-//! `cargo xtask tidy`: the rules of this repository that neither compiler nor clippy knows.
+//! `cargo xtask tidy`: the lints of this repository that neither the compiler nor clippy has.
 //!
-//! Every rule is a function from what it looks at to findings, and is tested as one. A finding is
-//! one line, `path: what`.
+//! A lint is a function from its input to findings. A finding is printed as one line, `path: what`.
 
-mod arrows;
+mod cargo_deny;
 mod citations;
-mod licences;
+mod dependency_bans;
+mod dependency_rules;
 mod manifests;
 mod packages;
 mod sources;
-mod trees;
 
 use std::{collections::BTreeMap, fmt, fs, process::ExitCode};
 
@@ -18,10 +17,10 @@ use anyhow::{Context, Result};
 use crate::{process, workspace};
 use packages::Package;
 
-/// One violation of a rule.
+/// One violation of a lint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Finding {
-    /// The file, from the root of the workspace.
+    /// The file's path from the root of the workspace.
     path: String,
     what: String,
 }
@@ -38,7 +37,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks the workspace and prints what it finds.
+/// Runs every lint and `cargo deny`, and prints the findings.
 ///
 /// # Errors
 /// The workspace cannot be read.
@@ -48,8 +47,9 @@ pub fn run() -> Result<ExitCode> {
     for finding in &findings {
         println!("{finding}");
     }
-    Ok(if findings.is_empty() {
-        println!("tidy: nothing found");
+    let denied = !cargo_deny::check()?;
+    Ok(if findings.is_empty() && !denied {
+        println!("tidy: no findings");
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -57,18 +57,15 @@ pub fn run() -> Result<ExitCode> {
 }
 
 fn check() -> Result<Vec<Finding>> {
-    let metadata = workspace::metadata()?;
-    let packages = Package::all(&metadata);
-    let mut findings = arrows::check(&packages);
-    findings.extend(trees::check(trees::dependencies)?);
-    findings
-        .extend(licences::check(&licences::Licensed::all(&metadata), &read(licences::POLICY)?)?);
+    let packages = Package::all()?;
+    let mut findings = dependency_rules::check(&packages);
+    findings.extend(dependency_bans::check(dependency_bans::dependencies)?);
     for package in &packages {
         findings.extend(manifests::check(&package.manifest, &read(&package.manifest)?)?);
     }
     let mut texts = BTreeMap::new();
     for path in files()? {
-        // What is not text has no words.
+        // Files that are not text are skipped.
         if let Ok(text) = fs::read_to_string(workspace::root().join(&path)) {
             findings.extend(sources::check(&path, &text));
             texts.insert(path, text);
@@ -82,7 +79,7 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(workspace::root().join(path)).with_context(|| path.to_owned())
 }
 
-/// The files of the repository: those that git tracks, and those that it would.
+/// The files that git tracks or would add.
 fn files() -> Result<Vec<String>> {
     let list = "git ls-files -z --cached --others --exclude-standard";
     let files = process::output(&mut process::command(list))?;

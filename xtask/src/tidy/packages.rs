@@ -1,40 +1,87 @@
-//! The crates of the workspace, as far as the rules look at them.
+//! The crates of the workspace and their direct dependencies, from `cargo metadata`.
 
 use std::collections::BTreeSet;
 
-use cargo_metadata::{DependencyKind, Metadata};
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::process;
 
 /// A crate of the workspace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Package {
     pub(super) name: String,
-    /// Its `Cargo.toml`, from the root of the workspace.
+    /// The path of its `Cargo.toml` from the root of the workspace.
     pub(super) manifest: String,
-    /// What it is built from.
+    /// Its dependencies.
     pub(super) uses: BTreeSet<String>,
-    /// What its tests are built from besides.
+    /// The additional dependencies of its tests.
     pub(super) uses_in_tests: BTreeSet<String>,
 }
 
 impl Package {
-    pub(super) fn all(metadata: &Metadata) -> Vec<Self> {
-        let root = &metadata.workspace_root;
-        let package = |package: &cargo_metadata::Package| {
-            let path = &package.manifest_path;
-            let of_kind = |in_tests: bool| {
-                let kinds = package.dependencies.iter();
-                kinds
-                    .filter(|used| (used.kind == DependencyKind::Development) == in_tests)
-                    .map(|used| used.name.clone())
-                    .collect()
-            };
-            Self {
-                name: package.name.to_string(),
-                manifest: path.strip_prefix(root).unwrap_or(path).to_string(),
-                uses: of_kind(false),
-                uses_in_tests: of_kind(true),
-            }
+    /// The crates of this workspace.
+    ///
+    /// # Errors
+    /// Cargo rejects a manifest.
+    pub(super) fn all() -> Result<Vec<Self>> {
+        let command = "cargo metadata --format-version 1 --no-deps";
+        let output = process::output(&mut process::command(command))?;
+        let metadata: Metadata = serde_json::from_str(&output).context(command)?;
+        Ok(metadata.packages.iter().map(|found| found.package(&metadata.workspace_root)).collect())
+    }
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Found>,
+    workspace_root: String,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    name: String,
+    manifest_path: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    /// `dev`, `build`, or nothing.
+    kind: Option<String>,
+}
+
+impl Found {
+    fn package(&self, root: &str) -> Package {
+        let path = &self.manifest_path;
+        let names = |in_tests: bool| {
+            let dependencies = self.dependencies.iter();
+            dependencies
+                .filter(|dependency| (dependency.kind.as_deref() == Some("dev")) == in_tests)
+                .map(|dependency| dependency.name.clone())
+                .collect()
         };
-        metadata.workspace_packages().into_iter().map(package).collect()
+        Package {
+            name: self.name.clone(),
+            manifest: path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned(),
+            uses: names(false),
+            uses_in_tests: names(true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_lists_this_crate_with_its_dependencies_and_those_of_its_tests() {
+        let packages = Package::all().unwrap();
+        let xtask = packages.iter().find(|package| package.name == "xtask").unwrap();
+        assert_eq!(xtask.manifest, "xtask/Cargo.toml");
+        assert!(xtask.uses.contains("serde_json"), "{xtask:?}");
+        assert!(xtask.uses_in_tests.contains("temporal-dsql-tool"), "{xtask:?}");
+        assert!(!xtask.uses.contains("temporal-dsql-tool"), "{xtask:?}");
     }
 }

@@ -1,13 +1,13 @@
-//! The text of the repository: how long a file is, how it begins, and what it must not say.
+//! Lints of source text: the length of files, their first line, and forbidden words.
 
 use super::Finding;
 
-/// A longer file has more than one idea.
+/// The longest file, in lines.
 const MAX_LINES: usize = 600;
 
-/// What is meant to be done before it is committed. Split, so that this file does not say it.
+/// Markers of unfinished work. Each is split, so that this file passes.
 const MARKERS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
-/// Folders of one machine. Whoever needs a folder for temporary files asks the system for it.
+/// Folders of one machine. The system names the folder for temporary files.
 const MACHINE_PATHS: [&str; 5] = [
     concat!("/ho", "me/"),
     concat!("/ro", "ot/"),
@@ -15,12 +15,12 @@ const MACHINE_PATHS: [&str; 5] = [
     concat!("/Us", "ers/"),
     concat!("/wo", "rk/"),
 ];
-/// The driver's promise that built SQL is safe: whoever says it builds SQL. Stores do not; the
-/// schema's files and the tests' statements are texts that are read.
+/// The driver's marker of SQL that is not a constant. Stores have constants only; schema files and
+/// tests' statements are read at run time.
 const BUILT_SQL: &str = concat!("Assert", "SqlSafe");
 const MAY_BUILD_SQL: [&str; 2] = ["crates/migrate/", "crates/testing/testkit/"];
-/// Data and what a tool writes: not our words.
-const NOT_OURS: [&str; 3] = [".json", ".jsonl", ".lock"];
+/// Data and generated files, which are not checked for words.
+const GENERATED: [&str; 3] = [".json", ".jsonl", ".lock"];
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
             find(format!("has {lines} lines; {MAX_LINES} are allowed"));
         }
         if !text.starts_with("//!") {
-            find("does not begin with `//!` that says what the module owns".into());
+            find("does not begin with `//!` and what the module owns".into());
         }
         let is_test = path.contains("/tests/") || path.ends_with("_tests.rs");
         let may_build_sql = is_test || MAY_BUILD_SQL.iter().any(|folder| path.starts_with(folder));
@@ -39,7 +39,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
             find(format!("builds SQL: `{BUILT_SQL}`; a store's statements are constants"));
         }
     }
-    if !NOT_OURS.iter().any(|ending| path.ends_with(ending)) {
+    if !GENERATED.iter().any(|ending| path.ends_with(ending)) {
         for (index, line) in text.lines().enumerate() {
             for said in forbidden(line) {
                 find(format!("line {} says `{said}`", index + 1));
@@ -58,7 +58,7 @@ fn forbidden(line: &str) -> impl Iterator<Item = &'static str> {
     markers.chain(paths)
 }
 
-/// Whether a path that follows `before` begins there, and is not the middle of a longer one.
+/// Whether a path after `before` is a whole path and not the middle of a longer one.
 fn begins_path(before: &str) -> bool {
     !before.ends_with(|c: char| c.is_alphanumeric() || "./_-~}".contains(c))
 }

@@ -1,8 +1,8 @@
-//! Charts: groups of bars with a whisker from the lowest to the highest sample, and a mark where a
-//! goal is, as SVG.
+//! Bar charts as SVG: groups of bars with whiskers from the lowest to the highest sample, and marks
+//! at goals.
 //!
-//! The scale is made for the bars, for what they are compared with and for their goals. A whisker
-//! that is much longer is cut and ends in an arrow; the table beside the chart has its figure.
+//! The scale covers the bars, the lines and the goals. A whisker that is much longer is cut and
+//! ends in an arrow; the table has its figure.
 
 use anyhow::{Result, anyhow};
 use plotters::{
@@ -16,23 +16,23 @@ use crate::stats::Spread;
 /// A chart of bars.
 #[derive(Default)]
 pub struct Chart {
-    /// What the height of a bar is.
+    /// The meaning of a bar's height.
     pub axis: String,
-    /// The names under the groups.
+    /// The names of the groups.
     pub groups: Vec<String>,
-    /// One bar of each in each group.
+    /// The series, each with one bar in each group.
     pub series: Vec<Series>,
-    /// Lines across: the peer or a limit, by its name.
+    /// Named horizontal lines: a peer or a limit.
     pub lines: Vec<(String, f64)>,
 }
 
 /// The bars of one colour.
 pub struct Series {
-    /// Its name in the legend.
+    /// The name in the legend.
     pub name: String,
     /// One for each group.
     pub bars: Vec<Spread>,
-    /// What each bar was to reach, or not to pass, if anything.
+    /// The goal of each bar, or `None`.
     goals: Vec<Option<f64>>,
 }
 
@@ -59,7 +59,7 @@ const MARGINS: (i32, i32, i32, i32) = (64, 16, 80, 56);
 /// Sizes of text in pixels, of which the library takes about four fifths.
 const TITLE: i32 = 18;
 const LABEL: i32 = 14;
-/// Told apart by those who do not see all colours, too.
+/// Distinguishable with colour vision deficiencies.
 const COLOURS: [RGBColor; 4] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xe6, 0x9f, 0x00),
@@ -69,7 +69,7 @@ const COLOURS: [RGBColor; 4] = [
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 const LINES: [RGBColor; 2] = [RGBColor(0xd5, 0x5e, 0x00), RGBColor(0xcc, 0x79, 0xa7)];
-/// Whiskers may go so much higher than everything else.
+/// The most by which whiskers extend the scale.
 const HEADROOM: f64 = 1.3;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -79,7 +79,7 @@ impl Chart {
     /// The chart as SVG, under `title`.
     ///
     /// # Errors
-    /// It has no bars, or not one of each series for each group.
+    /// The chart has no groups, or a series lacks a bar for a group.
     pub fn svg(&self, title: &str) -> Result<String> {
         let is_whole =
             |series: &Series| [series.bars.len(), series.goals.len()] == [self.groups.len(); 2];
@@ -139,7 +139,7 @@ impl Chart {
         Ok(())
     }
 
-    /// From the left: the names with their colours.
+    /// Draws the legend from `x` to the right.
     fn draw_legend(&self, area: &Area<'_>, mut x: i32) -> Drawn {
         const Y: i32 = 44;
         let series =
@@ -153,13 +153,14 @@ impl Chart {
             let sign = [(x, Y - half_height), (x + 10, Y + half_height)];
             area.draw(&Rectangle::new(sign, colour.filled()))?;
             text(area, name, LABEL, INK, (x + 16, Y), HPos::Left)?;
-            // About as wide as letters of that size are.
+            // The approximate width of a letter.
             x += 7 * name.chars().count() as i32 + 36;
         }
         Ok(())
     }
 
-    /// The highest of everything but whiskers, and of those, unless they are much higher.
+    /// The top of the scale: the highest bar, line or goal, or a whisker up to [`HEADROOM`] above
+    /// it.
     fn highest(&self) -> f64 {
         let bars = || self.series.iter().flat_map(|series| &series.bars);
         let goals = self.series.iter().flat_map(Series::goals);
@@ -169,7 +170,7 @@ impl Chart {
     }
 }
 
-/// From the lowest to the highest sample; an arrow if that is above `top`.
+/// Draws a whisker from the lowest to the highest sample; an arrow if that is above `top`.
 fn draw_whisker(area: &Area<'_>, x: i32, [low, high]: [i32; 2], top: i32) -> Drawn {
     let is_cut = high < top;
     let whisker = [(x, low.max(top)), (x, high.max(top))];
@@ -200,7 +201,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// The one that has room for `highest`.
+    /// The scale that covers `highest`.
     fn over(highest: f64) -> Self {
         let rough = if highest > 0.0 { highest / 5.0 } else { 1.0 };
         let magnitude = 10_f64.powf(rough.log10().floor());
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whisker_that_would_squash_the_bars_is_cut_and_ends_in_an_arrow() {
+    fn a_long_whisker_is_cut_and_ends_in_an_arrow() {
         let chart = |high| Chart {
             groups: vec!["one".into()],
             series: vec![Series::new("store", vec![Spread { median: 0.9, low: 0.8, high }])],

@@ -1,5 +1,4 @@
-//! The stand-in for a DSQL cluster that is measured on, reached as a cluster is: over TLS, with
-//! IAM tokens.
+//! The DSQL emulator that is measured on, over TLS and with IAM tokens.
 
 use std::{iter, time::Duration};
 
@@ -44,23 +43,24 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Makes round trips and commits take so much longer.
+    /// Adds latency to round trips and commits.
     pub fn set_latency(&self, latency: Latency) {
         self.0.faults().set_latency(latency);
     }
 
-    /// Lets the next `commits` commits be counted: [`uncounted_commits`](Self::uncounted_commits)
-    /// goes down by one with each that takes the latency of a commit.
+    /// Makes the next `commits` commits countable: [`uncounted_commits`](Self::uncounted_commits)
+    /// decreases by one with each commit that has the latency of a commit.
     pub fn count_commits(&self, commits: usize) {
         self.0.faults().script(iter::repeat_n(None, commits));
     }
 
-    /// How many of the commits that can be counted have not been.
+    /// The number of countable commits that have not happened.
     pub fn uncounted_commits(&self) -> usize {
         self.0.faults().undecided()
     }
 
-    /// How a store of `connections` connections reaches it, at a rate that spares nobody.
+    /// The configuration of a store of `connections` connections, with no effective limit on the
+    /// rate of connecting.
     pub fn config(&self, connections: u32) -> Config {
         let mut config = Config::new(self.0.host());
         config.port = self.0.port();
@@ -73,10 +73,10 @@ impl Cluster {
         config
     }
 
-    /// A store on it.
+    /// A store on the cluster.
     ///
     /// # Errors
-    /// The cluster does not let it in.
+    /// The store cannot connect.
     pub async fn open(&self, config: &Config) -> Result<DsqlStore> {
         Ok(connect(config, Some(self.credentials())).await?)
     }

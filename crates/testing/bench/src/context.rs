@@ -1,4 +1,4 @@
-//! What every benchmark of a run shares.
+//! The state that the benchmarks of one run share: the scale, and a PostgreSQL server.
 
 use std::cell::OnceCell;
 
@@ -8,17 +8,17 @@ use tokio::runtime::Runtime;
 
 use crate::database;
 
-/// How much is measured.
+/// The extent of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// As much as a figure needs that is to be believed.
+    /// Long enough for reliable figures.
     Full,
-    /// A moment of everything, to see that it works.
+    /// A brief run of everything, to test it.
     Smoke,
 }
 
 impl Scale {
-    /// What belongs to this scale.
+    /// The argument for this scale.
     pub fn pick<T>(self, full: T, smoke: T) -> T {
         match self {
             Self::Full => full,
@@ -27,24 +27,24 @@ impl Scale {
     }
 }
 
-/// A runtime with all processors, for the work of one benchmark.
+/// A runtime with a thread for each processor.
 ///
 /// # Errors
-/// The system gives no threads.
+/// The system refuses threads.
 pub fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// One run.
 pub struct Context {
-    /// How much it measures.
+    /// The extent of the run.
     pub scale: Scale,
-    /// Started for the first benchmark that needs it.
+    /// Started by the first benchmark that needs it.
     server: OnceCell<Server>,
 }
 
 impl Context {
-    /// A run that has measured nothing yet.
+    /// A new run.
     pub const fn new(scale: Scale) -> Self {
         Self { scale, server: OnceCell::new() }
     }
@@ -52,7 +52,7 @@ impl Context {
     /// The PostgreSQL server of this run.
     ///
     /// # Errors
-    /// It does not start.
+    /// The server does not start.
     pub fn server(&self) -> Result<&Server> {
         if let Some(server) = self.server.get() {
             return Ok(server);
@@ -61,7 +61,7 @@ impl Context {
         Ok(self.server.get_or_init(|| server))
     }
 
-    /// Tells whoever waits what has been measured.
+    /// Prints a line of progress.
     pub fn progress(&self, line: &str) {
         eprintln!("  {line}");
     }

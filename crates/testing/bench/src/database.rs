@@ -1,4 +1,4 @@
-//! The PostgreSQL that is measured on: started for the run, gone with it.
+//! The PostgreSQL server that is measured on, started for the run, and databases on it.
 
 use std::{
     env,
@@ -21,9 +21,9 @@ use temporal_dsql_testkit::{
     postgres::{Options, Server},
 };
 
-/// What differs from PostgreSQL's defaults, besides what the testkit sets for every server: no
-/// syncing (`fsync`, `synchronous_commit` and `full_page_writes` are off), C locale, UTC. Nothing
-/// that runs in the background may hit one round and spare another.
+/// Settings in addition to those of the testkit (`fsync`, `synchronous_commit` and
+/// `full_page_writes` are off; C locale; UTC). Background work would disturb some rounds and not
+/// others.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("autovacuum", "off"),
     ("checkpoint_timeout", "1h"),
@@ -35,11 +35,11 @@ pub const SETTINGS: &[(&str, &str)] = &[
 /// Starts the server.
 ///
 /// # Errors
-/// There is no PostgreSQL, or it does not start.
+/// PostgreSQL is not installed, or does not start.
 pub fn start_server() -> Result<Server> {
     let settings = SETTINGS.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     let options = Options {
-        // The storm's, and those that the emulator keeps for itself.
+        // Those of the connection storm, and those of the emulator itself.
         max_connections: 800,
         settings: settings.collect(),
         ..Options::default()
@@ -47,11 +47,10 @@ pub fn start_server() -> Result<Server> {
     Server::start(&options).context("the benchmarks need a PostgreSQL server")
 }
 
-/// A program of PostgreSQL: beside the server's, or on the `PATH`.
+/// The path of a program: in the folder of the server's programs, or on the `PATH`.
 ///
 /// # Errors
-/// It is in neither place. A peer that is missing is not skipped: a table without it would look
-/// like a result.
+/// The program is in neither place. A missing peer is not skipped: its table would be incomplete.
 pub fn program(server: &Server, name: &str) -> Result<PathBuf> {
     find_program(server.programs(), &env::var_os("PATH").unwrap_or_default(), name)
 }
@@ -71,7 +70,7 @@ fn find_program(beside: &Path, path: &std::ffi::OsStr, name: &str) -> Result<Pat
     )
 }
 
-/// A database of its own on the server, with the schema in it.
+/// A database with the schema.
 pub struct Database {
     scratch: ScratchDatabase,
 }
@@ -90,12 +89,12 @@ impl Database {
         Ok(database)
     }
 
-    /// The database itself, for statements of the benchmark's own.
+    /// The database, for statements of the benchmark.
     pub const fn scratch(&self) -> &ScratchDatabase {
         &self.scratch
     }
 
-    /// How a store of `connections` connections reaches it.
+    /// The configuration of a store of `connections` connections.
     pub fn config(&self, connections: u32) -> Config {
         let mut config = Config::new(self.scratch.host());
         config.port = self.scratch.port();
@@ -105,7 +104,7 @@ impl Database {
         config.tls.mode = Some(TlsMode::Disable);
         config.pool.max_connections = connections;
         config.pool.min_connections = 0;
-        // The server is our own: nothing is to be spared.
+        // No effective limit.
         config.pool.connection_rate = 10_000;
         config.pool.connection_burst = 10_000;
         config
@@ -114,7 +113,7 @@ impl Database {
     /// A store of `connections` connections.
     ///
     /// # Errors
-    /// The server does not let it in.
+    /// The store cannot connect.
     pub async fn store(&self, connections: u32) -> Result<DsqlStore> {
         Ok(connect(&self.config(connections), None).await?)
     }
@@ -146,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_found_beside_the_server_then_on_the_path() {
+    fn a_program_is_found_in_the_servers_folder_then_on_the_path() {
         let (beside, path) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let find = || find_program(beside.path(), path.path().as_os_str(), "pgbench");
         let error = find().unwrap_err().to_string();

@@ -1,38 +1,31 @@
-//! Files of results, and the sections of `docs/performance.md` that are made from them.
+//! Files of results, and the sections of `docs/performance.md` made from them.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    benchmark::{Entry, Shown},
     context::Context,
     environment::Environment,
+    registry::{Entry, Shown},
     table::{Goal, Table},
+    workspace::root,
 };
-
-/// The root of the workspace.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
-}
 
 fn document() -> PathBuf {
     root().join("docs/performance.md")
 }
 
-/// Where results and charts are, beside the document.
+/// The folder of results and charts, relative to that of the document.
 const FOLDER: &str = "performance";
 
 fn folder() -> PathBuf {
     root().join("docs").join(FOLDER)
 }
 
-/// What one run of a benchmark has found: the content of its file.
+/// The results of one run of a benchmark: the content of its file.
 #[derive(Serialize, Deserialize)]
 pub struct Results {
     benchmark: String,
@@ -44,23 +37,23 @@ impl Results {
     /// Runs a benchmark.
     ///
     /// # Errors
-    /// It failed.
+    /// The benchmark fails.
     pub fn measure(entry: &Entry, context: &Context, environment: &Environment) -> Result<Self> {
         let found = (entry.measure)(context)?;
         Ok(Self { benchmark: entry.name.to_owned(), environment: environment.clone(), found })
     }
 
-    /// Reads what the last run has found.
+    /// Reads the results of the last run.
     ///
     /// # Errors
-    /// There was none, or its file is damaged.
+    /// The file does not exist or is damaged.
     pub fn read(entry: &Entry) -> Result<Self> {
         let path = Self::path(entry.name);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
-    /// Writes it in the place of the last run.
+    /// Replaces the results of the last run.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -76,10 +69,10 @@ impl Results {
         folder().join(format!("{name}.json"))
     }
 
-    /// What the document says about it.
+    /// The section of the document.
     ///
     /// # Errors
-    /// The results are of another form than the benchmark's.
+    /// The results are not those of `entry`.
     pub fn section(&self, entry: &Entry) -> Result<Section> {
         let Shown { tables, goals } = (entry.show)(&self.found)?;
         let charts = tables.iter().map(|table| {
@@ -126,10 +119,10 @@ impl Section {
         &self.text
     }
 
-    /// Puts it into the document, and its charts beside it.
+    /// Writes the section into the document, and its charts into their files.
     ///
     /// # Errors
-    /// The document has no place for it, or cannot be written.
+    /// The document lacks the marks of the section, or cannot be written.
     pub fn write(&self) -> Result<()> {
         let path = document();
         let old = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -156,7 +149,7 @@ fn replace(document: &str, name: &str, text: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::benchmark::ALL;
+    use crate::registry::ALL;
 
     #[test]
     fn a_section_is_replaced_between_its_marks() {
@@ -192,7 +185,7 @@ mod tests {
         }
         for file in fs::read_dir(folder()).unwrap() {
             let name = file.unwrap().file_name().into_string().unwrap();
-            assert!(known.contains(&name), "{name} is a result of nothing");
+            assert!(known.contains(&name), "{name} belongs to no benchmark");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The machine and the versions that a figure was measured with.
+//! The machine and the versions of a measurement.
 
 use std::{
     fs,
@@ -12,58 +12,55 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{context, document::root};
+use crate::{context, workspace::root};
 
-/// What follows the commit's name if what was measured is in no commit.
+/// Follows the commit's name if files differed from the commit.
 const CHANGED: char = '+';
 
-/// How long a run waits until the machine is quiet: the build before it is work as well.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// The longest wait for a low load. The build before a run is load as well.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Where and when a run was.
+/// The machine, commit and versions of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Environment {
-    /// When it began: year, month and day, UTC.
+    /// The date of its beginning, UTC.
     pub date: String,
     /// The commit, with `+` if files differed from it.
     pub commit: String,
     /// The processor's name.
     pub processor: String,
-    /// How many threads it runs at once.
+    /// The number of hardware threads.
     pub processors: usize,
     /// Memory in GiB.
     pub memory_gib: f64,
     /// Name and release of the kernel.
     pub kernel: String,
-    /// Other work of the machine: how many processes wanted to run, on average over the last
-    /// minute, before the run began.
+    /// The load average of the minute before the run.
     pub load_before: f64,
-    /// The versions of what was compared.
+    /// The versions of the programs and crates that are compared.
     pub versions: Vec<String>,
 }
 
 impl Environment {
-    /// Waits for the machine to become quiet, and looks at it. A figure that cannot be traced to
-    /// sources, or that other work has spoiled, is worth nothing; with `force` it is measured all
-    /// the same, and says so.
+    /// Waits for a low load and records the environment. With `force`, uncommitted changes and load
+    /// are recorded, not refused.
     ///
     /// # Errors
-    /// Files differ from the commit, the machine has other work, or something cannot be found out.
+    /// Files differ from the commit, the load is high, or the kernel's files cannot be read.
     pub fn admit(context: &context::Context, force: bool) -> Result<Self> {
         let begun = Instant::now();
-        while !force && load()? > most_load() && begun.elapsed() < PATIENCE {
+        while !force && load()? > most_load() && begun.elapsed() < QUIET_TIMEOUT {
             context.progress(&format!("load {}: waiting until it is {}", load()?, most_load()));
             thread::sleep(Duration::from_secs(10));
         }
-        let found = Self::look(context)?;
+        let found = Self::detect(context)?;
         if !force {
-            found.ensure_fit()?;
+            found.ensure_reproducible()?;
         }
         Ok(found)
     }
 
-    /// Looks at the machine before a run begins.
-    fn look(context: &context::Context) -> Result<Self> {
+    fn detect(context: &context::Context) -> Result<Self> {
         let load_before = load()?;
         let cpuinfo = read("/proc/cpuinfo")?;
         let memory = read("/proc/meminfo")?;
@@ -88,7 +85,7 @@ impl Environment {
         })
     }
 
-    fn ensure_fit(&self) -> Result<()> {
+    fn ensure_reproducible(&self) -> Result<()> {
         ensure!(
             self.is_committed(),
             "files differ from commit {}; commit them, or measure with --force",
@@ -104,12 +101,12 @@ impl Environment {
         Ok(())
     }
 
-    /// Whether what was measured is in a commit.
+    /// Whether no file differed from the commit.
     pub fn is_committed(&self) -> bool {
         !self.commit.ends_with(CHANGED)
     }
 
-    /// The whole in one sentence.
+    /// The environment in one sentence.
     pub fn sentence(&self) -> String {
         let commit = self.commit.trim_end_matches(CHANGED);
         let changes =
@@ -133,12 +130,12 @@ pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Half of the processors: less leaves at least one to each side of a measurement.
+/// Half of the processors, so that at least one is left to each side of a measurement.
 fn most_load() -> f64 {
     processors() as f64 / 2.0
 }
 
-/// How many processes wanted to run, on average over the last minute.
+/// The load average of the last minute.
 fn load() -> Result<f64> {
     let load = read("/proc/loadavg")?;
     load.split(' ').next().and_then(|load| load.parse().ok()).context("/proc/loadavg has no load")
@@ -158,7 +155,7 @@ fn first_line(command: &mut Command) -> Result<String> {
     let program = Path::new(command.get_program()).display().to_string();
     let output = command.output().with_context(|| program.clone())?;
     let said = String::from_utf8_lossy(&output.stdout);
-    Ok(said.lines().next().with_context(|| format!("{program} says nothing"))?.to_owned())
+    Ok(said.lines().next().with_context(|| format!("{program} prints nothing"))?.to_owned())
 }
 
 fn commit() -> Result<String> {
@@ -167,7 +164,7 @@ fn commit() -> Result<String> {
         Ok(String::from_utf8_lossy(&output.context("git")?.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=9", "HEAD"])?;
-    // Results and what is written about them are no part of what is measured.
+    // The results are in `docs`.
     let changed = !git(&["status", "--porcelain", "--", ".", ":!docs"])?.is_empty();
     Ok(if changed { format!("{commit}{CHANGED}") } else { commit })
 }
@@ -183,7 +180,7 @@ struct Locked {
     version: String,
 }
 
-/// The versions of `names`, as they are locked.
+/// The crates `names` with their locked versions.
 fn crates(names: &[&str]) -> Result<Vec<String>> {
     let lock = fs::read_to_string(root().join("Cargo.lock")).context("Cargo.lock")?;
     let lock: Lock = toml::from_str(&lock).context("Cargo.lock")?;
@@ -216,28 +213,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_no_commit_is_refused_and_shown() {
+    fn uncommitted_changes_are_refused_and_shown() {
         let (clean, changed) = (found("abc", 0.0), found("abc+", 0.0));
-        clean.ensure_fit().unwrap();
+        clean.ensure_reproducible().unwrap();
         assert_eq!(
             clean.sentence(),
             "Measured on 2026-11-01 at commit abc: A Processor, 2 threads, 4 GiB, Linux 6, load 0 \
              before; peer 1."
         );
-        let error = changed.ensure_fit().unwrap_err().to_string();
+        let error = changed.ensure_reproducible().unwrap_err().to_string();
         assert_eq!(error, "files differ from commit abc; commit them, or measure with --force");
         let said = changed.sentence();
         assert!(said.contains("at commit abc **and changes that are in no commit**: "), "{said}");
     }
 
     #[test]
-    fn a_machine_with_other_work_is_refused() {
-        let error = found("abc", 1_000.0).ensure_fit().unwrap_err().to_string();
+    fn a_high_load_is_refused() {
+        let error = found("abc", 1_000.0).ensure_reproducible().unwrap_err().to_string();
         assert!(error.contains("its load is 1000 and should be at most"), "{error}");
     }
 
     #[test]
-    fn the_peers_are_locked_at_a_version() {
+    fn the_versions_of_the_peers_are_found() {
         let versions = crates(&["sqlx", "tokio-postgres"]).unwrap();
         assert_eq!(versions.len(), 2, "{versions:?}");
         assert!(versions[0].starts_with("sqlx 0."), "{versions:?}");

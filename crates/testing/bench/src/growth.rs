@@ -1,8 +1,8 @@
-//! What a create costs on an emulator that holds many executions, and on one that holds none.
+//! The latency of a creation on an emulator with stored executions, relative to one without.
 //!
-//! Every execution that is created stays. Three emulators hold different numbers of executions, and
-//! each round measures all of them, so that what slows a whole round down leaves the ratio alone.
-//! The emulators add no latency: what is measured is their own work and the store's.
+//! Created executions are not deleted. Three emulators hold different numbers of executions, and
+//! each round measures all three. They add no latency: the measured time is their own and the
+//! store's.
 
 use std::{sync::Arc, time::Instant};
 
@@ -25,9 +25,9 @@ use crate::{
 };
 
 struct Plan {
-    /// Executions that an emulator holds when the first round begins; the first is the reference.
+    /// Stored executions of each emulator before the first round; the first is the reference.
     kept: [u64; 3],
-    /// Creates in a round, on each emulator. They stay, too.
+    /// Creations in a round on each emulator.
     samples: u64,
     rounds: usize,
 }
@@ -35,23 +35,23 @@ struct Plan {
 const FULL: Plan = Plan { kept: [0, 1_000, 10_000], samples: 40, rounds: 9 };
 const SMOKE: Plan = Plan { kept: [0, 4, 16], samples: 3, rounds: 1 };
 
-/// Creates before the first that counts: the connection learns its statements.
+/// Creations before the measurement, in which the connection prepares its statements.
 const WARM_UP: u64 = 10;
-/// To the emulator that holds none.
+/// The goal relative to the emulator without executions.
 const MOST_RATIO: f64 = 1.1;
-/// Without latency.
+/// The goal without latency.
 const MOST_MS: f64 = 3.0;
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Growth {
     cells: Vec<Cell>,
 }
 
-/// One emulator, a sample for each round.
+/// One emulator, with a sample for each round.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cell {
-    /// Executions at the beginning.
+    /// Stored executions before the first round.
     kept: u64,
     p50_ms: Vec<f64>,
     p99_ms: Vec<f64>,
@@ -135,7 +135,7 @@ impl Growth {
     }
 }
 
-/// An emulator that holds executions.
+/// An emulator with stored executions.
 struct Subject {
     _cluster: Cluster,
     store: Arc<DsqlStore>,
@@ -154,8 +154,7 @@ impl Subject {
         Ok(subject)
     }
 
-    /// How long it takes to create each of so many new executions, one after the other. In a task,
-    /// as a service's calls are.
+    /// The latencies of creations, one after the other. Runs in a task, as a service's calls do.
     async fn create(&mut self, executions: u64) -> Result<Histogram<u64>> {
         let (store, first) = (Arc::clone(&self.store), self.next_id);
         self.next_id += executions;

@@ -1,7 +1,4 @@
-//! A closed loop of callers: each begins its next call when its last one has ended.
-//!
-//! Criterion measures functions, one at a time; a store is asked by many at once, and what counts
-//! then is how much gets done and how long the slowest wait.
+//! A closed loop of concurrent callers, each of which begins its next call when its last has ended.
 
 use std::{
     future::Future,
@@ -14,38 +11,38 @@ use tokio::{task::JoinSet, time, time::sleep_until};
 
 use crate::processor::Used;
 
-/// Someone who asks again and again.
+/// A caller of an operation.
 pub trait Caller: Send + 'static {
-    /// Asks once and waits for the answer.
+    /// Calls once and checks the answer.
     ///
     /// # Errors
-    /// The answer is not as it should be; the measurement is void.
+    /// The call fails or the answer is wrong, which voids the measurement.
     fn call(&mut self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// How long a load lasts.
+/// The duration of a load.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// Calls that end in this time are not counted: connections open, statements are prepared.
+    /// Calls that end in this time are not counted: connections open and prepare statements.
     pub warm_up: Duration,
-    /// Calls that end in the time after it are.
+    /// Calls that end in this time, after the warm-up, are counted.
     pub measured: Duration,
 }
 
 impl Window {
-    /// The time that counts, if the warm-up begins now on the runtime's clock.
+    /// The measured time, if the warm-up begins now on the runtime's clock.
     pub fn begin(self) -> Span {
         let from = time::Instant::now() + self.warm_up;
         Span { from, until: from + self.measured }
     }
 }
 
-/// The time that counts.
+/// The measured time.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// Its begin.
+    /// Its begin, inclusive.
     pub from: time::Instant,
-    /// Its end, which does not belong to it.
+    /// Its end, exclusive.
     pub until: time::Instant,
 }
 
@@ -56,19 +53,19 @@ impl Span {
     }
 }
 
-/// What a load has done.
+/// The results of a load.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// Calls per second, of all callers.
     pub rate: f64,
-    /// How long the calls took, in nanoseconds. Those that had no answer at the end are among them
-    /// with their wait until then: without it, those that wait longest would not be seen.
+    /// Nanoseconds of each call. A call without an answer at the end is included with its wait
+    /// until then, so that the longest waits are not omitted.
     pub latencies: Histogram<u64>,
-    /// How long the processors worked in this program for each of them.
+    /// The processor time of this process for each call.
     pub processor_per_call: Duration,
 }
 
-/// Lets `callers` ask for the length of `window`.
+/// Runs `callers` for the length of `window`.
 ///
 /// # Errors
 /// The first call that failed.
@@ -78,16 +75,16 @@ pub async fn closed_loop<C: Caller>(callers: Vec<C>, window: Window) -> Result<L
     let processor = tokio::spawn(processor_time(from, until));
     let mut running = JoinSet::new();
     for caller in callers {
-        running.spawn(ask(caller, from, until));
+        running.spawn(run_caller(caller, from, until));
     }
     let (mut calls, mut latencies) = (0_u32, histogram());
     while let Some(ended) = running.join_next().await {
-        let (own_calls, own_latencies) = ended.context("a caller died")??;
+        let (own_calls, own_latencies) = ended.context("a caller panicked")??;
         calls += own_calls;
         latencies.add(own_latencies).context("histograms of one kind")?;
     }
     ensure!(calls > 0, "no call ended within {:?}", window.measured);
-    let processor = processor.await.context("the look at the processors died")??;
+    let processor = processor.await.context("the measurement of processor time panicked")??;
     Ok(Load {
         rate: f64::from(calls) / window.measured.as_secs_f64(),
         processor_per_call: processor / calls,
@@ -95,7 +92,7 @@ pub async fn closed_loop<C: Caller>(callers: Vec<C>, window: Window) -> Result<L
     })
 }
 
-/// How long the processors work in this program between `from` and `until`.
+/// The processor time of this process between `from` and `until`.
 async fn processor_time(from: Instant, until: Instant) -> Result<Duration> {
     sleep_until(from.into()).await;
     let before = Used::until_now()?;
@@ -103,8 +100,8 @@ async fn processor_time(from: Instant, until: Instant) -> Result<Duration> {
     Ok(Used::until_now()?.own - before.own)
 }
 
-/// How many calls ended between `from` and `until`, and how long they took.
-async fn ask<C: Caller>(
+/// The number of calls that end between `from` and `until`, and their latencies.
+async fn run_caller<C: Caller>(
     mut caller: C,
     from: Instant,
     until: Instant,
@@ -124,7 +121,7 @@ async fn ask<C: Caller>(
     }
 }
 
-/// A histogram of nanoseconds with an error of at most one in a thousand.
+/// A histogram of nanoseconds with three significant digits.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are possible")
 }
@@ -157,20 +154,20 @@ mod tests {
         Window { warm_up: Duration::from_millis(20), measured: Duration::from_millis(100) };
 
     #[tokio::test]
-    async fn callers_add_up_and_the_warm_up_does_not_count() {
+    async fn the_calls_of_all_callers_are_counted_without_the_warm_up() {
         let sleepers = |count| (0..count).map(|_| Sleeper { calls: 0, fails_at: None }).collect();
         let load = closed_loop(sleepers(4), WINDOW).await.unwrap();
         let calls = load.rate / 10.0;
-        // Nobody sleeps less than two milliseconds.
+        // A call takes at least two milliseconds.
         assert!((1.0..=200.0).contains(&calls), "{calls}");
-        // Each caller may still have waited at the end.
+        // Each caller may have one call without an answer at the end.
         let waits = load.latencies.len() as f64;
         assert!((calls..=calls + 4.0).contains(&waits), "{calls} calls, {waits} waits");
         assert!(load.latencies.max() >= 1_900_000, "{}", load.latencies.max());
     }
 
     #[tokio::test]
-    async fn a_call_without_an_answer_counts_with_its_wait() {
+    async fn a_call_without_an_answer_is_recorded_with_its_wait() {
         struct Slow(Sleeper);
 
         impl Caller for Slow {
@@ -191,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_call_that_fails_voids_the_measurement() {
+    async fn one_failed_call_voids_the_measurement() {
         let callers =
             vec![Sleeper { calls: 0, fails_at: None }, Sleeper { calls: 0, fails_at: Some(3) }];
         let error = closed_loop(callers, WINDOW).await.unwrap_err();

@@ -1,8 +1,8 @@
-//! `temporal-dsql-bench`: measures this workspace next to its peers and shows what it finds.
+//! `temporal-dsql-bench`: measures this workspace and its peers, and reports the results.
 //!
-//! `cargo xtask bench` builds and runs it. A benchmark is one module with one type, which is what
-//! it writes to its file of results; tables, charts and the sections of `docs/performance.md` are
-//! made from those files, so that a figure in the document is always one that was measured.
+//! `cargo xtask bench` builds and runs it. A benchmark is a module with one type, which it writes
+//! to its file of results. Tables, charts and the sections of `docs/performance.md` are made from
+//! those files: every figure in the document was measured.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -24,46 +24,49 @@ mod migration;
 mod operations;
 mod point;
 mod processor;
+mod registry;
 mod rounds;
+mod rows;
 mod sharing;
 mod start;
 mod stats;
 mod storm;
 mod table;
 mod typical;
+mod workspace;
 
 use std::{num::NonZero, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use benchmark::{ALL, Entry};
 use context::{Context, Scale};
 use document::Results;
 use environment::Environment;
+use registry::{ALL, Entry};
 
-/// Measures this workspace next to its peers.
+/// Measures this workspace and its peers.
 #[derive(Parser)]
 struct Options {
-    /// The benchmarks; all if none is named
+    /// The benchmarks; all by default
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Measure though files differ from the commit or the machine has other work; the results say so
+    /// Measure despite uncommitted changes or load on the machine; the results record both
     #[arg(long)]
     force: bool,
-    /// Run each for a moment, to see that it works, and write nothing
+    /// Run each benchmark briefly, to test it; write nothing
     #[arg(long, conflicts_with = "draw")]
     smoke: bool,
-    /// Measure nothing; make tables and charts from the results that are there
+    /// Measure nothing; draw tables and charts from the recorded results
     #[arg(long)]
     draw: bool,
 }
 
 fn main() -> ExitCode {
-    // Linux wakes a sleeper up to 50 µs late, to wake several at once. The latencies of the
-    // emulator are compared with a limit that they should not exceed. Threads inherit it.
+    // Linux delays timers by up to 50 µs. The latencies of the emulator are compared with a limit
+    // that includes no such delay. Threads inherit the setting.
     if let Err(error) = rustix::thread::set_current_timer_slack(NonZero::new(1)) {
-        eprintln!("warning: latencies will be some 50 µs longer than they should be: {error}");
+        eprintln!("warning: timers may be 50 µs late: {error}");
     }
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,7 +81,7 @@ fn run(options: &Options) -> Result<()> {
     let scale = if options.smoke { Scale::Smoke } else { Scale::Full };
     let context = Context::new(scale);
     let chosen = chosen(&options.names)?;
-    // Once, so that all results of a run are of one commit, and the load is not the run's own.
+    // Once, so that all results of a run have one commit, and the load is not the run's own.
     let environment = if options.draw {
         None
     } else {
@@ -89,13 +92,13 @@ fn run(options: &Options) -> Result<()> {
         let measured = environment.as_ref().map(|found| Results::measure(entry, &context, found));
         if let Some(measured) = measured.transpose()? {
             if options.smoke {
-                // Figures of a moment say nothing; that they can be shown does.
+                // Tests that tables and charts can be made.
                 measured.section(entry)?;
                 continue;
             }
             measured.write()?;
         }
-        // From the file, so that what is shown is what the file holds.
+        // From the file, so that the document shows the contents of the file.
         let section = Results::read(entry)?.section(entry)?;
         println!("{}", section.text());
         section.write()?;

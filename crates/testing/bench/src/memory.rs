@@ -1,8 +1,8 @@
-//! The memory adapter next to a plain `Mutex<BTreeMap>`.
+//! The memory adapter, compared with a `Mutex<BTreeMap>`.
 //!
-//! The map is the least that a store in memory can do: no snapshots, no conflicts, no limits. A
-//! snapshot of it is a copy, which is what a begin would cost if the adapter copied: the third
-//! subject. No benchmark library interleaves its subjects, so this is a loop of its own.
+//! The map is the minimum of a store in memory: it has no snapshots, conflicts or limits. A copy of
+//! the map is the cost of a begin without persistent maps. Benchmark libraries do not interleave
+//! their subjects, so this module has its own loop.
 
 use std::{
     collections::BTreeMap,
@@ -31,15 +31,15 @@ use crate::{
     table::{Goal, Table, nanos, ratio},
 };
 
-/// What is done.
+/// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// A transaction is begun and dropped; of the map, a copy is made and dropped.
+    /// Begins and drops a transaction; copies and drops the map.
     Begin,
-    /// One row by its key.
+    /// Reads one row by its key.
     Read,
-    /// A transaction that overwrites one row and commits; of the map, an insert.
+    /// Overwrites one row in a transaction and commits; inserts into the map.
     Write,
 }
 
@@ -79,21 +79,21 @@ const SMOKE: Plan = Plan {
     window: Duration::from_millis(10),
 };
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Memory {
     cells: Vec<Cell>,
 }
 
-/// One operation at one size and one number of threads: nanoseconds of one operation, as the
-/// caller sees them, in each round.
+/// One operation at one size and one number of threads: nanoseconds of one operation for its
+/// caller, in each round.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cell {
     operation: Operation,
     rows: u32,
     threads: u32,
     store: Vec<f64>,
-    /// For a begin, with one thread only: copies exclude each other.
+    /// For a begin, with one thread only: copies exclude one another.
     map: Vec<f64>,
 }
 
@@ -149,7 +149,7 @@ impl Benchmark for Memory {
     }
 }
 
-/// Two measurements of the same thing differ by as much.
+/// The difference between two measurements of the same operation.
 const MOST_GROWTH: f64 = 1.25;
 
 impl Cell {
@@ -178,7 +178,7 @@ impl Memory {
         let mut cells = self.cells.iter();
         let is_it =
             |cell: &&Cell| (cell.operation, cell.rows, cell.threads) == (operation, rows, threads);
-        cells.find(is_it).expect("everything was measured at every size with every number")
+        cells.find(is_it).expect("every operation was measured at every size and number of threads")
     }
 
     fn sizes(&self) -> Vec<u32> {
@@ -189,7 +189,7 @@ impl Memory {
         distinct(self.cells.iter().map(|cell| cell.threads))
     }
 
-    /// The time at `rows`, to that with the fewest rows.
+    /// The time at `rows`, relative to that with the fewest rows.
     fn growth(&self, operation: Operation, rows: u32, threads: u32) -> Spread {
         let fewest = self.sizes()[0];
         let at = self.cell(operation, rows, threads);
@@ -370,7 +370,7 @@ impl Subject {
     fn read_map(&self, n: u32) {
         let filter = key(n % self.rows);
         let found = self.map().get(&filter).cloned();
-        // As the port has it, a caller gets a row of its own.
+        // A caller of the store owns its row.
         assert!(black_box(found.map(|row| ExecutionsRow::clone(&row))).is_some());
     }
 
@@ -416,21 +416,21 @@ fn row(number: u32) -> ExecutionsRow {
 fn begin(store: &MemoryStore) -> Box<dyn Transaction> {
     let attempt = Attempt::first("Bench");
     #[expect(clippy::disallowed_methods, reason = "a bare begin is what is measured")]
-    at_once(store.begin(attempt)).expect("memory is always there")
+    at_once(store.begin(attempt)).expect("a begin in memory never fails")
 }
 
-/// The output of a future that never waits, as those of a transaction in memory.
+/// The output of a future that never waits, as all futures of the memory adapter.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     let mut context = TaskContext::from_waker(Waker::noop());
     match pin!(future).poll(&mut context) {
         Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("a transaction in memory waits for nothing"),
+        Poll::Pending => unreachable!("a transaction in memory never waits"),
     }
 }
 
-/// Nanoseconds of one `operation`, done by `threads` at once for as long as the plan's window, at
-/// least once by each, after as much of it as a warm-up takes. It is told a number: all over the
-/// rows, and never the same in two threads, so that no two of them write the same row.
+/// Nanoseconds of one `operation`, which `threads` repeat for the plan's window after its warm-up,
+/// at least once each. Its argument is spread over the rows, and two threads never share one, so
+/// that no two threads write the same row.
 fn time(threads: u32, plan: &Plan, operation: &(dyn Fn(u32) + Sync)) -> f64 {
     // Prime, and neither a size nor a divisor of one.
     const STRIDE: u32 = 7_919;
@@ -452,7 +452,7 @@ fn time(threads: u32, plan: &Plan, operation: &(dyn Fn(u32) + Sync)) -> f64 {
     };
     let done = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|n| scope.spawn(move || run(n))).collect();
-        running.into_iter().map(|thread| thread.join().expect("it asserts its own work")).collect()
+        running.into_iter().map(|thread| thread.join().expect("an operation panicked")).collect()
     });
     let done: Vec<(u32, Duration)> = done;
     let rate: f64 = done.iter().map(|(count, time)| f64::from(*count) / time.as_secs_f64()).sum();

@@ -16,7 +16,7 @@ use crate::{
     chart::{Chart, Series},
     context::{Context, runtime},
     database::{Database, migrate},
-    point::rows,
+    rows,
     stats::Spread,
     table::{Goal, Table, nanos, ratio},
 };
@@ -31,17 +31,17 @@ const SMOKE: Plan = Plan { sizes: &[0, 1_000], rounds: 1 };
 
 const FIRST: SchemaVersion = SchemaVersion::new(1, 0);
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Migration {
     cells: Vec<Cell>,
 }
 
-/// The update of a database with so many rows.
+/// The update of a database with `rows` rows.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cell {
     rows: u32,
-    /// Round trips after the session has begun: statements, BEGIN and COMMIT included.
+    /// Round trips after the start of the session, including BEGIN and COMMIT.
     round_trips: u64,
     /// Nanoseconds from the first look at the database to the last statement, in each round.
     nanos: Vec<f64>,
@@ -116,7 +116,7 @@ impl Benchmark for Migration {
             .map(|(name, _, trips)| (name.as_str(), Spread::of(&[*trips as f64 / fewest])));
         vec![
             Goal::at_most("Round trips, to those with no rows", 1.0, trips),
-            // Two measurements of the same thing differ by as much.
+            // The difference between two measurements of the same update.
             Goal::at_most("Time, to that with no rows", 1.25, times),
         ]
     }
@@ -143,7 +143,7 @@ async fn roll_back(database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// The round trips of one update.
+/// Counts the round trips of one update.
 async fn count(database: &Database) -> Result<u64> {
     let proxy = FaultProxy::start(database.scratch().addr()?)?;
     let mut config = database.config(1);

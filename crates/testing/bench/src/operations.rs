@@ -1,15 +1,14 @@
-//! Whole executions, one act after the other by one caller, next to what the wire allows.
+//! Operations on whole executions by one caller, compared with the limit of their round trips.
 //!
-//! The limit of an act is its round trips and its commits at the latencies of a cluster; both are
-//! counted here. Round trips are counted between the store and a PostgreSQL, which the counting
-//! proxy understands because it is without TLS, in the form that the store chose on the cluster;
-//! commits on the cluster, which delays each of them. No act can be faster than its limit, so a
-//! count that is too high voids the measurement; one that is too low looks slow.
+//! The limit of an operation is its round trips and commits at the latencies of a cluster. Both are
+//! counted: round trips by a proxy in front of a PostgreSQL without TLS, with the statements that
+//! the store chose on the cluster; commits on the cluster, which delays each of them. No operation
+//! is faster than its limit, so a count that is too high voids the measurement.
 //!
-//! A latency is the least time between a message and its answer, so what the emulator itself takes
-//! is part of it, up to that time. What an act takes beyond the limit is the store's, the network's
-//! and whatever the emulator needs longer. The same acts run without latencies, which shows all of
-//! them together, and on a PostgreSQL, which does the same without the emulator.
+//! A latency is the least time between a message and its answer: it includes the work of the
+//! emulator, up to that time. The time beyond the limit is that of the store, of the network, and
+//! of the emulator where it needs longer. Without latencies the same operations show the sum of all
+//! three, and on PostgreSQL that sum without the emulator.
 
 use std::{array, sync::Arc, time::Instant};
 
@@ -37,20 +36,20 @@ use crate::{
 };
 
 struct Plan {
-    /// Executions before the ones that count: the connection learns its statements.
+    /// Executions before the measurement, in which the connection prepares its statements.
     warm_up: u64,
     executions: u64,
     rounds: usize,
 }
 
-/// Of 250 samples, p99 is the third slowest: one accident in a round is none of it.
+/// Of 250 samples, p99 is the third slowest: it excludes one outlier in each round.
 const FULL: Plan = Plan { warm_up: 10, executions: 250, rounds: 3 };
 const SMOKE: Plan = Plan { warm_up: 1, executions: 3, rounds: 1 };
 
-/// What is done to an execution, in this order.
+/// An operation on an execution, in the order of its life cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Act {
+enum Operation {
     Create,
     Update,
     Get,
@@ -58,11 +57,11 @@ enum Act {
     Delete,
 }
 
-/// How many acts there are.
-const ACTS: usize = 5;
+/// The number of operations.
+const OPERATIONS: usize = 5;
 
-impl Act {
-    const ALL: [Self; ACTS] =
+impl Operation {
+    const ALL: [Self; OPERATIONS] =
         [Self::Create, Self::Update, Self::Get, Self::GetCurrent, Self::Delete];
 
     const fn name(self) -> &'static str {
@@ -88,17 +87,18 @@ impl Act {
     }
 }
 
-/// What a cluster takes, and so what the store sends.
+/// The statements that a cluster accepts, and therefore those that the store sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Form {
-    /// INSERT, UPDATE and DELETE in WITH, and locks in sub-selects.
+enum Mode {
+    /// One statement for an operation: the cluster accepts INSERT, UPDATE and DELETE in WITH, and
+    /// locks in sub-selects.
     OneStatement,
-    /// Neither.
+    /// One statement for each table: the cluster accepts neither.
     StatementPerTable,
 }
 
-impl Form {
+impl Mode {
     const ALL: [Self; 2] = [Self::OneStatement, Self::StatementPerTable];
 
     const fn name(self) -> &'static str {
@@ -108,7 +108,7 @@ impl Form {
         }
     }
 
-    /// How a store is told to send it.
+    /// The setting of a store that sends them without detection.
     const fn write_form(self) -> WriteForm {
         match self {
             Self::OneStatement => WriteForm::OneStatement,
@@ -117,7 +117,7 @@ impl Form {
     }
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Operations {
     round_trip_ms: f64,
@@ -125,16 +125,18 @@ pub struct Operations {
     cells: Vec<Cell>,
 }
 
-/// One act in one form, a sample for each round.
+/// One operation in one mode, with a sample for each round.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cell {
-    form: Form,
-    act: Act,
+    #[serde(alias = "form")]
+    mode: Mode,
+    #[serde(alias = "act")]
+    operation: Operation,
     round_trips: u64,
     commits: u64,
     p50_ms: Vec<f64>,
     p99_ms: Vec<f64>,
-    /// The median if the cluster adds no latency.
+    /// The median without added latency.
     without_latency_p50_ms: Vec<f64>,
     /// The median on PostgreSQL.
     postgres_p50_ms: Vec<f64>,
@@ -149,8 +151,8 @@ impl Benchmark for Operations {
         let runtime = runtime()?;
         runtime.block_on(async {
             let mut subjects = Vec::new();
-            for form in Form::ALL {
-                subjects.push(Subject::open(server, form, &plan).await?);
+            for mode in Mode::ALL {
+                subjects.push(Subject::open(server, mode, &plan).await?);
             }
             for round in 1..=plan.rounds {
                 for subject in rounds::order(subjects.iter_mut(), round) {
@@ -186,11 +188,11 @@ impl Benchmark for Operations {
         let rows = self.cells.iter().map(|cell| {
             let median = |samples: &[f64]| nanos(Spread::of(samples).median * 1e6);
             vec![
-                cell.form.name().to_owned(),
-                cell.act.name().to_owned(),
+                cell.mode.name().to_owned(),
+                cell.operation.name().to_owned(),
                 cell.round_trips.to_string(),
                 cell.commits.to_string(),
-                cell.act.fork().to_owned(),
+                cell.operation.fork().to_owned(),
                 nanos(self.limit_ms(cell) * 1e6),
                 ratio(self.to_limit(cell, &cell.p50_ms)),
                 ratio(self.to_limit(cell, &cell.p99_ms)),
@@ -198,15 +200,15 @@ impl Benchmark for Operations {
                 median(&cell.postgres_p50_ms),
             ]
         });
-        let series = Form::ALL.into_iter().flat_map(|form| {
+        let series = Mode::ALL.into_iter().flat_map(|mode| {
             let of = move |samples: fn(&Cell) -> &[f64]| {
-                self.of(form).map(|cell| self.to_limit(cell, samples(cell))).collect()
+                self.of(mode).map(|cell| self.to_limit(cell, samples(cell))).collect()
             };
-            let goals = |most| vec![Some(most); Act::ALL.len()];
+            let goals = |most| vec![Some(most); Operation::ALL.len()];
             [
-                Series::new(format!("{}, p50", form.name()), of(|cell| &cell.p50_ms))
+                Series::new(format!("{}, p50", mode.name()), of(|cell| &cell.p50_ms))
                     .with_goals(goals(MOST_P50)),
-                Series::new(format!("{}, p99", form.name()), of(|cell| &cell.p99_ms))
+                Series::new(format!("{}, p99", mode.name()), of(|cell| &cell.p99_ms))
                     .with_goals(goals(MOST_P99)),
             ]
         });
@@ -217,7 +219,7 @@ impl Benchmark for Operations {
             rows: rows.collect(),
             chart: Chart {
                 axis: "time, to round trips and commits at their latencies".into(),
-                groups: Act::ALL.map(|act| act.name().to_owned()).into(),
+                groups: Operation::ALL.map(|operation| operation.name().to_owned()).into(),
                 series: series.collect(),
                 lines: vec![("limit".into(), 1.0)],
             },
@@ -225,29 +227,31 @@ impl Benchmark for Operations {
     }
 
     fn goals(&self) -> Vec<Goal> {
-        let goal = |form: Form, quantile, most, samples: fn(&Cell) -> &[f64]| {
-            let what = format!("{}, {quantile} to the limit", form.name());
-            let ratios = self.of(form);
-            let ratios = ratios.map(|cell| (cell.act.name(), self.to_limit(cell, samples(cell))));
+        let goal = |mode: Mode, quantile, most, samples: fn(&Cell) -> &[f64]| {
+            let what = format!("{}, {quantile} to the limit", mode.name());
+            let ratios = self.of(mode);
+            let ratios =
+                ratios.map(|cell| (cell.operation.name(), self.to_limit(cell, samples(cell))));
             Goal::at_most(&what, most, ratios)
         };
-        let goals = Form::ALL.map(|form| {
+        let goals = Mode::ALL.map(|mode| {
             [
-                goal(form, "p50", MOST_P50, |cell| &cell.p50_ms),
-                goal(form, "p99", MOST_P99, |cell| &cell.p99_ms),
+                goal(mode, "p50", MOST_P50, |cell| &cell.p50_ms),
+                goal(mode, "p99", MOST_P99, |cell| &cell.p99_ms),
             ]
         });
         goals.into_iter().flatten().collect()
     }
 }
 
-/// To the limit.
+/// The goal of the median, relative to the limit.
 const MOST_P50: f64 = 1.05;
+/// The goal of p99, relative to the limit.
 const MOST_P99: f64 = 1.25;
 
 impl Operations {
-    fn of(&self, form: Form) -> impl Iterator<Item = &Cell> {
-        self.cells.iter().filter(move |cell| cell.form == form)
+    fn of(&self, mode: Mode) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().filter(move |cell| cell.mode == mode)
     }
 
     fn limit_ms(&self, cell: &Cell) -> f64 {
@@ -259,7 +263,8 @@ impl Operations {
     }
 }
 
-/// A cluster that takes one form, and a PostgreSQL to which the store sends the same.
+/// A cluster that accepts the statements of one mode, and a PostgreSQL with a store of the same
+/// mode.
 struct Subject {
     cluster: Cluster,
     store: Arc<DsqlStore>,
@@ -272,8 +277,8 @@ struct Subject {
 }
 
 impl Subject {
-    async fn open(server: &Server, form: Form, plan: &Plan) -> Result<Self> {
-        let one_statement = form == Form::OneStatement;
+    async fn open(server: &Server, mode: Mode, plan: &Plan) -> Result<Self> {
+        let one_statement = mode == Mode::OneStatement;
         let cluster = Cluster::create(server, |builder| {
             builder
                 .accept_data_modifying_with(one_statement)
@@ -284,14 +289,14 @@ impl Subject {
         let capabilities = store.capabilities();
         ensure!(
             capabilities.is_some_and(|found| found.one_statement == one_statement),
-            "the store found {capabilities:?} on a cluster that takes {}",
-            form.name()
+            "the store found {capabilities:?} on a cluster that accepts {}",
+            mode.name()
         );
         create_shard(&store).await?;
 
         let database = Database::create(server, VERSION).await?;
         let mut config = database.config(1);
-        config.write_form = form.write_form();
+        config.write_form = mode.write_form();
         let postgres_store = connect(&config, None).await?;
         create_shard(&postgres_store).await?;
         let proxy = FaultProxy::start(database.scratch().addr()?)?;
@@ -308,43 +313,45 @@ impl Subject {
         };
         for _ in 0..plan.warm_up {
             for store in [&*subject.store, &*subject.postgres_store, &counted_store] {
-                live(store, subject.next_id, || 0).await?;
+                run_execution(store, subject.next_id, || 0).await?;
                 subject.next_id += 1;
             }
         }
-        let round_trips = live(&counted_store, subject.next_id, || proxy.round_trips()).await?;
+        let round_trips =
+            run_execution(&counted_store, subject.next_id, || proxy.round_trips()).await?;
         counted_store.close();
         subject.next_id += 1;
-        // More than a life has.
+        // More than the operations of one execution have.
         const COUNTABLE: usize = 100;
         subject.cluster.count_commits(COUNTABLE);
         let counted = || (COUNTABLE - subject.cluster.uncounted_commits()) as u64;
-        let commits = live(&subject.store, subject.next_id, counted).await?;
+        let commits = run_execution(&subject.store, subject.next_id, counted).await?;
         subject.next_id += 1;
-        let counts = Act::ALL.into_iter().zip(round_trips.into_iter().zip(commits));
-        subject.cells = counts.map(|(act, counts)| Cell::new(form, act, counts)).collect();
+        let counts = Operation::ALL.into_iter().zip(round_trips.into_iter().zip(commits));
+        subject.cells =
+            counts.map(|(operation, counts)| Cell::new(mode, operation, counts)).collect();
         Ok(subject)
     }
 
     async fn measure_round(&mut self, executions: u64) -> Result<()> {
         self.cluster.set_latency(LATENCY);
-        let delayed = self.lives(&self.store, executions).await?;
+        let delayed = self.measure_executions(&self.store, executions).await?;
         self.next_id += executions;
         self.cluster.set_latency(Default::default());
-        let prompt = self.lives(&self.store, executions).await?;
+        let prompt = self.measure_executions(&self.store, executions).await?;
         self.next_id += executions;
-        let postgres = self.lives(&self.postgres_store, executions).await?;
+        let postgres = self.measure_executions(&self.postgres_store, executions).await?;
         self.next_id += executions;
         for (cell, ((delayed, prompt), postgres)) in
             self.cells.iter_mut().zip(delayed.into_iter().zip(prompt).zip(postgres))
         {
             let limit = LATENCY.round_trip * u32::try_from(cell.round_trips)?
                 + LATENCY.commit * u32::try_from(cell.commits)?;
-            // The histogram knows three digits.
+            // The histogram has a precision of three digits.
             ensure!(
                 delayed.max() > 0 && delayed.min() as f64 > limit.as_nanos() as f64 * 0.998,
-                "{} took {} ns once, less than its limit, {limit:?}: the count is wrong",
-                cell.act.name(),
+                "{} took {} ns, less than its limit, {limit:?}: the count is wrong",
+                cell.operation.name(),
                 delayed.min()
             );
             cell.p50_ms.push(millis(&delayed, 0.5));
@@ -355,24 +362,24 @@ impl Subject {
         Ok(())
     }
 
-    /// How long each act takes in the lives of new executions. In a task, as a service's calls
-    /// are: the thread that waits for this whole benchmark is none of the runtime's workers, and
-    /// each answer would have to wake it besides.
-    async fn lives(
+    /// The latencies of each operation on new executions. Runs in a task, as a service's calls do:
+    /// the thread that waits for this benchmark is not a worker of the runtime, and waking it would
+    /// add to each answer.
+    async fn measure_executions(
         &self,
         store: &Arc<DsqlStore>,
         executions: u64,
-    ) -> Result<[Histogram<u64>; ACTS]> {
+    ) -> Result<[Histogram<u64>; OPERATIONS]> {
         let (store, first_id) = (Arc::clone(store), self.next_id);
-        tokio::spawn(async move { lives(&store, first_id, executions).await }).await?
+        tokio::spawn(async move { run_executions(&store, first_id, executions).await }).await?
     }
 }
 
 impl Cell {
-    const fn new(form: Form, act: Act, (round_trips, commits): (u64, u64)) -> Self {
+    const fn new(mode: Mode, operation: Operation, (round_trips, commits): (u64, u64)) -> Self {
         Self {
-            form,
-            act,
+            mode,
+            operation,
             round_trips,
             commits,
             p50_ms: Vec::new(),
@@ -387,25 +394,29 @@ fn millis(latencies: &Histogram<u64>, quantile: f64) -> f64 {
     latencies.value_at_quantile(quantile) as f64 / 1e6
 }
 
-async fn lives(
+async fn run_executions(
     store: &DsqlStore,
     first_id: u64,
     executions: u64,
-) -> Result<[Histogram<u64>; ACTS]> {
+) -> Result<[Histogram<u64>; OPERATIONS]> {
     let mut latencies = array::from_fn(|_| histogram());
     let start = Instant::now();
     for id in first_id..first_id + executions {
         let nanos = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        for (latencies, taken) in latencies.iter_mut().zip(live(store, id, nanos).await?) {
+        for (latencies, taken) in latencies.iter_mut().zip(run_execution(store, id, nanos).await?) {
             latencies.record(taken)?;
         }
     }
     Ok(latencies)
 }
 
-/// Creates, updates, reads and deletes an execution, each act once in the order of [`Act::ALL`]; by
-/// how much `reading` grows with each.
-async fn live(store: &DsqlStore, id: u64, reading: impl Fn() -> u64) -> Result<[u64; ACTS]> {
+/// Performs every operation on an execution once, in the order of [`Operation::ALL`], and returns
+/// the increase of `reading` with each.
+async fn run_execution(
+    store: &DsqlStore,
+    id: u64,
+    reading: impl Fn() -> u64,
+) -> Result<[u64; OPERATIONS]> {
     let executions = ExecutionStore::new(store);
     let mut execution = Execution::new(id);
     let (create, update, run) = (execution.create(), execution.update(), execution.run());
@@ -425,7 +436,7 @@ async fn live(store: &DsqlStore, id: u64, reading: impl Fn() -> u64) -> Result<[
         current.as_ref().is_some_and(|current| current.run_id == run.run_id),
         "execution {id} is not the current one of its id: {current:?}"
     );
-    ensure!(executions.get(&run).await?.is_none(), "execution {id} is there after its deletion");
+    ensure!(executions.get(&run).await?.is_none(), "execution {id} exists after its deletion");
     Ok([
         created - begun,
         updated - created,
@@ -440,26 +451,26 @@ mod tests {
     use super::*;
 
     fn found(p50_ms: f64, p99_ms: f64) -> Operations {
-        let cells = Form::ALL.into_iter().flat_map(|form| {
-            Act::ALL.map(|act| Cell {
+        let cells = Mode::ALL.into_iter().flat_map(|mode| {
+            Operation::ALL.map(|operation| Cell {
                 p50_ms: vec![p50_ms],
                 p99_ms: vec![p99_ms],
                 without_latency_p50_ms: vec![1.0],
                 postgres_p50_ms: vec![0.5],
-                ..Cell::new(form, act, (4, 1))
+                ..Cell::new(mode, operation, (4, 1))
             })
         });
         Operations { round_trip_ms: 4.0, commit_ms: 20.0, cells: cells.collect() }
     }
 
     #[test]
-    fn the_limit_is_what_round_trips_and_commits_take() {
+    fn the_limit_is_the_time_of_round_trips_and_commits() {
         let found = found(36.0, 45.0);
         let cell = &found.cells[0];
         assert_eq!(found.limit_ms(cell), 36.0);
         assert_eq!(found.to_limit(cell, &cell.p50_ms).median, 1.0);
         assert_eq!(found.to_limit(cell, &cell.p99_ms).median, 1.25);
-        assert_eq!(found.limit_ms(&Cell::new(Form::OneStatement, Act::Get, (1, 0))), 4.0);
+        assert_eq!(found.limit_ms(&Cell::new(Mode::OneStatement, Operation::Get, (1, 0))), 4.0);
     }
 
     #[test]

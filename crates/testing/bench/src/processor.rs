@@ -1,7 +1,7 @@
-//! How much time of the processors this program has had, as the kernel tells.
+//! The processor time of this process, from the kernel.
 //!
-//! With many callers the processors are busy and are shared between server and client: what a
-//! client needs for itself is what the server lacks. It is the profile that explains the ratios.
+//! With many callers, server and client compete for busy processors, so the processor time of the
+//! client explains the ratios of rates.
 
 use std::{fs, time::Duration};
 
@@ -9,31 +9,31 @@ use anyhow::{Context, Result};
 
 const FILE: &str = "/proc/self/stat";
 
-/// The kernel counts for programs in hundredths of a second.
+/// The kernel's unit for processes.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Time that the processors have spent for a program.
+/// Processor time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// By this program.
+    /// Of this process.
     pub own: Duration,
-    /// By those that it has started and that have ended.
+    /// Of its child processes that have ended.
     pub children: Duration,
 }
 
 impl Used {
-    /// Until now.
+    /// The processor time so far.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel's file cannot be read.
     pub fn until_now() -> Result<Self> {
         let stat = fs::read_to_string(FILE).context(FILE)?;
         parse(&stat).with_context(|| format!("{FILE} says `{stat}`"))
     }
 }
 
-/// Of all fields, `utime`, `stime`, `cutime` and `cstime` are the twelfth and the next after the
-/// program's name, which may have spaces and parentheses in it.
+/// `utime`, `stime`, `cutime` and `cstime` are the 12th to the 15th field after the program's name,
+/// which may contain spaces and parentheses.
 fn parse(stat: &str) -> Option<Used> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u32>().ok());

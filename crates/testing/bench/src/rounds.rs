@@ -1,11 +1,10 @@
-//! The order in which a round takes its subjects: another one each time.
+//! The order of subjects in a round, which differs from round to round.
 //!
-//! Whoever comes first finds the caches cold, and whoever comes after a certain other finds what
-//! that one has left behind. If the order were always the same, so would be what it does to the
-//! ratios, and no number of rounds would show it.
+//! The first subject of a round has cold caches, and each later one is affected by the one before
+//! it. A constant order would bias every ratio by the same amount, whatever the number of rounds.
 
-/// `subjects` in their order in round number `round`. Of three, each is first once in three rounds;
-/// the next three times they go backwards.
+/// `subjects` in the order of round number `round`: rotated by one in each round, and reversed
+/// after as many rounds as there are subjects.
 pub fn order<T>(subjects: impl IntoIterator<Item = T>, round: usize) -> Vec<T> {
     let mut subjects: Vec<T> = subjects.into_iter().collect();
     let count = subjects.len().max(1);

@@ -1,8 +1,6 @@
-//! Cold start of the tool: how long a run takes from nothing to its end, how much memory it needs
-//! and how large the file is.
+//! Cold start of the tool: the time of a run, its memory, and the size of the file.
 //!
-//! The peer is `psql`, which every operator has: its `--version`, and one query. The limit is a
-//! program that does nothing.
+//! The peer is `psql`: its `--version`, and one query. The limit is `true`.
 
 use std::{
     env, fs,
@@ -25,12 +23,12 @@ use crate::{
     table::{Goal, Table, nanos, ratio},
 };
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Start {
-    /// Of the tool, stripped if it was built as a release is.
+    /// The size of the tool, stripped in a release build.
     file_bytes: u64,
-    /// The same of psql, without the libraries that it loads.
+    /// The size of psql, without its shared libraries.
     psql_file_bytes: u64,
     version: Run,
     psql_version: Run,
@@ -39,12 +37,12 @@ pub struct Start {
     nothing: Run,
 }
 
-/// What runs of one command needed.
+/// The runs of one command.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Run {
     /// Nanoseconds, in each round.
     nanos: Vec<f64>,
-    /// The most resident memory in KiB, of several runs; 0 if none was long enough to be seen.
+    /// The highest resident memory of several runs in KiB; 0 if every run ended before it was read.
     resident_kib: u64,
 }
 
@@ -59,8 +57,8 @@ impl Benchmark for Start {
         let server = context.server()?;
         let tool = tool()?;
         let psql = database::program(server, "psql")?;
-        // By its path: a program that has to be looked for is started by a copy of this process,
-        // which takes longer the more memory it has.
+        // By its path: to search for a program, this process is forked, which takes longer the more
+        // memory it has.
         let nothing = database::program(server, "true")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let database = runtime.block_on(Database::create(server, VERSION))?;
@@ -141,7 +139,7 @@ fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / 1024.0 / 1024.0)
 }
 
-/// The tool, as it was built with this program.
+/// The path of the tool, in the folder of this program.
 fn tool() -> Result<PathBuf> {
     let tool = env::current_exe()?.with_file_name("temporal-dsql-tool");
     ensure!(tool.is_file(), "{} is not there; `cargo xtask bench` builds it", tool.display());
@@ -150,7 +148,7 @@ fn tool() -> Result<PathBuf> {
 
 fn command(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    // Nothing of this machine's environment decides a measurement, but for where programs are.
+    // No environment variable but PATH affects the measurement.
     command
         .args(arguments)
         .env_clear()
@@ -169,10 +167,10 @@ fn time(command: &mut Command) -> Result<f64> {
     Ok(nanos)
 }
 
-/// The most memory that a run had resident, as the kernel shows it while it lives. It only grows,
-/// so the last look counts, and that is some microseconds before the end. What the kernel tells
-/// afterwards would include this program, whose memory the new process had before its first
-/// instruction. 0 if it had ended before the first look.
+/// The highest resident memory of a run, read from the kernel until some microseconds before the
+/// run ends; 0 if it ends before the first reading. The usage that the kernel reports after the end
+/// includes the memory of this process, which the new process shares before it executes the
+/// program.
 fn resident_kib(command: &mut Command) -> Result<u64> {
     let mut child = command.spawn()?;
     let file = format!("/proc/{}/status", child.id());
@@ -185,7 +183,7 @@ fn resident_kib(command: &mut Command) -> Result<u64> {
     Ok(most)
 }
 
-/// `VmHWM:  1234 kB`, which a process has until it ends.
+/// The value of `VmHWM:  1234 kB`, a line that a process has until it ends.
 fn high_water_kib(status: &str) -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
@@ -196,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_from_a_process_that_lives() {
+    fn memory_is_read_from_a_running_process() {
         assert_eq!(high_water_kib("Name:\tx\nVmHWM:\t    5120 kB\n"), Some(5_120));
         assert_eq!(high_water_kib("Name:\tx\nState:\tZ (zombie)\n"), None);
         let kib = resident_kib(&mut command(Path::new("sleep"), &["0.05"])).unwrap();

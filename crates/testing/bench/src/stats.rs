@@ -1,12 +1,11 @@
-//! From the samples of several rounds to the one figure that is shown: the median, with the
-//! lowest and the highest beside it.
+//! Statistics over the rounds of a benchmark: the median, the lowest and the highest sample.
 
 use std::iter::zip;
 
-/// The middle of several samples, and how far they spread.
+/// The median, lowest and highest of several samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// The median; between the two in the middle if their number is even.
+    /// The median: of an even number of samples, the mean of the two in the middle.
     pub median: f64,
     /// The lowest.
     pub low: f64,
@@ -18,7 +17,7 @@ impl Spread {
     /// The spread of `samples`.
     ///
     /// # Panics
-    /// There are none.
+    /// `samples` is empty.
     pub fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -33,11 +32,11 @@ impl Spread {
         Self { median, low: *low, high: *high }
     }
 
-    /// The spread of the ratio of two subjects, round by round: what slows a whole round down
-    /// slows both and leaves the ratio alone.
+    /// The spread of the ratio of two subjects, taken within each round: what slows a whole round
+    /// slows both and leaves the ratio unchanged.
     ///
     /// # Panics
-    /// There are no rounds, or not as many of each.
+    /// There are no rounds, or the two have different numbers of them.
     pub fn of_ratio(samples: &[f64], to: &[f64]) -> Self {
         assert_eq!(samples.len(), to.len(), "rounds come in pairs");
         let ratios: Vec<f64> = zip(samples, to).map(|(sample, to)| sample / to).collect();

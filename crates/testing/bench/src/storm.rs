@@ -1,8 +1,8 @@
-//! Many connections asked for at once, by a store and a cluster that both limit their rate.
+//! A connection storm: many connections requested at once of a cluster that limits their rate.
 //!
-//! The bound is the limit's own: what is beyond the burst comes at the rate. The store is measured
-//! twice: told the cluster's limits, as an operator does, and told nothing, as when other clients
-//! use them up; then it learns them from refusals.
+//! The bound follows from the limit: connections beyond the burst open at the rate. The store is
+//! measured twice: configured with the cluster's limits, as by an operator, and not, as when other
+//! clients exhaust them; then the cluster refuses connections.
 
 use std::{
     sync::Arc,
@@ -27,27 +27,29 @@ use crate::{
 
 struct Plan {
     wanted: u32,
-    /// New connections in a second, and at once.
+    /// New connections per second, and at once.
     rate: u32,
     burst: u32,
     rounds: usize,
 }
 
-/// The rate is a cluster's (aurora-dsql.md#admission). Its burst would take in all of them, and
-/// measure nothing.
+/// The rate is a cluster's (aurora-dsql.md#admission). A cluster's burst would admit all
+/// connections.
 const FULL: Plan = Plan { wanted: 500, rate: 100, burst: 100, rounds: 4 };
 const SMOKE: Plan = Plan { wanted: 20, rate: 100, burst: 10, rounds: 1 };
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Storm {
     wanted: u32,
     rate: u32,
     burst: u32,
-    /// Seconds until the last of them was open.
-    told: Vec<f64>,
-    /// The same, when the store knows no limit.
-    untold: Vec<f64>,
+    /// Seconds until the last connection was open, for a store configured with the limits.
+    #[serde(alias = "told")]
+    configured: Vec<f64>,
+    /// The same for a store without limits.
+    #[serde(alias = "untold")]
+    unconfigured: Vec<f64>,
 }
 
 impl Benchmark for Storm {
@@ -62,27 +64,28 @@ impl Benchmark for Storm {
             limits.connection_rate = plan.rate.into();
             limits.connection_burst = plan.burst.into();
             let cluster = Cluster::create(server, |builder| builder.limits(limits)).await?;
-            let (mut told, mut untold) = (Vec::new(), Vec::new());
+            let (mut configured, mut unconfigured) = (Vec::new(), Vec::new());
             for round in 1..=plan.rounds {
-                for is_told in rounds::order([true, false], round) {
-                    let seconds = storm(&cluster, &plan, is_told).await?;
-                    if is_told { &mut told } else { &mut untold }.push(seconds);
+                for is_configured in rounds::order([true, false], round) {
+                    let seconds = storm(&cluster, &plan, is_configured).await?;
+                    if is_configured { &mut configured } else { &mut unconfigured }.push(seconds);
                 }
                 context.progress(&format!("round {round} of {}", plan.rounds));
             }
             let Plan { wanted, rate, burst, .. } = plan;
-            Ok(Self { wanted, rate, burst, told, untold })
+            Ok(Self { wanted, rate, burst, configured, unconfigured })
         })
     }
 
     fn tables(&self) -> Vec<Table> {
-        let subjects = [("told the limits", &self.told), ("told nothing", &self.untold)];
+        let subjects =
+            [("told the limits", &self.configured), ("told nothing", &self.unconfigured)];
         let header = ["the store is", "connections", "failed", "seconds", "to the bound"];
         let rows = subjects.map(|(name, seconds)| {
             vec![
                 name.to_owned(),
                 self.wanted.to_string(),
-                // One that fails voids the measurement.
+                // A failure voids the measurement.
                 "0".to_owned(),
                 number(Spread::of(seconds).median),
                 ratio(self.to_bound(seconds)),
@@ -110,28 +113,28 @@ impl Benchmark for Storm {
     }
 
     fn goals(&self) -> Vec<Goal> {
-        let told = self.to_bound(&self.told);
-        vec![Goal::at_most("None fails, and the time, to the bound", 1.10, [("told", told)])]
+        let configured = self.to_bound(&self.configured);
+        vec![Goal::at_most("None fails, and the time, to the bound", 1.10, [("told", configured)])]
     }
 }
 
 impl Storm {
-    /// Seconds to those that the limit leaves no way around. One connection is open before.
+    /// Seconds relative to the bound. One connection is open before.
     fn to_bound(&self, seconds: &[f64]) -> Spread {
         let bound = f64::from(self.wanted - 1 - self.burst) / f64::from(self.rate);
         Spread::of_ratio(seconds, &vec![bound; seconds.len()])
     }
 }
 
-/// Seconds until a new store has all its connections open at the same time.
-async fn storm(cluster: &Cluster, plan: &Plan, told: bool) -> Result<f64> {
+/// Seconds until a new store has all its connections open.
+async fn storm(cluster: &Cluster, plan: &Plan, configured: bool) -> Result<f64> {
     let mut config = cluster.config(plan.wanted);
-    if told {
+    if configured {
         config.pool.connection_rate = plan.rate;
         config.pool.connection_burst = plan.burst;
     }
     let store = Arc::new(cluster.open(&config).await?);
-    // Until the burst can be had again, and whatever ended before has ended.
+    // Until the burst is available again and earlier connections have ended.
     let refilled = f64::from(plan.burst) / f64::from(plan.rate);
     tokio::time::sleep(Duration::from_secs_f64(refilled) + Duration::from_millis(100)).await;
     let start = Instant::now();
@@ -143,7 +146,7 @@ async fn storm(cluster: &Cluster, plan: &Plan, told: bool) -> Result<f64> {
     }
     let mut held = Vec::new();
     while let Some(begun) = asked.join_next().await {
-        held.push(begun.context("a task died")?.context("a connection was not opened")?);
+        held.push(begun.context("a task panicked")?.context("a connection was not opened")?);
     }
     let seconds = start.elapsed().as_secs_f64();
     for transaction in held {

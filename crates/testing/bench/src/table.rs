@@ -1,4 +1,4 @@
-//! Tables, in the form in which the document and the terminal show them, and goals.
+//! Tables in Markdown, and goals.
 
 use std::fmt::Write;
 
@@ -8,18 +8,18 @@ use crate::{chart::Chart, stats::Spread};
 pub struct Table {
     /// The name of the chart's file, without its ending.
     pub name: &'static str,
-    /// What it shows.
+    /// The title.
     pub title: String,
     /// The name of each column.
     pub header: Vec<String>,
-    /// As many cells in each row.
+    /// The rows, each with as many cells as the header.
     pub rows: Vec<Vec<String>>,
-    /// The chart.
+    /// The chart of the same figures.
     pub chart: Chart,
 }
 
 impl Table {
-    /// The table in Markdown, with its columns aligned so that it reads well as text too.
+    /// The table in Markdown, with aligned columns.
     pub fn markdown(&self) -> String {
         let lines = || std::iter::once(&self.header).chain(&self.rows);
         let width = |column: usize| {
@@ -44,19 +44,19 @@ impl Table {
     }
 }
 
-/// Something that was aimed at.
+/// A goal and whether it is met.
 #[derive(Debug)]
 pub struct Goal {
-    /// What was aimed at, with its figure.
+    /// The goal, with its figure.
     pub wanted: String,
-    /// What was reached, with its figure.
+    /// The measured figures.
     pub reached: String,
-    /// Whether it was reached.
+    /// Whether every figure meets the goal.
     pub met: bool,
 }
 
 impl Goal {
-    /// Each of `ratios`, which have names, is to be at least `least`.
+    /// The goal that each of the named `ratios` is at least `least`.
     pub fn at_least<'n>(
         what: &str,
         least: f64,
@@ -70,7 +70,7 @@ impl Goal {
         }
     }
 
-    /// Each of `ratios`, which have names, is to be at most `most`.
+    /// The goal that each of the named `ratios` is at most `most`.
     pub fn at_most<'n>(
         what: &str,
         most: f64,
@@ -84,7 +84,7 @@ impl Goal {
         }
     }
 
-    /// The goal as one item of a list.
+    /// The goal as an item of a list.
     pub fn line(&self) -> String {
         let verdict = if self.met { "met" } else { "**missed**" };
         format!("- {}; measured: {}; {verdict}", self.wanted, self.reached)
@@ -96,12 +96,12 @@ fn listed(ratios: &[(&str, Spread)]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// A ratio in a cell: the median, and between which values it was.
+/// A ratio in a cell: the median, and the lowest and highest in brackets.
 pub fn ratio(spread: Spread) -> String {
     format!("{:.2} ({:.2}–{:.2})", spread.median, spread.low, spread.high)
 }
 
-/// A number in a cell, with as many digits as can be believed.
+/// A number in a cell, with three significant digits.
 pub fn number(value: f64) -> String {
     match value {
         value if value >= 100.0 => grouped(value),
@@ -110,7 +110,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// Three digits that count, and groups of three: 12,300.
+/// Three significant digits in groups of three: 12,300.
 fn grouped(value: f64) -> String {
     let unit = 10_f64.powi(value.log10().floor() as i32 - 2);
     let digits = format!("{:.0}", (value / unit).round() * unit);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_is_met_by_all_or_missed() {
+    fn a_goal_is_met_if_every_figure_meets_it() {
         let at = |median| Spread { median, low: 0.0, high: 9.0 };
         let goal = Goal::at_least("of the peer", 0.8, [("insert", at(0.9)), ("select", at(0.79))]);
         assert_eq!(

@@ -1,7 +1,5 @@
-//! The typical execution: what is written when a workflow takes a step.
-//!
-//! One transfer and one timer task, two activities, four CHASM nodes and one batch of events: the
-//! case for which the round trips of each act are counted and promised.
+//! The typical execution, whose round trips `docs/performance.md` lists: each operation writes one
+//! transfer and one timer task, two activities, four CHASM nodes and one batch of events.
 
 use anyhow::{Result, ensure};
 use temporal_dsql::{
@@ -17,30 +15,30 @@ use temporal_dsql::{
 };
 use uuid::Uuid;
 
-use crate::point::rows;
+use crate::rows;
 
 const ACTIVITIES: i64 = 2;
 const NODES: usize = 4;
 
-/// Ids of tasks are unique in a shard: an execution has so many.
+/// The range of task ids of one execution: ids are unique in a shard.
 const TASK_IDS: i64 = 1_000_000;
 
-/// One execution, by how often it has been written.
+/// One execution and the number of its writes.
 pub struct Execution {
     id: u64,
     version: i64,
-    /// The id of the last tasks, which is the transaction of the last batch of events, too.
+    /// The id of the last tasks, which is also the transaction id of the last batch of events.
     task_id: i64,
 }
 
 impl Execution {
-    /// One that has not been created. No other in its shard has this `id`.
+    /// An execution that has not been created. `id` is unique in its shard.
     pub const fn new(id: u64) -> Self {
         Self { id, version: 0, task_id: id as i64 * TASK_IDS }
     }
 
-    /// The one that a caller has read at `version`, if others write it as well. What the caller
-    /// writes next has a task id of its own: the one after `task_id`.
+    /// An execution as read at `version`, which other callers write as well. The next write uses
+    /// the task id after `task_id`.
     pub const fn read_at(id: u64, version: i64, task_id: i64) -> Self {
         Self { id, version, task_id }
     }
@@ -55,7 +53,7 @@ impl Execution {
         self.row().filter()
     }
 
-    /// What creates it, as the current execution of its id.
+    /// The request that creates it as the current execution of its id.
     pub fn create(&mut self) -> CreateExecution {
         self.step();
         CreateExecution {
@@ -71,7 +69,7 @@ impl Execution {
         }
     }
 
-    /// What updates it, and all of its maps.
+    /// The request that updates it and all of its maps.
     pub fn update(&mut self) -> UpdateExecution {
         let expected = Expected::RecordVersion(self.version);
         self.step();
@@ -95,10 +93,10 @@ impl Execution {
         }
     }
 
-    /// Makes sure that `read` is what was last written.
+    /// Verifies that `read` is the last write.
     ///
     /// # Errors
-    /// It is something else.
+    /// `read` differs.
     pub fn check(&self, read: Option<&MutableStateRows>) -> Result<()> {
         let found = read.map(|rows| (rows.execution.db_record_version, rows.maps.as_slice()));
         let entries: usize = found.iter().flat_map(|(_, maps)| *maps).map(MapEntries::len).sum();
@@ -117,7 +115,7 @@ impl Execution {
         self.task_id += 1;
     }
 
-    /// One batch; the first begins the branch.
+    /// One batch of events; the first batch begins the branch.
     fn events(&self) -> AppendNodes {
         let id = Uuid::from_u128(self.id.into());
         let branch = HistoryBranch::root(TreeId(id), BranchId(id));
@@ -130,7 +128,7 @@ impl Execution {
             shard_id: owner().shard_id,
             new_branch: (self.version == 1).then(info),
             node: HistoryNode {
-                // One event in each batch.
+                // A batch has one event.
                 node_id: self.version,
                 txn_id: self.task_id,
                 prev_txn_id: if self.version == 1 { 0 } else { self.task_id - 1 },
@@ -159,7 +157,7 @@ impl Execution {
         }
     }
 
-    /// New ones with each write.
+    /// New tasks with each write.
     fn tasks(&self) -> Tasks {
         let task_id = self.task_id;
         let transfer = ImmediateTask { task_id, data: blob() };
@@ -172,10 +170,10 @@ impl Execution {
     }
 }
 
-/// Makes the shard of all executions.
+/// Creates the shard of all executions.
 ///
 /// # Errors
-/// Those of the store.
+/// The store fails.
 pub async fn create_shard(store: &impl Store) -> Result<()> {
     let Owner { shard_id, range_id } = owner();
     let shard = ShardsRow { shard_id, range_id, data: blob() };
@@ -201,7 +199,7 @@ fn entries() -> [MapEntries; 2] {
     ]
 }
 
-/// As large as the data of a current execution.
+/// A blob of the size of a current execution's data.
 fn blob() -> DataBlob {
     let row = rows::row(0);
     DataBlob::new(row.data.unwrap_or_default(), row.data_encoding)
@@ -236,7 +234,7 @@ mod tests {
         let history = ReadHistory { shard_id, branch, min_node_id: 1, max_node_id: 9, limit: 9 };
         let read = HistoryStore::new(&store).read(&history, None).await.unwrap();
         let batches = read.nodes.iter().map(|node| node.node_id).collect::<Vec<_>>();
-        assert_eq!(batches, [1, 2, 3], "each act has written one batch of events");
+        assert_eq!(batches, [1, 2, 3], "each operation has written one batch of events");
         let trees = HistoryStore::new(&store).tree(shard_id, history.branch.tree_id).await.unwrap();
         assert_eq!(trees.len(), 1, "the creation has begun the branch");
     }

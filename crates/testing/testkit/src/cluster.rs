@@ -1,4 +1,4 @@
-//! One stand-in for a DSQL cluster per test.
+//! Scratch clusters: one DSQL emulator per test.
 
 use std::ops::Deref;
 
@@ -7,16 +7,16 @@ use sqlx::PgConnection;
 
 use crate::{database, gate};
 
-/// A stand-in for a DSQL cluster with an empty database of its own, gone with this value.
+/// A DSQL emulator with an empty database, which are dropped with this value.
 ///
-/// Every session hears of every change of the catalog that another session makes, by `OC001`: the
-/// strict setting, under which a client that does not repeat a statement fails in every run.
+/// Every session gets `OC001` after every catalog change of another session: with this strict
+/// setting, a client that does not retry a statement fails in every run.
 #[derive(Debug)]
 pub struct ScratchCluster(DsqlEmulator);
 
 impl ScratchCluster {
-    /// A cluster on the server of `TEST_POSTGRES_URL`, or `None` if the test is to be skipped for
-    /// want of one (see [`gate`]).
+    /// A cluster on the server of `TEST_POSTGRES_URL`, or `None` if the test is skipped without one
+    /// (see [`gate`]).
     ///
     /// ```
     /// # async fn test() {
@@ -28,7 +28,7 @@ impl ScratchCluster {
     /// ```
     ///
     /// # Panics
-    /// There is no server and this is CI, or the emulator does not start.
+    /// In CI, if there is no server; if the emulator does not start.
     pub async fn create(
         configure: impl FnOnce(DsqlEmulatorBuilder) -> DsqlEmulatorBuilder,
     ) -> Option<Self> {
@@ -52,8 +52,8 @@ impl ScratchCluster {
         Ok(Self(configure(builder).start().await?))
     }
 
-    /// Runs `sql` as `admin` on a connection of its own; rows of columns, as PostgreSQL prints
-    /// them.
+    /// Runs `sql` as `admin` on a new connection and returns its rows, with columns as PostgreSQL
+    /// prints them.
     ///
     /// # Errors
     /// The first statement that fails.
@@ -61,13 +61,14 @@ impl ScratchCluster {
         database::query(&self.url(), sql).await
     }
 
-    /// A connection as `admin` for many small questions: TLS takes longer than most of them.
+    /// A connection as `admin` for many small statements: opening one with TLS takes longer than
+    /// most.
     pub fn admin(&self) -> Admin {
         Admin { url: self.url(), connection: None }
     }
 }
 
-/// A connection that is made when it is needed, and again when it broke.
+/// A connection that opens when it is first used, and again after a failure.
 #[derive(Debug)]
 pub struct Admin {
     url: String,
@@ -75,13 +76,13 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Runs `sql`, twice if the first connection fails, so that doing it again must do no harm; rows
-    /// of columns, as PostgreSQL prints them.
+    /// Runs `sql`, which must be idempotent, and returns its rows, with columns as PostgreSQL
+    /// prints them. If it fails on an open connection, it runs again on a new one.
     ///
     /// # Errors
     /// The statement fails on a new connection too.
     pub async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
-        // What is open may have been closed, or have missed a change of the catalog.
+        // The open connection may have been closed, or its catalog may be out of date.
         if let Some(connection) = &mut self.connection
             && let Ok(rows) = database::query_on(connection, sql).await
         {

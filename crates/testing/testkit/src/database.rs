@@ -1,7 +1,7 @@
-//! One database per test.
+//! Scratch databases: one database per test.
 //!
-//! Tests that share a database see each other's rows and cannot run at once. A database of its
-//! own costs a test some tens of milliseconds, and dropping it is the whole cleaning up.
+//! Tests with databases of their own run concurrently and need no cleanup. Creating one takes some
+//! tens of milliseconds.
 
 use std::{
     fmt,
@@ -18,9 +18,9 @@ use url::Url;
 
 use crate::gate;
 
-/// An empty database with a name of its own, dropped with this value, a panic included.
+/// An empty database with a unique name, dropped with this value, also during a panic.
 ///
-/// Sessions that are still open in it are ended by the drop.
+/// The drop terminates open sessions.
 pub struct ScratchDatabase {
     server: Url,
     url: Url,
@@ -28,8 +28,8 @@ pub struct ScratchDatabase {
 }
 
 impl ScratchDatabase {
-    /// An empty database on the server of `TEST_POSTGRES_URL`, or `None` if the test is to be
-    /// skipped for want of one (see [`gate`]).
+    /// An empty database on the server of `TEST_POSTGRES_URL`, or `None` if the test is skipped
+    /// without one (see [`gate`]).
     ///
     /// ```
     /// # async fn test() {
@@ -41,7 +41,7 @@ impl ScratchDatabase {
     /// ```
     ///
     /// # Panics
-    /// There is no server and this is CI, or the server refuses to make a database.
+    /// In CI, if there is no server; if the server refuses to create a database.
     pub async fn create() -> Option<Self> {
         let server = gate::server_url()?;
         match Self::create_on(&server).await {
@@ -50,17 +50,17 @@ impl ScratchDatabase {
         }
     }
 
-    /// An empty database on the server at `url`, whose role must be allowed to make databases.
+    /// An empty database on the server at `url`, whose role must have `CREATEDB`.
     ///
     /// # Errors
     /// The URL is malformed, or the server refuses.
     pub async fn create_on(url: &str) -> Result<Self, sqlx::Error> {
         let server = Url::parse(url).map_err(sqlx::Error::config)?;
-        // As DSQL has it (aurora-dsql.md#environment), whatever the server's own default is.
+        // The locale and encoding of DSQL (aurora-dsql.md#environment).
         Self::create_as(server, "template0 LOCALE 'C' ENCODING 'UTF8'").await
     }
 
-    /// A copy of `other`, with its tables and rows. Nobody may be connected to `other`.
+    /// A copy of `other` with its tables and rows. No session may be open in `other`.
     ///
     /// # Errors
     /// The server refuses.
@@ -69,7 +69,7 @@ impl ScratchDatabase {
     }
 
     async fn create_as(server: Url, template: &str) -> Result<Self, sqlx::Error> {
-        // The process id tells a person whose database was left behind.
+        // The process id identifies the creator of a database that was not dropped.
         let name = format!("scratch_{}_{:016x}", std::process::id(), fastrand::u64(..));
         run(&server, &format!(r#"CREATE DATABASE "{name}" TEMPLATE {template}"#)).await?;
         let mut url = server.clone();
@@ -82,15 +82,16 @@ impl ScratchDatabase {
         &self.name
     }
 
-    /// The URL, with the credentials that made it.
+    /// The URL, with the credentials of the creator.
     pub fn url(&self) -> String {
         self.url.to_string()
     }
 
-    /// The URL of this database by another way, such as a [`FaultProxy`](crate::FaultProxy).
+    /// The URL of this database through the proxy at `addr`, such as a
+    /// [`FaultProxy`](crate::FaultProxy).
     ///
     /// # Panics
-    /// Never for a URL that a database was made with.
+    /// Never for the URL of a database.
     pub fn url_via(&self, addr: SocketAddr) -> String {
         let mut url = self.url.clone();
         url.set_ip_host(addr.ip()).expect("a URL with a host");
@@ -108,7 +109,7 @@ impl ScratchDatabase {
         self.url.port().unwrap_or(5432)
     }
 
-    /// The role that made the database and may do anything in it.
+    /// The role that owns the database.
     pub fn user(&self) -> &str {
         match self.url.username() {
             "" => "postgres",
@@ -119,7 +120,7 @@ impl ScratchDatabase {
     /// The server's address.
     ///
     /// # Errors
-    /// The host name has none.
+    /// The host name does not resolve.
     pub fn addr(&self) -> io::Result<SocketAddr> {
         (self.host(), self.port())
             .to_socket_addrs()?
@@ -127,7 +128,7 @@ impl ScratchDatabase {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
     }
 
-    /// Runs `sql`, which may be several statements, on a connection of its own.
+    /// Runs `sql`, which may be several statements, on a new connection.
     ///
     /// # Errors
     /// The first statement that fails.
@@ -135,7 +136,8 @@ impl ScratchDatabase {
         run(&self.url, sql).await
     }
 
-    /// Runs a query on a connection of its own; rows of columns, as PostgreSQL prints them.
+    /// Runs a query on a new connection and returns its rows, with columns as PostgreSQL prints
+    /// them.
     ///
     /// # Errors
     /// The query fails.
@@ -146,7 +148,7 @@ impl ScratchDatabase {
 
 impl fmt::Debug for ScratchDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URLs may hold a password.
+        // The URLs may contain a password.
         write!(f, "ScratchDatabase({})", self.name)
     }
 }
@@ -154,7 +156,7 @@ impl fmt::Debug for ScratchDatabase {
 impl Drop for ScratchDatabase {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
-        // A test's runtime may be gone, or be the one that runs this.
+        // The runtime of the test may have ended, or may run this drop.
         let dropped = thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -164,12 +166,12 @@ impl Drop for ScratchDatabase {
         })
         .join();
         if let Ok(Err(error)) = dropped {
-            let _ = writeln!(io::stderr(), "database {} is left: {error}", self.name);
+            let _ = writeln!(io::stderr(), "database {} was not dropped: {error}", self.name);
         }
     }
 }
 
-/// Runs `sql` at `url`; rows of columns, as PostgreSQL prints them.
+/// Runs `sql` at `url` and returns its rows, with columns as PostgreSQL prints them.
 pub(crate) async fn query(url: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
     let mut connection = connect(url).await?;
     let rows = query_on(&mut connection, sql).await?;
@@ -182,7 +184,7 @@ pub(crate) async fn query_on(
     connection: &mut PgConnection,
     sql: &str,
 ) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
-    // The simple protocol answers in text.
+    // The simple protocol returns text.
     let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await?;
     rows.iter().map(texts).collect()
 }

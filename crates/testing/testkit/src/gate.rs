@@ -1,7 +1,7 @@
 //! The gate in front of every test that needs a database.
 //!
-//! Without a database such a test cannot pass. It says so and is skipped on a desk, and fails in
-//! CI, where a run that skips would look like one that passed.
+//! Without a server such a test prints a message and is skipped on a developer's machine. In CI it
+//! fails: a run that skips tests must not look like one that passes.
 
 use std::{
     env,
@@ -9,14 +9,14 @@ use std::{
     thread,
 };
 
-/// Names the server that tests may create databases on, by its URL.
+/// The URL of the server that tests create databases on.
 pub const SERVER_URL: &str = "TEST_POSTGRES_URL";
-/// Set to `1`, no database is wanted: `cargo xtask test --offline`.
+/// If this is `1`, tests that need a database are skipped: `cargo xtask test --offline`.
 pub const OFFLINE: &str = "TEST_OFFLINE";
-/// Set to `true`, a missing database is a failure.
+/// If this is `true`, a missing server is a failure.
 pub const CI: &str = "CI";
 
-/// What the gate decides.
+/// The decision of the gate.
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
     Pass(String),
@@ -31,8 +31,8 @@ fn decide(variable: impl Fn(&str) -> Option<String>) -> Decision {
         _ if is(OFFLINE, "1") => Decision::Skip("skipped (offline)"),
         Some(url) => Decision::Pass(url),
         None if is(CI, "true") => Decision::Fail(
-            "no database, and a test that is skipped in CI proves nothing: run `cargo xtask \
-             test`, or set TEST_POSTGRES_URL",
+            "no database, and in CI no test may be skipped: run `cargo xtask test`, or set \
+             TEST_POSTGRES_URL",
         ),
         None => {
             Decision::Skip("skipped: no database; run `cargo xtask test` or set TEST_POSTGRES_URL")
@@ -40,11 +40,11 @@ fn decide(variable: impl Fn(&str) -> Option<String>) -> Decision {
     }
 }
 
-/// The URL of the server that tests may use, or `None` if the calling test is to be skipped; then
-/// a line about it is printed, past the capture of the test harness.
+/// The URL of the server for tests, or `None` if the calling test must return without running.
+/// `None` is reported in a line on standard error, which the test harness does not capture.
 ///
 /// # Panics
-/// There is no server and this is CI.
+/// In CI, if `TEST_POSTGRES_URL` is not set.
 pub fn server_url() -> Option<String> {
     match decide(|name| env::var(name).ok()) {
         Decision::Pass(url) => Some(url),
@@ -73,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn a_database_opens_the_gate_everywhere() {
+    fn a_test_with_a_server_runs_everywhere() {
         let passed = Decision::Pass("postgres://db".into());
         assert_eq!(decide_with(&[(SERVER_URL, "postgres://db")]), passed);
         assert_eq!(decide_with(&[(SERVER_URL, "postgres://db"), (CI, "true")]), passed);
     }
 
     #[test]
-    fn without_a_database_a_desk_skips_and_ci_fails() {
+    fn without_a_server_a_test_is_skipped_but_fails_in_ci() {
         for none in [&[][..], &[(SERVER_URL, "")]] {
             assert!(matches!(decide_with(none), Decision::Skip(_)));
             let ci = [none, &[(CI, "true")]].concat();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn offline_skips_even_in_ci_and_beside_a_database() {
+    fn offline_skips_in_ci_and_with_a_server_too() {
         let offline = [(OFFLINE, "1"), (CI, "true"), (SERVER_URL, "postgres://db")];
         assert_eq!(decide_with(&offline), Decision::Skip("skipped (offline)"));
     }

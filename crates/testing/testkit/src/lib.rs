@@ -1,11 +1,11 @@
-//! What the tests of this workspace share. A dev-dependency, never part of a product.
+//! Databases and fault injection for the tests of this workspace.
 //!
-//! - [`postgres::Server`]: a PostgreSQL server that is gone when its process is, however it ends.
-//! - [`ScratchDatabase`]: one empty database per test, behind the gate that skips on a desk
-//!   without a database and fails in CI ([`gate`]).
-//! - [`ScratchCluster`]: the same for a stand-in of a DSQL cluster.
-//! - [`FaultProxy`]: a proxy on the wire between a client and a server, which counts round trips
-//!   and injects faults at an exact request: a conflict, a lost answer, a closed connection.
+//! - [`postgres::Server`]: a PostgreSQL server that stops when its process ends, however it ends.
+//! - [`ScratchDatabase`]: one empty database per test, behind the [`gate`]: without a server, a
+//!   test is skipped on a developer's machine and fails in CI.
+//! - [`ScratchCluster`]: one DSQL emulator per test, behind the same gate.
+//! - [`FaultProxy`]: a proxy on the wire between a client and a server, that counts round trips
+//!   and makes what no server does on demand: a conflict, a lost answer, a cut at an exact point.
 #![warn(missing_docs)]
 
 mod cluster;

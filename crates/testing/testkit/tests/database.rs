@@ -1,4 +1,4 @@
-//! A scratch database is a test's own and goes with it.
+//! A scratch database belongs to one test and is dropped with it.
 
 use std::thread;
 

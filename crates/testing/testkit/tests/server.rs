@@ -1,4 +1,4 @@
-//! A scratch server serves as DSQL would, and is gone when its holder is, however it ends.
+//! Scratch servers have the locale of DSQL, and stop when their holder ends, however it ends.
 
 use std::{
     env,
@@ -21,9 +21,9 @@ use temporal_dsql_testkit::{
 /// Set for the process that holds a server until it is killed.
 const HOLDER: &str = "TESTKIT_HOLDS_A_SERVER";
 const HOLDER_TEST: &str = "a_holder_of_a_server";
-const GONE_TIMEOUT: Duration = Duration::from_secs(20);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server, unless this run is to start none.
+/// A server, or `None` if tests with a database are skipped.
 fn start() -> Option<Server> {
     gate::server_url()?;
     Some(Server::start(&options()).expect("a server"))
@@ -37,7 +37,7 @@ fn options() -> Options {
     }
 }
 
-/// What is left of a server when it is gone: nothing.
+/// The directory, address and process of a server, none of which remains after its end.
 #[derive(Debug)]
 struct Traces {
     directory: PathBuf,
@@ -56,29 +56,29 @@ impl Traces {
         }
     }
 
-    fn are_there(&self) -> bool {
+    fn exist(&self) -> bool {
         self.directory.exists()
             && TcpStream::connect(self.addr).is_ok()
             && test_kill_process(self.postmaster).is_ok()
     }
 
-    fn are_gone(&self) -> bool {
+    fn are_removed(&self) -> bool {
         !self.directory.exists()
             && TcpStream::connect(self.addr).is_err()
             && test_kill_process(self.postmaster).is_err()
     }
 
-    fn assert_gone_soon(&self) {
-        let deadline = Instant::now() + GONE_TIMEOUT;
-        while !self.are_gone() {
-            assert!(Instant::now() < deadline, "still there: {self:?}");
+    fn assert_removed_soon(&self) {
+        let deadline = Instant::now() + REMOVAL_TIMEOUT;
+        while !self.are_removed() {
+            assert!(Instant::now() < deadline, "still exists: {self:?}");
             thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
 #[tokio::test]
-async fn it_compares_text_as_dsql_does_and_lives_in_utc() {
+async fn its_locale_and_time_zone_are_those_of_dsql() {
     let Some(server) = start() else { return };
     let database = ScratchDatabase::create_on(&server.url()).await.unwrap();
     for (question, answer) in [
@@ -108,16 +108,16 @@ async fn a_role_other_than_postgres_needs_its_password() {
 }
 
 #[test]
-fn a_dropped_server_is_gone_at_once() {
+fn a_dropped_server_is_removed_at_once() {
     let Some(server) = start() else { return };
     let traces = Traces::of(&server);
-    assert!(traces.are_there(), "{traces:?}");
+    assert!(traces.exist(), "{traces:?}");
     drop(server);
-    assert!(traces.are_gone(), "{traces:?}");
+    assert!(traces.are_removed(), "{traces:?}");
 }
 
 #[test]
-fn a_panic_takes_the_server_along() {
+fn a_panic_removes_the_server() {
     let Some(server) = start() else { return };
     let traces = Traces::of(&server);
     let panicked = thread::spawn(move || {
@@ -125,7 +125,7 @@ fn a_panic_takes_the_server_along() {
         panic!("as a failed test does");
     });
     assert!(panicked.join().is_err());
-    assert!(traces.are_gone(), "{traces:?}");
+    assert!(traces.are_removed(), "{traces:?}");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_server_that_is_killed_itself_leaves_no_directory() {
     let Some(server) = start() else { return };
     let traces = Traces::of(&server);
     rustix::process::kill_process(traces.postmaster, Signal::KILL).unwrap();
-    traces.assert_gone_soon();
+    traces.assert_removed_soon();
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_process_that_is_killed_while_the_server_starts_leaves_nothing_behind() {
         return;
     }
     for delay in [0, 10, 100, 300, 600].map(Duration::from_millis) {
-        // A folder of its own, that the server's account may write to.
+        // A folder that the server's account may write to.
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         let mut holder =
@@ -155,7 +155,7 @@ fn a_process_that_is_killed_while_the_server_starts_leaves_nothing_behind() {
         thread::sleep(delay);
         holder.kill().unwrap();
         holder.wait().unwrap();
-        let deadline = Instant::now() + GONE_TIMEOUT;
+        let deadline = Instant::now() + REMOVAL_TIMEOUT;
         while mentioned_by_a_process(folder.path()) || !is_empty(folder.path()) {
             assert!(Instant::now() < deadline, "killed after {delay:?}");
             thread::sleep(Duration::from_millis(20));
@@ -163,7 +163,7 @@ fn a_process_that_is_killed_while_the_server_starts_leaves_nothing_behind() {
     }
 }
 
-/// Whether `path` is in the command line of a process, such as that of a supervisor.
+/// Whether the command line of a process, such as a supervisor, contains `path`.
 fn mentioned_by_a_process(path: &Path) -> bool {
     let path = path.to_str().expect("a path of text").as_bytes();
     fs::read_dir("/proc")
@@ -190,12 +190,12 @@ fn ends_with_its_holder(end: impl FnOnce(&mut Child)) {
         return;
     }
     let mut holder = holder().stdout(Stdio::piped()).spawn().expect("a process");
-    let said = holder.stdout.take().expect("its output");
-    let line = BufReader::new(said)
+    let stdout = holder.stdout.take().expect("its output");
+    let line = BufReader::new(stdout)
         .lines()
         .map_while(Result::ok)
         .find_map(|line| line.split_once("held: ").map(|(_, held)| held.to_owned()))
-        .expect("the holder says what it holds");
+        .expect("the holder prints its server");
     let [directory, addr, pid] = line.split(' ').collect::<Vec<_>>()[..] else {
         panic!("three words: {line}");
     };
@@ -204,11 +204,11 @@ fn ends_with_its_holder(end: impl FnOnce(&mut Child)) {
         addr: addr.parse().expect("an address"),
         postmaster: Pid::from_raw(pid.parse().expect("a number")).expect("a pid"),
     };
-    assert!(traces.are_there(), "{traces:?}");
+    assert!(traces.exist(), "{traces:?}");
     end(&mut holder);
     let status = holder.wait().expect("the holder ends");
     assert!(!status.success(), "the holder was not killed: {status}");
-    traces.assert_gone_soon();
+    traces.assert_removed_soon();
 }
 
 /// This program again, as a process that holds a server.
@@ -223,7 +223,7 @@ fn holder() -> Command {
 }
 
 #[test]
-#[ignore = "not a test: the process that others start and kill"]
+#[ignore = "not a test: a process that tests start and kill"]
 fn a_holder_of_a_server() {
     if env::var_os(HOLDER).is_none() {
         return;
@@ -236,7 +236,7 @@ fn a_holder_of_a_server() {
         traces.addr,
         traces.postmaster.as_raw_nonzero()
     );
-    // Should the test be killed itself, this ends too.
+    // Ends when the test is killed.
     let _ = io::stdin().read_line(&mut String::new());
 }
 
@@ -245,12 +245,12 @@ fn a_detached_server_runs_until_it_is_stopped() {
     let Some(server) = start() else { return };
     let traces = Traces::of(&server);
     let detached: Detached = server.detach().unwrap();
-    // Longer than the supervisor takes to look.
+    // Longer than the supervisor's interval.
     thread::sleep(Duration::from_millis(500));
-    assert!(traces.are_there() && detached.is_running(), "{traces:?}");
+    assert!(traces.exist() && detached.is_running(), "{traces:?}");
     detached.stop().unwrap();
     assert!(!detached.is_running());
-    traces.assert_gone_soon();
+    traces.assert_removed_soon();
     detached.stop().unwrap();
 }
 
@@ -259,16 +259,16 @@ fn a_detached_server_is_stopped_even_if_its_supervisor_was_killed() {
     let Some(server) = start() else { return };
     let traces = Traces::of(&server);
     let detached: Detached = server.detach().unwrap();
-    // The shell that supervises it, and the one that looks whether it is to be kept.
+    // The shell that supervises it, and the one that checks whether it is detached.
     let shells = supervisors(&detached.directory);
     assert!(shells.len() >= 2, "{shells:?}");
     for shell in shells {
         rustix::process::kill_process(shell, Signal::KILL).unwrap();
     }
-    assert!(traces.are_there(), "{traces:?}");
+    assert!(traces.exist(), "{traces:?}");
     detached.stop().unwrap();
     assert!(!detached.is_running());
-    traces.assert_gone_soon();
+    traces.assert_removed_soon();
 }
 
 /// The shells whose command line names `directory`.

@@ -1,23 +1,22 @@
-//! Many writers on few rows, and on many, with the latencies of a cluster.
+//! Retry policies under contention: many writers on few keys and on many, with the latencies of a
+//! cluster.
 //!
-//! A transaction locks a row, counts it up and commits: BEGIN, two statements and COMMIT, so four
-//! round trips and a commit. The limits are what nothing gets around:
+//! A transaction locks a row, increments it and commits: BEGIN, two statements and COMMIT, so four
+//! round trips and a commit. Three limits bound the goodput:
 //!
 //! - *one commit per key per commit latency*;
-//! - *one transaction per writer* in the time that it takes if nothing goes wrong;
-//! - *one snapshot after the other*: on an optimistic database, the next winner of a key has to
-//!   take its snapshot, which is at BEGIN, after the last one has committed. From there to the
-//!   moment at which its own commit takes effect there are three round trips and a commit, and a
-//!   key takes one commit in that time. This is the tighter one on hot keys.
+//! - *one transaction per writer* in the time of a transaction without conflicts;
+//! - the *optimistic limit*: the next winner of a key takes its snapshot, at BEGIN, after the
+//!   commit of the last winner. Until its own commit takes effect, three round trips and a commit
+//!   pass, in which the key has one commit. On hot keys this limit is the lowest.
 //!
-//! Two questions need two places. *How good is a way to wait?* The memory adapter in virtual time
-//! tells: a computation takes no time there and nothing passes but the latencies, so a run is exact
-//! and its rounds differ by their seeds. *What does a user get?* The emulator tells; but it and its
-//! PostgreSQL need processors, of which a small machine has few, so that an attempt that is spared
-//! makes room for another one.
+//! The policies are compared on two databases. On the memory adapter in virtual time only the
+//! latencies pass, so rounds differ by their seeds alone: this compares the policies. On the
+//! emulator, the processors of the machine are shared, and an attempt that is avoided makes room
+//! for another: this is what a user of a small machine gets.
 //!
-//! On many keys hardly anything conflicts and all ways are the same way: that is the control. Where
-//! its ratios are not near 1, something else was measured.
+//! On many keys conflicts are rare and the policies do the same. Their ratios are the control, and
+//! should be near 1.
 
 mod policy;
 mod writer;
@@ -36,8 +35,8 @@ use crate::{
     cluster::{Cluster, LATENCY},
     context::{Context, runtime},
     load::{Window, histogram},
-    point::rows::row,
     rounds,
+    rows::row,
     stats::Spread,
     table::{Goal, Table, nanos, number, ratio},
 };
@@ -46,13 +45,13 @@ use writer::Writer;
 
 struct Plan {
     writers: u32,
-    /// Hot ones, and many.
+    /// Few, which are hot, and many.
     keys: [u32; 2],
     rounds: usize,
-    /// On hot keys: together longer than the store's deadline, or it could not give up.
+    /// On hot keys. Longer than the store's deadline, so that the store can give up.
     hot: Window,
     many: Window,
-    /// In virtual time, which costs nothing.
+    /// In virtual time.
     model: Window,
 }
 
@@ -71,7 +70,7 @@ const SMOKE: Plan =
 const MOMENT: Window =
     Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Contention {
     writers: u32,
@@ -80,17 +79,17 @@ pub struct Contention {
     cells: Vec<Cell>,
 }
 
-/// What the writers write to.
+/// The database of the writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum On {
+enum Backend {
     /// The emulator, in real time.
     Emulator,
     /// The memory adapter, in virtual time.
     Model,
 }
 
-impl On {
+impl Backend {
     const ALL: [Self; 2] = [Self::Model, Self::Emulator];
 
     const fn name(self) -> &'static str {
@@ -101,10 +100,10 @@ impl On {
     }
 }
 
-/// One way to get through on one number of keys, a sample for each round.
+/// One policy on one number of keys of one database, with a sample for each round.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cell {
-    on: On,
+    on: Backend,
     keys: u32,
     policy: Policy,
     /// Commits per second.
@@ -113,7 +112,7 @@ struct Cell {
     given_up_per_success: Vec<f64>,
     p50_ms: Vec<f64>,
     p99_ms: Vec<f64>,
-    /// Commits of the slowest writer, to the mean of all.
+    /// Commits of the slowest writer, relative to the mean.
     fairness: Vec<f64>,
 }
 
@@ -122,13 +121,13 @@ impl Benchmark for Contention {
 
     fn measure(context: &Context) -> Result<Self> {
         let plan = context.scale.pick(FULL, SMOKE);
-        let mut cells: Vec<Cell> = On::ALL
+        let mut cells: Vec<Cell> = Backend::ALL
             .into_iter()
             .flat_map(|on| plan.keys.map(|keys| (on, keys)))
             .flat_map(|(on, keys)| Policy::ALL.map(move |way| Cell::new(on, keys, way)))
             .collect();
         let (model, emulator): (Vec<_>, Vec<_>) =
-            cells.iter_mut().partition(|cell| cell.on == On::Model);
+            cells.iter_mut().partition(|cell| cell.on == Backend::Model);
         measure_model(model, &plan)?;
         context.progress("in virtual time: done");
         measure_emulator(emulator, &plan, context)?;
@@ -144,33 +143,39 @@ impl Benchmark for Contention {
     fn tables(&self) -> Vec<Table> {
         let [hot, many] = self.keys();
         vec![
-            self.table("contention-model-hot", On::Model, hot),
-            self.table("contention-model-many", On::Model, many),
-            self.table("contention-emulator-hot", On::Emulator, hot),
-            self.table("contention-emulator-many", On::Emulator, many),
+            self.table("contention-model-hot", Backend::Model, hot),
+            self.table("contention-model-many", Backend::Model, many),
+            self.table("contention-emulator-hot", Backend::Emulator, hot),
+            self.table("contention-emulator-many", Backend::Emulator, many),
         ]
     }
 
     fn goals(&self) -> Vec<Goal> {
         let [hot, many] = self.keys();
         let to_peers =
-            |on: On, keys| Policy::PEERS.map(|peer| (peer.name(), self.to(on, keys, peer)));
-        let goal = |on: On, what: &str| {
+            |on: Backend, keys| Policy::PEERS.map(|peer| (peer.name(), self.to(on, keys, peer)));
+        let goal = |on: Backend, what: &str| {
             let mut goal = Goal::at_least(what, GOAL, to_peers(on, hot));
-            goal.reached.push_str(&self.most_that_can_be(hot));
+            goal.reached.push_str(&self.optimistic_limit_to_peers(hot));
             goal
         };
         let control = format!("Control: on {many} keys on the emulator, to that of the others");
         vec![
-            goal(On::Model, "Goodput of full jitter on hot keys in virtual time, to the others'"),
-            goal(On::Emulator, "Goodput of the store on hot keys on the emulator, to the others'"),
-            // Nothing to gain, and nothing to lose.
-            Goal::at_least(&control, 0.95, to_peers(On::Emulator, many)),
+            goal(
+                Backend::Model,
+                "Goodput of full jitter on hot keys in virtual time, to the others'",
+            ),
+            goal(
+                Backend::Emulator,
+                "Goodput of the store on hot keys on the emulator, to the others'",
+            ),
+            // The policies do the same here.
+            Goal::at_least(&control, 0.95, to_peers(Backend::Emulator, many)),
         ]
     }
 }
 
-/// What the store's goodput on hot keys is to be at least, to that of each peer.
+/// The goal of the store's goodput on hot keys, relative to each peer.
 const GOAL: f64 = 1.5;
 
 impl Contention {
@@ -180,23 +185,23 @@ impl Contention {
         [first.keys, last.keys]
     }
 
-    fn cell(&self, on: On, keys: u32, policy: Policy) -> &Cell {
+    fn cell(&self, on: Backend, keys: u32, policy: Policy) -> &Cell {
         let mut cells = self.cells.iter();
         let found = cells.find(|cell| (cell.on, cell.keys, cell.policy) == (on, keys, policy));
         found.expect("every policy was measured on every number of keys")
     }
 
-    /// Our own goodput, to that of `policy`.
-    fn to(&self, on: On, keys: u32, policy: Policy) -> Spread {
+    /// The store's goodput, relative to that of `policy`.
+    fn to(&self, on: Backend, keys: u32, policy: Policy) -> Spread {
         let (own, peer) = (self.cell(on, keys, Policy::FullJitter), self.cell(on, keys, policy));
         Spread::of_ratio(&own.goodput, &peer.goodput)
     }
 
-    /// What the limits are to the peers where nothing but latencies passes.
-    fn most_that_can_be(&self, keys: u32) -> String {
+    /// The optimistic limit, relative to the peers in virtual time.
+    fn optimistic_limit_to_peers(&self, keys: u32) -> String {
         let to_peers = |limit: f64| {
             let ratios = Policy::PEERS.map(|peer| {
-                let peer = &self.cell(On::Model, keys, peer).goodput;
+                let peer = &self.cell(Backend::Model, keys, peer).goodput;
                 format!("{:.2}", Spread::of_ratio(&vec![limit; peer.len()], peer).median)
             });
             ratios.join(" and ")
@@ -207,19 +212,20 @@ impl Contention {
         )
     }
 
-    /// Commits per second that a commit per key per commit latency makes, or the writers could.
+    /// Commits per second at one commit per key per commit latency, or of all writers without
+    /// conflicts.
     fn limit(&self, keys: u32) -> f64 {
         let by_key = f64::from(keys) / (self.commit_ms / 1e3);
         by_key.min(f64::from(self.writers) / (self.transaction_ms() / 1e3))
     }
 
-    /// The same, if the next winner of a key begins after the last one's commit.
+    /// The same, if each winner of a key begins after the commit of the last one.
     fn optimistic_limit(&self, keys: u32) -> f64 {
         let from_snapshot_ms = 3.0 * self.round_trip_ms + self.commit_ms;
         self.limit(keys).min(f64::from(keys) / (from_snapshot_ms / 1e3))
     }
 
-    /// BEGIN, two statements and COMMIT.
+    /// The time of BEGIN, two statements and COMMIT.
     fn transaction_ms(&self) -> f64 {
         4.0 * self.round_trip_ms + self.commit_ms
     }
@@ -228,10 +234,10 @@ impl Contention {
         Spread::of_ratio(&cell.goodput, &vec![limit; cell.goodput.len()])
     }
 
-    fn table(&self, name: &'static str, on: On, keys: u32) -> Table {
+    fn table(&self, name: &'static str, on: Backend, keys: u32) -> Table {
         let own = match on {
-            On::Emulator => "store's goodput to it",
-            On::Model => "full jitter's goodput to it",
+            Backend::Emulator => "store's goodput to it",
+            Backend::Model => "full jitter's goodput to it",
         };
         let header = [
             "on conflicts",
@@ -287,7 +293,7 @@ impl Contention {
 }
 
 impl Cell {
-    const fn new(on: On, keys: u32, policy: Policy) -> Self {
+    const fn new(on: Backend, keys: u32, policy: Policy) -> Self {
         Self {
             on,
             keys,
@@ -301,7 +307,8 @@ impl Cell {
         }
     }
 
-    /// One round; how many increments were committed in it, warm-up included.
+    /// Measures one round, and returns the number of increments committed in it, including the
+    /// warm-up.
     async fn measure_round<S: Store + 'static>(
         &mut self,
         store: &Arc<S>,
@@ -312,8 +319,8 @@ impl Cell {
         let span = window.begin();
         let mut running = JoinSet::new();
         let latency = match self.on {
-            On::Emulator => Latency::default(),
-            On::Model => LATENCY,
+            Backend::Emulator => Latency::default(),
+            Backend::Model => LATENCY,
         };
         for writer in 0..writers {
             let random = fastrand::Rng::with_seed((round as u64) << 32 | u64::from(writer));
@@ -323,7 +330,7 @@ impl Cell {
         }
         let mut each = Vec::new();
         while let Some(ended) = running.join_next().await {
-            each.push(ended.context("a writer died")??);
+            each.push(ended.context("a writer panicked")??);
         }
         let total = |count: fn(&writer::Done) -> u64| each.iter().map(count).sum::<u64>() as f64;
         let successes = total(|done| done.successes);
@@ -352,8 +359,8 @@ fn measure_emulator(mut cells: Vec<&mut Cell>, plan: &Plan, context: &Context) -
         let store = Arc::new(cluster.open(&cluster.config(plan.writers)).await?);
         fill(&*store, plan).await?;
         cluster.set_latency(LATENCY);
-        // Nobody is the first to use the connections.
-        let mut first = Cell::new(On::Emulator, most(plan), Policy::Fixed);
+        // Opens the connections.
+        let mut first = Cell::new(Backend::Emulator, most(plan), Policy::Fixed);
         let mut committed = first.measure_round(&store, plan.writers, MOMENT, 0).await?;
         for round in 1..=plan.rounds {
             for (keys, window) in plan.keys.into_iter().zip([plan.hot, plan.many]) {
@@ -372,7 +379,7 @@ fn measure_emulator(mut cells: Vec<&mut Cell>, plan: &Plan, context: &Context) -
 }
 
 fn measure_model(mut cells: Vec<&mut Cell>, plan: &Plan) -> Result<()> {
-    // Time stands still while anything can be done, and then jumps to what is waited for.
+    // Time stops while a task can run, and then advances to the next timer.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     for round in 1..=plan.rounds {
@@ -389,7 +396,7 @@ fn measure_model(mut cells: Vec<&mut Cell>, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Makes the rows, which have not been counted up yet.
+/// Inserts the rows, whose counters are 0.
 async fn fill(store: &impl Store, plan: &Plan) -> Result<()> {
     for key in 0..most(plan) {
         store.session().insert_into_current_executions(&row(key.into())).await?;
@@ -397,13 +404,13 @@ async fn fill(store: &impl Store, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Every increment is in the rows, once.
+/// Verifies that the rows contain every increment once.
 async fn check(store: &impl Store, plan: &Plan, committed: u64) -> Result<()> {
     let mut counted = 0;
     for key in 0..most(plan) {
         let filter = row(key.into()).filter();
         let read = store.session().select_from_current_executions(&filter).await?;
-        counted += u64::try_from(read.context("a row is gone")?.last_write_version)?;
+        counted += u64::try_from(read.context("a row is missing")?.last_write_version)?;
     }
     ensure!(counted == committed, "{committed} increments were committed, the rows show {counted}");
     Ok(())
@@ -417,7 +424,7 @@ fn most(plan: &Plan) -> u32 {
 mod tests {
     use super::*;
 
-    fn cell(on: On, keys: u32, policy: Policy, goodput: f64) -> Cell {
+    fn cell(on: Backend, keys: u32, policy: Policy, goodput: f64) -> Cell {
         Cell {
             goodput: vec![goodput],
             attempts_per_success: vec![1.0],
@@ -437,7 +444,7 @@ mod tests {
             (_, Policy::Fixed) => 125.0,
             _ => 100.0,
         };
-        let cells = On::ALL.into_iter().flat_map(|on| [(on, 8), (on, 8_000)]);
+        let cells = Backend::ALL.into_iter().flat_map(|on| [(on, 8), (on, 8_000)]);
         let cells = cells.flat_map(|(on, keys)| {
             Policy::ALL.map(move |policy| cell(on, keys, policy, goodput(keys, policy)))
         });

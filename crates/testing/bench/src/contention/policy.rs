@@ -1,20 +1,20 @@
-//! What to do about conflicts: the store's way, and the two that it is compared with.
+//! Retry policies: the store's, and the two that it is compared with.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A way to get through although others write to the same row.
+/// A policy for retries after conflicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// The store's own: its runner with its defaults repeats with full jitter under a deadline.
+    /// The store's runner with its defaults: full jitter, until a deadline.
     FullJitter,
-    /// Always the same wait, as long as the store's longest first one.
+    /// A constant wait, of the length of the store's longest first wait.
     Fixed,
-    /// What AWS's connector does unless it is told otherwise (aurora-dsql.md#retries-of-clients): 3
-    /// attempts; 1 ms, doubled each time up to 100 ms, and up to a quarter more by chance. Then the
-    /// caller gets the error.
+    /// The default of AWS's connector (aurora-dsql.md#retries-of-clients): 3 attempts; a wait of 1
+    /// ms, doubled each time up to 100 ms, plus up to a quarter at random. Then the caller gets the
+    /// error.
     Connector,
 }
 
@@ -22,7 +22,7 @@ impl Policy {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::FullJitter, Self::Fixed, Self::Connector];
 
-    /// What the store is compared with.
+    /// The policies that the store's is compared with.
     pub const PEERS: [Self; 2] = [Self::Fixed, Self::Connector];
 
     /// Its name in tables.
@@ -34,10 +34,10 @@ impl Policy {
         }
     }
 
-    /// The wait after failed attempt number `attempt`; `None` to give up.
+    /// The wait after failed attempt number `attempt`; `None` if the policy gives up.
     ///
     /// # Panics
-    /// The store's runner waits by itself.
+    /// The policy is the store's, whose runner waits itself.
     pub fn wait(self, attempt: u32, random: &mut fastrand::Rng) -> Option<Duration> {
         match self {
             Self::FullJitter => unreachable!("the store has a runner"),
@@ -46,7 +46,7 @@ impl Policy {
             Self::Connector => {
                 let exponential = 2_f64.powi(attempt.saturating_sub(1).min(31) as i32).min(100.0);
                 let jittered = exponential * (1.0 + 0.25 * random.f64());
-                // Whole milliseconds, as the connector has it.
+                // The connector rounds to whole milliseconds.
                 Some(Duration::from_millis(jittered as u64))
             }
         }

@@ -1,4 +1,4 @@
-//! A writer: locks a row, counts it up and commits, again and again.
+//! A writer, which repeatedly locks a row, increments it and commits.
 
 use std::{
     sync::{
@@ -17,41 +17,41 @@ use tokio::time::{Instant, sleep};
 use super::policy::Policy;
 use crate::{
     load::{Span, histogram, record},
-    point::rows::row,
+    rows::row,
 };
 
 /// One of many writers.
 pub struct Writer<S> {
     pub store: Arc<S>,
     pub policy: Policy,
-    /// The latencies that this writer adds, for a store that has none.
+    /// The latencies that this writer adds, for a store without latencies.
     pub latency: Latency,
-    /// It writes the rows from 0 to this, by chance.
+    /// It chooses among the rows from 0 to this at random.
     pub keys: u64,
     pub random: fastrand::Rng,
 }
 
-/// What a writer has done in the time that counts.
+/// The results of one writer in the measured time.
 pub struct Done {
-    /// Increments that were committed.
+    /// Committed increments.
     pub successes: u64,
-    /// Attempts that were begun.
+    /// Begun attempts.
     pub attempts: u64,
-    /// Times that the policy gave up and the caller got an error.
+    /// Errors returned to the caller because the policy gave up.
     pub given_up: u64,
-    /// From the first attempt to the commit, in nanoseconds. A caller that got an error calls
-    /// again, and its wait goes on. One that still waits at the end counts with its wait until
-    /// then: without it, those that wait longest would not be seen.
+    /// Nanoseconds from the first attempt to the commit. A caller calls again after an error,
+    /// within the same latency. An increment that is not committed at the end is included with its
+    /// wait until then, so that the longest waits are not omitted.
     pub latencies: Histogram<u64>,
-    /// Increments that were committed in all, before and after the time that counts too.
+    /// Committed increments, including those outside of the measured time.
     pub all: u64,
 }
 
 impl<S: Store> Writer<S> {
-    /// Writes until the end of `span`; what ended before it does not count.
+    /// Writes until the end of `span`. Increments that end before it are not counted.
     ///
     /// # Errors
-    /// Anything but a lost conflict.
+    /// Any error but a conflict.
     pub async fn write(mut self, span: Span) -> Result<Done> {
         let latencies = histogram();
         let mut done = Done { successes: 0, attempts: 0, given_up: 0, latencies, all: 0 };
@@ -71,8 +71,8 @@ impl<S: Store> Writer<S> {
         Ok(done)
     }
 
-    /// One increment: how many attempts were begun in `span`, and how often the policy gave up in
-    /// it.
+    /// Commits one increment, and returns the attempts begun in `span` and the times that the
+    /// policy gave up in it.
     async fn increment(
         &mut self,
         filter: &CurrentExecutionsFilter,
@@ -104,9 +104,9 @@ impl<S: Store> Writer<S> {
         Ok((attempts.into_inner(), given_up))
     }
 
-    /// One transaction: four round trips and a commit. A server does its work when a message
-    /// arrives, so the round trip passes afterwards; only the latency of the commit passes before
-    /// it takes effect.
+    /// Runs one transaction: four round trips and a commit. The server acts when a message arrives,
+    /// so the round trip passes afterwards; the latency of the commit passes before it takes
+    /// effect.
     async fn attempt(
         &self,
         filter: &CurrentExecutionsFilter,
@@ -116,8 +116,8 @@ impl<S: Store> Writer<S> {
         #[expect(clippy::disallowed_methods, reason = "compares with other runners")]
         let mut transaction = self.store.begin(attempt).await?;
         pass(round_trip).await;
-        if let Err(error) = self.count_up(&mut *transaction, filter).await {
-            // The error says what happened; a failed rollback adds nothing.
+        if let Err(error) = self.update(&mut *transaction, filter).await {
+            // The error of the statement is returned, not that of a failed rollback.
             let _ = transaction.rollback().await;
             return Err(error);
         }
@@ -127,14 +127,14 @@ impl<S: Store> Writer<S> {
         committed
     }
 
-    async fn count_up(
+    async fn update(
         &self,
         transaction: &mut dyn Transaction,
         filter: &CurrentExecutionsFilter,
     ) -> Result<(), StoreError> {
         let locked = transaction.lock_current_executions(filter).await?;
         pass(self.latency.round_trip).await;
-        let mut row = locked.expect("the rows are there before the writers");
+        let mut row = locked.expect("the rows exist");
         row.last_write_version += 1;
         transaction.update_current_executions(&row).await?;
         pass(self.latency.round_trip).await;
@@ -148,7 +148,7 @@ async fn pass(time: Duration) {
     }
 }
 
-/// A conflict that was lost is what is measured; everything else voids the measurement.
+/// Accepts a conflict, which is measured. Any other error voids the measurement.
 fn conflict(error: StoreError) -> Result<()> {
     match error {
         StoreError::Contended { .. } => Ok(()),
@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// What one writer does in three seconds.
+    /// The results of one writer in three seconds.
     async fn write(latency: Latency) -> Done {
         let store = Arc::new(MemoryStore::new());
         store.session().insert_into_current_executions(&row(0)).await.unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_increment_that_is_not_committed_at_the_end_counts_with_its_wait() {
+    async fn an_uncommitted_increment_is_recorded_with_its_wait() {
         let (round_trip, commit) = (Duration::from_secs(1), Duration::from_secs(2));
         let done = write(Latency { round_trip, commit }).await;
         // It takes six seconds.
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn increments_count_if_they_are_committed_in_time() {
+    async fn increments_committed_in_time_are_counted() {
         let round_trip = Duration::from_millis(250);
         let done = write(Latency { round_trip, commit: Duration::ZERO }).await;
         // Each takes a second; the last one ends with the time.

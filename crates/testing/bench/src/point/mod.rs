@@ -1,15 +1,14 @@
-//! Point operations on current executions, next to pgbench and tokio-postgres.
+//! Point operations on current executions, compared with pgbench and tokio-postgres.
 //!
-//! pgbench with prepared statements is the limit: a C program that sends the same statements and
-//! throws the answers away. tokio-postgres is the peer: a Rust driver without a pool, an archetype
-//! router, limits, retries, spans or errors that say whether something was applied.
+//! pgbench with prepared statements is the limit: a C program that discards the answers.
+//! tokio-postgres is the peer: a Rust driver without a pool, an archetype router, limits, retries,
+//! spans or errors with an outcome.
 //!
-//! All three run the same statements on the same rows, each round on a fresh copy of them and in
-//! another order. The statements are not written here: they are what the server has seen of the
-//! store.
+//! All three run the same statements on the same rows. Each round resets the rows and changes the
+//! order. The statements are those that the server receives from the store.
 
+mod operation;
 mod pgbench;
-pub mod rows;
 mod statements;
 mod store;
 mod tokio_postgres;
@@ -28,50 +27,15 @@ use crate::{
     context::{Context, runtime},
     database::{self, Database},
     load::{Load, Window},
-    rounds,
+    rounds, rows,
     stats::Spread,
     table::{Goal, Table, number, ratio},
 };
+use operation::{Operation, Plan};
 use pgbench::Pgbench;
 use statements::Statements;
 
-/// What is done to a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Operation {
-    /// One new row.
-    Insert,
-    /// One row by its key.
-    Select,
-    /// All but the key of one row.
-    Update,
-    /// `SELECT … FOR UPDATE` between BEGIN and COMMIT.
-    Lock,
-}
-
-impl Operation {
-    const ALL: [Self; 4] = [Self::Insert, Self::Select, Self::Update, Self::Lock];
-
-    /// Its name in tables.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Select => "select",
-            Self::Update => "update",
-            Self::Lock => "lock in a transaction",
-        }
-    }
-
-    /// Its name under bars.
-    const fn short_name(self) -> &'static str {
-        match self {
-            Self::Lock => "lock",
-            other => other.name(),
-        }
-    }
-}
-
-/// Who does it.
+/// A client of the server.
 #[derive(Clone, Copy)]
 enum Client {
     Store,
@@ -83,19 +47,9 @@ impl Client {
     const ALL: [Self; 3] = [Self::Store, Self::TokioPostgres, Self::Pgbench];
 }
 
-struct Plan {
-    callers: &'static [usize],
-    rounds: usize,
-    rows: u32,
-    window: Window,
-    /// pgbench counts in seconds. Its first one is its warm-up, and as many are measured; none if
-    /// it is only to be seen to work.
-    pgbench_seconds: u64,
-}
-
 const FULL: Plan = Plan {
     callers: &[1, 8, 64],
-    // As many as there are orders.
+    // The number of orders.
     rounds: 6,
     rows: 20_000,
     window: Window {
@@ -113,42 +67,42 @@ const SMOKE: Plan = Plan {
     pgbench_seconds: 0,
 };
 
-/// What was measured.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Point {
-    /// How many rows the table has when a measurement begins.
+    /// Rows of the table when a measurement begins.
     pub rows: u32,
-    /// One per operation and number of callers.
+    /// One for each operation and number of callers.
     pub cells: Vec<Cell>,
 }
 
 /// One operation with one number of callers.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Cell {
-    /// What was done.
+    /// The operation.
     pub operation: Operation,
-    /// By how many at once.
+    /// The number of concurrent callers.
     pub callers: usize,
-    /// The store's.
+    /// The results of the store.
     pub store: Subject,
-    /// The peer's.
+    /// The results of tokio-postgres.
     pub tokio_postgres: Subject,
-    /// The limit's.
+    /// The results of pgbench.
     pub pgbench: Subject,
 }
 
-/// What one subject did in each round.
+/// The results of one client in each round.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Subject {
     /// Operations per second.
     pub rates: Vec<f64>,
-    /// Median latencies in microseconds; pgbench tells none.
+    /// Median latencies in microseconds; pgbench reports none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub p50_us: Vec<f64>,
-    /// Latencies of the slowest hundredth.
+    /// 99th percentiles of latencies in microseconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub p99_us: Vec<f64>,
-    /// Microseconds for which the processors worked in the client for one operation.
+    /// Processor time of the client for one operation in microseconds.
     pub processor_us: Vec<f64>,
 }
 
@@ -166,7 +120,7 @@ impl Subject {
         self.processor_us.push(done.processor_per_call.as_secs_f64() * 1e6);
     }
 
-    /// In a cell, without a unit.
+    /// The processor time in a cell, without a unit.
     fn processor(&self) -> String {
         number(Spread::of(&self.processor_us).median)
     }
@@ -272,7 +226,7 @@ impl Benchmark for Point {
     }
 }
 
-/// What the store's rate is to be at least, to that of `client`.
+/// The goal of the store's rate, relative to that of `client`.
 const fn goal(callers: usize, client: Client) -> Option<f64> {
     match (callers, client) {
         (1, Client::TokioPostgres) => Some(0.80),
@@ -282,7 +236,7 @@ const fn goal(callers: usize, client: Client) -> Option<f64> {
     }
 }
 
-/// What a measurement needs.
+/// The state of a measurement.
 struct Bench {
     runtime: Runtime,
     database: Database,
@@ -297,7 +251,7 @@ impl Cell {
         Self { operation, callers, store, tokio_postgres, pgbench }
     }
 
-    /// One client in one round, on new rows.
+    /// Measures one client in one round, on new rows.
     fn measure(&mut self, client: Client, bench: &Bench) -> Result<()> {
         let Self { operation, callers, .. } = *self;
         let Bench { runtime, database, statements, pgbench, plan } = bench;

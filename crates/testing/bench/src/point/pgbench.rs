@@ -1,8 +1,8 @@
-//! The same statements through pgbench, prepared.
+//! The statements run by pgbench, prepared.
 //!
-//! pgbench knows no warm-up, but it tells every second how far it is. What it has done until its
-//! first report is its warm-up: there its sessions learn their statements and the server's
-//! processes fill their caches, as those of the others do in theirs.
+//! pgbench has no warm-up, but reports its progress every second. The time until its first report
+//! is the warm-up, in which sessions prepare their statements and the server's processes fill their
+//! caches.
 
 use std::{fmt::Write, fs, path::PathBuf, process::Command, time::Duration};
 
@@ -10,16 +10,16 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::{
-    Operation, Plan, rows,
+    operation::{Operation, Plan},
     statements::{ARGUMENTS, Statements, with_names},
 };
-use crate::{database::Database, environment::processors, processor::Used};
+use crate::{database::Database, environment::processors, processor::Used, rows};
 
-/// What a run of pgbench has done.
+/// The results of a run of pgbench.
 pub struct Done {
     /// Operations per second, after the warm-up.
     pub rate: f64,
-    /// How long the processors worked in pgbench for each of them, warm-up included.
+    /// Processor time of pgbench for each operation, including the warm-up.
     pub processor_per_call: Duration,
 }
 
@@ -30,15 +30,15 @@ pub struct Pgbench {
 }
 
 impl Pgbench {
-    /// Will run `program`.
+    /// Runs of `program`.
     ///
     /// # Errors
-    /// There is no folder for temporary files.
+    /// A temporary folder cannot be created.
     pub fn new(program: PathBuf) -> Result<Self> {
         Ok(Self { program, folder: tempfile::tempdir()? })
     }
 
-    /// Lets `callers` do `operation`.
+    /// Runs `operation` with `callers` clients.
     ///
     /// # Errors
     /// pgbench fails, or an operation does.
@@ -87,12 +87,12 @@ impl Pgbench {
         let before = Used::until_now()?.children;
         let output = command.output().with_context(|| self.program.display().to_string())?;
         let processor = Used::until_now()?.children - before;
-        let (said, reported) =
+        let (summary, reported) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if !output.status.success() {
             bail!("pgbench failed: {}\n{reported}", output.status);
         }
-        let total = Total::in_what_it_said(&said)?;
+        let total = Total::parse(&summary)?;
         let rate = match plan.pgbench_seconds {
             0 => total.rate,
             _ => total.rate_after(&Report::first_in(&reported)?),
@@ -116,27 +116,27 @@ fn script_of(statements: &Statements, operation: Operation, rows: u32) -> Result
     Ok(script)
 }
 
-/// What pgbench tells at its end.
+/// The summary that pgbench prints.
 #[derive(Debug, PartialEq)]
 struct Total {
     transactions: f64,
-    /// Transactions per second, since all connections were open.
+    /// Transactions per second since all connections were open.
     rate: f64,
 }
 
 impl Total {
-    fn in_what_it_said(said: &str) -> Result<Self> {
-        // A failed transaction is not an error to pgbench, but it is to us.
-        if let Some(failed) = value_after(said, "number of failed transactions:")
+    fn parse(summary: &str) -> Result<Self> {
+        // pgbench succeeds even if transactions fail.
+        if let Some(failed) = value_after(summary, "number of failed transactions:")
             && failed != "0"
         {
             bail!("{failed} transactions of pgbench failed");
         }
         let number = |label| {
-            // Of a number of transactions that it was told, it tells `100/100`.
-            let value = value_after(said, label).and_then(|value| value.split('/').next());
+            // With `--transactions`, pgbench prints `100/100`.
+            let value = value_after(summary, label).and_then(|value| value.split('/').next());
             let number = value.and_then(|value| value.parse().ok());
-            number.with_context(|| format!("pgbench says no `{label}`:\n{said}"))
+            number.with_context(|| format!("pgbench prints no `{label}`:\n{summary}"))
         };
         Ok(Self {
             transactions: number("number of transactions actually processed:")?,
@@ -144,19 +144,19 @@ impl Total {
         })
     }
 
-    /// The rate of what came after `report`.
+    /// The rate after `report`.
     fn rate_after(&self, report: &Report) -> f64 {
         let seconds = self.transactions / self.rate - report.seconds;
         (self.transactions - report.rate * report.seconds) / seconds
     }
 }
 
-/// What pgbench tells while it runs.
+/// A progress report of pgbench.
 #[derive(Debug, PartialEq)]
 struct Report {
-    /// Since all connections were open.
+    /// Seconds since all connections were open.
     seconds: f64,
-    /// Transactions per second, since the report before.
+    /// Transactions per second since the last report.
     rate: f64,
 }
 
@@ -182,7 +182,7 @@ fn value_after<'t>(text: &'t str, label: &str) -> Option<&'t str> {
 mod tests {
     use super::*;
 
-    const SAID: &str = "pgbench (15.14)\n\
+    const SUMMARY: &str = "pgbench (15.14)\n\
                         number of transactions actually processed: 30000\n\
                         number of failed transactions: 0 (0.000%)\n\
                         latency average = 0.063 ms\n\
@@ -193,22 +193,21 @@ mod tests {
                             progress: 2.0 s, 16000.0 tps, lat 0.062 ms stddev 0.010, 0 failed\n";
 
     #[test]
-    fn what_came_before_the_first_report_is_warm_up() {
-        let (total, report) =
-            (Total::in_what_it_said(SAID).unwrap(), Report::first_in(REPORTED).unwrap());
+    fn the_time_before_the_first_report_is_warm_up() {
+        let (total, report) = (Total::parse(SUMMARY).unwrap(), Report::first_in(REPORTED).unwrap());
         assert_eq!(total, Total { transactions: 30_000.0, rate: 15_000.0 });
         assert_eq!(report, Report { seconds: 1.0, rate: 14_000.0 });
         assert_eq!(total.rate_after(&report), 16_000.0);
-        let told = SAID.replace("30000", "100/100");
-        assert_eq!(Total::in_what_it_said(&told).unwrap().transactions, 100.0);
+        let counted = SUMMARY.replace("30000", "100/100");
+        assert_eq!(Total::parse(&counted).unwrap().transactions, 100.0);
     }
 
     #[test]
-    fn failed_transactions_and_silence_are_errors() {
-        let failed = SAID.replace("transactions: 0 ", "transactions: 3 ");
-        let error = Total::in_what_it_said(&failed).unwrap_err();
+    fn failed_transactions_and_missing_output_are_errors() {
+        let failed = SUMMARY.replace("transactions: 0 ", "transactions: 3 ");
+        let error = Total::parse(&failed).unwrap_err();
         assert!(error.to_string().contains("3 transactions"), "{error}");
-        let error = Total::in_what_it_said("").unwrap_err().to_string();
+        let error = Total::parse("").unwrap_err().to_string();
         assert!(error.contains("no `number of transactions"), "{error}");
         let error = Report::first_in("pgbench (15.14)").unwrap_err().to_string();
         assert!(error.contains("reports no progress"), "{error}");

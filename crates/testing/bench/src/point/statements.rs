@@ -1,15 +1,15 @@
-//! The statements of the store, as the server has seen them: what the peers run.
+//! The statements of the store, as the server receives them; the peers run the same.
 
 use std::iter::zip;
 
 use anyhow::{Context, Result, ensure};
 use temporal_dsql::{Attempt, Store, dsql::connect};
 
-use super::{Operation, rows};
-use crate::database::Database;
+use super::operation::Operation;
+use crate::{database::Database, rows};
 
-/// The columns that arguments are for, in the order of the table: those of a whole row, of which a
-/// key has the first few.
+/// The columns of a row in the order of the table, which are the arguments of the statements. The
+/// key is the first three.
 pub const ARGUMENTS: [&str; 11] = [
     "shard_id",
     "namespace_id",
@@ -35,10 +35,10 @@ pub struct Statements {
 }
 
 impl Statements {
-    /// Does everything once and looks at what arrives.
+    /// Performs every operation once and reads its statement from the server.
     ///
     /// # Errors
-    /// The server refuses, or a statement has other arguments than the peers would bind.
+    /// An operation fails, or a statement has other arguments than the peers bind.
     pub async fn capture(database: &Database) -> Result<Self> {
         const NAME: &str = "statements of the store";
         let seen = async || -> Result<String> {
@@ -47,7 +47,7 @@ impl Statements {
                  AND datname = current_database()"
             );
             let mut found = database.scratch().query(&sql).await?;
-            ensure!(found.len() == 1, "one connection was opened, {} are there", found.len());
+            ensure!(found.len() == 1, "one connection was opened, the server has {}", found.len());
             found.remove(0).remove(0).context("a session has no statement")
         };
         let mut config = database.config(1);
@@ -60,7 +60,10 @@ impl Statements {
         let select = seen().await?;
         store.session().update_current_executions(&row).await?;
         let update = seen().await?;
-        #[expect(clippy::disallowed_methods, reason = "looks at it between two statements")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "reads the statements of a transaction one by one"
+        )]
         let mut transaction = store.begin(Attempt::first("Capture")).await?;
         let begin = seen().await?;
         transaction.lock_current_executions(&row.filter()).await?;
@@ -73,7 +76,7 @@ impl Statements {
         Ok(statements)
     }
 
-    /// What `operation` sends, one after the other.
+    /// The statements of `operation` in order.
     pub fn of(&self, operation: Operation) -> Vec<&str> {
         match operation {
             Operation::Insert => vec![&self.insert],
@@ -111,11 +114,11 @@ fn arguments_of(text: &str) -> usize {
     (1..=99).rev().find(|number| text.contains(&format!("${number}"))).unwrap_or(0)
 }
 
-/// Which of [`ARGUMENTS`] each of `$1`, `$2`, … is for: the column that it is assigned to or
-/// compared with; in a list of values, the one at its place.
+/// The index in [`ARGUMENTS`] of the column of each of `$1`, `$2`, …: the column that it is
+/// assigned to or compared with; in a list of values, the column of its number.
 ///
 /// # Errors
-/// It is for a column that is none of them.
+/// A column is not in [`ARGUMENTS`].
 pub fn columns_of(text: &str) -> Result<Vec<usize>> {
     let column = |number: usize| {
         let of_value = number - 1;
@@ -131,13 +134,12 @@ pub fn columns_of(text: &str) -> Result<Vec<usize>> {
     (1..=arguments_of(text)).map(column).collect()
 }
 
-/// `text` with names for its arguments, as pgbench wants it: an argument for `shard_id` is
-/// `:shard_id`.
+/// `text` with named arguments, as pgbench expects: the argument of `shard_id` is `:shard_id`.
 ///
 /// # Errors
 /// Those of [`columns_of`].
 pub fn with_names(text: &str) -> Result<String> {
-    // From the back, because $11 begins with $1.
+    // From the last, because $11 begins with $1.
     let columns = zip(1.., columns_of(text)?).collect::<Vec<_>>().into_iter().rev();
     Ok(columns.fold(text.to_owned(), |text, (number, column): (usize, _)| {
         let name = ARGUMENTS.get(column).copied().unwrap_or_default();
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_named_from_the_back() {
+    fn arguments_are_named_from_the_last() {
         let named = with_names("($1, $11, $10)").unwrap();
         assert_eq!(named, "(:shard_id, :data_encoding, :data)");
         assert_eq!(arguments_of("($1, $11, $10)"), 11);

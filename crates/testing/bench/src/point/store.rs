@@ -1,20 +1,21 @@
-//! The store under load.
+//! The operations performed by the store.
 
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use temporal_dsql::{Store, StoreExt, dsql::DsqlStore};
 
-use super::{Operation, Plan, rows};
+use super::operation::{Operation, Plan};
 use crate::{
     database::Database,
     load::{Caller, Load, closed_loop},
+    rows,
 };
 
-/// Lets `callers` do `operation`, each on a connection of the pool.
+/// Runs `operation` with `callers` callers and as many pooled connections.
 ///
 /// # Errors
-/// An operation failed.
+/// An operation fails.
 pub async fn load(
     database: &Database,
     operation: Operation,
@@ -22,19 +23,19 @@ pub async fn load(
     plan: &Plan,
 ) -> Result<Load> {
     let store = Arc::new(database.store(u32::try_from(callers)?).await?);
-    let users = (0..callers).map(|caller| User {
+    let point_callers = (0..callers).map(|caller| PointCaller {
         store: Arc::clone(&store),
         operation,
         rows: u64::from(plan.rows),
         next_id: rows::first_new_id(caller),
         random: fastrand::Rng::with_seed(caller as u64),
     });
-    let load = closed_loop(users.collect(), plan.window).await;
+    let load = closed_loop(point_callers.collect(), plan.window).await;
     store.close();
     load
 }
 
-struct User {
+struct PointCaller {
     store: Arc<DsqlStore>,
     operation: Operation,
     rows: u64,
@@ -42,7 +43,7 @@ struct User {
     random: fastrand::Rng,
 }
 
-impl Caller for User {
+impl Caller for PointCaller {
     async fn call(&mut self) -> Result<()> {
         let id = match self.operation {
             Operation::Insert => {
@@ -70,7 +71,7 @@ impl Caller for User {
                 locked.await?.is_some()
             }
         };
-        ensure!(found, "row {id} is not there");
+        ensure!(found, "row {id} does not exist");
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! The same statements through tokio-postgres: a connection and its prepared statements for each
-//! caller, and every column decoded.
+//! The statements run by tokio-postgres: a connection with prepared statements for each caller, and
+//! every column decoded.
 
 use std::array;
 
@@ -10,18 +10,19 @@ use tokio_postgres::{Client, NoTls, Row, Statement, types::ToSql};
 use uuid::Uuid;
 
 use super::{
-    Operation, Plan, rows,
+    operation::{Operation, Plan},
     statements::{ARGUMENTS, Statements, columns_of},
 };
 use crate::{
     database::Database,
     load::{Caller, Load, closed_loop},
+    rows,
 };
 
-/// Lets `callers` do `operation`, each on a connection of its own.
+/// Runs `operation` with `callers` callers, each on a connection of its own.
 ///
 /// # Errors
-/// An operation failed.
+/// An operation fails.
 pub async fn load(
     database: &Database,
     statements: &Statements,
@@ -29,7 +30,7 @@ pub async fn load(
     callers: usize,
     plan: &Plan,
 ) -> Result<Load> {
-    let mut users = Vec::new();
+    let mut point_callers = Vec::new();
     for caller in 0..callers {
         let (client, connection) =
             tokio_postgres::connect(&database.scratch().url(), NoTls).await?;
@@ -41,7 +42,7 @@ pub async fn load(
             Operation::Update => &statements.update,
             Operation::Lock => &statements.lock,
         };
-        users.push(User {
+        point_callers.push(PointCaller {
             columns: columns_of(statement)?,
             statement: client.prepare(statement).await?,
             client,
@@ -53,13 +54,13 @@ pub async fn load(
             random: fastrand::Rng::with_seed(caller as u64),
         });
     }
-    closed_loop(users, plan.window).await
+    closed_loop(point_callers, plan.window).await
 }
 
-struct User {
+struct PointCaller {
     client: Client,
     statement: Statement,
-    /// Which column each argument of the statement is for.
+    /// The column of each argument of the statement.
     columns: Vec<usize>,
     begin: String,
     commit: String,
@@ -69,7 +70,7 @@ struct User {
     random: fastrand::Rng,
 }
 
-impl Caller for User {
+impl Caller for PointCaller {
     async fn call(&mut self) -> Result<()> {
         let id = match self.operation {
             Operation::Insert => {
@@ -89,12 +90,12 @@ impl Caller for User {
                 found
             }
         };
-        ensure!(found, "row {id} is not there");
+        ensure!(found, "row {id} does not exist");
         Ok(())
     }
 }
 
-impl User {
+impl PointCaller {
     async fn write(&self, row: &CurrentExecutionsRow) -> Result<u64> {
         let start_time = row.start_time.map(|time| {
             let time = UtcDateTime::from(time.to_offset_date_time());
@@ -125,7 +126,7 @@ impl User {
     }
 }
 
-/// The values of a row, which a caller would go on with.
+/// The values of a row.
 struct Decoded {
     _shard_id: i32,
     _namespace_id: Uuid,

@@ -1,4 +1,4 @@
-//! The callers: some that write executions of their own, and some that all write the same one.
+//! Callers that write executions of their own, and callers that all write the same execution.
 
 use std::sync::{
     Arc,
@@ -10,46 +10,47 @@ use hdrhistogram::Histogram;
 use temporal_dsql::{ConditionFailed, Store, StoreError, stores::ExecutionStore};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::Queue;
+use super::queue::Queue;
 use crate::{
     load::{Span, histogram, record},
     typical::Execution,
 };
 
-/// Adds how long an act took. One that has no answer at the end counts with its wait until then.
-fn note(latencies: &mut Histogram<u64>, span: Span, start: Instant, end: Instant) {
+/// Records the latency of an operation in `span`. One without an answer at the end is recorded with
+/// its wait until then.
+fn record_in(latencies: &mut Histogram<u64>, span: Span, start: Instant, end: Instant) {
     if end >= span.from && start < span.until {
         record(latencies, end.min(span.until) - start);
     }
 }
 
-/// Creates and updates one execution after the other, each with an id of its own.
-pub struct Own<S> {
+/// A caller that creates and updates one execution after the other, each with an id of its own.
+pub struct DistinctCaller<S> {
     pub store: Arc<S>,
     pub first_id: u64,
 }
 
-/// What a caller with executions of its own has done.
-pub struct OwnDone {
-    /// Acts that ended in the time that counts.
-    pub acts: u64,
-    /// How long creations took, in nanoseconds.
+/// The results of one caller with executions of its own.
+pub struct DistinctDone {
+    /// Operations that ended in the measured time.
+    pub operations: u64,
+    /// Latencies of creations in nanoseconds.
     pub create: Histogram<u64>,
-    /// How long updates took, in nanoseconds.
+    /// Latencies of updates in nanoseconds.
     pub update: Histogram<u64>,
-    /// All that it has written, before and after the time that counts too.
+    /// All written executions, including those outside of the measured time.
     pub executions: Vec<Execution>,
 }
 
-impl<S: Store> Own<S> {
+impl<S: Store> DistinctCaller<S> {
     /// Writes until the end of `span`.
     ///
     /// # Errors
-    /// The first act that failed.
-    pub async fn write(self, span: Span) -> Result<OwnDone> {
+    /// The first operation that fails.
+    pub async fn write(self, span: Span) -> Result<DistinctDone> {
         let store = ExecutionStore::new(&*self.store);
         let (create, update) = (histogram(), histogram());
-        let mut done = OwnDone { acts: 0, create, update, executions: Vec::new() };
+        let mut done = DistinctDone { operations: 0, create, update, executions: Vec::new() };
         for id in self.first_id.. {
             if Instant::now() >= span.until {
                 break;
@@ -61,49 +62,49 @@ impl<S: Store> Own<S> {
             let created = Instant::now();
             store.update(&update).await?;
             let updated = Instant::now();
-            done.acts += u64::from(span.has(created)) + u64::from(span.has(updated));
-            note(&mut done.create, span, begun, created);
-            note(&mut done.update, span, created, updated);
+            done.operations += u64::from(span.has(created)) + u64::from(span.has(updated));
+            record_in(&mut done.create, span, begun, created);
+            record_in(&mut done.update, span, created, updated);
             done.executions.push(execution);
         }
         Ok(done)
     }
 }
 
-/// Reads and updates the same execution as all others.
-pub struct Hot<S> {
+/// A caller that reads and updates the same execution as all others.
+pub struct SharedCaller<S> {
     pub store: Arc<S>,
-    /// The execution that all of them write.
+    /// The id of the execution.
     pub id: u64,
     pub queue: Queue,
-    /// Where they queue: first come, first served.
-    pub turn: Arc<Mutex<()>>,
-    /// The last id of tasks in the shard.
+    /// The queue, first come, first served.
+    pub lock: Arc<Mutex<()>>,
+    /// The last task id of the shard.
     pub task_ids: Arc<AtomicI64>,
 }
 
-/// What a caller of the one execution has done in the time that counts.
-pub struct HotDone {
-    /// Updates that were applied.
+/// The results of one caller of the shared execution in the measured time.
+pub struct SharedDone {
+    /// Applied updates.
     pub successes: u64,
-    /// Updates that found another version than the caller had read; it read again.
+    /// Updates that failed because another caller had written; the caller read again.
     pub conditions: u64,
     /// Updates that lost conflicts until the store gave up; the caller read again.
     pub given_up: u64,
-    /// From the first read to the update that was applied, in nanoseconds.
+    /// Nanoseconds from the first read to the applied update.
     pub latencies: Histogram<u64>,
-    /// Updates that were applied in all, before and after the time that counts too.
+    /// Applied updates, including those outside of the measured time.
     pub all: i64,
 }
 
-impl<S: Store> Hot<S> {
+impl<S: Store> SharedCaller<S> {
     /// Writes until the end of `span`.
     ///
     /// # Errors
-    /// Anything but a version that another caller has written, or a conflict with one.
-    pub async fn write(self, span: Span) -> Result<HotDone> {
+    /// Any error but a failed version condition or a conflict.
+    pub async fn write(self, span: Span) -> Result<SharedDone> {
         let latencies = histogram();
-        let mut done = HotDone { successes: 0, conditions: 0, given_up: 0, latencies, all: 0 };
+        let mut done = SharedDone { successes: 0, conditions: 0, given_up: 0, latencies, all: 0 };
         let mut start = Instant::now();
         while Instant::now() < span.until {
             let result = self.get_and_update().await;
@@ -113,7 +114,7 @@ impl<S: Store> Hot<S> {
                 Ok(()) => {
                     done.all += 1;
                     done.successes += counts;
-                    note(&mut done.latencies, span, start, end);
+                    record_in(&mut done.latencies, span, start, end);
                     start = end;
                 }
                 Err(StoreError::Condition(ConditionFailed::Execution { .. })) => {
@@ -123,33 +124,33 @@ impl<S: Store> Hot<S> {
                 Err(other) => bail!(other),
             }
         }
-        // The wait that has not ended.
-        note(&mut done.latencies, span, start, span.until);
+        // The update that has not been applied.
+        record_in(&mut done.latencies, span, start, span.until);
         Ok(done)
     }
 
     async fn get_and_update(&self) -> Result<(), StoreError> {
         let store = ExecutionStore::new(&*self.store);
-        let _turn = match self.queue {
-            Queue::GetAndUpdate => Some(self.turn.lock().await),
+        let _guard = match self.queue {
+            Queue::GetAndUpdate => Some(self.lock.lock().await),
             Queue::None | Queue::Update => None,
         };
         let read = store.get(&Execution::new(self.id).run()).await?;
-        let version = read.expect("nobody deletes it").execution.db_record_version;
+        let version = read.expect("no caller deletes it").execution.db_record_version;
         let task_id = self.task_ids.fetch_add(1, Ordering::Relaxed);
         let update = Execution::read_at(self.id, version, task_id).update();
-        let _turn = match self.queue {
-            Queue::Update => Some(self.turn.lock().await),
+        let _guard = match self.queue {
+            Queue::Update => Some(self.lock.lock().await),
             Queue::None | Queue::GetAndUpdate => None,
         };
         store.update(&update).await
     }
 }
 
-/// Makes sure that all of `executions` are as they were last written.
+/// Verifies that all of `executions` are stored as last written.
 ///
 /// # Errors
-/// One is not.
+/// One differs.
 pub async fn check(store: &impl Store, executions: &[Execution]) -> Result<()> {
     let store = ExecutionStore::new(store);
     for execution in executions {
@@ -173,12 +174,12 @@ mod tests {
         Window { warm_up: Duration::from_millis(10), measured: Duration::from_millis(100) };
 
     #[tokio::test]
-    async fn what_own_callers_wrote_is_there_and_what_they_did_not_is_missed() {
+    async fn written_executions_are_verified_and_missing_ones_are_found() {
         let store = Arc::new(MemoryStore::new());
         create_shard(&*store).await.unwrap();
-        let own = Own { store: Arc::clone(&store), first_id: 5 };
+        let own = DistinctCaller { store: Arc::clone(&store), first_id: 5 };
         let done = own.write(WINDOW.begin()).await.unwrap();
-        assert!(done.acts > 0 && !done.create.is_empty(), "{} acts", done.acts);
+        assert!(done.operations > 0 && !done.create.is_empty(), "{} operations", done.operations);
         check(&*store, &done.executions).await.unwrap();
         let mut another = Execution::new(1);
         another.create();
@@ -186,19 +187,19 @@ mod tests {
         assert!(error.contains("execution 1 was written 1 times; read: version None"), "{error}");
     }
 
-    /// Two callers of one execution: what each did, and the version that the row shows then.
-    async fn hot(queue: Queue) -> ([HotDone; 2], i64) {
+    /// Two callers of one execution: their results, and the version of the row afterwards.
+    async fn hot(queue: Queue) -> ([SharedDone; 2], i64) {
         let store = Arc::new(MemoryStore::new());
         create_shard(&*store).await.unwrap();
         let executions = ExecutionStore::new(&*store);
         let mut execution = Execution::new(3);
         executions.create(&execution.create()).await.unwrap();
-        let (turn, task_ids) = (Arc::default(), Arc::new(AtomicI64::new(1 << 40)));
-        let caller = || Hot {
+        let (lock, task_ids) = (Arc::default(), Arc::new(AtomicI64::new(1 << 40)));
+        let caller = || SharedCaller {
             store: Arc::clone(&store),
             id: 3,
             queue,
-            turn: Arc::clone(&turn),
+            lock: Arc::clone(&lock),
             task_ids: Arc::clone(&task_ids),
         };
         let span = WINDOW.begin();
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn whoever_queues_for_both_acts_reads_what_it_updates() {
+    async fn a_queue_around_get_and_update_prevents_conflicts() {
         let ([first, second], _) = hot(Queue::GetAndUpdate).await;
         assert_eq!([first.conditions, second.conditions], [0; 2]);
         assert_eq!([first.given_up, second.given_up], [0; 2]);

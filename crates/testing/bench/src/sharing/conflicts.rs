@@ -1,4 +1,4 @@
-//! How many conflicts the stores of this process have lost, as they count them themselves.
+//! The number of conflicts that the stores of this process have lost, from their metric.
 
 use std::sync::{
     Arc,
@@ -11,18 +11,18 @@ use metrics::{
     set_global_recorder,
 };
 
-/// The metric of a store that grows by one with each lost conflict.
+/// The metric that a store increments with each lost conflict.
 const METRIC: &str = "dsql_tx_conflict_total";
 
-/// A recorder of this one metric.
+/// A recorder of this metric.
 #[derive(Clone, Default)]
 pub struct Conflicts(Arc<AtomicU64>);
 
 impl Conflicts {
-    /// Counts from now on, until the process ends.
+    /// Installs the recorder for the rest of the process.
     ///
     /// # Errors
-    /// The process has a recorder already.
+    /// The process has a recorder.
     pub fn install() -> Result<Self> {
         let own = Self::default();
         set_global_recorder(own.clone())
@@ -30,7 +30,7 @@ impl Conflicts {
         Ok(own)
     }
 
-    /// How many there have been.
+    /// The number of conflicts since the installation.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,17 +1,18 @@
 //! Callers that share a shard, and callers that share a workflow, with the latencies of a cluster.
 //!
-//! *A shard:* each caller creates and updates workflows of its own. All that they share is the
-//! shard's row, which each act locks FOR KEY SHARE. Acts that share nothing else must not conflict,
-//! so the limit is that of one caller, times the callers.
+//! *Shard:* each caller creates and updates workflows of its own. They share only the shard's row,
+//! which each operation locks FOR KEY SHARE. Such operations must not conflict, so the limit is
+//! that of one caller, times the callers.
 //!
-//! *A workflow:* each caller reads one and the same workflow and updates it at the version that it
-//! has read. Only one of those that have read a version can update it; the others lose a conflict or
-//! fail the condition, and read again. The same is measured with a queue of the process in front of
-//! the workflow, around the update, which is all that a store could queue, and around both acts, as
-//! a history service queues them: the measure of whether a store should have such a queue.
+//! *Workflow:* every caller reads the same workflow and updates it at the version that it has read.
+//! One of those that have read a version updates it; the others lose a conflict or fail the
+//! condition, and read again. The same is measured with a queue within the process: around the
+//! update, which is all that a store could queue, and around get and update, as Temporal's history
+//! service does. This decides whether a store should have such a queue.
 
 mod callers;
 mod conflicts;
+mod queue;
 
 use std::{
     sync::{Arc, atomic::AtomicI64},
@@ -37,15 +38,16 @@ use crate::{
     table::{Goal, Table, nanos, number, ratio},
     typical::{Execution, create_shard},
 };
-use callers::{Hot, Own};
+use callers::{DistinctCaller, SharedCaller};
 use conflicts::Conflicts;
+use queue::Queue;
 
 struct Plan {
     shard_callers: [u32; 2],
     hot_callers: [u32; 2],
     rounds: usize,
     shard: Window,
-    /// Long enough that the slowest of many callers has its turn several times.
+    /// Long enough for several updates of the slowest of many callers.
     hot: Window,
 }
 
@@ -63,31 +65,7 @@ const SMOKE: Plan =
 const MOMENT: Window =
     Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
 
-/// Where callers of one workflow queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Queue {
-    /// Nowhere: what the store does.
-    None,
-    /// Before the update.
-    Update,
-    /// Before the read, until the update has ended.
-    GetAndUpdate,
-}
-
-impl Queue {
-    const ALL: [Self; 3] = [Self::None, Self::Update, Self::GetAndUpdate];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none (the store)",
-            Self::Update => "around the update",
-            Self::GetAndUpdate => "around get and update",
-        }
-    }
-}
-
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Sharing {
     round_trip_ms: f64,
@@ -96,19 +74,21 @@ pub struct Sharing {
     hot: Vec<HotCell>,
 }
 
-/// So many callers in one shard, a sample for each round.
+/// A number of callers in one shard, with a sample for each round.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct ShardCell {
     callers: u32,
-    acts_per_second: Vec<f64>,
+    #[serde(alias = "acts_per_second")]
+    operations_per_second: Vec<f64>,
     create_p50_ms: Vec<f64>,
     create_p95_ms: Vec<f64>,
     update_p50_ms: Vec<f64>,
     update_p95_ms: Vec<f64>,
-    conflicts_per_act: Vec<f64>,
+    #[serde(alias = "conflicts_per_act")]
+    conflicts_per_operation: Vec<f64>,
 }
 
-/// So many callers of one workflow, a sample for each round.
+/// A number of callers of one workflow, with a sample for each round.
 #[derive(Debug, Serialize, Deserialize)]
 struct HotCell {
     callers: u32,
@@ -119,7 +99,7 @@ struct HotCell {
     given_up_per_update: Vec<f64>,
     p50_ms: Vec<f64>,
     p95_ms: Vec<f64>,
-    /// Updates of the slowest caller, to the mean of all.
+    /// Updates of the slowest caller, relative to the mean.
     fairness: Vec<f64>,
 }
 
@@ -180,9 +160,12 @@ impl Benchmark for Sharing {
         ));
         let to = |samples: &[f64], least| Spread::of_ratio(samples, &vec![least; samples.len()]);
         goals.push(Goal::at_least(
-            &format!("{} in one shard, acts per second, to {LEAST_ACTS}", callers(many.callers)),
+            &format!(
+                "{} in one shard, acts per second, to {LEAST_OPERATIONS}",
+                callers(many.callers)
+            ),
             1.0,
-            [("create and update", to(&many.acts_per_second, LEAST_ACTS))],
+            [("create and update", to(&many.operations_per_second, LEAST_OPERATIONS))],
         ));
         let store = self.hot.iter().find(|cell| cell.queue == Queue::None);
         goals.extend(store.map(|cell| {
@@ -200,11 +183,11 @@ impl Benchmark for Sharing {
     }
 }
 
-/// The most that the median of an act may be, to its limit.
+/// The goal of an operation's median, relative to its limit.
 const MOST_P50: f64 = 1.15;
-/// The least acts per second of all callers of one shard, if there are eight.
-const LEAST_ACTS: f64 = 200.0;
-/// The least updates per second of one workflow by eight callers.
+/// The goal of operations per second of eight callers of one shard.
+const LEAST_OPERATIONS: f64 = 200.0;
+/// The goal of updates per second of eight callers of one workflow.
 const LEAST_HOT: f64 = 10.9;
 
 fn callers(count: u32) -> String {
@@ -212,15 +195,18 @@ fn callers(count: u32) -> String {
 }
 
 impl Sharing {
-    /// An act is one round trip and one commit.
+    /// The limit of an operation: one round trip and one commit.
     fn limit_ms(&self) -> f64 {
         self.round_trip_ms + self.commit_ms
     }
 
-    /// Acts per second, to what so many callers do at the limit.
+    /// Operations per second, relative to those of as many callers at the limit.
     fn rate(&self, cell: &ShardCell) -> Spread {
         let limit = f64::from(cell.callers) / (self.limit_ms() / 1e3);
-        Spread::of_ratio(&cell.acts_per_second, &vec![limit; cell.acts_per_second.len()])
+        Spread::of_ratio(
+            &cell.operations_per_second,
+            &vec![limit; cell.operations_per_second.len()],
+        )
     }
 
     fn p50s(&self, cell: &ShardCell) -> [(&'static str, Spread); 2] {
@@ -247,18 +233,18 @@ impl Sharing {
             let [(_, create_tail), (_, update_tail)] = cell.tails();
             vec![
                 cell.callers.to_string(),
-                number(Spread::of(&cell.acts_per_second).median),
+                number(Spread::of(&cell.operations_per_second).median),
                 ratio(self.rate(cell)),
                 ratio(create),
                 ratio(update),
                 ratio(create_tail),
                 ratio(update_tail),
-                number(Spread::of(&cell.conflicts_per_act).median),
+                number(Spread::of(&cell.conflicts_per_operation).median),
             ]
         });
         let goals = self.shard.iter().map(|cell| {
             let limit = f64::from(cell.callers) / (self.limit_ms() / 1e3);
-            (cell.callers == 8).then_some(LEAST_ACTS / limit)
+            (cell.callers == 8).then_some(LEAST_OPERATIONS / limit)
         });
         let bars = self.shard.iter().map(|cell| self.rate(cell)).collect();
         Table {
@@ -275,7 +261,7 @@ impl Sharing {
         }
     }
 
-    /// Updates per second, to those of as many callers without a queue.
+    /// Updates per second, relative to those of as many callers without a queue.
     fn to_none(&self, cell: &HotCell) -> Spread {
         let none = self
             .hot
@@ -339,7 +325,7 @@ impl ShardCell {
         Self { callers, ..Self::default() }
     }
 
-    /// The slowest twentieth, to the median.
+    /// The 95th percentile, relative to the median.
     fn tails(&self) -> [(&'static str, Spread); 2] {
         [
             ("create", Spread::of_ratio(&self.create_p95_ms, &self.create_p50_ms)),
@@ -364,18 +350,18 @@ impl HotCell {
     }
 }
 
-/// The cluster, with a store for each number of callers, so that each has a connection.
+/// The cluster, and a store for each number of callers, with a connection for each of them.
 struct Bench {
     cluster: Cluster,
     stores: Vec<(u32, Arc<DsqlStore>)>,
     conflicts: Conflicts,
-    /// Executions have ids of their own.
+    /// The id of the next execution.
     next_id: u64,
 }
 
-/// A caller writes fewer executions than this in one round.
+/// The range of execution ids of one caller in one round.
 const IDS_OF_A_CALLER: u64 = 1_000_000;
-/// Beyond the task ids of those executions.
+/// Task ids above those of the executions that callers do not share.
 const HOT_TASK_IDS: i64 = i64::MAX / 2;
 
 impl Bench {
@@ -409,29 +395,29 @@ impl Bench {
         let conflicts = tokio::spawn(conflicts_in(self.conflicts.clone(), span));
         let mut running = JoinSet::new();
         for _ in 0..cell.callers {
-            let caller = Own { store: Arc::clone(&store), first_id: self.next_id };
+            let caller = DistinctCaller { store: Arc::clone(&store), first_id: self.next_id };
             self.next_id += IDS_OF_A_CALLER;
             running.spawn(caller.write(span));
         }
-        let (mut create, mut update, mut acts) = (histogram(), histogram(), 0);
+        let (mut create, mut update, mut operations) = (histogram(), histogram(), 0);
         let mut executions = Vec::new();
         while let Some(ended) = running.join_next().await {
-            let done = ended.context("a caller died")??;
+            let done = ended.context("a caller panicked")??;
             create.add(done.create)?;
             update.add(done.update)?;
-            acts += done.acts;
+            operations += done.operations;
             executions.extend(done.executions);
         }
-        let conflicts = conflicts.await.context("the count of conflicts died")?;
+        let conflicts = conflicts.await.context("the count of conflicts panicked")?;
         self.cluster.set_latency(Latency::default());
-        ensure!(acts > 0, "no act ended in {:?}", window.measured);
+        ensure!(operations > 0, "no operation ended in {:?}", window.measured);
         callers::check(&*store, &executions).await?;
-        cell.acts_per_second.push(acts as f64 / window.measured.as_secs_f64());
+        cell.operations_per_second.push(operations as f64 / window.measured.as_secs_f64());
         cell.create_p50_ms.push(millis(&create, 0.5));
         cell.create_p95_ms.push(millis(&create, 0.95));
         cell.update_p50_ms.push(millis(&update, 0.5));
         cell.update_p95_ms.push(millis(&update, 0.95));
-        cell.conflicts_per_act.push(conflicts as f64 / acts as f64);
+        cell.conflicts_per_operation.push(conflicts as f64 / operations as f64);
         Ok(())
     }
 
@@ -441,17 +427,17 @@ impl Bench {
         let mut execution = Execution::new(self.next_id);
         executions.create(&execution.create()).await?;
         let task_ids = HOT_TASK_IDS + self.next_id as i64 * 1_000;
-        let (turn, task_ids) = (Arc::default(), Arc::new(AtomicI64::new(task_ids)));
+        let (lock, task_ids) = (Arc::default(), Arc::new(AtomicI64::new(task_ids)));
         self.cluster.set_latency(LATENCY);
         let span = window.begin();
         let conflicts = tokio::spawn(conflicts_in(self.conflicts.clone(), span));
         let mut running = JoinSet::new();
         for _ in 0..cell.callers {
-            let caller = Hot {
+            let caller = SharedCaller {
                 store: Arc::clone(&store),
                 id: self.next_id,
                 queue: cell.queue,
-                turn: Arc::clone(&turn),
+                lock: Arc::clone(&lock),
                 task_ids: Arc::clone(&task_ids),
             };
             running.spawn(caller.write(span));
@@ -459,18 +445,18 @@ impl Bench {
         self.next_id += IDS_OF_A_CALLER;
         let mut each = Vec::new();
         while let Some(ended) = running.join_next().await {
-            each.push(ended.context("a caller died")??);
+            each.push(ended.context("a caller panicked")??);
         }
-        let conflicts = conflicts.await.context("the count of conflicts died")?;
+        let conflicts = conflicts.await.context("the count of conflicts panicked")?;
         self.cluster.set_latency(Latency::default());
         let total =
-            |count: fn(&callers::HotDone) -> u64| each.iter().map(count).sum::<u64>() as f64;
+            |count: fn(&callers::SharedDone) -> u64| each.iter().map(count).sum::<u64>() as f64;
         let updates = total(|done| done.successes);
         ensure!(updates > 0.0, "nothing was updated in {:?}", window.measured);
-        let read = executions.get(&execution.run()).await?.context("the workflow is gone")?;
+        let read = executions.get(&execution.run()).await?.context("the workflow is missing")?;
         let (version, all) = (read.execution.db_record_version, each.iter().map(|done| done.all));
         let written = 1 + all.sum::<i64>();
-        ensure!(version == written, "{written} acts were applied; the version is {version}");
+        ensure!(version == written, "{written} writes were applied; the version is {version}");
         let mut latencies = histogram();
         for done in &each {
             latencies.add(&done.latencies)?;
@@ -487,7 +473,7 @@ impl Bench {
     }
 }
 
-/// How many conflicts are lost in `span`.
+/// The number of lost conflicts in `span`.
 async fn conflicts_in(conflicts: Conflicts, span: Span) -> u64 {
     sleep_until(span.from).await;
     let before = conflicts.count();
@@ -503,15 +489,15 @@ fn millis(latencies: &Histogram<u64>, quantile: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn found(acts_per_second: f64, p50_ms: f64, p95_ms: f64) -> Sharing {
+    fn found(operations_per_second: f64, p50_ms: f64, p95_ms: f64) -> Sharing {
         let shard = [1, 8].map(|callers| ShardCell {
             callers,
-            acts_per_second: vec![acts_per_second],
+            operations_per_second: vec![operations_per_second],
             create_p50_ms: vec![p50_ms],
             create_p95_ms: vec![p95_ms],
             update_p50_ms: vec![24.0],
             update_p95_ms: vec![24.0],
-            conflicts_per_act: vec![0.0],
+            conflicts_per_operation: vec![0.0],
         });
         let hot = Queue::ALL.into_iter().zip([10.0, 15.0, 30.0]).map(|(queue, rate)| HotCell {
             updates_per_second: vec![rate],
@@ -528,12 +514,12 @@ mod tests {
     }
 
     #[test]
-    fn an_act_is_compared_with_its_limit_and_its_tail_with_its_median() {
-        let met = |acts, p50, p95| {
-            let goals = found(acts, p50, p95).goals();
+    fn an_operation_is_compared_with_its_limit_and_its_tail_with_its_median() {
+        let met = |rate, p50, p95| {
+            let goals = found(rate, p50, p95).goals();
             goals.iter().map(|goal| goal.met).collect::<Vec<_>>()
         };
-        // The medians of one and of eight, the tail, the acts, and the workflow, which is too slow.
+        // The medians of one and of eight, the tail, the rate, and the workflow, which is too slow.
         assert_eq!(met(200.0, 27.5, 55.0), [true, true, true, true, false]);
         assert_eq!(met(199.0, 27.7, 55.5), [false, false, false, false, false]);
     }

@@ -1,4 +1,4 @@
-//! The rest of the execution family: what belongs to the runs beside their own rows.
+//! The rows that belong to recorded runs: maps, tasks, histories, and the shard.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -10,11 +10,11 @@ use temporal_dsql::{
 };
 use temporal_dsql_conformance::real_data;
 
-/// More than any run, queue or branch of the recording has.
+/// A limit above the number of rows of any run, queue or branch in the recording.
 const ALL: u32 = 10_000;
 
-/// The rows of the recording that belong to runs.
-pub struct Family {
+/// The recorded rows that belong to runs.
+pub struct RunRows {
     entries: BTreeMap<ExecutionsFilter, Vec<MapEntries>>,
     shards: Vec<ShardsRow>,
     tasks: Tasks,
@@ -22,7 +22,7 @@ pub struct Family {
     branches: Vec<HistoryTreeRow>,
 }
 
-/// How many rows of each table came back as they were written.
+/// The number of rows of each table that were read as they were written.
 #[derive(Default)]
 pub struct Compared(BTreeMap<&'static str, usize>);
 
@@ -34,7 +34,7 @@ impl Compared {
         *self.0.entry(table.name()).or_default() += rows;
     }
 
-    /// One line for each table.
+    /// A text table with one line for each table.
     pub fn table(&self) -> String {
         let mut text = format!("{:<28}{:>6}\n", "TABLE", "ROWS");
         for (table, rows) in &self.0 {
@@ -45,7 +45,7 @@ impl Compared {
     }
 }
 
-impl Family {
+impl RunRows {
     pub fn read() -> Self {
         Self {
             entries: real_data::entries(),
@@ -56,8 +56,8 @@ impl Family {
         }
     }
 
-    /// Stores all of it: the maps of the runs, which must be there, the shard, its tasks as its
-    /// owner, and the histories.
+    /// Stores the maps of the runs, which must exist, the shard, its tasks as its owner, and the
+    /// histories.
     ///
     /// # Errors
     /// Those of the store.
@@ -81,7 +81,7 @@ impl Family {
         Ok(())
     }
 
-    /// Reads all of it back and compares it.
+    /// Reads every row and compares it with the recording.
     ///
     /// # Errors
     /// The first difference, and those of the store.
@@ -97,14 +97,14 @@ impl Family {
         let executions = ExecutionStore::new(store);
         for (run, maps) in &self.entries {
             let stored = executions.get(run).await?;
-            let Some(stored) = stored else { anyhow::bail!("the run {run:?} is not there") };
+            let Some(stored) = stored else { anyhow::bail!("the run {run:?} does not exist") };
             for map in MapTable::ALL {
                 let of = |maps: &[MapEntries]| {
                     let found = maps.iter().find(|entries| entries.map() == map);
                     found.cloned().unwrap_or_else(|| MapEntries::none(map))
                 };
                 let (written, read) = (of(maps), of(&stored.maps));
-                ensure!(read == written, "{run:?}: {written:?} came back as {read:?}");
+                ensure!(read == written, "{run:?}: {written:?} was read as {read:?}");
                 compared.add(map.table(), written.len());
             }
         }
@@ -116,18 +116,24 @@ impl Family {
         for shard in &self.shards {
             let id = shard.shard_id;
             let stored = ShardStore::new(store).get(id).await?;
-            ensure!(stored.as_ref() == Some(shard), "{shard:?} came back as {stored:?}");
+            ensure!(stored.as_ref() == Some(shard), "{shard:?} was read as {stored:?}");
             compared.add(Table::Shards, 1);
             for (queue, tasks) in &self.tasks.immediate {
                 let page = queues.immediate_page(id, queue, i64::MIN..i64::MAX, ALL).await?;
-                ensure!(page.tasks == *tasks, "the tasks of {queue:?} came back otherwise");
+                ensure!(
+                    page.tasks == *tasks,
+                    "the tasks of {queue:?} differ from what was written"
+                );
                 compared.add(queue.table(), tasks.len());
             }
             for (queue, tasks) in &self.tasks.scheduled {
                 let Some(first) = tasks.first() else { continue };
                 let range = ScheduledRange { from: first.key, until: Timestamp::MAX };
                 let page = queues.scheduled_page(id, *queue, range, ALL).await?;
-                ensure!(page.tasks == *tasks, "the tasks of {queue:?} came back otherwise");
+                ensure!(
+                    page.tasks == *tasks,
+                    "the tasks of {queue:?} differ from what was written"
+                );
                 compared.add(queue.table(), tasks.len());
             }
         }
@@ -137,7 +143,10 @@ impl Family {
     async fn compare_histories(&self, store: &impl Store, compared: &mut Compared) -> Result<()> {
         let histories = HistoryStore::new(store);
         let branches = histories.all_branches(None, ALL).await?;
-        ensure!(branches == self.branches, "the branches of the histories came back otherwise");
+        ensure!(
+            branches == self.branches,
+            "the branches of the histories differ from what was written"
+        );
         compared.add(Table::HistoryTree, branches.len());
         for row in branches {
             let request = ReadHistory {
@@ -150,7 +159,11 @@ impl Family {
             let mut written = self.nodes.get(&row.branch).cloned().unwrap_or_default();
             written.sort_by_key(|node| node.node_id);
             let page = histories.read(&request, None).await?;
-            ensure!(page.nodes == written, "the history of {:?} came back otherwise", row.branch);
+            ensure!(
+                page.nodes == written,
+                "the history of {:?} differs from what was written",
+                row.branch
+            );
             compared.add(Table::HistoryNode, written.len());
         }
         Ok(())

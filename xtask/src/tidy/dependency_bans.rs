@@ -1,6 +1,7 @@
-//! What a crate is built from, all the way down, tests left aside.
+//! Dependency bans: crates that a crate must not depend on, directly or indirectly, tests aside.
 //!
-//! `cargo metadata` mixes in what only tests switch on; `cargo tree` does not.
+//! The dependencies come from `cargo tree`: `cargo metadata` includes the features that only tests
+//! enable.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use anyhow::Result;
 use super::Finding;
 use crate::process;
 
-/// A crate, its manifest, and what must and must not be below it.
+/// A crate, its manifest, and its forbidden and required dependencies.
 struct Rule {
     package: &'static str,
     manifest: &'static str,
@@ -17,7 +18,7 @@ struct Rule {
     must: &'static [&'static str],
 }
 
-/// Runtimes, drivers and clients: what the domain must be free of.
+/// Runtimes, drivers and clients, which are forbidden in the domain.
 const ASYNC_OR_IO: &[&str] = &[
     "async-trait",
     "futures-core",
@@ -31,8 +32,7 @@ const ASYNC_OR_IO: &[&str] = &[
     "sqlx-core",
     "tokio",
 ];
-/// A second crypto provider doubles the code that has to be trusted and built
-/// (architecture.md#invariants).
+/// A second crypto provider doubles the code to trust and to build (architecture.md#invariants).
 const OTHER_PROVIDERS: &[&str] =
     &["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
 const PROVIDER: &[&str] = &["ring"];
@@ -70,26 +70,26 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Checks every rule on what `dependencies` says is below its crate.
+/// Checks every rule on the dependencies that `dependencies` returns for its crate.
 pub(super) fn check(
     dependencies: impl Fn(&str) -> Result<BTreeSet<String>>,
 ) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for rule in RULES {
-        let below = dependencies(rule.package)?;
+        let found = dependencies(rule.package)?;
         let package = rule.package;
         let mut find = |what| findings.push(Finding::new(rule.manifest, what));
-        for name in rule.must_not.iter().filter(|name| below.contains(**name)) {
-            find(format!("{package} must not be built from {name}"));
+        for name in rule.must_not.iter().filter(|name| found.contains(**name)) {
+            find(format!("{package} must not depend on {name}"));
         }
-        for name in rule.must.iter().filter(|name| !below.contains(**name)) {
-            find(format!("{package} must be built from {name}"));
+        for name in rule.must.iter().filter(|name| !found.contains(**name)) {
+            find(format!("{package} must depend on {name}"));
         }
     }
     Ok(findings)
 }
 
-/// The names of all crates below `package`, with all its features, on every platform.
+/// The names of all dependencies of `package`, with all its features, on every platform.
 pub(super) fn dependencies(package: &str) -> Result<BTreeSet<String>> {
     let tree = format!(
         "cargo tree --package {package} --edges normal --all-features --target all --prefix none \
@@ -103,38 +103,38 @@ pub(super) fn dependencies(package: &str) -> Result<BTreeSet<String>> {
 mod tests {
     use super::*;
 
-    fn findings(package: &str, below: &[&str]) -> Vec<String> {
+    fn findings(package: &str, names: &[&str]) -> Vec<String> {
         let found = check(|asked| {
-            let below = if asked == package { below } else { &["ring"] };
-            Ok(below.iter().map(|name| (*name).to_owned()).collect())
+            let names = if asked == package { names } else { &["ring"] };
+            Ok(names.iter().map(|name| (*name).to_owned()).collect())
         });
         found.unwrap().iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn a_runtime_below_the_domain_is_found() {
+    fn a_runtime_in_the_domain_is_found() {
         assert_eq!(
             findings("temporal-dsql-domain", &["uuid", "tokio"]),
-            ["crates/domain/Cargo.toml: temporal-dsql-domain must not be built from tokio"]
+            ["crates/domain/Cargo.toml: temporal-dsql-domain must not depend on tokio"]
         );
     }
 
     #[test]
-    fn a_second_crypto_provider_is_found_and_so_is_the_lack_of_one() {
+    fn a_second_crypto_provider_is_found_and_so_is_a_missing_one() {
         assert_eq!(
             findings("temporal-dsql-tool", &["aws-lc-rs"]),
             [
-                "crates/tool/Cargo.toml: temporal-dsql-tool must not be built from aws-lc-rs",
-                "crates/tool/Cargo.toml: temporal-dsql-tool must be built from ring",
+                "crates/tool/Cargo.toml: temporal-dsql-tool must not depend on aws-lc-rs",
+                "crates/tool/Cargo.toml: temporal-dsql-tool must depend on ring",
             ]
         );
         assert_eq!(findings("temporal-dsql-tool", &["ring"]), [""; 0]);
     }
 
     #[test]
-    fn cargo_tells_what_is_below_the_domain() {
-        let below = dependencies("temporal-dsql-domain").unwrap();
-        assert!(below.contains("uuid"), "{below:?}");
-        assert!(!below.contains("proptest"), "for tests only: {below:?}");
+    fn cargo_tree_lists_dependencies_without_those_of_tests() {
+        let found = dependencies("temporal-dsql-domain").unwrap();
+        assert!(found.contains("uuid"), "{found:?}");
+        assert!(!found.contains("proptest"), "for tests only: {found:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The database of the demo: a server of its own, the schema on it, and stores.
+//! The database of the demo: its server, its schema, and stores on it.
 
 use std::collections::BTreeSet;
 
@@ -15,26 +15,26 @@ use temporal_dsql::{
 };
 use temporal_dsql_testkit::postgres::{Options, Server};
 
-/// What the demo runs on.
+/// The database that the demo runs on.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Kind {
-    /// A stand-in for a DSQL cluster, over TLS and with IAM tokens.
+    /// The DSQL emulator, over TLS and with IAM tokens.
     Emulator,
     /// Stock PostgreSQL.
     Postgres,
 }
 
-/// A database that is gone when the demo is.
+/// A database on a server of its own, which stops when this value is dropped.
 pub struct Database {
     config: Config,
     credentials: Option<SharedCredentialsProvider>,
     schema: Schema,
-    // Before the server that it runs on, so that it is dropped first.
+    // Declared before its server: fields are dropped in this order.
     emulator: Option<DsqlEmulator>,
     _server: Server,
 }
 
-/// The key of a row of `current_executions`, as the digest excludes it.
+/// The key of a row of `current_executions`, in the form that the digest excludes.
 pub fn key(row: &CurrentExecutionsRow) -> RowKey {
     vec![row.shard_id.to_string(), row.namespace_id.to_string(), row.workflow_id.to_string()]
 }
@@ -43,9 +43,9 @@ impl Database {
     /// Starts the server.
     ///
     /// # Errors
-    /// There is no PostgreSQL, or it does not start.
+    /// PostgreSQL is not installed, or does not start.
     pub async fn start(kind: Kind) -> Result<Self> {
-        let server = Server::start(&Options::default()).context("no database")?;
+        let server = Server::start(&Options::default()).context("starting PostgreSQL")?;
         let (mut config, credentials, emulator) = match kind {
             Kind::Emulator => {
                 let emulator = DsqlEmulator::builder().postgres_url(server.url()).start().await?;
@@ -71,13 +71,13 @@ impl Database {
         Ok(Self { config, credentials, schema, emulator, _server: server })
     }
 
-    /// What it is, in one line.
+    /// A description in one line.
     pub fn description(&self) -> String {
         let (host, port) = (&self.config.host, self.config.port);
         match &self.emulator {
             Some(emulator) => format!(
-                "A stand-in for a DSQL cluster on {host}:{port}, started for this demo: TLS, and \
-                 IAM tokens for region {}",
+                "The DSQL emulator on {host}:{port}, started for this demo: TLS, and IAM tokens for \
+                 region {}",
                 emulator.region()
             ),
             None => format!("PostgreSQL on {host}:{port}, started for this demo"),
@@ -87,7 +87,7 @@ impl Database {
     /// A store on the database.
     ///
     /// # Errors
-    /// The database does not let it in.
+    /// The store cannot connect.
     pub async fn store(&self) -> Result<DsqlStore> {
         Ok(connect(&self.config, self.credentials.clone()).await?)
     }
@@ -131,7 +131,7 @@ impl Database {
     /// The digest of `current_executions` without the rows in `excluded`.
     ///
     /// # Errors
-    /// Those of reading it.
+    /// The rows cannot be read.
     pub async fn digest(&self, excluded: &BTreeSet<RowKey>) -> Result<Digest> {
         self.migrate(async |migrator| {
             Ok(migrator.digest(Table::CurrentExecutions.name(), excluded).await?)

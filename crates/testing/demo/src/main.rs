@@ -1,26 +1,32 @@
-//! `cargo xtask demo`: the product on real input, from an empty database to an upgraded one.
+//! `temporal-dsql-demo`: sets up schema 1.0 on an empty database, stores the rows that a Temporal
+//! 1.32 server wrote, upgrades to 1.1 under load, and compares what is read with what was written.
 //!
-//! The input is what a Temporal 1.32 server wrote. Every step checks its outcome against it; the
-//! demo ends with an error at the first difference.
+//! `cargo xtask demo` starts it. It ends with an error at the first difference.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks to its terminal"
+)]
 
 mod database;
-mod family;
+mod run_rows;
 mod table;
 mod writer;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use clap::Parser;
 use temporal_dsql::memory::MemoryStore;
 use temporal_dsql::{CurrentExecutionsRow, ExecutionsRow, SchemaVersion, VERSION};
 use temporal_dsql::{Store, verify_compatible_version};
 use temporal_dsql_conformance::real_data;
 
 use database::{Database, Kind};
-use family::Family;
+use run_rows::RunRows;
 use writer::Writer;
 
-/// The rows of the recording.
+/// The recorded rows of executions.
 struct Recording {
     executions: Vec<ExecutionsRow>,
     workflows: Vec<CurrentExecutionsRow>,
@@ -37,41 +43,46 @@ impl Recording {
     }
 }
 
-/// How to play it.
-#[derive(clap::Args)]
-pub struct Options {
-    /// What to play it on.
+/// Stores the rows of a Temporal 1.32 server and compares what is read with what was written.
+#[derive(Parser)]
+struct Options {
+    /// The database
     #[arg(long, value_enum, default_value = "emulator")]
     on: Kind,
 }
 
-/// Plays the demo.
-///
-/// # Errors
-/// Anything that is not as it should be.
-pub fn run(options: &Options) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(play(options.on))?;
-    Ok(ExitCode::SUCCESS)
+fn main() -> ExitCode {
+    match start(Options::parse().on) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-async fn play(kind: Kind) -> Result<()> {
+fn start(kind: Kind) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(kind))
+}
+
+async fn run(kind: Kind) -> Result<()> {
     let recording = Recording::read();
-    step("A database of its own");
+    step("Start a database");
     let database = Database::start(kind).await?;
     println!("{}", database.description());
 
-    step("Set up schema 1.0, where a deployment of today is");
+    step("Set up schema 1.0, the version of existing deployments");
     let first = SchemaVersion::new(1, 0);
     println!("{}", database.set_up(first).await?);
 
-    step("Store what a Temporal 1.32 server wrote about its workflows");
+    step("Store the workflows of a Temporal 1.32 server");
     let store = database.store().await?;
     let mut workflows = recording.workflows.clone();
     insert_executions(&store, &recording.executions).await?;
     insert_current(&store, &workflows).await?;
     println!(
-        "{} executions and {} current executions, through the ports",
+        "{} executions and {} current executions",
         recording.executions.len(),
         workflows.len()
     );
@@ -87,18 +98,18 @@ async fn play(kind: Kind) -> Result<()> {
     insert_current(&store, &recording.others).await?;
     println!("{} current executions of other archetypes", recording.others.len());
 
-    step("Store what belongs to the runs: maps, tasks as the owner of their shard, histories");
-    let family = Family::read();
-    family.store(&store).await?;
+    step("Store the maps of the runs, the tasks of their shard, and the histories");
+    let run_rows = RunRows::read();
+    run_rows.store(&store).await?;
 
-    step("Read everything back and compare it with the source, row by row");
+    step("Read every row and compare it with the source");
     let current: Vec<_> = workflows.iter().chain(&recording.others).collect();
     compare(&store, &recording.executions, &current).await?;
     print!("{}", table::of(&current));
-    print!("{}", family.compare(&store).await?.table());
+    print!("{}", run_rows.compare(&store).await?.table());
     database.verify().await?;
 
-    step("The same on the memory adapter");
+    step("Repeat on the memory adapter");
     let memory = MemoryStore::new();
     insert_executions(&memory, &recording.executions).await?;
     insert_current(&memory, &recording.workflows).await?;
@@ -106,20 +117,21 @@ async fn play(kind: Kind) -> Result<()> {
     let current: Vec<_> = recording.workflows.iter().chain(&recording.others).collect();
     compare(&memory, &recording.executions, &current).await?;
     print!("{}", table::of(&current));
-    family.store(&memory).await?;
-    print!("{}", family.compare(&memory).await?.table());
+    run_rows.store(&memory).await?;
+    print!("{}", run_rows.compare(&memory).await?.table());
 
-    println!("\nEverything is as it was written.");
+    println!("\nEvery row was read as it was written.");
     Ok(())
 }
 
-/// Upgrades with writers at work, and proves that no row changed that nobody wrote.
+/// Upgrades while a writer updates rows; verifies that its updates are stored and that no other row
+/// changed.
 async fn upgrade(
     database: &Database,
     store: &impl Store,
     workflows: &mut [CurrentExecutionsRow],
 ) -> Result<()> {
-    // Every tenth row is written to; the digest is over the others.
+    // The writer updates every tenth row; the digest covers the others.
     let (written, resting): (Vec<_>, Vec<_>) =
         (0..workflows.len()).partition(|position| position % 10 == 0);
     let rows = written.iter().map(|position| workflows[*position].clone()).collect();
@@ -132,10 +144,10 @@ async fn upgrade(
     let after = database.digest(&excluded).await?;
     let (rows, updates) = writer.stop().await?;
     println!("{updated}");
-    ensure!(before.rows() == resting.len() as u64, "the digest is over {} rows", before.rows());
-    ensure!(before == after, "rows that nobody wrote have changed: {before}, then {after}");
-    println!("{updates} updates of {} rows went on meanwhile, none failed", written.len());
-    println!("the {} rows that nobody wrote: {before}, before and after", resting.len());
+    ensure!(before.rows() == resting.len() as u64, "the digest covers {} rows", before.rows());
+    ensure!(before == after, "rows without updates have changed: {before}, then {after}");
+    println!("{updates} updates of {} rows during the upgrade, none failed", written.len());
+    println!("digest of the other {} rows: {before}, before and after", resting.len());
     for (position, row) in written.iter().zip(rows) {
         workflows[*position] = row;
     }
@@ -175,14 +187,14 @@ async fn compare(
     let mut session = store.session();
     for row in executions {
         let stored = session.select_from_executions(&row.filter()).await?;
-        ensure!(stored.as_ref() == Some(row), "{row:?} came back as {stored:?}");
+        ensure!(stored.as_ref() == Some(row), "{row:?} was read as {stored:?}");
     }
     for row in current {
         let stored = session.select_from_current_executions(&row.filter()).await?;
-        ensure!(stored.as_ref() == Some(*row), "{row:?} came back as {stored:?}");
+        ensure!(stored.as_ref() == Some(*row), "{row:?} was read as {stored:?}");
     }
     println!(
-        "{} executions and {} current executions came back exactly as they were written",
+        "{} executions and {} current executions were read exactly as they were written",
         executions.len(),
         current.len()
     );

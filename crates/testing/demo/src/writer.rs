@@ -1,4 +1,4 @@
-//! Somebody who keeps writing while the schema is upgraded.
+//! A writer that updates rows while the schema is upgraded.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,7 @@ use temporal_dsql::CurrentExecutionsRow;
 use temporal_dsql::{Store, StoreError, StoreExt};
 use tokio::{task::JoinHandle, time::Instant};
 
-/// A task that updates its rows in turn, until it is stopped.
+/// A task that updates its rows one after the other until it is stopped.
 pub struct Writer {
     shared: Arc<Shared>,
     task: JoinHandle<Result<Vec<CurrentExecutionsRow>, StoreError>>,
@@ -24,14 +24,14 @@ struct Shared {
 }
 
 impl Writer {
-    /// Starts to update `rows`.
+    /// Starts updating `rows`.
     pub fn start(store: impl Store + 'static, rows: Vec<CurrentExecutionsRow>) -> Self {
         let shared = Arc::<Shared>::default();
         let task = tokio::spawn(write(store, rows, Arc::clone(&shared)));
         Self { shared, task }
     }
 
-    /// Waits until `more` updates have been made from now on.
+    /// Waits for `more` updates.
     ///
     /// # Errors
     /// The writer has failed.
@@ -46,7 +46,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Stops, and tells the rows as they were written last and the number of updates.
+    /// Stops the task and returns the rows as last written and the number of updates.
     ///
     /// # Errors
     /// An update failed.
@@ -71,7 +71,7 @@ async fn write(
                 .run("DemoUpdate", &*row, |transaction, row| {
                     Box::pin(async move {
                         let locked = transaction.lock_current_executions(&row.filter()).await?;
-                        // Only this task writes the row, so it is there and as it was left.
+                        // Only this task writes the row, so it exists and is unchanged.
                         let mut next = locked.unwrap_or_else(|| row.clone());
                         next.last_write_version += 1;
                         transaction.update_current_executions(&next).await?;

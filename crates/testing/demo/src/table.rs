@@ -1,4 +1,4 @@
-//! The table that the demo ends with: archetype → table → rows → states.
+//! A text table of executions: archetype, table, number of rows, states.
 
 use std::{collections::BTreeMap, fmt::Write};
 

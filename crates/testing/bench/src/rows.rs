@@ -1,4 +1,4 @@
-//! The rows that are worked on, the same for every subject.
+//! Rows of `current_executions`, the same for every subject.
 
 use anyhow::Result;
 use temporal_dsql::{
@@ -9,15 +9,14 @@ use uuid::Uuid;
 
 use crate::database::Database;
 
-/// As large as the `WorkflowExecutionState` of a workflow that a Temporal 1.32 server wrote.
+/// The size of the `WorkflowExecutionState` of a workflow that a Temporal 1.32 server wrote.
 const DATA_BYTES: usize = 160;
 
-/// New rows have ids from here on, a range for each caller: pgbench can count, but not ask what
-/// another client has counted to.
+/// The number of ids of each caller's new rows. The ranges are fixed: pgbench's clients share no
+/// counter.
 const NEW_IDS: u64 = 1_000_000_000;
 
-/// The row whose workflow id is the number `id`. All ids are numbers, because pgbench computes
-/// with nothing else.
+/// The row whose workflow id is the number `id`. pgbench computes with numbers only.
 pub fn row(id: u64) -> CurrentExecutionsRow {
     CurrentExecutionsRow {
         shard_id: ShardId(7),
@@ -36,16 +35,15 @@ pub fn row(id: u64) -> CurrentExecutionsRow {
     }
 }
 
-/// The first id of the new rows of one caller.
+/// The first id of a caller's new rows.
 pub const fn first_new_id(caller: usize) -> u64 {
     NEW_IDS * (caller as u64 + 1)
 }
 
-/// Makes the table what it is when a measurement begins: the rows `0` to `count`, and no dead
-/// ones.
+/// Resets the table to the rows `0` to `count`, without dead rows.
 ///
 /// # Errors
-/// The server refuses.
+/// A statement fails.
 pub async fn reset(database: &Database, count: u32) -> Result<()> {
     let scratch = database.scratch();
     let row = row(0);

@@ -1,20 +1,20 @@
-//! Arrows between the crates point inwards: towards the domain, and never back.
-//!
-//! The tables here are the one place that says who may know whom.
+//! Dependency rules between the crates of the workspace, and of the driver: dependencies point
+//! inwards, towards the domain.
 
 use std::collections::BTreeSet;
 
 use super::{Finding, packages::Package};
 
-/// What one crate may know of the others.
+/// The crates of the workspace that one crate may depend on.
 struct Rule {
     package: &'static str,
     may_use: &'static [&'static str],
-    /// In its tests, besides.
+    /// Additional crates for its tests.
     may_use_in_tests: &'static [&'static str],
 }
 
 const BENCH: &str = "temporal-dsql-bench";
+const DEMO: &str = "temporal-dsql-demo";
 const FACADE: &str = "temporal-dsql";
 const CLIENT: &str = "temporal-dsql-client";
 const CONFORMANCE: &str = "temporal-dsql-conformance";
@@ -37,8 +37,8 @@ const fn rule(
     Rule { package, may_use, may_use_in_tests }
 }
 
-/// From the inside out. The conformance suite and the testkit are for tests: only xtask and the
-/// benchmarks, which no product contains, may be built from them.
+/// Ordered from the domain outwards. The conformance suite and the testkit are for tests: besides
+/// tests, only the demo and the benchmarks may depend on them.
 const RULES: &[Rule] = &[
     rule(DOMAIN, &[], &[]),
     rule(PORTS, &[DOMAIN], &[]),
@@ -52,13 +52,15 @@ const RULES: &[Rule] = &[
     rule(FACADE, &[DOMAIN, PORTS, STORES, MEMORY, STORE, MIGRATE], &[TESTKIT]),
     rule(CONFORMANCE, &[DOMAIN, PORTS, STORES, MEMORY], &[]),
     rule(TESTKIT, &[EMULATOR], &[]),
-    // Stands alone: others may use it for databases of their own.
+    // It has users outside of this workspace.
     rule(EMULATOR, &[], &[]),
     rule(BENCH, &[FACADE, EMULATOR, TESTKIT], &[]),
-    rule(XTASK, &[FACADE, CONFORMANCE, EMULATOR, TESTKIT, TOOL], &[]),
+    rule(DEMO, &[FACADE, CONFORMANCE, EMULATOR, TESTKIT], &[]),
+    // Only its test of the documents' commands parses those of the tool.
+    rule(XTASK, &[], &[TOOL]),
 ];
 
-/// The driver, and who may name it.
+/// The driver and the crates that may depend on it.
 const DRIVER: &str = "sqlx";
 const DRIVER_USERS: &[&str] = &[CLIENT, STORE, MIGRATE, TESTKIT, EMULATOR];
 
@@ -70,10 +72,10 @@ pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
         let name = &package.name;
         let used = package.uses.iter().chain(&package.uses_in_tests);
         if used.into_iter().any(|used| used == DRIVER) && !DRIVER_USERS.contains(&&**name) {
-            find(format!("{name} may not use the driver, {DRIVER}"));
+            find(format!("{name} may not depend on the driver, {DRIVER}"));
         }
         let Some(rule) = RULES.iter().find(|rule| rule.package == name) else {
-            find(format!("{name} has no rule in xtask/src/tidy/arrows.rs"));
+            find(format!("{name} has no rule in xtask/src/tidy/dependency_rules.rs"));
             continue;
         };
         for used in package.uses.iter().filter(|used| ours.contains(&***used)) {
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_that_point_inwards_are_fine() {
+    fn dependencies_that_point_inwards_pass() {
         let packages = [
             package(DOMAIN, &["uuid"], &["proptest"]),
             package(PORTS, &[DOMAIN, "tokio"], &[]),
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_that_points_outwards_is_found() {
+    fn a_dependency_that_points_outwards_is_found() {
         let packages = [
             package(DOMAIN, &[PORTS], &[]),
             package(PORTS, &[DOMAIN], &[STORE]),
@@ -142,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn only_few_may_name_the_driver() {
+    fn a_crate_that_may_not_depend_on_the_driver_is_found() {
         let found = findings(&[package(TOOL, &[], &[DRIVER])]);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].ends_with("may not use the driver, sqlx"), "{found:?}");
+        assert!(found[0].ends_with("may not depend on the driver, sqlx"), "{found:?}");
     }
 
     #[test]
@@ -156,8 +158,8 @@ mod tests {
     }
 
     #[test]
-    fn only_xtask_and_the_benchmarks_are_built_from_what_is_for_tests() {
-        for rule in RULES.iter().filter(|rule| ![XTASK, BENCH].contains(&rule.package)) {
+    fn only_the_demo_and_the_benchmarks_depend_on_crates_for_tests() {
+        for rule in RULES.iter().filter(|rule| ![DEMO, BENCH].contains(&rule.package)) {
             for tests_only in [CONFORMANCE, TESTKIT] {
                 assert!(!rule.may_use.contains(&tests_only), "{}", rule.package);
             }

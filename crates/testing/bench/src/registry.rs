@@ -1,0 +1,63 @@
+//! The list of benchmarks.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::{
+    benchmark::Benchmark,
+    contention::Contention,
+    context::Context,
+    growth::Growth,
+    memory::Memory,
+    migration::Migration,
+    operations::Operations,
+    point::Point,
+    sharing::Sharing,
+    start::Start,
+    storm::Storm,
+    table::{Goal, Table},
+};
+
+/// A benchmark without its type.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Measures.
+    pub measure: fn(&Context) -> Result<Value>,
+    /// Makes tables and goals from results.
+    pub show: fn(&Value) -> Result<Shown>,
+}
+
+/// The tables and goals of one benchmark.
+pub struct Shown {
+    /// See [`Benchmark::tables`].
+    pub tables: Vec<Table>,
+    /// See [`Benchmark::goals`].
+    pub goals: Vec<Goal>,
+}
+
+const fn entry<B: Benchmark>() -> Entry {
+    Entry {
+        name: B::NAME,
+        measure: |context| Ok(serde_json::to_value(B::measure(context)?)?),
+        show: |value| {
+            let found = B::deserialize(value).with_context(|| format!("results of {}", B::NAME))?;
+            Ok(Shown { tables: found.tables(), goals: found.goals() })
+        },
+    }
+}
+
+/// All benchmarks, in the order of the document. A new one needs a module with its type, a line
+/// here, and a section with its marks in the document.
+pub const ALL: &[Entry] = &[
+    entry::<Point>(),
+    entry::<Operations>(),
+    entry::<Sharing>(),
+    entry::<Contention>(),
+    entry::<Growth>(),
+    entry::<Memory>(),
+    entry::<Migration>(),
+    entry::<Start>(),
+    entry::<Storm>(),
+];
