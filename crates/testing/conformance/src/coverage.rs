@@ -17,7 +17,9 @@ const OTHER: &str = include_str!("../coverage/other_tests.txt");
 
 /// Documents that name tests, from the root.
 const DOCUMENTS: [&str; 2] = ["docs/testing.md", "docs/decisions.md"];
-const CASE: &str = "temporal-persistence.md#case-";
+/// The beginnings of the two kinds of citations that end with a number.
+const REQUIREMENT: &str = concat!("requirements.md", "#req-");
+const CASE: &str = concat!("temporal-persistence.md", "#case-");
 
 /// The tests of each citation.
 type Covered = BTreeMap<String, BTreeSet<String>>;
@@ -52,7 +54,7 @@ fn requirements() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// The anchor of the requirement with this number.
 fn requirement(number: &str) -> String {
-    format!("requirements.md#req-{}", number.replace('.', "-"))
+    format!("{REQUIREMENT}{}", number.replace('.', "-"))
 }
 
 /// The citations that must be covered.

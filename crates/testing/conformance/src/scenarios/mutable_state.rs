@@ -335,7 +335,8 @@ async fn an_entry_written_and_removed_at_once_is_absent(ctx: &TestContext) {
     let mut change = Change::new(ctx, &row);
     let mut expected = Vec::new();
     for entries in &first.maps {
-        // One entry is overwritten, one is removed, two are kept, and one is new.
+        // One entry is overwritten and removed, one is removed, two are overwritten and kept, and a
+        // new one is written and removed.
         let (both, others) = split(ctx.changed_entries(entries), 1);
         let (removed, stay) = split(others, 1);
         let new = ctx.entries(entries.map(), 1);

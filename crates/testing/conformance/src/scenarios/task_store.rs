@@ -274,7 +274,7 @@ async fn a_page_that_ends_with_its_range_is_the_last_one(ctx: &TestContext) {
     let shard_id = shard.owner.shard_id;
     let mut tasks = ctx.tasks(queue, 3);
     if let Queue::Scheduled(_) = queue {
-        // The range ends at a time, which is after the last task of the time before.
+        // A scheduled range ends at a time, right after the largest task id of the time before.
         tasks[1].key.task_id = i64::MAX;
     }
     shard.tasks.add(shard.owner, &for_queue(queue, &tasks)).await.unwrap();
