@@ -1,13 +1,10 @@
 //! `cargo xtask bench`: builds the benchmarks and the tool that one of them starts, and runs them.
 
-use std::{
-    env,
-    process::{Command, ExitCode},
-};
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{process, workspace};
+use crate::process;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -34,13 +31,10 @@ impl Options {
     /// of both would compile the tool with features that only the benchmarks enable.
     fn commands(&self) -> Result<(Command, Command)> {
         if self.smoke {
-            // The targets of `cargo xtask test`: others would enable other features, and build half
-            // of the dependencies again.
-            let build = process::command("cargo build --workspace --bins --tests");
-            let program = env::current_exe()?.with_file_name("temporal-dsql-bench");
-            let mut run = Command::new(program);
-            run.current_dir(workspace::root());
-            return Ok((build, run));
+            return Ok((
+                process::build_workspace(),
+                process::built_program("temporal-dsql-bench")?,
+            ));
         }
         Ok((
             process::command("cargo build --release --package temporal-dsql-tool"),

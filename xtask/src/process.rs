@@ -1,6 +1,9 @@
 //! Starts other programs and prints their command lines.
 
-use std::process::{Command, ExitCode, ExitStatus};
+use std::{
+    env,
+    process::{Command, ExitCode, ExitStatus},
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -12,6 +15,22 @@ pub fn command(line: &str) -> Command {
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).current_dir(workspace::root());
     command
+}
+
+/// The build of every program and test. It enables the features that `cargo test --workspace`
+/// enables; a build of one package would compile half of the dependencies again.
+pub fn build_workspace() -> Command {
+    command("cargo build --workspace --bins --tests")
+}
+
+/// A program of [`build_workspace`], which is in the folder of this one.
+///
+/// # Errors
+/// The path of this program is unknown.
+pub fn built_program(name: &str) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?.with_file_name(name));
+    command.current_dir(workspace::root());
+    Ok(command)
 }
 
 /// Prints and runs `command`.

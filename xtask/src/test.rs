@@ -36,7 +36,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     } else if env::var_os(SERVER_URL).is_some_and(|url| !url.is_empty()) {
         println!("The tests use the server of {SERVER_URL}.");
     } else {
-        return process::forward(&mut with_server(&options.cargo_test));
+        return process::forward(&mut with_server(&options.cargo_test)?);
     }
     for line in command_lines(&options.cargo_test) {
         let mut command = process::command("cargo");
@@ -55,15 +55,19 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// This command, run by `test-postgres`.
-fn with_server(cargo_test: &[String]) -> Command {
-    let mut command = process::command(
-        "cargo run --package temporal-dsql-testkit --bin test-postgres -- run cargo xtask test",
-    );
-    if !cargo_test.is_empty() {
-        command.arg("--").args(cargo_test);
+/// This command, run by `test-postgres`, which is built with everything else if all tests run.
+fn with_server(cargo_test: &[String]) -> Result<Command> {
+    if cargo_test.is_empty() {
+        process::run(&mut process::build_workspace())?;
+        let mut command = process::built_program("test-postgres")?;
+        command.args(["run", "cargo", "xtask", "test"]);
+        return Ok(command);
     }
-    command
+    let mut command = process::command(
+        "cargo run --package temporal-dsql-testkit --bin test-postgres -- run cargo xtask test --",
+    );
+    command.args(cargo_test);
+    Ok(command)
 }
 
 /// The arguments of each `cargo` to run.
@@ -91,7 +95,7 @@ mod tests {
     fn arguments_replace_everything() {
         let only = ["-p".to_owned(), "xtask".to_owned()];
         assert_eq!(command_lines(&only), [["test", "-p", "xtask"]]);
-        let command = with_server(&only);
+        let command = with_server(&only).unwrap();
         let arguments: Vec<_> = command.get_args().collect();
         assert!(arguments.ends_with(&["test", "--", "-p", "xtask"].map(AsRef::as_ref)));
     }

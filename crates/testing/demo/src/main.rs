@@ -147,7 +147,7 @@ async fn upgrade(
     ensure!(before.rows() == resting.len() as u64, "the digest covers {} rows", before.rows());
     ensure!(before == after, "rows without updates have changed: {before}, then {after}");
     println!("{updates} updates of {} rows during the upgrade, none failed", written.len());
-    println!("digest of the other {} rows: {before}, before and after", resting.len());
+    println!("digest of the rows without updates: {before}, before and after");
     for (position, row) in written.iter().zip(rows) {
         workflows[*position] = row;
     }
