@@ -277,7 +277,7 @@ fn errors_are_one_line_and_the_exit_code_separates_usage_from_failure() {
     for (arguments, variables, code, part) in [
         (&["--host", "127.0.0.1"][..], &[][..], 2, "`127.0.0.1` is not a host name"),
         (&["--catalog-conflicts", "1.5"], &[], 2, "the probability is not between 0 and 1"),
-        (&["--connections", "0"], &[], 2, "no connection"),
+        (&["--connections", "0"], &[], 2, "at least one connection"),
         (&["--postgres-url", "mysql://u:s3cr3t@h"], &[], 2, "`mysql`, not `postgres`"),
         (&[], &[secret], 2, "--access-key-id or AWS_ACCESS_KEY_ID is missing"),
         (&["token", "--expires-in", "8days"], &[], 2, "a token is valid for 1s to 7days"),
