@@ -30,7 +30,7 @@
 //! sent is rolled back. A COMMIT, or an autocommit statement, that has been sent may still take
 //! effect later. An operation of several statements, such as a deletion in chunks, may be applied in
 //! part. Therefore a caller that drops the future of a write must treat its outcome as
-//! [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown). An operation that `within` ends
+//! [`Outcome::Unknown`]. An operation that `within` ends
 //! reports its outcome instead.
 
 mod execution;
