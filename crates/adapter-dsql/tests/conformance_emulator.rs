@@ -1,4 +1,5 @@
-//! The conformance suite on a stand-in for DSQL, as a store is by default: a write is one statement.
+//! The conformance suite on the DSQL emulator with the default configuration: a write is one
+//! statement.
 
 mod support;
 

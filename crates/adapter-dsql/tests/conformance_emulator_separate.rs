@@ -1,4 +1,4 @@
-//! The conformance suite on a stand-in for DSQL that refuses whole writes in one statement.
+//! The conformance suite on a DSQL emulator that refuses a write in one statement.
 
 mod support;
 

@@ -445,7 +445,7 @@ struct Found {
     all: bool,
 }
 
-/// The tables that the clauses lock; `None` if one of them is not a plain table. `common` tells
+/// The tables that the clauses lock; `None` if one of them is not a plain table. `common` returns
 /// whether a name is that of a query of a WITH clause, which has no rows to lock.
 fn locked_tables(
     query: &Query,
