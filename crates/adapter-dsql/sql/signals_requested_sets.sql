@@ -1,4 +1,4 @@
--- signals_requested_sets: the ids of the signals that a run was sent.
+-- signals_requested_sets: the ids of the signals that a run has received.
 
 -- Rows of any runs of one id; a row that is there stays as it is.
 -- name: ReplaceIntoSignalsRequestedSets

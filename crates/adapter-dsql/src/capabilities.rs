@@ -1,9 +1,10 @@
 //! Server capabilities: which statements the server accepts, detected by sending them.
 //!
-//! When a store connects it sends the statement of a whole write set, for a shard that does not
-//! exist, and if that is refused the lock of a shard. Both find no row and write none. A SQLSTATE that
-//! refuses the text selects the other write configuration. While a table is missing nothing is known,
-//! because the schema may be set up later: the next write detects again. Any other error is returned.
+//! When a store connects, it sends the single statement of a write set, for a shard that does not
+//! exist, and the lock of a shard if the server refuses that statement. Neither affects a row. A
+//! SQLSTATE that refuses the text of the statement selects the other write configuration. While a
+//! table is missing, the capabilities are unknown and the next write detects them again, because
+//! the schema may be set up later. Any other error is returned.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

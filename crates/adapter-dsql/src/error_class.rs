@@ -66,7 +66,7 @@ impl ErrorClass {
         }
     }
 
-    /// What it means, for the guide.
+    /// The meaning, as the guide for operators shows it.
     #[cfg(test)]
     pub(crate) const fn meaning(self) -> &'static str {
         match self {

@@ -73,7 +73,8 @@ impl DsqlStore {
     ) -> Result<Self, OpenError> {
         metrics::describe();
         let engine = connector.engine();
-        // Room for all statements of a store, so that none is prepared twice on a connection.
+        // The statement cache holds all statements of a store, so that none is prepared twice on a
+        // connection.
         let connector = connector.statement_cache_capacity(statements().count());
         let shared = Arc::new(Shared {
             pool: Pool::new(connector, config.pool),

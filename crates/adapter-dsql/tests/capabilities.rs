@@ -1,4 +1,4 @@
-//! What a store finds out about the server when it connects, and what it uses then.
+//! The detection of the server's capabilities, and the statements that a store sends accordingly.
 
 mod support;
 
@@ -15,7 +15,8 @@ use temporal_dsql_store::{Capabilities, Config, DsqlStore, OpenError, WriteForm}
 use temporal_dsql_stores::{ShardStore, TaskStore};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
-/// Texts that only the statement of a whole write has, and one that the lock of a shard has, too.
+/// Parts of texts: one that only the single statement of a write has, and one that the lock of a
+/// shard has, too.
 const ACT: &str = "WITH shard AS";
 const LOCK: &str = "FOR KEY SHARE";
 
@@ -73,7 +74,7 @@ async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
         add_task(&store, task_id).await.unwrap();
         let sent = proxy.statements().split_off(before);
         assert_eq!((count(&sent, "BEGIN"), count(&sent, ACT)), (1, 0), "{sent:?}");
-        // The connection knows the lock from the probe.
+        // The probe has prepared the lock on the connection.
         let locks = count(&proxy.statements(), "FROM shards WHERE shard_id = $1 FOR UPDATE");
         assert_eq!(locks, 0, "{:?}", proxy.statements());
     }
@@ -179,7 +180,7 @@ async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_rep
     }
 }
 
-/// The schema may come after the store.
+/// The schema may be set up after the store is opened.
 #[tokio::test]
 async fn without_a_schema_nothing_is_detected_and_the_first_write_after_it_detects() {
     for (form, expected) in [
@@ -274,7 +275,7 @@ async fn probes_write_nothing() {
     for store in [first, second] {
         store.close();
     }
-    // The server counts rows that are written when a session ends. The one above proves that it has
+    // The server counts written rows when a session ends. The insert above shows that it has
     // counted.
     let written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables \
                    WHERE relname NOT IN ('schema_version', 'schema_update_history', \

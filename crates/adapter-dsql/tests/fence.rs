@@ -21,7 +21,7 @@ use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
 use temporal_dsql_testkit::{ScratchDatabase, Then, When, WireFault};
 
-/// Owners of shards of their own.
+/// Owners of different shards.
 fn owners() -> impl Iterator<Item = Owner> {
     (100..).map(|shard| Owner { shard_id: ShardId(shard), range_id: 1 })
 }
@@ -169,7 +169,7 @@ async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeove
         .await;
 }
 
-/// What the answer of a write says when it is lost.
+/// The result of a write whose answer is lost.
 #[tokio::test]
 async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
     let Some((database, proxy)) = wired().await else { return };

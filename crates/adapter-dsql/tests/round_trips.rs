@@ -1,5 +1,5 @@
-//! How many round trips a write on a whole execution takes, counted on the wire, and that their
-//! number does not depend on how much is written. `docs/performance.md` has the table of them.
+//! The round trips of each operation on an execution, counted on the wire. Their number does not
+//! depend on the number of rows. `docs/performance.md` shows them in a table.
 
 mod support;
 
@@ -13,7 +13,7 @@ use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::{ExecutionStore, TaskStore};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 
-/// The writes, in the order in which [`count`] counts them and the table shows them.
+/// The operations, in the order in which [`count`] counts them and the table shows them.
 const ACTS: [&str; 9] = [
     "create",
     "update",
@@ -29,7 +29,7 @@ const ACTS: [&str; 9] = [
 /// Round trips of each of the [`ACTS`]; BEGIN and COMMIT are counted.
 type Counts = [u64; ACTS.len()];
 
-/// Does each write once, and counts.
+/// Executes each operation once, and counts its round trips.
 async fn count(
     store: &DsqlStore,
     proxy: &FaultProxy,
@@ -90,7 +90,7 @@ async fn count(
     ]
 }
 
-/// Counts for a store with this form, on a connection that knows its statements.
+/// Counts for a store with this form, on a connection with prepared statements.
 async fn counts(database: &ScratchDatabase, proxy: &FaultProxy, form: WriteForm) -> Counts {
     let mut config = support::config(database, proxy.addr());
     config.write_form = form;

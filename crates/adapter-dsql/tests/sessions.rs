@@ -1,4 +1,4 @@
-//! What stock PostgreSQL does to sessions by its own settings, which DSQL does not have.
+//! Settings of stock PostgreSQL that end sessions and waits, which DSQL does not have.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! A lost answer that no later read resolves: the write returns an unknown outcome, whatever fails
-//! next, because a caller repeats a write that was not applied.
+//! Lost answers that no later read resolves: the write returns an unknown outcome, whatever error
+//! follows, because a caller repeats a write that is reported as not applied.
 
 mod support;
 
@@ -26,7 +26,7 @@ async fn opened(form: WriteForm) -> Option<(DsqlStore, FaultProxy, ScratchDataba
     Some((store, proxy, database))
 }
 
-/// Refuses the next statement with this text for a reason that does not pass.
+/// Refuses the next statement with this text with a permanent error.
 fn refuse(proxy: &FaultProxy, text: &str) {
     proxy.inject(When::Executing(text.into()), WireFault::error("42501", "permission denied"));
 }
@@ -90,7 +90,7 @@ async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
             scheduled: Vec::new(),
         };
         let shards = ShardStore::new(&store);
-        // The next owner has its own way to the database.
+        // The next owner connects without the proxy.
         let other =
             support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
         let runtime = tokio::runtime::Handle::current();

@@ -14,7 +14,7 @@
 //! bits make the ids of different runs distinct. If two runs draw the same 48 bits for the same
 //! position, the later insert fails with [`StoreError::AlreadyExists`] for this table; nothing was
 //! written, and the next attempt draws again. With ten thousand buffered events this happens to one
-//! insert in 28 thousand million.
+//! insert in 28 billion.
 //!
 //! The upper bits of an id that the Go fork wrote are a time. It is read as a position, so events that
 //! are appended follow it.

@@ -364,14 +364,14 @@ pub(super) fn delete_all(run: &ExecutionsFilter, map: MapTable, limit: Option<u3
     delete_others(run, &MapKeys::none(map))
 }
 
-/// What the columns of an entry are called in an answer.
+/// The names of the columns of an entry in an answer.
 pub(super) struct Names {
     pub(super) key: &'static str,
     pub(super) metadata: &'static str,
     pub(super) metadata_encoding: &'static str,
 }
 
-/// What they are called in the table.
+/// Their names in the table.
 const fn stored_names(map: MapTable) -> Names {
     let key = match map {
         MapTable::Activities => "schedule_id",
@@ -425,8 +425,8 @@ pub(super) fn push(entries: &mut MapEntries, row: &PgRow, names: &Names) -> Resu
     Ok(())
 }
 
-/// Puts entries that were read in the order of their keys. Done here and not by the server: the
-/// whole map is here anyway, and a server sorts text by its own rules.
+/// Sorts entries that were read by their keys. The client sorts them, because it has read the whole
+/// map, and the collation of a server may differ.
 pub(super) fn sort(entries: &mut MapEntries) {
     entries.last_of_each_key();
 }

@@ -105,7 +105,7 @@ fn an_upsert_sets_no_key_column() {
     }
 }
 
-/// A limited delete takes the first rows by the key, and looks the last of them up once.
+/// A limited delete takes the first rows by the key, and reads the last of them once.
 #[test]
 fn a_limited_delete_is_a_bounded_scan_in_the_order_of_the_key() {
     let limited: Vec<_> = statements()

@@ -109,7 +109,7 @@ async fn a_role_without_rights_is_unauthorized_by_the_name_of_the_table() {
         "a missing right says nothing about the server: {error:?}"
     );
     assert!(report(&error).contains("permission denied for table"), "{}", report(&error));
-    // A statement per table needs a lock of a shard to be found out about, and no other right.
+    // With a statement per table, the detection needs only the right to lock a shard.
     cluster.query(&format!("GRANT SELECT, UPDATE ON shards TO {role}")).await.unwrap();
     config.write_form = WriteForm::StatementPerTable;
     let store = connect(&config, Some(credentials(&cluster))).await.unwrap();

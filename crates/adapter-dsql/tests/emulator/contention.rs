@@ -24,7 +24,8 @@ async fn sixty_four_writers_on_eight_keys_all_finish_and_none_is_lost() {
     assert!(total as usize > attempts.len(), "nobody ever met");
 }
 
-/// Counts up 8 rows, 64 at a time; tells how many attempts each count took, in ascending order.
+/// Increments 8 rows with 64 concurrent writers. Returns the number of attempts of each increment,
+/// in ascending order.
 #[expect(clippy::print_stdout, reason = "how often the writers met is what somebody wants to see")]
 async fn count_up() -> Option<Vec<u32>> {
     const WRITERS: usize = 64;

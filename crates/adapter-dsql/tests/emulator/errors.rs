@@ -198,7 +198,7 @@ async fn a_duplicate_a_failed_transaction_and_a_missing_table_are_told_apart() {
     let mut transaction = begin(&store).await;
     let error = transaction.insert_into_executions(&row).await.unwrap_err();
     assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error:?}");
-    // The transaction is lost: nothing it is asked for later can look like a success.
+    // The transaction has failed: no later operation on it succeeds.
     let other: ExecutionsRow = execution();
     transaction.insert_into_executions(&other).await.unwrap_err();
     let error = transaction.commit().await.unwrap_err();

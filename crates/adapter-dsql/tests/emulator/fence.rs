@@ -54,7 +54,7 @@ async fn prepared(store: &DsqlStore) -> Vec<(GuardedWrite, Way)> {
     prepared
 }
 
-/// The commits of the writes take a while, and the takeovers happen in it.
+/// The commits of the writes are delayed, and the takeovers commit during the delay.
 async fn taken_over_before_the_commit(
     cluster: &ScratchCluster,
     acting: Arc<DsqlStore>,
@@ -62,7 +62,7 @@ async fn taken_over_before_the_commit(
 ) -> Vec<Result<(), temporal_dsql_ports::StoreError>> {
     const COMMIT: Duration = Duration::from_secs(4);
     let next_owner = open(cluster, RetryPolicy::default()).await;
-    // It knows its statements.
+    // Its statements are prepared.
     let elsewhere = Owner { shard_id: ShardId(99), range_id: 1 };
     GuardedWrite::prepared(&next_owner, Kind::AddTasks, elsewhere).await;
     cluster.faults().set_latency(Latency { commit: COMMIT, ..Latency::default() });
@@ -103,7 +103,7 @@ async fn a_takeover_between_the_snapshot_of_a_write_and_its_commit_ends_the_writ
         assert_deposed(write, result);
         assert_eq!(stored(&cluster, write).await, before, "{:?}", write.kind);
     }
-    // Each had looked before the takeover: it lost its commit, looked again, and was refused.
+    // Each write had read before the takeover: it lost its commit, read again, and was refused.
     let lost = KINDS.map(|kind| conflicts(&recorded, kind.op()));
     for (kind, (before, after)) in KINDS.iter().zip(lost_before.into_iter().zip(lost)) {
         assert_eq!(after - before, WAYS.len() as u64, "{kind:?}");
@@ -159,7 +159,7 @@ async fn a_commit_that_comes_late_is_lost_to_a_takeover_and_takes_effect_without
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    // The others have come to their commits by now, too: all of them were sent at once.
+    // The other writes have reached their commits as well: all of them were sent at once.
     tokio::time::sleep(Duration::from_millis(500)).await;
     for (write, before) in writes.iter().zip(of_takeovers) {
         assert_eq!(stored(&cluster, write).await, *before, "{:?}", write.kind);
@@ -184,7 +184,7 @@ async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeove
     .await;
 }
 
-/// What FOR KEY SHARE is for: the writes of an owner lock the same shard and do not conflict.
+/// The purpose of FOR KEY SHARE: the writes of an owner lock the same shard and do not conflict.
 #[tokio::test]
 async fn writes_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
     const CALLERS: usize = 8;
@@ -224,7 +224,7 @@ async fn writes_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
     for name in ["dsql_tx_conflict_total", "dsql_tx_retry_total"] {
         assert_eq!(recorded.total(name, &[]), 0, "{name}");
     }
-    // One after the other they would take all of their commits.
+    // Sequential writes would take the sum of their commits.
     let writes = CALLERS as u32 * (1 + u32::try_from(UPDATES).unwrap());
     assert!(took < COMMIT * writes, "{writes} writes took {took:?}");
 }

@@ -13,7 +13,7 @@ use super::{
     relay::{Held, Relay},
 };
 
-/// What happens between the client's timeout and the arrival of the statement.
+/// The event between the client's timeout and the arrival of the statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meanwhile {
     Nothing,
@@ -46,7 +46,8 @@ pub async fn applied_once_and_never_after_a_takeover(
             let write = GuardedWrite::prepared(other, kind, owner).await;
             let before = stored(&write).await;
             let store = connect(&config, credentials.clone()).await.unwrap();
-            // The connection knows the statement, so that one message carries the whole write.
+            // The statement is prepared on the connection, so that one message contains the whole
+            // write.
             warm(&store, owner).await;
             relay.hold();
             let error = write.done_by(&store).await.unwrap_err();

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{blob, current};
 
-/// How much each run of a write writes.
+/// The number of rows of each run of a write.
 #[derive(Clone, Copy)]
 pub struct Size {
     /// Tasks of each queue.
@@ -49,7 +49,7 @@ fn entries(size: Size) -> [MapEntries; 2] {
     ]
 }
 
-/// Tasks that are not there, whose ids begin at `first_id`.
+/// Tasks that are not stored, whose ids begin at `first_id`.
 pub fn tasks(size: Size, first_id: i64) -> Tasks {
     let ids = first_id..first_id + size.tasks;
     let immediate = ids.clone().map(|task_id| ImmediateTask { task_id, data: blob() });
@@ -63,7 +63,7 @@ pub fn tasks(size: Size, first_id: i64) -> Tasks {
     }
 }
 
-/// A run, and what is written for it.
+/// A run, and the number of its rows.
 #[derive(Clone)]
 pub struct Run {
     pub owner: Owner,
@@ -88,7 +88,7 @@ impl Run {
         Self { current: CurrentExecutionsRow { run_id, ..self.current.clone() }, ..other }
     }
 
-    /// The run, at its end.
+    /// The closed run.
     pub fn closed(mut self) -> Self {
         self.current.state = ExecutionState::Completed;
         self.current.status = ExecutionStatus::Completed;
@@ -215,7 +215,7 @@ pub const KINDS: [Kind; 5] =
     [Kind::Create, Kind::Update, Kind::ConflictResolve, Kind::Set, Kind::AddTasks];
 
 impl Kind {
-    /// Temporal's name of it.
+    /// Temporal's name of the write.
     pub const fn op(self) -> &'static str {
         match self {
             Self::Create => "CreateWorkflowExecution",
@@ -245,7 +245,7 @@ enum Request {
 }
 
 impl GuardedWrite {
-    /// A write of `owner`, whose shard is inserted, with the runs that it is about.
+    /// A write of `owner`, whose shard is inserted, with the runs that it changes.
     pub async fn prepared(store: &DsqlStore, kind: Kind, owner: Owner) -> Self {
         let row = ShardsRow { shard_id: owner.shard_id, range_id: owner.range_id, data: blob() };
         ShardStore::new(store).get_or_create(&row).await.unwrap();
@@ -266,13 +266,13 @@ impl GuardedWrite {
         Self { kind, owner, request }
     }
 
-    /// A write about rows that do not exist, of an owner that may not own the shard.
+    /// A write of rows that do not exist, of an owner that may not own the shard.
     pub fn refused(owner: Owner) -> Self {
         let run = Run::new(owner, ArchetypeId::WORKFLOW, TYPICAL);
         Self { kind: Kind::Create, owner, request: Request::Create(Box::new(create(&run))) }
     }
 
-    /// Does it.
+    /// Executes the write.
     pub async fn done_by(&self, store: &DsqlStore) -> Result<(), StoreError> {
         let executions = ExecutionStore::new(store);
         match &self.request {
@@ -296,8 +296,8 @@ impl GuardedWrite {
         tasks.immediate[0].1[0].task_id
     }
 
-    /// Asks what is stored in its shard: the sum of the record versions of all runs, and how many
-    /// rows several tables have.
+    /// The query for the contents of its shard: the sum of the record versions of all runs, and how
+    /// many rows several tables have.
     pub fn question(&self) -> String {
         let counts =
             ["current_executions", "transfer_tasks", "timer_tasks", "history_node"].map(|table| {

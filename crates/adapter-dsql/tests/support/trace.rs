@@ -55,7 +55,7 @@ struct Seen {
     events: Vec<Log>,
 }
 
-/// What was seen on this thread since it was made.
+/// The spans and events recorded on this thread.
 #[derive(Clone, Default)]
 pub struct Trace(Arc<Mutex<Seen>>);
 
@@ -64,12 +64,12 @@ struct Place(usize);
 
 /// Unused subscribers that exist as long as the process.
 ///
-/// As long as `tracing` knows of only one subscriber, a place in the code that is reached for the
-/// first time by a thread without one is switched off for all threads.
+/// With only one subscriber, `tracing` switches a callsite off for all threads if a thread without
+/// a subscriber reaches it first.
 static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
 
 impl Trace {
-    /// Sees everything on this thread until the guard is dropped.
+    /// Records everything on this thread until the guard is dropped.
     pub fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
         let trace = Self::default();
