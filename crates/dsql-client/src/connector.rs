@@ -1,4 +1,4 @@
-//! Connections: TLS, the password or token, and errors that say what to do.
+//! Opens connections: TLS, the password or token, and errors that name the remedy.
 
 use std::sync::Arc;
 

@@ -35,7 +35,7 @@ impl Phase {
 pub enum Conflict {
     /// `OC000`: another transaction changed the same row.
     Data,
-    /// `OC001`: the catalog changed, and this session had not heard of it.
+    /// `OC001`: the catalog changed, and the session used an older version of it.
     Catalog,
     /// A conflict without a code, as PostgreSQL reports it.
     Unlabelled,
