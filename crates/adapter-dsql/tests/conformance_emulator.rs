@@ -5,8 +5,8 @@ mod support;
 
 use std::process::ExitCode;
 
-use support::emulator::{Takes, run};
+use support::emulator::{AcceptedStatements, run};
 
 fn main() -> ExitCode {
-    run(Takes::OneStatement)
+    run(AcceptedStatements::OneStatement)
 }

@@ -101,7 +101,7 @@ async fn a_store_made_by_connect_logs_its_operations_through_the_subscriber_in_p
 }
 
 #[tokio::test]
-async fn a_statement_by_itself_is_an_operation_and_no_payload_is_seen() {
+async fn an_autocommit_statement_is_an_operation_and_no_payload_is_recorded() {
     let Some((store, _proxy, _database)) = opened().await else { return };
     let mut row = current(ArchetypeId::SCHEDULER);
     row.data = Some(b"a payload nobody may see".to_vec());
@@ -223,7 +223,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
 }
 
 #[tokio::test]
-async fn what_is_described_is_the_table_and_what_is_emitted_is_in_it() {
+async fn the_described_metrics_are_the_table_and_every_emitted_metric_is_in_it() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
     let Some((database, proxy)) = support::wired().await else { return };

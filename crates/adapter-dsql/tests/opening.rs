@@ -146,7 +146,7 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_is_asked_again_until_it_has_room() {
+async fn a_connection_that_a_full_server_refuses_is_retried() {
     let Some(database) = ScratchDatabase::create().await else {
         return;
     };

@@ -109,7 +109,7 @@ async fn there_are_never_more_connections_than_configured_while_the_reserve_refi
 /// Its statement waits for a lock; the connection is closed when the transaction is dropped, and
 /// not at the next run of the keeper.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "transactions that meet in each other's locks")]
+#[expect(clippy::disallowed_methods, reason = "transactions that wait for each other's locks")]
 async fn a_transaction_that_is_given_up_releases_its_locks_at_once() {
     let Some(database) = ScratchDatabase::create().await else { return };
     support::set_up(&database).await;

@@ -53,7 +53,7 @@ fn request() -> CreateExecution {
 }
 
 #[tokio::test]
-async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
+async fn a_create_whose_run_cannot_be_read_stays_unknown() {
     for form in FORMS {
         let Some((store, proxy, _database)) = opened(form).await else { return };
         let request = request();
@@ -66,7 +66,7 @@ async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
 }
 
 #[tokio::test]
-async fn tasks_that_cannot_be_looked_for_may_have_been_added() {
+async fn an_add_whose_tasks_cannot_be_read_stays_unknown() {
     for form in FORMS {
         let Some((store, proxy, _database)) = opened(form).await else { return };
         let task = ImmediateTask { task_id: 1, data: blob() };

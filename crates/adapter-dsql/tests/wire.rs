@@ -184,8 +184,8 @@ async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
 /// A body that swallows the error of a statement gets it again at COMMIT, and so does one that
 /// swallows the error of a write.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the body is played by hand")]
-async fn a_write_that_failed_poisons_its_transaction() {
+#[expect(clippy::disallowed_methods, reason = "the test runs the body itself")]
+async fn a_failed_write_fails_its_transaction() {
     let Some((store, _proxy, database)) = opened().await else {
         return;
     };
@@ -295,7 +295,7 @@ async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
 /// A statement whose answer, an error, arrives after its caller was dropped: the next exchange on
 /// that connection would read it in place of its own.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the transaction is given up by hand")]
+#[expect(clippy::disallowed_methods, reason = "the test drops the transaction itself")]
 async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transaction() {
     let Some((_, proxy, database)) = opened().await else {
         return;

@@ -214,7 +214,7 @@ mod tests {
     const ALL: [Phase; 3] = [Phase::Opening, Phase::Statement, Phase::Commit];
 
     #[test]
-    fn codes_that_mean_the_same_in_every_phase() {
+    fn these_codes_have_one_meaning_in_every_phase() {
         let table = [
             // aurora-dsql.md#conflicts
             (

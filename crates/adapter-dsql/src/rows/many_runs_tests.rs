@@ -154,7 +154,8 @@ async fn entries_of_maps_are_written_and_deleted_run_by_run() {
         assert_eq!(send(&mut connection, &format!("ReplaceInto{name}"), set).await, 6, "{name}");
         // One entry of each run. The other run has an entry with the same key.
         let (first, second) = (entries(map, &[1]).keys(), entries(map, &[2]).keys());
-        let set = |arguments: &mut _| maps::set_gone(arguments, map, &[(C, &first), (A, &second)]);
+        let set =
+            |arguments: &mut _| maps::set_deleted(arguments, map, &[(C, &first), (A, &second)]);
         assert_eq!(send(&mut connection, &format!("DeleteFrom{name}"), set).await, 2, "{name}");
         let table = map.table().name();
         let expected = [(A, 1), (B, 1), (B, 2), (C, 2)].map(|(run, key)| (run, key.to_string()));

@@ -274,7 +274,7 @@ fn set_each_key<'a, K>(
 }
 
 /// Sets the runs and the keys of the entries of `map` to delete, which are those among `keys`.
-pub(super) fn set_gone<'a>(
+pub(super) fn set_deleted<'a>(
     arguments: &mut Arguments<'a>,
     map: MapTable,
     keys: &[(RunId, &'a MapKeys)],
@@ -340,7 +340,7 @@ pub(super) fn select(run: &ExecutionsFilter, map: MapTable) -> Statement {
 pub(super) fn delete(run: &ExecutionsFilter, keys: &MapKeys) -> Statement {
     let mut arguments = Arguments::default();
     set_id_of(&mut arguments, run);
-    set_gone(&mut arguments, keys.map(), &[(run.run_id, keys)]);
+    set_deleted(&mut arguments, keys.map(), &[(run.run_id, keys)]);
     exact(&of(keys.map()).delete, run.shard_id, &arguments)
 }
 

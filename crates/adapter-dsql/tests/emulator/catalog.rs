@@ -33,7 +33,7 @@ async fn writers_go_on_while_index_builds_finish_and_no_update_is_lost() {
                     Box::pin(async move {
                         attempts.fetch_add(1, Ordering::SeqCst);
                         let row = transaction.select_from_executions(run).await?;
-                        let mut row = row.expect("it is there");
+                        let mut row = row.expect("the row exists");
                         row.next_event_id += 1;
                         transaction.update_executions(&row).await
                     })

@@ -56,7 +56,7 @@ async fn counters_under_random_faults_are_exactly_what_was_acknowledged_or_may_h
                 let increment = store.run("Increment", &row, |transaction, row| {
                     Box::pin(async move {
                         let locked = transaction.lock_current_executions(&row.filter()).await?;
-                        let mut row = locked.expect("it is there");
+                        let mut row = locked.expect("the row exists");
                         row.last_write_version += 1;
                         transaction.update_current_executions(&row).await
                     })

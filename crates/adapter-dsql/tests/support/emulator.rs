@@ -21,7 +21,7 @@ use super::cluster::{cluster, config, credentials};
 
 /// The statements that a cluster accepts, which a store detects.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
+pub enum AcceptedStatements {
     /// INSERT, UPDATE and DELETE in WITH, and locks in sub-selects: the one is not recorded, the
     /// other is new (aurora-dsql.md#locks, aurora-dsql.md#data-modifying-with).
     OneStatement,
@@ -31,7 +31,7 @@ pub enum Takes {
 
 /// The state that the fixtures of one run share.
 struct Shared {
-    takes: Takes,
+    accepted: AcceptedStatements,
     /// Unused clusters, with the contents of their last trial.
     free: Mutex<Vec<ScratchCluster>>,
     /// The query of [`written`], built once.
@@ -46,9 +46,9 @@ impl Shared {
         {
             return cluster;
         }
-        let takes = self.takes == Takes::OneStatement;
+        let accepted = self.accepted == AcceptedStatements::OneStatement;
         let cluster = cluster(|builder| {
-            builder.accept_data_modifying_with(takes).accept_locking_subqueries(takes)
+            builder.accept_data_modifying_with(accepted).accept_locking_subqueries(accepted)
         });
         cluster.await.unwrap()
     }
@@ -58,7 +58,7 @@ impl Shared {
         config.retry = retry;
         let store = connect(&config, Some(credentials(cluster))).await.unwrap();
         let capabilities = store.capabilities().unwrap();
-        assert_eq!(capabilities.one_statement, self.takes == Takes::OneStatement);
+        assert_eq!(capabilities.one_statement, self.accepted == AcceptedStatements::OneStatement);
         assert!(capabilities.key_share);
         store
     }
@@ -177,13 +177,13 @@ impl Drop for Cluster {
 
 /// Runs the scenarios on clusters of one variant: all of them if a write is one statement,
 /// otherwise only those whose statements then differ.
-pub fn run(takes: Takes) -> ExitCode {
+pub fn run(accepted: AcceptedStatements) -> ExitCode {
     if gate::server_url().is_none() {
         return ExitCode::SUCCESS;
     }
-    let shared = Arc::new(Shared { takes, free: Mutex::default(), written: OnceCell::new() });
+    let shared = Arc::new(Shared { accepted, free: Mutex::default(), written: OnceCell::new() });
     let code = run_filtered(Emulators(Arc::clone(&shared)), |scenario| {
-        takes == Takes::OneStatement || scenario.uses_write_sets()
+        accepted == AcceptedStatements::OneStatement || scenario.uses_write_sets()
     });
     // While nothing else runs: the databases are dropped here.
     shared.free.lock().unwrap().clear();

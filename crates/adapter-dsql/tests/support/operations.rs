@@ -273,7 +273,7 @@ impl GuardedWrite {
     }
 
     /// Executes the write.
-    pub async fn done_by(&self, store: &DsqlStore) -> Result<(), StoreError> {
+    pub async fn execute_on(&self, store: &DsqlStore) -> Result<(), StoreError> {
         let executions = ExecutionStore::new(store);
         match &self.request {
             Request::Create(request) => executions.create(request).await,
@@ -298,7 +298,7 @@ impl GuardedWrite {
 
     /// The query for the contents of its shard: the sum of the record versions of all runs, and how
     /// many rows several tables have.
-    pub fn question(&self) -> String {
+    pub fn contents_query(&self) -> String {
         let counts =
             ["current_executions", "transfer_tasks", "timer_tasks", "history_node"].map(|table| {
                 format!(
@@ -314,7 +314,7 @@ impl GuardedWrite {
         )
     }
 
-    /// The result of [`question`](Self::question) after the write was applied once.
+    /// The result of [`contents_query`](Self::contents_query) after the write was applied once.
     pub fn applied_to(&self, before: [i64; 5]) -> [i64; 5] {
         let [versions, current, transfer, timer, nodes] = before;
         let (of_run, of_current) = match self.kind {
@@ -335,22 +335,26 @@ pub fn numbers(rows: &[Vec<Option<String>>]) -> [i64; 5] {
 
 /// How a shard is taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum TakeoverMethod {
     /// By [`ShardStore::update`].
     Store,
     /// By the two statements of a Go server, whose update names no condition.
     GoServer,
 }
 
-pub const WAYS: [Way; 2] = [Way::Store, Way::GoServer];
+pub const TAKEOVER_METHODS: [TakeoverMethod; 2] = [TakeoverMethod::Store, TakeoverMethod::GoServer];
 
 /// The next owner claims the shard of `owner`.
-pub async fn take_over(store: &DsqlStore, owner: Owner, way: Way) -> Result<(), StoreError> {
+pub async fn take_over(
+    store: &DsqlStore,
+    owner: Owner,
+    method: TakeoverMethod,
+) -> Result<(), StoreError> {
     let range_id = owner.range_id + 1;
     let next = ShardsRow { shard_id: owner.shard_id, range_id, data: blob() };
-    match way {
-        Way::Store => ShardStore::new(store).update(&next, owner.range_id).await,
-        Way::GoServer => store.run("GoServer", &next, go_server).await,
+    match method {
+        TakeoverMethod::Store => ShardStore::new(store).update(&next, owner.range_id).await,
+        TakeoverMethod::GoServer => store.run("GoServer", &next, go_server).await,
     }
 }
 

@@ -50,17 +50,17 @@ pub struct Log {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Recorded {
     spans: Vec<Span>,
     events: Vec<Log>,
 }
 
 /// The spans and events recorded on this thread.
 #[derive(Clone, Default)]
-pub struct Trace(Arc<Mutex<Seen>>);
+pub struct Trace(Arc<Mutex<Recorded>>);
 
-/// The place of a span in [`Seen`].
-struct Place(usize);
+/// The place of a span in [`Recorded`].
+struct SpanIndex(usize);
 
 /// Unused subscribers that exist as long as the process.
 ///
@@ -78,7 +78,7 @@ impl Trace {
         (trace, guard)
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap()
     }
 
@@ -109,17 +109,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Trace {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let span = context.span(id).unwrap();
         let parent =
-            span.parent().and_then(|parent| parent.extensions().get::<Place>().map(|at| at.0));
+            span.parent().and_then(|parent| parent.extensions().get::<SpanIndex>().map(|at| at.0));
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         let mut seen = self.seen();
-        span.extensions_mut().insert(Place(seen.spans.len()));
+        span.extensions_mut().insert(SpanIndex(seen.spans.len()));
         seen.spans.push(Span { name: attributes.metadata().name(), parent, fields });
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let span = context.span(id).unwrap();
-        let place = span.extensions().get::<Place>().unwrap().0;
+        let place = span.extensions().get::<SpanIndex>().unwrap().0;
         values.record(&mut self.seen().spans[place].fields);
     }
 

@@ -439,7 +439,7 @@ impl<'a> Text<'a> {
 }
 
 /// The tables that a query locks.
-struct Found {
+struct QueryTables {
     tables: Vec<LockedTable>,
     /// Whether the query reads only these.
     all: bool,
@@ -451,11 +451,11 @@ fn locked_tables(
     query: &Query,
     clauses: &[&Clause],
     common: impl Fn(&str) -> bool,
-) -> Option<Found> {
+) -> Option<QueryTables> {
     let SetExpr::Select(select) = &*query.body else {
         return None;
     };
-    let mut found = Found { tables: Vec::new(), all: true };
+    let mut found = QueryTables { tables: Vec::new(), all: true };
     for factor in factors(select) {
         let (name, alias) = match factor {
             TableFactor::Table { name, alias, args: None, .. } => (Some(name), alias),

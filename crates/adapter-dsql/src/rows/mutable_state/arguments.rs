@@ -245,7 +245,7 @@ impl<'a> WriteSetRows<'a> {
         let removed: Vec<_> = self.removed().collect();
         for map in MapTable::ALL {
             maps::set_entries(arguments, map, &entries);
-            maps::set_gone(arguments, map, &removed);
+            maps::set_deleted(arguments, map, &removed);
         }
         buffered_events::set_events(arguments, &self.appended().collect::<Vec<_>>())?;
         let is_deleted = |run: &RunChange<'_>| matches!(run, RunChange::Delete(_));
