@@ -405,7 +405,7 @@ cleared_events AS (
     AND run_id = ANY(:cleared_run_ids::uuid[])
     AND (SELECT holds FROM guard)
 ),
--- As InsertIntoBufferedEvents; the places of an emptied buffer start again.
+-- As InsertIntoBufferedEvents; the positions of an emptied buffer start again.
 appended_events AS (
   INSERT INTO buffered_events (shard_id, namespace_id, workflow_id, run_id, id, data, data_encoding)
   SELECT :shard_id, :namespace_id, :workflow_id, event.run_id,

@@ -74,7 +74,7 @@ impl Context {
 /// The buffer of a run has used all positions (`rows::buffered_events`).
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "buffered_events: the run has used all 32,767 places of its buffer; they start again when a \
+    "buffered_events: the run has used all 32,767 positions of its buffer; they start again when a \
      workflow task ends and the buffer is emptied"
 )]
 pub(crate) struct BufferFull(#[source] pub(crate) Cause);

@@ -37,7 +37,7 @@ pub struct DsqlStore {
 
 /// Opens a store, and one connection to check that the database accepts the user. This is the
 /// counterpart of `newDB` of the Go plugin (requirements.md#req-3-1, requirements.md#req-3-2); the
-/// installed `tracing` subscriber takes the place of its logger.
+/// installed `tracing` subscriber corresponds to its logger.
 ///
 /// `credentials` sign the IAM tokens of DSQL; PostgreSQL needs none.
 ///

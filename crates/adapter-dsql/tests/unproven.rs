@@ -128,7 +128,7 @@ async fn a_deletion_that_is_refused_when_it_is_repeated_may_have_happened_before
     assert_eq!(executions.get(&run).await.unwrap(), None);
 }
 
-/// COMMIT may still be on its way, and so may the one statement that saves an owner's progress.
+/// The server may still receive COMMIT, or the single statement that saves an owner's progress.
 #[tokio::test]
 async fn a_claim_or_progress_that_has_not_arrived_stays_unknown() {
     let Some((store, proxy, _database)) = opened(WriteForm::Auto).await else { return };

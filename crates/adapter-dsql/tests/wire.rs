@@ -451,8 +451,9 @@ async fn a_write_that_its_deadline_ends_reports_whether_it_may_have_been_applied
     let Some((store, proxy, _database)) = opened().await else {
         return;
     };
-    // A row of its own each time: the server keeps the locks of a transaction whose end it has not received. The
-    // connection that is left knows the statements, so that none of them is prepared later.
+    // A row of its own each time: the server keeps the locks of a transaction whose end it has not
+    // received. The statements are prepared on the remaining connection, so that none of them is
+    // prepared later.
     let inserted = async || {
         let row = current(ArchetypeId::WORKFLOW);
         let mut session = store.session();

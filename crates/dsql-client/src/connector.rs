@@ -45,7 +45,7 @@ enum Secret {
     Token(Arc<dyn TokenSource>),
 }
 
-/// The database that a connector leads to, as error messages name it. No secret is part of it.
+/// The database that a connector connects to, as error messages name it. No secret is part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The host.
@@ -288,7 +288,7 @@ impl Connector {
         self.engine
     }
 
-    /// The database that the connections lead to.
+    /// The database that the connector connects to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

@@ -1,8 +1,8 @@
 //! SQLSTATEs: what an error of the server means, and what it did to the connection.
 //!
-//! [`classify`] is a pure function of SQLSTATE, message and phase. The message is looked at only
-//! where DSQL uses one SQLSTATE for several things: the OCC code of `40001`, the limits behind
-//! `54000`, and the refusals of a connection (aurora-dsql.md#conflicts, aurora-dsql.md#limits,
+//! [`classify`] is a pure function of SQLSTATE, message and phase. The message matters only where
+//! DSQL uses one SQLSTATE for several errors: the OCC code of `40001`, the limits behind `54000`,
+//! and the refusals of a connection (aurora-dsql.md#conflicts, aurora-dsql.md#limits,
 //! aurora-dsql.md#admission).
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};

@@ -1,4 +1,5 @@
-//! Every statement as it is sent, checked by AWS's linter and by rules that each of them must keep.
+//! Tests of the SQL of every statement: AWS's linter accepts it, and it follows the rules of this
+//! crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 

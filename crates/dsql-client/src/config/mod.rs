@@ -58,8 +58,8 @@ pub struct Config {
     pub write_form: WriteForm,
 }
 
-/// Values that take the place of environment variables, such as the flags of a command. An empty
-/// text counts as no value.
+/// Values that override environment variables, such as the flags of a command. An empty text counts
+/// as no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// [`Config::host`].

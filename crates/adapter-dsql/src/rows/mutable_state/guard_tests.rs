@@ -31,13 +31,13 @@ const STORED: ExecutionVersion =
 /// A current execution that has no `executions` row.
 const WITHOUT_RUN: RunId = RunId(Uuid::from_u128(500));
 
-/// The stored run at one of the three places of a write.
-const fn stored_run(place: usize) -> RunId {
-    RunId(Uuid::from_u128(100 + place as u128))
+/// The stored run at one of the three positions of a write.
+const fn stored_run(position: usize) -> RunId {
+    RunId(Uuid::from_u128(100 + position as u128))
 }
 
-const fn absent_run(place: usize) -> RunId {
-    RunId(Uuid::from_u128(200 + place as u128))
+const fn absent_run(position: usize) -> RunId {
+    RunId(Uuid::from_u128(200 + position as u128))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,10 +142,10 @@ const SOME_CHANGES: [Change; 6] = [
     Change::Replace { of: At::Absent },
 ];
 
-/// Every list of `places` changes.
-fn lists(places: usize) -> Vec<Vec<Change>> {
+/// Every list of `positions` changes.
+fn lists(positions: usize) -> Vec<Vec<Change>> {
     let mut lists = vec![Vec::new()];
-    for _ in 0..places {
+    for _ in 0..positions {
         lists = lists
             .iter()
             .flat_map(|list| SOME_CHANGES.map(|change| [&list[..], &[change]].concat()))
@@ -203,12 +203,12 @@ struct Written {
 impl Written {
     fn of(case: &Case) -> Self {
         let shard_id = case.shard_id();
-        let row = |(place, change): (usize, &Change)| {
+        let row = |(position, change): (usize, &Change)| {
             let is_stored = match change {
                 Change::Insert { is_stored } => *is_stored,
                 Change::Update { of } | Change::Replace { of } => *of != At::Absent,
             };
-            let run_id = if is_stored { stored_run(place) } else { absent_run(place) };
+            let run_id = if is_stored { stored_run(position) } else { absent_run(position) };
             ExecutionsRow { shard_id, ..run(run_id, 99) }
         };
         let maps = MapTable::ALL.map(|map| entries(map, &[1, 2]));
@@ -365,12 +365,12 @@ async fn store(connection: &mut PgConnection, archetype_id: ArchetypeId, current
     );
     let run = run(stored_run(0), 1);
     let id = format!("{}, '{}', '{}'", SHARD.0, run.namespace_id.0, run.workflow_id.as_str());
-    for place in 0..3 {
+    for position in 0..3 {
         sql += &format!(
             "INSERT INTO executions (shard_id, namespace_id, workflow_id, run_id, \
              db_record_version, next_event_id, last_write_version, data, data_encoding, state, \
              state_encoding) VALUES ({id}, '{}', {}, {}, {}, '', '', '', '');",
-            stored_run(place).0,
+            stored_run(position).0,
             STORED.db_record_version,
             STORED.next_event_id,
             STORED.last_write_version
