@@ -62,13 +62,10 @@ pub struct Endpoint {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The configuration cannot be used, such as a CA file without a certificate.
-    #[error("the connection is not configured right")]
+    #[error("the connection configuration is invalid")]
     Configuration(#[source] Cause),
     /// The host does not answer.
-    #[error(
-        "cannot reach {host}:{port}; check the endpoint, the port and the network between here \
-         and there"
-    )]
+    #[error("cannot reach {host}:{port}; check the endpoint, the port and the network")]
     Unreachable {
         /// The host.
         host: String,
