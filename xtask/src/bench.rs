@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::process;
 
-/// What to measure.
+/// The options of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Options {
     /// The benchmarks; all by default

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::process;
 
-/// What to do with the server.
+/// The commands of `cargo xtask pg`.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 pub enum Command {
     /// Start the server, unless it runs

@@ -14,7 +14,7 @@ const SERVER_URL: &str = "TEST_POSTGRES_URL";
 /// If this is `1`, tests that need a database are skipped.
 const OFFLINE: &str = "TEST_OFFLINE";
 
-/// What to test.
+/// The options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Options {
     /// Run the tests that need no database; start no server

@@ -1,6 +1,6 @@
--- One act as one statement: it locks and reads what the act looks at, decides whether the
--- conditions hold, writes every row if they do, and answers with what it read and how many rows it
--- wrote.
+-- A write set in one statement. The statement locks and reads the rows of the conditions, checks
+-- the conditions, writes every row if they hold, and returns the rows that it has read and the
+-- number of rows that it has written.
 --
 -- The parts of the statement see one snapshot. A part that writes does so only if `guard` holds,
 -- and `guard` is computed from the parts that lock. No two parts write the same row: an entry that
@@ -8,7 +8,7 @@
 --
 -- The arrays of runs are sorted: their first and last element bound the scans.
 --
--- `WriteSet::check` decides the same from the answer; a test compares both for every combination.
+-- `WriteSet::check` decides the same from the answer. A test compares both for every combination.
 
 -- name: Apply
 WITH shard AS (
@@ -405,7 +405,7 @@ cleared_events AS (
     AND run_id = ANY(:cleared_run_ids::uuid[])
     AND (SELECT holds FROM guard)
 ),
--- As InsertIntoBufferedEvents; the places of an emptied buffer start again.
+-- As InsertIntoBufferedEvents; the positions of an emptied buffer start again.
 appended_events AS (
   INSERT INTO buffered_events (shard_id, namespace_id, workflow_id, run_id, id, data, data_encoding)
   SELECT :shard_id, :namespace_id, :workflow_id, event.run_id,

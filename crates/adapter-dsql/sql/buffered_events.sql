@@ -1,9 +1,8 @@
 -- buffered_events: the events of a run that wait for its workflow task to end.
 
--- Appends to the buffers of any runs of one id. An id is a place (the upper 16 bits) and a random
--- number (the lower 48; 281474976710656 is 2 to the power of 48). The places of a run continue the
--- largest that is there.
--- name: InsertIntoBufferedEvents
+-- Appends to the buffers of any runs of one id. An id is a position (the upper 16 bits) and a
+-- random number (the lower 48; 281474976710656 is 2 to the power of 48). New positions of a run
+-- follow its largest one. name: InsertIntoBufferedEvents
 INSERT INTO buffered_events (
   shard_id, namespace_id, workflow_id, run_id, id, data, data_encoding
 )

@@ -1,5 +1,5 @@
--- The deletion of one run, as one statement. No condition guards it. The answer has the columns of
--- `Apply` that are read when the conditions hold.
+-- The deletion of one run, as one statement. It has no condition. The answer has the columns of
+-- `Apply` that are read if the conditions hold.
 
 -- name: Delete
 WITH executions_deleted AS (

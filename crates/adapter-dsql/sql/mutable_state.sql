@@ -1,7 +1,8 @@
--- Everything that is stored for a run, as of one moment.
+-- All rows of a run, from one snapshot.
 --
--- The tables differ in their columns. So the answer has the columns of all of them, and `part` says
--- which table a row is from. The reader sorts: a server would sort the blobs as well.
+-- The tables differ in their columns. So the answer has the columns of all of them, and `part`
+-- identifies the table of a row. The client sorts the rows, because a sort on the server would
+-- include the blobs.
 
 -- name: SelectMutableState
 SELECT

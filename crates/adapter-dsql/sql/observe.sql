@@ -1,6 +1,6 @@
--- What an act looks at, and in which tables it removes rows, for servers that do not take `Apply`: one
--- statement inside a transaction. The rows are not locked: those that the act inserts, updates or
--- deletes conflict with any other write, and those that it does not write are locked one by one.
+-- The rows of the conditions of a write set, and the tables in which it removes rows, for servers
+-- that refuse `Apply`: one statement inside a transaction. It locks no rows: those that the write
+-- set writes conflict with any other write, and the others are locked one by one.
 
 -- name: Observe
 WITH current AS (
@@ -29,7 +29,7 @@ run AS (
     AND run_id <= (:observed_run_ids::uuid[])[cardinality(:observed_run_ids::uuid[])]
     AND run_id = ANY(:observed_run_ids::uuid[])
 ),
--- Whether the replaced runs have rows that the act does not write, by table.
+-- Whether the replaced runs have rows that the write set does not write, by table.
 removable AS (
   SELECT
     EXISTS (

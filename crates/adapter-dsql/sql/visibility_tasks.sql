@@ -1,4 +1,4 @@
--- visibility_tasks: changes to tell the visibility store.
+-- visibility_tasks: changes to send to the visibility store.
 
 -- name: InsertIntoVisibilityTasks
 INSERT INTO visibility_tasks (shard_id, task_id, data, data_encoding)

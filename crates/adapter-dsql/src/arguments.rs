@@ -14,8 +14,8 @@ use crate::text::Text;
 
 /// A set of named values, in any order.
 ///
-/// A value may borrow: it is encoded when a statement is made, straight into the buffer of the
-/// driver. One set may serve several texts; each takes the values that it names.
+/// Values may borrow: they are encoded into the buffer of the driver when a statement is made.
+/// Several texts can use one set; each takes the values that it names.
 #[derive(Default)]
 pub(crate) struct Arguments<'a> {
     values: HashMap<Cow<'static, str>, Box<dyn Value<'a> + Send + Sync + 'a>>,
@@ -72,7 +72,7 @@ impl<'a> Arguments<'a> {
     /// Adds the value of the parameter `:name`.
     ///
     /// # Panics
-    /// It has one.
+    /// The parameter already has a value.
     pub(crate) fn set<T>(&mut self, name: impl Into<Cow<'static, str>>, value: T)
     where
         T: Encode<'a, Postgres> + Type<Postgres> + Send + Sync + 'a,

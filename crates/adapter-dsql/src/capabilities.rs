@@ -1,9 +1,10 @@
 //! Server capabilities: which statements the server accepts, detected by sending them.
 //!
-//! When a store connects it sends the statement of a whole write set, for a shard that does not
-//! exist, and if that is refused the lock of a shard. Both find no row and write none. A SQLSTATE that
-//! refuses the text selects the other write configuration. While a table is missing nothing is known,
-//! because the schema may be set up later: the next write detects again. Any other error is returned.
+//! When a store connects, it sends the single statement of a write set, for a shard that does not
+//! exist, and the lock of a shard if the server refuses that statement. Neither affects a row. A
+//! SQLSTATE that refuses the text of the statement selects the other write configuration. While a
+//! table is missing, the capabilities are unknown and the next write detects them again, because
+//! the schema may be set up later. Any other error is returned.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -38,7 +39,7 @@ pub(crate) struct Detection {
 }
 
 /// The answer of the server to a statement that probes it.
-enum Verdict {
+enum ProbeResult {
     Taken,
     Refused(StoreError),
     /// A table of the statement does not exist.
@@ -46,7 +47,7 @@ enum Verdict {
 }
 
 /// The setting that does not need a whole write set in one statement.
-const INSTEAD: &str = "DSQL_WRITE_FORM=statement-per-table";
+const ALTERNATIVE_SETTING: &str = "DSQL_WRITE_FORM=statement-per-table";
 const ONE_STATEMENT: &str = "a whole write set in one statement";
 const ONE_STATEMENT_OR_NOT: &str =
     "a whole write set in one statement, which DSQL_WRITE_FORM=statement-per-table does not need";
@@ -62,14 +63,18 @@ impl Detection {
         let found = detection.detect(shared).await;
         let found = found.map_err(|source| OpenError::Unclear { what, source })?;
         match found {
-            Found::Known(capabilities) => *detection.found() = Some(capabilities),
-            Found::NoSchema => {
+            DetectionResult::Known(capabilities) => *detection.found() = Some(capabilities),
+            DetectionResult::NoSchema => {
                 tracing::warn!(
                     "the schema is missing; the first write detects what the server accepts"
                 );
             }
-            Found::Refused(source) => {
-                return Err(OpenError::Refused { what: ONE_STATEMENT, instead: INSTEAD, source });
+            DetectionResult::Refused(source) => {
+                return Err(OpenError::Refused {
+                    what: ONE_STATEMENT,
+                    instead: ALTERNATIVE_SETTING,
+                    source,
+                });
             }
         }
         Ok(detection)
@@ -90,32 +95,35 @@ impl Detection {
             return Ok(known);
         }
         match self.detect(shared).await? {
-            Found::Known(capabilities) => {
+            DetectionResult::Known(capabilities) => {
                 tracing::info!(?capabilities, "the schema exists now");
                 *self.found() = Some(capabilities);
                 Ok(capabilities)
             }
-            Found::NoSchema => Ok(Capabilities {
+            DetectionResult::NoSchema => Ok(Capabilities {
                 one_statement: self.wanted != WriteForm::StatementPerTable,
                 key_share: true,
             }),
-            Found::Refused(error) => Err(error),
+            DetectionResult::Refused(error) => Err(error),
         }
     }
 
-    async fn detect(&self, shared: &Shared) -> Result<Found, StoreError> {
+    async fn detect(&self, shared: &Shared) -> Result<DetectionResult, StoreError> {
         if self.wanted != WriteForm::StatementPerTable {
             let probe = apply::probe();
             let write = apply::OneStatement::new(&*shared.router, &probe)?;
             match probe_with(shared, &write.statement()?).await? {
-                Verdict::Taken => {
-                    return Ok(Found::Known(Capabilities { one_statement: true, key_share: true }));
+                ProbeResult::Taken => {
+                    return Ok(DetectionResult::Known(Capabilities {
+                        one_statement: true,
+                        key_share: true,
+                    }));
                 }
-                Verdict::NoTable => return Ok(Found::NoSchema),
-                Verdict::Refused(source) if self.wanted == WriteForm::OneStatement => {
-                    return Ok(Found::Refused(source));
+                ProbeResult::NoTable => return Ok(DetectionResult::NoSchema),
+                ProbeResult::Refused(source) if self.wanted == WriteForm::OneStatement => {
+                    return Ok(DetectionResult::Refused(source));
                 }
-                Verdict::Refused(source) => {
+                ProbeResult::Refused(source) => {
                     tracing::info!(
                         reason = %Reasons(&source),
                         "the server refuses {ONE_STATEMENT}; a statement per table is used"
@@ -124,9 +132,9 @@ impl Detection {
             }
         }
         let key_share = match probe_with(shared, &shards::read_lock(apply::NO_SHARD, true)).await? {
-            Verdict::Taken => true,
-            Verdict::NoTable => return Ok(Found::NoSchema),
-            Verdict::Refused(source) => {
+            ProbeResult::Taken => true,
+            ProbeResult::NoTable => return Ok(DetectionResult::NoSchema),
+            ProbeResult::Refused(source) => {
                 tracing::warn!(
                     reason = %Reasons(&source),
                     "the server refuses FOR KEY SHARE; writes of one shard conflict with each other"
@@ -134,7 +142,7 @@ impl Detection {
                 false
             }
         };
-        Ok(Found::Known(Capabilities { one_statement: false, key_share }))
+        Ok(DetectionResult::Known(Capabilities { one_statement: false, key_share }))
     }
 
     /// A poisoned lock is used: every change is one assignment.
@@ -144,7 +152,7 @@ impl Detection {
 }
 
 /// The result of a detection.
-enum Found {
+enum DetectionResult {
     Known(Capabilities),
     NoSchema,
     /// The server refuses the statement that the configuration demands.
@@ -152,7 +160,7 @@ enum Found {
 }
 
 /// Sends a statement that finds no row and writes none.
-async fn probe_with(shared: &Shared, probe: &Statement) -> Result<Verdict, StoreError> {
+async fn probe_with(shared: &Shared, probe: &Statement) -> Result<ProbeResult, StoreError> {
     let answer = shared.runner.retry("ProbeStatements", |attempt| async move {
         let mut connection = shared.pool.get().await?;
         // The statement changes nothing, so an unknown outcome is repeated, too.
@@ -160,10 +168,10 @@ async fn probe_with(shared: &Shared, probe: &Statement) -> Result<Verdict, Store
         probe.clone().run(&mut connection, attempt.number, Phase::Statement, timeout).await
     });
     match answer.await {
-        Ok(_) => Ok(Verdict::Taken),
+        Ok(_) => Ok(ProbeResult::Taken),
         Err(error) => match sqlstate_of(&error).as_deref() {
-            Some(code) if lacks_table(code) => Ok(Verdict::NoTable),
-            Some(code) if refuses_text(code) => Ok(Verdict::Refused(error)),
+            Some(code) if lacks_table(code) => Ok(ProbeResult::NoTable),
+            Some(code) if refuses_text(code) => Ok(ProbeResult::Refused(error)),
             _ => Err(error),
         },
     }

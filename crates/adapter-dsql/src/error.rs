@@ -21,7 +21,7 @@ pub(crate) struct Context {
 impl Context {
     /// The port's error for a driver's error.
     pub(crate) fn error(self, error: sqlx::Error) -> StoreError {
-        // A statement may write several tables; the error names the one that it is about.
+        // A statement may write several tables; the error names the table that the server reports.
         let table = error.as_database_error().and_then(table_of).or(self.table);
         let class = classify_error(&error, self.phase)
             .unwrap_or(Class::Disconnected(self.phase.outcome_without_answer()));
@@ -74,7 +74,7 @@ impl Context {
 /// The buffer of a run has used all positions (`rows::buffered_events`).
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "buffered_events: the run has used all 32,767 places of its buffer; they start again when a \
+    "buffered_events: the run has used all 32,767 positions of its buffer; they start again when a \
      workflow task ends and the buffer is emptied"
 )]
 pub(crate) struct BufferFull(#[source] pub(crate) Cause);
@@ -85,7 +85,7 @@ impl From<BufferFull> for StoreError {
     }
 }
 
-/// The tables that statements insert into, which a duplicate can be about.
+/// The tables that statements insert into, where a duplicate key can occur.
 const INSERTED_INTO: [Table; 21] = [
     Table::Executions,
     Table::CurrentExecutions,
@@ -110,8 +110,8 @@ const INSERTED_INTO: [Table; 21] = [
     Table::Shards,
 ];
 
-/// The table that an error is about: from its own field, which PostgreSQL fills in, or from the name
-/// of the constraint, which is also in the message. Which of them DSQL fills in is not recorded.
+/// The table of an error: from its table field, which PostgreSQL sets, or from the name of the
+/// constraint, which is also in the message. Which of them DSQL sets is not recorded.
 fn table_of(refusal: &dyn DatabaseError) -> Option<Table> {
     refusal
         .table()

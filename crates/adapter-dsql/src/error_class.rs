@@ -66,7 +66,7 @@ impl ErrorClass {
         }
     }
 
-    /// What it means, for the guide.
+    /// The meaning, as the guide for operators shows it.
     #[cfg(test)]
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_class_of_an_outage_says_what_it_was() {
+    async fn the_class_of_an_outage_names_its_cause() {
         let (host, port) = (String::new(), 5432);
         let source = Cause::new("reset");
         let io = || sqlx::Error::Io(io::ErrorKind::ConnectionReset.into());

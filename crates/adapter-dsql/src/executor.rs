@@ -1,4 +1,4 @@
-//! The executor of statements, and what all executors of a store share.
+//! The executor of statements, and the state that all executors of a store share.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     statement::{Answer, Statement},
 };
 
-/// What every executor of one store shares.
+/// The state that every executor of one store shares.
 pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) runner: Runner,
@@ -22,7 +22,7 @@ pub(crate) trait Executor: Send {
     /// Whether a lock is held after its statement.
     const HOLDS_LOCKS: bool;
 
-    /// Runs one statement: one round trip, once the connection knows its text.
+    /// Runs one statement: one round trip, after the connection has prepared it.
     fn send(
         &mut self,
         statement: Statement,

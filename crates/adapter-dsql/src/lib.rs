@@ -1,10 +1,11 @@
-//! Temporal's persistence on Amazon Aurora DSQL, over the Postgres wire.
+//! Temporal's persistence on Amazon Aurora DSQL, over PostgreSQL's wire protocol.
 //!
-//! [`connect`] opens a [`DsqlStore`], which implements the ports. A statement is text of a `.sql` file
-//! (`text`), whose parameters get their values by name (`arguments`, `rows`). An executor sends it:
-//! by itself (`autocommit`) or in a transaction (`open_transaction`), on a connection of the pool
-//! (`pool`), which opens connections at DSQL's rate and retires them before DSQL closes them. A write
-//! set is one statement where the server takes it (`capabilities`, `rows/mutable_state`).
+//! [`connect`] opens a [`DsqlStore`], which implements the ports. A statement is text of a `.sql`
+//! file (`text`), whose parameters get their values by name (`arguments`, `rows`). An executor
+//! sends it: by itself (`autocommit`) or in a transaction (`open_transaction`), on a connection of
+//! the pool (`pool`), which opens connections at DSQL's rate and retires them before DSQL closes
+//! them. A write set is sent as one statement if the server accepts it (`capabilities`,
+//! `rows/mutable_state`).
 #![warn(missing_docs, clippy::unwrap_used)]
 
 mod arguments;

@@ -5,12 +5,12 @@
 use metrics::Unit;
 use temporal_dsql_client::TOKEN_REFRESH_FAILURES;
 
-/// What a metric is to a recorder.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// A number that only grows.
+    /// A number that only increases.
     Counter,
-    /// A number that is set.
+    /// A number that is set to its current value.
     Gauge,
     /// A distribution of values.
     Histogram,
@@ -21,7 +21,7 @@ pub enum MetricKind {
 pub struct Metric {
     /// The name.
     pub name: &'static str,
-    /// What it is.
+    /// The kind.
     pub kind: MetricKind,
     /// The unit of its values.
     pub unit: Unit,
@@ -29,7 +29,7 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// What it measures, in Markdown.
     pub meaning: &'static str,
-    /// When an operator should look, in Markdown; empty if the metric has no alert.
+    /// The condition of its alert, in Markdown; empty if the metric has no alert.
     pub alert: &'static str,
 }
 
@@ -152,7 +152,7 @@ pub const METRICS: [Metric; 18] = [
     TOKEN_FAILURES,
 ];
 
-/// Describes [`METRICS`] to the recorder in place.
+/// Describes [`METRICS`] to the installed recorder.
 pub(crate) fn describe() {
     for Metric { name, kind, unit, meaning, .. } in METRICS {
         match kind {

@@ -37,7 +37,7 @@ pub struct DsqlStore {
 
 /// Opens a store, and one connection to check that the database accepts the user. This is the
 /// counterpart of `newDB` of the Go plugin (requirements.md#req-3-1, requirements.md#req-3-2); the
-/// installed `tracing` subscriber takes the place of its logger.
+/// installed `tracing` subscriber corresponds to its logger.
 ///
 /// `credentials` sign the IAM tokens of DSQL; PostgreSQL needs none.
 ///
@@ -73,7 +73,8 @@ impl DsqlStore {
     ) -> Result<Self, OpenError> {
         metrics::describe();
         let engine = connector.engine();
-        // Room for all statements of a store, so that none is prepared twice on a connection.
+        // The statement cache holds all statements of a store, so that none is prepared twice on a
+        // connection.
         let connector = connector.statement_cache_capacity(statements().count());
         let shared = Arc::new(Shared {
             pool: Pool::new(connector, config.pool),

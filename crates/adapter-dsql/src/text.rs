@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused_by_the_name_of_the_statement() {
+    fn a_malformed_statement_is_refused_with_its_name() {
         for (text, reason) in [
             ("SELECT 1", "no `;`"),
             ("SELECT 1; SELECT 2;", "after `;`"),

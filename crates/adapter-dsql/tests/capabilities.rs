@@ -1,4 +1,4 @@
-//! What a store finds out about the server when it connects, and what it uses then.
+//! The detection of the server's capabilities, and the statements that a store sends accordingly.
 
 mod support;
 
@@ -15,8 +15,9 @@ use temporal_dsql_store::{Capabilities, Config, DsqlStore, OpenError, WriteForm}
 use temporal_dsql_stores::{ShardStore, TaskStore};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
-/// Texts that only the statement of a whole write has, and one that the lock of a shard has, too.
-const ACT: &str = "WITH shard AS";
+/// Parts of texts: one that only the single statement of a write has, and one that the lock of a
+/// shard has, too.
+const WHOLE_WRITE: &str = "WITH shard AS";
 const LOCK: &str = "FOR KEY SHARE";
 
 fn config(database: &ScratchDatabase, proxy: &FaultProxy) -> Config {
@@ -64,7 +65,7 @@ async fn a_server_that_accepts_everything_gets_one_statement_for_each_write() {
 async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
     let Some((database, proxy)) = support::wired().await else { return };
     for (task_id, sqlstate) in (1..).zip(["0A000", "42601", "54001"]) {
-        proxy.inject(When::Matching(ACT.into()), refusal(sqlstate));
+        proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal(sqlstate));
         let store = connect(&config(&database, &proxy)).await.unwrap();
         assert_eq!(proxy.pending_faults(), 0, "it was sent");
         assert_eq!(found(store.capabilities()), Some((false, true)), "{sqlstate}");
@@ -72,8 +73,8 @@ async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
         let before = proxy.statements().len();
         add_task(&store, task_id).await.unwrap();
         let sent = proxy.statements().split_off(before);
-        assert_eq!((count(&sent, "BEGIN"), count(&sent, ACT)), (1, 0), "{sent:?}");
-        // The connection knows the lock from the probe.
+        assert_eq!((count(&sent, "BEGIN"), count(&sent, WHOLE_WRITE)), (1, 0), "{sent:?}");
+        // The probe has prepared the lock on the connection.
         let locks = count(&proxy.statements(), "FROM shards WHERE shard_id = $1 FOR UPDATE");
         assert_eq!(locks, 0, "{:?}", proxy.statements());
     }
@@ -86,7 +87,7 @@ async fn a_server_that_refuses_for_key_share_is_sent_for_update() {
         let mut config = config(&database, &proxy);
         config.write_form = form;
         if form == WriteForm::Auto {
-            proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
+            proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal("0A000"));
         }
         proxy.inject(When::Matching(LOCK.into()), refusal("0A000"));
         let store = connect(&config).await.unwrap();
@@ -137,16 +138,16 @@ async fn one_statement_that_is_demanded_and_refused_is_an_error_that_names_the_s
     let mut config = config(&database, &proxy);
     config.write_form = WriteForm::OneStatement;
     assert_eq!(found(connect(&config).await.unwrap().capabilities()), Some((true, true)));
-    proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
+    proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal("0A000"));
     let error = connect(&config).await.map(drop).unwrap_err();
     assert!(matches!(&error, OpenError::Refused { .. }), "{error:?}");
     assert!(error.to_string().contains("DSQL_WRITE_FORM=statement-per-table"), "{error}");
 }
 
 #[tokio::test]
-async fn what_is_no_refusal_of_the_text_is_an_error_and_no_guess() {
+async fn an_error_that_does_not_refuse_the_text_is_returned() {
     let Some((database, proxy)) = support::wired().await else { return };
-    for (form, text) in [(WriteForm::Auto, ACT), (WriteForm::StatementPerTable, LOCK)] {
+    for (form, text) in [(WriteForm::Auto, WHOLE_WRITE), (WriteForm::StatementPerTable, LOCK)] {
         let mut config = config(&database, &proxy);
         config.write_form = form;
         let faults = ["42501", "25P02", "XX000", "53200", "ZZ999"]
@@ -167,7 +168,7 @@ async fn what_is_no_refusal_of_the_text_is_an_error_and_no_guess() {
 async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_repeated() {
     let Some((database, proxy)) = support::wired().await else { return };
     for (form, text, one_statement) in
-        [(WriteForm::Auto, ACT, true), (WriteForm::StatementPerTable, LOCK, false)]
+        [(WriteForm::Auto, WHOLE_WRITE, true), (WriteForm::StatementPerTable, LOCK, false)]
     {
         let mut config = config(&database, &proxy);
         config.retry = RetryPolicy::default();
@@ -179,7 +180,7 @@ async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_rep
     }
 }
 
-/// The schema may come after the store.
+/// The schema may be set up after the store is opened.
 #[tokio::test]
 async fn without_a_schema_nothing_is_detected_and_the_first_write_after_it_detects() {
     for (form, expected) in [
@@ -225,11 +226,11 @@ async fn a_refusal_is_detected_by_the_first_write_after_the_schema_too() {
     let demanded = connect(&config).await.unwrap();
     set_up(&database).await;
     auto.session().insert_into_shards(&shard()).await.unwrap();
-    proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
+    proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal("0A000"));
     proxy.inject(When::Matching(LOCK.into()), refusal("0A000"));
     add_task(&auto, 1).await.unwrap();
     assert_eq!(found(auto.capabilities()), Some((false, false)));
-    proxy.inject(When::Matching(ACT.into()), refusal("0A000"));
+    proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal("0A000"));
     let error = add_task(&demanded, 2).await.unwrap_err();
     assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
     assert_eq!(demanded.capabilities(), None);
@@ -238,7 +239,7 @@ async fn a_refusal_is_detected_by_the_first_write_after_the_schema_too() {
 
 /// A transaction begins in the form that is known, too.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a transaction that locks and ends by hand")]
+#[expect(clippy::disallowed_methods, reason = "the test begins and ends the transaction itself")]
 async fn a_transaction_that_begins_before_any_write_detects_as_well() {
     let Some(database) = ScratchDatabase::create().await else { return };
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
@@ -259,7 +260,7 @@ async fn a_statement_per_table_that_is_wanted_is_not_probed_for_one_statement() 
     let store = connect(&config).await.unwrap();
     assert_eq!(found(store.capabilities()), Some((false, true)));
     let sent = proxy.statements();
-    assert_eq!((count(&sent, ACT), count(&sent, LOCK)), (0, 1), "{sent:?}");
+    assert_eq!((count(&sent, WHOLE_WRITE), count(&sent, LOCK)), (0, 1), "{sent:?}");
 }
 
 #[tokio::test]
@@ -274,7 +275,7 @@ async fn probes_write_nothing() {
     for store in [first, second] {
         store.close();
     }
-    // The server counts rows that are written when a session ends. The one above proves that it has
+    // The server counts written rows when a session ends. The insert above shows that it has
     // counted.
     let written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables \
                    WHERE relname NOT IN ('schema_version', 'schema_update_history', \

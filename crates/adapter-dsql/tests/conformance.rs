@@ -1,4 +1,5 @@
-//! The conformance suite on stock PostgreSQL, as a store is by default: a write is one statement.
+//! The conformance suite on stock PostgreSQL with the default configuration: a write is one
+//! statement.
 
 mod support;
 

@@ -1,11 +1,12 @@
-//! The conformance suite on a stand-in for DSQL, as a store is by default: a write is one statement.
+//! The conformance suite on the DSQL emulator with the default configuration: a write is one
+//! statement.
 
 mod support;
 
 use std::process::ExitCode;
 
-use support::emulator::{Takes, run};
+use support::emulator::{AcceptedStatements, run};
 
 fn main() -> ExitCode {
-    run(Takes::OneStatement)
+    run(AcceptedStatements::OneStatement)
 }

@@ -1,11 +1,11 @@
-//! The conformance suite on a stand-in for DSQL that refuses whole writes in one statement.
+//! The conformance suite on a DSQL emulator that refuses a write in one statement.
 
 mod support;
 
 use std::process::ExitCode;
 
-use support::emulator::{Takes, run};
+use support::emulator::{AcceptedStatements, run};
 
 fn main() -> ExitCode {
-    run(Takes::StatementPerTable)
+    run(AcceptedStatements::StatementPerTable)
 }

@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{Connection, Executor, PgConnection};
 use support::{
-    operations::{GuardedWrite, KINDS, WAYS, assert_deposed, numbers, take_over},
+    operations::{GuardedWrite, KINDS, TAKEOVER_METHODS, assert_deposed, numbers, take_over},
     recorder::Recorded,
     relay::Relay,
     wired,
@@ -21,7 +21,7 @@ use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
 use temporal_dsql_testkit::{ScratchDatabase, Then, When, WireFault};
 
-/// Owners of shards of their own.
+/// Owners of different shards.
 fn owners() -> impl Iterator<Item = Owner> {
     (100..).map(|shard| Owner { shard_id: ShardId(shard), range_id: 1 })
 }
@@ -35,7 +35,7 @@ async fn store_at(database: &ScratchDatabase, addr: std::net::SocketAddr) -> Dsq
 
 /// What is stored in the shard of a write.
 async fn stored(database: &ScratchDatabase, write: &GuardedWrite) -> [i64; 5] {
-    numbers(&database.query(&write.question()).await.unwrap())
+    numbers(&database.query(&write.contents_query()).await.unwrap())
 }
 
 /// Waits until this many sessions wait for a lock.
@@ -59,7 +59,7 @@ async fn a_write_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
     let next_owner = Arc::new(store_at(&database, proxy.addr()).await);
     let mut owners = owners();
     for kind in KINDS {
-        for way in WAYS {
+        for method in TAKEOVER_METHODS {
             let owner = owners.next().unwrap();
             let write = GuardedWrite::prepared(&store, kind, owner).await;
             let before = stored(&database, &write).await;
@@ -75,18 +75,18 @@ async fn a_write_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
             });
             proxy.inject(When::Commit, hold);
             let taking = Arc::clone(&next_owner);
-            let takeover = tokio::spawn(async move { take_over(&taking, owner, way).await });
+            let takeover = tokio::spawn(async move { take_over(&taking, owner, method).await });
             has_arrived.await.unwrap();
-            let (acting, by) = (write.clone(), Arc::clone(&store));
-            let acted = tokio::spawn(async move { acting.done_by(&by).await });
+            let (spawned_write, by) = (write.clone(), Arc::clone(&store));
+            let running_write = tokio::spawn(async move { spawned_write.execute_on(&by).await });
             wait_for_waiting(&database, 1).await;
             release.send(()).unwrap();
 
             takeover.await.unwrap().unwrap();
-            assert_deposed(&write, acted.await.unwrap());
-            assert_eq!(stored(&database, &write).await, before, "{kind:?}, {way:?}");
+            assert_deposed(&write, running_write.await.unwrap());
+            assert_eq!(stored(&database, &write).await, before, "{kind:?}, {method:?}");
             let lost = recorded.total("dsql_tx_conflict_total", &conflicts) - lost_before;
-            assert_eq!(lost, 1, "{kind:?}, {way:?}: its snapshot is older than the takeover");
+            assert_eq!(lost, 1, "{kind:?}, {method:?}: its snapshot is older than the takeover");
         }
     }
 }
@@ -98,7 +98,7 @@ async fn a_takeover_waits_for_a_write_that_has_locked_the_shard_and_does_not_und
     let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
     let mut owners = owners();
     for kind in KINDS {
-        for way in WAYS {
+        for method in TAKEOVER_METHODS {
             let owner = owners.next().unwrap();
             let write = GuardedWrite::prepared(&store, kind, owner).await;
             let before = stored(&database, &write).await;
@@ -111,20 +111,20 @@ async fn a_takeover_waits_for_a_write_that_has_locked_the_shard_and_does_not_und
                 write.transfer_task()
             );
             other.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(insert))).await.unwrap();
-            let (acting, by) = (write.clone(), Arc::clone(&store));
-            let acted = tokio::spawn(async move { acting.done_by(&by).await });
+            let (spawned_write, by) = (write.clone(), Arc::clone(&store));
+            let running_write = tokio::spawn(async move { spawned_write.execute_on(&by).await });
             wait_for_waiting(&database, 1).await;
             let taking = Arc::clone(&store);
-            let takeover = tokio::spawn(async move { take_over(&taking, owner, way).await });
+            let takeover = tokio::spawn(async move { take_over(&taking, owner, method).await });
             wait_for_waiting(&database, 2).await;
             other.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
 
-            acted.await.unwrap().unwrap();
+            running_write.await.unwrap().unwrap();
             takeover.await.unwrap().unwrap();
             let applied = write.applied_to(before);
-            assert_eq!(stored(&database, &write).await, applied, "{kind:?}, {way:?}");
-            assert_deposed(&write, write.done_by(&store).await);
-            assert_eq!(stored(&database, &write).await, applied, "{kind:?}, {way:?}");
+            assert_eq!(stored(&database, &write).await, applied, "{kind:?}, {method:?}");
+            assert_deposed(&write, write.execute_on(&store).await);
+            assert_eq!(stored(&database, &write).await, applied, "{kind:?}, {method:?}");
         }
     }
 }
@@ -145,14 +145,14 @@ async fn a_write_does_not_wait_for_another_write_of_its_shard() {
         first.transfer_task()
     );
     other.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(insert))).await.unwrap();
-    let (acting, by) = (first.clone(), Arc::clone(&store));
-    let acted = tokio::spawn(async move { acting.done_by(&by).await });
+    let (spawned_write, by) = (first.clone(), Arc::clone(&store));
+    let running_write = tokio::spawn(async move { spawned_write.execute_on(&by).await });
     wait_for_waiting(&database, 1).await;
     let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, second.done_by(&store)).await.expect("no wait").unwrap();
+    tokio::time::timeout(limit, second.execute_on(&store)).await.expect("no wait").unwrap();
     assert_eq!(stored(&database, &first).await, second.applied_to(before), "the first waits");
     other.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
-    acted.await.unwrap().unwrap();
+    running_write.await.unwrap().unwrap();
     let both = first.applied_to(second.applied_to(before));
     assert_eq!(stored(&database, &first).await, both);
 }
@@ -169,7 +169,7 @@ async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeove
         .await;
 }
 
-/// What the answer of a write says when it is lost.
+/// The result of a write whose answer is lost.
 #[tokio::test]
 async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
     let Some((database, proxy)) = wired().await else { return };
@@ -180,7 +180,7 @@ async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
             let write = GuardedWrite::prepared(&store, kind, owners.next().unwrap()).await;
             let before = stored(&database, &write).await;
             proxy.inject(When::Executing("WITH shard AS".into()), fault);
-            let result = write.done_by(&store).await;
+            let result = write.execute_on(&store).await;
             assert_eq!(proxy.pending_faults(), 0);
             if is_applied {
                 result.unwrap();

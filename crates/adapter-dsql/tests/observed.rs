@@ -1,4 +1,4 @@
-//! What operators see of a store: spans, the log, and metrics.
+//! The observability of a store: spans, the log, and metrics.
 
 mod support;
 
@@ -85,7 +85,7 @@ async fn an_operation_is_one_span_with_every_statement_of_every_attempt_inside()
     assert_eq!(seen, [of_attempt(1, "not_applied"), of_attempt(2, "done")].concat());
 }
 
-/// What the Go plugin's `newDB` takes a logger for (requirements.md#req-3-1,
+/// The counterpart of the logger of the Go plugin's `newDB` (requirements.md#req-3-1,
 /// requirements.md#req-3-2).
 #[tokio::test]
 async fn a_store_made_by_connect_logs_its_operations_through_the_subscriber_in_place() {
@@ -101,7 +101,7 @@ async fn a_store_made_by_connect_logs_its_operations_through_the_subscriber_in_p
 }
 
 #[tokio::test]
-async fn a_statement_by_itself_is_an_operation_and_no_payload_is_seen() {
+async fn an_autocommit_statement_is_an_operation_and_no_payload_is_recorded() {
     let Some((store, _proxy, _database)) = opened().await else { return };
     let mut row = current(ArchetypeId::SCHEDULER);
     row.data = Some(b"a payload nobody may see".to_vec());
@@ -223,7 +223,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
 }
 
 #[tokio::test]
-async fn what_is_described_is_the_table_and_what_is_emitted_is_in_it() {
+async fn the_described_metrics_are_the_table_and_every_emitted_metric_is_in_it() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
     let Some((database, proxy)) = support::wired().await else { return };
@@ -242,7 +242,7 @@ async fn what_is_described_is_the_table_and_what_is_emitted_is_in_it() {
     store.run("Change", &row, change).await.unwrap();
     proxy.inject(When::Commit, WireFault::LostAfter);
     store.run("Change", &row, change).await.unwrap_err();
-    // The reserve is refilled and the gauges are set when the pool is looked after.
+    // The keeper of the pool refills the reserve and sets the gauges.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let emitted = recorded.emitted();
     for (name, kind, labels) in &emitted {

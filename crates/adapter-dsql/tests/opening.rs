@@ -1,4 +1,4 @@
-//! Opening a store: what is refused, and how it is said.
+//! Opening a store: the refusals and their errors.
 
 mod support;
 
@@ -130,7 +130,7 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
         "a missing right says nothing about the server: {error:?}"
     );
     assert!(report(&error).contains("permission denied"), "{}", report(&error));
-    // A statement per table needs a lock of a shard to be found out about, and no other right.
+    // With a statement per table, the detection needs only the right to lock a shard.
     database.execute(&format!("GRANT SELECT, UPDATE ON shards TO {role}")).await.unwrap();
     config.write_form = WriteForm::StatementPerTable;
     let limited = connect(&config, None).await.unwrap();
@@ -146,7 +146,7 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_is_asked_again_until_it_has_room() {
+async fn a_connection_that_a_full_server_refuses_is_retried() {
     let Some(database) = ScratchDatabase::create().await else {
         return;
     };

@@ -1,4 +1,4 @@
-//! The pool: what it does when connections break, and how many it has.
+//! The pool: broken connections, and the number of connections.
 
 mod support;
 
@@ -50,7 +50,7 @@ async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
     }
 }
 
-/// A connection that was used after the one that broke is good.
+/// A connection that was used after another one broke still works.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
 async fn a_connection_that_has_answered_since_is_kept() {
@@ -106,10 +106,10 @@ async fn there_are_never_more_connections_than_configured_while_the_reserve_refi
     assert_eq!(most, MOST);
 }
 
-/// Its statement waits for a lock; the connection is closed when the transaction is dropped, and not
-/// when somebody looks after the pool.
+/// Its statement waits for a lock; the connection is closed when the transaction is dropped, and
+/// not at the next run of the keeper.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "transactions that meet in each other's locks")]
+#[expect(clippy::disallowed_methods, reason = "transactions that wait for each other's locks")]
 async fn a_transaction_that_is_given_up_releases_its_locks_at_once() {
     let Some(database) = ScratchDatabase::create().await else { return };
     support::set_up(&database).await;
@@ -141,6 +141,6 @@ async fn a_transaction_that_is_given_up_releases_its_locks_at_once() {
         next.rollback().await.unwrap();
         other.rollback().await.unwrap();
     }
-    // The pool is looked after once a second.
+    // The keeper of the pool runs once a second.
     assert!(waited < Duration::from_millis(1_500), "{waited:?}");
 }

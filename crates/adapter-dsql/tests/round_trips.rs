@@ -1,5 +1,5 @@
-//! How many round trips a write on a whole execution takes, counted on the wire, and that their
-//! number does not depend on how much is written. `docs/performance.md` has the table of them.
+//! The round trips of each operation on an execution, counted on the wire. Their number does not
+//! depend on the number of rows. `docs/performance.md` shows them in a table.
 
 mod support;
 
@@ -13,8 +13,8 @@ use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::{ExecutionStore, TaskStore};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 
-/// The writes, in the order in which [`count`] counts them and the table shows them.
-const ACTS: [&str; 9] = [
+/// The operations, in the order in which [`count`] counts them and the table shows them.
+const OPERATIONS: [&str; 9] = [
     "create",
     "update",
     "update with a new run",
@@ -26,10 +26,10 @@ const ACTS: [&str; 9] = [
     "delete",
 ];
 
-/// Round trips of each of the [`ACTS`]; BEGIN and COMMIT are counted.
-type Counts = [u64; ACTS.len()];
+/// Round trips of each of the [`OPERATIONS`]; BEGIN and COMMIT are counted.
+type Counts = [u64; OPERATIONS.len()];
 
-/// Does each write once, and counts.
+/// Executes each operation once, and counts its round trips.
 async fn count(
     store: &DsqlStore,
     proxy: &FaultProxy,
@@ -90,7 +90,7 @@ async fn count(
     ]
 }
 
-/// Counts for a store with this form, on a connection that knows its statements.
+/// Counts for a store with this form, on a connection with prepared statements.
 async fn counts(database: &ScratchDatabase, proxy: &FaultProxy, form: WriteForm) -> Counts {
     let mut config = support::config(database, proxy.addr());
     config.write_form = form;
@@ -110,7 +110,7 @@ async fn counts(database: &ScratchDatabase, proxy: &FaultProxy, form: WriteForm)
 fn shown() -> [Counts; 2] {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md");
     let document = std::fs::read_to_string(document).unwrap();
-    let of_write = |write: &str| {
+    let of_operation = |write: &str| {
         let mut rows = document.lines().filter_map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
             let [name, one, per_table] = cells.as_slice() else { return None };
@@ -120,7 +120,7 @@ fn shown() -> [Counts; 2] {
         assert_eq!(rows.next(), None, "a second row for `{write}`");
         counts
     };
-    let rows = ACTS.map(of_write);
+    let rows = OPERATIONS.map(of_operation);
     [0, 1].map(|form| rows.map(|row| row[form]))
 }
 
@@ -131,8 +131,8 @@ async fn a_write_takes_a_fixed_number_of_round_trips_in_each_configuration() {
     store.session().insert_into_shards(&support::shard()).await.unwrap();
     let one_statement = counts(&database, &proxy, WriteForm::OneStatement).await;
     let per_table = counts(&database, &proxy, WriteForm::StatementPerTable).await;
-    assert_eq!(one_statement, [1; ACTS.len()], "{ACTS:?}");
+    assert_eq!(one_statement, [1; OPERATIONS.len()], "{OPERATIONS:?}");
     // At most 12 and COMMIT; a read has no transaction.
-    assert!(per_table.iter().all(|trips| *trips <= 13), "{ACTS:?}: {per_table:?}");
+    assert!(per_table.iter().all(|trips| *trips <= 13), "{OPERATIONS:?}: {per_table:?}");
     assert_eq!(shown(), [one_statement, per_table], "what docs/performance.md shows");
 }

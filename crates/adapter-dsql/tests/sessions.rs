@@ -1,4 +1,4 @@
-//! What stock PostgreSQL does to sessions by its own settings, which DSQL does not have.
+//! Settings of stock PostgreSQL that end sessions and waits, which DSQL does not have.
 
 mod support;
 
@@ -53,7 +53,7 @@ async fn a_session_that_was_ended_for_idling_is_replaced() {
 
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a transaction that holds a lock")]
-async fn a_lock_that_is_not_had_in_time_is_contention() {
+async fn a_lock_timeout_is_contention() {
     let Some(database) = with_setting("lock_timeout = '50ms'").await else { return };
     let store = support::open(&database, database.addr().unwrap(), RetryPolicy::NEVER).await;
     let row = execution();

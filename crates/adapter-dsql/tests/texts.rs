@@ -1,5 +1,5 @@
-//! Every text of `sql/*.sql` before a server: it is prepared, and its plan finds rows by the primary
-//! key.
+//! Every statement of `sql/*.sql` on a server: the server prepares it, and its plan finds rows by
+//! the primary key.
 
 #[path = "../src/text.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the store uses the rest of it")]
@@ -156,7 +156,8 @@ async fn plans(database: &ScratchDatabase, mode: &str) -> Vec<(&'static Text, St
     texts.into_iter().zip(plans).collect()
 }
 
-/// With statistics or without, for these values or for any: DSQL's planner may know as little.
+/// With and without statistics, with custom and generic plans: the statistics of DSQL's planner are
+/// not known.
 #[tokio::test]
 async fn every_text_finds_rows_by_the_primary_key() {
     let Some(database) = ScratchDatabase::create().await else { return };

@@ -1,5 +1,5 @@
-//! A lost answer that no later read resolves: the write returns an unknown outcome, whatever fails
-//! next, because a caller repeats a write that was not applied.
+//! Lost answers that no later read resolves: the write returns an unknown outcome, whatever error
+//! follows, because a caller repeats a write that is reported as not applied.
 
 mod support;
 
@@ -26,7 +26,7 @@ async fn opened(form: WriteForm) -> Option<(DsqlStore, FaultProxy, ScratchDataba
     Some((store, proxy, database))
 }
 
-/// Refuses the next statement with this text for a reason that does not pass.
+/// Refuses the next statement with this text with a permanent error.
 fn refuse(proxy: &FaultProxy, text: &str) {
     proxy.inject(When::Executing(text.into()), WireFault::error("42501", "permission denied"));
 }
@@ -53,7 +53,7 @@ fn request() -> CreateExecution {
 }
 
 #[tokio::test]
-async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
+async fn a_create_whose_run_cannot_be_read_stays_unknown() {
     for form in FORMS {
         let Some((store, proxy, _database)) = opened(form).await else { return };
         let request = request();
@@ -66,7 +66,7 @@ async fn a_creation_whose_run_cannot_be_looked_for_stays_unknown() {
 }
 
 #[tokio::test]
-async fn tasks_that_cannot_be_looked_for_may_have_been_added() {
+async fn an_add_whose_tasks_cannot_be_read_stays_unknown() {
     for form in FORMS {
         let Some((store, proxy, _database)) = opened(form).await else { return };
         let task = ImmediateTask { task_id: 1, data: blob() };
@@ -90,7 +90,7 @@ async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
             scheduled: Vec::new(),
         };
         let shards = ShardStore::new(&store);
-        // The next owner has its own way to the database.
+        // The next owner connects without the proxy.
         let other =
             support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
         let runtime = tokio::runtime::Handle::current();
@@ -128,7 +128,7 @@ async fn a_deletion_that_is_refused_when_it_is_repeated_may_have_happened_before
     assert_eq!(executions.get(&run).await.unwrap(), None);
 }
 
-/// COMMIT may still be on its way, and so may the one statement that saves an owner's progress.
+/// The server may still receive COMMIT, or the single statement that saves an owner's progress.
 #[tokio::test]
 async fn a_claim_or_progress_that_has_not_arrived_stays_unknown() {
     let Some((store, proxy, _database)) = opened(WriteForm::Auto).await else { return };

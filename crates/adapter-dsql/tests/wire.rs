@@ -20,7 +20,7 @@ async fn opened() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
     Some((store, proxy, database))
 }
 
-/// Counts the round trips of each operation once the connection knows its statements.
+/// Counts the round trips of each operation after its statements are prepared.
 #[tokio::test]
 async fn every_autocommit_operation_takes_one_round_trip() {
     let Some((store, proxy, _database)) = opened().await else {
@@ -85,7 +85,7 @@ async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
     };
     for (fault, applied) in [(WireFault::LostBefore, "0"), (WireFault::LostAfter, "1")] {
         let row = execution();
-        // The connection must know the statement, or its preparation would meet the fault.
+        // The statement must be prepared, or the fault would hit its preparation.
         store.session().insert_into_executions(&execution()).await.unwrap();
         database.execute("DELETE FROM executions").await.unwrap();
         proxy.inject(When::RoundTrip(1), fault);
@@ -184,8 +184,8 @@ async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
 /// A body that swallows the error of a statement gets it again at COMMIT, and so does one that
 /// swallows the error of a write.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the body is played by hand")]
-async fn a_write_that_failed_poisons_its_transaction() {
+#[expect(clippy::disallowed_methods, reason = "the test runs the body itself")]
+async fn a_failed_write_fails_its_transaction() {
     let Some((store, _proxy, database)) = opened().await else {
         return;
     };
@@ -269,8 +269,8 @@ async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_close
     store.session().insert_into_executions(&execution()).await.unwrap();
 }
 
-/// Temporal's `TestSQLiteTransactionContextCancellation`: a caller that is dropped in the middle
-/// takes its transaction with it, and the pool works on.
+/// Temporal's `TestSQLiteTransactionContextCancellation`: the transaction of a caller that is
+/// dropped during a statement ends, and the pool still works.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the transaction is left half-way on purpose")]
 async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
@@ -295,7 +295,7 @@ async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
 /// A statement whose answer, an error, arrives after its caller was dropped: the next exchange on
 /// that connection would read it in place of its own.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the transaction is given up by hand")]
+#[expect(clippy::disallowed_methods, reason = "the test drops the transaction itself")]
 async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transaction() {
     let Some((_, proxy, database)) = opened().await else {
         return;
@@ -417,8 +417,8 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     let once = open(RetryPolicy::NEVER).await;
     once.session().insert_into_shards(&support::shard()).await.unwrap();
     let executions = ExecutionStore::new(&once);
-    // It may be about anything, and one that names the run, or the current execution, is about a
-    // transaction that inserted the row first. The next attempt distinguishes them.
+    // Such a duplicate key may be in any table. One of the run or of the current execution means
+    // that another transaction inserted the row first. The next attempt distinguishes them.
     let of_creators = ["executions_pkey", "current_executions_pkey"];
     let named = of_creators.map(|name| format!("{UNNAMED} \"{name}\""));
     for message in [UNNAMED].into_iter().chain(named.iter().map(String::as_str)) {
@@ -451,8 +451,9 @@ async fn a_write_that_its_deadline_ends_reports_whether_it_may_have_been_applied
     let Some((store, proxy, _database)) = opened().await else {
         return;
     };
-    // A row of its own each time: the server keeps the locks of a transaction whose end it has not received. The
-    // connection that is left knows the statements, so that none of them is prepared later.
+    // A row of its own each time: the server keeps the locks of a transaction whose end it has not
+    // received. The statements are prepared on the remaining connection, so that none of them is
+    // prepared later.
     let inserted = async || {
         let row = current(ArchetypeId::WORKFLOW);
         let mut session = store.session();
@@ -496,6 +497,6 @@ async fn a_write_that_its_deadline_ends_reports_whether_it_may_have_been_applied
     let within = Within::new(&store, LIMIT);
     let written = within.session().update_current_executions(&row).await;
     assert_ended(written.unwrap_err(), Outcome::Unknown, "a write");
-    // The pool works on, with connections that are between two answers.
+    // The pool still works; none of its connections waits for an answer.
     inserted().await;
 }

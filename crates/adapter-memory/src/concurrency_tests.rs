@@ -72,7 +72,7 @@ async fn count(plan: FaultPlan) -> (MemoryStore, [u64; 3]) {
 async fn concurrent_increments_of_one_row_are_all_kept() {
     let (store, [grown, succeeded, attempts]) = count(FaultPlan::none()).await;
     assert_eq!((grown, succeeded), (WRITERS * INCREMENTS, WRITERS * INCREMENTS));
-    assert!(attempts > succeeded, "no writer ever met another");
+    assert!(attempts > succeeded, "no increment lost a conflict");
     assert_eq!(store.engine().tracked_rows(), 0);
 }
 

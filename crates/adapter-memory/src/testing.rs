@@ -88,7 +88,7 @@ pub(crate) async fn conflict(
 /// A transaction of the operation `Test`.
 pub(crate) async fn begin(store: &MemoryStore) -> Box<dyn Transaction> {
     let attempt = Attempt::first("Test");
-    #[expect(clippy::disallowed_methods, reason = "these tests interleave transactions by hand")]
+    #[expect(clippy::disallowed_methods, reason = "these tests interleave transactions")]
     store.begin(attempt).await.unwrap()
 }
 

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_and_keys_know_their_map() {
+    fn entries_and_keys_have_their_map() {
         for map in MapTable::ALL {
             assert_eq!(MapEntries::none(map).map(), map);
             assert_eq!(MapKeys::none(map).map(), map);

@@ -1,4 +1,4 @@
-//! Connections: TLS, the password or token, and errors that say what to do.
+//! Opens connections: TLS, the password or token, and errors that name the remedy.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ enum Secret {
     Token(Arc<dyn TokenSource>),
 }
 
-/// The database that a connector leads to, as error messages name it. No secret is part of it.
+/// The database that a connector connects to, as error messages name it. No secret is part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The host.
@@ -62,13 +62,10 @@ pub struct Endpoint {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The configuration cannot be used, such as a CA file without a certificate.
-    #[error("the connection is not configured right")]
+    #[error("the connection configuration is invalid")]
     Configuration(#[source] Cause),
     /// The host does not answer.
-    #[error(
-        "cannot reach {host}:{port}; check the endpoint, the port and the network between here \
-         and there"
-    )]
+    #[error("cannot reach {host}:{port}; check the endpoint, the port and the network")]
     Unreachable {
         /// The host.
         host: String,
@@ -288,7 +285,7 @@ impl Connector {
         self.engine
     }
 
-    /// The database that the connections lead to.
+    /// The database that the connector connects to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

@@ -1,8 +1,8 @@
 //! SQLSTATEs: what an error of the server means, and what it did to the connection.
 //!
-//! [`classify`] is a pure function of SQLSTATE, message and phase. The message is looked at only
-//! where DSQL uses one SQLSTATE for several things: the OCC code of `40001`, the limits behind
-//! `54000`, and the refusals of a connection (aurora-dsql.md#conflicts, aurora-dsql.md#limits,
+//! [`classify`] is a pure function of SQLSTATE, message and phase. The message matters only where
+//! DSQL uses one SQLSTATE for several errors: the OCC code of `40001`, the limits behind `54000`,
+//! and the refusals of a connection (aurora-dsql.md#conflicts, aurora-dsql.md#limits,
 //! aurora-dsql.md#admission).
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -35,7 +35,7 @@ impl Phase {
 pub enum Conflict {
     /// `OC000`: another transaction changed the same row.
     Data,
-    /// `OC001`: the catalog changed, and this session had not heard of it.
+    /// `OC001`: the catalog changed, and the session used an older version of it.
     Catalog,
     /// A conflict without a code, as PostgreSQL reports it.
     Unlabelled,
@@ -214,7 +214,7 @@ mod tests {
     const ALL: [Phase; 3] = [Phase::Opening, Phase::Statement, Phase::Commit];
 
     #[test]
-    fn codes_that_mean_the_same_in_every_phase() {
+    fn these_codes_have_one_meaning_in_every_phase() {
         let table = [
             // aurora-dsql.md#conflicts
             (

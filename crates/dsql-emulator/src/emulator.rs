@@ -82,7 +82,7 @@ fn port_advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// A stand-in for a DSQL cluster, which runs until it is dropped.
+/// An emulator of a DSQL cluster, which runs until it is dropped.
 ///
 /// It runs on its own threads, so a test may block, and may connect to its own emulator from a
 /// single-threaded runtime. Dropping it closes all connections and removes its database and files.

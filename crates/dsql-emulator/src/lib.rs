@@ -1,4 +1,4 @@
-//! A stand-in for an Amazon Aurora DSQL cluster, in front of an unmodified PostgreSQL.
+//! An emulator of an Amazon Aurora DSQL cluster, in front of an unmodified PostgreSQL.
 //!
 //! [`DsqlEmulator::start`] starts an emulator for one test, which stops when it is dropped;
 //! [`DsqlEmulator::builder`] configures one; [`DsqlEmulator::faults`] injects faults. The

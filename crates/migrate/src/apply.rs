@@ -261,7 +261,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             }
             match self.database.inner.record_version(change).await {
                 Ok(true) => return Ok(true),
-                // Another run was faster; the next look shows where it led.
+                // A concurrent run has changed the version; the next read of the row shows it.
                 Ok(false) => {}
                 // The response to COMMIT may be lost; the next read of the row decides.
                 Err(error) if self.database.is_retryable(&error) || error.is_duplicate() => {

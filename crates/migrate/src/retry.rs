@@ -46,7 +46,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Makes a read again until it succeeds or fails for good.
+/// Repeats a read until it succeeds or fails permanently.
 macro_rules! retried {
     ($self:ident, $action:expr, $call:expr) => {{
         let mut attempts = Attempts::new();

@@ -62,13 +62,13 @@ const OWNERS: [(Option<i64>, Option<i64>, bool); 6] = [
 
 /// An observed current execution: its run and state, and the last write version of its run if the
 /// run exists.
-type Found = Option<(RunId, ExecutionState, Option<i64>)>;
+type ObservedCurrent = Option<(RunId, ExecutionState, Option<i64>)>;
 
 /// A condition on the current execution, the observed one, and whether the condition holds.
-fn currents() -> Vec<(Option<ExpectedCurrent>, Found, bool)> {
+fn currents() -> Vec<(Option<ExpectedCurrent>, ObservedCurrent, bool)> {
     use ExecutionState::{Completed, Running};
 
-    let found: [Found; 7] = [
+    let found: [ObservedCurrent; 7] = [
         None,
         Some((A, Running, Some(11))),
         Some((A, Completed, Some(11))),
@@ -181,7 +181,7 @@ fn check_returns_the_first_condition_that_does_not_hold() {
                             .collect(),
                         ..Observed::default()
                     };
-                    let told = found.map(|(run_id, state, version)| {
+                    let stored = found.map(|(run_id, state, version)| {
                         let row = current(run_id, state);
                         let last_write_version = version.unwrap_or(row.last_write_version);
                         Box::new(CurrentExecutionsRow { last_write_version, ..row })
@@ -195,7 +195,7 @@ fn check_returns_the_first_condition_that_does_not_hold() {
                                 observed: owner,
                             },
                         ),
-                        (is_current, ConditionFailed::CurrentExecution { observed: told }),
+                        (is_current, ConditionFailed::CurrentExecution { observed: stored }),
                         (first_holds, failure(first, B, first_found)),
                         (second_holds, failure(second, C, second_found)),
                     ];

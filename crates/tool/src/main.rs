@@ -1,4 +1,4 @@
-//! `temporal-dsql-tool`: the schema of Temporal on Aurora DSQL, for operators.
+//! `temporal-dsql-tool`: the schema tool for operators. It calls the library of this crate.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! From flags and variables to a connection.
+//! Opens the database that flags and environment variables name.
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql::{
@@ -29,7 +29,7 @@ pub(crate) async fn open(
     }
     config.tls.mode = mode;
     let (engine, credentials) = match target.auth {
-        // Whoever takes tokens is DSQL, and need not be asked.
+        // A server that authenticates by IAM tokens is DSQL, so the engine is not detected.
         Auth::Iam { region } => (Some(Engine::Dsql), Some(credentials(region).await)),
         Auth::Password(_) | Auth::Trust => (config.engine, None),
     };

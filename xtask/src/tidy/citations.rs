@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_citation_is_left_alone() {
+    fn other_text_is_not_a_citation() {
         let text =
             "RFC 7677 §3, #[test], `#`, https://example.org/a.md@b, a.rs#c, [x](own.md), [y](@z)";
         assert_eq!(findings("a.rs", text), [""; 0]);

@@ -34,12 +34,12 @@ impl Package {
 
 #[derive(Deserialize)]
 struct Metadata {
-    packages: Vec<Found>,
+    packages: Vec<CargoPackage>,
     workspace_root: String,
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct CargoPackage {
     name: String,
     manifest_path: String,
     dependencies: Vec<Dependency>,
@@ -52,7 +52,7 @@ struct Dependency {
     kind: Option<String>,
 }
 
-impl Found {
+impl CargoPackage {
     fn package(&self, root: &str) -> Package {
         let path = &self.manifest_path;
         let names = |in_tests: bool| {

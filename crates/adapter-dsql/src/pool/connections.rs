@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{error_class::ErrorClass, metrics::TX_ERROR_CLASS};
 
-/// What the pool, its keeper and the connections in use share.
+/// The state that the pool, its keeper and the connections in use share.
 pub(super) struct Connections {
     connector: Connector,
     pub(super) config: PoolConfig,

@@ -1,13 +1,12 @@
 //! The connection pool.
 //!
-//! Connections are opened no faster than a rate, each with a token of its own; they retire at
-//! ages that are spread out, well before DSQL closes them; and a reserve of open connections is
-//! kept, so that a caller seldom waits for a new one (aurora-dsql.md#latency: opening takes 100–330
-//! ms).
+//! The pool opens connections at a limited rate, each with its own token. It retires them at random
+//! ages, before DSQL closes them. It keeps a reserve of open connections, so that a caller seldom
+//! waits for a new one (aurora-dsql.md#latency: opening takes 100–330 ms).
 //!
-//! A cause that ends one connection often ends all: a restart, a failover, a network that dropped
-//! them. So when a connection breaks, the idle ones that were not used since are closed, and the next
-//! caller gets a new one at once, instead of one broken connection after the other.
+//! A restart, a failover or a network failure often breaks all connections. So when a connection
+//! breaks, the pool closes the idle ones that were not used since, and the next caller gets a new
+//! connection at once, instead of one broken connection after the other.
 
 mod connections;
 mod keeper;
@@ -87,7 +86,7 @@ impl Drop for Pool {
     }
 }
 
-/// A wait for a connection, which is measured however it ends.
+/// A wait for a connection. Its duration is recorded however the wait ends.
 struct Wait(Instant);
 
 impl Wait {

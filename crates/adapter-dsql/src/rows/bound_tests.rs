@@ -1,5 +1,5 @@
-//! Every statement of the row ports is made once: its text names what is bound, and nothing is
-//! bound that it does not name. The files have no text that is not sent.
+//! Tests of the parameters of every statement of the row ports: each parameter of a text is bound,
+//! and each bound value is a parameter of the text. Every text of a file is used.
 
 use std::collections::BTreeSet;
 
@@ -160,7 +160,7 @@ fn of_histories(made: &mut Vec<Statement>) {
     made.push(history_tree::paginate(None, 1));
 }
 
-/// The statements of writes share one set of values, of which each takes what it names.
+/// The statements of writes share one set of values; each takes the values that it names.
 fn of_writes(made: &mut Vec<Statement>) {
     let run = run();
     let mut set = WriteSet::new("GuardedWrite", SHARD);
@@ -177,8 +177,8 @@ fn of_writes(made: &mut Vec<Statement>) {
     made.push(mutable_state::apply::OneStatement::new(&router, &set).unwrap().statement().unwrap());
 }
 
-/// Every statement. [`super::exact`] refuses what is bound and not named, in a build
-/// with debug assertions, and [`Statement::new`] what is named and not bound.
+/// Every statement. With debug assertions, [`super::exact`] refuses a value that is bound and not
+/// named; [`Statement::new`] refuses a parameter without a value.
 fn made() -> Vec<Statement> {
     let mut made =
         shards::every_statement(&ShardsRow { shard_id: SHARD, range_id: 1, data: blob() });

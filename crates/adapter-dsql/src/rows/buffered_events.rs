@@ -14,7 +14,7 @@
 //! bits make the ids of different runs distinct. If two runs draw the same 48 bits for the same
 //! position, the later insert fails with [`StoreError::AlreadyExists`] for this table; nothing was
 //! written, and the next attempt draws again. With ten thousand buffered events this happens to one
-//! insert in 28 thousand million.
+//! insert in 28 billion.
 //!
 //! The upper bits of an id that the Go fork wrote are a time. It is read as a position, so events that
 //! are appended follow it.
@@ -40,7 +40,7 @@ use crate::{
 };
 
 const RANDOM_BITS: u32 = 48;
-const MAX_PLACES: usize = (1 << 15) - 1;
+const MAX_POSITIONS: usize = (1 << 15) - 1;
 
 const SQL: &str = include_str!("../../sql/buffered_events.sql");
 
@@ -77,7 +77,7 @@ pub(super) fn set_events<'a>(
     let mut of_runs = Vec::new();
     let mut run_ids = Vec::new();
     for (run_id, events) in events {
-        of_runs.extend(places(events.len(), || fastrand::u64(..))?);
+        of_runs.extend(relative_ids(events.len(), || fastrand::u64(..))?);
         run_ids.extend(events.iter().map(|_| run_id.0));
     }
     let table = Table::BufferedEvents;
@@ -90,11 +90,11 @@ pub(super) fn set_events<'a>(
 
 /// The ids of `count` events, relative to the position of the last one: ascending, with random
 /// numbers in the low bits.
-pub(super) fn places(
+pub(super) fn relative_ids(
     count: usize,
     mut random: impl FnMut() -> u64,
 ) -> Result<Vec<i64>, StoreError> {
-    if count > MAX_PLACES {
+    if count > MAX_POSITIONS {
         return Err(StoreError::from(BufferFull(Cause::new(format!("{count} events at once")))));
     }
     let below = (1_u64 << RANDOM_BITS) - 1;
@@ -138,23 +138,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_ascend_whatever_the_random_numbers_are() {
+    fn ids_ascend_for_all_random_numbers() {
         let mut random = fastrand::Rng::with_seed(7);
-        let ids = places(MAX_PLACES, || random.u64(..)).unwrap();
+        let ids = relative_ids(MAX_POSITIONS, || random.u64(..)).unwrap();
         assert!(ids[0] > 0, "positive, up to the last");
         assert!(ids.is_sorted_by(|one, next| one < next));
         assert_eq!(ids.iter().map(|id| id >> RANDOM_BITS).max(), Some(32_767));
         let extremes = [u64::MAX, 0];
         let mut extremes = extremes.iter().copied();
-        let [first, second] = places(2, || extremes.next().unwrap()).unwrap()[..] else {
-            panic!("two places");
+        let [first, second] = relative_ids(2, || extremes.next().unwrap()).unwrap()[..] else {
+            panic!("two ids");
         };
         assert!(first < second);
     }
 
     #[test]
-    fn more_events_than_places_are_refused_before_anything_is_sent() {
-        let error = places(MAX_PLACES + 1, || 0).unwrap_err();
+    fn more_events_than_positions_are_refused_before_anything_is_sent() {
+        let error = relative_ids(MAX_POSITIONS + 1, || 0).unwrap_err();
         assert!(matches!(error, StoreError::Limit { .. }), "{error:?}");
     }
 }

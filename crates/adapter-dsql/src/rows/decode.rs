@@ -13,7 +13,7 @@ use temporal_dsql_ports::{Cause, StoreError};
 pub(super) struct Columns<'r> {
     table: Table,
     row: &'r PgRow,
-    /// What columns are called in the answer, and in the table.
+    /// Pairs of the names of a column: in the answer, and in the table.
     aliases: [(&'static str, &'static str); 3],
 }
 
@@ -22,8 +22,8 @@ impl<'r> Columns<'r> {
         Self { table, row, aliases: [("", ""); 3] }
     }
 
-    /// Columns that have another name in the answer than in the table: pairs of both. Errors call
-    /// them by the latter.
+    /// Columns whose name in the answer differs from that in the table: pairs of both names. Errors
+    /// use the latter.
     pub(super) const fn called(self, aliases: [(&'static str, &'static str); 3]) -> Self {
         Self { aliases, ..self }
     }

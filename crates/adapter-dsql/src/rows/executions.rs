@@ -61,7 +61,7 @@ pub(super) const STATEMENTS: [&Meta; 9] = [
     &WRITE_LOCK.reading,
 ];
 
-/// Which of the two locks of the port is asked for; they differ in name only.
+/// The two locks of the port, which differ in name only.
 #[derive(Clone, Copy)]
 pub(super) enum Lock {
     Read,
@@ -163,7 +163,7 @@ pub(super) fn delete(filter: &ExecutionsFilter) -> Statement {
     by_key(&DELETE, filter)
 }
 
-/// The statement that locks a row or, where nothing holds a lock, reads the same columns.
+/// The statement that locks a row or, outside a transaction, reads the same columns.
 /// [`decode_locked`] reads its answer.
 pub(super) fn lock(filter: &ExecutionsFilter, lock: Lock, holds_locks: bool) -> Statement {
     let operation = match lock {

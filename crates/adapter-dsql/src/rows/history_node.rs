@@ -1,14 +1,14 @@
 //! `history_node`: batches of events.
 //!
 //! `txn_id` is stored negated, so that of several batches at one node the valid one, which has the
-//! largest, comes first in the order of the key (temporal-persistence.md#history). A name with
-//! `stored` is a negated one.
+//! largest, comes first in the order of the key (temporal-persistence.md#history). Names with
+//! `stored` refer to the negated number.
 //!
-//! A page continues after a position of two columns, which takes a filter: DSQL turns a comparison
-//! of rows into one in any case (aurora-dsql.md#indexes). The bounds of the node id begin at the
-//! position, so that only the batches of one node are filtered. Temporal's own plugins bind a
-//! transaction where a node belongs when they read in reverse, and lose the rest of a node at a
-//! page's end.
+//! A page continues after a position of two columns. This comparison is a filter, as DSQL executes
+//! a row comparison as a filter, too (aurora-dsql.md#indexes). The bounds of the node id begin at
+//! the position, so that only the batches of one node are filtered. In a reverse read, Temporal's
+//! plugins bind a transaction id in the place of a node id, and lose the remaining rows of a node
+//! at the end of a page.
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
@@ -101,7 +101,7 @@ pub(super) fn set_nodes<'a>(
     Ok(())
 }
 
-/// The statement that inserts nodes, or overwrites those that are there.
+/// The statement that inserts nodes, or overwrites existing ones.
 pub(super) fn insert(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Statement, StoreError> {
     check(&mut Payload::default(), nodes)?;
     let mut arguments = Arguments::default();
@@ -137,12 +137,12 @@ fn select_page(
     let (meta, after) = match page.order {
         NodeOrder::Forward => {
             min = after.map_or(min, |(node_id, _)| min.max(node_id));
-            // Before every node: no transaction is stored as the least number.
+            // Before every node: no transaction id is stored as the smallest number.
             (&columns.forward, after.unwrap_or((i64::MIN, i64::MIN)))
         }
         NodeOrder::Reverse => {
             max = after.map_or(max, |(node_id, _)| max.min(node_id.saturating_add(1)));
-            // Behind every node: the range ends before the largest number.
+            // After every node: the range ends before the largest number.
             (&columns.reverse, after.unwrap_or((i64::MAX, i64::MAX)))
         }
     };

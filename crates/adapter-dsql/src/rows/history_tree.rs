@@ -31,7 +31,7 @@ static PAGINATE: Meta = meta("PaginateBranchesFromHistoryTree", false);
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 4] = [&INSERT, &SELECT, &DELETE, &PAGINATE];
 
-/// Before every branch: shards are counted from one.
+/// Before every branch: shard ids begin at 1.
 const START: BranchKey = BranchKey {
     shard_id: ShardId(i32::MIN),
     tree_id: TreeId(Uuid::nil()),

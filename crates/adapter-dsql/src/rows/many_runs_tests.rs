@@ -1,5 +1,5 @@
-//! Texts that write rows of several runs of one id, on a server: each writes the rows that it is
-//! given, and no others, in whatever order the runs are given.
+//! Tests of statements that write rows of several runs of one id, on a server: each writes exactly
+//! the given rows, for any order of the runs.
 
 use sqlx::{ConnectOptions, PgConnection, Row, postgres::PgConnectOptions};
 use temporal_dsql_domain::{
@@ -152,14 +152,15 @@ async fn entries_of_maps_are_written_and_deleted_run_by_run() {
             maps::set_entries(arguments, map, &[(C, &all), (A, &all), (B, &all), (C, &all)]);
         };
         assert_eq!(send(&mut connection, &format!("ReplaceInto{name}"), set).await, 6, "{name}");
-        // One of each run: not the same keys, of which the other run has a row as well.
+        // One entry of each run. The other run has an entry with the same key.
         let (first, second) = (entries(map, &[1]).keys(), entries(map, &[2]).keys());
-        let set = |arguments: &mut _| maps::set_gone(arguments, map, &[(C, &first), (A, &second)]);
+        let set =
+            |arguments: &mut _| maps::set_deleted(arguments, map, &[(C, &first), (A, &second)]);
         assert_eq!(send(&mut connection, &format!("DeleteFrom{name}"), set).await, 2, "{name}");
         let table = map.table().name();
         let expected = [(A, 1), (B, 1), (B, 2), (C, 2)].map(|(run, key)| (run, key.to_string()));
         assert_eq!(pairs(&database, table, key).await, expected, "{name}");
-        // What is written stays, in the run that it is written to.
+        // The written entry is kept, but only in the run that it is written to.
         let written = entries(map, &[2]);
         let set = |arguments: &mut _| {
             executions::set_run_ids(arguments, "replaced_run_ids", [C, A]);
@@ -180,9 +181,9 @@ async fn buffers_are_continued_and_cleared_run_by_run() {
         let set = |arguments: &mut _| buffered_events::set_events(arguments, &of_runs).unwrap();
         assert_eq!(send(&mut connection, "InsertIntoBufferedEvents", set).await, count);
     }
-    let places = pairs(&database, "buffered_events", "id / 281474976710656").await;
+    let positions = pairs(&database, "buffered_events", "id / 281474976710656").await;
     let expected = [(A, 1), (A, 2), (C, 1), (C, 2), (C, 3), (C, 4)];
-    assert_eq!(places, expected.map(|(run, place)| (run, place.to_string())));
+    assert_eq!(positions, expected.map(|(run, place)| (run, place.to_string())));
     let set = |arguments: &mut _| executions::set_run_ids(arguments, "cleared_run_ids", [C, B]);
     assert_eq!(send(&mut connection, "DeleteFromBufferedEvents", set).await, 4);
     assert_eq!(pairs(&database, "buffered_events", "id").await.len(), 2);

@@ -274,7 +274,7 @@ fn set_each_key<'a, K>(
 }
 
 /// Sets the runs and the keys of the entries of `map` to delete, which are those among `keys`.
-pub(super) fn set_gone<'a>(
+pub(super) fn set_deleted<'a>(
     arguments: &mut Arguments<'a>,
     map: MapTable,
     keys: &[(RunId, &'a MapKeys)],
@@ -340,7 +340,7 @@ pub(super) fn select(run: &ExecutionsFilter, map: MapTable) -> Statement {
 pub(super) fn delete(run: &ExecutionsFilter, keys: &MapKeys) -> Statement {
     let mut arguments = Arguments::default();
     set_id_of(&mut arguments, run);
-    set_gone(&mut arguments, keys.map(), &[(run.run_id, keys)]);
+    set_deleted(&mut arguments, keys.map(), &[(run.run_id, keys)]);
     exact(&of(keys.map()).delete, run.shard_id, &arguments)
 }
 
@@ -364,14 +364,14 @@ pub(super) fn delete_all(run: &ExecutionsFilter, map: MapTable, limit: Option<u3
     delete_others(run, &MapKeys::none(map))
 }
 
-/// What the columns of an entry are called in an answer.
+/// The names of the columns of an entry in an answer.
 pub(super) struct Names {
     pub(super) key: &'static str,
     pub(super) metadata: &'static str,
     pub(super) metadata_encoding: &'static str,
 }
 
-/// What they are called in the table.
+/// Their names in the table.
 const fn stored_names(map: MapTable) -> Names {
     let key = match map {
         MapTable::Activities => "schedule_id",
@@ -425,8 +425,8 @@ pub(super) fn push(entries: &mut MapEntries, row: &PgRow, names: &Names) -> Resu
     Ok(())
 }
 
-/// Puts entries that were read in the order of their keys. Done here and not by the server: the
-/// whole map is here anyway, and a server sorts text by its own rules.
+/// Sorts entries that were read by their keys. The client sorts them, because it has read the whole
+/// map, and the collation of a server may differ.
 pub(super) fn sort(entries: &mut MapEntries) {
     entries.last_of_each_key();
 }

@@ -15,15 +15,15 @@
 //! bounds for the scan of its table, and does not depend on the join order of the server:
 //!
 //! - Arrays of runs are sorted. Their first and last element bound the scan of a key: for a single
-//!   run, to the rows of that run. `= ANY` alone does not: PostgreSQL takes it for a filter where it
+//!   run, to the rows of that run. `= ANY` alone does not: PostgreSQL uses it as a filter if it
 //!   expects few rows, and then reads all runs of the id.
-//! - Pairs of a run and a key are compared in a way that PostgreSQL hashes: `NOT IN`, or
-//!   `(… IN (…)) IS TRUE`. It does not turn these into a join, which can become a nested loop over
-//!   the arrays: to delete two thousand of ten thousand entries took 7.7 s that way, and takes 23 ms
-//!   this way.
-//! - A delete of a limited number of rows looks the last of them up once, which bounds the scan.
-//!   `IN` over the rows can become a join, too: a thousand of ten thousand tasks took 4.5 s that
-//!   way, and take 1 ms this way.
+//! - Pairs of a run and a key are compared in a way that PostgreSQL hashes: `NOT IN`, or `(… IN
+//!   (…)) IS TRUE`. It does not turn these into a join, which can become a nested loop over the
+//!   arrays: deleting two thousand of ten thousand entries took 7.7 s with the join, and takes 23
+//!   ms without it.
+//! - A delete of a limited number of rows reads the last of them once, which bounds the scan. `IN`
+//!   over the rows can become a join, too: deleting a thousand of ten thousand tasks took 4.5 s
+//!   with the join, and takes 1 ms without it.
 
 #[cfg(test)]
 mod bound_tests;

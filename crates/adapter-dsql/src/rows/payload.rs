@@ -8,11 +8,10 @@ use temporal_dsql_ports::{
     limits::{LimitKind, MAX_TRANSACTION_BYTES, check_row},
 };
 
-/// Adds up the rows of one statement and refuses what DSQL would.
+/// Adds up the sizes of the rows of one statement and refuses those beyond DSQL's limits.
 ///
-/// Beside the limits of each row there is one of the statement: a message of more than 10 MiB is
-/// not answered with an error, the connection is closed (aurora-dsql.md#limits). The outcome of a
-/// write would then be unknown.
+/// The statement has a limit, too: on a message of more than 10 MiB, DSQL closes the connection
+/// without an error (aurora-dsql.md#limits). The outcome of a write would then be unknown.
 #[derive(Default)]
 pub(super) struct Payload {
     bytes: usize,
@@ -66,7 +65,7 @@ pub(super) fn last_of_each_key<R, K: Ord>(
     by_key.into_values().collect()
 }
 
-/// One column of many rows, as the array that it is bound as.
+/// One column of many rows, as the array that is bound.
 pub(super) fn column<'a, R: 'a, T>(
     rows: impl IntoIterator<Item = &'a R>,
     value: impl FnMut(&'a R) -> T,

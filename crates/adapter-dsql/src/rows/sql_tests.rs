@@ -1,4 +1,5 @@
-//! Every statement as it is sent, checked by AWS's linter and by rules that each of them must keep.
+//! Tests of the SQL of every statement: AWS's linter accepts it, and it follows the rules of this
+//! crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,7 +106,7 @@ fn an_upsert_sets_no_key_column() {
     }
 }
 
-/// A limited delete takes the first rows by the key, and looks the last of them up once.
+/// A limited delete takes the first rows by the key, and reads the last of them once.
 #[test]
 fn a_limited_delete_is_a_bounded_scan_in_the_order_of_the_key() {
     let limited: Vec<_> = statements()

@@ -21,7 +21,7 @@ async fn writers_go_on_while_index_builds_finish_and_no_update_is_lost() {
     let (attempts, is_over) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
-        // A row of its own: nothing but the catalog is in its way.
+        // Each writer has its own row, so it conflicts only with changes of the catalog.
         let row = execution();
         store.session().insert_into_executions(&row).await.unwrap();
         let (store, is_over) = (Arc::clone(&store), Arc::clone(&is_over));
@@ -33,7 +33,7 @@ async fn writers_go_on_while_index_builds_finish_and_no_update_is_lost() {
                     Box::pin(async move {
                         attempts.fetch_add(1, Ordering::SeqCst);
                         let row = transaction.select_from_executions(run).await?;
-                        let mut row = row.expect("it is there");
+                        let mut row = row.expect("the row exists");
                         row.next_event_id += 1;
                         transaction.update_executions(&row).await
                     })

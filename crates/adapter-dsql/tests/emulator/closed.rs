@@ -16,7 +16,7 @@ async fn a_closed_store_refuses_definitely_and_says_why() {
     store.close();
     let refused = ShardStore::new(&store).get_or_create(&row).await.unwrap_err();
     let attempt = Attempt::first("Test");
-    #[expect(clippy::disallowed_methods, reason = "a test that begins by hand")]
+    #[expect(clippy::disallowed_methods, reason = "the test begins a transaction itself")]
     let not_begun = store.begin(attempt).await.err().unwrap();
     for error in [refused, not_begun] {
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");

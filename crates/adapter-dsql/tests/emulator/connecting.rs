@@ -48,7 +48,7 @@ async fn host_port_ca_and_credentials_are_enough() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
+async fn an_untrusted_certificate_is_refused() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
     let mut config = config(&cluster);
     config.tls.ca_file = None;
@@ -109,7 +109,7 @@ async fn a_role_without_rights_is_unauthorized_by_the_name_of_the_table() {
         "a missing right says nothing about the server: {error:?}"
     );
     assert!(report(&error).contains("permission denied for table"), "{}", report(&error));
-    // A statement per table needs a lock of a shard to be found out about, and no other right.
+    // With a statement per table, the detection needs only the right to lock a shard.
     cluster.query(&format!("GRANT SELECT, UPDATE ON shards TO {role}")).await.unwrap();
     config.write_form = WriteForm::StatementPerTable;
     let store = connect(&config, Some(credentials(&cluster))).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_role_without_rights_is_unauthorized_by_the_name_of_the_table() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_full_in_a_hurry_or_waking_up_is_asked_again() {
+async fn a_connection_that_a_busy_cluster_refuses_is_retried() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
     for busy in [Refusal::TooManyConnections, Refusal::RateExceeded, Refusal::WakingUp] {
         cluster.faults().refuse_connections(busy, 1);
@@ -159,7 +159,7 @@ async fn a_new_token_is_made_when_the_old_one_has_expired() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_cluster_closes_for_its_age_is_replaced_unseen() {
+async fn a_session_that_the_cluster_closes_for_its_age_is_replaced() {
     let mut limits = dsql_emulator::Limits::default();
     limits.session_age = Duration::from_millis(300);
     // Only the store's sessions are to be that short: the schema is set up first.

@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 async fn begin(store: &DsqlStore) -> Box<dyn Transaction> {
-    #[expect(clippy::disallowed_methods, reason = "a test that interleaves by hand")]
+    #[expect(clippy::disallowed_methods, reason = "the test interleaves transactions")]
     store.begin(Attempt::first("Test")).await.unwrap()
 }
 
@@ -69,7 +69,7 @@ async fn a_real_change_of_the_catalog_is_survived_by_open_stores() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_inside_is_unavailable_and_the_phase_tells_the_outcome() {
+async fn an_internal_error_is_unavailable_and_its_outcome_depends_on_the_phase() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
     let store = open(&cluster, RetryPolicy::NEVER).await;
     for fault in [StatementFault::Unavailable, StatementFault::Close] {
@@ -190,7 +190,7 @@ async fn a_message_that_no_server_answers_is_a_limit_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_duplicate_a_failed_transaction_and_a_missing_table_are_told_apart() {
+async fn a_duplicate_a_failed_transaction_and_a_missing_table_are_distinct_errors() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
     let store = open(&cluster, RetryPolicy::default()).await;
     let row = execution();
@@ -198,7 +198,7 @@ async fn a_duplicate_a_failed_transaction_and_a_missing_table_are_told_apart() {
     let mut transaction = begin(&store).await;
     let error = transaction.insert_into_executions(&row).await.unwrap_err();
     assert!(matches!(error, StoreError::AlreadyExists { .. }), "{error:?}");
-    // The transaction is lost: nothing it is asked for later can look like a success.
+    // The transaction has failed: no later operation on it succeeds.
     let other: ExecutionsRow = execution();
     transaction.insert_into_executions(&other).await.unwrap_err();
     let error = transaction.commit().await.unwrap_err();

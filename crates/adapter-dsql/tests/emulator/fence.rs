@@ -20,8 +20,8 @@ use crate::support::{
     cluster::{cluster, config, credentials, open},
     late,
     operations::{
-        self, GuardedWrite, KINDS, Kind, Run, TYPICAL, WAYS, Way, assert_deposed, numbers,
-        take_over,
+        self, GuardedWrite, KINDS, Kind, Run, TAKEOVER_METHODS, TYPICAL, TakeoverMethod,
+        assert_deposed, numbers, take_over,
     },
     recorder::Recorded,
     relay::Relay,
@@ -33,7 +33,7 @@ async fn one_statement() -> Option<ScratchCluster> {
 }
 
 async fn stored(cluster: &ScratchCluster, write: &GuardedWrite) -> [i64; 5] {
-    numbers(&cluster.query(&write.question()).await.unwrap())
+    numbers(&cluster.query(&write.contents_query()).await.unwrap())
 }
 
 /// How many conflicts an operation has lost.
@@ -42,27 +42,27 @@ fn conflicts(recorded: &Recorded, op: &str) -> u64 {
 }
 
 /// Every kind of write with every way to take its shard over, prepared by `store`.
-async fn prepared(store: &DsqlStore) -> Vec<(GuardedWrite, Way)> {
+async fn prepared(store: &DsqlStore) -> Vec<(GuardedWrite, TakeoverMethod)> {
     let mut prepared = Vec::new();
     for kind in KINDS {
-        for way in WAYS {
+        for method in TAKEOVER_METHODS {
             let shard_id = ShardId(100 + i32::try_from(prepared.len()).unwrap());
             let owner = Owner { shard_id, range_id: 1 };
-            prepared.push((GuardedWrite::prepared(store, kind, owner).await, way));
+            prepared.push((GuardedWrite::prepared(store, kind, owner).await, method));
         }
     }
     prepared
 }
 
-/// The commits of the writes take a while, and the takeovers happen in it.
+/// The commits of the writes are delayed, and the takeovers commit during the delay.
 async fn taken_over_before_the_commit(
     cluster: &ScratchCluster,
     acting: Arc<DsqlStore>,
-    writes: &[(GuardedWrite, Way)],
+    writes: &[(GuardedWrite, TakeoverMethod)],
 ) -> Vec<Result<(), temporal_dsql_ports::StoreError>> {
     const COMMIT: Duration = Duration::from_secs(4);
     let next_owner = open(cluster, RetryPolicy::default()).await;
-    // It knows its statements.
+    // Its statements are prepared.
     let elsewhere = Owner { shard_id: ShardId(99), range_id: 1 };
     GuardedWrite::prepared(&next_owner, Kind::AddTasks, elsewhere).await;
     cluster.faults().set_latency(Latency { commit: COMMIT, ..Latency::default() });
@@ -70,14 +70,14 @@ async fn taken_over_before_the_commit(
         .iter()
         .map(|(write, _)| {
             let (write, store) = (write.clone(), Arc::clone(&acting));
-            tokio::spawn(async move { write.done_by(&store).await })
+            tokio::spawn(async move { write.execute_on(&store).await })
         })
         .collect();
     // Their statements have run when the locks of the shards are known.
     tokio::time::sleep(COMMIT / 2).await;
     cluster.faults().set_latency(Latency::default());
-    for (write, way) in writes {
-        take_over(&next_owner, write.owner, *way).await.unwrap();
+    for (write, method) in writes {
+        take_over(&next_owner, write.owner, *method).await.unwrap();
     }
     let mut results = Vec::new();
     for acted in running {
@@ -103,16 +103,16 @@ async fn a_takeover_between_the_snapshot_of_a_write_and_its_commit_ends_the_writ
         assert_deposed(write, result);
         assert_eq!(stored(&cluster, write).await, before, "{:?}", write.kind);
     }
-    // Each had looked before the takeover: it lost its commit, looked again, and was refused.
+    // Each write had read before the takeover: it lost its commit, read again, and was refused.
     let lost = KINDS.map(|kind| conflicts(&recorded, kind.op()));
     for (kind, (before, after)) in KINDS.iter().zip(lost_before.into_iter().zip(lost)) {
-        assert_eq!(after - before, WAYS.len() as u64, "{kind:?}");
+        assert_eq!(after - before, TAKEOVER_METHODS.len() as u64, "{kind:?}");
     }
 }
 
 /// The client has given up when the commit of its statement comes.
 #[tokio::test]
-async fn a_commit_that_comes_late_is_lost_to_a_takeover_and_takes_effect_without_one() {
+async fn a_late_commit_fails_after_a_takeover_and_takes_effect_without_one() {
     let Some(cluster) = one_statement().await else { return };
     let other = open(&cluster, RetryPolicy::default()).await;
     let mut config = config(&cluster);
@@ -129,7 +129,7 @@ async fn a_commit_that_comes_late_is_lost_to_a_takeover_and_takes_effect_without
     }
     config.statement_timeout = Duration::from_millis(1_000);
     let store = Arc::new(connect(&config, Some(credentials(&cluster))).await.unwrap());
-    let all: Vec<_> = without.iter().map(|write| (write.clone(), Way::Store)).collect();
+    let all: Vec<_> = without.iter().map(|write| (write.clone(), TakeoverMethod::Store)).collect();
     let commit = Duration::from_secs(5);
     cluster.faults().set_latency(Latency { commit, ..Latency::default() });
     let start = Instant::now();
@@ -138,7 +138,7 @@ async fn a_commit_that_comes_late_is_lost_to_a_takeover_and_takes_effect_without
         .chain(&all)
         .map(|(write, _)| {
             let (write, store) = (write.clone(), Arc::clone(&store));
-            tokio::spawn(async move { write.done_by(&store).await })
+            tokio::spawn(async move { write.execute_on(&store).await })
         })
         .collect();
     for acted in running {
@@ -146,8 +146,8 @@ async fn a_commit_that_comes_late_is_lost_to_a_takeover_and_takes_effect_without
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
     }
     cluster.faults().set_latency(Latency::default());
-    for (write, way) in &with_takeover {
-        take_over(&other, write.owner, *way).await.unwrap();
+    for (write, method) in &with_takeover {
+        take_over(&other, write.owner, *method).await.unwrap();
     }
     assert!(start.elapsed() < commit, "too slow to mean anything: {:?}", start.elapsed());
     let deadline = start + Duration::from_secs(30);
@@ -159,7 +159,7 @@ async fn a_commit_that_comes_late_is_lost_to_a_takeover_and_takes_effect_without
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    // The others have come to their commits by now, too: all of them were sent at once.
+    // The other writes have reached their commits as well: all of them were sent at once.
     tokio::time::sleep(Duration::from_millis(500)).await;
     for (write, before) in writes.iter().zip(of_takeovers) {
         assert_eq!(stored(&cluster, write).await, *before, "{:?}", write.kind);
@@ -184,7 +184,7 @@ async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeove
     .await;
 }
 
-/// What FOR KEY SHARE is for: the writes of an owner lock the same shard and do not conflict.
+/// The purpose of FOR KEY SHARE: the writes of an owner lock the same shard and do not conflict.
 #[tokio::test]
 async fn writes_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
     const CALLERS: usize = 8;
@@ -224,7 +224,7 @@ async fn writes_of_eight_callers_in_one_shard_overlap_without_a_conflict() {
     for name in ["dsql_tx_conflict_total", "dsql_tx_retry_total"] {
         assert_eq!(recorded.total(name, &[]), 0, "{name}");
     }
-    // One after the other they would take all of their commits.
+    // Sequential writes would take the sum of their commits.
     let writes = CALLERS as u32 * (1 + u32::try_from(UPDATES).unwrap());
     assert!(took < COMMIT * writes, "{writes} writes took {took:?}");
 }

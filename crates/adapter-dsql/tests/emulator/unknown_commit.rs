@@ -21,7 +21,7 @@ async fn an_autocommit_write_whose_answer_is_lost_is_not_sent_again() {
         let error = store.session().insert_into_current_executions(&row).await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
         let read = store.session().select_from_current_executions(&row.filter()).await.unwrap();
-        // Were it sent again, the second case would be there too.
+        // If the statement were sent again, the row of the second case would exist.
         assert_eq!(read.is_some(), applied);
     }
 }
@@ -56,7 +56,7 @@ async fn counters_under_random_faults_are_exactly_what_was_acknowledged_or_may_h
                 let increment = store.run("Increment", &row, |transaction, row| {
                     Box::pin(async move {
                         let locked = transaction.lock_current_executions(&row.filter()).await?;
-                        let mut row = locked.expect("it is there");
+                        let mut row = locked.expect("the row exists");
                         row.last_write_version += 1;
                         transaction.update_current_executions(&row).await
                     })

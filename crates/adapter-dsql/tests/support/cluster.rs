@@ -1,4 +1,4 @@
-//! A stand-in for a DSQL cluster with the newest schema, and stores on it over TLS with IAM tokens.
+//! DSQL emulators with the newest schema, and stores on them over TLS with IAM tokens.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub async fn cluster(
     Some(cluster)
 }
 
-/// A configuration for `cluster`: host, port, region and CA are all it takes.
+/// A configuration for `cluster`: host, port, region and CA are sufficient.
 pub fn config(cluster: &ScratchCluster) -> Config {
     let mut config = Config::new(cluster.host());
     config.port = cluster.port();
@@ -36,7 +36,7 @@ pub fn config(cluster: &ScratchCluster) -> Config {
     config
 }
 
-/// What the cluster takes for a caller's identity.
+/// The credentials that the cluster accepts.
 pub fn credentials(cluster: &ScratchCluster) -> SharedCredentialsProvider {
     let own = cluster.credentials();
     SharedCredentialsProvider::new(Credentials::from_keys(

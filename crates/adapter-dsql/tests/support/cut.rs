@@ -1,4 +1,4 @@
-//! What a store is asked after all of its idle connections were cut.
+//! Operations on a store whose idle connections were all cut.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ fn update(of: &Snapshot) -> UpdateExecution {
     UpdateExecution { owner: OWNER, mode: UpdateMode::UpdateCurrent, mutation, new: None }
 }
 
-/// Fills the pool of `store`, which has room for `size` connections; they are idle afterwards.
+/// Opens all `size` connections of the pool of `store`; they are idle afterwards.
 #[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
 async fn fill(store: &DsqlStore, size: usize) {
     let mut open = Vec::new();
@@ -71,12 +71,11 @@ async fn fill(store: &DsqlStore, size: usize) {
     }
 }
 
-/// Does one operation of each kind, each after `cut` has cut all of the `size` connections: each
-/// costs at most one exchange that fails and one connection that is opened.
+/// Executes one operation of each kind, each after `cut` has cut all of the `size` connections:
+/// each costs at most one exchange that fails and one connection that is opened.
 ///
-/// A write of one statement commits with the message that the cut interrupts, and nothing proves that the
-/// server did not get it: its outcome is unknown. A transaction meets the cut at BEGIN, and begins
-/// again unseen.
+/// A write in one statement has an unknown outcome, because the server may have received and
+/// committed it before the cut. A transaction fails at BEGIN and is repeated.
 pub async fn one_operation_costs_one_connection(
     store: &DsqlStore,
     size: usize,

@@ -1,7 +1,7 @@
-//! The conformance suite on a stand-in for DSQL, over TLS and with IAM tokens.
+//! The conformance suite on the DSQL emulator, over TLS and with IAM tokens.
 //!
-//! A trial takes a cluster that an earlier one has given back and empties it: setting up the
-//! schema would take longer than most trials.
+//! A trial reuses the cluster of an earlier trial, and empties it: setting up the schema takes
+//! longer than most trials.
 
 use std::{
     process::ExitCode,
@@ -19,9 +19,9 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::cluster::{cluster, config, credentials};
 
-/// What a cluster takes, which the store on it finds out by itself.
+/// The statements that a cluster accepts, which a store detects.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
+pub enum AcceptedStatements {
     /// INSERT, UPDATE and DELETE in WITH, and locks in sub-selects: the one is not recorded, the
     /// other is new (aurora-dsql.md#locks, aurora-dsql.md#data-modifying-with).
     OneStatement,
@@ -29,12 +29,12 @@ pub enum Takes {
     StatementPerTable,
 }
 
-/// What the fixtures of one run share.
+/// The state that the fixtures of one run share.
 struct Shared {
-    takes: Takes,
+    accepted: AcceptedStatements,
     /// Unused clusters, with the contents of their last trial.
     free: Mutex<Vec<ScratchCluster>>,
-    /// See [`written`]; asked once.
+    /// The query of [`written`], built once.
     written: OnceCell<String>,
 }
 
@@ -46,9 +46,9 @@ impl Shared {
         {
             return cluster;
         }
-        let takes = self.takes == Takes::OneStatement;
+        let accepted = self.accepted == AcceptedStatements::OneStatement;
         let cluster = cluster(|builder| {
-            builder.accept_data_modifying_with(takes).accept_locking_subqueries(takes)
+            builder.accept_data_modifying_with(accepted).accept_locking_subqueries(accepted)
         });
         cluster.await.unwrap()
     }
@@ -58,14 +58,14 @@ impl Shared {
         config.retry = retry;
         let store = connect(&config, Some(credentials(cluster))).await.unwrap();
         let capabilities = store.capabilities().unwrap();
-        assert_eq!(capabilities.one_statement, self.takes == Takes::OneStatement);
+        assert_eq!(capabilities.one_statement, self.accepted == AcceptedStatements::OneStatement);
         assert!(capabilities.key_share);
         store
     }
 }
 
-/// Ends what the last trial left running, and empties every table that it wrote to, of which
-/// `written` asks. False if one has more rows than a transaction may delete.
+/// Ends the sessions of the last trial, and empties every table that it wrote to, which the query
+/// `written` returns. False if one has more rows than a transaction may delete.
 async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
     cluster.faults().clear();
     cluster.faults().drop_connections();
@@ -175,15 +175,15 @@ impl Drop for Cluster {
     }
 }
 
-/// Plays the scenarios on clusters of one variant: all of them where statements are combined, and
-/// otherwise those that are sent in other statements then.
-pub fn run(takes: Takes) -> ExitCode {
+/// Runs the scenarios on clusters of one variant: all of them if a write is one statement,
+/// otherwise only those whose statements then differ.
+pub fn run(accepted: AcceptedStatements) -> ExitCode {
     if gate::server_url().is_none() {
         return ExitCode::SUCCESS;
     }
-    let shared = Arc::new(Shared { takes, free: Mutex::default(), written: OnceCell::new() });
+    let shared = Arc::new(Shared { accepted, free: Mutex::default(), written: OnceCell::new() });
     let code = run_filtered(Emulators(Arc::clone(&shared)), |scenario| {
-        takes == Takes::OneStatement || scenario.uses_write_sets()
+        accepted == AcceptedStatements::OneStatement || scenario.uses_write_sets()
     });
     // While nothing else runs: the databases are dropped here.
     shared.free.lock().unwrap().clear();

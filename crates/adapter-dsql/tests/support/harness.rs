@@ -1,4 +1,4 @@
-//! The conformance suite on stock PostgreSQL, in each way that a store can be set up.
+//! The conformance suite on stock PostgreSQL, in each write configuration.
 //!
 //! A trial reuses the database of an earlier one, and empties it: copying a template takes longer than
 //! most trials.
@@ -15,13 +15,13 @@ use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 
-/// What the fixtures of one run share.
+/// The state that the fixtures of one run share.
 struct Shared {
     write_form: WriteForm,
     template: ScratchDatabase,
     /// Unused databases, with the contents of their last trial.
     free: Mutex<Vec<ScratchDatabase>>,
-    /// What empties one.
+    /// The SQL that empties a database.
     clean: String,
 }
 
@@ -142,7 +142,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Ends what the last trial left running, and empties every table that the store writes.
+/// The SQL that ends the sessions of the last trial, and empties every table that the store writes.
 async fn clean(template: &ScratchDatabase) -> String {
     let tables = template
         .query(
@@ -164,8 +164,8 @@ async fn clean(template: &ScratchDatabase) -> String {
     )
 }
 
-/// Plays the scenarios on stores with this form: all of them where it is the default, and otherwise
-/// those that are sent in other statements then.
+/// Runs the scenarios on stores with this form: all of them if it is the default, otherwise only
+/// those whose statements then differ.
 pub fn run(write_form: WriteForm) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let shared = runtime.block_on(async {

@@ -9,18 +9,18 @@ use temporal_dsql_store::{Config, DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
 
 use super::{
-    operations::{GuardedWrite, KINDS, Kind, WAYS, assert_deposed, take_over},
+    operations::{GuardedWrite, KINDS, Kind, TAKEOVER_METHODS, assert_deposed, take_over},
     relay::{Held, Relay},
 };
 
-/// What happens between the client's timeout and the arrival of the statement.
+/// The event between the client's timeout and the arrival of the statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meanwhile {
     Nothing,
     /// The client repeats the write.
     Repeated,
     /// Another owner takes the shard over.
-    TakenOver(super::operations::Way),
+    TakenOver(super::operations::TakeoverMethod),
 }
 
 /// Sends each kind of write over `relay`, which holds its statement back until the client has timed
@@ -38,7 +38,7 @@ pub async fn applied_once_and_never_after_a_takeover(
     config.retry = RetryPolicy::NEVER;
     let mut shard = 1_000;
     for kind in KINDS {
-        let taken_over = WAYS.map(Meanwhile::TakenOver);
+        let taken_over = TAKEOVER_METHODS.map(Meanwhile::TakenOver);
         for meanwhile in [Meanwhile::Nothing, Meanwhile::Repeated].into_iter().chain(taken_over) {
             let what = format!("{kind:?}, {meanwhile:?}");
             shard += 1;
@@ -46,10 +46,11 @@ pub async fn applied_once_and_never_after_a_takeover(
             let write = GuardedWrite::prepared(other, kind, owner).await;
             let before = stored(&write).await;
             let store = connect(&config, credentials.clone()).await.unwrap();
-            // The connection knows the statement, so that one message carries the whole write.
+            // The statement is prepared on the connection, so that one message contains the whole
+            // write.
             warm(&store, owner).await;
             relay.hold();
-            let error = write.done_by(&store).await.unwrap_err();
+            let error = write.execute_on(&store).await.unwrap_err();
             assert_eq!(error.outcome(), Outcome::Unknown, "{what}: {error:?}");
             store.close();
             let held: Held = relay.held().await;
@@ -57,18 +58,18 @@ pub async fn applied_once_and_never_after_a_takeover(
             let expected = match meanwhile {
                 Meanwhile::Nothing => write.applied_to(before),
                 Meanwhile::Repeated => {
-                    write.done_by(other).await.unwrap();
+                    write.execute_on(other).await.unwrap();
                     write.applied_to(before)
                 }
-                Meanwhile::TakenOver(way) => {
-                    take_over(other, owner, way).await.unwrap();
+                Meanwhile::TakenOver(method) => {
+                    take_over(other, owner, method).await.unwrap();
                     before
                 }
             };
             held.deliver().await;
             assert_eq!(stored(&write).await, expected, "{what}");
             // A repetition is refused.
-            let again = write.done_by(other).await;
+            let again = write.execute_on(other).await;
             match meanwhile {
                 Meanwhile::TakenOver(_) => assert_deposed(&write, again),
                 Meanwhile::Nothing | Meanwhile::Repeated => {
@@ -90,7 +91,7 @@ async fn warm(store: &DsqlStore, owner: Owner) {
     for _ in 0..2 {
         let no_owner = Owner { range_id: -1, ..owner };
         let write = GuardedWrite::refused(no_owner);
-        let error = write.done_by(store).await.unwrap_err();
+        let error = write.execute_on(store).await.unwrap_err();
         assert!(matches!(error, StoreError::Condition(_)), "{error:?}");
     }
 }

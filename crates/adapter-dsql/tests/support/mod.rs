@@ -1,4 +1,4 @@
-//! What the tests against a real server share.
+//! Shared code of the tests on a server: databases, proxies, stores and rows.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
 pub mod cluster;
@@ -27,10 +27,11 @@ use temporal_dsql_stores::Owner;
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 use uuid::Uuid;
 
-/// Who owns the shard of [`current`] and [`execution`].
+/// The owner of the shard of [`current`] and [`execution`].
 pub const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
 
-/// A database with the schema, and a proxy before it that counts and breaks.
+/// A database with the schema, and a proxy in front of it that counts round trips and injects
+/// faults.
 pub async fn wired() -> Option<(ScratchDatabase, FaultProxy)> {
     let database = ScratchDatabase::create().await?;
     set_up(&database).await;
@@ -43,7 +44,7 @@ pub fn shard() -> ShardsRow {
     ShardsRow { shard_id: OWNER.shard_id, range_id: OWNER.range_id, data: blob() }
 }
 
-/// Some data.
+/// A blob of arbitrary data.
 pub fn blob() -> DataBlob {
     DataBlob::new([1, 2, 3], Encoding::new("Proto3").unwrap())
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{blob, current};
 
-/// How much each run of a write writes.
+/// The number of rows of each run of a write.
 #[derive(Clone, Copy)]
 pub struct Size {
     /// Tasks of each queue.
@@ -49,7 +49,7 @@ fn entries(size: Size) -> [MapEntries; 2] {
     ]
 }
 
-/// Tasks that are not there, whose ids begin at `first_id`.
+/// Tasks that are not stored, whose ids begin at `first_id`.
 pub fn tasks(size: Size, first_id: i64) -> Tasks {
     let ids = first_id..first_id + size.tasks;
     let immediate = ids.clone().map(|task_id| ImmediateTask { task_id, data: blob() });
@@ -63,7 +63,7 @@ pub fn tasks(size: Size, first_id: i64) -> Tasks {
     }
 }
 
-/// A run, and what is written for it.
+/// A run, and the number of its rows.
 #[derive(Clone)]
 pub struct Run {
     pub owner: Owner,
@@ -88,7 +88,7 @@ impl Run {
         Self { current: CurrentExecutionsRow { run_id, ..self.current.clone() }, ..other }
     }
 
-    /// The run, at its end.
+    /// The closed run.
     pub fn closed(mut self) -> Self {
         self.current.state = ExecutionState::Completed;
         self.current.status = ExecutionStatus::Completed;
@@ -215,7 +215,7 @@ pub const KINDS: [Kind; 5] =
     [Kind::Create, Kind::Update, Kind::ConflictResolve, Kind::Set, Kind::AddTasks];
 
 impl Kind {
-    /// Temporal's name of it.
+    /// Temporal's name of the write.
     pub const fn op(self) -> &'static str {
         match self {
             Self::Create => "CreateWorkflowExecution",
@@ -245,7 +245,7 @@ enum Request {
 }
 
 impl GuardedWrite {
-    /// A write of `owner`, whose shard is inserted, with the runs that it is about.
+    /// A write of `owner`, whose shard is inserted, with the runs that it changes.
     pub async fn prepared(store: &DsqlStore, kind: Kind, owner: Owner) -> Self {
         let row = ShardsRow { shard_id: owner.shard_id, range_id: owner.range_id, data: blob() };
         ShardStore::new(store).get_or_create(&row).await.unwrap();
@@ -266,14 +266,14 @@ impl GuardedWrite {
         Self { kind, owner, request }
     }
 
-    /// A write about rows that do not exist, of an owner that may not own the shard.
+    /// A write of rows that do not exist, of an owner that may not own the shard.
     pub fn refused(owner: Owner) -> Self {
         let run = Run::new(owner, ArchetypeId::WORKFLOW, TYPICAL);
         Self { kind: Kind::Create, owner, request: Request::Create(Box::new(create(&run))) }
     }
 
-    /// Does it.
-    pub async fn done_by(&self, store: &DsqlStore) -> Result<(), StoreError> {
+    /// Executes the write.
+    pub async fn execute_on(&self, store: &DsqlStore) -> Result<(), StoreError> {
         let executions = ExecutionStore::new(store);
         match &self.request {
             Request::Create(request) => executions.create(request).await,
@@ -296,9 +296,9 @@ impl GuardedWrite {
         tasks.immediate[0].1[0].task_id
     }
 
-    /// Asks what is stored in its shard: the sum of the record versions of all runs, and how many
-    /// rows several tables have.
-    pub fn question(&self) -> String {
+    /// The query for the contents of its shard: the sum of the record versions of all runs, and how
+    /// many rows several tables have.
+    pub fn contents_query(&self) -> String {
         let counts =
             ["current_executions", "transfer_tasks", "timer_tasks", "history_node"].map(|table| {
                 format!(
@@ -314,7 +314,7 @@ impl GuardedWrite {
         )
     }
 
-    /// The result of [`question`](Self::question) after the write was applied once.
+    /// The result of [`contents_query`](Self::contents_query) after the write was applied once.
     pub fn applied_to(&self, before: [i64; 5]) -> [i64; 5] {
         let [versions, current, transfer, timer, nodes] = before;
         let (of_run, of_current) = match self.kind {
@@ -335,22 +335,26 @@ pub fn numbers(rows: &[Vec<Option<String>>]) -> [i64; 5] {
 
 /// How a shard is taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum TakeoverMethod {
     /// By [`ShardStore::update`].
     Store,
     /// By the two statements of a Go server, whose update names no condition.
     GoServer,
 }
 
-pub const WAYS: [Way; 2] = [Way::Store, Way::GoServer];
+pub const TAKEOVER_METHODS: [TakeoverMethod; 2] = [TakeoverMethod::Store, TakeoverMethod::GoServer];
 
 /// The next owner claims the shard of `owner`.
-pub async fn take_over(store: &DsqlStore, owner: Owner, way: Way) -> Result<(), StoreError> {
+pub async fn take_over(
+    store: &DsqlStore,
+    owner: Owner,
+    method: TakeoverMethod,
+) -> Result<(), StoreError> {
     let range_id = owner.range_id + 1;
     let next = ShardsRow { shard_id: owner.shard_id, range_id, data: blob() };
-    match way {
-        Way::Store => ShardStore::new(store).update(&next, owner.range_id).await,
-        Way::GoServer => store.run("GoServer", &next, go_server).await,
+    match method {
+        TakeoverMethod::Store => ShardStore::new(store).update(&next, owner.range_id).await,
+        TakeoverMethod::GoServer => store.run("GoServer", &next, go_server).await,
     }
 }
 

@@ -13,7 +13,7 @@ use metrics::{
 };
 use temporal_dsql_store::MetricKind;
 
-/// What was described, and what was emitted.
+/// The described and the emitted metrics.
 #[derive(Clone, Default)]
 pub struct Recorded(Arc<Inner>);
 

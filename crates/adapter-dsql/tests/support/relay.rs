@@ -1,5 +1,5 @@
 //! A relay of bytes that holds back what a client sends, and delivers it after the client has given
-//! up. It does not know what the bytes mean, so that they may be encrypted.
+//! up. It does not interpret the bytes, so they may be encrypted.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ pub struct Relay {
     held: mpsc::UnboundedReceiver<Held>,
 }
 
-/// What a client has sent before it went away, and the connection that it was for.
+/// The bytes that a client sent before it disconnected, and the connection to the server.
 pub struct Held {
     bytes: Vec<u8>,
     server: TcpStream,
@@ -66,7 +66,7 @@ impl Relay {
 }
 
 impl Held {
-    /// Delivers it and waits until the server has worked it off and closed the connection.
+    /// Delivers the bytes and waits until the server has processed them and closed the connection.
     pub async fn deliver(mut self) {
         assert!(!self.bytes.is_empty());
         self.server.write_all(&self.bytes).await.unwrap();

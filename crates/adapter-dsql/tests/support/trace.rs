@@ -50,26 +50,26 @@ pub struct Log {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Recorded {
     spans: Vec<Span>,
     events: Vec<Log>,
 }
 
-/// What was seen on this thread since it was made.
+/// The spans and events recorded on this thread.
 #[derive(Clone, Default)]
-pub struct Trace(Arc<Mutex<Seen>>);
+pub struct Trace(Arc<Mutex<Recorded>>);
 
-/// The place of a span in [`Seen`].
-struct Place(usize);
+/// The place of a span in [`Recorded`].
+struct SpanIndex(usize);
 
 /// Unused subscribers that exist as long as the process.
 ///
-/// As long as `tracing` knows of only one subscriber, a place in the code that is reached for the
-/// first time by a thread without one is switched off for all threads.
+/// With only one subscriber, `tracing` switches a callsite off for all threads if a thread without
+/// a subscriber reaches it first.
 static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
 
 impl Trace {
-    /// Sees everything on this thread until the guard is dropped.
+    /// Records everything on this thread until the guard is dropped.
     pub fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
         let trace = Self::default();
@@ -78,7 +78,7 @@ impl Trace {
         (trace, guard)
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap()
     }
 
@@ -109,17 +109,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Trace {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let span = context.span(id).unwrap();
         let parent =
-            span.parent().and_then(|parent| parent.extensions().get::<Place>().map(|at| at.0));
+            span.parent().and_then(|parent| parent.extensions().get::<SpanIndex>().map(|at| at.0));
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         let mut seen = self.seen();
-        span.extensions_mut().insert(Place(seen.spans.len()));
+        span.extensions_mut().insert(SpanIndex(seen.spans.len()));
         seen.spans.push(Span { name: attributes.metadata().name(), parent, fields });
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let span = context.span(id).unwrap();
-        let place = span.extensions().get::<Place>().unwrap().0;
+        let place = span.extensions().get::<SpanIndex>().unwrap().0;
         values.record(&mut self.seen().spans[place].fields);
     }
 

@@ -29,7 +29,7 @@ enum Step {
 
 /// The result of a step.
 #[derive(Debug, PartialEq)]
-enum Seen {
+enum StepResult {
     Nothing,
     Row(Option<i32>),
     Rows(Vec<(u16, i32)>),
@@ -70,7 +70,7 @@ impl Reference {
         self.states.last().unwrap()
     }
 
-    fn step(&mut self, slot: usize, step: &Step) -> Seen {
+    fn step(&mut self, slot: usize, step: &Step) -> StepResult {
         let Some(mut transaction) = self.open[slot].take() else {
             self.open[slot] = matches!(step, Step::Begin).then(|| ReferenceTransaction {
                 base: self.footprints.len(),
@@ -78,12 +78,12 @@ impl Reference {
                 written: BTreeSet::new(),
                 footprint: Footprint::new(),
             });
-            return Seen::Nothing;
+            return StepResult::Nothing;
         };
         let seen = match step {
-            Step::Commit => return Seen::Done(self.commit(transaction)),
-            Step::Drop => return Seen::Nothing,
-            Step::Begin => Seen::Nothing,
+            Step::Commit => return StepResult::Done(self.commit(transaction)),
+            Step::Drop => return StepResult::Nothing,
+            Step::Begin => StepResult::Nothing,
             statement => transaction.execute(statement),
         };
         self.open[slot] = Some(transaction);
@@ -127,37 +127,41 @@ impl Reference {
 }
 
 impl ReferenceTransaction {
-    fn execute(&mut self, statement: &Step) -> Seen {
+    fn execute(&mut self, statement: &Step) -> StepResult {
         let (key, class, seen) = match *statement {
-            Step::Get(key) => return Seen::Row(self.state.get(&key).copied()),
+            Step::Get(key) => return StepResult::Row(self.state.get(&key).copied()),
             Step::Range(from, to) => {
                 let rows = self.state.range(from.min(to)..to);
-                return Seen::Rows(rows.map(|(key, value)| (*key, *value)).collect());
+                return StepResult::Rows(rows.map(|(key, value)| (*key, *value)).collect());
             }
-            Step::Insert(key, _) if self.state.contains_key(&key) => return Seen::Done(false),
+            Step::Insert(key, _) if self.state.contains_key(&key) => {
+                return StepResult::Done(false);
+            }
             Step::Insert(key, value) => {
                 self.state.insert(key, value);
-                (key, Class::Key, Seen::Done(true))
+                (key, Class::Key, StepResult::Done(true))
             }
             Step::Update(key, _) | Step::Delete(key) if !self.state.contains_key(&key) => {
-                return Seen::Done(false);
+                return StepResult::Done(false);
             }
             Step::Update(key, value) => {
                 self.state.insert(key, value);
-                (key, Class::NonKey, Seen::Done(true))
+                (key, Class::NonKey, StepResult::Done(true))
             }
             Step::Delete(key) => {
                 self.state.remove(&key);
-                (key, Class::Key, Seen::Done(true))
+                (key, Class::Key, StepResult::Done(true))
             }
             Step::ForUpdate(key) | Step::ForKeyShare(key) if !self.state.contains_key(&key) => {
-                return Seen::Row(None);
+                return StepResult::Row(None);
             }
-            Step::ForUpdate(key) => (key, Class::Key, Seen::Row(Some(self.state[&key]))),
-            Step::ForKeyShare(key) => (key, Class::KeyShare, Seen::Row(Some(self.state[&key]))),
+            Step::ForUpdate(key) => (key, Class::Key, StepResult::Row(Some(self.state[&key]))),
+            Step::ForKeyShare(key) => {
+                (key, Class::KeyShare, StepResult::Row(Some(self.state[&key])))
+            }
             Step::Begin | Step::Commit | Step::Drop => unreachable!("not a statement"),
         };
-        if let Seen::Done(true) = seen {
+        if let StepResult::Done(true) = seen {
             self.written.insert(key);
         }
         self.footprint.entry(key).or_default().insert(class);
@@ -172,24 +176,28 @@ struct Subject {
 }
 
 impl Subject {
-    fn step(&mut self, slot: usize, step: &Step) -> Seen {
+    fn step(&mut self, slot: usize, step: &Step) -> StepResult {
         let Some(mut transaction) = self.open[slot].take() else {
             self.open[slot] = matches!(step, Step::Begin).then(|| self.engine.begin());
-            return Seen::Nothing;
+            return StepResult::Nothing;
         };
         let seen = match *step {
-            Step::Begin => Seen::Nothing,
-            Step::Commit => return Seen::Done(transaction.commit().is_ok()),
-            Step::Drop => return Seen::Nothing,
-            Step::Get(key) => Seen::Row(transaction.get(&key).copied()),
-            Step::Range(from, to) => Seen::Rows(
+            Step::Begin => StepResult::Nothing,
+            Step::Commit => return StepResult::Done(transaction.commit().is_ok()),
+            Step::Drop => return StepResult::Nothing,
+            Step::Get(key) => StepResult::Row(transaction.get(&key).copied()),
+            Step::Range(from, to) => StepResult::Rows(
                 transaction.range(from.min(to)..to).map(|(key, value)| (*key, *value)).collect(),
             ),
-            Step::Insert(key, value) => Seen::Done(transaction.insert(key, value).is_ok()),
-            Step::Update(key, value) => Seen::Done(transaction.update(&key, value)),
-            Step::Delete(key) => Seen::Done(transaction.delete(&key)),
-            Step::ForUpdate(key) => Seen::Row(transaction.lock(&key, Lock::ForUpdate).copied()),
-            Step::ForKeyShare(key) => Seen::Row(transaction.lock(&key, Lock::ForKeyShare).copied()),
+            Step::Insert(key, value) => StepResult::Done(transaction.insert(key, value).is_ok()),
+            Step::Update(key, value) => StepResult::Done(transaction.update(&key, value)),
+            Step::Delete(key) => StepResult::Done(transaction.delete(&key)),
+            Step::ForUpdate(key) => {
+                StepResult::Row(transaction.lock(&key, Lock::ForUpdate).copied())
+            }
+            Step::ForKeyShare(key) => {
+                StepResult::Row(transaction.lock(&key, Lock::ForKeyShare).copied())
+            }
         };
         self.open[slot] = Some(transaction);
         seen

@@ -23,7 +23,7 @@ const BY_ID: UniqueIndex =
 /// The random bits of an id.
 const RANDOM_BITS: u32 = 48;
 /// The largest index with which the id is positive.
-const LAST_PLACE: i64 = i64::MAX >> RANDOM_BITS;
+const LAST_INDEX: i64 = i64::MAX >> RANDOM_BITS;
 
 /// An event with its id.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ fn append_with(
     let first = newest.map_or(0, |id| id >> RANDOM_BITS) + 1;
     let mut rows = Vec::with_capacity(events.len());
     for (place, event) in (first..).zip(events) {
-        if place > LAST_PLACE {
+        if place > LAST_INDEX {
             return Err(full());
         }
         let id = place << RANDOM_BITS | random(transaction);
@@ -88,7 +88,7 @@ fn append_with(
 }
 
 fn full() -> StoreError {
-    let source = Some(Cause::new(format!("a run buffers at most {LAST_PLACE} events")));
+    let source = Some(Cause::new(format!("a run buffers at most {LAST_INDEX} events")));
     StoreError::Limit { kind: LimitKind::Other, source }
 }
 
@@ -195,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_buffer_refuses_more_events_and_keeps_the_stored_ones() {
         let store = MemoryStore::new();
-        let last = BufferedEvent { id: LAST_PLACE << RANDOM_BITS, event: blob(1) };
+        let last = BufferedEvent { id: LAST_INDEX << RANDOM_BITS, event: blob(1) };
         let mut transaction = store.open();
         let row = NewRow::new(&KeyOf::from(key(&run(1), last.id)), last).unwrap();
         transaction.insert(&row).unwrap();

@@ -58,8 +58,8 @@ pub struct Config {
     pub write_form: WriteForm,
 }
 
-/// Values that take the place of environment variables, such as the flags of a command. An empty
-/// text counts as no value.
+/// Values that override environment variables, such as the flags of a command. An empty text counts
+/// as no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// [`Config::host`].
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_would_meet_the_sixty_minute_cut_is_refused() {
+    fn a_pool_lifetime_beyond_sixty_minutes_is_refused() {
         let mut config = Config::new(CLUSTER);
         config.pool.lifetime = Duration::from_secs(59 * 60 + 30);
         let error = config.resolve().unwrap_err();

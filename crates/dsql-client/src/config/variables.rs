@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_is_warned_of_by_name_and_never_by_value() {
+    fn variables_without_effect_are_logged_by_name_without_values() {
         let plain = |name: &str| (OsString::from(name), OsString::from("hunter2"));
         let garbled = || OsString::from_vec(b"hunter2\xff".to_vec());
         let quiet = ["PATH", "SQL_PASSWORD", "DSQL_WRITE_FORM", "DSQL_EMULATOR_PORT", "REGION"];

@@ -1,4 +1,4 @@
-//! Runs a statement in a transaction, in whatever state the transaction's write set is.
+//! Runs a statement in a transaction, for every `WriteSetState` of the transaction.
 
 use super::{
     in_flight::CancelPolicy,

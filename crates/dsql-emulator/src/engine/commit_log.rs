@@ -6,7 +6,7 @@
 //! (aurora-dsql.md#conflicts).
 //!
 //! A commit is logged before COMMIT is sent to PostgreSQL: as soon as PostgreSQL has committed,
-//! other sessions can meet its rows and must see that their snapshots are stale.
+//! other sessions can read its rows and must detect that their snapshots are stale.
 
 use std::{
     collections::{BTreeMap, HashMap},

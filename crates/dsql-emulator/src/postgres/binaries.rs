@@ -88,7 +88,7 @@ fn holds_programs(folder: &Path) -> bool {
 
 fn run(program: &Path, arguments: &[&str]) -> Result<(), ServerError> {
     let command = format!("{} {}", program.display(), arguments.join(" "));
-    #[expect(clippy::print_stderr, reason = "installing takes a while and is not to look hung")]
+    #[expect(clippy::print_stderr, reason = "the user sees that the installation is running")]
     {
         eprintln!("$ {command}");
     }

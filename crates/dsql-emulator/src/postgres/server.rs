@@ -56,7 +56,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Server {
     supervisor: Child,
-    /// The supervisor's output when PostgreSQL ends. A file, because a full pipe that nobody reads
+    /// The supervisor's output when PostgreSQL ends. A file, because a full pipe without a reader
     /// blocks its writer.
     supervisor_output: File,
     /// The pipe to the supervisor. Closing it stops the server.

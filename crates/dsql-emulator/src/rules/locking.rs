@@ -439,23 +439,23 @@ impl<'a> Text<'a> {
 }
 
 /// The tables that a query locks.
-struct Found {
+struct QueryTables {
     tables: Vec<LockedTable>,
     /// Whether the query reads only these.
     all: bool,
 }
 
-/// The tables that the clauses lock; `None` if one of them is not a plain table. `common` tells
+/// The tables that the clauses lock; `None` if one of them is not a plain table. `common` returns
 /// whether a name is that of a query of a WITH clause, which has no rows to lock.
 fn locked_tables(
     query: &Query,
     clauses: &[&Clause],
     common: impl Fn(&str) -> bool,
-) -> Option<Found> {
+) -> Option<QueryTables> {
     let SetExpr::Select(select) = &*query.body else {
         return None;
     };
-    let mut found = Found { tables: Vec::new(), all: true };
+    let mut found = QueryTables { tables: Vec::new(), all: true };
     for factor in factors(select) {
         let (name, alias) = match factor {
             TableFactor::Table { name, alias, args: None, .. } => (Some(name), alias),

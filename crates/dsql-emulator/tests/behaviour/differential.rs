@@ -20,7 +20,7 @@ use crate::support::{Client, offline};
 /// Sessions, each with a seed of its own, and batches in each.
 const SESSIONS: u64 = 100;
 const BATCHES: usize = 25;
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Statements that both execute alike.
 const STATEMENTS: &[&str] = &[
@@ -134,7 +134,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     };
-    timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no answer to {messages:?}"))
+    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| panic!("no answer to {messages:?}"))
 }
 
 /// A session of PostgreSQL, without TLS and as a superuser.

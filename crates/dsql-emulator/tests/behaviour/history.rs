@@ -3,8 +3,8 @@
 //!
 //! Each transaction reads all rows, and so determines its snapshot: which transactions had
 //! committed, and what the rows were. A model in memory predicts the answer of each of its
-//! statements. At the end the checker knows who committed, who was refused, and which transactions
-//! each one saw.
+//! statements. At the end the checker has the committed and the refused transactions, and the
+//! snapshot of each.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

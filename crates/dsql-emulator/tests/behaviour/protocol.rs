@@ -1,7 +1,7 @@
 //! The wire protocol: simple and extended queries, batches, portals, COPY, and a driver
 //! (aurora-dsql.md#sessions).
 
-#![expect(clippy::disallowed_methods, reason = "as clients do that know nothing of DSQL")]
+#![expect(clippy::disallowed_methods, reason = "the client uses the driver as on PostgreSQL")]
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! Many writers on few keys: all succeed in the end, and no update is lost.
 
-#![expect(clippy::disallowed_methods, reason = "as clients do that know nothing of DSQL")]
+#![expect(clippy::disallowed_methods, reason = "the client uses the driver as on PostgreSQL")]
 
 use std::time::{Duration, Instant};
 

@@ -116,7 +116,7 @@ fn table(catalog: &mut Catalog, name: String) -> &mut TableDefinition {
     catalog.tables.entry(name).or_default()
 }
 
-/// What a relation is; `None` for a table.
+/// The kind of a relation; `None` for a table.
 fn relation_kind(relkind: &str) -> Option<&'static str> {
     match relkind {
         "r" => None,
@@ -130,13 +130,13 @@ fn relation_kind(relkind: &str) -> Option<&'static str> {
     }
 }
 
-/// What in the definition of an index makes it other than a plain one.
+/// The properties in the definition of an index that a plain index does not have.
 fn extras(definition: &str) -> Vec<String> {
     ["DESC", "NULLS FIRST", "INCLUDE", "NULLS NOT DISTINCT", "WHERE"]
         .iter()
         .filter(|word| definition.contains(&format!(" {word}")))
         .map(|word| match (*word, definition.find(&format!(" {word}"))) {
-            // The last of them, so that all that follows is part of it.
+            // The predicate is the last clause: it extends to the end.
             ("WHERE", Some(start)) => definition[start + 1..].to_owned(),
             _ => (*word).to_owned(),
         })

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_user_learns_the_host_and_the_user() {
+    fn a_refused_login_names_the_host_and_the_user() {
         for (sqlstate, message) in [
             ("28P01", "password authentication failed for user \"app\""),
             ("28000", "role \"app\" does not exist"),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clash_of_names_is_told_apart_from_a_clash_of_rows() {
+    fn duplicate_objects_are_distinguished_from_duplicate_rows() {
         let duplicate = |constraint: &str| {
             DatabaseError::Refused(Box::new(ServerError {
                 sqlstate: "23505".to_owned(),

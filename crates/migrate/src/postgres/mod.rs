@@ -80,7 +80,9 @@ impl PostgresDatabase {
         connected.map_err(|error| not_connected(error, connector.endpoint()))
     }
 
-    async fn open_first(connector: &Connector) -> Result<(PgConnection, Found), DatabaseError> {
+    async fn open_first(
+        connector: &Connector,
+    ) -> Result<(PgConnection, DetectedServer), DatabaseError> {
         let endpoint = connector.endpoint();
         let mut connection = Self::open(connector).await?;
         let found = within(Some(STATEMENT_LIMIT), detect(&mut connection)).await;
@@ -142,13 +144,13 @@ impl PostgresDatabase {
 }
 
 /// The engine and the schema of a new connection.
-struct Found {
+struct DetectedServer {
     engine: Engine,
     schema: String,
 }
 
 /// Reads the engine and the schema; `None` if the role has no schema.
-async fn detect(connection: &mut PgConnection) -> Result<Option<Found>, sqlx::Error> {
+async fn detect(connection: &mut PgConnection) -> Result<Option<DetectedServer>, sqlx::Error> {
     // Only DSQL has the relation sys.jobs (aurora-dsql.md#jobs).
     let row = sqlx::query(
         "SELECT current_schema()::text, EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
@@ -161,7 +163,7 @@ async fn detect(connection: &mut PgConnection) -> Result<Option<Found>, sqlx::Er
         return Ok(None);
     };
     let engine = if row.try_get(1)? { Engine::Dsql } else { Engine::Postgres };
-    Ok(Some(Found { engine, schema }))
+    Ok(Some(DetectedServer { engine, schema }))
 }
 
 /// `work`, but no longer than `limit`.

@@ -1,4 +1,4 @@
-//! Several at once: conflicts that each learns of at COMMIT.
+//! Concurrent migrations, whose conflicts are reported at COMMIT.
 
 use temporal_dsql_testkit::ScratchCluster;
 use tokio::task::JoinSet;

@@ -90,7 +90,7 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn status_tells_what_is_recorded_expected_and_pending() {
+async fn status_reports_the_recorded_and_expected_versions_and_the_pending_steps() {
     let cluster = cluster_at(V1_0).await;
     cluster.change(|contents| contents.versions.push(version_row("temporal", "1.0")));
     let mut session = cluster.session();

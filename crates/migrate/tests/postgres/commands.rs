@@ -276,7 +276,7 @@ async fn a_rollback_refuses_while_there_are_rows_and_touches_no_other_table() {
 }
 
 #[tokio::test]
-async fn a_digest_tells_null_from_empty_and_leaves_out_the_keys_that_are_excluded() {
+async fn a_digest_distinguishes_null_from_empty_and_omits_excluded_keys() {
     let Some(scratch) = at(V1_1).await else {
         return;
     };

@@ -103,7 +103,7 @@ async fn a_setup_survives_lost_connections_and_conflicts() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_host_is_waited_out() {
+async fn a_run_waits_for_the_end_of_an_outage_of_the_host() {
     let Some(scratch) = at(V1_0).await else {
         return;
     };

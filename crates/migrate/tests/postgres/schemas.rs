@@ -49,7 +49,7 @@ async fn a_new_connection_stays_in_the_schema_of_the_first() {
 }
 
 #[tokio::test]
-async fn dsql_is_known_by_its_jobs_and_can_be_forced() {
+async fn dsql_is_detected_by_its_jobs_relation_and_can_be_forced() {
     let Some(scratch) = ScratchDatabase::create().await else {
         return;
     };

@@ -43,7 +43,7 @@ struct Cell {
     rows: u32,
     /// Round trips after the start of the session, including BEGIN and COMMIT.
     round_trips: u64,
-    /// Nanoseconds from the first look at the database to the last statement, in each round.
+    /// Nanoseconds from the first read of the database to the last statement, in each round.
     nanos: Vec<f64>,
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 
-/// How engines differ that all satisfy the contract.
+/// The differences between engines that satisfy the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// No statement ever waits for another transaction, and a lock without a write conflicts at

@@ -139,13 +139,16 @@ impl Database {
         .await
     }
 
-    async fn migrate<T>(&self, act: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<T>) -> Result<T> {
+    async fn migrate<T>(
+        &self,
+        command: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<T>,
+    ) -> Result<T> {
         let timeouts = Timeouts::default();
         let connector = Connector::new(&self.config, self.credentials.clone())?;
         let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
         let mut migrator =
             Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
-        act(&mut migrator).await
+        command(&mut migrator).await
     }
 }
 

@@ -24,7 +24,7 @@ async fn two_databases_do_not_share_a_table() {
 }
 
 #[tokio::test]
-async fn a_query_gives_text_and_tells_null_from_empty() {
+async fn a_query_returns_text_and_distinguishes_null_from_empty() {
     let Some(database) = ScratchDatabase::create().await else {
         return;
     };

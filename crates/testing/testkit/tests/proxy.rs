@@ -40,7 +40,7 @@ impl Fixture {
     }
 
     /// Waits until only the observer is connected to the database.
-    async fn wait_until_nobody_is_connected(&self) {
+    async fn wait_until_no_client_is_connected(&self) {
         let others = "SELECT pid FROM pg_stat_activity \
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -71,7 +71,7 @@ fn is_lost(result: Result<impl Sized, sqlx::Error>) -> bool {
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the driver itself is looked at, not a store")]
+#[expect(clippy::disallowed_methods, reason = "the test is about the driver, not about a store")]
 async fn without_faults_the_proxy_is_invisible() {
     let Some(fixture) = Fixture::new().await else {
         return;
@@ -100,7 +100,7 @@ async fn without_faults_the_proxy_is_invisible() {
     drop(transaction);
     sqlx::query("INSERT INTO t VALUES ($1)").bind(3).execute(&mut client).await.unwrap();
     client.close().await.unwrap();
-    fixture.wait_until_nobody_is_connected().await;
+    fixture.wait_until_no_client_is_connected().await;
     assert_eq!(fixture.stored().await, ["1", "3"]);
     assert!(fixture.proxy.bytes() > 2 * long.len() as u64);
 }
@@ -127,7 +127,7 @@ async fn a_client_that_disconnects_during_a_copy_is_noticed_by_the_server() {
     copy.send(&b"1\n"[..]).await.unwrap();
     drop(copy);
     drop(client);
-    fixture.wait_until_nobody_is_connected().await;
+    fixture.wait_until_no_client_is_connected().await;
     assert!(fixture.stored().await.is_empty());
 }
 
@@ -253,7 +253,7 @@ async fn a_commit_that_is_lost_before_the_server_is_not_applied() {
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
     fixture.proxy.inject(When::Commit, WireFault::LostBefore);
     assert!(is_lost(client.execute("COMMIT").await));
-    fixture.wait_until_nobody_is_connected().await;
+    fixture.wait_until_no_client_is_connected().await;
     assert!(fixture.stored().await.is_empty());
     fixture.end().await;
 }
@@ -308,7 +308,7 @@ async fn a_hook_before_a_request_decides_whether_the_server_gets_it() {
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
     assert!(called.load(Ordering::SeqCst));
     assert!(is_lost(client.execute("INSERT INTO t VALUES (2)").await));
-    fixture.wait_until_nobody_is_connected().await;
+    fixture.wait_until_no_client_is_connected().await;
     assert_eq!(fixture.stored().await, ["1"]);
     fixture.end().await;
 }
@@ -376,7 +376,7 @@ async fn cut_closes_every_connection_and_new_ones_are_accepted() {
     fixture.proxy.cut();
     assert!(is_lost(one.execute("COMMIT").await));
     assert!(is_lost(two.execute("SELECT 1").await));
-    fixture.wait_until_nobody_is_connected().await;
+    fixture.wait_until_no_client_is_connected().await;
     assert!(fixture.stored().await.is_empty());
     fixture.connect().await.execute("SELECT 1").await.unwrap();
 }

@@ -80,7 +80,8 @@ impl<'a> OneStatement<'a> {
     pub(crate) fn outcome(&self, answer: &[PgRow]) -> Result<(), StoreError> {
         let op = self.set.op;
         let observed = match decode::applied(self.route, answer)? {
-            // The statement is committed, so other numbers of rows cannot mean that it was not.
+            // The statement is committed, so a wrong number of rows is reported as an unknown
+            // outcome.
             Applied::Written(written) => {
                 return self.set.verify(written).map_err(|error| StoreError::Unavailable {
                     op,
@@ -109,5 +110,5 @@ pub(crate) const fn probe() -> WriteSet<'static> {
     set
 }
 
-/// Shards are counted from one.
+/// The id of no shard: shard ids begin at 1.
 pub(crate) const NO_SHARD: ShardId = ShardId(i32::MIN);

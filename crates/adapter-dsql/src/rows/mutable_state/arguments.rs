@@ -83,7 +83,8 @@ impl<'a> WriteSetRows<'a> {
         }
         if let Some(run) = set.runs.first() {
             let run = run.filter();
-            // As they are given: an entry that is too large is refused even if it is removed, too.
+            // All given entries are checked: one that is too large is refused even if it is also
+            // removed.
             for entries in set.runs.iter().flat_map(given) {
                 maps::check(&mut payload, &run, entries)?;
             }
@@ -145,7 +146,8 @@ impl<'a> WriteSetRows<'a> {
     /// All values, for any of the texts that write or observe.
     ///
     /// # Errors
-    /// The table cannot hold the number of a transaction, or a buffer has no place for its events.
+    /// The table cannot hold the number of a transaction, or a buffer has no free positions for its
+    /// events.
     pub(super) fn arguments(&self) -> Result<Arguments<'_>, StoreError> {
         let mut arguments = Arguments::default();
         self.set_scalars(&mut arguments);
@@ -243,7 +245,7 @@ impl<'a> WriteSetRows<'a> {
         let removed: Vec<_> = self.removed().collect();
         for map in MapTable::ALL {
             maps::set_entries(arguments, map, &entries);
-            maps::set_gone(arguments, map, &removed);
+            maps::set_deleted(arguments, map, &removed);
         }
         buffered_events::set_events(arguments, &self.appended().collect::<Vec<_>>())?;
         let is_deleted = |run: &RunChange<'_>| matches!(run, RunChange::Delete(_));

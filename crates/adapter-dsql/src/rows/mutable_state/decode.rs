@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::super::{current_executions as current, decode::Columns};
 
-/// What was observed, but for the shard: one row for each run that exists, or one row without. The
-/// current execution is at `route`.
+/// The observed state without the shard: one row for each run that exists, or one row without a
+/// run. The current execution is at `route`.
 pub(super) fn observed(
     route: Option<CurrentExecutionsRoute>,
     rows: &[PgRow],

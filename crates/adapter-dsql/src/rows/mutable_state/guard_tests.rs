@@ -1,6 +1,6 @@
 //! The guard of the statement of a write, on PostgreSQL: it holds if and only if
-//! [`WriteSet::check`] passes for what the statement has read, and rows change if and only if it
-//! holds.
+//! [`WriteSet::check`] passes for the state that the statement has read, and rows change if and
+//! only if it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,19 +25,19 @@ use super::{
 
 const NO_SHARD: ShardId = ShardId(2);
 const RANGE_ID: i64 = 5;
-/// What every stored run is at.
+/// The version of every stored run.
 const STORED: ExecutionVersion =
     ExecutionVersion { db_record_version: 10, next_event_id: 20, last_write_version: 30 };
 /// A current execution that has no `executions` row.
 const WITHOUT_RUN: RunId = RunId(Uuid::from_u128(500));
 
-/// The runs of the three places of a write: one that is stored, and one that is not.
-const fn stored_run(place: usize) -> RunId {
-    RunId(Uuid::from_u128(100 + place as u128))
+/// The stored run at one of the three positions of a write.
+const fn stored_run(position: usize) -> RunId {
+    RunId(Uuid::from_u128(100 + position as u128))
 }
 
-const fn absent_run(place: usize) -> RunId {
-    RunId(Uuid::from_u128(200 + place as u128))
+const fn absent_run(position: usize) -> RunId {
+    RunId(Uuid::from_u128(200 + position as u128))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ enum Owner {
 
 const OWNERS: [Owner; 4] = [Owner::Right, Owner::Wrong, Owner::WithoutShard, Owner::Unguarded];
 
-/// What is stored as the current execution.
+/// The stored current execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Current {
     Absent,
@@ -78,7 +78,7 @@ impl Current {
     }
 }
 
-/// What a write expects of the current execution.
+/// The conditions of a write on the current execution.
 fn expectations() -> Vec<Option<ExpectedCurrent>> {
     let closed = |run_id, off| ExpectedCurrent::Closed {
         run_id,
@@ -98,7 +98,7 @@ fn expectations() -> Vec<Option<ExpectedCurrent>> {
     [None].into_iter().chain(some.map(Some)).collect()
 }
 
-/// What a write does with one run.
+/// The change of one run by a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Insert { is_stored: bool },
@@ -106,7 +106,7 @@ enum Change {
     Replace { of: At },
 }
 
-/// Where a run that is written is, compared with what is expected.
+/// The stored version of a run that is written, compared with the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     RecordVersion,
@@ -142,10 +142,10 @@ const SOME_CHANGES: [Change; 6] = [
     Change::Replace { of: At::Absent },
 ];
 
-/// Every list of as many changes.
-fn lists(places: usize) -> Vec<Vec<Change>> {
+/// Every list of `positions` changes.
+fn lists(positions: usize) -> Vec<Vec<Change>> {
     let mut lists = vec![Vec::new()];
-    for _ in 0..places {
+    for _ in 0..positions {
         lists = lists
             .iter()
             .flat_map(|list| SOME_CHANGES.map(|change| [&list[..], &[change]].concat()))
@@ -179,7 +179,7 @@ fn current_row(
     }
 }
 
-/// A write, by what it expects.
+/// A write: its owner, its conditions and its changes.
 #[derive(Debug)]
 struct Case {
     owner: Owner,
@@ -188,7 +188,7 @@ struct Case {
     changes: Vec<Change>,
 }
 
-/// The rows that a write writes: something into every table.
+/// The rows that a write writes: at least one into every table.
 struct Written {
     rows: Vec<ExecutionsRow>,
     current: CurrentExecutionsRow,
@@ -203,12 +203,12 @@ struct Written {
 impl Written {
     fn of(case: &Case) -> Self {
         let shard_id = case.shard_id();
-        let row = |(place, change): (usize, &Change)| {
+        let row = |(position, change): (usize, &Change)| {
             let is_stored = match change {
                 Change::Insert { is_stored } => *is_stored,
                 Change::Update { of } | Change::Replace { of } => *of != At::Absent,
             };
-            let run_id = if is_stored { stored_run(place) } else { absent_run(place) };
+            let run_id = if is_stored { stored_run(position) } else { absent_run(position) };
             ExecutionsRow { shard_id, ..run(run_id, 99) }
         };
         let maps = MapTable::ALL.map(|map| entries(map, &[1, 2]));
@@ -305,7 +305,7 @@ impl Case {
         set
     }
 
-    /// What the statement must find.
+    /// The state that the statement must read.
     fn observed(&self, set: &WriteSet<'_>, current: Current) -> Observed {
         let is_there = self.owner != Owner::WithoutShard;
         let stored = [0, 1, 2].map(stored_run);
@@ -365,12 +365,12 @@ async fn store(connection: &mut PgConnection, archetype_id: ArchetypeId, current
     );
     let run = run(stored_run(0), 1);
     let id = format!("{}, '{}', '{}'", SHARD.0, run.namespace_id.0, run.workflow_id.as_str());
-    for place in 0..3 {
+    for position in 0..3 {
         sql += &format!(
             "INSERT INTO executions (shard_id, namespace_id, workflow_id, run_id, \
              db_record_version, next_event_id, last_write_version, data, data_encoding, state, \
              state_encoding) VALUES ({id}, '{}', {}, {}, {}, '', '', '', '');",
-            stored_run(place).0,
+            stored_run(position).0,
             STORED.db_record_version,
             STORED.next_event_id,
             STORED.last_write_version
@@ -396,7 +396,7 @@ async fn store(connection: &mut PgConnection, archetype_id: ArchetypeId, current
     if let Some(row) = current.row(archetype_id) {
         insert(archetype_id, &row);
     }
-    // Neither another table nor another archetype is looked at.
+    // The statement reads neither another table nor another archetype.
     let other = Current::WithoutRun.row(archetype_id).unwrap();
     for another in [ArchetypeId::WORKFLOW, ArchetypeId::SCHEDULER, ArchetypeId::ACTIVITY] {
         if another != archetype_id {
@@ -415,18 +415,18 @@ async fn changed(connection: &mut PgConnection) -> BTreeMap<String, i64> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// What a write came to.
+/// The result of a write.
 struct Executed {
     /// Whether the guard held.
     holds: bool,
-    /// What the statement has read.
+    /// The state that the statement has read.
     observed: Observed,
     outcome: Result<(), StoreError>,
     /// The tables that it changed.
     tables: BTreeSet<String>,
 }
 
-/// Plays a write and takes it back.
+/// Executes a write and rolls it back.
 async fn execute(connection: &mut PgConnection, set: &WriteSet<'_>) -> Executed {
     connection.execute(sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ")).await.unwrap();
     let before = changed(connection).await;
@@ -449,7 +449,7 @@ async fn execute(connection: &mut PgConnection, set: &WriteSet<'_>) -> Executed 
     }
 }
 
-/// How often each came out.
+/// The number of each result.
 #[derive(Debug, Default)]
 struct Tally {
     held: u32,

@@ -71,8 +71,8 @@ pub(super) async fn write<E: Executor>(
     let send = |meta| Statement::new(meta, set.shard_id, &arguments);
     let mut written = RowCounts::default();
 
-    // A run that must exist is updated, never upserted: PostgreSQL's upsert would bring back a run
-    // that was deleted since the snapshot.
+    // A run that must exist is updated, never upserted: PostgreSQL's upsert would insert a run that
+    // was deleted since the snapshot.
     for (meta, is_new) in [(&executions::UPDATE, false), (&executions::INSERT, true)] {
         let mut rows = Vec::new();
         for run in &set.runs {

@@ -19,7 +19,8 @@ pub(super) static META: Meta = Meta {
     text: Text::new(include_str!("../../../sql/mutable_state.sql"), "SelectMutableState"),
 };
 
-/// Where the events are: behind the maps, which are numbered as in [`MapTable::ALL`].
+/// The number of the events in the answer: they follow the maps, which are numbered as in
+/// [`MapTable::ALL`].
 const BUFFERED: i32 = MapTable::ALL.len() as i32;
 
 /// The statement; [`decode`] reads its answer.

@@ -22,7 +22,7 @@ dsql_emulator=debug, enables a log on standard error.
 It runs until SIGINT, SIGTERM or SIGHUP and leaves nothing behind. Exit codes: 0 stopped by a \
 signal, 1 failed to start, 2 wrong usage.";
 
-/// A stand-in for an Amazon Aurora DSQL cluster, in front of a stock PostgreSQL, for tests.
+/// An emulator of an Amazon Aurora DSQL cluster, in front of a stock PostgreSQL, for tests.
 #[derive(Debug, Parser)]
 #[command(name = "dsql-emulator", version, after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = false)]

@@ -1,4 +1,4 @@
-//! `dsql-emulator`: runs a stand-in for a DSQL cluster until it gets a signal.
+//! `dsql-emulator`: runs an emulator of a DSQL cluster until it receives a signal.
 
 mod cli;
 mod startup_message;

@@ -12,8 +12,8 @@
 //!
 //! The policies are compared on two databases. On the memory adapter in virtual time only the
 //! latencies pass, so rounds differ by their seeds alone: this compares the policies. On the
-//! emulator, the processors of the machine are shared, and an attempt that is avoided makes room
-//! for another: this is what a user of a small machine gets.
+//! emulator, the processors of the machine are shared, and an attempt that is avoided leaves
+//! processor time to another: this is the goodput for a user of a small machine.
 //!
 //! On many keys conflicts are rare and the policies do the same. Their ratios are the control, and
 //! should be near 1.

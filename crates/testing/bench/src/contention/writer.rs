@@ -35,7 +35,7 @@ pub struct Writer<S> {
 pub struct Done {
     /// Committed increments.
     pub successes: u64,
-    /// Begun attempts.
+    /// Attempts that began.
     pub attempts: u64,
     /// Errors returned to the caller because the policy gave up.
     pub given_up: u64,
@@ -104,9 +104,9 @@ impl<S: Store> Writer<S> {
         Ok((attempts.into_inner(), given_up))
     }
 
-    /// Runs one transaction: four round trips and a commit. The server acts when a message arrives,
-    /// so the round trip passes afterwards; the latency of the commit passes before it takes
-    /// effect.
+    /// Runs one transaction: four round trips and a commit. The server executes a message when it
+    /// arrives, so the latency of the round trip passes after the statement; the latency of the
+    /// commit passes before the commit takes effect.
     async fn attempt(
         &self,
         filter: &CurrentExecutionsFilter,

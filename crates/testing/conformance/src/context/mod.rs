@@ -1,4 +1,4 @@
-//! What a scenario runs with: a store on an empty database, random rows, and shorthands for common
+//! The context of a scenario: a store on an empty database, random rows, and shorthands for common
 //! operations.
 
 pub(crate) mod conflicts;

@@ -19,7 +19,7 @@ use crate::{
     queue::Queue,
 };
 
-/// What a scenario runs with.
+/// The context of a scenario.
 pub struct TestContext {
     /// The adapter.
     pub harness: Arc<dyn Harness>,
