@@ -182,7 +182,9 @@ fn explained() -> Vec<String> {
 #[test]
 fn every_message_quoted_by_the_guide_exists() {
     let sources: String = [
-        "crates/adapter-dsql/src/config/mod.rs",
+        "crates/dsql-client/src/config/error.rs",
+        "crates/dsql-client/src/config/mod.rs",
+        "crates/dsql-client/src/connector.rs",
         "crates/migrate/src/database.rs",
         "crates/migrate/src/error.rs",
         "crates/migrate/src/schema/mod.rs",
