@@ -2,7 +2,8 @@
 
 -- Appends to the buffers of any runs of one id. An id is a position (the upper 16 bits) and a
 -- random number (the lower 48; 281474976710656 is 2 to the power of 48). New positions of a run
--- follow its largest one. name: InsertIntoBufferedEvents
+-- follow its largest one.
+-- name: InsertIntoBufferedEvents
 INSERT INTO buffered_events (
   shard_id, namespace_id, workflow_id, run_id, id, data, data_encoding
 )

@@ -27,8 +27,8 @@ WHERE shard_id = :shard_id
   AND branch_id = :branch_id;
 
 -- The rest of the tree, then the rest of the shard, then the later shards. One comparison of rows
--- would be a filter over the whole table (aurora-dsql.md#indexes). name:
--- PaginateBranchesFromHistoryTree
+-- would be a filter over the whole table (aurora-dsql.md#indexes).
+-- name: PaginateBranchesFromHistoryTree
 SELECT shard_id, tree_id, branch_id, data, data_encoding
 FROM (
   (

@@ -1,6 +1,7 @@
 -- signals_requested_sets: the ids of the signals that a run has received.
 
--- Rows of any runs of one id; an existing row is not changed. name: ReplaceIntoSignalsRequestedSets
+-- Rows of any runs of one id; an existing row is not changed.
+-- name: ReplaceIntoSignalsRequestedSets
 INSERT INTO signals_requested_sets (shard_id, namespace_id, workflow_id, run_id, signal_id)
 SELECT :shard_id, :namespace_id, :workflow_id, entry.run_id, entry.signal_id
 FROM UNNEST(
