@@ -1,13 +1,14 @@
 //! A write set as one autocommit statement.
 
 use sqlx::postgres::PgRow;
-use temporal_dsql_domain::{ShardId, Table};
+use temporal_dsql_domain::{ExecutionsFilter, ShardId, Table};
 use temporal_dsql_ports::{
     Cause, CurrentExecutionsRoute, CurrentExecutionsRouter, Outcome, RunChange, StoreError,
     WriteSet,
 };
 
 use super::{
+    super::executions::by_key,
     arguments::{WriteSetRows, route},
     decode::{self, Applied},
 };
@@ -23,15 +24,20 @@ const fn meta(op: &'static str, sql: &'static str) -> Meta {
     Meta { op, table: Table::Executions, writes: true, text: Text::new(sql, op) }
 }
 
-/// The text for a write set. The parts of `Apply` cost a server more than the deletion of one run,
-/// which has a text of its own.
-fn text(set: &WriteSet<'_>) -> &'static Meta {
-    let deletes_one_run = set.range_id.is_none()
-        && set.current.is_none()
-        && set.tasks.is_empty()
-        && set.history.is_empty()
-        && matches!(set.runs[..], [RunChange::Delete(_)]);
-    if deletes_one_run { &DELETE } else { &APPLY }
+/// The run of a write set that deletes one run and has no condition. It has a statement of its own:
+/// the parts of `Apply` cost a server more than the deletion does.
+fn only_deletion<'a>(set: &WriteSet<'a>) -> Option<&'a ExecutionsFilter> {
+    match set.runs[..] {
+        [RunChange::Delete(run)]
+            if set.range_id.is_none()
+                && set.current.is_none()
+                && set.tasks.is_empty()
+                && set.history.is_empty() =>
+        {
+            Some(run)
+        }
+        _ => None,
+    }
 }
 
 /// A write set that one statement writes.
@@ -61,7 +67,11 @@ impl<'a> OneStatement<'a> {
     /// # Errors
     /// Those of [`WriteSetRows::arguments`].
     pub(crate) fn statement(&self) -> Result<Statement, StoreError> {
-        Ok(self.statement_of(text(self.set))?.of_operation(self.set.op))
+        let statement = match only_deletion(self.set) {
+            Some(run) => by_key(&DELETE, run),
+            None => self.statement_of(&APPLY)?,
+        };
+        Ok(statement.of_operation(self.set.op))
     }
 
     /// The statement `meta` with the values of this write set.

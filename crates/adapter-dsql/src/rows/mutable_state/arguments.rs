@@ -249,9 +249,7 @@ impl<'a> WriteSetRows<'a> {
         }
         buffered_events::set_events(arguments, &self.appended().collect::<Vec<_>>())?;
         let is_deleted = |run: &RunChange<'_>| matches!(run, RunChange::Delete(_));
-        let deleted = self.runs(is_deleted);
-        arguments.set("deleted_run_id", deleted.first().map(|run_id| run_id.0));
-        set_run_ids(arguments, "deleted_run_ids", deleted);
+        set_run_ids(arguments, "deleted_run_ids", self.runs(is_deleted));
         set_run_ids(arguments, "replaced_run_ids", self.runs(replaces));
         set_run_ids(arguments, "cleared_run_ids", self.runs(clears));
         set_run_ids(arguments, "removing_run_ids", self.runs(removes));
