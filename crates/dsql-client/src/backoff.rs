@@ -29,11 +29,11 @@ impl Attempts {
         self.start.elapsed()
     }
 
-    /// Counts a failed attempt and returns the wait before the next one: a random time up to
-    /// [`RetryPolicy::ceiling`]. `None` if that wait would not end before the deadline of `policy`.
+    /// Counts a failed attempt and returns the wait before the next one,
+    /// [`RetryPolicy::backoff`]. `None` if that wait would not end before the deadline of `policy`.
     pub fn next_wait(&mut self, policy: &RetryPolicy) -> Option<Duration> {
         self.failed += 1;
-        let wait = policy.ceiling(self.failed).mul_f64(fastrand::f64());
+        let wait = policy.backoff(self.failed, fastrand::f64());
         (self.elapsed() + wait < policy.deadline).then_some(wait)
     }
 }

@@ -42,9 +42,10 @@ impl RetryPolicy {
         self.base.saturating_mul(1 << doublings).min(self.cap)
     }
 
-    /// The wait after failed attempt number `attempt`.
-    pub(super) fn backoff(&self, attempt: u32, random: &mut fastrand::Rng) -> Duration {
-        self.ceiling(attempt).mul_f64(random.f64())
+    /// The wait after failed attempt number `attempt`: full jitter, the part `random` (0 to 1) of
+    /// [`ceiling`](Self::ceiling).
+    pub fn backoff(&self, attempt: u32, random: f64) -> Duration {
+        self.ceiling(attempt).mul_f64(random)
     }
 }
 
@@ -68,7 +69,7 @@ mod tests {
     fn a_wait_is_anywhere_between_zero_and_the_ceiling() {
         let policy = RetryPolicy::default();
         let mut random = fastrand::Rng::with_seed(7);
-        let waits: Vec<_> = (0..1_000).map(|_| policy.backoff(3, &mut random)).collect();
+        let waits: Vec<_> = (0..1_000).map(|_| policy.backoff(3, random.f64())).collect();
         let ceiling = policy.ceiling(3);
         assert!(waits.iter().all(|wait| *wait <= ceiling));
         assert!(waits.iter().any(|wait| *wait < ceiling / 10));

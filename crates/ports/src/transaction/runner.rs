@@ -232,7 +232,7 @@ impl Runner {
 
     fn backoff(&self, attempt: u32) -> Duration {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        self.policy.backoff(attempt, &mut random)
+        self.policy.backoff(attempt, random.f64())
     }
 }
 
