@@ -334,8 +334,8 @@ mod tests {
         while left > 0 {
             let mut row = execution("w", rows.len() as u128);
             row.data.data.clear();
-            let room = left - executions_row_size(&row).row;
-            row.data.data = vec![0; room.min(1_000_000)];
+            let data_bytes = left - executions_row_size(&row).row;
+            row.data.data = vec![0; data_bytes.min(1_000_000)];
             left -= executions_row_size(&row).row;
             rows.push(row);
         }

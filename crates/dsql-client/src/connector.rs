@@ -272,7 +272,7 @@ impl Connector {
         }
     }
 
-    /// Makes room for `statements` prepared statements on each connection. The driver's default is
+    /// Caches up to `statements` prepared statements on each connection. The driver's default is
     /// 100.
     #[must_use]
     pub fn statement_cache_capacity(mut self, statements: usize) -> Self {

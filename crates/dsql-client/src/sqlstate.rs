@@ -6,8 +6,7 @@
 //! aurora-dsql.md#admission).
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use temporal_dsql_ports::Outcome;
-use temporal_dsql_ports::limits::LimitKind;
+use temporal_dsql_ports::{Outcome, limits::LimitKind};
 
 /// The phase of a transaction that an error arrived in. It decides what a missing answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
