@@ -44,7 +44,7 @@ impl Context {
             // DSQL reports then is not recorded (aurora-dsql.md#open-questions). The next attempt
             // finds the row.
             (Class::Conflict(_), _) | (Class::Duplicate, None) => {
-                StoreError::Contended { op, attempts: 1, source: Some(cause) }
+                StoreError::Conflict { op, attempts: 1, source: Some(cause) }
             }
             (Class::Duplicate, Some(table)) => {
                 StoreError::AlreadyExists { table, source: Some(cause) }

@@ -93,7 +93,7 @@ impl ErrorClass {
     /// The class of `error`.
     pub(crate) fn of(error: &StoreError) -> Self {
         match error {
-            StoreError::Contended { .. } => Self::Retryable,
+            StoreError::Conflict { .. } => Self::Retryable,
             StoreError::Condition(_) | StoreError::AlreadyExists { .. } => Self::ConditionFailed,
             StoreError::Limit { kind: LimitKind::TransactionAge, .. } => Self::TransactionTimeout,
             StoreError::Unsupported { .. } => Self::UnsupportedFeature,

@@ -64,6 +64,6 @@ async fn a_lock_timeout_is_contention() {
         Box::pin(async move { transaction.update_executions(row).await })
     });
     let error = update.await.unwrap_err();
-    assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
     holder.rollback().await.unwrap();
 }

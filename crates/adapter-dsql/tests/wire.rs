@@ -424,7 +424,7 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     for message in [UNNAMED].into_iter().chain(named.iter().map(String::as_str)) {
         refuse(message);
         let error = executions.create(&request()).await.unwrap_err();
-        assert!(matches!(error, StoreError::Contended { .. }), "{message}: {error:?}");
+        assert!(matches!(error, StoreError::Conflict { .. }), "{message}: {error:?}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
     }
     refuse(&format!("{UNNAMED} \"timer_tasks_pkey\""));

@@ -228,7 +228,7 @@ mod tests {
         let mut transaction = begin(&store).await;
         transaction.insert_into_executions(&row).await.unwrap();
         store.session().insert_into_executions(&row).await.unwrap();
-        let Err(StoreError::Contended { op, attempts, source: Some(source) }) =
+        let Err(StoreError::Conflict { op, attempts, source: Some(source) }) =
             transaction.commit().await
         else {
             panic!("expected a conflict");

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// A conflict with another transaction. Nothing is applied, and the error says so:
-    /// [`StoreError::Contended`](temporal_dsql_ports::StoreError::Contended).
+    /// [`StoreError::Conflict`](temporal_dsql_ports::StoreError::Conflict).
     Conflict,
     /// The connection breaks before COMMIT is sent. Nothing is applied, and the error says so:
     /// [`StoreError::Unavailable`](temporal_dsql_ports::StoreError::Unavailable) with

@@ -211,7 +211,7 @@ impl LimitedTransaction {
         }
         self.transaction.commit().map_err(|refusal| match refusal {
             Refusal::Conflict(conflict) => {
-                StoreError::Contended { op, attempts: 1, source: Some(Cause::new(conflict)) }
+                StoreError::Conflict { op, attempts: 1, source: Some(Cause::new(conflict)) }
             }
             Refusal::TooOld => too_old(),
         })

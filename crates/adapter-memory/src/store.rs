@@ -205,7 +205,7 @@ fn injected(op: &'static str, fault: Fault) -> StoreError {
     let source = Some(Cause::new(format!("injected fault: {fault:?}")));
     let unavailable = |outcome| StoreError::Unavailable { op, outcome, source: source.clone() };
     match fault {
-        Fault::Conflict => StoreError::Contended { op, attempts: 1, source },
+        Fault::Conflict => StoreError::Conflict { op, attempts: 1, source },
         Fault::Unavailable => unavailable(Outcome::NotApplied),
         Fault::LostBefore | Fault::LostAfter => unavailable(Outcome::Unknown),
     }
@@ -289,7 +289,7 @@ mod tests {
 
     fn assert_is_fault(error: &StoreError, op: &str, unavailable: Option<Outcome>) {
         let (error_op, source) = match (error, unavailable) {
-            (StoreError::Contended { op, attempts: 1, source }, None) => (op, source),
+            (StoreError::Conflict { op, attempts: 1, source }, None) => (op, source),
             (StoreError::Unavailable { op, outcome, source }, Some(expected)) => {
                 assert_eq!(*outcome, expected);
                 (op, source)

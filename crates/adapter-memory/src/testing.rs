@@ -80,7 +80,7 @@ pub(crate) async fn conflict(
     first.commit().await.unwrap();
     match second.commit().await {
         Ok(()) => false,
-        Err(StoreError::Contended { .. }) => true,
+        Err(StoreError::Conflict { .. }) => true,
         Err(other) => panic!("{other}"),
     }
 }

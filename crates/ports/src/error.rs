@@ -175,7 +175,7 @@ pub enum StoreError {
     #[error(
         "{op}: lost a conflict with another transaction {attempts} time(s); nothing was applied"
     )]
-    Contended {
+    Conflict {
         /// The operation.
         op: &'static str,
         /// The number of attempts.
@@ -242,7 +242,7 @@ impl StoreError {
             | Self::AlreadyExists { .. }
             | Self::InvalidArgument { .. }
             | Self::Limit { .. }
-            | Self::Contended { .. }
+            | Self::Conflict { .. }
             | Self::Unauthorized { .. }
             | Self::Unsupported { .. }
             | Self::Corrupt { .. } => Outcome::NotApplied,
@@ -253,7 +253,7 @@ impl StoreError {
     /// [`outcome`](Self::outcome) is [`Outcome::NotApplied`].
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Contended { .. } | Self::Unavailable { .. } => true,
+            Self::Conflict { .. } | Self::Unavailable { .. } => true,
             Self::Condition(_)
             | Self::AlreadyExists { .. }
             | Self::InvalidArgument { .. }
@@ -264,7 +264,7 @@ impl StoreError {
         }
     }
 
-    /// Converts [`AlreadyExists`](Self::AlreadyExists) into [`Contended`](Self::Contended).
+    /// Converts [`AlreadyExists`](Self::AlreadyExists) into [`Conflict`](Self::Conflict).
     ///
     /// For the body of a transaction that has read the row as absent in its snapshot. A duplicate
     /// key then comes from a concurrent transaction, whose row the snapshot does not contain. The
@@ -273,7 +273,7 @@ impl StoreError {
     #[must_use]
     pub fn duplicate_is_conflict(self, op: &'static str) -> Self {
         match self {
-            Self::AlreadyExists { source, .. } => Self::Contended { op, attempts: 1, source },
+            Self::AlreadyExists { source, .. } => Self::Conflict { op, attempts: 1, source },
             other => other,
         }
     }
@@ -309,14 +309,14 @@ mod tests {
     fn only_a_lost_commit_has_an_unknown_outcome() {
         assert_eq!(unavailable(Outcome::Unknown).outcome(), Outcome::Unknown);
         assert_eq!(unavailable(Outcome::NotApplied).outcome(), Outcome::NotApplied);
-        let contended = StoreError::Contended { op: "Op", attempts: 3, source: None };
+        let contended = StoreError::Conflict { op: "Op", attempts: 3, source: None };
         assert_eq!(contended.outcome(), Outcome::NotApplied);
     }
 
     #[test]
     fn only_conflicts_and_outages_are_transient() {
         assert!(unavailable(Outcome::Unknown).is_transient());
-        assert!(StoreError::Contended { op: "Op", attempts: 1, source: None }.is_transient());
+        assert!(StoreError::Conflict { op: "Op", attempts: 1, source: None }.is_transient());
         assert!(!StoreError::Limit { kind: LimitKind::KeyBytes, source: None }.is_transient());
         let condition = ConditionFailed::CurrentExecution { observed: None };
         assert!(!StoreError::from(condition).is_transient());

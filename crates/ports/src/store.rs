@@ -24,7 +24,7 @@ pub trait Transaction: Session {
     /// and the tag ROLLBACK (aurora-dsql.md#transactions), which would look like a commit.
     ///
     /// # Errors
-    /// [`StoreError::Contended`] if another transaction won a conflict;
+    /// [`StoreError::Conflict`] if another transaction won a conflict;
     /// [`StoreError::Unavailable`] with an unknown outcome if the answer to COMMIT is lost;
     /// [`StoreError::Limit`]; and those of the connection.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;

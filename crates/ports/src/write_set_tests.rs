@@ -269,7 +269,7 @@ fn a_duplicate_row_is_a_conflict_unless_it_is_a_task() {
         Table::BufferedEvents,
     ] {
         let error = duplicate(table);
-        assert!(matches!(error, StoreError::Contended { op: "Test", .. }), "{error:?}");
+        assert!(matches!(error, StoreError::Conflict { op: "Test", .. }), "{error:?}");
     }
     for table in [Table::TransferTasks, Table::TimerTasks, Table::HistoryImmediateTasks] {
         let error = duplicate(table);

@@ -37,7 +37,7 @@ async fn oc000_and_oc001_at_commit_are_contention_and_nothing_is_applied() {
         let mut transaction = begin(&store).await;
         transaction.insert_into_executions(&execution()).await.unwrap();
         let error = transaction.commit().await.unwrap_err();
-        assert!(matches!(error, StoreError::Contended { .. }), "{fault:?}: {error:?}");
+        assert!(matches!(error, StoreError::Conflict { .. }), "{fault:?}: {error:?}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
         assert_eq!(count(&cluster).await, "0");
     }
@@ -50,7 +50,7 @@ async fn oc001_at_a_statement_even_a_read_is_contention_and_is_retried() {
     let strict = open(&cluster, RetryPolicy::NEVER).await;
     cluster.faults().at_statement(Some("FROM executions"), StatementFault::CatalogConflict, 1);
     let error = strict.session().select_from_executions(&row.filter()).await.unwrap_err();
-    assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
     let patient = open(&cluster, RetryPolicy::default()).await;
     cluster.faults().at_statement(Some("FROM executions"), StatementFault::CatalogConflict, 2);
     assert_eq!(patient.session().select_from_executions(&row.filter()).await.unwrap(), None);

@@ -185,7 +185,7 @@ mod tests {
         append_with(&mut one, &run(1), &[blob(1)], |_| 7).unwrap();
         append_with(&mut other, &run(2), &[blob(2)], |_| 7).unwrap();
         store.commit("One", one).unwrap();
-        let Err(StoreError::Contended { source: Some(source), .. }) = store.commit("Other", other)
+        let Err(StoreError::Conflict { source: Some(source), .. }) = store.commit("Other", other)
         else {
             panic!("expected a conflict");
         };

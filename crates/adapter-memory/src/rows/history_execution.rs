@@ -386,7 +386,7 @@ mod tests {
         }
         match locker.commit().await {
             Ok(()) => false,
-            Err(StoreError::Contended { op, attempts, .. }) => {
+            Err(StoreError::Conflict { op, attempts, .. }) => {
                 assert_eq!((op, attempts), ("Test", 1));
                 true
             }

@@ -40,7 +40,7 @@ pub trait StoreExt: Store {
     /// ```
     ///
     /// # Errors
-    /// The body's error, unless the attempt is repeated; [`StoreError::Contended`] at the deadline;
+    /// The body's error, unless the attempt is repeated; [`StoreError::Conflict`] at the deadline;
     /// [`StoreError::Unavailable`] with [`Outcome::Unknown`] if the answer to COMMIT was lost.
     fn run<'a, Req, T>(
         &'a self,

@@ -246,7 +246,7 @@ fn may_repeat(error: &StoreError) -> bool {
 
 fn with_attempts(error: StoreError, op: &'static str, attempts: u32) -> StoreError {
     match error {
-        StoreError::Contended { source, .. } => StoreError::Contended { op, attempts, source },
+        StoreError::Conflict { source, .. } => StoreError::Conflict { op, attempts, source },
         other => other,
     }
 }
@@ -262,7 +262,7 @@ mod tests {
     use crate::{BoxFuture, ConditionFailed, limits::LimitKind};
 
     fn conflict() -> StoreError {
-        StoreError::Contended { op: "Statement", attempts: 1, source: None }
+        StoreError::Conflict { op: "Statement", attempts: 1, source: None }
     }
 
     fn unavailable(outcome: Outcome) -> StoreError {
@@ -322,7 +322,7 @@ mod tests {
     async fn at_the_deadline_the_last_conflict_is_returned_with_the_number_of_attempts() {
         let start = tokio::time::Instant::now();
         let (result, attempts) = run_script(Vec::new()).await;
-        let Err(StoreError::Contended { op, attempts: reported, .. }) = result else {
+        let Err(StoreError::Conflict { op, attempts: reported, .. }) = result else {
             panic!("expected contention, got {result:?}");
         };
         assert_eq!((op, reported), ("Script", attempts));
@@ -337,7 +337,7 @@ mod tests {
         let runner = Runner::builder().policy(RetryPolicy::NEVER).build();
         let result: Result<(), _> =
             runner.retry("Once", |_| std::future::ready(Err(conflict()))).await;
-        assert!(matches!(result, Err(StoreError::Contended { attempts: 1, .. })));
+        assert!(matches!(result, Err(StoreError::Conflict { attempts: 1, .. })));
     }
 
     mock! {

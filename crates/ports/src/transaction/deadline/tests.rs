@@ -8,7 +8,7 @@ use crate::{Attempt, Outcome, Runner, StoreError};
 const LIMIT: Duration = Duration::from_millis(50);
 
 fn conflict() -> StoreError {
-    StoreError::Contended { op: "Statement", attempts: 1, source: None }
+    StoreError::Conflict { op: "Statement", attempts: 1, source: None }
 }
 
 #[track_caller]
@@ -44,7 +44,7 @@ async fn work_that_ends_before_the_deadline_returns_its_result() {
     assert_eq!(runner.until(deadline, "Test", Outcome::Unknown, work).await.unwrap(), 7);
     let failing = async { Err::<(), _>(conflict()) };
     let error = runner.until(deadline, "Test", Outcome::Unknown, failing).await.unwrap_err();
-    assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +78,7 @@ async fn conflicts_are_not_repeated_past_the_deadline_and_the_last_one_is_return
         std::future::ready(Err::<(), _>(conflict()))
     };
     let error = runner.retry_until(deadline, "Test", attempt).await.unwrap_err();
-    let StoreError::Contended { op: "Test", attempts, .. } = error else { panic!("{error:?}") };
+    let StoreError::Conflict { op: "Test", attempts, .. } = error else { panic!("{error:?}") };
     assert!(attempts > 2, "{attempts}");
     assert!(start.elapsed() < limit, "{:?}", start.elapsed());
 }

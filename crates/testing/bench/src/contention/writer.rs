@@ -151,7 +151,7 @@ async fn pass(time: Duration) {
 /// Accepts a conflict, which is measured. Any other error voids the measurement.
 fn conflict(error: StoreError) -> Result<()> {
     match error {
-        StoreError::Contended { .. } => Ok(()),
+        StoreError::Conflict { .. } => Ok(()),
         other => bail!(other),
     }
 }

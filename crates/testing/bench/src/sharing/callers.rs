@@ -120,7 +120,7 @@ impl<S: Store> SharedCaller<S> {
                 Err(StoreError::Condition(ConditionFailed::Execution { .. })) => {
                     done.conditions += counts;
                 }
-                Err(StoreError::Contended { .. }) => done.given_up += counts,
+                Err(StoreError::Conflict { .. }) => done.given_up += counts,
                 Err(other) => bail!(other),
             }
         }

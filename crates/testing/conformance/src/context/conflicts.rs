@@ -24,7 +24,7 @@ pub(crate) async fn settle(
 #[track_caller]
 pub(crate) fn assert_conflict(result: Result<(), StoreError>) {
     match result {
-        Err(error @ StoreError::Contended { .. }) => {
+        Err(error @ StoreError::Conflict { .. }) => {
             assert_eq!(error.outcome(), Outcome::NotApplied);
         }
         other => panic!("expected a conflict, got {other:?}"),

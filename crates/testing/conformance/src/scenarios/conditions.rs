@@ -266,6 +266,6 @@ async fn a_run_deleted_after_it_was_observed_is_not_written_again(ctx: &TestCont
         },
         Err(refused) => Err(refused),
     };
-    assert!(matches!(written, Err(StoreError::Contended { .. })), "{written:?}");
+    assert!(matches!(written, Err(StoreError::Conflict { .. })), "{written:?}");
     assert_eq!(session.select_from_executions(&run.filter()).await.unwrap(), None);
 }

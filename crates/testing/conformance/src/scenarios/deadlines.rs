@@ -92,7 +92,7 @@ async fn conflicts_are_retried_until_the_deadline_and_no_longer(ctx: &TestContex
     // The deadline of the policy is a minute.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     // The deadline passes between two attempts or during one.
-    let is_ended = matches!(error, StoreError::Contended { .. } | StoreError::Unavailable { .. });
+    let is_ended = matches!(error, StoreError::Conflict { .. } | StoreError::Unavailable { .. });
     assert!(is_ended, "{error:?}");
     assert!(ctx.fixture.faults_left() < 999, "the transaction must be retried");
     assert_eq!(shard.task_count().await, 0);

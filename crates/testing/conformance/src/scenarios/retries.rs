@@ -111,7 +111,7 @@ async fn conflicts_until_the_deadline_are_contention_and_write_nothing(ctx: &Tes
     let request = Request::new(ctx.current());
     limited.fixture.fail_next_commits(&[CommitFault::Conflict; 10_000]);
     let error = limited.store.run("Insert", &request, insert).await.unwrap_err();
-    let StoreError::Contended { op, attempts, .. } = &error else {
+    let StoreError::Conflict { op, attempts, .. } = &error else {
         panic!("expected contention, got {error:?}");
     };
     assert_eq!((*op, *attempts), ("Insert", request.runs()));

@@ -326,7 +326,7 @@ async fn a_task_that_another_transaction_inserted_since_is_refused(ctx: &TestCon
         Err(error) => late.rollback().await.and(Err(error)),
     };
     match refused.unwrap_err() {
-        StoreError::Contended { .. } => {}
+        StoreError::Conflict { .. } => {}
         error => assert_exists(ctx, &error),
     }
     assert_eq!(select_all(ctx, shard).await, tasks[..1]);

@@ -292,7 +292,7 @@ async fn conflicts_until_the_deadline_write_no_row_of_any_request(ctx: &TestCont
     limited.fixture.fail_next_commits(&[Conflict; 10_000]);
     for request in requests {
         let error = request.execute(Arc::clone(&limited.store)).await.unwrap_err();
-        assert!(matches!(error, StoreError::Contended { .. }), "{error:?}");
+        assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
     }
     assert_eq!(limited.row_count().await, before);
