@@ -152,7 +152,7 @@ async fn an_error_that_does_not_refuse_the_text_is_returned() {
         config.write_form = form;
         let faults = ["42501", "25P02", "XX000", "53200", "ZZ999"]
             .map(|sqlstate| WireFault::error(sqlstate, "something else"));
-        for fault in faults.into_iter().chain([WireFault::LostBefore, WireFault::LostAfter]) {
+        for fault in faults.into_iter().chain([WireFault::LostRequest, WireFault::LostAnswer]) {
             let what = format!("{fault:?} of {text}");
             proxy.inject(When::Matching(text.into()), fault);
             let error = connect(&config).await.map(drop).unwrap_err();
@@ -173,7 +173,7 @@ async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_rep
         let mut config = config(&database, &proxy);
         config.retry = RetryPolicy::default();
         config.write_form = form;
-        proxy.inject(When::Matching(text.into()), WireFault::LostAfter);
+        proxy.inject(When::Matching(text.into()), WireFault::LostAnswer);
         let store = connect(&config).await.unwrap();
         assert_eq!(proxy.pending_faults(), 0);
         assert_eq!(found(store.capabilities()), Some((one_statement, true)));

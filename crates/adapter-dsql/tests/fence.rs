@@ -176,7 +176,8 @@ async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
     let store = store_at(&database, proxy.addr()).await;
     let mut owners = owners();
     for kind in KINDS {
-        for (fault, is_applied) in [(WireFault::LostBefore, false), (WireFault::LostAfter, true)] {
+        for (fault, is_applied) in [(WireFault::LostRequest, false), (WireFault::LostAnswer, true)]
+        {
             let write = GuardedWrite::prepared(&store, kind, owners.next().unwrap()).await;
             let before = stored(&database, &write).await;
             proxy.inject(When::Executing("WITH shard AS".into()), fault);

@@ -155,7 +155,7 @@ async fn a_commit_without_an_answer_is_warned_of_counted_and_classed_by_what_it_
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
     let faults = [
-        (WireFault::LostAfter, "connection_lost"),
+        (WireFault::LostAnswer, "connection_lost"),
         (WireFault::error("XX000", "server unavailable"), "server_error"),
     ];
     for (number, (fault, class)) in (1..).zip(faults) {
@@ -240,7 +240,7 @@ async fn the_described_metrics_are_the_table_and_every_emitted_metric_is_in_it()
     store.session().insert_into_current_executions(&row).await.unwrap();
     proxy.inject(When::Commit, WireFault::Conflict(OccCode::Oc000));
     store.run("Change", &row, change).await.unwrap();
-    proxy.inject(When::Commit, WireFault::LostAfter);
+    proxy.inject(When::Commit, WireFault::LostAnswer);
     store.run("Change", &row, change).await.unwrap_err();
     // The keeper of the pool refills the reserve and sets the gauges.
     tokio::time::sleep(Duration::from_millis(1_500)).await;

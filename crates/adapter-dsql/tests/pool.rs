@@ -60,7 +60,7 @@ async fn a_connection_that_has_answered_since_is_kept() {
     let store = connect(&config, None).await.unwrap();
     let mut one = store.begin(Attempt::first("One")).await.unwrap();
     let mut other = store.begin(Attempt::first("Other")).await.unwrap();
-    proxy.inject(When::Executing("INSERT INTO executions".into()), WireFault::LostBefore);
+    proxy.inject(When::Executing("INSERT INTO executions".into()), WireFault::LostRequest);
     one.insert_into_executions(&execution()).await.unwrap_err();
     drop(one);
     other.insert_into_executions(&execution()).await.unwrap();

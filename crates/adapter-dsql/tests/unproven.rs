@@ -57,7 +57,7 @@ async fn a_create_whose_run_cannot_be_read_stays_unknown() {
     for form in FORMS {
         let Some((store, proxy, _database)) = opened(form).await else { return };
         let request = request();
-        proxy.inject(When::AnyCommit, WireFault::LostAfter);
+        proxy.inject(When::AnyCommit, WireFault::LostAnswer);
         refuse(&proxy, "state_encoding, db_record_version FROM executions");
         let executions = ExecutionStore::new(&store);
         assert_unknown(&executions.create(&request).await.unwrap_err());
@@ -74,7 +74,7 @@ async fn an_add_whose_tasks_cannot_be_read_stays_unknown() {
             immediate: vec![(ImmediateQueue::Transfer, vec![task])],
             scheduled: Vec::new(),
         };
-        proxy.inject(When::AnyCommit, WireFault::LostAfter);
+        proxy.inject(When::AnyCommit, WireFault::LostAnswer);
         refuse(&proxy, "FROM transfer_tasks");
         assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());
     }
@@ -122,7 +122,7 @@ async fn a_deletion_that_is_refused_when_it_is_repeated_may_have_happened_before
     let run = request.snapshot.execution.filter();
     let executions = ExecutionStore::new(&store);
     executions.create(&request).await.unwrap();
-    proxy.inject(When::AnyCommit, WireFault::LostAfter);
+    proxy.inject(When::AnyCommit, WireFault::LostAnswer);
     refuse(&proxy, "DELETE FROM executions");
     assert_unknown(&executions.delete(&run).await.unwrap_err());
     assert_eq!(executions.get(&run).await.unwrap(), None);
@@ -136,10 +136,10 @@ async fn a_claim_or_progress_that_has_not_arrived_stays_unknown() {
     for range_id in [1, 2] {
         let before = shards.get(OWNER.shard_id).await.unwrap();
         let row = ShardsRow { shard_id: OWNER.shard_id, range_id, data: other_blob(range_id) };
-        proxy.inject(When::AnyCommit, WireFault::LostBefore);
+        proxy.inject(When::AnyCommit, WireFault::LostRequest);
         assert_unknown(&shards.update(&row, 1).await.unwrap_err());
         assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), before);
-        proxy.inject(When::AnyCommit, WireFault::LostAfter);
+        proxy.inject(When::AnyCommit, WireFault::LostAnswer);
         shards.update(&row, 1).await.unwrap();
         assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), Some(row));
         assert_eq!(proxy.pending_faults(), 0);

@@ -83,7 +83,7 @@ async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
     let Some((store, proxy, database)) = opened().await else {
         return;
     };
-    for (fault, applied) in [(WireFault::LostBefore, "0"), (WireFault::LostAfter, "1")] {
+    for (fault, applied) in [(WireFault::LostRequest, "0"), (WireFault::LostAnswer, "1")] {
         let row = execution();
         // The statement must be prepared, or the fault would hit its preparation.
         store.session().insert_into_executions(&execution()).await.unwrap();
@@ -103,7 +103,7 @@ async fn an_autocommit_read_whose_answer_is_lost_is_sent_again() {
     };
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
-    for fault in [WireFault::LostBefore, WireFault::LostAfter] {
+    for fault in [WireFault::LostRequest, WireFault::LostAnswer] {
         proxy.inject(When::RoundTrip(1), fault);
         let read = store.session().select_from_executions(&row.filter()).await.unwrap();
         assert_eq!(read.as_ref(), Some(&row));
@@ -117,7 +117,7 @@ async fn a_connection_lost_before_commit_is_definite_and_the_transaction_is_repe
         return;
     };
     let row = current(ArchetypeId::WORKFLOW);
-    proxy.inject(When::Matching("INSERT INTO current_executions".into()), WireFault::LostAfter);
+    proxy.inject(When::Matching("INSERT INTO current_executions".into()), WireFault::LostAnswer);
     let inserted = store
         .run("Insert", &row, |transaction, row| {
             Box::pin(async move { transaction.insert_into_current_executions(row).await })

@@ -80,11 +80,11 @@ async fn concurrent_increments_of_one_row_are_all_kept() {
 async fn under_random_faults_the_counter_has_the_reported_and_the_unknown_applied_increments() {
     let seed = 20_261_123;
     let rates =
-        FaultRates { conflict: 0.05, unavailable: 0.05, lost_before: 0.05, lost_after: 0.05 };
+        FaultRates { conflict: 0.05, unavailable: 0.05, lost_commits: 0.05, lost_answers: 0.05 };
     let (store, [grown, succeeded, _]) = count(FaultPlan::seeded(seed, rates)).await;
     let report = store.fault_report();
-    assert_eq!(grown, succeeded + report.lost_after, "seed {seed}, {report:?}");
-    assert!(report.lost_before > 0 && report.lost_after > 0, "{report:?}");
-    assert_eq!(succeeded + report.lost_before + report.lost_after, WRITERS * INCREMENTS);
+    assert_eq!(grown, succeeded + report.lost_answers, "seed {seed}, {report:?}");
+    assert!(report.lost_commits > 0 && report.lost_answers > 0, "{report:?}");
+    assert_eq!(succeeded + report.lost_commits + report.lost_answers, WRITERS * INCREMENTS);
     assert_eq!(store.engine().tracked_rows(), 0);
 }

@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Fault, FaultPlan,
+        FaultPlan, MemoryFault,
         key::NewRow,
         testing::{Log, ManualClock, begin, current, execution},
     };
@@ -282,7 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_autocommit_write_that_was_not_applied_is_repeated() {
-        for fault in [Fault::Conflict, Fault::Unavailable] {
+        for fault in [MemoryFault::Conflict, MemoryFault::Unavailable] {
             let (store, log) = logged();
             store.inject(FaultPlan::script([fault, fault]));
             let inserted = store.session().insert_into_executions(&execution("w", 1)).await;

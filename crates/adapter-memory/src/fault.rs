@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-/// A failure of a commit.
+/// A failure that a [`MemoryStore`](crate::MemoryStore) injects at a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub enum MemoryFault {
     /// A conflict with another transaction. Nothing is applied, and the error says so:
     /// [`StoreError::Conflict`](temporal_dsql_ports::StoreError::Conflict).
     Conflict,
@@ -12,29 +12,29 @@ pub enum Fault {
     /// [`StoreError::Unavailable`](temporal_dsql_ports::StoreError::Unavailable) with
     /// [`Outcome::NotApplied`](temporal_dsql_ports::Outcome::NotApplied).
     Unavailable,
-    /// The connection breaks after COMMIT is sent and before the server receives it. Nothing is
-    /// applied, but the outcome is unknown: `Unavailable` with
+    /// The connection breaks after COMMIT is sent and before the server receives it: the COMMIT is
+    /// lost. Nothing is applied, but the outcome is unknown: `Unavailable` with
     /// [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown).
-    LostBefore,
+    LostCommit,
     /// The connection breaks after the server has executed COMMIT and before its answer arrives. The
     /// transaction is committed, but the outcome is unknown: `Unavailable` with
     /// [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown).
     ///
     /// If the commit fails, that answer is lost, and nothing is applied.
-    LostAfter,
+    LostAnswer,
 }
 
 /// The probability of each fault per commit. Each is at least 0, and their sum is at most 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FaultRates {
-    /// [`Fault::Conflict`].
+    /// [`MemoryFault::Conflict`].
     pub conflict: f64,
-    /// [`Fault::Unavailable`].
+    /// [`MemoryFault::Unavailable`].
     pub unavailable: f64,
-    /// [`Fault::LostBefore`].
-    pub lost_before: f64,
-    /// [`Fault::LostAfter`].
-    pub lost_after: f64,
+    /// [`MemoryFault::LostCommit`].
+    pub lost_commits: f64,
+    /// [`MemoryFault::LostAnswer`].
+    pub lost_answers: f64,
 }
 
 /// Decides which of the next commits fail, and how.
@@ -48,7 +48,7 @@ pub struct FaultPlan(Plan);
 
 #[derive(Clone, Debug)]
 enum Plan {
-    Script(VecDeque<Option<Fault>>),
+    Script(VecDeque<Option<MemoryFault>>),
     Random { random: fastrand::Rng, rates: FaultRates },
 }
 
@@ -62,12 +62,12 @@ impl FaultPlan {
     /// no fault.
     ///
     /// ```
-    /// use temporal_dsql_memory::{Fault, FaultPlan};
+    /// use temporal_dsql_memory::{MemoryFault, FaultPlan};
     ///
-    /// let both = FaultPlan::script([Fault::Conflict, Fault::LostAfter]);
-    /// let the_second = FaultPlan::script([None, Some(Fault::LostAfter)]);
+    /// let both = FaultPlan::script([MemoryFault::Conflict, MemoryFault::LostAnswer]);
+    /// let the_second = FaultPlan::script([None, Some(MemoryFault::LostAnswer)]);
     /// ```
-    pub fn script(decisions: impl IntoIterator<Item = impl Into<Option<Fault>>>) -> Self {
+    pub fn script(decisions: impl IntoIterator<Item = impl Into<Option<MemoryFault>>>) -> Self {
         Self(Plan::Script(decisions.into_iter().map(Into::into).collect()))
     }
 
@@ -84,7 +84,7 @@ impl FaultPlan {
         Self(Plan::Random { random: fastrand::Rng::with_seed(seed), rates })
     }
 
-    fn decide(&mut self) -> Option<Fault> {
+    fn decide(&mut self) -> Option<MemoryFault> {
         match &mut self.0 {
             Plan::Script(decisions) => decisions.pop_front().flatten(),
             Plan::Random { random, rates } => {
@@ -112,12 +112,12 @@ impl Default for FaultPlan {
 }
 
 impl FaultRates {
-    const fn each(&self) -> [(f64, Fault); 4] {
+    const fn each(&self) -> [(f64, MemoryFault); 4] {
         [
-            (self.conflict, Fault::Conflict),
-            (self.unavailable, Fault::Unavailable),
-            (self.lost_before, Fault::LostBefore),
-            (self.lost_after, Fault::LostAfter),
+            (self.conflict, MemoryFault::Conflict),
+            (self.unavailable, MemoryFault::Unavailable),
+            (self.lost_commits, MemoryFault::LostCommit),
+            (self.lost_answers, MemoryFault::LostAnswer),
         ]
     }
 }
@@ -130,9 +130,9 @@ pub struct FaultReport {
     /// Commits that were never sent.
     pub unavailable: u64,
     /// Commits that were not applied and whose answer was lost.
-    pub lost_before: u64,
+    pub lost_commits: u64,
     /// Commits that were applied and whose answer was lost.
-    pub lost_after: u64,
+    pub lost_answers: u64,
     /// The decisions that are left in the current script; `None` for a random plan.
     pub remaining: Option<usize>,
 }
@@ -140,7 +140,7 @@ pub struct FaultReport {
 impl FaultReport {
     /// The number of all injected faults.
     pub const fn injected(&self) -> u64 {
-        self.conflicts + self.unavailable + self.lost_before + self.lost_after
+        self.conflicts + self.unavailable + self.lost_commits + self.lost_answers
     }
 }
 
@@ -160,17 +160,17 @@ impl Faults {
         self.plan = plan;
     }
 
-    pub(crate) fn decide(&mut self) -> Option<Fault> {
+    pub(crate) fn decide(&mut self) -> Option<MemoryFault> {
         self.plan.decide()
     }
 
     /// Counts an injected fault.
-    pub(crate) const fn count(&mut self, fault: Fault) {
+    pub(crate) const fn count(&mut self, fault: MemoryFault) {
         let count = match fault {
-            Fault::Conflict => &mut self.done.conflicts,
-            Fault::Unavailable => &mut self.done.unavailable,
-            Fault::LostBefore => &mut self.done.lost_before,
-            Fault::LostAfter => &mut self.done.lost_after,
+            MemoryFault::Conflict => &mut self.done.conflicts,
+            MemoryFault::Unavailable => &mut self.done.unavailable,
+            MemoryFault::LostCommit => &mut self.done.lost_commits,
+            MemoryFault::LostAnswer => &mut self.done.lost_answers,
         };
         *count += 1;
     }
@@ -184,16 +184,16 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn decisions(mut plan: FaultPlan, count: usize) -> Vec<Option<Fault>> {
+    fn decisions(mut plan: FaultPlan, count: usize) -> Vec<Option<MemoryFault>> {
         (0..count).map(|_| plan.decide()).collect()
     }
 
     const RATES: FaultRates =
-        FaultRates { conflict: 0.4, unavailable: 0.3, lost_before: 0.2, lost_after: 0.1 };
+        FaultRates { conflict: 0.4, unavailable: 0.3, lost_commits: 0.2, lost_answers: 0.1 };
 
     #[test]
     fn a_script_decides_in_order_and_then_injects_nothing() {
-        let script = [None, Some(Fault::Conflict), None, Some(Fault::LostAfter)];
+        let script = [None, Some(MemoryFault::Conflict), None, Some(MemoryFault::LostAnswer)];
         let mut plan = FaultPlan::script(script);
         assert_eq!(plan.remaining(), Some(4));
         for decision in script {
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "at most 1 together")]
     fn rates_with_a_sum_above_one_are_refused() {
-        FaultPlan::seeded(1, FaultRates { conflict: 0.6, lost_after: 0.6, ..RATES });
+        FaultPlan::seeded(1, FaultRates { conflict: 0.6, lost_answers: 0.6, ..RATES });
     }
 
     #[test]

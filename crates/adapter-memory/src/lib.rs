@@ -11,13 +11,13 @@
 //! one module per row port, which implements Temporal's statements.
 //!
 //! ```
-//! use temporal_dsql_memory::{Fault, FaultPlan, MemoryStore};
+//! use temporal_dsql_memory::{MemoryFault, FaultPlan, MemoryStore};
 //! use temporal_dsql_ports::{Outcome, Store, StoreError};
 //! # use temporal_dsql_domain::{DataBlob, Encoding, ExecutionsRow, WorkflowId, ShardId};
 //! # use uuid::Uuid;
 //! # async fn example(row: ExecutionsRow) -> Result<(), StoreError> {
 //! let store = MemoryStore::new();
-//! store.inject(FaultPlan::script([Fault::LostAfter]));
+//! store.inject(FaultPlan::script([MemoryFault::LostAnswer]));
 //!
 //! let error = store.session().insert_into_executions(&row).await.unwrap_err();
 //! assert_eq!(error.outcome(), Outcome::Unknown);
@@ -53,5 +53,5 @@ mod store;
 #[cfg(test)]
 mod testing;
 
-pub use fault::{Fault, FaultPlan, FaultRates, FaultReport};
+pub use fault::{FaultPlan, FaultRates, FaultReport, MemoryFault};
 pub use store::{MemoryStore, MemoryStoreBuilder};

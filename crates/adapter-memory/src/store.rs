@@ -14,7 +14,7 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
-    Fault, FaultPlan, FaultReport,
+    FaultPlan, FaultReport, MemoryFault,
     connection::{Autocommit, Connection, InTransaction},
     engine::Engine,
     fault::Faults,
@@ -179,7 +179,9 @@ impl MemoryStore {
             return self.apply(op, transaction);
         };
         let done = match fault {
-            Fault::LostAfter if self.apply(op, transaction).is_err() => Fault::LostBefore,
+            MemoryFault::LostAnswer if self.apply(op, transaction).is_err() => {
+                MemoryFault::LostCommit
+            }
             fault => fault,
         };
         self.faults().count(done);
@@ -201,13 +203,13 @@ impl MemoryStore {
     }
 }
 
-fn injected(op: &'static str, fault: Fault) -> StoreError {
+fn injected(op: &'static str, fault: MemoryFault) -> StoreError {
     let source = Some(Cause::new(format!("injected fault: {fault:?}")));
     let unavailable = |outcome| StoreError::Unavailable { op, outcome, source: source.clone() };
     match fault {
-        Fault::Conflict => StoreError::Conflict { op, attempts: 1, source },
-        Fault::Unavailable => unavailable(Outcome::NotApplied),
-        Fault::LostBefore | Fault::LostAfter => unavailable(Outcome::Unknown),
+        MemoryFault::Conflict => StoreError::Conflict { op, attempts: 1, source },
+        MemoryFault::Unavailable => unavailable(Outcome::NotApplied),
+        MemoryFault::LostCommit | MemoryFault::LostAnswer => unavailable(Outcome::Unknown),
     }
 }
 
@@ -280,11 +282,11 @@ mod tests {
     }
 
     /// The error of each fault, and whether the transaction is committed.
-    const FAULTS: [(Fault, Option<Outcome>, bool); 4] = [
-        (Fault::Conflict, None, false),
-        (Fault::Unavailable, Some(Outcome::NotApplied), false),
-        (Fault::LostBefore, Some(Outcome::Unknown), false),
-        (Fault::LostAfter, Some(Outcome::Unknown), true),
+    const FAULTS: [(MemoryFault, Option<Outcome>, bool); 4] = [
+        (MemoryFault::Conflict, None, false),
+        (MemoryFault::Unavailable, Some(Outcome::NotApplied), false),
+        (MemoryFault::LostCommit, Some(Outcome::Unknown), false),
+        (MemoryFault::LostAnswer, Some(Outcome::Unknown), true),
     ];
 
     fn assert_is_fault(error: &StoreError, op: &str, unavailable: Option<Outcome>) {
@@ -332,8 +334,8 @@ mod tests {
         let report = FaultReport {
             conflicts: 1,
             unavailable: 1,
-            lost_before: 1,
-            lost_after: 1,
+            lost_commits: 1,
+            lost_answers: 1,
             remaining: Some(0),
         };
         assert_eq!(store.fault_report(), report);
@@ -344,7 +346,7 @@ mod tests {
         let store = MemoryStore::new();
         let row = execution("w", 1);
         let remaining = || store.fault_report().remaining.unwrap();
-        store.inject(FaultPlan::script([None::<Fault>; 10]));
+        store.inject(FaultPlan::script([None::<MemoryFault>; 10]));
 
         store.session().insert_into_executions(&row).await.unwrap();
         assert_eq!(remaining(), 9);
@@ -371,11 +373,11 @@ mod tests {
         let mut transaction = begin(&store).await;
         transaction.insert_into_executions(&row).await.unwrap();
         store.session().insert_into_executions(&row).await.unwrap();
-        store.inject(FaultPlan::script([Fault::LostAfter]));
+        store.inject(FaultPlan::script([MemoryFault::LostAnswer]));
         let error = transaction.commit().await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown);
         let report = store.fault_report();
-        assert_eq!((report.lost_before, report.lost_after), (1, 0));
+        assert_eq!((report.lost_commits, report.lost_answers), (1, 0));
     }
 
     #[tokio::test]
@@ -383,7 +385,7 @@ mod tests {
         let log = Arc::new(Log::default());
         let runner = Runner::builder().observer(log.clone()).seed(1);
         let store = MemoryStore::builder().runner(runner.build()).build();
-        let script = [Fault::Conflict, Fault::Unavailable, Fault::LostAfter];
+        let script = [MemoryFault::Conflict, MemoryFault::Unavailable, MemoryFault::LostAnswer];
         store.inject(FaultPlan::script(script));
         let row = execution("w", 1);
         let result = store

@@ -10,9 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness};
+use temporal_dsql_conformance::{Capabilities, CommitFailure, Fixture, Harness};
 use temporal_dsql_domain::Table;
-use temporal_dsql_memory::{Fault, FaultPlan, MemoryStore};
+use temporal_dsql_memory::{FaultPlan, MemoryFault, MemoryStore};
 use temporal_dsql_ports::{Clock, RetryPolicy, Runner, Store, SystemClock};
 
 struct Memory;
@@ -60,7 +60,7 @@ struct MemoryFixture {
     store: MemoryStore,
     clock: Arc<ShiftedClock>,
     /// The faults of the current plan, including those that have occurred.
-    script: Mutex<Vec<Fault>>,
+    script: Mutex<Vec<MemoryFault>>,
 }
 
 #[async_trait]
@@ -81,14 +81,14 @@ impl Fixture for MemoryFixture {
         self.store.count(table) as u64
     }
 
-    fn fail_next_commits(&self, faults: &[CommitFault]) {
+    fn fail_next_commits(&self, faults: &[CommitFailure]) {
         let mut script = self.script.lock().unwrap();
         let consumed = script.len() - self.faults_left();
         script.drain(..consumed);
         script.extend(faults.iter().map(|fault| match fault {
-            CommitFault::Conflict => Fault::Conflict,
-            CommitFault::LostBefore => Fault::LostBefore,
-            CommitFault::LostAfter => Fault::LostAfter,
+            CommitFailure::Conflict => MemoryFault::Conflict,
+            CommitFailure::LostCommit => MemoryFault::LostCommit,
+            CommitFailure::LostAnswer => MemoryFault::LostAnswer,
         }));
         self.store.inject(FaultPlan::script(script.iter().copied()));
     }

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{DataBlob, Encoding, SchemaVersion, ShardId, ShardsRow};
-use temporal_dsql_memory::{Fault, FaultPlan, FaultRates, MemoryStore};
+use temporal_dsql_memory::{FaultPlan, FaultRates, MemoryFault, MemoryStore};
 use temporal_dsql_ports::{
     Attempt, ConditionFailed, Deadline, Outcome, RetryPolicy, Runner, Session, Store, StoreError,
     Transaction, Within, WriteSet, apply_by_table,
@@ -20,7 +20,7 @@ fn shard(range_id: i64, owner: &str) -> ShardsRow {
 }
 
 /// A shard that host A owns with range id 7, and the faults of the next commits.
-async fn owned_by_a(faults: &[Fault]) -> (MemoryStore, ShardStore<MemoryStore>) {
+async fn owned_by_a(faults: &[MemoryFault]) -> (MemoryStore, ShardStore<MemoryStore>) {
     let store = MemoryStore::new();
     let shards = ShardStore::new(store.clone());
     shards.get_or_create(&shard(7, "a")).await.unwrap();
@@ -30,15 +30,15 @@ async fn owned_by_a(faults: &[Fault]) -> (MemoryStore, ShardStore<MemoryStore>) 
 
 #[tokio::test]
 async fn an_applied_claim_is_reported_as_applied() {
-    let (store, shards) = owned_by_a(&[Fault::LostAfter]).await;
+    let (store, shards) = owned_by_a(&[MemoryFault::LostAnswer]).await;
     shards.update(&shard(8, "b"), 7).await.unwrap();
-    assert_eq!(store.fault_report().lost_after, 1);
+    assert_eq!(store.fault_report().lost_answers, 1);
     assert_eq!(shards.get(ShardId(1)).await.unwrap(), Some(shard(8, "b")));
 }
 
 #[tokio::test]
 async fn a_claim_that_was_not_applied_stays_unknown_and_is_not_retried() {
-    let (_, shards) = owned_by_a(&[Fault::LostBefore]).await;
+    let (_, shards) = owned_by_a(&[MemoryFault::LostCommit]).await;
     let error = shards.update(&shard(8, "b"), 7).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     // The statement may still arrive.
@@ -81,7 +81,7 @@ impl Store for ClaimedByC {
 
 #[tokio::test]
 async fn a_claim_that_lost_its_answer_and_the_race_reports_the_owner() {
-    for fault in [Fault::LostBefore, Fault::LostAfter] {
+    for fault in [MemoryFault::LostCommit, MemoryFault::LostAnswer] {
         let (store, shards) = owned_by_a(&[fault]).await;
         // C claims the shard before B reads it.
         let claimed = ShardStore::new(ClaimedByC(store));
@@ -99,17 +99,17 @@ async fn a_claim_that_lost_its_answer_and_the_race_reports_the_owner() {
 
 #[tokio::test]
 async fn a_lost_save_is_applied_if_its_row_is_stored_and_unknown_otherwise() {
-    let (_, shards) = owned_by_a(&[Fault::LostAfter]).await;
+    let (_, shards) = owned_by_a(&[MemoryFault::LostAnswer]).await;
     shards.update(&shard(7, "a, later"), 7).await.unwrap();
     // The range id is unchanged, so the old row proves nothing.
-    let (_, shards) = owned_by_a(&[Fault::LostBefore]).await;
+    let (_, shards) = owned_by_a(&[MemoryFault::LostCommit]).await;
     let error = shards.update(&shard(7, "a, later"), 7).await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
 }
 
 #[tokio::test]
 async fn a_creation_whose_answer_is_lost_returns_the_stored_row() {
-    for fault in [Fault::LostBefore, Fault::LostAfter] {
+    for fault in [MemoryFault::LostCommit, MemoryFault::LostAnswer] {
         let store = MemoryStore::builder().faults(FaultPlan::script([fault])).build();
         let shards = ShardStore::new(store);
         assert_eq!(shards.get_or_create(&shard(1, "a")).await.unwrap(), shard(1, "a"));
@@ -119,7 +119,7 @@ async fn a_creation_whose_answer_is_lost_returns_the_stored_row() {
 
 /// A store that loses the answer to every commit and applies none.
 fn without_answers() -> MemoryStore {
-    let rates = FaultRates { lost_before: 1.0, ..FaultRates::default() };
+    let rates = FaultRates { lost_commits: 1.0, ..FaultRates::default() };
     MemoryStore::builder().faults(FaultPlan::seeded(1, rates)).build()
 }
 
@@ -131,7 +131,7 @@ async fn a_creation_whose_every_answer_is_lost_ends_by_the_deadline_of_the_polic
     assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
     assert!(start.elapsed() <= RetryPolicy::default().deadline, "{:?}", start.elapsed());
     // The wait doubles after each attempt, up to a second.
-    let inserts = store.fault_report().lost_before;
+    let inserts = store.fault_report().lost_commits;
     assert!((5..60).contains(&inserts), "{inserts}");
 }
 
@@ -144,7 +144,7 @@ async fn a_creation_whose_every_answer_is_lost_ends_by_the_deadline_of_its_calle
     let error = shards.within(limit).get_or_create(&shard(1, "a")).await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
     assert!(start.elapsed() <= limit, "{:?}", start.elapsed());
-    assert!(store.fault_report().lost_before > 0);
+    assert!(store.fault_report().lost_commits > 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -151,7 +151,7 @@ pub mod dsql {
 #[cfg(feature = "memory")]
 pub mod memory {
     pub use temporal_dsql_memory::{
-        Fault, FaultPlan, FaultRates, FaultReport, MemoryStore, MemoryStoreBuilder,
+        FaultPlan, FaultRates, FaultReport, MemoryFault, MemoryStore, MemoryStoreBuilder,
     };
 }
 

@@ -52,7 +52,7 @@ impl<S: Store> ShardStore<S> {
     /// attempt has read the row.
     pub async fn get_or_create(&self, initial: &ShardsRow) -> Result<ShardsRow, StoreError> {
         const OP: &str = "GetOrCreateShard";
-        let is_lost = AtomicBool::new(false);
+        let is_unknown = AtomicBool::new(false);
         let attempt = async || {
             let mut session = self.store.session();
             if let Some(row) = session.select_from_shards(initial.shard_id).await? {
@@ -62,19 +62,19 @@ impl<S: Store> ShardStore<S> {
                 Ok(_) => return Ok(initial.clone()),
                 Err(error) => error,
             };
-            is_lost.fetch_or(error.outcome() == Outcome::Unknown, Ordering::Relaxed);
-            let may_be_there = matches!(error, StoreError::AlreadyExists { .. })
+            is_unknown.fetch_or(error.outcome() == Outcome::Unknown, Ordering::Relaxed);
+            let may_exist = matches!(error, StoreError::AlreadyExists { .. })
                 || error.outcome() == Outcome::Unknown;
-            if may_be_there && let Some(row) = session.select_from_shards(initial.shard_id).await? {
+            if may_exist && let Some(row) = session.select_from_shards(initial.shard_id).await? {
                 return Ok(row);
             }
-            Err(unknown_commit::not_applied(error.duplicate_is_conflict(OP)))
+            Err(unknown_commit::as_not_applied(error.duplicate_is_conflict(OP)))
         };
         let deadline = self.store.deadline();
         let result = self.store.runner().retry_until(deadline, OP, |_| attempt()).await;
-        result.map_err(
-            |error| if is_lost.into_inner() { unknown_commit::lost(error, OP) } else { error },
-        )
+        result.map_err(|error| {
+            if is_unknown.into_inner() { unknown_commit::as_unknown(error, OP) } else { error }
+        })
     }
 
     /// Reads the shard; `None` if it does not exist.
@@ -101,7 +101,7 @@ impl<S: Store> ShardStore<S> {
             let mut session = self.store.session();
             match session.update_shards(row, Some(previous_range_id)).await {
                 Ok(0) => session.select_from_shards(row.shard_id).await.and_then(|found| {
-                    Err(lost(row, previous_range_id, found.map(|found| found.range_id)))
+                    Err(ownership_lost(row, previous_range_id, found.map(|found| found.range_id)))
                 }),
                 written => written.map(drop),
             }
@@ -120,7 +120,7 @@ impl<S: Store> ShardStore<S> {
             Some(found) if [row.range_id, previous_range_id].contains(&found.range_id) => {
                 Err(error)
             }
-            found => Err(lost(row, previous_range_id, found.map(|found| found.range_id))),
+            found => Err(ownership_lost(row, previous_range_id, found.map(|found| found.range_id))),
         }
     }
 
@@ -143,12 +143,12 @@ fn take_over<'t>(
     Box::pin(async move {
         let observed = transaction.write_lock_shards(row.shard_id).await?;
         if observed != Some(*previous_range_id) {
-            return Err(lost(row, *previous_range_id, observed));
+            return Err(ownership_lost(row, *previous_range_id, observed));
         }
         transaction.update_shards(row, Some(*previous_range_id)).await.map(drop)
     })
 }
 
-fn lost(row: &ShardsRow, expected: i64, observed: Option<i64>) -> StoreError {
+fn ownership_lost(row: &ShardsRow, expected: i64, observed: Option<i64>) -> StoreError {
     ConditionFailed::ShardOwnershipLost { shard_id: row.shard_id, expected, observed }.into()
 }

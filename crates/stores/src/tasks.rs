@@ -66,10 +66,10 @@ impl<S: Store> TaskStore<S> {
         set.range_id = Some(owner.range_id);
         set.tasks.push(tasks);
         match self.store.apply(&set).await {
-            Err(lost) if lost.outcome() == Outcome::Unknown => {
+            Err(error) if error.outcome() == Outcome::Unknown => {
                 match self.has_first(owner.shard_id, tasks).await {
                     Ok(true) => Ok(()),
-                    Ok(false) | Err(_) => Err(lost),
+                    Ok(false) | Err(_) => Err(error),
                 }
             }
             added => added,

@@ -10,7 +10,7 @@ pub(super) const REPEATS: u32 = 3;
 /// future of a function over an async closure is not `Send`.)
 macro_rules! idempotent {
     ($operation:expr) => {{
-        let mut lost: Option<temporal_dsql_ports::StoreError> = None;
+        let mut unknown: Option<temporal_dsql_ports::StoreError> = None;
         let mut number = 0;
         loop {
             number += 1;
@@ -20,9 +20,9 @@ macro_rules! idempotent {
                     if error.outcome() == temporal_dsql_ports::Outcome::Unknown
                         && number < $crate::unknown_commit::REPEATS =>
                 {
-                    lost = Some(error);
+                    unknown = Some(error);
                 }
-                Err(error) => break Err(lost.unwrap_or(error)),
+                Err(error) => break Err(unknown.unwrap_or(error)),
             }
         }
     }};
@@ -31,8 +31,8 @@ pub(super) use idempotent;
 
 /// Converts an unknown outcome into "not applied", for a step whose effects do not matter if the
 /// operation is not applied.
-pub(super) fn not_applied(lost: StoreError) -> StoreError {
-    match lost {
+pub(super) fn as_not_applied(error: StoreError) -> StoreError {
+    match error {
         StoreError::Unavailable { op, source, .. } => {
             StoreError::Unavailable { op, outcome: Outcome::NotApplied, source }
         }
@@ -41,6 +41,6 @@ pub(super) fn not_applied(lost: StoreError) -> StoreError {
 }
 
 /// Converts an error into an unknown outcome, for an operation of which an earlier attempt has one.
-pub(super) fn lost(end: StoreError, op: &'static str) -> StoreError {
-    StoreError::Unavailable { op, outcome: Outcome::Unknown, source: Some(Cause::new(end)) }
+pub(super) fn as_unknown(last: StoreError, op: &'static str) -> StoreError {
+    StoreError::Unavailable { op, outcome: Outcome::Unknown, source: Some(Cause::new(last)) }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness, run_filtered};
+use temporal_dsql_conformance::{Capabilities, CommitFailure, Fixture, Harness, run_filtered};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, connect};
@@ -152,13 +152,13 @@ impl Fixture for Cluster {
         rows[0][0].as_ref().unwrap().parse().unwrap()
     }
 
-    fn fail_next_commits(&self, faults: &[CommitFault]) {
+    fn fail_next_commits(&self, faults: &[CommitFailure]) {
         use dsql_emulator::CommitFault::{Conflict, LostAnswer};
         let faults = faults.iter().map(|fault| {
             Some(match fault {
-                CommitFault::Conflict => Conflict,
-                CommitFault::LostBefore => LostAnswer { applied: false },
-                CommitFault::LostAfter => LostAnswer { applied: true },
+                CommitFailure::Conflict => Conflict,
+                CommitFailure::LostCommit => LostAnswer { applied: false },
+                CommitFailure::LostAnswer => LostAnswer { applied: true },
             })
         });
         self.cluster().faults().script(faults);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_conformance::{Capabilities, CommitFault, Fixture, Harness, run_filtered};
+use temporal_dsql_conformance::{Capabilities, CommitFailure, Fixture, Harness, run_filtered};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
@@ -119,12 +119,12 @@ impl Fixture for Scratch {
         rows[0][0].as_ref().unwrap().parse().unwrap()
     }
 
-    fn fail_next_commits(&self, faults: &[CommitFault]) {
+    fn fail_next_commits(&self, faults: &[CommitFailure]) {
         for fault in faults {
             let fault = match fault {
-                CommitFault::Conflict => WireFault::Conflict(OccCode::Oc000),
-                CommitFault::LostBefore => WireFault::LostBefore,
-                CommitFault::LostAfter => WireFault::LostAfter,
+                CommitFailure::Conflict => WireFault::Conflict(OccCode::Oc000),
+                CommitFailure::LostCommit => WireFault::LostRequest,
+                CommitFailure::LostAnswer => WireFault::LostAnswer,
             };
             self.proxy.inject(When::AnyCommit, fault);
         }

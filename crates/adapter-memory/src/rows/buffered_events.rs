@@ -75,11 +75,11 @@ fn append_with(
     let newest = transaction.range(buffer).next_back().map(|event: &BufferedEvent| event.id);
     let first = newest.map_or(0, |id| id >> RANDOM_BITS) + 1;
     let mut rows = Vec::with_capacity(events.len());
-    for (place, event) in (first..).zip(events) {
-        if place > LAST_INDEX {
+    for (index, event) in (first..).zip(events) {
+        if index > LAST_INDEX {
             return Err(full());
         }
-        let id = place << RANDOM_BITS | random(transaction);
+        let id = index << RANDOM_BITS | random(transaction);
         let event = BufferedEvent { id, event: event.clone() };
         rows.push(NewRow::new(&KeyOf::from(key(run, id)), event)?);
         transaction.insert_entry(&entry(id))?;

@@ -43,14 +43,14 @@ async fn rolled_back(scratch: &ScratchDatabase) {
 
 #[tokio::test]
 async fn t5_an_update_whose_connection_breaks_anywhere_completes_with_one_history_row() {
-    for fault in [|| WireFault::LostBefore, || WireFault::LostAfter] {
+    for fault in [|| WireFault::LostRequest, || WireFault::LostAnswer] {
         at_every_round_trip(Command::Update, fault, async || at(V1_0).await, updated).await;
     }
 }
 
 #[tokio::test]
 async fn t5_a_rollback_whose_connection_breaks_anywhere_completes_with_one_history_row() {
-    for fault in [|| WireFault::LostBefore, || WireFault::LostAfter] {
+    for fault in [|| WireFault::LostRequest, || WireFault::LostAnswer] {
         at_every_round_trip(Command::Rollback, fault, async || at(V1_1).await, rolled_back).await;
     }
 }
@@ -69,7 +69,7 @@ async fn an_internal_server_error_at_any_round_trip_is_retried() {
 
 #[tokio::test]
 async fn a_lost_answer_to_commit_is_resolved_by_the_version_row() {
-    for fault in [WireFault::LostBefore, WireFault::LostAfter] {
+    for fault in [WireFault::LostRequest, WireFault::LostAnswer] {
         let Some(scratch) = at(V1_0).await else {
             return;
         };
@@ -91,9 +91,9 @@ async fn a_setup_survives_lost_connections_and_conflicts() {
     let mut database = connect_via(&scratch, proxy.addr()).await;
     for unit in (5..150).step_by(11) {
         let fault = match unit % 3 {
-            0 => WireFault::LostAfter,
+            0 => WireFault::LostAnswer,
             1 => WireFault::Conflict(OccCode::Oc001),
-            _ => WireFault::LostBefore,
+            _ => WireFault::LostRequest,
         };
         proxy.inject(When::RoundTrip(unit), fault);
     }

@@ -200,7 +200,7 @@ impl<S: Store> ExecutionStore<S> {
         for batches in events {
             for batch in *batches {
                 // The write set is not applied, so no execution refers to the batch.
-                history.append(batch).await.map_err(unknown_commit::not_applied)?;
+                history.append(batch).await.map_err(unknown_commit::as_not_applied)?;
             }
         }
         set.history.clear();
@@ -217,13 +217,13 @@ impl<S: Store> ExecutionStore<S> {
         written: &ExecutionsRow,
         is_proof: impl Fn(&ExecutionsRow) -> bool,
     ) -> Result<(), StoreError> {
-        let Err(lost) = result else { return Ok(()) };
-        if lost.outcome() != Outcome::Unknown {
-            return Err(lost);
+        let Err(error) = result else { return Ok(()) };
+        if error.outcome() != Outcome::Unknown {
+            return Err(error);
         }
         match self.store.session().select_from_executions(&written.filter()).await {
             Ok(Some(found)) if is_proof(&found) => Ok(()),
-            _ => Err(lost),
+            _ => Err(error),
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) fn create(request: &CreateExecution) -> WriteSet<'_> {
         CreateMode::BypassCurrent => ExpectedCurrent::AnyBut(snapshot.execution.run_id),
     };
     let is_written = !matches!(mode, CreateMode::BypassCurrent);
-    let mut set = guarded("CreateWorkflowExecution", *owner);
+    let mut set = owners_write_set("CreateWorkflowExecution", *owner);
     set.current = Some(CurrentChange {
         id: snapshot.current.filter(),
         expected,
@@ -33,7 +33,7 @@ pub(super) fn create(request: &CreateExecution) -> WriteSet<'_> {
 pub(super) fn update(request: &UpdateExecution) -> WriteSet<'_> {
     let UpdateExecution { owner, mode, mutation, new } = request;
     let run_id = mutation.execution.run_id;
-    let mut set = guarded("UpdateWorkflowExecution", *owner);
+    let mut set = owners_write_set("UpdateWorkflowExecution", *owner);
     set.current = match mode {
         UpdateMode::UpdateCurrent => Some(CurrentChange {
             id: mutation.current.filter(),
@@ -56,7 +56,7 @@ pub(super) fn update(request: &UpdateExecution) -> WriteSet<'_> {
 
 pub(super) fn conflict_resolve(request: &ConflictResolve) -> WriteSet<'_> {
     let ConflictResolve { owner, mode, reset, expected, new, current } = request;
-    let mut set = guarded("ConflictResolveWorkflowExecution", *owner);
+    let mut set = owners_write_set("ConflictResolveWorkflowExecution", *owner);
     let (expected_current, write) = match mode {
         ConflictResolveMode::UpdateCurrent => {
             let was = current.as_ref().map_or(&reset.execution, |mutation| &mutation.execution);
@@ -86,7 +86,7 @@ pub(super) fn conflict_resolve(request: &ConflictResolve) -> WriteSet<'_> {
 
 pub(super) fn set(request: &SetExecution) -> WriteSet<'_> {
     let SetExecution { owner, snapshot, expected } = request;
-    let mut set = guarded("SetWorkflowExecution", *owner);
+    let mut set = owners_write_set("SetWorkflowExecution", *owner);
     set.runs.push(RunChange::Replace {
         row: &snapshot.execution,
         expected: *expected,
@@ -97,7 +97,7 @@ pub(super) fn set(request: &SetExecution) -> WriteSet<'_> {
 }
 
 /// An empty write set with the ownership condition of `owner`.
-fn guarded<'a>(op: &'static str, owner: Owner) -> WriteSet<'a> {
+fn owners_write_set<'a>(op: &'static str, owner: Owner) -> WriteSet<'a> {
     WriteSet { range_id: Some(owner.range_id), ..WriteSet::new(op, owner.shard_id) }
 }
 

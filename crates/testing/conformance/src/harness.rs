@@ -16,15 +16,15 @@ pub struct Capabilities {
     pub transaction_limits: bool,
 }
 
-/// A fault of a transaction at COMMIT.
+/// A failure that a fixture injects at COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitFault {
+pub enum CommitFailure {
     /// The commit loses a conflict (OC000); nothing is applied.
     Conflict,
     /// The connection breaks before COMMIT arrives; nothing is applied.
-    LostBefore,
+    LostCommit,
     /// The transaction is applied, and the connection breaks before the answer arrives.
-    LostAfter,
+    LostAnswer,
 }
 
 /// Makes the fixtures of the scenarios.
@@ -62,7 +62,7 @@ pub trait Fixture: Send + Sync {
     ///
     /// A commit is the COMMIT of a transaction, or the end of an autocommit statement that inserts,
     /// updates or deletes, even if it affects no row.
-    fn fail_next_commits(&self, faults: &[CommitFault]);
+    fn fail_next_commits(&self, faults: &[CommitFailure]);
 
     /// The number of pending faults.
     fn faults_left(&self) -> usize;

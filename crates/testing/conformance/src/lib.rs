@@ -21,7 +21,7 @@ mod suite;
 
 pub use case::{Case, Cases};
 pub use context::TestContext;
-pub use harness::{Capabilities, CommitFault, Fixture, Harness};
+pub use harness::{Capabilities, CommitFailure, Fixture, Harness};
 pub use history_fuzz::{HistoryFuzzReport, fuzz_histories};
 pub use queue::Queue;
 pub use scenario::Scenario;

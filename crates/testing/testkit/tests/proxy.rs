@@ -251,7 +251,7 @@ async fn a_commit_that_is_lost_before_the_server_is_not_applied() {
     let mut client = fixture.connect().await;
     client.execute("BEGIN").await.unwrap();
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
-    fixture.proxy.inject(When::Commit, WireFault::LostBefore);
+    fixture.proxy.inject(When::Commit, WireFault::LostRequest);
     assert!(is_lost(client.execute("COMMIT").await));
     fixture.wait_until_no_client_is_connected().await;
     assert!(fixture.stored().await.is_empty());
@@ -266,7 +266,7 @@ async fn a_commit_whose_answer_is_lost_is_applied() {
     let mut client = fixture.connect().await;
     client.execute("BEGIN").await.unwrap();
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
-    fixture.proxy.inject(When::Commit, WireFault::LostAfter);
+    fixture.proxy.inject(When::Commit, WireFault::LostAnswer);
     assert!(is_lost(client.execute("COMMIT").await));
     // No waiting: the answer had arrived before the client lost its connection.
     assert_eq!(fixture.stored().await, ["1"]);
@@ -358,7 +358,7 @@ async fn a_session_can_be_refused_with_or_without_an_error() {
     };
     let busy = "Unable to accept connection, rate exceeded.";
     fixture.proxy.inject(When::Connect, WireFault::error("53400", busy));
-    fixture.proxy.inject(When::Connect, WireFault::LostBefore);
+    fixture.proxy.inject(When::Connect, WireFault::LostRequest);
     let refused = sqlstate(fixture.try_connect().await);
     assert_eq!(refused, ("53400".into(), busy.into()));
     assert!(is_lost(fixture.try_connect().await));

@@ -14,7 +14,7 @@ use crate::{
         TestContext,
         histories::{stored, whole},
     },
-    harness::CommitFault,
+    harness::CommitFailure,
     interceptors::intercept_begin,
     scenario::scenario_table,
 };
@@ -85,7 +85,7 @@ async fn no_store_sends_a_statement_after_the_deadline(ctx: &TestContext) {
 async fn conflicts_are_retried_until_the_deadline_and_no_longer(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let tasks = ctx.tasks_of_every_queue(1);
-    ctx.fixture.fail_next_commits(&[CommitFault::Conflict; 1_000]);
+    ctx.fixture.fail_next_commits(&[CommitFailure::Conflict; 1_000]);
     let start = Instant::now();
     let limit = Duration::from_millis(500);
     let error = shard.tasks.within(limit).add(shard.owner, &tasks).await.unwrap_err();

@@ -14,7 +14,7 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
-    context::TestContext, harness::CommitFault, interceptors::intercept_nth_begin,
+    context::TestContext, harness::CommitFailure, interceptors::intercept_nth_begin,
     scenario::scenario_table,
 };
 
@@ -95,7 +95,7 @@ async fn a_lost_conflict_runs_the_body_again_on_a_fresh_snapshot(ctx: &TestConte
 
 async fn conflicts_are_repeated_until_the_commit_succeeds_and_write_once(ctx: &TestContext) {
     let request = Request::new(ctx.current());
-    ctx.fixture.fail_next_commits(&[CommitFault::Conflict; 4]);
+    ctx.fixture.fail_next_commits(&[CommitFailure::Conflict; 4]);
     assert_eq!(ctx.store.run("Insert", &request, insert).await.unwrap(), 1);
     assert_eq!((request.runs(), ctx.fixture.faults_left()), (5, 0));
     assert_eq!(ctx.read(&request.row.filter()).await, Some(request.row));
@@ -109,7 +109,7 @@ async fn conflicts_until_the_deadline_are_contention_and_write_nothing(ctx: &Tes
     };
     let limited = ctx.with_policy(policy).await;
     let request = Request::new(ctx.current());
-    limited.fixture.fail_next_commits(&[CommitFault::Conflict; 10_000]);
+    limited.fixture.fail_next_commits(&[CommitFailure::Conflict; 10_000]);
     let error = limited.store.run("Insert", &request, insert).await.unwrap_err();
     let StoreError::Conflict { op, attempts, .. } = &error else {
         panic!("expected contention, got {error:?}");
@@ -149,7 +149,7 @@ async fn a_duplicate_is_not_repeated(ctx: &TestContext) {
     assert_eq!(request.runs(), 1);
 }
 
-async fn lose_a_commit(ctx: &TestContext, fault: CommitFault) -> Option<CurrentExecutionsRow> {
+async fn lose_a_commit(ctx: &TestContext, fault: CommitFailure) -> Option<CurrentExecutionsRow> {
     let request = Request::new(ctx.current());
     ctx.fixture.fail_next_commits(&[fault]);
     let error = ctx.store.run("Insert", &request, insert).await.unwrap_err();
@@ -162,15 +162,15 @@ async fn lose_a_commit(ctx: &TestContext, fault: CommitFault) -> Option<CurrentE
 }
 
 async fn a_commit_lost_before_it_arrived_is_unknown_and_not_repeated(ctx: &TestContext) {
-    assert_eq!(lose_a_commit(ctx, CommitFault::LostBefore).await, None);
+    assert_eq!(lose_a_commit(ctx, CommitFailure::LostCommit).await, None);
 }
 
 async fn a_commit_lost_after_it_was_applied_is_unknown_and_not_repeated(ctx: &TestContext) {
-    assert!(lose_a_commit(ctx, CommitFault::LostAfter).await.is_some());
+    assert!(lose_a_commit(ctx, CommitFailure::LostAnswer).await.is_some());
 }
 
 async fn the_store_is_usable_after_a_lost_commit(ctx: &TestContext) {
-    for fault in [CommitFault::LostBefore, CommitFault::LostAfter, CommitFault::Conflict] {
+    for fault in [CommitFailure::LostCommit, CommitFailure::LostAnswer, CommitFailure::Conflict] {
         let request = Request::new(ctx.current());
         ctx.fixture.fail_next_commits(&[fault]);
         let _ = ctx.store.run("Insert", &request, insert).await;

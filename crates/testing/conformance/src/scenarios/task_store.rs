@@ -11,7 +11,7 @@ use crate::{
         TestContext,
         owned_shard::{OwnedShard, assert_refused},
     },
-    harness::CommitFault,
+    harness::CommitFailure,
     queue::Queue,
     scenario::scenario_table,
 };
@@ -299,7 +299,7 @@ async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_reported_as_not_app
     ctx: &TestContext,
 ) {
     let queue = ctx.queue();
-    for fault in [CommitFault::LostAfter, CommitFault::LostBefore] {
+    for fault in [CommitFailure::LostAnswer, CommitFailure::LostCommit] {
         for time in [Timestamp::UNIX_EPOCH, Timestamp::MAX] {
             let shard = ctx.owned_shard().await;
             let before = shard.task_count().await;
@@ -312,7 +312,7 @@ async fn a_lost_answer_to_a_task_at_the_largest_key_is_never_reported_as_not_app
             // No range contains the largest key, so reading cannot prove the write.
             let outcome = added.as_ref().map_err(StoreError::outcome);
             match fault {
-                CommitFault::LostAfter => {
+                CommitFailure::LostAnswer => {
                     assert!(matches!(outcome, Ok(()) | Err(Outcome::Unknown)), "{added:?}");
                     assert_eq!(stored, 1);
                 }

@@ -18,7 +18,7 @@ use crate::{
         guarded_requests::GuardedRequest,
         owned_shard::{OwnedShard, SharedStore, assert_refused, current_is},
     },
-    harness::CommitFault::{Conflict, LostAfter, LostBefore},
+    harness::CommitFailure::{Conflict, LostAnswer, LostCommit},
     interceptors::{after_unknown_outcome, delaying_commits},
     scenario::scenario_table,
 };
@@ -67,7 +67,7 @@ fn assert_unknown(result: Result<(), StoreError>) {
 async fn an_applied_request_is_reported_as_applied(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
-        ctx.fixture.fail_next_commits(&[LostAfter]);
+        ctx.fixture.fail_next_commits(&[LostAnswer]);
         request.execute(Arc::clone(&ctx.store)).await.unwrap();
         assert_eq!(ctx.fixture.faults_left(), 0);
         shard.assert_applied(&request, before).await;
@@ -78,7 +78,7 @@ async fn an_applied_request_is_reported_as_applied(ctx: &TestContext) {
 async fn a_request_that_was_not_applied_stays_unknown_and_is_not_retried(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = (ctx.row_count().await, shard.task_count().await);
-        ctx.fixture.fail_next_commits(&[LostBefore]);
+        ctx.fixture.fail_next_commits(&[LostCommit]);
         assert_unknown(request.execute(Arc::clone(&ctx.store)).await);
         assert_eq!(ctx.fixture.faults_left(), 0);
         assert_eq!(ctx.row_count().await, before.0, "{request:?}");
@@ -130,7 +130,7 @@ fn taken_over_after_unknown_outcome(shard: &OwnedShard<'_>) -> SharedStore {
 async fn a_request_not_applied_before_a_takeover_never_is(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = ctx.row_count().await;
-        ctx.fixture.fail_next_commits(&[LostBefore]);
+        ctx.fixture.fail_next_commits(&[LostCommit]);
         assert_unknown(request.execute(taken_over_after_unknown_outcome(&shard)).await);
         let refused = request.execute(Arc::clone(&ctx.store)).await;
         let observed = Some(shard.takeover().range_id);
@@ -144,7 +144,7 @@ async fn a_request_not_applied_before_a_takeover_never_is(ctx: &TestContext) {
 async fn a_request_applied_before_a_takeover_is_reported_as_applied(ctx: &TestContext) {
     for (shard, request) in requests(ctx).await {
         let before = shard.task_count().await;
-        ctx.fixture.fail_next_commits(&[LostAfter]);
+        ctx.fixture.fail_next_commits(&[LostAnswer]);
         request.execute(taken_over_after_unknown_outcome(&shard)).await.unwrap();
         shard.assert_applied(&request, before).await;
     }
@@ -166,7 +166,7 @@ async fn a_run_written_since_leaves_the_outcome_unknown(ctx: &TestContext) {
         Box::pin(async move { executions.update(&next).await.unwrap() })
     });
     let before = shard.task_count().await;
-    ctx.fixture.fail_next_commits(&[LostAfter]);
+    ctx.fixture.fail_next_commits(&[LostAnswer]);
     assert_unknown(ExecutionStore::new(store).update(&update(first.clone())).await);
     let stored = shard.stored(&run.execution).await.unwrap();
     assert_eq!(stored.execution, second.execution, "the update must not be applied twice");
@@ -175,7 +175,7 @@ async fn a_run_written_since_leaves_the_outcome_unknown(ctx: &TestContext) {
 }
 
 async fn an_unchanged_version_leaves_the_outcome_unknown(ctx: &TestContext) {
-    for fault in [LostBefore, LostAfter] {
+    for fault in [LostCommit, LostAnswer] {
         let shard = ctx.owned_shard().await;
         let run = shard.create_run(Created).await;
         // As writers without record versions do, and without a new event.
@@ -186,7 +186,7 @@ async fn an_unchanged_version_leaves_the_outcome_unknown(ctx: &TestContext) {
         ctx.fixture.fail_next_commits(&[fault]);
         assert_unknown(shard.update(UpdateMode::UpdateCurrent, &mutation, None).await);
         let stored = shard.stored(&run.execution).await.unwrap();
-        let expected = if fault == LostAfter { mutation.execution } else { run.execution };
+        let expected = if fault == LostAnswer { mutation.execution } else { run.execution };
         assert_eq!(stored.execution, expected);
     }
 }
@@ -207,7 +207,7 @@ async fn a_retried_creation_that_lost_its_answer_and_the_race_receives_the_winni
         let (executions, other) = (executions.clone(), other.clone());
         Box::pin(async move { executions.create(&other).await.unwrap() })
     });
-    ctx.fixture.fail_next_commits(&[LostBefore]);
+    ctx.fixture.fail_next_commits(&[LostCommit]);
     assert_unknown(ExecutionStore::new(store).create(&loser).await);
     let refused = shard.executions.create(&loser).await;
     assert_refused(refused, &current_is(Some(&winner.snapshot.current)));
@@ -217,7 +217,7 @@ async fn a_retried_creation_that_lost_its_answer_and_the_race_receives_the_winni
 }
 
 async fn a_deletion_whose_answer_is_lost_is_retried(ctx: &TestContext) {
-    for fault in [LostBefore, LostAfter] {
+    for fault in [LostCommit, LostAnswer] {
         let shard = ctx.owned_shard().await;
         let run = shard.create_run(Running).await;
         ctx.fixture.fail_next_commits(&[fault]);
@@ -233,7 +233,7 @@ async fn a_deletion_whose_answer_is_lost_is_retried(ctx: &TestContext) {
 }
 
 async fn an_append_whose_answer_is_lost_is_retried(ctx: &TestContext) {
-    for fault in [LostBefore, LostAfter] {
+    for fault in [LostCommit, LostAnswer] {
         let shard = ctx.owned_shard().await;
         // First with the row of a new branch, then without one.
         let first = shard.events(None);
@@ -256,10 +256,10 @@ async fn an_operation_that_loses_every_answer_stays_unknown(ctx: &TestContext) {
     let run = shard.create_run(Running).await;
     let batch = shard.events(run.events.last());
     let before = ctx.row_count().await;
-    ctx.fixture.fail_next_commits(&[LostBefore; 3]);
+    ctx.fixture.fail_next_commits(&[LostCommit; 3]);
     assert_unknown(shard.executions.delete(&run.execution.filter()).await);
     assert_eq!(ctx.fixture.faults_left(), 0);
-    ctx.fixture.fail_next_commits(&[LostBefore; 3]);
+    ctx.fixture.fail_next_commits(&[LostCommit; 3]);
     assert_unknown(shard.histories.append(&batch).await);
     assert_eq!(ctx.fixture.faults_left(), 0);
     assert_eq!(ctx.row_count().await, before);
@@ -299,7 +299,7 @@ async fn conflicts_until_the_deadline_write_no_row_of_any_request(ctx: &TestCont
 }
 
 async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext) {
-    for fault in [LostBefore, LostAfter] {
+    for fault in [LostCommit, LostAnswer] {
         let shard = ctx.owned_shard().await;
         let [create, ..] = shard.guarded_requests().await;
         let before = shard.task_count().await;
@@ -323,7 +323,7 @@ async fn the_store_is_usable_after_a_restart_during_a_request(ctx: &TestContext)
         request.owner = next;
         let again = shard.executions.create(&request).await;
         match fault {
-            LostAfter => assert_refused(again, &current_is(Some(&request.snapshot.current))),
+            LostAnswer => assert_refused(again, &current_is(Some(&request.snapshot.current))),
             _ => again.unwrap(),
         }
         shard.assert_applied(&create, before).await;

@@ -199,8 +199,8 @@ impl Connection {
             return GO_ON;
         }
         let awaiting = match fault {
-            Some(WireFault::LostBefore) => return CLOSE,
-            Some(WireFault::LostAfter) => Awaiting::Lose,
+            Some(WireFault::LostRequest) => return CLOSE,
+            Some(WireFault::LostAnswer) => Awaiting::Lose,
             Some(WireFault::After(hook)) => Awaiting::Hold(BytesMut::new(), hook),
             Some(WireFault::Before(hook)) => match self.shared.call(hook).await {
                 Then::Continue => Awaiting::Relay,

@@ -23,8 +23,8 @@ pub enum When {
     /// The next request that runs a statement whose SQL text contains this.
     Executing(String),
     /// The next session that begins. Nothing has been sent yet: [`WireFault::Conflict`] and
-    /// [`WireFault::Error`] refuse the session with a fatal error, [`WireFault::LostBefore`] and
-    /// [`WireFault::LostAfter`] both close the connection, and every hook runs before it begins.
+    /// [`WireFault::Error`] refuse the session with a fatal error, [`WireFault::LostRequest`] and
+    /// [`WireFault::LostAnswer`] both close the connection, and every hook runs before it begins.
     Connect,
 }
 
@@ -57,9 +57,9 @@ pub enum WireFault {
         message: String,
     },
     /// The server does not get the request; both sides are closed.
-    LostBefore,
+    LostRequest,
     /// The server executes the request; its answer is dropped and both sides are closed.
-    LostAfter,
+    LostAnswer,
     /// The request is forwarded after this time.
     Delay(Duration),
     /// See [`WireFault::before`].
@@ -101,8 +101,8 @@ impl fmt::Debug for WireFault {
         match self {
             Self::Conflict(code) => write!(f, "Conflict({code:?})"),
             Self::Error { sqlstate, message } => write!(f, "Error({sqlstate}, {message:?})"),
-            Self::LostBefore => f.write_str("LostBefore"),
-            Self::LostAfter => f.write_str("LostAfter"),
+            Self::LostRequest => f.write_str("LostRequest"),
+            Self::LostAnswer => f.write_str("LostAnswer"),
             Self::Delay(time) => write!(f, "Delay({time:?})"),
             Self::Before(_) => f.write_str("Before(hook)"),
             Self::After(_) => f.write_str("After(hook)"),
@@ -189,9 +189,9 @@ mod tests {
     fn a_request_is_counted_from_the_moment_of_injection() {
         let mut script = Script::default();
         next(&mut script, "SELECT 1");
-        script.inject(When::RoundTrip(2), WireFault::LostAfter);
+        script.inject(When::RoundTrip(2), WireFault::LostAnswer);
         assert_eq!(next(&mut script, "SELECT 2"), None);
-        assert_eq!(next(&mut script, "SELECT 3").unwrap(), "LostAfter");
+        assert_eq!(next(&mut script, "SELECT 3").unwrap(), "LostAnswer");
         assert_eq!(script.requests(), 3);
         assert_eq!(script.pending(), 0);
     }
@@ -201,10 +201,10 @@ mod tests {
         let mut script = Script::default();
         script.inject(When::Commit, WireFault::Conflict(OccCode::Oc000));
         script.inject(When::Commit, WireFault::Conflict(OccCode::Oc001));
-        script.inject(When::Matching("t1".into()), WireFault::LostBefore);
+        script.inject(When::Matching("t1".into()), WireFault::LostRequest);
         assert_eq!(next(&mut script, "SELECT 1"), None);
         assert_eq!(next(&mut script, "commit").unwrap(), "Conflict(Oc000)");
-        assert_eq!(next(&mut script, "SELECT * FROM t1").unwrap(), "LostBefore");
+        assert_eq!(next(&mut script, "SELECT * FROM t1").unwrap(), "LostRequest");
         assert_eq!(next(&mut script, "COMMIT").unwrap(), "Conflict(Oc001)");
         assert_eq!(next(&mut script, "COMMIT"), None);
     }
@@ -213,21 +213,21 @@ mod tests {
     fn a_write_is_a_commit_only_outside_of_a_transaction() {
         let mut script = Script::default();
         for _ in 0..2 {
-            script.inject(When::AnyCommit, WireFault::LostAfter);
+            script.inject(When::AnyCommit, WireFault::LostAnswer);
         }
         assert_eq!(next_in(&mut script, "SELECT 1", true), None);
         assert_eq!(next_in(&mut script, "DELETE FROM t", false), None);
-        assert_eq!(next_in(&mut script, "COMMIT", false).unwrap(), "LostAfter");
-        assert_eq!(next_in(&mut script, "DELETE FROM t", true).unwrap(), "LostAfter");
+        assert_eq!(next_in(&mut script, "COMMIT", false).unwrap(), "LostAnswer");
+        assert_eq!(next_in(&mut script, "DELETE FROM t", true).unwrap(), "LostAnswer");
     }
 
     #[test]
     fn session_faults_and_request_faults_are_separate() {
         let mut script = Script::default();
-        script.inject(When::RoundTrip(1), WireFault::LostAfter);
-        script.inject(When::Connect, WireFault::LostBefore);
-        assert!(matches!(script.next_session(), Some(WireFault::LostBefore)));
+        script.inject(When::RoundTrip(1), WireFault::LostAnswer);
+        script.inject(When::Connect, WireFault::LostRequest);
+        assert!(matches!(script.next_session(), Some(WireFault::LostRequest)));
         assert!(script.next_session().is_none());
-        assert_eq!(next(&mut script, "SELECT 1").unwrap(), "LostAfter");
+        assert_eq!(next(&mut script, "SELECT 1").unwrap(), "LostAnswer");
     }
 }

@@ -29,7 +29,7 @@ use crate::{
         TestContext,
         owned_shard::{OwnedShard, SharedStore},
     },
-    harness::CommitFault,
+    harness::CommitFailure,
     interceptors::DelayedCommits,
 };
 
@@ -155,8 +155,8 @@ impl<'s> Client<'s> {
 
     /// Sometimes makes one of the next commits fail.
     pub(super) fn maybe_fail(&self) {
-        const FAULTS: [CommitFault; 3] =
-            [CommitFault::Conflict, CommitFault::LostBefore, CommitFault::LostAfter];
+        const FAULTS: [CommitFailure; 3] =
+            [CommitFailure::Conflict, CommitFailure::LostCommit, CommitFailure::LostAnswer];
         let fixture = &self.service.shard.ctx.fixture;
         if fixture.faults_left() == 0 && self.random(3) == 0 {
             fixture.fail_next_commits(&[FAULTS[self.random(3)]]);
