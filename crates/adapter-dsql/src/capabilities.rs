@@ -35,7 +35,14 @@ pub struct Capabilities {
 pub(crate) struct Detection {
     wanted: WriteForm,
     /// `None` while the schema is missing.
-    found: Mutex<Option<Capabilities>>,
+    found: Mutex<Option<Found>>,
+}
+
+/// The capabilities of the server, and why they are not all.
+struct Found {
+    capabilities: Capabilities,
+    /// The refusals of the statements that the server does not accept.
+    refusals: Vec<StoreError>,
 }
 
 /// The answer of the server to a statement that probes it.
@@ -63,7 +70,7 @@ impl Detection {
         let found = detection.detect(shared).await;
         let found = found.map_err(|source| OpenError::Unclear { what, source })?;
         match found {
-            DetectionResult::Known(capabilities) => *detection.found() = Some(capabilities),
+            DetectionResult::Known(found) => *detection.found() = Some(found),
             DetectionResult::NoSchema => {
                 tracing::warn!(
                     "the schema is missing; the first write detects what the server accepts"
@@ -82,7 +89,12 @@ impl Detection {
 
     /// The capabilities; `None` while the schema is missing.
     pub(crate) fn known(&self) -> Option<Capabilities> {
-        *self.found()
+        self.found().as_ref().map(|found| found.capabilities)
+    }
+
+    /// The refusals of the statements that the server does not accept.
+    pub(crate) fn refusals(&self) -> Vec<StoreError> {
+        self.found().as_ref().map(|found| found.refusals.clone()).unwrap_or_default()
     }
 
     /// The capabilities, detected if they are not known. While the schema is missing, those that the
@@ -95,9 +107,10 @@ impl Detection {
             return Ok(known);
         }
         match self.detect(shared).await? {
-            DetectionResult::Known(capabilities) => {
+            DetectionResult::Known(found) => {
+                let capabilities = found.capabilities;
                 tracing::info!(?capabilities, "the schema exists now");
-                *self.found() = Some(capabilities);
+                *self.found() = Some(found);
                 Ok(capabilities)
             }
             DetectionResult::NoSchema => Ok(Capabilities {
@@ -109,15 +122,14 @@ impl Detection {
     }
 
     async fn detect(&self, shared: &Shared) -> Result<DetectionResult, StoreError> {
+        let mut refusals = Vec::new();
         if self.wanted != WriteForm::StatementPerTable {
             let probe = apply::probe();
             let write = apply::OneStatement::new(&*shared.router, &probe)?;
             match probe_with(shared, &write.statement()?).await? {
                 ProbeResult::Taken => {
-                    return Ok(DetectionResult::Known(Capabilities {
-                        one_statement: true,
-                        key_share: true,
-                    }));
+                    let capabilities = Capabilities { one_statement: true, key_share: true };
+                    return Ok(DetectionResult::Known(Found { capabilities, refusals }));
                 }
                 ProbeResult::NoTable => return Ok(DetectionResult::NoSchema),
                 ProbeResult::Refused(source) if self.wanted == WriteForm::OneStatement => {
@@ -128,6 +140,7 @@ impl Detection {
                         reason = %Reasons(&source),
                         "the server refuses {ONE_STATEMENT}; a statement per table is used"
                     );
+                    refusals.push(source);
                 }
             }
         }
@@ -139,21 +152,23 @@ impl Detection {
                     reason = %Reasons(&source),
                     "the server refuses FOR KEY SHARE; writes of one shard conflict with each other"
                 );
+                refusals.push(source);
                 false
             }
         };
-        Ok(DetectionResult::Known(Capabilities { one_statement: false, key_share }))
+        let capabilities = Capabilities { one_statement: false, key_share };
+        Ok(DetectionResult::Known(Found { capabilities, refusals }))
     }
 
     /// A poisoned lock is used: every change is one assignment.
-    fn found(&self) -> MutexGuard<'_, Option<Capabilities>> {
+    fn found(&self) -> MutexGuard<'_, Option<Found>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The result of a detection.
 enum DetectionResult {
-    Known(Capabilities),
+    Known(Found),
     NoSchema,
     /// The server refuses the statement that the configuration demands.
     Refused(StoreError),

@@ -106,6 +106,13 @@ impl DsqlStore {
         self.detection.known()
     }
 
+    /// The server's refusals of the statements that the [`capabilities`](Self::capabilities) lack: of
+    /// a whole write set in one statement, of FOR KEY SHARE, or of both. Empty if the server accepts
+    /// what the configuration prefers, and while the schema is missing.
+    pub fn refusals(&self) -> Vec<StoreError> {
+        self.detection.refusals()
+    }
+
     /// Closes the pool. Operations that follow fail as unavailable when their retry policy or their
     /// deadline ends them; open transactions can still be ended.
     pub fn close(&self) {

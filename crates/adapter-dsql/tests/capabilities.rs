@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
 
 use support::{
     OWNER, blob,
@@ -10,7 +13,7 @@ use support::{
     set_up, shard,
 };
 use temporal_dsql_domain::{ImmediateQueue, ImmediateTask, Tasks};
-use temporal_dsql_ports::{Attempt, RetryPolicy, Store, StoreError};
+use temporal_dsql_ports::{Attempt, Cause, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{Capabilities, Config, DsqlStore, OpenError, WriteForm};
 use temporal_dsql_stores::{ShardStore, TaskStore};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
@@ -35,6 +38,16 @@ fn found(capabilities: Option<Capabilities>) -> Option<(bool, bool)> {
     capabilities.map(|found| (found.one_statement, found.key_share))
 }
 
+/// The SQLSTATEs of the refusals that the store's capabilities follow from.
+fn reasons(store: &DsqlStore) -> Vec<String> {
+    let sqlstate = |error: &StoreError| {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<Cause>()).unwrap();
+        let refusal = cause.get().downcast_ref::<sqlx::Error>().unwrap();
+        refusal.as_database_error().unwrap().code().unwrap().into_owned()
+    };
+    store.refusals().iter().map(sqlstate).collect()
+}
+
 fn refusal(sqlstate: &str) -> WireFault {
     WireFault::error(sqlstate, "not supported")
 }
@@ -56,6 +69,7 @@ async fn a_server_that_accepts_everything_gets_one_statement_for_each_write() {
     let Some((database, proxy)) = support::wired().await else { return };
     let store = connect(&config(&database, &proxy)).await.unwrap();
     assert_eq!(found(store.capabilities()), Some((true, true)));
+    assert_eq!(reasons(&store), [""; 0]);
     store.session().insert_into_shards(&shard()).await.unwrap();
     add_task(&store, 1).await.unwrap();
     assert_eq!(count(&proxy.statements(), "BEGIN"), 0);
@@ -69,6 +83,7 @@ async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
         let store = connect(&config(&database, &proxy)).await.unwrap();
         assert_eq!(proxy.pending_faults(), 0, "it was sent");
         assert_eq!(found(store.capabilities()), Some((false, true)), "{sqlstate}");
+        assert_eq!(reasons(&store), [sqlstate], "why a write is not one statement");
         ShardStore::new(&store).get_or_create(&shard()).await.unwrap();
         let before = proxy.statements().len();
         add_task(&store, task_id).await.unwrap();
@@ -93,6 +108,8 @@ async fn a_server_that_refuses_for_key_share_is_sent_for_update() {
         let store = connect(&config).await.unwrap();
         assert_eq!(proxy.pending_faults(), 0, "{form:?}");
         assert_eq!(found(store.capabilities()), Some((false, false)), "{form:?}");
+        let refused = if form == WriteForm::Auto { 2 } else { 1 };
+        assert_eq!(reasons(&store), vec!["0A000"; refused], "{form:?}");
         ShardStore::new(&store).get_or_create(&shard()).await.unwrap();
         let before = proxy.statements().len();
         add_task(&store, form as i64 + 1).await.unwrap();
