@@ -244,7 +244,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                 });
             }
             let missing = match change.is_upgrade() {
-                true => self.missing(change.to, target.unwrap_or(change.to)).await?,
+                true => self.missing(change, target.unwrap_or(change.to)).await?,
                 false => Vec::new(),
             };
             if !missing.is_empty() {
@@ -273,14 +273,23 @@ impl<'s, 'a> Applier<'s, 'a> {
         }
     }
 
-    /// The objects of `version` that are missing or invalid. Objects that are dropped before
-    /// `target` are not required: a concurrent run may be ahead.
+    /// The objects of the new version that are missing or invalid. Objects that are dropped before
+    /// `target` are not required: a concurrent run may be ahead. If the files of versions that were in
+    /// effect have errors, their objects are not known and not required.
     async fn missing(
         &mut self,
-        version: SchemaVersion,
+        change: &VersionChange,
         target: SchemaVersion,
     ) -> Result<Vec<Difference>, MigrateError> {
-        let (objects, later) = (self.schema.objects_at(version), self.schema.objects_at(target));
+        let mut objects = self.schema.objects_at(change.to);
+        let later = self.schema.objects_at(target);
+        let from = change.old_version().unwrap_or(SchemaVersion::NONE);
+        if self.schema.check(SchemaVersion::NONE, from).is_err() {
+            let before = self.schema.objects_at(from);
+            objects.tables.retain(|name, _| !before.tables.contains_key(name));
+            objects.indexes.retain(|name, _| !before.indexes.contains_key(name));
+            objects.seeds.retain(|seed| !before.seeds.contains(seed));
+        }
         self.catalog = None;
         let catalog = self.catalog().await?;
         let tables = objects.tables.keys().filter(|name| later.tables.contains_key(*name));

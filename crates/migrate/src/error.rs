@@ -1,6 +1,6 @@
 //! The errors of a migration. Each message names the object and the remedy.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use temporal_dsql_domain::SchemaVersion;
 
@@ -13,7 +13,7 @@ use crate::{DatabaseError, Difference, SchemaError, VersionRow};
 pub enum MigrateError {
     /// The schema files are invalid. Nothing was executed.
     #[error(transparent)]
-    Schema(#[from] SchemaError),
+    Schema(#[from] Arc<SchemaError>),
 
     /// A call to the database failed.
     #[error("{action} failed")]
@@ -303,6 +303,12 @@ pub enum MigrateError {
         /// The reason.
         reason: &'static str,
     },
+}
+
+impl From<SchemaError> for MigrateError {
+    fn from(error: SchemaError) -> Self {
+        Self::Schema(Arc::new(error))
+    }
 }
 
 impl MigrateError {

@@ -15,8 +15,9 @@
 //!                       (port; PostgresDatabase)
 //! ```
 //!
-//! A [`Schema`] is read from the binary or from files, and validated as a whole. A [`Migrator`]
-//! reads a [`SchemaDatabase`] and makes the [`Plan`] of a command, which can be printed or applied.
+//! A [`Schema`] is read from the binary or from files. A [`Migrator`] checks the files of the
+//! versions that a command needs, reads a [`SchemaDatabase`] and makes the [`Plan`] of the command,
+//! which can be printed or applied.
 //!
 //! ```no_run
 //! use temporal_dsql_migrate::{

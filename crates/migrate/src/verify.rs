@@ -94,6 +94,7 @@ impl Migrator<'_> {
             }
         };
         self.check_not_newer_than_schema(version)?;
+        self.schema.check(SchemaVersion::NONE, version)?;
         let mut objects = self.schema.objects_at(version);
         if is_recorded {
             objects.tables.extend(version_tables::tables());

@@ -110,10 +110,14 @@ pub struct Dml {
 }
 
 impl VersionChange {
+    /// The old version, unless there is none or it is malformed.
+    pub(crate) fn old_version(&self) -> Option<SchemaVersion> {
+        self.from.as_deref()?.parse().ok()
+    }
+
     /// Whether the new version is newer than the old one, or there is no old one.
     pub(crate) fn is_upgrade(&self) -> bool {
-        let from = self.from.as_deref().and_then(|text| text.parse::<SchemaVersion>().ok());
-        from.is_none_or(|from| from < self.to)
+        self.old_version().is_none_or(|from| from < self.to)
     }
 
     /// The two statements of the transaction: the conditional write of the version row, which affects

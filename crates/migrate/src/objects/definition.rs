@@ -49,7 +49,7 @@ pub struct IndexDefinition {
     pub extras: Vec<String>,
 }
 
-/// Seed rows: `INSERT … ON CONFLICT DO NOTHING`.
+/// Seed rows: `INSERT … VALUES`, which leaves rows as they are that exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
     /// The table.

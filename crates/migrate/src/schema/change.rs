@@ -38,7 +38,7 @@ pub enum Change {
         /// The index.
         name: String,
     },
-    /// `INSERT … ON CONFLICT DO NOTHING`.
+    /// `INSERT … VALUES`, with or without `ON CONFLICT DO NOTHING`.
     Seed(Seed),
 }
 

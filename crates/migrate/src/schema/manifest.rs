@@ -1,9 +1,16 @@
 //! Parses `manifest.json` of a version directory, in Temporal's format
 //! (temporal-persistence.md#update-schema).
 
+use std::fmt;
+
 use md5::{Digest, Md5};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use temporal_dsql_domain::SchemaVersion;
+
+use super::files::BYTE_ORDER_MARK;
 
 /// The longest description, in characters: the width of its column in `schema_update_history`.
 const MAX_DESCRIPTION: usize = 255;
@@ -19,8 +26,8 @@ pub(crate) struct Manifest {
     pub md5: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+/// The fields of a manifest, read as Go's `encoding/json` reads them: keys in any case, the last of
+/// several wins, null is the default, other keys are ignored.
 #[derive(Default)]
 struct Raw {
     curr_version: String,
@@ -30,11 +37,54 @@ struct Raw {
     allow_no_cql_files: bool,
 }
 
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        fn value<'de, T, A>(map: &mut A) -> Result<T, A::Error>
+        where
+            T: Default + Deserialize<'de>,
+            A: MapAccess<'de>,
+        {
+            Ok(map.next_value::<Option<T>>()?.unwrap_or_default())
+        }
+        let mut raw = Raw::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.to_ascii_lowercase().as_str() {
+                "currversion" => raw.curr_version = value(&mut map)?,
+                "mincompatibleversion" => raw.min_compatible_version = value(&mut map)?,
+                "description" => raw.description = value(&mut map)?,
+                "schemaupdatecqlfiles" => raw.schema_update_cql_files = value(&mut map)?,
+                "allownocqlfiles" => raw.allow_no_cql_files = value(&mut map)?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(raw)
+    }
+}
+
 /// Reads the manifest of the directory of `version`.
 ///
 /// # Errors
 /// The reason why it is invalid.
 pub(crate) fn read(bytes: &[u8], version: SchemaVersion) -> Result<Manifest, String> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        return Err("begins with a UTF-8 byte order mark; save it without one".into());
+    }
     let raw: Raw =
         serde_json::from_slice(bytes).map_err(|error| format!("is not valid: {error}"))?;
     let current = parse("CurrVersion", &raw.curr_version)?;
@@ -58,8 +108,11 @@ pub(crate) fn read(bytes: &[u8], version: SchemaVersion) -> Result<Manifest, Str
         return Err("lists no SchemaUpdateCqlFiles; set AllowNoCqlFiles if that is intended".into());
     }
     for (position, file) in files.iter().enumerate() {
-        if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\', '\0']) {
-            return Err(format!("lists `{file}`, which is not the name of a file beside it"));
+        if file.is_empty() || file.contains('\0') {
+            return Err(format!(
+                "lists `{}`, which is not the name of a file",
+                file.escape_debug()
+            ));
         }
         if files[..position].contains(file) {
             return Err(format!("lists {file} twice"));
@@ -110,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn keys_in_other_case_and_nulls_are_read_as_by_go() {
+        let text = r#"{"currversion": "0.3", "MINCOMPATIBLEVERSION": "0.1", "description": null,
+                       "schemaUpdateCqlFiles": ["sub/a.sql"], "CurrVersion": "0.4"}"#;
+        let manifest = manifest(text).unwrap();
+        assert_eq!((manifest.version, manifest.files), (VERSION, vec!["sub/a.sql".to_owned()]));
+        assert_eq!(manifest.min_compatible, SchemaVersion::new(0, 1));
+        let text = r#"{"CurrVersion": "0.4", "MinCompatibleVersion": "0.1", "allowNoCqlFiles": true,
+                       "SchemaUpdateCqlFiles": null}"#;
+        assert!(super::tests::manifest(text).unwrap().files.is_empty());
+    }
+
+    #[test]
     fn the_digest_is_the_md5_of_the_bytes_as_they_are() {
         let text = r#"{"CurrVersion":"0.4","MinCompatibleVersion":"0.4","AllowNoCqlFiles":true}"#;
         // From `md5sum`.
@@ -155,9 +220,14 @@ mod tests {
                 "lists a twice",
             ),
             (
-                r#"{"CurrVersion": "0.4", "MinCompatibleVersion": "0.1", "SchemaUpdateCqlFiles": ["../a"]}"#,
-                "lists `../a`",
+                r#"{"CurrVersion": "0.4", "MinCompatibleVersion": "0.1", "SchemaUpdateCqlFiles": [""]}"#,
+                "lists ``",
             ),
+            (
+                r#"{"CurrVersion": "0.4", "MinCompatibleVersion": "0.1", "SchemaUpdateCqlFiles": null}"#,
+                "lists no SchemaUpdateCqlFiles",
+            ),
+            ("\u{feff}{}", "begins with a UTF-8 byte order mark; save it without one"),
             (
                 &format!(
                     r#"{{"CurrVersion": "0.4", "MinCompatibleVersion": "0.1", "Description": "{long}", "SchemaUpdateCqlFiles": ["a"]}}"#

@@ -3,10 +3,12 @@
 //! A schema is a sequence of releases, each a directory `vX.Y` with a manifest and the files that it
 //! lists (temporal-persistence.md#update-schema). It is embedded in the binary, or read from a
 //! directory. Loading a schema splits and parses every file of every release and applies it to the
-//! object model, so that no migration fails half-way because of an invalid file.
+//! object model. A command that runs or compares a release with an invalid file is refused before
+//! anything is executed. Releases that are already in effect are not judged, as by Temporal's tool.
 
 mod change;
 mod embedded;
+mod files;
 mod manifest;
 mod parse;
 mod split;
@@ -14,8 +16,9 @@ mod statement;
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use temporal_dsql_domain::SchemaVersion;
@@ -67,14 +70,28 @@ pub enum SchemaError {
         reason: String,
     },
     /// A manifest lists a file that does not exist.
-    #[error("{directory}/manifest.json lists {file}, which is not in the directory")]
+    #[error("{directory}/manifest.json lists {file}, which does not exist in the schema directory")]
     MissingFile {
         /// The directory.
         directory: String,
         /// The file.
         file: String,
     },
-    /// A file cannot be split into statements.
+    /// A manifest lists a file outside of the schema directory.
+    #[error("{directory}/manifest.json lists {file}, which is outside of the schema directory")]
+    OutsideFile {
+        /// The directory.
+        directory: String,
+        /// The file.
+        file: String,
+    },
+    /// A file begins with a byte order mark, which is no SQL.
+    #[error("{} begins with a UTF-8 byte order mark; save it without one", path.display())]
+    ByteOrderMark {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be split into statements, or has none.
     #[error("{file}: {reason}")]
     Text {
         /// The file.
@@ -107,6 +124,22 @@ pub struct Release {
     pub manifest_md5: String,
     /// The number of statements of this and all earlier releases.
     end: usize,
+    /// The first error in its files. The statements without an error are part of the schema.
+    problem: Option<Arc<SchemaError>>,
+}
+
+impl Release {
+    /// A release without statements, compatible with no older version.
+    const fn unread(version: SchemaVersion) -> Self {
+        Self {
+            version,
+            min_compatible: version,
+            description: String::new(),
+            manifest_md5: String::new(),
+            end: 0,
+            problem: None,
+        }
+    }
 }
 
 /// A schema with all its versions.
@@ -119,64 +152,86 @@ pub struct Schema {
     warnings: Vec<String>,
 }
 
-/// The files of a version directory, not yet parsed.
-struct Files {
-    directory: String,
-    version: SchemaVersion,
-    manifest: Vec<u8>,
-    texts: Vec<(String, String)>,
-}
-
 impl Schema {
+    const fn empty() -> Self {
+        Self {
+            releases: Vec::new(),
+            statements: Vec::new(),
+            after: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// The schema `dsql/temporal`, which is embedded in the binary.
     ///
     /// # Errors
     /// None: tests parse the embedded files.
     pub fn embedded() -> Result<Self, SchemaError> {
-        let directory = |directory: &embedded::Directory| Files {
-            directory: directory.name.to_owned(),
-            version: directory_version(directory.name).expect("the names are those of versions"),
-            manifest: directory.manifest.into(),
-            texts: directory
-                .files
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
-                .collect(),
-        };
-        Self::build(embedded::DIRECTORIES.iter().map(directory).collect(), Vec::new())
+        let mut schema = Self::empty();
+        for directory in embedded::DIRECTORIES {
+            let name = directory.name;
+            let version = directory_version(name).expect("the names are those of versions");
+            let file = |file: &str| match directory.files.iter().find(|(name, _)| *name == file) {
+                Some((_, text)) => Ok((*text).to_owned()),
+                None => Err(SchemaError::MissingFile { directory: name.into(), file: file.into() }),
+            };
+            let manifest = directory.manifest.as_bytes();
+            let (mut release, problem) = schema.read_release(name, version, manifest, &[], file);
+            if let Some(problem) = problem {
+                return Err(problem);
+            }
+            release.end = schema.statements.len();
+            schema.releases.push(release);
+        }
+        Ok(schema)
     }
 
     /// The schema in the version directories of `path` (`--schema-dir`).
     ///
-    /// Other entries are ignored with a [warning](Self::warnings).
+    /// Other entries are ignored with a [warning](Self::warnings). An error in the files of one
+    /// version is returned by [`check`](Self::check) when that version is needed.
     ///
     /// # Errors
-    /// The first error in the directory or in a file.
+    /// The directory cannot be read, contains no versions, or contains one twice.
     pub fn from_directory(path: &Path) -> Result<Self, SchemaError> {
-        let mut warnings = Vec::new();
+        let mut schema = Self::empty();
         let mut versions = Vec::new();
-        for (name, path) in entries(path)? {
+        for (name, path) in files::entries(path)? {
             match directory_version(&name).filter(|_| path.is_dir()) {
-                Some(version) => versions.push(read_files(name, version, &path)?),
-                None => {
-                    warnings.push(format!("{} is not a version directory: ignored", path.display()))
-                }
+                Some(version) => versions.push((version, name)),
+                None => schema
+                    .warnings
+                    .push(format!("{} is not a version directory: ignored", path.display())),
             }
         }
         if versions.is_empty() {
             return Err(SchemaError::NoVersions { path: path.into() });
         }
-        versions.sort_by_key(|files| files.version);
+        versions.sort();
         for pair in versions.windows(2) {
-            if pair[0].version == pair[1].version {
+            if pair[0].0 == pair[1].0 {
                 return Err(SchemaError::SameVersion {
-                    first: pair[0].directory.clone(),
-                    second: pair[1].directory.clone(),
-                    version: pair[0].version,
+                    first: pair[0].1.clone(),
+                    second: pair[1].1.clone(),
+                    version: pair[0].0,
                 });
             }
         }
-        Self::build(versions, warnings)
+        for (version, name) in versions {
+            let manifest = files::bytes(&path.join(&name).join(files::MANIFEST));
+            let beside = files::beside_manifest(&path.join(&name));
+            let (mut release, problem) = match manifest.and_then(|found| Ok((found, beside?))) {
+                Ok((manifest, beside)) => {
+                    let file = |file: &str| files::listed(path, &name, file);
+                    schema.read_release(&name, version, &manifest, &beside, file)
+                }
+                Err(problem) => (Release::unread(version), Some(problem)),
+            };
+            release.end = schema.statements.len();
+            release.problem = problem.map(Arc::new);
+            schema.releases.push(release);
+        }
+        Ok(schema)
     }
 
     /// The schema in one file (`--schema-file`), as the only release `version`, compatible with no
@@ -185,80 +240,99 @@ impl Schema {
     /// # Errors
     /// The first error in the file.
     pub fn from_file(path: &Path, version: SchemaVersion) -> Result<Self, SchemaError> {
-        let text = read_text(path)?;
-        let mut schema = Self {
-            releases: Vec::new(),
-            statements: Vec::new(),
-            after: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let text = files::text(path)?;
+        let mut schema = Self::empty();
         schema.add_file(version, &path.display().to_string(), &text)?;
-        schema.releases.push(Release {
-            version,
-            min_compatible: version,
-            description: String::new(),
-            manifest_md5: String::new(),
-            end: schema.statements.len(),
-        });
+        let end = schema.statements.len();
+        schema.releases.push(Release { end, ..Release::unread(version) });
         Ok(schema)
     }
 
-    fn build(versions: Vec<Files>, warnings: Vec<String>) -> Result<Self, SchemaError> {
-        let mut schema =
-            Self { releases: Vec::new(), statements: Vec::new(), after: Vec::new(), warnings };
-        for files in versions {
-            let directory = files.directory;
-            let manifest = manifest::read(&files.manifest, files.version)
-                .map_err(|reason| SchemaError::Manifest { directory: directory.clone(), reason })?;
-            let listed: BTreeSet<&String> = manifest.files.iter().collect();
-            for (name, _) in &files.texts {
-                if !listed.contains(name) {
-                    schema
-                        .warnings
-                        .push(format!("{directory}/{name} is not in the manifest: ignored"));
-                }
+    /// Reads a release from its manifest and the files that this lists. Returns the first error, too;
+    /// everything without an error is added. Other files in `beside` are ignored with a warning.
+    fn read_release(
+        &mut self,
+        directory: &str,
+        version: SchemaVersion,
+        manifest: &[u8],
+        beside: &[String],
+        file: impl Fn(&str) -> Result<String, SchemaError>,
+    ) -> (Release, Option<SchemaError>) {
+        let manifest = match manifest::read(manifest, version) {
+            Ok(manifest) => manifest,
+            Err(reason) => {
+                let directory = directory.to_owned();
+                let problem = SchemaError::Manifest { directory, reason };
+                return (Release::unread(version), Some(problem));
             }
-            for file in &manifest.files {
-                let Some((_, text)) = files.texts.iter().find(|(name, _)| name == file) else {
-                    return Err(SchemaError::MissingFile { directory, file: file.clone() });
-                };
-                schema.add_file(manifest.version, file, text)?;
+        };
+        let listed: BTreeSet<_> =
+            manifest.files.iter().map(|file| files::joined(directory, file)).collect();
+        for name in beside {
+            if !listed.contains(&files::joined(directory, name)) {
+                self.warnings.push(format!("{directory}/{name} is not in the manifest: ignored"));
             }
-            schema.releases.push(Release {
-                version: manifest.version,
-                min_compatible: manifest.min_compatible,
-                description: manifest.description,
-                manifest_md5: manifest.md5,
-                end: schema.statements.len(),
-            });
         }
-        Ok(schema)
+        let mut problem = None;
+        for name in &manifest.files {
+            let added = file(name).and_then(|text| self.add_file(version, name, &text));
+            problem = problem.or(added.err());
+        }
+        let release = Release {
+            min_compatible: manifest.min_compatible,
+            description: manifest.description,
+            manifest_md5: manifest.md5,
+            ..Release::unread(version)
+        };
+        (release, problem)
     }
 
+    /// Adds the statements of a file.
+    ///
+    /// # Errors
+    /// The first error. The statements without an error are added.
     fn add_file(
         &mut self,
         version: SchemaVersion,
         file: &str,
         text: &str,
     ) -> Result<(), SchemaError> {
-        let texts = split::split(text).map_err(|reason| SchemaError::Text {
-            file: format!("version {version}, {file}"),
-            reason,
-        })?;
+        let failed =
+            |reason| SchemaError::Text { file: format!("version {version}, {file}"), reason };
+        let texts = split::split(text).map_err(failed)?;
+        if texts.is_empty() {
+            return Err(failed("contains no statement".to_owned()));
+        }
+        let mut problem = None;
         for (position, text) in texts.into_iter().enumerate() {
             let origin = Origin { version, file: file.to_owned(), number: position + 1 };
             let mut objects = self.after.last().cloned().unwrap_or_default();
             let statement = Statement::parse(text)
-                .and_then(|statement| objects.apply(&statement.change).map(|()| statement))
-                .map_err(|reason| SchemaError::Statement {
-                    origin: origin.clone(),
-                    start: text.lines().next().unwrap_or_default().to_owned(),
-                    reason,
-                })?;
-            self.statements.push(statement.at(origin));
-            self.after.push(objects);
+                .and_then(|statement| objects.apply(&statement.change).map(|()| statement));
+            match statement {
+                Ok(statement) => {
+                    self.statements.push(statement.at(origin));
+                    self.after.push(objects);
+                }
+                Err(reason) => {
+                    problem.get_or_insert(SchemaError::Statement {
+                        origin,
+                        start: text.lines().next().unwrap_or_default().to_owned(),
+                        reason,
+                    });
+                }
+            }
         }
-        Ok(())
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Checks the files of the releases after `from`, up to and including `to`.
+    ///
+    /// # Errors
+    /// The first error in these files.
+    pub fn check(&self, from: SchemaVersion, to: SchemaVersion) -> Result<(), Arc<SchemaError>> {
+        let problem = self.releases_between(from, to).find_map(|release| release.problem.clone());
+        problem.map_or(Ok(()), Err)
     }
 
     /// Warnings about ignored files and directories.
@@ -350,38 +424,4 @@ impl Schema {
 /// (temporal-persistence.md#update-schema).
 fn directory_version(name: &str) -> Option<SchemaVersion> {
     name.starts_with('v').then(|| name.parse().ok()).flatten()
-}
-
-fn entries(path: &Path) -> Result<Vec<(String, PathBuf)>, SchemaError> {
-    let failed = |source| SchemaError::Read { path: path.into(), source };
-    let mut entries = fs::read_dir(path)
-        .map_err(failed)?
-        .map(|entry| {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            Ok((name, entry.path()))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    entries.sort();
-    Ok(entries)
-}
-
-fn read_files(
-    directory: String,
-    version: SchemaVersion,
-    path: &Path,
-) -> Result<Files, SchemaError> {
-    let manifest_path = path.join("manifest.json");
-    let manifest = fs::read(&manifest_path)
-        .map_err(|source| SchemaError::Read { path: manifest_path, source })?;
-    let texts = entries(path)?
-        .into_iter()
-        .filter(|(name, path)| name != "manifest.json" && path.is_file())
-        .map(|(name, path)| Ok((name, read_text(&path)?)))
-        .collect::<Result<_, _>>()?;
-    Ok(Files { directory, version, manifest, texts })
-}
-
-fn read_text(path: &Path) -> Result<String, SchemaError> {
-    fs::read_to_string(path).map_err(|source| SchemaError::Read { path: path.into(), source })
 }

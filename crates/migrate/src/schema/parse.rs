@@ -13,14 +13,31 @@ use sqlparser::{
 use super::change::Change;
 use crate::objects::{ColumnDefinition, IndexDefinition, Seed, TableDefinition, normalise};
 
-/// The change of the single statement in `text`.
+/// The clause that keeps a first row that exists.
+const IGNORE_CONFLICTS: &str = " ON CONFLICT DO NOTHING";
+
+/// The change of the single statement in `text`, and the text to execute: that of a plain INSERT gets
+/// ON CONFLICT DO NOTHING, because a step must leave rows as they are that exist
+/// (temporal-persistence.md#t4).
 ///
 /// # Errors
 /// The reason why the statement is not supported.
-pub(super) fn change(text: &str) -> Result<Change, String> {
+pub(super) fn statement(text: &str) -> Result<(Change, String), String> {
     let ast = parse_one(text)?;
-    let (change, understood) = read(&ast)?;
-    if parse_one(&understood).as_ref() != Ok(&ast) {
+    let change = change(&ast)?;
+    let clause = match &ast {
+        // On a line of its own: the text may end in a comment.
+        ast::Statement::Insert(insert) if insert.on.is_none() => {
+            format!("\n{}", IGNORE_CONFLICTS.trim())
+        }
+        _ => String::new(),
+    };
+    Ok((change, format!("{text}{clause}")))
+}
+
+fn change(ast: &ast::Statement) -> Result<Change, String> {
+    let (change, understood) = read(ast)?;
+    if parse_one(&understood).as_ref() != Ok(ast) {
         return Err(format!(
             "it has a clause that this tool cannot compare with a catalog; \
              all it could compare is `{understood}`"
@@ -54,7 +71,7 @@ fn read(ast: &ast::Statement) -> Result<(Change, String), String> {
 
 fn unknown_kind() -> String {
     "its kind is none of CREATE TABLE, CREATE INDEX, ALTER TABLE … ADD COLUMN, DROP TABLE, \
-     DROP INDEX and INSERT … ON CONFLICT DO NOTHING, whose effect a catalog shows"
+     DROP INDEX and INSERT … VALUES, whose effect a catalog or a first row shows"
         .to_owned()
 }
 
@@ -230,10 +247,12 @@ fn seed(insert: &ast::Insert) -> Result<(Change, String), String> {
         }
         rows.push(row.iter().map(literal).collect::<Result<Vec<_>, _>>()?);
     }
+    // Without the clause, the row must not exist; `Statement::parse` adds it.
     let understood = format!(
-        "INSERT INTO {table} ({}) VALUES {} ON CONFLICT DO NOTHING",
+        "INSERT INTO {table} ({}) VALUES {}{}",
         list(insert.columns.iter().map(ToString::to_string)),
         list(rows.iter().map(|row| format!("({})", row.join(", ")))),
+        optional(insert.on.is_some(), IGNORE_CONFLICTS),
     );
     let table = object_name(table)?;
     let seed = Seed { table, columns, rows };
@@ -278,7 +297,7 @@ mod tests {
     use super::*;
 
     fn change(text: &str) -> Change {
-        super::change(text).expect(text)
+        super::statement(text).expect(text).0
     }
 
     #[test]
@@ -340,6 +359,16 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_insert_is_a_first_row_that_is_kept_if_it_exists() {
+        let plain = "INSERT INTO t (a) VALUES (1) -- the first";
+        let (change, text) = super::statement(plain).unwrap();
+        assert_eq!(text, format!("{plain}\nON CONFLICT DO NOTHING"));
+        let same = "INSERT INTO t (a) VALUES (1) ON CONFLICT DO NOTHING";
+        assert_eq!(super::statement(same), Ok((change, same.to_owned())));
+        assert_eq!(super::statement(&text).unwrap().1, text);
+    }
+
+    #[test]
     fn a_statement_whose_effect_no_catalog_comparison_shows_is_refused_with_the_reason() {
         for (text, reason) in [
             ("SELECT 1", "its kind is none of CREATE TABLE"),
@@ -374,7 +403,8 @@ mod tests {
             ("ALTER TABLE t DROP COLUMN a", "its kind is none of"),
             ("DROP TABLE a, b", "one statement for each"),
             ("DROP TABLE a CASCADE", "cannot compare"),
-            ("INSERT INTO t (a) VALUES (1)", "cannot compare"),
+            ("INSERT INTO t (a) VALUES (1) ON CONFLICT DO UPDATE SET a = 2", "cannot compare"),
+            ("INSERT INTO t (a) VALUES (1) RETURNING a", "cannot compare"),
             ("INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO NOTHING", "cannot compare"),
             ("INSERT INTO t (a) VALUES (1) ON CONFLICT DO NOTHING RETURNING a", "cannot compare"),
             ("INSERT INTO t (a) VALUES (now()) ON CONFLICT DO NOTHING", "is not a literal"),
@@ -383,7 +413,7 @@ mod tests {
             ("CREATE TABLE t (a INT); CREATE TABLE u (a INT)", "not one statement"),
             ("CREATE TABLE t (a INT", "cannot be parsed"),
         ] {
-            let error = super::change(text).expect_err(text);
+            let error = super::statement(text).expect_err(text);
             assert!(error.contains(reason), "{text}: {error}");
         }
     }

@@ -42,8 +42,8 @@ impl Statement {
     /// # Errors
     /// The reason why the statement is not supported.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let change = parse::change(text)?;
-        Ok(Self { change, origin: None, text: text.to_owned() })
+        let (change, text) = parse::statement(text)?;
+        Ok(Self { change, origin: None, text })
     }
 
     pub(super) fn at(self, origin: Origin) -> Self {
@@ -68,7 +68,8 @@ impl Statement {
         }
     }
 
-    /// The SQL for `engine`: the source text, on PostgreSQL without ASYNC.
+    /// The SQL for `engine`: the source text, on PostgreSQL without ASYNC; a plain INSERT has ON
+    /// CONFLICT DO NOTHING.
     pub fn text(&self, engine: Engine) -> String {
         match (engine, &self.change) {
             (Engine::Postgres, Change::CreateIndex { asynchronous: true, .. }) => {

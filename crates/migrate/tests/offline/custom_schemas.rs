@@ -13,8 +13,7 @@ const V1_2: SchemaVersion = SchemaVersion::new(1, 2);
 
 /// Three versions: create tables; add a column and replace an index; drop a table.
 fn schema() -> Schema {
-    let folder = tempfile::tempdir().unwrap();
-    for (version, text) in [
+    schema_of(&[
         (
             "1.0",
             "CREATE TABLE a (id INT PRIMARY KEY, x INT);
@@ -30,7 +29,13 @@ fn schema() -> Schema {
              CREATE INDEX ASYNC a_z ON a (z);",
         ),
         ("1.2", "DROP TABLE b;"),
-    ] {
+    ])
+}
+
+/// A schema of versions, each with the text of its only file.
+fn schema_of(versions: &[(&str, &str)]) -> Schema {
+    let folder = tempfile::tempdir().unwrap();
+    for (version, text) in versions {
         let directory = folder.path().join(format!("v{version}"));
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(directory.join("changes.sql"), text).unwrap();
@@ -129,4 +134,47 @@ async fn a_table_in_an_unfinished_update_may_have_any_layout_in_between_and_no_o
     });
     let error = migrator.plan_update(Some(V1_1)).await.unwrap_err();
     assert!(error.to_string().contains("column a.w is not in the definition"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_that_are_in_effect_are_not_judged() {
+    let tables = "CREATE TABLE a (id INT PRIMARY KEY, x INT);";
+    let update = "CREATE INDEX ASYNC a_x ON a (x); CREATE TABLE b (id INT PRIMARY KEY);";
+    let whole = schema_of(&[("1.0", tables), ("1.1", update)]);
+    let check = format!(
+        "{tables} ALTER TABLE a ADD CONSTRAINT positive CHECK (x > 0);
+         CREATE TABLE c (id INT PRIMARY KEY); ALTER TABLE c RENAME TO d;"
+    );
+    let schema = schema_of(&[("1.0", &check), ("1.1", update), ("1.2", "TRUNCATE a;")]);
+    let cluster = cluster_at(&whole, V1_0).await;
+    cluster.change(|contents| {
+        let constraints = &mut contents.catalog.tables.get_mut("a").unwrap().constraints;
+        constraints.push("positive CHECK ((x > 0))".to_owned());
+        contents.catalog.tables.insert("d".to_owned(), TableDefinition::default());
+    });
+    let mut session = cluster.session();
+    let plan = migrator(&schema, &mut session).plan_update(Some(V1_1)).await.unwrap();
+    let [note] = plan.notes.as_slice() else { panic!("{:?}", plan.notes) };
+    assert!(note.starts_with("the database was not compared with 1.0: version 1.0"), "{note}");
+    // They are judged where they are executed or compared, and so are those of the update.
+    let cannot_run = "cannot run as a resumable step";
+    for (error, version) in [
+        (migrator(&schema, &mut session).verify(None).await.unwrap_err(), "version 1.0"),
+        (migrator(&schema, &mut session).plan_update(Some(V1_2)).await.unwrap_err(), "version 1.2"),
+        (
+            Command::Setup(V1_0)
+                .run_with(&schema, &mut Cluster::new(Behaviour::default()).session())
+                .await
+                .unwrap_err(),
+            "version 1.0",
+        ),
+    ] {
+        let error = error.to_string();
+        assert!(error.starts_with(version) && error.contains(cannot_run), "{error}");
+    }
+    Command::Update(V1_1).run_with(&schema, &mut session).await.unwrap();
+    let contents = cluster.contents();
+    assert!(contents.catalog.tables.contains_key("b"));
+    assert!(contents.catalog.indexes["a_x"].valid);
+    assert_eq!(contents.versions[0].0.version.as_deref(), Some("1.1"));
 }

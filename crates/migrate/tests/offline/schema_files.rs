@@ -118,8 +118,13 @@ impl Versions {
         fs::write(path, text).unwrap();
     }
 
+    /// The schema, if none of its files has an error.
     fn read(&self) -> Result<Schema, String> {
-        Schema::from_directory(self.0.path()).map_err(|error| crate::chain(&error))
+        let schema = Schema::from_directory(self.0.path()).map_err(|error| crate::chain(&error))?;
+        match schema.check(SchemaVersion::NONE, schema.newest()) {
+            Ok(()) => Ok(schema),
+            Err(error) => Err(crate::chain(&*error)),
+        }
     }
 }
 
@@ -176,7 +181,24 @@ fn every_file_of_every_version_is_checked_before_anything_runs() {
         (
             "v3.5/manifest.json",
             r#"{"CurrVersion": "3.5", "MinCompatibleVersion": "0.1", "SchemaUpdateCqlFiles": ["b.sql"]}"#,
-            "v3.5/manifest.json lists b.sql, which is not in the directory",
+            "v3.5/manifest.json lists b.sql, which does not exist in the schema directory",
+        ),
+        (
+            "v3.5/manifest.json",
+            r#"{"CurrVersion": "3.5", "MinCompatibleVersion": "0.1", "SchemaUpdateCqlFiles": ["../../a.sql"]}"#,
+            "v3.5/manifest.json lists ../../a.sql, which is outside of the schema directory",
+        ),
+        ("v3.5/a.sql", "", "version 3.5, a.sql: contains no statement"),
+        ("v3.5/a.sql", " -- CREATE TABLE a;\n/* later */ ;", "a.sql: contains no statement"),
+        (
+            "v3.5/a.sql",
+            "\u{feff}CREATE TABLE a (id INT);",
+            "v3.5/a.sql begins with a UTF-8 byte order mark; save it without one",
+        ),
+        (
+            "v3.5/manifest.json",
+            "\u{feff}{}",
+            "v3.5/manifest.json begins with a UTF-8 byte order mark; save it without one",
         ),
         ("v3.5/a.sql", "CREATE TABLE a (id INT", "version 3.5, a.sql: unmatched `(` at line 1"),
         (
@@ -209,4 +231,33 @@ fn a_file_that_no_manifest_lists_is_ignored_with_a_warning() {
     let schema = versions.read().unwrap();
     assert_eq!(schema.warnings(), ["v1.0/forgotten.sql is not in the manifest: ignored"]);
     assert_eq!(schema.statements_between(SchemaVersion::NONE, V1_0).len(), 1);
+    // It is not read.
+    fs::write(versions.0.path().join("v1.0/forgotten.sql"), b"\xff\xfe").unwrap();
+    versions.read().unwrap();
+}
+
+#[test]
+fn listed_files_may_be_in_folders_below_the_schema_directory() {
+    let versions = Versions::new(&["v1.0", "v1.1"]);
+    versions.write("v1.1/tables/b.sql", "CREATE TABLE b (id INT);");
+    versions.write("shared/c.sql", "CREATE TABLE c (id INT);");
+    let manifest = r#"{"currversion": "1.1", "mincompatibleversion": "1.0",
+                       "schemaupdatecqlfiles": ["tables/b.sql", "../shared/c.sql"]}"#;
+    versions.write("v1.1/manifest.json", manifest);
+    let objects = versions.read().unwrap().objects_at(V1_1);
+    assert!(objects.tables.keys().eq(["b", "c", "v1_0"]), "{objects:?}");
+}
+
+#[test]
+fn a_single_file_without_statements_or_with_a_byte_order_mark_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.sql");
+    for (text, expected) in [
+        ("-- CREATE TABLE a (id INT);", "schema.sql: contains no statement"),
+        ("\u{feff}CREATE TABLE a (id INT);", "schema.sql begins with a UTF-8 byte order mark"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let error = Schema::from_file(&file, V1_1).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
