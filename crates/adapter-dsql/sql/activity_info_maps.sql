@@ -31,17 +31,17 @@ DELETE FROM activity_info_maps AS entry
 WHERE entry.shard_id = :shard_id
   AND entry.namespace_id = :namespace_id
   AND entry.workflow_id = :workflow_id
-  AND entry.run_id >= (:activity_info_maps_gone_run_id::uuid[])[1]
-  AND entry.run_id <= (:activity_info_maps_gone_run_id::uuid[])[
-    cardinality(:activity_info_maps_gone_run_id::uuid[])
+  AND entry.run_id >= (:activity_info_maps_removed_run_id::uuid[])[1]
+  AND entry.run_id <= (:activity_info_maps_removed_run_id::uuid[])[
+    cardinality(:activity_info_maps_removed_run_id::uuid[])
   ]
-  AND entry.schedule_id = ANY(:activity_info_maps_gone_schedule_id::bigint[])
+  AND entry.schedule_id = ANY(:activity_info_maps_removed_schedule_id::bigint[])
   AND ((entry.run_id, entry.schedule_id) IN (
-    SELECT gone.run_id, gone.schedule_id
+    SELECT removed.run_id, removed.schedule_id
     FROM UNNEST(
-      :activity_info_maps_gone_run_id::uuid[],
-      :activity_info_maps_gone_schedule_id::bigint[]
-    ) AS gone (run_id, schedule_id)
+      :activity_info_maps_removed_run_id::uuid[],
+      :activity_info_maps_removed_schedule_id::bigint[]
+    ) AS removed (run_id, schedule_id)
   )) IS TRUE;
 
 -- All entries of the replaced runs but those that are written.

@@ -163,8 +163,8 @@ removed_activities AS (
     AND entry.run_id = ANY(:removing_run_ids::uuid[])
     AND (
       (entry.run_id, entry.schedule_id) IN (SELECT * FROM UNNEST(
-        :activity_info_maps_gone_run_id::uuid[],
-        :activity_info_maps_gone_schedule_id::bigint[]
+        :activity_info_maps_removed_run_id::uuid[],
+        :activity_info_maps_removed_schedule_id::bigint[]
       ))
       OR entry.run_id = ANY(:replaced_run_ids::uuid[])
         AND (entry.run_id, entry.schedule_id) NOT IN (SELECT * FROM UNNEST(
@@ -198,8 +198,8 @@ removed_timers AS (
     AND entry.run_id = ANY(:removing_run_ids::uuid[])
     AND (
       (entry.run_id, entry.timer_id) IN (SELECT * FROM UNNEST(
-        :timer_info_maps_gone_run_id::uuid[],
-        :timer_info_maps_gone_timer_id::text[]
+        :timer_info_maps_removed_run_id::uuid[],
+        :timer_info_maps_removed_timer_id::text[]
       ))
       OR entry.run_id = ANY(:replaced_run_ids::uuid[])
         AND (entry.run_id, entry.timer_id) NOT IN (SELECT * FROM UNNEST(
@@ -233,8 +233,8 @@ removed_child_executions AS (
     AND entry.run_id = ANY(:removing_run_ids::uuid[])
     AND (
       (entry.run_id, entry.initiated_id) IN (SELECT * FROM UNNEST(
-        :child_execution_info_maps_gone_run_id::uuid[],
-        :child_execution_info_maps_gone_initiated_id::bigint[]
+        :child_execution_info_maps_removed_run_id::uuid[],
+        :child_execution_info_maps_removed_initiated_id::bigint[]
       ))
       OR entry.run_id = ANY(:replaced_run_ids::uuid[])
         AND (entry.run_id, entry.initiated_id) NOT IN (SELECT * FROM UNNEST(
@@ -268,8 +268,8 @@ removed_request_cancels AS (
     AND entry.run_id = ANY(:removing_run_ids::uuid[])
     AND (
       (entry.run_id, entry.initiated_id) IN (SELECT * FROM UNNEST(
-        :request_cancel_info_maps_gone_run_id::uuid[],
-        :request_cancel_info_maps_gone_initiated_id::bigint[]
+        :request_cancel_info_maps_removed_run_id::uuid[],
+        :request_cancel_info_maps_removed_initiated_id::bigint[]
       ))
       OR entry.run_id = ANY(:replaced_run_ids::uuid[])
         AND (entry.run_id, entry.initiated_id) NOT IN (SELECT * FROM UNNEST(
@@ -303,8 +303,8 @@ removed_signals AS (
     AND entry.run_id = ANY(:removing_run_ids::uuid[])
     AND (
       (entry.run_id, entry.initiated_id) IN (SELECT * FROM UNNEST(
-        :signal_info_maps_gone_run_id::uuid[],
-        :signal_info_maps_gone_initiated_id::bigint[]
+        :signal_info_maps_removed_run_id::uuid[],
+        :signal_info_maps_removed_initiated_id::bigint[]
       ))
       OR entry.run_id = ANY(:replaced_run_ids::uuid[])
         AND (entry.run_id, entry.initiated_id) NOT IN (SELECT * FROM UNNEST(
@@ -338,8 +338,8 @@ removed_signals_requested AS (
     AND entry.run_id = ANY(:removing_run_ids::uuid[])
     AND (
       (entry.run_id, entry.signal_id) IN (SELECT * FROM UNNEST(
-        :signals_requested_sets_gone_run_id::uuid[],
-        :signals_requested_sets_gone_signal_id::text[]
+        :signals_requested_sets_removed_run_id::uuid[],
+        :signals_requested_sets_removed_signal_id::text[]
       ))
       OR entry.run_id = ANY(:replaced_run_ids::uuid[])
         AND (entry.run_id, entry.signal_id) NOT IN (SELECT * FROM UNNEST(
@@ -368,8 +368,8 @@ removed_chasm_nodes AS (
     AND entry.run_id = ANY(:removing_run_ids::uuid[])
     AND (
       (entry.run_id, entry.chasm_path) IN (SELECT * FROM UNNEST(
-        :chasm_node_maps_gone_run_id::uuid[],
-        :chasm_node_maps_gone_chasm_path::text[]
+        :chasm_node_maps_removed_run_id::uuid[],
+        :chasm_node_maps_removed_chasm_path::text[]
       ))
       OR entry.run_id = ANY(:replaced_run_ids::uuid[])
         AND (entry.run_id, entry.chasm_path) NOT IN (SELECT * FROM UNNEST(
@@ -415,14 +415,14 @@ appended_events AS (
       WHERE buffered.shard_id = :shard_id AND buffered.namespace_id = :namespace_id
         AND buffered.workflow_id = :workflow_id AND buffered.run_id = event.run_id
         AND buffered.run_id <> ALL(:cleared_run_ids::uuid[])
-    ) * 281474976710656 + event.place,
+    ) * 281474976710656 + event.relative_id,
     event.data, event.data_encoding
   FROM UNNEST(
     :buffered_events_run_id::uuid[],
-    :buffered_events_place::bigint[],
+    :buffered_events_relative_id::bigint[],
     :buffered_events_data::bytea[],
     :buffered_events_data_encoding::text[]
-  ) AS event (run_id, place, data, data_encoding)
+  ) AS event (run_id, relative_id, data, data_encoding)
   WHERE (SELECT holds FROM guard)
 ),
 added_transfer_tasks AS (

@@ -16,14 +16,14 @@ SELECT
       AND buffered.namespace_id = :namespace_id
       AND buffered.workflow_id = :workflow_id
       AND buffered.run_id = event.run_id
-  ) * 281474976710656 + event.place,
+  ) * 281474976710656 + event.relative_id,
   event.data, event.data_encoding
 FROM UNNEST(
   :buffered_events_run_id::uuid[],
-  :buffered_events_place::bigint[],
+  :buffered_events_relative_id::bigint[],
   :buffered_events_data::bytea[],
   :buffered_events_data_encoding::text[]
-) AS event (run_id, place, data, data_encoding);
+) AS event (run_id, relative_id, data, data_encoding);
 
 -- name: SelectFromBufferedEvents
 SELECT data, data_encoding

@@ -38,17 +38,17 @@ DELETE FROM chasm_node_maps AS entry
 WHERE entry.shard_id = :shard_id
   AND entry.namespace_id = :namespace_id
   AND entry.workflow_id = :workflow_id
-  AND entry.run_id >= (:chasm_node_maps_gone_run_id::uuid[])[1]
-  AND entry.run_id <= (:chasm_node_maps_gone_run_id::uuid[])[
-    cardinality(:chasm_node_maps_gone_run_id::uuid[])
+  AND entry.run_id >= (:chasm_node_maps_removed_run_id::uuid[])[1]
+  AND entry.run_id <= (:chasm_node_maps_removed_run_id::uuid[])[
+    cardinality(:chasm_node_maps_removed_run_id::uuid[])
   ]
-  AND entry.chasm_path = ANY(:chasm_node_maps_gone_chasm_path::text[])
+  AND entry.chasm_path = ANY(:chasm_node_maps_removed_chasm_path::text[])
   AND ((entry.run_id, entry.chasm_path) IN (
-    SELECT gone.run_id, gone.chasm_path
+    SELECT removed.run_id, removed.chasm_path
     FROM UNNEST(
-      :chasm_node_maps_gone_run_id::uuid[],
-      :chasm_node_maps_gone_chasm_path::text[]
-    ) AS gone (run_id, chasm_path)
+      :chasm_node_maps_removed_run_id::uuid[],
+      :chasm_node_maps_removed_chasm_path::text[]
+    ) AS removed (run_id, chasm_path)
   )) IS TRUE;
 
 -- All entries of the replaced runs but those that are written.

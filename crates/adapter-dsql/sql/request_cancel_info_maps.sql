@@ -31,17 +31,17 @@ DELETE FROM request_cancel_info_maps AS entry
 WHERE entry.shard_id = :shard_id
   AND entry.namespace_id = :namespace_id
   AND entry.workflow_id = :workflow_id
-  AND entry.run_id >= (:request_cancel_info_maps_gone_run_id::uuid[])[1]
-  AND entry.run_id <= (:request_cancel_info_maps_gone_run_id::uuid[])[
-    cardinality(:request_cancel_info_maps_gone_run_id::uuid[])
+  AND entry.run_id >= (:request_cancel_info_maps_removed_run_id::uuid[])[1]
+  AND entry.run_id <= (:request_cancel_info_maps_removed_run_id::uuid[])[
+    cardinality(:request_cancel_info_maps_removed_run_id::uuid[])
   ]
-  AND entry.initiated_id = ANY(:request_cancel_info_maps_gone_initiated_id::bigint[])
+  AND entry.initiated_id = ANY(:request_cancel_info_maps_removed_initiated_id::bigint[])
   AND ((entry.run_id, entry.initiated_id) IN (
-    SELECT gone.run_id, gone.initiated_id
+    SELECT removed.run_id, removed.initiated_id
     FROM UNNEST(
-      :request_cancel_info_maps_gone_run_id::uuid[],
-      :request_cancel_info_maps_gone_initiated_id::bigint[]
-    ) AS gone (run_id, initiated_id)
+      :request_cancel_info_maps_removed_run_id::uuid[],
+      :request_cancel_info_maps_removed_initiated_id::bigint[]
+    ) AS removed (run_id, initiated_id)
   )) IS TRUE;
 
 -- All entries of the replaced runs but those that are written.

@@ -24,17 +24,17 @@ DELETE FROM signals_requested_sets AS entry
 WHERE entry.shard_id = :shard_id
   AND entry.namespace_id = :namespace_id
   AND entry.workflow_id = :workflow_id
-  AND entry.run_id >= (:signals_requested_sets_gone_run_id::uuid[])[1]
-  AND entry.run_id <= (:signals_requested_sets_gone_run_id::uuid[])[
-    cardinality(:signals_requested_sets_gone_run_id::uuid[])
+  AND entry.run_id >= (:signals_requested_sets_removed_run_id::uuid[])[1]
+  AND entry.run_id <= (:signals_requested_sets_removed_run_id::uuid[])[
+    cardinality(:signals_requested_sets_removed_run_id::uuid[])
   ]
-  AND entry.signal_id = ANY(:signals_requested_sets_gone_signal_id::text[])
+  AND entry.signal_id = ANY(:signals_requested_sets_removed_signal_id::text[])
   AND ((entry.run_id, entry.signal_id) IN (
-    SELECT gone.run_id, gone.signal_id
+    SELECT removed.run_id, removed.signal_id
     FROM UNNEST(
-      :signals_requested_sets_gone_run_id::uuid[],
-      :signals_requested_sets_gone_signal_id::text[]
-    ) AS gone (run_id, signal_id)
+      :signals_requested_sets_removed_run_id::uuid[],
+      :signals_requested_sets_removed_signal_id::text[]
+    ) AS removed (run_id, signal_id)
   )) IS TRUE;
 
 -- All entries of the replaced runs but those that are written.

@@ -31,17 +31,17 @@ DELETE FROM timer_info_maps AS entry
 WHERE entry.shard_id = :shard_id
   AND entry.namespace_id = :namespace_id
   AND entry.workflow_id = :workflow_id
-  AND entry.run_id >= (:timer_info_maps_gone_run_id::uuid[])[1]
-  AND entry.run_id <= (:timer_info_maps_gone_run_id::uuid[])[
-    cardinality(:timer_info_maps_gone_run_id::uuid[])
+  AND entry.run_id >= (:timer_info_maps_removed_run_id::uuid[])[1]
+  AND entry.run_id <= (:timer_info_maps_removed_run_id::uuid[])[
+    cardinality(:timer_info_maps_removed_run_id::uuid[])
   ]
-  AND entry.timer_id = ANY(:timer_info_maps_gone_timer_id::text[])
+  AND entry.timer_id = ANY(:timer_info_maps_removed_timer_id::text[])
   AND ((entry.run_id, entry.timer_id) IN (
-    SELECT gone.run_id, gone.timer_id
+    SELECT removed.run_id, removed.timer_id
     FROM UNNEST(
-      :timer_info_maps_gone_run_id::uuid[],
-      :timer_info_maps_gone_timer_id::text[]
-    ) AS gone (run_id, timer_id)
+      :timer_info_maps_removed_run_id::uuid[],
+      :timer_info_maps_removed_timer_id::text[]
+    ) AS removed (run_id, timer_id)
   )) IS TRUE;
 
 -- All entries of the replaced runs but those that are written.

@@ -8,7 +8,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use temporal_dsql_client::{Phase, WriteForm, lacks_table, refuses_text};
+use temporal_dsql_client::{Phase, WriteForm, is_undefined_table, refuses_text};
 use temporal_dsql_ports::StoreError;
 
 use crate::{
@@ -33,13 +33,13 @@ pub struct Capabilities {
 
 /// The detected capabilities, if they are known.
 pub(crate) struct Detection {
-    wanted: WriteForm,
+    configured: WriteForm,
     /// `None` while the schema is missing.
-    found: Mutex<Option<Found>>,
+    detected: Mutex<Option<Detected>>,
 }
 
 /// The capabilities of the server, and why they are not all.
-struct Found {
+struct Detected {
     capabilities: Capabilities,
     /// The refusals of the statements that the server does not accept.
     refusals: Vec<StoreError>,
@@ -47,7 +47,7 @@ struct Found {
 
 /// The answer of the server to a statement that probes it.
 enum ProbeResult {
-    Taken,
+    Accepted,
     Refused(StoreError),
     /// A table of the statement does not exist.
     NoTable,
@@ -61,16 +61,16 @@ const ONE_STATEMENT_OR_NOT: &str =
 
 impl Detection {
     /// Detects the capabilities of the server behind `shared`.
-    pub(crate) async fn start(wanted: WriteForm, shared: &Shared) -> Result<Self, OpenError> {
-        let detection = Self { wanted, found: Mutex::default() };
-        let what = match wanted {
+    pub(crate) async fn start(configured: WriteForm, shared: &Shared) -> Result<Self, OpenError> {
+        let detection = Self { configured, detected: Mutex::default() };
+        let what = match configured {
             WriteForm::Auto | WriteForm::OneStatement => ONE_STATEMENT_OR_NOT,
             WriteForm::StatementPerTable => "FOR KEY SHARE",
         };
-        let found = detection.detect(shared).await;
-        let found = found.map_err(|source| OpenError::Unclear { what, source })?;
-        match found {
-            DetectionResult::Known(found) => *detection.found() = Some(found),
+        let result = detection.detect(shared).await;
+        let result = result.map_err(|source| OpenError::DetectionFailed { what, source })?;
+        match result {
+            DetectionResult::Known(detected) => *detection.lock() = Some(detected),
             DetectionResult::NoSchema => {
                 tracing::warn!(
                     "the schema is missing; the first write detects what the server accepts"
@@ -79,7 +79,7 @@ impl Detection {
             DetectionResult::Refused(source) => {
                 return Err(OpenError::Refused {
                     what: ONE_STATEMENT,
-                    instead: ALTERNATIVE_SETTING,
+                    alternative: ALTERNATIVE_SETTING,
                     source,
                 });
             }
@@ -89,12 +89,12 @@ impl Detection {
 
     /// The capabilities; `None` while the schema is missing.
     pub(crate) fn known(&self) -> Option<Capabilities> {
-        self.found().as_ref().map(|found| found.capabilities)
+        self.lock().as_ref().map(|detected| detected.capabilities)
     }
 
     /// The refusals of the statements that the server does not accept.
     pub(crate) fn refusals(&self) -> Vec<StoreError> {
-        self.found().as_ref().map(|found| found.refusals.clone()).unwrap_or_default()
+        self.lock().as_ref().map(|detected| detected.refusals.clone()).unwrap_or_default()
     }
 
     /// The capabilities, detected if they are not known. While the schema is missing, those that the
@@ -107,14 +107,14 @@ impl Detection {
             return Ok(known);
         }
         match self.detect(shared).await? {
-            DetectionResult::Known(found) => {
-                let capabilities = found.capabilities;
+            DetectionResult::Known(detected) => {
+                let capabilities = detected.capabilities;
                 tracing::info!(?capabilities, "the schema exists now");
-                *self.found() = Some(found);
+                *self.lock() = Some(detected);
                 Ok(capabilities)
             }
             DetectionResult::NoSchema => Ok(Capabilities {
-                one_statement: self.wanted != WriteForm::StatementPerTable,
+                one_statement: self.configured != WriteForm::StatementPerTable,
                 key_share: true,
             }),
             DetectionResult::Refused(error) => Err(error),
@@ -123,16 +123,16 @@ impl Detection {
 
     async fn detect(&self, shared: &Shared) -> Result<DetectionResult, StoreError> {
         let mut refusals = Vec::new();
-        if self.wanted != WriteForm::StatementPerTable {
+        if self.configured != WriteForm::StatementPerTable {
             let probe = apply::probe();
             let write = apply::OneStatement::new(&*shared.router, &probe)?;
             match probe_with(shared, &write.statement()?).await? {
-                ProbeResult::Taken => {
+                ProbeResult::Accepted => {
                     let capabilities = Capabilities { one_statement: true, key_share: true };
-                    return Ok(DetectionResult::Known(Found { capabilities, refusals }));
+                    return Ok(DetectionResult::Known(Detected { capabilities, refusals }));
                 }
                 ProbeResult::NoTable => return Ok(DetectionResult::NoSchema),
-                ProbeResult::Refused(source) if self.wanted == WriteForm::OneStatement => {
+                ProbeResult::Refused(source) if self.configured == WriteForm::OneStatement => {
                     return Ok(DetectionResult::Refused(source));
                 }
                 ProbeResult::Refused(source) => {
@@ -145,7 +145,7 @@ impl Detection {
             }
         }
         let key_share = match probe_with(shared, &shards::read_lock(apply::NO_SHARD, true)).await? {
-            ProbeResult::Taken => true,
+            ProbeResult::Accepted => true,
             ProbeResult::NoTable => return Ok(DetectionResult::NoSchema),
             ProbeResult::Refused(source) => {
                 tracing::warn!(
@@ -157,18 +157,18 @@ impl Detection {
             }
         };
         let capabilities = Capabilities { one_statement: false, key_share };
-        Ok(DetectionResult::Known(Found { capabilities, refusals }))
+        Ok(DetectionResult::Known(Detected { capabilities, refusals }))
     }
 
     /// A poisoned lock is used: every change is one assignment.
-    fn found(&self) -> MutexGuard<'_, Option<Found>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Detected>> {
+        self.detected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The result of a detection.
 enum DetectionResult {
-    Known(Found),
+    Known(Detected),
     NoSchema,
     /// The server refuses the statement that the configuration demands.
     Refused(StoreError),
@@ -183,9 +183,9 @@ async fn probe_with(shared: &Shared, probe: &Statement) -> Result<ProbeResult, S
         probe.clone().run(&mut connection, attempt.number, Phase::Statement, timeout).await
     });
     match answer.await {
-        Ok(_) => Ok(ProbeResult::Taken),
+        Ok(_) => Ok(ProbeResult::Accepted),
         Err(error) => match sqlstate_of(&error).as_deref() {
-            Some(code) if lacks_table(code) => Ok(ProbeResult::NoTable),
+            Some(code) if is_undefined_table(code) => Ok(ProbeResult::NoTable),
             Some(code) if refuses_text(code) => Ok(ProbeResult::Refused(error)),
             _ => Err(error),
         },

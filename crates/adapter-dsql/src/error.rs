@@ -164,10 +164,10 @@ impl std::fmt::Display for Reasons<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoConnection {
     /// Other callers use all connections.
-    #[error("no connection became free in time; all {most} are in use")]
+    #[error("no connection became free in time; all {max_connections} are in use")]
     Exhausted {
         /// The largest number of connections.
-        most: u32,
+        max_connections: u32,
     },
     /// The pool is closed.
     #[error("the store is closed")]

@@ -166,7 +166,7 @@ mod tests {
         let elapsed = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await;
         assert_eq!(class(io()), "connection_lost");
         assert_eq!(class(elapsed.unwrap_err()), "timeout");
-        assert_eq!(class(NoConnection::Exhausted { most: 4 }), "pool_exhausted");
+        assert_eq!(class(NoConnection::Exhausted { max_connections: 4 }), "pool_exhausted");
         assert_eq!(class(NoConnection::Closed), "pool_closed");
         let unreachable =
             ConnectError::Unreachable { host: host.clone(), port, source: source.clone() };

@@ -15,7 +15,7 @@ mod error;
 mod error_class;
 mod executor;
 mod metrics;
-mod observe;
+mod observer;
 mod open_error;
 mod open_transaction;
 mod pool;

@@ -13,19 +13,19 @@ pub enum OpenError {
     #[error("the database cannot be used")]
     Connect(#[source] StoreError),
     /// The server refuses statements that the write configuration demands.
-    #[error("the server refuses {what}; {instead} does not need it")]
+    #[error("the server refuses {what}; {alternative} does not need it")]
     Refused {
         /// The statements that the server refuses.
         what: &'static str,
         /// The setting that does not need them.
-        instead: &'static str,
+        alternative: &'static str,
         /// The refusal.
         #[source]
         source: StoreError,
     },
     /// The capabilities of the server could not be detected.
     #[error("cannot detect whether the server accepts {what}")]
-    Unclear {
+    DetectionFailed {
         /// The statements that were tried, and the setting that does not need them, if there is one.
         what: &'static str,
         /// The error of the detection.

@@ -7,13 +7,15 @@ use sqlx::{
     Either, Executor, Postgres,
     postgres::{PgArguments, PgRow},
 };
-use temporal_dsql_client::{Class, Conflict, Damage, Phase, classify_error, damage};
+use temporal_dsql_client::{
+    Class, Conflict, ConnectionState, Phase, classify_error, connection_state_after,
+};
 use temporal_dsql_domain::{ShardId, Table};
 use temporal_dsql_ports::{Attempt, Cause, StoreError, limits::LimitKind};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    arguments::Arguments, error::Context, observe::outcome, pool::ServerConnection, text::Text,
+    arguments::Arguments, error::Context, observer::outcome, pool::ServerConnection, text::Text,
 };
 
 /// Bytes of a message to the server (aurora-dsql.md#limits).
@@ -184,27 +186,27 @@ where
     };
     match tokio::time::timeout(timeout, exchange).await {
         Ok(Ok(answer)) => {
-            connection.answered();
+            connection.record_answer();
             Ok(answer)
         }
         Ok(Err(error)) => {
-            match damage(&error) {
-                Damage::None => {
+            match connection_state_after(&error) {
+                ConnectionState::Usable => {
                     // The session's prepared statements are stale: the catalog changed under them
                     // (aurora-dsql.md#transient-failures).
                     let is_stale = classify_error(&error, Phase::Statement)
                         == Some(Class::Conflict(Conflict::Catalog));
                     if !is_stale || forget_statements(connection, timeout).await {
-                        connection.answered();
+                        connection.record_answer();
                     }
                 }
-                Damage::Session => {}
-                Damage::Connections => connection.lost(),
+                ConnectionState::Unusable => {}
+                ConnectionState::Broken => connection.record_breakage(),
             }
             Err(context.error(error))
         }
         Err(elapsed) => {
-            connection.lost();
+            connection.record_breakage();
             Err(context.timeout(elapsed))
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     capabilities::{Capabilities, Detection},
     executor::Shared,
     metrics,
-    observe::Operations,
+    observer::OperationObserver,
     open_error::OpenError,
     open_transaction::OpenTransaction,
     pool::Pool,
@@ -78,7 +78,10 @@ impl DsqlStore {
         let connector = connector.statement_cache_capacity(statements().count());
         let shared = Arc::new(Shared {
             pool: Pool::new(connector, config.pool),
-            runner: Runner::builder().policy(config.retry).observer(Arc::new(Operations)).build(),
+            runner: Runner::builder()
+                .policy(config.retry)
+                .observer(Arc::new(OperationObserver))
+                .build(),
             router,
             statement_timeout: config.statement_timeout,
         });

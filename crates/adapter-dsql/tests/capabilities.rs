@@ -34,8 +34,8 @@ async fn connect(config: &Config) -> Result<DsqlStore, OpenError> {
 }
 
 /// Whether a write is one statement, and whether writes lock their shard FOR KEY SHARE.
-fn found(capabilities: Option<Capabilities>) -> Option<(bool, bool)> {
-    capabilities.map(|found| (found.one_statement, found.key_share))
+fn flags(capabilities: Option<Capabilities>) -> Option<(bool, bool)> {
+    capabilities.map(|known| (known.one_statement, known.key_share))
 }
 
 /// The SQLSTATEs of the refusals that the store's capabilities follow from.
@@ -66,9 +66,9 @@ fn count(texts: &[String], part: &str) -> usize {
 
 #[tokio::test]
 async fn a_server_that_accepts_everything_gets_one_statement_for_each_write() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let store = connect(&config(&database, &proxy)).await.unwrap();
-    assert_eq!(found(store.capabilities()), Some((true, true)));
+    assert_eq!(flags(store.capabilities()), Some((true, true)));
     assert_eq!(reasons(&store), [""; 0]);
     store.session().insert_into_shards(&shard()).await.unwrap();
     add_task(&store, 1).await.unwrap();
@@ -77,12 +77,12 @@ async fn a_server_that_accepts_everything_gets_one_statement_for_each_write() {
 
 #[tokio::test]
 async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     for (task_id, sqlstate) in (1..).zip(["0A000", "42601", "54001"]) {
         proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal(sqlstate));
         let store = connect(&config(&database, &proxy)).await.unwrap();
         assert_eq!(proxy.pending_faults(), 0, "it was sent");
-        assert_eq!(found(store.capabilities()), Some((false, true)), "{sqlstate}");
+        assert_eq!(flags(store.capabilities()), Some((false, true)), "{sqlstate}");
         assert_eq!(reasons(&store), [sqlstate], "why a write is not one statement");
         ShardStore::new(&store).get_or_create(&shard()).await.unwrap();
         let before = proxy.statements().len();
@@ -97,7 +97,7 @@ async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
 
 #[tokio::test]
 async fn a_server_that_refuses_for_key_share_is_sent_for_update() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     for form in [WriteForm::Auto, WriteForm::StatementPerTable] {
         let mut config = config(&database, &proxy);
         config.write_form = form;
@@ -107,7 +107,7 @@ async fn a_server_that_refuses_for_key_share_is_sent_for_update() {
         proxy.inject(When::Matching(LOCK.into()), refusal("0A000"));
         let store = connect(&config).await.unwrap();
         assert_eq!(proxy.pending_faults(), 0, "{form:?}");
-        assert_eq!(found(store.capabilities()), Some((false, false)), "{form:?}");
+        assert_eq!(flags(store.capabilities()), Some((false, false)), "{form:?}");
         let refused = if form == WriteForm::Auto { 2 } else { 1 };
         assert_eq!(reasons(&store), vec!["0A000"; refused], "{form:?}");
         ShardStore::new(&store).get_or_create(&shard()).await.unwrap();
@@ -134,7 +134,7 @@ async fn a_cluster_that_refuses_a_part_of_the_statement_gets_a_statement_per_tab
         let Some(cluster) = cluster.await else { return };
         let store = cluster::open(&cluster, RetryPolicy::NEVER).await;
         let takes_all = data_modifying_with && locking_subqueries;
-        assert_eq!(found(store.capabilities()), Some((takes_all, true)));
+        assert_eq!(flags(store.capabilities()), Some((takes_all, true)));
         store.session().insert_into_shards(&shard()).await.unwrap();
         add_task(&store, 1).await.unwrap();
         let mut config = cluster::config(&cluster);
@@ -151,10 +151,10 @@ async fn a_cluster_that_refuses_a_part_of_the_statement_gets_a_statement_per_tab
 
 #[tokio::test]
 async fn one_statement_that_is_demanded_and_refused_is_an_error_that_names_the_setting() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let mut config = config(&database, &proxy);
     config.write_form = WriteForm::OneStatement;
-    assert_eq!(found(connect(&config).await.unwrap().capabilities()), Some((true, true)));
+    assert_eq!(flags(connect(&config).await.unwrap().capabilities()), Some((true, true)));
     proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal("0A000"));
     let error = connect(&config).await.map(drop).unwrap_err();
     assert!(matches!(&error, OpenError::Refused { .. }), "{error:?}");
@@ -163,7 +163,7 @@ async fn one_statement_that_is_demanded_and_refused_is_an_error_that_names_the_s
 
 #[tokio::test]
 async fn an_error_that_does_not_refuse_the_text_is_returned() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     for (form, text) in [(WriteForm::Auto, WHOLE_WRITE), (WriteForm::StatementPerTable, LOCK)] {
         let mut config = config(&database, &proxy);
         config.write_form = form;
@@ -173,7 +173,7 @@ async fn an_error_that_does_not_refuse_the_text_is_returned() {
             let what = format!("{fault:?} of {text}");
             proxy.inject(When::Matching(text.into()), fault);
             let error = connect(&config).await.map(drop).unwrap_err();
-            assert!(matches!(&error, OpenError::Unclear { .. }), "{what}: {error:?}");
+            assert!(matches!(&error, OpenError::DetectionFailed { .. }), "{what}: {error:?}");
             // A setting that is already in place is not suggested.
             let advises = error.to_string().contains("DSQL_WRITE_FORM");
             assert_eq!(advises, form == WriteForm::Auto, "{what}: {error}");
@@ -183,7 +183,7 @@ async fn an_error_that_does_not_refuse_the_text_is_returned() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_repeated() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     for (form, text, one_statement) in
         [(WriteForm::Auto, WHOLE_WRITE, true), (WriteForm::StatementPerTable, LOCK, false)]
     {
@@ -193,7 +193,7 @@ async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_rep
         proxy.inject(When::Matching(text.into()), WireFault::LostAnswer);
         let store = connect(&config).await.unwrap();
         assert_eq!(proxy.pending_faults(), 0);
-        assert_eq!(found(store.capabilities()), Some((one_statement, true)));
+        assert_eq!(flags(store.capabilities()), Some((one_statement, true)));
     }
 }
 
@@ -219,7 +219,7 @@ async fn without_a_schema_nothing_is_detected_and_the_first_write_after_it_detec
         set_up(&database).await;
         store.session().insert_into_shards(&shard()).await.unwrap();
         add_task(&store, 1).await.unwrap();
-        assert_eq!(found(store.capabilities()), Some(expected), "{form:?}");
+        assert_eq!(flags(store.capabilities()), Some(expected), "{form:?}");
         // The capabilities are known and not detected again.
         let (mut before, mut trips) = (proxy.round_trips(), Vec::new());
         for task_id in 2..4 {
@@ -227,8 +227,8 @@ async fn without_a_schema_nothing_is_detected_and_the_first_write_after_it_detec
             trips.push(proxy.round_trips() - before);
             before = proxy.round_trips();
         }
-        let of_an_act = if expected.0 { 1 } else { 4 };
-        assert_eq!(trips, [of_an_act; 2], "{form:?}");
+        let of_a_write = if expected.0 { 1 } else { 4 };
+        assert_eq!(trips, [of_a_write; 2], "{form:?}");
     }
 }
 
@@ -246,7 +246,7 @@ async fn a_refusal_is_detected_by_the_first_write_after_the_schema_too() {
     proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal("0A000"));
     proxy.inject(When::Matching(LOCK.into()), refusal("0A000"));
     add_task(&auto, 1).await.unwrap();
-    assert_eq!(found(auto.capabilities()), Some((false, false)));
+    assert_eq!(flags(auto.capabilities()), Some((false, false)));
     proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal("0A000"));
     let error = add_task(&demanded, 2).await.unwrap_err();
     assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
@@ -264,25 +264,25 @@ async fn a_transaction_that_begins_before_any_write_detects_as_well() {
     set_up(&database).await;
     store.session().insert_into_shards(&shard()).await.unwrap();
     let mut transaction = store.begin(Attempt::first("Lock")).await.unwrap();
-    assert_eq!(found(store.capabilities()), Some((true, true)));
+    assert_eq!(flags(store.capabilities()), Some((true, true)));
     assert_eq!(transaction.read_lock_shards(OWNER.shard_id).await.unwrap(), Some(1));
     transaction.rollback().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_statement_per_table_that_is_wanted_is_not_probed_for_one_statement() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let mut config = config(&database, &proxy);
     config.write_form = WriteForm::StatementPerTable;
     let store = connect(&config).await.unwrap();
-    assert_eq!(found(store.capabilities()), Some((false, true)));
+    assert_eq!(flags(store.capabilities()), Some((false, true)));
     let sent = proxy.statements();
     assert_eq!((count(&sent, WHOLE_WRITE), count(&sent, LOCK)), (0, 1), "{sent:?}");
 }
 
 #[tokio::test]
 async fn probes_write_nothing() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     // A shard that exists is not touched either.
     let first = connect(&config(&database, &proxy)).await.unwrap();
     first.session().insert_into_shards(&shard()).await.unwrap();

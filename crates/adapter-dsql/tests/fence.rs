@@ -10,10 +10,12 @@ use std::{
 
 use sqlx::{Connection, Executor, PgConnection};
 use support::{
-    operations::{GuardedWrite, KINDS, TAKEOVER_METHODS, assert_deposed, numbers, take_over},
+    database_with_proxy,
+    operations::{
+        GuardedWrite, KINDS, TAKEOVER_METHODS, assert_ownership_lost, numbers, take_over,
+    },
     recorder::Recorded,
     relay::Relay,
-    wired,
 };
 use temporal_dsql_domain::ShardId;
 use temporal_dsql_ports::{Outcome, RetryPolicy};
@@ -54,7 +56,7 @@ async fn wait_for_waiting(database: &ScratchDatabase, sessions: usize) {
 async fn a_write_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
-    let Some((database, proxy)) = wired().await else { return };
+    let Some((database, proxy)) = database_with_proxy().await else { return };
     let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
     let next_owner = Arc::new(store_at(&database, proxy.addr()).await);
     let mut owners = owners();
@@ -83,7 +85,7 @@ async fn a_write_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
             release.send(()).unwrap();
 
             takeover.await.unwrap().unwrap();
-            assert_deposed(&write, running_write.await.unwrap());
+            assert_ownership_lost(&write, running_write.await.unwrap());
             assert_eq!(stored(&database, &write).await, before, "{kind:?}, {method:?}");
             let lost = recorded.total("dsql_tx_conflict_total", &conflicts) - lost_before;
             assert_eq!(lost, 1, "{kind:?}, {method:?}: its snapshot is older than the takeover");
@@ -94,7 +96,7 @@ async fn a_write_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
 /// The write holds its lock of the shard and waits for a row when the takeover comes.
 #[tokio::test]
 async fn a_takeover_waits_for_a_write_that_has_locked_the_shard_and_does_not_undo_it() {
-    let Some((database, _proxy)) = wired().await else { return };
+    let Some((database, _proxy)) = database_with_proxy().await else { return };
     let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
     let mut owners = owners();
     for kind in KINDS {
@@ -123,7 +125,7 @@ async fn a_takeover_waits_for_a_write_that_has_locked_the_shard_and_does_not_und
             takeover.await.unwrap().unwrap();
             let applied = write.applied_to(before);
             assert_eq!(stored(&database, &write).await, applied, "{kind:?}, {method:?}");
-            assert_deposed(&write, write.execute_on(&store).await);
+            assert_ownership_lost(&write, write.execute_on(&store).await);
             assert_eq!(stored(&database, &write).await, applied, "{kind:?}, {method:?}");
         }
     }
@@ -132,7 +134,7 @@ async fn a_takeover_waits_for_a_write_that_has_locked_the_shard_and_does_not_und
 /// Writes of one owner lock the shard together: the second does not wait for the first.
 #[tokio::test]
 async fn a_write_does_not_wait_for_another_write_of_its_shard() {
-    let Some((database, _proxy)) = wired().await else { return };
+    let Some((database, _proxy)) = database_with_proxy().await else { return };
     let store = Arc::new(store_at(&database, database.addr().unwrap()).await);
     let owner = owners().next().unwrap();
     let first = GuardedWrite::prepared(&store, KINDS[1], owner).await;
@@ -160,7 +162,7 @@ async fn a_write_does_not_wait_for_another_write_of_its_shard() {
 /// The statement is delivered when its client has given up.
 #[tokio::test]
 async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeover() {
-    let Some((database, _proxy)) = wired().await else { return };
+    let Some((database, _proxy)) = database_with_proxy().await else { return };
     let mut relay = Relay::start(database.addr().unwrap()).await;
     let other = support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
     let config = support::config(&database, relay.addr());
@@ -172,7 +174,7 @@ async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeove
 /// The result of a write whose answer is lost.
 #[tokio::test]
 async fn an_unknown_outcome_is_reported_as_unknown_until_the_row_proves_it() {
-    let Some((database, proxy)) = wired().await else { return };
+    let Some((database, proxy)) = database_with_proxy().await else { return };
     let store = store_at(&database, proxy.addr()).await;
     let mut owners = owners();
     for kind in KINDS {

@@ -7,21 +7,15 @@ use std::time::Duration;
 use support::{
     config, current, execution,
     recorder::Recorded,
+    store_with_proxy,
     trace::{Span, Trace},
 };
 use temporal_dsql_domain::{ArchetypeId, CurrentExecutionsRow};
 use temporal_dsql_ports::{
     Attempt, BoxFuture, Outcome, RetryPolicy, Store, StoreError, StoreExt, Transaction,
 };
-use temporal_dsql_store::{DsqlStore, METRICS, connect};
-use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
-
-/// A database with the schema behind a proxy, and a store on it.
-async fn opened() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
-    let (database, proxy) = support::wired().await?;
-    let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
-    Some((store, proxy, database))
-}
+use temporal_dsql_store::{METRICS, connect};
+use temporal_dsql_testkit::{OccCode, When, WireFault};
 
 /// One transaction of two statements.
 fn change<'t>(
@@ -60,7 +54,7 @@ fn values(span: &Span, fields: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn an_operation_is_one_span_with_every_statement_of_every_attempt_inside() {
-    let Some((store, proxy, _database)) = opened().await else { return };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
     proxy.inject(When::Commit, WireFault::Conflict(OccCode::Oc000));
@@ -89,7 +83,7 @@ async fn an_operation_is_one_span_with_every_statement_of_every_attempt_inside()
 /// requirements.md#req-3-2).
 #[tokio::test]
 async fn a_store_made_by_connect_logs_its_operations_through_the_subscriber_in_place() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let (trace, _guard) = Trace::start();
     let store = connect(&config(&database, proxy.addr()), None).await.unwrap();
     assert_eq!((trace.count("connected"), trace.count("opened")), (1, 1));
@@ -102,7 +96,7 @@ async fn a_store_made_by_connect_logs_its_operations_through_the_subscriber_in_p
 
 #[tokio::test]
 async fn an_autocommit_statement_is_an_operation_and_no_payload_is_recorded() {
-    let Some((store, _proxy, _database)) = opened().await else { return };
+    let Some((store, _proxy, _database)) = store_with_proxy().await else { return };
     let mut row = current(ArchetypeId::SCHEDULER);
     row.data = Some(b"a payload nobody may see".to_vec());
     let (trace, _guard) = Trace::start();
@@ -125,7 +119,7 @@ async fn an_autocommit_statement_is_an_operation_and_no_payload_is_recorded() {
 /// Dropping an operation ends it; its rollback is still a part of it.
 #[tokio::test]
 async fn the_rollback_of_a_dropped_transaction_is_inside_its_operation() {
-    let Some((store, _proxy, _database)) = opened().await else { return };
+    let Some((store, _proxy, _database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     let (trace, _guard) = Trace::start();
     let never = store.run("Never", &row, |transaction, row| {
@@ -151,7 +145,7 @@ async fn the_rollback_of_a_dropped_transaction_is_inside_its_operation() {
 async fn a_commit_without_an_answer_is_warned_of_counted_and_classed_by_what_it_was() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
-    let Some((store, proxy, _database)) = opened().await else { return };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
     let faults = [
@@ -189,7 +183,7 @@ async fn a_commit_without_an_answer_is_warned_of_counted_and_classed_by_what_it_
 async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_without_success() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.pool.max_connections = 1;
     config.pool.acquire_timeout = Duration::from_millis(200);
@@ -217,8 +211,8 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
     assert_eq!((waits(), durations()), (2, 2), "with success");
     let _holder = store.begin(Attempt::first("Hold")).await.unwrap();
     let mut session = store.session();
-    let gone = session.select_from_executions(&key);
-    assert!(tokio::time::timeout(Duration::from_millis(50), gone).await.is_err());
+    let waiting = session.select_from_executions(&key);
+    assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
     assert_eq!((waits(), durations()), (3, 3), "with a caller that was dropped");
 }
 
@@ -226,7 +220,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
 async fn the_described_metrics_are_the_table_and_every_emitted_metric_is_in_it() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.pool.min_connections = 2;
     let store = connect(&config, None).await.unwrap();

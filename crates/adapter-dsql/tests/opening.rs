@@ -126,7 +126,10 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
     config.password = Some("right".into());
     let error = connect(&config, None).await.map(drop).unwrap_err();
     assert!(
-        matches!(&error, OpenError::Unclear { source: StoreError::Unauthorized { .. }, .. }),
+        matches!(
+            &error,
+            OpenError::DetectionFailed { source: StoreError::Unauthorized { .. }, .. }
+        ),
         "a missing right says nothing about the server: {error:?}"
     );
     assert!(report(&error).contains("permission denied"), "{}", report(&error));

@@ -10,8 +10,8 @@ use temporal_dsql_store::{WriteForm, connect};
 use temporal_dsql_testkit::{ScratchDatabase, When, WireFault};
 
 #[tokio::test]
-async fn after_a_cut_one_operation_costs_one_failed_exchange_and_one_connection() {
-    let Some((database, proxy)) = support::wired().await else { return };
+async fn after_all_connections_broke_one_operation_costs_one_failed_exchange_and_one_connection() {
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     for (size, form) in [
         (20, WriteForm::OneStatement),
         (50, WriteForm::OneStatement),
@@ -24,9 +24,11 @@ async fn after_a_cut_one_operation_costs_one_failed_exchange_and_one_connection(
         let store = connect(&config, None).await.unwrap();
         database.execute("DELETE FROM shards; DELETE FROM transfer_tasks").await.unwrap();
         store.session().insert_into_shards(&shard()).await.unwrap();
-        support::cut::one_operation_costs_one_connection(&store, size as usize, async || {
-            proxy.cut()
-        })
+        support::broken_connections::one_operation_costs_one_connection(
+            &store,
+            size as usize,
+            async || proxy.cut(),
+        )
         .await;
     }
 }
@@ -38,7 +40,7 @@ async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
     support::set_up(&database).await;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    let cut = async || drop(database.query(end).await.unwrap());
+    let break_all = async || drop(database.query(end).await.unwrap());
     for form in [WriteForm::OneStatement, WriteForm::StatementPerTable] {
         let mut config = config(&database, database.addr().unwrap());
         config.write_form = form;
@@ -46,7 +48,8 @@ async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
         let store = connect(&config, None).await.unwrap();
         database.execute("DELETE FROM shards; DELETE FROM transfer_tasks").await.unwrap();
         store.session().insert_into_shards(&shard()).await.unwrap();
-        support::cut::one_operation_costs_one_connection(&store, 20, cut).await;
+        support::broken_connections::one_operation_costs_one_connection(&store, 20, break_all)
+            .await;
     }
 }
 
@@ -54,7 +57,7 @@ async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
 async fn a_connection_that_has_answered_since_is_kept() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.pool.max_connections = 2;
     let store = connect(&config, None).await.unwrap();
@@ -74,7 +77,7 @@ async fn a_connection_that_has_answered_since_is_kept() {
 #[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
 async fn there_are_never_more_connections_than_configured_while_the_reserve_refills() {
     const MOST: usize = 4;
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.application_name = "counted".into();
     config.pool.max_connections = MOST as u32;

@@ -126,7 +126,7 @@ fn shown() -> [Counts; 2] {
 
 #[tokio::test]
 async fn a_write_takes_a_fixed_number_of_round_trips_in_each_configuration() {
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let store = connect(&support::config(&database, proxy.addr()), None).await.unwrap();
     store.session().insert_into_shards(&support::shard()).await.unwrap();
     let one_statement = counts(&database, &proxy, WriteForm::OneStatement).await;

@@ -4,28 +4,19 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{current, execution, open};
+use support::{current, execution, store_with_proxy};
 use temporal_dsql_domain::{ArchetypeId, ImmediateQueue, ImmediateTask, Tasks};
 use temporal_dsql_ports::{
     Attempt, DeadlinePassed, Observed, Outcome, RetryPolicy, RunChange, Store, StoreError,
     StoreExt, Within, WriteSet, limits::LimitKind,
 };
-use temporal_dsql_store::{DsqlStore, WriteForm};
-use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
-
-/// A database with the schema behind a proxy, and a store on it.
-async fn opened() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
-    let (database, proxy) = support::wired().await?;
-    let store = open(&database, proxy.addr(), RetryPolicy::default()).await;
-    Some((store, proxy, database))
-}
+use temporal_dsql_store::WriteForm;
+use temporal_dsql_testkit::{FaultProxy, OccCode, When, WireFault};
 
 /// Counts the round trips of each operation after its statements are prepared.
 #[tokio::test]
 async fn every_autocommit_operation_takes_one_round_trip() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     for archetype in [ArchetypeId::WORKFLOW, ArchetypeId::SCHEDULER] {
         for warm in [false, true] {
             let (row, run) = (current(archetype), execution());
@@ -59,9 +50,7 @@ async fn every_autocommit_operation_takes_one_round_trip() {
 
 #[tokio::test]
 async fn a_transaction_takes_its_statements_and_two_round_trips() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
     let update = || {
@@ -80,9 +69,7 @@ async fn a_transaction_takes_its_statements_and_two_round_trips() {
 
 #[tokio::test]
 async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
-    let Some((store, proxy, database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, database)) = store_with_proxy().await else { return };
     for (fault, applied) in [(WireFault::LostRequest, "0"), (WireFault::LostAnswer, "1")] {
         let row = execution();
         // The statement must be prepared, or the fault would hit its preparation.
@@ -98,9 +85,7 @@ async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
 
 #[tokio::test]
 async fn an_autocommit_read_whose_answer_is_lost_is_sent_again() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
     for fault in [WireFault::LostRequest, WireFault::LostAnswer] {
@@ -113,9 +98,7 @@ async fn an_autocommit_read_whose_answer_is_lost_is_sent_again() {
 
 #[tokio::test]
 async fn a_connection_lost_before_commit_is_definite_and_the_transaction_is_repeated() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     proxy.inject(When::Matching("INSERT INTO current_executions".into()), WireFault::LostAnswer);
     let inserted = store
@@ -131,9 +114,7 @@ async fn a_connection_lost_before_commit_is_definite_and_the_transaction_is_repe
 
 #[tokio::test]
 async fn every_kind_of_conflict_is_retried_in_autocommit_too() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     store.session().insert_into_executions(&execution()).await.unwrap();
     for code in [OccCode::Oc000, OccCode::Oc001] {
         let row = execution();
@@ -145,9 +126,7 @@ async fn every_kind_of_conflict_is_retried_in_autocommit_too() {
 
 #[tokio::test]
 async fn after_a_catalog_conflict_statements_are_prepared_again() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     let prepared = |proxy: &FaultProxy| {
         let select = "SELECT shard_id, namespace_id, workflow_id, run_id, next_event_id";
         proxy.statements().iter().filter(|text| text.starts_with(select)).count()
@@ -163,9 +142,7 @@ async fn after_a_catalog_conflict_statements_are_prepared_again() {
 
 #[tokio::test]
 async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     let unavailable = || WireFault::error("XX000", "server unavailable");
     let row = current(ArchetypeId::WORKFLOW);
     let insert = || {
@@ -186,9 +163,7 @@ async fn an_internal_error_at_commit_is_unknown_and_anywhere_else_definite() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the test runs the body itself")]
 async fn a_failed_write_fails_its_transaction() {
-    let Some((store, _proxy, database)) = opened().await else {
-        return;
-    };
+    let Some((store, _proxy, database)) = store_with_proxy().await else { return };
     let row = execution();
     let task = ImmediateTask { task_id: 1, data: row.data.clone() };
     let immediate = vec![(ImmediateQueue::Transfer, vec![task.clone(), task])];
@@ -223,9 +198,7 @@ async fn a_failed_write_fails_its_transaction() {
 
 #[tokio::test]
 async fn a_limit_of_the_server_is_reported_and_not_retried() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     store.session().insert_into_executions(&execution()).await.unwrap();
     proxy.inject(When::RoundTrip(1), WireFault::error("54000", "transaction row limit exceeded"));
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
@@ -236,9 +209,7 @@ async fn a_limit_of_the_server_is_reported_and_not_retried() {
 
 #[tokio::test]
 async fn a_message_that_the_server_finds_too_long_is_a_limit_and_not_an_outage() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     store.session().insert_into_executions(&execution()).await.unwrap();
     proxy.inject(When::RoundTrip(1), WireFault::error("08P01", "invalid message length"));
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
@@ -251,9 +222,7 @@ async fn a_message_that_the_server_finds_too_long_is_a_limit_and_not_an_outage()
 
 #[tokio::test]
 async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_closed() {
-    let Some((_, proxy, database)) = opened().await else {
-        return;
-    };
+    let Some((_, proxy, database)) = store_with_proxy().await else { return };
     let mut config = support::config(&database, proxy.addr());
     config.statement_timeout = Duration::from_secs(2);
     config.retry = RetryPolicy::NEVER;
@@ -273,10 +242,8 @@ async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_close
 /// dropped during a statement ends, and the pool still works.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the transaction is left half-way on purpose")]
-async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
-    let Some((store, proxy, database)) = opened().await else {
-        return;
-    };
+async fn a_transaction_dropped_during_a_statement_is_rolled_back_and_the_pool_works() {
+    let Some((store, proxy, database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     for _ in 0..30 {
         let mut transaction = store.begin(Attempt::first("Cancelled")).await.unwrap();
@@ -297,9 +264,7 @@ async fn a_caller_that_goes_away_leaves_no_trace_and_the_pool_works_on() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the test drops the transaction itself")]
 async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transaction() {
-    let Some((_, proxy, database)) = opened().await else {
-        return;
-    };
+    let Some((_, proxy, database)) = store_with_proxy().await else { return };
     let mut config = support::config(&database, proxy.addr());
     config.pool.max_connections = 1;
     config.pool.min_connections = 0;
@@ -326,9 +291,7 @@ async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transa
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the body of the transaction is written out")]
 async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() {
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     let (first, second) = (execution(), execution());
     let mut transaction = store.begin(Attempt::first("GivenUp")).await.unwrap();
     transaction.insert_into_executions(&first).await.unwrap();
@@ -347,9 +310,7 @@ async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() 
 
 #[tokio::test]
 async fn a_time_out_of_range_is_corrupt_and_no_panic() {
-    let Some((store, _proxy, database)) = opened().await else {
-        return;
-    };
+    let Some((store, _proxy, database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
     for time in ["infinity", "-infinity", "12345-01-01"] {
@@ -366,9 +327,7 @@ async fn a_time_out_of_range_is_corrupt_and_no_panic() {
 async fn a_write_that_replaces_a_time_out_of_range_is_applied() {
     use temporal_dsql_ports::{CurrentChange, ExpectedCurrent, WriteSet};
 
-    let Some((store, _proxy, database)) = opened().await else {
-        return;
-    };
+    let Some((store, _proxy, database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     store.session().insert_into_current_executions(&row).await.unwrap();
     database.execute("UPDATE current_executions SET start_time = 'infinity'").await.unwrap();
@@ -387,7 +346,7 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     use temporal_dsql_stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot};
 
     const UNNAMED: &str = "duplicate key value violates unique constraint";
-    let Some((database, proxy)) = support::wired().await else { return };
+    let Some((database, proxy)) = support::database_with_proxy().await else { return };
     let open = async |retry| {
         let mut config = support::config(&database, proxy.addr());
         config.write_form = WriteForm::OneStatement;
@@ -448,9 +407,7 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
 async fn a_write_that_its_deadline_ends_reports_whether_it_may_have_been_applied() {
     const LIMIT: Duration = Duration::from_millis(500);
     let never = Duration::from_secs(60);
-    let Some((store, proxy, _database)) = opened().await else {
-        return;
-    };
+    let Some((store, proxy, _database)) = store_with_proxy().await else { return };
     // A row of its own each time: the server keeps the locks of a transaction whose end it has not
     // received. The statements are prepared on the remaining connection, so that none of them is
     // prepared later.

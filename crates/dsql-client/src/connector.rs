@@ -351,7 +351,7 @@ impl From<PgConnectOptions> for Connector {
 /// `PGOPTIONS` can say (aurora-dsql.md#sessions).
 fn check_environment(is_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
     match ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"].into_iter().find(|name| is_set(name)) {
-        Some(name) => Err(ConfigError::ForeignVariable { name }),
+        Some(name) => Err(ConfigError::LibpqVariable { name }),
         None => Ok(()),
     }
 }
@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(check_environment(|name| name == "PGPASSWORD"), Ok(()));
         for name in ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"] {
             let refused = check_environment(|set| set == name);
-            assert_eq!(refused, Err(ConfigError::ForeignVariable { name }));
+            assert_eq!(refused, Err(ConfigError::LibpqVariable { name }));
         }
     }
 }

@@ -22,7 +22,8 @@ pub use config::{
 };
 pub use connector::{ConnectError, Connector, Endpoint};
 pub use sqlstate::{
-    Class, Conflict, Damage, Phase, classify, classify_error, damage, lacks_table, refuses_text,
+    Class, Conflict, ConnectionState, Phase, classify, classify_error, connection_state_after,
+    is_undefined_table, refuses_text,
 };
 pub use token::{Action, IamTokenSource, Token, TokenError, TokenSource};
 pub use token_cache::{CachedTokenSource, TOKEN_REFRESH_FAILURES};

@@ -1,4 +1,4 @@
-//! SQLSTATEs: what an error of the server means, and what it did to the connection.
+//! SQLSTATEs: what an error of the server means, and the state of the connection after it.
 //!
 //! [`classify`] is a pure function of SQLSTATE, message and phase. The message matters only where
 //! DSQL uses one SQLSTATE for several errors: the OCC code of `40001`, the limits behind `54000`,
@@ -128,7 +128,7 @@ pub fn classify_error(error: &sqlx::Error, phase: Phase) -> Option<Class> {
 
 /// Whether the SQLSTATE refuses the text of a statement, whatever its arguments: the server lacks a
 /// feature (`0A`), does not understand the text (`42`), or has a limit that the text exceeds (`54`).
-/// A missing right (`42501`) is about the user, and a missing table ([`lacks_table`]) about the
+/// A missing right (`42501`) is about the user, and a missing table ([`is_undefined_table`]) about the
 /// schema.
 pub fn refuses_text(sqlstate: &str) -> bool {
     !matches!(sqlstate, "42501" | UNDEFINED_TABLE)
@@ -136,7 +136,7 @@ pub fn refuses_text(sqlstate: &str) -> bool {
 }
 
 /// Whether the SQLSTATE says that a table of the statement does not exist.
-pub fn lacks_table(sqlstate: &str) -> bool {
+pub fn is_undefined_table(sqlstate: &str) -> bool {
     sqlstate == UNDEFINED_TABLE
 }
 
@@ -172,34 +172,36 @@ fn limit(message: &str) -> LimitKind {
         .map_or(LimitKind::Other, |(_, kind)| *kind)
 }
 
-/// What an error did to the connection that it arrived on.
+/// The state of a connection after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Damage {
-    /// None: the server refused a statement, and the session continues.
-    None,
+pub enum ConnectionState {
+    /// The server refused a statement, and the session continues.
+    Usable,
     /// The state of the wire is unknown, or the server ended this session.
-    Session,
+    Unusable,
     /// The connection broke for a reason that other connections may share: the network failed, or
     /// the server shut down or ended idle sessions.
-    Connections,
+    Broken,
 }
 
-/// What `error` did to its connection.
-pub fn damage(error: &sqlx::Error) -> Damage {
+/// The state of a connection after `error` arrived on it.
+pub fn connection_state_after(error: &sqlx::Error) -> ConnectionState {
     let Some(refused) = error.as_database_error() else {
         return match error {
-            sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => Damage::None,
-            sqlx::Error::Io(_) => Damage::Connections,
-            _ => Damage::Session,
+            sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => ConnectionState::Usable,
+            sqlx::Error::Io(_) => ConnectionState::Broken,
+            _ => ConnectionState::Unusable,
         };
     };
     let severity = refused.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
     let ends_session = matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic));
     let code = refused.code();
     match code.as_deref().unwrap_or("") {
-        "57P01" | "57P02" | "57P03" | "57P05" => Damage::Connections,
-        code if ends_session || matches!(code.get(..2), Some("57" | "08")) => Damage::Session,
-        _ => Damage::None,
+        "57P01" | "57P02" | "57P03" | "57P05" => ConnectionState::Broken,
+        code if ends_session || matches!(code.get(..2), Some("57" | "08")) => {
+            ConnectionState::Unusable
+        }
+        _ => ConnectionState::Usable,
     }
 }
 

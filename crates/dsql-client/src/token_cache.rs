@@ -17,7 +17,7 @@ const REFRESH_AT: f64 = 0.8;
 /// After a failed refresh, the old token is used for this long before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// A token this close to its expiry is not used: the clock of the server may be ahead.
-const LAST_MOMENTS: Duration = Duration::from_secs(10);
+const EXPIRY_MARGIN: Duration = Duration::from_secs(10);
 
 /// A [`TokenSource`] that caches the tokens of another one.
 ///
@@ -65,7 +65,7 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
     fn cached(&self) -> (Option<Token>, bool) {
         let now = (self.now)();
         let state = self.state();
-        let token = state.token.clone().filter(|token| now + LAST_MOMENTS < token.expires);
+        let token = state.token.clone().filter(|token| now + EXPIRY_MARGIN < token.expires);
         let due = state.refresh_at.is_none_or(|at| now >= at);
         (token, due)
     }

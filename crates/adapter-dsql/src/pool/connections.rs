@@ -42,7 +42,7 @@ impl Breakage {
     }
 
     /// Whether one broke after `used_at`, or in the same moment.
-    fn is_since(&self, used_at: Instant) -> bool {
+    fn occurred_since(&self, used_at: Instant) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| used_at <= at)
     }
 }
@@ -60,20 +60,20 @@ pub(crate) struct ServerConnection {
 
 impl ServerConnection {
     /// Records that the server has answered.
-    pub(crate) fn answered(&mut self) {
+    pub(crate) fn record_answer(&mut self) {
         self.broken = false;
         self.used_at = Instant::now();
     }
 
     /// Records that the connection broke, and with it probably those that were used before.
-    pub(crate) fn lost(&mut self) {
+    pub(crate) fn record_breakage(&mut self) {
         self.broken = true;
         self.breakage.record(Instant::now());
         tracing::info!("a connection broke; idle ones that were not used since are closed");
     }
 
     pub(super) fn is_usable(&self, guard_window: Duration) -> bool {
-        !self.broken && !self.is_due(guard_window) && !self.breakage.is_since(self.used_at)
+        !self.broken && !self.is_due(guard_window) && !self.breakage.occurred_since(self.used_at)
     }
 
     pub(super) fn is_due(&self, guard_window: Duration) -> bool {
@@ -149,7 +149,7 @@ impl Connections {
         None
     }
 
-    pub(super) fn lend(
+    pub(super) fn check_out(
         self: &Arc<Self>,
         pooled: ServerConnection,
         slot: OwnedSemaphorePermit,
@@ -159,19 +159,19 @@ impl Connections {
 
     /// Checks a connection that was idle for a while with one round trip, so that one that broke
     /// meanwhile does not turn a write into an unknown outcome.
-    pub(super) async fn answers(&self, pooled: &mut ServerConnection) -> bool {
+    pub(super) async fn is_alive(&self, pooled: &mut ServerConnection) -> bool {
         const TIMEOUT: Duration = Duration::from_secs(5);
         if pooled.used_at.elapsed() <= self.config.idle_check {
             return true;
         }
-        let answers =
+        let is_alive =
             matches!(tokio::time::timeout(TIMEOUT, pooled.inner.ping()).await, Ok(Ok(())));
-        if answers {
-            pooled.answered();
+        if is_alive {
+            pooled.record_answer();
         } else {
-            pooled.lost();
+            pooled.record_breakage();
         }
-        answers
+        is_alive
     }
 
     /// Opens a connection under the rate limit. While the server is busy, repeats the attempt with

@@ -47,7 +47,7 @@ impl Connections {
             match self.open().await {
                 Ok(pooled) => {
                     metrics::counter!(KEEPER_TOPUP.name).increment(1);
-                    drop(self.lend(pooled, slot));
+                    drop(self.check_out(pooled, slot));
                 }
                 Err(error) => {
                     metrics::counter!(KEEPER_TOPUP_FAILURES.name).increment(1);

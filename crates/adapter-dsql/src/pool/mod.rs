@@ -47,12 +47,12 @@ impl Pool {
     pub(crate) async fn get(&self) -> Result<PooledConnection, StoreError> {
         let slot = self.slot().await?;
         while let Some(mut pooled) = self.connections.next_idle() {
-            if self.connections.answers(&mut pooled).await {
-                return Ok(self.connections.lend(pooled, slot));
+            if self.connections.is_alive(&mut pooled).await {
+                return Ok(self.connections.check_out(pooled, slot));
             }
         }
         let pooled = self.connections.open().await?;
-        Ok(self.connections.lend(pooled, slot))
+        Ok(self.connections.check_out(pooled, slot))
     }
 
     /// Waits for a slot.
@@ -68,7 +68,7 @@ impl Pool {
         match tokio::time::timeout(acquire_timeout, Arc::clone(slots).acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) => Err(NoConnection::Closed),
-            Err(_) => Err(NoConnection::Exhausted { most: max_connections }),
+            Err(_) => Err(NoConnection::Exhausted { max_connections }),
         }
     }
 

@@ -82,7 +82,7 @@ pub(super) fn set_events<'a>(
     }
     let table = Table::BufferedEvents;
     arguments.set_column(table, "run_id", run_ids);
-    arguments.set_column(table, "place", of_runs);
+    arguments.set_column(table, "relative_id", of_runs);
     let blobs = events.iter().flat_map(|(_, events)| *events);
     arguments.set_blobs(table, ["data", "data_encoding"], blobs);
     Ok(())
@@ -98,7 +98,9 @@ pub(super) fn relative_ids(
         return Err(StoreError::from(BufferFull(Cause::new(format!("{count} events at once")))));
     }
     let below = (1_u64 << RANDOM_BITS) - 1;
-    Ok((1..=count as u64).map(|place| (place << RANDOM_BITS | random() & below) as i64).collect())
+    Ok((1..=count as u64)
+        .map(|position| (position << RANDOM_BITS | random() & below) as i64)
+        .collect())
 }
 
 /// The statement that appends events.

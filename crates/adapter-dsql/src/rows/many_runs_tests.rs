@@ -183,7 +183,7 @@ async fn buffers_are_continued_and_cleared_run_by_run() {
     }
     let positions = pairs(&database, "buffered_events", "id / 281474976710656").await;
     let expected = [(A, 1), (A, 2), (C, 1), (C, 2), (C, 3), (C, 4)];
-    assert_eq!(positions, expected.map(|(run, place)| (run, place.to_string())));
+    assert_eq!(positions, expected.map(|(run, position)| (run, position.to_string())));
     let set = |arguments: &mut _| executions::set_run_ids(arguments, "cleared_run_ids", [C, B]);
     assert_eq!(send(&mut connection, "DeleteFromBufferedEvents", set).await, 4);
     assert_eq!(pairs(&database, "buffered_events", "id").await.len(), 2);

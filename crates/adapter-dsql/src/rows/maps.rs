@@ -279,7 +279,7 @@ pub(super) fn set_deleted<'a>(
     map: MapTable,
     keys: &[(RunId, &'a MapKeys)],
 ) {
-    set_keys_of(arguments, map, "gone_", keys);
+    set_keys_of(arguments, map, "removed_", keys);
 }
 
 /// Sets the runs and the keys of `map`, which are those among `keys`.

@@ -8,7 +8,7 @@
 //! - `:shard_id`, `:namespace_id`, `:workflow_id` are of the id, `:run_id` is of a single run.
 //! - `:{table}_{column}` is an array: that column of all rows that are written to the table, of any
 //!   runs of the id. `UNNEST` makes rows of the arrays.
-//! - `:{table}_gone_{column}` is an array, likewise: a column of the keys that are deleted.
+//! - `:{table}_removed_{column}` is an array, likewise: a column of the keys that are deleted.
 //!
 //! # Many keys in one statement
 //! A statement must be fast with a generic plan and without statistics. So each statement has explicit

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn writers_go_on_while_index_builds_finish_and_no_update_is_lost() {
+async fn no_update_is_lost_while_asynchronous_index_builds_finish() {
     const WRITERS: usize = 4;
     const INDEXES: usize = 5;
     let Some(cluster) = cluster(|builder| builder).await else { return };

@@ -7,7 +7,7 @@ use temporal_dsql_stores::ShardStore;
 use crate::support::cluster::{cluster, open};
 
 #[tokio::test]
-async fn a_closed_store_refuses_definitely_and_says_why() {
+async fn an_operation_on_a_closed_store_is_not_applied_and_names_the_reason() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
     let store = open(&cluster, RetryPolicy::NEVER).await;
     let data = DataBlob::new(*b"data", Encoding::new("Proto3").unwrap());

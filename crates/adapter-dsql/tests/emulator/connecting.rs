@@ -105,7 +105,10 @@ async fn a_role_without_rights_is_unauthorized_by_the_name_of_the_table() {
     config.user = role.clone();
     let error = connect(&config, Some(credentials(&cluster))).await.map(drop).unwrap_err();
     assert!(
-        matches!(&error, OpenError::Unclear { source: StoreError::Unauthorized { .. }, .. }),
+        matches!(
+            &error,
+            OpenError::DetectionFailed { source: StoreError::Unauthorized { .. }, .. }
+        ),
         "a missing right says nothing about the server: {error:?}"
     );
     assert!(report(&error).contains("permission denied for table"), "{}", report(&error));

@@ -21,7 +21,7 @@ use crate::support::{
     late,
     operations::{
         self, GuardedWrite, KINDS, Kind, Run, TAKEOVER_METHODS, TYPICAL, TakeoverMethod,
-        assert_deposed, numbers, take_over,
+        assert_ownership_lost, numbers, take_over,
     },
     recorder::Recorded,
     relay::Relay,
@@ -57,7 +57,7 @@ async fn prepared(store: &DsqlStore) -> Vec<(GuardedWrite, TakeoverMethod)> {
 /// The commits of the writes are delayed, and the takeovers commit during the delay.
 async fn taken_over_before_the_commit(
     cluster: &ScratchCluster,
-    acting: Arc<DsqlStore>,
+    store: Arc<DsqlStore>,
     writes: &[(GuardedWrite, TakeoverMethod)],
 ) -> Vec<Result<(), temporal_dsql_ports::StoreError>> {
     const COMMIT: Duration = Duration::from_secs(4);
@@ -69,7 +69,7 @@ async fn taken_over_before_the_commit(
     let running: Vec<_> = writes
         .iter()
         .map(|(write, _)| {
-            let (write, store) = (write.clone(), Arc::clone(&acting));
+            let (write, store) = (write.clone(), Arc::clone(&store));
             tokio::spawn(async move { write.execute_on(&store).await })
         })
         .collect();
@@ -80,8 +80,8 @@ async fn taken_over_before_the_commit(
         take_over(&next_owner, write.owner, *method).await.unwrap();
     }
     let mut results = Vec::new();
-    for acted in running {
-        results.push(acted.await.unwrap());
+    for write in running {
+        results.push(write.await.unwrap());
     }
     results
 }
@@ -100,7 +100,7 @@ async fn a_takeover_between_the_snapshot_of_a_write_and_its_commit_ends_the_writ
     let lost_before = KINDS.map(|kind| conflicts(&recorded, kind.op()));
     let results = taken_over_before_the_commit(&cluster, Arc::clone(&store), &writes).await;
     for ((before, write), result) in before.into_iter().zip(results) {
-        assert_deposed(write, result);
+        assert_ownership_lost(write, result);
         assert_eq!(stored(&cluster, write).await, before, "{:?}", write.kind);
     }
     // Each write had read before the takeover: it lost its commit, read again, and was refused.
@@ -141,8 +141,8 @@ async fn a_late_commit_fails_after_a_takeover_and_takes_effect_without_one() {
             tokio::spawn(async move { write.execute_on(&store).await })
         })
         .collect();
-    for acted in running {
-        let error = acted.await.unwrap().unwrap_err();
+    for write in running {
+        let error = write.await.unwrap().unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
     }
     cluster.faults().set_latency(Latency::default());

@@ -1,10 +1,10 @@
 //! The store on the emulator: behaviour of DSQL that stock PostgreSQL does not have.
 
+mod broken_connections;
 mod catalog;
 mod closed;
 mod connecting;
 mod contention;
-mod cut;
 mod errors;
 mod fence;
 #[path = "../support/mod.rs"]

@@ -9,13 +9,13 @@ use temporal_dsql_store::{Config, DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
 
 use super::{
-    operations::{GuardedWrite, KINDS, Kind, TAKEOVER_METHODS, assert_deposed, take_over},
-    relay::{Held, Relay},
+    operations::{GuardedWrite, KINDS, Kind, TAKEOVER_METHODS, assert_ownership_lost, take_over},
+    relay::Relay,
 };
 
 /// The event between the client's timeout and the arrival of the statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meanwhile {
+enum BeforeDelivery {
     Nothing,
     /// The client repeats the write.
     Repeated,
@@ -23,7 +23,7 @@ enum Meanwhile {
     TakenOver(super::operations::TakeoverMethod),
 }
 
-/// Sends each kind of write over `relay`, which holds its statement back until the client has timed
+/// Sends each kind of write over `relay`, which delays its statement until the client has timed
 /// out. `other` connects without the relay, and `stored` runs the query of a write.
 pub async fn applied_once_and_never_after_a_takeover(
     relay: &mut Relay,
@@ -38,9 +38,11 @@ pub async fn applied_once_and_never_after_a_takeover(
     config.retry = RetryPolicy::NEVER;
     let mut shard = 1_000;
     for kind in KINDS {
-        let taken_over = TAKEOVER_METHODS.map(Meanwhile::TakenOver);
-        for meanwhile in [Meanwhile::Nothing, Meanwhile::Repeated].into_iter().chain(taken_over) {
-            let what = format!("{kind:?}, {meanwhile:?}");
+        let taken_over = TAKEOVER_METHODS.map(BeforeDelivery::TakenOver);
+        for before_delivery in
+            [BeforeDelivery::Nothing, BeforeDelivery::Repeated].into_iter().chain(taken_over)
+        {
+            let what = format!("{kind:?}, {before_delivery:?}");
             shard += 1;
             let owner = Owner { shard_id: ShardId(shard), range_id: 1 };
             let write = GuardedWrite::prepared(other, kind, owner).await;
@@ -49,30 +51,30 @@ pub async fn applied_once_and_never_after_a_takeover(
             // The statement is prepared on the connection, so that one message contains the whole
             // write.
             warm(&store, owner).await;
-            relay.hold();
+            relay.delay_next();
             let error = write.execute_on(&store).await.unwrap_err();
             assert_eq!(error.outcome(), Outcome::Unknown, "{what}: {error:?}");
             store.close();
-            let held: Held = relay.held().await;
+            let delayed = relay.delayed_message().await;
             assert_eq!(stored(&write).await, before, "{what}: it has not arrived");
-            let expected = match meanwhile {
-                Meanwhile::Nothing => write.applied_to(before),
-                Meanwhile::Repeated => {
+            let expected = match before_delivery {
+                BeforeDelivery::Nothing => write.applied_to(before),
+                BeforeDelivery::Repeated => {
                     write.execute_on(other).await.unwrap();
                     write.applied_to(before)
                 }
-                Meanwhile::TakenOver(method) => {
+                BeforeDelivery::TakenOver(method) => {
                     take_over(other, owner, method).await.unwrap();
                     before
                 }
             };
-            held.deliver().await;
+            delayed.deliver().await;
             assert_eq!(stored(&write).await, expected, "{what}");
             // A repetition is refused.
             let again = write.execute_on(other).await;
-            match meanwhile {
-                Meanwhile::TakenOver(_) => assert_deposed(&write, again),
-                Meanwhile::Nothing | Meanwhile::Repeated => {
+            match before_delivery {
+                BeforeDelivery::TakenOver(_) => assert_ownership_lost(&write, again),
+                BeforeDelivery::Nothing | BeforeDelivery::Repeated => {
                     let error = again.unwrap_err();
                     let is_refused = match kind {
                         Kind::AddTasks => matches!(error, StoreError::AlreadyExists { .. }),

@@ -1,8 +1,8 @@
 //! Shared code of the tests on a server: databases, proxies, stores and rows.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
+pub mod broken_connections;
 pub mod cluster;
-pub mod cut;
 pub mod emulator;
 pub mod harness;
 pub mod late;
@@ -32,7 +32,7 @@ pub const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
 
 /// A database with the schema, and a proxy in front of it that counts round trips and injects
 /// faults.
-pub async fn wired() -> Option<(ScratchDatabase, FaultProxy)> {
+pub async fn database_with_proxy() -> Option<(ScratchDatabase, FaultProxy)> {
     let database = ScratchDatabase::create().await?;
     set_up(&database).await;
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
@@ -64,6 +64,13 @@ async fn set_up_at(url: &str, timeouts: Timeouts) {
         Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
     migrator.apply(&plan).await.unwrap();
+}
+
+/// The same, and a store on the database that is reached over the proxy.
+pub async fn store_with_proxy() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
+    let (database, proxy) = database_with_proxy().await?;
+    let store = open(&database, proxy.addr(), RetryPolicy::default()).await;
+    Some((store, proxy, database))
 }
 
 /// A configuration for `database`, reached over `addr`.

@@ -369,7 +369,7 @@ fn go_server<'t>(
 }
 
 /// Asserts that the shard has the next owner, and that this is why the write was refused.
-pub fn assert_deposed(write: &GuardedWrite, result: Result<(), StoreError>) {
+pub fn assert_ownership_lost(write: &GuardedWrite, result: Result<(), StoreError>) {
     use temporal_dsql_ports::ConditionFailed::ShardOwnershipLost;
 
     let Owner { shard_id, range_id: expected } = write.owner;

@@ -1,4 +1,4 @@
-//! A relay of bytes that holds back what a client sends, and delivers it after the client has given
+//! A relay of bytes that delays what a client sends, and delivers it after the client has given
 //! up. It does not interpret the bytes, so they may be encrypted.
 
 use std::{
@@ -20,12 +20,12 @@ use tokio::{
 /// A relay before one server. Its connections end with the test's runtime.
 pub struct Relay {
     addr: SocketAddr,
-    holds: Arc<AtomicBool>,
-    held: mpsc::UnboundedReceiver<Held>,
+    is_delaying: Arc<AtomicBool>,
+    delayed: mpsc::UnboundedReceiver<DelayedMessage>,
 }
 
 /// The bytes that a client sent before it disconnected, and the connection to the server.
-pub struct Held {
+pub struct DelayedMessage {
     bytes: Vec<u8>,
     server: TcpStream,
 }
@@ -34,38 +34,38 @@ impl Relay {
     pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let holds = Arc::new(AtomicBool::new(false));
-        let (sender, held) = mpsc::unbounded_channel();
-        let is_held = Arc::clone(&holds);
+        let is_delaying = Arc::new(AtomicBool::new(false));
+        let (sender, delayed) = mpsc::unbounded_channel();
+        let delays = Arc::clone(&is_delaying);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (is_held, sender) = (Arc::clone(&is_held), sender.clone());
-                tokio::spawn(async move { relay(client, server, &is_held, &sender).await });
+                let (delays, sender) = (Arc::clone(&delays), sender.clone());
+                tokio::spawn(async move { relay(client, server, &delays, &sender).await });
             }
         });
-        Self { addr, holds, held }
+        Self { addr, is_delaying, delayed }
     }
 
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Holds back what is sent from now on over the connection that is used next.
-    pub fn hold(&self) {
-        self.holds.store(true, Ordering::SeqCst);
+    /// Delays what is sent from now on over the connection that is used next.
+    pub fn delay_next(&self) {
+        self.is_delaying.store(true, Ordering::SeqCst);
     }
 
-    /// The bytes that were held back, once the client has disconnected.
-    pub async fn held(&mut self) -> Held {
+    /// The bytes that were delayed, once the client has disconnected.
+    pub async fn delayed_message(&mut self) -> DelayedMessage {
         let limit = Duration::from_secs(20);
-        tokio::time::timeout(limit, self.held.recv())
+        tokio::time::timeout(limit, self.delayed.recv())
             .await
             .expect("the client disconnects")
             .unwrap()
     }
 }
 
-impl Held {
+impl DelayedMessage {
     /// Delivers the bytes and waits until the server has processed them and closed the connection.
     pub async fn deliver(mut self) {
         assert!(!self.bytes.is_empty());
@@ -83,8 +83,8 @@ impl Held {
 async fn relay(
     mut client: TcpStream,
     server: SocketAddr,
-    holds: &AtomicBool,
-    held: &mpsc::UnboundedSender<Held>,
+    is_delaying: &AtomicBool,
+    delayed: &mpsc::UnboundedSender<DelayedMessage>,
 ) -> io::Result<()> {
     let mut server = TcpStream::connect(server).await?;
     for stream in [&client, &server] {
@@ -98,11 +98,11 @@ async fn relay(
                 if count == 0 {
                     return Ok(());
                 }
-                if holds.swap(false, Ordering::SeqCst) {
+                if is_delaying.swap(false, Ordering::SeqCst) {
                     let mut bytes = sent[..count].to_vec();
                     // Until the client disconnects, possibly without a Terminate message.
                     let _ = client.read_to_end(&mut bytes).await;
-                    let _ = held.send(Held { bytes, server });
+                    let _ = delayed.send(DelayedMessage { bytes, server });
                     return Ok(());
                 }
                 server.write_all(&sent[..count]).await?;

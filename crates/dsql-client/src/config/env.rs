@@ -11,7 +11,7 @@ use super::{
     variables::{
         BASE_LIFETIME, CONNECTION_BURST, CONNECTION_RATE, DATABASE, ENGINE, GUARD_WINDOW, HOST,
         LIFETIME_JITTER, MAX_CONNECTIONS, NOT_OFFERED, PASSWORD, PORT, REGION, TARGET_READY,
-        TLS_CA_FILE, TLS_MODE, TOKEN_DURATION, USER, Variable, WRITE_FORM, warn_of,
+        TLS_CA_FILE, TLS_MODE, TOKEN_DURATION, USER, Variable, WRITE_FORM, log_ineffective,
     },
     write_form::WriteForm,
 };
@@ -37,7 +37,7 @@ impl Config {
     /// # Errors
     /// As [`from_env`](Self::from_env).
     pub fn from_env_with(overrides: Overrides) -> Result<Self, ConfigError> {
-        warn_of(std::env::vars_os());
+        log_ineffective(std::env::vars_os());
         read(&of_process, overrides)
     }
 }

@@ -43,7 +43,7 @@ pub enum ConfigError {
     MissingCredentials,
     /// A variable of libpq that the driver reads and that its options cannot override.
     #[error("environment variable {name} would change how the database is reached; unset it")]
-    ForeignVariable {
+    LibpqVariable {
         /// The variable.
         name: &'static str,
     },

@@ -139,7 +139,9 @@ const PREFIX: &str = "DSQL_";
 const EMULATOR_PREFIX: &str = "DSQL_EMULATOR_";
 
 /// Warns of variables with the prefix of this store that have no effect. The log has no values.
-pub(super) fn warn_of(variables: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) {
+pub(super) fn log_ineffective(
+    variables: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+) {
     for (name, value) in variables {
         let name = name.as_ref().to_string_lossy();
         let variable = &*name;
@@ -180,7 +182,7 @@ mod tests {
     }
 
     fn logged(variables: &[(OsString, OsString)]) -> Vec<String> {
-        let warn = || warn_of(variables.iter().map(|(name, value)| (name, value)));
+        let warn = || log_ineffective(variables.iter().map(|(name, value)| (name, value)));
         logged_by(warn).lines().map(|line| line.trim().to_owned()).collect()
     }
 

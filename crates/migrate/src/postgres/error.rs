@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
 use temporal_dsql_client::{
-    Class, ConnectError, Damage, Endpoint, Phase, classify as class_of, damage,
+    Class, ConnectError, ConnectionState, Endpoint, Phase, classify as class_of,
+    connection_state_after,
 };
 
 use crate::{BoxError, DatabaseError, ServerError};
@@ -19,7 +20,7 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether the connection can be used again.
     pub(super) fn keeps_connection(&self) -> bool {
-        matches!(self, Self::Driver(error @ sqlx::Error::Database(_)) if damage(error) == Damage::None)
+        matches!(self, Self::Driver(error @ sqlx::Error::Database(_)) if connection_state_after(error) == ConnectionState::Usable)
     }
 }
 

@@ -102,13 +102,13 @@ fn expectations() -> Vec<Option<ExpectedCurrent>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Insert { is_stored: bool },
-    Update { of: At },
-    Replace { of: At },
+    Update { version: VersionMatch },
+    Replace { version: VersionMatch },
 }
 
 /// The stored version of a run that is written, compared with the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum VersionMatch {
     RecordVersion,
     AnotherRecordVersion,
     NextEventId,
@@ -116,19 +116,19 @@ enum At {
     Absent,
 }
 
-const ATS: [At; 5] = [
-    At::RecordVersion,
-    At::AnotherRecordVersion,
-    At::NextEventId,
-    At::AnotherNextEventId,
-    At::Absent,
+const VERSION_MATCHES: [VersionMatch; 5] = [
+    VersionMatch::RecordVersion,
+    VersionMatch::AnotherRecordVersion,
+    VersionMatch::NextEventId,
+    VersionMatch::AnotherNextEventId,
+    VersionMatch::Absent,
 ];
 
 /// Every change of one run.
 fn changes() -> Vec<Change> {
     let inserts = [false, true].map(|is_stored| Change::Insert { is_stored });
-    let updates = ATS.map(|of| Change::Update { of });
-    let replacements = ATS.map(|of| Change::Replace { of });
+    let updates = VERSION_MATCHES.map(|version| Change::Update { version });
+    let replacements = VERSION_MATCHES.map(|version| Change::Replace { version });
     inserts.into_iter().chain(updates).chain(replacements).collect()
 }
 
@@ -136,10 +136,10 @@ fn changes() -> Vec<Change> {
 const SOME_CHANGES: [Change; 6] = [
     Change::Insert { is_stored: false },
     Change::Insert { is_stored: true },
-    Change::Update { of: At::NextEventId },
-    Change::Update { of: At::AnotherRecordVersion },
-    Change::Replace { of: At::RecordVersion },
-    Change::Replace { of: At::Absent },
+    Change::Update { version: VersionMatch::NextEventId },
+    Change::Update { version: VersionMatch::AnotherRecordVersion },
+    Change::Replace { version: VersionMatch::RecordVersion },
+    Change::Replace { version: VersionMatch::Absent },
 ];
 
 /// Every list of `positions` changes.
@@ -206,7 +206,9 @@ impl Written {
         let row = |(position, change): (usize, &Change)| {
             let is_stored = match change {
                 Change::Insert { is_stored } => *is_stored,
-                Change::Update { of } | Change::Replace { of } => *of != At::Absent,
+                Change::Update { version } | Change::Replace { version } => {
+                    *version != VersionMatch::Absent
+                }
             };
             let run_id = if is_stored { stored_run(position) } else { absent_run(position) };
             ExecutionsRow { shard_id, ..run(run_id, 99) }
@@ -274,11 +276,15 @@ impl Case {
             expected,
             write: self.writes_current().then_some(&written.current),
         });
-        let expected = |at| match at {
-            At::RecordVersion | At::Absent => Expected::RecordVersion(STORED.db_record_version),
-            At::AnotherRecordVersion => Expected::RecordVersion(STORED.db_record_version + 1),
-            At::NextEventId => Expected::NextEventId(STORED.next_event_id),
-            At::AnotherNextEventId => Expected::NextEventId(STORED.next_event_id + 1),
+        let expected = |version| match version {
+            VersionMatch::RecordVersion | VersionMatch::Absent => {
+                Expected::RecordVersion(STORED.db_record_version)
+            }
+            VersionMatch::AnotherRecordVersion => {
+                Expected::RecordVersion(STORED.db_record_version + 1)
+            }
+            VersionMatch::NextEventId => Expected::NextEventId(STORED.next_event_id),
+            VersionMatch::AnotherNextEventId => Expected::NextEventId(STORED.next_event_id + 1),
         };
         let (maps, buffered) = (&written.maps[..], &written.buffered);
         set.runs = self
@@ -287,13 +293,15 @@ impl Case {
             .zip(&written.rows)
             .map(|(change, row)| match *change {
                 Change::Insert { .. } => RunChange::Insert { row, maps },
-                Change::Update { of } => RunChange::Update {
+                Change::Update { version } => RunChange::Update {
                     row,
-                    expected: expected(of),
+                    expected: expected(version),
                     maps: &written.map_writes,
                     buffered,
                 },
-                Change::Replace { of } => RunChange::Replace { row, expected: expected(of), maps },
+                Change::Replace { version } => {
+                    RunChange::Replace { row, expected: expected(version), maps }
+                }
             })
             .collect();
         set.tasks.push(&written.tasks);
@@ -451,7 +459,7 @@ async fn execute(connection: &mut PgConnection, set: &WriteSet<'_>) -> Executed 
 
 /// The number of each result.
 #[derive(Debug, Default)]
-struct Tally {
+struct ResultCounts {
     held: u32,
     owner: u32,
     current: u32,
@@ -459,7 +467,12 @@ struct Tally {
     exists: u32,
 }
 
-async fn compare(connection: &mut PgConnection, case: &Case, current: Current, tally: &mut Tally) {
+async fn compare(
+    connection: &mut PgConnection,
+    case: &Case,
+    current: Current,
+    counts: &mut ResultCounts,
+) {
     let written = Written::of(case);
     let set = case.write_set(&written);
     let Executed { holds, observed, outcome, tables } = execute(connection, &set).await;
@@ -467,17 +480,17 @@ async fn compare(connection: &mut PgConnection, case: &Case, current: Current, t
     let checked = set.check(&observed);
     assert_eq!(holds, checked.is_ok(), "{case:?}, {current:?}: {checked:?}");
     let Err(condition) = checked else {
-        tally.held += 1;
+        counts.held += 1;
         outcome.unwrap();
         assert_eq!(tables, case.tables(), "{case:?}, {current:?}");
         return;
     };
     assert_eq!(tables, BTreeSet::new(), "{case:?}, {current:?}");
     *match condition {
-        ConditionFailed::ShardOwnershipLost { .. } => &mut tally.owner,
-        ConditionFailed::CurrentExecution { .. } => &mut tally.current,
-        ConditionFailed::Execution { .. } => &mut tally.run,
-        ConditionFailed::ExecutionExists { .. } => &mut tally.exists,
+        ConditionFailed::ShardOwnershipLost { .. } => &mut counts.owner,
+        ConditionFailed::CurrentExecution { .. } => &mut counts.current,
+        ConditionFailed::Execution { .. } => &mut counts.run,
+        ConditionFailed::ExecutionExists { .. } => &mut counts.exists,
     } += 1;
     let Err(StoreError::Condition(reported)) = outcome else { panic!("{case:?}: {outcome:?}") };
     assert_eq!(reported, condition, "{case:?}, {current:?}");
@@ -488,7 +501,7 @@ async fn compare(connection: &mut PgConnection, case: &Case, current: Current, t
 #[tokio::test]
 async fn guard_and_check_agree_on_owners_and_current_executions() {
     let Some((_database, mut connection)) = connect().await else { return };
-    let mut tally = Tally::default();
+    let mut counts = ResultCounts::default();
     for archetype_id in [ArchetypeId::WORKFLOW, ArchetypeId::SCHEDULER] {
         for current in CURRENTS {
             store(&mut connection, archetype_id, current).await;
@@ -497,14 +510,14 @@ async fn guard_and_check_agree_on_owners_and_current_executions() {
                     for change in SOME_CHANGES {
                         let changes = vec![change];
                         let case = Case { owner, archetype_id, expected, changes };
-                        compare(&mut connection, &case, current, &mut tally).await;
+                        compare(&mut connection, &case, current, &mut counts).await;
                     }
                 }
             }
         }
     }
-    let Tally { held, owner, current, run, exists } = tally;
-    assert!([held, owner, current, run, exists].iter().all(|count| *count > 50), "{tally:?}");
+    let ResultCounts { held, owner, current, run, exists } = counts;
+    assert!([held, owner, current, run, exists].iter().all(|count| *count > 50), "{counts:?}");
 }
 
 /// Every owner and an expectation of the current execution that holds or does not, with every
@@ -517,16 +530,16 @@ async fn guard_and_check_agree_on_runs() {
     store(&mut connection, archetype_id, current).await;
     let singles = changes().into_iter().map(|change| vec![change]);
     let lists: Vec<_> = singles.chain(lists(2)).chain(lists(3)).collect();
-    let mut tally = Tally::default();
+    let mut counts = ResultCounts::default();
     for owner in OWNERS {
         for run_id in [stored_run(0), WITHOUT_RUN] {
             let expected = Some(ExpectedCurrent::Run(run_id));
             for changes in &lists {
                 let case = Case { owner, archetype_id, expected, changes: changes.clone() };
-                compare(&mut connection, &case, current, &mut tally).await;
+                compare(&mut connection, &case, current, &mut counts).await;
             }
         }
     }
-    let Tally { held, owner, current, run, exists } = tally;
-    assert!([held, owner, current, run, exists].iter().all(|count| *count > 50), "{tally:?}");
+    let ResultCounts { held, owner, current, run, exists } = counts;
+    assert!([held, owner, current, run, exists].iter().all(|count| *count > 50), "{counts:?}");
 }

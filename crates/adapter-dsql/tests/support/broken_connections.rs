@@ -1,4 +1,4 @@
-//! Operations on a store whose idle connections were all cut.
+//! Operations on a store whose idle connections are all broken.
 
 use std::time::{Duration, Instant};
 
@@ -71,15 +71,15 @@ async fn fill(store: &DsqlStore, size: usize) {
     }
 }
 
-/// Executes one operation of each kind, each after `cut` has cut all of the `size` connections:
+/// Executes one operation of each kind, each after `break_all` has broken all `size` connections:
 /// each costs at most one exchange that fails and one connection that is opened.
 ///
 /// A write in one statement has an unknown outcome, because the server may have received and
-/// committed it before the cut. A transaction fails at BEGIN and is repeated.
+/// committed it before the connection broke. A transaction fails at BEGIN and is repeated.
 pub async fn one_operation_costs_one_connection(
     store: &DsqlStore,
     size: usize,
-    cut: impl AsyncFn(),
+    break_all: impl AsyncFn(),
 ) {
     let executions = ExecutionStore::new(store);
     let commits_at_once = store.capabilities().unwrap().one_statement;
@@ -87,7 +87,7 @@ pub async fn one_operation_costs_one_connection(
     let run = snapshot();
     for operation in ["create", "get", "update", "add", "get_current"] {
         fill(store, size).await;
-        cut().await;
+        break_all().await;
         trace.clear();
         let start = Instant::now();
         let write = async || match operation {
@@ -124,7 +124,7 @@ pub async fn one_operation_costs_one_connection(
             }
         }
         let (failed, opened) = (trace.count("failed"), trace.count("connected"));
-        assert_eq!((failed, opened), (1, 1), "{operation} with {size} connections cut");
+        assert_eq!((failed, opened), (1, 1), "{operation} with {size} connections broken");
         assert!(start.elapsed() < Duration::from_secs(2), "{operation}: {:?}", start.elapsed());
     }
 }

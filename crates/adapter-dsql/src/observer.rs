@@ -15,12 +15,12 @@ use crate::{
 
 /// Makes a span of each operation, warns of operations with an unknown outcome or a passed deadline,
 /// and counts in the `metrics` facade.
-pub(crate) struct Operations;
+pub(crate) struct OperationObserver;
 
 /// The name of the span of an operation.
 const SPAN: &str = "operation";
 
-impl Observer for Operations {
+impl Observer for OperationObserver {
     fn instrument<'a>(&self, op: &'static str, operation: BoxFuture<'a, ()>) -> BoxFuture<'a, ()> {
         // `otel.name` is what OpenTelemetry calls the span: the name of a span is one constant.
         let span = tracing::debug_span!(

@@ -18,7 +18,7 @@ use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 const FORMS: [WriteForm; 2] = [WriteForm::OneStatement, WriteForm::StatementPerTable];
 
 async fn opened(form: WriteForm) -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
-    let (database, proxy) = support::wired().await?;
+    let (database, proxy) = support::database_with_proxy().await?;
     let mut config = support::config(&database, proxy.addr());
     config.write_form = form;
     let store = connect(&config, None).await.unwrap();
