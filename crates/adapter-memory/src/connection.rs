@@ -24,13 +24,19 @@ pub(crate) trait Execute: Send {
 }
 
 /// Implements the row ports over an executor of statements.
-pub(crate) struct Connection<E> {
-    pub(crate) executor: E,
-}
+pub(crate) struct Connection<E>(pub(crate) E);
 
-impl<E> Connection<E> {
-    pub(crate) const fn new(executor: E) -> Self {
-        Self { executor }
+impl<E: Execute> Connection<E> {
+    pub(crate) fn store(&self) -> &MemoryStore {
+        self.0.store()
+    }
+
+    pub(crate) fn execute<T: Send>(
+        &mut self,
+        op: &'static str,
+        statement: impl Fn(&mut LimitedTransaction) -> Result<T, StoreError> + Send + Sync,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        self.0.execute(op, statement)
     }
 }
 
@@ -106,7 +112,7 @@ impl Execute for InTransaction {
 #[async_trait]
 impl Transaction for Connection<InTransaction> {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        let InTransaction { store, op, transaction, failed } = self.executor;
+        let InTransaction { store, op, transaction, failed } = self.0;
         match failed {
             Some(error) => Err(error),
             None => store.commit(op, transaction),
@@ -125,7 +131,7 @@ mod tests {
         atomic::{AtomicBool, Ordering},
     };
 
-    use temporal_dsql_domain::{ArchetypeId, Table};
+    use temporal_dsql_domain::{ArchetypeId, ExecutionsRow, Table};
     use temporal_dsql_ports::{
         Runner,
         limits::{LimitKind, MAX_VALUE_BYTES},
@@ -134,7 +140,7 @@ mod tests {
     use super::*;
     use crate::{
         FaultPlan, MemoryFault,
-        key::NewRow,
+        rows::executions_row,
         testing::{Log, ManualClock, begin, current, execution},
     };
 
@@ -307,7 +313,7 @@ mod tests {
         let mut row = execution("w", 1);
         store.session().insert_into_executions(&row).await.unwrap();
         row.next_event_id = 100;
-        let updated = NewRow::new(&row.filter(), row.clone()).unwrap();
+        let updated = executions_row(&row).unwrap();
         let raced = AtomicBool::new(false);
         let seen = Autocommit { store: &store, deadline: Deadline::NEVER }
             .execute("Race", |transaction| {
@@ -317,7 +323,8 @@ mod tests {
                     other.update(&updated)?;
                     store.commit("Other", other)?;
                 }
-                let seen = transaction.select(&row.filter()).map(|row| row.next_event_id);
+                let seen =
+                    transaction.select(&updated.key).map(|row: &ExecutionsRow| row.next_event_id);
                 transaction.update(&updated)?;
                 Ok(seen)
             })

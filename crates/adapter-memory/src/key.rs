@@ -4,7 +4,7 @@
 //! order, so a range of the rows of a table is a range of the map. A unique index is a separate key
 //! space, whose entries have no columns to read.
 
-use std::{any::Any, fmt, marker::PhantomData, ops::Range, sync::Arc};
+use std::{any::Any, fmt, ops::Range, sync::Arc};
 
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{
@@ -12,21 +12,6 @@ use temporal_dsql_ports::{
     limits::{self, LimitKind, MAX_TRANSACTION_BYTES, OversizedRow},
 };
 use uuid::Uuid;
-
-/// The primary key of a row. It determines the table and the row type.
-pub(crate) trait PrimaryKey {
-    /// The row type of the table.
-    type Row: StoredRow;
-
-    /// The table and the key columns, in the order of the schema.
-    fn to_key(&self) -> Key;
-}
-
-/// A row of a table.
-pub(crate) trait StoredRow: Clone + Send + Sync + 'static {
-    /// The sizes in bytes of its values of variable size, with their columns.
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)>;
-}
 
 /// A table or a unique index, and the values of its key columns. Ordered by table, then by column in
 /// DSQL's C collation. A key sorts before the keys that it is a prefix of.
@@ -145,38 +130,18 @@ impl fmt::Debug for Column {
     }
 }
 
-/// A key of a table whose rows are `R`.
-pub(crate) struct KeyOf<R> {
-    key: Key,
-    row: PhantomData<fn() -> R>,
-}
-
-impl<R> From<Key> for KeyOf<R> {
-    fn from(key: Key) -> Self {
-        Self { key, row: PhantomData }
-    }
-}
-
-impl<R: StoredRow> PrimaryKey for KeyOf<R> {
-    type Row = R;
-
-    fn to_key(&self) -> Key {
-        self.key.clone()
-    }
-}
-
 /// A row of any type.
 #[derive(Clone)]
 pub(crate) struct Row(Arc<dyn Any + Send + Sync>);
 
 impl Row {
-    pub(crate) fn new<R: Send + Sync + 'static>(row: R) -> Self {
+    pub(crate) fn new(row: impl Any + Send + Sync) -> Self {
         Self(Arc::new(row))
     }
 
     /// The row as the row type of its table.
-    pub(crate) fn get<R: StoredRow>(&self) -> &R {
-        self.0.downcast_ref().expect("rows are read and written by keys of one type per table")
+    pub(crate) fn get<R: Any>(&self) -> &R {
+        self.0.downcast_ref().expect("a table has rows of one type")
     }
 }
 
@@ -194,14 +159,17 @@ pub(crate) struct NewRow {
 }
 
 impl NewRow {
-    /// Checks a row. An oversized row is refused before its statement, so the transaction continues.
-    pub(crate) fn new<P: PrimaryKey>(key: &P, row: P::Row) -> Result<Self, OversizedRow> {
-        let key = key.to_key();
-        let values: Vec<_> = row.values().into_iter().collect();
-        limits::check_row(key.table(), key.bytes(), &values)?;
+    /// Checks a row with values of variable size in these columns. An oversized row is refused before
+    /// its statement, so the transaction continues.
+    pub(crate) fn new<R: Any + Clone + Send + Sync>(
+        key: Key,
+        row: &R,
+        values: &[(&'static str, usize)],
+    ) -> Result<Self, OversizedRow> {
+        limits::check_row(key.table(), key.bytes(), values)?;
         let values: usize = values.iter().map(|(_, bytes)| bytes).sum();
         let bytes = key.bytes() + values + ROW_OVERHEAD;
-        Ok(Self { key, row: Row::new(row), bytes })
+        Ok(Self { key, row: Row::new(row.clone()), bytes })
     }
 }
 

@@ -2,6 +2,7 @@
 //! (aurora-dsql.md#limits).
 
 use std::{
+    any::Any,
     collections::BTreeSet,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +16,7 @@ use temporal_dsql_ports::{
 
 use crate::{
     engine::{Duplicate, Lock, Refusal, Transaction},
-    key::{Key, NewRow, PrimaryKey, Row, StoredRow},
+    key::{Key, NewRow, Row},
 };
 
 /// The maximum age of a transaction at COMMIT.
@@ -59,16 +60,25 @@ impl LimitedTransaction {
     }
 
     /// Reads one row.
-    pub(crate) fn select<P: PrimaryKey>(&self, key: &P) -> Option<&P::Row> {
-        self.transaction.get(&key.to_key()).map(Row::get)
+    pub(crate) fn select<R: Any>(&self, key: &Key) -> Option<&R> {
+        self.transaction.get(key).map(Row::get)
     }
 
     /// Reads rows in the order of their keys.
-    pub(crate) fn range<R: StoredRow>(
+    pub(crate) fn range<R: Any>(
         &self,
-        keys: Range<Key>,
-    ) -> impl DoubleEndedIterator<Item = &R> {
+        keys: &Range<Key>,
+    ) -> impl DoubleEndedIterator<Item = &R> + use<'_, R> {
         self.entries(keys).map(|(_, row)| row.get())
+    }
+
+    /// Reads the rows of a range, or the first `limit` of them.
+    pub(crate) fn select_range<R: Any + Clone>(
+        &self,
+        keys: &Range<Key>,
+        limit: Option<u32>,
+    ) -> Vec<R> {
+        self.range(keys).take(count(limit)).cloned().collect()
     }
 
     /// Inserts one row. Returns 1, the number of inserted rows.
@@ -105,14 +115,13 @@ impl LimitedTransaction {
     }
 
     /// Overwrites one row if `condition` holds for it. Returns the number of updated rows.
-    pub(crate) fn update_if<P: PrimaryKey>(
+    pub(crate) fn update_if<R: Any>(
         &mut self,
-        key: &P,
         row: &NewRow,
-        condition: impl FnOnce(&P::Row) -> bool,
+        condition: impl FnOnce(&R) -> bool,
     ) -> Result<u64, StoreError> {
         self.is_write = true;
-        if self.select(key).is_some_and(condition) { self.update(row) } else { Ok(0) }
+        if self.select(&row.key).is_some_and(condition) { self.update(row) } else { Ok(0) }
     }
 
     /// Inserts rows and overwrites those whose keys exist. Returns the number of rows.
@@ -127,21 +136,16 @@ impl LimitedTransaction {
     }
 
     /// Deletes one row. Returns the number of deleted rows. Their bytes are not counted.
-    pub(crate) fn delete<P: PrimaryKey>(&mut self, key: &P) -> Result<u64, StoreError> {
-        self.delete_key(&key.to_key())
-    }
-
-    /// Deletes one row by its untyped key. Returns the number of deleted rows.
-    pub(crate) fn delete_key(&mut self, key: &Key) -> Result<u64, StoreError> {
+    pub(crate) fn delete(&mut self, key: &Key) -> Result<u64, StoreError> {
         self.is_write = true;
         if self.transaction.delete(key) { self.modified(0) } else { Ok(0) }
     }
 
     /// Deletes one row if `condition` holds for it. Returns the number of deleted rows.
-    pub(crate) fn delete_if<P: PrimaryKey>(
+    pub(crate) fn delete_if<R: Any>(
         &mut self,
-        key: &P,
-        condition: impl FnOnce(&P::Row) -> bool,
+        key: &Key,
+        condition: impl FnOnce(&R) -> bool,
     ) -> Result<u64, StoreError> {
         self.is_write = true;
         if self.select(key).is_some_and(condition) { self.delete(key) } else { Ok(0) }
@@ -149,24 +153,24 @@ impl LimitedTransaction {
 
     /// Deletes rows. Returns the number of deleted rows.
     pub(crate) fn delete_all(&mut self, keys: &[Key]) -> Result<u64, StoreError> {
-        self.each(keys, Self::delete_key)
+        self.each(keys, Self::delete)
     }
 
     /// Deletes the rows of a range, or the first `limit` of them. Returns the number of deleted rows.
     pub(crate) fn delete_range(
         &mut self,
-        keys: Range<Key>,
+        keys: &Range<Key>,
         limit: Option<u32>,
     ) -> Result<u64, StoreError> {
-        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-        let keys: Vec<_> = self.entries(keys).take(limit).map(|(key, _)| key.clone()).collect();
+        let keys = self.entries(keys).take(count(limit));
+        let keys: Vec<_> = keys.map(|(key, _)| key.clone()).collect();
         self.delete_all(&keys)
     }
 
     /// Deletes the rows of a range whose keys are not in `kept`. Returns the number of deleted rows.
     pub(crate) fn delete_others(
         &mut self,
-        keys: Range<Key>,
+        keys: &Range<Key>,
         kept: &BTreeSet<Key>,
     ) -> Result<u64, StoreError> {
         let keys = self.entries(keys).map(|(key, _)| key);
@@ -189,9 +193,8 @@ impl LimitedTransaction {
 
     /// Locks and reads one row. The bytes of its key are counted, but not as a modified row
     /// (aurora-dsql.md#locks).
-    pub(crate) fn lock<P: PrimaryKey>(&mut self, key: &P, lock: Lock) -> Option<&P::Row> {
-        let key = key.to_key();
-        let row = self.transaction.lock(&key, lock)?;
+    pub(crate) fn lock<R: Any>(&mut self, key: &Key, lock: Lock) -> Option<&R> {
+        let row = self.transaction.lock(key, lock)?;
         self.written_bytes += key.bytes();
         Some(row.get())
     }
@@ -228,8 +231,11 @@ impl LimitedTransaction {
     }
 
     /// The keys and rows of a range; none if it is inverted.
-    fn entries(&self, keys: Range<Key>) -> impl DoubleEndedIterator<Item = (&Key, &Row)> {
-        let keys = (!keys.is_empty()).then_some(keys);
+    fn entries(
+        &self,
+        keys: &Range<Key>,
+    ) -> impl DoubleEndedIterator<Item = (&Key, &Row)> + use<'_> {
+        let keys = (!keys.is_empty()).then(|| keys.clone());
         keys.into_iter().flat_map(|keys| self.transaction.range(keys))
     }
 
@@ -250,6 +256,11 @@ impl LimitedTransaction {
         self.written_bytes += bytes;
         Ok(1)
     }
+}
+
+/// The number of rows to process; all of them without a limit.
+pub(crate) fn count(limit: Option<u32>) -> usize {
+    limit.map_or(usize::MAX, |limit| limit as usize)
 }
 
 fn limit(kind: LimitKind, observed: String) -> StoreError {

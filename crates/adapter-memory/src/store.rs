@@ -231,11 +231,11 @@ impl fmt::Debug for MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
-        Box::new(Connection::new(Autocommit { store: self, deadline }))
+        Box::new(Connection(Autocommit { store: self, deadline }))
     }
 
     async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(Connection::new(InTransaction::new(self.clone(), attempt.op))))
+        Ok(Box::new(Connection(InTransaction::new(self.clone(), attempt.op))))
     }
 
     async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {

@@ -13,8 +13,8 @@ use temporal_dsql_ports::{
 
 use super::history_execution::run_key;
 use crate::{
-    key::{Column, Key, KeyOf, NewRow, StoredRow, UniqueIndex},
-    limited_transaction::LimitedTransaction,
+    key::{Column, Key, NewRow, UniqueIndex},
+    limited_transaction::{LimitedTransaction, count},
 };
 
 const BY_ID: UniqueIndex =
@@ -32,9 +32,10 @@ struct BufferedEvent {
     event: DataBlob,
 }
 
-impl StoredRow for BufferedEvent {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.event.data.len())]
+impl BufferedEvent {
+    /// The row to write, checked against the limits.
+    fn row(self, run: &ExecutionsFilter) -> Result<NewRow, OversizedRow> {
+        NewRow::new(key(run, self.id), &self, &[("data", self.event.data.len())])
     }
 }
 
@@ -51,9 +52,7 @@ pub(super) fn check(
     run: &ExecutionsFilter,
     events: &[DataBlob],
 ) -> Result<Vec<NewRow>, OversizedRow> {
-    let key = KeyOf::from(key(run, 0));
-    let row = |event: &DataBlob| NewRow::new(&key, BufferedEvent { id: 0, event: event.clone() });
-    events.iter().map(row).collect()
+    events.iter().map(|event| BufferedEvent { id: 0, event: event.clone() }.row(run)).collect()
 }
 
 /// Appends events after the stored ones.
@@ -71,17 +70,15 @@ fn append_with(
     events: &[DataBlob],
     random: impl Fn(&LimitedTransaction) -> i64,
 ) -> Result<u64, StoreError> {
-    let buffer = run_key(Table::BufferedEvents, run).all();
-    let newest = transaction.range(buffer).next_back().map(|event: &BufferedEvent| event.id);
-    let first = newest.map_or(0, |id| id >> RANDOM_BITS) + 1;
+    let newest = stored(transaction, run).next_back();
+    let first = newest.map_or(0, |event| event.id >> RANDOM_BITS) + 1;
     let mut rows = Vec::with_capacity(events.len());
     for (index, event) in (first..).zip(events) {
         if index > LAST_INDEX {
             return Err(full());
         }
         let id = index << RANDOM_BITS | random(transaction);
-        let event = BufferedEvent { id, event: event.clone() };
-        rows.push(NewRow::new(&KeyOf::from(key(run, id)), event)?);
+        rows.push(BufferedEvent { id, event: event.clone() }.row(run)?);
         transaction.insert_entry(&entry(id))?;
     }
     transaction.insert_all(&rows)
@@ -93,8 +90,15 @@ fn full() -> StoreError {
 }
 
 pub(super) fn select(transaction: &LimitedTransaction, run: &ExecutionsFilter) -> Vec<DataBlob> {
-    let buffer = run_key(Table::BufferedEvents, run).all();
-    transaction.range(buffer).map(|event: &BufferedEvent| event.event.clone()).collect()
+    stored(transaction, run).map(|event| event.event.clone()).collect()
+}
+
+/// The stored events, in their order.
+fn stored<'t>(
+    transaction: &'t LimitedTransaction,
+    run: &ExecutionsFilter,
+) -> impl DoubleEndedIterator<Item = &'t BufferedEvent> {
+    transaction.range(&run_key(Table::BufferedEvents, run).all())
 }
 
 pub(super) fn delete(
@@ -102,14 +106,11 @@ pub(super) fn delete(
     run: &ExecutionsFilter,
     limit: Option<u32>,
 ) -> Result<u64, StoreError> {
-    let buffer = run_key(Table::BufferedEvents, run).all();
-    let ids = transaction.range(buffer.clone()).map(|event: &BufferedEvent| event.id);
-    let limit_of_ids = limit.map_or(usize::MAX, |limit| limit as usize);
-    let ids: Vec<_> = ids.take(limit_of_ids).collect();
+    let ids: Vec<_> = stored(transaction, run).take(count(limit)).map(|event| event.id).collect();
     for id in ids {
         transaction.delete_entry(&entry(id));
     }
-    transaction.delete_range(buffer, limit)
+    transaction.delete_range(&run_key(Table::BufferedEvents, run).all(), limit)
 }
 
 #[cfg(test)]
@@ -140,8 +141,7 @@ mod tests {
     }
 
     fn ids(store: &MemoryStore, run: &ExecutionsFilter) -> Vec<i64> {
-        let buffer = run_key(Table::BufferedEvents, run).all();
-        store.open().range(buffer).map(|event: &BufferedEvent| event.id).collect()
+        stored(&store.open(), run).map(|event| event.id).collect()
     }
 
     #[tokio::test]
@@ -197,8 +197,7 @@ mod tests {
         let store = MemoryStore::new();
         let last = BufferedEvent { id: LAST_INDEX << RANDOM_BITS, event: blob(1) };
         let mut transaction = store.open();
-        let row = NewRow::new(&KeyOf::from(key(&run(1), last.id)), last).unwrap();
-        transaction.insert(&row).unwrap();
+        transaction.insert(&last.row(&run(1)).unwrap()).unwrap();
         store.commit("Fill", transaction).unwrap();
 
         let mut transaction = begin(&store).await;

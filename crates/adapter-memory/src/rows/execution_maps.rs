@@ -1,9 +1,7 @@
 //! The seven maps of a run, and the statements on them (temporal-persistence.md#chasm-nodes,
 //! temporal-persistence.md#maps).
-//!
-//! The maps differ only in the type of their entries, which implements [`Entry`].
 
-use std::collections::BTreeMap;
+use std::any::Any;
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -12,102 +10,52 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{ExecutionMaps, StoreError};
 
-use super::{buffered_events, history_execution::run_key};
+use super::{buffered_events, history_execution::run_key, last_of_each_key, method_name};
 use crate::{
     connection::{Connection, Execute},
-    key::{Column, Key, KeyOf, NewRow, StoredRow, check_statement},
+    key::{Column, Key, NewRow, check_statement},
     limited_transaction::LimitedTransaction,
 };
 
-/// An entry of a map.
-trait Entry: StoredRow {
-    /// The last column of its key.
-    fn column(&self) -> Column;
-}
-
-impl StoredRow for IdEntry {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.data.data.len())]
-    }
-}
-
-impl Entry for IdEntry {
-    fn column(&self) -> Column {
-        Column::BigInt(self.id)
-    }
-}
-
-impl StoredRow for TimerEntry {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.data.data.len())]
-    }
-}
-
-impl Entry for TimerEntry {
-    fn column(&self) -> Column {
-        Column::text(&self.timer_id)
-    }
-}
-
-impl StoredRow for SignalId {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        []
-    }
-}
-
-impl Entry for SignalId {
-    fn column(&self) -> Column {
-        Column::text(self)
-    }
-}
-
-impl StoredRow for ChasmNode {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        let data = self.data.as_ref().map_or(0, Vec::len);
-        [("metadata", self.metadata.data.len()), ("data", data)]
-    }
-}
-
-impl Entry for ChasmNode {
-    fn column(&self) -> Column {
-        Column::text(&self.path)
-    }
-}
-
 /// The prefix of the keys of the entries of one map.
-fn map_key(run: &ExecutionsFilter, map: MapTable) -> Key {
+pub(super) fn map_key(run: &ExecutionsFilter, map: MapTable) -> Key {
     run_key(map.table(), run)
 }
 
 /// The entries to write, in the order of the request, checked against the limits.
-pub(super) fn ready(
+pub(super) fn entry_rows(
     run: &ExecutionsFilter,
     entries: &MapEntries,
 ) -> Result<Vec<NewRow>, StoreError> {
-    fn each<E: Entry>(map: &Key, entries: &[E]) -> Result<Vec<NewRow>, StoreError> {
-        let ready =
-            |entry: &E| NewRow::new(&KeyOf::from(map.with([entry.column()])), entry.clone());
-        Ok(entries.iter().map(ready).collect::<Result<_, _>>()?)
-    }
     let map = map_key(run, entries.map());
-    match entries {
+    let id = |entry: &IdEntry| {
+        let key = map.with([Column::BigInt(entry.id)]);
+        NewRow::new(key, entry, &[("data", entry.data.data.len())])
+    };
+    let timer = |entry: &TimerEntry| {
+        let key = map.with([Column::text(&entry.timer_id)]);
+        NewRow::new(key, entry, &[("data", entry.data.data.len())])
+    };
+    let signal = |id: &SignalId| NewRow::new(map.with([Column::text(id)]), id, &[]);
+    let node = |node: &ChasmNode| {
+        let data = node.data.as_ref().map_or(0, Vec::len);
+        let values = [("metadata", node.metadata.data.len()), ("data", data)];
+        NewRow::new(map.with([Column::text(&node.path)]), node, &values)
+    };
+    let rows: Result<_, _> = match entries {
         MapEntries::Activities(of)
         | MapEntries::ChildExecutions(of)
         | MapEntries::RequestCancels(of)
-        | MapEntries::Signals(of) => each(&map, of),
-        MapEntries::Timers(of) => each(&map, of),
-        MapEntries::SignalsRequested(of) => each(&map, of),
-        MapEntries::ChasmNodes(of) => each(&map, of),
-    }
-}
-
-/// The last entry of each key, in the order of the keys.
-pub(super) fn last_of_each_key(entries: Vec<NewRow>) -> BTreeMap<Key, NewRow> {
-    entries.into_iter().map(|row| (row.key.clone(), row)).collect()
+        | MapEntries::Signals(of) => of.iter().map(id).collect(),
+        MapEntries::Timers(of) => of.iter().map(timer).collect(),
+        MapEntries::SignalsRequested(of) => of.iter().map(signal).collect(),
+        MapEntries::ChasmNodes(of) => of.iter().map(node).collect(),
+    };
+    Ok(rows?)
 }
 
 /// The keys of entries.
-pub(super) fn keys(run: &ExecutionsFilter, keys: &MapKeys) -> Vec<Key> {
+pub(super) fn entry_keys(run: &ExecutionsFilter, keys: &MapKeys) -> Vec<Key> {
     let map = map_key(run, keys.map());
     let key = |column| map.with([column]);
     match keys {
@@ -122,10 +70,10 @@ pub(super) fn keys(run: &ExecutionsFilter, keys: &MapKeys) -> Vec<Key> {
 }
 
 /// Writes entries of `map`. Entries that a set contains already are not written and not counted.
-pub(super) fn replace<'a>(
+pub(super) fn replace(
     transaction: &mut LimitedTransaction,
     map: MapTable,
-    entries: impl IntoIterator<Item = &'a NewRow>,
+    entries: &[NewRow],
 ) -> Result<u64, StoreError> {
     match map {
         MapTable::SignalsRequested => transaction.insert_absent(entries),
@@ -138,61 +86,18 @@ pub(super) fn select_all(
     run: &ExecutionsFilter,
     map: MapTable,
 ) -> MapEntries {
-    fn each<E: Entry>(transaction: &LimitedTransaction, map: &Key) -> Vec<E> {
-        transaction.range(map.all()).cloned().collect()
+    fn all<R: Any + Clone>(transaction: &LimitedTransaction, map: &Key) -> Vec<R> {
+        transaction.select_range(&map.all(), None)
     }
     let key = map_key(run, map);
     match map {
-        MapTable::Activities => MapEntries::Activities(each(transaction, &key)),
-        MapTable::Timers => MapEntries::Timers(each(transaction, &key)),
-        MapTable::ChildExecutions => MapEntries::ChildExecutions(each(transaction, &key)),
-        MapTable::RequestCancels => MapEntries::RequestCancels(each(transaction, &key)),
-        MapTable::Signals => MapEntries::Signals(each(transaction, &key)),
-        MapTable::SignalsRequested => MapEntries::SignalsRequested(each(transaction, &key)),
-        MapTable::ChasmNodes => MapEntries::ChasmNodes(each(transaction, &key)),
-    }
-}
-
-pub(super) fn delete_all(
-    transaction: &mut LimitedTransaction,
-    run: &ExecutionsFilter,
-    map: MapTable,
-    limit: Option<u32>,
-) -> Result<u64, StoreError> {
-    transaction.delete_range(map_key(run, map).all(), limit)
-}
-
-/// The names of the statements on one map.
-struct Names {
-    replace: &'static str,
-    select_all: &'static str,
-    delete: &'static str,
-    delete_others: &'static str,
-    delete_all: &'static str,
-}
-
-macro_rules! names {
-    ($map:literal) => {
-        &Names {
-            replace: concat!("ReplaceInto", $map),
-            select_all: concat!("SelectAllFrom", $map),
-            delete: concat!("DeleteFrom", $map),
-            delete_others: concat!("DeleteOthersFrom", $map),
-            delete_all: concat!("DeleteAllFrom", $map),
-        }
-    };
-}
-
-/// The names of Temporal's methods.
-const fn names(map: MapTable) -> &'static Names {
-    match map {
-        MapTable::Activities => names!("ActivityInfoMaps"),
-        MapTable::Timers => names!("TimerInfoMaps"),
-        MapTable::ChildExecutions => names!("ChildExecutionInfoMaps"),
-        MapTable::RequestCancels => names!("RequestCancelInfoMaps"),
-        MapTable::Signals => names!("SignalInfoMaps"),
-        MapTable::SignalsRequested => names!("SignalsRequestedSets"),
-        MapTable::ChasmNodes => names!("ChasmNodeMaps"),
+        MapTable::Activities => MapEntries::Activities(all(transaction, &key)),
+        MapTable::Timers => MapEntries::Timers(all(transaction, &key)),
+        MapTable::ChildExecutions => MapEntries::ChildExecutions(all(transaction, &key)),
+        MapTable::RequestCancels => MapEntries::RequestCancels(all(transaction, &key)),
+        MapTable::Signals => MapEntries::Signals(all(transaction, &key)),
+        MapTable::SignalsRequested => MapEntries::SignalsRequested(all(transaction, &key)),
+        MapTable::ChasmNodes => MapEntries::ChasmNodes(all(transaction, &key)),
     }
 }
 
@@ -204,12 +109,11 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         entries: &MapEntries,
     ) -> Result<u64, StoreError> {
         let map = entries.map();
-        let entries = ready(run, entries)?;
+        let entries = entry_rows(run, entries)?;
         check_statement(&entries)?;
         let entries = last_of_each_key(entries);
-        self.executor
-            .execute(names(map).replace, |transaction| replace(transaction, map, entries.values()))
-            .await
+        let op = method_name!("ReplaceInto", map.table());
+        self.execute(op, |transaction| replace(transaction, map, &entries)).await
     }
 
     async fn select_all_from_map(
@@ -217,9 +121,8 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         run: &ExecutionsFilter,
         map: MapTable,
     ) -> Result<MapEntries, StoreError> {
-        self.executor
-            .execute(names(map).select_all, |transaction| Ok(select_all(transaction, run, map)))
-            .await
+        let op = method_name!("SelectAllFrom", map.table());
+        self.execute(op, |transaction| Ok(select_all(transaction, run, map))).await
     }
 
     async fn delete_from_map(
@@ -227,9 +130,9 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         run: &ExecutionsFilter,
         keys: &MapKeys,
     ) -> Result<u64, StoreError> {
-        let op = names(keys.map()).delete;
-        let keys = self::keys(run, keys);
-        self.executor.execute(op, |transaction| transaction.delete_all(&keys)).await
+        let op = method_name!("DeleteFrom", keys.map().table());
+        let keys = entry_keys(run, keys);
+        self.execute(op, |transaction| transaction.delete_all(&keys)).await
     }
 
     async fn delete_all_from_map(
@@ -238,23 +141,20 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         map: MapTable,
         limit: Option<u32>,
     ) -> Result<u64, StoreError> {
-        self.executor
-            .execute(names(map).delete_all, |transaction| delete_all(transaction, run, map, limit))
-            .await
+        let op = method_name!("DeleteAllFrom", map.table());
+        let keys = map_key(run, map).all();
+        self.execute(op, |transaction| transaction.delete_range(&keys, limit)).await
     }
 
     async fn delete_others_from_map(
         &mut self,
         run: &ExecutionsFilter,
-        keep: &MapKeys,
+        kept: &MapKeys,
     ) -> Result<u64, StoreError> {
-        let map = keep.map();
-        let keep = keys(run, keep).into_iter().collect();
-        self.executor
-            .execute(names(map).delete_others, |transaction| {
-                transaction.delete_others(map_key(run, map).all(), &keep)
-            })
-            .await
+        let op = method_name!("DeleteOthersFrom", kept.map().table());
+        let keys = map_key(run, kept.map()).all();
+        let kept = entry_keys(run, kept).into_iter().collect();
+        self.execute(op, |transaction| transaction.delete_others(&keys, &kept)).await
     }
 
     async fn insert_into_buffered_events(
@@ -263,22 +163,20 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         events: &[DataBlob],
     ) -> Result<u64, StoreError> {
         check_statement(&buffered_events::check(run, events)?)?;
-        self.executor
-            .execute("InsertIntoBufferedEvents", |transaction| {
-                buffered_events::append(transaction, run, events)
-            })
-            .await
+        self.execute("InsertIntoBufferedEvents", |transaction| {
+            buffered_events::append(transaction, run, events)
+        })
+        .await
     }
 
     async fn select_from_buffered_events(
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Vec<DataBlob>, StoreError> {
-        self.executor
-            .execute("SelectFromBufferedEvents", |transaction| {
-                Ok(buffered_events::select(transaction, run))
-            })
-            .await
+        self.execute("SelectFromBufferedEvents", |transaction| {
+            Ok(buffered_events::select(transaction, run))
+        })
+        .await
     }
 
     async fn delete_from_buffered_events(
@@ -286,11 +184,10 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         run: &ExecutionsFilter,
         limit: Option<u32>,
     ) -> Result<u64, StoreError> {
-        self.executor
-            .execute("DeleteFromBufferedEvents", |transaction| {
-                buffered_events::delete(transaction, run, limit)
-            })
-            .await
+        self.execute("DeleteFromBufferedEvents", |transaction| {
+            buffered_events::delete(transaction, run, limit)
+        })
+        .await
     }
 }
 
@@ -350,7 +247,7 @@ mod tests {
         store.session().replace_into_map(&run(), &activities(&[1])).await.unwrap();
         let key = map_key(&run(), MapTable::Activities).with([Column::BigInt(1)]);
         let mut share = store.open();
-        share.lock(&KeyOf::<IdEntry>::from(key), Lock::ForKeyShare).unwrap();
+        share.lock::<IdEntry>(&key, Lock::ForKeyShare).unwrap();
         store.session().replace_into_map(&run(), &activities(&[1])).await.unwrap();
         store.commit("Share", share).unwrap();
     }

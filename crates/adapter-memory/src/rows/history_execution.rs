@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
-    CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionVersion, ExecutionsFilter,
+    ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionVersion, ExecutionsFilter,
     ExecutionsRow, RunId, Table,
 };
 use temporal_dsql_ports::{CurrentExecutionsRoute, HistoryExecution, StoreError};
@@ -12,23 +12,9 @@ use crate::{
     MemoryStore,
     connection::{Connection, Execute},
     engine::Lock,
-    key::{Column, Key, NewRow, PrimaryKey, StoredRow},
+    key::{Column, Key, NewRow},
     limited_transaction::LimitedTransaction,
 };
-
-impl StoredRow for ExecutionsRow {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.data.data.len()), ("state", self.state.data.len())]
-    }
-}
-
-impl PrimaryKey for ExecutionsFilter {
-    type Row = ExecutionsRow;
-
-    fn to_key(&self) -> Key {
-        run_key(Table::Executions, self)
-    }
-}
 
 /// The key of a run in `executions`, which is the prefix of the keys of its rows in other tables.
 pub(super) fn run_key(table: Table, run: &ExecutionsFilter) -> Key {
@@ -43,125 +29,125 @@ pub(super) fn run_key(table: Table, run: &ExecutionsFilter) -> Key {
     )
 }
 
-impl StoredRow for CurrentExecutionsRow {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        let data = self.data.as_ref().map_or(0, Vec::len);
-        [("create_request_id", self.create_request_id.len()), ("data", data)]
-    }
+/// The row to write, checked against the limits.
+pub(crate) fn executions_row(row: &ExecutionsRow) -> Result<NewRow, StoreError> {
+    let values = [("data", row.data.data.len()), ("state", row.state.data.len())];
+    Ok(NewRow::new(run_key(Table::Executions, &row.filter()), row, &values)?)
+}
+
+pub(super) fn select_execution(
+    transaction: &LimitedTransaction,
+    run: &ExecutionsFilter,
+) -> Option<ExecutionsRow> {
+    transaction.select(&run_key(Table::Executions, run)).cloned()
+}
+
+pub(super) fn lock_execution(
+    transaction: &mut LimitedTransaction,
+    run: &ExecutionsFilter,
+) -> Option<ExecutionVersion> {
+    let key = run_key(Table::Executions, run);
+    transaction.lock(&key, Lock::ForUpdate).map(ExecutionsRow::version)
 }
 
 /// The key of a current execution in the table of its route.
 pub(super) struct CurrentKey {
-    route: CurrentExecutionsRoute,
-    filter: CurrentExecutionsFilter,
-}
-
-impl PrimaryKey for CurrentKey {
-    type Row = CurrentExecutionsRow;
-
-    fn to_key(&self) -> Key {
-        let archetype_id = match self.route {
-            CurrentExecutionsRoute::CurrentExecutions => None,
-            CurrentExecutionsRoute::CurrentChasmExecutions { archetype_id } => {
-                Some(Column::BigInt(archetype_id.0.into()))
-            }
-        };
-        let id = [
-            Column::Integer(self.filter.shard_id.0),
-            Column::Uuid(self.filter.namespace_id.0),
-            Column::text(&self.filter.workflow_id),
-        ];
-        Key::new(self.route.table(), id.into_iter().chain(archetype_id))
-    }
+    key: Key,
+    archetype_id: ArchetypeId,
 }
 
 impl CurrentKey {
-    pub(super) fn of_filter(store: &MemoryStore, filter: &CurrentExecutionsFilter) -> Self {
-        Self { route: store.router().route_filter(filter), filter: filter.clone() }
+    fn new(route: CurrentExecutionsRoute, filter: &CurrentExecutionsFilter) -> Self {
+        let key = Key::new(
+            route.table(),
+            [
+                Column::Integer(filter.shard_id.0),
+                Column::Uuid(filter.namespace_id.0),
+                Column::text(&filter.workflow_id),
+            ],
+        );
+        let archetype_id = route.archetype_id();
+        let key = match route {
+            CurrentExecutionsRoute::CurrentExecutions => key,
+            CurrentExecutionsRoute::CurrentChasmExecutions { .. } => {
+                key.with([Column::BigInt(archetype_id.0.into())])
+            }
+        };
+        Self { key, archetype_id }
     }
 
-    /// The row to write, checked against the limits of its table.
-    pub(super) fn ready(
-        store: &MemoryStore,
-        row: &CurrentExecutionsRow,
-    ) -> Result<NewRow, StoreError> {
-        let key = Self { route: store.router().route_row(row)?, filter: row.filter() };
-        Ok(NewRow::new(&key, row.clone())?)
+    pub(super) fn of_filter(store: &MemoryStore, filter: &CurrentExecutionsFilter) -> Self {
+        Self::new(store.router().route_filter(filter), filter)
     }
 
     /// The row as it is read: its archetype is the one of its route
     /// (requirements.md#req-5-3).
     fn read(&self, stored: &CurrentExecutionsRow) -> CurrentExecutionsRow {
-        CurrentExecutionsRow { archetype_id: self.route.archetype_id(), ..stored.clone() }
+        CurrentExecutionsRow { archetype_id: self.archetype_id, ..stored.clone() }
+    }
+
+    pub(super) fn lock(
+        &self,
+        transaction: &mut LimitedTransaction,
+    ) -> Option<CurrentExecutionsRow> {
+        transaction.lock(&self.key, Lock::ForUpdate).map(|stored| self.read(stored))
+    }
+
+    /// Two locks, as on DSQL. A current execution without its run is also locked, although the result
+    /// is empty.
+    fn lock_join(&self, transaction: &mut LimitedTransaction) -> Option<CurrentExecutionsRow> {
+        let current = self.lock(transaction)?;
+        let run = lock_execution(transaction, &current.executions_filter())?;
+        Some(CurrentExecutionsRow { last_write_version: run.last_write_version, ..current })
     }
 }
 
-/// The row to write, checked against the limits.
-pub(super) fn ready(row: &ExecutionsRow) -> Result<NewRow, StoreError> {
-    Ok(NewRow::new(&row.filter(), row.clone())?)
-}
-
-pub(super) fn lock_executions(
-    transaction: &mut LimitedTransaction,
-    filter: &ExecutionsFilter,
-) -> Option<ExecutionVersion> {
-    transaction.lock(filter, Lock::ForUpdate).map(ExecutionsRow::version)
-}
-
-pub(super) fn lock_current(
-    transaction: &mut LimitedTransaction,
-    key: &CurrentKey,
-) -> Option<CurrentExecutionsRow> {
-    transaction.lock(key, Lock::ForUpdate).map(|stored| key.read(stored))
-}
-
-/// Two locks, as on DSQL. A current execution without its run is also locked, although the result is
-/// empty.
-fn lock_join(
-    transaction: &mut LimitedTransaction,
-    key: &CurrentKey,
-) -> Option<CurrentExecutionsRow> {
-    let current = lock_current(transaction, key)?;
-    let run = transaction.lock(&current.executions_filter(), Lock::ForUpdate)?;
-    Some(CurrentExecutionsRow { last_write_version: run.last_write_version, ..current })
+/// The row to write, checked against the limits of its table.
+pub(super) fn current_row(
+    store: &MemoryStore,
+    row: &CurrentExecutionsRow,
+) -> Result<NewRow, StoreError> {
+    let CurrentKey { key, .. } = CurrentKey::new(store.router().route_row(row)?, &row.filter());
+    let data = row.data.as_ref().map_or(0, Vec::len);
+    let values = [("create_request_id", row.create_request_id.len()), ("data", data)];
+    Ok(NewRow::new(key, row, &values)?)
 }
 
 #[async_trait]
 impl<E: Execute> HistoryExecution for Connection<E> {
     async fn insert_into_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError> {
-        let row = ready(row)?;
-        self.executor.execute("InsertIntoExecutions", |transaction| transaction.insert(&row)).await
+        let row = executions_row(row)?;
+        self.execute("InsertIntoExecutions", |transaction| transaction.insert(&row)).await
     }
 
     async fn update_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError> {
-        let row = ready(row)?;
-        self.executor.execute("UpdateExecutions", |transaction| transaction.update(&row)).await
+        let row = executions_row(row)?;
+        self.execute("UpdateExecutions", |transaction| transaction.update(&row)).await
     }
 
     async fn select_from_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionsRow>, StoreError> {
-        self.executor
-            .execute("SelectFromExecutions", |transaction| Ok(transaction.select(filter).cloned()))
-            .await
+        self.execute("SelectFromExecutions", |transaction| {
+            Ok(select_execution(transaction, filter))
+        })
+        .await
     }
 
     async fn delete_from_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<u64, StoreError> {
-        self.executor
-            .execute("DeleteFromExecutions", |transaction| transaction.delete(filter))
-            .await
+        let key = run_key(Table::Executions, filter);
+        self.execute("DeleteFromExecutions", |transaction| transaction.delete(&key)).await
     }
 
     async fn read_lock_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionVersion>, StoreError> {
-        self.executor
-            .execute("ReadLockExecutions", |transaction| Ok(lock_executions(transaction, filter)))
+        self.execute("ReadLockExecutions", |transaction| Ok(lock_execution(transaction, filter)))
             .await
     }
 
@@ -169,8 +155,7 @@ impl<E: Execute> HistoryExecution for Connection<E> {
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionVersion>, StoreError> {
-        self.executor
-            .execute("WriteLockExecutions", |transaction| Ok(lock_executions(transaction, filter)))
+        self.execute("WriteLockExecutions", |transaction| Ok(lock_execution(transaction, filter)))
             .await
     }
 
@@ -178,32 +163,27 @@ impl<E: Execute> HistoryExecution for Connection<E> {
         &mut self,
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError> {
-        let row = CurrentKey::ready(self.executor.store(), row)?;
-        self.executor
-            .execute("InsertIntoCurrentExecutions", |transaction| transaction.insert(&row))
-            .await
+        let row = current_row(self.store(), row)?;
+        self.execute("InsertIntoCurrentExecutions", |transaction| transaction.insert(&row)).await
     }
 
     async fn update_current_executions(
         &mut self,
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError> {
-        let row = CurrentKey::ready(self.executor.store(), row)?;
-        self.executor
-            .execute("UpdateCurrentExecutions", |transaction| transaction.update(&row))
-            .await
+        let row = current_row(self.store(), row)?;
+        self.execute("UpdateCurrentExecutions", |transaction| transaction.update(&row)).await
     }
 
     async fn select_from_current_executions(
         &mut self,
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError> {
-        let key = CurrentKey::of_filter(self.executor.store(), filter);
-        self.executor
-            .execute("SelectFromCurrentExecutions", |transaction| {
-                Ok(transaction.select(&key).map(|stored| key.read(stored)))
-            })
-            .await
+        let current = CurrentKey::of_filter(self.store(), filter);
+        self.execute("SelectFromCurrentExecutions", |transaction| {
+            Ok(transaction.select(&current.key).map(|stored| current.read(stored)))
+        })
+        .await
     }
 
     async fn delete_from_current_executions(
@@ -211,34 +191,30 @@ impl<E: Execute> HistoryExecution for Connection<E> {
         filter: &CurrentExecutionsFilter,
         run_id: RunId,
     ) -> Result<u64, StoreError> {
-        let key = CurrentKey::of_filter(self.executor.store(), filter);
-        self.executor
-            .execute("DeleteFromCurrentExecutions", |transaction| {
-                transaction.delete_if(&key, |current| current.run_id == run_id)
-            })
-            .await
+        let CurrentKey { key, .. } = CurrentKey::of_filter(self.store(), filter);
+        self.execute("DeleteFromCurrentExecutions", |transaction| {
+            transaction.delete_if(&key, |row: &CurrentExecutionsRow| row.run_id == run_id)
+        })
+        .await
     }
 
     async fn lock_current_executions(
         &mut self,
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError> {
-        let key = CurrentKey::of_filter(self.executor.store(), filter);
-        self.executor
-            .execute("LockCurrentExecutions", |transaction| Ok(lock_current(transaction, &key)))
-            .await
+        let current = CurrentKey::of_filter(self.store(), filter);
+        self.execute("LockCurrentExecutions", |transaction| Ok(current.lock(transaction))).await
     }
 
     async fn lock_current_executions_join_executions(
         &mut self,
         filter: &CurrentExecutionsFilter,
     ) -> Result<Vec<CurrentExecutionsRow>, StoreError> {
-        let key = CurrentKey::of_filter(self.executor.store(), filter);
-        self.executor
-            .execute("LockCurrentExecutionsJoinExecutions", |transaction| {
-                Ok(lock_join(transaction, &key).into_iter().collect())
-            })
-            .await
+        let current = CurrentKey::of_filter(self.store(), filter);
+        self.execute("LockCurrentExecutionsJoinExecutions", |transaction| {
+            Ok(current.lock_join(transaction).into_iter().collect())
+        })
+        .await
     }
 }
 

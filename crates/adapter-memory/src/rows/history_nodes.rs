@@ -1,7 +1,7 @@
 //! `history_node` and `history_tree`: batches of events, and their branches
 //! (temporal-persistence.md#history).
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
@@ -10,31 +10,12 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{HistoryNodes, StoreError};
 
+use super::last_of_each_key;
 use crate::{
     connection::{Connection, Execute},
-    key::{Column, Key, KeyOf, NewRow, PrimaryKey, StoredRow, check_statement},
+    key::{Column, Key, NewRow, check_statement},
     limited_transaction::LimitedTransaction,
 };
-
-impl StoredRow for HistoryNode {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.data.data.len())]
-    }
-}
-
-impl StoredRow for HistoryTreeRow {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.data.data.len())]
-    }
-}
-
-impl PrimaryKey for BranchKey {
-    type Row = HistoryTreeRow;
-
-    fn to_key(&self) -> Key {
-        branch_key(Table::HistoryTree, self)
-    }
-}
 
 /// The key of a branch in `history_tree`, which is the prefix of the keys of its nodes.
 fn branch_key(table: Table, branch: &BranchKey) -> Key {
@@ -51,23 +32,23 @@ fn node_key(branch: &Key, position: NodePosition) -> Result<Key, StoreError> {
     Ok(branch.with([Column::BigInt(position.node_id), Column::BigInt(txn_id)]))
 }
 
-/// The nodes to write, checked against the limits. Of several at one position the last one is
-/// written.
-pub(super) fn ready(branch: &BranchKey, nodes: &[HistoryNode]) -> Result<Vec<NewRow>, StoreError> {
+/// The nodes to write, checked against the limits.
+pub(super) fn node_rows(
+    branch: &BranchKey,
+    nodes: &[HistoryNode],
+) -> Result<Vec<NewRow>, StoreError> {
     let branch = branch_key(Table::HistoryNode, branch);
-    let mut rows = Vec::with_capacity(nodes.len());
-    for node in nodes {
+    let row = |node: &HistoryNode| {
         let key = node_key(&branch, node.metadata().position())?;
-        rows.push(NewRow::new(&KeyOf::from(key), node.clone())?);
-    }
-    check_statement(&rows)?;
-    let last: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
-    Ok(last.into_values().collect())
+        Ok(NewRow::new(key, node, &[("data", node.data.data.len())])?)
+    };
+    nodes.iter().map(row).collect()
 }
 
 /// The branch to write, checked against the limits.
-pub(super) fn ready_tree(row: &HistoryTreeRow) -> Result<NewRow, StoreError> {
-    Ok(NewRow::new(&row.branch, row.clone())?)
+pub(super) fn tree_row(row: &HistoryTreeRow) -> Result<NewRow, StoreError> {
+    let key = branch_key(Table::HistoryTree, &row.branch);
+    Ok(NewRow::new(key, row, &[("data", row.data.data.len())])?)
 }
 
 /// The keys of a page and of the rest of its range.
@@ -85,18 +66,24 @@ fn page_keys(branch: &BranchKey, page: &NodePage) -> Result<Range<Key>, StoreErr
     Ok(keys)
 }
 
-/// Reads a page, converting each node with `read`.
-fn select_page<T>(
-    transaction: &LimitedTransaction,
-    keys: Range<Key>,
-    page: &NodePage,
-    read: impl Fn(&HistoryNode) -> T,
-) -> Vec<T> {
-    let nodes = transaction.range(keys);
-    let limit = page.limit as usize;
-    match page.order {
-        NodeOrder::Forward => nodes.take(limit).map(read).collect(),
-        NodeOrder::Reverse => nodes.rev().take(limit).map(read).collect(),
+impl<E: Execute> Connection<E> {
+    /// Reads a page, converting each node with `read`.
+    async fn select_page<T: Send>(
+        &mut self,
+        branch: &BranchKey,
+        page: &NodePage,
+        read: fn(&HistoryNode) -> T,
+    ) -> Result<Vec<T>, StoreError> {
+        let keys = page_keys(branch, page)?;
+        let limit = page.limit as usize;
+        self.execute("RangeSelectFromHistoryNode", |transaction: &mut LimitedTransaction| {
+            let nodes = transaction.range(&keys);
+            Ok(match page.order {
+                NodeOrder::Forward => nodes.take(limit).map(read).collect(),
+                NodeOrder::Reverse => nodes.rev().take(limit).map(read).collect(),
+            })
+        })
+        .await
     }
 }
 
@@ -107,10 +94,10 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         branch: &BranchKey,
         nodes: &[HistoryNode],
     ) -> Result<u64, StoreError> {
-        let nodes = ready(branch, nodes)?;
-        self.executor
-            .execute("InsertIntoHistoryNode", |transaction| transaction.replace_all(&nodes))
-            .await
+        let nodes = node_rows(branch, nodes)?;
+        check_statement(&nodes)?;
+        let nodes = last_of_each_key(nodes);
+        self.execute("InsertIntoHistoryNode", |transaction| transaction.replace_all(&nodes)).await
     }
 
     async fn delete_from_history_node(
@@ -119,9 +106,7 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         position: NodePosition,
     ) -> Result<u64, StoreError> {
         let key = node_key(&branch_key(Table::HistoryNode, branch), position)?;
-        self.executor
-            .execute("DeleteFromHistoryNode", |transaction| transaction.delete_key(&key))
-            .await
+        self.execute("DeleteFromHistoryNode", |transaction| transaction.delete(&key)).await
     }
 
     async fn range_select_from_history_node(
@@ -129,12 +114,7 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         branch: &BranchKey,
         page: &NodePage,
     ) -> Result<Vec<HistoryNode>, StoreError> {
-        let keys = page_keys(branch, page)?;
-        self.executor
-            .execute("RangeSelectFromHistoryNode", |transaction| {
-                Ok(select_page(transaction, keys.clone(), page, HistoryNode::clone))
-            })
-            .await
+        self.select_page(branch, page, HistoryNode::clone).await
     }
 
     async fn range_select_metadata_from_history_node(
@@ -142,12 +122,7 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         branch: &BranchKey,
         page: &NodePage,
     ) -> Result<Vec<NodeMetadata>, StoreError> {
-        let keys = page_keys(branch, page)?;
-        self.executor
-            .execute("RangeSelectFromHistoryNode", |transaction| {
-                Ok(select_page(transaction, keys.clone(), page, HistoryNode::metadata))
-            })
-            .await
+        self.select_page(branch, page, HistoryNode::metadata).await
     }
 
     async fn range_delete_from_history_node(
@@ -158,18 +133,15 @@ impl<E: Execute> HistoryNodes for Connection<E> {
     ) -> Result<u64, StoreError> {
         let branch = branch_key(Table::HistoryNode, branch);
         let keys = branch.with([Column::BigInt(min_node_id)])..branch.end();
-        self.executor
-            .execute("RangeDeleteFromHistoryNode", |transaction| {
-                transaction.delete_range(keys.clone(), Some(limit))
-            })
-            .await
+        self.execute("RangeDeleteFromHistoryNode", |transaction| {
+            transaction.delete_range(&keys, Some(limit))
+        })
+        .await
     }
 
     async fn insert_into_history_tree(&mut self, row: &HistoryTreeRow) -> Result<u64, StoreError> {
-        let row = [ready_tree(row)?];
-        self.executor
-            .execute("InsertIntoHistoryTree", |transaction| transaction.replace_all(&row))
-            .await
+        let row = [tree_row(row)?];
+        self.execute("InsertIntoHistoryTree", |transaction| transaction.replace_all(&row)).await
     }
 
     async fn select_from_history_tree(
@@ -177,18 +149,16 @@ impl<E: Execute> HistoryNodes for Connection<E> {
         shard_id: ShardId,
         tree_id: TreeId,
     ) -> Result<Vec<HistoryTreeRow>, StoreError> {
-        let tree = tree_key(Table::HistoryTree, shard_id, tree_id);
-        self.executor
-            .execute("SelectFromHistoryTree", |transaction| {
-                Ok(transaction.range(tree.all()).cloned().collect())
-            })
-            .await
+        let tree = tree_key(Table::HistoryTree, shard_id, tree_id).all();
+        self.execute("SelectFromHistoryTree", |transaction| {
+            Ok(transaction.select_range(&tree, None))
+        })
+        .await
     }
 
     async fn delete_from_history_tree(&mut self, branch: &BranchKey) -> Result<u64, StoreError> {
-        self.executor
-            .execute("DeleteFromHistoryTree", |transaction| transaction.delete(branch))
-            .await
+        let key = branch_key(Table::HistoryTree, branch);
+        self.execute("DeleteFromHistoryTree", |transaction| transaction.delete(&key)).await
     }
 
     async fn paginate_branches_from_history_tree(
@@ -198,12 +168,11 @@ impl<E: Execute> HistoryNodes for Connection<E> {
     ) -> Result<Vec<HistoryTreeRow>, StoreError> {
         let mut keys = Key::new(Table::HistoryTree, []).all();
         if let Some(after) = after {
-            keys.start = after.to_key().end();
+            keys.start = branch_key(Table::HistoryTree, &after).end();
         }
-        self.executor
-            .execute("PaginateBranchesFromHistoryTree", |transaction| {
-                Ok(transaction.range(keys.clone()).take(limit as usize).cloned().collect())
-            })
-            .await
+        self.execute("PaginateBranchesFromHistoryTree", |transaction| {
+            Ok(transaction.select_range(&keys, Some(limit)))
+        })
+        .await
     }
 }

@@ -9,22 +9,11 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{HistoryTasks, StoreError};
 
+use super::method_name;
 use crate::{
     connection::{Connection, Execute},
-    key::{Column, Key, KeyOf, NewRow, StoredRow, check_statement},
+    key::{Column, Key, NewRow, check_statement},
 };
-
-impl StoredRow for ImmediateTask {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.data.data.len())]
-    }
-}
-
-impl StoredRow for ScheduledTask {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.data.data.len())]
-    }
-}
 
 /// The prefix of the keys of the tasks of one queue.
 fn immediate_key(shard_id: ShardId, queue: &ImmediateQueue) -> Key {
@@ -42,21 +31,23 @@ fn immediate_key(shard_id: ShardId, queue: &ImmediateQueue) -> Key {
     }
 }
 
-fn immediate_range(queue: &Key, range: &ImmediateRange) -> Range<Key> {
+fn immediate_range(shard_id: ShardId, queue: &ImmediateQueue, range: ImmediateRange) -> Range<Key> {
+    let queue = immediate_key(shard_id, queue);
     queue.with([Column::BigInt(range.start)])..queue.with([Column::BigInt(range.end)])
 }
 
 /// The tasks to insert, checked against the limits.
-pub(super) fn ready_immediate(
+pub(super) fn immediate_rows(
     shard_id: ShardId,
     queue: &ImmediateQueue,
     tasks: &[ImmediateTask],
 ) -> Result<Vec<NewRow>, StoreError> {
     let queue = immediate_key(shard_id, queue);
-    let ready = |task: &ImmediateTask| {
-        NewRow::new(&KeyOf::from(queue.with([Column::BigInt(task.task_id)])), task.clone())
+    let row = |task: &ImmediateTask| {
+        let key = queue.with([Column::BigInt(task.task_id)]);
+        NewRow::new(key, task, &[("data", task.data.data.len())])
     };
-    Ok(tasks.iter().map(ready).collect::<Result<_, _>>()?)
+    Ok(tasks.iter().map(row).collect::<Result<_, _>>()?)
 }
 
 /// The prefix of the keys of the tasks of one queue.
@@ -75,60 +66,24 @@ fn scheduled_columns(key: ScheduledKey) -> [Column; 2] {
     [Column::BigInt(key.visibility_timestamp.unix_micros()), Column::BigInt(key.task_id)]
 }
 
-fn scheduled_range(queue: &Key, range: ScheduledRange) -> Range<Key> {
+fn scheduled_range(shard_id: ShardId, queue: ScheduledQueue, range: ScheduledRange) -> Range<Key> {
+    let queue = scheduled_key(shard_id, queue);
     let until = Column::BigInt(range.until.unix_micros());
     queue.with(scheduled_columns(range.from))..queue.with([until])
 }
 
 /// The tasks to insert, checked against the limits.
-pub(super) fn ready_scheduled(
+pub(super) fn scheduled_rows(
     shard_id: ShardId,
     queue: ScheduledQueue,
     tasks: &[ScheduledTask],
 ) -> Result<Vec<NewRow>, StoreError> {
     let queue = scheduled_key(shard_id, queue);
-    let ready = |task: &ScheduledTask| {
-        NewRow::new(&KeyOf::from(queue.with(scheduled_columns(task.key))), task.clone())
+    let row = |task: &ScheduledTask| {
+        let key = queue.with(scheduled_columns(task.key));
+        NewRow::new(key, task, &[("data", task.data.data.len())])
     };
-    Ok(tasks.iter().map(ready).collect::<Result<_, _>>()?)
-}
-
-/// The names of the statements on one table.
-struct Names {
-    insert: &'static str,
-    range_select: &'static str,
-    delete: &'static str,
-    range_delete: &'static str,
-}
-
-macro_rules! names {
-    ($tasks:literal) => {
-        &Names {
-            insert: concat!("InsertInto", $tasks),
-            range_select: concat!("RangeSelectFrom", $tasks),
-            delete: concat!("DeleteFrom", $tasks),
-            range_delete: concat!("RangeDeleteFrom", $tasks),
-        }
-    };
-}
-
-/// The names of Temporal's methods.
-const fn immediate_names(queue: &ImmediateQueue) -> &'static Names {
-    match queue {
-        ImmediateQueue::Transfer => names!("TransferTasks"),
-        ImmediateQueue::Visibility => names!("VisibilityTasks"),
-        ImmediateQueue::Replication => names!("ReplicationTasks"),
-        ImmediateQueue::ReplicationDlq(_) => names!("ReplicationDLQTasks"),
-        ImmediateQueue::Category(_) => names!("HistoryImmediateTasks"),
-    }
-}
-
-/// The names of Temporal's methods.
-const fn scheduled_names(queue: ScheduledQueue) -> &'static Names {
-    match queue {
-        ScheduledQueue::Timer => names!("TimerTasks"),
-        ScheduledQueue::Category(_) => names!("HistoryScheduledTasks"),
-    }
+    Ok(tasks.iter().map(row).collect::<Result<_, _>>()?)
 }
 
 #[async_trait]
@@ -139,11 +94,10 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         queue: &ImmediateQueue,
         tasks: &[ImmediateTask],
     ) -> Result<u64, StoreError> {
-        let tasks = ready_immediate(shard_id, queue, tasks)?;
+        let tasks = immediate_rows(shard_id, queue, tasks)?;
         check_statement(&tasks)?;
-        self.executor
-            .execute(immediate_names(queue).insert, |transaction| transaction.insert_all(&tasks))
-            .await
+        let op = method_name!("InsertInto", queue.table());
+        self.execute(op, |transaction| transaction.insert_all(&tasks)).await
     }
 
     async fn range_select_from_immediate_tasks(
@@ -153,12 +107,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         range: ImmediateRange,
         limit: u32,
     ) -> Result<Vec<ImmediateTask>, StoreError> {
-        let keys = immediate_range(&immediate_key(shard_id, queue), &range);
-        self.executor
-            .execute(immediate_names(queue).range_select, |transaction| {
-                Ok(transaction.range(keys.clone()).take(limit as usize).cloned().collect())
-            })
-            .await
+        let keys = immediate_range(shard_id, queue, range);
+        let op = method_name!("RangeSelectFrom", queue.table());
+        self.execute(op, |transaction| Ok(transaction.select_range(&keys, Some(limit)))).await
     }
 
     async fn delete_from_immediate_tasks(
@@ -168,9 +119,8 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         task_id: i64,
     ) -> Result<u64, StoreError> {
         let key = immediate_key(shard_id, queue).with([Column::BigInt(task_id)]);
-        self.executor
-            .execute(immediate_names(queue).delete, |transaction| transaction.delete_key(&key))
-            .await
+        let op = method_name!("DeleteFrom", queue.table());
+        self.execute(op, |transaction| transaction.delete(&key)).await
     }
 
     async fn range_delete_from_immediate_tasks(
@@ -180,12 +130,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         range: ImmediateRange,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        let keys = immediate_range(&immediate_key(shard_id, queue), &range);
-        self.executor
-            .execute(immediate_names(queue).range_delete, |transaction| {
-                transaction.delete_range(keys.clone(), Some(limit))
-            })
-            .await
+        let keys = immediate_range(shard_id, queue, range);
+        let op = method_name!("RangeDeleteFrom", queue.table());
+        self.execute(op, |transaction| transaction.delete_range(&keys, Some(limit))).await
     }
 
     async fn insert_into_scheduled_tasks(
@@ -194,11 +141,10 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         queue: ScheduledQueue,
         tasks: &[ScheduledTask],
     ) -> Result<u64, StoreError> {
-        let tasks = ready_scheduled(shard_id, queue, tasks)?;
+        let tasks = scheduled_rows(shard_id, queue, tasks)?;
         check_statement(&tasks)?;
-        self.executor
-            .execute(scheduled_names(queue).insert, |transaction| transaction.insert_all(&tasks))
-            .await
+        let op = method_name!("InsertInto", queue.table());
+        self.execute(op, |transaction| transaction.insert_all(&tasks)).await
     }
 
     async fn range_select_from_scheduled_tasks(
@@ -208,12 +154,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         range: ScheduledRange,
         limit: u32,
     ) -> Result<Vec<ScheduledTask>, StoreError> {
-        let keys = scheduled_range(&scheduled_key(shard_id, queue), range);
-        self.executor
-            .execute(scheduled_names(queue).range_select, |transaction| {
-                Ok(transaction.range(keys.clone()).take(limit as usize).cloned().collect())
-            })
-            .await
+        let keys = scheduled_range(shard_id, queue, range);
+        let op = method_name!("RangeSelectFrom", queue.table());
+        self.execute(op, |transaction| Ok(transaction.select_range(&keys, Some(limit)))).await
     }
 
     async fn delete_from_scheduled_tasks(
@@ -223,9 +166,8 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         key: ScheduledKey,
     ) -> Result<u64, StoreError> {
         let key = scheduled_key(shard_id, queue).with(scheduled_columns(key));
-        self.executor
-            .execute(scheduled_names(queue).delete, |transaction| transaction.delete_key(&key))
-            .await
+        let op = method_name!("DeleteFrom", queue.table());
+        self.execute(op, |transaction| transaction.delete(&key)).await
     }
 
     async fn range_delete_from_scheduled_tasks(
@@ -235,12 +177,9 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         range: ScheduledRange,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        let keys = scheduled_range(&scheduled_key(shard_id, queue), range);
-        self.executor
-            .execute(scheduled_names(queue).range_delete, |transaction| {
-                transaction.delete_range(keys.clone(), Some(limit))
-            })
-            .await
+        let keys = scheduled_range(shard_id, queue, range);
+        let op = method_name!("RangeDeleteFrom", queue.table());
+        self.execute(op, |transaction| transaction.delete_range(&keys, Some(limit))).await
     }
 }
 

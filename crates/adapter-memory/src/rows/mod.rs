@@ -13,4 +13,41 @@ mod shards;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
+use crate::key::NewRow;
+
+#[cfg(test)]
+pub(crate) use history_execution::executions_row;
 pub(crate) use mutable_state::check;
+
+/// The name of Temporal's method: a verb, and the table of a map or of tasks.
+macro_rules! method_name {
+    ($verb:literal, $table:expr) => {{
+        use temporal_dsql_domain::Table;
+        match $table {
+            Table::ActivityInfoMaps => concat!($verb, "ActivityInfoMaps"),
+            Table::TimerInfoMaps => concat!($verb, "TimerInfoMaps"),
+            Table::ChildExecutionInfoMaps => concat!($verb, "ChildExecutionInfoMaps"),
+            Table::RequestCancelInfoMaps => concat!($verb, "RequestCancelInfoMaps"),
+            Table::SignalInfoMaps => concat!($verb, "SignalInfoMaps"),
+            Table::SignalsRequestedSets => concat!($verb, "SignalsRequestedSets"),
+            Table::ChasmNodeMaps => concat!($verb, "ChasmNodeMaps"),
+            Table::TransferTasks => concat!($verb, "TransferTasks"),
+            Table::VisibilityTasks => concat!($verb, "VisibilityTasks"),
+            Table::ReplicationTasks => concat!($verb, "ReplicationTasks"),
+            Table::ReplicationTasksDlq => concat!($verb, "ReplicationDLQTasks"),
+            Table::HistoryImmediateTasks => concat!($verb, "HistoryImmediateTasks"),
+            Table::TimerTasks => concat!($verb, "TimerTasks"),
+            Table::HistoryScheduledTasks => concat!($verb, "HistoryScheduledTasks"),
+            other => unreachable!("{other} has no map and no tasks"),
+        }
+    }};
+}
+use method_name;
+
+/// The last row of each key, in the order of the keys.
+fn last_of_each_key(rows: Vec<NewRow>) -> Vec<NewRow> {
+    let last: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+    last.into_values().collect()
+}

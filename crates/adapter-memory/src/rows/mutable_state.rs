@@ -8,9 +8,11 @@ use temporal_dsql_ports::{
 };
 
 use super::{
-    buffered_events, execution_maps,
-    history_execution::{self, CurrentKey},
-    history_nodes, history_tasks,
+    buffered_events,
+    execution_maps::{self, entry_rows},
+    history_execution::{current_row, executions_row, select_execution},
+    history_nodes::{node_rows, tree_row},
+    history_tasks::{immediate_rows, scheduled_rows},
 };
 use crate::{
     MemoryStore,
@@ -27,22 +29,20 @@ use crate::{
 pub(crate) fn check(store: &MemoryStore, set: &WriteSet<'_>) -> Result<(), StoreError> {
     let mut rows = Vec::new();
     if let Some(row) = set.current.as_ref().and_then(|current| current.write) {
-        rows.push(CurrentKey::ready(store, row)?);
+        rows.push(current_row(store, row)?);
     }
     for run in &set.runs {
         let key = run.filter();
-        if let Some(row) = run.row() {
-            rows.push(history_execution::ready(row)?);
-        }
+        rows.extend(run.row().map(executions_row).transpose()?);
         match run {
             RunChange::Insert { maps, .. } | RunChange::Replace { maps, .. } => {
                 for entries in *maps {
-                    rows.extend(execution_maps::ready(&key, entries)?);
+                    rows.extend(entry_rows(&key, entries)?);
                 }
             }
             RunChange::Update { maps, buffered, .. } => {
                 for map in *maps {
-                    rows.extend(execution_maps::ready(&key, &map.replace)?);
+                    rows.extend(entry_rows(&key, &map.replace)?);
                 }
                 buffered_events::check(&key, &buffered.append)?;
             }
@@ -51,23 +51,21 @@ pub(crate) fn check(store: &MemoryStore, set: &WriteSet<'_>) -> Result<(), Store
     }
     for tasks in &set.tasks {
         for (queue, of) in &tasks.immediate {
-            rows.extend(history_tasks::ready_immediate(set.shard_id, queue, of)?);
+            rows.extend(immediate_rows(set.shard_id, queue, of)?);
         }
         for (queue, of) in &tasks.scheduled {
-            rows.extend(history_tasks::ready_scheduled(set.shard_id, *queue, of)?);
+            rows.extend(scheduled_rows(set.shard_id, *queue, of)?);
         }
     }
     for HistoryChange { branch, node, tree } in &set.history {
-        rows.extend(history_nodes::ready(branch, std::slice::from_ref(*node))?);
-        if let Some(tree) = tree {
-            rows.push(history_nodes::ready_tree(tree)?);
-        }
+        rows.extend(node_rows(branch, std::slice::from_ref(*node))?);
+        rows.extend(tree.as_ref().map(tree_row).transpose()?);
     }
     check_statement(&rows)
 }
 
 fn select(transaction: &LimitedTransaction, run: &ExecutionsFilter) -> Option<MutableStateRows> {
-    let execution = transaction.select(run)?.clone();
+    let execution = select_execution(transaction, run)?;
     let maps = MapTable::ALL.map(|map| execution_maps::select_all(transaction, run, map)).into();
     Some(MutableStateRows { execution, maps, buffered: buffered_events::select(transaction, run) })
 }
@@ -78,8 +76,6 @@ impl<E: Execute> MutableState for Connection<E> {
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Option<MutableStateRows>, StoreError> {
-        self.executor
-            .execute("SelectMutableState", |transaction| Ok(select(transaction, run)))
-            .await
+        self.execute("SelectMutableState", |transaction| Ok(select(transaction, run))).await
     }
 }

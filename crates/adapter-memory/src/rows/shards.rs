@@ -8,32 +8,33 @@ use temporal_dsql_ports::{Shards, StoreError};
 use crate::{
     connection::{Connection, Execute},
     engine::Lock,
-    key::{Column, Key, NewRow, PrimaryKey, StoredRow},
+    key::{Column, Key, NewRow},
+    limited_transaction::LimitedTransaction,
 };
 
-impl PrimaryKey for ShardId {
-    type Row = ShardsRow;
-
-    fn to_key(&self) -> Key {
-        Key::new(Table::Shards, [Column::Integer(self.0)])
-    }
+fn key(shard_id: ShardId) -> Key {
+    Key::new(Table::Shards, [Column::Integer(shard_id.0)])
 }
 
-impl StoredRow for ShardsRow {
-    fn values(&self) -> impl IntoIterator<Item = (&'static str, usize)> {
-        [("data", self.data.data.len())]
-    }
+/// The row to write, checked against the limits.
+fn shards_row(row: &ShardsRow) -> Result<NewRow, StoreError> {
+    Ok(NewRow::new(key(row.shard_id), row, &[("data", row.data.data.len())])?)
 }
 
-fn ready(row: &ShardsRow) -> Result<NewRow, StoreError> {
-    Ok(NewRow::new(&row.shard_id, row.clone())?)
+/// Locks a shard and reads its range id.
+pub(super) fn lock_shard(
+    transaction: &mut LimitedTransaction,
+    shard_id: ShardId,
+    lock: Lock,
+) -> Option<i64> {
+    transaction.lock(&key(shard_id), lock).map(|shard: &ShardsRow| shard.range_id)
 }
 
 #[async_trait]
 impl<E: Execute> Shards for Connection<E> {
     async fn insert_into_shards(&mut self, row: &ShardsRow) -> Result<u64, StoreError> {
-        let row = ready(row)?;
-        self.executor.execute("InsertIntoShards", |transaction| transaction.insert(&row)).await
+        let row = shards_row(row)?;
+        self.execute("InsertIntoShards", |transaction| transaction.insert(&row)).await
     }
 
     async fn update_shards(
@@ -41,38 +42,31 @@ impl<E: Execute> Shards for Connection<E> {
         row: &ShardsRow,
         expected: Option<i64>,
     ) -> Result<u64, StoreError> {
-        let ready = ready(row)?;
+        let row = shards_row(row)?;
         let holds = |shard: &ShardsRow| expected.is_none_or(|expected| shard.range_id == expected);
-        self.executor
-            .execute("UpdateShards", |transaction| {
-                transaction.update_if(&row.shard_id, &ready, holds)
-            })
-            .await
+        self.execute("UpdateShards", |transaction| transaction.update_if(&row, holds)).await
     }
 
     async fn select_from_shards(
         &mut self,
         shard_id: ShardId,
     ) -> Result<Option<ShardsRow>, StoreError> {
-        self.executor
-            .execute("SelectFromShards", |transaction| Ok(transaction.select(&shard_id).cloned()))
-            .await
+        let key = key(shard_id);
+        self.execute("SelectFromShards", |transaction| Ok(transaction.select(&key).cloned())).await
     }
 
     async fn read_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
-        self.executor
-            .execute("ReadLockShards", |transaction| {
-                Ok(transaction.lock(&shard_id, Lock::ForKeyShare).map(|shard| shard.range_id))
-            })
-            .await
+        self.execute("ReadLockShards", |transaction| {
+            Ok(lock_shard(transaction, shard_id, Lock::ForKeyShare))
+        })
+        .await
     }
 
     async fn write_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
-        self.executor
-            .execute("WriteLockShards", |transaction| {
-                Ok(transaction.lock(&shard_id, Lock::ForUpdate).map(|shard| shard.range_id))
-            })
-            .await
+        self.execute("WriteLockShards", |transaction| {
+            Ok(lock_shard(transaction, shard_id, Lock::ForUpdate))
+        })
+        .await
     }
 }
 
