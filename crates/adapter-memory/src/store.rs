@@ -42,41 +42,34 @@ struct Shared {
 }
 
 /// The builder of a [`MemoryStore`].
-pub struct MemoryStoreBuilder {
-    runner: Runner,
-    clock: Arc<dyn Clock>,
-    router: Arc<dyn CurrentExecutionsRouter>,
-    plan: FaultPlan,
-    seed: Option<u64>,
-    versions: BTreeMap<String, SchemaVersion>,
-}
+pub struct MemoryStoreBuilder(Shared);
 
 impl MemoryStoreBuilder {
     /// Sets the runner. Default: [`Runner::default`].
     #[must_use]
     pub fn runner(mut self, runner: Runner) -> Self {
-        self.runner = runner;
+        self.0.runner = runner;
         self
     }
 
     /// Sets the clock that the age of a transaction is measured with. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.0.clock = clock;
         self
     }
 
     /// Sets the router. Default: [`ArchetypeRouter`].
     #[must_use]
     pub fn router(mut self, router: Arc<dyn CurrentExecutionsRouter>) -> Self {
-        self.router = router;
+        self.0.router = router;
         self
     }
 
     /// Sets the first fault plan. Default: [`FaultPlan::none`].
     #[must_use]
     pub fn faults(mut self, plan: FaultPlan) -> Self {
-        self.plan = plan;
+        self.0.faults = Mutex::new(Faults::new(plan));
         self
     }
 
@@ -84,7 +77,7 @@ impl MemoryStoreBuilder {
     /// has its own seed. Default: a new seed for every store.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.0.random = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));
         self
     }
 
@@ -95,23 +88,14 @@ impl MemoryStoreBuilder {
         mut self,
         versions: impl IntoIterator<Item = (N, SchemaVersion)>,
     ) -> Self {
-        self.versions =
+        self.0.versions =
             versions.into_iter().map(|(name, version)| (name.into(), version)).collect();
         self
     }
 
     /// Builds an empty store.
     pub fn build(self) -> MemoryStore {
-        let random = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        MemoryStore(Arc::new(Shared {
-            engine: Engine::with_max_age(MAX_AGE),
-            runner: self.runner,
-            clock: self.clock,
-            router: self.router,
-            faults: Mutex::new(Faults::new(self.plan)),
-            random: Arc::new(Mutex::new(random)),
-            versions: self.versions,
-        }))
+        MemoryStore(Arc::new(self.0))
     }
 }
 
@@ -123,14 +107,15 @@ impl MemoryStore {
 
     /// A builder with the defaults.
     pub fn builder() -> MemoryStoreBuilder {
-        MemoryStoreBuilder {
+        MemoryStoreBuilder(Shared {
+            engine: Engine::with_max_age(MAX_AGE),
             runner: Runner::default(),
             clock: Arc::new(SystemClock),
             router: Arc::new(ArchetypeRouter),
-            plan: FaultPlan::none(),
-            seed: None,
+            faults: Mutex::default(),
+            random: Random::default(),
             versions: BTreeMap::from([("postgres".to_owned(), VERSION)]),
-        }
+        })
     }
 
     /// Replaces the fault plan, from the next commit on.

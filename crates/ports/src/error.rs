@@ -15,7 +15,8 @@ use temporal_dsql_domain::{
 ///
 /// It is reference-counted, because a failed statement and the commit that it prevents return the
 /// same error.
-#[derive(Clone)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
 
 impl Cause {
@@ -27,24 +28,6 @@ impl Cause {
     /// The wrapped error.
     pub fn get(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
         &*self.0
-    }
-}
-
-impl fmt::Debug for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Cause {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
     }
 }
 
@@ -252,16 +235,7 @@ impl StoreError {
     /// Whether the same request may succeed later. It is safe to repeat it only if
     /// [`outcome`](Self::outcome) is [`Outcome::NotApplied`].
     pub const fn is_transient(&self) -> bool {
-        match self {
-            Self::Conflict { .. } | Self::Unavailable { .. } => true,
-            Self::Condition(_)
-            | Self::AlreadyExists { .. }
-            | Self::InvalidArgument { .. }
-            | Self::Limit { .. }
-            | Self::Unauthorized { .. }
-            | Self::Unsupported { .. }
-            | Self::Corrupt { .. } => false,
-        }
+        matches!(self, Self::Conflict { .. } | Self::Unavailable { .. })
     }
 
     /// Converts [`AlreadyExists`](Self::AlreadyExists) into [`Conflict`](Self::Conflict).

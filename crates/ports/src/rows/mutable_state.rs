@@ -1,9 +1,7 @@
 //! The row port of whole runs: a write set inside a transaction, and the read of all rows of a run.
 
 use async_trait::async_trait;
-use temporal_dsql_domain::{
-    DataBlob, ExecutionsFilter, ExecutionsRow, MapEntries, MapTable, ShardId, Tasks,
-};
+use temporal_dsql_domain::{DataBlob, ExecutionsFilter, ExecutionsRow, MapEntries, MapTable};
 
 use super::{ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, Shards};
 use crate::{
@@ -32,7 +30,32 @@ pub trait MutableState:
 {
     /// Locks and reads the rows that the conditions of `set` refer to, the shard's first.
     async fn observe(&mut self, set: &WriteSet<'_>) -> Result<Observed, StoreError> {
-        observe_row_by_row(self, set).await
+        let mut observed = Observed::default();
+        if set.range_id.is_some() {
+            observed.range_id = self.read_lock_shards(set.shard_id).await?;
+        }
+        if let Some(current) = &set.current {
+            observed.current = self.lock_current_executions(&current.id).await?;
+            if let ExpectedCurrent::Closed { run_id, .. } = current.expected {
+                let run = current.id.run(run_id);
+                let version = self.write_lock_executions(&run).await?;
+                observed.runs.extend(version.map(|version| (run_id, version)));
+            }
+        }
+        for run in set.runs.iter().filter(|run| !matches!(run, RunChange::Delete(_))) {
+            let version = self.write_lock_executions(&run.filter()).await?;
+            observed.runs.extend(version.map(|version| (run.run_id(), version)));
+        }
+        if let Some(current) = &observed.current {
+            observed.current_run = match observed.run(current.run_id) {
+                Some(version) => Some(version),
+                None => self
+                    .select_from_executions(&current.executions_filter())
+                    .await?
+                    .map(|row| row.version()),
+            };
+        }
+        Ok(observed)
     }
 
     /// Writes the rows of `set`. The caller has checked its conditions against `observed`.
@@ -46,7 +69,34 @@ pub trait MutableState:
         observed: &Observed,
     ) -> Result<RowCounts, StoreError> {
         let _ = observed;
-        write_row_by_row(self, set).await
+        let mut written = RowCounts::default();
+        for run in &set.runs {
+            written.runs += write_run(self, run).await?;
+        }
+        if let Some(current) = &set.current
+            && let Some(row) = current.write
+        {
+            written.current = match current.expected {
+                ExpectedCurrent::Absent => self.insert_into_current_executions(row).await?,
+                _ => self.update_current_executions(row).await?,
+            };
+        }
+        for tasks in &set.tasks {
+            // One statement for each queue.
+            for (queue, of) in tasks.immediate_in_order() {
+                written.tasks += self.insert_into_immediate_tasks(set.shard_id, queue, of).await?;
+            }
+            for (queue, of) in tasks.scheduled_in_order() {
+                written.tasks += self.insert_into_scheduled_tasks(set.shard_id, *queue, of).await?;
+            }
+        }
+        for HistoryChange { branch, node, tree } in &set.history {
+            self.insert_into_history_node(branch, std::slice::from_ref(node)).await?;
+            if let Some(tree) = tree {
+                self.insert_into_history_tree(tree).await?;
+            }
+        }
+        Ok(written)
     }
 
     /// Reads all rows of one run in one statement, and so from one snapshot.
@@ -56,71 +106,11 @@ pub trait MutableState:
     ) -> Result<Option<MutableStateRows>, StoreError>;
 }
 
-async fn observe_row_by_row<S>(session: &mut S, set: &WriteSet<'_>) -> Result<Observed, StoreError>
-where
-    S: MutableState + ?Sized,
-{
-    let mut observed = Observed::default();
-    if set.range_id.is_some() {
-        observed.range_id = session.read_lock_shards(set.shard_id).await?;
-    }
-    if let Some(current) = &set.current {
-        observed.current = session.lock_current_executions(&current.id).await?;
-        if let ExpectedCurrent::Closed { run_id, .. } = current.expected {
-            let run = current.id.run(run_id);
-            let version = session.write_lock_executions(&run).await?;
-            observed.runs.extend(version.map(|version| (run_id, version)));
-        }
-    }
-    for run in set.runs.iter().filter(|run| !matches!(run, RunChange::Delete(_))) {
-        let version = session.write_lock_executions(&run.filter()).await?;
-        observed.runs.extend(version.map(|version| (run.run_id(), version)));
-    }
-    if let Some(current) = &observed.current {
-        observed.current_run = match observed.run(current.run_id) {
-            Some(version) => Some(version),
-            None => session
-                .select_from_executions(&current.executions_filter())
-                .await?
-                .map(|row| row.version()),
-        };
-    }
-    Ok(observed)
-}
-
-async fn write_row_by_row<S>(session: &mut S, set: &WriteSet<'_>) -> Result<RowCounts, StoreError>
-where
-    S: MutableState + ?Sized,
-{
-    let mut written = RowCounts::default();
-    for run in &set.runs {
-        written.runs += write_run(session, run).await?;
-    }
-    if let Some(current) = &set.current
-        && let Some(row) = current.write
-    {
-        written.current = match current.expected {
-            ExpectedCurrent::Absent => session.insert_into_current_executions(row).await?,
-            _ => session.update_current_executions(row).await?,
-        };
-    }
-    for tasks in &set.tasks {
-        written.tasks += insert_tasks(session, set.shard_id, tasks).await?;
-    }
-    for HistoryChange { branch, node, tree } in &set.history {
-        session.insert_into_history_node(branch, std::slice::from_ref(node)).await?;
-        if let Some(tree) = tree {
-            session.insert_into_history_tree(tree).await?;
-        }
-    }
-    Ok(written)
-}
-
 /// Writes one run. Returns the number of `executions` rows that were inserted or updated.
-async fn write_run<S>(session: &mut S, change: &RunChange<'_>) -> Result<u64, StoreError>
-where
-    S: MutableState + ?Sized,
-{
+async fn write_run(
+    session: &mut (impl MutableState + ?Sized),
+    change: &RunChange<'_>,
+) -> Result<u64, StoreError> {
     let run = change.filter();
     match change {
         RunChange::Insert { row, maps } => {
@@ -172,23 +162,4 @@ where
             Ok(0)
         }
     }
-}
-
-/// Inserts tasks, one statement for each queue. Returns their number.
-async fn insert_tasks<S>(
-    session: &mut S,
-    shard_id: ShardId,
-    tasks: &Tasks,
-) -> Result<u64, StoreError>
-where
-    S: HistoryTasks + ?Sized,
-{
-    let mut inserted = 0;
-    for (queue, tasks) in tasks.immediate_in_order() {
-        inserted += session.insert_into_immediate_tasks(shard_id, queue, tasks).await?;
-    }
-    for (queue, tasks) in tasks.scheduled_in_order() {
-        inserted += session.insert_into_scheduled_tasks(shard_id, *queue, tasks).await?;
-    }
-    Ok(inserted)
 }

@@ -1,6 +1,6 @@
 //! The deadline of a caller.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 /// A point in time on the clock of a store's [`Runner`](crate::Runner), after which nothing
 /// is sent and no answer is awaited.
@@ -20,17 +20,11 @@ impl Deadline {
     }
 }
 
-/// The source of a [`StoreError::Unavailable`](crate::StoreError::Unavailable) whose operation was ended by its caller's [`Deadline`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The source of a [`StoreError::Unavailable`](crate::StoreError::Unavailable) whose operation was
+/// ended by its caller's [`Deadline`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the deadline of the caller has passed")]
 pub struct DeadlinePassed;
-
-impl fmt::Display for DeadlinePassed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the deadline of the caller has passed")
-    }
-}
-
-impl std::error::Error for DeadlinePassed {}
 
 #[cfg(test)]
 mod tests;

@@ -44,51 +44,40 @@ pub struct Runner {
 }
 
 /// The builder of a [`Runner`].
-pub struct RunnerBuilder {
-    policy: RetryPolicy,
-    clock: Arc<dyn Clock>,
-    observer: Arc<dyn Observer>,
-    seed: Option<u64>,
-}
+pub struct RunnerBuilder(Runner);
 
 impl RunnerBuilder {
     /// Sets the retry policy. Default: [`RetryPolicy::default`].
     #[must_use]
     pub fn policy(mut self, policy: RetryPolicy) -> Self {
-        self.policy = policy;
+        self.0.policy = policy;
         self
     }
 
     /// Sets the clock. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.0.clock = clock;
         self
     }
 
     /// Sets the observer. Default: [`SilentObserver`].
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
+        self.0.observer = observer;
         self
     }
 
     /// Seeds the random waits, so that they are reproducible. Default: a new seed for every runner.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.0.random = Mutex::new(fastrand::Rng::with_seed(seed));
         self
     }
 
     /// Builds the runner.
     pub fn build(self) -> Runner {
-        let random = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Runner {
-            policy: self.policy,
-            clock: self.clock,
-            observer: self.observer,
-            random: Mutex::new(random),
-        }
+        self.0
     }
 }
 
@@ -101,12 +90,12 @@ impl Default for Runner {
 impl Runner {
     /// A builder with the defaults.
     pub fn builder() -> RunnerBuilder {
-        RunnerBuilder {
+        RunnerBuilder(Runner {
             policy: RetryPolicy::default(),
             clock: Arc::new(SystemClock),
             observer: Arc::new(SilentObserver),
-            seed: None,
-        }
+            random: Mutex::default(),
+        })
     }
 
     /// Runs `attempt` until it succeeds or must not be repeated. For single statements: they are
