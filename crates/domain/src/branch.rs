@@ -79,12 +79,9 @@ impl HistoryBranch {
     /// # Errors
     /// A branch cannot be forked before its first node.
     pub fn fork(&self, fork_node_id: i64, branch_id: BranchId) -> Result<Self, InvalidValue> {
-        if fork_node_id <= FIRST_NODE_ID {
-            return Err(InvalidValue::new(
-                "fork_node_id",
-                format!("is {fork_node_id}; it must be larger than {FIRST_NODE_ID}"),
-            ));
-        }
+        InvalidValue::unless(fork_node_id > FIRST_NODE_ID, "fork_node_id", || {
+            format!("is {fork_node_id}; it must be larger than {FIRST_NODE_ID}")
+        })?;
         let ancestors = self
             .ranges(fork_node_id)
             .into_iter()

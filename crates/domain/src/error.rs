@@ -15,4 +15,16 @@ impl InvalidValue {
     pub fn new(field: &'static str, reason: impl Into<String>) -> Self {
         Self { field, reason: reason.into() }
     }
+
+    /// Returns an error of `field` unless `condition` holds.
+    ///
+    /// # Errors
+    /// `condition` is false.
+    pub fn unless<R: Into<String>>(
+        condition: bool,
+        field: &'static str,
+        reason: impl FnOnce() -> R,
+    ) -> Result<(), Self> {
+        if condition { Ok(()) } else { Err(Self::new(field, reason())) }
+    }
 }

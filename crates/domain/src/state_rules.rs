@@ -68,20 +68,14 @@ fn check(
     status: ExecutionStatus,
     allowed: fn(ExecutionStatus) -> bool,
 ) -> Result<(), InvalidValue> {
-    if matches!(status, ExecutionStatus::Unspecified | ExecutionStatus::Unrecognized(_)) {
-        return Err(InvalidValue::new(
-            "status",
-            format!("an execution cannot have status {status}"),
-        ));
-    }
-    if allowed(status) {
-        Ok(())
-    } else {
-        Err(InvalidValue::new(
-            "status",
-            format!("an execution {operation} in state {state} cannot have status {status}"),
-        ))
-    }
+    let is_known =
+        !matches!(status, ExecutionStatus::Unspecified | ExecutionStatus::Unrecognized(_));
+    InvalidValue::unless(is_known, "status", || {
+        format!("an execution cannot have status {status}")
+    })?;
+    InvalidValue::unless(allowed(status), "status", || {
+        format!("an execution {operation} in state {state} cannot have status {status}")
+    })
 }
 
 #[cfg(test)]

@@ -18,20 +18,14 @@ fn checked(
     length: RangeInclusive<usize>,
     text: &str,
 ) -> Result<Arc<str>, InvalidValue> {
-    if text.contains('\0') {
-        return Err(InvalidValue::new(field, "contains a NUL character, which text cannot hold"));
-    }
+    let has_nul = text.contains('\0');
+    InvalidValue::unless(!has_nul, field, || "contains a NUL character, which text cannot hold")?;
     let (min, max) = (*length.start(), *length.end());
     let characters = text.chars().count();
-    if characters < min {
-        return Err(InvalidValue::new(field, "is empty"));
-    }
-    if characters > max {
-        return Err(InvalidValue::new(
-            field,
-            format!("is {characters} characters long; at most {max} are allowed"),
-        ));
-    }
+    InvalidValue::unless(characters >= min, field, || "is empty")?;
+    InvalidValue::unless(characters <= max, field, || {
+        format!("is {characters} characters long; at most {max} are allowed")
+    })?;
     Ok(text.into())
 }
 

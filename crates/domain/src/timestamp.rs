@@ -41,14 +41,10 @@ impl Timestamp {
     /// Outside [`MIN`](Self::MIN) to [`MAX`](Self::MAX).
     pub fn from_unix_micros(unix_micros: i64) -> Result<Self, InvalidValue> {
         let time = Self { unix_micros };
-        if (Self::MIN..=Self::MAX).contains(&time) {
-            Ok(time)
-        } else {
-            Err(InvalidValue::new(
-                "timestamp",
-                format!("{unix_micros} µs from the Unix epoch is not between year 1 and year 9999"),
-            ))
-        }
+        InvalidValue::unless((Self::MIN..=Self::MAX).contains(&time), "timestamp", || {
+            format!("{unix_micros} µs from the Unix epoch is not between year 1 and year 9999")
+        })?;
+        Ok(time)
     }
 
     /// The time `unix_nanos` nanoseconds after the Unix epoch, truncated to microseconds.

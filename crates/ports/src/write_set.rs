@@ -129,9 +129,9 @@ pub struct MapWrite {
 pub fn check_distinct_maps(maps: impl IntoIterator<Item = MapTable>) -> Result<(), InvalidValue> {
     let mut named = Vec::new();
     for map in maps {
-        if named.contains(&map) {
-            return Err(InvalidValue::new("maps", format!("has {} twice", map.table())));
-        }
+        InvalidValue::unless(!named.contains(&map), "maps", || {
+            format!("has {} twice", map.table())
+        })?;
         named.push(map);
     }
     Ok(())
@@ -145,13 +145,11 @@ impl MapWrite {
     /// The first map that violates this.
     pub fn check_all(writes: &[Self]) -> Result<(), InvalidValue> {
         check_distinct_maps(writes.iter().map(|write| write.replace.map()))?;
-        match writes.iter().find(|write| write.remove.map() != write.replace.map()) {
-            None => Ok(()),
-            Some(write) => Err(InvalidValue::new(
-                "maps",
-                format!("removes keys of another map from {}", write.replace.map().table()),
-            )),
-        }
+        writes.iter().try_for_each(|MapWrite { remove, replace }| {
+            InvalidValue::unless(remove.map() == replace.map(), "maps", || {
+                format!("removes keys of another map from {}", replace.map().table())
+            })
+        })
     }
 
     /// The entries that exist after the write: those that are written and not removed.
@@ -371,20 +369,18 @@ impl WriteSet<'_> {
     /// there may be no row to update.
     pub fn validate(&self) -> Result<(), InvalidValue> {
         let mut runs = BTreeSet::new();
-        if let Some(twice) = self.runs.iter().map(RunChange::run_id).find(|run| !runs.insert(*run))
-        {
-            return Err(InvalidValue::new("runs", format!("contains {twice} twice")));
+        for run_id in self.runs.iter().map(RunChange::run_id) {
+            let is_new = runs.insert(run_id);
+            InvalidValue::unless(is_new, "runs", || format!("contains {run_id} twice"))?;
         }
-        match &self.current {
-            Some(CurrentChange {
-                expected: ExpectedCurrent::AnyBut(_), write: Some(_), ..
-            }) => Err(InvalidValue::new(
-                "current",
-                "cannot be written under the condition `AnyBut`: there may be no row to update"
-                    .to_owned(),
-            )),
-            _ => Ok(()),
-        }
+        let may_be_absent = self.current.as_ref().is_some_and(|current| {
+            current.write.is_some() && matches!(current.expected, ExpectedCurrent::AnyBut(_))
+        });
+        InvalidValue::unless(
+            !may_be_absent,
+            "current",
+            || "cannot be written under the condition `AnyBut`: there may be no row to update",
+        )
     }
 
     /// The runs that the conditions refer to: those that are written, and the one of

@@ -33,6 +33,33 @@
 //! [`Outcome::Unknown`]. An operation that `within` ends
 //! reports its outcome instead.
 
+/// Defines a store of Temporal over any [`Store`].
+macro_rules! define_store {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name<S> {
+            store: S,
+        }
+
+        impl<S: Store> $name<S> {
+            /// Temporal's store over `store`.
+            pub const fn new(store: S) -> Self {
+                Self { store }
+            }
+
+            /// The same store with a deadline, `limit` from now, that all operations on it share. Call
+            /// this for each operation, or once for all operations of a request.
+            ///
+            /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
+            /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
+            pub fn within(&self, limit: std::time::Duration) -> $name<Within<&S>> {
+                $name::new(Within::new(&self.store, limit))
+            }
+        }
+    };
+}
+
 mod execution;
 mod history;
 mod shard;
@@ -88,10 +115,7 @@ impl Owner {
 
 /// `limit` must be at least 1: an empty page has no continuation key.
 fn check_limit(limit: u32) -> Result<(), InvalidValue> {
-    if limit == 0 {
-        return Err(InvalidValue::new("limit", "is 0; it must be at least 1"));
-    }
-    Ok(())
+    InvalidValue::unless(limit > 0, "limit", || "is 0; it must be at least 1")
 }
 
 /// The bound of a loop over rows that other sessions may add concurrently. Each round processes a

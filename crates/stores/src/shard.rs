@@ -1,9 +1,6 @@
 //! The shard store: creates, reads, updates and takes over shards.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use temporal_dsql_domain::{ShardId, ShardsRow};
 
@@ -12,35 +9,20 @@ use temporal_dsql_ports::{
     BoxFuture, ConditionFailed, Outcome, Store, StoreError, StoreExt, Transaction, Within,
 };
 
-/// Temporal's `ShardStore`, over any store.
-///
-/// # The range id is also in the blob
-/// [`ShardsRow::data`] is the serialized `ShardInfo`, whose field 2 is `range_id`. A Go server reads
-/// the range id of a shard from that field, not from the column, and compares it with the column
-/// when it takes the shard over. A client that shares a database with a Go server must write a new
-/// range id to both. If only the column changes, every takeover by the Go server fails with
-/// [`ConditionFailed::ShardOwnershipLost`]. This store compares and writes the column, and does not
-/// decode the blob.
-#[derive(Clone, Debug)]
-pub struct ShardStore<S> {
-    store: S,
+define_store! {
+    /// Temporal's `ShardStore`, over any store.
+    ///
+    /// # The range id is also in the blob
+    /// [`ShardsRow::data`] is the serialized `ShardInfo`, whose field 2 is `range_id`. A Go server reads
+    /// the range id of a shard from that field, not from the column, and compares it with the column
+    /// when it takes the shard over. A client that shares a database with a Go server must write a new
+    /// range id to both. If only the column changes, every takeover by the Go server fails with
+    /// [`ConditionFailed::ShardOwnershipLost`]. This store compares and writes the column, and does not
+    /// decode the blob.
+    ShardStore
 }
 
 impl<S: Store> ShardStore<S> {
-    /// The shard store over `store`.
-    pub const fn new(store: S) -> Self {
-        Self { store }
-    }
-
-    /// The same store with a deadline, `limit` from now, that all operations on it share. Call this
-    /// for each operation, or once for all operations of a request.
-    ///
-    /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
-    /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
-    pub fn within(&self, limit: Duration) -> ShardStore<Within<&S>> {
-        ShardStore::new(Within::new(&self.store, limit))
-    }
-
     /// Returns the shard, or inserts `initial` if the shard does not exist.
     ///
     /// An insert with an unknown outcome is retried like a lost conflict, until the deadline of the

@@ -1,7 +1,5 @@
 //! The task store: adds, reads and completes the history tasks of a shard.
 
-use std::time::Duration;
-
 use temporal_dsql_domain::{
     ClusterName, ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue,
     ScheduledRange, ScheduledTask, ShardId, Tasks, Timestamp,
@@ -10,10 +8,9 @@ use temporal_dsql_domain::{
 use super::{CHUNK, Owner, check_limit, delete_in_chunks};
 use temporal_dsql_ports::{Outcome, Store, StoreError, Within, WriteSet};
 
-/// The task methods of Temporal's `ExecutionStore`, over any store.
-#[derive(Clone, Debug)]
-pub struct TaskStore<S> {
-    store: S,
+define_store! {
+    /// The task methods of Temporal's `ExecutionStore`, over any store.
+    TaskStore
 }
 
 /// A page of an immediate queue.
@@ -35,20 +32,6 @@ pub struct ScheduledPage {
 }
 
 impl<S: Store> TaskStore<S> {
-    /// The task store over `store`.
-    pub const fn new(store: S) -> Self {
-        Self { store }
-    }
-
-    /// The same store with a deadline, `limit` from now, that all operations on it share. Call this
-    /// for each operation, or once for all operations of a request.
-    ///
-    /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
-    /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
-    pub fn within(&self, limit: Duration) -> TaskStore<Within<&S>> {
-        TaskStore::new(Within::new(&self.store, limit))
-    }
-
     /// Adds tasks, all or none. With no tasks, it only checks the ownership of the shard.
     ///
     /// # Errors

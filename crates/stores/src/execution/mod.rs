@@ -4,8 +4,6 @@ mod requests;
 mod validate;
 mod write_sets;
 
-use std::time::Duration;
-
 use temporal_dsql_domain::{
     CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionsFilter, ExecutionsRow, MapTable, RunId,
 };
@@ -26,32 +24,17 @@ pub use requests::{
     Snapshot, UpdateExecution, UpdateMode,
 };
 
-/// Temporal's `ExecutionStore`, over any store. Each write is applied entirely or not at all, and
-/// only if the caller owns the shard.
-///
-/// If the answer to a write is lost, the written row is read. If it proves that the write was
-/// applied, success is returned (temporal-persistence.md#retries). Otherwise the outcome stays
-/// unknown ([`StoreError::outcome`]): the write may take effect until the next takeover of the shard.
-#[derive(Clone, Debug)]
-pub struct ExecutionStore<S> {
-    store: S,
+define_store! {
+    /// Temporal's `ExecutionStore`, over any store. Each write is applied entirely or not at all, and
+    /// only if the caller owns the shard.
+    ///
+    /// If the answer to a write is lost, the written row is read. If it proves that the write was
+    /// applied, success is returned (temporal-persistence.md#retries). Otherwise the outcome stays
+    /// unknown ([`StoreError::outcome`]): the write may take effect until the next takeover of the shard.
+    ExecutionStore
 }
 
 impl<S: Store> ExecutionStore<S> {
-    /// The execution store over `store`.
-    pub const fn new(store: S) -> Self {
-        Self { store }
-    }
-
-    /// The same store with a deadline, `limit` from now, that all operations on it share. Call this
-    /// for each operation, or once for all operations of a request.
-    ///
-    /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
-    /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
-    pub fn within(&self, limit: Duration) -> ExecutionStore<Within<&S>> {
-        ExecutionStore::new(Within::new(&self.store, limit))
-    }
-
     /// Creates an execution.
     ///
     /// # Errors

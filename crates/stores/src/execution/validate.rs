@@ -98,12 +98,11 @@ pub(super) fn conflict_resolve(request: &ConflictResolve) -> Checked {
             }
         }
         ConflictResolveMode::BypassCurrent => {
-            if current.is_some() {
-                return Err(InvalidValue::new(
-                    "current",
-                    "BypassCurrent does not change the current run",
-                ));
-            }
+            InvalidValue::unless(
+                current.is_none(),
+                "current",
+                || "BypassCurrent does not change the current run",
+            )?;
             match new_state {
                 None => not_in(
                     "a reset run that is not the current one",
@@ -152,52 +151,33 @@ fn mutation(owner: Owner, mutation: &Mutation) -> Checked {
 
 /// A record version is the previous one plus one, so it proves a write.
 fn next_version(row: &ExecutionsRow, expected: Expected) -> Checked {
-    match expected {
-        Expected::RecordVersion(version)
-            if version.checked_add(1) != Some(row.db_record_version) =>
-        {
-            Err(InvalidValue::new(
-                "db_record_version",
-                format!("is {}, but follows {version}", row.db_record_version),
-            ))
-        }
-        Expected::RecordVersion(_) | Expected::NextEventId(_) => Ok(()),
-    }
+    let Expected::RecordVersion(version) = expected else { return Ok(()) };
+    let is_next = version.checked_add(1) == Some(row.db_record_version);
+    InvalidValue::unless(is_next, "db_record_version", || {
+        format!("is {}, but follows {version}", row.db_record_version)
+    })
 }
 
 /// The rows of one run have the same shard, namespace, id and run.
 fn same_run(owner: Owner, execution: &ExecutionsRow, current: &CurrentExecutionsRow) -> Checked {
-    if execution.shard_id != owner.shard_id {
-        return Err(InvalidValue::new(
-            "shard_id",
-            format!("is {}, but the owner's is {}", execution.shard_id, owner.shard_id),
-        ));
-    }
+    InvalidValue::unless(execution.shard_id == owner.shard_id, "shard_id", || {
+        format!("is {}, but the owner's is {}", execution.shard_id, owner.shard_id)
+    })?;
     // Also if the mode does not write the row: a filter would read an unspecified archetype as a
     // workflow.
     ArchetypeRouter.route_row(current)?;
-    if current.executions_filter() == execution.filter() {
-        return Ok(());
-    }
-    Err(InvalidValue::new(
-        "run_id",
-        format!(
-            "the execution is {:?}, but its current execution is {:?}",
-            execution.filter(),
-            current.executions_filter()
-        ),
-    ))
+    let (run, current_run) = (execution.filter(), current.executions_filter());
+    InvalidValue::unless(run == current_run, "run_id", || {
+        format!("the execution is {run:?}, but its current execution is {current_run:?}")
+    })
 }
 
 /// The history batches belong to the owner's shard, and each is valid.
 fn events(owner: Owner, events: &[AppendNodes]) -> Checked {
     for nodes in events {
-        if nodes.shard_id != owner.shard_id {
-            return Err(InvalidValue::new(
-                "shard_id",
-                format!("of events is {}, but the owner's is {}", nodes.shard_id, owner.shard_id),
-            ));
-        }
+        InvalidValue::unless(nodes.shard_id == owner.shard_id, "shard_id", || {
+            format!("of events is {}, but the owner's is {}", nodes.shard_id, owner.shard_id)
+        })?;
         nodes.check()?;
     }
     Ok(())
@@ -208,24 +188,16 @@ fn events(owner: Owner, events: &[AppendNodes]) -> Checked {
 /// Temporal writes the parts one after the other, so a run in two parts fails the condition of the
 /// later part. Here the conditions of all parts are checked before any part is written.
 fn another_run(what: &str, one: &CurrentExecutionsRow, other: &CurrentExecutionsRow) -> Checked {
-    if one.filter() != other.filter() {
-        return Err(InvalidValue::new(
-            "workflow_id",
-            format!("{what} is of {:?}, not of {:?}", other.filter(), one.filter()),
-        ));
-    }
-    if one.run_id == other.run_id {
-        return Err(InvalidValue::new(
-            "run_id",
-            format!("{what} is {}, which is also in another part of the request", one.run_id),
-        ));
-    }
-    Ok(())
+    InvalidValue::unless(one.filter() == other.filter(), "workflow_id", || {
+        format!("{what} is of {:?}, not of {:?}", other.filter(), one.filter())
+    })?;
+    InvalidValue::unless(one.run_id != other.run_id, "run_id", || {
+        format!("{what} is {}, which is also in another part of the request", one.run_id)
+    })
 }
 
 fn not_in(what: &str, state: ExecutionState, forbidden: &[ExecutionState]) -> Checked {
-    if forbidden.contains(&state) {
-        return Err(InvalidValue::new("state", format!("{what} cannot be {state}")));
-    }
-    Ok(())
+    InvalidValue::unless(!forbidden.contains(&state), "state", || {
+        format!("{what} cannot be {state}")
+    })
 }

@@ -10,7 +10,7 @@ mod scavenge;
 mod token;
 mod trim;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use temporal_dsql_domain::{
     BranchId, BranchKey, BranchRange, HistoryBranch, HistoryTreeInfo, HistoryTreeRow, ShardId,
@@ -25,27 +25,12 @@ pub use requests::{AppendNodes, NewBranch, ReadHistory};
 pub use scavenge::{OrphanDeletion, OrphanPage};
 pub use token::PageToken;
 
-/// The history methods of Temporal's `ExecutionStore` and of its history manager, over any store.
-#[derive(Clone, Debug)]
-pub struct HistoryStore<S> {
-    store: S,
+define_store! {
+    /// The history methods of Temporal's `ExecutionStore` and of its history manager, over any store.
+    HistoryStore
 }
 
 impl<S: Store> HistoryStore<S> {
-    /// The history store over `store`.
-    pub const fn new(store: S) -> Self {
-        Self { store }
-    }
-
-    /// The same store with a deadline, `limit` from now, that all operations on it share. Call this
-    /// for each operation, or once for all operations of a request.
-    ///
-    /// An operation that is ended by the deadline returns [`StoreError::Unavailable`];
-    /// [`StoreError::outcome`] reports whether it may have been applied ([`Within`]).
-    pub fn within(&self, limit: Duration) -> HistoryStore<Within<&S>> {
-        HistoryStore::new(Within::new(&self.store, limit))
-    }
-
     /// Appends a batch of events. It is idempotent, and retried if its outcome is unknown.
     ///
     /// # Errors

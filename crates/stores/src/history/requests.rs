@@ -28,22 +28,16 @@ impl AppendNodes {
     pub(crate) fn check(&self) -> Result<(), InvalidValue> {
         let Self { branch, new_branch, node, .. } = self;
         let begin = branch.begin_node_id();
-        if node.node_id < begin {
-            return Err(InvalidValue::new(
-                "node_id",
-                format!(
-                    "is {}, which belongs to an ancestor: branch {} begins at {begin}",
-                    node.node_id, branch.branch_id
-                ),
-            ));
-        }
-        if let Some(info) = new_branch
-            && info.branch != *branch
-        {
-            return Err(InvalidValue::new(
-                "new_branch",
-                format!("is {:?}, but the events are for {branch:?}", info.branch),
-            ));
+        InvalidValue::unless(node.node_id >= begin, "node_id", || {
+            format!(
+                "is {}, which belongs to an ancestor: branch {} begins at {begin}",
+                node.node_id, branch.branch_id
+            )
+        })?;
+        if let Some(info) = new_branch {
+            InvalidValue::unless(info.branch == *branch, "new_branch", || {
+                format!("is {:?}, but the events are for {branch:?}", info.branch)
+            })?;
         }
         stored_txn_id(node.txn_id).map(drop)
     }
