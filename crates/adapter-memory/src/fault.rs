@@ -84,7 +84,7 @@ impl FaultPlan {
         Self(Plan::Random { random: fastrand::Rng::with_seed(seed), rates })
     }
 
-    fn decide(&mut self) -> Option<MemoryFault> {
+    pub(crate) fn decide(&mut self) -> Option<MemoryFault> {
         match &mut self.0 {
             Plan::Script(decisions) => decisions.pop_front().flatten(),
             Plan::Random { random, rates } => {
@@ -147,23 +147,11 @@ impl FaultReport {
 /// The current plan and the counters.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    plan: FaultPlan,
-    done: FaultReport,
+    pub(crate) plan: FaultPlan,
+    pub(crate) done: FaultReport,
 }
 
 impl Faults {
-    pub(crate) fn new(plan: FaultPlan) -> Self {
-        Self { plan, done: FaultReport::default() }
-    }
-
-    pub(crate) fn replace(&mut self, plan: FaultPlan) {
-        self.plan = plan;
-    }
-
-    pub(crate) fn decide(&mut self) -> Option<MemoryFault> {
-        self.plan.decide()
-    }
-
     /// Counts an injected fault.
     pub(crate) const fn count(&mut self, fault: MemoryFault) {
         let count = match fault {

@@ -69,7 +69,7 @@ impl MemoryStoreBuilder {
     /// Sets the first fault plan. Default: [`FaultPlan::none`].
     #[must_use]
     pub fn faults(mut self, plan: FaultPlan) -> Self {
-        self.0.faults = Mutex::new(Faults::new(plan));
+        self.0.faults = Mutex::new(Faults { plan, ..Faults::default() });
         self
     }
 
@@ -120,7 +120,7 @@ impl MemoryStore {
 
     /// Replaces the fault plan, from the next commit on.
     pub fn inject(&self, plan: FaultPlan) {
-        self.faults().replace(plan);
+        self.faults().plan = plan;
     }
 
     /// The numbers of injected faults, and the rest of the current plan.
@@ -159,7 +159,7 @@ impl MemoryStore {
         op: &'static str,
         transaction: LimitedTransaction,
     ) -> Result<(), StoreError> {
-        let decision = self.faults().decide();
+        let decision = self.faults().plan.decide();
         let Some(fault) = decision else {
             return self.apply(op, transaction);
         };

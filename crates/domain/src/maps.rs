@@ -4,7 +4,7 @@
 //! They have the same key prefix and operations, and differ in the last key column and in their
 //! values. So they are one type with seven variants.
 
-use std::{collections::BTreeSet, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use crate::{ChasmPath, DataBlob, Encoding, SignalId, Table, TimerId};
 
@@ -205,51 +205,43 @@ impl MapEntries {
         }
     }
 
-    /// Whether an entry has one of these keys. They must be of the same map.
-    pub fn has_any(&self, keys: &MapKeys) -> bool {
-        fn has<T, K: Ord>(entries: &[T], keys: &[K], key: impl Fn(&T) -> &K) -> bool {
+    /// The entries without those that have one of these keys.
+    pub fn without(&self, keys: &MapKeys) -> Cow<'_, Self> {
+        fn others<T: Clone, K: Ord>(
+            entries: &[T],
+            keys: &[K],
+            key: impl Fn(&T) -> &K,
+        ) -> Option<Vec<T>> {
             let keys: BTreeSet<_> = keys.iter().collect();
-            entries.iter().any(|entry| keys.contains(key(entry)))
+            let others: Vec<_> = entries.iter().filter(|of| !keys.contains(key(of))).collect();
+            (others.len() < entries.len()).then(|| others.into_iter().cloned().collect())
         }
-        match (self, keys) {
-            (Self::Activities(of), MapKeys::Activities(keys))
-            | (Self::ChildExecutions(of), MapKeys::ChildExecutions(keys))
-            | (Self::RequestCancels(of), MapKeys::RequestCancels(keys))
-            | (Self::Signals(of), MapKeys::Signals(keys)) => has(of, keys, |entry| &entry.id),
-            (Self::Timers(of), MapKeys::Timers(keys)) => has(of, keys, |entry| &entry.timer_id),
-            (Self::SignalsRequested(of), MapKeys::SignalsRequested(keys)) => {
-                has(of, keys, |signal_id| signal_id)
+        fn id(entry: &IdEntry) -> &i64 {
+            &entry.id
+        }
+        let others = match (self, keys) {
+            (Self::Activities(of), MapKeys::Activities(keys)) => {
+                others(of, keys, id).map(Self::Activities)
             }
-            (Self::ChasmNodes(of), MapKeys::ChasmNodes(keys)) => has(of, keys, |node| &node.path),
-            _ => false,
-        }
-    }
-
-    /// Removes the entries with these keys.
-    ///
-    /// # Panics
-    /// The keys are of another map.
-    pub fn remove(&mut self, keys: &MapKeys) {
-        fn remove<T, K: Ord>(entries: &mut Vec<T>, keys: &[K], key: impl Fn(&T) -> &K) {
-            let keys: BTreeSet<_> = keys.iter().collect();
-            entries.retain(|entry| !keys.contains(key(entry)));
-        }
-        match (self, keys) {
-            (Self::Activities(of), MapKeys::Activities(keys))
-            | (Self::ChildExecutions(of), MapKeys::ChildExecutions(keys))
-            | (Self::RequestCancels(of), MapKeys::RequestCancels(keys))
-            | (Self::Signals(of), MapKeys::Signals(keys)) => remove(of, keys, |entry| &entry.id),
             (Self::Timers(of), MapKeys::Timers(keys)) => {
-                remove(of, keys, |entry| &entry.timer_id);
+                others(of, keys, |entry| &entry.timer_id).map(Self::Timers)
             }
+            (Self::ChildExecutions(of), MapKeys::ChildExecutions(keys)) => {
+                others(of, keys, id).map(Self::ChildExecutions)
+            }
+            (Self::RequestCancels(of), MapKeys::RequestCancels(keys)) => {
+                others(of, keys, id).map(Self::RequestCancels)
+            }
+            (Self::Signals(of), MapKeys::Signals(keys)) => others(of, keys, id).map(Self::Signals),
             (Self::SignalsRequested(of), MapKeys::SignalsRequested(keys)) => {
-                remove(of, keys, |signal_id| signal_id);
+                others(of, keys, |signal_id| signal_id).map(Self::SignalsRequested)
             }
             (Self::ChasmNodes(of), MapKeys::ChasmNodes(keys)) => {
-                remove(of, keys, |node| &node.path);
+                others(of, keys, |node| &node.path).map(Self::ChasmNodes)
             }
-            (of, keys) => panic!("entries of {:?}, keys of {:?}", of.map(), keys.map()),
-        }
+            _ => None,
+        };
+        others.map_or(Cow::Borrowed(self), Cow::Owned)
     }
 
     /// Sorts by key and keeps the last entry of each key.
@@ -295,9 +287,9 @@ mod tests {
 
     #[test]
     fn entries_are_removed_by_their_keys() {
-        let mut entries = MapEntries::Signals(vec![entry(7, 1), entry(5, 2), entry(3, 3)]);
-        entries.remove(&MapKeys::Signals(vec![3, 7, 9]));
-        assert_eq!(entries, MapEntries::Signals(vec![entry(5, 2)]));
+        let entries = MapEntries::Signals(vec![entry(7, 1), entry(5, 2), entry(3, 3)]);
+        let left = entries.without(&MapKeys::Signals(vec![3, 7, 9]));
+        assert_eq!(*left, MapEntries::Signals(vec![entry(5, 2)]));
     }
 
     #[test]

@@ -108,12 +108,8 @@ pub struct CurrentExecutionsFilter {
 impl CurrentExecutionsFilter {
     /// The key of a run of this id.
     pub fn run(&self, run_id: RunId) -> ExecutionsFilter {
-        ExecutionsFilter {
-            shard_id: self.shard_id,
-            namespace_id: self.namespace_id,
-            workflow_id: self.workflow_id.clone(),
-            run_id,
-        }
+        let Self { shard_id, namespace_id, ref workflow_id, .. } = *self;
+        ExecutionsFilter { shard_id, namespace_id, workflow_id: workflow_id.clone(), run_id }
     }
 }
 
@@ -151,12 +147,7 @@ impl CurrentExecutionsRow {
 
     /// The key of the `executions` row of the current run.
     pub fn executions_filter(&self) -> ExecutionsFilter {
-        ExecutionsFilter {
-            shard_id: self.shard_id,
-            namespace_id: self.namespace_id,
-            workflow_id: self.workflow_id.clone(),
-            run_id: self.run_id,
-        }
+        self.filter().run(self.run_id)
     }
 }
 

@@ -90,11 +90,8 @@ pub fn executions_row_size(row: &ExecutionsRow) -> RowSize {
 /// # Errors
 /// The first limit that the row exceeds.
 pub fn check_executions_row(row: &ExecutionsRow) -> Result<(), OversizedRow> {
-    check(
-        Table::Executions,
-        executions_row_size(row),
-        &[("data", row.data.data.len()), ("state", row.state.data.len())],
-    )
+    let values = [("data", row.data.data.len()), ("state", row.state.data.len())];
+    check_row(Table::Executions, executions_row_size(row).key, &values)
 }
 
 /// The sizes of a current execution in `current_chasm_executions`, whose key is longer than the
@@ -114,7 +111,8 @@ pub fn check_current_executions_row(
     table: Table,
 ) -> Result<(), OversizedRow> {
     let data = row.data.as_ref().map_or(0, Vec::len);
-    check(table, current_executions_row_size(row), &[("data", data)])
+    let values = [("create_request_id", row.create_request_id.len()), ("data", data)];
+    check_row(table, current_executions_row_size(row).key, &values)
 }
 
 /// Checks one row of any table: its key and its values, by the names of their columns.
@@ -126,21 +124,13 @@ pub fn check_row(
     key_bytes: usize,
     values: &[(&'static str, usize)],
 ) -> Result<(), OversizedRow> {
-    let row = key_bytes + values.iter().map(|(_, bytes)| bytes).sum::<usize>() + FIXED_BYTES;
-    check(table, RowSize { key: key_bytes, row }, values)
-}
-
-fn check(
-    table: Table,
-    size: RowSize,
-    values: &[(&'static str, usize)],
-) -> Result<(), OversizedRow> {
+    let row_bytes = key_bytes + values.iter().map(|(_, bytes)| bytes).sum::<usize>() + FIXED_BYTES;
     let values = values
         .iter()
         .map(|(column, bytes)| (LimitKind::ValueBytes, *column, *bytes, MAX_VALUE_BYTES));
     let whole = [
-        (LimitKind::KeyBytes, "key", size.key, MAX_KEY_BYTES),
-        (LimitKind::RowBytes, "row", size.row, MAX_ROW_BYTES),
+        (LimitKind::KeyBytes, "key", key_bytes, MAX_KEY_BYTES),
+        (LimitKind::RowBytes, "row", row_bytes, MAX_ROW_BYTES),
     ];
     match values.chain(whole).find(|(_, _, bytes, most)| bytes > most) {
         None => Ok(()),

@@ -154,12 +154,7 @@ impl MapWrite {
 
     /// The entries that exist after the write: those that are written and not removed.
     pub fn entries_that_stay(&self) -> Cow<'_, MapEntries> {
-        if !self.replace.has_any(&self.remove) {
-            return Cow::Borrowed(&self.replace);
-        }
-        let mut entries = self.replace.clone();
-        entries.remove(&self.remove);
-        Cow::Owned(entries)
+        self.replace.without(&self.remove)
     }
 }
 
