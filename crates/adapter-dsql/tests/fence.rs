@@ -21,7 +21,7 @@ use temporal_dsql_domain::ShardId;
 use temporal_dsql_ports::{Outcome, RetryPolicy};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
-use temporal_dsql_testkit::{ScratchDatabase, Then, When, WireFault};
+use temporal_dsql_testkit::{HookAction, ScratchDatabase, When, WireFault};
 
 /// Owners of different shards.
 fn owners() -> impl Iterator<Item = Owner> {
@@ -73,7 +73,7 @@ async fn a_write_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
             let hold = WireFault::before(move || {
                 arrived.send(()).unwrap();
                 released.recv().unwrap();
-                Then::Continue
+                HookAction::Continue
             });
             proxy.inject(When::Commit, hold);
             let taking = Arc::clone(&next_owner);

@@ -107,7 +107,7 @@ async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
                     })
                 });
                 taken_over.join().unwrap().unwrap();
-                temporal_dsql_testkit::Then::Close
+                temporal_dsql_testkit::HookAction::Close
             }),
         );
         assert_unknown(&TaskStore::new(&store).add(OWNER, &tasks).await.unwrap_err());

@@ -15,7 +15,7 @@ use std::{
 };
 
 use support::Tool;
-use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, Then, When, WireFault};
+use temporal_dsql_testkit::{FaultProxy, HookAction, ScratchDatabase, When, WireFault};
 
 /// Databases in use at the same time.
 const WORKERS: usize = 4;
@@ -59,7 +59,7 @@ fn kill_and_resume(template: &ScratchDatabase, command: &[&str], statement: &str
     let hook = move || {
         kill(&victim);
         killed.send(()).unwrap();
-        Then::Close
+        HookAction::Close
     };
     let fault = if before { WireFault::before(hook) } else { WireFault::after(hook) };
     proxy.inject(When::Executing(statement.to_owned()), fault);

@@ -156,7 +156,7 @@ pub(crate) enum Backend {
     Url(String),
 }
 
-/// A whole configuration.
+/// The configuration of an emulator.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) listen: IpAddr,

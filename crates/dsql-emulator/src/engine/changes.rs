@@ -28,7 +28,7 @@ impl Changes {
     }
 
     /// Records that the rows with these primary keys have changed.
-    pub(crate) fn touch(&mut self, table: u32, keys: impl IntoIterator<Item = String>) {
+    pub(crate) fn add(&mut self, table: u32, keys: impl IntoIterator<Item = String>) {
         self.tables.entry(table).or_default().keys.extend(keys);
     }
 
@@ -83,9 +83,9 @@ mod tests {
     fn changes_are_read_and_written_by_their_keys() {
         let mut changes = Changes::default();
         assert!(changes.is_empty());
-        changes.touch(1, ["[1]".into(), "[2]".into()]);
+        changes.add(1, ["[1]".into(), "[2]".into()]);
         let mut later = Changes::default();
-        later.touch(1, ["[1]".into()]);
+        later.add(1, ["[1]".into()]);
         later.replace(2, vec!["(a)".into()], vec!["(b)".into()]);
         changes.merge(later);
         assert_eq!(changes.read_rows_argument(), r#"{"1":["[1]","[2]"]}"#);

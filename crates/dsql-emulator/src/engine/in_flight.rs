@@ -31,10 +31,8 @@ pub(crate) struct InFlightStatement {
     pub(crate) since: Instant,
     /// When it was last sent.
     pub(crate) sent: Instant,
-    /// The lock monitor does not cancel it.
-    pub(crate) urgent: bool,
-    /// The client cannot cancel it.
-    shielded: bool,
+    pub(crate) monitor_may_cancel: bool,
+    client_may_cancel: bool,
     number: u64,
 }
 
@@ -42,27 +40,27 @@ pub(crate) struct InFlightStatement {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CancelPolicy {
     pub(crate) since: Instant,
-    /// The lock monitor may not: others wait for it.
-    pub(crate) urgent: bool,
-    /// The client may not: it is not one of its statements.
-    pub(crate) shielded: bool,
+    /// False if other sessions wait for the statement, or if it ends soon.
+    pub(crate) monitor_may_cancel: bool,
+    /// False if the statement is the emulator's own.
+    pub(crate) client_may_cancel: bool,
 }
 
 impl CancelPolicy {
     pub(crate) fn cancellable() -> Self {
-        Self { since: Instant::now(), urgent: false, shielded: false }
+        Self { since: Instant::now(), monitor_may_cancel: true, client_may_cancel: true }
     }
 
     /// For statements of a commit, which other sessions wait for.
     pub(crate) fn commit() -> Self {
-        Self { since: Instant::now(), urgent: true, shielded: false }
+        Self { since: Instant::now(), monitor_may_cancel: false, client_may_cancel: true }
     }
 
     /// For the emulator's own statements between those of clients, such as a rollback to a
     /// savepoint. They wait for no lock and end soon. If one were cancelled, the transaction would
     /// fail and keep its locks.
     pub(crate) fn internal() -> Self {
-        Self { since: Instant::now(), urgent: true, shielded: true }
+        Self { since: Instant::now(), monitor_may_cancel: false, client_may_cancel: false }
     }
 }
 
@@ -81,13 +79,18 @@ impl StatementTracker {
     }
 
     /// Records that a statement is sent.
-    pub(crate) fn start(&self, CancelPolicy { since, urgent, shielded }: CancelPolicy) {
+    pub(crate) fn start(&self, policy: CancelPolicy) {
         let mut state = self.state();
         state.number += 1;
         state.cancelled_by = None;
         let number = state.number;
-        state.statement =
-            Some(InFlightStatement { since, sent: Instant::now(), urgent, shielded, number });
+        state.statement = Some(InFlightStatement {
+            since: policy.since,
+            sent: Instant::now(),
+            monitor_may_cancel: policy.monitor_may_cancel,
+            client_may_cancel: policy.client_may_cancel,
+            number,
+        });
     }
 
     /// Records that the answer has arrived. Returns who has cancelled the statement, if anyone.
@@ -115,7 +118,7 @@ impl StatementTracker {
             let mut state = self.state();
             let same = match (state.statement, statement) {
                 (Some(now), Some(then)) => now.number == then.number,
-                (now, None) => now.is_some_and(|now| !now.shielded),
+                (now, None) => now.is_some_and(|now| now.client_may_cancel),
                 (None, _) => false,
             };
             if !same {

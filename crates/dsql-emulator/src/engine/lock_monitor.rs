@@ -198,10 +198,11 @@ fn decide(
     let mut waiters: Vec<i32> = blocked.keys().copied().collect();
     waiters.sort_unstable();
     for waiter in waiters {
-        let urgent = statement_of(&state_of, waiter).is_some_and(|statement| statement.urgent);
+        let commit_waits =
+            statement_of(&state_of, waiter).is_some_and(|statement| !statement.monitor_may_cancel);
         let mut path = vec![waiter];
         let mut visited = HashSet::new();
-        follow(blocked, &state_of, &mut path, &mut visited, urgent, now, &mut actions);
+        follow(blocked, &state_of, &mut path, &mut visited, commit_waits, now, &mut actions);
     }
     let mut once = Vec::new();
     for action in actions {
@@ -224,7 +225,7 @@ fn follow(
     state_of: &impl Fn(i32) -> Option<(Option<InFlightStatement>, u32)>,
     path: &mut Vec<i32>,
     visited: &mut HashSet<i32>,
-    urgent: bool,
+    commit_waits: bool,
     now: Instant,
     actions: &mut Vec<Action>,
 ) {
@@ -235,14 +236,15 @@ fn follow(
         } else if blocked.contains_key(&blocker) {
             if visited.insert(blocker) {
                 path.push(blocker);
-                follow(blocked, state_of, path, visited, urgent, now, actions);
+                follow(blocked, state_of, path, visited, commit_waits, now, actions);
                 path.pop();
             }
         } else {
             match state_of(blocker) {
                 Some((None, _)) => actions.push(Action::Detach(blocker)),
-                Some((Some(statement), cancelled)) if !statement.urgent => {
-                    let timeout = if urgent { COMMIT_BLOCKER_TIMEOUT } else { BLOCKER_TIMEOUT };
+                Some((Some(statement), cancelled)) if statement.monitor_may_cancel => {
+                    let timeout =
+                        if commit_waits { COMMIT_BLOCKER_TIMEOUT } else { BLOCKER_TIMEOUT };
                     if now.duration_since(statement.sent) > timeout * 2_u32.pow(cancelled.min(6)) {
                         actions.push(Action::Cancel(blocker, statement));
                     }
@@ -264,7 +266,7 @@ fn break_deadlock(
         .filter_map(|process| {
             statement_of(state_of, *process).map(|statement| (*process, statement))
         })
-        .filter(|(_, statement)| !statement.urgent)
+        .filter(|(_, statement)| statement.monitor_may_cancel)
         .max_by_key(|(process, statement)| (statement.since, *process))
         .map(|(process, statement)| Action::Cancel(process, statement))
 }
@@ -279,10 +281,10 @@ mod tests {
     use crate::engine::in_flight::CancelPolicy;
 
     /// The in-flight statement of a worker, requested `age` milliseconds ago.
-    fn running(now: Instant, age: u64, urgent: bool) -> InFlightStatement {
+    fn running(now: Instant, age: u64, monitor_may_cancel: bool) -> InFlightStatement {
         let tracker = StatementTracker::new(0);
         let since = now - Duration::from_millis(age);
-        tracker.start(CancelPolicy { since, urgent, shielded: false });
+        tracker.start(CancelPolicy { since, monitor_may_cancel, client_may_cancel: true });
         let mut statement = tracker.in_flight().unwrap();
         statement.sent = statement.since;
         statement
@@ -307,7 +309,7 @@ mod tests {
     fn only_the_idle_transaction_at_the_end_of_a_chain_is_detached() {
         let now = Instant::now() + Duration::from_secs(10);
         let in_flight =
-            [(1, Some(running(now, 5, false))), (2, Some(running(now, 4, false))), (3, None)];
+            [(1, Some(running(now, 5, true))), (2, Some(running(now, 4, true))), (3, None)];
         let found = actions(&[(1, &[2]), (2, &[3])], &in_flight, now);
         assert_eq!(found, [Action::Detach(3)]);
     }
@@ -315,37 +317,34 @@ mod tests {
     #[test]
     fn a_running_blocker_is_cancelled_after_a_timeout() {
         let now = Instant::now() + Duration::from_secs(10);
-        let young = [(1, Some(running(now, 5, false))), (2, Some(running(now, 100, false)))];
+        let young = [(1, Some(running(now, 5, true))), (2, Some(running(now, 100, true)))];
         assert_eq!(actions(&[(1, &[2])], &young, now), []);
-        let old = running(now, 300, false);
-        let in_flight = [(1, Some(running(now, 5, false))), (2, Some(old))];
+        let old = running(now, 300, true);
+        let in_flight = [(1, Some(running(now, 5, true))), (2, Some(old))];
         assert_eq!(actions(&[(1, &[2])], &in_flight, now), [Action::Cancel(2, old)]);
     }
 
     #[test]
     fn a_commit_has_a_shorter_timeout_and_is_never_cancelled() {
         let now = Instant::now() + Duration::from_secs(10);
-        let other = running(now, 100, false);
-        let in_flight = [(1, Some(running(now, 5, true))), (2, Some(other))];
+        let other = running(now, 100, true);
+        let in_flight = [(1, Some(running(now, 5, false))), (2, Some(other))];
         assert_eq!(actions(&[(1, &[2])], &in_flight, now), [Action::Cancel(2, other)]);
-        let in_flight = [(1, Some(running(now, 5, false))), (2, Some(running(now, 900, true)))];
+        let in_flight = [(1, Some(running(now, 5, true))), (2, Some(running(now, 900, false)))];
         assert_eq!(actions(&[(1, &[2])], &in_flight, now), []);
     }
 
     #[test]
     fn in_a_deadlock_the_youngest_statement_is_cancelled() {
         let now = Instant::now() + Duration::from_secs(10);
-        let young = running(now, 5, false);
-        let in_flight = [
-            (1, Some(running(now, 9, false))),
-            (2, Some(young)),
-            (3, Some(running(now, 7, false))),
-        ];
+        let young = running(now, 5, true);
+        let in_flight =
+            [(1, Some(running(now, 9, true))), (2, Some(young)), (3, Some(running(now, 7, true)))];
         let found = actions(&[(1, &[2]), (2, &[3]), (3, &[1])], &in_flight, now);
         assert_eq!(found, [Action::Cancel(2, young)]);
         // A statement of a commit is not cancelled.
-        let committing = running(now, 1, true);
-        let other = running(now, 9, false);
+        let committing = running(now, 1, false);
+        let other = running(now, 9, true);
         let in_flight = [(1, Some(other)), (2, Some(committing))];
         let found = actions(&[(1, &[2]), (2, &[1])], &in_flight, now);
         assert_eq!(found, [Action::Cancel(1, other)]);
@@ -354,6 +353,6 @@ mod tests {
     #[test]
     fn other_processes_are_ignored() {
         let now = Instant::now() + Duration::from_secs(10);
-        assert_eq!(actions(&[(1, &[99])], &[(1, Some(running(now, 5, false)))], now), []);
+        assert_eq!(actions(&[(1, &[99])], &[(1, Some(running(now, 5, true)))], now), []);
     }
 }

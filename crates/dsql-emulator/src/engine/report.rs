@@ -105,10 +105,10 @@ impl Effect {
         if added.is_none() && removed.is_none() {
             // The table has a primary key, whose keys come first.
             let Some((primary, keys)) = moved.into_iter().next() else { return };
-            self.changes.touch(table, keys.into_iter().flatten().flatten());
+            self.changes.add(table, keys.into_iter().flatten().flatten());
             for key in report.w.into_iter().flatten().flatten() {
                 footprint.add(primary, key.as_str(), Class::NonKey);
-                self.changes.touch(table, [key]);
+                self.changes.add(table, [key]);
             }
             return;
         }

@@ -8,7 +8,7 @@ mod account;
 mod binaries;
 mod server;
 
-pub use server::{Detached, Options, Server};
+pub use server::{DetachedServer, Options, Server};
 
 use std::{io, path::PathBuf};
 

@@ -20,9 +20,9 @@ use super::{ServerError, account, binaries};
 const SUPERVISOR: &str = include_str!("supervisor.sh");
 /// How long a server may take to accept connections, `initdb` included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long [`Detached::stop`] waits.
+/// How long [`DetachedServer::stop`] waits.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long [`Detached::stop`] waits for the supervisor, which polls several times a second.
+/// How long [`DetachedServer::stop`] waits for the supervisor, which polls several times a second.
 const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(5);
 /// Attempts to start, because another process may take the free port before the server does.
 const PORT_ATTEMPTS: u32 = 5;
@@ -61,7 +61,7 @@ pub struct Server {
     supervisor_output: File,
     /// The pipe to the supervisor. Closing it stops the server.
     stop_pipe: Option<ChildStdin>,
-    location: Detached,
+    location: DetachedServer,
     programs: PathBuf,
 }
 
@@ -114,7 +114,7 @@ impl Server {
         }
         let mut supervisor = command.spawn().map_err(ServerError::io("starting /bin/sh"))?;
         let stop_pipe = supervisor.stdin.take();
-        let location = Detached { directory, port };
+        let location = DetachedServer { directory, port };
         let programs = binaries.to_owned();
         let mut server = Self { supervisor, supervisor_output, stop_pipe, location, programs };
         server.wait_until_ready()?;
@@ -175,15 +175,15 @@ impl Server {
     }
 
     /// What another process needs to find and stop the server, once it is detached.
-    pub fn place(&self) -> &Detached {
+    pub fn detached(&self) -> &DetachedServer {
         &self.location
     }
 
-    /// Lets the server run after this process ends, until [`Detached::stop`].
+    /// Lets the server run after this process ends, until [`DetachedServer::stop`].
     ///
     /// # Errors
     /// The file that keeps the server running cannot be written.
-    pub fn detach(self) -> Result<Detached, ServerError> {
+    pub fn detach(self) -> Result<DetachedServer, ServerError> {
         fs::write(self.location.keep_file(), "")
             .map_err(ServerError::io("detaching the server"))?;
         let location = self.location.clone();
@@ -204,14 +204,14 @@ impl Drop for Server {
 /// A server that runs independently of the process that started it; enough to find and stop it from
 /// another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Detached {
+pub struct DetachedServer {
     /// Its directory.
     pub directory: PathBuf,
     /// Its port on 127.0.0.1.
     pub port: u16,
 }
 
-impl Detached {
+impl DetachedServer {
     /// `postgres://postgres@127.0.0.1:PORT/postgres`
     pub fn url(&self) -> String {
         format!("postgres://postgres@{}/postgres", self.addr())

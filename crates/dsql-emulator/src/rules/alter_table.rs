@@ -49,17 +49,17 @@ const REFUSED_OF_COLUMN: &[(&str, &str)] = &[
 /// `cursor` is behind ALTER TABLE.
 pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     let mut edit = Edit::default();
-    let asynchronous = cursor.peek().filter(|_| cursor.eat("ASYNC"));
+    let asynchronous = cursor.peek().filter(|_| cursor.skip("ASYNC"));
     if let Some(word) = asynchronous {
         edit.replace(word, word, "");
     }
-    cursor.eat("IF EXISTS");
-    cursor.eat("ONLY");
+    cursor.skip("IF EXISTS");
+    cursor.skip("ONLY");
     let Some(table) = cursor.name() else {
         return Plan::run(Class::Ddl);
     };
     let table = table.into_iter().map(identifier).collect::<Vec<_>>().join(".");
-    cursor.eat_mark('*');
+    cursor.skip_mark('*');
 
     if asynchronous.is_some() {
         return plan_async(cursor, table);
@@ -77,7 +77,7 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
 
 /// aurora-dsql.md#alter-table: only `ALTER TABLE ASYNC t VALIDATE CONSTRAINT c`.
 fn plan_async(mut cursor: Cursor<'_>, table: String) -> Plan {
-    let validates = cursor.eat("VALIDATE CONSTRAINT");
+    let validates = cursor.skip("VALIDATE CONSTRAINT");
     match cursor.next().and_then(Token::word) {
         Some(constraint) if validates && cursor.is_at_end() => {
             let job = NewJob::Validate { table, constraint: constraint.to_owned() };
@@ -100,26 +100,26 @@ fn check_action(
     edit: &mut Edit,
 ) -> Result<Option<Check>, Plan> {
     let mut cursor = Cursor::new(action);
-    if let Some((_, name)) = REFUSED.iter().find(|(words, _)| cursor.sees(words)) {
+    if let Some((_, name)) = REFUSED.iter().find(|(words, _)| cursor.starts_with(words)) {
         return Err(unsupported(name));
     }
-    if cursor.eat("ADD") {
+    if cursor.skip("ADD") {
         return check_add(statement, cursor, context, edit);
     }
-    if cursor.eat("DROP") {
+    if cursor.skip("DROP") {
         return Ok(check_drop(cursor, table));
     }
-    if cursor.eat("ALTER") {
-        cursor.eat("COLUMN");
+    if cursor.skip("ALTER") {
+        cursor.skip("COLUMN");
         cursor.next();
         return check_alter_column(cursor, context, edit).map_or(Ok(None), Err);
     }
-    if cursor.eat("SET") || cursor.eat("RESET") {
+    if cursor.skip("SET") || cursor.skip("RESET") {
         if cursor.peek().is_some_and(|token| token.is_mark('(')) {
             let word = action[0].word().unwrap_or_default().to_uppercase();
             return Err(unsupported(&word));
         }
-    } else if cursor.eat("ENABLE TRIGGER") || cursor.eat("DISABLE TRIGGER") {
+    } else if cursor.skip("ENABLE TRIGGER") || cursor.skip("DISABLE TRIGGER") {
         // Accepted. All triggers are the emulator's own, which are internal.
         if let Some(all) = cursor.peek().filter(|token| token.is("ALL")) {
             edit.replace(all, all, "USER");
@@ -138,17 +138,17 @@ fn check_add(
 ) -> Result<Option<Check>, Plan> {
     const CONSTRAINTS: [&str; 5] = ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"];
     let mut constraint = cursor;
-    if constraint.eat("CONSTRAINT") {
+    if constraint.skip("CONSTRAINT") {
         constraint.next();
     }
-    if CONSTRAINTS.iter().any(|word| constraint.sees(word)) {
-        let permitted = constraint.sees("UNIQUE USING INDEX")
-            || ((constraint.sees("CHECK") || constraint.sees("FOREIGN"))
-                && constraint.finds("NOT VALID"));
+    if CONSTRAINTS.iter().any(|word| constraint.starts_with(word)) {
+        let permitted = constraint.starts_with("UNIQUE USING INDEX")
+            || ((constraint.starts_with("CHECK") || constraint.starts_with("FOREIGN"))
+                && constraint.contains("NOT VALID"));
         return if permitted { Ok(None) } else { Err(unsupported("ADD CONSTRAINT")) };
     }
-    cursor.eat("COLUMN");
-    cursor.eat("IF NOT EXISTS");
+    cursor.skip("COLUMN");
+    cursor.skip("IF NOT EXISTS");
     const OF_COLUMN: [&str; 8] = [
         "CONSTRAINT",
         "NOT NULL",
@@ -162,22 +162,22 @@ fn check_add(
     let mut definition = cursor;
     definition.next();
     // Before the type (aurora-dsql.md#order-of-checks).
-    if OF_COLUMN.iter().any(|words| definition.finds(words)) {
+    if OF_COLUMN.iter().any(|words| definition.contains(words)) {
         return Err(Plan::unsupported("ALTER TABLE ADD COLUMN with constraint not supported"));
     }
     create_table::check_column(statement, cursor.rest(), context, edit)
 }
 
-/// The primary key and its columns cannot be dropped; the catalog is asked what they are.
+/// The primary key and its columns cannot be dropped; the catalog lists them.
 fn check_drop(mut cursor: Cursor<'_>, table: &str) -> Option<Check> {
     let table = table.to_owned();
-    if cursor.eat("CONSTRAINT") {
-        cursor.eat("IF EXISTS");
+    if cursor.skip("CONSTRAINT") {
+        cursor.skip("IF EXISTS");
         let constraint = cursor.next()?.word()?.to_owned();
         return Some(Check::NotPrimaryKey { table, constraint });
     }
-    cursor.eat("COLUMN");
-    cursor.eat("IF EXISTS");
+    cursor.skip("COLUMN");
+    cursor.skip("IF EXISTS");
     let column = cursor.next()?.word()?.to_owned();
     Some(Check::NotInPrimaryKey { table, column })
 }
@@ -187,14 +187,14 @@ fn check_alter_column(
     context: &Context<'_>,
     edit: &mut Edit,
 ) -> Option<Plan> {
-    if let Some((_, name)) = REFUSED_OF_COLUMN.iter().find(|(words, _)| cursor.sees(words)) {
+    if let Some((_, name)) = REFUSED_OF_COLUMN.iter().find(|(words, _)| cursor.starts_with(words)) {
         return Some(unsupported(&format!("ALTER COLUMN ... {name}")));
     }
     if let Some(mut identity) = cursor.find("AS IDENTITY") {
-        identity.eat("AS IDENTITY");
+        identity.skip("AS IDENTITY");
         return sequence::check_identity(identity);
     }
-    if cursor.eat("SET STORAGE") {
+    if cursor.skip("SET STORAGE") {
         // PostgreSQL has DEFAULT since version 16; for text it means EXTENDED.
         if let Some(word) = cursor.peek().filter(|token| token.is("DEFAULT"))
             && context.server_version < 16
@@ -205,7 +205,7 @@ fn check_alter_column(
     }
     for word in ["SET", "RESET"] {
         let mut options = cursor;
-        if options.eat(word) && options.peek().is_some_and(|token| token.is_mark('(')) {
+        if options.skip(word) && options.peek().is_some_and(|token| token.is_mark('(')) {
             return Some(unsupported(&format!("ALTER COLUMN ... {word}")));
         }
     }

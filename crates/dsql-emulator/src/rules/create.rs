@@ -5,17 +5,17 @@ use crate::sql::{Cursor, Edit, Kind, Statement, Token, identifier};
 
 pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    cursor.eat("CREATE");
-    cursor.eat("OR REPLACE");
-    if cursor.sees("UNIQUE") || cursor.sees("INDEX") {
+    cursor.skip("CREATE");
+    cursor.skip("OR REPLACE");
+    if cursor.starts_with("UNIQUE") || cursor.starts_with("INDEX") {
         return index::plan_create(statement, context);
     }
     let temporary = {
-        let _ = cursor.eat("GLOBAL") || cursor.eat("LOCAL");
-        cursor.eat("TEMPORARY") || cursor.eat("TEMP")
+        let _ = cursor.skip("GLOBAL") || cursor.skip("LOCAL");
+        cursor.skip("TEMPORARY") || cursor.skip("TEMP")
     };
-    let unlogged = cursor.eat("UNLOGGED");
-    if cursor.eat("TABLE") {
+    let unlogged = cursor.skip("UNLOGGED");
+    if cursor.skip("TABLE") {
         // Recorded (aurora-dsql.md#refused-statements)
         if temporary {
             return Plan::unsupported("TEMPORARY or TEMP table not supported for CREATE TABLE");
@@ -33,16 +33,16 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
             "TEMPORARY or TEMP {object} not supported for CREATE {statement}"
         ));
     }
-    if cursor.eat("SEQUENCE") {
+    if cursor.skip("SEQUENCE") {
         return sequence::plan_create(cursor);
     }
-    if cursor.eat("TYPE") {
+    if cursor.skip("TYPE") {
         return plan_type(cursor);
     }
-    if cursor.sees("FUNCTION") {
+    if cursor.starts_with("FUNCTION") {
         return plan_function(cursor);
     }
-    if cursor.sees("STATISTICS") && context.server_version < NAMELESS_SINCE {
+    if cursor.starts_with("STATISTICS") && context.server_version < NAMELESS_SINCE {
         return Plan::ddl(name_statistics(statement, cursor), None, Vec::new());
     }
     Plan::run(Class::Ddl)
@@ -56,7 +56,7 @@ const NAMELESS_SINCE: u32 = 16;
 fn name_statistics(statement: &Statement, mut cursor: Cursor<'_>) -> Option<String> {
     let word = cursor.next()?;
     cursor.parenthesised();
-    if !cursor.eat("ON") {
+    if !cursor.skip("ON") {
         return None;
     }
     let from = cursor.find("FROM")?;
@@ -76,13 +76,13 @@ fn name_statistics(statement: &Statement, mut cursor: Cursor<'_>) -> Option<Stri
 /// aurora-dsql.md#refused-statements: domains are the only types that can be created.
 fn plan_type(mut cursor: Cursor<'_>) -> Plan {
     cursor.name();
-    if cursor.eat("AS ENUM") {
+    if cursor.skip("AS ENUM") {
         return Plan::unsupported("CREATE TYPE not supported");
     }
-    if cursor.eat("AS RANGE") {
+    if cursor.skip("AS RANGE") {
         return Plan::unsupported("unsupported statement: CreateRange");
     }
-    if cursor.eat("AS") {
+    if cursor.skip("AS") {
         return Plan::unsupported("unsupported statement: CompositeType");
     }
     // [I]: a base type or shell type.
@@ -92,7 +92,7 @@ fn plan_type(mut cursor: Cursor<'_>) -> Plan {
 /// aurora-dsql.md#refused-statements: functions in SQL only.
 fn plan_function(cursor: Cursor<'_>) -> Plan {
     let language = cursor.find("LANGUAGE").and_then(|mut found| {
-        found.eat("LANGUAGE");
+        found.skip("LANGUAGE");
         match &found.next()?.kind {
             Kind::Word { text, .. } | Kind::Text(text) => Some(text.to_lowercase()),
             _ => None,

@@ -9,21 +9,21 @@ const STORAGE_SINCE: u32 = 16;
 
 /// `cursor` is behind the words CREATE TABLE.
 pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
-    cursor.eat("IF NOT EXISTS");
+    cursor.skip("IF NOT EXISTS");
     cursor.name();
-    if cursor.sees("PARTITION OF") {
+    if cursor.starts_with("PARTITION OF") {
         return clause("PARTITION OF");
     }
-    if cursor.sees("OF") {
+    if cursor.starts_with("OF") {
         return clause("OF");
     }
     let elements = cursor.parenthesised();
     // `CREATE TABLE t (a) AS SELECT …`, with options in between or without.
-    if cursor.finds("AS") {
+    if cursor.contains("AS") {
         return Plan::unsupported("unsupported statement: CreateTableAs");
     }
     for option in ["INHERITS", "PARTITION BY", "USING", "WITH", "ON COMMIT", "TABLESPACE"] {
-        if cursor.finds(option) {
+        if cursor.contains(option) {
             return clause(option);
         }
     }
@@ -52,14 +52,15 @@ fn check_element(
     edit: &mut Edit,
 ) -> Result<Option<Check>, Plan> {
     let mut cursor = Cursor::new(element);
-    if cursor.eat("CONSTRAINT") {
+    if cursor.skip("CONSTRAINT") {
         cursor.next();
     }
-    if cursor.sees("EXCLUDE") {
+    if cursor.starts_with("EXCLUDE") {
         // [I]
         return Err(Plan::unsupported("EXCLUDE constraint not supported for CREATE TABLE"));
     }
-    if ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "LIKE"].iter().any(|word| cursor.sees(word)) {
+    if ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "LIKE"].iter().any(|word| cursor.starts_with(word))
+    {
         return Ok(None);
     }
     check_column(statement, element, context, edit)
@@ -77,7 +78,7 @@ pub(super) fn check_column(
     if let Some(refusal) = check_type_name(cursor) {
         return Err(refusal);
     }
-    if cursor.finds("COLLATE") {
+    if cursor.contains("COLLATE") {
         return Err(Plan::unsupported("COLLATE clause not supported"));
     }
     if let Some(mut found) = cursor.find("STORAGE")
@@ -88,7 +89,7 @@ pub(super) fn check_column(
         edit.replace(first, last, "");
     }
     let Some(mut identity) = cursor.find("AS IDENTITY") else { return Ok(None) };
-    identity.eat("AS IDENTITY");
+    identity.skip("AS IDENTITY");
     match sequence::check_identity(identity) {
         Some(refusal) => Err(refusal),
         None => {

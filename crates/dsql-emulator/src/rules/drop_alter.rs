@@ -5,51 +5,51 @@ use crate::sql::{Cursor, Statement};
 
 pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    cursor.eat("ALTER");
-    if cursor.eat("TABLE") {
+    cursor.skip("ALTER");
+    if cursor.skip("TABLE") {
         return alter_table::plan(statement, cursor, context);
     }
-    if cursor.eat("SEQUENCE") {
+    if cursor.skip("SEQUENCE") {
         return sequence::plan_alter(cursor);
     }
-    if cursor.eat("STATISTICS") {
+    if cursor.skip("STATISTICS") {
         return plan_alter_statistics(cursor);
     }
-    if cursor.eat("TYPE") {
-        let message = if cursor.finds("RENAME") && !cursor.finds("RENAME VALUE") {
+    if cursor.skip("TYPE") {
+        let message = if cursor.contains("RENAME") && !cursor.contains("RENAME VALUE") {
             "unsupported object in RENAME statement"
         } else {
             "ALTER TYPE not supported"
         };
         return Plan::unsupported(message);
     }
-    if cursor.sees("AGGREGATE") || cursor.sees("MATERIALIZED VIEW") {
-        return Plan::unsupported(if cursor.finds("RENAME") {
+    if cursor.starts_with("AGGREGATE") || cursor.starts_with("MATERIALIZED VIEW") {
+        return Plan::unsupported(if cursor.contains("RENAME") {
             "unsupported object in RENAME statement"
         } else {
             // [I]
             "unsupported object in ALTER statement"
         });
     }
-    if cursor.sees("FUNCTION") {
+    if cursor.starts_with("FUNCTION") {
         // Only these four forms [O LINT]; message [I].
         let forms = ["RENAME TO", "OWNER TO", "SET SCHEMA", "DEPENDS ON"];
-        if !forms.iter().any(|form| cursor.finds(form)) {
+        if !forms.iter().any(|form| cursor.contains(form)) {
             return Plan::unsupported("unsupported statement: AlterFunction");
         }
     }
-    if cursor.eat("ROLE") {
+    if cursor.skip("ROLE") {
         return plan_alter_role(cursor);
     }
-    if cursor.sees("USER") {
+    if cursor.starts_with("USER") {
         // [O LINT], message [I].
         return Plan::unsupported("unsupported statement: AlterRole");
     }
-    if cursor.eat("INDEX") {
+    if cursor.skip("INDEX") {
         // Renaming works (aurora-dsql.md#indexes); the rest are actions of ALTER TABLE [I].
-        cursor.eat("IF EXISTS");
+        cursor.skip("IF EXISTS");
         cursor.name();
-        if !cursor.sees("RENAME") {
+        if !cursor.starts_with("RENAME") {
             let action = cursor.peek().and_then(|token| token.word()).unwrap_or("SET");
             let action = action.to_uppercase();
             return Plan::unsupported(format!("unsupported ALTER TABLE {action} statement"));
@@ -61,9 +61,9 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
 /// RENAME and RESET are supported, settings and properties are not [O LINT]; messages [I].
 fn plan_alter_role(mut cursor: Cursor<'_>) -> Plan {
     cursor.next();
-    if cursor.finds("RENAME TO") || cursor.finds("RESET") {
+    if cursor.contains("RENAME TO") || cursor.contains("RESET") {
         Plan::run(Class::Ddl)
-    } else if cursor.finds("SET") {
+    } else if cursor.contains("SET") {
         Plan::unsupported("unsupported statement: AlterRoleSet")
     } else {
         Plan::unsupported("unsupported statement: AlterRole")
@@ -73,7 +73,7 @@ fn plan_alter_role(mut cursor: Cursor<'_>) -> Plan {
 /// aurora-dsql.md#tables: targets from −1 to 100.
 fn plan_alter_statistics(cursor: Cursor<'_>) -> Plan {
     let target = cursor.find("SET STATISTICS").and_then(|mut found| {
-        found.eat("SET STATISTICS");
+        found.skip("SET STATISTICS");
         match &found.next()?.kind {
             crate::sql::Kind::Number(number) => number.parse::<u64>().ok(),
             _ => None,
@@ -106,11 +106,11 @@ const DROPPABLE: &[&str] = &[
 ];
 
 pub(super) fn plan_drop(mut cursor: Cursor<'_>) -> Plan {
-    cursor.eat("DROP");
-    if cursor.sees("INDEX CONCURRENTLY") {
+    cursor.skip("DROP");
+    if cursor.starts_with("INDEX CONCURRENTLY") {
         return Plan::unsupported("DROP INDEX CONCURRENTLY must be first action in transaction");
     }
-    if DROPPABLE.iter().any(|object| cursor.sees(object)) {
+    if DROPPABLE.iter().any(|object| cursor.starts_with(object)) {
         return Plan::run(Class::Ddl);
     }
     Plan::unsupported("unsupported object in DROP statement")

@@ -5,13 +5,13 @@ use crate::sql::{Cursor, Edit, Statement, Token};
 
 pub(super) fn plan_create(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    cursor.eat("CREATE");
-    let unique = cursor.peek().filter(|_| cursor.eat("UNIQUE"));
-    cursor.eat("INDEX");
-    if cursor.eat("CONCURRENTLY") {
+    cursor.skip("CREATE");
+    let unique = cursor.peek().filter(|_| cursor.skip("UNIQUE"));
+    cursor.skip("INDEX");
+    if cursor.skip("CONCURRENTLY") {
         return Plan::unsupported("CONCURRENTLY not supported for CREATE INDEX");
     }
-    let Some(asynchronous) = cursor.peek().filter(|_| cursor.eat("ASYNC")) else {
+    let Some(asynchronous) = cursor.peek().filter(|_| cursor.skip("ASYNC")) else {
         return plan_sync(cursor, context);
     };
     if let Err(refusal) = details(cursor) {
@@ -44,17 +44,17 @@ fn plan_sync(cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
 /// PostgreSQL.
 fn details(mut cursor: Cursor<'_>) -> Result<Option<String>, Plan> {
     let unsupported = |message: &str| Err(Plan::unsupported(message));
-    cursor.eat("IF NOT EXISTS");
-    if !cursor.sees("ON") && cursor.name().is_none_or(|name| name.len() > 1) {
+    cursor.skip("IF NOT EXISTS");
+    if !cursor.starts_with("ON") && cursor.name().is_none_or(|name| name.len() > 1) {
         // A schema before the name is a syntax error in PostgreSQL and DSQL.
         return Ok(None);
     }
-    if !cursor.eat("ON") {
+    if !cursor.skip("ON") {
         return Ok(None);
     }
-    cursor.eat("ONLY");
+    cursor.skip("ONLY");
     let Some(table) = cursor.name() else { return Ok(None) };
-    if cursor.eat("USING") {
+    if cursor.skip("USING") {
         return unsupported("USING not supported for CREATE INDEX");
     }
     for key in Cursor::new(cursor.parenthesised().unwrap_or_default()).items() {
@@ -62,7 +62,7 @@ fn details(mut cursor: Cursor<'_>) -> Result<Option<String>, Plan> {
     }
     // [I]: no storage option is in the documentation.
     for option in ["WITH", "TABLESPACE"] {
-        if cursor.finds(option) {
+        if cursor.contains(option) {
             return unsupported(&format!("{option} not supported for CREATE INDEX"));
         }
     }
@@ -76,7 +76,7 @@ fn check_key(key: &[Token]) -> Result<(), Plan> {
         cursor.name();
         cursor.parenthesised();
     }
-    if cursor.eat("COLLATE") {
+    if cursor.skip("COLLATE") {
         // Collations other than C are refused, as in expressions; message [I].
         super::query::check_collation(&mut cursor)?;
     }
@@ -85,7 +85,7 @@ fn check_key(key: &[Token]) -> Result<(), Plan> {
     {
         return Err(Plan::unsupported("opclass not supported for index keys"));
     }
-    if cursor.finds("ASC") || cursor.finds("DESC") {
+    if cursor.contains("ASC") || cursor.contains("DESC") {
         return Err(Plan::unsupported("specifying sort order not supported for index keys"));
     }
     Ok(())

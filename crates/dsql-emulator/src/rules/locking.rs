@@ -158,25 +158,25 @@ struct Clause {
 /// Reads the locking clause at `position`, if there is one.
 fn clause(tokens: &[Token], position: usize) -> Option<Clause> {
     let mut cursor = Cursor::new(&tokens[position..]);
-    let strength = if cursor.eat("FOR UPDATE") {
+    let strength = if cursor.skip("FOR UPDATE") {
         LockStrength::Update
-    } else if cursor.eat("FOR KEY SHARE") {
+    } else if cursor.skip("FOR KEY SHARE") {
         LockStrength::KeyShare
     } else {
         return None;
     };
     let mut of = Vec::new();
-    if cursor.eat("OF") {
+    if cursor.skip("OF") {
         while let Some(name) = cursor.name() {
             of.extend(name.last().map(|name| (*name).to_owned()));
-            if !cursor.eat_mark(',') {
+            if !cursor.skip_mark(',') {
                 break;
             }
         }
     }
     // Statements never block (aurora-dsql.md#locks), so these have no effect.
     let before = position + cursor.at();
-    let policy = cursor.eat("NOWAIT") || cursor.eat("SKIP LOCKED");
+    let policy = cursor.skip("NOWAIT") || cursor.skip("SKIP LOCKED");
     let last = position + cursor.at() - 1;
     Some(Clause { first: position, last, strength, of, policy: policy.then_some((before, last)) })
 }
@@ -418,8 +418,8 @@ impl<'a> Text<'a> {
             // `name (columns) AS MATERIALIZED (query)`
             let mut cursor = Cursor::new(&self.tokens[at + 1..]);
             cursor.parenthesised();
-            let common = cursor.eat("AS") && {
-                let _ = cursor.eat("MATERIALIZED") || cursor.eat("NOT MATERIALIZED");
+            let common = cursor.skip("AS") && {
+                let _ = cursor.skip("MATERIALIZED") || cursor.skip("NOT MATERIALIZED");
                 cursor.peek().is_some_and(|token| token.is_mark('('))
             };
             if !common {

@@ -228,7 +228,7 @@ pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
 fn plan_grant(cursor: Cursor<'_>) -> Plan {
     const SYSTEM: [&str; 4] = ["public", "pg_catalog", "information_schema", "sys"];
     let on_schema = cursor.find("ON SCHEMA").is_some_and(|mut found| {
-        found.eat("ON SCHEMA");
+        found.skip("ON SCHEMA");
         let names = found.rest().iter().take_while(|token| !token.is("TO") && !token.is("FROM"));
         names.filter_map(|token| token.word()).any(|name| SYSTEM.contains(&name))
     });
@@ -241,15 +241,15 @@ fn plan_grant(cursor: Cursor<'_>) -> Plan {
 /// `AWS IAM GRANT role TO 'arn'`, `AWS IAM REVOKE role FROM 'arn'` (aurora-dsql.md#connections).
 fn plan_iam(mut cursor: Cursor<'_>) -> Plan {
     let syntax_error = || Plan::refuse("42601", "syntax error at or near \"AWS\"");
-    let grant = if cursor.eat("AWS IAM GRANT") {
+    let grant = if cursor.skip("AWS IAM GRANT") {
         true
-    } else if cursor.eat("AWS IAM REVOKE") {
+    } else if cursor.skip("AWS IAM REVOKE") {
         false
     } else {
         return syntax_error();
     };
     let role = cursor.next().and_then(|token| token.word());
-    let direction = cursor.eat(if grant { "TO" } else { "FROM" });
+    let direction = cursor.skip(if grant { "TO" } else { "FROM" });
     let arn = match cursor.next().map(|token| &token.kind) {
         Some(crate::sql::Kind::Text(arn)) => Some(arn.clone()),
         _ => None,
@@ -264,9 +264,9 @@ fn plan_iam(mut cursor: Cursor<'_>) -> Plan {
 
 /// aurora-dsql.md#transactions: only `DEALLOCATE ALL`.
 fn plan_deallocate(mut cursor: Cursor<'_>) -> Plan {
-    cursor.eat("DEALLOCATE");
-    cursor.eat("PREPARE");
-    if cursor.eat("ALL") && cursor.is_at_end() {
+    cursor.skip("DEALLOCATE");
+    cursor.skip("PREPARE");
+    if cursor.skip("ALL") && cursor.is_at_end() {
         Plan::DeallocateAll
     } else {
         Plan::unsupported("unsupported statement: Deallocate")
@@ -276,7 +276,7 @@ fn plan_deallocate(mut cursor: Cursor<'_>) -> Plan {
 /// aurora-dsql.md#jobs: `CALL sys.wait_for_job(…)`. PostgreSQL reports errors of its form.
 fn plan_call(statement: &Statement) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    cursor.eat("CALL");
+    cursor.skip("CALL");
     let is_wait = cursor.name().is_some_and(|name| name == ["sys", "wait_for_job"]);
     let arguments = cursor.parenthesised().unwrap_or_default();
     let plain = is_wait
@@ -305,7 +305,7 @@ fn plan_call(statement: &Statement) -> Plan {
 /// is not a superuser.
 fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    cursor.eat("COPY");
+    cursor.skip("COPY");
     if let Some([first, .., last]) = cursor.parenthesised() {
         // The inner statement runs, so its rules apply.
         let inner = split(&statement.text[first.start..last.end]).into_iter().next();
@@ -317,9 +317,9 @@ fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
             _ => {}
         }
     }
-    if cursor.finds("FROM STDIN") {
+    if cursor.contains("FROM STDIN") {
         Plan::run(Class::CopyIn)
-    } else if cursor.finds("TO STDOUT") {
+    } else if cursor.contains("TO STDOUT") {
         Plan::run(Class::CopyOut)
     } else {
         Plan::run(Class::Utility)
@@ -329,11 +329,11 @@ fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
 /// The rules of the inner statement apply. With ANALYZE it runs.
 fn plan_explain(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    cursor.eat("EXPLAIN");
+    cursor.skip("EXPLAIN");
     let options = cursor.parenthesised().unwrap_or_default();
     let mut analyses = options.iter().any(|token| token.is("ANALYZE") || token.is("ANALYSE"));
-    analyses |= cursor.eat("ANALYZE") || cursor.eat("ANALYSE");
-    cursor.eat("VERBOSE");
+    analyses |= cursor.skip("ANALYZE") || cursor.skip("ANALYSE");
+    cursor.skip("VERBOSE");
     // PostgreSQL reports an EXPLAIN of an EXPLAIN as a syntax error.
     let Some(first) = cursor.peek().filter(|first| !first.is("EXPLAIN")) else {
         return Plan::run(Class::Utility);

@@ -31,7 +31,7 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
         return Plan::unsupported("unsupported statement type: MERGE");
     }
     let reads = ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| head.is(word));
-    if reads && Cursor::new(tokens).finds("INTO") && main == Some("select") {
+    if reads && Cursor::new(tokens).contains("INTO") && main == Some("select") {
         return Plan::unsupported("unsupported statement: CreateTableAs");
     }
     let checks = match lateral::check(statement) {
@@ -69,25 +69,25 @@ pub(crate) fn changes_in_parentheses(tokens: &[Token]) -> bool {
         let inner = Cursor::new(&tokens[position..]);
         let updates = || {
             let mut inner = inner;
-            inner.eat("UPDATE") && inner.peek().is_some_and(|token| token.word().is_some())
+            inner.skip("UPDATE") && inner.peek().is_some_and(|token| token.word().is_some())
         };
         tokens[position - 1].is_mark('(')
-            && (inner.sees("INSERT INTO") || inner.sees("DELETE FROM") || updates())
+            && (inner.starts_with("INSERT INTO") || inner.starts_with("DELETE FROM") || updates())
     })
 }
 
 fn check_words(tokens: &[Token]) -> Option<Plan> {
     for position in 0..tokens.len() {
         let mut cursor = Cursor::new(&tokens[position..]);
-        if cursor.sees("FOR SHARE") || cursor.sees("FOR NO KEY UPDATE") {
+        if cursor.starts_with("FOR SHARE") || cursor.starts_with("FOR NO KEY UPDATE") {
             return Some(Plan::unsupported(
                 "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported",
             ));
         }
-        if position > 0 && cursor.sees("TABLESAMPLE") {
+        if position > 0 && cursor.starts_with("TABLESAMPLE") {
             return Some(Plan::unsupported("TABLESAMPLE clause not supported"));
         }
-        if cursor.eat("COLLATE") {
+        if cursor.skip("COLLATE") {
             if let Err(refusal) = check_collation(&mut cursor) {
                 return Some(refusal);
             }

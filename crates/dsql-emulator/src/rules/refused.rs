@@ -97,10 +97,10 @@ const REFUSED: &[Refused] = &[
 pub(super) fn find(cursor: Cursor<'_>) -> Option<Plan> {
     let mut replacing = cursor;
     // `CREATE OR REPLACE x` is refused like `CREATE x`.
-    let replaces = replacing.eat("CREATE OR REPLACE");
+    let replaces = replacing.skip("CREATE OR REPLACE");
     let fits = |words: &str| match words.strip_prefix("CREATE ") {
-        Some(object) if replaces => replacing.sees(object),
-        _ => cursor.sees(words),
+        Some(object) if replaces => replacing.starts_with(object),
+        _ => cursor.starts_with(words),
     };
     let found = REFUSED.iter().find(|refused| fits(refused.words))?;
     Some(Plan::unsupported(found.message))

@@ -9,7 +9,7 @@ const EXPLICIT: &str = "without an explicit cache size. please define CACHE grea
 
 /// `cursor` is behind CREATE SEQUENCE.
 pub(super) fn plan_create(mut cursor: Cursor<'_>) -> Plan {
-    cursor.eat("IF NOT EXISTS");
+    cursor.skip("IF NOT EXISTS");
     cursor.name();
     if let Some(refusal) = check_type(cursor) {
         return refusal;
@@ -22,7 +22,7 @@ pub(super) fn plan_create(mut cursor: Cursor<'_>) -> Plan {
 
 /// `cursor` is behind ALTER SEQUENCE. Only what the statement changes is checked.
 pub(super) fn plan_alter(mut cursor: Cursor<'_>) -> Plan {
-    cursor.eat("IF EXISTS");
+    cursor.skip("IF EXISTS");
     cursor.name();
     let cache = cache(cursor).and_then(|cache| check_cache(&cache));
     check_type(cursor).or(cache).unwrap_or_else(|| Plan::run(Class::Ddl))
@@ -45,7 +45,7 @@ pub(super) fn check_changed_cache(cursor: Cursor<'_>) -> Option<Plan> {
 
 fn cache(cursor: Cursor<'_>) -> Option<String> {
     let mut found = cursor.find("CACHE")?;
-    found.eat("CACHE");
+    found.skip("CACHE");
     match &found.next()?.kind {
         Kind::Number(number) => Some(number.clone()),
         _ => None,
@@ -66,7 +66,7 @@ fn check_cache(cache: &str) -> Option<Plan> {
 /// Observed [O].
 fn check_type(cursor: Cursor<'_>) -> Option<Plan> {
     let mut found = cursor.find("AS")?;
-    found.eat("AS");
+    found.skip("AS");
     let name = found.name()?;
     let bigint = matches!(name[..], ["bigint" | "int8"] | ["pg_catalog", "int8"]);
     (!bigint).then(|| Plan::unsupported("sequence type must be bigint"))

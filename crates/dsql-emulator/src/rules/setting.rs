@@ -59,9 +59,9 @@ pub(crate) fn startup_option(name: &str) -> Result<(), DbError> {
 
 pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    if cursor.eat("SHOW") {
+    if cursor.skip("SHOW") {
         plan_show(cursor, context)
-    } else if cursor.eat("RESET") {
+    } else if cursor.skip("RESET") {
         plan_reset(cursor)
     } else {
         cursor.next();
@@ -71,16 +71,16 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
 
 fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
     const CHARACTERISTICS: &str = "SESSION CHARACTERISTICS AS TRANSACTION";
-    if cursor.eat("CONSTRAINTS") {
+    if cursor.skip("CONSTRAINTS") {
         return Plan::run(Class::Setting);
     }
-    if !cursor.sees(CHARACTERISTICS) && !cursor.sees("SESSION AUTHORIZATION") {
-        let _ = cursor.eat("SESSION") || cursor.eat("LOCAL");
+    if !cursor.starts_with(CHARACTERISTICS) && !cursor.starts_with("SESSION AUTHORIZATION") {
+        let _ = cursor.skip("SESSION") || cursor.skip("LOCAL");
     }
-    if cursor.sees("SESSION AUTHORIZATION") {
+    if cursor.starts_with("SESSION AUTHORIZATION") {
         return Plan::Refuse(not_settable("session_authorization"));
     }
-    if cursor.eat(CHARACTERISTICS) {
+    if cursor.skip(CHARACTERISTICS) {
         // Accepted and effective (aurora-dsql.md#transactions); PostgreSQL runs it.
         return match transaction::modes(statement, cursor) {
             Ok(_) if cursor.is_at_end() => Plan::syntax_error(statement, &cursor),
@@ -88,15 +88,15 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
             Err(refusal) => refusal,
         };
     }
-    if cursor.eat("TRANSACTION") {
+    if cursor.skip("TRANSACTION") {
         return plan_set_transaction(statement, cursor);
     }
     let short =
         [("TIME ZONE", "timezone"), ("NAMES", "client_encoding"), ("SCHEMA", "search_path")];
-    if short.iter().any(|(words, name)| cursor.sees(words) && is_settable(name)) {
+    if short.iter().any(|(words, name)| cursor.starts_with(words) && is_settable(name)) {
         return Plan::run(Class::Setting);
     }
-    if cursor.sees("XML OPTION") {
+    if cursor.starts_with("XML OPTION") {
         return Plan::Refuse(not_settable("xmloption"));
     }
     let Some(name) = cursor.name().map(|name| name.join(".")) else {
@@ -106,8 +106,8 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
         return Plan::run(Class::Setting);
     }
     // A malformed statement is a syntax error and not a refused setting.
-    if !cursor.sees("FROM CURRENT") {
-        let assigns = cursor.eat("TO") || cursor.eat_mark('=');
+    if !cursor.starts_with("FROM CURRENT") {
+        let assigns = cursor.skip("TO") || cursor.skip_mark('=');
         if !assigns || cursor.is_at_end() {
             return Plan::syntax_error(statement, &cursor);
         }
@@ -119,7 +119,7 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
 /// (aurora-dsql.md#transactions).
 fn plan_set_transaction(statement: &Statement, cursor: Cursor<'_>) -> Plan {
     let refusal = Plan::Refuse(not_settable("TRANSACTION"));
-    if cursor.sees("SNAPSHOT") || cursor.finds("DEFERRABLE") {
+    if cursor.starts_with("SNAPSHOT") || cursor.contains("DEFERRABLE") {
         return refusal;
     }
     match transaction::modes(statement, cursor) {
@@ -160,10 +160,10 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
 }
 
 fn plan_reset(mut cursor: Cursor<'_>) -> Plan {
-    if cursor.sees("ALL") || cursor.sees("TIME ZONE") {
+    if cursor.starts_with("ALL") || cursor.starts_with("TIME ZONE") {
         return Plan::run(Class::Setting);
     }
-    if cursor.sees("SESSION AUTHORIZATION") {
+    if cursor.starts_with("SESSION AUTHORIZATION") {
         return Plan::Refuse(not_settable("session_authorization"));
     }
     match cursor.name().map(|name| name.join(".")) {

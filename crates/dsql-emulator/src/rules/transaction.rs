@@ -26,27 +26,27 @@ pub(crate) enum Access {
 
 pub(super) fn plan(statement: &Statement) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    if cursor.eat("SAVEPOINT") {
+    if cursor.skip("SAVEPOINT") {
         return unsupported("SAVEPOINT");
     }
-    if cursor.eat("RELEASE") {
+    if cursor.skip("RELEASE") {
         return unsupported("RELEASE");
     }
-    let start = cursor.eat("START TRANSACTION");
-    if start || cursor.eat("BEGIN") {
+    let start = cursor.skip("START TRANSACTION");
+    if start || cursor.skip("BEGIN") {
         return plan_begin(statement, cursor, start);
     }
-    let commits = cursor.eat("COMMIT") || cursor.eat("END");
+    let commits = cursor.skip("COMMIT") || cursor.skip("END");
     cursor.next_if_not(commits);
-    if cursor.eat("PREPARED") {
+    if cursor.skip("PREPARED") {
         return unsupported(if commits { "COMMIT PREPARED" } else { "ROLLBACK PREPARED" });
     }
-    let _ = cursor.eat("WORK") || cursor.eat("TRANSACTION");
-    if !commits && cursor.sees("TO") {
+    let _ = cursor.skip("WORK") || cursor.skip("TRANSACTION");
+    if !commits && cursor.starts_with("TO") {
         return unsupported("ROLLBACK TO");
     }
-    let chains = cursor.eat("AND CHAIN");
-    let _ = cursor.eat("AND NO CHAIN");
+    let chains = cursor.skip("AND CHAIN");
+    let _ = cursor.skip("AND NO CHAIN");
     if chains {
         // [I]: not in any source.
         return unsupported("AND CHAIN");
@@ -59,7 +59,7 @@ pub(super) fn plan(statement: &Statement) -> Plan {
 
 /// `PREPARE TRANSACTION` and `PREPARE`: refused (aurora-dsql.md#transactions), messages [I].
 pub(super) fn plan_prepare(cursor: Cursor<'_>) -> Plan {
-    if cursor.sees("PREPARE TRANSACTION") {
+    if cursor.starts_with("PREPARE TRANSACTION") {
         unsupported("PREPARE TRANSACTION")
     } else {
         Plan::unsupported("unsupported statement: Prepare")
@@ -67,7 +67,7 @@ pub(super) fn plan_prepare(cursor: Cursor<'_>) -> Plan {
 }
 
 fn plan_begin(statement: &Statement, mut cursor: Cursor<'_>, start: bool) -> Plan {
-    let _ = cursor.eat("WORK") || cursor.eat("TRANSACTION");
+    let _ = cursor.skip("WORK") || cursor.skip("TRANSACTION");
     match modes(statement, cursor) {
         Ok(access) => Plan::Control(Control::Begin { access, start }),
         Err(refusal) => refusal,
@@ -78,14 +78,14 @@ fn plan_begin(statement: &Statement, mut cursor: Cursor<'_>, start: bool) -> Pla
 pub(super) fn modes(statement: &Statement, mut cursor: Cursor<'_>) -> Result<Access, Plan> {
     let mut access = Access::Default;
     while !cursor.is_at_end() {
-        if cursor.eat_mark(',') {
+        if cursor.skip_mark(',') {
             continue;
         }
-        if cursor.eat("ISOLATION LEVEL") {
+        if cursor.skip("ISOLATION LEVEL") {
             level(statement, &mut cursor)?;
-        } else if cursor.eat("READ ONLY") {
+        } else if cursor.skip("READ ONLY") {
             access = Access::ReadOnly;
-        } else if cursor.eat("READ WRITE") {
+        } else if cursor.skip("READ WRITE") {
             access = Access::ReadWrite;
         } else {
             return Err(Plan::syntax_error(statement, &cursor));
@@ -97,10 +97,10 @@ pub(super) fn modes(statement: &Statement, mut cursor: Cursor<'_>) -> Result<Acc
 /// Reads an isolation level: only REPEATABLE READ is supported.
 fn level(statement: &Statement, cursor: &mut Cursor<'_>) -> Result<(), Plan> {
     const OTHERS: [&str; 3] = ["SERIALIZABLE", "READ COMMITTED", "READ UNCOMMITTED"];
-    if cursor.eat("REPEATABLE READ") {
+    if cursor.skip("REPEATABLE READ") {
         return Ok(());
     }
-    Err(match OTHERS.into_iter().find(|other| cursor.sees(other)) {
+    Err(match OTHERS.into_iter().find(|other| cursor.starts_with(other)) {
         Some(other) => Plan::unsupported(format!("Unsupported isolation level: {other}")),
         None => Plan::syntax_error(statement, cursor),
     })

@@ -247,7 +247,7 @@ impl Session {
     /// Records that the client has changed a setting, or all of them.
     fn note_setting(&mut self, execution: &Execution) {
         self.settings_version += 1;
-        if Cursor::new(&execution.statement.tokens).sees("RESET ALL") {
+        if Cursor::new(&execution.statement.tokens).starts_with("RESET ALL") {
             self.settings = Settings::default();
         }
     }
@@ -412,14 +412,14 @@ impl Session {
 /// SET, SHOW and RESET, which do not use the catalog and do not fail because of its changes [I].
 fn is_about_settings(statement: &Statement) -> bool {
     let cursor = Cursor::new(&statement.tokens);
-    ["SET", "SHOW", "RESET"].iter().any(|word| cursor.sees(word))
+    ["SET", "SHOW", "RESET"].iter().any(|word| cursor.starts_with(word))
 }
 
 /// ANALYZE without a table.
 fn is_bare_analyze(statement: &Statement) -> bool {
     let mut cursor = Cursor::new(&statement.tokens);
-    let analyzes = cursor.eat("ANALYZE") || cursor.eat("ANALYSE");
-    let _ = cursor.parenthesised().is_some() || cursor.eat("VERBOSE");
+    let analyzes = cursor.skip("ANALYZE") || cursor.skip("ANALYSE");
+    let _ = cursor.parenthesised().is_some() || cursor.skip("VERBOSE");
     analyzes && cursor.is_at_end()
 }
 

@@ -41,12 +41,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether the next tokens are these keywords.
-    pub(crate) fn sees(&self, words: &str) -> bool {
-        self.clone().eat(words)
+    pub(crate) fn starts_with(&self, words: &str) -> bool {
+        self.clone().skip(words)
     }
 
     /// Skips these keywords and returns true, if they come next.
-    pub(crate) fn eat(&mut self, words: &str) -> bool {
+    pub(crate) fn skip(&mut self, words: &str) -> bool {
         let mut ahead = *self;
         for word in words.split(' ') {
             if !ahead.next().is_some_and(|token| token.is(word)) {
@@ -57,7 +57,7 @@ impl<'a> Cursor<'a> {
         true
     }
 
-    pub(crate) fn eat_mark(&mut self, mark: char) -> bool {
+    pub(crate) fn skip_mark(&mut self, mark: char) -> bool {
         let found = self.peek().is_some_and(|token| token.is_mark(mark));
         self.at += usize::from(found);
         found
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
     /// Skips a name such as `a.b`; returns its parts.
     pub(crate) fn name(&mut self) -> Option<Vec<&'a str>> {
         let mut parts = vec![self.next()?.word()?];
-        while self.eat_mark('.') {
+        while self.skip_mark('.') {
             parts.push(self.next()?.word()?);
         }
         Some(parts)
@@ -74,7 +74,7 @@ impl<'a> Cursor<'a> {
 
     /// Skips a group in parentheses, if one comes next; returns the tokens between them.
     pub(crate) fn parenthesised(&mut self) -> Option<&'a [Token]> {
-        if !self.eat_mark('(') {
+        if !self.skip_mark('(') {
             return None;
         }
         let start = self.at;
@@ -120,7 +120,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether these keywords occur in sequence ahead, outside of parentheses.
-    pub(crate) fn finds(&self, words: &str) -> bool {
+    pub(crate) fn contains(&self, words: &str) -> bool {
         self.find(words).is_some()
     }
 
@@ -128,7 +128,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn find(&self, words: &str) -> Option<Self> {
         let mut ahead = *self;
         while !ahead.is_at_end() {
-            if ahead.sees(words) {
+            if ahead.starts_with(words) {
                 return Some(ahead);
             }
             if ahead.parenthesised().is_none() {
@@ -187,8 +187,8 @@ mod tests {
     fn keywords_are_skipped_together_or_not_at_all() {
         let statement = split("CREATE UNIQUE INDEX i").remove(0);
         let mut cursor = Cursor::new(&statement.tokens);
-        assert!(!cursor.eat("CREATE INDEX"));
-        assert!(cursor.eat("CREATE UNIQUE INDEX"));
+        assert!(!cursor.skip("CREATE INDEX"));
+        assert!(cursor.skip("CREATE UNIQUE INDEX"));
         assert_eq!(cursor.name(), Some(vec!["i"]));
         assert!(cursor.is_at_end());
     }

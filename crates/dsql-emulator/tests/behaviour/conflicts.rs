@@ -20,13 +20,13 @@ const SCHEMA: [&str; 3] = [
 
 /// The class of an access, as in the conflict matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Touch {
+enum Class {
     Key,
     NonKey,
     Share,
 }
 
-impl Touch {
+impl Class {
     fn conflicts_with(self, other: Self) -> bool {
         match (self, other) {
             (Self::Key, _) | (_, Self::Key) => true,
@@ -37,12 +37,12 @@ impl Touch {
 }
 
 /// Two sessions, each in a transaction of its own.
-struct Race {
+struct TransactionPair {
     one: Client,
     other: Client,
 }
 
-impl Race {
+impl TransactionPair {
     async fn start(emulator: &DsqlEmulator) -> Self {
         let (mut one, mut other) =
             (Client::connect(emulator).await, Client::connect(emulator).await);
@@ -82,33 +82,33 @@ fn lost(observation: &Observation) {
 #[tokio::test]
 async fn every_cell_of_the_conflict_matrix_is_decided_at_commit() {
     // A statement on row 1, its class, and its tag without concurrency.
-    const TOUCHES: [(&str, Touch, &str); 6] = [
-        ("DELETE FROM p WHERE id = 1", Touch::Key, "DELETE 1"),
-        ("UPDATE p SET k = k + 100 WHERE id = 1", Touch::Key, "UPDATE 1"),
-        ("SELECT id FROM p WHERE id = 1 FOR UPDATE", Touch::Key, "SELECT 1"),
-        ("UPDATE p SET v = v + 1 WHERE id = 1", Touch::NonKey, "UPDATE 1"),
-        ("SELECT id FROM p WHERE id = 1 FOR KEY SHARE", Touch::Share, "SELECT 1"),
-        ("INSERT INTO c VALUES (7, 1)", Touch::Share, "INSERT 0 1"),
+    const STATEMENTS: [(&str, Class, &str); 6] = [
+        ("DELETE FROM p WHERE id = 1", Class::Key, "DELETE 1"),
+        ("UPDATE p SET k = k + 100 WHERE id = 1", Class::Key, "UPDATE 1"),
+        ("SELECT id FROM p WHERE id = 1 FOR UPDATE", Class::Key, "SELECT 1"),
+        ("UPDATE p SET v = v + 1 WHERE id = 1", Class::NonKey, "UPDATE 1"),
+        ("SELECT id FROM p WHERE id = 1 FOR KEY SHARE", Class::Share, "SELECT 1"),
+        ("INSERT INTO c VALUES (7, 1)", Class::Share, "INSERT 0 1"),
     ];
     let Some((emulator, mut admin)) = emulator().await else { return };
-    for (one, one_touch, one_tag) in TOUCHES {
-        for (other, other_touch, other_tag) in TOUCHES {
+    for (one, one_class, one_tag) in STATEMENTS {
+        for (other, other_class, other_tag) in STATEMENTS {
             let both = format!("{one} | {other}");
             admin.ok("DELETE FROM c").await;
             admin.ok("DELETE FROM p").await;
             admin.ok("INSERT INTO p VALUES (1, 1)").await;
-            let mut race = Race::start(&emulator).await;
+            let mut transactions = TransactionPair::start(&emulator).await;
             let other_sql = other.replace("(7,", "(8,");
-            let (first, second) = race.run(one, &other_sql).await;
+            let (first, second) = transactions.run(one, &other_sql).await;
             assert_eq!((first.ok(), second.ok()), (one_tag, other_tag), "{both}");
-            let end = race.commit().await;
-            if one_touch.conflicts_with(other_touch) {
+            let end = transactions.commit().await;
+            if one_class.conflicts_with(other_class) {
                 assert_eq!(end.refused(), CONFLICT, "{both}");
             } else {
                 assert_eq!(end.ok(), "COMMIT", "{both}");
             }
             // The loser's connection stays usable.
-            assert_eq!(race.other.value("SELECT 1").await, "1");
+            assert_eq!(transactions.other.value("SELECT 1").await, "1");
         }
     }
 }
@@ -221,10 +221,10 @@ async fn inserts_of_the_same_key_conflict_and_an_existing_key_is_a_duplicate() {
     ];
     for (id, (one, other)) in (1..).zip(pairs) {
         let with_id = |sql: &str| sql.replace("$id", &i32::to_string(&id));
-        let mut race = Race::start(&emulator).await;
-        let (first, second) = race.run(&with_id(one), &with_id(other)).await;
+        let mut transactions = TransactionPair::start(&emulator).await;
+        let (first, second) = transactions.run(&with_id(one), &with_id(other)).await;
         assert_eq!((first.ok(), second.ok()), ("INSERT 0 1", "INSERT 0 1"), "{other}");
-        lost(&race.commit().await);
+        lost(&transactions.commit().await);
     }
     assert_eq!(admin.refused("INSERT INTO p VALUES (1, 55)").await.0, "23505");
     assert_eq!(admin.ok("INSERT INTO p VALUES (1) ON CONFLICT DO NOTHING").await, "INSERT 0 0");
@@ -236,25 +236,28 @@ async fn reads_conflict_with_nothing() {
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
     // Write skew is possible unless the rows that are read are locked.
     for (lock, conflict) in [("", false), (" FOR UPDATE", true)] {
-        let mut race = Race::start(&emulator).await;
+        let mut transactions = TransactionPair::start(&emulator).await;
         let reads = format!("SELECT id FROM p WHERE id IN (1, 2) ORDER BY id{lock}");
-        race.run(&reads, &reads).await;
-        race.run("UPDATE p SET v = 1 WHERE id = 1", "UPDATE p SET v = 1 WHERE id = 2").await;
-        let end = race.commit().await;
+        transactions.run(&reads, &reads).await;
+        transactions
+            .run("UPDATE p SET v = 1 WHERE id = 1", "UPDATE p SET v = 1 WHERE id = 2")
+            .await;
+        let end = transactions.commit().await;
         assert_eq!(end.error.is_some(), conflict, "{lock}: {end:?}");
     }
     // Phantoms are possible whether or not the range is locked.
     for (round, lock) in ["", " FOR UPDATE"].into_iter().enumerate() {
-        let mut race = Race::start(&emulator).await;
+        let mut transactions = TransactionPair::start(&emulator).await;
         let reads = format!("SELECT id FROM p WHERE id >= 100{lock}");
-        race.run(&reads, "SELECT 1").await;
+        transactions.run(&reads, "SELECT 1").await;
         let id = 200 + round;
-        race.run(
-            &format!("INSERT INTO p VALUES ({}, {})", id + 50, id + 50),
-            &format!("INSERT INTO p VALUES ({id}, {id})"),
-        )
-        .await;
-        assert_eq!(race.commit().await.ok(), "COMMIT");
+        transactions
+            .run(
+                &format!("INSERT INTO p VALUES ({}, {})", id + 50, id + 50),
+                &format!("INSERT INTO p VALUES ({id}, {id})"),
+            )
+            .await;
+        assert_eq!(transactions.commit().await.ok(), "COMMIT");
         admin.ok("DELETE FROM p WHERE id >= 100").await;
     }
 }
@@ -280,16 +283,16 @@ async fn an_autocommit_statement_never_waits_and_the_open_transaction_loses() {
 async fn a_loser_that_meets_the_winners_rows_continues_in_its_snapshot() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2), (3, 3)").await;
-    let mut race = Race::start(&emulator).await;
-    race.run("UPDATE p SET v = 5", "SELECT 1").await;
-    race.one.ok("COMMIT").await;
+    let mut transactions = TransactionPair::start(&emulator).await;
+    transactions.run("UPDATE p SET v = 5", "SELECT 1").await;
+    transactions.one.ok("COMMIT").await;
     // The rows have changed since its snapshot, so it has lost before it writes.
-    assert_eq!(race.other.ok("UPDATE p SET v = v + 1").await, "UPDATE 3");
-    assert_eq!(race.other.value("SELECT sum(v) FROM p").await, "3");
-    assert_eq!(race.other.ok("INSERT INTO p VALUES (4, 4)").await, "INSERT 0 1");
-    assert_eq!(race.other.ok("DELETE FROM p WHERE v = 1").await, "DELETE 3");
-    assert_eq!(race.other.value("SELECT count(*) FROM p").await, "1");
-    lost(&race.other.run("COMMIT").await);
+    assert_eq!(transactions.other.ok("UPDATE p SET v = v + 1").await, "UPDATE 3");
+    assert_eq!(transactions.other.value("SELECT sum(v) FROM p").await, "3");
+    assert_eq!(transactions.other.ok("INSERT INTO p VALUES (4, 4)").await, "INSERT 0 1");
+    assert_eq!(transactions.other.ok("DELETE FROM p WHERE v = 1").await, "DELETE 3");
+    assert_eq!(transactions.other.value("SELECT count(*) FROM p").await, "1");
+    lost(&transactions.other.run("COMMIT").await);
     assert_eq!(admin.value("SELECT count(*) || ' ' || sum(v) FROM p").await, "3 15");
 }
 
@@ -303,10 +306,10 @@ async fn deleting_a_parent_conflicts_with_its_new_and_its_cascading_children() {
         ("UPDATE cascading SET v = 1 WHERE id = 2", "DELETE FROM p WHERE id = 2"),
         ("INSERT INTO c VALUES (3, 3)", "DELETE FROM p WHERE id = 3"),
     ] {
-        let mut race = Race::start(&emulator).await;
-        let (first, second) = race.run(one, other).await;
+        let mut transactions = TransactionPair::start(&emulator).await;
+        let (first, second) = transactions.run(one, other).await;
         assert!(first.error.is_none() && second.error.is_none(), "{one} | {other}: {second:?}");
-        lost(&race.commit().await);
+        lost(&transactions.commit().await);
     }
     assert_eq!(admin.refused("INSERT INTO c VALUES (1, 1)").await.0, "23503");
     assert_eq!(admin.refused("DELETE FROM p WHERE id = 3").await.0, "23503");
@@ -316,9 +319,9 @@ async fn deleting_a_parent_conflicts_with_its_new_and_its_cascading_children() {
 async fn transactions_on_other_rows_commit_in_any_order_of_their_statements() {
     let Some((emulator, mut admin)) = emulator().await else { return };
     admin.ok("INSERT INTO p VALUES (1, 1), (2, 2)").await;
-    let mut race = Race::start(&emulator).await;
-    race.run("UPDATE p SET v = 1 WHERE id = 1", "UPDATE p SET v = 2 WHERE id = 2").await;
-    race.run("INSERT INTO p VALUES (3, 3)", "INSERT INTO p VALUES (4, 4)").await;
-    assert_eq!(race.commit().await.ok(), "COMMIT");
+    let mut transactions = TransactionPair::start(&emulator).await;
+    transactions.run("UPDATE p SET v = 1 WHERE id = 1", "UPDATE p SET v = 2 WHERE id = 2").await;
+    transactions.run("INSERT INTO p VALUES (3, 3)", "INSERT INTO p VALUES (4, 4)").await;
+    assert_eq!(transactions.commit().await.ok(), "COMMIT");
     assert_eq!(admin.value("SELECT string_agg(v::text, ' ' ORDER BY id) FROM p").await, "1 2 0 0");
 }

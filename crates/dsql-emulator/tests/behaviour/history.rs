@@ -18,7 +18,7 @@ const SESSIONS: u32 = 10;
 const TRANSACTIONS: u32 = 50;
 /// Ids, and values of the unique column: few, so that transactions conflict.
 const KEYS: u64 = 8;
-const ENOUGH: Duration = Duration::from_secs(240);
+const TIMEOUT: Duration = Duration::from_secs(240);
 
 const SCHEMA: [&str; 5] = [
     "CREATE TABLE item (id int PRIMARY KEY, k int UNIQUE, v int NOT NULL)",
@@ -27,7 +27,7 @@ const SCHEMA: [&str; 5] = [
     "INSERT INTO item SELECT n, n, 0 FROM generate_series(0, 3) AS n",
     "INSERT INTO extra SELECT n FROM generate_series(0, 7) AS n",
 ];
-const EVERYTHING: &str = "SELECT 'c', number, 0, 0 FROM committed \
+const ALL_ROWS: &str = "SELECT 'c', number, 0, 0 FROM committed \
                           UNION ALL SELECT 'i', id, k, v FROM item";
 
 /// The class of an access.
@@ -85,39 +85,39 @@ enum End {
 
 /// The history of one transaction.
 #[derive(Debug)]
-struct Done {
+struct Transaction {
     number: i64,
     saw: BTreeSet<i64>,
     rows: Rows,
-    touched: BTreeSet<(Entry, Class)>,
+    footprint: BTreeSet<(Entry, Class)>,
     writes: Vec<Write>,
     /// When its COMMIT was sent and answered.
     commit: (Instant, Instant),
     end: End,
 }
 
-impl Done {
+impl Transaction {
     fn conflicts_with(&self, other: &Self) -> bool {
-        self.touched.iter().any(|(entry, class)| {
-            other.touched.iter().any(|(e, c)| e == entry && class.conflicts_with(*c))
+        self.footprint.iter().any(|(entry, class)| {
+            other.footprint.iter().any(|(e, c)| e == entry && class.conflicts_with(*c))
         })
     }
 }
 
 /// A running transaction: the rows that it sees, including its own writes.
-struct Running {
-    done: Done,
+struct OpenTransaction {
+    transaction: Transaction,
     view: Rows,
 }
 
-impl Running {
-    fn touch(&mut self, entry: Entry, class: Class) {
-        self.done.touched.insert((entry, class));
+impl OpenTransaction {
+    fn add_to_footprint(&mut self, entry: Entry, class: Class) {
+        self.transaction.footprint.insert((entry, class));
     }
 
     fn write(&mut self, write: Write) {
         apply(&mut self.view, write);
-        self.done.writes.push(write);
+        self.transaction.writes.push(write);
     }
 
     fn has_unique(&self, k: i64) -> bool {
@@ -128,7 +128,7 @@ impl Running {
     fn step(&mut self, random: &mut fastrand::Rng) -> (String, Result<String, Vec<String>>) {
         let mut key = || i64::try_from(random.u64(0..KEYS)).unwrap();
         let (id, k, other) = (key(), key(), key());
-        let v = self.done.number;
+        let v = self.transaction.number;
         let found = self.view.get(&id).copied();
         let duplicates = |id: Option<i64>, k: Option<i64>| {
             let id = id.map(|id| format!("Key (id)=({id}) already exists."));
@@ -147,15 +147,15 @@ impl Running {
                 if exists {
                     return (sql, Err(duplicates(old_id, old_k)));
                 }
-                self.touch(Entry::Item(id), Class::Key);
-                self.touch(Entry::Unique(k), Class::Key);
+                self.add_to_footprint(Entry::Item(id), Class::Key);
+                self.add_to_footprint(Entry::Unique(k), Class::Key);
                 self.write(Write::Put(id, k, v));
                 (sql, Ok("INSERT 0 1".into()))
             }
             3 | 4 => {
                 let sql = format!("UPDATE item SET v = {v} WHERE id = {id}");
                 let Some((k, _)) = found else { return (sql, Ok("UPDATE 0".into())) };
-                self.touch(Entry::Item(id), Class::NonKey);
+                self.add_to_footprint(Entry::Item(id), Class::NonKey);
                 self.write(Write::Put(id, k, v));
                 (sql, Ok("UPDATE 1".into()))
             }
@@ -163,14 +163,14 @@ impl Running {
                 let sql = format!("UPDATE item SET k = {k} WHERE id = {id}");
                 let Some((old, v)) = found else { return (sql, Ok("UPDATE 0".into())) };
                 if old == k {
-                    self.touch(Entry::Item(id), Class::NonKey);
+                    self.add_to_footprint(Entry::Item(id), Class::NonKey);
                     return (sql, Ok("UPDATE 1".into()));
                 }
                 if self.has_unique(k) {
                     return (sql, Err(duplicates(None, Some(k))));
                 }
                 for entry in [Entry::Item(id), Entry::Unique(old), Entry::Unique(k)] {
-                    self.touch(entry, Class::Key);
+                    self.add_to_footprint(entry, Class::Key);
                 }
                 self.write(Write::Put(id, k, v));
                 (sql, Ok("UPDATE 1".into()))
@@ -178,8 +178,8 @@ impl Running {
             6 => {
                 let sql = format!("DELETE FROM item WHERE id = {id}");
                 let Some((k, _)) = found else { return (sql, Ok("DELETE 0".into())) };
-                self.touch(Entry::Item(id), Class::Key);
-                self.touch(Entry::Unique(k), Class::Key);
+                self.add_to_footprint(Entry::Item(id), Class::Key);
+                self.add_to_footprint(Entry::Unique(k), Class::Key);
                 self.write(Write::Delete(id));
                 (sql, Ok("DELETE 1".into()))
             }
@@ -204,13 +204,13 @@ impl Running {
                     ),
                 };
                 if let Some((k, _)) = found {
-                    self.touch(Entry::Item(id), item);
-                    self.touch(Entry::Unique(k), item);
+                    self.add_to_footprint(Entry::Item(id), item);
+                    self.add_to_footprint(Entry::Unique(k), item);
                 }
                 // A join locks the rows that it returns; two queries each lock theirs.
                 let both = kind == 9 || kind == 8 && found.is_some();
                 if both {
-                    self.touch(Entry::Extra(other), extra);
+                    self.add_to_footprint(Entry::Extra(other), extra);
                 }
                 let rows = u32::from(kind == 9 || found.is_some());
                 (sql, Ok(format!("SELECT {rows}")))
@@ -224,10 +224,10 @@ async fn run(client: &mut Client, sql: &str, extended: bool) -> Observation {
 }
 
 /// One transaction from BEGIN to its end.
-async fn transact(client: &mut Client, number: i64, random: &mut fastrand::Rng) -> Done {
+async fn transact(client: &mut Client, number: i64, random: &mut fastrand::Rng) -> Transaction {
     client.ok("BEGIN").await;
     let (mut saw, mut rows) = (BTreeSet::new(), Rows::new());
-    for row in client.run(EVERYTHING).await.rows {
+    for row in client.run(ALL_ROWS).await.rows {
         let value = |at: usize| row[at].as_deref().unwrap().parse::<i64>();
         let value = |at| value(at).unwrap();
         match row[0].as_deref() {
@@ -236,16 +236,16 @@ async fn transact(client: &mut Client, number: i64, random: &mut fastrand::Rng) 
         }
     }
     let now = Instant::now();
-    let done = Done {
+    let transaction = Transaction {
         number,
         saw,
         rows: rows.clone(),
-        touched: BTreeSet::new(),
+        footprint: BTreeSet::new(),
         writes: Vec::new(),
         commit: (now, now),
         end: End::Duplicate,
     };
-    let mut running = Running { done, view: rows };
+    let mut running = OpenTransaction { transaction, view: rows };
     for _ in 0..random.u32(1..=3) {
         let before = running.view.clone();
         let (sql, expected) = running.step(random);
@@ -258,17 +258,17 @@ async fn transact(client: &mut Client, number: i64, random: &mut fastrand::Rng) 
                 let detail = error.detail.clone().unwrap_or_default();
                 assert!(details.contains(&detail), "{details:?}: {}", wrong());
                 client.ok("ROLLBACK").await;
-                return running.done;
+                return running.transaction;
             }
             (_, expected) => panic!("expected {expected:?}: {}", wrong()),
         }
     }
     client.ok(&format!("INSERT INTO committed VALUES ({number})")).await;
-    let mut done = running.done;
-    done.commit.0 = Instant::now();
+    let mut transaction = running.transaction;
+    transaction.commit.0 = Instant::now();
     let answer = client.run("COMMIT").await;
-    done.commit.1 = Instant::now();
-    done.end = match &answer.error {
+    transaction.commit.1 = Instant::now();
+    transaction.end = match &answer.error {
         None => {
             assert_eq!(answer.ok(), "COMMIT");
             End::Committed
@@ -278,19 +278,19 @@ async fn transact(client: &mut Client, number: i64, random: &mut fastrand::Rng) 
             End::Refused
         }
     };
-    done
+    transaction
 }
 
 /// Each COMMIT was refused if and only if a commit outside of its snapshot conflicts with it.
-fn check_commits(all: &[Done]) {
-    let committed = || all.iter().filter(|done| done.end == End::Committed);
+fn check_commits(all: &[Transaction]) {
+    let committed = || all.iter().filter(|transaction| transaction.end == End::Committed);
     for one in committed() {
         for other in committed().filter(|other| other.number > one.number) {
             let seen = one.saw.contains(&other.number) || other.saw.contains(&one.number);
             assert!(seen || !one.conflicts_with(other), "both committed:\n{one:?}\n{other:?}");
         }
     }
-    for refused in all.iter().filter(|done| done.end == End::Refused) {
+    for refused in all.iter().filter(|transaction| transaction.end == End::Refused) {
         let beaten = committed().any(|other| {
             !refused.saw.contains(&other.number)
                 && other.commit.0 < refused.commit.1
@@ -302,26 +302,26 @@ fn check_commits(all: &[Done]) {
 
 /// The rows that each transaction saw are those that the transactions in its snapshot have left,
 /// applied in order.
-fn check_snapshots(all: &[Done], last: &Rows) {
-    let committed: HashMap<i64, &Done> =
+fn check_snapshots(all: &[Transaction], last: &Rows) {
+    let committed: HashMap<i64, &Transaction> =
         all.iter().filter(|d| d.end == End::Committed).map(|d| (d.number, d)).collect();
-    let mut order: Vec<&Done> = all.iter().collect();
-    order.sort_by_key(|done| done.saw.len());
+    let mut order: Vec<&Transaction> = all.iter().collect();
+    order.sort_by_key(|transaction| transaction.saw.len());
     let mut rows: Rows = (0..4).map(|id| (id, (id, 0))).collect();
     let mut applied = BTreeSet::new();
     let mut advance = |rows: &mut Rows, to: &BTreeSet<i64>| {
         assert!(applied.is_subset(to), "snapshots are of one order of commits");
-        let mut new: Vec<&Done> = to.difference(&applied).map(|n| committed[n]).collect();
+        let mut new: Vec<&Transaction> = to.difference(&applied).map(|n| committed[n]).collect();
         // A transaction in another's snapshot has a smaller snapshot.
-        new.sort_by_key(|done| done.saw.len());
-        for done in new {
-            done.writes.iter().for_each(|write| apply(rows, *write));
+        new.sort_by_key(|transaction| transaction.saw.len());
+        for transaction in new {
+            transaction.writes.iter().for_each(|write| apply(rows, *write));
         }
         applied.clone_from(to);
     };
-    for done in order {
-        advance(&mut rows, &done.saw);
-        assert_eq!(rows, done.rows, "the snapshot of {}", done.number);
+    for transaction in order {
+        advance(&mut rows, &transaction.saw);
+        assert_eq!(rows, transaction.rows, "the snapshot of {}", transaction.number);
     }
     advance(&mut rows, &committed.keys().copied().collect());
     assert_eq!(&rows, last, "what is left");
@@ -350,10 +350,10 @@ async fn snapshots_and_footprints_decide_which_transactions_commit() {
     }
     let mut all = Vec::new();
     for session in sessions {
-        let done = tokio::time::timeout(ENOUGH, session).await;
-        all.extend(done.expect("every session ends").unwrap());
+        let ended = tokio::time::timeout(TIMEOUT, session).await;
+        all.extend(ended.expect("every session ends").unwrap());
     }
-    let count = |end| all.iter().filter(|done| done.end == end).count();
+    let count = |end| all.iter().filter(|transaction| transaction.end == end).count();
     let (committed, refused) = (count(End::Committed), count(End::Refused));
     println!("{committed} committed, {refused} refused, {} duplicates", count(End::Duplicate));
     assert!(committed > 50 && refused > 20, "they have met");
@@ -393,8 +393,8 @@ async fn a_key_outside_of_the_snapshot_is_no_duplicate_before_commit() {
     }
     let mut taken = 0;
     for client in clients {
-        let done = tokio::time::timeout(ENOUGH, client).await;
-        taken += done.expect("every client ends").unwrap();
+        let ended = tokio::time::timeout(TIMEOUT, client).await;
+        taken += ended.expect("every client ends").unwrap();
     }
     assert!(taken < CLIENTS * TIMES, "they have met");
     assert_eq!(admin.value("SELECT max(id) FROM q").await, taken.to_string());

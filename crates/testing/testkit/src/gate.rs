@@ -1,7 +1,7 @@
-//! The gate in front of every test that needs a database.
+//! Decides whether a test that needs a database runs, is skipped or fails.
 //!
 //! Without a server such a test prints a message and is skipped on a developer's machine. In CI it
-//! fails: a run that skips tests must not look like one that passes.
+//! fails, so that a run without a database does not pass.
 
 use std::{
     env,
@@ -16,10 +16,10 @@ pub const OFFLINE: &str = "TEST_OFFLINE";
 /// If this is `true`, a missing server is a failure.
 pub const CI: &str = "CI";
 
-/// The decision of the gate.
+/// What a test does.
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
-    Pass(String),
+    Run(String),
     Skip(&'static str),
     Fail(&'static str),
 }
@@ -29,7 +29,7 @@ fn decide(variable: impl Fn(&str) -> Option<String>) -> Decision {
     let is = |name, value| variable(name).is_some_and(|text| text == value);
     match url {
         _ if is(OFFLINE, "1") => Decision::Skip("skipped (offline)"),
-        Some(url) => Decision::Pass(url),
+        Some(url) => Decision::Run(url),
         None if is(CI, "true") => Decision::Fail(
             "no database, and in CI no test may be skipped: run `cargo xtask test`, or set \
              TEST_POSTGRES_URL",
@@ -47,7 +47,7 @@ fn decide(variable: impl Fn(&str) -> Option<String>) -> Decision {
 /// In CI, if `TEST_POSTGRES_URL` is not set.
 pub fn server_url() -> Option<String> {
     match decide(|name| env::var(name).ok()) {
-        Decision::Pass(url) => Some(url),
+        Decision::Run(url) => Some(url),
         Decision::Fail(why) => panic!("{why}"),
         Decision::Skip(why) => {
             // The harness names the thread after the test.
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_test_with_a_server_runs_everywhere() {
-        let passed = Decision::Pass("postgres://db".into());
+        let passed = Decision::Run("postgres://db".into());
         assert_eq!(decide_with(&[(SERVER_URL, "postgres://db")]), passed);
         assert_eq!(decide_with(&[(SERVER_URL, "postgres://db"), (CI, "true")]), passed);
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{Connection, Executor, PgConnection, Row};
-use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, Then, When, WireFault};
+use temporal_dsql_testkit::{FaultProxy, HookAction, OccCode, ScratchDatabase, When, WireFault};
 
 /// A database with a table `t (n int)` that holds nothing, and a proxy in front of it.
 struct Fixture {
@@ -300,11 +300,11 @@ async fn a_hook_before_a_request_decides_whether_the_server_gets_it() {
         let called = called.clone();
         move || {
             called.store(true, Ordering::SeqCst);
-            Then::Continue
+            HookAction::Continue
         }
     };
     fixture.proxy.inject(When::RoundTrip(1), WireFault::before(hook));
-    fixture.proxy.inject(When::RoundTrip(2), WireFault::before(|| Then::Close));
+    fixture.proxy.inject(When::RoundTrip(2), WireFault::before(|| HookAction::Close));
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
     assert!(called.load(Ordering::SeqCst));
     assert!(is_lost(client.execute("INSERT INTO t VALUES (2)").await));
@@ -326,10 +326,10 @@ async fn a_hook_after_a_request_runs_when_it_is_applied_and_before_the_client_kn
             sqlx::query("SELECT n FROM t").fetch_all(&mut observer).await
         });
         assert_eq!(seen.expect("rows").len(), 1, "applied already");
-        Then::Continue
+        HookAction::Continue
     };
     fixture.proxy.inject(When::RoundTrip(1), WireFault::after(hook));
-    fixture.proxy.inject(When::RoundTrip(2), WireFault::after(|| Then::Close));
+    fixture.proxy.inject(When::RoundTrip(2), WireFault::after(|| HookAction::Close));
     client.execute("INSERT INTO t VALUES (1)").await.unwrap();
     assert!(is_lost(client.execute("INSERT INTO t VALUES (2)").await));
     assert_eq!(fixture.stored().await, ["1", "2"]);

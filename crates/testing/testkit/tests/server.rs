@@ -15,7 +15,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 use temporal_dsql_testkit::{
     ScratchDatabase, gate,
-    postgres::{Detached, Options, Server, ServerError},
+    postgres::{DetachedServer, Options, Server, ServerError},
 };
 
 /// Set for the process that holds a server until it is killed.
@@ -244,7 +244,7 @@ fn a_holder_of_a_server() {
 fn a_detached_server_runs_until_it_is_stopped() {
     let Some(server) = start() else { return };
     let traces = Traces::of(&server);
-    let detached: Detached = server.detach().unwrap();
+    let detached: DetachedServer = server.detach().unwrap();
     // Longer than the supervisor's interval.
     thread::sleep(Duration::from_millis(500));
     assert!(traces.exist() && detached.is_running(), "{traces:?}");
@@ -258,7 +258,7 @@ fn a_detached_server_runs_until_it_is_stopped() {
 fn a_detached_server_is_stopped_even_if_its_supervisor_was_killed() {
     let Some(server) = start() else { return };
     let traces = Traces::of(&server);
-    let detached: Detached = server.detach().unwrap();
+    let detached: DetachedServer = server.detach().unwrap();
     // The shell that supervises it, and the one that checks whether it is detached.
     let shells = supervisors(&detached.directory);
     assert!(shells.len() >= 2, "{shells:?}");

@@ -10,7 +10,7 @@ pub use gate::offline;
 
 /// Keeps the PostgreSQL server that all emulators of this process share running from the first test
 /// to the last.
-static KEEPER: OnceCell<DsqlEmulator> = OnceCell::const_new();
+static SHARED_EMULATOR: OnceCell<DsqlEmulator> = OnceCell::const_new();
 
 /// Starts an emulator; `None` if this run starts no server.
 pub async fn start(builder: DsqlEmulatorBuilder) -> Option<DsqlEmulator> {
@@ -22,7 +22,7 @@ pub async fn start(builder: DsqlEmulatorBuilder) -> Option<DsqlEmulator> {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_test_writer()
         .try_init();
-    KEEPER.get_or_init(async || DsqlEmulator::start().await.expect("an emulator")).await;
+    SHARED_EMULATOR.get_or_init(async || DsqlEmulator::start().await.expect("an emulator")).await;
     Some(builder.start().await.expect("an emulator"))
 }
 

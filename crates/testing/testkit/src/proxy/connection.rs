@@ -20,14 +20,14 @@ use tokio::{
 
 use super::{
     Shared,
-    fault::{Hook, Then, WireFault},
+    fault::{Hook, HookAction, WireFault},
     request::{Chunk, Collector, Request},
 };
 
 /// Whether the connection continues.
 type Flow = ControlFlow<()>;
 
-const GO_ON: io::Result<Flow> = Ok(ControlFlow::Continue(()));
+const CONTINUE: io::Result<Flow> = Ok(ControlFlow::Continue(()));
 const CLOSE: io::Result<Flow> = Ok(ControlFlow::Break(()));
 
 /// What happens to the answer that is in progress.
@@ -36,7 +36,7 @@ enum Awaiting {
     Relay,
     /// The client gets this error and the ReadyForQuery of the answer; the rest is dropped.
     Replace(Message),
-    /// It is forwarded when it is complete and the hook returns [`Then::Continue`].
+    /// It is forwarded when it is complete and the hook returns [`HookAction::Continue`].
     Hold(BytesMut, Hook),
     /// It is dropped, and the connection is closed.
     Lose,
@@ -142,14 +142,14 @@ impl Connection {
                     self.to_server.send(first.frame());
                     // Until the first ReadyForQuery.
                     self.awaiting = Some(Awaiting::Relay);
-                    return GO_ON;
+                    return CONTINUE;
                 }
             }
         }
     }
 
     async fn before_session(&mut self, fault: Option<WireFault>) -> io::Result<Flow> {
-        let Some(fault) = fault else { return GO_ON };
+        let Some(fault) = fault else { return CONTINUE };
         if let Some((sqlstate, message)) = fault.as_error() {
             let error = DbError::fatal(sqlstate, message).message();
             self.to_client.send(error.into_frame());
@@ -158,13 +158,13 @@ impl Connection {
         match fault {
             WireFault::Delay(time) => tokio::time::sleep(time).await,
             WireFault::Before(hook) | WireFault::After(hook) => {
-                if self.shared.call(hook).await == Then::Close {
+                if self.shared.call(hook).await == HookAction::Close {
                     return CLOSE;
                 }
             }
             _ => return CLOSE,
         }
-        GO_ON
+        CONTINUE
     }
 
     fn on_client(&mut self, message: Message) {
@@ -189,22 +189,22 @@ impl Connection {
                 }
             }
         }
-        GO_ON
+        CONTINUE
     }
 
     async fn forward(&mut self, request: Request, fault: Option<WireFault>) -> io::Result<Flow> {
         let error = fault.as_ref().and_then(WireFault::as_error);
         if let Some((sqlstate, message)) = error {
             self.refuse(&request, DbError::new(sqlstate, message).message());
-            return GO_ON;
+            return CONTINUE;
         }
         let awaiting = match fault {
             Some(WireFault::LostRequest) => return CLOSE,
             Some(WireFault::LostAnswer) => Awaiting::Lose,
             Some(WireFault::After(hook)) => Awaiting::Hold(BytesMut::new(), hook),
             Some(WireFault::Before(hook)) => match self.shared.call(hook).await {
-                Then::Continue => Awaiting::Relay,
-                Then::Close => return CLOSE,
+                HookAction::Continue => Awaiting::Relay,
+                HookAction::Close => return CLOSE,
             },
             Some(WireFault::Delay(time)) => {
                 tokio::time::sleep(time).await;
@@ -214,7 +214,7 @@ impl Connection {
         };
         self.to_server.send(request.bytes);
         self.awaiting = Some(awaiting);
-        GO_ON
+        CONTINUE
     }
 
     /// Answers `request` with `error` instead of the server, and brings the server into the state
@@ -265,7 +265,7 @@ impl Connection {
                 answer.extend_from_slice(message.frame());
                 if !complete {
                     self.awaiting = Some(Awaiting::Hold(answer, hook));
-                } else if self.shared.call(hook).await == Then::Close {
+                } else if self.shared.call(hook).await == HookAction::Close {
                     return CLOSE;
                 } else {
                     self.to_client.send(answer.freeze());
@@ -274,7 +274,7 @@ impl Connection {
             Some(Awaiting::Lose) if complete => return CLOSE,
             Some(Awaiting::Lose) => self.awaiting = Some(Awaiting::Lose),
         }
-        GO_ON
+        CONTINUE
     }
 }
 

@@ -30,7 +30,7 @@ pub enum When {
 
 /// What happens after a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum HookAction {
     /// Continue as without a fault.
     Continue,
     /// Close both sides: the request is not forwarded, or its answer is not delivered.
@@ -38,7 +38,7 @@ pub enum Then {
 }
 
 /// A hook of a test.
-pub(super) type Hook = Box<dyn FnOnce() -> Then + Send>;
+pub(super) type Hook = Box<dyn FnOnce() -> HookAction + Send>;
 
 /// A fault of a request on the wire.
 ///
@@ -75,14 +75,14 @@ impl WireFault {
     }
 
     /// Runs `hook` when the request has arrived and before it is forwarded. To kill the client at
-    /// this point, kill it in the hook and return [`Then::Close`], so that the server never gets
+    /// this point, kill it in the hook and return [`HookAction::Close`], so that the server never gets
     /// the request.
-    pub fn before(hook: impl FnOnce() -> Then + Send + 'static) -> Self {
+    pub fn before(hook: impl FnOnce() -> HookAction + Send + 'static) -> Self {
         Self::Before(Box::new(hook))
     }
 
     /// Runs `hook` when the server has answered and before the client gets any of the answer.
-    pub fn after(hook: impl FnOnce() -> Then + Send + 'static) -> Self {
+    pub fn after(hook: impl FnOnce() -> HookAction + Send + 'static) -> Self {
         Self::After(Box::new(hook))
     }
 

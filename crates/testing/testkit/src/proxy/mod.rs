@@ -8,7 +8,7 @@ mod connection;
 mod fault;
 mod request;
 
-pub use fault::{Then, When, WireFault};
+pub use fault::{HookAction, When, WireFault};
 
 use std::{
     collections::VecDeque,
@@ -224,10 +224,10 @@ impl Shared {
     }
 
     /// Runs a hook on a thread that may block: hooks kill processes and wait for them.
-    async fn call(&self, hook: Hook) -> Then {
+    async fn call(&self, hook: Hook) -> HookAction {
         tokio::task::spawn_blocking(hook).await.unwrap_or_else(|_| {
             self.hook_panicked.store(true, Ordering::SeqCst);
-            Then::Close
+            HookAction::Close
         })
     }
 

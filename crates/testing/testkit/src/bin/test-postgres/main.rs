@@ -88,7 +88,7 @@ fn operate(cli: &Cli, state: &State) -> Result<ExitCode> {
             state.remove()?;
             let server = Server::start(&Options::default())?;
             // Before it is detached: a server that is not recorded could not be stopped.
-            state.save(server.place())?;
+            state.save(server.detached())?;
             println!("started: {}", server.detach()?.url());
         }
         (Cli::Stop, _) => {

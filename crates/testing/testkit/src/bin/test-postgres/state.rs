@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use temporal_dsql_testkit::postgres::Detached;
+use temporal_dsql_testkit::postgres::DetachedServer;
 
 /// The file that records the running server.
 pub(crate) struct State(PathBuf);
@@ -31,7 +31,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
-    pub(crate) fn load(&self) -> Result<Option<Detached>> {
+    pub(crate) fn load(&self) -> Result<Option<DetachedServer>> {
         let text = match fs::read_to_string(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.with_context(|| self.name())?,
@@ -46,7 +46,7 @@ impl State {
     /// # Errors
     /// A server is recorded already, by a `start` that ran at the same time, or the file cannot be
     /// written.
-    pub(crate) fn save(&self, server: &Detached) -> Result<()> {
+    pub(crate) fn save(&self, server: &DetachedServer) -> Result<()> {
         let file = fs::File::create_new(&self.0).with_context(|| self.name())?;
         serde_json::to_writer(file, server).with_context(|| self.name())
     }
@@ -76,7 +76,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = State::at(folder.path());
         assert_eq!(state.load().unwrap(), None);
-        let server = Detached { directory: "somewhere".into(), port: 5_433 };
+        let server = DetachedServer { directory: "somewhere".into(), port: 5_433 };
         state.save(&server).unwrap();
         assert_eq!(state.load().unwrap().as_ref(), Some(&server));
         assert!(state.save(&server).is_err(), "there is one server");
