@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     context::Context,
     environment::Environment,
-    registry::{Entry, Shown},
+    registry::{Entry, Rendered},
     table::{Goal, Table},
     workspace::root,
 };
@@ -74,7 +74,7 @@ impl Results {
     /// # Errors
     /// The results are not those of `entry`.
     pub fn section(&self, entry: &Entry) -> Result<Section> {
-        let Shown { tables, goals } = (entry.show)(&self.found)?;
+        let Rendered { tables, goals } = (entry.show)(&self.found)?;
         let charts = tables.iter().map(|table| {
             let svg = table.chart.svg(&table.title)?;
             Ok((format!("{}.svg", table.name), svg))

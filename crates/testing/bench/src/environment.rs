@@ -47,10 +47,10 @@ impl Environment {
     ///
     /// # Errors
     /// Files differ from the commit, the load is high, or the kernel's files cannot be read.
-    pub fn admit(context: &context::Context, force: bool) -> Result<Self> {
+    pub fn check(context: &context::Context, force: bool) -> Result<Self> {
         let begun = Instant::now();
-        while !force && load()? > most_load() && begun.elapsed() < QUIET_TIMEOUT {
-            context.progress(&format!("load {}: waiting until it is {}", load()?, most_load()));
+        while !force && load()? > max_load() && begun.elapsed() < QUIET_TIMEOUT {
+            context.progress(&format!("load {}: waiting until it is {}", load()?, max_load()));
             thread::sleep(Duration::from_secs(10));
         }
         let found = Self::detect(context)?;
@@ -92,11 +92,11 @@ impl Environment {
             self.commit.trim_end_matches(CHANGED)
         );
         ensure!(
-            self.load_before <= most_load(),
+            self.load_before <= max_load(),
             "the machine has other work: its load is {} and should be at most {}; measure when it \
              is quiet, or with --force",
             self.load_before,
-            most_load()
+            max_load()
         );
         Ok(())
     }
@@ -131,7 +131,7 @@ pub fn processors() -> usize {
 }
 
 /// Half of the processors, so that at least one is left to each side of a measurement.
-fn most_load() -> f64 {
+fn max_load() -> f64 {
     processors() as f64 / 2.0
 }
 

@@ -26,21 +26,21 @@ use crate::{
 
 struct Plan {
     /// Stored executions of each emulator before the first round; the first is the reference.
-    kept: [u64; 3],
+    stored: [u64; 3],
     /// Creations in a round on each emulator.
     samples: u64,
     rounds: usize,
 }
 
-const FULL: Plan = Plan { kept: [0, 1_000, 10_000], samples: 40, rounds: 9 };
-const SMOKE: Plan = Plan { kept: [0, 4, 16], samples: 3, rounds: 1 };
+const FULL: Plan = Plan { stored: [0, 1_000, 10_000], samples: 40, rounds: 9 };
+const SMOKE: Plan = Plan { stored: [0, 4, 16], samples: 3, rounds: 1 };
 
 /// Creations before the measurement, in which the connection prepares its statements.
 const WARM_UP: u64 = 10;
 /// The goal relative to the emulator without executions.
-const MOST_RATIO: f64 = 1.1;
+const MAX_RATIO: f64 = 1.1;
 /// The goal without latency.
-const MOST_MS: f64 = 3.0;
+const MAX_MS: f64 = 3.0;
 
 /// The results.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct Growth {
 #[derive(Debug, Serialize, Deserialize)]
 struct Cell {
     /// Stored executions before the first round.
-    kept: u64,
+    stored: u64,
     p50_ms: Vec<f64>,
     p99_ms: Vec<f64>,
 }
@@ -65,9 +65,9 @@ impl Benchmark for Growth {
         let server = context.server()?;
         runtime()?.block_on(async {
             let mut subjects = Vec::new();
-            for kept in plan.kept {
-                subjects.push(Subject::open(server, kept).await?);
-                context.progress(&format!("{kept} executions"));
+            for stored in plan.stored {
+                subjects.push(Subject::open(server, stored).await?);
+                context.progress(&format!("{stored} executions"));
             }
             for round in 1..=plan.rounds {
                 for subject in rounds::order(subjects.iter_mut(), round) {
@@ -90,7 +90,7 @@ impl Benchmark for Growth {
         let header = ["executions", "p50 of a create", "p99", "p50 to that on none"];
         let rows = self.cells.iter().map(|cell| {
             vec![
-                cell.kept.to_string(),
+                cell.stored.to_string(),
                 nanos(Spread::of(&cell.p50_ms).median * 1e6),
                 nanos(Spread::of(&cell.p99_ms).median * 1e6),
                 ratio(self.to_none(cell)),
@@ -104,10 +104,10 @@ impl Benchmark for Growth {
             rows: rows.collect(),
             chart: Chart {
                 axis: "p50 of a create, to that on an emulator that holds none".into(),
-                groups: self.cells.iter().map(|cell| cell.kept.to_string()).collect(),
+                groups: self.cells.iter().map(|cell| cell.stored.to_string()).collect(),
                 series: vec![
                     Series::new("create", ratios)
-                        .with_goals(vec![Some(MOST_RATIO); self.cells.len()]),
+                        .with_goals(vec![Some(MAX_RATIO); self.cells.len()]),
                 ],
                 lines: vec![("none".into(), 1.0)],
             },
@@ -116,15 +116,16 @@ impl Benchmark for Growth {
 
     fn goals(&self) -> Vec<Goal> {
         let named = |of: fn(&Self, &Cell) -> Spread| {
-            let cells = self.cells.iter().map(move |cell| (cell.kept.to_string(), of(self, cell)));
+            let cells =
+                self.cells.iter().map(move |cell| (cell.stored.to_string(), of(self, cell)));
             cells.collect::<Vec<_>>()
         };
         let goal = |what, most, ratios: &[(String, Spread)]| {
             Goal::at_most(what, most, ratios.iter().map(|(name, ratio)| (&**name, *ratio)))
         };
         vec![
-            goal("A create, to one without others", MOST_RATIO, &named(Self::to_none)),
-            goal("A create, in ms", MOST_MS, &named(|_, cell| Spread::of(&cell.p50_ms))),
+            goal("A create, to one without others", MAX_RATIO, &named(Self::to_none)),
+            goal("A create, in ms", MAX_MS, &named(|_, cell| Spread::of(&cell.p50_ms))),
         ]
     }
 }
@@ -144,13 +145,13 @@ struct Subject {
 }
 
 impl Subject {
-    async fn open(server: &Server, kept: u64) -> Result<Self> {
+    async fn open(server: &Server, stored: u64) -> Result<Self> {
         let cluster = Cluster::create(server, |builder| builder).await?;
         let store = Arc::new(cluster.open(&cluster.config(1)).await?);
         create_shard(&store).await?;
-        let cell = Cell { kept, p50_ms: Vec::new(), p99_ms: Vec::new() };
+        let cell = Cell { stored, p50_ms: Vec::new(), p99_ms: Vec::new() };
         let mut subject = Self { _cluster: cluster, store, next_id: 0, cell };
-        subject.create(kept.max(WARM_UP)).await?;
+        subject.create(stored.max(WARM_UP)).await?;
         Ok(subject)
     }
 
@@ -178,8 +179,8 @@ mod tests {
     use super::*;
 
     fn found(p50_ms: [f64; 3]) -> Growth {
-        let cells = FULL.kept.into_iter().zip(p50_ms).map(|(kept, p50)| Cell {
-            kept,
+        let cells = FULL.stored.into_iter().zip(p50_ms).map(|(stored, p50)| Cell {
+            stored,
             p50_ms: vec![p50],
             p99_ms: vec![2.0 * p50],
         });

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use tokio::{task::JoinSet, time, time::sleep_until};
 
-use crate::processor::Used;
+use crate::processor::ProcessorTime;
 
 /// A caller of an operation.
 pub trait Caller: Send + 'static {
@@ -48,7 +48,7 @@ pub struct Span {
 
 impl Span {
     /// Whether `instant` is in it.
-    pub fn has(self, instant: time::Instant) -> bool {
+    pub fn contains(self, instant: time::Instant) -> bool {
         self.from <= instant && instant < self.until
     }
 }
@@ -95,9 +95,9 @@ pub async fn closed_loop<C: Caller>(callers: Vec<C>, window: Window) -> Result<L
 /// The processor time of this process between `from` and `until`.
 async fn processor_time(from: Instant, until: Instant) -> Result<Duration> {
     sleep_until(from.into()).await;
-    let before = Used::until_now()?;
+    let before = ProcessorTime::until_now()?;
     sleep_until(until.into()).await;
-    Ok(Used::until_now()?.own - before.own)
+    Ok(ProcessorTime::until_now()?.own - before.own)
 }
 
 /// The number of calls that end between `from` and `until`, and their latencies.

@@ -85,7 +85,7 @@ fn run(options: &Options) -> Result<()> {
     let environment = if options.draw {
         None
     } else {
-        Some(Environment::admit(&context, options.force || options.smoke)?)
+        Some(Environment::check(&context, options.force || options.smoke)?)
     };
     for entry in chosen {
         eprintln!("{}", entry.name);

@@ -143,14 +143,14 @@ impl Benchmark for Memory {
             let growth: Vec<_> = growth.collect();
             let growth = growth.iter().map(|(name, spread)| (name.as_str(), *spread));
             let what = format!("A begin, {}, to one with the fewest rows", counted(threads));
-            Goal::at_most(&what, MOST_GROWTH, growth)
+            Goal::at_most(&what, MAX_GROWTH, growth)
         };
         self.threads().into_iter().map(goal).collect()
     }
 }
 
 /// The difference between two measurements of the same operation.
-const MOST_GROWTH: f64 = 1.25;
+const MAX_GROWTH: f64 = 1.25;
 
 impl Cell {
     fn measure(&mut self, subject: &Subject, plan: &Plan) {
@@ -216,7 +216,7 @@ impl Memory {
         });
         let series = |threads: &u32| {
             let bars = sizes.iter().map(|rows| self.growth(Operation::Begin, *rows, *threads));
-            let goals = sizes.iter().skip(1).map(|_| Some(MOST_GROWTH));
+            let goals = sizes.iter().skip(1).map(|_| Some(MAX_GROWTH));
             Series::new(counted(*threads), bars.collect())
                 .with_goals(std::iter::once(None).chain(goals).collect())
         };

@@ -14,14 +14,14 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Processor time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Used {
+pub struct ProcessorTime {
     /// Of this process.
     pub own: Duration,
     /// Of its child processes that have ended.
     pub children: Duration,
 }
 
-impl Used {
+impl ProcessorTime {
     /// The processor time so far.
     ///
     /// # Errors
@@ -34,11 +34,11 @@ impl Used {
 
 /// `utime`, `stime`, `cutime` and `cstime` are the 12th to the 15th field after the program's name,
 /// which may contain spaces and parentheses.
-fn parse(stat: &str) -> Option<Used> {
+fn parse(stat: &str) -> Option<ProcessorTime> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u32>().ok());
     let mut two = || Some(TICK * (ticks.next()? + ticks.next()?));
-    Some(Used { own: two()?, children: two()? })
+    Some(ProcessorTime { own: two()?, children: two()? })
 }
 
 #[cfg(test)]
@@ -51,14 +51,14 @@ mod tests {
     fn the_fields_are_counted_after_the_name() {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 4 5 6 7 8 100 20 3 4 20 0 1 0 99";
         let millis = Duration::from_millis;
-        assert_eq!(parse(stat), Some(Used { own: millis(1_200), children: millis(70) }));
+        assert_eq!(parse(stat), Some(ProcessorTime { own: millis(1_200), children: millis(70) }));
         assert_eq!(parse("7 (a) S 1"), None);
     }
 
     #[test]
     fn work_is_counted() {
-        let (start, before) = (Instant::now(), Used::until_now().unwrap());
-        while Used::until_now().unwrap().own < before.own + 2 * TICK {
+        let (start, before) = (Instant::now(), ProcessorTime::until_now().unwrap());
+        while ProcessorTime::until_now().unwrap().own < before.own + 2 * TICK {
             assert!(start.elapsed() < Duration::from_secs(30), "nothing has been counted");
         }
     }

@@ -26,11 +26,11 @@ pub struct Entry {
     /// Measures.
     pub measure: fn(&Context) -> Result<Value>,
     /// Makes tables and goals from results.
-    pub show: fn(&Value) -> Result<Shown>,
+    pub show: fn(&Value) -> Result<Rendered>,
 }
 
 /// The tables and goals of one benchmark.
-pub struct Shown {
+pub struct Rendered {
     /// See [`Benchmark::tables`].
     pub tables: Vec<Table>,
     /// See [`Benchmark::goals`].
@@ -43,7 +43,7 @@ const fn entry<B: Benchmark>() -> Entry {
         measure: |context| Ok(serde_json::to_value(B::measure(context)?)?),
         show: |value| {
             let found = B::deserialize(value).with_context(|| format!("results of {}", B::NAME))?;
-            Ok(Shown { tables: found.tables(), goals: found.goals() })
+            Ok(Rendered { tables: found.tables(), goals: found.goals() })
         },
     }
 }

@@ -1,8 +1,8 @@
-//! A connection storm: many connections requested at once of a cluster that limits their rate.
+//! A connection storm: many connections requested at once from a cluster that limits their rate.
 //!
 //! The bound follows from the limit: connections beyond the burst open at the rate. The store is
-//! measured twice: configured with the cluster's limits, as by an operator, and not, as when other
-//! clients exhaust them; then the cluster refuses connections.
+//! measured twice: configured with the cluster's limits, and without limits. Without them the
+//! cluster refuses connections, as it does when other clients exhaust its limits.
 
 use std::{
     sync::Arc,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 struct Plan {
-    wanted: u32,
+    connections: u32,
     /// New connections per second, and at once.
     rate: u32,
     burst: u32,
@@ -35,20 +35,18 @@ struct Plan {
 
 /// The rate is a cluster's (aurora-dsql.md#admission). A cluster's burst would admit all
 /// connections.
-const FULL: Plan = Plan { wanted: 500, rate: 100, burst: 100, rounds: 4 };
-const SMOKE: Plan = Plan { wanted: 20, rate: 100, burst: 10, rounds: 1 };
+const FULL: Plan = Plan { connections: 500, rate: 100, burst: 100, rounds: 4 };
+const SMOKE: Plan = Plan { connections: 20, rate: 100, burst: 10, rounds: 1 };
 
 /// The results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Storm {
-    wanted: u32,
+    connections: u32,
     rate: u32,
     burst: u32,
     /// Seconds until the last connection was open, for a store configured with the limits.
-    #[serde(alias = "told")]
     configured: Vec<f64>,
     /// The same for a store without limits.
-    #[serde(alias = "untold")]
     unconfigured: Vec<f64>,
 }
 
@@ -72,19 +70,19 @@ impl Benchmark for Storm {
                 }
                 context.progress(&format!("round {round} of {}", plan.rounds));
             }
-            let Plan { wanted, rate, burst, .. } = plan;
-            Ok(Self { wanted, rate, burst, configured, unconfigured })
+            let Plan { connections, rate, burst, .. } = plan;
+            Ok(Self { connections, rate, burst, configured, unconfigured })
         })
     }
 
     fn tables(&self) -> Vec<Table> {
         let subjects =
-            [("told the limits", &self.configured), ("told nothing", &self.unconfigured)];
-        let header = ["the store is", "connections", "failed", "seconds", "to the bound"];
+            [("the cluster's limits", &self.configured), ("no limits", &self.unconfigured)];
+        let header = ["the store has", "connections", "failed", "seconds", "to the bound"];
         let rows = subjects.map(|(name, seconds)| {
             vec![
                 name.to_owned(),
-                self.wanted.to_string(),
+                self.connections.to_string(),
                 // A failure voids the measurement.
                 "0".to_owned(),
                 number(Spread::of(seconds).median),
@@ -94,14 +92,14 @@ impl Benchmark for Storm {
         vec![Table {
             name: "storm",
             title: format!(
-                "{} connections asked for at once, of a cluster that admits {} at once and {} a \
+                "{} connections requested at once from a cluster that admits {} at once and {} per \
                  second",
-                self.wanted, self.burst, self.rate
+                self.connections, self.burst, self.rate
             ),
             header: header.map(str::to_owned).into(),
             rows: rows.into(),
             chart: Chart {
-                axis: "time until all are open, to the limit's own bound".into(),
+                axis: "time until all are open, to the bound".into(),
                 groups: subjects.map(|(name, _)| name.to_owned()).into(),
                 series: vec![Series::new(
                     "store",
@@ -114,21 +112,22 @@ impl Benchmark for Storm {
 
     fn goals(&self) -> Vec<Goal> {
         let configured = self.to_bound(&self.configured);
-        vec![Goal::at_most("None fails, and the time, to the bound", 1.10, [("told", configured)])]
+        let what = "Time until all are open, without a failure, to the bound";
+        vec![Goal::at_most(what, 1.10, [("with the cluster's limits", configured)])]
     }
 }
 
 impl Storm {
     /// Seconds relative to the bound. One connection is open before.
     fn to_bound(&self, seconds: &[f64]) -> Spread {
-        let bound = f64::from(self.wanted - 1 - self.burst) / f64::from(self.rate);
+        let bound = f64::from(self.connections - 1 - self.burst) / f64::from(self.rate);
         Spread::of_ratio(seconds, &vec![bound; seconds.len()])
     }
 }
 
 /// Seconds until a new store has all its connections open.
 async fn storm(cluster: &Cluster, plan: &Plan, configured: bool) -> Result<f64> {
-    let mut config = cluster.config(plan.wanted);
+    let mut config = cluster.config(plan.connections);
     if configured {
         config.pool.connection_rate = plan.rate;
         config.pool.connection_burst = plan.burst;
@@ -139,7 +138,7 @@ async fn storm(cluster: &Cluster, plan: &Plan, configured: bool) -> Result<f64> 
     tokio::time::sleep(Duration::from_secs_f64(refilled) + Duration::from_millis(100)).await;
     let start = Instant::now();
     let mut asked = JoinSet::new();
-    for _ in 0..plan.wanted {
+    for _ in 0..plan.connections {
         let store = Arc::clone(&store);
         #[expect(clippy::disallowed_methods, reason = "a transaction holds its connection")]
         asked.spawn(async move { store.begin(Attempt::first("Storm")).await });

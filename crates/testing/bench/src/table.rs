@@ -48,9 +48,9 @@ impl Table {
 #[derive(Debug)]
 pub struct Goal {
     /// The goal, with its figure.
-    pub wanted: String,
+    pub target: String,
     /// The measured figures.
-    pub reached: String,
+    pub measured: String,
     /// Whether every figure meets the goal.
     pub met: bool,
 }
@@ -64,8 +64,8 @@ impl Goal {
     ) -> Self {
         let ratios: Vec<_> = ratios.into_iter().collect();
         Self {
-            wanted: format!("{what}: at least {least:.2}"),
-            reached: listed(&ratios),
+            target: format!("{what}: at least {least:.2}"),
+            measured: listed(&ratios),
             met: ratios.iter().all(|(_, ratio)| ratio.median >= least),
         }
     }
@@ -78,8 +78,8 @@ impl Goal {
     ) -> Self {
         let ratios: Vec<_> = ratios.into_iter().collect();
         Self {
-            wanted: format!("{what}: at most {most:.2}"),
-            reached: listed(&ratios),
+            target: format!("{what}: at most {most:.2}"),
+            measured: listed(&ratios),
             met: ratios.iter().all(|(_, ratio)| ratio.median <= most),
         }
     }
@@ -87,7 +87,7 @@ impl Goal {
     /// The goal as an item of a list.
     pub fn line(&self) -> String {
         let verdict = if self.met { "met" } else { "**missed**" };
-        format!("- {}; measured: {}; {verdict}", self.wanted, self.reached)
+        format!("- {}; measured: {}; {verdict}", self.target, self.measured)
     }
 }
 

@@ -64,10 +64,16 @@ const FULL: Plan = Plan {
     model: Window { warm_up: Duration::from_secs(5), measured: Duration::from_secs(60) },
 };
 
-const SMOKE: Plan =
-    Plan { writers: 8, keys: [2, 100], rounds: 1, hot: MOMENT, many: MOMENT, model: MOMENT };
+const SMOKE: Plan = Plan {
+    writers: 8,
+    keys: [2, 100],
+    rounds: 1,
+    hot: SMOKE_WINDOW,
+    many: SMOKE_WINDOW,
+    model: SMOKE_WINDOW,
+};
 
-const MOMENT: Window =
+const SMOKE_WINDOW: Window =
     Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
 
 /// The results.
@@ -156,7 +162,7 @@ impl Benchmark for Contention {
             |on: Backend, keys| Policy::PEERS.map(|peer| (peer.name(), self.to(on, keys, peer)));
         let goal = |on: Backend, what: &str| {
             let mut goal = Goal::at_least(what, GOAL, to_peers(on, hot));
-            goal.reached.push_str(&self.optimistic_limit_to_peers(hot));
+            goal.measured.push_str(&self.optimistic_limit_to_peers(hot));
             goal
         };
         let control = format!("Control: on {many} keys on the emulator, to that of the others");
@@ -332,7 +338,8 @@ impl Cell {
         while let Some(ended) = running.join_next().await {
             each.push(ended.context("a writer panicked")??);
         }
-        let total = |count: fn(&writer::Done) -> u64| each.iter().map(count).sum::<u64>() as f64;
+        let total =
+            |count: fn(&writer::WriterResults) -> u64| each.iter().map(count).sum::<u64>() as f64;
         let successes = total(|done| done.successes);
         ensure!(successes > 0.0, "nothing was committed in {:?}", window.measured);
         let mut latencies = histogram();
@@ -361,7 +368,7 @@ fn measure_emulator(mut cells: Vec<&mut Cell>, plan: &Plan, context: &Context) -
         cluster.set_latency(LATENCY);
         // Opens the connections.
         let mut first = Cell::new(Backend::Emulator, most(plan), Policy::Fixed);
-        let mut committed = first.measure_round(&store, plan.writers, MOMENT, 0).await?;
+        let mut committed = first.measure_round(&store, plan.writers, SMOKE_WINDOW, 0).await?;
         for round in 1..=plan.rounds {
             for (keys, window) in plan.keys.into_iter().zip([plan.hot, plan.many]) {
                 let cells = cells.iter_mut().filter(|cell| cell.keys == keys);
@@ -454,7 +461,7 @@ mod tests {
         assert_eq!([model.met, store.met, control.met], [true, true, true]);
         let expected = "fixed 20 ms, no jitter 1.60, AWS's connector 2.00 (of their goodput in \
                         virtual time, the optimistic limit is 2.00 and 2.50)";
-        assert_eq!(store.reached, expected);
+        assert_eq!(store.measured, expected);
         let charts: Vec<_> = found.tables().into_iter().map(|table| table.chart).collect();
         let goals = charts.iter().map(|chart| chart.svg("").unwrap().contains("\ngoal\n"));
         assert_eq!(goals.collect::<Vec<_>>(), [true, false, true, false], "on hot keys");

@@ -32,7 +32,7 @@ pub struct Writer<S> {
 }
 
 /// The results of one writer in the measured time.
-pub struct Done {
+pub struct WriterResults {
     /// Committed increments.
     pub successes: u64,
     /// Attempts that began.
@@ -52,23 +52,24 @@ impl<S: Store> Writer<S> {
     ///
     /// # Errors
     /// Any error but a conflict.
-    pub async fn write(mut self, span: Span) -> Result<Done> {
+    pub async fn write(mut self, span: Span) -> Result<WriterResults> {
         let latencies = histogram();
-        let mut done = Done { successes: 0, attempts: 0, given_up: 0, latencies, all: 0 };
+        let mut results =
+            WriterResults { successes: 0, attempts: 0, given_up: 0, latencies, all: 0 };
         while Instant::now() < span.until {
             let filter = row(self.random.u64(..self.keys)).filter();
             let start = Instant::now();
             let (attempts, given_up) = self.increment(&filter, span).await?;
             let end = Instant::now();
-            done.all += 1;
-            done.attempts += u64::from(attempts);
-            done.given_up += u64::from(given_up);
-            done.successes += u64::from(span.has(end));
+            results.all += 1;
+            results.attempts += u64::from(attempts);
+            results.given_up += u64::from(given_up);
+            results.successes += u64::from(span.contains(end));
             if end >= span.from {
-                record(&mut done.latencies, end.min(span.until) - start);
+                record(&mut results.latencies, end.min(span.until) - start);
             }
         }
-        Ok(done)
+        Ok(results)
     }
 
     /// Commits one increment, and returns the attempts begun in `span` and the times that the
@@ -80,7 +81,7 @@ impl<S: Store> Writer<S> {
     ) -> Result<(u32, u32)> {
         let attempts = AtomicU32::new(0);
         let mut random = self.random.fork();
-        let counts = || u32::from(span.has(Instant::now()));
+        let counts = || u32::from(span.contains(Instant::now()));
         let attempt = |attempt| {
             attempts.fetch_add(counts(), Ordering::Relaxed);
             self.attempt(filter, attempt)
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     /// The results of one writer in three seconds.
-    async fn write(latency: Latency) -> Done {
+    async fn write(latency: Latency) -> WriterResults {
         let store = Arc::new(MemoryStore::new());
         store.session().insert_into_current_executions(&row(0)).await.unwrap();
         let random = fastrand::Rng::with_seed(7);
@@ -172,25 +173,25 @@ mod tests {
         writer.write(Span { from, until: from + Duration::from_secs(3) }).await.unwrap()
     }
 
-    fn longest(done: &Done) -> f64 {
-        (done.latencies.max() as f64 / 1e9).round()
+    fn longest(results: &WriterResults) -> f64 {
+        (results.latencies.max() as f64 / 1e9).round()
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_uncommitted_increment_is_recorded_with_its_wait() {
         let (round_trip, commit) = (Duration::from_secs(1), Duration::from_secs(2));
-        let done = write(Latency { round_trip, commit }).await;
+        let results = write(Latency { round_trip, commit }).await;
         // It takes six seconds.
-        assert_eq!((done.successes, done.attempts, done.all), (0, 1, 1));
-        assert_eq!((done.latencies.len(), longest(&done)), (1, 3.0));
+        assert_eq!((results.successes, results.attempts, results.all), (0, 1, 1));
+        assert_eq!((results.latencies.len(), longest(&results)), (1, 3.0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn increments_committed_in_time_are_counted() {
         let round_trip = Duration::from_millis(250);
-        let done = write(Latency { round_trip, commit: Duration::ZERO }).await;
+        let results = write(Latency { round_trip, commit: Duration::ZERO }).await;
         // Each takes a second; the last one ends with the time.
-        assert_eq!((done.successes, done.attempts, done.all), (2, 3, 3));
-        assert_eq!((done.latencies.len(), longest(&done)), (3, 1.0));
+        assert_eq!((results.successes, results.attempts, results.all), (2, 3, 3));
+        assert_eq!((results.latencies.len(), longest(&results)), (3, 1.0));
     }
 }

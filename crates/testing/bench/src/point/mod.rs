@@ -115,9 +115,9 @@ impl Subject {
         self.processor_us.push(load.processor_per_call.as_secs_f64() * 1e6);
     }
 
-    fn push_pgbench(&mut self, done: &pgbench::Done) {
-        self.rates.push(done.rate);
-        self.processor_us.push(done.processor_per_call.as_secs_f64() * 1e6);
+    fn push_pgbench(&mut self, results: &pgbench::PgbenchResults) {
+        self.rates.push(results.rate);
+        self.processor_us.push(results.processor_per_call.as_secs_f64() * 1e6);
     }
 
     /// The processor time in a cell, without a unit.

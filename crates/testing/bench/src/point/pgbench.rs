@@ -13,10 +13,10 @@ use super::{
     operation::{Operation, Plan},
     statements::{ARGUMENTS, Statements, with_names},
 };
-use crate::{database::Database, environment::processors, processor::Used, rows};
+use crate::{database::Database, environment::processors, processor::ProcessorTime, rows};
 
 /// The results of a run of pgbench.
-pub struct Done {
+pub struct PgbenchResults {
     /// Operations per second, after the warm-up.
     pub rate: f64,
     /// Processor time of pgbench for each operation, including the warm-up.
@@ -49,7 +49,7 @@ impl Pgbench {
         operation: Operation,
         callers: usize,
         plan: &Plan,
-    ) -> Result<Done> {
+    ) -> Result<PgbenchResults> {
         let script = self.folder.path().join("script.sql");
         fs::write(&script, script_of(statements, operation, plan.rows)?)?;
         let mut command = Command::new(&self.program);
@@ -84,9 +84,9 @@ impl Pgbench {
             command.arg(format!("--define={name}={value}"));
         }
         command.arg("--define=n=0").arg(database.scratch().url());
-        let before = Used::until_now()?.children;
+        let before = ProcessorTime::until_now()?.children;
         let output = command.output().with_context(|| self.program.display().to_string())?;
-        let processor = Used::until_now()?.children - before;
+        let processor = ProcessorTime::until_now()?.children - before;
         let (summary, reported) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if !output.status.success() {
@@ -97,7 +97,7 @@ impl Pgbench {
             0 => total.rate,
             _ => total.rate_after(&Report::first_in(&reported)?),
         };
-        Ok(Done { rate, processor_per_call: processor.div_f64(total.transactions) })
+        Ok(PgbenchResults { rate, processor_per_call: processor.div_f64(total.transactions) })
     }
 }
 

@@ -31,7 +31,7 @@ pub struct DistinctCaller<S> {
 }
 
 /// The results of one caller with executions of its own.
-pub struct DistinctDone {
+pub struct DistinctResults {
     /// Operations that ended in the measured time.
     pub operations: u64,
     /// Latencies of creations in nanoseconds.
@@ -47,10 +47,10 @@ impl<S: Store> DistinctCaller<S> {
     ///
     /// # Errors
     /// The first operation that fails.
-    pub async fn write(self, span: Span) -> Result<DistinctDone> {
+    pub async fn write(self, span: Span) -> Result<DistinctResults> {
         let store = ExecutionStore::new(&*self.store);
         let (create, update) = (histogram(), histogram());
-        let mut done = DistinctDone { operations: 0, create, update, executions: Vec::new() };
+        let mut results = DistinctResults { operations: 0, create, update, executions: Vec::new() };
         for id in self.first_id.. {
             if Instant::now() >= span.until {
                 break;
@@ -62,12 +62,13 @@ impl<S: Store> DistinctCaller<S> {
             let created = Instant::now();
             store.update(&update).await?;
             let updated = Instant::now();
-            done.operations += u64::from(span.has(created)) + u64::from(span.has(updated));
-            record_in(&mut done.create, span, begun, created);
-            record_in(&mut done.update, span, created, updated);
-            done.executions.push(execution);
+            results.operations +=
+                u64::from(span.contains(created)) + u64::from(span.contains(updated));
+            record_in(&mut results.create, span, begun, created);
+            record_in(&mut results.update, span, created, updated);
+            results.executions.push(execution);
         }
-        Ok(done)
+        Ok(results)
     }
 }
 
@@ -84,7 +85,7 @@ pub struct SharedCaller<S> {
 }
 
 /// The results of one caller of the shared execution in the measured time.
-pub struct SharedDone {
+pub struct SharedResults {
     /// Applied updates.
     pub successes: u64,
     /// Updates that failed because another caller had written; the caller read again.
@@ -102,31 +103,32 @@ impl<S: Store> SharedCaller<S> {
     ///
     /// # Errors
     /// Any error but a failed version condition or a conflict.
-    pub async fn write(self, span: Span) -> Result<SharedDone> {
+    pub async fn write(self, span: Span) -> Result<SharedResults> {
         let latencies = histogram();
-        let mut done = SharedDone { successes: 0, conditions: 0, given_up: 0, latencies, all: 0 };
+        let mut results =
+            SharedResults { successes: 0, conditions: 0, given_up: 0, latencies, all: 0 };
         let mut start = Instant::now();
         while Instant::now() < span.until {
             let result = self.get_and_update().await;
             let end = Instant::now();
-            let counts = u64::from(span.has(end));
+            let counts = u64::from(span.contains(end));
             match result {
                 Ok(()) => {
-                    done.all += 1;
-                    done.successes += counts;
-                    record_in(&mut done.latencies, span, start, end);
+                    results.all += 1;
+                    results.successes += counts;
+                    record_in(&mut results.latencies, span, start, end);
                     start = end;
                 }
                 Err(StoreError::Condition(ConditionFailed::Execution { .. })) => {
-                    done.conditions += counts;
+                    results.conditions += counts;
                 }
-                Err(StoreError::Conflict { .. }) => done.given_up += counts,
+                Err(StoreError::Conflict { .. }) => results.given_up += counts,
                 Err(other) => bail!(other),
             }
         }
         // The update that has not been applied.
-        record_in(&mut done.latencies, span, start, span.until);
-        Ok(done)
+        record_in(&mut results.latencies, span, start, span.until);
+        Ok(results)
     }
 
     async fn get_and_update(&self) -> Result<(), StoreError> {
@@ -178,9 +180,13 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         create_shard(&*store).await.unwrap();
         let own = DistinctCaller { store: Arc::clone(&store), first_id: 5 };
-        let done = own.write(WINDOW.begin()).await.unwrap();
-        assert!(done.operations > 0 && !done.create.is_empty(), "{} operations", done.operations);
-        check(&*store, &done.executions).await.unwrap();
+        let results = own.write(WINDOW.begin()).await.unwrap();
+        assert!(
+            results.operations > 0 && !results.create.is_empty(),
+            "{} operations",
+            results.operations
+        );
+        check(&*store, &results.executions).await.unwrap();
         let mut another = Execution::new(1);
         another.create();
         let error = check(&*store, &[another]).await.unwrap_err().to_string();
@@ -188,7 +194,7 @@ mod tests {
     }
 
     /// Two callers of one execution: their results, and the version of the row afterwards.
-    async fn hot(queue: Queue) -> ([SharedDone; 2], i64) {
+    async fn share(queue: Queue) -> ([SharedResults; 2], i64) {
         let store = Arc::new(MemoryStore::new());
         create_shard(&*store).await.unwrap();
         let executions = ExecutionStore::new(&*store);
@@ -214,7 +220,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn every_update_of_the_one_execution_is_in_its_version() {
         for queue in Queue::ALL {
-            let ([first, second], version) = hot(queue).await;
+            let ([first, second], version) = share(queue).await;
             assert_eq!(version, 1 + first.all + second.all, "{queue:?}");
             assert!(first.successes > 0 && first.latencies.len() > first.successes, "{queue:?}");
         }
@@ -222,7 +228,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_queue_around_get_and_update_prevents_conflicts() {
-        let ([first, second], _) = hot(Queue::GetAndUpdate).await;
+        let ([first, second], _) = share(Queue::GetAndUpdate).await;
         assert_eq!([first.conditions, second.conditions], [0; 2]);
         assert_eq!([first.given_up, second.given_up], [0; 2]);
     }

@@ -44,25 +44,30 @@ use queue::Queue;
 
 struct Plan {
     shard_callers: [u32; 2],
-    hot_callers: [u32; 2],
+    workflow_callers: [u32; 2],
     rounds: usize,
     shard: Window,
     /// Long enough for several updates of the slowest of many callers.
-    hot: Window,
+    workflow: Window,
 }
 
 const FULL: Plan = Plan {
     shard_callers: [1, 8],
-    hot_callers: [8, 64],
+    workflow_callers: [8, 64],
     rounds: 3,
     shard: Window { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
-    hot: Window { warm_up: Duration::from_secs(2), measured: Duration::from_secs(15) },
+    workflow: Window { warm_up: Duration::from_secs(2), measured: Duration::from_secs(15) },
 };
 
-const SMOKE: Plan =
-    Plan { shard_callers: [1, 2], hot_callers: [2, 4], rounds: 1, shard: MOMENT, hot: MOMENT };
+const SMOKE: Plan = Plan {
+    shard_callers: [1, 2],
+    workflow_callers: [2, 4],
+    rounds: 1,
+    shard: SMOKE_WINDOW,
+    workflow: SMOKE_WINDOW,
+};
 
-const MOMENT: Window =
+const SMOKE_WINDOW: Window =
     Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
 
 /// The results.
@@ -71,26 +76,24 @@ pub struct Sharing {
     round_trip_ms: f64,
     commit_ms: f64,
     shard: Vec<ShardCell>,
-    hot: Vec<HotCell>,
+    workflow: Vec<WorkflowCell>,
 }
 
 /// A number of callers in one shard, with a sample for each round.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct ShardCell {
     callers: u32,
-    #[serde(alias = "acts_per_second")]
     operations_per_second: Vec<f64>,
     create_p50_ms: Vec<f64>,
     create_p95_ms: Vec<f64>,
     update_p50_ms: Vec<f64>,
     update_p95_ms: Vec<f64>,
-    #[serde(alias = "conflicts_per_act")]
     conflicts_per_operation: Vec<f64>,
 }
 
 /// A number of callers of one workflow, with a sample for each round.
 #[derive(Debug, Serialize, Deserialize)]
-struct HotCell {
+struct WorkflowCell {
     callers: u32,
     queue: Queue,
     updates_per_second: Vec<f64>,
@@ -114,17 +117,17 @@ impl Benchmark for Sharing {
         runtime.block_on(async {
             let mut bench = Bench::open(server, conflicts, &plan).await?;
             let mut shard = plan.shard_callers.map(ShardCell::new);
-            let mut hot: Vec<_> = plan
-                .hot_callers
+            let mut workflow: Vec<_> = plan
+                .workflow_callers
                 .into_iter()
-                .flat_map(|callers| Queue::ALL.map(|queue| HotCell::new(callers, queue)))
+                .flat_map(|callers| Queue::ALL.map(|queue| WorkflowCell::new(callers, queue)))
                 .collect();
             for round in 1..=plan.rounds {
                 for cell in rounds::order(shard.iter_mut(), round) {
                     bench.measure_shard(cell, plan.shard).await?;
                 }
-                for cell in rounds::order(hot.iter_mut(), round) {
-                    bench.measure_hot(cell, plan.hot).await?;
+                for cell in rounds::order(workflow.iter_mut(), round) {
+                    bench.measure_workflow(cell, plan.workflow).await?;
                 }
                 context.progress(&format!("round {round} of {}", plan.rounds));
             }
@@ -134,21 +137,21 @@ impl Benchmark for Sharing {
                 round_trip_ms: millis(LATENCY.round_trip),
                 commit_ms: millis(LATENCY.commit),
                 shard: shard.into(),
-                hot,
+                workflow,
             })
         })
     }
 
     fn tables(&self) -> Vec<Table> {
-        vec![self.shard_table(), self.hot_table()]
+        vec![self.shard_table(), self.workflow_table()]
     }
 
     fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
         for cell in &self.shard {
             goals.push(Goal::at_most(
-                &format!("{}, p50 to the limit of an act", callers(cell.callers)),
-                MOST_P50,
+                &format!("{}, p50 to the limit of an operation", callers(cell.callers)),
+                MAX_P50,
                 self.p50s(cell),
             ));
         }
@@ -161,22 +164,22 @@ impl Benchmark for Sharing {
         let to = |samples: &[f64], least| Spread::of_ratio(samples, &vec![least; samples.len()]);
         goals.push(Goal::at_least(
             &format!(
-                "{} in one shard, acts per second, to {LEAST_OPERATIONS}",
+                "{} in one shard, operations per second, to {MIN_OPERATIONS}",
                 callers(many.callers)
             ),
             1.0,
-            [("create and update", to(&many.operations_per_second, LEAST_OPERATIONS))],
+            [("create and update", to(&many.operations_per_second, MIN_OPERATIONS))],
         ));
-        let store = self.hot.iter().find(|cell| cell.queue == Queue::None);
+        let store = self.workflow.iter().find(|cell| cell.queue == Queue::None);
         goals.extend(store.map(|cell| {
             let what = format!(
-                "{} of one workflow, updates per second, to {LEAST_HOT}",
+                "{} of one workflow, updates per second, to {MIN_UPDATES}",
                 callers(cell.callers)
             );
             Goal::at_least(
                 &what,
                 1.0,
-                [("get and update", to(&cell.updates_per_second, LEAST_HOT))],
+                [("get and update", to(&cell.updates_per_second, MIN_UPDATES))],
             )
         }));
         goals
@@ -184,11 +187,11 @@ impl Benchmark for Sharing {
 }
 
 /// The goal of an operation's median, relative to its limit.
-const MOST_P50: f64 = 1.15;
+const MAX_P50: f64 = 1.15;
 /// The goal of operations per second of eight callers of one shard.
-const LEAST_OPERATIONS: f64 = 200.0;
+const MIN_OPERATIONS: f64 = 200.0;
 /// The goal of updates per second of eight callers of one workflow.
-const LEAST_HOT: f64 = 10.9;
+const MIN_UPDATES: f64 = 10.9;
 
 fn callers(count: u32) -> String {
     format!("{count} {}", if count == 1 { "caller" } else { "callers" })
@@ -220,13 +223,13 @@ impl Sharing {
     fn shard_table(&self) -> Table {
         let header = [
             "callers",
-            "acts per second",
+            "operations per second",
             "to the limit",
             "p50 of create to its limit",
             "p50 of update to its limit",
             "p95 of create to its p50",
             "p95 of update to its p50",
-            "conflicts per act",
+            "conflicts per operation",
         ];
         let rows = self.shard.iter().map(|cell| {
             let [(_, create), (_, update)] = self.p50s(cell);
@@ -244,7 +247,7 @@ impl Sharing {
         });
         let goals = self.shard.iter().map(|cell| {
             let limit = f64::from(cell.callers) / (self.limit_ms() / 1e3);
-            (cell.callers == 8).then_some(LEAST_OPERATIONS / limit)
+            (cell.callers == 8).then_some(MIN_OPERATIONS / limit)
         });
         let bars = self.shard.iter().map(|cell| self.rate(cell)).collect();
         Table {
@@ -253,25 +256,26 @@ impl Sharing {
             header: header.map(str::to_owned).into(),
             rows: rows.collect(),
             chart: Chart {
-                axis: "acts per second, to as many callers at one round trip and one commit".into(),
+                axis: "operations per second, to as many callers at one round trip and one commit"
+                    .into(),
                 groups: self.shard.iter().map(|cell| callers(cell.callers)).collect(),
-                series: vec![Series::new("acts", bars).with_goals(goals.collect())],
+                series: vec![Series::new("operations", bars).with_goals(goals.collect())],
                 lines: vec![("limit".into(), 1.0)],
             },
         }
     }
 
     /// Updates per second, relative to those of as many callers without a queue.
-    fn to_none(&self, cell: &HotCell) -> Spread {
+    fn to_none(&self, cell: &WorkflowCell) -> Spread {
         let none = self
-            .hot
+            .workflow
             .iter()
             .find(|other| (other.callers, other.queue) == (cell.callers, Queue::None))
             .expect("all queues were measured with as many callers");
         Spread::of_ratio(&cell.updates_per_second, &none.updates_per_second)
     }
 
-    fn hot_table(&self) -> Table {
+    fn workflow_table(&self) -> Table {
         let header = [
             "callers",
             "queue",
@@ -283,7 +287,7 @@ impl Sharing {
             "p95",
             "slowest caller to the mean",
         ];
-        let rows = self.hot.iter().map(|cell| {
+        let rows = self.workflow.iter().map(|cell| {
             let median = |samples: &[f64]| Spread::of(samples).median;
             vec![
                 cell.callers.to_string(),
@@ -297,10 +301,10 @@ impl Sharing {
                 number(median(&cell.fairness)),
             ]
         });
-        let mut counts: Vec<_> = self.hot.iter().map(|cell| cell.callers).collect();
+        let mut counts: Vec<_> = self.workflow.iter().map(|cell| cell.callers).collect();
         counts.dedup();
         let series = Queue::ALL.map(|queue| {
-            let cells = self.hot.iter().filter(move |cell| cell.queue == queue);
+            let cells = self.workflow.iter().filter(move |cell| cell.queue == queue);
             let bars = cells.map(|cell| Spread::of(&cell.updates_per_second)).collect();
             Series::new(queue.name(), bars)
         });
@@ -334,7 +338,7 @@ impl ShardCell {
     }
 }
 
-impl HotCell {
+impl WorkflowCell {
     const fn new(callers: u32, queue: Queue) -> Self {
         Self {
             callers,
@@ -362,12 +366,12 @@ struct Bench {
 /// The range of execution ids of one caller in one round.
 const IDS_OF_A_CALLER: u64 = 1_000_000;
 /// Task ids above those of the executions that callers do not share.
-const HOT_TASK_IDS: i64 = i64::MAX / 2;
+const SHARED_TASK_IDS: i64 = i64::MAX / 2;
 
 impl Bench {
     async fn open(server: &Server, conflicts: Conflicts, plan: &Plan) -> Result<Self> {
         let cluster = Cluster::create(server, |builder| builder).await?;
-        let mut counts = [plan.shard_callers, plan.hot_callers].concat();
+        let mut counts = [plan.shard_callers, plan.workflow_callers].concat();
         counts.sort_unstable();
         counts.dedup();
         let mut stores = Vec::new();
@@ -402,11 +406,11 @@ impl Bench {
         let (mut create, mut update, mut operations) = (histogram(), histogram(), 0);
         let mut executions = Vec::new();
         while let Some(ended) = running.join_next().await {
-            let done = ended.context("a caller panicked")??;
-            create.add(done.create)?;
-            update.add(done.update)?;
-            operations += done.operations;
-            executions.extend(done.executions);
+            let results = ended.context("a caller panicked")??;
+            create.add(results.create)?;
+            update.add(results.update)?;
+            operations += results.operations;
+            executions.extend(results.executions);
         }
         let conflicts = conflicts.await.context("the count of conflicts panicked")?;
         self.cluster.set_latency(Latency::default());
@@ -421,12 +425,12 @@ impl Bench {
         Ok(())
     }
 
-    async fn measure_hot(&mut self, cell: &mut HotCell, window: Window) -> Result<()> {
+    async fn measure_workflow(&mut self, cell: &mut WorkflowCell, window: Window) -> Result<()> {
         let store = self.store(cell.callers);
         let executions = ExecutionStore::new(&*store);
         let mut execution = Execution::new(self.next_id);
         executions.create(&execution.create()).await?;
-        let task_ids = HOT_TASK_IDS + self.next_id as i64 * 1_000;
+        let task_ids = SHARED_TASK_IDS + self.next_id as i64 * 1_000;
         let (lock, task_ids) = (Arc::default(), Arc::new(AtomicI64::new(task_ids)));
         self.cluster.set_latency(LATENCY);
         let span = window.begin();
@@ -450,22 +454,23 @@ impl Bench {
         let conflicts = conflicts.await.context("the count of conflicts panicked")?;
         self.cluster.set_latency(Latency::default());
         let total =
-            |count: fn(&callers::SharedDone) -> u64| each.iter().map(count).sum::<u64>() as f64;
-        let updates = total(|done| done.successes);
+            |count: fn(&callers::SharedResults) -> u64| each.iter().map(count).sum::<u64>() as f64;
+        let updates = total(|caller| caller.successes);
         ensure!(updates > 0.0, "nothing was updated in {:?}", window.measured);
         let read = executions.get(&execution.run()).await?.context("the workflow is missing")?;
-        let (version, all) = (read.execution.db_record_version, each.iter().map(|done| done.all));
+        let (version, all) =
+            (read.execution.db_record_version, each.iter().map(|caller| caller.all));
         let written = 1 + all.sum::<i64>();
         ensure!(version == written, "{written} writes were applied; the version is {version}");
         let mut latencies = histogram();
-        for done in &each {
-            latencies.add(&done.latencies)?;
+        for caller in &each {
+            latencies.add(&caller.latencies)?;
         }
-        let slowest = each.iter().map(|done| done.successes).min().unwrap_or_default();
+        let slowest = each.iter().map(|caller| caller.successes).min().unwrap_or_default();
         cell.updates_per_second.push(updates / window.measured.as_secs_f64());
-        cell.conditions_per_update.push(total(|done| done.conditions) / updates);
+        cell.conditions_per_update.push(total(|caller| caller.conditions) / updates);
         cell.conflicts_per_update.push(conflicts as f64 / updates);
-        cell.given_up_per_update.push(total(|done| done.given_up) / updates);
+        cell.given_up_per_update.push(total(|caller| caller.given_up) / updates);
         cell.p50_ms.push(millis(&latencies, 0.5));
         cell.p95_ms.push(millis(&latencies, 0.95));
         cell.fairness.push(slowest as f64 / (updates / f64::from(cell.callers)));
@@ -499,18 +504,19 @@ mod tests {
             update_p95_ms: vec![24.0],
             conflicts_per_operation: vec![0.0],
         });
-        let hot = Queue::ALL.into_iter().zip([10.0, 15.0, 30.0]).map(|(queue, rate)| HotCell {
-            updates_per_second: vec![rate],
-            conditions_per_update: vec![1.0],
-            conflicts_per_update: vec![1.0],
-            given_up_per_update: vec![0.0],
-            p50_ms: vec![100.0],
-            p95_ms: vec![200.0],
-            fairness: vec![0.5],
-            ..HotCell::new(8, queue)
-        });
-        let hot = hot.collect();
-        Sharing { round_trip_ms: 4.0, commit_ms: 20.0, shard: shard.into(), hot }
+        let workflow =
+            Queue::ALL.into_iter().zip([10.0, 15.0, 30.0]).map(|(queue, rate)| WorkflowCell {
+                updates_per_second: vec![rate],
+                conditions_per_update: vec![1.0],
+                conflicts_per_update: vec![1.0],
+                given_up_per_update: vec![0.0],
+                p50_ms: vec![100.0],
+                p95_ms: vec![200.0],
+                fairness: vec![0.5],
+                ..WorkflowCell::new(8, queue)
+            });
+        let workflow = workflow.collect();
+        Sharing { round_trip_ms: 4.0, commit_ms: 20.0, shard: shard.into(), workflow }
     }
 
     #[test]
@@ -529,7 +535,8 @@ mod tests {
         let found = found(100.0, 24.0, 24.0);
         let rates = [0, 1].map(|at| (found.rate(&found.shard[at]).median * 1e3).round());
         assert_eq!(rates, [2_400.0, 300.0], "to 41.7 and 333");
-        let to_none: Vec<_> = found.hot.iter().map(|cell| found.to_none(cell).median).collect();
+        let to_none: Vec<_> =
+            found.workflow.iter().map(|cell| found.to_none(cell).median).collect();
         assert_eq!(to_none, [1.0, 1.5, 3.0]);
         for table in found.tables() {
             table.chart.svg(&table.title).unwrap();
