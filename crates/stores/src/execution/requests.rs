@@ -1,6 +1,6 @@
 //! The requests of an [`ExecutionStore`](super::ExecutionStore)
 //! (temporal-persistence.md#create, temporal-persistence.md#update,
-//! temporal-persistence.md#other-acts).
+//! temporal-persistence.md#other-operations).
 
 use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, MapEntries, RunId, Tasks};
 

@@ -78,7 +78,7 @@ fn run_case(
         result
     });
     let Ok(result) = result else {
-        // A blocking task may hang for ever.
+        // A blocking task may never end.
         runtime.shutdown_background();
         return Err(format!("the scenario has not ended after {timeout:?}").into());
     };

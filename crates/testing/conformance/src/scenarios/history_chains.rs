@@ -120,7 +120,7 @@ async fn a_batch_of_the_same_transaction_as_the_one_before_is_valid(ctx: &TestCo
     assert_history(&shard, &branch, &nodes.iter().collect::<Vec<_>>()).await;
 }
 
-/// A page ends however many batches are stale.
+/// A page ends even if all of its batches are stale.
 async fn a_page_without_a_valid_batch_ends_and_the_next_one_continues(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let (branch, first) = stored(&shard, &[(1, 1_000, 0)]).await;

@@ -303,7 +303,7 @@ async fn sixteen_hundred_activities_are_set_repeatedly(ctx: &TestContext) {
     }
 }
 
-/// Deletions of the Go server leave rows without a run (temporal-persistence.md#other-acts).
+/// Deletions of the Go server leave rows without a run (temporal-persistence.md#other-operations).
 async fn a_new_run_keeps_existing_map_entries(ctx: &TestContext) {
     let map = ctx.map();
     let shard = ctx.owned_shard().await;

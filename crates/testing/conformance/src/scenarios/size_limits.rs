@@ -1,5 +1,5 @@
-//! Executions at DSQL's limits: written whole where they fit, otherwise refused whole with the
-//! limit, and deleted in every case (aurora-dsql.md#limits, aurora-dsql.md#sizes).
+//! Executions at the limits of DSQL: written if they fit, otherwise refused as a whole with the limit
+//! in the error, and deleted in every case (aurora-dsql.md#limits, aurora-dsql.md#sizes).
 
 use temporal_dsql_domain::{
     CurrentExecutionsRow,
