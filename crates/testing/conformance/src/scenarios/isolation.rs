@@ -21,8 +21,8 @@ use crate::{
 scenario_table! { "isolation":
     a_transaction_sees_its_own_writes per archetype;
     uncommitted_writes_are_invisible per archetype;
-    a_rollback_leaves_no_trace per archetype;
-    a_dropped_transaction_leaves_no_trace per archetype;
+    a_rollback_undoes_all_writes per archetype;
+    a_dropped_transaction_is_rolled_back per archetype;
     a_snapshot_does_not_change per archetype;
     a_lost_update_is_refused per archetype;
     an_update_of_a_row_deleted_since_is_refused per archetype;
@@ -35,7 +35,7 @@ scenario_table! { "isolation":
     two_open_writers_of_one_row_have_one_winner per archetype if optimistic_locks;
     two_open_creators_of_one_row_have_one_winner per archetype if optimistic_locks;
     two_locks_of_one_row_conflict_without_a_write per archetype if optimistic_locks;
-    a_failed_statement_fails_the_commit_even_if_it_was_swallowed per archetype;
+    a_failed_statement_fails_the_commit_even_if_its_error_was_ignored per archetype;
     writes_committed_by_a_begin_hook_are_not_in_the_snapshot;
 }
 
@@ -67,7 +67,7 @@ async fn uncommitted_writes_are_invisible(ctx: &TestContext) {
     assert_eq!(ctx.read(&row.filter()).await, Some(row));
 }
 
-async fn a_rollback_leaves_no_trace(ctx: &TestContext) {
+async fn a_rollback_undoes_all_writes(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     let other = ctx.current();
@@ -79,7 +79,7 @@ async fn a_rollback_leaves_no_trace(ctx: &TestContext) {
     assert_eq!(ctx.read(&other.filter()).await, None);
 }
 
-async fn a_dropped_transaction_leaves_no_trace(ctx: &TestContext) {
+async fn a_dropped_transaction_is_rolled_back(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     let mut transaction = ctx.begin("Write").await;
@@ -253,7 +253,7 @@ async fn two_locks_of_one_row_conflict_without_a_write(ctx: &TestContext) {
     assert_conflict(second.commit().await);
 }
 
-async fn a_failed_statement_fails_the_commit_even_if_it_was_swallowed(ctx: &TestContext) {
+async fn a_failed_statement_fails_the_commit_even_if_its_error_was_ignored(ctx: &TestContext) {
     let row = ctx.current();
     ctx.insert(&row).await;
     let other = ctx.current();

@@ -27,7 +27,7 @@ scenario_table! { "retries":
     a_commit_lost_before_it_arrived_is_unknown_and_not_repeated per archetype;
     a_commit_lost_after_it_was_applied_is_unknown_and_not_repeated per archetype;
     the_store_is_usable_after_a_lost_commit per archetype;
-    a_body_that_fails_leaves_no_trace per archetype;
+    a_body_that_fails_is_rolled_back per archetype;
 }
 
 /// A request that counts how often the transaction body ran.
@@ -180,7 +180,7 @@ async fn the_store_is_usable_after_a_lost_commit(ctx: &TestContext) {
     }
 }
 
-async fn a_body_that_fails_leaves_no_trace(ctx: &TestContext) {
+async fn a_body_that_fails_is_rolled_back(ctx: &TestContext) {
     let request = Request::new(ctx.current());
     let error = ctx
         .store
