@@ -8,52 +8,6 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use crate::{ChasmPath, DataBlob, Encoding, SignalId, Table, TimerId};
 
-/// One of the maps of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MapTable {
-    /// `activity_info_maps`, by schedule id.
-    Activities,
-    /// `timer_info_maps`, by timer id.
-    Timers,
-    /// `child_execution_info_maps`, by initiated id.
-    ChildExecutions,
-    /// `request_cancel_info_maps`, by initiated id.
-    RequestCancels,
-    /// `signal_info_maps`, by initiated id.
-    Signals,
-    /// `signals_requested_sets`, a set of signal ids.
-    SignalsRequested,
-    /// `chasm_node_maps`, by path.
-    ChasmNodes,
-}
-
-impl MapTable {
-    /// All maps. A test compares the list with the schema, so that a deletion covers every map (temporal-persistence.md#store-suites,
-    /// `TestSQLiteMutableStateTableConformance`).
-    pub const ALL: [Self; 7] = [
-        Self::Activities,
-        Self::Timers,
-        Self::ChildExecutions,
-        Self::RequestCancels,
-        Self::Signals,
-        Self::SignalsRequested,
-        Self::ChasmNodes,
-    ];
-
-    /// The table.
-    pub const fn table(self) -> Table {
-        match self {
-            Self::Activities => Table::ActivityInfoMaps,
-            Self::Timers => Table::TimerInfoMaps,
-            Self::ChildExecutions => Table::ChildExecutionInfoMaps,
-            Self::RequestCancels => Table::RequestCancelInfoMaps,
-            Self::Signals => Table::SignalInfoMaps,
-            Self::SignalsRequested => Table::SignalsRequestedSets,
-            Self::ChasmNodes => Table::ChasmNodeMaps,
-        }
-    }
-}
-
 /// An entry of a map with a numeric key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdEntry {
@@ -96,83 +50,127 @@ impl fmt::Debug for ChasmNode {
     }
 }
 
-/// Entries of one map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MapEntries {
-    /// Of `activity_info_maps`.
-    Activities(Vec<IdEntry>),
-    /// Of `timer_info_maps`.
-    Timers(Vec<TimerEntry>),
-    /// Of `child_execution_info_maps`.
-    ChildExecutions(Vec<IdEntry>),
-    /// Of `request_cancel_info_maps`.
-    RequestCancels(Vec<IdEntry>),
-    /// Of `signal_info_maps`.
-    Signals(Vec<IdEntry>),
-    /// Of `signals_requested_sets`.
-    SignalsRequested(Vec<SignalId>),
-    /// Of `chasm_node_maps`.
-    ChasmNodes(Vec<ChasmNode>),
+/// An entry of a map.
+trait Entry: Clone {
+    type Key: Clone + Ord;
+
+    fn key(&self) -> &Self::Key;
 }
 
-/// Keys of entries of one map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MapKeys {
-    /// Of `activity_info_maps`.
-    Activities(Vec<i64>),
-    /// Of `timer_info_maps`.
-    Timers(Vec<TimerId>),
-    /// Of `child_execution_info_maps`.
-    ChildExecutions(Vec<i64>),
-    /// Of `request_cancel_info_maps`.
-    RequestCancels(Vec<i64>),
-    /// Of `signal_info_maps`.
-    Signals(Vec<i64>),
-    /// Of `signals_requested_sets`.
-    SignalsRequested(Vec<SignalId>),
-    /// Of `chasm_node_maps`.
-    ChasmNodes(Vec<ChasmPath>),
+impl Entry for IdEntry {
+    type Key = i64;
+
+    fn key(&self) -> &i64 {
+        &self.id
+    }
 }
 
-macro_rules! of_one_map {
-    ($($what:ident),*) => {$(
-        impl $what {
+impl Entry for TimerEntry {
+    type Key = TimerId;
+
+    fn key(&self) -> &TimerId {
+        &self.timer_id
+    }
+}
+
+impl Entry for SignalId {
+    type Key = Self;
+
+    fn key(&self) -> &Self {
+        self
+    }
+}
+
+impl Entry for ChasmNode {
+    type Key = ChasmPath;
+
+    fn key(&self) -> &ChasmPath {
+        &self.path
+    }
+}
+
+/// Defines the types of the maps, from each map's table, entries and keys.
+macro_rules! maps {
+    ($($(#[$doc:meta])* $map:ident: $table:ident, $entry:ty, $key:ty;)*) => {
+        /// One of the maps of a run.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum MapTable {
+            $($(#[$doc])* $map,)*
+        }
+
+        impl MapTable {
+            /// All maps. A test compares the list with the schema, so that a deletion covers every map
+            /// (temporal-persistence.md#store-suites, `TestSQLiteMutableStateTableConformance`).
+            pub const ALL: [Self; 7] = [$(Self::$map),*];
+
+            /// The table.
+            pub const fn table(self) -> Table {
+                match self {
+                    $(Self::$map => Table::$table,)*
+                }
+            }
+        }
+
+        maps! { @list MapEntries, "Entries of one map.", $($(#[$doc])* $map($entry),)* }
+        maps! { @list MapKeys, "Keys of entries of one map.", $($(#[$doc])* $map($key),)* }
+
+        impl MapEntries {
+            /// The keys of the entries.
+            pub fn keys(&self) -> MapKeys {
+                match self {
+                    $(Self::$map(of) => {
+                        MapKeys::$map(of.iter().map(|entry| entry.key().clone()).collect())
+                    })*
+                }
+            }
+
+            /// The entries without those that have one of these keys.
+            pub fn without(&self, keys: &MapKeys) -> Cow<'_, Self> {
+                let others = match (self, keys) {
+                    $((Self::$map(of), MapKeys::$map(keys)) => others(of, keys).map(Self::$map),)*
+                    _ => None,
+                };
+                others.map_or(Cow::Borrowed(self), Cow::Owned)
+            }
+
+            /// Sorts by key and keeps the last entry of each key.
+            ///
+            /// PostgreSQL refuses a statement that writes one row twice (`21000`,
+            /// temporal-persistence.md#maps). Temporal builds these entries from Go maps, which keep
+            /// the last value of a key.
+            pub fn last_of_each_key(&mut self) {
+                match self {
+                    $(Self::$map(of) => keep_last(of),)*
+                }
+            }
+        }
+    };
+    (@list $list:ident, $what:literal, $($(#[$doc:meta])* $map:ident($element:ty),)*) => {
+        #[doc = $what]
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum $list {
+            $($(#[$doc])* $map(Vec<$element>),)*
+        }
+
+        impl $list {
             /// The map.
             pub const fn map(&self) -> MapTable {
                 match self {
-                    Self::Activities(_) => MapTable::Activities,
-                    Self::Timers(_) => MapTable::Timers,
-                    Self::ChildExecutions(_) => MapTable::ChildExecutions,
-                    Self::RequestCancels(_) => MapTable::RequestCancels,
-                    Self::Signals(_) => MapTable::Signals,
-                    Self::SignalsRequested(_) => MapTable::SignalsRequested,
-                    Self::ChasmNodes(_) => MapTable::ChasmNodes,
+                    $(Self::$map(_) => MapTable::$map,)*
                 }
             }
 
             /// An empty list of `map`.
             pub const fn none(map: MapTable) -> Self {
                 match map {
-                    MapTable::Activities => Self::Activities(Vec::new()),
-                    MapTable::Timers => Self::Timers(Vec::new()),
-                    MapTable::ChildExecutions => Self::ChildExecutions(Vec::new()),
-                    MapTable::RequestCancels => Self::RequestCancels(Vec::new()),
-                    MapTable::Signals => Self::Signals(Vec::new()),
-                    MapTable::SignalsRequested => Self::SignalsRequested(Vec::new()),
-                    MapTable::ChasmNodes => Self::ChasmNodes(Vec::new()),
+                    $(MapTable::$map => Self::$map(Vec::new()),)*
                 }
             }
 
             /// The number of elements.
             pub const fn len(&self) -> usize {
                 match self {
-                    Self::Activities(of)
-                    | Self::ChildExecutions(of)
-                    | Self::RequestCancels(of)
-                    | Self::Signals(of) => of.len(),
-                    Self::Timers(of) => of.len(),
-                    Self::SignalsRequested(of) => of.len(),
-                    Self::ChasmNodes(of) => of.len(),
+                    $(Self::$map(of) => of.len(),)*
                 }
             }
 
@@ -181,91 +179,38 @@ macro_rules! of_one_map {
                 self.len() == 0
             }
         }
-    )*};
+    };
 }
 
-of_one_map!(MapEntries, MapKeys);
+maps! {
+    /// `activity_info_maps`, by schedule id.
+    Activities: ActivityInfoMaps, IdEntry, i64;
+    /// `timer_info_maps`, by timer id.
+    Timers: TimerInfoMaps, TimerEntry, TimerId;
+    /// `child_execution_info_maps`, by initiated id.
+    ChildExecutions: ChildExecutionInfoMaps, IdEntry, i64;
+    /// `request_cancel_info_maps`, by initiated id.
+    RequestCancels: RequestCancelInfoMaps, IdEntry, i64;
+    /// `signal_info_maps`, by initiated id.
+    Signals: SignalInfoMaps, IdEntry, i64;
+    /// `signals_requested_sets`, a set of signal ids.
+    SignalsRequested: SignalsRequestedSets, SignalId, SignalId;
+    /// `chasm_node_maps`, by path.
+    ChasmNodes: ChasmNodeMaps, ChasmNode, ChasmPath;
+}
 
-impl MapEntries {
-    /// The keys of the entries.
-    pub fn keys(&self) -> MapKeys {
-        let ids = |entries: &Vec<IdEntry>| entries.iter().map(|entry| entry.id).collect();
-        match self {
-            Self::Activities(of) => MapKeys::Activities(ids(of)),
-            Self::Timers(of) => {
-                MapKeys::Timers(of.iter().map(|entry| entry.timer_id.clone()).collect())
-            }
-            Self::ChildExecutions(of) => MapKeys::ChildExecutions(ids(of)),
-            Self::RequestCancels(of) => MapKeys::RequestCancels(ids(of)),
-            Self::Signals(of) => MapKeys::Signals(ids(of)),
-            Self::SignalsRequested(of) => MapKeys::SignalsRequested(of.clone()),
-            Self::ChasmNodes(of) => {
-                MapKeys::ChasmNodes(of.iter().map(|node| node.path.clone()).collect())
-            }
-        }
-    }
+/// The entries without those of `keys`; `None` if these are all.
+fn others<E: Entry>(entries: &[E], keys: &[E::Key]) -> Option<Vec<E>> {
+    let keys: BTreeSet<_> = keys.iter().collect();
+    let others: Vec<_> = entries.iter().filter(|entry| !keys.contains(entry.key())).collect();
+    (others.len() < entries.len()).then(|| others.into_iter().cloned().collect())
+}
 
-    /// The entries without those that have one of these keys.
-    pub fn without(&self, keys: &MapKeys) -> Cow<'_, Self> {
-        fn others<T: Clone, K: Ord>(
-            entries: &[T],
-            keys: &[K],
-            key: impl Fn(&T) -> &K,
-        ) -> Option<Vec<T>> {
-            let keys: BTreeSet<_> = keys.iter().collect();
-            let others: Vec<_> = entries.iter().filter(|of| !keys.contains(key(of))).collect();
-            (others.len() < entries.len()).then(|| others.into_iter().cloned().collect())
-        }
-        fn id(entry: &IdEntry) -> &i64 {
-            &entry.id
-        }
-        let others = match (self, keys) {
-            (Self::Activities(of), MapKeys::Activities(keys)) => {
-                others(of, keys, id).map(Self::Activities)
-            }
-            (Self::Timers(of), MapKeys::Timers(keys)) => {
-                others(of, keys, |entry| &entry.timer_id).map(Self::Timers)
-            }
-            (Self::ChildExecutions(of), MapKeys::ChildExecutions(keys)) => {
-                others(of, keys, id).map(Self::ChildExecutions)
-            }
-            (Self::RequestCancels(of), MapKeys::RequestCancels(keys)) => {
-                others(of, keys, id).map(Self::RequestCancels)
-            }
-            (Self::Signals(of), MapKeys::Signals(keys)) => others(of, keys, id).map(Self::Signals),
-            (Self::SignalsRequested(of), MapKeys::SignalsRequested(keys)) => {
-                others(of, keys, |signal_id| signal_id).map(Self::SignalsRequested)
-            }
-            (Self::ChasmNodes(of), MapKeys::ChasmNodes(keys)) => {
-                others(of, keys, |node| &node.path).map(Self::ChasmNodes)
-            }
-            _ => None,
-        };
-        others.map_or(Cow::Borrowed(self), Cow::Owned)
-    }
-
-    /// Sorts by key and keeps the last entry of each key.
-    ///
-    /// PostgreSQL refuses a statement that writes one row twice (`21000`,
-    /// temporal-persistence.md#maps). Temporal builds these entries from Go maps, which keep the last
-    /// value of a key.
-    pub fn last_of_each_key(&mut self) {
-        fn keep_last<T, K: Ord>(entries: &mut Vec<T>, key: impl Fn(&T) -> K) {
-            entries.sort_by_key(&key);
-            entries.reverse();
-            entries.dedup_by_key(|entry| key(entry));
-            entries.reverse();
-        }
-        match self {
-            Self::Activities(of)
-            | Self::ChildExecutions(of)
-            | Self::RequestCancels(of)
-            | Self::Signals(of) => keep_last(of, |entry| entry.id),
-            Self::Timers(of) => keep_last(of, |entry| entry.timer_id.clone()),
-            Self::SignalsRequested(of) => keep_last(of, Clone::clone),
-            Self::ChasmNodes(of) => keep_last(of, |node| node.path.clone()),
-        }
-    }
+fn keep_last<E: Entry>(entries: &mut Vec<E>) {
+    entries.sort_by(|one, other| one.key().cmp(other.key()));
+    entries.reverse();
+    entries.dedup_by(|one, other| one.key() == other.key());
+    entries.reverse();
 }
 
 #[cfg(test)]
