@@ -22,6 +22,8 @@ mod router;
 mod rows;
 mod schema;
 mod store;
+#[cfg(test)]
+mod testing;
 mod transaction;
 mod write_set;
 #[cfg(test)]

@@ -140,24 +140,14 @@ pub fn check_row(
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
+    use temporal_dsql_domain::WorkflowId;
 
     use super::*;
-    use temporal_dsql_domain::{BusinessId, DataBlob, Encoding, NamespaceId, RunId, ShardId};
+    use crate::testing::{blob, executions_row};
 
     fn row(workflow_id: &str, data: usize, state: usize) -> ExecutionsRow {
-        let proto3 = Encoding::new("Proto3").unwrap();
-        ExecutionsRow {
-            shard_id: ShardId(1),
-            namespace_id: NamespaceId(Uuid::nil()),
-            workflow_id: BusinessId::new(workflow_id).unwrap(),
-            run_id: RunId(Uuid::nil()),
-            next_event_id: 1,
-            last_write_version: 0,
-            data: DataBlob::new(vec![0; data], proto3.clone()),
-            state: DataBlob::new(vec![0; state], proto3),
-            db_record_version: 1,
-        }
+        let workflow_id = WorkflowId::new(workflow_id).unwrap();
+        ExecutionsRow { workflow_id, data: blob(data), state: blob(state), ..executions_row() }
     }
 
     #[test]

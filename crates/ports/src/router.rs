@@ -95,29 +95,11 @@ impl CurrentExecutionsRouter for ArchetypeRouter {
 
 #[cfg(test)]
 mod tests {
-    use temporal_dsql_domain::{
-        Encoding, ExecutionState, ExecutionStatus, NamespaceId, RequestId, RunId, ShardId,
-        WorkflowId,
-    };
-
     use super::*;
+    use crate::testing::current_executions_row;
 
     fn row(archetype_id: ArchetypeId) -> CurrentExecutionsRow {
-        let nil = "00000000-0000-0000-0000-000000000000";
-        CurrentExecutionsRow {
-            shard_id: ShardId(1),
-            namespace_id: nil.parse::<NamespaceId>().unwrap(),
-            workflow_id: WorkflowId::new("order-1").unwrap(),
-            archetype_id,
-            run_id: nil.parse::<RunId>().unwrap(),
-            create_request_id: RequestId::new("request").unwrap(),
-            start_time: None,
-            last_write_version: 0,
-            state: ExecutionState::Running,
-            status: ExecutionStatus::Running,
-            data: None,
-            data_encoding: Encoding::new("").unwrap(),
-        }
+        CurrentExecutionsRow { archetype_id, ..current_executions_row() }
     }
 
     #[test]

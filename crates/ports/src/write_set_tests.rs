@@ -1,15 +1,15 @@
 //! Tests of [`WriteSet::check`] with every combination of conditions and observed states.
 
 use temporal_dsql_domain::{
-    ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState, ExecutionStatus,
-    ExecutionVersion, ExecutionsFilter, ExecutionsRow, NamespaceId, RequestId, RunId, ShardId,
-    Table, Tasks, WorkflowId,
+    CurrentExecutionsRow, ExecutionState, ExecutionVersion, ExecutionsFilter, ExecutionsRow, RunId,
+    ShardId, Table, Tasks,
 };
 use uuid::Uuid;
 
 use crate::{
     BufferedWrite, ConditionFailed, CurrentChange, Expected, ExpectedCurrent, Observed, RowCounts,
     RunChange, StoreError, WriteSet,
+    testing::{current_executions_row, executions_row},
 };
 
 const SHARD: ShardId = ShardId(3);
@@ -19,35 +19,11 @@ const C: RunId = RunId(Uuid::from_u128(3));
 const BUFFERED: &BufferedWrite = &BufferedWrite { clear: false, append: Vec::new() };
 
 fn row(run_id: RunId) -> ExecutionsRow {
-    let blob = DataBlob::new([1], Encoding::new("Proto3").unwrap());
-    ExecutionsRow {
-        shard_id: SHARD,
-        namespace_id: NamespaceId(Uuid::nil()),
-        workflow_id: WorkflowId::new("w").unwrap(),
-        run_id,
-        next_event_id: 40,
-        last_write_version: 11,
-        data: blob.clone(),
-        state: blob,
-        db_record_version: 5,
-    }
+    ExecutionsRow { run_id, ..executions_row() }
 }
 
 fn current(run_id: RunId, state: ExecutionState) -> CurrentExecutionsRow {
-    CurrentExecutionsRow {
-        shard_id: SHARD,
-        namespace_id: NamespaceId(Uuid::nil()),
-        workflow_id: WorkflowId::new("w").unwrap(),
-        archetype_id: ArchetypeId::WORKFLOW,
-        run_id,
-        create_request_id: RequestId::new("request").unwrap(),
-        start_time: None,
-        last_write_version: 1,
-        state,
-        status: ExecutionStatus::Running,
-        data: None,
-        data_encoding: Encoding::new("").unwrap(),
-    }
+    CurrentExecutionsRow { run_id, state, ..current_executions_row() }
 }
 
 /// Range ids: expected, observed, and whether the condition holds.
