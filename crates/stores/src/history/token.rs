@@ -1,5 +1,6 @@
 //! Page tokens of history reads, and their serialization.
 
+use bytes::Buf;
 use temporal_dsql_domain::{InvalidValue, NodeOrder, NodePosition};
 
 use super::ReadHistory;
@@ -16,7 +17,7 @@ use super::ReadHistory;
 pub struct PageToken {
     order: NodeOrder,
     /// The fingerprint of the request.
-    read: u64,
+    fingerprint: u64,
     /// The index of the current range of the branch, in the order of the read.
     pub(super) range: u32,
     /// The last node that was read in it.
@@ -36,7 +37,7 @@ const CHECKED: usize = LENGTH - 8;
 impl PageToken {
     /// The token of the first page of `request`, which begins after a valid node at `valid`.
     pub(super) fn first(request: &ReadHistory, order: NodeOrder, valid: NodePosition) -> Self {
-        Self { order, read: fingerprint(request), range: 0, after: None, valid }
+        Self { order, fingerprint: fingerprint(request), range: 0, after: None, valid }
     }
 
     /// Checks that the token is of a page of `request` in this order.
@@ -48,7 +49,7 @@ impl PageToken {
         if self.order != order {
             return Err(invalid("comes from a read in the other direction"));
         }
-        if self.read != fingerprint(request) {
+        if self.fingerprint != fingerprint(request) {
             return Err(invalid("comes from a read of another branch, or of other nodes of it"));
         }
         Ok(())
@@ -59,7 +60,7 @@ impl PageToken {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LENGTH);
         bytes.extend([VERSION, u8::from(self.order == NodeOrder::Reverse)]);
-        bytes.extend(self.read.to_be_bytes());
+        bytes.extend(self.fingerprint.to_be_bytes());
         bytes.extend(self.range.to_be_bytes());
         bytes.push(u8::from(self.after.is_some()));
         let none = NodePosition { node_id: 0, txn_id: 0 };
@@ -89,34 +90,14 @@ impl PageToken {
         if checksum != fnv1a(content).to_be_bytes() {
             return Err(invalid("is damaged"));
         }
-        let mut fields = Fields(&content[1..]);
-        let order = ORDERS.get(usize::from(fields.byte())).ok_or_else(|| invalid("is damaged"))?;
-        let read = u64::from_be_bytes(fields.next());
-        let range = u32::from_be_bytes(fields.next());
-        let has_after = fields.byte() == 1;
-        let [after, valid] = [fields.position(), fields.position()];
-        Ok(Self { order: *order, read, range, after: has_after.then_some(after), valid })
-    }
-}
-
-/// The rest of the bytes, whose length has been checked.
-struct Fields<'b>(&'b [u8]);
-
-impl Fields<'_> {
-    fn next<const N: usize>(&mut self) -> [u8; N] {
-        let (field, rest) = self.0.split_first_chunk().expect("the length was checked");
-        self.0 = rest;
-        *field
-    }
-
-    fn byte(&mut self) -> u8 {
-        let [byte] = self.next();
-        byte
-    }
-
-    fn position(&mut self) -> NodePosition {
-        let node_id = i64::from_be_bytes(self.next());
-        NodePosition { node_id, txn_id: i64::from_be_bytes(self.next()) }
+        let mut fields = &content[1..];
+        let order =
+            ORDERS.get(usize::from(fields.get_u8())).ok_or_else(|| invalid("is damaged"))?;
+        let (fingerprint, range) = (fields.get_u64(), fields.get_u32());
+        let has_after = fields.get_u8() == 1;
+        let mut position = || NodePosition { node_id: fields.get_i64(), txn_id: fields.get_i64() };
+        let [after, valid] = [position(), position()];
+        Ok(Self { order: *order, fingerprint, range, after: has_after.then_some(after), valid })
     }
 }
 
