@@ -126,22 +126,16 @@ impl Transaction for Connection<InTransaction> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    };
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use temporal_dsql_domain::{ArchetypeId, ExecutionsRow, Table};
-    use temporal_dsql_ports::{
-        Runner,
-        limits::{LimitKind, MAX_VALUE_BYTES},
-    };
+    use temporal_dsql_ports::limits::{LimitKind, MAX_VALUE_BYTES};
 
     use super::*;
     use crate::{
         FaultPlan, MemoryFault,
         rows::executions_row,
-        testing::{Log, ManualClock, begin, current, execution},
+        testing::{begin, current, execution, logged_store},
     };
 
     fn is_duplicate(result: Result<impl Sized, StoreError>) -> bool {
@@ -243,17 +237,9 @@ mod tests {
         assert!(source.to_string().contains("order-1"), "{source}");
     }
 
-    /// A store with a manual clock, and the log of its operations.
-    fn logged() -> (MemoryStore, Arc<Log>) {
-        let log = Arc::new(Log::default());
-        let runner =
-            Runner::builder().clock(Arc::new(ManualClock::default())).observer(log.clone()).seed(1);
-        (MemoryStore::builder().runner(runner.build()).build(), log)
-    }
-
     #[tokio::test]
     async fn every_autocommit_call_is_run_under_the_name_of_temporals_method() {
-        let (store, log) = logged();
+        let (store, log) = logged_store();
         let mut session = store.session();
         let (run, row) = (execution("w", 1), current("w", ArchetypeId::ACTIVITY, 1));
         let (run_key, row_key) = (run.filter(), row.filter());
@@ -289,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn an_autocommit_write_that_was_not_applied_is_repeated() {
         for fault in [MemoryFault::Conflict, MemoryFault::Unavailable] {
-            let (store, log) = logged();
+            let (store, log) = logged_store();
             store.inject(FaultPlan::script([fault, fault]));
             let inserted = store.session().insert_into_executions(&execution("w", 1)).await;
             assert_eq!(inserted.unwrap(), 1, "{fault:?}");
@@ -299,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_autocommit_duplicate_is_not_repeated() {
-        let (store, log) = logged();
+        let (store, log) = logged_store();
         let row = execution("w", 1);
         store.session().insert_into_executions(&row).await.unwrap();
         assert!(is_duplicate(store.session().insert_into_executions(&row).await));
@@ -309,7 +295,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_autocommit_statement_that_loses_a_conflict_is_repeated_on_a_new_snapshot() {
-        let (store, log) = logged();
+        let (store, log) = logged_store();
         let mut row = execution("w", 1);
         store.session().insert_into_executions(&row).await.unwrap();
         row.next_event_id = 100;

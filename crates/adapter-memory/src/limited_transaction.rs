@@ -15,7 +15,7 @@ use temporal_dsql_ports::{
 };
 
 use crate::{
-    engine::{Duplicate, Lock, Refusal, Transaction},
+    engine::{CommitError, DuplicateKey, Lock, Transaction},
     key::{Key, NewRow, Row},
 };
 
@@ -213,10 +213,10 @@ impl LimitedTransaction {
             ));
         }
         self.transaction.commit().map_err(|refusal| match refusal {
-            Refusal::Conflict(conflict) => {
+            CommitError::Conflict(conflict) => {
                 StoreError::Conflict { op, attempts: 1, source: Some(Cause::new(conflict)) }
             }
-            Refusal::TooOld => too_old(),
+            CommitError::TooOld => too_old(),
         })
     }
 
@@ -242,7 +242,7 @@ impl LimitedTransaction {
     fn insert_key(&mut self, key: &Key, row: &Row) -> Result<(), StoreError> {
         self.transaction
             .insert(key.clone(), row.clone())
-            .map_err(|Duplicate| StoreError::AlreadyExists { table: key.table(), source: None })
+            .map_err(|DuplicateKey| StoreError::AlreadyExists { table: key.table(), source: None })
     }
 
     fn modified(&mut self, bytes: usize) -> Result<u64, StoreError> {

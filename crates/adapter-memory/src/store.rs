@@ -242,7 +242,7 @@ mod tests {
     use temporal_dsql_ports::{RetryPolicy, StoreExt, verify_compatible_version};
 
     use super::*;
-    use crate::testing::{Log, begin, execution};
+    use crate::testing::{begin, execution, logged_store};
 
     #[tokio::test]
     async fn the_recorded_schema_versions_are_those_that_were_set() {
@@ -367,9 +367,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_repeated_after_a_definite_failure_and_not_after_a_lost_answer() {
-        let log = Arc::new(Log::default());
-        let runner = Runner::builder().observer(log.clone()).seed(1);
-        let store = MemoryStore::builder().runner(runner.build()).build();
+        let (store, log) = logged_store();
         let script = [MemoryFault::Conflict, MemoryFault::Unavailable, MemoryFault::LostAnswer];
         store.inject(FaultPlan::script(script));
         let row = execution("w", 1);

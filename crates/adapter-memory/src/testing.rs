@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState, ExecutionStatus,
     ExecutionsRow, IdEntry, NamespaceId, RequestId, RunId, ShardId, ShardsRow, WorkflowId,
 };
-use temporal_dsql_ports::{Attempt, Clock, Observer, Store, StoreError, Transaction};
+use temporal_dsql_ports::{Attempt, Clock, Observer, Runner, Store, StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::MemoryStore;
@@ -90,6 +90,14 @@ pub(crate) async fn begin(store: &MemoryStore) -> Box<dyn Transaction> {
     let attempt = Attempt::first("Test");
     #[expect(clippy::disallowed_methods, reason = "these tests interleave transactions")]
     store.begin(attempt).await.unwrap()
+}
+
+/// A store with a manual clock, and the log of its operations.
+pub(crate) fn logged_store() -> (MemoryStore, Arc<Log>) {
+    let log = Arc::new(Log::default());
+    let runner =
+        Runner::builder().clock(Arc::new(ManualClock::default())).observer(log.clone()).seed(1);
+    (MemoryStore::builder().runner(runner.build()).build(), log)
 }
 
 /// A clock that advances only by `advance` and by sleeping.

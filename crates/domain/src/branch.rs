@@ -328,7 +328,7 @@ mod tests {
             assert_eq!((found.shard_id, found.workflow_id.as_str()), (ShardId(3), workflow));
             assert_eq!(HistoryTreeInfo::info_of(&found), text);
         }
-        let untold = [
+        let other_formats = [
             String::new(),
             "a scenario".into(),
             format!("{namespace}:{run}"),
@@ -338,7 +338,7 @@ mod tests {
             format!("{namespace}:w:{}", "w".repeat(36)),
             format!("namespace:w:{run}"),
         ];
-        for text in untold {
+        for text in other_formats {
             assert_eq!(info(&text).run(ShardId(3)), None, "{text}");
         }
     }

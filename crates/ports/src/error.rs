@@ -283,8 +283,8 @@ mod tests {
     fn only_a_lost_commit_has_an_unknown_outcome() {
         assert_eq!(unavailable(Outcome::Unknown).outcome(), Outcome::Unknown);
         assert_eq!(unavailable(Outcome::NotApplied).outcome(), Outcome::NotApplied);
-        let contended = StoreError::Conflict { op: "Op", attempts: 3, source: None };
-        assert_eq!(contended.outcome(), Outcome::NotApplied);
+        let conflict = StoreError::Conflict { op: "Op", attempts: 3, source: None };
+        assert_eq!(conflict.outcome(), Outcome::NotApplied);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub struct Conflict<K> {
 
 /// The error of a commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal<K> {
+pub enum CommitError<K> {
     /// Another transaction committed first.
     #[error(transparent)]
     Conflict(#[from] Conflict<K>),

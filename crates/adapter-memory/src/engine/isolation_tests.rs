@@ -143,9 +143,9 @@ fn a_range_is_read_in_key_order_between_its_bounds() {
 fn an_insert_over_a_visible_row_is_a_duplicate_at_the_statement() {
     let engine = engine(&[("a", 1)]);
     let mut txn = engine.begin();
-    assert_eq!(txn.insert("a", 2), Err(Duplicate));
+    assert_eq!(txn.insert("a", 2), Err(DuplicateKey));
     txn.insert("b", 1).unwrap();
-    assert_eq!(txn.insert("b", 2), Err(Duplicate));
+    assert_eq!(txn.insert("b", 2), Err(DuplicateKey));
     assert!(txn.delete(&"a"));
     txn.insert("a", 3).unwrap();
     txn.commit().unwrap();
@@ -365,8 +365,8 @@ fn a_transaction_over_the_maximum_age_is_expired_and_refused() {
     write("c", later);
     assert_eq!((engine.open_transactions(), engine.tracked_rows()), (1, 1));
     // They have no conflict, and are refused for their age.
-    assert_eq!(leaked.commit(), Err(Refusal::TooOld));
-    assert_eq!(reader.commit(), Err(Refusal::TooOld));
+    assert_eq!(leaked.commit(), Err(CommitError::TooOld));
+    assert_eq!(reader.commit(), Err(CommitError::TooOld));
     assert_eq!(engine.open_transactions(), 1, "ending the old ones does not end another");
     young.commit().unwrap();
     assert_eq!((engine.open_transactions(), engine.tracked_rows()), (0, 0));

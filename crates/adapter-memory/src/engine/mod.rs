@@ -43,8 +43,8 @@ use std::{
     time::Duration,
 };
 
-pub use class::{Class, Conflict, Refusal};
-pub use transaction::{Duplicate, Lock, Transaction};
+pub use class::{Class, CommitError, Conflict};
+pub use transaction::{DuplicateKey, Lock, Transaction};
 
 use state::State;
 

@@ -8,7 +8,7 @@ use std::{
 
 use imbl::OrdMap;
 
-use super::{Class, Conflict, Refusal};
+use super::{Class, CommitError, Conflict};
 
 /// The committed state. The version counts the commits that are not read-only.
 pub(super) struct State<K, V> {
@@ -155,7 +155,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         base: u64,
         rows: &OrdMap<K, V>,
         footprint: BTreeMap<K, Class>,
-    ) -> (Result<(), Refusal<K>>, Garbage<K, V>) {
+    ) -> (Result<(), CommitError<K>>, Garbage<K, V>) {
         let (result, footprint_rows) = (self.check(base, &footprint), footprint.len());
         let mut old = None;
         if result.is_ok() && footprint_rows > 0 {
@@ -175,9 +175,9 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         self.open.len() == 1 && self.open.get(&base).is_some_and(|open| open.count == 1)
     }
 
-    fn check(&self, base: u64, footprint: &BTreeMap<K, Class>) -> Result<(), Refusal<K>> {
+    fn check(&self, base: u64, footprint: &BTreeMap<K, Class>) -> Result<(), CommitError<K>> {
         if base < self.first_in_time {
-            return Err(Refusal::TooOld);
+            return Err(CommitError::TooOld);
         }
         for (key, own) in footprint {
             let Some(last) = self.footprints.rows.get(key) else {

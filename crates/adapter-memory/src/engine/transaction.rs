@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, mem, ops::RangeBounds};
 
 use imbl::OrdMap;
 
-use super::{Class, Engine, Refusal};
+use super::{Class, CommitError, Engine};
 
 /// A row with the same key exists, in the snapshot or by a write of this transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a row with this key already exists")]
-pub struct Duplicate;
+pub struct DuplicateKey;
 
 /// The locking clauses of DSQL (aurora-dsql.md#locks). A lock never waits; it is checked at COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +61,11 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
     /// Inserts one row.
     ///
     /// # Errors
-    /// [`Duplicate`] if the transaction sees a row with the key. If the row was committed since its
+    /// [`DuplicateKey`] if the transaction sees a row with the key. If the row was committed since its
     /// begin, the insert succeeds and the COMMIT fails.
-    pub fn insert(&mut self, key: K, value: V) -> Result<(), Duplicate> {
+    pub fn insert(&mut self, key: K, value: V) -> Result<(), DuplicateKey> {
         if self.rows.contains_key(&key) {
-            return Err(Duplicate);
+            return Err(DuplicateKey);
         }
         self.record(&key, Class::Key);
         self.rows.insert(key, value);
@@ -102,9 +102,9 @@ impl<K: Ord + Clone, V: Clone> Transaction<K, V> {
     /// Makes the writes visible to every transaction that begins afterwards.
     ///
     /// # Errors
-    /// [`Refusal`] if another transaction with a conflict has committed first, or this one is too old;
+    /// [`CommitError`] if another transaction with a conflict has committed first, or this one is too old;
     /// nothing is applied.
-    pub fn commit(mut self) -> Result<(), Refusal<K>> {
+    pub fn commit(mut self) -> Result<(), CommitError<K>> {
         self.closed = true;
         let footprint = mem::take(&mut self.footprint);
         let (result, garbage) = self.engine.state().commit(self.base, &self.rows, footprint);

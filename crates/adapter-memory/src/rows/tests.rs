@@ -1,7 +1,5 @@
 //! Tests of the statements on every table: their names, and the refusal of oversized rows.
 
-use std::sync::Arc;
-
 use temporal_dsql_domain::{
     BranchId, BranchKey, ChasmNode, ChasmPath, ClusterName, DataBlob, HistoryNode, HistoryTreeRow,
     ImmediateQueue, ImmediateTask, MapEntries, MapKeys, MapTable, NodeOrder, NodePage,
@@ -9,14 +7,14 @@ use temporal_dsql_domain::{
     TimerEntry, Timestamp, TreeId,
 };
 use temporal_dsql_ports::{
-    Runner, Store, StoreError, Transaction,
+    Store, StoreError, Transaction,
     limits::{LimitKind, MAX_VALUE_BYTES},
 };
 use uuid::Uuid;
 
 use crate::{
     MemoryStore,
-    testing::{Log, begin, blob, entries, execution, shard},
+    testing::{begin, blob, entries, execution, logged_store, shard},
 };
 
 const SHARD: ShardId = ShardId(1);
@@ -59,9 +57,7 @@ fn spelled(table: Table) -> String {
 
 #[tokio::test]
 async fn every_statement_has_the_name_of_temporals_method() {
-    let log = Arc::new(Log::default());
-    let runner = Runner::builder().observer(log.clone()).build();
-    let store = MemoryStore::builder().runner(runner).build();
+    let (store, log) = logged_store();
     let mut session = store.session();
     let run = execution("w", 1).filter();
     let expect = |table: Table, before: [&str; 4]| {

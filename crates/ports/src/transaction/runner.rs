@@ -312,7 +312,7 @@ mod tests {
         let start = tokio::time::Instant::now();
         let (result, attempts) = run_script(Vec::new()).await;
         let Err(StoreError::Conflict { op, attempts: reported, .. }) = result else {
-            panic!("expected contention, got {result:?}");
+            panic!("expected a conflict, got {result:?}");
         };
         assert_eq!((op, reported), ("Script", attempts));
         assert!(attempts > 10, "{attempts}");

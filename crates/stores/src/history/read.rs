@@ -217,9 +217,10 @@ fn forwards(
 
 /// Whether reading `nodes` backwards from `last` may need a previous transaction that is not stored.
 fn needs_forward_order(nodes: &[HistoryNode], last: NodePosition) -> bool {
-    let is_open = |txn_id: i64, node_id: i64| txn_id == NO_TRANSACTION && node_id > FIRST_NODE_ID;
-    is_open(last.txn_id, last.node_id)
-        || nodes.iter().any(|node| is_open(node.prev_txn_id, node.node_id))
+    let lacks_previous =
+        |txn_id: i64, node_id: i64| txn_id == NO_TRANSACTION && node_id > FIRST_NODE_ID;
+    lacks_previous(last.txn_id, last.node_id)
+        || nodes.iter().any(|node| lacks_previous(node.prev_txn_id, node.node_id))
 }
 
 /// The valid nodes of `nodes`, which precede `last`. Sets `last` to the last of them. `known` are the

@@ -21,7 +21,7 @@ pub struct OrphanPage {
     /// Branches without an execution.
     pub orphans: Vec<BranchKey>,
     /// Branches that cannot be classified, because a record cannot be decoded. They are never deleted.
-    pub unclear: Vec<BranchKey>,
+    pub unclassified: Vec<BranchKey>,
     /// The continuation key: the branch after which the next page begins; `None` on the last page.
     pub next: Option<BranchKey>,
 }
@@ -41,7 +41,7 @@ pub enum OrphanDeletion {
 enum Classification {
     Orphan,
     Used,
-    Unclear,
+    Unknown,
 }
 
 impl<S: Store> HistoryStore<S> {
@@ -71,7 +71,7 @@ impl<S: Store> HistoryStore<S> {
             match self.classify(&row, older_than).await? {
                 Classification::Orphan => page.orphans.push(row.branch),
                 Classification::Used => {}
-                Classification::Unclear => page.unclear.push(row.branch),
+                Classification::Unknown => page.unclassified.push(row.branch),
             }
         }
         Ok(page)
@@ -97,7 +97,7 @@ impl<S: Store> HistoryStore<S> {
         };
         match self.classify(row, older_than).await? {
             Classification::Orphan => {}
-            Classification::Used | Classification::Unclear => return Ok(OrphanDeletion::Kept),
+            Classification::Used | Classification::Unknown => return Ok(OrphanDeletion::Kept),
         }
         let tree = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         let branch = decode(row)?.branch;
@@ -114,11 +114,11 @@ impl<S: Store> HistoryStore<S> {
         older_than: Timestamp,
     ) -> Result<Classification, StoreError> {
         let shard_id = row.branch.shard_id;
-        let Some(info) = record(row) else { return Ok(Classification::Unclear) };
+        let Some(info) = record(row) else { return Ok(Classification::Unknown) };
         if info.fork_time >= older_than {
             return Ok(Classification::Used);
         }
-        let Some(own) = info.run(shard_id) else { return Ok(Classification::Unclear) };
+        let Some(own) = info.run(shard_id) else { return Ok(Classification::Unknown) };
         let mut session = self.store.session();
         if session.select_from_executions(&own).await?.is_some() {
             return Ok(Classification::Used);
@@ -126,7 +126,7 @@ impl<S: Store> HistoryStore<S> {
         let mut checked = HashSet::from([own.run_id]);
         for other in session.select_from_history_tree(shard_id, row.branch.tree_id).await? {
             let run = record(&other).and_then(|info| info.run(shard_id));
-            let Some(run) = run else { return Ok(Classification::Unclear) };
+            let Some(run) = run else { return Ok(Classification::Unknown) };
             if !checked.insert(run.run_id) {
                 continue;
             }

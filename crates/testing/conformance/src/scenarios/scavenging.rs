@@ -151,7 +151,7 @@ async fn a_branch_of_an_unidentifiable_execution_is_never_deleted(ctx: &TestCont
     unclear.sort_unstable();
     let nodes = ctx.fixture.count(Table::HistoryNode).await;
     let page = orphans(&shard).await;
-    assert_eq!((page.orphans, &page.unclear), (Vec::new(), &unclear));
+    assert_eq!((page.orphans, &page.unclassified), (Vec::new(), &unclear));
     for key in &unclear {
         assert_eq!(delete(&shard, key, 9).await, OrphanDeletion::Kept);
     }
@@ -269,7 +269,7 @@ async fn no_branch_of_a_real_server_is_an_orphan_until_its_execution_is_deleted(
     }
     let all = async || {
         let page = shard.histories.orphans(Timestamp::MAX, None, 10_000).await.unwrap();
-        assert_eq!(page.unclear, []);
+        assert_eq!(page.unclassified, []);
         page.orphans
     };
     assert_eq!(all().await, []);
