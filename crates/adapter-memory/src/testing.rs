@@ -80,7 +80,7 @@ pub(crate) async fn conflict(
     first.commit().await.unwrap();
     match second.commit().await {
         Ok(()) => false,
-        Err(StoreError::Conflict { .. }) => true,
+        Err(StoreError::Conflict { op: "Test", attempts: 1, .. }) => true,
         Err(other) => panic!("{other}"),
     }
 }

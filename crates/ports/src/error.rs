@@ -274,23 +274,19 @@ impl From<ConditionFailed> for StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn unavailable(outcome: Outcome) -> StoreError {
-        StoreError::Unavailable { op: "Op", outcome, source: None }
-    }
+    use crate::testing::{conflict, unavailable};
 
     #[test]
     fn only_a_lost_commit_has_an_unknown_outcome() {
         assert_eq!(unavailable(Outcome::Unknown).outcome(), Outcome::Unknown);
         assert_eq!(unavailable(Outcome::NotApplied).outcome(), Outcome::NotApplied);
-        let conflict = StoreError::Conflict { op: "Op", attempts: 3, source: None };
-        assert_eq!(conflict.outcome(), Outcome::NotApplied);
+        assert_eq!(conflict().outcome(), Outcome::NotApplied);
     }
 
     #[test]
     fn only_conflicts_and_outages_are_transient() {
         assert!(unavailable(Outcome::Unknown).is_transient());
-        assert!(StoreError::Conflict { op: "Op", attempts: 1, source: None }.is_transient());
+        assert!(conflict().is_transient());
         assert!(!StoreError::Limit { kind: LimitKind::KeyBytes, source: None }.is_transient());
         let condition = ConditionFailed::CurrentExecution { observed: None };
         assert!(!StoreError::from(condition).is_transient());

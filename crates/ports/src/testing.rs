@@ -6,6 +6,8 @@ use temporal_dsql_domain::{
 };
 use uuid::Uuid;
 
+use crate::{Outcome, StoreError};
+
 pub(crate) fn executions_row() -> ExecutionsRow {
     ExecutionsRow {
         shard_id: ShardId(3),
@@ -40,4 +42,12 @@ pub(crate) fn current_executions_row() -> CurrentExecutionsRow {
 /// A blob of this size.
 pub(crate) fn blob(bytes: usize) -> DataBlob {
     DataBlob::new(vec![0; bytes], Encoding::new("Proto3").unwrap())
+}
+
+pub(crate) fn conflict() -> StoreError {
+    StoreError::Conflict { op: "Statement", attempts: 1, source: None }
+}
+
+pub(crate) fn unavailable(outcome: Outcome) -> StoreError {
+    StoreError::Unavailable { op: "Statement", outcome, source: None }
 }

@@ -101,15 +101,12 @@ pub struct Owner {
 impl Owner {
     /// Returns an error if the observed range id is not the owner's.
     fn check(self, observed: Option<i64>) -> Result<(), StoreError> {
-        if observed == Some(self.range_id) {
-            return Ok(());
-        }
-        Err(ConditionFailed::ShardOwnershipLost {
-            shard_id: self.shard_id,
-            expected: self.range_id,
-            observed,
-        }
-        .into())
+        if observed == Some(self.range_id) { Ok(()) } else { Err(self.ownership_lost(observed)) }
+    }
+
+    fn ownership_lost(self, observed: Option<i64>) -> StoreError {
+        let Self { shard_id, range_id: expected } = self;
+        ConditionFailed::ShardOwnershipLost { shard_id, expected, observed }.into()
     }
 }
 

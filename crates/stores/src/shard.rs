@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use temporal_dsql_domain::{ShardId, ShardsRow};
 
 use super::{Owner, unknown_commit};
-use temporal_dsql_ports::{
-    BoxFuture, ConditionFailed, Outcome, Store, StoreError, StoreExt, Transaction, Within,
-};
+#[cfg(doc)]
+use temporal_dsql_ports::ConditionFailed;
+use temporal_dsql_ports::{BoxFuture, Outcome, Store, StoreError, StoreExt, Transaction, Within};
 
 define_store! {
     /// Temporal's `ShardStore`, over any store.
@@ -79,16 +79,17 @@ impl<S: Store> ShardStore<S> {
     /// the answer is lost, the row is read: if it equals `row`, the update is reported as done. This
     /// requires that rows of different owners differ, as Temporal's do: they contain the owner.
     pub async fn update(&self, row: &ShardsRow, previous_range_id: i64) -> Result<(), StoreError> {
+        let previous = Owner { shard_id: row.shard_id, range_id: previous_range_id };
         let written = if row.range_id == previous_range_id {
             let mut session = self.store.session();
             match session.update_shards(row, Some(previous_range_id)).await {
                 Ok(0) => session.select_from_shards(row.shard_id).await.and_then(|found| {
-                    Err(ownership_lost(row, previous_range_id, found.map(|found| found.range_id)))
+                    Err(previous.ownership_lost(found.map(|found| found.range_id)))
                 }),
                 written => written.map(drop),
             }
         } else {
-            self.store.run("UpdateShards", &(row, previous_range_id), take_over).await
+            self.store.run("UpdateShards", &(row, previous), take_over).await
         };
         let Err(error) = written else { return Ok(()) };
         if error.outcome() != Outcome::Unknown {
@@ -102,7 +103,7 @@ impl<S: Store> ShardStore<S> {
             Some(found) if [row.range_id, previous_range_id].contains(&found.range_id) => {
                 Err(error)
             }
-            found => Err(ownership_lost(row, previous_range_id, found.map(|found| found.range_id))),
+            found => Err(previous.ownership_lost(found.map(|found| found.range_id))),
         }
     }
 
@@ -120,17 +121,10 @@ impl<S: Store> ShardStore<S> {
 /// The body of a takeover.
 fn take_over<'t>(
     transaction: &'t mut dyn Transaction,
-    (row, previous_range_id): &'t (&ShardsRow, i64),
+    (row, previous): &'t (&ShardsRow, Owner),
 ) -> BoxFuture<'t, Result<(), StoreError>> {
     Box::pin(async move {
-        let observed = transaction.write_lock_shards(row.shard_id).await?;
-        if observed != Some(*previous_range_id) {
-            return Err(ownership_lost(row, *previous_range_id, observed));
-        }
-        transaction.update_shards(row, Some(*previous_range_id)).await.map(drop)
+        previous.check(transaction.write_lock_shards(row.shard_id).await?)?;
+        transaction.update_shards(row, Some(previous.range_id)).await.map(drop)
     })
-}
-
-fn ownership_lost(row: &ShardsRow, expected: i64, observed: Option<i64>) -> StoreError {
-    ConditionFailed::ShardOwnershipLost { shard_id: row.shard_id, expected, observed }.into()
 }

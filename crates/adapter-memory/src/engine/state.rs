@@ -50,14 +50,6 @@ pub(super) struct Garbage<K, V> {
 }
 
 impl LastVersions {
-    fn set(&mut self, class: Class, version: u64) {
-        self.0[class as usize] = version;
-    }
-
-    fn get(&self, class: Class) -> u64 {
-        self.0[class as usize]
-    }
-
     fn newest(&self) -> u64 {
         self.0.into_iter().max().unwrap_or(0)
     }
@@ -184,7 +176,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
                 continue;
             };
             for other in Class::ALL {
-                if last.get(other) > base && own.conflicts_with(other) {
+                if last.0[other as usize] > base && own.conflicts_with(other) {
                     return Err(Conflict { key: key.clone(), own: *own, other }.into());
                 }
             }
@@ -224,7 +216,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
             let last = rows.entry(key.clone()).or_default();
             let mut entry = (last.newest(), key);
             by_version.remove(&entry);
-            last.set(class, self.version);
+            last.0[class as usize] = self.version;
             entry.0 = self.version;
             by_version.insert(entry);
         }

@@ -223,12 +223,12 @@ mod tests {
     use std::sync::Arc;
 
     use temporal_dsql_domain::{ArchetypeId, InvalidValue};
-    use temporal_dsql_ports::{CurrentExecutionsRouter, Session, Store};
+    use temporal_dsql_ports::{CurrentExecutionsRouter, Session, Store, Transaction};
 
     use super::*;
     use crate::{
         MemoryStore,
-        testing::{begin, current, execution},
+        testing::{begin, conflict, current, execution},
     };
 
     #[tokio::test]
@@ -348,26 +348,21 @@ mod tests {
         if !dangling {
             session.insert_into_executions(&run).await.unwrap();
         }
-        let mut locker = begin(&store).await;
-        match lock {
-            "read" => drop(locker.read_lock_executions(&run.filter()).await.unwrap()),
-            "write" => drop(locker.write_lock_executions(&run.filter()).await.unwrap()),
-            "current" => drop(locker.lock_current_executions(&row.filter()).await.unwrap()),
-            _ => drop(locker.lock_current_executions_join_executions(&row.filter()).await.unwrap()),
-        }
-        if updated == Table::Executions {
-            session.update_executions(&run).await.unwrap();
-        } else {
-            session.update_current_executions(&row).await.unwrap();
-        }
-        match locker.commit().await {
-            Ok(()) => false,
-            Err(StoreError::Conflict { op, attempts, .. }) => {
-                assert_eq!((op, attempts), ("Test", 1));
-                true
+        let update = async |transaction: &mut dyn Transaction| {
+            if updated == Table::Executions {
+                transaction.update_executions(&run).await.unwrap();
+            } else {
+                transaction.update_current_executions(&row).await.unwrap();
             }
-            Err(other) => panic!("{other}"),
-        }
+        };
+        let (run_key, row_key) = (run.filter(), row.filter());
+        let lock = async |transaction: &mut dyn Transaction| match lock {
+            "read" => drop(transaction.read_lock_executions(&run_key).await.unwrap()),
+            "write" => drop(transaction.write_lock_executions(&run_key).await.unwrap()),
+            "current" => drop(transaction.lock_current_executions(&row_key).await.unwrap()),
+            _ => drop(transaction.lock_current_executions_join_executions(&row_key).await.unwrap()),
+        };
+        conflict(&store, update, lock).await
     }
 
     #[tokio::test]

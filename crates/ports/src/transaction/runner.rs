@@ -248,15 +248,11 @@ mod tests {
     use temporal_dsql_domain::Table;
 
     use super::*;
-    use crate::{BoxFuture, ConditionFailed, limits::LimitKind};
-
-    fn conflict() -> StoreError {
-        StoreError::Conflict { op: "Statement", attempts: 1, source: None }
-    }
-
-    fn unavailable(outcome: Outcome) -> StoreError {
-        StoreError::Unavailable { op: "Statement", outcome, source: None }
-    }
+    use crate::{
+        BoxFuture, ConditionFailed,
+        limits::LimitKind,
+        testing::{conflict, unavailable},
+    };
 
     /// Runs attempts with the results of `script`. Returns the result and the number of attempts.
     async fn run_script(script: Vec<Result<(), StoreError>>) -> (Result<(), StoreError>, u32) {

@@ -3,13 +3,9 @@
 use std::{future::pending, time::Duration};
 
 use super::*;
-use crate::{Attempt, Outcome, Runner, StoreError};
+use crate::{Attempt, Outcome, Runner, StoreError, testing::conflict};
 
 const LIMIT: Duration = Duration::from_millis(50);
-
-fn conflict() -> StoreError {
-    StoreError::Conflict { op: "Statement", attempts: 1, source: None }
-}
 
 #[track_caller]
 fn assert_passed(error: &StoreError, outcome: Outcome) {
