@@ -1,18 +1,26 @@
 //! Runs a plan: for each step, probe, execute, probe again.
 //!
-//! The catalog decides whether a step has succeeded, not the response to its statement. The catalog
-//! is read before a step and again after it. A step that is in effect and equal to its definition
-//! has succeeded, even if an earlier run ended early, a concurrent run did it, or the response was
-//! lost.
+//! The catalog decides whether a step has succeeded, not the response to its statement. A step that is
+//! in effect and equal to its definition has succeeded, even if an earlier run ended early, a
+//! concurrent run did it, or the response was lost.
+//!
+//! The relations of the whole plan are read once, before the first step. After a statement, only its
+//! own relations are read again. What a concurrent run does meanwhile shows when the server refuses
+//! the statement; objects to be dropped are read again right before.
+//!
+//! DSQL builds indexes in the background. All builds of a plan are started as their steps come, and
+//! are waited for together, before the first step that needs them ([`Step::waits_for`]).
+
+use std::{collections::BTreeSet, time::Duration};
 
 use temporal_dsql_client::Attempts;
-use temporal_dsql_domain::SchemaVersion;
+use temporal_dsql_domain::{Engine, SchemaVersion};
 use tokio::time::Instant;
 
 use crate::{
-    DatabaseError, Difference, MigrateError, Progress, Schema,
+    DatabaseError, Difference, IndexBuildState, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
-    objects::{Catalog, TableDefinition},
+    objects::{Catalog, IndexDefinition, Scope, TableDefinition},
     plan::{Plan, Probe, Step, StepAction, probe},
     retry::RetryingDatabase,
     schema::{Change, Statement},
@@ -45,44 +53,159 @@ pub struct Report {
     pub in_effect: usize,
 }
 
+/// A statement that is being brought into effect.
+struct Task<'p> {
+    statement: &'p Statement,
+    layouts: &'p [TableDefinition],
+    key: &'p [String],
+    attempts: Attempts,
+    build: IndexBuild,
+    /// Whether this run has executed it.
+    done: bool,
+    /// Whether a concurrent run was faster, at the last attempt.
+    raced: bool,
+    refused: Option<(Statement, DatabaseError)>,
+}
+
+impl<'p> Task<'p> {
+    fn new(statement: &'p Statement, layouts: &'p [TableDefinition], key: &'p [String]) -> Self {
+        Self {
+            statement,
+            layouts,
+            key,
+            attempts: Attempts::new(),
+            build: IndexBuild::new(),
+            done: false,
+            raced: false,
+            refused: None,
+        }
+    }
+}
+
+/// What remains to be done for a [`Task`].
+enum Remaining {
+    Nothing,
+    /// To probe again.
+    Probe,
+    /// To probe again after this time: its index is being built.
+    Wait(Duration),
+}
+
+/// A step whose index is being built.
+struct Building<'p> {
+    number: usize,
+    step: &'p Step,
+    index: &'p IndexDefinition,
+    task: Task<'p>,
+    started: Instant,
+    is_valid: bool,
+}
+
 /// Applies plans to a database.
 pub(crate) struct Applier<'s, 'a> {
     database: &'s mut RetryingDatabase<'a>,
     schema: &'s Schema,
-    /// The catalog as it was last read, unless a statement was executed since. One read serves the
-    /// probe after a step and the probe before the next.
-    catalog: Option<Catalog>,
+    /// The catalog as far as it was read.
+    catalog: Catalog,
+    /// The relations that must be read before they are looked up in `catalog`.
+    stale: BTreeSet<String>,
     /// Whether the version change of the plan has been recorded.
     version_recorded: bool,
+    report: Report,
 }
 
 impl<'s, 'a> Applier<'s, 'a> {
     pub(crate) fn new(database: &'s mut RetryingDatabase<'a>, schema: &'s Schema) -> Self {
-        Self { database, schema, catalog: None, version_recorded: false }
+        Self {
+            database,
+            schema,
+            catalog: Catalog::default(),
+            stale: BTreeSet::new(),
+            version_recorded: false,
+            report: Report::default(),
+        }
     }
 
-    pub(crate) async fn apply(&mut self, plan: &Plan) -> Result<Report, MigrateError> {
-        let mut report = Report::default();
+    pub(crate) async fn apply(mut self, plan: &Plan) -> Result<Report, MigrateError> {
+        self.expire(plan.steps.iter().flat_map(Step::relations));
         let total = plan.steps.len();
+        let mut builds: Vec<Building<'_>> = Vec::new();
         for (position, step) in plan.steps.iter().enumerate() {
+            self.finish(&mut builds, total, |index| step.waits_for(index)).await?;
             let number = position + 1;
             self.database.observer.on(Progress::Started { number, total, step });
-            let start = Instant::now();
+            let started = Instant::now();
+            if let StepAction::Run { statement, layouts, key } = &step.action
+                && let Change::CreateIndex { index, .. } = &statement.change
+            {
+                let mut task = Task::new(statement, layouts, key);
+                if self.start_build(&mut task).await? {
+                    self.settled(number, total, step, task.done, started);
+                } else {
+                    builds.push(Building { number, step, index, task, started, is_valid: false });
+                }
+                continue;
+            }
             let done = self.apply_step(plan, position).await?;
-            self.database.observer.on(Progress::Finished {
-                number,
-                total,
-                step,
-                done,
-                elapsed: start.elapsed(),
-            });
-            if done {
-                report.done += 1;
-            } else {
-                report.in_effect += 1;
+            self.settled(number, total, step, done, started);
+        }
+        self.finish(&mut builds, total, |_| true).await?;
+        Ok(self.report)
+    }
+
+    fn settled(&mut self, number: usize, total: usize, step: &Step, done: bool, started: Instant) {
+        let elapsed = started.elapsed();
+        self.database.observer.on(Progress::Finished { number, total, step, done, elapsed });
+        match done {
+            true => self.report.done += 1,
+            false => self.report.in_effect += 1,
+        }
+    }
+
+    /// Starts the build of an index, unless it has been started. Returns whether the index is valid.
+    async fn start_build(&mut self, task: &mut Task<'_>) -> Result<bool, MigrateError> {
+        loop {
+            match self.advance(task).await? {
+                Remaining::Nothing => return Ok(true),
+                Remaining::Wait(_) => return Ok(false),
+                // On PostgreSQL the index is valid when the statement has ended.
+                Remaining::Probe if task.done && self.database.engine() == Engine::Dsql => {
+                    return Ok(false);
+                }
+                Remaining::Probe => {}
             }
         }
-        Ok(report)
+    }
+
+    /// Waits until the indexes for which `is_needed` holds are valid. All builds are polled together.
+    async fn finish(
+        &mut self,
+        builds: &mut Vec<Building<'_>>,
+        total: usize,
+        is_needed: impl Fn(&IndexDefinition) -> bool,
+    ) -> Result<(), MigrateError> {
+        self.expire(builds.iter().flat_map(|build| build.step.relations()));
+        while builds.iter().any(|build| is_needed(build.index)) {
+            let mut shortest: Option<Duration> = None;
+            for build in builds.iter_mut() {
+                let wait = match self.advance(&mut build.task).await? {
+                    Remaining::Nothing => {
+                        build.is_valid = true;
+                        let Building { number, step, started, ref task, .. } = *build;
+                        self.settled(number, total, step, task.done, started);
+                        Duration::ZERO
+                    }
+                    Remaining::Probe => Duration::ZERO,
+                    Remaining::Wait(wait) => wait,
+                };
+                shortest = Some(shortest.map_or(wait, |shortest| shortest.min(wait)));
+            }
+            builds.retain(|build| !build.is_valid);
+            if let Some(wait) = shortest {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        Ok(())
     }
 
     /// Brings a step into effect. Returns whether this run executed it.
@@ -110,56 +233,67 @@ impl<'s, 'a> Applier<'s, 'a> {
         layouts: &[TableDefinition],
         key: &[String],
     ) -> Result<bool, MigrateError> {
-        let mut attempts = Attempts::new();
-        let mut build = IndexBuild::new();
-        let mut done = false;
-        let mut refused: Option<(Statement, DatabaseError)> = None;
+        if let Change::DropTable { .. } | Change::DropIndex { .. } = statement.change {
+            self.expire(statement.change.relations());
+        }
+        let mut task = Task::new(statement, layouts, key);
         loop {
-            let probe = self.probe(statement, layouts, key).await?;
-            match (probe, refused.take()) {
-                (Probe::InEffect, _) => return Ok(done),
-                (Probe::Differs(differences), _) => return Err(MigrateError::Differs(differences)),
-                (Probe::Pending, Some((failed, error))) if failed == *statement => {
-                    return Err(self.failed(&failed, error));
+            match self.advance(&mut task).await? {
+                Remaining::Nothing => return Ok(task.done),
+                Remaining::Probe => {}
+                Remaining::Wait(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// Probes a statement once, and takes the next action to bring it into effect.
+    async fn advance(&mut self, task: &mut Task<'_>) -> Result<Remaining, MigrateError> {
+        let statement = task.statement;
+        let probe = self.probe(task).await?;
+        match (probe, task.refused.take()) {
+            (Probe::InEffect, _) => return Ok(Remaining::Nothing),
+            (Probe::Differs(differences), _) => return Err(MigrateError::Differs(differences)),
+            (Probe::Pending, Some((failed, error))) if failed == *statement => {
+                return Err(self.failed(&failed, error));
+            }
+            (Probe::Pending, _) => match self.execute(statement, task).await? {
+                ExecuteResult::Executed(job) => {
+                    task.done = true;
+                    task.build.started(job);
                 }
-                (Probe::Pending, _) => match self.execute(statement, &mut attempts).await? {
-                    ExecuteResult::Executed(job) => {
-                        done = true;
-                        build.started(job);
-                    }
-                    ExecuteResult::Unknown => done = true,
-                    ExecuteResult::NotExecuted => {}
-                    ExecuteResult::Refused(error) => refused = Some((statement.clone(), error)),
-                },
-                (Probe::Unfinished(_), Some((failed, error))) if failed != *statement => {
-                    return Err(self.failed(&failed, error));
+                ExecuteResult::Unknown => task.done = true,
+                ExecuteResult::NotExecuted => {}
+                ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
+            },
+            (Probe::Unfinished(_), Some((failed, error))) if failed != *statement => {
+                return Err(self.failed(&failed, error));
+            }
+            (Probe::Unfinished(oid), _) => {
+                let Change::CreateIndex { name, index, .. } = &statement.change else {
+                    unreachable!("only an index can exist and not be valid");
+                };
+                if let Some(wait) = task.build.poll(self.database, name, index, oid).await? {
+                    // The time of a build does not count towards the retry deadline.
+                    task.attempts = Attempts::new();
+                    return Ok(Remaining::Wait(wait));
                 }
-                (Probe::Unfinished(oid), _) => {
-                    let Change::CreateIndex { name, index, .. } = &statement.change else {
-                        unreachable!("only an index can exist and not be valid");
-                    };
-                    if !build.is_abandoned(self.database, name, index, oid).await? {
-                        // The time of a build does not count towards the retry deadline.
-                        attempts = Attempts::new();
-                        continue;
-                    }
-                    // The statement drops the index by name, and a concurrent run may have
-                    // replaced it.
-                    if self.probe(statement, layouts, key).await? != Probe::Unfinished(oid) {
-                        continue;
-                    }
-                    if build.dropping(oid) {
-                        self.database.observer.on(Progress::Repairing { index: name });
-                    }
-                    let drop = Statement::drop_index(name);
-                    match self.execute(&drop, &mut attempts).await? {
-                        ExecuteResult::Executed(_) => attempts = Attempts::new(),
-                        ExecuteResult::Unknown | ExecuteResult::NotExecuted => {}
-                        ExecuteResult::Refused(error) => refused = Some((drop, error)),
-                    }
+                // The statement drops the index by name, and a concurrent run may have
+                // replaced it.
+                if self.probe(task).await? != Probe::Unfinished(oid) {
+                    return Ok(Remaining::Probe);
+                }
+                if task.build.dropping(oid) {
+                    self.database.observer.on(Progress::Repairing { index: name });
+                }
+                let drop = Statement::drop_index(name);
+                match self.execute(&drop, task).await? {
+                    ExecuteResult::Executed(_) => task.attempts = Attempts::new(),
+                    ExecuteResult::Unknown | ExecuteResult::NotExecuted => {}
+                    ExecuteResult::Refused(error) => task.refused = Some((drop, error)),
                 }
             }
         }
+        Ok(Remaining::Probe)
     }
 
     async fn drop_table(
@@ -169,14 +303,13 @@ impl<'s, 'a> Applier<'s, 'a> {
         with_rows: bool,
         to: Option<SchemaVersion>,
     ) -> Result<bool, MigrateError> {
-        let mut attempts = Attempts::new();
-        let mut done = false;
-        let mut refused = None;
+        let mut task = Task::new(statement, &[], &[]);
+        self.expire([table]);
         loop {
-            if !self.catalog().await?.tables.contains_key(table) {
-                return Ok(done);
+            if !self.catalog([table]).await?.tables.contains_key(table) {
+                return Ok(task.done);
             }
-            if let Some(error) = refused.take() {
+            if let Some((_, error)) = task.refused.take() {
                 return Err(self.failed(statement, error));
             }
             if let Some(to) = to {
@@ -190,10 +323,11 @@ impl<'s, 'a> Applier<'s, 'a> {
                     version_lowered: self.version_recorded,
                 });
             }
-            match self.execute(statement, &mut attempts).await? {
-                ExecuteResult::Executed(_) | ExecuteResult::Unknown => done = true,
+            match self.execute(statement, &mut task).await? {
+                ExecuteResult::Executed(_) => return Ok(true),
+                ExecuteResult::Unknown => task.done = true,
                 ExecuteResult::NotExecuted => {}
-                ExecuteResult::Refused(error) => refused = Some(error),
+                ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
             }
         }
     }
@@ -290,8 +424,12 @@ impl<'s, 'a> Applier<'s, 'a> {
             objects.indexes.retain(|name, _| !before.indexes.contains_key(name));
             objects.seeds.retain(|seed| !before.seeds.contains(seed));
         }
-        self.catalog = None;
-        let catalog = self.catalog().await?;
+        let relations = || {
+            let own = objects.tables.keys().chain(objects.indexes.keys()).map(String::as_str);
+            own.chain([VERSION_TABLE, HISTORY_TABLE])
+        };
+        self.expire(relations());
+        let catalog = self.catalog(relations()).await?;
         let tables = objects.tables.keys().filter(|name| later.tables.contains_key(*name));
         let mut missing: Vec<_> = [VERSION_TABLE, HISTORY_TABLE]
             .into_iter()
@@ -303,7 +441,10 @@ impl<'s, 'a> Applier<'s, 'a> {
         missing.extend(indexes.filter_map(|name| match catalog.indexes.get(name) {
             None => Some(Difference::MissingIndex { index: name.clone() }),
             Some(found) if found.valid => None,
-            Some(_) => Some(Difference::InvalidIndex { index: name.clone(), building: false }),
+            Some(_) => Some(Difference::InvalidIndex {
+                index: name.clone(),
+                build: IndexBuildState::Unknown,
+            }),
         }));
         if !missing.is_empty() {
             return Ok(missing);
@@ -322,51 +463,64 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn execute(
         &mut self,
         statement: &Statement,
-        attempts: &mut Attempts,
+        task: &mut Task<'_>,
     ) -> Result<ExecuteResult, MigrateError> {
-        self.catalog = None;
+        self.expire(statement.change.relations());
         let error = match self.database.inner.execute(statement).await {
             Ok(job) => return Ok(ExecuteResult::Executed(job)),
             Err(error) => error,
         };
-        // A concurrent run was faster; it has committed, or will before the deadline.
         let is_race = match statement.change {
             Change::DropTable { .. } | Change::DropIndex { .. } => error.is_undefined(),
             _ => error.is_duplicate(),
         };
+        // A concurrent run was faster. If it has committed, the next probe shows it. If not, it will
+        // before the deadline.
+        let is_first_race = is_race && !task.raced;
+        task.raced = is_race;
+        if is_first_race {
+            return Ok(ExecuteResult::NotExecuted);
+        }
         let result = match &error {
             DatabaseError::Lost { .. } => ExecuteResult::Unknown,
             error if is_race || self.database.is_retryable(error) => ExecuteResult::NotExecuted,
             _ => return Ok(ExecuteResult::Refused(error)),
         };
-        self.database.pause(attempts, &statement.summary(), error).await?;
+        self.database.pause(&mut task.attempts, &statement.summary(), error).await?;
         Ok(result)
     }
 
-    async fn probe(
-        &mut self,
-        statement: &Statement,
-        layouts: &[TableDefinition],
-        key: &[String],
-    ) -> Result<Probe, MigrateError> {
-        if let Change::Seed(seed) = &statement.change {
-            let exists = self.database.has_seed(seed, key).await?;
+    async fn probe(&mut self, task: &Task<'_>) -> Result<Probe, MigrateError> {
+        let change = &task.statement.change;
+        if let Change::Seed(seed) = change {
+            let exists = self.database.has_seed(seed, task.key).await?;
             return Ok(if exists { Probe::InEffect } else { Probe::Pending });
         }
-        let probe = probe(&statement.change, layouts, self.catalog().await?);
+        let probe = probe(change, task.layouts, self.catalog(change.relations()).await?);
         if matches!(probe, Probe::Unfinished(_)) {
             // A job changes it.
-            self.catalog = None;
+            self.expire(change.relations());
         }
         Ok(probe)
     }
 
-    async fn catalog(&mut self) -> Result<&Catalog, MigrateError> {
-        let catalog = match self.catalog.take() {
-            Some(catalog) => catalog,
-            None => self.database.catalog().await?,
-        };
-        Ok(self.catalog.insert(catalog))
+    /// Marks relations to be read before they are looked up again.
+    fn expire<'n>(&mut self, relations: impl IntoIterator<Item = &'n str>) {
+        self.stale.extend(relations.into_iter().map(str::to_owned));
+    }
+
+    /// The catalog, in which `relations` are up to date. One read serves all that are stale.
+    async fn catalog<'n>(
+        &mut self,
+        relations: impl IntoIterator<Item = &'n str>,
+    ) -> Result<&Catalog, MigrateError> {
+        if relations.into_iter().any(|name| self.stale.contains(name)) {
+            let scope = Scope::of(self.stale.iter().cloned());
+            let read = self.database.catalog(&scope).await?;
+            self.catalog.replace(&scope, read);
+            self.stale.clear();
+        }
+        Ok(&self.catalog)
     }
 
     fn failed(&self, statement: &Statement, source: DatabaseError) -> MigrateError {

@@ -50,12 +50,12 @@ impl Migrator<'_> {
     pub async fn plan_setup(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
         let version = self.requested_version(setup)?;
         if !setup.versioning {
-            let catalog = self.database.catalog().await?;
+            let catalog = self.database.catalog(&self.scope()).await?;
             let mut plan = self.empty_plan(None, None);
             plan.steps = self.setup_steps(setup, version, &catalog).await?;
             return Ok(plan);
         }
-        let state = self.database_state().await?;
+        let state = self.database_state(&self.scope()).await?;
         let Some((_, current)) = state.recorded else {
             self.check_other_names_not_older(version, &state.rows)?;
             let mut plan = self.empty_plan(None, Some(version));
@@ -95,7 +95,7 @@ impl Migrator<'_> {
             None => None,
             Some(target) => Some(self.known_version(target)?),
         };
-        let state = self.database_state().await?;
+        let state = self.database_state(&self.scope()).await?;
         let Some((text, current)) = state.recorded else {
             return Err(self.not_set_up_error(&state.rows));
         };
@@ -158,7 +158,7 @@ impl Migrator<'_> {
     /// tables, or a table to be dropped has rows and [`Rollback::with_rows`] is not set.
     pub async fn plan_rollback(&mut self, rollback: &Rollback) -> Result<Plan, MigrateError> {
         let target = self.known_version(rollback.to)?;
-        let state = self.database_state().await?;
+        let state = self.database_state(&self.scope()).await?;
         let Some((text, current)) = state.recorded else {
             return Err(self.not_set_up_error(&state.rows));
         };
@@ -219,7 +219,7 @@ impl Migrator<'_> {
             self.check_name()?;
         }
         let rows = self.database.version_rows().await?;
-        let mut catalog = self.database.catalog().await?;
+        let mut catalog = self.database.catalog(&self.scope()).await?;
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
         for row in &rows {
             let recorded = row.parsed().ok_or_else(|| MigrateError::unreadable_version(row))?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use temporal_dsql_domain::Engine;
 
 use crate::{
-    objects::{Catalog, ColumnDefinition, Seed},
+    objects::{Catalog, ColumnDefinition, Scope, Seed},
     schema::Statement,
     version_tables::{VersionChange, VersionRow},
 };
@@ -27,11 +27,11 @@ pub trait SchemaDatabase: Send {
     /// The schema of these objects: `public`, or that of a custom role (aurora-dsql.md#connections).
     fn schema(&self) -> &str;
 
-    /// Reads the whole catalog of the schema in one snapshot.
+    /// Reads `scope` of the catalog in one snapshot.
     ///
     /// # Errors
     /// Those of the connection and the server.
-    async fn catalog(&mut self) -> Result<Catalog, DatabaseError>;
+    async fn catalog(&mut self, scope: &Scope) -> Result<Catalog, DatabaseError>;
 
     /// Executes one statement in its own transaction. For an asynchronous index, returns the id of
     /// the job that builds it.

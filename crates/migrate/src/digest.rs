@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use crate::{MigrateError, Migrator, Row, Scan};
+use crate::{MigrateError, Migrator, Row, Scan, Scope};
 
 /// Rows per page.
 const PAGE: usize = 1_000;
@@ -88,7 +88,7 @@ impl Migrator<'_> {
         excluded: &BTreeSet<RowKey>,
     ) -> Result<Digest, MigrateError> {
         let no_digest = |reason| MigrateError::NoDigest { table: table.to_owned(), reason };
-        let catalog = self.database.catalog().await?;
+        let catalog = self.database.catalog(&Scope::of([table])).await?;
         let definition = catalog.tables.get(table).ok_or_else(|| no_digest("does not exist"))?;
         if definition.primary_key.is_empty() {
             return Err(no_digest("has no primary key to read it in the order of"));

@@ -1,4 +1,4 @@
-//! Waits for an index that is built in the background.
+//! Polls the job of an index that is built in the background.
 //!
 //! On DSQL, `CREATE INDEX ASYNC` returns at once, and the catalog shows an invalid index while a job
 //! builds it (aurora-dsql.md#jobs). The catalog shows when it is valid; the job has the reason of a
@@ -48,29 +48,28 @@ impl IndexBuild {
         self.dropping.insert(oid)
     }
 
-    /// Polls the job of an invalid index once. Waits if it is running. Returns whether the index is
-    /// abandoned.
+    /// Polls the job of an invalid index once. Returns the time until the next poll while the index
+    /// may become valid, and `None` if it is abandoned.
     ///
     /// Only the latest job counts. The catalog was read before the job: if the job has completed since,
     /// the next read of the catalog shows a valid index.
     ///
     /// # Errors
     /// The build has failed, or exceeds its timeout.
-    pub(crate) async fn is_abandoned(
+    pub(crate) async fn poll(
         &mut self,
         database: &mut RetryingDatabase<'_>,
         name: &str,
         index: &IndexDefinition,
         oid: u32,
-    ) -> Result<bool, MigrateError> {
+    ) -> Result<Option<Duration>, MigrateError> {
         let latest = database.index_jobs(name, oid).await?.into_iter().next();
         let status = latest.as_ref().map(|job| job.status);
         let is_over = match latest {
             Some(job) if job.status.is_running() => {
                 self.jobs.insert(job.id);
                 self.idle = None;
-                self.wait(database, name, status).await?;
-                return Ok(false);
+                return self.wait(database, name, status).map(Some);
             }
             Some(job) if job.status == JobStatus::Failed && self.jobs.contains(&job.id) => {
                 return Err(failure(name, index, job.details));
@@ -83,33 +82,35 @@ impl IndexBuild {
             _ => self.idle.insert((oid, Instant::now())).1,
         };
         if !is_over && since.elapsed() < database.timeouts.job_visibility {
-            self.wait(database, name, status).await?;
-            return Ok(false);
+            return self.wait(database, name, status).map(Some);
         }
         let rebuilt = self.dropping.iter().filter(|dropped| **dropped != oid).count();
         if rebuilt >= MAX_REBUILDS {
             let details = "it was rebuilt several times and is still invalid".to_owned();
             return Err(failure(name, index, details));
         }
-        Ok(true)
+        Ok(None)
     }
 
-    async fn wait(
+    fn wait(
         &mut self,
-        database: &mut RetryingDatabase<'_>,
+        database: &RetryingDatabase<'_>,
         name: &str,
         status: Option<JobStatus>,
-    ) -> Result<(), MigrateError> {
+    ) -> Result<Duration, MigrateError> {
         let waited = self.waiting_since.get_or_insert_with(Instant::now).elapsed();
         if waited >= database.timeouts.index_build {
             return Err(MigrateError::StillBuilding { index: name.to_owned(), waited });
         }
         database.observer.on(Progress::Waiting { index: name, status, elapsed: waited });
-        // The interval grows with the time waited: short builds end soon, long ones are polled less.
-        let longest = database.timeouts.poll;
-        tokio::time::sleep((waited / 2).clamp(FIRST_POLL.min(longest), longest)).await;
-        Ok(())
+        Ok(until_next_poll(waited, database.timeouts.poll))
     }
+}
+
+/// The time until the next poll after `waited`. It grows with the time waited: short builds end soon,
+/// long ones are polled less.
+pub(crate) fn until_next_poll(waited: Duration, longest: Duration) -> Duration {
+    (waited / 2).clamp(FIRST_POLL.min(longest), longest)
 }
 
 /// The error for a failed index build.

@@ -68,8 +68,8 @@ pub use digest::{Digest, RowKey};
 pub use error::MigrateError;
 pub use migrator::Migrator;
 pub use objects::{
-    Catalog, CatalogIndex, ColumnDefinition, Difference, IndexDefinition, Objects, Seed,
-    TableDefinition, compare_index, compare_table, normalise,
+    Catalog, CatalogIndex, ColumnDefinition, Difference, IndexBuildState, IndexDefinition, Objects,
+    Scope, Seed, TableDefinition, compare_index, compare_table, normalise,
 };
 pub use plan::{Plan, Step, StepAction, StepState};
 pub use postgres::PostgresDatabase;

@@ -5,11 +5,11 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 use crate::{
     Difference, MigrateError, ProgressObserver, Schema, SchemaDatabase, Timeouts,
     apply::{Applier, Report},
-    objects::{Catalog, TableDefinition},
+    objects::{Catalog, Scope, TableDefinition},
     plan::{Plan, Probe, Step, StepAction, StepState, probe, probe_table},
     retry::RetryingDatabase,
     schema::{Change, Statement},
-    version_tables::{self, VersionRow},
+    version_tables::{self, HISTORY_TABLE, VERSION_TABLE, VersionRow},
 };
 
 /// Migrates one database, recorded under a logical name, to versions of a schema.
@@ -57,11 +57,14 @@ impl<'a> Migrator<'a> {
     }
 
     /// Reads the versions and the catalog; again, if the versions changed meanwhile.
-    pub(crate) async fn database_state(&mut self) -> Result<DatabaseState, MigrateError> {
+    pub(crate) async fn database_state(
+        &mut self,
+        scope: &Scope,
+    ) -> Result<DatabaseState, MigrateError> {
         self.check_name()?;
         let mut rows = self.database.version_rows().await?;
         loop {
-            let catalog = self.database.catalog().await?;
+            let catalog = self.database.catalog(scope).await?;
             let again = self.database.version_rows().await?;
             if rows == again {
                 let recorded = self.recorded(&rows)?;
@@ -69,6 +72,14 @@ impl<'a> Migrator<'a> {
             }
             rows = again;
         }
+    }
+
+    /// The relations of all versions of the schema, and the version tables.
+    pub(crate) fn scope(&self) -> Scope {
+        let newest = self.schema.newest();
+        let statements = self.schema.statements_between(SchemaVersion::NONE, newest);
+        let names = statements.iter().flat_map(|statement| statement.change.relations());
+        Scope::of(names.chain([VERSION_TABLE, HISTORY_TABLE]))
     }
 
     /// Checks that the logical name fits its column.

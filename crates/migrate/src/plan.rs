@@ -9,7 +9,9 @@ use serde::{Serialize, Serializer};
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
-    objects::{Catalog, Difference, TableDefinition, compare_index, compare_table},
+    objects::{
+        Catalog, Difference, IndexDefinition, TableDefinition, compare_index, compare_table,
+    },
     schema::{Change, Statement},
     version_tables::VersionChange,
 };
@@ -136,11 +138,41 @@ impl Step {
         }
     }
 
-    fn builds_index(&self) -> bool {
-        let StepAction::Run { statement, .. } = &self.action else {
-            return false;
+    /// The relations whose catalog entries show whether the step is in effect.
+    pub(crate) fn relations(&self) -> impl Iterator<Item = &str> {
+        let statement = match &self.action {
+            StepAction::Run { statement, .. } | StepAction::DropTable { statement, .. } => {
+                Some(statement)
+            }
+            StepAction::Record(_) => None,
         };
-        matches!(statement.change, Change::CreateIndex { .. })
+        statement.into_iter().flat_map(|statement| statement.change.relations())
+    }
+
+    /// Whether the step may start only after a build of `index` has ended. Builds go on beside the
+    /// creation of tables and of other indexes. A version is recorded, an object is dropped, and a
+    /// row or a column of the indexed table is added only after them.
+    pub(crate) fn waits_for(&self, index: &IndexDefinition) -> bool {
+        match &self.action {
+            StepAction::Run { statement, .. } => match &statement.change {
+                Change::CreateTable { .. } | Change::CreateIndex { .. } => false,
+                Change::AddColumn { table, .. } => *table == index.table,
+                Change::Seed(seed) => seed.table == index.table,
+                Change::DropTable { .. } | Change::DropIndex { .. } => true,
+            },
+            StepAction::DropTable { .. } | StepAction::Record(_) => true,
+        }
+    }
+
+    /// The index that the step builds.
+    fn built_index(&self) -> Option<&IndexDefinition> {
+        match &self.action {
+            StepAction::Run { statement, .. } => match &statement.change {
+                Change::CreateIndex { index, .. } => Some(index),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 
@@ -150,7 +182,12 @@ impl fmt::Display for Plan {
         for note in &self.notes {
             writeln!(f, "-- note: {note}")?;
         }
+        let mut builds: Vec<&IndexDefinition> = Vec::new();
         for (position, step) in self.pending().enumerate() {
+            if builds.iter().any(|index| step.waits_for(index)) {
+                writeln!(f, "-- (after the builds of all indexes above have ended)")?;
+                builds.clear();
+            }
             writeln!(f, "-- {}. {}", position + 1, step.summary())?;
             if step.state == StepState::Unfinished {
                 writeln!(f, "-- (only if no job is building it)")?;
@@ -165,8 +202,10 @@ impl fmt::Display for Plan {
                     writeln!(f, "{statement};")?;
                 }
             }
-            if self.engine == Engine::Dsql && step.builds_index() {
-                writeln!(f, "-- then wait until the index is valid")?;
+            if self.engine == Engine::Dsql
+                && let Some(index) = step.built_index()
+            {
+                builds.push(index);
             }
             writeln!(f)?;
         }

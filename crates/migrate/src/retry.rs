@@ -12,7 +12,7 @@ use temporal_dsql_ports::RetryPolicy;
 
 use crate::{
     DatabaseError, Job, MigrateError, Progress, ProgressObserver, Row, Scan, SchemaDatabase,
-    objects::{Catalog, Seed},
+    objects::{Catalog, Scope, Seed},
     version_tables::VersionRow,
 };
 
@@ -94,8 +94,8 @@ impl<'a> RetryingDatabase<'a> {
         self.inner.schema()
     }
 
-    pub(crate) async fn catalog(&mut self) -> Result<Catalog, MigrateError> {
-        retried!(self, "reading the catalog", self.inner.catalog())
+    pub(crate) async fn catalog(&mut self, scope: &Scope) -> Result<Catalog, MigrateError> {
+        retried!(self, "reading the catalog", self.inner.catalog(scope))
     }
 
     pub(crate) async fn version_rows(&mut self) -> Result<Vec<VersionRow>, MigrateError> {

@@ -4,7 +4,7 @@ use mockall::predicate::eq;
 use tokio::time::Instant;
 
 use crate::{
-    DatabaseError, IgnoreProgress, MigrateError, ServerError, Timeouts,
+    DatabaseError, IgnoreProgress, MigrateError, Scope, ServerError, Timeouts,
     database::MockSchemaDatabase, retry::RetryingDatabase,
 };
 
@@ -49,10 +49,10 @@ async fn after_the_first_response_an_unreachable_database_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn a_conflict_is_retried_until_the_deadline() {
     let mut mock = MockSchemaDatabase::new();
-    let conflict = || Err(DatabaseError::Conflict(Box::default()));
+    let conflict = |_: &Scope| Err(DatabaseError::Conflict(Box::default()));
     mock.expect_catalog().times(20..).returning(conflict);
     let start = Instant::now();
-    let error = retrying(&mut mock).catalog().await.unwrap_err();
+    let error = retrying(&mut mock).catalog(&Scope::default()).await.unwrap_err();
     assert!(matches!(error, MigrateError::DeadlineExceeded { .. }), "{error}");
     assert!(start.elapsed() <= Timeouts::default().retry.deadline);
 }

@@ -4,10 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 use temporal_dsql_domain::{Engine, SchemaVersion};
+use tokio::time::Instant;
 
 use crate::{
-    Difference, MigrateError, Migrator,
-    objects::{Catalog, Objects, compare_index, compare_table},
+    Difference, IndexBuildState, JobStatus, MigrateError, Migrator, Timeouts,
+    index_build::until_next_poll,
+    objects::{Catalog, IndexDefinition, Objects, Scope, compare_index, compare_table},
     plan::as_text,
     version_tables,
 };
@@ -84,9 +86,12 @@ impl Migrator<'_> {
         version: Option<SchemaVersion>,
     ) -> Result<Verification, MigrateError> {
         let (catalog, version, is_recorded) = match version {
-            Some(version) => (self.database.catalog().await?, self.known_version(version)?, false),
+            Some(version) => {
+                let catalog = self.database.catalog(&self.scope().and_others()).await?;
+                (catalog, self.known_version(version)?, false)
+            }
             None => {
-                let state = self.database_state().await?;
+                let state = self.database_state(&self.scope().and_others()).await?;
                 match state.recorded {
                     Some((_, version)) => (state.catalog, version, true),
                     None => return Err(self.not_set_up_error(&state.rows)),
@@ -131,22 +136,59 @@ impl Migrator<'_> {
         catalog: &Catalog,
         differences: &mut Vec<Difference>,
     ) -> Result<(), MigrateError> {
+        let start = Instant::now();
         for (name, index) in &objects.indexes {
             let found = compare_index(name, index, catalog);
-            if !found.is_empty() {
-                differences.extend(found);
-                continue;
-            }
-            let found = &catalog.indexes[name];
-            if !found.valid {
-                let jobs = self.database.index_jobs(name, found.oid).await?;
-                differences.push(Difference::InvalidIndex {
-                    index: name.clone(),
-                    building: jobs.first().is_some_and(|job| job.status.is_running()),
-                });
+            match catalog.indexes.get(name) {
+                Some(other) if found.is_empty() && !other.valid => {
+                    differences.extend(self.verify_build(name, index, other.oid, start).await?);
+                }
+                _ => differences.extend(found),
             }
         }
         Ok(())
+    }
+
+    /// The differences of an index that was invalid when the catalog was read.
+    ///
+    /// A build that has ended since then is no difference, so the catalog is read again unless the job
+    /// says that it is running or has failed. A job may become visible later than its index: what it
+    /// says is waited for as long as a setup would, counted from `start` for all indexes together.
+    async fn verify_build(
+        &mut self,
+        name: &str,
+        index: &IndexDefinition,
+        mut oid: u32,
+        start: Instant,
+    ) -> Result<Vec<Difference>, MigrateError> {
+        let Timeouts { job_visibility, poll, .. } = self.database.timeouts;
+        loop {
+            let job = self.database.index_jobs(name, oid).await?.into_iter().next();
+            let build = match job.map(|job| job.status) {
+                Some(JobStatus::Submitted | JobStatus::Processing) => IndexBuildState::Running,
+                Some(JobStatus::Completed) => IndexBuildState::Completed,
+                Some(JobStatus::Failed) => IndexBuildState::Failed,
+                None => IndexBuildState::Unknown,
+            };
+            let is_final = match build {
+                IndexBuildState::Running | IndexBuildState::Failed => true,
+                IndexBuildState::Unknown => self.database.engine() == Engine::Postgres,
+                IndexBuildState::Completed => false,
+            };
+            let waited = start.elapsed();
+            if !is_final {
+                let catalog = self.database.catalog(&Scope::of([name])).await?;
+                let found = compare_index(name, index, &catalog);
+                match catalog.indexes.get(name) {
+                    Some(other) if found.is_empty() && !other.valid => oid = other.oid,
+                    _ => return Ok(found),
+                }
+            }
+            if is_final || waited >= job_visibility {
+                return Ok(vec![Difference::InvalidIndex { index: name.to_owned(), build }]);
+            }
+            tokio::time::sleep(until_next_poll(waited, poll)).await;
+        }
     }
 
     fn foreign(&self, objects: &Objects, catalog: &Catalog) -> Vec<ForeignObject> {
@@ -172,7 +214,11 @@ impl Migrator<'_> {
                     && !newest.indexes.contains_key(*name)
             })
             .map(|(name, _)| foreign(name, "index"));
-        let others = catalog.others.iter().map(|(name, kind)| foreign(name, kind));
-        tables.chain(indexes).chain(others).collect()
+        let of_kind = |is_table: bool| {
+            let others =
+                catalog.others.iter().filter(move |(_, kind)| (**kind == "table") == is_table);
+            others.map(|(name, kind)| foreign(name, kind))
+        };
+        tables.chain(of_kind(true)).chain(indexes).chain(of_kind(false)).collect()
     }
 }

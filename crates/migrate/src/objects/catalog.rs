@@ -1,18 +1,43 @@
 //! The objects of a database, as one read of its catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::{IndexDefinition, TableDefinition};
 
-/// All objects of the connection's schema, in one snapshot.
+/// The part of a catalog that is read.
+///
+/// A database may have thousands of tables that are not part of the schema. Only what a command looks
+/// at is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The relations that are read with their definitions. All indexes of these tables are read, too.
+    pub names: BTreeSet<String>,
+    /// Whether all other relations but indexes are listed, with their kinds.
+    pub lists_others: bool,
+}
+
+impl Scope {
+    /// The relations with these names.
+    pub fn of<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self { names: names.into_iter().map(Into::into).collect(), lists_others: false }
+    }
+
+    /// These relations, and a list of all others.
+    #[must_use]
+    pub fn and_others(self) -> Self {
+        Self { lists_others: true, ..self }
+    }
+}
+
+/// Objects of the connection's schema, in one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// The tables by name.
     pub tables: BTreeMap<String, TableDefinition>,
     /// The secondary indexes by name. Primary keys are part of their tables.
     pub indexes: BTreeMap<String, CatalogIndex>,
-    /// Relations of other kinds (`view`, `sequence`, …) by name. They share the namespace of tables
-    /// (temporal-persistence.md#t13).
+    /// Relations of other kinds (`view`, `sequence`, …) by name, and tables outside the scope. They
+    /// share the namespace of tables (temporal-persistence.md#t13).
     pub others: BTreeMap<String, &'static str>,
 }
 
@@ -37,6 +62,17 @@ impl Catalog {
         } else {
             self.others.get(name).copied()
         }
+    }
+
+    /// Replaces the objects of `scope` by those of `read`, a later read of it.
+    pub(crate) fn replace(&mut self, scope: &Scope, read: Self) {
+        let is_read = |name: &String| scope.names.contains(name);
+        self.tables.retain(|name, _| !is_read(name));
+        self.indexes.retain(|name, found| !is_read(name) && !is_read(&found.index.table));
+        self.others.retain(|name, _| !is_read(name));
+        self.tables.extend(read.tables);
+        self.indexes.extend(read.indexes);
+        self.others.extend(read.others);
     }
 
     /// Removes the table `name` and its indexes, as DROP TABLE would.

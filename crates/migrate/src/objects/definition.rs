@@ -25,6 +25,9 @@ pub struct TableDefinition {
     /// Constraints other than the primary key, as the catalog prints them. Schema files cannot define
     /// any, so a table that has one differs.
     pub constraints: Vec<String>,
+    /// Properties that change what statements do, such as row security, triggers or a collation of a
+    /// column. Schema files cannot define any, so a table that has one differs.
+    pub properties: Vec<String>,
 }
 
 impl TableDefinition {

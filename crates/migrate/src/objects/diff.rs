@@ -79,8 +79,15 @@ pub enum Difference {
     InvalidIndex {
         /// The index.
         index: String,
-        /// Whether a job is building it.
-        building: bool,
+        /// Its build.
+        build: IndexBuildState,
+    },
+    /// A table has a property that the definition does not have: row security, a trigger, ….
+    UnexpectedProperty {
+        /// The table.
+        table: String,
+        /// The property.
+        property: String,
     },
     /// An index has another table, other columns, another uniqueness or another kind.
     Index {
@@ -110,6 +117,20 @@ pub enum Difference {
     },
 }
 
+/// The build of an invalid index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexBuildState {
+    /// A job is building it, or will.
+    Running,
+    /// Its job has completed, and the catalog does not show it.
+    Completed,
+    /// Its job has failed.
+    Failed,
+    /// It has no job. A job is deleted 30 minutes after its end, and PostgreSQL has none.
+    Unknown,
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -137,14 +158,19 @@ impl fmt::Display for Difference {
                 write!(f, "table {table}: constraint {constraint} is not in the definition")
             }
             Self::MissingIndex { index } => write!(f, "index {index} is missing"),
-            Self::InvalidIndex { index, building } => {
-                let why = if *building {
-                    "is still being built"
-                } else {
-                    "is invalid: its build failed or was interrupted"
-                };
-                write!(f, "index {index} {why}")
+            Self::UnexpectedProperty { table, property } => {
+                write!(f, "table {table}: {property} is not in the definition")
             }
+            Self::InvalidIndex { index, build } => write!(
+                f,
+                "index {index} {}",
+                match build {
+                    IndexBuildState::Running => "is still being built",
+                    IndexBuildState::Completed => "is invalid, although its build has completed",
+                    IndexBuildState::Failed => "is invalid: its build failed",
+                    IndexBuildState::Unknown => "is invalid: its build failed or was interrupted",
+                }
+            ),
             Self::Index { index, property, expected, actual } => {
                 write!(f, "index {index}: {property} should be {expected} and is {actual}")
             }
@@ -209,6 +235,12 @@ pub fn compare_table(name: &str, expected: &TableDefinition, catalog: &Catalog) 
     differences.extend(constraints.map(|constraint| Difference::UnexpectedConstraint {
         table: table(),
         constraint: constraint.clone(),
+    }));
+    let properties =
+        actual.properties.iter().filter(|property| !expected.properties.contains(property));
+    differences.extend(properties.map(|property| Difference::UnexpectedProperty {
+        table: table(),
+        property: property.clone(),
     }));
     differences
 }

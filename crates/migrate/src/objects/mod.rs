@@ -8,6 +8,6 @@ mod definition;
 mod diff;
 pub mod normalise;
 
-pub use catalog::{Catalog, CatalogIndex};
+pub use catalog::{Catalog, CatalogIndex, Scope};
 pub use definition::{ColumnDefinition, IndexDefinition, Objects, Seed, TableDefinition};
-pub use diff::{Difference, compare_index, compare_table};
+pub use diff::{Difference, IndexBuildState, compare_index, compare_table};

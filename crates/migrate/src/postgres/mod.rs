@@ -20,7 +20,7 @@ use error::{Failure, classify, not_connected};
 
 use crate::{
     DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
-    objects::{Catalog, Seed},
+    objects::{Catalog, Scope, Seed},
     schema::{Change, quoted},
     version_tables::{VersionChange, VersionRow},
 };
@@ -190,12 +190,16 @@ impl SchemaDatabase for PostgresDatabase {
         &self.schema
     }
 
-    async fn catalog(&mut self) -> Result<Catalog, DatabaseError> {
+    async fn catalog(&mut self, scope: &Scope) -> Result<Catalog, DatabaseError> {
         let mut connection = self.take().await?;
-        let query = sqlx::query(catalog::QUERY).bind(self.schema.clone());
+        let names: Vec<String> = scope.names.iter().cloned().collect();
+        let query = sqlx::query(catalog::query(self.engine))
+            .bind(self.schema.clone())
+            .bind(names)
+            .bind(scope.lists_others);
         let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
         let rows = self.settle(connection, rows)?;
-        catalog::read(&rows).map_err(|error| DatabaseError::Driver(error.into()))
+        catalog::read(&rows, scope).map_err(|error| DatabaseError::Driver(error.into()))
     }
 
     async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError> {

@@ -42,6 +42,21 @@ pub enum Change {
     Seed(Seed),
 }
 
+impl Change {
+    /// The relations whose catalog entries show whether the change has taken place; none for rows.
+    pub(crate) fn relations(&self) -> impl Iterator<Item = &str> {
+        match self {
+            Self::CreateTable { name, .. }
+            | Self::DropTable { name }
+            | Self::CreateIndex { name, .. }
+            | Self::DropIndex { name }
+            | Self::AddColumn { table: name, .. } => Some(&**name),
+            Self::Seed(_) => None,
+        }
+        .into_iter()
+    }
+}
+
 impl Objects {
     /// Applies `change` to the model.
     ///

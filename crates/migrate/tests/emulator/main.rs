@@ -27,7 +27,7 @@ use temporal_dsql_migrate::{
 };
 use temporal_dsql_testkit::ScratchCluster;
 
-use crate::spec::assert_is;
+use crate::spec::{assert_is, whole};
 
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
@@ -115,7 +115,7 @@ async fn history(cluster: &ScratchCluster) -> Vec<String> {
 /// Asserts that the catalog is that of the specification, and the history is `expected`.
 async fn assert_at(cluster: &ScratchCluster, version: SchemaVersion, expected: &[&str]) {
     let mut database = connect(cluster).await;
-    assert_is(&database.catalog().await.unwrap(), version);
+    assert_is(&database.catalog(&whole()).await.unwrap(), version);
     let found = migrator(&mut database).verify(None).await.unwrap();
     assert!(found.is_clean(), "{found}");
     assert_eq!(history(cluster).await, expected);
@@ -175,7 +175,7 @@ async fn a_session_that_is_closed_for_its_age_is_replaced_on_the_way() {
     let plan = Command::Setup(V1_1).plan(&mut migrator).await.unwrap();
     migrator.apply(&plan).await.unwrap();
     assert_eq!(lost.into_inner(), 1, "sessions that were too old");
-    let catalog = connect(&cluster).await.catalog().await.unwrap();
+    let catalog = connect(&cluster).await.catalog(&whole()).await.unwrap();
     assert_is(&catalog, V1_1);
     assert_eq!(history(&cluster).await, ["0 > 1.1"]);
 }

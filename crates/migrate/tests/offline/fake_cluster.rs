@@ -16,8 +16,8 @@ use std::{
 use async_trait::async_trait;
 use temporal_dsql_migrate::{
     Catalog, CatalogIndex, Change, ColumnDefinition, DatabaseError, Engine, HISTORY_TABLE,
-    IndexDefinition, Job, JobStatus, Row, Scan, SchemaDatabase, Seed, ServerError, Statement,
-    VERSION_TABLE, VersionChange, VersionRow,
+    IndexDefinition, Job, JobStatus, Row, Scan, SchemaDatabase, Scope, Seed, ServerError,
+    Statement, VERSION_TABLE, VersionChange, VersionRow,
 };
 use tokio::sync::Notify;
 
@@ -117,6 +117,8 @@ struct State {
     time: u64,
     /// The names of the successful calls of all sessions.
     calls: Vec<String>,
+    /// How many definitions of tables and indexes all sessions have read.
+    definitions_read: usize,
 }
 
 /// The cluster; clones are the same one.
@@ -133,6 +135,7 @@ impl Cluster {
             next_oid: 16_384,
             time: 0,
             calls: Vec::new(),
+            definitions_read: 0,
         })))
     }
 
@@ -164,6 +167,11 @@ impl Cluster {
     /// Takes the names of the calls so far.
     pub fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().calls)
+    }
+
+    /// How many definitions of tables and indexes have been read.
+    pub fn definitions_read(&self) -> usize {
+        self.lock().definitions_read
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -480,8 +488,19 @@ impl SchemaDatabase for Session {
         "public"
     }
 
-    async fn catalog(&mut self) -> Result<Catalog, DatabaseError> {
-        self.call("catalog".into(), |state| Ok(state.contents.catalog.clone())).await
+    async fn catalog(&mut self, scope: &Scope) -> Result<Catalog, DatabaseError> {
+        self.call("catalog".into(), |state| {
+            let mut catalog = state.contents.catalog.clone();
+            let is_read = |name: &String| scope.names.contains(name);
+            for (name, _) in catalog.tables.extract_if(.., |name, _| !is_read(name)) {
+                catalog.others.insert(name, "table");
+            }
+            catalog.indexes.retain(|name, found| is_read(name) || is_read(&found.index.table));
+            catalog.others.retain(|name, _| scope.lists_others || is_read(name));
+            state.definitions_read += catalog.tables.len() + catalog.indexes.len();
+            Ok(catalog)
+        })
+        .await
     }
 
     async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError> {

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use temporal_dsql_migrate::{
-    Engine, IgnoreProgress, Job, JobStatus, MigrateError, Migrator, Progress, Schema, Setup,
-    Timeouts,
+    Difference, Engine, IgnoreProgress, IndexBuildState, Job, JobStatus, MigrateError, Migrator,
+    Progress, Schema, SchemaDatabase, Setup, Statement, Timeouts,
 };
 
 use crate::{
@@ -30,7 +30,7 @@ fn calls_about_index(cluster: &Cluster) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn t6_a_version_is_recorded_only_when_every_index_is_valid() {
-    let cluster = Cluster::new(Behaviour::default());
+    let cluster = Cluster::new(Behaviour { job_calls: 150, ..Behaviour::default() });
     let seen = Mutex::new(Vec::new());
     let observer = |progress: Progress<'_>| {
         if let Progress::Waiting { index, status, .. } = progress {
@@ -48,6 +48,120 @@ async fn t6_a_version_is_recorded_only_when_every_index_is_valid() {
     let indexes: std::collections::BTreeSet<_> = seen.iter().map(|(index, _)| index).collect();
     assert_eq!(indexes.len(), 7);
     assert!(seen.iter().any(|(_, status)| *status == Some(JobStatus::Processing)), "{seen:?}");
+}
+
+/// A cluster at 1.0 without one of its indexes.
+async fn without_index(behaviour: Behaviour) -> Cluster {
+    let cluster = Cluster::new(behaviour);
+    Command::Setup(V1_0).run(cluster.session()).await.unwrap();
+    cluster.change(|contents| {
+        contents.catalog.indexes.remove(INDEX);
+    });
+    cluster.take_calls();
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_builds_are_started_before_any_of_them_is_waited_for() {
+    for job_calls in [1, 60, 200, 500] {
+        let cluster = Cluster::new(Behaviour { job_calls, ..Behaviour::default() });
+        Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+        let calls = cluster.take_calls();
+        let at = |prefix: &str| -> Vec<usize> {
+            let calls = calls.iter().enumerate();
+            calls.filter(|(_, call)| call.starts_with(prefix)).map(|(at, _)| at).collect()
+        };
+        let (started, polled) = (at("create index"), at("jobs of"));
+        assert_eq!(started.len(), 7);
+        assert!(polled.iter().all(|poll| poll > started.last().unwrap()), "{calls:?}");
+        // One read of the catalog serves the polls of all builds.
+        let waiting = polled.first().copied().unwrap_or(calls.len());
+        let reads = at("catalog").into_iter().filter(|at| *at > waiting).count();
+        assert!(reads <= polled.len() / 4 + 3, "{reads} reads: {calls:?}");
+        assert_is(&cluster.contents().catalog, V1_1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_needs_an_index_waits_for_its_build_and_no_other_step_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.sql");
+    let text = "CREATE TABLE a (id INT PRIMARY KEY, x INT);
+                CREATE TABLE b (id INT PRIMARY KEY, y INT);
+                CREATE UNIQUE INDEX ASYNC a_x ON a (x);
+                CREATE INDEX ASYNC b_y ON b (y);
+                CREATE TABLE c (id INT PRIMARY KEY);
+                INSERT INTO c (id) VALUES (1) ON CONFLICT DO NOTHING;
+                INSERT INTO a (id, x) VALUES (1, 1) ON CONFLICT DO NOTHING;
+                ALTER TABLE b ADD COLUMN z INT;
+                CREATE INDEX ASYNC b_z ON b (z);
+                DROP INDEX b_y;";
+    std::fs::write(&file, text).unwrap();
+    let schema = Schema::from_file(&file, V1_0).unwrap();
+    let cluster = Cluster::new(Behaviour { job_calls: 60, ..Behaviour::default() });
+    let seen = Mutex::new(Vec::new());
+    let observer = |progress: Progress<'_>| {
+        if let Progress::Started { step, .. } = progress {
+            let indexes = cluster.contents().catalog.indexes;
+            let valid: Vec<_> =
+                indexes.into_iter().map(|(name, found)| (name, found.valid)).collect();
+            seen.lock().unwrap().push((step.summary(), valid));
+        }
+    };
+    let mut session = cluster.session();
+    let mut migrator =
+        Migrator::new(&schema, &mut session, "postgres", Timeouts::default(), &observer);
+    let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+    migrator.apply(&plan).await.unwrap();
+    let seen = seen.into_inner().unwrap();
+    let at = |summary: &str| -> Vec<(String, bool)> {
+        seen.iter().find(|(step, _)| step.starts_with(summary)).unwrap().1.clone()
+    };
+    let indexes = |of: &[(&str, bool)]| -> Vec<(String, bool)> {
+        of.iter().map(|(name, valid)| ((*name).to_owned(), *valid)).collect()
+    };
+    assert_eq!(at("create table c"), indexes(&[("a_x", false), ("b_y", false)]));
+    assert_eq!(at("insert the first row of c"), indexes(&[("a_x", false), ("b_y", false)]));
+    assert_eq!(at("insert the first row of a"), indexes(&[("a_x", true), ("b_y", true)]));
+    assert_eq!(at("drop index b_y"), indexes(&[("a_x", true), ("b_y", true), ("b_z", true)]));
+    assert_eq!(at("record"), indexes(&[("a_x", true), ("b_z", true)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_never_calls_a_healthy_build_failed() {
+    // The job ends at any call of the verification, and is visible at once or later.
+    for (job_calls, hidden_jobs) in (1..30).flat_map(|calls| [(calls, 0), (calls, calls / 2)]) {
+        let cluster = without_index(Behaviour::default()).await;
+        cluster.behave(|behaviour| {
+            behaviour.job_calls = job_calls;
+            behaviour.hidden_jobs = hidden_jobs;
+        });
+        let mut session = cluster.session();
+        let build =
+            Statement::parse(&format!("CREATE UNIQUE INDEX ASYNC {INDEX} ON namespaces (name)"));
+        session.execute(&build.unwrap()).await.unwrap();
+        let found = migrator(embedded(), &mut session).verify(None).await.unwrap();
+        let building =
+            Difference::InvalidIndex { index: INDEX.to_owned(), build: IndexBuildState::Running };
+        assert!(
+            found.is_clean() || found.differences == [building],
+            "{job_calls}, {hidden_jobs}: {found}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_calls_a_build_failed_if_its_job_says_so_or_there_is_none() {
+    for (forgets_jobs, build) in
+        [(false, IndexBuildState::Failed), (true, IndexBuildState::Unknown)]
+    {
+        let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+        let mut session = cluster.session();
+        let found = migrator(embedded(), &mut session).verify(None).await.unwrap();
+        let failed = Difference::InvalidIndex { index: INDEX.to_owned(), build };
+        assert_eq!(found.differences, [failed]);
+        assert!(found.to_string().contains("is invalid: its build failed"), "{found}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +183,7 @@ async fn t6_an_invalid_index_without_a_job_is_dropped_and_rebuilt() {
 
 #[tokio::test(start_paused = true)]
 async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
-    let slow = || Cluster::new(Behaviour { job_calls: 20, ..Behaviour::default() });
+    let slow = || Cluster::new(Behaviour { job_calls: 400, ..Behaviour::default() });
     // The first run is killed after it has started the build.
     let mut cluster = slow();
     for call in 1.. {
@@ -95,8 +209,9 @@ async fn an_index_that_another_run_is_building_is_waited_for_and_not_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_appears_later_than_its_index_is_waited_for() {
-    let cluster = Cluster::new(Behaviour { hidden_jobs: 2, ..Behaviour::default() });
-    Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+    let cluster = without_index(Behaviour { job_calls: 6, ..Behaviour::default() }).await;
+    cluster.behave(|behaviour| behaviour.hidden_jobs = 4);
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
     let calls = cluster.take_calls();
     assert!(!calls.iter().any(|call| call.starts_with("drop index")), "{calls:?}");
     assert_is(&cluster.contents().catalog, V1_1);
@@ -112,8 +227,8 @@ async fn an_earlier_failed_job_does_not_fail_a_valid_index() {
             details: "Found duplicate key".to_owned(),
         };
         let behaviour = Behaviour { job_calls, stale_job: Some(stale_job), ..Behaviour::default() };
-        let cluster = Cluster::new(behaviour);
-        Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+        let cluster = without_index(behaviour).await;
+        Command::Update(V1_1).run(cluster.session()).await.unwrap();
         let calls = cluster.take_calls();
         assert!(!calls.iter().any(|call| call.starts_with("drop")), "{job_calls}: {calls:?}");
         assert_is(&cluster.contents().catalog, V1_1);
@@ -223,6 +338,7 @@ async fn a_build_that_exceeds_the_timeout_continues_and_the_next_run_waits_for_i
     cluster.change(|contents| {
         contents.catalog.indexes.remove(INDEX);
     });
+    cluster.behave(|behaviour| behaviour.job_calls = 50);
     let mut impatient =
         Migrator::new(embedded(), &mut session, "postgres", timeouts, &IgnoreProgress);
     let plan = impatient.plan_update(None).await.unwrap();

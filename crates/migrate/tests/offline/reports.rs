@@ -52,6 +52,7 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
     let clean = migrator.verify(None).await.unwrap();
     assert!(clean.is_clean(), "{clean}");
     assert_eq!(clean.to_string(), "`postgres` in schema public matches version 1.0.\n");
+    cluster.behave(|behaviour| behaviour.forgets_jobs = true);
     cluster.change(|contents| {
         let tables = &mut contents.catalog.tables;
         tables.remove("tasks");
@@ -60,6 +61,7 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
         let shards = tables.get_mut("shards").unwrap();
         shards.columns.pop();
         shards.constraints.push("positive CHECK ((range_id > 0))".into());
+        shards.properties.push("ROW LEVEL SECURITY".into());
         let indexes = &mut contents.catalog.indexes;
         let mut extra = indexes.remove("cm_idx_lasthb").unwrap();
         extra.index.columns = vec!["role".into()];
@@ -75,6 +77,7 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
         [
             "column shards.data_encoding is missing",
             "table shards: constraint positive CHECK ((range_id > 0)) is not in the definition",
+            "table shards: ROW LEVEL SECURITY is not in the definition",
             "table tasks is missing",
             "index cm_idx_lasthb is missing",
             "index idx_namespaces_name is invalid: its build failed or was interrupted",

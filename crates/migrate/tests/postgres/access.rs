@@ -4,7 +4,7 @@ use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_migrate::{DatabaseError, MigrateError, SchemaDatabase};
 use temporal_dsql_testkit::ScratchDatabase;
 
-use crate::{Command, V1_0, V1_1, at, chain, connect, open, options};
+use crate::{Command, V1_0, V1_1, at, chain, connect, open, options, spec::whole};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
@@ -91,7 +91,7 @@ async fn a_role_without_create_gets_an_error_that_names_the_privilege_and_nothin
     ] {
         assert!(text.contains(part), "{text}");
     }
-    let catalog = database.catalog().await.unwrap();
+    let catalog = database.catalog(&whole()).await.unwrap();
     assert!(catalog.tables.is_empty(), "{:?}", catalog.tables.keys());
     drop(database);
     role.drop().await;

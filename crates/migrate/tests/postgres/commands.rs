@@ -9,7 +9,9 @@ use temporal_dsql_migrate::{
 use tokio::task::JoinSet;
 
 use crate::{
-    Command, V1_0, V1_1, at, chain, connect, embedded, history, migrator, spec::assert_is, versions,
+    Command, V1_0, V1_1, at, chain, connect, embedded, history, migrator,
+    spec::{assert_is, whole},
+    versions,
 };
 
 #[tokio::test]
@@ -20,7 +22,7 @@ async fn a_setup_makes_the_catalog_of_the_specification() {
         };
         let mut database = connect(&scratch).await;
         assert_eq!(database.engine(), Engine::Postgres);
-        assert_is(&database.catalog().await.unwrap(), version);
+        assert_is(&database.catalog(&whole()).await.unwrap(), version);
         let row = VersionRow {
             database: "postgres".to_owned(),
             version: Some(version.to_string()),
@@ -80,7 +82,7 @@ async fn an_update_goes_from_1_0_to_1_1_and_a_rollback_back() {
     };
     let mut database = connect(&scratch).await;
     Command::Update.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), V1_1);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_1);
     let md5 = &embedded().release(V1_1).unwrap().manifest_md5;
     let row = scratch
         .query(
@@ -95,7 +97,7 @@ async fn an_update_goes_from_1_0_to_1_1_and_a_rollback_back() {
     let values: Vec<_> = row[0].iter().map(|value| value.as_deref().unwrap()).collect();
     assert_eq!(values, [md5, description, "t", "t", "t"]);
     Command::Rollback.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), V1_0);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_0);
     assert_eq!(history(&scratch).await, ["0 > 1.0", "1.0 > 1.1", "1.1 > 1.0"]);
 }
 
@@ -123,7 +125,7 @@ async fn t4_a_setup_over_a_half_done_one_keeps_the_first_row() {
     scratch.execute(half).await.unwrap();
     let mut database = connect(&scratch).await;
     Command::Setup(V1_1).run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), V1_1);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_1);
     let rows = scratch.query("SELECT * FROM namespace_metadata").await.unwrap();
     assert_eq!(rows, [[Some("54321".to_owned()), Some("7".to_owned())]]);
 }
@@ -156,7 +158,7 @@ async fn t10_ten_setups_at_once_all_succeed_and_leave_one_history_row() {
         return;
     };
     ten_at_once(&scratch, Command::Setup(V1_1)).await;
-    assert_is(&connect(&scratch).await.catalog().await.unwrap(), V1_1);
+    assert_is(&connect(&scratch).await.catalog(&whole()).await.unwrap(), V1_1);
     assert_eq!(history(&scratch).await, ["0 > 1.1"]);
 }
 
@@ -167,7 +169,7 @@ async fn t10_ten_updates_at_once_all_succeed_and_leave_one_history_row() {
             return;
         };
         ten_at_once(&scratch, Command::Update).await;
-        assert_is(&connect(&scratch).await.catalog().await.unwrap(), V1_1);
+        assert_is(&connect(&scratch).await.catalog(&whole()).await.unwrap(), V1_1);
         assert_eq!(history(&scratch).await, ["0 > 1.0", "1.0 > 1.1"]);
     }
 }
@@ -202,7 +204,7 @@ async fn a_unique_index_over_duplicates_is_reported_with_the_duplicate() {
     assert_eq!(history(&scratch).await, ["0 > 1.0"]);
     scratch.execute("DELETE FROM namespaces").await.unwrap();
     Command::Update.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), V1_1);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_1);
 }
 
 #[tokio::test]
@@ -218,7 +220,7 @@ async fn t6_an_invalid_index_is_rebuilt() {
     let found = migrator(&mut database).verify(None).await.unwrap();
     assert!(found.to_string().contains("index idx_namespaces_name is invalid"), "{found}");
     Command::Update.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), V1_1);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_1);
 }
 
 #[tokio::test]
@@ -267,7 +269,7 @@ async fn a_rollback_refuses_while_there_are_rows_and_touches_no_other_table() {
     assert_eq!(history(&scratch).await, ["0 > 1.1"]);
     scratch.execute("DELETE FROM current_chasm_executions").await.unwrap();
     Command::Rollback.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), V1_0);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_0);
     assert_eq!(digest(&mut database).await, before);
     // The digest changes with a single bit.
     let change = "UPDATE current_executions SET data = '\\x00fe' WHERE shard_id = 1234";
@@ -358,6 +360,6 @@ async fn a_dependent_view_stops_the_drop_of_a_table() {
     scratch.execute("DROP VIEW mine").await.unwrap();
     let mut database = connect(&scratch).await;
     Command::Rollback.run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), V1_0);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_0);
     assert_eq!(history(&scratch).await, ["0 > 1.1", "1.1 > 1.0"]);
 }

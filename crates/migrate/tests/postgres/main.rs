@@ -2,6 +2,7 @@
 
 mod access;
 mod commands;
+mod differences;
 #[path = "../support/errors.rs"]
 mod errors;
 mod round_trips;

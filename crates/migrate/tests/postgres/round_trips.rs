@@ -3,7 +3,10 @@
 use temporal_dsql_migrate::{MigrateError, Progress, ProgressObserver, SchemaDatabase};
 use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 
-use crate::{Command, V1_0, V1_1, at, chain, connect, connect_via, history, spec::assert_is};
+use crate::{
+    Command, V1_0, V1_1, at, chain, connect, connect_via, history,
+    spec::{assert_is, whole},
+};
 
 /// Injects `fault` into each round trip of `command` in turn. The run completes every time.
 async fn at_every_round_trip(
@@ -32,12 +35,12 @@ async fn at_every_round_trip(
 }
 
 async fn updated(scratch: &ScratchDatabase) {
-    assert_is(&connect(scratch).await.catalog().await.unwrap(), V1_1);
+    assert_is(&connect(scratch).await.catalog(&whole()).await.unwrap(), V1_1);
     assert_eq!(history(scratch).await, ["0 > 1.0", "1.0 > 1.1"]);
 }
 
 async fn rolled_back(scratch: &ScratchDatabase) {
-    assert_is(&connect(scratch).await.catalog().await.unwrap(), V1_0);
+    assert_is(&connect(scratch).await.catalog(&whole()).await.unwrap(), V1_0);
     assert_eq!(history(scratch).await, ["0 > 1.1", "1.1 > 1.0"]);
 }
 
@@ -98,7 +101,7 @@ async fn a_setup_survives_lost_connections_and_conflicts() {
         proxy.inject(When::RoundTrip(unit), fault);
     }
     Command::Setup(V1_1).run(&mut database).await.unwrap();
-    assert_is(&connect(&scratch).await.catalog().await.unwrap(), V1_1);
+    assert_is(&connect(&scratch).await.catalog(&whole()).await.unwrap(), V1_1);
     assert_eq!(history(&scratch).await, ["0 > 1.1"]);
 }
 

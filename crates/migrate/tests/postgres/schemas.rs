@@ -4,7 +4,10 @@ use temporal_dsql_domain::Engine;
 use temporal_dsql_migrate::{Job, JobStatus, SchemaDatabase, Statement};
 use temporal_dsql_testkit::ScratchDatabase;
 
-use crate::{Command, V1_0, V1_1, at, connect, history, open, options, spec::assert_is};
+use crate::{
+    Command, V1_0, V1_1, at, connect, history, open, options,
+    spec::{assert_is, whole},
+};
 
 #[tokio::test]
 async fn a_role_with_a_schema_of_its_own_works_there_and_nowhere_else() {
@@ -19,9 +22,9 @@ async fn a_role_with_a_schema_of_its_own_works_there_and_nowhere_else() {
     // Names do not fall through to the deployment in `public`.
     assert!(database.version_rows().await.unwrap().is_empty());
     Command::Setup(V1_1).run(&mut database).await.unwrap();
-    assert_is(&database.catalog().await.unwrap(), V1_1);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_1);
     let mut other = connect(&scratch).await;
-    assert_is(&other.catalog().await.unwrap(), V1_0);
+    assert_is(&other.catalog(&whole()).await.unwrap(), V1_0);
     assert_eq!(history(&scratch).await, ["0 > 1.0"]);
     // An overwrite in one schema drops nothing in the other, even if a table is already missing.
     scratch.execute("DROP TABLE mine.executions").await.unwrap();
@@ -29,7 +32,7 @@ async fn a_role_with_a_schema_of_its_own_works_there_and_nowhere_else() {
     let error = database.execute(&drop).await.unwrap_err();
     assert!(error.is_undefined(), "{error}");
     Command::Overwrite.run(&mut database).await.unwrap();
-    assert_is(&other.catalog().await.unwrap(), V1_0);
+    assert_is(&other.catalog(&whole()).await.unwrap(), V1_0);
 }
 
 #[tokio::test]
@@ -42,10 +45,10 @@ async fn a_new_connection_stays_in_the_schema_of_the_first() {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
     scratch.query(end).await.unwrap();
-    let error = database.catalog().await.unwrap_err();
+    let error = database.catalog(&whole()).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     // A new session of the role `postgres` would now start in the schema of that name.
-    assert_is(&database.catalog().await.unwrap(), V1_0);
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_0);
 }
 
 #[tokio::test]

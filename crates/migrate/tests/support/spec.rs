@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fs};
 use serde::Deserialize;
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    Catalog, ColumnDefinition, HISTORY_TABLE, IndexDefinition, TableDefinition, VERSION_TABLE,
-    normalise,
+    Catalog, ColumnDefinition, HISTORY_TABLE, IndexDefinition, Scope, TableDefinition,
+    VERSION_TABLE, normalise,
 };
 
 #[derive(Deserialize)]
@@ -64,11 +64,18 @@ pub fn spec(version: SchemaVersion) -> Specified {
         let table = TableDefinition {
             columns: columns.collect(),
             primary_key: table.primary_key,
-            constraints: Vec::new(),
+            ..TableDefinition::default()
         };
         tables.insert(name, table);
     }
     (tables, indexes)
+}
+
+/// All relations of the newest specified version with their definitions, and all others by name.
+pub fn whole() -> Scope {
+    let (tables, indexes) = spec(SchemaVersion::new(1, 1));
+    let versions = [VERSION_TABLE, HISTORY_TABLE].map(str::to_owned);
+    Scope::of(tables.into_keys().chain(indexes.into_keys()).chain(versions)).and_others()
 }
 
 /// Asserts that `catalog` has exactly the tables and columns of `version`, its indexes, all of them
