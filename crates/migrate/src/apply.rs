@@ -184,8 +184,11 @@ impl<'s, 'a> Applier<'s, 'a> {
         total: usize,
         is_needed: impl Fn(&IndexDefinition) -> bool,
     ) -> Result<(), MigrateError> {
-        self.expire(builds.iter().flat_map(|build| build.step.relations()));
-        while builds.iter().any(|build| is_needed(build.index)) {
+        let is_due = |builds: &[Building<'_>]| builds.iter().any(|build| is_needed(build.index));
+        if is_due(builds) {
+            self.expire(builds.iter().flat_map(|build| build.step.relations()));
+        }
+        while is_due(builds) {
             let mut shortest: Option<Duration> = None;
             for build in builds.iter_mut() {
                 let wait = match self.advance(&mut build.task).await? {

@@ -74,7 +74,7 @@ impl Migrator<'_> {
         }
         self.schema.check(SchemaVersion::NONE, version)?;
         let mut plan = self.empty_plan(Some(current), Some(version));
-        plan.steps = self.repairs(version, version, &state.catalog).await?;
+        self.repair(&mut plan, version, version, &state.catalog).await?;
         Ok(plan)
     }
 
@@ -82,7 +82,8 @@ impl Migrator<'_> {
     /// For each release, its statements are executed and then its version is recorded.
     ///
     /// The database is compared with its recorded version first, also if that is the target: missing
-    /// objects without data are created, any other difference is an error.
+    /// objects without data are created. A difference of an object that no step works on is only noted
+    /// if it is compatible: wider or more permissive. Any other difference is an error.
     ///
     /// # Errors
     /// No version is recorded, the target is older or unknown, or the database has objects that
@@ -107,7 +108,7 @@ impl Migrator<'_> {
         self.schema.check(current, target)?;
         let mut plan = self.empty_plan(Some(current), Some(target));
         match self.schema.check(SchemaVersion::NONE, current) {
-            Ok(()) => plan.steps = self.repairs(current, target, &state.catalog).await?,
+            Ok(()) => self.repair(&mut plan, current, target, &state.catalog).await?,
             // As by Temporal's tool, which does not read versions that are in effect.
             Err(problem) => {
                 plan.notes.push(format!("the database was not compared with {current}: {problem}"));

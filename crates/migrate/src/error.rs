@@ -66,9 +66,9 @@ pub enum MigrateError {
     /// The database does not match its recorded version. Nothing was changed.
     #[error(
         "the database is recorded at version {version}, but does not match it: {}; \
-         nothing was changed; run `verify` for the whole list, and restore what is missing from a \
-         backup",
-        sentences(differences)
+         nothing was changed; {}; `verify` has the whole list",
+        sentences(differences),
+        remedy(differences)
     )]
     Incomplete {
         /// The recorded version.
@@ -334,6 +334,18 @@ impl MigrateError {
 fn sentences(differences: &[Difference]) -> String {
     let sentences: Vec<_> = differences.iter().map(ToString::to_string).collect();
     sentences.join("; ")
+}
+
+/// What to do about `differences` from the recorded version.
+fn remedy(differences: &[Difference]) -> &'static str {
+    let missing = differences.iter().filter(|difference| difference.is_missing()).count();
+    if missing == differences.len() {
+        "restore what is missing from a backup"
+    } else if missing == 0 {
+        "nothing is missing; make what differs equal to the schema"
+    } else {
+        "restore what is missing from a backup, and make what differs equal to the schema"
+    }
 }
 
 fn list(versions: &[SchemaVersion]) -> String {

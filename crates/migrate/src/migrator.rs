@@ -1,5 +1,7 @@
 //! The entry point: reads a database, makes plans for it, and applies them.
 
+use std::collections::BTreeSet;
+
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
@@ -201,17 +203,19 @@ impl<'a> Migrator<'a> {
         Ok(steps)
     }
 
-    /// Compares a database with its recorded version, on the way to `target`. Returns the steps that
-    /// repair objects without data: missing version tables, missing and invalid indexes, missing
+    /// Compares a database with its recorded version, on the way to `target`. Adds to `plan` the steps
+    /// that repair objects without data: missing version tables, missing and invalid indexes, missing
     /// first rows.
     ///
-    /// Any other missing table is an error: recreated, it would hide the loss of its rows.
-    pub(crate) async fn repairs(
+    /// Any other missing table is an error: recreated, it would hide the loss of its rows. So is a
+    /// table that differs, unless it is compatible and no step works on it; then the plan notes it.
+    pub(crate) async fn repair(
         &mut self,
+        plan: &mut Plan,
         recorded: SchemaVersion,
         target: SchemaVersion,
         catalog: &Catalog,
-    ) -> Result<Vec<Step>, MigrateError> {
+    ) -> Result<(), MigrateError> {
         let schema = self.schema;
         let objects = schema.objects_at(recorded);
         let pending = schema.statements_between(recorded, target);
@@ -262,9 +266,18 @@ impl<'a> Migrator<'a> {
                 }
             }
         }
+        let touched: BTreeSet<&str> =
+            pending.iter().flat_map(|statement| statement.change.touched()).collect();
+        let (tolerated, differences): (Vec<_>, Vec<_>) =
+            differences.into_iter().partition(|difference| {
+                !touched.contains(difference.relation()) && difference.is_compatible(catalog)
+            });
         if !differences.is_empty() {
             return Err(MigrateError::Incomplete { version: recorded, differences });
         }
+        plan.notes.extend(tolerated.iter().map(|difference| {
+            format!("{difference}; no step works on it, and `verify` goes on reporting it")
+        }));
         for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
             let Change::Seed(seed) = &statement.change else {
                 continue;
@@ -279,7 +292,8 @@ impl<'a> Migrator<'a> {
                 steps.push(Step { action, state: StepState::Pending });
             }
         }
-        Ok(steps)
+        plan.steps.extend(steps);
+        Ok(())
     }
 
     /// The tables and indexes in `catalog` that versions newer than `version` add.

@@ -1,6 +1,7 @@
 //! The progress reporter: lines on standard error, with a spinner on a terminal.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, Write},
     sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -24,18 +25,16 @@ enum Style {
     Terminal(OnceLock<ProgressBar>),
 }
 
-/// The index and the interval of the last line about a wait.
+/// The interval of the last line about a wait, by index. Several indexes are built at the same time.
 #[derive(Default)]
-struct LastWait(Mutex<Option<(String, u64)>>);
+struct LastWait(Mutex<BTreeMap<String, u64>>);
 
 impl LastWait {
     /// Whether a line about the wait for `index` is due: jobs are polled many times per second.
     fn is_due(&self, index: &str, elapsed: Duration) -> bool {
-        let wait = (index.to_owned(), elapsed.as_secs() / BETWEEN_LINES);
+        let interval = elapsed.as_secs() / BETWEEN_LINES;
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = last.as_ref() != Some(&wait);
-        *last = Some(wait);
-        is_due
+        last.insert(index.to_owned(), interval) != Some(interval)
     }
 }
 
@@ -155,5 +154,7 @@ mod tests {
         assert_eq!(lines("a", [0, 50, 900, 9_999]), [true, false, false, false]);
         assert_eq!(lines("a", [10_000, 19_000, 20_000, 20_001]), [true, false, true, false]);
         assert_eq!(lines("b", [0, 25, 31_000, 31_500]), [true, false, true, false]);
+        // Indexes that are built at the same time are polled in turn.
+        assert_eq!(lines("a", [20_500, 21_000, 29_000, 30_000]), [false, false, false, true]);
     }
 }

@@ -4,6 +4,7 @@
 //! defaults of both the same spelling. Names are folded and unquoted, as the catalog has them.
 
 mod catalog;
+mod compatible;
 mod definition;
 mod diff;
 pub mod normalise;

@@ -55,6 +55,16 @@ impl Change {
         }
         .into_iter()
     }
+
+    /// All relations that the change works on.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = &str> {
+        let table = match self {
+            Self::CreateIndex { index, .. } => Some(&*index.table),
+            Self::Seed(seed) => Some(&*seed.table),
+            _ => None,
+        };
+        self.relations().chain(table)
+    }
 }
 
 impl Objects {

@@ -4,6 +4,7 @@ mod catalog_reads;
 mod commands;
 mod concurrent;
 mod custom_schemas;
+mod differences;
 #[path = "../support/errors.rs"]
 mod errors;
 mod fake_cluster;

@@ -1,0 +1,101 @@
+//! Which differences leave an object able to do everything that its definition can.
+
+use super::{catalog::Catalog, diff::Difference};
+
+impl Difference {
+    /// The table or index that differs.
+    pub(crate) fn relation(&self) -> &str {
+        match self {
+            Self::MissingTable { table }
+            | Self::MissingColumn { table, .. }
+            | Self::UnexpectedColumn { table, .. }
+            | Self::Column { table, .. }
+            | Self::PrimaryKey { table, .. }
+            | Self::UnexpectedConstraint { table, .. }
+            | Self::UnexpectedProperty { table, .. }
+            | Self::MissingSeed { table } => table,
+            Self::MissingIndex { index }
+            | Self::InvalidIndex { index, .. }
+            | Self::Index { index, .. } => index,
+            Self::NameTaken { name, .. } | Self::NewerObject { name, .. } => name,
+        }
+    }
+
+    /// Whether something of the definition is missing. Otherwise it is there, and differs.
+    pub(crate) const fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::MissingTable { .. }
+                | Self::MissingColumn { .. }
+                | Self::MissingIndex { .. }
+                | Self::MissingSeed { .. }
+                | Self::NameTaken { .. }
+        )
+    }
+
+    /// Whether the object holds all rows that its definition can hold, and takes the statements of the
+    /// schema's clients: a column is wider, may be null or has a default more, or there are further
+    /// columns that may be left out. A CHECK constraint is taken as compatible too: it does not concern
+    /// other objects. `catalog` is the one with the difference.
+    pub(crate) fn is_compatible(&self, catalog: &Catalog) -> bool {
+        match self {
+            Self::Column { property: "type", expected, actual, .. } => is_wider(expected, actual),
+            Self::Column { property: "nullability", expected, .. } => expected == "NOT NULL",
+            Self::Column { property: "default", expected, .. } => expected == "none",
+            Self::UnexpectedColumn { table, column } => {
+                let table = catalog.tables.get(table);
+                let column = table.and_then(|table| table.column(column));
+                column.is_some_and(|column| column.nullable || column.default.is_some())
+            }
+            Self::UnexpectedConstraint { constraint, .. } => constraint
+                .split_once(' ')
+                .is_some_and(|(_, definition)| definition.starts_with("CHECK ")),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the type `actual` has every value of the type `expected`.
+fn is_wider(expected: &str, actual: &str) -> bool {
+    const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
+    let size = |name| INTEGERS.iter().position(|integer| *integer == name);
+    if let (Some(expected), Some(actual)) = (size(expected), size(actual)) {
+        return expected < actual;
+    }
+    let length = |data_type: &str| {
+        let digits = data_type.strip_prefix("varchar(")?.strip_suffix(')')?;
+        digits.parse::<u32>().ok()
+    };
+    match (length(expected), length(actual)) {
+        (Some(expected), Some(actual)) => expected < actual,
+        (Some(_), None) => matches!(actual, "varchar" | "text"),
+        _ => (expected, actual) == ("varchar", "text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_wider_if_it_has_all_values_of_the_other() {
+        for (expected, actual, wider) in [
+            ("smallint", "integer", true),
+            ("integer", "bigint", true),
+            ("bigint", "integer", false),
+            ("integer", "integer", false),
+            ("integer", "numeric", false),
+            ("varchar(255)", "varchar(1536)", true),
+            ("varchar(255)", "varchar(64)", false),
+            ("varchar(255)", "varchar", true),
+            ("varchar(255)", "text", true),
+            ("varchar", "text", true),
+            ("varchar", "varchar(255)", false),
+            ("text", "varchar", false),
+            ("bytea", "text", false),
+            ("uuid", "varchar(64)", false),
+        ] {
+            assert_eq!(is_wider(expected, actual), wider, "{expected} and {actual}");
+        }
+    }
+}
