@@ -83,16 +83,6 @@ impl InTransaction {
         let transaction = store.open();
         Self { store, op, transaction, failed: None }
     }
-
-    fn try_execute<T>(
-        &mut self,
-        statement: impl Fn(&mut LimitedTransaction) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
-        statement(&mut self.transaction).inspect_err(|error| self.failed = Some(error.clone()))
-    }
 }
 
 impl Execute for InTransaction {
@@ -105,7 +95,11 @@ impl Execute for InTransaction {
         _op: &'static str,
         statement: impl Fn(&mut LimitedTransaction) -> Result<T, StoreError> + Send + Sync,
     ) -> impl Future<Output = Result<T, StoreError>> + Send {
-        ready(self.try_execute(statement))
+        ready(match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => statement(&mut self.transaction)
+                .inspect_err(|error| self.failed = Some(error.clone())),
+        })
     }
 }
 

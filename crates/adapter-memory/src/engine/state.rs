@@ -33,7 +33,7 @@ struct Open {
 
 /// The footprints of the commits since the oldest open version, which an open transaction can conflict
 /// with: one entry per row.
-struct Footprints<K> {
+pub(super) struct Footprints<K> {
     rows: BTreeMap<K, LastVersions>,
     /// The same rows by their last version, in the order of removal.
     by_version: BTreeSet<(u64, K)>,
@@ -44,10 +44,7 @@ struct Footprints<K> {
 struct LastVersions([u64; Class::ALL.len()]);
 
 /// Values to drop after the lock of the state is released.
-pub(super) struct Garbage<K, V> {
-    _rows: Option<OrdMap<K, V>>,
-    _footprints: Option<Footprints<K>>,
-}
+pub(super) type Garbage<K, V> = (Option<OrdMap<K, V>>, Option<Footprints<K>>);
 
 impl LastVersions {
     fn newest(&self) -> u64 {
@@ -109,7 +106,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
 
     /// Ends a transaction on version `base`.
     pub(super) fn close(&mut self, base: u64) -> Garbage<K, V> {
-        Garbage { _rows: None, _footprints: self.close_after(base, 0) }
+        (None, self.close_after(base, 0))
     }
 
     /// Ends a transaction with `footprint_rows` rows, and removes footprints that no open transaction can
@@ -158,8 +155,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
             }
             old = Some(mem::replace(&mut self.rows, rows));
         }
-        let footprints = self.close_after(base, footprint_rows);
-        (result, Garbage { _rows: old, _footprints: footprints })
+        (result, (old, self.close_after(base, footprint_rows)))
     }
 
     /// Whether the transaction on `base` is the only open one.

@@ -80,42 +80,35 @@ pub(super) fn conflict_resolve(request: &ConflictResolve) -> Checked {
     }
     let reset_state = reset.current.state;
     let new_state = new.as_ref().map(|new| new.current.state);
-    match mode {
-        ConflictResolveMode::UpdateCurrent => {
-            if let Some(current) = current {
-                let open = &[Created, Running];
-                not_in("the current run that is suppressed", current.current.state, open)?;
-            }
-            match new_state {
-                None => {
-                    not_in("the reset run that becomes the current one", reset_state, &[Zombie])
-                }
-                Some(new) => {
-                    let open = &[Created, Running, Zombie];
-                    not_in("the reset run that a new one follows", reset_state, open)?;
-                    not_in("a new run that becomes the current one", new, &[Zombie])
-                }
-            }
+    let open = &[Created, Running];
+    let not_closed = &[Created, Running, Zombie];
+    match (mode, current) {
+        (ConflictResolveMode::UpdateCurrent, Some(current)) => {
+            not_in("the current run that is suppressed", current.current.state, open)?;
         }
-        ConflictResolveMode::BypassCurrent => {
+        (ConflictResolveMode::UpdateCurrent, None) => {}
+        (ConflictResolveMode::BypassCurrent, current) => {
             InvalidValue::unless(
                 current.is_none(),
                 "current",
                 || "BypassCurrent does not change the current run",
             )?;
-            match new_state {
-                None => not_in(
-                    "a reset run that is not the current one",
-                    reset_state,
-                    &[Created, Running],
-                ),
-                Some(new) => {
-                    let open = &[Created, Running, Zombie];
-                    not_in("the reset run that a new one follows", reset_state, open)?;
-                    let only_zombie = &[Created, Running, Completed];
-                    not_in("a new run that is not the current one", new, only_zombie)
-                }
-            }
+        }
+    }
+    match (mode, new_state) {
+        (ConflictResolveMode::UpdateCurrent, None) => {
+            not_in("the reset run that becomes the current one", reset_state, &[Zombie])
+        }
+        (ConflictResolveMode::UpdateCurrent, Some(new)) => {
+            not_in("the reset run that a new one follows", reset_state, not_closed)?;
+            not_in("a new run that becomes the current one", new, &[Zombie])
+        }
+        (ConflictResolveMode::BypassCurrent, None) => {
+            not_in("a reset run that is not the current one", reset_state, open)
+        }
+        (ConflictResolveMode::BypassCurrent, Some(new)) => {
+            not_in("the reset run that a new one follows", reset_state, not_closed)?;
+            not_in("a new run that is not the current one", new, &[Created, Running, Completed])
         }
     }
 }

@@ -95,9 +95,8 @@ impl<S: Store> HistoryStore<S> {
         let Some(row) = rows.iter().find(|row| row.branch.branch_id == branch_id) else {
             return Ok(OrphanDeletion::Done);
         };
-        match self.classify(row, older_than).await? {
-            Classification::Orphan => {}
-            Classification::Used | Classification::Unknown => return Ok(OrphanDeletion::Kept),
+        if !matches!(self.classify(row, older_than).await?, Classification::Orphan) {
+            return Ok(OrphanDeletion::Kept);
         }
         let tree = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         let branch = decode(row)?.branch;
