@@ -1,6 +1,6 @@
 //! The interface of an adapter: sessions, transactions, and atomic write sets.
 
-use std::sync::Arc;
+use std::ops::Deref;
 
 use async_trait::async_trait;
 use temporal_dsql_domain::SchemaVersion;
@@ -96,44 +96,34 @@ pub trait Store: Send + Sync {
     async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError>;
 }
 
-/// Implements [`Store`] for references to a store.
-macro_rules! forward {
-    ($($reference:ty),*) => {$(
-        #[async_trait]
-        impl<S: Store + ?Sized> Store for $reference {
-            fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
-                (**self).session_until(deadline)
-            }
+/// A reference to a store is a store.
+#[async_trait]
+impl<P> Store for P
+where
+    P: Deref<Target: Store> + Send + Sync,
+{
+    fn session_until(&self, deadline: Deadline) -> Box<dyn Session + '_> {
+        (**self).session_until(deadline)
+    }
 
-            #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
-            async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
-                (**self).begin(attempt).await
-            }
+    #[expect(clippy::disallowed_methods, reason = "forwards to the store inside")]
+    async fn begin(&self, attempt: Attempt) -> Result<Box<dyn Transaction>, StoreError> {
+        (**self).begin(attempt).await
+    }
 
-            fn runner(&self) -> &Runner {
-                (**self).runner()
-            }
+    fn runner(&self) -> &Runner {
+        (**self).runner()
+    }
 
-            async fn apply_until(
-                &self,
-                deadline: Deadline,
-                set: &WriteSet<'_>,
-            ) -> Result<(), StoreError> {
-                (**self).apply_until(deadline, set).await
-            }
+    async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
+        (**self).apply_until(deadline, set).await
+    }
 
-            fn deadline(&self) -> Deadline {
-                (**self).deadline()
-            }
+    fn deadline(&self) -> Deadline {
+        (**self).deadline()
+    }
 
-            async fn schema_version(
-                &self,
-                database: &str,
-            ) -> Result<Option<SchemaVersion>, StoreError> {
-                (**self).schema_version(database).await
-            }
-        }
-    )*};
+    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+        (**self).schema_version(database).await
+    }
 }
-
-forward!(Arc<S>, &S);

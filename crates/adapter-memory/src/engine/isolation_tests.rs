@@ -58,17 +58,17 @@ fn two_statements_on_one_row_conflict_as_the_matrix_says_in_either_commit_order(
         for (second, second_class, second_statement) in STATEMENTS {
             for first_began_first in [true, false] {
                 let engine = engine(&[("r", 0)]);
-                let (mut winner, mut loser) = if first_began_first {
+                let (mut earlier, mut later) = if first_began_first {
                     (engine.begin(), engine.begin())
                 } else {
-                    let loser = engine.begin();
-                    (engine.begin(), loser)
+                    let later = engine.begin();
+                    (engine.begin(), later)
                 };
-                first_statement(&mut winner);
-                second_statement(&mut loser);
-                winner.commit().unwrap();
+                first_statement(&mut earlier);
+                second_statement(&mut later);
+                earlier.commit().unwrap();
                 let case = format!("{first} commits before {second}");
-                match loser.commit() {
+                match later.commit() {
                     Ok(()) => assert!(!conflict_on_dsql(first_class, second_class), "{case}"),
                     Err(conflict) => {
                         assert!(conflict_on_dsql(first_class, second_class), "{case}");
@@ -174,11 +174,11 @@ fn an_absent_row_has_no_footprint() {
     ];
     for statement in statements {
         let engine = engine(&[]);
-        let (mut loser, mut winner) = (engine.begin(), engine.begin());
-        statement(&mut loser);
-        winner.insert("r", 7).unwrap();
-        winner.commit().unwrap();
-        loser.commit().unwrap();
+        let (mut later, mut earlier) = (engine.begin(), engine.begin());
+        statement(&mut later);
+        earlier.insert("r", 7).unwrap();
+        earlier.commit().unwrap();
+        later.commit().unwrap();
         assert_eq!(rows(&engine), [("r", 7)]);
     }
 }
@@ -275,13 +275,13 @@ fn a_conflict_applies_nothing() {
 #[test]
 fn a_transaction_that_began_after_a_commit_does_not_conflict_with_it() {
     let engine = engine(&[("r", 0)]);
-    let bystander = engine.begin();
+    let open = engine.begin();
     for value in 1..=3 {
         let mut txn = engine.begin();
         assert!(txn.update(&"r", value));
         txn.commit().unwrap();
     }
-    drop(bystander);
+    drop(open);
     assert_eq!(rows(&engine), [("r", 3)]);
 }
 

@@ -206,13 +206,8 @@ fn forwards(
     nodes: Vec<HistoryNode>,
     last: &mut NodePosition,
 ) -> Result<Vec<HistoryNode>, StoreError> {
-    let mut valid = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        if is_next(&node.metadata(), last)? {
-            valid.push(node);
-        }
-    }
-    Ok(valid)
+    let mut valid = |node: HistoryNode| Ok(is_next(&node.metadata(), last)?.then_some(node));
+    nodes.into_iter().filter_map(|node| valid(node).transpose()).collect()
 }
 
 /// Whether reading `nodes` backwards from `last` may need a previous transaction that is not stored.
