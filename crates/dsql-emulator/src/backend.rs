@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::{
-    StartError,
-    catalog::INSTALL,
+    StartError, catalog,
     config::Backend,
     postgres::{Options, Server},
     sql::{identifier, literal},
@@ -182,7 +181,7 @@ async fn make_admin(connection: &mut Connection) -> Result<(), StartError> {
 
 async fn install(target: &Target) -> Result<(), StartError> {
     let mut connection = Connection::open(target, &[]).await?;
-    connection.query(INSTALL).await?;
+    connection.query(&catalog::install()).await?;
     connection.query("GRANT ALL ON SCHEMA public TO admin").await?;
     Ok(())
 }

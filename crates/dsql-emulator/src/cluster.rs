@@ -41,6 +41,8 @@ pub(crate) struct Cluster {
     pub(crate) builtins: HashSet<String>,
     /// PostgreSQL's major version.
     pub(crate) server_version: u32,
+    /// The method by which PostgreSQL compresses long values: the best that it has.
+    pub(crate) compression: &'static str,
     control: AsyncMutex<Connection>,
     cancel_keys: Mutex<HashMap<i32, CancelKey>>,
     next_process: AtomicI32,
@@ -65,7 +67,7 @@ impl Cluster {
         let names = control
             .query(
                 "SELECT proname::text FROM pg_catalog.pg_proc \
-                 WHERE pronamespace = 'pg_catalog'::pg_catalog.regnamespace \
+                 WHERE pronamespace::pg_catalog.regnamespace::text IN ('pg_catalog', 'sys') \
                  UNION SELECT word FROM pg_catalog.pg_get_keywords()",
             )
             .await?;
@@ -74,6 +76,13 @@ impl Cluster {
             .query("SELECT pg_catalog.current_setting_of_host('server_version_num')::int / 10000")
             .await?;
         let server_version = single(version).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let lz4 = control
+            .query(
+                "SELECT 'lz4' = ANY (enumvals) FROM pg_catalog.pg_settings \
+                 WHERE name = 'default_toast_compression'",
+            )
+            .await?;
+        let compression = if single(lz4).as_deref() == Some("t") { "lz4" } else { "pglz" };
         let watching = Connection::open(&target, &[]).await?;
         let monitor = Arc::new(LockMonitor::default());
         tokio::spawn(monitor.clone().run(watching));
@@ -88,6 +97,7 @@ impl Cluster {
             jobs: Arc::new(jobs),
             builtins,
             server_version,
+            compression,
             control: AsyncMutex::new(control),
             cancel_keys: Mutex::default(),
             next_process: AtomicI32::new(1),
@@ -107,6 +117,12 @@ impl Cluster {
     /// The id of a new job.
     pub(crate) fn new_job_id(&self) -> String {
         jobs::new_id(lock(&self.random).u128(..))
+    }
+
+    /// The id of a new session. It has the form of a job's id [I].
+    pub(crate) fn new_session_id(&self) -> String {
+        // Not from the seeded sequence: the order of connections is not deterministic.
+        jobs::new_id(fastrand::u128(..))
     }
 
     /// Registers a session: its statements can be cancelled with the returned process id and secret,

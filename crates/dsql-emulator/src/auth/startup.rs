@@ -14,7 +14,7 @@ use crate::{
     cluster::Cluster,
     rules::{Settings, boolean, startup_option},
     sql::literal,
-    upstream::single,
+    upstream::{UpstreamError, single},
     wire::{self, DbError, FirstMessage, Message, PROTOCOL_OPTION, Startup, WireStream, tag},
 };
 
@@ -30,8 +30,6 @@ pub(crate) struct AuthenticatedClient {
     pub(crate) user: String,
     /// Settings that are passed to PostgreSQL.
     pub(crate) settings: Vec<(String, String)>,
-    /// The value of the startup parameter `role`.
-    pub(crate) role: Option<String>,
     pub(crate) emulator_settings: Settings,
     pub(crate) permit: ConnectionPermit,
 }
@@ -69,15 +67,8 @@ pub(crate) async fn authenticate(
     };
     match authorize(&mut client, name, &startup, cluster).await? {
         Ok(accepted) => {
-            let AcceptedClient { user, settings, role, emulator_settings, permit } = accepted;
-            Ok(Some(AuthenticatedClient {
-                client,
-                user,
-                settings,
-                role,
-                emulator_settings,
-                permit,
-            }))
+            let AcceptedClient { user, settings, emulator_settings, permit } = accepted;
+            Ok(Some(AuthenticatedClient { client, user, settings, emulator_settings, permit }))
         }
         Err(Some(refusal)) => {
             client.queue(&refusal.message());
@@ -105,9 +96,9 @@ async fn negotiate_encryption(
                 return Ok(None);
             }
             Some(FirstMessage::Startup(_)) => {
-                // TLS is mandatory; the message is inferred [I].
+                // aurora-dsql.md#connections. Only its second half is known [O FIELD].
                 let refusal =
-                    DbError::fatal("08006", "unable to accept connection, TLS is required")
+                    DbError::fatal("08P01", "unable to accept connection, SSL is mandatory")
                         .with_hint("Connect with sslmode=verify-full");
                 wire.queue(&refusal.message());
                 wire.flush().await?;
@@ -122,7 +113,6 @@ async fn negotiate_encryption(
 struct AcceptedClient {
     user: String,
     settings: Vec<(String, String)>,
-    role: Option<String>,
     emulator_settings: Settings,
     permit: ConnectionPermit,
 }
@@ -156,16 +146,15 @@ async fn authorize(
         return Ok(Err(None));
     };
     let checked = check_startup(&password, &name, startup, cluster).await;
-    Ok(checked.map_err(Some).map(|(user, settings, role, emulator_settings)| AcceptedClient {
+    Ok(checked.map_err(Some).map(|(user, settings, emulator_settings)| AcceptedClient {
         user,
         settings,
-        role,
         emulator_settings,
         permit,
     }))
 }
 
-type StartupParameters = (String, Vec<(String, String)>, Option<String>, Settings);
+type StartupParameters = (String, Vec<(String, String)>, Settings);
 
 async fn check_startup(
     password: &Message,
@@ -193,19 +182,43 @@ async fn check_startup(
         let message = format!("database \"{database}\" does not exist");
         return Err(DbError::fatal("3D000", message));
     }
-    let mut settings = Vec::new();
-    let (mut role, mut emulator_settings) = (None, Settings::default());
+    let mut settings = role_settings(&user, cluster).await?;
+    let mut emulator_settings = Settings::default();
     for (name, value) in parameters(startup)? {
         startup_option(&name)?;
         match name.as_str() {
-            "role" => role = Some(value),
             "disable_sync_create_index" => {
                 emulator_settings.sync_index = boolean(&value) == Some(false);
             }
             _ => settings.push((name, value)),
         }
     }
-    Ok((user, settings, role, emulator_settings))
+    Ok((user, settings, emulator_settings))
+}
+
+/// The settings of the role (`ALTER ROLE … SET`). PostgreSQL applies them only to the role that
+/// opens a connection, which is the superuser.
+async fn role_settings(user: &str, cluster: &Cluster) -> Result<Vec<(String, String)>, DbError> {
+    let question = format!(
+        "SELECT c.setting FROM pg_catalog.pg_db_role_setting s \
+         JOIN pg_catalog.pg_roles r ON r.oid = s.setrole \
+         JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase \
+         CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c(setting) \
+         WHERE r.rolname = {} AND d.datname = {}",
+        literal(user),
+        literal(&cluster.target.database)
+    );
+    let rows = cluster.query(&question).await.map_err(|error| unavailable(&error))?;
+    let pair = |row: Vec<Option<String>>| {
+        let setting = row.into_iter().next()??;
+        setting.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    Ok(rows.into_iter().filter_map(pair).collect())
+}
+
+fn unavailable(error: &UpstreamError) -> DbError {
+    tracing::error!(%error, "a role could not be looked up");
+    DbError::fatal("XX000", "server unavailable")
 }
 
 /// Checks that a role other than `admin` exists and is mapped to the client's IAM identity.
@@ -215,23 +228,21 @@ async fn check_role(user: &str, cluster: &Cluster) -> Result<(), DbError> {
     }
     let arn = &cluster.config.arn;
     let question = format!(
-        "SELECT EXISTS (SELECT 1 FROM dsql_emulator.iam_mapping m \
-         JOIN pg_catalog.pg_roles r ON r.oid = m.role \
-         WHERE r.rolname = {} AND r.rolcanlogin AND m.arn = {})",
-        literal(user),
-        literal(arn)
+        "SELECT r.rolcanlogin AND EXISTS (SELECT 1 FROM dsql_emulator.iam_mapping m \
+         WHERE m.role = r.oid AND m.arn = {}) \
+         FROM pg_catalog.pg_roles r WHERE r.rolname = {}",
+        literal(arn),
+        literal(user)
     );
-    let answer = cluster.query(&question).await;
-    match answer.map(single) {
-        Ok(Some(found)) if found == "t" => Ok(()),
-        Ok(_) => Err(access_denied(format!(
+    let found = cluster.query(&question).await.map_err(|error| unavailable(&error))?;
+    match single(found).as_deref() {
+        Some("t") => Ok(()),
+        Some(_) => Err(access_denied(format!(
             "User {arn} is not authorized to perform: dsql:DbConnect as role {user}; \
              map it with AWS IAM GRANT"
         ))),
-        Err(error) => {
-            tracing::error!(%error, "a role could not be looked up");
-            Err(DbError::fatal("XX000", "server unavailable"))
-        }
+        // The SQLSTATE is observed [O FIELD].
+        None => Err(DbError::fatal("08P01", format!("role \"{user}\" does not exist"))),
     }
 }
 

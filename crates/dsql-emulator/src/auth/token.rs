@@ -178,7 +178,11 @@ fn check_time(date: &str, lifetime: &str, now: SystemTime) -> Result<(), String>
     let signed = signed.assume_utc();
     let lifetime: u64 = lifetime.parse().unwrap_or(0);
     if !(1..=MAX_LIFETIME).contains(&lifetime) {
-        return Err(format!("X-Amz-Expires must be between 1 and {MAX_LIFETIME} seconds"));
+        // The first half is asserted [S SUITES].
+        return Err(format!(
+            "X-Amz-Expires must be less than a week (in seconds), and more than 0; a week is \
+             {MAX_LIFETIME}"
+        ));
     }
     let now = OffsetDateTime::from(now);
     let written = |moment: OffsetDateTime| moment.format(DATE).unwrap_or_default();

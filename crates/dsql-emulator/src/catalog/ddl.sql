@@ -16,12 +16,28 @@ CREATE FUNCTION dsql_emulator.is_key_type(type oid) RETURNS boolean LANGUAGE sql
     'bpchar'::regtype, 'varchar'::regtype, 'text'::regtype, 'date'::regtype, 'time'::regtype,
     'timestamp'::regtype, 'timestamptz'::regtype, 'boolean'::regtype, 'uuid'::regtype) $$;
 CREATE FUNCTION dsql_emulator.is_storable(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT dsql_emulator.is_key_type(type) OR dsql_emulator.base_type(type) IN ('timetz'::regtype,
-    'interval'::regtype, 'bytea'::regtype, 'json'::regtype, 'jsonb'::regtype) $$;
+  SELECT format_type(dsql_emulator.base_type(type), NULL) IN (SELECT sys.supported_datatypes()) $$;
+
+-- aurora-dsql.md#types: functions cannot have the types that expressions cannot have [S SUITES].
+CREATE FUNCTION dsql_emulator.check_function(proc oid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  refused text;
+BEGIN
+  SELECT format_type(t.oid, NULL) INTO refused
+    FROM pg_catalog.pg_proc p
+   CROSS JOIN LATERAL unnest(p.prorettype || p.proargtypes::oid[] || p.proallargtypes) AS used(type)
+    JOIN pg_catalog.pg_type t ON t.oid = used.type
+   WHERE p.oid = proc AND EXISTS (SELECT 1 FROM pg_catalog.pg_type g
+           WHERE g.oid IN (t.oid, t.typelem) AND g.typcategory = 'G');
+  IF FOUND THEN
+    PERFORM dsql_emulator.raise_error('0A000', format('datatype %s not supported', refused));
+  END IF;
+END $$;
 
 CREATE FUNCTION dsql_emulator.check_table(rel oid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   a record;
+  has_key boolean;
 BEGIN
   FOR a IN
     SELECT c.attnum, c.atttypid, c.atttypmod, c.attidentity,
@@ -50,8 +66,11 @@ BEGIN
     END IF;
   END LOOP;
   IF (SELECT count(*) FROM pg_catalog.pg_attribute c
-       WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped) > 255 THEN
-    PERFORM dsql_emulator.raise_error('54011', 'tables can have at most 255 columns');
+       WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped) > 256 THEN
+    SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_index WHERE indrelid = rel AND indisprimary) INTO has_key;
+    PERFORM dsql_emulator.raise_error('54011', CASE WHEN has_key
+      THEN 'cannot use more than 256 columns in an index'
+      ELSE 'tables can have at most 255 columns' END);
   END IF;
 END $$;
 
@@ -89,25 +108,21 @@ BEGIN
   END IF;
 END $$;
 
--- aurora-dsql.md#sizes: the number of objects of a cluster. Only the message for schemas is known;
--- the others are like it.
+-- aurora-dsql.md#sizes: the number of objects of a cluster. Schemas are counted before the statement.
 CREATE FUNCTION dsql_emulator.check_counts() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   kind record;
 BEGIN
   FOR kind IN
     SELECT o.what, o.most, count(*) AS found FROM (
-      SELECT CASE c.relkind WHEN 'r' THEN 'tables' WHEN 'v' THEN 'views' WHEN 'S' THEN 'sequences' END AS what,
+      SELECT CASE c.relkind WHEN 'r' THEN 'tables' WHEN 'v' THEN 'views' WHEN 'S' THEN 'sequences is' END AS what,
              CASE c.relkind WHEN 'r' THEN 1000 ELSE 5000 END AS most
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        WHERE c.relkind IN ('r', 'v', 'S') AND n.nspname NOT LIKE 'pg\_%'
          AND n.nspname NOT IN ('information_schema', 'sys', 'dsql_emulator')
-      UNION ALL
-      SELECT 'schemas', 10 FROM pg_catalog.pg_namespace n
-       WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'sys', 'dsql_emulator')
       ) o GROUP BY o.what, o.most HAVING count(*) > o.most
   LOOP
-    PERFORM dsql_emulator.raise_error('54000', format('more than %s %s not allowed', kind.most, kind.what));
+    PERFORM dsql_emulator.raise_error('54000', format('creating more than %s %s not allowed', kind.most, kind.what));
   END LOOP;
 END $$;
 
@@ -141,6 +156,8 @@ BEGIN
       -- [I]: no column could have the domain.
       PERFORM dsql_emulator.raise_error('0A000', format('datatype %s not supported',
         format_type(dsql_emulator.base_type(c.objid), NULL)));
+    ELSIF c.classid = 'pg_catalog.pg_proc'::regclass THEN
+      PERFORM dsql_emulator.check_function(c.objid);
     ELSIF c.classid = 'pg_catalog.pg_namespace'::regclass THEN
       touched := touched || ARRAY(SELECT i.rel FROM dsql_emulator.instrumented i
         JOIN pg_catalog.pg_class t ON t.oid = i.rel WHERE t.relnamespace = c.objid);

@@ -130,6 +130,8 @@ DECLARE
   entry_overhead constant int := 314;
   has_primary boolean;
   primary_key text;
+  same_key text;
+  row_size text := 'pg_catalog.pg_column_size(n.*)';
   -- For the aliases n (new rows) and o (old rows):
   new_keys text := '';
   old_keys text := '';
@@ -215,6 +217,16 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
     JOIN pg_catalog.pg_type b ON b.oid = dsql_emulator.base_type(t.oid)
    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped;
 
+  -- A long value counts as it is stored.
+  IF has_primary THEN
+    SELECT string_agg(format('t.%1$I = n.%1$I', a.attname), ' AND ') INTO same_key
+      FROM pg_catalog.pg_index i
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = rel AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+     WHERE i.indrelid = rel AND i.indisprimary;
+    row_size := format('CASE WHEN %1$s > 1048576 THEN (SELECT %2$s FROM %3$s t WHERE %4$s) ELSE %1$s END',
+      row_size, stored_sizes, table_name, same_key);
+  END IF;
+
   FOR item IN
     SELECT i.indexrelid, i.indisprimary, dsql_emulator.key_size_expression(i.indexrelid, 'n') AS size
       FROM pg_catalog.pg_index i WHERE i.indrelid = rel
@@ -239,7 +251,7 @@ BEGIN
 %10$s
   SELECT max(pg_catalog.pg_column_size(n.*)), max(%2$s), json_build_object(
       't', %3$s, 'o', %4$L, 'n', count(*),
-      'b', sum(pg_catalog.pg_column_size(n.*) + %5$s),
+      'b', sum(%11$s + %5$s),
       %6$s)::text
     INTO dsql_widest, dsql_longest, dsql_report
     FROM new_rows n;
@@ -274,7 +286,7 @@ END $trigger$ $function$,
           CASE WHEN has_primary THEN 'NULL' ELSE format('(SELECT %s FROM old_rows o)', images_old) END)
       END,
       COALESCE(value_checks, ''), table_name, COALESCE(stored_sizes, '0'),
-      dsql_emulator.trigger_prologue('new_rows'));
+      dsql_emulator.trigger_prologue('new_rows'), row_size);
   END LOOP;
 
   EXECUTE format($function$

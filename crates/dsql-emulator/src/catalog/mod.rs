@@ -6,17 +6,20 @@ use std::{
     time::Instant,
 };
 
-use crate::CatalogConflicts;
+use crate::{CatalogConflicts, rules::SETTABLE};
 
 /// The statements that install the emulator's objects in an empty database, in one transaction.
-pub(crate) const INSTALL: &str = concat!(
-    "BEGIN;\n",
-    include_str!("system.sql"),
-    include_str!("footprint.sql"),
-    include_str!("ddl.sql"),
-    include_str!("rows.sql"),
-    "COMMIT;\n"
-);
+pub(crate) fn install() -> String {
+    let sql = concat!(
+        "BEGIN;\n",
+        include_str!("system.sql"),
+        include_str!("footprint.sql"),
+        include_str!("ddl.sql"),
+        include_str!("rows.sql"),
+        "COMMIT;\n"
+    );
+    sql.replace("{settable}", &SETTABLE.join(","))
+}
 
 /// The catalog changes of one cluster, and which session has seen which.
 #[derive(Debug)]

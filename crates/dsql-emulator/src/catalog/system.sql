@@ -41,6 +41,42 @@ CREATE FUNCTION pg_catalog.current_setting(text, boolean) RETURNS text
       WHEN 'lc_ctype' THEN CASE WHEN NOT $2 THEN pg_catalog.dsql_emulator_unrecognized($1) END
       ELSE pg_catalog.current_setting_of_host($1, $2) END $$;
 
+-- Only the settings that SET accepts can be set (aurora-dsql.md#sessions). The change is reported,
+-- because it is repeated when the transaction is rolled back to its start.
+ALTER FUNCTION pg_catalog.set_config(text, text, boolean) RENAME TO set_config_of_host;
+CREATE FUNCTION pg_catalog.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  value text;
+BEGIN
+  IF NOT pg_catalog.lower($1) = ANY ('{{settable}}'::text[]) THEN
+    RAISE EXCEPTION USING ERRCODE = '0A000',
+      MESSAGE = pg_catalog.format('setting configuration parameter "%s" not supported', $1);
+  END IF;
+  value := pg_catalog.set_config_of_host($1, $2, $3);
+  RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = pg_catalog.json_build_object('o', 'setting',
+    'name', pg_catalog.convert_to(pg_catalog.format(
+      'SELECT pg_catalog.set_config_of_host(%L, %L, %L)', $1, $2, $3), 'UTF8'));
+  RETURN value;
+END $$;
+
+-- A name of a relation can begin with the name of the database (aurora-dsql.md#environment), which
+-- has another name in the underlying server.
+CREATE FUNCTION pg_catalog.dsql_emulator_own_name(text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT pg_catalog.regexp_replace($1,
+      '^\s*(?:postgres|"postgres")\s*\.\s*((?:[^\s".]+|"(?:[^"]|"")+")\s*\.\s*(?:[^\s".]+|"(?:[^"]|"")+"))\s*$',
+      '\1') $$;
+ALTER FUNCTION pg_catalog.to_regclass(text) RENAME TO to_regclass_of_host;
+CREATE FUNCTION pg_catalog.to_regclass(text) RETURNS regclass
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+    SELECT pg_catalog.to_regclass_of_host(pg_catalog.dsql_emulator_own_name($1)) $$;
+ALTER FUNCTION pg_catalog.regclass(text) RENAME TO regclass_of_host;
+CREATE FUNCTION pg_catalog.regclass(text) RETURNS regclass
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+    SELECT pg_catalog.regclass_of_host(pg_catalog.dsql_emulator_own_name($1)) $$;
+UPDATE pg_catalog.pg_cast SET castfunc = 'pg_catalog.regclass(text)'::regprocedure
+ WHERE castfunc = 'pg_catalog.regclass_of_host(text)'::regprocedure;
+
 -- The view pg_settings shows the same, and cannot be used to change settings.
 CREATE OR REPLACE VIEW pg_catalog.pg_settings AS
   SELECT s.name,
@@ -88,6 +124,51 @@ END $$;
 
 CREATE SCHEMA sys;
 GRANT USAGE ON SCHEMA sys TO PUBLIC;
+
+-- Functions of the cluster and the session (aurora-dsql.md#environment). Of most of them only the
+-- name is observed, and their results are [I].
+CREATE FUNCTION sys.dsql_major_version() RETURNS integer
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 1 $$;
+CREATE FUNCTION sys.current_session_id() RETURNS text
+  LANGUAGE sql STABLE AS $$ SELECT pg_catalog.current_setting_of_host('dsql_emulator.session_id') $$;
+CREATE FUNCTION sys.iam_session_user() RETURNS text
+  LANGUAGE sql STABLE AS $$ SELECT pg_catalog.current_setting_of_host('dsql_emulator.arn') $$;
+CREATE FUNCTION sys.current_transaction_id() RETURNS text
+  LANGUAGE sql STABLE AS $$ SELECT pg_catalog.pg_current_xact_id()::text $$;
+CREATE FUNCTION sys.cluster_size() RETURNS bigint
+  LANGUAGE sql VOLATILE AS $$
+    SELECT pg_catalog.pg_database_size(pg_catalog.current_database_of_host()) $$;
+-- 10 TiB, the documented quota.
+CREATE FUNCTION sys.cluster_size_limit() RETURNS bigint
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 10 * 1024::bigint ^ 4 $$;
+
+-- Base 32 as in the ids of jobs (aurora-dsql.md#jobs).
+CREATE FUNCTION sys.uuid_to_base32_str(uuid) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT pg_catalog.string_agg(pg_catalog.substr('abcdefghijklmnopqrstuvwxyz234567',
+        pg_catalog.substring(b.bits, 5 * n + 1, 5)::bit(5)::integer + 1, 1), '' ORDER BY n)
+      FROM (SELECT ('x' || pg_catalog.replace($1::text, '-', ''))::bit(128)::text || '00' AS bits) b
+     CROSS JOIN pg_catalog.generate_series(0, 25) AS n $$;
+CREATE FUNCTION sys.base32_str_to_uuid(text) RETURNS uuid
+  LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog AS $$
+DECLARE
+  bits text;
+BEGIN
+  IF $1 !~ '^[a-z2-7]{26}$' THEN
+    RAISE EXCEPTION USING ERRCODE = '22P02', MESSAGE = 'Unable to convert text to UUID';
+  END IF;
+  SELECT string_agg((strpos('abcdefghijklmnopqrstuvwxyz234567', c) - 1)::bit(5)::text, '' ORDER BY n)
+    INTO bits FROM regexp_split_to_table($1, '') WITH ORDINALITY AS s(c, n);
+  RETURN (lpad(to_hex(left(bits, 64)::bit(64)::bigint), 16, '0')
+    || lpad(to_hex(substr(bits, 65, 64)::bit(64)::bigint), 16, '0'))::uuid;
+END $$;
+
+-- The types of columns (aurora-dsql.md#types).
+CREATE FUNCTION sys.supported_datatypes() RETURNS SETOF text
+  LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.unnest('{smallint,integer,bigint,real,
+      double precision,numeric,bpchar,varchar,text,date,time,timetz,timestamp,timestamptz,interval,
+      boolean,bytea,uuid,json,jsonb}'::regtype[]) AS t $$;
 
 -- Asynchronous jobs (aurora-dsql.md#jobs).
 CREATE TABLE dsql_emulator.job (

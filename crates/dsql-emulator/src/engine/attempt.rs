@@ -212,6 +212,7 @@ fn record(
     let effect = std::mem::take(&mut answer.effect);
     let rows = effect.footprint.rows;
     check_rows(transaction.effect.footprint.rows + rows, context)?;
+    transaction.settings.extend(effect.settings.iter().map(|text| text.as_str().into()));
     transaction.effect.merge(effect);
     transaction.has_run = true;
     transaction.has_dml |= rows > 0;

@@ -69,6 +69,39 @@ impl Worker {
                 "0A000",
                 "unsupported ALTER TABLE DROP CONSTRAINT statement".to_owned(),
             ),
+            // aurora-dsql.md#sizes. An existing schema is no exception.
+            Check::SchemaCount => (
+                "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname NOT LIKE 'pg\\_%' \
+                 AND nspname NOT IN ('information_schema', 'sys', 'dsql_emulator', 'public') \
+                 HAVING count(*) >= 10"
+                    .to_owned(),
+                "54000",
+                "more than 10 schemas not allowed".to_owned(),
+            ),
+            // aurora-dsql.md#connections
+            Check::NotMapped { role } => (
+                format!(
+                    "SELECT 1 FROM sys.iam_pg_role_mappings WHERE pg_role_name = {}",
+                    literal(role)
+                ),
+                "2BP01",
+                format!("role \"{role}\" cannot be dropped because some objects depend on it"),
+            ),
+            // aurora-dsql.md#refused-statements
+            Check::NoSystemColumn { tables } => {
+                let names: Vec<String> = tables.iter().map(|name| table(name)).collect();
+                (
+                    format!(
+                        "SELECT 1 FROM pg_catalog.pg_class c \
+                         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                         WHERE c.oid IN ({}) AND c.relkind = 'r' \
+                         AND n.nspname NOT IN ('pg_catalog', 'information_schema')",
+                        names.join(", ")
+                    ),
+                    "0A000",
+                    "cannot retrieve a system column in this context".to_owned(),
+                )
+            }
             // aurora-dsql.md#indexes
             Check::Empty { table: name } => (
                 format!("SELECT 1 FROM {name} LIMIT 1"),

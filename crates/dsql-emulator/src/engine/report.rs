@@ -6,7 +6,10 @@ use super::{
     changes::Changes,
     footprint::{Class, Footprint},
 };
-use crate::wire::{DbError, Message, tag};
+use crate::{
+    sql::text_of_bytea,
+    wire::{DbError, Message, tag},
+};
 
 /// The message of a report; its detail is the JSON.
 const MARK: &str = "dsql_emulator";
@@ -20,6 +23,8 @@ pub(crate) struct Effect {
     pub(crate) indexes: Vec<(u32, String)>,
     /// Tables and indexes that were dropped.
     pub(crate) dropped: Vec<u32>,
+    /// Statements that repeat the changes of settings by `set_config`.
+    pub(crate) settings: Vec<String>,
 }
 
 /// Keys of rows in an index; null for a key with a null in it.
@@ -28,7 +33,7 @@ type Keys = (u32, Option<Vec<Option<String>>>);
 #[derive(Debug, Deserialize)]
 struct Report {
     /// The operation: `i`nsert, `u`pdate, `d`elete, `K` or `S` for a row locked in that class,
-    /// `index`, `drop`.
+    /// `index`, `drop`, `setting`.
     o: String,
     /// The table, or the created or dropped object.
     #[serde(default)]
@@ -57,6 +62,7 @@ struct Report {
     /// Without a primary key: the rows that were removed.
     #[serde(default)]
     r: Option<Vec<String>>,
+    /// The name of an index, or the statement that sets a setting, as bytea.
     #[serde(default)]
     name: String,
 }
@@ -83,6 +89,7 @@ impl Effect {
         match report.o.as_str() {
             "index" => return self.indexes.push((report.t, report.name)),
             "drop" => return self.dropped.push(report.t),
+            "setting" => return self.settings.extend(text_of_bytea(&report.name)),
             "K" => return self.lock(report.e, Class::Key),
             "S" => return self.lock(report.e, Class::Share),
             _ => {}

@@ -38,10 +38,6 @@ pub(crate) struct Worker {
     commit_log: Arc<CommitLog>,
     /// The client's role, quoted.
     user: String,
-    /// The role that it has set, or `none`.
-    role: String,
-    /// The role at the beginning of the transaction.
-    role_before: String,
     pub(crate) transaction: Option<Transaction>,
     /// Prepared statements to close with the next Parse.
     unused: Vec<Arc<str>>,
@@ -69,8 +65,6 @@ impl Worker {
             connection: MonitoredConnection::new(connection, monitor),
             commit_log,
             user,
-            role: "none".into(),
-            role_before: "none".into(),
             transaction: None,
             unused: Vec::new(),
         })
@@ -99,27 +93,14 @@ impl Worker {
         self.connection.query(&sql, policy).await
     }
 
-    /// The statements that return from the superuser to the client's role.
+    /// The statement that returns from the superuser to the client's role.
     fn as_client(&self) -> String {
-        let set_role = match self.role.as_str() {
-            "none" => String::new(),
-            role => format!("; SET ROLE {}", literal(role)),
-        };
-        format!("SET SESSION AUTHORIZATION {}{set_role}", self.user)
+        format!("SET SESSION AUTHORIZATION {}", self.user)
     }
 
     /// Runs `sql` as the client and returns the rows.
     pub(crate) async fn as_client_query(&mut self, sql: &str) -> Result<Rows, Failure> {
         self.connection.query(sql, CancelPolicy::internal()).await
-    }
-
-    /// Reads the role again, after a statement that may have set it.
-    pub(crate) async fn refresh_role(&mut self) -> Result<(), Failure> {
-        let rows = self.as_client_query("SHOW role").await?;
-        if let Some([Some(role)]) = rows.first().map(Vec::as_slice) {
-            self.role.clone_from(role);
-        }
-        Ok(())
     }
 
     /// Prepares a statement under `name`; returns its parameter types and columns.
@@ -223,13 +204,12 @@ impl Worker {
         let sql = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; \
              SELECT pg_catalog.current_setting_of_host('transaction_read_only'), \
-             pg_catalog.set_config('dsql_emulator.transaction', 'on', true); \
+             pg_catalog.set_config_of_host('dsql_emulator.transaction', 'on', true); \
              SAVEPOINT dsql_emulator_start"
         );
         let read_only = single(self.connection.query(&sql, CancelPolicy::cancellable()).await?);
         let read_only = read_only.as_deref() == Some("on");
         self.transaction = Some(Transaction::new(commit_log.snapshot(), read_only));
-        self.role_before.clone_from(&self.role);
         Ok(())
     }
 
@@ -237,9 +217,6 @@ impl Worker {
     pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
         let committed = self.connection.query("COMMIT", CancelPolicy::commit()).await;
         self.transaction = None;
-        if committed.is_err() {
-            self.role.clone_from(&self.role_before);
-        }
         committed.map(drop)
     }
 
@@ -248,7 +225,6 @@ impl Worker {
         if self.transaction.take().is_none() {
             return Ok(());
         }
-        self.role.clone_from(&self.role_before);
         self.connection.query("ROLLBACK", CancelPolicy::internal()).await.map(drop)
     }
 
@@ -301,7 +277,7 @@ impl Worker {
             self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
             Vec::new()
         } else {
-            // The rollback restores the role as well.
+            // The rollback restores the session authorization as well.
             let sql = format!(
                 "SET SESSION AUTHORIZATION DEFAULT; \
                  SELECT rel, image FROM dsql_emulator.read_rows({}); {ROLLBACK_TO_START}",

@@ -3,7 +3,12 @@
 //! Messages of refusals are `unsupported ALTER TABLE … statement` with PostgreSQL's name of the
 //! action.
 
-use super::{Check, Class, Context, NewJob, Plan, create_table, sequence};
+use super::{
+    Check, Class, Context, NewJob, Plan,
+    column::{Column, check_deferrable},
+    create_table::is_exclusion,
+    sequence,
+};
 use crate::sql::{Cursor, Edit, Statement, Token, identifier};
 
 /// Actions that are refused by their first words, with PostgreSQL's names. Recorded: row security,
@@ -33,7 +38,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("OPTIONS", "OPTIONS"),
     ("ATTACH PARTITION", "ATTACH PARTITION"),
     ("DETACH PARTITION", "DETACH PARTITION"),
-    ("ALTER CONSTRAINT", "ALTER CONSTRAINT"),
 ];
 
 /// Changes of a column that are refused, with PostgreSQL's names. Recorded: the first three.
@@ -48,22 +52,13 @@ const REFUSED_OF_COLUMN: &[(&str, &str)] = &[
 
 /// `cursor` is behind ALTER TABLE.
 pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
-    let mut edit = Edit::default();
-    let asynchronous = cursor.peek().filter(|_| cursor.skip("ASYNC"));
-    if let Some(word) = asynchronous {
-        edit.replace(word, word, "");
+    if let Some(job) = validation(cursor) {
+        return Plan::ddl(None, Some(job), Vec::new());
     }
-    cursor.skip("IF EXISTS");
-    cursor.skip("ONLY");
-    let Some(table) = cursor.name() else {
+    let mut edit = Edit::default();
+    let Some(table) = table(&mut cursor) else {
         return Plan::run(Class::Ddl);
     };
-    let table = table.into_iter().map(identifier).collect::<Vec<_>>().join(".");
-    cursor.skip_mark('*');
-
-    if asynchronous.is_some() {
-        return plan_async(cursor, table);
-    }
     let mut checks = Vec::new();
     for action in cursor.items() {
         match check_action(statement, action, &table, context, &mut edit) {
@@ -75,17 +70,25 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
     Plan::ddl(text, None, checks)
 }
 
-/// aurora-dsql.md#alter-table: only `ALTER TABLE ASYNC t VALIDATE CONSTRAINT c`.
-fn plan_async(mut cursor: Cursor<'_>, table: String) -> Plan {
-    let validates = cursor.skip("VALIDATE CONSTRAINT");
-    match cursor.next().and_then(Token::word) {
-        Some(constraint) if validates && cursor.is_at_end() => {
-            let job = NewJob::Validate { table, constraint: constraint.to_owned() };
-            Plan::ddl(None, Some(job), Vec::new())
-        }
-        // [I]
-        _ => Plan::unsupported("ASYNC not supported for this ALTER TABLE statement"),
+/// Skips `[IF EXISTS] [ONLY] name [*]`; returns the name, quoted.
+fn table(cursor: &mut Cursor<'_>) -> Option<String> {
+    cursor.skip("IF EXISTS");
+    cursor.skip("ONLY");
+    let name = cursor.name()?.into_iter().map(identifier).collect::<Vec<_>>().join(".");
+    cursor.skip_mark('*');
+    Some(name)
+}
+
+/// The job of `ASYNC t VALIDATE CONSTRAINT c`, the only asynchronous action
+/// (aurora-dsql.md#alter-table). In any other statement `async` is the name of a table.
+fn validation(mut cursor: Cursor<'_>) -> Option<NewJob> {
+    if !cursor.skip("ASYNC") {
+        return None;
     }
+    let table = table(&mut cursor)?;
+    let validates = cursor.skip("VALIDATE CONSTRAINT");
+    let constraint = cursor.next()?.word()?.to_owned();
+    (validates && cursor.is_at_end()).then_some(NewJob::Validate { table, constraint })
 }
 
 fn unsupported(action: &str) -> Plan {
@@ -109,10 +112,14 @@ fn check_action(
     if cursor.skip("DROP") {
         return Ok(check_drop(cursor, table));
     }
+    // [S SUITES]: a foreign key can become deferrable; PostgreSQL refuses the rest.
+    if cursor.starts_with("ALTER CONSTRAINT") {
+        return Ok(None);
+    }
     if cursor.skip("ALTER") {
         cursor.skip("COLUMN");
         cursor.next();
-        return check_alter_column(cursor, context, edit).map_or(Ok(None), Err);
+        return check_alter_column(cursor, context, edit).map(|()| None);
     }
     if cursor.skip("SET") || cursor.skip("RESET") {
         if cursor.peek().is_some_and(|token| token.is_mark('(')) {
@@ -136,36 +143,28 @@ fn check_add(
     context: &Context<'_>,
     edit: &mut Edit,
 ) -> Result<Option<Check>, Plan> {
-    const CONSTRAINTS: [&str; 5] = ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"];
+    const CONSTRAINTS: [&str; 4] = ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN"];
     let mut constraint = cursor;
     if constraint.skip("CONSTRAINT") {
         constraint.next();
     }
-    if CONSTRAINTS.iter().any(|word| constraint.starts_with(word)) {
+    if CONSTRAINTS.iter().any(|word| constraint.starts_with(word)) || is_exclusion(constraint) {
         let permitted = constraint.starts_with("UNIQUE USING INDEX")
             || ((constraint.starts_with("CHECK") || constraint.starts_with("FOREIGN"))
                 && constraint.contains("NOT VALID"));
-        return if permitted { Ok(None) } else { Err(unsupported("ADD CONSTRAINT")) };
+        if !permitted {
+            return Err(unsupported("ADD CONSTRAINT"));
+        }
+        return check_deferrable(constraint).map(|()| None);
     }
     cursor.skip("COLUMN");
     cursor.skip("IF NOT EXISTS");
-    const OF_COLUMN: [&str; 8] = [
-        "CONSTRAINT",
-        "NOT NULL",
-        "DEFAULT",
-        "CHECK",
-        "UNIQUE",
-        "PRIMARY",
-        "REFERENCES",
-        "GENERATED",
-    ];
-    let mut definition = cursor;
-    definition.next();
+    let column = Column::read(cursor.rest());
     // Before the type (aurora-dsql.md#order-of-checks).
-    if OF_COLUMN.iter().any(|words| definition.contains(words)) {
+    if column.has_constraint() {
         return Err(Plan::unsupported("ALTER TABLE ADD COLUMN with constraint not supported"));
     }
-    create_table::check_column(statement, cursor.rest(), context, edit)
+    column.check(statement, context, edit)
 }
 
 /// The primary key and its columns cannot be dropped; the catalog lists them.
@@ -186,9 +185,13 @@ fn check_alter_column(
     mut cursor: Cursor<'_>,
     context: &Context<'_>,
     edit: &mut Edit,
-) -> Option<Plan> {
-    if let Some((_, name)) = REFUSED_OF_COLUMN.iter().find(|(words, _)| cursor.starts_with(words)) {
-        return Some(unsupported(&format!("ALTER COLUMN ... {name}")));
+) -> Result<(), Plan> {
+    let refused = REFUSED_OF_COLUMN.iter().find(|(words, _)| cursor.starts_with(words));
+    if let Some((_, name)) = refused {
+        return Err(unsupported(&format!("ALTER COLUMN ... {name}")));
+    }
+    if cursor.starts_with("SET DEFAULT") {
+        return Ok(());
     }
     if let Some(mut identity) = cursor.find("AS IDENTITY") {
         identity.skip("AS IDENTITY");
@@ -201,13 +204,13 @@ fn check_alter_column(
         {
             edit.replace(word, word, "EXTENDED");
         }
-        return None;
+        return Ok(());
     }
     for word in ["SET", "RESET"] {
         let mut options = cursor;
         if options.skip(word) && options.peek().is_some_and(|token| token.is_mark('(')) {
-            return Some(unsupported(&format!("ALTER COLUMN ... {word}")));
+            return Err(unsupported(&format!("ALTER COLUMN ... {word}")));
         }
     }
-    sequence::check_changed_cache(cursor)
+    sequence::check_changed(cursor)
 }

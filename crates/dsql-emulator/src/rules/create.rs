@@ -1,7 +1,7 @@
 //! CREATE statements that are not refused by their first words.
 
-use super::{Class, Context, Plan, create_table, index, sequence};
-use crate::sql::{Cursor, Edit, Kind, Statement, Token, identifier};
+use super::{Check, Class, Context, Plan, body, create_table, index, sequence};
+use crate::sql::{Cursor, Edit, Statement, Token, identifier};
 
 pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
@@ -27,7 +27,8 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     }
     if temporary {
         // Refused (aurora-dsql.md#refused-statements) [O]; message [I], like that for tables.
-        let object = cursor.find("VIEW").map_or("sequence", |_| "view");
+        let is_view = cursor.starts_with("VIEW") || cursor.starts_with("RECURSIVE VIEW");
+        let object = if is_view { "view" } else { "sequence" };
         let statement = object.to_uppercase();
         return Plan::unsupported(format!(
             "TEMPORARY or TEMP {object} not supported for CREATE {statement}"
@@ -39,8 +40,14 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     if cursor.skip("TYPE") {
         return plan_type(cursor);
     }
-    if cursor.starts_with("FUNCTION") {
-        return plan_function(cursor);
+    if cursor.skip("FUNCTION") {
+        return body::plan_function(statement, cursor, context);
+    }
+    if cursor.skip("VIEW") || cursor.skip("RECURSIVE VIEW") {
+        return body::plan_view(statement, cursor, context);
+    }
+    if cursor.starts_with("SCHEMA") {
+        return Plan::ddl(None, None, vec![Check::SchemaCount]);
     }
     if cursor.starts_with("STATISTICS") && context.server_version < NAMELESS_SINCE {
         return Plan::ddl(name_statistics(statement, cursor), None, Vec::new());
@@ -87,21 +94,4 @@ fn plan_type(mut cursor: Cursor<'_>) -> Plan {
     }
     // [I]: a base type or shell type.
     Plan::unsupported("unsupported statement: Define")
-}
-
-/// aurora-dsql.md#refused-statements: functions in SQL only.
-fn plan_function(cursor: Cursor<'_>) -> Plan {
-    let language = cursor.find("LANGUAGE").and_then(|mut found| {
-        found.skip("LANGUAGE");
-        match &found.next()?.kind {
-            Kind::Word { text, .. } | Kind::Text(text) => Some(text.to_lowercase()),
-            _ => None,
-        }
-    });
-    match language {
-        Some(language) if language != "sql" => {
-            Plan::unsupported(format!("CREATE FUNCTION with language {language} not supported"))
-        }
-        _ => Plan::run(Class::Ddl),
-    }
 }

@@ -1,7 +1,7 @@
 //! ALTER and DROP of all objects other than tables (aurora-dsql.md#tables).
 
-use super::{Class, Context, Plan, alter_table, sequence};
-use crate::sql::{Cursor, Statement};
+use super::{Check, Class, Context, Plan, alter_table, sequence, setting};
+use crate::sql::{Cursor, Edit, Kind, Statement, Token, identifier};
 
 pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
@@ -16,14 +16,21 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
         return plan_alter_statistics(cursor);
     }
     if cursor.skip("TYPE") {
-        let message = if cursor.contains("RENAME") && !cursor.contains("RENAME VALUE") {
+        cursor.name();
+        let renames = cursor.starts_with("RENAME") && !cursor.starts_with("RENAME VALUE");
+        let message = if renames {
             "unsupported object in RENAME statement"
         } else {
             "ALTER TYPE not supported"
         };
         return Plan::unsupported(message);
     }
-    if cursor.starts_with("AGGREGATE") || cursor.starts_with("MATERIALIZED VIEW") {
+    if cursor.skip("DOMAIN") {
+        return plan_alter_domain(cursor);
+    }
+    if cursor.skip("AGGREGATE") || cursor.skip("MATERIALIZED VIEW") {
+        cursor.skip("IF EXISTS");
+        cursor.name();
         return Plan::unsupported(if cursor.contains("RENAME") {
             "unsupported object in RENAME statement"
         } else {
@@ -31,19 +38,16 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
             "unsupported object in ALTER statement"
         });
     }
-    if cursor.starts_with("FUNCTION") {
+    if cursor.skip("FUNCTION") {
         // Only these four forms [O LINT]; message [I].
+        cursor.name();
         let forms = ["RENAME TO", "OWNER TO", "SET SCHEMA", "DEPENDS ON"];
         if !forms.iter().any(|form| cursor.contains(form)) {
             return Plan::unsupported("unsupported statement: AlterFunction");
         }
     }
-    if cursor.skip("ROLE") {
-        return plan_alter_role(cursor);
-    }
-    if cursor.starts_with("USER") {
-        // [O LINT], message [I].
-        return Plan::unsupported("unsupported statement: AlterRole");
+    if cursor.skip("ROLE") || cursor.skip("USER") {
+        return plan_alter_role(statement, cursor, context);
     }
     if cursor.skip("INDEX") {
         // Renaming works (aurora-dsql.md#indexes); the rest are actions of ALTER TABLE [I].
@@ -58,16 +62,52 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
     Plan::run(Class::Ddl)
 }
 
-/// RENAME and RESET are supported, settings and properties are not [O LINT]; messages [I].
-fn plan_alter_role(mut cursor: Cursor<'_>) -> Plan {
-    cursor.next();
-    if cursor.contains("RENAME TO") || cursor.contains("RESET") {
-        Plan::run(Class::Ddl)
-    } else if cursor.contains("SET") {
-        Plan::unsupported("unsupported statement: AlterRoleSet")
-    } else {
-        Plan::unsupported("unsupported statement: AlterRole")
+/// [S SUITES]; messages [I], like those of ALTER TABLE.
+fn plan_alter_domain(mut cursor: Cursor<'_>) -> Plan {
+    cursor.name();
+    let unsupported =
+        |action: &str| Plan::unsupported(format!("unsupported ALTER DOMAIN {action} statement"));
+    if cursor.starts_with("SET NOT NULL") {
+        return unsupported("SET NOT NULL");
     }
+    if cursor.starts_with("ADD") {
+        return unsupported("ADD CONSTRAINT");
+    }
+    if cursor.starts_with("DROP CONSTRAINT") && cursor.contains("CASCADE") {
+        return unsupported("DROP CONSTRAINT ... CASCADE");
+    }
+    Plan::run(Class::Ddl)
+}
+
+/// RENAME, SET and RESET are supported, properties are not (aurora-dsql.md#sessions) [S SUITES, O
+/// LINT]; message [I].
+///
+/// A setting belongs to the role in this database, because emulators can share a server.
+fn plan_alter_role(statement: &Statement, mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
+    let Some(role) = cursor.next() else { return Plan::run(Class::Ddl) };
+    let mut edit = Edit::default();
+    let own_database = identifier(context.database);
+    let mut behind_database = cursor;
+    if behind_database.skip("IN DATABASE") {
+        if let Some(name) = behind_database.next().filter(|name| name.word() == Some("postgres")) {
+            edit.replace(name, name, own_database);
+        }
+        cursor = behind_database;
+    } else {
+        let name = &statement.text[role.start..role.end];
+        edit.replace(role, role, format!("{name} IN DATABASE {own_database}"));
+    }
+    if cursor.starts_with("RENAME TO") {
+        return Plan::run(Class::Ddl);
+    }
+    let refusal = if cursor.skip("SET") {
+        setting::check_name(cursor)
+    } else if cursor.skip("RESET") {
+        None
+    } else {
+        Some(Plan::unsupported("unsupported statement: AlterRole"))
+    };
+    refusal.unwrap_or_else(|| Plan::ddl(Some(edit.apply(statement)), None, Vec::new()))
 }
 
 /// aurora-dsql.md#tables: targets from −1 to 100.
@@ -75,7 +115,7 @@ fn plan_alter_statistics(cursor: Cursor<'_>) -> Plan {
     let target = cursor.find("SET STATISTICS").and_then(|mut found| {
         found.skip("SET STATISTICS");
         match &found.next()?.kind {
-            crate::sql::Kind::Number(number) => number.parse::<u64>().ok(),
+            Kind::Number(number) => number.parse::<u64>().ok(),
             _ => None,
         }
     });
@@ -95,9 +135,6 @@ const DROPPABLE: &[&str] = &[
     "SEQUENCE",
     "VIEW",
     "SCHEMA",
-    "ROLE",
-    "USER",
-    "GROUP",
     "DOMAIN",
     "FUNCTION",
     "ROUTINE",
@@ -109,6 +146,16 @@ pub(super) fn plan_drop(mut cursor: Cursor<'_>) -> Plan {
     cursor.skip("DROP");
     if cursor.starts_with("INDEX CONCURRENTLY") {
         return Plan::unsupported("DROP INDEX CONCURRENTLY must be first action in transaction");
+    }
+    // [S SUITES]; message [I].
+    if cursor.starts_with("DOMAIN") && cursor.contains("CASCADE") {
+        return Plan::unsupported("CASCADE not supported for DROP DOMAIN");
+    }
+    if cursor.skip("ROLE") || cursor.skip("USER") || cursor.skip("GROUP") {
+        cursor.skip("IF EXISTS");
+        let role = |item: &[Token]| Some(Check::NotMapped { role: item.first()?.word()?.into() });
+        let checks = cursor.items().into_iter().filter_map(role).collect();
+        return Plan::ddl(None, None, checks);
     }
     if DROPPABLE.iter().any(|object| cursor.starts_with(object)) {
         return Plan::run(Class::Ddl);

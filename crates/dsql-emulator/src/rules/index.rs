@@ -11,63 +11,78 @@ pub(super) fn plan_create(statement: &Statement, context: &Context<'_>) -> Plan 
     if cursor.skip("CONCURRENTLY") {
         return Plan::unsupported("CONCURRENTLY not supported for CREATE INDEX");
     }
-    let Some(asynchronous) = cursor.peek().filter(|_| cursor.skip("ASYNC")) else {
-        return plan_sync(cursor, context);
+    let asynchronous = cursor.peek().filter(|_| cursor.skip("ASYNC"));
+    // Before the mode (aurora-dsql.md#indexes) [O FIELD].
+    let Details { table, method } = match details(cursor) {
+        Ok(details) => details,
+        Err(refusal) => return refusal,
     };
-    if let Err(refusal) = details(cursor) {
-        return refusal;
-    }
     let without = |words: &[&Token]| {
         let mut edit = Edit::default();
         words.iter().for_each(|word| edit.replace(word, word, ""));
-        edit.apply(statement)
+        if let Some([using, name]) = method {
+            edit.replace(using, name, "");
+        }
+        (!edit.is_empty()).then(|| edit.apply(statement))
     };
-    let not_unique = unique.map(|unique| without(&[unique, asynchronous]));
-    let job = NewJob::Index { not_unique };
-    Plan::ddl(Some(without(&[asynchronous])), Some(job), Vec::new())
-}
-
-/// Permitted only on an empty table, in a session that enables it [D].
-fn plan_sync(cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
-    let refusal = || Plan::unsupported("unsupported mode. please use CREATE INDEX ASYNC.");
-    if !context.sync_index {
-        return refusal();
+    if let Some(word) = asynchronous {
+        let not_unique = unique.and_then(|unique| without(&[unique, word]));
+        return Plan::ddl(without(&[word]), Some(NewJob::Index { not_unique }), Vec::new());
     }
-    match details(cursor) {
-        Err(refusal) => refusal,
-        Ok(None) => refusal(),
-        Ok(Some(table)) => Plan::ddl(None, None, vec![Check::Empty { table }]),
+    // Permitted only on an empty table, in a session that enables it [D].
+    match table {
+        Some(table) if context.sync_index => {
+            Plan::ddl(without(&[]), None, vec![Check::Empty { table }])
+        }
+        _ => Plan::unsupported("unsupported mode. please use CREATE INDEX ASYNC."),
     }
 }
 
-/// Checks what follows `CREATE INDEX ASYNC`; returns the table. Syntax errors are left to
-/// PostgreSQL.
-fn details(mut cursor: Cursor<'_>) -> Result<Option<String>, Plan> {
-    let unsupported = |message: &str| Err(Plan::unsupported(message));
+/// What a CREATE INDEX consists of.
+#[derive(Default)]
+struct Details<'a> {
+    /// The table, quoted; `None` if the statement cannot be read.
+    table: Option<String>,
+    /// USING and the access method, which PostgreSQL does not have.
+    method: Option<[&'a Token; 2]>,
+}
+
+/// Checks what follows `CREATE INDEX [ASYNC]`. Syntax errors are left to PostgreSQL.
+fn details(mut cursor: Cursor<'_>) -> Result<Details<'_>, Plan> {
+    let mut details = Details::default();
     cursor.skip("IF NOT EXISTS");
     if !cursor.starts_with("ON") && cursor.name().is_none_or(|name| name.len() > 1) {
         // A schema before the name is a syntax error in PostgreSQL and DSQL.
-        return Ok(None);
+        return Ok(details);
     }
     if !cursor.skip("ON") {
-        return Ok(None);
+        return Ok(details);
     }
     cursor.skip("ONLY");
-    let Some(table) = cursor.name() else { return Ok(None) };
-    if cursor.skip("USING") {
-        return unsupported("USING not supported for CREATE INDEX");
+    let Some(table) = cursor.name() else { return Ok(details) };
+    if let [using, name, ..] = cursor.rest()
+        && cursor.skip("USING")
+    {
+        if name.word() != Some("btree_index") {
+            return Err(Plan::unsupported("USING not supported for CREATE INDEX"));
+        }
+        cursor.next();
+        details.method = Some([using, name]);
     }
     for key in Cursor::new(cursor.parenthesised().unwrap_or_default()).items() {
         check_key(key)?;
     }
+    if cursor.skip("INCLUDE") {
+        cursor.parenthesised();
+    }
+    let _ = cursor.skip("NULLS NOT DISTINCT") || cursor.skip("NULLS DISTINCT");
     // [I]: no storage option is in the documentation.
-    for option in ["WITH", "TABLESPACE"] {
-        if cursor.contains(option) {
-            return unsupported(&format!("{option} not supported for CREATE INDEX"));
-        }
+    if let Some(option) = ["WITH", "TABLESPACE"].iter().find(|word| cursor.starts_with(word)) {
+        return Err(Plan::unsupported(format!("{option} not supported for CREATE INDEX")));
     }
     let name: Vec<String> = table.iter().map(|part| crate::sql::identifier(part)).collect();
-    Ok(Some(name.join(".")))
+    details.table = Some(name.join("."));
+    Ok(details)
 }
 
 fn check_key(key: &[Token]) -> Result<(), Plan> {

@@ -9,8 +9,11 @@
 
 use sqlparser::ast::{JoinOperator, Query, SetExpr, TableFactor};
 
-use super::syntax::{factors, folded, parse};
-use crate::sql::{Cursor, Kind, Statement, Token, identifier};
+use super::{
+    Plan,
+    syntax::{factors, folded, parse},
+};
+use crate::sql::{Cursor, Statement, Token, identifier};
 
 /// The two kinds of row locks that DSQL has (aurora-dsql.md#locks), the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,50 +151,60 @@ fn changed(text: &str, mut changes: Vec<(&Change, String)>) -> String {
 struct Clause {
     first: usize,
     last: usize,
-    strength: LockStrength,
+    /// `None` for FOR SHARE and FOR NO KEY UPDATE, which DSQL does not have.
+    strength: Option<LockStrength>,
     /// The names after OF; none means all.
     of: Vec<String>,
     /// The position of NOWAIT or SKIP LOCKED.
     policy: Option<(usize, usize)>,
 }
 
-/// Reads the locking clause at `position`, if there is one.
-fn clause(tokens: &[Token], position: usize) -> Option<Clause> {
-    let mut cursor = Cursor::new(&tokens[position..]);
-    let strength = if cursor.skip("FOR UPDATE") {
-        LockStrength::Update
-    } else if cursor.skip("FOR KEY SHARE") {
-        LockStrength::KeyShare
-    } else {
-        return None;
-    };
-    let mut of = Vec::new();
-    if cursor.skip("OF") {
-        while let Some(name) = cursor.name() {
-            of.extend(name.last().map(|name| (*name).to_owned()));
-            if !cursor.skip_mark(',') {
-                break;
+impl Clause {
+    /// Reads the locking clause at `position`, if there is one.
+    fn read(tokens: &[Token], position: usize) -> Option<Self> {
+        let mut cursor = Cursor::new(&tokens[position..]);
+        let strength = if cursor.skip("FOR UPDATE") {
+            Some(LockStrength::Update)
+        } else if cursor.skip("FOR KEY SHARE") {
+            Some(LockStrength::KeyShare)
+        } else if cursor.skip("FOR SHARE") || cursor.skip("FOR NO KEY UPDATE") {
+            None
+        } else {
+            return None;
+        };
+        let mut of = Vec::new();
+        if cursor.skip("OF") {
+            while let Some(name) = cursor.name() {
+                of.extend(name.last().map(|name| (*name).to_owned()));
+                if !cursor.skip_mark(',') {
+                    break;
+                }
             }
         }
+        // Statements never block (aurora-dsql.md#locks), so these have no effect.
+        let before = position + cursor.at();
+        let policy = cursor.skip("NOWAIT") || cursor.skip("SKIP LOCKED");
+        let last = position + cursor.at() - 1;
+        let policy = policy.then_some((before, last));
+        Some(Self { first: position, last, strength, of, policy })
     }
-    // Statements never block (aurora-dsql.md#locks), so these have no effect.
-    let before = position + cursor.at();
-    let policy = cursor.skip("NOWAIT") || cursor.skip("SKIP LOCKED");
-    let last = position + cursor.at() - 1;
-    Some(Clause { first: position, last, strength, of, policy: policy.then_some((before, last)) })
-}
 
-fn clauses(tokens: &[Token]) -> Vec<Clause> {
-    (0..tokens.len()).filter_map(|position| clause(tokens, position)).collect()
+    fn locks(&self, alias: &str) -> bool {
+        self.of.is_empty() || self.of.iter().any(|name| name == alias)
+    }
 }
 
 /// The locking queries of a statement; `None` if it has none.
-pub(super) fn locking(statement: &Statement) -> Option<Locking> {
-    let clauses = clauses(&statement.tokens);
-    if clauses.is_empty() {
-        return None;
-    }
+///
+/// # Errors
+/// The refusal of a lock that DSQL does not have on a table (aurora-dsql.md#locks) [R]. On
+/// something else it is accepted, and locks nothing [S SUITES].
+pub(super) fn locking(statement: &Statement) -> Result<Option<Locking>, Plan> {
     let text = Text::new(statement);
+    let clauses = text.clauses();
+    if clauses.is_empty() {
+        return Ok(None);
+    }
     let mut queries: Vec<(QueryPosition, Vec<&Clause>)> = Vec::new();
     for clause in &clauses {
         let position = text.query_of(clause);
@@ -200,16 +213,21 @@ pub(super) fn locking(statement: &Statement) -> Option<Locking> {
             None => queries.push((position, vec![clause])),
         }
     }
+    if queries.iter().any(|(position, own)| text.has_unknown_lock(position, own)) {
+        return Err(Plan::unsupported(
+            "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported",
+        ));
+    }
     let queries = queries.into_iter().map(|(position, own)| {
         let reporting = text.reporting(&position, &own, &clauses);
         LockingQuery { reporting, ..left_to_postgresql(&statement.tokens, &own) }
     });
-    Some(whole(statement, queries.collect()))
+    Ok(Some(whole(statement, queries.collect())))
 }
 
 /// The locking queries inside of EXPLAIN or COPY, which PostgreSQL locks itself.
 pub(super) fn locking_inside(statement: &Statement) -> Option<Locking> {
-    let clauses = clauses(&statement.tokens);
+    let clauses = Text::new(statement).clauses();
     if clauses.is_empty() {
         return None;
     }
@@ -226,7 +244,7 @@ fn whole(statement: &Statement, queries: Vec<LockingQuery>) -> Locking {
 fn left_to_postgresql(tokens: &[Token], clauses: &[&Clause]) -> LockingQuery {
     let policies = clauses.iter().filter_map(|clause| clause.policy);
     LockingQuery {
-        strength: strongest(clauses.iter().copied()).unwrap_or(LockStrength::Update),
+        strength: strongest(clauses.iter().copied()).unwrap_or(LockStrength::KeyShare),
         without_policy: policies
             .map(|(first, last)| Change::remove(tokens[first].start, tokens[last].end))
             .collect(),
@@ -235,7 +253,7 @@ fn left_to_postgresql(tokens: &[Token], clauses: &[&Clause]) -> LockingQuery {
 }
 
 fn strongest<'a>(clauses: impl Iterator<Item = &'a Clause>) -> Option<LockStrength> {
-    clauses.map(|clause| clause.strength).max()
+    clauses.filter_map(|clause| clause.strength).max()
 }
 
 /// The position of a query, in tokens.
@@ -280,6 +298,52 @@ impl<'a> Text<'a> {
         Self { statement, tokens, around, closing }
     }
 
+    /// The locking clauses of the statement. In `substring(a FOR update)` there is none.
+    fn clauses(&self) -> Vec<Clause> {
+        let in_call = |at: usize| {
+            let before = self.around[at].filter(|opened| *opened > 0).map(|opened| opened - 1);
+            before.is_some_and(|before| {
+                ["SUBSTRING", "OVERLAY"].iter().any(|word| self.tokens[before].is(word))
+            })
+        };
+        let clause = |at| Clause::read(self.tokens, at).filter(|_| !in_call(at));
+        (0..self.tokens.len()).filter_map(clause).collect()
+    }
+
+    /// The end of the query that begins at `select` and whose last locking clause ends at `last`.
+    fn query_end(&self, group: Option<usize>, last: usize) -> usize {
+        let group_end = group.map_or(self.tokens.len(), |opened| self.closing[opened]);
+        // An INSERT may continue after its query.
+        let goes_on = |at: &usize| self.tokens[*at].is("RETURNING") || self.tokens[*at].is("ON");
+        let mut on_level = (last + 1..group_end).filter(|at| self.around[*at] == group);
+        on_level.find(goes_on).unwrap_or(group_end)
+    }
+
+    /// Whether the query locks a table in a way that DSQL does not have. A query that cannot be
+    /// parsed counts as one.
+    fn has_unknown_lock(&self, position: &QueryPosition, own: &[&Clause]) -> bool {
+        let unknown: Vec<&Clause> =
+            own.iter().copied().filter(|clause| clause.strength.is_none()).collect();
+        let (Some(last), Some(select)) = (own.last(), position.select) else {
+            return !unknown.is_empty();
+        };
+        if unknown.is_empty() {
+            return false;
+        }
+        let end = self.query_end(position.group, last.last);
+        let Some(query) = self.parsed(select, end, own) else { return true };
+        let SetExpr::Select(parsed) = &*query.body else { return true };
+        factors(parsed).any(|factor| {
+            let TableFactor::Table { name, alias, args: None, .. } = factor else { return false };
+            let Some(own_name) = name.0.last().and_then(|part| part.as_ident()).map(folded) else {
+                return true;
+            };
+            let alias = alias.as_ref().map_or_else(|| own_name.clone(), |a| folded(&a.name));
+            let is_common = name.0.len() == 1 && self.is_common(&own_name, select);
+            !is_common && unknown.iter().any(|clause| clause.locks(&alias))
+        })
+    }
+
     /// The query that a clause belongs to.
     fn query_of(&self, clause: &Clause) -> QueryPosition {
         let group = self.around[clause.first];
@@ -300,13 +364,9 @@ impl<'a> Text<'a> {
     ) -> Option<Reporting> {
         let tokens = self.tokens;
         let (group, select) = (position.group, position.select?);
-        let last = own.last()?.last;
-        let group_end = group.map_or(tokens.len(), |opened| self.closing[opened]);
+        let end = self.query_end(group, own.last()?.last);
         let on_level =
             |range: std::ops::Range<usize>| range.filter(move |at| self.around[*at] == group);
-        // An INSERT may continue after its query.
-        let goes_on = |at: &usize| tokens[*at].is("RETURNING") || tokens[*at].is("ON");
-        let end = on_level(last + 1..group_end).find(goes_on).unwrap_or(group_end);
         let from = on_level(select + 1..own.first()?.first)
             .find(|at| tokens[*at].is("FROM") && !tokens[*at - 1].is("DISTINCT"));
         let Some(from) = from else {
@@ -470,8 +530,7 @@ fn locked_tables(
             (None, Some(name)) => folded(name.0.last()?.as_ident()?),
             (None, None) => String::new(),
         };
-        let locks = |clause: &&Clause| clause.of.is_empty() || clause.of.contains(&alias);
-        let strength = strongest(clauses.iter().copied().filter(locks));
+        let strength = strongest(clauses.iter().copied().filter(|clause| clause.locks(&alias)));
         let (Some(name), Some(strength)) = (name, strength) else {
             // A function has no rows to lock; a subquery locks its tables.
             if matches!(factor, TableFactor::Derived { .. }) && strength.is_some() {
@@ -497,15 +556,11 @@ fn locked_tables(
 }
 
 /// Whether there is a locking clause in parentheses, other than those around the whole statement.
-pub(super) fn locks_in_parentheses(tokens: &[Token]) -> bool {
-    let around = tokens.iter().take_while(|token| token.is_mark('(')).count();
-    let mut depth = 0;
-    (0..tokens.len()).any(|position| {
-        match tokens[position].kind {
-            Kind::Mark('(') => depth += 1,
-            Kind::Mark(')') => depth -= 1,
-            _ => {}
-        }
-        depth > around && clause(tokens, position).is_some()
-    })
+pub(super) fn locks_in_parentheses(statement: &Statement) -> bool {
+    let text = Text::new(statement);
+    let whole = statement.tokens.iter().take_while(|token| token.is_mark('(')).count();
+    let depth = |clause: &Clause| {
+        std::iter::successors(text.around[clause.first], |opened| text.around[*opened]).count()
+    };
+    text.clauses().iter().any(|clause| depth(clause) > whole)
 }

@@ -8,6 +8,8 @@
 //! where PostgreSQL has resolved them.
 
 mod alter_table;
+mod body;
+mod column;
 mod create;
 mod create_table;
 mod database;
@@ -20,6 +22,7 @@ mod refused;
 mod sequence;
 mod setting;
 mod syntax;
+mod system_columns;
 mod transaction;
 
 #[cfg(test)]
@@ -27,11 +30,11 @@ mod tests;
 
 use std::collections::HashSet;
 
-pub(crate) use database::in_own_database;
+pub(crate) use database::{in_own_database, own_relation_name};
 pub(crate) use lateral::defect;
 pub(crate) use locking::{LockStrength, LockedTable, Locking};
 pub(crate) use query::changes_in_parentheses;
-pub(crate) use setting::{Settings, boolean, startup_option};
+pub(crate) use setting::{SETTABLE, Settings, boolean, startup_option};
 pub(crate) use transaction::{Access, Control};
 
 use crate::{
@@ -88,6 +91,8 @@ pub(crate) enum Class {
     Ddl,
     /// Changes a setting of the session. A rollback undoes it.
     Setting,
+    /// ANALYZE, which is not possible in a transaction block.
+    Analyze,
     /// Anything else.
     Utility,
     /// COPY FROM STDIN.
@@ -113,6 +118,12 @@ pub(crate) enum Check {
     NotInPrimaryKey { table: String, column: String },
     /// The constraint must not be the primary key.
     NotPrimaryKey { table: String, constraint: String },
+    /// Another schema must be permitted.
+    SchemaCount,
+    /// The role must not be mapped to an IAM identity.
+    NotMapped { role: String },
+    /// None of the tables may be a client's, because the statement reads a system column.
+    NoSystemColumn { tables: Vec<String> },
     /// The table must be empty.
     Empty { table: String },
     /// An identity column must be of type bigint.
@@ -129,6 +140,8 @@ pub(crate) struct Context<'a> {
     pub(crate) builtins: &'a HashSet<String>,
     /// PostgreSQL's major version.
     pub(crate) server_version: u32,
+    /// The name of the database in PostgreSQL.
+    pub(crate) database: &'a str,
     /// Whether the session permits CREATE INDEX without ASYNC on an empty table
     /// (aurora-dsql.md#indexes).
     pub(crate) sync_index: bool,
@@ -212,6 +225,7 @@ pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
         "grant" | "revoke" => plan_grant(cursor),
         "aws" => plan_iam(cursor),
         "comment" => Plan::run(Class::Ddl),
+        "analyze" | "analyse" => plan_analyze(cursor),
         "deallocate" => plan_deallocate(cursor),
         "call" => plan_call(statement),
         "copy" => plan_copy(statement, context),
@@ -224,18 +238,53 @@ pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
 }
 
 /// GRANT and REVOKE count as DDL (aurora-dsql.md#ddl-in-transactions). They are refused on what
-/// belongs to the system (aurora-dsql.md#refused-statements) [O].
+/// belongs to the system, and on some objects (aurora-dsql.md#refused-statements): [O] for schemas
+/// and databases, [I] for the others.
 fn plan_grant(cursor: Cursor<'_>) -> Plan {
     const SYSTEM: [&str; 4] = ["public", "pg_catalog", "information_schema", "sys"];
-    let on_schema = cursor.find("ON SCHEMA").is_some_and(|mut found| {
-        found.skip("ON SCHEMA");
-        let names = found.rest().iter().take_while(|token| !token.is("TO") && !token.is("FROM"));
-        names.filter_map(|token| token.word()).any(|name| SYSTEM.contains(&name))
-    });
-    if on_schema {
-        return Plan::unsupported("feature not supported on system entity");
+    const REFUSED: [&str; 7] = [
+        "DATABASE",
+        "FOREIGN DATA WRAPPER",
+        "FOREIGN SERVER",
+        "LANGUAGE",
+        "LARGE OBJECT",
+        "PARAMETER",
+        "TABLESPACE",
+    ];
+    let Some(mut objects) = cursor.find("ON") else { return Plan::run(Class::Ddl) };
+    objects.skip("ON");
+    // Without a name behind it, it is the name of a table.
+    let is_kind = |words: &&str| {
+        let mut ahead = objects;
+        ahead.skip(words)
+            && ahead.peek().is_some_and(|next| {
+                !next.is_mark(',') && !next.is_mark('.') && !next.is("TO") && !next.is("FROM")
+            })
+    };
+    if REFUSED.iter().any(is_kind) {
+        return Plan::unsupported("unsupported object type in GRANT");
+    }
+    if is_kind(&"SCHEMA") {
+        let names = objects.rest().iter().take_while(|token| !token.is("TO") && !token.is("FROM"));
+        if names.skip(1).filter_map(|token| token.word()).any(|name| SYSTEM.contains(&name)) {
+            return Plan::unsupported("feature not supported on system entity");
+        }
     }
     Plan::run(Class::Ddl)
+}
+
+/// ANALYZE takes one relation (aurora-dsql.md#refused-statements) [O].
+fn plan_analyze(mut cursor: Cursor<'_>) -> Plan {
+    cursor.next();
+    if cursor.parenthesised().is_none() {
+        cursor.skip("VERBOSE");
+    }
+    if cursor.items().len() == 1 {
+        return Plan::run(Class::Analyze);
+    }
+    Plan::unsupported(
+        "unsupported ANALYZE statement: exactly one relation can be analyzed at a time",
+    )
 }
 
 /// `AWS IAM GRANT role TO 'arn'`, `AWS IAM REVOKE role FROM 'arn'` (aurora-dsql.md#connections).

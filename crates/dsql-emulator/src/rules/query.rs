@@ -3,19 +3,14 @@
 use super::{
     Class, Context, Plan, Run, lateral,
     locking::{locking, locks_in_parentheses},
+    system_columns,
 };
-use crate::sql::{Cursor, Statement, Token};
+use crate::sql::{Cursor, Kind, Statement, Token};
 
 /// Functions that DSQL refuses: advisory locks [R], the others according to AWS's guide for agents
 /// (aurora-dsql.md#sessions).
-const REFUSED_FUNCTIONS: &[&str] = &[
-    "lastval",
-    "pg_cancel_backend",
-    "pg_notify",
-    "pg_table_size",
-    "pg_terminate_backend",
-    "set_config",
-];
+const REFUSED_FUNCTIONS: &[&str] =
+    &["lastval", "pg_cancel_backend", "pg_notify", "pg_table_size", "pg_terminate_backend"];
 const REFUSED_PREFIXES: &[&str] = &["pg_advisory_", "pg_try_advisory_"];
 
 pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
@@ -34,14 +29,18 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     if reads && Cursor::new(tokens).contains("INTO") && main == Some("select") {
         return Plan::unsupported("unsupported statement: CreateTableAs");
     }
-    let checks = match lateral::check(statement) {
+    let mut checks = match lateral::check(statement) {
         Ok(checks) => checks,
         Err(refusal) => return refusal,
     };
-    if let Some(refusal) = check_unrecorded(tokens, context) {
+    checks.extend(system_columns::check(statement));
+    if let Some(refusal) = check_unrecorded(statement, context) {
         return refusal;
     }
-    let locking = locking(statement);
+    let locking = match locking(statement) {
+        Ok(locking) => locking,
+        Err(refusal) => return refusal,
+    };
     let class = if reads && locking.is_none() && !may_write(tokens, context) {
         Class::Read
     } else {
@@ -53,11 +52,11 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
 
 /// Statements that are refused by configuration, because DSQL's behaviour is not recorded. Messages
 /// [I].
-fn check_unrecorded(tokens: &[Token], context: &Context<'_>) -> Option<Plan> {
-    if !context.unrecorded.data_modifying_with && changes_in_parentheses(tokens) {
+fn check_unrecorded(statement: &Statement, context: &Context<'_>) -> Option<Plan> {
+    if !context.unrecorded.data_modifying_with && changes_in_parentheses(&statement.tokens) {
         return Some(Plan::unsupported("data-modifying statements in WITH are not supported"));
     }
-    if !context.unrecorded.locking_subqueries && locks_in_parentheses(tokens) {
+    if !context.unrecorded.locking_subqueries && locks_in_parentheses(statement) {
         return Some(Plan::unsupported("locking clauses in subqueries are not supported"));
     }
     None
@@ -76,32 +75,106 @@ pub(crate) fn changes_in_parentheses(tokens: &[Token]) -> bool {
     })
 }
 
+/// Keywords that can follow a label without AS, and never begin a name.
+const BEHIND_LABEL: [&str; 15] = [
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "WINDOW",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "FETCH",
+    "FOR",
+    "INTO",
+    "ON",
+];
+
+/// Whether a name comes next. `TABLESAMPLE` and `COLLATE` are labels if none follows.
+fn names_next(cursor: &Cursor<'_>) -> bool {
+    let next = cursor.peek();
+    next.is_some_and(|next| next.word().is_some() && !BEHIND_LABEL.iter().any(|word| next.is(word)))
+}
+
 fn check_words(tokens: &[Token]) -> Option<Plan> {
     for position in 0..tokens.len() {
         let mut cursor = Cursor::new(&tokens[position..]);
-        if cursor.starts_with("FOR SHARE") || cursor.starts_with("FOR NO KEY UPDATE") {
-            return Some(Plan::unsupported(
-                "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported",
-            ));
-        }
-        if position > 0 && cursor.starts_with("TABLESAMPLE") {
-            return Some(Plan::unsupported("TABLESAMPLE clause not supported"));
-        }
-        if cursor.skip("COLLATE") {
+        if position > 0 && cursor.skip("TABLESAMPLE") && names_next(&cursor) {
+            cursor.name();
+            if cursor.peek().is_some_and(|token| token.is_mark('(')) {
+                return Some(Plan::unsupported("TABLESAMPLE clause not supported"));
+            }
+        } else if cursor.skip("COLLATE") && names_next(&cursor) {
             if let Err(refusal) = check_collation(&mut cursor) {
                 return Some(refusal);
             }
-            continue;
-        }
-        let name = tokens[position].word().filter(|_| calls(tokens, position));
-        if let Some(name) = name
-            && (REFUSED_FUNCTIONS.contains(&name)
-                || REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
-        {
+        } else if let Some(name) = refused_type(tokens, position) {
+            return Some(Plan::unsupported(format!("datatype {name} not supported")));
+        } else if let Some(name) = refused_function(tokens, position) {
             return Some(Plan::unsupported(format!("function {name} not supported")));
         }
     }
     None
+}
+
+/// The function that is called at `position`, if it is refused.
+fn refused_function(tokens: &[Token], position: usize) -> Option<&str> {
+    let name = tokens[position].word().filter(|_| calls(tokens, position))?;
+    if !REFUSED_FUNCTIONS.contains(&name)
+        && !REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    {
+        return None;
+    }
+    let is_function = match &tokens[..position] {
+        // A function of another schema is the client's own.
+        [.., schema, dot] if dot.is_mark('.') => schema.word() == Some("pg_catalog"),
+        // A table, a query of a WITH clause, an alias.
+        [.., before] => !["INTO", "WITH", "RECURSIVE", "AS"].iter().any(|word| before.is(word)),
+        [] => false,
+    };
+    is_function.then_some(name)
+}
+
+/// Types that expressions cannot have either (aurora-dsql.md#types): the geometric ones.
+const REFUSED_TYPES: [&str; 7] = ["box", "circle", "line", "lseg", "path", "point", "polygon"];
+
+/// The name of the type at `position`, if an expression is converted to it and it is refused.
+fn refused_type(tokens: &[Token], position: usize) -> Option<String> {
+    let name = tokens[position].word().filter(|name| REFUSED_TYPES.contains(name))?;
+    let before = match &tokens[..position] {
+        [before @ .., schema, dot] if dot.is_mark('.') && schema.word() == Some("pg_catalog") => {
+            before
+        }
+        before => before,
+    };
+    let after = tokens.get(position + 1);
+    let converts = match before.last() {
+        Some(last) if last.is_operator("::") => true,
+        Some(last) if last.is("AS") => is_in_cast(before),
+        Some(last) if last.is_mark('.') => false,
+        // `point '(1, 2)'`
+        _ => after.is_some_and(|after| matches!(after.kind, Kind::Text(_))),
+    };
+    let bounds = if after.is_some_and(|after| after.is_mark('[')) { "[]" } else { "" };
+    converts.then(|| format!("{name}{bounds}"))
+}
+
+/// Whether `tokens` end within the parentheses of CAST.
+fn is_in_cast(tokens: &[Token]) -> bool {
+    let mut depth = 0;
+    let opening = tokens.iter().rposition(|token| {
+        match token.kind {
+            Kind::Mark(')') => depth += 1,
+            Kind::Mark('(') => depth -= 1,
+            _ => {}
+        }
+        depth < 0
+    });
+    opening.is_some_and(|at| at > 0 && tokens[at - 1].is("CAST"))
 }
 
 /// Whether the word at `position` is followed by a parenthesis.

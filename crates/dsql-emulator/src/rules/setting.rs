@@ -6,8 +6,8 @@ use crate::{
     wire::DbError,
 };
 
-/// The settings that a session may change.
-const SETTABLE: &[&str] = &[
+/// The settings that a session may change. GUIDE lists `role` as well; it is refused [O FIELD].
+pub(crate) const SETTABLE: &[&str] = &[
     "application_name",
     "client_encoding",
     "datestyle",
@@ -22,7 +22,6 @@ const SETTABLE: &[&str] = &[
     "enable_seqscan",
     "extra_float_digits",
     "intervalstyle",
-    "role",
     "search_path",
     "timezone",
 ];
@@ -69,6 +68,18 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     }
 }
 
+/// The refusal of `SET name …`, if the setting cannot be set; `cursor` is behind SET.
+pub(super) fn check_name(mut cursor: Cursor<'_>) -> Option<Plan> {
+    if SHORT.iter().any(|words| cursor.starts_with(words)) {
+        return None;
+    }
+    let name = cursor.name()?.join(".");
+    (!is_settable(&name)).then(|| Plan::Refuse(not_settable(&name)))
+}
+
+/// The settings with a syntax of their own.
+const SHORT: [&str; 3] = ["TIME ZONE", "NAMES", "SCHEMA"];
+
 fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
     const CHARACTERISTICS: &str = "SESSION CHARACTERISTICS AS TRANSACTION";
     if cursor.skip("CONSTRAINTS") {
@@ -91,13 +102,13 @@ fn plan_set(statement: &Statement, mut cursor: Cursor<'_>) -> Plan {
     if cursor.skip("TRANSACTION") {
         return plan_set_transaction(statement, cursor);
     }
-    let short =
-        [("TIME ZONE", "timezone"), ("NAMES", "client_encoding"), ("SCHEMA", "search_path")];
-    if short.iter().any(|(words, name)| cursor.starts_with(words) && is_settable(name)) {
+    if SHORT.iter().any(|words| cursor.starts_with(words)) {
         return Plan::run(Class::Setting);
     }
-    if cursor.starts_with("XML OPTION") {
-        return Plan::Refuse(not_settable("xmloption"));
+    for (words, name) in [("XML OPTION", "xmloption"), ("ROLE", "role")] {
+        if cursor.starts_with(words) {
+            return Plan::Refuse(not_settable(name));
+        }
     }
     let Some(name) = cursor.name().map(|name| name.join(".")) else {
         return Plan::run(Class::Setting);

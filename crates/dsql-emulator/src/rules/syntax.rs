@@ -14,16 +14,22 @@ const MAX_PARSED: usize = 1_000;
 
 /// The syntax tree of a query; `None` if `text` is not a query or has more than [`MAX_PARSED`] words.
 pub(super) fn parse(text: &str, tokens: &[Token]) -> Option<Box<Query>> {
+    match parse_statement(text, tokens)? {
+        Ast::Query(query) => Some(query),
+        _ => None,
+    }
+}
+
+/// The syntax tree of a statement; `None` if it cannot be parsed or has more than [`MAX_PARSED`]
+/// words.
+pub(super) fn parse_statement(text: &str, tokens: &[Token]) -> Option<Ast> {
     let deepens = |token: &&Token| {
         matches!(token.kind, Kind::Word { .. } | Kind::Operator(_) | Kind::Mark('=' | '*'))
     };
     if tokens.iter().filter(deepens).count() > MAX_PARSED {
         return None;
     }
-    match Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()? {
-        Ast::Query(query) => Some(query),
-        _ => None,
-    }
+    Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()
 }
 
 /// The items of the FROM clause.

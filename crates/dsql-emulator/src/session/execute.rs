@@ -13,13 +13,14 @@ use crate::{
         in_flight::CancelPolicy,
         monitored::{Failure, RETRY_DELAY},
         statement::{Answer, Execution},
+        transaction::Transaction,
     },
     faults::{StatementFault, catalog_conflict, conflict, unavailable},
     jobs,
     rules::{Access, Class, Control, Plan, Run, Settings},
     sql::{Cursor, Statement, literal},
     upstream::single,
-    wire::{self, Column, DbError, Message, tag},
+    wire::{self, Column, DbError, Message},
 };
 
 /// The SQLSTATE that triggers raise for a write outside of a transaction (`catalog/footprint.sql`).
@@ -181,6 +182,11 @@ impl Session {
             execution.text = run.text.as_deref().map(Arc::from);
         }
         let mut run = Cow::Borrowed(run);
+        if run.class == Class::Analyze && self.block != Block::None {
+            // SQLSTATE and message are PostgreSQL's [I].
+            let message = "ANALYZE cannot run inside a transaction block";
+            return Err(DbError::new("25001", message).into());
+        }
         if self.block == Block::None && ends && runs_outside_transaction(run.class) {
             let answer = self.run_outside_transaction(&run, &execution).await?;
             match &answer.error {
@@ -226,19 +232,15 @@ impl Session {
         let worker = self.worker.clone();
         let mut worker = worker.lock().await;
         worker.check_all(&run.checks).await?;
-        let mut answer = loop {
+        let answer = loop {
             match worker.run_outside_transaction(execution, policy).await {
                 Err(Failure::Interrupted) => {}
                 other => break other?,
             }
         };
-        if is_bare_analyze(&execution.statement) {
-            // The notices name tables of the underlying server that the client does not own.
-            answer.messages.retain(|message| message.tag() != tag::NOTICE);
-        }
-        if run.class == Class::Setting && answer.error.is_none() {
-            worker.refresh_role().await?;
-            drop(worker);
+        drop(worker);
+        let sets = run.class == Class::Setting || !answer.effect.settings.is_empty();
+        if sets && answer.error.is_none() {
             self.note_setting(execution);
         }
         Ok(answer)
@@ -266,6 +268,8 @@ impl Session {
         loop {
             let worker = self.worker.clone();
             let mut worker = worker.lock().await;
+            let count = |transaction: &Transaction| transaction.settings.len();
+            let known_settings = worker.transaction.as_ref().map_or(0, count);
             let ready = match &run.locking {
                 Some(locking) => self.add_locks(&mut worker, &mut execution, locking, policy).await,
                 None => Ok(()),
@@ -280,8 +284,9 @@ impl Session {
                     tokio::time::sleep(RETRY_DELAY).await;
                 }
                 Ok(attempt) => {
-                    if run.class == Class::Setting {
-                        worker.refresh_role().await?;
+                    let more = worker.transaction.as_ref().map_or(0, count) > known_settings;
+                    drop(worker);
+                    if run.class == Class::Setting || more {
                         self.note_setting(&execution);
                     }
                     return Ok(attempt);
@@ -335,17 +340,27 @@ impl Session {
     async fn map_role(&mut self, grant: bool, role: &str, arn: &str) -> SessionResult<Reply> {
         self.begin_implicit().await?;
         let mut worker = self.worker.lock().await;
-        let known =
-            format!("SELECT oid FROM pg_catalog.pg_roles WHERE rolname = {}", literal(role));
-        let Some(oid) = single(worker.as_client_query(&known).await?) else {
+        let known = format!(
+            "SELECT oid, rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = {}",
+            literal(role)
+        );
+        let known = worker.as_client_query(&known).await?;
+        let Some([Some(oid), can_log_in]) = known.first().map(Vec::as_slice) else {
             let message = format!("role \"{role}\" does not exist");
             return Err(DbError::new("42704", message).into());
         };
-        // Message [I]: PostgreSQL's for a role that may not be granted.
         let may = "SELECT pg_catalog.pg_has_role(current_user, 'admin', 'USAGE')";
         if single(worker.as_client_query(may).await?).as_deref() != Some("t") {
-            let message = format!("permission denied to grant role \"{role}\"");
+            let message = format!("permission denied to grant IAM trust with role {role}");
             return Err(DbError::new("42501", message).into());
+        }
+        // The messages are documented, their SQLSTATEs are [I].
+        if grant && can_log_in.as_deref() != Some("t") {
+            let message = format!("role {role} must have the LOGIN attribute");
+            return Err(DbError::new("0LP01", message).into());
+        }
+        if grant && !is_iam_arn(arn) {
+            return Err(DbError::new("22023", "IAM role must look like an IAM ARN").into());
         }
         let Some(transaction) = &mut worker.transaction else { return Err(SessionError::Close) };
         if transaction.changes_catalog() {
@@ -409,18 +424,20 @@ impl Session {
     }
 }
 
+/// Whether a text has the form of `arn:aws:iam::<account>:role/<name>`.
+fn is_iam_arn(text: &str) -> bool {
+    match text.splitn(6, ':').collect::<Vec<_>>()[..] {
+        ["arn", partition, "iam", _, account, resource] => {
+            !partition.is_empty() && !account.is_empty() && resource.contains('/')
+        }
+        _ => false,
+    }
+}
+
 /// SET, SHOW and RESET, which do not use the catalog and do not fail because of its changes [I].
 fn is_about_settings(statement: &Statement) -> bool {
     let cursor = Cursor::new(&statement.tokens);
     ["SET", "SHOW", "RESET"].iter().any(|word| cursor.starts_with(word))
-}
-
-/// ANALYZE without a table.
-fn is_bare_analyze(statement: &Statement) -> bool {
-    let mut cursor = Cursor::new(&statement.tokens);
-    let analyzes = cursor.skip("ANALYZE") || cursor.skip("ANALYSE");
-    let _ = cursor.parenthesised().is_some() || cursor.skip("VERBOSE");
-    analyzes && cursor.is_at_end()
 }
 
 fn multiple_ddl() -> DbError {

@@ -113,9 +113,10 @@ impl Session {
     }
 
     pub(super) fn bind(&mut self, message: &Message) -> SessionResult<()> {
-        let (portal, name, bind) = wire::read_bind(message).ok_or_else(protocol_violation)?;
+        let (portal, name, mut bind) = wire::read_bind(message).ok_or_else(protocol_violation)?;
         let prepared = self.prepared(&name)?;
         check_parameters(&name, &prepared, &bind)?;
+        name_own_relations(&prepared.types, &mut bind);
         self.check_not_failed(&prepared.plan)?;
         if !portal.is_empty() && self.portals.contains_key(&portal) {
             let message = format!("cursor \"{portal}\" already exists");
@@ -275,6 +276,25 @@ fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> Sessio
     Ok(())
 }
 
+/// Removes the name of the database from parameters of type `regclass`.
+fn name_own_relations(types: &[u32], bind: &mut BindParts) {
+    const REGCLASS: u32 = 2205;
+    let is_text = |number: usize| match &bind.parameter_formats[..] {
+        [] => true,
+        [all] => *all == 0,
+        each => each.get(number) == Some(&0),
+    };
+    for (number, value) in bind.parameters.iter_mut().enumerate() {
+        if types.get(number) == Some(&REGCLASS)
+            && is_text(number)
+            && let Some(text) = value.as_deref().and_then(|value| std::str::from_utf8(value).ok())
+            && let Some(name) = rules::own_relation_name(text)
+        {
+            *value = Some(name.to_owned().into());
+        }
+    }
+}
+
 /// Checks that a Bind has formats for all columns of its statement, or none.
 fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> SessionResult<()> {
     let formats = bind.result_formats.len();
@@ -324,5 +344,6 @@ fn parameter_types(description: &Message) -> Vec<u32> {
 
 /// Whether a statement of this class can run outside of a transaction.
 pub(super) const fn runs_outside_transaction(class: Class) -> bool {
-    matches!(class, Class::Read | Class::Setting | Class::Utility | Class::CopyOut)
+    use Class::{Analyze, CopyOut, Read, Setting, Utility};
+    matches!(class, Read | Setting | Analyze | Utility | CopyOut)
 }

@@ -29,7 +29,7 @@ use crate::{
     engine::{in_flight::StatementTracker, monitored::Failure, worker::Worker},
     faults::Signal,
     rules::{Context, Control, Plan, Settings},
-    sql::{Statement, literal},
+    sql::Statement,
     wire::{self, BindParts, DbError, Message, Status, tag},
 };
 
@@ -156,18 +156,25 @@ pub(crate) async fn serve(socket: TcpStream, cluster: Arc<Cluster>) {
 }
 
 async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::Result<()> {
-    let AuthenticatedClient { mut client, user, settings, role, emulator_settings, permit } =
+    let AuthenticatedClient { mut client, user, settings, emulator_settings, permit } =
         authenticated;
+    let session_id = cluster.new_session_id();
     let mut all: Vec<(&str, &str)> = vec![
         ("default_transaction_isolation", "repeatable read"),
         // The lock monitor resolves deadlocks.
         ("deadlock_timeout", "10min"),
-        // aurora-dsql.md#limits: a query may use 128 MiB.
+        // aurora-dsql.md#limits: a query may use 128 MiB. A long value that a statement writes is
+        // in the transition table of a trigger, which must not become a file.
         ("temp_file_limit", "131072"),
+        ("work_mem", "256MB"),
+        ("default_toast_compression", cluster.compression),
         ("client_min_messages", "notice"),
         ("bytea_output", "hex"),
         // PostgreSQL stores it as a custom setting. The default `on` is inferred [I].
         ("dsql.enable_batched_nestloop", "on"),
+        // For the functions of schema `sys`.
+        ("dsql_emulator.session_id", &session_id),
+        ("dsql_emulator.arn", &cluster.config.arn),
     ];
     all.extend(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let opened = Worker::open(
@@ -178,7 +185,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         cluster.commit_log.clone(),
     )
     .await;
-    let mut worker = match opened {
+    let worker = match opened {
         Ok(worker) => worker,
         Err(error) => {
             let refusal = match error.refusal() {
@@ -196,19 +203,6 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
             return client.finish().await;
         }
     };
-    if let Some(role) = role {
-        let set = format!("SET ROLE {}", literal(&role));
-        let done = match worker.as_client_query(&set).await {
-            Ok(_) => worker.refresh_role().await,
-            Err(failure) => Err(failure),
-        };
-        if let Err(Failure::Refused(error)) = done {
-            let refusal = DbError { severity: "FATAL".into(), ..error };
-            client.queue(&refusal.message());
-            return client.finish().await;
-        }
-    }
-
     client.queue(&wire::authentication_ok());
     let tracker = worker.tracker().clone();
     let worker = Arc::new(AsyncMutex::new(worker));
@@ -371,7 +365,8 @@ impl Session {
 
     /// Queues an error for the client.
     fn queue_error(&mut self, error: &DbError) {
-        self.client.queue(&as_dsql_error(error.clone()).message());
+        let database = &self.cluster.target.database;
+        self.client.queue(&as_dsql_error(error.clone(), database).message());
     }
 
     /// Sends what is queued, on a Flush.
@@ -475,6 +470,7 @@ impl Session {
         Context {
             builtins: &self.cluster.builtins,
             server_version: self.cluster.server_version,
+            database: &self.cluster.target.database,
             sync_index: self.settings.sync_index,
             unrecorded: self.cluster.config.unrecorded,
         }
@@ -517,8 +513,14 @@ fn statement_text(bytes: &[u8]) -> SessionResult<&str> {
     })
 }
 
-/// Replaces errors of PostgreSQL by DSQL's, and removes traces of the emulator.
-fn as_dsql_error(mut error: DbError) -> DbError {
+/// Replaces errors of PostgreSQL by DSQL's, and removes traces of the emulator. `database` is the
+/// name of the database in PostgreSQL.
+fn as_dsql_error(mut error: DbError, database: &str) -> DbError {
+    for text in [Some(&mut error.message), error.detail.as_mut(), error.hint.as_mut()] {
+        if let Some(text) = text.filter(|text| text.contains(database)) {
+            *text = text.replace(database, "postgres");
+        }
+    }
     if error.other(b'W').is_some_and(|context| context.contains("dsql_emulator")) {
         // Raised by the emulator's own functions, whose location is hidden.
         error.others.retain(|(field, _)| !b"WFLR".contains(field));

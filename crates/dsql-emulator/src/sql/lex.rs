@@ -19,7 +19,9 @@ pub(crate) enum Kind {
     /// A keyword or an identifier, in lower case unless it is quoted.
     Word {
         text: String,
-        quoted: bool,
+        /// Whether it is a name and no keyword: it is quoted, stands behind a dot, or is a label or
+        /// alias behind AS in a query.
+        name: bool,
     },
     Number(String),
     /// A string literal of any kind.
@@ -35,7 +37,7 @@ pub(crate) enum Kind {
 impl Token {
     /// Whether this is the keyword `word`, which is given in upper case.
     pub(crate) fn is(&self, word: &str) -> bool {
-        matches!(&self.kind, Kind::Word { text, quoted: false } if text.eq_ignore_ascii_case(word))
+        matches!(&self.kind, Kind::Word { text, name: false } if text.eq_ignore_ascii_case(word))
     }
 
     pub(crate) fn is_mark(&self, mark: char) -> bool {
@@ -132,9 +134,58 @@ fn statement(
         token.start -= start;
         token.end -= start;
     }
+    mark_names(&mut tokens);
     let offset = counted.1 + text[counted.0..start].chars().count();
     *counted = (start, offset);
     Some(Statement { text: text[start..end].to_owned(), tokens, offset })
+}
+
+/// Marks the words that are names by their place.
+fn mark_names(tokens: &mut [Token]) {
+    let query = query_start(tokens);
+    for at in 1..tokens.len() {
+        let before = &tokens[at - 1];
+        let label = at > query && before.is("AS") && !begins_common_query(&tokens[at..]);
+        if (label || before.is_mark('.'))
+            && let Kind::Word { name, .. } = &mut tokens[at].kind
+        {
+            *name = true;
+        }
+    }
+}
+
+/// The position from which the tokens of a statement belong to queries.
+fn query_start(tokens: &[Token]) -> usize {
+    const QUERIES: [&str; 10] = [
+        "SELECT", "WITH", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE", "EXPLAIN",
+        "COPY",
+    ];
+    const VIEW_OPTIONS: [&str; 8] =
+        ["CREATE", "OR", "REPLACE", "GLOBAL", "LOCAL", "TEMP", "TEMPORARY", "RECURSIVE"];
+    let never = tokens.len();
+    match tokens.first() {
+        Some(first) if first.is_mark('(') || QUERIES.iter().any(|word| first.is(word)) => 0,
+        Some(first) if first.is("CREATE") => {
+            let body = |words: &[Token]| words[0].is("BEGIN") && words[1].is("ATOMIC");
+            let behind = |position: Option<usize>| position.map_or(never, |at| at + 1);
+            match tokens.iter().find(|token| !VIEW_OPTIONS.iter().any(|word| token.is(word))) {
+                Some(object) if object.is("VIEW") => {
+                    behind(tokens.iter().position(|token| token.is("AS")))
+                }
+                _ => behind(tokens.windows(2).position(body)),
+            }
+        }
+        _ => never,
+    }
+}
+
+/// Whether the tokens behind AS begin the query of a WITH clause.
+fn begins_common_query(tokens: &[Token]) -> bool {
+    match tokens {
+        [word, open, ..] if word.is("MATERIALIZED") => open.is_mark('('),
+        [word, materialized, ..] => word.is("NOT") && materialized.is("MATERIALIZED"),
+        _ => false,
+    }
 }
 
 fn tokens(text: &str) -> Option<Vec<Token>> {
@@ -180,9 +231,9 @@ impl<'a> ByteOffset<'a> {
 fn kind(token: RawToken) -> Kind {
     match token {
         RawToken::Word(word) if word.quote_style.is_some() => {
-            Kind::Word { text: word.value, quoted: true }
+            Kind::Word { text: word.value, name: true }
         }
-        RawToken::Word(word) => Kind::Word { text: word.value.to_lowercase(), quoted: false },
+        RawToken::Word(word) => Kind::Word { text: word.value.to_lowercase(), name: false },
         RawToken::Number(number, _) => Kind::Number(number),
         RawToken::SingleQuotedString(text)
         | RawToken::EscapedStringLiteral(text)
@@ -249,6 +300,59 @@ mod tests {
         assert!(statement.tokens[0].is("SELECT"));
         assert_eq!(statement.tokens[1].word(), Some("Id"));
         assert!(!statement.tokens[1].is("ID"));
+    }
+
+    /// The words of a statement that are keywords by their place.
+    fn keywords(sql: &str) -> Vec<String> {
+        let statement = split(sql).remove(0);
+        let is_keyword = |token: &&Token| matches!(token.kind, Kind::Word { name: false, .. });
+        let words = statement.tokens.iter().filter(is_keyword);
+        words.filter_map(|token| token.word().map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn labels_aliases_and_qualified_words_are_names() {
+        for (sql, expected) in [
+            (
+                "SELECT 1 AS into, t.for FROM x.lock AS t",
+                &["select", "as", "t", "from", "x", "as"][..],
+            ),
+            (
+                "WITH a AS MATERIALIZED (SELECT 1 AS materialized), b AS NOT MATERIALIZED (TABLE a) \
+                 TABLE b",
+                &[
+                    "with",
+                    "a",
+                    "as",
+                    "materialized",
+                    "select",
+                    "as",
+                    "b",
+                    "as",
+                    "not",
+                    "materialized",
+                    "table",
+                    "a",
+                    "table",
+                    "b",
+                ],
+            ),
+            (
+                "CREATE VIEW v AS SELECT 1 AS collate",
+                &["create", "view", "v", "as", "select", "as"],
+            ),
+            ("CREATE TABLE t AS SELECT 1", &["create", "table", "t", "as", "select"]),
+            ("CREATE TYPE t AS ENUM ()", &["create", "type", "t", "as", "enum"]),
+            (
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS into; END",
+                &[
+                    "create", "function", "f", "returns", "int", "begin", "atomic", "select", "as",
+                    "end",
+                ],
+            ),
+        ] {
+            assert_eq!(keywords(sql), expected, "{sql}");
+        }
     }
 
     #[test]

@@ -15,4 +15,5 @@ mod messages;
 mod probes;
 mod protocol;
 mod stress;
+mod suites;
 mod transactions;

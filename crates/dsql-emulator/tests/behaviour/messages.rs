@@ -5,7 +5,8 @@ use dsql_emulator::{DsqlEmulator, wire};
 
 use crate::support::{CONFLICT, Client, ConnectOptions, client::observations, pair, start_default};
 
-async fn client(schema: &[&str]) -> Option<(DsqlEmulator, Client)> {
+/// An emulator and a client of it, which has run these statements.
+pub(crate) async fn client(schema: &[&str]) -> Option<(DsqlEmulator, Client)> {
     let emulator = start_default().await?;
     let mut client = Client::connect(&emulator).await;
     for sql in schema {
@@ -15,7 +16,7 @@ async fn client(schema: &[&str]) -> Option<(DsqlEmulator, Client)> {
 }
 
 /// Runs each statement by both protocols, and compares SQLSTATE and message.
-async fn refused(client: &mut Client, cases: &[(&str, &str, &str)]) {
+pub(crate) async fn refused(client: &mut Client, cases: &[(&str, &str, &str)]) {
     for (sql, code, message) in cases {
         let found = client.refused(sql).await;
         assert_eq!(pair(&found), (*code, *message), "{sql}");
@@ -307,18 +308,4 @@ async fn a_function_that_writes_behind_a_view_writes_in_a_transaction() {
     let many = client.refused("SELECT n FROM filling").await;
     assert_eq!(pair(&many), ("54000", "transaction row limit exceeded"));
     assert_eq!(client.value("SELECT v FROM t").await, "2");
-}
-
-#[tokio::test]
-async fn analyze_without_a_table_sends_no_notices_about_other_tables() {
-    let Some((_emulator, mut client)) = client(&["CREATE TABLE t (id int PRIMARY KEY)"]).await
-    else {
-        return;
-    };
-    for sql in ["ANALYZE", "ANALYZE VERBOSE", "ANALYZE (VERBOSE)"] {
-        let answer = client.run(sql).await;
-        assert_eq!((answer.ok(), &answer.notices[..]), ("ANALYZE", &[][..]), "{sql}");
-    }
-    let refused = client.run("ANALYZE pg_catalog.pg_class").await;
-    assert_eq!(refused.notices.len(), 1, "{refused:?}");
 }
