@@ -1,7 +1,6 @@
 //! The executor that commits every statement by itself, and repeats it under the runner.
 
-use temporal_dsql_client::Phase;
-use temporal_dsql_ports::{CurrentExecutionsRouter, Deadline, Outcome, StoreError};
+use temporal_dsql_ports::{CurrentExecutionsRouter, Deadline, StoreError};
 
 use crate::{
     executor::{Executor, Shared},
@@ -19,27 +18,8 @@ impl Executor for Autocommit<'_> {
 
     async fn send(&mut self, statement: Statement) -> Result<Answer, StoreError> {
         let Self { shared, deadline } = *self;
-        let runner = &shared.runner;
-        // A statement that writes commits by itself.
-        let (phase, ended) = if statement.meta.writes {
-            (Phase::Commit, Outcome::Unknown)
-        } else {
-            (Phase::Statement, Outcome::NotApplied)
-        };
-        let op = statement.meta.op;
-        runner
-            .retry_until(deadline, op, |attempt| {
-                let statement = statement.clone();
-                async move {
-                    let get = shared.pool.get();
-                    let mut connection =
-                        runner.until(deadline, op, Outcome::NotApplied, get).await?;
-                    let timeout = shared.statement_timeout;
-                    let run = statement.run(&mut connection, attempt.number, phase, timeout);
-                    runner.until(deadline, op, ended, run).await
-                }
-            })
-            .await
+        let once = |attempt| shared.send(statement.clone(), attempt, deadline);
+        shared.runner.retry_until(deadline, statement.meta.op, once).await
     }
 
     fn router(&self) -> &dyn CurrentExecutionsRouter {

@@ -8,11 +8,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use temporal_dsql_client::{Phase, WriteForm, is_undefined_table, refuses_text};
+use temporal_dsql_client::{ErrorChain, Phase, WriteForm, is_undefined_table, refuses_text};
 use temporal_dsql_ports::StoreError;
 
 use crate::{
-    error::{Reasons, sqlstate_of},
+    error::sqlstate_of,
     executor::Shared,
     open_error::OpenError,
     rows::{mutable_state::apply, shards},
@@ -53,8 +53,6 @@ enum ProbeResult {
     NoTable,
 }
 
-/// The setting that does not need a whole write set in one statement.
-const ALTERNATIVE_SETTING: &str = "DSQL_WRITE_FORM=statement-per-table";
 const ONE_STATEMENT: &str = "a whole write set in one statement";
 const ONE_STATEMENT_OR_NOT: &str =
     "a whole write set in one statement, which DSQL_WRITE_FORM=statement-per-table does not need";
@@ -76,13 +74,7 @@ impl Detection {
                     "the schema is missing; the first write detects what the server accepts"
                 );
             }
-            DetectionResult::Refused(source) => {
-                return Err(OpenError::Refused {
-                    what: ONE_STATEMENT,
-                    alternative: ALTERNATIVE_SETTING,
-                    source,
-                });
-            }
+            DetectionResult::Refused(source) => return Err(OpenError::Refused(source)),
         }
         Ok(detection)
     }
@@ -137,7 +129,7 @@ impl Detection {
                 }
                 ProbeResult::Refused(source) => {
                     tracing::info!(
-                        reason = %Reasons(&source),
+                        reason = %ErrorChain(&source),
                         "the server refuses {ONE_STATEMENT}; a statement per table is used"
                     );
                     refusals.push(source);
@@ -149,7 +141,7 @@ impl Detection {
             ProbeResult::NoTable => return Ok(DetectionResult::NoSchema),
             ProbeResult::Refused(source) => {
                 tracing::warn!(
-                    reason = %Reasons(&source),
+                    reason = %ErrorChain(&source),
                     "the server refuses FOR KEY SHARE; writes of one shard conflict with each other"
                 );
                 refusals.push(source);

@@ -145,21 +145,6 @@ pub(crate) fn sqlstate_of(error: &StoreError) -> Option<String> {
         .map(Into::into)
 }
 
-/// An error with all its sources, in one line.
-pub(crate) struct Reasons<'a>(pub(crate) &'a StoreError);
-
-impl std::fmt::Display for Reasons<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = std::error::Error::source(self.0);
-        while let Some(reason) = source {
-            write!(f, ": {reason}")?;
-            source = reason.source();
-        }
-        Ok(())
-    }
-}
-
 /// The pool has no connection for a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoConnection {

@@ -27,67 +27,48 @@ pub(crate) enum ErrorClass {
 }
 
 impl ErrorClass {
-    /// Every class, for the guide for operators.
-    #[cfg(test)]
-    pub(crate) const ALL: [Self; 14] = [
-        Self::Retryable,
-        Self::ConditionFailed,
-        Self::Permanent,
-        Self::UnsupportedFeature,
-        Self::ConnectionLimit,
-        Self::TransactionTimeout,
-        Self::ConnectionLost,
-        Self::Timeout,
-        Self::ServerError,
-        Self::Unreachable,
-        Self::NoToken,
-        Self::PoolExhausted,
-        Self::PoolClosed,
-        Self::Unavailable,
+    /// Every class in the order of the variants: its label, and its meaning for the guide for
+    /// operators.
+    pub(crate) const ALL: [(Self, &str, &str); 14] = [
+        (Self::Retryable, "retryable", "a lost conflict"),
+        (
+            Self::ConditionFailed,
+            "condition_failed",
+            "a condition of the request did not hold, or a row exists",
+        ),
+        (
+            Self::Permanent,
+            "permanent",
+            "the request is wrong or too large, a right is missing, or a stored value cannot be read",
+        ),
+        (
+            Self::UnsupportedFeature,
+            "unsupported_feature",
+            "the server refuses the statement, or a table is missing",
+        ),
+        (
+            Self::ConnectionLimit,
+            "connection_limit",
+            "the server admits no more connections for the moment",
+        ),
+        (
+            Self::TransactionTimeout,
+            "transaction_timeout",
+            "a transaction lasted longer than DSQL's 300 s",
+        ),
+        (Self::ConnectionLost, "connection_lost", "a connection broke"),
+        (Self::Timeout, "timeout", "a statement was not answered in time"),
+        (Self::ServerError, "server_error", "the server failed or shuts down"),
+        (Self::Unreachable, "unreachable", "no connection could be opened"),
+        (Self::NoToken, "no_token", "no IAM token could be made"),
+        (Self::PoolExhausted, "pool_exhausted", "all connections were in use for too long"),
+        (Self::PoolClosed, "pool_closed", "the store was closed"),
+        (Self::Unavailable, "unavailable", "an outage of another kind"),
     ];
 
     /// The value of the label.
     pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Retryable => "retryable",
-            Self::ConditionFailed => "condition_failed",
-            Self::Permanent => "permanent",
-            Self::UnsupportedFeature => "unsupported_feature",
-            Self::ConnectionLimit => "connection_limit",
-            Self::TransactionTimeout => "transaction_timeout",
-            Self::ConnectionLost => "connection_lost",
-            Self::Timeout => "timeout",
-            Self::ServerError => "server_error",
-            Self::Unreachable => "unreachable",
-            Self::NoToken => "no_token",
-            Self::PoolExhausted => "pool_exhausted",
-            Self::PoolClosed => "pool_closed",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
-    /// The meaning, as the guide for operators shows it.
-    #[cfg(test)]
-    pub(crate) const fn meaning(self) -> &'static str {
-        match self {
-            Self::Retryable => "a lost conflict",
-            Self::ConditionFailed => "a condition of the request did not hold, or a row exists",
-            Self::Permanent => {
-                "the request is wrong or too large, a right is missing, or a stored value cannot \
-                 be read"
-            }
-            Self::UnsupportedFeature => "the server refuses the statement, or a table is missing",
-            Self::ConnectionLimit => "the server admits no more connections for the moment",
-            Self::TransactionTimeout => "a transaction lasted longer than DSQL's 300 s",
-            Self::ConnectionLost => "a connection broke",
-            Self::Timeout => "a statement was not answered in time",
-            Self::ServerError => "the server failed or shuts down",
-            Self::Unreachable => "no connection could be opened",
-            Self::NoToken => "no IAM token could be made",
-            Self::PoolExhausted => "all connections were in use for too long",
-            Self::PoolClosed => "the store was closed",
-            Self::Unavailable => "an outage of another kind",
-        }
+        Self::ALL[self as usize].1
     }
 
     /// The class of `error`.
@@ -145,6 +126,7 @@ impl ErrorClass {
 mod tests {
     use std::{io, time::Duration};
 
+    use temporal_dsql_client::Connector;
     use temporal_dsql_ports::Outcome;
 
     use super::*;
@@ -160,7 +142,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_class_of_an_outage_names_its_cause() {
-        let (host, port) = (String::new(), 5432);
+        let connector = Connector::from(sqlx::postgres::PgConnectOptions::new_without_pgpass());
+        let endpoint = connector.endpoint().clone();
         let source = Cause::new("reset");
         let io = || sqlx::Error::Io(io::ErrorKind::ConnectionReset.into());
         let elapsed = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await;
@@ -169,15 +152,18 @@ mod tests {
         assert_eq!(class(NoConnection::Exhausted { max_connections: 4 }), "pool_exhausted");
         assert_eq!(class(NoConnection::Closed), "pool_closed");
         let unreachable =
-            ConnectError::Unreachable { host: host.clone(), port, source: source.clone() };
+            ConnectError::Unreachable { endpoint: endpoint.clone(), source: source.clone() };
         assert_eq!(class(unreachable), "unreachable");
-        assert_eq!(class(ConnectError::Busy { host, port, source }), "connection_limit");
+        assert_eq!(class(ConnectError::Busy { endpoint, source }), "connection_limit");
         assert_eq!(class("anything else"), "unavailable");
     }
 
     #[test]
-    fn no_two_classes_share_a_name() {
-        let mut names = ErrorClass::ALL.map(ErrorClass::name);
+    fn every_class_has_a_name_that_no_other_has() {
+        for (class, name, _) in ErrorClass::ALL {
+            assert_eq!(class.name(), name, "{class:?}");
+        }
+        let mut names = ErrorClass::ALL.map(|(_, name, _)| name);
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     }

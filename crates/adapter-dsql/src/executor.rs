@@ -2,7 +2,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use temporal_dsql_ports::{CurrentExecutionsRouter, Runner, StoreError};
+use temporal_dsql_client::Phase;
+use temporal_dsql_ports::{
+    Attempt, CurrentExecutionsRouter, Deadline, Outcome, Runner, StoreError,
+};
 
 use crate::{
     pool::Pool,
@@ -15,6 +18,25 @@ pub(crate) struct Shared {
     pub(crate) runner: Runner,
     pub(crate) router: Arc<dyn CurrentExecutionsRouter>,
     pub(crate) statement_timeout: Duration,
+}
+
+impl Shared {
+    /// Sends a statement that is a transaction of its own, on any connection.
+    pub(crate) async fn send(
+        &self,
+        statement: Statement,
+        attempt: Attempt,
+        deadline: Deadline,
+    ) -> Result<Answer, StoreError> {
+        // A statement that writes commits by itself.
+        let phase = if statement.meta.writes { Phase::Commit } else { Phase::Statement };
+        let get = self.pool.get();
+        let get = self.runner.until(deadline, attempt.op, Outcome::NotApplied, get);
+        let mut connection = get.await?;
+        let timeout = self.statement_timeout;
+        let run = statement.run(&mut connection, attempt.number, phase, timeout);
+        self.runner.until(deadline, attempt.op, phase.outcome_without_answer(), run).await
+    }
 }
 
 /// Sends statements to the database: by themselves, or inside a transaction.

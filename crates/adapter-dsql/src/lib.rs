@@ -29,7 +29,7 @@ pub use metrics::{METRICS, Metric, MetricKind};
 pub use open_error::OpenError;
 pub use store::{DsqlStore, connect};
 pub use temporal_dsql_client::{
-    Action, Auth, CachedTokenSource, Config, ConfigError, ConnectError, Connector, IamTokenSource,
-    Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError, TokenSource, VARIABLES,
-    Variable, WriteForm, region_of_host,
+    Action, Auth, CachedTokenSource, Config, ConfigError, ConnectError, Connector, Endpoint,
+    ErrorChain, IamTokenSource, Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError,
+    TokenSource, VARIABLES, Variable, WriteForm, region_of_host,
 };

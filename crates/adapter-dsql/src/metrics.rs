@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn the_guide_shows_every_class_of_error() {
         let mut table = String::from("| `error_class` | What it was |\n|---|---|\n");
-        for class in ErrorClass::ALL {
-            writeln!(table, "| `{}` | {} |", class.name(), class.meaning()).unwrap();
+        for (_, name, meaning) in ErrorClass::ALL {
+            writeln!(table, "| `{name}` | {meaning} |").unwrap();
         }
         assert_guide_has_table("What to watch", "| `error_class` |", &table);
     }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use temporal_dsql_client::ErrorChain;
 use temporal_dsql_ports::{BoxFuture, Observer, Outcome, StoreError};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
-    error::Reasons,
     error_class::ErrorClass,
     metrics::{
         TX_BACKOFF, TX_CONFLICT, TX_ERROR_CLASS, TX_EXHAUSTED, TX_LATENCY, TX_RETRY, TX_UNKNOWN,
@@ -35,7 +35,7 @@ impl Observer for OperationObserver {
     }
 
     fn on_retry(&self, op: &'static str, attempt: u32, error: &StoreError, backoff: Duration) {
-        tracing::debug!(db.operation.name = op, attempt, ?backoff, error = %Reasons(error), "retrying");
+        tracing::debug!(db.operation.name = op, attempt, ?backoff, error = %ErrorChain(error), "retrying");
         metrics::counter!(TX_RETRY.name, "operation" => op, "attempt" => attempt.to_string())
             .increment(1);
         metrics::histogram!(TX_BACKOFF.name, "operation" => op).record(backoff);
@@ -62,20 +62,19 @@ impl Observer for OperationObserver {
         let Some(error) = error else { return };
         count(op, error);
         let error_class = ErrorClass::of(error).name();
-        let error_text = Reasons(error);
-        if error.outcome() == Outcome::Unknown {
-            tracing::warn!(
-                db.operation.name = op, attempts, ?elapsed, error_class, error = %error_text,
-                "no answer to a commit"
-            );
-            metrics::counter!(TX_UNKNOWN.name, "operation" => op).increment(1);
+        let error_text = ErrorChain(error);
+        let (message, counter) = if error.outcome() == Outcome::Unknown {
+            ("no answer to a commit", TX_UNKNOWN)
         } else if error.is_transient() {
-            tracing::warn!(
-                db.operation.name = op, attempts, ?elapsed, error_class, error = %error_text,
-                "gave up"
-            );
-            metrics::counter!(TX_EXHAUSTED.name, "operation" => op).increment(1);
-        }
+            ("gave up", TX_EXHAUSTED)
+        } else {
+            return;
+        };
+        tracing::warn!(
+            db.operation.name = op, attempts, ?elapsed, error_class, error = %error_text,
+            "{message}"
+        );
+        metrics::counter!(counter.name, "operation" => op).increment(1);
     }
 }
 

@@ -12,17 +12,12 @@ pub enum OpenError {
     /// The first connection could not be opened.
     #[error("the database cannot be used")]
     Connect(#[source] StoreError),
-    /// The server refuses statements that the write configuration demands.
-    #[error("the server refuses {what}; {alternative} does not need it")]
-    Refused {
-        /// The statements that the server refuses.
-        what: &'static str,
-        /// The setting that does not need them.
-        alternative: &'static str,
-        /// The refusal.
-        #[source]
-        source: StoreError,
-    },
+    /// The server refuses a whole write set in one statement, which the configuration demands.
+    #[error(
+        "the server refuses a whole write set in one statement; \
+         DSQL_WRITE_FORM=statement-per-table does not need it"
+    )]
+    Refused(#[source] StoreError),
     /// The capabilities of the server could not be detected.
     #[error("cannot detect whether the server accepts {what}")]
     DetectionFailed {

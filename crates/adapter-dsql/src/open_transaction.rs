@@ -36,16 +36,6 @@ impl OpenTransaction {
         Ok(Self { shared, attempt, connection: Some(connection), failed: None })
     }
 
-    async fn run(&mut self, statement: Statement) -> Result<Answer, StoreError> {
-        let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
-        match &mut self.connection {
-            Some(connection) => {
-                statement.run(connection, attempt.number, Phase::Statement, timeout).await
-            }
-            None => Err(unavailable(attempt, "the transaction is over")),
-        }
-    }
-
     /// Commits; or, after a failed statement, rolls back and returns the error of that statement.
     pub(crate) async fn end(&mut self) -> Result<(), StoreError> {
         match self.failed.take() {
@@ -113,7 +103,13 @@ impl Executor for OpenTransaction {
         // Stays if this future is dropped before the answer.
         self.failed =
             Some(unavailable(self.attempt, "a statement was cancelled before its answer"));
-        let answer = self.run(statement).await;
+        let (attempt, timeout) = (self.attempt, self.shared.statement_timeout);
+        let answer = match &mut self.connection {
+            Some(connection) => {
+                statement.run(connection, attempt.number, Phase::Statement, timeout).await
+            }
+            None => Err(unavailable(attempt, "the transaction is over")),
+        };
         self.failed = answer.as_ref().err().cloned();
         answer
     }

@@ -37,6 +37,39 @@ pub(crate) struct Meta {
     pub text: Text,
 }
 
+impl Meta {
+    /// The statement as one of the operation `op`. By default the operation has its name.
+    pub(crate) const fn of_operation(mut self, op: &'static str) -> Self {
+        self.op = op;
+        self
+    }
+}
+
+/// A `.sql` file with the statements of one table.
+#[derive(Clone, Copy)]
+pub(crate) struct SqlFile {
+    table: Table,
+    content: &'static str,
+}
+
+impl SqlFile {
+    pub(crate) const fn new(table: Table, content: &'static str) -> Self {
+        Self { table, content }
+    }
+
+    /// The statement `name`, which changes no rows.
+    pub(crate) const fn read(self, name: &'static str) -> Meta {
+        let text = Text::new(self.content, name);
+        Meta { op: name, table: self.table, writes: false, text }
+    }
+
+    /// The statement `name`, which changes rows.
+    pub(crate) const fn write(self, name: &'static str) -> Meta {
+        let text = Text::new(self.content, name);
+        Meta { op: name, table: self.table, writes: true, text }
+    }
+}
+
 /// A statement with its arguments.
 #[derive(Clone)]
 pub(crate) struct Statement {

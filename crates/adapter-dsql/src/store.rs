@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use temporal_dsql_client::{Config, Connector, Phase};
+use temporal_dsql_client::{Config, Connector};
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_ports::{
     ArchetypeRouter, Attempt, CurrentExecutionsRouter, Deadline, Outcome, Runner, Session, Store,
@@ -150,13 +150,7 @@ impl Store for DsqlStore {
         let once = |attempt: Attempt| {
             let write = &write;
             async move {
-                let statement = write.statement()?;
-                let get = shared.pool.get();
-                let mut connection = runner.until(deadline, op, Outcome::NotApplied, get).await?;
-                // The statement commits by itself.
-                let timeout = shared.statement_timeout;
-                let run = statement.run(&mut connection, attempt.number, Phase::Commit, timeout);
-                let answer = runner.until(deadline, op, Outcome::Unknown, run).await;
+                let answer = shared.send(write.statement()?, attempt, deadline).await;
                 write.outcome(&answer.map_err(|error| set.duplicate(error))?.rows)
             }
         };

@@ -2,26 +2,14 @@
 
 mod support;
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use support::{config, execution};
 use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
-use temporal_dsql_store::{Config, ConnectError, Connector, OpenError, WriteForm, connect};
+use temporal_dsql_store::{
+    Config, ConnectError, Connector, ErrorChain, OpenError, WriteForm, connect,
+};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
-
-/// An error with its causes, as an operator would see it.
-fn report(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        write!(text, ": {cause}").unwrap();
-        source = cause.source();
-    }
-    text
-}
 
 async fn refusal(config: &Config) -> ConnectError {
     Connector::new(config, None).unwrap().connect().await.unwrap_err()
@@ -39,8 +27,11 @@ async fn a_wrong_password_is_refused_by_the_name_of_the_user_and_never_shown() {
     config.password = Some("hunter2".into());
     let error = refusal(&config).await;
     // A server that trusts the address lets anybody in; the project's own asks for passwords.
-    assert!(matches!(&error, ConnectError::Refused { user, .. } if *user == role), "{error:?}");
-    let shown = format!("{} {error:?} {config:?}", report(&error));
+    assert!(
+        matches!(&error, ConnectError::Refused { endpoint, .. } if endpoint.user == role),
+        "{error:?}"
+    );
+    let shown = format!("{} {error:?} {config:?}", ErrorChain(&error));
     assert!(shown.contains("check the user"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
     let opened = connect(&config, None).await.map(drop).unwrap_err();
@@ -60,7 +51,10 @@ async fn an_unreachable_host_is_named_with_its_port() {
     drop(listener);
     let error = refusal(&config).await;
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
-    assert!(report(&error).contains(&format!("127.0.0.1:{}", config.port)), "{error}");
+    assert!(
+        ErrorChain(&error).to_string().contains(&format!("127.0.0.1:{}", config.port)),
+        "{error}"
+    );
     let opened = connect(&config, None).await.map(drop).unwrap_err();
     let OpenError::Connect(error) = opened else { panic!("{opened:?}") };
     assert_eq!(error.outcome(), Outcome::NotApplied);
@@ -88,11 +82,11 @@ async fn a_database_that_does_not_exist_is_named() {
     config.database = "nowhere".into();
     let error = refusal(&config).await;
     assert!(
-        matches!(&error, ConnectError::NoDatabase { database, .. } if database == "nowhere"),
+        matches!(&error, ConnectError::NoDatabase { endpoint, .. } if endpoint.database == "nowhere"),
         "{error:?}"
     );
     let opened = connect(&config, None).await.map(drop).unwrap_err();
-    assert!(report(&opened).contains("`nowhere`"), "{}", report(&opened));
+    assert!(ErrorChain(&opened).to_string().contains("`nowhere`"), "{}", ErrorChain(&opened));
 }
 
 #[tokio::test]
@@ -115,7 +109,7 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
     let store = support::open(&database, addr, RetryPolicy::default()).await;
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
-    assert!(report(&error).contains("schema"), "{}", report(&error));
+    assert!(ErrorChain(&error).to_string().contains("schema"), "{}", ErrorChain(&error));
     assert_eq!(store.schema_version("postgres").await.unwrap(), None);
 
     support::set_up(&database).await;
@@ -132,14 +126,14 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
         ),
         "a missing right says nothing about the server: {error:?}"
     );
-    assert!(report(&error).contains("permission denied"), "{}", report(&error));
+    assert!(ErrorChain(&error).to_string().contains("permission denied"), "{}", ErrorChain(&error));
     // With a statement per table, the detection needs only the right to lock a shard.
     database.execute(&format!("GRANT SELECT, UPDATE ON shards TO {role}")).await.unwrap();
     config.write_form = WriteForm::StatementPerTable;
     let limited = connect(&config, None).await.unwrap();
     let error = limited.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unauthorized { .. }), "{error:?}");
-    assert!(report(&error).contains("executions"), "{}", report(&error));
+    assert!(ErrorChain(&error).to_string().contains("executions"), "{}", ErrorChain(&error));
     let error = limited.schema_version("postgres").await.unwrap_err();
     assert!(matches!(error, StoreError::Unauthorized { .. }), "not read as no version: {error:?}");
     limited.close();

@@ -1,6 +1,6 @@
 //! Opens connections: TLS, the password or token, and errors that name the remedy.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use secrecy::ExposeSecret;
@@ -58,6 +58,12 @@ pub struct Endpoint {
     pub database: String,
 }
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 /// Why a connection could not be opened. No message contains a secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -65,68 +71,57 @@ pub enum ConnectError {
     #[error("the connection configuration is invalid")]
     Configuration(#[source] Cause),
     /// The host does not answer.
-    #[error("cannot reach {host}:{port}; check the endpoint, the port and the network")]
+    #[error("cannot reach {endpoint}; check the endpoint, the port and the network")]
     Unreachable {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// The database.
+        endpoint: Endpoint,
         /// The error of the network.
         #[source]
         source: Cause,
     },
     /// The certificate or the TLS handshake is not what the configuration demands.
     #[error(
-        "{host}:{port} did not pass TLS verification; check the host name, and the CA file if the \
+        "{endpoint} did not pass TLS verification; check the host name, and the CA file if the \
          certificate is a private one"
     )]
     Tls {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// The database.
+        endpoint: Endpoint,
         /// What is wrong with it.
         #[source]
         source: Cause,
     },
     /// The server refused the user.
     #[error(
-        "{host}:{port} refused user `{user}` on database `{database}`; check the user, its \
-         password or IAM permission, and the clock of this machine"
+        "{endpoint} refused user `{}` on database `{}`; check the user, its password or IAM \
+         permission, and the clock of this machine",
+        .endpoint.user,
+        .endpoint.database
     )]
     Refused {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// The user.
-        user: String,
         /// The database.
-        database: String,
+        endpoint: Endpoint,
         /// The error of the server.
         #[source]
         source: Cause,
     },
     /// The server has no such database.
-    #[error("{host}:{port} has no database `{database}`; DSQL has exactly one, `postgres`")]
+    #[error(
+        "{endpoint} has no database `{}`; DSQL has exactly one, `postgres`",
+        .endpoint.database
+    )]
     NoDatabase {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
         /// The database.
-        database: String,
+        endpoint: Endpoint,
         /// The error of the server.
         #[source]
         source: Cause,
     },
     /// The server admits no more connections for the moment.
-    #[error("{host}:{port} admits no more connections for the moment")]
+    #[error("{endpoint} admits no more connections for the moment")]
     Busy {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// The database.
+        endpoint: Endpoint,
         /// The error of the server.
         #[source]
         source: Cause,
@@ -141,12 +136,10 @@ pub enum ConnectError {
         source: TokenError,
     },
     /// The server answered with another error.
-    #[error("{host}:{port} refused the connection")]
+    #[error("{endpoint} refused the connection")]
     Server {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// The database.
+        endpoint: Endpoint,
         /// The error of the server.
         #[source]
         source: Cause,
@@ -179,9 +172,9 @@ impl From<ConnectError> for StoreError {
                 reason: "cannot be used for a connection".into(),
                 source: cause,
             },
-            ConnectError::NoDatabase { database, .. } => Self::InvalidArgument {
+            ConnectError::NoDatabase { endpoint, .. } => Self::InvalidArgument {
                 field: "database",
-                reason: format!("`{database}` does not exist on the server"),
+                reason: format!("`{}` does not exist on the server", endpoint.database),
                 source: cause,
             },
         }
@@ -358,31 +351,26 @@ fn check_environment(is_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
 
 impl Endpoint {
     fn explain(&self, error: sqlx::Error) -> ConnectError {
-        let Self { host, port, user, database } = self.clone();
-        let class = classify_error(&error, Phase::Opening);
-        match (class, error) {
-            (Some(class), error) => {
-                let source = Cause::new(error);
-                match class {
-                    Class::Unauthenticated | Class::Denied => {
-                        ConnectError::Refused { host, port, user, database, source }
-                    }
-                    Class::NoDatabase => ConnectError::NoDatabase { host, port, database, source },
-                    Class::Busy => ConnectError::Busy { host, port, source },
-                    _ => ConnectError::Server { host, port, source },
+        let endpoint = self.clone();
+        if let Some(class) = classify_error(&error, Phase::Opening) {
+            let source = Cause::new(error);
+            return match class {
+                Class::Unauthenticated | Class::Denied => {
+                    ConnectError::Refused { endpoint, source }
                 }
-            }
-            (None, sqlx::Error::Configuration(source)) => {
-                ConnectError::Configuration(Cause::new(source))
-            }
-            (None, sqlx::Error::Tls(source)) => {
-                ConnectError::Tls { host, port, source: Cause::new(source) }
-            }
+                Class::NoDatabase => ConnectError::NoDatabase { endpoint, source },
+                Class::Busy => ConnectError::Busy { endpoint, source },
+                _ => ConnectError::Server { endpoint, source },
+            };
+        }
+        match error {
+            sqlx::Error::Configuration(source) => ConnectError::Configuration(Cause::new(source)),
+            sqlx::Error::Tls(source) => ConnectError::Tls { endpoint, source: Cause::new(source) },
             // rustls reports a certificate that it does not trust through std::io.
-            (None, sqlx::Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
-                ConnectError::Tls { host, port, source: Cause::new(error) }
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                ConnectError::Tls { endpoint, source: Cause::new(error) }
             }
-            (None, error) => ConnectError::Unreachable { host, port, source: Cause::new(error) },
+            error => ConnectError::Unreachable { endpoint, source: Cause::new(error) },
         }
     }
 }

@@ -9,6 +9,7 @@
 mod backoff;
 mod config;
 mod connector;
+mod error_chain;
 #[cfg(test)]
 mod logged;
 mod sqlstate;
@@ -21,6 +22,7 @@ pub use config::{
     WriteForm, region_of_host,
 };
 pub use connector::{ConnectError, Connector, Endpoint};
+pub use error_chain::ErrorChain;
 pub use sqlstate::{
     Class, Conflict, ConnectionState, Phase, classify, classify_error, connection_state_after,
     is_undefined_table, refuses_text,

@@ -207,7 +207,11 @@ pub fn connection_state_after(error: &sqlx::Error) -> ConnectionState {
 
 #[cfg(test)]
 mod tests {
+    use super::Conflict::{Catalog, Data, Unlabelled};
     use Class::*;
+    use LimitKind::{
+        KeyBytes, Other, RowBytes, TransactionAge, TransactionBytes, TransactionRows, ValueBytes,
+    };
     use Outcome::{NotApplied, Unknown};
 
     use super::*;
@@ -218,62 +222,38 @@ mod tests {
     fn these_codes_have_one_meaning_in_every_phase() {
         let table = [
             // aurora-dsql.md#conflicts
-            (
-                "40001",
-                "change conflicts with another transaction (OC000)",
-                Conflict(super::Conflict::Data),
-            ),
+            ("40001", "change conflicts with another transaction (OC000)", Conflict(Data)),
             (
                 "40001",
                 "mutation conflicts with another transaction, retry as needed (OC000)",
-                Conflict(super::Conflict::Data),
+                Conflict(Data),
             ),
-            (
-                "40001",
-                "schema has been updated by another transaction (OC001)",
-                Conflict(super::Conflict::Catalog),
-            ),
-            ("OC001", "", Conflict(super::Conflict::Catalog)),
-            (
-                "40001",
-                "could not serialize access due to concurrent update",
-                Conflict(super::Conflict::Unlabelled),
-            ),
-            ("40P01", "deadlock detected", Conflict(super::Conflict::Unlabelled)),
-            (
-                "55P03",
-                "canceling statement due to lock timeout",
-                Conflict(super::Conflict::Unlabelled),
-            ),
+            ("40001", "schema has been updated by another transaction (OC001)", Conflict(Catalog)),
+            ("OC001", "", Conflict(Catalog)),
+            ("40001", "could not serialize access due to concurrent update", Conflict(Unlabelled)),
+            ("40P01", "deadlock detected", Conflict(Unlabelled)),
+            ("55P03", "canceling statement due to lock timeout", Conflict(Unlabelled)),
             // aurora-dsql.md#limits
-            ("54000", "transaction row limit exceeded", Limit(LimitKind::TransactionRows)),
-            ("54000", "transaction size limit 10mb exceeded", Limit(LimitKind::TransactionBytes)),
-            ("54000", "transaction age limit of 300s exceeded", Limit(LimitKind::TransactionAge)),
+            ("54000", "transaction row limit exceeded", Limit(TransactionRows)),
+            ("54000", "transaction size limit 10mb exceeded", Limit(TransactionBytes)),
+            ("54000", "transaction age limit of 300s exceeded", Limit(TransactionAge)),
             (
                 "54000",
                 "query requires more than allowed temp space of 131072 KB to execute",
-                Limit(LimitKind::Other),
+                Limit(Other),
             ),
-            (
-                "53200",
-                "query requires too much temp space, out of memory.",
-                Limit(LimitKind::Other),
-            ),
-            ("54001", "stack depth limit exceeded", Limit(LimitKind::Other)),
+            ("53200", "query requires too much temp space, out of memory.", Limit(Other)),
+            ("54001", "stack depth limit exceeded", Limit(Other)),
             // aurora-dsql.md#sizes
             (
                 "54000",
                 "datatype limit greater than 1048576 bytes not supported for bytea",
-                Limit(LimitKind::ValueBytes),
+                Limit(ValueBytes),
             ),
-            ("54000", "maximum column size exceeded", Limit(LimitKind::ValueBytes)),
-            ("54000", "maximum row size exceeded", Limit(LimitKind::RowBytes)),
-            ("54000", "key size too large", Limit(LimitKind::KeyBytes)),
-            (
-                "54011",
-                "more than 8 column keys in an index are not supported",
-                Limit(LimitKind::Other),
-            ),
+            ("54000", "maximum column size exceeded", Limit(ValueBytes)),
+            ("54000", "maximum row size exceeded", Limit(RowBytes)),
+            ("54000", "key size too large", Limit(KeyBytes)),
+            ("54011", "more than 8 column keys in an index are not supported", Limit(Other)),
             // aurora-dsql.md#admission
             ("08006", "unable to accept connection, access denied", Unauthenticated),
             ("53300", "Unable to accept connection, too many open connections.", Busy),
@@ -306,7 +286,7 @@ mod tests {
                 "terminating connection due to idle-session timeout",
                 Disconnected(NotApplied),
             ),
-            ("08P01", "invalid message length", Limit(LimitKind::TransactionBytes)),
+            ("08P01", "invalid message length", Limit(TransactionBytes)),
             ("53100", "could not extend file: No space left on device", Unavailable(NotApplied)),
         ];
         for (sqlstate, message, class) in table {

@@ -17,6 +17,8 @@ use aws_sigv4::{
 use secrecy::SecretString;
 use tracing::{Dispatch, dispatcher};
 
+use crate::error_chain::ErrorChain;
+
 /// Makes the secret that a new connection authenticates with.
 #[cfg_attr(test, mockall::automock)]
 #[async_trait]
@@ -124,21 +126,9 @@ impl TokenSource for IamTokenSource {
             .credentials
             .provide_credentials()
             .await
-            .map_err(|error| TokenError::Credentials(chain(&error)))?;
+            .map_err(|error| TokenError::Credentials(ErrorChain(&error).to_string()))?;
         self.sign(credentials, SystemTime::now())
     }
-}
-
-/// An error with all its causes in one line: the useful part is often in the last cause.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn presign(

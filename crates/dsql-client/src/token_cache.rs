@@ -57,10 +57,6 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failure(&self) -> Option<TokenError> {
-        self.state().failure.clone()
-    }
-
     /// The cached token, if it is valid, and whether it is time to replace it.
     fn cached(&self) -> (Option<Token>, bool) {
         let now = (self.now)();
@@ -71,25 +67,23 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
     }
 
     async fn replace(&self) -> Result<Token, TokenError> {
-        match self.source.token().await {
+        let result = self.source.token().await;
+        let now = (self.now)();
+        let mut state = self.state();
+        match &result {
             Ok(token) => {
-                let now = (self.now)();
                 let life = token.expires.duration_since(now).unwrap_or_default();
-                let mut state = self.state();
                 state.refresh_at = Some(now + life.mul_f64(REFRESH_AT));
                 state.token = Some(token.clone());
                 state.failure = None;
-                Ok(token)
             }
             Err(error) => {
                 metrics::counter!(TOKEN_REFRESH_FAILURES).increment(1);
-                let now = (self.now)();
-                let mut state = self.state();
                 state.refresh_at = Some(now + RETRY_AFTER);
                 state.failure = Some(error.clone());
-                Err(error)
             }
         }
+        result
     }
 }
 
@@ -114,14 +108,15 @@ where
             }
             (None, _) => {
                 let _refreshing = self.refresh.lock().await;
-                match self.cached() {
-                    (Some(token), _) => Ok(token),
-                    // Callers that waited for a failed attempt do not all repeat it.
-                    (None, false) => match self.failure() {
-                        Some(error) => Err(error),
-                        None => self.replace().await,
-                    },
-                    (None, true) => self.replace().await,
+                let (token, due) = self.cached();
+                if let Some(token) = token {
+                    return Ok(token);
+                }
+                // Callers that waited for a failed attempt do not all repeat it.
+                let failure = self.state().failure.clone().filter(|_| !due);
+                match failure {
+                    Some(error) => Err(error),
+                    None => self.replace().await,
                 }
             }
         }
@@ -249,21 +244,25 @@ mod tests {
         }
     }
 
+    /// The results of twenty callers that ask for a token at the same time.
+    async fn call_together(
+        cache: &Arc<CachedTokenSource<Yielding, Now>>,
+    ) -> Vec<Result<Token, TokenError>> {
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let cache = Arc::clone(cache);
+            callers.spawn(async move { cache.token().await });
+        }
+        callers.join_all().await
+    }
+
     #[tokio::test]
     async fn callers_that_arrive_together_share_one_refresh() {
         let source = Yielding::default();
         let cache = Arc::new(cache(source.clone(), &source.clock));
         for (second, expected) in [(0, 1), (800, 2)] {
             source.clock.set(second);
-            let callers: Vec<_> = (0..20)
-                .map(|_| {
-                    let cache = Arc::clone(&cache);
-                    tokio::spawn(async move { cache.token().await.unwrap() })
-                })
-                .collect();
-            for caller in callers {
-                caller.await.unwrap();
-            }
+            call_together(&cache).await.into_iter().for_each(|result| drop(result.unwrap()));
             assert_eq!(source.calls.load(Ordering::SeqCst), expected);
         }
     }
@@ -275,15 +274,7 @@ mod tests {
         let cache = Arc::new(cache(source.clone(), &source.clock));
         for (second, tries) in [(0, 1), (4, 1), (5, 2)] {
             source.clock.set(second);
-            let callers: Vec<_> = (0..20)
-                .map(|_| {
-                    let cache = Arc::clone(&cache);
-                    tokio::spawn(async move { cache.token().await.unwrap_err() })
-                })
-                .collect();
-            for caller in callers {
-                caller.await.unwrap();
-            }
+            call_together(&cache).await.into_iter().for_each(|result| drop(result.unwrap_err()));
             assert_eq!(source.calls.load(Ordering::SeqCst), tries, "at {second} s");
         }
         source.is_broken.store(false, Ordering::SeqCst);

@@ -138,9 +138,9 @@ pub mod stores {
 pub mod dsql {
     pub use temporal_dsql_store::{
         Action, Auth, CachedTokenSource, Capabilities, Config, ConfigError, ConnectError,
-        Connector, DsqlStore, IamTokenSource, METRICS, Metric, MetricKind, OpenError, Overrides,
-        PoolConfig, Target, Tls, TlsMode, Token, TokenError, TokenSource, VARIABLES, Variable,
-        WriteForm, connect, region_of_host,
+        Connector, DsqlStore, Endpoint, ErrorChain, IamTokenSource, METRICS, Metric, MetricKind,
+        OpenError, Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError, TokenSource,
+        VARIABLES, Variable, WriteForm, connect, region_of_host,
     };
 }
 

@@ -4,200 +4,188 @@
 use std::collections::BTreeSet;
 
 use temporal_dsql_domain::{
-    ArchetypeId, BranchId, BranchKey, BusinessId, ChasmNode, ChasmPath, ClusterName,
-    CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState,
-    ExecutionStatus, ExecutionsRow, HistoryNode, HistoryTreeRow, IdEntry, ImmediateQueue,
-    ImmediateTask, MapEntries, MapTable, NamespaceId, NodeOrder, NodePage, NodePosition, RequestId,
-    RunId, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardId, ShardsRow,
-    SignalId, TaskCategory, TimerEntry, TimerId, Timestamp, TreeId,
+    ArchetypeId, BranchId, BranchKey, ClusterName, ExecutionState, HistoryNode, HistoryTreeRow,
+    ImmediateQueue, ImmediateTask, MapTable, NodeOrder, NodePage, NodePosition, RunId,
+    ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardsRow, TaskCategory,
+    Timestamp, TreeId,
 };
-use temporal_dsql_ports::{CurrentExecutionsRoute, RunChange, WriteSet};
+use temporal_dsql_ports::{
+    ArchetypeRouter, CurrentExecutionsRouter, ExecutionMaps, HistoryExecution, HistoryNodes,
+    HistoryTasks, MutableState, RunChange, Shards, StoreError, WriteSet,
+};
 use uuid::Uuid;
 
 use super::{
-    buffered_events, current_executions as current, executions, history_node, history_tree,
-    immediate_tasks, maps, mutable_state, scheduled_tasks, schema_version, shards,
+    executions,
+    mutable_state::{apply::OneStatement, per_table::OBSERVE},
+    session::Rows,
+    test_rows::{SHARD, blob, current_row, entries, run},
 };
-use crate::statement::Statement;
+use crate::{
+    executor::Executor,
+    statement::{Answer, Statement},
+};
 
-const SHARD: ShardId = ShardId(1);
+const RUN: RunId = RunId(Uuid::from_u128(2));
 
-fn blob() -> DataBlob {
-    DataBlob::new([1, 2, 3], Encoding::new("Proto3").unwrap())
-}
+/// Records the statements, and answers each with no rows.
+#[derive(Default)]
+struct Recorder<const HOLDS_LOCKS: bool>(Vec<Statement>);
 
-fn run() -> ExecutionsRow {
-    ExecutionsRow {
-        shard_id: SHARD,
-        namespace_id: NamespaceId(Uuid::from_u128(1)),
-        workflow_id: BusinessId::new("workflow").unwrap(),
-        run_id: RunId(Uuid::from_u128(2)),
-        next_event_id: 3,
-        last_write_version: 4,
-        data: blob(),
-        state: blob(),
-        db_record_version: 5,
+impl<const HOLDS_LOCKS: bool> Executor for Recorder<HOLDS_LOCKS> {
+    const HOLDS_LOCKS: bool = HOLDS_LOCKS;
+
+    async fn send(&mut self, statement: Statement) -> Result<Answer, StoreError> {
+        self.0.push(statement);
+        Ok(Answer { affected: 0, rows: Vec::new() })
+    }
+
+    fn router(&self) -> &dyn CurrentExecutionsRouter {
+        &ArchetypeRouter
     }
 }
 
-fn of_executions(made: &mut Vec<Statement>) {
-    let row = run();
+async fn use_shards<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    let shard = ShardsRow { shard_id: SHARD, range_id: 1, data: blob(1) };
+    rows.insert_into_shards(&shard).await?;
+    rows.update_shards(&shard, None).await?;
+    rows.update_shards(&shard, Some(1)).await?;
+    rows.select_from_shards(SHARD).await?;
+    rows.read_lock_shards(SHARD).await?;
+    rows.write_lock_shards(SHARD).await?;
+    rows.schema_version("temporal").await.map(drop)
+}
+
+async fn use_executions<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    let row = run(RUN, 3);
     let filter = row.filter();
-    made.push(executions::insert(&row).unwrap());
-    made.push(executions::update(&row).unwrap());
-    made.push(executions::select(&filter));
-    made.push(executions::delete(&filter));
-    for lock in [executions::Lock::Read, executions::Lock::Write] {
-        made.extend([true, false].map(|holds_locks| executions::lock(&filter, lock, holds_locks)));
+    rows.insert_into_executions(&row).await?;
+    rows.update_executions(&row).await?;
+    rows.select_from_executions(&filter).await?;
+    rows.delete_from_executions(&filter).await?;
+    rows.read_lock_executions(&filter).await?;
+    rows.write_lock_executions(&filter).await?;
+    rows.select_mutable_state(&filter).await?;
+    for archetype_id in [ArchetypeId::WORKFLOW, ArchetypeId(7)] {
+        let row = current_row(archetype_id, RUN, ExecutionState::Running);
+        let filter = row.filter();
+        rows.insert_into_current_executions(&row).await?;
+        rows.update_current_executions(&row).await?;
+        rows.select_from_current_executions(&filter).await?;
+        rows.lock_current_executions(&filter).await?;
+        rows.lock_current_executions_join_executions(&filter).await?;
+        rows.delete_from_current_executions(&filter, RUN).await?;
     }
-    made.push(mutable_state::select::statement(&filter));
+    Ok(())
 }
 
-fn of_current_executions(made: &mut Vec<Statement>) {
-    let run = run();
-    let row = CurrentExecutionsRow {
-        shard_id: run.shard_id,
-        namespace_id: run.namespace_id,
-        workflow_id: run.workflow_id,
-        archetype_id: ArchetypeId::WORKFLOW,
-        run_id: run.run_id,
-        create_request_id: RequestId::new("request").unwrap(),
-        start_time: Some(Timestamp::UNIX_EPOCH),
-        last_write_version: 1,
-        state: ExecutionState::Running,
-        status: ExecutionStatus::Running,
-        data: None,
-        data_encoding: Encoding::new("").unwrap(),
-    };
-    let filter: CurrentExecutionsFilter = row.filter();
-    for route in [
-        CurrentExecutionsRoute::CurrentExecutions,
-        CurrentExecutionsRoute::CurrentChasmExecutions { archetype_id: ArchetypeId(7) },
-    ] {
-        made.push(current::insert(route, &row).unwrap());
-        made.push(current::update(route, &row).unwrap());
-        made.push(current::select(route, &filter));
-        made.push(current::lock(route, &filter));
-        made.push(current::select_join(route, &filter));
-        made.push(current::delete(route, &filter, row.run_id));
-    }
-}
-
-fn of_maps(made: &mut Vec<Statement>) {
-    let run = run().filter();
-    let ids = || vec![IdEntry { id: 1, data: blob() }];
-    let timer = TimerEntry { timer_id: TimerId::new("timer").unwrap(), data: blob() };
-    let node = ChasmNode {
-        path: ChasmPath::new("path").unwrap(),
-        metadata: blob(),
-        data: None,
-        data_encoding: Encoding::new("").unwrap(),
-    };
+async fn use_maps<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    let run = run(RUN, 3).filter();
     for map in MapTable::ALL {
-        let entries = match map {
-            MapTable::Activities => MapEntries::Activities(ids()),
-            MapTable::Timers => MapEntries::Timers(vec![timer.clone()]),
-            MapTable::ChildExecutions => MapEntries::ChildExecutions(ids()),
-            MapTable::RequestCancels => MapEntries::RequestCancels(ids()),
-            MapTable::Signals => MapEntries::Signals(ids()),
-            MapTable::SignalsRequested => {
-                MapEntries::SignalsRequested(vec![SignalId::new("signal").unwrap()])
-            }
-            MapTable::ChasmNodes => MapEntries::ChasmNodes(vec![node.clone()]),
-        };
-        made.push(maps::replace(&run, &entries).unwrap());
-        made.push(maps::select(&run, map));
-        made.push(maps::delete(&run, &entries.keys()));
-        made.extend([None, Some(1)].map(|limit| maps::delete_all(&run, map, limit)));
+        let entries = entries(map, &[1]);
+        rows.replace_into_map(&run, &entries).await?;
+        rows.select_all_from_map(&run, map).await?;
+        rows.delete_from_map(&run, &entries.keys()).await?;
+        for limit in [None, Some(1)] {
+            rows.delete_all_from_map(&run, map, limit).await?;
+        }
     }
-    made.push(buffered_events::insert(&run, &[blob()]).unwrap());
-    made.push(buffered_events::select(&run));
-    made.extend([None, Some(1)].map(|limit| buffered_events::delete(&run, limit)));
+    rows.insert_into_buffered_events(&run, &[blob(1)]).await?;
+    rows.select_from_buffered_events(&run).await?;
+    for limit in [None, Some(1)] {
+        rows.delete_from_buffered_events(&run, limit).await?;
+    }
+    Ok(())
 }
 
-fn of_tasks(made: &mut Vec<Statement>) {
+async fn use_tasks<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    let category = TaskCategory::new(9).unwrap();
     for queue in [
         ImmediateQueue::Transfer,
         ImmediateQueue::Visibility,
         ImmediateQueue::Replication,
         ImmediateQueue::ReplicationDlq(ClusterName::new("cluster").unwrap()),
-        ImmediateQueue::Category(TaskCategory::new(9).unwrap()),
+        ImmediateQueue::Category(category),
     ] {
-        let task = ImmediateTask { task_id: 1, data: blob() };
-        made.push(immediate_tasks::insert(SHARD, &queue, &[task]).unwrap());
-        made.push(immediate_tasks::select(SHARD, &queue, &(0..2), 1));
-        made.push(immediate_tasks::delete(SHARD, &queue, 1));
-        made.push(immediate_tasks::delete_range(SHARD, &queue, &(0..2), 1));
+        let task = ImmediateTask { task_id: 1, data: blob(1) };
+        rows.insert_into_immediate_tasks(SHARD, &queue, &[task]).await?;
+        rows.range_select_from_immediate_tasks(SHARD, &queue, 0..2, 1).await?;
+        rows.delete_from_immediate_tasks(SHARD, &queue, 1).await?;
+        rows.range_delete_from_immediate_tasks(SHARD, &queue, 0..2, 1).await?;
     }
     let key = ScheduledKey { visibility_timestamp: Timestamp::UNIX_EPOCH, task_id: 1 };
     let range = ScheduledRange { from: key, until: Timestamp::UNIX_EPOCH };
-    for queue in [ScheduledQueue::Timer, ScheduledQueue::Category(TaskCategory::new(9).unwrap())] {
-        let task = ScheduledTask { key, data: blob() };
-        made.push(scheduled_tasks::insert(SHARD, queue, &[task]).unwrap());
-        made.push(scheduled_tasks::select(SHARD, queue, range, 1));
-        made.push(scheduled_tasks::delete(SHARD, queue, key));
-        made.push(scheduled_tasks::delete_range(SHARD, queue, range, 1));
+    for queue in [ScheduledQueue::Timer, ScheduledQueue::Category(category)] {
+        let task = ScheduledTask { key, data: blob(1) };
+        rows.insert_into_scheduled_tasks(SHARD, queue, &[task]).await?;
+        rows.range_select_from_scheduled_tasks(SHARD, queue, range, 1).await?;
+        rows.delete_from_scheduled_tasks(SHARD, queue, key).await?;
+        rows.range_delete_from_scheduled_tasks(SHARD, queue, range, 1).await?;
     }
+    Ok(())
 }
 
-fn of_histories(made: &mut Vec<Statement>) {
+async fn use_histories<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
     let (tree_id, branch_id) = (TreeId(Uuid::from_u128(1)), BranchId(Uuid::from_u128(2)));
     let branch = BranchKey { shard_id: SHARD, tree_id, branch_id };
-    let node = HistoryNode { node_id: 1, txn_id: 2, prev_txn_id: 0, data: blob() };
+    let node = HistoryNode { node_id: 1, txn_id: 2, prev_txn_id: 0, data: blob(1) };
     let position = NodePosition { node_id: 1, txn_id: 2 };
-    made.push(history_node::insert(&branch, &[node]).unwrap());
-    made.push(history_node::delete(&branch, position).unwrap());
-    made.push(history_node::delete_range(&branch, 1, 1));
+    rows.insert_into_history_node(&branch, &[node]).await?;
+    rows.delete_from_history_node(&branch, position).await?;
+    rows.range_delete_from_history_node(&branch, 1, 1).await?;
     for order in [NodeOrder::Forward, NodeOrder::Reverse] {
-        let page =
-            NodePage { min_node_id: 1, max_node_id: 9, order, after: Some(position), limit: 1 };
-        made.push(history_node::select(&branch, &page).unwrap());
-        made.push(history_node::select_metadata(&branch, &page).unwrap());
+        let after = Some(position);
+        let page = NodePage { min_node_id: 1, max_node_id: 9, order, after, limit: 1 };
+        rows.range_select_from_history_node(&branch, &page).await?;
+        rows.range_select_metadata_from_history_node(&branch, &page).await?;
     }
-    made.push(history_tree::insert(&HistoryTreeRow { branch, data: blob() }).unwrap());
-    made.push(history_tree::select(SHARD, tree_id));
-    made.push(history_tree::delete(&branch));
-    made.push(history_tree::paginate(None, 1));
+    rows.insert_into_history_tree(&HistoryTreeRow { branch, data: blob(1) }).await?;
+    rows.select_from_history_tree(SHARD, tree_id).await?;
+    rows.delete_from_history_tree(&branch).await?;
+    rows.paginate_branches_from_history_tree(None, 1).await.map(drop)
 }
 
 /// The statements of writes share one set of values; each takes the values that it names.
-fn of_writes(made: &mut Vec<Statement>) {
-    let run = run();
-    let mut set = WriteSet::new("GuardedWrite", SHARD);
-    set.runs.push(RunChange::Insert { row: &run, maps: &[] });
-    let router = temporal_dsql_ports::ArchetypeRouter;
-    let write = mutable_state::apply::OneStatement::new(&router, &set).unwrap();
-    made.push(write.statement().unwrap());
-    for meta in [&executions::DELETE_ALL, &mutable_state::per_table::OBSERVE] {
-        made.push(write.statement_of(meta).unwrap());
+fn statements_of_writes() -> Vec<Statement> {
+    let run = run(RUN, 3);
+    let mut insert = WriteSet::new("GuardedWrite", SHARD);
+    insert.runs.push(RunChange::Insert { row: &run, maps: &[] });
+    let insert = OneStatement::new(&ArchetypeRouter, &insert).unwrap();
+    let run = run.filter();
+    let mut delete = WriteSet::new("Delete", SHARD);
+    delete.runs.push(RunChange::Delete(&run));
+    let delete = OneStatement::new(&ArchetypeRouter, &delete).unwrap();
+    vec![
+        insert.statement().unwrap(),
+        insert.statement_of(&executions::DELETE_ALL).unwrap(),
+        insert.statement_of(&OBSERVE).unwrap(),
+        delete.statement().unwrap(),
+    ]
+}
+
+/// The statements of every method of the row ports. With debug assertions, [`super::exact`] refuses
+/// a value that is bound and not named; [`Statement::new`] refuses a parameter without a value.
+async fn statements_of_ports<const HOLDS_LOCKS: bool>(key_share: bool) -> Vec<Statement> {
+    let mut rows = Rows { executor: Recorder::<HOLDS_LOCKS>::default(), key_share };
+    use_shards(&mut rows).await.unwrap();
+    use_executions(&mut rows).await.unwrap();
+    use_maps(&mut rows).await.unwrap();
+    use_tasks(&mut rows).await.unwrap();
+    use_histories(&mut rows).await.unwrap();
+    rows.executor.0
+}
+
+#[tokio::test]
+async fn every_text_names_what_is_bound_and_everything_is_bound_that_it_names() {
+    let mut sent = statements_of_writes();
+    for key_share in [true, false] {
+        sent.extend(statements_of_ports::<true>(key_share).await);
+        sent.extend(statements_of_ports::<false>(key_share).await);
     }
-    let deleted = run.filter();
-    let mut set = WriteSet::new("Delete", SHARD);
-    set.runs.push(RunChange::Delete(&deleted));
-    made.push(mutable_state::apply::OneStatement::new(&router, &set).unwrap().statement().unwrap());
-}
-
-/// Every statement. With debug assertions, [`super::exact`] refuses a value that is bound and not
-/// named; [`Statement::new`] refuses a parameter without a value.
-fn made() -> Vec<Statement> {
-    let mut made =
-        shards::every_statement(&ShardsRow { shard_id: SHARD, range_id: 1, data: blob() });
-    of_executions(&mut made);
-    of_current_executions(&mut made);
-    of_maps(&mut made);
-    of_tasks(&mut made);
-    of_histories(&mut made);
-    of_writes(&mut made);
-    made.push(schema_version::select("temporal"));
-    made
-}
-
-#[test]
-fn every_text_names_what_is_bound_and_everything_is_bound_that_it_names() {
-    let made: BTreeSet<_> = made().iter().map(|statement| statement.meta.text.sql()).collect();
+    let sent: BTreeSet<_> = sent.iter().map(|statement| statement.meta.text.sql()).collect();
     for meta in super::statements() {
         let sql = meta.text.sql();
-        assert!(made.contains(sql), "{} is not made here: {sql}", meta.op);
+        assert!(sent.contains(sql), "{} is not sent here: {sql}", meta.op);
     }
 }
 

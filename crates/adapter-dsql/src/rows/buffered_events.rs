@@ -28,30 +28,27 @@ use temporal_dsql_ports::{Cause, StoreError};
 
 use super::{
     decode::Columns,
-    executions::{by_key, key, set_id_of, set_run_ids},
+    executions::{key, set_id_of, set_run_ids},
     payload::Payload,
     session::exact,
 };
 use crate::{
     arguments::Arguments,
     error::BufferFull,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile, Statement},
 };
 
 const RANDOM_BITS: u32 = 48;
 const MAX_POSITIONS: usize = (1 << 15) - 1;
 
-const SQL: &str = include_str!("../../sql/buffered_events.sql");
+const FILE: SqlFile =
+    SqlFile::new(Table::BufferedEvents, include_str!("../../sql/buffered_events.sql"));
 
-const fn meta(op: &'static str, writes: bool, name: &'static str) -> Meta {
-    Meta { op, table: Table::BufferedEvents, writes, text: Text::new(SQL, name) }
-}
-
-pub(super) static INSERT: Meta = meta("InsertIntoBufferedEvents", true, "InsertIntoBufferedEvents");
-static SELECT: Meta = meta("SelectFromBufferedEvents", false, "SelectFromBufferedEvents");
-pub(super) static DELETE: Meta = meta("DeleteFromBufferedEvents", true, "DeleteFromBufferedEvents");
-static DELETE_SOME: Meta = meta("DeleteFromBufferedEvents", true, "DeleteSomeFromBufferedEvents");
+pub(super) static INSERT: Meta = FILE.write("InsertIntoBufferedEvents");
+pub(super) static SELECT: Meta = FILE.read("SelectFromBufferedEvents");
+pub(super) static DELETE: Meta = FILE.write("DeleteFromBufferedEvents");
+static DELETE_SOME: Meta =
+    FILE.write("DeleteSomeFromBufferedEvents").of_operation("DeleteFromBufferedEvents");
 
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 4] = [&INSERT, &SELECT, &DELETE, &DELETE_SOME];
@@ -112,11 +109,6 @@ pub(super) fn insert(run: &ExecutionsFilter, events: &[DataBlob]) -> Result<Stat
     Ok(exact(&INSERT, run.shard_id, &arguments))
 }
 
-/// The statement that reads a buffer; [`decode`] reads its answer.
-pub(super) fn select(run: &ExecutionsFilter) -> Statement {
-    by_key(&SELECT, run)
-}
-
 /// The statement that empties a buffer, or deletes the first `limit` events of it.
 pub(super) fn delete(run: &ExecutionsFilter, limit: Option<u32>) -> Statement {
     if let Some(limit) = limit {
@@ -130,7 +122,7 @@ pub(super) fn delete(run: &ExecutionsFilter, limit: Option<u32>) -> Statement {
     exact(&DELETE, run.shard_id, &arguments)
 }
 
-/// Reads a row of the answer of [`select`].
+/// Reads a row of the answer of [`SELECT`].
 pub(super) fn decode(row: &PgRow) -> Result<DataBlob, StoreError> {
     Columns::new(Table::BufferedEvents, row).blob("data", "data_encoding")
 }

@@ -17,8 +17,7 @@ use super::{
 };
 use crate::{
     arguments::Arguments,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile, Statement},
 };
 
 /// One operation on either table.
@@ -27,33 +26,35 @@ pub(super) struct Pair {
     chasm: Meta,
 }
 
-const fn pair(op: &'static str, writes: bool, name: &'static str) -> Pair {
-    const WORKFLOW: &str = include_str!("../../sql/current_executions.sql");
-    const CHASM: &str = include_str!("../../sql/current_chasm_executions.sql");
-    Pair {
-        workflow: Meta {
-            op,
-            table: Table::CurrentExecutions,
-            writes,
-            text: Text::new(WORKFLOW, name),
-        },
-        chasm: Meta {
-            op,
-            table: Table::CurrentChasmExecutions,
-            writes,
-            text: Text::new(CHASM, name),
-        },
-    }
+const WORKFLOW: SqlFile =
+    SqlFile::new(Table::CurrentExecutions, include_str!("../../sql/current_executions.sql"));
+const CHASM: SqlFile = SqlFile::new(
+    Table::CurrentChasmExecutions,
+    include_str!("../../sql/current_chasm_executions.sql"),
+);
+
+const fn read(name: &'static str) -> Pair {
+    Pair { workflow: WORKFLOW.read(name), chasm: CHASM.read(name) }
 }
 
-pub(super) static INSERT: Pair =
-    pair("InsertIntoCurrentExecutions", true, "InsertIntoCurrentExecutions");
-pub(super) static UPDATE: Pair = pair("UpdateCurrentExecutions", true, "UpdateCurrentExecutions");
-static SELECT: Pair = pair("SelectFromCurrentExecutions", false, "SelectFromCurrentExecutions");
-static LOCK: Pair = pair("LockCurrentExecutions", false, "LockCurrentExecutions");
-static SELECT_JOIN: Pair =
-    pair("LockCurrentExecutionsJoinExecutions", false, "SelectFromCurrentExecutionsJoinExecutions");
-static DELETE: Pair = pair("DeleteFromCurrentExecutions", true, "DeleteFromCurrentExecutions");
+const fn write(name: &'static str) -> Pair {
+    Pair { workflow: WORKFLOW.write(name), chasm: CHASM.write(name) }
+}
+
+pub(super) static INSERT: Pair = write("InsertIntoCurrentExecutions");
+pub(super) static UPDATE: Pair = write("UpdateCurrentExecutions");
+pub(super) static SELECT: Pair = read("SelectFromCurrentExecutions");
+pub(super) static LOCK: Pair = read("LockCurrentExecutions");
+/// Reads a row together with the `executions` row of its run.
+pub(super) static SELECT_JOIN: Pair = {
+    const NAME: &str = "SelectFromCurrentExecutionsJoinExecutions";
+    const OP: &str = "LockCurrentExecutionsJoinExecutions";
+    Pair {
+        workflow: WORKFLOW.read(NAME).of_operation(OP),
+        chasm: CHASM.read(NAME).of_operation(OP),
+    }
+};
+static DELETE: Pair = write("DeleteFromCurrentExecutions");
 
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
@@ -73,7 +74,7 @@ impl Pair {
 }
 
 /// Sets `:archetype_id`, where the table has it.
-pub(super) fn set_archetype(arguments: &mut Arguments<'_>, route: CurrentExecutionsRoute) {
+fn set_archetype(arguments: &mut Arguments<'_>, route: CurrentExecutionsRoute) {
     if let CurrentExecutionsRoute::CurrentChasmExecutions { archetype_id: ArchetypeId(id) } = route
     {
         arguments.set("archetype_id", i64::from(id));
@@ -88,7 +89,8 @@ fn key_columns(route: CurrentExecutionsRoute, filter: &CurrentExecutionsFilter) 
     arguments
 }
 
-fn by_key(
+/// A statement whose parameters are the key of a row.
+pub(super) fn by_key(
     operation: &'static Pair,
     route: CurrentExecutionsRoute,
     filter: &CurrentExecutionsFilter,
@@ -110,7 +112,8 @@ pub(super) fn set_row<'a>(arguments: &mut Arguments<'a>, row: Option<&'a Current
     arguments.set("current_data_encoding", row.map(|row| row.data_encoding.as_str()));
 }
 
-fn whole_row(
+/// The statement [`INSERT`] or [`UPDATE`] for one row.
+pub(super) fn of_row(
     operation: &'static Pair,
     route: CurrentExecutionsRoute,
     row: &CurrentExecutionsRow,
@@ -123,22 +126,6 @@ fn whole_row(
     Ok(exact(operation.meta(route), row.shard_id, &arguments))
 }
 
-/// The statement that inserts `row`.
-pub(super) fn insert(
-    route: CurrentExecutionsRoute,
-    row: &CurrentExecutionsRow,
-) -> Result<Statement, StoreError> {
-    whole_row(&INSERT, route, row)
-}
-
-/// The statement that overwrites all but the key of `row`.
-pub(super) fn update(
-    route: CurrentExecutionsRoute,
-    row: &CurrentExecutionsRow,
-) -> Result<Statement, StoreError> {
-    whole_row(&UPDATE, route, row)
-}
-
 /// The statement that deletes a row if its run is `run_id`.
 pub(super) fn delete(
     route: CurrentExecutionsRoute,
@@ -148,24 +135,6 @@ pub(super) fn delete(
     let mut arguments = key_columns(route, filter);
     arguments.set("run_id", run_id.0);
     exact(DELETE.meta(route), filter.shard_id, &arguments)
-}
-
-/// The statement that reads a row. [`decode`] reads its answer.
-pub(super) fn select(route: CurrentExecutionsRoute, filter: &CurrentExecutionsFilter) -> Statement {
-    by_key(&SELECT, route, filter)
-}
-
-/// The statement that locks and reads a row.
-pub(super) fn lock(route: CurrentExecutionsRoute, filter: &CurrentExecutionsFilter) -> Statement {
-    by_key(&LOCK, route, filter)
-}
-
-/// The statement that reads a row together with the `executions` row of its run.
-pub(super) fn select_join(
-    route: CurrentExecutionsRoute,
-    filter: &CurrentExecutionsFilter,
-) -> Statement {
-    by_key(&SELECT_JOIN, route, filter)
 }
 
 /// Reads the answer of a select or lock.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use temporal_dsql_domain::{DataBlob, ExecutionsFilter, MapEntries, MapKeys, MapTable};
 use temporal_dsql_ports::{ExecutionMaps, StoreError};
 
-use super::{buffered_events, maps, session::Rows};
+use super::{buffered_events, executions::by_key, maps, session::Rows};
 use crate::executor::Executor;
 
 #[async_trait]
@@ -22,7 +22,8 @@ impl<E: Executor> ExecutionMaps for Rows<E> {
         run: &ExecutionsFilter,
         map: MapTable,
     ) -> Result<MapEntries, StoreError> {
-        maps::decode(map, &self.executor.send(maps::select(run, map)).await?.rows)
+        let select = by_key(&maps::of(map).select, run);
+        maps::decode(map, &self.executor.send(select).await?.rows)
     }
 
     async fn delete_from_map(
@@ -62,7 +63,7 @@ impl<E: Executor> ExecutionMaps for Rows<E> {
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Vec<DataBlob>, StoreError> {
-        self.list(buffered_events::select(run), buffered_events::decode).await
+        self.list(by_key(&buffered_events::SELECT, run), buffered_events::decode).await
     }
 
     async fn delete_from_buffered_events(

@@ -15,38 +15,35 @@ use super::{
 };
 use crate::{
     arguments::Arguments,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile, Statement},
 };
 
-const SQL: &str = include_str!("../../sql/executions.sql");
+const FILE: SqlFile = SqlFile::new(Table::Executions, include_str!("../../sql/executions.sql"));
 
-const fn meta(op: &'static str, writes: bool, name: &'static str) -> Meta {
-    Meta { op, table: Table::Executions, writes, text: Text::new(SQL, name) }
-}
-
-pub(super) static INSERT: Meta = meta("InsertIntoExecutions", true, "InsertIntoExecutions");
-pub(super) static UPDATE: Meta = meta("UpdateExecutions", true, "UpdateExecutions");
-static SELECT: Meta = meta("SelectFromExecutions", false, "SelectFromExecutions");
-static DELETE: Meta = meta("DeleteFromExecutions", true, "DeleteFromExecutions");
+pub(super) static INSERT: Meta = FILE.write("InsertIntoExecutions");
+pub(super) static UPDATE: Meta = FILE.write("UpdateExecutions");
+pub(super) static SELECT: Meta = FILE.read("SelectFromExecutions");
+pub(super) static DELETE: Meta = FILE.write("DeleteFromExecutions");
 /// Deletes the runs `:deleted_run_ids`.
-pub(super) static DELETE_ALL: Meta = meta("DeleteFromExecutions", true, "DeleteAllFromExecutions");
+pub(super) static DELETE_ALL: Meta =
+    FILE.write("DeleteAllFromExecutions").of_operation("DeleteFromExecutions");
 
 /// A lock, and the same read without one.
-struct LockPair {
-    locking: Meta,
+pub(super) struct LockPair {
+    pub(super) locking: Meta,
     reading: Meta,
 }
 
 const fn lock_pair(op: &'static str) -> LockPair {
     LockPair {
-        locking: meta(op, false, "LockExecutions"),
-        reading: meta(op, false, "SelectVersionFromExecutions"),
+        locking: FILE.read("LockExecutions").of_operation(op),
+        reading: FILE.read("SelectVersionFromExecutions").of_operation(op),
     }
 }
 
-static READ_LOCK: LockPair = lock_pair("ReadLockExecutions");
-static WRITE_LOCK: LockPair = lock_pair("WriteLockExecutions");
+/// The two locks of the port, which differ in name only.
+pub(super) static READ_LOCK: LockPair = lock_pair("ReadLockExecutions");
+pub(super) static WRITE_LOCK: LockPair = lock_pair("WriteLockExecutions");
 
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 9] = [
@@ -60,13 +57,6 @@ pub(super) const STATEMENTS: [&Meta; 9] = [
     &WRITE_LOCK.locking,
     &WRITE_LOCK.reading,
 ];
-
-/// The two locks of the port, which differ in name only.
-#[derive(Clone, Copy)]
-pub(super) enum Lock {
-    Read,
-    Write,
-}
 
 /// Sets `:shard_id`, `:namespace_id` and `:workflow_id`.
 pub(super) fn set_id<'a>(
@@ -125,8 +115,8 @@ pub(super) fn set_rows<'a>(
     arguments.set_blobs(table, ["state", "state_encoding"], rows.iter().map(|row| &row.state));
 }
 
-/// A statement that writes one whole row.
-fn whole_row(meta: &'static Meta, row: &ExecutionsRow) -> Result<Statement, StoreError> {
+/// The statement [`INSERT`] or [`UPDATE`] for one row.
+pub(super) fn of_row(meta: &'static Meta, row: &ExecutionsRow) -> Result<Statement, StoreError> {
     limits::check_executions_row(row)?;
     Ok(of_rows(meta, row, [row]))
 }
@@ -143,34 +133,14 @@ pub(super) fn of_rows<'a>(
     exact(meta, run.shard_id, &arguments)
 }
 
-/// The statement that inserts `row`.
-pub(super) fn insert(row: &ExecutionsRow) -> Result<Statement, StoreError> {
-    whole_row(&INSERT, row)
-}
-
-/// The statement that overwrites all but the key of `row`.
-pub(super) fn update(row: &ExecutionsRow) -> Result<Statement, StoreError> {
-    whole_row(&UPDATE, row)
-}
-
-/// The statement that reads a row; [`decode`] reads its answer.
-pub(super) fn select(filter: &ExecutionsFilter) -> Statement {
-    by_key(&SELECT, filter)
-}
-
-/// The statement that deletes a row.
-pub(super) fn delete(filter: &ExecutionsFilter) -> Statement {
-    by_key(&DELETE, filter)
-}
-
 /// The statement that locks a row or, outside a transaction, reads the same columns.
 /// [`decode_locked`] reads its answer.
-pub(super) fn lock(filter: &ExecutionsFilter, lock: Lock, holds_locks: bool) -> Statement {
-    let operation = match lock {
-        Lock::Read => &READ_LOCK,
-        Lock::Write => &WRITE_LOCK,
-    };
-    by_key(if holds_locks { &operation.locking } else { &operation.reading }, filter)
+pub(super) fn lock(
+    lock: &'static LockPair,
+    filter: &ExecutionsFilter,
+    holds_locks: bool,
+) -> Statement {
+    by_key(if holds_locks { &lock.locking } else { &lock.reading }, filter)
 }
 
 /// Reads the answer of [`lock`].
@@ -183,7 +153,7 @@ pub(super) fn decode_locked(row: &PgRow) -> Result<ExecutionVersion, StoreError>
     })
 }
 
-/// Reads the answer of [`select`].
+/// Reads the answer of [`SELECT`].
 pub(super) fn decode(row: &PgRow) -> Result<ExecutionsRow, StoreError> {
     let columns = Columns::new(Table::Executions, row);
     Ok(ExecutionsRow {

@@ -9,7 +9,7 @@ use temporal_dsql_ports::{CurrentExecutionsRoute, HistoryExecution, StoreError};
 
 use super::{
     current_executions as current,
-    executions::{self, Lock},
+    executions::{self, by_key},
     session::Rows,
 };
 use crate::executor::Executor;
@@ -23,32 +23,32 @@ impl<E: Executor> Rows<E> {
 #[async_trait]
 impl<E: Executor> HistoryExecution for Rows<E> {
     async fn insert_into_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError> {
-        self.affected(executions::insert(row)?).await
+        self.affected(executions::of_row(&executions::INSERT, row)?).await
     }
 
     async fn update_executions(&mut self, row: &ExecutionsRow) -> Result<u64, StoreError> {
-        self.affected(executions::update(row)?).await
+        self.affected(executions::of_row(&executions::UPDATE, row)?).await
     }
 
     async fn select_from_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionsRow>, StoreError> {
-        self.optional(executions::select(filter), executions::decode).await
+        self.optional(by_key(&executions::SELECT, filter), executions::decode).await
     }
 
     async fn delete_from_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<u64, StoreError> {
-        self.affected(executions::delete(filter)).await
+        self.affected(by_key(&executions::DELETE, filter)).await
     }
 
     async fn read_lock_executions(
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionVersion>, StoreError> {
-        let lock = executions::lock(filter, Lock::Read, E::HOLDS_LOCKS);
+        let lock = executions::lock(&executions::READ_LOCK, filter, E::HOLDS_LOCKS);
         self.optional(lock, executions::decode_locked).await
     }
 
@@ -56,7 +56,7 @@ impl<E: Executor> HistoryExecution for Rows<E> {
         &mut self,
         filter: &ExecutionsFilter,
     ) -> Result<Option<ExecutionVersion>, StoreError> {
-        let lock = executions::lock(filter, Lock::Write, E::HOLDS_LOCKS);
+        let lock = executions::lock(&executions::WRITE_LOCK, filter, E::HOLDS_LOCKS);
         self.optional(lock, executions::decode_locked).await
     }
 
@@ -65,7 +65,7 @@ impl<E: Executor> HistoryExecution for Rows<E> {
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError> {
         let route = self.executor.router().route_row(row)?;
-        self.affected(current::insert(route, row)?).await
+        self.affected(current::of_row(&current::INSERT, route, row)?).await
     }
 
     async fn update_current_executions(
@@ -73,7 +73,7 @@ impl<E: Executor> HistoryExecution for Rows<E> {
         row: &CurrentExecutionsRow,
     ) -> Result<u64, StoreError> {
         let route = self.executor.router().route_row(row)?;
-        self.affected(current::update(route, row)?).await
+        self.affected(current::of_row(&current::UPDATE, route, row)?).await
     }
 
     async fn select_from_current_executions(
@@ -81,7 +81,8 @@ impl<E: Executor> HistoryExecution for Rows<E> {
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError> {
         let route = self.route(filter);
-        self.optional(current::select(route, filter), |row| current::decode(route, row)).await
+        let select = current::by_key(&current::SELECT, route, filter);
+        self.optional(select, |row| current::decode(route, row)).await
     }
 
     async fn delete_from_current_executions(
@@ -98,8 +99,9 @@ impl<E: Executor> HistoryExecution for Rows<E> {
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError> {
         let route = self.route(filter);
-        let statement = if E::HOLDS_LOCKS { current::lock } else { current::select };
-        self.optional(statement(route, filter), |row| current::decode(route, row)).await
+        let operation = if E::HOLDS_LOCKS { &current::LOCK } else { &current::SELECT };
+        let lock = current::by_key(operation, route, filter);
+        self.optional(lock, |row| current::decode(route, row)).await
     }
 
     /// Locks both rows, one after the other: a `FOR UPDATE` over a join is refused by releases of
@@ -112,13 +114,15 @@ impl<E: Executor> HistoryExecution for Rows<E> {
         let route = self.route(filter);
         let decode = |row: &_| current::decode(route, row);
         if !E::HOLDS_LOCKS {
-            let joined = self.optional(current::select_join(route, filter), decode).await?;
+            let select = current::by_key(&current::SELECT_JOIN, route, filter);
+            let joined = self.optional(select, decode).await?;
             return Ok(joined.into_iter().collect());
         }
-        let Some(mut row) = self.optional(current::lock(route, filter), decode).await? else {
+        let lock = current::by_key(&current::LOCK, route, filter);
+        let Some(mut row) = self.optional(lock, decode).await? else {
             return Ok(Vec::new());
         };
-        let lock = executions::lock(&row.executions_filter(), Lock::Write, true);
+        let lock = by_key(&executions::WRITE_LOCK.locking, &row.executions_filter());
         let Some(locked) = self.optional(lock, executions::decode_locked).await? else {
             return Ok(Vec::new());
         };

@@ -23,33 +23,33 @@ use super::{
 };
 use crate::{
     arguments::Arguments,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile, Statement},
 };
 
-const SQL: &str = include_str!("../../sql/history_node.sql");
+const FILE: SqlFile = SqlFile::new(Table::HistoryNode, include_str!("../../sql/history_node.sql"));
 
-const fn meta(op: &'static str, writes: bool, name: &'static str) -> Meta {
-    Meta { op, table: Table::HistoryNode, writes, text: Text::new(SQL, name) }
-}
-
-pub(super) static INSERT: Meta = meta("InsertIntoHistoryNode", true, "InsertIntoHistoryNode");
-static DELETE: Meta = meta("DeleteFromHistoryNode", true, "DeleteFromHistoryNode");
-static DELETE_RANGE: Meta = meta("RangeDeleteFromHistoryNode", true, "RangeDeleteFromHistoryNode");
+pub(super) static INSERT: Meta = FILE.write("InsertIntoHistoryNode");
+static DELETE: Meta = FILE.write("DeleteFromHistoryNode");
+static DELETE_RANGE: Meta = FILE.write("RangeDeleteFromHistoryNode");
 
 /// A read of a page in both directions.
-struct Page {
+pub(super) struct Page {
     forward: Meta,
     reverse: Meta,
 }
 
 const fn page(forward: &'static str, reverse: &'static str) -> Page {
     const OP: &str = "RangeSelectFromHistoryNode";
-    Page { forward: meta(OP, false, forward), reverse: meta(OP, false, reverse) }
+    Page {
+        forward: FILE.read(forward).of_operation(OP),
+        reverse: FILE.read(reverse).of_operation(OP),
+    }
 }
 
-static WHOLE: Page = page("RangeSelectFromHistoryNode", "RangeSelectReverseFromHistoryNode");
-static METADATA: Page =
+pub(super) static WHOLE: Page =
+    page("RangeSelectFromHistoryNode", "RangeSelectReverseFromHistoryNode");
+/// Without the events.
+pub(super) static METADATA: Page =
     page("RangeSelectMetadataFromHistoryNode", "RangeSelectMetadataReverseFromHistoryNode");
 
 /// The statements of this module.
@@ -126,7 +126,8 @@ pub(super) fn delete_range(branch: &BranchKey, min_node_id: i64, limit: u32) -> 
     exact(&DELETE_RANGE, branch.shard_id, &arguments)
 }
 
-fn select_page(
+/// The statement that reads a page; [`decode`] or [`decode_metadata`] reads its answer.
+pub(super) fn select_page(
     columns: &'static Page,
     branch: &BranchKey,
     page: &NodePage,
@@ -155,20 +156,7 @@ fn select_page(
     Ok(exact(meta, branch.shard_id, &arguments))
 }
 
-/// The statement that reads a page; [`decode`] reads its answer.
-pub(super) fn select(branch: &BranchKey, page: &NodePage) -> Result<Statement, StoreError> {
-    select_page(&WHOLE, branch, page)
-}
-
-/// The statement that reads a page without the events; [`decode_metadata`] reads its answer.
-pub(super) fn select_metadata(
-    branch: &BranchKey,
-    page: &NodePage,
-) -> Result<Statement, StoreError> {
-    select_page(&METADATA, branch, page)
-}
-
-/// Reads a row of the answer of [`select_metadata`] or [`select`].
+/// Reads a row of the answer of [`METADATA`] or [`WHOLE`].
 pub(super) fn decode_metadata(row: &PgRow) -> Result<NodeMetadata, StoreError> {
     let columns = Columns::new(Table::HistoryNode, row);
     let stored: i64 = columns.get("txn_id")?;
@@ -181,7 +169,7 @@ pub(super) fn decode_metadata(row: &PgRow) -> Result<NodeMetadata, StoreError> {
     })
 }
 
-/// Reads a row of the answer of [`select`].
+/// Reads a row of the answer of [`WHOLE`].
 pub(super) fn decode(row: &PgRow) -> Result<HistoryNode, StoreError> {
     let NodeMetadata { node_id, txn_id, prev_txn_id } = decode_metadata(row)?;
     let data = Columns::new(Table::HistoryNode, row).blob("data", "data_encoding")?;

@@ -32,7 +32,7 @@ impl<E: Executor> HistoryNodes for Rows<E> {
         branch: &BranchKey,
         page: &NodePage,
     ) -> Result<Vec<HistoryNode>, StoreError> {
-        self.list(node::select(branch, page)?, node::decode).await
+        self.list(node::select_page(&node::WHOLE, branch, page)?, node::decode).await
     }
 
     async fn range_select_metadata_from_history_node(
@@ -40,7 +40,7 @@ impl<E: Executor> HistoryNodes for Rows<E> {
         branch: &BranchKey,
         page: &NodePage,
     ) -> Result<Vec<NodeMetadata>, StoreError> {
-        self.list(node::select_metadata(branch, page)?, node::decode_metadata).await
+        self.list(node::select_page(&node::METADATA, branch, page)?, node::decode_metadata).await
     }
 
     async fn range_delete_from_history_node(

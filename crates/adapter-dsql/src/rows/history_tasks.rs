@@ -7,7 +7,9 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{HistoryTasks, StoreError};
 
-use super::{immediate_tasks as immediate, scheduled_tasks as scheduled, session::Rows};
+use super::{
+    immediate_tasks as immediate, scheduled_tasks as scheduled, session::Rows, task_queues,
+};
 use crate::executor::Executor;
 
 #[async_trait]
@@ -28,7 +30,8 @@ impl<E: Executor> HistoryTasks for Rows<E> {
         range: ImmediateRange,
         limit: u32,
     ) -> Result<Vec<ImmediateTask>, StoreError> {
-        let select = immediate::select(shard_id, queue, &range, limit);
+        let select = &task_queues::of(queue.table()).select;
+        let select = immediate::first_of_range(select, shard_id, queue, &range, limit);
         self.list(select, |row| immediate::decode(queue, row)).await
     }
 
@@ -48,7 +51,8 @@ impl<E: Executor> HistoryTasks for Rows<E> {
         range: ImmediateRange,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        self.affected(immediate::delete_range(shard_id, queue, &range, limit)).await
+        let delete = &task_queues::of(queue.table()).delete_range;
+        self.affected(immediate::first_of_range(delete, shard_id, queue, &range, limit)).await
     }
 
     async fn insert_into_scheduled_tasks(
@@ -67,7 +71,8 @@ impl<E: Executor> HistoryTasks for Rows<E> {
         range: ScheduledRange,
         limit: u32,
     ) -> Result<Vec<ScheduledTask>, StoreError> {
-        let select = scheduled::select(shard_id, queue, range, limit);
+        let select = &task_queues::of(queue.table()).select;
+        let select = scheduled::first_of_range(select, shard_id, queue, range, limit);
         self.list(select, |row| scheduled::decode(queue, row)).await
     }
 
@@ -87,6 +92,7 @@ impl<E: Executor> HistoryTasks for Rows<E> {
         range: ScheduledRange,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        self.affected(scheduled::delete_range(shard_id, queue, range, limit)).await
+        let delete = &task_queues::of(queue.table()).delete_range;
+        self.affected(scheduled::first_of_range(delete, shard_id, queue, range, limit)).await
     }
 }

@@ -13,20 +13,15 @@ use super::{
 };
 use crate::{
     arguments::Arguments,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile, Statement},
 };
 
-const SQL: &str = include_str!("../../sql/history_tree.sql");
+const FILE: SqlFile = SqlFile::new(Table::HistoryTree, include_str!("../../sql/history_tree.sql"));
 
-const fn meta(op: &'static str, writes: bool) -> Meta {
-    Meta { op, table: Table::HistoryTree, writes, text: Text::new(SQL, op) }
-}
-
-pub(super) static INSERT: Meta = meta("InsertIntoHistoryTree", true);
-static SELECT: Meta = meta("SelectFromHistoryTree", false);
-static DELETE: Meta = meta("DeleteFromHistoryTree", true);
-static PAGINATE: Meta = meta("PaginateBranchesFromHistoryTree", false);
+pub(super) static INSERT: Meta = FILE.write("InsertIntoHistoryTree");
+static SELECT: Meta = FILE.read("SelectFromHistoryTree");
+static DELETE: Meta = FILE.write("DeleteFromHistoryTree");
+static PAGINATE: Meta = FILE.read("PaginateBranchesFromHistoryTree");
 
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 4] = [&INSERT, &SELECT, &DELETE, &PAGINATE];

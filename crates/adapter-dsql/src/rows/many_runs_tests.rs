@@ -3,9 +3,7 @@
 
 use sqlx::{ConnectOptions, PgConnection, Row, postgres::PgConnectOptions};
 use temporal_dsql_domain::{
-    BranchId, BranchKey, BusinessId, ChasmNode, ChasmPath, DataBlob, Encoding, ExecutionsRow,
-    HistoryNode, HistoryTreeRow, IdEntry, MapEntries, MapTable, NamespaceId, RunId, ShardId,
-    SignalId, TimerEntry, TimerId, TreeId,
+    BranchId, BranchKey, ExecutionsRow, HistoryNode, HistoryTreeRow, MapTable, RunId, TreeId,
 };
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
@@ -13,14 +11,15 @@ use temporal_dsql_migrate::{
 use temporal_dsql_testkit::ScratchDatabase;
 use uuid::Uuid;
 
-use super::{buffered_events, executions, history_node, history_tree, maps};
+use super::{
+    buffered_events, executions, history_node, history_tree, maps,
+    test_rows::{NAMESPACE, SHARD, blob, entries, run},
+};
 use crate::{
     arguments::Arguments,
     statement::{Meta, Statement},
 };
 
-pub(super) const SHARD: ShardId = ShardId(1);
-const NAMESPACE: NamespaceId = NamespaceId(Uuid::from_u128(1));
 /// In the order of their ids.
 const A: RunId = RunId(Uuid::from_u128(10));
 const B: RunId = RunId(Uuid::from_u128(11));
@@ -71,24 +70,6 @@ async fn pairs(database: &ScratchDatabase, table: &str, key: &str) -> Vec<(RunId
     rows.iter().map(pair).collect()
 }
 
-pub(super) fn blob(byte: u8) -> DataBlob {
-    DataBlob::new([byte], Encoding::new("Proto3").unwrap())
-}
-
-pub(super) fn run(run_id: RunId, next_event_id: i64) -> ExecutionsRow {
-    ExecutionsRow {
-        shard_id: SHARD,
-        namespace_id: NAMESPACE,
-        workflow_id: BusinessId::new("id").unwrap(),
-        run_id,
-        next_event_id,
-        last_write_version: 1,
-        data: blob(1),
-        state: blob(2),
-        db_record_version: 1,
-    }
-}
-
 #[tokio::test]
 async fn runs_are_inserted_and_updated_each_with_its_own_values() {
     let Some((database, mut connection)) = connect().await else { return };
@@ -103,36 +84,6 @@ async fn runs_are_inserted_and_updated_each_with_its_own_values() {
     let none: [ExecutionsRow; 0] = [];
     let set = |arguments: &mut _| executions::set_rows(arguments, &none);
     assert_eq!(send(&mut connection, "UpdateExecutions", set).await, 0);
-}
-
-/// Entries of `map` with these keys, each a digit.
-pub(super) fn entries(map: MapTable, keys: &[i64]) -> MapEntries {
-    let text = |key: &i64| key.to_string();
-    let ids = || keys.iter().map(|id| IdEntry { id: *id, data: blob(1) }).collect();
-    match map {
-        MapTable::Activities => MapEntries::Activities(ids()),
-        MapTable::ChildExecutions => MapEntries::ChildExecutions(ids()),
-        MapTable::RequestCancels => MapEntries::RequestCancels(ids()),
-        MapTable::Signals => MapEntries::Signals(ids()),
-        MapTable::Timers => {
-            let timer =
-                |key| TimerEntry { timer_id: TimerId::new(text(key)).unwrap(), data: blob(1) };
-            MapEntries::Timers(keys.iter().map(timer).collect())
-        }
-        MapTable::SignalsRequested => {
-            let id = |key| SignalId::new(text(key)).unwrap();
-            MapEntries::SignalsRequested(keys.iter().map(id).collect())
-        }
-        MapTable::ChasmNodes => {
-            let node = |key| ChasmNode {
-                path: ChasmPath::new(text(key)).unwrap(),
-                metadata: blob(1),
-                data: Some(vec![2]),
-                data_encoding: Encoding::new("Proto3").unwrap(),
-            };
-            MapEntries::ChasmNodes(keys.iter().map(node).collect())
-        }
-    }
 }
 
 #[tokio::test]
@@ -154,8 +105,8 @@ async fn entries_of_maps_are_written_and_deleted_run_by_run() {
         assert_eq!(send(&mut connection, &format!("ReplaceInto{name}"), set).await, 6, "{name}");
         // One entry of each run. The other run has an entry with the same key.
         let (first, second) = (entries(map, &[1]).keys(), entries(map, &[2]).keys());
-        let set =
-            |arguments: &mut _| maps::set_deleted(arguments, map, &[(C, &first), (A, &second)]);
+        let removed = [(C, &first), (A, &second)];
+        let set = |arguments: &mut _| maps::set_keys_of(arguments, map, maps::REMOVED, &removed);
         assert_eq!(send(&mut connection, &format!("DeleteFrom{name}"), set).await, 2, "{name}");
         let table = map.table().name();
         let expected = [(A, 1), (B, 1), (B, 2), (C, 2)].map(|(run, key)| (run, key.to_string()));

@@ -5,150 +5,143 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{
-    Encode, Postgres, Type,
-    postgres::{PgHasArrayType, PgRow},
-};
+use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
-    ChasmNode, ExecutionsFilter, IdEntry, MapEntries, MapKeys, MapTable, RunId, Table, TimerEntry,
+    ChasmNode, DataBlob, ExecutionsFilter, IdEntry, MapEntries, MapKeys, MapTable, RunId, Table,
+    TimerEntry,
 };
 use temporal_dsql_ports::StoreError;
 use uuid::Uuid;
 
 use super::{
     decode::Columns,
-    executions::{by_key, key, set_id_of, set_run_ids},
+    executions::{key, set_id_of, set_run_ids},
     payload::{Payload, column, last_of_each_key},
     session::exact,
 };
 use crate::{
     arguments::Arguments,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile, Statement},
 };
 
 /// The statements of one map.
 pub(super) struct MapStatements {
     pub(super) replace: Meta,
-    select: Meta,
+    pub(super) select: Meta,
     pub(super) delete: Meta,
     pub(super) delete_all: Meta,
     delete_some: Meta,
 }
 
-/// The statements of the file `sql`: their names, in the order of [`MapStatements`].
-const fn statements_of(table: Table, sql: &'static str, names: [&'static str; 5]) -> MapStatements {
-    const fn meta(table: Table, writes: bool, op: &'static str, text: Text) -> Meta {
-        Meta { op, table, writes, text }
-    }
-    let [replace, select, delete, delete_all, delete_some] = names;
-    MapStatements {
-        replace: meta(table, true, replace, Text::new(sql, replace)),
-        select: meta(table, false, select, Text::new(sql, select)),
-        delete: meta(table, true, delete, Text::new(sql, delete)),
-        delete_all: meta(table, true, delete_all, Text::new(sql, delete_all)),
-        // The same operation of the port, with a limit.
-        delete_some: meta(table, true, delete_all, Text::new(sql, delete_some)),
-    }
+/// The statements of a map in the file `sql/$file.sql`. Their names end with `$name`.
+macro_rules! map_statements {
+    ($table:ident, $name:literal, $file:literal) => {{
+        const FILE: SqlFile =
+            SqlFile::new(Table::$table, include_str!(concat!("../../sql/", $file, ".sql")));
+        MapStatements {
+            replace: FILE.write(concat!("ReplaceInto", $name)),
+            select: FILE.read(concat!("SelectAllFrom", $name)),
+            delete: FILE.write(concat!("DeleteFrom", $name)),
+            delete_all: FILE.write(concat!("DeleteAllFrom", $name)),
+            // The same operation of the port, with a limit.
+            delete_some: FILE
+                .write(concat!("DeleteSomeFrom", $name))
+                .of_operation(concat!("DeleteAllFrom", $name)),
+        }
+    }};
 }
 
-static ACTIVITIES: MapStatements = statements_of(
-    Table::ActivityInfoMaps,
-    include_str!("../../sql/activity_info_maps.sql"),
-    [
-        "ReplaceIntoActivityInfoMaps",
-        "SelectAllFromActivityInfoMaps",
-        "DeleteFromActivityInfoMaps",
-        "DeleteAllFromActivityInfoMaps",
-        "DeleteSomeFromActivityInfoMaps",
-    ],
-);
-static TIMERS: MapStatements = statements_of(
-    Table::TimerInfoMaps,
-    include_str!("../../sql/timer_info_maps.sql"),
-    [
-        "ReplaceIntoTimerInfoMaps",
-        "SelectAllFromTimerInfoMaps",
-        "DeleteFromTimerInfoMaps",
-        "DeleteAllFromTimerInfoMaps",
-        "DeleteSomeFromTimerInfoMaps",
-    ],
-);
-static CHILD_EXECUTIONS: MapStatements = statements_of(
-    Table::ChildExecutionInfoMaps,
-    include_str!("../../sql/child_execution_info_maps.sql"),
-    [
-        "ReplaceIntoChildExecutionInfoMaps",
-        "SelectAllFromChildExecutionInfoMaps",
-        "DeleteFromChildExecutionInfoMaps",
-        "DeleteAllFromChildExecutionInfoMaps",
-        "DeleteSomeFromChildExecutionInfoMaps",
-    ],
-);
-static REQUEST_CANCELS: MapStatements = statements_of(
-    Table::RequestCancelInfoMaps,
-    include_str!("../../sql/request_cancel_info_maps.sql"),
-    [
-        "ReplaceIntoRequestCancelInfoMaps",
-        "SelectAllFromRequestCancelInfoMaps",
-        "DeleteFromRequestCancelInfoMaps",
-        "DeleteAllFromRequestCancelInfoMaps",
-        "DeleteSomeFromRequestCancelInfoMaps",
-    ],
-);
-static SIGNALS: MapStatements = statements_of(
-    Table::SignalInfoMaps,
-    include_str!("../../sql/signal_info_maps.sql"),
-    [
-        "ReplaceIntoSignalInfoMaps",
-        "SelectAllFromSignalInfoMaps",
-        "DeleteFromSignalInfoMaps",
-        "DeleteAllFromSignalInfoMaps",
-        "DeleteSomeFromSignalInfoMaps",
-    ],
-);
-static SIGNALS_REQUESTED: MapStatements = statements_of(
-    Table::SignalsRequestedSets,
-    include_str!("../../sql/signals_requested_sets.sql"),
-    [
-        "ReplaceIntoSignalsRequestedSets",
-        "SelectAllFromSignalsRequestedSets",
-        "DeleteFromSignalsRequestedSets",
-        "DeleteAllFromSignalsRequestedSets",
-        "DeleteSomeFromSignalsRequestedSets",
-    ],
-);
-static CHASM_NODES: MapStatements = statements_of(
-    Table::ChasmNodeMaps,
-    include_str!("../../sql/chasm_node_maps.sql"),
-    [
-        "ReplaceIntoChasmNodeMaps",
-        "SelectAllFromChasmNodeMaps",
-        "DeleteFromChasmNodeMaps",
-        "DeleteAllFromChasmNodeMaps",
-        "DeleteSomeFromChasmNodeMaps",
-    ],
-);
+static STATEMENTS: [MapStatements; 7] = [
+    map_statements!(ActivityInfoMaps, "ActivityInfoMaps", "activity_info_maps"),
+    map_statements!(TimerInfoMaps, "TimerInfoMaps", "timer_info_maps"),
+    map_statements!(ChildExecutionInfoMaps, "ChildExecutionInfoMaps", "child_execution_info_maps"),
+    map_statements!(RequestCancelInfoMaps, "RequestCancelInfoMaps", "request_cancel_info_maps"),
+    map_statements!(SignalInfoMaps, "SignalInfoMaps", "signal_info_maps"),
+    map_statements!(SignalsRequestedSets, "SignalsRequestedSets", "signals_requested_sets"),
+    map_statements!(ChasmNodeMaps, "ChasmNodeMaps", "chasm_node_maps"),
+];
 
 /// The statements of a map.
-pub(super) const fn of(map: MapTable) -> &'static MapStatements {
-    match map {
-        MapTable::Activities => &ACTIVITIES,
-        MapTable::Timers => &TIMERS,
-        MapTable::ChildExecutions => &CHILD_EXECUTIONS,
-        MapTable::RequestCancels => &REQUEST_CANCELS,
-        MapTable::Signals => &SIGNALS,
-        MapTable::SignalsRequested => &SIGNALS_REQUESTED,
-        MapTable::ChasmNodes => &CHASM_NODES,
-    }
+pub(super) fn of(map: MapTable) -> &'static MapStatements {
+    let of_map = |statements: &&MapStatements| statements.replace.table == map.table();
+    STATEMENTS.iter().find(of_map).expect("every map has statements")
 }
 
 /// The statements of this module.
 pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
-    MapTable::ALL.into_iter().map(of).flat_map(|map| {
+    STATEMENTS.iter().flat_map(|map| {
         let MapStatements { replace, select, delete, delete_all, delete_some } = map;
         [replace, select, delete, delete_all, delete_some]
     })
+}
+
+/// The key of an entry in its run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Key<'a> {
+    Id(i64),
+    Text(&'a str),
+}
+
+impl<'a> Key<'a> {
+    const fn len(self) -> usize {
+        match self {
+            Self::Id(_) => size_of::<i64>(),
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    fn all(keys: &'a MapKeys) -> Vec<Self> {
+        match keys {
+            MapKeys::Activities(ids)
+            | MapKeys::ChildExecutions(ids)
+            | MapKeys::RequestCancels(ids)
+            | MapKeys::Signals(ids) => column(ids, |id| Self::Id(*id)),
+            MapKeys::Timers(ids) => column(ids, |id| Self::Text(id)),
+            MapKeys::SignalsRequested(ids) => column(ids, |id| Self::Text(id)),
+            MapKeys::ChasmNodes(paths) => column(paths, |path| Self::Text(path)),
+        }
+    }
+}
+
+/// An entry of any map. A column that the map does not have is `None`.
+struct Entry<'a> {
+    key: Key<'a>,
+    metadata: Option<&'a DataBlob>,
+    data: Option<&'a [u8]>,
+    data_encoding: Option<&'a str>,
+}
+
+impl<'a> Entry<'a> {
+    fn with_blob(key: Key<'a>, blob: &'a DataBlob) -> Self {
+        let data_encoding = Some(blob.encoding.as_str());
+        Self { key, metadata: None, data: Some(&blob.data), data_encoding }
+    }
+
+    fn all(entries: &'a MapEntries) -> Vec<Self> {
+        match entries {
+            MapEntries::Activities(of)
+            | MapEntries::ChildExecutions(of)
+            | MapEntries::RequestCancels(of)
+            | MapEntries::Signals(of) => {
+                column(of, |entry| Self::with_blob(Key::Id(entry.id), &entry.data))
+            }
+            MapEntries::Timers(of) => {
+                column(of, |entry| Self::with_blob(Key::Text(&entry.timer_id), &entry.data))
+            }
+            MapEntries::SignalsRequested(of) => column(of, |id| Self {
+                key: Key::Text(id),
+                metadata: None,
+                data: None,
+                data_encoding: None,
+            }),
+            MapEntries::ChasmNodes(of) => column(of, |node| Self {
+                key: Key::Text(&node.path),
+                metadata: Some(&node.metadata),
+                data: node.data.as_deref(),
+                data_encoding: Some(node.data_encoding.as_str()),
+            }),
+        }
+    }
 }
 
 /// Adds entries to the size of a statement.
@@ -157,27 +150,12 @@ pub(super) fn check(
     run: &ExecutionsFilter,
     entries: &MapEntries,
 ) -> Result<(), StoreError> {
-    let table = entries.map().table();
     let prefix = 4 + 16 + run.workflow_id.len() + 16;
-    match entries {
-        MapEntries::Activities(of)
-        | MapEntries::ChildExecutions(of)
-        | MapEntries::RequestCancels(of)
-        | MapEntries::Signals(of) => {
-            of.iter().try_for_each(|entry| payload.blob(table, prefix + 8, &entry.data))
-        }
-        MapEntries::Timers(of) => of
-            .iter()
-            .try_for_each(|entry| payload.blob(table, prefix + entry.timer_id.len(), &entry.data)),
-        MapEntries::SignalsRequested(of) => {
-            of.iter().try_for_each(|signal_id| payload.row(table, prefix + signal_id.len(), &[]))
-        }
-        MapEntries::ChasmNodes(of) => of.iter().try_for_each(|node| {
-            let data = node.data.as_ref().map_or(0, Vec::len);
-            let values = [("metadata", node.metadata.data.len()), ("data", data)];
-            payload.row(table, prefix + node.path.len(), &values)
-        }),
-    }
+    Entry::all(entries).into_iter().try_for_each(|Entry { key, metadata, data, .. }| {
+        let metadata = metadata.map_or(0, |metadata| metadata.data.len());
+        let values = [("metadata", metadata), ("data", data.map_or(0, <[u8]>::len))];
+        payload.row(entries.map().table(), prefix + key.len(), &values)
+    })
 }
 
 /// Sets the columns of the entries of `map` among `entries`, of any runs of one id. Of several
@@ -189,134 +167,67 @@ pub(super) fn set_entries<'a>(
 ) {
     let table = map.table();
     let entries = entries.iter().filter(|(_, entries)| entries.map() == map);
-    match map {
-        MapTable::Activities
-        | MapTable::ChildExecutions
-        | MapTable::RequestCancels
-        | MapTable::Signals => {
-            let rows = entries.flat_map(|(run_id, entries)| match entries {
-                MapEntries::Activities(of)
-                | MapEntries::ChildExecutions(of)
-                | MapEntries::RequestCancels(of)
-                | MapEntries::Signals(of) => of_run(*run_id, of),
-                _ => of_run(*run_id, &[]),
-            });
-            let rows = last_of_each_key(rows, |(run_id, entry)| (*run_id, entry.id));
-            set_keys(arguments, map, "", rows.iter().map(|(run_id, entry)| (*run_id, entry.id)));
-            let blobs = rows.iter().map(|(_, entry)| &entry.data);
-            arguments.set_blobs(table, ["data", "data_encoding"], blobs);
-        }
-        MapTable::Timers => {
-            let rows = entries.flat_map(|(run_id, entries)| match entries {
-                MapEntries::Timers(of) => of_run(*run_id, of),
-                _ => of_run(*run_id, &[]),
-            });
-            let key = |(run_id, entry): &(RunId, &'a TimerEntry)| (*run_id, &*entry.timer_id);
-            let rows = last_of_each_key(rows, key);
-            set_keys(arguments, map, "", rows.iter().map(key));
-            let blobs = rows.iter().map(|(_, entry)| &entry.data);
-            arguments.set_blobs(table, ["data", "data_encoding"], blobs);
-        }
-        MapTable::SignalsRequested => {
-            let keys = entries.flat_map(|(run_id, entries)| match entries {
-                MapEntries::SignalsRequested(of) => of_run(*run_id, of),
-                _ => of_run(*run_id, &[]),
-            });
-            set_each_key(arguments, map, "", keys.map(|(run_id, id)| (run_id, &**id)));
-        }
-        MapTable::ChasmNodes => {
-            let rows = entries.flat_map(|(run_id, entries)| match entries {
-                MapEntries::ChasmNodes(of) => of_run(*run_id, of),
-                _ => of_run(*run_id, &[]),
-            });
-            let key = |(run_id, node): &(RunId, &'a ChasmNode)| (*run_id, &*node.path);
-            let rows = last_of_each_key(rows, key);
-            set_keys(arguments, map, "", rows.iter().map(key));
-            let metadata = rows.iter().map(|(_, node)| &node.metadata);
-            arguments.set_blobs(table, ["metadata", "metadata_encoding"], metadata);
-            let data = column(&rows, |(_, node)| node.data.as_deref());
-            arguments.set_column(table, "data", data);
-            let encodings = column(&rows, |(_, node)| node.data_encoding.as_str());
-            arguments.set_column(table, "data_encoding", encodings);
-        }
+    let rows = entries.flat_map(|(run_id, entries)| {
+        Entry::all(entries).into_iter().map(move |entry| (*run_id, entry))
+    });
+    let rows = last_of_each_key(rows, |(run_id, entry)| (*run_id, entry.key));
+    set_keys(arguments, map, "", rows.iter().map(|(run_id, entry)| (*run_id, entry.key)));
+    if map == MapTable::ChasmNodes {
+        let metadata = rows.iter().filter_map(|(_, entry)| entry.metadata);
+        arguments.set_blobs(table, ["metadata", "metadata_encoding"], metadata);
     }
-}
-
-/// The rows of a run, each with the run.
-fn of_run<R>(run_id: RunId, rows: &[R]) -> impl Iterator<Item = (RunId, &R)> {
-    rows.iter().map(move |row| (run_id, row))
+    if map != MapTable::SignalsRequested {
+        arguments.set_column(table, "data", column(&rows, |(_, entry)| entry.data));
+        let encodings = column(&rows, |(_, entry)| entry.data_encoding);
+        arguments.set_column(table, "data_encoding", encodings);
+    }
 }
 
 /// Sets the columns of the runs and of the keys. `prefix` stands before the names of both columns.
-fn set_keys<'a, K>(
+fn set_keys<'a>(
     arguments: &mut Arguments<'a>,
     map: MapTable,
     prefix: &str,
-    keys: impl Iterator<Item = (RunId, K)>,
-) where
-    K: 'a + Send + Sync + Encode<'a, Postgres> + Type<Postgres> + PgHasArrayType,
-{
-    let (run_ids, keys): (Vec<Uuid>, Vec<K>) = keys.map(|(run_id, key)| (run_id.0, key)).unzip();
+    keys: impl Iterator<Item = (RunId, Key<'a>)>,
+) {
+    let (run_ids, keys): (Vec<Uuid>, Vec<_>) = keys.map(|(run_id, key)| (run_id.0, key)).unzip();
     arguments.set_column(map.table(), &format!("{prefix}run_id"), run_ids);
-    arguments.set_column(map.table(), &format!("{prefix}{}", stored_names(map).key), keys);
-}
-
-/// The same, sorted and once each.
-fn set_each_key<'a, K>(
-    arguments: &mut Arguments<'a>,
-    map: MapTable,
-    prefix: &str,
-    keys: impl Iterator<Item = (RunId, K)>,
-) where
-    K: 'a + Ord + Send + Sync + Encode<'a, Postgres> + Type<Postgres> + PgHasArrayType,
-{
-    set_keys(arguments, map, prefix, keys.collect::<BTreeSet<_>>().into_iter());
-}
-
-/// Sets the runs and the keys of the entries of `map` to delete, which are those among `keys`.
-pub(super) fn set_deleted<'a>(
-    arguments: &mut Arguments<'a>,
-    map: MapTable,
-    keys: &[(RunId, &'a MapKeys)],
-) {
-    set_keys_of(arguments, map, "removed_", keys);
-}
-
-/// Sets the runs and the keys of `map`, which are those among `keys`.
-fn set_keys_of<'a>(
-    arguments: &mut Arguments<'a>,
-    map: MapTable,
-    prefix: &str,
-    keys: &[(RunId, &'a MapKeys)],
-) {
-    let keys = keys.iter().filter(|(_, keys)| keys.map() == map);
-    match map {
-        MapTable::Activities
-        | MapTable::ChildExecutions
-        | MapTable::RequestCancels
-        | MapTable::Signals => {
-            let ids = keys.flat_map(|(run_id, keys)| match keys {
-                MapKeys::Activities(of)
-                | MapKeys::ChildExecutions(of)
-                | MapKeys::RequestCancels(of)
-                | MapKeys::Signals(of) => of_run(*run_id, of),
-                _ => of_run(*run_id, &[]),
-            });
-            set_each_key(arguments, map, prefix, ids.map(|(run_id, id)| (run_id, *id)));
-        }
-        MapTable::Timers | MapTable::SignalsRequested | MapTable::ChasmNodes => {
-            let texts = keys.flat_map(|(run_id, keys)| {
-                let texts: Vec<&'a str> = match keys {
-                    MapKeys::Timers(of) => column(of, |id| &**id),
-                    MapKeys::SignalsRequested(of) => column(of, |id| &**id),
-                    MapKeys::ChasmNodes(of) => column(of, |path| &**path),
-                    _ => Vec::new(),
-                };
-                texts.into_iter().map(move |text| (*run_id, text))
-            });
-            set_each_key(arguments, map, prefix, texts);
+    let name = format!("{prefix}{}", stored_names(map).key);
+    let (mut ids, mut texts) = (Vec::new(), Vec::new());
+    for key in keys {
+        match key {
+            Key::Id(id) => ids.push(id),
+            Key::Text(text) => texts.push(text),
         }
     }
+    if has_text_keys(map) {
+        arguments.set_column(map.table(), &name, texts);
+    } else {
+        arguments.set_column(map.table(), &name, ids);
+    }
+}
+
+/// Whether the keys of a map are texts, and not numbers.
+pub(super) const fn has_text_keys(map: MapTable) -> bool {
+    matches!(map, MapTable::Timers | MapTable::SignalsRequested | MapTable::ChasmNodes)
+}
+
+/// Stands before the names of the columns of keys whose entries are deleted.
+pub(super) const REMOVED: &str = "removed_";
+
+/// Sets the runs and the keys of `map`, which are those among `keys`, sorted and once each.
+pub(super) fn set_keys_of<'a>(
+    arguments: &mut Arguments<'a>,
+    map: MapTable,
+    prefix: &str,
+    keys: &[(RunId, &'a MapKeys)],
+) {
+    let keys: BTreeSet<_> = keys
+        .iter()
+        .filter(|(_, keys)| keys.map() == map)
+        .flat_map(|(run_id, keys)| Key::all(keys).into_iter().map(|key| (*run_id, key)))
+        .collect();
+    set_keys(arguments, map, prefix, keys.into_iter());
 }
 
 /// The statement that inserts or overwrites entries.
@@ -331,16 +242,11 @@ pub(super) fn replace(
     Ok(exact(&of(entries.map()).replace, run.shard_id, &arguments))
 }
 
-/// The statement that reads a map; [`decode`] reads its answer.
-pub(super) fn select(run: &ExecutionsFilter, map: MapTable) -> Statement {
-    by_key(&of(map).select, run)
-}
-
 /// The statement that deletes the entries with these keys.
 pub(super) fn delete(run: &ExecutionsFilter, keys: &MapKeys) -> Statement {
     let mut arguments = Arguments::default();
     set_id_of(&mut arguments, run);
-    set_deleted(&mut arguments, keys.map(), &[(run.run_id, keys)]);
+    set_keys_of(&mut arguments, keys.map(), REMOVED, &[(run.run_id, keys)]);
     exact(&of(keys.map()).delete, run.shard_id, &arguments)
 }
 
@@ -383,7 +289,7 @@ const fn stored_names(map: MapTable) -> Names {
     Names { key, metadata: "metadata", metadata_encoding: "metadata_encoding" }
 }
 
-/// Reads the answer of [`select`].
+/// Reads the answer of [`MapStatements::select`].
 pub(super) fn decode(map: MapTable, rows: &[PgRow]) -> Result<MapEntries, StoreError> {
     let mut entries = MapEntries::none(map);
     for row in rows {

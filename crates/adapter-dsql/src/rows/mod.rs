@@ -49,6 +49,9 @@ mod session;
 pub(crate) mod shards;
 #[cfg(test)]
 mod sql_tests;
+mod task_queues;
+#[cfg(test)]
+mod test_rows;
 mod transaction;
 
 pub(crate) use session::Rows;
@@ -62,8 +65,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static Meta> {
         .chain(current_executions::statements())
         .chain(maps::statements())
         .chain(buffered_events::STATEMENTS)
-        .chain(immediate_tasks::statements())
-        .chain(scheduled_tasks::statements())
+        .chain(task_queues::statements())
         .chain(history_node::STATEMENTS)
         .chain(history_tree::STATEMENTS)
         .chain(shards::STATEMENTS)

@@ -10,74 +10,12 @@ use super::{
     decode::{Columns, timestamp},
     payload::Payload,
     session::exact,
+    task_queues,
 };
 use crate::{
     arguments::Arguments,
     statement::{Meta, Statement},
-    text::Text,
 };
-
-/// The statements of one table.
-struct Queue {
-    insert: Meta,
-    select: Meta,
-    delete: Meta,
-    delete_range: Meta,
-}
-
-/// The statements of the file `sql`: their names, in the order of [`Queue`].
-const fn queue(table: Table, sql: &'static str, names: [&'static str; 4]) -> Queue {
-    const fn meta(table: Table, writes: bool, sql: &'static str, op: &'static str) -> Meta {
-        Meta { op, table, writes, text: Text::new(sql, op) }
-    }
-    let [insert, select, delete, delete_range] = names;
-    Queue {
-        insert: meta(table, true, sql, insert),
-        select: meta(table, false, sql, select),
-        delete: meta(table, true, sql, delete),
-        delete_range: meta(table, true, sql, delete_range),
-    }
-}
-
-static TIMER: Queue = queue(
-    Table::TimerTasks,
-    include_str!("../../sql/timer_tasks.sql"),
-    [
-        "InsertIntoTimerTasks",
-        "RangeSelectFromTimerTasks",
-        "DeleteFromTimerTasks",
-        "RangeDeleteFromTimerTasks",
-    ],
-);
-static CATEGORY: Queue = queue(
-    Table::HistoryScheduledTasks,
-    include_str!("../../sql/history_scheduled_tasks.sql"),
-    [
-        "InsertIntoHistoryScheduledTasks",
-        "RangeSelectFromHistoryScheduledTasks",
-        "DeleteFromHistoryScheduledTasks",
-        "RangeDeleteFromHistoryScheduledTasks",
-    ],
-);
-
-const fn of(queue: ScheduledQueue) -> &'static Queue {
-    match queue {
-        ScheduledQueue::Timer => &TIMER,
-        ScheduledQueue::Category(_) => &CATEGORY,
-    }
-}
-
-/// The statement that inserts tasks, for each table.
-pub(super) fn inserts() -> impl Iterator<Item = (Table, &'static Meta)> {
-    [&TIMER, &CATEGORY].into_iter().map(|queue| (queue.insert.table, &queue.insert))
-}
-
-/// The statements of this module.
-pub(super) fn statements() -> impl Iterator<Item = &'static Meta> {
-    [&TIMER, &CATEGORY]
-        .into_iter()
-        .flat_map(|queue| [&queue.insert, &queue.select, &queue.delete, &queue.delete_range])
-}
 
 /// The shard and, where the table has it, the category, which identifies the queue.
 fn queue_columns(shard_id: ShardId, queue: ScheduledQueue) -> Arguments<'static> {
@@ -131,7 +69,7 @@ pub(super) fn insert(
     let mut arguments = Arguments::default();
     arguments.set("shard_id", shard_id.0);
     set_tasks(&mut arguments, queue.table(), &[(queue, tasks)]);
-    Ok(exact(&of(queue).insert, shard_id, &arguments))
+    Ok(exact(&task_queues::of(queue.table()).insert, shard_id, &arguments))
 }
 
 /// The statement that deletes one task.
@@ -139,10 +77,12 @@ pub(super) fn delete(shard_id: ShardId, queue: ScheduledQueue, key: ScheduledKey
     let mut arguments = queue_columns(shard_id, queue);
     arguments.set("visibility_timestamp", timestamp(key.visibility_timestamp));
     arguments.set("task_id", key.task_id);
-    exact(&of(queue).delete, shard_id, &arguments)
+    exact(&task_queues::of(queue.table()).delete, shard_id, &arguments)
 }
 
-fn first_of_range(
+/// The statement that reads or deletes the first tasks of a range; [`decode`] reads the answer of
+/// the read.
+pub(super) fn first_of_range(
     meta: &'static Meta,
     shard_id: ShardId,
     queue: ScheduledQueue,
@@ -157,27 +97,7 @@ fn first_of_range(
     exact(meta, shard_id, &arguments)
 }
 
-/// The statement that reads the first tasks of a range; [`decode`] reads its answer.
-pub(super) fn select(
-    shard_id: ShardId,
-    queue: ScheduledQueue,
-    range: ScheduledRange,
-    limit: u32,
-) -> Statement {
-    first_of_range(&of(queue).select, shard_id, queue, range, limit)
-}
-
-/// The statement that deletes the first tasks of a range.
-pub(super) fn delete_range(
-    shard_id: ShardId,
-    queue: ScheduledQueue,
-    range: ScheduledRange,
-    limit: u32,
-) -> Statement {
-    first_of_range(&of(queue).delete_range, shard_id, queue, range, limit)
-}
-
-/// Reads a row of the answer of [`select`].
+/// Reads a row of the answer of a read.
 pub(super) fn decode(queue: ScheduledQueue, row: &PgRow) -> Result<ScheduledTask, StoreError> {
     let columns = Columns::new(queue.table(), row);
     Ok(ScheduledTask {

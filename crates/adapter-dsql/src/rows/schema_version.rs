@@ -1,23 +1,24 @@
 //! The recorded schema version (temporal-persistence.md#version-tables).
 
-use sqlx::{Row, postgres::PgRow};
-use temporal_dsql_domain::{SchemaVersion, ShardId, Table};
-use temporal_dsql_ports::{Cause, StoreError};
+use sqlx::postgres::PgRow;
+use temporal_dsql_client::is_undefined_table;
+use temporal_dsql_domain::{InvalidValue, SchemaVersion, ShardId, Table};
+use temporal_dsql_ports::StoreError;
 
-use super::session::{Rows, exact};
+use super::{
+    decode::Columns,
+    session::{Rows, exact},
+};
 use crate::{
     arguments::Arguments,
+    error::sqlstate_of,
     executor::Executor,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile},
 };
 
-static SELECT: Meta = Meta {
-    op: "ReadSchemaVersion",
-    table: Table::SchemaVersion,
-    writes: false,
-    text: Text::new(include_str!("../../sql/schema_version.sql"), "ReadSchemaVersion"),
-};
+static SELECT: Meta =
+    SqlFile::new(Table::SchemaVersion, include_str!("../../sql/schema_version.sql"))
+        .read("ReadSchemaVersion");
 
 /// The statements of this module.
 pub(super) const STATEMENTS: [&Meta; 1] = [&SELECT];
@@ -28,38 +29,18 @@ impl<E: Executor> Rows<E> {
         &mut self,
         database: &str,
     ) -> Result<Option<SchemaVersion>, StoreError> {
-        match self.optional(select(database), decode).await {
-            Err(StoreError::Unsupported { source: Some(cause), .. }) if is_no_table(&cause) => {
-                Ok(None)
-            }
-            other => other,
-        }
+        let mut arguments = Arguments::default();
+        arguments.set("db_name", database);
+        let version = self.optional(exact(&SELECT, ShardId(0), &arguments), decode).await;
+        version.or_else(|error| match sqlstate_of(&error).as_deref() {
+            Some(code) if is_undefined_table(code) => Ok(None),
+            _ => Err(error),
+        })
     }
 }
 
-/// The statement that reads the version; [`decode`] reads its answer.
-pub(super) fn select(database: &str) -> Statement {
-    let mut arguments = Arguments::default();
-    arguments.set("db_name", database);
-    exact(&SELECT, ShardId(0), &arguments)
-}
-
 fn decode(row: &PgRow) -> Result<SchemaVersion, StoreError> {
-    let corrupt = |error: Cause| StoreError::Corrupt {
-        table: Table::SchemaVersion,
-        column: "curr_version",
-        source: Some(error),
-    };
-    let text: String = row.try_get("curr_version").map_err(|error| corrupt(Cause::new(error)))?;
-    text.parse().map_err(|error: temporal_dsql_domain::InvalidValue| corrupt(Cause::new(error)))
-}
-
-/// SQLSTATE 42P01, undefined table.
-fn is_no_table(cause: &Cause) -> bool {
-    cause
-        .get()
-        .downcast_ref::<sqlx::Error>()
-        .and_then(sqlx::Error::as_database_error)
-        .and_then(|error| error.code())
-        .is_some_and(|code| code == "42P01")
+    let columns = Columns::new(Table::SchemaVersion, row);
+    let text: String = columns.get("curr_version")?;
+    text.parse().map_err(|error: InvalidValue| columns.corrupt("curr_version", error))
 }

@@ -13,20 +13,15 @@ use super::{
 use crate::{
     arguments::Arguments,
     executor::Executor,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile, Statement},
 };
 
-const SQL: &str = include_str!("../../sql/shards.sql");
+const FILE: SqlFile = SqlFile::new(Table::Shards, include_str!("../../sql/shards.sql"));
 
-const fn meta(op: &'static str, writes: bool, name: &'static str) -> Meta {
-    Meta { op, table: Table::Shards, writes, text: Text::new(SQL, name) }
-}
-
-static INSERT: Meta = meta("InsertIntoShards", true, "InsertIntoShards");
-static UPDATE: Meta = meta("UpdateShards", true, "UpdateShards");
-static UPDATE_IF_EXPECTED: Meta = meta("UpdateShards", true, "UpdateShardsIfExpected");
-static SELECT: Meta = meta("SelectFromShards", false, "SelectFromShards");
+static INSERT: Meta = FILE.write("InsertIntoShards");
+static UPDATE: Meta = FILE.write("UpdateShards");
+static UPDATE_IF_EXPECTED: Meta = FILE.write("UpdateShardsIfExpected").of_operation("UpdateShards");
+static SELECT: Meta = FILE.read("SelectFromShards");
 
 /// The read of a range id with a lock, by its strength, and without one.
 struct Lock {
@@ -37,9 +32,9 @@ struct Lock {
 
 const fn lock(op: &'static str) -> Lock {
     Lock {
-        for_update: meta(op, false, "LockShardsForUpdate"),
-        for_key_share: meta(op, false, "LockShardsForKeyShare"),
-        reading: meta(op, false, "SelectRangeIdFromShards"),
+        for_update: FILE.read("LockShardsForUpdate").of_operation(op),
+        for_key_share: FILE.read("LockShardsForKeyShare").of_operation(op),
+        reading: FILE.read("SelectRangeIdFromShards").of_operation(op),
     }
 }
 
@@ -76,11 +71,6 @@ fn columns(row: &ShardsRow) -> Result<Arguments<'_>, StoreError> {
     Ok(arguments)
 }
 
-/// The statement that inserts a shard.
-fn insert(row: &ShardsRow) -> Result<Statement, StoreError> {
-    Ok(exact(&INSERT, row.shard_id, &columns(row)?))
-}
-
 /// The statement that overwrites a shard, if its range id is the `expected` one.
 fn update(row: &ShardsRow, expected: Option<i64>) -> Result<Statement, StoreError> {
     let mut arguments = columns(row)?;
@@ -96,15 +86,6 @@ fn update(row: &ShardsRow, expected: Option<i64>) -> Result<Statement, StoreErro
 pub(crate) fn read_lock(shard_id: ShardId, key_share: bool) -> Statement {
     let lock = if key_share { &READ_LOCK.for_key_share } else { &READ_LOCK.for_update };
     by_key(lock, shard_id)
-}
-
-/// Every statement of this module, made for `row`.
-#[cfg(test)]
-pub(super) fn every_statement(row: &ShardsRow) -> Vec<Statement> {
-    let mut made =
-        vec![insert(row).unwrap(), update(row, None).unwrap(), update(row, Some(1)).unwrap()];
-    made.extend(STATEMENTS[3..9].iter().map(|meta| by_key(meta, row.shard_id)));
-    made
 }
 
 fn decode(row: &PgRow) -> Result<ShardsRow, StoreError> {
@@ -123,7 +104,7 @@ fn decode_range_id(row: &PgRow) -> Result<i64, StoreError> {
 #[async_trait]
 impl<E: Executor> Shards for Rows<E> {
     async fn insert_into_shards(&mut self, row: &ShardsRow) -> Result<u64, StoreError> {
-        self.affected(insert(row)?).await
+        self.affected(exact(&INSERT, row.shard_id, &columns(row)?)).await
     }
 
     async fn update_shards(

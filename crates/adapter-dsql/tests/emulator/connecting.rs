@@ -6,7 +6,9 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use dsql_emulator::Refusal;
 use temporal_dsql_domain::{Engine, VERSION};
 use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
-use temporal_dsql_store::{Config, ConnectError, Connector, OpenError, WriteForm, connect};
+use temporal_dsql_store::{
+    Config, ConnectError, Connector, ErrorChain, OpenError, WriteForm, connect,
+};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{
@@ -18,16 +20,6 @@ use crate::support::{
 async fn refusal(config: &Config, credentials: SharedCredentialsProvider) -> ConnectError {
     let connector = Connector::new(config, Some(credentials)).unwrap();
     connector.connect().await.map(drop).unwrap_err()
-}
-
-fn report(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn others(cluster: &ScratchCluster) -> SharedCredentialsProvider {
@@ -53,7 +45,7 @@ async fn an_untrusted_certificate_is_refused() {
     let mut config = config(&cluster);
     config.tls.ca_file = None;
     let error = refusal(&config, credentials(&cluster)).await;
-    assert!(matches!(error, ConnectError::Tls { .. }), "{}", report(&error));
+    assert!(matches!(error, ConnectError::Tls { .. }), "{}", ErrorChain(&error));
 }
 
 #[tokio::test]
@@ -65,8 +57,8 @@ async fn a_token_of_the_wrong_key_or_region_is_refused_and_not_shown() {
         [(config(&cluster), others(&cluster)), (elsewhere, credentials(&cluster))]
     {
         let error = refusal(&config, credentials.clone()).await;
-        assert!(matches!(error, ConnectError::Refused { .. }), "{}", report(&error));
-        let text = format!("{} {error:?}", report(&error));
+        assert!(matches!(error, ConnectError::Refused { .. }), "{}", ErrorChain(&error));
+        let text = format!("{} {error:?}", ErrorChain(&error));
         assert!(text.contains("access denied"), "{text}");
         assert!(!text.contains("X-Amz") && !text.contains("hunter2"), "{text}");
         let opened = connect(&config, Some(credentials)).await.map(drop).unwrap_err();
@@ -111,14 +103,18 @@ async fn a_role_without_rights_is_unauthorized_by_the_name_of_the_table() {
         ),
         "a missing right says nothing about the server: {error:?}"
     );
-    assert!(report(&error).contains("permission denied for table"), "{}", report(&error));
+    assert!(
+        ErrorChain(&error).to_string().contains("permission denied for table"),
+        "{}",
+        ErrorChain(&error)
+    );
     // With a statement per table, the detection needs only the right to lock a shard.
     cluster.query(&format!("GRANT SELECT, UPDATE ON shards TO {role}")).await.unwrap();
     config.write_form = WriteForm::StatementPerTable;
     let store = connect(&config, Some(credentials(&cluster))).await.unwrap();
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unauthorized { .. }), "{error:?}");
-    assert!(report(&error).contains("executions"), "{}", report(&error));
+    assert!(ErrorChain(&error).to_string().contains("executions"), "{}", ErrorChain(&error));
     store.close();
     drop(store);
     cluster.query(&format!("REVOKE SELECT, UPDATE ON shards FROM {role}")).await.unwrap();
@@ -132,7 +128,7 @@ async fn a_connection_that_a_busy_cluster_refuses_is_retried() {
     for busy in [Refusal::TooManyConnections, Refusal::RateExceeded, Refusal::WakingUp] {
         cluster.faults().refuse_connections(busy, 1);
         let error = refusal(&config(&cluster), credentials(&cluster)).await;
-        assert!(error.is_busy(), "{busy:?}: {}", report(&error));
+        assert!(error.is_busy(), "{busy:?}: {}", ErrorChain(&error));
         cluster.faults().refuse_connections(busy, 2);
         let store = open(&cluster, RetryPolicy::default()).await;
         assert_eq!(cluster.faults().pending(), 0);

@@ -220,39 +220,26 @@ impl Config {
 
     fn check_pool(&self) -> Result<(), ConfigError> {
         let pool = &self.pool;
-        let wrong = |field, reason: String| Err(ConfigError::InvalidPool { field, reason });
-        if pool.max_connections == 0 || pool.min_connections > pool.max_connections {
-            return wrong(
-                "max_connections",
-                format!(
-                    "is {}; it must be at least 1 and at least min_connections ({})",
-                    pool.max_connections, pool.min_connections
-                ),
-            );
-        }
-        if pool.max_connections > CLUSTER_CONNECTIONS {
-            return wrong(
-                "max_connections",
-                format!("is {}; a cluster has at most {CLUSTER_CONNECTIONS}", pool.max_connections),
-            );
-        }
-        if pool.connection_rate == 0 || pool.connection_burst == 0 {
-            return wrong("connection_rate", "and connection_burst must be at least 1".into());
-        }
-        let latest = pool.lifetime.saturating_add(pool.lifetime_jitter / 2);
-        if latest >= SESSION_LIMIT {
-            return wrong(
-                "lifetime",
-                format!("plus half its jitter is {latest:?}; the database closes at 60 minutes"),
-            );
-        }
-        if (pool.lifetime_jitter / 2).saturating_add(pool.guard_window) >= pool.lifetime {
-            return wrong(
-                "lifetime",
-                "must be longer than half its jitter and the guard window together".into(),
-            );
-        }
-        Ok(())
+        let (most, least) = (pool.max_connections, pool.min_connections);
+        let half_jitter = pool.lifetime_jitter / 2;
+        let latest = pool.lifetime.saturating_add(half_jitter);
+        let (field, reason) = if most == 0 || least > most {
+            let demand = "it must be at least 1 and at least min_connections";
+            ("max_connections", format!("is {most}; {demand} ({least})"))
+        } else if most > CLUSTER_CONNECTIONS {
+            ("max_connections", format!("is {most}; a cluster has at most {CLUSTER_CONNECTIONS}"))
+        } else if pool.connection_rate == 0 || pool.connection_burst == 0 {
+            ("connection_rate", "and connection_burst must be at least 1".into())
+        } else if latest >= SESSION_LIMIT {
+            let limit = "the database closes at 60 minutes";
+            ("lifetime", format!("plus half its jitter is {latest:?}; {limit}"))
+        } else if half_jitter.saturating_add(pool.guard_window) >= pool.lifetime {
+            let demand = "must be longer than half its jitter and the guard window together";
+            ("lifetime", demand.into())
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::InvalidPool { field, reason })
     }
 }
 

@@ -28,10 +28,10 @@ impl Failure {
 pub(super) fn not_connected(error: ConnectError, endpoint: &Endpoint) -> DatabaseError {
     match error {
         ConnectError::Configuration(source) => DatabaseError::Configuration(source.into()),
-        ConnectError::Unreachable { host, port, source } => {
+        ConnectError::Unreachable { endpoint: Endpoint { host, port, .. }, source } => {
             DatabaseError::Unreachable { host, port, source: source.into() }
         }
-        ConnectError::Tls { host, port, source } => {
+        ConnectError::Tls { endpoint: Endpoint { host, port, .. }, source } => {
             DatabaseError::Tls { host, port, source: source.into() }
         }
         ConnectError::Token { user, source } => DatabaseError::Credentials {

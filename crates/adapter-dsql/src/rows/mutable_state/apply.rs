@@ -12,17 +12,12 @@ use super::{
     arguments::{WriteSetRows, route},
     decode::{self, Applied},
 };
-use crate::{
-    statement::{Meta, Statement},
-    text::Text,
-};
+use crate::statement::{Meta, SqlFile, Statement};
 
-pub(crate) static APPLY: Meta = meta("Apply", include_str!("../../../sql/apply.sql"));
-pub(crate) static DELETE: Meta = meta("Delete", include_str!("../../../sql/delete.sql"));
-
-const fn meta(op: &'static str, sql: &'static str) -> Meta {
-    Meta { op, table: Table::Executions, writes: true, text: Text::new(sql, op) }
-}
+pub(crate) static APPLY: Meta =
+    SqlFile::new(Table::Executions, include_str!("../../../sql/apply.sql")).write("Apply");
+pub(crate) static DELETE: Meta =
+    SqlFile::new(Table::Executions, include_str!("../../../sql/delete.sql")).write("Delete");
 
 /// The run of a write set that deletes one run and has no condition. It has a statement of its own:
 /// the parts of `Apply` cost a server more than the deletion does.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use temporal_dsql_domain::{MapEntries, MapKeys, MapTable, RunId};
+use temporal_dsql_domain::{MapEntries, MapKeys, MapTable, RunId, Table};
 use temporal_dsql_ports::{
     BufferedWrite, CurrentExecutionsRoute, CurrentExecutionsRouter, Expected, ExpectedCurrent,
     HistoryChange, RunChange, StoreError, WriteSet, limits,
@@ -15,6 +15,7 @@ use super::super::{
     history_node, history_tree, immediate_tasks as immediate, maps,
     payload::Payload,
     scheduled_tasks as scheduled,
+    task_queues::{self, QueueStatements},
 };
 use crate::arguments::Arguments;
 
@@ -173,14 +174,11 @@ impl<'a> WriteSetRows<'a> {
         };
         set_id(arguments, set.shard_id, namespace_id, workflow_id);
         arguments.set("range_id", set.range_id);
-        let id = |in_workflows: bool| {
-            let is_there = route.map(|route| {
-                matches!(route, CurrentExecutionsRoute::CurrentExecutions) == in_workflows
-            });
-            is_there.unwrap_or(false).then_some(workflow_id)
-        };
-        arguments.set("current_workflow_id", id(true));
-        arguments.set("current_business_id", id(false));
+        let is_workflow =
+            route.map(|route| matches!(route, CurrentExecutionsRoute::CurrentExecutions));
+        let id_if = |is_table: bool| is_table.then_some(workflow_id);
+        arguments.set("current_workflow_id", id_if(is_workflow == Some(true)));
+        arguments.set("current_business_id", id_if(is_workflow == Some(false)));
         arguments.set("archetype_id", route.map(|route| i64::from(route.archetype_id().0)));
         let current = set.current.as_ref();
         let row = current.and_then(|current| current.write);
@@ -205,34 +203,24 @@ impl<'a> WriteSetRows<'a> {
         arguments.set("expected_run_id", run_id.map(|run_id| run_id.0));
         arguments.set("expected_last_write_version", version);
 
-        let versions: Vec<(Uuid, Expected)> = set
-            .runs
-            .iter()
-            .filter_map(|run| match run {
-                RunChange::Update { row, expected, .. }
-                | RunChange::Replace { row, expected, .. } => Some((row.run_id.0, *expected)),
-                RunChange::Insert { .. } | RunChange::Delete(_) => None,
-            })
-            .collect();
-        let column = |value: fn(Expected) -> Option<i64>| -> Vec<Option<i64>> {
-            versions.iter().map(|(_, expected)| value(*expected)).collect()
-        };
-        arguments.set(
-            "expected_db_record_version",
-            column(|expected| match expected {
-                Expected::RecordVersion(version) => Some(version),
-                Expected::NextEventId(_) => None,
-            }),
-        );
-        arguments.set(
-            "expected_next_event_id",
-            column(|expected| match expected {
-                Expected::NextEventId(id) => Some(id),
-                Expected::RecordVersion(_) => None,
-            }),
-        );
-        let run_ids: Vec<Uuid> = versions.iter().map(|(run_id, _)| *run_id).collect();
+        let (mut run_ids, mut record_versions, mut event_ids) = (vec![], vec![], vec![]);
+        for run in &set.runs {
+            let (RunChange::Update { row, expected, .. }
+            | RunChange::Replace { row, expected, .. }) = run
+            else {
+                continue;
+            };
+            let (record_version, event_id) = match *expected {
+                Expected::RecordVersion(version) => (Some(version), None),
+                Expected::NextEventId(id) => (None, Some(id)),
+            };
+            run_ids.push(row.run_id.0);
+            record_versions.push(record_version);
+            event_ids.push(event_id);
+        }
         arguments.set("expected_version_run_id", run_ids);
+        arguments.set("expected_db_record_version", record_versions);
+        arguments.set("expected_next_event_id", event_ids);
         set_run_ids(arguments, "observed_run_ids", set.observed_runs());
         let is_new = |run: &RunChange<'_>| matches!(run, RunChange::Insert { .. });
         set_run_ids(arguments, "new_run_ids", self.runs(is_new));
@@ -245,7 +233,7 @@ impl<'a> WriteSetRows<'a> {
         let removed: Vec<_> = self.removed().collect();
         for map in MapTable::ALL {
             maps::set_entries(arguments, map, &entries);
-            maps::set_deleted(arguments, map, &removed);
+            maps::set_keys_of(arguments, map, maps::REMOVED, &removed);
         }
         buffered_events::set_events(arguments, &self.appended().collect::<Vec<_>>())?;
         let is_deleted = |run: &RunChange<'_>| matches!(run, RunChange::Delete(_));
@@ -257,31 +245,20 @@ impl<'a> WriteSetRows<'a> {
     }
 
     fn set_tasks<'s>(&'s self, arguments: &mut Arguments<'s>) {
-        use temporal_dsql_domain::Table;
-
-        let immediate: Vec<_> = self
-            .set
-            .tasks
-            .iter()
+        let tasks = || self.set.tasks.iter();
+        let immediate: Vec<_> = tasks()
             .flat_map(|tasks| tasks.immediate.iter().map(|(queue, tasks)| (queue, &tasks[..])))
             .collect();
-        for table in [
-            Table::TransferTasks,
-            Table::VisibilityTasks,
-            Table::ReplicationTasks,
-            Table::ReplicationTasksDlq,
-            Table::HistoryImmediateTasks,
-        ] {
-            immediate::set_tasks(arguments, table, &immediate);
-        }
-        let scheduled: Vec<_> = self
-            .set
-            .tasks
-            .iter()
+        let scheduled: Vec<_> = tasks()
             .flat_map(|tasks| tasks.scheduled.iter().map(|(queue, tasks)| (*queue, &tasks[..])))
             .collect();
-        for table in [Table::TimerTasks, Table::HistoryScheduledTasks] {
-            scheduled::set_tasks(arguments, table, &scheduled);
+        for QueueStatements { insert, .. } in &task_queues::STATEMENTS {
+            match insert.table {
+                table @ (Table::TimerTasks | Table::HistoryScheduledTasks) => {
+                    scheduled::set_tasks(arguments, table, &scheduled);
+                }
+                table => immediate::set_tasks(arguments, table, &immediate),
+            }
         }
     }
 }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Executor, PgConnection, Row};
 use temporal_dsql_domain::{
     ArchetypeId, BranchId, BranchKey, ClusterName, CurrentExecutionsRow, ExecutionState,
-    ExecutionStatus, ExecutionVersion, ExecutionsRow, HistoryNode, HistoryTreeRow, ImmediateQueue,
-    ImmediateTask, MapEntries, MapTable, RequestId, RunId, ScheduledKey, ScheduledQueue,
-    ScheduledTask, ShardId, TaskCategory, Tasks, Timestamp, TreeId,
+    ExecutionVersion, ExecutionsRow, HistoryNode, HistoryTreeRow, ImmediateQueue, ImmediateTask,
+    MapEntries, MapTable, RunId, ScheduledKey, ScheduledQueue, ScheduledTask, ShardId,
+    TaskCategory, Tasks, Timestamp, TreeId,
 };
 use temporal_dsql_ports::{
     ArchetypeRouter, BufferedWrite, ConditionFailed, CurrentChange, Expected, ExpectedCurrent,
@@ -18,7 +18,10 @@ use temporal_dsql_ports::{
 use uuid::Uuid;
 
 use super::{
-    super::many_runs_tests::{SHARD, blob, connect, entries, run},
+    super::{
+        many_runs_tests::connect,
+        test_rows::{SHARD, blob, current_row, entries, run},
+    },
     apply::OneStatement,
     decode,
 };
@@ -99,36 +102,30 @@ fn expectations() -> Vec<Option<ExpectedCurrent>> {
 }
 
 /// The change of one run by a write.
+///
+/// A run for which no version is expected does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Insert { is_stored: bool },
-    Update { version: VersionMatch },
-    Replace { version: VersionMatch },
+    Update { expected: Option<Expected> },
+    Replace { expected: Option<Expected> },
 }
 
-/// The stored version of a run that is written, compared with the expected one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum VersionMatch {
-    RecordVersion,
-    AnotherRecordVersion,
-    NextEventId,
-    AnotherNextEventId,
-    Absent,
+/// A condition on the record version: the stored one, or another one.
+const fn record_version(difference: i64) -> Option<Expected> {
+    Some(Expected::RecordVersion(STORED.db_record_version + difference))
 }
 
-const VERSION_MATCHES: [VersionMatch; 5] = [
-    VersionMatch::RecordVersion,
-    VersionMatch::AnotherRecordVersion,
-    VersionMatch::NextEventId,
-    VersionMatch::AnotherNextEventId,
-    VersionMatch::Absent,
-];
+const fn next_event_id(difference: i64) -> Option<Expected> {
+    Some(Expected::NextEventId(STORED.next_event_id + difference))
+}
 
 /// Every change of one run.
 fn changes() -> Vec<Change> {
     let inserts = [false, true].map(|is_stored| Change::Insert { is_stored });
-    let updates = VERSION_MATCHES.map(|version| Change::Update { version });
-    let replacements = VERSION_MATCHES.map(|version| Change::Replace { version });
+    let versions = [record_version(0), record_version(1), next_event_id(0), next_event_id(1), None];
+    let updates = versions.map(|expected| Change::Update { expected });
+    let replacements = versions.map(|expected| Change::Replace { expected });
     inserts.into_iter().chain(updates).chain(replacements).collect()
 }
 
@@ -136,10 +133,10 @@ fn changes() -> Vec<Change> {
 const SOME_CHANGES: [Change; 6] = [
     Change::Insert { is_stored: false },
     Change::Insert { is_stored: true },
-    Change::Update { version: VersionMatch::NextEventId },
-    Change::Update { version: VersionMatch::AnotherRecordVersion },
-    Change::Replace { version: VersionMatch::RecordVersion },
-    Change::Replace { version: VersionMatch::Absent },
+    Change::Update { expected: next_event_id(0) },
+    Change::Update { expected: record_version(1) },
+    Change::Replace { expected: record_version(0) },
+    Change::Replace { expected: None },
 ];
 
 /// Every list of `positions` changes.
@@ -152,31 +149,6 @@ fn lists(positions: usize) -> Vec<Vec<Change>> {
             .collect();
     }
     lists
-}
-
-fn current_row(
-    archetype_id: ArchetypeId,
-    run_id: RunId,
-    state: ExecutionState,
-) -> CurrentExecutionsRow {
-    let run = run(run_id, 1);
-    CurrentExecutionsRow {
-        shard_id: run.shard_id,
-        namespace_id: run.namespace_id,
-        workflow_id: run.workflow_id,
-        archetype_id,
-        run_id,
-        create_request_id: RequestId::new("request").unwrap(),
-        start_time: None,
-        last_write_version: 7,
-        state,
-        status: match state {
-            ExecutionState::Completed => ExecutionStatus::Completed,
-            _ => ExecutionStatus::Running,
-        },
-        data: Some(vec![1]),
-        data_encoding: blob(1).encoding,
-    }
 }
 
 /// A write: its owner, its conditions and its changes.
@@ -206,9 +178,7 @@ impl Written {
         let row = |(position, change): (usize, &Change)| {
             let is_stored = match change {
                 Change::Insert { is_stored } => *is_stored,
-                Change::Update { version } | Change::Replace { version } => {
-                    *version != VersionMatch::Absent
-                }
+                Change::Update { expected } | Change::Replace { expected } => expected.is_some(),
             };
             let run_id = if is_stored { stored_run(position) } else { absent_run(position) };
             ExecutionsRow { shard_id, ..run(run_id, 99) }
@@ -276,16 +246,7 @@ impl Case {
             expected,
             write: self.writes_current().then_some(&written.current),
         });
-        let expected = |version| match version {
-            VersionMatch::RecordVersion | VersionMatch::Absent => {
-                Expected::RecordVersion(STORED.db_record_version)
-            }
-            VersionMatch::AnotherRecordVersion => {
-                Expected::RecordVersion(STORED.db_record_version + 1)
-            }
-            VersionMatch::NextEventId => Expected::NextEventId(STORED.next_event_id),
-            VersionMatch::AnotherNextEventId => Expected::NextEventId(STORED.next_event_id + 1),
-        };
+        let expected = |expected: Option<Expected>| expected.or(record_version(0)).unwrap();
         let (maps, buffered) = (&written.maps[..], &written.buffered);
         set.runs = self
             .changes
@@ -293,13 +254,13 @@ impl Case {
             .zip(&written.rows)
             .map(|(change, row)| match *change {
                 Change::Insert { .. } => RunChange::Insert { row, maps },
-                Change::Update { version } => RunChange::Update {
+                Change::Update { expected: version } => RunChange::Update {
                     row,
                     expected: expected(version),
                     maps: &written.map_writes,
                     buffered,
                 },
-                Change::Replace { version } => {
+                Change::Replace { expected: version } => {
                     RunChange::Replace { row, expected: expected(version), maps }
                 }
             })

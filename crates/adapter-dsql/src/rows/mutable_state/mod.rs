@@ -14,7 +14,7 @@ mod decode;
 #[cfg(test)]
 mod guard_tests;
 pub(super) mod per_table;
-pub(super) mod select;
+mod select;
 
 use async_trait::async_trait;
 use temporal_dsql_domain::ExecutionsFilter;
@@ -22,7 +22,7 @@ use temporal_dsql_ports::{
     MutableState, MutableStateRows, Observed, RowCounts, StoreError, WriteSet,
 };
 
-use super::session::Rows;
+use super::{executions::by_key, session::Rows};
 use crate::{executor::Executor, statement::Meta};
 
 /// The statements of this module.
@@ -48,6 +48,6 @@ impl<E: Executor> MutableState for Rows<E> {
         &mut self,
         run: &ExecutionsFilter,
     ) -> Result<Option<MutableStateRows>, StoreError> {
-        select::decode(run, &self.executor.send(select::statement(run)).await?.rows)
+        select::decode(run, &self.executor.send(by_key(&select::META, run)).await?.rows)
     }
 }

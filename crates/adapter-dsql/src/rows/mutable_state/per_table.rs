@@ -8,23 +8,18 @@ use temporal_dsql_ports::{
 use super::{
     super::{
         buffered_events, current_executions as current, executions, history_node, history_tree,
-        immediate_tasks as immediate, maps, scheduled_tasks as scheduled, session::Rows,
+        maps, session::Rows, task_queues,
     },
     arguments::{WriteSetRows, clears, replaces, route},
     decode,
 };
 use crate::{
     executor::Executor,
-    statement::{Meta, Statement},
-    text::Text,
+    statement::{Meta, SqlFile, Statement},
 };
 
-pub(in crate::rows) static OBSERVE: Meta = Meta {
-    op: "Observe",
-    table: Table::Executions,
-    writes: false,
-    text: Text::new(include_str!("../../../sql/observe.sql"), "Observe"),
-};
+pub(in crate::rows) static OBSERVE: Meta =
+    SqlFile::new(Table::Executions, include_str!("../../../sql/observe.sql")).read("Observe");
 
 /// Locks the shard, reads the rows of the conditions, and locks those that the write set does not
 /// write: a row that is written conflicts with every other write of it.
@@ -115,9 +110,9 @@ pub(super) async fn write<E: Executor>(
     if set.runs.iter().any(|run| matches!(run, RunChange::Delete(_))) {
         session.affected(send(&executions::DELETE_ALL)).await?;
     }
-    for (table, insert) in immediate::inserts().chain(scheduled::inserts()) {
-        if set.tasks.iter().any(|tasks| tasks.has(table)) {
-            written.tasks += session.affected(send(insert)).await?;
+    for queue in &task_queues::STATEMENTS {
+        if set.tasks.iter().any(|tasks| tasks.has(queue.insert.table)) {
+            written.tasks += session.affected(send(&queue.insert)).await?;
         }
     }
     if !set.history.is_empty() {

@@ -6,29 +6,18 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_ports::{MutableStateRows, StoreError};
 
-use super::super::{decode::Columns, executions::by_key, maps};
-use crate::{
-    statement::{Meta, Statement},
-    text::Text,
-};
+use super::super::{decode::Columns, maps};
+use crate::statement::{Meta, SqlFile};
 
-pub(super) static META: Meta = Meta {
-    op: "SelectMutableState",
-    table: Table::Executions,
-    writes: false,
-    text: Text::new(include_str!("../../../sql/mutable_state.sql"), "SelectMutableState"),
-};
+pub(super) static META: Meta =
+    SqlFile::new(Table::Executions, include_str!("../../../sql/mutable_state.sql"))
+        .read("SelectMutableState");
 
 /// The number of the events in the answer: they follow the maps, which are numbered as in
 /// [`MapTable::ALL`].
 const BUFFERED: i32 = MapTable::ALL.len() as i32;
 
-/// The statement; [`decode`] reads its answer.
-pub(in crate::rows) fn statement(run: &ExecutionsFilter) -> Statement {
-    by_key(&META, run)
-}
-
-/// Reads the answer; `None` without an `executions` row, even if other rows of the run exist.
+/// Reads the answer of [`META`]; `None` without an `executions` row, even if other rows of the run exist.
 pub(super) fn decode(
     run: &ExecutionsFilter,
     rows: &[PgRow],
@@ -81,13 +70,7 @@ fn decode_event(row: &PgRow) -> Result<(i64, DataBlob), StoreError> {
 
 fn push(entries: &mut MapEntries, row: &PgRow) -> Result<(), StoreError> {
     let names = maps::Names {
-        key: match entries.map() {
-            MapTable::Timers | MapTable::SignalsRequested | MapTable::ChasmNodes => "name",
-            MapTable::Activities
-            | MapTable::ChildExecutions
-            | MapTable::RequestCancels
-            | MapTable::Signals => "id",
-        },
+        key: if maps::has_text_keys(entries.map()) { "name" } else { "id" },
         metadata: "other",
         metadata_encoding: "other_encoding",
     };
