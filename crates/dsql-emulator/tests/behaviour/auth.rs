@@ -208,7 +208,7 @@ async fn connections_beyond_the_limit_are_refused_until_one_closes() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(SOON, again).await.expect("a free place");
+    timeout(SOON, again).await.expect("a free connection");
 }
 
 #[tokio::test]
