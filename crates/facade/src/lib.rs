@@ -163,12 +163,13 @@ pub mod memory {
 pub mod migrate {
     pub use temporal_dsql_migrate::{
         BoxError, Catalog, CatalogIndex, Change, ColumnDefinition, DEFAULT_DATABASE, DatabaseError,
-        Difference, Digest, Dml, ForeignObject, HISTORY_TABLE, IgnoreProgress, IndexDefinition,
-        Job, JobStatus, MigrateError, Migrator, Objects, Origin, Plan, PostgresDatabase, Progress,
-        ProgressObserver, Release, Report, Rollback, Row, RowKey, SCHEMA_NAME, SCHEMA_SQL, Scan,
-        Schema, SchemaDatabase, SchemaError, Seed, ServerError, Setup, Statement, Status, Step,
-        StepAction, StepState, TableDefinition, Timeouts, VERSION_TABLE, Verification,
-        VersionChange, VersionRow, compare_index, compare_table, normalise,
+        Dependent, Difference, Digest, Dml, ForeignObject, HISTORY_TABLE, IgnoreProgress,
+        IndexBuildState, IndexDefinition, Job, JobStatus, MigrateError, Migrator, Objects, Origin,
+        Overwrite, Plan, PostgresDatabase, Progress, ProgressObserver, Release, Report, Rollback,
+        Row, RowKey, SCHEMA_NAME, SCHEMA_SQL, Scan, Schema, SchemaDatabase, SchemaError, Scope,
+        Seed, ServerError, Setup, Statement, Status, Step, StepAction, StepState, TableDefinition,
+        Timeouts, VERSION_TABLE, Verification, VersionChange, VersionRow, compare_index,
+        compare_table, normalise,
     };
 }
 

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::{
     DatabaseError, Difference, IndexBuildState, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
-    objects::{Catalog, IndexDefinition, Scope, TableDefinition},
+    objects::{Catalog, Dependent, IndexDefinition, Scope, TableDefinition},
     plan::{Plan, Probe, Step, StepAction, probe},
     retry::RetryingDatabase,
     schema::{Change, Statement},
@@ -215,8 +215,11 @@ impl<'s, 'a> Applier<'s, 'a> {
     async fn apply_step(&mut self, plan: &Plan, position: usize) -> Result<bool, MigrateError> {
         match &plan.steps[position].action {
             StepAction::Run { statement, layouts, key } => self.run(statement, layouts, key).await,
-            StepAction::DropTable { statement, table, with_rows, to } => {
+            StepAction::DropTable { statement, table, with_rows, to, .. } => {
                 self.drop_table(statement, table, *with_rows, *to).await
+            }
+            StepAction::DropDependent { statement, dependent } => {
+                self.drop_dependent(statement, dependent).await
             }
             StepAction::Record(change) => {
                 let before = &plan.steps[..position];
@@ -297,6 +300,30 @@ impl<'s, 'a> Applier<'s, 'a> {
             }
         }
         Ok(Remaining::Probe)
+    }
+
+    async fn drop_dependent(
+        &mut self,
+        statement: &Statement,
+        dependent: &Dependent,
+    ) -> Result<bool, MigrateError> {
+        let mut task = Task::new(statement, &[], &[]);
+        loop {
+            let found = self.database.dependents(std::slice::from_ref(&dependent.relation)).await?;
+            let is_it = |other: &Dependent| other.object == dependent.object;
+            if found.is_some_and(|found| !found.iter().any(is_it)) {
+                return Ok(task.done);
+            }
+            if let Some((_, error)) = task.refused.take() {
+                return Err(self.failed(statement, error));
+            }
+            match self.execute(statement, &mut task).await? {
+                ExecuteResult::Executed(_) => return Ok(true),
+                ExecuteResult::Unknown => task.done = true,
+                ExecuteResult::NotExecuted => {}
+                ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
+            }
+        }
     }
 
     async fn drop_table(
@@ -474,7 +501,9 @@ impl<'s, 'a> Applier<'s, 'a> {
             Err(error) => error,
         };
         let is_race = match statement.change {
-            Change::DropTable { .. } | Change::DropIndex { .. } => error.is_undefined(),
+            Change::DropTable { .. } | Change::DropIndex { .. } | Change::DropDependent(_) => {
+                error.is_undefined()
+            }
             _ => error.is_duplicate(),
         };
         // A concurrent run was faster. If it has committed, the next probe shows it. If not, it will

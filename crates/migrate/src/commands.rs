@@ -1,14 +1,16 @@
 //! The plans of the commands: set up, update, roll back, overwrite.
 
+use std::collections::BTreeMap;
+
 use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
-    MigrateError, Migrator,
-    objects::{Catalog, compare_table},
+    Difference, MigrateError, Migrator,
+    objects::{Catalog, TableDefinition, compare_table},
     plan::{Plan, Step, StepAction, StepState},
     schema::{Change, Release, Statement},
     version_tables::{
-        HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow,
+        self, HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow,
     },
 };
 
@@ -34,6 +36,21 @@ pub struct Rollback {
     pub to: SchemaVersion,
     /// Whether tables that the newer versions added are dropped even if they have rows.
     pub with_rows: bool,
+    /// Whether objects that depend on these tables are dropped first: views, foreign keys, functions.
+    pub drop_dependents: bool,
+}
+
+/// The parameters of an overwrite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overwrite {
+    /// The setup after the drops.
+    pub setup: Setup,
+    /// Whether tables are dropped that have the name of a table of the schema and differ from every
+    /// version of it. They may belong to something else.
+    pub drop_different: bool,
+    /// Whether objects that depend on the dropped tables are dropped first: views, foreign keys,
+    /// functions.
+    pub drop_dependents: bool,
 }
 
 impl Migrator<'_> {
@@ -128,9 +145,16 @@ impl Migrator<'_> {
                 ));
             }
         }
+        let schema = self.schema;
+        let dropped = schema.statements_between(current, target).iter();
+        let dropped = dropped.filter_map(|statement| match &statement.change {
+            Change::DropTable { name } | Change::DropIndex { name } => Some(name.clone()),
+            _ => None,
+        });
+        let dropped = dropped.filter(|name| state.catalog.kind_of(name).is_some()).collect();
+        self.plan_dependents(&mut plan, dropped, None).await?;
         let mut from = text;
         let mut previous = current;
-        let schema = self.schema;
         for release in schema.releases_between(current, target) {
             let steps =
                 self.release_steps(previous, release.version, target, &state.catalog).await?;
@@ -147,7 +171,8 @@ impl Migrator<'_> {
     }
 
     /// Plans to roll back to an older version: lowers the recorded version, then drops the tables
-    /// that the newer versions added, in reverse order. No other table is changed.
+    /// that the newer versions added, in reverse order. No other table is changed. Objects that depend on
+    /// these tables are dropped before that, if that is asked for.
     ///
     /// The version is lowered first so that no server of the newer version starts after that. All
     /// servers must be on the older version before the rollback: a server that still writes a dropped
@@ -156,7 +181,8 @@ impl Migrator<'_> {
     ///
     /// # Errors
     /// No version is recorded, the target is newer or unknown, the newer versions do more than add
-    /// tables, or a table to be dropped has rows and [`Rollback::with_rows`] is not set.
+    /// tables, a table to be dropped has rows and [`Rollback::with_rows`] is not set, or an object
+    /// depends on it and [`Rollback::drop_dependents`] is not set.
     pub async fn plan_rollback(&mut self, rollback: &Rollback) -> Result<Plan, MigrateError> {
         let target = self.known_version(rollback.to)?;
         let state = self.database_state(&self.scope()).await?;
@@ -173,48 +199,48 @@ impl Migrator<'_> {
             }
         }
         let mut plan = self.empty_plan(Some(current), Some(target));
+        let mut added = self.added_tables(target)?;
+        added.retain(|table| state.catalog.tables.contains_key(table));
+        let dependents = rollback.drop_dependents;
+        self.plan_dependents(&mut plan, added.clone(), Some(dependents)).await?;
         if let (true, Some(release)) = (target < current, self.schema.release(target)) {
-            plan.steps = self.version_table_steps(&state.catalog)?;
+            plan.steps.extend(self.version_table_steps(&state.catalog)?);
             plan.steps.push(record(VersionChange {
                 from: Some(text),
                 description: format!("rolled back from {current}"),
                 ..self.change_to(release)
             }));
         }
-        for table in self.added_tables(target)?.into_iter().rev() {
-            if !state.catalog.tables.contains_key(&table) {
-                continue;
-            }
+        for table in added.into_iter().rev() {
             let position = self.schema.end_of(target);
             let layouts = self.schema.layouts_of(&table, position, self.schema.newest());
-            let differences = layouts
-                .iter()
-                .map(|layout| compare_table(&table, layout, &state.catalog))
-                .min_by_key(Vec::len)
-                .unwrap_or_default();
+            let differences = nearest(&table, &layouts, &state.catalog);
             if !differences.is_empty() {
                 return Err(MigrateError::Differs(differences));
             }
             if !rollback.with_rows && self.database.has_rows(&table).await? {
                 return Err(MigrateError::TableHasRows { table, version_lowered: false });
             }
-            plan.steps.push(drop_table(&table, rollback.with_rows, Some(target)));
+            plan.steps.push(drop_table(&table, rollback.with_rows, Some(target), Vec::new()));
         }
         Ok(plan)
     }
 
     /// Plans to drop every table of this schema with its rows, and to set up the requested version.
-    /// Foreign tables are kept. The setup is planned before anything is dropped, so that a setup that
-    /// would be refused drops nothing.
+    /// Other tables are kept. A table that has the name of one of this schema and another layout stops the
+    /// command, unless [`Overwrite::drop_different`] is set. The setup is planned before anything is
+    /// dropped, so that a setup that would be refused drops nothing.
     ///
     /// The version tables are dropped first: a run that ends early must not leave a recorded version
     /// that the database no longer has. An overwrite that ended early must be repeated as an
     /// overwrite: a setup would keep the remaining tables with their rows.
     ///
     /// # Errors
-    /// Those of a setup of a database without these tables; or a recorded version, under any logical
-    /// name, is newer than the schema or malformed.
-    pub async fn plan_overwrite(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
+    /// Those of a setup of a database without these tables; a recorded version, under any logical
+    /// name, is newer than the schema or malformed; a table differs from every version of the schema, or
+    /// an object depends on a table, and the parameters do not say that they are dropped.
+    pub async fn plan_overwrite(&mut self, overwrite: &Overwrite) -> Result<Plan, MigrateError> {
+        let setup = &overwrite.setup;
         let version = self.requested_version(setup)?;
         if setup.versioning {
             self.check_name()?;
@@ -244,14 +270,79 @@ impl Migrator<'_> {
                 known.push(name.clone());
             }
         }
-        for name in known.iter().filter(|name| catalog.tables.contains_key(*name)) {
-            plan.steps.push(drop_table(name, true, None));
+        let dropped: Vec<String> =
+            known.iter().filter(|name| catalog.tables.contains_key(*name)).cloned().collect();
+        let dependents = overwrite.drop_dependents;
+        self.plan_dependents(&mut plan, dropped.clone(), Some(dependents)).await?;
+        let version_tables: BTreeMap<_, _> = version_tables::tables().collect();
+        let mut different = Vec::new();
+        for name in &dropped {
+            let layouts = match version_tables.get(name) {
+                Some(table) => vec![table.clone()],
+                None => self.schema.layouts_of(name, 0, newest),
+            };
+            let differences = nearest(name, &layouts, &catalog);
+            if !differences.is_empty() {
+                let list: Vec<_> = differences.iter().map(ToString::to_string).collect();
+                plan.notes.push(format!(
+                    "table {name} differs from every version of this schema, so it may belong to \
+                     something else: {}",
+                    list.join("; ")
+                ));
+            }
+            different.extend(differences.iter().cloned());
+            plan.steps.push(drop_table(name, true, None, differences));
         }
         for name in &known {
             catalog.remove_table(name);
         }
         plan.steps.extend(self.setup_steps(setup, version, &catalog).await?);
+        if !different.is_empty() && !overwrite.drop_different {
+            return Err(MigrateError::DifferentTables(different));
+        }
         Ok(plan)
+    }
+
+    /// Adds to `plan` the drops of the objects that depend on `relations`, which the plan drops later.
+    /// `drop` is whether they are dropped; `None` for a command that cannot drop them.
+    ///
+    /// # Errors
+    /// There are such objects, and they are not to be dropped or of a kind that is never dropped.
+    async fn plan_dependents(
+        &mut self,
+        plan: &mut Plan,
+        relations: Vec<String>,
+        drop: Option<bool>,
+    ) -> Result<(), MigrateError> {
+        if relations.is_empty() {
+            return Ok(());
+        }
+        let Some(mut dependents) = self.database.dependents(&relations).await? else {
+            plan.notes.push(
+                "this server does not show which objects depend on the tables to be dropped; a view \
+                 or a foreign key on one of them stops the command there"
+                    .to_owned(),
+            );
+            return Ok(());
+        };
+        let statements: Option<Vec<_>> = dependents.iter().map(Statement::drop_dependent).collect();
+        match statements {
+            Some(statements) if drop == Some(true) || dependents.is_empty() => {
+                let steps = statements.into_iter().zip(dependents);
+                plan.steps.extend(steps.map(|(statement, dependent)| Step {
+                    action: StepAction::DropDependent { statement, dependent },
+                    state: StepState::Pending,
+                }));
+                Ok(())
+            }
+            statements => {
+                if drop == Some(true) {
+                    dependents.retain(|dependent| dependent.drop.is_none());
+                }
+                let can_drop = drop.is_some() && statements.is_some();
+                Err(MigrateError::HasDependents { dependents, can_drop })
+            }
+        }
     }
 
     /// The requested version, which must be a version of the schema, or 0.0.
@@ -360,14 +451,26 @@ fn record(change: VersionChange) -> Step {
     Step { action: StepAction::Record(change), state: StepState::Pending }
 }
 
-fn drop_table(table: &str, with_rows: bool, to: Option<SchemaVersion>) -> Step {
+fn drop_table(
+    table: &str,
+    with_rows: bool,
+    to: Option<SchemaVersion>,
+    differences: Vec<Difference>,
+) -> Step {
     Step {
         action: StepAction::DropTable {
             statement: Statement::drop_table(table),
             table: table.to_owned(),
             with_rows,
+            differences,
             to,
         },
         state: StepState::Pending,
     }
+}
+
+/// The differences of a table from that of `layouts` that it is nearest to.
+fn nearest(table: &str, layouts: &[TableDefinition], catalog: &Catalog) -> Vec<Difference> {
+    let differences = layouts.iter().map(|layout| compare_table(table, layout, catalog));
+    differences.min_by_key(Vec::len).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use temporal_dsql_domain::Engine;
 
 use crate::{
-    objects::{Catalog, ColumnDefinition, Scope, Seed},
+    objects::{Catalog, ColumnDefinition, Dependent, Scope, Seed},
     schema::Statement,
     version_tables::{VersionChange, VersionRow},
 };
@@ -32,6 +32,17 @@ pub trait SchemaDatabase: Send {
     /// # Errors
     /// Those of the connection and the server.
     async fn catalog(&mut self, scope: &Scope) -> Result<Catalog, DatabaseError>;
+
+    /// The objects that are not part of `relations` and keep the server from dropping them: each once
+    /// and in an order in which they can be dropped. `None` if the server does not show them, for lack
+    /// of a catalog or of a privilege.
+    ///
+    /// # Errors
+    /// Those of the connection and the server.
+    async fn dependents(
+        &mut self,
+        relations: &[String],
+    ) -> Result<Option<Vec<Dependent>>, DatabaseError>;
 
     /// Executes one statement in its own transaction. For an asynchronous index, returns the id of
     /// the job that builds it.
@@ -329,7 +340,7 @@ impl DatabaseError {
         let Self::Refused(server) = self else {
             return false;
         };
-        // Undefined table, undefined object.
-        matches!(server.sqlstate.as_str(), "42P01" | "42704")
+        // Undefined table, undefined object, undefined function.
+        matches!(server.sqlstate.as_str(), "42P01" | "42704" | "42883")
     }
 }

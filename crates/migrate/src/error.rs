@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use temporal_dsql_domain::SchemaVersion;
 
-use crate::{DatabaseError, Difference, SchemaError, VersionRow};
+use crate::{DatabaseError, Dependent, Difference, SchemaError, VersionRow};
 
 /// The failure of a command on a schema.
 ///
@@ -89,6 +89,29 @@ pub enum MigrateError {
         version: SchemaVersion,
         /// These objects.
         drift: Vec<Difference>,
+    },
+
+    /// Tables to be dropped differ from every version of the schema. Nothing was changed.
+    #[error(
+        "tables to be dropped differ from every version of this schema, so they may belong to \
+         something else: {}; nothing was changed; rename or move them, or pass `--drop-different` to \
+         drop them with their rows",
+        sentences(.0)
+    )]
+    DifferentTables(Vec<Difference>),
+
+    /// Objects that are not part of the schema depend on tables to be dropped. Nothing was changed.
+    #[error(
+        "objects that are not part of the schema depend on tables to be dropped: {}; nothing was \
+         changed; drop them first{}",
+        dependents.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        if *.can_drop { ", or pass `--drop-dependents`" } else { "" }
+    )]
+    HasDependents {
+        /// These objects.
+        dependents: Vec<Dependent>,
+        /// Whether the command can drop all of them on request.
+        can_drop: bool,
     },
 
     /// No version is recorded.
@@ -323,7 +346,9 @@ impl MigrateError {
     /// The differences that stopped the command, if that was the reason.
     pub fn differences(&self) -> &[Difference] {
         match self {
-            Self::Differs(differences) | Self::Incomplete { differences, .. } => differences,
+            Self::Differs(differences)
+            | Self::DifferentTables(differences)
+            | Self::Incomplete { differences, .. } => differences,
             Self::Drift { drift: differences, .. } => differences,
             Self::ConcurrentlyDropped { missing: differences, .. } => differences,
             _ => &[],

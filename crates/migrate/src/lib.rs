@@ -60,7 +60,7 @@ mod version_tables;
 pub use temporal_dsql_domain::Engine;
 
 pub use apply::Report;
-pub use commands::{Rollback, Setup};
+pub use commands::{Overwrite, Rollback, Setup};
 pub use database::{
     BoxError, DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, ServerError,
 };
@@ -68,8 +68,9 @@ pub use digest::{Digest, RowKey};
 pub use error::MigrateError;
 pub use migrator::Migrator;
 pub use objects::{
-    Catalog, CatalogIndex, ColumnDefinition, Difference, IndexBuildState, IndexDefinition, Objects,
-    Scope, Seed, TableDefinition, compare_index, compare_table, normalise,
+    Catalog, CatalogIndex, ColumnDefinition, Dependent, Difference, IndexBuildState,
+    IndexDefinition, Objects, Scope, Seed, TableDefinition, compare_index, compare_table,
+    normalise,
 };
 pub use plan::{Plan, Step, StepAction, StepState};
 pub use postgres::PostgresDatabase;

@@ -10,7 +10,8 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
     objects::{
-        Catalog, Difference, IndexDefinition, TableDefinition, compare_index, compare_table,
+        Catalog, Dependent, Difference, IndexDefinition, TableDefinition, compare_index,
+        compare_table,
     },
     schema::{Change, Statement},
     version_tables::VersionChange,
@@ -37,9 +38,18 @@ pub enum StepAction {
         table: String,
         /// Whether a table with rows is dropped. If not, it stops the command.
         with_rows: bool,
+        /// How the table differs from every version of the schema. It may belong to something else.
+        differences: Vec<Difference>,
         /// For a rollback: its target. A newer recorded version, from a concurrent update, stops the
         /// command.
         to: Option<SchemaVersion>,
+    },
+    /// Drops an object that depends on a table to be dropped, if it exists.
+    DropDependent {
+        /// The statement.
+        statement: Statement,
+        /// The object.
+        dependent: Dependent,
     },
     /// Writes the version row and the history row, unless the version is already recorded.
     Record(VersionChange),
@@ -103,9 +113,9 @@ impl Step {
             StepAction::Run { statement, .. } if self.state == StepState::Unfinished => {
                 format!("finish or rebuild: {}", statement.summary())
             }
-            StepAction::Run { statement, .. } | StepAction::DropTable { statement, .. } => {
-                statement.summary()
-            }
+            StepAction::Run { statement, .. }
+            | StepAction::DropTable { statement, .. }
+            | StepAction::DropDependent { statement, .. } => statement.summary(),
             StepAction::Record(change) => {
                 format!("record version {} for `{}`", change.to, change.database)
             }
@@ -125,7 +135,8 @@ impl Step {
                 }
                 transactions
             }
-            StepAction::DropTable { statement, .. } => vec![vec![statement.text(engine)]],
+            StepAction::DropTable { statement, .. }
+            | StepAction::DropDependent { statement, .. } => vec![vec![statement.text(engine)]],
             StepAction::Record(change) => {
                 let [version, history] = change.statements();
                 vec![vec![
@@ -144,7 +155,7 @@ impl Step {
             StepAction::Run { statement, .. } | StepAction::DropTable { statement, .. } => {
                 Some(statement)
             }
-            StepAction::Record(_) => None,
+            StepAction::DropDependent { .. } | StepAction::Record(_) => None,
         };
         statement.into_iter().flat_map(|statement| statement.change.relations())
     }
@@ -158,9 +169,13 @@ impl Step {
                 Change::CreateTable { .. } | Change::CreateIndex { .. } => false,
                 Change::AddColumn { table, .. } => *table == index.table,
                 Change::Seed(seed) => seed.table == index.table,
-                Change::DropTable { .. } | Change::DropIndex { .. } => true,
+                Change::DropTable { .. } | Change::DropIndex { .. } | Change::DropDependent(_) => {
+                    true
+                }
             },
-            StepAction::DropTable { .. } | StepAction::Record(_) => true,
+            StepAction::DropTable { .. }
+            | StepAction::DropDependent { .. }
+            | StepAction::Record(_) => true,
         }
     }
 
@@ -280,7 +295,7 @@ impl Probe {
 }
 
 /// Checks in `catalog` whether `change` is in effect; `layouts` as in [`StepAction::Run`]. A catalog
-/// does not show rows, so the result for seed rows is [`Probe::Pending`].
+/// shows neither rows nor dependent objects, so the result for them is [`Probe::Pending`].
 pub(crate) fn probe(change: &Change, layouts: &[TableDefinition], catalog: &Catalog) -> Probe {
     match change {
         Change::CreateTable { name, .. } => probe_table(name, layouts, catalog),
@@ -304,7 +319,7 @@ pub(crate) fn probe(change: &Change, layouts: &[TableDefinition], catalog: &Cata
         Change::DropTable { name } if catalog.tables.contains_key(name) => Probe::Pending,
         Change::DropIndex { name } if catalog.indexes.contains_key(name) => Probe::Pending,
         Change::DropTable { .. } | Change::DropIndex { .. } => Probe::InEffect,
-        Change::Seed(_) => Probe::Pending,
+        Change::Seed(_) | Change::DropDependent(_) => Probe::Pending,
     }
 }
 

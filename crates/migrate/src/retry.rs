@@ -12,7 +12,7 @@ use temporal_dsql_ports::RetryPolicy;
 
 use crate::{
     DatabaseError, Job, MigrateError, Progress, ProgressObserver, Row, Scan, SchemaDatabase,
-    objects::{Catalog, Scope, Seed},
+    objects::{Catalog, Dependent, Scope, Seed},
     version_tables::VersionRow,
 };
 
@@ -96,6 +96,13 @@ impl<'a> RetryingDatabase<'a> {
 
     pub(crate) async fn catalog(&mut self, scope: &Scope) -> Result<Catalog, MigrateError> {
         retried!(self, "reading the catalog", self.inner.catalog(scope))
+    }
+
+    pub(crate) async fn dependents(
+        &mut self,
+        relations: &[String],
+    ) -> Result<Option<Vec<Dependent>>, MigrateError> {
+        retried!(self, "looking for dependent objects", self.inner.dependents(relations))
     }
 
     pub(crate) async fn version_rows(&mut self) -> Result<Vec<VersionRow>, MigrateError> {

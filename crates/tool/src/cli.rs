@@ -180,6 +180,14 @@ pub(crate) struct SetupSchema {
     )]
     pub(crate) overwrite: bool,
 
+    /// With --overwrite, also drop tables that have the name of a table of this schema and differ from
+    /// every version of it
+    #[arg(long, requires = "overwrite")]
+    pub(crate) drop_different: bool,
+
+    #[command(flatten)]
+    pub(crate) dependents: Dependents,
+
     #[command(flatten)]
     pub(crate) safety: SafetyFlags,
 }
@@ -224,6 +232,9 @@ pub(crate) struct RollbackSchema {
     pub(crate) drop_rows: bool,
 
     #[command(flatten)]
+    pub(crate) dependents: Dependents,
+
+    #[command(flatten)]
     pub(crate) proof: Proof,
 
     #[command(flatten)]
@@ -244,6 +255,14 @@ pub(crate) struct Proof {
     /// Compare digests of all rows of current_executions before and after; writers must be stopped
     #[arg(long)]
     pub(crate) prove: bool,
+}
+
+/// What happens to objects that depend on tables to be dropped.
+#[derive(Args, Debug)]
+pub(crate) struct Dependents {
+    /// Drop views, foreign keys and functions that depend on the dropped tables, too
+    #[arg(long)]
+    pub(crate) drop_dependents: bool,
 }
 
 /// The flags of commands that drop tables.
@@ -377,6 +396,7 @@ mod tests {
             ("t setup --version 1.2a", "1.2a"),
             ("t update --version latest", "latest"),
             ("t rollback-schema", "--to"),
+            ("t setup --drop-different", "--overwrite"),
             ("t --port 99999 status", "99999"),
             ("t --engine mysql status", "mysql"),
         ] {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::CommandFactory;
 use temporal_dsql::Table;
 use temporal_dsql::migrate::{
-    Digest, MigrateError, Migrator, Plan, PostgresDatabase, Rollback, Schema, SchemaError, Setup,
-    Step, StepAction, Timeouts,
+    Digest, MigrateError, Migrator, Overwrite, Plan, PostgresDatabase, Rollback, Schema,
+    SchemaError, Setup, Step, StepAction, Timeouts,
 };
 
 use crate::{
@@ -95,22 +95,42 @@ impl<'c> CommandContext<'c> {
         }
     }
 
-    /// Asks for confirmation if the plan drops tables with their rows, unless `yes` is given.
-    async fn confirm(&self, plan: &Plan, what: &str, yes: bool) -> Result<(), Failure> {
+    /// Asks for confirmation if the plan drops tables with their rows or objects that depend on tables,
+    /// unless `yes` is given. Tables that differ from the schema are confirmed with a word of their own,
+    /// unless `different` is given.
+    async fn confirm(
+        &self,
+        plan: &Plan,
+        what: &str,
+        yes: bool,
+        different: bool,
+    ) -> Result<(), Failure> {
         let tables: Vec<_> = plan.steps.iter().filter_map(table_lost_by).collect();
-        if yes || tables.is_empty() {
+        let dependents: Vec<_> = plan.steps.iter().filter_map(dropped_dependent).collect();
+        if yes || tables.is_empty() && dependents.is_empty() {
             self.print_notes(plan);
             return Ok(());
         }
-        let mut question = format!(
-            "{what} drops these {} tables and all their rows:\n  {}",
-            tables.len(),
-            tables.join("\n  ")
-        );
+        let mut question = match tables.len() {
+            0 => format!("{what} drops tables on which other objects depend"),
+            count => format!(
+                "{what} drops these {count} tables and all their rows:\n  {}",
+                tables.join("\n  ")
+            ),
+        };
+        if !dependents.is_empty() {
+            let list = dependents.join("\n  ");
+            question.push_str(&format!("\nit drops what depends on them, too:\n  {list}"));
+        }
         for note in &plan.notes {
             question.push_str(&format!("\nnote: {note}"));
         }
-        prompt::confirm(&question).await
+        let is_different = |step: &Step| match &step.action {
+            StepAction::DropTable { differences, .. } => !differences.is_empty(),
+            _ => false,
+        };
+        let asks_for_word = !different && plan.steps.iter().any(is_different);
+        prompt::confirm(&question, asks_for_word.then_some(DIFFERENT)).await
     }
 
     /// Applies the plan, and compares the digests before and after it.
@@ -132,6 +152,8 @@ impl<'c> CommandContext<'c> {
     }
 }
 
+/// The word that confirms the drop of tables that differ from the schema.
+const DIFFERENT: &str = "different";
 const WITHOUT_PROOF: Proof = Proof { prove: false };
 
 async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failure> {
@@ -153,13 +175,23 @@ async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failu
     let setup = Setup { version: options.version, versioning: !options.disable_versioning };
     // The plan of an overwrite includes the setup: if that is refused, nothing is dropped.
     let plan = match options.overwrite {
-        true => context.migrator().plan_overwrite(&setup).await?,
+        true => {
+            // Without --yes, the question names the tables that differ and asks for them.
+            let is_asked = !options.safety.yes && prompt::is_possible();
+            let overwrite = Overwrite {
+                setup,
+                drop_different: options.drop_different || is_asked || options.safety.dry_run,
+                drop_dependents: options.dependents.drop_dependents,
+            };
+            context.migrator().plan_overwrite(&overwrite).await?
+        }
         false => context.migrator().plan_setup(&setup).await?,
     };
     if options.safety.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    context.confirm(&plan, "--overwrite", options.safety.yes).await?;
+    let yes = options.safety.yes;
+    context.confirm(&plan, "--overwrite", yes, options.drop_different).await?;
     context.apply(plan, &WITHOUT_PROOF).await
 }
 
@@ -179,12 +211,16 @@ async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Fai
 
 async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success, Failure> {
     let mut context = CommandContext::open(cli, Schema::embedded()).await?;
-    let rollback = Rollback { to: options.to, with_rows: options.drop_rows };
+    let rollback = Rollback {
+        to: options.to,
+        with_rows: options.drop_rows,
+        drop_dependents: options.dependents.drop_dependents,
+    };
     let plan = context.migrator().plan_rollback(&rollback).await?;
     if options.safety.dry_run {
         return Ok(Success::DryRun(vec![plan]));
     }
-    context.confirm(&plan, "--drop-rows", options.safety.yes).await?;
+    context.confirm(&plan, "rollback-schema", options.safety.yes, true).await?;
     context.apply(plan, &options.proof).await
 }
 
@@ -192,7 +228,15 @@ async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success,
 fn table_lost_by(step: &Step) -> Option<&str> {
     match &step.action {
         StepAction::DropTable { table, with_rows: true, .. } => Some(table),
-        StepAction::DropTable { .. } | StepAction::Run { .. } | StepAction::Record(_) => None,
+        _ => None,
+    }
+}
+
+/// The object that a step drops because it depends on a table.
+fn dropped_dependent(step: &Step) -> Option<&str> {
+    match &step.action {
+        StepAction::DropDependent { dependent, .. } => Some(&dependent.object),
+        _ => None,
     }
 }
 

@@ -58,6 +58,7 @@ impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {
         let exit = match &error {
             MigrateError::Differs(_)
+            | MigrateError::DifferentTables(_)
             | MigrateError::Incomplete { .. }
             | MigrateError::Drift { .. } => Exit::Differences,
             MigrateError::UnknownVersion { .. } | MigrateError::InvalidName { .. } => Exit::Usage,

@@ -122,6 +122,36 @@ async fn the_prompt_lists_what_is_dropped_and_only_yes_proceeds() {
 }
 
 #[tokio::test]
+async fn tables_that_differ_from_the_schema_are_dropped_after_their_own_word_only() {
+    let Some(database) = with_a_row().await else { return };
+    let other = "ALTER TABLE shards DROP COLUMN data, ADD COLUMN title TEXT; \
+                 CREATE VIEW report AS SELECT title FROM shards";
+    database.execute(other).await.unwrap();
+    let tool = Tool::new(&database);
+    let run = tool.run(&[&OVERWRITE[..], &["--yes", "--drop-dependents"]].concat());
+    assert_eq!(run.code, 3, "{}", run.err);
+    assert!(run.err.contains("pass `--drop-different`"), "{}", run.err);
+    let run = tool.run(&[&OVERWRITE[..], &["--yes", "--drop-different"]].concat());
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.err.contains("view public.report depends on shards"), "{}", run.err);
+    assert!(run.err.contains("pass `--drop-dependents`"), "{}", run.err);
+    for (answer, code, left) in [("y\n", 1, "1"), ("\n", 1, "1"), ("different\n", 0, "0")] {
+        let mut run = OnTerminal::start(&tool, &[&OVERWRITE[..], &["--drop-dependents"]].concat());
+        let question = run.until("Type `different` to drop all of them: ");
+        for named in [
+            "table shards differs from every version of this schema",
+            "column shards.data is missing",
+            "  view public.report",
+        ] {
+            assert!(question.contains(named), "`{named}` is not in {question}");
+        }
+        run.keyboard.write_all(answer.as_bytes()).unwrap();
+        assert_eq!(run.end(), Some(code), "{answer:?}");
+        assert_eq!(rows(&database).await, left, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn ctrl_c_at_the_prompt_cancels_the_run() {
     let Some(database) = with_a_row().await else { return };
     let mut run = OnTerminal::start(&Tool::new(&database), &OVERWRITE);

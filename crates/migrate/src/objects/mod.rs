@@ -6,9 +6,11 @@
 mod catalog;
 mod compatible;
 mod definition;
+mod dependent;
 mod diff;
 pub mod normalise;
 
 pub use catalog::{Catalog, CatalogIndex, Scope};
 pub use definition::{ColumnDefinition, IndexDefinition, Objects, Seed, TableDefinition};
+pub use dependent::Dependent;
 pub use diff::{Difference, IndexBuildState, compare_index, compare_table};

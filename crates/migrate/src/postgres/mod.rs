@@ -5,6 +5,7 @@
 //! call opens another. The one explicit transaction writes the version row and the history row.
 
 mod catalog;
+mod dependents;
 mod error;
 mod scan;
 
@@ -20,7 +21,7 @@ use error::{Failure, classify, not_connected};
 
 use crate::{
     DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
-    objects::{Catalog, Scope, Seed},
+    objects::{Catalog, Dependent, Scope, Seed},
     schema::{Change, quoted},
     version_tables::{VersionChange, VersionRow},
 };
@@ -200,6 +201,25 @@ impl SchemaDatabase for PostgresDatabase {
         let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
         let rows = self.settle(connection, rows)?;
         catalog::read(&rows, scope).map_err(|error| DatabaseError::Driver(error.into()))
+    }
+
+    async fn dependents(
+        &mut self,
+        relations: &[String],
+    ) -> Result<Option<Vec<Dependent>>, DatabaseError> {
+        let mut connection = self.take().await?;
+        let query =
+            sqlx::query(dependents::QUERY).bind(self.schema.clone()).bind(relations.to_vec());
+        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+        match self.settle(connection, rows) {
+            Ok(rows) => dependents::read(&rows)
+                .map(Some)
+                .map_err(|error| DatabaseError::Driver(error.into())),
+            // `pg_depend` can be read on DSQL (aurora-dsql.md#sessions). Whether a recursive query of it
+            // is accepted is not recorded.
+            Err(DatabaseError::Refused(_) | DatabaseError::Denied { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError> {

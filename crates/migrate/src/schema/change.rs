@@ -1,6 +1,8 @@
 //! The effect of a schema statement on the object model.
 
-use crate::objects::{ColumnDefinition, IndexDefinition, Objects, Seed, TableDefinition};
+use crate::objects::{
+    ColumnDefinition, Dependent, IndexDefinition, Objects, Seed, TableDefinition,
+};
 
 /// The effect of a statement. The catalog shows whether it has taken place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub enum Change {
         /// The index.
         name: String,
     },
+    /// The drop of an object that depends on a table to be dropped. Schema files cannot contain it.
+    DropDependent(Dependent),
     /// `INSERT … VALUES`, with or without `ON CONFLICT DO NOTHING`.
     Seed(Seed),
 }
@@ -51,7 +55,7 @@ impl Change {
             | Self::CreateIndex { name, .. }
             | Self::DropIndex { name }
             | Self::AddColumn { table: name, .. } => Some(&**name),
-            Self::Seed(_) => None,
+            Self::Seed(_) | Self::DropDependent(_) => None,
         }
         .into_iter()
     }
@@ -107,6 +111,9 @@ impl Objects {
                 if self.indexes.remove(name).is_none() {
                     return Err(format!("there is no index {name} before this statement"));
                 }
+            }
+            Change::DropDependent(dependent) => {
+                return Err(format!("{} is not part of a schema", dependent.object));
             }
             Change::Seed(seed) => {
                 let table = self.table_mut(&seed.table)?;

@@ -7,6 +7,8 @@ use std::fmt;
 
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
+use crate::objects::Dependent;
+
 use super::{change::Change, parse, split::without_async};
 
 /// The place of a statement in the schema files.
@@ -59,6 +61,15 @@ impl Statement {
         }
     }
 
+    /// The drop of a dependent object; `None` if this tool does not drop its kind.
+    pub(crate) fn drop_dependent(dependent: &Dependent) -> Option<Self> {
+        Some(Self {
+            text: dependent.drop.clone()?,
+            origin: None,
+            change: Change::DropDependent(dependent.clone()),
+        })
+    }
+
     /// `DROP INDEX`.
     pub(crate) fn drop_index(name: &str) -> Self {
         Self {
@@ -87,6 +98,7 @@ impl Statement {
             Change::DropTable { name } => format!("drop table {name}"),
             Change::CreateIndex { name, .. } => format!("create index {name}"),
             Change::DropIndex { name } => format!("drop index {name}"),
+            Change::DropDependent(dependent) => format!("drop {}", dependent.object),
             Change::Seed(seed) => format!("insert the first row of {}", seed.table),
         }
     }

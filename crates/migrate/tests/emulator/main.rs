@@ -85,7 +85,9 @@ impl Command {
             }
             Self::Update => migrator.plan_update(Some(V1_1)).await,
             Self::Rollback => {
-                migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
+                migrator
+                    .plan_rollback(&Rollback { to: V1_0, with_rows: false, drop_dependents: false })
+                    .await
             }
         }
     }
@@ -134,6 +136,33 @@ async fn setup_update_and_rollback_make_the_catalogs_of_the_specification() {
     assert_at(&cluster, V1_1, &["0 > 1.0", "1.0 > 1.1"]).await;
     Command::Rollback.run(&mut database).await.unwrap();
     assert_at(&cluster, V1_0, &["0 > 1.0", "1.0 > 1.1", "1.1 > 1.0"]).await;
+}
+
+#[tokio::test]
+async fn a_dependent_view_refuses_a_rollback_and_is_dropped_on_request() {
+    let Some(cluster) = at(V1_1).await else { return };
+    cluster
+        .query("CREATE VIEW report AS SELECT run_id FROM current_chasm_executions")
+        .await
+        .unwrap();
+    let key = "CREATE TABLE invoices (id INT PRIMARY KEY, shard_id INT REFERENCES shards)";
+    cluster.query(key).await.unwrap();
+    let mut database = connect(&cluster).await;
+    let error = Command::Rollback.run(&mut database).await.unwrap_err();
+    assert!(matches!(error, MigrateError::HasDependents { can_drop: true, .. }), "{error}");
+    assert_eq!(history(&cluster).await, ["0 > 1.1"]);
+    let shards = database.dependents(&["shards".to_owned()]).await.unwrap().unwrap();
+    assert_eq!(shards.len(), 1, "{shards:?}");
+    let mut migrator = migrator(&mut database);
+    let rollback = Rollback { to: V1_0, with_rows: false, drop_dependents: true };
+    let plan = migrator.plan_rollback(&rollback).await.unwrap();
+    migrator.apply(&plan).await.unwrap();
+    assert_eq!(history(&cluster).await, ["0 > 1.1", "1.1 > 1.0"]);
+    for dependent in shards {
+        cluster.query(&dependent.drop.unwrap()).await.unwrap();
+    }
+    let left = connect(&cluster).await.dependents(&["shards".to_owned()]).await.unwrap();
+    assert_eq!(left, Some(Vec::new()));
 }
 
 #[tokio::test]

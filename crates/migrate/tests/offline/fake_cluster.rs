@@ -15,9 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use temporal_dsql_migrate::{
-    Catalog, CatalogIndex, Change, ColumnDefinition, DatabaseError, Engine, HISTORY_TABLE,
-    IndexDefinition, Job, JobStatus, Row, Scan, SchemaDatabase, Scope, Seed, ServerError,
-    Statement, VERSION_TABLE, VersionChange, VersionRow,
+    Catalog, CatalogIndex, Change, ColumnDefinition, DatabaseError, Dependent, Engine,
+    HISTORY_TABLE, IndexDefinition, Job, JobStatus, Row, Scan, SchemaDatabase, Scope, Seed,
+    ServerError, Statement, VERSION_TABLE, VersionChange, VersionRow,
 };
 use tokio::sync::Notify;
 
@@ -39,6 +39,8 @@ pub struct Contents {
     /// The version rows, with the time of their last write.
     pub versions: Vec<(VersionRow, u64)>,
     pub history: Vec<History>,
+    /// Objects that keep tables from being dropped.
+    pub dependents: Vec<Dependent>,
 }
 
 /// A version row with timestamp 0.
@@ -86,6 +88,8 @@ pub struct Behaviour {
     pub forgets_jobs: bool,
     /// An earlier failed job, listed after the jobs of each index.
     pub stale_job: Option<Job>,
+    /// Whether the catalog of dependent objects is missing.
+    pub hides_dependents: bool,
     /// A call that fails with OC001 this many times, in all sessions.
     pub contended: Option<(String, u32)>,
 }
@@ -101,6 +105,7 @@ impl Default for Behaviour {
             hidden_jobs: 0,
             forgets_jobs: false,
             stale_job: None,
+            hides_dependents: false,
             contended: None,
         }
     }
@@ -376,6 +381,11 @@ impl State {
             }
             Change::DropTable { name } => {
                 table_of(catalog, name)?;
+                if self.contents.dependents.iter().any(|object| object.relation == *name) {
+                    let message =
+                        format!("cannot drop table {name} because other objects depend on it");
+                    return Err(refused("2BP01", &message));
+                }
                 catalog.tables.remove(name);
                 catalog.indexes.retain(|_, found| found.index.table != *name);
                 self.contents.rows.remove(name);
@@ -394,6 +404,12 @@ impl State {
                     return Err(refused("42704", &format!("index \"{name}\" does not exist")));
                 }
                 // Its job stays in the list under the old object id.
+            }
+            Change::DropDependent(dependent) => {
+                let dependents = &mut self.contents.dependents;
+                let at = dependents.iter().position(|other| other.object == dependent.object);
+                let at = at.ok_or_else(|| refused("42P01", "relation does not exist"))?;
+                dependents.remove(at);
             }
             Change::Seed(seed) => {
                 table_of(catalog, &seed.table)?;
@@ -499,6 +515,18 @@ impl SchemaDatabase for Session {
             catalog.others.retain(|name, _| scope.lists_others || is_read(name));
             state.definitions_read += catalog.tables.len() + catalog.indexes.len();
             Ok(catalog)
+        })
+        .await
+    }
+
+    async fn dependents(
+        &mut self,
+        relations: &[String],
+    ) -> Result<Option<Vec<Dependent>>, DatabaseError> {
+        self.call("dependents".into(), |state| {
+            let found = state.contents.dependents.iter();
+            let found = found.filter(|object| relations.contains(&object.relation));
+            Ok((!state.behaviour.hides_dependents).then(|| found.cloned().collect()))
         })
         .await
     }

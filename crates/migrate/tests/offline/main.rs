@@ -4,6 +4,7 @@ mod catalog_reads;
 mod commands;
 mod concurrent;
 mod custom_schemas;
+mod dependents;
 mod differences;
 #[path = "../support/errors.rs"]
 mod errors;
@@ -22,8 +23,8 @@ use errors::chain;
 use fake_cluster::{Behaviour, Cluster, Session};
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, IgnoreProgress, MigrateError, Migrator, Plan, Report, Rollback, Schema,
-    Setup, Timeouts,
+    DEFAULT_DATABASE, IgnoreProgress, MigrateError, Migrator, Overwrite, Plan, Report, Rollback,
+    Schema, Setup, Timeouts,
 };
 
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
@@ -60,12 +61,19 @@ impl Command {
             }
             Self::Overwrite(version) => {
                 let version = Some(version);
-                migrator.plan_overwrite(&Setup { version, ..Setup::default() }).await
+                let setup = Setup { version, ..Setup::default() };
+                migrator.plan_overwrite(&Overwrite { setup, ..Overwrite::default() }).await
             }
             Self::Update(version) => migrator.plan_update(Some(version)).await,
-            Self::Rollback(to) => migrator.plan_rollback(&Rollback { to, with_rows: false }).await,
+            Self::Rollback(to) => {
+                migrator
+                    .plan_rollback(&Rollback { to, with_rows: false, drop_dependents: false })
+                    .await
+            }
             Self::RollbackWithRows(to) => {
-                migrator.plan_rollback(&Rollback { to, with_rows: true }).await
+                migrator
+                    .plan_rollback(&Rollback { to, with_rows: true, drop_dependents: false })
+                    .await
             }
         }
     }

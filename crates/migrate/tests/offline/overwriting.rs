@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Progress, Report, Schema, Setup,
-    TableDefinition, Timeouts, VERSION_TABLE,
+    HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Overwrite, Progress, Report, Schema,
+    Setup, StepAction, TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
@@ -29,7 +29,8 @@ async fn t12_an_overwrite_drops_only_tables_of_the_schema_and_lists_them_first()
     });
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
-    let nothing = Setup { version: Some(SchemaVersion::NONE), ..Setup::default() };
+    let setup = Setup { version: Some(SchemaVersion::NONE), ..Setup::default() };
+    let nothing = Overwrite { setup, ..Overwrite::default() };
     let plan = migrator.plan_overwrite(&nothing).await.unwrap();
     let dropped: BTreeSet<_> = plan
         .steps
@@ -90,7 +91,7 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     let mut session = cluster.session();
     let mut unnamed =
         Migrator::new(embedded(), &mut session, "", Timeouts::default(), &IgnoreProgress);
-    let error = unnamed.plan_overwrite(&Setup::default()).await.unwrap_err();
+    let error = unnamed.plan_overwrite(&Overwrite::default()).await.unwrap_err();
     assert!(matches!(error, MigrateError::InvalidName { .. }), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
@@ -111,7 +112,7 @@ async fn an_overwrite_sets_up_in_the_same_run_what_it_has_dropped() {
     });
     let mut session = cluster.session();
     let mut migrator = migrator(embedded(), &mut session);
-    let plan = migrator.plan_overwrite(&Setup::default()).await.unwrap();
+    let plan = migrator.plan_overwrite(&Overwrite::default()).await.unwrap();
     let report = migrator.apply(&plan).await.unwrap();
     assert_eq!(report, Report { done: plan.steps.len(), in_effect: 0 });
     assert_is(&cluster.contents().catalog, newest());
@@ -159,4 +160,47 @@ async fn a_version_is_not_recorded_while_a_table_of_an_older_version_is_missing(
     assert!(matches!(error, MigrateError::ConcurrentlyDropped { version: V1_1, .. }), "{error}");
     assert!(error.to_string().contains("table executions is missing"), "{error}");
     assert_eq!(history(&cluster), pairs(&[("0", "1.0")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_only_has_the_name_of_one_of_the_schema_is_dropped_on_request_only() {
+    for table in ["tasks", VERSION_TABLE] {
+        let cluster = cluster_at(V1_1).await;
+        cluster.change(|contents| {
+            let found = contents.catalog.tables.get_mut(table).unwrap();
+            found.columns[0].name = "task_list".into();
+            found.primary_key[0] = "task_list".into();
+        });
+        let error = fails(Command::Overwrite(V1_1), &cluster).await;
+        let text = error.to_string();
+        assert!(matches!(error, MigrateError::DifferentTables(_)), "{text}");
+        assert!(text.contains(&format!("column {table}.task_list is not in the definition")));
+        assert!(text.contains("pass `--drop-different`"), "{text}");
+        let mut session = cluster.session();
+        let mut migrator = migrator(embedded(), &mut session);
+        let overwrite = Overwrite { drop_different: true, ..Overwrite::default() };
+        let plan = migrator.plan_overwrite(&overwrite).await.unwrap();
+        // It is named apart from the others.
+        let note = format!("table {table} differs from every version of this schema");
+        assert_eq!(plan.notes.len(), 1);
+        assert!(plan.notes[0].starts_with(&note), "{:?}", plan.notes);
+        let named: Vec<_> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                StepAction::DropTable { table, differences, .. } if !differences.is_empty() => {
+                    Some(table)
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(named, [table]);
+        migrator.apply(&plan).await.unwrap();
+        assert_is(&cluster.contents().catalog, newest());
+    }
+    // A table of any version, or of any layout between two versions, is one of the schema.
+    for version in [V1_0, V1_1] {
+        let cluster = cluster_at(version).await;
+        Command::Overwrite(V1_1).run(cluster.session()).await.unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod commands;
+mod dependents;
 mod differences;
 #[path = "../support/errors.rs"]
 mod errors;
@@ -16,7 +17,7 @@ use errors::chain;
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    DEFAULT_DATABASE, DatabaseError, IgnoreProgress, MigrateError, Migrator, Plan,
+    DEFAULT_DATABASE, DatabaseError, IgnoreProgress, MigrateError, Migrator, Overwrite, Plan,
     PostgresDatabase, Report, Rollback, Schema, Setup, Timeouts,
 };
 use temporal_dsql_testkit::ScratchDatabase;
@@ -73,11 +74,14 @@ impl Command {
             }
             Self::Overwrite => {
                 let version = Some(V1_1);
-                migrator.plan_overwrite(&Setup { version, ..Setup::default() }).await
+                let setup = Setup { version, ..Setup::default() };
+                migrator.plan_overwrite(&Overwrite { setup, ..Overwrite::default() }).await
             }
             Self::Update => migrator.plan_update(Some(V1_1)).await,
             Self::Rollback => {
-                migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false }).await
+                migrator
+                    .plan_rollback(&Rollback { to: V1_0, with_rows: false, drop_dependents: false })
+                    .await
             }
         }
     }

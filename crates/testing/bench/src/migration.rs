@@ -136,7 +136,7 @@ async fn update(config: &Config) -> Result<()> {
 }
 
 async fn roll_back(database: &Database) -> Result<()> {
-    let rollback = Rollback { to: FIRST, with_rows: false };
+    let rollback = Rollback { to: FIRST, with_rows: false, drop_dependents: false };
     let plan = async |migrator: &mut Migrator<'_>| migrator.plan_rollback(&rollback).await;
     let report = migrate(&database.config(1), None, plan).await?;
     ensure!(report.done > 0, "the rollback had nothing to do");
