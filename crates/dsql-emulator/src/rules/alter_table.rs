@@ -1,54 +1,13 @@
 //! ALTER TABLE (aurora-dsql.md#alter-table): the permitted actions.
-//!
-//! Messages of refusals are `unsupported ALTER TABLE … statement` with PostgreSQL's name of the
-//! action.
 
 use super::{
     Check, Class, Context, NewJob, Plan,
     column::{Column, check_deferrable},
     create_table::is_exclusion,
+    refusals::{self, Place},
     sequence,
 };
 use crate::sql::{Cursor, Edit, Statement, Token, identifier};
-
-/// Actions that are refused by their first words, with PostgreSQL's names. Recorded: row security,
-/// validation. The refusals of the others, and their names, are [O LINT] or [I].
-const REFUSED: &[(&str, &str)] = &[
-    ("VALIDATE CONSTRAINT", "VALIDATE CONSTRAINT"),
-    ("ENABLE ROW LEVEL SECURITY", "ENABLE ROW SECURITY"),
-    ("DISABLE ROW LEVEL SECURITY", "DISABLE ROW SECURITY"),
-    ("FORCE ROW LEVEL SECURITY", "FORCE ROW SECURITY"),
-    ("NO FORCE ROW LEVEL SECURITY", "NO FORCE ROW SECURITY"),
-    ("ENABLE ALWAYS RULE", "ENABLE ALWAYS RULE"),
-    ("ENABLE REPLICA RULE", "ENABLE REPLICA RULE"),
-    ("ENABLE RULE", "ENABLE RULE"),
-    ("DISABLE RULE", "DISABLE RULE"),
-    ("REPLICA IDENTITY", "REPLICA IDENTITY"),
-    ("CLUSTER ON", "CLUSTER ON"),
-    ("SET WITHOUT CLUSTER", "SET WITHOUT CLUSTER"),
-    ("SET WITHOUT OIDS", "SET WITHOUT OIDS"),
-    ("SET LOGGED", "SET LOGGED"),
-    ("SET UNLOGGED", "SET UNLOGGED"),
-    ("SET TABLESPACE", "SET TABLESPACE"),
-    ("SET ACCESS METHOD", "SET ACCESS METHOD"),
-    ("INHERIT", "INHERIT"),
-    ("NO INHERIT", "NO INHERIT"),
-    ("NOT OF", "NOT OF"),
-    ("OF", "OF"),
-    ("OPTIONS", "OPTIONS"),
-    ("ATTACH PARTITION", "ATTACH PARTITION"),
-    ("DETACH PARTITION", "DETACH PARTITION"),
-];
-
-/// Changes of a column that are refused, with PostgreSQL's names. Recorded: the first three.
-const REFUSED_OF_COLUMN: &[(&str, &str)] = &[
-    ("SET NOT NULL", "SET NOT NULL"),
-    ("SET DATA TYPE", "SET DATA TYPE"),
-    ("TYPE", "SET DATA TYPE"),
-    ("SET STATISTICS", "SET STATISTICS"),
-    ("SET COMPRESSION", "SET COMPRESSION"),
-    ("OPTIONS", "OPTIONS"),
-];
 
 /// `cursor` is behind ALTER TABLE.
 pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
@@ -91,10 +50,6 @@ fn validation(mut cursor: Cursor<'_>) -> Option<NewJob> {
     (validates && cursor.is_at_end()).then_some(NewJob::Validate { table, constraint })
 }
 
-fn unsupported(action: &str) -> Plan {
-    Plan::unsupported(format!("unsupported ALTER TABLE {action} statement"))
-}
-
 fn check_action(
     statement: &Statement,
     action: &[Token],
@@ -103,9 +58,7 @@ fn check_action(
     edit: &mut Edit,
 ) -> Result<Option<Check>, Plan> {
     let mut cursor = Cursor::new(action);
-    if let Some((_, name)) = REFUSED.iter().find(|(words, _)| cursor.starts_with(words)) {
-        return Err(unsupported(name));
-    }
+    refusals::check(Place::TableAction, cursor)?;
     if cursor.skip("ADD") {
         return check_add(statement, cursor, context, edit);
     }
@@ -121,12 +74,7 @@ fn check_action(
         cursor.next();
         return check_alter_column(cursor, context, edit).map(|()| None);
     }
-    if cursor.skip("SET") || cursor.skip("RESET") {
-        if cursor.peek().is_some_and(|token| token.is_mark('(')) {
-            let word = action[0].word().unwrap_or_default().to_uppercase();
-            return Err(unsupported(&word));
-        }
-    } else if cursor.skip("ENABLE TRIGGER") || cursor.skip("DISABLE TRIGGER") {
+    if cursor.skip("ENABLE TRIGGER") || cursor.skip("DISABLE TRIGGER") {
         // Accepted. All triggers are the emulator's own, which are internal.
         if let Some(all) = cursor.peek().filter(|token| token.is("ALL")) {
             edit.replace(all, all, "USER");
@@ -153,7 +101,7 @@ fn check_add(
             || ((constraint.starts_with("CHECK") || constraint.starts_with("FOREIGN"))
                 && constraint.contains("NOT VALID"));
         if !permitted {
-            return Err(unsupported("ADD CONSTRAINT"));
+            return Err(Plan::unsupported("unsupported ALTER TABLE ADD CONSTRAINT statement"));
         }
         return check_deferrable(constraint).map(|()| None);
     }
@@ -186,10 +134,7 @@ fn check_alter_column(
     context: &Context<'_>,
     edit: &mut Edit,
 ) -> Result<(), Plan> {
-    let refused = REFUSED_OF_COLUMN.iter().find(|(words, _)| cursor.starts_with(words));
-    if let Some((_, name)) = refused {
-        return Err(unsupported(&format!("ALTER COLUMN ... {name}")));
-    }
+    refusals::check(Place::ColumnAction, cursor)?;
     if cursor.starts_with("SET DEFAULT") {
         return Ok(());
     }
@@ -205,12 +150,6 @@ fn check_alter_column(
             edit.replace(word, word, "EXTENDED");
         }
         return Ok(());
-    }
-    for word in ["SET", "RESET"] {
-        let mut options = cursor;
-        if options.skip(word) && options.peek().is_some_and(|token| token.is_mark('(')) {
-            return Err(unsupported(&format!("ALTER COLUMN ... {word}")));
-        }
     }
     sequence::check_changed(cursor)
 }

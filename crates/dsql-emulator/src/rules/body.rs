@@ -8,7 +8,7 @@ use crate::sql::{Cursor, Kind, Statement, Token, split};
 pub(super) fn plan_view(statement: &Statement, cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     let query = cursor.find("AS").and_then(|mut found| {
         found.skip("AS");
-        text_of(statement, found.rest())
+        statement.part(found.rest())
     });
     plan_body(query, context)
 }
@@ -21,20 +21,23 @@ pub(super) fn plan_function(
 ) -> Plan {
     cursor.name();
     cursor.parenthesised();
-    let (mut language, mut body) = (None, None);
+    let (mut language, mut body) = (None, Vec::new());
     while !cursor.is_at_end() {
         if cursor.skip("RETURNS") {
             cursor.next();
         } else if cursor.skip("LANGUAGE") {
             language = cursor.next().and_then(word_or_text);
         } else if cursor.skip("AS") {
-            body = cursor.next().and_then(word_or_text);
+            body = split(&cursor.next().and_then(word_or_text).unwrap_or_default());
         } else if cursor.skip("BEGIN ATOMIC") {
             // The last token is END.
-            body = cursor.rest().split_last().and_then(|(_, body)| text_of(statement, body));
+            let tokens = cursor.rest().split_last().map(|(_, body)| body).unwrap_or_default();
+            let statements = tokens.split(|token| token.is_mark(';'));
+            body = statements.filter_map(|tokens| statement.part(tokens)).collect();
             break;
         } else if cursor.skip("RETURN") {
-            body = text_of(statement, cursor.rest()).map(|result| format!("SELECT {result}"));
+            let result = statement.part(cursor.rest());
+            body = result.map_or_else(Vec::new, |result| split(&format!("SELECT {}", result.text)));
             break;
         } else if cursor.parenthesised().is_none() {
             cursor.next();
@@ -55,15 +58,10 @@ fn word_or_text(token: &Token) -> Option<String> {
     }
 }
 
-fn text_of(statement: &Statement, tokens: &[Token]) -> Option<String> {
-    let (first, last) = tokens.first().zip(tokens.last())?;
-    Some(statement.text[first.start..last.end].to_owned())
-}
-
 /// The plan of a statement with this body: DDL, unless the body is refused.
-fn plan_body(body: Option<String>, context: &Context<'_>) -> Plan {
+fn plan_body(body: impl IntoIterator<Item = Statement>, context: &Context<'_>) -> Plan {
     let mut checks: Vec<Check> = Vec::new();
-    for inner in split(&body.unwrap_or_default()) {
+    for inner in body {
         match plan(&inner, context) {
             Plan::Refuse(mut refusal) => {
                 // It is a position in the body.

@@ -1,19 +1,23 @@
 //! The parts of a column definition, and the rules that CREATE TABLE and ADD COLUMN share
 //! (aurora-dsql.md#tables). Types are checked in the database, where they are resolved.
 
-use super::{Check, Context, Plan, sequence};
+use super::{
+    Check, Context, Plan,
+    refusals::{self, Place},
+    sequence,
+};
 use crate::sql::{Cursor, Edit, Statement, Token};
 
 /// PostgreSQL has `STORAGE` in a column definition since this version; DSQL has it.
 const STORAGE_SINCE: u32 = 16;
 
-/// A column definition, `name type [STORAGE x] [COMPRESSION x] constraints`.
+/// A column definition, `name type [STORAGE x] options`.
 pub(super) struct Column<'a> {
     data_type: &'a [Token],
     /// STORAGE and its value.
     storage: Option<[&'a Token; 2]>,
-    has_compression: bool,
-    constraints: Cursor<'a>,
+    /// Compression, collation and constraints.
+    options: Cursor<'a>,
 }
 
 impl<'a> Column<'a> {
@@ -31,9 +35,7 @@ impl<'a> Column<'a> {
             }
             _ => None,
         };
-        let has_compression = cursor.skip("COMPRESSION");
-        cursor.next_if_not(!has_compression);
-        Self { data_type, storage, has_compression, constraints: cursor }
+        Self { data_type, storage, options: cursor }
     }
 
     /// Whether it has a constraint, a default, or is generated. NULL is not a constraint.
@@ -48,7 +50,7 @@ impl<'a> Column<'a> {
             "REFERENCES",
             "GENERATED",
         ];
-        CONSTRAINTS.iter().any(|words| self.constraints.contains(words))
+        CONSTRAINTS.iter().any(|words| self.options.contains(words))
     }
 
     /// Applies the rules; collects the changes of the text that PostgreSQL needs.
@@ -59,20 +61,14 @@ impl<'a> Column<'a> {
         edit: &mut Edit,
     ) -> Result<Option<Check>, Plan> {
         check_type_name(self.data_type)?;
-        // [S SUITES]; message [I], like the next one.
-        if self.has_compression {
-            return Err(Plan::unsupported("COMPRESSION clause not supported"));
-        }
-        if self.constraints.contains("COLLATE") {
-            return Err(Plan::unsupported("COLLATE clause not supported"));
-        }
-        check_deferrable(self.constraints)?;
+        refusals::check_ahead(Place::ColumnOption, self.options)?;
+        check_deferrable(self.options)?;
         if let Some([word, value]) = self.storage
             && context.server_version < STORAGE_SINCE
         {
             edit.replace(word, value, "");
         }
-        let Some(mut identity) = self.constraints.find("AS IDENTITY") else { return Ok(None) };
+        let Some(mut identity) = self.options.find("AS IDENTITY") else { return Ok(None) };
         identity.skip("AS IDENTITY");
         sequence::check_identity(identity)?;
         let ends = self.data_type.first().zip(self.data_type.last());

@@ -1,6 +1,10 @@
 //! CREATE statements that are not refused by their first words.
 
-use super::{Check, Class, Context, Plan, body, create_table, index, sequence};
+use super::{
+    Check, Class, Context, Plan, body, create_table, index,
+    refusals::{self, Place},
+    sequence,
+};
 use crate::sql::{Cursor, Edit, Statement, Token, identifier};
 
 pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
@@ -15,30 +19,22 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
         cursor.skip("TEMPORARY") || cursor.skip("TEMP")
     };
     let unlogged = cursor.skip("UNLOGGED");
-    if cursor.skip("TABLE") {
-        // Recorded (aurora-dsql.md#refused-statements)
-        if temporary {
-            return Plan::unsupported("TEMPORARY or TEMP table not supported for CREATE TABLE");
-        }
-        if unlogged {
-            return Plan::unsupported("UNLOGGED table not supported for CREATE TABLE");
-        }
-        return create_table::plan(statement, cursor, context);
+    let kind = if temporary { Some(Place::Temporary) } else { unlogged.then_some(Place::Unlogged) };
+    if let Some(Err(refusal)) = kind.map(|kind| refusals::check(kind, cursor)) {
+        return refusal;
     }
-    if temporary {
-        // Refused (aurora-dsql.md#refused-statements) [O]; message [I], like that for tables.
-        let is_view = cursor.starts_with("VIEW") || cursor.starts_with("RECURSIVE VIEW");
-        let object = if is_view { "view" } else { "sequence" };
-        let statement = object.to_uppercase();
-        return Plan::unsupported(format!(
-            "TEMPORARY or TEMP {object} not supported for CREATE {statement}"
-        ));
+    if cursor.skip("TABLE") {
+        return create_table::plan(statement, cursor, context);
     }
     if cursor.skip("SEQUENCE") {
         return sequence::plan_create(cursor);
     }
     if cursor.skip("TYPE") {
-        return plan_type(cursor);
+        // Domains are the only types that can be created.
+        cursor.name();
+        return refusals::check(Place::TypeDefinition, cursor)
+            .err()
+            .unwrap_or_else(|| Plan::run(Class::Ddl));
     }
     if cursor.skip("FUNCTION") {
         return body::plan_function(statement, cursor, context);
@@ -78,20 +74,4 @@ fn name_statistics(statement: &Statement, mut cursor: Cursor<'_>) -> Option<Stri
     let mut edit = Edit::default();
     edit.replace(word, word, format!("STATISTICS {}", identifier(&name.join("_"))));
     Some(edit.apply(statement))
-}
-
-/// aurora-dsql.md#refused-statements: domains are the only types that can be created.
-fn plan_type(mut cursor: Cursor<'_>) -> Plan {
-    cursor.name();
-    if cursor.skip("AS ENUM") {
-        return Plan::unsupported("CREATE TYPE not supported");
-    }
-    if cursor.skip("AS RANGE") {
-        return Plan::unsupported("unsupported statement: CreateRange");
-    }
-    if cursor.skip("AS") {
-        return Plan::unsupported("unsupported statement: CompositeType");
-    }
-    // [I]: a base type or shell type.
-    Plan::unsupported("unsupported statement: Define")
 }

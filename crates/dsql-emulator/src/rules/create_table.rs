@@ -3,6 +3,7 @@
 use super::{
     Check, Context, Plan,
     column::{Column, check_deferrable},
+    refusals::{self, Place},
 };
 use crate::sql::{Cursor, Edit, Statement, Token};
 
@@ -10,21 +11,12 @@ use crate::sql::{Cursor, Edit, Statement, Token};
 pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     cursor.skip("IF NOT EXISTS");
     cursor.name();
-    if cursor.starts_with("PARTITION OF") {
-        return clause("PARTITION OF");
-    }
-    if cursor.starts_with("OF") {
-        return clause("OF");
+    if let Err(refusal) = refusals::check(Place::TableDefinition, cursor) {
+        return refusal;
     }
     let elements = cursor.parenthesised();
-    // `CREATE TABLE t (a) AS SELECT …`, with options in between or without.
-    if cursor.contains("AS") {
-        return Plan::unsupported("unsupported statement: CreateTableAs");
-    }
-    for option in ["INHERITS", "PARTITION BY", "USING", "WITH", "ON COMMIT", "TABLESPACE"] {
-        if cursor.contains(option) {
-            return clause(option);
-        }
+    if let Err(refusal) = refusals::check_ahead(Place::TableOption, cursor) {
+        return refusal;
     }
     let mut edit = Edit::default();
     let mut checks = Vec::new();
@@ -36,12 +28,6 @@ pub(super) fn plan(statement: &Statement, mut cursor: Cursor<'_>, context: &Cont
     }
     let text = (!edit.is_empty()).then(|| edit.apply(statement));
     Plan::ddl(text, None, checks)
-}
-
-/// `PARTITION BY` is refused with this message (aurora-dsql.md#refused-statements) [O]; the others
-/// are refused [O LINT], with messages like it [I].
-fn clause(name: &str) -> Plan {
-    Plan::unsupported(format!("{name} clause not supported for CREATE TABLE"))
 }
 
 fn check_element(

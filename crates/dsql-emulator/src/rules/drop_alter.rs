@@ -1,6 +1,10 @@
 //! ALTER and DROP of all objects other than tables (aurora-dsql.md#tables).
 
-use super::{Check, Class, Context, Plan, alter_table, sequence, setting};
+use super::{
+    Check, Class, Context, Plan, alter_table,
+    refusals::{self, Place},
+    sequence, setting,
+};
 use crate::sql::{Cursor, Edit, Kind, Statement, Token, identifier};
 
 pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
@@ -65,16 +69,11 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
 /// [S SUITES]; messages [I], like those of ALTER TABLE.
 fn plan_alter_domain(mut cursor: Cursor<'_>) -> Plan {
     cursor.name();
-    let unsupported =
-        |action: &str| Plan::unsupported(format!("unsupported ALTER DOMAIN {action} statement"));
-    if cursor.starts_with("SET NOT NULL") {
-        return unsupported("SET NOT NULL");
-    }
-    if cursor.starts_with("ADD") {
-        return unsupported("ADD CONSTRAINT");
+    if let Err(refusal) = refusals::check(Place::DomainAction, cursor) {
+        return refusal;
     }
     if cursor.starts_with("DROP CONSTRAINT") && cursor.contains("CASCADE") {
-        return unsupported("DROP CONSTRAINT ... CASCADE");
+        return Plan::unsupported("unsupported ALTER DOMAIN DROP CONSTRAINT ... CASCADE statement");
     }
     Plan::run(Class::Ddl)
 }
@@ -144,9 +143,6 @@ const DROPPABLE: &[&str] = &[
 
 pub(super) fn plan_drop(mut cursor: Cursor<'_>) -> Plan {
     cursor.skip("DROP");
-    if cursor.starts_with("INDEX CONCURRENTLY") {
-        return Plan::unsupported("DROP INDEX CONCURRENTLY must be first action in transaction");
-    }
     // [S SUITES]; message [I].
     if cursor.starts_with("DOMAIN") && cursor.contains("CASCADE") {
         return Plan::unsupported("CASCADE not supported for DROP DOMAIN");

@@ -1,6 +1,9 @@
 //! CREATE INDEX: only asynchronous, and without most options (aurora-dsql.md#indexes).
 
-use super::{Check, Context, NewJob, Plan};
+use super::{
+    Check, Context, NewJob, Plan,
+    refusals::{self, Place},
+};
 use crate::sql::{Cursor, Edit, Statement, Token};
 
 pub(super) fn plan_create(statement: &Statement, context: &Context<'_>) -> Plan {
@@ -8,8 +11,8 @@ pub(super) fn plan_create(statement: &Statement, context: &Context<'_>) -> Plan 
     cursor.skip("CREATE");
     let unique = cursor.peek().filter(|_| cursor.skip("UNIQUE"));
     cursor.skip("INDEX");
-    if cursor.skip("CONCURRENTLY") {
-        return Plan::unsupported("CONCURRENTLY not supported for CREATE INDEX");
+    if let Err(refusal) = refusals::check(Place::Index, cursor) {
+        return refusal;
     }
     let asynchronous = cursor.peek().filter(|_| cursor.skip("ASYNC"));
     // Before the mode (aurora-dsql.md#indexes) [O FIELD].
@@ -76,10 +79,7 @@ fn details(mut cursor: Cursor<'_>) -> Result<Details<'_>, Plan> {
         cursor.parenthesised();
     }
     let _ = cursor.skip("NULLS NOT DISTINCT") || cursor.skip("NULLS DISTINCT");
-    // [I]: no storage option is in the documentation.
-    if let Some(option) = ["WITH", "TABLESPACE"].iter().find(|word| cursor.starts_with(word)) {
-        return Err(Plan::unsupported(format!("{option} not supported for CREATE INDEX")));
-    }
+    refusals::check(Place::IndexOption, cursor)?;
     let name: Vec<String> = table.iter().map(|part| crate::sql::identifier(part)).collect();
     details.table = Some(name.join("."));
     Ok(details)
@@ -100,8 +100,5 @@ fn check_key(key: &[Token]) -> Result<(), Plan> {
     {
         return Err(Plan::unsupported("opclass not supported for index keys"));
     }
-    if cursor.contains("ASC") || cursor.contains("DESC") {
-        return Err(Plan::unsupported("specifying sort order not supported for index keys"));
-    }
-    Ok(())
+    refusals::check_ahead(Place::IndexKey, cursor)
 }

@@ -4,7 +4,8 @@
 //! Each rule cites its section of `docs/reference/aurora-dsql.md`, and the class of its evidence if
 //! it is not recorded (aurora-dsql.md#evidence), such as `[I]` for inferred. Messages that are not
 //! recorded follow the pattern of recorded ones, which DSQL derives from PostgreSQL's names of
-//! statements and of ALTER TABLE actions. Rules that need types or the catalog are in `catalog/`,
+//! statements and of ALTER TABLE actions. The refusals that depend on words alone are one table, in
+//! `refusals`. Rules that need types or the catalog are in `catalog/`,
 //! where PostgreSQL has resolved them.
 
 mod alter_table;
@@ -18,7 +19,7 @@ mod index;
 mod lateral;
 mod locking;
 mod query;
-mod refused;
+mod refusals;
 mod sequence;
 mod setting;
 mod syntax;
@@ -34,12 +35,13 @@ pub(crate) use database::{in_own_database, own_relation_name};
 pub(crate) use lateral::defect;
 pub(crate) use locking::{LockStrength, LockedTable, Locking};
 pub(crate) use query::changes_in_parentheses;
+use refusals::Place;
 pub(crate) use setting::{SETTABLE, Settings, boolean, startup_option};
 pub(crate) use transaction::{Access, Control};
 
 use crate::{
     config::Unrecorded,
-    sql::{Cursor, Statement, split},
+    sql::{Cursor, Statement},
     wire::{Column, DbError},
 };
 
@@ -207,17 +209,14 @@ impl Plan {
 /// Plans a statement.
 pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     let cursor = Cursor::new(&statement.tokens);
-    if let Some(plan) = refused::find(cursor) {
-        return plan;
+    if let Err(refusal) = refusals::check_statement(cursor) {
+        return refusal;
     }
     let Some(head) = statement.tokens.first() else {
         return Plan::run(Class::Utility);
     };
     match head.word().unwrap_or("(") {
-        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
-            transaction::plan(statement)
-        }
-        "prepare" => transaction::plan_prepare(cursor),
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" => transaction::plan(statement),
         "set" | "reset" | "show" => setting::plan(statement, context),
         "create" => create::plan(statement, context),
         "alter" => drop_alter::plan_alter(statement, context),
@@ -238,37 +237,28 @@ pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
 }
 
 /// GRANT and REVOKE count as DDL (aurora-dsql.md#ddl-in-transactions). They are refused on what
-/// belongs to the system, and on some objects (aurora-dsql.md#refused-statements): [O] for schemas
-/// and databases, [I] for the others.
+/// belongs to the system, and on some objects (aurora-dsql.md#refused-statements) [O].
 fn plan_grant(cursor: Cursor<'_>) -> Plan {
     const SYSTEM: [&str; 4] = ["public", "pg_catalog", "information_schema", "sys"];
-    const REFUSED: [&str; 7] = [
-        "DATABASE",
-        "FOREIGN DATA WRAPPER",
-        "FOREIGN SERVER",
-        "LANGUAGE",
-        "LARGE OBJECT",
-        "PARAMETER",
-        "TABLESPACE",
-    ];
     let Some(mut objects) = cursor.find("ON") else { return Plan::run(Class::Ddl) };
     objects.skip("ON");
-    // Without a name behind it, it is the name of a table.
-    let is_kind = |words: &&str| {
-        let mut ahead = objects;
-        ahead.skip(words)
-            && ahead.peek().is_some_and(|next| {
-                !next.is_mark(',') && !next.is_mark('.') && !next.is("TO") && !next.is("FROM")
-            })
-    };
-    if REFUSED.iter().any(is_kind) {
-        return Plan::unsupported("unsupported object type in GRANT");
+    // Without a name behind it, the word is the name of a table.
+    let mut behind = objects;
+    behind.next();
+    let is_kind = behind.peek().is_some_and(|next| {
+        !next.is_mark(',') && !next.is_mark('.') && !next.is("TO") && !next.is("FROM")
+    });
+    if !is_kind {
+        return Plan::run(Class::Ddl);
     }
-    if is_kind(&"SCHEMA") {
-        let names = objects.rest().iter().take_while(|token| !token.is("TO") && !token.is("FROM"));
-        if names.skip(1).filter_map(|token| token.word()).any(|name| SYSTEM.contains(&name)) {
-            return Plan::unsupported("feature not supported on system entity");
-        }
+    if let Err(refusal) = refusals::check(Place::GrantObject, objects) {
+        return refusal;
+    }
+    let names = behind.rest().iter().take_while(|token| !token.is("TO") && !token.is("FROM"));
+    if objects.starts_with("SCHEMA")
+        && names.filter_map(|token| token.word()).any(|name| SYSTEM.contains(&name))
+    {
+        return Plan::unsupported("feature not supported on system entity");
     }
     Plan::run(Class::Ddl)
 }
@@ -355,10 +345,9 @@ fn plan_call(statement: &Statement) -> Plan {
 fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
     cursor.skip("COPY");
-    if let Some([first, .., last]) = cursor.parenthesised() {
+    if let Some(inner) = cursor.parenthesised() {
         // The inner statement runs, so its rules apply.
-        let inner = split(&statement.text[first.start..last.end]).into_iter().next();
-        match inner.map(|inner| plan(&inner, context)) {
+        match statement.part(inner).map(|inner| plan(&inner, context)) {
             Some(Plan::Refuse(error)) => return Plan::Refuse(error),
             Some(Plan::Run(run)) if run.class == Class::Write || !run.checks.is_empty() => {
                 return Plan::Run(Run { locking: locking::locking_inside(statement), ..run });
@@ -384,10 +373,8 @@ fn plan_explain(statement: &Statement, context: &Context<'_>) -> Plan {
     analyses |= cursor.skip("ANALYZE") || cursor.skip("ANALYSE");
     cursor.skip("VERBOSE");
     // PostgreSQL reports an EXPLAIN of an EXPLAIN as a syntax error.
-    let Some(first) = cursor.peek().filter(|first| !first.is("EXPLAIN")) else {
-        return Plan::run(Class::Utility);
-    };
-    let inner = split(&statement.text[first.start..]).remove(0);
+    let inner = if cursor.starts_with("EXPLAIN") { None } else { statement.part(cursor.rest()) };
+    let Some(inner) = inner else { return Plan::run(Class::Utility) };
     match plan(&inner, context) {
         Plan::Refuse(error) => Plan::Refuse(error),
         Plan::Run(run) if analyses => {

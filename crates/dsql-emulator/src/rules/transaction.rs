@@ -1,6 +1,9 @@
 //! Transaction control: BEGIN, COMMIT, ROLLBACK and their options (aurora-dsql.md#transactions).
 
-use super::Plan;
+use super::{
+    Plan,
+    refusals::{self, Place},
+};
 use crate::sql::{Cursor, Statement};
 
 /// A transaction begins or ends.
@@ -26,44 +29,21 @@ pub(crate) enum Access {
 
 pub(super) fn plan(statement: &Statement) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
-    if cursor.skip("SAVEPOINT") {
-        return unsupported("SAVEPOINT");
-    }
-    if cursor.skip("RELEASE") {
-        return unsupported("RELEASE");
-    }
     let start = cursor.skip("START TRANSACTION");
     if start || cursor.skip("BEGIN") {
         return plan_begin(statement, cursor, start);
     }
     let commits = cursor.skip("COMMIT") || cursor.skip("END");
     cursor.next_if_not(commits);
-    if cursor.skip("PREPARED") {
-        return unsupported(if commits { "COMMIT PREPARED" } else { "ROLLBACK PREPARED" });
-    }
     let _ = cursor.skip("WORK") || cursor.skip("TRANSACTION");
-    if !commits && cursor.starts_with("TO") {
-        return unsupported("ROLLBACK TO");
+    if let Err(refusal) = refusals::check(Place::TransactionEnd, cursor) {
+        return refusal;
     }
-    let chains = cursor.skip("AND CHAIN");
-    let _ = cursor.skip("AND NO CHAIN");
-    if chains {
-        // [I]: not in any source.
-        return unsupported("AND CHAIN");
-    }
+    cursor.skip("AND NO CHAIN");
     if !cursor.is_at_end() {
         return Plan::syntax_error(statement, &cursor);
     }
     Plan::Control(if commits { Control::Commit } else { Control::Rollback })
-}
-
-/// `PREPARE TRANSACTION` and `PREPARE`: refused (aurora-dsql.md#transactions), messages [I].
-pub(super) fn plan_prepare(cursor: Cursor<'_>) -> Plan {
-    if cursor.starts_with("PREPARE TRANSACTION") {
-        unsupported("PREPARE TRANSACTION")
-    } else {
-        Plan::unsupported("unsupported statement: Prepare")
-    }
 }
 
 fn plan_begin(statement: &Statement, mut cursor: Cursor<'_>, start: bool) -> Plan {
@@ -104,8 +84,4 @@ fn level(statement: &Statement, cursor: &mut Cursor<'_>) -> Result<(), Plan> {
         Some(other) => Plan::unsupported(format!("Unsupported isolation level: {other}")),
         None => Plan::syntax_error(statement, cursor),
     })
-}
-
-fn unsupported(statement: &str) -> Plan {
-    Plan::unsupported(format!("unsupported transaction statement: {statement}"))
 }

@@ -68,6 +68,23 @@ pub(crate) struct Statement {
     pub(crate) offset: usize,
 }
 
+impl Statement {
+    /// The statement that consists of these of its tokens; `None` without tokens.
+    pub(crate) fn part(&self, tokens: &[Token]) -> Option<Self> {
+        let (start, end) = (tokens.first()?.start, tokens.last()?.end);
+        let moved = |token: &Token| Token {
+            kind: token.kind.clone(),
+            start: token.start - start,
+            end: token.end - start,
+        };
+        Some(Self {
+            text: self.text[start..end].to_owned(),
+            tokens: tokens.iter().map(moved).collect(),
+            offset: self.offset + self.text[..start].chars().count(),
+        })
+    }
+}
+
 /// The statements of `text`. A text that cannot be tokenised is one statement without tokens, for
 /// which PostgreSQL reports the error.
 pub(crate) fn split(text: &str) -> Vec<Statement> {
@@ -286,6 +303,15 @@ mod tests {
         let texts: Vec<&str> =
             statement.tokens.iter().map(|token| &statement.text[token.start..token.end]).collect();
         assert_eq!(texts, ["SELECT", "'žluť 🐎'", ",", "\"Größe\"", ",", "x", "FROM", "tab"]);
+    }
+
+    #[test]
+    fn a_part_of_a_statement_is_a_statement_with_its_own_positions() {
+        let statement = split("SELECT 1; EXPLAIN 'é' SELECT  a").remove(1);
+        let part = statement.part(&statement.tokens[2..]).unwrap();
+        assert_eq!((&*part.text, part.offset), ("SELECT  a", 22));
+        assert_eq!(&part.text[part.tokens[1].start..part.tokens[1].end], "a");
+        assert_eq!(statement.part(&[]), None);
     }
 
     #[test]

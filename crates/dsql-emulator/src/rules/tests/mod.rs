@@ -1,9 +1,11 @@
 //! The rules, statement by statement.
 
 mod locking;
+mod refusals;
 mod suites;
 
 use super::*;
+use crate::sql::split;
 
 fn context(builtins: &HashSet<String>) -> Context<'_> {
     let unrecorded = Unrecorded::default();
@@ -72,54 +74,18 @@ fn refusals_have_the_expected_messages() {
             "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
             "Unsupported isolation level: SERIALIZABLE",
         ),
-        ("SAVEPOINT a", "unsupported transaction statement: SAVEPOINT"),
-        ("ROLLBACK TO SAVEPOINT a", "unsupported transaction statement: ROLLBACK TO"),
-        ("ROLLBACK WORK TO a", "unsupported transaction statement: ROLLBACK TO"),
-        ("RELEASE SAVEPOINT a", "unsupported transaction statement: RELEASE"),
-        ("LOCK TABLE t IN ACCESS EXCLUSIVE MODE", "unsupported statement: Lock"),
-        ("PREPARE p AS SELECT 1", "unsupported statement: Prepare"),
         ("DEALLOCATE p", "unsupported statement: Deallocate"),
-        ("DISCARD ALL", "unsupported statement: Discard"),
-        ("DECLARE c CURSOR FOR SELECT 1", "unsupported statement: DeclareCursor"),
-        ("LOAD 'auto_explain'", "unsupported statement: Load"),
         // aurora-dsql.md#locks
         ("SELECT 1 FROM t FOR SHARE", locking),
         ("SELECT 1 FROM t WHERE a IN (SELECT b FROM u FOR NO KEY UPDATE)", locking),
         // aurora-dsql.md#refused-statements
-        ("TRUNCATE t", "unsupported statement: Truncate"),
-        ("CREATE EXTENSION IF NOT EXISTS pgcrypto", "unsupported statement: CreateExtension"),
-        (
-            "CREATE OR REPLACE TRIGGER t AFTER INSERT ON x EXECUTE FUNCTION f()",
-            "CREATE TRIGGER not supported",
-        ),
-        ("CREATE DATABASE d", "unsupported statement: Createdb"),
         ("CREATE TEMP TABLE t (a int)", "TEMPORARY or TEMP table not supported for CREATE TABLE"),
-        (
-            "CREATE LOCAL TEMPORARY TABLE t (a int)",
-            "TEMPORARY or TEMP table not supported for CREATE TABLE",
-        ),
-        ("CREATE UNLOGGED TABLE t (a int)", "UNLOGGED table not supported for CREATE TABLE"),
         ("CREATE TABLE t AS SELECT 1 AS a", "unsupported statement: CreateTableAs"),
         ("CREATE TABLE IF NOT EXISTS t (a) AS VALUES (1)", "unsupported statement: CreateTableAs"),
         ("SELECT a INTO t FROM u", "unsupported statement: CreateTableAs"),
-        ("CREATE MATERIALIZED VIEW v AS SELECT 1", "unsupported statement: CreateTableAs"),
-        ("CREATE TYPE t AS ENUM ('a')", "CREATE TYPE not supported"),
-        ("CREATE TYPE t AS (a int)", "unsupported statement: CompositeType"),
-        ("CREATE TYPE t AS RANGE (subtype = int4)", "unsupported statement: CreateRange"),
         ("ALTER TYPE t ADD VALUE 'b'", "ALTER TYPE not supported"),
         ("ALTER TYPE t RENAME TO u", "unsupported object in RENAME statement"),
         ("DROP TYPE t", "unsupported object in DROP statement"),
-        ("CREATE TABLESPACE t LOCATION '/x'", "unsupported statement: CreateTableSpace"),
-        ("CREATE FOREIGN TABLE t (a int) SERVER s", "unsupported statement: CreateForeignTable"),
-        ("VACUUM FULL t", "unsupported VACUUM statement"),
-        ("LISTEN a", "unsupported statement: Listen"),
-        ("NOTIFY a, 'x'", "unsupported statement: Notify"),
-        ("UNLISTEN *", "unsupported statement: Unlisten"),
-        ("ALTER SYSTEM SET work_mem = '4MB'", "unsupported statement: AlterSystem"),
-        (
-            "MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE",
-            "unsupported statement type: MERGE",
-        ),
         (
             "WITH s AS (SELECT 1 AS a) MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE",
             "unsupported statement type: MERGE",
@@ -151,22 +117,7 @@ fn refusals_have_the_expected_messages() {
             "CREATE OR REPLACE FUNCTION f() RETURNS int AS 'x' LANGUAGE 'C'",
             "CREATE FUNCTION with language c not supported",
         ),
-        ("CREATE PROCEDURE p() LANGUAGE sql AS $$ SELECT 1 $$", "PROCEDURE is not supported"),
-        (
-            "CREATE TABLE t (a int) PARTITION BY RANGE (a)",
-            "PARTITION BY clause not supported for CREATE TABLE",
-        ),
-        (
-            "CREATE TABLE t (a int) WITH (fillfactor = 70)",
-            "WITH clause not supported for CREATE TABLE",
-        ),
-        ("CREATE TABLE t (a text COLLATE \"C\")", "COLLATE clause not supported"),
         ("SELECT 'a' COLLATE \"en_US\"", "COLLATE clause not supported"),
-        (
-            "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
-            "unsupported ALTER TABLE ENABLE ROW SECURITY statement",
-        ),
-        ("CREATE POLICY p ON t USING (true)", "unsupported statement: CreatePolicy"),
         (
             "CREATE SEQUENCE s INCREMENT 1",
             "CREATE SEQUENCE is not supported without an explicit cache size. please define CACHE greater than or equal to 65536 or equal to 1",
@@ -181,57 +132,19 @@ fn refusals_have_the_expected_messages() {
         ("ALTER TABLE t ADD a serial DEFAULT 1", add_column),
         ("ALTER TABLE t ADD COLUMN a bigint GENERATED ALWAYS AS IDENTITY", add_column),
         ("ALTER TABLE t ADD COLUMN a int REFERENCES u (b)", add_column),
-        (
-            "ALTER TABLE t ALTER COLUMN a SET NOT NULL",
-            "unsupported ALTER TABLE ALTER COLUMN ... SET NOT NULL statement",
-        ),
-        (
-            "ALTER TABLE t ALTER a TYPE serial",
-            "unsupported ALTER TABLE ALTER COLUMN ... SET DATA TYPE statement",
-        ),
-        (
-            "ALTER TABLE t ALTER COLUMN a SET DATA TYPE text USING a::text",
-            "unsupported ALTER TABLE ALTER COLUMN ... SET DATA TYPE statement",
-        ),
-        (
-            "ALTER TABLE t ALTER COLUMN a SET STATISTICS 5",
-            "unsupported ALTER TABLE ALTER COLUMN ... SET STATISTICS statement",
-        ),
-        (
-            "ALTER TABLE t REPLICA IDENTITY FULL",
-            "unsupported ALTER TABLE REPLICA IDENTITY statement",
-        ),
         ("ALTER TABLE t ADD CONSTRAINT c UNIQUE (a)", add_constraint),
         ("ALTER TABLE t ADD PRIMARY KEY (a)", add_constraint),
         ("ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY USING INDEX i", add_constraint),
         ("ALTER TABLE t ADD CHECK (a > 0)", add_constraint),
         ("ALTER TABLE t ADD COLUMN b int, ADD FOREIGN KEY (a) REFERENCES u (b)", add_constraint),
-        (
-            "ALTER TABLE t VALIDATE CONSTRAINT c",
-            "unsupported ALTER TABLE VALIDATE CONSTRAINT statement",
-        ),
-        ("ALTER TABLE t SET (fillfactor = 70)", "unsupported ALTER TABLE SET statement"),
         // aurora-dsql.md#indexes
         ("CREATE INDEX i ON t (a)", sync),
         ("CREATE UNIQUE INDEX ON t (a)", sync),
-        ("CREATE INDEX CONCURRENTLY i ON t (a)", "CONCURRENTLY not supported for CREATE INDEX"),
         ("CREATE INDEX ASYNC i ON t USING btree (a)", "USING not supported for CREATE INDEX"),
-        (
-            "CREATE INDEX ASYNC i ON t (a, b DESC)",
-            "specifying sort order not supported for index keys",
-        ),
-        (
-            "CREATE INDEX ASYNC i ON t (a ASC NULLS FIRST)",
-            "specifying sort order not supported for index keys",
-        ),
         ("CREATE INDEX ASYNC ON t (a text_pattern_ops)", "opclass not supported for index keys"),
         (
             "CREATE INDEX ASYNC ON t ((lower(a)) text_pattern_ops)",
             "opclass not supported for index keys",
-        ),
-        (
-            "DROP INDEX CONCURRENTLY i",
-            "DROP INDEX CONCURRENTLY must be first action in transaction",
         ),
         // aurora-dsql.md#sessions
         (
@@ -253,10 +166,6 @@ fn refusals_have_the_expected_messages() {
             "function pg_try_advisory_xact_lock not supported",
         ),
         ("EXPLAIN TRUNCATE t", "unsupported statement: Truncate"),
-        // [I]
-        ("REINDEX TABLE t", "unsupported statement: Reindex"),
-        ("DO $$ BEGIN END $$", "unsupported statement: Do"),
-        ("PREPARE TRANSACTION 'x'", "unsupported transaction statement: PREPARE TRANSACTION"),
     ];
     for (sql, message) in table {
         assert_eq!(refusal(sql), ("0A000".into(), message.into()), "{sql}");
