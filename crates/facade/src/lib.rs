@@ -162,14 +162,14 @@ pub mod memory {
 #[cfg(feature = "migrate")]
 pub mod migrate {
     pub use temporal_dsql_migrate::{
-        BoxError, Catalog, CatalogIndex, Change, ColumnDefinition, DEFAULT_DATABASE, DatabaseError,
-        Dependent, Difference, Digest, Dml, ForeignObject, HISTORY_TABLE, IgnoreProgress,
-        IndexBuildState, IndexDefinition, Job, JobStatus, MigrateError, Migrator, Objects, Origin,
-        Overwrite, Plan, PostgresDatabase, Progress, ProgressObserver, Release, Report, Rollback,
-        Row, RowKey, SCHEMA_NAME, SCHEMA_SQL, Scan, Schema, SchemaDatabase, SchemaError, Scope,
-        Seed, ServerError, Setup, Statement, Status, Step, StepAction, StepState, TableDefinition,
-        Timeouts, VERSION_TABLE, Verification, VersionChange, VersionRow, compare_index,
-        compare_table, normalise,
+        BoxError, Catalog, CatalogIndex, Change, ColumnDefinition, ConnectionCount,
+        DEFAULT_DATABASE, DatabaseError, Dependent, Difference, Digest, Dml, ForeignObject,
+        HISTORY_TABLE, IgnoreProgress, IndexBuildState, IndexDefinition, Job, JobStatus,
+        MigrateError, Migrator, Objects, Origin, Overwrite, Plan, PostgresDatabase, Progress,
+        ProgressObserver, Release, Report, Rollback, Row, RowKey, SCHEMA_NAME, SCHEMA_SQL, Scan,
+        Schema, SchemaDatabase, SchemaError, Scope, Seed, ServerError, Setup, Statement, Status,
+        Step, StepAction, StepState, TableDefinition, Timeouts, VERSION_TABLE, Verification,
+        VersionChange, VersionRow, compare_index, compare_table, normalise,
     };
 }
 

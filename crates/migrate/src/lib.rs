@@ -73,7 +73,7 @@ pub use objects::{
     normalise,
 };
 pub use plan::{Plan, Step, StepAction, StepState};
-pub use postgres::PostgresDatabase;
+pub use postgres::{ConnectionCount, PostgresDatabase};
 pub use progress::{IgnoreProgress, Progress, ProgressObserver};
 pub use retry::Timeouts;
 pub use schema::{

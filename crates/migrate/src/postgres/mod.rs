@@ -2,12 +2,13 @@
 //!
 //! This is the only module of the crate that names a driver. Each method sends one autocommit
 //! statement and returns its result or a [`DatabaseError`]. A broken connection is closed; the next
-//! call opens another. The one explicit transaction writes the version row and the history row.
+//! call opens another. The explicit transactions are those of the version row.
 
 mod catalog;
 mod dependents;
 mod error;
 mod scan;
+mod server;
 
 use std::{future::Future, time::Duration};
 
@@ -18,6 +19,7 @@ use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
 
 use error::{Failure, classify, not_connected};
+pub use server::ConnectionCount;
 
 use crate::{
     DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
@@ -296,19 +298,7 @@ impl SchemaDatabase for PostgresDatabase {
     async fn record_version(&mut self, change: &VersionChange) -> Result<bool, DatabaseError> {
         let mut connection = self.take().await?;
         let result = within(Some(STATEMENT_LIMIT), record(&mut connection, change)).await;
-        let result = match result {
-            // The session is kept, because the retry of a conflict needs it
-            // (aurora-dsql.md#transient-failures), so the transaction is rolled back. If that fails,
-            // the connection is closed.
-            Err(failure) if failure.keeps_connection() => {
-                let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut connection);
-                match within(Some(STATEMENT_LIMIT), rollback).await {
-                    Ok(_) => Err(failure),
-                    Err(broken) => Err(broken),
-                }
-            }
-            other => other,
-        };
+        let result = rolled_back(&mut connection, result).await;
         self.settle(connection, result)
     }
 
@@ -357,6 +347,23 @@ impl PostgresDatabase {
         let query = sqlx::query_scalar(AssertSqlSafe(text));
         let answer = within(Some(STATEMENT_LIMIT), query.fetch_one(&mut connection)).await;
         self.settle(connection, answer)
+    }
+}
+
+/// Rolls back a transaction that has failed on a connection that can be used again: the retry of a
+/// conflict needs the session (aurora-dsql.md#transient-failures). If that fails, the connection is
+/// closed.
+async fn rolled_back<T>(
+    connection: &mut PgConnection,
+    result: Result<T, Failure>,
+) -> Result<T, Failure> {
+    match result {
+        Err(failure) if failure.keeps_connection() => {
+            let rollback = sqlx::raw_sql("ROLLBACK").execute(connection);
+            within(Some(STATEMENT_LIMIT), rollback).await?;
+            Err(failure)
+        }
+        other => other,
     }
 }
 

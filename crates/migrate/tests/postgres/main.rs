@@ -8,6 +8,7 @@ mod differences;
 mod errors;
 mod round_trips;
 mod schemas;
+mod server;
 #[path = "../support/spec.rs"]
 mod spec;
 
