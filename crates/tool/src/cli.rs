@@ -117,6 +117,8 @@ pub(crate) enum Command {
     /// Update a database to a newer version
     #[command(alias = "update")]
     UpdateSchema(UpdateSchema),
+    /// Check whether this machine can work with the cluster, and what a store would do there
+    Doctor(Doctor),
     /// Show the recorded version, the expected version and the pending steps
     Status,
     /// Compare a database with its recorded version; exit code 3 if they differ
@@ -139,6 +141,7 @@ impl Command {
         match self {
             Self::SetupSchema(_) => "setup-schema",
             Self::UpdateSchema(_) => "update-schema",
+            Self::Doctor(_) => "doctor",
             Self::Status => "status",
             Self::Verify(_) => "verify",
             Self::RollbackSchema(_) => "rollback-schema",
@@ -211,6 +214,13 @@ pub(crate) struct UpdateSchema {
     /// Print the statements with their transaction boundaries; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Measure a commit, too: the version row is written as it is
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 #[derive(Args, Debug)]

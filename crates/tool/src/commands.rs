@@ -11,6 +11,7 @@ use temporal_dsql::migrate::{
 
 use crate::{
     cli::{Cli, Command, Output, Proof, RollbackSchema, SetupSchema, UpdateSchema, Verify},
+    doctor,
     exit::Failure,
     progress::ProgressReporter,
     prompt,
@@ -23,6 +24,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<Success, Failure> {
     match &cli.command {
         Command::SetupSchema(setup) => setup_schema(cli, setup).await,
         Command::UpdateSchema(update) => update_schema(cli, update).await,
+        Command::Doctor(options) => Ok(Success::Examined(doctor::examine(cli, options).await?)),
         Command::Status => status(cli).await,
         Command::Verify(verify) => self::verify(cli, verify).await,
         Command::RollbackSchema(rollback) => rollback_schema(cli, rollback).await,

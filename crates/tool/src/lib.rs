@@ -6,6 +6,7 @@
 
 mod cli;
 mod commands;
+mod doctor;
 mod exit;
 mod progress;
 mod prompt;

@@ -63,7 +63,7 @@ impl ProgressReporter {
     }
 
     /// Shows the current activity next to the spinner.
-    fn activity(&self, text: String) {
+    pub(crate) fn activity(&self, text: String) {
         if let Style::Terminal(bar) = &self.style {
             bar.get_or_init(spinner).set_message(text);
         }

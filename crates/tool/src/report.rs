@@ -9,6 +9,7 @@ use temporal_dsql::migrate::{
 
 use crate::{
     cli::{Cli, Output},
+    doctor::Examination,
     exit::{Exit, Failure},
 };
 
@@ -23,6 +24,8 @@ pub(crate) enum Success {
     Status(Status),
     /// The result of a verification.
     Verified(Verification),
+    /// The checks of a machine and a cluster.
+    Examined(Examination),
     /// A completion script.
     Completions(String),
 }
@@ -64,6 +67,8 @@ struct Json<'a> {
     status: Option<&'a Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<&'a Verification>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doctor: Option<&'a Examination>,
     /// The failure and its causes.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -76,6 +81,7 @@ struct Json<'a> {
 pub(crate) fn print_outcome(cli: &Cli, outcome: Result<Success, Failure>) -> Exit {
     let exit = match &outcome {
         Ok(Success::Verified(verification)) if !verification.is_clean() => Exit::Differences,
+        Ok(Success::Examined(examination)) => examination.exit(),
         Ok(_) => Exit::Done,
         Err(failure) => failure.exit,
     };
@@ -121,6 +127,7 @@ fn json<'a>(cli: &Cli, exit: Exit, outcome: &'a Result<Success, Failure>) -> Jso
         Ok(Success::DryRun(plans)) => json.dry_run = Some(plans),
         Ok(Success::Status(status)) => json.status = Some(status),
         Ok(Success::Verified(verification)) => json.verification = Some(verification),
+        Ok(Success::Examined(examination)) => json.doctor = Some(examination),
         Ok(Success::Completions(_)) => {}
         Err(failure) => {
             json.error = Some(format!("{:#}", failure.error));
@@ -157,6 +164,7 @@ fn text(success: &Success) -> String {
         }
         Success::Status(status) => status.to_string(),
         Success::Verified(verification) => verification.to_string(),
+        Success::Examined(examination) => examination.to_string(),
         Success::Completions(script) => script.clone(),
     }
 }

@@ -3,7 +3,7 @@
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql::{
     Engine,
-    dsql::{Auth, Config, Connector, Overrides, TlsMode},
+    dsql::{Auth, Config, Connector, Overrides, Target, TlsMode},
     migrate::{PostgresDatabase, Timeouts},
 };
 
@@ -12,11 +12,8 @@ use crate::{
     exit::Failure,
 };
 
-/// Opens the database that the flags and variables name.
-pub(crate) async fn open(
-    flags: &Connection,
-    timeouts: &Timeouts,
-) -> Result<PostgresDatabase, Failure> {
+/// The configuration that the flags and variables name, and what follows from it.
+pub(crate) fn configure(flags: &Connection) -> Result<(Config, Target), Failure> {
     let mut config = Config::from_env_with(overrides(flags))?;
     config.application_name = "temporal-dsql-tool".into();
     let mode = config.tls.mode.take();
@@ -28,6 +25,16 @@ pub(crate) async fn open(
         ));
     }
     config.tls.mode = mode;
+    let target = config.resolve()?;
+    Ok((config, target))
+}
+
+/// Opens the database that the flags and variables name.
+pub(crate) async fn open(
+    flags: &Connection,
+    timeouts: &Timeouts,
+) -> Result<PostgresDatabase, Failure> {
+    let (config, target) = configure(flags)?;
     let (engine, credentials) = match target.auth {
         // A server that authenticates by IAM tokens is DSQL, so the engine is not detected.
         Auth::Iam { region } => (Some(Engine::Dsql), Some(credentials(region).await)),
@@ -64,7 +71,7 @@ fn overrides(flags: &Connection) -> Overrides {
 
 /// The standard chain: variables, profiles, SSO, containers and instances. Its HTTP client uses
 /// the crypto provider of the database connection, so that there is one in the binary.
-async fn credentials(region: String) -> SharedCredentialsProvider {
+pub(crate) async fn credentials(region: String) -> SharedCredentialsProvider {
     use aws_smithy_http_client::{Builder, tls};
     let http = Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
