@@ -3,7 +3,6 @@
 use super::{
     Check, Class, Context, NewJob, Plan,
     column::{Column, check_deferrable},
-    create_table::is_exclusion,
     refusals::{self, Place},
     sequence,
 };
@@ -96,7 +95,9 @@ fn check_add(
     if constraint.skip("CONSTRAINT") {
         constraint.next();
     }
-    if CONSTRAINTS.iter().any(|word| constraint.starts_with(word)) || is_exclusion(constraint) {
+    // A column can be called `exclude`.
+    let excludes = refusals::check(Place::TableElement, constraint).is_err();
+    if excludes || CONSTRAINTS.iter().any(|word| constraint.starts_with(word)) {
         let permitted = constraint.starts_with("UNIQUE USING INDEX")
             || ((constraint.starts_with("CHECK") || constraint.starts_with("FOREIGN"))
                 && constraint.contains("NOT VALID"));

@@ -60,7 +60,9 @@ impl<'a> Column<'a> {
         context: &Context<'_>,
         edit: &mut Edit,
     ) -> Result<Option<Check>, Plan> {
-        check_type_name(self.data_type)?;
+        if let [name] = self.data_type {
+            refusals::check_name(Place::ColumnType, name.word().unwrap_or_default())?;
+        }
         refusals::check_ahead(Place::ColumnOption, self.options)?;
         check_deferrable(self.options)?;
         if let Some([word, value]) = self.storage
@@ -121,16 +123,4 @@ pub(super) fn check_deferrable(mut constraints: Cursor<'_>) -> Result<(), Plan> 
         }
     }
     Ok(())
-}
-
-/// The serial types do not exist (aurora-dsql.md#refused-statements) [R].
-fn check_type_name(data_type: &[Token]) -> Result<(), Plan> {
-    const SERIAL: [&str; 6] =
-        ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];
-    match data_type.first().and_then(Token::word) {
-        Some(name) if data_type.len() == 1 && SERIAL.contains(&name) => {
-            Err(Plan::refuse("42704", format!("type \"{name}\" does not exist")))
-        }
-        _ => Ok(()),
-    }
 }

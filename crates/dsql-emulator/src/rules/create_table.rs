@@ -40,20 +40,11 @@ fn check_element(
     if cursor.skip("CONSTRAINT") {
         cursor.next();
     }
-    if is_exclusion(cursor) {
-        // [I]
-        return Err(Plan::unsupported("EXCLUDE constraint not supported for CREATE TABLE"));
-    }
+    refusals::check(Place::TableElement, cursor)?;
     if ["PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "LIKE"].iter().any(|word| cursor.starts_with(word))
     {
         check_deferrable(cursor)?;
         return Ok(None);
     }
     Column::read(element).check(statement, context, edit)
-}
-
-/// Whether the cursor is before an exclusion constraint. A column can be called `exclude`.
-pub(super) fn is_exclusion(mut cursor: Cursor<'_>) -> bool {
-    cursor.skip("EXCLUDE")
-        && (cursor.starts_with("USING") || cursor.peek().is_some_and(|token| token.is_mark('(')))
 }

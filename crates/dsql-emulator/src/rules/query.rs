@@ -3,31 +3,29 @@
 use super::{
     Class, Context, Plan, Run, lateral,
     locking::{locking, locks_in_parentheses},
+    refusals::{self, Place},
     system_columns,
 };
 use crate::sql::{Cursor, Kind, Statement, Token};
 
-/// Functions that DSQL refuses: advisory locks [R], the others according to AWS's guide for agents
-/// (aurora-dsql.md#sessions).
-const REFUSED_FUNCTIONS: &[&str] =
-    &["lastval", "pg_cancel_backend", "pg_notify", "pg_table_size", "pg_terminate_backend"];
-const REFUSED_PREFIXES: &[&str] = &["pg_advisory_", "pg_try_advisory_"];
-
 pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     let tokens = &statement.tokens;
-    if let Some(refusal) = check_words(tokens) {
+    if let Err(refusal) = check_words(tokens) {
         return refusal;
     }
     let Some(head) = tokens.iter().find(|token| !token.is_mark('(')) else {
         return Plan::run(Class::Utility);
     };
     let main = main_word(tokens);
-    if main == Some("merge") {
-        return Plan::unsupported("unsupported statement type: MERGE");
-    }
     let reads = ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| head.is(word));
-    if reads && Cursor::new(tokens).contains("INTO") && main == Some("select") {
-        return Plan::unsupported("unsupported statement: CreateTableAs");
+    let into = reads && main == Some("select") && Cursor::new(tokens).contains("INTO");
+    let refused = match main {
+        Some("merge") => refusals::check_name(Place::Statement, "MERGE"),
+        _ if into => refusals::check_name(Place::QueryClause, "INTO"),
+        _ => Ok(()),
+    };
+    if let Err(refusal) = refused {
+        return refusal;
     }
     let mut checks = match lateral::check(statement) {
         Ok(checks) => checks,
@@ -100,35 +98,28 @@ fn names_next(cursor: &Cursor<'_>) -> bool {
     next.is_some_and(|next| next.word().is_some() && !BEHIND_LABEL.iter().any(|word| next.is(word)))
 }
 
-fn check_words(tokens: &[Token]) -> Option<Plan> {
+fn check_words(tokens: &[Token]) -> Result<(), Plan> {
     for position in 0..tokens.len() {
         let mut cursor = Cursor::new(&tokens[position..]);
         if position > 0 && cursor.skip("TABLESAMPLE") && names_next(&cursor) {
             cursor.name();
             if cursor.peek().is_some_and(|token| token.is_mark('(')) {
-                return Some(Plan::unsupported("TABLESAMPLE clause not supported"));
+                refusals::check_name(Place::QueryClause, "TABLESAMPLE")?;
             }
         } else if cursor.skip("COLLATE") && names_next(&cursor) {
-            if let Err(refusal) = check_collation(&mut cursor) {
-                return Some(refusal);
-            }
-        } else if let Some(name) = refused_type(tokens, position) {
-            return Some(Plan::unsupported(format!("datatype {name} not supported")));
-        } else if let Some(name) = refused_function(tokens, position) {
-            return Some(Plan::unsupported(format!("function {name} not supported")));
+            check_collation(&mut cursor)?;
+        } else if let Some(name) = called_function(tokens, position) {
+            refusals::check_name(Place::Function, name)?;
+        } else if let Some(name) = cast_type(tokens, position) {
+            refusals::check_name(Place::CastType, name)?;
         }
     }
-    None
+    Ok(())
 }
 
-/// The function that is called at `position`, if it is refused.
-fn refused_function(tokens: &[Token], position: usize) -> Option<&str> {
+/// The function of PostgreSQL's that is called at `position`.
+fn called_function(tokens: &[Token], position: usize) -> Option<&str> {
     let name = tokens[position].word().filter(|_| calls(tokens, position))?;
-    if !REFUSED_FUNCTIONS.contains(&name)
-        && !REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    {
-        return None;
-    }
     let is_function = match &tokens[..position] {
         // A function of another schema is the client's own.
         [.., schema, dot] if dot.is_mark('.') => schema.word() == Some("pg_catalog"),
@@ -139,28 +130,26 @@ fn refused_function(tokens: &[Token], position: usize) -> Option<&str> {
     is_function.then_some(name)
 }
 
-/// Types that expressions cannot have either (aurora-dsql.md#types): the geometric ones.
-const REFUSED_TYPES: [&str; 7] = ["box", "circle", "line", "lseg", "path", "point", "polygon"];
-
-/// The name of the type at `position`, if an expression is converted to it and it is refused.
-fn refused_type(tokens: &[Token], position: usize) -> Option<String> {
-    let name = tokens[position].word().filter(|name| REFUSED_TYPES.contains(name))?;
+/// The type of PostgreSQL's at `position`, if an expression is converted to it.
+fn cast_type(tokens: &[Token], position: usize) -> Option<&str> {
+    let name = tokens[position].word()?;
     let before = match &tokens[..position] {
         [before @ .., schema, dot] if dot.is_mark('.') && schema.word() == Some("pg_catalog") => {
             before
         }
         before => before,
     };
-    let after = tokens.get(position + 1);
+    let after = tokens.get(position + 1).map(|after| &after.kind);
     let converts = match before.last() {
         Some(last) if last.is_operator("::") => true,
-        Some(last) if last.is("AS") => is_in_cast(before),
+        Some(last) if last.is("AS") => {
+            matches!(after, Some(Kind::Mark(')' | '['))) && is_in_cast(before)
+        }
         Some(last) if last.is_mark('.') => false,
         // `point '(1, 2)'`
-        _ => after.is_some_and(|after| matches!(after.kind, Kind::Text(_))),
+        _ => matches!(after, Some(Kind::Text(_))),
     };
-    let bounds = if after.is_some_and(|after| after.is_mark('[')) { "[]" } else { "" };
-    converts.then(|| format!("{name}{bounds}"))
+    converts.then_some(name)
 }
 
 /// Whether `tokens` end within the parentheses of CAST.
@@ -187,7 +176,7 @@ fn calls(tokens: &[Token], position: usize) -> bool {
 pub(super) fn check_collation(cursor: &mut Cursor<'_>) -> Result<(), Plan> {
     match cursor.name().as_deref() {
         Some(["C" | "POSIX" | "default"] | ["pg_catalog", "C" | "POSIX" | "default"]) => Ok(()),
-        _ => Err(Plan::unsupported("COLLATE clause not supported")),
+        _ => refusals::check_name(Place::QueryClause, "COLLATE"),
     }
 }
 

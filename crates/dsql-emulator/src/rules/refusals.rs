@@ -12,8 +12,16 @@ use crate::sql::Cursor;
 pub(super) enum Place {
     /// Its first words. `CREATE OR REPLACE` counts as `CREATE`.
     Statement,
+    /// Behind `ISOLATION LEVEL`.
+    IsolationLevel,
     /// Behind COMMIT, ROLLBACK and their synonyms.
     TransactionEnd,
+    /// The name of a function that a query calls.
+    Function,
+    /// The name of a type to which a query converts a value.
+    CastType,
+    /// A clause of a query.
+    QueryClause,
     /// Behind `GRANT … ON` and `REVOKE … ON`.
     GrantObject,
     /// Behind `CREATE TEMPORARY`.
@@ -26,6 +34,10 @@ pub(super) enum Place {
     TableDefinition,
     /// Anywhere behind the elements of CREATE TABLE.
     TableOption,
+    /// An element of CREATE TABLE, behind the name of the constraint.
+    TableElement,
+    /// The type of a column, if it is one word.
+    ColumnType,
     /// Anywhere behind the type of a column.
     ColumnOption,
     /// An action of ALTER TABLE.
@@ -42,7 +54,7 @@ pub(super) enum Place {
     IndexOption,
 }
 
-/// A refusal, with SQLSTATE 0A000.
+/// A refusal.
 #[derive(Debug)]
 #[cfg_attr(not(test), expect(dead_code, reason = "the tests read the evidence and the example"))]
 pub(super) struct Refusal {
@@ -50,6 +62,8 @@ pub(super) struct Refusal {
     /// In upper case; without words it applies always. The first fitting row of a place decides, so
     /// longer ones come first.
     pub(super) words: &'static str,
+    /// The SQLSTATE.
+    pub(super) code: &'static str,
     pub(super) message: &'static str,
     pub(super) evidence: Evidence,
     /// A statement that is refused by this row.
@@ -71,6 +85,18 @@ pub(super) enum Evidence {
     Inferred,
 }
 
+const fn coded(
+    place: Place,
+    words: &'static str,
+    code: &'static str,
+    message: &'static str,
+    evidence: Evidence,
+    example: &'static str,
+) -> Refusal {
+    Refusal { place, words, code, message, evidence, example }
+}
+
+/// A row with SQLSTATE 0A000, feature_not_supported.
 const fn row(
     place: Place,
     words: &'static str,
@@ -78,13 +104,14 @@ const fn row(
     evidence: Evidence,
     example: &'static str,
 ) -> Refusal {
-    Refusal { place, words, message, evidence, example }
+    coded(place, words, "0A000", message, evidence, example)
 }
 
 use Evidence::{Inferred, Observed, Recorded, RefusalOnly};
 use Place::{
-    ColumnAction, ColumnOption, DomainAction, GrantObject, Index, IndexKey, IndexOption, Statement,
-    TableAction, TableDefinition, TableOption, Temporary, TransactionEnd, TypeDefinition, Unlogged,
+    CastType, ColumnAction, ColumnOption, ColumnType, DomainAction, Function, GrantObject, Index,
+    IndexKey, IndexOption, IsolationLevel, QueryClause, Statement, TableAction, TableDefinition,
+    TableElement, TableOption, Temporary, TransactionEnd, TypeDefinition, Unlogged,
 };
 
 #[rustfmt::skip]
@@ -111,7 +138,12 @@ pub(super) const REFUSALS: &[Refusal] = &[
     row(Statement, "PREPARE TRANSACTION", "unsupported transaction statement: PREPARE TRANSACTION", RefusalOnly, "PREPARE TRANSACTION 'x'"),
     row(Statement, "COMMIT PREPARED", "unsupported transaction statement: COMMIT PREPARED", Inferred, "COMMIT PREPARED 'x'"),
     row(Statement, "ROLLBACK PREPARED", "unsupported transaction statement: ROLLBACK PREPARED", Inferred, "ROLLBACK PREPARED 'x'"),
+    row(IsolationLevel, "SERIALIZABLE", "Unsupported isolation level: SERIALIZABLE", Observed, "BEGIN ISOLATION LEVEL SERIALIZABLE"),
+    row(IsolationLevel, "READ COMMITTED", "Unsupported isolation level: READ COMMITTED", RefusalOnly, "START TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED"),
+    row(IsolationLevel, "READ UNCOMMITTED", "Unsupported isolation level: READ UNCOMMITTED", Inferred, "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"),
     row(TransactionEnd, "AND CHAIN", "unsupported transaction statement: AND CHAIN", Inferred, "COMMIT WORK AND CHAIN"),
+    coded(Statement, "SHOW LC_COLLATE", "42704", "unrecognized configuration parameter \"lc_collate\"", Recorded, "SHOW lc_collate"),
+    coded(Statement, "SHOW LC_CTYPE", "42704", "unrecognized configuration parameter \"lc_ctype\"", Inferred, "SHOW lc_ctype"),
     row(Statement, "CREATE PROCEDURE", "PROCEDURE is not supported", Observed, "CREATE PROCEDURE p() LANGUAGE sql AS $$ SELECT 1 $$"),
     row(Statement, "CREATE POLICY", "unsupported statement: CreatePolicy", Observed, "CREATE POLICY p ON t USING (true)"),
     row(Statement, "DROP INDEX CONCURRENTLY", "DROP INDEX CONCURRENTLY must be first action in transaction", Observed, "DROP INDEX CONCURRENTLY i"),
@@ -170,6 +202,33 @@ pub(super) const REFUSALS: &[Refusal] = &[
     row(Statement, "ALTER TABLESPACE", "unsupported statement: AlterTableSpaceOptions", Inferred, "ALTER TABLESPACE t SET (random_page_cost = 1)"),
     row(Statement, "ALTER TABLE ALL IN TABLESPACE", "unsupported statement: AlterTableMoveAll", Inferred, "ALTER TABLE ALL IN TABLESPACE a SET TABLESPACE b"),
 
+    row(Function, "PG_ADVISORY_LOCK", "function pg_advisory_lock not supported", Observed, "SELECT pg_catalog.pg_advisory_lock(1)"),
+    row(Function, "PG_ADVISORY_LOCK_SHARED", "function pg_advisory_lock_shared not supported", RefusalOnly, "SELECT pg_catalog.pg_advisory_lock_shared(1)"),
+    row(Function, "PG_ADVISORY_UNLOCK", "function pg_advisory_unlock not supported", RefusalOnly, "SELECT pg_catalog.pg_advisory_unlock(1)"),
+    row(Function, "PG_ADVISORY_UNLOCK_ALL", "function pg_advisory_unlock_all not supported", RefusalOnly, "SELECT pg_catalog.pg_advisory_unlock_all()"),
+    row(Function, "PG_ADVISORY_UNLOCK_SHARED", "function pg_advisory_unlock_shared not supported", RefusalOnly, "SELECT pg_catalog.pg_advisory_unlock_shared(1)"),
+    row(Function, "PG_ADVISORY_XACT_LOCK", "function pg_advisory_xact_lock not supported", RefusalOnly, "SELECT pg_catalog.pg_advisory_xact_lock(1)"),
+    row(Function, "PG_ADVISORY_XACT_LOCK_SHARED", "function pg_advisory_xact_lock_shared not supported", RefusalOnly, "SELECT pg_catalog.pg_advisory_xact_lock_shared(1)"),
+    row(Function, "PG_TRY_ADVISORY_LOCK", "function pg_try_advisory_lock not supported", RefusalOnly, "SELECT pg_catalog.pg_try_advisory_lock(1)"),
+    row(Function, "PG_TRY_ADVISORY_LOCK_SHARED", "function pg_try_advisory_lock_shared not supported", RefusalOnly, "SELECT pg_catalog.pg_try_advisory_lock_shared(1)"),
+    row(Function, "PG_TRY_ADVISORY_XACT_LOCK", "function pg_try_advisory_xact_lock not supported", RefusalOnly, "SELECT pg_catalog.pg_try_advisory_xact_lock(1)"),
+    row(Function, "PG_TRY_ADVISORY_XACT_LOCK_SHARED", "function pg_try_advisory_xact_lock_shared not supported", RefusalOnly, "SELECT pg_catalog.pg_try_advisory_xact_lock_shared(1)"),
+    row(Function, "LASTVAL", "function lastval not supported", RefusalOnly, "SELECT lastval()"),
+    row(Function, "PG_CANCEL_BACKEND", "function pg_cancel_backend not supported", RefusalOnly, "SELECT pg_cancel_backend(1)"),
+    row(Function, "PG_NOTIFY", "function pg_notify not supported", RefusalOnly, "SELECT pg_notify('a', 'b')"),
+    row(Function, "PG_TABLE_SIZE", "function pg_table_size not supported", RefusalOnly, "SELECT pg_table_size('t')"),
+    row(Function, "PG_TERMINATE_BACKEND", "function pg_terminate_backend not supported", RefusalOnly, "SELECT pg_terminate_backend(1)"),
+    row(CastType, "BOX", "datatype box not supported", RefusalOnly, "SELECT CAST(a AS box) FROM t"),
+    row(CastType, "CIRCLE", "datatype circle not supported", RefusalOnly, "SELECT CAST(a AS circle) FROM t"),
+    row(CastType, "LINE", "datatype line not supported", RefusalOnly, "SELECT CAST(a AS line) FROM t"),
+    row(CastType, "LSEG", "datatype lseg not supported", RefusalOnly, "SELECT CAST(a AS lseg) FROM t"),
+    row(CastType, "PATH", "datatype path not supported", RefusalOnly, "SELECT CAST(a AS path) FROM t"),
+    row(CastType, "POINT", "datatype point not supported", RefusalOnly, "SELECT CAST(a AS point) FROM t"),
+    row(CastType, "POLYGON", "datatype polygon not supported", RefusalOnly, "SELECT CAST(a AS polygon) FROM t"),
+    row(QueryClause, "TABLESAMPLE", "TABLESAMPLE clause not supported", Observed, "SELECT * FROM t TABLESAMPLE SYSTEM (10)"),
+    row(QueryClause, "COLLATE", "COLLATE clause not supported", RefusalOnly, "SELECT 'a' COLLATE \"en_US\""),
+    row(QueryClause, "INTO", "unsupported statement: CreateTableAs", RefusalOnly, "SELECT a INTO t FROM u"),
+
     row(GrantObject, "DATABASE", "unsupported object type in GRANT", Observed, "GRANT CONNECT ON DATABASE postgres TO app"),
     row(GrantObject, "FOREIGN DATA WRAPPER", "unsupported object type in GRANT", Inferred, "GRANT USAGE ON FOREIGN DATA WRAPPER w TO app"),
     row(GrantObject, "FOREIGN SERVER", "unsupported object type in GRANT", Inferred, "GRANT USAGE ON FOREIGN SERVER s TO app"),
@@ -200,6 +259,15 @@ pub(super) const REFUSALS: &[Refusal] = &[
     row(TableOption, "TABLESPACE", "TABLESPACE clause not supported for CREATE TABLE", Inferred, "CREATE TABLE t (a int) TABLESPACE s"),
     row(ColumnOption, "COMPRESSION", "COMPRESSION clause not supported", RefusalOnly, "CREATE TABLE t (a text STORAGE MAIN COMPRESSION lz4)"),
     row(ColumnOption, "COLLATE", "COLLATE clause not supported", Observed, "CREATE TABLE t (a text COLLATE \"C\")"),
+
+    coded(ColumnType, "SERIAL", "42704", "type \"serial\" does not exist", Recorded, "CREATE TABLE t (a serial PRIMARY KEY)"),
+    coded(ColumnType, "BIGSERIAL", "42704", "type \"bigserial\" does not exist", Observed, "CREATE TABLE t (a bigserial PRIMARY KEY)"),
+    coded(ColumnType, "SMALLSERIAL", "42704", "type \"smallserial\" does not exist", Observed, "CREATE TABLE t (a smallserial PRIMARY KEY)"),
+    coded(ColumnType, "SERIAL2", "42704", "type \"serial2\" does not exist", Inferred, "CREATE TABLE t (a serial2 PRIMARY KEY)"),
+    coded(ColumnType, "SERIAL4", "42704", "type \"serial4\" does not exist", Inferred, "CREATE TABLE t (a serial4 PRIMARY KEY)"),
+    coded(ColumnType, "SERIAL8", "42704", "type \"serial8\" does not exist", Inferred, "CREATE TABLE t (a serial8 PRIMARY KEY)"),
+    row(TableElement, "EXCLUDE USING", "EXCLUDE constraint not supported for CREATE TABLE", Inferred, "CREATE TABLE t (EXCLUDE USING gist (a WITH =))"),
+    row(TableElement, "EXCLUDE (", "EXCLUDE constraint not supported for CREATE TABLE", Inferred, "CREATE TABLE t (CONSTRAINT c EXCLUDE (a WITH =))"),
 
     row(TableAction, "VALIDATE CONSTRAINT", "unsupported ALTER TABLE VALIDATE CONSTRAINT statement", Observed, "ALTER TABLE t VALIDATE CONSTRAINT c"),
     row(TableAction, "ENABLE ROW LEVEL SECURITY", "unsupported ALTER TABLE ENABLE ROW SECURITY statement", Observed, "ALTER TABLE t ENABLE ROW LEVEL SECURITY"),
@@ -265,9 +333,14 @@ pub(super) fn check_statement(cursor: Cursor<'_>) -> Result<(), Plan> {
     })
 }
 
+/// The refusal of a name, or of a clause that the caller has recognised.
+pub(super) fn check_name(place: Place, name: &str) -> Result<(), Plan> {
+    find(place, |words| words.eq_ignore_ascii_case(name))
+}
+
 fn find(place: Place, fits: impl Fn(&str) -> bool) -> Result<(), Plan> {
     let found = REFUSALS.iter().find(|refusal| refusal.place == place && fits(refusal.words));
-    found.map_or(Ok(()), |refusal| Err(Plan::unsupported(refusal.message)))
+    found.map_or(Ok(()), |refusal| Err(Plan::refuse(refusal.code, refusal.message)))
 }
 
 fn comes_next(mut cursor: Cursor<'_>, words: &str) -> bool {

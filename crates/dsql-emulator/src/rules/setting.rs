@@ -186,8 +186,7 @@ fn plan_reset(mut cursor: Cursor<'_>) -> Plan {
     }
 }
 
-/// aurora-dsql.md#environment: the version, settings that PostgreSQL 16 no longer has, and the
-/// emulator's own.
+/// aurora-dsql.md#environment: the version, and the emulator's own setting.
 fn plan_show(mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
     let name = match cursor.next().and_then(|token| token.word()) {
         Some(name) if cursor.is_at_end() => name,
@@ -201,9 +200,6 @@ fn plan_show(mut cursor: Cursor<'_>, context: &Context<'_>) -> Plan {
         SYNC_INDEX => {
             let value = if context.sync_index { "off" } else { "on" };
             Plan::Show { column: SYNC_INDEX, value }
-        }
-        "lc_collate" | "lc_ctype" => {
-            Plan::refuse("42704", format!("unrecognized configuration parameter \"{name}\""))
         }
         _ => Plan::run(Class::Read),
     }

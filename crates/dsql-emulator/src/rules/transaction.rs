@@ -76,12 +76,9 @@ pub(super) fn modes(statement: &Statement, mut cursor: Cursor<'_>) -> Result<Acc
 
 /// Reads an isolation level: only REPEATABLE READ is supported.
 fn level(statement: &Statement, cursor: &mut Cursor<'_>) -> Result<(), Plan> {
-    const OTHERS: [&str; 3] = ["SERIALIZABLE", "READ COMMITTED", "READ UNCOMMITTED"];
     if cursor.skip("REPEATABLE READ") {
         return Ok(());
     }
-    Err(match OTHERS.into_iter().find(|other| cursor.starts_with(other)) {
-        Some(other) => Plan::unsupported(format!("Unsupported isolation level: {other}")),
-        None => Plan::syntax_error(statement, cursor),
-    })
+    refusals::check(Place::IsolationLevel, *cursor)?;
+    Err(Plan::syntax_error(statement, cursor))
 }

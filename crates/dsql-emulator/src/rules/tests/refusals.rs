@@ -6,7 +6,8 @@ use crate::rules::refusals::{Evidence, REFUSALS, Refusal};
 #[test]
 fn each_row_refuses_its_example() {
     for row in REFUSALS {
-        assert_eq!(refusal(row.example), ("0A000".into(), row.message.into()), "{}", row.example);
+        let expected = (row.code.to_owned(), row.message.to_owned());
+        assert_eq!(refusal(row.example), expected, "{}", row.example);
     }
 }
 
@@ -26,6 +27,7 @@ fn no_row_is_hidden_by_an_earlier_one_of_its_place() {
 #[test]
 fn a_recorded_refusal_is_among_the_probes() {
     let recorded = [
+        include_str!("../../../tests/probes/environment.json"),
         include_str!("../../../tests/probes/index.json"),
         include_str!("../../../tests/probes/transaction.json"),
         include_str!("../../../tests/probes/types.json"),
