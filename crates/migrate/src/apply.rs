@@ -377,9 +377,9 @@ impl<'s, 'a> Applier<'s, 'a> {
         Ok(())
     }
 
-    /// Writes the version row and the history row. Returns whether this run did.
+    /// Writes the version rows and the history row. Returns whether this run did.
     ///
-    /// Before a newer version is recorded, all of its objects are checked again, because a concurrent
+    /// Before a newer or an adopted version is recorded, all of its objects are checked again, because a concurrent
     /// overwrite or rollback may have dropped some. If so, the steps of the release are repeated. No
     /// lock keeps other runs out between this check and the commit, so an overwrite must run alone.
     async fn record(
@@ -394,20 +394,21 @@ impl<'s, 'a> Applier<'s, 'a> {
         let mut sent = false;
         loop {
             let rows = self.database.version_rows().await?;
-            let row = rows.into_iter().find(|row| row.database == change.database);
-            let now = row.and_then(|row| row.version);
-            if is_recorded(now.as_deref(), change) {
+            let now = |name: &str| {
+                rows.iter().find(|row| row.database == name).and_then(|row| row.version.as_deref())
+            };
+            // The other names are recorded in the same transaction.
+            if is_recorded(now(&change.database), change) {
                 return Ok(sent);
             }
-            if now != change.from {
-                let shown = |version: Option<String>| version.unwrap_or_else(|| "none".to_owned());
+            if let Some((name, from)) = change.rows().find(|(name, from)| now(name) != *from) {
                 return Err(MigrateError::VersionChanged {
-                    database: change.database.clone(),
-                    expected: shown(change.from.clone()),
-                    actual: shown(now),
+                    database: name.to_owned(),
+                    expected: from.unwrap_or("none").to_owned(),
+                    actual: now(name).unwrap_or("none").to_owned(),
                 });
             }
-            let missing = match change.is_upgrade() {
+            let missing = match change.is_upgrade() || change.adopts {
                 true => self.missing(change, target.unwrap_or(change.to)).await?,
                 false => Vec::new(),
             };

@@ -6,11 +6,12 @@ use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
     Difference, MigrateError, Migrator,
+    migrator::DatabaseState,
     objects::{Catalog, TableDefinition, compare_table},
     plan::{Plan, Step, StepAction, StepState},
     schema::{Change, Release, Statement},
     version_tables::{
-        self, HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow,
+        self, HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow, bounded,
     },
 };
 
@@ -82,7 +83,7 @@ impl Migrator<'_> {
         if version == SchemaVersion::NONE && current > version {
             return Ok(self.empty_plan(Some(current), Some(current)));
         }
-        self.check_not_newer_than_schema(current)?;
+        self.check_not_newer_than_schema(current, &state.catalog).await?;
         if current > version {
             return Err(MigrateError::NeedsRollback { current, requested: version });
         }
@@ -117,7 +118,7 @@ impl Migrator<'_> {
         let Some((text, current)) = state.recorded else {
             return Err(self.not_set_up_error(&state.rows));
         };
-        self.check_not_newer_than_schema(current)?;
+        self.check_not_newer_than_schema(current, &state.catalog).await?;
         let target = target.unwrap_or_else(|| self.schema.newest());
         if target < current {
             return Err(MigrateError::NeedsRollback { current, requested: target });
@@ -174,43 +175,34 @@ impl Migrator<'_> {
     /// that the newer versions added, in reverse order. No other table is changed. Objects that depend on
     /// these tables are dropped before that, if that is asked for.
     ///
-    /// The version is lowered first so that no server of the newer version starts after that. All
+    /// The version is lowered first so that no server of the newer version starts after that; it is
+    /// lowered in one transaction under every logical name of the tables that has a newer one. All
     /// servers must be on the older version before the rollback: a server that still writes a dropped
     /// table loses those writes. If the rollback ends early, running it again drops the remaining
     /// tables; an update reverts it.
     ///
     /// # Errors
-    /// No version is recorded, the target is newer or unknown, the newer versions do more than add
-    /// tables, a table to be dropped has rows and [`Rollback::with_rows`] is not set, or an object
-    /// depends on it and [`Rollback::drop_dependents`] is not set.
+    /// No version is recorded, the target is newer or unknown, a table of the target is missing, the
+    /// newer versions do more than add tables, a table to be dropped has rows and
+    /// [`Rollback::with_rows`] is not set, or an object depends on it and
+    /// [`Rollback::drop_dependents`] is not set.
     pub async fn plan_rollback(&mut self, rollback: &Rollback) -> Result<Plan, MigrateError> {
         let target = self.known_version(rollback.to)?;
         let state = self.database_state(&self.scope()).await?;
-        let Some((text, current)) = state.recorded else {
+        let Some((_, current)) = state.recorded else {
             return Err(self.not_set_up_error(&state.rows));
         };
-        self.check_not_newer_than_schema(current)?;
+        self.check_not_newer_than_schema(current, &state.catalog).await?;
         if target > current {
             return Err(MigrateError::NotARollback { current, requested: target });
         }
-        for (name, version) in self.other_names(&state.rows) {
-            if version > target {
-                return Err(MigrateError::RecordedElsewhere { database: name, version });
-            }
-        }
-        let mut plan = self.empty_plan(Some(current), Some(target));
         let mut added = self.added_tables(target)?;
+        self.check_no_table_missing(current, target, &state.catalog).await?;
+        let mut plan = self.empty_plan(Some(current), Some(target));
         added.retain(|table| state.catalog.tables.contains_key(table));
         let dependents = rollback.drop_dependents;
         self.plan_dependents(&mut plan, added.clone(), Some(dependents)).await?;
-        if let (true, Some(release)) = (target < current, self.schema.release(target)) {
-            plan.steps.extend(self.version_table_steps(&state.catalog)?);
-            plan.steps.push(record(VersionChange {
-                from: Some(text),
-                description: format!("rolled back from {current}"),
-                ..self.change_to(release)
-            }));
-        }
+        self.lower_versions(&mut plan, target, &state).await?;
         for table in added.into_iter().rev() {
             let position = self.schema.end_of(target);
             let layouts = self.schema.layouts_of(&table, position, self.schema.newest());
@@ -224,6 +216,66 @@ impl Migrator<'_> {
             plan.steps.push(drop_table(&table, rollback.with_rows, Some(target), Vec::new()));
         }
         Ok(plan)
+    }
+
+    /// Plans to record `target` under every logical name with a newer version, in one transaction.
+    async fn lower_versions(
+        &mut self,
+        plan: &mut Plan,
+        target: SchemaVersion,
+        state: &DatabaseState,
+    ) -> Result<(), MigrateError> {
+        let mut newer = Vec::new();
+        for row in &state.rows {
+            let (Some(text), Some(version)) = (&row.version, row.parsed()) else {
+                return Err(self.unreadable_version_error(row, &state.catalog).await?);
+            };
+            self.check_not_newer_than_schema(version, &state.catalog).await?;
+            if version > target {
+                newer.push((row.database.clone(), text.clone()));
+            }
+        }
+        newer.sort_by_key(|(name, _)| *name != self.logical_name);
+        let mut newer = newer.into_iter();
+        let (Some((database, from)), Some(release)) = (newer.next(), self.schema.release(target))
+        else {
+            return Ok(());
+        };
+        let mut description = format!("rolled back from {from}");
+        let also: Vec<_> = newer.collect();
+        for (name, text) in &also {
+            description += &format!(", with `{name}` ({text})");
+            let note = format!("the version recorded for `{name}` ({text}) is lowered, too");
+            plan.notes.push(note);
+        }
+        plan.steps.extend(self.version_table_steps(&state.catalog)?);
+        plan.steps.push(record(VersionChange {
+            database,
+            from: Some(from),
+            also,
+            description: bounded(description),
+            ..self.change_to(release)
+        }));
+        Ok(())
+    }
+
+    /// Checks that no table of `target` is missing, if its files are known.
+    async fn check_no_table_missing(
+        &mut self,
+        current: SchemaVersion,
+        target: SchemaVersion,
+        catalog: &Catalog,
+    ) -> Result<(), MigrateError> {
+        if self.schema.check(SchemaVersion::NONE, target).is_err() {
+            return Ok(());
+        }
+        let tables = self.schema.objects_at(target).tables;
+        let missing = tables.into_keys().filter(|table| !catalog.tables.contains_key(table));
+        let missing: Vec<_> = missing.map(|table| Difference::MissingTable { table }).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(self.incomplete_error(current, missing, catalog).await?)
     }
 
     /// Plans to drop every table of this schema with its rows, and to set up the requested version.
@@ -245,12 +297,14 @@ impl Migrator<'_> {
         if setup.versioning {
             self.check_name()?;
         }
-        let rows = self.database.version_rows().await?;
+        let rows = self.version_rows().await?;
         let mut catalog = self.database.catalog(&self.scope()).await?;
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
         for row in &rows {
-            let recorded = row.parsed().ok_or_else(|| MigrateError::unreadable_version(row))?;
-            self.check_not_newer_than_schema(recorded)?;
+            let Some(recorded) = row.parsed() else {
+                return Err(self.unreadable_version_error(row, &catalog).await?);
+            };
+            self.check_not_newer_than_schema(recorded, &catalog).await?;
             if row.database == self.logical_name {
                 plan.from = Some(recorded);
             } else {
@@ -370,6 +424,8 @@ impl Migrator<'_> {
         steps.push(record(VersionChange {
             database: self.logical_name.clone(),
             from: None,
+            also: Vec::new(),
+            adopts: false,
             to: version,
             min_compatible: release.map_or(SchemaVersion::NONE, |release| release.min_compatible),
             manifest_md5: String::new(),
@@ -379,7 +435,7 @@ impl Migrator<'_> {
     }
 
     /// The versions recorded for the same tables under other logical names.
-    fn other_names(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
+    pub(crate) fn other_names(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
         rows.iter()
             .filter(|row| row.database != self.logical_name)
             .filter_map(|row| Some((row.database.clone(), row.parsed()?)))
@@ -435,10 +491,12 @@ impl Migrator<'_> {
         Ok(added)
     }
 
-    fn change_to(&self, release: &Release) -> VersionChange {
+    pub(crate) fn change_to(&self, release: &Release) -> VersionChange {
         VersionChange {
             database: self.logical_name.clone(),
             from: None,
+            also: Vec::new(),
+            adopts: false,
             to: release.version,
             min_compatible: release.min_compatible,
             manifest_md5: release.manifest_md5.clone(),

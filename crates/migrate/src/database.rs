@@ -67,8 +67,8 @@ pub trait SchemaDatabase: Send {
     /// Those of the connection and the server.
     async fn version_rows(&mut self) -> Result<Vec<VersionRow>, DatabaseError>;
 
-    /// Writes the version row and the history row of `change` in one transaction, if the recorded
-    /// version equals [`VersionChange::from`]. Returns whether it did.
+    /// Writes the version rows and the history row of `change` in one transaction, if the recorded
+    /// versions equal those of [`VersionChange::rows`]. Returns whether it did.
     ///
     /// # Errors
     /// Those of the connection and the server. Unless the server refused, the change may be in
@@ -342,5 +342,10 @@ impl DatabaseError {
         };
         // Undefined table, undefined object, undefined function.
         matches!(server.sqlstate.as_str(), "42P01" | "42704" | "42883")
+    }
+
+    /// Whether a table lacks a column of the statement.
+    pub fn is_undefined_column(&self) -> bool {
+        matches!(self, Self::Refused(server) if server.sqlstate == "42703")
     }
 }

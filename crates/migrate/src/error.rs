@@ -66,16 +66,44 @@ pub enum MigrateError {
     /// The database does not match its recorded version. Nothing was changed.
     #[error(
         "the database is recorded at version {version}, but does not match it: {}; \
-         nothing was changed; {}; `verify` has the whole list",
+         nothing was changed; {}{}; `verify` has the whole list",
         sentences(differences),
-        remedy(differences)
+        remedy(differences),
+        adoptable.map_or_else(String::new, |found| {
+            format!("; if {version} was recorded by mistake, {}", adoption(found))
+        })
     )]
     Incomplete {
         /// The recorded version.
         version: SchemaVersion,
         /// The missing and different objects.
         differences: Vec<Difference>,
+        /// The version that [`plan_adoption`](crate::Migrator::plan_adoption) would record.
+        adoptable: Option<SchemaVersion>,
     },
+
+    /// The catalog is that of no version.
+    #[error(
+        "the database has the tables of none of the versions {}; it differs least from {nearest}: {}; \
+         nothing was changed; make it equal to {nearest}, and run the command again",
+        list(known),
+        sentences(differences)
+    )]
+    NotAdoptable {
+        /// The versions of the schema.
+        known: Vec<SchemaVersion>,
+        /// The version with the fewest differences.
+        nearest: SchemaVersion,
+        /// The differences from it.
+        differences: Vec<Difference>,
+    },
+
+    /// The database has none of the tables.
+    #[error(
+        "the database has none of the tables of the schema, so there is no version to adopt; delete \
+         its row in schema_version if there is one, and run `setup-schema`"
+    )]
+    NothingToAdopt,
 
     /// Objects of a version newer than the requested one exist.
     #[error(
@@ -136,19 +164,25 @@ pub enum MigrateError {
     /// The recorded version is malformed.
     #[error(
         "the version recorded for database `{database}` is `{text}`, which is not a version; \
-         correct it in table schema_version"
+         {}",
+        match adoptable {
+            None => "correct it in table schema_version".to_owned(),
+            Some(found) => adoption(*found),
+        }
     )]
     UnreadableVersion {
         /// The logical name.
         database: String,
         /// The recorded text.
         text: String,
+        /// The version that [`plan_adoption`](crate::Migrator::plan_adoption) would record.
+        adoptable: Option<SchemaVersion>,
     },
 
     /// A setup of a database at an older version.
     #[error(
-        "the database is at {current}; `setup-schema` sets up empty databases only; \
-         run `update-schema` to bring it to {requested}"
+        "version {current} is already recorded, and `setup-schema` changes no recorded version; run \
+         `update-schema --version {requested}`"
     )]
     NeedsUpdate {
         /// The recorded version.
@@ -160,7 +194,7 @@ pub enum MigrateError {
     /// An update or a setup to an older version.
     #[error(
         "the database is at {current}, newer than {requested}; \
-         run `rollback-schema --to {requested}` to go back"
+         run `rollback-schema --to {requested}` if it should have that version"
     )]
     NeedsRollback {
         /// The recorded version.
@@ -171,7 +205,8 @@ pub enum MigrateError {
 
     /// A rollback to a newer version.
     #[error(
-        "the database is at {current}, older than {requested}; run `update-schema` to go forward"
+        "the database is at {current}, older than {requested}; run `update-schema --version \
+         {requested}` if it should have that version"
     )]
     NotARollback {
         /// The recorded version.
@@ -182,14 +217,18 @@ pub enum MigrateError {
 
     /// The recorded version is newer than the newest version of the schema.
     #[error(
-        "the database is at {current}, newer than this tool ({newest}); use the tool of a release \
-         that knows {current}"
+        "the database is at {current}, newer than this tool ({newest}); if it is a version of your \
+         own, give its files with `--schema-dir`; if a release has made it, use the tool of that \
+         release{}",
+        adoptable.map_or_else(String::new, |found| format!("; if not, {}", adoption(found)))
     )]
     NewerThanTool {
         /// The recorded version.
         current: SchemaVersion,
         /// The newest version of the schema.
         newest: SchemaVersion,
+        /// The version that [`plan_adoption`](crate::Migrator::plan_adoption) would record.
+        adoptable: Option<SchemaVersion>,
     },
 
     /// The schema has no such version.
@@ -225,18 +264,6 @@ pub enum MigrateError {
         /// Whether the version had been lowered when the rows were found. Running the rollback again
         /// continues it; `update-schema` reverts it.
         version_lowered: bool,
-    },
-
-    /// The same tables are recorded at a newer version under another name.
-    #[error(
-        "the tables are also recorded for database `{database}`, at {version}; roll it back \
-         first (with its name as the logical database), or delete its row in schema_version"
-    )]
-    RecordedElsewhere {
-        /// The other logical name.
-        database: String,
-        /// The version recorded under it.
-        version: SchemaVersion,
     },
 
     /// The same tables are recorded at an older version under another name.
@@ -336,10 +363,11 @@ impl From<SchemaError> for MigrateError {
 
 impl MigrateError {
     /// The error that the version of `row` is malformed.
-    pub(crate) fn unreadable_version(row: &VersionRow) -> Self {
+    pub(crate) fn unreadable_version(row: &VersionRow, adoptable: Option<SchemaVersion>) -> Self {
         Self::UnreadableVersion {
             database: row.database.clone(),
             text: row.version.clone().unwrap_or_default(),
+            adoptable,
         }
     }
 
@@ -348,12 +376,18 @@ impl MigrateError {
         match self {
             Self::Differs(differences)
             | Self::DifferentTables(differences)
+            | Self::NotAdoptable { differences, .. }
             | Self::Incomplete { differences, .. } => differences,
             Self::Drift { drift: differences, .. } => differences,
             Self::ConcurrentlyDropped { missing: differences, .. } => differences,
             _ => &[],
         }
     }
+}
+
+/// What to do if the database has exactly the tables of `version`.
+fn adoption(version: SchemaVersion) -> String {
+    format!("run `adopt-schema` to record {version}, whose tables the database has exactly")
 }
 
 fn sentences(differences: &[Difference]) -> String {

@@ -38,6 +38,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod adopt;
 mod apply;
 mod commands;
 mod database;

@@ -58,19 +58,34 @@ impl<'a> Migrator<'a> {
         Applier::new(&mut self.database, self.schema).apply(plan).await
     }
 
-    /// Reads the versions and the catalog; again, if the versions changed meanwhile.
+    /// Reads the versions and the catalog, and parses the recorded version.
     pub(crate) async fn database_state(
         &mut self,
         scope: &Scope,
     ) -> Result<DatabaseState, MigrateError> {
         self.check_name()?;
-        let mut rows = self.database.version_rows().await?;
+        let (catalog, rows) = self.consistent_state(scope).await?;
+        let recorded = match rows.iter().find(|row| row.database == self.logical_name) {
+            None => None,
+            Some(row) => match (&row.version, row.parsed()) {
+                (Some(text), Some(version)) => Some((text.clone(), version)),
+                _ => return Err(self.unreadable_version_error(row, &catalog).await?),
+            },
+        };
+        Ok(DatabaseState { catalog, rows, recorded })
+    }
+
+    /// Reads the versions and the catalog; again, if the versions changed meanwhile.
+    pub(crate) async fn consistent_state(
+        &mut self,
+        scope: &Scope,
+    ) -> Result<(Catalog, Vec<VersionRow>), MigrateError> {
+        let mut rows = self.version_rows().await?;
         loop {
             let catalog = self.database.catalog(scope).await?;
-            let again = self.database.version_rows().await?;
+            let again = self.version_rows().await?;
             if rows == again {
-                let recorded = self.recorded(&rows)?;
-                return Ok(DatabaseState { catalog, rows, recorded });
+                return Ok((catalog, rows));
             }
             rows = again;
         }
@@ -84,6 +99,18 @@ impl<'a> Migrator<'a> {
         Scope::of(names.chain([VERSION_TABLE, HISTORY_TABLE]))
     }
 
+    /// All version rows. If the table has other columns, the error lists the differences.
+    pub(crate) async fn version_rows(&mut self) -> Result<Vec<VersionRow>, MigrateError> {
+        let rows = self.database.version_rows().await;
+        if let Err(MigrateError::Database { source, .. }) = &rows
+            && source.is_undefined_column()
+        {
+            let catalog = self.database.catalog(&self.scope()).await?;
+            self.version_table_steps(&catalog)?;
+        }
+        rows
+    }
+
     /// Checks that the logical name fits its column.
     pub(crate) fn check_name(&self) -> Result<(), MigrateError> {
         let reason = match self.logical_name.chars().count() {
@@ -95,17 +122,15 @@ impl<'a> Migrator<'a> {
         Err(MigrateError::InvalidName { reason })
     }
 
-    fn recorded(
-        &self,
-        rows: &[VersionRow],
-    ) -> Result<Option<(String, SchemaVersion)>, MigrateError> {
-        let Some(row) = rows.iter().find(|row| row.database == self.logical_name) else {
-            return Ok(None);
-        };
-        match (&row.version, row.parsed()) {
-            (Some(text), Some(version)) => Ok(Some((text.clone(), version))),
-            _ => Err(MigrateError::unreadable_version(row)),
-        }
+    /// The error that the version of `row` is malformed.
+    pub(crate) async fn unreadable_version_error(
+        &mut self,
+        row: &VersionRow,
+        catalog: &Catalog,
+    ) -> Result<MigrateError, MigrateError> {
+        let is_own = row.database == self.logical_name && row.version.is_some();
+        let adoptable = if is_own { self.adoptable(None, catalog).await? } else { None };
+        Ok(MigrateError::unreadable_version(row, adoptable))
     }
 
     /// The error that no version is recorded; `rows` are those of other names.
@@ -131,13 +156,15 @@ impl<'a> Migrator<'a> {
     }
 
     /// Checks that the recorded version `current` is not newer than the schema.
-    pub(crate) fn check_not_newer_than_schema(
-        &self,
+    pub(crate) async fn check_not_newer_than_schema(
+        &mut self,
         current: SchemaVersion,
+        catalog: &Catalog,
     ) -> Result<(), MigrateError> {
         let newest = self.schema.newest();
         if current > newest {
-            return Err(MigrateError::NewerThanTool { current, newest });
+            let adoptable = self.adoptable(Some(current), catalog).await?;
+            return Err(MigrateError::NewerThanTool { current, newest, adoptable });
         }
         Ok(())
     }
@@ -273,7 +300,7 @@ impl<'a> Migrator<'a> {
                 !touched.contains(difference.relation()) && difference.is_compatible(catalog)
             });
         if !differences.is_empty() {
-            return Err(MigrateError::Incomplete { version: recorded, differences });
+            return Err(self.incomplete_error(recorded, differences, catalog).await?);
         }
         plan.notes.extend(tolerated.iter().map(|difference| {
             format!("{difference}; no step works on it, and `verify` goes on reporting it")
@@ -294,6 +321,17 @@ impl<'a> Migrator<'a> {
         }
         plan.steps.extend(steps);
         Ok(())
+    }
+
+    /// The error that the database does not match its recorded version.
+    pub(crate) async fn incomplete_error(
+        &mut self,
+        version: SchemaVersion,
+        differences: Vec<Difference>,
+        catalog: &Catalog,
+    ) -> Result<MigrateError, MigrateError> {
+        let adoptable = self.adoptable(Some(version), catalog).await?;
+        Ok(MigrateError::Incomplete { version, differences, adoptable })
     }
 
     /// The tables and indexes in `catalog` that versions newer than `version` add.

@@ -14,7 +14,7 @@ use crate::{
         compare_table,
     },
     schema::{Change, Statement},
-    version_tables::VersionChange,
+    version_tables::{Dml, VersionChange},
 };
 
 /// The action of a step.
@@ -51,7 +51,7 @@ pub enum StepAction {
         /// The object.
         dependent: Dependent,
     },
-    /// Writes the version row and the history row, unless the version is already recorded.
+    /// Writes the version rows and the history row, unless the version is already recorded.
     Record(VersionChange),
 }
 
@@ -111,13 +111,14 @@ impl Step {
     pub fn summary(&self) -> String {
         match &self.action {
             StepAction::Run { statement, .. } if self.state == StepState::Unfinished => {
-                format!("finish or rebuild: {}", statement.summary())
+                format!("wait for the build or rebuild: {}", statement.summary())
             }
             StepAction::Run { statement, .. }
             | StepAction::DropTable { statement, .. }
             | StepAction::DropDependent { statement, .. } => statement.summary(),
             StepAction::Record(change) => {
-                format!("record version {} for `{}`", change.to, change.database)
+                let names: Vec<_> = change.rows().map(|(name, _)| format!("`{name}`")).collect();
+                format!("record version {} for {}", change.to, names.join(", "))
             }
         }
     }
@@ -138,13 +139,10 @@ impl Step {
             StepAction::DropTable { statement, .. }
             | StepAction::DropDependent { statement, .. } => vec![vec![statement.text(engine)]],
             StepAction::Record(change) => {
-                let [version, history] = change.statements();
-                vec![vec![
-                    "BEGIN".to_owned(),
-                    version.rendered(),
-                    history.rendered(),
-                    "COMMIT".to_owned(),
-                ]]
+                let mut statements = vec!["BEGIN".to_owned()];
+                statements.extend(change.statements().iter().map(Dml::rendered));
+                statements.push("COMMIT".to_owned());
+                vec![statements]
             }
         }
     }
@@ -269,6 +267,17 @@ pub(crate) fn as_text<T: fmt::Display, S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+/// Serializes a value as its `Display` text, or null.
+pub(crate) fn optional_as_text<T: fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// The state of a step according to a catalog.

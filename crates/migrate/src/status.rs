@@ -5,7 +5,10 @@ use std::fmt;
 use serde::Serialize;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 
-use crate::{MigrateError, Migrator, Setup, VersionRow, plan::as_text};
+use crate::{
+    MigrateError, Migrator, Setup, VersionRow,
+    plan::{as_text, optional_as_text},
+};
 
 /// The recorded and the expected version of a database, with the pending steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,7 +22,7 @@ pub struct Status {
     pub database: String,
     /// The version recorded under it; `None` if there is none, or a malformed one, which is then the
     /// [`problem`](Self::problem).
-    #[serde(serialize_with = "optional")]
+    #[serde(serialize_with = "optional_as_text")]
     pub current: Option<SchemaVersion>,
     /// The newest version of the schema.
     #[serde(serialize_with = "as_text")]
@@ -36,16 +39,6 @@ impl Status {
     /// Whether the database is at the expected version and has nothing pending.
     pub fn is_current(&self) -> bool {
         self.current == Some(self.expected) && self.pending.is_empty() && self.problem.is_none()
-    }
-}
-
-fn optional<S: serde::Serializer>(
-    version: &Option<SchemaVersion>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match version {
-        Some(version) => serializer.collect_str(version),
-        None => serializer.serialize_none(),
     }
 }
 
@@ -86,7 +79,7 @@ impl Migrator<'_> {
     /// update is part of the status.
     pub async fn status(&mut self) -> Result<Status, MigrateError> {
         self.check_name()?;
-        let rows = self.database.version_rows().await?;
+        let rows = self.version_rows().await?;
         let plan = if rows.iter().any(|row| row.database == self.logical_name) {
             self.plan_update(None).await
         } else {

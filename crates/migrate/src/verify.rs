@@ -10,7 +10,7 @@ use crate::{
     Difference, IndexBuildState, JobStatus, MigrateError, Migrator, Timeouts,
     index_build::until_next_poll,
     objects::{Catalog, IndexDefinition, Objects, Scope, compare_index, compare_table},
-    plan::as_text,
+    plan::{as_text, optional_as_text},
     version_tables,
 };
 
@@ -31,6 +31,10 @@ pub struct Verification {
     pub differences: Vec<Difference>,
     /// Objects that are not part of the schema. They do not count as differences.
     pub foreign: Vec<ForeignObject>,
+    /// If the recorded version was compared and differs: the version that
+    /// [`plan_adoption`](Migrator::plan_adoption) would record instead.
+    #[serde(serialize_with = "optional_as_text")]
+    pub adoptable: Option<SchemaVersion>,
 }
 
 /// An object of the database that is not part of the schema.
@@ -65,6 +69,13 @@ impl fmt::Display for Verification {
                 writeln!(f, "  - {difference}")?;
             }
         }
+        if let Some(found) = self.adoptable {
+            writeln!(
+                f,
+                "It has exactly the tables of version {found}. If {version} was recorded by mistake, \
+                 `adopt-schema` records {found}."
+            )?;
+        }
         if !self.foreign.is_empty() {
             writeln!(f, "Not part of the schema, ignored:")?;
             for ForeignObject { name, kind } in &self.foreign {
@@ -98,17 +109,44 @@ impl Migrator<'_> {
                 }
             }
         };
-        self.check_not_newer_than_schema(version)?;
+        self.check_not_newer_than_schema(version, &catalog).await?;
         self.schema.check(SchemaVersion::NONE, version)?;
         let mut objects = self.schema.objects_at(version);
         if is_recorded {
             objects.tables.extend(version_tables::tables());
         }
+        let mut indexes = Vec::new();
+        self.verify_indexes(&objects, &catalog, &mut indexes).await?;
+        let differences = self.differences(version, &objects, &catalog, indexes).await?;
+        let adoptable = match is_recorded && !differences.is_empty() {
+            true => self.adoptable(Some(version), &catalog).await?,
+            false => None,
+        };
+        Ok(Verification {
+            engine: self.database.engine(),
+            schema: self.database.schema().to_owned(),
+            database: self.logical_name.clone(),
+            version,
+            differences,
+            foreign: self.foreign(&objects, &catalog),
+            adoptable,
+        })
+    }
+
+    /// The differences between `catalog` and the objects of `version`, and the objects of newer
+    /// versions. `indexes` are the differences of its indexes.
+    pub(crate) async fn differences(
+        &mut self,
+        version: SchemaVersion,
+        objects: &Objects,
+        catalog: &Catalog,
+        indexes: Vec<Difference>,
+    ) -> Result<Vec<Difference>, MigrateError> {
         let mut differences = Vec::new();
         for (name, table) in &objects.tables {
-            differences.extend(compare_table(name, table, &catalog));
+            differences.extend(compare_table(name, table, catalog));
         }
-        self.verify_indexes(&objects, &catalog, &mut differences).await?;
+        differences.extend(indexes);
         for seed in &objects.seeds {
             let Some(table) = objects.tables.get(&seed.table) else {
                 continue;
@@ -119,15 +157,8 @@ impl Migrator<'_> {
                 differences.push(Difference::MissingSeed { table: seed.table.clone() });
             }
         }
-        differences.extend(self.drift(version, &catalog));
-        Ok(Verification {
-            engine: self.database.engine(),
-            schema: self.database.schema().to_owned(),
-            database: self.logical_name.clone(),
-            version,
-            differences,
-            foreign: self.foreign(&objects, &catalog),
-        })
+        differences.extend(self.drift(version, catalog));
+        Ok(differences)
     }
 
     async fn verify_indexes(

@@ -4,7 +4,7 @@
 //! They have exactly the columns and contents that Temporal's tool and server read and write
 //! (temporal-persistence.md#version-tables), so that either tool can continue the work of the other.
 //! The key of the version row is the logical name of the database, under which the server looks it
-//! up. Both rows of a change are written in one transaction, on the condition that the recorded
+//! up. All rows of a change are written in one transaction, on the condition that the recorded
 //! version is the old one: of several concurrent runs, one writes and the others see its rows.
 
 use serde::Serialize;
@@ -27,6 +27,8 @@ pub const DEFAULT_DATABASE: &str = "postgres";
 pub(crate) const INITIAL_DESCRIPTION: &str = "initial version";
 /// The old version in the history row of a setup, as Temporal's tool writes it.
 const INITIAL_OLD_VERSION: &str = "0";
+/// The longest description, in characters: the width of its column.
+pub(crate) const MAX_DESCRIPTION: usize = 255;
 
 const CREATE_TABLES: [&str; 2] = [
     "CREATE TABLE schema_version (
@@ -90,6 +92,12 @@ pub struct VersionChange {
     pub database: String,
     /// The recorded text of the old version; `None` for a setup.
     pub from: Option<String>,
+    /// Other logical names of the same tables, which get the same version in the same transaction,
+    /// with the recorded texts of their old versions.
+    pub also: Vec<(String, String)>,
+    /// Whether the catalog has decided the version. Its objects are then checked before it is
+    /// recorded, as for an upgrade.
+    pub adopts: bool,
     /// The new version.
     pub to: SchemaVersion,
     /// The oldest schema version that is compatible with the new one.
@@ -120,28 +128,19 @@ impl VersionChange {
         self.old_version().is_none_or(|from| from < self.to)
     }
 
-    /// The two statements of the transaction: the conditional write of the version row, which affects
-    /// one row if the change applies, and the insert of the history row.
-    pub fn statements(&self) -> [Dml; 2] {
-        let (to, min_compatible) = (self.to.to_string(), self.min_compatible.to_string());
-        let version = match &self.from {
-            None => Dml {
-                text: "INSERT INTO schema_version \
-                       (version_partition, db_name, creation_time, curr_version, \
-                       min_compatible_version) \
-                       VALUES (0, $1, now() AT TIME ZONE 'UTC', $2, $3) \
-                       ON CONFLICT (version_partition, db_name) DO NOTHING",
-                parameters: vec![self.database.clone(), to.clone(), min_compatible],
-            },
-            Some(from) => Dml {
-                text: "UPDATE schema_version SET creation_time = now() AT TIME ZONE 'UTC', \
-                       curr_version = $2, min_compatible_version = $3 \
-                       WHERE version_partition = 0 AND db_name = $1 AND curr_version = $4",
-                parameters: vec![self.database.clone(), to.clone(), min_compatible, from.clone()],
-            },
-        };
+    /// The logical names with the recorded texts of their old versions.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let also = self.also.iter().map(|(name, from)| (name.as_str(), Some(from.as_str())));
+        std::iter::once((self.database.as_str(), self.from.as_deref())).chain(also)
+    }
+
+    /// The statements of the transaction: for each logical name the conditional write of its version
+    /// row, which affects one row if the change applies, and last the insert of the history row.
+    pub fn statements(&self) -> Vec<Dml> {
+        let mut statements: Vec<_> =
+            self.rows().map(|(name, from)| self.version_statement(name, from)).collect();
         let old = self.from.as_deref().unwrap_or(INITIAL_OLD_VERSION);
-        let history = Dml {
+        statements.push(Dml {
             text: "INSERT INTO schema_update_history \
                    (version_partition, year, month, update_time, old_version, new_version, \
                    manifest_md5, description) \
@@ -150,12 +149,46 @@ impl VersionChange {
                    now() AT TIME ZONE 'UTC', $1, $2, $3, $4)",
             parameters: vec![
                 old.to_owned(),
-                to,
+                self.to.to_string(),
                 self.manifest_md5.clone(),
                 self.description.clone(),
             ],
-        };
-        [version, history]
+        });
+        statements
+    }
+
+    fn version_statement(&self, name: &str, from: Option<&str>) -> Dml {
+        let parameters = [name, &self.to.to_string(), &self.min_compatible.to_string()];
+        let mut parameters = parameters.map(str::to_owned).to_vec();
+        match from {
+            None => Dml {
+                text: "INSERT INTO schema_version \
+                       (version_partition, db_name, creation_time, curr_version, \
+                       min_compatible_version) \
+                       VALUES (0, $1, now() AT TIME ZONE 'UTC', $2, $3) \
+                       ON CONFLICT (version_partition, db_name) DO NOTHING",
+                parameters,
+            },
+            Some(from) => {
+                parameters.push(from.to_owned());
+                Dml {
+                    text: "UPDATE schema_version SET creation_time = now() AT TIME ZONE 'UTC', \
+                           curr_version = $2, min_compatible_version = $3 \
+                           WHERE version_partition = 0 AND db_name = $1 AND curr_version = $4",
+                    parameters,
+                }
+            }
+        }
+    }
+}
+
+/// `description` cut to the width of its column.
+pub(crate) fn bounded(description: String) -> String {
+    match description.char_indices().nth(MAX_DESCRIPTION - 1) {
+        Some((cut, last)) if cut + last.len_utf8() < description.len() => {
+            format!("{}…", &description[..cut])
+        }
+        _ => description,
     }
 }
 
@@ -206,6 +239,8 @@ mod tests {
         VersionChange {
             database: "it's $2".to_owned(),
             from: from.map(str::to_owned),
+            also: Vec::new(),
+            adopts: false,
             to: SchemaVersion::new(1, 1),
             min_compatible: SchemaVersion::new(1, 0),
             manifest_md5: String::new(),
@@ -213,9 +248,33 @@ mod tests {
         }
     }
 
+    fn two_statements(change: &VersionChange) -> [Dml; 2] {
+        change.statements().try_into().unwrap()
+    }
+
+    #[test]
+    fn every_logical_name_has_a_statement_of_its_own_with_its_old_version() {
+        let mut change = change(Some("1.1"));
+        change.also = vec![("temporal".to_owned(), "v1.1".to_owned())];
+        let [own, other, history] = change.statements().try_into().unwrap();
+        assert_eq!(own.text, other.text);
+        assert_eq!(own.parameters, ["it's $2", "1.1", "1.0", "1.1"]);
+        assert_eq!(other.parameters, ["temporal", "1.1", "1.0", "v1.1"]);
+        assert!(history.text.starts_with("INSERT INTO schema_update_history"));
+    }
+
+    #[test]
+    fn a_description_is_cut_to_the_width_of_its_column() {
+        let fits = "é".repeat(MAX_DESCRIPTION);
+        assert_eq!(bounded(fits.clone()), fits);
+        let cut = bounded(format!("{fits}x"));
+        assert_eq!(cut.chars().count(), MAX_DESCRIPTION);
+        assert!(cut.ends_with("é…"), "{cut}");
+    }
+
     #[test]
     fn a_rendered_statement_has_its_parameters_in_place_whatever_they_contain() {
-        let [version, history] = change(Some("1.0")).statements();
+        let [version, history] = two_statements(&change(Some("1.0")));
         assert!(
             version.rendered().ends_with(
                 "curr_version = '1.1', min_compatible_version = '1.0' \
@@ -229,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_history_of_a_setup_starts_at_0_as_temporals_tool_writes_it() {
-        let [version, history] = change(None).statements();
+        let [version, history] = two_statements(&change(None));
         assert!(version.text.starts_with("INSERT INTO schema_version"));
         assert_eq!(history.parameters, ["0", "1.1", "", "initial version"]);
     }

@@ -131,6 +131,16 @@ pub enum IndexBuildState {
     Unknown,
 }
 
+impl Difference {
+    /// Whether it is in an object without data, which an update makes again.
+    pub(crate) const fn is_without_data(&self) -> bool {
+        matches!(
+            self,
+            Self::MissingIndex { .. } | Self::InvalidIndex { .. } | Self::MissingSeed { .. }
+        )
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -367,20 +367,21 @@ async fn rolled_back<T>(
     }
 }
 
-/// The version row and the history row, in one transaction, if the version is still the old one.
+/// The version rows and the history row, in one transaction, if all versions are still the old ones.
 async fn record(
     connection: &mut PgConnection,
     change: &VersionChange,
 ) -> Result<bool, sqlx::Error> {
     // The only isolation level of DSQL (aurora-dsql.md#transactions).
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ").execute(&mut *connection).await?;
+    let names = change.rows().count();
     for (position, statement) in change.statements().into_iter().enumerate() {
         let mut query = sqlx::query(statement.text);
         for parameter in statement.parameters {
             query = query.bind(parameter);
         }
         let done = query.execute(&mut *connection).await?;
-        if position == 0 && done.rows_affected() == 0 {
+        if position < names && done.rows_affected() == 0 {
             sqlx::raw_sql("ROLLBACK").execute(connection).await?;
             return Ok(false);
         }

@@ -11,9 +11,7 @@ use serde::{
 use temporal_dsql_domain::SchemaVersion;
 
 use super::files::BYTE_ORDER_MARK;
-
-/// The longest description, in characters: the width of its column in `schema_update_history`.
-const MAX_DESCRIPTION: usize = 255;
+use crate::version_tables::MAX_DESCRIPTION;
 
 /// A valid manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,10 @@ mod concurrent;
 #[path = "../support/errors.rs"]
 mod errors;
 mod faults;
+#[path = "../support/go_tool.rs"]
+mod go_tool;
 mod jobs;
+mod other_tools;
 #[path = "../support/spec.rs"]
 mod spec;
 

@@ -212,16 +212,19 @@ async fn a_missing_index_of_the_recorded_version_is_built() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_command_refuses_the_wrong_direction_and_says_which_command_is_right() {
+async fn a_command_that_cannot_reach_the_version_names_the_command_that_can() {
     let unknown = SchemaVersion::new(10, 3);
     let known: Vec<_> = embedded().releases().iter().map(|r| r.version.to_string()).collect();
     let not_found =
         format!("10.3 is specified but not found; known versions: {}", known.join(", "));
     for (at, command, part) in [
-        (V1_0, Command::Setup(V1_1), "run `update-schema` to bring it to 1.1"),
+        (V1_0, Command::Setup(V1_1), "version 1.0 is already recorded"),
+        (V1_0, Command::Setup(V1_1), "run `update-schema --version 1.1`"),
+        (SchemaVersion::NONE, Command::Setup(V1_0), "version 0.0 is already recorded"),
+        (SchemaVersion::NONE, Command::Setup(V1_0), "run `update-schema --version 1.0`"),
         (V1_1, Command::Setup(V1_0), "run `rollback-schema --to 1.0`"),
         (V1_1, Command::Update(V1_0), "run `rollback-schema --to 1.0`"),
-        (V1_0, Command::Rollback(V1_1), "run `update-schema`"),
+        (V1_0, Command::Rollback(V1_1), "run `update-schema --version 1.1`"),
         (V1_0, Command::Update(unknown), &*not_found),
         (V1_0, Command::Setup(unknown), "10.3 is specified but not found"),
         (V1_0, Command::Rollback(unknown), "10.3 is specified but not found"),
@@ -320,10 +323,90 @@ async fn t2_the_same_tables_can_be_recorded_under_several_names() {
     let names: Vec<_> =
         cluster.contents().versions.into_iter().map(|(row, _)| row.database).collect();
     assert_eq!(names, ["postgres", "temporal"]);
-    // Then a rollback under one name is refused while the other has the newer version.
+}
+
+/// The recorded versions by name.
+fn recorded(cluster: &Cluster) -> Vec<(String, String)> {
+    let rows = cluster.contents().versions.into_iter();
+    rows.map(|(row, _)| (row.database, row.version.unwrap_or_default())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_lowers_all_names_of_the_tables_in_one_transaction_and_says_so() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| {
+        contents.versions.push(version_row("old", "1.0"));
+        contents.versions.push(version_row("temporal", "v1.1"));
+    });
+    let mut session = cluster.session();
+    let mut other =
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
+    let plan = Command::Rollback(V1_0).plan(&mut other).await.unwrap();
+    assert_eq!(plan.notes, ["the version recorded for `postgres` (1.1) is lowered, too"]);
+    let pending: Vec<_> = plan.pending().map(|step| step.summary()).collect();
+    assert_eq!(
+        pending,
+        ["record version 1.0 for `temporal`, `postgres`", "drop table current_chasm_executions"]
+    );
+    other.apply(&plan).await.unwrap();
+    assert_eq!(
+        recorded(&cluster),
+        pairs(&[("postgres", "1.0"), ("old", "1.0"), ("temporal", "1.0")])
+    );
+    let history = &cluster.contents().history;
+    assert_eq!((&*history[1].old, &*history[1].new), ("v1.1", "1.0"));
+    assert_eq!(history[1].description, "rolled back from v1.1, with `postgres` (1.1)");
+    assert_eq!(history.len(), 2);
+    does_nothing(Command::Rollback(V1_0), &cluster).await;
+
+    // Also if the name of the command has the older version already.
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    let plan = Command::Rollback(V1_0).plan(&mut other).await.unwrap();
+    other.apply(&plan).await.unwrap();
+    assert!(recorded(&cluster).iter().all(|(_, version)| version == "1.0"));
+    assert_is(&cluster.contents().catalog, V1_0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_of_several_names_changes_none_if_one_has_changed_meanwhile() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| contents.versions.push(version_row("temporal", "1.1")));
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
+    cluster.change(|contents| contents.versions[1] = version_row("temporal", "1.0"));
+    let error = migrator.apply(&plan).await.unwrap_err();
+    let expected = "the version recorded for database `temporal` changed from 1.1 to 1.0";
+    assert!(error.to_string().contains(expected), "{error}");
+    assert_eq!(recorded(&cluster), pairs(&[("postgres", "1.1"), ("temporal", "1.0")]));
+    assert_is(&cluster.contents().catalog, V1_1);
+    // A name whose version is not known is named, and nothing is lowered.
+    for (version, named) in [("99.0", "the database is at 99.0"), ("new", "`temporal` is `new`")] {
+        cluster.change(|contents| contents.versions[1] = version_row("temporal", version));
+        let error = fails(Command::Rollback(V1_0), &cluster).await;
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_is_refused_if_a_table_of_the_older_version_is_missing() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| {
+        contents.catalog.tables.remove("executions");
+    });
     let error = fails(Command::Rollback(V1_0), &cluster).await;
-    let expected = format!("also recorded for database `temporal`, at {}", newest());
-    assert!(error.to_string().contains(&expected), "{error}");
+    let expected = "recorded at version 1.1, but does not match it: table executions is missing";
+    assert!(error.to_string().contains(expected), "{error}");
+    // Version tables and nothing else.
+    cluster.change(|contents| {
+        contents.catalog.tables.retain(|name, _| name.starts_with("schema_"));
+        contents.catalog.indexes.clear();
+    });
+    for command in [Command::Rollback(V1_0), Command::Update(V1_1)] {
+        let error = fails(command, &cluster).await;
+        assert!(matches!(error, MigrateError::Incomplete { .. }), "{command:?}: {error}");
+        assert!(error.differences().len() >= 36, "{command:?}: {error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -459,20 +459,24 @@ impl State {
     fn record(&mut self, change: &VersionChange) -> Result<bool, DatabaseError> {
         table_of(&mut self.contents.catalog, VERSION_TABLE)?;
         let now = self.now();
-        let written = VersionRow {
-            database: change.database.clone(),
-            version: Some(change.to.to_string()),
-            min_compatible: Some(change.min_compatible.to_string()),
-        };
-        let versions = &mut self.contents.versions;
-        let row = versions.iter_mut().find(|(row, _)| row.database == change.database);
-        match (row, &change.from) {
-            (None, None) => versions.push((written, now)),
-            (Some(row), Some(from)) if row.0.version.as_ref() == Some(from) => {
-                *row = (written, now);
+        let mut versions = self.contents.versions.clone();
+        for (database, from) in change.rows() {
+            let written = VersionRow {
+                database: database.to_owned(),
+                version: Some(change.to.to_string()),
+                min_compatible: Some(change.min_compatible.to_string()),
+            };
+            let row = versions.iter_mut().find(|(row, _)| row.database == database);
+            match (row, from) {
+                (None, None) => versions.push((written, now)),
+                (Some(row), Some(from)) if row.0.version.as_deref() == Some(from) => {
+                    *row = (written, now);
+                }
+                _ => return Ok(false),
             }
-            _ => return Ok(false),
         }
+        table_of(&mut self.contents.catalog, HISTORY_TABLE)?;
+        self.contents.versions = versions;
         self.contents.history.push(History {
             old: change.from.clone().unwrap_or_else(|| "0".to_owned()),
             new: change.to.to_string(),

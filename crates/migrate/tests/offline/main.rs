@@ -1,5 +1,6 @@
 //! Migrations on a fake cluster in memory.
 
+mod adopting;
 mod catalog_reads;
 mod commands;
 mod concurrent;

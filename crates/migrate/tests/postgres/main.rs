@@ -6,6 +6,9 @@ mod dependents;
 mod differences;
 #[path = "../support/errors.rs"]
 mod errors;
+#[path = "../support/go_tool.rs"]
+mod go_tool;
+mod other_tools;
 mod round_trips;
 mod schemas;
 mod server;

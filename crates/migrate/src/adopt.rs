@@ -1,0 +1,161 @@
+//! Adopts a database whose recorded version no release has made.
+//!
+//! Temporal's tools record any version that they are told, and the guide of the Go fork told 1.12 for
+//! a long time (temporal-persistence.md#setup-schema). The catalog says which version such a database
+//! is: it is compared with every version of the schema.
+
+use temporal_dsql_domain::SchemaVersion;
+
+use crate::{
+    Difference, IndexBuildState, MigrateError, Migrator,
+    objects::{Catalog, compare_index},
+    plan::{Plan, Step, StepAction, StepState},
+    version_tables::{VersionChange, bounded},
+};
+
+/// A version and the differences of a database from it.
+struct Comparison {
+    version: SchemaVersion,
+    differences: Vec<Difference>,
+}
+
+impl Comparison {
+    /// Whether all differences are missing or invalid objects without data, which an update makes.
+    fn is_repairable(&self) -> bool {
+        self.differences.iter().all(Difference::is_without_data)
+    }
+}
+
+impl Migrator<'_> {
+    /// Plans to record the version that the catalog has, whatever is recorded. Missing and invalid
+    /// objects without data (indexes, first rows, the history table) are made first, as by an update.
+    /// The version row is written only if it still has the text that was read.
+    ///
+    /// If the catalog equals several versions, the oldest is recorded. If it equals the recorded
+    /// version, the plan is empty.
+    ///
+    /// # Errors
+    /// The catalog is that of no version, has none of its tables, or no version is recorded under the
+    /// logical name and one is recorded under another.
+    pub async fn plan_adoption(&mut self) -> Result<Plan, MigrateError> {
+        self.check_name()?;
+        let (catalog, rows) = self.consistent_state(&self.scope()).await?;
+        let row = rows.iter().find(|row| row.database == self.logical_name);
+        let recorded = match row {
+            Some(row) => match &row.version {
+                Some(text) => Some(text.clone()),
+                None => return Err(MigrateError::unreadable_version(row, None)),
+            },
+            None if rows.is_empty() => None,
+            None => return Err(self.not_set_up_error(&rows)),
+        };
+        let current = row.and_then(|row| row.parsed());
+        let comparisons = self.comparisons(&catalog).await?;
+        let Some(version) = self.version_of(&comparisons, current) else {
+            return Err(self.not_adoptable(comparisons, &catalog));
+        };
+        let mut plan = self.empty_plan(current, Some(version));
+        for (name, other) in self.other_names(&rows) {
+            if other != version {
+                plan.notes.push(format!(
+                    "the tables are also recorded for `{name}`, at {other}; run `adopt-schema` with \
+                     its name as the logical database"
+                ));
+            }
+        }
+        if current == Some(version) {
+            let is_exact =
+                |found: &Comparison| found.version == version && found.differences.is_empty();
+            if !comparisons.iter().any(is_exact) {
+                plan.notes.push("`update-schema` makes the missing and invalid objects".to_owned());
+            }
+            return Ok(plan);
+        }
+        plan.steps = match recorded {
+            Some(_) => Vec::new(),
+            None => self.version_table_steps(&catalog)?,
+        };
+        self.repair(&mut plan, version, version, &catalog).await?;
+        let Some(release) = self.schema.release(version) else {
+            unreachable!("it is the version of a release");
+        };
+        let was = recorded.as_deref().unwrap_or("not recorded");
+        let change = VersionChange {
+            from: recorded.clone(),
+            adopts: true,
+            description: bounded(format!("adopted: the catalog is that of {version}, not {was}")),
+            ..self.change_to(release)
+        };
+        plan.steps.push(Step { action: StepAction::Record(change), state: StepState::Pending });
+        Ok(plan)
+    }
+
+    /// The version that [`plan_adoption`](Self::plan_adoption) would record for a database that is
+    /// recorded at `current`, which it is not; `None` if it would be refused.
+    pub(crate) async fn adoptable(
+        &mut self,
+        current: Option<SchemaVersion>,
+        catalog: &Catalog,
+    ) -> Result<Option<SchemaVersion>, MigrateError> {
+        // Only a hint: the error of the files is reported by the command itself.
+        if self.schema.check(SchemaVersion::NONE, self.schema.newest()).is_err() {
+            return Ok(None);
+        }
+        let comparisons = self.comparisons(catalog).await?;
+        Ok(self.version_of(&comparisons, current).filter(|version| Some(*version) != current))
+    }
+
+    /// Compares `catalog` with every version.
+    async fn comparisons(&mut self, catalog: &Catalog) -> Result<Vec<Comparison>, MigrateError> {
+        let schema = self.schema;
+        schema.check(SchemaVersion::NONE, schema.newest())?;
+        let mut comparisons = Vec::new();
+        for release in schema.releases() {
+            let version = release.version;
+            let objects = schema.objects_at(version);
+            let indexes = objects.indexes.iter();
+            let indexes = indexes.flat_map(|(name, index)| match catalog.indexes.get(name) {
+                // Whether a job builds it does not matter here, and takes time to find out.
+                Some(found) if found.index == *index && !found.valid => {
+                    let build = IndexBuildState::Unknown;
+                    vec![Difference::InvalidIndex { index: name.clone(), build }]
+                }
+                _ => compare_index(name, index, catalog),
+            });
+            let differences =
+                self.differences(version, &objects, catalog, indexes.collect()).await?;
+            comparisons.push(Comparison { version, differences });
+        }
+        Ok(comparisons)
+    }
+
+    /// The version that the catalog has: the recorded one, or the oldest, of those with the fewest
+    /// differences, if these are in objects without data.
+    fn version_of(
+        &self,
+        comparisons: &[Comparison],
+        recorded: Option<SchemaVersion>,
+    ) -> Option<SchemaVersion> {
+        let fewest =
+            comparisons.iter().filter(|comparison| comparison.is_repairable()).min_by_key(
+                |comparison| (comparison.differences.len(), Some(comparison.version) != recorded),
+            )?;
+        Some(fewest.version)
+    }
+
+    fn not_adoptable(&self, comparisons: Vec<Comparison>, catalog: &Catalog) -> MigrateError {
+        let newest = self.schema.objects_at(self.schema.newest());
+        let known = comparisons.iter().map(|comparison| comparison.version).collect();
+        let nearest = comparisons.into_iter().min_by_key(|comparison| comparison.differences.len());
+        match nearest {
+            Some(Comparison { version: nearest, mut differences })
+                if newest.tables.keys().any(|name| catalog.tables.contains_key(name)) =>
+            {
+                // Objects without data would be made.
+                differences.retain(|difference| !difference.is_without_data());
+                MigrateError::NotAdoptable { known, nearest, differences }
+            }
+            _ => MigrateError::NothingToAdopt,
+        }
+    }
+}

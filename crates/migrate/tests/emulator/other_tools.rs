@@ -1,0 +1,13 @@
+//! Databases that other tools have made, on the emulator: their indexes may still be under way.
+
+use temporal_dsql_testkit::ScratchCluster;
+
+use crate::{go_tool::STATES, quick, timeouts};
+
+#[tokio::test]
+async fn every_database_that_the_go_tool_leaves_behind_is_brought_to_exactly_1_1() {
+    for state in STATES {
+        let Some(cluster) = ScratchCluster::create(quick).await else { return };
+        state.check(&cluster.url(), timeouts()).await;
+    }
+}
