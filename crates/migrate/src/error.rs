@@ -164,11 +164,8 @@ pub enum MigrateError {
     /// The recorded version is malformed.
     #[error(
         "the version recorded for database `{database}` is `{text}`, which is not a version; \
-         {}",
-        match adoptable {
-            None => "correct it in table schema_version".to_owned(),
-            Some(found) => adoption(*found),
-        }
+         correct it in table schema_version{}",
+        adoptable.map_or_else(String::new, |found| format!(", or {}", adoption(found)))
     )]
     UnreadableVersion {
         /// The logical name.

@@ -77,6 +77,8 @@ pub struct State {
     pub remedy: &'static [Command],
     /// Whether they keep its rows.
     pub keeps_rows: bool,
+    /// Whether the emulator's tests make it, too, which takes longer than on PostgreSQL.
+    pub on_emulator: bool,
 }
 
 const ALL: usize = usize::MAX;
@@ -111,6 +113,7 @@ pub const STATES: &[State] = &[
         verify: "no schema version is recorded",
         remedy: &[Command::Setup],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "a setup that ended before the first row",
@@ -124,6 +127,7 @@ pub const STATES: &[State] = &[
         verify: "no schema version is recorded",
         remedy: &[Command::Setup],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "a setup that ended in the middle",
@@ -137,6 +141,7 @@ pub const STATES: &[State] = &[
         verify: "no schema version is recorded",
         remedy: &[Command::Setup],
         keeps_rows: true,
+        on_emulator: true,
     },
     State {
         name: "a setup that ended before the version row",
@@ -150,6 +155,7 @@ pub const STATES: &[State] = &[
         verify: "no schema version is recorded",
         remedy: &[Command::Setup],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "a setup as 1.1",
@@ -163,6 +169,7 @@ pub const STATES: &[State] = &[
         verify: "matches version 1.1",
         remedy: &[],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "a setup as 1.1 that ended before the history row",
@@ -176,6 +183,7 @@ pub const STATES: &[State] = &[
         verify: "matches version 1.1",
         remedy: &[Command::Update],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "a setup as 1.0, which has the tables of 1.1",
@@ -191,6 +199,7 @@ pub const STATES: &[State] = &[
                  `adopt-schema` records 1.1.",
         remedy: &[Command::Update],
         keeps_rows: true,
+        on_emulator: true,
     },
     State {
         name: "a setup of the tables of 1.0 as 1.12, as the guide said",
@@ -206,6 +215,7 @@ pub const STATES: &[State] = &[
         verify: "run `adopt-schema` to record 1.0",
         remedy: &[Command::Adopt, Command::Update],
         keeps_rows: true,
+        on_emulator: true,
     },
     State {
         name: "a setup of the tables of 1.1 as 1.12",
@@ -219,6 +229,7 @@ pub const STATES: &[State] = &[
         verify: "run `adopt-schema` to record 1.1",
         remedy: &[Command::Adopt],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "a setup as 1.12 without an index, whose build failed and which was dropped",
@@ -237,6 +248,7 @@ pub const STATES: &[State] = &[
         verify: "run `adopt-schema` to record 1.0",
         remedy: &[Command::Adopt, Command::Update],
         keeps_rows: true,
+        on_emulator: true,
     },
     State {
         name: "a setup of the tables of 1.0 as 1.1",
@@ -252,6 +264,7 @@ pub const STATES: &[State] = &[
         verify: "If 1.1 was recorded by mistake, `adopt-schema` records 1.0.",
         remedy: &[Command::Adopt, Command::Update],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "`setup-schema -v 0.0`, before an update",
@@ -266,6 +279,7 @@ pub const STATES: &[State] = &[
         verify: "matches version 0.0",
         remedy: &[Command::Update],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "an update from 0.0 that ended after the first row, which stops the Go tool for good",
@@ -279,6 +293,7 @@ pub const STATES: &[State] = &[
         verify: "table namespace_metadata belongs to version 1.0",
         remedy: &[Command::Update],
         keeps_rows: true,
+        on_emulator: true,
     },
     State {
         name: "an update from 0.0 that ended before the version row",
@@ -292,6 +307,7 @@ pub const STATES: &[State] = &[
         verify: "If 0.0 was recorded by mistake, `adopt-schema` records 1.0.",
         remedy: &[Command::Update],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "an update to 1.0",
@@ -305,6 +321,7 @@ pub const STATES: &[State] = &[
         verify: "matches version 1.0",
         remedy: &[Command::Update],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "a version that was lowered because it could not be read",
@@ -318,6 +335,7 @@ pub const STATES: &[State] = &[
         verify: "If 0.0 was recorded by mistake, `adopt-schema` records 1.1.",
         remedy: &[Command::Adopt],
         keeps_rows: true,
+        on_emulator: false,
     },
     State {
         name: "an overwrite that ended early",
@@ -331,6 +349,7 @@ pub const STATES: &[State] = &[
         verify: "table activity_info_maps is missing",
         remedy: &[Command::Overwrite],
         keeps_rows: false,
+        on_emulator: false,
     },
     State {
         name: "an overwrite of a database at 1.12 that ended early",
@@ -347,6 +366,7 @@ pub const STATES: &[State] = &[
             Command::Overwrite,
         ],
         keeps_rows: false,
+        on_emulator: false,
     },
     State {
         name: "an overwrite that ended after the version row was dropped",
@@ -360,6 +380,7 @@ pub const STATES: &[State] = &[
         verify: "no schema version is recorded",
         remedy: &[Command::Overwrite],
         keeps_rows: false,
+        on_emulator: false,
     },
     State {
         name: "version tables of the first days",
@@ -377,6 +398,7 @@ pub const STATES: &[State] = &[
         verify: "column schema_version.db_name is missing",
         remedy: &[Command::Sql("DROP TABLE schema_version"), Command::Adopt, Command::Update],
         keeps_rows: true,
+        on_emulator: false,
     },
 ];
 
