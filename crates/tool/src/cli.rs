@@ -120,12 +120,15 @@ pub(crate) enum Command {
     /// Check whether this machine can work with the cluster, and what a store would do there
     Doctor(Doctor),
     /// Show the recorded version, the expected version and the pending steps
-    Status,
+    Status(Status),
     /// Compare a database with its recorded version; exit code 3 if they differ
     Verify(Verify),
     /// Roll back to an older version
     #[command(alias = "rollback")]
     RollbackSchema(RollbackSchema),
+    /// Record the version that the tables have, in place of one that no release has made
+    #[command(alias = "adopt")]
+    AdoptSchema(AdoptSchema),
     /// Not applicable: a DSQL cluster has exactly one database
     #[command(alias = "create", hide = true)]
     CreateDatabase,
@@ -142,9 +145,10 @@ impl Command {
             Self::SetupSchema(_) => "setup-schema",
             Self::UpdateSchema(_) => "update-schema",
             Self::Doctor(_) => "doctor",
-            Self::Status => "status",
+            Self::Status(_) => "status",
             Self::Verify(_) => "verify",
             Self::RollbackSchema(_) => "rollback-schema",
+            Self::AdoptSchema(_) => "adopt-schema",
             Self::CreateDatabase => "create-database",
             Self::DropDatabase => "drop-database",
             Self::Completions(_) => "completions",
@@ -202,11 +206,7 @@ pub(crate) struct UpdateSchema {
     pub(crate) version: Option<SchemaVersion>,
 
     #[command(flatten)]
-    pub(crate) schema: SchemaName,
-
-    /// Directory of schema versions to use instead of the embedded ones
-    #[arg(long, short = 'd', value_name = "DIR", conflicts_with = "schema_name")]
-    pub(crate) schema_dir: Option<PathBuf>,
+    pub(crate) schema: SchemaVersions,
 
     #[command(flatten)]
     pub(crate) proof: Proof,
@@ -224,10 +224,29 @@ pub(crate) struct Doctor {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) schema: SchemaVersions,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Verify {
     /// Version to compare with [default: the recorded one]
     #[arg(long, short)]
     pub(crate) version: Option<SchemaVersion>,
+
+    #[command(flatten)]
+    pub(crate) schema: SchemaVersions,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AdoptSchema {
+    #[command(flatten)]
+    pub(crate) schema: SchemaVersions,
+
+    /// Print the statements with their transaction boundaries; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Args, Debug)]
@@ -245,6 +264,9 @@ pub(crate) struct RollbackSchema {
     pub(crate) dependents: Dependents,
 
     #[command(flatten)]
+    pub(crate) schema: SchemaVersions,
+
+    #[command(flatten)]
     pub(crate) proof: Proof,
 
     #[command(flatten)]
@@ -257,6 +279,17 @@ pub(crate) struct SchemaName {
     /// Embedded schema
     #[arg(long, short = 's', value_name = "NAME", value_parser = [SCHEMA_NAME])]
     pub(crate) schema_name: Option<String>,
+}
+
+/// The schema versions of a command: the embedded ones, or those of a directory.
+#[derive(Args, Debug)]
+pub(crate) struct SchemaVersions {
+    #[command(flatten)]
+    pub(crate) name: SchemaName,
+
+    /// Directory of schema versions to use instead of the embedded ones
+    #[arg(long, short = 'd', value_name = "DIR", conflicts_with = "schema_name")]
+    pub(crate) schema_dir: Option<PathBuf>,
 }
 
 /// The check that the command changes no row of `current_executions`.

@@ -10,7 +10,10 @@ use temporal_dsql::migrate::{
 };
 
 use crate::{
-    cli::{Cli, Command, Output, Proof, RollbackSchema, SetupSchema, UpdateSchema, Verify},
+    cli::{
+        AdoptSchema, Cli, Command, Output, Proof, RollbackSchema, SchemaVersions, SetupSchema,
+        Status, UpdateSchema, Verify,
+    },
     doctor,
     exit::Failure,
     progress::ProgressReporter,
@@ -25,9 +28,10 @@ pub(crate) async fn run(cli: &Cli) -> Result<Success, Failure> {
         Command::SetupSchema(setup) => setup_schema(cli, setup).await,
         Command::UpdateSchema(update) => update_schema(cli, update).await,
         Command::Doctor(options) => Ok(Success::Examined(doctor::examine(cli, options).await?)),
-        Command::Status => status(cli).await,
+        Command::Status(status) => self::status(cli, status).await,
         Command::Verify(verify) => self::verify(cli, verify).await,
         Command::RollbackSchema(rollback) => rollback_schema(cli, rollback).await,
+        Command::AdoptSchema(adoption) => adopt_schema(cli, adoption).await,
         Command::CreateDatabase | Command::DropDatabase => Err(Failure::usage(format!(
             "{} does not apply: an Aurora DSQL cluster has exactly one database, `postgres`; \
              `setup-schema` sets it up, and `setup-schema --overwrite` starts over",
@@ -156,6 +160,15 @@ impl<'c> CommandContext<'c> {
 
 /// The word that confirms the drop of tables that differ from the schema.
 const DIFFERENT: &str = "different";
+
+/// The embedded schema, or that of `--schema-dir`.
+fn schema(versions: &SchemaVersions) -> Result<Schema, SchemaError> {
+    match &versions.schema_dir {
+        None => Schema::embedded(),
+        Some(directory) => Schema::from_directory(directory),
+    }
+}
+
 const WITHOUT_PROOF: Proof = Proof { prove: false };
 
 async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failure> {
@@ -198,11 +211,7 @@ async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failu
 }
 
 async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Failure> {
-    let schema = match &options.schema_dir {
-        None => Schema::embedded(),
-        Some(directory) => Schema::from_directory(directory),
-    };
-    let mut context = CommandContext::open(cli, schema).await?;
+    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
     let plan = context.migrator().plan_update(options.version).await?;
     if options.dry_run {
         return Ok(Success::DryRun(vec![plan]));
@@ -212,7 +221,7 @@ async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Fai
 }
 
 async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
+    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
     let rollback = Rollback {
         to: options.to,
         with_rows: options.drop_rows,
@@ -242,12 +251,22 @@ fn dropped_dependent(step: &Step) -> Option<&str> {
     }
 }
 
-async fn status(cli: &Cli) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
+async fn adopt_schema(cli: &Cli, options: &AdoptSchema) -> Result<Success, Failure> {
+    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
+    let plan = context.migrator().plan_adoption().await?;
+    if options.dry_run {
+        return Ok(Success::DryRun(vec![plan]));
+    }
+    context.print_notes(&plan);
+    context.apply(plan, &WITHOUT_PROOF).await
+}
+
+async fn status(cli: &Cli, options: &Status) -> Result<Success, Failure> {
+    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
     Ok(Success::Status(context.migrator().status().await?))
 }
 
 async fn verify(cli: &Cli, options: &Verify) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(cli, Schema::embedded()).await?;
+    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
     Ok(Success::Verified(context.migrator().verify(options.version).await?))
 }

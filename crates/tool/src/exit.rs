@@ -60,6 +60,7 @@ impl From<MigrateError> for Failure {
             MigrateError::Differs(_)
             | MigrateError::DifferentTables(_)
             | MigrateError::Incomplete { .. }
+            | MigrateError::NotAdoptable { .. }
             | MigrateError::Drift { .. } => Exit::Differences,
             MigrateError::UnknownVersion { .. } | MigrateError::InvalidName { .. } => Exit::Usage,
             _ => Exit::Failed,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use dsql_emulator::{CommitFault, JobDelays};
-use support::{Run, Tool, newest};
+use support::{GoFiles, Run, Tool, newest};
 use temporal_dsql_testkit::ScratchCluster;
 
 /// Clusters in use at the same time.
@@ -58,6 +58,39 @@ fn every_command_works_over_tls_with_an_iam_token() {
     let (_, status) = tool.json(&["status"]);
     assert_eq!(status["status"]["current"], newest());
     tool.ok(&["verify"]);
+}
+
+#[test]
+fn the_databases_of_the_go_tools_reach_exactly_1_1() {
+    let files = GoFiles::write();
+    let update = ["update-schema", "-d", &files.versioned()];
+    let to_1_1: [&[&[&str]]; 3] = [
+        // As the fork's guide said until 2026-01-19.
+        &[&["setup-schema", "-v", "1.0"], &["guide"], &["adopt-schema"], &update],
+        &[&["setup-schema", "-f", &files.schema_file(), "-v", "1.1"]],
+        &[&["setup-schema", "-v", "0.0"], &update],
+    ];
+    for commands in to_1_1 {
+        let Some(cluster) = empty() else { return };
+        let tool = tool(&cluster);
+        let mut rows = Vec::new();
+        for command in commands {
+            if *command == ["guide"] {
+                let row = "INSERT INTO shards VALUES (1, 7, 'x', 'Proto3')";
+                let version = "UPDATE schema_version SET curr_version = '1.12', \
+                               min_compatible_version = '1.12'";
+                blocking(cluster.query(row)).unwrap();
+                blocking(cluster.query(version)).unwrap();
+                assert!(tool.run(&["verify"]).err.contains("run `adopt-schema` to record 1.0"));
+                rows = blocking(cluster.query("SELECT * FROM shards")).unwrap();
+            } else {
+                tool.ok(command);
+            }
+        }
+        let verified = tool.ok(&["verify"]);
+        assert!(verified.out.contains("matches version 1.1"), "{commands:?}: {}", verified.out);
+        assert_eq!(blocking(cluster.query("SELECT * FROM shards")).unwrap(), rows, "{commands:?}");
+    }
 }
 
 #[test]

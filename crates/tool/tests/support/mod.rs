@@ -3,12 +3,17 @@
 
 use std::{
     ffi::OsString,
+    fs,
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
-use temporal_dsql::migrate::Schema;
+use temporal_dsql::{
+    Engine, SchemaVersion,
+    migrate::{SCHEMA_SQL, Schema},
+};
 use temporal_dsql_testkit::ScratchDatabase;
 
 /// The newest version of the schema files, as text.
@@ -107,5 +112,62 @@ impl From<Output> for Run {
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+}
+
+/// Writes a file and its directory.
+pub fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Writes the embedded versions below `directory`, each in one file.
+pub fn copy_of_versions(directory: &Path) {
+    let schema = Schema::embedded().unwrap();
+    let mut before = SchemaVersion::NONE;
+    for release in schema.releases() {
+        let version = release.version;
+        let statements = schema.statements_between(before, version).iter();
+        let texts: Vec<_> = statements.map(|statement| statement.text(Engine::Dsql)).collect();
+        let manifest = format!(
+            r#"{{"CurrVersion": "{version}", "MinCompatibleVersion": "{}",
+                "Description": "{}", "SchemaUpdateCqlFiles": ["schema.sql"]}}"#,
+            release.min_compatible, release.description
+        );
+        write(&directory.join(format!("v{version}/manifest.json")), &manifest);
+        write(&directory.join(format!("v{version}/schema.sql")), &(texts.join(";\n\n") + ";\n"));
+        before = version;
+    }
+}
+
+/// Schema files of the form that the Go fork has: plain inserts, and IF NOT EXISTS in 1.1.
+pub struct GoFiles(tempfile::TempDir);
+
+impl GoFiles {
+    /// Writes them.
+    pub fn write() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let versioned = folder.path().join("versioned");
+        copy_of_versions(&versioned);
+        let plain = |text: &str| text.replace(" ON CONFLICT DO NOTHING", "");
+        let first = versioned.join("v1.0/schema.sql");
+        let text = plain(&fs::read_to_string(&first).unwrap());
+        assert!(text.contains("VALUES (54321, 1);"), "{text}");
+        write(&first, &text);
+        let second = versioned.join("v1.1/schema.sql");
+        let text = fs::read_to_string(&second).unwrap();
+        write(&second, &text.replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS "));
+        write(&folder.path().join("schema.sql"), &plain(SCHEMA_SQL));
+        Self(folder)
+    }
+
+    /// The directory of versions.
+    pub fn versioned(&self) -> String {
+        self.0.path().join("versioned").to_str().unwrap().to_owned()
+    }
+
+    /// The file of the newest version.
+    pub fn schema_file(&self) -> String {
+        self.0.path().join("schema.sql").to_str().unwrap().to_owned()
     }
 }
