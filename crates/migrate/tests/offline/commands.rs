@@ -29,7 +29,7 @@ pub(crate) async fn fails(command: Command, cluster: &Cluster) -> MigrateError {
 }
 
 /// Runs `command`, and asserts that it changes nothing.
-async fn does_nothing(command: Command, cluster: &Cluster) {
+pub(crate) async fn does_nothing(command: Command, cluster: &Cluster) {
     let before = cluster.contents();
     let report = command.run(cluster.session()).await.unwrap();
     assert_eq!(report.done, 0, "{command:?}");
@@ -325,90 +325,6 @@ async fn t2_the_same_tables_can_be_recorded_under_several_names() {
     assert_eq!(names, ["postgres", "temporal"]);
 }
 
-/// The recorded versions by name.
-fn recorded(cluster: &Cluster) -> Vec<(String, String)> {
-    let rows = cluster.contents().versions.into_iter();
-    rows.map(|(row, _)| (row.database, row.version.unwrap_or_default())).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollback_lowers_all_names_of_the_tables_in_one_transaction_and_says_so() {
-    let cluster = cluster_at(V1_1).await;
-    cluster.change(|contents| {
-        contents.versions.push(version_row("old", "1.0"));
-        contents.versions.push(version_row("temporal", "v1.1"));
-    });
-    let mut session = cluster.session();
-    let mut other =
-        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
-    let plan = Command::Rollback(V1_0).plan(&mut other).await.unwrap();
-    assert_eq!(plan.notes, ["the version recorded for `postgres` (1.1) is lowered, too"]);
-    let pending: Vec<_> = plan.pending().map(|step| step.summary()).collect();
-    assert_eq!(
-        pending,
-        ["record version 1.0 for `temporal`, `postgres`", "drop table current_chasm_executions"]
-    );
-    other.apply(&plan).await.unwrap();
-    assert_eq!(
-        recorded(&cluster),
-        pairs(&[("postgres", "1.0"), ("old", "1.0"), ("temporal", "1.0")])
-    );
-    let history = &cluster.contents().history;
-    assert_eq!((&*history[1].old, &*history[1].new), ("v1.1", "1.0"));
-    assert_eq!(history[1].description, "rolled back from v1.1, with `postgres` (1.1)");
-    assert_eq!(history.len(), 2);
-    does_nothing(Command::Rollback(V1_0), &cluster).await;
-
-    // Also if the name of the command has the older version already.
-    Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    let plan = Command::Rollback(V1_0).plan(&mut other).await.unwrap();
-    other.apply(&plan).await.unwrap();
-    assert!(recorded(&cluster).iter().all(|(_, version)| version == "1.0"));
-    assert_is(&cluster.contents().catalog, V1_0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollback_of_several_names_changes_none_if_one_has_changed_meanwhile() {
-    let cluster = cluster_at(V1_1).await;
-    cluster.change(|contents| contents.versions.push(version_row("temporal", "1.1")));
-    let mut session = cluster.session();
-    let mut migrator = migrator(embedded(), &mut session);
-    let plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
-    cluster.change(|contents| contents.versions[1] = version_row("temporal", "1.0"));
-    let error = migrator.apply(&plan).await.unwrap_err();
-    let expected = "the version recorded for database `temporal` changed from 1.1 to 1.0";
-    assert!(error.to_string().contains(expected), "{error}");
-    assert_eq!(recorded(&cluster), pairs(&[("postgres", "1.1"), ("temporal", "1.0")]));
-    assert_is(&cluster.contents().catalog, V1_1);
-    // A name whose version is not known is named, and nothing is lowered.
-    for (version, named) in [("99.0", "the database is at 99.0"), ("new", "`temporal` is `new`")] {
-        cluster.change(|contents| contents.versions[1] = version_row("temporal", version));
-        let error = fails(Command::Rollback(V1_0), &cluster).await;
-        assert!(error.to_string().contains(named), "{error}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollback_is_refused_if_a_table_of_the_older_version_is_missing() {
-    let cluster = cluster_at(V1_1).await;
-    cluster.change(|contents| {
-        contents.catalog.tables.remove("executions");
-    });
-    let error = fails(Command::Rollback(V1_0), &cluster).await;
-    let expected = "recorded at version 1.1, but does not match it: table executions is missing";
-    assert!(error.to_string().contains(expected), "{error}");
-    // Version tables and nothing else.
-    cluster.change(|contents| {
-        contents.catalog.tables.retain(|name, _| name.starts_with("schema_"));
-        contents.catalog.indexes.clear();
-    });
-    for command in [Command::Rollback(V1_0), Command::Update(V1_1)] {
-        let error = fails(command, &cluster).await;
-        assert!(matches!(error, MigrateError::Incomplete { .. }), "{command:?}: {error}");
-        assert!(error.differences().len() >= 36, "{command:?}: {error}");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_setup_without_versioning_makes_no_version_tables() {
     let cluster = empty();
@@ -439,76 +355,6 @@ async fn a_single_file_is_set_up_as_the_version_that_it_is_said_to_be() {
     assert_is(&cluster.contents().catalog, newest());
     let (row, _) = &cluster.contents().versions[0];
     assert_eq!(row.min_compatible, Some(newest().to_string()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollback_lowers_the_version_first_and_touches_no_other_table() {
-    let cluster = cluster_at(V1_1).await;
-    cluster.change(|contents| add_row(contents, "current_executions", &["1"]));
-    Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
-    let calls = cluster.take_calls();
-    let writes: Vec<_> = calls
-        .iter()
-        .filter(|call| call.starts_with("record") || call.starts_with("drop"))
-        .collect();
-    assert_eq!(writes, ["record 1.0", "drop table current_chasm_executions"]);
-    let contents = cluster.contents();
-    assert_is(&contents.catalog, V1_0);
-    assert_eq!(contents.rows["current_executions"].len(), 1);
-    assert_eq!(contents.history[1].description, "rolled back from 1.1");
-    assert_eq!(history(&cluster), pairs(&[("0", "1.1"), ("1.1", "1.0")]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollback_refuses_a_table_with_rows_unless_it_may_drop_them() {
-    let cluster = cluster_at(V1_1).await;
-    cluster.change(|contents| add_row(contents, CHASM, &["1"]));
-    let error = fails(Command::Rollback(V1_0), &cluster).await;
-    assert!(error.to_string().contains("table current_chasm_executions has rows"), "{error}");
-    Command::RollbackWithRows(V1_0).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, V1_0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn rows_inserted_during_a_rollback_are_found_before_the_drop() {
-    let cluster = cluster_at(V1_1).await;
-    let mut session = cluster.session();
-    let mut migrator = migrator(embedded(), &mut session);
-    let plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
-    cluster.change(|contents| add_row(contents, CHASM, &["1"]));
-    let error = migrator.apply(&plan).await.unwrap_err();
-    assert!(matches!(error, MigrateError::TableHasRows { version_lowered: true, .. }), "{error}");
-    assert!(cluster.contents().catalog.tables.contains_key(CHASM));
-    // An update reverts the rollback.
-    Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    assert_is(&cluster.contents().catalog, V1_1);
-    assert_eq!(cluster.contents().rows[CHASM].len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollback_after_a_concurrent_update_drops_nothing() {
-    let cluster = cluster_at(V1_1).await;
-    let mut session = cluster.session();
-    let mut migrator = migrator(embedded(), &mut session);
-    let mut plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
-    // The rollback has lowered the version. A concurrent update raises it before the drop.
-    let drops = plan.steps.split_off(plan.steps.len() - 1);
-    migrator.apply(&plan).await.unwrap();
-    Command::Update(V1_1).run(cluster.session()).await.unwrap();
-    plan.steps = drops;
-    let error = migrator.apply(&plan).await.unwrap_err();
-    assert!(matches!(error, MigrateError::VersionChanged { .. }), "{error}");
-    assert_is(&cluster.contents().catalog, V1_1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollback_stops_at_a_table_with_another_definition() {
-    let cluster = cluster_at(V1_1).await;
-    cluster.change(|contents| {
-        contents.catalog.tables.get_mut(CHASM).unwrap().columns.pop();
-    });
-    let error = fails(Command::Rollback(V1_0), &cluster).await;
-    assert!(matches!(error, MigrateError::Differs(_)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

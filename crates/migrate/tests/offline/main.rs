@@ -14,6 +14,7 @@ mod indexes;
 mod interruptions;
 mod overwriting;
 mod reports;
+mod rollbacks;
 mod schema_files;
 #[path = "../support/spec.rs"]
 mod spec;

@@ -254,9 +254,8 @@ pub const STATES: &[State] = &[
         name: "a setup of the tables of 1.0 as 1.1",
         done: &[VersionTables, Statements(V1_0, ALL), Version("1.1"), History("0", "1.1")],
         says: says(
-            "table current_chasm_executions is missing; nothing was changed; run `verify` for the \
-             whole list, and restore what is missing from a backup; if 1.1 was recorded by mistake, \
-             run `adopt-schema` to record 1.0",
+            "table current_chasm_executions is missing; nothing was changed; restore what is \
+             missing from a backup; if 1.1 was recorded by mistake, run `adopt-schema` to record 1.0",
             "if 1.1 was recorded by mistake, run `adopt-schema` to record 1.0",
             "record version 1.0 for `postgres`",
             "record version 1.0 for `postgres`",
