@@ -8,7 +8,10 @@ use temporal_dsql_migrate::{
     PostgresDatabase, Rollback, Schema, Setup, Timeouts, VERSION_TABLE,
 };
 
-use crate::{errors::chain, spec::assert_is};
+use crate::{
+    errors::chain,
+    spec::{assert_is, whole},
+};
 
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
@@ -553,7 +556,7 @@ impl State {
         }
         let found = migrator(&mut database, timeouts).verify(None).await.unwrap();
         assert!(found.is_clean() && found.version == V1_1, "{name}: {found}");
-        assert_is(&database.catalog().await.unwrap(), V1_1);
+        assert_is(&database.catalog(&whole()).await.unwrap(), V1_1);
         if self.keeps_rows && !before.is_empty() {
             let mut operator = Operator(PgConnection::connect_with(&options).await.unwrap());
             assert_eq!(operator.rows().await, before, "{name}: rows");
