@@ -457,25 +457,20 @@ impl State {
     }
 
     fn record(&mut self, change: &VersionChange) -> Result<bool, DatabaseError> {
-        table_of(&mut self.contents.catalog, VERSION_TABLE)?;
-        let now = self.now();
-        let mut versions = self.contents.versions.clone();
+        for table in [VERSION_TABLE, HISTORY_TABLE] {
+            table_of(&mut self.contents.catalog, table)?;
+        }
+        let (now, mut versions) = (self.now(), self.contents.versions.clone());
         for (database, from) in change.rows() {
-            let written = VersionRow {
-                database: database.to_owned(),
-                version: Some(change.to.to_string()),
-                min_compatible: Some(change.min_compatible.to_string()),
-            };
-            let row = versions.iter_mut().find(|(row, _)| row.database == database);
-            match (row, from) {
-                (None, None) => versions.push((written, now)),
-                (Some(row), Some(from)) if row.0.version.as_deref() == Some(from) => {
-                    *row = (written, now);
-                }
+            let mut written = version_row(database, &change.to.to_string());
+            written.0.min_compatible = Some(change.min_compatible.to_string());
+            written.1 = now;
+            match (versions.iter_mut().find(|(row, _)| row.database == database), from) {
+                (None, None) => versions.push(written),
+                (Some(row), Some(_)) if row.0.version.as_deref() == from => *row = written,
                 _ => return Ok(false),
             }
         }
-        table_of(&mut self.contents.catalog, HISTORY_TABLE)?;
         self.contents.versions = versions;
         self.contents.history.push(History {
             old: change.from.clone().unwrap_or_else(|| "0".to_owned()),

@@ -490,9 +490,15 @@ async fn plan(command: Command, migrator: &mut Migrator<'_>) -> Result<Plan, Mig
     let setup = Setup { version: Some(V1_1), ..Setup::default() };
     match command {
         Command::Setup => migrator.plan_setup(&setup).await,
-        Command::Overwrite => migrator.plan_overwrite(&Overwrite { setup, ..Overwrite::default() }).await,
+        Command::Overwrite => {
+            migrator.plan_overwrite(&Overwrite { setup, ..Overwrite::default() }).await
+        }
         Command::Update => migrator.plan_update(Some(V1_1)).await,
-        Command::Rollback => migrator.plan_rollback(&Rollback { to: V1_0, with_rows: false, drop_dependents: false }).await,
+        Command::Rollback => {
+            migrator
+                .plan_rollback(&Rollback { to: V1_0, with_rows: false, drop_dependents: false })
+                .await
+        }
         Command::Adopt => migrator.plan_adoption().await,
         Command::Sql(_) => unreachable!("it is not planned"),
     }
