@@ -20,7 +20,7 @@ use crate::{
     open_error::OpenError,
     open_transaction::OpenTransaction,
     pool::Pool,
-    rows::{Rows, mutable_state::apply::OneStatement, statements},
+    rows::{Rows, maps::name_long_path, mutable_state::apply::OneStatement, statements},
 };
 
 /// Temporal's executions on Aurora DSQL, or on stock PostgreSQL for development.
@@ -151,7 +151,8 @@ impl Store for DsqlStore {
             let write = &write;
             async move {
                 let answer = shared.send(write.statement()?, attempt, deadline).await;
-                write.outcome(&answer.map_err(|error| set.duplicate(error))?.rows)
+                let answer = answer.map_err(|error| set.duplicate(error));
+                write.outcome(&answer.map_err(|error| name_long_path(error, set.entries()))?.rows)
             }
         };
         runner.retry_until(deadline, op, once).await

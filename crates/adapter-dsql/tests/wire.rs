@@ -5,7 +5,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{current, execution, store_with_proxy};
-use temporal_dsql_domain::{ArchetypeId, ImmediateQueue, ImmediateTask, Tasks};
+use temporal_dsql_domain::{
+    ArchetypeId, ChasmNode, ChasmPath, Encoding, ImmediateQueue, ImmediateTask, MapEntries,
+    MapTable, Tasks,
+};
 use temporal_dsql_ports::{
     Attempt, DeadlinePassed, Observed, Outcome, RetryPolicy, RunChange, Store, StoreError,
     StoreExt, Within, WriteSet, limits::LimitKind,
@@ -456,4 +459,53 @@ async fn a_write_that_its_deadline_ends_reports_whether_it_may_have_been_applied
     assert_ended(written.unwrap_err(), Outcome::Unknown, "a write");
     // The pool still works; none of its connections waits for an answer.
     inserted().await;
+}
+
+#[tokio::test]
+async fn a_path_of_a_chasm_node_may_be_as_long_as_the_column_that_the_database_has() {
+    let Some((database, proxy)) = support::database_with_proxy().await else {
+        return;
+    };
+    let row = execution();
+    let nodes = |characters| {
+        MapEntries::ChasmNodes(vec![ChasmNode {
+            path: ChasmPath::new("p".repeat(characters)).unwrap(),
+            metadata: support::blob(),
+            data: None,
+            data_encoding: Encoding::new("").unwrap(),
+        }])
+    };
+    for characters in [255, 1_000, 1_536] {
+        let column =
+            format!("ALTER TABLE chasm_node_maps ALTER chasm_path TYPE VARCHAR({characters})");
+        database.execute(&column).await.unwrap();
+        let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
+        let (fits, longer) = ([nodes(characters)], nodes(characters.min(1_535) + 1));
+        let run = row.filter();
+        store.session().replace_into_map(&run, &fits[0]).await.unwrap();
+        store.session().delete_all_from_map(&run, MapTable::ChasmNodes, None).await.unwrap();
+        if characters < 1_536 {
+            // As a statement of its own and as a part of a write set.
+            let alone = store.session().replace_into_map(&run, &longer).await;
+            let maps = [longer];
+            let mut set = WriteSet::new("Create", row.shard_id);
+            set.runs.push(RunChange::Insert { row: &row, maps: &maps });
+            for error in [alone.map(drop).unwrap_err(), store.apply(&set).await.unwrap_err()] {
+                let StoreError::InvalidArgument { field: "chasm_path", reason, .. } = &error else {
+                    panic!("{error:?}");
+                };
+                let expected = format!("is {} characters long", characters + 1);
+                assert!(reason.starts_with(&expected), "{reason}");
+            }
+            let found = store.session().select_from_executions(&run).await.unwrap();
+            assert_eq!(found, None, "nothing is applied");
+        }
+        let mut set = WriteSet::new("Create", row.shard_id);
+        set.runs.push(RunChange::Insert { row: &row, maps: &fits });
+        store.apply(&set).await.unwrap();
+        let found = store.session().select_all_from_map(&run, MapTable::ChasmNodes).await.unwrap();
+        assert_eq!(found, fits[0]);
+        store.session().delete_all_from_map(&run, MapTable::ChasmNodes, None).await.unwrap();
+        store.session().delete_from_executions(&run).await.unwrap();
+    }
 }

@@ -7,10 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_domain::{SchemaVersion, Table, VERSION};
+use temporal_dsql_domain::{InvalidValue, MapEntries, SchemaVersion, Table, VERSION};
 use temporal_dsql_ports::{
     ArchetypeRouter, Attempt, Cause, Clock, CurrentExecutionsRouter, Deadline, Outcome, Runner,
     Session, Store, StoreError, SystemClock, Transaction, Within, WriteSet, apply_by_table,
+    limits::{MAX_CHASM_PATH_CHARS, check_chasm_paths},
 };
 
 use crate::{
@@ -39,6 +40,7 @@ struct Shared {
     faults: Mutex<Faults>,
     random: Random,
     versions: BTreeMap<String, SchemaVersion>,
+    chasm_path_chars: usize,
 }
 
 /// The builder of a [`MemoryStore`].
@@ -93,6 +95,14 @@ impl MemoryStoreBuilder {
         self
     }
 
+    /// Sets how many characters the path of a CHASM node has at most, as its column does. Default:
+    /// [`MAX_CHASM_PATH_CHARS`].
+    #[must_use]
+    pub fn chasm_path_chars(mut self, characters: usize) -> Self {
+        self.0.chasm_path_chars = characters;
+        self
+    }
+
     /// Builds an empty store.
     pub fn build(self) -> MemoryStore {
         MemoryStore(Arc::new(self.0))
@@ -115,6 +125,7 @@ impl MemoryStore {
             faults: Mutex::default(),
             random: Random::default(),
             versions: BTreeMap::from([("postgres".to_owned(), VERSION)]),
+            chasm_path_chars: MAX_CHASM_PATH_CHARS,
         })
     }
 
@@ -131,6 +142,14 @@ impl MemoryStore {
     /// The number of rows of `table`, for tests.
     pub fn count(&self, table: Table) -> usize {
         self.0.engine.begin_at(self.0.clock.now()).range(Key::new(table, []).all()).count()
+    }
+
+    /// Checks the paths of CHASM nodes against the length of their column.
+    pub(crate) fn check_chasm_paths<'e>(
+        &self,
+        entries: impl IntoIterator<Item = &'e MapEntries>,
+    ) -> Result<(), InvalidValue> {
+        check_chasm_paths(entries, self.0.chasm_path_chars)
     }
 
     pub(crate) fn router(&self) -> &dyn CurrentExecutionsRouter {

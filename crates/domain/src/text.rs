@@ -125,10 +125,10 @@ column_text! {
 }
 
 column_text! {
-    /// The path of a node in an execution's component tree: at most 255 characters, empty for the
-    /// root. (PostgreSQL's schema takes longer ones; the column on DSQL does not:
-    /// temporal-persistence.md#chasm-nodes.)
-    ChasmPath, "chasm_path", 0..=255
+    /// The path of a node in an execution's component tree: at most 1,536 characters, as in upstream's
+    /// schemas, and empty for the root. The column of this schema holds 255
+    /// (temporal-persistence.md#chasm-nodes). A database may have a wider one, so the store decides.
+    ChasmPath, "chasm_path", 0..=1536
 }
 
 column_text! {

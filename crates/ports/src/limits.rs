@@ -4,7 +4,7 @@
 //! The adapters check a row before they send it. So every adapter refuses an oversized value in the
 //! same way, without a round trip, and names its column.
 
-use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, Table};
+use temporal_dsql_domain::{CurrentExecutionsRow, ExecutionsRow, InvalidValue, MapEntries, Table};
 
 /// Rows that one transaction may modify: 3,000 pass, the next is refused at the statement.
 pub const MAX_TRANSACTION_ROWS: u64 = 3_000;
@@ -19,6 +19,31 @@ pub const MAX_ROW_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of one key, as observed; the documentation says 1 KiB. A key between the two is sent, and
 /// the database decides.
 pub const MAX_KEY_BYTES: usize = 1_981;
+
+/// Characters of a path in `chasm_node_maps` in this release's schema
+/// (temporal-persistence.md#chasm-nodes). The column of a database may be wider.
+pub const MAX_CHASM_PATH_CHARS: usize = 255;
+
+/// Checks the paths of CHASM nodes against `most`, the length of their column in characters.
+///
+/// # Errors
+/// A path is longer.
+pub fn check_chasm_paths<'e>(
+    entries: impl IntoIterator<Item = &'e MapEntries>,
+    most: usize,
+) -> Result<(), InvalidValue> {
+    let nodes = entries.into_iter().flat_map(|entries| match entries {
+        MapEntries::ChasmNodes(nodes) => &nodes[..],
+        _ => &[],
+    });
+    match nodes.map(|node| node.path.chars().count()).find(|characters| *characters > most) {
+        None => Ok(()),
+        Some(characters) => Err(InvalidValue::new(
+            "chasm_path",
+            format!("is {characters} characters long, more than its column holds"),
+        )),
+    }
+}
 
 /// The limit that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

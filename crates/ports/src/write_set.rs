@@ -347,6 +347,19 @@ impl WriteSet<'_> {
         self.runs.iter().filter_map(RunChange::row)
     }
 
+    /// The entries of maps to write, as they are given.
+    pub fn entries(&self) -> impl Iterator<Item = &MapEntries> {
+        self.runs.iter().flat_map(|run| -> Vec<&MapEntries> {
+            match run {
+                RunChange::Insert { maps, .. } | RunChange::Replace { maps, .. } => {
+                    maps.iter().collect()
+                }
+                RunChange::Update { maps, .. } => maps.iter().map(|map| &map.replace).collect(),
+                RunChange::Delete(_) => Vec::new(),
+            }
+        })
+    }
+
     /// The numbers of rows that are written if the conditions hold.
     pub fn expected_counts(&self) -> RowCounts {
         let has_current = self.current.as_ref().is_some_and(|current| current.write.is_some());

@@ -14,7 +14,8 @@ impl<E: Executor> ExecutionMaps for Rows<E> {
         run: &ExecutionsFilter,
         entries: &MapEntries,
     ) -> Result<u64, StoreError> {
-        self.affected(maps::replace(run, entries)?).await
+        let done = self.affected(maps::replace(run, entries)?).await;
+        done.map_err(|error| maps::name_long_path(error, [entries]))
     }
 
     async fn select_all_from_map(

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
-    ChasmNode, DataBlob, ExecutionsFilter, IdEntry, MapEntries, MapKeys, MapTable, RunId, Table,
-    TimerEntry,
+    ChasmNode, DataBlob, ExecutionsFilter, IdEntry, InvalidValue, MapEntries, MapKeys, MapTable,
+    RunId, Table, TimerEntry,
 };
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_ports::{StoreError, limits};
 use uuid::Uuid;
 
 use super::{
@@ -21,8 +21,12 @@ use super::{
 };
 use crate::{
     arguments::Arguments,
+    error::sqlstate_of,
     statement::{Meta, SqlFile, Statement},
 };
+
+/// The SQLSTATE of a text that is longer than its column.
+const TOO_LONG: &str = "22001";
 
 /// The statements of one map.
 pub(super) struct MapStatements {
@@ -240,6 +244,25 @@ pub(super) fn replace(
     set_id_of(&mut arguments, run);
     set_entries(&mut arguments, entries.map(), &[(run.run_id, entries)]);
     Ok(exact(&of(entries.map()).replace, run.shard_id, &arguments))
+}
+
+/// Names the path of a CHASM node if it is what `error` refuses for its length.
+///
+/// The database decides, because its column may be wider than that of this release's schema. Its error
+/// does not name the column.
+pub(crate) fn name_long_path<'e>(
+    error: StoreError,
+    entries: impl IntoIterator<Item = &'e MapEntries>,
+) -> StoreError {
+    if sqlstate_of(&error).as_deref() != Some(TOO_LONG) {
+        return error;
+    }
+    match (limits::check_chasm_paths(entries, limits::MAX_CHASM_PATH_CHARS), error) {
+        (Err(InvalidValue { field, reason }), StoreError::InvalidArgument { source, .. }) => {
+            StoreError::InvalidArgument { field, reason, source }
+        }
+        (_, error) => error,
+    }
 }
 
 /// The statement that deletes the entries with these keys.

@@ -40,7 +40,7 @@ mod history_tree;
 mod immediate_tasks;
 #[cfg(test)]
 mod many_runs_tests;
-mod maps;
+pub(crate) mod maps;
 pub(crate) mod mutable_state;
 mod payload;
 mod scheduled_tasks;

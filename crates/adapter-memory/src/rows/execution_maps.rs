@@ -109,6 +109,7 @@ impl<E: Execute> ExecutionMaps for Connection<E> {
         entries: &MapEntries,
     ) -> Result<u64, StoreError> {
         let map = entries.map();
+        self.0.store().check_chasm_paths([entries])?;
         let entries = entry_rows(run, entries)?;
         check_statement(&entries)?;
         let entries = last_of_each_key(entries);

@@ -185,3 +185,25 @@ async fn an_oversized_row_is_refused_with_its_column_and_does_not_end_the_transa
     transaction.commit().await.unwrap();
     assert_eq!(store.engine().len(), 1);
 }
+
+#[tokio::test]
+async fn the_path_of_a_chasm_node_is_as_long_as_it_is_configured() {
+    let run = execution("w", 1).filter();
+    let nodes = |characters| {
+        MapEntries::ChasmNodes(vec![ChasmNode {
+            path: ChasmPath::new("p".repeat(characters)).unwrap(),
+            metadata: blob(1),
+            data: None,
+            data_encoding: blob(1).encoding,
+        }])
+    };
+    for (store, most) in
+        [(MemoryStore::new(), 255), (MemoryStore::builder().chasm_path_chars(1_000).build(), 1_000)]
+    {
+        let mut session = store.session();
+        session.replace_into_map(&run, &nodes(most)).await.unwrap();
+        let error = session.replace_into_map(&run, &nodes(most + 1)).await.unwrap_err();
+        let is_named = matches!(error, StoreError::InvalidArgument { field: "chasm_path", .. });
+        assert!(is_named, "{error:?}");
+    }
+}

@@ -86,7 +86,7 @@ impl<'a> WriteSetRows<'a> {
             let run = run.filter();
             // All given entries are checked: one that is too large is refused even if it is also
             // removed.
-            for entries in set.runs.iter().flat_map(given) {
+            for entries in set.entries() {
                 maps::check(&mut payload, &run, entries)?;
             }
             for (_, events) in self.appended() {
@@ -260,15 +260,6 @@ impl<'a> WriteSetRows<'a> {
                 table => immediate::set_tasks(arguments, table, &immediate),
             }
         }
-    }
-}
-
-/// The entries that a change writes, as they are given.
-fn given<'a>(run: &'a RunChange<'_>) -> Vec<&'a MapEntries> {
-    match run {
-        RunChange::Insert { maps, .. } | RunChange::Replace { maps, .. } => maps.iter().collect(),
-        RunChange::Update { maps, .. } => maps.iter().map(|map| &map.replace).collect(),
-        RunChange::Delete(_) => Vec::new(),
     }
 }
 

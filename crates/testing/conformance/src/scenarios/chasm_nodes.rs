@@ -21,6 +21,7 @@ scenario_table! { "chasm_nodes":
     absent_and_empty_data_are_distinguished;
     the_root_has_an_empty_path;
     nodes_are_read_in_path_order;
+    a_path_longer_than_its_column_is_refused_by_its_name;
     a_node_of_two_mebibytes_is_refused_as_a_row;
     metadata_of_one_mebibyte_is_stored_and_one_byte_more_is_refused;
 }
@@ -118,6 +119,23 @@ async fn nodes_are_read_in_path_order(ctx: &TestContext) {
     replace(ctx, &run, &MapEntries::ChasmNodes(nodes.clone())).await;
     nodes.sort_by(|one, other| one.path.as_bytes().cmp(other.path.as_bytes()));
     assert_eq!(select(ctx, &run).await, MapEntries::ChasmNodes(nodes));
+}
+
+async fn a_path_longer_than_its_column_is_refused_by_its_name(ctx: &TestContext) {
+    let run = ctx.run();
+    let node = |characters| {
+        let path = ChasmPath::new("é".repeat(characters)).unwrap();
+        MapEntries::ChasmNodes(vec![ChasmNode { path, ..ctx.chasm_node() }])
+    };
+    let longest = node(limits::MAX_CHASM_PATH_CHARS);
+    replace(ctx, &run, &longest).await;
+    let longer = node(limits::MAX_CHASM_PATH_CHARS + 1);
+    let error = ctx.store.session().replace_into_map(&run, &longer).await.unwrap_err();
+    let StoreError::InvalidArgument { field: "chasm_path", reason, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(reason, "is 256 characters long, more than its column holds");
+    assert_eq!(select(ctx, &run).await, longest);
 }
 
 /// Asserts that a node is refused by a limit and that nothing is stored.
