@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::process;
+use crate::{clients, process};
 
 /// Checks that run before the README's commands, cheapest first.
 const CHECKS: &[&str] = &[
@@ -24,6 +24,7 @@ pub fn run() -> Result<ExitCode> {
     for line in CHECKS.iter().chain(README_COMMANDS) {
         process::run(&mut process::command(line))?;
     }
+    clients::run_in_ci()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod demo;
 mod migrate;
 mod pg;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Options),
     /// Measure this workspace and its peers, and write the results to docs/performance.md
     Bench(bench::Options),
+    /// Test the DSQL emulator with database clients of other languages
+    Clients(clients::Options),
     /// Run everything that must pass before a change is merged
     Ci,
     /// Check what the compiler does not: dependencies between crates, licences, citations, sizes
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Clients(options) => clients::run(&options),
         Command::Ci => ci::run(),
         Command::Tidy => tidy::run(),
         Command::Demo(options) => demo::run(&options),
