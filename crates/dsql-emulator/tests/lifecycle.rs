@@ -326,10 +326,13 @@ impl Running {
         value.unwrap_or_else(|| panic!("no {name} in {}", self.startup_message)).to_owned()
     }
 
-    /// A URL from the exported variables and a token that the program prints.
+    /// A URL from the exported variables and a token that the program prints for them.
     fn url(&self, variables: &[(&str, &str)]) -> String {
         let host = self.exported("CLUSTER_ENDPOINT");
-        let token = output(&["token", "--host", &host], variables);
+        let exported = ["DSQL_EMULATOR_HOST", "AWS_REGION"].map(|name| (name, self.exported(name)));
+        let exported = exported.iter().map(|(name, value)| (*name, &**value));
+        let variables: Vec<_> = exported.chain(variables.iter().copied()).collect();
+        let token = output(&["token"], &variables);
         assert!(token.status.success());
         let token = String::from_utf8(token.stdout).unwrap();
         let token: String =

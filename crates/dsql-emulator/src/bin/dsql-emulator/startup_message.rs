@@ -35,6 +35,8 @@ pub(crate) fn text(emulator: &DsqlEmulator) -> String {
     export("SQL_USER", "admin");
     export("SQL_TLS_CA_FILE", &ca_file);
     export("AWS_REGION", &quoted(region));
+    // `dsql-emulator token` takes the host name from this variable, and the region from AWS_REGION.
+    export("DSQL_EMULATOR_HOST", &quoted(host));
     export("DSQL_EMULATOR_CONTROL", &emulator.control_addr().to_string());
     // Only the published example secret is printed.
     if is_example {
