@@ -22,7 +22,8 @@ use crate::{
         worker::Worker,
     },
     jobs::{self, Jobs},
-    upstream::{Connection, Rows, Target, UpstreamError, single},
+    upstream::{Connection, Exchange, Rows, Target, UpstreamError, single},
+    wire::{self, DbError, tag},
 };
 
 /// The state of one emulator.
@@ -112,6 +113,18 @@ impl Cluster {
     /// Runs `sql` as the superuser, on a connection that only the emulator uses.
     pub(crate) async fn query(&self, sql: &str) -> Result<Rows, UpstreamError> {
         self.control.lock().await.query(sql).await
+    }
+
+    /// The error of PostgreSQL's grammar for a text with any number of statements, which is only
+    /// parsed.
+    pub(crate) async fn syntax_error(&self, text: &str) -> Result<Option<DbError>, UpstreamError> {
+        // PostgreSQL parses all statements of a Parse, and then refuses more than one.
+        let text = format!("{text}\n; SELECT 1; SELECT 2");
+        let messages = vec![wire::parse("", &text, &[]), wire::sync()];
+        let answer = self.control.lock().await.exchange(&Exchange::new(messages)).await?;
+        let error = answer.iter().find(|message| message.tag() == tag::ERROR).map(DbError::read);
+        const ROUTINE: u8 = b'R';
+        Ok(error.filter(|error| error.other(ROUTINE) != Some("exec_parse_message")))
     }
 
     /// The id of a new job.

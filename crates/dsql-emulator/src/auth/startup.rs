@@ -2,7 +2,10 @@
 
 use std::io;
 
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::server::TlsStream;
 
 use super::{
@@ -56,7 +59,7 @@ pub(crate) async fn authenticate(
     let stream = cluster.tls.acceptor.accept(socket).await?;
     let name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
     let mut client = WireStream::new(stream).with_max_message(cluster.config.limits.message_bytes);
-    let startup = match client.first_message().await? {
+    let startup = match first_message(&mut client).await? {
         Some(FirstMessage::Startup(startup)) => startup,
         Some(FirstMessage::Cancel { process, secret }) => {
             cluster.cancel(process, secret).await;
@@ -79,13 +82,29 @@ pub(crate) async fn authenticate(
     }
 }
 
+/// The first message of a client; `None` if there is none, or if it is malformed and was refused.
+async fn first_message<S: AsyncRead + AsyncWrite + Unpin>(
+    client: &mut WireStream<S>,
+) -> io::Result<Option<FirstMessage>> {
+    let error = match client.first_message().await {
+        Ok(first) => return Ok(first),
+        Err(error) => error,
+    };
+    let Some(refusal) = error.get_ref().and_then(|source| source.downcast_ref::<DbError>()) else {
+        return Err(error);
+    };
+    client.queue(&refusal.message());
+    client.finish().await?;
+    Ok(None)
+}
+
 /// Handles the unencrypted messages before the TLS handshake.
 async fn negotiate_encryption(
     mut wire: WireStream<TcpStream>,
     cluster: &Cluster,
 ) -> io::Result<Option<TcpStream>> {
     loop {
-        match wire.first_message().await? {
+        match first_message(&mut wire).await? {
             Some(FirstMessage::Tls) => {
                 wire.send_byte(b'S').await?;
                 return wire.into_inner().map(Some);
@@ -142,10 +161,11 @@ async fn authorize(
     }
     client.queue(&wire::authentication_cleartext());
     client.flush().await?;
-    let Some(password) = client.message().await?.filter(|m| m.tag() == tag::PASSWORD) else {
-        return Ok(Err(None));
+    let Some(password) = client.message().await? else { return Ok(Err(None)) };
+    let checked = match read_password(&password) {
+        Ok(token) => check_startup(&token, &name, startup, cluster).await,
+        Err(refusal) => Err(refusal),
     };
-    let checked = check_startup(&password, &name, startup, cluster).await;
     Ok(checked.map_err(Some).map(|(user, settings, emulator_settings)| AcceptedClient {
         user,
         settings,
@@ -154,10 +174,21 @@ async fn authorize(
     }))
 }
 
+/// The text of a PasswordMessage. The refusals of other messages are PostgreSQL's.
+fn read_password(message: &Message) -> Result<String, DbError> {
+    if message.tag() != tag::PASSWORD {
+        let kind = message.tag();
+        let message = format!("expected password response, got message type {kind}");
+        return Err(DbError::fatal("08P01", message));
+    }
+    wire::read_password(message)
+        .ok_or_else(|| DbError::fatal("08P01", "invalid password packet size"))
+}
+
 type StartupParameters = (String, Vec<(String, String)>, Settings);
 
 async fn check_startup(
-    password: &Message,
+    token: &str,
     name: &str,
     startup: &Startup,
     cluster: &Cluster,
@@ -167,7 +198,6 @@ async fn check_startup(
         return Err(access_denied(format!("There is no cluster `{name}` here")));
     }
     let user = startup.get("user").unwrap_or_default().to_owned();
-    let token = String::from_utf8_lossy(password.payload());
     let expected = Expected {
         credentials: &config.credentials,
         host: name,
@@ -175,7 +205,7 @@ async fn check_startup(
         user: &user,
         now: cluster.faults.now(),
     };
-    token::verify(token.trim_end_matches('\0'), &expected).map_err(access_denied)?;
+    token::verify(token, &expected).map_err(access_denied)?;
     check_role(&user, cluster).await?;
     let database = startup.get("database").unwrap_or(&user);
     if database != "postgres" {

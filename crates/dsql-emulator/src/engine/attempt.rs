@@ -11,7 +11,7 @@ use crate::{
     faults::{catalog_conflict, conflict},
     rules::{Class, Run, changes_in_parentheses},
     sql::{Edit, Statement},
-    wire::DbError,
+    wire::{DbError, Message},
 };
 
 /// The result of running a statement once.
@@ -169,6 +169,25 @@ async fn release_locks(worker: &mut Worker, saved: bool) -> Failure {
     match released.await {
         Ok(()) => Failure::Interrupted,
         Err(failure) => failure,
+    }
+}
+
+/// Lets PostgreSQL judge a Bind. After [`Failure::Interrupted`] it must run again.
+pub(crate) async fn try_bind(
+    worker: &mut Worker,
+    bind: &Message,
+    policy: CancelPolicy,
+) -> Result<(), Failure> {
+    match worker.bind(bind, policy).await {
+        Err(Failure::Interrupted) => {
+            let Some(transaction) = &worker.transaction else { return Err(Failure::Interrupted) };
+            if transaction.write_set == WriteSetState::InTables {
+                return Err(release_locks(worker, true).await);
+            }
+            worker.rollback_statement().await?;
+            Err(Failure::Interrupted)
+        }
+        other => other,
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::report::Effect;
 use crate::{
     rules::LockStrength,
@@ -26,8 +24,8 @@ pub(crate) struct Execution {
     pub(crate) bind: BindParts,
     /// Whether to send a Describe.
     pub(crate) describe: bool,
-    /// The data of a COPY FROM STDIN.
-    pub(crate) copy_data: Option<Vec<Bytes>>,
+    /// The client's messages for a COPY FROM STDIN.
+    pub(crate) copy_data: Option<Vec<Message>>,
     /// Set if PostgreSQL itself locks rows, which are then looked up: the strength of the lock.
     pub(crate) locks: Option<LockStrength>,
 }

@@ -39,6 +39,10 @@ pub(crate) struct Worker {
     /// The client's role, quoted.
     user: String,
     pub(crate) transaction: Option<Transaction>,
+    /// Whether PostgreSQL has accepted the Bind of the statement that was sent last.
+    pub(crate) bound: bool,
+    /// Columns, rows and notices that came before the error of the statement that was sent last.
+    pub(crate) before_error: Vec<Message>,
     /// Prepared statements to close with the next Parse.
     unused: Vec<Arc<str>>,
 }
@@ -66,6 +70,8 @@ impl Worker {
             commit_log,
             user,
             transaction: None,
+            bound: false,
+            before_error: Vec::new(),
             unused: Vec::new(),
         })
     }
@@ -132,7 +138,19 @@ impl Worker {
         let mut messages = execution.messages();
         messages.push(wire::sync());
         let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
-        Ok(Answer::read(answer))
+        Ok(self.read(answer, false))
+    }
+
+    /// Binds the unnamed portal and closes it, in a transaction behind a savepoint.
+    pub(crate) async fn bind(
+        &mut self,
+        bind: &Message,
+        policy: CancelPolicy,
+    ) -> Result<(), Failure> {
+        let mut messages = if self.transaction.is_some() { savepoint() } else { Vec::new() };
+        messages.extend([bind.clone(), wire::close_portal(""), wire::sync()]);
+        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
+        rows(&answer).map(drop).map_err(Failure::Refused)
     }
 
     /// Runs a statement in the transaction, with a savepoint before it if `save`. After an error
@@ -148,7 +166,19 @@ impl Worker {
         messages.push(wire::sync());
         let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
         self.connection.reset_cancellations();
-        Ok(Answer::read(answer))
+        Ok(self.read(answer, save))
+    }
+
+    /// Reads the answer to an execution, with or without a savepoint before it.
+    fn read(&mut self, answer: Vec<Message>, save: bool) -> Answer {
+        let bound = answer.iter().filter(|message| message.tag() == tag::BIND_COMPLETE).count();
+        self.bound = bound > usize::from(save);
+        let mut answer = Answer::read(answer);
+        self.before_error = match answer.error {
+            Some(_) => std::mem::take(&mut answer.messages),
+            None => Vec::new(),
+        };
+        answer
     }
 
     /// The rows that PostgreSQL itself has locked for the transaction, all counted as locked with

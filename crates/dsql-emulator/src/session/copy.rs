@@ -6,7 +6,7 @@
 use super::{Session, SessionError, SessionResult};
 use crate::{
     engine::{in_flight::CancelPolicy, statement::Execution},
-    wire::{DbError, Fields, tag},
+    wire::{DbError, tag},
 };
 
 impl Session {
@@ -29,12 +29,11 @@ impl Session {
                 return Err(SessionError::Close);
             };
             match message.tag() {
-                tag::COPY_DATA => data.push(message.payload_bytes()),
-                tag::COPY_DONE => break,
-                tag::COPY_FAIL => {
-                    let said = Fields::new(message.payload_bytes()).text().unwrap_or_default();
-                    let message = format!("COPY from stdin failed: {said}");
-                    return Err(DbError::new("57014", message).into());
+                tag::COPY_DATA => data.push(message),
+                // PostgreSQL judges the rows before a CopyFail.
+                tag::COPY_DONE | tag::COPY_FAIL => {
+                    data.push(message);
+                    break;
                 }
                 tag::FLUSH | tag::SYNC => {}
                 _ => {

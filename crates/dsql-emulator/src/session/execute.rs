@@ -77,8 +77,10 @@ impl Session {
                 Reply::row(Column::text(column), value.as_bytes(), "SHOW")
             }
             Plan::DeallocateAll => {
-                let statements: Vec<_> = self.statements.drain().map(|(_, s)| s).collect();
-                for prepared in &statements {
+                // The unnamed statement stays.
+                let named = self.statements.extract_if(|name, _| !name.is_empty());
+                let named: Vec<_> = named.map(|(_, prepared)| prepared).collect();
+                for prepared in &named {
                     self.forget(prepared).await;
                 }
                 Reply::tag("DEALLOCATE ALL")
@@ -323,7 +325,7 @@ impl Session {
         }
     }
 
-    async fn begin_implicit(&mut self) -> SessionResult<()> {
+    pub(super) async fn begin_implicit(&mut self) -> SessionResult<()> {
         if self.block == Block::None {
             self.worker.lock().await.begin(Access::Default).await?;
             self.block = Block::Implicit;

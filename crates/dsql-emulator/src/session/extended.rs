@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::{
-    Block, Portal, Prepared, Rows, Session, SessionError, SessionResult, protocol_violation,
-    statement_text,
+    Block, PROTOCOL_VIOLATION, PendingBind, Portal, Prepared, Rows, Session, SessionError,
+    SessionResult, execute::Reply, protocol_violation, statement_text,
 };
 use crate::{
     engine::{
+        attempt::try_bind,
         in_flight::CancelPolicy,
         monitored::{Failure, RETRY_DELAY},
         statement::Execution,
@@ -35,11 +36,7 @@ impl Session {
             )
             .into());
         }
-        let statement = statements.pop().unwrap_or(Statement {
-            text: String::new(),
-            tokens: Vec::new(),
-            offset: 0,
-        });
+        let statement = statements.pop().unwrap_or_else(empty_statement);
         let statement = rules::in_own_database(statement);
         let plan = rules::plan(&statement, &self.context());
         if !statement.tokens.is_empty() {
@@ -112,20 +109,107 @@ impl Session {
         })
     }
 
-    pub(super) fn bind(&mut self, message: &Message) -> SessionResult<()> {
-        let (portal, name, mut bind) = wire::read_bind(message).ok_or_else(protocol_violation)?;
+    /// PostgreSQL's order of checks: the statement, the number of parameters, the state of the
+    /// transaction, the name of the portal, the parameters, the formats of the result.
+    pub(super) async fn bind(&mut self, message: &Message) -> SessionResult<()> {
+        let (portal, name, encoded) = wire::read_bind(message).ok_or_else(protocol_violation)?;
         let prepared = self.prepared(&name)?;
-        check_parameters(&name, &prepared, &bind)?;
-        name_own_relations(&prepared.types, &mut bind);
+        let (formats, parameters) =
+            BindParts::read_counts(encoded.clone()).ok_or_else(protocol_violation)?;
+        check_parameters(&name, &prepared, formats, parameters)?;
         self.check_not_failed(&prepared.plan)?;
         if !portal.is_empty() && self.portals.contains_key(&portal) {
             let message = format!("cursor \"{portal}\" already exists");
             return Err(DbError::new("42P03", message).into());
         }
-        check_result_formats(&prepared, &bind)?;
-        self.portals.insert(portal, Portal { prepared, bind, answer: None });
+        let Some(mut bind) = BindParts::read(encoded.clone()) else {
+            self.insert_empty_portal(portal);
+            // A parameter before the malformed part can be wrong as well.
+            if let Some(name) = bound_by_postgresql(&prepared) {
+                self.try_bind(wire::bind_encoded("", name, &encoded)).await?;
+            }
+            return Err(protocol_violation());
+        };
+        name_own_relations(&prepared.types, &mut bind);
+        let is_pending = bound_by_postgresql(&prepared).is_some();
+        let formats = match &prepared.plan {
+            Plan::Run(_) if is_pending => Ok(()),
+            _ => check_result_formats(&prepared, &bind),
+        };
+        self.portals.insert(portal.clone(), Portal { prepared, bind, answer: None });
+        formats?;
+        let queued = self.client.queued();
         self.client.queue(&wire::bind_complete());
+        if is_pending {
+            self.pending_bind = Some(PendingBind { portal, queued });
+            if !matches!(self.client.next_tag(), Some(tag::DESCRIBE | tag::EXECUTE)) {
+                self.complete_bind().await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Completes a pending Bind before any message but one that describes or runs its portal.
+    pub(super) async fn bind_before(&mut self, message: &Message) -> SessionResult<()> {
+        let Some(pending) = &self.pending_bind else { return Ok(()) };
+        let used = match message.tag() {
+            tag::EXECUTE => wire::read_execute(message).map(|(portal, _)| portal),
+            tag::DESCRIBE => wire::read_target(message)
+                .and_then(|(kind, portal)| (kind == b'P').then_some(portal)),
+            _ => None,
+        };
+        if used.as_ref() == Some(&pending.portal) { Ok(()) } else { self.complete_bind().await }
+    }
+
+    /// Lets PostgreSQL judge a pending Bind on its own.
+    async fn complete_bind(&mut self) -> SessionResult<()> {
+        let Some(pending) = self.pending_bind.take() else { return Ok(()) };
+        let Some(portal) = self.portals.get(&pending.portal) else { return Ok(()) };
+        let Some(name) = bound_by_postgresql(&portal.prepared) else { return Ok(()) };
+        let bind = wire::bind("", name, &portal.bind);
+        let tried = self.try_bind(bind).await;
+        if let Err(error) = &tried {
+            self.undo_bind(pending, error);
+        }
+        tried
+    }
+
+    /// Removes the BindComplete of a Bind that has failed, and what was queued after it.
+    fn undo_bind(&mut self, failed: PendingBind, error: &SessionError) {
+        self.client.discard_queued_after(failed.queued);
+        // PostgreSQL reads the formats of the result last.
+        if !matches!(error, SessionError::Reported(error) if error.code == PROTOCOL_VIOLATION) {
+            self.insert_empty_portal(failed.portal);
+        }
+    }
+
+    /// A Bind that fails in a transaction block leaves a portal without a statement.
+    fn insert_empty_portal(&mut self, name: String) {
+        let statement = empty_statement();
+        let prepared = Prepared {
+            plan: rules::plan(&statement, &self.context()),
+            statement: Arc::new(statement),
+            types: Arc::new([]),
+            columns: None,
+            upstream: None,
+        };
+        let (prepared, bind) = (Arc::new(prepared), BindParts::default());
+        self.portals.insert(name, Portal { prepared, bind, answer: None });
+    }
+
+    /// Binds the unnamed portal in PostgreSQL: it converts the parameters and plans the statement.
+    async fn try_bind(&mut self, bind: Message) -> SessionResult<()> {
+        let policy = CancelPolicy::cancellable();
+        loop {
+            let mut worker = self.worker.lock().await;
+            match try_bind(&mut worker, &bind, policy).await {
+                Err(Failure::Interrupted) => {
+                    drop(worker);
+                    tokio::time::sleep(RETRY_DELAY).await;
+                }
+                other => return Ok(other?),
+            }
+        }
     }
 
     pub(super) fn describe(&mut self, message: &Message) -> SessionResult<()> {
@@ -157,6 +241,11 @@ impl Session {
     pub(super) async fn execute_portal(&mut self, message: &Message) -> SessionResult<()> {
         let (name, most) = wire::read_execute(message).ok_or_else(protocol_violation)?;
         let prepared = self.portal(&name)?.prepared.clone();
+        if prepared.statement.text.is_empty() {
+            // Also in a failed transaction.
+            self.client.queue(&wire::empty_query());
+            return Ok(());
+        }
         self.check_not_failed(&prepared.plan)?;
         let portal = self.portal(&name)?;
         let mut answer = match portal.answer.take() {
@@ -169,7 +258,7 @@ impl Session {
             None => {
                 let execution = execution(&prepared, portal);
                 let ends = self.client.next_tag() == Some(tag::SYNC);
-                let reply = self.execute(&prepared.plan, execution, ends).await?;
+                let reply = self.execute_bound(&prepared.plan, execution, ends).await?;
                 let mut rows = Rows { tag: reply.tag, ..Rows::default() };
                 for message in reply.messages {
                     match message.tag() {
@@ -200,6 +289,28 @@ impl Session {
             portal.answer = Some(answer);
         }
         Ok(())
+    }
+
+    /// Executes the plan of a portal, whose Bind may be pending.
+    async fn execute_bound(
+        &mut self,
+        plan: &Plan,
+        execution: Execution,
+        ends: bool,
+    ) -> SessionResult<Reply> {
+        // An error before PostgreSQL gets the statement is one of Execute.
+        self.worker.lock().await.bound = true;
+        let executed = self.execute(plan, execution, ends).await;
+        let pending = self.pending_bind.take();
+        if let Err(error) = &executed {
+            let bound = self.worker.lock().await.bound;
+            if let Some(pending) = pending.filter(|_| !bound) {
+                self.undo_bind(pending, error);
+            }
+            // The client gets the columns by Describe.
+            self.queue_before_error(|kind| kind != tag::ROW_DESCRIPTION).await;
+        }
+        executed
     }
 
     pub(super) async fn close(&mut self, message: &Message) -> SessionResult<()> {
@@ -258,9 +369,17 @@ impl Session {
     }
 }
 
+const fn empty_statement() -> Statement {
+    Statement { text: String::new(), tokens: Vec::new(), offset: 0 }
+}
+
 /// Checks that a Bind has as many parameters as its statement, and formats for all or none of them.
-fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> SessionResult<()> {
-    let (parameters, formats) = (bind.parameters.len(), bind.parameter_formats.len());
+fn check_parameters(
+    name: &str,
+    prepared: &Prepared,
+    formats: usize,
+    parameters: usize,
+) -> SessionResult<()> {
     if formats > 1 && formats != parameters {
         return Err(violation(format!(
             "bind message has {formats} parameter formats but {parameters} parameters"
@@ -274,6 +393,17 @@ fn check_parameters(name: &str, prepared: &Prepared, bind: &BindParts) -> Sessio
         )));
     }
     Ok(())
+}
+
+/// The statement in PostgreSQL that judges a Bind. Statements of other classes have no parameters,
+/// and are not planned.
+fn bound_by_postgresql(prepared: &Prepared) -> Option<&str> {
+    let judges = match &prepared.plan {
+        Plan::Run(run) => matches!(run.class, Class::Read | Class::Write),
+        Plan::WaitForJob { .. } => true,
+        _ => false,
+    };
+    prepared.upstream.as_deref().filter(|_| judges)
 }
 
 /// Removes the name of the database from parameters of type `regclass`.
@@ -307,7 +437,7 @@ fn check_result_formats(prepared: &Prepared, bind: &BindParts) -> SessionResult<
 }
 
 fn violation(message: String) -> SessionError {
-    SessionError::Reported(DbError::new("08P01", message))
+    SessionError::Reported(DbError::new(PROTOCOL_VIOLATION, message))
 }
 
 fn invalid_subtype(message: &str, subtype: u8) -> SessionError {

@@ -136,6 +136,8 @@ async fn check(
     match answer.error {
         None => Ok(()),
         Some(mut error) => {
+            // PostgreSQL would find it when it plans the statement.
+            worker.bound = false;
             error.position = error.position.map(|at| at.saturating_sub(EXPLAIN.len()).max(1));
             Err(Failure::Refused(error))
         }

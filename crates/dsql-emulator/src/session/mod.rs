@@ -102,6 +102,15 @@ struct Portal {
     answer: Option<Rows>,
 }
 
+/// A Bind whose parameters PostgreSQL has not converted yet. Its portal is run next, or described
+/// and then run, so PostgreSQL gets both together.
+#[derive(Debug)]
+struct PendingBind {
+    portal: String,
+    /// The number of bytes that were queued for the client before its BindComplete.
+    queued: usize,
+}
+
 #[derive(Debug, Default)]
 struct Rows {
     rows: VecDeque<Message>,
@@ -122,6 +131,7 @@ struct Session {
     settings: Settings,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
+    pending_bind: Option<PendingBind>,
     locking: HashMap<String, ReportingStatement>,
     /// Increases with every change of a setting.
     settings_version: u64,
@@ -221,6 +231,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         settings: emulator_settings,
         statements: HashMap::new(),
         portals: HashMap::new(),
+        pending_bind: None,
         locking: HashMap::new(),
         settings_version: 0,
         next_name: 0,
@@ -289,7 +300,11 @@ impl Session {
             let Some(message) = self.next_message().await? else { return Ok(()) };
             self.requested_at.get_or_insert_with(Instant::now);
             let kind = message.tag();
-            if skipping && kind != tag::SYNC && kind != tag::TERMINATE {
+            if let Err(error) = self.bind_before(&message).await {
+                skipping = true;
+                self.report(error, skipping).await?;
+            }
+            if skipping && is_skipped(kind) {
                 continue;
             }
             let answered = match kind {
@@ -298,13 +313,17 @@ impl Session {
                 }
                 tag::QUERY => self.simple_query(&message).await,
                 tag::PARSE => self.parse(&message).await,
-                tag::BIND => self.bind(&message),
+                tag::BIND => self.bind(&message).await,
                 tag::DESCRIBE => self.describe(&message),
                 tag::EXECUTE => self.execute_portal(&message).await,
                 tag::CLOSE => self.close(&message).await,
                 tag::FLUSH => self.flush().await,
                 tag::SYNC => self.sync().await,
-                tag::TERMINATE => return Ok(()),
+                tag::TERMINATE => {
+                    // The client does not read any more.
+                    self.client.discard_queued();
+                    return Ok(());
+                }
                 // The remaining messages of a COPY that has failed.
                 tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(()),
                 tag::FUNCTION_CALL => {
@@ -316,22 +335,25 @@ impl Session {
                     return Ok(());
                 }
             };
-            match answered {
-                Ok(()) => skipping = false,
-                Err(SessionError::Close) => return Err(SessionError::Close),
-                Err(SessionError::Reported(error)) => {
-                    self.fail().await?;
-                    self.queue_error(&error);
+            skipping = match answered {
+                Ok(()) => false,
+                Err(error) => {
                     // The rest of the batch is ignored, including Flush.
-                    skipping = !matches!(kind, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL);
-                    if skipping {
-                        self.send_error().await?;
-                    } else {
-                        self.ready().await?;
-                    }
+                    let skips = !matches!(kind, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL);
+                    self.report(error, skips).await?;
+                    skips
                 }
-            }
+            };
         }
+    }
+
+    /// Sends an error to the client: alone if the messages up to the next Sync are skipped,
+    /// otherwise with ReadyForQuery.
+    async fn report(&mut self, error: SessionError, skips: bool) -> SessionResult<()> {
+        let SessionError::Reported(error) = error else { return Err(error) };
+        self.fail().await?;
+        self.queue_error(&error);
+        if skips { self.send_error().await } else { self.ready().await }
     }
 
     /// The next message; `None` when the session ends, by the client or by its age.
@@ -360,6 +382,14 @@ impl Session {
                 // The clock may have been shifted.
                 _ = signal.changed() => {}
             }
+        }
+    }
+
+    /// Queues what PostgreSQL sent before the error of a statement: the messages with these tags.
+    async fn queue_before_error(&mut self, is_sent: impl Fn(u8) -> bool) {
+        let messages = std::mem::take(&mut self.worker.lock().await.before_error);
+        for message in messages.iter().filter(|message| is_sent(message.tag())) {
+            self.client.queue(message);
         }
     }
 
@@ -433,6 +463,7 @@ impl Session {
 
     /// Rolls back after a statement has failed.
     async fn fail(&mut self) -> SessionResult<()> {
+        self.pending_bind = None;
         self.worker.lock().await.rollback().await?;
         match self.block {
             Block::Explicit if self.failed => {}
@@ -483,6 +514,25 @@ impl Session {
     }
 }
 
+/// Whether a message is ignored after an error, up to the next Sync. A message of an unknown type
+/// ends the session nevertheless.
+fn is_skipped(kind: u8) -> bool {
+    const SKIPPED: [u8; 11] = [
+        tag::QUERY,
+        tag::PARSE,
+        tag::BIND,
+        tag::DESCRIBE,
+        tag::EXECUTE,
+        tag::CLOSE,
+        tag::FLUSH,
+        tag::FUNCTION_CALL,
+        tag::COPY_DATA,
+        tag::COPY_DONE,
+        tag::COPY_FAIL,
+    ];
+    SKIPPED.contains(&kind)
+}
+
 /// aurora-dsql.md#transactions: takes precedence over any other error of a statement.
 fn aborted() -> DbError {
     DbError::new(
@@ -491,8 +541,10 @@ fn aborted() -> DbError {
     )
 }
 
+const PROTOCOL_VIOLATION: &str = "08P01";
+
 fn protocol_violation() -> SessionError {
-    SessionError::Reported(DbError::new("08P01", "invalid message format"))
+    SessionError::Reported(DbError::new(PROTOCOL_VIOLATION, "invalid message format"))
 }
 
 /// Decodes the text of statements, which is UTF-8 regardless of `client_encoding`.

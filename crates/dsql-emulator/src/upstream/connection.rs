@@ -24,8 +24,9 @@ pub(crate) struct Connection {
 pub(crate) struct Exchange {
     /// The messages. The last is a Query or a Sync.
     pub(crate) messages: Vec<Message>,
-    /// The data of a COPY FROM STDIN among them. Without data such a COPY fails.
-    pub(crate) copy_data: Option<Vec<Bytes>>,
+    /// The messages for a COPY FROM STDIN among them, up to CopyDone or CopyFail. Without them such
+    /// a COPY fails.
+    pub(crate) copy_data: Option<Vec<Message>>,
 }
 
 impl Exchange {
@@ -165,15 +166,10 @@ impl Connection {
         }
     }
 
-    async fn send_copy_data(&mut self, data: Option<&[Bytes]>) -> Result<(), UpstreamError> {
+    async fn send_copy_data(&mut self, data: Option<&[Message]>) -> Result<(), UpstreamError> {
         match data {
             None => self.wire.queue(&Message::new(tag::COPY_FAIL, b"no data\0")),
-            Some(data) => {
-                for part in data {
-                    self.wire.queue(&Message::new(tag::COPY_DATA, part));
-                }
-                self.wire.queue(&Message::new(tag::COPY_DONE, &[]));
-            }
+            Some(data) => data.iter().for_each(|message| self.wire.queue(message)),
         }
         // During a COPY the server ignores the Sync that was sent after it.
         self.wire.queue(&wire::sync());

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Fields, LENGTH, Message, put_count, put_text, put_value, tag};
+use super::{DbError, Fields, LENGTH, Message, put_count, put_text, put_value, tag};
 
 /// The protocol version 3.0.
 pub const VERSION: i32 = 196_608;
@@ -51,20 +51,42 @@ impl Startup {
 
 impl FirstMessage {
     /// Reads the payload, which follows the length.
-    pub(super) fn read(payload: Bytes) -> Option<Self> {
+    ///
+    /// # Errors
+    /// The refusal of a startup message that is malformed or has another protocol version, with
+    /// PostgreSQL's SQLSTATE and message.
+    pub(super) fn read(payload: Bytes) -> Result<Self, DbError> {
+        let malformed = || {
+            let message = "invalid startup packet layout: expected terminator as last byte";
+            DbError::fatal("08P01", message)
+        };
         let mut fields = Fields::new(payload);
-        Some(match fields.i32()? {
-            80_877_102 => Self::Cancel { process: fields.i32()?, secret: fields.i32()? },
+        Ok(match fields.i32().ok_or_else(malformed)? {
+            80_877_102 => {
+                let key = fields.i32().zip(fields.i32()).ok_or_else(malformed)?;
+                Self::Cancel { process: key.0, secret: key.1 }
+            }
             80_877_103 => Self::Tls,
             80_877_104 => Self::Gssapi,
             version if version >> 16 == 3 => {
                 let mut parameters = Vec::new();
-                while let Some(name) = fields.text().filter(|name| !name.is_empty()) {
-                    parameters.push((name, fields.text()?));
+                loop {
+                    let name = fields.text().ok_or_else(malformed)?;
+                    if name.is_empty() {
+                        break;
+                    }
+                    parameters.push((name, fields.text().ok_or_else(malformed)?));
                 }
-                Self::Startup(Startup { minor: version & 0xffff, parameters })
+                let startup = Startup { minor: version & 0xffff, parameters };
+                fields.at_end(Self::Startup(startup)).ok_or_else(malformed)?
             }
-            _ => return None,
+            version => {
+                let (major, minor) = (version.cast_unsigned() >> 16, version & 0xffff);
+                let message = format!(
+                    "unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"
+                );
+                return Err(DbError::fatal("0A000", message));
+            }
         })
     }
 
@@ -161,16 +183,39 @@ pub fn bind(portal: &str, statement: &str, parts: &BindParts) -> Message {
     Message::new(tag::BIND, &payload)
 }
 
-/// Portal, statement, formats and parameters of a Bind.
-pub fn read_bind(message: &Message) -> Option<(String, String, BindParts)> {
+/// The names of a Bind, and the encoded [`BindParts`] behind them.
+pub fn read_bind(message: &Message) -> Option<(String, String, Bytes)> {
     let mut fields = Fields::new(message.payload_bytes());
-    let (portal, statement) = (fields.text()?, fields.text()?);
-    let parts = BindParts {
-        parameter_formats: formats(&mut fields)?,
-        parameters: (0..fields.count()?).map(|_| fields.value()).collect::<Option<_>>()?,
-        result_formats: formats(&mut fields)?,
-    };
-    fields.at_end((portal, statement, parts))
+    Some((fields.text()?, fields.text()?, fields.rest()))
+}
+
+/// A Bind with encoded [`BindParts`], which may be malformed.
+pub fn bind_encoded(portal: &str, statement: &str, parts: &[u8]) -> Message {
+    let mut payload = BytesMut::new();
+    put_text(&mut payload, portal);
+    put_text(&mut payload, statement);
+    payload.put_slice(parts);
+    Message::new(tag::BIND, &payload)
+}
+
+impl BindParts {
+    /// Decodes the bytes behind the names of a Bind.
+    pub fn read(encoded: Bytes) -> Option<Self> {
+        let mut fields = Fields::new(encoded);
+        let parts = Self {
+            parameter_formats: formats(&mut fields)?,
+            parameters: (0..fields.count()?).map(|_| fields.value()).collect::<Option<_>>()?,
+            result_formats: formats(&mut fields)?,
+        };
+        fields.at_end(parts)
+    }
+
+    /// The number of formats and of parameters, which come before the parameters themselves.
+    pub fn read_counts(encoded: Bytes) -> Option<(usize, usize)> {
+        let mut fields = Fields::new(encoded);
+        let formats = formats(&mut fields)?.len();
+        Some((formats, fields.count()?))
+    }
 }
 
 fn formats(fields: &mut Fields) -> Option<Vec<i16>> {
@@ -207,11 +252,23 @@ pub fn close_statement(statement: &str) -> Message {
     target(tag::CLOSE, b'S', statement)
 }
 
+/// Close, for a portal.
+pub fn close_portal(portal: &str) -> Message {
+    target(tag::CLOSE, b'P', portal)
+}
+
 /// The target of a Describe or Close: `P` or `S`, and the name.
 pub fn read_target(message: &Message) -> Option<(u8, String)> {
     let mut fields = Fields::new(message.payload_bytes());
     let target = (fields.byte()?, fields.text()?);
     fields.at_end(target)
+}
+
+/// The text of a PasswordMessage.
+pub fn read_password(message: &Message) -> Option<String> {
+    let mut fields = Fields::new(message.payload_bytes());
+    let password = fields.text()?;
+    fields.at_end(password)
 }
 
 /// Sync.
@@ -238,6 +295,10 @@ pub(super) fn text_message(tag: u8, texts: &[&str]) -> Message {
 mod tests {
     use super::*;
 
+    fn parts(bind: &Message) -> Option<BindParts> {
+        BindParts::read(read_bind(bind)?.2)
+    }
+
     #[test]
     fn messages_are_read_back_as_they_were_written() {
         let parsed = read_parse(&parse("s", "SELECT $1", &[23, 0])).unwrap();
@@ -248,8 +309,11 @@ mod tests {
             parameters: vec![None, Some(Bytes::from_static(b"x"))],
             result_formats: vec![0, 1],
         };
-        let bound = read_bind(&bind("p", "s", &parts)).unwrap();
-        assert_eq!(bound, ("p".into(), "s".into(), parts));
+        let (portal, statement, encoded) = read_bind(&bind("p", "s", &parts)).unwrap();
+        assert_eq!((&*portal, &*statement), ("p", "s"));
+        assert_eq!(bind_encoded("p", "s", &encoded), bind("p", "s", &parts));
+        assert_eq!(BindParts::read_counts(encoded.clone()), Some((1, 2)));
+        assert_eq!(BindParts::read(encoded), Some(parts));
         assert_eq!(read_execute(&execute("p", 5)), Some(("p".into(), 5)));
         assert_eq!(read_target(&describe_statement("s")), Some((b'S', "s".into())));
     }
@@ -257,11 +321,10 @@ mod tests {
     #[test]
     fn a_long_message_is_read_and_a_truncated_one_is_none() {
         let many = BindParts { parameters: vec![None; 65_535], ..BindParts::default() };
-        assert_eq!(read_bind(&bind("", "", &many)).unwrap().2, many);
+        assert_eq!(parts(&bind("", "", &many)), Some(many));
         let whole = bind("p", "s", &BindParts::default());
         for end in 0..whole.payload().len() {
-            let part = Message::new(tag::BIND, &whole.payload()[..end]);
-            assert_eq!(read_bind(&part), None);
+            assert_eq!(parts(&Message::new(tag::BIND, &whole.payload()[..end])), None);
         }
         assert_eq!(read_parse(&Message::new(tag::PARSE, b"s")), None);
         assert_eq!(read_query(&Message::new(tag::QUERY, b"SELECT 1")), None);
@@ -275,7 +338,7 @@ mod tests {
             |message: Message| Message::new(message.tag(), &[message.payload(), &[0]].concat());
         assert_eq!(read_query(&longer(query("SELECT 1"))), None);
         assert_eq!(read_parse(&longer(parse("s", "SELECT 1", &[23]))), None);
-        assert_eq!(read_bind(&longer(bind("p", "s", &BindParts::default()))), None);
+        assert_eq!(parts(&longer(bind("p", "s", &BindParts::default()))), None);
         assert_eq!(read_execute(&longer(execute("p", 5))), None);
         assert_eq!(read_target(&longer(close_statement("s"))), None);
     }
@@ -288,8 +351,24 @@ mod tests {
             FirstMessage::Gssapi,
             FirstMessage::Cancel { process: 7, secret: -1 },
         ] {
-            assert_eq!(FirstMessage::read(first.frame().slice(LENGTH..)), Some(first));
+            assert_eq!(FirstMessage::read(first.frame().slice(LENGTH..)), Ok(first));
         }
-        assert_eq!(FirstMessage::read(Bytes::from_static(&[0, 2, 0, 0])), None);
+    }
+
+    #[test]
+    fn a_malformed_first_message_is_refused_as_by_postgresql() {
+        let code = |payload: &[u8]| {
+            let refusal = FirstMessage::read(Bytes::copy_from_slice(payload)).unwrap_err();
+            assert_eq!(refusal.severity, "FATAL");
+            refusal.code
+        };
+        assert_eq!(code(&[0, 2, 0, 0]), "0A000");
+        let frame = startup(&[("user", "admin")]).frame();
+        let whole = &frame[LENGTH..];
+        for end in LENGTH..whole.len() {
+            assert_eq!(code(&whole[..end]), "08P01", "{end}");
+        }
+        assert_eq!(code(&[whole, &[0]].concat()), "08P01");
+        assert_eq!(code(&whole[..2]), "08P01");
     }
 }

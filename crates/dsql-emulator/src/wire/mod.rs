@@ -17,9 +17,9 @@ pub use backend::{
 };
 pub use error::DbError;
 pub use frontend::{
-    BindParts, FirstMessage, PROTOCOL_OPTION, Startup, VERSION, bind, close_statement,
-    describe_portal, describe_statement, execute, parse, query, read_bind, read_execute,
-    read_parse, read_query, read_target, startup, sync,
+    BindParts, FirstMessage, PROTOCOL_OPTION, Startup, VERSION, bind, bind_encoded, close_portal,
+    close_statement, describe_portal, describe_statement, execute, parse, query, read_bind,
+    read_execute, read_parse, read_password, read_query, read_target, startup, sync,
 };
 pub use stream::WireStream;
 

@@ -61,7 +61,12 @@ impl<S> WireStream<S> {
 
     /// Discards what was queued and not written.
     pub fn discard_queued(&mut self) {
-        self.outgoing.clear();
+        self.discard_queued_after(0);
+    }
+
+    /// Discards what was queued behind the first `bytes` and not written.
+    pub fn discard_queued_after(&mut self, bytes: usize) {
+        self.outgoing.truncate(bytes);
     }
 
     /// The tag of the next message, if its first byte has arrived.
@@ -130,14 +135,17 @@ impl<S: AsyncRead + Unpin> WireStream<S> {
     /// The first message of a client, which has no tag; `None` at the end of the stream.
     ///
     /// # Errors
-    /// As [`message`](Self::message).
+    /// As [`message`](Self::message). The source of the error is a [`DbError`](super::DbError) if
+    /// the message is malformed or has another protocol version.
     pub async fn first_message(&mut self) -> io::Result<Option<FirstMessage>> {
         if !self.fill(LENGTH).await? {
             return Ok(None);
         }
         let length = length(&self.incoming, MAX_FIRST_MESSAGE)?;
         let bytes = self.take(length).await?;
-        FirstMessage::read(bytes.slice(LENGTH..)).map(Some).ok_or_else(not_the_protocol)
+        FirstMessage::read(bytes.slice(LENGTH..))
+            .map(Some)
+            .map_err(|refusal| io::Error::new(io::ErrorKind::InvalidData, refusal))
     }
 
     /// Reads one byte: the answer to an SSLRequest or GSSENCRequest.

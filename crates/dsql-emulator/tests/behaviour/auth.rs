@@ -246,6 +246,39 @@ async fn a_session_ended_by_its_client_ends_with_close_notify() {
 }
 
 #[tokio::test]
+async fn malformed_messages_before_a_session_are_refused() {
+    let Some(emulator) = start_default().await else { return };
+    let startup = wire::startup(&[("user", "admin"), ("database", "postgres")]).frame();
+    let first = |payload: &[u8]| {
+        let length = i32::try_from(4 + payload.len()).unwrap().to_be_bytes();
+        [&length[..], payload].concat()
+    };
+    let followed = |message: Message| [&startup[..], message.frame()].concat();
+    for (sent, code, message) in [
+        (first(&startup[4..startup.len() - 1]), "08P01", "invalid startup packet layout"),
+        (first(&[&startup[4..], b"x"].concat()), "08P01", "invalid startup packet layout"),
+        (first(&[0, 2, 0, 0]), "0A000", "unsupported frontend protocol 2.0"),
+        (followed(wire::query("SELECT 1")), "08P01", "expected password response"),
+        (followed(Message::new(tag::PASSWORD, b"x")), "08P01", "invalid password packet size"),
+        (followed(Message::new(tag::PASSWORD, b"x\0y\0")), "08P01", "invalid password packet size"),
+    ] {
+        let mut wire =
+            WireStream::new(tls(&emulator, &ConnectOptions::of(&emulator)).await.unwrap());
+        wire.queue_raw(&sent);
+        wire.flush().await.unwrap();
+        let mut answer = wire.message().await.unwrap().unwrap();
+        if answer.tag() == tag::AUTHENTICATION {
+            answer = wire.message().await.unwrap().unwrap();
+        }
+        assert_eq!(answer.tag(), tag::ERROR, "{message}");
+        let error = DbError::read(&answer);
+        assert_eq!((&*error.severity, &*error.code), ("FATAL", code), "{error:?}");
+        assert!(error.message.starts_with(message), "{error:?}");
+        ends_with_close_notify(&mut wire).await;
+    }
+}
+
+#[tokio::test]
 async fn a_newer_protocol_and_its_options_are_negotiated() {
     let Some(emulator) = start_default().await else { return };
     for (minor, options, answered) in [

@@ -71,6 +71,137 @@ async fn an_error_ends_its_batch_and_its_batch_only() {
     assert_eq!(client.value("SELECT count(*) FROM t").await, "2");
 }
 
+/// A Bind of the unnamed portal with these texts as parameters.
+fn bind_texts(statement: &str, parameters: &[&str]) -> Message {
+    let parameters = parameters.iter().map(|text| Some(text.as_bytes().to_vec().into()));
+    let parts = BindParts { parameters: parameters.collect(), ..BindParts::default() };
+    wire::bind("", statement, &parts)
+}
+
+#[tokio::test]
+async fn parameters_are_judged_at_bind() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    client.ok("INSERT INTO t VALUES (1, 1)").await;
+    let parse = |sql: &str| [wire::parse("s", sql, &[]), wire::sync()];
+    let close = [wire::close_statement("s"), wire::sync()];
+    // The statement, its parameter, and the SQLSTATE.
+    for (sql, value, code) in [
+        ("SELECT $1::int", "x", "22P02"),
+        ("INSERT INTO t VALUES ($1, 1)", "99999999999", "22003"),
+        ("SELECT v FROM t WHERE id = $1 FOR UPDATE", "x", "22P02"),
+        ("CALL sys.wait_for_job($1)", "\u{0}", "22021"),
+        // The planner evaluates it.
+        ("SELECT 1 / 0, $1::int", "1", "22012"),
+        ("SELECT v / 0, 1 / 0 FROM t WHERE id = $1 FOR UPDATE", "1", "22012"),
+    ] {
+        let bind = bind_texts("s", &[value]);
+        let (describe, execute) = (wire::describe_portal(""), wire::execute("", 0));
+        let flush = || Message::new(tag::FLUSH, &[]);
+        for begin in ["SELECT 1", "BEGIN"] {
+            for behind in [
+                vec![execute.clone()],
+                vec![describe.clone(), execute.clone()],
+                vec![describe.clone()],
+                vec![describe.clone(), wire::describe_statement("s")],
+                vec![flush(), execute.clone()],
+                vec![wire::close_portal("")],
+                vec![wire::query("SELECT 1")],
+                Vec::new(),
+            ] {
+                client.exchange(&parse(sql)).await.unwrap();
+                client.ok(begin).await;
+                let batch = [vec![bind.clone()], behind, vec![wire::sync()]].concat();
+                let answer = client.exchange(&batch).await.unwrap();
+                assert_eq!(tags(&answer), "EZ", "{sql}: {batch:?}");
+                assert_eq!(observations(&answer)[0].refused().0, code, "{sql}");
+                client.run("ROLLBACK").await;
+                client.exchange(&close).await.unwrap();
+            }
+        }
+    }
+    // An error of Execute comes behind BindComplete, whatever is between them.
+    client.exchange(&parse("INSERT INTO t VALUES ($1, 1)")).await.unwrap();
+    for between in [vec![], vec![wire::describe_portal("")], vec![wire::describe_statement("s")]] {
+        let tags_between = ["", "n", "tn"][usize::from(!between.is_empty())
+            + usize::from(between.first() == Some(&wire::describe_statement("s")))];
+        let batch =
+            [vec![bind_texts("s", &["1"])], between, vec![wire::execute("", 0), wire::sync()]]
+                .concat();
+        let answer = client.exchange(&batch).await.unwrap();
+        assert_eq!(tags(&answer), format!("2{tags_between}EZ"));
+        assert_eq!(observations(&answer)[0].refused().0, "23505");
+    }
+}
+
+#[tokio::test]
+async fn a_bind_that_is_judged_alone_keeps_the_rows_of_a_detached_transaction() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let mut other = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    other.run("SELECT 1").await;
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO t VALUES (1, 1)").await;
+    // It waits for the row of the first transaction, which is detached.
+    other.ok("BEGIN").await;
+    other.ok("INSERT INTO t VALUES (1, 2)").await;
+    other.ok("ROLLBACK").await;
+    let bind = [wire::parse("s", "SELECT v FROM t WHERE id = $1", &[]), bind_texts("s", &["1"])];
+    let answer = client.exchange(&[&bind[..], &[wire::sync()]].concat()).await.unwrap();
+    assert_eq!(tags(&answer), "12Z");
+    let answer = client.exchange(&[wire::execute("", 0), wire::sync()]).await.unwrap();
+    assert_eq!(observations(&answer)[0].value(), "1");
+    assert_eq!(client.ok("COMMIT").await, "COMMIT");
+    assert_eq!(other.value("SELECT v FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn a_text_with_a_syntax_error_does_not_run_in_part() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let error = client.run("INSERT INTO t VALUES (1); COMMIT; SELECT 'é'; SELEC 1").await;
+    assert_eq!(error.refused(), ("42601", "syntax error at or near \"SELEC\""));
+    assert_eq!(error.error.unwrap().position, Some(47));
+    assert_eq!(client.value("SELECT count(*) FROM t").await, "0");
+    // DSQL's own statements are not in PostgreSQL's grammar.
+    let sql = "ALTER TABLE t ADD COLUMN v int";
+    client.ok(sql).await;
+    let created = client.query("SELECT 1; CREATE INDEX ASYNC ON t (v)").await;
+    assert_eq!(created.len(), 2, "{created:?}");
+}
+
+#[tokio::test]
+async fn rows_before_an_error_are_sent() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let sql = "SELECT 1 / (2 - n) FROM generate_series(0, 3) AS n";
+    for begin in ["SELECT 1", "BEGIN"] {
+        client.ok(begin).await;
+        assert_eq!(tags(&client.exchange(&[wire::query(sql)]).await.unwrap()), "TDDEZ");
+        client.run("ROLLBACK").await;
+        client.ok(begin).await;
+        let batch =
+            [wire::parse("", sql, &[]), bind_texts("", &[]), wire::execute("", 0), wire::sync()];
+        assert_eq!(tags(&client.exchange(&batch).await.unwrap()), "12DDEZ");
+        client.run("ROLLBACK").await;
+    }
+}
+
+#[tokio::test]
+async fn a_simple_query_has_no_parameters() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    for sql in ["SELECT $1", "SELECT $1::int", "SELECT $1 IS NULL"] {
+        let both = client.query(&format!("SELECT 1 AS \"é\"; {sql}")).await;
+        let missing = both.last().unwrap();
+        assert_eq!(missing.refused(), ("42P02", "there is no parameter $1"), "{sql}");
+        assert_eq!(missing.error.as_ref().unwrap().position, Some(25), "{sql}");
+    }
+}
+
 /// The next message; the test fails if none arrives in time.
 async fn promptly(client: &mut Client, what: &str) -> Message {
     let next = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
