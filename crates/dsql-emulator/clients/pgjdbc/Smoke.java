@@ -84,6 +84,7 @@ public class Smoke {
     check(names(catalog.getPrimaryKeys(null, "public", "account"), "COLUMN_NAME"), List.of("id"));
     ResultSet indexes = catalog.getIndexInfo(null, "public", "account", false, true);
     check(names(indexes, "INDEX_NAME"), List.of("account_pkey", "by_owner"));
+    check(names(catalog.getCatalogs(), "TABLE_CAT"), List.of("postgres"));
     done("catalog");
 
     try (Statement statement = one.createStatement()) {

@@ -232,7 +232,7 @@ async fn role_settings(user: &str, cluster: &Cluster) -> Result<Vec<(String, Str
     let question = format!(
         "SELECT c.setting FROM pg_catalog.pg_db_role_setting s \
          JOIN pg_catalog.pg_roles r ON r.oid = s.setrole \
-         JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase \
+         JOIN pg_catalog.pg_database_of_host d ON d.oid = s.setdatabase \
          CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c(setting) \
          WHERE r.rolname = {} AND d.datname = {}",
         literal(user),

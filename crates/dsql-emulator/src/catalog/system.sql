@@ -93,6 +93,33 @@ CREATE OR REPLACE VIEW pg_catalog.pg_settings AS
    WHERE s.name NOT IN ('lc_collate', 'lc_ctype');
 DROP RULE pg_settings_u ON pg_catalog.pg_settings;
 
+-- No extension can be created. The columns of the views differ between versions of PostgreSQL.
+DO $$
+DECLARE
+  a_view text;
+BEGIN
+  FOREACH a_view IN ARRAY ARRAY['pg_available_extensions', 'pg_available_extension_versions'] LOOP
+    EXECUTE format('CREATE OR REPLACE VIEW pg_catalog.%1$I AS SELECT * FROM (%2$s) AS available WHERE false',
+      a_view, rtrim(pg_catalog.pg_get_viewdef(format('pg_catalog.%I', a_view)::regclass), ';'));
+  END LOOP;
+END $$;
+
+-- A cluster has one database (aurora-dsql.md#environment). The server finds its catalog by OIDs.
+SET LOCAL allow_system_table_mods = on;
+ALTER TABLE pg_catalog.pg_database RENAME TO pg_database_of_host;
+DO $$
+BEGIN
+  EXECUTE (
+    SELECT format('CREATE VIEW pg_catalog.pg_database AS SELECT %s FROM pg_catalog.pg_database_of_host
+                    WHERE datname = pg_catalog.current_database_of_host()',
+        string_agg(CASE attname WHEN 'datname' THEN '''postgres''::name AS datname'
+          ELSE format('%I', attname) END, ', ' ORDER BY attnum))
+      FROM pg_catalog.pg_attribute
+     WHERE attrelid = 'pg_catalog.pg_database_of_host'::regclass AND attnum > 0);
+END $$;
+SET LOCAL allow_system_table_mods = off;
+GRANT SELECT ON pg_catalog.pg_database TO PUBLIC;
+
 -- The views of information_schema refer to the renamed function.
 DO $$
 DECLARE
@@ -180,7 +207,8 @@ CREATE TABLE dsql_emulator.job (
   object_id oid,
   object_name text,
   start_time timestamptz NOT NULL DEFAULT clock_timestamp(),
-  update_time timestamptz NOT NULL DEFAULT clock_timestamp()
+  -- Null until the status changes.
+  update_time timestamptz
 );
 
 -- How long the row of a finished job is shown.

@@ -205,3 +205,14 @@ async fn rows_are_written_as_before_after_columns_tables_and_schemas_were_rename
         "INSERT 0 1"
     );
 }
+
+#[tokio::test]
+async fn the_catalog_has_one_database_and_no_extension_that_can_be_created() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    let databases = "SELECT string_agg(datname, ',') FROM pg_database WHERE datallowconn";
+    assert_eq!(client.value(databases).await, "postgres");
+    for view in ["pg_available_extensions", "pg_available_extension_versions"] {
+        assert_eq!(client.value(&format!("SELECT count(*) FROM {view}")).await, "0", "{view}");
+    }
+}

@@ -48,6 +48,21 @@ async fn is_valid(client: &mut Client, index: &str) -> String {
 }
 
 #[tokio::test]
+async fn the_row_of_a_job_has_no_update_time_until_its_status_changes() {
+    let delays = JobDelays { start: Duration::from_secs(5), ..JobDelays::default() };
+    let Some(emulator) = start(DsqlEmulator::builder().job_delays(delays)).await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    let id = job(&mut client, "CREATE INDEX ASYNC v ON t (v)").await;
+    let row = format!(
+        "SELECT concat_ws(' ', status, update_time IS NULL) FROM sys.jobs WHERE job_id = '{id}'"
+    );
+    assert_eq!(client.value(&row).await, "submitted t");
+    assert_eq!(wait(&mut client, &id).await, "t");
+    assert_eq!(client.value(&row).await, "completed f");
+}
+
+#[tokio::test]
 async fn an_index_is_invalid_until_its_job_has_ended() {
     let Some((_emulator, mut client)) = emulator(Duration::from_millis(500)).await else { return };
     let id = job(&mut client, "CREATE UNIQUE INDEX ASYNC v ON t (v)").await;
