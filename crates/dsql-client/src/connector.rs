@@ -1,8 +1,9 @@
 //! Opens connections: TLS, the password or token, and errors that name the remedy.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::ExposeSecret;
 use sqlx::{
     ConnectOptions, PgConnection,
@@ -12,7 +13,9 @@ use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::{Cause, Outcome, StoreError};
 
 use crate::{
-    config::{Auth, CONNECT_TIMEOUT, Config, ConfigError, Target, TlsMode, region_of_host},
+    config::{
+        Auth, CONNECT_TIMEOUT, Config, ConfigError, Target, TlsMode, bracketed, region_of_host,
+    },
     sqlstate::{Class, Phase, classify_error},
     token::{IamTokenSource, TokenError, TokenSource},
     token_cache::CachedTokenSource,
@@ -48,7 +51,7 @@ enum Secret {
 /// The database that a connector connects to, as error messages name it. No secret is part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The host.
+    /// The host, an IPv6 address in brackets.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -193,6 +196,7 @@ impl Connector {
     ) -> Result<Self, ConfigError> {
         let Target { engine, auth, tls } = config.resolve()?;
         check_environment(|name| std::env::var_os(name).is_some())?;
+        config.tls.ca_file.as_deref().map_or(Ok(()), check_ca_file)?;
         let secret = match auth {
             Auth::Trust => Secret::None,
             Auth::Password(password) => Secret::Password(password),
@@ -218,6 +222,7 @@ impl Connector {
     pub fn with_tokens(config: &Config, tokens: Arc<dyn TokenSource>) -> Result<Self, ConfigError> {
         let Target { engine, auth, tls } = config.resolve()?;
         check_environment(|name| std::env::var_os(name).is_some())?;
+        config.tls.ca_file.as_deref().map_or(Ok(()), check_ca_file)?;
         match auth {
             Auth::Iam { .. } => Ok(Self::with_secret(config, engine, tls, Secret::Token(tokens))),
             Auth::Password(_) | Auth::Trust => {
@@ -256,7 +261,7 @@ impl Connector {
             options,
             secret,
             endpoint: Arc::new(Endpoint {
-                host: config.host.clone(),
+                host: bracketed(&config.host),
                 port: config.port,
                 user: config.user.clone(),
                 database: config.database.clone(),
@@ -324,7 +329,7 @@ impl From<PgConnectOptions> for Connector {
         let host = options.get_host().to_owned();
         let engine = region_of_host(&host).map_or(Engine::Postgres, |_| Engine::Dsql);
         let endpoint = Endpoint {
-            host,
+            host: bracketed(&host),
             port: options.get_port(),
             user: options.get_username().to_owned(),
             database: options.get_database().unwrap_or_default().to_owned(),
@@ -346,6 +351,22 @@ fn check_environment(is_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
     match ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"].into_iter().find(|name| is_set(name)) {
         Some(name) => Err(ConfigError::LibpqVariable { name }),
         None => Ok(()),
+    }
+}
+
+/// Checks that `file` has a certificate. The driver reads it again for each connection.
+fn check_ca_file(file: &Path) -> Result<(), ConfigError> {
+    let invalid = |reason| ConfigError::InvalidCaFile { file: file.to_owned(), reason };
+    let pem = std::fs::read(file).map_err(|error| invalid(format!("cannot be read: {error}")))?;
+    let mut certificates = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        certificate.map_err(|error| invalid(format!("is not valid PEM: {error}")))?;
+        certificates += 1;
+    }
+    match certificates {
+        0 if pem.is_empty() => Err(invalid("is empty".to_owned())),
+        0 => Err(invalid("has no certificate in PEM form".to_owned())),
+        _ => Ok(()),
     }
 }
 
@@ -411,6 +432,36 @@ mod tests {
         let connector = Connector::with_tokens(&config, Arc::new(tokens)).unwrap();
         let error = connector.connect().await.unwrap_err();
         assert!(matches!(&error, ConnectError::Token { user, .. } if user == "admin"), "{error:?}");
+    }
+
+    #[test]
+    fn a_ca_file_without_a_certificate_is_refused_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = directory.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            file
+        };
+        for (file, reason) in [
+            (directory.path().join("missing.pem"), "cannot be read: No such file"),
+            (directory.path().to_owned(), "cannot be read: Is a directory"),
+            (write("empty.pem", ""), "is empty"),
+            (write("text.pem", "not a certificate"), "has no certificate"),
+            (write("cut.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n"), "is not valid PEM"),
+        ] {
+            let mut config = Config::new("localhost");
+            config.tls.ca_file = Some(file.clone());
+            let Err(error) = Connector::new(&config, None) else { panic!("{file:?} is taken") };
+            let text = error.to_string();
+            assert!(text.contains(&file.display().to_string()) && text.contains(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_in_front_of_the_port() {
+        let connector = Connector::new(&Config::new("::1"), None).unwrap();
+        let error = connector.endpoint().explain(std::io::Error::other("down").into());
+        assert!(error.to_string().starts_with("cannot reach [::1]:5432;"), "{error}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use aws_sigv4::{
 use secrecy::SecretString;
 use tracing::{Dispatch, dispatcher};
 
-use crate::error_chain::ErrorChain;
+use crate::{config::bracketed, error_chain::ErrorChain};
 
 /// Makes the secret that a new connection authenticates with.
 #[cfg_attr(test, mockall::automock)]
@@ -140,7 +140,7 @@ fn presign(
     now: SystemTime,
 ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     const SCHEME: &str = "https://";
-    let url = format!("{SCHEME}{host}/?Action={}", action.name());
+    let url = format!("{SCHEME}{}/?Action={}", bracketed(host), action.name());
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(lifetime);

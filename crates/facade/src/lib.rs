@@ -166,10 +166,11 @@ pub mod migrate {
         DEFAULT_DATABASE, DatabaseError, Dependent, Difference, Digest, Dml, ForeignObject,
         HISTORY_TABLE, IgnoreProgress, IndexBuildState, IndexDefinition, Job, JobStatus,
         MigrateError, Migrator, Objects, Origin, Overwrite, Plan, PostgresDatabase, Progress,
-        ProgressObserver, Release, Report, Rollback, Row, RowKey, SCHEMA_NAME, SCHEMA_SQL, Scan,
-        Schema, SchemaDatabase, SchemaError, Scope, Seed, ServerError, Setup, Statement, Status,
-        Step, StepAction, StepState, TableDefinition, Timeouts, VERSION_TABLE, Verification,
-        VersionChange, VersionRow, compare_index, compare_table, normalise,
+        ProgressObserver, Release, Report, Rollback, Row, RowCount, RowKey, SCHEMA_NAME,
+        SCHEMA_SQL, Scan, Schema, SchemaDatabase, SchemaError, Scope, Seed, ServerError,
+        SessionWatch, Setup, Statement, Status, Step, StepAction, StepState, TableDefinition,
+        Timeouts, VERSION_TABLE, Verification, VersionChange, VersionRow, compare_index,
+        compare_table, normalise,
     };
 }
 

@@ -22,7 +22,7 @@ use crate::{
     index_build::{self, IndexBuild},
     objects::{Catalog, Dependent, IndexDefinition, Scope, TableDefinition},
     plan::{Plan, Probe, Step, StepAction, probe},
-    retry::RetryingDatabase,
+    retry::{RetryingDatabase, is_retryable},
     schema::{Change, Statement},
     version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
 };
@@ -347,11 +347,13 @@ impl<'s, 'a> Applier<'s, 'a> {
             }
             // As late as possible. DSQL has no lock that keeps writers out between this check and
             // the drop, so all servers must be on the older version by now.
-            if !with_rows && self.database.has_rows(table).await? {
-                return Err(MigrateError::TableHasRows {
-                    table: table.to_owned(),
-                    version_lowered: self.version_recorded,
-                });
+            if !with_rows {
+                let rows = self.database.count_rows(table).await?;
+                if rows.is_some() {
+                    let version_lowered = self.version_recorded;
+                    let table = table.to_owned();
+                    return Err(MigrateError::TableHasRows { table, rows, version_lowered });
+                }
             }
             match self.execute(statement, &mut task).await? {
                 ExecuteResult::Executed(_) => return Ok(true),
@@ -429,7 +431,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                 // A concurrent run has changed the version; the next read of the row shows it.
                 Ok(false) => {}
                 // The response to COMMIT may be lost; the next read of the row decides.
-                Err(error) if self.database.is_retryable(&error) || error.is_duplicate() => {
+                Err(error) if is_retryable(&error) || error.is_duplicate() => {
                     sent |= matches!(error, DatabaseError::Lost { .. });
                     self.database.pause(&mut attempts, &action, error).await?;
                 }
@@ -516,7 +518,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         }
         let result = match &error {
             DatabaseError::Lost { .. } => ExecuteResult::Unknown,
-            error if is_race || self.database.is_retryable(error) => ExecuteResult::NotExecuted,
+            error if is_race || is_retryable(error) => ExecuteResult::NotExecuted,
             _ => return Ok(ExecuteResult::Refused(error)),
         };
         self.database.pause(&mut task.attempts, &statement.summary(), error).await?;
@@ -566,7 +568,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         MigrateError::Statement {
             summary: statement.summary(),
             statement: statement.text(self.database.engine()),
-            source,
+            refusal: source,
         }
     }
 }

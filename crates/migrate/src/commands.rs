@@ -210,8 +210,11 @@ impl Migrator<'_> {
             if !differences.is_empty() {
                 return Err(MigrateError::Differs(differences));
             }
-            if !rollback.with_rows && self.database.has_rows(&table).await? {
-                return Err(MigrateError::TableHasRows { table, version_lowered: false });
+            if !rollback.with_rows {
+                let rows = self.database.count_rows(&table).await?;
+                if rows.is_some() {
+                    return Err(MigrateError::TableHasRows { table, rows, version_lowered: false });
+                }
             }
             plan.steps.push(drop_table(&table, rollback.with_rows, Some(target), Vec::new()));
         }

@@ -75,11 +75,11 @@ pub trait SchemaDatabase: Send {
     /// effect.
     async fn record_version(&mut self, change: &VersionChange) -> Result<bool, DatabaseError>;
 
-    /// Whether `table` has any row.
+    /// The number of rows of `table`, counted up to `most`.
     ///
     /// # Errors
     /// Those of the connection and the server.
-    async fn has_rows(&mut self, table: &str) -> Result<bool, DatabaseError>;
+    async fn count_rows(&mut self, table: &str, most: u32) -> Result<u32, DatabaseError>;
 
     /// Whether every row of `seed` exists, identified by the columns `key` of the primary key.
     ///

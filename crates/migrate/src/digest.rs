@@ -3,14 +3,16 @@
 //! Each row is hashed, and the hashes are added. The sum does not depend on the order of the rows, and
 //! changes with any bit of any row. The rows are read in pages in key order, each page in its own
 //! short transaction, because a transaction is limited to 300 s (aurora-dsql.md#limits) and the rows
-//! may not fit into memory.
+//! may not fit into memory. One statement is in flight at a time, so a digest takes little of what a
+//! cluster can do for others.
 
 use std::{collections::BTreeSet, fmt};
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
-use crate::{MigrateError, Migrator, Row, Scan, Scope};
+use crate::{MigrateError, Migrator, Progress, Row, Scan, Scope, error::counted};
 
 /// Rows per page.
 const PAGE: usize = 1_000;
@@ -57,7 +59,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} rows, ", self.rows)?;
+        write!(f, "{}, ", counted(self.rows, "row"))?;
         self.sum.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
@@ -100,9 +102,12 @@ impl Migrator<'_> {
             key: definition.primary_key.iter().filter_map(column).collect(),
         };
         let mut digest = Digest::default();
+        let (start, mut rows) = (Instant::now(), 0);
         let mut after: Option<RowKey> = None;
         loop {
             let page = self.database.page(&scan, after.as_deref(), PAGE).await?;
+            rows += page.len() as u64;
+            self.database.observer.on(Progress::Reading { table, rows, elapsed: start.elapsed() });
             for row in &page {
                 let key = key_of(&scan, row);
                 if !excluded.contains(&key) {

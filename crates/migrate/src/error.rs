@@ -1,6 +1,6 @@
 //! The errors of a migration. Each message names the object and the remedy.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use temporal_dsql_domain::SchemaVersion;
 
@@ -26,22 +26,24 @@ pub enum MigrateError {
     },
 
     /// A statement failed and is not in effect.
-    #[error("cannot {summary}: `{statement}` failed; fix the cause and run the command again")]
+    #[error(
+        "cannot {summary}: {refusal}; fix the cause and run the command again; the statement is:\n\
+         {statement}"
+    )]
     Statement {
         /// The summary of the statement.
         summary: String,
         /// The statement.
         statement: String,
         /// The cause.
-        #[source]
-        source: DatabaseError,
+        refusal: DatabaseError,
     },
 
     /// Transient failures lasted until the deadline.
     #[error(
-        "{action} did not succeed within {} s, in {attempts} attempt(s); run the command again to \
-         continue",
-        waited.as_secs()
+        "{action} did not succeed within {} s, in {}; run the command again to continue",
+        waited.as_secs(),
+        counted(u64::from(*attempts), "attempt")
     )]
     DeadlineExceeded {
         /// The failed action.
@@ -57,17 +59,17 @@ pub enum MigrateError {
 
     /// An existing object differs from the schema. It was not changed.
     #[error(
-        "existing objects differ from the schema: {}; they were not changed; make them equal to the \
+        "existing objects differ from the schema:{}they were not changed; make them equal to the \
          schema, or rename or drop them, and run the command again",
-        sentences(.0)
+        bulleted(.0)
     )]
     Differs(Vec<Difference>),
 
     /// The database does not match its recorded version. Nothing was changed.
     #[error(
-        "the database is recorded at version {version}, but does not match it: {}; \
-         nothing was changed; {}{}; `verify` has the whole list",
-        sentences(differences),
+        "the database is recorded at version {version}, but does not match it:{}nothing was changed; \
+         {}{}; `verify` has the whole list",
+        bulleted(differences),
         remedy(differences),
         adoptable.map_or_else(String::new, |found| {
             format!("; if {version} was recorded by mistake, {}", adoption(found))
@@ -84,10 +86,10 @@ pub enum MigrateError {
 
     /// The catalog is that of no version.
     #[error(
-        "the database has the tables of none of the versions {}; it differs least from {nearest}: {}; \
+        "the database has the tables of none of the versions {}; it differs least from {nearest}:{}\
          nothing was changed; make it equal to {nearest}, and run the command again",
         list(known),
-        sentences(differences)
+        bulleted(differences)
     )]
     NotAdoptable {
         /// The versions of the schema.
@@ -107,10 +109,10 @@ pub enum MigrateError {
 
     /// Objects of a version newer than the requested one exist.
     #[error(
-        "version {version} was requested, but objects of a newer version exist: {}; \
-         nothing was changed; set up the newer version, or remove them (`rollback-schema` for a \
-         database with a recorded version, `setup-schema --overwrite` for one without data)",
-        sentences(drift)
+        "version {version} was requested, but objects of a newer version exist:{}nothing was changed; \
+         set up the newer version, or remove them (`rollback-schema` for a database with a recorded \
+         version, `setup-schema --overwrite` for one without data)",
+        bulleted(drift)
     )]
     Drift {
         /// The requested version.
@@ -122,17 +124,17 @@ pub enum MigrateError {
     /// Tables to be dropped differ from every version of the schema. Nothing was changed.
     #[error(
         "tables to be dropped differ from every version of this schema, so they may belong to \
-         something else: {}; nothing was changed; rename or move them, or pass `--drop-different` to \
-         drop them with their rows",
-        sentences(.0)
+         something else:{}nothing was changed; rename or move them, or pass `--drop-different` to drop \
+         them with their rows",
+        bulleted(.0)
     )]
     DifferentTables(Vec<Difference>),
 
     /// Objects that are not part of the schema depend on tables to be dropped. Nothing was changed.
     #[error(
-        "objects that are not part of the schema depend on tables to be dropped: {}; nothing was \
+        "objects that are not part of the schema depend on tables to be dropped:{}nothing was \
          changed; drop them first{}",
-        dependents.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        bulleted(dependents),
         if *.can_drop { ", or pass `--drop-dependents`" } else { "" }
     )]
     HasDependents {
@@ -251,13 +253,15 @@ pub enum MigrateError {
 
     /// A table that a rollback would drop has rows.
     #[error(
-        "table {table} has rows, which would be lost; nothing was dropped{}; stop the servers \
+        "table {table} has {rows}, which would be lost; nothing was dropped{}; stop the servers \
          that write it and delete the rows, or pass `--drop-rows`",
         if *.version_lowered { ", but the recorded version is lowered" } else { "" }
     )]
     TableHasRows {
         /// The table.
         table: String,
+        /// How many.
+        rows: RowCount,
         /// Whether the version had been lowered when the rows were found. Running the rollback again
         /// continues it; `update-schema` reverts it.
         version_lowered: bool,
@@ -280,9 +284,9 @@ pub enum MigrateError {
 
     /// A concurrent run dropped objects of a version before it could be recorded.
     #[error(
-        "version {version} was not recorded, because a concurrent run dropped objects of this run: \
-         {}; stop the other run, and run the command again",
-        sentences(missing)
+        "version {version} was not recorded, because a concurrent run dropped objects of this run:\
+         {}stop the other run, and run the command again",
+        bulleted(missing)
     )]
     ConcurrentlyDropped {
         /// The version.
@@ -387,9 +391,36 @@ fn adoption(version: SchemaVersion) -> String {
     format!("run `adopt-schema` to record {version}, whose tables the database has exactly")
 }
 
-fn sentences(differences: &[Difference]) -> String {
-    let sentences: Vec<_> = differences.iter().map(ToString::to_string).collect();
-    sentences.join("; ")
+/// The number of rows of a table, counted up to [`MOST`](Self::MOST).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowCount(pub(crate) u32);
+
+impl RowCount {
+    /// More rows are not counted.
+    pub const MOST: u32 = 10_000;
+
+    /// Whether there is any row.
+    pub(crate) const fn is_some(self) -> bool {
+        self.0 > 0
+    }
+}
+
+impl fmt::Display for RowCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&counted(u64::from(self.0), "row"))?;
+        f.write_str(if self.0 < Self::MOST { "" } else { " or more" })
+    }
+}
+
+/// `number` with the singular or the plural of `noun`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A list with a line for each item, and a line break on each side.
+fn bulleted(items: &[impl fmt::Display]) -> String {
+    let lines: String = items.iter().map(|found| format!("  - {found}\n")).collect();
+    format!("\n{lines}")
 }
 
 /// What to do about `differences` from the recorded version.
@@ -414,4 +445,58 @@ fn also_recorded(others: &[String]) -> String {
         return String::new();
     }
     format!(" (there is one for `{}`)", others.join("`, `"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServerError;
+
+    fn missing(table: &str) -> Difference {
+        Difference::MissingTable { table: table.to_owned() }
+    }
+
+    #[test]
+    fn differences_are_a_list_with_a_line_for_each() {
+        let both = || vec![missing("a"), missing("b")];
+        let version = SchemaVersion::new(1, 0);
+        for error in [
+            MigrateError::Differs(both()),
+            MigrateError::DifferentTables(both()),
+            MigrateError::Incomplete { version, differences: both(), adoptable: None },
+            MigrateError::Drift { version, drift: both() },
+            MigrateError::ConcurrentlyDropped { version, missing: both() },
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(":\n  - table a is missing\n  - table b is missing\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_statement_leads_with_its_cause_and_says_it_once() {
+        let server = ServerError {
+            sqlstate: "2BP01".to_owned(),
+            message: "other objects depend on it".to_owned(),
+            ..ServerError::default()
+        };
+        let error = MigrateError::Statement {
+            summary: "drop table t".to_owned(),
+            statement: "DROP TABLE t".to_owned(),
+            refusal: DatabaseError::Refused(Box::new(server)),
+        };
+        assert_eq!(
+            error.to_string(),
+            "cannot drop table t: the server refused: other objects depend on it (SQLSTATE 2BP01); \
+             fix the cause and run the command again; the statement is:\nDROP TABLE t"
+        );
+        assert!(std::error::Error::source(&error).is_none());
+    }
+
+    #[test]
+    fn rows_are_counted_up_to_a_limit_and_in_english() {
+        let shown = |rows| RowCount(rows).to_string();
+        assert_eq!(shown(1), "1 row");
+        assert_eq!(shown(9_999), "9999 rows");
+        assert_eq!(shown(10_000), "10000 rows or more");
+    }
 }

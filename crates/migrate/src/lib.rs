@@ -66,7 +66,7 @@ pub use database::{
     BoxError, DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, ServerError,
 };
 pub use digest::{Digest, RowKey};
-pub use error::MigrateError;
+pub use error::{MigrateError, RowCount};
 pub use migrator::Migrator;
 pub use objects::{
     Catalog, CatalogIndex, ColumnDefinition, Dependent, Difference, IndexBuildState,
@@ -74,7 +74,7 @@ pub use objects::{
     normalise,
 };
 pub use plan::{Plan, Step, StepAction, StepState};
-pub use postgres::{ConnectionCount, PostgresDatabase};
+pub use postgres::{ConnectionCount, PostgresDatabase, SessionWatch};
 pub use progress::{IgnoreProgress, Progress, ProgressObserver};
 pub use retry::Timeouts;
 pub use schema::{

@@ -44,6 +44,22 @@ pub enum Progress<'a> {
         /// The index.
         index: &'a str,
     },
+    /// A statement waits for a lock on PostgreSQL; reported after two seconds, and again at times.
+    WaitingForLock {
+        /// The sessions that hold the lock.
+        holders: &'a [String],
+        /// The time that the statement has waited.
+        elapsed: Duration,
+    },
+    /// Rows are read for a digest; reported after each page.
+    Reading {
+        /// The table.
+        table: &'a str,
+        /// The rows so far.
+        rows: u64,
+        /// The time since the first page was asked for.
+        elapsed: Duration,
+    },
     /// A transient failure is retried.
     Retrying {
         /// The failed action.

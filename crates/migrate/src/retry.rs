@@ -11,7 +11,8 @@ use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
 
 use crate::{
-    DatabaseError, Job, MigrateError, Progress, ProgressObserver, Row, Scan, SchemaDatabase,
+    DatabaseError, Job, MigrateError, Progress, ProgressObserver, Row, RowCount, Scan,
+    SchemaDatabase,
     objects::{Catalog, Dependent, Scope, Seed},
     version_tables::VersionRow,
 };
@@ -46,17 +47,20 @@ impl Default for Timeouts {
     }
 }
 
+/// Whether a retry of the call that failed with `error` may succeed. The server was reachable when the
+/// run began, so one that cannot be reached now may come back.
+pub(crate) const fn is_retryable(error: &DatabaseError) -> bool {
+    error.is_transient() || matches!(error, DatabaseError::Unreachable { .. })
+}
+
 /// Repeats a read until it succeeds or fails permanently.
 macro_rules! retried {
     ($self:ident, $action:expr, $call:expr) => {{
         let mut attempts = Attempts::new();
         loop {
             match $call.await {
-                Ok(value) => {
-                    $self.responded = true;
-                    return Ok(value);
-                }
-                Err(error) if $self.is_retryable(&error) => {
+                Ok(value) => return Ok(value),
+                Err(error) if is_retryable(&error) => {
                     $self.pause(&mut attempts, $action, error).await?;
                 }
                 Err(source) => {
@@ -72,9 +76,6 @@ pub(crate) struct RetryingDatabase<'a> {
     pub(crate) inner: &'a mut dyn SchemaDatabase,
     pub(crate) timeouts: Timeouts,
     pub(crate) observer: &'a dyn ProgressObserver,
-    /// True after the first successful call. Before it, "unreachable" is reported at once; after it,
-    /// retried.
-    responded: bool,
 }
 
 impl<'a> RetryingDatabase<'a> {
@@ -83,7 +84,7 @@ impl<'a> RetryingDatabase<'a> {
         timeouts: Timeouts,
         observer: &'a dyn ProgressObserver,
     ) -> Self {
-        Self { inner: database, timeouts, observer, responded: false }
+        Self { inner: database, timeouts, observer }
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -118,17 +119,18 @@ impl<'a> RetryingDatabase<'a> {
         retried!(self, action, self.inner.index_jobs(index, oid))
     }
 
-    /// Whether `table` has rows. A table that a concurrent run has dropped has none.
-    pub(crate) async fn has_rows(&mut self, table: &str) -> Result<bool, MigrateError> {
-        match self.retried_has_rows(table).await {
-            Err(MigrateError::Database { source, .. }) if source.is_undefined() => Ok(false),
-            other => other,
+    /// The number of rows of `table`. A table that a concurrent run has dropped has none.
+    pub(crate) async fn count_rows(&mut self, table: &str) -> Result<RowCount, MigrateError> {
+        match self.retried_count_rows(table).await {
+            Ok(rows) => Ok(RowCount(rows)),
+            Err(MigrateError::Database { source, .. }) if source.is_undefined() => Ok(RowCount(0)),
+            Err(error) => Err(error),
         }
     }
 
-    async fn retried_has_rows(&mut self, table: &str) -> Result<bool, MigrateError> {
-        let action = &format!("looking for rows in {table}");
-        retried!(self, action, self.inner.has_rows(table))
+    async fn retried_count_rows(&mut self, table: &str) -> Result<u32, MigrateError> {
+        let action = &format!("counting the rows of {table}");
+        retried!(self, action, self.inner.count_rows(table, RowCount::MOST))
     }
 
     pub(crate) async fn has_seed(
@@ -148,12 +150,6 @@ impl<'a> RetryingDatabase<'a> {
     ) -> Result<Vec<Row>, MigrateError> {
         let action = &format!("reading {}", scan.table);
         retried!(self, action, self.inner.page(scan, after, limit))
-    }
-
-    /// Whether a retry of the call may succeed.
-    pub(crate) fn is_retryable(&self, error: &DatabaseError) -> bool {
-        let lost = matches!(error, DatabaseError::Unreachable { .. }) && self.responded;
-        error.is_transient() || lost
     }
 
     /// Waits before the next attempt of `action`, which has failed with `error`.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     Difference, IndexBuildState, JobStatus, MigrateError, Migrator, Timeouts,
+    error::counted,
     index_build::until_next_poll,
     objects::{Catalog, IndexDefinition, Objects, Scope, compare_index, compare_table},
     plan::{as_text, optional_as_text},
@@ -59,11 +60,10 @@ impl fmt::Display for Verification {
         if self.is_clean() {
             writeln!(f, "`{database}` in schema {schema} matches version {version}.")?;
         } else {
-            let count = self.differences.len();
-            let plural = if count == 1 { "" } else { "s" };
+            let count = counted(self.differences.len() as u64, "difference");
             writeln!(
                 f,
-                "`{database}` in schema {schema} does not match version {version}: {count} difference{plural}"
+                "`{database}` in schema {schema} does not match version {version}: {count}"
             )?;
             for difference in &self.differences {
                 writeln!(f, "  - {difference}")?;

@@ -1,15 +1,19 @@
 //! Flags and aliases: those of the Go tool (temporal-persistence.md#commands-and-flags) and additional
 //! ones.
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use temporal_dsql::SchemaVersion;
-use temporal_dsql::migrate::{DEFAULT_DATABASE, SCHEMA_NAME};
+
+use crate::go::{self, DatabaseFlags, GoFlags};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done or nothing to do, 1 failed, 2 usage error, 3 the database differs from the \
-schema.
+schema, 143 ended by SIGTERM.
 
 For Aurora DSQL, the tool generates IAM tokens with the credentials of the standard AWS chain. A \
 password for PostgreSQL is read from SQL_PASSWORD only, so that it does not appear in process lists.
@@ -24,17 +28,15 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
+    #[command(flatten)]
+    pub(crate) go: GoFlags,
+
     /// Output format
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 
     /// Print no progress on standard error; errors are still printed
-    #[arg(
-        long, short, global = true,
-        num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", default_value = "false", hide_default_value = true,
-        hide_possible_values = true, value_name = "BOOL"
-    )]
+    #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 
     #[command(subcommand)]
@@ -72,7 +74,7 @@ pub(crate) struct Connection {
     pub(crate) engine: Option<EngineChoice>,
 
     /// PEM file of a certificate authority to trust [env: SQL_TLS_CA_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = path())]
     pub(crate) tls_ca_file: Option<PathBuf>,
 
     /// TLS mode for a PostgreSQL server; for DSQL only verify-full is accepted
@@ -81,9 +83,14 @@ pub(crate) struct Connection {
     pub(crate) tls_mode: Option<TlsChoice>,
 
     /// Name under which the schema version is recorded: the database name in the server's
-    /// configuration
-    #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_DATABASE)]
-    pub(crate) logical_database: String,
+    /// configuration [env: SQL_LOGICAL_DATABASE] [default: postgres]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) logical_database: Option<String>,
+}
+
+/// A path, which Go takes as absent if it is empty.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -131,10 +138,10 @@ pub(crate) enum Command {
     AdoptSchema(AdoptSchema),
     /// Not applicable: a DSQL cluster has exactly one database
     #[command(alias = "create", hide = true)]
-    CreateDatabase,
+    CreateDatabase(DatabaseFlags),
     /// Not applicable: a DSQL cluster has exactly one database
     #[command(alias = "drop", hide = true)]
-    DropDatabase,
+    DropDatabase(DatabaseFlags),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -149,8 +156,8 @@ impl Command {
             Self::Verify(_) => "verify",
             Self::RollbackSchema(_) => "rollback-schema",
             Self::AdoptSchema(_) => "adopt-schema",
-            Self::CreateDatabase => "create-database",
-            Self::DropDatabase => "drop-database",
+            Self::CreateDatabase(_) => "create-database",
+            Self::DropDatabase(_) => "drop-database",
             Self::Completions(_) => "completions",
         }
     }
@@ -166,25 +173,15 @@ pub(crate) struct SetupSchema {
     pub(crate) schema: SchemaName,
 
     /// File of SQL statements to run instead of the embedded schema; needs --version
-    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "schema_name")]
+    #[arg(long, short = 'f', value_name = "FILE", value_parser = path(), conflicts_with = "schema_name")]
     pub(crate) schema_file: Option<PathBuf>,
 
     /// Set up without version tables
-    #[arg(
-        long, short,
-        num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", default_value = "false", hide_default_value = true,
-        hide_possible_values = true, value_name = "BOOL"
-    )]
+    #[arg(long, short)]
     pub(crate) disable_versioning: bool,
 
     /// Drop every table of this schema with its rows first; asks for confirmation without --yes
-    #[arg(
-        long, short,
-        num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", default_value = "false", hide_default_value = true,
-        hide_possible_values = true, value_name = "BOOL"
-    )]
+    #[arg(long, short)]
     pub(crate) overwrite: bool,
 
     /// With --overwrite, also drop tables that have the name of a table of this schema and differ from
@@ -276,8 +273,8 @@ pub(crate) struct RollbackSchema {
 /// The choice of the embedded schema.
 #[derive(Args, Debug)]
 pub(crate) struct SchemaName {
-    /// Embedded schema
-    #[arg(long, short = 's', value_name = "NAME", value_parser = [SCHEMA_NAME])]
+    /// Embedded schema: dsql/temporal
+    #[arg(long, short = 's', value_name = "NAME")]
     pub(crate) schema_name: Option<String>,
 }
 
@@ -288,7 +285,7 @@ pub(crate) struct SchemaVersions {
     pub(crate) name: SchemaName,
 
     /// Directory of schema versions to use instead of the embedded ones
-    #[arg(long, short = 'd', value_name = "DIR", conflicts_with = "schema_name")]
+    #[arg(long, short = 'd', value_name = "DIR", value_parser = path(), conflicts_with = "schema_name")]
     pub(crate) schema_dir: Option<PathBuf>,
 }
 
@@ -326,29 +323,16 @@ pub(crate) struct Completions {
     pub(crate) shell: clap_complete::Shell,
 }
 
-/// Turns `-endpoint` into `--endpoint`: Go's flag package takes one dash or two.
-pub(crate) fn accept_single_dashes(
-    command: &clap::Command,
-    arguments: impl IntoIterator<Item = OsString>,
-) -> Vec<OsString> {
-    let long_names = long_names(command);
-    arguments
-        .into_iter()
-        .map(|argument| {
-            let is_long =
-                argument.to_str().and_then(|text| text.strip_prefix('-')).is_some_and(|rest| {
-                    let name = rest.split_once('=').map_or(rest, |(name, _)| name);
-                    name.len() > 1 && long_names.contains(name)
-                });
-            if is_long {
-                let mut doubled = OsString::from("-");
-                doubled.push(argument);
-                doubled
-            } else {
-                argument
-            }
-        })
-        .collect()
+/// The definition of the command line.
+pub(crate) fn command() -> clap::Command {
+    go::with_go_forms(Cli::command()).disable_version_flag(true).arg(go::version_flag())
+}
+
+/// Parses `arguments`, the first of which is the program's name.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let command = command();
+    let arguments = go::accept_single_dashes(&command, arguments);
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
 /// Whether the invalid `arguments` request JSON output.
@@ -360,29 +344,17 @@ pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
         || arguments.windows(2).any(|pair| is(&pair[0], "output") && is(&pair[1], "json"))
 }
 
-fn long_names(command: &clap::Command) -> BTreeSet<String> {
-    let own = command.get_arguments().flat_map(|argument| {
-        let aliases = argument.get_all_aliases().unwrap_or_default();
-        argument.get_long().into_iter().chain(aliases).map(str::to_owned).collect::<Vec<_>>()
-    });
-    own.chain(command.get_subcommands().flat_map(long_names)).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        let arguments = line.split_whitespace().map(OsString::from);
-        let arguments = accept_single_dashes(&Cli::command(), arguments);
-        Cli::try_parse_from(arguments)
+        super::parse(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -400,6 +372,10 @@ mod tests {
             "t update-schema --schema-name dsql/temporal --version 1.1",
             "t update -s dsql/temporal --target-version 1.1",
             "t update -d some/dir -v 1.1",
+            "t --plugin dsql --pw p --ca a=b --tls --tls-disable-host-verification=0 status",
+            "t --tls-cert-file= --tls-key-file= --tls-ca-file= --tls-server-name= status",
+            "t --db d create --defaultdb e",
+            "t drop-database -f --defaultdb e",
             "t update --schema-dir some/dir --overwrite-not-a-flag",
         ] {
             let parsed = parse(line);
@@ -435,7 +411,6 @@ mod tests {
             ("t setup --version 1.1 --disable-versioning", "--disable-versioning"),
             ("t setup --schema-file f --schema-name dsql/temporal", "--schema-name"),
             ("t update --schema-dir d --schema-name dsql/temporal", "--schema-name"),
-            ("t setup --schema-name mysql/v8/temporal", "dsql/temporal"),
             ("t setup --version 1.2a", "1.2a"),
             ("t update --version latest", "latest"),
             ("t rollback-schema", "--to"),

@@ -1,86 +1,100 @@
 //! The commands: each makes a plan and applies it.
 
-use std::collections::BTreeSet;
-
-use clap::CommandFactory;
-use temporal_dsql::Table;
-use temporal_dsql::migrate::{
-    Digest, MigrateError, Migrator, Overwrite, Plan, PostgresDatabase, Rollback, Schema,
-    SchemaError, Setup, Step, StepAction, Timeouts,
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, OnceLock},
 };
+
+use temporal_dsql::migrate::{
+    DatabaseError, Digest, MigrateError, Migrator, Overwrite, Plan, PostgresDatabase, Rollback,
+    Schema, SchemaError, SessionWatch, Setup, Step, StepAction, StepState, Timeouts,
+};
+use temporal_dsql::{Engine, Table};
 
 use crate::{
     cli::{
-        AdoptSchema, Cli, Command, Output, Proof, RollbackSchema, SchemaVersions, SetupSchema,
-        Status, UpdateSchema, Verify,
+        AdoptSchema, Cli, Command, Proof, RollbackSchema, SchemaVersions, SetupSchema, Status,
+        UpdateSchema, Verify,
     },
-    doctor,
-    exit::Failure,
+    completions, doctor,
+    exit::{Exit, Failure, Kind},
     progress::ProgressReporter,
     prompt,
-    report::{Outcome, Success},
-    target,
+    report::{Outcome, Success, counted},
+    target::{self, Resolved},
 };
 
-/// Runs the command.
-pub(crate) async fn run(cli: &Cli) -> Result<Success, Failure> {
+/// Runs the command. `watch` is set to the session of its database.
+pub(crate) async fn run(cli: &Cli, watch: &OnceLock<SessionWatch>) -> Result<Success, Failure> {
+    let run = Run { cli, watch };
     match &cli.command {
-        Command::SetupSchema(setup) => setup_schema(cli, setup).await,
-        Command::UpdateSchema(update) => update_schema(cli, update).await,
+        Command::SetupSchema(setup) => setup_schema(run, setup).await,
+        Command::UpdateSchema(update) => update_schema(run, update).await,
         Command::Doctor(options) => Ok(Success::Examined(doctor::examine(cli, options).await?)),
-        Command::Status(status) => self::status(cli, status).await,
-        Command::Verify(verify) => self::verify(cli, verify).await,
-        Command::RollbackSchema(rollback) => rollback_schema(cli, rollback).await,
-        Command::AdoptSchema(adoption) => adopt_schema(cli, adoption).await,
-        Command::CreateDatabase | Command::DropDatabase => Err(Failure::usage(format!(
-            "{} does not apply: an Aurora DSQL cluster has exactly one database, `postgres`; \
-             `setup-schema` sets it up, and `setup-schema --overwrite` starts over",
-            cli.command.name()
-        ))),
+        Command::Status(status) => self::status(run, status).await,
+        Command::Verify(verify) => self::verify(run, verify).await,
+        Command::RollbackSchema(rollback) => rollback_schema(run, rollback).await,
+        Command::AdoptSchema(adoption) => adopt_schema(run, adoption).await,
+        Command::CreateDatabase(_) => create_database(run).await,
+        // It is always refused.
+        Command::DropDatabase(_) => {
+            target::resolve(cli).map(|_| Success::NothingToDo(String::new()))
+        }
         Command::Completions(completions) => {
-            let mut script = Vec::new();
-            let mut command = Cli::command();
-            clap_complete::generate(
-                completions.shell,
-                &mut command,
-                "temporal-dsql-tool",
-                &mut script,
-            );
-            Ok(Success::Completions(String::from_utf8_lossy(&script).into_owned()))
+            Ok(Success::Completions(completions::script(completions.shell)))
         }
     }
 }
 
-/// A schema and a database, and the progress reporter.
-struct CommandContext<'c> {
+/// The arguments of a run, and the place for the session of its database.
+#[derive(Clone, Copy)]
+struct Run<'c> {
     cli: &'c Cli,
-    schema: Schema,
-    database: PostgresDatabase,
-    reporter: ProgressReporter,
+    watch: &'c OnceLock<SessionWatch>,
 }
 
-impl<'c> CommandContext<'c> {
+impl Run<'_> {
+    async fn open(&self) -> Result<(PostgresDatabase, Arc<ProgressReporter>), Failure> {
+        let reporter = Arc::new(ProgressReporter::new(self.cli.quiet));
+        let timeouts = Timeouts::default();
+        let database = target::open(self.cli, &timeouts, &reporter, self.watch).await?;
+        Ok((database, reporter))
+    }
+}
+
+/// A schema and a database, and the progress reporter.
+struct CommandContext {
+    schema: Schema,
+    database: PostgresDatabase,
+    logical_database: String,
+    reporter: Arc<ProgressReporter>,
+}
+
+impl CommandContext {
     /// Checks the schema before it connects, so that an invalid file is reported first.
     async fn open(
-        cli: &'c Cli,
-        schema: Result<Schema, SchemaError>,
-    ) -> Result<CommandContext<'c>, Failure> {
-        let schema = schema.map_err(MigrateError::from)?;
-        let database = target::open(&cli.connection, &Timeouts::default()).await?;
-        let reporter = ProgressReporter::new(cli.quiet || cli.output == Output::Json);
+        run: Run<'_>,
+        schema: impl FnOnce() -> Result<Schema, SchemaError>,
+    ) -> Result<Self, Failure> {
+        let cli = run.cli;
+        target::resolve(cli)?;
+        let schema = schema().map_err(MigrateError::from)?;
+        let logical_database = target::logical_database(&cli.connection)?;
+        let (database, reporter) = run.open().await?;
         for warning in schema.warnings() {
             reporter.line(&format!("warning: {warning}"));
         }
-        Ok(Self { cli, schema, database, reporter })
+        Ok(Self { schema, database, logical_database, reporter })
     }
 
     fn migrator(&mut self) -> Migrator<'_> {
         Migrator::new(
             &self.schema,
             &mut self.database,
-            self.cli.connection.logical_database.as_str(),
+            self.logical_database.as_str(),
             Timeouts::default(),
-            &self.reporter,
+            &*self.reporter,
         )
     }
 
@@ -92,6 +106,18 @@ impl<'c> CommandContext<'c> {
         let table = Table::CurrentExecutions.name();
         self.reporter.line(&format!("reading all of {table}"));
         Ok(Some(self.migrator().digest(table, &BTreeSet::new()).await?))
+    }
+
+    /// The plan as a dry run shows it, with what `--prove` would do.
+    fn dry_run(mut plan: Plan, proof: &Proof) -> Success {
+        if proof.prove {
+            plan.notes.push(format!(
+                "--prove reads all rows of {} before and after these steps, and fails if they \
+                 differ; writers must be stopped",
+                Table::CurrentExecutions.name()
+            ));
+        }
+        Success::DryRun(vec![plan])
     }
 
     /// Prints the notes of a plan.
@@ -120,7 +146,8 @@ impl<'c> CommandContext<'c> {
         let mut question = match tables.len() {
             0 => format!("{what} drops tables on which other objects depend"),
             count => format!(
-                "{what} drops these {count} tables and all their rows:\n  {}",
+                "{what} drops {} with all rows:\n  {}",
+                counted(count, "table"),
                 tables.join("\n  ")
             ),
         };
@@ -140,19 +167,22 @@ impl<'c> CommandContext<'c> {
     }
 
     /// Applies the plan, and compares the digests before and after it.
-    async fn apply(&mut self, plan: Plan, proof: &Proof) -> Result<Success, Failure> {
+    async fn apply(&mut self, mut plan: Plan, proof: &Proof) -> Result<Success, Failure> {
         let before = self.digest(proof).await?;
         let report = self.migrator().apply(&plan).await?;
         let after = self.digest(proof).await?;
         if before != after {
-            return Err(anyhow::anyhow!(
+            let reason = anyhow::anyhow!(
                 "current_executions changed while the schema was migrated: {} before, {} after. \
                  No statement of this run writes it; if servers were writing, stop them and repeat \
                  the command with --prove",
                 before.map_or_else(String::new, |digest| digest.to_string()),
                 after.map_or_else(String::new, |digest| digest.to_string()),
-            )
-            .into());
+            );
+            return Err(Failure::new(Exit::Failed, Kind::Proof, reason));
+        }
+        for step in &mut plan.steps {
+            step.state = StepState::InEffect;
         }
         Ok(Success::Applied { outcome: Outcome::of(&report), plan, report, proof: after })
     }
@@ -163,7 +193,7 @@ const DIFFERENT: &str = "different";
 
 /// The embedded schema, or that of `--schema-dir`.
 fn schema(versions: &SchemaVersions) -> Result<Schema, SchemaError> {
-    match &versions.schema_dir {
+    match versions.schema_dir.as_deref().filter(|directory| is_given(directory)) {
         None => Schema::embedded(),
         Some(directory) => Schema::from_directory(directory),
     }
@@ -171,22 +201,40 @@ fn schema(versions: &SchemaVersions) -> Result<Schema, SchemaError> {
 
 const WITHOUT_PROOF: Proof = Proof { prove: false };
 
-async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failure> {
-    let schema = match (&options.schema_file, options.version) {
-        (None, _) => Schema::embedded(),
-        (Some(file), Some(version)) => Schema::from_file(file, version),
+/// A cluster has its database; one of PostgreSQL may exist.
+async fn create_database(run: Run<'_>) -> Result<Success, Failure> {
+    let Resolved { config, target } = target::resolve(run.cli)?;
+    if target.engine == Engine::Dsql {
+        return Ok(Success::NothingToDo(
+            "an Aurora DSQL cluster has exactly one database, `postgres`, and cannot have others"
+                .to_owned(),
+        ));
+    }
+    match run.open().await {
+        Ok(_) => Ok(Success::NothingToDo(format!("database `{}` exists", config.database))),
+        Err(failure) => match failure.error.downcast_ref() {
+            Some(DatabaseError::NoDatabase { .. }) => Err(Failure::usage(format!(
+                "this tool creates no databases; use\n  createdb --host {} --port {} --username {} {}",
+                config.host, config.port, config.user, config.database
+            ))),
+            _ => Err(failure),
+        },
+    }
+}
+
+async fn setup_schema(run: Run<'_>, options: &SetupSchema) -> Result<Success, Failure> {
+    let file = options.schema_file.as_deref().filter(|file| is_given(file));
+    if file.is_some() && options.version.is_none() && !options.disable_versioning {
+        return Err(Failure::usage(
+            "--schema-file needs --version, the version that the file is, or --disable-versioning",
+        ));
+    }
+    let schema = || match file {
+        None => Schema::embedded(),
         // Without versioning, the version of the file is not recorded.
-        (Some(file), None) if options.disable_versioning => {
-            Schema::from_file(file, temporal_dsql::VERSION)
-        }
-        (Some(_), None) => {
-            return Err(Failure::usage(
-                "--schema-file needs --version, the version that the file is, or \
-                 --disable-versioning",
-            ));
-        }
+        Some(file) => Schema::from_file(file, options.version.unwrap_or(temporal_dsql::VERSION)),
     };
-    let mut context = CommandContext::open(cli, schema).await?;
+    let mut context = CommandContext::open(run, schema).await?;
     let setup = Setup { version: options.version, versioning: !options.disable_versioning };
     // The plan of an overwrite includes the setup: if that is refused, nothing is dropped.
     let plan = match options.overwrite {
@@ -203,25 +251,25 @@ async fn setup_schema(cli: &Cli, options: &SetupSchema) -> Result<Success, Failu
         false => context.migrator().plan_setup(&setup).await?,
     };
     if options.safety.dry_run {
-        return Ok(Success::DryRun(vec![plan]));
+        return Ok(CommandContext::dry_run(plan, &WITHOUT_PROOF));
     }
     let yes = options.safety.yes;
     context.confirm(&plan, "--overwrite", yes, options.drop_different).await?;
     context.apply(plan, &WITHOUT_PROOF).await
 }
 
-async fn update_schema(cli: &Cli, options: &UpdateSchema) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
+async fn update_schema(run: Run<'_>, options: &UpdateSchema) -> Result<Success, Failure> {
+    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
     let plan = context.migrator().plan_update(options.version).await?;
     if options.dry_run {
-        return Ok(Success::DryRun(vec![plan]));
+        return Ok(CommandContext::dry_run(plan, &options.proof));
     }
     context.print_notes(&plan);
     context.apply(plan, &options.proof).await
 }
 
-async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
+async fn rollback_schema(run: Run<'_>, options: &RollbackSchema) -> Result<Success, Failure> {
+    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
     let rollback = Rollback {
         to: options.to,
         with_rows: options.drop_rows,
@@ -229,7 +277,7 @@ async fn rollback_schema(cli: &Cli, options: &RollbackSchema) -> Result<Success,
     };
     let plan = context.migrator().plan_rollback(&rollback).await?;
     if options.safety.dry_run {
-        return Ok(Success::DryRun(vec![plan]));
+        return Ok(CommandContext::dry_run(plan, &options.proof));
     }
     context.confirm(&plan, "rollback-schema", options.safety.yes, true).await?;
     context.apply(plan, &options.proof).await
@@ -251,22 +299,27 @@ fn dropped_dependent(step: &Step) -> Option<&str> {
     }
 }
 
-async fn adopt_schema(cli: &Cli, options: &AdoptSchema) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
+async fn adopt_schema(run: Run<'_>, options: &AdoptSchema) -> Result<Success, Failure> {
+    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
     let plan = context.migrator().plan_adoption().await?;
     if options.dry_run {
-        return Ok(Success::DryRun(vec![plan]));
+        return Ok(CommandContext::dry_run(plan, &WITHOUT_PROOF));
     }
     context.print_notes(&plan);
     context.apply(plan, &WITHOUT_PROOF).await
 }
 
-async fn status(cli: &Cli, options: &Status) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
+async fn status(run: Run<'_>, options: &Status) -> Result<Success, Failure> {
+    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
     Ok(Success::Status(context.migrator().status().await?))
 }
 
-async fn verify(cli: &Cli, options: &Verify) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(cli, schema(&options.schema)).await?;
+async fn verify(run: Run<'_>, options: &Verify) -> Result<Success, Failure> {
+    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
     Ok(Success::Verified(context.migrator().verify(options.version).await?))
+}
+
+/// Whether a path is not empty, which Go takes as absent.
+fn is_given(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
 }

@@ -1,30 +1,39 @@
 //! `temporal-dsql-tool` as a library, for its `main` and for `cargo xtask migrate`.
 //!
-//! The tool parses flags (`cli`), opens a connection (`target`), makes a plan with
-//! `temporal-dsql-migrate` and applies it (`commands`), prints progress (`progress`) and the result
-//! (`report`), and returns an exit code (`exit`).
+//! The tool parses flags (`cli`, and `go` for those of the Go tools), opens a connection (`target`),
+//! makes a plan with `temporal-dsql-migrate` and applies it (`commands`), prints progress (`progress`)
+//! and the result (`report`), and returns an exit code (`exit`). A signal ends it (`interrupt`).
 
 mod cli;
 mod commands;
+mod completions;
 mod doctor;
 mod exit;
+mod go;
+mod interrupt;
 mod progress;
 mod prompt;
 mod report;
 mod target;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, sync::OnceLock};
 
-use clap::{CommandFactory, FromArgMatches};
-
-use crate::{cli::Cli, exit::Exit};
+use crate::{
+    exit::{Exit, Failure},
+    interrupt::interruptible,
+};
 
 /// Runs the tool with `arguments`, the first of which is the program's name.
 ///
 /// Results go to standard output, progress and errors to standard error.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let cli = match parse(arguments.clone()) {
+    // As the Go tools do.
+    if arguments.len() == 1 {
+        let _ = cli::command().print_help();
+        return Exit::Done.into();
+    }
+    let cli = match cli::parse(arguments.clone()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && cli::wants_json(&arguments) => {
             return report::print_usage_error(&error).into();
@@ -35,16 +44,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    log_to_stderr();
-    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let outcome = runtime.block_on(interruptible(commands::run(&cli)));
-            // Does not wait for a prompt that Ctrl-C has interrupted.
-            runtime.shutdown_background();
-            outcome
+    let watch = OnceLock::new();
+    let prepared = target::check_variables().and_then(|()| log_to_stderr());
+    let outcome = prepared.and_then(|()| {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                let outcome = runtime.block_on(interruptible(commands::run(&cli, &watch), &watch));
+                // Does not wait for a prompt that a signal has interrupted.
+                runtime.shutdown_background();
+                outcome
+            }
+            Err(error) => Err(anyhow::Error::from(error).into()),
         }
-        Err(error) => Err(anyhow::Error::from(error).into()),
-    };
+    });
+    let outcome = outcome.map_err(|failure| with_line(failure, &arguments));
     report::print_outcome(&cli, outcome).into()
 }
 
@@ -53,32 +66,30 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// # Errors
 /// The usage error that `run` would print.
 pub fn check(arguments: impl IntoIterator<Item = OsString>) -> Result<(), clap::Error> {
-    parse(arguments).map(drop)
+    cli::parse(arguments).map(drop)
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let command = Cli::command();
-    let arguments = cli::accept_single_dashes(&command, arguments);
-    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
-}
-
-/// Ends a run at Ctrl-C. Every step is its own transaction, so the next run continues there.
-async fn interruptible(
-    run: impl Future<Output = Result<report::Success, exit::Failure>>,
-) -> Result<report::Success, exit::Failure> {
-    tokio::select! {
-        outcome = run => outcome,
-        _ = tokio::signal::ctrl_c() => Err(exit::Failure::new(
-            Exit::Failed,
-            anyhow::anyhow!("interrupted; run the same command again to continue"),
-        )),
+/// Adds the line to use instead of the one of `arguments` to a failure that has one.
+fn with_line(failure: Failure, arguments: &[OsString]) -> Failure {
+    let command = cli::command();
+    let arguments = go::accept_single_dashes(&command, arguments.iter().cloned());
+    match go::line(&command, &arguments, &failure.instead) {
+        Some(line) => {
+            let error = anyhow::anyhow!("{}; use\n  {line}", failure.text());
+            Failure { error, ..failure }
+        }
+        None => failure,
     }
 }
 
 /// Logs to standard error as `RUST_LOG` says; nothing by default.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+fn log_to_stderr() -> Result<(), Failure> {
+    const VARIABLE: &str = "RUST_LOG";
+    let directives = std::env::var(VARIABLE).ok().filter(|directives| !directives.is_empty());
+    let filter = tracing_subscriber::EnvFilter::try_new(directives.as_deref().unwrap_or("off"));
+    let filter = filter.map_err(|error| {
+        Failure::configuration(format!("environment variable {VARIABLE}: {error}"))
+    })?;
     // Fails only if a subscriber is already installed.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -86,4 +97,5 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .log_internal_errors(false)
         .try_init();
+    Ok(())
 }

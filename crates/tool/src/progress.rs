@@ -10,6 +10,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use temporal_dsql::migrate::{JobStatus, Progress, ProgressObserver};
 
+use crate::report::{counted, printable};
+
 /// Seconds of a wait between two lines about it.
 const BETWEEN_LINES: u64 = 10;
 
@@ -25,16 +27,17 @@ enum Style {
     Terminal(OnceLock<ProgressBar>),
 }
 
-/// The interval of the last line about a wait, by index. Several indexes are built at the same time.
+/// The interval of the last line about a wait, by its subject: an index or a table. Several indexes are
+/// built at the same time.
 #[derive(Default)]
 struct LastWait(Mutex<BTreeMap<String, u64>>);
 
 impl LastWait {
-    /// Whether a line about the wait for `index` is due: jobs are polled many times per second.
-    fn is_due(&self, index: &str, elapsed: Duration) -> bool {
+    /// Whether a line about the wait for `subject` is due: jobs are polled many times per second.
+    fn is_due(&self, subject: &str, elapsed: Duration) -> bool {
         let interval = elapsed.as_secs() / BETWEEN_LINES;
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.insert(index.to_owned(), interval) != Some(interval)
+        last.insert(subject.to_owned(), interval) != Some(interval)
     }
 }
 
@@ -62,10 +65,19 @@ impl ProgressReporter {
         }
     }
 
+    /// Shows `text` about `subject`, which has taken `elapsed` so far, but not too often.
+    fn waiting(&self, subject: &str, elapsed: Duration, text: String) {
+        match &self.style {
+            Style::Terminal(_) => self.activity(text),
+            Style::Lines(last) if last.is_due(subject, elapsed) => self.line(&text),
+            Style::Lines(_) | Style::Silent => {}
+        }
+    }
+
     /// Shows the current activity next to the spinner.
     pub(crate) fn activity(&self, text: String) {
         if let Style::Terminal(bar) = &self.style {
-            bar.get_or_init(spinner).set_message(text);
+            bar.get_or_init(spinner).set_message(printable(&text));
         }
     }
 }
@@ -110,11 +122,19 @@ impl ProgressObserver for ProgressReporter {
                     status.map_or("waiting for its job", status_text),
                     elapsed.as_secs()
                 );
-                match &self.style {
-                    Style::Terminal(_) => self.activity(text),
-                    Style::Lines(last) if last.is_due(index, elapsed) => self.line(&text),
-                    Style::Lines(_) | Style::Silent => {}
-                }
+                self.waiting(index, elapsed, text);
+            }
+            Progress::WaitingForLock { holders, elapsed } => self.line(&format!(
+                "waiting for a lock for {} s; it is held by {}",
+                elapsed.as_secs(),
+                holders.join(", ")
+            )),
+            Progress::Reading { table, rows, elapsed } => {
+                self.waiting(
+                    table,
+                    elapsed,
+                    format!("reading {table}: {} so far", counted(rows, "row")),
+                );
             }
             Progress::Repairing { index } => {
                 self.line(&format!("index {index} is invalid and no job builds it: rebuilding it"));
@@ -138,7 +158,7 @@ const fn status_text(status: JobStatus) -> &'static str {
 
 /// A closed standard error is not a failure of the run.
 fn write_line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure, Kind},
+    go::Edit,
+    report::printable,
+};
 
 /// Whether a question can be answered.
 pub(crate) fn is_possible() -> bool {
@@ -14,10 +18,12 @@ pub(crate) fn is_possible() -> bool {
 /// # Errors
 /// The answer is another one, or standard input is not a terminal.
 pub(crate) async fn confirm(what: &str, word: Option<&str>) -> Result<(), Failure> {
+    let what = printable(what);
     if !is_possible() {
-        return Err(Failure::usage(format!(
-            "{what}\nnothing was changed; pass --yes to skip this confirmation"
-        )));
+        let reason =
+            anyhow::anyhow!("{what}\nnothing was changed; pass --yes to skip this confirmation");
+        let failure = Failure::new(Exit::Usage, Kind::NotConfirmed, reason);
+        return Err(Failure { instead: vec![Edit::Append("--yes")], ..failure });
     }
     let mut terminal = std::io::stderr();
     let question = match word {
@@ -27,7 +33,7 @@ pub(crate) async fn confirm(what: &str, word: Option<&str>) -> Result<(), Failur
     write!(terminal, "{what}\n{question}")
         .and_then(|()| terminal.flush())
         .map_err(anyhow::Error::from)?;
-    // On its own thread, so that Ctrl-C is handled meanwhile.
+    // On its own thread, so that signals are handled meanwhile.
     let answer = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
@@ -35,11 +41,30 @@ pub(crate) async fn confirm(what: &str, word: Option<&str>) -> Result<(), Failur
     let answer = answer.await.map_err(anyhow::Error::from)?.map_err(anyhow::Error::from)?;
     let is_confirmed = match word {
         Some(word) => answer.trim() == word,
-        None => matches!(answer.trim(), "y" | "Y" | "yes"),
+        None => is_yes(&answer),
     };
     if is_confirmed {
-        Ok(())
-    } else {
-        Err(Failure::new(Exit::Failed, anyhow::anyhow!("not confirmed; nothing was changed")))
+        return Ok(());
+    }
+    let reason = anyhow::anyhow!("not confirmed; nothing was changed");
+    Err(Failure::new(Exit::Failed, Kind::NotConfirmed, reason))
+}
+
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yes_confirms_however_it_is_written() {
+        for answer in ["y", "Y\n", "yes", "YES\n", " Yes \r\n"] {
+            assert!(is_yes(answer), "{answer:?}");
+        }
+        for answer in ["", "n", "yess", "no", "ye"] {
+            assert!(!is_yes(answer), "{answer:?}");
+        }
     }
 }

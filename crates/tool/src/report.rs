@@ -10,7 +10,7 @@ use temporal_dsql::migrate::{
 use crate::{
     cli::{Cli, Output},
     doctor::Examination,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, Kind},
 };
 
 /// The result of a successful command.
@@ -26,6 +26,8 @@ pub(crate) enum Success {
     Verified(Verification),
     /// The checks of a machine and a cluster.
     Examined(Examination),
+    /// A command that needs nothing here, and why.
+    NothingToDo(String),
     /// A completion script.
     Completions(String),
 }
@@ -72,6 +74,9 @@ struct Json<'a> {
     /// The failure and its causes.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The kind of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Kind>,
     /// The differences of a failure with exit code 3.
     #[serde(skip_serializing_if = "<[Difference]>::is_empty")]
     differences: &'a [Difference],
@@ -88,16 +93,16 @@ pub(crate) fn print_outcome(cli: &Cli, outcome: Result<Success, Failure>) -> Exi
     let printed = match (cli.output, &outcome) {
         (_, Ok(Success::Completions(script))) => print(script),
         (Output::Json, _) => print_json(&json(cli, exit, &outcome)),
-        (Output::Text, Ok(success)) => print(text(success).trim_end()),
+        (Output::Text, Ok(success)) => print(&printable(text(success).trim_end())),
         (Output::Text, Err(failure)) => {
-            print_error(&failure.error);
+            print_error(&failure.text());
             Ok(())
         }
     };
     match printed {
         // The reader of a closed pipe needs no more output.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            print_error(&anyhow::Error::from(error).context("cannot print the result"));
+            print_error(&format!("cannot print the result: {error}"));
             if exit == Exit::Done { Exit::Failed } else { exit }
         }
         _ => exit,
@@ -110,7 +115,8 @@ pub(crate) fn print_usage_error(error: &clap::Error) -> Exit {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
     // The exit code is returned even if the output cannot be written.
-    let _ = print_json(&Json { exit_code: exit as u8, error: Some(text), ..Json::default() });
+    let (error, kind) = (Some(text), Some(Kind::Usage));
+    let _ = print_json(&Json { exit_code: exit as u8, error, kind, ..Json::default() });
     exit
 }
 
@@ -128,9 +134,11 @@ fn json<'a>(cli: &Cli, exit: Exit, outcome: &'a Result<Success, Failure>) -> Jso
         Ok(Success::Status(status)) => json.status = Some(status),
         Ok(Success::Verified(verification)) => json.verification = Some(verification),
         Ok(Success::Examined(examination)) => json.doctor = Some(examination),
+        Ok(Success::NothingToDo(_)) => json.outcome = Some(Outcome::NothingToDo),
         Ok(Success::Completions(_)) => {}
         Err(failure) => {
-            json.error = Some(format!("{:#}", failure.error));
+            json.error = Some(failure.text());
+            json.kind = Some(failure.kind);
             if let Some(error) = failure.error.downcast_ref::<MigrateError>() {
                 json.differences = error.differences();
             }
@@ -148,8 +156,9 @@ fn text(success: &Success) -> String {
             );
             let mut text = match outcome {
                 Outcome::Done => format!(
-                    "done: {version}; {} steps run, {} already in effect",
-                    report.done, report.in_effect
+                    "done: {version}; {} run, {} already in effect",
+                    counted(report.done, "step"),
+                    report.in_effect
                 ),
                 Outcome::NothingToDo => format!("nothing to do: {version}"),
             };
@@ -159,12 +168,16 @@ fn text(success: &Success) -> String {
             text
         }
         Success::DryRun(plans) => {
-            let steps: String = plans.iter().map(ToString::to_string).collect();
-            if steps.is_empty() { "nothing to do".into() } else { steps }
+            let mut text: String = plans.iter().map(ToString::to_string).collect();
+            if plans.iter().all(Plan::is_done) {
+                text.push_str("nothing to do");
+            }
+            text
         }
         Success::Status(status) => status.to_string(),
         Success::Verified(verification) => verification.to_string(),
         Success::Examined(examination) => examination.to_string(),
+        Success::NothingToDo(reason) => format!("nothing to do: {reason}"),
         Success::Completions(script) => script.clone(),
     }
 }
@@ -181,6 +194,41 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 /// Failures are ignored; the exit code is still returned.
-fn print_error(error: &anyhow::Error) {
-    let _ = writeln!(io::stderr(), "error: {error:#}");
+fn print_error(error: &str) {
+    let _ = writeln!(io::stderr(), "error: {}", printable(error));
+}
+
+/// `text` with its control characters escaped, except for line breaks and tabs: names of objects and
+/// messages of a server can contain any, and a terminal obeys them.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            control if control.is_control() => shown.extend(control.escape_default()),
+            other => shown.push(other),
+        }
+    }
+    shown
+}
+
+/// `number` with the singular or the plural of `noun`.
+pub(crate) fn counted(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\u{9b}c\nd"), "a\\u{1b}[2Jb\\r\\u{9b}c\nd");
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "step")), ["0 steps", "1 step", "2 steps"]);
+    }
 }

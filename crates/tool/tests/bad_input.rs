@@ -31,10 +31,70 @@ fn a_missing_endpoint_names_the_variable_to_set() {
 }
 
 #[test]
-fn creating_and_dropping_databases_is_refused_as_not_applicable() {
-    for command in ["create-database", "create", "drop-database", "drop"] {
-        fails(&Tool::nowhere(), &[command], 2, &["exactly one database", "setup-schema"]);
+fn the_one_database_of_a_cluster_exists_and_is_not_dropped() {
+    let mut tool = Tool::nowhere();
+    tool.set("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
+    for arguments in [&["create-database"][..], &["create", "--defaultdb", "postgres"]] {
+        let run = tool.ok(arguments);
+        assert!(run.out.starts_with("nothing to do: "), "{}", run.out);
+        assert_eq!(run.out.lines().count(), 1, "{}", run.out);
     }
+    for arguments in [&["drop-database"][..], &["drop", "-f", "--defaultdb", "postgres"]] {
+        fails(&tool, arguments, 2, &["exactly one", "setup-schema --version 0.0 --overwrite"]);
+    }
+    fails(&tool, &["create", "--db", "temporal"], 2, &["create --logical-database temporal"]);
+}
+
+#[test]
+fn tls_settings_of_the_go_tool_are_honoured_or_refused() {
+    let mut tool = Tool::nowhere();
+    tool.set("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
+    for flag in ["--tls-cert-file", "--tls-key-file", "--tls-server-name", "--connect-attributes"] {
+        fails(&tool, &["status", flag, "x"], 2, &[flag, "use\n  temporal-dsql-tool status"]);
+    }
+    fails(&tool, &["status", "--tls-disable-host-verification"], 2, &["verified TLS only"]);
+    fails(&tool, &["status", "--tls", "--tls-mode", "prefer"], 2, &["SQL_TLS"]);
+    for name in ["SQL_TLS_CERT_FILE", "SQL_TLS_KEY_FILE", "SQL_TLS_SERVER_NAME"] {
+        tool.set(name, "x");
+        fails(&tool, &["status"], 2, &[name]);
+        tool.set(name, "");
+    }
+    tool.set("SQL_TLS", "maybe");
+    fails(&tool, &["status"], 2, &["SQL_TLS", "true or false"]);
+    // A server of PostgreSQL that does not offer TLS.
+    let mut plain = Tool::nowhere();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    plain.set("SQL_HOST", "127.0.0.1").set("SQL_TLS", "true");
+    plain.set("SQL_PORT", listener.local_addr().unwrap().port().to_string());
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut connection, _) = listener.accept().unwrap();
+        connection.read_exact(&mut [0; 8]).unwrap();
+        connection.write_all(b"N").unwrap();
+    });
+    fails(&plain, &["status"], 1, &["TLS"]);
+}
+
+#[test]
+fn a_ca_file_without_a_certificate_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let mut tool = Tool::nowhere();
+    tool.set("SQL_HOST", "127.0.0.1");
+    for (file, reason) in [(path, "Is a directory"), ("no/such.pem", "No such file")] {
+        fails(&tool, &["status", "--tls-ca-file", file], 2, &["CA file", file, reason]);
+    }
+    tool.set("SQL_TLS_CA_FILE", path);
+    let (code, json) = tool.json(&["status"]);
+    assert_eq!((code, &json["kind"]), (2, &"configuration".into()), "{json}");
+}
+
+#[test]
+fn the_logical_name_has_a_variable() {
+    let mut tool = Tool::nowhere();
+    tool.set("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws");
+    tool.set("SQL_LOGICAL_DATABASE", OsString::from_vec(b"\xff".to_vec()));
+    fails(&tool, &["status"], 2, &["SQL_LOGICAL_DATABASE", "UTF-8"]);
 }
 
 #[test]
@@ -57,7 +117,7 @@ fn t9_on_dsql_a_certificate_that_is_not_verified_in_full_is_refused() {
     alias.set("CLUSTER_ENDPOINT", "db.example").set("DSQL_ENGINE", "dsql").set("REGION", "r");
     for mut tool in [cluster, alias] {
         for mode in ["disable", "prefer", "require"] {
-            let named = ["verified in full", "verify-full"];
+            let named = ["verified TLS only", "verify-full"];
             fails(&tool, &["status", "--tls-mode", mode], 2, &named);
             tool.set("SQL_TLS_MODE", mode);
             fails(&tool, &["status"], 2, &named);
@@ -75,8 +135,8 @@ fn an_endpoint_that_is_more_than_a_host_name_is_refused() {
     for (endpoint, named) in [
         (format!("https://{host}"), "is a URL"),
         (format!("postgres://{host}:5432/postgres"), "is a URL"),
-        (format!("{host}:5432"), "SQL_PORT"),
-        ("localhost:5432".to_owned(), "SQL_PORT"),
+        (format!("{host}:5432"), "has a port"),
+        ("localhost:5432".to_owned(), "has a port"),
     ] {
         let named = [named, "host name alone", &endpoint];
         fails(&Tool::nowhere(), &["status", "--endpoint", &endpoint], 2, &named);
@@ -84,7 +144,7 @@ fn an_endpoint_that_is_more_than_a_host_name_is_refused() {
     // An IPv6 address contains colons.
     let mut tool = Tool::nowhere();
     tool.set("SQL_PORT", "1");
-    fails(&tool, &["status", "--endpoint", "::1"], 1, &["cannot reach ::1:1"]);
+    fails(&tool, &["status", "--endpoint", "::1"], 1, &["cannot reach [::1]:1"]);
 }
 
 #[test]
@@ -93,6 +153,12 @@ fn a_variable_that_is_not_utf_8_is_named_and_not_taken_for_unset() {
     tool.set("SQL_HOST", "127.0.0.1");
     tool.set("SQL_PASSWORD", OsString::from_vec(b"hunter2\xff".to_vec()));
     fails(&tool, &["status"], 2, &["SQL_PASSWORD", "UTF-8"]);
+    for name in ["SQL_HOST", "REGION", "AWS_REGION", "AWS_PROFILE", "RUST_LOG", "SQL_PLUGIN"] {
+        let mut tool = Tool::nowhere();
+        tool.set(name, OsString::from_vec(b"\xff".to_vec()));
+        // A flag takes the place of the variable.
+        fails(&tool, &["status", "--endpoint", "127.0.0.1"], 2, &[name, "UTF-8"]);
+    }
 }
 
 #[test]
@@ -252,6 +318,6 @@ async fn schema_files_that_are_wrong_are_refused_by_name_before_anything_runs() 
         }
         assert_eq!(tables(&database).await, "2", "{manifest} {sql}");
     }
-    fails(&tool, &["update-schema", "--schema-dir", "no/such/dir"], 1, &["no/such/dir"]);
+    fails(&tool, &["update-schema", "--schema-dir", "no/such/dir"], 2, &["no/such/dir"]);
     fails(&tool, &["setup-schema", "--schema-file", "f.sql"], 2, &["--version"]);
 }

@@ -381,6 +381,7 @@ async fn json_output_is_one_object_for_every_failure() {
     assert!(json["error"].as_str().unwrap().contains("'latest'"), "{json}");
     let (code, json) = Tool::nowhere().json(&["no-such-command"]);
     assert_eq!((code, &json["command"]), (2, &serde_json::Value::Null), "{json}");
+    assert_eq!(json["kind"], "usage", "{json}");
 
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
@@ -388,6 +389,7 @@ async fn json_output_is_one_object_for_every_failure() {
     database.execute("CREATE TABLE current_chasm_executions (a INT)").await.unwrap();
     let (code, json) = tool.json(&["update-schema"]);
     assert_eq!((code, &json["command"]), (3, &"update-schema".into()), "{json}");
+    assert_eq!(json["kind"], "differences", "{json}");
     let differences = json["differences"].as_array().unwrap();
     let missing = serde_json::json!({
         "kind": "missing_column", "table": "current_chasm_executions", "column": "archetype_id"

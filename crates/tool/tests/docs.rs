@@ -189,7 +189,7 @@ fn every_message_quoted_by_the_guide_exists() {
         "crates/migrate/src/error.rs",
         "crates/migrate/src/schema/mod.rs",
         "crates/tool/src/commands.rs",
-        "crates/tool/src/lib.rs",
+        "crates/tool/src/interrupt.rs",
         "crates/tool/src/prompt.rs",
         "crates/tool/src/target.rs",
     ]

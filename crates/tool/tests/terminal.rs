@@ -105,10 +105,14 @@ const OVERWRITE: [&str; 4] = ["setup-schema", "--overwrite", "--version", "1.0"]
 async fn the_prompt_lists_what_is_dropped_and_only_yes_proceeds() {
     let Some(database) = with_a_row().await else { return };
     let tool = Tool::new(&database);
-    for (answer, code, left) in [("n\n", 1, "1"), ("\n", 1, "1"), ("y\n", 0, "0")] {
+    for (answer, code, left) in [("n\n", 1, "1"), ("\n", 1, "1"), ("YES\n", 0, "0")] {
         let mut run = OnTerminal::start(&tool, &OVERWRITE);
         let question = run.until("Continue (y/N)? ");
-        for named in ["these 38 tables", "  shards", "note: the version recorded for `temporal`"] {
+        for named in [
+            "drops 38 tables with all rows",
+            "  shards",
+            "note: the version recorded for `temporal`",
+        ] {
             assert!(question.contains(named), "`{named}` is not in {question}");
         }
         assert!(!question.contains('\u{1b}'), "the spinner runs during the prompt: {question:?}");

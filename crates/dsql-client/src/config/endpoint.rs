@@ -31,27 +31,50 @@ pub fn region_of_host(host: &str) -> Option<String> {
 }
 
 /// Refuses a `host` that is a URL or includes a port or a path: it cannot be resolved, and its region
-/// is not recognised. A directory of sockets, which begins with a slash, is accepted.
-pub(super) fn check_host(host: &str) -> Result<(), ConfigError> {
+/// is not recognised. A directory of sockets, which begins with a slash, is accepted. Returns the
+/// host, an IPv6 address without the brackets that may be around it.
+pub(super) fn checked_host(host: &str) -> Result<String, ConfigError> {
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if let Some(address) = bracketed.filter(|address| is_ipv6(address)) {
+        return Ok(address.to_owned());
+    }
     let what = if host.contains("://") {
         "is a URL"
     } else if host.starts_with('/') {
-        return Ok(());
+        return Ok(host.to_owned());
     } else if host.contains('/') {
         "has a path"
-    } else if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
+    } else if host.contains(':') && !is_ipv6(host) {
         "has a port, which SQL_PORT is for"
     } else {
-        return Ok(());
+        return Ok(host.to_owned());
     };
     // The part before an @ may contain a password.
     let host = host.rsplit_once('@').map_or(host.to_owned(), |(_, host)| format!("…@{host}"));
     Err(ConfigError::InvalidHost { host, what })
 }
 
+/// Whether `host` is an IPv6 address, which may have a zone.
+fn is_ipv6(host: &str) -> bool {
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+/// `host` as it stands in front of a port or in a URL: an IPv6 address in brackets.
+pub(crate) fn bracketed(host: &str) -> String {
+    if is_ipv6(host) { format!("[{host}]") } else { host.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_ipv6_address_is_bracketed() {
+        assert_eq!(bracketed("fe80::1%eth0"), "[fe80::1%eth0]");
+        assert_eq!(bracketed("127.0.0.1"), "127.0.0.1");
+        assert_eq!(bracketed("db.example"), "db.example");
+    }
 
     #[test]
     fn only_the_shape_of_a_cluster_name_has_a_region() {

@@ -6,12 +6,13 @@ use temporal_dsql_domain::Engine;
 
 use super::{
     Config, Overrides, TlsMode,
-    endpoint::{check_host, region_of_host},
+    endpoint::{checked_host, region_of_host},
     error::ConfigError,
     variables::{
         BASE_LIFETIME, CONNECTION_BURST, CONNECTION_RATE, DATABASE, ENGINE, GUARD_WINDOW, HOST,
-        LIFETIME_JITTER, MAX_CONNECTIONS, NOT_OFFERED, PASSWORD, PORT, REGION, TARGET_READY,
-        TLS_CA_FILE, TLS_MODE, TOKEN_DURATION, USER, Variable, WRITE_FORM, log_ineffective,
+        LIFETIME_JITTER, MAX_CONNECTIONS, NOT_OFFERED, PASSWORD, PORT, REFUSED, REGION,
+        TARGET_READY, TLS, TLS_CA_FILE, TLS_DISABLE_HOST_VERIFICATION, TLS_MODE, TOKEN_DURATION,
+        USER, VARIABLES, Variable, WRITE_FORM, log_ineffective,
     },
     write_form::WriteForm,
 };
@@ -19,11 +20,12 @@ use super::{
 impl Config {
     /// Reads the configuration from the environment variables of [`VARIABLES`](super::VARIABLES).
     ///
-    /// Durations are written as `11m` or `45s`. A value that cannot be parsed is an error. The shared
+    /// Durations are written as `11m` or `45s`. Spaces around a value are ignored, except in a
+    /// password. A value that is not UTF-8 or cannot be parsed is an error. The shared
     /// (DynamoDB) limiter and leases of the Go fork do not exist here; a variable that turns one on
     /// is an error, because the load on the cluster would be higher than configured. The other
     /// variables of temporal-persistence.md#environment-variables are ignored. An unknown variable
-    /// with the prefix `DSQL_` is logged as a warning, and so is a value that is not UTF-8.
+    /// with the prefix `DSQL_` is logged as a warning.
     ///
     /// # Errors
     /// A variable is missing, cannot be read, or turns on what is not offered.
@@ -37,7 +39,11 @@ impl Config {
     /// # Errors
     /// As [`from_env`](Self::from_env).
     pub fn from_env_with(overrides: Overrides) -> Result<Self, ConfigError> {
-        log_ineffective(std::env::vars_os());
+        log_ineffective(std::env::vars_os().map(|(name, _)| name));
+        // Those too that an override or another variable takes the place of.
+        for name in VARIABLES.iter().flat_map(|known| [Some(known.name), known.or]).flatten() {
+            of_process(name).map_err(|reason| ConfigError::InvalidVariable { name, reason })?;
+        }
         read(&of_process, overrides)
     }
 }
@@ -48,11 +54,16 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
 struct Reader<'a>(Lookup<'a>);
 
 impl Reader<'_> {
-    /// The value of the variable and the name that it is set under; `None` if it is unset or empty.
+    /// The value of the variable, without spaces around it, and the name that it is set under; `None`
+    /// if it is unset or empty.
     fn text(&self, variable: Variable) -> Result<Option<(&'static str, String)>, ConfigError> {
         for name in [Some(variable.name), variable.or].into_iter().flatten() {
             let value =
                 self.0(name).map_err(|reason| ConfigError::InvalidVariable { name, reason })?;
+            let value = value.map(|value| match name == PASSWORD.name {
+                true => value,
+                false => value.trim().to_owned(),
+            });
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 return Ok(Some((name, value)));
             }
@@ -113,12 +124,23 @@ fn read(lookup: Lookup<'_>, overrides: Overrides) -> Result<Config, ConfigError>
             return Err(ConfigError::InvalidVariable { name, reason });
         }
     }
-    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let given = |text: Option<String>| {
+        text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
     let host = match given(overrides.host) {
         Some(host) => host,
         None => env.text(HOST)?.ok_or(ConfigError::MissingHost)?.1,
     };
-    check_host(&host)?;
+    let host = checked_host(&host)?;
+    for (name, reason) in REFUSED {
+        let variable = Variable { name, or: None, default: "", meaning: "" };
+        let value = env.text(variable)?.map(|(_, value)| value);
+        // The name that the certificate is verified for.
+        let is_host = name == "SQL_TLS_SERVER_NAME" && value.as_deref() == Some(&host);
+        if value.is_some() && !is_host {
+            return Err(ConfigError::InvalidVariable { name, reason: reason.to_owned() });
+        }
+    }
     let mut config = Config::new(host);
     let owned = |text: &str| Ok(text.to_owned());
     env.set_or(overrides.port, PORT, &mut config.port, number)?;
@@ -136,6 +158,11 @@ fn read(lookup: Lookup<'_>, overrides: Overrides) -> Result<Config, ConfigError>
     let tls = &mut config.tls;
     let mode = |text: &str| tls_mode(text).map(Some);
     env.set_or(overrides.tls_mode.map(Some), TLS_MODE, &mut tls.mode, mode)?;
+    let (mut demanded, mut unverified) = (false, false);
+    env.set_or(overrides.tls, TLS, &mut demanded, boolean)?;
+    let given_unverified = overrides.tls_disable_host_verification;
+    env.set_or(given_unverified, TLS_DISABLE_HOST_VERIFICATION, &mut unverified, boolean)?;
+    tls.mode = demanded_mode(tls.mode, demanded, unverified)?;
     let ca_file = overrides.tls_ca_file.filter(|file| !file.as_os_str().is_empty());
     let file = |text: &str| Ok(Some(text.into()));
     env.set_or(ca_file.map(Some), TLS_CA_FILE, &mut tls.ca_file, file)?;
@@ -198,6 +225,27 @@ fn tls_mode(text: &str) -> Result<TlsMode, String> {
     }
 }
 
+/// The TLS mode that `SQL_TLS` and `SQL_TLS_DISABLE_HOST_VERIFICATION` make of `mode`.
+fn demanded_mode(
+    mode: Option<TlsMode>,
+    demanded: bool,
+    unverified: bool,
+) -> Result<Option<TlsMode>, ConfigError> {
+    match (mode, demanded, unverified) {
+        (Some(TlsMode::Disable | TlsMode::Prefer), true, _) => {
+            Err(ConfigError::ContradictingTls("SQL_TLS demands TLS, but the TLS mode does not"))
+        }
+        (Some(TlsMode::VerifyFull), _, true) => Err(ConfigError::ContradictingTls(
+            "SQL_TLS_DISABLE_HOST_VERIFICATION is true, but the TLS mode is verify-full",
+        )),
+        (Some(mode), ..) => Ok(Some(mode)),
+        (None, true, true) => Ok(Some(TlsMode::Require)),
+        (None, true, false) => Ok(Some(TlsMode::VerifyFull)),
+        (None, false, true) => Ok(Some(TlsMode::Prefer)),
+        (None, false, false) => Ok(None),
+    }
+}
+
 fn write_form(text: &str) -> Result<WriteForm, String> {
     match text.to_ascii_lowercase().as_str() {
         "auto" => Ok(WriteForm::Auto),
@@ -211,8 +259,9 @@ fn write_form(text: &str) -> Result<WriteForm, String> {
 mod tests {
     use std::{cell::RefCell, collections::BTreeSet};
 
+    use secrecy::ExposeSecret;
+
     use super::*;
-    use crate::VARIABLES;
 
     fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         overridden(variables, Overrides::default())
@@ -236,7 +285,7 @@ mod tests {
         };
         read(&lookup, Overrides::default()).unwrap();
         let table = VARIABLES.iter().flat_map(|variable| [Some(variable.name), variable.or]);
-        let off = NOT_OFFERED.iter().map(|(name, _)| *name);
+        let off = NOT_OFFERED.iter().chain(&REFUSED).map(|(name, _)| *name);
         let expected = table.flatten().chain(off).map(str::to_owned).collect();
         assert_eq!(asked.into_inner(), expected);
     }
@@ -254,7 +303,7 @@ mod tests {
             assert_eq!(format!("{set:?}"), unset, "{name}={value}");
             values += 1;
         }
-        assert_eq!(values, 13);
+        assert_eq!(values, 14);
     }
 
     #[test]
@@ -292,9 +341,14 @@ mod tests {
             assert!(text.contains(what) && text.contains("give the host name alone"), "{text}");
             assert_eq!(Config::new(endpoint).resolve().unwrap_err().to_string(), text);
         }
-        for host in [host, "::1", "127.0.0.1", "/var/run/postgresql"] {
-            config(&[("CLUSTER_ENDPOINT", host)]).unwrap().resolve().unwrap();
+        for host in [host, "::1", "fe80::1%eth0", "127.0.0.1", "/var/run/postgresql"] {
+            let config = config(&[("CLUSTER_ENDPOINT", host)]).unwrap();
+            config.resolve().unwrap();
+            assert_eq!(config.host, host);
         }
+        assert_eq!(config(&[("CLUSTER_ENDPOINT", "[2001:db8::1]")]).unwrap().host, "2001:db8::1");
+        let text = config(&[("CLUSTER_ENDPOINT", "[::1]:5432")]).unwrap_err().to_string();
+        assert!(text.contains("has a port"), "{text}");
     }
 
     #[test]
@@ -333,6 +387,8 @@ mod tests {
             ("DSQL_ENGINE", "wrong"),
             ("REGION", "ignored"),
             ("SQL_TLS_MODE", "wrong"),
+            ("SQL_TLS", "wrong"),
+            ("SQL_TLS_DISABLE_HOST_VERIFICATION", "wrong"),
             ("SQL_TLS_CA_FILE", "ignored.pem"),
         ];
         let overrides = Overrides {
@@ -343,6 +399,8 @@ mod tests {
             engine: Some(None),
             region: Some("eu-west-1".into()),
             tls_mode: Some(TlsMode::Require),
+            tls: Some(true),
+            tls_disable_host_verification: Some(true),
             tls_ca_file: Some("ca.pem".into()),
         };
         let config = overridden(&variables, overrides).unwrap();
@@ -401,6 +459,56 @@ mod tests {
         };
         let error = read(&garbled, Overrides::default()).unwrap_err().to_string();
         assert!(error.contains("SQL_PASSWORD") && error.contains("UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn spaces_around_a_value_are_ignored_except_in_a_password() {
+        let spaced = [
+            ("CLUSTER_ENDPOINT", " h\n"),
+            ("SQL_USER", "\ttemporal "),
+            ("SQL_PORT", " 6432 "),
+            ("REGION", "  "),
+            ("AWS_REGION", "eu-west-1\n"),
+            ("SQL_PASSWORD", " hunter2 "),
+        ];
+        let config = overridden(&spaced, Overrides::default()).unwrap();
+        assert_eq!((config.host.as_str(), config.port), ("h", 6432));
+        assert_eq!(config.user, "temporal");
+        assert_eq!(config.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(config.password.unwrap().expose_secret(), " hunter2 ");
+        let overrides = Overrides { region: Some(" ".into()), ..Overrides::default() };
+        assert_eq!(overridden(&spaced, overrides).unwrap().region.as_deref(), Some("eu-west-1"));
+    }
+
+    #[test]
+    fn the_go_tools_tls_variables_are_honoured_or_refused() {
+        let mode = |variables: &[(&str, &str)]| {
+            let host = [("SQL_HOST", "h")];
+            config(&[&host[..], variables].concat()).map(|config| config.tls.mode)
+        };
+        let unverified = ("SQL_TLS_DISABLE_HOST_VERIFICATION", "1");
+        for (variables, expected) in [
+            (&[("SQL_TLS", "true")][..], Some(TlsMode::VerifyFull)),
+            (&[("SQL_TLS", "T"), unverified], Some(TlsMode::Require)),
+            (&[("SQL_TLS", "true"), ("SQL_TLS_MODE", "require")], Some(TlsMode::Require)),
+            (&[("SQL_TLS", "false")], None),
+            (&[unverified], Some(TlsMode::Prefer)),
+            (&[("SQL_TLS_SERVER_NAME", "h"), ("SQL_TLS_CERT_FILE", "")], None),
+        ] {
+            assert_eq!(mode(variables), Ok(expected), "{variables:?}");
+        }
+        for variables in [
+            &[("SQL_TLS", "yes")][..],
+            &[("SQL_TLS", "true"), ("SQL_TLS_MODE", "prefer")],
+            &[unverified, ("SQL_TLS_MODE", "verify-full")],
+            &[("SQL_TLS_CERT_FILE", "c")],
+            &[("SQL_TLS_KEY_FILE", "k")],
+            &[("SQL_TLS_SERVER_NAME", "other")],
+            &[("SQL_CONNECT_ATTRIBUTES", "a=b")],
+        ] {
+            let error = mode(variables).unwrap_err().to_string();
+            assert!(error.contains(variables[0].0), "{error}");
+        }
     }
 
     #[test]

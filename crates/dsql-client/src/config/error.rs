@@ -1,5 +1,7 @@
 //! Errors of a configuration.
 
+use std::path::PathBuf;
+
 /// Why a configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -53,6 +55,17 @@ pub enum ConfigError {
         /// The variable.
         name: &'static str,
         /// What is wrong and what is allowed. Never the value of a secret.
+        reason: String,
+    },
+    /// TLS settings that contradict each other.
+    #[error("{0}; unset one of them")]
+    ContradictingTls(&'static str),
+    /// The file of the certificate authority cannot be used.
+    #[error("CA file {} {reason}; give a PEM file with a certificate", file.display())]
+    InvalidCaFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// Pool settings that contradict each other.

@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
 
+pub(crate) use endpoint::bracketed;
 pub use endpoint::region_of_host;
 pub use error::ConfigError;
 pub use variables::{VARIABLES, Variable};
@@ -58,8 +59,8 @@ pub struct Config {
     pub write_form: WriteForm,
 }
 
-/// Values that override environment variables, such as the flags of a command. An empty text counts
-/// as no value.
+/// Values that override environment variables, such as the flags of a command. An empty or blank text
+/// counts as no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// [`Config::host`].
@@ -76,6 +77,10 @@ pub struct Overrides {
     pub region: Option<String>,
     /// [`Tls::mode`].
     pub tls_mode: Option<TlsMode>,
+    /// Whether TLS is demanded: `SQL_TLS`.
+    pub tls: Option<bool>,
+    /// Whether the host is not verified: `SQL_TLS_DISABLE_HOST_VERIFICATION`.
+    pub tls_disable_host_verification: Option<bool>,
     /// [`Tls::ca_file`].
     pub tls_ca_file: Option<PathBuf>,
 }
@@ -184,7 +189,7 @@ impl Config {
     /// # Errors
     /// The configuration contradicts itself or lacks what its engine needs.
     pub fn resolve(&self) -> Result<Target, ConfigError> {
-        endpoint::check_host(&self.host)?;
+        endpoint::checked_host(&self.host)?;
         self.check_pool()?;
         let host_region = region_of_host(&self.host);
         let engine = self.engine.unwrap_or(match (&host_region, &self.password, &self.region) {

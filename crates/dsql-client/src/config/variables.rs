@@ -55,6 +55,17 @@ pub(super) const TLS_CA_FILE: Variable = variable(
     "none",
     "PEM file with an authority to trust beside the public ones",
 );
+pub(super) const TLS: Variable = variable(
+    "SQL_TLS",
+    "by mode",
+    "`true` demands TLS as `verify-full` does, unless `SQL_TLS_MODE` says `require`. `false` demands \
+     nothing: on DSQL there is TLS in any case",
+);
+pub(super) const TLS_DISABLE_HOST_VERIFICATION: Variable = variable(
+    "SQL_TLS_DISABLE_HOST_VERIFICATION",
+    "`false`",
+    "`true` makes `SQL_TLS=true` mean `require`, for PostgreSQL only",
+);
 pub(super) const TOKEN_DURATION: Variable =
     variable("DSQL_TOKEN_DURATION", "`15m`", "how long a token is valid, 15 seconds to one week");
 pub(super) const MAX_CONNECTIONS: Variable =
@@ -87,7 +98,7 @@ pub(super) const WRITE_FORM: Variable = variable(
 );
 
 /// Every variable that a configuration is read from.
-pub const VARIABLES: [Variable; 18] = [
+pub const VARIABLES: [Variable; 20] = [
     HOST,
     PORT,
     USER,
@@ -97,6 +108,8 @@ pub const VARIABLES: [Variable; 18] = [
     REGION,
     TLS_MODE,
     TLS_CA_FILE,
+    TLS,
+    TLS_DISABLE_HOST_VERIFICATION,
     TOKEN_DURATION,
     MAX_CONNECTIONS,
     TARGET_READY,
@@ -114,6 +127,22 @@ pub(super) const NOT_OFFERED: [(&str, &str); 2] = [
     ("DSQL_DISTRIBUTED_RATE_LIMITER_ENABLED", "the shared (DynamoDB) connection rate limiter"),
     ("DSQL_DISTRIBUTED_CONN_LEASE_ENABLED", "the shared (DynamoDB) connection lease"),
 ];
+
+/// Settings of the Go tool and server that this client cannot honour
+/// (temporal-persistence.md#commands-and-flags). Any value is an error.
+pub(super) const REFUSED: [(&str, &str); 4] = [
+    ("SQL_TLS_CERT_FILE", CLIENT_CERTIFICATES),
+    ("SQL_TLS_KEY_FILE", CLIENT_CERTIFICATES),
+    (
+        "SQL_TLS_SERVER_NAME",
+        "the certificate is verified for the name of the endpoint; make that name the endpoint, and \
+         unset it",
+    ),
+    ("SQL_CONNECT_ATTRIBUTES", "connections have no further attributes; unset it"),
+];
+
+const CLIENT_CERTIFICATES: &str =
+    "client certificates are not supported; unset it, and use a password or an IAM token";
 
 /// Variables of the Go fork that tune features that this store does not have
 /// (temporal-persistence.md#environment-variables).
@@ -139,18 +168,14 @@ const PREFIX: &str = "DSQL_";
 const EMULATOR_PREFIX: &str = "DSQL_EMULATOR_";
 
 /// Warns of variables with the prefix of this store that have no effect. The log has no values.
-pub(super) fn log_ineffective(
-    variables: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
-) {
-    for (name, value) in variables {
+pub(super) fn log_ineffective(names: impl Iterator<Item = impl AsRef<OsStr>>) {
+    for name in names {
         let name = name.as_ref().to_string_lossy();
         let variable = &*name;
         let is_read =
             VARIABLES.iter().any(|known| known.name == variable || known.or == Some(variable));
         if is_read {
-            if value.as_ref().to_str().is_none() {
-                tracing::warn!(variable, "the value of the environment variable is not UTF-8");
-            }
+            // Its value is checked.
         } else if WITHOUT_EFFECT.contains(&variable) {
             tracing::info!(variable, "the environment variable has no effect on this store");
         } else if variable.starts_with(PREFIX)
@@ -182,7 +207,7 @@ mod tests {
     }
 
     fn logged(variables: &[(OsString, OsString)]) -> Vec<String> {
-        let warn = || log_ineffective(variables.iter().map(|(name, value)| (name, value)));
+        let warn = || log_ineffective(variables.iter().map(|(name, _)| name));
         logged_by(warn).lines().map(|line| line.trim().to_owned()).collect()
     }
 
@@ -199,8 +224,6 @@ mod tests {
             (plain("DSQL_"), "WARN"),
             ((OsString::from_vec(b"DSQL_\xff".to_vec()), "hunter2".into()), "WARN"),
             (("DSQL_MAX_CONECTIONS".into(), garbled()), "WARN"),
-            (("AWS_REGION".into(), garbled()), "WARN"),
-            (("SQL_HOST".into(), garbled()), "WARN"),
             (plain("DSQL_RESERVOIR_ENABLED"), "INFO"),
         ] {
             let lines = logged(std::slice::from_ref(&variable));

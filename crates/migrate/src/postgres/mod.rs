@@ -9,8 +9,9 @@ mod dependents;
 mod error;
 mod scan;
 mod server;
+mod watch;
 
-use std::{future::Future, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
@@ -20,9 +21,12 @@ use temporal_dsql_ports::RetryPolicy;
 
 use error::{Failure, classify, not_connected};
 pub use server::ConnectionCount;
+pub use watch::SessionWatch;
+use watch::within;
 
 use crate::{
-    DatabaseError, Job, JobStatus, Row, Scan, SchemaDatabase, Statement,
+    DatabaseError, IgnoreProgress, Job, JobStatus, Progress, ProgressObserver, Row, Scan,
+    SchemaDatabase, Statement,
     objects::{Catalog, Dependent, Scope, Seed},
     schema::{Change, quoted},
     version_tables::{VersionChange, VersionRow},
@@ -41,6 +45,7 @@ pub struct PostgresDatabase {
     /// may use.
     schema: String,
     connection: Option<PgConnection>,
+    watch: SessionWatch,
 }
 
 impl PostgresDatabase {
@@ -54,21 +59,44 @@ impl PostgresDatabase {
         engine: Option<Engine>,
         retry: &RetryPolicy,
     ) -> Result<Self, DatabaseError> {
+        Self::connect_observed(connector, engine, retry, Arc::new(IgnoreProgress)).await
+    }
+
+    /// As [`connect`](Self::connect), and reports to `observer` every wait before another attempt,
+    /// and later every wait for a lock.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_observed(
+        connector: Connector,
+        engine: Option<Engine>,
+        retry: &RetryPolicy,
+        observer: Arc<dyn ProgressObserver>,
+    ) -> Result<Self, DatabaseError> {
+        let watch = SessionWatch::new(connector.clone(), Arc::clone(&observer));
         let mut attempts = Attempts::new();
         loop {
-            let error = match Self::open_first(&connector).await {
+            let error = match Self::open_first(&connector, engine, &watch).await {
                 Ok((connection, found)) => {
                     return Ok(Self {
                         connector,
-                        engine: engine.unwrap_or(found.engine),
+                        engine: found.engine,
                         schema: found.schema,
                         connection: Some(connection),
+                        watch,
                     });
                 }
                 Err(error) => error,
             };
             let wait = if error.is_transient() { attempts.next_wait(retry) } else { None };
             let Some(wait) = wait else { return Err(error) };
+            let Endpoint { host, port, .. } = connector.endpoint();
+            observer.on(Progress::Retrying {
+                action: &format!("connecting to {host}:{port}"),
+                attempts: attempts.failed(),
+                error: &error,
+                wait,
+            });
             tokio::time::sleep(wait).await;
         }
     }
@@ -78,6 +106,11 @@ impl PostgresDatabase {
         &self.schema
     }
 
+    /// The session of this database, whose statement can be cancelled through it.
+    pub fn watch(&self) -> &SessionWatch {
+        &self.watch
+    }
+
     async fn open(connector: &Connector) -> Result<PgConnection, DatabaseError> {
         let connected = connector.connect().await;
         connected.map_err(|error| not_connected(error, connector.endpoint()))
@@ -85,28 +118,42 @@ impl PostgresDatabase {
 
     async fn open_first(
         connector: &Connector,
+        engine: Option<Engine>,
+        watch: &SessionWatch,
     ) -> Result<(PgConnection, DetectedServer), DatabaseError> {
         let endpoint = connector.endpoint();
         let mut connection = Self::open(connector).await?;
         let found = within(Some(STATEMENT_LIMIT), detect(&mut connection)).await;
-        let found = found
+        let mut found = found
             .map_err(|failure| classify(failure, endpoint))?
             .ok_or_else(|| DatabaseError::NoSchema { user: endpoint.user.clone() })?;
-        Self::pin(&mut connection, &found.schema, endpoint).await?;
+        found.engine = engine.unwrap_or(found.engine);
+        let process = Self::pin(&mut connection, &found, endpoint).await?;
+        watch.set_process(process);
         Ok((connection, found))
     }
 
     /// Makes every unqualified name mean an object of `schema`. `search_path` is one of the few
-    /// settings that DSQL lets a session change (aurora-dsql.md#sessions).
+    /// settings that DSQL lets a session change (aurora-dsql.md#sessions). Returns the process of
+    /// the session on PostgreSQL.
     async fn pin(
         connection: &mut PgConnection,
-        schema: &str,
+        server: &DetectedServer,
         endpoint: &Endpoint,
-    ) -> Result<(), DatabaseError> {
-        let text = format!("SET search_path TO {}", quoted(schema));
-        let set = sqlx::raw_sql(AssertSqlSafe(text)).execute(connection);
-        let set = within(Some(STATEMENT_LIMIT), set).await;
-        set.map(drop).map_err(|failure| classify(failure, endpoint))
+    ) -> Result<Option<i32>, DatabaseError> {
+        let text = format!("SET search_path TO {}", quoted(&server.schema));
+        let pinned = async {
+            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *connection).await?;
+            match server.engine {
+                Engine::Dsql => Ok(None),
+                Engine::Postgres => {
+                    let query = sqlx::query_scalar("SELECT pg_catalog.pg_backend_pid()");
+                    query.fetch_one(&mut *connection).await.map(Some)
+                }
+            }
+        };
+        let pinned = within(Some(STATEMENT_LIMIT), pinned).await;
+        pinned.map_err(|failure| classify(failure, endpoint))
     }
 
     /// Takes the connection, or opens one. [`settle`](Self::settle) puts it back after the answer, so
@@ -116,7 +163,9 @@ impl PostgresDatabase {
             return Ok(connection);
         }
         let mut connection = Self::open(&self.connector).await?;
-        Self::pin(&mut connection, &self.schema, self.connector.endpoint()).await?;
+        let server = DetectedServer { engine: self.engine, schema: self.schema.clone() };
+        let process = Self::pin(&mut connection, &server, self.connector.endpoint()).await?;
+        self.watch.set_process(process);
         Ok(connection)
     }
 
@@ -133,6 +182,8 @@ impl PostgresDatabase {
             Err(failure) => {
                 if failure.keeps_connection() {
                     self.connection = Some(connection);
+                } else {
+                    self.watch.set_process(None);
                 }
                 Err(classify(failure, self.connector.endpoint()))
             }
@@ -169,20 +220,6 @@ async fn detect(connection: &mut PgConnection) -> Result<Option<DetectedServer>,
     Ok(Some(DetectedServer { engine, schema }))
 }
 
-/// `work`, but no longer than `limit`.
-async fn within<T>(
-    limit: Option<Duration>,
-    work: impl Future<Output = Result<T, sqlx::Error>> + Send,
-) -> Result<T, Failure> {
-    match limit {
-        None => work.await.map_err(Failure::Driver),
-        Some(limit) => tokio::time::timeout(limit, work)
-            .await
-            .map_err(|_| Failure::TimedOut(limit))?
-            .map_err(Failure::Driver),
-    }
-}
-
 #[async_trait]
 impl SchemaDatabase for PostgresDatabase {
     fn engine(&self) -> Engine {
@@ -200,7 +237,7 @@ impl SchemaDatabase for PostgresDatabase {
             .bind(self.schema.clone())
             .bind(names)
             .bind(scope.lists_others);
-        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+        let rows = self.watch.run(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
         let rows = self.settle(connection, rows)?;
         catalog::read(&rows, scope).map_err(|error| DatabaseError::Driver(error.into()))
     }
@@ -231,7 +268,7 @@ impl SchemaDatabase for PostgresDatabase {
         // The simple protocol: the columns of an answer need not be known beforehand, and DDL
         // seldom says that it has any.
         let query = sqlx::raw_sql(AssertSqlSafe(text));
-        let answer = within(limit, query.fetch_optional(&mut connection)).await;
+        let answer = self.watch.run(limit, query.fetch_optional(&mut connection)).await;
         let answer = self.settle(connection, answer)?;
         // The statement has succeeded; a job whose id cannot be read is found in sys.jobs.
         let job = answer.and_then(|row| row.try_get_unchecked::<String, _>(0).ok());
@@ -254,7 +291,7 @@ impl SchemaDatabase for PostgresDatabase {
         .bind(format!("{}.{index}", self.schema))
         .bind(index.to_owned());
         let mut connection = self.take().await?;
-        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+        let rows = self.watch.run(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
         let rows = self.settle(connection, rows)?;
         let jobs = rows.iter().map(|row| {
             let status: String = row.try_get(1)?;
@@ -275,7 +312,7 @@ impl SchemaDatabase for PostgresDatabase {
              WHERE version_partition = 0 ORDER BY db_name",
         );
         let mut connection = self.take().await?;
-        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+        let rows = self.watch.run(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
         let rows = match self.settle(connection, rows) {
             // No such table: nothing is recorded. Any other failure is one.
             Err(DatabaseError::Refused(server)) if server.sqlstate == "42P01" => {
@@ -297,14 +334,15 @@ impl SchemaDatabase for PostgresDatabase {
 
     async fn record_version(&mut self, change: &VersionChange) -> Result<bool, DatabaseError> {
         let mut connection = self.take().await?;
-        let result = within(Some(STATEMENT_LIMIT), record(&mut connection, change)).await;
+        let result = self.watch.run(Some(STATEMENT_LIMIT), record(&mut connection, change)).await;
         let result = rolled_back(&mut connection, result).await;
         self.settle(connection, result)
     }
 
-    async fn has_rows(&mut self, table: &str) -> Result<bool, DatabaseError> {
-        let text = format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(table));
-        self.ask(text).await
+    async fn count_rows(&mut self, table: &str, most: u32) -> Result<u32, DatabaseError> {
+        let counted = format!("SELECT 1 FROM {} LIMIT {most}", quoted(table));
+        let count: i64 = self.ask(format!("SELECT count(*) FROM ({counted}) AS t")).await?;
+        Ok(u32::try_from(count).unwrap_or(most))
     }
 
     async fn has_seed(&mut self, seed: &Seed, key: &[String]) -> Result<bool, DatabaseError> {
@@ -328,7 +366,8 @@ impl SchemaDatabase for PostgresDatabase {
                 query = query.bind(parameter);
             }
             let mut connection = self.take().await?;
-            let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+            let rows =
+                self.watch.run(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
             for row in self.settle(connection, rows)? {
                 let values = (0..row.len()).map(|position| row.try_get(position));
                 let values: Result<Row, sqlx::Error> = values.collect();
@@ -340,12 +379,15 @@ impl SchemaDatabase for PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// Runs a query that returns one boolean. Its text consists of quoted names and of literals of
+    /// Runs a query that returns one value. Its text consists of quoted names and of literals of
     /// schema files.
-    async fn ask(&mut self, text: String) -> Result<bool, DatabaseError> {
+    async fn ask<T>(&mut self, text: String) -> Result<T, DatabaseError>
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    {
         let mut connection = self.take().await?;
         let query = sqlx::query_scalar(AssertSqlSafe(text));
-        let answer = within(Some(STATEMENT_LIMIT), query.fetch_one(&mut connection)).await;
+        let answer = self.watch.run(Some(STATEMENT_LIMIT), query.fetch_one(&mut connection)).await;
         self.settle(connection, answer)
     }
 }

@@ -556,10 +556,11 @@ impl SchemaDatabase for Session {
         self.call(format!("record {}", change.to), |state| state.record(change)).await
     }
 
-    async fn has_rows(&mut self, table: &str) -> Result<bool, DatabaseError> {
+    async fn count_rows(&mut self, table: &str, most: u32) -> Result<u32, DatabaseError> {
         self.call(format!("rows of {table}"), |state| {
             table_of(&mut state.contents.catalog, table)?;
-            Ok(state.contents.rows.get(table).is_some_and(|rows| !rows.is_empty()))
+            let rows = state.contents.rows.get(table).map_or(0, Vec::len);
+            Ok(u32::try_from(rows).unwrap().min(most))
         })
         .await
     }

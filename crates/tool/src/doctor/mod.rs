@@ -23,7 +23,7 @@ use crate::{
     cli::{Cli, Doctor, Output},
     exit::Failure,
     progress::ProgressReporter,
-    target,
+    target::{self, Resolved},
 };
 use check::Check;
 pub(crate) use check::Examination;
@@ -71,8 +71,9 @@ async fn within<T, E>(
 /// The configuration cannot work; nothing was sent.
 pub(crate) async fn examine(cli: &Cli, options: &Doctor) -> Result<Examination, Failure> {
     let schema = Schema::embedded().map_err(MigrateError::from)?;
-    let (config, target) = target::configure(&cli.connection)?;
-    let (auth, name) = (&target.auth, cli.connection.logical_database.as_str());
+    let Resolved { config, target } = target::resolve(cli)?;
+    let name = target::logical_database(&cli.connection)?;
+    let (auth, name) = (&target.auth, name.as_str());
     let provider = match auth {
         Auth::Iam { region } => Some(target::credentials(region.clone()).await),
         Auth::Password(_) | Auth::Trust => None,
