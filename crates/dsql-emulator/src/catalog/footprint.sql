@@ -198,8 +198,9 @@ BEGIN
 
   -- Sizes (aurora-dsql.md#sizes). In the transition table, values are not compressed yet. The
   -- stored row is examined only if that size exceeds a limit. bytea is not compressed.
-  SELECT string_agg(format('COALESCE(pg_catalog.pg_column_size(t.%I), 0)', a.attname), ' + '
-           ORDER BY a.attnum),
+  SELECT string_agg(format('COALESCE(pg_catalog.%s(t.%I), 0)',
+           CASE WHEN b.oid = 'bytea'::regtype THEN 'octet_length' ELSE 'pg_column_size' END, a.attname),
+           ' + ' ORDER BY a.attnum),
          string_agg(CASE WHEN b.oid = 'bytea'::regtype THEN format(
 $$      IF EXISTS (SELECT 1 FROM new_rows t WHERE pg_catalog.octet_length(t.%1$I) > 1048576) THEN
         RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'datatype limit greater than 1048576 bytes not supported for bytea';
@@ -217,7 +218,7 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
     JOIN pg_catalog.pg_type b ON b.oid = dsql_emulator.base_type(t.oid)
    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped;
 
-  -- A long value counts as it is stored.
+  -- A long value counts as a cluster stores it.
   IF has_primary THEN
     SELECT string_agg(format('t.%1$I = n.%1$I', a.attname), ' AND ') INTO same_key
       FROM pg_catalog.pg_index i

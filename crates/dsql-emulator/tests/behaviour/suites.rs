@@ -331,3 +331,17 @@ async fn a_text_within_a_query_can_be_long() {
     let found = timeout(soon, client.refused(sorted)).await.expect("an answer");
     assert_eq!(pair(&found), ("54000", temporary));
 }
+
+/// aurora-dsql.md#sizes: a cluster compresses text, not bytea.
+#[tokio::test]
+async fn bytea_counts_uncompressed_towards_rows_and_transactions() {
+    let table = "CREATE TABLE b (id int PRIMARY KEY, x bytea, y bytea, z bytea)";
+    let Some((_emulator, mut client)) = client(&[table]).await else { return };
+    let long = "convert_to(repeat('x', 1048576), 'UTF8')";
+    let row = client.refused(&format!("INSERT INTO b VALUES (1, {long}, {long}, {long})")).await;
+    assert_eq!(pair(&row), ("54000", "maximum row size exceeded"));
+    client.ok("BEGIN").await;
+    client.ok(&format!("INSERT INTO b SELECT n, {long} FROM generate_series(1, 10) AS n")).await;
+    let commit = client.refused("COMMIT").await;
+    assert_eq!(pair(&commit), ("54000", "transaction size limit 10mb exceeded"));
+}
