@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql_client::{Config, Connector};
-use temporal_dsql_domain::{Engine, SchemaVersion};
+use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::{
-    ArchetypeRouter, Attempt, CurrentExecutionsRouter, Deadline, Outcome, Runner, Session, Store,
-    StoreError, Transaction, Within, WriteSet, apply_by_table,
+    ArchetypeRouter, Attempt, CurrentExecutionsRouter, Deadline, Outcome, RecordedVersion, Runner,
+    Session, Store, StoreError, Transaction, Within, WriteSet, apply_by_table,
 };
 
 use crate::{
@@ -158,7 +158,7 @@ impl Store for DsqlStore {
         runner.retry_until(deadline, op, once).await
     }
 
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+    async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {
         self.autocommit(Deadline::NEVER).schema_version(database).await
     }
 }

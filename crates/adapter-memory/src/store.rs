@@ -7,10 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_domain::{InvalidValue, MapEntries, SchemaVersion, Table, VERSION};
+use temporal_dsql_domain::{InvalidValue, MapEntries, Table, VERSION};
 use temporal_dsql_ports::{
-    ArchetypeRouter, Attempt, Cause, Clock, CurrentExecutionsRouter, Deadline, Outcome, Runner,
-    Session, Store, StoreError, SystemClock, Transaction, Within, WriteSet, apply_by_table,
+    ArchetypeRouter, Attempt, Cause, Clock, CurrentExecutionsRouter, Deadline, Outcome,
+    RecordedVersion, Runner, Session, Store, StoreError, SystemClock, Transaction, Within,
+    WriteSet, apply_by_table,
     limits::{MAX_CHASM_PATH_CHARS, check_chasm_paths},
 };
 
@@ -39,7 +40,7 @@ struct Shared {
     router: Arc<dyn CurrentExecutionsRouter>,
     faults: Mutex<Faults>,
     random: Random,
-    versions: BTreeMap<String, SchemaVersion>,
+    versions: BTreeMap<String, RecordedVersion>,
     chasm_path_chars: usize,
 }
 
@@ -86,12 +87,12 @@ impl MemoryStoreBuilder {
     /// Sets the recorded schema versions, by logical database name. Default:
     /// [`VERSION`] for `postgres`.
     #[must_use]
-    pub fn schema_versions<N: Into<String>>(
+    pub fn schema_versions<N: Into<String>, V: Into<RecordedVersion>>(
         mut self,
-        versions: impl IntoIterator<Item = (N, SchemaVersion)>,
+        versions: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         self.0.versions =
-            versions.into_iter().map(|(name, version)| (name.into(), version)).collect();
+            versions.into_iter().map(|(name, version)| (name.into(), version.into())).collect();
         self
     }
 
@@ -251,14 +252,17 @@ impl Store for MemoryStore {
         &self.0.runner
     }
 
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+    async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {
         Ok(self.0.versions.get(database).copied())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use temporal_dsql_ports::{RetryPolicy, StoreExt, verify_compatible_version};
+    use temporal_dsql_domain::SchemaVersion;
+    use temporal_dsql_ports::{
+        IncompatibleSchema, RetryPolicy, StoreExt, verify_compatible_version,
+    };
 
     use super::*;
     use crate::testing::{begin, execution, logged_store};
@@ -271,8 +275,27 @@ mod tests {
 
         let old = SchemaVersion::new(1, 0);
         let store = MemoryStore::builder().schema_versions([("temporal", old)]).build();
-        assert_eq!(store.schema_version("temporal").await.unwrap(), Some(old));
+        assert_eq!(store.schema_version("temporal").await.unwrap(), Some(old.into()));
         assert_eq!(store.schema_version("postgres").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_compatible_if_its_row_says_so() {
+        let newer = |min_compatible| RecordedVersion {
+            current: SchemaVersion::new(VERSION.major, VERSION.minor + 11),
+            min_compatible,
+        };
+        let check = async |recorded: RecordedVersion| {
+            let store = MemoryStore::builder().schema_versions([("postgres", recorded)]).build();
+            verify_compatible_version(&store, "postgres").await
+        };
+        let current = newer(VERSION).current;
+        assert_eq!(check(newer(VERSION)).await.unwrap(), current);
+        assert_eq!(check(newer(SchemaVersion::new(0, 1))).await.unwrap(), current);
+
+        let error = check(newer(current)).await.unwrap_err();
+        assert!(matches!(error, IncompatibleSchema::TooNew { actual, .. } if actual == current));
+        assert!(error.to_string().contains("adopt-schema"), "{error}");
     }
 
     #[tokio::test]

@@ -6,11 +6,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_domain::{DataBlob, Encoding, SchemaVersion, ShardId, ShardsRow};
+use temporal_dsql_domain::{DataBlob, Encoding, ShardId, ShardsRow};
 use temporal_dsql_memory::{FaultPlan, FaultRates, MemoryFault, MemoryStore};
 use temporal_dsql_ports::{
-    Attempt, ConditionFailed, Deadline, Outcome, RetryPolicy, Runner, Session, Store, StoreError,
-    Transaction, Within, WriteSet, apply_by_table,
+    Attempt, ConditionFailed, Deadline, Outcome, RecordedVersion, RetryPolicy, Runner, Session,
+    Store, StoreError, Transaction, Within, WriteSet, apply_by_table,
 };
 use temporal_dsql_stores::ShardStore;
 
@@ -74,7 +74,7 @@ impl Store for ClaimedByC {
         apply_by_table(&Within::until(self, deadline), set).await
     }
 
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+    async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {
         self.0.schema_version(database).await
     }
 }

@@ -110,9 +110,9 @@ pub use temporal_dsql_ports::{
     CurrentChange, CurrentExecutionsRoute, CurrentExecutionsRouter, Deadline, DeadlinePassed,
     ExecutionMaps, Expected, ExpectedCurrent, HistoryChange, HistoryExecution, HistoryNodes,
     HistoryTasks, IncompatibleSchema, MapWrite, MutableState, MutableStateRows, Observed, Observer,
-    Outcome, RetryPolicy, RowCounts, RunChange, Runner, RunnerBuilder, Session, Shards,
-    SilentObserver, Store, StoreError, StoreExt, SystemClock, Transaction, Within, WriteSet,
-    apply_by_table, check_distinct_maps, limits, verify_compatible_version,
+    Outcome, RecordedVersion, RetryPolicy, RowCounts, RunChange, Runner, RunnerBuilder, Session,
+    Shards, SilentObserver, Store, StoreError, StoreExt, SystemClock, Transaction, Within,
+    WriteSet, apply_by_table, check_distinct_maps, limits, verify_compatible_version,
 };
 
 /// Temporal's stores of executions, shards, tasks and histories, over any [`Store`].

@@ -37,7 +37,7 @@ pub use rows::{
     ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MutableState, MutableStateRows,
     Shards,
 };
-pub use schema::{IncompatibleSchema, verify_compatible_version};
+pub use schema::{IncompatibleSchema, RecordedVersion, verify_compatible_version};
 pub use store::{Session, Store, Transaction};
 pub use transaction::{
     Attempt, Body, Deadline, DeadlinePassed, Observer, RetryPolicy, Runner, RunnerBuilder,

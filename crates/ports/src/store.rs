@@ -3,9 +3,8 @@
 use std::ops::Deref;
 
 use async_trait::async_trait;
-use temporal_dsql_domain::SchemaVersion;
 
-use crate::{Attempt, Deadline, MutableState, Runner, StoreError, WriteSet};
+use crate::{Attempt, Deadline, MutableState, RecordedVersion, Runner, StoreError, WriteSet};
 
 /// All row ports in one trait: the operations on an autocommit session or in a transaction.
 pub trait Session: MutableState {}
@@ -91,9 +90,9 @@ pub trait Store: Send + Sync {
     /// (temporal-persistence.md#version-tables); `None` if it records none.
     ///
     /// # Errors
-    /// [`StoreError::InvalidArgument`] if the recorded text is not a version, and those of the
+    /// [`StoreError::InvalidArgument`] if a recorded text is not a version, and those of the
     /// connection.
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError>;
+    async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError>;
 }
 
 /// A reference to a store is a store.
@@ -123,7 +122,7 @@ where
         (**self).deadline()
     }
 
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+    async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {
         (**self).schema_version(database).await
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use temporal_dsql_client::is_undefined_table;
 use temporal_dsql_domain::{InvalidValue, SchemaVersion, ShardId, Table};
-use temporal_dsql_ports::StoreError;
+use temporal_dsql_ports::{RecordedVersion, StoreError};
 
 use super::{
     decode::Columns,
@@ -28,7 +28,7 @@ impl<E: Executor> Rows<E> {
     pub(crate) async fn schema_version(
         &mut self,
         database: &str,
-    ) -> Result<Option<SchemaVersion>, StoreError> {
+    ) -> Result<Option<RecordedVersion>, StoreError> {
         let mut arguments = Arguments::default();
         arguments.set("db_name", database);
         let version = self.optional(exact(&SELECT, ShardId(0), &arguments), decode).await;
@@ -39,8 +39,18 @@ impl<E: Executor> Rows<E> {
     }
 }
 
-fn decode(row: &PgRow) -> Result<SchemaVersion, StoreError> {
+fn decode(row: &PgRow) -> Result<RecordedVersion, StoreError> {
     let columns = Columns::new(Table::SchemaVersion, row);
-    let text: String = columns.get("curr_version")?;
-    text.parse().map_err(|error: InvalidValue| columns.corrupt("curr_version", error))
+    let parse = |column, text: &str| {
+        text.parse().map_err(|error: InvalidValue| columns.corrupt(column, error))
+    };
+    let current: SchemaVersion = parse("curr_version", columns.get("curr_version")?)?;
+    let min_compatible = columns.get::<Option<&str>>("min_compatible_version")?;
+    Ok(RecordedVersion {
+        current,
+        min_compatible: match min_compatible {
+            Some(text) => parse("min_compatible_version", text)?,
+            None => current,
+        },
+    })
 }

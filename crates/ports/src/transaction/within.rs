@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
-    Attempt, Deadline, Outcome, Runner, Session, Store, StoreError, Transaction, WriteSet,
+    Attempt, Deadline, Outcome, RecordedVersion, Runner, Session, Store, StoreError, Transaction,
+    WriteSet,
 };
 
 /// A store whose operations end by a deadline.
@@ -61,7 +61,7 @@ impl<S: Store> Store for Within<S> {
         self.store.apply_until(deadline.min(self.deadline), set).await
     }
 
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+    async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {
         let read = self.store.schema_version(database);
         self.runner().until(self.deadline, "SchemaVersion", Outcome::NotApplied, read).await
     }

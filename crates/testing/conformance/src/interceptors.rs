@@ -19,10 +19,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use temporal_dsql_domain::{SchemaVersion, ShardId};
+use temporal_dsql_domain::ShardId;
 use temporal_dsql_ports::{
-    Attempt, BoxFuture, Deadline, Outcome, Runner, Session, Store, StoreError, Transaction, Within,
-    WriteSet, apply_by_table,
+    Attempt, BoxFuture, Deadline, Outcome, RecordedVersion, Runner, Session, Store, StoreError,
+    Transaction, Within, WriteSet, apply_by_table,
 };
 use tokio::sync::Barrier;
 
@@ -114,7 +114,7 @@ impl Store for BeginInterceptor {
         apply_by_table(&Within::until(self, deadline), set).await
     }
 
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+    async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {
         self.store.schema_version(database).await
     }
 }
@@ -225,7 +225,7 @@ impl Store for ApplyInterceptor {
         (self.apply)(&*self.store, set).await
     }
 
-    async fn schema_version(&self, database: &str) -> Result<Option<SchemaVersion>, StoreError> {
+    async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {
         self.store.schema_version(database).await
     }
 }

@@ -12,7 +12,7 @@ scenario_table! { "version":
 }
 
 async fn the_store_reports_the_version_of_this_release(ctx: &TestContext) {
-    assert_eq!(ctx.store.schema_version("postgres").await.unwrap(), Some(VERSION));
+    assert_eq!(ctx.store.schema_version("postgres").await.unwrap(), Some(VERSION.into()));
     assert_eq!(verify_compatible_version(&*ctx.store, "postgres").await.unwrap(), VERSION);
 }
 
