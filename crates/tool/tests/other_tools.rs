@@ -5,7 +5,9 @@ mod support;
 use std::path::Path;
 
 use support::{GoFiles, Tool, copy_of_versions, write};
-use temporal_dsql::migrate::Schema;
+use temporal_dsql::{
+    Engine, IncompatibleSchema, SchemaVersion, dsql, migrate::Schema, verify_compatible_version,
+};
 use temporal_dsql_testkit::ScratchDatabase;
 
 /// The first cells of the rows of `query`.
@@ -33,6 +35,19 @@ async fn recorded_at(tables: &str, version: &str) -> Option<(ScratchDatabase, To
     Some((database, tool))
 }
 
+/// The check of a service that starts on `database`.
+async fn service_start(database: &ScratchDatabase) -> Result<SchemaVersion, IncompatibleSchema> {
+    let addr = database.addr().unwrap();
+    let mut config = dsql::Config::new(addr.ip().to_string());
+    config.port = addr.port();
+    config.user = database.user().into();
+    config.database = database.name().into();
+    config.engine = Some(Engine::Postgres);
+    config.tls.mode = Some(dsql::TlsMode::Disable);
+    let store = dsql::connect(&config, None).await.unwrap();
+    verify_compatible_version(&store, "postgres").await
+}
+
 #[tokio::test]
 async fn a_database_at_1_12_is_adopted_and_updated_and_keeps_its_rows() {
     let Some((database, tool)) = recorded_at("1.0", "1.12").await else { return };
@@ -43,6 +58,7 @@ async fn a_database_at_1_12_is_adopted_and_updated_and_keeps_its_rows() {
         let run = tool.run(arguments);
         assert!(run.code == 1 && run.err.contains(hint), "{arguments:?}: {}", run.err);
     }
+    assert!(matches!(service_start(&database).await, Err(IncompatibleSchema::TooNew { .. })));
     let dry = tool.ok(&["adopt-schema", "--dry-run"]).out;
     for line in [
         "-- 1. record version 1.0 for `postgres`",
@@ -64,6 +80,7 @@ async fn a_database_at_1_12_is_adopted_and_updated_and_keeps_its_rows() {
     let (code, json) = tool.json(&["adopt-schema"]);
     assert_eq!((code, &json["command"]), (0, &"adopt-schema".into()), "{json}");
     assert_eq!((&json["outcome"], &json["plan"]["to"]), (&"nothing-to-do".into(), &"1.1".into()));
+    service_start(&database).await.unwrap();
     assert!(tool.ok(&["verify"]).out.contains("matches version 1.1"));
     assert_eq!(column(&database, "SELECT range_id FROM shards").await, ["7"]);
     let history = column(&database, HISTORY).await;

@@ -156,7 +156,8 @@ async fn a_rollback_is_refused_if_a_table_of_the_older_version_is_missing() {
         contents.catalog.tables.remove("executions");
     });
     let error = fails(Command::Rollback(V1_0), &cluster).await;
-    let expected = "recorded at version 1.1, but does not match it: table executions is missing";
+    let expected =
+        "recorded at version 1.1, but does not match it:\n  - table executions is missing";
     assert!(error.to_string().contains(expected), "{error}");
     // Version tables and nothing else.
     cluster.change(|contents| {

@@ -125,7 +125,7 @@ pub const STATES: &[State] = &[
             "insert the first row of namespace_metadata; create table shards; ",
             "no schema version is recorded",
             "no schema version is recorded",
-            "differs least from 1.0: table activity_info_maps is missing; ",
+            "differs least from 1.0:\n  - table activity_info_maps is missing\n",
         ),
         verify: "no schema version is recorded",
         remedy: &[Command::Setup],
@@ -257,7 +257,7 @@ pub const STATES: &[State] = &[
         name: "a setup of the tables of 1.0 as 1.1",
         done: &[VersionTables, Statements(V1_0, ALL), Version("1.1"), History("0", "1.1")],
         says: says(
-            "table current_chasm_executions is missing; nothing was changed; restore what is \
+            "table current_chasm_executions is missing\nnothing was changed; restore what is \
              missing from a backup; if 1.1 was recorded by mistake, run `adopt-schema` to record 1.0",
             "if 1.1 was recorded by mistake, run `adopt-schema` to record 1.0",
             "record version 1.0 for `postgres`",
@@ -346,7 +346,7 @@ pub const STATES: &[State] = &[
             "table activity_info_maps is missing",
             "table activity_info_maps is missing",
             "table activity_info_maps is missing",
-            "differs least from 1.0: table activity_info_maps is missing",
+            "differs least from 1.0:\n  - table activity_info_maps is missing",
         ),
         verify: "table activity_info_maps is missing",
         remedy: &[Command::Overwrite],
@@ -360,7 +360,7 @@ pub const STATES: &[State] = &[
             "newer than this tool",
             "newer than this tool",
             "newer than this tool",
-            "differs least from 1.0: table activity_info_maps is missing",
+            "differs least from 1.0:\n  - table activity_info_maps is missing",
         ),
         verify: "newer than this tool",
         remedy: &[
