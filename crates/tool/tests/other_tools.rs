@@ -194,7 +194,7 @@ fn a_schema_directory_that_does_not_exist_is_named_by_every_command() {
     {
         let words: Vec<_> = command.split(' ').chain(["-d", path.to_str().unwrap()]).collect();
         let run = Tool::nowhere().run(&words);
-        assert_eq!(run.code, 1, "{command}: {}", run.err);
-        assert!(run.err.contains("cannot read /nonexistent/versions"), "{command}: {}", run.err);
+        assert_eq!(run.code, 2, "{command}: {}", run.err);
+        assert!(run.err.contains("no directory /nonexistent/versions"), "{command}: {}", run.err);
     }
 }
