@@ -110,7 +110,7 @@ fn a_slow_index_build_is_reported_in_lines() {
         "DROP INDEX idx_namespaces_name",
         "UPDATE schema_version SET curr_version = '1.12', min_compatible_version = '1.12'",
     ] {
-        blocking(cluster.execute(sql)).unwrap();
+        blocking(cluster.query(sql)).unwrap();
     }
     let run = tool(&cluster).ok(&["adopt-schema"]);
     let waits = run.err.lines().filter(|line| line.starts_with("index idx_namespaces_name: "));
