@@ -61,7 +61,7 @@ async fn an_unreachable_host_is_named_with_its_port() {
 }
 
 #[tokio::test]
-async fn a_server_that_accepts_and_stays_silent_is_given_up() {
+async fn opening_times_out_if_the_server_never_answers() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = Config::new("127.0.0.1");
     config.engine = Some(temporal_dsql_domain::Engine::Postgres);

@@ -113,7 +113,7 @@ async fn there_are_never_more_connections_than_configured_while_the_reserve_refi
 /// not at the next run of the keeper.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "transactions that wait for each other's locks")]
-async fn a_transaction_that_is_given_up_releases_its_locks_at_once() {
+async fn a_dropped_transaction_releases_its_locks_at_once() {
     let Some(database) = ScratchDatabase::create().await else { return };
     support::set_up(&database).await;
     // Without it, PostgreSQL does not detect the end of a client whose statement waits for a lock.
@@ -121,7 +121,7 @@ async fn a_transaction_that_is_given_up_releases_its_locks_at_once() {
     database.execute(&format!("ALTER DATABASE {} {notice}", database.name())).await.unwrap();
     let addr = database.addr().unwrap();
     let store = connect(&config(&database, addr), None).await.unwrap();
-    // With a pool of its own, so that it does not find the connection that was given up.
+    // With a pool of its own, so that it does not find the connection of the dropped transaction.
     let others = connect(&config(&database, addr), None).await.unwrap();
     let (held, wanted) = (execution(), execution());
     for row in [&held, &wanted] {

@@ -224,7 +224,7 @@ async fn a_message_that_the_server_finds_too_long_is_a_limit_and_not_an_outage()
 }
 
 #[tokio::test]
-async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_closed() {
+async fn a_statement_without_an_answer_times_out_and_its_connection_is_closed() {
     let Some((_, proxy, database)) = store_with_proxy().await else { return };
     let mut config = support::config(&database, proxy.addr());
     config.statement_timeout = Duration::from_secs(2);

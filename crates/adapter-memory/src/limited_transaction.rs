@@ -31,7 +31,7 @@ pub(crate) type Random = Arc<Mutex<fastrand::Rng>>;
 /// twice, the stricter rule.
 pub(crate) struct LimitedTransaction {
     transaction: Transaction<Key, Row>,
-    begun: Duration,
+    began_at: Duration,
     random: Random,
     modified_rows: u64,
     written_bytes: usize,
@@ -39,13 +39,13 @@ pub(crate) struct LimitedTransaction {
 }
 
 impl LimitedTransaction {
-    /// Wraps `transaction`, which began at the time `begun`.
+    /// Wraps `transaction`, which began at the time `began_at`.
     pub(crate) const fn new(
         transaction: Transaction<Key, Row>,
-        begun: Duration,
+        began_at: Duration,
         random: Random,
     ) -> Self {
-        Self { transaction, begun, random, modified_rows: 0, written_bytes: 0, is_write: false }
+        Self { transaction, began_at, random, modified_rows: 0, written_bytes: 0, is_write: false }
     }
 
     /// Returns random bits. A poisoned lock is ignored: any state of the generator is valid.
@@ -199,9 +199,9 @@ impl LimitedTransaction {
         Some(row.get())
     }
 
-    /// Commits at the time `now` of the clock of `begun`.
+    /// Commits at the time `now` of the clock of `began_at`.
     pub(crate) fn commit(self, op: &'static str, now: Duration) -> Result<(), StoreError> {
-        let age = now.saturating_sub(self.begun);
+        let age = now.saturating_sub(self.began_at);
         let too_old = || limit(LimitKind::TransactionAge, format!("this one has lasted {age:?}"));
         if age > MAX_AGE {
             return Err(too_old());

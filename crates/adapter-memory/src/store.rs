@@ -125,7 +125,7 @@ impl MemoryStore {
             router: Arc::new(ArchetypeRouter),
             faults: Mutex::default(),
             random: Random::default(),
-            versions: BTreeMap::from([("postgres".to_owned(), VERSION)]),
+            versions: BTreeMap::from([("postgres".to_owned(), VERSION.into())]),
             chasm_path_chars: MAX_CHASM_PATH_CHARS,
         })
     }

@@ -48,7 +48,8 @@ fn bash_completes_commands_their_flags_and_their_values() {
     assert!(!flags.iter().any(|flag| flag == "--password"), "{flags:?}");
 }
 
-/// Runs `program` of a shell, if the shell is installed.
+/// Runs `program` of a shell, if the shell is installed; says so if it is not.
+#[expect(clippy::print_stderr, reason = "a test that does not run must be visible")]
 fn ask(shell: &str, program: &str, script: &str) -> Option<String> {
     match Command::new(shell).args(["-c", program, script]).output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -297,7 +297,7 @@ fn a_closed_port_is_named() {
 }
 
 #[test]
-fn a_server_that_accepts_and_never_answers_is_given_up_at_the_deadline() {
+fn a_server_that_never_answers_fails_at_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let held = thread::spawn(move || listener.accept().unwrap());

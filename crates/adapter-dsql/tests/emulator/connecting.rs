@@ -36,7 +36,7 @@ async fn host_port_ca_and_credentials_are_enough() {
     assert_eq!(store.session().insert_into_executions(&row).await.unwrap(), 1);
     assert_eq!(store.session().select_from_executions(&row.filter()).await.unwrap(), Some(row));
     let version = store.schema_version("postgres").await.unwrap();
-    assert_eq!(version, Some(VERSION));
+    assert_eq!(version, Some(VERSION.into()));
 }
 
 #[tokio::test]

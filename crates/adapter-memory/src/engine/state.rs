@@ -28,7 +28,7 @@ pub(super) struct State<K, V> {
 struct Open {
     count: usize,
     /// The begin of the youngest of them.
-    begun: Duration,
+    began_at: Duration,
 }
 
 /// The footprints of the commits since the oldest open version, which an open transaction can conflict
@@ -87,8 +87,8 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
     /// Begins a transaction at the time `now`. Returns its version and its snapshot.
     pub(super) fn begin(&mut self, now: Duration) -> (u64, OrdMap<K, V>) {
         self.expire_oldest(now);
-        let open = self.open.entry(self.version).or_insert(Open { count: 0, begun: now });
-        *open = Open { count: open.count + 1, begun: open.begun.max(now) };
+        let open = self.open.entry(self.version).or_insert(Open { count: 0, began_at: now });
+        *open = Open { count: open.count + 1, began_at: open.began_at.max(now) };
         (self.version, self.rows.clone())
     }
 
@@ -97,7 +97,7 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
     fn expire_oldest(&mut self, now: Duration) {
         while let Some(oldest) = self.open.first_entry()
             && *oldest.key() < self.version
-            && now.saturating_sub(oldest.get().begun) > self.max_age
+            && now.saturating_sub(oldest.get().began_at) > self.max_age
         {
             self.first_in_time = oldest.key() + 1;
             oldest.remove();

@@ -106,7 +106,6 @@ pub enum Difference {
         table: String,
     },
     /// A table or an index that a newer version adds exists.
-    #[serde(rename = "leftover")]
     NewerObject {
         /// Its name.
         name: String,

@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t9_a_server_that_does_not_answer_is_given_up_and_its_statement_may_be_in_effect() {
+    async fn t9_a_statement_without_an_answer_times_out_and_its_outcome_is_unknown() {
         let options = sqlx::postgres::PgConnectOptions::new_without_pgpass();
         let connector = Connector::from(options.host("db.example"));
         let silence = std::future::pending::<Result<(), sqlx::Error>>();

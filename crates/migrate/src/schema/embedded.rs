@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_file_of_the_schema_is_forgotten() {
+    fn every_schema_file_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
         let mut on_disk = BTreeSet::new();
         let mut folders = vec![root.clone()];

@@ -74,7 +74,7 @@ async fn ten_rollbacks_at_once_all_succeed_and_leave_one_history_row() {
 async fn ten_runs_that_find_the_same_invalid_index_leave_one_that_is_valid() {
     for seed in 0..50 {
         let cluster = cluster_at(V1_0).await;
-        cluster.behave(|behaviour| behaviour.forgets_jobs = true);
+        cluster.behave(|behaviour| behaviour.removes_ended_jobs = true);
         cluster.change(|contents| {
             contents.catalog.indexes.get_mut("idx_namespaces_name").unwrap().valid = false;
         });

@@ -85,7 +85,7 @@ pub struct Behaviour {
     /// Calls until a new job is visible.
     pub hidden_jobs: u32,
     /// Whether finished jobs are deleted at once.
-    pub forgets_jobs: bool,
+    pub removes_ended_jobs: bool,
     /// An earlier failed job, listed after the jobs of each index.
     pub stale_job: Option<Job>,
     /// Whether the catalog of dependent objects is missing.
@@ -103,7 +103,7 @@ impl Default for Behaviour {
             duplicates: Vec::new(),
             job_calls: 3,
             hidden_jobs: 0,
-            forgets_jobs: false,
+            removes_ended_jobs: false,
             stale_job: None,
             hides_dependents: false,
             contended: None,
@@ -356,7 +356,7 @@ impl State {
                 }
             }
         }
-        if behaviour.forgets_jobs {
+        if behaviour.removes_ended_jobs {
             builds.retain(|build| build.job.status.is_running());
         }
     }

@@ -152,10 +152,11 @@ async fn verify_never_calls_a_healthy_build_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn verify_calls_a_build_failed_if_its_job_says_so_or_there_is_none() {
-    for (forgets_jobs, build) in
+    for (removes_ended_jobs, build) in
         [(false, IndexBuildState::Failed), (true, IndexBuildState::Unknown)]
     {
-        let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+        let cluster =
+            abandoned_index(Behaviour { removes_ended_jobs, ..Behaviour::default() }).await;
         let mut session = cluster.session();
         let found = migrator(embedded(), &mut session).verify(None).await.unwrap();
         let failed = Difference::InvalidIndex { index: INDEX.to_owned(), build };
@@ -166,9 +167,9 @@ async fn verify_calls_a_build_failed_if_its_job_says_so_or_there_is_none() {
 
 #[tokio::test(start_paused = true)]
 async fn t6_an_invalid_index_without_a_job_is_dropped_and_rebuilt() {
-    for forgets_jobs in [true, false] {
+    for removes_ended_jobs in [true, false] {
         let cluster = cluster_at(V1_0).await;
-        cluster.behave(|behaviour| behaviour.forgets_jobs = forgets_jobs);
+        cluster.behave(|behaviour| behaviour.removes_ended_jobs = removes_ended_jobs);
         invalidate(&cluster);
         cluster.take_calls();
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
@@ -237,8 +238,9 @@ async fn an_earlier_failed_job_does_not_fail_a_valid_index() {
 
 #[tokio::test(start_paused = true)]
 async fn the_drop_of_an_abandoned_index_may_lose_more_conflicts_than_the_rebuild_limit() {
-    for forgets_jobs in [true, false] {
-        let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+    for removes_ended_jobs in [true, false] {
+        let cluster =
+            abandoned_index(Behaviour { removes_ended_jobs, ..Behaviour::default() }).await;
         let drop = format!("drop index {INDEX}");
         cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), 9)));
         Command::Update(V1_1).run(cluster.session()).await.unwrap();
@@ -251,8 +253,9 @@ async fn the_drop_of_an_abandoned_index_may_lose_more_conflicts_than_the_rebuild
 
 #[tokio::test(start_paused = true)]
 async fn a_drop_that_always_conflicts_ends_at_the_deadline_with_the_last_conflict() {
-    for forgets_jobs in [true, false] {
-        let cluster = abandoned_index(Behaviour { forgets_jobs, ..Behaviour::default() }).await;
+    for removes_ended_jobs in [true, false] {
+        let cluster =
+            abandoned_index(Behaviour { removes_ended_jobs, ..Behaviour::default() }).await;
         let drop = format!("drop index {INDEX}");
         cluster.behave(|behaviour| behaviour.contended = Some((drop.clone(), u32::MAX)));
         let repairs = Mutex::new(0);
@@ -357,7 +360,7 @@ async fn an_index_that_stays_invalid_after_rebuilds_is_an_error() {
     // Its jobs fail, and are deleted at once.
     cluster.behave(|behaviour| {
         behaviour.duplicates.push(INDEX.to_owned());
-        behaviour.forgets_jobs = true;
+        behaviour.removes_ended_jobs = true;
     });
     let error = Command::Update(V1_1).run(cluster.session()).await.unwrap_err();
     assert!(chain(&error).contains("still invalid"), "{error}");

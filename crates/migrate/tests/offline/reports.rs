@@ -52,7 +52,7 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
     let clean = migrator.verify(None).await.unwrap();
     assert!(clean.is_clean(), "{clean}");
     assert_eq!(clean.to_string(), "`postgres` in schema public matches version 1.0.\n");
-    cluster.behave(|behaviour| behaviour.forgets_jobs = true);
+    cluster.behave(|behaviour| behaviour.removes_ended_jobs = true);
     cluster.change(|contents| {
         let tables = &mut contents.catalog.tables;
         tables.remove("tasks");

@@ -132,7 +132,8 @@ impl Versions {
 const NAMES: [&str; 8] = ["v0.5", "v1.5", "v2.5", "v2.5.1", "v2.5.2", "v2.7.17", "v3.5", "v10.2"];
 
 #[test]
-fn version_directories_are_found_sorted_by_their_numbers_and_noise_is_ignored_with_a_warning() {
+fn version_directories_are_found_sorted_by_their_numbers_and_other_entries_are_ignored_with_a_warning()
+ {
     let versions = Versions::new(&NAMES);
     for noise in ["abc", "2.0", "3.0", "v1.x", "v1.2.3.4", "version"] {
         versions.write(&format!("{noise}/manifest.json"), "not read");

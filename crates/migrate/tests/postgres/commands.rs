@@ -115,7 +115,7 @@ async fn t3_running_a_command_again_changes_no_row_and_no_timestamp() {
 }
 
 #[tokio::test]
-async fn t4_a_setup_over_a_half_done_one_keeps_the_first_row() {
+async fn t4_a_setup_that_completes_another_keeps_the_first_row() {
     let Some(scratch) = at(V1_1).await else {
         return;
     };
