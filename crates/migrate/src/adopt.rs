@@ -4,6 +4,8 @@
 //! a long time (temporal-persistence.md#setup-schema). The catalog says which version such a database
 //! is: it is compared with every version of the schema.
 
+use std::cmp::Reverse;
+
 use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
@@ -20,15 +22,27 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Whether all differences are missing or invalid objects without data, which an update makes.
-    fn is_repairable(&self) -> bool {
-        self.differences.iter().all(Difference::is_without_data)
+    /// Whether each difference is a missing or invalid object without data, which an update makes, or
+    /// is compatible with the definition.
+    fn is_adoptable(&self, catalog: &Catalog) -> bool {
+        let is_accepted =
+            |found: &Difference| found.is_without_data() || found.is_compatible(catalog);
+        self.differences.iter().all(is_accepted)
+    }
+
+    /// The number of tables that this version has and the catalog lacks, or the reverse.
+    fn other_tables(&self) -> usize {
+        let is_table = |found: &&Difference| {
+            matches!(found, Difference::MissingTable { .. } | Difference::NewerObject { .. })
+        };
+        self.differences.iter().filter(is_table).count()
     }
 }
 
 impl Migrator<'_> {
     /// Plans to record the version that the catalog has, whatever is recorded. Missing and invalid
-    /// objects without data (indexes, first rows, the history table) are made first, as by an update.
+    /// objects without data (indexes, first rows, the history table) are made first, as by an update,
+    /// and compatible differences are noted.
     /// The version row is written only if it still has the text that was read.
     ///
     /// If the catalog equals several versions, the oldest is recorded. If it equals the recorded
@@ -51,7 +65,7 @@ impl Migrator<'_> {
         };
         let current = row.and_then(|row| row.parsed());
         let comparisons = self.comparisons(&catalog).await?;
-        let Some(version) = self.version_of(&comparisons, current) else {
+        let Some(version) = version_of(&comparisons, current, &catalog) else {
             return Err(self.not_adoptable(comparisons, &catalog));
         };
         let mut plan = self.empty_plan(current, Some(version));
@@ -64,9 +78,11 @@ impl Migrator<'_> {
             }
         }
         if current == Some(version) {
-            let is_exact =
-                |found: &Comparison| found.version == version && found.differences.is_empty();
-            if !comparisons.iter().any(is_exact) {
+            let is_incomplete = |found: &Comparison| {
+                found.version == version
+                    && found.differences.iter().any(Difference::is_without_data)
+            };
+            if comparisons.iter().any(is_incomplete) {
                 plan.notes.push("`update-schema` makes the missing and invalid objects".to_owned());
             }
             return Ok(plan);
@@ -102,7 +118,7 @@ impl Migrator<'_> {
             return Ok(None);
         }
         let comparisons = self.comparisons(catalog).await?;
-        Ok(self.version_of(&comparisons, current).filter(|version| Some(*version) != current))
+        Ok(version_of(&comparisons, current, catalog).filter(|version| Some(*version) != current))
     }
 
     /// Compares `catalog` with every version.
@@ -129,24 +145,15 @@ impl Migrator<'_> {
         Ok(comparisons)
     }
 
-    /// The version that the catalog has: the recorded one, or the oldest, of those with the fewest
-    /// differences, if these are in objects without data.
-    fn version_of(
-        &self,
-        comparisons: &[Comparison],
-        recorded: Option<SchemaVersion>,
-    ) -> Option<SchemaVersion> {
-        let fewest =
-            comparisons.iter().filter(|comparison| comparison.is_repairable()).min_by_key(
-                |comparison| (comparison.differences.len(), Some(comparison.version) != recorded),
-            )?;
-        Some(fewest.version)
-    }
-
     fn not_adoptable(&self, comparisons: Vec<Comparison>, catalog: &Catalog) -> MigrateError {
         let newest = self.schema.objects_at(self.schema.newest());
         let known = comparisons.iter().map(|comparison| comparison.version).collect();
-        let nearest = comparisons.into_iter().min_by_key(|comparison| comparison.differences.len());
+        // The tables decide first: to make the catalog equal to a version without one of its tables,
+        // an operator would drop the table.
+        let nearest = comparisons.into_iter().min_by_key(|comparison| {
+            let differences = comparison.differences.len();
+            (comparison.other_tables(), differences, Reverse(comparison.version))
+        });
         match nearest {
             Some(Comparison { version: nearest, mut differences })
                 if newest.tables.keys().any(|name| catalog.tables.contains_key(name)) =>
@@ -158,4 +165,18 @@ impl Migrator<'_> {
             _ => MigrateError::NothingToAdopt,
         }
     }
+}
+
+/// The version that the catalog has: the recorded one, or the oldest, of those with the fewest
+/// differences, if it can be adopted.
+fn version_of(
+    comparisons: &[Comparison],
+    recorded: Option<SchemaVersion>,
+    catalog: &Catalog,
+) -> Option<SchemaVersion> {
+    let adoptable = comparisons.iter().filter(|comparison| comparison.is_adoptable(catalog));
+    let fewest = adoptable.min_by_key(|comparison| {
+        (comparison.differences.len(), Some(comparison.version) != recorded)
+    })?;
+    Some(fewest.version)
 }

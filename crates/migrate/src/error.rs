@@ -87,7 +87,7 @@ pub enum MigrateError {
     /// The catalog is that of no version.
     #[error(
         "the database has the tables of none of the versions {}; it differs least from {nearest}:{}\
-         nothing was changed; make it equal to {nearest}, and run the command again",
+         nothing was changed; remove the differences without loss of rows, and run the command again",
         list(known),
         bulleted(differences)
     )]
@@ -219,7 +219,10 @@ pub enum MigrateError {
         "the database is at {current}, newer than this tool ({newest}); if it is a version of your \
          own, give its files with `--schema-dir`; if a release has made it, use the tool of that \
          release{}",
-        adoptable.map_or_else(String::new, |found| format!("; if not, {}", adoption(found)))
+        adoptable.map_or_else(
+            || "; if not, `adopt-schema` lists the differences from the known versions".to_owned(),
+            |found| format!("; if not, {}", adoption(found))
+        )
     )]
     NewerThanTool {
         /// The recorded version.

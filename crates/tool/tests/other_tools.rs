@@ -91,16 +91,25 @@ async fn a_database_at_1_12_is_adopted_and_updated_and_keeps_its_rows() {
 #[tokio::test]
 async fn a_catalog_of_no_version_is_refused_with_the_list_of_differences() {
     let Some((database, tool)) = recorded_at("1.1", "1.12").await else { return };
-    database.execute("ALTER TABLE shards ADD COLUMN extra TEXT").await.unwrap();
+    let change = "ALTER TABLE shards ALTER COLUMN range_id TYPE INTEGER";
+    database.execute(change).await.unwrap();
     let run = tool.run(&["adopt-schema"]);
     assert_eq!(run.code, 3, "{}{}", run.out, run.err);
-    assert!(run.err.contains("column shards.extra is not in the definition"), "{}", run.err);
+    assert!(
+        run.err.contains("shards.range_id: type should be bigint and is integer"),
+        "{}",
+        run.err
+    );
     let (code, json) = tool.json(&["adopt-schema", "--dry-run"]);
     let differences = serde_json::json!([
-        { "kind": "unexpected_column", "table": "shards", "column": "extra" }
+        {
+            "kind": "column", "table": "shards", "column": "range_id", "property": "type",
+            "expected": "bigint", "actual": "integer",
+        }
     ]);
     assert_eq!((code, &json["differences"]), (3, &differences), "{json}");
-    assert!(!tool.run(&["verify"]).err.contains("adopt-schema"));
+    let refused = tool.run(&["verify"]).err;
+    assert!(refused.contains("if not, `adopt-schema` lists the differences"), "{refused}");
     assert_eq!(column(&database, RECORDED).await, ["1.12 1.12"]);
 }
 

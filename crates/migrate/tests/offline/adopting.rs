@@ -9,6 +9,7 @@ use temporal_dsql_migrate::{
 use crate::{
     Command, V1_0, V1_1, cluster_at,
     commands::fails,
+    differences::make_compatible_differences,
     embedded,
     fake_cluster::{Behaviour, Cluster, Fault, Session, add_row, version_row},
     history, migrator, newest, pairs,
@@ -198,12 +199,12 @@ async fn every_refusal_names_the_command_that_records_the_version_of_the_catalog
         assert!(problem.contains(named) && problem.contains(hint), "{problem}");
         let error = migrator.verify(None).await.unwrap_err().to_string();
         assert!(error.contains(named) && error.contains(hint), "{error}");
-        // Not where it would be refused.
+        // Where it would be refused, it is named for its list of differences only.
         cluster.change(|contents| {
             contents.catalog.tables.remove("tasks");
         });
         let error = migrator.verify(None).await.unwrap_err().to_string();
-        assert!(error.contains("is") && !error.contains("adopt-schema"), "{error}");
+        assert!(error.contains("is") && !error.contains("adopt-schema` to record"), "{error}");
     }
     // A known version that the database is not.
     let cluster = recorded_at(V1_0, "1.1").await;
@@ -297,4 +298,44 @@ async fn each_logical_name_is_adopted_for_itself_and_the_others_are_named() {
     let versions: Vec<_> =
         cluster.contents().versions.into_iter().map(|(row, _)| row.version.unwrap()).collect();
     assert_eq!(versions, ["1.12", "1.1", "1.1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn compatible_differences_are_noted_and_the_version_of_the_other_tables_is_adopted() {
+    for version in [V1_0, V1_1] {
+        let cluster = recorded_at(version, "1.12").await;
+        cluster.change(|contents| make_compatible_differences(&mut contents.catalog));
+        let noted = plan(&cluster).await.unwrap();
+        assert_eq!((noted.to, noted.notes.len()), (Some(version), 6), "{:?}", noted.notes);
+        let before = cluster.contents();
+        adopt(cluster.session()).await.unwrap();
+        let after = cluster.contents();
+        assert_eq!((after.catalog, after.rows), (before.catalog, before.rows));
+        assert!(plan(&cluster).await.unwrap().notes.is_empty(), "nothing is left to be made");
+        Command::Update(newest()).run(cluster.session()).await.unwrap();
+    }
+}
+
+/// Whoever makes the database equal to the version that is named must not drop a table for it.
+#[tokio::test(start_paused = true)]
+async fn the_nearest_version_is_the_one_with_the_same_tables() {
+    let cluster = recorded_at(V1_1, "1.12").await;
+    cluster.change(|contents| {
+        let table = contents.catalog.tables.get_mut(CHASM).unwrap();
+        for column in table.columns.iter_mut().take(2) {
+            column.data_type = "text".into();
+        }
+    });
+    let error = plan(&cluster).await.unwrap_err();
+    let MigrateError::NotAdoptable { nearest, differences, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!((*nearest, differences.len()), (V1_1, 2), "{error}");
+    assert!(!error.to_string().contains("belongs to version"), "{error}");
+
+    cluster.change(|contents| {
+        contents.catalog.tables.remove("queues");
+    });
+    let error = fails(Command::Update(V1_1), &cluster).await.to_string();
+    assert!(error.contains("`adopt-schema` lists the differences"), "{error}");
 }

@@ -12,7 +12,7 @@ type Change = fn(&mut TableDefinition);
 const CHASM: &str = "current_chasm_executions";
 
 /// Compatible differences of tables that version 1.1 does not change.
-fn make_compatible_differences(catalog: &mut Catalog) {
+pub fn make_compatible_differences(catalog: &mut Catalog) {
     let tables = &mut catalog.tables;
     let columns = |table: &mut TableDefinition, name: &str, change: fn(&mut ColumnDefinition)| {
         change(table.columns.iter_mut().find(|column| column.name == name).unwrap());
