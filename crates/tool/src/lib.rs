@@ -40,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         // clap reports --help and --version as errors with code 0.
         Err(error) => {
-            let _ = error.print();
+            report::print_clap(&error);
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };

@@ -109,10 +109,36 @@ pub(crate) fn print_outcome(cli: &Cli, outcome: Result<Success, Failure>) -> Exi
     }
 }
 
+/// Prints a usage error, or the help or version that was asked for.
+pub(crate) fn print_clap(error: &clap::Error) {
+    let text = error.to_string();
+    let shown = without_credentials(&text);
+    // The exit code is returned even if the output cannot be written.
+    if shown == text {
+        let _ = error.print();
+    } else {
+        let _ = io::stderr().write_all(shown.as_bytes());
+    }
+}
+
+/// `text` without the users, passwords and parameters of the URLs in it.
+fn without_credentials(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        let end = after.find(|c: char| c.is_whitespace() || c == '\'').unwrap_or(after.len());
+        let url = after[..end].split('?').next().unwrap_or_default();
+        let url = url.rsplit_once('@').map_or(url, |(_, host)| host);
+        shown.extend([before, "://", url]);
+        rest = &after[end..];
+    }
+    shown + rest
+}
+
 /// Prints a usage error as JSON.
 pub(crate) fn print_usage_error(error: &clap::Error) -> Exit {
     let exit = Exit::Usage;
-    let text = error.to_string();
+    let text = without_credentials(&error.to_string());
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
     // The exit code is returned even if the output cannot be written.
     let (error, kind) = (Some(text), Some(Kind::Usage));

@@ -321,3 +321,15 @@ async fn schema_files_that_are_wrong_are_refused_by_name_before_anything_runs() 
     fails(&tool, &["update-schema", "--schema-dir", "no/such/dir"], 2, &["no/such/dir"]);
     fails(&tool, &["setup-schema", "--schema-file", "f.sql"], 2, &["--version"]);
 }
+
+#[test]
+fn a_url_that_is_no_argument_is_named_without_its_password() {
+    for words in [&["verify"][..], &["status", "--output", "json"]] {
+        for url in ["postgres://u:hunter2@h/db", "postgres://h/db?password=hunter2"] {
+            let run = Tool::nowhere().run(&[words, &[url]].concat());
+            let shown = run.out + &run.err;
+            assert_eq!(run.code, 2, "{shown}");
+            assert!(shown.contains("postgres://h/db") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
+}

@@ -46,11 +46,14 @@ pub(super) fn checked_host(host: &str) -> Result<String, ConfigError> {
         "has a path"
     } else if host.contains(':') && !is_ipv6(host) {
         "has a port, which SQL_PORT is for"
+    } else if host.contains(['@', '?', '=', ' ']) {
+        "is more than a host name"
     } else {
         return Ok(host.to_owned());
     };
-    // The part before an @ may contain a password.
+    // The part before an @, and parameters, may contain a password.
     let host = host.rsplit_once('@').map_or(host.to_owned(), |(_, host)| format!("…@{host}"));
+    let host = host.split_once(['?', '=']).map_or(host.clone(), |(host, _)| format!("{host}…"));
     Err(ConfigError::InvalidHost { host, what })
 }
 

@@ -335,6 +335,9 @@ mod tests {
             (format!("{host}/postgres"), "has a path"),
             (format!("postgres://admin:hunter2@{host}/postgres"), "is a URL"),
             (format!("admin:hunter2@{host}"), "has a port"),
+            (format!("hunter2@{host}"), "is more than a host name"),
+            (format!("{host}?password=hunter2"), "is more than a host name"),
+            (format!("postgres://{host}/postgres?password=hunter2"), "is a URL"),
         ] {
             let text = config(&[("CLUSTER_ENDPOINT", &endpoint)]).unwrap_err().to_string();
             assert!(!text.contains("hunter2"), "{text}");

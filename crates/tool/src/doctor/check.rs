@@ -152,8 +152,10 @@ impl fmt::Display for Examination {
     }
 }
 
-/// The text with its control characters escaped: it may contain names and messages of a server.
+/// The text in one line, with its control characters escaped: it may contain lists, and names and
+/// messages of a server.
 fn one_line(text: &str) -> String {
+    let text = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let escaped = |c: char| match c {
         c if c.is_control() => c.escape_default().to_string(),
         c => c.to_string(),
@@ -201,7 +203,7 @@ mod tests {
         let examination = examination(checks);
         let expected = "\
 temporal-dsql-tool 1.1.0 for schema 1.1 on linux x86_64: admin@h:5432/postgres
-name         ok           a\\nb\\u{1b}[31m
+name         ok           a b\\u{1b}[31m
 tcp          failed       refused
                           → open the\\tport
 1 of 2 checks are ok, 1 failed

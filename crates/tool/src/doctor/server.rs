@@ -181,7 +181,10 @@ pub(super) async fn schema(
         .differs(),
         Some(first) => Check::failed(
             SCHEMA,
-            format!("version {version}, with {found} difference(s); the first: {first}"),
+            match found {
+                1 => format!("version {version}, with 1 difference: {first}"),
+                _ => format!("version {version}, with {found} differences; the first: {first}"),
+            },
             "`temporal-dsql-tool verify` lists them all",
         )
         .differs(),
