@@ -35,8 +35,8 @@ async fn host_port_ca_and_credentials_are_enough() {
     let row = execution();
     assert_eq!(store.session().insert_into_executions(&row).await.unwrap(), 1);
     assert_eq!(store.session().select_from_executions(&row.filter()).await.unwrap(), Some(row));
-    let version = store.schema_version("postgres").await.unwrap();
-    assert_eq!(version, Some(VERSION.into()));
+    let recorded = store.schema_version("postgres").await.unwrap().unwrap();
+    assert_eq!(recorded.current, VERSION);
 }
 
 #[tokio::test]

@@ -157,7 +157,7 @@ async fn upgrade(
         ensure!(stored.as_ref() == Some(row), "an update was lost: {row:?}, stored {stored:?}");
     }
     ensure!(
-        store.schema_version("postgres").await? == Some(VERSION.into()),
+        store.schema_version("postgres").await?.map(|recorded| recorded.current) == Some(VERSION),
         "the version is not recorded"
     );
     Ok(())
