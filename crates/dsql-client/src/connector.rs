@@ -194,9 +194,7 @@ impl Connector {
         config: &Config,
         credentials: Option<SharedCredentialsProvider>,
     ) -> Result<Self, ConfigError> {
-        let Target { engine, auth, tls } = config.resolve()?;
-        check_environment(|name| std::env::var_os(name).is_some())?;
-        config.tls.ca_file.as_deref().map_or(Ok(()), check_ca_file)?;
+        let Target { engine, auth, tls } = checked(config)?;
         let secret = match auth {
             Auth::Trust => Secret::None,
             Auth::Password(password) => Secret::Password(password),
@@ -220,9 +218,7 @@ impl Connector {
     /// # Errors
     /// The configuration cannot work, or is not for DSQL.
     pub fn with_tokens(config: &Config, tokens: Arc<dyn TokenSource>) -> Result<Self, ConfigError> {
-        let Target { engine, auth, tls } = config.resolve()?;
-        check_environment(|name| std::env::var_os(name).is_some())?;
-        config.tls.ca_file.as_deref().map_or(Ok(()), check_ca_file)?;
+        let Target { engine, auth, tls } = checked(config)?;
         match auth {
             Auth::Iam { .. } => Ok(Self::with_secret(config, engine, tls, Secret::Token(tokens))),
             Auth::Password(_) | Auth::Trust => {
@@ -352,6 +348,14 @@ fn check_environment(is_set: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
         Some(name) => Err(ConfigError::LibpqVariable { name }),
         None => Ok(()),
     }
+}
+
+/// What `config` means, after the checks of what the driver reads by itself.
+fn checked(config: &Config) -> Result<Target, ConfigError> {
+    let target = config.resolve()?;
+    check_environment(|name| std::env::var_os(name).is_some())?;
+    config.tls.ca_file.as_deref().map_or(Ok(()), check_ca_file)?;
+    Ok(target)
 }
 
 /// Checks that `file` has a certificate. The driver reads it again for each connection.
