@@ -14,7 +14,7 @@ use std::{
 
 use dsql_emulator::{CommitFault, Refusal};
 use serde_json::Value;
-use support::{Tool, newest};
+use support::{Tool, blocking, newest};
 use temporal_dsql_testkit::{ScratchCluster, ScratchDatabase};
 
 /// The checks, in their order.
@@ -325,22 +325,6 @@ fn a_server_of_another_protocol_is_recognised() {
     examined.is("tls", "failed", &["does not speak PostgreSQL's protocol", "port"]);
 }
 
-fn blocking<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-/// The tool with the environment of an operator of `cluster`.
-fn operator(cluster: &ScratchCluster) -> Tool {
-    let mut tool = Tool::nowhere();
-    tool.set("CLUSTER_ENDPOINT", cluster.host());
-    tool.set("SQL_PORT", cluster.port().to_string());
-    tool.set("AWS_REGION", cluster.region());
-    tool.set("AWS_ACCESS_KEY_ID", &cluster.credentials().access_key_id);
-    tool.set("AWS_SECRET_ACCESS_KEY", &cluster.credentials().secret_access_key);
-    tool.set("SQL_TLS_CA_FILE", cluster.ca_file());
-    tool
-}
-
 fn cluster() -> Option<ScratchCluster> {
     blocking(ScratchCluster::create(|builder| builder))
 }
@@ -348,7 +332,7 @@ fn cluster() -> Option<ScratchCluster> {
 #[test]
 fn on_a_cluster_everything_is_checked_and_the_log_has_no_secret() {
     let Some(cluster) = cluster() else { return };
-    let mut tool = operator(&cluster);
+    let mut tool = Tool::on(&cluster);
     tool.ok(&["setup-schema"]);
     tool.set("RUST_LOG", "trace");
     let examined = examine(&tool, &["--write"]);
@@ -378,7 +362,7 @@ fn a_certificate_that_is_not_trusted_is_shown_with_its_issuer() {
     else {
         return;
     };
-    let mut tool = operator(&cluster);
+    let mut tool = Tool::on(&cluster);
     // The other authority has the same name and another key.
     for (file, reason) in
         [(other.ca_file().to_path_buf(), "BadSignature"), ("".into(), "UnknownIssuer")]
@@ -392,7 +376,7 @@ fn a_certificate_that_is_not_trusted_is_shown_with_its_issuer() {
         examined.skips(&["login", "clock", "server", "schema", "writes", "connections"]);
     }
     // The authority is trusted, and the name is another one.
-    let mut elsewhere = operator(&other);
+    let mut elsewhere = Tool::on(&other);
     elsewhere.set("CLUSTER_ENDPOINT", "localhost");
     examine(&elsewhere, &[]).is("tls", "failed", &["db.localhost", "by a host name that is in"]);
 }
@@ -400,7 +384,7 @@ fn a_certificate_that_is_not_trusted_is_shown_with_its_issuer() {
 #[test]
 fn an_expired_token_tells_the_difference_of_the_clocks() {
     let Some(cluster) = cluster() else { return };
-    let mut tool = operator(&cluster);
+    let mut tool = Tool::on(&cluster);
     cluster.faults().shift_clock(Duration::from_secs(20 * 60));
     let examined = examine(&tool, &[]);
     assert_eq!(examined.code, 1);
@@ -416,7 +400,7 @@ fn an_expired_token_tells_the_difference_of_the_clocks() {
 #[test]
 fn without_credentials_the_sources_are_named() {
     let Some(cluster) = cluster() else { return };
-    let mut tool = operator(&cluster);
+    let mut tool = Tool::on(&cluster);
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         tool.set(name, "");
     }
@@ -442,7 +426,7 @@ fn without_credentials_the_sources_are_named() {
 #[test]
 fn a_cluster_that_wakes_up_or_reports_conflicts_is_asked_again() {
     let Some(cluster) = cluster() else { return };
-    let tool = operator(&cluster);
+    let tool = Tool::on(&cluster);
     tool.ok(&["setup-schema"]);
     let row = || blocking(cluster.query("SELECT * FROM schema_version")).unwrap();
     let before = row();
@@ -464,7 +448,7 @@ fn the_write_configuration_is_the_one_that_a_store_would_use() {
     let cluster =
         blocking(ScratchCluster::create(|builder| builder.accept_data_modifying_with(false)));
     let Some(cluster) = cluster else { return };
-    let mut tool = operator(&cluster);
+    let mut tool = Tool::on(&cluster);
     tool.ok(&["setup-schema"]);
     let examined = examine(&tool, &[]);
     assert_eq!(examined.code, 0);

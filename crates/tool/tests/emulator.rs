@@ -10,15 +10,11 @@ use std::{
 };
 
 use dsql_emulator::{CommitFault, JobDelays};
-use support::{GoFiles, Run, Tool, newest};
+use support::{GoFiles, Run, Tool, blocking, newest};
 use temporal_dsql_testkit::ScratchCluster;
 
 /// Clusters in use at the same time.
 const WORKERS: usize = 4;
-
-fn blocking<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
 
 /// A cluster without a schema, or `None` without a server.
 fn empty() -> Option<ScratchCluster> {
@@ -27,22 +23,10 @@ fn empty() -> Option<ScratchCluster> {
     blocking(ScratchCluster::create(|builder| builder.job_delays(delays)))
 }
 
-/// The tool with the environment of an operator of `cluster`.
-fn tool(cluster: &ScratchCluster) -> Tool {
-    let mut tool = Tool::nowhere();
-    tool.set("CLUSTER_ENDPOINT", cluster.host());
-    tool.set("SQL_PORT", cluster.port().to_string());
-    tool.set("AWS_REGION", cluster.region());
-    tool.set("AWS_ACCESS_KEY_ID", &cluster.credentials().access_key_id);
-    tool.set("AWS_SECRET_ACCESS_KEY", &cluster.credentials().secret_access_key);
-    tool.set("SQL_TLS_CA_FILE", cluster.ca_file());
-    tool
-}
-
 #[test]
 fn every_command_works_over_tls_with_an_iam_token() {
     let Some(cluster) = empty() else { return };
-    let tool = tool(&cluster);
+    let tool = Tool::on(&cluster);
     let run = tool.ok(&["setup-schema", "--version", "1.0"]);
     assert!(run.out.contains("is at version 1.0"), "{}", run.out);
     let (_, status) = tool.json(&["status"]);
@@ -72,7 +56,7 @@ fn the_databases_of_the_go_tools_reach_exactly_1_1() {
     ];
     for commands in to_1_1 {
         let Some(cluster) = empty() else { return };
-        let tool = tool(&cluster);
+        let tool = Tool::on(&cluster);
         let mut rows = Vec::new();
         for command in commands {
             if *command == ["guide"] {
@@ -104,7 +88,7 @@ fn a_slow_index_build_is_reported_in_lines() {
     else {
         return;
     };
-    tool(&cluster).ok(&["setup-schema"]);
+    Tool::on(&cluster).ok(&["setup-schema"]);
     // Nothing but the index is left to be made, so its build is waited for.
     for sql in [
         "DROP INDEX idx_namespaces_name",
@@ -112,10 +96,10 @@ fn a_slow_index_build_is_reported_in_lines() {
     ] {
         blocking(cluster.query(sql)).unwrap();
     }
-    let run = tool(&cluster).ok(&["adopt-schema"]);
+    let run = Tool::on(&cluster).ok(&["adopt-schema"]);
     let waits = run.err.lines().filter(|line| line.starts_with("index idx_namespaces_name: "));
     assert_eq!(waits.count(), 1, "one line for a short wait: {}", run.err);
-    tool(&cluster).ok(&["verify"]);
+    Tool::on(&cluster).ok(&["verify"]);
 }
 
 #[test]
@@ -132,20 +116,20 @@ fn a_refused_login_is_explained_and_no_secret_is_shown() {
             assert!(!run.err.contains(secret), "{}", run.err);
         }
     };
-    let mut wrong = tool(&cluster);
+    let mut wrong = Tool::on(&cluster);
     wrong.set("AWS_SECRET_ACCESS_KEY", "hunter2").set("RUST_LOG", "trace");
     fails(&wrong, &["refused the login of `admin`", "access denied", "signature"]);
-    let mut wrong_region = tool(&cluster);
+    let mut wrong_region = Tool::on(&cluster);
     wrong_region.set("AWS_REGION", "eu-west-1");
     fails(&wrong_region, &["access denied"]);
-    let mut without_ca = tool(&cluster);
+    let mut without_ca = Tool::on(&cluster);
     without_ca.set("SQL_TLS_CA_FILE", "");
     fails(&without_ca, &["cannot make a TLS connection", "CA file", "UnknownIssuer"]);
-    let mut unknown_role = tool(&cluster);
+    let mut unknown_role = Tool::on(&cluster);
     unknown_role.set("SQL_USER", "nobody");
     fails(&unknown_role, &["nobody"]);
     // Nothing was changed.
-    let (_, status) = tool(&cluster).json(&["status"]);
+    let (_, status) = Tool::on(&cluster).json(&["status"]);
     assert_eq!(status["status"]["current"], serde_json::Value::Null);
 }
 
@@ -153,7 +137,7 @@ fn a_refused_login_is_explained_and_no_secret_is_shown() {
 fn commits(cluster: &ScratchCluster, command: &[&str]) -> usize {
     const MANY: usize = 10_000;
     cluster.faults().script(std::iter::repeat_n(None, MANY));
-    tool(cluster).ok(command);
+    Tool::on(cluster).ok(command);
     let left = cluster.faults().undecided();
     cluster.faults().clear();
     MANY - left
@@ -188,8 +172,9 @@ fn kill(cluster: &ScratchCluster, command: &[&str], commit: usize, applied: bool
     let lost = Some(CommitFault::LostAnswer { applied });
     faults.script(std::iter::repeat_n(None, commit).chain([lost]));
     // The tool has one connection, and loses it with the response.
-    let mut child =
-        tool(cluster).set("SQL_PORT", single_connection_proxy(cluster).to_string()).spawn(command);
+    let mut child = Tool::on(cluster)
+        .set("SQL_PORT", single_connection_proxy(cluster).to_string())
+        .spawn(command);
     let deadline = Instant::now() + Duration::from_secs(60);
     while faults.report().commits == before {
         assert!(Instant::now() < deadline, "{command:?} did not reach commit {commit}");
@@ -206,7 +191,7 @@ fn kill_everywhere(preparation: &[&[&str]], command: &[&str], every: usize, at_l
     let prepared = || {
         let cluster = empty()?;
         for command in preparation {
-            tool(&cluster).ok(command);
+            Tool::on(&cluster).ok(command);
         }
         Some(cluster)
     };
@@ -224,7 +209,7 @@ fn kill_everywhere(preparation: &[&[&str]], command: &[&str], every: usize, at_l
                     let Some((commit, applied)) = cases.get(case).copied() else { return };
                     let cluster = prepared().unwrap();
                     kill(&cluster, command, commit, applied);
-                    let tool = tool(&cluster);
+                    let tool = Tool::on(&cluster);
                     let place = format!("commit {commit}, applied: {applied}");
                     let again = tool.run(command);
                     assert_eq!(again.code, 0, "{place}: {}{}", again.out, again.err);
@@ -257,12 +242,12 @@ fn rollback_is_completed_by_the_next_run_wherever_it_was_killed() {
 #[test]
 fn ten_upgrades_at_once_all_succeed() {
     let Some(cluster) = empty() else { return };
-    tool(&cluster).ok(&["setup-schema", "--version", "1.0"]);
-    let children: Vec<_> = (0..10).map(|_| tool(&cluster).spawn(&["update-schema"])).collect();
+    Tool::on(&cluster).ok(&["setup-schema", "--version", "1.0"]);
+    let children: Vec<_> = (0..10).map(|_| Tool::on(&cluster).spawn(&["update-schema"])).collect();
     for child in children {
         let run = Run::from(child.wait_with_output().unwrap());
         assert_eq!(run.code, 0, "{}{}", run.out, run.err);
     }
-    tool(&cluster).ok(&["verify"]);
-    assert!(tool(&cluster).ok(&["update-schema"]).out.starts_with("nothing to do"));
+    Tool::on(&cluster).ok(&["verify"]);
+    assert!(Tool::on(&cluster).ok(&["update-schema"]).out.starts_with("nothing to do"));
 }

@@ -14,15 +14,11 @@ use std::{
     time::Duration,
 };
 
-use support::Tool;
+use support::{Tool, blocking};
 use temporal_dsql_testkit::{FaultProxy, HookAction, ScratchDatabase, When, WireFault};
 
 /// Databases in use at the same time.
 const WORKERS: usize = 4;
-
-fn blocking<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
 
 /// Kills the process as soon as it has started.
 fn kill(child: &Mutex<Option<Child>>) {

@@ -14,11 +14,16 @@ use temporal_dsql::{
     Engine, SchemaVersion,
     migrate::{SCHEMA_SQL, Schema},
 };
-use temporal_dsql_testkit::ScratchDatabase;
+use temporal_dsql_testkit::{ScratchCluster, ScratchDatabase};
 
 /// The newest version of the schema files, as text.
 pub fn newest() -> String {
     Schema::embedded().unwrap().newest().to_string()
+}
+
+/// Runs `future` to its end.
+pub fn blocking<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// The tool with its environment variables.
@@ -49,6 +54,18 @@ impl Tool {
         tool.set("SQL_PORT", addr.port().to_string());
         tool.set("SQL_USER", database.user());
         tool.set("SQL_DATABASE", database.name());
+        tool
+    }
+
+    /// Has the environment of an operator of `cluster`.
+    pub fn on(cluster: &ScratchCluster) -> Self {
+        let mut tool = Self::nowhere();
+        tool.set("CLUSTER_ENDPOINT", cluster.host());
+        tool.set("SQL_PORT", cluster.port().to_string());
+        tool.set("AWS_REGION", cluster.region());
+        tool.set("AWS_ACCESS_KEY_ID", &cluster.credentials().access_key_id);
+        tool.set("AWS_SECRET_ACCESS_KEY", &cluster.credentials().secret_access_key);
+        tool.set("SQL_TLS_CA_FILE", cluster.ca_file());
         tool
     }
 
