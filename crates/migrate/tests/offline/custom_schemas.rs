@@ -33,7 +33,7 @@ fn schema() -> Schema {
 }
 
 /// A schema of versions, each with the text of its only file.
-fn schema_of(versions: &[(&str, &str)]) -> Schema {
+pub fn schema_of(versions: &[(&str, &str)]) -> Schema {
     let folder = tempfile::tempdir().unwrap();
     for (version, text) in versions {
         let directory = folder.path().join(format!("v{version}"));

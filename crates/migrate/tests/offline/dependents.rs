@@ -1,10 +1,11 @@
 //! Objects that depend on tables to be dropped.
 
-use temporal_dsql_migrate::{Dependent, MigrateError, Overwrite, Rollback, Schema, Setup};
+use temporal_dsql_migrate::{Dependent, MigrateError, Overwrite, Rollback, Setup};
 
 use crate::{
     Command, V1_0, V1_1, cluster_at,
     commands::fails,
+    custom_schemas::schema_of,
     embedded,
     fake_cluster::{Cluster, Fault},
     history, migrator, pairs,
@@ -139,21 +140,10 @@ async fn a_server_that_does_not_show_dependents_is_noted_and_the_command_goes_on
 
 #[tokio::test(start_paused = true)]
 async fn an_update_that_drops_a_table_refuses_dependents_before_it_changes_anything() {
-    let folder = tempfile::tempdir().unwrap();
-    for (version, text) in [
+    let schema = schema_of(&[
         ("1.0", "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY);"),
         ("1.1", "CREATE TABLE c (id INT PRIMARY KEY); DROP TABLE b;"),
-    ] {
-        let directory = folder.path().join(format!("v{version}"));
-        std::fs::create_dir(&directory).unwrap();
-        std::fs::write(directory.join("changes.sql"), text).unwrap();
-        let manifest = format!(
-            r#"{{"CurrVersion": "{version}", "MinCompatibleVersion": "1.0",
-                 "SchemaUpdateCqlFiles": ["changes.sql"]}}"#
-        );
-        std::fs::write(directory.join("manifest.json"), manifest).unwrap();
-    }
-    let schema = Schema::from_directory(folder.path()).unwrap();
+    ]);
     let cluster = Cluster::new(crate::fake_cluster::Behaviour::default());
     Command::Setup(V1_0).run_with(&schema, &mut cluster.session()).await.unwrap();
     cluster.change(|contents| contents.dependents.push(view("report", "b")));
