@@ -64,6 +64,7 @@ impl Migrator<'_> {
             None => return Err(self.not_set_up_error(&rows)),
         };
         let current = row.and_then(|row| row.parsed());
+        self.schema.check(SchemaVersion::NONE, self.schema.newest())?;
         let comparisons = self.comparisons(&catalog).await?;
         let Some(version) = version_of(&comparisons, current, &catalog) else {
             return Err(self.not_adoptable(comparisons, &catalog));
@@ -121,10 +122,9 @@ impl Migrator<'_> {
         Ok(version_of(&comparisons, current, catalog).filter(|version| Some(*version) != current))
     }
 
-    /// Compares `catalog` with every version.
+    /// Compares `catalog` with every version of a schema that has passed its check.
     async fn comparisons(&mut self, catalog: &Catalog) -> Result<Vec<Comparison>, MigrateError> {
         let schema = self.schema;
-        schema.check(SchemaVersion::NONE, schema.newest())?;
         let mut comparisons = Vec::new();
         for release in schema.releases() {
             let version = release.version;
