@@ -54,7 +54,7 @@ impl Delays {
     /// Whether to delay another commit, if `delayed` are delayed already: each occupies a
     /// connection.
     pub(super) fn delays_commit(&self, delayed: usize) -> bool {
-        delayed < 3 && self.random.lock().unwrap().u32(..8) == 0
+        delayed < 3 && self.random.lock().unwrap().u32(..5) == 0
     }
 
     /// The delay of a transaction, as a number of steps of other clients.
@@ -139,9 +139,10 @@ impl<'s> Client<'s> {
         self.service.shard.ctx.random(|random| random.usize(..below))
     }
 
-    /// Sometimes commits the oldest delayed transaction.
+    /// Often commits the oldest delayed transaction. Most of them conflict if a claim of the shard
+    /// comes first.
     pub(super) async fn maybe_commit_delayed(&self, delayed: &DelayedCommits) {
-        if self.random(4) != 0 {
+        if self.random(4) == 0 {
             return;
         }
         match delayed.commit_next().await {
