@@ -76,7 +76,8 @@ pub(crate) struct Statement {
     pub meta: &'static Meta,
     op: &'static str,
     table: Option<Table>,
-    shard_id: ShardId,
+    /// `None` for a table whose rows belong to no shard.
+    shard_id: Option<ShardId>,
     arguments: PgArguments,
     /// The bytes of the arguments on the wire, with their lengths.
     bytes: usize,
@@ -95,9 +96,14 @@ impl Statement {
     ///
     /// # Panics
     /// There is no value for a name of the text.
-    pub(crate) fn new(meta: &'static Meta, shard_id: ShardId, arguments: &Arguments<'_>) -> Self {
+    pub(crate) fn new(
+        meta: &'static Meta,
+        shard_id: impl Into<Option<ShardId>>,
+        arguments: &Arguments<'_>,
+    ) -> Self {
         let (arguments, bytes) = arguments.encode(&meta.text);
-        Self { meta, op: meta.op, table: Some(meta.table), shard_id, arguments, bytes }
+        let (op, table, shard_id) = (meta.op, Some(meta.table), shard_id.into());
+        Self { meta, op, table, shard_id, arguments, bytes }
     }
 
     /// The statement as the whole operation `op`, which errors and spans name. It writes many tables,
@@ -147,7 +153,7 @@ impl Statement {
             otel.name = op,
             db.operation.name = op,
             db.collection.name = self.meta.table.name(),
-            shard = self.shard_id.0,
+            shard = self.shard_id.map(|shard_id| shard_id.0),
             attempt,
             outcome = Empty
         );

@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgRow;
 use temporal_dsql_client::is_undefined_table;
-use temporal_dsql_domain::{InvalidValue, SchemaVersion, ShardId, Table};
+use temporal_dsql_domain::{InvalidValue, SchemaVersion, Table};
 use temporal_dsql_ports::{RecordedVersion, StoreError};
 
 use super::{
@@ -31,7 +31,7 @@ impl<E: Executor> Rows<E> {
     ) -> Result<Option<RecordedVersion>, StoreError> {
         let mut arguments = Arguments::default();
         arguments.set("db_name", database);
-        let version = self.optional(exact(&SELECT, ShardId(0), &arguments), decode).await;
+        let version = self.optional(exact(&SELECT, None, &arguments), decode).await;
         version.or_else(|error| match sqlstate_of(&error).as_deref() {
             Some(code) if is_undefined_table(code) => Ok(None),
             _ => Err(error),

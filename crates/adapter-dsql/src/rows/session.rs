@@ -45,7 +45,7 @@ impl<E: Executor> Rows<E> {
 /// A statement of a row port: its arguments are those that its text names, and no others.
 pub(super) fn exact(
     meta: &'static Meta,
-    shard_id: ShardId,
+    shard_id: impl Into<Option<ShardId>>,
     arguments: &Arguments<'_>,
 ) -> Statement {
     debug_assert_eq!(arguments.unused_by(&meta.text), [""; 0], "{} has no use for them", meta.op);
