@@ -49,6 +49,7 @@ pub use tasks::{
     ScheduledTask, TaskCategory, Tasks,
 };
 pub use text::{
-    BusinessId, ChasmPath, ClusterName, Encoding, RequestId, SignalId, TimerId, WorkflowId,
+    BusinessId, ChasmPath, ClusterName, Encoding, QueueName, RequestId, SignalId, TimerId,
+    WorkflowId,
 };
 pub use timestamp::Timestamp;

@@ -137,6 +137,11 @@ column_text! {
 }
 
 column_text! {
+    /// The name of a queue of `QueueV2`: at most 255 characters.
+    QueueName, "queue_name", 0..=255
+}
+
+column_text! {
     /// How a blob is encoded, by the name of Temporal's enum value (`Proto3`, `Json`): at most 16
     /// characters. Empty where the blob is absent.
     Encoding, "data_encoding", 0..=16

@@ -123,9 +123,9 @@ pub use temporal_dsql_ports::{
 pub mod stores {
     pub use temporal_dsql_stores::{
         AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode,
-        ExecutionStore, HistoryPage, HistoryStore, ImmediatePage, Mutation, NewBranch,
-        OrphanDeletion, OrphanPage, Owner, PageToken, ReadHistory, ScheduledPage, SetExecution,
-        ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode,
+        ExecutionStore, HistoryPage, HistoryStore, Mutation, NewBranch, OrphanDeletion, OrphanPage,
+        Owner, Page, PageKey, PageToken, ReadHistory, SetExecution, ShardStore, Snapshot,
+        TaskStore, UpdateExecution, UpdateMode,
     };
 }
 

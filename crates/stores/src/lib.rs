@@ -62,6 +62,7 @@ macro_rules! define_store {
 
 mod execution;
 mod history;
+mod page;
 mod shard;
 mod tasks;
 mod unknown_commit;
@@ -74,8 +75,9 @@ pub use history::{
     AppendNodes, HistoryPage, HistoryStore, NewBranch, OrphanDeletion, OrphanPage, PageToken,
     ReadHistory,
 };
+pub use page::{Page, PageKey};
 pub use shard::ShardStore;
-pub use tasks::{ImmediatePage, ScheduledPage, TaskStore};
+pub use tasks::TaskStore;
 
 pub use temporal_dsql_ports::Expected;
 

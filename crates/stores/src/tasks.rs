@@ -5,30 +5,12 @@ use temporal_dsql_domain::{
     ScheduledRange, ScheduledTask, ShardId, Tasks, Timestamp,
 };
 
-use super::{CHUNK, Owner, check_limit, delete_in_chunks};
+use super::{CHUNK, Owner, Page, check_limit, delete_in_chunks};
 use temporal_dsql_ports::{Outcome, Store, StoreError, Within, WriteSet};
 
 define_store! {
     /// The task methods of Temporal's `ExecutionStore`, over any store.
     TaskStore
-}
-
-/// A page of an immediate queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImmediatePage {
-    /// The tasks, in the order of their ids.
-    pub tasks: Vec<ImmediateTask>,
-    /// The first task id of the next page; `None` on the last page.
-    pub next: Option<i64>,
-}
-
-/// A page of a scheduled queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScheduledPage {
-    /// The tasks, in the order of their keys.
-    pub tasks: Vec<ScheduledTask>,
-    /// The first key of the next page; `None` on the last page.
-    pub next: Option<ScheduledKey>,
 }
 
 impl<S: Store> TaskStore<S> {
@@ -77,7 +59,8 @@ impl<S: Store> TaskStore<S> {
         Ok(false)
     }
 
-    /// Reads a page of an immediate queue. To continue, read the range from `next` on.
+    /// Reads a page of an immediate queue: `next` is the first task id of the next page. To continue,
+    /// read the range from it on.
     ///
     /// # Errors
     /// [`StoreError::InvalidArgument`] for a limit of 0, and those of the store.
@@ -87,21 +70,18 @@ impl<S: Store> TaskStore<S> {
         queue: &ImmediateQueue,
         range: ImmediateRange,
         limit: u32,
-    ) -> Result<ImmediatePage, StoreError> {
+    ) -> Result<Page<ImmediateTask, i64>, StoreError> {
         check_limit(limit)?;
         let end = range.end;
         let mut session = self.store.session();
         let tasks =
             session.range_select_from_immediate_tasks(shard_id, queue, range, limit).await?;
-        let next = tasks
-            .last()
-            .filter(|_| tasks.len() == limit as usize)
-            .map(|task| task.task_id.saturating_add(1))
-            .filter(|next| *next < end);
-        Ok(ImmediatePage { tasks, next })
+        let next = |last: &ImmediateTask| last.task_id.checked_add(1).filter(|next| *next < end);
+        Ok(Page::new(tasks, limit, next))
     }
 
-    /// Reads a page of a scheduled queue. To continue, read the range from `next` on.
+    /// Reads a page of a scheduled queue: `next` is the first key of the next page. To continue, read
+    /// the range from it on.
     ///
     /// # Errors
     /// [`StoreError::InvalidArgument`] for a limit of 0, and those of the store.
@@ -111,18 +91,15 @@ impl<S: Store> TaskStore<S> {
         queue: ScheduledQueue,
         range: ScheduledRange,
         limit: u32,
-    ) -> Result<ScheduledPage, StoreError> {
+    ) -> Result<Page<ScheduledTask, ScheduledKey>, StoreError> {
         check_limit(limit)?;
         let until = range.until;
         let mut session = self.store.session();
         let tasks =
             session.range_select_from_scheduled_tasks(shard_id, queue, range, limit).await?;
-        let next = tasks
-            .last()
-            .filter(|_| tasks.len() == limit as usize)
-            .and_then(|task| task.key.next())
-            .filter(|next| next.visibility_timestamp < until);
-        Ok(ScheduledPage { tasks, next })
+        let next =
+            |last: &ScheduledTask| last.key.next().filter(|next| next.visibility_timestamp < until);
+        Ok(Page::new(tasks, limit, next))
     }
 
     /// Deletes one task of an immediate queue. An absent task is not an error.
@@ -223,6 +200,6 @@ impl<S: Store> TaskStore<S> {
         let queue = ImmediateQueue::ReplicationDlq(source.clone());
         let range = first_task_id..i64::MAX;
         let page = self.immediate_page(shard_id, &queue, range, 1).await?;
-        Ok(page.tasks.is_empty())
+        Ok(page.items.is_empty())
     }
 }

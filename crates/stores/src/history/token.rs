@@ -1,18 +1,17 @@
 //! Page tokens of history reads, and their serialization.
 
-use bytes::Buf;
+use bytes::{Buf, BufMut};
 use temporal_dsql_domain::{InvalidValue, NodeOrder, NodePosition};
 
 use super::ReadHistory;
+#[cfg(doc)]
+use crate::page::PageKey;
+use crate::page::{KeyFields, fnv1a, invalid};
 
 /// The position where a page of a history ended. Callers pass it back to read the next page.
 ///
 /// A token is valid for the same direction, shard, branch, and first and last node. The page size may
-/// change.
-///
-/// A service that returns tokens to its clients serializes them with [`to_bytes`](Self::to_bytes).
-/// The bytes have a checksum and no signature: a client that forges a token can read any page of the
-/// request that it is used with, and nothing else.
+/// change. It is serialized as every [`PageKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageToken {
     order: NodeOrder,
@@ -27,12 +26,7 @@ pub struct PageToken {
     pub(super) valid: NodePosition,
 }
 
-/// The version of the serialization, in the first byte.
-const VERSION: u8 = 1;
 const ORDERS: [NodeOrder; 2] = [NodeOrder::Forward, NodeOrder::Reverse];
-/// Version, order, fingerprint, range, whether `after` is set, two positions, checksum.
-const LENGTH: usize = 1 + 1 + 8 + 4 + 1 + 16 + 16 + 8;
-const CHECKED: usize = LENGTH - 8;
 
 impl PageToken {
     /// The token of the first page of `request`, which begins after a valid node at `valid`.
@@ -54,55 +48,36 @@ impl PageToken {
         }
         Ok(())
     }
-
-    /// Serializes the token. Later versions of this crate accept the bytes of earlier ones, or refuse
-    /// them with an error.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(LENGTH);
-        bytes.extend([VERSION, u8::from(self.order == NodeOrder::Reverse)]);
-        bytes.extend(self.fingerprint.to_be_bytes());
-        bytes.extend(self.range.to_be_bytes());
-        bytes.push(u8::from(self.after.is_some()));
-        let none = NodePosition { node_id: 0, txn_id: 0 };
-        for position in [self.after.unwrap_or(none), self.valid] {
-            bytes.extend(position.node_id.to_be_bytes());
-            bytes.extend(position.txn_id.to_be_bytes());
-        }
-        bytes.extend(fnv1a(&bytes).to_be_bytes());
-        bytes
-    }
-
-    /// Deserializes a token.
-    ///
-    /// # Errors
-    /// The bytes are not a page token, are damaged, or have another version. Converted to a
-    /// [`StoreError`](temporal_dsql_ports::StoreError), it is `InvalidArgument`.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidValue> {
-        match bytes.first() {
-            None => return Err(invalid("is empty")),
-            Some(&VERSION) => {}
-            Some(version) => return Err(invalid(&format!("is of version {version}"))),
-        }
-        let bytes: &[u8; LENGTH] = bytes
-            .try_into()
-            .map_err(|_| invalid(&format!("is {} bytes long, not {LENGTH}", bytes.len())))?;
-        let (content, checksum) = bytes.split_at(CHECKED);
-        if checksum != fnv1a(content).to_be_bytes() {
-            return Err(invalid("is damaged"));
-        }
-        let mut fields = &content[1..];
-        let order =
-            ORDERS.get(usize::from(fields.get_u8())).ok_or_else(|| invalid("is damaged"))?;
-        let (fingerprint, range) = (fields.get_u64(), fields.get_u32());
-        let has_after = fields.get_u8() == 1;
-        let mut position = || NodePosition { node_id: fields.get_i64(), txn_id: fields.get_i64() };
-        let [after, valid] = [position(), position()];
-        Ok(Self { order: *order, fingerprint, range, after: has_after.then_some(after), valid })
-    }
 }
 
-fn invalid(reason: &str) -> InvalidValue {
-    InvalidValue::new("page_token", reason)
+impl KeyFields for PageToken {
+    /// The fingerprint of the request is the name of the list.
+    const LIST: &'static str = "";
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.put_u8(u8::from(self.order == NodeOrder::Reverse));
+        bytes.put_u64(self.fingerprint);
+        bytes.put_u32(self.range);
+        bytes.put_u8(u8::from(self.after.is_some()));
+        let none = NodePosition { node_id: 0, txn_id: 0 };
+        for position in [self.after.unwrap_or(none), self.valid] {
+            bytes.put_i64(position.node_id);
+            bytes.put_i64(position.txn_id);
+        }
+    }
+
+    fn get(bytes: &mut &[u8]) -> Option<Self> {
+        let order = *ORDERS.get(usize::from(bytes.try_get_u8().ok()?))?;
+        let fingerprint = bytes.try_get_u64().ok()?;
+        let range = bytes.try_get_u32().ok()?;
+        let has_after = bytes.try_get_u8().ok()? == 1;
+        let mut position = || {
+            let node_id = bytes.try_get_i64().ok()?;
+            Some(NodePosition { node_id, txn_id: bytes.try_get_i64().ok()? })
+        };
+        let (after, valid) = (position()?, position()?);
+        Some(Self { order, fingerprint, range, after: has_after.then_some(after), valid })
+    }
 }
 
 /// A hash of the request without the page size.
@@ -117,14 +92,7 @@ fn fingerprint(request: &ReadHistory) -> u64 {
         bytes.extend(range.end_node_id.to_be_bytes());
     }
     bytes.extend(min_node_id.to_be_bytes());
-    fnv1a(&bytes)
-}
-
-/// The 64-bit FNV-1a hash. Changing one byte always changes it.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+    fnv1a(bytes)
 }
 
 #[cfg(test)]
@@ -133,6 +101,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::page::{PageKey, assert_is_serialized};
 
     fn request() -> ReadHistory {
         let root = HistoryBranch::root(TreeId(Uuid::from_u128(7)), BranchId(Uuid::from_u128(1)));
@@ -159,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_back_from_its_bytes() {
+    fn a_token_is_serialized() {
         for token in tokens() {
-            assert_eq!(PageToken::from_bytes(&token.to_bytes()).unwrap(), token);
+            assert_is_serialized(&token);
         }
     }
 
@@ -175,35 +144,6 @@ mod tests {
             "0100b05996bea6b8623c000000010100000000000000057fffffffffffffff8000000000000000\
              ffffffffffffffffedf94b8c83831240"
         );
-    }
-
-    #[test]
-    fn bytes_that_are_damaged_or_of_another_version_are_refused() {
-        let refused = |bytes: &[u8], why: &str| {
-            let error = PageToken::from_bytes(bytes).unwrap_err();
-            assert_eq!(error.field, "page_token");
-            assert!(error.reason.contains(why), "{error}");
-        };
-        for token in tokens() {
-            let bytes = token.to_bytes();
-            refused(&[], "is empty");
-            for length in 1..bytes.len() {
-                refused(&bytes[..length], "bytes long");
-            }
-            refused(&[&bytes[..], &[0]].concat(), "bytes long");
-            for at in 1..bytes.len() {
-                for bit in 0..8 {
-                    let mut damaged = bytes.clone();
-                    damaged[at] ^= 1 << bit;
-                    refused(&damaged, "is damaged");
-                }
-            }
-            for version in [0, 2, u8::MAX] {
-                let mut other = bytes.clone();
-                other[0] = version;
-                refused(&other, &format!("version {version}"));
-            }
-        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl RunRows {
             for (queue, tasks) in &self.tasks.immediate {
                 let page = queues.immediate_page(id, queue, i64::MIN..i64::MAX, ALL).await?;
                 ensure!(
-                    page.tasks == *tasks,
+                    page.items == *tasks,
                     "the tasks of {queue:?} differ from what was written"
                 );
                 compared.add(queue.table(), tasks.len());
@@ -131,7 +131,7 @@ impl RunRows {
                 let range = ScheduledRange { from: first.key, until: Timestamp::MAX };
                 let page = queues.scheduled_page(id, *queue, range, ALL).await?;
                 ensure!(
-                    page.tasks == *tasks,
+                    page.items == *tasks,
                     "the tasks of {queue:?} differ from what was written"
                 );
                 compared.add(queue.table(), tasks.len());

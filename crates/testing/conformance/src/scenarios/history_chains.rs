@@ -3,7 +3,7 @@
 
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::StoreError;
-use temporal_dsql_stores::{PageToken, ReadHistory};
+use temporal_dsql_stores::{PageKey, PageToken, ReadHistory};
 
 use crate::{
     context::{

@@ -111,12 +111,12 @@ async fn every_task_of_a_real_server_is_added_by_its_owner_and_read_unchanged(ct
     store.add(owner, &tasks).await.unwrap();
     for (queue, tasks) in tasks.immediate {
         let page = store.immediate_page(shard_id, &queue, i64::MIN..i64::MAX, 10_000).await;
-        assert_eq!(page.unwrap().tasks, tasks);
+        assert_eq!(page.unwrap().items, tasks);
     }
     for (queue, tasks) in tasks.scheduled {
         let range = ScheduledRange { from: tasks[0].key, until: Timestamp::MAX };
         let page = store.scheduled_page(shard_id, queue, range, 10_000).await;
-        assert_eq!(page.unwrap().tasks, tasks);
+        assert_eq!(page.unwrap().items, tasks);
     }
     assert_eq!(shards.get(shard_id).await.unwrap(), Some(shard));
 }

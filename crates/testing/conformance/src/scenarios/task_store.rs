@@ -5,6 +5,7 @@ use temporal_dsql_domain::{
     Timestamp,
 };
 use temporal_dsql_ports::{Outcome, StoreError};
+use temporal_dsql_stores::PageKey;
 
 use crate::{
     context::{
@@ -64,6 +65,11 @@ fn for_queue(queue: &Queue, tasks: &[ScheduledTask]) -> Tasks {
     }
 }
 
+/// The key that a client passes back.
+fn through_bytes<K: PageKey>(key: K) -> K {
+    K::from_bytes(&key.to_bytes()).unwrap()
+}
+
 /// A page, with the first key of the next one.
 async fn page(
     shard: &OwnedShard<'_>,
@@ -78,15 +84,15 @@ async fn page(
             let page = shard.tasks.immediate_page(shard_id, of, range, limit).await.unwrap();
             let key = |task_id| queue.key(Timestamp::UNIX_EPOCH, task_id);
             let tasks = page
-                .tasks
+                .items
                 .into_iter()
                 .map(|task| ScheduledTask { key: key(task.task_id), data: task.data });
-            (tasks.collect(), page.next.map(key))
+            (tasks.collect(), page.next.map(through_bytes).map(key))
         }
         Queue::Scheduled(queue) => {
             let range = ScheduledRange { from, until: Timestamp::MAX };
             let page = shard.tasks.scheduled_page(shard_id, *queue, range, limit).await.unwrap();
-            (page.tasks, page.next)
+            (page.items, page.next.map(through_bytes))
         }
     }
 }
@@ -284,13 +290,13 @@ async fn a_page_that_ends_with_its_range_is_the_last_one(ctx: &TestContext) {
         Queue::Immediate(queue) => {
             let range = i64::MIN..end.task_id + 1;
             let page = shard.tasks.immediate_page(shard_id, queue, range, 2).await.unwrap();
-            assert_eq!((page.tasks.len(), page.next), (2, None));
+            assert_eq!((page.items.len(), page.next), (2, None));
         }
         Queue::Scheduled(queue) => {
             let until = end.next().unwrap().visibility_timestamp;
             let range = ScheduledRange { from: FIRST, until };
             let page = shard.tasks.scheduled_page(shard_id, *queue, range, 2).await.unwrap();
-            assert_eq!((page.tasks.len(), page.next), (2, None));
+            assert_eq!((page.items.len(), page.next), (2, None));
         }
     }
 }

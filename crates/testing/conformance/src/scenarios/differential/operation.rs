@@ -4,15 +4,14 @@ use temporal_dsql_domain::{
     BranchId, ClusterName, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob,
     ExecutionsFilter, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow, ImmediateQueue,
     ImmediateRange, ImmediateTask, MapEntries, NodePosition, RunId, ScheduledKey, ScheduledQueue,
-    ScheduledRange, ShardId, ShardsRow, Table, Tasks, TreeId,
+    ScheduledRange, ScheduledTask, ShardId, ShardsRow, Table, Tasks, TreeId,
 };
 use temporal_dsql_ports::{
     ConditionFailed, MutableStateRows, Outcome, StoreError, limits::LimitKind,
 };
 use temporal_dsql_stores::{
-    AppendNodes, ConflictResolve, CreateExecution, ExecutionStore, HistoryStore, ImmediatePage,
-    NewBranch, Owner, ReadHistory, ScheduledPage, SetExecution, ShardStore, TaskStore,
-    UpdateExecution,
+    AppendNodes, ConflictResolve, CreateExecution, ExecutionStore, HistoryStore, NewBranch, Owner,
+    Page, ReadHistory, SetExecution, ShardStore, TaskStore, UpdateExecution,
 };
 
 use crate::context::owned_shard::SharedStore;
@@ -69,8 +68,8 @@ pub(super) enum Value {
     Entries(MapEntries),
     Events(Vec<DataBlob>),
     Current(Option<Box<CurrentExecutionsRow>>),
-    Immediate(ImmediatePage),
-    Scheduled(ScheduledPage),
+    Immediate(Page<ImmediateTask, i64>),
+    Scheduled(Page<ScheduledTask, ScheduledKey>),
     Branch(HistoryBranch),
     Tree(Vec<HistoryTreeInfo>),
     Branches(Vec<HistoryTreeRow>),

@@ -5,7 +5,7 @@ use temporal_dsql_domain::{
 };
 use temporal_dsql_memory::MemoryStore;
 use temporal_dsql_ports::Store;
-use temporal_dsql_stores::{ImmediatePage, ScheduledPage};
+use temporal_dsql_stores::Page;
 
 use super::{generator, operation::Value};
 use crate::{context::TestContext, queue::Queue};
@@ -63,7 +63,7 @@ async fn all(store: &dyn Store) -> Vec<(String, Value)> {
                     let range = i64::MIN..i64::MAX;
                     let tasks =
                         session.range_select_from_immediate_tasks(shard_id, queue, range, ALL);
-                    Value::Immediate(ImmediatePage { tasks: tasks.await.unwrap(), next: None })
+                    Value::Immediate(Page { items: tasks.await.unwrap(), next: None })
                 }
                 Queue::Scheduled(queue) => {
                     let from =
@@ -71,7 +71,7 @@ async fn all(store: &dyn Store) -> Vec<(String, Value)> {
                     let range = ScheduledRange { from, until: Timestamp::MAX };
                     let tasks =
                         session.range_select_from_scheduled_tasks(shard_id, *queue, range, ALL);
-                    Value::Scheduled(ScheduledPage { tasks: tasks.await.unwrap(), next: None })
+                    Value::Scheduled(Page { items: tasks.await.unwrap(), next: None })
                 }
             };
             all.push((format!("{queue} of shard {shard_id}"), found));

@@ -519,7 +519,7 @@ pub(super) async fn task_ids(
     let range = i64::MIN..i64::MAX;
     let page = tasks.immediate_page(shard_id, &queue, range, 10_000).await.unwrap();
     assert_eq!(page.next, None);
-    let tagged = page.tasks.into_iter().map(|task| (task.task_id, range_id(&task.data)));
+    let tagged = page.items.into_iter().map(|task| (task.task_id, range_id(&task.data)));
     tagged.collect()
 }
 
