@@ -86,7 +86,7 @@ impl From<BufferFull> for StoreError {
 }
 
 /// The tables that statements insert into, where a duplicate key can occur.
-const INSERTED_INTO: [Table; 21] = [
+const INSERTED_INTO: &[Table] = &[
     Table::Executions,
     Table::CurrentExecutions,
     Table::CurrentChasmExecutions,
@@ -108,6 +108,12 @@ const INSERTED_INTO: [Table; 21] = [
     Table::HistoryNode,
     Table::HistoryTree,
     Table::Shards,
+    Table::TaskQueues,
+    Table::Tasks,
+    Table::TaskQueuesV2,
+    Table::TasksV2,
+    Table::TaskQueueUserData,
+    Table::BuildIdToTaskQueue,
 ];
 
 /// The table of an error: from its table field, which PostgreSQL sets, or from the name of the
@@ -115,7 +121,7 @@ const INSERTED_INTO: [Table; 21] = [
 fn table_of(refusal: &dyn DatabaseError) -> Option<Table> {
     refusal
         .table()
-        .and_then(|name| INSERTED_INTO.into_iter().find(|table| table.name() == name))
+        .and_then(|name| INSERTED_INTO.iter().copied().find(|table| table.name() == name))
         .or_else(|| refusal.constraint().and_then(table_of_constraint))
         .or_else(|| quoted(refusal.message()).and_then(table_of_constraint))
 }
@@ -127,7 +133,7 @@ fn table_of_constraint(name: &str) -> Option<Table> {
         return Some(Table::BufferedEvents);
     }
     let table_name = name.strip_suffix("_pkey")?;
-    INSERTED_INTO.into_iter().find(|table| table.name() == table_name)
+    INSERTED_INTO.iter().copied().find(|table| table.name() == table_name)
 }
 
 /// The text between the first quotation marks of a message.

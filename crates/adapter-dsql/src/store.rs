@@ -7,8 +7,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql_client::{Config, Connector};
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::{
-    ArchetypeRouter, Attempt, CurrentExecutionsRouter, Deadline, Outcome, RecordedVersion, Runner,
-    Session, Store, StoreError, Transaction, Within, WriteSet, apply_by_table,
+    ArchetypeRouter, Attempt, CreateTasks, CurrentExecutionsRouter, Deadline, Outcome,
+    RecordedVersion, Runner, Session, Store, StoreError, Transaction, Within, WriteSet,
+    apply_by_table, create_tasks_by_table,
 };
 
 use crate::{
@@ -20,7 +21,9 @@ use crate::{
     open_error::OpenError,
     open_transaction::OpenTransaction,
     pool::Pool,
-    rows::{Rows, maps::name_long_path, mutable_state::apply::OneStatement, statements},
+    rows::{
+        Rows, maps::name_long_path, matching_tasks, mutable_state::apply::OneStatement, statements,
+    },
 };
 
 /// Temporal's executions on Aurora DSQL, or on stock PostgreSQL for development.
@@ -153,6 +156,29 @@ impl Store for DsqlStore {
                 let answer = shared.send(write.statement()?, attempt, deadline).await;
                 let answer = answer.map_err(|error| set.duplicate(error));
                 write.outcome(&answer.map_err(|error| name_long_path(error, set.entries()))?.rows)
+            }
+        };
+        runner.retry_until(deadline, op, once).await
+    }
+
+    async fn create_tasks_until(
+        &self,
+        deadline: Deadline,
+        request: &CreateTasks<'_>,
+    ) -> Result<(), StoreError> {
+        request.validate()?;
+        let shared = &*self.shared;
+        let (op, runner) = (CreateTasks::OP, &shared.runner);
+        let detection = self.detection.get(shared);
+        if !runner.until(deadline, op, Outcome::NotApplied, detection).await?.one_statement {
+            return create_tasks_by_table(&Within::until(self, deadline), request).await;
+        }
+        let create = matching_tasks::create(request)?;
+        let once = |attempt: Attempt| {
+            let create = create.clone();
+            async move {
+                let answer = shared.send(create, attempt, deadline).await?;
+                matching_tasks::check_created(request, &answer.rows)
             }
         };
         runner.retry_until(deadline, op, once).await

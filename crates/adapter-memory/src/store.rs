@@ -9,9 +9,9 @@ use std::{
 use async_trait::async_trait;
 use temporal_dsql_domain::{InvalidValue, MapEntries, Table, VERSION};
 use temporal_dsql_ports::{
-    ArchetypeRouter, Attempt, Cause, Clock, CurrentExecutionsRouter, Deadline, Outcome,
-    RecordedVersion, Runner, Session, Store, StoreError, SystemClock, Transaction, Within,
-    WriteSet, apply_by_table,
+    ArchetypeRouter, Attempt, Cause, Clock, CreateTasks, CurrentExecutionsRouter, Deadline,
+    Outcome, RecordedVersion, Runner, Session, Store, StoreError, SystemClock, Transaction, Within,
+    WriteSet, apply_by_table, create_tasks_by_table,
     limits::{MAX_CHASM_PATH_CHARS, check_chasm_paths},
 };
 
@@ -246,6 +246,15 @@ impl Store for MemoryStore {
     async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
         rows::check(self, set)?;
         apply_by_table(&Within::until(self, deadline), set).await
+    }
+
+    async fn create_tasks_until(
+        &self,
+        deadline: Deadline,
+        request: &CreateTasks<'_>,
+    ) -> Result<(), StoreError> {
+        rows::check_create_tasks(request)?;
+        create_tasks_by_table(&Within::until(self, deadline), request).await
     }
 
     fn runner(&self) -> &Runner {

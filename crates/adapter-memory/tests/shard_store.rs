@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use temporal_dsql_domain::{DataBlob, Encoding, ShardId, ShardsRow};
 use temporal_dsql_memory::{FaultPlan, FaultRates, MemoryFault, MemoryStore};
 use temporal_dsql_ports::{
-    Attempt, ConditionFailed, Deadline, Outcome, RecordedVersion, RetryPolicy, Runner, Session,
-    Store, StoreError, Transaction, Within, WriteSet, apply_by_table,
+    Attempt, ConditionFailed, CreateTasks, Deadline, Outcome, RecordedVersion, RetryPolicy, Runner,
+    Session, Store, StoreError, Transaction, Within, WriteSet, apply_by_table,
+    create_tasks_by_table,
 };
 use temporal_dsql_stores::ShardStore;
 
@@ -72,6 +73,14 @@ impl Store for ClaimedByC {
 
     async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
         apply_by_table(&Within::until(self, deadline), set).await
+    }
+
+    async fn create_tasks_until(
+        &self,
+        deadline: Deadline,
+        request: &CreateTasks<'_>,
+    ) -> Result<(), StoreError> {
+        create_tasks_by_table(&Within::until(self, deadline), request).await
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {

@@ -67,6 +67,12 @@ uuid_id! {
     BranchId, "branch_id"
 }
 
+uuid_id! {
+    /// A task queue: a hash of its id in upstream's tables
+    /// ([`TaskQueueKey`](crate::TaskQueueKey)).
+    TaskQueueId, "task_queue_id"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ mod error;
 mod history;
 mod ids;
 mod maps;
+mod matching;
 mod rows;
 mod schema_version;
 mod shards;
@@ -33,8 +34,12 @@ pub use history::{
     BranchKey, HistoryNode, HistoryTreeRow, NodeMetadata, NodeOrder, NodePage, NodePosition,
     stored_txn_id,
 };
-pub use ids::{BranchId, NamespaceId, RunId, ShardId, TreeId};
+pub use ids::{BranchId, NamespaceId, RunId, ShardId, TaskQueueId, TreeId};
 pub use maps::{ChasmNode, IdEntry, MapEntries, MapKeys, MapTable, TimerEntry};
+pub use matching::{
+    TaskLevel, TaskQueueBuildIds, TaskQueueKey, TaskQueueKind, TaskQueueType, TaskQueueUserDataRow,
+    TaskQueuesRow, TasksRow,
+};
 pub use rows::{
     CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionVersion, ExecutionsFilter,
     ExecutionsRow,
@@ -49,7 +54,7 @@ pub use tasks::{
     ScheduledTask, TaskCategory, Tasks,
 };
 pub use text::{
-    BusinessId, ChasmPath, ClusterName, Encoding, QueueName, RequestId, SignalId, TimerId,
-    WorkflowId,
+    BuildId, BusinessId, ChasmPath, ClusterName, Encoding, QueueName, RequestId, SignalId,
+    TaskQueueName, TimerId, WorkflowId,
 };
 pub use timestamp::Timestamp;

@@ -47,6 +47,18 @@ pub enum Table {
     HistoryTree,
     /// `shards`: the owner of each shard.
     Shards,
+    /// `task_queues`: the lease of each normal task queue.
+    TaskQueues,
+    /// `tasks`: the tasks of normal task queues.
+    Tasks,
+    /// `task_queues_v2`: the lease of each fair task queue.
+    TaskQueuesV2,
+    /// `tasks_v2`: the tasks of fair task queues.
+    TasksV2,
+    /// `task_queue_user_data`: the user data of task queues.
+    TaskQueueUserData,
+    /// `build_id_to_task_queue`: the task queues of each build id.
+    BuildIdToTaskQueue,
     /// `schema_version`: the schema version of each logical database.
     SchemaVersion,
 }
@@ -76,6 +88,12 @@ impl Table {
             Self::HistoryNode => "history_node",
             Self::HistoryTree => "history_tree",
             Self::Shards => "shards",
+            Self::TaskQueues => "task_queues",
+            Self::Tasks => "tasks",
+            Self::TaskQueuesV2 => "task_queues_v2",
+            Self::TasksV2 => "tasks_v2",
+            Self::TaskQueueUserData => "task_queue_user_data",
+            Self::BuildIdToTaskQueue => "build_id_to_task_queue",
             Self::SchemaVersion => "schema_version",
         }
     }

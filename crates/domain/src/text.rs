@@ -142,6 +142,16 @@ column_text! {
 }
 
 column_text! {
+    /// The name of a task queue, with the number of its partition: 1 to 255 characters.
+    TaskQueueName, "task_queue_name", 1..=255
+}
+
+column_text! {
+    /// The build id of a worker: at most 255 characters.
+    BuildId, "build_id", 0..=255
+}
+
+column_text! {
     /// How a blob is encoded, by the name of Temporal's enum value (`Proto3`, `Json`): at most 16
     /// characters. Empty where the blob is absent.
     Encoding, "data_encoding", 0..=16

@@ -95,24 +95,27 @@
 mod readme {}
 
 pub use temporal_dsql_domain::{
-    ArchetypeId, BranchId, BranchKey, BranchRange, BusinessId, ChasmNode, ChasmPath, ClusterName,
-    CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, Engine, ExecutionState,
-    ExecutionStatus, ExecutionVersion, ExecutionsFilter, ExecutionsRow, FIRST_NODE_ID,
-    HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow, IdEntry, ImmediateQueue,
-    ImmediateRange, ImmediateTask, InvalidValue, MapEntries, MapKeys, MapTable, NamespaceId,
-    NodeMetadata, NodeOrder, NodePage, NodePosition, RequestId, RunId, ScheduledKey,
+    ArchetypeId, BranchId, BranchKey, BranchRange, BuildId, BusinessId, ChasmNode, ChasmPath,
+    ClusterName, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, Engine,
+    ExecutionState, ExecutionStatus, ExecutionVersion, ExecutionsFilter, ExecutionsRow,
+    FIRST_NODE_ID, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow, IdEntry,
+    ImmediateQueue, ImmediateRange, ImmediateTask, InvalidValue, MapEntries, MapKeys, MapTable,
+    NamespaceId, NodeMetadata, NodeOrder, NodePage, NodePosition, RequestId, RunId, ScheduledKey,
     ScheduledQueue, ScheduledRange, ScheduledTask, SchemaVersion, ShardId, ShardsRow, SignalId,
-    Table, TaskCategory, Tasks, TimerEntry, TimerId, Timestamp, TreeId, Unrecognized, VERSION,
-    WorkflowId, check_create_state, check_update_state, stored_txn_id,
+    Table, TaskCategory, TaskLevel, TaskQueueBuildIds, TaskQueueId, TaskQueueKey, TaskQueueKind,
+    TaskQueueName, TaskQueueType, TaskQueueUserDataRow, TaskQueuesRow, Tasks, TasksRow, TimerEntry,
+    TimerId, Timestamp, TreeId, Unrecognized, VERSION, WorkflowId, check_create_state,
+    check_update_state, stored_txn_id,
 };
 pub use temporal_dsql_ports::{
     ArchetypeRouter, Attempt, Body, BoxFuture, BufferedWrite, Cause, Clock, ConditionFailed,
-    CurrentChange, CurrentExecutionsRoute, CurrentExecutionsRouter, Deadline, DeadlinePassed,
-    ExecutionMaps, Expected, ExpectedCurrent, HistoryChange, HistoryExecution, HistoryNodes,
-    HistoryTasks, IncompatibleSchema, MapWrite, MutableState, MutableStateRows, Observed, Observer,
-    Outcome, RecordedVersion, RetryPolicy, RowCounts, RunChange, Runner, RunnerBuilder, Session,
-    Shards, SilentObserver, Store, StoreError, StoreExt, SystemClock, Transaction, Within,
-    WriteSet, apply_by_table, check_distinct_maps, limits, verify_compatible_version,
+    CreateTasks, CurrentChange, CurrentExecutionsRoute, CurrentExecutionsRouter, Deadline,
+    DeadlinePassed, ExecutionMaps, Expected, ExpectedCurrent, HistoryChange, HistoryExecution,
+    HistoryNodes, HistoryTasks, IncompatibleSchema, MapWrite, MatchingTasks, MutableState,
+    MutableStateRows, Observed, Observer, Outcome, RecordedVersion, RetryPolicy, RowCounts,
+    RunChange, Runner, RunnerBuilder, Session, Shards, SilentObserver, Store, StoreError, StoreExt,
+    SystemClock, TaskQueueLease, TaskQueueUserData, Transaction, Within, WriteSet, apply_by_table,
+    check_distinct_maps, create_tasks_by_table, limits, verify_compatible_version,
 };
 
 /// Temporal's stores of executions, shards, tasks and histories, over any [`Store`].

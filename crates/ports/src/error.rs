@@ -8,7 +8,8 @@ use std::{fmt, sync::Arc};
 
 use crate::limits::{LimitKind, OversizedRow};
 use temporal_dsql_domain::{
-    CurrentExecutionsRow, ExecutionVersion, InvalidValue, RunId, ShardId, Table,
+    CurrentExecutionsRow, ExecutionVersion, InvalidValue, NamespaceId, RunId, ShardId, Table,
+    TaskQueueKey, TaskQueueName,
 };
 
 /// The source error of a [`StoreError`].
@@ -83,6 +84,34 @@ pub enum ConditionFailed {
         /// The stored range id; `None` if the shard does not exist.
         observed: Option<i64>,
     },
+    /// The task queue has another owner, or does not exist (Temporal's `ConditionFailedError`).
+    TaskQueueLeaseLost {
+        /// The queue.
+        queue: TaskQueueKey,
+        /// The range id of the caller.
+        expected: i64,
+        /// The stored range id; `None` if the queue does not exist.
+        observed: Option<i64>,
+    },
+    /// The task queue to create exists (Temporal's `ConditionFailedError`).
+    TaskQueueExists {
+        /// The queue.
+        queue: TaskQueueKey,
+        /// The stored range id.
+        range_id: i64,
+    },
+    /// The user data of a task queue has not the version that the request expected (Temporal's
+    /// `ConditionFailedError`).
+    TaskQueueUserData {
+        /// The namespace.
+        namespace_id: NamespaceId,
+        /// The name of the queue.
+        task_queue_name: TaskQueueName,
+        /// The version of the caller; 0 for a queue without user data.
+        expected: i64,
+        /// The stored version; `None` if the queue has no user data.
+        observed: Option<i64>,
+    },
 }
 
 impl fmt::Display for ConditionFailed {
@@ -108,6 +137,32 @@ impl fmt::Display for ConditionFailed {
             }
             Self::ShardOwnershipLost { shard_id, observed: None, .. } => {
                 write!(f, "shard {shard_id} does not exist")
+            }
+            Self::TaskQueueLeaseLost { queue, expected, observed: Some(observed) } => write!(
+                f,
+                "task queue {queue} has range id {observed}, the caller expects {expected}"
+            ),
+            Self::TaskQueueLeaseLost { queue, observed: None, .. } => {
+                write!(f, "task queue {queue} does not exist")
+            }
+            Self::TaskQueueExists { queue, range_id } => {
+                write!(f, "task queue {queue} exists, with range id {range_id}")
+            }
+            Self::TaskQueueUserData {
+                namespace_id,
+                task_queue_name,
+                expected,
+                observed: Some(observed),
+            } => write!(
+                f,
+                "the user data of task queue `{task_queue_name}` of namespace {namespace_id} has \
+                 version {observed}, the caller expects {expected}"
+            ),
+            Self::TaskQueueUserData { namespace_id, task_queue_name, observed: None, .. } => {
+                write!(
+                    f,
+                    "task queue `{task_queue_name}` of namespace {namespace_id} has no user data"
+                )
             }
         }
     }

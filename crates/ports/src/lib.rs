@@ -15,6 +15,7 @@
 #![warn(missing_docs, clippy::unwrap_used)]
 
 mod clock;
+mod create_tasks;
 mod error;
 mod future;
 pub mod limits;
@@ -30,12 +31,13 @@ mod write_set;
 mod write_set_tests;
 
 pub use clock::{Clock, SystemClock};
+pub use create_tasks::{CreateTasks, TaskQueueLease, create_tasks_by_table};
 pub use error::{Cause, ConditionFailed, Outcome, StoreError};
 pub use future::BoxFuture;
 pub use router::{ArchetypeRouter, CurrentExecutionsRoute, CurrentExecutionsRouter};
 pub use rows::{
-    ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MutableState, MutableStateRows,
-    Shards,
+    ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MatchingTasks, MutableState,
+    MutableStateRows, Shards, TaskQueueUserData,
 };
 pub use schema::{IncompatibleSchema, RecordedVersion, verify_compatible_version};
 pub use store::{Session, Store, Transaction};

@@ -4,12 +4,15 @@ use std::ops::Deref;
 
 use async_trait::async_trait;
 
-use crate::{Attempt, Deadline, MutableState, RecordedVersion, Runner, StoreError, WriteSet};
+use crate::{
+    Attempt, CreateTasks, Deadline, MatchingTasks, MutableState, RecordedVersion, Runner,
+    StoreError, TaskQueueUserData, WriteSet,
+};
 
 /// All row ports in one trait: the operations on an autocommit session or in a transaction.
-pub trait Session: MutableState {}
+pub trait Session: MutableState + MatchingTasks + TaskQueueUserData {}
 
-impl<T: MutableState + ?Sized> Session for T {}
+impl<T: MutableState + MatchingTasks + TaskQueueUserData + ?Sized> Session for T {}
 
 /// A session whose operations are committed together, or not at all.
 ///
@@ -80,6 +83,29 @@ pub trait Store: Send + Sync {
     /// As [`apply`](Self::apply).
     async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError>;
 
+    /// Adds tasks to a task queue if its range id is the owner's. After a lost conflict it is repeated
+    /// until the deadline of the [`Runner`]'s policy.
+    ///
+    /// # Errors
+    /// [`ConditionFailed::TaskQueueLeaseLost`](crate::ConditionFailed);
+    /// [`StoreError::AlreadyExists`] if one of the tasks exists; [`StoreError::InvalidArgument`] as
+    /// [`CreateTasks::validate`]; [`StoreError::Limit`]; [`StoreError::Unavailable`] with an unknown
+    /// outcome if the answer is lost; and those of the connection.
+    async fn create_tasks(&self, request: &CreateTasks<'_>) -> Result<(), StoreError> {
+        self.create_tasks_until(self.deadline(), request).await
+    }
+
+    /// [`create_tasks`](Self::create_tasks) for a caller who waits until `deadline`. An adapter without
+    /// a faster way calls [`create_tasks_by_table`](crate::create_tasks_by_table).
+    ///
+    /// # Errors
+    /// As [`create_tasks`](Self::create_tasks).
+    async fn create_tasks_until(
+        &self,
+        deadline: Deadline,
+        request: &CreateTasks<'_>,
+    ) -> Result<(), StoreError>;
+
     /// The deadline of every operation on this store. Default: never.
     /// [`Within`](crate::Within) is a store with a deadline.
     fn deadline(&self) -> Deadline {
@@ -116,6 +142,14 @@ where
 
     async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
         (**self).apply_until(deadline, set).await
+    }
+
+    async fn create_tasks_until(
+        &self,
+        deadline: Deadline,
+        request: &CreateTasks<'_>,
+    ) -> Result<(), StoreError> {
+        (**self).create_tasks_until(deadline, request).await
     }
 
     fn deadline(&self) -> Deadline {

@@ -4,22 +4,24 @@
 use std::collections::BTreeSet;
 
 use temporal_dsql_domain::{
-    ArchetypeId, BranchId, BranchKey, ClusterName, ExecutionState, HistoryNode, HistoryTreeRow,
-    ImmediateQueue, ImmediateTask, MapTable, NodeOrder, NodePage, NodePosition, RunId,
-    ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardsRow, TaskCategory,
-    Timestamp, TreeId,
+    ArchetypeId, BranchId, BranchKey, BuildId, ClusterName, ExecutionState, HistoryNode,
+    HistoryTreeRow, ImmediateQueue, ImmediateTask, MapTable, NodeOrder, NodePage, NodePosition,
+    RunId, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardsRow, TaskCategory,
+    TaskQueueBuildIds, TaskQueueKey, TaskQueueKind, TaskQueueName, TaskQueueUserDataRow,
+    TaskQueuesRow, TasksRow, Timestamp, TreeId,
 };
 use temporal_dsql_ports::{
-    ArchetypeRouter, CurrentExecutionsRouter, ExecutionMaps, HistoryExecution, HistoryNodes,
-    HistoryTasks, MutableState, RunChange, Shards, StoreError, WriteSet,
+    ArchetypeRouter, CreateTasks, CurrentExecutionsRouter, ExecutionMaps, HistoryExecution,
+    HistoryNodes, HistoryTasks, MatchingTasks, MutableState, RunChange, Shards, StoreError,
+    TaskQueueLease, TaskQueueUserData, WriteSet,
 };
 use uuid::Uuid;
 
 use super::{
-    executions,
+    executions, matching_tasks,
     mutable_state::{apply::OneStatement, per_table::OBSERVE},
     session::Rows,
-    test_rows::{SHARD, blob, current_row, entries, run},
+    test_rows::{NAMESPACE, SHARD, blob, current_row, entries, run},
 };
 use crate::{
     executor::Executor,
@@ -145,6 +147,58 @@ async fn use_histories<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError
     rows.paginate_branches_from_history_tree(None, 1).await.map(drop)
 }
 
+async fn use_matching<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    for kind in TaskQueueKind::ALL {
+        let queue = TaskQueueKey::of_upstream_id(kind, b"queue");
+        let row = TaskQueuesRow { queue, range_id: 1, data: blob(1) };
+        rows.insert_into_task_queues(&row).await?;
+        rows.update_task_queues(&row, None).await?;
+        rows.update_task_queues(&row, Some(1)).await?;
+        rows.select_from_task_queues(&queue).await?;
+        rows.list_task_queues(kind, None, 1).await?;
+        rows.list_task_queues(kind, Some(&queue), 1).await?;
+        rows.read_lock_task_queues(&queue).await?;
+        rows.write_lock_task_queues(&queue).await?;
+        rows.delete_from_task_queues(&queue, 1).await?;
+        let task = TasksRow { queue, level: kind.first_level(), data: blob(1) };
+        rows.insert_into_tasks(kind, &[task]).await?;
+        rows.select_from_tasks(&queue, kind.first_level()..kind.end_level(), 1).await?;
+        rows.delete_from_tasks(&queue, kind.end_level(), 1).await?;
+    }
+    let name = TaskQueueName::new("queue").unwrap();
+    let build_id = BuildId::new("build").unwrap();
+    let row = TaskQueueUserDataRow {
+        namespace_id: NAMESPACE,
+        task_queue_name: name.clone(),
+        version: 1,
+        data: blob(1),
+    };
+    rows.insert_into_task_queue_user_data(&row).await?;
+    rows.update_task_queue_user_data(&row, 1).await?;
+    rows.get_task_queue_user_data(NAMESPACE, &name).await?;
+    rows.list_task_queue_user_data(NAMESPACE, Some(&name), 1).await?;
+    let build_ids = TaskQueueBuildIds {
+        namespace_id: NAMESPACE,
+        task_queue_name: name,
+        build_ids: vec![build_id.clone()],
+    };
+    rows.add_to_build_id_to_task_queue_mapping(&build_ids).await?;
+    rows.remove_from_build_id_to_task_queue_mapping(&build_ids).await?;
+    rows.get_task_queues_by_build_id(NAMESPACE, &build_id).await?;
+    rows.count_task_queues_by_build_id(NAMESPACE, &build_id).await.map(drop)
+}
+
+/// The statements that add tasks under a lease.
+fn statements_that_create_tasks() -> Vec<Statement> {
+    let create = |kind: TaskQueueKind| {
+        let queue = TaskQueueKey::of_upstream_id(kind, b"queue");
+        let tasks = [TasksRow { queue, level: kind.first_level(), data: blob(1) }];
+        let lease = TaskQueueLease { queue, range_id: 1 };
+        matching_tasks::create(&CreateTasks { lease, tasks: &tasks }).unwrap()
+    };
+    TaskQueueKind::ALL.map(create).into()
+}
+
 /// The statements of writes share one set of values; each takes the values that it names.
 fn statements_of_writes() -> Vec<Statement> {
     let run = run(RUN, 3);
@@ -172,12 +226,14 @@ async fn statements_of_ports<const HOLDS_LOCKS: bool>(key_share: bool) -> Vec<St
     use_maps(&mut rows).await.unwrap();
     use_tasks(&mut rows).await.unwrap();
     use_histories(&mut rows).await.unwrap();
+    use_matching(&mut rows).await.unwrap();
     rows.executor.0
 }
 
 #[tokio::test]
 async fn every_text_names_what_is_bound_and_everything_is_bound_that_it_names() {
     let mut sent = statements_of_writes();
+    sent.extend(statements_that_create_tasks());
     for key_share in [true, false] {
         sent.extend(statements_of_ports::<true>(key_share).await);
         sent.extend(statements_of_ports::<false>(key_share).await);

@@ -38,9 +38,11 @@ mod history_nodes;
 mod history_tasks;
 mod history_tree;
 mod immediate_tasks;
+mod lease;
 #[cfg(test)]
 mod many_runs_tests;
 pub(crate) mod maps;
+pub(crate) mod matching_tasks;
 pub(crate) mod mutable_state;
 mod payload;
 mod scheduled_tasks;
@@ -49,6 +51,7 @@ mod session;
 pub(crate) mod shards;
 #[cfg(test)]
 mod sql_tests;
+mod task_queue_user_data;
 mod task_queues;
 #[cfg(test)]
 mod test_rows;
@@ -68,7 +71,9 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static Meta> {
         .chain(task_queues::statements())
         .chain(history_node::STATEMENTS)
         .chain(history_tree::STATEMENTS)
-        .chain(shards::STATEMENTS)
+        .chain(shards::statements())
+        .chain(matching_tasks::statements())
+        .chain(task_queue_user_data::STATEMENTS)
         .chain(mutable_state::statements())
         .chain(schema_version::STATEMENTS)
 }

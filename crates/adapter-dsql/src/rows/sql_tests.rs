@@ -113,7 +113,11 @@ fn a_limited_delete_is_a_bounded_scan_in_the_order_of_the_key() {
         .into_iter()
         .filter(|(_, sql)| sql.starts_with("DELETE") && sql.contains("LIMIT"))
         .collect();
-    assert_eq!(limited.len(), 7 + 1 + 5 + 2 + 1, "maps, buffer, queues, nodes: {limited:?}");
+    assert_eq!(
+        limited.len(),
+        7 + 1 + 5 + 2 + 1 + 2,
+        "maps, buffer, queues, nodes, tasks of matching: {limited:?}"
+    );
     for (op, sql) in limited {
         assert!(sql.contains(" <= (SELECT max(") && !sql.contains(" IN ("), "{op}");
         assert!(sql.contains("ORDER BY"), "{op}");

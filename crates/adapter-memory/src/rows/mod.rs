@@ -8,8 +8,11 @@ mod execution_maps;
 mod history_execution;
 mod history_nodes;
 mod history_tasks;
+mod lease;
+mod matching_tasks;
 mod mutable_state;
 mod shards;
+mod task_queue_user_data;
 #[cfg(test)]
 mod tests;
 
@@ -19,9 +22,10 @@ use crate::key::NewRow;
 
 #[cfg(test)]
 pub(crate) use history_execution::executions_row;
+pub(crate) use matching_tasks::check_create_tasks;
 pub(crate) use mutable_state::check;
 
-/// The name of Temporal's method: a verb, and the table of a map or of tasks.
+/// The name of Temporal's method: a verb, and the table of a map, of tasks or of task queues.
 macro_rules! method_name {
     ($verb:literal, $table:expr) => {{
         use temporal_dsql_domain::Table;
@@ -40,6 +44,10 @@ macro_rules! method_name {
             Table::HistoryImmediateTasks => concat!($verb, "HistoryImmediateTasks"),
             Table::TimerTasks => concat!($verb, "TimerTasks"),
             Table::HistoryScheduledTasks => concat!($verb, "HistoryScheduledTasks"),
+            Table::TaskQueues => concat!($verb, "TaskQueues"),
+            Table::TaskQueuesV2 => concat!($verb, "TaskQueuesV2"),
+            Table::Tasks => concat!($verb, "Tasks"),
+            Table::TasksV2 => concat!($verb, "TasksV2"),
             other => unreachable!("{other} has no map and no tasks"),
         }
     }};

@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use temporal_dsql_domain::{ShardId, ShardsRow, Table};
 use temporal_dsql_ports::{Shards, StoreError};
 
+use super::lease;
 use crate::{
     connection::{Connection, Execute},
     engine::Lock,
     key::{Column, Key, NewRow},
-    limited_transaction::LimitedTransaction,
 };
 
 fn key(shard_id: ShardId) -> Key {
@@ -19,15 +19,6 @@ fn key(shard_id: ShardId) -> Key {
 /// The row to write, checked against the limits.
 fn shards_row(row: &ShardsRow) -> Result<NewRow, StoreError> {
     Ok(NewRow::new(key(row.shard_id), row, &[("data", row.data.data.len())])?)
-}
-
-/// Locks a shard and reads its range id.
-pub(super) fn lock_shard(
-    transaction: &mut LimitedTransaction,
-    shard_id: ShardId,
-    lock: Lock,
-) -> Option<i64> {
-    transaction.lock(&key(shard_id), lock).map(|shard: &ShardsRow| shard.range_id)
 }
 
 #[async_trait]
@@ -43,8 +34,10 @@ impl<E: Execute> Shards for Connection<E> {
         expected: Option<i64>,
     ) -> Result<u64, StoreError> {
         let row = shards_row(row)?;
-        let holds = |shard: &ShardsRow| expected.is_none_or(|expected| shard.range_id == expected);
-        self.execute("UpdateShards", |transaction| transaction.update_if(&row, holds)).await
+        self.execute("UpdateShards", |transaction| {
+            lease::update::<ShardsRow>(transaction, &row, expected)
+        })
+        .await
     }
 
     async fn select_from_shards(
@@ -56,15 +49,17 @@ impl<E: Execute> Shards for Connection<E> {
     }
 
     async fn read_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
+        let key = key(shard_id);
         self.execute("ReadLockShards", |transaction| {
-            Ok(lock_shard(transaction, shard_id, Lock::ForKeyShare))
+            Ok(lease::lock::<ShardsRow>(transaction, &key, Lock::ForKeyShare))
         })
         .await
     }
 
     async fn write_lock_shards(&mut self, shard_id: ShardId) -> Result<Option<i64>, StoreError> {
+        let key = key(shard_id);
         self.execute("WriteLockShards", |transaction| {
-            Ok(lock_shard(transaction, shard_id, Lock::ForUpdate))
+            Ok(lease::lock::<ShardsRow>(transaction, &key, Lock::ForUpdate))
         })
         .await
     }

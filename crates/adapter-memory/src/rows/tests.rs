@@ -4,6 +4,7 @@ use temporal_dsql_domain::{
     BranchId, BranchKey, ChasmNode, ChasmPath, ClusterName, DataBlob, HistoryNode, HistoryTreeRow,
     ImmediateQueue, ImmediateTask, MapEntries, MapKeys, MapTable, NodeOrder, NodePage,
     ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardId, Table, TaskCategory,
+    TaskQueueKey, TaskQueueKind, TaskQueueName, TaskQueueUserDataRow, TaskQueuesRow, TasksRow,
     TimerEntry, Timestamp, TreeId,
 };
 use temporal_dsql_ports::{
@@ -105,6 +106,31 @@ async fn every_statement_has_the_name_of_temporals_method() {
     session.update_shards(&shard(2), None).await.unwrap();
     session.read_lock_shards(SHARD).await.unwrap();
     expect(Table::Shards, ["InsertInto", "SelectFrom", "Update", "ReadLock"]);
+    for kind in TaskQueueKind::ALL {
+        let row = task_queue(kind, 1);
+        session.insert_into_task_queues(&row).await.unwrap();
+        session.select_from_task_queues(&row.queue).await.unwrap();
+        session.update_task_queues(&row, None).await.unwrap();
+        session.list_task_queues(kind, None, 1).await.unwrap();
+        expect(kind.queues_table(), ["InsertInto", "SelectFrom", "Update", "List"]);
+        session.read_lock_task_queues(&row.queue).await.unwrap();
+        session.write_lock_task_queues(&row.queue).await.unwrap();
+        session.delete_from_task_queues(&row.queue, 2).await.unwrap();
+        session.delete_from_task_queues(&row.queue, 1).await.unwrap();
+        expect(kind.queues_table(), ["ReadLock", "WriteLock", "DeleteFrom", "DeleteFrom"]);
+        session.insert_into_tasks(kind, &[]).await.unwrap();
+        let all = kind.first_level()..kind.end_level();
+        session.select_from_tasks(&row.queue, all.clone(), 1).await.unwrap();
+        session.delete_from_tasks(&row.queue, all.end, 1).await.unwrap();
+        session.delete_from_tasks(&row.queue, all.end, 1).await.unwrap();
+        let before = ["InsertInto", "SelectFrom", "DeleteFrom", "DeleteFrom"];
+        expect(kind.tasks_table(), before);
+    }
+}
+
+fn task_queue(kind: TaskQueueKind, bytes: usize) -> TaskQueuesRow {
+    let queue = TaskQueueKey::of_upstream_id(kind, b"queue");
+    TaskQueuesRow { queue, range_id: 1, data: of(bytes) }
 }
 
 fn node(bytes: usize) -> HistoryNode {
@@ -180,6 +206,23 @@ async fn an_oversized_row_is_refused_with_its_column_and_does_not_end_the_transa
     shard.data = of(large);
     refused(Table::Shards, transaction.insert_into_shards(&shard).await);
     refused(Table::Shards, transaction.update_shards(&shard, None).await);
+    for kind in TaskQueueKind::ALL {
+        let queue = task_queue(kind, large);
+        refused(kind.queues_table(), transaction.insert_into_task_queues(&queue).await);
+        refused(kind.queues_table(), transaction.update_task_queues(&queue, None).await);
+        let task = TasksRow { queue: queue.queue, level: kind.first_level(), data: of(large) };
+        refused(kind.tasks_table(), transaction.insert_into_tasks(kind, &[task]).await);
+    }
+    let user_data = TaskQueueUserDataRow {
+        namespace_id: run.namespace_id,
+        task_queue_name: TaskQueueName::new("queue").unwrap(),
+        version: 1,
+        data: of(large),
+    };
+    let result = transaction.insert_into_task_queue_user_data(&user_data).await;
+    refused(Table::TaskQueueUserData, result);
+    let result = transaction.update_task_queue_user_data(&user_data, 1).await;
+    refused(Table::TaskQueueUserData, result);
 
     assert_eq!(transaction.insert_into_history_node(&BRANCH, &[node(1)]).await.unwrap(), 1);
     transaction.commit().await.unwrap();

@@ -12,12 +12,16 @@ mod execution_maps;
 mod history_execution;
 mod history_nodes;
 mod history_tasks;
+mod matching_tasks;
 mod mutable_state;
 mod shards;
+mod task_queue_user_data;
 
 pub use execution_maps::ExecutionMaps;
 pub use history_execution::HistoryExecution;
 pub use history_nodes::HistoryNodes;
 pub use history_tasks::HistoryTasks;
+pub use matching_tasks::MatchingTasks;
 pub use mutable_state::{MutableState, MutableStateRows};
 pub use shards::Shards;
+pub use task_queue_user_data::TaskQueueUserData;

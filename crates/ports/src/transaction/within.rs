@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Attempt, Deadline, Outcome, RecordedVersion, Runner, Session, Store, StoreError, Transaction,
-    WriteSet,
+    Attempt, CreateTasks, Deadline, Outcome, RecordedVersion, Runner, Session, Store, StoreError,
+    Transaction, WriteSet,
 };
 
 /// A store whose operations end by a deadline.
@@ -59,6 +59,14 @@ impl<S: Store> Store for Within<S> {
 
     async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
         self.store.apply_until(deadline.min(self.deadline), set).await
+    }
+
+    async fn create_tasks_until(
+        &self,
+        deadline: Deadline,
+        request: &CreateTasks<'_>,
+    ) -> Result<(), StoreError> {
+        self.store.create_tasks_until(deadline.min(self.deadline), request).await
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {

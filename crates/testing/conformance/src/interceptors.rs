@@ -21,8 +21,8 @@ use std::{
 use async_trait::async_trait;
 use temporal_dsql_domain::ShardId;
 use temporal_dsql_ports::{
-    Attempt, BoxFuture, Deadline, Outcome, RecordedVersion, Runner, Session, Store, StoreError,
-    Transaction, Within, WriteSet, apply_by_table,
+    Attempt, BoxFuture, CreateTasks, Deadline, Outcome, RecordedVersion, Runner, Session, Store,
+    StoreError, Transaction, Within, WriteSet, apply_by_table, create_tasks_by_table,
 };
 use tokio::sync::Barrier;
 
@@ -112,6 +112,14 @@ impl Store for BeginInterceptor {
 
     async fn apply_until(&self, deadline: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
         apply_by_table(&Within::until(self, deadline), set).await
+    }
+
+    async fn create_tasks_until(
+        &self,
+        deadline: Deadline,
+        request: &CreateTasks<'_>,
+    ) -> Result<(), StoreError> {
+        create_tasks_by_table(&Within::until(self, deadline), request).await
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {
@@ -223,6 +231,15 @@ impl Store for ApplyInterceptor {
     /// Ignores the deadline: the scenarios that use it have none.
     async fn apply_until(&self, _: Deadline, set: &WriteSet<'_>) -> Result<(), StoreError> {
         (self.apply)(&*self.store, set).await
+    }
+
+    /// Ignores the deadline, too.
+    async fn create_tasks_until(
+        &self,
+        _: Deadline,
+        request: &CreateTasks<'_>,
+    ) -> Result<(), StoreError> {
+        self.store.create_tasks(request).await
     }
 
     async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError> {

@@ -452,6 +452,7 @@ async fn compare(
         ConditionFailed::CurrentExecution { .. } => &mut counts.current,
         ConditionFailed::Execution { .. } => &mut counts.run,
         ConditionFailed::ExecutionExists { .. } => &mut counts.exists,
+        other => panic!("{case:?}: a write set has no condition {other:?}"),
     } += 1;
     let Err(StoreError::Condition(reported)) = outcome else { panic!("{case:?}: {outcome:?}") };
     assert_eq!(reported, condition, "{case:?}, {current:?}");

@@ -222,6 +222,7 @@ const fn kind(condition: &ConditionFailed) -> usize {
         ConditionFailed::CurrentExecution { .. } => 1,
         ConditionFailed::Execution { .. } => 2,
         ConditionFailed::ExecutionExists { .. } => 3,
+        _ => panic!("a write set has no other condition"),
     }
 }
 
