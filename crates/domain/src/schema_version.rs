@@ -10,8 +10,7 @@ use crate::InvalidValue;
 /// It is the newest version of the schema files, read from the first line of `schema.sql` when the
 /// crate is compiled. The schema tool and the stores take it from here (requirements.md#req-8-3);
 /// the Go fork has it in `schema/dsql/version.go`.
-pub const VERSION: SchemaVersion =
-    version_of(include_str!("../../migrate/schema/dsql/temporal/schema.sql"));
+pub const VERSION: SchemaVersion = version_of(include_str!("schema.sql"));
 
 /// The version in the first line of a schema file, `-- Schema version X.Y`.
 const fn version_of(schema: &str) -> SchemaVersion {

@@ -91,7 +91,7 @@
 
 /// The example of the README, compiled.
 #[cfg(all(doctest, feature = "dsql"))]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}
 
 pub use temporal_dsql_domain::{

@@ -1,4 +1,5 @@
-//! Lint of manifests: every crate inherits the lints and the licence of the workspace.
+//! Lint of manifests: every crate inherits the lints, the licence and the keywords of the workspace,
+//! and has a description and the text of the licence.
 
 use anyhow::{Context, Result};
 use toml::Table;
@@ -21,8 +22,13 @@ pub(super) fn check(path: &str, manifest: &str) -> Result<Vec<Finding>> {
     if !inherits(&["lints"]) {
         findings.push(Finding::new(path, "lacks `[lints] workspace = true`"));
     }
-    if !inherits(&["package", "license"]) {
-        findings.push(Finding::new(path, "lacks `license.workspace = true`"));
+    for key in ["license", "keywords", "categories"] {
+        if !inherits(&["package", key]) {
+            findings.push(Finding::new(path, format!("lacks `{key}.workspace = true`")));
+        }
+    }
+    if manifest.get("package").and_then(|package| package.get("description")).is_none() {
+        findings.push(Finding::new(path, "lacks a description"));
     }
     Ok(findings)
 }
@@ -37,13 +43,21 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_inherits_lints_and_licence() {
-        let good = "[package]\nlicense.workspace = true\n[lints]\nworkspace = true\n";
+    fn a_manifest_inherits_lints_licence_and_keywords_and_has_a_description() {
+        let good = "[package]\ndescription = \"A crate\"\nlicense.workspace = true\n\
+                    keywords.workspace = true\ncategories.workspace = true\n\
+                    [lints]\nworkspace = true\n";
         assert_eq!(findings(good), [""; 0]);
         let own = "[package]\nlicense = \"MIT\"\n[lints.rust]\nunsafe_code = \"allow\"\n";
         assert_eq!(
             findings(own),
-            ["lacks `[lints] workspace = true`", "lacks `license.workspace = true`"]
+            [
+                "lacks `[lints] workspace = true`",
+                "lacks `license.workspace = true`",
+                "lacks `keywords.workspace = true`",
+                "lacks `categories.workspace = true`",
+                "lacks a description",
+            ]
         );
     }
 }

@@ -8,6 +8,7 @@ mod dependency_bans;
 mod dependency_rules;
 mod manifests;
 mod packages;
+mod packaging;
 mod sources;
 
 use std::{collections::BTreeMap, fmt, fs, process::ExitCode};
@@ -37,7 +38,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Runs every lint and `cargo deny`, and prints the findings.
+/// Runs every lint, `cargo deny` and `cargo package`, and prints the findings.
 ///
 /// # Errors
 /// The workspace cannot be read.
@@ -47,8 +48,9 @@ pub fn run() -> Result<ExitCode> {
     for finding in &findings {
         println!("{finding}");
     }
-    let denied = !cargo_deny::check()?;
-    Ok(if findings.is_empty() && !denied {
+    let allowed = cargo_deny::check()?;
+    let packaged = packaging::check()?;
+    Ok(if findings.is_empty() && allowed && packaged {
         println!("tidy: no findings");
         ExitCode::SUCCESS
     } else {
@@ -62,6 +64,10 @@ fn check() -> Result<Vec<Finding>> {
     findings.extend(dependency_bans::check(dependency_bans::dependencies)?);
     for package in &packages {
         findings.extend(manifests::check(&package.manifest, &read(&package.manifest)?)?);
+        let licence = workspace::root().join(&package.manifest).with_file_name("LICENSE");
+        if !licence.is_file() {
+            findings.push(Finding::new(&package.manifest, "has no file LICENSE beside it"));
+        }
     }
     let mut texts = BTreeMap::new();
     for path in files()? {
@@ -79,13 +85,16 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(workspace::root().join(path)).with_context(|| path.to_owned())
 }
 
-/// The files that git tracks or would add.
+/// The files that git tracks or would add, without symbolic links: their targets are among them.
 fn files() -> Result<Vec<String>> {
     let list = "git ls-files -z --cached --others --exclude-standard";
     let files = process::output(&mut process::command(list))?;
     Ok(files
         .split_terminator('\0')
-        .filter(|path| workspace::root().join(path).is_file())
+        .filter(|path| {
+            let metadata = workspace::root().join(path).symlink_metadata();
+            metadata.is_ok_and(|metadata| metadata.is_file())
+        })
         .map(str::to_owned)
         .collect())
 }

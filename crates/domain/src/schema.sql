@@ -1,0 +1,1 @@
+../../migrate/schema/dsql/temporal/schema.sql

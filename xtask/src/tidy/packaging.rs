@@ -1,0 +1,17 @@
+//! `cargo package` makes a package of every crate, without building it.
+
+use anyhow::Result;
+
+use crate::process;
+
+/// Without `--no-verify`, every package would be built. `--allow-dirty` checks uncommitted changes.
+const PACKAGE: &str = "cargo package --workspace --no-verify --allow-dirty --quiet";
+
+/// Runs `cargo package` and returns whether it succeeds.
+///
+/// # Errors
+/// Cargo cannot be started.
+pub(super) fn check() -> Result<bool> {
+    println!("$ {PACKAGE}");
+    Ok(process::command(PACKAGE).status()?.success())
+}
