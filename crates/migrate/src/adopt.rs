@@ -10,10 +10,15 @@ use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
     Difference, IndexBuildState, MigrateError, Migrator,
+    commands::nearest,
     objects::{Catalog, compare_index},
     plan::{Plan, Step, StepAction, StepState},
     version_tables::{VersionChange, bounded},
 };
+
+fn is_accepted(difference: &Difference) -> bool {
+    difference.is_without_data() || difference.is_compatible()
+}
 
 /// A version and the differences of a database from it.
 struct Comparison {
@@ -24,9 +29,7 @@ struct Comparison {
 impl Comparison {
     /// Whether each difference is a missing or invalid object without data, which an update makes, or
     /// is compatible with the definition.
-    fn is_adoptable(&self, catalog: &Catalog) -> bool {
-        let is_accepted =
-            |found: &Difference| found.is_without_data() || found.is_compatible(catalog);
+    fn is_adoptable(&self) -> bool {
         self.differences.iter().all(is_accepted)
     }
 
@@ -56,27 +59,24 @@ impl Migrator<'_> {
         let (catalog, rows) = self.consistent_state(&self.scope()).await?;
         let row = rows.iter().find(|row| row.database == self.logical_name);
         let recorded = match row {
-            Some(row) => match &row.version {
-                Some(text) => Some(text.clone()),
-                None => return Err(MigrateError::unreadable_version(row, None)),
-            },
+            Some(row) => Some(row.text().to_owned()),
             None if rows.is_empty() => None,
             None => return Err(self.not_set_up_error(&rows)),
         };
         let current = row.and_then(|row| row.parsed());
         self.schema.check(SchemaVersion::NONE, self.schema.newest())?;
         let comparisons = self.comparisons(&catalog).await?;
-        let Some(version) = version_of(&comparisons, current, &catalog) else {
+        let Some(version) = version_of(&comparisons, current) else {
             return Err(self.not_adoptable(comparisons, &catalog));
         };
         let mut plan = self.empty_plan(current, Some(version));
-        for (name, other) in self.other_names(&rows) {
-            if other != version {
-                plan.notes.push(format!(
-                    "the tables are also recorded for `{name}`, at {other}; run `adopt-schema` with \
-                     its name as the logical database"
-                ));
-            }
+        plan.notes = self.notes_of_other_names(&rows, version);
+        if let Some(current) = current.filter(|current| *current > self.schema.newest()) {
+            plan.notes.push(format!(
+                "{current} is newer than this tool; if your own files or a release have made it, give \
+                 them with `--schema-dir`, or use the tool of that release: what they have added stays, \
+                 and {version} is recorded without it"
+            ));
         }
         if current == Some(version) {
             let is_incomplete = |found: &Comparison| {
@@ -115,11 +115,13 @@ impl Migrator<'_> {
         catalog: &Catalog,
     ) -> Result<Option<SchemaVersion>, MigrateError> {
         // Only a hint: the error of the files is reported by the command itself.
-        if self.schema.check(SchemaVersion::NONE, self.schema.newest()).is_err() {
+        if self.schema.check(SchemaVersion::NONE, self.schema.newest()).is_err()
+            || self.version_table_steps(catalog).is_err()
+        {
             return Ok(None);
         }
         let comparisons = self.comparisons(catalog).await?;
-        Ok(version_of(&comparisons, current, catalog).filter(|version| Some(*version) != current))
+        Ok(version_of(&comparisons, current).filter(|version| Some(*version) != current))
     }
 
     /// Compares `catalog` with every version of a schema that has passed its check.
@@ -146,7 +148,6 @@ impl Migrator<'_> {
     }
 
     fn not_adoptable(&self, comparisons: Vec<Comparison>, catalog: &Catalog) -> MigrateError {
-        let newest = self.schema.objects_at(self.schema.newest());
         let known = comparisons.iter().map(|comparison| comparison.version).collect();
         // The tables decide first: to make the catalog equal to a version without one of its tables,
         // an operator would drop the table.
@@ -156,14 +157,25 @@ impl Migrator<'_> {
         });
         match nearest {
             Some(Comparison { version: nearest, mut differences })
-                if newest.tables.keys().any(|name| catalog.tables.contains_key(name)) =>
+                if self.has_any_table(catalog) =>
             {
-                // Objects without data would be made.
-                differences.retain(|difference| !difference.is_without_data());
+                differences.retain(|difference| !is_accepted(difference));
                 MigrateError::NotAdoptable { known, nearest, differences }
             }
             _ => MigrateError::NothingToAdopt,
         }
+    }
+}
+
+impl Migrator<'_> {
+    /// Whether a table of the schema exists. One that only has the name of such a table does not count.
+    fn has_any_table(&self, catalog: &Catalog) -> bool {
+        let newest = self.schema.newest();
+        catalog.tables.keys().any(|name| {
+            let layouts = self.schema.layouts_of(name, 0, newest);
+            let differences = nearest(name, &layouts, catalog);
+            !layouts.is_empty() && differences.iter().all(Difference::is_compatible)
+        })
     }
 }
 
@@ -172,9 +184,8 @@ impl Migrator<'_> {
 fn version_of(
     comparisons: &[Comparison],
     recorded: Option<SchemaVersion>,
-    catalog: &Catalog,
 ) -> Option<SchemaVersion> {
-    let adoptable = comparisons.iter().filter(|comparison| comparison.is_adoptable(catalog));
+    let adoptable = comparisons.iter().filter(|comparison| comparison.is_adoptable());
     let fewest = adoptable.min_by_key(|comparison| {
         (comparison.differences.len(), Some(comparison.version) != recorded)
     })?;

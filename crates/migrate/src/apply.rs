@@ -24,7 +24,7 @@ use crate::{
     plan::{Plan, Probe, Step, StepAction, probe},
     retry::{RetryingDatabase, is_retryable},
     schema::{Change, Statement},
-    version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange},
+    version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionChange, VersionRow},
 };
 
 /// The SQLSTATE of PostgreSQL for a unique index over duplicates. On DSQL the build job fails instead.
@@ -396,9 +396,8 @@ impl<'s, 'a> Applier<'s, 'a> {
         let mut sent = false;
         loop {
             let rows = self.database.version_rows().await?;
-            let now = |name: &str| {
-                rows.iter().find(|row| row.database == name).and_then(|row| row.version.as_deref())
-            };
+            let now =
+                |name: &str| rows.iter().find(|row| row.database == name).map(VersionRow::text);
             // The other names are recorded in the same transaction.
             if is_recorded(now(&change.database), change) {
                 return Ok(sent);

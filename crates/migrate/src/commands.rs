@@ -6,7 +6,7 @@ use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
     Difference, MigrateError, Migrator,
-    migrator::DatabaseState,
+    migrator::{DatabaseState, note_of, version_table_differences},
     objects::{Catalog, TableDefinition, compare_table},
     plan::{Plan, Step, StepAction, StepState},
     schema::{Change, Release, Statement},
@@ -77,6 +77,7 @@ impl Migrator<'_> {
         let Some((_, current)) = state.recorded else {
             self.check_other_names_not_older(version, &state.rows)?;
             let mut plan = self.empty_plan(None, Some(version));
+            plan.notes = self.notes_of_other_names(&state.rows, version);
             plan.steps = self.setup_steps(setup, version, &state.catalog).await?;
             return Ok(plan);
         };
@@ -92,6 +93,7 @@ impl Migrator<'_> {
         }
         self.schema.check(SchemaVersion::NONE, version)?;
         let mut plan = self.empty_plan(Some(current), Some(version));
+        plan.notes = self.notes_of_other_names(&state.rows, version);
         self.repair(&mut plan, version, version, &state.catalog).await?;
         Ok(plan)
     }
@@ -138,14 +140,7 @@ impl Migrator<'_> {
         if target > current {
             self.check_no_drift(target, &state.catalog)?;
         }
-        for (name, version) in self.other_names(&state.rows) {
-            if version < target {
-                plan.notes.push(format!(
-                    "the tables are also recorded for `{name}`, at {version}; update it, too, with \
-                     its name as the logical database"
-                ));
-            }
-        }
+        plan.notes.extend(self.notes_of_other_names(&state.rows, target));
         let schema = self.schema;
         let dropped = schema.statements_between(current, target).iter();
         let dropped = dropped.filter_map(|statement| match &statement.change {
@@ -197,8 +192,8 @@ impl Migrator<'_> {
             return Err(MigrateError::NotARollback { current, requested: target });
         }
         let mut added = self.added_tables(target)?;
-        self.check_no_table_missing(current, target, &state.catalog).await?;
         let mut plan = self.empty_plan(Some(current), Some(target));
+        self.compare_rest(&mut plan, target, &state.catalog).await?;
         added.retain(|table| state.catalog.tables.contains_key(table));
         let dependents = rollback.drop_dependents;
         self.plan_dependents(&mut plan, added.clone(), Some(dependents)).await?;
@@ -230,12 +225,9 @@ impl Migrator<'_> {
     ) -> Result<(), MigrateError> {
         let mut newer = Vec::new();
         for row in &state.rows {
-            let (Some(text), Some(version)) = (&row.version, row.parsed()) else {
-                return Err(self.unreadable_version_error(row, &state.catalog).await?);
-            };
-            self.check_not_newer_than_schema(version, &state.catalog).await?;
+            let version = self.known_version_of(row, &state.catalog).await?;
             if version > target {
-                newer.push((row.database.clone(), text.clone()));
+                newer.push((row.database.clone(), row.text().to_owned()));
             }
         }
         newer.sort_by_key(|(name, _)| *name != self.logical_name);
@@ -262,10 +254,11 @@ impl Migrator<'_> {
         Ok(())
     }
 
-    /// Checks that no table of `target` is missing, if its files are known.
-    async fn check_no_table_missing(
+    /// Compares the tables of `target`, the target of a rollback, if its files are known. None may be
+    /// missing. The others are not changed, so `plan` notes how they differ.
+    async fn compare_rest(
         &mut self,
-        current: SchemaVersion,
+        plan: &mut Plan,
         target: SchemaVersion,
         catalog: &Catalog,
     ) -> Result<(), MigrateError> {
@@ -273,12 +266,17 @@ impl Migrator<'_> {
             return Ok(());
         }
         let tables = self.schema.objects_at(target).tables;
-        let missing = tables.into_keys().filter(|table| !catalog.tables.contains_key(table));
-        let missing: Vec<_> = missing.map(|table| Difference::MissingTable { table }).collect();
-        if missing.is_empty() {
-            return Ok(());
+        let compared = tables.iter().flat_map(|(name, table)| compare_table(name, table, catalog));
+        let (different, missing): (Vec<_>, Vec<_>) =
+            compared.partition(|difference| catalog.tables.contains_key(difference.relation()));
+        if let (false, Some(current)) = (missing.is_empty(), plan.from) {
+            return Err(self.incomplete_error(current, missing, catalog).await?);
         }
-        Err(self.incomplete_error(current, missing, catalog).await?)
+        let indexes = self.unexpected_indexes(catalog);
+        let indexes = indexes.iter().filter(|index| tables.contains_key(index.relation()));
+        let others = version_table_differences(catalog);
+        plan.notes.extend(different.iter().chain(indexes).chain(&others).map(note_of));
+        Ok(())
     }
 
     /// Plans to drop every table of this schema with its rows, and to set up the requested version.
@@ -292,7 +290,7 @@ impl Migrator<'_> {
     ///
     /// # Errors
     /// Those of a setup of a database without these tables; a recorded version, under any logical
-    /// name, is newer than the schema or malformed; a table differs from every version of the schema, or
+    /// name, may be that of a newer schema; a table differs from every version of the schema, or
     /// an object depends on a table, and the parameters do not say that they are dropped.
     pub async fn plan_overwrite(&mut self, overwrite: &Overwrite) -> Result<Plan, MigrateError> {
         let setup = &overwrite.setup;
@@ -301,17 +299,13 @@ impl Migrator<'_> {
             self.check_name()?;
         }
         let rows = self.version_rows().await?;
-        let mut catalog = self.database.catalog(&self.scope()).await?;
+        let mut catalog = self.database.catalog(&self.scope().and_others()).await?;
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
         for row in &rows {
-            let Some(recorded) = row.parsed() else {
-                return Err(self.unreadable_version_error(row, &catalog).await?);
-            };
-            self.check_not_newer_than_schema(recorded, &catalog).await?;
             if row.database == self.logical_name {
-                plan.from = Some(recorded);
+                plan.from = row.parsed();
             } else {
-                let name = &row.database;
+                let (name, recorded) = (&row.database, row.text());
                 plan.notes.push(format!(
                     "the version recorded for `{name}` ({recorded}) is dropped, too"
                 ));
@@ -349,6 +343,12 @@ impl Migrator<'_> {
             }
             different.extend(differences.iter().cloned());
             plan.steps.push(drop_table(name, true, None, differences));
+        }
+        let is_newer =
+            !different.is_empty() || catalog.others.values().any(|kind| *kind == "table");
+        // If no table shows a newer schema, no release has made a version that is not known.
+        for row in rows.iter().filter(|_| is_newer) {
+            self.known_version_of(row, &catalog).await?;
         }
         for name in &known {
             catalog.remove_table(name);
@@ -437,23 +437,18 @@ impl Migrator<'_> {
         Ok(steps)
     }
 
-    /// The versions recorded for the same tables under other logical names.
-    pub(crate) fn other_names(&self, rows: &[VersionRow]) -> Vec<(String, SchemaVersion)> {
-        rows.iter()
-            .filter(|row| row.database != self.logical_name)
-            .filter_map(|row| Some((row.database.clone(), row.parsed()?)))
-            .collect()
-    }
-
     /// Checks that no other logical name records these tables at a version older than `requested`.
     fn check_other_names_not_older(
         &self,
         requested: SchemaVersion,
         rows: &[VersionRow],
     ) -> Result<(), MigrateError> {
-        match self.other_names(rows).into_iter().find(|(_, version)| *version < requested) {
+        let others = rows.iter().filter(|row| row.database != self.logical_name);
+        let mut others = others.filter_map(|row| Some((&row.database, row.parsed()?)));
+        match others.find(|(_, version)| *version < requested) {
             None => Ok(()),
             Some((database, version)) => {
+                let database = database.clone();
                 Err(MigrateError::OlderElsewhere { database, version, requested })
             }
         }
@@ -467,6 +462,10 @@ impl Migrator<'_> {
     ) -> Result<Vec<Step>, MigrateError> {
         self.schema.check(SchemaVersion::NONE, version)?;
         self.check_no_drift(version, catalog)?;
+        let unexpected = self.unexpected_indexes(catalog);
+        if !unexpected.is_empty() {
+            return Err(MigrateError::Differs(unexpected));
+        }
         self.release_steps(SchemaVersion::NONE, version, version, catalog).await
     }
 
@@ -531,7 +530,11 @@ fn drop_table(
 }
 
 /// The differences of a table from that of `layouts` that it is nearest to.
-fn nearest(table: &str, layouts: &[TableDefinition], catalog: &Catalog) -> Vec<Difference> {
+pub(crate) fn nearest(
+    table: &str,
+    layouts: &[TableDefinition],
+    catalog: &Catalog,
+) -> Vec<Difference> {
     let differences = layouts.iter().map(|layout| compare_table(table, layout, catalog));
     differences.min_by_key(Vec::len).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use temporal_dsql_domain::SchemaVersion;
 
-use crate::{DatabaseError, Dependent, Difference, SchemaError, VersionRow};
+use crate::{DatabaseError, Dependent, Difference, SchemaError};
 
 /// The failure of a command on a schema.
 ///
@@ -61,7 +61,7 @@ pub enum MigrateError {
     #[error(
         "existing objects differ from the schema:{}they were not changed; make them equal to the \
          schema, or rename or drop them, and run the command again",
-        bulleted(.0)
+        explained(.0)
     )]
     Differs(Vec<Difference>),
 
@@ -69,10 +69,10 @@ pub enum MigrateError {
     #[error(
         "the database is recorded at version {version}, but does not match it:{}nothing was changed; \
          {}{}; `verify` has the whole list",
-        bulleted(differences),
+        explained(differences),
         remedy(differences),
         adoptable.map_or_else(String::new, |found| {
-            format!("; if {version} was recorded by mistake, {}", adoption(found))
+            format!("; if {version} was recorded by mistake, {}", adoption(found, None))
         })
     )]
     Incomplete {
@@ -89,7 +89,7 @@ pub enum MigrateError {
         "the database has the tables of none of the versions {}; it differs least from {nearest}:{}\
          nothing was changed; remove the differences without loss of rows, and run the command again",
         list(known),
-        bulleted(differences)
+        explained(differences)
     )]
     NotAdoptable {
         /// The versions of the schema.
@@ -167,12 +167,16 @@ pub enum MigrateError {
     #[error(
         "the version recorded for database `{database}` is `{text}`, which is not a version; \
          correct it in table schema_version{}",
-        adoptable.map_or_else(String::new, |found| format!(", or {}", adoption(found)))
+        adoptable.map_or_else(String::new, |found| {
+            format!(", or {}", adoption(found, is_other.then_some(database)))
+        })
     )]
     UnreadableVersion {
         /// The logical name.
         database: String,
-        /// The recorded text.
+        /// Whether it is another than that of the command.
+        is_other: bool,
+        /// The recorded text; empty for NULL.
         text: String,
         /// The version that [`plan_adoption`](crate::Migrator::plan_adoption) would record.
         adoptable: Option<SchemaVersion>,
@@ -216,15 +220,20 @@ pub enum MigrateError {
 
     /// The recorded version is newer than the newest version of the schema.
     #[error(
-        "the database is at {current}, newer than this tool ({newest}); if it is a version of your \
+        "the database is at {current}{}, newer than this tool ({newest}); if it is a version of your \
          own, give its files with `--schema-dir`; if a release has made it, use the tool of that \
          release{}",
+        if *is_other { format!(" under the logical name `{database}`") } else { String::new() },
         adoptable.map_or_else(
             || "; if not, `adopt-schema` lists the differences from the known versions".to_owned(),
-            |found| format!("; if not, {}", adoption(found))
+            |found| format!("; if not, {}", adoption(found, is_other.then_some(database)))
         )
     )]
     NewerThanTool {
+        /// The logical name.
+        database: String,
+        /// Whether it is another than that of the command.
+        is_other: bool,
         /// The recorded version.
         current: SchemaVersion,
         /// The newest version of the schema.
@@ -273,8 +282,8 @@ pub enum MigrateError {
     /// The same tables are recorded at an older version under another name.
     #[error(
         "the tables are also recorded for database `{database}`, at {version}, and a setup of \
-         {requested} would change them; run `update-schema` with its name as the logical database \
-         first, or delete its row in schema_version"
+         {requested} would change them; run `update-schema --logical-database {database}` first, or \
+         delete its row in schema_version"
     )]
     OlderElsewhere {
         /// The other logical name.
@@ -366,15 +375,6 @@ impl From<SchemaError> for MigrateError {
 }
 
 impl MigrateError {
-    /// The error that the version of `row` is malformed.
-    pub(crate) fn unreadable_version(row: &VersionRow, adoptable: Option<SchemaVersion>) -> Self {
-        Self::UnreadableVersion {
-            database: row.database.clone(),
-            text: row.version.clone().unwrap_or_default(),
-            adoptable,
-        }
-    }
-
     /// The differences that stopped the command, if that was the reason.
     pub fn differences(&self) -> &[Difference] {
         match self {
@@ -389,9 +389,11 @@ impl MigrateError {
     }
 }
 
-/// What to do if the database has exactly the tables of `version`.
-fn adoption(version: SchemaVersion) -> String {
-    format!("run `adopt-schema` to record {version}, whose tables the database has exactly")
+/// What to do if the database has exactly the tables of `version`, for the logical name of the command
+/// or for `other`.
+fn adoption(version: SchemaVersion, other: Option<&String>) -> String {
+    let name = other.map_or_else(String::new, |name| format!(" --logical-database {name}"));
+    format!("run `adopt-schema{name}` to record {version}, whose tables the database has exactly")
 }
 
 /// The number of rows of a table, counted up to [`MOST`](Self::MOST).
@@ -424,6 +426,15 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 fn bulleted(items: &[impl fmt::Display]) -> String {
     let lines: String = items.iter().map(|found| format!("  - {found}\n")).collect();
     format!("\n{lines}")
+}
+
+/// `differences` as a list, with the reason why each is one that stops a command.
+fn explained(differences: &[Difference]) -> String {
+    let line = |difference: &Difference| match difference.obstacle() {
+        Some(obstacle) => format!("{difference}; {obstacle}"),
+        None => difference.to_string(),
+    };
+    bulleted(&differences.iter().map(line).collect::<Vec<_>>())
 }
 
 /// What to do about `differences` from the recorded version.

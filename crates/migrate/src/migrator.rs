@@ -7,7 +7,7 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 use crate::{
     Difference, MigrateError, ProgressObserver, Schema, SchemaDatabase, Timeouts,
     apply::{Applier, Report},
-    objects::{Catalog, Scope, TableDefinition},
+    objects::{Catalog, CatalogIndex, Scope, TableDefinition, compare_table},
     plan::{Plan, Probe, Step, StepAction, StepState, probe, probe_table},
     retry::RetryingDatabase,
     schema::{Change, Statement},
@@ -69,7 +69,7 @@ impl<'a> Migrator<'a> {
             None => None,
             Some(row) => match (&row.version, row.parsed()) {
                 (Some(text), Some(version)) => Some((text.clone(), version)),
-                _ => return Err(self.unreadable_version_error(row, &catalog).await?),
+                _ => return Err(self.version_error(row, &catalog).await?),
             },
         };
         Ok(DatabaseState { catalog, rows, recorded })
@@ -122,15 +122,61 @@ impl<'a> Migrator<'a> {
         Err(MigrateError::InvalidName { reason })
     }
 
-    /// The error that the version of `row` is malformed.
-    pub(crate) async fn unreadable_version_error(
+    /// The version of `row`, under any logical name.
+    ///
+    /// # Errors
+    /// It is malformed, or newer than the schema.
+    pub(crate) async fn known_version_of(
+        &mut self,
+        row: &VersionRow,
+        catalog: &Catalog,
+    ) -> Result<SchemaVersion, MigrateError> {
+        match row.parsed() {
+            Some(version) if version <= self.schema.newest() => Ok(version),
+            _ => Err(self.version_error(row, catalog).await?),
+        }
+    }
+
+    /// The error that the version of `row` is malformed, or newer than the schema.
+    async fn version_error(
         &mut self,
         row: &VersionRow,
         catalog: &Catalog,
     ) -> Result<MigrateError, MigrateError> {
-        let is_own = row.database == self.logical_name && row.version.is_some();
-        let adoptable = if is_own { self.adoptable(None, catalog).await? } else { None };
-        Ok(MigrateError::unreadable_version(row, adoptable))
+        let (database, current) = (row.database.clone(), row.parsed());
+        let is_other = database != self.logical_name;
+        let adoptable = self.adoptable(current, catalog).await?;
+        Ok(match current {
+            Some(current) => {
+                let newest = self.schema.newest();
+                MigrateError::NewerThanTool { database, is_other, current, newest, adoptable }
+            }
+            None => {
+                let text = row.text().to_owned();
+                MigrateError::UnreadableVersion { database, is_other, text, adoptable }
+            }
+        })
+    }
+
+    /// The other logical names of the tables that are recorded at another version than `version`,
+    /// with the command that corrects each.
+    pub(crate) fn notes_of_other_names(
+        &self,
+        rows: &[VersionRow],
+        version: SchemaVersion,
+    ) -> Vec<String> {
+        let others = rows.iter().filter(|row| row.database != self.logical_name);
+        let others = others.filter(|row| row.parsed() != Some(version));
+        let note = |row: &VersionRow| {
+            let is_older = row.parsed().is_some_and(|recorded| recorded < version);
+            let command = if is_older { "update-schema" } else { "adopt-schema" };
+            let (name, recorded) = (&row.database, row.text());
+            format!(
+                "the tables are also recorded for `{name}`, at {recorded}; run \
+                 `{command} --logical-database {name}`"
+            )
+        };
+        others.map(note).collect()
     }
 
     /// The error that no version is recorded; `rows` are those of other names.
@@ -162,11 +208,12 @@ impl<'a> Migrator<'a> {
         catalog: &Catalog,
     ) -> Result<(), MigrateError> {
         let newest = self.schema.newest();
-        if current > newest {
-            let adoptable = self.adoptable(Some(current), catalog).await?;
-            return Err(MigrateError::NewerThanTool { current, newest, adoptable });
+        if current <= newest {
+            return Ok(());
         }
-        Ok(())
+        let adoptable = self.adoptable(Some(current), catalog).await?;
+        let (database, is_other) = (self.logical_name.clone(), false);
+        Err(MigrateError::NewerThanTool { database, is_other, current, newest, adoptable })
     }
 
     pub(crate) fn empty_plan(
@@ -184,17 +231,46 @@ impl<'a> Migrator<'a> {
         }
     }
 
-    /// The steps that create the version tables.
+    /// The steps that create the version tables. A table with compatible differences is taken as it
+    /// is, unless it has a constraint: a change of the version could violate it.
     pub(crate) fn version_table_steps(&self, catalog: &Catalog) -> Result<Vec<Step>, MigrateError> {
+        let is_taken = |difference: &Difference| {
+            difference.is_compatible()
+                && !matches!(difference, Difference::UnexpectedConstraint { .. })
+        };
         version_tables::statements()
             .map(|statement| {
-                let layouts = match &statement.change {
-                    Change::CreateTable { table, .. } => vec![table.clone()],
-                    _ => Vec::new(),
+                let Change::CreateTable { name, table } = &statement.change else {
+                    unreachable!("they create tables");
                 };
+                let mut layouts = vec![table.clone()];
+                if let Some(found) = catalog.tables.get(name)
+                    && compare_table(name, table, catalog).iter().all(is_taken)
+                {
+                    layouts.push(found.clone());
+                }
                 step(statement, layouts, Vec::new(), catalog)
             })
             .collect()
+    }
+
+    /// The unique indexes on tables of the schema that no version has. They refuse rows that the
+    /// definition accepts. That of a constraint is left out, because the constraint differs itself.
+    pub(crate) fn unexpected_indexes(&self, catalog: &Catalog) -> Vec<Difference> {
+        let known = self.scope().names;
+        let unexpected = catalog.indexes.iter().filter(|(name, found)| {
+            let index = &found.index;
+            index.unique
+                && known.contains(&index.table)
+                && !known.contains(*name)
+                && !catalog.is_of_constraint(name)
+        });
+        let difference = |(name, found): (&String, &CatalogIndex)| Difference::UnexpectedIndex {
+            table: found.index.table.clone(),
+            index: name.clone(),
+            columns: found.index.columns.clone(),
+        };
+        unexpected.map(difference).collect()
     }
 
     /// The steps of the releases after `from`, up to `to`, on the way to `target`.
@@ -254,7 +330,7 @@ impl<'a> Migrator<'a> {
                 _ => false,
             })
         };
-        let mut differences = Vec::new();
+        let mut differences = self.unexpected_indexes(catalog);
         for name in objects.tables.keys() {
             let layouts = schema.layouts_from(name, recorded, target);
             match probe_table(name, &layouts, catalog) {
@@ -266,6 +342,8 @@ impl<'a> Migrator<'a> {
             }
         }
         let mut steps = self.version_table_steps(catalog)?;
+        // Those that are left are compatible.
+        differences.extend(version_table_differences(catalog));
         // Listed only if they are missing or will be written.
         steps.retain(|step| target > recorded || step.state != StepState::InEffect);
         for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
@@ -297,14 +375,12 @@ impl<'a> Migrator<'a> {
             pending.iter().flat_map(|statement| statement.change.touched()).collect();
         let (tolerated, differences): (Vec<_>, Vec<_>) =
             differences.into_iter().partition(|difference| {
-                !touched.contains(difference.relation()) && difference.is_compatible(catalog)
+                !touched.contains(difference.relation()) && difference.is_compatible()
             });
         if !differences.is_empty() {
             return Err(self.incomplete_error(recorded, differences, catalog).await?);
         }
-        plan.notes.extend(tolerated.iter().map(|difference| {
-            format!("{difference}; no step works on it, and `verify` goes on reporting it")
-        }));
+        plan.notes.extend(tolerated.iter().map(note_of));
         for statement in schema.statements_between(SchemaVersion::NONE, recorded) {
             let Change::Seed(seed) = &statement.change else {
                 continue;
@@ -392,6 +468,17 @@ impl<'a> Migrator<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// The note of a difference with which a plan goes on.
+pub(crate) fn note_of(difference: &Difference) -> String {
+    format!("{difference}; no step changes it, and `verify` goes on reporting it")
+}
+
+/// The differences of the version tables that exist.
+pub(crate) fn version_table_differences(catalog: &Catalog) -> Vec<Difference> {
+    let existing = version_tables::tables().filter(|(name, _)| catalog.kind_of(name).is_some());
+    existing.flat_map(|(name, table)| compare_table(&name, &table, catalog)).collect()
 }
 
 /// The step that brings `statement` into effect.

@@ -31,6 +31,8 @@ pub struct Status {
     pub recorded: Vec<VersionRow>,
     /// The steps to the expected version.
     pub pending: Vec<String>,
+    /// What the plan of these steps says to the operator.
+    pub notes: Vec<String>,
     /// The reason why there is no plan to the expected version.
     pub problem: Option<String>,
 }
@@ -64,6 +66,9 @@ impl fmt::Display for Status {
         for step in &self.pending {
             writeln!(f, "pending   {step}")?;
         }
+        for note in &self.notes {
+            writeln!(f, "note      {note}")?;
+        }
         if let Some(problem) = &self.problem {
             writeln!(f, "problem   {problem}")?;
         }
@@ -85,14 +90,14 @@ impl Migrator<'_> {
         } else {
             self.plan_setup(&Setup::default()).await
         };
-        let (pending, problem) = match plan {
-            Ok(plan) => (plan.pending().map(|step| step.summary()).collect(), None),
+        let (pending, notes, problem) = match plan {
+            Ok(plan) => (plan.pending().map(|step| step.summary()).collect(), plan.notes, None),
             Err(
                 error @ (MigrateError::Database { .. } | MigrateError::DeadlineExceeded { .. }),
             ) => {
                 return Err(error);
             }
-            Err(error) => (Vec::new(), Some(error.to_string())),
+            Err(error) => (Vec::new(), Vec::new(), Some(error.to_string())),
         };
         let current =
             rows.iter().find(|row| row.database == self.logical_name).and_then(VersionRow::parsed);
@@ -104,6 +109,7 @@ impl Migrator<'_> {
             expected: self.schema.newest(),
             recorded: rows,
             pending,
+            notes,
             problem,
         })
     }

@@ -36,6 +36,9 @@ pub struct Verification {
     /// [`plan_adoption`](Migrator::plan_adoption) would record instead.
     #[serde(serialize_with = "optional_as_text")]
     pub adoptable: Option<SchemaVersion>,
+    /// If the recorded version was compared: the other logical names of the tables that are recorded
+    /// at another version.
+    pub notes: Vec<String>,
 }
 
 /// An object of the database that is not part of the schema.
@@ -76,6 +79,9 @@ impl fmt::Display for Verification {
                  `adopt-schema` records {found}."
             )?;
         }
+        for note in &self.notes {
+            writeln!(f, "Note: {note}")?;
+        }
         if !self.foreign.is_empty() {
             writeln!(f, "Not part of the schema, ignored:")?;
             for ForeignObject { name, kind } in &self.foreign {
@@ -96,15 +102,15 @@ impl Migrator<'_> {
         &mut self,
         version: Option<SchemaVersion>,
     ) -> Result<Verification, MigrateError> {
-        let (catalog, version, is_recorded) = match version {
+        let (catalog, version, rows) = match version {
             Some(version) => {
                 let catalog = self.database.catalog(&self.scope().and_others()).await?;
-                (catalog, self.known_version(version)?, false)
+                (catalog, self.known_version(version)?, None)
             }
             None => {
                 let state = self.database_state(&self.scope().and_others()).await?;
                 match state.recorded {
-                    Some((_, version)) => (state.catalog, version, true),
+                    Some((_, version)) => (state.catalog, version, Some(state.rows)),
                     None => return Err(self.not_set_up_error(&state.rows)),
                 }
             }
@@ -112,13 +118,13 @@ impl Migrator<'_> {
         self.check_not_newer_than_schema(version, &catalog).await?;
         self.schema.check(SchemaVersion::NONE, version)?;
         let mut objects = self.schema.objects_at(version);
-        if is_recorded {
+        if rows.is_some() {
             objects.tables.extend(version_tables::tables());
         }
         let mut indexes = Vec::new();
         self.verify_indexes(&objects, &catalog, &mut indexes).await?;
         let differences = self.differences(version, &objects, &catalog, indexes).await?;
-        let adoptable = match is_recorded && !differences.is_empty() {
+        let adoptable = match rows.is_some() && !differences.is_empty() {
             true => self.adoptable(Some(version), &catalog).await?,
             false => None,
         };
@@ -130,6 +136,9 @@ impl Migrator<'_> {
             differences,
             foreign: self.foreign(&objects, &catalog),
             adoptable,
+            notes: rows.map_or_else(Vec::new, |rows| {
+                self.notes_of_other_names(&rows, adoptable.unwrap_or(version))
+            }),
         })
     }
 
@@ -147,6 +156,7 @@ impl Migrator<'_> {
             differences.extend(compare_table(name, table, catalog));
         }
         differences.extend(indexes);
+        differences.extend(self.unexpected_indexes(catalog));
         for seed in &objects.seeds {
             let Some(table) = objects.tables.get(&seed.table) else {
                 continue;
@@ -235,12 +245,14 @@ impl Migrator<'_> {
             |name: &String, kind: &str| ForeignObject { name: name.clone(), kind: kind.to_owned() };
         let tables =
             catalog.tables.keys().filter(|name| !is_ours(name)).map(|name| foreign(name, "table"));
-        // Indexes of foreign tables are not listed.
+        // Indexes of foreign tables are not listed. Unique ones of the others are differences.
         let indexes = catalog
             .indexes
             .iter()
             .filter(|(name, found)| {
                 is_ours(&found.index.table)
+                    && !found.index.unique
+                    && !catalog.is_of_constraint(name)
                     && !objects.indexes.contains_key(*name)
                     && !newest.indexes.contains_key(*name)
             })

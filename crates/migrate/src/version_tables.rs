@@ -72,16 +72,21 @@ pub(crate) fn tables() -> impl Iterator<Item = (String, TableDefinition)> {
 pub struct VersionRow {
     /// The logical name of the database.
     pub database: String,
-    /// The recorded text. The column is nullable; no tool writes NULL.
+    /// The recorded text. The column is nullable; no tool writes NULL, which counts as an empty text.
     pub version: Option<String>,
     /// The oldest schema version with which code is compatible.
     pub min_compatible: Option<String>,
 }
 
 impl VersionRow {
+    /// The recorded text; empty for NULL.
+    pub(crate) fn text(&self) -> &str {
+        self.version.as_deref().unwrap_or_default()
+    }
+
     /// The version, unless it is malformed.
     pub(crate) fn parsed(&self) -> Option<SchemaVersion> {
-        self.version.as_deref()?.parse().ok()
+        self.text().parse().ok()
     }
 }
 
@@ -167,6 +172,14 @@ impl VersionChange {
                        min_compatible_version) \
                        VALUES (0, $1, now() AT TIME ZONE 'UTC', $2, $3) \
                        ON CONFLICT (version_partition, db_name) DO NOTHING",
+                parameters,
+            },
+            // NULL, too.
+            Some("") => Dml {
+                text: "UPDATE schema_version SET creation_time = now() AT TIME ZONE 'UTC', \
+                       curr_version = $2, min_compatible_version = $3 \
+                       WHERE version_partition = 0 AND db_name = $1 \
+                       AND coalesce(curr_version, '') = ''",
                 parameters,
             },
             Some(from) => {

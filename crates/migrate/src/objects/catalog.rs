@@ -64,6 +64,15 @@ impl Catalog {
         }
     }
 
+    /// Whether the index `name` is that of a constraint, which is reported itself.
+    pub(crate) fn is_of_constraint(&self, name: &str) -> bool {
+        let table = self.indexes.get(name).and_then(|found| self.tables.get(&found.index.table));
+        let is_named = |constraint: &String| {
+            constraint.strip_prefix(name).is_some_and(|definition| definition.starts_with(' '))
+        };
+        table.is_some_and(|table| table.constraints.iter().any(is_named))
+    }
+
     /// Replaces the objects of `scope` by those of `read`, a later read of it.
     pub(crate) fn replace(&mut self, scope: &Scope, read: Self) {
         let is_read = |name: &String| scope.names.contains(name);

@@ -1,6 +1,6 @@
 //! Which differences leave an object able to do everything that its definition can.
 
-use super::{catalog::Catalog, diff::Difference};
+use super::diff::Difference;
 
 impl Difference {
     /// The table or index that differs.
@@ -13,6 +13,7 @@ impl Difference {
             | Self::PrimaryKey { table, .. }
             | Self::UnexpectedConstraint { table, .. }
             | Self::UnexpectedProperty { table, .. }
+            | Self::UnexpectedIndex { table, .. }
             | Self::MissingSeed { table } => table,
             Self::MissingIndex { index }
             | Self::InvalidIndex { index, .. }
@@ -36,21 +37,36 @@ impl Difference {
     /// Whether the object holds all rows that its definition can hold, and takes the statements of the
     /// schema's clients: a column is wider, may be null or has a default more, or there are further
     /// columns that may be left out. A CHECK constraint is taken as compatible too: it does not concern
-    /// other objects. `catalog` is the one with the difference.
-    pub(crate) fn is_compatible(&self, catalog: &Catalog) -> bool {
+    /// other objects.
+    pub(crate) fn is_compatible(&self) -> bool {
         match self {
             Self::Column { property: "type", expected, actual, .. } => is_wider(expected, actual),
             Self::Column { property: "nullability", expected, .. } => expected == "NOT NULL",
             Self::Column { property: "default", expected, .. } => expected == "none",
-            Self::UnexpectedColumn { table, column } => {
-                let table = catalog.tables.get(table);
-                let column = table.and_then(|table| table.column(column));
-                column.is_some_and(|column| column.nullable || column.default.is_some())
-            }
+            Self::UnexpectedColumn { required, .. } => !required,
             Self::UnexpectedConstraint { constraint, .. } => constraint
                 .split_once(' ')
                 .is_some_and(|(_, definition)| definition.starts_with("CHECK ")),
             _ => false,
+        }
+    }
+
+    /// Why a command does not go on with this difference; `None` if its text says it.
+    pub(crate) fn obstacle(&self) -> Option<&'static str> {
+        match self {
+            _ if self.is_compatible() => Some("it is compatible, but a step works on this object"),
+            Self::Column { property: "type", .. } => Some("values of the schema may not fit"),
+            Self::Column { property: "nullability", .. } => Some("it refuses rows without a value"),
+            Self::Column { .. } => Some("rows without a value get another one, or are refused"),
+            Self::UnexpectedColumn { .. } => Some("it refuses rows without a value"),
+            Self::UnexpectedConstraint { .. } | Self::UnexpectedIndex { .. } => {
+                Some("it may refuse rows of the servers")
+            }
+            Self::UnexpectedProperty { .. } => {
+                Some("statements of the servers may do something else")
+            }
+            Self::PrimaryKey { .. } => Some("other columns tell its rows apart"),
+            _ => None,
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Difference {
         table: String,
         /// The column.
         column: String,
+        /// Whether it has no default and cannot be null.
+        required: bool,
     },
     /// A column has another type, nullability or default.
     Column {
@@ -100,6 +102,15 @@ pub enum Difference {
         /// The value in the database.
         actual: String,
     },
+    /// A unique index is not in the definition.
+    UnexpectedIndex {
+        /// The table.
+        table: String,
+        /// The index.
+        index: String,
+        /// Its columns.
+        columns: Vec<String>,
+    },
     /// A seed row is missing.
     MissingSeed {
         /// The table.
@@ -150,7 +161,7 @@ impl fmt::Display for Difference {
             Self::MissingColumn { table, column } => {
                 write!(f, "column {table}.{column} is missing")
             }
-            Self::UnexpectedColumn { table, column } => {
+            Self::UnexpectedColumn { table, column, .. } => {
                 write!(f, "column {table}.{column} is not in the definition")
             }
             Self::Column { table, column, property, expected, actual } => write!(
@@ -183,6 +194,11 @@ impl fmt::Display for Difference {
             Self::Index { index, property, expected, actual } => {
                 write!(f, "index {index}: {property} should be {expected} and is {actual}")
             }
+            Self::UnexpectedIndex { table, index, columns } => write!(
+                f,
+                "table {table}: unique index {index} ({}) is not in the definition",
+                columns.join(", ")
+            ),
             Self::MissingSeed { table } => {
                 write!(f, "table {table}: its first row is missing")
             }
@@ -231,6 +247,7 @@ pub fn compare_table(name: &str, expected: &TableDefinition, catalog: &Catalog) 
     differences.extend(unexpected.map(|column| Difference::UnexpectedColumn {
         table: table(),
         column: column.name.clone(),
+        required: !column.nullable && column.default.is_none(),
     }));
     if expected.primary_key != actual.primary_key {
         differences.push(Difference::PrimaryKey {

@@ -177,12 +177,7 @@ async fn a_catalog_of_no_version_is_refused_with_the_differences_from_the_neares
 #[tokio::test(start_paused = true)]
 async fn every_refusal_names_the_command_that_records_the_version_of_the_catalog() {
     let hint = "run `adopt-schema` to record 1.0, whose tables the database has exactly";
-    let commands = [
-        Command::Setup(V1_0),
-        Command::Update(V1_1),
-        Command::Rollback(V1_0),
-        Command::Overwrite(V1_1),
-    ];
+    let commands = [Command::Setup(V1_0), Command::Update(V1_1), Command::Rollback(V1_0)];
     for (recorded, named) in [
         ("1.12", "newer than this tool"),
         ("1.12", "give its files with `--schema-dir`"),
@@ -292,8 +287,10 @@ async fn each_logical_name_is_adopted_for_itself_and_the_others_are_named() {
     let mut other =
         Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
     let plan = other.plan_adoption().await.unwrap();
-    let [note] = plan.notes.as_slice() else { panic!("{:?}", plan.notes) };
-    assert!(note.contains("recorded for `postgres`, at 1.12; run `adopt-schema`"), "{note}");
+    let [note, _] = plan.notes.as_slice() else { panic!("{:?}", plan.notes) };
+    let expected =
+        "recorded for `postgres`, at 1.12; run `adopt-schema --logical-database postgres`";
+    assert!(note.contains(expected), "{note}");
     other.apply(&plan).await.unwrap();
     let versions: Vec<_> =
         cluster.contents().versions.into_iter().map(|(row, _)| row.version.unwrap()).collect();
@@ -306,7 +303,8 @@ async fn compatible_differences_are_noted_and_the_version_of_the_other_tables_is
         let cluster = recorded_at(version, "1.12").await;
         cluster.change(|contents| make_compatible_differences(&mut contents.catalog));
         let noted = plan(&cluster).await.unwrap();
-        assert_eq!((noted.to, noted.notes.len()), (Some(version), 6), "{:?}", noted.notes);
+        // One note is about the version.
+        assert_eq!((noted.to, noted.notes.len()), (Some(version), 7), "{:?}", noted.notes);
         let before = cluster.contents();
         adopt(cluster.session()).await.unwrap();
         let after = cluster.contents();
@@ -338,4 +336,54 @@ async fn the_nearest_version_is_the_one_with_the_same_tables() {
     });
     let error = fails(Command::Update(V1_1), &cluster).await.to_string();
     assert!(error.contains("`adopt-schema` lists the differences"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_null_is_adopted_as_every_other_that_is_no_version() {
+    let cluster = recorded_at(V1_0, "").await;
+    cluster.change(|contents| contents.versions[0].0.version = None);
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let error = migrator.plan_update(None).await.unwrap_err().to_string();
+    assert!(error.contains("run `adopt-schema` to record 1.0"), "{error}");
+    let plan = migrator.plan_adoption().await.unwrap();
+    migrator.apply(&plan).await.unwrap();
+    assert_eq!(cluster.contents().versions[0].0, version_row("postgres", "1.0").0);
+    assert_eq!(history(&cluster), pairs(&[("", "1.0")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adoption_that_would_be_refused_is_not_named() {
+    let cluster = recorded_at(V1_0, "1.12").await;
+    cluster.change(|contents| {
+        contents.catalog.tables.get_mut(HISTORY_TABLE).unwrap().columns.pop();
+    });
+    let error = plan(&cluster).await.unwrap_err();
+    assert!(matches!(error, MigrateError::Differs(_)), "{error}");
+    let mut session = cluster.session();
+    let status = migrator(embedded(), &mut session).status().await.unwrap();
+    let problem = status.problem.unwrap();
+    assert!(problem.contains("newer than this tool"), "{problem}");
+    assert!(!problem.contains("adopt-schema` to record"), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adoption_of_a_version_newer_than_the_tool_says_what_it_leaves_out() {
+    let cluster = recorded_at(V1_1, "1.2").await;
+    let notes = plan(&cluster).await.unwrap().notes;
+    let [note] = notes.as_slice() else { panic!("{notes:?}") };
+    assert!(note.starts_with("1.2 is newer than this tool; if your own files"), "{note}");
+    assert!(note.contains("`--schema-dir`") && note.contains("1.1 is recorded without it"));
+    assert!(plan(&recorded_at(V1_1, "1.0").await).await.unwrap().notes.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_only_has_the_name_of_one_of_the_schema_is_nothing_to_adopt() {
+    let cluster = Cluster::new(Behaviour::default());
+    cluster.change(|contents| {
+        contents.catalog.tables.insert("queue".to_owned(), TableDefinition::default());
+    });
+    let error = plan(&cluster).await.unwrap_err();
+    assert!(matches!(error, MigrateError::NothingToAdopt), "{error}");
+    assert!(error.to_string().contains("run `setup-schema`"), "{error}");
 }

@@ -467,7 +467,9 @@ impl State {
             written.1 = now;
             match (versions.iter_mut().find(|(row, _)| row.database == database), from) {
                 (None, None) => versions.push(written),
-                (Some(row), Some(_)) if row.0.version.as_deref() == from => *row = written,
+                (Some(row), Some(_)) if row.0.version.as_deref().or(Some("")) == from => {
+                    *row = written
+                }
                 _ => return Ok(false),
             }
         }

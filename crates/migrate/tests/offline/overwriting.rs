@@ -62,6 +62,8 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
         for name in ["postgres", "temporal"] {
             let cluster = cluster_at(V1_1).await;
             cluster.change(|contents| {
+                // It may be one that a newer version has added.
+                contents.catalog.tables.insert("invoices".into(), TableDefinition::default());
                 contents.versions.retain(|(row, _)| row.database != name);
                 contents.versions.push(version_row(name, version));
             });
@@ -203,4 +205,35 @@ async fn a_table_that_only_has_the_name_of_one_of_the_schema_is_dropped_on_reque
         let cluster = cluster_at(version).await;
         Command::Overwrite(V1_1).run(cluster.session()).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_no_release_has_made_does_not_stop_an_overwrite() {
+    for version in ["1.12", "99.0", "first", ""] {
+        for name in ["postgres", "temporal"] {
+            for has_all_tables in [true, false] {
+                let cluster = cluster_at(V1_0).await;
+                cluster.change(|contents| {
+                    contents.versions.retain(|(row, _)| row.database != name);
+                    contents.versions.push(version_row(name, version));
+                    // An overwrite that ended early.
+                    contents
+                        .catalog
+                        .tables
+                        .retain(|table, _| has_all_tables || table.as_str() > "h");
+                });
+                Command::Overwrite(V1_1).run(cluster.session()).await.unwrap();
+                assert_is(&cluster.contents().catalog, V1_1);
+                assert_eq!(history(&cluster), pairs(&[("0", "1.1")]));
+            }
+        }
+    }
+    // A table with another layout may be that of a newer version.
+    let cluster = cluster_at(V1_0).await;
+    cluster.change(|contents| {
+        contents.versions[0] = version_row("postgres", "1.12");
+        contents.catalog.tables.get_mut("shards").unwrap().columns.pop();
+    });
+    let error = fails(Command::Overwrite(V1_1), &cluster).await;
+    assert!(matches!(error, MigrateError::NewerThanTool { .. }), "{error}");
 }

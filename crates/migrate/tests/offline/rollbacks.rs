@@ -170,3 +170,46 @@ async fn a_rollback_is_refused_if_a_table_of_the_older_version_is_missing() {
         assert!(error.differences().len() >= 36, "{command:?}: {error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_version_of_another_name_is_named_with_the_command_that_corrects_it() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| contents.versions.push(version_row("temporal", "1.12")));
+    let error = fails(Command::Rollback(V1_0), &cluster).await.to_string();
+    for part in [
+        "the database is at 1.12 under the logical name `temporal`, newer than this tool",
+        "run `adopt-schema --logical-database temporal` to record 1.1",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    let note = "the tables are also recorded for `temporal`, at 1.12; run \
+                `adopt-schema --logical-database temporal`";
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    for command in [Command::Update(V1_1), Command::Setup(V1_1)] {
+        assert_eq!(command.plan(&mut migrator).await.unwrap().notes, [note], "{command:?}");
+    }
+    let status = migrator.status().await.unwrap();
+    assert_eq!(
+        (status.notes.as_slice(), status.problem.as_deref()),
+        (&[note.to_owned()][..], None)
+    );
+    assert!(status.to_string().contains(&format!("note      {note}\n")), "{status}");
+    let found = migrator.verify(None).await.unwrap();
+    assert!(found.is_clean() && found.to_string().contains(&format!("Note: {note}\n")), "{found}");
+    // That command does what is said.
+    let mut session = cluster.session();
+    let mut other =
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
+    let plan = other.plan_adoption().await.unwrap();
+    other.apply(&plan).await.unwrap();
+    assert!(other.verify(None).await.unwrap().notes.is_empty());
+    Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
+    // A name at an older version is updated.
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    let mut session = cluster.session();
+    let notes = crate::migrator(embedded(), &mut session).verify(None).await.unwrap().notes;
+    assert!(notes[0].ends_with("at 1.0; run `update-schema --logical-database temporal`"));
+    let found = other.verify(None).await.unwrap();
+    assert!(found.adoptable == Some(V1_1) && found.notes.is_empty(), "it is its own: {found}");
+}

@@ -42,6 +42,14 @@ async fn every_property_that_changes_what_a_statement_does_differs() {
             "UNIQUE (range_id) DEFERRABLE is not in the definition",
         ),
         (
+            "ALTER TABLE shards ADD CONSTRAINT one UNIQUE (range_id)",
+            "table shards: constraint one UNIQUE (range_id) is not in the definition",
+        ),
+        (
+            "CREATE UNIQUE INDEX one ON shards (range_id)",
+            "table shards: unique index one (range_id) is not in the definition",
+        ),
+        (
             "ALTER TABLE cluster_membership ALTER rpc_address TYPE varchar(128) COLLATE \"POSIX\"",
             "table cluster_membership: COLLATE POSIX of column rpc_address is not in the definition",
         ),
@@ -59,6 +67,7 @@ async fn every_property_that_changes_what_a_statement_does_differs() {
         scratch.execute(change).await.unwrap();
         let found = migrator(&mut connect(&scratch).await).verify(None).await.unwrap();
         assert_eq!(found.differences.len(), 1, "{change}: {found}");
+        assert!(found.foreign.is_empty(), "{change}: {found}");
         assert!(found.to_string().contains(expected), "{change}: {found}");
     }
 }

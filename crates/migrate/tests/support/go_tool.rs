@@ -254,6 +254,25 @@ pub const STATES: &[State] = &[
         on_emulator: true,
     },
     State {
+        name: "the tables of 1.0 and NULL for a version",
+        done: &[
+            VersionTables,
+            Statements(V1_0, ALL),
+            Version("1.0"),
+            Sql("UPDATE schema_version SET curr_version = NULL"),
+        ],
+        says: says(
+            "is ``, which is not a version",
+            "run `adopt-schema` to record 1.0",
+            "run `adopt-schema` to record 1.0",
+            "record version 1.0 for `postgres`",
+        ),
+        verify: "run `adopt-schema` to record 1.0",
+        remedy: &[Command::Adopt, Command::Update],
+        keeps_rows: true,
+        on_emulator: true,
+    },
+    State {
         name: "a setup of the tables of 1.0 as 1.1",
         done: &[VersionTables, Statements(V1_0, ALL), Version("1.1"), History("0", "1.1")],
         says: says(
@@ -363,10 +382,7 @@ pub const STATES: &[State] = &[
             "differs least from 1.0:\n  - table activity_info_maps is missing",
         ),
         verify: "newer than this tool",
-        remedy: &[
-            Command::Sql("DELETE FROM schema_version WHERE db_name = 'postgres'"),
-            Command::Overwrite,
-        ],
+        remedy: &[Command::Overwrite],
         keeps_rows: false,
         on_emulator: false,
     },
