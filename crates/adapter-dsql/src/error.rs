@@ -114,6 +114,11 @@ const INSERTED_INTO: &[Table] = &[
     Table::TasksV2,
     Table::TaskQueueUserData,
     Table::BuildIdToTaskQueue,
+    Table::Namespaces,
+    Table::ClusterMetadataInfo,
+    Table::ClusterMembership,
+    Table::NexusEndpoints,
+    Table::NexusEndpointsPartitionStatus,
 ];
 
 /// The table of an error: from its table field, which PostgreSQL sets, or from the name of the
@@ -126,14 +131,16 @@ fn table_of(refusal: &dyn DatabaseError) -> Option<Table> {
         .or_else(|| quoted(refusal.message()).and_then(table_of_constraint))
 }
 
-/// The table of a primary key, by the name that the server generates, or of the only other unique
-/// index.
+/// The table of a primary key, by the name that the server generates, or of another unique index.
 fn table_of_constraint(name: &str) -> Option<Table> {
-    if name == "idx_buffered_events_id" {
-        return Some(Table::BufferedEvents);
+    match name {
+        "idx_buffered_events_id" => Some(Table::BufferedEvents),
+        "idx_namespaces_name" => Some(Table::Namespaces),
+        _ => {
+            let table_name = name.strip_suffix("_pkey")?;
+            INSERTED_INTO.iter().copied().find(|table| table.name() == table_name)
+        }
     }
-    let table_name = name.strip_suffix("_pkey")?;
-    INSERTED_INTO.iter().copied().find(|table| table.name() == table_name)
 }
 
 /// The text between the first quotation marks of a message.
@@ -184,6 +191,7 @@ mod tests {
         let message = "duplicate key value violates unique constraint \"timer_tasks_pkey\"";
         assert_eq!(quoted(message).and_then(table_of_constraint), Some(Table::TimerTasks));
         assert_eq!(table_of_constraint("idx_buffered_events_id"), Some(Table::BufferedEvents));
+        assert_eq!(table_of_constraint("idx_namespaces_name"), Some(Table::Namespaces));
         for other in ["timer_tasks", "other_pkey", ""] {
             assert_eq!(table_of_constraint(other), None);
         }

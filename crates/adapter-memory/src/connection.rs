@@ -148,7 +148,7 @@ mod tests {
         assert!(is_duplicate(transaction.select_from_executions(&old.filter()).await));
         assert!(is_duplicate(transaction.delete_from_executions(&old.filter()).await));
         assert!(is_duplicate(transaction.commit().await));
-        assert_eq!(store.engine().len(), 1);
+        assert_eq!(store.len(), 1);
         assert_eq!(store.engine().open_transactions(), 0);
     }
 
@@ -160,7 +160,7 @@ mod tests {
         transaction.insert_into_executions(&row).await.unwrap();
         assert!(is_duplicate(transaction.insert_into_executions(&row).await));
         transaction.rollback().await.unwrap();
-        assert!(store.engine().is_empty());
+        assert_eq!(store.len(), 0);
         assert_eq!(store.engine().open_transactions(), 0);
     }
 
@@ -190,7 +190,7 @@ mod tests {
         }
         transaction.insert_into_executions(&execution("w", 1)).await.unwrap();
         transaction.commit().await.unwrap();
-        assert_eq!(store.engine().len(), 1);
+        assert_eq!(store.len(), 1);
     }
 
     #[tokio::test]

@@ -297,7 +297,7 @@ mod tests {
             exact.insert_into_executions(&execution("w", run)).await.unwrap();
         }
         exact.commit().await.unwrap();
-        assert_eq!(store.engine().len(), 3_000);
+        assert_eq!(store.len(), 3_000);
 
         let mut over = begin(&store).await;
         for run in 0..ROWS {
@@ -307,7 +307,7 @@ mod tests {
         let result = over.insert_into_current_executions(&next).await;
         assert_eq!(exceeded(result), LimitKind::TransactionRows);
         assert_eq!(exceeded(over.commit().await), LimitKind::TransactionRows);
-        assert_eq!(store.engine().len(), 3_000);
+        assert_eq!(store.len(), 3_000);
     }
 
     #[tokio::test]
@@ -371,9 +371,9 @@ mod tests {
         let most = MAX_TRANSACTION_BYTES - 1;
         let over = having_written(&store, most + 1).await;
         assert_eq!(exceeded(over.commit().await), LimitKind::TransactionBytes);
-        assert!(store.engine().is_empty());
+        assert_eq!(store.len(), 0);
         having_written(&store, most).await.commit().await.unwrap();
-        assert!(!store.engine().is_empty());
+        assert_ne!(store.len(), 0);
     }
 
     #[tokio::test]
@@ -409,7 +409,7 @@ mod tests {
         writer.insert_into_executions(&execution("w", 1)).await.unwrap();
         assert_eq!(exceeded(over.commit().await), LimitKind::TransactionAge);
         assert_eq!(exceeded(writer.commit().await), LimitKind::TransactionAge);
-        assert!(store.engine().is_empty());
+        assert_eq!(store.len(), 0);
         assert_eq!(store.engine().open_transactions(), 0);
     }
 

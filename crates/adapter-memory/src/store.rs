@@ -104,14 +104,18 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Builds an empty store.
+    /// Builds a store with the rows that the schema has when it is new.
     pub fn build(self) -> MemoryStore {
+        let mut schema = self.0.engine.begin_at(self.0.clock.now());
+        let (key, row) = rows::seed();
+        schema.insert(key, row).expect("the engine is empty");
+        schema.commit().expect("there is no other transaction");
         MemoryStore(Arc::new(self.0))
     }
 }
 
 impl MemoryStore {
-    /// An empty store with the defaults of [`builder`](Self::builder).
+    /// A store with the defaults of [`builder`](Self::builder).
     pub fn new() -> Self {
         Self::builder().build()
     }
@@ -200,6 +204,12 @@ impl MemoryStore {
     /// A poisoned lock is ignored: every change of the faults is one assignment.
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.0.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of rows, without those of a new schema.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.engine.len() - 1
     }
 
     #[cfg(test)]
@@ -314,7 +324,7 @@ mod tests {
         store.clone().session().insert_into_executions(&row).await.unwrap();
         let read = store.session().select_from_executions(&row.filter()).await;
         assert_eq!(read.unwrap(), Some(row));
-        assert_eq!(format!("{store:?}"), "MemoryStore { rows: 1, open_transactions: 0, .. }");
+        assert_eq!(format!("{store:?}"), "MemoryStore { rows: 2, open_transactions: 0, .. }");
     }
 
     /// The error of each fault, and whether the transaction is committed.
@@ -348,7 +358,7 @@ mod tests {
             transaction.insert_into_executions(&row).await.unwrap();
             let error = transaction.commit().await.unwrap_err();
             assert_is_fault(&error, "Test", unavailable);
-            assert_eq!(store.engine().len(), usize::from(applied), "{fault:?}");
+            assert_eq!(store.len(), usize::from(applied), "{fault:?}");
             assert_eq!(store.engine().open_transactions(), 0, "{fault:?}");
             assert_eq!(store.fault_report().injected(), 1);
             assert_eq!(store.fault_report().remaining, Some(0));
@@ -429,6 +439,6 @@ mod tests {
             .await;
         assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown);
         assert_eq!(log.take(), [("Create", 3)]);
-        assert_eq!(store.engine().len(), 1);
+        assert_eq!(store.len(), 1);
     }
 }

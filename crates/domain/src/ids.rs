@@ -22,6 +22,16 @@ macro_rules! uuid_id {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub Uuid);
 
+        impl $name {
+            /// The smallest id, at which the first page of a list begins.
+            pub const MIN: Self = Self(Uuid::nil());
+
+            /// The id after this one in the order of ids; `None` after the largest.
+            pub fn next(self) -> Option<Self> {
+                self.0.as_u128().checked_add(1).map(|next| Self(Uuid::from_u128(next)))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -73,6 +83,16 @@ uuid_id! {
     TaskQueueId, "task_queue_id"
 }
 
+uuid_id! {
+    /// A process of the service, in its cluster's membership.
+    HostId, "host_id"
+}
+
+uuid_id! {
+    /// A Nexus endpoint.
+    NexusEndpointId, "id"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +103,14 @@ mod tests {
         let id: RunId = text.parse().unwrap();
         assert_eq!(id.to_string(), text);
         assert_eq!(format!("{id:?}"), format!("RunId({text})"));
+    }
+
+    #[test]
+    fn the_next_id_is_the_smallest_that_is_greater() {
+        let id = RunId(Uuid::from_u128(0xff));
+        assert_eq!(id.next(), Some(RunId(Uuid::from_u128(0x100))));
+        assert_eq!(RunId::MIN.next(), Some(RunId(Uuid::from_u128(1))));
+        assert_eq!(RunId(Uuid::max()).next(), None);
     }
 
     #[test]

@@ -9,12 +9,15 @@
 mod archetype;
 mod blob;
 mod branch;
+mod cluster;
 mod engine;
 mod error;
 mod history;
 mod ids;
 mod maps;
 mod matching;
+mod namespaces;
+mod nexus;
 mod rows;
 mod schema_version;
 mod shards;
@@ -28,18 +31,23 @@ mod timestamp;
 pub use archetype::ArchetypeId;
 pub use blob::DataBlob;
 pub use branch::{BranchRange, FIRST_NODE_ID, HistoryBranch, HistoryTreeInfo};
+pub use cluster::{ClusterMembershipFilter, ClusterMembershipRow, ClusterMetadataRow, ServiceType};
 pub use engine::Engine;
 pub use error::InvalidValue;
 pub use history::{
     BranchKey, HistoryNode, HistoryTreeRow, NodeMetadata, NodeOrder, NodePage, NodePosition,
     stored_txn_id,
 };
-pub use ids::{BranchId, NamespaceId, RunId, ShardId, TaskQueueId, TreeId};
+pub use ids::{
+    BranchId, HostId, NamespaceId, NexusEndpointId, RunId, ShardId, TaskQueueId, TreeId,
+};
 pub use maps::{ChasmNode, IdEntry, MapEntries, MapKeys, MapTable, TimerEntry};
 pub use matching::{
     TaskLevel, TaskQueueBuildIds, TaskQueueKey, TaskQueueKind, TaskQueueType, TaskQueueUserDataRow,
     TaskQueuesRow, TasksRow,
 };
+pub use namespaces::{Namespace, NamespaceKey, NamespacesRow};
+pub use nexus::{NexusEndpointsPage, NexusEndpointsRow};
 pub use rows::{
     CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionVersion, ExecutionsFilter,
     ExecutionsRow,
@@ -54,7 +62,7 @@ pub use tasks::{
     ScheduledTask, TaskCategory, Tasks,
 };
 pub use text::{
-    BuildId, BusinessId, ChasmPath, ClusterName, Encoding, QueueName, RequestId, SignalId,
-    TaskQueueName, TimerId, WorkflowId,
+    BuildId, BusinessId, ChasmPath, ClusterName, Encoding, NamespaceName, QueueName, RequestId,
+    RpcAddress, SignalId, TaskQueueName, TimerId, WorkflowId,
 };
 pub use timestamp::Timestamp;

@@ -59,6 +59,18 @@ pub enum Table {
     TaskQueueUserData,
     /// `build_id_to_task_queue`: the task queues of each build id.
     BuildIdToTaskQueue,
+    /// `namespaces`: the namespaces.
+    Namespaces,
+    /// `namespace_metadata`: the notification version of all namespaces.
+    NamespaceMetadata,
+    /// `cluster_metadata_info`: the metadata of each cluster.
+    ClusterMetadataInfo,
+    /// `cluster_membership`: the processes of the service.
+    ClusterMembership,
+    /// `nexus_endpoints`: the Nexus endpoints.
+    NexusEndpoints,
+    /// `nexus_endpoints_partition_status`: the version of all Nexus endpoints together.
+    NexusEndpointsPartitionStatus,
     /// `schema_version`: the schema version of each logical database.
     SchemaVersion,
 }
@@ -94,6 +106,12 @@ impl Table {
             Self::TasksV2 => "tasks_v2",
             Self::TaskQueueUserData => "task_queue_user_data",
             Self::BuildIdToTaskQueue => "build_id_to_task_queue",
+            Self::Namespaces => "namespaces",
+            Self::NamespaceMetadata => "namespace_metadata",
+            Self::ClusterMetadataInfo => "cluster_metadata_info",
+            Self::ClusterMembership => "cluster_membership",
+            Self::NexusEndpoints => "nexus_endpoints",
+            Self::NexusEndpointsPartitionStatus => "nexus_endpoints_partition_status",
             Self::SchemaVersion => "schema_version",
         }
     }

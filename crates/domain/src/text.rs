@@ -132,8 +132,19 @@ column_text! {
 }
 
 column_text! {
+    /// The name of a namespace: 1 to 255 characters, unique among all namespaces.
+    NamespaceName, "name", 1..=255
+}
+
+column_text! {
     /// The name of a cluster: at most 255 characters.
-    ClusterName, "source_cluster_name", 0..=255
+    ClusterName, "cluster_name", 0..=255
+}
+
+column_text! {
+    /// The address at which the other processes reach a process of the service, without the port: at
+    /// most 128 characters.
+    RpcAddress, "rpc_address", 0..=128
 }
 
 column_text! {

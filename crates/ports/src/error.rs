@@ -8,8 +8,8 @@ use std::{fmt, sync::Arc};
 
 use crate::limits::{LimitKind, OversizedRow};
 use temporal_dsql_domain::{
-    CurrentExecutionsRow, ExecutionVersion, InvalidValue, NamespaceId, RunId, ShardId, Table,
-    TaskQueueKey, TaskQueueName,
+    ClusterName, CurrentExecutionsRow, ExecutionVersion, InvalidValue, Namespace, NamespaceId,
+    NamespacesRow, NexusEndpointId, RunId, ShardId, Table, TaskQueueKey, TaskQueueName,
 };
 
 /// The source error of a [`StoreError`].
@@ -112,6 +112,56 @@ pub enum ConditionFailed {
         /// The stored version; `None` if the queue has no user data.
         observed: Option<i64>,
     },
+    /// A namespace has the id or the name of the one to write (Temporal's
+    /// `NamespaceAlreadyExists`).
+    NamespaceExists {
+        /// The stored row.
+        observed: Box<NamespacesRow>,
+    },
+    /// The namespace to update does not exist (Temporal's `NamespaceNotFound`).
+    NamespaceNotFound {
+        /// The namespace.
+        id: NamespaceId,
+    },
+    /// A namespace was written since the request read the notification version.
+    NotificationVersion {
+        /// The version of the request.
+        expected: i64,
+        /// The stored version.
+        observed: i64,
+    },
+    /// The metadata of the cluster has not the version that the request expected.
+    ClusterMetadataVersion {
+        /// The cluster.
+        cluster_name: ClusterName,
+        /// The version of the request; 0 if it expected none.
+        expected: i64,
+        /// The stored version; `None` if the cluster has no metadata.
+        observed: Option<i64>,
+    },
+    /// A Nexus endpoint was written since the request read the table version (Temporal's
+    /// `ErrNexusTableVersionConflict`).
+    NexusTableVersion {
+        /// The version of the request; 0 if it expected none.
+        expected: i64,
+        /// The stored version; 0 if there is none.
+        observed: i64,
+    },
+    /// The Nexus endpoint has not the version that the request expected (Temporal's
+    /// `ErrNexusEndpointVersionConflict`).
+    NexusEndpointVersion {
+        /// The endpoint.
+        id: NexusEndpointId,
+        /// The version of the request; 0 if it expected no endpoint.
+        expected: i64,
+        /// The stored version; `None` if the endpoint does not exist.
+        observed: Option<i64>,
+    },
+    /// The Nexus endpoint to delete does not exist.
+    NexusEndpointNotFound {
+        /// The endpoint.
+        id: NexusEndpointId,
+    },
 }
 
 impl fmt::Display for ConditionFailed {
@@ -164,8 +214,41 @@ impl fmt::Display for ConditionFailed {
                     "task queue `{task_queue_name}` of namespace {namespace_id} has no user data"
                 )
             }
+            Self::NamespaceExists { observed } => {
+                let Namespace { id, name, .. } = &observed.namespace;
+                write!(f, "namespace {id} exists, with the name `{name}`")
+            }
+            Self::NamespaceNotFound { id } => write!(f, "namespace {id} does not exist"),
+            Self::NotificationVersion { expected, observed } => write!(
+                f,
+                "the notification version of the namespaces is {observed}, the caller expects \
+                 {expected}"
+            ),
+            Self::ClusterMetadataVersion { cluster_name, expected, observed } => {
+                write!(f, "the metadata of cluster `{cluster_name}`")?;
+                versions(f, *expected, *observed)
+            }
+            Self::NexusTableVersion { expected, observed } => write!(
+                f,
+                "nexus endpoints table version mismatch: it is {observed}, the caller expects \
+                 {expected}"
+            ),
+            Self::NexusEndpointVersion { id, expected, observed } => {
+                write!(f, "nexus endpoint version mismatch: endpoint {id}")?;
+                versions(f, *expected, *observed)
+            }
+            Self::NexusEndpointNotFound { id } => write!(f, "nexus endpoint not found: {id}"),
         }
     }
+}
+
+/// Writes what was found and what was expected, after the name of a thing with a version.
+fn versions(f: &mut fmt::Formatter<'_>, expected: i64, observed: Option<i64>) -> fmt::Result {
+    match observed {
+        Some(version) => write!(f, " has version {version}, ")?,
+        None => f.write_str(" does not exist, ")?,
+    }
+    write!(f, "the caller expects version {expected}")
 }
 
 /// The error of an operation on a store.

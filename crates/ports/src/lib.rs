@@ -36,8 +36,8 @@ pub use error::{Cause, ConditionFailed, Outcome, StoreError};
 pub use future::BoxFuture;
 pub use router::{ArchetypeRouter, CurrentExecutionsRoute, CurrentExecutionsRouter};
 pub use rows::{
-    ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MatchingTasks, MutableState,
-    MutableStateRows, Shards, TaskQueueUserData,
+    ClusterMetadata, ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MatchingTasks,
+    MutableState, MutableStateRows, Namespaces, NexusEndpoints, Shards, TaskQueueUserData,
 };
 pub use schema::{IncompatibleSchema, RecordedVersion, verify_compatible_version};
 pub use store::{Session, Store, Transaction};

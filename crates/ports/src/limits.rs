@@ -163,6 +163,18 @@ pub fn check_row(
     }
 }
 
+/// Checks the port of a process of the service against its column, which is a `SMALLINT`, as it is
+/// upstream. No value of the column stands for a larger port: a Go server cannot read a negative one.
+///
+/// # Errors
+/// The port is larger than 32,767.
+pub fn check_rpc_port(port: u16) -> Result<i16, InvalidValue> {
+    i16::try_from(port).map_err(|_| {
+        let most = i16::MAX;
+        InvalidValue::new("rpc_port", format!("is {port}; its column holds at most {most}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use temporal_dsql_domain::WorkflowId;
@@ -190,6 +202,19 @@ mod tests {
     fn two_values_that_fit_alone_may_be_too_large_for_one_row() {
         let error = check_executions_row(&row("w", MAX_VALUE_BYTES, MAX_VALUE_BYTES)).unwrap_err();
         assert_eq!((error.kind, error.column), (LimitKind::RowBytes, "row"));
+    }
+
+    #[test]
+    fn a_port_that_its_column_does_not_hold_is_refused_by_name() {
+        assert_eq!(check_rpc_port(0), Ok(0));
+        assert_eq!(check_rpc_port(32_767), Ok(32_767));
+        for port in [32_768, u16::MAX] {
+            let error = check_rpc_port(port).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("rpc_port: is {port}; its column holds at most 32767")
+            );
+        }
     }
 
     #[test]

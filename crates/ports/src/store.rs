@@ -5,14 +5,26 @@ use std::ops::Deref;
 use async_trait::async_trait;
 
 use crate::{
-    Attempt, CreateTasks, Deadline, MatchingTasks, MutableState, RecordedVersion, Runner,
-    StoreError, TaskQueueUserData, WriteSet,
+    Attempt, ClusterMetadata, CreateTasks, Deadline, MatchingTasks, MutableState, Namespaces,
+    NexusEndpoints, RecordedVersion, Runner, StoreError, TaskQueueUserData, WriteSet,
 };
 
 /// All row ports in one trait: the operations on an autocommit session or in a transaction.
-pub trait Session: MutableState + MatchingTasks + TaskQueueUserData {}
+pub trait Session:
+    MutableState + MatchingTasks + TaskQueueUserData + Namespaces + ClusterMetadata + NexusEndpoints
+{
+}
 
-impl<T: MutableState + MatchingTasks + TaskQueueUserData + ?Sized> Session for T {}
+impl<T> Session for T where
+    T: MutableState
+        + MatchingTasks
+        + TaskQueueUserData
+        + Namespaces
+        + ClusterMetadata
+        + NexusEndpoints
+        + ?Sized
+{
+}
 
 /// A session whose operations are committed together, or not at all.
 ///

@@ -60,13 +60,17 @@ macro_rules! define_store {
     };
 }
 
+mod cluster_metadata;
 mod execution;
 mod history;
+mod namespaces;
+mod nexus_endpoints;
 mod page;
 mod shard;
 mod tasks;
 mod unknown_commit;
 
+pub use cluster_metadata::ClusterMetadataStore;
 pub use execution::{
     ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode, ExecutionStore, Mutation,
     SetExecution, Snapshot, UpdateExecution, UpdateMode,
@@ -75,6 +79,8 @@ pub use history::{
     AppendNodes, HistoryPage, HistoryStore, NewBranch, OrphanDeletion, OrphanPage, PageToken,
     ReadHistory,
 };
+pub use namespaces::NamespaceStore;
+pub use nexus_endpoints::{NexusEndpointList, NexusEndpointStore};
 pub use page::{Page, PageKey};
 pub use shard::ShardStore;
 pub use tasks::TaskStore;
@@ -115,6 +121,13 @@ impl Owner {
 /// `limit` must be at least 1: an empty page has no continuation key.
 fn check_limit(limit: u32) -> Result<(), InvalidValue> {
     InvalidValue::unless(limit > 0, "limit", || "is 0; it must be at least 1")
+}
+
+/// The version after `version`, which a request expects to find.
+fn next_version(version: i64) -> Result<i64, InvalidValue> {
+    version.checked_add(1).filter(|next| *next > 0).ok_or_else(|| {
+        InvalidValue::new("version", format!("is {version}; it must be between 0 and 2^63 - 2"))
+    })
 }
 
 /// The bound of a loop over rows that other sessions may add concurrently. Each round processes a

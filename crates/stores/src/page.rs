@@ -4,8 +4,8 @@
 
 use bytes::{Buf, BufMut};
 use temporal_dsql_domain::{
-    BranchId, BranchKey, InvalidValue, NamespaceId, QueueName, ScheduledKey, ShardId, Timestamp,
-    TreeId,
+    BranchId, BranchKey, ClusterName, HostId, InvalidValue, NamespaceId, NexusEndpointId,
+    QueueName, ScheduledKey, ShardId, Timestamp, TreeId,
 };
 use uuid::Uuid;
 
@@ -189,6 +189,9 @@ macro_rules! uuid_key {
 }
 
 uuid_key!(NamespaceId, "namespaces");
+uuid_key!(HostId, "cluster_membership");
+uuid_key!(NexusEndpointId, "nexus_endpoints");
+text_key!(ClusterName, "cluster_metadata_info");
 text_key!(QueueName, "queues");
 
 /// Checks that a key is read back from its bytes, and that damaged bytes, bytes of another version,
@@ -254,6 +257,9 @@ mod tests {
             branch_id: BranchId(Uuid::max()),
         });
         assert_is_serialized(&NamespaceId(Uuid::from_u128(1)));
+        assert_is_serialized(&HostId(Uuid::from_u128(1)));
+        assert_is_serialized(&NexusEndpointId(Uuid::max()));
+        assert_is_serialized(&ClusterName::new("east").unwrap());
         for name in ["", "queue", "転"] {
             assert_is_serialized(&QueueName::new(name).unwrap());
         }

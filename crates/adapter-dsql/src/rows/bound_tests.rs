@@ -4,16 +4,18 @@
 use std::collections::BTreeSet;
 
 use temporal_dsql_domain::{
-    ArchetypeId, BranchId, BranchKey, BuildId, ClusterName, ExecutionState, HistoryNode,
-    HistoryTreeRow, ImmediateQueue, ImmediateTask, MapTable, NodeOrder, NodePage, NodePosition,
-    RunId, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardsRow, TaskCategory,
-    TaskQueueBuildIds, TaskQueueKey, TaskQueueKind, TaskQueueName, TaskQueueUserDataRow,
-    TaskQueuesRow, TasksRow, Timestamp, TreeId,
+    ArchetypeId, BranchId, BranchKey, BuildId, ClusterMembershipFilter, ClusterMembershipRow,
+    ClusterMetadataRow, ClusterName, ExecutionState, HistoryNode, HistoryTreeRow, HostId,
+    ImmediateQueue, ImmediateTask, MapTable, Namespace, NamespaceId, NamespaceKey, NamespaceName,
+    NamespacesRow, NexusEndpointId, NexusEndpointsRow, NodeOrder, NodePage, NodePosition,
+    RpcAddress, RunId, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ServiceType,
+    ShardsRow, TaskCategory, TaskQueueBuildIds, TaskQueueKey, TaskQueueKind, TaskQueueName,
+    TaskQueueUserDataRow, TaskQueuesRow, TasksRow, Timestamp, TreeId,
 };
 use temporal_dsql_ports::{
-    ArchetypeRouter, CreateTasks, CurrentExecutionsRouter, ExecutionMaps, HistoryExecution,
-    HistoryNodes, HistoryTasks, MatchingTasks, MutableState, RunChange, Shards, StoreError,
-    TaskQueueLease, TaskQueueUserData, WriteSet,
+    ArchetypeRouter, ClusterMetadata, CreateTasks, CurrentExecutionsRouter, ExecutionMaps,
+    HistoryExecution, HistoryNodes, HistoryTasks, MatchingTasks, MutableState, Namespaces,
+    NexusEndpoints, RunChange, Shards, StoreError, TaskQueueLease, TaskQueueUserData, WriteSet,
 };
 use uuid::Uuid;
 
@@ -199,6 +201,60 @@ fn statements_that_create_tasks() -> Vec<Statement> {
     TaskQueueKind::ALL.map(create).into()
 }
 
+async fn use_namespaces<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    let (id, name) = (NamespaceId::MIN, NamespaceName::new("namespace").unwrap());
+    let namespace = Namespace { id, name: name.clone(), is_global: true, data: blob(1) };
+    let row = NamespacesRow { namespace, notification_version: 1 };
+    rows.insert_into_namespace(&row).await?;
+    rows.update_namespace(&row).await?;
+    for key in [NamespaceKey::Id(id), NamespaceKey::Name(name)] {
+        rows.select_from_namespace(&key).await?;
+        rows.delete_from_namespace(&key).await?;
+    }
+    rows.range_select_from_namespace(id, 1).await?;
+    rows.lock_namespace_metadata().await?;
+    rows.select_from_namespace_metadata().await?;
+    rows.update_namespace_metadata(1).await.map(drop)
+}
+
+async fn use_clusters<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    let cluster_name = ClusterName::new("cluster").unwrap();
+    for version in [0, 1] {
+        let row = ClusterMetadataRow { cluster_name: cluster_name.clone(), data: blob(1), version };
+        rows.save_cluster_metadata(&row).await?;
+    }
+    rows.get_cluster_metadata(&cluster_name).await?;
+    rows.list_cluster_metadata(None, 1).await?;
+    rows.delete_cluster_metadata(&cluster_name).await?;
+    let now = Timestamp::UNIX_EPOCH;
+    let member = ClusterMembershipRow {
+        host_id: HostId::MIN,
+        role: ServiceType::HISTORY,
+        rpc_address: RpcAddress::new("127.0.0.1").unwrap(),
+        rpc_port: 7234,
+        session_start: now,
+        last_heartbeat: now,
+        record_expiry: now,
+    };
+    rows.upsert_cluster_membership(&member).await?;
+    let filter = ClusterMembershipFilter::default();
+    rows.get_cluster_members(&filter, now, HostId::MIN, 1).await?;
+    rows.prune_cluster_membership(now, 1).await.map(drop)
+}
+
+async fn use_nexus_endpoints<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    let id = NexusEndpointId::MIN;
+    let row = NexusEndpointsRow { id, version: 1, data: blob(1) };
+    rows.initialize_nexus_endpoints_table_version().await?;
+    rows.increment_nexus_endpoints_table_version(1).await?;
+    rows.get_nexus_endpoints_table_version().await?;
+    rows.insert_into_nexus_endpoints(&row).await?;
+    rows.update_nexus_endpoint(&row).await?;
+    rows.get_nexus_endpoint_by_id(id).await?;
+    rows.list_nexus_endpoints(id, 1).await?;
+    rows.delete_from_nexus_endpoints(id).await.map(drop)
+}
+
 /// The statements of writes share one set of values; each takes the values that it names.
 fn statements_of_writes() -> Vec<Statement> {
     let run = run(RUN, 3);
@@ -227,6 +283,9 @@ async fn statements_of_ports<const HOLDS_LOCKS: bool>(key_share: bool) -> Vec<St
     use_tasks(&mut rows).await.unwrap();
     use_histories(&mut rows).await.unwrap();
     use_matching(&mut rows).await.unwrap();
+    use_namespaces(&mut rows).await.unwrap();
+    use_clusters(&mut rows).await.unwrap();
+    use_nexus_endpoints(&mut rows).await.unwrap();
     rows.executor.0
 }
 

@@ -65,8 +65,8 @@ impl<'r> Columns<'r> {
         Ok(self.get::<Option<Micros>>(column)?.map(|time| time.0))
     }
 
-    /// The time in `column`, which is a key and so never NULL.
-    pub(super) fn key_time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
+    /// The time in `column`, which is never NULL.
+    pub(super) fn required_time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
         Ok(self.get::<Micros>(column)?.0)
     }
 

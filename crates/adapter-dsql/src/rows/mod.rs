@@ -28,6 +28,7 @@
 #[cfg(test)]
 mod bound_tests;
 mod buffered_events;
+mod cluster_metadata;
 mod current_executions;
 mod decode;
 mod execution_maps;
@@ -44,6 +45,8 @@ mod many_runs_tests;
 pub(crate) mod maps;
 pub(crate) mod matching_tasks;
 pub(crate) mod mutable_state;
+mod namespaces;
+mod nexus_endpoints;
 mod payload;
 mod scheduled_tasks;
 pub(crate) mod schema_version;
@@ -75,5 +78,8 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static Meta> {
         .chain(matching_tasks::statements())
         .chain(task_queue_user_data::STATEMENTS)
         .chain(mutable_state::statements())
+        .chain(namespaces::STATEMENTS)
+        .chain(cluster_metadata::STATEMENTS)
+        .chain(nexus_endpoints::STATEMENTS)
         .chain(schema_version::STATEMENTS)
 }

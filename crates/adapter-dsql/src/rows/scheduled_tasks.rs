@@ -102,7 +102,7 @@ pub(super) fn decode(queue: ScheduledQueue, row: &PgRow) -> Result<ScheduledTask
     let columns = Columns::new(queue.table(), row);
     Ok(ScheduledTask {
         key: ScheduledKey {
-            visibility_timestamp: columns.key_time("visibility_timestamp")?,
+            visibility_timestamp: columns.required_time("visibility_timestamp")?,
             task_id: columns.get("task_id")?,
         },
         data: columns.blob("data", "data_encoding")?,

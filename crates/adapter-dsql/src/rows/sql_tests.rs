@@ -89,7 +89,7 @@ fn parts_of_a_statement_that_write_one_table_are_the_known_ones() {
 #[test]
 fn an_upsert_sets_no_key_column() {
     let upserts = statements().iter().filter(|(_, sql)| sql.contains("DO UPDATE SET ")).count();
-    assert_eq!(upserts, 6 + 2 + 1, "maps, histories and the whole write");
+    assert_eq!(upserts, 6 + 2 + 1 + 1, "maps, histories, members and the whole write");
     for (op, sql) in statements() {
         for set in sql.split("DO UPDATE SET ").skip(1) {
             let set = set.split(')').next().unwrap().split(" RETURNING").next().unwrap();
@@ -97,9 +97,18 @@ fn an_upsert_sets_no_key_column() {
                 let (column, value) = assignment.split_once(" = ").unwrap();
                 assert_eq!(value.strip_prefix("excluded."), Some(column), "{op}");
                 let of_a_run = ["next_event_id", "last_write_version", "db_record_version"];
+                let of_a_member = [
+                    "role",
+                    "rpc_address",
+                    "rpc_port",
+                    "session_start",
+                    "last_heartbeat",
+                    "record_expiry",
+                ];
                 let is_value = ["data", "state"].iter().any(|part| column.contains(part))
                     || column == "prev_txn_id"
-                    || of_a_run.contains(&column);
+                    || of_a_run.contains(&column)
+                    || of_a_member.contains(&column);
                 assert!(is_value, "{op} sets {column}");
             }
         }
@@ -113,13 +122,13 @@ fn a_limited_delete_is_a_bounded_scan_in_the_order_of_the_key() {
         .into_iter()
         .filter(|(_, sql)| sql.starts_with("DELETE") && sql.contains("LIMIT"))
         .collect();
-    assert_eq!(
-        limited.len(),
-        7 + 1 + 5 + 2 + 1 + 2,
-        "maps, buffer, queues, nodes, tasks of matching: {limited:?}"
-    );
+    let of = "maps, buffer, queues, nodes, tasks of matching, members";
+    assert_eq!(limited.len(), 7 + 1 + 5 + 2 + 1 + 2 + 1, "{of}: {limited:?}");
     for (op, sql) in limited {
-        assert!(sql.contains(" <= (SELECT max(") && !sql.contains(" IN ("), "{op}");
+        let last_of_uuids = sql.contains(" <= (SELECT host_id FROM (")
+            && sql.ends_with(" ORDER BY host_id DESC LIMIT 1)");
+        assert!(sql.contains(" <= (SELECT max(") || last_of_uuids, "{op}: {sql}");
+        assert!(!sql.contains(" IN ("), "{op}");
         assert!(sql.contains("ORDER BY"), "{op}");
     }
 }

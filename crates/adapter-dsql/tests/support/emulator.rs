@@ -70,6 +70,7 @@ async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
     cluster.faults().clear();
     cluster.faults().drop_connections();
     let mut admin = cluster.admin();
+    admin.query(SEED).await.unwrap();
     let written = admin.query(written).await.unwrap();
     // One transaction for each table: together they may have more rows than one may delete.
     for row in written {
@@ -84,6 +85,10 @@ async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
     }
     true
 }
+
+/// Restores the row of the schema that stores write to.
+const SEED: &str = "UPDATE namespace_metadata SET notification_version = 1 \
+                    WHERE notification_version <> 1";
 
 /// The query for the tables of the store that have rows.
 async fn written(cluster: &ScratchCluster) -> String {

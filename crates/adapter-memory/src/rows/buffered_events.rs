@@ -161,7 +161,7 @@ mod tests {
         commit_with(&store, &run(1), 7).unwrap();
         let mut session = store.session();
         assert_eq!(session.delete_from_buffered_events(&run(1), None).await.unwrap(), 1);
-        assert!(store.engine().is_empty());
+        assert_eq!(store.len(), 0);
         commit_with(&store, &run(1), 7).unwrap();
         assert_eq!(ids(&store, &run(1)), [1 << 48 | 7]);
     }
@@ -217,6 +217,6 @@ mod tests {
         let mut session = store.session();
         assert_eq!(session.insert_into_buffered_events(&run(1), &events).await.unwrap(), 3_000);
         assert_eq!(session.delete_from_buffered_events(&run(1), None).await.unwrap(), 3_000);
-        assert!(store.engine().is_empty());
+        assert_eq!(store.len(), 0);
     }
 }

@@ -246,7 +246,7 @@ mod tests {
             let read = session.select_from_current_executions(&row.filter()).await;
             assert_eq!(read.unwrap(), Some(row));
         }
-        assert_eq!(store.engine().len(), 4, "each archetype has a row of its own");
+        assert_eq!(store.len(), 4, "each archetype has a row of its own");
     }
 
     #[tokio::test]
@@ -269,7 +269,7 @@ mod tests {
                 session.delete_from_current_executions(&current.filter(), current.run_id).await;
             assert_eq!(deleted.unwrap(), expected);
         }
-        assert!(store.engine().is_empty());
+        assert_eq!(store.len(), 0);
     }
 
     #[tokio::test]
@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(deleted.unwrap(), 0);
         store.session().update_current_executions(&row).await.unwrap();
         delete.commit().await.unwrap();
-        assert_eq!(store.engine().len(), 1);
+        assert_eq!(store.len(), 1);
     }
 
     /// Routes every archetype as a workflow.

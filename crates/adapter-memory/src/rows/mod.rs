@@ -4,6 +4,7 @@
 //! transaction.
 
 mod buffered_events;
+mod cluster_metadata;
 mod execution_maps;
 mod history_execution;
 mod history_nodes;
@@ -11,6 +12,8 @@ mod history_tasks;
 mod lease;
 mod matching_tasks;
 mod mutable_state;
+mod namespaces;
+mod nexus_endpoints;
 mod shards;
 mod task_queue_user_data;
 #[cfg(test)]
@@ -24,6 +27,7 @@ use crate::key::NewRow;
 pub(crate) use history_execution::executions_row;
 pub(crate) use matching_tasks::check_create_tasks;
 pub(crate) use mutable_state::check;
+pub(crate) use namespaces::seed;
 
 /// The name of Temporal's method: a verb, and the table of a map, of tasks or of task queues.
 macro_rules! method_name {

@@ -226,7 +226,7 @@ async fn an_oversized_row_is_refused_with_its_column_and_does_not_end_the_transa
 
     assert_eq!(transaction.insert_into_history_node(&BRANCH, &[node(1)]).await.unwrap(), 1);
     transaction.commit().await.unwrap();
-    assert_eq!(store.engine().len(), 1);
+    assert_eq!(store.len(), 1);
 }
 
 #[tokio::test]

@@ -8,20 +8,26 @@
 //!
 //! [`StoreError::Limit`]: crate::StoreError::Limit
 
+mod cluster_metadata;
 mod execution_maps;
 mod history_execution;
 mod history_nodes;
 mod history_tasks;
 mod matching_tasks;
 mod mutable_state;
+mod namespaces;
+mod nexus_endpoints;
 mod shards;
 mod task_queue_user_data;
 
+pub use cluster_metadata::ClusterMetadata;
 pub use execution_maps::ExecutionMaps;
 pub use history_execution::HistoryExecution;
 pub use history_nodes::HistoryNodes;
 pub use history_tasks::HistoryTasks;
 pub use matching_tasks::MatchingTasks;
 pub use mutable_state::{MutableState, MutableStateRows};
+pub use namespaces::Namespaces;
+pub use nexus_endpoints::NexusEndpoints;
 pub use shards::Shards;
 pub use task_queue_user_data::TaskQueueUserData;
