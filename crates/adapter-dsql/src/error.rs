@@ -119,6 +119,10 @@ const INSERTED_INTO: &[Table] = &[
     Table::ClusterMembership,
     Table::NexusEndpoints,
     Table::NexusEndpointsPartitionStatus,
+    Table::Queue,
+    Table::QueueMetadata,
+    Table::Queues,
+    Table::QueueMessages,
 ];
 
 /// The table of an error: from its table field, which PostgreSQL sets, or from the name of the

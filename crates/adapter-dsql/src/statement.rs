@@ -33,6 +33,9 @@ pub(crate) struct Meta {
     pub table: Table,
     /// Whether the statement changes rows.
     pub writes: bool,
+    /// Whether the statement computes the key of the row that it inserts. A duplicate key then comes
+    /// from a concurrent statement, and is a lost conflict.
+    pub computes_key: bool,
     /// The text.
     pub text: Text,
 }
@@ -41,6 +44,12 @@ impl Meta {
     /// The statement as one of the operation `op`. By default the operation has its name.
     pub(crate) const fn of_operation(mut self, op: &'static str) -> Self {
         self.op = op;
+        self
+    }
+
+    /// The statement as one that computes the key of the row that it inserts.
+    pub(crate) const fn with_computed_key(mut self) -> Self {
+        self.computes_key = true;
         self
     }
 }
@@ -59,14 +68,17 @@ impl SqlFile {
 
     /// The statement `name`, which changes no rows.
     pub(crate) const fn read(self, name: &'static str) -> Meta {
-        let text = Text::new(self.content, name);
-        Meta { op: name, table: self.table, writes: false, text }
+        self.statement(name, false)
     }
 
     /// The statement `name`, which changes rows.
     pub(crate) const fn write(self, name: &'static str) -> Meta {
+        self.statement(name, true)
+    }
+
+    const fn statement(self, name: &'static str, writes: bool) -> Meta {
         let text = Text::new(self.content, name);
-        Meta { op: name, table: self.table, writes: true, text }
+        Meta { op: name, table: self.table, writes, computes_key: false, text }
     }
 }
 
@@ -159,7 +171,11 @@ impl Statement {
         );
         let context = Context { op, table: self.table, phase };
         let query = sqlx::query_with(sql, self.arguments);
-        traced(span, answer(connection, query, context, timeout)).await
+        let answer = traced(span, answer(connection, query, context, timeout)).await;
+        answer.map_err(|error| match self.meta.computes_key {
+            true => error.duplicate_is_conflict(op),
+            false => error,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ mod maps;
 mod matching;
 mod namespaces;
 mod nexus;
+mod queues;
 mod rows;
 mod schema_version;
 mod shards;
@@ -48,6 +49,10 @@ pub use matching::{
 };
 pub use namespaces::{Namespace, NamespaceKey, NamespacesRow};
 pub use nexus::{NexusEndpointsPage, NexusEndpointsRow};
+pub use queues::{
+    FIRST_MESSAGE_ID, MessageRange, QueueMessage, QueueMetadataRow, QueueType, QueueV2Key,
+    QueueV2Metadata, QueueV2Type, QueuesRow,
+};
 pub use rows::{
     CurrentExecutionsFilter, CurrentExecutionsRow, ExecutionVersion, ExecutionsFilter,
     ExecutionsRow,

@@ -71,6 +71,14 @@ pub enum Table {
     NexusEndpoints,
     /// `nexus_endpoints_partition_status`: the version of all Nexus endpoints together.
     NexusEndpointsPartitionStatus,
+    /// `queue`: the messages of the queues that a type identifies.
+    Queue,
+    /// `queue_metadata`: how far the readers of these queues have read.
+    QueueMetadata,
+    /// `queues`: the queues with a name.
+    Queues,
+    /// `queue_messages`: the messages of the queues with a name.
+    QueueMessages,
     /// `schema_version`: the schema version of each logical database.
     SchemaVersion,
 }
@@ -112,6 +120,10 @@ impl Table {
             Self::ClusterMembership => "cluster_membership",
             Self::NexusEndpoints => "nexus_endpoints",
             Self::NexusEndpointsPartitionStatus => "nexus_endpoints_partition_status",
+            Self::Queue => "queue",
+            Self::QueueMetadata => "queue_metadata",
+            Self::Queues => "queues",
+            Self::QueueMessages => "queue_messages",
             Self::SchemaVersion => "schema_version",
         }
     }

@@ -148,8 +148,8 @@ column_text! {
 }
 
 column_text! {
-    /// The name of a queue of `QueueV2`: at most 255 characters.
-    QueueName, "queue_name", 0..=255
+    /// The name of a queue of `queues`: 1 to 255 characters.
+    QueueName, "queue_name", 1..=255
 }
 
 column_text! {
@@ -166,6 +166,13 @@ column_text! {
     /// How a blob is encoded, by the name of Temporal's enum value (`Proto3`, `Json`): at most 16
     /// characters. Empty where the blob is absent.
     Encoding, "data_encoding", 0..=16
+}
+
+impl Encoding {
+    /// Whether it is the name of an encoding of Temporal 1.32.
+    pub fn is_known(&self) -> bool {
+        ["Unspecified", "Proto3", "Json"].contains(&self.as_str())
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::{fmt, sync::Arc};
 use crate::limits::{LimitKind, OversizedRow};
 use temporal_dsql_domain::{
     ClusterName, CurrentExecutionsRow, ExecutionVersion, InvalidValue, Namespace, NamespaceId,
-    NamespacesRow, NexusEndpointId, RunId, ShardId, Table, TaskQueueKey, TaskQueueName,
+    NamespacesRow, NexusEndpointId, QueueType, QueueV2Key, RunId, ShardId, Table, TaskQueueKey,
+    TaskQueueName,
 };
 
 /// The source error of a [`StoreError`].
@@ -162,6 +163,25 @@ pub enum ConditionFailed {
         /// The endpoint.
         id: NexusEndpointId,
     },
+    /// The metadata of the queue has another version than the request expected.
+    QueueMetadata {
+        /// The queue.
+        queue_type: QueueType,
+        /// The version of the request.
+        expected: i64,
+        /// The stored version; `None` if the queue has no metadata.
+        observed: Option<i64>,
+    },
+    /// The queue to create exists (Temporal's `ErrQueueAlreadyExists`).
+    QueueExists {
+        /// The queue.
+        queue: QueueV2Key,
+    },
+    /// The queue does not exist (Temporal's `NotFound`).
+    QueueNotFound {
+        /// The queue.
+        queue: QueueV2Key,
+    },
 }
 
 impl fmt::Display for ConditionFailed {
@@ -238,6 +258,12 @@ impl fmt::Display for ConditionFailed {
                 versions(f, *expected, *observed)
             }
             Self::NexusEndpointNotFound { id } => write!(f, "nexus endpoint not found: {id}"),
+            Self::QueueMetadata { queue_type, expected, observed } => {
+                write!(f, "the metadata of queue {queue_type}")?;
+                versions(f, *expected, *observed)
+            }
+            Self::QueueExists { queue } => write!(f, "queue {queue} exists"),
+            Self::QueueNotFound { queue } => write!(f, "queue {queue} does not exist"),
         }
     }
 }

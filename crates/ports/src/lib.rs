@@ -37,7 +37,8 @@ pub use future::BoxFuture;
 pub use router::{ArchetypeRouter, CurrentExecutionsRoute, CurrentExecutionsRouter};
 pub use rows::{
     ClusterMetadata, ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, MatchingTasks,
-    MutableState, MutableStateRows, Namespaces, NexusEndpoints, Shards, TaskQueueUserData,
+    MutableState, MutableStateRows, Namespaces, NexusEndpoints, Queues, QueuesV2, Shards,
+    TaskQueueUserData,
 };
 pub use schema::{IncompatibleSchema, RecordedVersion, verify_compatible_version};
 pub use store::{Session, Store, Transaction};

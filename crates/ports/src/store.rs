@@ -6,12 +6,20 @@ use async_trait::async_trait;
 
 use crate::{
     Attempt, ClusterMetadata, CreateTasks, Deadline, MatchingTasks, MutableState, Namespaces,
-    NexusEndpoints, RecordedVersion, Runner, StoreError, TaskQueueUserData, WriteSet,
+    NexusEndpoints, Queues, QueuesV2, RecordedVersion, Runner, StoreError, TaskQueueUserData,
+    WriteSet,
 };
 
 /// All row ports in one trait: the operations on an autocommit session or in a transaction.
 pub trait Session:
-    MutableState + MatchingTasks + TaskQueueUserData + Namespaces + ClusterMetadata + NexusEndpoints
+    MutableState
+    + MatchingTasks
+    + TaskQueueUserData
+    + Namespaces
+    + ClusterMetadata
+    + NexusEndpoints
+    + Queues
+    + QueuesV2
 {
 }
 
@@ -22,6 +30,8 @@ impl<T> Session for T where
         + Namespaces
         + ClusterMetadata
         + NexusEndpoints
+        + Queues
+        + QueuesV2
         + ?Sized
 {
 }

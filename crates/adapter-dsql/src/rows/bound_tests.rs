@@ -8,6 +8,7 @@ use temporal_dsql_domain::{
     ClusterMetadataRow, ClusterName, ExecutionState, HistoryNode, HistoryTreeRow, HostId,
     ImmediateQueue, ImmediateTask, MapTable, Namespace, NamespaceId, NamespaceKey, NamespaceName,
     NamespacesRow, NexusEndpointId, NexusEndpointsRow, NodeOrder, NodePage, NodePosition,
+    QueueMessage, QueueMetadataRow, QueueName, QueueType, QueueV2Key, QueueV2Type, QueuesRow,
     RpcAddress, RunId, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ServiceType,
     ShardsRow, TaskCategory, TaskQueueBuildIds, TaskQueueKey, TaskQueueKind, TaskQueueName,
     TaskQueueUserDataRow, TaskQueuesRow, TasksRow, Timestamp, TreeId,
@@ -15,7 +16,8 @@ use temporal_dsql_domain::{
 use temporal_dsql_ports::{
     ArchetypeRouter, ClusterMetadata, CreateTasks, CurrentExecutionsRouter, ExecutionMaps,
     HistoryExecution, HistoryNodes, HistoryTasks, MatchingTasks, MutableState, Namespaces,
-    NexusEndpoints, RunChange, Shards, StoreError, TaskQueueLease, TaskQueueUserData, WriteSet,
+    NexusEndpoints, Queues, QueuesV2, RunChange, Shards, StoreError, TaskQueueLease,
+    TaskQueueUserData, WriteSet,
 };
 use uuid::Uuid;
 
@@ -255,6 +257,37 @@ async fn use_nexus_endpoints<E: Executor>(rows: &mut Rows<E>) -> Result<(), Stor
     rows.delete_from_nexus_endpoints(id).await.map(drop)
 }
 
+async fn use_queues<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
+    let queue = QueueType::NAMESPACE_REPLICATION;
+    let message = [QueueMessage { message_id: 1, data: blob(1) }];
+    rows.insert_into_messages(queue, &message).await?;
+    let error = rows.insert_next_into_messages(queue, &blob(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "the answer has no id: {error:?}");
+    rows.select_from_messages(queue, 1).await?;
+    rows.range_select_from_messages(queue, 0..2, 1).await?;
+    rows.delete_from_messages(queue, 1).await?;
+    rows.range_delete_from_messages(queue, 0..2, 1).await?;
+    let metadata = QueueMetadataRow { queue_type: queue, data: blob(1), version: 0 };
+    rows.insert_into_queue_metadata(&metadata).await?;
+    rows.update_queue_metadata(&metadata).await?;
+    rows.select_from_queue_metadata(queue).await?;
+    rows.lock_queue_metadata(queue).await?;
+
+    let queue_name = QueueName::new("queue").unwrap();
+    let queue = QueueV2Key { queue_type: QueueV2Type::HISTORY_DLQ, queue_name };
+    rows.insert_into_queue_v2_messages(&queue, &message).await?;
+    rows.insert_next_into_queue_v2_messages(&queue, &blob(1)).await?;
+    rows.range_select_from_queue_v2_messages(&queue, 0, 1).await?;
+    rows.range_delete_from_queue_v2_messages(&queue, 0..2, 1).await?;
+    rows.last_message_id_of_queue_v2(&queue).await?;
+    let row = QueuesRow { key: queue.clone(), metadata: blob(1) };
+    rows.insert_into_queue_v2_metadata(&row).await?;
+    rows.update_queue_v2_metadata(&row).await?;
+    rows.select_from_queue_v2_metadata(&queue).await?;
+    rows.lock_queue_v2_metadata(&queue).await?;
+    rows.range_select_from_queue_v2_metadata(queue.queue_type, None, 1).await.map(drop)
+}
+
 /// The statements of writes share one set of values; each takes the values that it names.
 fn statements_of_writes() -> Vec<Statement> {
     let run = run(RUN, 3);
@@ -286,6 +319,7 @@ async fn statements_of_ports<const HOLDS_LOCKS: bool>(key_share: bool) -> Vec<St
     use_namespaces(&mut rows).await.unwrap();
     use_clusters(&mut rows).await.unwrap();
     use_nexus_endpoints(&mut rows).await.unwrap();
+    use_queues(&mut rows).await.unwrap();
     rows.executor.0
 }
 

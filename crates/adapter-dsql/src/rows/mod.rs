@@ -44,10 +44,13 @@ mod lease;
 mod many_runs_tests;
 pub(crate) mod maps;
 pub(crate) mod matching_tasks;
+mod messages;
 pub(crate) mod mutable_state;
 mod namespaces;
 mod nexus_endpoints;
 mod payload;
+mod queues;
+mod queues_v2;
 mod scheduled_tasks;
 pub(crate) mod schema_version;
 mod session;
@@ -77,6 +80,8 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static Meta> {
         .chain(shards::statements())
         .chain(matching_tasks::statements())
         .chain(task_queue_user_data::STATEMENTS)
+        .chain(queues::STATEMENTS)
+        .chain(queues_v2::STATEMENTS)
         .chain(mutable_state::statements())
         .chain(namespaces::STATEMENTS)
         .chain(cluster_metadata::STATEMENTS)

@@ -122,8 +122,8 @@ fn a_limited_delete_is_a_bounded_scan_in_the_order_of_the_key() {
         .into_iter()
         .filter(|(_, sql)| sql.starts_with("DELETE") && sql.contains("LIMIT"))
         .collect();
-    let of = "maps, buffer, queues, nodes, tasks of matching, members";
-    assert_eq!(limited.len(), 7 + 1 + 5 + 2 + 1 + 2 + 1, "{of}: {limited:?}");
+    let of = "maps, buffer, tasks, nodes, tasks of matching, members, messages";
+    assert_eq!(limited.len(), 7 + 1 + 5 + 2 + 1 + 2 + 1 + 2, "{of}: {limited:?}");
     for (op, sql) in limited {
         let last_of_uuids = sql.contains(" <= (SELECT host_id FROM (")
             && sql.ends_with(" ORDER BY host_id DESC LIMIT 1)");

@@ -14,6 +14,7 @@ mod matching_tasks;
 mod mutable_state;
 mod namespaces;
 mod nexus_endpoints;
+mod queues;
 mod shards;
 mod task_queue_user_data;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod matching_tasks;
 mod mutable_state;
 mod namespaces;
 mod nexus_endpoints;
+mod queues;
 mod shards;
 mod task_queue_user_data;
 
@@ -29,5 +30,6 @@ pub use matching_tasks::MatchingTasks;
 pub use mutable_state::{MutableState, MutableStateRows};
 pub use namespaces::Namespaces;
 pub use nexus_endpoints::NexusEndpoints;
+pub use queues::{Queues, QueuesV2};
 pub use shards::Shards;
 pub use task_queue_user_data::TaskQueueUserData;
