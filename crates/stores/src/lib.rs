@@ -66,6 +66,8 @@ mod history;
 mod namespaces;
 mod nexus_endpoints;
 mod page;
+mod queue;
+mod queue_v2;
 mod shard;
 mod tasks;
 mod unknown_commit;
@@ -82,6 +84,8 @@ pub use history::{
 pub use namespaces::NamespaceStore;
 pub use nexus_endpoints::{NexusEndpointList, NexusEndpointStore};
 pub use page::{Page, PageKey};
+pub use queue::QueueStore;
+pub use queue_v2::{QueueInfo, QueueV2Store};
 pub use shard::ShardStore;
 pub use tasks::TaskStore;
 
