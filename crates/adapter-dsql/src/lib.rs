@@ -28,6 +28,8 @@ pub use capabilities::Capabilities;
 pub use metrics::{METRICS, Metric, MetricKind};
 pub use open_error::OpenError;
 pub use store::{DsqlStore, connect};
+#[cfg(feature = "aws")]
+pub use temporal_dsql_client::aws_credentials;
 pub use temporal_dsql_client::{
     Action, Auth, CachedTokenSource, Config, ConfigError, ConnectError, Connector, Endpoint,
     ErrorChain, IamTokenSource, Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError,

@@ -16,6 +16,11 @@ pub struct DataBlob {
 }
 
 impl DataBlob {
+    /// A blob of `data` in the encoding of Temporal's servers, [`Encoding::proto3`].
+    pub fn proto3(data: impl Into<Vec<u8>>) -> Self {
+        Self::new(data, Encoding::proto3())
+    }
+
     /// A blob of `data` in `encoding`.
     pub fn new(data: impl Into<Vec<u8>>, encoding: Encoding) -> Self {
         Self { data: data.into(), encoding }

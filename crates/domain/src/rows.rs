@@ -135,6 +135,30 @@ impl ExecutionsRow {
 }
 
 impl CurrentExecutionsRow {
+    /// The current execution that refers to the run of `execution`, with a copy of its state.
+    pub fn of(
+        execution: &ExecutionsRow,
+        archetype_id: ArchetypeId,
+        create_request_id: RequestId,
+        (state, status): (ExecutionState, ExecutionStatus),
+        start_time: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            shard_id: execution.shard_id,
+            namespace_id: execution.namespace_id,
+            workflow_id: execution.workflow_id.clone(),
+            archetype_id,
+            run_id: execution.run_id,
+            create_request_id,
+            start_time,
+            last_write_version: execution.last_write_version,
+            state,
+            status,
+            data: Some(execution.state.data.clone()),
+            data_encoding: execution.state.encoding.clone(),
+        }
+    }
+
     /// The key of this row.
     pub fn filter(&self) -> CurrentExecutionsFilter {
         CurrentExecutionsFilter {

@@ -169,6 +169,11 @@ column_text! {
 }
 
 impl Encoding {
+    /// `Proto3`, the encoding of Temporal's servers.
+    pub fn proto3() -> Self {
+        Self("Proto3".into())
+    }
+
     /// Whether it is the name of an encoding of Temporal 1.32.
     pub fn is_known(&self) -> bool {
         ["Unspecified", "Proto3", "Json"].contains(&self.as_str())

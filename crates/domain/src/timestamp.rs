@@ -58,6 +58,12 @@ impl Timestamp {
         Self::from_unix_micros(micros)
     }
 
+    /// The time of the system's clock.
+    pub fn now() -> Self {
+        let now = OffsetDateTime::now_utc();
+        Self::try_from(now).unwrap_or(Self::UNIX_EPOCH)
+    }
+
     /// Microseconds since the Unix epoch; negative before it.
     pub const fn unix_micros(self) -> i64 {
         self.unix_micros

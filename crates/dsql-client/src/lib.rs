@@ -6,6 +6,8 @@
 //! attempts of a caller and spreads them in time.
 #![warn(missing_docs, clippy::unwrap_used)]
 
+#[cfg(feature = "aws")]
+mod aws_chain;
 mod backoff;
 mod config;
 mod connector;
@@ -16,6 +18,8 @@ mod sqlstate;
 mod token;
 mod token_cache;
 
+#[cfg(feature = "aws")]
+pub use aws_chain::aws_credentials;
 pub use backoff::Attempts;
 pub use config::{
     Auth, Config, ConfigError, Overrides, PoolConfig, Target, Tls, TlsMode, VARIABLES, Variable,

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`stores`] | | Temporal's stores: executions, shards, history tasks and histories |
 //! | `dsql` | `dsql` (default) | the store on Aurora DSQL, or on PostgreSQL for development |
+//! | `dsql::aws_credentials` | `aws` | the standard chain of AWS credentials |
 //! | `memory` | `memory` | a store in memory with the isolation, conflicts and limits of Aurora DSQL |
 //! | `migrate` | `migrate` | installs, upgrades, verifies and rolls back the schema |
 //!
@@ -94,6 +95,8 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+pub use uuid;
+
 pub use temporal_dsql_domain::{
     ArchetypeId, BranchId, BranchKey, BranchRange, BuildId, BusinessId, ChasmNode, ChasmPath,
     ClusterName, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, Engine,
@@ -139,6 +142,9 @@ pub mod stores {
 /// provider and renews before they expire.
 #[cfg(feature = "dsql")]
 pub mod dsql {
+    pub use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+    #[cfg(feature = "aws")]
+    pub use temporal_dsql_store::aws_credentials;
     pub use temporal_dsql_store::{
         Action, Auth, CachedTokenSource, Capabilities, Config, ConfigError, ConnectError,
         Connector, DsqlStore, Endpoint, ErrorChain, IamTokenSource, METRICS, Metric, MetricKind,

@@ -138,6 +138,16 @@ pub fn check_distinct_maps(maps: impl IntoIterator<Item = MapTable>) -> Result<(
 }
 
 impl MapWrite {
+    /// Writes these entries, over those with the same keys.
+    pub fn upsert(entries: MapEntries) -> Self {
+        Self { remove: MapKeys::none(entries.map()), replace: entries }
+    }
+
+    /// Removes the entries with these keys.
+    pub fn remove(keys: MapKeys) -> Self {
+        Self { replace: MapEntries::none(keys.map()), remove: keys }
+    }
+
     /// Checks that no map occurs twice, and that the keys and the entries of each write belong to the
     /// same map.
     ///

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use aws_credential_types::provider::SharedCredentialsProvider;
 use temporal_dsql::{
     Engine,
-    dsql::{Auth, Config, ConfigError, Connector, Overrides, Target, TlsMode},
+    dsql::{Auth, Config, ConfigError, Connector, Overrides, Target, TlsMode, aws_credentials},
     migrate::{DEFAULT_DATABASE, PostgresDatabase, SessionWatch, Timeouts},
 };
 
@@ -74,7 +73,7 @@ pub(crate) async fn open(
     let Resolved { config, target } = resolve(cli)?;
     let (engine, credentials) = match target.auth {
         // A server that authenticates by IAM tokens is DSQL, so the engine is not detected.
-        Auth::Iam { region } => (Some(Engine::Dsql), Some(credentials(region).await)),
+        Auth::Iam { region } => (Some(Engine::Dsql), Some(aws_credentials(region).await)),
         Auth::Password(_) | Auth::Trust => (config.engine, None),
     };
     let connector = Connector::new(&config, credentials)?;
@@ -173,22 +172,4 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::configuration(error)
     }
-}
-
-/// The standard chain: variables, profiles, SSO, containers and instances. Its HTTP client uses
-/// the crypto provider of the database connection, so that there is one in the binary.
-pub(crate) async fn credentials(region: String) -> SharedCredentialsProvider {
-    use aws_smithy_http_client::{Builder, tls};
-    let http = Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
-    let chain = aws_config::default_provider::credentials::DefaultCredentialsChain::builder()
-        .configure(
-            aws_config::provider_config::ProviderConfig::without_region()
-                .with_http_client(http)
-                .with_region(Some(aws_config::Region::new(region))),
-        )
-        .build()
-        .await;
-    SharedCredentialsProvider::new(chain)
 }

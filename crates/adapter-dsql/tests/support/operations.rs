@@ -144,15 +144,11 @@ impl Run {
     /// The change that brings it to this version.
     fn mutation(&self, db_record_version: i64) -> Mutation {
         let snapshot = self.snapshot(db_record_version);
-        let replace = |entries: MapEntries| MapWrite {
-            remove: MapKeys::none(entries.map()),
-            replace: entries,
-        };
         Mutation {
             execution: snapshot.execution,
             expected: Expected::RecordVersion(db_record_version - 1),
             current: snapshot.current,
-            maps: snapshot.maps.into_iter().map(replace).collect(),
+            maps: snapshot.maps.into_iter().map(MapWrite::upsert).collect(),
             buffered: BufferedWrite::default(),
             tasks: snapshot.tasks,
             events: snapshot.events,

@@ -57,6 +57,12 @@ pub enum ConfigError {
         /// What is wrong and what is allowed. Never the value of a secret.
         reason: String,
     },
+    /// A connection URL cannot be read.
+    #[error("connection URL {reason}; give postgres://user:password@host:port/database")]
+    InvalidUrl {
+        /// What is wrong. Never the password.
+        reason: String,
+    },
     /// TLS settings that contradict each other.
     #[error("{0}; unset one of them")]
     ContradictingTls(&'static str),

@@ -8,6 +8,7 @@
 mod endpoint;
 mod env;
 mod error;
+mod url;
 mod variables;
 mod write_form;
 

@@ -15,7 +15,7 @@ mod writes;
 use std::{fmt, time::Duration};
 
 use temporal_dsql::{
-    dsql::{Auth, Connector, ErrorChain},
+    dsql::{Auth, Connector, ErrorChain, aws_credentials},
     migrate::{MigrateError, Schema},
 };
 
@@ -75,7 +75,7 @@ pub(crate) async fn examine(cli: &Cli, options: &Doctor) -> Result<Examination, 
     let name = target::logical_database(&cli.connection)?;
     let (auth, name) = (&target.auth, name.as_str());
     let provider = match auth {
-        Auth::Iam { region } => Some(target::credentials(region.clone()).await),
+        Auth::Iam { region } => Some(aws_credentials(region.clone()).await),
         Auth::Password(_) | Auth::Trust => None,
     };
     let connector = Connector::new(&config, provider.clone())?;

@@ -169,8 +169,8 @@ async fn a_map_that_occurs_twice_is_refused(ctx: &TestContext) {
     });
     assert_invalid(&shard, twice, "maps").await;
     let twice = requests.with_mutation(|mutation| {
-        let replace = MapEntries::none(mutation.maps[0].replace.map());
-        mutation.maps.push(MapWrite { remove: MapKeys::none(replace.map()), replace });
+        let map = mutation.maps[0].replace.map();
+        mutation.maps.push(MapWrite::upsert(MapEntries::none(map)));
     });
     assert_invalid(&shard, twice, "maps").await;
 }

@@ -1,0 +1,110 @@
+//! Reading a [`Config`] from a connection URL.
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::{Config, ConfigError, TlsMode, endpoint};
+
+impl Config {
+    /// Reads the configuration from a URL of libpq,
+    /// `postgres://user:password@host:port/database?sslmode=verify-full`. All parts but the host are
+    /// optional, and have the defaults of [`new`](Self::new). `sslmode` is the only parameter.
+    ///
+    /// ```
+    /// use temporal_dsql_client::Config;
+    ///
+    /// let config = Config::from_url("postgres://postgres@127.0.0.1:5433/temporal")?;
+    /// assert_eq!((config.port, &*config.user, &*config.database), (5433, "postgres", "temporal"));
+    /// # Ok::<(), temporal_dsql_client::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidUrl`], which shows no part of the URL that may be a secret.
+    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
+        let url = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            return Err(invalid("does not begin with postgres://"));
+        }
+        let host = url.host_str().filter(|host| !host.is_empty());
+        let host = decoded(host.ok_or_else(|| invalid("has no host"))?, "host")?;
+        let mut config = Self::new(endpoint::checked_host(&host)?);
+        config.port = url.port().unwrap_or(config.port);
+        if !url.username().is_empty() {
+            config.user = decoded(url.username(), "user")?;
+        }
+        if let Some(password) = url.password() {
+            config.password = Some(decoded(password, "password")?.into());
+        }
+        let database = decoded(url.path().trim_start_matches('/'), "database")?;
+        if !database.is_empty() {
+            config.database = database;
+        }
+        for (name, value) in url.query_pairs() {
+            if name != "sslmode" {
+                return Err(invalid(format!("has the parameter {name}; only sslmode is known")));
+            }
+            config.tls.mode = Some(match &*value {
+                "disable" => TlsMode::Disable,
+                "prefer" => TlsMode::Prefer,
+                "require" => TlsMode::Require,
+                "verify-full" => TlsMode::VerifyFull,
+                _ => {
+                    let known = "disable, prefer, require and verify-full are known";
+                    return Err(invalid(format!("has the sslmode {value}; {known}")));
+                }
+            });
+        }
+        Ok(config)
+    }
+}
+
+fn invalid(reason: impl Into<String>) -> ConfigError {
+    ConfigError::InvalidUrl { reason: reason.into() }
+}
+
+/// A part of the URL without its percent-encoding.
+fn decoded(part: &str, name: &str) -> Result<String, ConfigError> {
+    let text = percent_decode_str(part).decode_utf8();
+    Ok(text.map_err(|_| invalid(format!("has a {name} that is not UTF-8")))?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_url_is_read() {
+        let url = "postgresql://temporal%40app:pa%2Fss@db.example.com:6000/my%20db?sslmode=require";
+        let config = Config::from_url(url).unwrap();
+        assert_eq!((&*config.host, config.port), ("db.example.com", 6000));
+        assert_eq!((&*config.user, &*config.database), ("temporal@app", "my db"));
+        assert_eq!(config.password.unwrap().expose_secret(), "pa/ss");
+        assert_eq!(config.tls.mode, Some(TlsMode::Require));
+    }
+
+    #[test]
+    fn parts_that_are_missing_have_the_defaults() {
+        let config = Config::from_url("postgres://[::1]").unwrap();
+        let default = Config::new("::1");
+        assert_eq!((&config.host, config.port), (&default.host, default.port));
+        assert_eq!((&config.user, &config.database), (&default.user, &default.database));
+        assert!(config.password.is_none() && config.tls == default.tls);
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_refused_without_its_password() {
+        for (url, reason) in [
+            ("mysql://u:hunter2@h/d", "does not begin with postgres://"),
+            ("postgres:///d", "has no host"),
+            ("postgres://u:hunter2@h/d?sslmode=maybe", "has the sslmode maybe"),
+            ("postgres://u:hunter2@h/d?options=x", "has the parameter options"),
+            ("postgres://u:hunter2%ff@h/d", "has a password that is not UTF-8"),
+            ("postgres://u:hunter2@h:port/d", "invalid port number"),
+        ] {
+            let error = Config::from_url(url).unwrap_err().to_string();
+            assert!(error.contains(reason) && !error.contains("hunter2"), "{url}: {error}");
+        }
+    }
+}
