@@ -10,6 +10,8 @@ mod support;
 use std::path::Path;
 
 use sqlx::{ConnectOptions, Executor, SqlSafeStr, Statement as _, postgres::PgConnectOptions};
+use temporal_dsql_domain::SchemaVersion;
+use temporal_dsql_migrate::{CREATE_VERSION_TABLES, Engine, Schema};
 use temporal_dsql_testkit::ScratchDatabase;
 use text::Text;
 
@@ -209,4 +211,41 @@ fn check(text: &'static Text, plan: &str, with: &str) {
     // A loop over the arrays for each row would take the product of both.
     let by_keys = text.sql().contains("(entry.run_id, ");
     assert_eq!(by_keys, plan.contains("hashed SubPlan"), "{at}");
+}
+
+/// The schema of the newest release, and every text, in the form of the emulator's probes.
+fn probes() -> serde_json::Value {
+    let schema = Schema::embedded().unwrap();
+    let statements = schema.statements_between(SchemaVersion::NONE, schema.newest());
+    let own = CREATE_VERSION_TABLES.map(str::to_owned).into_iter();
+    let setup: Vec<_> = own.chain(statements.iter().map(|s| s.text(Engine::Dsql))).collect();
+    let mut texts = texts();
+    texts.sort_by_key(|text| text.name());
+    let case = |text: &'static Text| {
+        serde_json::json!({
+            "name": text.name(), "group": "store", "steps": [text.sql()], "prepared": true,
+        })
+    };
+    let cases: Vec<_> = texts.into_iter().map(case).collect();
+    serde_json::json!({ "setup": setup, "cases": cases })
+}
+
+/// `dsql-emulator probes` sends the texts to a cluster. `UPDATE_PROBES=1` writes the file, without
+/// answers, which a test of the emulator adds.
+#[test]
+fn every_text_is_among_the_probes() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../dsql-emulator/probes/store.json");
+    let expected = probes();
+    if std::env::var("UPDATE_PROBES").is_ok_and(|update| update == "1") {
+        std::fs::write(file, serde_json::to_string(&expected).unwrap()).unwrap();
+    }
+    let mut found: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    for case in found["cases"].as_array_mut().unwrap() {
+        case.as_object_mut().unwrap().remove("observations");
+    }
+    assert!(
+        found == expected,
+        "the texts or the schema differ from {file}; run with UPDATE_PROBES=1"
+    );
 }

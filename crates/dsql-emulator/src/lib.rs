@@ -29,6 +29,7 @@ mod engine;
 mod faults;
 mod jobs;
 pub mod postgres;
+pub mod probes;
 mod rules;
 mod session;
 mod sql;

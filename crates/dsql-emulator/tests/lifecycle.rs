@@ -142,6 +142,32 @@ fn a_panic_of_its_test_leaves_nothing_behind() {
     assert_eq!(threads(), 0);
 }
 
+#[test]
+fn the_program_plays_the_probes_on_an_emulator_and_writes_its_answers() {
+    let Some(_guard) = serial() else { return };
+    let running = Running::start(&[], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("answers.json");
+    let play = || {
+        let mut command = Command::new(PROGRAM);
+        command.arg("probes").arg("--output").arg(&output);
+        for name in ["CLUSTER_ENDPOINT", "SQL_PORT", "SQL_TLS_CA_FILE"] {
+            command.env(name, running.exported(name));
+        }
+        command.output().unwrap()
+    };
+    let played = play();
+    let text = String::from_utf8_lossy(&played.stdout).into_owned();
+    assert!(played.status.success(), "{text} {}", String::from_utf8_lossy(&played.stderr));
+    assert!(text.contains("rules: 188 of 188 alike"), "{text}");
+    let answers = fs::read_to_string(&output).unwrap();
+    assert!(answers.contains("\"server\": \"PostgreSQL 16\"") && answers.contains("OC000"));
+    // An existing file is not overwritten.
+    let refused = play();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("answers.json"));
+}
+
 /// The duration of the faster of two starts. Both keep running.
 fn best_of_two<T>(start: impl Fn() -> T) -> Duration {
     let mut started = Vec::new();

@@ -104,7 +104,7 @@ impl Migrator<'_> {
             ..self.change_to(release)
         };
         plan.steps.push(Step { action: StepAction::Record(change), state: StepState::Pending });
-        self.preflight(plan).await
+        Ok(plan)
     }
 
     /// The version that [`plan_adoption`](Self::plan_adoption) would record for a database that is

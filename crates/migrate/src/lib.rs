@@ -49,7 +49,6 @@ mod migrator;
 mod objects;
 mod plan;
 mod postgres;
-mod preflight;
 mod progress;
 mod retry;
 #[cfg(test)]
@@ -70,9 +69,9 @@ pub use digest::{Digest, RowKey};
 pub use error::{MigrateError, RowCount};
 pub use migrator::Migrator;
 pub use objects::{
-    Access, Catalog, CatalogIndex, ColumnDefinition, Dependent, Difference, IndexBuildState,
-    IndexDefinition, Objects, RelationAccess, Scope, Seed, TableDefinition, compare_index,
-    compare_table, normalise,
+    Catalog, CatalogIndex, ColumnDefinition, Dependent, Difference, IndexBuildState,
+    IndexDefinition, Objects, Scope, Seed, TableDefinition, compare_index, compare_table,
+    normalise,
 };
 pub use plan::{Plan, Step, StepAction, StepState};
 pub use postgres::{ConnectionCount, PostgresDatabase, SessionWatch};
@@ -84,5 +83,6 @@ pub use schema::{
 pub use status::Status;
 pub use verify::{ForeignObject, Verification};
 pub use version_tables::{
-    DEFAULT_DATABASE, Dml, HISTORY_TABLE, VERSION_TABLE, VersionChange, VersionRow,
+    CREATE_VERSION_TABLES, DEFAULT_DATABASE, Dml, HISTORY_TABLE, VERSION_TABLE, VersionChange,
+    VersionRow,
 };

@@ -30,7 +30,8 @@ const INITIAL_OLD_VERSION: &str = "0";
 /// The longest description, in characters: the width of its column.
 pub(crate) const MAX_DESCRIPTION: usize = 255;
 
-const CREATE_TABLES: [&str; 2] = [
+/// The statements that create both tables.
+pub const CREATE_VERSION_TABLES: [&str; 2] = [
     "CREATE TABLE schema_version (
   version_partition INTEGER NOT NULL,
   db_name VARCHAR(255) NOT NULL,
@@ -54,7 +55,7 @@ const CREATE_TABLES: [&str; 2] = [
 
 /// The statements that create the version tables.
 pub(crate) fn statements() -> impl Iterator<Item = Statement> {
-    CREATE_TABLES
+    CREATE_VERSION_TABLES
         .iter()
         .map(|text| Statement::parse(text).expect("both texts are parsed in a test"))
 }

@@ -36,6 +36,7 @@ pub(crate) use lateral::defect;
 pub(crate) use locking::{LockStrength, LockedTable, Locking};
 pub(crate) use query::changes_in_parentheses;
 use refusals::Place;
+pub(crate) use refusals::{RuleExample, examples};
 pub(crate) use setting::{SETTABLE, Settings, boolean, startup_option};
 pub(crate) use transaction::{Access, Control};
 

@@ -56,7 +56,6 @@ pub(super) enum Place {
 
 /// A refusal.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the tests read the evidence and the example"))]
 pub(super) struct Refusal {
     pub(super) place: Place,
     /// In upper case; without words it applies always. The first fitting row of a place decides, so
@@ -83,6 +82,30 @@ pub(super) enum Evidence {
     /// The refusal is inferred too: from the linter's rules, or because a distributed cluster
     /// cannot do it.
     Inferred,
+}
+
+/// A statement that a rule refuses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuleExample {
+    pub(crate) statement: &'static str,
+    pub(crate) code: &'static str,
+    pub(crate) message: &'static str,
+    pub(crate) evidence: &'static str,
+}
+
+/// The example of each row.
+pub(crate) fn examples() -> impl Iterator<Item = RuleExample> {
+    REFUSALS.iter().map(|row| RuleExample {
+        statement: row.example,
+        code: row.code,
+        message: row.message,
+        evidence: match row.evidence {
+            Recorded => "recorded",
+            Observed => "observed",
+            RefusalOnly => "message inferred",
+            Inferred => "inferred",
+        },
+    })
 }
 
 const fn coded(

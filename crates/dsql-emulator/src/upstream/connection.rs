@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use super::{Target, UpstreamError, scram::Scram};
+use super::{Login, Target, UpstreamError};
 use crate::wire::{self, DbError, Fields, Message, WireStream, tag};
 
 /// A connection to PostgreSQL.
@@ -70,38 +70,15 @@ impl Connection {
     }
 
     async fn log_in(&mut self, target: &Target) -> Result<(), UpstreamError> {
-        let password = target.password.as_deref().unwrap_or_default();
-        let mut scram: Option<Scram> = None;
+        let mut login = Login::new(target.password.as_deref().unwrap_or_default());
         loop {
             let message = self.next().await?;
             match message.tag() {
                 tag::AUTHENTICATION => {
-                    let mut fields = Fields::new(message.payload_bytes());
-                    let kind = fields.i32().unwrap_or(-1);
-                    let data = fields.rest();
-                    let data = String::from_utf8_lossy(&data);
-                    let answer = match kind {
-                        0 => continue,
-                        3 => format!("{password}\0").into_bytes(),
-                        10 if data.split('\0').any(|name| name == "SCRAM-SHA-256") => {
-                            let nonce = format!("{:032x}", fastrand::u128(..));
-                            let first = scram.insert(Scram::new(password, nonce)).first();
-                            let length = i32::try_from(first.len()).unwrap_or(0).to_be_bytes();
-                            [b"SCRAM-SHA-256\0", &length[..], first.as_bytes()].concat()
-                        }
-                        11 => {
-                            let proof = scram.as_mut().and_then(|scram| scram.prove(&data));
-                            proof.ok_or(UpstreamError::Protocol("a SCRAM challenge"))?.into_bytes()
-                        }
-                        12 if scram.as_ref().is_some_and(|scram| scram.verify(&data)) => continue,
-                        12 => return Err(UpstreamError::Protocol("a SCRAM signature")),
-                        5 => return Err(UpstreamError::Authentication("md5".into())),
-                        other => {
-                            return Err(UpstreamError::Authentication(other.to_string()));
-                        }
-                    };
-                    self.wire.queue(&Message::new(tag::PASSWORD, &answer));
-                    self.flush().await?;
+                    if let Some(answer) = login.answer(&message)? {
+                        self.wire.queue(&answer);
+                        self.flush().await?;
+                    }
                 }
                 tag::PARAMETER_STATUS => self.note_parameter(&message),
                 tag::KEY_DATA => {

@@ -4,10 +4,12 @@
 //! rule over loopback.
 
 mod connection;
+mod login;
 mod scram;
 mod target;
 
 pub(crate) use connection::{Connection, Exchange, Rows, rows, single};
+pub(crate) use login::Login;
 pub(crate) use target::Target;
 
 use std::io;

@@ -158,6 +158,18 @@ pub fn column_count(description: &Message) -> usize {
     Fields::new(description.payload_bytes()).count().unwrap_or(0)
 }
 
+/// The names of the columns of a RowDescription, and the OIDs of their types.
+pub fn column_types(description: &Message) -> Vec<(String, u32)> {
+    let fields = |column: BytesMut| {
+        let mut fields = Fields::new(column.freeze());
+        let name = fields.text()?;
+        // The OID of the table and the number of the column.
+        fields.take(4 + 2)?;
+        Some((name, fields.u32()?))
+    };
+    columns(description).into_iter().map_while(fields).collect()
+}
+
 /// The columns of a RowDescription, each as its bytes.
 fn columns(description: &Message) -> Vec<BytesMut> {
     /// The bytes after a column's name: table, number, type, size, modifier, format.

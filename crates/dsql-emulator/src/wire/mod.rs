@@ -11,9 +11,9 @@ mod stream;
 
 pub use backend::{
     Column, authentication_cleartext, authentication_ok, bind_complete, close_complete,
-    column_count, command_complete, command_tag, data_row, data_values, empty_query, key_data,
-    negotiate_version, no_data, notice, parameter_description, parameter_status, parse_complete,
-    portal_suspended, ready_for_query, row_description, with_column_formats,
+    column_count, column_types, command_complete, command_tag, data_row, data_values, empty_query,
+    key_data, negotiate_version, no_data, notice, parameter_description, parameter_status,
+    parse_complete, portal_suspended, ready_for_query, row_description, with_column_formats,
 };
 pub use error::DbError;
 pub use frontend::{

@@ -13,7 +13,6 @@ mod fake_cluster;
 mod indexes;
 mod interruptions;
 mod overwriting;
-mod preflight;
 mod reports;
 mod rollbacks;
 mod schema_files;

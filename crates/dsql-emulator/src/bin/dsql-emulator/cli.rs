@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Token(Token),
     /// Send a command to a running emulator; `control help` lists them
     Control(Control),
+    /// Play the recorded and the inferred probes on a cluster, in schemas that are removed
+    /// afterwards, and write its answers to a file
+    Probes(crate::probes::Probes),
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,7 @@
 //! `dsql-emulator`: runs an emulator of a DSQL cluster until it receives a signal.
 
 mod cli;
+mod probes;
 mod startup_message;
 
 use std::{
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Some(Command::Token(token)) => print_token(&cli, token),
         Some(Command::Control(control)) => send(control),
+        Some(Command::Probes(options)) => play(options, &cli),
         None => run(&cli),
     };
     match done {
@@ -94,6 +96,11 @@ fn send(control: &Control) -> Result<(), Failure> {
         Some(reason) => Err(Failure::usage(reason.to_owned())),
         None => write!(io::stdout(), "{answer}").map_err(Failure::system),
     }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn play(options: &probes::Probes, cli: &Cli) -> Result<(), Failure> {
+    probes::run(options, &cli.identity).await
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -26,15 +26,7 @@ fn no_row_is_hidden_by_an_earlier_one_of_its_place() {
 
 #[test]
 fn a_recorded_refusal_is_among_the_probes() {
-    let recorded = [
-        include_str!("../../../tests/probes/environment.json"),
-        include_str!("../../../tests/probes/index.json"),
-        include_str!("../../../tests/probes/transaction.json"),
-        include_str!("../../../tests/probes/types.json"),
-        include_str!("../../../tests/probes/unsupported.json"),
-        include_str!("../../../tests/probes/supported.json"),
-    ]
-    .concat();
+    let recorded: String = crate::probes::RECORDED.iter().map(|(_, json)| *json).collect();
     for row in REFUSALS.iter().filter(|row| row.evidence == Evidence::Recorded) {
         let message = serde_json::to_string(row.message).unwrap();
         assert!(recorded.contains(&message), "no probe has {message}");

@@ -291,7 +291,9 @@ pub fn observations(answer: &[Message]) -> Vec<Observation> {
     let mut current = Observation::default();
     for message in answer {
         match message.tag() {
-            tag::ROW_DESCRIPTION => (current.columns, current.types) = columns(message),
+            tag::ROW_DESCRIPTION => {
+                (current.columns, current.types) = wire::column_types(message).into_iter().unzip()
+            }
             tag::DATA_ROW => current.rows.push(
                 wire::data_values(message)
                     .into_iter()
@@ -312,18 +314,4 @@ pub fn observations(answer: &[Message]) -> Vec<Observation> {
         }
     }
     observations
-}
-
-fn columns(message: &Message) -> (Vec<String>, Vec<u32>) {
-    let payload = message.payload();
-    let mut at = 2;
-    let (mut names, mut types) = (Vec::new(), Vec::new());
-    while at < payload.len() {
-        let end = at + payload[at..].iter().position(|byte| *byte == 0).expect("a name");
-        names.push(String::from_utf8_lossy(&payload[at..end]).into_owned());
-        let oid = end + 1 + 6;
-        types.push(u32::from_be_bytes(payload[oid..oid + 4].try_into().expect("four bytes")));
-        at = end + 1 + 18;
-    }
-    (names, types)
 }
