@@ -104,7 +104,7 @@ impl Migrator<'_> {
             ..self.change_to(release)
         };
         plan.steps.push(Step { action: StepAction::Record(change), state: StepState::Pending });
-        Ok(plan)
+        self.preflight(plan).await
     }
 
     /// The version that [`plan_adoption`](Self::plan_adoption) would record for a database that is

@@ -66,6 +66,12 @@ impl Migrator<'_> {
     /// The database is at another version, has objects of a newer version, or has objects that differ
     /// from the schema. Nothing was changed.
     pub async fn plan_setup(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
+        let plan = self.setup_plan(setup).await?;
+        self.preflight(plan).await
+    }
+
+    /// The plan of a setup, whether or not the role may execute it.
+    pub(crate) async fn setup_plan(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
         let version = self.requested_version(setup)?;
         if !setup.versioning {
             let catalog = self.database.catalog(&self.scope()).await?;
@@ -109,6 +115,15 @@ impl Migrator<'_> {
     /// No version is recorded, the target is older or unknown, or the database has objects that
     /// differ from the schema. Nothing was changed.
     pub async fn plan_update(
+        &mut self,
+        target: Option<SchemaVersion>,
+    ) -> Result<Plan, MigrateError> {
+        let plan = self.update_plan(target).await?;
+        self.preflight(plan).await
+    }
+
+    /// The plan of an update, whether or not the role may execute it.
+    pub(crate) async fn update_plan(
         &mut self,
         target: Option<SchemaVersion>,
     ) -> Result<Plan, MigrateError> {
@@ -213,7 +228,7 @@ impl Migrator<'_> {
             }
             plan.steps.push(drop_table(&table, rollback.with_rows, Some(target), Vec::new()));
         }
-        Ok(plan)
+        self.preflight(plan).await
     }
 
     /// Plans to record `target` under every logical name with a newer version, in one transaction.
@@ -357,7 +372,7 @@ impl Migrator<'_> {
         if !different.is_empty() && !overwrite.drop_different {
             return Err(MigrateError::DifferentTables(different));
         }
-        Ok(plan)
+        self.preflight(plan).await
     }
 
     /// Adds to `plan` the drops of the objects that depend on `relations`, which the plan drops later.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use temporal_dsql_domain::Engine;
 
 use crate::{
-    objects::{Catalog, ColumnDefinition, Dependent, Scope, Seed},
+    objects::{Access, Catalog, ColumnDefinition, Dependent, Scope, Seed},
     schema::Statement,
     version_tables::{VersionChange, VersionRow},
 };
@@ -43,6 +43,13 @@ pub trait SchemaDatabase: Send {
         &mut self,
         relations: &[String],
     ) -> Result<Option<Vec<Dependent>>, DatabaseError>;
+
+    /// What the role may do in the schema and with `relations`, and the types with these names. `None`
+    /// if the server does not show that.
+    ///
+    /// # Errors
+    /// Those of the connection and the server.
+    async fn access(&mut self, relations: &[String]) -> Result<Option<Access>, DatabaseError>;
 
     /// Executes one statement in its own transaction. For an asynchronous index, returns the id of
     /// the job that builds it.
@@ -324,8 +331,9 @@ impl DatabaseError {
             return false;
         };
         match server.sqlstate.as_str() {
-            // Duplicate table, duplicate object.
-            "42P07" | "42710" => true,
+            // Duplicate table. A duplicate object, 42710, is a type: no run makes one, except with its
+            // table, which the next probe shows.
+            "42P07" => true,
             // Duplicate key: in PostgreSQL's catalog, for two concurrent CREATEs of one name, or in
             // the history, for two records in the same microsecond.
             "23505" => server.constraint.as_deref().is_some_and(|constraint| {

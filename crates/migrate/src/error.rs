@@ -144,6 +144,19 @@ pub enum MigrateError {
         can_drop: bool,
     },
 
+    /// The role lacks rights that a step needs. Nothing was changed.
+    #[error(
+        "the role `{role}` lacks rights that this command needs:{}nothing was changed; grant them, or \
+         run the command as a role that has them",
+        bulleted(missing)
+    )]
+    LacksRights {
+        /// The role.
+        role: String,
+        /// These rights.
+        missing: Vec<String>,
+    },
+
     /// No version is recorded.
     #[error(
         "no schema version is recorded for database `{database}`{}; run `setup-schema` first",

@@ -49,6 +49,7 @@ mod migrator;
 mod objects;
 mod plan;
 mod postgres;
+mod preflight;
 mod progress;
 mod retry;
 #[cfg(test)]
@@ -69,9 +70,9 @@ pub use digest::{Digest, RowKey};
 pub use error::{MigrateError, RowCount};
 pub use migrator::Migrator;
 pub use objects::{
-    Catalog, CatalogIndex, ColumnDefinition, Dependent, Difference, IndexBuildState,
-    IndexDefinition, Objects, Scope, Seed, TableDefinition, compare_index, compare_table,
-    normalise,
+    Access, Catalog, CatalogIndex, ColumnDefinition, Dependent, Difference, IndexBuildState,
+    IndexDefinition, Objects, RelationAccess, Scope, Seed, TableDefinition, compare_index,
+    compare_table, normalise,
 };
 pub use plan::{Plan, Step, StepAction, StepState};
 pub use postgres::{ConnectionCount, PostgresDatabase, SessionWatch};

@@ -13,7 +13,7 @@ use temporal_dsql_ports::RetryPolicy;
 use crate::{
     DatabaseError, Job, MigrateError, Progress, ProgressObserver, Row, RowCount, Scan,
     SchemaDatabase,
-    objects::{Catalog, Dependent, Scope, Seed},
+    objects::{Access, Catalog, Dependent, Scope, Seed},
     version_tables::VersionRow,
 };
 
@@ -104,6 +104,13 @@ impl<'a> RetryingDatabase<'a> {
         relations: &[String],
     ) -> Result<Option<Vec<Dependent>>, MigrateError> {
         retried!(self, "looking for dependent objects", self.inner.dependents(relations))
+    }
+
+    pub(crate) async fn access(
+        &mut self,
+        relations: &[String],
+    ) -> Result<Option<Access>, MigrateError> {
+        retried!(self, "looking for the rights of the role", self.inner.access(relations))
     }
 
     pub(crate) async fn version_rows(&mut self) -> Result<Vec<VersionRow>, MigrateError> {

@@ -86,9 +86,9 @@ impl Migrator<'_> {
         self.check_name()?;
         let rows = self.version_rows().await?;
         let plan = if rows.iter().any(|row| row.database == self.logical_name) {
-            self.plan_update(None).await
+            self.update_plan(None).await
         } else {
-            self.plan_setup(&Setup::default()).await
+            self.setup_plan(&Setup::default()).await
         };
         let (pending, notes, problem) = match plan {
             Ok(plan) => (plan.pending().map(|step| step.summary()).collect(), plan.notes, None),

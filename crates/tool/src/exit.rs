@@ -189,6 +189,7 @@ impl From<MigrateError> for Failure {
             | E::NewerThanTool { .. }
             | E::Irreversible { .. }
             | E::OlderElsewhere { .. } => (Exit::Failed, Kind::Version),
+            E::LacksRights { .. } => (Exit::Failed, Kind::Privilege),
             E::TableHasRows { .. } => (Exit::Failed, Kind::Rows),
             E::HasDependents { .. } => (Exit::Failed, Kind::Dependents),
             E::ConcurrentlyDropped { .. } | E::VersionChanged { .. } => {

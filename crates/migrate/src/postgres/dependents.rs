@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use sqlx::{Row, postgres::PgRow};
+use temporal_dsql_domain::Engine;
 
 use crate::{objects::Dependent, schema::quoted};
 
@@ -14,8 +15,16 @@ use crate::{objects::Dependent, schema::quoted};
 /// on any of these by `n` (normal). A view depends on a table through its rule. An object that is part
 /// of the same relation is dropped with it, whatever else it depends on. The depth is bounded, because
 /// functions can make a circle.
-pub(super) const QUERY: &str = "\
-    SELECT f.root, f.class::text || ' ' || f.id::text AS id, \
+///
+/// An object that the role does not own is not dropped; its owner is named. What an object of another
+/// kind is called, and the rights of the role, are asked on PostgreSQL only: whether DSQL has these
+/// functions is not recorded.
+macro_rules! query {
+    ($description:literal, $is_owned:literal) => {
+        concat!(
+            "SELECT ", $description, " AS description, ", $is_owned, " AS is_owned, \
+           pg_catalog.pg_get_userbyid(coalesce(c.relowner, t.relowner, p.proowner))::text AS owner, \
+           f.root, f.class::text || ' ' || f.id::text AS id, \
            f.class::regclass::text AS catalog, f.id::text AS oid, \
            c.relkind::text AS relkind, cn.nspname::text AS schema, c.relname::text AS name, \
            o.conname::text AS foreign_key, tn.nspname::text AS table_schema, \
@@ -47,15 +56,33 @@ pub(super) const QUERY: &str = "\
       LEFT JOIN pg_catalog.pg_class t ON t.oid = o.conrelid \
       LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
       LEFT JOIN pg_catalog.pg_proc p ON f.class = 'pg_catalog.pg_proc'::regclass AND p.oid = f.id \
-     ORDER BY f.depth DESC, f.root, f.class::bigint, f.id::bigint";
+     ORDER BY f.depth DESC, f.root, f.class::bigint, f.id::bigint"
+        )
+    };
+}
 
-/// The objects that `rows`, the answer to [`QUERY`], describe: each once.
+/// The query on an engine.
+pub(super) fn query(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Dsql => query!("NULL::text", "true"),
+        Engine::Postgres => query!(
+            "pg_catalog.pg_describe_object(f.class, f.id, 0)",
+            "coalesce(pg_catalog.pg_has_role(coalesce(c.relowner, t.relowner, p.proowner), 'USAGE'), \
+             true)"
+        ),
+    }
+}
+
+/// The objects that `rows`, the answer to [`query`], describe: each once.
 pub(super) fn read(rows: &[PgRow]) -> Result<Vec<Dependent>, sqlx::Error> {
     let mut seen = BTreeSet::new();
     let mut dependents = Vec::new();
     for row in rows {
         if seen.insert(row.try_get::<String, _>("id")?) {
-            let (object, drop) = object(row)?;
+            let (mut object, mut drop) = object(row)?;
+            if !row.try_get::<bool, _>("is_owned")? && drop.take().is_some() {
+                object += &format!(" of the role `{}`", row.try_get::<String, _>("owner")?);
+            }
             dependents.push(Dependent { object, relation: row.try_get("root")?, drop });
         }
     }
@@ -75,6 +102,7 @@ fn object(row: &PgRow) -> Result<(String, Option<String>), sqlx::Error> {
             "m" => ("materialized view", Some("DROP MATERIALIZED VIEW")),
             "r" | "p" => ("table", None),
             "f" => ("foreign table", None),
+            "c" => ("composite type", None),
             _ => ("relation", None),
         };
         let drop = drop.map(|drop| format!("{drop} {}", exact(&schema, &name)));
@@ -101,5 +129,7 @@ fn object(row: &PgRow) -> Result<(String, Option<String>), sqlx::Error> {
         };
         return Ok((format!("{kind} {name}"), drop.map(|drop| format!("{drop} {name}"))));
     }
-    Ok((format!("object {} in {}", text("oid")?, text("catalog")?), None))
+    let description = row.try_get::<Option<String>, _>("description")?;
+    let unnamed = || Ok(format!("object {} in {}", text("oid")?, text("catalog")?));
+    Ok((description.map_or_else(unnamed, Ok::<_, sqlx::Error>)?, None))
 }

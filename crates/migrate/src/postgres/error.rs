@@ -217,7 +217,7 @@ mod tests {
         assert!(!duplicate("idx_namespaces_name").is_duplicate());
         for (sqlstate, is_duplicate, is_undefined) in [
             ("42P07", true, false),
-            ("42710", true, false),
+            ("42710", false, false),
             ("42P01", false, true),
             ("42704", false, true),
             ("42601", false, false),

@@ -4,6 +4,7 @@
 //! statement and returns its result or a [`DatabaseError`]. A broken connection is closed; the next
 //! call opens another. The explicit transactions are those of the version row.
 
+mod access;
 mod catalog;
 mod dependents;
 mod error;
@@ -14,7 +15,7 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 use temporal_dsql_client::{Attempts, Connector, Endpoint};
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
@@ -27,7 +28,7 @@ use watch::within;
 use crate::{
     DatabaseError, IgnoreProgress, Job, JobStatus, Progress, ProgressObserver, Row, Scan,
     SchemaDatabase, Statement,
-    objects::{Catalog, Dependent, Scope, Seed},
+    objects::{Access, Catalog, Dependent, Scope, Seed},
     schema::{Change, quoted},
     version_tables::{VersionChange, VersionRow},
 };
@@ -246,19 +247,14 @@ impl SchemaDatabase for PostgresDatabase {
         &mut self,
         relations: &[String],
     ) -> Result<Option<Vec<Dependent>>, DatabaseError> {
-        let mut connection = self.take().await?;
-        let query =
-            sqlx::query(dependents::QUERY).bind(self.schema.clone()).bind(relations.to_vec());
-        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
-        match self.settle(connection, rows) {
-            Ok(rows) => dependents::read(&rows)
-                .map(Some)
-                .map_err(|error| DatabaseError::Driver(error.into())),
-            // `pg_depend` can be read on DSQL (aurora-dsql.md#sessions). Whether a recursive query of it
-            // is accepted is not recorded.
-            Err(DatabaseError::Refused(_) | DatabaseError::Denied { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        // `pg_depend` can be read on DSQL (aurora-dsql.md#sessions). Whether a recursive query of it is
+        // accepted is not recorded.
+        self.shown(dependents::query(self.engine), relations, dependents::read).await
+    }
+
+    async fn access(&mut self, relations: &[String]) -> Result<Option<Access>, DatabaseError> {
+        // Whether DSQL accepts it is not recorded.
+        self.shown(access::query(self.engine), relations, access::read).await
     }
 
     async fn execute(&mut self, statement: &Statement) -> Result<Option<String>, DatabaseError> {
@@ -379,6 +375,24 @@ impl SchemaDatabase for PostgresDatabase {
 }
 
 impl PostgresDatabase {
+    /// Runs a query of the catalog with the schema and `relations` as its parameters, and reads its rows
+    /// with `read`. `None` if the server refuses it.
+    async fn shown<T>(
+        &mut self,
+        query: &'static str,
+        relations: &[String],
+        read: fn(&[PgRow]) -> Result<T, sqlx::Error>,
+    ) -> Result<Option<T>, DatabaseError> {
+        let mut connection = self.take().await?;
+        let query = sqlx::query(query).bind(self.schema.clone()).bind(relations.to_vec());
+        let rows = within(Some(STATEMENT_LIMIT), query.fetch_all(&mut connection)).await;
+        match self.settle(connection, rows) {
+            Ok(rows) => read(&rows).map(Some).map_err(|error| DatabaseError::Driver(error.into())),
+            Err(DatabaseError::Refused(_) | DatabaseError::Denied { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs a query that returns one value. Its text consists of quoted names and of literals of
     /// schema files.
     async fn ask<T>(&mut self, text: String) -> Result<T, DatabaseError>

@@ -5,6 +5,8 @@
 //! statement of a session after a change of the catalog. A test can kill a run or break its connection
 //! before or after any call, and interleave runs.
 
+mod contents;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -15,49 +17,13 @@ use std::{
 
 use async_trait::async_trait;
 use temporal_dsql_migrate::{
-    Catalog, CatalogIndex, Change, ColumnDefinition, DatabaseError, Dependent, Engine,
-    HISTORY_TABLE, IndexDefinition, Job, JobStatus, Row, Scan, SchemaDatabase, Scope, Seed,
-    ServerError, Statement, VERSION_TABLE, VersionChange, VersionRow,
+    Access, Catalog, CatalogIndex, Change, ColumnDefinition, DatabaseError, Dependent, Engine,
+    HISTORY_TABLE, IndexDefinition, Job, JobStatus, RelationAccess, Row, Scan, SchemaDatabase,
+    Scope, Seed, ServerError, Statement, VERSION_TABLE, VersionChange, VersionRow,
 };
 use tokio::sync::Notify;
 
-/// A history row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct History {
-    pub old: String,
-    pub new: String,
-    pub manifest_md5: String,
-    pub description: String,
-    pub time: u64,
-}
-
-/// The contents of the database, with timestamps: equal only if nothing was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
-    pub catalog: Catalog,
-    pub rows: BTreeMap<String, Vec<Row>>,
-    /// The version rows, with the time of their last write.
-    pub versions: Vec<(VersionRow, u64)>,
-    pub history: Vec<History>,
-    /// Objects that keep tables from being dropped.
-    pub dependents: Vec<Dependent>,
-}
-
-/// A version row with timestamp 0.
-pub fn version_row(database: &str, version: &str) -> (VersionRow, u64) {
-    let row = VersionRow {
-        database: database.to_owned(),
-        version: Some(version.to_owned()),
-        min_compatible: Some("1.0".to_owned()),
-    };
-    (row, 0)
-}
-
-/// Adds a row to `table`.
-pub fn add_row(contents: &mut Contents, table: &str, row: &[&str]) {
-    let row: Row = row.iter().map(|value| Some((*value).to_owned())).collect();
-    contents.rows.entry(table.to_owned()).or_default().push(row);
-}
+pub use contents::{Contents, History, add_row, version_row};
 
 #[derive(Debug)]
 struct Build {
@@ -88,7 +54,7 @@ pub struct Behaviour {
     pub removes_ended_jobs: bool,
     /// An earlier failed job, listed after the jobs of each index.
     pub stale_job: Option<Job>,
-    /// Whether the catalog of dependent objects is missing.
+    /// Whether the catalogs of dependent objects and of rights are missing.
     pub hides_dependents: bool,
     /// A call that fails with OC001 this many times, in all sessions.
     pub contended: Option<(String, u32)>,
@@ -373,6 +339,9 @@ impl State {
                 self.catalog_version -= 1;
                 return Err(refused("42P07", &format!("relation \"{name}\" already exists")));
             }
+            Change::CreateTable { name, .. } if self.contents.types.contains_key(name) => {
+                return Err(refused("42710", &format!("type \"{name}\" already exists")));
+            }
             Change::CreateTable { name, table } => {
                 catalog.tables.insert(name.clone(), table.clone());
             }
@@ -528,6 +497,24 @@ impl SchemaDatabase for Session {
             let found = state.contents.dependents.iter();
             let found = found.filter(|object| relations.contains(&object.relation));
             Ok((!state.behaviour.hides_dependents).then(|| found.cloned().collect()))
+        })
+        .await
+    }
+
+    async fn access(&mut self, relations: &[String]) -> Result<Option<Access>, DatabaseError> {
+        self.call("access".into(), |state| {
+            let of_others = state.contents.owners.iter().map(|(name, owner)| {
+                let access = RelationAccess { owner: owner.clone(), ..RelationAccess::default() };
+                (name.clone(), access)
+            });
+            let access = Access {
+                role: "admin".to_owned(),
+                may_create: true,
+                owns_schema: false,
+                relations: of_others.filter(|(name, _)| relations.contains(name)).collect(),
+                types: state.contents.types.clone(),
+            };
+            Ok((!state.behaviour.hides_dependents).then_some(access))
         })
         .await
     }

@@ -13,6 +13,7 @@ mod fake_cluster;
 mod indexes;
 mod interruptions;
 mod overwriting;
+mod preflight;
 mod reports;
 mod rollbacks;
 mod schema_files;

@@ -116,6 +116,21 @@ async fn tables_of_others_that_depend_on_one_of_the_schema_are_never_dropped() {
 }
 
 #[tokio::test]
+async fn an_object_of_any_kind_has_its_name() {
+    let Some(scratch) = at(V1_1).await else {
+        return;
+    };
+    let objects = "CREATE TABLE invoices (id INT PRIMARY KEY); \
+                   CREATE POLICY mine ON invoices USING (id IN (SELECT shard_id FROM shards)); \
+                   CREATE TYPE pair AS (one shards, two INT)";
+    scratch.execute(objects).await.unwrap();
+    let mut database = connect(&scratch).await;
+    let mut names = named(&dependents(&mut database, &["shards"]).await);
+    names.sort();
+    assert_eq!(names, ["composite type public.pair", "policy mine on table invoices"]);
+}
+
+#[tokio::test]
 async fn an_overwrite_keeps_a_table_that_only_has_the_name_of_one_of_the_schema() {
     let Some(scratch) = at(V1_0).await else {
         return;
