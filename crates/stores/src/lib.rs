@@ -1,4 +1,4 @@
-//! Temporal's stores of executions, shards, tasks and histories, over any [`Store`].
+//! Temporal's stores of executions, shards, tasks, histories and task queues, over any [`Store`].
 //!
 //! They are implemented on the row ports and the runner, so every adapter can be used. The creates,
 //! updates and deletes of one execution are atomic: each is one
@@ -18,6 +18,9 @@
 //!
 //! Writes of one owner do not conflict with each other on the shard's row. A plain read of the range
 //! id does not protect: both transactions would commit.
+//!
+//! The same holds for a task queue and its range id
+//! ([`MatchingTaskStore`]): the owner's row is in `task_queues`, and its writes are new tasks.
 //!
 //! # Deadlines and cancellation
 //!
@@ -63,12 +66,15 @@ macro_rules! define_store {
 mod cluster_metadata;
 mod execution;
 mod history;
+mod lease;
+mod matching_tasks;
 mod namespaces;
 mod nexus_endpoints;
 mod page;
 mod queue;
 mod queue_v2;
 mod shard;
+mod task_queue_user_data;
 mod tasks;
 mod unknown_commit;
 
@@ -81,12 +87,14 @@ pub use history::{
     AppendNodes, HistoryPage, HistoryStore, NewBranch, OrphanDeletion, OrphanPage, PageToken,
     ReadHistory,
 };
+pub use matching_tasks::MatchingTaskStore;
 pub use namespaces::NamespaceStore;
 pub use nexus_endpoints::{NexusEndpointList, NexusEndpointStore};
 pub use page::{Page, PageKey};
 pub use queue::QueueStore;
 pub use queue_v2::{QueueInfo, QueueV2Store};
 pub use shard::ShardStore;
+pub use task_queue_user_data::{UserDataStore, UserDataUpdate};
 pub use tasks::TaskStore;
 
 pub use temporal_dsql_ports::Expected;
@@ -113,12 +121,12 @@ pub struct Owner {
 impl Owner {
     /// Returns an error if the observed range id is not the owner's.
     fn check(self, observed: Option<i64>) -> Result<(), StoreError> {
-        if observed == Some(self.range_id) { Ok(()) } else { Err(self.ownership_lost(observed)) }
+        if observed == Some(self.range_id) { Ok(()) } else { Err(self.lost(observed).into()) }
     }
 
-    fn ownership_lost(self, observed: Option<i64>) -> StoreError {
+    const fn lost(self, observed: Option<i64>) -> ConditionFailed {
         let Self { shard_id, range_id: expected } = self;
-        ConditionFailed::ShardOwnershipLost { shard_id, expected, observed }.into()
+        ConditionFailed::ShardOwnershipLost { shard_id, expected, observed }
     }
 }
 

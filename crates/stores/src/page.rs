@@ -5,7 +5,8 @@
 use bytes::{Buf, BufMut};
 use temporal_dsql_domain::{
     BranchId, BranchKey, ClusterName, HostId, InvalidValue, NamespaceId, NexusEndpointId,
-    QueueName, ScheduledKey, ShardId, Timestamp, TreeId,
+    QueueName, ScheduledKey, ShardId, TaskLevel, TaskQueueId, TaskQueueKey, TaskQueueKind,
+    TaskQueueName, Timestamp, TreeId,
 };
 use uuid::Uuid;
 
@@ -188,10 +189,42 @@ macro_rules! uuid_key {
     };
 }
 
+impl KeyFields for TaskQueueKey {
+    const LIST: &'static str = "task_queues";
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.put_u8(u8::from(self.kind == TaskQueueKind::Fair));
+        bytes.put_u32(self.range_hash);
+        bytes.put_slice(self.task_queue_id.0.as_bytes());
+    }
+
+    fn get(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            kind: *TaskQueueKind::ALL.get(usize::from(bytes.try_get_u8().ok()?))?,
+            range_hash: bytes.try_get_u32().ok()?,
+            task_queue_id: TaskQueueId(get_uuid(bytes)?),
+        })
+    }
+}
+
+impl KeyFields for TaskLevel {
+    const LIST: &'static str = "tasks";
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.put_i64(self.pass);
+        bytes.put_i64(self.task_id);
+    }
+
+    fn get(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self { pass: bytes.try_get_i64().ok()?, task_id: bytes.try_get_i64().ok()? })
+    }
+}
+
 uuid_key!(NamespaceId, "namespaces");
 uuid_key!(HostId, "cluster_membership");
 uuid_key!(NexusEndpointId, "nexus_endpoints");
 text_key!(ClusterName, "cluster_metadata_info");
+text_key!(TaskQueueName, "task_queue_user_data");
 text_key!(QueueName, "queues");
 
 /// Checks that a key is read back from its bytes, and that damaged bytes, bytes of another version,
@@ -256,6 +289,11 @@ mod tests {
             tree_id: TreeId(Uuid::from_u128(7)),
             branch_id: BranchId(Uuid::max()),
         });
+        for kind in TaskQueueKind::ALL {
+            assert_is_serialized(&TaskQueueKey::of_upstream_id(kind, b"queue"));
+            assert_is_serialized(&kind.end_level());
+        }
+        assert_is_serialized(&TaskQueueName::new("q").unwrap());
         assert_is_serialized(&NamespaceId(Uuid::from_u128(1)));
         assert_is_serialized(&HostId(Uuid::from_u128(1)));
         assert_is_serialized(&NexusEndpointId(Uuid::max()));

@@ -31,11 +31,7 @@ impl<S: Store> QueueStore<S> {
     /// # Errors
     /// [`StoreError::InvalidArgument`] if the queue cannot have a dead letter queue, and those of the
     /// store.
-    pub async fn init(
-        &self,
-        queue_type: QueueType,
-        initial: &DataBlob,
-    ) -> Result<(), StoreError> {
+    pub async fn init(&self, queue_type: QueueType, initial: &DataBlob) -> Result<(), StoreError> {
         let mut session = self.store.session();
         for queue_type in [queue_type, queue_type.dlq()?] {
             if session.select_from_queue_metadata(queue_type).await?.is_none() {
@@ -76,8 +72,7 @@ impl<S: Store> QueueStore<S> {
         let end = range.end;
         let messages =
             self.store.session().range_select_from_messages(queue_type, range, limit).await?;
-        let next =
-            |last: &QueueMessage| last.message_id.checked_add(1).filter(|next| *next < end);
+        let next = |last: &QueueMessage| last.message_id.checked_add(1).filter(|next| *next < end);
         Ok(Page::new(messages, limit, next))
     }
 

@@ -1,8 +1,8 @@
 //! The queue store of named queues: the dead letters of history tasks.
 
 use temporal_dsql_domain::{
-    DataBlob, FIRST_MESSAGE_ID, InvalidValue, QueueMessage, QueueName, QueueV2Key,
-    QueueV2Metadata, QueueV2Type, QueuesRow, Table,
+    DataBlob, FIRST_MESSAGE_ID, InvalidValue, QueueMessage, QueueName, QueueV2Key, QueueV2Metadata,
+    QueueV2Type, QueuesRow, Table,
 };
 
 use super::{CHUNK, Page, check_limit, delete_in_chunks, unknown_commit::idempotent};
@@ -61,11 +61,7 @@ impl<S: Store> QueueV2Store<S> {
     /// # Errors
     /// [`ConditionFailed::QueueNotFound`], and those of the store. If the answer is lost, the outcome is
     /// unknown, as that of [`QueueStore::enqueue`](crate::QueueStore::enqueue).
-    pub async fn enqueue(
-        &self,
-        queue: &QueueV2Key,
-        message: &DataBlob,
-    ) -> Result<i64, StoreError> {
+    pub async fn enqueue(&self, queue: &QueueV2Key, message: &DataBlob) -> Result<i64, StoreError> {
         let mut session = self.store.session();
         let id = session.insert_next_into_queue_v2_messages(queue, message).await?;
         id.ok_or_else(|| not_found(queue))

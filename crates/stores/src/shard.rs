@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use temporal_dsql_domain::{ShardId, ShardsRow};
 
-use super::{Owner, unknown_commit};
+use super::{Owner, lease, unknown_commit};
 #[cfg(doc)]
 use temporal_dsql_ports::ConditionFailed;
-use temporal_dsql_ports::{BoxFuture, Outcome, Store, StoreError, StoreExt, Transaction, Within};
+use temporal_dsql_ports::{Outcome, Store, StoreError, Within};
 
 define_store! {
     /// Temporal's `ShardStore`, over any store.
@@ -69,42 +69,16 @@ impl<S: Store> ShardStore<S> {
 
     /// Writes the shard if its range id is `previous_range_id`.
     ///
-    /// A new range id is a takeover: a transaction locks the row `FOR UPDATE`, compares, and writes.
-    /// It conflicts with every write of the previous owner. With the same range id the owner saves
-    /// its progress: one statement, which does not conflict with the owner's other writes. The blob
-    /// must contain the same range id as the row ([`ShardStore`]).
+    /// A new range id is a takeover, which conflicts with every write of the previous owner. With the
+    /// same range id the owner saves its progress. The blob must contain the same range id as the row
+    /// ([`ShardStore`]).
     ///
     /// # Errors
     /// [`ConditionFailed::ShardOwnershipLost`] with the stored range id; and those of the store. If
     /// the answer is lost, the row is read: if it equals `row`, the update is reported as done. This
     /// requires that rows of different owners differ, as Temporal's do: they contain the owner.
     pub async fn update(&self, row: &ShardsRow, previous_range_id: i64) -> Result<(), StoreError> {
-        let previous = Owner { shard_id: row.shard_id, range_id: previous_range_id };
-        let written = if row.range_id == previous_range_id {
-            let mut session = self.store.session();
-            match session.update_shards(row, Some(previous_range_id)).await {
-                Ok(0) => session.select_from_shards(row.shard_id).await.and_then(|found| {
-                    Err(previous.ownership_lost(found.map(|found| found.range_id)))
-                }),
-                written => written.map(drop),
-            }
-        } else {
-            self.store.run("UpdateShards", &(row, previous), take_over).await
-        };
-        let Err(error) = written else { return Ok(()) };
-        if error.outcome() != Outcome::Unknown {
-            return Err(error);
-        }
-        let Ok(found) = self.get(row.shard_id).await else { return Err(error) };
-        match found {
-            Some(found) if found == *row => Ok(()),
-            // The update may have been applied and overwritten, or may still take effect. Neither
-            // the new nor the previous range id decides it.
-            Some(found) if [row.range_id, previous_range_id].contains(&found.range_id) => {
-                Err(error)
-            }
-            found => Err(previous.ownership_lost(found.map(|found| found.range_id))),
-        }
+        lease::update(&self.store, row, previous_range_id).await
     }
 
     /// Checks that `owner` owns its shard. This is a plain read: the shard may be taken over at any
@@ -116,15 +90,4 @@ impl<S: Store> ShardStore<S> {
         let row = self.get(owner.shard_id).await?;
         owner.check(row.map(|row| row.range_id))
     }
-}
-
-/// The body of a takeover.
-fn take_over<'t>(
-    transaction: &'t mut dyn Transaction,
-    (row, previous): &'t (&ShardsRow, Owner),
-) -> BoxFuture<'t, Result<(), StoreError>> {
-    Box::pin(async move {
-        previous.check(transaction.write_lock_shards(row.shard_id).await?)?;
-        transaction.update_shards(row, Some(previous.range_id)).await.map(drop)
-    })
 }
