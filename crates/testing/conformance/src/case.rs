@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use temporal_dsql_domain::{ArchetypeId, MapTable};
+use temporal_dsql_domain::{ArchetypeId, MapTable, TaskQueueKind};
 
 use crate::queue::Queue;
 
@@ -18,6 +18,8 @@ pub enum Cases {
     Maps,
     /// Every task queue, and two categories.
     Queues,
+    /// Normal and fair task queues of matching.
+    Kinds,
 }
 
 /// The value of the parameter.
@@ -31,6 +33,8 @@ pub enum Case {
     Map(MapTable),
     /// A task queue.
     Queue(Queue),
+    /// A kind of task queues of matching.
+    Kind(TaskQueueKind),
 }
 
 impl Cases {
@@ -46,6 +50,7 @@ impl Cases {
             Self::One => vec![Case::One],
             Self::Archetypes => ARCHETYPES.map(Case::Archetype).into(),
             Self::Maps => MapTable::ALL.map(Case::Map).into(),
+            Self::Kinds => TaskQueueKind::ALL.map(Case::Kind).into(),
             Self::Queues => Queue::all().into_iter().map(Case::Queue).collect(),
         }
     }
@@ -59,6 +64,7 @@ impl fmt::Display for Case {
             Self::Archetype(archetype) => write!(f, "[{archetype}]"),
             Self::Map(map) => write!(f, "[{}]", map.table()),
             Self::Queue(queue) => write!(f, "[{queue}]"),
+            Self::Kind(kind) => write!(f, "[{kind}]"),
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Scenario {
 impl Scenario {
     /// Areas that use only row operations, which are sent in the same way whichever way write sets
     /// are sent.
-    pub(crate) const ROW_AREAS: [&str; 17] = [
+    pub(crate) const ROW_AREAS: [&str; 20] = [
         "buffered_events",
         "chasm_nodes",
         "current_executions",
@@ -35,11 +35,14 @@ impl Scenario {
         "join_locks",
         "transaction_limits",
         "maps",
+        "matching_tasks",
         "reference_model",
         "retries",
         "routing",
+        "task_queues",
         "task_ranges",
         "tasks",
+        "user_data",
         "values",
         "version",
     ];
@@ -70,6 +73,7 @@ macro_rules! scenario_table {
     (@cases archetype) => { $crate::case::Cases::Archetypes };
     (@cases map) => { $crate::case::Cases::Maps };
     (@cases queue) => { $crate::case::Cases::Queues };
+    (@cases kind) => { $crate::case::Cases::Kinds };
     (@applies) => { |_| true };
     (@applies $needs:ident) => { |capabilities| capabilities.$needs };
 }

@@ -4,6 +4,7 @@
 pub(crate) mod conflicts;
 pub(crate) mod guarded_requests;
 pub(crate) mod histories;
+pub(crate) mod matching;
 pub(crate) mod owned_shard;
 mod rows;
 mod test_context;

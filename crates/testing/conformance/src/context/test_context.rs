@@ -8,7 +8,7 @@ use std::{
 use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, ExecutionState,
     ExecutionStatus, ExecutionsFilter, ExecutionsRow, MapTable, NamespaceId, RequestId, RunId,
-    Timestamp, WorkflowId,
+    TaskQueueKind, Timestamp, WorkflowId,
 };
 use temporal_dsql_ports::{Attempt, RetryPolicy, Store, Transaction};
 use uuid::Uuid;
@@ -105,6 +105,14 @@ impl TestContext {
         match &self.case {
             Case::Queue(queue) => queue,
             _ => panic!("the scenario has no queue parameter"),
+        }
+    }
+
+    /// The kind of task queues that the scenario runs for.
+    pub fn kind(&self) -> TaskQueueKind {
+        match self.case {
+            Case::Kind(kind) => kind,
+            _ => panic!("the scenario has no kind of task queues"),
         }
     }
 

@@ -22,6 +22,8 @@ mod interleavings;
 mod isolation;
 mod join_locks;
 mod maps;
+mod matching_task_store;
+mod matching_tasks;
 mod mutable_state;
 mod recorded_rows;
 mod reference_model;
@@ -33,12 +35,14 @@ mod shard_store;
 mod shards;
 mod size_limits;
 mod state_validation;
+mod task_queues;
 mod task_ranges;
 mod task_store;
 mod tasks;
 mod transaction_limits;
 mod unknown_commits;
 mod update_execution;
+mod user_data;
 mod values;
 mod version;
 
@@ -57,6 +61,8 @@ const ALL: &[&[Scenario]] = &[
     shards::SCENARIOS,
     tasks::SCENARIOS,
     task_ranges::SCENARIOS,
+    task_queues::SCENARIOS,
+    matching_tasks::SCENARIOS,
     mutable_state::SCENARIOS,
     condition_locks::SCENARIOS,
     conditions::SCENARIOS,
@@ -67,6 +73,8 @@ const ALL: &[&[Scenario]] = &[
     execution_histories::SCENARIOS,
     task_store::SCENARIOS,
     shard_store::SCENARIOS,
+    matching_task_store::SCENARIOS,
+    user_data::SCENARIOS,
     history_store::SCENARIOS,
     history_chains::SCENARIOS,
     scavenging::SCENARIOS,
