@@ -1,8 +1,10 @@
-//! The rows of a real Temporal 1.32 server, for tests and the demo.
+//! The rows of real Temporal servers, for tests and the demo.
 
 mod decode;
 mod executions;
+mod matching;
 mod related_rows;
 
 pub use executions::{current_chasm_executions, current_executions, executions};
+pub use matching::{matching_tasks, task_queue_user_data, task_queues};
 pub use related_rows::{entries, history_branches, history_nodes, shards, tasks};

@@ -10,7 +10,7 @@ use temporal_dsql_domain::{
     WorkflowId,
 };
 
-use super::decode::{bytes, encoding, lines};
+use super::decode::{Blob, bytes, encoding, lines};
 
 /// The lines of one file of the recording.
 macro_rules! recorded {
@@ -145,18 +145,6 @@ impl Run {
             workflow_id: WorkflowId::new(self.workflow_id).unwrap(),
             run_id: self.run_id.parse().unwrap(),
         }
-    }
-}
-
-#[derive(Deserialize)]
-struct Blob {
-    data: String,
-    data_encoding: String,
-}
-
-impl From<Blob> for DataBlob {
-    fn from(blob: Blob) -> Self {
-        Self::new(bytes(&blob.data), encoding(&blob.data_encoding))
     }
 }
 

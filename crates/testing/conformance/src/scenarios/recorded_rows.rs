@@ -1,13 +1,16 @@
-//! The rows of a real Temporal 1.32 server, written and read unchanged.
+//! The rows of real Temporal servers, written and read unchanged.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use temporal_dsql_domain::{
-    HistoryTreeInfo, MapEntries, MapTable, ScheduledRange, Table, Timestamp,
+    HistoryTreeInfo, MapEntries, MapTable, ScheduledRange, Table, TaskQueueKind, Timestamp,
 };
-use temporal_dsql_ports::{CurrentChange, ExpectedCurrent, MutableStateRows, RunChange, WriteSet};
+use temporal_dsql_ports::{
+    CurrentChange, ExpectedCurrent, MutableStateRows, RunChange, TaskQueueLease, WriteSet,
+};
 use temporal_dsql_stores::{
-    ExecutionStore, HistoryStore, Owner, ReadHistory, ShardStore, TaskStore,
+    ExecutionStore, HistoryStore, MatchingTaskStore, Owner, ReadHistory, ShardStore, TaskStore,
+    UserDataStore, UserDataUpdate,
 };
 
 use crate::{context::TestContext, real_data, scenario::scenario_table};
@@ -19,6 +22,8 @@ scenario_table! { "recorded_rows":
     every_whole_execution_of_a_real_server_is_read_unchanged;
     every_task_of_a_real_server_is_added_by_its_owner_and_read_unchanged;
     every_history_of_a_real_server_is_read_in_both_directions;
+    every_task_queue_of_a_real_server_is_created_by_its_owner_with_its_tasks;
+    the_user_data_of_a_real_server_are_read_unchanged;
 }
 
 async fn every_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
@@ -156,4 +161,41 @@ async fn every_history_of_a_real_server_is_read_in_both_directions(ctx: &TestCon
         assert_eq!(reversed, expected);
     }
     assert!(nodes.is_empty(), "batches without a branch: {:?}", nodes.keys());
+}
+
+async fn every_task_queue_of_a_real_server_is_created_by_its_owner_with_its_tasks(
+    ctx: &TestContext,
+) {
+    let store = MatchingTaskStore::new(Arc::clone(&ctx.store));
+    let (queues, tasks) = (real_data::task_queues(), real_data::matching_tasks());
+    for row in &queues {
+        store.create_task_queue(row).await.unwrap();
+        let of_queue: Vec<_> =
+            tasks.iter().filter(|task| task.queue == row.queue).cloned().collect();
+        let lease = TaskQueueLease { queue: row.queue, range_id: row.range_id };
+        store.create_tasks(lease, &of_queue).await.unwrap();
+        assert_eq!(store.get_task_queue(&row.queue).await.unwrap().as_ref(), Some(row));
+        let all = TaskQueueKind::Normal.first_level()..TaskQueueKind::Normal.end_level();
+        let page = store.get_tasks(&row.queue, all, 100).await.unwrap();
+        assert_eq!(page.items, of_queue);
+    }
+    let page = store.list_task_queues(TaskQueueKind::Normal, None, 1_000).await.unwrap();
+    assert_eq!(page.items, queues);
+    assert_eq!(ctx.fixture.count(Table::Tasks).await, tasks.len() as u64);
+}
+
+async fn the_user_data_of_a_real_server_are_read_unchanged(ctx: &TestContext) {
+    let store = UserDataStore::new(Arc::clone(&ctx.store));
+    for row in real_data::task_queue_user_data() {
+        let update = UserDataUpdate {
+            task_queue_name: row.task_queue_name.clone(),
+            version: row.version - 1,
+            data: row.data.clone(),
+            build_ids_added: Vec::new(),
+            build_ids_removed: Vec::new(),
+        };
+        store.update(row.namespace_id, &[update]).await.unwrap();
+        let read = store.get(row.namespace_id, &row.task_queue_name).await.unwrap();
+        assert_eq!(read, Some(row));
+    }
 }
