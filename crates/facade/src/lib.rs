@@ -5,7 +5,7 @@
 //!
 //! | Module | Feature | Content |
 //! |---|---|---|
-//! | [`stores`] | | Temporal's stores: executions, shards, history tasks and histories |
+//! | [`stores`] | | Temporal's stores: executions, shards, history tasks, histories and task queues |
 //! | `dsql` | `dsql` (default) | the store on Aurora DSQL, or on PostgreSQL for development |
 //! | `dsql::aws_credentials` | `aws` | the standard chain of AWS credentials |
 //! | `memory` | `memory` | a store in memory with the isolation, conflicts and limits of Aurora DSQL |
@@ -15,10 +15,11 @@
 //!
 //! [`Store`] is the interface of both adapters. Most services use it through [`stores`]: an
 //! `ExecutionStore` creates, updates and deletes executions, a `ShardStore` acquires shards, a
-//! `TaskStore` has the tasks of a shard, and a `HistoryStore` the history branches. A service that
-//! needs single rows opens a session ([`Store::session`]) or runs a transaction ([`StoreExt::run`]);
+//! `TaskStore` has the tasks of a shard, and a `HistoryStore` the history branches. A
+//! `MatchingTaskStore` has the task queues of matching with their tasks, a `UserDataStore` their user
+//! data and build ids. A service that needs single rows opens a session ([`Store::session`]) or runs a transaction ([`StoreExt::run`]);
 //! the row operations are the traits [`HistoryExecution`], [`ExecutionMaps`], [`HistoryTasks`],
-//! [`HistoryNodes`] and [`Shards`].
+//! [`HistoryNodes`], [`Shards`], [`MatchingTasks`] and [`TaskQueueUserData`].
 //!
 //! # Conflicts and errors
 //!
@@ -121,17 +122,19 @@ pub use temporal_dsql_ports::{
     check_distinct_maps, create_tasks_by_table, limits, verify_compatible_version,
 };
 
-/// Temporal's stores of executions, shards, tasks and histories, over any [`Store`].
+/// Temporal's stores of executions, shards, tasks, histories and task queues, over any [`Store`].
 ///
 /// A shard has one owner at a time, identified by a range id. Methods that write for an owner take an
-/// `Owner`, and fail after the shard has been taken over. The method `within` of each store returns
+/// `Owner`, and fail after the shard has been taken over. A task queue has an owner in the same way, its
+/// [`TaskQueueLease`]. The method `within` of each store returns
 /// the store with a deadline.
 pub mod stores {
     pub use temporal_dsql_stores::{
         AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode,
-        ExecutionStore, HistoryPage, HistoryStore, Mutation, NewBranch, OrphanDeletion, OrphanPage,
-        Owner, Page, PageKey, PageToken, ReadHistory, SetExecution, ShardStore, Snapshot,
-        TaskStore, UpdateExecution, UpdateMode,
+        ExecutionStore, HistoryPage, HistoryStore, MatchingTaskStore, Mutation, NewBranch,
+        OrphanDeletion, OrphanPage, Owner, Page, PageKey, PageToken, ReadHistory, SetExecution,
+        ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode, UserDataStore,
+        UserDataUpdate,
     };
 }
 

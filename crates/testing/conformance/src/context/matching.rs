@@ -6,7 +6,7 @@ use temporal_dsql_domain::{
     NamespaceId, TaskLevel, TaskQueueKey, TaskQueueKind, TaskQueueName, TaskQueueType,
     TaskQueueUserDataRow, TaskQueuesRow, TasksRow,
 };
-use temporal_dsql_ports::{StoreError, TaskQueueLease};
+use temporal_dsql_ports::{ConditionFailed, StoreError, TaskQueueLease};
 use temporal_dsql_stores::{MatchingTaskStore, PageKey};
 
 use super::{owned_shard::SharedStore, test_context::TestContext};
@@ -124,4 +124,10 @@ impl OwnedTaskQueue<'_> {
     ) -> Result<(), StoreError> {
         MatchingTaskStore::new(store).create_tasks(self.lease, tasks).await
     }
+}
+
+/// The failure of the owner `lease`.
+pub(crate) fn lost(lease: TaskQueueLease, observed: Option<i64>) -> ConditionFailed {
+    let TaskQueueLease { queue, range_id: expected } = lease;
+    ConditionFailed::TaskQueueLeaseLost { queue, expected, observed }
 }

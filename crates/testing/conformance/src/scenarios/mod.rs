@@ -22,6 +22,7 @@ mod interleavings;
 mod isolation;
 mod join_locks;
 mod maps;
+mod matching_leases;
 mod matching_task_store;
 mod matching_tasks;
 mod mutable_state;
@@ -74,6 +75,7 @@ const ALL: &[&[Scenario]] = &[
     task_store::SCENARIOS,
     shard_store::SCENARIOS,
     matching_task_store::SCENARIOS,
+    matching_leases::SCENARIOS,
     user_data::SCENARIOS,
     history_store::SCENARIOS,
     history_chains::SCENARIOS,
