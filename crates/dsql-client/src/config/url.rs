@@ -8,7 +8,8 @@ use super::{Config, ConfigError, TlsMode, endpoint};
 impl Config {
     /// Reads the configuration from a URL of libpq,
     /// `postgres://user:password@host:port/database?sslmode=verify-full`. All parts but the host are
-    /// optional, and have the defaults of [`new`](Self::new). `sslmode` is the only parameter.
+    /// optional, and have the defaults of [`new`](Self::new). The parameters are `sslmode` and
+    /// `sslrootcert`, the CA file.
     ///
     /// ```
     /// use temporal_dsql_client::Config;
@@ -40,22 +41,30 @@ impl Config {
             config.database = database;
         }
         for (name, value) in url.query_pairs() {
-            if name != "sslmode" {
-                return Err(invalid(format!("has the parameter {name}; only sslmode is known")));
-            }
-            config.tls.mode = Some(match &*value {
-                "disable" => TlsMode::Disable,
-                "prefer" => TlsMode::Prefer,
-                "require" => TlsMode::Require,
-                "verify-full" => TlsMode::VerifyFull,
+            match &*name {
+                "sslmode" => config.tls.mode = Some(tls_mode(&value)?),
+                "sslrootcert" => config.tls.ca_file = Some(value.into_owned().into()),
                 _ => {
-                    let known = "disable, prefer, require and verify-full are known";
-                    return Err(invalid(format!("has the sslmode {value}; {known}")));
+                    let known = "sslmode and sslrootcert are known";
+                    return Err(invalid(format!("has the parameter {name}; {known}")));
                 }
-            });
+            }
         }
         Ok(config)
     }
+}
+
+fn tls_mode(name: &str) -> Result<TlsMode, ConfigError> {
+    Ok(match name {
+        "disable" => TlsMode::Disable,
+        "prefer" => TlsMode::Prefer,
+        "require" => TlsMode::Require,
+        "verify-full" => TlsMode::VerifyFull,
+        _ => {
+            let known = "disable, prefer, require and verify-full are known";
+            return Err(invalid(format!("has the sslmode {name}; {known}")));
+        }
+    })
 }
 
 fn invalid(reason: impl Into<String>) -> ConfigError {
@@ -73,15 +82,20 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::Tls;
 
     #[test]
     fn every_part_of_a_url_is_read() {
-        let url = "postgresql://temporal%40app:pa%2Fss@db.example.com:6000/my%20db?sslmode=require";
-        let config = Config::from_url(url).unwrap();
+        let config = Config::from_url(
+            "postgresql://temporal%40app:pa%2Fss@db.example.com:6000/my%20db?sslmode=require&\
+             sslrootcert=%2Fetc%2Fca.pem",
+        )
+        .unwrap();
         assert_eq!((&*config.host, config.port), ("db.example.com", 6000));
         assert_eq!((&*config.user, &*config.database), ("temporal@app", "my db"));
         assert_eq!(config.password.unwrap().expose_secret(), "pa/ss");
-        assert_eq!(config.tls.mode, Some(TlsMode::Require));
+        let ca_file = Some("/etc/ca.pem".into());
+        assert_eq!(config.tls, Tls { mode: Some(TlsMode::Require), ca_file });
     }
 
     #[test]
