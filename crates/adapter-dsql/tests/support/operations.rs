@@ -3,8 +3,8 @@
 use temporal_dsql_domain::{
     ArchetypeId, BranchId, ChasmNode, ChasmPath, CurrentExecutionsRow, ExecutionState,
     ExecutionStatus, ExecutionsRow, HistoryBranch, HistoryNode, HistoryTreeInfo, IdEntry,
-    ImmediateQueue, ImmediateTask, MapEntries, MapKeys, ScheduledKey, ScheduledQueue,
-    ScheduledTask, ShardsRow, Tasks, Timestamp, TreeId,
+    ImmediateQueue, ImmediateTask, MapEntries, ScheduledKey, ScheduledQueue, ScheduledTask,
+    ShardsRow, Tasks, Timestamp, TreeId,
 };
 use temporal_dsql_ports::{
     BoxFuture, BufferedWrite, Expected, MapWrite, StoreError, StoreExt, Transaction,

@@ -1,17 +1,15 @@
 //! Settings of stock PostgreSQL that end sessions and waits, which DSQL does not have.
 
-mod support;
-
 use std::time::Duration;
 
-use support::execution;
+use crate::support::execution;
 use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, StoreExt};
 use temporal_dsql_testkit::ScratchDatabase;
 
 /// A database with the schema and with this setting.
 async fn with_setting(setting: &str) -> Option<ScratchDatabase> {
     let database = ScratchDatabase::create().await?;
-    support::set_up(&database).await;
+    crate::support::set_up(&database).await;
     database.execute(&format!("ALTER DATABASE {} SET {setting}", database.name())).await.unwrap();
     Some(database)
 }
@@ -22,7 +20,7 @@ async fn a_transaction_whose_session_was_ended_for_idling_is_not_applied_and_the
     let Some(database) = with_setting("idle_in_transaction_session_timeout = '100ms'").await else {
         return;
     };
-    let store = support::open(&database, database.addr().unwrap(), RetryPolicy::NEVER).await;
+    let store = crate::support::open(&database, database.addr().unwrap(), RetryPolicy::NEVER).await;
     for by_commit in [false, true] {
         let row = execution();
         let mut idle = store.begin(Attempt::first("Idle")).await.unwrap();
@@ -43,7 +41,8 @@ async fn a_transaction_whose_session_was_ended_for_idling_is_not_applied_and_the
 #[tokio::test]
 async fn a_session_that_was_ended_for_idling_is_replaced() {
     let Some(database) = with_setting("idle_session_timeout = '100ms'").await else { return };
-    let store = support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
+    let store =
+        crate::support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
     tokio::time::sleep(Duration::from_millis(400)).await;
@@ -55,7 +54,7 @@ async fn a_session_that_was_ended_for_idling_is_replaced() {
 #[expect(clippy::disallowed_methods, reason = "a transaction that holds a lock")]
 async fn a_lock_timeout_is_contention() {
     let Some(database) = with_setting("lock_timeout = '50ms'").await else { return };
-    let store = support::open(&database, database.addr().unwrap(), RetryPolicy::NEVER).await;
+    let store = crate::support::open(&database, database.addr().unwrap(), RetryPolicy::NEVER).await;
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
     let mut holder = store.begin(Attempt::first("Holder")).await.unwrap();

@@ -1,11 +1,9 @@
 //! Every statement of `sql/*.sql` on a server: the server prepares it, and its plan finds rows by
 //! a unique index.
 
-#[path = "../src/text.rs"]
+#[path = "../../src/text.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the store uses the rest of it")]
 mod text;
-
-mod support;
 
 use std::path::Path;
 
@@ -43,13 +41,13 @@ async fn prepare_all(url: &str) {
 #[tokio::test]
 async fn every_text_is_prepared_by_postgresql() {
     let Some(database) = ScratchDatabase::create().await else { return };
-    support::set_up(&database).await;
+    crate::support::set_up(&database).await;
     prepare_all(&database.url()).await;
 }
 
 #[tokio::test]
 async fn every_text_is_prepared_by_the_emulator() {
-    let Some(cluster) = support::cluster::cluster(|builder| builder).await else { return };
+    let Some(cluster) = crate::support::cluster::cluster(|builder| builder).await else { return };
     prepare_all(&cluster.url()).await;
 }
 
@@ -169,7 +167,7 @@ async fn plans(database: &ScratchDatabase, mode: &str) -> Vec<(&'static Text, St
 #[tokio::test]
 async fn every_text_finds_rows_by_a_unique_index() {
     let Some(database) = ScratchDatabase::create().await else { return };
-    support::set_up(&database).await;
+    crate::support::set_up(&database).await;
     database.execute(FILL).await.unwrap();
     for statistics in ["none", "all"] {
         for mode in ["force_custom_plan", "force_generic_plan"] {

@@ -17,10 +17,10 @@ use serde_json::Value;
 use temporal_dsql_store::{METRICS, Metric, MetricKind};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/monitoring");
-const DASHBOARD: &str = include_str!("../../../docs/monitoring/dashboard.json");
-const ALERTS: &str = include_str!("../../../docs/monitoring/alerts.yml");
-const README: &str = include_str!("../../../docs/monitoring/README.md");
-const GUIDE: &str = include_str!("../../../docs/operations.md");
+const DASHBOARD: &str = include_str!("../../../../docs/monitoring/dashboard.json");
+const ALERTS: &str = include_str!("../../../../docs/monitoring/alerts.yml");
+const README: &str = include_str!("../../../../docs/monitoring/README.md");
+const GUIDE: &str = include_str!("../../../../docs/operations.md");
 
 /// The bounds of the buckets in `docs/monitoring/README.md`.
 fn buckets() -> Vec<f64> {

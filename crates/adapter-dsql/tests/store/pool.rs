@@ -1,17 +1,15 @@
 //! The pool: broken connections, and the number of connections.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{config, execution, shard};
+use crate::support::{config, execution, shard};
 use temporal_dsql_ports::{Attempt, Store};
 use temporal_dsql_store::{WriteForm, connect};
 use temporal_dsql_testkit::{ScratchDatabase, When, WireFault};
 
 #[tokio::test]
 async fn after_all_connections_broke_one_operation_costs_one_failed_exchange_and_one_connection() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     for (size, form) in [
         (20, WriteForm::OneStatement),
         (50, WriteForm::OneStatement),
@@ -24,7 +22,7 @@ async fn after_all_connections_broke_one_operation_costs_one_failed_exchange_and
         let store = connect(&config, None).await.unwrap();
         database.execute("DELETE FROM shards; DELETE FROM transfer_tasks").await.unwrap();
         store.session().insert_into_shards(&shard()).await.unwrap();
-        support::broken_connections::one_operation_costs_one_connection(
+        crate::support::broken_connections::one_operation_costs_one_connection(
             &store,
             size as usize,
             async || proxy.cut(),
@@ -37,7 +35,7 @@ async fn after_all_connections_broke_one_operation_costs_one_failed_exchange_and
 #[tokio::test]
 async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
     let Some(database) = ScratchDatabase::create().await else { return };
-    support::set_up(&database).await;
+    crate::support::set_up(&database).await;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let break_all = async || drop(database.query(end).await.unwrap());
@@ -48,8 +46,10 @@ async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
         let store = connect(&config, None).await.unwrap();
         database.execute("DELETE FROM shards; DELETE FROM transfer_tasks").await.unwrap();
         store.session().insert_into_shards(&shard()).await.unwrap();
-        support::broken_connections::one_operation_costs_one_connection(&store, 20, break_all)
-            .await;
+        crate::support::broken_connections::one_operation_costs_one_connection(
+            &store, 20, break_all,
+        )
+        .await;
     }
 }
 
@@ -57,7 +57,7 @@ async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
 async fn a_connection_that_has_answered_since_is_kept() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.pool.max_connections = 2;
     let store = connect(&config, None).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_connection_that_has_answered_since_is_kept() {
     drop(one);
     other.insert_into_executions(&execution()).await.unwrap();
     other.commit().await.unwrap();
-    let (trace, _guard) = support::trace::Trace::start();
+    let (trace, _guard) = crate::support::trace::Trace::start();
     store.session().insert_into_executions(&execution()).await.unwrap();
     assert_eq!((trace.count("done"), trace.count("connected")), (1, 0));
 }
@@ -77,7 +77,7 @@ async fn a_connection_that_has_answered_since_is_kept() {
 #[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
 async fn there_are_never_more_connections_than_configured_while_the_reserve_refills() {
     const MOST: usize = 4;
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.application_name = "counted".into();
     config.pool.max_connections = MOST as u32;
@@ -115,7 +115,7 @@ async fn there_are_never_more_connections_than_configured_while_the_reserve_refi
 #[expect(clippy::disallowed_methods, reason = "transactions that wait for each other's locks")]
 async fn a_dropped_transaction_releases_its_locks_at_once() {
     let Some(database) = ScratchDatabase::create().await else { return };
-    support::set_up(&database).await;
+    crate::support::set_up(&database).await;
     // Without it, PostgreSQL does not detect the end of a client whose statement waits for a lock.
     let notice = "SET client_connection_check_interval = '10ms'";
     database.execute(&format!("ALTER DATABASE {} {notice}", database.name())).await.unwrap();

@@ -1,10 +1,8 @@
 //! Opening a store: the refusals and their errors.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{config, execution};
+use crate::support::{config, execution};
 use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{
     Config, ConnectError, Connector, ErrorChain, OpenError, WriteForm, connect,
@@ -106,13 +104,13 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
         return;
     };
     let addr = database.addr().unwrap();
-    let store = support::open(&database, addr, RetryPolicy::default()).await;
+    let store = crate::support::open(&database, addr, RetryPolicy::default()).await;
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
     assert!(ErrorChain(&error).to_string().contains("schema"), "{}", ErrorChain(&error));
     assert_eq!(store.schema_version("postgres").await.unwrap(), None);
 
-    support::set_up(&database).await;
+    crate::support::set_up(&database).await;
     let role = format!("role_{}", database.name());
     database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'right'")).await.unwrap();
     let mut config = config(&database, addr);
@@ -172,9 +170,9 @@ async fn connections_that_broke_are_replaced_one_by_one() {
     let Some(database) = ScratchDatabase::create().await else {
         return;
     };
-    support::set_up(&database).await;
+    crate::support::set_up(&database).await;
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
-    let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
+    let store = crate::support::open(&database, proxy.addr(), RetryPolicy::default()).await;
     for _ in 0..3 {
         store.session().select_from_executions(&execution().filter()).await.unwrap();
         proxy.cut();

@@ -1,9 +1,7 @@
 //! The round trips of each operation on an execution, counted on the wire. Their number does not
 //! depend on the number of rows. `docs/performance.md` shows them in a table.
 
-mod support;
-
-use support::{
+use crate::support::{
     OWNER,
     operations::{LARGE, Run, Size, TYPICAL, conflict_resolve, create, set, tasks, update},
 };
@@ -92,7 +90,7 @@ async fn count(
 
 /// Counts for a store with this form, on a connection with prepared statements.
 async fn counts(database: &ScratchDatabase, proxy: &FaultProxy, form: WriteForm) -> Counts {
-    let mut config = support::config(database, proxy.addr());
+    let mut config = crate::support::config(database, proxy.addr());
     config.write_form = form;
     let store = connect(&config, None).await.unwrap();
     let mut counted = Vec::new();
@@ -126,9 +124,9 @@ fn shown() -> [Counts; 2] {
 
 #[tokio::test]
 async fn a_write_takes_a_fixed_number_of_round_trips_in_each_configuration() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
-    let store = connect(&support::config(&database, proxy.addr()), None).await.unwrap();
-    store.session().insert_into_shards(&support::shard()).await.unwrap();
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
+    let store = connect(&crate::support::config(&database, proxy.addr()), None).await.unwrap();
+    store.session().insert_into_shards(&crate::support::shard()).await.unwrap();
     let one_statement = counts(&database, &proxy, WriteForm::OneStatement).await;
     let per_table = counts(&database, &proxy, WriteForm::StatementPerTable).await;
     assert_eq!(one_statement, [1; OPERATIONS.len()], "{OPERATIONS:?}");

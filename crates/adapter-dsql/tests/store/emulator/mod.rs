@@ -7,6 +7,4 @@ mod connecting;
 mod contention;
 mod errors;
 mod fence;
-#[path = "../support/mod.rs"]
-mod support;
 mod unknown_commit;

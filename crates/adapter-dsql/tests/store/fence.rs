@@ -1,15 +1,12 @@
 //! The fence of a write that is one statement, on PostgreSQL, where row locks enforce it: a write and
 //! a takeover, in both orders, and statements that arrive late.
 
-mod support;
-
 use std::{
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, Executor, PgConnection};
-use support::{
+use crate::support::{
     database_with_proxy,
     operations::{
         GuardedWrite, KINDS, TAKEOVER_METHODS, assert_ownership_lost, numbers, take_over,
@@ -17,6 +14,7 @@ use support::{
     recorder::Recorded,
     relay::Relay,
 };
+use sqlx::{Connection, Executor, PgConnection};
 use temporal_dsql_domain::ShardId;
 use temporal_dsql_ports::{Outcome, RetryPolicy};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
@@ -30,7 +28,7 @@ fn owners() -> impl Iterator<Item = Owner> {
 
 /// A store that sends each write as one statement over `addr`.
 async fn store_at(database: &ScratchDatabase, addr: std::net::SocketAddr) -> DsqlStore {
-    let mut config = support::config(database, addr);
+    let mut config = crate::support::config(database, addr);
     config.write_form = WriteForm::OneStatement;
     connect(&config, None).await.unwrap()
 }
@@ -164,11 +162,14 @@ async fn a_write_does_not_wait_for_another_write_of_its_shard() {
 async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeover() {
     let Some((database, _proxy)) = database_with_proxy().await else { return };
     let mut relay = Relay::start(database.addr().unwrap()).await;
-    let other = support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
-    let config = support::config(&database, relay.addr());
+    let other =
+        crate::support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
+    let config = crate::support::config(&database, relay.addr());
     let ask = async |write: &GuardedWrite| stored(&database, write).await;
-    support::late::applied_once_and_never_after_a_takeover(&mut relay, &config, None, &other, ask)
-        .await;
+    crate::support::late::applied_once_and_never_after_a_takeover(
+        &mut relay, &config, None, &other, ask,
+    )
+    .await;
 }
 
 /// The result of a write whose answer is lost.

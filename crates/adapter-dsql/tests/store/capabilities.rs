@@ -1,13 +1,11 @@
 //! The detection of the server's capabilities, and the statements that a store sends accordingly.
 
-mod support;
-
 use std::{
     error::Error as _,
     time::{Duration, Instant},
 };
 
-use support::{
+use crate::support::{
     OWNER, blob,
     cluster::{self, credentials},
     set_up, shard,
@@ -24,7 +22,7 @@ const WHOLE_WRITE: &str = "WITH shard AS";
 const LOCK: &str = "FOR KEY SHARE";
 
 fn config(database: &ScratchDatabase, proxy: &FaultProxy) -> Config {
-    let mut config = support::config(database, proxy.addr());
+    let mut config = crate::support::config(database, proxy.addr());
     config.retry = RetryPolicy::NEVER;
     config
 }
@@ -66,7 +64,7 @@ fn count(texts: &[String], part: &str) -> usize {
 
 #[tokio::test]
 async fn a_server_that_accepts_everything_gets_one_statement_for_each_write() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let store = connect(&config(&database, &proxy)).await.unwrap();
     assert_eq!(flags(store.capabilities()), Some((true, true)));
     assert_eq!(reasons(&store), [""; 0]);
@@ -77,7 +75,7 @@ async fn a_server_that_accepts_everything_gets_one_statement_for_each_write() {
 
 #[tokio::test]
 async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     for (task_id, sqlstate) in (1..).zip(["0A000", "42601", "54001"]) {
         proxy.inject(When::Matching(WHOLE_WRITE.into()), refusal(sqlstate));
         let store = connect(&config(&database, &proxy)).await.unwrap();
@@ -97,7 +95,7 @@ async fn a_server_that_refuses_one_statement_gets_a_statement_per_table() {
 
 #[tokio::test]
 async fn a_server_that_refuses_for_key_share_is_sent_for_update() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     for form in [WriteForm::Auto, WriteForm::StatementPerTable] {
         let mut config = config(&database, &proxy);
         config.write_form = form;
@@ -151,7 +149,7 @@ async fn a_cluster_that_refuses_a_part_of_the_statement_gets_a_statement_per_tab
 
 #[tokio::test]
 async fn one_statement_that_is_demanded_and_refused_is_an_error_that_names_the_setting() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let mut config = config(&database, &proxy);
     config.write_form = WriteForm::OneStatement;
     assert_eq!(flags(connect(&config).await.unwrap().capabilities()), Some((true, true)));
@@ -163,7 +161,7 @@ async fn one_statement_that_is_demanded_and_refused_is_an_error_that_names_the_s
 
 #[tokio::test]
 async fn an_error_that_does_not_refuse_the_text_is_returned() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     for (form, text) in [(WriteForm::Auto, WHOLE_WRITE), (WriteForm::StatementPerTable, LOCK)] {
         let mut config = config(&database, &proxy);
         config.write_form = form;
@@ -183,7 +181,7 @@ async fn an_error_that_does_not_refuse_the_text_is_returned() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_repeated() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     for (form, text, one_statement) in
         [(WriteForm::Auto, WHOLE_WRITE, true), (WriteForm::StatementPerTable, LOCK, false)]
     {
@@ -271,7 +269,7 @@ async fn a_transaction_that_begins_before_any_write_detects_as_well() {
 
 #[tokio::test]
 async fn a_statement_per_table_that_is_wanted_is_not_probed_for_one_statement() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let mut config = config(&database, &proxy);
     config.write_form = WriteForm::StatementPerTable;
     let store = connect(&config).await.unwrap();
@@ -282,7 +280,7 @@ async fn a_statement_per_table_that_is_wanted_is_not_probed_for_one_statement() 
 
 #[tokio::test]
 async fn probes_write_nothing() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     // A shard that exists is not touched either.
     let first = connect(&config(&database, &proxy)).await.unwrap();
     first.session().insert_into_shards(&shard()).await.unwrap();

@@ -1,9 +1,7 @@
 //! Lost answers that no later read resolves: the write returns an unknown outcome, whatever error
 //! follows, because a caller repeats a write that is reported as not applied.
 
-mod support;
-
-use support::{OWNER, blob, current, execution};
+use crate::support::{OWNER, blob, current, execution};
 use temporal_dsql_domain::{
     ArchetypeId, DataBlob, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
 };
@@ -18,11 +16,11 @@ use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 const FORMS: [WriteForm; 2] = [WriteForm::OneStatement, WriteForm::StatementPerTable];
 
 async fn opened(form: WriteForm) -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
-    let (database, proxy) = support::database_with_proxy().await?;
-    let mut config = support::config(&database, proxy.addr());
+    let (database, proxy) = crate::support::database_with_proxy().await?;
+    let mut config = crate::support::config(&database, proxy.addr());
     config.write_form = form;
     let store = connect(&config, None).await.unwrap();
-    store.session().insert_into_shards(&support::shard()).await.unwrap();
+    store.session().insert_into_shards(&crate::support::shard()).await.unwrap();
     Some((store, proxy, database))
 }
 
@@ -92,7 +90,7 @@ async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
         let shards = ShardStore::new(&store);
         // The next owner connects without the proxy.
         let other =
-            support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
+            crate::support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
         let runtime = tokio::runtime::Handle::current();
         proxy.inject(
             When::AnyCommit,

@@ -1,10 +1,8 @@
 //! Round trips on the wire, and the outcome of an operation with a lost or refused answer.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{current, execution, store_with_proxy};
+use crate::support::{current, execution, store_with_proxy};
 use temporal_dsql_domain::{
     ArchetypeId, ChasmNode, ChasmPath, Encoding, ImmediateQueue, ImmediateTask, MapEntries,
     MapTable, Tasks,
@@ -226,7 +224,7 @@ async fn a_message_that_the_server_finds_too_long_is_a_limit_and_not_an_outage()
 #[tokio::test]
 async fn a_statement_without_an_answer_times_out_and_its_connection_is_closed() {
     let Some((_, proxy, database)) = store_with_proxy().await else { return };
-    let mut config = support::config(&database, proxy.addr());
+    let mut config = crate::support::config(&database, proxy.addr());
     config.statement_timeout = Duration::from_secs(2);
     config.retry = RetryPolicy::NEVER;
     let store = temporal_dsql_store::connect(&config, None).await.unwrap();
@@ -268,7 +266,7 @@ async fn a_transaction_dropped_during_a_statement_is_rolled_back_and_the_pool_wo
 #[expect(clippy::disallowed_methods, reason = "the test drops the transaction itself")]
 async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transaction() {
     let Some((_, proxy, database)) = store_with_proxy().await else { return };
-    let mut config = support::config(&database, proxy.addr());
+    let mut config = crate::support::config(&database, proxy.addr());
     config.pool.max_connections = 1;
     config.pool.min_connections = 0;
     let store = temporal_dsql_store::connect(&config, None).await.unwrap();
@@ -349,9 +347,9 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
     use temporal_dsql_stores::{CreateExecution, CreateMode, ExecutionStore, Snapshot};
 
     const UNNAMED: &str = "duplicate key value violates unique constraint";
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let open = async |retry| {
-        let mut config = support::config(&database, proxy.addr());
+        let mut config = crate::support::config(&database, proxy.addr());
         config.write_form = WriteForm::OneStatement;
         config.retry = retry;
         temporal_dsql_store::connect(&config, None).await.unwrap()
@@ -374,10 +372,10 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
             tasks: Tasks::default(),
             events: Vec::new(),
         };
-        CreateExecution { owner: support::OWNER, mode: CreateMode::BrandNew, snapshot }
+        CreateExecution { owner: crate::support::OWNER, mode: CreateMode::BrandNew, snapshot }
     };
     let once = open(RetryPolicy::NEVER).await;
-    once.session().insert_into_shards(&support::shard()).await.unwrap();
+    once.session().insert_into_shards(&crate::support::shard()).await.unwrap();
     let executions = ExecutionStore::new(&once);
     // Such a duplicate key may be in any table. One of the run or of the current execution means
     // that another transaction inserted the row first. The next attempt distinguishes them.
@@ -463,14 +461,14 @@ async fn a_write_that_its_deadline_ends_reports_whether_it_may_have_been_applied
 
 #[tokio::test]
 async fn a_path_of_a_chasm_node_may_be_as_long_as_the_column_that_the_database_has() {
-    let Some((database, proxy)) = support::database_with_proxy().await else {
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else {
         return;
     };
     let row = execution();
     let nodes = |characters| {
         MapEntries::ChasmNodes(vec![ChasmNode {
             path: ChasmPath::new("p".repeat(characters)).unwrap(),
-            metadata: support::blob(),
+            metadata: crate::support::blob(),
             data: None,
             data_encoding: Encoding::new("").unwrap(),
         }])
@@ -479,7 +477,7 @@ async fn a_path_of_a_chasm_node_may_be_as_long_as_the_column_that_the_database_h
         let column =
             format!("ALTER TABLE chasm_node_maps ALTER chasm_path TYPE VARCHAR({characters})");
         database.execute(&column).await.unwrap();
-        let store = support::open(&database, proxy.addr(), RetryPolicy::default()).await;
+        let store = crate::support::open(&database, proxy.addr(), RetryPolicy::default()).await;
         let (fits, longer) = ([nodes(characters)], nodes(characters.min(1_535) + 1));
         let run = row.filter();
         store.session().replace_into_map(&run, &fits[0]).await.unwrap();

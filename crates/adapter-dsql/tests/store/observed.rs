@@ -1,10 +1,8 @@
 //! The observability of a store: spans, the log, and metrics.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{
+use crate::support::{
     config, current, execution,
     recorder::Recorded,
     store_with_proxy,
@@ -83,7 +81,7 @@ async fn an_operation_is_one_span_with_every_statement_of_every_attempt_inside()
 /// requirements.md#req-3-2).
 #[tokio::test]
 async fn a_store_made_by_connect_logs_its_operations_through_the_subscriber_in_place() {
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let (trace, _guard) = Trace::start();
     let store = connect(&config(&database, proxy.addr()), None).await.unwrap();
     assert_eq!((trace.count("connected"), trace.count("opened")), (1, 1));
@@ -183,7 +181,7 @@ async fn a_commit_without_an_answer_is_warned_of_counted_and_classed_by_what_it_
 async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_without_success() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.pool.max_connections = 1;
     config.pool.acquire_timeout = Duration::from_millis(200);
@@ -220,7 +218,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
 async fn the_described_metrics_are_the_table_and_every_emitted_metric_is_in_it() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
-    let Some((database, proxy)) = support::database_with_proxy().await else { return };
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.pool.min_connections = 2;
     let store = connect(&config, None).await.unwrap();
