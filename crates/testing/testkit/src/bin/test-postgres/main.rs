@@ -9,19 +9,14 @@
     reason = "a command line talks to its terminal"
 )]
 
+mod command;
 mod state;
 
-use std::{
-    ffi::OsString,
-    process::{Command, ExitCode},
-};
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use temporal_dsql_testkit::{
-    gate,
-    postgres::{Options, Server},
-};
+use temporal_dsql_testkit::postgres::{Options, Server};
 
 use state::State;
 
@@ -63,16 +58,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 
 /// Runs `command` with `TEST_POSTGRES_URL` set and returns its exit code.
 fn run_command(command: &[OsString]) -> Result<ExitCode> {
-    let (program, arguments) = command.split_first().context("a command is required")?;
     let server =
         Server::start(&Options::default()).context("the tests need a PostgreSQL server")?;
     println!("The tests use a server of their own: {}", server.url());
-    let mut command = Command::new(program);
-    command.args(arguments).env(gate::SERVER_URL, server.url()).env_remove(gate::OFFLINE);
-    let status = command.status().with_context(|| format!("cannot run `{}`", program.display()))?;
-    // A command that a signal ends has no code.
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    command::run(command, &server.url())
 }
 
 /// Starts, stops or reports the server that `state` remembers.
@@ -117,6 +106,8 @@ fn operate(cli: &Cli, state: &State) -> Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
+    use temporal_dsql_testkit::gate;
+
     use super::*;
 
     #[test]
