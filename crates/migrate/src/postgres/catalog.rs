@@ -73,8 +73,8 @@ macro_rules! of_both_engines {
 
 /// The query on an engine.
 ///
-/// DSQL has no triggers, no rules and no collation but C (aurora-dsql.md#refused-statements), so their
-/// catalogs are not read there.
+/// DSQL has no triggers, no rules and no collation but C (aurora-dsql.md#refused-statements), and no
+/// operator classes of index keys (aurora-dsql.md#indexes), so their catalogs are not read there.
 pub(super) fn query(engine: Engine) -> &'static str {
     const OF_DSQL: &str = concat!(of_both_engines!(), " ORDER BY 1, 2, 4, 3");
     const OF_POSTGRES: &str = concat!(
@@ -104,6 +104,17 @@ pub(super) fn query(engine: Engine) -> &'static str {
            JOIN pg_catalog.pg_class c ON c.oid = r.ev_class \
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
           WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind = 'r' \
+         UNION ALL \
+         SELECT 7, t.relname::text, o.opcname::text, k.n, c.relname::text, \
+                NULL, false, false, 0 \
+           FROM pg_catalog.pg_index i \
+           JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+           JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
+          CROSS JOIN LATERAL generate_series(1, i.indnkeyatts::integer) AS k(n) \
+           JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[k.n - 1] AND NOT o.opcdefault \
+          WHERE n.nspname = $1 AND (c.relname = ANY($2) OR t.relname = ANY($2)) \
+            AND t.relkind = 'r' AND NOT i.indisprimary \
          ORDER BY 1, 2, 4, 3"
     );
     match engine {
@@ -157,6 +168,13 @@ pub(super) fn read(rows: &[PgRow], scope: &Scope) -> Result<Catalog, sqlx::Error
                 index.or_insert(found).index.columns.push(name);
             }
             6 => table(&mut catalog, relation).properties.push(row.try_get("detail")?),
+            7 => {
+                // Its row of kind 4 came before.
+                let index: String = row.try_get("detail")?;
+                if let Some(found) = catalog.indexes.get_mut(&index) {
+                    found.index.extras.push(name);
+                }
+            }
             _ => {
                 let definition: String = row.try_get("detail")?;
                 let constraint = format!("{name} {definition}");

@@ -62,6 +62,11 @@ async fn every_property_that_changes_what_a_statement_does_differs() {
              CREATE UNIQUE INDEX idx_namespaces_name ON namespaces (name COLLATE \"POSIX\")",
             "index idx_namespaces_name: kind should be plain and is COLLATE \"POSIX\"",
         ),
+        (
+            "DROP INDEX idx_namespaces_name; CREATE UNIQUE INDEX idx_namespaces_name \
+             ON namespaces (name varchar_pattern_ops)",
+            "index idx_namespaces_name: kind should be plain and is varchar_pattern_ops",
+        ),
     ] {
         let scratch = ScratchDatabase::create_from_template(&template).await.unwrap();
         scratch.execute(change).await.unwrap();
