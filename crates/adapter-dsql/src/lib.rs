@@ -33,5 +33,5 @@ pub use temporal_dsql_client::aws_credentials;
 pub use temporal_dsql_client::{
     Action, Auth, CachedTokenSource, Config, ConfigError, ConnectError, Connector, Endpoint,
     ErrorChain, IamTokenSource, Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError,
-    TokenSource, VARIABLES, Variable, WriteForm, region_of_host,
+    TokenSource, VARIABLES, Variable, WriteForm, region_of_host, server_error_of,
 };

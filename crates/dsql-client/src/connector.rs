@@ -109,10 +109,7 @@ pub enum ConnectError {
         source: Cause,
     },
     /// The server has no such database.
-    #[error(
-        "{endpoint} has no database `{}`; DSQL has exactly one, `postgres`",
-        .endpoint.database
-    )]
+    #[error("{endpoint} has no database `{}`; check SQL_DATABASE", .endpoint.database)]
     NoDatabase {
         /// The database.
         endpoint: Endpoint,

@@ -26,7 +26,7 @@ pub use config::{
     WriteForm, region_of_host,
 };
 pub use connector::{ConnectError, Connector, Endpoint};
-pub use error_chain::ErrorChain;
+pub use error_chain::{ErrorChain, server_error_of};
 pub use sqlstate::{
     Class, Conflict, ConnectionState, Phase, classify, classify_error, connection_state_after,
     is_undefined_table, refuses_text,

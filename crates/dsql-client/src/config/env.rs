@@ -1,6 +1,6 @@
 //! Reading a [`Config`] from environment variables.
 
-use std::{env::VarError, str::FromStr, time::Duration};
+use std::{env::VarError, num::NonZeroU16, str::FromStr, time::Duration};
 
 use temporal_dsql_domain::Engine;
 
@@ -143,7 +143,7 @@ fn read(lookup: Lookup<'_>, overrides: Overrides) -> Result<Config, ConfigError>
     }
     let mut config = Config::new(host);
     let owned = |text: &str| Ok(text.to_owned());
-    env.set_or(overrides.port, PORT, &mut config.port, number)?;
+    env.set_or(overrides.port, PORT, &mut config.port, port)?;
     env.set_or(given(overrides.user), USER, &mut config.user, owned)?;
     env.set_or(given(overrides.database), DATABASE, &mut config.database, owned)?;
     env.set(PASSWORD, &mut config.password, |text| Ok(Some(text.into())))?;
@@ -182,6 +182,10 @@ fn read(lookup: Lookup<'_>, overrides: Overrides) -> Result<Config, ConfigError>
 
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("`{text}` is not a number in range"))
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    number::<NonZeroU16>(text).map(NonZeroU16::get)
 }
 
 fn boolean(text: &str) -> Result<bool, String> {
@@ -439,6 +443,7 @@ mod tests {
     fn a_value_that_cannot_be_read_is_an_error_by_the_name_of_its_variable() {
         for (name, value, reason) in [
             ("SQL_PORT", "99999", "not a number in range"),
+            ("SQL_PORT", "0", "not a number in range"),
             ("DSQL_TOKEN_DURATION", "1s", "between 15 seconds"),
             ("DSQL_TOKEN_DURATION", "soon", "not a duration"),
             ("DSQL_ENGINE", "mysql", "not auto, dsql or postgres"),
