@@ -152,7 +152,7 @@ pub mod dsql {
         Action, Auth, CachedTokenSource, Capabilities, Config, ConfigError, ConnectError,
         Connector, DsqlStore, Endpoint, ErrorChain, IamTokenSource, METRICS, Metric, MetricKind,
         OpenError, Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError, TokenSource,
-        VARIABLES, Variable, WriteForm, connect, region_of_host,
+        VARIABLES, Variable, WriteForm, connect, region_of_host, server_error_of,
     };
 }
 
@@ -174,7 +174,7 @@ pub mod memory {
 #[cfg(feature = "migrate")]
 pub mod migrate {
     pub use temporal_dsql_migrate::{
-        BoxError, Catalog, CatalogIndex, Change, ColumnDefinition, ConnectionCount,
+        Advice, BoxError, Catalog, CatalogIndex, Change, ColumnDefinition, ConnectionCount,
         DEFAULT_DATABASE, DatabaseError, Dependent, Difference, Digest, Dml, ForeignObject,
         HISTORY_TABLE, IgnoreProgress, IndexBuildState, IndexDefinition, Job, JobStatus,
         MigrateError, Migrator, Objects, Origin, Overwrite, Plan, PostgresDatabase, Progress,

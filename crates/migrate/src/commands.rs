@@ -349,11 +349,11 @@ impl Migrator<'_> {
             };
             let differences = nearest(name, &layouts, &catalog);
             if !differences.is_empty() {
-                let list: Vec<_> = differences.iter().map(ToString::to_string).collect();
+                let list: String =
+                    differences.iter().map(|found| format!("\n  - {found}")).collect();
                 plan.notes.push(format!(
                     "table {name} differs from every version of this schema, so it may belong to \
-                     something else: {}",
-                    list.join("; ")
+                     something else:{list}"
                 ));
             }
             different.extend(differences.iter().cloned());

@@ -7,9 +7,12 @@ use std::fmt;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use temporal_dsql_client::ErrorChain;
 use temporal_dsql_domain::Engine;
 
 use crate::{
+    Advice,
+    advice::then,
     objects::{Access, Catalog, ColumnDefinition, Dependent, Scope, Seed},
     schema::Statement,
     version_tables::{VersionChange, VersionRow},
@@ -192,6 +195,12 @@ impl fmt::Display for ServerError {
     }
 }
 
+impl ServerError {
+    fn advice(&self) -> Option<Advice> {
+        Advice::on_server_error(&self.sqlstate, &self.message)
+    }
+}
+
 /// The error of a driver or of a credentials provider.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -204,7 +213,7 @@ pub enum DatabaseError {
     Conflict(Box<ServerError>),
 
     /// The server accepts no more connections now, or is starting. Nothing was applied.
-    #[error("the server is busy: {0}")]
+    #[error("the server is busy: {}{}", .0, then(.0.advice()))]
     Busy(Box<ServerError>),
 
     /// The connection broke, or the server had an internal error. The statement may be in effect.
@@ -220,22 +229,20 @@ pub enum DatabaseError {
     },
 
     /// The server refused a statement.
-    #[error("the server refused: {0}")]
+    #[error("the server refused: {}{}", .0, then(.0.advice()))]
     Refused(Box<ServerError>),
 
     /// The role lacks a privilege.
-    #[error("the role `{user}` lacks a privilege: {server}; {advice}")]
+    #[error("the role `{user}` lacks a privilege: {server}{}", then(server.advice()))]
     Denied {
         /// The role.
         user: String,
         /// The error of the server, which names the object.
         server: Box<ServerError>,
-        /// What to do.
-        advice: &'static str,
     },
 
     /// No connection could be made.
-    #[error("cannot reach {host}:{port}; check the endpoint, the port and the network")]
+    #[error("cannot reach {host}:{port}: {}; {}", ErrorChain(&**source), Advice::Unreachable)]
     Unreachable {
         /// The host.
         host: String,
@@ -248,8 +255,9 @@ pub enum DatabaseError {
 
     /// The TLS handshake failed.
     #[error(
-        "cannot make a TLS connection to {host}:{port}; check that the host name is the one in its \
-         certificate, and the CA file if one is given"
+        "cannot make a TLS connection to {host}:{port}: {}; {}",
+        ErrorChain(&**source),
+        Advice::on_tls_error(&source.to_string())
     )]
     Tls {
         /// The host.
@@ -266,7 +274,10 @@ pub enum DatabaseError {
     Configuration(#[source] BoxError),
 
     /// The server did not accept the credentials.
-    #[error("{host}:{port} refused the login of `{user}`: {server}")]
+    #[error(
+        "{host}:{port} refused the login of `{user}`: {server}; {}",
+        server.advice().unwrap_or(Advice::Password)
+    )]
     Authentication {
         /// The host.
         host: String,
@@ -279,7 +290,11 @@ pub enum DatabaseError {
     },
 
     /// The credentials provider failed.
-    #[error("cannot get credentials for `{user}` at {host}:{port}")]
+    #[error(
+        "cannot get credentials for `{user}` at {host}:{port}: {}; {}",
+        ErrorChain(&**source),
+        Advice::NoCredentials
+    )]
     Credentials {
         /// The host.
         host: String,
@@ -293,7 +308,7 @@ pub enum DatabaseError {
     },
 
     /// The database does not exist.
-    #[error("there is no database `{database}` at {host}:{port}; DSQL has one, `postgres`")]
+    #[error("there is no database `{database}` at {host}:{port}; {}", Advice::NoDatabase)]
     NoDatabase {
         /// The host.
         host: String,
@@ -305,8 +320,8 @@ pub enum DatabaseError {
 
     /// The role can use no schema.
     #[error(
-        "the role `{user}` has no schema to work in; create one (CREATE SCHEMA {user} \
-         AUTHORIZATION {user}), or grant USAGE on one and set the role's search_path"
+        "the role `{user}` has no schema to work in; {}",
+        Advice::NoSchema { user: user.clone() }
     )]
     NoSchema {
         /// The role.
@@ -319,6 +334,24 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// What to do about it. It is a part of the message.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Self::Busy(server) | Self::Refused(server) | Self::Denied { server, .. } => {
+                server.advice()
+            }
+            Self::Authentication { server, .. } => server.advice().or(Some(Advice::Password)),
+            Self::Unreachable { .. } => Some(Advice::Unreachable),
+            Self::Tls { source, .. } => Some(Advice::on_tls_error(&source.to_string())),
+            Self::Credentials { .. } => Some(Advice::NoCredentials),
+            Self::NoDatabase { .. } => Some(Advice::NoDatabase),
+            Self::NoSchema { user } => Some(Advice::NoSchema { user: user.clone() }),
+            Self::Conflict(_) | Self::Lost { .. } | Self::Configuration(_) | Self::Driver(_) => {
+                None
+            }
+        }
+    }
+
     /// Whether a retry of the call may succeed, on the same or on a new connection.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::Busy(_) | Self::Lost { .. })

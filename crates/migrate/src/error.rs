@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use temporal_dsql_domain::SchemaVersion;
 
-use crate::{DatabaseError, Dependent, Difference, SchemaError};
+use crate::{
+    Advice, DatabaseError, Dependent, Difference, HISTORY_TABLE, SchemaError, VERSION_TABLE,
+    advice::adoption, escape::escaped,
+};
 
 /// The failure of a command on a schema.
 ///
@@ -59,9 +62,9 @@ pub enum MigrateError {
 
     /// An existing object differs from the schema. It was not changed.
     #[error(
-        "existing objects differ from the schema:{}they were not changed; make them equal to the \
-         schema, or rename or drop them, and run the command again",
-        explained(.0)
+        "existing objects differ from the schema:{}they were not changed; {}",
+        explained(.0),
+        on_different(.0)
     )]
     Differs(Vec<Difference>),
 
@@ -159,8 +162,9 @@ pub enum MigrateError {
 
     /// No version is recorded.
     #[error(
-        "no schema version is recorded for database `{database}`{}; run `setup-schema` first",
-        also_recorded(others)
+        "no schema version is recorded for database `{database}`{}; {}",
+        also_recorded(others),
+        Advice::NotRecorded { others: others.clone() }
     )]
     NotSetUp {
         /// The requested logical name.
@@ -178,11 +182,8 @@ pub enum MigrateError {
 
     /// The recorded version is malformed.
     #[error(
-        "the version recorded for database `{database}` is `{text}`, which is not a version; \
-         correct it in table schema_version{}",
-        adoptable.map_or_else(String::new, |found| {
-            format!(", or {}", adoption(found, is_other.then_some(database)))
-        })
+        "the version recorded for database `{database}` is `{text}`, which is not a version; {}",
+        Advice::Malformed { adoptable: *adoptable, other: is_other.then(|| database.clone()) }
     )]
     UnreadableVersion {
         /// The logical name.
@@ -233,14 +234,9 @@ pub enum MigrateError {
 
     /// The recorded version is newer than the newest version of the schema.
     #[error(
-        "the database is at {current}{}, newer than this tool ({newest}); if it is a version of your \
-         own, give its files with `--schema-dir`; if a release has made it, use the tool of that \
-         release{}",
+        "the database is at {current}{}, newer than this tool ({newest}); {}",
         if *is_other { format!(" under the logical name `{database}`") } else { String::new() },
-        adoptable.map_or_else(
-            || "; if not, `adopt-schema` lists the differences from the known versions".to_owned(),
-            |found| format!("; if not, {}", adoption(found, is_other.then_some(database)))
-        )
+        Advice::Newer { adoptable: *adoptable, other: is_other.then(|| database.clone()) }
     )]
     NewerThanTool {
         /// The logical name.
@@ -388,6 +384,27 @@ impl From<SchemaError> for MigrateError {
 }
 
 impl MigrateError {
+    /// What to do about it, if other commands and checks give the same advice about the same cause. It
+    /// is a part of the message.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Self::Database { source, .. } | Self::DeadlineExceeded { source, .. } => {
+                source.advice()
+            }
+            Self::NotSetUp { others, .. } => Some(Advice::NotRecorded { others: others.clone() }),
+            Self::UnreadableVersion { adoptable, is_other, database, .. } => {
+                let other = is_other.then(|| database.clone());
+                Some(Advice::Malformed { adoptable: *adoptable, other })
+            }
+            Self::NewerThanTool { adoptable, is_other, database, .. } => {
+                let other = is_other.then(|| database.clone());
+                Some(Advice::Newer { adoptable: *adoptable, other })
+            }
+            Self::Differs(differences) => Some(on_different(differences)),
+            _ => None,
+        }
+    }
+
     /// The differences that stopped the command, if that was the reason.
     pub fn differences(&self) -> &[Difference] {
         match self {
@@ -402,11 +419,16 @@ impl MigrateError {
     }
 }
 
-/// What to do if the database has exactly the tables of `version`, for the logical name of the command
-/// or for `other`.
-fn adoption(version: SchemaVersion, other: Option<&String>) -> String {
-    let name = other.map_or_else(String::new, |name| format!(" --logical-database {name}"));
-    format!("run `adopt-schema{name}` to record {version}, whose tables the database has exactly")
+/// The advice about objects that differ from the schema.
+fn on_different(differences: &[Difference]) -> Advice {
+    let lacks_column = |difference: &Difference| match difference {
+        Difference::MissingColumn { table, .. } => table == VERSION_TABLE || table == HISTORY_TABLE,
+        _ => false,
+    };
+    match differences.iter().any(lacks_column) {
+        true => Advice::VersionTables,
+        false => Advice::DifferentObjects,
+    }
 }
 
 /// The number of rows of a table, counted up to [`MOST`](Self::MOST).
@@ -471,7 +493,7 @@ fn also_recorded(others: &[String]) -> String {
     if others.is_empty() {
         return String::new();
     }
-    format!(" (there is one for `{}`)", others.join("`, `"))
+    format!(" (there is one for `{}`)", escaped(&others.join("`, `")))
 }
 
 #[cfg(test)]

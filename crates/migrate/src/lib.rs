@@ -39,11 +39,13 @@
 #![warn(missing_docs)]
 
 mod adopt;
+mod advice;
 mod apply;
 mod commands;
 mod database;
 mod digest;
 mod error;
+mod escape;
 mod index_build;
 mod migrator;
 mod objects;
@@ -61,6 +63,7 @@ mod version_tables;
 
 pub use temporal_dsql_domain::Engine;
 
+pub use advice::Advice;
 pub use apply::Report;
 pub use commands::{Overwrite, Rollback, Setup};
 pub use database::{

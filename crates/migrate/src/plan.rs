@@ -249,10 +249,17 @@ impl Serialize for Plan {
             state: step.state,
             transactions: step.transactions(self.engine),
         };
+        // The text of a recorded version that is malformed.
+        let recorded = || {
+            self.steps.iter().find_map(|step| match &step.action {
+                StepAction::Record(change) => change.from.clone(),
+                _ => None,
+            })
+        };
         let shown = Shown {
             engine: self.engine.to_string(),
             database: &self.database,
-            from: self.from.map(|version| version.to_string()),
+            from: self.from.map(|version| version.to_string()).or_else(recorded),
             to: self.to.map(|version| version.to_string()),
             notes: &self.notes,
             steps: self.steps.iter().map(step).collect(),

@@ -7,6 +7,7 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
     MigrateError, Migrator, Setup, VersionRow,
+    escape::escaped,
     plan::{as_text, optional_as_text},
 };
 
@@ -48,7 +49,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "engine    {}", self.engine)?;
         writeln!(f, "schema    {}", self.schema)?;
-        writeln!(f, "database  {}", self.database)?;
+        writeln!(f, "database  {}", escaped(&self.database))?;
         let row = self.recorded.iter().find(|row| row.database == self.database);
         match (self.current, row) {
             (Some(current), _) => writeln!(f, "current   {current}")?,
@@ -61,7 +62,7 @@ impl fmt::Display for Status {
         writeln!(f, "expected  {}", self.expected)?;
         for row in self.recorded.iter().filter(|row| row.database != self.database) {
             let version = row.version.as_deref().unwrap_or("none");
-            writeln!(f, "also      {} at {version}", row.database)?;
+            writeln!(f, "also      {} at {}", escaped(&row.database), escaped(version))?;
         }
         for step in &self.pending {
             writeln!(f, "pending   {step}")?;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::{
     Difference, IndexBuildState, JobStatus, MigrateError, Migrator, Timeouts,
     error::counted,
+    escape::escaped,
     index_build::until_next_poll,
     objects::{Catalog, IndexDefinition, Objects, Scope, compare_index, compare_table},
     plan::{as_text, optional_as_text},
@@ -30,6 +31,8 @@ pub struct Verification {
     pub version: SchemaVersion,
     /// The differences from that version; empty if there are none.
     pub differences: Vec<Difference>,
+    /// Whether every difference leaves its object able to do all that its definition can.
+    pub compatible: bool,
     /// Objects that are not part of the schema. They do not count as differences.
     pub foreign: Vec<ForeignObject>,
     /// If the recorded version was compared and differs: the version that
@@ -85,7 +88,7 @@ impl fmt::Display for Verification {
         if !self.foreign.is_empty() {
             writeln!(f, "Not part of the schema, ignored:")?;
             for ForeignObject { name, kind } in &self.foreign {
-                writeln!(f, "  {kind} {name}")?;
+                writeln!(f, "  {kind} {}", escaped(name))?;
             }
         }
         Ok(())
@@ -133,6 +136,7 @@ impl Migrator<'_> {
             schema: self.database.schema().to_owned(),
             database: self.logical_name.clone(),
             version,
+            compatible: differences.iter().all(|difference| difference.is_compatible()),
             differences,
             foreign: self.foreign(&objects, &catalog),
             adoptable,

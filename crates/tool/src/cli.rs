@@ -6,8 +6,12 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{
     Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
+    error::{ContextKind, ContextValue},
 };
-use temporal_dsql::SchemaVersion;
+use temporal_dsql::{
+    SchemaVersion,
+    migrate::{Schema, SchemaError},
+};
 
 use crate::go::{self, DatabaseFlags, GoFlags};
 
@@ -52,7 +56,7 @@ pub(crate) struct Connection {
     pub(crate) endpoint: Option<String>,
 
     /// TCP port [env: SQL_PORT] [default: 5432]
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
 
     /// Database role [env: SQL_USER] [default: admin]
@@ -218,6 +222,9 @@ pub(crate) struct Doctor {
     /// Measure a commit, too: the version row is written as it is
     #[arg(long)]
     pub(crate) write: bool,
+
+    #[command(flatten)]
+    pub(crate) schema: SchemaVersions,
 }
 
 #[derive(Args, Debug)]
@@ -289,6 +296,16 @@ pub(crate) struct SchemaVersions {
     pub(crate) schema_dir: Option<PathBuf>,
 }
 
+impl SchemaVersions {
+    /// The embedded versions, or those of `--schema-dir`. Go takes an empty path as absent.
+    pub(crate) fn read(&self) -> Result<Schema, SchemaError> {
+        match self.schema_dir.as_deref().filter(|directory| !directory.as_os_str().is_empty()) {
+            None => Schema::embedded(),
+            Some(directory) => Schema::from_directory(directory),
+        }
+    }
+}
+
 /// The check that the command changes no row of `current_executions`.
 #[derive(Args, Debug)]
 pub(crate) struct Proof {
@@ -332,7 +349,22 @@ pub(crate) fn command() -> clap::Command {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let command = command();
     let arguments = go::accept_single_dashes(&command, arguments);
-    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    let matches = command.clone().try_get_matches_from(arguments).map_err(|mut error| {
+        // A hidden flag would be refused.
+        if let Some(ContextValue::String(flag)) = error.get(ContextKind::SuggestedArg)
+            && go::is_hidden(&command, flag)
+        {
+            error.remove(ContextKind::SuggestedArg);
+        }
+        error
+    })?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// The name of the command in `arguments`, which are invalid otherwise.
+pub(crate) fn command_of(arguments: &[OsString]) -> Option<String> {
+    let command = command();
+    go::subcommand(&command, &go::accept_single_dashes(&command, arguments.iter().cloned()))
 }
 
 /// Whether the invalid `arguments` request JSON output.
@@ -398,6 +430,28 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_that_would_be_refused_is_not_suggested() {
+        for (line, suggested) in [("t --pasword x status", false), ("t --endpont h status", true)] {
+            let error = parse(line).unwrap_err().to_string();
+            assert_eq!(error.contains("a similar argument exists"), suggested, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_command_of_invalid_arguments_is_the_first_word_that_is_no_value() {
+        for (line, command) in [
+            ("t setup --no-such-flag", Some("setup-schema")),
+            ("t -endpoint verify -p 1 status --version", Some("status")),
+            ("t --quiet=no verify", Some("verify")),
+            ("t --output json nonsense", None),
+            ("t --endpoint status", None),
+        ] {
+            let arguments: Vec<_> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(command_of(&arguments).as_deref(), command, "{line}");
+        }
+    }
+
+    #[test]
     fn flags_may_come_before_or_after_the_command() {
         let before = parse("t --endpoint h status").unwrap();
         let after = parse("t status --endpoint h").unwrap();
@@ -416,6 +470,7 @@ mod tests {
             ("t rollback-schema", "--to"),
             ("t setup --drop-different", "--overwrite"),
             ("t --port 99999 status", "99999"),
+            ("t --port 0 status", "1..=65535"),
             ("t --engine mysql status", "mysql"),
         ] {
             let error = parse(line).unwrap_err().to_string();

@@ -14,8 +14,7 @@ use temporal_dsql::{Engine, Table};
 
 use crate::{
     cli::{
-        AdoptSchema, Cli, Command, Proof, RollbackSchema, SchemaVersions, SetupSchema, Status,
-        UpdateSchema, Verify,
+        AdoptSchema, Cli, Command, Proof, RollbackSchema, SetupSchema, Status, UpdateSchema, Verify,
     },
     completions, doctor,
     exit::{Exit, Failure, Kind},
@@ -191,14 +190,6 @@ impl CommandContext {
 /// The word that confirms the drop of tables that differ from the schema.
 const DIFFERENT: &str = "different";
 
-/// The embedded schema, or that of `--schema-dir`.
-fn schema(versions: &SchemaVersions) -> Result<Schema, SchemaError> {
-    match versions.schema_dir.as_deref().filter(|directory| is_given(directory)) {
-        None => Schema::embedded(),
-        Some(directory) => Schema::from_directory(directory),
-    }
-}
-
 const WITHOUT_PROOF: Proof = Proof { prove: false };
 
 /// A cluster has its database; one of PostgreSQL may exist.
@@ -259,7 +250,7 @@ async fn setup_schema(run: Run<'_>, options: &SetupSchema) -> Result<Success, Fa
 }
 
 async fn update_schema(run: Run<'_>, options: &UpdateSchema) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
+    let mut context = CommandContext::open(run, || options.schema.read()).await?;
     let plan = context.migrator().plan_update(options.version).await?;
     if options.dry_run {
         return Ok(CommandContext::dry_run(plan, &options.proof));
@@ -269,7 +260,7 @@ async fn update_schema(run: Run<'_>, options: &UpdateSchema) -> Result<Success, 
 }
 
 async fn rollback_schema(run: Run<'_>, options: &RollbackSchema) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
+    let mut context = CommandContext::open(run, || options.schema.read()).await?;
     let rollback = Rollback {
         to: options.to,
         with_rows: options.drop_rows,
@@ -300,7 +291,7 @@ fn dropped_dependent(step: &Step) -> Option<&str> {
 }
 
 async fn adopt_schema(run: Run<'_>, options: &AdoptSchema) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
+    let mut context = CommandContext::open(run, || options.schema.read()).await?;
     let plan = context.migrator().plan_adoption().await?;
     if options.dry_run {
         return Ok(CommandContext::dry_run(plan, &WITHOUT_PROOF));
@@ -310,12 +301,12 @@ async fn adopt_schema(run: Run<'_>, options: &AdoptSchema) -> Result<Success, Fa
 }
 
 async fn status(run: Run<'_>, options: &Status) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
+    let mut context = CommandContext::open(run, || options.schema.read()).await?;
     Ok(Success::Status(context.migrator().status().await?))
 }
 
 async fn verify(run: Run<'_>, options: &Verify) -> Result<Success, Failure> {
-    let mut context = CommandContext::open(run, || schema(&options.schema)).await?;
+    let mut context = CommandContext::open(run, || options.schema.read()).await?;
     Ok(Success::Verified(context.migrator().verify(options.version).await?))
 }
 

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use temporal_dsql::migrate::{DatabaseError, MigrateError};
+use temporal_dsql::{
+    dsql::ErrorChain,
+    migrate::{DatabaseError, MigrateError},
+};
 
 use crate::go::Edit;
 
@@ -125,18 +128,7 @@ impl Failure {
 
     /// The error and its causes. A cause that is part of the text before it is left out.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        for cause in self.error.chain() {
-            let cause = cause.to_string();
-            if text.contains(&cause) {
-                continue;
-            }
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&cause);
-        }
-        text
+        ErrorChain(&*self.error).to_string()
     }
 }
 

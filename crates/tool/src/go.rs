@@ -1,14 +1,18 @@
 //! Command lines that were written for the Go tools (temporal-persistence.md#commands-and-flags): their
 //! spelling of flags is taken, and what does not apply here is refused with the line to use instead.
 //!
-//! `docs/operations.md` has a table of such lines, which the tests run.
+//! `docs/go-tools.md` has a table of such lines, which the tests run.
 
 use std::{collections::BTreeSet, ffi::OsString, fmt, path::Path};
 
 use clap::{Arg, ArgAction, Args};
+use temporal_dsql::{SchemaVersion, VERSION};
 
 use crate::{
-    cli::{AdoptSchema, Cli, Command, Connection, RollbackSchema, Status, UpdateSchema, Verify},
+    cli::{
+        AdoptSchema, Cli, Command, Connection, Doctor, RollbackSchema, SetupSchema, Status,
+        UpdateSchema, Verify,
+    },
     exit::Failure,
 };
 
@@ -223,6 +227,7 @@ impl Refusals {
             Command::UpdateSchema(UpdateSchema { schema, .. })
             | Command::RollbackSchema(RollbackSchema { schema, .. })
             | Command::AdoptSchema(AdoptSchema { schema, .. })
+            | Command::Doctor(Doctor { schema, .. })
             | Command::Status(Status { schema })
             | Command::Verify(Verify { schema, .. }) => {
                 (&schema.name.schema_name, schema.schema_dir.as_deref())
@@ -241,12 +246,7 @@ impl Refusals {
                 &format!("there is no embedded schema `{name}`, only {known}"),
                 [Edit::Set("schema-name", known.to_owned())],
             );
-            // The version of the fork's schema under its former name.
-            if let Command::SetupSchema(setup) = command
-                && setup.version.is_some_and(|version| version > temporal_dsql::VERSION)
-            {
-                self.edits.push(Edit::Set("version", temporal_dsql::VERSION.to_string()));
-            }
+            self.edits.extend(edit_of_version(command));
         }
         let Some(directory) = directory else { return };
         if is_visibility(directory) {
@@ -255,7 +255,7 @@ impl Refusals {
             let shown = directory.display();
             self.add(
                 &format!("{shown} is the schema of {database}; the one of Aurora DSQL is embedded"),
-                [Edit::Drop("schema-dir")],
+                [Edit::Drop("schema-dir")].into_iter().chain(edit_of_version(command)),
             );
         } else if !directory.exists() {
             let shown = directory.display();
@@ -316,6 +316,22 @@ impl Refusals {
         let is_out = self.reasons.iter().any(|reason| reason == NO_VISIBILITY);
         let edits = if is_out { Vec::new() } else { self.edits };
         Err(Failure { instead: edits, ..Failure::usage(self.reasons.join("; ")) })
+    }
+}
+
+/// The change of a version that is one of another schema: of upstream's, or of the fork's under its
+/// former name.
+fn edit_of_version(command: &Command) -> Option<Edit> {
+    let is_newer =
+        |version: &Option<SchemaVersion>| version.is_some_and(|version| version > VERSION);
+    match command {
+        Command::SetupSchema(SetupSchema { version, .. }) if is_newer(version) => {
+            Some(Edit::Set("version", VERSION.to_string()))
+        }
+        Command::UpdateSchema(UpdateSchema { version, .. }) if is_newer(version) => {
+            Some(Edit::Drop("version"))
+        }
+        _ => None,
     }
 }
 
@@ -455,6 +471,29 @@ fn flag<'c>(
 
 fn takes_value(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Set) && !arg.is_require_equals_set()
+}
+
+/// Whether help does not show the flag of `command` or of a subcommand that `word` is.
+pub(crate) fn is_hidden(command: &clap::Command, word: &str) -> bool {
+    let is_hidden = |inner| flag(command, inner, word).is_some_and(|(arg, _)| arg.is_hide_set());
+    is_hidden(command) || command.get_subcommands().any(is_hidden)
+}
+
+/// The name of the subcommand in `arguments`, the first of which is the program's name.
+pub(crate) fn subcommand(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let mut words = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or_default());
+    while let Some(word) = words.next() {
+        match flag(command, command, word) {
+            Some((arg, false)) if takes_value(arg) => drop(words.next()),
+            Some(_) => {}
+            None => {
+                if let Some(found) = command.find_subcommand(word) {
+                    return Some(found.get_name().to_owned());
+                }
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]

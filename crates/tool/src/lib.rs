@@ -20,6 +20,7 @@ use std::{ffi::OsString, process::ExitCode, sync::OnceLock};
 
 use crate::{
     exit::{Exit, Failure},
+    go::Edit,
     interrupt::interruptible,
 };
 
@@ -36,7 +37,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match cli::parse(arguments.clone()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && cli::wants_json(&arguments) => {
-            return report::print_usage_error(&error).into();
+            let command = cli::command_of(&arguments);
+            return report::print_usage_error(&error, command.as_deref()).into();
         }
         // clap reports --help and --version as errors with code 0.
         Err(error) => {
@@ -78,7 +80,19 @@ fn with_line(failure: Failure, arguments: &[OsString]) -> Failure {
             let error = anyhow::anyhow!("{}; use\n  {line}", failure.text());
             Failure { error, ..failure }
         }
-        None => failure,
+        None => {
+            let flag = failure.instead.iter().find_map(|edit| match edit {
+                Edit::Append(flag) => Some(*flag),
+                _ => None,
+            });
+            match flag {
+                Some(flag) => {
+                    let error = anyhow::anyhow!("{}; pass {flag}", failure.text());
+                    Failure { error, ..failure }
+                }
+                None => failure,
+            }
+        }
     }
 }
 

@@ -20,8 +20,7 @@ pub(crate) fn is_possible() -> bool {
 pub(crate) async fn confirm(what: &str, word: Option<&str>) -> Result<(), Failure> {
     let what = printable(what);
     if !is_possible() {
-        let reason =
-            anyhow::anyhow!("{what}\nnothing was changed; pass --yes to skip this confirmation");
+        let reason = anyhow::anyhow!("{what}\nnothing was changed: no terminal confirms it");
         let failure = Failure::new(Exit::Usage, Kind::NotConfirmed, reason);
         return Err(Failure { instead: vec![Edit::Append("--yes")], ..failure });
     }
@@ -40,7 +39,7 @@ pub(crate) async fn confirm(what: &str, word: Option<&str>) -> Result<(), Failur
     });
     let answer = answer.await.map_err(anyhow::Error::from)?.map_err(anyhow::Error::from)?;
     let is_confirmed = match word {
-        Some(word) => answer.trim() == word,
+        Some(word) => answer.trim().eq_ignore_ascii_case(word),
         None => is_yes(&answer),
     };
     if is_confirmed {

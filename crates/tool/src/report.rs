@@ -52,7 +52,7 @@ impl Outcome {
 #[derive(Default, Serialize)]
 struct Json<'a> {
     /// Null if the arguments name none.
-    command: Option<&'static str>,
+    command: Option<&'a str>,
     exit_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
@@ -136,13 +136,13 @@ fn without_credentials(text: &str) -> String {
 }
 
 /// Prints a usage error as JSON.
-pub(crate) fn print_usage_error(error: &clap::Error) -> Exit {
+pub(crate) fn print_usage_error(error: &clap::Error, command: Option<&str>) -> Exit {
     let exit = Exit::Usage;
     let text = without_credentials(&error.to_string());
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
     // The exit code is returned even if the output cannot be written.
     let (error, kind) = (Some(text), Some(Kind::Usage));
-    let _ = print_json(&Json { exit_code: exit as u8, error, kind, ..Json::default() });
+    let _ = print_json(&Json { command, exit_code: exit as u8, error, kind, ..Json::default() });
     exit
 }
 

@@ -72,7 +72,29 @@ fn tls_settings_of_the_go_tool_are_honoured_or_refused() {
         connection.read_exact(&mut [0; 8]).unwrap();
         connection.write_all(b"N").unwrap();
     });
-    fails(&plain, &["status"], 1, &["TLS"]);
+    let named = ["server does not support TLS", "; turn on TLS at the server"];
+    fails(&plain, &["status"], 1, &named);
+}
+
+#[test]
+fn port_0_is_refused_by_the_name_of_its_setting() {
+    let mut tool = Tool::nowhere();
+    tool.set("SQL_HOST", "127.0.0.1");
+    fails(&tool, &["status", "--port", "0"], 2, &["--port", "1..=65535"]);
+    tool.set("SQL_PORT", "0");
+    fails(&tool, &["status"], 2, &["SQL_PORT", "`0` is not a number in range"]);
+}
+
+#[test]
+fn json_names_the_command_of_arguments_that_are_invalid_after_it() {
+    for (arguments, command) in [
+        (&["verify", "--no-such-flag"][..], Some("verify")),
+        (&["-endpoint", "h", "setup", "--version", "x"], Some("setup-schema")),
+        (&["nonsense"], None),
+    ] {
+        let (code, json) = Tool::nowhere().json(arguments);
+        assert_eq!((code, json["command"].as_str()), (2, command), "{json}");
+    }
 }
 
 #[test]
@@ -209,7 +231,10 @@ async fn a_role_without_privileges_gets_an_error_that_names_the_privilege() {
 #[tokio::test]
 async fn a_database_that_does_not_exist_is_named() {
     let Some(database) = ScratchDatabase::create().await else { return };
-    fails(&Tool::new(&database), &["status", "--db", "nowhere"], 1, &["nowhere"]);
+    let named = ["there is no database `nowhere`", "check --database or SQL_DATABASE"];
+    fails(&Tool::new(&database), &["status", "--db", "nowhere"], 1, &named);
+    let run = Tool::new(&database).run(&["status", "--db", "nowhere"]);
+    assert!(!run.err.contains("DSQL has"), "{}", run.err);
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{Read, Write},
     net::TcpListener,
@@ -13,81 +12,12 @@ use std::{
 };
 
 use dsql_emulator::{CommitFault, Refusal};
-use serde_json::Value;
-use support::{Tool, blocking, newest};
+use support::{
+    Tool, blocking,
+    examined::{CHECKS, examine},
+    newest,
+};
 use temporal_dsql_testkit::{ScratchCluster, ScratchDatabase};
-
-/// The checks, in their order.
-const CHECKS: [&str; 12] = [
-    "name",
-    "tcp",
-    "tls",
-    "credentials",
-    "login",
-    "clock",
-    "server",
-    "schema",
-    "writes",
-    "round trip",
-    "commit",
-    "connections",
-];
-/// Values that no output may contain: those of the tests' credentials, and a part of every token.
-const SECRETS: [&str; 5] = ["hunter2", "wJalr", "SESSION-TOKEN", "X-Amz-", "AKIAIOSFODNN7EXAMPLE"];
-
-/// The result of one run.
-struct Examined {
-    code: i32,
-    checks: BTreeMap<String, Value>,
-}
-
-impl Examined {
-    fn status(&self, name: &str) -> &str {
-        self.checks[name]["status"].as_str().unwrap()
-    }
-
-    #[track_caller]
-    fn is(&self, name: &str, status: &str, parts: &[&str]) {
-        let check = &self.checks[name];
-        assert_eq!(self.status(name), status, "{name}: {check}");
-        let text = format!("{} → {}", check["detail"], check["advice"]);
-        for part in parts {
-            assert!(text.contains(part), "{name}: `{part}` is not in: {text}");
-        }
-    }
-
-    /// Asserts that these checks depend on a failed one.
-    #[track_caller]
-    fn skips(&self, names: &[&str]) {
-        for name in names {
-            self.is(name, "not_checked", &["it needs"]);
-        }
-    }
-}
-
-/// Runs `doctor` and checks what holds for every run.
-#[track_caller]
-fn examine(tool: &Tool, arguments: &[&str]) -> Examined {
-    let run = tool.run(&[&["doctor", "--output", "json"], arguments].concat());
-    for secret in SECRETS {
-        assert!(!run.out.contains(secret) && !run.err.contains(secret), "{}{}", run.out, run.err);
-    }
-    let json: Value = serde_json::from_str(&run.out)
-        .unwrap_or_else(|error| panic!("{error}: {}{}", run.out, run.err));
-    assert_eq!(json["command"], "doctor");
-    assert_eq!(json["exit_code"], run.code);
-    let checks = json["doctor"]["checks"].as_array().unwrap();
-    let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names, CHECKS);
-    for check in checks {
-        let must_advise = ["failed", "warning"].contains(&check["status"].as_str().unwrap());
-        assert_eq!(check["advice"].is_string(), must_advise, "{check}");
-    }
-    let failed = checks.iter().any(|check| check["status"] == "failed");
-    assert_eq!(run.code != 0, failed, "{json}");
-    let by_name = |check: &Value| (check["name"].as_str().unwrap().to_owned(), check.clone());
-    Examined { code: run.code, checks: checks.iter().map(by_name).collect() }
-}
 
 async fn rows(database: &ScratchDatabase, query: &str) -> Vec<Vec<Option<String>>> {
     database.query(query).await.unwrap()

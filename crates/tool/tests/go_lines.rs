@@ -5,7 +5,7 @@ mod support;
 
 use std::{fs, path::PathBuf};
 
-use support::{Run, Tool};
+use support::{Run, Tool, newest};
 use temporal_dsql_testkit::ScratchCluster;
 
 /// A row of the table.
@@ -16,7 +16,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/go-tools.md");
     let guide = fs::read_to_string(path).unwrap();
     let (_, table) = guide.split_once("<!-- lines: begin -->\n").unwrap();
     let (table, _) = table.split_once("<!-- lines: end -->").unwrap();
@@ -39,6 +39,7 @@ fn words(line: &str, cluster: &ScratchCluster) -> Vec<String> {
     for (name, value) in [
         // Longer names first.
         ("$VISIBILITY_DBNAME", "temporal_visibility"),
+        ("$VISIBILITY_DB", "temporal_visibility"),
         ("$POSTGRES_TLS_ENABLED", "true"),
         ("$CLUSTER_ENDPOINT", cluster.host()),
         ("$POSTGRES_SEEDS", cluster.host()),
@@ -49,6 +50,9 @@ fn words(line: &str, cluster: &ScratchCluster) -> Vec<String> {
         ("$TEMPORAL_DB", "temporal"),
         ("$AWS_REGION", cluster.region()),
         ("$SQL_USER", "admin"),
+        ("$SQL_HOST", cluster.host()),
+        ("$NEWEST", &newest()),
+        ("$port", &port),
         ("$DATABASE", "postgres"),
         ("$DB_PORT", &port),
         ("$DB_USER", "admin"),
@@ -92,7 +96,7 @@ fn tool(cluster: &ScratchCluster) -> Tool {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_of_the_guide_works_or_is_refused_with_the_line_to_use() {
     let rows = rows();
-    assert!(rows.len() >= 29, "only {} rows were found", rows.len());
+    assert!(rows.len() >= 43, "only {} rows were found", rows.len());
     for Row { line, database, result } in rows {
         let moment = std::time::Duration::from_millis(10);
         let delays = dsql_emulator::JobDelays {

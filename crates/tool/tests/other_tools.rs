@@ -207,3 +207,12 @@ fn a_schema_directory_that_does_not_exist_is_named_by_every_command() {
         assert!(run.err.contains("no directory /nonexistent/versions"), "{command}: {}", run.err);
     }
 }
+
+#[tokio::test]
+async fn the_plan_of_an_adoption_has_the_recorded_text_even_if_it_is_no_version() {
+    let Some((_database, tool)) = recorded_at("1.0", "first").await else { return };
+    let (code, json) = tool.json(&["adopt-schema", "--dry-run"]);
+    assert_eq!((code, &json["dry_run"][0]["from"]), (0, &"first".into()), "{json}");
+    let (_, json) = tool.json(&["adopt-schema"]);
+    assert_eq!((&json["plan"]["from"], &json["plan"]["to"]), (&"first".into(), &"1.0".into()));
+}

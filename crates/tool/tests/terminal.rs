@@ -139,12 +139,12 @@ async fn tables_that_differ_from_the_schema_are_dropped_after_their_own_word_onl
     assert_eq!(run.code, 1, "{}", run.err);
     assert!(run.err.contains("view public.report depends on shards"), "{}", run.err);
     assert!(run.err.contains("pass `--drop-dependents`"), "{}", run.err);
-    for (answer, code, left) in [("y\n", 1, "1"), ("\n", 1, "1"), ("different\n", 0, "0")] {
+    for (answer, code, left) in [("y\n", 1, "1"), ("\n", 1, "1"), ("DIFFERENT\n", 0, "0")] {
         let mut run = OnTerminal::start(&tool, &[&OVERWRITE[..], &["--drop-dependents"]].concat());
         let question = run.until("Type `different` to drop all of them: ");
         for named in [
             "table shards differs from every version of this schema",
-            "column shards.data is missing",
+            "so it may belong to something else:\r\n  - column shards.data is missing\r\n  - column shards.title",
             "  view public.report",
         ] {
             assert!(question.contains(named), "`{named}` is not in {question}");

@@ -174,6 +174,16 @@ async fn control_characters_in_names_are_escaped() {
     database.execute("CREATE TABLE \"a\u{1b}[2Jb\" (id INT)").await.unwrap();
     let run = tool.ok(&["verify"]);
     assert!(run.out.contains(r"table a\u{1b}[2Jb") && !run.out.contains('\u{1b}'), "{}", run.out);
+    let lines = "ALTER TABLE shards ADD COLUMN \"a\nb\" INT; CREATE TABLE \"c\nd\" (id INT); \
+                 CREATE VIEW \"e\nf\" AS SELECT shard_id FROM shards";
+    database.execute(lines).await.unwrap();
+    let run = tool.run(&["verify"]);
+    for line in [r"  - column shards.a\nb is not in the definition", r"  table c\nd"] {
+        assert!(run.out.lines().any(|shown| shown == line), "`{line}` is not in {}", run.out);
+    }
+    let overwrite = ["setup-schema", "--overwrite", "--yes", "--drop-different"];
+    let run = tool.run(&overwrite);
+    assert!(run.err.lines().any(|shown| shown.contains(r"e\nf")), "{}", run.err);
     let run = tool.run(&["status", "--logical-database", "x\u{7}y", "--db", "no\u{9b}ne"]);
     assert!(!run.err.contains(['\u{7}', '\u{9b}']), "{:?}", run.err);
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::escape::escaped;
+
 /// An object that keeps the server from dropping a relation: a view, a foreign key, a function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dependent {
@@ -17,6 +19,6 @@ pub struct Dependent {
 
 impl fmt::Display for Dependent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} depends on {}", self.object, self.relation)
+        write!(f, "{} depends on {}", escaped(&self.object), self.relation)
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::escape::escaped;
+
 use super::{
     catalog::Catalog,
     definition::{IndexDefinition, TableDefinition},
@@ -153,35 +155,44 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingTable { table } => write!(f, "table {table} is missing"),
-            Self::NameTaken { name, expected, actual } => {
-                write!(f, "{name} should be a {expected} and is a {actual}")
+        f.write_str(&escaped(&Text(self).to_string()))
+    }
+}
+
+/// A difference with the names as they are, which may contain any character.
+struct Text<'d>(&'d Difference);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Difference::MissingTable { table } => write!(f, "table {table} is missing"),
+            Difference::NameTaken { name, expected, actual } => {
+                write!(f, "{name} should be {} and is {}", a(expected), a(actual))
             }
-            Self::MissingColumn { table, column } => {
+            Difference::MissingColumn { table, column } => {
                 write!(f, "column {table}.{column} is missing")
             }
-            Self::UnexpectedColumn { table, column, .. } => {
+            Difference::UnexpectedColumn { table, column, .. } => {
                 write!(f, "column {table}.{column} is not in the definition")
             }
-            Self::Column { table, column, property, expected, actual } => write!(
+            Difference::Column { table, column, property, expected, actual } => write!(
                 f,
                 "column {table}.{column}: {property} should be {expected} and is {actual}"
             ),
-            Self::PrimaryKey { table, expected, actual } => write!(
+            Difference::PrimaryKey { table, expected, actual } => write!(
                 f,
                 "table {table}: primary key should be ({}) and is ({})",
                 expected.join(", "),
                 actual.join(", ")
             ),
-            Self::UnexpectedConstraint { table, constraint } => {
+            Difference::UnexpectedConstraint { table, constraint } => {
                 write!(f, "table {table}: constraint {constraint} is not in the definition")
             }
-            Self::MissingIndex { index } => write!(f, "index {index} is missing"),
-            Self::UnexpectedProperty { table, property } => {
+            Difference::MissingIndex { index } => write!(f, "index {index} is missing"),
+            Difference::UnexpectedProperty { table, property } => {
                 write!(f, "table {table}: {property} is not in the definition")
             }
-            Self::InvalidIndex { index, build } => write!(
+            Difference::InvalidIndex { index, build } => write!(
                 f,
                 "index {index} {}",
                 match build {
@@ -191,22 +202,28 @@ impl fmt::Display for Difference {
                     IndexBuildState::Unknown => "is invalid: its build failed or was interrupted",
                 }
             ),
-            Self::Index { index, property, expected, actual } => {
+            Difference::Index { index, property, expected, actual } => {
                 write!(f, "index {index}: {property} should be {expected} and is {actual}")
             }
-            Self::UnexpectedIndex { table, index, columns } => write!(
+            Difference::UnexpectedIndex { table, index, columns } => write!(
                 f,
                 "table {table}: unique index {index} ({}) is not in the definition",
                 columns.join(", ")
             ),
-            Self::MissingSeed { table } => {
+            Difference::MissingSeed { table } => {
                 write!(f, "table {table}: its first row is missing")
             }
-            Self::NewerObject { name, object, version } => {
+            Difference::NewerObject { name, object, version } => {
                 write!(f, "{object} {name} belongs to version {version}")
             }
         }
     }
+}
+
+/// `noun` with its article.
+fn a(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {noun}")
 }
 
 /// The differences between the table `name` of `catalog` and `expected`; empty if they are equal.

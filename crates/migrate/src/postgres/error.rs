@@ -96,7 +96,7 @@ fn of_server(server: Box<ServerError>, endpoint: &Endpoint, phase: Phase) -> Dat
         Class::Unauthenticated | Class::ConnectionRefused => {
             DatabaseError::Authentication { host, port, user, server }
         }
-        Class::Denied => DatabaseError::Denied { user, advice: advice(&server.message), server },
+        Class::Denied => DatabaseError::Denied { user, server },
         Class::NoDatabase => DatabaseError::NoDatabase { host, port, database },
         // Whether the statement was run is not known.
         Class::Disconnected(_) => lost(endpoint, server.to_string().into()),
@@ -106,17 +106,6 @@ fn of_server(server: Box<ServerError>, endpoint: &Endpoint, phase: Phase) -> Dat
         | Class::Overflow
         | Class::InvalidArgument
         | Class::Unsupported => DatabaseError::Refused(server),
-    }
-}
-
-fn advice(message: &str) -> &'static str {
-    if message.contains("for schema") {
-        "grant it CREATE and USAGE on the schema; on DSQL only `admin` may create in `public`, \
-         any other role needs a schema of its own"
-    } else if message.contains("must be owner") {
-        "run the command as the owner"
-    } else {
-        "grant it, or run the command as a role that has it"
     }
 }
 

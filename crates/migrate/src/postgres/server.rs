@@ -3,18 +3,20 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sqlx::{FromRow, PgConnection, postgres::PgRow};
+use sqlx::{Connection as _, FromRow, PgConnection, postgres::PgRow};
 use temporal_dsql_domain::Engine;
 
-use super::{PostgresDatabase, STATEMENT_LIMIT, rolled_back, within};
-use crate::{DatabaseError, VersionRow};
+use super::{PostgresDatabase, STATEMENT_LIMIT, rolled_back, watch::lock_holders, within};
+use crate::{DatabaseError, VERSION_TABLE, VersionRow};
 
-/// The connections of a server.
+/// The connections that count against one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionCount {
-    /// The connections to any of its databases.
+    /// `the server`, `the database` or `the role`.
+    pub of: &'static str,
+    /// Those that are open.
     pub in_use: u64,
-    /// The most that it admits for roles that are not superusers.
+    /// The limit.
     pub most: u64,
 }
 
@@ -41,26 +43,91 @@ impl PostgresDatabase {
         Ok(UNIX_EPOCH + since)
     }
 
-    /// The connections in use and their limit; `None` on DSQL, which does not tell
-    /// (aurora-dsql.md#admission has its limit).
+    /// The connections in use for each limit of the role, with the one that leaves the fewest free
+    /// first; empty on DSQL, which does not tell (aurora-dsql.md#admission has its limit). Superusers
+    /// have the limit of the server only.
     ///
     /// # Errors
     /// Those of the connection and the server.
-    pub async fn connection_count(&mut self) -> Result<Option<ConnectionCount>, DatabaseError> {
+    pub async fn connection_counts(&mut self) -> Result<Vec<ConnectionCount>, DatabaseError> {
         if self.engine == Engine::Dsql {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        // Every role may read the sum of pg_stat_database; pg_stat_activity hides the sessions of
-        // other roles.
-        let (in_use, most): (i64, i64) = self
+        // Every role may read pg_stat_database, and its own sessions in pg_stat_activity.
+        let (in_use, most, of_database, database, of_role, role, is_superuser): (
+            i64,
+            i64,
+            i64,
+            i64,
+            i64,
+            i64,
+            bool,
+        ) = self
             .one(
                 "SELECT (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database)::bigint, \
                  current_setting('max_connections')::bigint \
-                 - current_setting('superuser_reserved_connections')::bigint",
+                 - current_setting('superuser_reserved_connections')::bigint, \
+                 (SELECT numbackends FROM pg_catalog.pg_stat_database \
+                 WHERE datname = current_database())::bigint, \
+                 d.datconnlimit::bigint, \
+                 (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = current_user), \
+                 r.rolconnlimit::bigint, r.rolsuper \
+                 FROM pg_catalog.pg_database d, pg_catalog.pg_roles r \
+                 WHERE d.datname = current_database() AND r.rolname = current_user",
             )
             .await?;
-        let number = |number| u64::try_from(number).unwrap_or_default();
-        Ok(Some(ConnectionCount { in_use: number(in_use), most: number(most) }))
+        let of = |of, in_use, most| {
+            let (in_use, most) = (u64::try_from(in_use).ok()?, u64::try_from(most).ok()?);
+            Some(ConnectionCount { of, in_use, most })
+        };
+        // A limit of -1 is none.
+        let of_role = (!is_superuser).then(|| of("the role", of_role, role)).flatten();
+        let of_database =
+            (!is_superuser).then(|| of("the database", of_database, database)).flatten();
+        let of_server = of("the server", in_use, most);
+        let mut counts: Vec<_> = [of_role, of_database, of_server].into_iter().flatten().collect();
+        counts.sort_by_key(|count| count.most.saturating_sub(count.in_use));
+        Ok(counts)
+    }
+
+    /// The sessions that hold locks which sessions of this application and this role wait for; empty on
+    /// DSQL, which has no locks to wait for (aurora-dsql.md#transactions).
+    ///
+    /// # Errors
+    /// Those of the connection and the server.
+    pub async fn lock_holders(&mut self) -> Result<Vec<String>, DatabaseError> {
+        if self.engine == Engine::Dsql {
+            return Ok(Vec::new());
+        }
+        let mut connection = self.take().await?;
+        let holders = lock_holders(&mut connection, None);
+        let holders = within(Some(STATEMENT_LIMIT), holders).await;
+        self.settle(connection, holders)
+    }
+
+    /// The other schemas that have a table with the name of the table of versions, in order.
+    ///
+    /// # Errors
+    /// Those of the connection and the server.
+    pub async fn other_schemas(&mut self) -> Result<Vec<String>, DatabaseError> {
+        let mut connection = self.take().await?;
+        let schemas = sqlx::query_scalar(
+            "SELECT n.nspname::text FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relname = $1 AND c.relkind = 'r' AND n.nspname <> current_schema() ORDER BY 1",
+        );
+        let schemas = schemas.bind(VERSION_TABLE).fetch_all(&mut connection);
+        let schemas = within(Some(STATEMENT_LIMIT), schemas).await;
+        self.settle(connection, schemas)
+    }
+
+    /// Closes the connection. The next call opens another.
+    pub async fn disconnect(&mut self) {
+        self.watch.set_process(None);
+        if let Some(connection) = self.connection.take() {
+            // The server closes the session when it notices, too.
+            let _ = within(Some(STATEMENT_LIMIT), connection.close()).await;
+        }
     }
 
     /// Writes the version row `row` as it is, if it is still recorded so, in one transaction, and

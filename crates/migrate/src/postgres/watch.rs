@@ -100,21 +100,34 @@ impl SessionWatch {
 
     /// The sessions that hold the locks that `process` waits for; `None` if they cannot be read.
     async fn lock_holders(&self, process: i32) -> Option<Vec<String>> {
-        let mut connection: PgConnection = self.connector.connect().await.ok()?;
-        let query = sqlx::query(
-            "SELECT pid, coalesce(usename::text, ''), coalesce(application_name, ''), \
-             coalesce(state, '') FROM pg_catalog.pg_stat_activity \
-             WHERE pid = ANY (pg_catalog.pg_blocking_pids($1)) ORDER BY pid",
-        );
-        let rows = query.bind(process).fetch_all(&mut connection).await.ok()?;
-        let holder = |row: &sqlx::postgres::PgRow| {
-            let pid: i32 = row.try_get(0).ok()?;
-            let what: Vec<String> = (1..4).map_while(|column| row.try_get(column).ok()).collect();
-            let what: Vec<_> = what.into_iter().filter(|text| !text.is_empty()).collect();
-            Some(format!("process {pid} ({})", what.join(", ")))
-        };
-        rows.iter().map(holder).collect()
+        let mut connection = self.connector.connect().await.ok()?;
+        lock_holders(&mut connection, Some(process)).await.ok()
     }
+}
+
+/// The sessions that hold the locks that `process` waits for; without it, those that any session of
+/// this application and this role waits for.
+pub(super) async fn lock_holders(
+    connection: &mut PgConnection,
+    process: Option<i32>,
+) -> Result<Vec<String>, sqlx::Error> {
+    let query = sqlx::query(
+        "SELECT h.pid, coalesce(h.usename::text, ''), coalesce(h.application_name, ''), \
+         coalesce(h.state, '') FROM pg_catalog.pg_stat_activity h \
+         WHERE h.pid IN (SELECT unnest(pg_catalog.pg_blocking_pids(w.pid)) \
+         FROM pg_catalog.pg_stat_activity w WHERE w.pid = $1 OR $1 IS NULL \
+         AND w.datname = current_database() AND w.usename = current_user \
+         AND w.application_name = current_setting('application_name')) ORDER BY h.pid",
+    );
+    let rows = query.bind(process).fetch_all(connection).await?;
+    let holder = |row: &sqlx::postgres::PgRow| {
+        let pid: i32 = row.try_get(0)?;
+        let what = (1..4).map(|column| row.try_get::<String, _>(column));
+        let mut what: Vec<_> = what.collect::<Result<_, _>>()?;
+        what.retain(|text| !text.is_empty());
+        Ok(format!("process {pid} ({})", what.join(", ")))
+    };
+    rows.iter().map(holder).collect()
 }
 
 /// `work`, but no longer than `limit`.

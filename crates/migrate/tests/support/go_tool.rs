@@ -208,9 +208,8 @@ pub const STATES: &[State] = &[
         name: "a setup of the tables of 1.0 as 1.12, as the guide said",
         done: &[VersionTables, Statements(V1_0, ALL), Version("1.12"), History("0", "1.12")],
         says: says(
-            "newer than this tool (1.1); if it is a version of your own, give its files with \
-             `--schema-dir`; if a release has made it, use the tool of that release; if not, run \
-             `adopt-schema` to record 1.0",
+            "newer than this tool (1.1); run `adopt-schema` to record 1.0, whose tables the database \
+             has exactly; but if it is a version of your own, give its files with `--schema-dir`",
             "run `adopt-schema` to record 1.0",
             "run `adopt-schema` to record 1.0",
             "record version 1.0 for `postgres`",

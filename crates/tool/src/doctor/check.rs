@@ -4,7 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use temporal_dsql::{
+    dsql::{ConnectError, server_error_of},
+    migrate::{Advice, DatabaseError, MigrateError},
+};
 
+use super::Unanswered;
 use crate::exit::Exit;
 
 /// How a check ended.
@@ -61,22 +66,28 @@ impl Check {
         Self::new(name, CheckStatus::Ok, detail)
     }
 
-    pub(crate) fn warning(
-        name: &'static str,
-        detail: impl fmt::Display,
-        advice: impl fmt::Display,
-    ) -> Self {
+    pub(crate) fn warning(name: &'static str, detail: impl fmt::Display, advice: Advice) -> Self {
         let advice = Some(advice.to_string());
         Self { advice, ..Self::new(name, CheckStatus::Warning, detail) }
     }
 
-    pub(crate) fn failed(
-        name: &'static str,
-        detail: impl fmt::Display,
-        advice: impl fmt::Display,
-    ) -> Self {
+    pub(crate) fn failed(name: &'static str, detail: impl fmt::Display, advice: Advice) -> Self {
         let advice = Some(advice.to_string());
         Self { advice, ..Self::new(name, CheckStatus::Failed, detail) }
+    }
+
+    /// A failure with the advice that the errors of commands give about the same cause.
+    pub(crate) fn of_error<E: std::error::Error + 'static>(
+        name: &'static str,
+        reason: &Unanswered<E>,
+    ) -> Self {
+        let advice = match reason {
+            Unanswered::Late(_, holders) if !holders.is_empty() => Some(Advice::Locked),
+            Unanswered::Late(..) => None,
+            Unanswered::Failed(error) => advice_on(error),
+        };
+        let advice = advice.unwrap_or(Advice::Again);
+        Self::failed(name, without_advice(reason, &advice), advice)
     }
 
     pub(crate) fn not_checked(name: &'static str, detail: impl fmt::Display) -> Self {
@@ -94,6 +105,32 @@ impl Check {
         self.exit = Exit::Differences;
         self
     }
+}
+
+/// The text of `reason` without `advice`, which is a part of the messages of commands.
+pub(super) fn without_advice(reason: &impl fmt::Display, advice: &Advice) -> String {
+    reason.to_string().replacen(&format!("; {advice}"), "", 1)
+}
+
+/// The advice about `error` and its sources.
+fn advice_on(error: &(dyn std::error::Error + 'static)) -> Option<Advice> {
+    if let Some(error) = error.downcast_ref::<MigrateError>() {
+        return error.advice();
+    }
+    if let Some(error) = error.downcast_ref::<DatabaseError>() {
+        return error.advice();
+    }
+    if let Some((sqlstate, message)) = server_error_of(error) {
+        return Advice::on_server_error(&sqlstate, &message);
+    }
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(ConnectError::Unreachable { .. }) = error.downcast_ref() {
+            return Some(Advice::Unreachable);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// All checks of a run.
@@ -180,10 +217,10 @@ mod tests {
     #[test]
     fn the_exit_code_is_that_of_the_worst_failure() {
         let ok = || Check::ok("name", "");
-        let warning = || Check::warning("clock", "", "");
+        let warning = || Check::warning("clock", "", Advice::Clock);
         let skipped = || Check::not_checked("commit", "");
-        let schema = || Check::failed("schema", "", "").differs();
-        let tcp = || Check::failed("tcp", "", "");
+        let schema = || Check::failed("schema", "", Advice::Differences).differs();
+        let tcp = || Check::failed("tcp", "", Advice::Unreachable);
         for (checks, exit) in [
             (vec![ok(), warning(), skipped()], Exit::Done),
             (vec![ok(), schema(), skipped()], Exit::Differences),
@@ -198,20 +235,20 @@ mod tests {
     fn a_check_is_one_line_and_its_advice_another_whatever_they_contain() {
         let checks = vec![
             Check::ok("name", "a\nb\u{1b}[31m").with("addresses", vec!["::1"]),
-            Check::failed("tcp", "refused", "open the\tport"),
+            Check::failed("tcp", "refused", Advice::OtherName),
         ];
         let examination = examination(checks);
         let expected = "\
 temporal-dsql-tool 1.1.0 for schema 1.1 on linux x86_64: admin@h:5432/postgres
 name         ok           a b\\u{1b}[31m
 tcp          failed       refused
-                          → open the\\tport
+                          → connect by a host name that is in the certificate
 1 of 2 checks are ok, 1 failed
 ";
         assert_eq!(examination.to_string(), expected);
         let json = serde_json::to_value(&examination).unwrap();
         assert_eq!(json["checks"][0]["values"]["addresses"][0], "::1");
         assert_eq!(json["checks"][1]["status"], "failed");
-        assert_eq!(json["checks"][1]["advice"], "open the\tport");
+        assert_eq!(json["checks"][1]["advice"], Advice::OtherName.to_string());
     }
 }

@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use temporal_dsql::migrate::{DatabaseError, PostgresDatabase};
+use temporal_dsql::migrate::{Advice, DatabaseError, PostgresDatabase};
 use time::{PrimitiveDateTime, macros::format_description};
 
 use super::check::Check;
@@ -91,12 +91,11 @@ fn judge_difference(ahead: f64, error: f64, tokens: Option<Duration>) -> Check {
         true => LATEST_SIGNATURE.as_secs_f64(),
         false => lifetime.as_secs_f64() * REPLACED_FOR,
     });
-    let advice = "synchronise the clock of this machine by NTP (chrony, systemd-timesyncd)";
     let check = if certain >= limit {
         let detail = format!("{detail}; IAM tokens fail from {limit:.0} s on");
-        Check::failed(CLOCK, detail, advice)
+        Check::failed(CLOCK, detail, Advice::Clock)
     } else if certain >= LAST_MOMENTS.as_secs_f64() {
-        Check::warning(CLOCK, detail, advice)
+        Check::warning(CLOCK, detail, Advice::Clock)
     } else {
         Check::ok(CLOCK, detail)
     };

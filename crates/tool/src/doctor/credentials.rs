@@ -7,7 +7,7 @@ use aws_credential_types::{
     credential_feature::AwsCredentialFeature,
     provider::{ProvideCredentials, SharedCredentialsProvider},
 };
-use temporal_dsql::dsql::Auth;
+use temporal_dsql::{dsql::Auth, migrate::Advice};
 
 use super::{CREDENTIALS_LIMIT, check::Check, seconds, within};
 
@@ -29,10 +29,8 @@ pub(super) async fn find(
     let credentials = match found {
         Ok(credentials) => credentials,
         Err(reason) => {
-            let advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, log in \
-                          (`aws sso login`), or give the task or the instance a role";
             let detail = format!("no AWS credentials: {reason}");
-            return (Check::failed(CREDENTIALS, detail, advice), None);
+            return (Check::failed(CREDENTIALS, detail, Advice::NoCredentials), None);
         }
     };
     let source = source_of(&credentials);
@@ -45,7 +43,7 @@ pub(super) async fn find(
         }
         Some(Err(_)) => {
             let detail = format!("those from {source} have expired");
-            let check = Check::failed(CREDENTIALS, detail, "log in again, or renew them");
+            let check = Check::failed(CREDENTIALS, detail, Advice::ExpiredCredentials);
             return (check.with("source", source), None);
         }
     };

@@ -12,15 +12,15 @@ mod server;
 mod tls;
 mod writes;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use temporal_dsql::{
     dsql::{Auth, Connector, ErrorChain, aws_credentials},
-    migrate::{MigrateError, Schema},
+    migrate::{MigrateError, PostgresDatabase},
 };
 
 use crate::{
-    cli::{Cli, Doctor, Output},
+    cli::{Cli, Doctor},
     exit::Failure,
     progress::ProgressReporter,
     target::{self, Resolved},
@@ -39,16 +39,22 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Why a step has no result.
 #[derive(Debug)]
-enum Unanswered<E> {
-    /// It did not end within its deadline.
-    Late(Duration),
+pub(crate) enum Unanswered<E> {
+    /// It did not end within its deadline, and the sessions that hold the locks that it waited for.
+    Late(Duration, Vec<String>),
     Failed(E),
 }
 
 impl<E: std::error::Error + 'static> fmt::Display for Unanswered<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Late(limit) => write!(f, "no answer within {} s", limit.as_secs()),
+            Self::Late(limit, holders) => {
+                write!(f, "no answer within {} s", limit.as_secs())?;
+                match holders[..] {
+                    [] => Ok(()),
+                    _ => write!(f, "; it waits for a lock that is held by {}", holders.join(", ")),
+                }
+            }
             Self::Failed(error) => ErrorChain(error).fmt(f),
         }
     }
@@ -61,7 +67,7 @@ async fn within<T, E>(
 ) -> Result<T, Unanswered<E>> {
     match tokio::time::timeout(limit, step).await {
         Ok(result) => result.map_err(Unanswered::Failed),
-        Err(_) => Err(Unanswered::Late(limit)),
+        Err(_) => Err(Unanswered::Late(limit, Vec::new())),
     }
 }
 
@@ -70,7 +76,7 @@ async fn within<T, E>(
 /// # Errors
 /// The configuration cannot work; nothing was sent.
 pub(crate) async fn examine(cli: &Cli, options: &Doctor) -> Result<Examination, Failure> {
-    let schema = Schema::embedded().map_err(MigrateError::from)?;
+    let schema = options.schema.read().map_err(MigrateError::from)?;
     let Resolved { config, target } = target::resolve(cli)?;
     let name = target::logical_database(&cli.connection)?;
     let (auth, name) = (&target.auth, name.as_str());
@@ -79,7 +85,7 @@ pub(crate) async fn examine(cli: &Cli, options: &Doctor) -> Result<Examination, 
         Auth::Password(_) | Auth::Trust => None,
     };
     let connector = Connector::new(&config, provider.clone())?;
-    let reporter = ProgressReporter::new(cli.quiet || cli.output == Output::Json);
+    let reporter = Arc::new(ProgressReporter::new(cli.quiet));
     let mut checks = Vec::new();
 
     reporter.activity(format!("connecting to {}:{}", config.host, config.port));
@@ -100,7 +106,9 @@ pub(crate) async fn examine(cli: &Cli, options: &Doctor) -> Result<Examination, 
 
     reporter.activity(format!("logging in as {}", config.user));
     let (login, clock, database) = match (reachable, credentials) {
-        (Some(()), Some(())) => server::log_in(&config, auth, connector.clone()).await,
+        (Some(()), Some(())) => {
+            server::log_in(&config, auth, connector.clone(), Arc::clone(&reporter)).await
+        }
         _ => (needs(server::LOGIN, "a connection and credentials"), None, None),
     };
     checks.push(login);
@@ -111,14 +119,16 @@ pub(crate) async fn examine(cli: &Cli, options: &Doctor) -> Result<Examination, 
             let (clock, round_trip) = server::times(&config, auth, &mut database).await;
             checks.push(clock);
             checks.push(server::version(&config, &mut database).await);
-            checks.push(server::schema(&schema, &mut database, name).await);
-            checks.push(writes::examine(&config, connector).await);
-            checks.push(round_trip);
-            checks.push(match options.write {
+            checks.push(server::schema(&config, &schema, &mut database, name).await);
+            let commit = match options.write {
                 true => server::commit(&mut database, name).await,
                 false => Check::not_checked(server::COMMIT, "--write measures it"),
-            });
-            checks.push(server::connections(&config, &mut database).await);
+            };
+            let connections = server::connections(&config, &mut database).await;
+            // A role may have one connection only.
+            database.disconnect().await;
+            checks.push(writes::examine(&config, connector, &mut database).await);
+            checks.extend([round_trip, commit, connections]);
         }
         None => {
             checks.push(clock.unwrap_or_else(|| needs(clock::CLOCK, "a login")));
@@ -140,6 +150,22 @@ pub(crate) async fn examine(cli: &Cli, options: &Doctor) -> Result<Examination, 
         target: format!("{}@{}:{}/{}", config.user, config.host, config.port, config.database),
         checks,
     })
+}
+
+/// `answer`; if it is late, with the sessions that hold the locks that the question waits for.
+async fn with_holders<T, E>(
+    database: &mut PostgresDatabase,
+    answer: Result<T, Unanswered<E>>,
+) -> Result<T, Unanswered<E>> {
+    match answer {
+        Err(Unanswered::Late(limit, _)) => {
+            // The question still waits on the server. If this one has no answer either, that is all
+            // there is to say.
+            let holders = within(NETWORK_LIMIT, database.lock_holders()).await;
+            Err(Unanswered::Late(limit, holders.unwrap_or_default()))
+        }
+        other => other,
+    }
 }
 
 /// A check that depends on one that failed.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use temporal_dsql::dsql::Config;
+use temporal_dsql::{dsql::Config, migrate::Advice};
 use tokio::net::{TcpStream, lookup_host};
 
 use super::{NETWORK_LIMIT, check::Check, milliseconds, within};
@@ -16,20 +16,17 @@ const SHOWN: usize = 4;
 /// Resolves the name of the host.
 pub(super) async fn resolve(config: &Config) -> (Check, Option<Vec<SocketAddr>>) {
     let host = &config.host;
-    let advice = "check the endpoint (--endpoint or CLUSTER_ENDPOINT) and the DNS server of this \
-                  machine; a cluster behind a private endpoint has a name in its VPC only";
     let found = within(NETWORK_LIMIT, lookup_host((host.as_str(), config.port))).await;
     let addresses: Vec<_> = match found {
         Ok(addresses) => addresses.collect(),
         Err(reason) => {
-            return (
-                Check::failed(NAME, format!("`{host}` does not resolve: {reason}"), advice),
-                None,
-            );
+            let detail = format!("`{host}` does not resolve: {reason}");
+            return (Check::failed(NAME, detail, Advice::NoAddress), None);
         }
     };
     if addresses.is_empty() {
-        return (Check::failed(NAME, format!("`{host}` has no address"), advice), None);
+        let detail = format!("`{host}` has no address");
+        return (Check::failed(NAME, detail, Advice::NoAddress), None);
     }
     let texts: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
     let mut detail = match texts.contains(host) {
@@ -58,7 +55,6 @@ pub(super) async fn connect(addresses: &[SocketAddr]) -> (Check, Option<TcpStrea
             Err(reason) => refusals.push(format!("{address}: {reason}")),
         }
     }
-    let advice = "check the port (--port or SQL_PORT; a cluster's is 5432), the security groups and \
-                  firewalls between this machine and the server, and that the server runs";
-    (Check::failed(TCP, format!("no address accepts: {}", refusals.join("; ")), advice), None)
+    let detail = format!("no address accepts: {}", refusals.join("; "));
+    (Check::failed(TCP, detail, Advice::Unreachable), None)
 }

@@ -1,22 +1,26 @@
 //! The checks that ask the server: the login, its version, the schema, times and connections.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use temporal_dsql::{
-    Engine, RetryPolicy,
+    Engine, RetryPolicy, SchemaVersion,
     dsql::{Auth, Config, Connector},
     migrate::{
-        DatabaseError, IgnoreProgress, MigrateError, Migrator, PostgresDatabase, Schema,
-        SchemaDatabase, Timeouts, VersionRow,
+        Advice, ConnectionCount, DatabaseError, IgnoreProgress, MigrateError, Migrator,
+        PostgresDatabase, Schema, SchemaDatabase, Timeouts, Verification, VersionRow,
     },
 };
 
 use super::{
     LOGIN_LIMIT, STATEMENT_LIMIT, Unanswered,
-    check::Check,
+    check::{Check, without_advice},
     clock::{self, Reading},
-    milliseconds, within,
+    milliseconds, with_holders, within,
 };
+use crate::progress::ProgressReporter;
 
 pub(super) const LOGIN: &str = "login";
 pub(super) const SERVER: &str = "server";
@@ -39,6 +43,7 @@ pub(super) async fn log_in(
     config: &Config,
     auth: &Auth,
     connector: Connector,
+    reporter: Arc<ProgressReporter>,
 ) -> (Check, Option<Check>, Option<PostgresDatabase>) {
     // A cluster that was idle, or has too many connections, answers so for the moment
     // (aurora-dsql.md#admission).
@@ -48,7 +53,7 @@ pub(super) async fn log_in(
         deadline: LOGIN_LIMIT / 2,
     };
     let (before, start) = (SystemTime::now(), Instant::now());
-    let connect = PostgresDatabase::connect(connector, None, &retry);
+    let connect = PostgresDatabase::connect_observed(connector, None, &retry, reporter);
     let reason = match within(LOGIN_LIMIT, connect).await {
         Ok(database) => {
             let took = start.elapsed();
@@ -75,23 +80,7 @@ pub(super) async fn log_in(
         let hint = server.hint.as_deref().unwrap_or_default();
         clock = clock::judge_refusal(hint, before, config.token_lifetime);
     }
-    let advice = match (&reason, auth) {
-        (Unanswered::Failed(DatabaseError::Authentication { .. }), Auth::Iam { .. }) => {
-            "check the role (--user), the region, the clock, and that the credentials may do \
-             dsql:DbConnectAdmin (role admin) or dsql:DbConnect (other roles, after AWS IAM GRANT)"
-        }
-        (Unanswered::Failed(DatabaseError::Authentication { .. }), _) => {
-            "check SQL_USER, SQL_PASSWORD and the pg_hba.conf of the server"
-        }
-        (Unanswered::Failed(DatabaseError::NoDatabase { .. }), _) => {
-            "check --database or SQL_DATABASE"
-        }
-        (Unanswered::Failed(DatabaseError::Busy(_)), _) => {
-            "run the command again; if it lasts, close connections of other clients"
-        }
-        _ => "the message names the cause",
-    };
-    (Check::failed(LOGIN, reason, advice), clock, None)
+    (Check::of_error(LOGIN, &reason), clock, None)
 }
 
 /// Repeats a call that fails for the moment.
@@ -108,12 +97,8 @@ async fn repeated<T>(
         }
         call(database).await
     };
-    within(STATEMENT_LIMIT, attempts).await
-}
-
-/// The failure of a question that no configuration can cause.
-fn unanswered(name: &'static str, reason: &Unanswered<DatabaseError>) -> Check {
-    Check::failed(name, reason, "run the command again; if it fails again, check the network")
+    let answer = within(STATEMENT_LIMIT, attempts).await;
+    with_holders(database, answer).await
 }
 
 /// The kind of server and its version.
@@ -121,7 +106,7 @@ pub(super) async fn version(config: &Config, database: &mut PostgresDatabase) ->
     let version = repeated(database, PostgresDatabase::server_version).await;
     let version = match version {
         Ok(version) => version,
-        Err(reason) => return unanswered(SERVER, &reason),
+        Err(reason) => return Check::of_error(SERVER, &reason),
     };
     let (engine, schema) = (database.engine(), database.schema());
     let detail = match engine {
@@ -132,64 +117,70 @@ pub(super) async fn version(config: &Config, database: &mut PostgresDatabase) ->
     let check = if expected == engine {
         Check::ok(SERVER, detail)
     } else {
-        let advice = format!("give --engine {engine} or DSQL_ENGINE={engine}");
-        Check::failed(SERVER, format!("{detail}; the configuration says {expected}"), advice)
+        let detail = format!("{detail}; the configuration says {expected}");
+        Check::failed(SERVER, detail, Advice::OtherEngine(engine))
     };
     check.with("engine", engine.to_string()).with("version", version)
 }
 
 /// The recorded version of the schema, compared with the catalog and with this release.
 pub(super) async fn schema(
+    config: &Config,
     schema: &Schema,
     database: &mut PostgresDatabase,
     logical_name: &str,
 ) -> Check {
     let timeouts = Timeouts::default();
     let mut migrator = Migrator::new(schema, database, logical_name, timeouts, &IgnoreProgress);
-    let newest = schema.newest();
-    let verified = match within(STATEMENT_LIMIT, migrator.verify(None)).await {
-        Ok(verified) => verified,
-        Err(Unanswered::Failed(error @ MigrateError::NotSetUp { .. })) => {
-            let advice = "run `temporal-dsql-tool setup-schema`, or give the right \
-                          --logical-database";
-            return Check::failed(SCHEMA, error, advice).differs();
-        }
-        Err(
-            reason @ (Unanswered::Late(_)
-            | Unanswered::Failed(
-                MigrateError::Database { .. } | MigrateError::DeadlineExceeded { .. },
-            )),
-        ) => {
-            let advice = "grant the role SELECT on the tables, or run the command again";
-            return Check::failed(SCHEMA, reason, advice);
-        }
-        Err(reason) => {
-            let advice = "`temporal-dsql-tool status` shows the recorded versions";
-            return Check::failed(SCHEMA, reason, advice).differs();
+    let verified = within(STATEMENT_LIMIT, migrator.verify(None)).await;
+    let reason = match with_holders(database, verified).await {
+        Ok(verified) => return compared(&verified, schema.newest()),
+        Err(reason) => reason,
+    };
+    if let Unanswered::Failed(error @ MigrateError::NotSetUp { others, .. }) = &reason
+        && others.is_empty()
+        && let Ok([other, ..]) =
+            repeated(database, PostgresDatabase::other_schemas).await.as_deref()
+    {
+        let advice = Advice::OtherSchema { user: config.user.clone(), schema: other.clone() };
+        let usual = Advice::NotRecorded { others: Vec::new() };
+        let detail = format!("in schema {}, {}", database.schema(), without_advice(error, &usual));
+        return Check::failed(SCHEMA, detail, advice).differs();
+    }
+    let check = Check::of_error(SCHEMA, &reason);
+    match reason {
+        Unanswered::Late(..)
+        | Unanswered::Failed(
+            MigrateError::Database { .. } | MigrateError::DeadlineExceeded { .. },
+        ) => check,
+        Unanswered::Failed(_) => check.differs(),
+    }
+}
+
+/// The result of a comparison with the recorded version.
+fn compared(verified: &Verification, newest: SchemaVersion) -> Check {
+    let Verification { database, version, differences, .. } = verified;
+    let found = match &differences[..] {
+        [] => format!("version {version}, exactly"),
+        [one] => format!("version {version}, with 1 difference: {one}"),
+        [first, ..] => {
+            let count = differences.len();
+            format!("version {version}, with {count} differences; the first: {first}")
         }
     };
-    let (version, found) = (verified.version, verified.differences.len());
-    let check = match verified.differences.first() {
-        None if version == newest => {
-            Check::ok(SCHEMA, format!("version {version}, exactly; recorded for `{logical_name}`"))
-        }
-        None => Check::failed(
-            SCHEMA,
-            format!("version {version}, exactly; this release needs {newest}"),
-            format!("run `temporal-dsql-tool update-schema` to bring it to {newest}"),
-        )
-        .differs(),
-        Some(first) => Check::failed(
-            SCHEMA,
-            match found {
-                1 => format!("version {version}, with 1 difference: {first}"),
-                _ => format!("version {version}, with {found} differences; the first: {first}"),
-            },
-            "`temporal-dsql-tool verify` lists them all",
-        )
-        .differs(),
+    let is_outdated = *version < newest;
+    let check = if is_outdated && (differences.is_empty() || verified.adoptable.is_some()) {
+        // The objects of a newer version are in effect for an update.
+        let detail = format!("{found}; this release needs {newest}");
+        Check::failed(SCHEMA, detail, Advice::Outdated { newest }).differs()
+    } else if differences.is_empty() {
+        Check::ok(SCHEMA, format!("{found}; recorded for `{database}`"))
+    } else if verified.compatible && !is_outdated {
+        Check::warning(SCHEMA, found, Advice::CompatibleDifferences)
+    } else {
+        Check::failed(SCHEMA, found, Advice::Differences).differs()
     };
-    check.with("version", version.to_string()).with("differences", found)
+    check.with("version", version.to_string()).with("differences", differences.len())
 }
 
 /// The clock of the server and the time of a round trip.
@@ -206,7 +197,7 @@ pub(super) async fn times(
             Ok(reading) => readings.push(reading),
             Err(reason) => {
                 let clock = clock::judge(&[], None);
-                return (clock, unanswered(ROUND_TRIP, &reason));
+                return (clock, Check::of_error(ROUND_TRIP, &reason));
             }
         }
     }
@@ -221,7 +212,7 @@ pub(super) async fn commit(database: &mut PostgresDatabase, logical_name: &str) 
     let read = async |database: &mut PostgresDatabase| database.version_rows().await;
     let rows = match repeated(database, read).await {
         Ok(rows) => rows,
-        Err(reason) => return unanswered(COMMIT, &reason),
+        Err(reason) => return Check::of_error(COMMIT, &reason),
     };
     let is_ours = |row: &VersionRow| row.database == logical_name;
     let Some(row) = rows.into_iter().find(is_ours) else {
@@ -236,11 +227,7 @@ pub(super) async fn commit(database: &mut PostgresDatabase, logical_name: &str) 
                 let detail = "another run changed the version meanwhile";
                 return Check::not_checked(COMMIT, detail);
             }
-            Err(reason) => {
-                let advice = "grant the role UPDATE on schema_version, or run the command again \
-                              when no other run writes it";
-                return Check::failed(COMMIT, reason, advice);
-            }
+            Err(reason) => return Check::of_error(COMMIT, &reason),
         }
     }
     of_times(COMMIT, times, "of a COMMIT that writes the version row as it is")
@@ -264,11 +251,11 @@ fn of_times(name: &'static str, mut times: Vec<Duration>, what: &str) -> Check {
 /// The connections in use, against their limit.
 pub(super) async fn connections(config: &Config, database: &mut PostgresDatabase) -> Check {
     let wanted = u64::from(config.pool.max_connections);
-    let count = match repeated(database, PostgresDatabase::connection_count).await {
-        Ok(count) => count,
-        Err(reason) => return unanswered(CONNECTIONS, &reason),
+    let counts = match repeated(database, PostgresDatabase::connection_counts).await {
+        Ok(counts) => counts,
+        Err(reason) => return Check::of_error(CONNECTIONS, &reason),
     };
-    let Some(count) = count else {
+    let Some(count) = counts.first() else {
         let detail = format!(
             "in use: unknown, because Aurora DSQL does not tell; the limit of a cluster is \
              {CLUSTER_CONNECTIONS}, and a store takes up to {wanted}"
@@ -276,13 +263,18 @@ pub(super) async fn connections(config: &Config, database: &mut PostgresDatabase
         let check = Check::ok(CONNECTIONS, detail);
         return check.with("in_use", None::<u64>).with("limit", CLUSTER_CONNECTIONS);
     };
-    let detail = format!("{} of {} in use; a store takes up to {wanted}", count.in_use, count.most);
-    let check = if count.in_use + wanted > count.most {
-        let advice = "lower DSQL_MAX_CONNECTIONS, raise max_connections of the server, or close \
-                      connections of other clients";
+    let ConnectionCount { of, in_use, most } = count;
+    let detail =
+        format!("{in_use} of {most} in use, the limit of {of}; a store takes up to {wanted}");
+    let check = if in_use + wanted > *most {
+        let advice = match *of {
+            "the role" => Advice::ConnectionsOfRole,
+            "the database" => Advice::ConnectionsOfDatabase,
+            _ => Advice::ConnectionsOfServer,
+        };
         Check::warning(CONNECTIONS, detail, advice)
     } else {
         Check::ok(CONNECTIONS, detail)
     };
-    check.with("in_use", count.in_use).with("limit", count.most)
+    check.with("in_use", *in_use).with("limit", *most)
 }

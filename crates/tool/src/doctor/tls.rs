@@ -1,8 +1,12 @@
 //! The TLS handshake and the certificate of the server, verified as the connection verifies it.
 
-use std::{fs, sync::Arc, time::SystemTime};
+use std::{fmt, net::IpAddr, sync::Arc, time::SystemTime};
 
-use temporal_dsql::dsql::{Config, TlsMode};
+use temporal_dsql::{
+    Engine,
+    dsql::{Config, TlsMode},
+    migrate::Advice,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,8 +14,7 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
-        SignatureScheme,
+        self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
         client::{
             WebPkiServerVerifier,
             danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -50,9 +53,7 @@ pub(super) async fn examine(
             return (Check::ok(TLS, detail), Some(()));
         }
         Ok(b'N') => {
-            let advice = "turn on TLS at the server, or give a weaker --tls-mode for a PostgreSQL \
-                          server";
-            return (Check::failed(TLS, "the server offers no TLS", advice), None);
+            return (Check::failed(TLS, "the server offers no TLS", Advice::NoTls), None);
         }
         Ok(_) => return no_server("the server does not speak PostgreSQL's protocol"),
         Err(reason) => return no_server(&format!("the server does not answer: {reason}")),
@@ -64,26 +65,24 @@ pub(super) async fn examine(
 }
 
 fn no_server(detail: &str) -> (Check, Option<()>) {
-    let advice = "check that the host and the port are those of the database, and that no proxy is \
-                  between";
-    (Check::failed(TLS, detail, advice), None)
+    (Check::failed(TLS, detail, Advice::OtherProtocol), None)
 }
 
 async fn handshake(config: &Config, mode: TlsMode, stream: TcpStream) -> Result<Check, Check> {
     let provider = Arc::new(crypto::ring::default_provider());
     let name = ServerName::try_from(config.host.clone()).map_err(|error| {
-        Check::failed(TLS, format!("`{}`: {error}", config.host), "give a host name or an address")
+        Check::failed(TLS, format!("`{}`: {error}", config.host), Advice::NoAddress)
     })?;
     let client = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error))?
+        .map_err(|error| Check::failed(TLS, error, Advice::Handshake))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider.clone())))
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(client));
     let handshake = within(NETWORK_LIMIT, connector.connect(name.clone(), stream)).await;
     let stream = handshake.map_err(|reason| {
-        let advice = "the server must offer TLS 1.2 or 1.3; check what is between";
+        let advice = by_address(config).unwrap_or(Advice::Handshake);
         Check::failed(TLS, format!("the handshake fails: {reason}"), advice)
     })?;
     let connection = stream.get_ref().1;
@@ -94,7 +93,7 @@ async fn handshake(config: &Config, mode: TlsMode, stream: TcpStream) -> Result<
     let shown = describe(chain);
     let trust = match mode {
         TlsMode::VerifyFull => trusted_by(config, &name, chain, &provider)
-            .map_err(|untrusted| with_values(untrusted.into_check(&shown), &version, &shown))?,
+            .map_err(|error| with_values(untrusted(config, &error, &shown), &version, &shown))?,
         TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => {
             "not verified, because the TLS mode is not verify-full".to_owned()
         }
@@ -111,8 +110,19 @@ fn with_values(check: Check, version: &str, shown: &Shown) -> Check {
     }
 }
 
-fn unusable(error: &rustls::Error) -> Check {
-    Check::failed(TLS, error, "report it: this build of the tool has no usable TLS")
+/// The failure of a certificate that is not trusted.
+fn untrusted(config: &Config, error: &rustls::Error, shown: &Shown) -> Check {
+    let error = error.to_string();
+    let advice = by_address(config).unwrap_or_else(|| Advice::on_tls_error(&error));
+    Check::failed(TLS, format!("{error}; {}", shown.text), advice)
+}
+
+/// The advice about a cluster whose endpoint is an address: no certificate is for one, and a handshake
+/// with one has no name of the server (aurora-dsql.md#connections).
+fn by_address(config: &Config) -> Option<Advice> {
+    let is_cluster = config.resolve().is_ok_and(|target| target.engine == Engine::Dsql);
+    let is_address = config.host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    (is_cluster && is_address).then_some(Advice::NoServerName)
 }
 
 /// The certificate of the server and its chain, for display.
@@ -148,88 +158,34 @@ fn describe(chain: &[CertificateDer<'_>]) -> Shown {
     Shown { text, expires: Some(end.timestamp()) }
 }
 
-/// Why a certificate is not trusted.
-enum Untrusted {
-    /// The file of the authority cannot be used.
-    File(String),
-    Certificate(rustls::Error),
-}
-
-impl Untrusted {
-    fn into_check(self, shown: &Shown) -> Check {
-        let error = match self {
-            Self::File(reason) => {
-                let advice = "give a PEM file of a certificate authority with --tls-ca-file or \
-                              SQL_TLS_CA_FILE";
-                return Check::failed(TLS, reason, advice);
-            }
-            Self::Certificate(error) => error,
-        };
-        let advice = match &error {
-            // An authority with the name of the issuer and another key: one that was made again.
-            rustls::Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => {
-                "give the certificate authority of the server with --tls-ca-file or \
-                 SQL_TLS_CA_FILE; the public ones are built in"
-            }
-            rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ) => "connect by a host name that is in the certificate",
-            rustls::Error::InvalidCertificate(
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. },
-            ) => "renew the certificate of the server, or set the clock of this machine",
-            _ => "the server needs another certificate; check what is between",
-        };
-        Check::failed(TLS, format!("{error}; {}", shown.text), advice)
-    }
-}
-
 /// The authorities that trust `chain` for `name`: those of the CA file or the public ones, which are
-/// the ones that the driver trusts.
+/// the ones that the driver trusts. The connector has checked the file.
 fn trusted_by(
     config: &Config,
     name: &ServerName<'_>,
     chain: &[CertificateDer<'_>],
     provider: &Arc<CryptoProvider>,
-) -> Result<String, Untrusted> {
-    let no_certificate = rustls::Error::NoCertificatesPresented;
+) -> Result<String, rustls::Error> {
+    let general = |error: &dyn fmt::Display| rustls::Error::General(error.to_string());
     let (certificate, intermediates) =
-        chain.split_first().ok_or(Untrusted::Certificate(no_certificate))?;
+        chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let verify = |roots: RootCertStore| {
         let roots = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let verifier = roots.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+        let verifier = roots.build().map_err(|error| general(&error))?;
         verifier.verify_server_cert(certificate, intermediates, name, &[], UnixTime::now())
     };
-    let public = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
-    if let Some(file) = &config.tls.ca_file {
-        let unusable = |reason: &dyn std::fmt::Display| {
-            Untrusted::File(format!("the CA file {}: {reason}", file.display()))
-        };
-        let pem = fs::read(file).map_err(|error| unusable(&error))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|error| unusable(&error))?;
-            roots.add(certificate).map_err(|error| unusable(&error))?;
-        }
-        if roots.is_empty() {
-            return Err(unusable(&"has no certificate"));
-        }
-        match verify(roots) {
-            Ok(_) => return Ok(format!("trusted by the CA file {}", file.display())),
-            // The authority is the right one, and something else is wrong.
-            Err(error) if error != unknown => return Err(Untrusted::Certificate(error)),
-            Err(_) => {}
-        }
+    let public = verify(roots.clone());
+    let Some(file) = config.tls.ca_file.as_deref().filter(|_| public.is_err()) else {
+        return public.map(|_| "trusted by a public authority".to_owned());
+    };
+    let unusable =
+        |error: &dyn fmt::Display| general(&format!("the CA file cannot be used: {error}"));
+    for authority in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
+        let authority = authority.map_err(|error| unusable(&error))?;
+        roots.add(authority).map_err(|error| unusable(&error))?;
     }
-    match verify(public) {
-        Ok(_) => Ok("trusted by a public authority".to_owned()),
-        Err(error) => Err(Untrusted::Certificate(error)),
-    }
+    verify(roots).map(|_| format!("trusted by the CA file {}", file.display()))
 }
 
 /// Accepts every certificate, so that one that is not trusted can be shown. Nothing is sent over the

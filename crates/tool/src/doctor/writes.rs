@@ -5,23 +5,32 @@ use std::sync::Arc;
 use temporal_dsql::{
     ArchetypeRouter,
     dsql::{Capabilities, Config, Connector, DsqlStore, ErrorChain, OpenError, WriteForm},
+    migrate::{Advice, PostgresDatabase},
 };
 
-use super::{STATEMENT_LIMIT, check::Check, within};
+use super::{STATEMENT_LIMIT, Unanswered, check::Check, with_holders, within};
 
 pub(super) const WRITES: &str = "writes";
 
 /// Opens a store as a service does, so that it asks the server the same questions by the same code.
 /// None of them changes a row.
-pub(super) async fn examine(config: &Config, connector: Connector) -> Check {
+pub(super) async fn examine(
+    config: &Config,
+    connector: Connector,
+    database: &mut PostgresDatabase,
+) -> Check {
     let mut config = config.clone();
     // One connection is enough to ask.
     config.pool.min_connections = 0;
     config.pool.max_connections = 1;
     let open = DsqlStore::open(&config, connector, Arc::new(ArchetypeRouter));
-    let store = match within(STATEMENT_LIMIT, open).await {
+    let opened = within(STATEMENT_LIMIT, open).await;
+    let store = match with_holders(database, opened).await {
         Ok(store) => store,
-        Err(reason) => return failed(&reason),
+        Err(reason @ Unanswered::Failed(OpenError::Refused(_))) => {
+            return Check::failed(WRITES, reason, Advice::WriteForm);
+        }
+        Err(reason) => return Check::of_error(WRITES, &reason),
     };
     let refusals = store.refusals();
     let refusals: Vec<_> = refusals.iter().map(|error| ErrorChain(error).to_string()).collect();
@@ -34,16 +43,6 @@ pub(super) async fn examine(config: &Config, connector: Connector) -> Check {
     };
     store.close();
     check
-}
-
-fn failed(error: &super::Unanswered<OpenError>) -> Check {
-    let advice = match error {
-        super::Unanswered::Failed(OpenError::Refused { .. }) => {
-            "unset DSQL_WRITE_FORM, or set it to statement-per-table"
-        }
-        _ => "the message names the cause; a store would not start either",
-    };
-    Check::failed(WRITES, error, advice)
 }
 
 fn describe(form: WriteForm, capabilities: Capabilities, refusals: &[String]) -> Check {

@@ -1,6 +1,8 @@
 //! Runs the tool as a process, with flags and environment variables.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod examined;
+
 use std::{
     ffi::OsString,
     fs,
