@@ -5,7 +5,7 @@
 //!
 //! | Module | Feature | Content |
 //! |---|---|---|
-//! | [`stores`] | | Temporal's stores: executions, shards, history tasks, histories and task queues |
+//! | [`stores`] | | Temporal's stores: executions, shards, history tasks, histories, task queues and durable queues |
 //! | `dsql` | `dsql` (default) | the store on Aurora DSQL, or on PostgreSQL for development |
 //! | `dsql::aws_credentials` | `aws` | the standard chain of AWS credentials |
 //! | `memory` | `memory` | a store in memory with the isolation, conflicts and limits of Aurora DSQL |
@@ -17,9 +17,10 @@
 //! `ExecutionStore` creates, updates and deletes executions, a `ShardStore` acquires shards, a
 //! `TaskStore` has the tasks of a shard, and a `HistoryStore` the history branches. A
 //! `MatchingTaskStore` has the task queues of matching with their tasks, a `UserDataStore` their user
-//! data and build ids. A service that needs single rows opens a session ([`Store::session`]) or runs a transaction ([`StoreExt::run`]);
+//! data and build ids. `QueueStore` and `QueueV2Store` have the durable queues between services. A
+//! service that needs single rows opens a session ([`Store::session`]) or runs a transaction ([`StoreExt::run`]);
 //! the row operations are the traits [`HistoryExecution`], [`ExecutionMaps`], [`HistoryTasks`],
-//! [`HistoryNodes`], [`Shards`], [`MatchingTasks`] and [`TaskQueueUserData`].
+//! [`HistoryNodes`], [`Shards`], [`MatchingTasks`], [`TaskQueueUserData`], [`Queues`] and [`QueuesV2`].
 //!
 //! # Conflicts and errors
 //!
@@ -102,27 +103,30 @@ pub use temporal_dsql_domain::{
     ArchetypeId, BranchId, BranchKey, BranchRange, BuildId, BusinessId, ChasmNode, ChasmPath,
     ClusterName, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, Engine,
     ExecutionState, ExecutionStatus, ExecutionVersion, ExecutionsFilter, ExecutionsRow,
-    FIRST_NODE_ID, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow, IdEntry,
-    ImmediateQueue, ImmediateRange, ImmediateTask, InvalidValue, MapEntries, MapKeys, MapTable,
-    NamespaceId, NodeMetadata, NodeOrder, NodePage, NodePosition, RequestId, RunId, ScheduledKey,
-    ScheduledQueue, ScheduledRange, ScheduledTask, SchemaVersion, ShardId, ShardsRow, SignalId,
-    Table, TaskCategory, TaskLevel, TaskQueueBuildIds, TaskQueueId, TaskQueueKey, TaskQueueKind,
-    TaskQueueName, TaskQueueType, TaskQueueUserDataRow, TaskQueuesRow, Tasks, TasksRow, TimerEntry,
-    TimerId, Timestamp, TreeId, Unrecognized, VERSION, WorkflowId, check_create_state,
-    check_update_state, stored_txn_id,
+    FIRST_MESSAGE_ID, FIRST_NODE_ID, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow,
+    IdEntry, ImmediateQueue, ImmediateRange, ImmediateTask, InvalidValue, MapEntries, MapKeys,
+    MapTable, MessageRange, NamespaceId, NodeMetadata, NodeOrder, NodePage, NodePosition,
+    QueueMessage, QueueMetadataRow, QueueName, QueueType, QueueV2Key, QueueV2Metadata, QueueV2Type,
+    QueuesRow, RequestId, RunId, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask,
+    SchemaVersion, ShardId, ShardsRow, SignalId, Table, TaskCategory, TaskLevel, TaskQueueBuildIds,
+    TaskQueueId, TaskQueueKey, TaskQueueKind, TaskQueueName, TaskQueueType, TaskQueueUserDataRow,
+    TaskQueuesRow, Tasks, TasksRow, TimerEntry, TimerId, Timestamp, TreeId, Unrecognized, VERSION,
+    WorkflowId, check_create_state, check_update_state, stored_txn_id,
 };
 pub use temporal_dsql_ports::{
     ArchetypeRouter, Attempt, Body, BoxFuture, BufferedWrite, Cause, Clock, ConditionFailed,
     CreateTasks, CurrentChange, CurrentExecutionsRoute, CurrentExecutionsRouter, Deadline,
     DeadlinePassed, ExecutionMaps, Expected, ExpectedCurrent, HistoryChange, HistoryExecution,
     HistoryNodes, HistoryTasks, IncompatibleSchema, MapWrite, MatchingTasks, MutableState,
-    MutableStateRows, Observed, Observer, Outcome, RecordedVersion, RetryPolicy, RowCounts,
-    RunChange, Runner, RunnerBuilder, Session, Shards, SilentObserver, Store, StoreError, StoreExt,
-    SystemClock, TaskQueueLease, TaskQueueUserData, Transaction, Within, WriteSet, apply_by_table,
-    check_distinct_maps, create_tasks_by_table, limits, verify_compatible_version,
+    MutableStateRows, Observed, Observer, Outcome, Queues, QueuesV2, RecordedVersion, RetryPolicy,
+    RowCounts, RunChange, Runner, RunnerBuilder, Session, Shards, SilentObserver, Store,
+    StoreError, StoreExt, SystemClock, TaskQueueLease, TaskQueueUserData, Transaction, Within,
+    WriteSet, apply_by_table, check_distinct_maps, create_tasks_by_table, limits,
+    verify_compatible_version,
 };
 
-/// Temporal's stores of executions, shards, tasks, histories and task queues, over any [`Store`].
+/// Temporal's stores of executions, shards, tasks, histories, task queues and durable queues, over any
+/// [`Store`].
 ///
 /// A shard has one owner at a time, identified by a range id. Methods that write for an owner take an
 /// `Owner`, and fail after the shard has been taken over. A task queue has an owner in the same way, its
@@ -132,9 +136,9 @@ pub mod stores {
     pub use temporal_dsql_stores::{
         AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode,
         ExecutionStore, HistoryPage, HistoryStore, MatchingTaskStore, Mutation, NewBranch,
-        OrphanDeletion, OrphanPage, Owner, Page, PageKey, PageToken, ReadHistory, SetExecution,
-        ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode, UserDataStore,
-        UserDataUpdate,
+        OrphanDeletion, OrphanPage, Owner, Page, PageKey, PageToken, QueueInfo, QueueStore,
+        QueueV2Store, ReadHistory, SetExecution, ShardStore, Snapshot, TaskStore, UpdateExecution,
+        UpdateMode, UserDataStore, UserDataUpdate,
     };
 }
 

@@ -24,7 +24,7 @@ pub struct Scenario {
 impl Scenario {
     /// Areas that use only row operations, which are sent in the same way whichever way write sets
     /// are sent.
-    pub(crate) const ROW_AREAS: [&str; 20] = [
+    pub(crate) const ROW_AREAS: [&str; 24] = [
         "buffered_events",
         "chasm_nodes",
         "current_executions",
@@ -36,6 +36,10 @@ impl Scenario {
         "transaction_limits",
         "maps",
         "matching_tasks",
+        "queue_store",
+        "queue_v2_store",
+        "queues",
+        "queues_v2",
         "reference_model",
         "retries",
         "routing",

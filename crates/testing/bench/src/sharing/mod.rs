@@ -1,4 +1,4 @@
-//! Callers that share a shard, and callers that share a workflow, with the latencies of a cluster.
+//! Callers that share a shard, a workflow or a queue, with the latencies of a cluster.
 //!
 //! *Shard:* each caller creates and updates workflows of its own. They share only the shard's row,
 //! which each operation locks FOR KEY SHARE. Such operations must not conflict, so the limit is
@@ -9,9 +9,13 @@
 //! condition, and read again. The same is measured with a queue within the process: around the
 //! update, which is all that a store could queue, and around get and update, as Temporal's history
 //! service does. This decides whether a store should have such a queue.
+//!
+//! *Queue:* every caller adds messages to the same queue, whose ids are dense. Of those that have
+//! read one last id, one adds the next message; the others lose a conflict.
 
 mod callers;
 mod conflicts;
+mod enqueue;
 mod queue;
 
 use std::{
@@ -23,7 +27,7 @@ use anyhow::{Context as _, Result, ensure};
 use dsql_emulator::Latency;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use temporal_dsql::{dsql::DsqlStore, stores::ExecutionStore};
+use temporal_dsql::{QueueType, dsql::DsqlStore, stores::ExecutionStore};
 use temporal_dsql_testkit::postgres::Server;
 use tokio::{task::JoinSet, time::sleep_until};
 
@@ -40,11 +44,13 @@ use crate::{
 };
 use callers::{DistinctCaller, SharedCaller};
 use conflicts::Conflicts;
+use enqueue::EnqueueCell;
 use queue::Queue;
 
 struct Plan {
     shard_callers: [u32; 2],
     workflow_callers: [u32; 2],
+    queue_callers: [u32; 2],
     rounds: usize,
     shard: Window,
     /// Long enough for several updates of the slowest of many callers.
@@ -54,6 +60,7 @@ struct Plan {
 const FULL: Plan = Plan {
     shard_callers: [1, 8],
     workflow_callers: [8, 64],
+    queue_callers: [1, 16],
     rounds: 3,
     shard: Window { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
     workflow: Window { warm_up: Duration::from_secs(2), measured: Duration::from_secs(15) },
@@ -62,6 +69,7 @@ const FULL: Plan = Plan {
 const SMOKE: Plan = Plan {
     shard_callers: [1, 2],
     workflow_callers: [2, 4],
+    queue_callers: [1, 16],
     rounds: 1,
     shard: SMOKE_WINDOW,
     workflow: SMOKE_WINDOW,
@@ -77,6 +85,9 @@ pub struct Sharing {
     commit_ms: f64,
     shard: Vec<ShardCell>,
     workflow: Vec<WorkflowCell>,
+    /// Empty in results from before it was measured.
+    #[serde(default)]
+    queue: Vec<EnqueueCell>,
 }
 
 /// A number of callers in one shard, with a sample for each round.
@@ -122,12 +133,17 @@ impl Benchmark for Sharing {
                 .into_iter()
                 .flat_map(|callers| Queue::ALL.map(|queue| WorkflowCell::new(callers, queue)))
                 .collect();
+            let mut queue = plan.queue_callers.map(EnqueueCell::new);
             for round in 1..=plan.rounds {
                 for cell in rounds::order(shard.iter_mut(), round) {
                     bench.measure_shard(cell, plan.shard).await?;
                 }
                 for cell in rounds::order(workflow.iter_mut(), round) {
                     bench.measure_workflow(cell, plan.workflow).await?;
+                }
+                for cell in rounds::order(queue.iter_mut(), round) {
+                    bench.measure_queue(cell, plan.workflow).await?;
+                    context.progress(&cell.last_round());
                 }
                 context.progress(&format!("round {round} of {}", plan.rounds));
             }
@@ -138,26 +154,31 @@ impl Benchmark for Sharing {
                 commit_ms: millis(LATENCY.commit),
                 shard: shard.into(),
                 workflow,
+                queue: queue.into(),
             })
         })
     }
 
     fn tables(&self) -> Vec<Table> {
-        vec![self.shard_table(), self.workflow_table()]
+        let mut tables = vec![self.shard_table(), self.workflow_table()];
+        if !self.queue.is_empty() {
+            tables.push(enqueue::table(&self.queue, self.limit_ms()));
+        }
+        tables
     }
 
     fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
         for cell in &self.shard {
             goals.push(Goal::at_most(
-                &format!("{}, p50 to the limit of an operation", callers(cell.callers)),
+                &format!("{}, p50 to the limit of an operation", callers_name(cell.callers)),
                 MAX_P50,
                 self.p50s(cell),
             ));
         }
         let [.., many] = &*self.shard else { return goals };
         goals.push(Goal::at_most(
-            &format!("{} in one shard, p95 to p50", callers(many.callers)),
+            &format!("{} in one shard, p95 to p50", callers_name(many.callers)),
             2.0,
             many.tails(),
         ));
@@ -165,7 +186,7 @@ impl Benchmark for Sharing {
         goals.push(Goal::at_least(
             &format!(
                 "{} in one shard, operations per second, to {MIN_OPERATIONS}",
-                callers(many.callers)
+                callers_name(many.callers)
             ),
             1.0,
             [("create and update", to(&many.operations_per_second, MIN_OPERATIONS))],
@@ -174,7 +195,7 @@ impl Benchmark for Sharing {
         goals.extend(store.map(|cell| {
             let what = format!(
                 "{} of one workflow, updates per second, to {MIN_UPDATES}",
-                callers(cell.callers)
+                callers_name(cell.callers)
             );
             Goal::at_least(
                 &what,
@@ -193,7 +214,7 @@ const MIN_OPERATIONS: f64 = 200.0;
 /// The goal of updates per second of eight callers of one workflow.
 const MIN_UPDATES: f64 = 10.9;
 
-fn callers(count: u32) -> String {
+fn callers_name(count: u32) -> String {
     format!("{count} {}", if count == 1 { "caller" } else { "callers" })
 }
 
@@ -258,7 +279,7 @@ impl Sharing {
             chart: Chart {
                 axis: "operations per second, to as many callers at one round trip and one commit"
                     .into(),
-                groups: self.shard.iter().map(|cell| callers(cell.callers)).collect(),
+                groups: self.shard.iter().map(|cell| callers_name(cell.callers)).collect(),
                 series: vec![Series::new("operations", bars).with_goals(goals.collect())],
                 lines: vec![("limit".into(), 1.0)],
             },
@@ -316,7 +337,7 @@ impl Sharing {
             rows: rows.collect(),
             chart: Chart {
                 axis: "updates per second".into(),
-                groups: counts.into_iter().map(callers).collect(),
+                groups: counts.into_iter().map(callers_name).collect(),
                 series: series.into(),
                 lines: vec![("get and update, one after the other".into(), one_by_one)],
             },
@@ -371,7 +392,7 @@ const SHARED_TASK_IDS: i64 = i64::MAX / 2;
 impl Bench {
     async fn open(server: &Server, conflicts: Conflicts, plan: &Plan) -> Result<Self> {
         let cluster = Cluster::create(server, |builder| builder).await?;
-        let mut counts = [plan.shard_callers, plan.workflow_callers].concat();
+        let mut counts = [plan.shard_callers, plan.workflow_callers, plan.queue_callers].concat();
         counts.sort_unstable();
         counts.dedup();
         let mut stores = Vec::new();
@@ -478,6 +499,18 @@ impl Bench {
     }
 }
 
+impl Bench {
+    async fn measure_queue(&mut self, cell: &mut EnqueueCell, window: Window) -> Result<()> {
+        let (store, conflicts) = (self.store(cell.callers()), self.conflicts.clone());
+        let queue = QueueType(i32::try_from(self.next_id / IDS_OF_A_CALLER)?);
+        self.next_id += IDS_OF_A_CALLER;
+        self.cluster.set_latency(LATENCY);
+        let measured = cell.measure(store, queue, conflicts, window).await;
+        self.cluster.set_latency(Latency::default());
+        measured
+    }
+}
+
 /// The number of lost conflicts in `span`.
 async fn conflicts_in(conflicts: Conflicts, span: Span) -> u64 {
     sleep_until(span.from).await;
@@ -516,7 +549,8 @@ mod tests {
                 ..WorkflowCell::new(8, queue)
             });
         let workflow = workflow.collect();
-        Sharing { round_trip_ms: 4.0, commit_ms: 20.0, shard: shard.into(), workflow }
+        let queue = Vec::new();
+        Sharing { round_trip_ms: 4.0, commit_ms: 20.0, shard: shard.into(), workflow, queue }
     }
 
     #[test]

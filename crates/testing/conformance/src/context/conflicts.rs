@@ -1,5 +1,7 @@
 //! Assertions about transactions that may lose a conflict.
 
+use std::fmt::Debug;
+
 use temporal_dsql_ports::{Outcome, StoreError, Transaction};
 
 /// Ends a transaction after its write and returns whether it won: DSQL reports a conflict at
@@ -17,6 +19,17 @@ pub(crate) async fn settle(
             transaction.rollback().await.unwrap();
             Err(error)
         }
+    }
+}
+
+/// Asserts that an operation has an unknown outcome.
+#[track_caller]
+pub(crate) fn assert_unknown<T: Debug>(result: Result<T, StoreError>) {
+    match result {
+        Err(error @ StoreError::Unavailable { .. }) => {
+            assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+        }
+        other => panic!("expected an unknown outcome, got {other:?}"),
     }
 }
 

@@ -26,6 +26,10 @@ mod matching_leases;
 mod matching_task_store;
 mod matching_tasks;
 mod mutable_state;
+mod queue_store;
+mod queue_v2_store;
+mod queues;
+mod queues_v2;
 mod recorded_rows;
 mod reference_model;
 mod request_validation;
@@ -94,6 +98,10 @@ const ALL: &[&[Scenario]] = &[
     transaction_limits::SCENARIOS,
     reference_model::SCENARIOS,
     differential::SCENARIOS,
+    queues::SCENARIOS,
+    queue_store::SCENARIOS,
+    queues_v2::SCENARIOS,
+    queue_v2_store::SCENARIOS,
     recorded_rows::SCENARIOS,
     version::SCENARIOS,
 ];

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     context::{
         TestContext,
-        conflicts::assert_conflict,
+        conflicts::{assert_conflict, assert_unknown},
         guarded_requests::GuardedRequest,
         owned_shard::{OwnedShard, SharedStore, assert_refused, current_is},
     },
@@ -51,17 +51,6 @@ async fn requests(ctx: &TestContext) -> Vec<(OwnedShard<'_>, GuardedRequest)> {
         requests.push((shard, request));
     }
     requests
-}
-
-/// Asserts that a request has an unknown outcome.
-#[track_caller]
-fn assert_unknown(result: Result<(), StoreError>) {
-    match result {
-        Err(error @ StoreError::Unavailable { .. }) => {
-            assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
-        }
-        other => panic!("expected an unknown outcome, got {other:?}"),
-    }
 }
 
 async fn an_applied_request_is_reported_as_applied(ctx: &TestContext) {
