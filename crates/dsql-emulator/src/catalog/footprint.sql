@@ -108,20 +108,31 @@ CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETU
       FROM sized $$;
 
 -- The first lines of every trigger. A statement that seems to read, and writes through a function
--- of a view, does not run in a transaction of the emulator; the error makes it run again in one. A
--- statement without changed rows is not reported. `rows` is the transition table of the changed
--- rows.
-CREATE FUNCTION dsql_emulator.trigger_prologue(rows text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-  SELECT format(
+-- of a view, does not run in a transaction of the emulator; the error makes it run again in one.
+CREATE FUNCTION dsql_emulator.trigger_prologue() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT
 $body$  IF pg_catalog.current_setting_of_host('dsql_emulator.transaction', true) IS DISTINCT FROM 'on' THEN
     RAISE EXCEPTION USING ERRCODE = 'DE001', MESSAGE = 'a write outside of a transaction';
-  END IF;
-  IF NOT EXISTS (SELECT 1 FROM %s) THEN
-    RETURN NULL;
-  END IF;$body$, rows) $$;
+  END IF;$body$ $$;
 
--- Creates the triggers of a table, or updates them after its keys or names have changed. Reports
--- are in UTF-8, regardless of the client's encoding.
+-- The last lines of every trigger: sends the report in UTF-8, regardless of the client's encoding.
+-- The encoding is changed only if it is another one, because that takes longer than most reports.
+CREATE FUNCTION dsql_emulator.trigger_epilogue() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT
+$body$  IF pg_catalog.current_setting_of_host('client_encoding') = 'UTF8' THEN
+    RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
+  ELSE
+    PERFORM dsql_emulator.report_in_utf8(dsql_report);
+  END IF;
+  RETURN NULL;$body$ $$;
+CREATE FUNCTION dsql_emulator.report_in_utf8(report text) RETURNS void
+  LANGUAGE plpgsql SET client_encoding = 'UTF8' AS $$
+BEGIN
+  RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = report;
+END $$;
+
+-- Creates the triggers of a table, or updates them after its keys or names have changed. A statement
+-- without changed rows is not reported.
 CREATE FUNCTION dsql_emulator.instrument(rel oid) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $body$
 DECLARE
@@ -138,6 +149,9 @@ DECLARE
   some_new text := '';
   some_old text := '';
   some_keys text := '';
+  all_new text := '';
+  all_old text := '';
+  no_keys text := '';
   parents text := '';
   changed_parents text := '';
   images_new text := 'NULL';
@@ -160,6 +174,9 @@ BEGIN
     number := number + 1;
     new_keys := new_keys || format(', json_build_array(%s, json_agg(%s))', item.index,
       dsql_emulator.key_expression(rel, item.columns, 'n'));
+    all_new := all_new || format(', json_agg(%s)', dsql_emulator.key_expression(rel, item.columns, 'n'));
+    all_old := all_old || format(', json_agg(%s)', dsql_emulator.key_expression(rel, item.columns, 'o'));
+    no_keys := no_keys || format(', [%s, null]', item.index);
     old_keys := old_keys || format(', json_build_array(%s, json_agg(%s))', item.index,
       dsql_emulator.key_expression(rel, item.columns, 'o'));
     some_new := some_new || format(', %s AS k%s',
@@ -238,24 +255,32 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
     END IF;
   END LOOP;
 
+  -- The triggers for INSERT (is_new) and UPDATE check and count alike, and report differently. Most
+  -- updates change no key: only if the lists of old and new keys differ are the changed keys found.
   FOREACH is_new IN ARRAY ARRAY[true, false] LOOP
-    -- The triggers for INSERT (is_new) and UPDATE check and count alike, and report differently.
     EXECUTE format($function$
 CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET client_encoding = 'UTF8' AS $trigger$
+  LANGUAGE plpgsql SECURITY DEFINER AS $trigger$
 #variable_conflict use_column
 DECLARE
+  dsql_rows bigint;
   dsql_widest bigint;
   dsql_longest bigint;
   dsql_report text;
+  dsql_keys text;
+  dsql_moved text := %12$L;
 BEGIN
 %10$s
-  SELECT max(pg_catalog.pg_column_size(n.*)), max(%2$s), json_build_object(
-      't', %3$s, 'o', %4$L, 'n', count(*),
+  SELECT count(*), max(pg_catalog.pg_column_size(n.*)), max(%2$s), json_build_array(%13$s)::text,
+      json_build_object(
+      't', %3$s, 'o', %4$L, 'x', pg_catalog.txid_current(), 'n', count(*),
       'b', sum(%11$s + %5$s),
       %6$s)::text
-    INTO dsql_widest, dsql_longest, dsql_report
+    INTO dsql_rows, dsql_widest, dsql_longest, dsql_keys, dsql_report
     FROM new_rows n;
+  IF dsql_rows = 0 THEN
+    RETURN NULL;
+  END IF;
   IF dsql_longest > 1981 THEN
     RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'key size too large';
   END IF;
@@ -265,8 +290,8 @@ BEGIN
       RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'maximum row size exceeded';
     END IF;
   END IF;
-  RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
-  RETURN NULL;
+%14$s
+%15$s
 END $trigger$ $function$,
       rel || CASE WHEN is_new THEN '_insert' ELSE '_update' END,
       CASE WHEN key_checks = '' THEN '0' ELSE format('GREATEST(0%s)', key_checks) END,
@@ -277,34 +302,44 @@ END $trigger$ $function$,
         format($$'k', json_build_array(%s), 's', json_build_array(%s), 'a', %s$$,
           substr(new_keys, 3), substr(parents, 3), images_new)
       ELSE
-        format($$'k', %s, 'w', %s, 's', json_build_array(%s), 'a', %s, 'r', %s$$,
-          CASE WHEN number = 0 THEN 'NULL' ELSE format(
-            '(SELECT json_build_array(%s) FROM ((SELECT %s FROM old_rows o EXCEPT ALL SELECT %s FROM new_rows n) UNION ALL (SELECT %s FROM new_rows n EXCEPT ALL SELECT %s FROM old_rows o)) c)',
-            substr(some_keys, 3), substr(some_old, 3), substr(some_new, 3), substr(some_new, 3),
-            substr(some_old, 3)) END,
+        format($$'w', %s, 's', json_build_array(%s), 'a', %s, 'r', %s$$,
           CASE WHEN has_primary THEN format('json_agg(%s)', primary_key) ELSE 'NULL' END,
           substr(changed_parents, 3), images_new,
           CASE WHEN has_primary THEN 'NULL' ELSE format('(SELECT %s FROM old_rows o)', images_old) END)
       END,
       COALESCE(value_checks, ''), table_name, COALESCE(stored_sizes, '0'),
-      dsql_emulator.trigger_prologue('new_rows'), row_size);
+      dsql_emulator.trigger_prologue(), row_size,
+      format('[%s]', substr(no_keys, 3)), CASE WHEN is_new THEN '' ELSE substr(all_new, 3) END,
+      CASE WHEN is_new THEN '' WHEN number = 0 THEN '' ELSE format(
+$$  IF dsql_keys IS DISTINCT FROM (SELECT json_build_array(%s)::text FROM old_rows o) THEN
+    SELECT json_build_array(%s)::text INTO dsql_moved
+      FROM ((SELECT %s FROM old_rows o EXCEPT ALL SELECT %s FROM new_rows n)
+            UNION ALL (SELECT %s FROM new_rows n EXCEPT ALL SELECT %s FROM old_rows o)) c;
+  END IF;
+  dsql_report := '{"k":' || dsql_moved || ',' || pg_catalog.substr(dsql_report, 2);$$,
+        substr(all_old, 3), substr(some_keys, 3), substr(some_old, 3), substr(some_new, 3),
+        substr(some_new, 3), substr(some_old, 3)) END,
+      dsql_emulator.trigger_epilogue());
   END LOOP;
 
   EXECUTE format($function$
 CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
-  LANGUAGE plpgsql SECURITY DEFINER SET client_encoding = 'UTF8' AS $trigger$
+  LANGUAGE plpgsql SECURITY DEFINER AS $trigger$
 DECLARE
+  dsql_rows bigint;
   dsql_report text;
 BEGIN
 %5$s
-  SELECT json_build_object('t', %2$s, 'o', 'd', 'n', count(*),
-      'k', json_build_array(%3$s), 'r', %4$s)::text
-    INTO dsql_report FROM old_rows o;
-  RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
-  RETURN NULL;
+  SELECT count(*), json_build_object('t', %2$s, 'o', 'd', 'x', pg_catalog.txid_current(),
+      'n', count(*), 'k', json_build_array(%3$s), 'r', %4$s)::text
+    INTO dsql_rows, dsql_report FROM old_rows o;
+  IF dsql_rows = 0 THEN
+    RETURN NULL;
+  END IF;
+%6$s
 END $trigger$ $function$,
     rel || '_delete', rel, substr(old_keys, 3), images_old,
-    dsql_emulator.trigger_prologue('old_rows'));
+    dsql_emulator.trigger_prologue(), dsql_emulator.trigger_epilogue());
 
   IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
                   WHERE t.tgrelid = rel AND t.tgname LIKE 'dsql\_emulator\_%') THEN

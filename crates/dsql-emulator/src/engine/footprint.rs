@@ -40,6 +40,11 @@ impl Classes {
     pub(crate) fn iter(self) -> impl Iterator<Item = Class> {
         Class::ALL.into_iter().filter(move |class| self.0 & *class as u8 != 0)
     }
+
+    /// Whether an access of one conflicts with an access of the other.
+    pub(crate) fn conflict_with(self, other: Self) -> bool {
+        self.iter().any(|own| other.iter().any(|theirs| own.conflicts_with(theirs)))
+    }
 }
 
 /// A key in a unique index, or a row of a table without a primary key.
@@ -108,6 +113,10 @@ impl Footprint {
             }
         }
         keys
+    }
+
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (Entry, Classes)> {
+        self.entries.into_iter()
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&Entry, Classes)> {

@@ -74,6 +74,17 @@ impl MonitoredConnection {
         exchange: &Exchange,
         policy: CancelPolicy,
     ) -> Result<Vec<Message>, Failure> {
+        let (answer, failure) = self.exchange_all(exchange, policy).await?;
+        failure.map_or(Ok(answer), Err)
+    }
+
+    /// As [`exchange`](Self::exchange), with the answer also of a statement that the lock monitor
+    /// has cancelled.
+    pub(crate) async fn exchange_all(
+        &mut self,
+        exchange: &Exchange,
+        policy: CancelPolicy,
+    ) -> Result<(Vec<Message>, Option<Failure>), Failure> {
         self.tracker.start(policy);
         let process = self.tracker.process;
         let (answer, slow) = {
@@ -95,10 +106,8 @@ impl MonitoredConnection {
         let cancelled = answer
             .iter()
             .any(|message| message.tag() == tag::ERROR && DbError::read(message).code == "57014");
-        if cancelled && cancelled_by == Some(CancelledBy::LockMonitor) {
-            return Err(Failure::Interrupted);
-        }
-        Ok(answer)
+        let interrupted = cancelled && cancelled_by == Some(CancelledBy::LockMonitor);
+        Ok((answer, interrupted.then_some(Failure::Interrupted)))
     }
 
     /// Runs one or more statements; returns the rows of all of them.

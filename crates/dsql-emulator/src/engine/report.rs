@@ -25,6 +25,8 @@ pub(crate) struct Effect {
     pub(crate) dropped: Vec<u32>,
     /// Statements that repeat the changes of settings by `set_config`.
     pub(crate) settings: Vec<String>,
+    /// PostgreSQL's id of the transaction, if it has written rows.
+    pub(crate) xid: Option<u64>,
 }
 
 /// Keys of rows in an index; null for a key with a null in it.
@@ -41,6 +43,9 @@ struct Report {
     /// The entries of a locked row: index and key.
     #[serde(default)]
     e: Vec<(u32, Option<String>)>,
+    /// PostgreSQL's id of the transaction that writes.
+    #[serde(default)]
+    x: Option<u64>,
     /// How many rows.
     #[serde(default)]
     n: u64,
@@ -95,6 +100,7 @@ impl Effect {
             _ => {}
         }
         let table = report.t;
+        self.xid = report.x.or(self.xid);
         let footprint = &mut self.footprint;
         footprint.wrote(table, report.n, report.b);
         let moved = report.k.unwrap_or_default();
@@ -148,6 +154,7 @@ impl Effect {
         self.changes.merge(other.changes);
         self.indexes.extend(other.indexes);
         self.dropped.extend(other.dropped);
+        self.xid = other.xid.or(self.xid);
     }
 }
 
@@ -180,7 +187,7 @@ mod tests {
     #[test]
     fn an_insert_accesses_its_keys_and_the_referenced_ones() {
         let effect = effect(&[
-            r#"{"t":9,"o":"i","n":2,"b":50,"k":[[1,["[1]","[2]"]],[2,["[\"x\"]",null]]],"s":[[5,["[7]",null]]],"a":null}"#,
+            r#"{"t":9,"o":"i","x":77,"n":2,"b":50,"k":[[1,["[1]","[2]"]],[2,["[\"x\"]",null]]],"s":[[5,["[7]",null]]],"a":null}"#,
         ]);
         assert_eq!(
             entries(&effect),
@@ -192,6 +199,7 @@ mod tests {
             ]
         );
         assert_eq!((effect.footprint.rows, effect.footprint.bytes), (2, 50));
+        assert_eq!(effect.xid, Some(77));
         assert_eq!(effect.changes.read_rows_argument(), r#"{"9":["[1]","[2]"]}"#);
     }
 

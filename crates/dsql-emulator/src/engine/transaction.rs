@@ -84,6 +84,11 @@ impl Transaction {
         }
     }
 
+    /// Whether its commit runs more statements than COMMIT.
+    pub(crate) fn writes_at_commit(&self) -> bool {
+        self.write_set != WriteSetState::InTables || self.changes_catalog()
+    }
+
     /// Whether it has lost a conflict already.
     pub(crate) fn has_lost(&self) -> bool {
         matches!(self.write_set, WriteSetState::InShadowTables(_) | WriteSetState::Discarded)

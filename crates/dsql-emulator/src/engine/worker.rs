@@ -23,11 +23,20 @@ use crate::{
     wire::{self, DbError, Message, tag},
 };
 
-/// The name of the prepared statement that sets a savepoint before a client's statement.
+/// The prepared statements that begin a transaction: with the defaults of the session, mark it for
+/// the triggers and return its snapshot, and set the savepoint at its start.
+const BEGIN: (&str, &str) = ("dsql_emulator_begin", "BEGIN ISOLATION LEVEL REPEATABLE READ");
+const SNAPSHOT: (&str, &str) = (
+    "dsql_emulator_snapshot",
+    "SELECT pg_catalog.pg_current_snapshot(), \
+     pg_catalog.set_config_of_host('dsql_emulator.transaction', 'on', true)",
+);
+const START: (&str, &str) = ("dsql_emulator_start", "SAVEPOINT dsql_emulator_start");
+/// The prepared statement that sets a savepoint before a client's statement.
 ///
 /// Savepoints are never released. A session that waits for a row of a released savepoint waits for
 /// the whole transaction, even if that rolls back to its start.
-const SAVEPOINT_NAME: &str = "dsql_emulator_save";
+const SAVE: (&str, &str) = ("dsql_emulator_save", "SAVEPOINT dsql_emulator_statement");
 const ROLLBACK_TO_START: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_start";
 const ROLLBACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
 
@@ -39,6 +48,8 @@ pub(crate) struct Worker {
     /// The client's role, quoted.
     user: String,
     pub(crate) transaction: Option<Transaction>,
+    /// The transaction has not begun in PostgreSQL, which gets BEGIN with the next statement.
+    to_begin: Option<Access>,
     /// Whether PostgreSQL has accepted the Bind of the statement that was sent last.
     pub(crate) bound: bool,
     /// Columns, rows and notices that came before the error of the statement that was sent last.
@@ -59,17 +70,17 @@ impl Worker {
         let mut connection = Connection::open(target, settings).await?;
         let user = identifier(user);
         connection.query(&format!("SET SESSION AUTHORIZATION {user}")).await?;
-        connection
-            .exchange(&Exchange::new(vec![
-                wire::parse(SAVEPOINT_NAME, "SAVEPOINT dsql_emulator_statement", &[]),
-                wire::sync(),
-            ]))
-            .await?;
+        let mut prepare: Vec<Message> =
+            [BEGIN, SNAPSHOT, START, SAVE].map(|(name, sql)| wire::parse(name, sql, &[])).into();
+        prepare.push(wire::sync());
+        rows(&connection.exchange(&Exchange::new(prepare)).await?)
+            .map_err(UpstreamError::Refused)?;
         Ok(Self {
             connection: MonitoredConnection::new(connection, monitor),
             commit_log,
             user,
             transaction: None,
+            to_begin: None,
             bound: false,
             before_error: Vec::new(),
             unused: Vec::new(),
@@ -89,6 +100,32 @@ impl Worker {
         self.unused.push(prepared);
     }
 
+    /// Sends messages and reads the answer to them. A transaction that has not begun in PostgreSQL
+    /// begins with them.
+    async fn exchange(
+        &mut self,
+        mut exchange: Exchange,
+        policy: CancelPolicy,
+    ) -> Result<Vec<Message>, Failure> {
+        let Some(access) = self.to_begin else {
+            return self.connection.exchange(&exchange, policy).await;
+        };
+        if exchange.messages.last().is_some_and(|last| last.tag() == tag::QUERY) {
+            // After an error PostgreSQL would skip the Query and wait for a Sync.
+            self.begin_now(access).await?;
+            return self.connection.exchange(&exchange, policy).await;
+        }
+        exchange.messages.splice(..0, begin(access));
+        let (answer, failure) = self.connection.exchange_all(&exchange, policy).await?;
+        let answer = self.read_begin(answer).await?;
+        failure.map_or(Ok(answer), Err)
+    }
+
+    /// Runs one or more statements; returns the rows of all of them.
+    async fn query(&mut self, sql: &str, policy: CancelPolicy) -> Result<Rows, Failure> {
+        rows(&self.exchange(Exchange::query(sql), policy).await?).map_err(Failure::Refused)
+    }
+
     /// Runs one or more statements as the superuser.
     pub(crate) async fn as_superuser(
         &mut self,
@@ -96,7 +133,7 @@ impl Worker {
         policy: CancelPolicy,
     ) -> Result<Rows, Failure> {
         let sql = format!("SET SESSION AUTHORIZATION DEFAULT; {sql}; {}", self.as_client());
-        self.connection.query(&sql, policy).await
+        self.query(&sql, policy).await
     }
 
     /// The statement that returns from the superuser to the client's role.
@@ -106,7 +143,7 @@ impl Worker {
 
     /// Runs `sql` as the client and returns the rows.
     pub(crate) async fn as_client_query(&mut self, sql: &str) -> Result<Rows, Failure> {
-        self.connection.query(sql, CancelPolicy::internal()).await
+        self.query(sql, CancelPolicy::internal()).await
     }
 
     /// Prepares a statement under `name`; returns its parameter types and columns.
@@ -122,7 +159,7 @@ impl Worker {
         messages.push(wire::parse(name, sql, types));
         messages.push(wire::describe_statement(name));
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
+        let answer = self.exchange(Exchange::new(messages), policy).await?;
         match answer.iter().find(|message| message.tag() == tag::ERROR) {
             Some(error) => Err(Failure::Refused(DbError::read(error))),
             None => Ok(answer),
@@ -137,7 +174,7 @@ impl Worker {
     ) -> Result<Answer, Failure> {
         let mut messages = execution.messages();
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
+        let answer = self.exchange(execution.exchange(messages), policy).await?;
         Ok(self.read(answer, false))
     }
 
@@ -149,7 +186,7 @@ impl Worker {
     ) -> Result<(), Failure> {
         let mut messages = if self.transaction.is_some() { savepoint() } else { Vec::new() };
         messages.extend([bind.clone(), wire::close_portal(""), wire::sync()]);
-        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
+        let answer = self.exchange(Exchange::new(messages), policy).await?;
         rows(&answer).map(drop).map_err(Failure::Refused)
     }
 
@@ -164,7 +201,7 @@ impl Worker {
         let mut messages = if save { savepoint() } else { Vec::new() };
         messages.extend(execution.messages());
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&execution.exchange(messages), policy).await?;
+        let answer = self.exchange(execution.exchange(messages), policy).await?;
         self.connection.reset_cancellations();
         Ok(self.read(answer, save))
     }
@@ -192,8 +229,7 @@ impl Worker {
             strength.class(),
             self.as_client()
         );
-        let answer =
-            self.connection.exchange(&Exchange::query(&sql), CancelPolicy::internal()).await?;
+        let answer = self.exchange(Exchange::query(&sql), CancelPolicy::internal()).await?;
         rows(&answer).map_err(Failure::Refused)?;
         let mut effect = Effect::default();
         effect.take_all(&answer);
@@ -210,7 +246,7 @@ impl Worker {
         let mut messages = if saved { savepoint() } else { Vec::new() };
         messages.extend(execution.messages());
         messages.push(wire::sync());
-        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
+        let answer = self.exchange(Exchange::new(messages), policy).await?;
         if saved {
             self.rollback_statement().await?;
         }
@@ -221,47 +257,82 @@ impl Worker {
         }
     }
 
-    /// Begins a transaction: takes its snapshot and sets the savepoint after it.
+    /// Begins a transaction, whose snapshot PostgreSQL takes at once.
     pub(crate) async fn begin(&mut self, access: Access) -> Result<(), Failure> {
-        let commit_log = self.commit_log.clone();
-        let _guard = commit_log.lock_snapshot().await;
-        let access = match access {
-            Access::Default => "",
-            Access::ReadOnly => " READ ONLY",
-            Access::ReadWrite => " READ WRITE",
+        self.begin_with_next(access);
+        self.begin_now(access).await
+    }
+
+    /// Begins a transaction, whose snapshot PostgreSQL takes with the next statement.
+    pub(crate) fn begin_with_next(&mut self, access: Access) {
+        let default = || {
+            self.parameters()
+                .iter()
+                .any(|(name, value)| name == "default_transaction_read_only" && value == "on")
         };
-        // The first query takes the snapshot.
-        let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ{access}; \
-             SELECT pg_catalog.current_setting_of_host('transaction_read_only'), \
-             pg_catalog.set_config_of_host('dsql_emulator.transaction', 'on', true); \
-             SAVEPOINT dsql_emulator_start"
-        );
-        let read_only = single(self.connection.query(&sql, CancelPolicy::cancellable()).await?);
-        let read_only = read_only.as_deref() == Some("on");
-        self.transaction = Some(Transaction::new(commit_log.snapshot(), read_only));
-        Ok(())
+        let read_only = match access {
+            Access::Default => default(),
+            Access::ReadOnly => true,
+            Access::ReadWrite => false,
+        };
+        self.transaction = Some(Transaction::new(self.commit_log.snapshot(), read_only));
+        self.to_begin = Some(access);
+    }
+
+    async fn begin_now(&mut self, access: Access) -> Result<(), Failure> {
+        let mut messages = begin(access);
+        messages.push(wire::sync());
+        let exchange = Exchange::new(messages);
+        let (answer, failure) =
+            self.connection.exchange_all(&exchange, CancelPolicy::cancellable()).await?;
+        let answer = self.read_begin(answer).await?;
+        match failure {
+            Some(failure) => Err(failure),
+            None => rows(&answer).map(drop).map_err(Failure::Refused),
+        }
+    }
+
+    /// Reads the answer to the statements that begin the transaction; returns the rest. If they have
+    /// failed, nothing has begun.
+    async fn read_begin(&mut self, mut answer: Vec<Message>) -> Result<Vec<Message>, Failure> {
+        let complete = |(_, message): &(usize, &Message)| message.tag() == tag::COMMAND_COMPLETE;
+        let last = answer.iter().enumerate().filter(complete).nth(2).map(|(last, _)| last);
+        let Some(last) = last else {
+            self.connection.query("ROLLBACK", CancelPolicy::internal()).await?;
+            return Ok(answer);
+        };
+        self.to_begin = None;
+        let rest = answer.split_off(last + 1);
+        let snapshot = rows(&answer).ok().and_then(single);
+        if let (Some(transaction), Some(snapshot)) = (&mut self.transaction, snapshot) {
+            transaction.snapshot.complete(&snapshot);
+        }
+        Ok(rest)
     }
 
     /// Commits the transaction, whose write set must be in its tables.
     pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
-        let committed = self.connection.query("COMMIT", CancelPolicy::commit()).await;
+        if self.to_begin.take().is_some() {
+            self.transaction = None;
+            return Ok(());
+        }
+        let committed = self.query("COMMIT", CancelPolicy::commit()).await;
         self.transaction = None;
         committed.map(drop)
     }
 
     /// Rolls the transaction back, if there is one.
     pub(crate) async fn rollback(&mut self) -> Result<(), Failure> {
-        if self.transaction.take().is_none() {
+        if self.transaction.take().is_none() || self.to_begin.take().is_some() {
             return Ok(());
         }
-        self.connection.query("ROLLBACK", CancelPolicy::internal()).await.map(drop)
+        self.query("ROLLBACK", CancelPolicy::internal()).await.map(drop)
     }
 
     /// Sets the savepoint before a statement.
     pub(crate) async fn savepoint_statement(&mut self) -> Result<(), Failure> {
         let sql = "SAVEPOINT dsql_emulator_statement";
-        self.connection.query(sql, CancelPolicy::internal()).await.map(drop)
+        self.query(sql, CancelPolicy::internal()).await.map(drop)
     }
 
     /// Whether another transaction has committed a key that `effect` writes.
@@ -276,12 +347,15 @@ impl Worker {
 
     /// Rolls back to the savepoint before a statement that failed.
     pub(crate) async fn rollback_statement(&mut self) -> Result<(), Failure> {
-        self.connection.query(ROLLBACK_TO_STATEMENT, CancelPolicy::internal()).await.map(drop)
+        if self.to_begin.is_some() {
+            return Ok(());
+        }
+        self.query(ROLLBACK_TO_STATEMENT, CancelPolicy::internal()).await.map(drop)
     }
 
     /// Detaches the transaction because another session waits for it.
     async fn release_locks(&mut self) {
-        if self.connection.is_broken() {
+        if self.connection.is_broken() || self.to_begin.is_some() {
             return;
         }
         let result = match self.transaction.as_ref().map(|transaction| &transaction.write_set) {
@@ -304,7 +378,7 @@ impl Worker {
         let keys = transaction.effect.changes.read_rows_argument();
         let redo = transaction.settings.clone();
         let found = if keys == "{}" {
-            self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
+            self.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
             Vec::new()
         } else {
             // The rollback restores the session authorization as well.
@@ -313,10 +387,10 @@ impl Worker {
                  SELECT rel, image FROM dsql_emulator.read_rows({}); {ROLLBACK_TO_START}",
                 literal(&keys)
             );
-            self.connection.query(&sql, CancelPolicy::internal()).await?
+            self.query(&sql, CancelPolicy::internal()).await?
         };
         for setting in redo {
-            self.connection.query(&setting, CancelPolicy::internal()).await?;
+            self.query(&setting, CancelPolicy::internal()).await?;
         }
         let found: Vec<(u32, String)> = found
             .into_iter()
@@ -335,7 +409,7 @@ impl Worker {
     /// Rolls back to the start and discards the write set, or the shadow tables of a transaction
     /// that has lost.
     async fn discard_changes(&mut self) -> Result<(), Failure> {
-        self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
+        self.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.write_set = WriteSetState::Discarded;
         }
@@ -361,10 +435,10 @@ impl Worker {
     /// Rolls back to the start of a detached transaction, after an attempt to reattach it has
     /// failed.
     pub(crate) async fn rollback_to_start(&mut self) -> Result<(), Failure> {
-        self.connection.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
+        self.query(ROLLBACK_TO_START, CancelPolicy::internal()).await?;
         let redo = self.transaction.as_ref().map(|t| t.settings.clone()).unwrap_or_default();
         for setting in redo {
-            self.connection.query(&setting, CancelPolicy::internal()).await?;
+            self.query(&setting, CancelPolicy::internal()).await?;
         }
         Ok(())
     }
@@ -377,7 +451,7 @@ impl Worker {
     ) -> Result<(), Failure> {
         let text = execution.text.as_deref().unwrap_or(&execution.statement.text);
         let messages = vec![wire::parse("", text, &execution.types), wire::sync()];
-        let answer = self.connection.exchange(&Exchange::new(messages), policy).await?;
+        let answer = self.exchange(Exchange::new(messages), policy).await?;
         if let Some(error) = answer.iter().find(|message| message.tag() == tag::ERROR) {
             return Err(Failure::Refused(DbError::read(error)));
         }
@@ -435,7 +509,31 @@ impl LockHolder for AsyncMutex<Worker> {
 }
 
 fn savepoint() -> Vec<Message> {
-    vec![wire::bind("", SAVEPOINT_NAME, &wire::BindParts::default()), wire::execute("", 0)]
+    run_prepared(SAVE.0).into()
+}
+
+/// The messages that begin a transaction, without a Sync.
+fn begin(access: Access) -> Vec<Message> {
+    let access = match access {
+        Access::Default => None,
+        Access::ReadOnly => Some("READ ONLY"),
+        Access::ReadWrite => Some("READ WRITE"),
+    };
+    let mut messages = Vec::with_capacity(12);
+    match access {
+        None => messages.extend(run_prepared(BEGIN.0)),
+        Some(access) => {
+            messages.push(wire::parse("", &format!("{} {access}", BEGIN.1), &[]));
+            messages.extend(run_prepared(""));
+        }
+    }
+    messages.extend(run_prepared(SNAPSHOT.0));
+    messages.extend(run_prepared(START.0));
+    messages
+}
+
+fn run_prepared(name: &str) -> [Message; 2] {
+    [wire::bind("", name, &wire::BindParts::default()), wire::execute("", 0)]
 }
 
 /// Rows are written without triggers and foreign keys: the effects of those are among the rows.

@@ -4,12 +4,21 @@ use super::{Block, Session, SessionError, SessionResult};
 use crate::{
     cluster::Cluster,
     engine::{
-        attempt::reattach, in_flight::CancelPolicy, monitored::Failure, transaction::WriteSetState,
-        worker::Worker,
+        attempt::reattach, commit_log::NotLogged, footprint::Entry, in_flight::CancelPolicy,
+        monitored::Failure, report::Effect, transaction::WriteSetState, worker::Worker,
     },
     faults::{CommitFault, catalog_conflict, conflict, unavailable},
     wire::DbError,
 };
+
+/// The result of an attempt to commit.
+enum Committed {
+    Done,
+    /// The attempt must be repeated when the commit with this number is not pending any more.
+    After(u64),
+    /// The attempt must be repeated while no other transaction commits.
+    Alone,
+}
 
 impl Session {
     /// Commits the transaction. Whatever the result, the transaction ends.
@@ -57,63 +66,79 @@ impl Session {
     }
 
     async fn try_commit(&mut self) -> SessionResult<()> {
-        let cluster = self.cluster.clone();
-        let worker = self.worker.clone();
-        let is_read_only = {
-            let worker = worker.lock().await;
-            worker
-                .transaction
-                .as_ref()
-                .is_none_or(|transaction| !transaction.has_effects() && !transaction.has_lost())
-        };
-        if self.transaction_has_run().await && cluster.versions.is_conflict(self.session_catalog())
+        if self.transaction_has_run().await
+            && self.cluster.clone().versions.is_conflict(self.session_catalog())
         {
             return Err(catalog_conflict().into());
         }
-        if is_read_only {
-            // A read-only transaction cannot conflict.
+        // A transaction that conflicts with a commit whose result is not known waits for it. Each
+        // round checks the age of the transaction.
+        loop {
             self.check_limits().await?;
-            let mut worker = worker.lock().await;
-            return worker.commit().await.map_err(SessionError::from);
+            match self.commit_unless_pending().await? {
+                Committed::Done => return Ok(()),
+                Committed::After(pending) => self.cluster.commit_log.settled(pending).await,
+                Committed::Alone => {}
+            }
         }
+    }
+
+    async fn commit_unless_pending(&mut self) -> SessionResult<Committed> {
+        let cluster = self.cluster.clone();
+        let shared_worker = self.worker.clone();
+        let alone = {
+            let mut worker = shared_worker.lock().await;
+            let Some(transaction) = &worker.transaction else { return Ok(Committed::Done) };
+            if !transaction.has_effects() && !transaction.has_lost() {
+                // A read-only transaction cannot conflict.
+                worker.commit().await?;
+                return Ok(Committed::Done);
+            }
+            transaction.writes_at_commit()
+        };
         // The commit guard comes before the lock of the worker: a session that waits for the guard
         // can still be detached.
-        let guard = cluster.commit_log.lock_commit().await;
-        self.check_limits().await?;
-        let mut worker = worker.lock().await;
-        let Some(transaction) = &worker.transaction else { return Ok(()) };
+        let guard = cluster.commit_log.lock_commit(alone).await;
+        let mut worker = shared_worker.lock().await;
+        let Some(transaction) = &mut worker.transaction else { return Ok(Committed::Done) };
         if transaction.has_lost() {
             return Err(conflict().into());
         }
-        let footprint = &transaction.effect.footprint;
-        if let Some(entry) = cluster.commit_log.conflict(&transaction.snapshot, footprint) {
-            tracing::debug!(relation = entry.relation, key = %entry.key, "a commit lost a conflict");
-            return Err(conflict().into());
+        if alone {
+            let footprint = &transaction.effect.footprint;
+            if let Some(entry) = cluster.commit_log.conflict(&transaction.snapshot, footprint) {
+                return Err(lost(&entry));
+            }
+            reattach_for_commit(&mut worker, &cluster).await?;
+        } else if transaction.writes_at_commit() {
+            // It was detached while it waited.
+            return Ok(Committed::Alone);
         }
-        reattach_for_commit(&mut worker, &cluster).await?;
-        let (footprint, jobs, changes_catalog) = match &mut worker.transaction {
-            Some(transaction) => (
-                std::mem::take(&mut transaction.effect.footprint),
-                std::mem::take(&mut transaction.jobs),
-                transaction.changes_catalog(),
-            ),
-            None => return Ok(()),
+        let Some(transaction) = &mut worker.transaction else { return Ok(Committed::Done) };
+        let Effect { footprint, xid, .. } = &mut transaction.effect;
+        let logged = match cluster.commit_log.append(&transaction.snapshot, footprint, *xid, &guard)
+        {
+            Ok(logged) => logged,
+            Err(NotLogged::Conflict(entry)) => return Err(lost(&entry)),
+            Err(NotLogged::Pending(number)) => return Ok(Committed::After(number)),
         };
-        let logged = cluster.commit_log.append(&footprint, &guard);
+        let jobs = std::mem::take(&mut transaction.jobs);
+        let changes_catalog = transaction.changes_catalog();
         if let Err(failure) = worker.commit().await {
             // A commit without an answer may have been applied.
             if matches!(failure, Failure::Refused(_)) {
-                cluster.commit_log.retract(logged, &guard);
+                logged.retract();
             }
             return Err(failure.into());
         }
+        drop(logged);
         let origin =
             changes_catalog.then(|| cluster.versions.record_change(self.session_catalog()));
         drop((worker, guard));
         if let Some(origin) = origin {
             jobs.into_iter().for_each(|job| cluster.jobs.start(job, origin));
         }
-        Ok(())
+        Ok(Committed::Done)
     }
 
     async fn transaction_has_run(&self) -> bool {
@@ -149,6 +174,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn lost(entry: &Entry) -> SessionError {
+    tracing::debug!(relation = entry.relation, key = %entry.key, "a commit lost a conflict");
+    conflict().into()
 }
 
 /// Reattaches the transaction, and runs the statements that were deferred to the commit.

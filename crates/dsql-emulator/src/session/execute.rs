@@ -327,7 +327,7 @@ impl Session {
 
     pub(super) async fn begin_implicit(&mut self) -> SessionResult<()> {
         if self.block == Block::None {
-            self.worker.lock().await.begin(Access::Default).await?;
+            self.worker.lock().await.begin_with_next(Access::Default);
             self.block = Block::Implicit;
         }
         Ok(())
