@@ -63,7 +63,7 @@ BEGIN
     SELECT relname, CASE
       WHEN relname IN ('shards', 'executions', 'current_executions', 'current_chasm_executions',
         'history_tree', 'namespaces', 'cluster_metadata_info', 'cluster_membership',
-        'nexus_endpoints') THEN 1 ELSE 100 END AS size
+        'nexus_endpoints', 'task_queues', 'task_queues_v2') THEN 1 ELSE 100 END AS size
     FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname IN
       ('shards', 'executions', 'current_executions', 'current_chasm_executions', 'buffered_events',
@@ -72,7 +72,8 @@ BEGIN
       'history_tree', 'history_node', 'transfer_tasks', 'visibility_tasks', 'replication_tasks',
       'replication_tasks_dlq', 'history_immediate_tasks', 'timer_tasks',
       'history_scheduled_tasks', 'namespaces', 'cluster_metadata_info', 'cluster_membership',
-      'nexus_endpoints')
+      'nexus_endpoints', 'task_queues', 'task_queues_v2', 'tasks', 'tasks_v2',
+      'task_queue_user_data', 'build_id_to_task_queue')
   LOOP
     SELECT string_agg(CASE
         WHEN attname = 'shard_id' AND target.relname = 'shards' THEN 'row'
@@ -82,6 +83,7 @@ BEGIN
         WHEN attname = 'source_cluster_name' THEN '''cluster'''
         WHEN attname = 'visibility_timestamp' THEN 'to_timestamp(row) AT TIME ZONE ''UTC'''
         WHEN attname = 'archetype_id' THEN '1'
+        WHEN attname = 'range_hash' THEN 'part'
         WHEN attname = 'partition_id' THEN '54321'
         WHEN attname IN ('metadata_partition', 'membership_partition') THEN '0'
         WHEN atttypid = 'smallint'::regtype THEN '1'
