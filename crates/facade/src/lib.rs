@@ -101,32 +101,35 @@ pub use uuid;
 
 pub use temporal_dsql_domain::{
     ArchetypeId, BranchId, BranchKey, BranchRange, BuildId, BusinessId, ChasmNode, ChasmPath,
-    ClusterName, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, Engine,
-    ExecutionState, ExecutionStatus, ExecutionVersion, ExecutionsFilter, ExecutionsRow,
-    FIRST_MESSAGE_ID, FIRST_NODE_ID, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow,
-    IdEntry, ImmediateQueue, ImmediateRange, ImmediateTask, InvalidValue, MapEntries, MapKeys,
-    MapTable, MessageRange, NamespaceId, NodeMetadata, NodeOrder, NodePage, NodePosition,
-    QueueMessage, QueueMetadataRow, QueueName, QueueType, QueueV2Key, QueueV2Metadata, QueueV2Type,
-    QueuesRow, RequestId, RunId, ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask,
-    SchemaVersion, ShardId, ShardsRow, SignalId, Table, TaskCategory, TaskLevel, TaskQueueBuildIds,
-    TaskQueueId, TaskQueueKey, TaskQueueKind, TaskQueueName, TaskQueueType, TaskQueueUserDataRow,
-    TaskQueuesRow, Tasks, TasksRow, TimerEntry, TimerId, Timestamp, TreeId, Unrecognized, VERSION,
-    WorkflowId, check_create_state, check_update_state, stored_txn_id,
+    ClusterMembershipFilter, ClusterMembershipRow, ClusterMetadataRow, ClusterName,
+    CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob, Encoding, Engine, ExecutionState,
+    ExecutionStatus, ExecutionVersion, ExecutionsFilter, ExecutionsRow, FIRST_MESSAGE_ID,
+    FIRST_NODE_ID, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow, HostId, IdEntry,
+    ImmediateQueue, ImmediateRange, ImmediateTask, InvalidValue, MapEntries, MapKeys, MapTable,
+    MessageRange, Namespace, NamespaceId, NamespaceKey, NamespaceName, NamespacesRow,
+    NexusEndpointId, NexusEndpointsPage, NexusEndpointsRow, NodeMetadata, NodeOrder, NodePage,
+    NodePosition, QueueMessage, QueueMetadataRow, QueueName, QueueType, QueueV2Key,
+    QueueV2Metadata, QueueV2Type, QueuesRow, RequestId, RpcAddress, RunId, ScheduledKey,
+    ScheduledQueue, ScheduledRange, ScheduledTask, SchemaVersion, ServiceType, ShardId, ShardsRow,
+    SignalId, Table, TaskCategory, TaskLevel, TaskQueueBuildIds, TaskQueueId, TaskQueueKey,
+    TaskQueueKind, TaskQueueName, TaskQueueType, TaskQueueUserDataRow, TaskQueuesRow, Tasks,
+    TasksRow, TimerEntry, TimerId, Timestamp, TreeId, Unrecognized, VERSION, WorkflowId,
+    check_create_state, check_update_state, stored_txn_id,
 };
 pub use temporal_dsql_ports::{
-    ArchetypeRouter, Attempt, Body, BoxFuture, BufferedWrite, Cause, Clock, ConditionFailed,
-    CreateTasks, CurrentChange, CurrentExecutionsRoute, CurrentExecutionsRouter, Deadline,
-    DeadlinePassed, ExecutionMaps, Expected, ExpectedCurrent, HistoryChange, HistoryExecution,
-    HistoryNodes, HistoryTasks, IncompatibleSchema, MapWrite, MatchingTasks, MutableState,
-    MutableStateRows, Observed, Observer, Outcome, Queues, QueuesV2, RecordedVersion, RetryPolicy,
-    RowCounts, RunChange, Runner, RunnerBuilder, Session, Shards, SilentObserver, Store,
-    StoreError, StoreExt, SystemClock, TaskQueueLease, TaskQueueUserData, Transaction, Within,
-    WriteSet, apply_by_table, check_distinct_maps, create_tasks_by_table, limits,
-    verify_compatible_version,
+    ArchetypeRouter, Attempt, Body, BoxFuture, BufferedWrite, Cause, Clock, ClusterMetadata,
+    ConditionFailed, CreateTasks, CurrentChange, CurrentExecutionsRoute, CurrentExecutionsRouter,
+    Deadline, DeadlinePassed, ExecutionMaps, Expected, ExpectedCurrent, HistoryChange,
+    HistoryExecution, HistoryNodes, HistoryTasks, IncompatibleSchema, MapWrite, MatchingTasks,
+    MutableState, MutableStateRows, Namespaces, NexusEndpoints, Observed, Observer, Outcome,
+    Queues, QueuesV2, RecordedVersion, RetryPolicy, RowCounts, RunChange, Runner, RunnerBuilder,
+    Session, Shards, SilentObserver, Store, StoreError, StoreExt, SystemClock, TaskQueueLease,
+    TaskQueueUserData, Transaction, Within, WriteSet, apply_by_table, check_distinct_maps,
+    create_tasks_by_table, limits, verify_compatible_version,
 };
 
-/// Temporal's stores of executions, shards, tasks, histories, task queues and durable queues, over any
-/// [`Store`].
+/// Temporal's stores of executions, shards, tasks, histories, task queues, durable queues, namespaces,
+/// clusters and Nexus endpoints, over any [`Store`].
 ///
 /// A shard has one owner at a time, identified by a range id. Methods that write for an owner take an
 /// `Owner`, and fail after the shard has been taken over. A task queue has an owner in the same way, its
@@ -134,11 +137,12 @@ pub use temporal_dsql_ports::{
 /// the store with a deadline.
 pub mod stores {
     pub use temporal_dsql_stores::{
-        AppendNodes, ConflictResolve, ConflictResolveMode, CreateExecution, CreateMode,
-        ExecutionStore, HistoryPage, HistoryStore, MatchingTaskStore, Mutation, NewBranch,
-        OrphanDeletion, OrphanPage, Owner, Page, PageKey, PageToken, QueueInfo, QueueStore,
-        QueueV2Store, ReadHistory, SetExecution, ShardStore, Snapshot, TaskStore, UpdateExecution,
-        UpdateMode, UserDataStore, UserDataUpdate,
+        AppendNodes, ClusterMetadataStore, ConflictResolve, ConflictResolveMode, CreateExecution,
+        CreateMode, ExecutionStore, HistoryPage, HistoryStore, MatchingTaskStore, Mutation,
+        NamespaceStore, NewBranch, NexusEndpointList, NexusEndpointStore, OrphanDeletion,
+        OrphanPage, Owner, Page, PageKey, PageToken, QueueInfo, QueueStore, QueueV2Store,
+        ReadHistory, SetExecution, ShardStore, Snapshot, TaskStore, UpdateExecution, UpdateMode,
+        UserDataStore, UserDataUpdate,
     };
 }
 

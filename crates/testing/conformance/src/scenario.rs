@@ -24,9 +24,10 @@ pub struct Scenario {
 impl Scenario {
     /// Areas that use only row operations, which are sent in the same way whichever way write sets
     /// are sent.
-    pub(crate) const ROW_AREAS: [&str; 24] = [
+    pub(crate) const ROW_AREAS: [&str; 28] = [
         "buffered_events",
         "chasm_nodes",
+        "cluster_metadata",
         "current_executions",
         "executions",
         "history_nodes",
@@ -40,6 +41,9 @@ impl Scenario {
         "queue_v2_store",
         "queues",
         "queues_v2",
+        "namespace_store",
+        "namespaces",
+        "nexus_endpoints",
         "reference_model",
         "retries",
         "routing",

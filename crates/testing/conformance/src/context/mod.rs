@@ -7,6 +7,7 @@ pub(crate) mod histories;
 pub(crate) mod matching;
 pub(crate) mod owned_shard;
 mod rows;
+pub(crate) mod service_rows;
 mod test_context;
 pub(crate) mod write_sets;
 

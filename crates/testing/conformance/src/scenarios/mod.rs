@@ -2,6 +2,7 @@
 
 mod buffered_events;
 mod chasm_nodes;
+mod cluster_metadata;
 mod condition_locks;
 mod conditions;
 mod conflict_resolve;
@@ -26,6 +27,9 @@ mod matching_leases;
 mod matching_task_store;
 mod matching_tasks;
 mod mutable_state;
+mod namespace_store;
+mod namespaces;
+mod nexus_endpoints;
 mod queue_store;
 mod queue_v2_store;
 mod queues;
@@ -103,6 +107,10 @@ const ALL: &[&[Scenario]] = &[
     queues_v2::SCENARIOS,
     queue_v2_store::SCENARIOS,
     recorded_rows::SCENARIOS,
+    namespaces::SCENARIOS,
+    namespace_store::SCENARIOS,
+    cluster_metadata::SCENARIOS,
+    nexus_endpoints::SCENARIOS,
     version::SCENARIOS,
 ];
 
