@@ -465,7 +465,7 @@ async fn serve_on(
     let kept = config.jobs.kept;
     let cluster = Cluster::open(config, database.target.clone(), tls, faults.clone()).await?;
     let kept = literal(&format!("{} milliseconds", kept.as_millis()));
-    cluster.query(&format!("UPDATE dsql_emulator.setting SET kept_for = {kept}")).await?;
+    cluster.query(&format!("UPDATE pg_toast_temp_dsql.setting SET kept_for = {kept}")).await?;
     tokio::spawn(accept(listener, move |socket| serve(socket, cluster.clone())));
     tokio::spawn(accept(control, move |socket| control::serve(socket, faults.clone())));
     Ok((ca_pem, folder, ca_file))

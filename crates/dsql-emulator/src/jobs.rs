@@ -81,7 +81,7 @@ impl Jobs {
         let mut connection = MonitoredConnection::new(connection, self.monitor.clone());
         self.monitor.add(connection.tracker(), None);
         let processing = format!(
-            "UPDATE dsql_emulator.job SET status = 'processing', update_time = clock_timestamp() \
+            "UPDATE pg_toast_temp_dsql.job SET status = 'processing', update_time = clock_timestamp() \
              WHERE job_id = {id}"
         );
         connection.query(&processing, CancelPolicy::cancellable()).await?;
@@ -104,7 +104,7 @@ impl Jobs {
             Some(details) => ("failed", literal(details)),
         };
         let end = format!(
-            "UPDATE dsql_emulator.job SET status = '{status}', details = {details}, \
+            "UPDATE pg_toast_temp_dsql.job SET status = '{status}', details = {details}, \
              update_time = clock_timestamp() WHERE job_id = {id}"
         );
         connection.query(&end, CancelPolicy::cancellable()).await?;
@@ -124,7 +124,7 @@ async fn validate(
     // The table and the constraint may have been renamed since.
     let statement = format!(
         "SELECT pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT %I', \
-         dsql_emulator.table_name(conrelid), conname) \
+         pg_toast_temp_dsql.table_name(conrelid), conname) \
          FROM pg_catalog.pg_constraint WHERE oid = {constraint}"
     );
     let Some(sql) = single(connection.query(&statement, CancelPolicy::cancellable()).await?) else {

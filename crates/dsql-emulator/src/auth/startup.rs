@@ -258,7 +258,7 @@ async fn check_role(user: &str, cluster: &Cluster) -> Result<(), DbError> {
     }
     let arn = &cluster.config.arn;
     let question = format!(
-        "SELECT r.rolcanlogin AND EXISTS (SELECT 1 FROM dsql_emulator.iam_mapping m \
+        "SELECT r.rolcanlogin AND EXISTS (SELECT 1 FROM pg_toast_temp_dsql.iam_mapping m \
          WHERE m.role = r.oid AND m.arn = {}) \
          FROM pg_catalog.pg_roles r WHERE r.rolname = {}",
         literal(arn),

@@ -4,22 +4,22 @@
 -- PostgreSQL's display names, as in DSQL's messages (aurora-dsql.md#refused-statements,
 -- aurora-dsql.md#types).
 
-CREATE FUNCTION dsql_emulator.raise_error(code text, message text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_toast_temp_dsql.raise_error(code text, message text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
 END $$;
 
 -- aurora-dsql.md#types: types of columns, and types of keys.
-CREATE FUNCTION dsql_emulator.is_key_type(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT dsql_emulator.base_type(type) IN ('smallint'::regtype, 'integer'::regtype,
+CREATE FUNCTION pg_toast_temp_dsql.is_key_type(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT pg_toast_temp_dsql.base_type(type) IN ('smallint'::regtype, 'integer'::regtype,
     'bigint'::regtype, 'real'::regtype, 'double precision'::regtype, 'numeric'::regtype,
     'bpchar'::regtype, 'varchar'::regtype, 'text'::regtype, 'date'::regtype, 'time'::regtype,
     'timestamp'::regtype, 'timestamptz'::regtype, 'boolean'::regtype, 'uuid'::regtype) $$;
-CREATE FUNCTION dsql_emulator.is_storable(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT format_type(dsql_emulator.base_type(type), NULL) IN (SELECT sys.supported_datatypes()) $$;
+CREATE FUNCTION pg_toast_temp_dsql.is_storable(type oid) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT format_type(pg_toast_temp_dsql.base_type(type), NULL) IN (SELECT sys.supported_datatypes()) $$;
 
 -- aurora-dsql.md#types: functions cannot have the types that expressions cannot have [S SUITES].
-CREATE FUNCTION dsql_emulator.check_function(proc oid) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_toast_temp_dsql.check_function(proc oid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   refused text;
 BEGIN
@@ -30,34 +30,34 @@ BEGIN
    WHERE p.oid = proc AND EXISTS (SELECT 1 FROM pg_catalog.pg_type g
            WHERE g.oid IN (t.oid, t.typelem) AND g.typcategory = 'G');
   IF FOUND THEN
-    PERFORM dsql_emulator.raise_error('0A000', format('datatype %s not supported', refused));
+    PERFORM pg_toast_temp_dsql.raise_error('0A000', format('datatype %s not supported', refused));
   END IF;
 END $$;
 
-CREATE FUNCTION dsql_emulator.check_table(rel oid) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_toast_temp_dsql.check_table(rel oid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   a record;
   has_key boolean;
 BEGIN
   FOR a IN
     SELECT c.attnum, c.atttypid, c.atttypmod, c.attidentity,
-           dsql_emulator.base_type(c.atttypid) AS base
+           pg_toast_temp_dsql.base_type(c.atttypid) AS base
       FROM pg_catalog.pg_attribute c
      WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped ORDER BY c.attnum
   LOOP
     IF a.attidentity <> '' AND a.atttypid <> 'bigint'::regtype THEN
-      PERFORM dsql_emulator.raise_error('0A000', format(
+      PERFORM pg_toast_temp_dsql.raise_error('0A000', format(
         'datatype %s not supported, identity column type must be bigint', format_type(a.atttypid, NULL)));
     END IF;
-    IF NOT COALESCE(dsql_emulator.is_storable(a.atttypid), false) THEN
-      PERFORM dsql_emulator.raise_error('0A000',
+    IF NOT COALESCE(pg_toast_temp_dsql.is_storable(a.atttypid), false) THEN
+      PERFORM pg_toast_temp_dsql.raise_error('0A000',
         format('datatype %s not supported', format_type(COALESCE(a.base, a.atttypid), NULL)));
     END IF;
     IF a.base = 'varchar'::regtype AND a.atttypmod > 65535 + 4 THEN
-      PERFORM dsql_emulator.raise_error('54000', 'Datatype limit greater than 65535 bytes not supported for varchar');
+      PERFORM pg_toast_temp_dsql.raise_error('54000', 'Datatype limit greater than 65535 bytes not supported for varchar');
     END IF;
     IF a.base = 'bpchar'::regtype AND a.atttypmod > 4096 + 4 THEN
-      PERFORM dsql_emulator.raise_error('54000', 'Datatype limit greater than 4096 bytes not supported for char');
+      PERFORM pg_toast_temp_dsql.raise_error('54000', 'Datatype limit greater than 4096 bytes not supported for char');
     END IF;
     -- A numeric without precision is a numeric(18,6). The column is new and has no values.
     IF a.atttypid = 'numeric'::regtype AND a.atttypmod = -1 THEN
@@ -68,13 +68,13 @@ BEGIN
   IF (SELECT count(*) FROM pg_catalog.pg_attribute c
        WHERE c.attrelid = rel AND c.attnum > 0 AND NOT c.attisdropped) > 256 THEN
     SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_index WHERE indrelid = rel AND indisprimary) INTO has_key;
-    PERFORM dsql_emulator.raise_error('54011', CASE WHEN has_key
+    PERFORM pg_toast_temp_dsql.raise_error('54011', CASE WHEN has_key
       THEN 'cannot use more than 256 columns in an index'
       ELSE 'tables can have at most 255 columns' END);
   END IF;
 END $$;
 
-CREATE FUNCTION dsql_emulator.check_index(an_index oid) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_toast_temp_dsql.check_index(an_index oid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   i record;
   a record;
@@ -82,18 +82,18 @@ DECLARE
 BEGIN
   SELECT * INTO STRICT i FROM pg_catalog.pg_index WHERE indexrelid = an_index;
   IF i.indnkeyatts > 8 THEN
-    PERFORM dsql_emulator.raise_error('54011', 'more than 8 column keys in an index are not supported');
+    PERFORM pg_toast_temp_dsql.raise_error('54011', 'more than 8 column keys in an index are not supported');
   END IF;
   FOR a IN
-    SELECT c.atttypid, dsql_emulator.base_type(c.atttypid) AS base,
+    SELECT c.atttypid, pg_toast_temp_dsql.base_type(c.atttypid) AS base,
            COALESCE(t.atttypmod, c.atttypmod) AS typmod
       FROM pg_catalog.pg_attribute c
       LEFT JOIN pg_catalog.pg_attribute t
         ON t.attrelid = i.indrelid AND t.attnum = i.indkey[c.attnum - 1] AND t.attnum > 0
      WHERE c.attrelid = an_index AND c.attnum <= i.indnkeyatts ORDER BY c.attnum
   LOOP
-    IF NOT COALESCE(dsql_emulator.is_key_type(a.atttypid), false) THEN
-      PERFORM dsql_emulator.raise_error('0A000', format('datatype %s is not supported in a key',
+    IF NOT COALESCE(pg_toast_temp_dsql.is_key_type(a.atttypid), false) THEN
+      PERFORM pg_toast_temp_dsql.raise_error('0A000', format('datatype %s is not supported in a key',
         format_type(COALESCE(a.base, a.atttypid), NULL)));
     END IF;
     IF a.base IN ('varchar'::regtype, 'bpchar'::regtype) AND a.typmod > 4 THEN
@@ -101,15 +101,15 @@ BEGIN
     END IF;
   END LOOP;
   IF declared > 2000 THEN
-    PERFORM dsql_emulator.raise_error('54000', 'key size greater than 2000 bytes not supported');
+    PERFORM pg_toast_temp_dsql.raise_error('54000', 'key size greater than 2000 bytes not supported');
   END IF;
   IF (SELECT count(*) FROM pg_catalog.pg_index o WHERE o.indrelid = i.indrelid) > 24 THEN
-    PERFORM dsql_emulator.raise_error('54000', 'more than 24 indexes per table are not allowed');
+    PERFORM pg_toast_temp_dsql.raise_error('54000', 'more than 24 indexes per table are not allowed');
   END IF;
 END $$;
 
 -- aurora-dsql.md#sizes: the number of objects of a cluster. Schemas are counted before the statement.
-CREATE FUNCTION dsql_emulator.check_counts() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_toast_temp_dsql.check_counts() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   kind record;
 BEGIN
@@ -119,15 +119,15 @@ BEGIN
              CASE c.relkind WHEN 'r' THEN 1000 ELSE 5000 END AS most
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        WHERE c.relkind IN ('r', 'v', 'S') AND n.nspname NOT LIKE 'pg\_%'
-         AND n.nspname NOT IN ('information_schema', 'sys', 'dsql_emulator')
+         AND n.nspname NOT IN ('information_schema', 'sys')
       ) o GROUP BY o.what, o.most HAVING count(*) > o.most
   LOOP
-    PERFORM dsql_emulator.raise_error('54000', format('creating more than %s %s not allowed', kind.most, kind.what));
+    PERFORM pg_toast_temp_dsql.raise_error('54000', format('creating more than %s %s not allowed', kind.most, kind.what));
   END LOOP;
 END $$;
 
 -- The emulator's own statements run as the owner of these functions; clients' statements never do.
-CREATE FUNCTION dsql_emulator.after_ddl() RETURNS event_trigger
+CREATE FUNCTION pg_toast_temp_dsql.after_ddl() RETURNS event_trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET client_encoding = 'UTF8' AS $$
 DECLARE
   c record;
@@ -145,33 +145,33 @@ BEGIN
             ORDER BY r.relkind DESC
   LOOP
     IF c.relkind = 'r' THEN
-      PERFORM dsql_emulator.check_table(c.objid);
+      PERFORM pg_toast_temp_dsql.check_table(c.objid);
       touched := touched || c.objid;
     ELSIF c.relkind = 'i' AND c.command_tag = 'CREATE INDEX' THEN
-      PERFORM dsql_emulator.check_index(c.objid);
+      PERFORM pg_toast_temp_dsql.check_index(c.objid);
       touched := touched || (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = c.objid);
       RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = json_build_object(
         'o', 'index', 't', c.objid::bigint, 'name', c.object_identity);
-    ELSIF c.command_tag = 'CREATE DOMAIN' AND NOT COALESCE(dsql_emulator.is_storable(c.objid), false) THEN
+    ELSIF c.command_tag = 'CREATE DOMAIN' AND NOT COALESCE(pg_toast_temp_dsql.is_storable(c.objid), false) THEN
       -- [I]: no column could have the domain.
-      PERFORM dsql_emulator.raise_error('0A000', format('datatype %s not supported',
-        format_type(dsql_emulator.base_type(c.objid), NULL)));
+      PERFORM pg_toast_temp_dsql.raise_error('0A000', format('datatype %s not supported',
+        format_type(pg_toast_temp_dsql.base_type(c.objid), NULL)));
     ELSIF c.classid = 'pg_catalog.pg_proc'::regclass THEN
-      PERFORM dsql_emulator.check_function(c.objid);
+      PERFORM pg_toast_temp_dsql.check_function(c.objid);
     ELSIF c.classid = 'pg_catalog.pg_namespace'::regclass THEN
-      touched := touched || ARRAY(SELECT i.rel FROM dsql_emulator.instrumented i
+      touched := touched || ARRAY(SELECT i.rel FROM pg_toast_temp_dsql.instrumented i
         JOIN pg_catalog.pg_class t ON t.oid = i.rel WHERE t.relnamespace = c.objid);
     END IF;
   END LOOP;
-  PERFORM dsql_emulator.check_counts();
-  PERFORM dsql_emulator.instrument(t.rel) FROM (SELECT DISTINCT unnest(touched) AS rel) t;
+  PERFORM pg_toast_temp_dsql.check_counts();
+  PERFORM pg_toast_temp_dsql.instrument(t.rel) FROM (SELECT DISTINCT unnest(touched) AS rel) t;
 END $$;
 CREATE EVENT TRIGGER dsql_emulator_after_ddl ON ddl_command_end
-  EXECUTE FUNCTION dsql_emulator.after_ddl();
+  EXECUTE FUNCTION pg_toast_temp_dsql.after_ddl();
 
 -- A dropped key changes what the triggers of its table report. Dropping a table or index starts a
 -- job (aurora-dsql.md#jobs), which the emulator creates.
-CREATE FUNCTION dsql_emulator.after_drop() RETURNS event_trigger
+CREATE FUNCTION pg_toast_temp_dsql.after_drop() RETURNS event_trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
   dropped oid[] := ARRAY(SELECT objid FROM pg_event_trigger_dropped_objects());
@@ -187,12 +187,12 @@ BEGIN
     RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = json_build_object('o', 'drop', 't', one.objid::bigint);
   END LOOP;
   FOR one IN SELECT unnest(tables) AS rel LOOP
-    EXECUTE format('DROP FUNCTION IF EXISTS dsql_emulator.%I(), dsql_emulator.%I(), dsql_emulator.%I()',
+    EXECUTE format('DROP FUNCTION IF EXISTS pg_toast_temp_dsql.%I(), pg_toast_temp_dsql.%I(), pg_toast_temp_dsql.%I()',
       one.rel || '_insert', one.rel || '_update', one.rel || '_delete');
   END LOOP;
-  DELETE FROM dsql_emulator.instrumented WHERE rel = ANY (tables);
-  PERFORM dsql_emulator.instrument(i.rel) FROM dsql_emulator.instrumented i WHERE i.parts && dropped;
+  DELETE FROM pg_toast_temp_dsql.instrumented WHERE rel = ANY (tables);
+  PERFORM pg_toast_temp_dsql.instrument(i.rel) FROM pg_toast_temp_dsql.instrumented i WHERE i.parts && dropped;
 END $$;
 CREATE EVENT TRIGGER dsql_emulator_after_drop ON sql_drop
   WHEN TAG IN ('DROP TABLE', 'DROP INDEX', 'DROP SCHEMA', 'ALTER TABLE', 'DROP OWNED')
-  EXECUTE FUNCTION dsql_emulator.after_drop();
+  EXECUTE FUNCTION pg_toast_temp_dsql.after_drop();

@@ -13,7 +13,7 @@ CREATE FUNCTION pg_catalog.dsql_emulator_text(anyelement) RETURNS text
   SET extra_float_digits = 1 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
   AS $$ SELECT $1::text $$;
 
-CREATE FUNCTION dsql_emulator.base_type(type oid) RETURNS oid LANGUAGE sql STABLE AS $$
+CREATE FUNCTION pg_toast_temp_dsql.base_type(type oid) RETURNS oid LANGUAGE sql STABLE AS $$
   WITH RECURSIVE chain AS (
     SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = type
     UNION ALL
@@ -22,9 +22,9 @@ CREATE FUNCTION dsql_emulator.base_type(type oid) RETURNS oid LANGUAGE sql STABL
 
 -- An expression whose text is the same for equal keys: numbers without trailing zeros or negative
 -- zero, strings without padding, and nothing that depends on a setting.
-CREATE FUNCTION dsql_emulator.canonical_expression(type oid, expression text) RETURNS text
+CREATE FUNCTION pg_toast_temp_dsql.canonical_expression(type oid, expression text) RETURNS text
   LANGUAGE sql STABLE AS $$
-    SELECT CASE dsql_emulator.base_type(type)
+    SELECT CASE pg_toast_temp_dsql.base_type(type)
       WHEN 'numeric'::regtype THEN format('pg_catalog.trim_scale(%s)', expression)
       WHEN 'real'::regtype THEN format('pg_catalog.dsql_emulator_text(%s::float8 + 0)', expression)
       WHEN 'double precision'::regtype THEN format('pg_catalog.dsql_emulator_text(%s + 0)', expression)
@@ -33,17 +33,17 @@ CREATE FUNCTION dsql_emulator.canonical_expression(type oid, expression text) RE
       ELSE expression END $$;
 
 -- An expression for the key with these columns of `alias`; null if one of the columns is.
-CREATE FUNCTION dsql_emulator.key_expression(rel oid, columns int2[], alias text) RETURNS text
+CREATE FUNCTION pg_toast_temp_dsql.key_expression(rel oid, columns int2[], alias text) RETURNS text
   LANGUAGE sql STABLE AS $$
     SELECT format('CASE WHEN pg_catalog.num_nulls(%s) = 0 THEN pg_catalog.json_build_array(%s)::text END',
         string_agg(format('%s.%I', alias, a.attname), ', ' ORDER BY c.position),
-        string_agg(dsql_emulator.canonical_expression(a.atttypid, format('%s.%I', alias, a.attname)), ', '
+        string_agg(pg_toast_temp_dsql.canonical_expression(a.atttypid, format('%s.%I', alias, a.attname)), ', '
           ORDER BY c.position))
       FROM unnest(columns) WITH ORDINALITY AS c(number, position)
       JOIN pg_catalog.pg_attribute a ON a.attrelid = rel AND a.attnum = c.number $$;
 
 -- The unique indexes whose keys are entries of a footprint, the primary key first.
-CREATE FUNCTION dsql_emulator.unique_indexes(rel oid)
+CREATE FUNCTION pg_toast_temp_dsql.unique_indexes(rel oid)
   RETURNS TABLE (index oid, columns int2[], is_primary boolean)
   LANGUAGE sql STABLE AS $$
     SELECT i.indexrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indisprimary
@@ -52,16 +52,16 @@ CREATE FUNCTION dsql_emulator.unique_indexes(rel oid)
      ORDER BY i.indisprimary DESC, i.indexrelid $$;
 
 -- An expression for all the entries of a row of `alias`, as json: [[index, key], …].
-CREATE FUNCTION dsql_emulator.entries_expression(rel oid, alias text) RETURNS text
+CREATE FUNCTION pg_toast_temp_dsql.entries_expression(rel oid, alias text) RETURNS text
   LANGUAGE sql STABLE AS $$
     SELECT format('pg_catalog.json_build_array(%s)', string_agg(entry, ', '))
       FROM (
         SELECT format('pg_catalog.json_build_array(%s, %s)', k.index,
-                 dsql_emulator.key_expression(rel, k.columns, alias)) AS entry
-          FROM dsql_emulator.unique_indexes(rel) k
+                 pg_toast_temp_dsql.key_expression(rel, k.columns, alias)) AS entry
+          FROM pg_toast_temp_dsql.unique_indexes(rel) k
         UNION ALL
         SELECT format('pg_catalog.json_build_array(%s, pg_catalog.dsql_emulator_text(%s.*))', rel, alias)
-         WHERE NOT EXISTS (SELECT 1 FROM dsql_emulator.unique_indexes(rel) k WHERE k.is_primary)
+         WHERE NOT EXISTS (SELECT 1 FROM pg_toast_temp_dsql.unique_indexes(rel) k WHERE k.is_primary)
       ) entries $$;
 
 -- Reports a row with these entries as locked in this class. It is added to clients' queries, where
@@ -76,7 +76,7 @@ END $$;
 
 -- The size of the key of an index in bytes, as observed on DSQL: its columns and those of the
 -- primary key, and eight bytes for each column after the first (aurora-dsql.md#sizes).
-CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETURNS text
+CREATE FUNCTION pg_toast_temp_dsql.key_size_expression(an_index oid, alias text) RETURNS text
   LANGUAGE sql STABLE AS $$
     WITH i AS (SELECT * FROM pg_catalog.pg_index WHERE indexrelid = an_index),
     p AS (SELECT p.* FROM pg_catalog.pg_index p JOIN i ON p.indrelid = i.indrelid
@@ -109,7 +109,7 @@ CREATE FUNCTION dsql_emulator.key_size_expression(an_index oid, alias text) RETU
 
 -- The first lines of every trigger. A statement that seems to read, and writes through a function
 -- of a view, does not run in a transaction of the emulator; the error makes it run again in one.
-CREATE FUNCTION dsql_emulator.trigger_prologue() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION pg_toast_temp_dsql.trigger_prologue() RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT
 $body$  IF pg_catalog.current_setting_of_host('dsql_emulator.transaction', true) IS DISTINCT FROM 'on' THEN
     RAISE EXCEPTION USING ERRCODE = 'DE001', MESSAGE = 'a write outside of a transaction';
@@ -117,15 +117,15 @@ $body$  IF pg_catalog.current_setting_of_host('dsql_emulator.transaction', true)
 
 -- The last lines of every trigger: sends the report in UTF-8, regardless of the client's encoding.
 -- The encoding is changed only if it is another one, because that takes longer than most reports.
-CREATE FUNCTION dsql_emulator.trigger_epilogue() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION pg_toast_temp_dsql.trigger_epilogue() RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT
 $body$  IF pg_catalog.current_setting_of_host('client_encoding') = 'UTF8' THEN
     RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = dsql_report;
   ELSE
-    PERFORM dsql_emulator.report_in_utf8(dsql_report);
+    PERFORM pg_toast_temp_dsql.report_in_utf8(dsql_report);
   END IF;
   RETURN NULL;$body$ $$;
-CREATE FUNCTION dsql_emulator.report_in_utf8(report text) RETURNS void
+CREATE FUNCTION pg_toast_temp_dsql.report_in_utf8(report text) RETURNS void
   LANGUAGE plpgsql SET client_encoding = 'UTF8' AS $$
 BEGIN
   RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = report;
@@ -133,7 +133,7 @@ END $$;
 
 -- Creates the triggers of a table, or updates them after its keys or names have changed. A statement
 -- without changed rows is not reported.
-CREATE FUNCTION dsql_emulator.instrument(rel oid) RETURNS void
+CREATE FUNCTION pg_toast_temp_dsql.instrument(rel oid) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $body$
 DECLARE
   -- The overhead per row and per index entry, from two measurements (aurora-dsql.md#limits).
@@ -168,24 +168,24 @@ BEGIN
   SELECT format('%I.%I', n.nspname, c.relname) INTO STRICT table_name
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.oid = rel;
-  SELECT EXISTS (SELECT 1 FROM dsql_emulator.unique_indexes(rel) k WHERE k.is_primary) INTO has_primary;
+  SELECT EXISTS (SELECT 1 FROM pg_toast_temp_dsql.unique_indexes(rel) k WHERE k.is_primary) INTO has_primary;
 
-  FOR item IN SELECT * FROM dsql_emulator.unique_indexes(rel) LOOP
+  FOR item IN SELECT * FROM pg_toast_temp_dsql.unique_indexes(rel) LOOP
     number := number + 1;
     new_keys := new_keys || format(', json_build_array(%s, json_agg(%s))', item.index,
-      dsql_emulator.key_expression(rel, item.columns, 'n'));
-    all_new := all_new || format(', json_agg(%s)', dsql_emulator.key_expression(rel, item.columns, 'n'));
-    all_old := all_old || format(', json_agg(%s)', dsql_emulator.key_expression(rel, item.columns, 'o'));
+      pg_toast_temp_dsql.key_expression(rel, item.columns, 'n'));
+    all_new := all_new || format(', json_agg(%s)', pg_toast_temp_dsql.key_expression(rel, item.columns, 'n'));
+    all_old := all_old || format(', json_agg(%s)', pg_toast_temp_dsql.key_expression(rel, item.columns, 'o'));
     no_keys := no_keys || format(', [%s, null]', item.index);
     old_keys := old_keys || format(', json_build_array(%s, json_agg(%s))', item.index,
-      dsql_emulator.key_expression(rel, item.columns, 'o'));
+      pg_toast_temp_dsql.key_expression(rel, item.columns, 'o'));
     some_new := some_new || format(', %s AS k%s',
-      dsql_emulator.key_expression(rel, item.columns, 'n'), number);
+      pg_toast_temp_dsql.key_expression(rel, item.columns, 'n'), number);
     some_old := some_old || format(', %s AS k%s',
-      dsql_emulator.key_expression(rel, item.columns, 'o'), number);
+      pg_toast_temp_dsql.key_expression(rel, item.columns, 'o'), number);
     some_keys := some_keys || format(', json_build_array(%s, json_agg(c.k%s))', item.index, number);
     IF item.is_primary THEN
-      primary_key := dsql_emulator.key_expression(rel, item.columns, 'n');
+      primary_key := pg_toast_temp_dsql.key_expression(rel, item.columns, 'n');
     END IF;
   END LOOP;
   IF NOT has_primary THEN
@@ -206,11 +206,11 @@ BEGIN
      GROUP BY f.oid, f.conindid
   LOOP
     parents := parents || format(', json_build_array(%s, json_agg(DISTINCT %s))', item.index,
-      dsql_emulator.key_expression(rel, item.columns, 'n'));
+      pg_toast_temp_dsql.key_expression(rel, item.columns, 'n'));
     changed_parents := changed_parents || format(
       ', json_build_array(%s, (SELECT json_agg(d.k) FROM (SELECT %s AS k FROM new_rows n EXCEPT SELECT %s FROM old_rows o) d))',
-      item.index, dsql_emulator.key_expression(rel, item.columns, 'n'),
-      dsql_emulator.key_expression(rel, item.columns, 'o'));
+      item.index, pg_toast_temp_dsql.key_expression(rel, item.columns, 'n'),
+      pg_toast_temp_dsql.key_expression(rel, item.columns, 'o'));
   END LOOP;
 
   -- Sizes (aurora-dsql.md#sizes). In the transition table, values are not compressed yet. The
@@ -232,7 +232,7 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
     INTO stored_sizes, value_checks
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-    JOIN pg_catalog.pg_type b ON b.oid = dsql_emulator.base_type(t.oid)
+    JOIN pg_catalog.pg_type b ON b.oid = pg_toast_temp_dsql.base_type(t.oid)
    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped;
 
   -- A long value counts as a cluster stores it.
@@ -246,7 +246,7 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
   END IF;
 
   FOR item IN
-    SELECT i.indexrelid, i.indisprimary, dsql_emulator.key_size_expression(i.indexrelid, 'n') AS size
+    SELECT i.indexrelid, i.indisprimary, pg_toast_temp_dsql.key_size_expression(i.indexrelid, 'n') AS size
       FROM pg_catalog.pg_index i WHERE i.indrelid = rel
   LOOP
     key_checks := key_checks || format(', %s', item.size);
@@ -259,7 +259,7 @@ $$, a.attname, table_name, CASE b.oid WHEN 'varchar'::regtype THEN 'varchar' WHE
   -- updates change no key: only if the lists of old and new keys differ are the changed keys found.
   FOREACH is_new IN ARRAY ARRAY[true, false] LOOP
     EXECUTE format($function$
-CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
+CREATE OR REPLACE FUNCTION pg_toast_temp_dsql.%1$I() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER AS $trigger$
 #variable_conflict use_column
 DECLARE
@@ -308,7 +308,7 @@ END $trigger$ $function$,
           CASE WHEN has_primary THEN 'NULL' ELSE format('(SELECT %s FROM old_rows o)', images_old) END)
       END,
       COALESCE(value_checks, ''), table_name, COALESCE(stored_sizes, '0'),
-      dsql_emulator.trigger_prologue(), row_size,
+      pg_toast_temp_dsql.trigger_prologue(), row_size,
       format('[%s]', substr(no_keys, 3)), CASE WHEN is_new THEN '' ELSE substr(all_new, 3) END,
       CASE WHEN is_new THEN '' WHEN number = 0 THEN '' ELSE format(
 $$  IF dsql_keys IS DISTINCT FROM (SELECT json_build_array(%s)::text FROM old_rows o) THEN
@@ -319,11 +319,11 @@ $$  IF dsql_keys IS DISTINCT FROM (SELECT json_build_array(%s)::text FROM old_ro
   dsql_report := '{"k":' || dsql_moved || ',' || pg_catalog.substr(dsql_report, 2);$$,
         substr(all_old, 3), substr(some_keys, 3), substr(some_old, 3), substr(some_new, 3),
         substr(some_new, 3), substr(some_old, 3)) END,
-      dsql_emulator.trigger_epilogue());
+      pg_toast_temp_dsql.trigger_epilogue());
   END LOOP;
 
   EXECUTE format($function$
-CREATE OR REPLACE FUNCTION dsql_emulator.%1$I() RETURNS trigger
+CREATE OR REPLACE FUNCTION pg_toast_temp_dsql.%1$I() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER AS $trigger$
 DECLARE
   dsql_rows bigint;
@@ -339,24 +339,20 @@ BEGIN
 %6$s
 END $trigger$ $function$,
     rel || '_delete', rel, substr(old_keys, 3), images_old,
-    dsql_emulator.trigger_prologue(), dsql_emulator.trigger_epilogue());
+    pg_toast_temp_dsql.trigger_prologue(), pg_toast_temp_dsql.trigger_epilogue());
 
   IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
                   WHERE t.tgrelid = rel AND t.tgname LIKE 'dsql\_emulator\_%') THEN
-    EXECUTE format('CREATE TRIGGER dsql_emulator_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dsql_emulator.%I()', table_name, rel || '_insert');
-    EXECUTE format('CREATE TRIGGER dsql_emulator_update AFTER UPDATE ON %s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dsql_emulator.%I()', table_name, rel || '_update');
-    EXECUTE format('CREATE TRIGGER dsql_emulator_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION dsql_emulator.%I()', table_name, rel || '_delete');
+    EXECUTE format('CREATE TRIGGER dsql_emulator_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION pg_toast_temp_dsql.%I()', table_name, rel || '_insert');
+    EXECUTE format('CREATE TRIGGER dsql_emulator_update AFTER UPDATE ON %s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION pg_toast_temp_dsql.%I()', table_name, rel || '_update');
+    EXECUTE format('CREATE TRIGGER dsql_emulator_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION pg_toast_temp_dsql.%I()', table_name, rel || '_delete');
     UPDATE pg_catalog.pg_trigger SET tgisinternal = true
      WHERE tgrelid = rel AND tgname LIKE 'dsql\_emulator\_%';
   END IF;
 
-  DELETE FROM dsql_emulator.instrumented i WHERE i.rel = instrument.rel;
-  INSERT INTO dsql_emulator.instrumented
+  DELETE FROM pg_toast_temp_dsql.instrumented i WHERE i.rel = instrument.rel;
+  INSERT INTO pg_toast_temp_dsql.instrumented
     SELECT rel, ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = rel
       UNION ALL SELECT oid FROM pg_catalog.pg_constraint WHERE conrelid = rel),
-      dsql_emulator.entries_expression(rel, 't');
+      pg_toast_temp_dsql.entries_expression(rel, 't');
 END $body$;
-
--- The tables that have triggers: the objects that the triggers depend on, and the entries of a row
--- of alias `t`.
-CREATE TABLE dsql_emulator.instrumented (rel oid PRIMARY KEY, parts oid[] NOT NULL, entries text NOT NULL);

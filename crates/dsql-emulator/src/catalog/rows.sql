@@ -2,14 +2,14 @@
 -- shadow tables of a transaction that has lost.
 
 -- The writable columns: those that are not generated.
-CREATE FUNCTION dsql_emulator.writable_columns(rel oid, prefix text) RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION pg_toast_temp_dsql.writable_columns(rel oid, prefix text) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT string_agg(prefix || quote_ident(a.attname), ', ' ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a
    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' $$;
 
 -- A FROM item `k` with the columns of the primary key, from keys in $1 as text[], and the condition
 -- that joins it to `t`.
-CREATE FUNCTION dsql_emulator.key_source(rel oid, OUT source text, OUT condition text)
+CREATE FUNCTION pg_toast_temp_dsql.key_source(rel oid, OUT source text, OUT condition text)
   LANGUAGE sql STABLE AS $$
     SELECT format('(SELECT %s FROM unnest($1) AS j(key)) AS k',
              string_agg(format('(j.key::json ->> %s)::%s AS c%s', n - 1,
@@ -20,14 +20,14 @@ CREATE FUNCTION dsql_emulator.key_source(rel oid, OUT source text, OUT condition
       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n - 1]
      WHERE i.indrelid = rel AND i.indisprimary $$;
 
-CREATE FUNCTION dsql_emulator.table_name(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION pg_toast_temp_dsql.table_name(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT format('%I.%I', n.nspname, c.relname)
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.oid = rel $$;
 
 -- The rows with these primary keys in this transaction: {"table": ["key", …], …}. They are returned
 -- as bytes because the session may have another encoding than UTF-8.
-CREATE FUNCTION dsql_emulator.read_rows(keys json) RETURNS TABLE (rel oid, image bytea)
+CREATE FUNCTION pg_toast_temp_dsql.read_rows(keys json) RETURNS TABLE (rel oid, image bytea)
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   t record;
@@ -36,16 +36,16 @@ BEGIN
   FOR t IN SELECT key::oid AS rel, ARRAY(SELECT json_array_elements_text(value)) AS keys
              FROM json_each(keys)
   LOOP
-    SELECT * INTO k FROM dsql_emulator.key_source(t.rel);
+    SELECT * INTO k FROM pg_toast_temp_dsql.key_source(t.rel);
     RETURN QUERY EXECUTE format('SELECT %s::oid, convert_to(dsql_emulator_text(t.*), ''UTF8'') FROM %s JOIN %s t ON %s',
-      t.rel, k.source, dsql_emulator.table_name(t.rel), k.condition) USING t.keys;
+      t.rel, k.source, pg_toast_temp_dsql.table_name(t.rel), k.condition) USING t.keys;
   END LOOP;
 END $$;
 
 -- Writes the changes of a transaction back. For each table: the changed keys, the rows with these
 -- keys, and, without a primary key, the removed and added rows in order. The target is the table
 -- itself or its shadow table.
-CREATE FUNCTION dsql_emulator.write_rows(changes json, to_shadow_tables boolean) RETURNS void
+CREATE FUNCTION pg_toast_temp_dsql.write_rows(changes json, to_shadow_tables boolean) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   t record;
@@ -59,12 +59,12 @@ BEGIN
   FOR t IN SELECT key::oid AS rel, value FROM json_each(changes) LOOP
     target := CASE WHEN to_shadow_tables
       THEN format('pg_temp.%I', (SELECT relname FROM pg_catalog.pg_class WHERE oid = t.rel))
-      ELSE dsql_emulator.table_name(t.rel) END;
+      ELSE pg_toast_temp_dsql.table_name(t.rel) END;
     insertion := format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM (SELECT (i.image::%s).* FROM unnest($1) AS i(image)) r',
-      target, dsql_emulator.writable_columns(t.rel, ''), dsql_emulator.writable_columns(t.rel, 'r.'),
-      dsql_emulator.table_name(t.rel));
+      target, pg_toast_temp_dsql.writable_columns(t.rel, ''), pg_toast_temp_dsql.writable_columns(t.rel, 'r.'),
+      pg_toast_temp_dsql.table_name(t.rel));
     IF json_array_length(t.value -> 'keys') > 0 THEN
-      SELECT * INTO k FROM dsql_emulator.key_source(t.rel);
+      SELECT * INTO k FROM pg_toast_temp_dsql.key_source(t.rel);
       EXECUTE format('DELETE FROM %s t USING %s WHERE %s', target, k.source, k.condition)
         USING ARRAY(SELECT json_array_elements_text(t.value -> 'keys'));
       EXECUTE insertion USING ARRAY(SELECT json_array_elements_text(t.value -> 'rows'));
@@ -90,7 +90,7 @@ END $$;
 -- Creates shadow tables: temporary copies of tables, and of those connected by foreign keys, in the
 -- transaction's snapshot. They hide the tables by their names and are dropped at the end of the
 -- transaction.
-CREATE FUNCTION dsql_emulator.create_shadow_tables(tables oid[]) RETURNS TABLE (schema_name name, table_name name)
+CREATE FUNCTION pg_toast_temp_dsql.create_shadow_tables(tables oid[]) RETURNS TABLE (schema_name name, table_name name)
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 DECLARE
@@ -102,21 +102,21 @@ BEGIN
   INSERT INTO pg_temp.dsql_emulator_shadow_table
     WITH RECURSIVE reached AS (
       SELECT c.oid FROM pg_catalog.pg_class c
-        JOIN dsql_emulator.instrumented i ON i.rel = c.oid WHERE c.oid = ANY (tables)
+        JOIN pg_toast_temp_dsql.instrumented i ON i.rel = c.oid WHERE c.oid = ANY (tables)
       UNION
       SELECT CASE WHEN f.conrelid = r.oid THEN f.confrelid ELSE f.conrelid END
         FROM reached r JOIN pg_catalog.pg_constraint f
           ON f.contype = 'f' AND r.oid IN (f.conrelid, f.confrelid))
     SELECT r.oid, true FROM reached r
      WHERE r.oid NOT IN (SELECT s.rel FROM pg_temp.dsql_emulator_shadow_table s);
-  FOR t IN SELECT s.rel, p.relname, dsql_emulator.table_name(s.rel) AS name
+  FOR t IN SELECT s.rel, p.relname, pg_toast_temp_dsql.table_name(s.rel) AS name
              FROM pg_temp.dsql_emulator_shadow_table s JOIN pg_catalog.pg_class p ON p.oid = s.rel
             WHERE s.is_new
   LOOP
     EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP',
       t.relname, t.name);
     EXECUTE format('INSERT INTO pg_temp.%I (%s) SELECT %s FROM %s', t.relname,
-      dsql_emulator.writable_columns(t.rel, ''), dsql_emulator.writable_columns(t.rel, ''), t.name);
+      pg_toast_temp_dsql.writable_columns(t.rel, ''), pg_toast_temp_dsql.writable_columns(t.rel, ''), t.name);
     -- An identity column uses the sequence of its table.
     FOR c IN SELECT a.attname, pg_get_serial_sequence(t.name, a.attname) AS sequence
                FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.rel AND a.attidentity <> ''
@@ -142,7 +142,7 @@ BEGIN
   -- Foreign keys come last, when every table has its unique indexes. Existing rows are not checked:
   -- they are consistent in the snapshot.
   FOR c IN SELECT f.conname, own.relname AS own, pg_get_constraintdef(f.oid) AS definition,
-                  dsql_emulator.table_name(f.confrelid) AS name, other.relname AS other
+                  pg_toast_temp_dsql.table_name(f.confrelid) AS name, other.relname AS other
              FROM pg_catalog.pg_constraint f
              JOIN pg_catalog.pg_class own ON own.oid = f.conrelid
              JOIN pg_catalog.pg_class other ON other.oid = f.confrelid
@@ -160,14 +160,14 @@ BEGIN
 END $$;
 
 -- The tables that this transaction has locked: those of its statements, also behind views.
-CREATE FUNCTION dsql_emulator.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
+CREATE FUNCTION pg_toast_temp_dsql.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
   SELECT array_agg(DISTINCT l.relation)
-    FROM pg_catalog.pg_locks l JOIN dsql_emulator.instrumented i ON i.rel = l.relation
+    FROM pg_catalog.pg_locks l JOIN pg_toast_temp_dsql.instrumented i ON i.rel = l.relation
    WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' $$;
 
 -- The members of the multixact with this id. The id in xmax may also be that of a transaction; then
 -- there is no such multixact, or one of other rows.
-CREATE FUNCTION dsql_emulator.locking_transactions(id xid) RETURNS xid[] LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+CREATE FUNCTION pg_toast_temp_dsql.locking_transactions(id xid) RETURNS xid[] LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
   RETURN ARRAY(SELECT member.xid FROM pg_get_multixact_members(id) AS member);
 EXCEPTION WHEN OTHERS THEN
@@ -178,33 +178,33 @@ END $$;
 -- xmax of a row is the transaction id of its only locker, or the multixact id of several, as FOR
 -- KEY SHARE permits. Nearly all locking queries report their rows themselves
 -- (`dsql_emulator_lock`).
-CREATE FUNCTION dsql_emulator.report_locked_rows(class text) RETURNS void
+CREATE FUNCTION pg_toast_temp_dsql.report_locked_rows(class text) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   item record;
   own xid[] := ARRAY(SELECT l.transactionid FROM pg_catalog.pg_locks l
                       WHERE l.pid = pg_backend_pid() AND l.locktype = 'transactionid');
 BEGIN
-  FOR item IN SELECT i.entries, dsql_emulator.table_name(i.rel) AS table_name
-               FROM pg_catalog.pg_locks l JOIN dsql_emulator.instrumented i ON i.rel = l.relation
+  FOR item IN SELECT i.entries, pg_toast_temp_dsql.table_name(i.rel) AS table_name
+               FROM pg_catalog.pg_locks l JOIN pg_toast_temp_dsql.instrumented i ON i.rel = l.relation
               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
   LOOP
     EXECUTE format(
-      'SELECT dsql_emulator_lock(%L, %s) FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND dsql_emulator.locking_transactions(t.xmax) && $1',
+      'SELECT dsql_emulator_lock(%L, %s) FROM %s t WHERE t.xmax = ANY ($1) OR t.xmax <> ''0'' AND pg_toast_temp_dsql.locking_transactions(t.xmax) && $1',
       class, item.entries, item.table_name) USING own;
   END LOOP;
 END $$;
 
 -- Checks deferred foreign keys at the end of a transaction, for rows that were written back without
 -- checks.
-CREATE FUNCTION dsql_emulator.check_deferred(tables oid[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+CREATE FUNCTION pg_toast_temp_dsql.check_deferred(tables oid[]) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
   f record;
   missing boolean;
 BEGIN
   FOR f IN
-    SELECT c.conname, own.relname AS own_name, dsql_emulator.table_name(c.conrelid) AS own,
-           dsql_emulator.table_name(c.confrelid) AS other,
+    SELECT c.conname, own.relname AS own_name, pg_toast_temp_dsql.table_name(c.conrelid) AS own,
+           pg_toast_temp_dsql.table_name(c.confrelid) AS other,
            string_agg(format('o.%I = t.%I', theirs.attname, mine.attname), ' AND ') AS matches,
            string_agg(format('t.%I IS NOT NULL', mine.attname), ' AND ') AS set
       FROM pg_catalog.pg_constraint c

@@ -3,7 +3,39 @@
 -- Functions that would show the underlying PostgreSQL are renamed and replaced. Only the emulator
 -- uses this database.
 
+-- The emulator's own schema. Clients and their tools hide schemas whose names begin with
+-- pg_toast_temp_. Tables are created in it before it has this name, because PostgreSQL would take
+-- it for the schema of another session's temporary tables.
 CREATE SCHEMA dsql_emulator;
+-- The asynchronous jobs (aurora-dsql.md#jobs).
+CREATE TABLE dsql_emulator.job (
+  job_id text PRIMARY KEY,
+  status text NOT NULL DEFAULT 'submitted',
+  details text,
+  job_type text NOT NULL,
+  class_id oid NOT NULL DEFAULT 1259,
+  object_id oid,
+  object_name text,
+  start_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- Null until the status changes.
+  update_time timestamptz
+);
+-- How long the row of a finished job is shown.
+CREATE TABLE dsql_emulator.setting (kept_for interval NOT NULL);
+INSERT INTO dsql_emulator.setting VALUES ('30 minutes');
+-- The mappings of roles to IAM identities (aurora-dsql.md#connections).
+CREATE TABLE dsql_emulator.iam_mapping (
+  role oid NOT NULL,
+  arn text NOT NULL,
+  grantor oid NOT NULL,
+  PRIMARY KEY (role, arn)
+);
+-- The tables that have triggers: the objects that the triggers depend on, and the entries of a row
+-- of alias `t`.
+CREATE TABLE dsql_emulator.instrumented (rel oid PRIMARY KEY, parts oid[] NOT NULL, entries text NOT NULL);
+SET LOCAL allow_system_table_mods = on;
+ALTER SCHEMA dsql_emulator RENAME TO pg_toast_temp_dsql;
+SET LOCAL allow_system_table_mods = off;
 
 ALTER FUNCTION pg_catalog.version() RENAME TO version_of_host;
 CREATE FUNCTION pg_catalog.version() RETURNS text
@@ -117,8 +149,12 @@ BEGIN
       FROM pg_catalog.pg_attribute
      WHERE attrelid = 'pg_catalog.pg_database_of_host'::regclass AND attnum > 0);
 END $$;
+-- The event triggers are the emulator's.
+ALTER TABLE pg_catalog.pg_event_trigger RENAME TO pg_event_trigger_of_host;
+CREATE VIEW pg_catalog.pg_event_trigger AS
+  SELECT * FROM pg_catalog.pg_event_trigger_of_host WHERE false;
 SET LOCAL allow_system_table_mods = off;
-GRANT SELECT ON pg_catalog.pg_database TO PUBLIC;
+GRANT SELECT ON pg_catalog.pg_database, pg_catalog.pg_event_trigger TO PUBLIC;
 
 -- The views of information_schema refer to the renamed function.
 DO $$
@@ -197,50 +233,26 @@ CREATE FUNCTION sys.supported_datatypes() RETURNS SETOF text
       double precision,numeric,bpchar,varchar,text,date,time,timetz,timestamp,timestamptz,interval,
       boolean,bytea,uuid,json,jsonb}'::regtype[]) AS t $$;
 
--- Asynchronous jobs (aurora-dsql.md#jobs).
-CREATE TABLE dsql_emulator.job (
-  job_id text PRIMARY KEY,
-  status text NOT NULL DEFAULT 'submitted',
-  details text,
-  job_type text NOT NULL,
-  class_id oid NOT NULL DEFAULT 1259,
-  object_id oid,
-  object_name text,
-  start_time timestamptz NOT NULL DEFAULT clock_timestamp(),
-  -- Null until the status changes.
-  update_time timestamptz
-);
-
--- How long the row of a finished job is shown.
-CREATE TABLE dsql_emulator.setting (kept_for interval NOT NULL);
-INSERT INTO dsql_emulator.setting VALUES ('30 minutes');
-
--- The name of a dropped object is not shown.
+-- aurora-dsql.md#jobs. The name of a dropped object is not shown.
 CREATE VIEW sys.jobs AS
   SELECT job_id, status, details, job_type, class_id, object_id,
          CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = object_id)
               THEN object_name END AS object_name,
          start_time, update_time
-    FROM dsql_emulator.job
+    FROM pg_toast_temp_dsql.job
    WHERE status IN ('submitted', 'processing')
-      OR update_time > clock_timestamp() - (SELECT kept_for FROM dsql_emulator.setting);
+      OR update_time > clock_timestamp() - (SELECT kept_for FROM pg_toast_temp_dsql.setting);
 GRANT SELECT ON sys.jobs TO PUBLIC;
 
 -- Exists for its signature. The emulator handles the CALL and never runs this.
 CREATE PROCEDURE sys.wait_for_job(job_id text, INOUT succeeded boolean DEFAULT NULL)
   LANGUAGE plpgsql AS $$ BEGIN RAISE 'the emulator has not seen this CALL'; END $$;
 
--- The mappings of roles to IAM identities (aurora-dsql.md#connections).
-CREATE TABLE dsql_emulator.iam_mapping (
-  role oid NOT NULL,
-  arn text NOT NULL,
-  grantor oid NOT NULL,
-  PRIMARY KEY (role, arn)
-);
+-- aurora-dsql.md#connections
 CREATE VIEW sys.iam_pg_role_mappings AS
   SELECT m.role AS iam_oid, m.arn, m.role AS pg_role_oid, r.rolname AS pg_role_name,
          m.grantor AS grantor_pg_role_oid, g.rolname AS grantor_pg_role_name
-    FROM dsql_emulator.iam_mapping m
+    FROM pg_toast_temp_dsql.iam_mapping m
     JOIN pg_catalog.pg_roles r ON r.oid = m.role
     LEFT JOIN pg_catalog.pg_roles g ON g.oid = m.grantor;
 GRANT SELECT ON sys.iam_pg_role_mappings TO PUBLIC;

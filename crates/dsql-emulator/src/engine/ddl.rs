@@ -72,7 +72,7 @@ impl Worker {
             // aurora-dsql.md#sizes. An existing schema is no exception.
             Check::SchemaCount => (
                 "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname NOT LIKE 'pg\\_%' \
-                 AND nspname NOT IN ('information_schema', 'sys', 'dsql_emulator', 'public') \
+                 AND nspname NOT IN ('information_schema', 'sys', 'public') \
                  HAVING count(*) >= 10"
                     .to_owned(),
                 "54000",
@@ -209,7 +209,7 @@ impl Worker {
             let sql = format!(
                 "UPDATE pg_catalog.pg_index SET indisvalid = false{unique} \
                  WHERE indexrelid = {oid}; \
-                 SELECT dsql_emulator.instrument(indrelid) FROM pg_catalog.pg_index \
+                 SELECT pg_toast_temp_dsql.instrument(indrelid) FROM pg_catalog.pg_index \
                  WHERE indexrelid = {oid}"
             );
             self.as_superuser(&sql, policy).await?;
@@ -259,7 +259,7 @@ impl Worker {
         if let Some(transaction) = &mut self.transaction {
             transaction.jobs.clear();
         }
-        let named = format!("SELECT dsql_emulator.table_name({oid})");
+        let named = format!("SELECT pg_toast_temp_dsql.table_name({oid})");
         let name = single(self.as_superuser(&named, policy).await?);
         let constraint = constraint_oid.parse().unwrap_or(0);
         let job = Job { id: id.to_owned(), work: Work::Validate { constraint } };
@@ -283,7 +283,7 @@ impl Worker {
         policy: CancelPolicy,
     ) -> Result<(), Failure> {
         let sql = format!(
-            "INSERT INTO dsql_emulator.job (job_id, job_type, object_id, object_name) \
+            "INSERT INTO pg_toast_temp_dsql.job (job_id, job_type, object_id, object_name) \
              VALUES ({}, '{kind}', {oid}, {})",
             literal(&job.id),
             name.map_or("NULL".into(), literal)

@@ -225,7 +225,7 @@ impl Worker {
     /// its row locks.
     pub(crate) async fn locked_rows(&mut self, strength: LockStrength) -> Result<Effect, Failure> {
         let sql = format!(
-            "SET SESSION AUTHORIZATION DEFAULT; SELECT dsql_emulator.report_locked_rows('{}'); {}",
+            "SET SESSION AUTHORIZATION DEFAULT; SELECT pg_toast_temp_dsql.report_locked_rows('{}'); {}",
             strength.class(),
             self.as_client()
         );
@@ -384,7 +384,7 @@ impl Worker {
             // The rollback restores the session authorization as well.
             let sql = format!(
                 "SET SESSION AUTHORIZATION DEFAULT; \
-                 SELECT rel, image FROM dsql_emulator.read_rows({}); {ROLLBACK_TO_START}",
+                 SELECT rel, image FROM pg_toast_temp_dsql.read_rows({}); {ROLLBACK_TO_START}",
                 literal(&keys)
             );
             self.query(&sql, CancelPolicy::internal()).await?
@@ -475,8 +475,8 @@ impl Worker {
             WriteSetState::InTables | WriteSetState::Discarded => return Ok(()),
         };
         let sql = format!(
-            "SELECT schema_name, table_name FROM dsql_emulator.create_shadow_tables(\
-             dsql_emulator.locked_tables() || '{{{}}}'::oid[]); {writing}",
+            "SELECT schema_name, table_name FROM pg_toast_temp_dsql.create_shadow_tables(\
+             pg_toast_temp_dsql.locked_tables() || '{{{}}}'::oid[]); {writing}",
             changed.join(",")
         );
         let rows = self.as_superuser(&sql, policy).await?;
@@ -539,7 +539,7 @@ fn run_prepared(name: &str) -> [Message; 2] {
 /// Rows are written without triggers and foreign keys: the effects of those are among the rows.
 fn write_rows(work: &str, to_shadow_tables: bool) -> String {
     format!(
-        "SET LOCAL session_replication_role = replica; SELECT dsql_emulator.write_rows({}, \
+        "SET LOCAL session_replication_role = replica; SELECT pg_toast_temp_dsql.write_rows({}, \
          {to_shadow_tables}); SET LOCAL session_replication_role = origin",
         literal(work)
     )

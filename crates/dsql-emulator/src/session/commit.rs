@@ -202,7 +202,7 @@ async fn reattach_for_commit(worker: &mut Worker, cluster: &Cluster) -> SessionR
     let mut work = transaction.at_commit.clone();
     if was_detached && !tables.is_empty() {
         let tables = tables.join(",");
-        work.push(format!("SELECT dsql_emulator.check_deferred('{{{tables}}}')"));
+        work.push(format!("SELECT pg_toast_temp_dsql.check_deferred('{{{tables}}}')"));
     }
     if !work.is_empty() {
         worker.as_superuser(&work.join("; "), CancelPolicy::commit()).await?;

@@ -376,12 +376,12 @@ impl Session {
         transaction.has_run = true;
         transaction.at_commit.push(if grant {
             format!(
-                "INSERT INTO dsql_emulator.iam_mapping VALUES ({oid}, {arn}, \
+                "INSERT INTO pg_toast_temp_dsql.iam_mapping VALUES ({oid}, {arn}, \
                  (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = 'admin')) \
                  ON CONFLICT DO NOTHING"
             )
         } else {
-            format!("DELETE FROM dsql_emulator.iam_mapping WHERE role = {oid} AND arn = {arn}")
+            format!("DELETE FROM pg_toast_temp_dsql.iam_mapping WHERE role = {oid} AND arn = {arn}")
         });
         // The tag is [I].
         Ok(Reply::tag(if grant { "GRANT" } else { "REVOKE" }))

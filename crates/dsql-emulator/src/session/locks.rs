@@ -164,8 +164,8 @@ async fn calls(
         .map(|(oid, table)| {
             let oid = oid.as_deref().unwrap_or("0");
             format!(
-                "(SELECT dsql_emulator.entries_expression({oid}, {}) \
-                 FROM dsql_emulator.instrumented WHERE rel = {oid})",
+                "(SELECT pg_toast_temp_dsql.entries_expression({oid}, {}) \
+                 FROM pg_toast_temp_dsql.instrumented WHERE rel = {oid})",
                 literal(&table.alias)
             )
         })

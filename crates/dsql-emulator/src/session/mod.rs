@@ -573,7 +573,9 @@ fn as_dsql_error(mut error: DbError, database: &str) -> DbError {
             *text = text.replace(database, "postgres");
         }
     }
-    if error.other(b'W').is_some_and(|context| context.contains("dsql_emulator")) {
+    let is_own =
+        |text: &str| ["dsql_emulator", "pg_toast_temp_dsql"].iter().any(|own| text.contains(own));
+    if error.other(b'W').is_some_and(is_own) {
         // Raised by the emulator's own functions, whose location is hidden.
         error.others.retain(|(field, _)| !b"WFLR".contains(field));
     }

@@ -216,3 +216,28 @@ async fn the_catalog_has_one_database_and_no_extension_that_can_be_created() {
         assert_eq!(client.value(&format!("SELECT count(*) FROM {view}")).await, "0", "{view}");
     }
 }
+
+/// What the queries of psql, pg_dump, pgjdbc and information_schema leave out.
+#[tokio::test]
+async fn the_catalog_does_not_show_the_schema_and_the_event_triggers_of_the_emulator() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let psql = "SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace \
+                WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'";
+    assert_eq!(client.value(psql).await, "public sys");
+    let pgjdbc = "SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace \
+                  WHERE nspname <> 'pg_toast' AND nspname !~ '^pg_temp_' \
+                  AND nspname !~ '^pg_toast_temp_'";
+    assert_eq!(client.value(pgjdbc).await, "information_schema pg_catalog public sys");
+    for (sql, value) in [
+        ("SELECT count(*) FROM pg_event_trigger", "0"),
+        ("SELECT count(*) FROM information_schema.schemata WHERE schema_name ~ 'dsql'", "0"),
+        ("SELECT count(*) FROM information_schema.tables WHERE table_schema ~ 'dsql'", "0"),
+        ("SELECT count(*) FROM information_schema.triggers", "0"),
+    ] {
+        assert_eq!(client.value(sql).await, value, "{sql}");
+    }
+    let own = client.refused("SELECT count(*) FROM pg_toast_temp_dsql.job").await;
+    assert_eq!(own.0, "42501");
+}

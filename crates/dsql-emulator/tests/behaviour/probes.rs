@@ -69,7 +69,7 @@ async fn the_emulator_answers_every_probe_as_recorded_and_nothing_is_left() {
 
     let mut client = Client::connect(&emulator).await;
     let schemas = "SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace \
-                   WHERE nspname !~ '^(pg_|information_schema|dsql_emulator)'";
+                   WHERE nspname !~ '^(pg_|information_schema)'";
     assert_eq!(client.value(schemas).await, "public sys");
     let relations = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     assert_eq!(client.value(relations).await, "0");
