@@ -190,7 +190,7 @@ pub mod migrate {
         SCHEMA_SQL, Scan, Schema, SchemaDatabase, SchemaError, Scope, Seed, ServerError,
         SessionWatch, Setup, Statement, Status, Step, StepAction, StepState, TableDefinition,
         Timeouts, VERSION_TABLE, Verification, VersionChange, VersionRow, compare_index,
-        compare_table, normalise,
+        compare_table, import, normalise,
     };
 }
 

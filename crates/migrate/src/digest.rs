@@ -34,7 +34,7 @@ impl Digest {
     }
 
     /// Adds a row.
-    pub fn add(&mut self, row: &[Option<String>]) {
+    pub fn add(&mut self, row: &[Option<impl AsRef<[u8]>>]) {
         let mut hash = Sha256::new();
         hash.update((row.len() as u64).to_be_bytes());
         for value in row {
@@ -42,18 +42,28 @@ impl Digest {
             match value {
                 None => hash.update([0]),
                 Some(value) => {
+                    let value = value.as_ref();
                     hash.update([1]);
                     hash.update((value.len() as u64).to_be_bytes());
                     hash.update(value);
                 }
             }
         }
-        // Addition modulo 2^256 is commutative, and unlike XOR it does not cancel duplicates.
+        self.add_sum(1, hash.finalize().into());
+    }
+
+    /// Adds the rows of another digest.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.add_sum(other.rows, other.sum);
+    }
+
+    /// Addition modulo 2^256 is commutative, and unlike XOR it does not cancel duplicates.
+    fn add_sum(&mut self, rows: u64, sum: [u8; 32]) {
         let mut carry = false;
-        for (digit, added) in self.sum.iter_mut().zip(hash.finalize()).rev() {
+        for (digit, added) in self.sum.iter_mut().zip(sum).rev() {
             (*digit, carry) = digit.carrying_add(added, carry);
         }
-        self.rows += 1;
+        self.rows += rows;
     }
 }
 

@@ -46,6 +46,7 @@ mod database;
 mod digest;
 mod error;
 mod escape;
+pub mod import;
 mod index_build;
 mod migrator;
 mod objects;

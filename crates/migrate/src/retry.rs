@@ -53,22 +53,61 @@ pub(crate) const fn is_retryable(error: &DatabaseError) -> bool {
     error.is_transient() || matches!(error, DatabaseError::Unreachable { .. })
 }
 
-/// Repeats a read until it succeeds or fails permanently.
+/// Repeats a call until it succeeds or fails permanently. It must change nothing when it is repeated.
 macro_rules! retried {
-    ($self:ident, $action:expr, $call:expr) => {{
-        let mut attempts = Attempts::new();
+    ($retry:expr, $action:expr, $call:expr) => {{
+        let mut attempts = temporal_dsql_client::Attempts::new();
         loop {
             match $call.await {
-                Ok(value) => return Ok(value),
-                Err(error) if is_retryable(&error) => {
-                    $self.pause(&mut attempts, $action, error).await?;
+                Ok(value) => break Ok(value),
+                Err(error) if $crate::retry::is_retryable(&error) => {
+                    if let Err(error) = $retry.pause(&mut attempts, $action, error).await {
+                        break Err(error);
+                    }
                 }
                 Err(source) => {
-                    return Err(MigrateError::Database { action: $action.to_owned(), source });
+                    break Err($crate::MigrateError::Database {
+                        action: $action.to_owned(),
+                        source,
+                    });
                 }
             }
         }
     }};
+}
+pub(crate) use retried;
+
+/// How transient failures are retried, and who is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Retry<'a> {
+    pub(crate) policy: &'a RetryPolicy,
+    pub(crate) observer: &'a dyn ProgressObserver,
+}
+
+impl Retry<'_> {
+    /// Waits before the next attempt of `action`, which has failed with `error`.
+    ///
+    /// # Errors
+    /// The deadline is reached.
+    pub(crate) async fn pause(
+        &self,
+        attempts: &mut Attempts,
+        action: &str,
+        error: DatabaseError,
+    ) -> Result<(), MigrateError> {
+        let Some(wait) = attempts.next_wait(self.policy) else {
+            return Err(MigrateError::DeadlineExceeded {
+                action: action.to_owned(),
+                attempts: attempts.failed(),
+                waited: attempts.elapsed(),
+                source: error,
+            });
+        };
+        let attempts = attempts.failed();
+        self.observer.on(Progress::Retrying { action, attempts, error: &error, wait });
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
 }
 
 /// Retries reads of a database within its timeouts, and reports the retries.
@@ -169,21 +208,7 @@ impl<'a> RetryingDatabase<'a> {
         action: &str,
         error: DatabaseError,
     ) -> Result<(), MigrateError> {
-        let Some(wait) = attempts.next_wait(&self.timeouts.retry) else {
-            return Err(MigrateError::DeadlineExceeded {
-                action: action.to_owned(),
-                attempts: attempts.failed(),
-                waited: attempts.elapsed(),
-                source: error,
-            });
-        };
-        self.observer.on(Progress::Retrying {
-            action,
-            attempts: attempts.failed(),
-            error: &error,
-            wait,
-        });
-        tokio::time::sleep(wait).await;
-        Ok(())
+        let retry = Retry { policy: &self.timeouts.retry, observer: self.observer };
+        retry.pause(attempts, action, error).await
     }
 }

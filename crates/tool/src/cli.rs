@@ -13,7 +13,10 @@ use temporal_dsql::{
     migrate::{Schema, SchemaError},
 };
 
-use crate::go::{self, DatabaseFlags, GoFlags};
+use crate::{
+    go::{self, DatabaseFlags, GoFlags},
+    import::arguments::{FenceSource, Import},
+};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done or nothing to do, 1 failed, 2 usage error, 3 the database differs from the \
@@ -140,6 +143,13 @@ pub(crate) enum Command {
     /// Record the version that the tables have, in place of one that no release has made
     #[command(alias = "adopt")]
     AdoptSchema(AdoptSchema),
+    /// Move a deployment from PostgreSQL: copy its rows, and prove that both sides are equal; exit code
+    /// 3 if they differ
+    Import(Import),
+    /// Keep the servers of a deployment on PostgreSQL from writing, before it is imported
+    FenceSource(FenceSource),
+    /// Let the servers of a deployment on PostgreSQL write again
+    UnfenceSource(FenceSource),
     /// Not applicable: a DSQL cluster has exactly one database
     #[command(alias = "create", hide = true)]
     CreateDatabase(DatabaseFlags),
@@ -160,6 +170,9 @@ impl Command {
             Self::Verify(_) => "verify",
             Self::RollbackSchema(_) => "rollback-schema",
             Self::AdoptSchema(_) => "adopt-schema",
+            Self::Import(_) => "import",
+            Self::FenceSource(_) => "fence-source",
+            Self::UnfenceSource(_) => "unfence-source",
             Self::CreateDatabase(_) => "create-database",
             Self::DropDatabase(_) => "drop-database",
             Self::Completions(_) => "completions",

@@ -18,14 +18,17 @@ use crate::{
     },
     completions, doctor,
     exit::{Exit, Failure, Kind},
+    import,
+    interrupt::Interruption,
     progress::ProgressReporter,
     prompt,
     report::{Outcome, Success, counted},
     target::{self, Resolved},
 };
 
-/// Runs the command. `watch` is set to the session of its database.
-pub(crate) async fn run(cli: &Cli, watch: &OnceLock<SessionWatch>) -> Result<Success, Failure> {
+/// Runs the command. `interruption` gets what a signal stops.
+pub(crate) async fn run(cli: &Cli, interruption: &Interruption) -> Result<Success, Failure> {
+    let watch = &interruption.session;
     let run = Run { cli, watch };
     match &cli.command {
         Command::SetupSchema(setup) => setup_schema(run, setup).await,
@@ -35,6 +38,9 @@ pub(crate) async fn run(cli: &Cli, watch: &OnceLock<SessionWatch>) -> Result<Suc
         Command::Verify(verify) => self::verify(run, verify).await,
         Command::RollbackSchema(rollback) => rollback_schema(run, rollback).await,
         Command::AdoptSchema(adoption) => adopt_schema(run, adoption).await,
+        Command::Import(options) => import::import(cli, options, watch, &interruption.import).await,
+        Command::FenceSource(options) => import::fence(cli, options, true).await,
+        Command::UnfenceSource(options) => import::fence(cli, options, false).await,
         Command::CreateDatabase(_) => create_database(run).await,
         // It is always refused.
         Command::DropDatabase(_) => {

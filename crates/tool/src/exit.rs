@@ -65,6 +65,8 @@ pub(crate) enum Kind {
     ConcurrentRun,
     /// `--prove` found that rows have changed, or cannot read them.
     Proof,
+    /// An import was refused before anything was written.
+    Import,
     /// The question was not answered with yes.
     NotConfirmed,
     /// A signal ended the run.
@@ -76,7 +78,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind, with what it means in the guide.
     #[cfg(test)]
-    const TABLE: [(Self, &str); 18] = [
+    const TABLE: [(Self, &str); 19] = [
         (Self::Usage, "the arguments are invalid, or ask for what does not apply here"),
         (Self::Configuration, "a variable or a connection setting is invalid"),
         (Self::Connection, "the server cannot be reached, or the connection broke"),
@@ -95,6 +97,7 @@ impl Kind {
         (Self::IndexBuild, "an index could not be built, or is still being built"),
         (Self::ConcurrentRun, "a concurrent run changed the database"),
         (Self::Proof, "`--prove` found changed rows, or cannot read them"),
+        (Self::Import, "an import was refused before anything was written"),
         (Self::NotConfirmed, "the question was not answered with yes"),
         (Self::Interrupted, "Ctrl-C or SIGTERM ended the run"),
         (Self::Other, "anything else, such as output that cannot be written"),

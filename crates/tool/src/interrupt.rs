@@ -1,9 +1,16 @@
 //! Ends a run at Ctrl-C and at SIGTERM. Every step is its own transaction, so the next run continues
 //! there.
 
-use std::{pin::pin, sync::OnceLock};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use temporal_dsql::migrate::SessionWatch;
+use temporal_dsql::migrate::{
+    SessionWatch,
+    import::{ImportProgress, Phase},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -11,13 +18,26 @@ use crate::{
     report::Success,
 };
 
-/// Awaits `run`, or a signal, which cancels the statement that the session of `watch` waits for.
+/// How long an import may take to end the chunks that are on their way.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a signal stops, once the run has set it.
+#[derive(Default)]
+pub(crate) struct Interruption {
+    /// The session whose statement is cancelled.
+    pub(crate) session: OnceLock<SessionWatch>,
+    /// The import that ends between two chunks.
+    pub(crate) import: OnceLock<Arc<ImportProgress>>,
+}
+
+/// Awaits `run`, or a signal, which cancels the statement that the session waits for. An import that
+/// copies or compares ends the chunks that are on their way first; a second signal ends it at once.
 ///
 /// The handlers are set in any case: the kernel ignores a signal without one if this process is the
 /// first of a container.
 pub(crate) async fn interruptible(
     run: impl Future<Output = Result<Success, Failure>>,
-    watch: &OnceLock<SessionWatch>,
+    interruption: &Interruption,
 ) -> Result<Success, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
@@ -27,8 +47,27 @@ pub(crate) async fn interruptible(
         _ = interrupt.recv() => Exit::Failed,
         _ = terminate.recv() => Exit::Terminated,
     };
+    if let Some(import) = interruption.import.get()
+        && import.counts().phase != Phase::Preflight
+    {
+        import.stop();
+        let outcome = tokio::select! {
+            outcome = &mut run => Some(outcome),
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+            () = tokio::time::sleep(PATIENCE) => None,
+        };
+        match outcome {
+            Some(Err(failure)) if failure.kind == Kind::Interrupted => {
+                return Err(Failure { exit, ..failure });
+            }
+            Some(outcome) => return outcome,
+            // Each chunk is one statement, which can be repeated.
+            None => {}
+        }
+    }
     // The run stands still meanwhile: it must not take the cancellation for a failure.
-    if let Some(watch) = watch.get() {
+    if let Some(watch) = interruption.session.get() {
         watch.cancel().await;
     }
     let reason = anyhow::anyhow!("interrupted; run the same command again to continue");

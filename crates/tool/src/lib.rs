@@ -1,7 +1,8 @@
 //! `temporal-dsql-tool` as a library, for its `main` and for `cargo xtask migrate`.
 //!
 //! The tool parses flags (`cli`, and `go` for those of the Go tools), opens a connection (`target`),
-//! makes a plan with `temporal-dsql-migrate` and applies it (`commands`), prints progress (`progress`)
+//! makes a plan with `temporal-dsql-migrate` and applies it (`commands`, and `import` for a deployment
+//! on PostgreSQL), prints progress (`progress`)
 //! and the result (`report`), and returns an exit code (`exit`). A signal ends it (`interrupt`).
 
 mod cli;
@@ -10,18 +11,19 @@ mod completions;
 mod doctor;
 mod exit;
 mod go;
+mod import;
 mod interrupt;
 mod progress;
 mod prompt;
 mod report;
 mod target;
 
-use std::{ffi::OsString, process::ExitCode, sync::OnceLock};
+use std::{ffi::OsString, process::ExitCode};
 
 use crate::{
     exit::{Exit, Failure},
     go::Edit,
-    interrupt::interruptible,
+    interrupt::{Interruption, interruptible},
 };
 
 /// Runs the tool with `arguments`, the first of which is the program's name.
@@ -46,12 +48,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let watch = OnceLock::new();
+    let interruption = Interruption::default();
     let prepared = target::check_variables().and_then(|()| log_to_stderr());
     let outcome = prepared.and_then(|()| {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        match runtime(&cli) {
             Ok(runtime) => {
-                let outcome = runtime.block_on(interruptible(commands::run(&cli, &watch), &watch));
+                let outcome = runtime
+                    .block_on(interruptible(commands::run(&cli, &interruption), &interruption));
                 // Does not wait for a prompt that a signal has interrupted.
                 runtime.shutdown_background();
                 outcome
@@ -61,6 +64,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     });
     let outcome = outcome.map_err(|failure| with_line(failure, &arguments));
     report::print_outcome(&cli, outcome).into()
+}
+
+/// One thread, except for an import, whose jobs hash and encrypt all rows of a deployment.
+fn runtime(cli: &cli::Cli) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match cli.command {
+        cli::Command::Import(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// Checks that [`run`] accepts `arguments`, the first of which is the program's name. Runs nothing.

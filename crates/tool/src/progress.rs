@@ -23,6 +23,8 @@ pub(crate) struct ProgressReporter {
 enum Style {
     Silent,
     Lines(LastWait),
+    /// Each line is an object.
+    Json(LastWait),
     /// The spinner starts with the first step, so that it does not run during a prompt.
     Terminal(OnceLock<ProgressBar>),
 }
@@ -53,11 +55,20 @@ impl ProgressReporter {
         Self { style }
     }
 
+    /// Prints each line as an object, for programs that read the other lines as JSON, too.
+    pub(crate) fn json() -> Self {
+        Self { style: Style::Json(LastWait::default()) }
+    }
+
     /// Prints a line.
     pub(crate) fn line(&self, text: &str) {
         match &self.style {
             Style::Silent => {}
             Style::Lines(_) => write_line(text),
+            Style::Json(_) => {
+                let line = serde_json::json!({ "event": "message", "message": text });
+                write_line(&line.to_string());
+            }
             Style::Terminal(bar) => match bar.get() {
                 Some(bar) => bar.suspend(|| write_line(text)),
                 None => write_line(text),
@@ -69,8 +80,10 @@ impl ProgressReporter {
     fn waiting(&self, subject: &str, elapsed: Duration, text: String) {
         match &self.style {
             Style::Terminal(_) => self.activity(text),
-            Style::Lines(last) if last.is_due(subject, elapsed) => self.line(&text),
-            Style::Lines(_) | Style::Silent => {}
+            Style::Lines(last) | Style::Json(last) if last.is_due(subject, elapsed) => {
+                self.line(&text);
+            }
+            Style::Lines(_) | Style::Json(_) | Style::Silent => {}
         }
     }
 

@@ -5,12 +5,14 @@ use std::io::{self, Write};
 use serde::Serialize;
 use temporal_dsql::migrate::{
     Difference, Digest, MigrateError, Plan, Report, Status, Verification,
+    import::{ImportError, ImportPlan, ImportReport, Problem},
 };
 
 use crate::{
     cli::{Cli, Output},
     doctor::Examination,
     exit::{Exit, Failure, Kind},
+    import::Fenced,
 };
 
 /// The result of a successful command.
@@ -26,6 +28,12 @@ pub(crate) enum Success {
     Verified(Verification),
     /// The checks of a machine and a cluster.
     Examined(Examination),
+    /// What an import would do.
+    Planned(Box<ImportPlan>),
+    /// What an import did, and the comparison of both sides.
+    Imported(Box<ImportReport>),
+    /// What a change of a fence did.
+    Fenced(Fenced),
     /// A command that needs nothing here, and why.
     NothingToDo(String),
     /// A completion script.
@@ -71,6 +79,18 @@ struct Json<'a> {
     verification: Option<&'a Verification>,
     #[serde(skip_serializing_if = "Option::is_none")]
     doctor: Option<&'a Examination>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan_of_import: Option<&'a ImportPlan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    import: Option<&'a ImportReport>,
+    /// Whether both sides of an import are equal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fence: Option<Fenced>,
+    /// What stops an import.
+    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
+    problems: &'a [Problem],
     /// The failure and its causes.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -87,6 +107,8 @@ pub(crate) fn print_outcome(cli: &Cli, outcome: Result<Success, Failure>) -> Exi
     let exit = match &outcome {
         Ok(Success::Verified(verification)) if !verification.is_clean() => Exit::Differences,
         Ok(Success::Examined(examination)) => examination.exit(),
+        Ok(Success::Planned(plan)) if !plan.problems.is_empty() => Exit::Failed,
+        Ok(Success::Imported(report)) if !report.is_exact() => Exit::Differences,
         Ok(_) => Exit::Done,
         Err(failure) => failure.exit,
     };
@@ -160,11 +182,20 @@ fn json<'a>(cli: &Cli, exit: Exit, outcome: &'a Result<Success, Failure>) -> Jso
         Ok(Success::Status(status)) => json.status = Some(status),
         Ok(Success::Verified(verification)) => json.verification = Some(verification),
         Ok(Success::Examined(examination)) => json.doctor = Some(examination),
+        Ok(Success::Planned(plan)) => json.plan_of_import = Some(plan),
+        Ok(Success::Imported(report)) => {
+            json.import = Some(report);
+            json.exact = Some(report.is_exact());
+        }
+        Ok(Success::Fenced(fenced)) => json.fence = Some(*fenced),
         Ok(Success::NothingToDo(_)) => json.outcome = Some(Outcome::NothingToDo),
         Ok(Success::Completions(_)) => {}
         Err(failure) => {
             json.error = Some(failure.text());
             json.kind = Some(failure.kind);
+            if let Some(ImportError::Refused(problems)) = failure.error.downcast_ref() {
+                json.problems = problems;
+            }
             if let Some(error) = failure.error.downcast_ref::<MigrateError>() {
                 json.differences = error.differences();
             }
@@ -203,6 +234,9 @@ fn text(success: &Success) -> String {
         Success::Status(status) => status.to_string(),
         Success::Verified(verification) => verification.to_string(),
         Success::Examined(examination) => examination.to_string(),
+        Success::Planned(plan) => plan.to_string(),
+        Success::Imported(report) => report.to_string(),
+        Success::Fenced(fenced) => fenced.to_string(),
         Success::NothingToDo(reason) => format!("nothing to do: {reason}"),
         Success::Completions(script) => script.clone(),
     }

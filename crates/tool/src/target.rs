@@ -94,7 +94,7 @@ pub(crate) fn logical_database(connection: &Connection) -> Result<String, Failur
 }
 
 /// The value of a variable without the spaces around it; `None` if it is unset or empty.
-fn variable(name: &'static str) -> Result<Option<String>, Failure> {
+pub(crate) fn variable(name: &'static str) -> Result<Option<String>, Failure> {
     let Some(value) = std::env::var_os(name) else { return Ok(None) };
     let value = value.into_string().map_err(|_| not_utf_8(name))?;
     Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))

@@ -6,7 +6,7 @@ mod support;
 use std::{fs, path::PathBuf};
 
 use support::Tool;
-use temporal_dsql_testkit::ScratchDatabase;
+use temporal_dsql_testkit::{RecordedDeployment, ScratchDatabase};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -53,6 +53,9 @@ fn instructions(document: &str) -> Vec<Instruction> {
 #[tokio::test]
 async fn every_command_of_the_documents_does_what_they_say() {
     let Some(mut database) = ScratchDatabase::create().await else { return };
+    // What `--from` names in the documents.
+    let source = RecordedDeployment::new().create().await.unwrap();
+    let from = source.url();
     let mut commands = 0;
     for (path, text) in documents() {
         for instruction in instructions(&text) {
@@ -64,7 +67,12 @@ async fn every_command_of_the_documents_does_what_they_say() {
                     }
                 }
                 Instruction::Command(line) => {
-                    let words: Vec<&str> = line.split_whitespace().collect();
+                    let mut words: Vec<&str> = line.split_whitespace().collect();
+                    for at in 1..words.len() {
+                        if words[at - 1] == "--from" {
+                            words[at] = &from;
+                        }
+                    }
                     match words[..] {
                         ["temporal-dsql-tool", ref arguments @ ..] => {
                             let run = Tool::new(&database).run(arguments);
@@ -74,7 +82,8 @@ async fn every_command_of_the_documents_does_what_they_say() {
                         // The test connects to its database with its own variables.
                         ["export", setting] => {
                             let (name, _) = setting.split_once('=').unwrap();
-                            let help = Tool::nowhere().ok(&["--help"]).out;
+                            let mut help = Tool::nowhere().ok(&["--help"]).out;
+                            help += &Tool::nowhere().ok(&["import", "--help"]).out;
                             assert!(help.contains(name), "{path}: the tool does not read {name}");
                         }
                         // docs/testing.md lists the tests that run xtask's own commands.
@@ -174,7 +183,8 @@ fn messages(path: &str) -> String {
 /// The messages in the tables of the guide.
 fn explained() -> Vec<String> {
     let guide = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let tables = section(&guide, "Troubleshooting");
+    let import = fs::read_to_string(root().join("docs/import.md")).unwrap();
+    let tables = section(&guide, "Troubleshooting").to_owned() + section(&import, "Messages");
     let cells = tables.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
@@ -187,8 +197,15 @@ fn every_message_quoted_by_the_guide_exists() {
         "crates/dsql-client/src/connector.rs",
         "crates/migrate/src/database.rs",
         "crates/migrate/src/error.rs",
+        "crates/migrate/src/import/error.rs",
+        "crates/migrate/src/import/mapping.rs",
+        "crates/migrate/src/import/preflight.rs",
+        "crates/migrate/src/import/proof.rs",
+        "crates/migrate/src/import/source.rs",
+        "crates/migrate/src/import/target.rs",
         "crates/migrate/src/schema/mod.rs",
         "crates/tool/src/commands.rs",
+        "crates/tool/src/import/source.rs",
         "crates/tool/src/interrupt.rs",
         "crates/tool/src/prompt.rs",
         "crates/tool/src/target.rs",
@@ -207,7 +224,11 @@ fn every_message_quoted_by_the_guide_exists() {
 fn every_error_of_a_migration_is_explained_by_the_guide() {
     let explained = explained();
     let mut errors = 0;
-    for path in ["crates/migrate/src/error.rs", "crates/migrate/src/database.rs"] {
+    for path in [
+        "crates/migrate/src/error.rs",
+        "crates/migrate/src/import/error.rs",
+        "crates/migrate/src/database.rs",
+    ] {
         for attribute in messages(path).split("#[error(").skip(1) {
             // A transparent error has the message of its cause.
             let Some(text) = attribute.trim_start().strip_prefix('"') else { continue };

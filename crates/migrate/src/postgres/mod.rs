@@ -2,12 +2,14 @@
 //!
 //! This is the only module of the crate that names a driver. Each method sends one autocommit
 //! statement and returns its result or a [`DatabaseError`]. A broken connection is closed; the next
-//! call opens another. The explicit transactions are those of the version row.
+//! call opens another. The explicit transactions are those of the version row, and those that read one
+//! snapshot of the source of an import.
 
 mod access;
 mod catalog;
 mod dependents;
 mod error;
+mod rows;
 mod scan;
 mod server;
 mod watch;
@@ -21,6 +23,8 @@ use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
 
 use error::{Failure, classify, not_connected};
+pub(crate) use rows::{Parameter, RawRow, RowSession};
+pub(crate) use scan::{Range, ranges};
 pub use server::ConnectionCount;
 pub use watch::SessionWatch;
 use watch::within;

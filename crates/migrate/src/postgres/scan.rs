@@ -1,11 +1,7 @@
 //! The text of queries that depend on the schema: every name in them is quoted, every literal
 //! comes from a schema file.
 
-use crate::{
-    Scan,
-    objects::{ColumnDefinition, Seed},
-    schema::quoted,
-};
+use crate::{Scan, objects::Seed, schema::quoted};
 
 /// One range of a table in the order of its key.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,38 +12,56 @@ pub(super) struct Seek {
     pub parameters: Vec<String>,
 }
 
-/// The ranges that together are the rows after the key `after`, in the order of the key: of those
-/// with the same key but for the last column, the later ones; then of those with the same key but
-/// for the last two columns; and so on.
+/// A range of a table in the order of its key: a query without its LIMIT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) text: String,
+    /// How many columns of the key are its parameters `$1`, `$2`, …
+    pub(crate) parameters: usize,
+}
+
+/// The ranges that together are the rows of `select`, whose table is called `t`, after a key with these
+/// columns and types, or all rows without one, in the order of the key: of those with the same key but
+/// for the last column, the later ones; then of those with the same key but for the last two columns;
+/// and so on.
 ///
 /// A comparison of whole keys, `(a, b) > ($1, $2)`, would say the same, but DSQL makes a filter of
 /// it and reads the table from the start for every page (aurora-dsql.md#indexes).
-pub(super) fn seeks(scan: &Scan, after: Option<&[String]>) -> Vec<Seek> {
-    // Without the alias, ORDER BY would mean the columns of the answer, which are text.
-    let column = |name: &String| format!("t.{}", quoted(name));
-    let columns = scan.columns.iter().map(|name| format!("{}::text", column(name)));
-    let select = format!("SELECT {} FROM {} AS t", list(columns), quoted(&scan.table));
-    let order = list(scan.key.iter().map(|key| column(&key.name)));
-    let Some(after) = after else {
-        return vec![Seek { text: format!("{select} ORDER BY {order}"), parameters: Vec::new() }];
-    };
+pub(crate) fn ranges(select: &str, key: &[(&str, &str)], has_key: bool) -> Vec<Range> {
+    // Without the alias, ORDER BY would mean the columns of the answer, which may be of other types.
+    let column = |name: &str| format!("t.{}", quoted(name));
+    let order = list(key.iter().map(|(name, _)| column(name)));
+    if !has_key {
+        return vec![Range { text: format!("{select} ORDER BY {order}"), parameters: 0 }];
+    }
     let condition = |position: usize, operator: &str| {
-        let ColumnDefinition { name, data_type, .. } = &scan.key[position];
+        let (name, data_type) = key[position];
         format!("{} {operator} ${}::{data_type}", column(name), position + 1)
     };
-    (1..=scan.key.len())
+    (1..=key.len())
         .rev()
         .map(|length| {
             let last = length - 1;
             let mut conditions: Vec<_> =
                 (0..last).map(|position| condition(position, "=")).collect();
             conditions.push(condition(last, ">"));
-            Seek {
-                text: format!("{select} WHERE {} ORDER BY {order}", conditions.join(" AND ")),
-                parameters: after[..length].to_vec(),
-            }
+            let text = format!("{select} WHERE {} ORDER BY {order}", conditions.join(" AND "));
+            Range { text, parameters: length }
         })
         .collect()
+}
+
+/// The [`ranges`] of a scan after the key `after`, with their parameters.
+pub(super) fn seeks(scan: &Scan, after: Option<&[String]>) -> Vec<Seek> {
+    let columns = scan.columns.iter().map(|name| format!("t.{}::text", quoted(name)));
+    let select = format!("SELECT {} FROM {} AS t", list(columns), quoted(&scan.table));
+    let key: Vec<_> =
+        scan.key.iter().map(|column| (column.name.as_str(), column.data_type.as_str())).collect();
+    let seek = |range: Range| Seek {
+        parameters: after.unwrap_or_default()[..range.parameters].to_vec(),
+        text: range.text,
+    };
+    ranges(&select, &key, after.is_some()).into_iter().map(seek).collect()
 }
 
 /// The query whether every row of `seed` exists, by its primary key.
@@ -72,6 +86,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::ColumnDefinition;
 
     fn column(name: &str, data_type: &str) -> ColumnDefinition {
         ColumnDefinition {

@@ -1,0 +1,400 @@
+//! Copies the rows of a snapshot. Jobs take chunks of any table that has some left: a chunk is read
+//! under the lock of its table, and written while others read.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::MutexGuard, task::JoinSet};
+
+use super::{
+    ImportError, Phase, RowDifference, Settings,
+    pages::{Cursor, Pages, digest},
+    preflight::Prepared,
+    sql::Side,
+    target,
+    values::Rows,
+};
+use crate::{
+    DatabaseError, Digest, MigrateError, PostgresDatabase,
+    postgres::{Parameter, RawRow, RowSession},
+    retry::retried,
+};
+
+/// Rows that differ are listed up to this number.
+const LISTED: usize = 100;
+/// How often rows of one chunk may be there and vanish.
+const ROUNDS: usize = 10;
+/// The session that holds the snapshot is used this often, so that nothing on the way takes it for idle.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// What was copied, or read, of a table.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) inserted: u64,
+    pub(super) found: u64,
+    pub(super) digest: Digest,
+    pub(super) differences: Vec<RowDifference>,
+    pub(super) differing_rows: u64,
+}
+
+/// A table that jobs work on.
+pub(super) struct Work {
+    pub(super) pages: Pages,
+    /// Whether the target had rows at the beginning. They are compared before anything is sent.
+    has_rows: bool,
+    cursor: tokio::sync::Mutex<Cursor>,
+    is_done: AtomicBool,
+    totals: Mutex<Totals>,
+}
+
+impl Work {
+    pub(super) fn new(pages: Pages, has_rows: bool) -> Self {
+        Self {
+            pages,
+            has_rows,
+            cursor: tokio::sync::Mutex::default(),
+            is_done: AtomicBool::new(false),
+            totals: Mutex::default(),
+        }
+    }
+
+    pub(super) fn into_totals(self) -> Totals {
+        self.totals.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, change: impl FnOnce(&mut Totals)) {
+        change(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// All tables that jobs work on.
+pub(super) struct Queue {
+    pub(super) works: Vec<Work>,
+    pub(super) settings: Settings,
+}
+
+impl Queue {
+    /// A table with rows left, and its place; waits if others read all such tables. `None` at the end.
+    async fn claim(&self) -> Option<(&Work, MutexGuard<'_, Cursor>)> {
+        loop {
+            let mut left = None;
+            for work in self.works.iter().filter(|work| !work.is_done.load(Ordering::Acquire)) {
+                left = left.or(Some(work));
+                if let Ok(cursor) = work.cursor.try_lock()
+                    && !cursor.is_done
+                {
+                    return Some((work, cursor));
+                }
+            }
+            // The table may end meanwhile.
+            let work = left?;
+            let cursor = work.cursor.lock().await;
+            if !cursor.is_done {
+                return Some((work, cursor));
+            }
+        }
+    }
+
+    /// The next chunk of any table, with its digest; `None` at the end.
+    pub(super) async fn next(
+        &self,
+        session: &mut RowSession,
+    ) -> Result<Option<(&Work, Rows, Digest)>, ImportError> {
+        let progress = &self.settings.progress;
+        loop {
+            if progress.stops() {
+                return Err(ImportError::Interrupted { rows: progress.counts().rows });
+            }
+            let Some((work, mut cursor)) = self.claim().await else { return Ok(None) };
+            let read = work.pages.read(session, &mut cursor, self.settings.retry()).await;
+            let rows = read.map_err(snapshot_lost)?;
+            if cursor.is_done {
+                work.is_done.store(true, Ordering::Release);
+                progress.table_done();
+            }
+            drop(cursor);
+            if !rows.is_empty() {
+                let digest = digest(&rows);
+                return Ok(Some((work, rows, digest)));
+            }
+        }
+    }
+
+    /// Runs `jobs` until all have ended, and returns the tables. The first failure ends all of them.
+    /// `keepalive` is used meanwhile.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut jobs: JoinSet<Result<(), ImportError>>,
+        keepalive: Option<&mut RowSession>,
+    ) -> Result<Vec<Work>, ImportError> {
+        let mut ticks = tokio::time::interval(KEEPALIVE);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut keepalive = keepalive;
+        let mut outcome = Ok(());
+        loop {
+            tokio::select! {
+                biased;
+                ended = jobs.join_next() => match ended {
+                    None => break,
+                    Some(Ok(Ok(()))) => {}
+                    // Statements that are on their way are given up. They can be repeated.
+                    Some(Ok(Err(error))) => {
+                        let waits = matches!(error, ImportError::Interrupted { .. });
+                        outcome = outcome.and(Err(error));
+                        if !waits {
+                            jobs.shutdown().await;
+                        }
+                    }
+                    Some(Err(error)) => {
+                        outcome = outcome.and(Err(ImportError::Job(error.into())));
+                        jobs.shutdown().await;
+                    }
+                },
+                _ = ticks.tick() => if let Some(session) = &mut keepalive {
+                    // A session that has ended is missed only by a job that must open another one.
+                    let _ = session.read("SELECT 1", &[], &mut |_| true).await;
+                },
+            }
+        }
+        outcome?;
+        let queue = Arc::into_inner(self).map(|queue| queue.works);
+        queue.ok_or_else(|| ImportError::Job("it still holds the tables".into()))
+    }
+}
+
+/// Copies the tables of `prepared` into `target`, and returns what was copied of each.
+pub(super) async fn copy(
+    prepared: &mut Prepared,
+    target: &PostgresDatabase,
+    settings: &Settings,
+) -> Result<Vec<Totals>, ImportError> {
+    let (rows, bytes) = prepared.total();
+    settings.progress.begin(Phase::Copying, prepared.tables.len() as u64, rows, bytes);
+    let mut first = target.rows();
+    let mut works = Vec::new();
+    for table in &prepared.tables {
+        let has_rows = target::has_rows(&mut first, &table.name, settings).await?;
+        works.push(Work::new(Pages::new(Arc::clone(table), Side::Source), has_rows));
+    }
+    let queue = Arc::new(Queue { works, settings: settings.clone() });
+    let mut jobs = JoinSet::new();
+    for _ in 0..settings.jobs.max(1) {
+        let (source, target) = (prepared.source.another(), first.another());
+        let queue = Arc::clone(&queue);
+        jobs.spawn(async move { Job { queue: &queue, source, target }.run().await });
+    }
+    let works = queue.run(jobs, Some(&mut prepared.source)).await?;
+    Ok(works.into_iter().map(Work::into_totals).collect())
+}
+
+/// A job with its two sessions.
+struct Job<'q> {
+    queue: &'q Queue,
+    source: RowSession,
+    target: RowSession,
+}
+
+impl Job<'_> {
+    async fn run(mut self) -> Result<(), ImportError> {
+        while let Some((work, rows, digest)) = self.queue.next(&mut self.source).await? {
+            let (count, bytes) = (rows.len(), rows.bytes());
+            self.write(work, rows).await?;
+            work.add(|totals| totals.digest.merge(digest));
+            self.queue.settings.progress.advance(count, bytes);
+        }
+        Ok(())
+    }
+
+    /// Brings the rows of a chunk into the target. Rows that are there are compared.
+    async fn write(&mut self, work: &Work, rows: Rows) -> Result<(), ImportError> {
+        let table = &work.pages.table;
+        let insert = table.insert();
+        let action = format!("copying {}", table.name);
+        let mut rows = rows;
+        let mut compares = work.has_rows;
+        for _ in 0..ROUNDS {
+            if compares {
+                let missing = self.compare(work, &rows).await?;
+                rows = rows.select(missing);
+            }
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let retry = self.queue.settings.retry();
+            let columns = table.columns.iter().zip(rows.columns());
+            let arrays: Vec<_> =
+                columns.map(|(column, values)| Parameter::Array(column.target, values)).collect();
+            let inserted = retried!(retry, &action, self.target.execute(&insert, &arrays));
+            let inserted = inserted.map_err(|source| rows_refused(work, &rows, source))?;
+            work.add(|totals| totals.inserted += inserted);
+            if inserted == rows.len() as u64 {
+                return Ok(());
+            }
+            // Some were there: from another run, or from an attempt whose answer was lost.
+            compares = true;
+        }
+        Err(ImportError::Unstable { table: table.name.clone() })
+    }
+
+    /// Compares rows with those of the target that have their keys, and returns the numbers of those
+    /// that the target does not have.
+    async fn compare(&mut self, work: &Work, rows: &Rows) -> Result<Vec<usize>, ImportError> {
+        let table = &work.pages.table;
+        let keys: Vec<_> = table
+            .key
+            .iter()
+            .map(|at| Parameter::Array(table.columns[*at].target, &rows.columns()[*at]))
+            .collect();
+        let retry = self.queue.settings.retry();
+        let action = format!("comparing {}", table.name);
+        let text = table.by_keys();
+        let states =
+            retried!(retry, &action, read_states(&mut self.target, work, &text, &keys, rows))?;
+        let mut missing = Vec::new();
+        let mut found = 0;
+        for (number, state) in states.into_iter().enumerate() {
+            match state {
+                State::Missing => missing.push(number),
+                State::Equal => found += 1,
+                State::Different(columns) if self.replaces_seed(work, rows, number).await? => {
+                    drop(columns);
+                    work.add(|totals| totals.inserted += 1);
+                }
+                State::Different(columns) => work.add(|totals| {
+                    totals.differing_rows += 1;
+                    if totals.differences.len() < LISTED {
+                        let key = table.key.iter().map(|at| rows.columns()[*at].get(number));
+                        let (table, key) = (table.name.clone(), table.shown_key(key));
+                        totals.differences.push(RowDifference { table, key, columns });
+                    }
+                }),
+            }
+        }
+        work.add(|totals| totals.found += found);
+        Ok(missing)
+    }
+
+    /// Writes a row in place of one that the setup of the target wrote, if that is still there.
+    async fn replaces_seed(
+        &mut self,
+        work: &Work,
+        rows: &Rows,
+        number: usize,
+    ) -> Result<bool, ImportError> {
+        let table = &work.pages.table;
+        for text in table.replace_seeds() {
+            let values = table.columns.iter().zip(rows.row(number));
+            let values: Vec<_> =
+                values.map(|(column, value)| Parameter::Value(column.target, value)).collect();
+            let retry = self.queue.settings.retry();
+            let action = format!("replacing the first row of {}", table.name);
+            // If the answer to an attempt was lost, the next one changes no row, and the row differs no
+            // more.
+            let mut attempts = 0;
+            let replaced = retried!(retry, &action, {
+                attempts += 1;
+                self.target.execute(&text, &values)
+            })?;
+            if replaced > 0 || attempts > 1 && self.is_equal(work, rows, number).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the target has exactly this row.
+    async fn is_equal(
+        &mut self,
+        work: &Work,
+        rows: &Rows,
+        number: usize,
+    ) -> Result<bool, ImportError> {
+        let table = &work.pages.table;
+        let row = rows.select([number]);
+        let keys = table.key.iter();
+        let keys: Vec<_> = keys
+            .map(|at| Parameter::Array(table.columns[*at].target, &row.columns()[*at]))
+            .collect();
+        let retry = self.queue.settings.retry();
+        let (action, text) = (format!("comparing {}", table.name), table.by_keys());
+        let states =
+            retried!(retry, &action, read_states(&mut self.target, work, &text, &keys, &row))?;
+        Ok(matches!(states[..], [State::Equal]))
+    }
+}
+
+/// What the target has for the key of a row.
+#[derive(Clone)]
+enum State {
+    Missing,
+    Equal,
+    /// The columns that differ.
+    Different(Vec<String>),
+}
+
+async fn read_states(
+    session: &mut RowSession,
+    work: &Work,
+    text: &str,
+    keys: &[Parameter<'_>],
+    rows: &Rows,
+) -> Result<Vec<State>, DatabaseError> {
+    let table = &work.pages.table;
+    let key_of = |number: usize| -> Vec<Option<&[u8]>> {
+        table.key.iter().map(|at| rows.columns()[*at].get(number)).collect()
+    };
+    let numbers: HashMap<_, _> = (0..rows.len()).map(|number| (key_of(number), number)).collect();
+    let mut states = vec![State::Missing; rows.len()];
+    let mut visit = |found: &RawRow<'_>| {
+        let key: Vec<_> = table.key.iter().map(|at| found.value(*at)).collect();
+        if let Some(number) = numbers.get(&key) {
+            let columns = table.columns.iter().zip(rows.row(*number)).enumerate();
+            let differ = columns.filter(|(at, (_, value))| found.value(*at) != *value);
+            let differ: Vec<_> = differ.map(|(_, (column, _))| column.name.clone()).collect();
+            states[*number] =
+                if differ.is_empty() { State::Equal } else { State::Different(differ) };
+        }
+        true
+    };
+    session.read(text, keys, &mut visit).await?;
+    Ok(states)
+}
+
+/// A read of the source fails for good because of its snapshot only if the session that holds it has
+/// ended.
+fn snapshot_lost(error: ImportError) -> ImportError {
+    match error {
+        ImportError::Migrate(error) => match *error {
+            MigrateError::Database { source: DatabaseError::Refused(server), .. }
+                if server.message.contains("snapshot") =>
+            {
+                ImportError::SnapshotLost(DatabaseError::Refused(server))
+            }
+            other => other.into(),
+        },
+        other => other,
+    }
+}
+
+fn rows_refused(work: &Work, rows: &Rows, source: MigrateError) -> ImportError {
+    let table = &work.pages.table;
+    let key =
+        |number: usize| table.shown_key(table.key.iter().map(|at| rows.columns()[*at].get(number)));
+    match source {
+        refused @ MigrateError::Database { source: DatabaseError::Refused(_), .. } => {
+            ImportError::Rows {
+                table: table.name.clone(),
+                first: key(0),
+                last: key(rows.len() - 1),
+                source: Box::new(refused),
+            }
+        }
+        other => other.into(),
+    }
+}

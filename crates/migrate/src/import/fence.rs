@@ -1,0 +1,83 @@
+//! Keeps the servers of a source from writing: a large step is added to the range id of every shard.
+//!
+//! A server presents the range id of the shard's blob, and compares it with the column in every
+//! transaction that writes executions, tasks or the shard (temporal-persistence.md#shards). With a step
+//! in the column and none in the blob, a running server loses its shards at its next write, and no
+//! server can take them. An import takes the step back ([`Conversion::RangeId`]), so that the rows of
+//! the target are those of a source without a fence.
+//!
+//! [`Conversion::RangeId`]: super::mapping::Conversion::RangeId
+
+use serde::Serialize;
+
+use super::{ImportError, Settings, source};
+use crate::{PostgresDatabase, import::ValueType, postgres::Parameter, retry::retried};
+
+/// The step. A range id counts the takeovers of a shard, and task ids leave 43 bits for it, so none is
+/// near.
+pub(crate) const STEP: i64 = 1 << 62;
+
+const FENCE: &str = "UPDATE shards SET range_id = range_id + $1 WHERE range_id < $1";
+const UNFENCE: &str = "UPDATE shards SET range_id = range_id - $1 WHERE range_id >= $1";
+
+/// How many shards of a source have the step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FenceState {
+    /// All shards.
+    pub shards: u64,
+    /// Those with the step, which no server can take.
+    pub fenced: u64,
+}
+
+/// What a change of a fence did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FenceReport {
+    /// The shards that this run has changed, as far as it knows: if an answer was lost, a change of this
+    /// run counts as found.
+    pub changed: u64,
+    /// The shards afterwards.
+    pub after: FenceState,
+}
+
+/// The fence of a source.
+pub struct Fence<'a> {
+    source: &'a mut PostgresDatabase,
+    settings: Settings,
+}
+
+impl<'a> Fence<'a> {
+    /// The fence of `source`.
+    pub fn new(source: &'a mut PostgresDatabase, settings: Settings) -> Self {
+        Self { source, settings }
+    }
+
+    /// Reads the state of the shards. Changes nothing.
+    ///
+    /// # Errors
+    /// The source is no Temporal database that can be imported, or cannot be read.
+    pub async fn state(&mut self) -> Result<FenceState, ImportError> {
+        source::check_version(self.source, &self.settings).await?;
+        self.count().await
+    }
+
+    /// Adds the step to every shard that does not have it, or takes it from every shard that has it, in
+    /// one statement: all shards change, or none does. Repeated, it changes nothing.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub async fn set(&mut self, fenced: bool) -> Result<FenceReport, ImportError> {
+        source::check_version(self.source, &self.settings).await?;
+        let (text, action) =
+            if fenced { (FENCE, "fencing the shards") } else { (UNFENCE, "unfencing the shards") };
+        let retry = self.settings.retry();
+        let mut session = self.source.rows();
+        let step = STEP.to_be_bytes();
+        let parameters = [Parameter::Value(ValueType::Int8, Some(&step))];
+        let changed = retried!(retry, action, session.execute(text, &parameters))?;
+        Ok(FenceReport { changed, after: self.count().await? })
+    }
+
+    async fn count(&mut self) -> Result<FenceState, ImportError> {
+        source::shards(&mut self.source.rows(), &self.settings).await
+    }
+}

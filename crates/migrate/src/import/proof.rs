@@ -1,0 +1,156 @@
+//! Proves that both sides have the same rows: a count and a digest of each table, over the values of
+//! the target.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::task::JoinSet;
+
+use super::{
+    ImportError, ImportReport, Importer, Phase, TableReport,
+    copy::{Queue, Totals, Work},
+    mapping::TableMapping,
+    pages::{Cursor, Pages, digest},
+    preflight::Prepared,
+    source,
+    sql::Side,
+    target,
+};
+use crate::{Digest, postgres::RowSession};
+
+impl Importer<'_> {
+    /// Reads the target, and the source unless its rows were read while they were `copied`, and
+    /// compares them.
+    pub(super) async fn prove(
+        &mut self,
+        mut prepared: Prepared,
+        copied: Option<Vec<Totals>>,
+    ) -> Result<ImportReport, ImportError> {
+        let count = prepared.tables.len() as u64;
+        let (rows, bytes) = prepared.total();
+        let sides = if copied.is_some() { 1 } else { 2 };
+        let progress = Arc::clone(&self.settings.progress);
+        progress.begin(Phase::Proving, sides * count, sides * rows, sides * bytes);
+        let was_copied = copied.is_some();
+        let at_source = match copied {
+            Some(copied) => copied,
+            None => {
+                let session = prepared.source.another();
+                let (tables, holder) = (&prepared.tables, &mut prepared.source);
+                self.read_all(Side::Source, session, tables, Some(holder)).await?
+            }
+        };
+        let session = self.target.rows();
+        let (tables, holder) = (&prepared.tables, &mut prepared.source);
+        let at_target = self.read_all(Side::Target, session, tables, Some(holder)).await?;
+        let mut report = ImportReport {
+            source_version: prepared.plan.source_version.clone(),
+            shards: prepared.plan.shards,
+            logical_database: self.logical_name.clone(),
+            tables: Vec::new(),
+            differences: Vec::new(),
+            differing_rows: 0,
+            notes: prepared.plan.notes.clone(),
+            objections: Vec::new(),
+        };
+        let mut by_name = BTreeMap::new();
+        let sides = at_source.into_iter().zip(at_target);
+        for (table, (source, target)) in prepared.tables.iter().zip(sides) {
+            let reported = TableReport {
+                table: table.name.clone(),
+                inserted: source.inserted,
+                found: source.found,
+                source: source.digest,
+                target: target.digest,
+            };
+            by_name.insert(&table.name, reported);
+            report.differences.extend(source.differences);
+            report.differing_rows += source.differing_rows;
+        }
+        report.tables = by_name.into_values().collect();
+        report.differences.truncate(100);
+        if was_copied {
+            report.objections = self.objections(&mut prepared).await?;
+        }
+        Ok(report)
+    }
+
+    /// Why what was copied does not count: the source has changed since the snapshot, or a server has
+    /// used the target.
+    async fn objections(&mut self, prepared: &mut Prepared) -> Result<Vec<String>, ImportError> {
+        let settings = self.settings.clone();
+        let mut objections = Vec::new();
+        let mut target = self.target.rows();
+        if let Some(problem) = target::used_problem(&mut target, &settings).await? {
+            objections.push(problem.message);
+        }
+        if settings.rehearse {
+            return Ok(objections);
+        }
+        let mut now = self.source.rows();
+        let servers = source::servers(&mut now, &settings).await?;
+        if !servers.is_empty() {
+            objections.push(format!(
+                "servers were started at the source: {}; stop them, run `fence-source`, and import \
+                 again into an empty target",
+                servers.join("; ")
+            ));
+        }
+        let shards = prepared.tables.iter().find(|table| table.name == "shards").cloned();
+        if let Some(shards) = shards {
+            let before = self.digest(&mut prepared.source.another(), &shards).await?;
+            if self.digest(&mut now, &shards).await? != before {
+                objections.push(
+                    "the shards of the source have changed since the snapshot, so a server has \
+                     written there; stop it, run `fence-source`, and import again into an empty \
+                     target"
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(objections)
+    }
+
+    /// The digest of a small table of the source.
+    async fn digest(
+        &self,
+        session: &mut RowSession,
+        table: &Arc<TableMapping>,
+    ) -> Result<Digest, ImportError> {
+        let pages = Pages::new(Arc::clone(table), Side::Source);
+        let (mut cursor, mut sum) = (Cursor::default(), Digest::default());
+        while !cursor.is_done {
+            sum.merge(digest(&pages.read(session, &mut cursor, self.settings.retry()).await?));
+        }
+        Ok(sum)
+    }
+
+    /// The totals of each table of one side.
+    async fn read_all(
+        &self,
+        side: Side,
+        session: RowSession,
+        tables: &[Arc<TableMapping>],
+        keepalive: Option<&mut RowSession>,
+    ) -> Result<Vec<Totals>, ImportError> {
+        let work =
+            |table: &Arc<TableMapping>| Work::new(Pages::new(Arc::clone(table), side), false);
+        let works = tables.iter().map(work).collect();
+        let queue = Arc::new(Queue { works, settings: self.settings.clone() });
+        let mut jobs = JoinSet::new();
+        for _ in 0..self.settings.jobs.max(1) {
+            let (queue, session) = (Arc::clone(&queue), session.another());
+            jobs.spawn(async move { sum(&queue, session).await });
+        }
+        let works = queue.run(jobs, keepalive).await?;
+        Ok(works.into_iter().map(Work::into_totals).collect())
+    }
+}
+
+/// Adds up the digests of chunks until there is none left.
+async fn sum(queue: &Queue, mut session: RowSession) -> Result<(), ImportError> {
+    while let Some((work, rows, digest)) = queue.next(&mut session).await? {
+        work.add(|totals| totals.digest.merge(digest));
+        queue.settings.progress.advance(rows.len(), rows.bytes());
+    }
+    Ok(())
+}

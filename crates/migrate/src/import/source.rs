@@ -1,0 +1,239 @@
+//! What the source of an import is: its version, its catalog, its servers and its shards.
+
+use temporal_dsql_domain::{Engine, SchemaVersion};
+
+use super::{
+    ImportError, Settings, ValueType,
+    error::{Problem, ProblemKind},
+    fence::{FenceState, STEP},
+    mapping::SOURCE_VERSIONS,
+};
+use crate::{
+    Catalog, DatabaseError, PostgresDatabase, SchemaDatabase, Scope, VersionRow,
+    postgres::{Parameter, RawRow, RowSession},
+    retry::retried,
+};
+
+/// The versions that the schema for DSQL has had, which no schema of upstream's plugin still has.
+const VERSIONS_OF_DSQL: [SchemaVersion; 2] = [SchemaVersion::new(1, 0), SchemaVersion::new(1, 1)];
+
+/// Servers whose heartbeat is younger than a minute. The time of a heartbeat is UTC.
+const SERVERS: &str = "\
+    SELECT CASE role WHEN 1 THEN 'frontend' WHEN 2 THEN 'history' WHEN 3 THEN 'matching' \
+                     WHEN 4 THEN 'worker' ELSE 'role ' || role END, \
+           rpc_address, rpc_port, \
+           greatest(0, extract(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - last_heartbeat))::bigint \
+      FROM cluster_membership \
+     WHERE last_heartbeat > clock_timestamp() AT TIME ZONE 'UTC' - INTERVAL '1 minute' \
+     ORDER BY role, rpc_address, rpc_port";
+
+/// The recorded version of a source that can be imported.
+///
+/// # Errors
+/// [`ImportError::Refused`], and those of the connection.
+pub(super) async fn check_version(
+    source: &mut PostgresDatabase,
+    settings: &Settings,
+) -> Result<String, ImportError> {
+    let retry = settings.retry();
+    let refused = |problem| Err(ImportError::Refused(vec![problem]));
+    if source.engine() == Engine::Dsql {
+        return refused(Problem::new(
+            ProblemKind::Source,
+            "the source is a DSQL cluster; an import reads Temporal's database on PostgreSQL",
+        ));
+    }
+    let rows: Result<_, _> =
+        retried!(retry, "reading the schema version of the source", source.version_rows());
+    let catalog = catalog(source, settings).await?;
+    let database = source.database_name().to_owned();
+    match version_of(&rows?, &database, &catalog) {
+        Ok(version) => Ok(version),
+        Err(problem) => refused(problem),
+    }
+}
+
+/// The whole catalog of the source.
+pub(super) async fn catalog(
+    source: &mut PostgresDatabase,
+    settings: &Settings,
+) -> Result<Catalog, ImportError> {
+    let retry = settings.retry();
+    let everything = Scope::default().and_others();
+    let names = retried!(retry, "reading the catalog of the source", source.catalog(&everything))?;
+    let scope = Scope::of(names.others.into_keys());
+    Ok(retried!(retry, "reading the catalog of the source", source.catalog(&scope))?)
+}
+
+/// The version of the source, of the row for `database` if there are several.
+fn version_of(rows: &[VersionRow], database: &str, catalog: &Catalog) -> Result<String, Problem> {
+    let problem = |message: String| Err(Problem::new(ProblemKind::SourceVersion, message));
+    let names = || {
+        let names: Vec<_> = rows.iter().map(|row| row.database.as_str()).collect();
+        names.join(", ")
+    };
+    let row = match rows {
+        [] => {
+            return problem(
+                "the source has no row in schema_version, so it is not a database of Temporal; \
+                 check --from"
+                    .to_owned(),
+            );
+        }
+        [row] => row,
+        rows => match rows.iter().find(|row| row.database == database) {
+            Some(row) => row,
+            None => {
+                return problem(format!(
+                    "the source has versions of several databases ({}) and none of `{database}`; \
+                     give --from with the database of the main store",
+                    names()
+                ));
+            }
+        },
+    };
+    let version = row.version.clone().unwrap_or_default();
+    if !catalog.tables.contains_key("shards") {
+        let is_visibility = catalog.tables.contains_key("executions_visibility");
+        return problem(match is_visibility {
+            true => {
+                "the source is the visibility store; give --from with the database of the main \
+                     store"
+                    .to_owned()
+            }
+            false => "the source has no table shards, so it is not the main store of Temporal; \
+                      check --from"
+                .to_owned(),
+        });
+    }
+    if SOURCE_VERSIONS.contains(&version.as_str()) {
+        return Ok(version);
+    }
+    let known = SOURCE_VERSIONS.join(" and ");
+    let [oldest, newest] = SOURCE_VERSIONS.map(|version| version.parse::<SchemaVersion>().ok());
+    let what = match version.parse::<SchemaVersion>().ok() {
+        None => "it is not a version".to_owned(),
+        Some(version) if VERSIONS_OF_DSQL.contains(&version) => {
+            "it is a version of the schema for DSQL, which servers with the plugin dsql use as it is"
+                .to_owned()
+        }
+        found if found < oldest => format!(
+            "it is older: update the source with temporal-sql-tool update-schema to {}, which \
+             servers of older releases accept",
+            SOURCE_VERSIONS[1]
+        ),
+        found if found > newest => {
+            "it is newer than this release, which does not know what has changed".to_owned()
+        }
+        _ => "no release has it".to_owned(),
+    };
+    problem(format!("the source is at schema version {version}; {known} can be imported; {what}"))
+}
+
+/// The problem of the source's encoding, if it has one.
+pub(super) async fn encoding_problem(
+    session: &mut RowSession,
+    settings: &Settings,
+) -> Result<Option<Problem>, ImportError> {
+    let retry = settings.retry();
+    let text = "SELECT current_setting('server_encoding')";
+    let mut encoding = String::new();
+    let mut visit = |row: &RawRow<'_>| {
+        encoding = row.text(0);
+        true
+    };
+    retried!(retry, "reading the encoding of the source", session.read(text, &[], &mut visit))?;
+    Ok((encoding != "UTF8").then(|| {
+        let message =
+            format!("the encoding of the source is {encoding}; a database in UTF8 can be imported");
+        Problem::new(ProblemKind::Source, message)
+    }))
+}
+
+/// The servers that are alive, as a list for people.
+pub(super) async fn servers(
+    session: &mut RowSession,
+    settings: &Settings,
+) -> Result<Vec<String>, ImportError> {
+    let retry = settings.retry();
+    Ok(retried!(retry, "looking for servers of the source", read_servers(session))?)
+}
+
+async fn read_servers(session: &mut RowSession) -> Result<Vec<String>, DatabaseError> {
+    let mut servers = Vec::new();
+    let mut visit = |row: &RawRow<'_>| {
+        let [role, address] = [0, 1].map(|column| row.text(column));
+        let [port, seconds] = [2, 3].map(|column| row.number(column));
+        servers.push(format!("{role} at {address}:{port}, heartbeat {seconds} s ago"));
+        true
+    };
+    session.read(SERVERS, &[], &mut visit).await?;
+    Ok(servers)
+}
+
+/// The shards, and how many are fenced.
+pub(super) async fn shards(
+    session: &mut RowSession,
+    settings: &Settings,
+) -> Result<FenceState, ImportError> {
+    const COUNT: &str = "SELECT count(*), count(*) FILTER (WHERE range_id >= $1) FROM shards";
+    let retry = settings.retry();
+    let step = STEP.to_be_bytes();
+    let parameters = [Parameter::Value(ValueType::Int8, Some(&step))];
+    let mut state = FenceState { shards: 0, fenced: 0 };
+    let mut visit = |row: &RawRow<'_>| {
+        state.shards = row.number(0).unsigned_abs();
+        state.fenced = row.number(1).unsigned_abs();
+        true
+    };
+    retried!(retry, "counting the shards", session.read(COUNT, &parameters, &mut visit))?;
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TableDefinition;
+
+    fn catalog(tables: &[&str]) -> Catalog {
+        let tables = tables.iter().map(|name| ((*name).to_owned(), TableDefinition::default()));
+        Catalog { tables: tables.collect(), ..Catalog::default() }
+    }
+
+    fn row(database: &str, version: &str) -> VersionRow {
+        VersionRow {
+            database: database.to_owned(),
+            version: Some(version.to_owned()),
+            min_compatible: None,
+        }
+    }
+
+    #[test]
+    fn the_versions_of_upstream_that_can_be_imported_are_1_18_and_1_19() {
+        let main = catalog(&["shards"]);
+        for version in ["1.18", "1.19"] {
+            assert_eq!(version_of(&[row("t", version)], "x", &main).unwrap(), version);
+        }
+        let several = [row("other", "1.13"), row("temporal", "1.19")];
+        assert_eq!(version_of(&several, "temporal", &main).unwrap(), "1.19");
+    }
+
+    #[test]
+    fn every_other_version_is_refused_with_what_is_known_of_it() {
+        let main = catalog(&["shards"]);
+        for (rows, tables, expected) in [
+            (vec![], &main, "no row in schema_version"),
+            (vec![row("t", "1.17")], &main, "update the source with temporal-sql-tool"),
+            (vec![row("t", "1.20")], &main, "newer than this release"),
+            (vec![row("t", "1.1")], &main, "a version of the schema for DSQL"),
+            (vec![row("t", "banana")], &main, "it is not a version"),
+            (vec![row("a", "1.19"), row("b", "1.19")], &main, "several databases (a, b)"),
+            (vec![row("t", "1.14")], &catalog(&["executions_visibility"]), "the visibility store"),
+            (vec![row("t", "1.19")], &catalog(&[]), "no table shards"),
+        ] {
+            let problem = version_of(&rows, "x", tables).unwrap_err();
+            assert_eq!(problem.kind, ProblemKind::SourceVersion);
+            assert!(problem.message.contains(expected), "{problem}");
+        }
+    }
+}

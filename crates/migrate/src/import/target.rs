@@ -1,0 +1,183 @@
+//! What the target of an import is: at the schema version of this release, and without rows but those
+//! of an earlier import of the same source.
+
+use std::{collections::HashMap, sync::Arc};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    ImportError, Settings,
+    error::{Problem, ProblemKind},
+    mapping::TableMapping,
+    pages::{Cursor, Pages},
+    sql::Side,
+};
+use crate::{
+    DatabaseError, MigrateError, Migrator, Objects, PostgresDatabase, Schema,
+    postgres::{RawRow, RowSession},
+    retry::retried,
+    schema::quoted,
+};
+
+/// Tables that are small, and whose rows say which deployment a database belongs to and whether it has
+/// changed: a server writes its shards all the time.
+const IDENTIFYING: [&str; 4] = ["cluster_metadata_info", "namespaces", "nexus_endpoints", "shards"];
+
+/// The rows of the target that are listed if they are not those of the source.
+const LISTED: usize = 10;
+
+/// What to do with a target that cannot be used.
+const EMPTY_IT: &str = "use an empty target: `setup-schema --overwrite` drops all rows of this one";
+
+/// Why the target is not one for an import, by its schema.
+pub(super) async fn schema_problem(
+    target: &mut PostgresDatabase,
+    schema: &Schema,
+    logical_name: &str,
+    settings: &Settings,
+) -> Result<Option<Problem>, ImportError> {
+    let problem = |message| Ok(Some(Problem::new(ProblemKind::Target, message)));
+    let newest = schema.newest();
+    let mut migrator =
+        Migrator::new(schema, target, logical_name, settings.timeouts, &*settings.observer);
+    match migrator.verify(None).await {
+        Ok(found) if !found.is_clean() => {
+            problem(format!("the target is not as it should be: {}", found.to_string().trim_end()))
+        }
+        Ok(found) if found.version != newest => problem(format!(
+            "the target is at schema version {}; run `update-schema` to bring it to {newest}",
+            found.version
+        )),
+        Ok(_) => Ok(None),
+        Err(
+            error @ (MigrateError::NotSetUp { .. }
+            | MigrateError::NewerThanTool { .. }
+            | MigrateError::UnreadableVersion { .. }),
+        ) => problem(format!("the target: {error}")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a server has used the target: each writes a row when it starts, and an import none.
+pub(super) async fn used_problem(
+    session: &mut RowSession,
+    settings: &Settings,
+) -> Result<Option<Problem>, ImportError> {
+    let is_used = has_rows(session, "cluster_membership", settings).await?;
+    Ok(is_used.then(|| {
+        let message =
+            format!("a server has used the target (cluster_membership has rows); {EMPTY_IT}");
+        Problem::new(ProblemKind::TargetUsed, message)
+    }))
+}
+
+/// Whether a table has rows.
+pub(super) async fn has_rows(
+    session: &mut RowSession,
+    table: &str,
+    settings: &Settings,
+) -> Result<bool, ImportError> {
+    let retry = settings.retry();
+    let text = format!("SELECT 1 FROM {} LIMIT 1", quoted(table));
+    let action = format!("looking for rows of {table} at the target");
+    Ok(retried!(retry, &action, read_has_rows(session, &text))?)
+}
+
+async fn read_has_rows(session: &mut RowSession, text: &str) -> Result<bool, DatabaseError> {
+    let mut found = false;
+    let mut visit = |_: &RawRow<'_>| {
+        found = true;
+        true
+    };
+    session.read(text, &[], &mut visit).await?;
+    Ok(found)
+}
+
+/// The rows of the target that are not those of the source: of the tables that identify a deployment,
+/// and of tables that the source does not have.
+pub(super) async fn row_problems(
+    source: &mut RowSession,
+    target: &mut RowSession,
+    tables: &[Arc<TableMapping>],
+    objects: &Objects,
+    settings: &Settings,
+) -> Result<Vec<Problem>, ImportError> {
+    if tables.is_empty() {
+        // The mapping has problems of its own.
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for name in objects.tables.keys() {
+        let is_mapped = tables.iter().any(|table| table.name == *name);
+        if !is_mapped
+            && !super::mapping::is_not_copied(name)
+            && has_rows(target, name, settings).await?
+        {
+            found.push(format!("{name} has rows, and the source has no such table"));
+        }
+    }
+    for table in tables.iter().filter(|table| IDENTIFYING.contains(&table.name.as_str())) {
+        if has_rows(target, &table.name, settings).await? {
+            found.extend(compare(source, target, table, settings).await?);
+        }
+    }
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed = found.len().min(LISTED);
+    let more = match found.len() - listed {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let message = format!(
+        "the target has rows that the source does not have now: {}{more}; an import continues one of \
+         the same rows only; {EMPTY_IT}",
+        found[..listed].join("; ")
+    );
+    Ok(vec![Problem::new(ProblemKind::TargetRows, message)])
+}
+
+/// The rows of a table of the target that the source does not have, or has otherwise.
+async fn compare(
+    source: &mut RowSession,
+    target: &mut RowSession,
+    table: &Arc<TableMapping>,
+    settings: &Settings,
+) -> Result<Vec<String>, ImportError> {
+    let at_source = hashes(source, table, Side::Source, settings).await?;
+    let at_target = hashes(target, table, Side::Target, settings).await?;
+    let differ = at_target.iter().filter_map(|(key, hash)| match at_source.get(key) {
+        None => Some(format!("{} ({key}) is not there", table.name)),
+        Some(other) if other != hash => Some(format!("{} ({key}) differs", table.name)),
+        Some(_) => None,
+    });
+    let mut differ: Vec<_> = differ.collect();
+    differ.sort();
+    Ok(differ)
+}
+
+/// The hash of each row, by its key.
+async fn hashes(
+    session: &mut RowSession,
+    table: &Arc<TableMapping>,
+    side: Side,
+    settings: &Settings,
+) -> Result<HashMap<String, [u8; 32]>, ImportError> {
+    let pages = Pages::new(Arc::clone(table), side);
+    let mut cursor = Cursor::default();
+    let mut hashes = HashMap::new();
+    while !cursor.is_done {
+        let rows = pages.read(session, &mut cursor, settings.retry()).await?;
+        for number in 0..rows.len() {
+            let mut hash = Sha256::new();
+            for value in rows.row(number) {
+                let length = value.map_or(u64::MAX, |value| value.len() as u64);
+                hash.update(length.to_be_bytes());
+                hash.update(value.unwrap_or_default());
+            }
+            let key = table.key.iter().map(|position| rows.columns()[*position].get(number));
+            hashes.insert(table.shown_key(key), hash.finalize().into());
+        }
+    }
+    Ok(hashes)
+}

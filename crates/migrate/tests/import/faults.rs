@@ -1,0 +1,152 @@
+//! Imports under faults: the next run, or this one, ends exact.
+
+use std::time::Duration;
+
+use dsql_emulator::CommitRates;
+use temporal_dsql_migrate::import::ImportError;
+use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
+
+use crate::{assert_recorded, cluster, import, settings, source, target};
+
+/// The seed of a test, printed so that a failure can be repeated.
+#[expect(clippy::print_stdout, reason = "a failure is repeated with the seed")]
+fn seed(name: &str) -> u64 {
+    let seed = std::env::var("IMPORT_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("{name}: IMPORT_SEED={seed}");
+    seed
+}
+
+#[tokio::test]
+async fn an_import_under_commit_faults_is_exact() {
+    let seed = seed("commit faults");
+    let Some(source) = source().await else { return };
+    for round in 0..2 {
+        let cluster = cluster().await;
+        let rates = CommitRates {
+            conflict: 0.15,
+            catalog_conflict: 0.05,
+            unavailable: 0.1,
+            lost_answer: 0.1,
+        };
+        cluster.faults().at_random(seed.wrapping_add(round), rates);
+        let report = import(&source.url(), &cluster.url(), settings()).await.unwrap();
+        assert!(report.is_exact(), "{report}");
+        assert!(cluster.faults().report().commits > 0);
+        cluster.faults().clear();
+        assert_recorded(async |sql| cluster.query(&sql).await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn every_lost_answer_and_every_closed_connection_of_a_target_is_met() {
+    let Some(source) = source().await else { return };
+    let template = target().await;
+    // The round trips of an import without a fault.
+    let count = {
+        let target = ScratchDatabase::create_from_template(&template).await.unwrap();
+        let proxy = FaultProxy::start(target.addr().unwrap()).unwrap();
+        import(&source.url(), &target.url_via(proxy.addr()), settings()).await.unwrap();
+        proxy.round_trips()
+    };
+    assert!(count > 100, "{count}");
+    let seed = seed("lost answers");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..6 {
+        let target = ScratchDatabase::create_from_template(&template).await.unwrap();
+        let proxy = FaultProxy::start(target.addr().unwrap()).unwrap();
+        // Opening the first connections is not retried by an import.
+        let mut faults = 0;
+        for at in 20..count {
+            if random.u8(..10) > 0 {
+                continue;
+            }
+            let fault = match random.u8(..3) {
+                0 => WireFault::LostAnswer,
+                1 => WireFault::LostRequest,
+                _ => WireFault::error("40001", "change conflicts with another transaction (OC000)"),
+            };
+            proxy.inject(When::RoundTrip(at), fault);
+            faults += 1;
+        }
+        let url = target.url_via(proxy.addr());
+        let report = import(&source.url(), &url, settings()).await.unwrap();
+        assert!(report.is_exact(), "{report}");
+        assert!(faults > 0 && proxy.pending_faults() < faults, "no fault happened");
+        assert_recorded(async |sql| target.query(&sql).await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_import_that_was_killed_anywhere_is_completed_by_the_next_run() {
+    let seed = seed("kills");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let Some(source) = source().await else { return };
+    let template = target().await;
+    let target = ScratchDatabase::create_from_template(&template).await.unwrap();
+    let start = tokio::time::Instant::now();
+    import(&source.url(), &target.url(), settings()).await.unwrap();
+    let whole = start.elapsed();
+    let mut killed = 0;
+    for kill in 0..50 {
+        let target = ScratchDatabase::create_from_template(&template).await.unwrap();
+        let limit = whole.mul_f64(random.f64());
+        let (from, to) = (source.url(), target.url());
+        let attempt = import(&from, &to, settings());
+        // All sessions end where they are.
+        killed += u32::from(tokio::time::timeout(limit, attempt).await.is_err());
+        let report = import(&source.url(), &target.url(), settings()).await.unwrap();
+        assert!(report.is_exact(), "kill {kill} after {limit:?}: {report}");
+        if kill % 10 == 0 {
+            assert_recorded(async |sql| target.query(&sql).await.unwrap()).await;
+        }
+    }
+    assert!(killed > 10, "only {killed} imports were killed");
+}
+
+#[tokio::test]
+async fn connections_of_the_source_that_are_cut_are_met_or_the_next_run_completes() {
+    let seed = seed("cuts");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let Some(source) = source().await else { return };
+    let template = target().await;
+    for cut in 0..6 {
+        let target = ScratchDatabase::create_from_template(&template).await.unwrap();
+        let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
+        let url = source.url_via(proxy.addr());
+        let mut settings = settings();
+        settings.timeouts.retry.deadline = Duration::from_secs(5);
+        let progress = settings.progress.clone();
+        let at = random.u64(1..1_500);
+        let cuts = async {
+            while progress.counts().rows < at {
+                tokio::task::yield_now().await;
+            }
+            proxy.cut();
+        };
+        let target_url = target.url();
+        let attempt = import(&url, &target_url, settings);
+        match tokio::join!(attempt, cuts).0 {
+            Ok(report) => assert!(report.is_exact(), "cut {cut}: {report}"),
+            // The session that holds the snapshot was cut, and a job needed another one.
+            Err(ImportError::SnapshotLost(_)) => {}
+            Err(error) => panic!("cut {cut} at {at}: {error}: {error:?}"),
+        }
+        let report = import(&source.url(), &target.url(), crate::settings()).await.unwrap();
+        assert!(report.is_exact(), "cut {cut} at {at}: {report}");
+        assert_recorded(async |sql| target.query(&sql).await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn one_job_that_loses_its_session_of_the_source_continues_in_the_same_snapshot() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
+    let text = r#"FROM "timer_tasks" AS t ORDER BY"#;
+    proxy.inject(When::Executing(text.to_owned()), WireFault::LostAnswer);
+    let url = source.url_via(proxy.addr());
+    let report = import(&url, &target.url(), settings()).await.unwrap();
+    assert!(report.is_exact(), "{report}");
+    assert_eq!(proxy.pending_faults(), 0);
+}

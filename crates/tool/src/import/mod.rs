@@ -1,0 +1,146 @@
+//! The commands that move a deployment from PostgreSQL: `import`, `fence-source` and
+//! `unfence-source`.
+
+pub(crate) mod arguments;
+mod bar;
+mod source;
+
+use std::sync::{Arc, OnceLock};
+
+use temporal_dsql::migrate::{
+    MigrateError, Schema, SessionWatch, Timeouts,
+    import::{Fence, FenceReport, FenceState, ImportProgress, Importer, Settings},
+};
+
+use self::{
+    arguments::{FenceSource, Import},
+    bar::Form,
+};
+use crate::{
+    cli::{Cli, Output},
+    exit::Failure,
+    progress::ProgressReporter,
+    prompt,
+    report::{Success, counted},
+    target,
+};
+
+/// What `fence-source` or `unfence-source` did.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct Fenced {
+    #[serde(flatten)]
+    pub(crate) report: FenceReport,
+    /// Whether the shards have the fence afterwards.
+    pub(crate) is_set: bool,
+}
+
+impl std::fmt::Display for Fenced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let FenceReport { changed, after } = self.report;
+        let (state, effect) = match self.is_set {
+            true => ("fenced", "no server can write to the source"),
+            false => ("not fenced", "servers can take the shards of the source again"),
+        };
+        let what = match changed {
+            0 => "nothing to do".to_owned(),
+            changed => format!("done: changed {}", counted(changed, "shard")),
+        };
+        let all = counted(after.shards, "shard");
+        write!(f, "{what}; all {all} of the source are {state}: {effect}")
+    }
+}
+
+fn form(cli: &Cli) -> Form {
+    match cli.output {
+        _ if cli.quiet => Form::Silent,
+        Output::Text => Form::Text,
+        Output::Json => Form::Json,
+    }
+}
+
+fn reporter(cli: &Cli) -> Arc<ProgressReporter> {
+    Arc::new(match form(cli) {
+        Form::Json => ProgressReporter::json(),
+        Form::Silent | Form::Text => ProgressReporter::new(cli.quiet),
+    })
+}
+
+/// Imports, plans an import or compares. `watch` is set to the session of the target, and `progress` to
+/// the import, which can be stopped through it.
+pub(crate) async fn import(
+    cli: &Cli,
+    options: &Import,
+    watch: &OnceLock<SessionWatch>,
+    progress: &OnceLock<Arc<ImportProgress>>,
+) -> Result<Success, Failure> {
+    let config = source::resolve(&options.source)?;
+    target::resolve(cli)?;
+    let schema = Schema::embedded().map_err(MigrateError::from)?;
+    let logical_database = target::logical_database(&cli.connection)?;
+    let (reporter, timeouts) = (reporter(cli), Timeouts::default());
+    let mut source = source::open(&config, &timeouts, &reporter).await?;
+    let mut target = target::open(cli, &timeouts, &reporter, watch).await?;
+    let shown = Arc::clone(progress.get_or_init(Arc::default));
+    let settings = Settings {
+        jobs: options.jobs.into(),
+        tables: options.tables.clone(),
+        rehearse: options.rehearse,
+        timeouts,
+        observer: reporter,
+        progress: Arc::clone(&shown),
+    };
+    let mut importer = Importer::new(&mut source, &mut target, &schema, logical_database, settings);
+    let run = async {
+        if options.dry_run {
+            importer.plan().await.map(|plan| Success::Planned(Box::new(plan)))
+        } else if options.verify {
+            importer.verify().await.map(|report| Success::Imported(Box::new(report)))
+        } else {
+            importer.import().await.map(|report| Success::Imported(Box::new(report)))
+        }
+    };
+    bar::shown(run, &shown, form(cli)).await.map_err(source::failure)
+}
+
+/// Sets or removes the fence of the source.
+pub(crate) async fn fence(
+    cli: &Cli,
+    options: &FenceSource,
+    is_set: bool,
+) -> Result<Success, Failure> {
+    let config = source::resolve(&options.source)?;
+    let (reporter, timeouts) = (reporter(cli), Timeouts::default());
+    let mut database = source::open(&config, &timeouts, &reporter).await?;
+    let settings = Settings {
+        jobs: 1,
+        tables: Vec::new(),
+        rehearse: false,
+        timeouts,
+        observer: reporter,
+        progress: Arc::default(),
+    };
+    let mut fence = Fence::new(&mut database, settings);
+    let before = fence.state().await.map_err(source::failure)?;
+    let FenceState { shards, fenced } = before;
+    let changing = if is_set { shards - fenced } else { fenced };
+    if changing == 0 {
+        let report = FenceReport { changed: 0, after: before };
+        return Ok(Success::Fenced(Fenced { report, is_set }));
+    }
+    if !options.yes {
+        let (shards, source) = (counted(changing, "shard"), source::shown(&config));
+        let question = match is_set {
+            true => format!(
+                "fence-source changes {shards} of {source}: every server that runs there loses them \
+                 at its next write and cannot take them again, until unfence-source"
+            ),
+            false => format!(
+                "unfence-source changes {shards} of {source}: servers can take them and write there \
+                 again. Do this only if no server has run on the target"
+            ),
+        };
+        prompt::confirm(&question, None).await?;
+    }
+    let report = fence.set(is_set).await.map_err(source::failure)?;
+    Ok(Success::Fenced(Fenced { report, is_set }))
+}

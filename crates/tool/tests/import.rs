@@ -1,0 +1,252 @@
+//! The commands that move a deployment from PostgreSQL, as processes.
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use serde_json::Value;
+use support::{Run, Tool, blocking};
+use temporal_dsql_testkit::{
+    FaultProxy, HookAction, RecordedDeployment, ScratchCluster, ScratchDatabase, When, WireFault,
+};
+
+/// The recorded source, or `None` without a server.
+fn source() -> Option<ScratchDatabase> {
+    blocking(RecordedDeployment::new().create())
+}
+
+/// An empty target on PostgreSQL.
+fn target() -> ScratchDatabase {
+    let database = blocking(ScratchDatabase::create()).unwrap();
+    Tool::new(&database).ok(&["setup-schema"]);
+    database
+}
+
+/// An empty target on the emulator.
+fn cluster() -> ScratchCluster {
+    let cluster = blocking(ScratchCluster::create(|builder| builder)).unwrap();
+    Tool::on(&cluster).ok(&["setup-schema"]);
+    cluster
+}
+
+/// The lines of standard error, all of which are JSON.
+fn events(run: &Run) -> Vec<Value> {
+    let event =
+        |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    run.err.lines().map(event).collect()
+}
+
+#[test]
+fn a_deployment_is_rehearsed_fenced_imported_and_verified() {
+    let Some(source) = source() else { return };
+    let cluster = cluster();
+    let (tool, from) = (Tool::on(&cluster), source.url());
+    // Beside a running server, into a target that is thrown away.
+    let beat = "UPDATE cluster_membership SET last_heartbeat = now() AT TIME ZONE 'UTC'";
+    blocking(source.execute(beat)).unwrap();
+    let (code, refused) = tool.json(&["import", "--from", &from]);
+    assert_eq!((code, &refused["kind"]), (1, &Value::from("import")), "{refused}");
+    assert_eq!(refused["problems"][0]["kind"], "servers", "{refused}");
+    let dry = tool.run(&["import", "--from", &from, "--dry-run"]);
+    assert_eq!(dry.code, 1, "{}", dry.out);
+    assert!(
+        dry.out.contains("servers run at the source: frontend at 127.0.0.1:6933"),
+        "{}",
+        dry.out
+    );
+    tool.ok(&["import", "--from", &from, "--rehearse"]);
+    tool.ok(&["setup-schema", "--overwrite", "--yes"]);
+    // The servers are stopped.
+    let stop = "UPDATE cluster_membership SET last_heartbeat = '2026-11-26 15:47:00'";
+    blocking(source.execute(stop)).unwrap();
+    let fenced = tool.ok(&["fence-source", "--from", &from, "--yes"]);
+    assert_eq!(
+        fenced.out.trim_end(),
+        "done: changed 4 shards; all 4 shards of the source are fenced: no server can write to the \
+         source"
+    );
+    let plan = tool.ok(&["import", "--from", &from, "--dry-run"]);
+    assert!(plan.out.contains("source: schema 1.19, 4 shards, 4 fenced"), "{}", plan.out);
+    assert!(plan.out.contains("history_node: 523 rows"), "{}", plan.out);
+    assert!(plan.out.ends_with("nothing stops the import\n"), "{}", plan.out);
+    let done = tool.ok(&["import", "--from", &from, "--jobs", "2"]);
+    let last = "in the configuration of the servers: pluginName: dsql, databaseName: postgres, and \
+                numHistoryShards: 4 as before, which must stay\n";
+    assert!(done.out.ends_with(last), "{}", done.out);
+    assert!(done.err.contains("reading history_node: 523 rows so far"), "{}", done.err);
+    let verify = tool.run(&["import", "--from", &from, "--verify", "--output", "json"]);
+    let verified: Value = serde_json::from_str(&verify.out).unwrap();
+    assert_eq!((verify.code, &verified["exact"]), (0, &Value::Bool(true)), "{}", verify.out);
+    let events = events(&verify);
+    let last = events.last().unwrap();
+    assert_eq!((&last["event"], &last["phase"]), (&"progress".into(), &"proving".into()));
+    assert_eq!((&last["rows"], &last["total_rows"]), (&3_252.into(), &3_252.into()), "{last}");
+    // Going back is one command.
+    tool.ok(&["unfence-source", "--from", &from, "--yes"]);
+    let again = tool.ok(&["unfence-source", "--from", &from]);
+    assert!(again.out.starts_with("nothing to do; all 4 shards"), "{}", again.out);
+    let ids = blocking(source.query("SELECT DISTINCT range_id FROM shards")).unwrap();
+    assert_eq!(ids, [[Some("1".to_owned())]]);
+}
+
+#[test]
+fn a_row_that_differs_has_exit_code_3_and_stays() {
+    let Some(source) = source() else { return };
+    let target = target();
+    let (tool, from) = (Tool::new(&target), source.url());
+    tool.ok(&["import", "--from", &from]);
+    let change = "UPDATE history_node SET data = 'x' WHERE shard_id = 1 AND node_id = 1";
+    blocking(target.execute(change)).unwrap();
+    for arguments in [&["import", "--from", &from][..], &["import", "--from", &from, "--verify"]] {
+        let (code, report) = tool.json(arguments);
+        assert_eq!((code, &report["exact"]), (3, &Value::Bool(false)), "{report}");
+    }
+    let run = tool.run(&["import", "--from", &from]);
+    assert!(run.out.contains("of history_node differs in data"), "{}", run.out);
+    assert!(run.out.contains("history_node: DIFFERS"), "{}", run.out);
+    let kept = "SELECT DISTINCT data FROM history_node WHERE shard_id = 1 AND node_id = 1";
+    assert_eq!(blocking(target.query(kept)).unwrap(), [[Some("\\x78".to_owned())]]);
+}
+
+#[test]
+fn bad_input_is_refused_by_name_before_anything_is_sent() {
+    let tool = {
+        let mut tool = Tool::nowhere();
+        tool.set("SQL_HOST", "127.0.0.1").set("SQL_USER", "u");
+        tool
+    };
+    for (arguments, text) in [
+        (&["import"][..], "--from is missing"),
+        (&["fence-source"], "--from is missing"),
+        (&["import", "--from", "postgres://u:hunter2@h/d"], "set SQL_SOURCE_PASSWORD"),
+        (&["import", "--from", "db.example"], "URL"),
+        (&["import", "--from", "postgres://u@h/d?sslmode=maybe"], "sslmode maybe"),
+        (&["import", "--from", "postgres://u@h/d", "--jobs", "0"], "1..=64"),
+        (&["import", "--from", "postgres://u@h/d", "--verify", "--dry-run"], "cannot be used with"),
+    ] {
+        let run = tool.run(arguments);
+        assert_eq!(run.code, 2, "{arguments:?}: {}", run.err);
+        assert!(run.err.contains(text), "{arguments:?}: {}", run.err);
+        assert!(!run.err.contains("hunter2"), "{}", run.err);
+    }
+}
+
+#[test]
+fn a_fence_asks_and_changes_nothing_without_an_answer() {
+    let Some(source) = source() else { return };
+    let tool = Tool::nowhere();
+    let run = tool.run(&["fence-source", "--from", &source.url()]);
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert!(run.err.contains("fence-source changes 4 shards of postgres://"), "{}", run.err);
+    assert!(run.err.contains("pass --yes"), "{}", run.err);
+    let ids = blocking(source.query("SELECT DISTINCT range_id FROM shards")).unwrap();
+    assert_eq!(ids, [[Some("1".to_owned())]]);
+}
+
+#[test]
+fn the_source_is_read_from_variables_and_its_password_is_not_shown() {
+    let Some(source) = source() else { return };
+    blocking(source.execute("UPDATE schema_version SET curr_version = '1.17'")).unwrap();
+    let mut tool = Tool::nowhere();
+    tool.set("SQL_SOURCE_URL", source.url()).set("SQL_SOURCE_PASSWORD", "hunter2");
+    let (code, refused) = tool.json(&["fence-source", "--yes"]);
+    assert_eq!((code, &refused["problems"][0]["kind"]), (1, &"source-version".into()), "{refused}");
+    assert!(!refused.to_string().contains("hunter2"), "{refused}");
+    tool.set("SQL_SOURCE_URL", "postgres://u:hunter2@127.0.0.1:1/d");
+    let run = tool.run(&["fence-source", "--yes"]);
+    assert_eq!(run.code, 1, "{}", run.err);
+    assert!(run.err.contains("the source postgres://u@127.0.0.1:1/d"), "{}", run.err);
+    assert!(!run.err.contains("hunter2"), "{}", run.err);
+}
+
+/// Runs an import, sends it `signal` when it writes for the third time, and runs it again.
+fn interrupt(source: &ScratchDatabase, signal: rustix::process::Signal, code: i32) {
+    let target = target();
+    let proxy = FaultProxy::start(target.addr().unwrap()).unwrap();
+    let process = Arc::new(Mutex::new(None));
+    let victim = Arc::clone(&process);
+    let hook = move || {
+        loop {
+            if let Some(id) = *victim.lock().unwrap() {
+                rustix::process::kill_process(id, signal).unwrap();
+                // Until the handler has run.
+                std::thread::sleep(Duration::from_millis(200));
+                return HookAction::Continue;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let insert = r#"INSERT INTO "history_node""#.to_owned();
+    proxy.inject(When::Executing(insert), WireFault::before(hook));
+    let from = source.url();
+    let arguments = ["import", "--from", &from, "--jobs", "1", "--output", "json"];
+    let child = Tool::via(&target, proxy.addr()).spawn(&arguments);
+    *process.lock().unwrap() = rustix::process::Pid::from_raw(child.id().try_into().unwrap());
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code, code, "{}{}", run.out, run.err);
+    let report: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(report["kind"], "interrupted", "{report}");
+    let error = report["error"].as_str().unwrap();
+    // The chunk that was on its way is counted.
+    assert_eq!(
+        error,
+        "stopped between two chunks, after 523 rows; run the same command again to continue"
+    );
+    let count = "SELECT count(*) FROM history_node";
+    assert_eq!(blocking(target.query(count)).unwrap(), [[Some("523".to_owned())]]);
+    let again = Tool::new(&target).ok(&["import", "--from", &from]);
+    assert!(again.out.contains("the target is equal to the source"), "{}", again.out);
+    assert!(again.out.contains("0 inserted, 523 found"), "{}", again.out);
+}
+
+#[test]
+fn a_signal_stops_between_two_chunks_and_the_next_run_continues() {
+    let Some(source) = source() else { return };
+    interrupt(&source, rustix::process::Signal::INT, 1);
+    interrupt(&source, rustix::process::Signal::TERM, 143);
+}
+
+#[test]
+fn a_process_that_is_killed_at_a_statement_is_completed_by_the_next_one() {
+    let Some(source) = source() else { return };
+    let template = target();
+    let statements = [
+        r#"INSERT INTO "history_node""#,
+        r#"UPDATE "namespace_metadata""#,
+        r#"INSERT INTO "shards""#,
+        r#"INSERT INTO "tasks""#,
+    ];
+    for (number, statement) in statements.into_iter().enumerate() {
+        let target = blocking(ScratchDatabase::create_from_template(&template)).unwrap();
+        let proxy = FaultProxy::start(target.addr().unwrap()).unwrap();
+        let child = Arc::new(Mutex::new(None::<std::process::Child>));
+        let victim = Arc::clone(&child);
+        let (killed, is_killed) = mpsc::channel();
+        let hook = move || {
+            loop {
+                if let Some(child) = &mut *victim.lock().unwrap() {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    killed.send(()).unwrap();
+                    return HookAction::Close;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let fault = if number % 2 == 0 { WireFault::before(hook) } else { WireFault::after(hook) };
+        proxy.inject(When::Executing(statement.to_owned()), fault);
+        let from = source.url();
+        let spawned = Tool::via(&target, proxy.addr()).spawn(&["import", "--from", &from]);
+        *child.lock().unwrap() = Some(spawned);
+        is_killed
+            .recv_timeout(Duration::from_secs(60))
+            .unwrap_or_else(|_| panic!("the process was not killed at {statement}"));
+        let status = child.lock().unwrap().as_mut().unwrap().wait().unwrap();
+        assert!(!status.success(), "the process survived {statement}");
+        let again = Tool::new(&target).ok(&["import", "--from", &from]);
+        assert!(again.out.contains("the target is equal to the source"), "{}", again.out);
+    }
+}
