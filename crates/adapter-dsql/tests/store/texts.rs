@@ -223,7 +223,7 @@ fn probes() -> serde_json::Value {
     let own = CREATE_VERSION_TABLES.map(str::to_owned).into_iter();
     let setup: Vec<_> = own.chain(statements.iter().map(|s| s.text(Engine::Dsql))).collect();
     let mut texts = texts();
-    texts.sort_by_key(|text| text.name());
+    texts.sort_by_key(|text| (text.name(), text.sql()));
     let case = |text: &'static Text| {
         serde_json::json!({
             "name": text.name(), "group": "store", "steps": [text.sql()], "prepared": true,
