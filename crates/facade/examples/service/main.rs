@@ -75,7 +75,7 @@ async fn run(store: AnyStore) -> Result<()> {
     let next_matching = Matching::acquire(&store, namespace.id, TASK_QUEUE, "host-2").await?;
     let late = history.complete(&workflow).await.unwrap_err();
     println!("  the previous owner of the shard cannot write: {late}");
-    let late = matching.add(&[workflow.clone()]).await.unwrap_err();
+    let late = matching.add(std::slice::from_ref(&workflow)).await.unwrap_err();
     println!("  the previous owner of the queue cannot write: {late}");
 
     // A worker polls and completes.
