@@ -17,7 +17,10 @@ use temporal_dsql_store::{DsqlStore, connect};
 use temporal_dsql_testkit::{Admin, ScratchCluster, gate};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use super::cluster::{cluster, config, credentials};
+use super::{
+    RESTORE_SEED,
+    cluster::{cluster, config, credentials},
+};
 
 /// The statements that a cluster accepts, which a store detects.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,7 @@ async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
     cluster.faults().clear();
     cluster.faults().drop_connections();
     let mut admin = cluster.admin();
-    admin.query(SEED).await.unwrap();
+    admin.query(RESTORE_SEED).await.unwrap();
     let written = admin.query(written).await.unwrap();
     // One transaction for each table: together they may have more rows than one may delete.
     for row in written {
@@ -85,10 +88,6 @@ async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
     }
     true
 }
-
-/// Restores the row of the schema that stores write to.
-const SEED: &str = "UPDATE namespace_metadata SET notification_version = 1 \
-                    WHERE notification_version <> 1";
 
 /// The query for the tables of the store that have rows.
 async fn written(cluster: &ScratchCluster) -> String {

@@ -15,6 +15,8 @@ use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 
+use super::RESTORE_SEED;
+
 /// The state that the fixtures of one run share.
 struct Shared {
     write_form: WriteForm,
@@ -160,7 +162,7 @@ async fn clean(template: &ScratchDatabase) -> String {
          WHERE datname = current_database() AND pid <> pg_backend_pid(); \
          EXIT WHEN NOT FOUND; \
          PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); \
-         END LOOP; END $$; {delete}"
+         END LOOP; END $$; {RESTORE_SEED}; {delete}"
     )
 }
 

@@ -30,6 +30,10 @@ use uuid::Uuid;
 /// The owner of the shard of [`current`] and [`execution`].
 pub const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
 
+/// Restores the row of the schema that stores write to.
+pub const RESTORE_SEED: &str = "UPDATE namespace_metadata SET notification_version = 1 \
+                                WHERE notification_version <> 1";
+
 /// A database with the schema, and a proxy in front of it that counts round trips and injects
 /// faults.
 pub async fn database_with_proxy() -> Option<(ScratchDatabase, FaultProxy)> {
