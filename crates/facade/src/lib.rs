@@ -5,7 +5,7 @@
 //!
 //! | Module | Feature | Content |
 //! |---|---|---|
-//! | [`stores`] | | Temporal's stores: executions, shards, history tasks, histories, task queues and durable queues |
+//! | [`stores`] | | Temporal's stores: executions, histories, tasks, shards, task queues, namespaces, clusters, Nexus endpoints and queues |
 //! | `dsql` | `dsql` (default) | the store on Aurora DSQL, or on PostgreSQL for development |
 //! | `dsql::aws_credentials` | `aws` | the standard chain of AWS credentials |
 //! | `memory` | `memory` | a store in memory with the isolation, conflicts and limits of Aurora DSQL |
@@ -17,10 +17,15 @@
 //! `ExecutionStore` creates, updates and deletes executions, a `ShardStore` acquires shards, a
 //! `TaskStore` has the tasks of a shard, and a `HistoryStore` the history branches. A
 //! `MatchingTaskStore` has the task queues of matching with their tasks, a `UserDataStore` their user
-//! data and build ids. `QueueStore` and `QueueV2Store` have the durable queues between services. A
-//! service that needs single rows opens a session ([`Store::session`]) or runs a transaction ([`StoreExt::run`]);
-//! the row operations are the traits [`HistoryExecution`], [`ExecutionMaps`], [`HistoryTasks`],
-//! [`HistoryNodes`], [`Shards`], [`MatchingTasks`], [`TaskQueueUserData`], [`Queues`] and [`QueuesV2`].
+//! data and build ids. A `NamespaceStore` has the namespaces, a `ClusterMetadataStore` the clusters and
+//! their members, a `NexusEndpointStore` the Nexus endpoints. `QueueStore` and `QueueV2Store` have the
+//! durable queues between services. These are all stores that Temporal's services need but visibility,
+//! which belongs to Elasticsearch or OpenSearch.
+//!
+//! A service that needs single rows opens a session ([`Store::session`]) or runs a transaction
+//! ([`StoreExt::run`]). The row operations are the traits [`HistoryExecution`], [`ExecutionMaps`],
+//! [`HistoryTasks`], [`HistoryNodes`], [`Shards`], [`MatchingTasks`], [`TaskQueueUserData`],
+//! [`Namespaces`], [`ClusterMetadata`], [`NexusEndpoints`], [`Queues`] and [`QueuesV2`].
 //!
 //! # Conflicts and errors
 //!
@@ -93,7 +98,7 @@
 #![warn(missing_docs)]
 
 /// The example of the README, compiled.
-#[cfg(all(doctest, feature = "dsql"))]
+#[cfg(all(doctest, feature = "aws"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
