@@ -10,6 +10,7 @@
 
 mod database;
 mod run_rows;
+mod service_rows;
 mod table;
 mod writer;
 
@@ -24,6 +25,7 @@ use temporal_dsql_conformance::real_data;
 
 use database::{Database, Kind};
 use run_rows::RunRows;
+use service_rows::ServiceRows;
 use writer::Writer;
 
 /// The recorded rows of executions.
@@ -109,6 +111,10 @@ async fn run(kind: Kind) -> Result<()> {
     print!("{}", run_rows.compare(&store).await?.table());
     database.verify().await?;
 
+    step("Store and read the task queues, namespaces, clusters, Nexus endpoints and queues");
+    let service_rows = ServiceRows::read();
+    print!("{}", service_rows.store_and_compare(&store).await?.table());
+
     step("Repeat on the memory adapter");
     let memory = MemoryStore::new();
     insert_executions(&memory, &recording.executions).await?;
@@ -119,6 +125,7 @@ async fn run(kind: Kind) -> Result<()> {
     print!("{}", table::of(&current));
     run_rows.store(&memory).await?;
     print!("{}", run_rows.compare(&memory).await?.table());
+    print!("{}", service_rows.store_and_compare(&memory).await?.table());
 
     println!("\nEvery row was read as it was written.");
     Ok(())

@@ -27,7 +27,7 @@ pub struct RunRows {
 pub struct Compared(BTreeMap<&'static str, usize>);
 
 impl Compared {
-    fn add(&mut self, table: Table, rows: usize) {
+    pub fn add(&mut self, table: Table, rows: usize) {
         if rows == 0 {
             return;
         }
