@@ -158,7 +158,8 @@ pub mod stores {
 /// provider and renews before they expire.
 #[cfg(feature = "dsql")]
 pub mod dsql {
-    pub use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+    pub use aws_credential_types::Credentials;
+    pub use aws_credential_types::provider::SharedCredentialsProvider;
     #[cfg(feature = "aws")]
     pub use temporal_dsql_store::aws_credentials;
     pub use temporal_dsql_store::{
