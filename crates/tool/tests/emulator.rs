@@ -124,7 +124,7 @@ fn a_refused_login_is_explained_and_no_secret_is_shown() {
     fails(&wrong_region, &["access denied"]);
     let mut without_ca = Tool::on(&cluster);
     without_ca.set("SQL_TLS_CA_FILE", "");
-    fails(&without_ca, &["cannot make a TLS connection", "CA file", "UnknownIssuer"]);
+    fails(&without_ca, &["cannot make a TLS connection", "--tls-ca-file", "UnknownIssuer"]);
     let mut unknown_role = Tool::on(&cluster);
     unknown_role.set("SQL_USER", "nobody");
     fails(&unknown_role, &["nobody"]);
