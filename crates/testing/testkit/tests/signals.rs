@@ -15,8 +15,9 @@ fn sigterm_ends_the_command_and_what_it_has_started() {
     if gate::server_url().is_none() {
         return;
     }
-    // The shell says its end with an exit code of its own; its child has no handler.
-    let script = "trap 'echo ending; exit 5' TERM; sleep 600 & echo child $!; wait";
+    // The shell says its end with an exit code of its own. Its child has no handler when it prints
+    // its id: before that, it has that of the shell.
+    let script = "trap 'echo ending; exit 5' TERM; sh -c 'echo child $$; exec sleep 600' & wait";
     let mut run = Command::new(env!("CARGO_BIN_EXE_test-postgres"))
         .args(["run", "sh", "-c", script])
         .stdout(Stdio::piped())
