@@ -77,8 +77,8 @@ impl Fixture for MemoryFixture {
         self.clock.0.store(ShiftedClock::ZERO.saturating_add_signed(seconds), Ordering::SeqCst);
     }
 
-    async fn count(&self, table: Table) -> u64 {
-        self.store.count(table) as u64
+    async fn counts(&self, tables: &[Table]) -> Vec<u64> {
+        tables.iter().map(|table| self.store.count(*table) as u64).collect()
     }
 
     fn fail_next_commits(&self, faults: &[CommitFailure]) {

@@ -6,6 +6,7 @@
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -18,8 +19,9 @@ use temporal_dsql_testkit::{Admin, ScratchCluster, gate};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::{
-    RESTORE_SEED,
+    RESTORE_SEED, WRITTEN_TABLES_QUERY,
     cluster::{cluster, config, credentials},
+    counts_query, numbers,
 };
 
 /// The statements that a cluster accepts, which a store detects.
@@ -42,18 +44,24 @@ struct Shared {
 }
 
 impl Shared {
-    async fn cluster(&self) -> ScratchCluster {
+    /// A cluster without rows, and a connection to it.
+    async fn cluster(&self) -> (ScratchCluster, Admin) {
         let used = self.free.lock().unwrap().pop();
-        if let Some(cluster) = used
-            && clean(&cluster, self.written.get_or_init(|| written(&cluster)).await).await
-        {
-            return cluster;
+        if let Some(cluster) = used {
+            cluster.faults().clear();
+            cluster.faults().drop_connections();
+            let mut admin = cluster.admin();
+            if clean(&mut admin, self.written.get_or_init(|| written(&cluster)).await).await {
+                return (cluster, admin);
+            }
         }
         let accepted = self.accepted == AcceptedStatements::OneStatement;
         let cluster = cluster(|builder| {
             builder.accept_data_modifying_with(accepted).accept_locking_subqueries(accepted)
         });
-        cluster.await.unwrap()
+        let cluster = cluster.await.unwrap();
+        let admin = cluster.admin();
+        (cluster, admin)
     }
 
     async fn open(&self, cluster: &ScratchCluster, retry: RetryPolicy) -> DsqlStore {
@@ -67,12 +75,9 @@ impl Shared {
     }
 }
 
-/// Ends the sessions of the last trial, and empties every table that it wrote to, which the query
-/// `written` returns. False if one has more rows than a transaction may delete.
-async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
-    cluster.faults().clear();
-    cluster.faults().drop_connections();
-    let mut admin = cluster.admin();
+/// Empties every table that the last trial wrote to, which the query `written` returns. False if one
+/// has more rows than a transaction may delete.
+async fn clean(admin: &mut Admin, written: &str) -> bool {
     admin.query(RESTORE_SEED).await.unwrap();
     let written = admin.query(written).await.unwrap();
     // One transaction for each table: together they may have more rows than one may delete.
@@ -91,11 +96,7 @@ async fn clean(cluster: &ScratchCluster, written: &str) -> bool {
 
 /// The query for the tables of the store that have rows.
 async fn written(cluster: &ScratchCluster) -> String {
-    let query = "SELECT string_agg(format('SELECT %L WHERE EXISTS (SELECT FROM %I)', tablename, \
-                 tablename), ' UNION ALL ') FROM pg_tables WHERE schemaname = 'public' \
-                 AND tablename NOT IN \
-                 ('schema_version', 'schema_update_history', 'namespace_metadata')";
-    cluster.query(query).await.unwrap()[0][0].clone().unwrap()
+    cluster.query(WRITTEN_TABLES_QUERY).await.unwrap()[0][0].clone().unwrap()
 }
 
 struct Emulators(Arc<Shared>);
@@ -108,9 +109,9 @@ impl Harness for Emulators {
 
     async fn new_fixture(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Fixture> {
         let shared = Arc::clone(&self.0);
-        let cluster = shared.cluster().await;
+        let (cluster, admin) = shared.cluster().await;
         let store = Arc::new(shared.open(&cluster, policy).await);
-        let admin = AsyncMutex::new(cluster.admin());
+        let admin = AsyncMutex::new(admin);
         Box::new(Cluster { store, policy, cluster: Some(cluster), admin, shared })
     }
 }
@@ -150,10 +151,8 @@ impl Fixture for Cluster {
         faults.shift_clock(Duration::from_secs(ZERO.saturating_add_signed(seconds)));
     }
 
-    async fn count(&self, table: Table) -> u64 {
-        let count = format!("SELECT count(*) FROM {table}");
-        let rows = self.admin.lock().await.query(&count).await.unwrap();
-        rows[0][0].as_ref().unwrap().parse().unwrap()
+    async fn counts(&self, tables: &[Table]) -> Vec<u64> {
+        numbers(&self.admin.lock().await.query(&counts_query(tables)).await.unwrap())
     }
 
     fn fail_next_commits(&self, faults: &[CommitFailure]) {
@@ -175,7 +174,10 @@ impl Fixture for Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.shared.free.lock().unwrap().extend(self.cluster.take());
+        // Tasks of a trial that panicked may still write.
+        if !thread::panicking() {
+            self.shared.free.lock().unwrap().extend(self.cluster.take());
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex},
+    thread,
 };
 
 use async_trait::async_trait;
@@ -13,30 +14,38 @@ use temporal_dsql_conformance::{Capabilities, CommitFailure, Fixture, Harness, r
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
-use temporal_dsql_testkit::{FaultProxy, OccCode, ScratchDatabase, When, WireFault};
+use temporal_dsql_testkit::{Admin, FaultProxy, OccCode, ScratchDatabase, When, WireFault};
+use tokio::sync::Mutex as AsyncMutex;
 
-use super::RESTORE_SEED;
+use super::{RESTORE_SEED, WRITTEN_TABLES_QUERY, counts_query, numbers};
 
 /// The state that the fixtures of one run share.
 struct Shared {
     write_form: WriteForm,
     template: ScratchDatabase,
     /// Unused databases, with the contents of their last trial.
-    free: Mutex<Vec<ScratchDatabase>>,
-    /// The SQL that empties a database.
-    clean: String,
+    free: Mutex<Vec<Database>>,
+    /// The query for the tables that have rows.
+    written: String,
+}
+
+/// A database, and a connection to it that trials hand on: a backend takes longer to start than
+/// most trials take.
+struct Database {
+    scratch: ScratchDatabase,
+    admin: AsyncMutex<Admin>,
 }
 
 impl Shared {
-    async fn database(&self) -> ScratchDatabase {
+    async fn database(&self) -> Database {
         let used = self.free.lock().unwrap().pop();
-        match used {
-            None => ScratchDatabase::create_from_template(&self.template).await.unwrap(),
-            Some(database) => {
-                database.execute(&self.clean).await.unwrap();
-                database
-            }
+        if let Some(database) = used {
+            clean(&mut *database.admin.lock().await, &self.written).await;
+            return database;
         }
+        let scratch = ScratchDatabase::create_from_template(&self.template).await.unwrap();
+        let admin = AsyncMutex::new(scratch.admin());
+        Database { scratch, admin }
     }
 
     async fn open(
@@ -67,8 +76,8 @@ impl Harness for Postgres {
     async fn new_fixture(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Fixture> {
         let shared = Arc::clone(&self.0);
         let database = shared.database().await;
-        let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
-        let store = Arc::new(shared.open(&database, &proxy, policy).await);
+        let proxy = FaultProxy::start(database.scratch.addr().unwrap()).unwrap();
+        let store = Arc::new(shared.open(&database.scratch, &proxy, policy).await);
         Box::new(Scratch { store, policy, proxy, database: Some(database), shared })
     }
 }
@@ -78,12 +87,12 @@ struct Scratch {
     policy: RetryPolicy,
     proxy: FaultProxy,
     /// `None` only while the fixture is dropped.
-    database: Option<ScratchDatabase>,
+    database: Option<Database>,
     shared: Arc<Shared>,
 }
 
 impl Scratch {
-    fn database(&self) -> &ScratchDatabase {
+    fn database(&self) -> &Database {
         self.database.as_ref().expect("a database until the drop")
     }
 }
@@ -96,7 +105,7 @@ impl Fixture for Scratch {
 
     async fn reopen(&self) -> Arc<dyn Store> {
         self.store.close();
-        Arc::new(self.shared.open(self.database(), &self.proxy, self.policy).await)
+        Arc::new(self.shared.open(&self.database().scratch, &self.proxy, self.policy).await)
     }
 
     /// Neither the server's clock nor this process's can be set.
@@ -116,9 +125,9 @@ impl Fixture for Scratch {
         }
     }
 
-    async fn count(&self, table: Table) -> u64 {
-        let rows = self.database().query(&format!("SELECT count(*) FROM {table}")).await.unwrap();
-        rows[0][0].as_ref().unwrap().parse().unwrap()
+    async fn counts(&self, tables: &[Table]) -> Vec<u64> {
+        let mut admin = self.database().admin.lock().await;
+        numbers(&admin.query(&counts_query(tables)).await.unwrap())
     }
 
     fn fail_next_commits(&self, faults: &[CommitFailure]) {
@@ -140,30 +149,31 @@ impl Fixture for Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.proxy.cut();
-        self.shared.free.lock().unwrap().extend(self.database.take());
+        // Tasks of a trial that panicked may still write.
+        if !thread::panicking() {
+            self.shared.free.lock().unwrap().extend(self.database.take());
+        }
     }
 }
 
-/// The SQL that ends the sessions of the last trial, and empties every table that the store writes.
-async fn clean(template: &ScratchDatabase) -> String {
-    let tables = template
-        .query(
-            "SELECT string_agg(format('DELETE FROM %I', tablename), '; ') FROM pg_tables \
-             WHERE schemaname = 'public' AND tablename NOT IN \
-             ('schema_version', 'schema_update_history', 'namespace_metadata')",
-        )
-        .await
-        .unwrap();
-    let delete = tables[0][0].clone().unwrap();
+/// Ends the sessions of the last trial, and empties every table that it wrote to, which the query
+/// `written` returns.
+async fn clean(admin: &mut Admin, written: &str) {
     // The function that ends a session can wait for its end, in steps of 100 ms.
-    format!(
+    let end_sessions = format!(
         "DO $$ BEGIN LOOP \
          PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE datname = current_database() AND pid <> pg_backend_pid(); \
          EXIT WHEN NOT FOUND; \
          PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); \
-         END LOOP; END $$; {RESTORE_SEED}; {delete}"
-    )
+         END LOOP; END $$; {RESTORE_SEED}; {written}"
+    );
+    let tables = admin.query(&end_sessions).await.unwrap();
+    let tables = tables.iter().map(|row| row[0].as_deref().unwrap());
+    let deletes: Vec<_> = tables.map(|table| format!("DELETE FROM {table}")).collect();
+    if !deletes.is_empty() {
+        admin.query(&deletes.join("; ")).await.unwrap();
+    }
 }
 
 /// Runs the scenarios on stores with this form: all of them if it is the default, otherwise only
@@ -173,8 +183,8 @@ pub fn run(write_form: WriteForm) -> ExitCode {
     let shared = runtime.block_on(async {
         let template = ScratchDatabase::create().await?;
         super::set_up(&template).await;
-        let clean = clean(&template).await;
-        Some(Shared { write_form, template, free: Mutex::default(), clean })
+        let written = template.query(WRITTEN_TABLES_QUERY).await.unwrap()[0][0].clone().unwrap();
+        Some(Shared { write_form, template, free: Mutex::default(), written })
     });
     match shared {
         Some(shared) => run_filtered(Postgres(Arc::new(shared)), |scenario| {

@@ -16,7 +16,7 @@ use std::{net::SocketAddr, time::Duration};
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, Engine, ExecutionState, ExecutionStatus,
-    ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, ShardsRow, Timestamp, WorkflowId,
+    ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, ShardsRow, Table, Timestamp, WorkflowId,
 };
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
@@ -99,6 +99,23 @@ pub async fn open(database: &ScratchDatabase, addr: SocketAddr, retry: RetryPoli
     config.retry = retry;
     connect(&config, None).await.unwrap()
 }
+
+/// The query for the number of rows of each of `tables`, as columns of one row.
+pub fn counts_query(tables: &[Table]) -> String {
+    let counts: Vec<_> =
+        tables.iter().map(|table| format!("(SELECT count(*) FROM {table})")).collect();
+    format!("SELECT {}", counts.join(", "))
+}
+
+/// The numbers in the only row of a result.
+pub fn numbers(rows: &[Vec<Option<String>>]) -> Vec<u64> {
+    rows[0].iter().map(|text| text.as_ref().unwrap().parse().unwrap()).collect()
+}
+
+/// The query that builds the query for the tables of the store that have rows.
+pub const WRITTEN_TABLES_QUERY: &str = "SELECT string_agg(format('SELECT %L WHERE EXISTS (SELECT FROM %I)', tablename, tablename), \
+     ' UNION ALL ') FROM pg_tables WHERE schemaname = 'public' \
+     AND tablename NOT IN ('schema_version', 'schema_update_history', 'namespace_metadata')";
 
 /// A current execution in shard 7, with an id of its own.
 pub fn current(archetype_id: ArchetypeId) -> CurrentExecutionsRow {

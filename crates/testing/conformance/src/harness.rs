@@ -54,8 +54,13 @@ pub trait Fixture: Send + Sync {
     /// clock.
     fn set_clock(&self, seconds: i64);
 
+    /// The number of rows of each of `tables`, counted without the store.
+    async fn counts(&self, tables: &[Table]) -> Vec<u64>;
+
     /// The number of rows of `table`, counted without the store.
-    async fn count(&self, table: Table) -> u64;
+    async fn count(&self, table: Table) -> u64 {
+        self.counts(&[table]).await[0]
+    }
 
     /// Makes the next commits fail, one for each fault in this order, after the faults that are
     /// still pending.

@@ -3,6 +3,7 @@
 use std::{num::NonZero, process::ExitCode, sync::Arc, time::Duration};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Handle;
 
 use crate::{
     case::Case, context::TestContext, harness::Harness, scenario::Scenario, scenarios::all,
@@ -23,7 +24,13 @@ pub fn run_filtered(harness: impl Harness, is_wanted: impl Fn(&Scenario) -> bool
     let mut arguments = Arguments::from_args();
     // Trials mostly wait: for servers, locks and time.
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    arguments.test_threads.get_or_insert(2 * processors);
+    let threads = *arguments.test_threads.get_or_insert(2 * processors);
+    // One for all trials, so that a fixture can keep connections for the next trial.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2 * threads)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let harness: Arc<dyn Harness> = Arc::new(harness);
     let seed = std::env::var("CONFORMANCE_SEED")
         .ok()
@@ -35,17 +42,25 @@ pub fn run_filtered(harness: impl Harness, is_wanted: impl Fn(&Scenario) -> bool
     }
     let trials = all()
         .filter(|scenario| is_wanted(scenario))
-        .flat_map(|scenario| trials(&harness, scenario, seed))
+        .flat_map(|scenario| trials(runtime.handle(), &harness, scenario, seed))
         .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let code = libtest_mimic::run(&arguments, trials).exit_code();
+    // A task that blocks may never end.
+    runtime.shutdown_background();
+    code
 }
 
-fn trials(harness: &Arc<dyn Harness>, scenario: &'static Scenario, seed: u64) -> Vec<Trial> {
+fn trials(
+    runtime: &Handle,
+    harness: &Arc<dyn Harness>,
+    scenario: &'static Scenario,
+    seed: u64,
+) -> Vec<Trial> {
     let ignored = !(scenario.applies)(harness.capabilities());
     let trial = |case: Case| {
         let name = format!("{}::{}{case}", scenario.area, scenario.name);
-        let harness = Arc::clone(harness);
-        Trial::test(name, move || run_case(&harness, scenario, case, seed, TIMEOUT))
+        let (runtime, harness) = (runtime.clone(), Arc::clone(harness));
+        Trial::test(name, move || run_case(&runtime, &harness, scenario, case, seed, TIMEOUT))
             .with_ignored_flag(ignored)
     };
     scenario.cases.list().into_iter().map(trial).collect()
@@ -55,31 +70,22 @@ fn trials(harness: &Arc<dyn Harness>, scenario: &'static Scenario, seed: u64) ->
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 fn run_case(
+    runtime: &Handle,
     harness: &Arc<dyn Harness>,
     scenario: &'static Scenario,
     case: Case,
     seed: u64,
     timeout: Duration,
 ) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failed::from(error.to_string()))?;
     let harness = Arc::clone(harness);
     // Spawned, so that a panic ends the scenario and the fixture is still dropped.
-    let result = runtime.block_on(async move {
-        let mut task = tokio::spawn(async move {
-            let ctx = TestContext::new(harness, case, seed).await;
-            (scenario.run)(&ctx).await;
-        });
-        let result = tokio::time::timeout(timeout, &mut task).await;
-        task.abort();
-        result
+    let mut task = runtime.spawn(async move {
+        let ctx = TestContext::new(harness, case, seed).await;
+        (scenario.run)(&ctx).await;
     });
+    let result = runtime.block_on(async { tokio::time::timeout(timeout, &mut task).await });
     let Ok(result) = result else {
-        // A blocking task may never end.
-        runtime.shutdown_background();
+        task.abort();
         return Err(format!("the scenario has not ended after {timeout:?}").into());
     };
     result.map_err(|error| {
@@ -126,7 +132,9 @@ mod tests {
     fn a_scenario_that_does_not_end_fails() {
         let harness: Arc<dyn Harness> = Arc::new(Hanging);
         let scenario = all().next().unwrap();
-        let result = run_case(&harness, scenario, Case::One, 1, Duration::from_millis(1));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let timeout = Duration::from_millis(1);
+        let result = run_case(runtime.handle(), &harness, scenario, Case::One, 1, timeout);
         let message = result.unwrap_err().message().unwrap().to_owned();
         assert!(message.contains("has not ended"), "{message}");
     }

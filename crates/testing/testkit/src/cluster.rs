@@ -2,10 +2,11 @@
 
 use std::ops::Deref;
 
+use crate::{
+    database::{self, Admin},
+    gate,
+};
 use dsql_emulator::{CatalogConflicts, DsqlEmulator, DsqlEmulatorBuilder, StartError};
-use sqlx::PgConnection;
-
-use crate::{database, gate};
 
 /// A DSQL emulator with an empty database, which are dropped with this value.
 ///
@@ -64,32 +65,7 @@ impl ScratchCluster {
     /// A connection as `admin` for many small statements: opening one with TLS takes longer than
     /// most.
     pub fn admin(&self) -> Admin {
-        Admin { url: self.url(), connection: None }
-    }
-}
-
-/// A connection that opens when it is first used, and again after a failure.
-#[derive(Debug)]
-pub struct Admin {
-    url: String,
-    connection: Option<PgConnection>,
-}
-
-impl Admin {
-    /// Runs `sql`, which must be idempotent, and returns its rows, with columns as PostgreSQL
-    /// prints them. If it fails on an open connection, it runs again on a new one.
-    ///
-    /// # Errors
-    /// The statement fails on a new connection too.
-    pub async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
-        // The open connection may have been closed, or its catalog may be out of date.
-        if let Some(connection) = &mut self.connection
-            && let Ok(rows) = database::query_on(connection, sql).await
-        {
-            return Ok(rows);
-        }
-        let connection = self.connection.insert(database::connect(&self.url).await?);
-        database::query_on(connection, sql).await
+        Admin::new(self.url())
     }
 }
 

@@ -144,6 +144,11 @@ impl ScratchDatabase {
     pub async fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
         query(self.url.as_str(), sql).await
     }
+
+    /// A connection for many small statements: opening one takes longer than most.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.url())
+    }
 }
 
 impl fmt::Debug for ScratchDatabase {
@@ -168,6 +173,41 @@ impl Drop for ScratchDatabase {
         if let Ok(Err(error)) = dropped {
             let _ = writeln!(io::stderr(), "database {} was not dropped: {error}", self.name);
         }
+    }
+}
+
+/// A connection that opens when it is first used, and again after a failure.
+pub struct Admin {
+    url: String,
+    connection: Option<PgConnection>,
+}
+
+impl Admin {
+    pub(crate) const fn new(url: String) -> Self {
+        Self { url, connection: None }
+    }
+
+    /// Runs `sql`, which must be idempotent, and returns its rows, with columns as PostgreSQL
+    /// prints them. If it fails on an open connection, it runs again on a new one.
+    ///
+    /// # Errors
+    /// The statement fails on a new connection too.
+    pub async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, sqlx::Error> {
+        // The open connection may have been closed, or its catalog may be out of date.
+        if let Some(connection) = &mut self.connection
+            && let Ok(rows) = query_on(connection, sql).await
+        {
+            return Ok(rows);
+        }
+        let connection = self.connection.insert(connect(&self.url).await?);
+        query_on(connection, sql).await
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may contain a password.
+        f.debug_struct("Admin").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 

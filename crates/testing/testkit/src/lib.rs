@@ -16,8 +16,8 @@ pub mod gate;
 mod guide;
 mod proxy;
 
-pub use cluster::{Admin, ScratchCluster};
-pub use database::ScratchDatabase;
+pub use cluster::ScratchCluster;
+pub use database::{Admin, ScratchDatabase};
 pub use deployment::{RecordedDeployment, RecordedRow};
 pub use dsql_emulator::{OccCode, postgres};
 pub use guide::assert_guide_has_table;

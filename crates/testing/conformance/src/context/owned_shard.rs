@@ -278,40 +278,43 @@ impl OwnedShard<'_> {
 
     /// The number of tasks in all queues.
     pub(crate) async fn task_count(&self) -> u64 {
-        self.ctx.count(&Queue::all().map(|queue| queue.table())).await
+        self.ctx.count(&queue_tables()).await
     }
 
     /// The number of rows of all runs and current executions.
     pub(crate) async fn execution_count(&self) -> u64 {
-        self.ctx.count(&MapTable::ALL.map(MapTable::table)).await
-            + self.ctx.count(&EXECUTION_TABLES).await
+        self.ctx.count(&execution_tables()).await
     }
 }
 
-/// The tables of runs and current executions, without the maps.
-const EXECUTION_TABLES: [Table; 4] = [
-    Table::Executions,
-    Table::CurrentExecutions,
-    Table::CurrentChasmExecutions,
-    Table::BufferedEvents,
-];
+fn queue_tables() -> Vec<Table> {
+    Queue::all().map(|queue| queue.table()).into()
+}
+
+/// The tables of runs and current executions.
+fn execution_tables() -> Vec<Table> {
+    let mut tables = MapTable::ALL.map(MapTable::table).to_vec();
+    tables.extend([
+        Table::Executions,
+        Table::CurrentExecutions,
+        Table::CurrentChasmExecutions,
+        Table::BufferedEvents,
+    ]);
+    tables
+}
 
 impl TestContext {
     /// The number of rows of these tables together.
     async fn count(&self, tables: &[Table]) -> u64 {
-        let mut count = 0;
-        for table in tables {
-            count += self.fixture.count(*table).await;
-        }
-        count
+        self.fixture.counts(tables).await.iter().sum()
     }
 
     /// The number of rows of all tables that a request may write.
     pub(crate) async fn row_count(&self) -> u64 {
-        self.count(&MapTable::ALL.map(MapTable::table)).await
-            + self.count(&Queue::all().map(|queue| queue.table())).await
-            + self.count(&EXECUTION_TABLES).await
-            + self.count(&[Table::HistoryNode, Table::HistoryTree]).await
+        let mut tables = queue_tables();
+        tables.extend(execution_tables());
+        tables.extend([Table::HistoryNode, Table::HistoryTree]);
+        self.count(&tables).await
     }
 
     /// `count` tasks for every queue.

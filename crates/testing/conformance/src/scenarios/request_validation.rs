@@ -145,9 +145,7 @@ async fn assert_invalid(shard: &OwnedShard<'_>, requests: Vec<GuardedRequest>, e
     let ctx = shard.ctx;
     let stored = async || {
         let mut stored = vec![shard.execution_count().await, shard.task_count().await];
-        for table in [Table::HistoryNode, Table::HistoryTree] {
-            stored.push(ctx.fixture.count(table).await);
-        }
+        stored.extend(ctx.fixture.counts(&[Table::HistoryNode, Table::HistoryTree]).await);
         stored
     };
     let before = stored().await;

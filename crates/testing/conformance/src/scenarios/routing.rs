@@ -18,10 +18,9 @@ scenario_table! { "routing":
 }
 
 async fn counts(ctx: &TestContext) -> (u64, u64) {
-    (
-        ctx.fixture.count(Table::CurrentExecutions).await,
-        ctx.fixture.count(Table::CurrentChasmExecutions).await,
-    )
+    let tables = [Table::CurrentExecutions, Table::CurrentChasmExecutions];
+    let counts = ctx.fixture.counts(&tables).await;
+    (counts[0], counts[1])
 }
 
 async fn a_row_is_in_the_table_of_its_archetype_and_in_no_other(ctx: &TestContext) {
