@@ -14,8 +14,9 @@ use crate::{
 static SHARED: Mutex<Weak<Template>> = Mutex::new(Weak::new());
 /// The template database: an emulator's database is a copy of it.
 const TEMPLATE: &str = "dsql_emulator_template";
-/// `max_connections` of the server: one for each client, and a few for each emulator.
-const MAX_CONNECTIONS: u16 = 500;
+/// `max_connections` of the server: one for each client, and a few for each emulator. Most tools
+/// that open many connections open a thousand.
+const MAX_CONNECTIONS: u16 = 1_100;
 
 /// A server that this process started, with the template database.
 struct Template {

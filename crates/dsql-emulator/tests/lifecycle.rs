@@ -252,6 +252,18 @@ fn a_server_without_free_connections_has_dsqls_error() {
 }
 
 #[test]
+fn an_own_server_accepts_a_thousand_connections() {
+    let Some(_guard) = serial() else { return };
+    block_on(async {
+        let emulator = DsqlEmulator::start().await.unwrap();
+        let mut client = PgConnection::connect(&emulator.url()).await.unwrap();
+        let sql = "SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'max_connections'";
+        let most: i32 = sqlx::query_scalar(sql).fetch_one(&mut client).await.unwrap();
+        assert!(most >= 1_000 + 10, "{most}");
+    });
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let Some(_guard) = serial() else { return };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -25,6 +25,7 @@ pub(crate) mod footprint;
 pub(crate) mod in_flight;
 pub(crate) mod lock_monitor;
 pub(crate) mod monitored;
+pub(crate) mod prepared;
 pub(crate) mod report;
 pub(crate) mod statement;
 pub(crate) mod transaction;

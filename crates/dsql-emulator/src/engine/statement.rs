@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::report::Effect;
+use super::{prepared::UpstreamStatement, report::Effect};
 use crate::{
     rules::LockStrength,
     sql::Statement,
@@ -17,8 +17,8 @@ pub(crate) struct Execution {
     pub(crate) statement: Arc<Statement>,
     /// The types of its parameters, as far as they are known.
     pub(crate) types: Arc<[u32]>,
-    /// The name of its prepared statement in PostgreSQL, if there is one.
-    pub(crate) prepared: Option<Arc<str>>,
+    /// Its prepared statement in PostgreSQL, if there is one.
+    pub(crate) prepared: Option<Arc<UpstreamStatement>>,
     /// The text to send instead of the client's.
     pub(crate) text: Option<Arc<str>>,
     pub(crate) bind: BindParts,
@@ -49,7 +49,7 @@ impl Execution {
     pub(crate) fn messages(&self) -> Vec<Message> {
         let mut messages = Vec::with_capacity(4);
         let name = match (&self.text, &self.prepared) {
-            (None, Some(name)) => name,
+            (None, Some(prepared)) => prepared.name(),
             (text, _) => {
                 let text = text.as_deref().unwrap_or(&self.statement.text);
                 messages.push(wire::parse("", text, &self.types));

@@ -12,6 +12,7 @@ use super::{
     in_flight::{CancelPolicy, StatementTracker},
     lock_monitor::{LockHolder, LockMonitor},
     monitored::{Failure, MonitoredConnection},
+    prepared::{Unused, UpstreamStatement},
     report::Effect,
     statement::{Answer, Execution},
     transaction::{Transaction, WriteSetState},
@@ -54,8 +55,7 @@ pub(crate) struct Worker {
     pub(crate) bound: bool,
     /// Columns, rows and notices that came before the error of the statement that was sent last.
     pub(crate) before_error: Vec<Message>,
-    /// Prepared statements to close with the next Parse.
-    unused: Vec<Arc<str>>,
+    unused: Unused,
 }
 
 impl Worker {
@@ -83,7 +83,7 @@ impl Worker {
             to_begin: None,
             bound: false,
             before_error: Vec::new(),
-            unused: Vec::new(),
+            unused: Unused::default(),
         })
     }
 
@@ -93,11 +93,6 @@ impl Worker {
 
     pub(crate) fn parameters(&self) -> &[(String, String)] {
         self.connection.parameters()
-    }
-
-    /// Schedules a prepared statement to be closed.
-    pub(crate) fn forget(&mut self, prepared: Arc<str>) {
-        self.unused.push(prepared);
     }
 
     /// Sends messages and reads the answer to them. A transaction that has not begun in PostgreSQL
@@ -146,23 +141,23 @@ impl Worker {
         self.query(sql, CancelPolicy::internal()).await
     }
 
-    /// Prepares a statement under `name`; returns its parameter types and columns.
+    /// Prepares a statement under `name`; returns it, its parameter types and its columns.
     pub(crate) async fn prepare(
         &mut self,
-        name: &str,
+        name: String,
         sql: &str,
         types: &[u32],
         policy: CancelPolicy,
-    ) -> Result<Vec<Message>, Failure> {
+    ) -> Result<(UpstreamStatement, Vec<Message>), Failure> {
         let mut messages: Vec<Message> =
-            self.unused.drain(..).map(|name| wire::close_statement(&name)).collect();
-        messages.push(wire::parse(name, sql, types));
-        messages.push(wire::describe_statement(name));
+            self.unused.take().iter().map(|name| wire::close_statement(name)).collect();
+        messages.push(wire::parse(&name, sql, types));
+        messages.push(wire::describe_statement(&name));
         messages.push(wire::sync());
         let answer = self.exchange(Exchange::new(messages), policy).await?;
         match answer.iter().find(|message| message.tag() == tag::ERROR) {
             Some(error) => Err(Failure::Refused(DbError::read(error))),
-            None => Ok(answer),
+            None => Ok((UpstreamStatement::new(name, &self.unused), answer)),
         }
     }
 

@@ -78,11 +78,7 @@ impl Session {
             }
             Plan::DeallocateAll => {
                 // The unnamed statement stays.
-                let named = self.statements.extract_if(|name, _| !name.is_empty());
-                let named: Vec<_> = named.map(|(_, prepared)| prepared).collect();
-                for prepared in &named {
-                    self.forget(prepared).await;
-                }
+                self.statements.retain(|name, _| name.is_empty());
                 Reply::tag("DEALLOCATE ALL")
             }
             Plan::EmulatorSetting { sync_index, tag } => {

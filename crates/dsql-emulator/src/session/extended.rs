@@ -26,7 +26,7 @@ impl Session {
         let (name, sql, types) = wire::read_parse(message).ok_or_else(protocol_violation)?;
         if name.is_empty() {
             // The unnamed statement ends even if this Parse fails.
-            self.forget_statement("").await;
+            self.statements.remove("");
         }
         let mut statements = split(statement_text(&sql)?);
         if statements.len() > 1 {
@@ -49,7 +49,6 @@ impl Session {
         self.session_catalog();
         let prepared = Arc::new(self.prepare(statement, plan, types).await?);
         if self.statements.contains_key(&name) {
-            self.forget(&prepared).await;
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(DbError::new("42P05", message).into());
         }
@@ -81,9 +80,9 @@ impl Session {
         };
         let name = self.new_name();
         let policy = CancelPolicy::cancellable();
-        let answer = loop {
+        let (upstream, answer) = loop {
             let mut worker = self.worker.lock().await;
-            match worker.prepare(&name, &text, &types, policy).await {
+            match worker.prepare(name.clone(), &text, &types, policy).await {
                 Err(Failure::Interrupted) => {
                     // The cancellation has failed the transaction in PostgreSQL. Without changes it
                     // can be repaired.
@@ -105,7 +104,7 @@ impl Session {
             plan,
             types: types.into(),
             columns: own_columns.or_else(|| find(tag::ROW_DESCRIPTION).cloned()),
-            upstream: Some(name),
+            upstream: Some(Arc::new(upstream)),
         })
     }
 
@@ -316,7 +315,7 @@ impl Session {
     pub(super) async fn close(&mut self, message: &Message) -> SessionResult<()> {
         let (kind, name) = wire::read_target(message).ok_or_else(protocol_violation)?;
         match kind {
-            b'S' => self.forget_statement(&name).await,
+            b'S' => drop(self.statements.remove(&name)),
             b'P' => drop(self.portals.remove(&name)),
             other => return Err(invalid_subtype("CLOSE", other)),
         }
@@ -332,21 +331,6 @@ impl Session {
             self.portals.clear();
         }
         self.ready().await
-    }
-
-    /// Closes a prepared statement, if it exists.
-    pub(super) async fn forget_statement(&mut self, name: &str) {
-        if let Some(prepared) = self.statements.remove(name) {
-            self.forget(&prepared).await;
-        }
-    }
-
-    /// Schedules a prepared statement of PostgreSQL to be closed.
-    pub(super) async fn forget(&self, prepared: &Arc<Prepared>) {
-        // A portal may still use it.
-        if let (Some(name), 1) = (&prepared.upstream, Arc::strong_count(prepared)) {
-            self.worker.lock().await.forget(name.clone());
-        }
     }
 
     fn prepared(&self, name: &str) -> SessionResult<Arc<Prepared>> {
@@ -403,7 +387,7 @@ fn bound_by_postgresql(prepared: &Prepared) -> Option<&str> {
         Plan::WaitForJob { .. } => true,
         _ => false,
     };
-    prepared.upstream.as_deref().filter(|_| judges)
+    prepared.upstream.as_ref().filter(|_| judges).map(|prepared| prepared.name())
 }
 
 /// Removes the name of the database from parameters of type `regclass`.

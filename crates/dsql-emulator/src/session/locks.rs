@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::Session;
 use crate::{
-    engine::{in_flight::CancelPolicy, monitored::Failure, statement::Execution, worker::Worker},
+    engine::{
+        in_flight::CancelPolicy, monitored::Failure, prepared::UpstreamStatement,
+        statement::Execution, worker::Worker,
+    },
     rules::{LockStrength, LockedTable, Locking},
     sql::literal,
 };
@@ -22,8 +25,7 @@ pub(super) struct ReportingStatement {
     settings_version: u64,
     /// The types of its parameters.
     types: Arc<[u32]>,
-    /// The name of the prepared statement in PostgreSQL.
-    prepared: Arc<str>,
+    prepared: Arc<UpstreamStatement>,
     /// The strength of the locks that PostgreSQL itself takes.
     locks: Option<LockStrength>,
 }
@@ -71,8 +73,8 @@ impl Session {
         if let Some(known) = self.locking.get(text).filter(is_current) {
             return Ok(known.clone());
         }
-        let prepared = self.new_name();
-        let locks = match prepare(worker, execution, locking, &prepared, policy).await {
+        let name = self.new_name();
+        let (prepared, locks) = match prepare(worker, execution, locking, name, policy).await {
             Err(Failure::Interrupted) => {
                 worker.rollback_statement().await?;
                 return Err(Failure::Interrupted);
@@ -80,31 +82,29 @@ impl Session {
             other => other?,
         };
         if self.locking.len() >= MAX_REPORTING_STATEMENTS {
-            self.locking.drain().for_each(|(_, former)| worker.forget(former.prepared));
+            self.locking.clear();
         }
         let known = ReportingStatement {
             catalog,
             settings_version,
             types: execution.types.clone(),
-            prepared,
+            prepared: Arc::new(prepared),
             locks,
         };
-        if let Some(former) = self.locking.insert(text.clone(), known.clone()) {
-            worker.forget(former.prepared);
-        }
+        self.locking.insert(text.clone(), known.clone());
         Ok(known)
     }
 }
 
-/// Prepares the statement that reports the locked rows. Returns the strength of the locks that
-/// PostgreSQL itself takes.
+/// Prepares the statement that reports the locked rows. Returns it and the strength of the locks
+/// that PostgreSQL itself takes.
 async fn prepare(
     worker: &mut Worker,
     execution: &Execution,
     locking: &Locking,
-    name: &str,
+    name: String,
     policy: CancelPolicy,
-) -> Result<Option<LockStrength>, Failure> {
+) -> Result<(UpstreamStatement, Option<LockStrength>), Failure> {
     worker.savepoint_statement().await?;
     let tables: Vec<&LockedTable> = locking.tables().collect();
     if locking.can_report() {
@@ -116,8 +116,8 @@ async fn prepare(
         calls.get(position).cloned().flatten()
     };
     let (text, locks) = locking.reporting(&execution.statement, call);
-    worker.prepare(name, &text, &execution.types, policy).await?;
-    Ok(locks)
+    let (prepared, _) = worker.prepare(name, &text, &execution.types, policy).await?;
+    Ok((prepared, locks))
 }
 
 /// Lets PostgreSQL check the statement with its locking clauses: their place in the query, and the

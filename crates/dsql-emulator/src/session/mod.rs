@@ -26,7 +26,10 @@ use crate::{
     },
     catalog::SessionCatalog,
     cluster::Cluster,
-    engine::{in_flight::StatementTracker, monitored::Failure, worker::Worker},
+    engine::{
+        in_flight::StatementTracker, monitored::Failure, prepared::UpstreamStatement,
+        worker::Worker,
+    },
     faults::Signal,
     rules::{Context, Control, Plan, Settings},
     sql::Statement,
@@ -90,8 +93,8 @@ struct Prepared {
     types: Arc<[u32]>,
     /// Its RowDescription, if it returns rows.
     columns: Option<Message>,
-    /// Its name in PostgreSQL, if it is prepared there.
-    upstream: Option<Arc<str>>,
+    /// The statement in PostgreSQL, if it is prepared there.
+    upstream: Option<Arc<UpstreamStatement>>,
 }
 
 /// A portal: a statement with its parameters, and the rows that were not fetched yet.
@@ -508,9 +511,9 @@ impl Session {
     }
 
     /// A name for a statement in PostgreSQL.
-    fn new_name(&mut self) -> Arc<str> {
+    fn new_name(&mut self) -> String {
         self.next_name += 1;
-        format!("client_{}", self.next_name).into()
+        format!("client_{}", self.next_name)
     }
 }
 

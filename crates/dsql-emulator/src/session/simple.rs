@@ -28,7 +28,7 @@ impl Session {
     pub(super) async fn simple_query(&mut self, message: &Message) -> SessionResult<()> {
         let text = wire::read_query(message).ok_or_else(protocol_violation)?;
         // A simple query ends the unnamed statement.
-        self.forget_statement("").await;
+        self.statements.remove("");
         let statements = split(statement_text(&text)?);
         if statements.is_empty() {
             self.client.queue(&wire::empty_query());

@@ -11,6 +11,11 @@ use super::{FirstMessage, LENGTH, Message};
 const MAX_FIRST_MESSAGE: usize = 10_000;
 /// PostgreSQL's limit for a message.
 const MAX_MESSAGE: usize = 1 << 30;
+/// A buffer that has held more than this is replaced when it is empty, so that one long message or
+/// answer does not take memory until the connection ends.
+const MAX_KEPT: usize = 64 * 1024;
+/// The capacity of a new buffer.
+const CAPACITY: usize = 8 * 1024;
 /// How long [`WireStream::finish`] may take.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -31,8 +36,8 @@ impl<S> WireStream<S> {
     pub fn new(stream: S) -> Self {
         Self {
             stream,
-            incoming: BytesMut::with_capacity(8 * 1024),
-            outgoing: BytesMut::with_capacity(8 * 1024),
+            incoming: BytesMut::with_capacity(CAPACITY),
+            outgoing: BytesMut::with_capacity(CAPACITY),
             max_message: MAX_MESSAGE,
         }
     }
@@ -89,8 +94,12 @@ impl<S: AsyncWrite + Unpin> WireStream<S> {
     /// # Errors
     /// The stream's.
     pub async fn flush(&mut self) -> io::Result<()> {
+        let queued = self.outgoing.len();
         while self.outgoing.has_remaining() {
             self.stream.write_buf(&mut self.outgoing).await?;
+        }
+        if queued > MAX_KEPT {
+            self.outgoing = BytesMut::with_capacity(CAPACITY);
         }
         self.stream.flush().await
     }
@@ -158,7 +167,13 @@ impl<S: AsyncRead + Unpin> WireStream<S> {
 
     async fn take(&mut self, bytes: usize) -> io::Result<Bytes> {
         if self.fill(bytes).await? {
-            Ok(self.incoming.split_to(bytes).freeze())
+            let message = self.incoming.split_to(bytes).freeze();
+            if bytes > MAX_KEPT {
+                let mut rest = BytesMut::with_capacity(CAPACITY);
+                rest.extend_from_slice(&self.incoming);
+                self.incoming = rest;
+            }
+            Ok(message)
         } else {
             Err(io::ErrorKind::UnexpectedEof.into())
         }
@@ -241,6 +256,20 @@ mod tests {
         drop(sender);
         let error = WireStream::new(receiver).message().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_long_message_takes_no_memory_after_it_is_read_or_written() {
+        let (sender, receiver) = tokio::io::duplex(1_000_000);
+        let (mut sender, mut receiver) = (WireStream::new(sender), WireStream::new(receiver));
+        let messages = [wire::query(&"x".repeat(10 * MAX_KEPT)), wire::query("SELECT 1")];
+        messages.iter().for_each(|message| sender.queue(message));
+        sender.flush().await.unwrap();
+        assert!(sender.outgoing.capacity() <= CAPACITY);
+        for message in &messages {
+            assert_eq!(receiver.message().await.unwrap().as_ref(), Some(message));
+            assert!(receiver.incoming.capacity() <= CAPACITY);
+        }
     }
 
     #[tokio::test]

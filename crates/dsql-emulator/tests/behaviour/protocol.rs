@@ -42,6 +42,33 @@ async fn parameters_and_columns_are_described_and_rows_are_fetched_in_parts() {
     assert_eq!(observations(&missing)[0].refused().0, "26000");
 }
 
+/// The statements that PostgreSQL holds for the client; the question itself is one of none.
+const HELD: &str = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'client%'";
+
+#[tokio::test]
+async fn a_statement_is_closed_after_its_last_portal() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("BEGIN").await;
+    let none = BindParts::default();
+    for _ in 0..3 {
+        // The unnamed portal holds a statement that is closed, and is replaced by the next.
+        let batch = [
+            wire::parse("s", "SELECT 1", &[]),
+            wire::bind("", "s", &none),
+            wire::close_statement("s"),
+            wire::sync(),
+        ];
+        assert_eq!(tags(&client.exchange(&batch).await.unwrap()), "123Z");
+    }
+    // The last statement belongs to the portal, and the Parse of the next closes those before.
+    assert_eq!(client.value(HELD).await, "2");
+    client.ok("COMMIT").await;
+    let batch = [wire::parse("", "SELECT 2", &[]), wire::sync()];
+    assert_eq!(tags(&client.exchange(&batch).await.unwrap()), "1Z");
+    assert_eq!(client.value(HELD).await, "1");
+}
+
 #[tokio::test]
 async fn an_error_ends_its_batch_and_its_batch_only() {
     let Some(emulator) = start_default().await else { return };
