@@ -5,12 +5,16 @@
 
 use std::{
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use async_trait::async_trait;
+use dsql_emulator::Faults;
 use temporal_dsql_conformance::{Capabilities, CommitFailure, Fixture, Harness, run_filtered};
 use temporal_dsql_domain::Table;
 use temporal_dsql_ports::{RetryPolicy, Store};
@@ -38,21 +42,37 @@ pub enum AcceptedStatements {
 struct Shared {
     accepted: AcceptedStatements,
     /// Unused clusters, with the contents of their last trial.
-    free: Mutex<Vec<ScratchCluster>>,
-    /// The query of [`written`], built once.
+    free: Mutex<Vec<Database>>,
+    /// The query of [`WRITTEN_TABLES_QUERY`], built once.
     written: OnceCell<String>,
 }
 
+/// A cluster, and connections to it that trials hand on: opening a store takes longer than most
+/// trials take.
+struct Database {
+    cluster: ScratchCluster,
+    admin: AsyncMutex<Admin>,
+    store: Arc<DsqlStore>,
+    policy: RetryPolicy,
+    /// Whether a trial may use the store after the last one.
+    is_reusable: bool,
+}
+
 impl Shared {
-    /// A cluster without rows, and a connection to it.
-    async fn cluster(&self) -> (ScratchCluster, Admin) {
+    /// A database without rows, with a store that retries as `policy` says.
+    async fn database(&self, policy: RetryPolicy) -> Database {
         let used = self.free.lock().unwrap().pop();
-        if let Some(cluster) = used {
+        if let Some(mut database) = used {
+            let cluster = &database.cluster;
             cluster.faults().clear();
-            cluster.faults().drop_connections();
-            let mut admin = cluster.admin();
-            if clean(&mut admin, self.written.get_or_init(|| written(&cluster)).await).await {
-                return (cluster, admin);
+            if !database.is_reusable || database.policy != policy {
+                database.store.close();
+                cluster.faults().drop_connections();
+                database.store = self.open(cluster, policy).await;
+                (database.policy, database.is_reusable) = (policy, true);
+            }
+            if clean(database.admin.get_mut(), self.written(&database.cluster).await).await {
+                return database;
             }
         }
         let accepted = self.accepted == AcceptedStatements::OneStatement;
@@ -60,18 +80,27 @@ impl Shared {
             builder.accept_data_modifying_with(accepted).accept_locking_subqueries(accepted)
         });
         let cluster = cluster.await.unwrap();
-        let admin = cluster.admin();
-        (cluster, admin)
+        let store = self.open(&cluster, policy).await;
+        let admin = AsyncMutex::new(cluster.admin());
+        Database { cluster, admin, store, policy, is_reusable: true }
     }
 
-    async fn open(&self, cluster: &ScratchCluster, retry: RetryPolicy) -> DsqlStore {
+    async fn written(&self, cluster: &ScratchCluster) -> &str {
+        let query = async || {
+            let rows = cluster.query(WRITTEN_TABLES_QUERY).await.unwrap();
+            rows[0][0].clone().unwrap()
+        };
+        self.written.get_or_init(query).await
+    }
+
+    async fn open(&self, cluster: &ScratchCluster, retry: RetryPolicy) -> Arc<DsqlStore> {
         let mut config = config(cluster);
         config.retry = retry;
         let store = connect(&config, Some(credentials(cluster))).await.unwrap();
         let capabilities = store.capabilities().unwrap();
         assert_eq!(capabilities.one_statement, self.accepted == AcceptedStatements::OneStatement);
         assert!(capabilities.key_share);
-        store
+        Arc::new(store)
     }
 }
 
@@ -94,11 +123,6 @@ async fn clean(admin: &mut Admin, written: &str) -> bool {
     true
 }
 
-/// The query for the tables of the store that have rows.
-async fn written(cluster: &ScratchCluster) -> String {
-    cluster.query(WRITTEN_TABLES_QUERY).await.unwrap()[0][0].clone().unwrap()
-}
-
 struct Emulators(Arc<Shared>);
 
 #[async_trait]
@@ -109,50 +133,52 @@ impl Harness for Emulators {
 
     async fn new_fixture(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Fixture> {
         let shared = Arc::clone(&self.0);
-        let (cluster, admin) = shared.cluster().await;
-        let store = Arc::new(shared.open(&cluster, policy).await);
-        let admin = AsyncMutex::new(admin);
-        Box::new(Cluster { store, policy, cluster: Some(cluster), admin, shared })
+        let database = shared.database(policy).await;
+        Box::new(Cluster { database: Some(database), is_reopened: AtomicBool::default(), shared })
     }
 }
 
 struct Cluster {
-    store: Arc<DsqlStore>,
-    policy: RetryPolicy,
     /// `None` only while the fixture is dropped.
-    cluster: Option<ScratchCluster>,
-    admin: AsyncMutex<Admin>,
+    database: Option<Database>,
+    is_reopened: AtomicBool,
     shared: Arc<Shared>,
 }
 
 impl Cluster {
-    fn cluster(&self) -> &ScratchCluster {
-        self.cluster.as_ref().expect("a cluster until the drop")
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("a database until the drop")
+    }
+
+    fn faults(&self) -> &Faults {
+        self.database().cluster.faults()
     }
 }
 
 #[async_trait]
 impl Fixture for Cluster {
     fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store) as _
+        Arc::clone(&self.database().store) as _
     }
 
     async fn reopen(&self) -> Arc<dyn Store> {
-        self.store.close();
-        Arc::new(self.shared.open(self.cluster(), self.policy).await)
+        self.is_reopened.store(true, Ordering::Relaxed);
+        let database = self.database();
+        database.store.close();
+        self.shared.open(&database.cluster, database.policy).await
     }
 
     /// The clock of the cluster only moves forward: time zero of a test is one minute on it.
     fn set_clock(&self, seconds: i64) {
         const ZERO: u64 = 60;
-        let faults = self.cluster().faults();
+        let faults = self.faults();
         assert_eq!(faults.pending(), 0, "they would be forgotten");
         faults.clear();
         faults.shift_clock(Duration::from_secs(ZERO.saturating_add_signed(seconds)));
     }
 
     async fn counts(&self, tables: &[Table]) -> Vec<u64> {
-        numbers(&self.admin.lock().await.query(&counts_query(tables)).await.unwrap())
+        numbers(&self.database().admin.lock().await.query(&counts_query(tables)).await.unwrap())
     }
 
     fn fail_next_commits(&self, faults: &[CommitFailure]) {
@@ -164,19 +190,22 @@ impl Fixture for Cluster {
                 CommitFailure::LostAnswer => LostAnswer { applied: true },
             })
         });
-        self.cluster().faults().script(faults);
+        self.faults().script(faults);
     }
 
     fn faults_left(&self) -> usize {
-        self.cluster().faults().pending()
+        self.faults().pending()
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        let is_reusable = !self.is_reopened.load(Ordering::Relaxed) && self.faults_left() == 0;
+        let Some(mut database) = self.database.take() else { return };
+        database.is_reusable &= is_reusable;
         // Tasks of a trial that panicked may still write.
         if !thread::panicking() {
-            self.shared.free.lock().unwrap().extend(self.cluster.take());
+            self.shared.free.lock().unwrap().push(database);
         }
     }
 }

@@ -5,7 +5,10 @@
 
 use std::{
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -29,23 +32,40 @@ struct Shared {
     written: String,
 }
 
-/// A database, and a connection to it that trials hand on: a backend takes longer to start than
-/// most trials take.
+/// A database, and connections to it that trials hand on: opening a store takes longer than most
+/// trials take.
 struct Database {
     scratch: ScratchDatabase,
     admin: AsyncMutex<Admin>,
+    proxy: FaultProxy,
+    store: Arc<DsqlStore>,
+    policy: RetryPolicy,
+    /// Whether a trial may use the store after the last one.
+    is_reusable: bool,
 }
 
 impl Shared {
-    async fn database(&self) -> Database {
+    /// A database without rows, with a store that retries as `policy` says.
+    async fn database(&self, policy: RetryPolicy) -> Database {
         let used = self.free.lock().unwrap().pop();
-        if let Some(database) = used {
-            clean(&mut *database.admin.lock().await, &self.written).await;
+        if let Some(mut database) = used {
+            let admin = database.admin.get_mut();
+            if !database.is_reusable || database.policy != policy {
+                database.store.close();
+                database.proxy.cut();
+                end_sessions(admin).await;
+                database.proxy = FaultProxy::start(database.scratch.addr().unwrap()).unwrap();
+                database.store = self.open(&database.scratch, &database.proxy, policy).await;
+                (database.policy, database.is_reusable) = (policy, true);
+            }
+            clean(admin, &self.written).await;
             return database;
         }
         let scratch = ScratchDatabase::create_from_template(&self.template).await.unwrap();
         let admin = AsyncMutex::new(scratch.admin());
-        Database { scratch, admin }
+        let proxy = FaultProxy::start(scratch.addr().unwrap()).unwrap();
+        let store = self.open(&scratch, &proxy, policy).await;
+        Database { scratch, admin, proxy, store, policy, is_reusable: true }
     }
 
     async fn open(
@@ -53,7 +73,7 @@ impl Shared {
         database: &ScratchDatabase,
         proxy: &FaultProxy,
         retry: RetryPolicy,
-    ) -> DsqlStore {
+    ) -> Arc<DsqlStore> {
         let mut config = super::config(database, proxy.addr());
         config.retry = retry;
         config.write_form = self.write_form;
@@ -61,7 +81,7 @@ impl Shared {
         let capabilities = store.capabilities().unwrap();
         assert_eq!(capabilities.one_statement, self.write_form == WriteForm::Auto);
         assert!(capabilities.key_share);
-        store
+        Arc::new(store)
     }
 }
 
@@ -75,19 +95,15 @@ impl Harness for Postgres {
 
     async fn new_fixture(&self, policy: RetryPolicy, _seed: u64) -> Box<dyn Fixture> {
         let shared = Arc::clone(&self.0);
-        let database = shared.database().await;
-        let proxy = FaultProxy::start(database.scratch.addr().unwrap()).unwrap();
-        let store = Arc::new(shared.open(&database.scratch, &proxy, policy).await);
-        Box::new(Scratch { store, policy, proxy, database: Some(database), shared })
+        let database = shared.database(policy).await;
+        Box::new(Scratch { database: Some(database), is_reopened: AtomicBool::default(), shared })
     }
 }
 
 struct Scratch {
-    store: Arc<DsqlStore>,
-    policy: RetryPolicy,
-    proxy: FaultProxy,
     /// `None` only while the fixture is dropped.
     database: Option<Database>,
+    is_reopened: AtomicBool,
     shared: Arc<Shared>,
 }
 
@@ -100,12 +116,14 @@ impl Scratch {
 #[async_trait]
 impl Fixture for Scratch {
     fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store) as _
+        Arc::clone(&self.database().store) as _
     }
 
     async fn reopen(&self) -> Arc<dyn Store> {
-        self.store.close();
-        Arc::new(self.shared.open(&self.database().scratch, &self.proxy, self.policy).await)
+        self.is_reopened.store(true, Ordering::Relaxed);
+        let Database { scratch, proxy, store, policy, .. } = self.database();
+        store.close();
+        self.shared.open(scratch, proxy, *policy).await
     }
 
     /// Neither the server's clock nor this process's can be set.
@@ -119,7 +137,7 @@ impl Fixture for Scratch {
             "statement_timestamp",
             "timeofday",
         ];
-        for sent in self.proxy.statements() {
+        for sent in self.database().proxy.statements() {
             let asked = CLOCKS.iter().find(|clock| sent.to_lowercase().contains(*clock));
             assert_eq!(asked, None, "{sent}");
         }
@@ -137,38 +155,42 @@ impl Fixture for Scratch {
                 CommitFailure::LostCommit => WireFault::LostRequest,
                 CommitFailure::LostAnswer => WireFault::LostAnswer,
             };
-            self.proxy.inject(When::AnyCommit, fault);
+            self.database().proxy.inject(When::AnyCommit, fault);
         }
     }
 
     fn faults_left(&self) -> usize {
-        self.proxy.pending_faults()
+        self.database().proxy.pending_faults()
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        self.proxy.cut();
+        let is_reusable = !self.is_reopened.load(Ordering::Relaxed) && self.faults_left() == 0;
+        let Some(mut database) = self.database.take() else { return };
+        database.is_reusable &= is_reusable;
         // Tasks of a trial that panicked may still write.
         if !thread::panicking() {
-            self.shared.free.lock().unwrap().extend(self.database.take());
+            self.shared.free.lock().unwrap().push(database);
         }
     }
 }
 
-/// Ends the sessions of the last trial, and empties every table that it wrote to, which the query
-/// `written` returns.
-async fn clean(admin: &mut Admin, written: &str) {
+/// Ends all sessions but this one.
+async fn end_sessions(admin: &mut Admin) {
     // The function that ends a session can wait for its end, in steps of 100 ms.
-    let end_sessions = format!(
-        "DO $$ BEGIN LOOP \
-         PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
-         WHERE datname = current_database() AND pid <> pg_backend_pid(); \
-         EXIT WHEN NOT FOUND; \
-         PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); \
-         END LOOP; END $$; {RESTORE_SEED}; {written}"
-    );
-    let tables = admin.query(&end_sessions).await.unwrap();
+    const END: &str = "DO $$ BEGIN LOOP \
+                       PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND pid <> pg_backend_pid(); \
+                       EXIT WHEN NOT FOUND; \
+                       PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); \
+                       END LOOP; END $$";
+    admin.query(END).await.unwrap();
+}
+
+/// Empties every table that the last trial wrote to, which the query `written` returns.
+async fn clean(admin: &mut Admin, written: &str) {
+    let tables = admin.query(&format!("{RESTORE_SEED}; {written}")).await.unwrap();
     let tables = tables.iter().map(|row| row[0].as_deref().unwrap());
     let deletes: Vec<_> = tables.map(|table| format!("DELETE FROM {table}")).collect();
     if !deletes.is_empty() {
