@@ -139,13 +139,21 @@ impl Database {
         .await
     }
 
+    /// A session for changes of the schema and for an import.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn connect(&self, timeouts: &Timeouts) -> Result<PostgresDatabase> {
+        let connector = Connector::new(&self.config, self.credentials.clone())?;
+        Ok(PostgresDatabase::connect(connector, None, &timeouts.retry).await?)
+    }
+
     async fn migrate<T>(
         &self,
         command: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<T>,
     ) -> Result<T> {
         let timeouts = Timeouts::default();
-        let connector = Connector::new(&self.config, self.credentials.clone())?;
-        let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
+        let mut database = self.connect(&timeouts).await?;
         let mut migrator =
             Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
         command(&mut migrator).await

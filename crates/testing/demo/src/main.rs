@@ -9,6 +9,8 @@
 )]
 
 mod database;
+#[cfg(test)]
+mod import;
 mod run_rows;
 mod service_rows;
 mod table;
@@ -21,29 +23,12 @@ use clap::Parser;
 use temporal_dsql::memory::MemoryStore;
 use temporal_dsql::{CurrentExecutionsRow, ExecutionsRow, SchemaVersion, VERSION};
 use temporal_dsql::{Store, verify_compatible_version};
-use temporal_dsql_conformance::real_data;
+use temporal_dsql_conformance::real_data::Recording;
 
 use database::{Database, Kind};
 use run_rows::RunRows;
 use service_rows::ServiceRows;
 use writer::Writer;
-
-/// The recorded rows of executions.
-struct Recording {
-    executions: Vec<ExecutionsRow>,
-    workflows: Vec<CurrentExecutionsRow>,
-    others: Vec<CurrentExecutionsRow>,
-}
-
-impl Recording {
-    fn read() -> Self {
-        Self {
-            executions: real_data::executions(),
-            workflows: real_data::current_executions(),
-            others: real_data::current_chasm_executions(),
-        }
-    }
-}
 
 /// Stores the rows of a Temporal 1.32 server and compares what is read with what was written.
 #[derive(Parser)]
@@ -69,7 +54,8 @@ fn start(kind: Kind) -> Result<()> {
 }
 
 async fn run(kind: Kind) -> Result<()> {
-    let recording = Recording::read();
+    let mut run_rows = RunRows::read(Recording::Dsql);
+    let recorded_workflows = run_rows.workflows.clone();
     step("Start a database");
     let database = Database::start(kind).await?;
     println!("{}", database.description());
@@ -80,52 +66,48 @@ async fn run(kind: Kind) -> Result<()> {
 
     step("Store the workflows of a Temporal 1.32 server");
     let store = database.store().await?;
-    let mut workflows = recording.workflows.clone();
-    insert_executions(&store, &recording.executions).await?;
-    insert_current(&store, &workflows).await?;
+    insert_executions(&store, &run_rows.executions).await?;
+    insert_current(&store, &run_rows.workflows).await?;
     println!(
         "{} executions and {} current executions",
-        recording.executions.len(),
-        workflows.len()
+        run_rows.executions.len(),
+        run_rows.workflows.len()
     );
 
     step(&format!("Upgrade to {VERSION} while a writer keeps updating some current executions"));
-    upgrade(&database, &store, &mut workflows).await?;
+    upgrade(&database, &store, &mut run_rows.workflows).await?;
     println!(
         "the store accepts the schema: {}",
         verify_compatible_version(&store, "postgres").await?
     );
 
     step("Store the activities, schedulers and Nexus operations, through the router");
-    insert_current(&store, &recording.others).await?;
-    println!("{} current executions of other archetypes", recording.others.len());
+    insert_current(&store, &run_rows.others).await?;
+    println!("{} current executions of other archetypes", run_rows.others.len());
 
     step("Store the maps of the runs, the tasks of their shard, and the histories");
-    let run_rows = RunRows::read();
     run_rows.store(&store).await?;
 
     step("Read every row and compare it with the source");
-    let current: Vec<_> = workflows.iter().chain(&recording.others).collect();
-    compare(&store, &recording.executions, &current).await?;
-    print!("{}", table::of(&current));
+    print!("{}", table::of(&run_rows.current()));
     print!("{}", run_rows.compare(&store).await?.table());
     database.verify().await?;
 
     step("Store and read the task queues, namespaces, clusters, Nexus endpoints and queues");
     let service_rows = ServiceRows::read();
-    print!("{}", service_rows.store_and_compare(&store).await?.table());
+    service_rows.store(&store).await?;
+    print!("{}", service_rows.compare(&store).await?.table());
 
     step("Repeat on the memory adapter");
     let memory = MemoryStore::new();
-    insert_executions(&memory, &recording.executions).await?;
-    insert_current(&memory, &recording.workflows).await?;
-    insert_current(&memory, &recording.others).await?;
-    let current: Vec<_> = recording.workflows.iter().chain(&recording.others).collect();
-    compare(&memory, &recording.executions, &current).await?;
-    print!("{}", table::of(&current));
+    run_rows.workflows = recorded_workflows;
+    insert_executions(&memory, &run_rows.executions).await?;
+    insert_current(&memory, &run_rows.workflows).await?;
+    insert_current(&memory, &run_rows.others).await?;
     run_rows.store(&memory).await?;
     print!("{}", run_rows.compare(&memory).await?.table());
-    print!("{}", service_rows.store_and_compare(&memory).await?.table());
+    service_rows.store(&memory).await?;
+    print!("{}", service_rows.compare(&memory).await?.table());
 
     println!("\nEvery row was read as it was written.");
     Ok(())
@@ -183,28 +165,6 @@ async fn insert_current(store: &impl Store, rows: &[CurrentExecutionsRow]) -> Re
     for row in rows {
         session.insert_into_current_executions(row).await.with_context(|| format!("{row:?}"))?;
     }
-    Ok(())
-}
-
-async fn compare(
-    store: &impl Store,
-    executions: &[ExecutionsRow],
-    current: &[&CurrentExecutionsRow],
-) -> Result<()> {
-    let mut session = store.session();
-    for row in executions {
-        let stored = session.select_from_executions(&row.filter()).await?;
-        ensure!(stored.as_ref() == Some(row), "{row:?} was read as {stored:?}");
-    }
-    for row in current {
-        let stored = session.select_from_current_executions(&row.filter()).await?;
-        ensure!(stored.as_ref() == Some(*row), "{row:?} was read as {stored:?}");
-    }
-    println!(
-        "{} executions and {} current executions were read exactly as they were written",
-        executions.len(),
-        current.len()
-    );
     Ok(())
 }
 

@@ -35,12 +35,12 @@ pub fn of(rows: &[&CurrentExecutionsRow]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use temporal_dsql_conformance::real_data;
+    use temporal_dsql_conformance::real_data::{self, Recording};
 
     #[test]
     fn every_archetype_is_a_line_with_its_table_and_its_rows() {
-        let workflows = real_data::current_executions();
-        let others = real_data::current_chasm_executions();
+        let workflows = real_data::current_executions(Recording::Dsql);
+        let others = real_data::current_chasm_executions(Recording::Dsql);
         let rows: Vec<_> = workflows.iter().chain(&others).collect();
         let text = super::of(&rows);
         let lines: Vec<Vec<&str>> =

@@ -6,16 +6,21 @@ use temporal_dsql_domain::{
     NamespaceId, RequestId, RunId, ShardId, WorkflowId,
 };
 
-use super::decode::{bytes, encoding, lines};
+use uuid::Uuid;
+
+use super::{
+    Recording,
+    decode::{bytes, encoding, id, recorded},
+};
 
 /// Every row of `executions`.
-pub fn executions() -> Vec<ExecutionsRow> {
-    lines(include_str!("../../data/temporal-1.32/executions.jsonl"))
+pub fn executions(recording: Recording) -> Vec<ExecutionsRow> {
+    recorded!(recording, "executions")
         .map(|row: Execution| ExecutionsRow {
             shard_id: ShardId(row.shard_id),
-            namespace_id: row.namespace_id.parse().unwrap(),
+            namespace_id: NamespaceId(row.namespace_id),
             workflow_id: WorkflowId::new(row.workflow_id).unwrap(),
-            run_id: row.run_id.parse().unwrap(),
+            run_id: RunId(row.run_id),
             next_event_id: row.next_event_id,
             last_write_version: row.last_write_version,
             data: DataBlob::new(bytes(&row.data), encoding(&row.data_encoding)),
@@ -26,23 +31,23 @@ pub fn executions() -> Vec<ExecutionsRow> {
 }
 
 /// Every row of `current_executions`: the workflows.
-pub fn current_executions() -> Vec<CurrentExecutionsRow> {
-    lines(include_str!("../../data/temporal-1.32/current_executions.jsonl")).map(current).collect()
+pub fn current_executions(recording: Recording) -> Vec<CurrentExecutionsRow> {
+    recorded!(recording, "current_executions").map(current).collect()
 }
 
 /// Every row of `current_chasm_executions`: activities, schedulers and Nexus operations.
-pub fn current_chasm_executions() -> Vec<CurrentExecutionsRow> {
-    lines(include_str!("../../data/temporal-1.32/current_chasm_executions.jsonl"))
-        .map(current)
-        .collect()
+pub fn current_chasm_executions(recording: Recording) -> Vec<CurrentExecutionsRow> {
+    recorded!(recording, "current_chasm_executions").map(current).collect()
 }
 
 #[derive(Deserialize)]
 struct Execution {
     shard_id: i32,
-    namespace_id: String,
+    #[serde(deserialize_with = "id")]
+    namespace_id: Uuid,
     workflow_id: String,
-    run_id: String,
+    #[serde(deserialize_with = "id")]
+    run_id: Uuid,
     next_event_id: i64,
     last_write_version: i64,
     data: String,
@@ -55,12 +60,14 @@ struct Execution {
 #[derive(Deserialize)]
 struct Current {
     shard_id: i32,
-    namespace_id: String,
+    #[serde(deserialize_with = "id")]
+    namespace_id: Uuid,
     #[serde(alias = "business_id")]
     workflow_id: String,
     #[serde(default = "workflow")]
     archetype_id: u32,
-    run_id: String,
+    #[serde(deserialize_with = "id")]
+    run_id: Uuid,
     create_request_id: String,
     start_time: Option<String>,
     last_write_version: i64,
@@ -77,10 +84,10 @@ const fn workflow() -> u32 {
 fn current(row: Current) -> CurrentExecutionsRow {
     CurrentExecutionsRow {
         shard_id: ShardId(row.shard_id),
-        namespace_id: row.namespace_id.parse::<NamespaceId>().unwrap(),
+        namespace_id: NamespaceId(row.namespace_id),
         workflow_id: WorkflowId::new(row.workflow_id).unwrap(),
         archetype_id: ArchetypeId(row.archetype_id),
-        run_id: row.run_id.parse::<RunId>().unwrap(),
+        run_id: RunId(row.run_id),
         create_request_id: RequestId::new(row.create_request_id).unwrap(),
         start_time: row.start_time.map(|time| time.parse().unwrap()),
         last_write_version: row.last_write_version,
@@ -97,16 +104,20 @@ mod tests {
 
     #[test]
     fn every_recorded_execution_is_decoded() {
-        // counts.json of the recording
-        assert_eq!(executions().len(), 290);
-        assert_eq!(current_executions().len(), 170);
-        assert_eq!(current_chasm_executions().len(), 84);
+        // counts.json of the recordings
+        for (recording, counts) in
+            [(Recording::Dsql, [290, 170, 84]), (Recording::Postgres, [86, 50, 22])]
+        {
+            let others = current_chasm_executions(recording).len();
+            let found = [executions(recording).len(), current_executions(recording).len(), others];
+            assert_eq!(found, counts, "{recording:?}");
+        }
     }
 
     #[test]
     fn the_archetypes_are_those_of_the_recording() {
-        let count =
-            |id| current_chasm_executions().iter().filter(|row| row.archetype_id == id).count();
+        let rows = current_chasm_executions(Recording::Dsql);
+        let count = |id| rows.iter().filter(|row| row.archetype_id == id).count();
         assert_eq!(count(ArchetypeId::ACTIVITY), 60);
         assert_eq!(count(ArchetypeId::SCHEDULER), 12);
         assert_eq!(count(ArchetypeId::NEXUS_OPERATION), 12);

@@ -7,9 +7,9 @@ use temporal_dsql_domain::{
 };
 use uuid::Uuid;
 
-use super::decode::{Blob, bytes, lines};
+use super::decode::{Blob, bytes, id, lines};
 
-/// The lines of one file of the recording.
+/// The rows of one file of the recording.
 macro_rules! recorded {
     ($table:literal) => {
         lines(include_str!(concat!("../../data/temporal-postgres-1.19/", $table, ".jsonl")))
@@ -44,7 +44,7 @@ pub fn matching_tasks() -> Vec<TasksRow> {
 pub fn task_queue_user_data() -> Vec<TaskQueueUserDataRow> {
     recorded!("task_queue_user_data")
         .map(|UserData { namespace_id, task_queue_name, version, blob }| TaskQueueUserDataRow {
-            namespace_id: NamespaceId(Uuid::from_slice(&bytes(&namespace_id)).unwrap()),
+            namespace_id: NamespaceId(namespace_id),
             task_queue_name: TaskQueueName::new(task_queue_name).unwrap(),
             version,
             data: blob.into(),
@@ -86,7 +86,8 @@ struct Task {
 
 #[derive(Deserialize)]
 struct UserData {
-    namespace_id: String,
+    #[serde(deserialize_with = "id")]
+    namespace_id: Uuid,
     task_queue_name: String,
     version: i64,
     #[serde(flatten)]

@@ -1,46 +1,34 @@
 //! The rows of namespaces, cluster metadata, members and Nexus endpoints of two real servers.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use temporal_dsql_domain::{
-    ClusterMembershipRow, ClusterMetadataRow, ClusterName, DataBlob, HostId, Namespace,
-    NamespaceId, NamespaceName, NamespacesRow, NexusEndpointId, NexusEndpointsRow, RpcAddress,
-    ServiceType,
+    ClusterMembershipRow, ClusterMetadataRow, ClusterName, HostId, Namespace, NamespaceId,
+    NamespaceName, NamespacesRow, NexusEndpointId, NexusEndpointsRow, RpcAddress, ServiceType,
 };
 use uuid::Uuid;
 
-use super::decode::{bytes, encoding, lines};
+use super::{
+    Recording,
+    decode::{Blob, id, lines, recorded},
+};
 
-/// The lines of one file of each recording.
-macro_rules! recorded {
-    ($table:literal) => {
-        [
-            lines(include_str!(concat!("../../data/temporal-1.32/", $table, ".jsonl"))),
-            lines(include_str!(concat!("../../data/temporal-postgres-1.19/", $table, ".jsonl"))),
-        ]
-    };
+/// The namespaces, in the order of their notification versions.
+pub fn namespaces(recording: Recording) -> Vec<NamespacesRow> {
+    let mut rows: Vec<_> = recorded!(recording, "namespaces").map(NamespaceLine::into).collect();
+    rows.sort_by_key(|row: &NamespacesRow| row.notification_version);
+    rows
 }
 
-/// The namespaces of each server, in the order of their notification versions.
-pub fn namespaces() -> [Vec<NamespacesRow>; 2] {
-    recorded!("namespaces").map(|rows| {
-        let mut rows: Vec<_> = rows.map(NamespaceLine::into).collect();
-        rows.sort_by_key(|row: &NamespacesRow| row.notification_version);
-        rows
-    })
+/// The notification version of all namespaces.
+pub fn notification_version(recording: Recording) -> i64 {
+    let MetadataLine { notification_version } =
+        recorded!(recording, "namespace_metadata").next().unwrap();
+    notification_version
 }
 
-/// The notification version of all namespaces of each server.
-pub fn notification_versions() -> [i64; 2] {
-    recorded!("namespace_metadata").map(|mut rows| {
-        let MetadataLine { notification_version } = rows.next().unwrap();
-        notification_version
-    })
-}
-
-/// The cluster metadata of each server.
-pub fn cluster_metadata() -> [Vec<ClusterMetadataRow>; 2] {
-    recorded!("cluster_metadata_info").map(|rows| rows.map(ClusterLine::into).collect())
+/// The cluster metadata.
+pub fn cluster_metadata(recording: Recording) -> Vec<ClusterMetadataRow> {
+    recorded!(recording, "cluster_metadata_info").map(ClusterLine::into).collect()
 }
 
 /// The members of the cluster of the server on PostgreSQL, in the order of their ids.
@@ -51,35 +39,16 @@ pub fn cluster_members() -> Vec<ClusterMembershipRow> {
     rows
 }
 
-/// The Nexus endpoints of each server.
-pub fn nexus_endpoints() -> [Vec<NexusEndpointsRow>; 2] {
-    recorded!("nexus_endpoints").map(|rows| rows.map(EndpointLine::into).collect())
+/// The Nexus endpoints.
+pub fn nexus_endpoints(recording: Recording) -> Vec<NexusEndpointsRow> {
+    recorded!(recording, "nexus_endpoints").map(EndpointLine::into).collect()
 }
 
-/// The table version of the Nexus endpoints of each server.
-pub fn nexus_table_versions() -> [i64; 2] {
-    recorded!("nexus_endpoints_partition_status").map(|mut rows| {
-        let VersionLine { version } = rows.next().unwrap();
-        version
-    })
-}
-
-/// An id: a UUID as text, or its bytes in base64.
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Ok(text.parse().unwrap_or_else(|_| Uuid::from_slice(&STANDARD.decode(&text).unwrap()).unwrap()))
-}
-
-#[derive(Deserialize)]
-struct Blob {
-    data: String,
-    data_encoding: String,
-}
-
-impl From<Blob> for DataBlob {
-    fn from(blob: Blob) -> Self {
-        Self::new(bytes(&blob.data), encoding(&blob.data_encoding))
-    }
+/// The table version of the Nexus endpoints.
+pub fn nexus_table_version(recording: Recording) -> i64 {
+    let VersionLine { version } =
+        recorded!(recording, "nexus_endpoints_partition_status").next().unwrap();
+    version
 }
 
 #[derive(Deserialize)]

@@ -16,7 +16,7 @@ use crate::{
         owned_shard::{SharedStore, assert_refused},
     },
     harness::CommitFailure::{Conflict, LostAnswer, LostCommit},
-    real_data,
+    real_data::{self, Recording},
     scenario::scenario_table,
 };
 
@@ -235,7 +235,7 @@ async fn metadata_is_created_once_for_a_queue_and_its_dead_letters(ctx: &TestCon
 
 /// Both servers have created the metadata of the namespace replication queue, and nothing more.
 async fn the_metadata_of_real_servers_is_created_as_they_did(ctx: &TestContext) {
-    for rows in real_data::queue_metadata() {
+    for rows in Recording::ALL.map(real_data::queue_metadata) {
         let ctx = ctx.with_policy(temporal_dsql_ports::RetryPolicy::default()).await;
         let queues = queues(&ctx);
         queues.init(QUEUE, &rows[0].data).await.unwrap();

@@ -13,7 +13,14 @@ use temporal_dsql_stores::{
     UserDataStore, UserDataUpdate,
 };
 
-use crate::{context::TestContext, real_data, scenario::scenario_table};
+use crate::{
+    context::TestContext,
+    real_data::{self, Recording},
+    scenario::scenario_table,
+};
+
+/// The recording with the most rows of executions.
+const RECORDING: Recording = Recording::Dsql;
 
 scenario_table! { "recorded_rows":
     every_execution_of_a_real_server_is_read_unchanged;
@@ -27,7 +34,7 @@ scenario_table! { "recorded_rows":
 }
 
 async fn every_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
-    let rows = real_data::executions();
+    let rows = real_data::executions(RECORDING);
     for row in &rows {
         ctx.insert_execution(row).await;
     }
@@ -38,8 +45,8 @@ async fn every_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
 }
 
 async fn every_current_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
-    let workflows = real_data::current_executions();
-    let others = real_data::current_chasm_executions();
+    let workflows = real_data::current_executions(RECORDING);
+    let others = real_data::current_chasm_executions(RECORDING);
     for row in workflows.iter().chain(&others) {
         ctx.insert(row).await;
     }
@@ -52,11 +59,11 @@ async fn every_current_execution_of_a_real_server_is_read_unchanged(ctx: &TestCo
 }
 
 async fn every_current_execution_of_a_real_server_is_found_with_its_run(ctx: &TestContext) {
-    for row in &real_data::executions() {
+    for row in &real_data::executions(RECORDING) {
         ctx.insert_execution(row).await;
     }
-    let current = real_data::current_executions();
-    for row in current.iter().chain(&real_data::current_chasm_executions()) {
+    let current = real_data::current_executions(RECORDING);
+    for row in current.iter().chain(&real_data::current_chasm_executions(RECORDING)) {
         ctx.insert(row).await;
         let mut transaction = ctx.begin("LockJoin").await;
         let filter = row.filter();
@@ -70,14 +77,14 @@ async fn every_current_execution_of_a_real_server_is_found_with_its_run(ctx: &Te
 /// The `executions` row, its current execution if it is the current run, and its maps, as one write
 /// set.
 async fn every_whole_execution_of_a_real_server_is_read_unchanged(ctx: &TestContext) {
-    let mut entries = real_data::entries();
-    let mut current: BTreeMap<_, _> = real_data::current_executions()
+    let mut entries = real_data::entries(RECORDING);
+    let mut current: BTreeMap<_, _> = real_data::current_executions(RECORDING)
         .into_iter()
-        .chain(real_data::current_chasm_executions())
+        .chain(real_data::current_chasm_executions(RECORDING))
         .map(|row| (row.executions_filter(), row))
         .collect();
     let mut expected = Vec::new();
-    for execution in real_data::executions() {
+    for execution in real_data::executions(RECORDING) {
         let key = execution.filter();
         let maps = entries.remove(&key).unwrap_or_default();
         let row = current.remove(&key);
@@ -108,11 +115,12 @@ async fn every_whole_execution_of_a_real_server_is_read_unchanged(ctx: &TestCont
 
 async fn every_task_of_a_real_server_is_added_by_its_owner_and_read_unchanged(ctx: &TestContext) {
     let shards = ShardStore::new(Arc::clone(&ctx.store));
-    let shard = real_data::shards().remove(0);
+    let shard = real_data::shards(RECORDING).remove(0);
     assert_eq!(shards.get_or_create(&shard).await.unwrap(), shard);
     let shard_id = shard.shard_id;
     let owner = Owner { shard_id, range_id: shard.range_id };
-    let (store, tasks) = (TaskStore::new(Arc::clone(&ctx.store)), real_data::tasks());
+    let store = TaskStore::new(Arc::clone(&ctx.store));
+    let tasks = real_data::tasks(RECORDING).remove(&shard_id).unwrap();
     store.add(owner, &tasks).await.unwrap();
     for (queue, tasks) in tasks.immediate {
         let page = store.immediate_page(shard_id, &queue, i64::MIN..i64::MAX, 10_000).await;
@@ -127,7 +135,8 @@ async fn every_task_of_a_real_server_is_added_by_its_owner_and_read_unchanged(ct
 }
 
 async fn every_history_of_a_real_server_is_read_in_both_directions(ctx: &TestContext) {
-    let (mut nodes, branches) = (real_data::history_nodes(), real_data::history_branches());
+    let (mut nodes, branches) =
+        (real_data::history_nodes(RECORDING), real_data::history_branches(RECORDING));
     for (branch, nodes) in &nodes {
         ctx.store.session().insert_into_history_node(branch, nodes).await.unwrap();
     }

@@ -13,7 +13,7 @@ use crate::{
         histories::{append, appended, assert_history, batch, root},
         owned_shard::OwnedShard,
     },
-    real_data,
+    real_data::{self, Recording},
     scenario::scenario_table,
 };
 
@@ -259,11 +259,11 @@ async fn a_page_and_a_step_have_a_limit_of_at_least_one_row(ctx: &TestContext) {
 async fn no_branch_of_a_real_server_is_an_orphan_until_its_execution_is_deleted(ctx: &TestContext) {
     let shard = ctx.owned_shard().await;
     let mut session = ctx.store.session();
-    let executions = real_data::executions();
+    let executions = real_data::executions(Recording::Dsql);
     for row in &executions {
         session.insert_into_executions(row).await.unwrap();
     }
-    let branches = real_data::history_branches();
+    let branches = real_data::history_branches(Recording::Dsql);
     for row in &branches {
         session.insert_into_history_tree(row).await.unwrap();
     }
