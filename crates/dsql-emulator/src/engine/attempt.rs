@@ -284,7 +284,8 @@ async fn run_in_shadow_tables(
         _ => return Err(Failure::Refused(conflict())),
     };
     let text = unqualified(&execution.statement, &shadows);
-    let execution = Execution { text: Some(text.into()), locks: None, ..execution.clone() };
+    let execution =
+        Execution { text: Some(text.into()), locks: None, limit: None, ..execution.clone() };
     let mut answer = match worker.run(&execution, true, policy).await {
         Err(failure) => return Err(as_conflict(failure)),
         Ok(answer) => answer,
@@ -305,6 +306,7 @@ async fn run_in_shadow_tables(
         check_rows(footprint.rows, context)?;
         transaction.has_run = true;
         transaction.has_dml |= written > 0;
+        transaction.effect.sync_index = answer.effect.sync_index;
     }
     answer.effect = super::report::Effect::default();
     Ok(answer)

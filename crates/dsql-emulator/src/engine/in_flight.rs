@@ -51,8 +51,9 @@ impl CancelPolicy {
         Self { since: Instant::now(), monitor_may_cancel: true, client_may_cancel: true }
     }
 
-    /// For statements of a commit, which other sessions wait for.
-    pub(crate) fn commit() -> Self {
+    /// For statements of a commit, which other sessions wait for, and for the next rows of a portal,
+    /// which cannot be read twice.
+    pub(crate) fn by_client() -> Self {
         Self { since: Instant::now(), monitor_may_cancel: false, client_may_cancel: true }
     }
 

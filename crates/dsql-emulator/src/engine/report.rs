@@ -25,6 +25,8 @@ pub(crate) struct Effect {
     pub(crate) dropped: Vec<u32>,
     /// Statements that repeat the changes of settings by `set_config`.
     pub(crate) settings: Vec<String>,
+    /// Whether CREATE INDEX without ASYNC is permitted from now on, if `set_config` has changed it.
+    pub(crate) sync_index: Option<bool>,
     /// PostgreSQL's id of the transaction, if it has written rows.
     pub(crate) xid: Option<u64>,
 }
@@ -35,7 +37,7 @@ type Keys = (u32, Option<Vec<Option<String>>>);
 #[derive(Debug, Deserialize)]
 struct Report {
     /// The operation: `i`nsert, `u`pdate, `d`elete, `K` or `S` for a row locked in that class,
-    /// `index`, `drop`, `setting`.
+    /// `index`, `drop`, `setting`, `sync_index`.
     o: String,
     /// The table, or the created or dropped object.
     #[serde(default)]
@@ -46,7 +48,7 @@ struct Report {
     /// PostgreSQL's id of the transaction that writes.
     #[serde(default)]
     x: Option<u64>,
-    /// How many rows.
+    /// How many rows. For `sync_index`: 1 if it is permitted.
     #[serde(default)]
     n: u64,
     /// How many bytes.
@@ -95,6 +97,7 @@ impl Effect {
             "index" => return self.indexes.push((report.t, report.name)),
             "drop" => return self.dropped.push(report.t),
             "setting" => return self.settings.extend(text_of_bytea(&report.name)),
+            "sync_index" => return self.sync_index = Some(report.n == 1),
             "K" => return self.lock(report.e, Class::Key),
             "S" => return self.lock(report.e, Class::Share),
             _ => {}
@@ -154,6 +157,7 @@ impl Effect {
         self.changes.merge(other.changes);
         self.indexes.extend(other.indexes);
         self.dropped.extend(other.dropped);
+        self.sync_index = other.sync_index.or(self.sync_index);
         self.xid = other.xid.or(self.xid);
     }
 }

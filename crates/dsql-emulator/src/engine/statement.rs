@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{prepared::UpstreamStatement, report::Effect};
+use super::{names::UpstreamName, portals::RowLimit, report::Effect};
 use crate::{
     rules::LockStrength,
     sql::Statement,
@@ -18,7 +18,7 @@ pub(crate) struct Execution {
     /// The types of its parameters, as far as they are known.
     pub(crate) types: Arc<[u32]>,
     /// Its prepared statement in PostgreSQL, if there is one.
-    pub(crate) prepared: Option<Arc<UpstreamStatement>>,
+    pub(crate) prepared: Option<Arc<UpstreamName>>,
     /// The text to send instead of the client's.
     pub(crate) text: Option<Arc<str>>,
     pub(crate) bind: BindParts,
@@ -28,6 +28,8 @@ pub(crate) struct Execution {
     pub(crate) copy_data: Option<Vec<Message>>,
     /// Set if PostgreSQL itself locks rows, which are then looked up: the strength of the lock.
     pub(crate) locks: Option<LockStrength>,
+    /// Set if the client gets the rows in parts.
+    pub(crate) limit: Option<RowLimit>,
 }
 
 impl Execution {
@@ -42,6 +44,7 @@ impl Execution {
             describe: true,
             copy_data: None,
             locks: None,
+            limit: None,
         }
     }
 
@@ -49,18 +52,20 @@ impl Execution {
     pub(crate) fn messages(&self) -> Vec<Message> {
         let mut messages = Vec::with_capacity(4);
         let name = match (&self.text, &self.prepared) {
-            (None, Some(prepared)) => prepared.name(),
+            (None, Some(prepared)) => prepared.as_str(),
             (text, _) => {
                 let text = text.as_deref().unwrap_or(&self.statement.text);
                 messages.push(wire::parse("", text, &self.types));
                 ""
             }
         };
-        messages.push(wire::bind("", name, &self.bind));
+        let (portal, rows) =
+            self.limit.as_ref().map_or(("", 0), |limit| (limit.portal.as_str(), limit.rows));
+        messages.push(wire::bind(portal, name, &self.bind));
         if self.describe {
-            messages.push(wire::describe_portal(""));
+            messages.push(wire::describe_portal(portal));
         }
-        messages.push(wire::execute("", 0));
+        messages.push(wire::execute(portal, rows));
         messages
     }
 
@@ -76,6 +81,8 @@ pub(crate) struct Answer {
     pub(crate) messages: Vec<Message>,
     /// The command tag; `None` for an empty statement.
     pub(crate) tag: Option<String>,
+    /// Whether the portal may have more rows.
+    pub(crate) suspended: bool,
     pub(crate) error: Option<DbError>,
     pub(crate) effect: Effect,
 }
@@ -93,6 +100,7 @@ impl Answer {
                     }
                 }
                 tag::ERROR => answer.error = Some(DbError::read(&message)),
+                tag::PORTAL_SUSPENDED => answer.suspended = true,
                 tag::NOTICE if answer.effect.take(&message) => {}
                 tag::PARSE_COMPLETE
                 | tag::BIND_COMPLETE

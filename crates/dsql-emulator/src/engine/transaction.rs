@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{commit_log::Snapshot, report::Effect, statement::Execution};
+use super::{commit_log::Snapshot, portals::OpenPortals, report::Effect, statement::Execution};
 use crate::rules::NewJob;
 
 /// What the emulator records about a transaction besides PostgreSQL's own state.
@@ -25,6 +25,7 @@ pub(crate) struct Transaction {
     pub(crate) jobs: Vec<Job>,
     /// Statements that the superuser runs at its commit: changes of IAM mappings.
     pub(crate) at_commit: Vec<String>,
+    pub(crate) portals: OpenPortals,
 }
 
 /// A DDL statement, and the job that it starts with the job's id.
@@ -81,6 +82,7 @@ impl Transaction {
             has_run: false,
             jobs: Vec::new(),
             at_commit: Vec::new(),
+            portals: OpenPortals::default(),
         }
     }
 
@@ -96,7 +98,10 @@ impl Transaction {
 
     /// Whether a rollback to its start would lose anything.
     pub(crate) fn has_changes(&self) -> bool {
-        !self.effect.changes.is_empty() || self.ddl.is_some() || !self.settings.is_empty()
+        !self.effect.changes.is_empty()
+            || self.ddl.is_some()
+            || !self.settings.is_empty()
+            || self.portals.are_in_postgresql()
     }
 
     /// Whether it has written or locked anything.

@@ -12,8 +12,10 @@ use super::{
     in_flight::{CancelPolicy, StatementTracker},
     lock_monitor::{LockHolder, LockMonitor},
     monitored::{Failure, MonitoredConnection},
-    prepared::{Unused, UpstreamStatement},
+    names::{Unused, UpstreamName},
+    portals::RowLimit,
     report::Effect,
+    savepoints::{self, ROLLBACK_TO_START, ROLLBACK_TO_STATEMENT, begin, savepoint},
     statement::{Answer, Execution},
     transaction::{Transaction, WriteSetState},
 };
@@ -23,23 +25,6 @@ use crate::{
     upstream::{Connection, Exchange, Rows, Target, UpstreamError, rows, single},
     wire::{self, DbError, Message, tag},
 };
-
-/// The prepared statements that begin a transaction: with the defaults of the session, mark it for
-/// the triggers and return its snapshot, and set the savepoint at its start.
-const BEGIN: (&str, &str) = ("dsql_emulator_begin", "BEGIN ISOLATION LEVEL REPEATABLE READ");
-const SNAPSHOT: (&str, &str) = (
-    "dsql_emulator_snapshot",
-    "SELECT pg_catalog.pg_current_snapshot(), \
-     pg_catalog.set_config_of_host('dsql_emulator.transaction', 'on', true)",
-);
-const START: (&str, &str) = ("dsql_emulator_start", "SAVEPOINT dsql_emulator_start");
-/// The prepared statement that sets a savepoint before a client's statement.
-///
-/// Savepoints are never released. A session that waits for a row of a released savepoint waits for
-/// the whole transaction, even if that rolls back to its start.
-const SAVE: (&str, &str) = ("dsql_emulator_save", "SAVEPOINT dsql_emulator_statement");
-const ROLLBACK_TO_START: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_start";
-const ROLLBACK_TO_STATEMENT: &str = "ROLLBACK TO SAVEPOINT dsql_emulator_statement";
 
 /// The connection of one client, with the state of its transaction.
 #[derive(Debug)]
@@ -55,7 +40,8 @@ pub(crate) struct Worker {
     pub(crate) bound: bool,
     /// Columns, rows and notices that came before the error of the statement that was sent last.
     pub(crate) before_error: Vec<Message>,
-    unused: Unused,
+    unused_statements: Unused,
+    unused_portals: Unused,
 }
 
 impl Worker {
@@ -70,10 +56,7 @@ impl Worker {
         let mut connection = Connection::open(target, settings).await?;
         let user = identifier(user);
         connection.query(&format!("SET SESSION AUTHORIZATION {user}")).await?;
-        let mut prepare: Vec<Message> =
-            [BEGIN, SNAPSHOT, START, SAVE].map(|(name, sql)| wire::parse(name, sql, &[])).into();
-        prepare.push(wire::sync());
-        rows(&connection.exchange(&Exchange::new(prepare)).await?)
+        rows(&connection.exchange(&Exchange::new(savepoints::prepare())).await?)
             .map_err(UpstreamError::Refused)?;
         Ok(Self {
             connection: MonitoredConnection::new(connection, monitor),
@@ -83,7 +66,8 @@ impl Worker {
             to_begin: None,
             bound: false,
             before_error: Vec::new(),
-            unused: Unused::default(),
+            unused_statements: Unused::default(),
+            unused_portals: Unused::default(),
         })
     }
 
@@ -102,10 +86,14 @@ impl Worker {
         mut exchange: Exchange,
         policy: CancelPolicy,
     ) -> Result<Vec<Message>, Failure> {
+        let is_query = exchange.messages.last().is_some_and(|last| last.tag() == tag::QUERY);
+        if !is_query {
+            exchange.messages.splice(..0, self.close_unused());
+        }
         let Some(access) = self.to_begin else {
             return self.connection.exchange(&exchange, policy).await;
         };
-        if exchange.messages.last().is_some_and(|last| last.tag() == tag::QUERY) {
+        if is_query {
             // After an error PostgreSQL would skip the Query and wait for a Sync.
             self.begin_now(access).await?;
             return self.connection.exchange(&exchange, policy).await;
@@ -114,6 +102,17 @@ impl Worker {
         let (answer, failure) = self.connection.exchange_all(&exchange, policy).await?;
         let answer = self.read_begin(answer).await?;
         failure.map_or(Ok(answer), Err)
+    }
+
+    /// The messages that close what nothing uses any more.
+    fn close_unused(&mut self) -> Vec<Message> {
+        let portals = self.unused_portals.take();
+        if let Some(transaction) = &mut self.transaction {
+            portals.iter().for_each(|name| transaction.portals.remove(name));
+        }
+        let portals = portals.iter().map(|name| wire::close_portal(name));
+        let statements = self.unused_statements.take();
+        portals.chain(statements.iter().map(|name| wire::close_statement(name))).collect()
     }
 
     /// Runs one or more statements; returns the rows of all of them.
@@ -148,16 +147,13 @@ impl Worker {
         sql: &str,
         types: &[u32],
         policy: CancelPolicy,
-    ) -> Result<(UpstreamStatement, Vec<Message>), Failure> {
-        let mut messages: Vec<Message> =
-            self.unused.take().iter().map(|name| wire::close_statement(name)).collect();
-        messages.push(wire::parse(&name, sql, types));
-        messages.push(wire::describe_statement(&name));
-        messages.push(wire::sync());
+    ) -> Result<(UpstreamName, Vec<Message>), Failure> {
+        let messages =
+            vec![wire::parse(&name, sql, types), wire::describe_statement(&name), wire::sync()];
         let answer = self.exchange(Exchange::new(messages), policy).await?;
         match answer.iter().find(|message| message.tag() == tag::ERROR) {
             Some(error) => Err(Failure::Refused(DbError::read(error))),
-            None => Ok((UpstreamStatement::new(name, &self.unused), answer)),
+            None => Ok((UpstreamName::new(name, &self.unused_statements), answer)),
         }
     }
 
@@ -198,14 +194,66 @@ impl Worker {
         messages.push(wire::sync());
         let answer = self.exchange(execution.exchange(messages), policy).await?;
         self.connection.reset_cancellations();
-        Ok(self.read(answer, save))
+        let answer = self.read(answer, save);
+        if let (Some(transaction), Some(limit)) = (&mut self.transaction, &execution.limit)
+            && answer.suspended
+        {
+            transaction.portals.insert(limit.portal.clone());
+        }
+        Ok(answer)
+    }
+
+    /// The name of a portal that is open, which closes it when it is dropped.
+    pub(crate) fn open_portal(&self, name: String) -> UpstreamName {
+        UpstreamName::new(name, &self.unused_portals)
+    }
+
+    /// Gets the next rows of a portal. After an error the transaction has failed in PostgreSQL.
+    pub(crate) async fn fetch(&mut self, limit: &RowLimit) -> Result<Answer, Failure> {
+        let kept =
+            self.transaction.as_mut().and_then(|transaction| transaction.portals.fetch(limit));
+        let answer = match kept {
+            Some(kept) => self.with_rows_before_error(kept),
+            None => {
+                let messages = vec![wire::execute(&limit.portal, limit.rows), wire::sync()];
+                let policy = CancelPolicy::by_client();
+                let answer = self.exchange(Exchange::new(messages), policy).await?;
+                self.read(answer, false)
+            }
+        };
+        match answer.error {
+            Some(error) => Err(Failure::Refused(error)),
+            None => Ok(answer),
+        }
+    }
+
+    /// Reads the remaining rows of the open portals, before PostgreSQL closes them.
+    async fn keep_portals(&mut self) -> Result<(), Failure> {
+        let open = self.transaction.as_ref().map(|transaction| transaction.portals.in_postgresql());
+        for portal in open.unwrap_or_default() {
+            let mut messages = savepoint();
+            messages.extend([wire::execute(&portal, 0), wire::sync()]);
+            let answer = self.exchange(Exchange::new(messages), CancelPolicy::internal()).await?;
+            let answer = Answer::read(answer);
+            if answer.error.is_some() {
+                self.query(ROLLBACK_TO_STATEMENT, CancelPolicy::internal()).await?;
+            }
+            if let Some(transaction) = &mut self.transaction {
+                transaction.portals.keep(portal, answer);
+            }
+        }
+        Ok(())
     }
 
     /// Reads the answer to an execution, with or without a savepoint before it.
     fn read(&mut self, answer: Vec<Message>, save: bool) -> Answer {
         let bound = answer.iter().filter(|message| message.tag() == tag::BIND_COMPLETE).count();
         self.bound = bound > usize::from(save);
-        let mut answer = Answer::read(answer);
+        self.with_rows_before_error(Answer::read(answer))
+    }
+
+    /// Moves what precedes the error of an answer to `before_error`.
+    fn with_rows_before_error(&mut self, mut answer: Answer) -> Answer {
         self.before_error = match answer.error {
             Some(_) => std::mem::take(&mut answer.messages),
             None => Vec::new(),
@@ -311,7 +359,7 @@ impl Worker {
             self.transaction = None;
             return Ok(());
         }
-        let committed = self.query("COMMIT", CancelPolicy::commit()).await;
+        let committed = self.query("COMMIT", CancelPolicy::by_client()).await;
         self.transaction = None;
         committed.map(drop)
     }
@@ -369,6 +417,7 @@ impl Worker {
     /// Removes the transaction's changes from the database and keeps them. The transaction must not
     /// have failed in PostgreSQL.
     pub(crate) async fn detach(&mut self) -> Result<(), Failure> {
+        self.keep_portals().await?;
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let keys = transaction.effect.changes.read_rows_argument();
         let redo = transaction.settings.clone();
@@ -501,34 +550,6 @@ impl LockHolder for AsyncMutex<Worker> {
             tokio::spawn(async move { worker.release_locks().await });
         }
     }
-}
-
-fn savepoint() -> Vec<Message> {
-    run_prepared(SAVE.0).into()
-}
-
-/// The messages that begin a transaction, without a Sync.
-fn begin(access: Access) -> Vec<Message> {
-    let access = match access {
-        Access::Default => None,
-        Access::ReadOnly => Some("READ ONLY"),
-        Access::ReadWrite => Some("READ WRITE"),
-    };
-    let mut messages = Vec::with_capacity(12);
-    match access {
-        None => messages.extend(run_prepared(BEGIN.0)),
-        Some(access) => {
-            messages.push(wire::parse("", &format!("{} {access}", BEGIN.1), &[]));
-            messages.extend(run_prepared(""));
-        }
-    }
-    messages.extend(run_prepared(SNAPSHOT.0));
-    messages.extend(run_prepared(START.0));
-    messages
-}
-
-fn run_prepared(name: &str) -> [Message; 2] {
-    [wire::bind("", name, &wire::BindParts::default()), wire::execute("", 0)]
 }
 
 /// Rows are written without triggers and foreign keys: the effects of those are among the rows.

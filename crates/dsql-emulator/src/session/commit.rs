@@ -188,7 +188,7 @@ async fn reattach_for_commit(worker: &mut Worker, cluster: &Cluster) -> SessionR
         .as_ref()
         .is_some_and(|transaction| matches!(transaction.write_set, WriteSetState::Detached(_)));
     loop {
-        match reattach(worker, &|| cluster.new_job_id(), CancelPolicy::commit()).await {
+        match reattach(worker, &|| cluster.new_job_id(), CancelPolicy::by_client()).await {
             Ok(true) => break,
             // The commit log does not know of tables without triggers.
             Ok(false) => return Err(conflict().into()),
@@ -205,7 +205,7 @@ async fn reattach_for_commit(worker: &mut Worker, cluster: &Cluster) -> SessionR
         work.push(format!("SELECT pg_toast_temp_dsql.check_deferred('{{{tables}}}')"));
     }
     if !work.is_empty() {
-        worker.as_superuser(&work.join("; "), CancelPolicy::commit()).await?;
+        worker.as_superuser(&work.join("; "), CancelPolicy::by_client()).await?;
     }
     Ok(())
 }

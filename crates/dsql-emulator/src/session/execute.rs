@@ -35,24 +35,26 @@ pub(super) struct Reply {
     /// Columns, rows, notices.
     pub(super) messages: Vec<Message>,
     pub(super) tag: Option<String>,
+    /// Whether the portal may have more rows.
+    pub(super) suspended: bool,
 }
 
 impl Reply {
     fn tag(tag: impl Into<String>) -> Self {
-        Self { messages: Vec::new(), tag: Some(tag.into()) }
+        Self { tag: Some(tag.into()), ..Self::default() }
     }
 
     /// A row with one value. For a text, both formats are the same.
     fn row(column: Column, value: &[u8], tag: &str) -> Self {
         let columns = wire::row_description(&[column]);
         let row = wire::data_row(&[Some(value)]);
-        Self { messages: vec![columns, row], tag: Some(tag.into()) }
+        Self { messages: vec![columns, row], ..Self::tag(tag) }
     }
 }
 
 impl From<Answer> for Reply {
     fn from(answer: Answer) -> Self {
-        Self { messages: answer.messages, tag: answer.tag }
+        Self { messages: answer.messages, tag: answer.tag, suspended: answer.suspended }
     }
 }
 
@@ -241,6 +243,7 @@ impl Session {
         if sets && answer.error.is_none() {
             self.note_setting(execution);
         }
+        self.note_sync_index(answer.effect.sync_index);
         Ok(answer)
     }
 
@@ -250,6 +253,10 @@ impl Session {
         if Cursor::new(&execution.statement.tokens).starts_with("RESET ALL") {
             self.settings = Settings::default();
         }
+    }
+
+    fn note_sync_index(&mut self, changed: Option<bool>) {
+        self.settings.sync_index = changed.unwrap_or(self.settings.sync_index);
     }
 
     async fn run_in_transaction(
@@ -283,7 +290,10 @@ impl Session {
                 }
                 Ok(attempt) => {
                     let more = worker.transaction.as_ref().map_or(0, count) > known_settings;
+                    let transaction = worker.transaction.as_mut();
+                    let sync_index = transaction.and_then(|t| t.effect.sync_index.take());
                     drop(worker);
+                    self.note_sync_index(sync_index);
                     if run.class == Class::Setting || more {
                         self.note_setting(&execution);
                     }

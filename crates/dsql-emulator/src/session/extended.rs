@@ -1,25 +1,35 @@
 //! The extended query protocol: Parse, Bind, Describe, Execute, Close, Sync.
 //!
-//! Portals are kept here and not in PostgreSQL, where a portal ends when its transaction is
-//! detached.
+//! Portals are kept here. PostgreSQL has one as well if a client gets the rows of a query in parts.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    Block, PROTOCOL_VIOLATION, PendingBind, Portal, Prepared, Rows, Session, SessionError,
-    SessionResult, execute::Reply, protocol_violation, statement_text,
+    Block, PROTOCOL_VIOLATION, PendingBind, Portal, Prepared, Session, SessionError, SessionResult,
+    execute::Reply, protocol_violation, statement_text,
 };
 use crate::{
     engine::{
         attempt::try_bind,
         in_flight::CancelPolicy,
         monitored::{Failure, RETRY_DELAY},
+        names::UpstreamName,
+        portals::RowLimit,
         statement::Execution,
     },
     rules::{self, Class, Plan},
     sql::{Statement, split},
     wire::{self, BindParts, DbError, Message, tag},
 };
+
+/// Rows of a portal that the client has not fetched yet.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    rows: VecDeque<Message>,
+    tag: Option<String>,
+    /// The portal of PostgreSQL that has more rows.
+    rest: Option<UpstreamName>,
+}
 
 impl Session {
     pub(super) async fn parse(&mut self, message: &Message) -> SessionResult<()> {
@@ -253,21 +263,11 @@ impl Session {
                 let message = format!("portal \"{name}\" cannot be run");
                 return Err(DbError::new("55000", message).into());
             }
+            Some(Rows { rest: Some(rest), .. }) => self.fetch(rest, most).await?,
             Some(answer) => answer,
             None => {
                 let execution = execution(&prepared, portal);
-                let ends = self.client.next_tag() == Some(tag::SYNC);
-                let reply = self.execute_bound(&prepared.plan, execution, ends).await?;
-                let mut rows = Rows { tag: reply.tag, ..Rows::default() };
-                for message in reply.messages {
-                    match message.tag() {
-                        tag::DATA_ROW => rows.rows.push_back(message),
-                        // The client gets the columns by Describe.
-                        tag::ROW_DESCRIPTION => {}
-                        _ => self.client.queue(&message),
-                    }
-                }
-                rows
+                self.start(&prepared.plan, execution, most).await?
             }
         };
         let count = if most == 0 { usize::MAX } else { most }.min(answer.rows.len());
@@ -288,6 +288,59 @@ impl Session {
             portal.answer = Some(answer);
         }
         Ok(())
+    }
+
+    /// Runs a portal up to its first `most` rows; 0 stands for all.
+    async fn start(
+        &mut self,
+        plan: &Plan,
+        mut execution: Execution,
+        most: usize,
+    ) -> SessionResult<Rows> {
+        let ends = self.client.next_tag() == Some(tag::SYNC);
+        // Other statements run as a whole, as in PostgreSQL. Those with locking clauses and calls of
+        // the client's functions could run in parts there.
+        let suspends = matches!(plan, Plan::Run(run) if run.class == Class::Read);
+        let portal = self.new_name();
+        if most > 0 && suspends {
+            execution.limit = Some(row_limit(&portal, most));
+        }
+        let reply = self.execute_bound(plan, execution, ends).await?;
+        // The end of the transaction has closed the portal.
+        let is_open = reply.suspended && self.block != Block::None;
+        let mut rows = self.queue_others(reply);
+        if is_open {
+            rows.rest = Some(self.worker.lock().await.open_portal(portal));
+        }
+        Ok(rows)
+    }
+
+    /// Gets the next rows of a portal of PostgreSQL.
+    async fn fetch(&mut self, portal: UpstreamName, most: usize) -> SessionResult<Rows> {
+        let limit = row_limit(portal.as_str(), most);
+        let fetched = self.worker.lock().await.fetch(&limit).await;
+        if fetched.is_err() {
+            self.queue_before_error(|_| true).await;
+        }
+        let fetched = fetched?;
+        let is_open = fetched.suspended;
+        let mut rows = self.queue_others(fetched.into());
+        rows.rest = is_open.then_some(portal);
+        Ok(rows)
+    }
+
+    /// Queues what a statement returns besides rows, and returns the rows.
+    fn queue_others(&mut self, reply: Reply) -> Rows {
+        let mut rows = Rows { tag: reply.tag, ..Rows::default() };
+        for message in reply.messages {
+            match message.tag() {
+                tag::DATA_ROW => rows.rows.push_back(message),
+                // The client gets the columns by Describe.
+                tag::ROW_DESCRIPTION => {}
+                _ => self.client.queue(&message),
+            }
+        }
+        rows
     }
 
     /// Executes the plan of a portal, whose Bind may be pending.
@@ -387,7 +440,7 @@ fn bound_by_postgresql(prepared: &Prepared) -> Option<&str> {
         Plan::WaitForJob { .. } => true,
         _ => false,
     };
-    prepared.upstream.as_ref().filter(|_| judges).map(|prepared| prepared.name())
+    prepared.upstream.as_ref().filter(|_| judges).map(|prepared| prepared.as_str())
 }
 
 /// Removes the name of the database from parameters of type `regclass`.
@@ -426,6 +479,10 @@ fn violation(message: String) -> SessionError {
 
 fn invalid_subtype(message: &str, subtype: u8) -> SessionError {
     violation(format!("invalid {message} message subtype {subtype}"))
+}
+
+fn row_limit(portal: &str, most: usize) -> RowLimit {
+    RowLimit { portal: portal.to_owned(), rows: i32::try_from(most).unwrap_or(i32::MAX) }
 }
 
 fn execution(prepared: &Prepared, portal: &Portal) -> Execution {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Session;
 use crate::{
     engine::{
-        in_flight::CancelPolicy, monitored::Failure, prepared::UpstreamStatement,
-        statement::Execution, worker::Worker,
+        in_flight::CancelPolicy, monitored::Failure, names::UpstreamName, statement::Execution,
+        worker::Worker,
     },
     rules::{LockStrength, LockedTable, Locking},
     sql::literal,
@@ -25,7 +25,7 @@ pub(super) struct ReportingStatement {
     settings_version: u64,
     /// The types of its parameters.
     types: Arc<[u32]>,
-    prepared: Arc<UpstreamStatement>,
+    prepared: Arc<UpstreamName>,
     /// The strength of the locks that PostgreSQL itself takes.
     locks: Option<LockStrength>,
 }
@@ -104,7 +104,7 @@ async fn prepare(
     locking: &Locking,
     name: String,
     policy: CancelPolicy,
-) -> Result<(UpstreamStatement, Option<LockStrength>), Failure> {
+) -> Result<(UpstreamName, Option<LockStrength>), Failure> {
     worker.savepoint_statement().await?;
     let tables: Vec<&LockedTable> = locking.tables().collect();
     if locking.can_report() {

@@ -8,13 +8,14 @@ mod locks;
 mod simple;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use extended::Rows;
 use locks::ReportingStatement;
 use tokio::{net::TcpStream, sync::Mutex as AsyncMutex};
 
@@ -27,8 +28,7 @@ use crate::{
     catalog::SessionCatalog,
     cluster::Cluster,
     engine::{
-        in_flight::StatementTracker, monitored::Failure, prepared::UpstreamStatement,
-        worker::Worker,
+        in_flight::StatementTracker, monitored::Failure, names::UpstreamName, worker::Worker,
     },
     faults::Signal,
     rules::{Context, Control, Plan, Settings},
@@ -94,7 +94,7 @@ struct Prepared {
     /// Its RowDescription, if it returns rows.
     columns: Option<Message>,
     /// The statement in PostgreSQL, if it is prepared there.
-    upstream: Option<Arc<UpstreamStatement>>,
+    upstream: Option<Arc<UpstreamName>>,
 }
 
 /// A portal: a statement with its parameters, and the rows that were not fetched yet.
@@ -112,12 +112,6 @@ struct PendingBind {
     portal: String,
     /// The number of bytes that were queued for the client before its BindComplete.
     queued: usize,
-}
-
-#[derive(Debug, Default)]
-struct Rows {
-    rows: VecDeque<Message>,
-    tag: Option<String>,
 }
 
 struct Session {

@@ -12,6 +12,7 @@ mod faults;
 mod history;
 mod jobs;
 mod messages;
+mod portals;
 mod probes;
 mod protocol;
 mod stress;

@@ -61,12 +61,12 @@ async fn a_statement_is_closed_after_its_last_portal() {
         ];
         assert_eq!(tags(&client.exchange(&batch).await.unwrap()), "123Z");
     }
-    // The last statement belongs to the portal, and the Parse of the next closes those before.
-    assert_eq!(client.value(HELD).await, "2");
-    client.ok("COMMIT").await;
-    let batch = [wire::parse("", "SELECT 2", &[]), wire::sync()];
+    // The simple query replaces the portal that the last of them belongs to.
+    assert_eq!(client.value(HELD).await, "0");
+    let batch = [wire::parse("r", "SELECT 2", &[]), wire::sync()];
     assert_eq!(tags(&client.exchange(&batch).await.unwrap()), "1Z");
     assert_eq!(client.value(HELD).await, "1");
+    client.ok("COMMIT").await;
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! Prepared statements of PostgreSQL.
+//! The names of prepared statements and portals of PostgreSQL.
 
 use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The names of prepared statements that nothing uses any more. The next Parse closes them.
+/// The names that nothing uses any more. What they name is closed together with the next exchange.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unused(Arc<Mutex<Vec<String>>>);
 
@@ -16,24 +16,24 @@ impl Unused {
     }
 }
 
-/// A statement that was prepared in PostgreSQL. When it is dropped, its name becomes unused.
+/// The name of a prepared statement or portal. When it is dropped, it becomes unused.
 #[derive(Debug)]
-pub(crate) struct UpstreamStatement {
+pub(crate) struct UpstreamName {
     name: String,
     unused: Unused,
 }
 
-impl UpstreamStatement {
+impl UpstreamName {
     pub(crate) fn new(name: String, unused: &Unused) -> Self {
         Self { name, unused: unused.clone() }
     }
 
-    pub(crate) fn name(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.name
     }
 }
 
-impl Drop for UpstreamStatement {
+impl Drop for UpstreamName {
     fn drop(&mut self) {
         let mut unused = self.unused.0.lock().unwrap_or_else(PoisonError::into_inner);
         unused.push(mem::take(&mut self.name));
