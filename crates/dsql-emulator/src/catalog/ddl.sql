@@ -138,12 +138,17 @@ BEGIN
   END IF;
   -- Dispatch by the object's own kind: for a renamed column the event says `table column`, and
   -- ALTER INDEX and ALTER VIEW can rename tables as well.
-  FOR c IN SELECT DISTINCT d.objid, d.object_identity, d.command_tag, d.classid, r.relkind
+  FOR c IN SELECT DISTINCT d.objid, d.object_identity, d.command_tag, d.classid, r.relkind, r.relpersistence
              FROM pg_event_trigger_ddl_commands() d
              LEFT JOIN pg_catalog.pg_class r
                ON d.classid = 'pg_catalog.pg_class'::regclass AND r.oid = d.objid
             ORDER BY r.relkind DESC
   LOOP
+    -- In the schema pg_temp a relation is temporary without the word.
+    IF c.relpersistence = 't' THEN
+      PERFORM pg_toast_temp_dsql.raise_error('0A000', format('TEMPORARY or TEMP %1$s not supported for CREATE %2$s',
+        lower(substr(c.command_tag, 8)), substr(c.command_tag, 8)));
+    END IF;
     IF c.relkind = 'r' THEN
       PERFORM pg_toast_temp_dsql.check_table(c.objid);
       touched := touched || c.objid;

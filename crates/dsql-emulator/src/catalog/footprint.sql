@@ -82,7 +82,7 @@ CREATE FUNCTION pg_toast_temp_dsql.key_size_expression(an_index oid, alias text)
     p AS (SELECT p.* FROM pg_catalog.pg_index p JOIN i ON p.indrelid = i.indrelid
            WHERE p.indisprimary AND NOT i.indisprimary),
     part AS (
-      SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false) AS expression,
+      SELECT pg_catalog.pg_get_indexdef_of_host(i.indexrelid, n, false) AS expression,
              ia.atttypid AS type, i.indkey[n - 1] AS number, i.indrelid AS rel
         FROM i CROSS JOIN LATERAL generate_series(1, i.indnkeyatts::int) AS n
         JOIN pg_catalog.pg_attribute ia ON ia.attrelid = i.indexrelid AND ia.attnum = n

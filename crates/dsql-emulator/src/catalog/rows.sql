@@ -127,7 +127,7 @@ BEGIN
     FOR c IN SELECT x.relname, i.indexrelid, i.indisprimary,
                     (SELECT o.conname FROM pg_catalog.pg_constraint o
                       WHERE o.conindid = i.indexrelid AND o.contype IN ('p', 'u')) AS conname,
-                    pg_get_indexdef(i.indexrelid) AS definition
+                    pg_get_indexdef_of_host(i.indexrelid) AS definition
                FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
               WHERE i.indrelid = t.rel AND i.indisunique AND i.indisvalid
     LOOP

@@ -79,7 +79,19 @@ ALTER FUNCTION pg_catalog.set_config(text, text, boolean) RENAME TO set_config_o
 CREATE FUNCTION pg_catalog.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   value text;
+  disabled boolean;
 BEGIN
+  -- The emulator stores this one.
+  IF pg_catalog.lower($1) = 'disable_sync_create_index' THEN
+    BEGIN
+      disabled := COALESCE($2, 'on')::boolean;
+    EXCEPTION WHEN invalid_text_representation THEN
+      RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = pg_catalog.format('parameter "%s" requires a Boolean value', $1);
+    END;
+    RAISE NOTICE USING MESSAGE = 'dsql_emulator', DETAIL = pg_catalog.json_build_object(
+      'o', 'sync_index', 'n', CASE WHEN disabled THEN 0 ELSE 1 END);
+    RETURN CASE WHEN disabled THEN 'on' ELSE 'off' END;
+  END IF;
   IF NOT pg_catalog.lower($1) = ANY ('{{settable}}'::text[]) THEN
     RAISE EXCEPTION USING ERRCODE = '0A000',
       MESSAGE = pg_catalog.format('setting configuration parameter "%s" not supported', $1);
@@ -136,25 +148,80 @@ BEGIN
   END LOOP;
 END $$;
 
--- A cluster has one database (aurora-dsql.md#environment). The server finds its catalog by OIDs.
+-- The catalog as clients see it: one database (aurora-dsql.md#environment), the access method of
+-- DSQL's indexes (aurora-dsql.md#indexes), no event triggers, which are the emulator's, and the
+-- columns of the version that is reported. In these lists, `name/other` has another name in a later
+-- version, `name=value` is missing in some version, and `name:=value` replaces the column. The server
+-- finds its catalog by OIDs.
 SET LOCAL allow_system_table_mods = on;
-ALTER TABLE pg_catalog.pg_database RENAME TO pg_database_of_host;
+DO $do$
+DECLARE
+  shown record;
+BEGIN
+  FOR shown IN
+    SELECT v.catalog, v.condition, string_agg(format('%s AS %I', CASE
+               WHEN item LIKE '%:=%' THEN value
+               ELSE COALESCE((SELECT quote_ident(a.attname) FROM pg_catalog.pg_attribute a
+                               WHERE a.attrelid = format('pg_catalog.%I', v.catalog)::regclass
+                                 AND a.attname = ANY (names)), value) END, names[1]),
+             ', ' ORDER BY position) AS columns
+      FROM (VALUES
+        ('pg_database', 'datname = pg_catalog.current_database_of_host()',
+         $$oid, datname:='postgres'::name, datdba, encoding, datlocprovider, datistemplate, datallowconn, $$
+         || $$datconnlimit, datfrozenxid, datminmxid, dattablespace, datcollate, datctype, $$
+         || $$daticulocale/datlocale, daticurules=NULL::text, datcollversion, datacl$$),
+        ('pg_collation', 'true',
+         $$oid, collname, collnamespace, collowner, collprovider, collisdeterministic, collencoding, $$
+         || $$collcollate, collctype, colliculocale/colllocale, collicurules=NULL::text, collversion$$),
+        ('pg_auth_members', 'true',
+         $$oid=0::oid, roleid, member, grantor, admin_option, inherit_option=true, set_option=true$$),
+        ('pg_am', 'true',
+         $$oid, amname:=CASE amname WHEN 'btree' THEN 'btree_index'::name ELSE amname END, amhandler, amtype$$),
+        ('pg_event_trigger', 'false',
+         'oid, evtname, evtevent, evtowner, evtfoid, evtenabled, evttags')
+      ) AS v(catalog, condition, list)
+     CROSS JOIN LATERAL string_to_table(v.list, ', ') WITH ORDINALITY AS l(item, position)
+     CROSS JOIN LATERAL (SELECT string_to_array(split_part(split_part(item, '=', 1), ':', 1), '/'),
+                                substr(item, strpos(item, '=') + 1)) AS p(names, value)
+     GROUP BY v.catalog, v.condition
+  LOOP
+    EXECUTE format('ALTER TABLE pg_catalog.%I RENAME TO %I', shown.catalog, shown.catalog || '_of_host');
+    EXECUTE format('CREATE VIEW pg_catalog.%I AS SELECT %s FROM pg_catalog.%I WHERE %s',
+      shown.catalog, shown.columns, shown.catalog || '_of_host', shown.condition);
+    EXECUTE format('GRANT SELECT ON pg_catalog.%I TO PUBLIC', shown.catalog);
+  END LOOP;
+END $do$;
+SET LOCAL allow_system_table_mods = off;
+
+-- The definition of an index names DSQL's access method, and that of a primary key includes all
+-- other columns (aurora-dsql.md#indexes).
+ALTER FUNCTION pg_catalog.pg_get_indexdef(oid) RENAME TO pg_get_indexdef_of_host;
+ALTER FUNCTION pg_catalog.pg_get_indexdef(oid, integer, boolean) RENAME TO pg_get_indexdef_of_host;
+CREATE FUNCTION pg_catalog.dsql_emulator_indexdef(definition text, an_index oid) RETURNS text
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog AS $$
+    SELECT CASE WHEN i.indisprimary THEN regexp_replace(d.definition, ' INCLUDE \(.*\)$', '')
+             || COALESCE((
+                  SELECT ' INCLUDE (' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')'
+                    FROM pg_attribute a
+                   WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped
+                     AND a.attnum <> ALL ((i.indkey::int2[])[0:i.indnkeyatts - 1])), '')
+           ELSE d.definition END
+      FROM (SELECT regexp_replace($1, '^((?:[^"]|"(?:[^"]|"")*")*?) USING btree ',
+                                  '\1 USING btree_index ') AS definition) AS d
+      JOIN pg_index i ON i.indexrelid = $2 $$;
+CREATE FUNCTION pg_catalog.pg_get_indexdef(oid) RETURNS text
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+    SELECT pg_catalog.dsql_emulator_indexdef(pg_catalog.pg_get_indexdef_of_host($1), $1) $$;
+CREATE FUNCTION pg_catalog.pg_get_indexdef(oid, integer, boolean) RETURNS text
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+    SELECT CASE WHEN $2 = 0
+                THEN pg_catalog.dsql_emulator_indexdef(pg_catalog.pg_get_indexdef_of_host($1, $2, $3), $1)
+                ELSE pg_catalog.pg_get_indexdef_of_host($1, $2, $3) END $$;
 DO $$
 BEGIN
-  EXECUTE (
-    SELECT format('CREATE VIEW pg_catalog.pg_database AS SELECT %s FROM pg_catalog.pg_database_of_host
-                    WHERE datname = pg_catalog.current_database_of_host()',
-        string_agg(CASE attname WHEN 'datname' THEN '''postgres''::name AS datname'
-          ELSE format('%I', attname) END, ', ' ORDER BY attnum))
-      FROM pg_catalog.pg_attribute
-     WHERE attrelid = 'pg_catalog.pg_database_of_host'::regclass AND attnum > 0);
+  EXECUTE 'CREATE OR REPLACE VIEW pg_catalog.pg_indexes AS ' || replace(
+    pg_catalog.pg_get_viewdef('pg_catalog.pg_indexes'::regclass), 'pg_get_indexdef_of_host', 'pg_get_indexdef');
 END $$;
--- The event triggers are the emulator's.
-ALTER TABLE pg_catalog.pg_event_trigger RENAME TO pg_event_trigger_of_host;
-CREATE VIEW pg_catalog.pg_event_trigger AS
-  SELECT * FROM pg_catalog.pg_event_trigger_of_host WHERE false;
-SET LOCAL allow_system_table_mods = off;
-GRANT SELECT ON pg_catalog.pg_database, pg_catalog.pg_event_trigger TO PUBLIC;
 
 -- The views of information_schema refer to the renamed function.
 DO $$

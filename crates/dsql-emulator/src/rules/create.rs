@@ -1,7 +1,7 @@
 //! CREATE statements that are not refused by their first words.
 
 use super::{
-    Check, Class, Context, Plan, body, create_table, index,
+    Check, Class, Context, Plan, body, check_member, create_table, index,
     refusals::{self, Place},
     sequence,
 };
@@ -41,6 +41,10 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     }
     if cursor.skip("VIEW") || cursor.skip("RECURSIVE VIEW") {
         return body::plan_view(statement, cursor, context);
+    }
+    if cursor.skip("ROLE") || cursor.skip("USER") || cursor.skip("GROUP") {
+        cursor.next();
+        return check_member(cursor).err().unwrap_or_else(|| Plan::run(Class::Ddl));
     }
     if cursor.starts_with("SCHEMA") {
         return Plan::ddl(None, None, vec![Check::SchemaCount]);

@@ -53,6 +53,9 @@ pub(super) fn plan_alter(statement: &Statement, context: &Context<'_>) -> Plan {
     if cursor.skip("ROLE") || cursor.skip("USER") {
         return plan_alter_role(statement, cursor, context);
     }
+    if cursor.skip("GROUP") {
+        return super::check_member(cursor).err().unwrap_or_else(|| Plan::run(Class::Ddl));
+    }
     if cursor.skip("INDEX") {
         // Renaming works (aurora-dsql.md#indexes); the rest are actions of ALTER TABLE [I].
         cursor.skip("IF EXISTS");

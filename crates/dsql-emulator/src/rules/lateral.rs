@@ -7,6 +7,7 @@ use sqlparser::ast::{Expr, JoinOperator, Select, SetExpr, TableFactor, visit_exp
 
 use super::{
     Check, Plan,
+    locking::LockingQueries,
     syntax::{factors, folded, parse},
 };
 use crate::{
@@ -20,13 +21,23 @@ pub(crate) fn defect(child: &str) -> DbError {
 }
 
 /// Refuses a query with such a join. For unqualified columns, the returned checks ask the catalog
-/// which table they belong to.
-pub(super) fn check(statement: &Statement) -> Result<Vec<Check>, Plan> {
+/// which table they belong to. A locking query has been parsed already.
+pub(super) fn check(
+    statement: &Statement,
+    locking: Option<&LockingQueries<'_>>,
+) -> Result<Vec<Check>, Plan> {
     if !statement.tokens.iter().any(|token| token.is("LATERAL")) {
         return Ok(Vec::new());
     }
-    let query = parse(&statement.text, &statement.tokens);
-    let Some(SetExpr::Select(select)) = query.as_deref().map(|query| &*query.body) else {
+    let parsed;
+    let query = match locking.and_then(LockingQueries::whole) {
+        Some(query) => Some(query),
+        None => {
+            parsed = parse(&statement.text, &statement.tokens);
+            parsed.as_deref()
+        }
+    };
+    let Some(SetExpr::Select(select)) = query.map(|query| &*query.body) else {
         return Ok(Vec::new());
     };
     let mut checks = Vec::new();

@@ -7,7 +7,7 @@
 //! a query with a LIMIT it would also be called for the rows beyond the limit; there it is called
 //! in an outer query, which selects the rows by their `ctid`.
 
-use sqlparser::ast::{JoinOperator, Query, SetExpr, TableFactor};
+use sqlparser::ast::{JoinOperator, Query, Select, SetExpr, TableFactor};
 
 use super::{
     Plan,
@@ -194,35 +194,81 @@ impl Clause {
     }
 }
 
-/// The locking queries of a statement; `None` if it has none.
-///
-/// # Errors
-/// The refusal of a lock that DSQL does not have on a table (aurora-dsql.md#locks) [R]. On
-/// something else it is accepted, and locks nothing [S SUITES].
-pub(super) fn locking(statement: &Statement) -> Result<Option<Locking>, Plan> {
-    let text = Text::new(statement);
-    let clauses = text.clauses();
-    if clauses.is_empty() {
-        return Ok(None);
-    }
-    let mut queries: Vec<(QueryPosition, Vec<&Clause>)> = Vec::new();
-    for clause in &clauses {
-        let position = text.query_of(clause);
-        match queries.iter_mut().find(|(known, _)| *known == position) {
-            Some((_, own)) => own.push(clause),
-            None => queries.push((position, vec![clause])),
+/// The locking queries of a statement, each parsed once.
+pub(super) struct LockingQueries<'a> {
+    text: Text<'a>,
+    clauses: Vec<Clause>,
+    queries: Vec<ParsedQuery>,
+}
+
+/// A query with locking clauses.
+struct ParsedQuery {
+    position: QueryPosition,
+    /// Its clauses, among those of the statement.
+    own: Vec<usize>,
+    /// Its syntax tree without the clauses; `None` if it cannot be parsed.
+    tree: Option<Box<Query>>,
+}
+
+impl<'a> LockingQueries<'a> {
+    /// Reads the locking queries of a statement; `None` if it has none.
+    pub(super) fn read(statement: &'a Statement) -> Option<Self> {
+        let text = Text::new(statement);
+        let clauses = text.clauses();
+        let mut queries: Vec<ParsedQuery> = Vec::new();
+        for (number, clause) in clauses.iter().enumerate() {
+            let position = text.query_of(clause);
+            match queries.iter_mut().find(|query| query.position == position) {
+                Some(query) => query.own.push(number),
+                None => queries.push(ParsedQuery { position, own: vec![number], tree: None }),
+            }
         }
+        for query in &mut queries {
+            let own: Vec<&Clause> = query.own.iter().map(|number| &clauses[*number]).collect();
+            query.tree = text.parsed(&query.position, &own);
+        }
+        (!clauses.is_empty()).then_some(Self { text, clauses, queries })
     }
-    if queries.iter().any(|(position, own)| text.has_unknown_lock(position, own)) {
-        return Err(Plan::unsupported(
-            "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported",
-        ));
+
+    /// The syntax tree of the whole statement without its locking clauses, if that is a locking
+    /// query.
+    pub(super) fn whole(&self) -> Option<&Query> {
+        let whole = QueryPosition { group: None, select: Some(0) };
+        self.queries.iter().find(|query| query.position == whole)?.tree.as_deref()
     }
-    let queries = queries.into_iter().map(|(position, own)| {
-        let reporting = text.reporting(&position, &own, &clauses);
-        LockingQuery { reporting, ..left_to_postgresql(&statement.tokens, &own) }
-    });
-    Ok(Some(whole(statement, queries.collect())))
+
+    /// How the queries lock.
+    ///
+    /// # Errors
+    /// The refusal of a lock that DSQL does not have on a table (aurora-dsql.md#locks) [R]. On
+    /// something else it is accepted, and locks nothing [S SUITES].
+    pub(super) fn locking(&self) -> Result<Locking, Plan> {
+        if self.queries.iter().any(|query| self.text.has_unknown_lock(query, &self.own(query))) {
+            return Err(Plan::unsupported(
+                "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported",
+            ));
+        }
+        let queries = self.queries.iter().map(|query| {
+            let own = self.own(query);
+            let reporting = self.text.reporting(query, &own, &self.clauses);
+            LockingQuery { reporting, ..left_to_postgresql(self.text.tokens, &own) }
+        });
+        Ok(whole(self.text.statement, queries.collect()))
+    }
+
+    /// Whether one of the clauses is in parentheses, other than those around the whole statement.
+    pub(super) fn are_in_parentheses(&self) -> bool {
+        let around = &self.text.around;
+        let whole = self.text.tokens.iter().take_while(|token| token.is_mark('(')).count();
+        let depth = |clause: &Clause| {
+            std::iter::successors(around[clause.first], |opened| around[*opened]).count()
+        };
+        self.clauses.iter().any(|clause| depth(clause) > whole)
+    }
+
+    fn own(&self, query: &ParsedQuery) -> Vec<&Clause> {
+        query.own.iter().map(|number| &self.clauses[*number]).collect()
+    }
 }
 
 /// The locking queries inside of EXPLAIN or COPY, which PostgreSQL locks itself.
@@ -321,18 +367,14 @@ impl<'a> Text<'a> {
 
     /// Whether the query locks a table in a way that DSQL does not have. A query that cannot be
     /// parsed counts as one.
-    fn has_unknown_lock(&self, position: &QueryPosition, own: &[&Clause]) -> bool {
+    fn has_unknown_lock(&self, query: &ParsedQuery, own: &[&Clause]) -> bool {
         let unknown: Vec<&Clause> =
             own.iter().copied().filter(|clause| clause.strength.is_none()).collect();
-        let (Some(last), Some(select)) = (own.last(), position.select) else {
-            return !unknown.is_empty();
-        };
         if unknown.is_empty() {
             return false;
         }
-        let end = self.query_end(position.group, last.last);
-        let Some(query) = self.parsed(select, end, own) else { return true };
-        let SetExpr::Select(parsed) = &*query.body else { return true };
+        let (Some(tree), Some(select)) = (&query.tree, query.position.select) else { return true };
+        let SetExpr::Select(parsed) = &*tree.body else { return true };
         factors(parsed).any(|factor| {
             let TableFactor::Table { name, alias, args: None, .. } = factor else { return false };
             let Some(own_name) = name.0.last().and_then(|part| part.as_ident()).map(folded) else {
@@ -354,16 +396,10 @@ impl<'a> Text<'a> {
         QueryPosition { group, select }
     }
 
-    /// How the query at `position`, with the clauses `own` of `all`, reports the rows that it
-    /// locks.
-    fn reporting(
-        &self,
-        position: &QueryPosition,
-        own: &[&Clause],
-        all: &[Clause],
-    ) -> Option<Reporting> {
+    /// How a query with the clauses `own`, of `all`, reports the rows that it locks.
+    fn reporting(&self, query: &ParsedQuery, own: &[&Clause], all: &[Clause]) -> Option<Reporting> {
         let tokens = self.tokens;
-        let (group, select) = (position.group, position.select?);
+        let (group, select) = (query.position.group, query.position.select?);
         let end = self.query_end(group, own.last()?.last);
         let on_level =
             |range: std::ops::Range<usize>| range.filter(move |at| self.around[*at] == group);
@@ -378,10 +414,9 @@ impl<'a> Text<'a> {
         let limit = next(&["LIMIT", "OFFSET", "FETCH"], from..end);
         let order = next(&["ORDER"], from..end);
 
-        let query = self.parsed(select, end, own)?;
-        let SetExpr::Select(parsed) = &*query.body else { return None };
+        let SetExpr::Select(parsed) = &*query.tree.as_ref()?.body else { return None };
         let common = |name: &str| self.is_common(name, select);
-        let found = locked_tables(&query, own, common)?;
+        let found = locked_tables(parsed, own, common)?;
         if found.tables.is_empty() {
             return Some(Reporting { tables: Vec::new(), changes: self.removals(own) });
         }
@@ -457,8 +492,10 @@ impl<'a> Text<'a> {
         clauses.iter().map(remove).collect()
     }
 
-    /// The query from its SELECT to `end`, without its locking clauses.
-    fn parsed(&self, select: usize, end: usize, own: &[&Clause]) -> Option<Box<Query>> {
+    /// The query from its SELECT on, without its locking clauses.
+    fn parsed(&self, position: &QueryPosition, own: &[&Clause]) -> Option<Box<Query>> {
+        let select = position.select?;
+        let end = self.query_end(position.group, own.last()?.last);
         let mut text = String::new();
         let mut done = self.tokens[select].start;
         for clause in own {
@@ -508,13 +545,10 @@ struct QueryTables {
 /// The tables that the clauses lock; `None` if one of them is not a plain table. `common` returns
 /// whether a name is that of a query of a WITH clause, which has no rows to lock.
 fn locked_tables(
-    query: &Query,
+    select: &Select,
     clauses: &[&Clause],
     common: impl Fn(&str) -> bool,
 ) -> Option<QueryTables> {
-    let SetExpr::Select(select) = &*query.body else {
-        return None;
-    };
     let mut found = QueryTables { tables: Vec::new(), all: true };
     for factor in factors(select) {
         let (name, alias) = match factor {
@@ -553,14 +587,4 @@ fn locked_tables(
         found.tables.push(LockedTable { relation, alias: identifier(&alias), strength });
     }
     Some(found)
-}
-
-/// Whether there is a locking clause in parentheses, other than those around the whole statement.
-pub(super) fn locks_in_parentheses(statement: &Statement) -> bool {
-    let text = Text::new(statement);
-    let whole = statement.tokens.iter().take_while(|token| token.is_mark('(')).count();
-    let depth = |clause: &Clause| {
-        std::iter::successors(text.around[clause.first], |opened| text.around[*opened]).count()
-    };
-    text.clauses().iter().any(|clause| depth(clause) > whole)
 }

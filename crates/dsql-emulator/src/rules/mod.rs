@@ -42,7 +42,7 @@ pub(crate) use transaction::{Access, Control};
 
 use crate::{
     config::Unrecorded,
-    sql::{Cursor, Statement},
+    sql::{Cursor, Statement, Token},
     wire::{Column, DbError},
 };
 
@@ -241,7 +241,9 @@ pub(crate) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
 /// belongs to the system, and on some objects (aurora-dsql.md#refused-statements) [O].
 fn plan_grant(cursor: Cursor<'_>) -> Plan {
     const SYSTEM: [&str; 4] = ["public", "pg_catalog", "information_schema", "sys"];
-    let Some(mut objects) = cursor.find("ON") else { return Plan::run(Class::Ddl) };
+    let Some(mut objects) = cursor.find("ON") else {
+        return check_member(cursor).err().unwrap_or_else(|| Plan::run(Class::Ddl));
+    };
     objects.skip("ON");
     // Without a name behind it, the word is the name of a table.
     let mut behind = objects;
@@ -262,6 +264,19 @@ fn plan_grant(cursor: Cursor<'_>) -> Plan {
         return Plan::unsupported("feature not supported on system entity");
     }
     Plan::run(Class::Ddl)
+}
+
+/// No role becomes a member of a predefined one, such as `pg_execute_server_program`, because `admin`
+/// has none of them with the ADMIN option. PostgreSQL checks this only since version 16, which DSQL
+/// reports; so SQLSTATE and message are PostgreSQL's [I].
+fn check_member(words: Cursor<'_>) -> Result<(), Plan> {
+    let mut names = words.rest().iter().filter_map(Token::word);
+    match names.find(|name| name.starts_with("pg_")) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Plan::refuse("42501", format!("permission denied to grant role \"{name}\"")))
+        }
+    }
 }
 
 /// ANALYZE takes one relation (aurora-dsql.md#refused-statements) [O].

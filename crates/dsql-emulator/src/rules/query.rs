@@ -2,7 +2,7 @@
 
 use super::{
     Class, Context, Plan, Run, lateral,
-    locking::{locking, locks_in_parentheses},
+    locking::LockingQueries,
     refusals::{self, Place},
     system_columns,
 };
@@ -10,7 +10,7 @@ use crate::sql::{Cursor, Kind, Statement, Token};
 
 pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     let tokens = &statement.tokens;
-    if let Err(refusal) = check_words(tokens) {
+    if let Err(refusal) = check_words(tokens, context) {
         return refusal;
     }
     let Some(head) = tokens.iter().find(|token| !token.is_mark('(')) else {
@@ -27,15 +27,16 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
     if let Err(refusal) = refused {
         return refusal;
     }
-    let mut checks = match lateral::check(statement) {
+    let locking = LockingQueries::read(statement);
+    let mut checks = match lateral::check(statement, locking.as_ref()) {
         Ok(checks) => checks,
         Err(refusal) => return refusal,
     };
     checks.extend(system_columns::check(statement));
-    if let Some(refusal) = check_unrecorded(statement, context) {
+    if let Some(refusal) = check_unrecorded(statement, locking.as_ref(), context) {
         return refusal;
     }
-    let locking = match locking(statement) {
+    let locking = match locking.map(|queries| queries.locking()).transpose() {
         Ok(locking) => locking,
         Err(refusal) => return refusal,
     };
@@ -50,11 +51,16 @@ pub(super) fn plan(statement: &Statement, context: &Context<'_>) -> Plan {
 
 /// Statements that are refused by configuration, because DSQL's behaviour is not recorded. Messages
 /// [I].
-fn check_unrecorded(statement: &Statement, context: &Context<'_>) -> Option<Plan> {
+fn check_unrecorded(
+    statement: &Statement,
+    locking: Option<&LockingQueries<'_>>,
+    context: &Context<'_>,
+) -> Option<Plan> {
     if !context.unrecorded.data_modifying_with && changes_in_parentheses(&statement.tokens) {
         return Some(Plan::unsupported("data-modifying statements in WITH are not supported"));
     }
-    if !context.unrecorded.locking_subqueries && locks_in_parentheses(statement) {
+    let locks_inside = || locking.is_some_and(LockingQueries::are_in_parentheses);
+    if !context.unrecorded.locking_subqueries && locks_inside() {
         return Some(Plan::unsupported("locking clauses in subqueries are not supported"));
     }
     None
@@ -98,7 +104,7 @@ fn names_next(cursor: &Cursor<'_>) -> bool {
     next.is_some_and(|next| next.word().is_some() && !BEHIND_LABEL.iter().any(|word| next.is(word)))
 }
 
-fn check_words(tokens: &[Token]) -> Result<(), Plan> {
+fn check_words(tokens: &[Token], context: &Context<'_>) -> Result<(), Plan> {
     for position in 0..tokens.len() {
         let mut cursor = Cursor::new(&tokens[position..]);
         if position > 0 && cursor.skip("TABLESAMPLE") && names_next(&cursor) {
@@ -110,6 +116,11 @@ fn check_words(tokens: &[Token]) -> Result<(), Plan> {
             check_collation(&mut cursor)?;
         } else if let Some(name) = called_function(tokens, position) {
             refusals::check_name(Place::Function, name)?;
+            // What the emulator adds to PostgreSQL's functions does not exist for clients.
+            let is_own = name.starts_with("dsql_emulator_") || name.ends_with("_of_host");
+            if is_own && context.builtins.contains(name) {
+                return Err(Plan::refuse("42883", format!("function {name} does not exist")));
+            }
         } else if let Some(name) = cast_type(tokens, position) {
             refusals::check_name(Place::CastType, name)?;
         }
@@ -123,11 +134,21 @@ fn called_function(tokens: &[Token], position: usize) -> Option<&str> {
     let is_function = match &tokens[..position] {
         // A function of another schema is the client's own.
         [.., schema, dot] if dot.is_mark('.') => schema.word() == Some("pg_catalog"),
-        // A table, a query of a WITH clause, an alias.
+        // A query of a WITH clause: `name (columns) AS (query)`.
+        _ if names_query(&tokens[position + 1..]) => false,
+        // A table, the first query of a WITH clause, an alias.
         [.., before] => !["INTO", "WITH", "RECURSIVE", "AS"].iter().any(|word| before.is(word)),
         [] => false,
     };
     is_function.then_some(name)
+}
+
+/// Whether `(columns) AS (query)` comes next.
+fn names_query(tokens: &[Token]) -> bool {
+    let mut cursor = Cursor::new(tokens);
+    cursor.parenthesised();
+    cursor.skip("AS")
+        && (cursor.skip_mark('(') || cursor.skip("MATERIALIZED") || cursor.skip("NOT MATERIALIZED"))
 }
 
 /// The type of PostgreSQL's at `position`, if an expression is converted to it.

@@ -12,6 +12,12 @@ use crate::sql::{Kind, Token};
 /// deeply that walking over them overflows the stack.
 const MAX_PARSED: usize = 1_000;
 
+#[cfg(test)]
+thread_local! {
+    /// How many texts this thread has parsed.
+    pub(super) static PARSED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The syntax tree of a query; `None` if `text` is not a query or has more than [`MAX_PARSED`] words.
 pub(super) fn parse(text: &str, tokens: &[Token]) -> Option<Box<Query>> {
     match parse_statement(text, tokens)? {
@@ -29,6 +35,8 @@ pub(super) fn parse_statement(text: &str, tokens: &[Token]) -> Option<Ast> {
     if tokens.iter().filter(deepens).count() > MAX_PARSED {
         return None;
     }
+    #[cfg(test)]
+    PARSED.with(|count| count.set(count.get() + 1));
     Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()
 }
 

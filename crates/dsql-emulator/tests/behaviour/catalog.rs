@@ -241,3 +241,114 @@ async fn the_catalog_does_not_show_the_schema_and_the_event_triggers_of_the_emul
     let own = client.refused("SELECT count(*) FROM pg_toast_temp_dsql.job").await;
     assert_eq!(own.0, "42501");
 }
+
+/// The columns of PostgreSQL 16. Clients choose their queries by the version that is reported.
+#[tokio::test]
+async fn the_catalog_has_the_columns_of_the_reported_version_on_every_server() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    for (catalog, columns) in [
+        (
+            "pg_database",
+            "oid datname datdba encoding datlocprovider datistemplate datallowconn datconnlimit \
+             datfrozenxid datminmxid dattablespace datcollate datctype daticulocale daticurules \
+             datcollversion datacl",
+        ),
+        (
+            "pg_collation",
+            "oid collname collnamespace collowner collprovider collisdeterministic collencoding \
+             collcollate collctype colliculocale collicurules collversion",
+        ),
+        ("pg_auth_members", "oid roleid member grantor admin_option inherit_option set_option"),
+        ("pg_am", "oid amname amhandler amtype"),
+        ("pg_event_trigger", "oid evtname evtevent evtowner evtfoid evtenabled evttags"),
+    ] {
+        let found = client.run(&format!("SELECT * FROM {catalog} LIMIT 1")).await;
+        assert_eq!(found.columns.join(" "), columns, "{catalog}");
+    }
+}
+
+/// aurora-dsql.md#indexes
+#[tokio::test]
+async fn indexes_have_dsqls_access_method_and_a_primary_key_includes_the_other_columns() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    for sql in [
+        "CREATE TABLE t (\"USING btree \" int, b text, c int, PRIMARY KEY (c, b))",
+        "CREATE TABLE alone (a int PRIMARY KEY)",
+        "CREATE TABLE u (a int, b int, c int, PRIMARY KEY (b) INCLUDE (c))",
+    ] {
+        client.ok(sql).await;
+    }
+    client.ok("CREATE INDEX ASYNC \"i USING btree \" ON t (lower(b)) WHERE c > 0").await;
+    client.ok("CREATE UNIQUE INDEX ASYNC v ON t (c) INCLUDE (b)").await;
+    for (index, definition) in [
+        (
+            "t_pkey",
+            "CREATE UNIQUE INDEX t_pkey ON public.t USING btree_index (c, b) \
+             INCLUDE (\"USING btree \")",
+        ),
+        ("alone_pkey", "CREATE UNIQUE INDEX alone_pkey ON public.alone USING btree_index (a)"),
+        ("u_pkey", "CREATE UNIQUE INDEX u_pkey ON public.u USING btree_index (b) INCLUDE (a, c)"),
+        (
+            "i USING btree ",
+            "CREATE INDEX \"i USING btree \" ON public.t USING btree_index (lower(b)) WHERE (c > 0)",
+        ),
+        ("v", "CREATE UNIQUE INDEX v ON public.t USING btree_index (c) INCLUDE (b)"),
+    ] {
+        let name = format!("'\"{index}\"'::regclass");
+        for sql in [
+            format!("SELECT pg_get_indexdef({name})"),
+            format!("SELECT pg_get_indexdef({name}, 0, false)"),
+            format!("SELECT indexdef FROM pg_indexes WHERE indexname = '{index}'"),
+        ] {
+            assert_eq!(client.value(&sql).await, definition, "{sql}");
+        }
+    }
+    let part = "SELECT pg_get_indexdef('\"i USING btree \"'::regclass, 1, true)";
+    assert_eq!(client.value(part).await, "lower(b)");
+    let method = "SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam \
+                  WHERE c.oid = 't_pkey'::regclass";
+    assert_eq!(client.value(method).await, "btree_index");
+}
+
+#[tokio::test]
+async fn clients_cannot_call_the_functions_of_the_emulator() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    for (call, name) in [
+        ("set_config_of_host('work_mem', '1MB', false)", "set_config_of_host"),
+        ("pg_catalog.version_of_host()", "version_of_host"),
+        ("\"dsql_emulator_lock\"('K', '[]')", "dsql_emulator_lock"),
+    ] {
+        let message = format!("function {name} does not exist");
+        for sql in [
+            format!("SELECT {call}"),
+            format!("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT {call}::text $$"),
+            format!("CREATE VIEW v AS SELECT {call} AS a"),
+        ] {
+            assert_eq!(pair(&client.refused(&sql).await), ("42883", &*message), "{sql}");
+        }
+    }
+    client.ok("CREATE SCHEMA mine").await;
+    client.ok("CREATE FUNCTION mine.cost_of_host() RETURNS int LANGUAGE sql AS 'SELECT 1'").await;
+    client.ok("CREATE TABLE name_of_host (id int PRIMARY KEY)").await;
+    client.ok("INSERT INTO name_of_host (id) SELECT mine.cost_of_host()").await;
+}
+
+#[tokio::test]
+async fn a_relation_in_the_schema_of_temporary_ones_is_refused() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = Client::connect(&emulator).await;
+    client.ok("SET search_path TO pg_temp, public").await;
+    for (sql, kind) in [
+        ("CREATE TABLE pg_temp.t (id int PRIMARY KEY)", "table"),
+        ("CREATE TABLE t (id int PRIMARY KEY)", "table"),
+        ("CREATE VIEW pg_temp.v AS SELECT 1 AS a", "view"),
+        ("CREATE SEQUENCE pg_temp.s CACHE 1", "sequence"),
+    ] {
+        let upper = kind.to_uppercase();
+        let message = format!("TEMPORARY or TEMP {kind} not supported for CREATE {upper}");
+        assert_eq!(pair(&client.refused(sql).await), ("0A000", &*message), "{sql}");
+    }
+}

@@ -148,3 +148,22 @@ fn only_the_locking_clause_is_removed() {
     let locking = run("SELECT 1 FOR UPDATE OF nosuch NOWAIT").locking.unwrap();
     assert_eq!(locking.text.trim_end(), "SELECT 1 FOR UPDATE OF nosuch");
 }
+
+#[test]
+fn a_query_is_parsed_at_most_once() {
+    let parses = |sql: &str| {
+        let before = crate::rules::syntax::PARSED.get();
+        plan_of(sql);
+        crate::rules::syntax::PARSED.get() - before
+    };
+    for (sql, expected) in [
+        ("SELECT a FROM t WHERE b = 1", 0),
+        ("SELECT a FROM t LEFT JOIN LATERAL (SELECT u.b FROM u) AS s ON true", 1),
+        ("SELECT a FROM t LEFT JOIN LATERAL (SELECT u.b FROM u) AS s ON true FOR UPDATE OF t", 1),
+        ("SELECT a FROM t FOR UPDATE", 1),
+        ("SELECT a FROM t FOR SHARE", 1),
+        ("SELECT a FROM (SELECT a FROM t) AS s FOR NO KEY UPDATE", 1),
+    ] {
+        assert_eq!(parses(sql), expected, "{sql}");
+    }
+}

@@ -363,6 +363,8 @@ fn geometric_types_are_refused_in_expressions() {
         ("SELECT point '(1,2)'", "point"),
         ("SELECT a::circle[] FROM t", "circle"),
         ("INSERT INTO t VALUES (CAST($1 AS polygon))", "polygon"),
+        ("SELECT point(1, 2)::text", "point"),
+        ("SELECT area(pg_catalog.box(a, b)) FROM t", "box"),
     ] {
         let message = format!("datatype {name} not supported");
         assert_eq!(refusal(sql), ("0A000".into(), message), "{sql}");
@@ -371,6 +373,8 @@ fn geometric_types_are_refused_in_expressions() {
         "SELECT path, box AS point FROM line AS circle",
         "SELECT '127.0.0.1'::inet, '{1}'::int[], '[1,2]'::int4range",
         "SELECT a::mine.point, CAST(a AS text) AS path FROM t",
+        "WITH RECURSIVE a AS (SELECT 1), path (n) AS MATERIALIZED (SELECT 1) TABLE path",
+        "SELECT mine.point(1, 2), circle.path FROM t AS path (circle)",
     ] {
         run(sql);
     }
@@ -412,4 +416,21 @@ fn schemas_and_roles_are_looked_up() {
     let roles = ["a", "B"].map(|role| Check::NotMapped { role: role.into() });
     assert_eq!(run("DROP ROLE IF EXISTS a, \"B\"").checks, roles);
     assert_eq!(run("DROP USER a").checks, roles[..1]);
+}
+
+#[test]
+fn no_role_becomes_a_member_of_a_predefined_one() {
+    let denied = "permission denied to grant role \"pg_read_server_files\"";
+    for sql in [
+        "GRANT pg_read_server_files TO admin",
+        "GRANT a, \"pg_read_server_files\" TO admin WITH ADMIN OPTION",
+        "CREATE ROLE r LOGIN IN ROLE pg_read_server_files",
+        "CREATE USER r IN GROUP pg_read_server_files",
+        "ALTER GROUP pg_read_server_files ADD USER admin",
+    ] {
+        assert_eq!(refusal(sql), ("42501".into(), denied.into()), "{sql}");
+    }
+    for sql in ["GRANT reader TO app", "CREATE ROLE r IN ROLE a", "ALTER GROUP a ADD USER b"] {
+        run(sql);
+    }
 }
