@@ -11,6 +11,12 @@ const CHECKS: &[&str] = &[
     "cargo fmt --all --check",
     "cargo xtask tidy",
     "cargo clippy --workspace --all-targets -- -D warnings",
+    // Broken links in the documentation of the crates that users depend on. The lints are in
+    // Cargo.toml.
+    "cargo doc --lib --no-deps --all-features --package temporal-dsql --package temporal-dsql-client \
+     --package temporal-dsql-domain --package temporal-dsql-memory --package temporal-dsql-migrate \
+     --package temporal-dsql-ports --package temporal-dsql-store --package temporal-dsql-stores \
+     --package dsql-emulator",
 ];
 
 /// The commands at the beginning of the README, word for word.

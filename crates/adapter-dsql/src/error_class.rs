@@ -78,13 +78,10 @@ impl ErrorClass {
             StoreError::Condition(_) | StoreError::AlreadyExists { .. } => Self::ConditionFailed,
             StoreError::Limit { kind: LimitKind::TransactionAge, .. } => Self::TransactionTimeout,
             StoreError::Unsupported { .. } => Self::UnsupportedFeature,
-            StoreError::InvalidArgument { .. }
-            | StoreError::Limit { .. }
-            | StoreError::Unauthorized { .. }
-            | StoreError::Corrupt { .. } => Self::Permanent,
             StoreError::Unavailable { source, .. } => {
                 source.as_ref().map_or(Self::Unavailable, Self::of_outage)
             }
+            _ => Self::Permanent,
         }
     }
 
@@ -110,14 +107,8 @@ impl ErrorClass {
             Some(ConnectError::Unreachable { .. }) => Self::Unreachable,
             Some(ConnectError::Token { .. }) => Self::NoToken,
             Some(ConnectError::Server { .. }) => Self::ServerError,
-            // These are not reported as unavailable.
-            Some(
-                ConnectError::Configuration(_)
-                | ConnectError::Tls { .. }
-                | ConnectError::Refused { .. }
-                | ConnectError::NoDatabase { .. },
-            )
-            | None => Self::Unavailable,
+            // The others are not reported as unavailable.
+            _ => Self::Unavailable,
         }
     }
 }
@@ -126,7 +117,7 @@ impl ErrorClass {
 mod tests {
     use std::{io, time::Duration};
 
-    use temporal_dsql_client::Connector;
+    use temporal_dsql_client::connector_with;
     use temporal_dsql_ports::Outcome;
 
     use super::*;
@@ -142,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_class_of_an_outage_names_its_cause() {
-        let connector = Connector::from(sqlx::postgres::PgConnectOptions::new_without_pgpass());
+        let connector = connector_with(sqlx::postgres::PgConnectOptions::new_without_pgpass());
         let endpoint = connector.endpoint().clone();
         let source = Cause::new("reset");
         let io = || sqlx::Error::Io(io::ErrorKind::ConnectionReset.into());

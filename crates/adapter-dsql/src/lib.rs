@@ -6,7 +6,7 @@
 //! the pool (`pool`), which opens connections at DSQL's rate and retires them before DSQL closes
 //! them. A write set is sent as one statement if the server accepts it (`capabilities`,
 //! `rows/mutable_state`).
-#![warn(missing_docs, clippy::unwrap_used)]
+#![warn(missing_debug_implementations, missing_docs, clippy::unwrap_used)]
 
 mod arguments;
 mod autocommit;
@@ -30,6 +30,8 @@ pub use open_error::OpenError;
 pub use store::{DsqlStore, connect};
 #[cfg(feature = "aws")]
 pub use temporal_dsql_client::aws_credentials;
+#[cfg(feature = "emulator")]
+pub use temporal_dsql_client::emulator_credentials;
 pub use temporal_dsql_client::{
     Action, Auth, CachedTokenSource, Config, ConfigError, ConnectError, Connector, Endpoint,
     ErrorChain, IamTokenSource, Overrides, PoolConfig, Target, Tls, TlsMode, Token, TokenError,

@@ -5,6 +5,7 @@ use temporal_dsql_ports::StoreError;
 
 /// Why a store could not be opened.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The configuration cannot work; nothing was sent.
     #[error("the configuration cannot work")]

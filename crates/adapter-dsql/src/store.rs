@@ -1,6 +1,6 @@
 //! The store on DSQL: opening it, and the implementation of [`Store`].
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -36,6 +36,15 @@ pub struct DsqlStore {
     shared: Arc<Shared>,
     engine: Engine,
     detection: Arc<Detection>,
+}
+
+impl fmt::Debug for DsqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DsqlStore")
+            .field("engine", &self.engine)
+            .field("capabilities", &self.capabilities())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Opens a store, and one connection to check that the database accepts the user. This is the

@@ -31,11 +31,11 @@ async fn increment(store: &MemoryStore) -> Result<(), StoreError> {
 /// that were reported as successful, and the number of attempts.
 async fn count(plan: FaultPlan) -> (MemoryStore, [u64; 3]) {
     let log = Arc::new(Log::default());
-    let policy = RetryPolicy {
-        base: Duration::from_micros(50),
-        cap: Duration::from_millis(2),
-        deadline: Duration::from_secs(60),
-    };
+    let policy = RetryPolicy::new(
+        Duration::from_micros(50),
+        Duration::from_millis(2),
+        Duration::from_secs(60),
+    );
     let runner = Runner::builder().policy(policy).observer(log.clone()).seed(1);
     let store = MemoryStore::builder().runner(runner.build()).build();
     let counter = execution("counter", 1);

@@ -39,7 +39,7 @@
 //! # };
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example(row)).unwrap();
 //! ```
-#![warn(missing_docs, clippy::unwrap_used)]
+#![warn(missing_debug_implementations, missing_docs, clippy::unwrap_used)]
 
 #[cfg(test)]
 mod concurrency_tests;

@@ -47,6 +47,12 @@ struct Shared {
 /// The builder of a [`MemoryStore`].
 pub struct MemoryStoreBuilder(Shared);
 
+impl fmt::Debug for MemoryStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStoreBuilder").field("runner", &self.0.runner).finish_non_exhaustive()
+    }
+}
+
 impl MemoryStoreBuilder {
     /// Sets the runner. Default: [`Runner::default`].
     #[must_use]

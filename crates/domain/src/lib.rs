@@ -4,7 +4,7 @@
 //! tasks, history branches and schema versions. Constructors validate, and conversions keep stored
 //! values unchanged. The crate has no I/O, no clock and no async code. Comments cite the sources of
 //! rules by file and anchor; the files are in `docs/reference`.
-#![warn(missing_docs, clippy::unwrap_used)]
+#![warn(missing_debug_implementations, missing_docs, clippy::unwrap_used)]
 
 mod archetype;
 mod blob;

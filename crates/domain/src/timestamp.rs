@@ -1,6 +1,6 @@
 //! Points in time in UTC with microsecond precision, as DSQL stores them.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::SystemTime};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -58,10 +58,22 @@ impl Timestamp {
         Self::from_unix_micros(micros)
     }
 
-    /// The time of the system's clock.
+    /// The time of the system's clock. A clock outside [`MIN`](Self::MIN) to [`MAX`](Self::MAX) has
+    /// the nearer of them.
     pub fn now() -> Self {
-        let now = OffsetDateTime::now_utc();
-        Self::try_from(now).unwrap_or(Self::UNIX_EPOCH)
+        Self::clamped(SystemTime::now())
+    }
+
+    fn clamped(time: SystemTime) -> Self {
+        let unix_micros = match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+            // Truncates towards the past, as every conversion.
+            Err(before) => {
+                let micros = before.duration().as_nanos().div_ceil(1_000);
+                i64::try_from(micros).map_or(i64::MIN, |micros| -micros)
+            }
+        };
+        Self { unix_micros }.clamp(Self::MIN, Self::MAX)
     }
 
     /// Microseconds since the Unix epoch; negative before it.
@@ -115,6 +127,8 @@ impl fmt::Debug for Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -157,5 +171,18 @@ mod tests {
             prop_assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
             prop_assert_eq!(Timestamp::try_from(time.to_offset_date_time()).unwrap(), time);
         }
+    }
+
+    #[test]
+    fn a_clock_before_1970_is_read_as_it_is_and_one_out_of_range_as_the_nearer_end() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let (second, nano) = (Duration::from_secs(1), Duration::from_nanos(1));
+        let read = |time| Timestamp::clamped(time).unix_micros();
+        assert_eq!(read(epoch + second + nano), 1_000_000);
+        assert_eq!(read(epoch - second), -1_000_000);
+        assert_eq!(read(epoch - second - nano), -1_000_001, "truncated towards the past");
+        let years = Duration::from_secs(10_000 * 366 * 24 * 60 * 60);
+        assert_eq!(Timestamp::clamped(epoch + years), Timestamp::MAX);
+        assert_eq!(Timestamp::clamped(epoch - years), Timestamp::MIN);
     }
 }

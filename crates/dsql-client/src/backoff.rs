@@ -44,11 +44,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_grow_up_to_the_cap_and_end_at_the_deadline() {
-        let policy = RetryPolicy {
-            base: Duration::from_millis(10),
-            cap: Duration::from_millis(40),
-            deadline: Duration::from_secs(1),
-        };
+        let policy = RetryPolicy::new(
+            Duration::from_millis(10),
+            Duration::from_millis(40),
+            Duration::from_secs(1),
+        );
         fastrand::seed(7);
         let mut attempts = Attempts::new();
         while let Some(wait) = attempts.next_wait(&policy) {

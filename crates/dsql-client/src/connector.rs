@@ -24,11 +24,11 @@ use crate::{
 /// Opens connections to one database.
 ///
 /// ```no_run
-/// use temporal_dsql_client::{Config, Connector};
+/// use temporal_dsql_client::{Config, Connector, open_connection};
 ///
 /// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
 /// let connector = Connector::new(&Config::from_env()?, None)?;
-/// let connection = connector.connect().await?;
+/// let connection = open_connection(&connector).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -39,6 +39,15 @@ pub struct Connector {
     secret: Secret,
     endpoint: Arc<Endpoint>,
     timeout: std::time::Duration,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("engine", &self.engine)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone)]
@@ -69,6 +78,7 @@ impl fmt::Display for Endpoint {
 
 /// Why a connection could not be opened. No message contains a secret.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The configuration cannot be used, such as a CA file without a certificate.
     #[error("the connection configuration is invalid")]
@@ -281,26 +291,6 @@ impl Connector {
         &self.endpoint
     }
 
-    /// Opens a connection, within the timeout of the configuration, which includes the time that a
-    /// token takes.
-    ///
-    /// # Errors
-    /// See [`ConnectError`].
-    pub async fn connect(&self) -> Result<PgConnection, ConnectError> {
-        let endpoint = &self.endpoint;
-        match tokio::time::timeout(self.timeout, self.open()).await {
-            Ok(Ok(connection)) => {
-                tracing::debug!(host = endpoint.host, user = endpoint.user, "connected");
-                Ok(connection)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(elapsed) => {
-                let error = std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed);
-                Err(endpoint.explain(error.into()))
-            }
-        }
-    }
-
     async fn open(&self) -> Result<PgConnection, ConnectError> {
         let options = match &self.secret {
             Secret::None => self.options.clone(),
@@ -316,24 +306,43 @@ impl Connector {
     }
 }
 
-/// Options of the driver, for what a [`Config`] does not have. There is no token.
-impl From<PgConnectOptions> for Connector {
-    fn from(options: PgConnectOptions) -> Self {
-        let host = options.get_host().to_owned();
-        let engine = region_of_host(&host).map_or(Engine::Postgres, |_| Engine::Dsql);
-        let endpoint = Endpoint {
-            host: bracketed(&host),
-            port: options.get_port(),
-            user: options.get_username().to_owned(),
-            database: options.get_database().unwrap_or_default().to_owned(),
-        };
-        Self {
-            engine,
-            options,
-            secret: Secret::None,
-            endpoint: Arc::new(endpoint),
-            timeout: CONNECT_TIMEOUT,
+/// Opens a connection, within the timeout of the configuration, which includes the time that a token
+/// takes. This is a function because [`Connector`] is part of the facade, which has no type of the
+/// driver.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn open_connection(connector: &Connector) -> Result<PgConnection, ConnectError> {
+    let endpoint = &connector.endpoint;
+    match tokio::time::timeout(connector.timeout, connector.open()).await {
+        Ok(Ok(connection)) => {
+            tracing::debug!(host = endpoint.host, user = endpoint.user, "connected");
+            Ok(connection)
         }
+        Ok(Err(error)) => Err(error),
+        Err(elapsed) => {
+            let error = std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed);
+            Err(endpoint.explain(error.into()))
+        }
+    }
+}
+
+/// A connector with `options` of the driver, for what a [`Config`] does not have. It has no token.
+pub fn connector_with(options: PgConnectOptions) -> Connector {
+    let host = options.get_host().to_owned();
+    let engine = region_of_host(&host).map_or(Engine::Postgres, |_| Engine::Dsql);
+    let endpoint = Endpoint {
+        host: bracketed(&host),
+        port: options.get_port(),
+        user: options.get_username().to_owned(),
+        database: options.get_database().unwrap_or_default().to_owned(),
+    };
+    Connector {
+        engine,
+        options,
+        secret: Secret::None,
+        endpoint: Arc::new(endpoint),
+        timeout: CONNECT_TIMEOUT,
     }
 }
 
@@ -416,7 +425,7 @@ mod tests {
         let config = Config { password: Some("p".to_owned().into()), ..Config::new("localhost") };
         let mut connector = Connector::new(&config, None).unwrap();
         connector.secret = Secret::Token(std::sync::Arc::new(Silent));
-        let refused = connector.connect().await.unwrap_err();
+        let refused = open_connection(&connector).await.unwrap_err();
         let ConnectError::Unreachable { source, .. } = refused else { panic!("{refused:?}") };
         let Some(sqlx::Error::Io(error)) = source.get().downcast_ref() else {
             panic!("{source:?}")
@@ -431,7 +440,7 @@ mod tests {
         tokens.expect_token().once().returning(failure);
         let config = Config { region: Some("eu-west-1".into()), ..Config::new("db.invalid") };
         let connector = Connector::with_tokens(&config, Arc::new(tokens)).unwrap();
-        let error = connector.connect().await.unwrap_err();
+        let error = open_connection(&connector).await.unwrap_err();
         assert!(matches!(&error, ConnectError::Token { user, .. } if user == "admin"), "{error:?}");
     }
 

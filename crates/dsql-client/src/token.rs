@@ -3,7 +3,10 @@
 //! A token is a presigned URL for service `dsql` without its scheme (aurora-dsql.md#tokens). The
 //! database checks it at connect only, so an open session outlives its token.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use aws_credential_types::{
@@ -41,6 +44,7 @@ pub struct Token {
 
 /// Why no token could be made. Carries no secret.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenError {
     /// The credentials provider failed.
     #[error("no AWS credentials: {0}")]
@@ -85,6 +89,15 @@ pub struct IamTokenSource {
     action: Action,
     lifetime: Duration,
     credentials: SharedCredentialsProvider,
+}
+
+impl fmt::Debug for IamTokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IamTokenSource")
+            .field("host", &self.host)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
 }
 
 impl IamTokenSource {

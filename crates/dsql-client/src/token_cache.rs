@@ -1,6 +1,7 @@
 //! The token cache: keeps a token for most of its lifetime.
 
 use std::{
+    fmt,
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -30,6 +31,12 @@ pub struct CachedTokenSource<S, C = fn() -> SystemTime> {
     state: Mutex<State>,
     // Held by the caller that gets a token; callers without a valid one wait for it.
     refresh: tokio::sync::Mutex<()>,
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for CachedTokenSource<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedTokenSource").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]

@@ -32,6 +32,7 @@ use crate::{
 
 /// Why an emulator did not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The configuration is invalid.
     #[error(transparent)]

@@ -8,6 +8,7 @@
 //! | [`stores`] | | Temporal's stores: executions, histories, tasks, shards, task queues, namespaces, clusters, Nexus endpoints and queues |
 //! | `dsql` | `dsql` (default) | the store on Aurora DSQL, or on PostgreSQL for development |
 //! | `dsql::aws_credentials` | `aws` | the standard chain of AWS credentials |
+//! | `dsql::Config::from_emulator`, `dsql_emulator` | `emulator` | an emulated cluster, for tests |
 //! | `memory` | `memory` | a store in memory with the isolation, conflicts and limits of Aurora DSQL |
 //! | `migrate` | `migrate` | installs, upgrades, verifies and rolls back the schema |
 //!
@@ -95,13 +96,15 @@
 //! # Ok(())
 //! # }
 //! ```
-#![warn(missing_docs)]
+#![warn(missing_debug_implementations, missing_docs)]
 
 /// The example of the README, compiled.
 #[cfg(all(doctest, feature = "aws"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(feature = "emulator")]
+pub use dsql_emulator;
 pub use uuid;
 
 pub use temporal_dsql_domain::{
@@ -162,6 +165,8 @@ pub mod dsql {
     pub use aws_credential_types::provider::SharedCredentialsProvider;
     #[cfg(feature = "aws")]
     pub use temporal_dsql_store::aws_credentials;
+    #[cfg(feature = "emulator")]
+    pub use temporal_dsql_store::emulator_credentials;
     pub use temporal_dsql_store::{
         Action, Auth, CachedTokenSource, Capabilities, Config, ConfigError, ConnectError,
         Connector, DsqlStore, Endpoint, ErrorChain, IamTokenSource, METRICS, Metric, MetricKind,

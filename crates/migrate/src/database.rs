@@ -206,6 +206,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a call to a database failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DatabaseError {
     /// The transaction lost a conflict and was not applied. Common around DDL
     /// (aurora-dsql.md#transient-failures).

@@ -13,6 +13,7 @@ use crate::{
 ///
 /// Running the command again is always safe: steps in effect are found in the catalog and skipped.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MigrateError {
     /// The schema files are invalid. Nothing was executed.
     #[error(transparent)]

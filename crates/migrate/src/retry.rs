@@ -19,6 +19,7 @@ use crate::{
 
 /// Timeouts and intervals of a migration.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// The backoff after transient failures, and the deadline of one action.
     pub retry: RetryPolicy,
@@ -35,11 +36,11 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            retry: RetryPolicy {
-                base: Duration::from_millis(100),
-                cap: Duration::from_secs(5),
-                deadline: Duration::from_secs(120),
-            },
+            retry: RetryPolicy::new(
+                Duration::from_millis(100),
+                Duration::from_secs(5),
+                Duration::from_secs(120),
+            ),
             poll: Duration::from_secs(1),
             index_build: Duration::from_secs(60 * 60),
             job_visibility: Duration::from_secs(10),

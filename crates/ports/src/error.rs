@@ -55,6 +55,7 @@ impl fmt::Display for Outcome {
 
 /// A condition of a request that did not hold, with the observed state.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConditionFailed {
     /// The current execution of the id is not the one that the request expected
     /// (Temporal's `CurrentWorkflowConditionFailedError`).
@@ -279,6 +280,7 @@ fn versions(f: &mut fmt::Formatter<'_>, expected: i64, observed: Option<i64>) ->
 
 /// The error of an operation on a store.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// A condition of the request did not hold. Nothing was applied; it is not retried.
     #[error("condition failed: {0}")]

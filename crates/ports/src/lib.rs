@@ -12,7 +12,7 @@
 //!
 //! A group of conditions and writes that succeeds or fails as a whole is a [`WriteSet`], which
 //! [`Store::apply`] executes. [`StoreError`] reports what happened and whether anything was written.
-#![warn(missing_docs, clippy::unwrap_used)]
+#![warn(missing_debug_implementations, missing_docs, clippy::unwrap_used)]
 
 mod clock;
 mod create_tasks;

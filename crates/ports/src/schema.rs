@@ -23,6 +23,7 @@ impl From<SchemaVersion> for RecordedVersion {
 
 /// The reason why a service must not start on a database.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum IncompatibleSchema {
     /// No version is recorded under the name.
     #[error(

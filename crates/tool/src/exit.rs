@@ -158,6 +158,7 @@ const fn kind_of_database_error(error: &DatabaseError) -> Kind {
         DatabaseError::Denied { .. } | DatabaseError::NoSchema { .. } => Kind::Privilege,
         DatabaseError::Configuration(_) | DatabaseError::NoDatabase { .. } => Kind::Configuration,
         DatabaseError::Authentication { .. } | DatabaseError::Credentials { .. } => Kind::Login,
+        _ => Kind::Other,
     }
 }
 
@@ -192,6 +193,7 @@ impl From<MigrateError> for Failure {
             }
             E::IndexBuild { .. } | E::StillBuilding { .. } => (Exit::Failed, Kind::IndexBuild),
             E::NoDigest { .. } => (Exit::Failed, Kind::Proof),
+            _ => (Exit::Failed, Kind::Other),
         };
         Self::new(exit, kind, error)
     }

@@ -4,6 +4,7 @@
 //! makes a plan with `temporal-dsql-migrate` and applies it (`commands`, and `import` for a deployment
 //! on PostgreSQL), prints progress (`progress`)
 //! and the result (`report`), and returns an exit code (`exit`). A signal ends it (`interrupt`).
+#![warn(missing_docs)]
 
 mod cli;
 mod commands;

@@ -149,23 +149,23 @@ fn overrides(cli: &Cli) -> Result<Overrides, Failure> {
     });
     // Plugins of PostgreSQL stand for any server that speaks its protocol.
     let is_dsql = plugin(cli)?.is_some_and(|plugin| plugin.name == PLUGINS[0]);
-    Ok(Overrides {
-        host,
-        port: flags.port,
-        user: flags.user.clone(),
-        database: flags.database.clone(),
-        engine: engine.or(is_dsql.then_some(Some(Engine::Dsql))),
-        region: flags.region.clone(),
-        tls_mode: flags.tls_mode.map(|choice| match choice {
-            TlsChoice::Disable => TlsMode::Disable,
-            TlsChoice::Prefer => TlsMode::Prefer,
-            TlsChoice::Require => TlsMode::Require,
-            TlsChoice::VerifyFull => TlsMode::VerifyFull,
-        }),
-        tls: cli.go.tls,
-        tls_disable_host_verification: cli.go.tls_disable_host_verification,
-        tls_ca_file: flags.tls_ca_file.clone(),
-    })
+    let mut overrides = Overrides::default();
+    overrides.host = host;
+    overrides.port = flags.port;
+    overrides.user = flags.user.clone();
+    overrides.database = flags.database.clone();
+    overrides.engine = engine.or(is_dsql.then_some(Some(Engine::Dsql)));
+    overrides.region = flags.region.clone();
+    overrides.tls_mode = flags.tls_mode.map(|choice| match choice {
+        TlsChoice::Disable => TlsMode::Disable,
+        TlsChoice::Prefer => TlsMode::Prefer,
+        TlsChoice::Require => TlsMode::Require,
+        TlsChoice::VerifyFull => TlsMode::VerifyFull,
+    });
+    overrides.tls = cli.go.tls;
+    overrides.tls_disable_host_verification = cli.go.tls_disable_host_verification;
+    overrides.tls_ca_file = flags.tls_ca_file.clone();
+    Ok(overrides)
 }
 
 impl From<ConfigError> for Failure {

@@ -90,8 +90,8 @@ async fn every_command_of_the_documents_does_what_they_say() {
                         ["cargo", "xtask", ..] => {}
                         // An example has a test that runs it.
                         ["cargo", "run", "--package", "temporal-dsql", "--example", name, ..] => {
-                            let folder = root().join("crates/facade/examples").join(name);
-                            let example = fs::read_to_string(folder.join("main.rs")).unwrap();
+                            let file = root().join(format!("crates/facade/examples/{name}.rs"));
+                            let example = fs::read_to_string(file).unwrap();
                             assert!(example.contains("super::main().unwrap()"), "{path}: {line}");
                         }
                         _ => panic!("{path}: nothing runs `{line}`"),

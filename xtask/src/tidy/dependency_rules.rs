@@ -43,14 +43,15 @@ const RULES: &[Rule] = &[
     rule(DOMAIN, &[], &[]),
     rule(PORTS, &[DOMAIN], &[]),
     rule(MEMORY, &[DOMAIN, PORTS], &[CONFORMANCE, STORES]),
-    rule(STORES, &[DOMAIN, PORTS], &[]),
-    // Ports: the retry policy, whether an operation was applied, and the error of a store.
-    rule(CLIENT, &[DOMAIN, PORTS], &[TESTKIT]),
+    rule(STORES, &[DOMAIN, PORTS], &[MEMORY]),
+    // Ports: the retry policy, whether an operation was applied, and the error of a store. The
+    // emulator is an optional feature, for tests.
+    rule(CLIENT, &[DOMAIN, PORTS, EMULATOR], &[TESTKIT]),
     rule(STORE, &[DOMAIN, PORTS, CLIENT], &[CONFORMANCE, EMULATOR, MIGRATE, STORES, TESTKIT]),
     rule(MIGRATE, &[DOMAIN, PORTS, CLIENT], &[EMULATOR, TESTKIT]),
     rule(TOOL, &[FACADE], &[EMULATOR, TESTKIT]),
-    // Its examples run on the emulator.
-    rule(FACADE, &[DOMAIN, PORTS, STORES, MEMORY, STORE, MIGRATE], &[EMULATOR]),
+    // The emulator is an optional feature, for the tests of a service.
+    rule(FACADE, &[DOMAIN, PORTS, STORES, MEMORY, STORE, MIGRATE, EMULATOR], &[]),
     rule(CONFORMANCE, &[DOMAIN, PORTS, STORES, MEMORY], &[]),
     rule(TESTKIT, &[EMULATOR], &[]),
     // It has users outside of this workspace.

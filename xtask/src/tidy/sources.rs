@@ -19,6 +19,8 @@ const MACHINE_PATHS: [&str; 5] = [
 /// tests' statements are read at run time.
 const BUILT_SQL: &str = concat!("Assert", "SqlSafe");
 const MAY_BUILD_SQL: [&str; 2] = ["crates/migrate/", "crates/testing/testkit/"];
+/// Crates for this repository only, whose errors and configuration may change with their users.
+const NOT_PUBLISHED: [&str; 3] = ["crates/testing/", "crates/tool/", "xtask/"];
 /// Data and generated files, which are not checked for words.
 const GENERATED: [&str; 3] = [".json", ".jsonl", ".lock"];
 
@@ -39,6 +41,11 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
             find(format!("builds SQL: `{BUILT_SQL}`; a store's statements are constants"));
         }
     }
+    if path.contains("/src/") && !NOT_PUBLISHED.iter().any(|folder| path.starts_with(folder)) {
+        for name in exhaustive_errors(text) {
+            find(format!("the enum {name} is an error, and not `#[non_exhaustive]`"));
+        }
+    }
     if !GENERATED.iter().any(|ending| path.ends_with(ending)) {
         for (index, line) in text.lines().enumerate() {
             for said in forbidden(line) {
@@ -47,6 +54,13 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The public error enums that a later variant would be a breaking change of.
+fn exhaustive_errors(text: &str) -> impl Iterator<Item = &str> {
+    let items = text.split("\n\n").filter(|item| item.contains("thiserror::Error"));
+    let items = items.filter(|item| !item.contains("#[non_exhaustive]"));
+    items.filter_map(|item| item.split_once("\npub enum ")?.1.split([' ', '<']).next())
 }
 
 fn forbidden(line: &str) -> impl Iterator<Item = &'static str> {
@@ -90,6 +104,17 @@ mod tests {
         }
         let found = findings("crates/adapter-dsql/src/a.rs", &text);
         assert!(found[0].starts_with("builds SQL"), "{found:?}");
+    }
+
+    #[test]
+    fn a_public_error_may_get_variants() {
+        let error = "#[derive(Debug, thiserror::Error)]\npub enum OpenError {\n    A,\n}\n";
+        let text = format!("//! Owns.\n\n/// Why.\n{error}\npub enum Other {{}}\n");
+        let found = findings("crates/ports/src/a.rs", &text);
+        assert_eq!(found, ["the enum OpenError is an error, and not `#[non_exhaustive]`"]);
+        assert_eq!(findings("crates/testing/demo/src/a.rs", &text), [""; 0]);
+        let text = text.replace("pub enum O", "#[non_exhaustive]\npub enum O");
+        assert_eq!(findings("crates/ports/src/a.rs", &text), [""; 0]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use sqlx::{Connection, PgConnection};
-use temporal_dsql_client::{Attempts, ConnectError, Connector, PoolConfig};
+use temporal_dsql_client::{Attempts, ConnectError, Connector, PoolConfig, open_connection};
 use temporal_dsql_ports::RetryPolicy;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -177,15 +177,15 @@ impl Connections {
     /// Opens a connection under the rate limit. While the server is busy, repeats the attempt with
     /// backoff, until the time to acquire a connection is over.
     pub(super) async fn open(&self) -> Result<ServerConnection, ConnectError> {
-        let policy = RetryPolicy {
-            base: Duration::from_millis(50),
-            cap: Duration::from_secs(5),
-            deadline: self.config.acquire_timeout,
-        };
+        let policy = RetryPolicy::new(
+            Duration::from_millis(50),
+            Duration::from_secs(5),
+            self.config.acquire_timeout,
+        );
         let mut attempts = Attempts::new();
         loop {
             self.limiter.until_ready().await;
-            let error = match self.connector.connect().await {
+            let error = match open_connection(&self.connector).await {
                 Ok(connection) => return Ok(self.pooled(connection)),
                 Err(error) => error,
             };

@@ -30,8 +30,8 @@ pub(super) async fn connect() -> Option<(ScratchDatabase, PgConnection)> {
     let schema = Schema::embedded().unwrap();
     let options: PgConnectOptions = database.url().parse().unwrap();
     let timeouts = Timeouts::default();
-    let mut target =
-        PostgresDatabase::connect(options.clone().into(), None, &timeouts.retry).await.unwrap();
+    let connector = temporal_dsql_client::connector_with(options.clone());
+    let mut target = PostgresDatabase::connect(connector, None, &timeouts.retry).await.unwrap();
     let mut migrator =
         Migrator::new(&schema, &mut target, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();

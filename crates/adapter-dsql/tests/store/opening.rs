@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{config, execution};
+use temporal_dsql_client::open_connection;
 use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{
     Config, ConnectError, Connector, ErrorChain, OpenError, WriteForm, connect,
@@ -10,7 +11,7 @@ use temporal_dsql_store::{
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase};
 
 async fn refusal(config: &Config) -> ConnectError {
-    Connector::new(config, None).unwrap().connect().await.unwrap_err()
+    open_connection(&Connector::new(config, None).unwrap()).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -151,7 +152,7 @@ async fn a_connection_that_a_full_server_refuses_is_retried() {
     let mut config = config(&database, database.addr().unwrap());
     config.user = role.clone();
     config.password = Some("right".into());
-    let first = Connector::new(&config, None).unwrap().connect().await.unwrap();
+    let first = open_connection(&Connector::new(&config, None).unwrap()).await.unwrap();
     let error = refusal(&config).await;
     assert!(error.is_busy(), "{error:?}");
     let opening = tokio::spawn(async move { connect(&config, None).await.map(drop) });

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use dsql_emulator::{DsqlEmulatorBuilder, JobDelays};
+pub use temporal_dsql_client::emulator_credentials as credentials;
 use temporal_dsql_migrate::Timeouts;
 use temporal_dsql_ports::RetryPolicy;
 use temporal_dsql_store::{Config, DsqlStore, connect};
@@ -18,32 +18,20 @@ pub async fn cluster(
     let moment = Duration::from_millis(5);
     let jobs = JobDelays { start: moment, work: moment, ..JobDelays::default() };
     let cluster = ScratchCluster::create(|builder| configure(builder.job_delays(jobs))).await?;
-    set_up_at(&cluster.url(), Timeouts { poll: moment, ..Timeouts::default() }).await;
+    let mut timeouts = Timeouts::default();
+    timeouts.poll = moment;
+    set_up_at(&cluster.url(), timeouts).await;
     Some(cluster)
 }
 
-/// A configuration for `cluster`: host, port, region and CA are sufficient.
+/// A configuration for `cluster`, without an effective limit on the rate of connecting.
 pub fn config(cluster: &ScratchCluster) -> Config {
-    let mut config = Config::new(cluster.host());
-    config.port = cluster.port();
-    config.region = Some(cluster.region().into());
-    config.tls.ca_file = Some(cluster.ca_file().into());
-    config.connect_timeout = Duration::from_secs(10);
+    let mut config = Config::from_emulator(cluster);
     config.pool.max_connections = 20;
     config.pool.min_connections = 0;
     config.pool.connection_rate = 1_000;
     config.pool.connection_burst = 1_000;
     config
-}
-
-/// The credentials that the cluster accepts.
-pub fn credentials(cluster: &ScratchCluster) -> SharedCredentialsProvider {
-    let own = cluster.credentials();
-    SharedCredentialsProvider::new(Credentials::from_keys(
-        &own.access_key_id,
-        &own.secret_access_key,
-        own.session_token.clone(),
-    ))
 }
 
 /// A store on `cluster`.

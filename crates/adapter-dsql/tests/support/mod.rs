@@ -14,6 +14,7 @@ pub mod trace;
 use std::{net::SocketAddr, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
+use temporal_dsql_client::connector_with;
 use temporal_dsql_domain::{
     ArchetypeId, CurrentExecutionsRow, DataBlob, Encoding, Engine, ExecutionState, ExecutionStatus,
     ExecutionsRow, NamespaceId, RequestId, RunId, ShardId, ShardsRow, Table, Timestamp, WorkflowId,
@@ -63,7 +64,7 @@ async fn set_up_at(url: &str, timeouts: Timeouts) {
     let schema = Schema::embedded().unwrap();
     let options: PgConnectOptions = url.parse().unwrap();
     let mut database =
-        PostgresDatabase::connect(options.into(), None, &timeouts.retry).await.unwrap();
+        PostgresDatabase::connect(connector_with(options), None, &timeouts.retry).await.unwrap();
     let mut migrator =
         Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();

@@ -56,6 +56,7 @@ pub struct Conflict<K> {
 
 /// The error of a commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CommitError<K> {
     /// Another transaction committed first.
     #[error(transparent)]

@@ -39,6 +39,7 @@ mod state;
 mod transaction;
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -51,6 +52,12 @@ use state::State;
 /// Rows of type `V` by keys of type `K`. Clones share the rows.
 pub struct Engine<K, V> {
     state: Arc<Mutex<State<K, V>>>,
+}
+
+impl<K, V> fmt::Debug for Engine<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("rows", &self.len()).finish_non_exhaustive()
+    }
 }
 
 impl<K, V> Engine<K, V> {

@@ -1,6 +1,6 @@
 //! A transaction of the engine: its view of the rows and its footprint.
 
-use std::{collections::BTreeMap, mem, ops::RangeBounds};
+use std::{collections::BTreeMap, fmt, mem, ops::RangeBounds};
 
 use imbl::OrdMap;
 
@@ -41,6 +41,15 @@ pub struct Transaction<K: Ord + Clone, V: Clone> {
     rows: OrdMap<K, V>,
     footprint: BTreeMap<K, Class>,
     closed: bool,
+}
+
+impl<K: Ord + Clone, V: Clone> fmt::Debug for Transaction<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("base", &self.base)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<K: Ord + Clone, V: Clone> Transaction<K, V> {

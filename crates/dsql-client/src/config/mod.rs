@@ -26,6 +26,7 @@ pub use write_form::WriteForm;
 
 /// The configuration of a client. `Debug` shows no secret.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Host name or address: `<cluster>.dsql.<region>.on.aws` for DSQL.
     pub host: String,
@@ -63,6 +64,7 @@ pub struct Config {
 /// Values that override environment variables, such as the flags of a command. An empty or blank text
 /// counts as no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Overrides {
     /// [`Config::host`].
     pub host: Option<String>,
@@ -88,6 +90,7 @@ pub struct Overrides {
 
 /// Transport security.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tls {
     /// The requirement on the server. By default full verification on DSQL, and TLS if offered on
     /// PostgreSQL.
@@ -111,6 +114,7 @@ pub enum TlsMode {
 
 /// The number of connections and their lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PoolConfig {
     /// The most connections at a time, those of the reserve included; at most 10,000, which is what
     /// a cluster admits from all clients (aurora-dsql.md#admission).

@@ -21,6 +21,7 @@ pub(crate) struct Tls {
 
 /// Why a certificate could not be created or used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TlsError {
     /// The certificate could not be created.
     #[error("making a certificate")]

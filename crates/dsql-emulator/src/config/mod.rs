@@ -203,6 +203,7 @@ impl Default for Config {
 /// A setting with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {reason}")]
+#[non_exhaustive]
 pub struct ConfigError {
     /// The name of the setting.
     pub setting: &'static str,

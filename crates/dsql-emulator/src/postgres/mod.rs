@@ -14,6 +14,7 @@ use std::{io, path::PathBuf};
 
 /// Why a server did not start or stop.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// The programs were not found and could not be installed.
     #[error(

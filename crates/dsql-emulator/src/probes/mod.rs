@@ -24,6 +24,7 @@ const ATTEMPTS: u32 = 5;
 
 /// Why probes could not be played.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlayError {
     /// A connection could not be made.
     #[error("cannot connect to {target:?}: {source}")]

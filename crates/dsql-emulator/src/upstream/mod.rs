@@ -18,6 +18,7 @@ use crate::wire::DbError;
 
 /// Why a request to PostgreSQL failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum UpstreamError {
     /// The connection broke, or could not be made.
     #[error("the connection to PostgreSQL at {address} failed")]

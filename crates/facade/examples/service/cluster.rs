@@ -1,64 +1,43 @@
-//! An emulated DSQL cluster with the schema.
+//! An emulated cluster, and the schema of a database.
 
-use dsql_emulator::DsqlEmulator;
 use temporal_dsql::{
-    dsql::{Config, Connector, Credentials, DsqlStore, SharedCredentialsProvider, connect},
+    SchemaVersion,
+    dsql::{Config, Connector, SharedCredentialsProvider},
+    dsql_emulator::DsqlEmulator,
     migrate::{
-        DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
+        DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Report, Schema, Setup,
+        Timeouts,
     },
 };
 
-use super::Result;
+use super::service::Result;
 
-/// A cluster, which stops when this value is dropped.
-pub struct Cluster {
-    emulator: DsqlEmulator,
+/// Starts an emulator. `TEST_POSTGRES_URL` is the server that the tests of this repository have;
+/// without one, `DsqlEmulator::start()` starts it.
+pub async fn start() -> Result<DsqlEmulator> {
+    let builder = match std::env::var("TEST_POSTGRES_URL") {
+        Ok(url) if !url.is_empty() => DsqlEmulator::builder().postgres_url(url),
+        _ => DsqlEmulator::builder(),
+    };
+    Ok(builder.start().await?)
 }
 
-impl Cluster {
-    /// Starts a cluster and sets up the schema.
-    pub async fn start() -> Result<Self> {
-        let builder = DsqlEmulator::builder();
-        // The tests of this repository have a server already; without one, the emulator starts it.
-        let builder = match std::env::var("TEST_POSTGRES_URL") {
-            Ok(url) if !url.is_empty() => builder.postgres_url(url),
-            _ => builder,
-        };
-        let cluster = Self { emulator: builder.start().await? };
-        let schema = Schema::embedded()?;
-        let timeouts = Timeouts::default();
-        let connector = Connector::new(&cluster.config(), Some(cluster.credentials()))?;
-        let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
-        let mut migrator =
-            Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
-        let plan = migrator.plan_setup(&Setup::default()).await?;
-        migrator.apply(&plan).await?;
-        Ok(cluster)
-    }
-
-    /// A store on the cluster.
-    pub async fn store(&self) -> Result<DsqlStore> {
-        Ok(connect(&self.config(), Some(self.credentials())).await?)
-    }
-
-    /// On a cluster of AWS, the host name is enough: `Config::new(host)`.
-    fn config(&self) -> Config {
-        let mut config = Config::new(self.emulator.host());
-        config.port = self.emulator.port();
-        config.region = Some(self.emulator.region().to_owned());
-        config.tls.ca_file = Some(self.emulator.ca_file().to_owned());
-        config
-    }
-
-    /// On a cluster of AWS: `aws_credentials(region)`, with the feature `aws`.
-    fn credentials(&self) -> SharedCredentialsProvider {
-        let own = self.emulator.credentials();
-        SharedCredentialsProvider::new(Credentials::new(
-            &own.access_key_id,
-            &own.secret_access_key,
-            own.session_token.clone(),
-            None,
-            "the emulator",
-        ))
-    }
+/// Brings the database to `version`, or to the newest one that this release has. It sets up an empty
+/// database, upgrades an older one, and changes nothing in one that is up to date. Several processes
+/// may do so at the same time, and one that was interrupted does it again.
+pub async fn migrate(
+    config: &Config,
+    credentials: Option<SharedCredentialsProvider>,
+    version: Option<SchemaVersion>,
+) -> Result<Report> {
+    let (schema, timeouts) = (Schema::embedded()?, Timeouts::default());
+    let connector = Connector::new(config, credentials)?;
+    let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
+    let mut migrator =
+        Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
+    let plan = match migrator.status().await?.current {
+        None => migrator.plan_setup(&Setup { version, ..Setup::default() }).await?,
+        Some(_) => migrator.plan_update(version).await?,
+    };
+    Ok(migrator.apply(&plan).await?)
 }

@@ -8,6 +8,7 @@ use crate::{DatabaseError, MigrateError};
 
 /// The failure of an import. Running the command again is always safe.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImportError {
     /// The preflight found what would stop the import. Nothing was written.
     #[error("the import cannot begin:{}nothing was written", listed(.0))]

@@ -49,6 +49,7 @@ pub(super) fn not_connected(error: ConnectError, endpoint: &Endpoint) -> Databas
                 None => DatabaseError::Driver(source.into()),
             }
         }
+        other => DatabaseError::Driver(other.into()),
     }
 }
 

@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
-use temporal_dsql_client::{Attempts, Connector, Endpoint};
+use temporal_dsql_client::{Attempts, Connector, Endpoint, open_connection};
 use temporal_dsql_domain::Engine;
 use temporal_dsql_ports::RetryPolicy;
 
@@ -117,7 +117,7 @@ impl PostgresDatabase {
     }
 
     async fn open(connector: &Connector) -> Result<PgConnection, DatabaseError> {
-        let connected = connector.connect().await;
+        let connected = open_connection(connector).await;
         connected.map_err(|error| not_connected(error, connector.endpoint()))
     }
 
@@ -483,7 +483,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn t9_a_statement_without_an_answer_times_out_and_its_outcome_is_unknown() {
         let options = sqlx::postgres::PgConnectOptions::new_without_pgpass();
-        let connector = Connector::from(options.host("db.example"));
+        let connector = temporal_dsql_client::connector_with(options.host("db.example"));
         let silence = std::future::pending::<Result<(), sqlx::Error>>();
         let failure = within(Some(STATEMENT_LIMIT), silence).await.unwrap_err();
         assert!(!failure.keeps_connection());

@@ -11,7 +11,7 @@ use std::{
 };
 
 use sqlx::{PgConnection, Row as _};
-use temporal_dsql_client::Connector;
+use temporal_dsql_client::{Connector, open_connection};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::Failure;
@@ -50,7 +50,7 @@ impl SessionWatch {
     pub async fn cancel(&self) {
         if let Some(process) = self.process() {
             let cancel = async {
-                let mut connection = self.connector.connect().await.ok()?;
+                let mut connection = open_connection(&self.connector).await.ok()?;
                 let query = sqlx::query("SELECT pg_cancel_backend($1)").bind(process);
                 query.execute(&mut connection).await.ok()
             };
@@ -100,7 +100,7 @@ impl SessionWatch {
 
     /// The sessions that hold the locks that `process` waits for; `None` if they cannot be read.
     async fn lock_holders(&self, process: i32) -> Option<Vec<String>> {
-        let mut connection = self.connector.connect().await.ok()?;
+        let mut connection = open_connection(&self.connector).await.ok()?;
         lock_holders(&mut connection, Some(process)).await.ok()
     }
 }

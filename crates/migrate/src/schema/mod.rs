@@ -32,6 +32,7 @@ use crate::objects::{Objects, TableDefinition};
 
 /// An invalid schema. Nothing was executed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SchemaError {
     /// A file or directory cannot be read.
     #[error("cannot read {}", path.display())]

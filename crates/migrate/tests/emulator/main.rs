@@ -23,6 +23,7 @@ use std::{
 use dsql_emulator::{DsqlEmulatorBuilder, JobDelays};
 use errors::chain;
 use sqlx::postgres::PgConnectOptions;
+use temporal_dsql_client::connector_with;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, DatabaseError, IgnoreProgress, MigrateError, Migrator, Plan,
@@ -53,7 +54,8 @@ fn quick(builder: DsqlEmulatorBuilder) -> DsqlEmulatorBuilder {
 
 /// As short as the jobs of these tests.
 fn timeouts() -> Timeouts {
-    let mut timeouts = Timeouts { poll: Duration::from_millis(10), ..Timeouts::default() };
+    let mut timeouts = Timeouts::default();
+    timeouts.poll = Duration::from_millis(10);
     timeouts.retry.base = Duration::from_millis(5);
     timeouts.retry.cap = Duration::from_millis(100);
     timeouts
@@ -62,7 +64,7 @@ fn timeouts() -> Timeouts {
 /// A connection as `admin`.
 async fn connect(cluster: &ScratchCluster) -> PostgresDatabase {
     let options: PgConnectOptions = cluster.url().parse().unwrap();
-    PostgresDatabase::connect(options.into(), None, &timeouts().retry).await.unwrap()
+    PostgresDatabase::connect(connector_with(options), None, &timeouts().retry).await.unwrap()
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {

@@ -17,6 +17,7 @@ use dsql_emulator::JobDelays;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnectOptions;
+use temporal_dsql_client::connector_with;
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
     import::{ImportError, ImportProgress, ImportReport, Importer, Problem, Settings},
@@ -30,7 +31,8 @@ fn embedded() -> &'static Schema {
 }
 
 fn timeouts() -> Timeouts {
-    let mut timeouts = Timeouts { poll: Duration::from_millis(10), ..Timeouts::default() };
+    let mut timeouts = Timeouts::default();
+    timeouts.poll = Duration::from_millis(10);
     timeouts.retry.base = Duration::from_millis(5);
     timeouts.retry.cap = Duration::from_millis(100);
     timeouts
@@ -49,7 +51,7 @@ fn settings() -> Settings {
 
 async fn open(url: &str) -> PostgresDatabase {
     let options: PgConnectOptions = url.parse().unwrap();
-    PostgresDatabase::connect(options.into(), None, &timeouts().retry).await.unwrap()
+    PostgresDatabase::connect(connector_with(options), None, &timeouts().retry).await.unwrap()
 }
 
 async fn set_up(url: &str) {

@@ -337,7 +337,8 @@ async fn on_postgresql_a_duplicate_is_reported_at_once_with_the_same_error() {
 async fn a_build_that_exceeds_the_timeout_continues_and_the_next_run_waits_for_it() {
     let cluster = cluster_at(V1_0).await;
     let mut session = cluster.session();
-    let timeouts = Timeouts { index_build: std::time::Duration::ZERO, ..Timeouts::default() };
+    let mut timeouts = Timeouts::default();
+    timeouts.index_build = std::time::Duration::ZERO;
     cluster.change(|contents| {
         contents.catalog.indexes.remove(INDEX);
     });

@@ -19,6 +19,7 @@ use std::{net::SocketAddr, sync::LazyLock};
 
 use errors::chain;
 use sqlx::postgres::PgConnectOptions;
+use temporal_dsql_client::connector_with;
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, DatabaseError, IgnoreProgress, MigrateError, Migrator, Overwrite, Plan,
@@ -50,7 +51,7 @@ async fn connect_via(scratch: &ScratchDatabase, proxy: SocketAddr) -> PostgresDa
 }
 
 async fn open(options: PgConnectOptions) -> Result<PostgresDatabase, DatabaseError> {
-    PostgresDatabase::connect(options.into(), None, &Timeouts::default().retry).await
+    PostgresDatabase::connect(connector_with(options), None, &Timeouts::default().retry).await
 }
 
 fn migrator(database: &mut PostgresDatabase) -> Migrator<'_> {

@@ -87,7 +87,7 @@ async fn dsql_is_detected_by_its_jobs_relation_and_can_be_forced() {
     assert_eq!(ids(database.index_jobs("j", 10).await.unwrap()), ["f", "d"]);
     assert_eq!(ids(database.index_jobs("k", 10).await.unwrap()), [""; 0]);
     let retry = temporal_dsql_migrate::Timeouts::default().retry;
-    let connector = options(&scratch.url()).into();
+    let connector = temporal_dsql_client::connector_with(options(&scratch.url()));
     let forced =
         temporal_dsql_migrate::PostgresDatabase::connect(connector, Some(Engine::Postgres), &retry);
     assert_eq!(forced.await.unwrap().engine(), Engine::Postgres);

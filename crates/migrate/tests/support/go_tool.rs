@@ -2,6 +2,7 @@
 //! (temporal-persistence.md#setup-schema, temporal-persistence.md#update-schema).
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
+use temporal_dsql_client::connector_with;
 use temporal_dsql_domain::{Engine, SchemaVersion};
 use temporal_dsql_migrate::{
     DEFAULT_DATABASE, HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Overwrite, Plan,
@@ -534,7 +535,9 @@ impl State {
         let name = self.name;
         let options: PgConnectOptions = url.parse().unwrap();
         let connect = async || {
-            PostgresDatabase::connect(options.clone().into(), None, &timeouts.retry).await.unwrap()
+            PostgresDatabase::connect(connector_with(options.clone()), None, &timeouts.retry)
+                .await
+                .unwrap()
         };
         use temporal_dsql_migrate::SchemaDatabase as _;
         let engine = connect().await.engine();

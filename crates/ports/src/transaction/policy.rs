@@ -9,6 +9,7 @@ use std::time::Duration;
 /// conflict again. A deadline, not a number of attempts, ends the retries
 /// (temporal-persistence.md#retry-rule-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// The longest first wait.
     pub base: Duration,
@@ -33,8 +34,12 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// One attempt only.
-    pub const NEVER: Self =
-        Self { base: Duration::ZERO, cap: Duration::ZERO, deadline: Duration::ZERO };
+    pub const NEVER: Self = Self::new(Duration::ZERO, Duration::ZERO, Duration::ZERO);
+
+    /// The policy with the fields of these names, the shortest time first.
+    pub const fn new(base: Duration, cap: Duration, deadline: Duration) -> Self {
+        Self { base, cap, deadline }
+    }
 
     /// The longest wait after failed attempt number `attempt`.
     pub fn ceiling(&self, attempt: u32) -> Duration {
@@ -55,11 +60,11 @@ mod tests {
 
     #[test]
     fn the_ceiling_doubles_up_to_the_cap() {
-        let policy = RetryPolicy {
-            base: Duration::from_millis(10),
-            cap: Duration::from_millis(100),
-            deadline: Duration::from_secs(1),
-        };
+        let policy = RetryPolicy::new(
+            Duration::from_millis(10),
+            Duration::from_millis(100),
+            Duration::from_secs(1),
+        );
         let ceilings: Vec<_> = (1..=6).map(|n| policy.ceiling(n).as_millis()).collect();
         assert_eq!(ceilings, [10, 20, 40, 80, 100, 100]);
         assert_eq!(policy.ceiling(u32::MAX), policy.cap);

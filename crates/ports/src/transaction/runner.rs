@@ -1,6 +1,7 @@
 //! The retry loop of operations and transactions.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -43,7 +44,14 @@ pub struct Runner {
     random: Mutex<fastrand::Rng>,
 }
 
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
 /// The builder of a [`Runner`].
+#[derive(Debug)]
 pub struct RunnerBuilder(Runner);
 
 impl RunnerBuilder {

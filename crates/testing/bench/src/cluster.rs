@@ -3,10 +3,9 @@
 use std::{iter, time::Duration};
 
 use anyhow::{Context as _, Result};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use dsql_emulator::{DsqlEmulatorBuilder, JobDelays, Latency};
 use temporal_dsql::{
-    dsql::{Config, DsqlStore, connect},
+    dsql::{Config, DsqlStore, connect, emulator_credentials},
     migrate::Setup,
 };
 use temporal_dsql_testkit::{ScratchCluster, postgres::Server};
@@ -39,7 +38,7 @@ impl Cluster {
         let plan = async |migrator: &mut temporal_dsql::migrate::Migrator<'_>| {
             migrator.plan_setup(&setup).await
         };
-        migrate(&config, Some(cluster.credentials()), plan).await?;
+        migrate(&config, Some(emulator_credentials(&cluster.0)), plan).await?;
         Ok(cluster)
     }
 
@@ -62,10 +61,7 @@ impl Cluster {
     /// The configuration of a store of `connections` connections, with no effective limit on the
     /// rate of connecting.
     pub fn config(&self, connections: u32) -> Config {
-        let mut config = Config::new(self.0.host());
-        config.port = self.0.port();
-        config.region = Some(self.0.region().into());
-        config.tls.ca_file = Some(self.0.ca_file().into());
+        let mut config = Config::from_emulator(&self.0);
         config.pool.max_connections = connections;
         config.pool.min_connections = 0;
         config.pool.connection_rate = 10_000;
@@ -78,15 +74,6 @@ impl Cluster {
     /// # Errors
     /// The store cannot connect.
     pub async fn open(&self, config: &Config) -> Result<DsqlStore> {
-        Ok(connect(config, Some(self.credentials())).await?)
-    }
-
-    fn credentials(&self) -> SharedCredentialsProvider {
-        let own = self.0.credentials();
-        SharedCredentialsProvider::new(Credentials::from_keys(
-            &own.access_key_id,
-            &own.secret_access_key,
-            own.session_token.clone(),
-        ))
+        Ok(connect(config, Some(emulator_credentials(&self.0))).await?)
     }
 }

@@ -129,7 +129,8 @@ pub async fn migrate(
     plan: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<Plan, MigrateError>,
 ) -> Result<Report> {
     let schema = Schema::embedded()?;
-    let timeouts = Timeouts { poll: Duration::from_millis(5), ..Timeouts::default() };
+    let mut timeouts = Timeouts::default();
+    timeouts.poll = Duration::from_millis(5);
     let connector = Connector::new(config, credentials)?;
     let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
     let mut migrator =

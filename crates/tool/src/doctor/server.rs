@@ -47,11 +47,8 @@ pub(super) async fn log_in(
 ) -> (Check, Option<Check>, Option<PostgresDatabase>) {
     // A cluster that was idle, or has too many connections, answers so for the moment
     // (aurora-dsql.md#admission).
-    let retry = RetryPolicy {
-        base: Duration::from_millis(100),
-        cap: Duration::from_secs(2),
-        deadline: LOGIN_LIMIT / 2,
-    };
+    let retry =
+        RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(2), LOGIN_LIMIT / 2);
     let (before, start) = (SystemTime::now(), Instant::now());
     let connect = PostgresDatabase::connect_observed(connector, None, &retry, reporter);
     let reason = match within(LOGIN_LIMIT, connect).await {

@@ -83,7 +83,7 @@ pub(super) fn failure(error: ImportError) -> Failure {
         E::Rows { .. } => Kind::Refused,
         E::Unstable { .. } => Kind::ConcurrentRun,
         E::Interrupted { .. } => Kind::Interrupted,
-        E::Job(_) => Kind::Other,
+        _ => Kind::Other,
     };
     Failure::new(Exit::Failed, kind, error)
 }

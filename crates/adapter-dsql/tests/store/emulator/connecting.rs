@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use dsql_emulator::Refusal;
+use temporal_dsql_client::open_connection;
 use temporal_dsql_domain::{Engine, VERSION};
 use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{
@@ -19,7 +20,7 @@ use crate::support::{
 
 async fn refusal(config: &Config, credentials: SharedCredentialsProvider) -> ConnectError {
     let connector = Connector::new(config, Some(credentials)).unwrap();
-    connector.connect().await.map(drop).unwrap_err()
+    open_connection(&connector).await.map(drop).unwrap_err()
 }
 
 fn others(cluster: &ScratchCluster) -> SharedCredentialsProvider {

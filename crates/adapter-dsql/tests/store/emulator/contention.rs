@@ -9,7 +9,7 @@ use std::{
 };
 
 use temporal_dsql_domain::ArchetypeId;
-use temporal_dsql_ports::{RetryPolicy, Store, StoreExt};
+use temporal_dsql_ports::{Store, StoreExt};
 use temporal_dsql_store::connect;
 
 use crate::support::{
@@ -34,7 +34,7 @@ async fn count_up() -> Option<Vec<u32>> {
     let cluster = cluster(|builder| builder).await?;
     let mut config = config(&cluster);
     config.pool.max_connections = 64;
-    config.retry = RetryPolicy { deadline: Duration::from_secs(60), ..RetryPolicy::default() };
+    config.retry.deadline = Duration::from_secs(60);
     let store = Arc::new(connect(&config, Some(credentials(&cluster))).await.unwrap());
     let mut rows = Vec::new();
     for key in 0..KEYS {

@@ -49,11 +49,8 @@ const PAIRS: [(ExecutionState, ExecutionStatus); 9] = [
 
 /// The default policy with a longer deadline: sixteen writers of one row take long on a busy
 /// machine.
-const LONG_DEADLINE: RetryPolicy = RetryPolicy {
-    base: Duration::from_millis(20),
-    cap: Duration::from_secs(1),
-    deadline: Duration::from_secs(60),
-};
+const LONG_DEADLINE: RetryPolicy =
+    RetryPolicy::new(Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(60));
 
 impl TestContext {
     pub(crate) async fn new(harness: Arc<dyn Harness>, case: Case, seed: u64) -> Self {

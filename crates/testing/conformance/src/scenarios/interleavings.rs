@@ -105,11 +105,7 @@ async fn run_rounds(
 /// Runs the clients, checks the history and returns its counts.
 async fn run_plan(ctx: &TestContext, plan: Plan) -> Counts {
     // Without waits the random numbers decide the order.
-    let policy = RetryPolicy {
-        base: Duration::ZERO,
-        cap: Duration::ZERO,
-        deadline: Duration::from_secs(60),
-    };
+    let policy = RetryPolicy::new(Duration::ZERO, Duration::ZERO, Duration::from_secs(60));
     let ctx = ctx.with_policy(policy).await;
     let service = Service::new(&ctx).await;
     let mut store = Arc::clone(&ctx.store);

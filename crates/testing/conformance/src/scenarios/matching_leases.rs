@@ -252,11 +252,11 @@ async fn conflicts_at_commit_are_retried_and_tasks_are_created_once(ctx: &TestCo
 }
 
 async fn conflicts_until_the_deadline_create_no_task(ctx: &TestContext) {
-    let policy = RetryPolicy {
-        base: Duration::from_millis(1),
-        cap: Duration::from_millis(2),
-        deadline: Duration::from_millis(30),
-    };
+    let policy = RetryPolicy::new(
+        Duration::from_millis(1),
+        Duration::from_millis(2),
+        Duration::from_millis(30),
+    );
     let limited = ctx.with_policy(policy).await;
     let queue = limited.owned_task_queue().await;
     limited.fixture.fail_next_commits(&[Conflict; 10_000]);

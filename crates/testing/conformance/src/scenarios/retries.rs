@@ -102,11 +102,11 @@ async fn conflicts_are_repeated_until_the_commit_succeeds_and_write_once(ctx: &T
 }
 
 async fn conflicts_until_the_deadline_are_contention_and_write_nothing(ctx: &TestContext) {
-    let policy = RetryPolicy {
-        base: Duration::from_millis(1),
-        cap: Duration::from_millis(2),
-        deadline: Duration::from_millis(50),
-    };
+    let policy = RetryPolicy::new(
+        Duration::from_millis(1),
+        Duration::from_millis(2),
+        Duration::from_millis(50),
+    );
     let limited = ctx.with_policy(policy).await;
     let request = Request::new(ctx.current());
     limited.fixture.fail_next_commits(&[CommitFailure::Conflict; 10_000]);

@@ -269,11 +269,11 @@ async fn conflicts_at_commit_are_retried_and_the_request_is_applied_once(ctx: &T
 async fn conflicts_until_the_deadline_write_no_row_of_any_request(ctx: &TestContext) {
     use std::time::Duration;
 
-    let policy = RetryPolicy {
-        base: Duration::from_millis(1),
-        cap: Duration::from_millis(2),
-        deadline: Duration::from_millis(30),
-    };
+    let policy = RetryPolicy::new(
+        Duration::from_millis(1),
+        Duration::from_millis(2),
+        Duration::from_millis(30),
+    );
     let limited = ctx.with_policy(policy).await;
     let shard = limited.owned_shard().await;
     let requests = shard.guarded_requests().await;

@@ -2,12 +2,7 @@
 //! service owns a shard and its executions, a matching service owns a task queue. A workflow and a
 //! standalone activity with the same id are started, dispatched, completed, listed and deleted. In
 //! between both owners are replaced, and the previous ones can no longer write.
-//!
-//! `cargo run -p temporal-dsql --example service --features memory,migrate` runs it in memory and on
-//! an emulated DSQL cluster, which needs PostgreSQL.
-#![expect(clippy::print_stdout, reason = "an example says what it does")]
 
-mod cluster;
 mod history;
 mod matching;
 
@@ -15,10 +10,9 @@ use std::{error::Error, sync::Arc};
 
 use temporal_dsql::{
     ArchetypeId, DataBlob, Namespace, NamespaceId, NamespaceKey, NamespaceName, ShardId, Store,
-    WorkflowId, memory::MemoryStore, stores::NamespaceStore, uuid::Uuid, verify_compatible_version,
+    WorkflowId, stores::NamespaceStore, uuid::Uuid, verify_compatible_version,
 };
 
-use cluster::Cluster;
 use history::History;
 use matching::Matching;
 
@@ -31,17 +25,8 @@ pub type AnyStore = Arc<dyn Store>;
 /// The queue that workers poll.
 const TASK_QUEUE: &str = "orders";
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    println!("In memory:");
-    run(Arc::new(MemoryStore::new())).await?;
-
-    println!("On an emulated cluster:");
-    let cluster = Cluster::start().await?;
-    run(Arc::new(cluster.store().await?)).await
-}
-
-async fn run(store: AnyStore) -> Result<()> {
+/// Runs the services on `store`, and ends with an error at the first unexpected result.
+pub async fn run(store: AnyStore) -> Result<()> {
     let version = verify_compatible_version(&store, "postgres").await?;
     println!("  the schema is {version}");
 
@@ -98,12 +83,4 @@ async fn run(store: AnyStore) -> Result<()> {
     assert!(namespaces.list(None, 10).await?.items.is_empty());
     println!("  everything is deleted");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_example_runs() {
-        super::main().unwrap();
-    }
 }
