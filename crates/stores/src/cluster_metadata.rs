@@ -13,6 +13,30 @@ const MIN_EXPIRY_MICROS: i64 = 1_000_000;
 
 define_store! {
     /// Temporal's `ClusterMetadataStore`, over any store.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{ClusterMetadataRow, ClusterName, DataBlob};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{ClusterMetadataStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clusters = ClusterMetadataStore::new(MemoryStore::new());
+    /// let cluster_name = ClusterName::new("active")?;
+    /// let data = DataBlob::proto3(*b"ClusterMetadata");
+    /// let new = ClusterMetadataRow { cluster_name: cluster_name.clone(), data, version: 0 };
+    ///
+    /// // Each save has the version that it replaces, and increments it.
+    /// assert_eq!(clusters.save(&new).await?, 1);
+    /// let stored = clusters.get(&cluster_name).await?.expect("it is stored");
+    /// assert_eq!(clusters.save(&stored).await?, 2);
+    /// assert!(clusters.save(&stored).await.is_err());
+    ///
+    /// assert_eq!(clusters.list(None, 100).await?.items.len(), 1);
+    /// clusters.delete(&cluster_name).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ClusterMetadataStore
 }
 

@@ -35,6 +35,7 @@
 //! part. Therefore a caller that drops the future of a write must treat its outcome as
 //! [`Outcome::Unknown`]. An operation that `within` ends
 //! reports its outcome instead.
+#![warn(missing_debug_implementations, missing_docs)]
 
 /// Defines a store of Temporal over any [`Store`].
 macro_rules! define_store {

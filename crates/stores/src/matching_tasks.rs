@@ -16,6 +16,35 @@ define_store! {
     /// The rows of different owners of a task queue must differ, as Temporal's do: `TaskQueueInfo` has
     /// the time of its last update in nanoseconds. After a lost answer a row is compared with the one that
     /// was written, and an equal row proves that it was written.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{DataBlob, TaskLevel, TaskQueueKey, TaskQueueKind, TaskQueueType, TaskQueuesRow, TasksRow};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_ports::{TaskQueueLease};
+    /// # use temporal_dsql_stores::{MatchingTaskStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let matching = MatchingTaskStore::new(MemoryStore::new());
+    /// let namespace_id = "32049b68-7872-4094-8e63-d0dd59896a83".parse()?;
+    /// let kind = TaskQueueKind::Normal;
+    /// let queue = TaskQueueKey::new(kind, namespace_id, "orders", TaskQueueType::Workflow, 0);
+    /// let data = DataBlob::proto3(*b"TaskQueueInfo");
+    /// matching.create_task_queue(&TaskQueuesRow { queue, range_id: 1, data }).await?;
+    ///
+    /// // The owner adds tasks under its lease.
+    /// let lease = TaskQueueLease { queue, range_id: 1 };
+    /// let level = TaskLevel::of_task(100_000);
+    /// let task = TasksRow { queue, level, data: DataBlob::proto3(*b"AllocatedTaskInfo") };
+    /// matching.create_tasks(lease, std::slice::from_ref(&task)).await?;
+    ///
+    /// let all = kind.first_level()..kind.end_level();
+    /// assert_eq!(matching.get_tasks(&queue, all, 100).await?.items, [task]);
+    /// assert_eq!(matching.complete_tasks_less_than(&queue, kind.end_level(), 100).await?, 1);
+    /// matching.delete_task_queue(lease).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     MatchingTaskStore
 }
 

@@ -18,6 +18,36 @@ define_store! {
     ///
     /// A create or an update is a transaction that locks the notification version `FOR UPDATE`. So
     /// the writes of namespaces are serial, as upstream.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{DataBlob, Namespace, NamespaceKey, NamespaceName};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{NamespaceStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let namespaces = NamespaceStore::new(MemoryStore::new());
+    /// let mut shop = Namespace {
+    ///     id: "32049b68-7872-4094-8e63-d0dd59896a83".parse()?,
+    ///     name: NamespaceName::new("shop")?,
+    ///     is_global: false,
+    ///     data: DataBlob::proto3(*b"NamespaceDetail"),
+    /// };
+    /// namespaces.create(&shop).await?;
+    ///
+    /// // An update under the notification version, which another name makes a rename.
+    /// shop.name = NamespaceName::new("store")?;
+    /// namespaces.update(&shop, namespaces.notification_version().await?).await?;
+    /// let read = namespaces.get(&NamespaceKey::Id(shop.id)).await?.expect("it is stored");
+    /// assert_eq!(read.namespace, shop);
+    ///
+    /// let page = namespaces.list(None, 100).await?;
+    /// assert_eq!(page.items, [read]);
+    /// assert_eq!(page.next, None);
+    /// namespaces.delete(&NamespaceKey::Name(shop.name)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     NamespaceStore
 }
 

@@ -13,6 +13,32 @@ define_store! {
     /// All endpoints together have a version, the table version, which every change of an endpoint
     /// compares and increments. A change is a transaction. A caller that lists the endpoints passes
     /// the table version of the first page with every other page, so that all pages are of one state.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{DataBlob, NexusEndpointsRow};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{NexusEndpointStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let endpoints = NexusEndpointStore::new(MemoryStore::new());
+    /// let row = NexusEndpointsRow {
+    ///     id: "32049b68-7872-4094-8e63-d0dd59896a83".parse()?,
+    ///     version: 0,
+    ///     data: DataBlob::proto3(*b"NexusEndpoint"),
+    /// };
+    /// let table_version = endpoints.table_version().await?;
+    /// endpoints.create_or_update(&row, table_version).await?;
+    ///
+    /// // A change with an old table version fails.
+    /// assert!(endpoints.delete(row.id, table_version).await.is_err());
+    ///
+    /// let list = endpoints.list(None, 100, 0).await?;
+    /// assert_eq!(list.endpoints.items[0].version, 1);
+    /// endpoints.delete(row.id, list.table_version).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     NexusEndpointStore
 }
 

@@ -21,6 +21,28 @@ define_store! {
     /// ack level is larger does not see the new messages. Temporal keeps the message at the smallest
     /// ack level of a queue. For a dead letter queue, whose messages are all deleted, the caller must
     /// reset the ack level.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{DataBlob, QueueType};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{QueueStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let queues = QueueStore::new(MemoryStore::new());
+    /// let queue = QueueType::NAMESPACE_REPLICATION;
+    /// queues.init(queue, &DataBlob::proto3(*b"QueueMetadata")).await?;
+    ///
+    /// let message = DataBlob::proto3(*b"ReplicationTask");
+    /// assert_eq!(queues.enqueue(queue, &message).await?, 0);
+    /// assert_eq!(queues.enqueue(queue, &message).await?, 1);
+    ///
+    /// let page = queues.read(queue, 0..i64::MAX, 1).await?;
+    /// assert_eq!((page.items[0].message_id, page.next), (0, Some(1)));
+    /// queues.delete_range(queue, 0..1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     QueueStore
 }
 

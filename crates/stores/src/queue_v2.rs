@@ -17,6 +17,30 @@ define_store! {
     /// the last message, as in [`QueueStore`](crate::QueueStore). The last message of a queue stays
     /// stored after it is deleted, so that ids never begin again. The metadata of the queue has the
     /// smallest id that is not deleted.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{DataBlob, QueueName, QueueV2Key, QueueV2Type};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{QueueV2Store};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let queues = QueueV2Store::new(MemoryStore::new());
+    /// let queue = QueueV2Key {
+    ///     queue_type: QueueV2Type::HISTORY_DLQ,
+    ///     queue_name: QueueName::new("transfer_active_standby")?,
+    /// };
+    /// queues.create(&queue).await?;
+    /// let id = queues.enqueue(&queue, &DataBlob::proto3(*b"HistoryTask")).await?;
+    ///
+    /// let page = queues.read(&queue, None, 100).await?;
+    /// assert_eq!(page.items[0].message_id, id);
+    /// assert_eq!(queues.delete_range(&queue, id).await?, 1);
+    /// let list = queues.list(queue.queue_type, None, 100).await?;
+    /// assert_eq!((list.items[0].message_count, list.items[0].last_message_id), (0, Some(id)));
+    /// # Ok(())
+    /// # }
+    /// ```
     QueueV2Store
 }
 

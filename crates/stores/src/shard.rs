@@ -19,6 +19,33 @@ define_store! {
     /// range id to both. If only the column changes, every takeover by the Go server fails with
     /// [`ConditionFailed::ShardOwnershipLost`]. This store compares and writes the column, and does not
     /// decode the blob.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{DataBlob, ShardId, ShardsRow};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{Owner, ShardStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let shards = ShardStore::new(MemoryStore::new());
+    /// let row = |range_id| ShardsRow {
+    ///     shard_id: ShardId(1),
+    ///     range_id,
+    ///     data: DataBlob::proto3(*b"ShardInfo"),
+    /// };
+    /// let found = shards.get_or_create(&row(0)).await?;
+    ///
+    /// // A host takes the shard over: the next range id is its own.
+    /// let owner = Owner { shard_id: ShardId(1), range_id: found.range_id + 1 };
+    /// shards.update(&row(owner.range_id), found.range_id).await?;
+    /// shards.assert_ownership(owner).await?;
+    ///
+    /// // Another host takes it over.
+    /// shards.update(&row(owner.range_id + 1), owner.range_id).await?;
+    /// assert!(shards.assert_ownership(owner).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     ShardStore
 }
 

@@ -15,6 +15,30 @@ use temporal_dsql_ports::{
 define_store! {
     /// The user data of Temporal's `TaskStore` of matching, and the task queues of each build id, over any
     /// store.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{BuildId, DataBlob, TaskQueueName};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{UserDataStore, UserDataUpdate};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let user_data = UserDataStore::new(MemoryStore::new());
+    /// let namespace_id = "32049b68-7872-4094-8e63-d0dd59896a83".parse()?;
+    /// let task_queue_name = TaskQueueName::new("orders")?;
+    /// let update = UserDataUpdate {
+    ///     task_queue_name: task_queue_name.clone(),
+    ///     version: 0,
+    ///     data: DataBlob::proto3(*b"TaskQueueUserData"),
+    ///     build_ids_added: vec![BuildId::new("1.0")?],
+    ///     build_ids_removed: Vec::new(),
+    /// };
+    /// user_data.update(namespace_id, &[update]).await?;
+    /// let read = user_data.get(namespace_id, &task_queue_name).await?.expect("it is stored");
+    /// assert_eq!(read.version, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     UserDataStore
 }
 

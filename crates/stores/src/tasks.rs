@@ -10,6 +10,36 @@ use temporal_dsql_ports::{Outcome, Store, StoreError, Within, WriteSet};
 
 define_store! {
     /// The task methods of Temporal's `ExecutionStore`, over any store.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{DataBlob, ImmediateQueue, ImmediateTask, ShardId, ShardsRow, Tasks};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{Owner, ShardStore, TaskStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = MemoryStore::new();
+    /// let owner = Owner { shard_id: ShardId(1), range_id: 7 };
+    /// let shard = ShardsRow { shard_id: ShardId(1), range_id: 7, data: DataBlob::proto3(*b"ShardInfo") };
+    /// ShardStore::new(&store).get_or_create(&shard).await?;
+    ///
+    /// let tasks = TaskStore::new(&store);
+    /// let task = |task_id| ImmediateTask { task_id, data: DataBlob::proto3(*b"TransferTaskInfo") };
+    /// let queue = ImmediateQueue::Transfer;
+    /// let immediate = vec![(queue.clone(), vec![task(1), task(2), task(3)])];
+    /// tasks.add(owner, &Tasks { immediate, scheduled: Vec::new() }).await?;
+    ///
+    /// let page = tasks.immediate_page(owner.shard_id, &queue, 1..i64::MAX, 2).await?;
+    /// assert_eq!(page.items, [task(1), task(2)]);
+    /// let next = page.next.expect("there is another page");
+    /// let page = tasks.immediate_page(owner.shard_id, &queue, next..i64::MAX, 2).await?;
+    /// assert_eq!(page.items, [task(3)]);
+    ///
+    /// tasks.complete_immediate(owner.shard_id, &queue, 1).await?;
+    /// assert_eq!(tasks.complete_immediate_range(owner.shard_id, &queue, 2..4).await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     TaskStore
 }
 

@@ -31,6 +31,61 @@ define_store! {
     /// If the answer to a write is lost, the written row is read. If it proves that the write was
     /// applied, success is returned (temporal-persistence.md#retries). Otherwise the outcome stays
     /// unknown ([`StoreError::outcome`]): the write may take effect until the next takeover of the shard.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{ArchetypeId, CurrentExecutionsRow, DataBlob, ExecutionState, ExecutionStatus, ExecutionsRow, RequestId, ShardId, ShardsRow, Tasks, WorkflowId};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_ports::{ConditionFailed, StoreError};
+    /// # use temporal_dsql_stores::{CreateExecution, CreateMode, ExecutionStore, Owner, ShardStore, Snapshot};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = MemoryStore::new();
+    /// let owner = Owner { shard_id: ShardId(1), range_id: 7 };
+    /// let shard = ShardsRow { shard_id: ShardId(1), range_id: 7, data: DataBlob::proto3(*b"ShardInfo") };
+    /// ShardStore::new(&store).get_or_create(&shard).await?;
+    ///
+    /// let execution = ExecutionsRow {
+    ///     shard_id: owner.shard_id,
+    ///     namespace_id: "32049b68-7872-4094-8e63-d0dd59896a83".parse()?,
+    ///     workflow_id: WorkflowId::new("nightly-report")?,
+    ///     run_id: "01a20632-c72c-759f-9d04-cfcdf4e443e1".parse()?,
+    ///     next_event_id: 1,
+    ///     last_write_version: 0,
+    ///     data: DataBlob::proto3(*b"WorkflowExecutionInfo"),
+    ///     state: DataBlob::proto3(*b"WorkflowExecutionState"),
+    ///     db_record_version: 1,
+    /// };
+    /// // The archetype is part of the current execution, and selects its table.
+    /// let current = CurrentExecutionsRow::of(
+    ///     &execution,
+    ///     ArchetypeId::SCHEDULER,
+    ///     RequestId::new("request-1")?,
+    ///     (ExecutionState::Running, ExecutionStatus::Running),
+    ///     None,
+    /// );
+    /// let snapshot = Snapshot {
+    ///     execution: execution.clone(),
+    ///     current: current.clone(),
+    ///     maps: Vec::new(),
+    ///     tasks: Tasks::default(),
+    ///     events: Vec::new(),
+    /// };
+    /// let executions = ExecutionStore::new(&store);
+    /// let request = CreateExecution { owner, mode: CreateMode::BrandNew, snapshot };
+    /// executions.create(&request).await?;
+    /// let again = executions.create(&request).await.unwrap_err();
+    /// assert!(matches!(again, StoreError::Condition(ConditionFailed::CurrentExecution { .. })));
+    ///
+    /// let read = executions.get(&execution.filter()).await?.expect("it is stored");
+    /// assert_eq!(read.execution, execution);
+    /// assert_eq!(executions.get_current(&current.filter()).await?, Some(current.clone()));
+    ///
+    /// executions.delete_current(&current.filter(), execution.run_id).await?;
+    /// executions.delete(&execution.filter()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ExecutionStore
 }
 

@@ -27,6 +27,52 @@ pub use token::PageToken;
 
 define_store! {
     /// The history methods of Temporal's `ExecutionStore` and of its history manager, over any store.
+    ///
+    /// # Example
+    /// ```
+    /// # use temporal_dsql_domain::{DataBlob, FIRST_NODE_ID, HistoryBranch, HistoryNode, HistoryTreeInfo, ShardId, Timestamp, TreeId};
+    /// # use temporal_dsql_memory::MemoryStore;
+    /// # use temporal_dsql_stores::{AppendNodes, HistoryStore, ReadHistory};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let histories = HistoryStore::new(MemoryStore::new());
+    /// let tree_id: TreeId = "32049b68-7872-4094-8e63-d0dd59896a83".parse()?;
+    /// let branch = HistoryBranch::root(tree_id, "8b2c55ae-9f3d-4f5e-8d3f-8e8d1f7a5c11".parse()?);
+    /// let batch = |node_id, new_branch| AppendNodes {
+    ///     shard_id: ShardId(1),
+    ///     branch: branch.clone(),
+    ///     new_branch,
+    ///     node: HistoryNode {
+    ///         node_id,
+    ///         txn_id: node_id,
+    ///         prev_txn_id: node_id - 1,
+    ///         data: DataBlob::proto3(*b"History"),
+    ///     },
+    /// };
+    /// // The first batch of a branch also describes it.
+    /// let info = HistoryTreeInfo {
+    ///     branch: branch.clone(),
+    ///     fork_time: Timestamp::now(),
+    ///     info: "namespace:workflow:run".into(),
+    /// };
+    /// histories.append(&batch(FIRST_NODE_ID, Some(info))).await?;
+    /// histories.append(&batch(FIRST_NODE_ID + 1, None)).await?;
+    ///
+    /// let request = ReadHistory {
+    ///     shard_id: ShardId(1),
+    ///     branch: branch.clone(),
+    ///     min_node_id: FIRST_NODE_ID,
+    ///     max_node_id: i64::MAX,
+    ///     limit: 1,
+    /// };
+    /// let page = histories.read(&request, None).await?;
+    /// assert_eq!(page.nodes[0].node_id, FIRST_NODE_ID);
+    /// let page = histories.read(&request, page.next).await?;
+    /// assert_eq!(page.nodes[0].node_id, FIRST_NODE_ID + 1);
+    /// histories.delete(ShardId(1), &branch).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     HistoryStore
 }
 
