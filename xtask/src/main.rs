@@ -44,7 +44,7 @@ enum Command {
     /// Check what the compiler does not: dependencies between crates, licences, citations, sizes
     Tidy,
     /// Store and read real rows, and upgrade the schema, on a database started for it
-    Demo(demo::Options),
+    Demo,
     /// Operate on a deployment: the commands of temporal-dsql-tool
     Migrate(migrate::Options),
     /// Keep a PostgreSQL server for tests until it is stopped
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         Command::Clients(options) => clients::run(&options),
         Command::Ci => ci::run(),
         Command::Tidy => tidy::run(),
-        Command::Demo(options) => demo::run(&options),
+        Command::Demo => demo::run(),
         Command::Migrate(options) => migrate::run(&options),
         Command::Pg { command } => pg::run(command),
     };

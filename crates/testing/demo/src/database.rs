@@ -1,37 +1,33 @@
-//! The database of the demo: its server, its schema, and stores on it.
+//! The databases of the demo, their schema, and stores on them.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use dsql_emulator::DsqlEmulator;
 use temporal_dsql::{
-    CurrentExecutionsRow, Engine, SchemaVersion, Table,
-    dsql::{Config, Connector, DsqlStore, connect},
+    CurrentExecutionsRow, SchemaVersion, Table,
+    dsql::{
+        Config, Connector, DsqlStore, SharedCredentialsProvider, connect, emulator_credentials,
+    },
+    dsql_emulator::{
+        DsqlEmulator,
+        postgres::{Options, Server},
+    },
     migrate::{
         DEFAULT_DATABASE, Digest, IgnoreProgress, Migrator, Plan, PostgresDatabase, RowKey, Schema,
         Setup, Timeouts,
     },
 };
-use temporal_dsql_testkit::postgres::{Options, Server};
+use temporal_dsql_testkit::{RecordedDeployment, ScratchDatabase};
 
-/// The database that the demo runs on.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum Kind {
-    /// The DSQL emulator, over TLS and with IAM tokens.
-    Emulator,
-    /// Stock PostgreSQL.
-    Postgres,
-}
+/// The PostgreSQL server behind the clusters, which stops when this value is dropped.
+pub struct Postgres(Server);
 
-/// A database on a server of its own, which stops when this value is dropped.
+/// A database. If it is an emulated cluster, that stops when this value is dropped.
 pub struct Database {
     config: Config,
     credentials: Option<SharedCredentialsProvider>,
     schema: Schema,
-    // Declared before its server: fields are dropped in this order.
-    emulator: Option<DsqlEmulator>,
-    _server: Server,
+    _emulator: Option<DsqlEmulator>,
 }
 
 /// The key of a row of `current_executions`, in the form that the digest excludes.
@@ -39,49 +35,55 @@ pub fn key(row: &CurrentExecutionsRow) -> RowKey {
     vec![row.shard_id.to_string(), row.namespace_id.to_string(), row.workflow_id.to_string()]
 }
 
-impl Database {
+impl Postgres {
     /// Starts the server.
     ///
     /// # Errors
     /// PostgreSQL is not installed, or does not start.
-    pub async fn start(kind: Kind) -> Result<Self> {
-        let server = Server::start(&Options::default()).context("starting PostgreSQL")?;
-        let (mut config, credentials, emulator) = match kind {
-            Kind::Emulator => {
-                let emulator = DsqlEmulator::builder().postgres_url(server.url()).start().await?;
-                let own = emulator.credentials();
-                let (key, secret) = (&own.access_key_id, &own.secret_access_key);
-                let credentials = Credentials::from_keys(key, secret, own.session_token.clone());
-                let mut config = Config::new(emulator.host());
-                config.port = emulator.port();
-                config.region = Some(emulator.region().to_owned());
-                config.tls.ca_file = Some(emulator.ca_file().to_owned());
-                (config, Some(SharedCredentialsProvider::new(credentials)), Some(emulator))
-            }
-            Kind::Postgres => {
-                let mut config = Config::new(server.addr().ip().to_string());
-                config.port = server.addr().port();
-                config.user = "postgres".into();
-                config.engine = Some(Engine::Postgres);
-                (config, None, None)
-            }
-        };
-        config.pool.connection_rate = 100;
-        let schema = Schema::embedded()?;
-        Ok(Self { config, credentials, schema, emulator, _server: server })
+    pub fn start() -> Result<Self> {
+        Ok(Self(Server::start(&Options::default()).context("starting PostgreSQL")?))
     }
 
-    /// A description in one line.
-    pub fn description(&self) -> String {
-        let (host, port) = (&self.config.host, self.config.port);
-        match &self.emulator {
-            Some(emulator) => format!(
-                "The DSQL emulator on {host}:{port}, started for this demo: TLS, and IAM tokens for \
-                 region {}",
-                emulator.region()
-            ),
-            None => format!("PostgreSQL on {host}:{port}, started for this demo"),
-        }
+    /// Starts a cluster without a schema.
+    ///
+    /// # Errors
+    /// The emulator does not start.
+    pub async fn cluster(&self) -> Result<Database> {
+        let emulator = DsqlEmulator::builder().postgres_url(self.0.url()).start().await?;
+        let mut config = Config::from_emulator(&emulator);
+        config.pool.connection_rate = 100;
+        Ok(Database {
+            config,
+            credentials: Some(emulator_credentials(&emulator)),
+            schema: Schema::embedded()?,
+            _emulator: Some(emulator),
+        })
+    }
+
+    /// The server's own database, without a schema.
+    ///
+    /// # Errors
+    /// The files of the schema cannot be read.
+    #[cfg(test)]
+    pub fn database(&self) -> Result<Database> {
+        let mut config = Config::from_url(&self.0.url())?;
+        config.engine = Some(temporal_dsql::Engine::Postgres);
+        Ok(Database { config, credentials: None, schema: Schema::embedded()?, _emulator: None })
+    }
+
+    /// A copy of the recorded database of a Temporal server on PostgreSQL.
+    ///
+    /// # Errors
+    /// The server refuses a statement.
+    pub async fn recorded_deployment(&self) -> Result<ScratchDatabase> {
+        Ok(RecordedDeployment::new().create_on(&self.0.url()).await?)
+    }
+}
+
+impl Database {
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.config.host, self.config.port)
     }
 
     /// A store on the database.
@@ -92,24 +94,23 @@ impl Database {
         Ok(connect(&self.config, self.credentials.clone()).await?)
     }
 
-    /// Sets up `version`.
+    /// Sets up `version`, or the newest one. Returns the number of steps.
     ///
     /// # Errors
     /// Those of the migration.
-    pub async fn set_up(&self, version: SchemaVersion) -> Result<String> {
+    pub async fn set_up(&self, version: Option<SchemaVersion>) -> Result<usize> {
         self.migrate(async |migrator| {
-            let setup = Setup { version: Some(version), ..Setup::default() };
-            let plan = migrator.plan_setup(&setup).await?;
+            let plan = migrator.plan_setup(&Setup { version, ..Setup::default() }).await?;
             apply(migrator, &plan).await
         })
         .await
     }
 
-    /// Upgrades to the newest version.
+    /// Upgrades to the newest version. Returns the number of steps.
     ///
     /// # Errors
     /// Those of the migration.
-    pub async fn update(&self) -> Result<String> {
+    pub async fn update(&self) -> Result<usize> {
         self.migrate(async |migrator| {
             let plan = migrator.plan_update(None).await?;
             apply(migrator, &plan).await
@@ -124,7 +125,6 @@ impl Database {
     pub async fn verify(&self) -> Result<()> {
         let verification = self.migrate(async |migrator| Ok(migrator.verify(None).await?)).await?;
         ensure!(verification.is_clean(), "{verification}");
-        print!("{verification}");
         Ok(())
     }
 
@@ -143,25 +143,23 @@ impl Database {
     ///
     /// # Errors
     /// The database cannot be reached.
-    pub async fn connect(&self, timeouts: &Timeouts) -> Result<PostgresDatabase> {
+    pub async fn connect(&self) -> Result<PostgresDatabase> {
         let connector = Connector::new(&self.config, self.credentials.clone())?;
-        Ok(PostgresDatabase::connect(connector, None, &timeouts.retry).await?)
+        Ok(PostgresDatabase::connect(connector, None, &Timeouts::default().retry).await?)
     }
 
     async fn migrate<T>(
         &self,
         command: impl AsyncFnOnce(&mut Migrator<'_>) -> Result<T>,
     ) -> Result<T> {
-        let timeouts = Timeouts::default();
-        let mut database = self.connect(&timeouts).await?;
+        let (mut database, timeouts) = (self.connect().await?, Timeouts::default());
+        let schema = &self.schema;
         let mut migrator =
-            Migrator::new(&self.schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
+            Migrator::new(schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
         command(&mut migrator).await
     }
 }
 
-async fn apply(migrator: &mut Migrator<'_>, plan: &Plan) -> Result<String> {
-    let report = migrator.apply(plan).await?;
-    let version = plan.to.map_or_else(String::new, |version| version.to_string());
-    Ok(format!("version {version}: {} steps done", report.done))
+async fn apply(migrator: &mut Migrator<'_>, plan: &Plan) -> Result<usize> {
+    Ok(migrator.apply(plan).await?.done)
 }

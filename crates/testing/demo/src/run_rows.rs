@@ -1,7 +1,7 @@
 //! The rows of recorded runs: executions with their maps, current executions, tasks, histories, and
 //! the shards.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context, Result, ensure};
 use temporal_dsql::{
@@ -42,11 +42,12 @@ impl Compared {
     }
 
     /// Adds those of `other`.
-    #[cfg(test)]
-    pub fn merge(&mut self, other: Self) {
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
         for (table, rows) in other.0 {
             *self.0.entry(table).or_default() += rows;
         }
+        self
     }
 
     /// The tables with their rows.
@@ -54,15 +55,11 @@ impl Compared {
     pub fn rows(&self) -> std::collections::BTreeSet<(String, u64)> {
         self.0.iter().map(|(table, rows)| ((*table).to_owned(), *rows as u64)).collect()
     }
+}
 
-    /// A text table with one line for each table.
-    pub fn table(&self) -> String {
-        let mut text = format!("{:<34}{:>6}\n", "TABLE", "ROWS");
-        for (table, rows) in &self.0 {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{table:<34}{rows:>6}");
-        }
-        text
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows of {} tables", self.0.values().sum::<usize>(), self.0.len())
     }
 }
 

@@ -1,34 +1,20 @@
-//! A text table of executions: archetype, table, number of rows, states.
+//! A text table of executions: archetype, table, number of rows.
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use temporal_dsql::CurrentExecutionsRow;
-use temporal_dsql::{ArchetypeRouter, CurrentExecutionsRouter};
+use temporal_dsql::{ArchetypeRouter, CurrentExecutionsRouter, CurrentExecutionsRow};
 
-/// Counts `rows` by archetype and state.
+/// Counts `rows` by archetype.
 pub fn of(rows: &[&CurrentExecutionsRow]) -> String {
-    let mut archetypes: BTreeMap<(&str, String), BTreeMap<_, usize>> = BTreeMap::new();
+    let mut archetypes: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for row in rows {
         let table = ArchetypeRouter.route_filter(&row.filter()).table();
-        *archetypes
-            .entry((table.name(), row.archetype_id.to_string()))
-            .or_default()
-            .entry((row.state, row.status))
-            .or_default() += 1;
+        *archetypes.entry((table.name(), row.archetype_id.to_string())).or_default() += 1;
     }
-    let mut text = String::new();
-    let mut line = |archetype: &str, table: &str, rows: &str, states: &str| {
+    let mut text = format!("  {:<26}{:<26}{:>6}\n", "ARCHETYPE", "TABLE", "ROWS");
+    for ((table, archetype), rows) in archetypes.iter().rev() {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{archetype:<26}{table:<26}{rows:>4}  {states}");
-    };
-    line("ARCHETYPE", "TABLE", "ROWS", "STATES");
-    for ((table, archetype), states) in archetypes.iter().rev() {
-        let rows: usize = states.values().sum();
-        let states: Vec<_> = states
-            .iter()
-            .map(|((state, status), count)| format!("{count} {state}/{status}"))
-            .collect();
-        line(archetype, table, &rows.to_string(), &states.join(", "));
+        let _ = writeln!(text, "  {archetype:<26}{table:<26}{rows:>6}");
     }
     text
 }

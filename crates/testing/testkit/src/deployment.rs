@@ -118,10 +118,18 @@ impl RecordedDeployment {
     /// # Panics
     /// As [`ScratchDatabase::create`], or the server refuses a statement.
     pub async fn create(&self) -> Option<ScratchDatabase> {
-        let database = ScratchDatabase::create().await?;
-        let sql = self.schema_sql() + &self.rows_sql();
-        database.execute(&sql).await.expect("the recorded database");
-        Some(database)
+        let server = crate::gate::server_url()?;
+        Some(self.create_on(&server).await.expect("the recorded database"))
+    }
+
+    /// A database with these tables and rows on the server at `url`, whose role must have `CREATEDB`.
+    ///
+    /// # Errors
+    /// The server refuses a statement.
+    pub async fn create_on(&self, url: &str) -> Result<ScratchDatabase, sqlx::Error> {
+        let database = ScratchDatabase::create_on(url).await?;
+        database.execute(&(self.schema_sql() + &self.rows_sql())).await?;
+        Ok(database)
     }
 }
 
