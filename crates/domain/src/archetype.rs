@@ -32,7 +32,8 @@ impl ArchetypeId {
     /// `nexusoperation.operation`, the standalone Nexus operation.
     pub const NEXUS_OPERATION: Self = Self(131_748_067);
 
-    const NAMED: [(Self, &'static str); 4] = [
+    /// The archetypes with a constant, and their fully qualified names.
+    pub const NAMED: [(Self, &'static str); 4] = [
         (Self::WORKFLOW, "workflow.workflow"),
         (Self::SCHEDULER, "scheduler.scheduler"),
         (Self::ACTIVITY, "activity.activity"),

@@ -1,6 +1,8 @@
 //! What the source of an import is: its version, its catalog, its servers and its shards.
 
-use temporal_dsql_domain::{Engine, SchemaVersion};
+use std::ops::RangeInclusive;
+
+use temporal_dsql_domain::{Engine, SchemaVersion, VERSION};
 
 use super::{
     ImportError, Settings, ValueType,
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// The versions that the schema for DSQL has had, which no schema of upstream's plugin still has.
-const VERSIONS_OF_DSQL: [SchemaVersion; 2] = [SchemaVersion::new(1, 0), SchemaVersion::new(1, 1)];
+const VERSIONS_OF_DSQL: RangeInclusive<SchemaVersion> = SchemaVersion::new(1, 0)..=VERSION;
 
 /// Servers whose heartbeat is younger than a minute. The time of a heartbeat is UTC.
 const SERVERS: &str = "\

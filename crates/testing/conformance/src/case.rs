@@ -39,16 +39,12 @@ pub enum Case {
 
 impl Cases {
     pub(crate) fn list(self) -> Vec<Case> {
-        const ARCHETYPES: [ArchetypeId; 5] = [
-            ArchetypeId::WORKFLOW,
-            ArchetypeId::SCHEDULER,
-            ArchetypeId::ACTIVITY,
-            ArchetypeId::NEXUS_OPERATION,
-            ArchetypeId(u32::MAX),
-        ];
         match self {
             Self::One => vec![Case::One],
-            Self::Archetypes => ARCHETYPES.map(Case::Archetype).into(),
+            Self::Archetypes => {
+                let named = ArchetypeId::NAMED.into_iter().map(|(id, _)| id);
+                named.chain([ArchetypeId(u32::MAX)]).map(Case::Archetype).collect()
+            }
             Self::Maps => MapTable::ALL.map(Case::Map).into(),
             Self::Kinds => TaskQueueKind::ALL.map(Case::Kind).into(),
             Self::Queues => Queue::all().into_iter().map(Case::Queue).collect(),
