@@ -159,6 +159,22 @@ pub mod stores {
 /// `Config` reads the environment variables of the service, and `connect` opens a `DsqlStore`. On
 /// Aurora DSQL it connects with TLS and IAM tokens, which it signs with the AWS credentials of a
 /// provider and renews before they expire.
+///
+/// A test connects to an emulated cluster (feature `emulator`), which needs an installed PostgreSQL
+/// and runs until it is dropped. Its database is empty: the module `migrate` sets up the schema.
+#[cfg_attr(feature = "emulator", doc = "```no_run")]
+#[cfg_attr(not(feature = "emulator"), doc = "```ignore")]
+/// use temporal_dsql::dsql::{Config, connect, emulator_credentials};
+/// use temporal_dsql::dsql_emulator::DsqlEmulator;
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let emulator = DsqlEmulator::start().await?;
+/// let mut config = Config::from_emulator(&emulator);
+/// config.pool.max_connections = 10;
+/// let store = connect(&config, Some(emulator_credentials(&emulator))).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(feature = "dsql")]
 pub mod dsql {
     pub use aws_credential_types::Credentials;
@@ -190,6 +206,28 @@ pub mod memory {
 ///
 /// A `Migrator` makes the `Plan` of a command from a `Schema` and the catalog of the database, and
 /// applies it. An interrupted run is continued by running the command again.
+///
+/// ```no_run
+/// use temporal_dsql::dsql::{Config, Connector, SharedCredentialsProvider};
+/// use temporal_dsql::migrate::{
+///     DEFAULT_DATABASE, IgnoreProgress, Migrator, PostgresDatabase, Schema, Setup, Timeouts,
+/// };
+///
+/// /// Sets up the newest schema in an empty database, or completes a setup that was interrupted.
+/// async fn set_up(
+///     config: &Config,
+///     credentials: Option<SharedCredentialsProvider>,
+/// ) -> Result<(), Box<dyn std::error::Error>> {
+///     let (schema, timeouts) = (Schema::embedded()?, Timeouts::default());
+///     let connector = Connector::new(config, credentials)?;
+///     let mut database = PostgresDatabase::connect(connector, None, &timeouts.retry).await?;
+///     let mut migrator =
+///         Migrator::new(&schema, &mut database, DEFAULT_DATABASE, timeouts, &IgnoreProgress);
+///     let plan = migrator.plan_setup(&Setup::default()).await?;
+///     migrator.apply(&plan).await?;
+///     Ok(())
+/// }
+/// ```
 #[cfg(feature = "migrate")]
 pub mod migrate {
     pub use temporal_dsql_migrate::{
