@@ -159,7 +159,7 @@ fn the_program_plays_the_probes_on_an_emulator_and_writes_its_answers() {
     let played = play();
     let text = String::from_utf8_lossy(&played.stdout).into_owned();
     assert!(played.status.success(), "{text} {}", String::from_utf8_lossy(&played.stderr));
-    assert!(text.contains("rules: 188 of 188 alike"), "{text}");
+    assert!(text.contains("rules: 194 of 194 alike"), "{text}");
     let answers = fs::read_to_string(&output).unwrap();
     assert!(answers.contains("\"server\": \"PostgreSQL 16\"") && answers.contains("OC000"));
     // An existing file is not overwritten.
@@ -264,6 +264,22 @@ fn an_own_server_accepts_a_thousand_connections() {
 }
 
 #[test]
+fn the_program_raises_a_low_limit_of_open_files() {
+    let Some(_guard) = serial() else { return };
+    let mut limited = without_credentials("sh");
+    limited.args(["-c", "ulimit -Sn 64 && exec \"$0\"", PROGRAM]);
+    let running = Running::spawn(&mut limited);
+    let url = running.url(&[]);
+    block_on(async {
+        // Each takes two files of the program.
+        let mut sessions = Vec::new();
+        for _ in 0..50 {
+            sessions.push(PgConnection::connect(&url).await.unwrap());
+        }
+    });
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let Some(_guard) = serial() else { return };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -291,11 +307,16 @@ fn output(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
 }
 
 fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = without_credentials(PROGRAM);
+    command.args(arguments).envs(variables.iter().copied());
+    command
+}
+
+fn without_credentials(program: &str) -> Command {
+    let mut command = Command::new(program);
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"] {
         command.env_remove(name);
     }
-    command.args(arguments).envs(variables.iter().copied());
     command
 }
 
@@ -338,12 +359,13 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::spawn(&mut command(arguments, variables))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let mut printed = tempfile::tempfile().unwrap();
-        let mut child = command(arguments, variables)
-            .stdout(Stdio::piped())
-            .stderr(printed.try_clone().unwrap())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(printed.try_clone().unwrap()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut startup_message = String::new();
         while !startup_message.contains("# psql:") {

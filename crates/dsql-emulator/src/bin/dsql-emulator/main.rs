@@ -14,6 +14,7 @@ use std::{
 
 use clap::Parser;
 use dsql_emulator::{DsqlEmulator, StartError};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command, Control, Token};
@@ -54,7 +55,10 @@ fn main() -> ExitCode {
         Some(Command::Token(token)) => print_token(&cli, token),
         Some(Command::Control(control)) => send(control),
         Some(Command::Probes(options)) => play(options, &cli),
-        None => run(&cli),
+        None => {
+            raise_file_limit();
+            run(&cli)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,6 +67,15 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "error: {reason}");
             ExitCode::from(exit)
         }
+    }
+}
+
+/// Raises the soft limit of open files. Each client takes two of them, and the usual limit is 1,024.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
     }
 }
 
