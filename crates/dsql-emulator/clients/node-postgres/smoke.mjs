@@ -1,91 +1,17 @@
 // node-postgres.
 import pg from 'pg';
-import {
-  CREATE, assert, database, host, port, refused, settled, ssl, step, token, user,
-} from '../steps.mjs';
+import { smoke } from '../node-postgres.mjs';
+import { assert, database, host, port, ssl, step, token, user } from '../steps.mjs';
 
-const pool = new pg.Pool({ host, port, user, password: token, database, ssl, max: 4 });
-let one, other;
+const options = { host, port, user, password: token, database, ssl };
 
-await step('connect', async () => {
-  [one, other] = [await pool.connect(), await pool.connect()];
-  assert.ok(one.connection.stream.encrypted && one.connection.stream.authorized);
-});
-
-await step('create', async () => {
-  await one.query(CREATE);
-  await settled();
-});
-
-await step('insert', async () => {
-  const text = 'INSERT INTO account VALUES ($1, $2, $3), ($4, $5, $6)';
-  const result = await one.query(text, [1, 'ada', '10.50', 2, 'grace', null]);
-  assert.equal(result.rowCount, 2);
-});
-
-await step('select', async () => {
-  const text = 'SELECT owner, balance FROM account WHERE id = $1';
-  for (const [id, row] of [[1, ['ada', '10.50']], [2, ['grace', null]]]) {
-    const query = { name: 'by-id', text, values: [id], rowMode: 'array' };
-    assert.deepEqual((await one.query(query)).rows, [row]);
-  }
-});
-
-const balance = async (client) =>
-  (await client.query('SELECT balance FROM account WHERE id = 1')).rows[0].balance;
-const UPDATE = 'UPDATE account SET balance = balance + 1 WHERE id = 1';
-
-await step('commit', async () => {
-  await one.query('BEGIN');
-  await one.query('UPDATE account SET balance = $1 WHERE id = 1', [20]);
-  await one.query('COMMIT');
-  assert.equal(await balance(other), '20.00');
-});
-
-await step('conflict', async () => {
-  await one.query('BEGIN');
-  await one.query(UPDATE);
-  await other.query(UPDATE);
-  await refused('40001', 'OC000', one.query('COMMIT'));
-  await one.query('BEGIN');
-  await one.query(UPDATE);
-  await one.query('COMMIT');
-  assert.equal(await balance(other), '22.00');
-});
-
-await step('refused', async () => {
-  await refused('0A000', 'unsupported statement: Truncate', one.query('TRUNCATE account'));
-});
-
-await step('index', async () => {
-  const started = await one.query('CREATE INDEX ASYNC by_owner ON account (owner)');
-  const job = started.rows[0].job_id;
-  await one.query('CALL sys.wait_for_job($1)', [job]);
-  const { rows } = await one.query('SELECT status FROM sys.jobs WHERE job_id = $1', [job]);
-  assert.deepEqual(rows, [{ status: 'completed' }]);
-});
-
-await step('catalog', async () => {
-  const tables = 'SELECT table_name FROM information_schema.tables WHERE table_schema = $1';
-  assert.deepEqual((await one.query(tables, ['public'])).rows, [{ table_name: 'account' }]);
-  const indexes = "SELECT indexname AS i FROM pg_indexes WHERE tablename = 'account' ORDER BY 1";
-  assert.deepEqual((await one.query(indexes)).rows, [{ i: 'account_pkey' }, { i: 'by_owner' }]);
-});
-
-await step('pipeline', async () => {
-  const client = new pg.Client({
-    host, port, user, password: token, database, ssl, pipeline: true,
+await smoke(new pg.Pool({ ...options, max: 4 }), async () => {
+  await step('pipeline', async () => {
+    const client = new pg.Client({ ...options, pipeline: true });
+    await client.connect();
+    const numbers = Array.from({ length: 100 }, (_, n) => n);
+    const results = await Promise.all(numbers.map((n) => client.query('SELECT $1::int AS n', [n])));
+    assert.deepEqual(results.map(({ rows }) => rows[0].n), numbers);
+    await client.end();
   });
-  await client.connect();
-  const queries = Array.from({ length: 100 }, (_, n) => client.query('SELECT $1::int AS n', [n]));
-  const results = await Promise.all(queries);
-  assert.deepEqual(results.map(({ rows }) => rows[0].n), Array.from({ length: 100 }, (_, n) => n));
-  await client.end();
-});
-
-await step('close', async () => {
-  one.release();
-  other.release();
-  await pool.end();
-  assert.equal(pool.totalCount, 0);
 });

@@ -5,28 +5,20 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+	"steps"
 )
 
-const (
-	create  = "CREATE TABLE account (id int PRIMARY KEY, owner text NOT NULL, balance numeric(12,2))"
-	balance = "SELECT balance::text FROM account WHERE id = 1"
-	update  = "UPDATE account SET balance = balance + 1 WHERE id = 1"
-)
+const balance = "SELECT balance::text FROM account WHERE id = 1"
 
 func main() {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	var one, other *pgx.Conn
 
-	step("connect", func() error {
+	steps.Step("connect", func() error {
 		var err error
 		if one, err = pgx.Connect(ctx, "sslmode=verify-full"); err != nil {
 			return err
@@ -35,19 +27,19 @@ func main() {
 		return err
 	})
 
-	step("create", func() error {
-		_, err := one.Exec(ctx, create)
+	steps.Step("create", func() error {
+		_, err := one.Exec(ctx, steps.Create)
 		time.Sleep(600 * time.Millisecond)
 		return err
 	})
 
-	step("insert", func() error {
-		tag, err := one.Exec(ctx, "INSERT INTO account VALUES ($1, $2, $3), ($4, $5, $6)",
+	steps.Step("insert", func() error {
+		tag, err := one.Exec(ctx, steps.Insert,
 			1, "ada", "10.50", 2, "grace", nil)
-		return errors.Join(err, equal(tag.RowsAffected(), int64(2)))
+		return errors.Join(err, steps.Equal(tag.RowsAffected(), int64(2)))
 	})
 
-	step("select", func() error {
+	steps.Step("select", func() error {
 		query := "SELECT owner, balance::text FROM account WHERE id = $1"
 		if _, err := one.Prepare(ctx, "by-id", query); err != nil {
 			return err
@@ -62,65 +54,63 @@ func main() {
 			if balance != nil {
 				text = *balance
 			}
-			if err := equal(owner+" "+text, expected); err != nil {
+			if err := steps.Equal(owner+" "+text, expected); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 
-	step("commit", func() error {
+	steps.Step("commit", func() error {
 		err := pgx.BeginFunc(ctx, one, func(tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, "UPDATE account SET balance = $1 WHERE id = 1", 20)
+			_, err := tx.Exec(ctx, steps.Set, 20)
 			return err
 		})
 		return errors.Join(err, rows(ctx, other, []string{"20.00"}, balance))
 	})
 
-	step("conflict", func() error {
+	steps.Step("conflict", func() error {
 		attempts := 0
 		transfer := func(tx pgx.Tx) error {
 			attempts++
-			_, err := tx.Exec(ctx, update)
+			_, err := tx.Exec(ctx, steps.Update)
 			if attempts == 1 && err == nil {
-				_, err = other.Exec(ctx, update)
+				_, err = other.Exec(ctx, steps.Update)
 			}
 			return err
 		}
-		err := refused("40001", "OC000", pgx.BeginFunc(ctx, one, transfer))
+		err := steps.Refused("40001", "OC000", pgx.BeginFunc(ctx, one, transfer))
 		if err == nil {
 			err = pgx.BeginFunc(ctx, one, transfer)
 		}
 		return errors.Join(err, rows(ctx, other, []string{"22.00"}, balance))
 	})
 
-	step("refused", func() error {
+	steps.Step("refused", func() error {
 		_, err := one.Exec(ctx, "TRUNCATE account")
-		return refused("0A000", "unsupported statement: Truncate", err)
+		return steps.Refused("0A000", "unsupported statement: Truncate", err)
 	})
 
-	step("index", func() error {
+	steps.Step("index", func() error {
 		var job string
-		err := one.QueryRow(ctx, "CREATE INDEX ASYNC by_owner ON account (owner)").Scan(&job)
+		err := one.QueryRow(ctx, steps.Index).Scan(&job)
 		if err != nil {
 			return err
 		}
-		if _, err := one.Exec(ctx, "CALL sys.wait_for_job($1)", job); err != nil {
+		if _, err := one.Exec(ctx, steps.Wait, job); err != nil {
 			return err
 		}
 		return rows(ctx, one, []string{"completed"},
-			"SELECT status FROM sys.jobs WHERE job_id = $1", job)
+			steps.Job, job)
 	})
 
-	step("catalog", func() error {
-		tables := "SELECT table_name::text FROM information_schema.tables WHERE table_schema = $1"
-		indexes := "SELECT indexname FROM pg_indexes WHERE tablename = $1 ORDER BY 1"
+	steps.Step("catalog", func() error {
 		return errors.Join(
-			rows(ctx, one, []string{"account"}, tables, "public"),
-			rows(ctx, one, []string{"account_pkey", "by_owner"}, indexes, "account"))
+			rows(ctx, one, []string{"account"}, steps.Tables, "public"),
+			rows(ctx, one, []string{"account_pkey", "by_owner"}, steps.Indexes, "account"))
 	})
 
-	step("pipeline", func() error {
+	steps.Step("pipeline", func() error {
 		batch := &pgx.Batch{}
 		var sum int
 		for n := range 100 {
@@ -131,26 +121,18 @@ func main() {
 				return err
 			})
 		}
-		return errors.Join(one.SendBatch(ctx, batch).Close(), equal(sum, 4950))
+		return errors.Join(one.SendBatch(ctx, batch).Close(), steps.Equal(sum, 4950))
 	})
 
-	step("cancel", func() error {
+	steps.Step("cancel", func() error {
 		time.AfterFunc(300*time.Millisecond, func() { _ = one.PgConn().CancelRequest(ctx) })
 		_, err := one.Exec(ctx, "SELECT pg_sleep(30)")
-		return errors.Join(refused("57014", "cancel", err), one.Ping(ctx))
+		return errors.Join(steps.Refused("57014", "cancel", err), one.Ping(ctx))
 	})
 
-	step("close", func() error {
+	steps.Step("close", func() error {
 		return errors.Join(one.Close(ctx), other.Close(ctx))
 	})
-}
-
-// step reports the step if its function returns no error.
-func step(name string, body func() error) {
-	if err := body(); err != nil {
-		log.Fatalf("%s: %v", name, err)
-	}
-	fmt.Println("ok", name)
 }
 
 // rows checks the texts in the first column of a query's rows.
@@ -160,21 +142,5 @@ func rows(ctx context.Context, conn *pgx.Conn, expected []string, query string, 
 		return err
 	}
 	read, err := pgx.CollectRows(result, pgx.RowTo[string])
-	return errors.Join(err, equal(read, expected))
-}
-
-func equal(read, expected any) error {
-	if !reflect.DeepEqual(read, expected) {
-		return fmt.Errorf("read %v, expected %v", read, expected)
-	}
-	return nil
-}
-
-// refused checks that an error has this SQLSTATE and part of a message.
-func refused(code, message string, err error) error {
-	var reason *pgconn.PgError
-	if !errors.As(err, &reason) || reason.Code != code || !strings.Contains(reason.Message, message) {
-		return fmt.Errorf("no error %s, %s: %w", code, message, err)
-	}
-	return nil
+	return errors.Join(err, steps.Equal(read, expected))
 }

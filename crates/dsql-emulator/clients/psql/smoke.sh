@@ -1,5 +1,5 @@
 #!/bin/sh
-# psql. Its commands \l, \dn, \dt, \di and \d list the catalog.
+# psql. Its commands \l, \dn, \dt+, \di+ and \d list the catalog.
 set -eu
 
 run() { psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set VERBOSITY=verbose -At "$@"; }
@@ -54,9 +54,12 @@ ok index
 
 contains "$(run -c '\l')" postgres
 contains "$(run -c '\dn')" public
-contains "$(run -c '\dt')" 'public|account|table'
-contains "$(run -c '\di')" 'public|by_owner|index'
+contains "$(run -c '\dt+')" 'public|account|table'
+contains "$(run -c '\di+')" 'btree_index'
 contains "$(run -c '\d account')" 'owner|text'
+for command in '\du' '\dO' '\dy' '\dA' '\df' '\ds' '\dv' '\dp' '\dT'; do
+  run -c "$command" >/dev/null
+done
 ok catalog
 
 start=$(date +%s)

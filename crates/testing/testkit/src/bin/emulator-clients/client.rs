@@ -13,11 +13,11 @@ use dsql_emulator::DsqlEmulator;
 use crate::process;
 
 /// How long an installation may take: a download, and a build.
-const INSTALL_LIMIT: Duration = Duration::from_secs(300);
+const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 /// How long a test may take.
 const TEST_LIMIT: Duration = Duration::from_secs(90);
 /// How long a token is valid: longer than an installation and a test.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(15 * 60);
+const TOKEN_LIFETIME: Duration = Duration::from_secs(20 * 60);
 
 /// The names of the emulator. AWS's connectors and Java accept the second one, which has the form of a
 /// cluster's and resolves to no address.
@@ -65,6 +65,13 @@ const LANGUAGES: &[Language] = &[
         programs: &[("java", "-version"), ("mvn", "-version")],
         install: Some("mvn -q -B -ntp dependency:copy-dependencies -DoutputDirectory=lib"),
         test: "java -Djdk.net.hosts.file=hosts -cp lib/* Smoke.java",
+        environment: &[],
+    },
+    Language {
+        manifest: "Cargo.toml",
+        programs: &[("cargo", "--version")],
+        install: Some("cargo build --locked --quiet"),
+        test: "cargo run --locked --quiet --offline",
         environment: &[],
     },
     Language {
@@ -188,7 +195,7 @@ mod tests {
 
     /// The versions that the files of a client install, each with what precedes it.
     fn pins(client: &Client) -> String {
-        let files = ["requirements.txt", "package.json", "go.mod", "pom.xml"];
+        let files = ["requirements.txt", "package.json", "go.mod", "pom.xml", "Cargo.toml"];
         let read = |file| fs::read_to_string(folder().join(&client.name).join(file)).ok();
         files.into_iter().filter_map(read).collect()
     }
