@@ -2,7 +2,9 @@
 
 use std::{
     env,
+    num::NonZero,
     process::{Command, ExitCode},
+    thread,
 };
 
 use anyhow::Result;
@@ -13,6 +15,13 @@ use crate::{bench, process};
 const SERVER_URL: &str = "TEST_POSTGRES_URL";
 /// If this is `1`, tests that need a database are skipped.
 const OFFLINE: &str = "TEST_OFFLINE";
+/// The number of tests that run at the same time in one program.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// Twice as many as processors: tests mostly wait for servers.
+fn threads() -> usize {
+    2 * thread::available_parallelism().map_or(1, NonZero::get)
+}
 
 /// The options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -41,6 +50,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     for line in command_lines(&options.cargo_test) {
         let mut command = process::command("cargo");
         command.args(line);
+        if env::var_os(THREADS).is_none() {
+            command.env(THREADS, threads().to_string());
+        }
         if options.offline {
             command.env(OFFLINE, "1").env_remove(SERVER_URL);
         } else {

@@ -60,12 +60,12 @@ impl Database {
         let mut connection = Connection::open(&self.maintenance, &[]).await?;
         let name = identifier(name);
         if self.template.is_some() {
-            let sql = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}");
+            let sql = create_database(&name, TEMPLATE);
             connection.query(&sql).await?;
             return Ok(());
         }
         check(&mut connection).await?;
-        let sql = format!("CREATE DATABASE {name} TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'");
+        let sql = create_database(&name, "template0 LOCALE 'C' ENCODING 'UTF8'");
         connection.query(&sql).await?;
         make_admin(&mut connection).await?;
         install(&self.target).await
@@ -130,10 +130,16 @@ async fn start() -> Result<Template, StartError> {
     let server = tokio::task::spawn_blocking(move || Server::start(&options)).await;
     let template = Template { server: server.map_err(|_| StartError::Panicked)?? };
     let mut connection = Connection::open(&template.maintenance(), &[]).await?;
-    connection.query(&format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0")).await?;
+    connection.query(&create_database(TEMPLATE, "template0")).await?;
     make_admin(&mut connection).await?;
     install(&template.maintenance().with_database(TEMPLATE)).await?;
     Ok(template)
+}
+
+/// The statement that copies a database file by file. The copy through shared buffers, which is the
+/// default, takes twice as long, because dropping the database later writes them.
+fn create_database(name: &str, template: &str) -> String {
+    format!("CREATE DATABASE {name} STRATEGY file_copy TEMPLATE {template}")
 }
 
 /// Checks that a server given by URL can be used.
