@@ -1,8 +1,12 @@
 //! `cargo xtask ci`: runs everything that must pass before a change is merged. `.ci/run` calls it.
 
-use std::process::ExitCode;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::{clients, process};
 
@@ -27,19 +31,53 @@ const README_COMMANDS: &[&str] = &["cargo xtask demo", "cargo xtask test"];
 /// # Errors
 /// The command that failed.
 pub fn run() -> Result<ExitCode> {
-    for line in CHECKS.iter().chain(README_COMMANDS) {
+    for line in CHECKS {
+        process::run(&mut process::command(line))?;
+    }
+    check_facade(&documentation()?.join("temporal_dsql"))?;
+    for line in README_COMMANDS {
         process::run(&mut process::command(line))?;
     }
     clients::run_in_ci()?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// The folder that `cargo doc` writes to: beside the folder of this program.
+fn documentation() -> Result<PathBuf> {
+    let program = env::current_exe()?;
+    let target = program.ancestors().nth(2).context("this program has no target folder")?;
+    Ok(target.join("doc"))
+}
+
+/// Checks that the documentation of the facade names no type of the driver.
+fn check_facade(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            check_facade(&path)?;
+        } else if fs::read_to_string(&path)?.contains("sqlx") {
+            bail!("{}: the facade exports a type of the driver", path.display());
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::workspace;
+
+    #[test]
+    fn a_type_of_the_driver_in_the_documentation_of_the_facade_is_found() {
+        let folder = env::temp_dir().join(format!("facade-{}", std::process::id()));
+        fs::create_dir_all(folder.join("dsql")).unwrap();
+        fs::write(folder.join("dsql/struct.Config.html"), "pub struct Config").unwrap();
+        assert!(check_facade(&folder).is_ok());
+        fs::write(folder.join("dsql/fn.open.html"), "-> sqlx::PgConnection").unwrap();
+        let error = check_facade(&folder).unwrap_err().to_string();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(error.contains("fn.open.html: the facade exports"), "{error}");
+    }
 
     #[test]
     fn the_readme_begins_with_the_commands_that_run_here() {
