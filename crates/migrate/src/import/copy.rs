@@ -253,7 +253,7 @@ impl Job<'_> {
             .collect();
         let retry = self.queue.settings.retry();
         let action = format!("comparing {}", table.name);
-        let text = table.by_keys();
+        let text = table.by_keys(Side::Target);
         let states =
             retried!(retry, &action, read_states(&mut self.target, work, &text, &keys, rows))?;
         let mut missing = Vec::new();
@@ -322,7 +322,7 @@ impl Job<'_> {
             .map(|at| Parameter::Array(table.columns[*at].target, &row.columns()[*at]))
             .collect();
         let retry = self.queue.settings.retry();
-        let (action, text) = (format!("comparing {}", table.name), table.by_keys());
+        let (action, text) = (format!("comparing {}", table.name), table.by_keys(Side::Target));
         let states =
             retried!(retry, &action, read_states(&mut self.target, work, &text, &keys, &row))?;
         Ok(matches!(states[..], [State::Equal]))

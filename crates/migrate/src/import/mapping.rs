@@ -151,6 +151,13 @@ pub(crate) struct ColumnMapping {
 }
 
 impl TableMapping {
+    /// Whether the key of a row of the target is the key of its source, as bytes.
+    pub(crate) fn keeps_keys(&self) -> bool {
+        self.key_columns().all(|column| {
+            matches!(column.conversion, Conversion::Same | Conversion::Uuid | Conversion::Utf8)
+        })
+    }
+
     /// The columns of the primary key, in its order.
     pub(crate) fn key_columns(&self) -> impl Iterator<Item = &ColumnMapping> {
         self.key.iter().map(|position| &self.columns[*position])

@@ -42,6 +42,13 @@ pub(crate) struct Cursor {
     pub(crate) is_done: bool,
 }
 
+impl Cursor {
+    /// The beginning of a table, of which at most `rows` rows are read at first.
+    pub(crate) const fn limited(rows: usize) -> Self {
+        Self { after: None, limit: Some(rows), is_done: false }
+    }
+}
+
 impl Pages {
     pub(crate) fn new(table: Arc<TableMapping>, side: Side) -> Self {
         let (first, next) = (table.pages(side, false), table.pages(side, true));

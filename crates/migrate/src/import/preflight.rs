@@ -61,6 +61,7 @@ impl Importer<'_> {
             source_version: String::new(),
             shards: super::FenceState { shards: 0, fenced: 0 },
             tables: Vec::new(),
+            left_out: 0,
             notes: Vec::new(),
             problems: Vec::new(),
         };
@@ -87,6 +88,7 @@ impl Importer<'_> {
             }
         };
         let selected = selected(&tables, &settings)?;
+        plan.left_out = (tables.len() - selected.len()) as u64;
         plan.notes.extend(left_out(&catalog, &tables));
         let retry = settings.retry();
         retried!(retry, "opening a snapshot of the source", session.export_snapshot())?;
@@ -212,7 +214,7 @@ async fn read_counts(
         counts = (rows, bytes, suspects);
         true
     };
-    session.read(text, &[], &mut visit).await?;
+    session.scan(text, &mut visit).await?;
     Ok(counts)
 }
 
@@ -254,7 +256,7 @@ async fn read_unfit(
         }
         true
     };
-    session.read(text, &[], &mut visit).await?;
+    session.scan(text, &mut visit).await?;
     Ok((listed, count))
 }
 

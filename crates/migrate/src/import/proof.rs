@@ -47,6 +47,7 @@ impl Importer<'_> {
             shards: prepared.plan.shards,
             logical_database: self.logical_name.clone(),
             tables: Vec::new(),
+            left_out: prepared.plan.left_out,
             differences: Vec::new(),
             differing_rows: 0,
             notes: prepared.plan.notes.clone(),

@@ -16,6 +16,8 @@ pub struct ImportPlan {
     pub shards: FenceState,
     /// The tables to copy, the largest first.
     pub tables: Vec<PlannedTable>,
+    /// How many tables are left out, because others were named.
+    pub left_out: u64,
     /// What an operator should know and does not stop the import.
     pub notes: Vec<String>,
     /// What stops the import; empty if it can begin.
@@ -45,6 +47,8 @@ pub struct ImportReport {
     pub logical_database: String,
     /// The tables, by name.
     pub tables: Vec<TableReport>,
+    /// How many tables were left out, because others were named.
+    pub left_out: u64,
     /// Rows of the target that differ from those of the source, up to 100.
     pub differences: Vec<RowDifference>,
     /// How many rows differ.
@@ -167,6 +171,14 @@ impl fmt::Display for ImportReport {
             return writeln!(f, "the target is not equal to the source");
         }
         writeln!(f, "the target is equal to the source: {rows} in {tables}")?;
+        if self.left_out > 0 {
+            let left_out = counted(self.left_out, "table");
+            return writeln!(
+                f,
+                "{left_out} were not named in --tables and not compared; before servers start, run \
+                 the command without --tables"
+            );
+        }
         writeln!(
             f,
             "in the configuration of the servers: pluginName: dsql, databaseName: {}, and \

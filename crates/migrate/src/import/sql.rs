@@ -79,12 +79,14 @@ impl TableMapping {
         )
     }
 
-    /// The rows of the target with the keys whose columns are the arrays `$1`, `$2`, …
-    pub(crate) fn by_keys(&self) -> String {
+    /// The rows of a side with the keys whose columns are the arrays `$1`, `$2`, …
+    pub(crate) fn by_keys(&self, side: Side) -> String {
         let arrays: Vec<_> = self
             .key_columns()
             .enumerate()
-            .map(|(position, column)| format!("${}::{}[]", position + 1, column.target.name()))
+            .map(|(position, column)| {
+                format!("${}::{}[]", position + 1, side.type_of(column).name())
+            })
             .collect();
         let equal: Vec<_> = self
             .key_columns()
@@ -245,9 +247,10 @@ mod tests {
             r#"INSERT INTO "t" ("a", "b", "c") SELECT * FROM UNNEST($1::integer[], $2::uuid[], $3::bigint[]) ON CONFLICT ("b", "a") DO NOTHING"#
         );
         assert_eq!(
-            table().by_keys(),
+            table().by_keys(Side::Target),
             r#"SELECT t."a", t."b", t."c" FROM UNNEST($1::uuid[], $2::integer[]) AS k ("b", "a") JOIN "t" AS t ON t."b" = k."b" AND t."a" = k."a""#
         );
+        assert!(table().by_keys(Side::Source).contains("UNNEST($1::bytea[], $2::integer[])"));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What the target of an import is: at the schema version of this release, and without rows but those
 //! of an earlier import of the same source.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +17,7 @@ use super::{
 };
 use crate::{
     DatabaseError, MigrateError, Migrator, Objects, PostgresDatabase, Schema,
-    postgres::{RawRow, RowSession},
+    postgres::{Parameter, RawRow, RowSession},
     retry::retried,
     schema::quoted,
 };
@@ -25,6 +28,10 @@ const IDENTIFYING: [&str; 4] = ["cluster_metadata_info", "namespaces", "nexus_en
 
 /// The rows of the target that are listed if they are not those of the source.
 const LISTED: usize = 10;
+
+/// The rows of each other table of the target that are looked for at the source: an import that ended
+/// early may have copied no table that identifies its source.
+const SAMPLE: usize = 64;
 
 /// What to do with a target that cannot be used.
 const EMPTY_IT: &str = "use an empty target: `setup-schema --overwrite` drops all rows of this one";
@@ -94,7 +101,7 @@ async fn read_has_rows(session: &mut RowSession, text: &str) -> Result<bool, Dat
 }
 
 /// The rows of the target that are not those of the source: of the tables that identify a deployment,
-/// and of tables that the source does not have.
+/// of tables that the source does not have, and of the first rows of every other table.
 pub(super) async fn row_problems(
     source: &mut RowSession,
     target: &mut RowSession,
@@ -119,6 +126,11 @@ pub(super) async fn row_problems(
     for table in tables.iter().filter(|table| IDENTIFYING.contains(&table.name.as_str())) {
         if has_rows(target, &table.name, settings).await? {
             found.extend(compare(source, target, table, settings).await?);
+        }
+    }
+    for table in tables.iter().filter(|table| table.keeps_keys()) {
+        if !IDENTIFYING.contains(&table.name.as_str()) {
+            found.extend(strangers(source, target, table, settings).await?);
         }
     }
     if found.is_empty() {
@@ -154,6 +166,56 @@ async fn compare(
     let mut differ: Vec<_> = differ.collect();
     differ.sort();
     Ok(differ)
+}
+
+/// The first rows of a table of the target whose keys the source does not have.
+async fn strangers(
+    source: &mut RowSession,
+    target: &mut RowSession,
+    table: &Arc<TableMapping>,
+    settings: &Settings,
+) -> Result<Vec<String>, ImportError> {
+    let pages = Pages::new(Arc::clone(table), Side::Target);
+    let rows = pages.read(target, &mut Cursor::limited(SAMPLE), settings.retry()).await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<_> = table
+        .key
+        .iter()
+        .map(|at| Parameter::Array(table.columns[*at].source, &rows.columns()[*at]))
+        .collect();
+    let (text, action) = (
+        table.by_keys(Side::Source),
+        format!("looking for rows of {} of the target at the source", table.name),
+    );
+    let retry = settings.retry();
+    let known = retried!(retry, &action, read_keys(source, table, &text, &keys))?;
+    let mut strangers = Vec::new();
+    for number in 0..rows.len() {
+        let key = || table.key.iter().map(|at| rows.columns()[*at].get(number));
+        let owned: Vec<_> = key().map(|value| value.map(<[u8]>::to_vec)).collect();
+        if !known.contains(&owned) {
+            strangers.push(format!("{} ({}) is not there", table.name, table.shown_key(key())));
+        }
+    }
+    Ok(strangers)
+}
+
+async fn read_keys(
+    session: &mut RowSession,
+    table: &TableMapping,
+    text: &str,
+    keys: &[Parameter<'_>],
+) -> Result<HashSet<Vec<Option<Vec<u8>>>>, DatabaseError> {
+    let mut found = HashSet::new();
+    let mut visit = |row: &RawRow<'_>| {
+        let key = table.key.iter().map(|at| row.value(*at).map(<[u8]>::to_vec));
+        found.insert(key.collect());
+        true
+    };
+    session.read(text, keys, &mut visit).await?;
+    Ok(found)
 }
 
 /// The hash of each row, by its key.

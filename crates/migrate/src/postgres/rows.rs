@@ -1,6 +1,8 @@
 //! Reads and writes whole rows in the binary format, for an import: arrays as parameters, and the bytes
 //! of each value as the server sends them.
 
+use std::time::Duration;
+
 use futures_util::TryStreamExt;
 use sqlx::{
     AssertSqlSafe, PgConnection, Postgres, Row as _, ValueRef as _,
@@ -21,6 +23,9 @@ use crate::{
     DatabaseError,
     import::{Column, ValueType},
 };
+
+/// The limit of a statement that reads a whole table: hundreds of gigabytes at the speed of one disk.
+const SCAN_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// A session that reads and writes rows. A broken connection is closed; the next call opens another.
 pub(crate) struct RowSession {
@@ -145,6 +150,28 @@ impl RowSession {
         parameters: &[Parameter<'_>],
         visit: &mut (dyn FnMut(&RawRow<'_>) -> bool + Send),
     ) -> Result<(), DatabaseError> {
+        self.read_within(STATEMENT_LIMIT, text, parameters, visit).await
+    }
+
+    /// The same for a statement that reads a whole table before it answers, however large that is.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) async fn scan(
+        &mut self,
+        text: &str,
+        visit: &mut (dyn FnMut(&RawRow<'_>) -> bool + Send),
+    ) -> Result<(), DatabaseError> {
+        self.read_within(SCAN_LIMIT, text, &[], visit).await
+    }
+
+    async fn read_within(
+        &mut self,
+        limit: Duration,
+        text: &str,
+        parameters: &[Parameter<'_>],
+        visit: &mut (dyn FnMut(&RawRow<'_>) -> bool + Send),
+    ) -> Result<(), DatabaseError> {
         let mut connection = self.take().await?;
         let read = async {
             let mut rows = bound(text, parameters).fetch(&mut connection);
@@ -155,7 +182,7 @@ impl RowSession {
             }
             Ok(())
         };
-        let read = within(Some(STATEMENT_LIMIT), read).await;
+        let read = within(Some(limit), read).await;
         self.settle(connection, read)
     }
 

@@ -51,6 +51,11 @@ async fn only_the_tables_that_are_named_are_copied() {
     let report = import(&source.url(), &target.url(), settings.clone()).await.unwrap();
     let names: Vec<_> = report.tables.iter().map(|table| table.table.as_str()).collect();
     assert_eq!(names, ["history_node", "shards"]);
+    // It does not say that servers can start.
+    assert_eq!((report.is_exact(), report.left_out), (true, 34));
+    let text = report.to_string();
+    assert!(text.contains("34 tables were not named in --tables"), "{text}");
+    assert!(!text.contains("pluginName"), "{text}");
     let count = "SELECT count(*) FROM executions";
     assert_eq!(target.query(count).await.unwrap(), [[Some("0".to_owned())]]);
     assert!(!verify(&source.url(), &target.url()).await.unwrap().is_exact());

@@ -234,13 +234,47 @@ async fn a_row_that_only_the_target_has_is_found_by_the_proof() {
     let Some(source) = source().await else { return };
     let target = target().await;
     assert!(import(&source.url(), &target.url(), settings()).await.unwrap().is_exact());
-    target.execute("INSERT INTO queues VALUES (1, 'q', 'x', 'Proto3')").await.unwrap();
+    // After those that the preflight looks at.
+    let row = "INSERT INTO timer_tasks VALUES (9, now(), 1, 'x', 'Proto3')";
+    target.execute(row).await.unwrap();
     for report in [
         import(&source.url(), &target.url(), settings()).await.unwrap(),
         verify(&source.url(), &target.url()).await.unwrap(),
     ] {
         assert!(!report.is_exact(), "{report}");
-        let queues = report.tables.iter().find(|table| table.table == "queues").unwrap();
-        assert_eq!((queues.source.rows(), queues.target.rows()), (0, 1));
+        let timers = report.tables.iter().find(|table| table.table == "timer_tasks").unwrap();
+        assert_eq!((timers.source.rows(), timers.target.rows()), (435, 436));
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_an_import_of_another_source_left_early_is_refused() {
+    let Some(source) = source().await else { return };
+    // No table that says which deployment they are of has a row.
+    for (row, text) in [
+        (
+            "INSERT INTO queues VALUES (1, 'q', 'x', 'Proto3')",
+            "queues (queue_type 1, queue_name q)",
+        ),
+        (
+            "INSERT INTO history_node VALUES (1, gen_random_uuid(), gen_random_uuid(), 1, -1, 0, \
+             'x', 'Proto3')",
+            "history_node (shard_id 1, ",
+        ),
+        (
+            "INSERT INTO chasm_node_maps VALUES (1, gen_random_uuid(), 'w', gen_random_uuid(), 'é', \
+             'x', 'Proto3', 'x', 'Proto3')",
+            "chasm_path é) is not there",
+        ),
+    ] {
+        let target = target().await;
+        target.execute(row).await.unwrap();
+        let found = problems(&source.url(), &target.url(), settings()).await;
+        assert_eq!((found.len(), found[0].kind), (1, ProblemKind::TargetRows), "{found:?}");
+        assert!(found[0].message.contains(text), "{}", found[0]);
+        let copied = target.query("SELECT 1 FROM timer_tasks").await.unwrap();
+        assert_eq!(copied.len(), 0, "something was copied");
+        // It changes nothing.
+        assert!(!verify(&source.url(), &target.url()).await.unwrap().is_exact());
     }
 }
