@@ -271,10 +271,11 @@ fn plan_grant(cursor: Cursor<'_>) -> Plan {
 /// reports; so SQLSTATE and message are PostgreSQL's [I].
 fn check_member(words: Cursor<'_>) -> Result<(), Plan> {
     let mut names = words.rest().iter().filter_map(Token::word);
+    let verb = if words.starts_with("REVOKE") { "revoke" } else { "grant" };
     match names.find(|name| name.starts_with("pg_")) {
         None => Ok(()),
         Some(name) => {
-            Err(Plan::refuse("42501", format!("permission denied to grant role \"{name}\"")))
+            Err(Plan::refuse("42501", format!("permission denied to {verb} role \"{name}\"")))
         }
     }
 }

@@ -430,6 +430,8 @@ fn no_role_becomes_a_member_of_a_predefined_one() {
     ] {
         assert_eq!(refusal(sql), ("42501".into(), denied.into()), "{sql}");
     }
+    let revoked = refusal("REVOKE ADMIN OPTION FOR pg_monitor FROM app");
+    assert_eq!(revoked.1, "permission denied to revoke role \"pg_monitor\"");
     for sql in ["GRANT reader TO app", "CREATE ROLE r IN ROLE a", "ALTER GROUP a ADD USER b"] {
         run(sql);
     }
