@@ -112,8 +112,7 @@ impl Queue {
                 return Err(ImportError::Interrupted { rows: progress.counts().rows });
             }
             let Some((work, mut cursor)) = self.claim().await else { return Ok(None) };
-            let read = work.pages.read(session, &mut cursor, self.settings.retry()).await;
-            let rows = read.map_err(snapshot_lost)?;
+            let rows = work.pages.read(session, &mut cursor, self.settings.retry()).await?;
             if cursor.is_done {
                 work.is_done.store(true, Ordering::Release);
                 progress.table_done();
@@ -364,22 +363,6 @@ async fn read_states(
     };
     session.read(text, keys, &mut visit).await?;
     Ok(states)
-}
-
-/// A read of the source fails for good because of its snapshot only if the session that holds it has
-/// ended.
-fn snapshot_lost(error: ImportError) -> ImportError {
-    match error {
-        ImportError::Migrate(error) => match *error {
-            MigrateError::Database { source: DatabaseError::Refused(server), .. }
-                if server.message.contains("snapshot") =>
-            {
-                ImportError::SnapshotLost(DatabaseError::Refused(server))
-            }
-            other => other.into(),
-        },
-        other => other,
-    }
 }
 
 fn rows_refused(work: &Work, rows: &Rows, source: MigrateError) -> ImportError {

@@ -6,6 +6,10 @@ use serde::Serialize;
 
 use crate::{DatabaseError, MigrateError};
 
+/// The SQLSTATEs of a snapshot that cannot be imported, in the releases of PostgreSQL: an invalid
+/// parameter, an undefined object, and an object that is not in the state for it.
+const SNAPSHOT_STATES: [&str; 3] = ["22023", "42704", "55000"];
+
 /// The failure of an import. Running the command again is always safe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -84,8 +88,18 @@ pub enum ImportError {
 }
 
 impl From<MigrateError> for ImportError {
+    /// A session of the source that opens again is refused because of its snapshot only if the session
+    /// that holds the snapshot has ended.
     fn from(error: MigrateError) -> Self {
-        Self::Migrate(Box::new(error))
+        match error {
+            MigrateError::Database { source: DatabaseError::Refused(server), .. }
+                if SNAPSHOT_STATES.contains(&server.sqlstate.as_str())
+                    && server.message.contains("snapshot") =>
+            {
+                Self::SnapshotLost(DatabaseError::Refused(server))
+            }
+            error => Self::Migrate(Box::new(error)),
+        }
     }
 }
 
