@@ -77,9 +77,11 @@ async fn every_lost_answer_and_every_closed_connection_of_a_target_is_met() {
     }
 }
 
+/// Fifty killed processes are a test of the tool (`tool/tests/import_kills.rs`); here the future is
+/// dropped, as in a service that embeds the import.
 #[tokio::test]
-async fn an_import_that_was_killed_anywhere_is_completed_by_the_next_run() {
-    let seed = seed("kills");
+async fn an_import_that_was_dropped_anywhere_is_completed_by_the_next_run() {
+    let seed = seed("drops");
     let mut random = fastrand::Rng::with_seed(seed);
     let Some(source) = source().await else { return };
     let template = target().await;
@@ -87,21 +89,19 @@ async fn an_import_that_was_killed_anywhere_is_completed_by_the_next_run() {
     let start = tokio::time::Instant::now();
     import(&source.url(), &target.url(), settings()).await.unwrap();
     let whole = start.elapsed();
-    let mut killed = 0;
-    for kill in 0..50 {
+    let mut dropped = 0;
+    for number in 0..8 {
         let target = ScratchDatabase::create_from_template(&template).await.unwrap();
         let limit = whole.mul_f64(random.f64());
         let (from, to) = (source.url(), target.url());
         let attempt = import(&from, &to, settings());
         // All sessions end where they are.
-        killed += u32::from(tokio::time::timeout(limit, attempt).await.is_err());
+        dropped += u32::from(tokio::time::timeout(limit, attempt).await.is_err());
         let report = import(&source.url(), &target.url(), settings()).await.unwrap();
-        assert!(report.is_exact(), "kill {kill} after {limit:?}: {report}");
-        if kill % 10 == 0 {
-            assert_recorded(async |sql| target.query(&sql).await.unwrap()).await;
-        }
+        assert!(report.is_exact(), "import {number}, dropped after {limit:?}: {report}");
+        assert_recorded(async |sql| target.query(&sql).await.unwrap()).await;
     }
-    assert!(killed > 10, "only {killed} imports were killed");
+    assert!(dropped >= 2, "only {dropped} imports were dropped");
 }
 
 #[tokio::test]
