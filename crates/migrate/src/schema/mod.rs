@@ -187,6 +187,16 @@ impl Schema {
         Ok(schema)
     }
 
+    /// This schema without the versions after `newest`, as an older release had it.
+    #[must_use]
+    pub fn until(mut self, newest: SchemaVersion) -> Self {
+        self.releases.retain(|release| release.version <= newest);
+        let end = self.releases.last().map_or(0, |release| release.end);
+        self.statements.truncate(end);
+        self.after.truncate(end);
+        self
+    }
+
     /// The schema in the version directories of `path` (`--schema-dir`).
     ///
     /// Other entries are ignored with a [warning](Self::warnings). An error in the files of one

@@ -42,9 +42,9 @@ const JOBS: JobDelays = JobDelays {
     kept: Duration::from_secs(30 * 60),
 };
 
-/// The embedded schema.
+/// The embedded schema up to 1.1, so that a later version changes no case.
 fn embedded() -> &'static Schema {
-    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap().until(V1_1));
     &SCHEMA
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use temporal_dsql_domain::SchemaVersion;
+use temporal_dsql_domain::{SchemaVersion, VERSION};
 use temporal_dsql_migrate::{
     ColumnDefinition, DatabaseError, Difference, HISTORY_TABLE, IgnoreProgress, MigrateError,
     Migrator, Progress, Report, Schema, Setup, StepState, TableDefinition, Timeouts, VERSION_TABLE,
@@ -348,13 +348,13 @@ async fn a_single_file_is_set_up_as_the_version_that_it_is_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
     std::fs::write(&file, temporal_dsql_migrate::SCHEMA_SQL).unwrap();
-    let schema = Schema::from_file(&file, newest()).unwrap();
+    let schema = Schema::from_file(&file, VERSION).unwrap();
     let cluster = empty();
     let mut session = cluster.session();
-    Command::Setup(newest()).run_with(&schema, &mut session).await.unwrap();
-    assert_is(&cluster.contents().catalog, newest());
+    Command::Setup(VERSION).run_with(&schema, &mut session).await.unwrap();
+    assert_is(&cluster.contents().catalog, VERSION);
     let (row, _) = &cluster.contents().versions[0];
-    assert_eq!(row.min_compatible, Some(newest().to_string()));
+    assert_eq!(row.min_compatible, Some(VERSION.to_string()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,13 +33,13 @@ use temporal_dsql_migrate::{
 const V1_0: SchemaVersion = SchemaVersion::new(1, 0);
 const V1_1: SchemaVersion = SchemaVersion::new(1, 1);
 
-/// The embedded schema.
+/// The embedded schema up to 1.1, so that a later version changes no case.
 fn embedded() -> &'static Schema {
-    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap());
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::embedded().unwrap().until(V1_1));
     &SCHEMA
 }
 
-/// The newest version of the schema files.
+/// The newest version of this schema.
 fn newest() -> SchemaVersion {
     embedded().newest()
 }

@@ -5,7 +5,12 @@ use std::{fs, path::Path};
 use temporal_dsql_domain::{SchemaVersion, VERSION};
 use temporal_dsql_migrate::{Change, Engine, SCHEMA_SQL, Schema};
 
-use crate::{V1_0, V1_1, embedded, newest, spec::spec};
+use crate::{V1_0, V1_1, spec::spec};
+
+/// The embedded schema with every version.
+fn every_version() -> Schema {
+    Schema::embedded().unwrap()
+}
 
 fn version(text: &str) -> SchemaVersion {
     text.parse().unwrap()
@@ -13,8 +18,8 @@ fn version(text: &str) -> SchemaVersion {
 
 #[test]
 fn every_version_is_what_the_specification_says() {
-    for release in embedded().releases() {
-        let objects = embedded().objects_at(release.version);
+    for release in every_version().releases() {
+        let objects = every_version().objects_at(release.version);
         let (tables, indexes) = spec(release.version);
         assert_eq!(objects.tables, tables);
         assert_eq!(objects.indexes, indexes);
@@ -24,8 +29,8 @@ fn every_version_is_what_the_specification_says() {
 
 #[test]
 fn the_newest_version_is_the_one_of_this_release() {
-    assert_eq!(embedded().newest(), VERSION);
-    let compatible: Vec<_> = embedded()
+    assert_eq!(every_version().newest(), VERSION);
+    let compatible: Vec<_> = every_version()
         .releases()
         .iter()
         .map(|release| (release.version, release.min_compatible))
@@ -38,16 +43,16 @@ fn the_whole_schema_is_its_versions_one_after_the_other() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
     fs::write(&file, SCHEMA_SQL).unwrap();
-    let whole = Schema::from_file(&file, newest()).unwrap();
+    let whole = Schema::from_file(&file, VERSION).unwrap();
     let texts = |schema: &Schema| -> Vec<String> {
-        let statements = schema.statements_between(SchemaVersion::NONE, newest());
+        let statements = schema.statements_between(SchemaVersion::NONE, VERSION);
         statements.iter().map(|statement| statement.text(Engine::Dsql)).collect()
     };
-    assert_eq!(texts(&whole), texts(embedded()));
+    assert_eq!(texts(&whole), texts(&every_version()));
     // Its comments are those of the versions, below a header that names the source.
     assert!(SCHEMA_SQL.contains("PostgreSQL schema of Temporal, version 1.19"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/dsql/temporal/versioned");
-    for release in embedded().releases() {
+    for release in every_version().releases() {
         for entry in fs::read_dir(root.join(format!("v{}", release.version))).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "sql") {
@@ -61,7 +66,7 @@ fn the_whole_schema_is_its_versions_one_after_the_other() {
 #[test]
 fn no_table_has_a_check_and_every_index_is_asynchronous() {
     assert!(!SCHEMA_SQL.lines().any(|line| !line.starts_with("--") && line.contains("CHECK")));
-    for statement in embedded().statements_between(SchemaVersion::NONE, newest()) {
+    for statement in every_version().statements_between(SchemaVersion::NONE, VERSION) {
         if let Change::CreateIndex { asynchronous, name, .. } = &statement.change {
             assert!(asynchronous, "{name}");
             assert!(!statement.text(Engine::Postgres).contains("ASYNC"), "{name}");

@@ -423,7 +423,7 @@ pub const STATES: &[State] = &[
 /// The statements of the fork's file of `version`, in its order: the tables with their first rows and
 /// unique indexes, then the other indexes. A plain INSERT, as there.
 fn statements(version: SchemaVersion, engine: Engine) -> Vec<String> {
-    let schema = Schema::embedded().unwrap();
+    let schema = Schema::embedded().unwrap().until(V1_1);
     let texts = schema.statements_between(SchemaVersion::NONE, version).iter();
     let texts =
         texts.map(|statement| statement.text(engine).replace(" ON CONFLICT DO NOTHING", ""));
@@ -450,7 +450,7 @@ impl Done {
                  '', '{new}', '{old}')"
             )],
             Dropped(last) => {
-                let schema = Schema::embedded().unwrap();
+                let schema = Schema::embedded().unwrap().until(V1_1);
                 let mut tables: Vec<_> = schema.objects_at(V1_1).tables.into_keys().collect();
                 tables.extend([VERSION_TABLE, HISTORY_TABLE].map(str::to_owned));
                 tables.sort();
@@ -498,7 +498,7 @@ impl Operator {
 
 fn migrator(database: &mut PostgresDatabase, timeouts: Timeouts) -> Migrator<'_> {
     static SCHEMA: std::sync::LazyLock<Schema> =
-        std::sync::LazyLock::new(|| Schema::embedded().unwrap());
+        std::sync::LazyLock::new(|| Schema::embedded().unwrap().until(V1_1));
     Migrator::new(&SCHEMA, database, DEFAULT_DATABASE, timeouts, &IgnoreProgress)
 }
 
