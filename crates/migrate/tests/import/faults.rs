@@ -77,7 +77,7 @@ async fn every_lost_answer_and_every_closed_connection_of_a_target_is_met() {
     }
 }
 
-/// Fifty killed processes are a test of the tool (`tool/tests/import_kills.rs`); here the future is
+/// Fifty killed processes are a test of the tool (`tool/tests/command_line/import_kills.rs`); here the future is
 /// dropped, as in a service that embeds the import.
 #[tokio::test]
 async fn an_import_that_was_dropped_anywhere_is_completed_by_the_next_run() {

@@ -1,11 +1,9 @@
 //! The guide's table of command lines that were written for the Go tools: each is run on a cluster, and
 //! so is the line that a refusal gives.
 
-mod support;
-
 use std::{fs, path::PathBuf};
 
-use support::{Run, Tool, newest};
+use crate::support::{Run, Tool, newest};
 use temporal_dsql_testkit::ScratchCluster;
 
 /// A row of the table.

@@ -1,7 +1,5 @@
 //! What a run says while it waits, and how signals end it.
 
-mod support;
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -10,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{Run, Tool};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Run, Tool};
 use temporal_dsql_testkit::ScratchDatabase;
 
 const TIMEOUT: Duration = Duration::from_secs(60);

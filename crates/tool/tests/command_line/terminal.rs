@@ -1,7 +1,5 @@
 //! The tool on a terminal: the confirmation prompt, Ctrl-C and the spinner.
 
-mod support;
-
 use std::{
     fs::File,
     io::{Read, Write},
@@ -11,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{Tool, newest};
 use rustix::{
     fs::{Mode, OFlags, open},
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
-use support::{Tool, newest};
 use temporal_dsql_testkit::ScratchDatabase;
 
 const TIMEOUT: Duration = Duration::from_secs(60);

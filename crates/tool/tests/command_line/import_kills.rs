@@ -1,8 +1,6 @@
 //! `import` as a process that is killed (SIGKILL) at random moments of its copy and of its proof, while
 //! commits fail, answers are lost, and connections to the source are cut.
 
-mod support;
-
 use std::{
     iter,
     os::unix::process::ExitStatusExt,
@@ -11,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{Run, Tool, blocking};
 use dsql_emulator::CommitFault;
 use fastrand::Rng;
-use support::{Run, Tool, blocking};
 use temporal_dsql_testkit::{FaultProxy, RecordedDeployment, ScratchCluster, ScratchDatabase};
 
 /// The processes that are killed, by all workers together.

@@ -1,11 +1,9 @@
 //! Tests of the documents: every command in them runs in order and must succeed, and every message of
 //! the tool is explained.
 
-mod support;
-
 use std::{fs, path::PathBuf};
 
-use support::Tool;
+use crate::support::Tool;
 use temporal_dsql_testkit::{RecordedDeployment, ScratchDatabase};
 
 fn root() -> PathBuf {
@@ -207,6 +205,7 @@ fn every_message_quoted_by_the_guide_exists() {
         "crates/migrate/src/import/mapping.rs",
         "crates/migrate/src/import/preflight.rs",
         "crates/migrate/src/import/proof.rs",
+        "crates/migrate/src/import/report.rs",
         "crates/migrate/src/import/source.rs",
         "crates/migrate/src/import/target.rs",
         "crates/migrate/src/schema/mod.rs",

@@ -1,8 +1,6 @@
 //! The tool as a process: killed (SIGKILL) before and after every writing statement, and several
 //! processes at the same time. The next run completes, and the database matches its version.
 
-mod support;
-
 use std::{
     process::Child,
     sync::{
@@ -14,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Tool, blocking};
+use crate::support::{Tool, blocking};
 use temporal_dsql_testkit::{FaultProxy, HookAction, ScratchDatabase, When, WireFault};
 
 /// Databases in use at the same time.
@@ -128,7 +126,7 @@ fn ten_at_once(database: &ScratchDatabase, command: &[&str]) {
     let tool = Tool::new(database);
     let children: Vec<_> = (0..10).map(|_| tool.spawn(command)).collect();
     for child in children {
-        let run = support::Run::from(child.wait_with_output().unwrap());
+        let run = crate::support::Run::from(child.wait_with_output().unwrap());
         assert_eq!(run.code, 0, "{}{}", run.out, run.err);
     }
     tool.ok(&["verify"]);

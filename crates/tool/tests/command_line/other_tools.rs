@@ -1,10 +1,8 @@
 //! Databases that other tools have made, and schema files that others have written.
 
-mod support;
-
 use std::path::Path;
 
-use support::{GoFiles, Tool, copy_of_versions, write};
+use crate::support::{GoFiles, Tool, copy_of_versions, write};
 use temporal_dsql::{
     Engine, IncompatibleSchema, SchemaVersion, dsql, migrate::Schema, verify_compatible_version,
 };

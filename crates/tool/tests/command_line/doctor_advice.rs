@@ -1,8 +1,6 @@
 //! The advice of `doctor` for each cause, which is that of the other commands where they meet it.
 
-mod support;
-
-use support::{
+use crate::support::{
     Tool, blocking, copy_of_versions,
     examined::{Examined, examine},
     write,

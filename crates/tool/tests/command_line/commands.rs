@@ -1,8 +1,6 @@
 //! The commands, from an empty database to an upgraded one and back.
 
-mod support;
-
-use support::{Tool, newest};
+use crate::support::{Tool, newest};
 use temporal_dsql::migrate::Schema;
 use temporal_dsql_testkit::ScratchDatabase;
 

@@ -1,14 +1,12 @@
 //! The commands that move a deployment from PostgreSQL, as processes.
 
-mod support;
-
 use std::{
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
+use crate::support::{Run, Tool, blocking};
 use serde_json::Value;
-use support::{Run, Tool, blocking};
 use temporal_dsql_testkit::{
     FaultProxy, HookAction, RecordedDeployment, ScratchCluster, ScratchDatabase, When, WireFault,
 };

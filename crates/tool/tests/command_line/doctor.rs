@@ -1,8 +1,6 @@
 //! `doctor` on PostgreSQL, on the emulator, and where nothing answers: what each check says, the exit
 //! code, that nothing is changed and that no secret is shown.
 
-mod support;
-
 use std::{
     fs,
     io::{Read, Write},
@@ -11,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dsql_emulator::{CommitFault, Refusal};
-use support::{
+use crate::support::{
     Tool, blocking,
     examined::{CHECKS, examine},
     newest,
 };
+use dsql_emulator::{CommitFault, Refusal};
 use temporal_dsql_testkit::{ScratchCluster, ScratchDatabase};
 
 async fn rows(database: &ScratchDatabase, query: &str) -> Vec<Vec<Option<String>>> {

@@ -1,5 +1,4 @@
 //! Runs the tool as a process, with flags and environment variables.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod examined;
 

@@ -1,10 +1,8 @@
 //! Invalid input: one message that names the cause, the right exit code, and no change.
 
-mod support;
-
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::Path};
 
-use support::{Tool, newest};
+use crate::support::{Tool, newest};
 use temporal_dsql_testkit::ScratchDatabase;
 
 #[track_caller]

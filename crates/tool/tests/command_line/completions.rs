@@ -1,10 +1,8 @@
 //! Completion scripts, asked by the shells themselves.
 
-mod support;
-
 use std::process::Command;
 
-use support::Tool;
+use crate::support::Tool;
 
 /// The words that Bash offers for the last of `words`.
 fn bash(script: &str, words: &[&str]) -> Vec<String> {

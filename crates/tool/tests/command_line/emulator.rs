@@ -1,7 +1,5 @@
 //! The tool as a process on the DSQL emulator, with host, port, CA file and credentials.
 
-mod support;
-
 use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::atomic::{AtomicUsize, Ordering},
@@ -9,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{GoFiles, Run, Tool, blocking, newest};
 use dsql_emulator::{CommitFault, JobDelays};
-use support::{GoFiles, Run, Tool, blocking, newest};
 use temporal_dsql_testkit::ScratchCluster;
 
 /// Clusters in use at the same time.
