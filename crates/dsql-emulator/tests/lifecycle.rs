@@ -168,31 +168,6 @@ fn the_program_plays_the_probes_on_an_emulator_and_writes_its_answers() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("answers.json"));
 }
 
-/// The duration of the faster of two starts. Both keep running.
-fn best_of_two<T>(start: impl Fn() -> T) -> Duration {
-    let mut started = Vec::new();
-    let times = (0..2).map(|_| {
-        let begin = Instant::now();
-        started.push(start());
-        begin.elapsed()
-    });
-    times.min().expect("two starts")
-}
-
-#[test]
-fn a_start_takes_less_than_three_seconds_beyond_that_of_postgresql() {
-    let Some(_guard) = serial() else { return };
-    let server = best_of_two(|| Server::start(&Options::default()).unwrap());
-    let own = best_of_two(|| block_on(DsqlEmulator::builder().own_postgres().start()).unwrap());
-    let _first = block_on(DsqlEmulator::start()).unwrap();
-    let next = best_of_two(|| block_on(DsqlEmulator::start()).unwrap());
-    println!(
-        "best of two: PostgreSQL {server:?}, an emulator with its own {own:?}, \
-         one more on a shared server {next:?}"
-    );
-    assert!(own < server + Duration::from_secs(3), "{own:?}, {server:?}");
-}
-
 #[test]
 fn a_database_on_a_server_given_by_url_is_dropped_and_a_wrong_url_is_an_error() {
     let Some(_guard) = serial() else { return };
