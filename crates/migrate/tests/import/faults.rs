@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dsql_emulator::CommitRates;
-use temporal_dsql_migrate::import::ImportError;
+use temporal_dsql_migrate::import::{ImportError, Phase};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
 use crate::{assert_recorded, cluster, import, settings, source, target};
@@ -136,6 +136,28 @@ async fn connections_of_the_source_that_are_cut_are_met_or_the_next_run_complete
         assert!(report.is_exact(), "cut {cut} at {at}: {report}");
         assert_recorded(async |sql| target.query(&sql).await.unwrap()).await;
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_lost_after_the_copy_is_named() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
+    let url = source.url_via(proxy.addr());
+    let settings = settings();
+    let progress = settings.progress.clone();
+    let cut = async {
+        while progress.counts().phase != Phase::Proving {
+            tokio::task::yield_now().await;
+        }
+        proxy.cut();
+    };
+    // At the end, the shards are read in the snapshot once more.
+    let target_url = target.url();
+    let (result, ()) = tokio::join!(import(&url, &target_url, settings), cut);
+    assert!(matches!(result, Err(ImportError::SnapshotLost(_))), "{result:?}");
+    let report = import(&source.url(), &target.url(), crate::settings()).await.unwrap();
+    assert!(report.is_exact(), "{report}");
 }
 
 #[tokio::test]
