@@ -8,12 +8,11 @@
 //! order. The statements are those that the server receives from the store.
 
 mod operation;
-mod pgbench;
 mod statements;
 mod store;
 mod tokio_postgres;
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
@@ -27,13 +26,13 @@ use crate::{
     context::{Context, runtime},
     database::{self, Database},
     load::{Load, Window},
+    pgbench::{Pgbench, PgbenchResults, Run},
     rounds, rows,
     stats::Spread,
     table::{Goal, Table, number, ratio},
 };
 use operation::{Operation, Plan};
-use pgbench::Pgbench;
-use statements::Statements;
+use statements::{ARGUMENTS, Statements, with_names};
 
 /// A client of the server.
 #[derive(Clone, Copy)]
@@ -115,7 +114,7 @@ impl Subject {
         self.processor_us.push(load.processor_per_call.as_secs_f64() * 1e6);
     }
 
-    fn push_pgbench(&mut self, results: &pgbench::PgbenchResults) {
+    fn push_pgbench(&mut self, results: &PgbenchResults) {
         self.rates.push(results.rate);
         self.processor_us.push(results.processor_per_call.as_secs_f64() * 1e6);
     }
@@ -136,7 +135,7 @@ impl Benchmark for Point {
     fn measure(context: &Context) -> Result<Self> {
         let plan = context.scale.pick(FULL, SMOKE);
         let server = context.server()?;
-        let pgbench = pgbench::Pgbench::new(database::program(server, "pgbench")?)?;
+        let pgbench = Pgbench::new(database::program(server, "pgbench")?)?;
         let runtime = runtime()?;
         let database = runtime.block_on(Database::create(server, VERSION))?;
         let statements = runtime.block_on(Statements::capture(&database))?;
@@ -226,6 +225,43 @@ impl Benchmark for Point {
     }
 }
 
+/// One operation as a script of pgbench.
+fn script_of(statements: &Statements, operation: Operation, rows: u32) -> Result<String> {
+    let mut script = match operation {
+        Operation::Insert => {
+            let (first, second) = (rows::first_new_id(0), rows::first_new_id(1));
+            let per_client = second - first;
+            format!("\\set n :n + 1\n\\set workflow_id {first} + :client_id * {per_client} + :n\n")
+        }
+        _ => format!("\\set workflow_id random(0, {})\n", rows - 1),
+    };
+    for statement in statements.of(operation) {
+        writeln!(script, "{};", with_names(statement)?)?;
+    }
+    Ok(script)
+}
+
+/// The variables of the scripts.
+fn variables() -> Vec<(&'static str, String)> {
+    let row = rows::row(0);
+    let data: String =
+        row.data.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
+    let values = [
+        row.shard_id.to_string(),
+        row.namespace_id.to_string(),
+        row.workflow_id.to_string(),
+        row.run_id.to_string(),
+        row.create_request_id.to_string(),
+        row.state.number().to_string(),
+        row.status.number().to_string(),
+        "1970-01-01".to_owned(),
+        row.last_write_version.to_string(),
+        format!("\\x{data}"),
+        row.data_encoding.to_string(),
+    ];
+    ARGUMENTS.iter().copied().zip(values).chain([("n", "0".to_owned())]).collect()
+}
+
 /// The goal of the store's rate, relative to that of `client`.
 const fn goal(callers: usize, client: Client) -> Option<f64> {
     match (callers, client) {
@@ -266,7 +302,14 @@ impl Cell {
                 self.tokio_postgres.push(&runtime.block_on(load)?);
             }
             Client::Pgbench => {
-                let done = pgbench.load(database, statements, operation, callers, plan)?;
+                let run = Run {
+                    url: &database.scratch().url(),
+                    script: &script_of(statements, operation, plan.rows)?,
+                    variables: &variables(),
+                    clients: callers,
+                    seconds: plan.pgbench_seconds,
+                };
+                let done = pgbench.run(&run)?;
                 self.pgbench.push_pgbench(&done);
             }
         }

@@ -1,26 +1,38 @@
-//! The statements run by pgbench, prepared.
+//! Runs of pgbench with prepared statements.
 //!
 //! pgbench has no warm-up, but reports its progress every second. The time until its first report
 //! is the warm-up, in which sessions prepare their statements and the server's processes fill their
 //! caches.
 
-use std::{fmt::Write, fs, path::PathBuf, process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use super::{
-    operation::{Operation, Plan},
-    statements::{ARGUMENTS, Statements, with_names},
-};
-use crate::{database::Database, environment::processors, processor::ProcessorTime, rows};
+use crate::{environment::processors, processor::ProcessorTime};
 
 /// The results of a run of pgbench.
 pub struct PgbenchResults {
-    /// Operations per second, after the warm-up.
+    /// Transactions per second, after the warm-up.
     pub rate: f64,
-    /// Processor time of pgbench for each operation, including the warm-up.
+    /// Processor time of pgbench for each transaction, including the warm-up.
     pub processor_per_call: Duration,
+    /// The number of transactions, including the warm-up.
+    pub transactions: f64,
+}
+
+/// A run of pgbench.
+pub struct Run<'a> {
+    /// The URL of the database.
+    pub url: &'a str,
+    /// The script of one transaction.
+    pub script: &'a str,
+    /// Variables of the script and their values.
+    pub variables: &'a [(&'a str, String)],
+    /// The number of concurrent clients.
+    pub clients: usize,
+    /// The measured time; 0 stands for 100 transactions of each client.
+    pub seconds: u64,
 }
 
 /// The program, and a folder for its scripts.
@@ -38,52 +50,29 @@ impl Pgbench {
         Ok(Self { program, folder: tempfile::tempdir()? })
     }
 
-    /// Runs `operation` with `callers` clients.
+    /// Runs a script.
     ///
     /// # Errors
-    /// pgbench fails, or an operation does.
-    pub fn load(
-        &self,
-        database: &Database,
-        statements: &Statements,
-        operation: Operation,
-        callers: usize,
-        plan: &Plan,
-    ) -> Result<PgbenchResults> {
+    /// pgbench fails, or a transaction does.
+    pub fn run(&self, run: &Run<'_>) -> Result<PgbenchResults> {
         let script = self.folder.path().join("script.sql");
-        fs::write(&script, script_of(statements, operation, plan.rows)?)?;
+        fs::write(&script, run.script)?;
         let mut command = Command::new(&self.program);
         command
             .args(["--protocol=prepared", "--no-vacuum"])
-            .arg(format!("--client={callers}"))
+            .arg(format!("--client={}", run.clients))
             // One thread for each processor, as the Rust runtimes have.
-            .arg(format!("--jobs={}", processors().min(callers)))
+            .arg(format!("--jobs={}", processors().min(run.clients)))
             .arg("--file")
             .arg(&script);
-        match plan.pgbench_seconds {
+        match run.seconds {
             0 => command.arg("--transactions=100"),
             measured => command.args(["--progress=1", &format!("--time={}", 1 + measured)]),
         };
-        let row = rows::row(0);
-        let data: String =
-            row.data.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
-        let values = [
-            row.shard_id.to_string(),
-            row.namespace_id.to_string(),
-            row.workflow_id.to_string(),
-            row.run_id.to_string(),
-            row.create_request_id.to_string(),
-            row.state.number().to_string(),
-            row.status.number().to_string(),
-            "1970-01-01".to_owned(),
-            row.last_write_version.to_string(),
-            format!("\\x{data}"),
-            row.data_encoding.to_string(),
-        ];
-        for (name, value) in ARGUMENTS.iter().zip(values) {
+        for (name, value) in run.variables {
             command.arg(format!("--define={name}={value}"));
         }
-        command.arg("--define=n=0").arg(database.scratch().url());
+        command.arg(run.url);
         let before = ProcessorTime::until_now()?.children;
         let output = command.output().with_context(|| self.program.display().to_string())?;
         let processor = ProcessorTime::until_now()?.children - before;
@@ -93,27 +82,14 @@ impl Pgbench {
             bail!("pgbench failed: {}\n{reported}", output.status);
         }
         let total = Total::parse(&summary)?;
-        let rate = match plan.pgbench_seconds {
+        let rate = match run.seconds {
             0 => total.rate,
             _ => total.rate_after(&Report::first_in(&reported)?),
         };
-        Ok(PgbenchResults { rate, processor_per_call: processor.div_f64(total.transactions) })
+        let transactions = total.transactions;
+        let processor_per_call = processor.div_f64(transactions);
+        Ok(PgbenchResults { rate, processor_per_call, transactions })
     }
-}
-
-fn script_of(statements: &Statements, operation: Operation, rows: u32) -> Result<String> {
-    let mut script = match operation {
-        Operation::Insert => {
-            let (first, second) = (rows::first_new_id(0), rows::first_new_id(1));
-            let per_client = second - first;
-            format!("\\set n :n + 1\n\\set workflow_id {first} + :client_id * {per_client} + :n\n")
-        }
-        _ => format!("\\set workflow_id random(0, {})\n", rows - 1),
-    };
-    for statement in statements.of(operation) {
-        writeln!(script, "{};", with_names(statement)?)?;
-    }
-    Ok(script)
 }
 
 /// The summary that pgbench prints.
