@@ -165,7 +165,8 @@ async fn a_lock_is_named_with_its_holder_and_the_wait_is_told() {
     let Some((database, tool)) = at("1.1").await else { return };
     let holder =
         database.query("BEGIN; LOCK TABLE schema_version, executions; SELECT pg_sleep(90)");
-    let locks = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+    let locks = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database \
+                 WHERE datname = current_database() AND mode = 'AccessExclusiveLock' AND granted";
     let examination = async {
         while database.query(locks).await.unwrap()[0][0].as_deref() != Some("2") {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -91,56 +91,73 @@ fn tool(cluster: &ScratchCluster) -> Tool {
     tool
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// Lines that are run at the same time.
+const WORKERS: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_line_of_the_guide_works_or_is_refused_with_the_line_to_use() {
     let rows = rows();
     assert!(rows.len() >= 43, "only {} rows were found", rows.len());
-    for Row { line, database, result } in rows {
-        let moment = std::time::Duration::from_millis(10);
-        let delays = dsql_emulator::JobDelays {
-            start: moment,
-            work: moment,
-            ..dsql_emulator::JobDelays::default()
-        };
-        let Some(cluster) = ScratchCluster::create(|builder| builder.job_delays(delays)).await
-        else {
-            return;
-        };
-        // `1.0 as 1.12`: the tables of 1.0, recorded at 1.12.
-        let (tables, recorded) = database.split_once(" as ").unwrap_or((&database, &database));
-        if tables != "empty" {
-            for name in ["postgres", "temporal"] {
-                tool(&cluster).ok(&["setup", "-v", tables, "--logical-database", name]);
+    let mut workers: [Vec<Row>; WORKERS] = Default::default();
+    for (number, row) in rows.into_iter().enumerate() {
+        workers[number % WORKERS].push(row);
+    }
+    let workers = workers.map(|rows| {
+        tokio::spawn(async move {
+            for row in rows {
+                check(row).await;
             }
-            let record = format!("UPDATE schema_version SET curr_version = '{recorded}'");
-            cluster.query(&record).await.unwrap();
+        })
+    });
+    for worker in workers {
+        worker.await.unwrap();
+    }
+}
+
+async fn check(Row { line, database, result }: Row) {
+    let moment = std::time::Duration::from_millis(10);
+    let delays = dsql_emulator::JobDelays {
+        start: moment,
+        work: moment,
+        ..dsql_emulator::JobDelays::default()
+    };
+    let Some(cluster) = ScratchCluster::create(|builder| builder.job_delays(delays)).await else {
+        return;
+    };
+    // `1.0 as 1.12`: the tables of 1.0, recorded at 1.12.
+    let (tables, recorded) = database.split_once(" as ").unwrap_or((&database, &database));
+    if tables != "empty" {
+        for name in ["postgres", "temporal"] {
+            tool(&cluster).ok(&["setup", "-v", tables, "--logical-database", name]);
         }
-        let given = run(&cluster, &words(&line, &cluster));
-        let shown = format!("{line}\n{}{}", given.out, given.err);
-        assert!(!shown.contains("hunter2"), "{shown}");
-        match result.strip_prefix("refused; ") {
-            None => {
-                assert_eq!(result, "works");
-                assert_eq!(given.code, 0, "{shown}");
-            }
-            Some("leave it out") => {
+        let record = format!("UPDATE schema_version SET curr_version = '{recorded}'");
+        cluster.query(&record).await.unwrap();
+    }
+    let given = run(&cluster, &words(&line, &cluster));
+    let shown = format!("{line}\n{}{}", given.out, given.err);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    match result.strip_prefix("refused; ") {
+        None => {
+            assert_eq!(result, "works");
+            assert_eq!(given.code, 0, "{shown}");
+        }
+        Some("leave it out") => {
+            assert_eq!(given.code, 2, "{shown}");
+            assert!(given.err.contains("leave this command out"), "{shown}");
+        }
+        // Each line but the last is refused with the next.
+        Some(instead) => {
+            let lines = instead.strip_prefix("use `").unwrap().trim_end_matches('`');
+            let mut given = given;
+            for instead in lines.split("`, then `") {
+                let expected = words(instead, &cluster);
+                let shown = format!("{}{}", given.out, given.err);
                 assert_eq!(given.code, 2, "{shown}");
-                assert!(given.err.contains("leave this command out"), "{shown}");
+                let printed = given.err.lines().last().unwrap();
+                assert_eq!(shlex::split(printed).unwrap(), expected, "{shown}");
+                given = run(&cluster, &expected);
             }
-            // Each line but the last is refused with the next.
-            Some(instead) => {
-                let lines = instead.strip_prefix("use `").unwrap().trim_end_matches('`');
-                let mut given = given;
-                for instead in lines.split("`, then `") {
-                    let expected = words(instead, &cluster);
-                    let shown = format!("{}{}", given.out, given.err);
-                    assert_eq!(given.code, 2, "{shown}");
-                    let printed = given.err.lines().last().unwrap();
-                    assert_eq!(shlex::split(printed).unwrap(), expected, "{shown}");
-                    given = run(&cluster, &expected);
-                }
-                assert_eq!(given.code, 0, "{lines}\n{}{}", given.out, given.err);
-            }
+            assert_eq!(given.code, 0, "{lines}\n{}{}", given.out, given.err);
         }
     }
 }
