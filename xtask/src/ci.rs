@@ -17,10 +17,8 @@ const CHECKS: &[&str] = &[
     "cargo clippy --workspace --all-targets -- -D warnings",
     // Broken links in the documentation of the crates that users depend on. The lints are in
     // Cargo.toml.
-    "cargo doc --lib --no-deps --all-features --package temporal-dsql --package temporal-dsql-client \
-     --package temporal-dsql-domain --package temporal-dsql-memory --package temporal-dsql-migrate \
-     --package temporal-dsql-ports --package temporal-dsql-store --package temporal-dsql-stores \
-     --package dsql-emulator",
+    "cargo doc --lib --no-deps --all-features --workspace --exclude temporal-dsql-bench \
+     --exclude temporal-dsql-conformance --exclude temporal-dsql-testkit",
 ];
 
 /// The commands at the beginning of the README, word for word.
