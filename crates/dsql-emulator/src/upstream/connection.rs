@@ -39,6 +39,11 @@ impl Exchange {
     }
 }
 
+/// No statement starts parallel workers. A worker sets the settings of its leader, and fails at the
+/// default text search configuration, which the emulator removes.
+const WITHOUT_WORKERS: [(&str, &str); 2] =
+    [("max_parallel_workers_per_gather", "0"), ("max_parallel_maintenance_workers", "0")];
+
 /// Rows in text format.
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
@@ -55,6 +60,7 @@ impl Connection {
         stream.set_nodelay(true).map_err(failed)?;
         let mut parameters =
             vec![("user", target.user.as_str()), ("database", target.database.as_str())];
+        parameters.extend_from_slice(&WITHOUT_WORKERS);
         parameters.extend_from_slice(settings);
         let mut connection = Self {
             wire: WireStream::new(stream),

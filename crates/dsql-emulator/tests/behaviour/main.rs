@@ -11,6 +11,7 @@ mod differential;
 mod faults;
 mod history;
 mod jobs;
+mod large_tables;
 mod messages;
 mod portals;
 mod probes;
