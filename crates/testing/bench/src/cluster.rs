@@ -3,7 +3,7 @@
 use std::{iter, time::Duration};
 
 use anyhow::{Context as _, Result};
-use dsql_emulator::{DsqlEmulatorBuilder, JobDelays, Latency};
+use dsql_emulator::{DsqlEmulator, DsqlEmulatorBuilder, JobDelays, Latency};
 use temporal_dsql::{
     dsql::{Config, DsqlStore, connect, emulator_credentials},
     migrate::Setup,
@@ -40,6 +40,20 @@ impl Cluster {
         };
         migrate(&config, Some(emulator_credentials(&cluster.0)), plan).await?;
         Ok(cluster)
+    }
+
+    /// The host, the port, the region, the credentials and the file of the CA, for programs that are
+    /// given them by environment variables.
+    pub fn place(&self) -> &DsqlEmulator {
+        &self.0
+    }
+
+    /// The rows of a query, as PostgreSQL prints them.
+    ///
+    /// # Errors
+    /// The query fails.
+    pub async fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        Ok(self.0.query(sql).await?)
     }
 
     /// Adds latency to round trips and commits.

@@ -1,4 +1,4 @@
-//! Files of results, and the sections of `docs/performance.md` made from them.
+//! Files of results, a page of tables for each, and the figures of `docs/performance.md`.
 
 use std::{fs, path::PathBuf};
 
@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::{
     context::Context,
     environment::Environment,
-    registry::{Entry, Rendered},
-    table::{Goal, Table},
+    registry::{ALL, Entry, Rendered},
+    table::{Goal, Table, markdown},
     workspace::root,
 };
 
@@ -18,12 +18,13 @@ fn document() -> PathBuf {
     root().join("docs/performance.md")
 }
 
-/// The folder of results and charts, relative to that of the document.
-const FOLDER: &str = "performance";
-
+/// The folder of results, pages and charts.
 fn folder() -> PathBuf {
-    root().join("docs").join(FOLDER)
+    root().join("docs/performance")
 }
+
+/// The line after a figure of the document.
+const END: &str = "<!-- end -->";
 
 /// The results of one run of a benchmark: the content of its file.
 #[derive(Serialize, Deserialize)]
@@ -69,110 +70,162 @@ impl Results {
         folder().join(format!("{name}.json"))
     }
 
-    /// The section of the document.
+    /// The page of the results.
     ///
     /// # Errors
     /// The results are not those of `entry`.
-    pub fn section(&self, entry: &Entry) -> Result<Section> {
+    pub fn page(&self, entry: &Entry) -> Result<Page> {
         let Rendered { tables, goals } = (entry.show)(&self.found)?;
         let charts = tables.iter().map(|table| {
             let svg = table.chart.svg(&table.title)?;
             Ok((format!("{}.svg", table.name), svg))
         });
         let charts = charts.collect::<Result<_>>()?;
-        let text = text(&self.environment, &tables, &goals);
-        Ok(Section { name: entry.name, text, charts })
+        Ok(Page {
+            name: entry.name,
+            environment: self.environment.sentence(),
+            tables,
+            goals,
+            charts,
+        })
     }
 }
 
-fn text(environment: &Environment, tables: &[Table], goals: &[Goal]) -> String {
-    let mut text = format!("{}\n", environment.sentence());
-    for table in tables {
-        text.push_str(&format!(
-            "\n{}:\n\n{}\n![{}]({FOLDER}/{}.svg)\n",
-            table.title,
-            table.markdown(),
-            table.title,
-            table.name
-        ));
-    }
-    if !goals.is_empty() {
-        text.push_str("\nGoals:\n\n");
-        for goal in goals {
-            text.push_str(&format!("{}\n", goal.line()));
-        }
-    }
-    text
-}
-
-/// A section of the document.
-pub struct Section {
+/// The tables, goals and charts of one benchmark.
+pub struct Page {
     name: &'static str,
-    text: String,
+    environment: String,
+    tables: Vec<Table>,
+    goals: Vec<Goal>,
     /// Name and content of each chart's file.
     charts: Vec<(String, String)>,
 }
 
-impl Section {
-    /// The tables and goals.
-    pub fn text(&self) -> &str {
-        &self.text
+impl Page {
+    /// The page in Markdown.
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "# Results of `cargo xtask bench {}`\n\n[performance.md](../performance.md) says what they \
+             mean.\n\n{}\n",
+            self.name, self.environment
+        );
+        for Table { name, title, chart: _, header, rows } in &self.tables {
+            let table = markdown(header, rows);
+            text.push_str(&format!("\n{title}:\n\n{table}\n![{title}]({name}.svg)\n"));
+        }
+        if !self.goals.is_empty() {
+            text.push_str("\nGoals:\n\n");
+            for goal in &self.goals {
+                text.push_str(&format!("{}\n", goal.line()));
+            }
+        }
+        text
     }
 
-    /// Writes the section into the document, and its charts into their files.
+    fn file(&self) -> String {
+        format!("{}.md", self.name)
+    }
+
+    /// Writes the page, its charts, and the tables that the document shows.
     ///
     /// # Errors
-    /// The document lacks the marks of the section, or cannot be written.
+    /// A file cannot be written.
     pub fn write(&self) -> Result<()> {
-        let path = document();
-        let old = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        fs::write(&path, replace(&old, self.name, &self.text)?)?;
+        fs::write(folder().join(self.file()), self.text())?;
         for (name, svg) in &self.charts {
             fs::write(folder().join(name), svg).with_context(|| name.clone())?;
         }
-        Ok(())
+        let path = document();
+        let old = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(fs::write(&path, self.replace_tables(&old)?)?)
+    }
+
+    /// `document` with those tables of this page that have marks in it.
+    fn replace_tables(&self, document: &str) -> Result<String> {
+        let mut document = document.to_owned();
+        for table in &self.tables {
+            let begin = format!("<!-- table: {} -->\n", table.name);
+            if document.contains(&begin) {
+                document = replace(&document, &begin, &markdown(&table.header, &table.rows))?;
+            }
+        }
+        Ok(document)
     }
 }
 
-/// `document` with `text` between the marks of the section `name`.
-fn replace(document: &str, name: &str, text: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- measured: {name} -->\n"), "<!-- end -->");
-    let Some((before, rest)) = document.split_once(&begin) else {
+/// Writes the goals of all benchmarks into the document.
+///
+/// # Errors
+/// A benchmark has no results; the document lacks the marks, or cannot be written.
+pub fn write_goals() -> Result<()> {
+    let path = document();
+    let old = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(fs::write(&path, replace_goals(&old)?)?)
+}
+
+fn replace_goals(document: &str) -> Result<String> {
+    let mut rows = Vec::new();
+    for entry in ALL {
+        for goal in Results::read(entry)?.page(entry)?.goals {
+            rows.push(goal.row(format!("[{0}](performance/{0}.md)", entry.name)));
+        }
+    }
+    let header = ["benchmark", "goal", "measured", ""].map(str::to_owned);
+    replace(document, "<!-- goals -->\n", &markdown(&header, &rows))
+}
+
+/// `document` with `text` between the line `begin` and the next [`END`].
+fn replace(document: &str, begin: &str, text: &str) -> Result<String> {
+    let Some((before, rest)) = document.split_once(begin) else {
         bail!("docs/performance.md has no line `{}`", begin.trim());
     };
-    let Some((_, after)) = rest.split_once(end) else {
-        bail!("docs/performance.md has no line `{end}` after `{}`", begin.trim());
+    let Some((_, after)) = rest.split_once(END) else {
+        bail!("docs/performance.md has no line `{END}` after `{}`", begin.trim());
     };
-    Ok(format!("{before}{begin}\n{text}\n{end}{after}"))
+    Ok(format!("{before}{begin}\n{text}\n{END}{after}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::ALL;
 
     #[test]
-    fn a_section_is_replaced_between_its_marks() {
-        let document = "a\n<!-- measured: x -->\nold\n<!-- end -->\nb\n";
-        let new = replace(document, "x", "new\n").unwrap();
-        assert_eq!(new, "a\n<!-- measured: x -->\n\nnew\n\n<!-- end -->\nb\n");
-        assert_eq!(replace(&new, "x", "new\n").unwrap(), new);
-        let error = replace(document, "y", "").unwrap_err().to_string();
-        assert_eq!(error, "docs/performance.md has no line `<!-- measured: y -->`");
+    fn a_figure_is_replaced_between_its_marks() {
+        let document = "a\n<!-- table: x -->\nold\n<!-- end -->\nb\n";
+        let begin = "<!-- table: x -->\n";
+        let new = replace(document, begin, "new\n").unwrap();
+        assert_eq!(new, "a\n<!-- table: x -->\n\nnew\n\n<!-- end -->\nb\n");
+        assert_eq!(replace(&new, begin, "new\n").unwrap(), new);
+        let error = replace(document, "<!-- goals -->\n", "").unwrap_err().to_string();
+        assert_eq!(error, "docs/performance.md has no line `<!-- goals -->`");
     }
 
     #[test]
-    fn the_document_and_its_charts_show_the_results_that_are_committed() {
+    fn the_documents_and_charts_show_the_results_that_are_committed() {
         let shown = fs::read_to_string(document()).unwrap();
+        let outdated = "`cargo xtask bench --draw` brings it up to date";
+        let mut tables = 0;
         for entry in ALL {
-            let section = Results::read(entry).unwrap().section(entry).unwrap();
-            let expected = replace(&shown, entry.name, section.text()).unwrap();
-            assert_eq!(shown, expected, "`cargo xtask bench --draw` brings it up to date");
-            for (name, svg) in &section.charts {
+            let page = Results::read(entry).unwrap().page(entry).unwrap();
+            let text = fs::read_to_string(folder().join(page.file())).unwrap();
+            assert_eq!(text, page.text(), "{}: {outdated}", entry.name);
+            assert_eq!(shown, page.replace_tables(&shown).unwrap(), "{}: {outdated}", entry.name);
+            for (name, svg) in &page.charts {
                 let drawn = fs::read_to_string(folder().join(name)).unwrap();
-                assert!(drawn == *svg, "`cargo xtask bench --draw` brings {name} up to date");
+                assert!(drawn == *svg, "{name}: {outdated}");
             }
+            let marks = page.tables.iter().map(|table| format!("<!-- table: {} -->", table.name));
+            tables += marks.filter(|mark| shown.contains(mark)).count();
         }
+        assert_eq!(shown, replace_goals(&shown).unwrap(), "{outdated}");
+        let marks = shown.matches("<!-- table: ").count();
+        assert_eq!(tables, marks, "a mark of docs/performance.md names no table");
+    }
+
+    #[test]
+    fn the_document_is_short() {
+        let lines = fs::read_to_string(document()).unwrap().lines().count();
+        assert!(lines <= 250, "docs/performance.md has {lines} lines; the pages have the details");
     }
 
     #[test]
@@ -180,8 +233,9 @@ mod tests {
         let mut known = Vec::new();
         for entry in ALL {
             known.push(format!("{}.json", entry.name));
-            let section = Results::read(entry).unwrap().section(entry).unwrap();
-            known.extend(section.charts.into_iter().map(|(name, _)| name));
+            let page = Results::read(entry).unwrap().page(entry).unwrap();
+            known.push(page.file());
+            known.extend(page.charts.into_iter().map(|(name, _)| name));
         }
         for file in fs::read_dir(folder()).unwrap() {
             let name = file.unwrap().file_name().into_string().unwrap();

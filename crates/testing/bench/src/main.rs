@@ -1,8 +1,8 @@
 //! `temporal-dsql-bench`: measures this workspace and its peers, and reports the results.
 //!
 //! `cargo xtask bench` builds and runs it. A benchmark is a module with one type, which it writes
-//! to its file of results. Tables, charts and the sections of `docs/performance.md` are made from
-//! those files: every figure in the document was measured.
+//! to its file of results. Tables, charts and the figures of `docs/performance.md` are made from those
+//! files: every figure in the document was measured.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,15 +10,20 @@
 )]
 
 mod benchmark;
+mod build;
 mod chart;
 mod cluster;
 mod contention;
 mod context;
+mod counted;
 mod database;
+mod dispatch;
 mod document;
 mod emulator;
 mod environment;
 mod growth;
+mod import;
+mod latency;
 mod load;
 mod memory;
 mod migration;
@@ -26,7 +31,9 @@ mod operations;
 mod pgbench;
 mod point;
 mod processor;
+mod recovery;
 mod registry;
+mod resident;
 mod rounds;
 mod rows;
 mod sharing;
@@ -34,6 +41,7 @@ mod start;
 mod stats;
 mod storm;
 mod table;
+mod tool;
 mod typical;
 mod workspace;
 
@@ -95,17 +103,17 @@ fn run(options: &Options) -> Result<()> {
         if let Some(measured) = measured.transpose()? {
             if options.smoke {
                 // Tests that tables and charts can be made.
-                measured.section(entry)?;
+                measured.page(entry)?;
                 continue;
             }
             measured.write()?;
         }
-        // From the file, so that the document shows the contents of the file.
-        let section = Results::read(entry)?.section(entry)?;
-        println!("{}", section.text());
-        section.write()?;
+        // From the file, so that the page shows the contents of the file.
+        let page = Results::read(entry)?.page(entry)?;
+        println!("{}", page.text());
+        page.write()?;
     }
-    Ok(())
+    if options.smoke { Ok(()) } else { document::write_goals() }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Entry>> {

@@ -27,6 +27,7 @@ use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, LATENCY},
     context::{Context, runtime},
+    counted::{self, Counted},
     database::Database,
     load::histogram,
     rounds,
@@ -74,15 +75,14 @@ impl Operation {
         }
     }
 
-    /// Round trips and commits of the Go fork in its default and in its reservoir mode, counted on
-    /// the wire for the same contents. Its deletion was not counted.
-    const fn fork(self) -> &'static str {
+    /// The counts of other implementations. Their deletion was not counted.
+    const fn counted(self) -> Option<&'static Counted> {
         match self {
-            Self::Create => "46 + 2, 18 + 2",
-            Self::Update => "44 + 2, 16 + 2",
-            Self::Get => "27, 9",
-            Self::GetCurrent => "3, 1",
-            Self::Delete => "",
+            Self::Create => Some(&counted::CREATE),
+            Self::Update => Some(&counted::UPDATE),
+            Self::Get => Some(&counted::GET),
+            Self::GetCurrent => Some(&counted::GET_CURRENT),
+            Self::Delete => None,
         }
     }
 }
@@ -178,6 +178,7 @@ impl Benchmark for Operations {
             "round trips",
             "commits",
             "Go fork's, default and reservoir mode",
+            "upstream's on PostgreSQL, pq and pgx",
             "limit",
             "p50 to the limit",
             "p99 to the limit",
@@ -191,7 +192,8 @@ impl Benchmark for Operations {
                 cell.operation.name().to_owned(),
                 cell.round_trips.to_string(),
                 cell.commits.to_string(),
-                cell.operation.fork().to_owned(),
+                cell.operation.counted().map(Counted::fork).unwrap_or_default(),
+                cell.operation.counted().map(Counted::upstream).unwrap_or_default(),
                 nanos(self.limit_ms(cell) * 1e6),
                 ratio(self.to_limit(cell, &cell.p50_ms)),
                 ratio(self.to_limit(cell, &cell.p99_ms)),

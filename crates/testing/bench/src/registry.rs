@@ -5,14 +5,19 @@ use serde_json::Value;
 
 use crate::{
     benchmark::Benchmark,
+    build::Build,
     contention::Contention,
     context::Context,
+    dispatch::Dispatch,
     emulator::EmulatorSpeed,
     growth::Growth,
+    import::Import,
+    latency::RoundTripTime,
     memory::Memory,
     migration::Migration,
     operations::Operations,
     point::Point,
+    recovery::Recovery,
     sharing::Sharing,
     start::Start,
     storm::Storm,
@@ -49,17 +54,22 @@ const fn entry<B: Benchmark>() -> Entry {
     }
 }
 
-/// All benchmarks, in the order of the document. A new one needs a module with its type, a line
-/// here, and a section with its marks in the document.
+/// All benchmarks, in the order of the document. A new one needs a module with its type, and a line
+/// here; the document shows those of its tables that have marks there.
 pub const ALL: &[Entry] = &[
     entry::<Point>(),
     entry::<Operations>(),
+    entry::<RoundTripTime>(),
     entry::<Sharing>(),
+    entry::<Dispatch>(),
     entry::<Contention>(),
     entry::<EmulatorSpeed>(),
     entry::<Growth>(),
     entry::<Memory>(),
     entry::<Migration>(),
+    entry::<Import>(),
     entry::<Start>(),
     entry::<Storm>(),
+    entry::<Recovery>(),
+    entry::<Build>(),
 ];

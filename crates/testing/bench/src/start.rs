@@ -4,7 +4,7 @@
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -18,9 +18,11 @@ use crate::{
     chart::{Chart, Series},
     context::{Context, Scale},
     database::{self, Database},
+    resident::high_water_kib,
     rounds,
     stats::Spread,
-    table::{Goal, Table, nanos, ratio},
+    table::{Goal, Table, mib, nanos, ratio},
+    tool::tool,
 };
 
 /// The results.
@@ -135,17 +137,6 @@ impl Benchmark for Start {
     }
 }
 
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / 1024.0 / 1024.0)
-}
-
-/// The path of the tool, in the folder of this program.
-fn tool() -> Result<PathBuf> {
-    let tool = env::current_exe()?.with_file_name("temporal-dsql-tool");
-    ensure!(tool.is_file(), "{} is not there; `cargo xtask bench` builds it", tool.display());
-    Ok(tool)
-}
-
 fn command(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     // No environment variable but PATH affects the measurement.
@@ -168,25 +159,16 @@ fn time(command: &mut Command) -> Result<f64> {
 }
 
 /// The highest resident memory of a run, read from the kernel until some microseconds before the
-/// run ends; 0 if it ends before the first reading. The usage that the kernel reports after the end
-/// includes the memory of this process, which the new process shares before it executes the
-/// program.
+/// run ends; 0 if it ends before the first reading.
 fn resident_kib(command: &mut Command) -> Result<u64> {
     let mut child = command.spawn()?;
-    let file = format!("/proc/{}/status", child.id());
     let mut most = 0;
-    while let Some(kib) = high_water_kib(&fs::read_to_string(&file).unwrap_or_default()) {
+    while let Some(kib) = high_water_kib(child.id()) {
         most = most.max(kib);
     }
     let status = child.wait()?;
     ensure!(status.success(), "{:?} ended with {status}", command.get_program());
     Ok(most)
-}
-
-/// The value of `VmHWM:  1234 kB`, a line that a process has until it ends.
-fn high_water_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -195,8 +177,6 @@ mod tests {
 
     #[test]
     fn memory_is_read_from_a_running_process() {
-        assert_eq!(high_water_kib("Name:\tx\nVmHWM:\t    5120 kB\n"), Some(5_120));
-        assert_eq!(high_water_kib("Name:\tx\nState:\tZ (zombie)\n"), None);
         let kib = resident_kib(&mut command(Path::new("sleep"), &["0.05"])).unwrap();
         assert!((100..100_000).contains(&kib), "{kib}");
     }

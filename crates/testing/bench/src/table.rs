@@ -18,30 +18,30 @@ pub struct Table {
     pub chart: Chart,
 }
 
-impl Table {
-    /// The table in Markdown, with aligned columns.
-    pub fn markdown(&self) -> String {
-        let lines = || std::iter::once(&self.header).chain(&self.rows);
-        let width = |column: usize| {
-            lines().map(|line| line[column].chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
-        let mut text = String::new();
-        for (number, line) in lines().enumerate() {
-            assert_eq!(line.len(), widths.len(), "{}: a row has other columns", self.name);
-            for (cell, width) in line.iter().zip(&widths) {
-                let _ = write!(text, "| {cell:<width$} ");
+/// A table in Markdown, with aligned columns.
+///
+/// # Panics
+/// A row has more or fewer cells than the header.
+pub fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
+    let lines = || std::iter::once(header).chain(rows.iter().map(Vec::as_slice));
+    let width =
+        |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut text = String::new();
+    for (number, line) in lines().enumerate() {
+        assert_eq!(line.len(), widths.len(), "a row has other columns than {header:?}");
+        for (cell, width) in line.iter().zip(&widths) {
+            let _ = write!(text, "| {cell:<width$} ");
+        }
+        text.push_str("|\n");
+        if number == 0 {
+            for width in &widths {
+                let _ = write!(text, "|{}", "-".repeat(width + 2));
             }
             text.push_str("|\n");
-            if number == 0 {
-                for width in &widths {
-                    let _ = write!(text, "|{}", "-".repeat(width + 2));
-                }
-                text.push_str("|\n");
-            }
         }
-        text
     }
+    text
 }
 
 /// A goal and whether it is met.
@@ -86,8 +86,17 @@ impl Goal {
 
     /// The goal as an item of a list.
     pub fn line(&self) -> String {
-        let verdict = if self.met { "met" } else { "**missed**" };
-        format!("- {}; measured: {}; {verdict}", self.target, self.measured)
+        format!("- {}; measured: {}; {}", self.target, self.measured, self.verdict())
+    }
+
+    /// The goal as a row of a table, after a cell that names its benchmark.
+    pub fn row(self, benchmark: String) -> Vec<String> {
+        let verdict = self.verdict().to_owned();
+        vec![benchmark, self.target, self.measured, verdict]
+    }
+
+    const fn verdict(&self) -> &'static str {
+        if self.met { "met" } else { "**missed**" }
     }
 }
 
@@ -135,21 +144,21 @@ pub fn nanos(nanos: f64) -> String {
     format!("{} {unit}", number(value))
 }
 
+/// Bytes in a cell.
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1024.0 / 1024.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_table_is_aligned_markdown() {
-        let table = Table {
-            name: "t",
-            title: "T".into(),
-            header: vec!["a".into(), "long".into()],
-            rows: vec![vec!["µs µs".into(), "b".into()]],
-            chart: Chart::default(),
-        };
+        let header = ["a", "long"].map(str::to_owned);
+        let rows = [vec!["µs µs".into(), "b".into()]];
         let expected = "| a     | long |\n|-------|------|\n| µs µs | b    |\n";
-        assert_eq!(table.markdown(), expected);
+        assert_eq!(markdown(&header, &rows), expected);
     }
 
     #[test]
