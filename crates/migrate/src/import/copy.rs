@@ -179,7 +179,7 @@ pub(super) async fn copy(
     let mut works = Vec::new();
     for table in &prepared.tables {
         let has_rows = target::has_rows(&mut first, &table.name, settings).await?;
-        works.push(Work::new(Pages::new(Arc::clone(table), Side::Source), has_rows));
+        works.push(Work::new(Pages::written(Arc::clone(table), Side::Source), has_rows));
     }
     let queue = Arc::new(Queue { works, settings: settings.clone() });
     let mut jobs = JoinSet::new();

@@ -15,9 +15,12 @@ use crate::{
     retry::{Retry, retried},
 };
 
-/// The most rows of a range that are read at once. A chunk has fewer than twice as many, which is less
-/// than the 3,000 rows of a transaction (aurora-dsql.md#limits).
-const PAGE: usize = 1_024;
+/// The most rows of a range that are read at once to be written. A chunk has fewer than twice as many,
+/// which is less than the 3,000 rows of a transaction (aurora-dsql.md#limits).
+const WRITTEN: usize = 1_024;
+/// The most rows of a range that are read at once to be compared. A chunk after the first takes a round
+/// trip for each column of the key, whatever its size.
+const COMPARED: usize = 8_192;
 /// A chunk ends with the row that reaches this many bytes of values. A row has at most 2 MiB, and the
 /// overhead of 2,000 rows and their index entries is about 1 MiB, so that a chunk stays below the
 /// 10 MiB of a transaction and of a message (aurora-dsql.md#limits).
@@ -27,6 +30,8 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) struct Pages {
     pub(crate) table: Arc<TableMapping>,
     side: Side,
+    /// The most rows of a range that are read at once.
+    most: usize,
     first: Vec<Range>,
     next: Vec<Range>,
 }
@@ -50,9 +55,19 @@ impl Cursor {
 }
 
 impl Pages {
-    pub(crate) fn new(table: Arc<TableMapping>, side: Side) -> Self {
+    /// Chunks that fit into a transaction.
+    pub(crate) fn written(table: Arc<TableMapping>, side: Side) -> Self {
+        Self::new(table, side, WRITTEN)
+    }
+
+    /// Chunks that are only read.
+    pub(crate) fn compared(table: Arc<TableMapping>, side: Side) -> Self {
+        Self::new(table, side, COMPARED)
+    }
+
+    fn new(table: Arc<TableMapping>, side: Side, most: usize) -> Self {
         let (first, next) = (table.pages(side, false), table.pages(side, true));
-        Self { table, side, first, next }
+        Self { table, side, most, first, next }
     }
 
     /// Reads the next chunk, with the values of the target. It is empty only at the end of the table.
@@ -78,7 +93,7 @@ impl Pages {
         if !rows.is_empty() {
             let fitting = CHUNK_BYTES / (rows.bytes() / rows.len()).max(1);
             // Few different limits, because each is a statement of its own.
-            let limit = fitting.clamp(8, PAGE);
+            let limit = fitting.clamp(8, self.most);
             cursor.limit = Some(1 << limit.ilog2());
         }
         Ok(rows)
@@ -105,10 +120,11 @@ impl Reader<'_> {
             .map(|(value_type, value)| Parameter::Value(value_type, Some(value)))
             .collect();
         for range in ranges {
-            if self.rows.len() >= PAGE || self.is_full() {
+            if self.rows.len() >= self.pages.most || self.is_full() {
                 return Ok(());
             }
-            let limit = self.cursor.limit.unwrap_or(PAGE);
+            // The size of the rows is not known at first.
+            let limit = self.cursor.limit.unwrap_or(WRITTEN);
             let text = format!("{} LIMIT {limit}", range.text);
             let before = self.rows.len();
             let mut visit = |row: &RawRow<'_>| self.push(row) && !self.is_full();

@@ -117,7 +117,7 @@ impl Importer<'_> {
         session: &mut RowSession,
         table: &Arc<TableMapping>,
     ) -> Result<Digest, ImportError> {
-        let pages = Pages::new(Arc::clone(table), Side::Source);
+        let pages = Pages::compared(Arc::clone(table), Side::Source);
         let (mut cursor, mut sum) = (Cursor::default(), Digest::default());
         while !cursor.is_done {
             sum.merge(digest(&pages.read(session, &mut cursor, self.settings.retry()).await?));
@@ -134,7 +134,7 @@ impl Importer<'_> {
         keepalive: Option<&mut RowSession>,
     ) -> Result<Vec<Totals>, ImportError> {
         let work =
-            |table: &Arc<TableMapping>| Work::new(Pages::new(Arc::clone(table), side), false);
+            |table: &Arc<TableMapping>| Work::new(Pages::compared(Arc::clone(table), side), false);
         let works = tables.iter().map(work).collect();
         let queue = Arc::new(Queue { works, settings: self.settings.clone() });
         let mut jobs = JoinSet::new();

@@ -175,7 +175,7 @@ async fn strangers(
     table: &Arc<TableMapping>,
     settings: &Settings,
 ) -> Result<Vec<String>, ImportError> {
-    let pages = Pages::new(Arc::clone(table), Side::Target);
+    let pages = Pages::compared(Arc::clone(table), Side::Target);
     let rows = pages.read(target, &mut Cursor::limited(SAMPLE), settings.retry()).await?;
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -225,7 +225,7 @@ async fn hashes(
     side: Side,
     settings: &Settings,
 ) -> Result<HashMap<String, [u8; 32]>, ImportError> {
-    let pages = Pages::new(Arc::clone(table), side);
+    let pages = Pages::compared(Arc::clone(table), side);
     let mut cursor = Cursor::default();
     let mut hashes = HashMap::new();
     while !cursor.is_done {

@@ -1,6 +1,7 @@
 //! Imports that succeed: every row is the recorded one, and doing it again changes nothing.
 
 use temporal_dsql_migrate::import::{ImportError, Importer, Phase};
+use temporal_dsql_testkit::FaultProxy;
 
 use crate::{
     DEFAULT_DATABASE, assert_recorded, cluster, embedded, import, open, settings, source, target,
@@ -118,6 +119,33 @@ async fn a_large_table_is_copied_in_chunks_of_rows_and_of_bytes() {
     let count = "SELECT count(*), sum(octet_length(data)) FROM history_node";
     let bytes = (20_000 * 16 + 20 * 1_048_576).to_string();
     assert_eq!(cluster.query(count).await.unwrap(), [[Some("20020".to_owned()), Some(bytes)]]);
+}
+
+/// On a cluster each round trip takes 4 ms, and the pages of a table are read one after the other.
+#[tokio::test]
+async fn twenty_thousand_rows_are_compared_in_few_round_trips() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let compare = async || {
+        import(&source.url(), &target.url(), settings()).await.unwrap();
+        let proxy = FaultProxy::start(target.addr().unwrap()).unwrap();
+        let report = verify(&source.url(), &target.url_via(proxy.addr())).await.unwrap();
+        assert!(report.is_exact(), "{report}");
+        proxy.round_trips()
+    };
+    let before = compare().await;
+    // Two thousand branches of ten nodes.
+    source
+        .execute(
+            "INSERT INTO history_node (shard_id, tree_id, branch_id, node_id, txn_id, data, \
+                data_encoding) \
+             SELECT 1, decode(md5(n::text), 'hex'), decode(md5(n::text), 'hex'), m, 1, 'x', 'Proto3' \
+             FROM generate_series(1, 2000) AS n, generate_series(1, 10) AS m",
+        )
+        .await
+        .unwrap();
+    let more = compare().await - before;
+    assert!(more <= 30, "{more} round trips more");
 }
 
 #[tokio::test]
