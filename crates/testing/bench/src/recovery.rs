@@ -112,10 +112,14 @@ impl Benchmark for Recovery {
                 warm(&store, plan.callers).await?;
                 let callers = Callers::start(&store, plan.callers, &next_id);
                 sleep(BEFORE).await;
+                let process = walwriter(&server, &database).await?;
                 let begin = Instant::now();
-                fail(&server, &database).await?;
+                kill_process(process, Signal::KILL)?;
+                let url = database.scratch().url();
+                // Until then a session may still be served.
+                until(&url, begin, false).await?;
                 callers.end_after_next_success();
-                let probe = tokio::spawn(accepts(database.scratch().url(), begin));
+                let probe = tokio::spawn(async move { until(&url, begin, true).await });
                 restart.add(callers.recover(begin).await?);
                 down_ms.push(probe.await.context("the probe panicked")??);
                 store.close();
@@ -220,31 +224,23 @@ async fn warm(store: &Arc<DsqlStore>, connections: u32) -> Result<()> {
     Ok(())
 }
 
-/// Kills a process of the server, which then restarts all others.
-async fn fail(server: &Server, database: &Database) -> Result<()> {
-    // Of no session, so that the server itself ends each of them.
+/// A process of the server that serves no session. If it is killed, the server ends all sessions and
+/// starts again.
+async fn walwriter(server: &Server, database: &Database) -> Result<Pid> {
     let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
     let found = database.scratch().query(sql).await?;
     let pid = found.first().and_then(|row| row[0].as_deref()?.parse().ok());
     let pid = pid.and_then(Pid::from_raw);
-    let pid = pid.with_context(|| format!("{} has no process `walwriter`", server.addr()))?;
-    kill_process(pid, Signal::KILL)?;
-    Ok(())
+    pid.with_context(|| format!("{} has no process `walwriter`", server.addr()))
 }
 
-/// Milliseconds from `begin` until a server that has failed accepts a connection.
-async fn accepts(url: String, begin: Instant) -> Result<f64> {
-    let mut refused = false;
-    loop {
-        match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
-            // The server has not noticed the failure yet.
-            Ok(_) if !refused && begin.elapsed() < Duration::from_millis(50) => {}
-            Ok(_) => return Ok(begin.elapsed().as_secs_f64() * 1e3),
-            Err(_) => refused = true,
-        }
-        ensure!(begin.elapsed() < DEADLINE, "the server is away for {DEADLINE:?}");
+/// Waits until the server accepts or refuses connections. Returns the milliseconds since `begin`.
+async fn until(url: &str, begin: Instant, accepts: bool) -> Result<f64> {
+    while tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_ok() != accepts {
+        ensure!(begin.elapsed() < DEADLINE, "the server has not restarted in {DEADLINE:?}");
         sleep(Duration::from_millis(1)).await;
     }
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
 }
 
 /// Callers that create executions until each has succeeded after the failure.
