@@ -39,8 +39,8 @@ pub(crate) async fn run(cli: &Cli, interruption: &Interruption) -> Result<Succes
         Command::RollbackSchema(rollback) => rollback_schema(run, rollback).await,
         Command::AdoptSchema(adoption) => adopt_schema(run, adoption).await,
         Command::Import(options) => import::import(cli, options, watch, &interruption.import).await,
-        Command::FenceSource(options) => import::fence(cli, options, true).await,
-        Command::UnfenceSource(options) => import::fence(cli, options, false).await,
+        Command::FenceSource(options) => import::fence(cli, options, true, watch).await,
+        Command::UnfenceSource(options) => import::fence(cli, options, false, watch).await,
         Command::CreateDatabase(_) => create_database(run).await,
         // It is always refused.
         Command::DropDatabase(_) => {

@@ -18,8 +18,9 @@ use crate::{
     report::Success,
 };
 
-/// How long an import may take to end the chunks that are on their way.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an import may take to end the chunks that are on their way: less than a container is given
+/// to end, which is often 30 seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a signal stops, once the run has set it.
 #[derive(Default)]

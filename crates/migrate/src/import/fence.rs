@@ -11,14 +11,15 @@
 use serde::Serialize;
 
 use super::{ImportError, Settings, source};
-use crate::{PostgresDatabase, import::ValueType, postgres::Parameter, retry::retried};
+use crate::{PostgresDatabase, retry::retried};
 
 /// The step. A range id counts the takeovers of a shard, and task ids leave 43 bits for it, so none is
 /// near.
 pub(crate) const STEP: i64 = 1 << 62;
 
-const FENCE: &str = "UPDATE shards SET range_id = range_id + $1 WHERE range_id < $1";
-const UNFENCE: &str = "UPDATE shards SET range_id = range_id - $1 WHERE range_id >= $1";
+/// How long the change waits for a lock before it is tried again. A process that is killed cannot cancel
+/// its statement, which must not take effect much later.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '5s'";
 
 /// How many shards of a source have the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,23 +62,27 @@ impl<'a> Fence<'a> {
     }
 
     /// Adds the step to every shard that does not have it, or takes it from every shard that has it, in
-    /// one statement: all shards change, or none does. Repeated, it changes nothing.
+    /// one transaction: all shards change, or none does. Repeated, it changes nothing.
     ///
     /// # Errors
     /// As [`state`](Self::state).
     pub async fn set(&mut self, fenced: bool) -> Result<FenceReport, ImportError> {
         source::check_version(self.source, &self.settings).await?;
-        let (text, action) =
-            if fenced { (FENCE, "fencing the shards") } else { (UNFENCE, "unfencing the shards") };
+        let (change, action) = match fenced {
+            true => (format!("+ {STEP} WHERE range_id < {STEP}"), "fencing the shards"),
+            false => (format!("- {STEP} WHERE range_id >= {STEP}"), "unfencing the shards"),
+        };
+        let text = format!("{LOCK_TIMEOUT}; UPDATE shards SET range_id = range_id {change}");
         let retry = self.settings.retry();
-        let mut session = self.source.rows();
-        let step = STEP.to_be_bytes();
-        let parameters = [Parameter::Value(ValueType::Int8, Some(&step))];
-        let changed = retried!(retry, action, session.execute(text, &parameters))?;
+        let changed = retried!(retry, action, self.source.execute_watched(text.clone()))?;
         Ok(FenceReport { changed, after: self.count().await? })
     }
 
     async fn count(&mut self) -> Result<FenceState, ImportError> {
-        source::shards(&mut self.source.rows(), &self.settings).await
+        let state = source::shards(&mut self.source.rows(), &self.settings).await?;
+        match source::shards_problem(state) {
+            Some(problem) => Err(ImportError::Refused(vec![problem])),
+            None => Ok(state),
+        }
     }
 }

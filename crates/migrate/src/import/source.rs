@@ -192,6 +192,16 @@ pub(super) async fn shards(
     Ok(state)
 }
 
+/// The problem of a source without shards: every deployment that a server has used has some.
+pub(super) fn shards_problem(state: FenceState) -> Option<Problem> {
+    (state.shards == 0).then(|| {
+        Problem::new(
+            ProblemKind::Source,
+            "the source has no shards, so no server has used it; check --from",
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

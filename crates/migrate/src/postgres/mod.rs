@@ -116,6 +116,15 @@ impl PostgresDatabase {
         &self.watch
     }
 
+    /// Executes statements that can be repeated, in one transaction, and returns how many rows they have
+    /// written. A wait for a lock is reported, and can be cancelled through [`watch`](Self::watch).
+    pub(crate) async fn execute_watched(&mut self, text: String) -> Result<u64, DatabaseError> {
+        let mut connection = self.take().await?;
+        let query = sqlx::raw_sql(AssertSqlSafe(text));
+        let done = self.watch.run(Some(STATEMENT_LIMIT), query.execute(&mut connection)).await;
+        Ok(self.settle(connection, done)?.rows_affected())
+    }
+
     async fn open(connector: &Connector) -> Result<PgConnection, DatabaseError> {
         let connected = open_connection(connector).await;
         connected.map_err(|error| not_connected(error, connector.endpoint()))
@@ -139,8 +148,9 @@ impl PostgresDatabase {
     }
 
     /// Makes every unqualified name mean an object of `schema`. `search_path` is one of the few
-    /// settings that DSQL lets a session change (aurora-dsql.md#sessions). Returns the process of
-    /// the session on PostgreSQL.
+    /// settings that DSQL lets a session change (aurora-dsql.md#sessions). On PostgreSQL, rows that a
+    /// policy hides from the role become an error: nothing may take a part of a table for the whole.
+    /// Returns the process of the session on PostgreSQL.
     async fn pin(
         connection: &mut PgConnection,
         server: &DetectedServer,
@@ -152,7 +162,10 @@ impl PostgresDatabase {
             match server.engine {
                 Engine::Dsql => Ok(None),
                 Engine::Postgres => {
-                    let query = sqlx::query_scalar("SELECT pg_catalog.pg_backend_pid()");
+                    let query = sqlx::query_scalar(
+                        "SELECT pg_catalog.pg_backend_pid() \
+                         FROM pg_catalog.set_config('row_security', 'off', false)",
+                    );
                     query.fetch_one(&mut *connection).await.map(Some)
                 }
             }

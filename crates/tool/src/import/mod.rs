@@ -37,6 +37,7 @@ pub(crate) struct Fenced {
 impl std::fmt::Display for Fenced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let FenceReport { changed, after } = self.report;
+        let left = if self.is_set { after.shards - after.fenced } else { after.fenced };
         let (state, effect) = match self.is_set {
             true => ("fenced", "no server can write to the source"),
             false => ("not fenced", "servers can take the shards of the source again"),
@@ -46,6 +47,13 @@ impl std::fmt::Display for Fenced {
             changed => format!("done: changed {}", counted(changed, "shard")),
         };
         let all = counted(after.shards, "shard");
+        if left > 0 {
+            return write!(
+                f,
+                "{what}; but {left} of {all} of the source are not {state}: something else changes \
+                 them; run the command again"
+            );
+        }
         write!(f, "{what}; all {all} of the source are {state}: {effect}")
     }
 }
@@ -74,7 +82,14 @@ pub(crate) async fn import(
     progress: &OnceLock<Arc<ImportProgress>>,
 ) -> Result<Success, Failure> {
     let config = source::resolve(&options.source)?;
-    target::resolve(cli)?;
+    let to = target::resolve(cli)?.config;
+    if (&config.host, config.port, &config.database) == (&to.host, to.port, &to.database) {
+        return Err(Failure::usage(format!(
+            "the source and the target are the same database, {}; the target is the one of --endpoint \
+             and --database",
+            source::shown(&config)
+        )));
+    }
     let schema = Schema::embedded().map_err(MigrateError::from)?;
     let logical_database = target::logical_database(&cli.connection)?;
     let (reporter, timeouts) = (reporter(cli), Timeouts::default());
@@ -102,15 +117,17 @@ pub(crate) async fn import(
     bar::shown(run, &shown, form(cli)).await.map_err(source::failure)
 }
 
-/// Sets or removes the fence of the source.
+/// Sets or removes the fence of the source. `watch` is set to its session.
 pub(crate) async fn fence(
     cli: &Cli,
     options: &FenceSource,
     is_set: bool,
+    watch: &OnceLock<SessionWatch>,
 ) -> Result<Success, Failure> {
     let config = source::resolve(&options.source)?;
     let (reporter, timeouts) = (reporter(cli), Timeouts::default());
     let mut database = source::open(&config, &timeouts, &reporter).await?;
+    let _ = watch.set(database.watch().clone());
     let settings = Settings {
         jobs: 1,
         tables: Vec::new(),

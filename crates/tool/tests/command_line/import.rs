@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::support::{Run, Tool, blocking};
@@ -55,7 +55,9 @@ fn a_deployment_is_rehearsed_fenced_imported_and_verified() {
         "{}",
         dry.out
     );
-    tool.ok(&["import", "--from", &from, "--rehearse"]);
+    let rehearsed = tool.ok(&["import", "--from", &from, "--rehearse"]);
+    assert!(rehearsed.out.contains("this was a rehearsal; empty the target"), "{}", rehearsed.out);
+    assert!(!rehearsed.out.contains("pluginName"), "{}", rehearsed.out);
     tool.ok(&["setup-schema", "--overwrite", "--yes"]);
     // The servers are stopped.
     let stop = "UPDATE cluster_membership SET last_heartbeat = '2026-11-26 15:47:00'";
@@ -205,6 +207,48 @@ fn a_signal_stops_between_two_chunks_and_the_next_run_continues() {
     let Some(source) = source() else { return };
     interrupt(&source, rustix::process::Signal::INT, 1);
     interrupt(&source, rustix::process::Signal::TERM, 143);
+}
+
+/// Sends `signal` to a fence that waits for the lock of a server, and then lets that server go on.
+fn interrupt_fence(source: &ScratchDatabase, signal: rustix::process::Signal, code: i32) {
+    let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event_type = 'Lock' AND query LIKE '%UPDATE shards%'";
+    let from = source.url();
+    blocking(async {
+        let mut server = source.admin();
+        server.query("BEGIN").await.unwrap();
+        server.query("SELECT 1 FROM shards FOR UPDATE").await.unwrap();
+        let child = Tool::nowhere().spawn(&["fence-source", "--from", &from, "--yes"]);
+        let start = Instant::now();
+        while source.query(waiting).await.unwrap().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(30), "the fence does not wait");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let process = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(process, signal).unwrap();
+        let run = Run::from(child.wait_with_output().unwrap());
+        assert_eq!(run.code, code, "{}{}", run.out, run.err);
+        assert!(run.err.contains("interrupted; run the same command again"), "{}", run.err);
+        assert_eq!(source.query(waiting).await.unwrap().len(), 0, "the statement still waits");
+        server.query("COMMIT").await.unwrap();
+        let ids = source.query("SELECT DISTINCT range_id FROM shards").await.unwrap();
+        assert_eq!(ids, [[Some("1".to_owned())]]);
+    });
+}
+
+#[test]
+fn an_interrupted_fence_does_not_take_effect_later() {
+    let Some(source) = source() else { return };
+    interrupt_fence(&source, rustix::process::Signal::INT, 1);
+    interrupt_fence(&source, rustix::process::Signal::TERM, 143);
+}
+
+#[test]
+fn the_source_is_not_its_own_target() {
+    let Some(source) = source() else { return };
+    let run = Tool::new(&source).run(&["import", "--from", &source.url()]);
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert!(run.err.contains("the source and the target are the same database"), "{}", run.err);
 }
 
 #[test]
