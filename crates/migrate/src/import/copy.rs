@@ -14,6 +14,7 @@ use tokio::{sync::MutexGuard, task::JoinSet};
 
 use super::{
     ImportError, Phase, RowDifference, Settings,
+    mapping::TableMapping,
     pages::{Cursor, Pages, digest},
     preflight::Prepared,
     sql::Side,
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     DatabaseError, Digest, MigrateError, PostgresDatabase,
     postgres::{Parameter, RawRow, RowSession},
-    retry::retried,
+    retry::{is_retryable, retried},
 };
 
 /// Rows that differ are listed up to this number.
@@ -181,15 +182,49 @@ pub(super) async fn copy(
         let has_rows = target::has_rows(&mut first, &table.name, settings).await?;
         works.push(Work::new(Pages::written(Arc::clone(table), Side::Source), has_rows));
     }
+    let jobs = 0..settings.jobs.max(1);
+    let sessions = jobs.map(|_| [prepared.source.another(), first.another()]).collect();
+    let (sessions, note) = open(sessions, settings).await?;
+    prepared.plan.notes.extend(note);
     let queue = Arc::new(Queue { works, settings: settings.clone() });
     let mut jobs = JoinSet::new();
-    for _ in 0..settings.jobs.max(1) {
-        let (source, target) = (prepared.source.another(), first.another());
+    for [source, target] in sessions {
         let queue = Arc::clone(&queue);
         jobs.spawn(async move { Job { queue: &queue, source, target }.run().await });
     }
     let works = queue.run(jobs, Some(&mut prepared.source)).await?;
     Ok(works.into_iter().map(Work::into_totals).collect())
+}
+
+/// Opens the sessions of each job, and returns a note if there are fewer jobs than the settings say: a
+/// server that admits no more connections would stop a job in the middle of its work.
+pub(super) async fn open<const N: usize>(
+    sessions: Vec<[RowSession; N]>,
+    settings: &Settings,
+) -> Result<(Vec<[RowSession; N]>, Option<String>), ImportError> {
+    let action = "opening the sessions of a job";
+    let (retry, jobs) = (settings.retry(), sessions.len());
+    let mut opened = Vec::new();
+    for mut of_job in sessions {
+        for session in &mut of_job {
+            if opened.is_empty() {
+                retried!(retry, action, session.connect())?;
+                continue;
+            }
+            match session.connect().await {
+                Ok(()) => {}
+                Err(error) if is_retryable(&error) => {
+                    let note = format!("only {} of {jobs} jobs could run: {error}", opened.len());
+                    return Ok((opened, Some(note)));
+                }
+                Err(source) => {
+                    return Err(MigrateError::Database { action: action.to_owned(), source }.into());
+                }
+            }
+        }
+        opened.push(of_job);
+    }
+    Ok((opened, None))
 }
 
 /// A job with its two sessions.
@@ -245,16 +280,7 @@ impl Job<'_> {
     /// that the target does not have.
     async fn compare(&mut self, work: &Work, rows: &Rows) -> Result<Vec<usize>, ImportError> {
         let table = &work.pages.table;
-        let keys: Vec<_> = table
-            .key
-            .iter()
-            .map(|at| Parameter::Array(table.columns[*at].target, &rows.columns()[*at]))
-            .collect();
-        let retry = self.queue.settings.retry();
-        let action = format!("comparing {}", table.name);
-        let text = table.by_keys(Side::Target);
-        let states =
-            retried!(retry, &action, read_states(&mut self.target, work, &text, &keys, rows))?;
+        let states = states(&mut self.target, table, rows, &self.queue.settings).await?;
         let mut missing = Vec::new();
         let mut found = 0;
         for (number, state) in states.into_iter().enumerate() {
@@ -270,7 +296,12 @@ impl Job<'_> {
                     if totals.differences.len() < LISTED {
                         let key = table.key.iter().map(|at| rows.columns()[*at].get(number));
                         let (table, key) = (table.name.clone(), table.shown_key(key));
-                        totals.differences.push(RowDifference { table, key, columns });
+                        totals.differences.push(RowDifference {
+                            table,
+                            key,
+                            columns,
+                            only_at: None,
+                        });
                     }
                 }),
             }
@@ -316,35 +347,42 @@ impl Job<'_> {
     ) -> Result<bool, ImportError> {
         let table = &work.pages.table;
         let row = rows.select([number]);
-        let keys = table.key.iter();
-        let keys: Vec<_> = keys
-            .map(|at| Parameter::Array(table.columns[*at].target, &row.columns()[*at]))
-            .collect();
-        let retry = self.queue.settings.retry();
-        let (action, text) = (format!("comparing {}", table.name), table.by_keys(Side::Target));
-        let states =
-            retried!(retry, &action, read_states(&mut self.target, work, &text, &keys, &row))?;
+        let states = states(&mut self.target, table, &row, &self.queue.settings).await?;
         Ok(matches!(states[..], [State::Equal]))
     }
 }
 
 /// What the target has for the key of a row.
 #[derive(Clone)]
-enum State {
+pub(super) enum State {
     Missing,
     Equal,
     /// The columns that differ.
     Different(Vec<String>),
 }
 
+/// What the target has for the key of each of `rows`.
+pub(super) async fn states(
+    target: &mut RowSession,
+    table: &TableMapping,
+    rows: &Rows,
+    settings: &Settings,
+) -> Result<Vec<State>, ImportError> {
+    let keys = table.key.iter();
+    let keys: Vec<_> =
+        keys.map(|at| Parameter::Array(table.columns[*at].target, &rows.columns()[*at])).collect();
+    let (retry, text) = (settings.retry(), table.by_keys(Side::Target));
+    let action = format!("comparing {} of the target", table.name);
+    Ok(retried!(retry, &action, read_states(target, table, &text, &keys, rows))?)
+}
+
 async fn read_states(
     session: &mut RowSession,
-    work: &Work,
+    table: &TableMapping,
     text: &str,
     keys: &[Parameter<'_>],
     rows: &Rows,
 ) -> Result<Vec<State>, DatabaseError> {
-    let table = &work.pages.table;
     let key_of = |number: usize| -> Vec<Option<&[u8]>> {
         table.key.iter().map(|at| rows.columns()[*at].get(number)).collect()
     };

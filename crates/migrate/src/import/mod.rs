@@ -17,11 +17,13 @@
 //! holds at most one chunk for each of its jobs.
 
 mod copy;
+mod differences;
 mod error;
 mod fence;
 mod mapping;
 mod pages;
 mod preflight;
+mod privileges;
 mod progress;
 mod proof;
 mod report;
@@ -37,7 +39,7 @@ use temporal_dsql_ports::RetryPolicy;
 pub use error::{ImportError, Problem, ProblemKind};
 pub use fence::{Fence, FenceReport, FenceState};
 pub use progress::{Counts, ImportProgress, Phase};
-pub use report::{ImportPlan, ImportReport, PlannedTable, RowDifference, TableReport};
+pub use report::{ImportPlan, ImportReport, Place, PlannedTable, RowDifference, TableReport};
 pub(crate) use values::{Column, ValueType};
 
 use crate::{PostgresDatabase, ProgressObserver, Schema, Timeouts, retry::Retry};

@@ -8,7 +8,7 @@ use super::{
     ImportError, ImportPlan, Importer, PlannedTable, Settings,
     error::{Problem, ProblemKind},
     mapping::{self, Conversion, NOT_COPIED, TableMapping},
-    source,
+    privileges, source,
     sql::KEY_COLUMN_BYTES,
     target,
 };
@@ -90,10 +90,21 @@ impl Importer<'_> {
         let selected = selected(&tables, &settings)?;
         plan.left_out = (tables.len() - selected.len()) as u64;
         plan.notes.extend(left_out(&catalog, &tables));
+        let lacks = privileges::of_source(self.source, &catalog, &tables, &settings).await?;
+        let can_read = lacks.is_none();
+        plan.problems.extend(lacks);
+        if has_target {
+            plan.problems
+                .extend(privileges::of_target(self.target, &tables, writes, &settings).await?);
+        }
+        if !can_read {
+            return Ok(Prepared { plan, tables: Vec::new(), source: session });
+        }
         let retry = settings.retry();
         retried!(retry, "opening a snapshot of the source", session.export_snapshot())?;
         plan.problems.extend(source::encoding_problem(&mut session, &settings).await?);
         plan.shards = source::shards(&mut session, &settings).await?;
+        plan.problems.extend(source::shards_problem(plan.shards));
         if catalog.tables.contains_key("cluster_membership") {
             self.note_servers(&mut plan, &mut session, writes).await?;
         }

@@ -1,8 +1,11 @@
 //! How far an import is, for a progress bar.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -23,7 +26,8 @@ pub enum Phase {
 /// Counters that an import advances and others read, and the request to stop.
 #[derive(Debug, Default)]
 pub struct ImportProgress {
-    phase: Mutex<Phase>,
+    /// The phase and its beginning; the preflight has none.
+    phase: Mutex<(Phase, Option<Instant>)>,
     total_rows: AtomicU64,
     total_bytes: AtomicU64,
     total_tables: AtomicU64,
@@ -63,7 +67,7 @@ impl ImportProgress {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         Counts {
-            phase: *phase,
+            phase: phase.0,
             tables: read(&self.tables),
             total_tables: read(&self.total_tables),
             rows: read(&self.rows),
@@ -73,6 +77,12 @@ impl ImportProgress {
         }
     }
 
+    /// The time since the phase has begun; zero in the preflight.
+    pub fn elapsed(&self) -> Duration {
+        let (_, begin) = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        begin.map_or(Duration::ZERO, |begin| begin.elapsed())
+    }
+
     pub(crate) fn stops(&self) -> bool {
         self.stops.load(Ordering::Relaxed)
     }
@@ -80,7 +90,7 @@ impl ImportProgress {
     /// Begins a phase over this many tables, rows and bytes.
     pub(crate) fn begin(&self, phase: Phase, tables: u64, rows: u64, bytes: u64) {
         let mut current = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = phase;
+        *current = (phase, Some(Instant::now()));
         for (counter, value) in [
             (&self.total_tables, tables),
             (&self.total_rows, rows),

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 
 use super::{
     ImportError, ImportReport, Importer, Phase, TableReport,
-    copy::{Queue, Totals, Work},
+    copy::{self, Queue, Totals, Work},
+    differences,
     mapping::TableMapping,
     pages::{Cursor, Pages, digest},
     preflight::Prepared,
@@ -52,6 +53,7 @@ impl Importer<'_> {
             differing_rows: 0,
             notes: prepared.plan.notes.clone(),
             objections: Vec::new(),
+            is_rehearsal: self.settings.rehearse,
         };
         let mut by_name = BTreeMap::new();
         let sides = at_source.into_iter().zip(at_target);
@@ -63,14 +65,26 @@ impl Importer<'_> {
                 source: source.digest,
                 target: target.digest,
             };
-            by_name.insert(&table.name, reported);
-            report.differences.extend(source.differences);
             report.differing_rows += source.differing_rows;
+            report.differences.extend(source.differences);
+            if !reported.is_exact() {
+                let (settings, mut target) = (&self.settings, self.target.rows());
+                let source = &mut prepared.source;
+                for found in differences::first(source, &mut target, table, settings).await? {
+                    if !report.differences.contains(&found) {
+                        report.differences.push(found);
+                    }
+                }
+            }
+            by_name.insert(&table.name, reported);
         }
         report.tables = by_name.into_values().collect();
         report.differences.truncate(100);
         if was_copied {
             report.objections = self.objections(&mut prepared).await?;
+        } else {
+            let used = target::used_problem(&mut self.target.rows(), &self.settings).await?;
+            report.notes.extend(used.map(|problem| problem.message));
         }
         Ok(report)
     }
@@ -98,7 +112,7 @@ impl Importer<'_> {
         }
         let shards = prepared.tables.iter().find(|table| table.name == "shards").cloned();
         if let Some(shards) = shards {
-            let before = self.digest(&mut prepared.source.another(), &shards).await?;
+            let before = self.digest(&mut prepared.source, &shards).await?;
             if self.digest(&mut now, &shards).await? != before {
                 objections.push(
                     "the shards of the source have changed since the snapshot, so a server has \
@@ -136,10 +150,13 @@ impl Importer<'_> {
         let work =
             |table: &Arc<TableMapping>| Work::new(Pages::compared(Arc::clone(table), side), false);
         let works = tables.iter().map(work).collect();
+        let jobs = 0..self.settings.jobs.max(1);
+        let sessions = jobs.map(|_| [session.another()]).collect();
+        let (sessions, _) = copy::open(sessions, &self.settings).await?;
         let queue = Arc::new(Queue { works, settings: self.settings.clone() });
         let mut jobs = JoinSet::new();
-        for _ in 0..self.settings.jobs.max(1) {
-            let (queue, session) = (Arc::clone(&queue), session.another());
+        for [session] in sessions {
+            let queue = Arc::clone(&queue);
             jobs.spawn(async move { sum(&queue, session).await });
         }
         let works = queue.run(jobs, keepalive).await?;

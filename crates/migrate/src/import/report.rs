@@ -49,14 +49,16 @@ pub struct ImportReport {
     pub tables: Vec<TableReport>,
     /// How many tables were left out, because others were named.
     pub left_out: u64,
-    /// Rows of the target that differ from those of the source, up to 100.
+    /// Rows that differ, or that only one side has: the first of each table.
     pub differences: Vec<RowDifference>,
-    /// How many rows differ.
+    /// How many rows that were there differ from those that were to be copied.
     pub differing_rows: u64,
     /// What an operator should know.
     pub notes: Vec<String>,
     /// Why the comparison does not count: the source has changed, or a server has used the target.
     pub objections: Vec<String>,
+    /// Whether servers of the source were allowed to run, so that the target is thrown away.
+    pub is_rehearsal: bool,
 }
 
 /// One table of a report.
@@ -74,21 +76,38 @@ pub struct TableReport {
     pub target: Digest,
 }
 
-/// A row of the target that differs from that of the source.
+/// A row that differs, or that only one side has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RowDifference {
     /// The table.
     pub table: String,
     /// The key.
     pub key: String,
-    /// The columns that differ.
+    /// The columns that differ; none if only one side has the row.
     pub columns: Vec<String>,
+    /// The only side that has the row.
+    pub only_at: Option<Place>,
+}
+
+/// A side of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Temporal's database on PostgreSQL.
+    Source,
+    /// The database that is imported into.
+    Target,
 }
 
 impl fmt::Display for RowDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, key, columns } = self;
-        write!(f, "row ({key}) of {table} differs in {}", columns.join(", "))
+        let Self { table, key, columns, only_at } = self;
+        write!(f, "row ({key}) of {table} ")?;
+        match only_at {
+            Some(Place::Source) => f.write_str("is missing at the target"),
+            Some(Place::Target) => f.write_str("is not at the source"),
+            None => write!(f, "differs in {}", columns.join(", ")),
+        }
     }
 }
 
@@ -102,9 +121,11 @@ impl TableReport {
 impl ImportReport {
     /// Whether every row of every table is the same on both sides, and nothing speaks against it.
     pub fn is_exact(&self) -> bool {
-        self.tables.iter().all(TableReport::is_exact)
-            && self.differing_rows == 0
-            && self.objections.is_empty()
+        self.has_equal_rows() && self.objections.is_empty()
+    }
+
+    fn has_equal_rows(&self) -> bool {
+        self.tables.iter().all(TableReport::is_exact) && self.differing_rows == 0
     }
 }
 
@@ -126,6 +147,9 @@ fn source_lines(
 
 impl fmt::Display for ImportPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tables.is_empty() && !self.problems.is_empty() {
+            return list_problems(f, &self.problems);
+        }
         source_lines(f, &self.source_version, self.shards, &self.notes)?;
         for PlannedTable { table, rows, bytes } in &self.tables {
             writeln!(f, "  {table}: {}, {}", counted(*rows, "row"), counted(*bytes, "byte"))?;
@@ -136,12 +160,14 @@ impl fmt::Display for ImportPlan {
         writeln!(f, "{}: {rows}, {bytes}", counted(self.tables.len() as u64, "table"))?;
         match self.problems.is_empty() {
             true => writeln!(f, "nothing stops the import"),
-            false => {
-                writeln!(f, "the import cannot begin:")?;
-                self.problems.iter().try_for_each(|problem| writeln!(f, "  - {problem}"))
-            }
+            false => list_problems(f, &self.problems),
         }
     }
+}
+
+fn list_problems(f: &mut fmt::Formatter<'_>, problems: &[Problem]) -> fmt::Result {
+    writeln!(f, "the import cannot begin:")?;
+    problems.iter().try_for_each(|problem| writeln!(f, "  - {problem}"))
 }
 
 impl fmt::Display for ImportReport {
@@ -167,8 +193,15 @@ impl fmt::Display for ImportReport {
         }
         let rows: u64 = self.tables.iter().map(|table| table.source.rows()).sum();
         let (rows, tables) = (counted(rows, "row"), counted(self.tables.len() as u64, "table"));
+        if !self.has_equal_rows() {
+            return writeln!(
+                f,
+                "the target is not equal to the source; nothing was overwritten. To begin again, empty \
+                 the target with `setup-schema --overwrite`"
+            );
+        }
         if !self.is_exact() {
-            return writeln!(f, "the target is not equal to the source");
+            return writeln!(f, "the rows are equal, but the import does not count, as said above");
         }
         writeln!(f, "the target is equal to the source: {rows} in {tables}")?;
         if self.left_out > 0 {
@@ -177,6 +210,13 @@ impl fmt::Display for ImportReport {
                 f,
                 "{left_out} were not named in --tables and not compared; before servers start, run \
                  the command without --tables"
+            );
+        }
+        if self.is_rehearsal {
+            return writeln!(
+                f,
+                "this was a rehearsal; empty the target with `setup-schema --overwrite` before the \
+                 import"
             );
         }
         writeln!(

@@ -14,6 +14,7 @@ use super::{
     mapping::TableMapping,
     pages::{Cursor, Pages},
     sql::Side,
+    values::Rows,
 };
 use crate::{
     DatabaseError, MigrateError, Migrator, Objects, PostgresDatabase, Schema,
@@ -177,6 +178,19 @@ async fn strangers(
 ) -> Result<Vec<String>, ImportError> {
     let pages = Pages::compared(Arc::clone(table), Side::Target);
     let rows = pages.read(target, &mut Cursor::limited(SAMPLE), settings.retry()).await?;
+    let strangers = unknown_keys(source, table, &rows, settings).await?;
+    let name = &table.name;
+    Ok(strangers.into_iter().map(|key| format!("{name} ({key}) is not there")).collect())
+}
+
+/// The keys of rows of the target that the source does not have. The table
+/// [keeps its keys](TableMapping::keeps_keys).
+pub(super) async fn unknown_keys(
+    source: &mut RowSession,
+    table: &TableMapping,
+    rows: &Rows,
+    settings: &Settings,
+) -> Result<Vec<String>, ImportError> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -191,15 +205,15 @@ async fn strangers(
     );
     let retry = settings.retry();
     let known = retried!(retry, &action, read_keys(source, table, &text, &keys))?;
-    let mut strangers = Vec::new();
+    let mut unknown = Vec::new();
     for number in 0..rows.len() {
         let key = || table.key.iter().map(|at| rows.columns()[*at].get(number));
         let owned: Vec<_> = key().map(|value| value.map(<[u8]>::to_vec)).collect();
         if !known.contains(&owned) {
-            strangers.push(format!("{} ({}) is not there", table.name, table.shown_key(key())));
+            unknown.push(table.shown_key(key()));
         }
     }
-    Ok(strangers)
+    Ok(unknown)
 }
 
 async fn read_keys(

@@ -124,6 +124,15 @@ impl RowSession {
         }
     }
 
+    /// Opens the connection, if it is not open.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(crate) async fn connect(&mut self) -> Result<(), DatabaseError> {
+        self.connection = Some(self.take().await?);
+        Ok(())
+    }
+
     /// Executes a statement, and returns how many rows it has written.
     ///
     /// # Errors

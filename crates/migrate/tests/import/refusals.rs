@@ -244,7 +244,106 @@ async fn a_row_that_only_the_target_has_is_found_by_the_proof() {
         assert!(!report.is_exact(), "{report}");
         let timers = report.tables.iter().find(|table| table.table == "timer_tasks").unwrap();
         assert_eq!((timers.source.rows(), timers.target.rows()), (435, 436));
+        let [difference] = &report.differences[..] else { panic!("{report}") };
+        let difference = difference.to_string();
+        assert!(difference.ends_with("of timer_tasks is not at the source"), "{difference}");
     }
+}
+
+#[tokio::test]
+async fn rows_that_differ_or_are_missing_are_named_by_a_comparison() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    assert!(import(&source.url(), &target.url(), settings()).await.unwrap().is_exact());
+    let change = "UPDATE executions SET data = 'other' WHERE workflow_id = 'ph-act1'; \
+                  DELETE FROM timer_tasks WHERE shard_id = 1";
+    target.execute(change).await.unwrap();
+    let report = verify(&source.url(), &target.url()).await.unwrap();
+    let text = report.to_string();
+    assert!(text.contains("of executions differs in data"), "{text}");
+    assert!(text.contains("of timer_tasks is missing at the target"), "{text}");
+    assert!(text.contains("empty the target with `setup-schema --overwrite`"), "{text}");
+}
+
+/// A role of its own that can read the source, and its URL.
+async fn reader(source: &ScratchDatabase, connections: i32) -> (String, String) {
+    let role = format!("reader_of_{}", source.name());
+    let create = format!("CREATE ROLE {role} LOGIN PASSWORD 'p' CONNECTION LIMIT {connections}");
+    source.execute(&create).await.unwrap();
+    source
+        .execute(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
+        .await
+        .unwrap();
+    let url = url_of(source, &role);
+    (role, url)
+}
+
+fn url_of(database: &ScratchDatabase, role: &str) -> String {
+    let url = database.url();
+    let (_, place) = url.split_once('@').unwrap();
+    format!("postgres://{role}:p@{place}")
+}
+
+async fn drop_role(source: &ScratchDatabase, role: &str) {
+    source.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_that_a_policy_hides_are_not_left_out() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let (role, url) = reader(&source, -1).await;
+    source.execute("ALTER TABLE executions ENABLE ROW LEVEL SECURITY").await.unwrap();
+    let error = import(&url, &target.url(), settings()).await.unwrap_err();
+    drop_role(&source, &role).await;
+    assert!(format!("{error:?}").contains("row-level security policy"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_source_without_shards_is_refused() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    source.execute("DELETE FROM shards").await.unwrap();
+    let found = problems(&source.url(), &target.url(), settings()).await;
+    assert_eq!((found.len(), found[0].kind), (1, ProblemKind::Source), "{found:?}");
+    assert!(found[0].message.contains("the source has no shards"), "{found:?}");
+}
+
+#[tokio::test]
+async fn privileges_that_are_lacking_on_either_side_are_listed_at_once() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let (role, url) = reader(&source, -1).await;
+    let revoke = format!("REVOKE SELECT ON tasks, history_node FROM {role}");
+    source.execute(&revoke).await.unwrap();
+    let grant = format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}");
+    target.execute(&grant).await.unwrap();
+    let found = problems(&url, &url_of(&target, &role), settings()).await;
+    target.execute(&format!("DROP OWNED BY {role}")).await.unwrap();
+    drop_role(&source, &role).await;
+    let [of_source, of_target] = &found[..] else { panic!("{found:#?}") };
+    let at_source =
+        "lacks privileges at the source; grant it SELECT on history_node; SELECT on tasks";
+    assert_eq!(of_source.kind, ProblemKind::Source);
+    assert!(of_source.message.contains(at_source), "{of_source}");
+    assert_eq!(of_target.kind, ProblemKind::Target);
+    for privilege in ["INSERT on executions", "INSERT, UPDATE on namespace_metadata"] {
+        assert!(of_target.message.contains(privilege), "{of_target}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_with_few_connections_imports_with_fewer_jobs() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    // One of the database, one with the snapshot, and one job.
+    let (role, url) = reader(&source, 3).await;
+    let report = import(&url, &target.url(), settings()).await;
+    drop_role(&source, &role).await;
+    let report = report.unwrap();
+    assert!(report.is_exact(), "{report}");
+    let note = "only 1 of 3 jobs could run: ";
+    assert!(report.notes.iter().any(|found| found.starts_with(note)), "{report}");
 }
 
 #[tokio::test]
