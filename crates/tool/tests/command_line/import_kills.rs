@@ -17,7 +17,7 @@ use temporal_dsql_testkit::{FaultProxy, RecordedDeployment, ScratchCluster, Scra
 /// The processes that are killed, by all workers together.
 const KILLS: usize = 50;
 /// Targets in use at the same time.
-const WORKERS: usize = 2;
+const WORKERS: usize = 5;
 /// Commits for which it is decided whether they fail: more than there are.
 const COMMITS: usize = 100_000;
 
