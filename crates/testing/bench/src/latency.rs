@@ -157,7 +157,7 @@ impl Benchmark for RoundTripTime {
                 });
                 let ratios: Vec<_> = ratios.collect();
                 Goal::at_most(
-                    &format!("Time of a {name}, to the limit of the Go fork in its reservoir mode"),
+                    &format!("{name}, time to the limit of the Go fork in its reservoir mode"),
                     MAX_TO_FORK,
                     ratios.iter().map(|(name, ratio)| (&**name, *ratio)),
                 )

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use temporal_dsql::{DataBlob, Encoding, FIRST_MESSAGE_ID, QueueType, Store, stores::QueueStore};
+use temporal_dsql::{
+    DataBlob, Encoding, FIRST_MESSAGE_ID, QueueType, Store, StoreError, stores::QueueStore,
+};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{callers_name, conflicts::Conflicts, conflicts_in, millis};
@@ -21,6 +23,8 @@ pub struct EnqueueCell {
     callers: u32,
     enqueues_per_second: Vec<f64>,
     attempts_per_enqueue: Vec<f64>,
+    /// Calls that lost conflicts until the store gave up.
+    given_up: Vec<f64>,
     p50_ms: Vec<f64>,
     p95_ms: Vec<f64>,
 }
@@ -52,23 +56,30 @@ impl EnqueueCell {
             let queues = QueueStore::new(Arc::clone(&store));
             running.spawn(async move {
                 let message = DataBlob::new([7; 200], Encoding::new("Proto3")?);
-                let (mut latencies, mut all) = (histogram(), 0_u64);
+                let (mut latencies, mut all, mut given_up) = (histogram(), 0_u64, 0_u64);
                 while Instant::now() < span.until {
                     let start = Instant::now();
-                    queues.enqueue(queue, &message).await?;
-                    all += 1;
+                    match queues.enqueue(queue, &message).await {
+                        Ok(_) => all += 1,
+                        Err(StoreError::Conflict { .. }) => {
+                            given_up += u64::from(span.contains(Instant::now()));
+                            continue;
+                        }
+                        Err(other) => bail!(other),
+                    }
                     if span.contains(Instant::now()) {
                         record(&mut latencies, start.elapsed());
                     }
                 }
-                anyhow::Ok((latencies, all))
+                anyhow::Ok((latencies, all, given_up))
             });
         }
-        let (mut latencies, mut all) = (histogram(), 0);
+        let (mut latencies, mut all, mut given_up) = (histogram(), 0, 0);
         while let Some(ended) = running.join_next().await {
-            let (of_caller, enqueued) = ended.context("a caller panicked")??;
+            let (of_caller, enqueued, lost) = ended.context("a caller panicked")??;
             latencies.add(of_caller)?;
             all += enqueued;
+            given_up += lost;
         }
         let conflicts = conflicts.await.context("the count of conflicts panicked")? as f64;
         ensure!(!latencies.is_empty(), "no enqueue ended in {:?}", window.measured);
@@ -79,6 +90,7 @@ impl EnqueueCell {
         let enqueues = latencies.len() as f64;
         self.enqueues_per_second.push(enqueues / window.measured.as_secs_f64());
         self.attempts_per_enqueue.push(1.0 + conflicts / enqueues);
+        self.given_up.push(given_up as f64);
         self.p50_ms.push(millis(&latencies, 0.5));
         self.p95_ms.push(millis(&latencies, 0.95));
         Ok(())
@@ -105,6 +117,7 @@ pub fn table(cells: &[EnqueueCell], limit_ms: f64) -> Table {
         "callers",
         "enqueues per second",
         "attempts per enqueue",
+        "calls given up",
         "p50 of enqueue",
         "p95 of enqueue",
     ];
@@ -114,6 +127,7 @@ pub fn table(cells: &[EnqueueCell], limit_ms: f64) -> Table {
             cell.callers.to_string(),
             number(median(&cell.enqueues_per_second)),
             number(median(&cell.attempts_per_enqueue)),
+            format!("{:.0}", median(&cell.given_up)),
             nanos(median(&cell.p50_ms) * 1e6),
             nanos(median(&cell.p95_ms) * 1e6),
         ]
