@@ -59,9 +59,9 @@ pub enum ConfigError {
         reason: String,
     },
     /// A connection URL cannot be read.
-    #[error("connection URL {reason}; give postgres://user:password@host:port/database")]
+    #[error("connection URL {reason}; give postgres://user@host:port/database")]
     InvalidUrl {
-        /// What is wrong. Never the password.
+        /// What is wrong. Never the password, nor what may be a part of it.
         reason: String,
     },
     /// TLS settings that contradict each other.

@@ -204,14 +204,21 @@ impl Config {
             (None, None, None) => Engine::Postgres,
         });
         match engine {
-            Engine::Postgres => Ok(Target {
-                engine,
-                auth: self.password.clone().map_or(Auth::Trust, Auth::Password),
-                tls: self.tls.mode.unwrap_or(match self.tls.ca_file {
-                    Some(_) => TlsMode::VerifyFull,
-                    None => TlsMode::Prefer,
-                }),
-            }),
+            Engine::Postgres => {
+                let tls = match (self.tls.mode, &self.tls.ca_file) {
+                    (Some(TlsMode::Disable), Some(_)) => {
+                        return Err(ConfigError::ContradictingTls(
+                            "a CA file is given (sslrootcert, SQL_TLS_CA_FILE or --tls-ca-file), but \
+                             the TLS mode is disable",
+                        ));
+                    }
+                    (Some(mode), _) => mode,
+                    (None, Some(_)) => TlsMode::VerifyFull,
+                    (None, None) => TlsMode::Prefer,
+                };
+                let auth = self.password.clone().map_or(Auth::Trust, Auth::Password);
+                Ok(Target { engine, auth, tls })
+            }
             Engine::Dsql => {
                 if self.password.is_some() {
                     return Err(ConfigError::PasswordOnDsql { host: self.host.clone() });
@@ -324,6 +331,17 @@ mod tests {
             config.tls.mode = Some(mode);
             assert_eq!(config.resolve().unwrap_err(), ConfigError::PlainTextOnDsql);
         }
+    }
+
+    #[test]
+    fn a_ca_file_without_tls_is_refused() {
+        let mut config = Config::new("127.0.0.1");
+        config.tls.ca_file = Some("ca.pem".into());
+        assert_eq!(config.resolve().unwrap().tls, TlsMode::VerifyFull);
+        config.tls.mode = Some(TlsMode::Disable);
+        let error = config.resolve().unwrap_err();
+        assert!(matches!(error, ConfigError::ContradictingTls(_)), "{error}");
+        assert!(error.to_string().contains("sslrootcert"), "{error}");
     }
 
     #[test]

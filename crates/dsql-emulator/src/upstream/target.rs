@@ -30,6 +30,16 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // Part of a password would become the host or the database, which messages show.
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let credentials = rest.rsplit_once('@').map_or("", |(credentials, _)| credentials);
+        if credentials.contains(['/', '?', '#']) {
+            return Err(
+                "a `/`, `?` or `#` is before its last `@`; in a user and a password, write \
+                        %2F, %3F and %23 for them, and %40 for `@`"
+                    .to_owned(),
+            );
+        }
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return Err(format!("its scheme is `{}`, not `postgres`", url.scheme()));
@@ -84,5 +94,14 @@ mod tests {
     fn a_url_with_another_scheme_is_refused() {
         assert!("mysql://localhost".parse::<Target>().unwrap_err().contains("mysql"));
         assert!("localhost".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_refused_and_not_shown() {
+        for url in ["postgres://u:7/s3cr3t@h", "postgres://u:7?s3cr3t@h", "postgres://u:7#s3cr3t@h"]
+        {
+            let error = url.parse::<Target>().unwrap_err();
+            assert!(error.contains("%2F") && !error.contains("s3cr3t"), "{url}: {error}");
+        }
     }
 }
