@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{IsTerminal, Write},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,6 +14,52 @@ use crate::report::{counted, printable};
 
 /// Seconds of a wait between two lines about it.
 const BETWEEN_LINES: u64 = 10;
+/// Shorter readings of a table get no line.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
+/// What is drawn below the lines on the terminal. There is one terminal, so a process draws one thing
+/// at a time.
+static DRAWN: Mutex<Option<Drawn>> = Mutex::new(None);
+
+enum Drawn {
+    /// The current activity.
+    Spinner(ProgressBar),
+    /// A bar, which has its own text.
+    Bar(ProgressBar),
+}
+
+impl Drawn {
+    const fn bar(&self) -> &ProgressBar {
+        match self {
+            Self::Spinner(bar) | Self::Bar(bar) => bar,
+        }
+    }
+}
+
+fn drawn() -> MutexGuard<'static, Option<Drawn>> {
+    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Draws `bar` on the terminal, in place of the spinner.
+pub(crate) fn draw_bar(bar: ProgressBar) {
+    clear();
+    *drawn() = Some(Drawn::Bar(bar));
+}
+
+/// Shows `text` next to the spinner on the terminal. A bar stays as it is.
+pub(crate) fn draw_activity(text: &str) {
+    match drawn().get_or_insert_with(|| Drawn::Spinner(spinner())) {
+        Drawn::Spinner(spinner) => spinner.set_message(printable(text)),
+        Drawn::Bar(_) => {}
+    }
+}
+
+/// Removes what is drawn on the terminal.
+pub(crate) fn clear() {
+    if let Some(drawn) = drawn().take() {
+        drawn.bar().finish_and_clear();
+    }
+}
 
 /// Prints progress to standard error, unless it is quiet.
 pub(crate) struct ProgressReporter {
@@ -25,8 +71,8 @@ enum Style {
     Lines(LastWait),
     /// Each line is an object.
     Json(LastWait),
-    /// The spinner starts with the first step, so that it does not run during a prompt.
-    Terminal(OnceLock<ProgressBar>),
+    /// Lines, and the spinner. It starts with the first step, so that it does not run during a prompt.
+    Terminal,
 }
 
 /// The interval of the last line about a wait, by its subject: an index or a table. Several indexes are
@@ -48,7 +94,7 @@ impl ProgressReporter {
         let style = if quiet {
             Style::Silent
         } else if std::io::stderr().is_terminal() {
-            Style::Terminal(OnceLock::new())
+            Style::Terminal
         } else {
             Style::Lines(LastWait::default())
         };
@@ -69,8 +115,8 @@ impl ProgressReporter {
                 let line = serde_json::json!({ "event": "message", "message": text });
                 write_line(&line.to_string());
             }
-            Style::Terminal(bar) => match bar.get() {
-                Some(bar) => bar.suspend(|| write_line(text)),
+            Style::Terminal => match &*drawn() {
+                Some(drawn) => drawn.bar().suspend(|| write_line(text)),
                 None => write_line(text),
             },
         }
@@ -79,7 +125,7 @@ impl ProgressReporter {
     /// Shows `text` about `subject`, which has taken `elapsed` so far, but not too often.
     fn waiting(&self, subject: &str, elapsed: Duration, text: String) {
         match &self.style {
-            Style::Terminal(_) => self.activity(text),
+            Style::Terminal => draw_activity(&text),
             Style::Lines(last) | Style::Json(last) if last.is_due(subject, elapsed) => {
                 self.line(&text);
             }
@@ -89,8 +135,8 @@ impl ProgressReporter {
 
     /// Shows the current activity next to the spinner.
     pub(crate) fn activity(&self, text: String) {
-        if let Style::Terminal(bar) = &self.style {
-            bar.get_or_init(spinner).set_message(printable(&text));
+        if matches!(self.style, Style::Terminal) {
+            draw_activity(&text);
         }
     }
 }
@@ -107,10 +153,8 @@ fn spinner() -> ProgressBar {
 
 impl Drop for ProgressReporter {
     fn drop(&mut self) {
-        if let Style::Terminal(bar) = &self.style
-            && let Some(bar) = bar.get()
-        {
-            bar.finish_and_clear();
+        if matches!(self.style, Style::Terminal) {
+            clear();
         }
     }
 }
@@ -143,19 +187,26 @@ impl ProgressObserver for ProgressReporter {
                 holders.join(", ")
             )),
             Progress::Reading { table, rows, elapsed } => {
-                self.waiting(
-                    table,
-                    elapsed,
-                    format!("reading {table}: {} so far", counted(rows, "row")),
-                );
+                let text = format!("reading {table}: {} so far", counted(rows, "row"));
+                if elapsed >= WORTH_A_LINE || matches!(self.style, Style::Terminal) {
+                    self.waiting(table, elapsed, text);
+                }
             }
             Progress::Repairing { index } => {
                 self.line(&format!("index {index} is invalid and no job builds it: rebuilding it"));
             }
-            Progress::Retrying { action, attempts, error, wait } => self.line(&format!(
-                "{action}: attempt {attempts} failed ({error}); next in {} ms",
-                wait.as_millis()
-            )),
+            Progress::Retrying { action, attempts, error, wait } => {
+                let reason = error.to_string();
+                // Only an import has a source.
+                let reason = match error.advice().filter(|_| action.contains("source")) {
+                    Some(advice) => advice.for_source(&reason),
+                    None => reason,
+                };
+                self.line(&format!(
+                    "{action}: attempt {attempts} failed ({reason}); next in {} ms",
+                    wait.as_millis()
+                ));
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use indicatif::HumanCount;
 use serde::Serialize;
 use temporal_dsql::migrate::{
     Difference, Digest, MigrateError, Plan, Report, Status, Verification,
@@ -148,11 +149,15 @@ fn without_credentials(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
-        let end = after.find(|c: char| c.is_whitespace() || c == '\'').unwrap_or(after.len());
-        let url = after[..end].split('?').next().unwrap_or_default();
-        let url = url.rsplit_once('@').map_or(url, |(_, host)| host);
-        shown.extend([before, "://", url]);
-        rest = &after[end..];
+        let word = after.split(char::is_whitespace).next().unwrap_or_default();
+        // A quotation mark of the message, and not one of the URL.
+        let url = word.trim_end_matches(['\'', ':', ',']);
+        let (credentials, address) = url.rsplit_once('@').unwrap_or(("", url));
+        // A parameter may have an @, too.
+        let is_unclear = credentials.contains(['?', '#']);
+        let address = address.split(['?', '#']).next().filter(|_| !is_unclear);
+        shown.extend([before, "://", address.unwrap_or("…")]);
+        rest = &after[url.len()..];
     }
     shown + rest
 }
@@ -272,10 +277,10 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// `number` with the singular or the plural of `noun`.
+/// `number`, in groups of three digits, with the singular or the plural of `noun`.
 pub(crate) fn counted(number: impl TryInto<u64>, noun: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    format!("{} {noun}{}", HumanCount(number), if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -285,6 +290,28 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_a_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\r\u{9b}c\nd"), "a\\u{1b}[2Jb\\r\\u{9b}c\nd");
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_credentials_and_parameters() {
+        for (url, expected) in [
+            ("postgres://u:hunter2@h:1/d", "postgres://h:1/d"),
+            ("postgres://h/d?password=hunter2", "postgres://h/d"),
+            ("postgres://u:7?hunter2@h/d", "postgres://…"),
+            ("postgres://u:hunter2?x@h/d", "postgres://…"),
+            ("postgres://u:hunter2#x@h/d", "postgres://…"),
+            ("postgres://u:7/hunter2@h/d", "postgres://h/d"),
+            ("postgres://u:hun'ter2@h/d", "postgres://h/d"),
+            ("postgres://h/d?password=a@hunter2", "postgres://…"),
+        ] {
+            let shown = without_credentials(&format!("invalid value '{url}' for '--port': no"));
+            assert_eq!(shown, format!("invalid value '{expected}' for '--port': no"));
+        }
+    }
+
+    #[test]
+    fn a_count_has_groups_of_digits() {
+        assert_eq!(counted(33_006, "row"), "33,006 rows");
     }
 
     #[test]

@@ -9,13 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Tool, newest};
+use crate::support::{Tool, blocking, newest};
 use rustix::{
     fs::{Mode, OFlags, open},
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
-use temporal_dsql_testkit::ScratchDatabase;
+use temporal_dsql_testkit::{
+    FaultProxy, HookAction, RecordedDeployment, ScratchDatabase, When, WireFault,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -175,4 +177,32 @@ async fn a_terminal_shows_a_spinner_and_keeps_the_lines_of_steps() {
     assert!(shown.contains('\u{1b}'), "{shown:?}");
     assert!(shown.contains(&format!("[14/{steps}] create table shards (")), "{shown:?}");
     assert_eq!(run.end(), Some(0));
+}
+
+#[test]
+fn the_bar_of_an_import_takes_the_place_of_the_spinner() {
+    let Some(source) = blocking(RecordedDeployment::new().create()) else { return };
+    let target = blocking(ScratchDatabase::create()).unwrap();
+    Tool::new(&target).ok(&["setup-schema"]);
+    // The copy lasts for several frames.
+    let proxy = FaultProxy::start(target.addr().unwrap()).unwrap();
+    let slow = || {
+        thread::sleep(Duration::from_secs(1));
+        HookAction::Continue
+    };
+    proxy.inject(When::Executing(r#"INSERT INTO "shards""#.to_owned()), WireFault::before(slow));
+    let (tool, from) = (Tool::via(&target, proxy.addr()), source.url());
+    let mut run = OnTerminal::start(&tool, &["import", "--from", &from, "--jobs", "1"]);
+    let before = run.until("% copying: ");
+    assert!(before.contains("checking both databases"), "{before:?}");
+    assert_eq!(run.end(), Some(0));
+    assert_eq!(proxy.pending_faults(), 0);
+    // Ends with the terminal.
+    let after: Vec<u8> = run.screen.iter().collect();
+    let after = String::from_utf8(after).unwrap();
+    assert!(!after.contains("reading "), "{after:?}");
+    // The end of each line is there.
+    let lines: Vec<_> = after.lines().collect();
+    assert!(lines.iter().any(|line| line.contains("B/s, ") && line.contains(" left")), "{after:?}");
+    assert!(lines.iter().any(|line| line.contains(" tables, ") && line.contains("B of ")));
 }

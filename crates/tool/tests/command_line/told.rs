@@ -10,7 +10,7 @@ use std::{
 
 use crate::support::{Run, Tool};
 use rustix::process::{Pid, Signal, kill_process};
-use temporal_dsql_testkit::ScratchDatabase;
+use temporal_dsql_testkit::{FaultProxy, HookAction, ScratchDatabase, When, WireFault};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -210,8 +210,17 @@ async fn a_proof_tells_its_rows_and_a_dry_run_what_it_would_prove() {
     database.execute(row).await.unwrap();
     let dry = tool.ok(&["update-schema", "--prove", "--dry-run"]);
     assert!(dry.out.contains("--prove reads all rows of current_executions"), "{}", dry.out);
-    let run = tool.ok(&["update-schema", "--prove"]);
-    assert!(run.err.contains("reading current_executions: 1000 rows so far"), "{}", run.err);
+    // A reading that takes a second is told.
+    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+    let slow = || {
+        thread::sleep(Duration::from_millis(1_100));
+        HookAction::Continue
+    };
+    let page = r#"FROM "current_executions" AS t"#.to_owned();
+    proxy.inject(When::Executing(page), WireFault::before(slow));
+    let run = Tool::via(&database, proxy.addr()).ok(&["update-schema", "--prove"]);
+    assert_eq!(proxy.pending_faults(), 0);
+    assert!(run.err.contains("reading current_executions: 1,000 rows so far"), "{}", run.err);
     assert!(run.out.contains("current_executions is unchanged: 1001 rows"), "{}", run.out);
     let dry = tool.ok(&["update-schema", "--prove", "--dry-run"]);
     assert!(dry.out.contains("--prove reads") && dry.out.contains("nothing to do"), "{}", dry.out);
