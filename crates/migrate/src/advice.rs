@@ -73,6 +73,8 @@ pub enum Advice {
         /// The object, such as `table executions`, if the server names it.
         on: Option<String>,
     },
+    /// A policy hides rows of a table from the role.
+    RowSecurity,
     /// The server, or the session, is read-only.
     ReadOnly,
     /// Another session holds a lock.
@@ -210,6 +212,9 @@ impl fmt::Display for Advice {
                      role that has them"
                 );
             }
+            Self::RowSecurity => {
+                "use a role that sees all rows: one with BYPASSRLS, or the owner of the tables"
+            }
             Self::ReadOnly => {
                 "connect to a server that accepts writes, not to a replica, and unset \
                  default_transaction_read_only of the role, the database and the server"
@@ -272,6 +277,7 @@ impl Advice {
         let says = |text: &str| message.contains(text);
         Some(match sqlstate {
             "42501" if says("for schema") => Self::SchemaPrivilege,
+            "42501" if says("row-level security") => Self::RowSecurity,
             "42501" if says("must be owner") => Self::Ownership,
             "42501" => {
                 let object = message.strip_prefix("permission denied for ");
@@ -317,6 +323,62 @@ impl Advice {
     }
 }
 
+impl Advice {
+    /// `message`, which has this advice, with the advice about the source of an import in its place: a
+    /// URL names the source, and an import only reads it.
+    ///
+    /// ```
+    /// use temporal_dsql_migrate::Advice;
+    ///
+    /// let message = format!("there is no database `t`; {}", Advice::NoDatabase);
+    /// assert_eq!(
+    ///     Advice::NoDatabase.for_source(&message),
+    ///     "there is no database `t`; check the database in --from or SQL_SOURCE_URL"
+    /// );
+    /// ```
+    pub fn for_source(&self, message: &str) -> String {
+        message.replacen(&self.to_string(), &self.about_source(), 1)
+    }
+
+    fn about_source(&self) -> String {
+        const URL: &str = "--from or SQL_SOURCE_URL";
+        match self {
+            Self::Unreachable => format!(
+                "check the host and the port in {URL}, the firewalls between this machine and the \
+                 server, and that the server runs"
+            ),
+            Self::NoTls => {
+                format!("turn on TLS at the server, or give a weaker ?sslmode= in {URL}")
+            }
+            Self::UntrustedIssuer => format!(
+                "give the certificate authority of the server with ?sslrootcert= in {URL}; the public \
+                 ones are built in"
+            ),
+            Self::Password => format!(
+                "check the user in {URL}, SQL_SOURCE_PASSWORD and the pg_hba.conf of the server"
+            ),
+            Self::NoDatabase => format!("check the database in {URL}"),
+            Self::NoSchema { .. } => {
+                "grant it USAGE on the schema of Temporal's tables, and set its \
+                                      search_path to that schema"
+                    .to_owned()
+            }
+            Self::SchemaPrivilege => "grant it USAGE on the schema".to_owned(),
+            Self::ConnectionsOfServer => {
+                "close connections of other clients, lower --jobs, or raise \
+                                          max_connections of the server"
+                    .to_owned()
+            }
+            // The fence changes this table.
+            Self::Privilege { on: Some(object) } if object == "table shards" => format!(
+                "grant it SELECT on {object}, and UPDATE, too, for fence-source and unfence-source"
+            ),
+            Self::Privilege { on: Some(object) } => format!("grant it SELECT on {object}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What to do if the database has exactly the tables of `version`, for the logical name of the command
 /// or for `other`.
 pub(crate) fn adoption(version: SchemaVersion, other: Option<&String>) -> String {
@@ -327,4 +389,40 @@ pub(crate) fn adoption(version: SchemaVersion, other: Option<&String>) -> String
 /// `advice` at the end of a message.
 pub(crate) fn then(advice: Option<Advice>) -> String {
     advice.map_or_else(String::new, |advice| format!("; {advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_about_a_source_names_its_url_and_no_setting_of_the_target() {
+        let on = |object: &str| Advice::Privilege { on: Some(object.to_owned()) };
+        for (advice, part) in [
+            (Advice::Unreachable, "the port in --from or SQL_SOURCE_URL"),
+            (Advice::NoTls, "?sslmode= in --from or SQL_SOURCE_URL"),
+            (Advice::UntrustedIssuer, "?sslrootcert= in --from or SQL_SOURCE_URL"),
+            (Advice::Password, "SQL_SOURCE_PASSWORD"),
+            (Advice::NoDatabase, "the database in --from or SQL_SOURCE_URL"),
+            (Advice::NoSchema { user: "u".to_owned() }, "USAGE on the schema of Temporal's tables"),
+            (Advice::SchemaPrivilege, "grant it USAGE on the schema"),
+            (Advice::ConnectionsOfServer, "lower --jobs"),
+            (on("table tasks"), "grant it SELECT on table tasks"),
+            (
+                on("table shards"),
+                "grant it SELECT on table shards, and UPDATE, too, for fence-source",
+            ),
+            (Advice::Locked, "wait until that session ends"),
+        ] {
+            let message = advice.for_source(&format!("it failed; {advice}"));
+            let expected = message.starts_with("it failed; ") && message.contains(part);
+            assert!(expected, "{advice:?}: {message}");
+            for of_target in ["--port", "SQL_PORT", "SQL_USER", "SQL_PASSWORD", "--database"] {
+                assert!(!message.contains(of_target), "{message}");
+            }
+            for of_target in ["SQL_DATABASE", "--tls-", "INSERT", "CREATE", "DSQL"] {
+                assert!(!message.contains(of_target), "{message}");
+            }
+        }
+    }
 }

@@ -59,7 +59,10 @@ pub(crate) struct Connection {
     pub(crate) endpoint: Option<String>,
 
     /// TCP port [env: SQL_PORT] [default: 5432]
-    #[arg(long, short, global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long, short, global = true, value_parser = clap::value_parser!(u16).range(1..),
+        allow_negative_numbers = true
+    )]
     pub(crate) port: Option<u16>,
 
     /// Database role [env: SQL_USER] [default: admin]
@@ -472,6 +475,15 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_an_import_may_have_spaces_around_them() {
+        let line = ["t", "import", "--tables", "shards, tasks ,executions"].map(OsString::from);
+        let Command::Import(import) = super::parse(line).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(import.tables, ["shards", "tasks", "executions"]);
+    }
+
+    #[test]
     fn contradicting_flags_are_refused_by_name() {
         // temporal-persistence.md#validation
         for (line, named) in [
@@ -484,6 +496,9 @@ mod tests {
             ("t setup --drop-different", "--overwrite"),
             ("t --port 99999 status", "99999"),
             ("t --port 0 status", "1..=65535"),
+            ("t --port -1 status", "1..=65535"),
+            ("t import --jobs 0", "1..=64"),
+            ("t import --jobs -1", "1..=64"),
             ("t --engine mysql status", "mysql"),
         ] {
             let error = parse(line).unwrap_err().to_string();

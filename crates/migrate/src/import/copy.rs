@@ -184,7 +184,8 @@ pub(super) async fn copy(
     }
     let jobs = 0..settings.jobs.max(1);
     let sessions = jobs.map(|_| [prepared.source.another(), first.another()]).collect();
-    let (sessions, note) = open(sessions, settings).await?;
+    let sides = [Side::Source, Side::Target];
+    let (sessions, note) = open(sessions, sides, settings).await?;
     prepared.plan.notes.extend(note);
     let queue = Arc::new(Queue { works, settings: settings.clone() });
     let mut jobs = JoinSet::new();
@@ -196,19 +197,20 @@ pub(super) async fn copy(
     Ok(works.into_iter().map(Work::into_totals).collect())
 }
 
-/// Opens the sessions of each job, and returns a note if there are fewer jobs than the settings say: a
+/// Opens the sessions of each job on `sides`, and returns a note if there are fewer jobs than the settings say: a
 /// server that admits no more connections would stop a job in the middle of its work.
 pub(super) async fn open<const N: usize>(
     sessions: Vec<[RowSession; N]>,
+    sides: [Side; N],
     settings: &Settings,
 ) -> Result<(Vec<[RowSession; N]>, Option<String>), ImportError> {
-    let action = "opening the sessions of a job";
     let (retry, jobs) = (settings.retry(), sessions.len());
     let mut opened = Vec::new();
     for mut of_job in sessions {
-        for session in &mut of_job {
+        for (session, side) in of_job.iter_mut().zip(sides) {
+            let action = format!("connecting a job to the {}", side.name());
             if opened.is_empty() {
-                retried!(retry, action, session.connect())?;
+                retried!(retry, &action, session.connect())?;
                 continue;
             }
             match session.connect().await {
@@ -218,7 +220,7 @@ pub(super) async fn open<const N: usize>(
                     return Ok((opened, Some(note)));
                 }
                 Err(source) => {
-                    return Err(MigrateError::Database { action: action.to_owned(), source }.into());
+                    return Err(MigrateError::Database { action, source }.into());
                 }
             }
         }

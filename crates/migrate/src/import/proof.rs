@@ -152,7 +152,7 @@ impl Importer<'_> {
         let works = tables.iter().map(work).collect();
         let jobs = 0..self.settings.jobs.max(1);
         let sessions = jobs.map(|_| [session.another()]).collect();
-        let (sessions, _) = copy::open(sessions, &self.settings).await?;
+        let (sessions, _) = copy::open(sessions, [side], &self.settings).await?;
         let queue = Arc::new(Queue { works, settings: self.settings.clone() });
         let mut jobs = JoinSet::new();
         for [session] in sessions {

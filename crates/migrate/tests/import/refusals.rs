@@ -1,6 +1,9 @@
 //! What stops an import before anything is written, and what a report says of rows that differ.
 
-use temporal_dsql_migrate::import::{Problem, ProblemKind};
+use temporal_dsql_migrate::{
+    Advice,
+    import::{ImportError, Problem, ProblemKind},
+};
 use temporal_dsql_testkit::ScratchDatabase;
 
 use crate::{import, problems, settings, source, target, verify};
@@ -296,7 +299,8 @@ async fn rows_that_a_policy_hides_are_not_left_out() {
     source.execute("ALTER TABLE executions ENABLE ROW LEVEL SECURITY").await.unwrap();
     let error = import(&url, &target.url(), settings()).await.unwrap_err();
     drop_role(&source, &role).await;
-    assert!(format!("{error:?}").contains("row-level security policy"), "{error:?}");
+    let ImportError::Migrate(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.advice(), Some(Advice::RowSecurity), "{error:?}");
 }
 
 #[tokio::test]

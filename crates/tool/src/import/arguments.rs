@@ -17,11 +17,14 @@ pub(crate) struct Import {
     pub(crate) verify: bool,
 
     /// Copy or compare these tables only, separated by commas
-    #[arg(long, value_name = "TABLES", value_delimiter = ',')]
+    #[arg(long, value_name = "TABLES", value_delimiter = ',', value_parser = table)]
     pub(crate) tables: Vec<String>,
 
     /// Chunks that are copied at the same time; each needs a connection to both databases
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(
+        long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64),
+        allow_negative_numbers = true
+    )]
     pub(crate) jobs: u8,
 
     /// Check everything that would stop the import, and count the rows; change nothing
@@ -57,6 +60,10 @@ impl std::fmt::Debug for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("…")
     }
+}
+
+fn table(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.trim().to_owned())
 }
 
 fn url(text: &str) -> Result<Url, std::convert::Infallible> {

@@ -55,6 +55,7 @@ fn a_deployment_is_rehearsed_fenced_imported_and_verified() {
         "{}",
         dry.out
     );
+    tool.ok(&["import", "--from", &from, "--rehearse", "--tables", "shards, tasks"]);
     let rehearsed = tool.ok(&["import", "--from", &from, "--rehearse"]);
     assert!(rehearsed.out.contains("this was a rehearsal; empty the target"), "{}", rehearsed.out);
     assert!(!rehearsed.out.contains("pluginName"), "{}", rehearsed.out);
@@ -76,7 +77,6 @@ fn a_deployment_is_rehearsed_fenced_imported_and_verified() {
     let last = "in the configuration of the servers: pluginName: dsql, databaseName: postgres, and \
                 numHistoryShards: 4 as before, which must stay\n";
     assert!(done.out.ends_with(last), "{}", done.out);
-    assert!(done.err.contains("reading history_node: 523 rows so far"), "{}", done.err);
     let verify = tool.run(&["import", "--from", &from, "--verify", "--output", "json"]);
     let verified: Value = serde_json::from_str(&verify.out).unwrap();
     assert_eq!((verify.code, &verified["exact"]), (0, &Value::Bool(true)), "{}", verify.out);
@@ -132,6 +132,122 @@ fn bad_input_is_refused_by_name_before_anything_is_sent() {
         assert!(run.err.contains(text), "{arguments:?}: {}", run.err);
         assert!(!run.err.contains("hunter2"), "{}", run.err);
     }
+}
+
+#[test]
+fn a_url_that_cannot_be_used_is_refused_by_its_name_and_without_its_password() {
+    for (url, text) in [
+        ("postgres://u:7/S3CRET@h:5432/db", "write %2F for `/`"),
+        ("postgres://u:7?S3CRET@h/db", "%3F for `?`"),
+        ("postgres://u:7#S3CRET@h/db", "%23 for `#`"),
+        ("u:S3CRET@h/db", "connection URL does not begin with postgres://; give postgres://user@"),
+        ("postgres://u:S3CRET@one:1,two:2/db", "has several hosts; one can be given"),
+        ("postgres://h/db", "the URL has no user; give postgres://user@host:port/database"),
+        ("postgres://u@h:5432", "the URL has no database; give postgres://user@"),
+        ("postgres://u@h/db?sslmode=disable&sslrootcert=ca.pem", "the TLS mode is disable"),
+        (
+            "postgres://u@abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws/postgres",
+            "the source is a DSQL cluster; an import reads Temporal's database on PostgreSQL",
+        ),
+    ] {
+        let mut by_variable = Tool::nowhere();
+        by_variable.set("SQL_SOURCE_URL", url);
+        for (name, run) in [
+            ("--from", Tool::nowhere().run(&["import", "--from", url])),
+            ("SQL_SOURCE_URL", by_variable.run(&["fence-source", "--yes"])),
+        ] {
+            assert_eq!(run.code, 2, "{url}: {}", run.err);
+            assert!(run.err.starts_with(&format!("error: {name}: ")), "{url}: {}", run.err);
+            assert!(run.err.contains(text), "{url}: {}", run.err);
+            assert!(!run.err.contains("S3CRET"), "{}", run.err);
+        }
+    }
+}
+
+#[test]
+fn a_failure_has_the_advice_about_its_side() {
+    let Some(source) = source() else { return };
+    let (target, from) = (target(), source.url());
+    let role = format!("role_{}", source.name());
+    let create = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'right'; \
+         GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; \
+         REVOKE SELECT ON history_node FROM {role}"
+    );
+    blocking(source.execute(&create)).unwrap();
+    let as_role = from.replace("postgres@", &format!("{role}@"));
+    let mut tool = Tool::new(&target);
+    let import = |from| ["import", "--from", from, "--dry-run"];
+    let fence = |from| ["fence-source", "--from", from, "--yes"];
+    let (elsewhere, plain) =
+        (from.replace(source.name(), "nowhere"), from.clone() + "?sslmode=require");
+    for (arguments, password, parts) in [
+        (
+            import(&as_role),
+            "right",
+            ["lacks privileges at the source", "grant it SELECT on history_node"],
+        ),
+        (
+            fence(&as_role),
+            "right",
+            [
+                "at the source: fencing the shards",
+                "grant it SELECT on table shards, and UPDATE, too",
+            ],
+        ),
+        (import(&as_role), "wrong", ["the source postgres://role_", "SQL_SOURCE_PASSWORD"]),
+        (
+            import(&elsewhere),
+            "",
+            ["there is no database `nowhere`", "check the database in --from or SQL_SOURCE_URL"],
+        ),
+        (
+            fence("postgres://u@127.0.0.1:1/d"),
+            "",
+            ["cannot reach", "check the host and the port in --from or SQL_SOURCE_URL"],
+        ),
+        (import(&plain), "", ["TLS", "a weaker ?sslmode= in --from or SQL_SOURCE_URL"]),
+    ] {
+        let run = tool.set("SQL_SOURCE_PASSWORD", password).run(&arguments);
+        assert_eq!(run.code, 1, "{arguments:?}: {}", run.err);
+        // A dry run prints its problems as its result.
+        let said = run.out + &run.err;
+        for part in parts {
+            assert!(said.contains(part), "{arguments:?}: `{part}` is not in: {said}");
+        }
+        for of_target in ["--port", "SQL_USER", "SQL_PASSWORD", "--database", "--tls-", "INSERT"] {
+            assert!(!said.contains(of_target), "{arguments:?}: {said}");
+        }
+    }
+    // The role has no rights at the target.
+    tool.set("SQL_SOURCE_PASSWORD", "").set("SQL_USER", &role).set("SQL_PASSWORD", "right");
+    let run = tool.run(&import(&from));
+    assert_eq!(run.code, 1, "{}", run.err);
+    for part in ["error: at the target: reading ", "grant it SELECT, INSERT, UPDATE and DELETE on"]
+    {
+        assert!(run.err.contains(part), "`{part}` is not in: {}", run.err);
+    }
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    blocking(source.execute(&drop)).unwrap();
+}
+
+#[test]
+fn a_table_gets_a_line_if_reading_it_takes_a_second() {
+    let Some(source) = source() else { return };
+    let target = target();
+    let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
+    let slow = || {
+        std::thread::sleep(Duration::from_millis(1_100));
+        HookAction::Continue
+    };
+    let measure = r#"FROM "history_node" AS t"#.to_owned();
+    proxy.inject(When::Executing(measure), WireFault::before(slow));
+    let from = source.url_via(proxy.addr());
+    let run = Tool::new(&target).ok(&["import", "--from", &from, "--dry-run"]);
+    assert_eq!(proxy.pending_faults(), 0);
+    assert!(run.err.contains("reading history_node: 523 rows so far"), "{}", run.err);
+    // A busy machine may be slow once more, but not for all tables.
+    assert!(run.err.matches(" so far").count() <= 3, "{}", run.err);
 }
 
 #[test]
