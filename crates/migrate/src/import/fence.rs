@@ -69,8 +69,12 @@ impl<'a> Fence<'a> {
     pub async fn set(&mut self, fenced: bool) -> Result<FenceReport, ImportError> {
         source::check_version(self.source, &self.settings).await?;
         let (change, action) = match fenced {
-            true => (format!("+ {STEP} WHERE range_id < {STEP}"), "fencing the shards"),
-            false => (format!("- {STEP} WHERE range_id >= {STEP}"), "unfencing the shards"),
+            true => {
+                (format!("+ {STEP} WHERE range_id < {STEP}"), "fencing the shards of the source")
+            }
+            false => {
+                (format!("- {STEP} WHERE range_id >= {STEP}"), "unfencing the shards of the source")
+            }
         };
         let text = format!("{LOCK_TIMEOUT}; UPDATE shards SET range_id = range_id {change}");
         let retry = self.settings.retry();

@@ -206,7 +206,7 @@ async fn measure(
     settings: &Settings,
 ) -> Result<(u64, u64, u64), ImportError> {
     let retry = settings.retry();
-    let action = format!("counting the rows of {}", table.name);
+    let action = format!("counting the rows of {} of the source", table.name);
     let start = tokio::time::Instant::now();
     let text = table.measure();
     let counts = retried!(retry, &action, read_counts(session, &text))?;
@@ -236,7 +236,7 @@ async fn unfit_rows(
     settings: &Settings,
 ) -> Result<Vec<Problem>, ImportError> {
     let retry = settings.retry();
-    let action = format!("looking for rows of {} that do not fit", table.name);
+    let action = format!("looking for rows of {} of the source that do not fit", table.name);
     let text = table.rows_that_may_not_fit();
     let (listed, count) = retried!(retry, &action, read_unfit(session, table, &text))?;
     let mut problems = listed;

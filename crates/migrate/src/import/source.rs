@@ -188,7 +188,11 @@ pub(super) async fn shards(
         state.fenced = row.number(1).unsigned_abs();
         true
     };
-    retried!(retry, "counting the shards", session.read(COUNT, &parameters, &mut visit))?;
+    retried!(
+        retry,
+        "counting the shards of the source",
+        session.read(COUNT, &parameters, &mut visit)
+    )?;
     Ok(state)
 }
 

@@ -191,7 +191,7 @@ fn a_failure_has_the_advice_about_its_side() {
             fence(&as_role),
             "right",
             [
-                "at the source: fencing the shards",
+                "fencing the shards of the source",
                 "grant it SELECT on table shards, and UPDATE, too",
             ],
         ),
