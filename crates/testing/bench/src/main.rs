@@ -10,7 +10,6 @@
 )]
 
 mod benchmark;
-mod build;
 mod chart;
 mod cluster;
 mod contention;

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use crate::{
     benchmark::Benchmark,
-    build::Build,
     contention::Contention,
     context::Context,
     dispatch::Dispatch,
@@ -71,5 +70,4 @@ pub const ALL: &[Entry] = &[
     entry::<Start>(),
     entry::<Storm>(),
     entry::<Recovery>(),
-    entry::<Build>(),
 ];
