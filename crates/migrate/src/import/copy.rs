@@ -197,8 +197,8 @@ pub(super) async fn copy(
     Ok(works.into_iter().map(Work::into_totals).collect())
 }
 
-/// Opens the sessions of each job on `sides`, and returns a note if there are fewer jobs than the settings say: a
-/// server that admits no more connections would stop a job in the middle of its work.
+/// Opens the sessions of each job on `sides`, and returns a note if there are fewer jobs than sessions
+/// were given for: a server that admits no more connections would stop a job in the middle of its work.
 pub(super) async fn open<const N: usize>(
     sessions: Vec<[RowSession; N]>,
     sides: [Side; N],

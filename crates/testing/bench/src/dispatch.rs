@@ -26,7 +26,7 @@ use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, LATENCY},
     context::{Context, runtime},
-    load::{Caller, Window, closed_loop},
+    load::{Caller, Window, closed_loop, millis},
     rounds,
     stats::Spread,
     table::{Goal, Table, nanos, number, ratio},
@@ -230,9 +230,8 @@ impl Cell {
         ensure!(stored == created, "{created} tasks were created; {stored} are stored");
         store.close();
         self.calls_per_second.push(load.rate);
-        let millis = |quantile| load.latencies.value_at_quantile(quantile) as f64 / 1e6;
-        self.p50_ms.push(millis(0.5));
-        self.p99_ms.push(millis(0.99));
+        self.p50_ms.push(millis(&load.latencies, 0.5));
+        self.p99_ms.push(millis(&load.latencies, 0.99));
         Ok(())
     }
 }

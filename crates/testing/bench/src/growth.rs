@@ -17,7 +17,7 @@ use crate::{
     chart::{Chart, Series},
     cluster::Cluster,
     context::{Context, runtime},
-    load::{histogram, record},
+    load::{histogram, millis, record},
     rounds,
     stats::Spread,
     table::{Goal, Table, nanos, ratio},
@@ -72,9 +72,8 @@ impl Benchmark for Growth {
             for round in 1..=plan.rounds {
                 for subject in rounds::order(subjects.iter_mut(), round) {
                     let taken = subject.create(plan.samples).await?;
-                    let millis = |quantile| taken.value_at_quantile(quantile) as f64 / 1e6;
-                    subject.cell.p50_ms.push(millis(0.5));
-                    subject.cell.p99_ms.push(millis(0.99));
+                    subject.cell.p50_ms.push(millis(&taken, 0.5));
+                    subject.cell.p99_ms.push(millis(&taken, 0.99));
                 }
                 context.progress(&format!("round {round} of {}", plan.rounds));
             }

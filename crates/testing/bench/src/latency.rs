@@ -18,7 +18,7 @@ use crate::{
     cluster::{Cluster, LATENCY},
     context::{Context, runtime},
     counted::{self, Counted},
-    load::{histogram, record},
+    load::{histogram, millis, record},
     rounds,
     stats::Spread,
     table::{Goal, Table, nanos, ratio},
@@ -80,10 +80,8 @@ impl Benchmark for RoundTripTime {
                     let round_trip = Duration::from_millis(cell.round_trip_ms);
                     cluster.set_latency(Latency { round_trip, ..LATENCY });
                     let [create, update] = write(plan.executions).await?;
-                    let millis =
-                        |latencies: Histogram<u64>| latencies.value_at_quantile(0.5) as f64 / 1e6;
-                    cell.create_p50_ms.push(millis(create));
-                    cell.update_p50_ms.push(millis(update));
+                    cell.create_p50_ms.push(millis(&create, 0.5));
+                    cell.update_p50_ms.push(millis(&update, 0.5));
                 }
                 context.progress(&format!("round {round} of {}", plan.rounds));
             }

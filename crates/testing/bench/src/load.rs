@@ -132,6 +132,11 @@ pub fn record(histogram: &mut Histogram<u64>, duration: Duration) {
     histogram.record(nanos).expect("the histogram grows as needed");
 }
 
+/// Milliseconds at `quantile` of a histogram of nanoseconds.
+pub fn millis(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    latencies.value_at_quantile(quantile) as f64 / 1e6
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

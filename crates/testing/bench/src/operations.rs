@@ -29,7 +29,7 @@ use crate::{
     context::{Context, runtime},
     counted::{self, Counted},
     database::Database,
-    load::histogram,
+    load::{histogram, millis},
     rounds,
     stats::Spread,
     table::{Goal, Table, nanos, ratio},
@@ -389,10 +389,6 @@ impl Cell {
             postgres_p50_ms: Vec::new(),
         }
     }
-}
-
-fn millis(latencies: &Histogram<u64>, quantile: f64) -> f64 {
-    latencies.value_at_quantile(quantile) as f64 / 1e6
 }
 
 async fn run_executions(

@@ -9,10 +9,10 @@ use temporal_dsql::{
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{callers_name, conflicts::Conflicts, conflicts_in, millis};
+use super::{callers_name, conflicts::Conflicts, conflicts_in};
 use crate::{
     chart::{Chart, Series},
-    load::{Window, histogram, record},
+    load::{Window, histogram, millis, record},
     stats::Spread,
     table::{Table, nanos, number},
 };

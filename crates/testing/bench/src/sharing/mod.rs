@@ -25,7 +25,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use dsql_emulator::Latency;
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use temporal_dsql::{QueueType, dsql::DsqlStore, stores::ExecutionStore};
 use temporal_dsql_testkit::postgres::Server;
@@ -36,7 +35,7 @@ use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, LATENCY},
     context::{Context, runtime},
-    load::{Span, Window, histogram},
+    load::{Span, Window, histogram, millis},
     rounds,
     stats::Spread,
     table::{Goal, Table, nanos, number, ratio},
@@ -517,10 +516,6 @@ async fn conflicts_in(conflicts: Conflicts, span: Span) -> u64 {
     let before = conflicts.count();
     sleep_until(span.until).await;
     conflicts.count() - before
-}
-
-fn millis(latencies: &Histogram<u64>, quantile: f64) -> f64 {
-    latencies.value_at_quantile(quantile) as f64 / 1e6
 }
 
 #[cfg(test)]
