@@ -21,6 +21,8 @@ use crate::{Progress, ProgressObserver};
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// The interval between two later looks.
 const NEXT_LOOK: Duration = Duration::from_secs(10);
+/// How often the end of a cancelled statement is looked for.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a look or a cancellation may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// No session.
@@ -45,14 +47,24 @@ impl SessionWatch {
         self.process.store(process.unwrap_or(NONE), Ordering::Relaxed);
     }
 
-    /// Cancels the statement that the session is running, if there is one, within a few seconds. A
-    /// server that cannot be reached is not an error: the session ends with its connection.
+    /// Cancels the statement that the session is running, if there is one, and waits a few seconds for
+    /// its end. A server that cannot be reached is not an error: the session ends with its connection.
     pub async fn cancel(&self) {
         if let Some(process) = self.process() {
             let cancel = async {
                 let mut connection = open_connection(&self.connector).await.ok()?;
                 let query = sqlx::query("SELECT pg_cancel_backend($1)").bind(process);
-                query.execute(&mut connection).await.ok()
+                query.execute(&mut connection).await.ok()?;
+                // The server has only sent a signal.
+                let active = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'active'";
+                let mut is_active = async || {
+                    let query = sqlx::query(active).bind(process);
+                    query.fetch_optional(&mut connection).await.ok().flatten()
+                };
+                while is_active().await.is_some() {
+                    sleep(CANCEL_INTERVAL).await;
+                }
+                Some(())
             };
             let _ = timeout(PATIENCE, cancel).await;
         }
