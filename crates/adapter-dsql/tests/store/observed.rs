@@ -1,9 +1,12 @@
 //! The observability of a store: spans, the log, and metrics.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crate::support::{
-    config, current, execution,
+    config, current, execution, give_up_after,
     recorder::Recorded,
     store_with_proxy,
     trace::{Span, Trace},
@@ -14,6 +17,7 @@ use temporal_dsql_ports::{
 };
 use temporal_dsql_store::{METRICS, connect};
 use temporal_dsql_testkit::{OccCode, When, WireFault};
+use tokio::sync::Notify;
 
 /// One transaction of two statements.
 fn change<'t>(
@@ -120,13 +124,18 @@ async fn the_rollback_of_a_dropped_transaction_is_inside_its_operation() {
     let Some((store, _proxy, _database)) = store_with_proxy().await else { return };
     let row = current(ArchetypeId::WORKFLOW);
     let (trace, _guard) = Trace::start();
-    let never = store.run("Never", &row, |transaction, row| {
+    let request = (row, Notify::new());
+    let never = store.run("Never", &request, |transaction, (row, is_locked)| {
         Box::pin(async move {
             transaction.lock_current_executions(&row.filter()).await?;
+            is_locked.notify_one();
             std::future::pending::<Result<(), StoreError>>().await
         })
     });
-    assert!(tokio::time::timeout(Duration::from_millis(300), never).await.is_err());
+    tokio::select! {
+        () = request.1.notified() => {}
+        result = never => panic!("it ended: {result:?}"),
+    }
     let mut waited = 0;
     while trace.count("done") < 3 {
         waited += 1;
@@ -184,7 +193,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
     let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.pool.max_connections = 1;
-    config.pool.acquire_timeout = Duration::from_millis(200);
+    config.pool.acquire_timeout = Duration::from_secs(1);
     config.retry = RetryPolicy::NEVER;
     let store = connect(&config, None).await.unwrap();
     let waits = || recorded.total("dsql_pool_wait_total", &[]);
@@ -210,7 +219,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
     let _holder = store.begin(Attempt::first("Hold")).await.unwrap();
     let mut session = store.session();
     let waiting = session.select_from_executions(&key);
-    assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
+    give_up_after(Duration::from_millis(50), waiting).await;
     assert_eq!((waits(), durations()), (3, 3), "with a caller that was dropped");
 }
 
@@ -235,14 +244,16 @@ async fn the_described_metrics_are_the_table_and_every_emitted_metric_is_in_it()
     proxy.inject(When::Commit, WireFault::LostAnswer);
     store.run("Change", &row, change).await.unwrap_err();
     // The keeper of the pool refills the reserve and sets the gauges.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    let emitted = recorded.emitted();
-    for (name, kind, labels) in &emitted {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let names = || recorded.emitted().into_iter().map(|(name, ..)| name).collect::<BTreeSet<_>>();
+    while names().len() < 12 {
+        assert!(Instant::now() < deadline, "too few to mean anything: {:?}", names());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (name, kind, labels) in &recorded.emitted() {
         let metric = METRICS.iter().find(|metric| metric.name == name);
         let metric = metric.unwrap_or_else(|| panic!("`{name}` is not in the table"));
         assert_eq!(*kind, metric.kind, "{name}");
         assert_eq!(labels, metric.labels, "{name}");
     }
-    let names: std::collections::BTreeSet<_> = emitted.iter().map(|(name, ..)| name).collect();
-    assert!(names.len() >= 12, "too few to mean anything: {names:?}");
 }

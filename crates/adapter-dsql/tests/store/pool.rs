@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{config, execution, shard};
+use crate::support::{config, execution, give_up_after, shard};
 use temporal_dsql_ports::{Attempt, Store};
 use temporal_dsql_store::{WriteForm, connect};
 use temporal_dsql_testkit::{ScratchDatabase, When, WireFault};
@@ -135,7 +135,7 @@ async fn a_dropped_transaction_releases_its_locks_at_once() {
         given_up.write_lock_executions(&wanted.filter()).await.unwrap();
         let key = held.filter();
         let waits = given_up.write_lock_executions(&key);
-        assert!(tokio::time::timeout(Duration::from_millis(100), waits).await.is_err());
+        give_up_after(Duration::from_millis(100), waits).await;
         drop(given_up);
         let start = Instant::now();
         let mut next = others.begin(Attempt::first("Next")).await.unwrap();

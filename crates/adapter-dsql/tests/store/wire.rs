@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{current, execution, store_with_proxy};
+use crate::support::{current, execution, give_up_after, store_with_proxy};
 use temporal_dsql_domain::{
     ArchetypeId, ChasmNode, ChasmPath, Encoding, ImmediateQueue, ImmediateTask, MapEntries,
     MapTable, Tasks,
@@ -252,7 +252,7 @@ async fn a_transaction_dropped_during_a_statement_is_rolled_back_and_the_pool_wo
         proxy.inject(When::RoundTrip(1), WireFault::Delay(Duration::from_millis(50)));
         let id = row.filter();
         let lock = transaction.lock_current_executions(&id);
-        assert!(tokio::time::timeout(Duration::from_millis(5), lock).await.is_err());
+        give_up_after(Duration::from_millis(5), lock).await;
         drop(transaction);
     }
     let count = database.query("SELECT count(*) FROM current_executions").await.unwrap();
@@ -277,7 +277,7 @@ async fn a_connection_whose_statement_was_given_up_does_not_return_in_its_transa
         let late = Duration::from_millis(100);
         proxy.inject(When::Executing("INSERT INTO executions".into()), WireFault::Delay(late));
         let duplicate = transaction.insert_into_executions(&row);
-        assert!(tokio::time::timeout(late / 10, duplicate).await.is_err());
+        give_up_after(late / 10, duplicate).await;
         if by_drop {
             drop(transaction);
         } else {
@@ -299,7 +299,7 @@ async fn a_transaction_with_a_statement_that_was_given_up_cannot_be_committed() 
     let late = Duration::from_millis(100);
     proxy.inject(When::Executing("INSERT INTO executions".into()), WireFault::Delay(late));
     let insert = transaction.insert_into_executions(&second);
-    assert!(tokio::time::timeout(late / 10, insert).await.is_err());
+    give_up_after(late / 10, insert).await;
     tokio::time::sleep(2 * late).await;
     let error = transaction.commit().await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");

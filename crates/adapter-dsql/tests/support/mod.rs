@@ -35,6 +35,21 @@ pub const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
 pub const RESTORE_SEED: &str = "UPDATE namespace_metadata SET notification_version = 1 \
                                 WHERE notification_version <> 1";
 
+/// Runs `future` for `time`, and then drops it.
+///
+/// The time counts if both have come to an end when this process runs again: on a busy machine that
+/// may be much later.
+///
+/// # Panics
+/// The future completes within the time.
+pub async fn give_up_after(time: Duration, future: impl Future) {
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep(time) => {}
+        _ = future => panic!("it completed within {time:?}"),
+    }
+}
+
 /// A database with the schema, and a proxy in front of it that counts round trips and injects
 /// faults.
 pub async fn database_with_proxy() -> Option<(ScratchDatabase, FaultProxy)> {
