@@ -4,8 +4,10 @@ use anyhow::Result;
 
 use crate::process;
 
-/// Without `--no-verify`, every package would be built. `--allow-dirty` checks uncommitted changes.
-const PACKAGE: &str = "cargo package --workspace --no-verify --allow-dirty --quiet";
+/// Without `--no-verify`, every package would be built, and without `--exclude-lockfile`, the versions
+/// for each would be looked up. `--allow-dirty` checks uncommitted changes.
+const PACKAGE: &str =
+    "cargo package --workspace --no-verify --exclude-lockfile --allow-dirty --quiet";
 
 /// Runs `cargo package` and returns whether it succeeds.
 ///
