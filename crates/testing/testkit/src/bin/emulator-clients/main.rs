@@ -1,8 +1,8 @@
 //! `emulator-clients`: runs the tests of `crates/dsql-emulator/clients`, which use the emulator with
 //! database clients of other languages. `cargo xtask clients` starts it.
 //!
-//! Each client is installed from its package registry into a temporary folder and gets an emulator
-//! of its own. Its test prints `ok` and a name for each step that it has passed.
+//! The clients are tested at the same time. Each is installed from its package registry into a
+//! temporary folder and gets an emulator of its own. Its test prints `ok` and a name for each step that it has passed.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -12,7 +12,7 @@
 mod client;
 mod process;
 
-use std::{process::ExitCode, time::Instant};
+use std::{process::ExitCode, thread, time::Instant};
 
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
@@ -49,30 +49,43 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let clients = selected(Client::all()?, &options.names)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (mut passed, mut skipped, mut failed) = (0, Vec::new(), Vec::new());
+    let (mut installed, mut skipped) = (Vec::new(), 0);
     for client in &clients {
-        let name = &client.name;
         if let Some(program) = client.missing_program() {
-            println!("skipped  {name}: there is no program {program}");
-            skipped.push(&**name);
-            continue;
-        }
-        let start = Instant::now();
-        match runtime.block_on(test(client)) {
-            Ok(steps) => {
-                let seconds = start.elapsed().as_secs_f64();
-                println!("passed   {name}: {} in {seconds:.0} s", steps.join(", "));
-                passed += 1;
-            }
-            Err(error) => {
-                println!("failed   {name}: {error:#}");
-                failed.push(&**name);
-            }
+            println!("skipped  {}: there is no program {program}", client.name);
+            skipped += 1;
+        } else {
+            installed.push(client);
         }
     }
-    println!("{passed} clients passed, {} skipped, {} failed", skipped.len(), failed.len());
+    let passed: Vec<bool> = thread::scope(|scope| {
+        let runtime = &runtime;
+        let start = |client| scope.spawn(move || runtime.block_on(report(client)));
+        let tests: Vec<_> = installed.iter().map(|&client| start(client)).collect();
+        tests.into_iter().map(|test| test.join().unwrap_or(false)).collect()
+    });
+    let failed = installed.iter().zip(&passed).filter(|(_, passed)| !**passed);
+    let failed: Vec<_> = failed.map(|(client, _)| &*client.name).collect();
+    let passed = installed.len() - failed.len();
+    println!("{passed} clients passed, {skipped} skipped, {} failed", failed.len());
     ensure!(failed.is_empty(), "these clients failed: {}", failed.join(", "));
     Ok(())
+}
+
+/// Tests a client, prints the result, and returns whether it passed.
+async fn report(client: &Client) -> bool {
+    let (name, start) = (&client.name, Instant::now());
+    match test(client).await {
+        Ok(steps) => {
+            let seconds = start.elapsed().as_secs_f64();
+            println!("passed   {name}: {} in {seconds:.0} s", steps.join(", "));
+            true
+        }
+        Err(error) => {
+            println!("failed   {name}: {error:#}");
+            false
+        }
+    }
 }
 
 /// Tests a client on an emulator of its own, and returns the steps that it has passed.
