@@ -8,7 +8,7 @@ use crate::process;
 
 /// Crates that the development profile optimises for the tests. The demo is built faster without, and
 /// runs as fast: it sends few statements.
-const NOT_OPTIMISED: [&str; 4] = ["dsql-emulator", "rustls", "rustls-webpki", "sqlparser-dsql"];
+const NOT_OPTIMISED: [&str; 3] = ["dsql-emulator", "rustls", "rustls-webpki"];
 
 /// Runs the demo and returns its exit code.
 ///
