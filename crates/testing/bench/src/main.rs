@@ -10,6 +10,7 @@
 )]
 
 mod benchmark;
+mod build;
 mod chart;
 mod cluster;
 mod contention;

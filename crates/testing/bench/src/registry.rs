@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     benchmark::Benchmark,
+    build::Build,
     contention::Contention,
     context::Context,
     dispatch::Dispatch,
@@ -70,4 +71,5 @@ pub const ALL: &[Entry] = &[
     entry::<Start>(),
     entry::<Storm>(),
     entry::<Recovery>(),
+    entry::<Build>(),
 ];
