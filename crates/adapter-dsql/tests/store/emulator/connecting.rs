@@ -162,7 +162,6 @@ async fn a_new_token_is_made_when_the_old_one_has_expired() {
 async fn a_session_that_the_cluster_closes_for_its_age_is_replaced() {
     let mut limits = dsql_emulator::Limits::default();
     limits.session_age = Duration::from_secs(1);
-    // Only the store's sessions are to be that short: the schema is set up first.
     let Some(cluster) = cluster(|builder| builder.limits(limits)).await else { return };
     let store = open(&cluster, RetryPolicy::default()).await;
     let row = execution();

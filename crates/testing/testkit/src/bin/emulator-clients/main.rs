@@ -2,7 +2,8 @@
 //! database clients of other languages. `cargo xtask clients` starts it.
 //!
 //! The clients are tested at the same time. Each is installed from its package registry into a
-//! temporary folder and gets an emulator of its own. Its test prints `ok` and a name for each step that it has passed.
+//! temporary folder and gets an emulator of its own. Its test prints `ok` and a name for each step
+//! that it has passed.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
