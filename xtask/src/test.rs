@@ -67,7 +67,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     } else if env::var_os(SERVER_URL).is_some_and(|url| !url.is_empty()) {
         println!("The tests use the server of {SERVER_URL}.");
     } else {
-        return process::forward(&mut with_server(&options.cargo_test)?);
+        let mut command = with_server(&options.cargo_test)?;
+        if let Some(folder) = folder_in_memory() {
+            println!("Temporary files are in {folder}; {TEMPORARY} chooses another folder.");
+            command.env(TEMPORARY, folder);
+        }
+        return process::forward(&mut command);
     }
     for line in command_lines(&options.cargo_test) {
         let mut command = process::command("cargo");
@@ -91,22 +96,16 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 /// This command, run by `test-postgres`, which is built with everything else if all tests run.
 fn with_server(cargo_test: &[String]) -> Result<Command> {
-    let mut command = if cargo_test.is_empty() {
+    if cargo_test.is_empty() {
         process::run(&mut process::build_workspace())?;
         let mut command = process::built_program("test-postgres")?;
         command.args(["run", "cargo", "xtask", "test"]);
-        command
-    } else {
-        let line = "cargo run --package temporal-dsql-testkit --bin test-postgres -- \
-                    run cargo xtask test --";
-        let mut command = process::command(line);
-        command.args(cargo_test);
-        command
-    };
-    if let Some(folder) = folder_in_memory() {
-        println!("Temporary files are in {folder}; {TEMPORARY} chooses another folder.");
-        command.env(TEMPORARY, folder);
+        return Ok(command);
     }
+    let mut command = process::command(
+        "cargo run --package temporal-dsql-testkit --bin test-postgres -- run cargo xtask test --",
+    );
+    command.args(cargo_test);
     Ok(command)
 }
 
