@@ -33,6 +33,8 @@ enum Subject {
     Empty,
 }
 
+/// The command that builds a service.
+const BUILD: &str = "cargo build --quiet";
 /// The goal of the demo, in seconds.
 const MAX_DEMO: f64 = 120.0;
 
@@ -79,8 +81,7 @@ impl Benchmark for Build {
             .cells
             .iter()
             .map(|cell| vec![cell.subject.name(), cell.packages.to_string(), number(cell.seconds)]);
-        let exact = |seconds| Spread { median: seconds, low: seconds, high: seconds };
-        let bars = self.cells.iter().map(|cell| exact(cell.seconds)).collect();
+        let bars = self.cells.iter().map(|cell| Spread::of(&[cell.seconds])).collect();
         vec![Table {
             name: "build",
             title: "Builds from an empty target folder".into(),
@@ -122,37 +123,42 @@ impl Subject {
         }
     }
 
-    /// Makes the service in `folder`, and returns the command that builds it; or the command of the
-    /// README.
+    /// The command that builds it. A service is made in `folder`.
     fn command(&self, folder: &Path) -> Result<Command> {
-        let mut words = match self {
-            Self::Command(command) => command.split(' '),
-            _ => "cargo build --quiet".split(' '),
-        };
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words);
-        let dependency = match self {
-            Self::Command(_) => {
-                command.current_dir(root());
-                return Ok(command);
+        let (line, directory) = match self {
+            Self::Command(line) => (&**line, root()),
+            Self::Service(feature) => {
+                let facade = root().join("crates/facade").canonicalize()?;
+                make_service(
+                    folder,
+                    &format!(
+                        "temporal-dsql = {{ path = {facade:?}, default-features = false, \
+                         features = [{feature:?}] }}\n"
+                    ),
+                )?;
+                (BUILD, folder.to_owned())
             }
-            Self::Service(feature) => format!(
-                "temporal-dsql = {{ path = {:?}, default-features = false, features = [{feature:?}] }}\n",
-                root().join("crates/facade").canonicalize()?
-            ),
-            Self::Empty => String::new(),
+            Self::Empty => {
+                make_service(folder, "")?;
+                (BUILD, folder.to_owned())
+            }
         };
-        let manifest = "[workspace]\n\n[package]\nname = \"service\"\nedition = \"2024\"\n\n\
-                        [dependencies]\n"
-            .to_owned();
-        fs::create_dir(folder.join("src"))?;
-        fs::write(folder.join("Cargo.toml"), manifest + &dependency)?;
-        fs::write(folder.join("src/main.rs"), "fn main() {}\n")?;
-        // The versions of the workspace.
-        fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
-        command.current_dir(folder);
+        let mut words = line.split(' ');
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).current_dir(directory);
         Ok(command)
     }
+}
+
+/// Makes a service with these lines of dependencies, and the versions of the workspace.
+fn make_service(folder: &Path, dependencies: &str) -> Result<()> {
+    let manifest = "[workspace]\n\n[package]\nname = \"service\"\nedition = \"2024\"\n\n\
+                    [dependencies]\n";
+    fs::create_dir(folder.join("src"))?;
+    fs::write(folder.join("Cargo.toml"), manifest.to_owned() + dependencies)?;
+    fs::write(folder.join("src/main.rs"), "fn main() {}\n")?;
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    Ok(())
 }
 
 fn build(subject: Subject) -> Result<Cell> {
@@ -169,9 +175,9 @@ fn build(subject: Subject) -> Result<Cell> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let seconds = start.elapsed().as_secs_f64();
     let said = String::from_utf8_lossy(&output.stderr);
-    let end: Vec<_> = said.lines().rev().take(20).collect();
-    let end: Vec<_> = end.into_iter().rev().collect();
-    ensure!(output.status.success(), "{} failed: {}", subject.name(), end.join("\n"));
+    let lines: Vec<_> = said.lines().collect();
+    let end = lines[lines.len().saturating_sub(20)..].join("\n");
+    ensure!(output.status.success(), "{} failed: {end}", subject.name());
     Ok(Cell { subject, seconds, packages: packages(&target.join("debug/.fingerprint"))? })
 }
 

@@ -113,18 +113,17 @@ impl Benchmark for RoundTripTime {
                 nanos(reservoir * 1e6),
             ]);
         }
-        let exact = |millis| Spread { median: millis, low: millis, high: millis };
         let series = [
             Series::new(
                 "Go fork, default mode (its limit)",
-                self.acts().map(|act| exact(act.fork_ms[0])).collect(),
+                self.acts().map(|act| Spread::of(&[act.fork_ms[0]])).collect(),
             ),
             Series::new(
                 "Go fork, reservoir mode (its limit)",
-                self.acts().map(|act| exact(act.fork_ms[1])).collect(),
+                self.acts().map(|act| Spread::of(&[act.fork_ms[1]])).collect(),
             ),
             Series::new("store", self.acts().map(|act| Spread::of(act.p50_ms)).collect()),
-            Series::new("limit", self.acts().map(|act| exact(act.limit_ms)).collect()),
+            Series::new("limit", self.acts().map(|act| Spread::of(&[act.limit_ms])).collect()),
         ];
         vec![Table {
             name: "latency",
