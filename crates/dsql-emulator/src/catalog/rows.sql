@@ -185,7 +185,7 @@ DECLARE
   own xid[] := ARRAY(SELECT l.transactionid FROM pg_catalog.pg_locks l
                       WHERE l.pid = pg_backend_pid() AND l.locktype = 'transactionid');
 BEGIN
-  FOR item IN SELECT i.entries, pg_toast_temp_dsql.table_name(i.rel) AS table_name
+  FOR item IN SELECT format(i.entries, 't') AS entries, pg_toast_temp_dsql.table_name(i.rel) AS table_name
                FROM pg_catalog.pg_locks l JOIN pg_toast_temp_dsql.instrumented i ON i.rel = l.relation
               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
   LOOP

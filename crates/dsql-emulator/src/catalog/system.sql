@@ -30,8 +30,8 @@ CREATE TABLE dsql_emulator.iam_mapping (
   grantor oid NOT NULL,
   PRIMARY KEY (role, arn)
 );
--- The tables that have triggers: the objects that the triggers depend on, and the entries of a row
--- of alias `t`.
+-- The tables that have triggers: the indexes and foreign keys that the triggers depend on, and an
+-- expression for the entries of a row as json, [[index, key], …], for format() with its alias.
 CREATE TABLE dsql_emulator.instrumented (rel oid PRIMARY KEY, parts oid[] NOT NULL, entries text NOT NULL);
 SET LOCAL allow_system_table_mods = on;
 ALTER SCHEMA dsql_emulator RENAME TO pg_toast_temp_dsql;
@@ -294,11 +294,14 @@ BEGIN
 END $$;
 
 -- The types of columns (aurora-dsql.md#types).
+CREATE FUNCTION pg_catalog.dsql_emulator_column_types() RETURNS oid[]
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT '{smallint,integer,bigint,real,double precision,numeric,bpchar,varchar,text,date,time,
+      timetz,timestamp,timestamptz,interval,boolean,bytea,uuid,json,jsonb}'::regtype[]::oid[] $$;
 CREATE FUNCTION sys.supported_datatypes() RETURNS SETOF text
   LANGUAGE sql STABLE AS $$
-    SELECT pg_catalog.format_type(t, NULL) FROM pg_catalog.unnest('{smallint,integer,bigint,real,
-      double precision,numeric,bpchar,varchar,text,date,time,timetz,timestamp,timestamptz,interval,
-      boolean,bytea,uuid,json,jsonb}'::regtype[]) AS t $$;
+    SELECT pg_catalog.format_type(t, NULL)
+      FROM pg_catalog.unnest(pg_catalog.dsql_emulator_column_types()) AS t $$;
 
 -- aurora-dsql.md#jobs. The name of a dropped object is not shown.
 CREATE VIEW sys.jobs AS

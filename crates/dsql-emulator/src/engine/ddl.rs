@@ -205,12 +205,19 @@ impl Worker {
         answer.messages.push(wire::row_description(&[Column::text("job_id")]));
         // None if the index exists and the statement has IF NOT EXISTS.
         if let Some((oid, name)) = answer.effect.indexes.pop() {
-            let unique = if duplicates { ", indisunique = true, indimmediate = true" } else { "" };
+            // The triggers report the keys of unique indexes.
+            let unique = if duplicates {
+                format!(
+                    "UPDATE pg_catalog.pg_index SET indisunique = true, indimmediate = true \
+                     WHERE indexrelid = {oid}; \
+                     SELECT pg_toast_temp_dsql.instrument(indrelid) FROM pg_catalog.pg_index \
+                     WHERE indexrelid = {oid}; "
+                )
+            } else {
+                String::new()
+            };
             let sql = format!(
-                "UPDATE pg_catalog.pg_index SET indisvalid = false{unique} \
-                 WHERE indexrelid = {oid}; \
-                 SELECT pg_toast_temp_dsql.instrument(indrelid) FROM pg_catalog.pg_index \
-                 WHERE indexrelid = {oid}"
+                "{unique}UPDATE pg_catalog.pg_index SET indisvalid = false WHERE indexrelid = {oid}"
             );
             self.as_superuser(&sql, policy).await?;
             if let Some(transaction) = &mut self.transaction {

@@ -164,7 +164,7 @@ async fn calls(
         .map(|(oid, table)| {
             let oid = oid.as_deref().unwrap_or("0");
             format!(
-                "(SELECT pg_toast_temp_dsql.entries_expression({oid}, {}) \
+                "(SELECT pg_catalog.format(entries, {}) \
                  FROM pg_toast_temp_dsql.instrumented WHERE rel = {oid})",
                 literal(&table.alias)
             )
