@@ -68,7 +68,7 @@ impl Cluster {
         let names = control
             .query(
                 "SELECT proname::text FROM pg_catalog.pg_proc \
-                 WHERE pronamespace::pg_catalog.regnamespace::text IN ('pg_catalog', 'sys') \
+                 WHERE pronamespace IN ('pg_catalog'::regnamespace, 'sys'::regnamespace) \
                  UNION SELECT word FROM pg_catalog.pg_get_keywords()",
             )
             .await?;

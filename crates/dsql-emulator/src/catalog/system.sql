@@ -152,7 +152,7 @@ END $$;
 -- DSQL's indexes (aurora-dsql.md#indexes), no event triggers, which are the emulator's, and the
 -- columns of the version that is reported. In these lists, `name/other` has another name in a later
 -- version, `name=value` is missing in some version, and `name:=value` replaces the column. The server
--- finds its catalog by OIDs.
+-- finds its catalog by OIDs. ALTER TABLE would lock catalogs that all databases share.
 SET LOCAL allow_system_table_mods = on;
 DO $do$
 DECLARE
@@ -185,7 +185,10 @@ BEGIN
                                 substr(item, strpos(item, '=') + 1)) AS p(names, value)
      GROUP BY v.catalog, v.condition
   LOOP
-    EXECUTE format('ALTER TABLE pg_catalog.%I RENAME TO %I', shown.catalog, shown.catalog || '_of_host');
+    UPDATE pg_catalog.pg_type SET typname = typname || '_of_host'
+     WHERE typname IN (shown.catalog, '_' || shown.catalog) AND typnamespace = 'pg_catalog'::regnamespace;
+    UPDATE pg_catalog.pg_class SET relname = relname || '_of_host'
+     WHERE relname = shown.catalog AND relnamespace = 'pg_catalog'::regnamespace;
     EXECUTE format('CREATE VIEW pg_catalog.%I AS SELECT %s FROM pg_catalog.%I WHERE %s',
       shown.catalog, shown.columns, shown.catalog || '_of_host', shown.condition);
     EXECUTE format('GRANT SELECT ON pg_catalog.%I TO PUBLIC', shown.catalog);
@@ -217,25 +220,20 @@ CREATE FUNCTION pg_catalog.pg_get_indexdef(oid, integer, boolean) RETURNS text
     SELECT CASE WHEN $2 = 0
                 THEN pg_catalog.dsql_emulator_indexdef(pg_catalog.pg_get_indexdef_of_host($1, $2, $3), $1)
                 ELSE pg_catalog.pg_get_indexdef_of_host($1, $2, $3) END $$;
-DO $$
-BEGIN
-  EXECUTE 'CREATE OR REPLACE VIEW pg_catalog.pg_indexes AS ' || replace(
-    pg_catalog.pg_get_viewdef('pg_catalog.pg_indexes'::regclass), 'pg_get_indexdef_of_host', 'pg_get_indexdef');
-END $$;
 
--- The views of information_schema refer to the renamed function.
-DO $$
-DECLARE
-  a_view record;
-BEGIN
-  FOR a_view IN
-    SELECT schemaname, viewname, definition FROM pg_catalog.pg_views
-     WHERE schemaname = 'information_schema' AND definition LIKE '%current_database_of_host%'
-  LOOP
-    EXECUTE format('CREATE OR REPLACE VIEW %I.%I AS %s', a_view.schemaname, a_view.viewname,
-      replace(a_view.definition, 'current_database_of_host', 'current_database'));
-  END LOOP;
-END $$;
+-- PostgreSQL's own views refer to the renamed functions, by OIDs: those of information_schema, and
+-- pg_indexes.
+CREATE CAST (text AS pg_catalog.pg_node_tree) WITHOUT FUNCTION;
+UPDATE pg_catalog.pg_rewrite r
+   SET ev_action = replace(r.ev_action::text, f.of_host, f.own)::pg_catalog.pg_node_tree
+  FROM (SELECT format(':funcid %s ', of_host::oid), format(':funcid %s ', own::oid)
+          FROM (VALUES
+            ('current_database_of_host()'::regprocedure, 'current_database()'::regprocedure),
+            ('pg_get_indexdef_of_host(oid)', 'pg_get_indexdef(oid)')) AS v(of_host, own)) AS f(of_host, own),
+       pg_catalog.pg_class v
+ WHERE v.oid = r.ev_class AND (v.relnamespace = 'information_schema'::regnamespace OR v.relname = 'pg_indexes')
+   AND r.ev_action::text LIKE '%' || f.of_host || '%';
+DROP CAST (text AS pg_catalog.pg_node_tree);
 
 -- DSQL has no text search configuration for any language (aurora-dsql.md#refused-statements).
 -- PostgreSQL itself needs `simple`.
