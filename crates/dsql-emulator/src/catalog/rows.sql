@@ -1,15 +1,16 @@
 -- Reads the changed rows of a transaction before it is detached, writes them back, and creates the
 -- shadow tables of a transaction that has lost.
 
--- The writable columns: those that are not generated.
-CREATE FUNCTION pg_toast_temp_dsql.writable_columns(rel oid, prefix text) RETURNS text LANGUAGE sql STABLE AS $$
-  SELECT string_agg(prefix || quote_ident(a.attname), ', ' ORDER BY a.attnum)
+-- The writable columns: those that are not generated. (The planner replaces a call of a function that
+-- returns a set by its query; other functions in SQL are planned at each call.)
+CREATE FUNCTION pg_toast_temp_dsql.writable_columns(rel oid) RETURNS SETOF text LANGUAGE sql STABLE AS $$
+  SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a
    WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' $$;
 
 -- A FROM item `k` with the columns of the primary key, from keys in $1 as text[], and the condition
 -- that joins it to `t`.
-CREATE FUNCTION pg_toast_temp_dsql.key_source(rel oid, OUT source text, OUT condition text)
+CREATE FUNCTION pg_toast_temp_dsql.key_source(rel oid) RETURNS TABLE (source text, condition text)
   LANGUAGE sql STABLE AS $$
     SELECT format('(SELECT %s FROM unnest($1) AS j(key)) AS k',
              string_agg(format('(j.key::json ->> %s)::%s AS c%s', n - 1,
@@ -20,10 +21,8 @@ CREATE FUNCTION pg_toast_temp_dsql.key_source(rel oid, OUT source text, OUT cond
       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n - 1]
      WHERE i.indrelid = rel AND i.indisprimary $$;
 
-CREATE FUNCTION pg_toast_temp_dsql.table_name(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
-  SELECT format('%I.%I', n.nspname, c.relname)
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-   WHERE c.oid = rel $$;
+CREATE FUNCTION pg_toast_temp_dsql.table_name(rel oid) RETURNS text
+  LANGUAGE sql STABLE SET search_path = pg_catalog AS $$ SELECT rel::regclass::text $$;
 
 -- The rows with these primary keys in this transaction: {"table": ["key", …], …}. They are returned
 -- as bytes because the session may have another encoding than UTF-8.
@@ -38,7 +37,7 @@ BEGIN
   LOOP
     SELECT * INTO k FROM pg_toast_temp_dsql.key_source(t.rel);
     RETURN QUERY EXECUTE format('SELECT %s::oid, convert_to(dsql_emulator_text(t.*), ''UTF8'') FROM %s JOIN %s t ON %s',
-      t.rel, k.source, pg_toast_temp_dsql.table_name(t.rel), k.condition) USING t.keys;
+      t.rel, k.source, t.rel::regclass, k.condition) USING t.keys;
   END LOOP;
 END $$;
 
@@ -52,17 +51,15 @@ DECLARE
   k record;
   step record;
   target text;
-  columns text;
   insertion text;
   found bigint;
 BEGIN
   FOR t IN SELECT key::oid AS rel, value FROM json_each(changes) LOOP
     target := CASE WHEN to_shadow_tables
       THEN format('pg_temp.%I', (SELECT relname FROM pg_catalog.pg_class WHERE oid = t.rel))
-      ELSE pg_toast_temp_dsql.table_name(t.rel) END;
-    insertion := format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM (SELECT (i.image::%s).* FROM unnest($1) AS i(image)) r',
-      target, pg_toast_temp_dsql.writable_columns(t.rel, ''), pg_toast_temp_dsql.writable_columns(t.rel, 'r.'),
-      pg_toast_temp_dsql.table_name(t.rel));
+      ELSE t.rel::regclass::text END;
+    SELECT format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM (SELECT (i.image::%3$s).* FROM unnest($1) AS i(image)) r',
+             target, c, t.rel::regclass) INTO insertion FROM pg_toast_temp_dsql.writable_columns(t.rel) AS c;
     IF json_array_length(t.value -> 'keys') > 0 THEN
       SELECT * INTO k FROM pg_toast_temp_dsql.key_source(t.rel);
       EXECUTE format('DELETE FROM %s t USING %s WHERE %s', target, k.source, k.condition)
@@ -87,83 +84,74 @@ BEGIN
   END LOOP;
 END $$;
 
--- Creates shadow tables: temporary copies of tables, and of those connected by foreign keys, in the
--- transaction's snapshot. They hide the tables by their names and are dropped at the end of the
--- transaction.
-CREATE FUNCTION pg_toast_temp_dsql.create_shadow_tables(tables oid[]) RETURNS TABLE (schema_name name, table_name name)
-  LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+-- The schemas of temporary tables, by numbers of sessions. PostgreSQL would create them with the first
+-- shadow table, in a transaction that is always rolled back, and discard all plans of the session.
+INSERT INTO pg_catalog.pg_namespace (oid, nspname, nspowner)
+  SELECT pg_nextoid('pg_catalog.pg_namespace', 'oid', 'pg_catalog.pg_namespace_oid_index'), prefix || number, 10
+    FROM generate_series(0, 255) AS number CROSS JOIN unnest('{pg_temp_,pg_toast_temp_}'::text[]) AS prefix;
+
+-- Creates shadow tables: temporary copies of these tables, of those that the transaction has locked,
+-- which are those of its statements, also behind views, and of those connected by foreign keys, in the
+-- transaction's snapshot and with the changes of the transaction, as for write_rows. The known ones
+-- exist already. Shadow tables hide the tables by their names and are dropped at the end of the
+-- transaction. An identity column uses the sequence of its table.
+CREATE FUNCTION pg_toast_temp_dsql.create_shadow_tables(tables oid[], known oid[], changes json)
+  RETURNS TABLE (rel oid, schema_name name, table_name name)
+  LANGUAGE plpgsql SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-  t record;
-  c record;
+  created oid[] := '{}';
+  script text;
 BEGIN
-  CREATE TEMP TABLE IF NOT EXISTS dsql_emulator_shadow_table (rel oid, is_new boolean) ON COMMIT DROP;
-  UPDATE pg_temp.dsql_emulator_shadow_table SET is_new = false;
-  INSERT INTO pg_temp.dsql_emulator_shadow_table
+  FOR rel, schema_name, table_name, script IN
     WITH RECURSIVE reached AS (
-      SELECT c.oid FROM pg_catalog.pg_class c
-        JOIN pg_toast_temp_dsql.instrumented i ON i.rel = c.oid WHERE c.oid = ANY (tables)
+      SELECT i.rel FROM pg_toast_temp_dsql.instrumented i
+       WHERE i.rel = ANY (tables || ARRAY(SELECT l.relation FROM pg_catalog.pg_locks l
+                                           WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'))
       UNION
-      SELECT CASE WHEN f.conrelid = r.oid THEN f.confrelid ELSE f.conrelid END
+      SELECT CASE WHEN f.conrelid = r.rel THEN f.confrelid ELSE f.conrelid END
         FROM reached r JOIN pg_catalog.pg_constraint f
-          ON f.contype = 'f' AND r.oid IN (f.conrelid, f.confrelid))
-    SELECT r.oid, true FROM reached r
-     WHERE r.oid NOT IN (SELECT s.rel FROM pg_temp.dsql_emulator_shadow_table s);
-  FOR t IN SELECT s.rel, p.relname, pg_toast_temp_dsql.table_name(s.rel) AS name
-             FROM pg_temp.dsql_emulator_shadow_table s JOIN pg_catalog.pg_class p ON p.oid = s.rel
-            WHERE s.is_new
+          ON f.contype = 'f' AND r.rel IN (f.conrelid, f.confrelid))
+    SELECT t.oid, n.nspname, t.relname, format(
+             'CREATE TEMP TABLE %1$I (LIKE %2$s INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED%3$s) ON COMMIT DROP; '
+             'INSERT INTO pg_temp.%1$I (%4$s) SELECT %4$s FROM %2$s; %5$s %6$s GRANT ALL ON pg_temp.%1$I TO PUBLIC',
+             t.relname, t.oid::regclass,
+             (SELECT string_agg(format(', CONSTRAINT %I %s', k.conname, pg_get_constraintdef(k.oid)), '')
+                FROM pg_catalog.pg_constraint k WHERE k.conrelid = t.oid AND k.contype IN ('p', 'u')),
+             (SELECT c FROM pg_toast_temp_dsql.writable_columns(t.oid) AS c),
+             (SELECT string_agg(replace(pg_get_indexdef_of_host(i.indexrelid), format(' ON %s ', t.oid::regclass),
+                                        format(' ON pg_temp.%I ', t.relname)) || ';', ' ')
+                FROM pg_catalog.pg_index i
+               WHERE i.indrelid = t.oid AND i.indisunique AND i.indisvalid
+                 AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u'))),
+             (SELECT string_agg(format('ALTER TABLE pg_temp.%I ALTER COLUMN %I SET DEFAULT nextval(%L::regclass);',
+                       t.relname, a.attname, pg_get_serial_sequence(t.oid::regclass::text, a.attname)), ' ')
+                FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid AND a.attidentity <> ''))
+      FROM reached r
+      JOIN pg_catalog.pg_class t ON t.oid = r.rel
+      JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+     WHERE r.rel <> ALL (known)
   LOOP
-    EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP',
-      t.relname, t.name);
-    EXECUTE format('INSERT INTO pg_temp.%I (%s) SELECT %s FROM %s', t.relname,
-      pg_toast_temp_dsql.writable_columns(t.rel, ''), pg_toast_temp_dsql.writable_columns(t.rel, ''), t.name);
-    -- An identity column uses the sequence of its table.
-    FOR c IN SELECT a.attname, pg_get_serial_sequence(t.name, a.attname) AS sequence
-               FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.rel AND a.attidentity <> ''
-    LOOP
-      EXECUTE format('ALTER TABLE pg_temp.%I ALTER COLUMN %I SET DEFAULT nextval(%L::regclass)',
-        t.relname, c.attname, c.sequence);
-    END LOOP;
-    FOR c IN SELECT x.relname, i.indexrelid, i.indisprimary,
-                    (SELECT o.conname FROM pg_catalog.pg_constraint o
-                      WHERE o.conindid = i.indexrelid AND o.contype IN ('p', 'u')) AS conname,
-                    pg_get_indexdef_of_host(i.indexrelid) AS definition
-               FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-              WHERE i.indrelid = t.rel AND i.indisunique AND i.indisvalid
-    LOOP
-      EXECUTE replace(c.definition, format(' ON %s ', t.name), format(' ON pg_temp.%I ', t.relname));
-      IF c.conname IS NOT NULL THEN
-        EXECUTE format('ALTER TABLE pg_temp.%I ADD CONSTRAINT %I %s USING INDEX %I', t.relname,
-          c.conname, CASE WHEN c.indisprimary THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, c.relname);
-      END IF;
-    END LOOP;
-    EXECUTE format('GRANT ALL ON pg_temp.%I TO PUBLIC', t.relname);
+    EXECUTE script;
+    created := created || rel;
+    RETURN NEXT;
   END LOOP;
-  -- Foreign keys come last, when every table has its unique indexes. Existing rows are not checked:
-  -- they are consistent in the snapshot.
-  FOR c IN SELECT f.conname, own.relname AS own, pg_get_constraintdef(f.oid) AS definition,
-                  pg_toast_temp_dsql.table_name(f.confrelid) AS name, other.relname AS other
-             FROM pg_catalog.pg_constraint f
-             JOIN pg_catalog.pg_class own ON own.oid = f.conrelid
-             JOIN pg_catalog.pg_class other ON other.oid = f.confrelid
-             JOIN pg_temp.dsql_emulator_shadow_table s ON s.rel = f.conrelid AND s.is_new
-            WHERE f.contype = 'f'
+  PERFORM pg_toast_temp_dsql.write_rows(changes, true);
+  -- Foreign keys come last. Existing rows are not checked: they are consistent in the snapshot, and
+  -- the effects of foreign keys are among the changes.
+  FOR script IN
+    SELECT format('ALTER TABLE pg_temp.%I ADD CONSTRAINT %I %s%s', own.relname, f.conname,
+             replace(d.definition, format('REFERENCES %s(', f.confrelid::regclass), format('REFERENCES pg_temp.%I(', other.relname)),
+             CASE WHEN d.definition LIKE '% NOT VALID' THEN '' ELSE ' NOT VALID' END)
+      FROM pg_catalog.pg_constraint f
+      JOIN pg_catalog.pg_class own ON own.oid = f.conrelid
+      JOIN pg_catalog.pg_class other ON other.oid = f.confrelid
+     CROSS JOIN LATERAL (SELECT pg_get_constraintdef(f.oid)) AS d(definition)
+     WHERE f.contype = 'f' AND f.conrelid = ANY (created)
   LOOP
-    EXECUTE format('ALTER TABLE pg_temp.%I ADD CONSTRAINT %I %s%s', c.own, c.conname,
-      replace(c.definition, format('REFERENCES %s(', c.name), format('REFERENCES pg_temp.%I(', c.other)),
-      CASE WHEN c.definition LIKE '% NOT VALID' THEN '' ELSE ' NOT VALID' END);
+    EXECUTE script;
   END LOOP;
-  RETURN QUERY
-    SELECT n.nspname, c.relname FROM pg_temp.dsql_emulator_shadow_table s
-      JOIN pg_catalog.pg_class c ON c.oid = s.rel
-      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE s.is_new;
 END $$;
-
--- The tables that this transaction has locked: those of its statements, also behind views.
-CREATE FUNCTION pg_toast_temp_dsql.locked_tables() RETURNS oid[] LANGUAGE sql AS $$
-  SELECT array_agg(DISTINCT l.relation)
-    FROM pg_catalog.pg_locks l JOIN pg_toast_temp_dsql.instrumented i ON i.rel = l.relation
-   WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' $$;
 
 -- The members of the multixact with this id. The id in xmax may also be that of a transaction; then
 -- there is no such multixact, or one of other rows.
@@ -185,7 +173,7 @@ DECLARE
   own xid[] := ARRAY(SELECT l.transactionid FROM pg_catalog.pg_locks l
                       WHERE l.pid = pg_backend_pid() AND l.locktype = 'transactionid');
 BEGIN
-  FOR item IN SELECT format(i.entries, 't') AS entries, pg_toast_temp_dsql.table_name(i.rel) AS table_name
+  FOR item IN SELECT format(i.entries, 't') AS entries, i.rel::regclass AS table_name
                FROM pg_catalog.pg_locks l JOIN pg_toast_temp_dsql.instrumented i ON i.rel = l.relation
               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowShareLock'
   LOOP
@@ -203,8 +191,8 @@ DECLARE
   missing boolean;
 BEGIN
   FOR f IN
-    SELECT c.conname, own.relname AS own_name, pg_toast_temp_dsql.table_name(c.conrelid) AS own,
-           pg_toast_temp_dsql.table_name(c.confrelid) AS other,
+    SELECT c.conname, own.relname AS own_name, c.conrelid::regclass AS own,
+           c.confrelid::regclass AS other,
            string_agg(format('o.%I = t.%I', theirs.attname, mine.attname), ' AND ') AS matches,
            string_agg(format('t.%I IS NOT NULL', mine.attname), ' AND ') AS set
       FROM pg_catalog.pg_constraint c

@@ -4,7 +4,7 @@ use super::{
     in_flight::CancelPolicy,
     monitored::Failure,
     statement::{Answer, Execution},
-    transaction::{Ddl, WriteSetState},
+    transaction::{Ddl, ShadowedTable, WriteSetState},
     worker::Worker,
 };
 use crate::{
@@ -313,24 +313,26 @@ async fn run_in_shadow_tables(
 }
 
 /// Replaces the schema of a shadow table in an error by that of its table.
-fn with_table_schema(mut error: DbError, shadows: &[(String, String)]) -> DbError {
+fn with_table_schema(mut error: DbError, shadows: &[ShadowedTable]) -> DbError {
     const SCHEMA: u8 = b's';
     let table = error.other(b't');
-    let shadow = shadows.iter().find(|(_, name)| Some(name.as_str()) == table);
+    let shadow = shadows.iter().find(|shadow| Some(shadow.name.as_str()) == table);
     let schema = error.others.iter().position(|(field, _)| *field == SCHEMA);
-    if let (Some((schema, _)), Some(at)) = (shadow, schema) {
-        error.others[at].1.clone_from(schema);
+    if let (Some(shadow), Some(at)) = (shadow, schema) {
+        error.others[at].1.clone_from(&shadow.schema);
     }
     error
 }
 
 /// The text of a statement in which qualified names of tables refer to their shadow tables.
-fn unqualified(statement: &Statement, shadows: &[(String, String)]) -> String {
+fn unqualified(statement: &Statement, shadows: &[ShadowedTable]) -> String {
     let mut edit = Edit::default();
     for parts in statement.tokens.windows(3) {
         let [schema, dot, table] = parts else { continue };
         let (Some(schema_name), Some(table_name)) = (schema.word(), table.word()) else { continue };
-        let copied = || shadows.iter().any(|(s, t)| s == schema_name && t == table_name);
+        let copied = || {
+            shadows.iter().any(|shadow| shadow.schema == schema_name && shadow.name == table_name)
+        };
         if dot.is_mark('.') && copied() {
             edit.replace(schema, schema, "pg_temp");
         }
@@ -343,9 +345,13 @@ mod tests {
     use super::*;
     use crate::sql::split;
 
+    fn shadowed(schema: &str, name: &str) -> ShadowedTable {
+        ShadowedTable { oid: "16384".into(), schema: schema.into(), name: name.into() }
+    }
+
     #[test]
     fn an_error_in_a_shadow_table_names_its_table() {
-        let shadows = [("s".to_owned(), "t".to_owned())];
+        let shadows = [shadowed("s", "t")];
         let error = |schema: &str| {
             let mut error = DbError::new("23505", "duplicate key value");
             error.others = vec![(b's', schema.to_owned()), (b't', "t".to_owned())];
@@ -357,7 +363,7 @@ mod tests {
 
     #[test]
     fn qualified_names_refer_to_the_shadow_tables() {
-        let shadows = [("public".to_owned(), "t".to_owned())];
+        let shadows = [shadowed("public", "t")];
         let text = |sql: &str| unqualified(&split(sql).remove(0), &shadows);
         assert_eq!(
             text("SELECT public.t.a FROM Public.T JOIN public.u ON true WHERE b = 'public.t'"),

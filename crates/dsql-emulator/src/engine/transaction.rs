@@ -61,11 +61,19 @@ pub(crate) enum WriteSetState {
     /// Removed from the tables, and kept here as the argument of `write_rows`. The transaction
     /// holds no locks.
     Detached(String),
-    /// In shadow tables of these tables (schema and name). The transaction has lost, and continues
-    /// so that its client gets the conflict at COMMIT.
-    InShadowTables(Vec<(String, String)>),
+    /// In shadow tables of these tables. The transaction has lost, and continues so that its client
+    /// gets the conflict at COMMIT.
+    InShadowTables(Vec<ShadowedTable>),
     /// Discarded: the transaction has lost, and its shadow tables had to release their locks.
     Discarded,
+}
+
+/// A table that a shadow table hides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShadowedTable {
+    pub(crate) oid: String,
+    pub(crate) schema: String,
+    pub(crate) name: String,
 }
 
 impl Transaction {

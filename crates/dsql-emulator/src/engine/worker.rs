@@ -17,7 +17,7 @@ use super::{
     report::Effect,
     savepoints::{self, ROLLBACK_TO_START, ROLLBACK_TO_STATEMENT, begin, savepoint},
     statement::{Answer, Execution},
-    transaction::{Transaction, WriteSetState},
+    transaction::{ShadowedTable, Transaction, WriteSetState},
 };
 use crate::{
     rules::{Access, LockStrength},
@@ -467,7 +467,13 @@ impl Worker {
             return Ok(());
         };
         if work != "{}" {
-            let sql = write_rows(work, false);
+            // Without triggers and foreign keys: the effects of those are among the rows.
+            let sql = format!(
+                "SET LOCAL session_replication_role = replica; \
+                 SELECT pg_toast_temp_dsql.write_rows({}, false); \
+                 SET LOCAL session_replication_role = origin",
+                literal(work)
+            );
             self.as_superuser(&sql, policy).await?;
         }
         if let Some(transaction) = &mut self.transaction {
@@ -513,20 +519,25 @@ impl Worker {
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let changed: Vec<String> =
             transaction.effect.changes.tables().map(|oid| oid.to_string()).collect();
-        let (writing, mut shadows) = match &transaction.write_set {
-            WriteSetState::Detached(work) => (write_rows(work, true), Vec::new()),
-            WriteSetState::InShadowTables(shadows) => ("SELECT 1".into(), shadows.clone()),
+        let (changes, mut shadows) = match &transaction.write_set {
+            WriteSetState::Detached(work) => (work.as_str(), Vec::new()),
+            WriteSetState::InShadowTables(shadows) => ("{}", shadows.clone()),
             WriteSetState::InTables | WriteSetState::Discarded => return Ok(()),
         };
+        let known: Vec<&str> = shadows.iter().map(|shadow| shadow.oid.as_str()).collect();
         let sql = format!(
-            "SELECT schema_name, table_name FROM pg_toast_temp_dsql.create_shadow_tables(\
-             pg_toast_temp_dsql.locked_tables() || '{{{}}}'::oid[]); {writing}",
-            changed.join(",")
+            "SELECT rel, schema_name, table_name FROM pg_toast_temp_dsql.create_shadow_tables(\
+             '{{{}}}', '{{{}}}', {})",
+            changed.join(","),
+            known.join(","),
+            literal(changes)
         );
         let rows = self.as_superuser(&sql, policy).await?;
-        shadows.extend(rows.into_iter().filter_map(|row| match &row[..] {
-            [Some(schema), Some(table)] => Some((schema.clone(), table.clone())),
-            _ => None,
+        shadows.extend(rows.into_iter().filter_map(|row| {
+            let [Some(oid), Some(schema), Some(name)] = <[_; 3]>::try_from(row).ok()? else {
+                return None;
+            };
+            Some(ShadowedTable { oid, schema, name })
         }));
         if let Some(transaction) = &mut self.transaction {
             transaction.write_set = WriteSetState::InShadowTables(shadows);
@@ -550,13 +561,4 @@ impl LockHolder for AsyncMutex<Worker> {
             tokio::spawn(async move { worker.release_locks().await });
         }
     }
-}
-
-/// Rows are written without triggers and foreign keys: the effects of those are among the rows.
-fn write_rows(work: &str, to_shadow_tables: bool) -> String {
-    format!(
-        "SET LOCAL session_replication_role = replica; SELECT pg_toast_temp_dsql.write_rows({}, \
-         {to_shadow_tables}); SET LOCAL session_replication_role = origin",
-        literal(work)
-    )
 }
