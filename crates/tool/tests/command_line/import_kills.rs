@@ -19,7 +19,7 @@ const KILLS: usize = 50;
 /// Targets in use at the same time.
 const WORKERS: usize = 5;
 /// Commits for which it is decided whether they fail: more than there are.
-const COMMITS: usize = 100_000;
+const COMMITS: usize = 10_000;
 
 /// The seed, printed so that a failure can be repeated.
 #[expect(clippy::print_stdout, reason = "a failure is repeated with the seed")]

@@ -1,13 +1,9 @@
-//! The tool as a process: killed (SIGKILL) before and after every writing statement, and several
-//! processes at the same time. The next run completes, and the database matches its version.
+//! The tool as a process: killed (SIGKILL) before the first writing statement and after each one, and
+//! several processes at the same time. The next run completes, and the database matches its version.
 
 use std::{
     process::Child,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -44,7 +40,7 @@ fn changes(template: &ScratchDatabase, command: &[&str]) -> Vec<String> {
 
 /// Kills `command` before or after the server executes `statement`; then runs it again and verifies
 /// the database.
-fn kill_and_resume(template: &ScratchDatabase, command: &[&str], statement: &str, before: bool) {
+fn kill_and_resume(template: &ScratchDatabase, command: &[&str], before: bool, statement: &str) {
     let database = blocking(ScratchDatabase::create_from_template(template)).unwrap();
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
     let child = Arc::new(Mutex::new(None));
@@ -91,14 +87,15 @@ fn kill_everywhere(preparation: &[&[&str]], command: &[&str], at_least: usize) {
     let Some(template) = prepared(preparation) else { return };
     let statements = changes(&template, command);
     assert!(statements.len() >= at_least, "{command:?} sent only {statements:#?}");
-    let next = AtomicUsize::new(0);
+    // Before another statement, the database is as it is after the one that precedes it.
+    let first = statements.first().map(|statement| (true, statement));
+    let cases = Mutex::new(first.into_iter().chain(statements.iter().map(|text| (false, text))));
+    let next = || cases.lock().unwrap().next();
     thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
-                loop {
-                    let case = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(statement) = statements.get(case / 2) else { return };
-                    kill_and_resume(&template, command, statement, case.is_multiple_of(2));
+                while let Some((before, statement)) = next() {
+                    kill_and_resume(&template, command, before, statement);
                 }
             });
         }
